@@ -1,0 +1,3 @@
+//! The `elika-proxy` program.
+
+fn main() {}
