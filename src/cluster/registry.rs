@@ -1,0 +1,191 @@
+//! Who knows the clusters: the trait a control plane implements, and one kept in memory.
+//!
+//! Owns the rules of the five operations. Registries are used by the threads that start the
+//! proxy and follow the control plane, never by a worker: a worker sees [`Snapshot`]s.
+//!
+//! [`Snapshot`]: super::Snapshot
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::instance::{ClusterInstance, Status};
+use super::key::{ClusterKey, TenantKey};
+
+/// The proxy's view of a control plane, and the place to plug another one in.
+///
+/// The order of calls: [`notify`](Self::notify) first, so that no change is missed;
+/// [`add_cluster`](Self::add_cluster) once per cluster; then
+/// [`status_change`](Self::status_change) for each of its instances, as often as one changes.
+/// Every operation may be called from any thread.
+pub trait ClusterRegistry: Send + Sync {
+    /// Makes a cluster known and returns its tenant. Adding a known cluster again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::TenantTaken`] if another cluster already has this tenant key, which would
+    /// hand one tenant's data to another; [`RegistryError::Unavailable`].
+    fn add_cluster(&self, key: ClusterKey) -> Result<TenantKey, RegistryError>;
+
+    /// Replaces what is known of an instance (by cluster and id), or adds it. An instance that
+    /// is [`Status::Deleted`] is forgotten after its subscribers have been told.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::UnknownCluster`] if its cluster was never added;
+    /// [`RegistryError::Unavailable`].
+    fn status_change(&self, instance: ClusterInstance) -> Result<(), RegistryError>;
+
+    /// Subscribes to the instances that change from now on, in the order of the changes.
+    ///
+    /// Every call gives a subscription of its own, which ends when the receiver is dropped. The
+    /// channel has no bound: a subscriber reads it, or drops it.
+    fn notify(&self) -> Receiver<ClusterInstance>;
+
+    /// Every live instance of the cluster, whatever its status; none if the tenant is not known.
+    fn get_cluster_instance(&self, tenant: &TenantKey) -> Vec<ClusterInstance>;
+
+    /// Every live instance of every cluster.
+    fn all_cluster_instances(&self) -> Vec<ClusterInstance>;
+}
+
+/// Why a registry refused an operation. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistryError {
+    /// The caller's mistake: `add_cluster` has to come before `status_change`.
+    UnknownCluster(ClusterKey),
+    /// Two different clusters have the same tenant key; one of them needs another name.
+    TenantTaken {
+        /// The key both have.
+        tenant: TenantKey,
+        /// The cluster that had it first.
+        owner: ClusterKey,
+    },
+    /// The control plane behind the registry cannot be reached or refused; in its own words.
+    Unavailable(String),
+}
+
+impl fmt::Display for RegistryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownCluster(key) => write!(f, "unknown cluster {key}: add it first"),
+            Self::TenantTaken { tenant, owner } => {
+                write!(f, "tenant key {tenant} already belongs to cluster {owner}")
+            }
+            Self::Unavailable(why) => write!(f, "control plane unavailable: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for RegistryError {}
+
+/// A registry that knows what it was told, and forgets it with the process.
+#[derive(Debug, Default)]
+pub struct MemoryRegistry {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    clusters: BTreeMap<TenantKey, Cluster>,
+    subscribers: Vec<Sender<ClusterInstance>>,
+}
+
+#[derive(Debug)]
+struct Cluster {
+    key: ClusterKey,
+    /// By id; holds no deleted ones.
+    instances: BTreeMap<String, ClusterInstance>,
+}
+
+impl MemoryRegistry {
+    /// A registry without clusters.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// No operation leaves the state half changed, so a thread that panicked spoils nothing.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClusterRegistry for MemoryRegistry {
+    fn add_cluster(&self, key: ClusterKey) -> Result<TenantKey, RegistryError> {
+        let tenant = key.tenant();
+        self.state().add(tenant.clone(), key)?;
+        Ok(tenant)
+    }
+
+    fn status_change(&self, instance: ClusterInstance) -> Result<(), RegistryError> {
+        // The lock is held until subscribers are told: they see changes in the order made.
+        let mut state = self.state();
+        if state.change(&instance)? {
+            state
+                .subscribers
+                .retain(|subscriber| subscriber.send(instance.clone()).is_ok());
+        }
+        Ok(())
+    }
+
+    fn notify(&self) -> Receiver<ClusterInstance> {
+        let (subscriber, changes) = mpsc::channel();
+        self.state().subscribers.push(subscriber);
+        changes
+    }
+
+    fn get_cluster_instance(&self, tenant: &TenantKey) -> Vec<ClusterInstance> {
+        let state = self.state();
+        let cluster = state.clusters.get(tenant);
+        cluster.map_or_else(Vec::new, |cluster| {
+            cluster.instances.values().cloned().collect()
+        })
+    }
+
+    fn all_cluster_instances(&self) -> Vec<ClusterInstance> {
+        let state = self.state();
+        let clusters = state.clusters.values();
+        clusters
+            .flat_map(|cluster| cluster.instances.values().cloned())
+            .collect()
+    }
+}
+
+impl State {
+    fn add(&mut self, tenant: TenantKey, key: ClusterKey) -> Result<(), RegistryError> {
+        match self.clusters.entry(tenant) {
+            Entry::Vacant(free) => {
+                free.insert(Cluster {
+                    key,
+                    instances: BTreeMap::new(),
+                });
+                Ok(())
+            }
+            Entry::Occupied(known) if known.get().key == key => Ok(()),
+            Entry::Occupied(known) => Err(RegistryError::TenantTaken {
+                tenant: known.key().clone(),
+                owner: known.get().key.clone(),
+            }),
+        }
+    }
+
+    /// Takes the instance over; false if that told nothing new.
+    fn change(&mut self, instance: &ClusterInstance) -> Result<bool, RegistryError> {
+        let cluster = self.clusters.get_mut(&instance.key.tenant());
+        let Some(cluster) = cluster.filter(|cluster| cluster.key == instance.key) else {
+            return Err(RegistryError::UnknownCluster(instance.key.clone()));
+        };
+        let known = &mut cluster.instances;
+        Ok(if instance.status == Status::Deleted {
+            known.remove(&instance.id).is_some()
+        } else {
+            known.insert(instance.id.clone(), instance.clone()).as_ref() != Some(instance)
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

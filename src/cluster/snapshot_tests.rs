@@ -1,0 +1,200 @@
+//! Snapshots: how they are built, and who a login name stands for.
+
+use super::*;
+use crate::cluster::{ClusterKey, ClusterName};
+
+fn cluster(name: &str) -> ClusterKey {
+    let local = ClusterKey::local();
+    ClusterKey {
+        name: ClusterName {
+            name: name.to_owned(),
+            ..local.name
+        },
+        ..local
+    }
+}
+
+fn instance(
+    cluster_name: &str,
+    id: &str,
+    port: u16,
+    status: Status,
+) -> (ClusterInstance, Vec<SocketAddr>) {
+    let endpoint = Endpoint {
+        addr: "127.0.0.1".into(),
+        port,
+        name: "redis".into(),
+    };
+    let instance = ClusterInstance::new(cluster(cluster_name), id, endpoint);
+    (
+        ClusterInstance { status, ..instance },
+        vec![SocketAddr::from(([127, 0, 0, 1], port))],
+    )
+}
+
+/// As the static router has it: one tenant, and it is the default.
+fn fixed() -> Snapshot {
+    let tenant = ClusterKey::local().tenant();
+    Snapshot::new(
+        1,
+        Some(tenant),
+        [instance("default", "a", 6379, Status::Ready)],
+    )
+}
+
+/// As a control plane has it: tenants must be named.
+fn followed() -> Snapshot {
+    let of = |name| instance(name, "a", 6379, Status::Online);
+    Snapshot::new(7, None, [of("one"), of("two")])
+}
+
+#[track_caller]
+fn assert_login(snapshot: &Snapshot, login: &[u8], tenant: &TenantKey, user: &[u8]) {
+    match snapshot.resolve_login(login) {
+        Login::User {
+            tenant: found,
+            user: name,
+        } => {
+            assert_eq!(&found.key, tenant);
+            assert_eq!(name, user);
+        }
+        Login::UnknownTenant => panic!("unknown tenant"),
+    }
+}
+
+#[test]
+fn the_static_router_knows_its_tenant_and_takes_all_else_as_a_user() {
+    let local = ClusterKey::local().tenant();
+    let cases: [(&[u8], &[u8]); 12] = [
+        (b"yigF5wkxq44.admin", b"admin"),
+        (b"yigF5wkxq44.first.last", b"first.last"),
+        (b"yigF5wkxq44.", b""),
+        (b"yigF5wkxq44..", b"."),
+        (b"yigF5wkxq44", b"yigF5wkxq44"),
+        (b"YIGF5WKXQ44.admin", b"YIGF5WKXQ44.admin"),
+        (b"first.last", b"first.last"),
+        (b".admin", b".admin"),
+        (b"admin", b"admin"),
+        (b"", b""),
+        (b".", b"."),
+        (b"\xff\xfe.admin", b"\xff\xfe.admin"),
+    ];
+    for (login, user) in cases {
+        assert_login(&fixed(), login, &local, user);
+    }
+}
+
+#[test]
+fn without_a_default_the_tenant_has_to_be_named() {
+    let snapshot = followed();
+    for name in ["one", "two"] {
+        let tenant = cluster(name).tenant();
+        assert_login(
+            &snapshot,
+            format!("{tenant}.a.b").as_bytes(),
+            &tenant,
+            b"a.b",
+        );
+        let bare = snapshot.resolve_login(tenant.as_str().as_bytes());
+        assert_eq!(bare, Login::UnknownTenant);
+    }
+    for login in [&b"admin"[..], b"yigF5wkxq44.admin", b".", b"", b"\xff.x"] {
+        assert_eq!(snapshot.resolve_login(login), Login::UnknownTenant);
+    }
+}
+
+#[test]
+fn tenants_are_found_by_their_exact_name() {
+    let snapshot = fixed();
+    assert_eq!(snapshot.version(), 1);
+    assert!(snapshot.tenant(b"yigF5wkxq44").is_some());
+    for name in [
+        &b""[..],
+        b"yigF5wkxq4",
+        b"yigF5wkxq44 ",
+        b"yigF5wkxq44.",
+        b"\xff",
+    ] {
+        assert_eq!(snapshot.tenant(name), None);
+    }
+    assert_eq!(snapshot.default_tenant(), snapshot.tenant(b"yigF5wkxq44"));
+    assert_eq!(followed().default_tenant(), None);
+    assert_eq!(followed().tenants().len(), 2);
+}
+
+#[test]
+fn instances_are_grouped_sorted_and_unique() {
+    let snapshot = Snapshot::new(
+        3,
+        None,
+        [
+            instance("one", "b", 2, Status::Online),
+            instance("two", "b", 9, Status::Ready),
+            instance("one", "a", 1, Status::Offline),
+            instance("one", "c", 4, Status::Deleted),
+            instance("one", "b", 3, Status::Offline),
+            instance("gone", "a", 5, Status::Deleted),
+        ],
+    );
+    let one = snapshot
+        .tenant(cluster("one").tenant().as_str().as_bytes())
+        .unwrap();
+    let seen: Vec<_> = one
+        .instances
+        .iter()
+        .map(|i| {
+            (
+                i.id.as_str(),
+                i.address_text.as_str(),
+                i.addresses[0].port(),
+                i.status,
+            )
+        })
+        .collect();
+    let expected = [
+        ("a", "127.0.0.1:1", 1, Status::Offline),
+        ("b", "127.0.0.1:3", 3, Status::Offline),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(
+        one.instance(&"b".into()).map(|i| i.addresses[0].port()),
+        Some(3)
+    );
+    assert_eq!(one.instance(&"c".into()), None);
+    assert_eq!(
+        snapshot.tenants().len(),
+        2,
+        "a tenant without a live instance is not known"
+    );
+}
+
+#[test]
+fn a_default_tenant_is_known_even_without_instances() {
+    let snapshot = Snapshot::new(1, Some(ClusterKey::local().tenant()), []);
+    assert_eq!(
+        snapshot
+            .default_tenant()
+            .map(|tenant| tenant.instances.len()),
+        Some(0)
+    );
+    assert_login(
+        &snapshot,
+        b"yigF5wkxq44.u",
+        &ClusterKey::local().tenant(),
+        b"u",
+    );
+    assert_eq!(
+        Snapshot::default().resolve_login(b"a.b"),
+        Login::UnknownTenant
+    );
+}
+
+#[test]
+fn an_instance_without_endpoint_or_address_is_still_listed() {
+    let (mut bare, _) = instance("one", "a", 1, Status::Ready);
+    bare.endpoints.clear();
+    let snapshot = Snapshot::new(1, None, [(bare, Vec::new())]);
+    let tenant = snapshot.tenants().next().unwrap();
+    assert_eq!(tenant.instances[0].address_text, "");
+    assert!(tenant.instances[0].addresses.is_empty());
+}
