@@ -56,13 +56,8 @@ pub trait ClusterRegistry: Send + Sync {
 pub enum RegistryError {
     /// The caller's mistake: `add_cluster` has to come before `status_change`.
     UnknownCluster(ClusterKey),
-    /// Two different clusters have the same tenant key; one of them needs another name.
-    TenantTaken {
-        /// The key both have.
-        tenant: TenantKey,
-        /// The cluster that had it first.
-        owner: ClusterKey,
-    },
+    /// This other cluster had the same tenant key first; one of the two needs another name.
+    TenantTaken(ClusterKey),
     /// The control plane behind the registry cannot be reached or refused; in its own words.
     Unavailable(String),
 }
@@ -71,8 +66,12 @@ impl fmt::Display for RegistryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownCluster(key) => write!(f, "unknown cluster {key}: add it first"),
-            Self::TenantTaken { tenant, owner } => {
-                write!(f, "tenant key {tenant} already belongs to cluster {owner}")
+            Self::TenantTaken(owner) => {
+                write!(
+                    f,
+                    "tenant key {} already belongs to cluster {owner}",
+                    owner.tenant()
+                )
             }
             Self::Unavailable(why) => write!(f, "control plane unavailable: {why}"),
         }
@@ -164,10 +163,7 @@ impl State {
                 Ok(())
             }
             Entry::Occupied(known) if known.get().key == key => Ok(()),
-            Entry::Occupied(known) => Err(RegistryError::TenantTaken {
-                tenant: known.key().clone(),
-                owner: known.get().key.clone(),
-            }),
+            Entry::Occupied(known) => Err(RegistryError::TenantTaken(known.get().key.clone())),
         }
     }
 

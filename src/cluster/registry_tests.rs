@@ -95,11 +95,8 @@ fn a_second_cluster_with_the_same_tenant_key_is_refused() {
     assert_eq!(first.tenant(), second.tenant());
 
     let registry = MemoryRegistry::new();
-    let tenant = registry.add_cluster(first.clone()).unwrap();
-    let taken = RegistryError::TenantTaken {
-        tenant,
-        owner: first,
-    };
+    registry.add_cluster(first.clone()).unwrap();
+    let taken = RegistryError::TenantTaken(first);
     assert_eq!(registry.add_cluster(second.clone()), Err(taken));
     let endpoint = Endpoint {
         addr: "10.0.0.1".into(),
@@ -215,11 +212,7 @@ fn errors_say_what_to_do() {
         "unknown cluster local:local:local:default:default: add it first"
     );
     assert_eq!(
-        RegistryError::TenantTaken {
-            tenant: local.tenant(),
-            owner: local
-        }
-        .to_string(),
+        RegistryError::TenantTaken(local).to_string(),
         "tenant key yigF5wkxq44 already belongs to cluster local:local:local:default:default"
     );
     assert_eq!(
