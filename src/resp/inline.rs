@@ -1,0 +1,243 @@
+//! Inline requests: what a person types into a telnet session, made into an array.
+//!
+//! Owns the splitting rules, which are those of Redis (`sdssplitargs`). An inline line is never
+//! forwarded as it is: backends get arrays only.
+
+use super::error::ProtocolError;
+use super::write;
+
+/// Splits `line` (with or without its newline) and appends the command to `out` as a RESP array.
+/// Returns the number of arguments; on 0, a blank line, and on an error nothing is appended.
+///
+/// Words are separated by white space. In double quotes `\n \r \t \b \a \xHH` are escapes and any other
+/// escaped byte stands for itself; in single quotes only `\'` is one. A closing quote ends its
+/// word.
+pub fn inline_to_array(line: &[u8], out: &mut Vec<u8>) -> Result<u32, ProtocolError> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let mut rest = line.strip_suffix(b"\r").unwrap_or(line);
+    if rest.contains(&0) {
+        return Err(ProtocolError::InlineZeroByte);
+    }
+    let mut argc = 0;
+    let mut args = Vec::new();
+    let mut word = Vec::new();
+    loop {
+        let blanks = rest.iter().take_while(|byte| is_space(**byte)).count();
+        rest = rest.get(blanks..).unwrap_or_default();
+        if rest.is_empty() {
+            break;
+        }
+        word.clear();
+        rest = take_word(rest, &mut word)?;
+        write::bulk(&mut args, &word);
+        argc += 1;
+    }
+    if argc > 0 {
+        write::array(out, argc as usize);
+        out.extend_from_slice(&args);
+    }
+    Ok(argc)
+}
+
+/// Moves the word that `rest` begins with to `word`, and returns what is behind it.
+fn take_word<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Result<&'a [u8], ProtocolError> {
+    while let [byte, tail @ ..] = rest {
+        match byte {
+            // Not is_space: vertical tab and form feed do separate words, but do not end one.
+            b' ' | b'\t' | b'\r' | b'\n' => break,
+            b'"' => return take_double_quoted(tail, word),
+            b'\'' => return take_single_quoted(tail, word),
+            _ => word.push(*byte),
+        }
+        rest = tail;
+    }
+    Ok(rest)
+}
+
+fn take_double_quoted<'a>(
+    mut rest: &'a [u8],
+    word: &mut Vec<u8>,
+) -> Result<&'a [u8], ProtocolError> {
+    loop {
+        rest = match rest {
+            [] => return Err(ProtocolError::UnbalancedQuotes),
+            [b'"', tail @ ..] => return quote_closed(tail),
+            [b'\\', b'x', high, low, tail @ ..]
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                word.push(hex_value(*high) * 16 + hex_value(*low));
+                tail
+            }
+            [b'\\', escaped, tail @ ..] => {
+                word.push(unescape(*escaped));
+                tail
+            }
+            [byte, tail @ ..] => {
+                word.push(*byte);
+                tail
+            }
+        }
+    }
+}
+
+fn take_single_quoted<'a>(
+    mut rest: &'a [u8],
+    word: &mut Vec<u8>,
+) -> Result<&'a [u8], ProtocolError> {
+    loop {
+        rest = match rest {
+            [] => return Err(ProtocolError::UnbalancedQuotes),
+            [b'\'', tail @ ..] => return quote_closed(tail),
+            [b'\\', b'\'', tail @ ..] => {
+                word.push(b'\'');
+                tail
+            }
+            [byte, tail @ ..] => {
+                word.push(*byte);
+                tail
+            }
+        }
+    }
+}
+
+/// A closing quote must be followed by white space or by nothing.
+fn quote_closed(rest: &[u8]) -> Result<&[u8], ProtocolError> {
+    match rest.first() {
+        Some(byte) if !is_space(*byte) => Err(ProtocolError::UnbalancedQuotes),
+        _ => Ok(rest),
+    }
+}
+
+fn unescape(escaped: u8) -> u8 {
+    match escaped {
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'b' => 0x08,
+        b'a' => 0x07,
+        other => other,
+    }
+}
+
+fn hex_value(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => digit
+            .to_ascii_lowercase()
+            .wrapping_sub(b'a')
+            .wrapping_add(10),
+    }
+}
+
+/// C's `isspace`: unlike `is_ascii_whitespace`, with the vertical tab.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::Args;
+
+    fn split(line: &str) -> Option<Vec<String>> {
+        let mut out = b"before".to_vec();
+        match inline_to_array(line.as_bytes(), &mut out) {
+            Ok(0) => {
+                assert_eq!(out, b"before");
+                Some(Vec::new())
+            }
+            Ok(argc) => {
+                let args: Vec<_> = Args::new(&out[6..])
+                    .map(|arg| arg.escape_ascii().to_string())
+                    .collect();
+                assert_eq!(args.len(), argc as usize);
+                Some(args)
+            }
+            Err(ProtocolError::UnbalancedQuotes) => {
+                assert_eq!(out, b"before");
+                None
+            }
+            Err(error) => panic!("{line:?}: {error}"),
+        }
+    }
+
+    #[test]
+    fn splits_like_redis() {
+        let cases: [(&str, &[&str]); 26] = [
+            ("\r\n", &[]),
+            ("\n", &[]),
+            ("", &[]),
+            (" \t\x0b\x0c \r\n", &[]),
+            ("PING\r\n", &["PING"]),
+            ("PING\n", &["PING"]),
+            ("PING", &["PING"]),
+            ("  SET  k\tv  \r\n", &["SET", "k", "v"]),
+            ("a\rb\r\r\n", &["a", "b"]),
+            ("a\x0bb\r\n", &["a\\x0bb"]),
+            ("a \x0b b\r\n", &["a", "b"]),
+            ("\"\"\r\n", &[""]),
+            ("'' \"\"\r\n", &["", ""]),
+            ("\"a b\"\r\n", &["a b"]),
+            ("ab\"c d\" e\r\n", &["abc d", "e"]),
+            ("ab'c d' e\r\n", &["abc d", "e"]),
+            (r#""\n\r\t\b\a""#, &[r"\n\r\t\x08\x07"]),
+            (r#""\x00\xfF\x7""#, &[r"\x00\xffx7"]),
+            (r#""\xZZ""#, &["xZZ"]),
+            (r#""\"\\\q""#, &[r#"\"\\q"#]),
+            (r"'\'\n\x41'", &[r"\'\\n\\x41"]),
+            (r"a\nb", &[r"a\\nb"]),
+            ("\"a'b\"", &[r"a\'b"]),
+            ("'a\"b'", &[r#"a\"b"#]),
+            ("\"a\"\x0b\"b\"", &["a", "b"]),
+            ("caf\u{e9}", &[r"caf\xc3\xa9"]),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(
+                split(line).as_deref(),
+                Some(expected.map_strings().as_slice()),
+                "{line:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_unbalanced_quotes() {
+        for line in [
+            "\"",
+            "'",
+            "a \"b",
+            "\"a\"b",
+            "'a'b",
+            "\"a\"\"b\"",
+            "\"a\\\"",
+            "'a\\'",
+            "\"\\",
+        ] {
+            assert_eq!(split(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_zero_bytes() {
+        let mut out = Vec::new();
+        assert_eq!(
+            inline_to_array(b"GET \0\n", &mut out),
+            Err(ProtocolError::InlineZeroByte)
+        );
+        assert_eq!(
+            inline_to_array(b"\0\n", &mut out),
+            Err(ProtocolError::InlineZeroByte)
+        );
+        assert!(out.is_empty());
+    }
+
+    trait MapStrings {
+        fn map_strings(&self) -> Vec<String>;
+    }
+
+    impl MapStrings for &[&str] {
+        fn map_strings(&self) -> Vec<String> {
+            self.iter().map(|&text| text.to_owned()).collect()
+        }
+    }
+}

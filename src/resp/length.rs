@@ -1,0 +1,123 @@
+//! The lines that announce something in a request: `*3\r\n` and `$5\r\n`.
+//!
+//! Shared by the decoder, which must refuse what is wrong, and the iterator over arguments, which
+//! reads the same lines again. Knows nothing of limits.
+
+use super::number::parse_i64;
+
+/// Bytes of such a line before its CR: one for the type, twenty for the longest i64, and some
+/// patience, so that a number out of range gets its own error.
+const LINE_BYTES_MAX: usize = 32;
+
+/// The number in a line and how long the line is, CRLF included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Length {
+    pub(super) value: i64,
+    pub(super) line_bytes: usize,
+}
+
+/// Why a line announces nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LengthError {
+    TooLong,
+    NotANumber,
+    NoLineFeed,
+}
+
+/// Reads the line that `input` begins with; `None` if its end has not come yet. The first byte is the
+/// type and the caller's business.
+#[inline]
+pub(super) fn read_length(input: &[u8]) -> Result<Option<Length>, LengthError> {
+    // Nearly all lines are one of these two.
+    match *input {
+        [_, ones @ b'0'..=b'9', b'\r', b'\n', ..] => Ok(Some(Length {
+            value: i64::from(ones - b'0'),
+            line_bytes: 4,
+        })),
+        [_, tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', b'\n', ..] => Ok(Some(Length {
+            value: i64::from(tens - b'0') * 10 + i64::from(ones - b'0'),
+            line_bytes: 5,
+        })),
+        _ => read_any_length(input),
+    }
+}
+
+fn read_any_length(input: &[u8]) -> Result<Option<Length>, LengthError> {
+    let Some(end) = input
+        .iter()
+        .take(LINE_BYTES_MAX)
+        .position(|&byte| byte == b'\r')
+    else {
+        return if input.len() < LINE_BYTES_MAX {
+            Ok(None)
+        } else {
+            Err(LengthError::TooLong)
+        };
+    };
+    let Some(line_feed) = input.get(end + 1) else {
+        return Ok(None);
+    };
+    let digits = input.get(1..end).unwrap_or_default();
+    let value = parse_i64(digits).ok_or(LengthError::NotANumber)?;
+    if *line_feed != b'\n' {
+        return Err(LengthError::NoLineFeed);
+    }
+    Ok(Some(Length {
+        value,
+        line_bytes: end + 2,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_read_the_same() {
+        for value in (-200..2000).chain([i64::MIN, i64::MAX]) {
+            let line = format!("*{value}\r\n");
+            let expected = Length {
+                value,
+                line_bytes: line.len(),
+            };
+            for tail in ["", "\r", "\n", "$1\r\nx\r\n"] {
+                let input = format!("{line}{tail}");
+                assert_eq!(read_length(input.as_bytes()), Ok(Some(expected)));
+                assert_eq!(read_any_length(input.as_bytes()), Ok(Some(expected)));
+            }
+            for cut in 1..line.len() {
+                assert_eq!(
+                    read_length(&line.as_bytes()[..cut]),
+                    Ok(None),
+                    "{line:?} {cut}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_a_lenient_server_would_take() {
+        let cases: [(&[u8], LengthError); 9] = [
+            (b"*1\rX", LengthError::NoLineFeed),
+            (b"*1\r\r\n", LengthError::NoLineFeed),
+            (b"*01\r\n", LengthError::NotANumber),
+            (b"*+1\r\n", LengthError::NotANumber),
+            (b"* 1\r\n", LengthError::NotANumber),
+            (b"*1\n\r\n", LengthError::NotANumber),
+            (b"*\r\n", LengthError::NotANumber),
+            (b"*9223372036854775808\r\n", LengthError::NotANumber),
+            (
+                b"*11111111111111111111111111111111\r\n",
+                LengthError::TooLong,
+            ),
+        ];
+        for (input, error) in cases {
+            assert_eq!(
+                read_length(input),
+                Err(error),
+                "{:?}",
+                input.escape_ascii().to_string()
+            );
+        }
+    }
+}
