@@ -1,1 +1,168 @@
-//! command
+//! What a command means to a proxy.
+//!
+//! Redis speaks one request and one reply, and for nearly every command a proxy need not know more
+//! than where they end. The exceptions are collected here: commands that leave something behind on
+//! the connection, commands that ask about the connection, and commands meant for whoever runs the
+//! server. [`plan()`] names the exception; [`answer()`] writes the replies that need nothing but the
+//! arguments and a [`View`] of the session; the parsers ([`auth`], [`hello`], [`select`],
+//! [`client`]) read the commands that the proxy itself carries out.
+//!
+//! The room is pure: it has no state, does no input or output, and knows neither clients nor
+//! backends.
+
+mod answer;
+pub mod auth;
+pub mod client;
+pub mod hello;
+mod lookup;
+mod refusal;
+pub mod select;
+mod table;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_live;
+
+pub use answer::{Answer, View, answer};
+pub use refusal::{Refusal, denied};
+
+use crate::resp::Args;
+use table::{Class, Row};
+
+/// What the proxy does with a command.
+///
+/// It is the plan for a client that shares its backend connection. One that has a connection of its
+/// own (inside MULTI, say) talks to that, and only [`Plan::Session`], [`Plan::Never`] and
+/// [`Plan::CrossProtocol`] still concern the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// Passed on unseen, on a shared connection. Every command that nobody heard of is one of these.
+    Forward,
+    /// Answered here, by [`answer()`].
+    Answer(Answer),
+    /// Changes the client's session or asks about clients: the proxy carries it out.
+    Session(Session),
+    /// Needs a backend connection of its own. The full name in lower case (`client|tracking`).
+    Own(&'static str),
+    /// Forwarded for those who may administer the backend, refused to others with [`denied()`].
+    /// The full name as in Redis's ACL texts (`config|set`).
+    Admin(&'static str),
+    /// Never forwarded: the connection would no longer speak request and reply, or no longer be fit
+    /// to share. The full name.
+    Never(&'static str),
+    /// An HTTP request sent to us by trickery: close without a word, as Redis does.
+    CrossProtocol,
+}
+
+/// A command that changes the client's session or asks about clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Session {
+    /// See [`auth::parse`].
+    Auth,
+    /// See [`hello::parse`].
+    Hello,
+    /// See [`select::parse`].
+    Select,
+    /// Back to how the connection began.
+    Reset,
+    /// `+OK` after all earlier replies, then close.
+    Quit,
+    /// See [`client::parse_set_name`].
+    ClientSetName,
+    /// See [`client::parse_set_info`].
+    ClientSetInfo,
+    /// See [`client::parse_reply`].
+    ClientReply,
+    /// See [`client::Filter::parse_list`].
+    ClientList,
+    /// One [`client::Line`] about the client itself.
+    ClientInfo,
+    /// See [`client::Filter::parse_kill`].
+    ClientKill,
+}
+
+/// Decides what to do with a request; `args` begins with the command's name.
+///
+/// Commands that the proxy answers or carries out have had their arguments counted afterwards, as
+/// Redis counts them before anything else: too few or too many are [`Answer::Arity`].
+pub fn plan(mut args: Args<'_>) -> Plan {
+    let argc = args.len();
+    let Some(name) = args.next() else {
+        return Plan::Forward;
+    };
+    match lookup::find(name) {
+        Some(row) => plan_row(row, argc, args),
+        None => Plan::Forward,
+    }
+}
+
+/// The plan for a command with a row; `rest` are the arguments after the name.
+fn plan_row(row: &'static Row, argc: usize, mut rest: Args<'_>) -> Plan {
+    match row.class {
+        Class::Answer(answer, arity) if arity.admits(argc) => Plan::Answer(answer),
+        Class::Session(session, arity) if arity.admits(argc) => Plan::Session(session),
+        Class::Answer(..) | Class::Session(..) => Plan::Answer(Answer::Arity(row.name)),
+        Class::Own => Plan::Own(row.name),
+        Class::OwnIfBlocking => {
+            if blocks(rest) {
+                Plan::Own(row.name)
+            } else {
+                Plan::Forward
+            }
+        }
+        Class::OwnIfTracking => plan_tracking(row.name, rest),
+        Class::Admin => Plan::Admin(row.name),
+        Class::Never => Plan::Never(row.name),
+        Class::CrossProtocol => Plan::CrossProtocol,
+        Class::Container(subs, other) => match (rest.next(), other) {
+            (Some(sub), _) => subs
+                .iter()
+                .find(|row| row.last_name().as_bytes().eq_ignore_ascii_case(sub))
+                .map_or(other, |row| plan_row(row, argc, rest)),
+            (None, Plan::Answer(_)) => Plan::Answer(Answer::Arity(row.name)),
+            (None, _) => other,
+        },
+    }
+}
+
+/// Whether the options of XREAD or XREADGROUP ask to wait for entries.
+///
+/// Options end at `STREAMS`; a group, a consumer or a stream may be called `block` and mean nothing.
+/// An option unknown here does not end the search: to be wrong costs a connection of its own, to
+/// miss one stalls everybody on the shared one.
+fn blocks(mut options: Args<'_>) -> bool {
+    while let Some(option) = options.next() {
+        let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
+        if is("block") {
+            return true;
+        } else if is("streams") {
+            return false;
+        } else if is("count") || is("claim") {
+            options.next();
+        } else if is("group") {
+            options.nth(1);
+        }
+    }
+    false
+}
+
+/// CLIENT TRACKING; `rest` begins with `ON` or `OFF`.
+///
+/// Tracking redirected to another client is refused: the number that the client gives is one of
+/// ours, and some other connection has it on the backend.
+fn plan_tracking(full_name: &'static str, mut rest: Args<'_>) -> Plan {
+    let Some(switch) = rest.next() else {
+        return Plan::Answer(Answer::Arity(full_name));
+    };
+    if !switch.eq_ignore_ascii_case(b"on") {
+        return Plan::Answer(Answer::ClientTrackingOff);
+    }
+    while let Some(option) = rest.next() {
+        if option.eq_ignore_ascii_case(b"redirect") {
+            return Plan::Answer(Answer::ClientTrackingRedirect);
+        } else if option.eq_ignore_ascii_case(b"prefix") {
+            rest.next();
+        }
+    }
+    Plan::Own(full_name)
+}

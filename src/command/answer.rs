@@ -1,0 +1,283 @@
+//! The replies that the proxy makes itself, from the arguments and a view of the session.
+//!
+//! They are those of a standalone Redis whose client neither watches, tracks nor subscribes: a
+//! client that does has a backend connection of its own, and that answers instead.
+
+use crate::resp::number::parse_i64;
+use crate::resp::{Args, Protocol, write};
+
+use super::refusal::{Refusal, shown};
+
+/// A command answered here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// PING, with or without a message.
+    Ping,
+    /// ECHO.
+    Echo,
+    /// ROLE: a master without replicas.
+    Role,
+    /// ACL WHOAMI.
+    AclWhoami,
+    /// CLIENT ID.
+    ClientId,
+    /// CLIENT GETNAME.
+    ClientGetName,
+    /// CLIENT GETREDIR without tracking.
+    ClientGetRedir,
+    /// CLIENT TRACKINGINFO without tracking.
+    ClientTrackingInfo,
+    /// CLIENT TRACKING with anything but ON.
+    ClientTrackingOff,
+    /// CLIENT TRACKING ON with REDIRECT.
+    ClientTrackingRedirect,
+    /// CLIENT CACHING without tracking.
+    ClientCaching,
+    /// CLIENT CAPA: what a client can do changes nothing here.
+    ClientCapa,
+    /// CLIENT NO-EVICT and NO-TOUCH: no effect on a connection that is not the client's.
+    ClientSwitch,
+    /// CLIENT UNBLOCK of a client that is not blocked.
+    ClientUnblock,
+    /// CLIENT HELP.
+    ClientHelp,
+    /// CLIENT with a sub-command that does not exist.
+    ClientUnknown,
+    /// Whatever needs cluster mode.
+    ClusterDisabled,
+    /// CLUSTER HELP.
+    ClusterHelp,
+    /// EXEC without MULTI.
+    Exec,
+    /// DISCARD without MULTI.
+    Discard,
+    /// UNWATCH without WATCH.
+    Unwatch,
+    /// UNSUBSCRIBE without subscriptions.
+    Unsubscribe,
+    /// PUNSUBSCRIBE without subscriptions.
+    Punsubscribe,
+    /// SUNSUBSCRIBE without subscriptions.
+    Sunsubscribe,
+    /// Too few or too many arguments for the command of this full name.
+    Arity(&'static str),
+}
+
+/// What of a client's session shows in answers.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// How replies are written.
+    pub protocol: Protocol,
+    /// The number the proxy gave the client.
+    pub id: u64,
+    /// The backend's user as which the client acts.
+    pub user: &'a [u8],
+    /// The name from CLIENT SETNAME, empty if none.
+    pub name: &'a [u8],
+}
+
+const OK: &str = "OK";
+
+const CLIENT_HELP: &[&str] = &[
+    "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CACHING (YES|NO)",
+    "    Track the keys of the next command or not, in OPTIN and OPTOUT mode.",
+    "CAPA <option> [<option> ...]",
+    "    Accepted, without effect.",
+    "GETNAME",
+    "    Return the name of this connection.",
+    "GETREDIR",
+    "    Return the id of the client that gets the invalidation messages.",
+    "ID",
+    "    Return the id of this connection to the proxy.",
+    "INFO",
+    "    Return what CLIENT LIST says about this connection.",
+    "KILL <ip:port>",
+    "    Close the connection from this address.",
+    "KILL <option> <value> [<option> <value> [...]]",
+    "    Close connections to the proxy by ADDR, LADDR, ID, MAXAGE, TYPE, USER; SKIPME (YES|NO).",
+    "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB) | ID <id> [<id> ...]]",
+    "    Return the connections to the proxy.",
+    "NO-EVICT (ON|OFF)",
+    "    Accepted, without effect.",
+    "NO-TOUCH (ON|OFF)",
+    "    Accepted, without effect.",
+    "PAUSE <timeout> [WRITE|ALL]",
+    "    Suspend the clients of the backend, if the proxy allows it.",
+    "REPLY (ON|OFF|SKIP)",
+    "    Send replies to this connection or not.",
+    "SETINFO (LIB-NAME|LIB-VER) <value>",
+    "    Note the name or version of the client's library.",
+    "SETNAME <name>",
+    "    Name this connection.",
+    "TRACKING (ON|OFF) [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Switch invalidation messages for client-side caching.",
+    "TRACKINGINFO",
+    "    Return the state of tracking.",
+    "UNBLOCK <id> [TIMEOUT|ERROR]",
+    "    Unblock a client.",
+    "UNPAUSE",
+    "    End a pause, if the proxy allows it.",
+    "HELP",
+    "    Print this help.",
+];
+
+const CLUSTER_HELP: &[&str] = &[
+    "CLUSTER <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "HELP",
+    "    Print this help. The proxy presents one server with cluster support disabled.",
+];
+
+/// Appends the reply to a command answered here; `args` begins with the command's name.
+///
+/// It is exactly one reply, except that the unsubscribing commands have one per channel.
+pub fn answer(answer: Answer, mut args: Args<'_>, view: &View<'_>, out: &mut Vec<u8>) {
+    match answer {
+        Answer::Ping => match args.nth(1) {
+            Some(message) => write::bulk(out, message),
+            None => write::simple(out, "PONG"),
+        },
+        Answer::Echo => write::bulk(out, args.nth(1).unwrap_or_default()),
+        Answer::Role => role(out),
+        Answer::AclWhoami => write::bulk(out, view.user),
+        Answer::ClientId => write::integer(out, view.id.cast_signed()),
+        Answer::ClientGetName if view.name.is_empty() => write::null(out, view.protocol),
+        Answer::ClientGetName => write::bulk(out, view.name),
+        Answer::ClientGetRedir => write::integer(out, -1),
+        Answer::ClientTrackingInfo => tracking_info(view.protocol, out),
+        Answer::ClientTrackingOff => confirm(tracking_off(args), out),
+        Answer::ClientTrackingRedirect => write::error(
+            out,
+            "ERR elika: CLIENT TRACKING cannot redirect to another client, use RESP3 instead",
+        ),
+        Answer::ClientCaching => write::error(
+            out,
+            "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN \
+             or OPTOUT mode enabled",
+        ),
+        Answer::ClientCapa | Answer::Unwatch => write::simple(out, OK),
+        Answer::ClientSwitch => confirm(switch(args), out),
+        Answer::ClientUnblock => match unblock(args) {
+            Ok(()) => write::integer(out, 0),
+            Err(refusal) => write::error(out, refusal.text()),
+        },
+        Answer::ClientHelp => help(CLIENT_HELP, out),
+        Answer::ClientUnknown => {
+            let sub = shown(args.nth(1).unwrap_or_default());
+            write::error(
+                out,
+                &format!("ERR unknown subcommand '{sub}'. Try CLIENT HELP."),
+            );
+        }
+        Answer::ClusterDisabled => {
+            write::error(out, "ERR This instance has cluster support disabled");
+        }
+        Answer::ClusterHelp => help(CLUSTER_HELP, out),
+        Answer::Exec => write::error(out, "ERR EXEC without MULTI"),
+        Answer::Discard => write::error(out, "ERR DISCARD without MULTI"),
+        Answer::Unsubscribe => unsubscribe("unsubscribe", args, view.protocol, out),
+        Answer::Punsubscribe => unsubscribe("punsubscribe", args, view.protocol, out),
+        Answer::Sunsubscribe => unsubscribe("sunsubscribe", args, view.protocol, out),
+        Answer::Arity(full_name) => write::error(out, Refusal::arity(full_name).text()),
+    }
+}
+
+fn confirm(result: Result<(), Refusal>, out: &mut Vec<u8>) {
+    match result {
+        Ok(()) => write::simple(out, OK),
+        Err(refusal) => write::error(out, refusal.text()),
+    }
+}
+
+fn help(lines: &[&str], out: &mut Vec<u8>) {
+    write::array(out, lines.len());
+    for line in lines {
+        write::simple(out, line);
+    }
+}
+
+/// A master at replication offset 0, without replicas.
+fn role(out: &mut Vec<u8>) {
+    write::array(out, 3);
+    write::bulk(out, b"master");
+    write::integer(out, 0);
+    write::array(out, 0);
+}
+
+fn tracking_info(protocol: Protocol, out: &mut Vec<u8>) {
+    write::map(out, protocol, 3);
+    write::bulk(out, b"flags");
+    write::set(out, protocol, 1);
+    write::bulk(out, b"off");
+    write::bulk(out, b"redirect");
+    write::integer(out, -1);
+    write::bulk(out, b"prefixes");
+    write::array(out, 0);
+}
+
+/// CLIENT TRACKING without `ON`: nothing to turn off, but Redis looks at the options first.
+fn tracking_off(mut args: Args<'_>) -> Result<(), Refusal> {
+    const PLAIN_OPTIONS: [&str; 4] = ["bcast", "optin", "optout", "noloop"];
+    let switch = args.nth(2).unwrap_or_default();
+    while let Some(option) = args.next() {
+        let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
+        let with_value = is("prefix") || is("redirect");
+        if with_value && args.next().is_none() || !with_value && !PLAIN_OPTIONS.into_iter().any(is)
+        {
+            return Err(Refusal::SYNTAX);
+        }
+    }
+    if switch.eq_ignore_ascii_case(b"off") {
+        Ok(())
+    } else {
+        Err(Refusal::SYNTAX)
+    }
+}
+
+/// CLIENT NO-EVICT or NO-TOUCH, `ON` or `OFF`.
+fn switch(mut args: Args<'_>) -> Result<(), Refusal> {
+    let value = args.nth(2).unwrap_or_default();
+    let valid = value.eq_ignore_ascii_case(b"on") || value.eq_ignore_ascii_case(b"off");
+    if valid { Ok(()) } else { Err(Refusal::SYNTAX) }
+}
+
+/// CLIENT UNBLOCK id [TIMEOUT|ERROR]: whether it is well-formed.
+fn unblock(mut args: Args<'_>) -> Result<(), Refusal> {
+    let sub = args.nth(1).unwrap_or_default();
+    let id = args.next().unwrap_or_default();
+    let reason = args.next();
+    if args.next().is_some() {
+        return Err(Refusal::new(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{}'. Try CLIENT HELP.",
+            shown(sub)
+        )));
+    }
+    if let Some(reason) = reason
+        && !reason.eq_ignore_ascii_case(b"timeout")
+        && !reason.eq_ignore_ascii_case(b"error")
+    {
+        return Err(Refusal::fixed(
+            "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
+        ));
+    }
+    parse_i64(id).map(|_| ()).ok_or(Refusal::NOT_AN_INTEGER)
+}
+
+/// One confirmation per channel that was not subscribed to, or one without a channel.
+fn unsubscribe(kind: &str, mut args: Args<'_>, protocol: Protocol, out: &mut Vec<u8>) {
+    args.next();
+    let mut channel = args.next();
+    loop {
+        write::push(out, protocol, 3);
+        write::bulk(out, kind.as_bytes());
+        match channel {
+            Some(channel) => write::bulk(out, channel),
+            None => write::null(out, protocol),
+        }
+        write::integer(out, 0);
+        channel = args.next();
+        if channel.is_none() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Which clients CLIENT LIST and CLIENT KILL mean.
+
+use crate::command::Refusal;
+use crate::command::refusal::shown;
+use crate::resp::Args;
+use crate::resp::number::parse_i64;
+
+use super::Line;
+
+/// What a client is, to the `TYPE` option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Neither of the others.
+    Normal,
+    /// Has subscriptions.
+    PubSub,
+    /// A replica, which never is a client of the proxy.
+    Replica,
+    /// A master, which never is a client of the proxy.
+    Master,
+}
+
+/// Which clients are meant. Owns what it holds: the clients of other workers are asked too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// Any of these; None for all. Redis knows no negative ones, so they match nobody.
+    ids: Option<Vec<i64>>,
+    addr: Option<Box<[u8]>>,
+    laddr: Option<Box<[u8]>>,
+    user: Option<Box<[u8]>>,
+    kind: Option<Kind>,
+    /// At least this age, in seconds.
+    age_min: u64,
+    skip_me: bool,
+    old_form: bool,
+}
+
+impl Filter {
+    /// Everybody.
+    const ALL: Self = Self {
+        ids: None,
+        addr: None,
+        laddr: None,
+        user: None,
+        kind: None,
+        age_min: 0,
+        skip_me: false,
+        old_form: false,
+    };
+
+    /// Reads `CLIENT LIST [TYPE type | ID id [id ...]]`.
+    pub fn parse_list(mut args: Args<'_>) -> Result<Self, Refusal> {
+        let Some(option) = args.nth(2) else {
+            return Ok(Self::ALL);
+        };
+        if option.eq_ignore_ascii_case(b"type") && args.len() == 1 {
+            let kind = parse_kind(args.next().unwrap_or_default())?;
+            Ok(Self {
+                kind: Some(kind),
+                ..Self::ALL
+            })
+        } else if option.eq_ignore_ascii_case(b"id") && args.len() > 0 {
+            let ids: Option<Vec<_>> = args.map(parse_i64).collect();
+            let ids = ids.ok_or(Refusal::fixed("ERR Invalid client ID"))?;
+            Ok(Self {
+                ids: Some(ids),
+                ..Self::ALL
+            })
+        } else {
+            Err(Refusal::SYNTAX)
+        }
+    }
+
+    /// Reads `CLIENT KILL ip:port` and `CLIENT KILL option value [option value ...]`.
+    ///
+    /// Of an option given twice the last one counts. Redis refuses a `USER` that does not exist; a
+    /// proxy does not know the backend's users, so that nobody is killed.
+    pub fn parse_kill(mut args: Args<'_>) -> Result<Self, Refusal> {
+        let Some(first) = args.nth(2) else {
+            return Err(Refusal::arity("client|kill"));
+        };
+        if args.len() == 0 {
+            return Ok(Self {
+                addr: Some(first.into()),
+                old_form: true,
+                ..Self::ALL
+            });
+        }
+        let mut filter = Self {
+            skip_me: true,
+            ..Self::ALL
+        };
+        let mut next = Some(first);
+        while let Some(option) = next {
+            filter.set(option, args.next().ok_or(Refusal::SYNTAX)?)?;
+            next = args.next();
+        }
+        Ok(filter)
+    }
+
+    /// One option of CLIENT KILL.
+    fn set(&mut self, option: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
+        if is("id") {
+            self.ids = Some(vec![parse_id(value)?]);
+        } else if is("maxage") {
+            self.age_min = parse_age(value)?;
+        } else if is("type") {
+            self.kind = Some(parse_kind(value)?);
+        } else if is("addr") {
+            self.addr = Some(value.into());
+        } else if is("laddr") {
+            self.laddr = Some(value.into());
+        } else if is("user") {
+            self.user = Some(value.into());
+        } else if is("skipme") {
+            self.skip_me = parse_yes(value)?;
+        } else {
+            return Err(Refusal::SYNTAX);
+        }
+        Ok(())
+    }
+
+    /// Whether this client is meant. The one who asks is for the caller to spare: see
+    /// [`Filter::skip_me`].
+    pub fn matches(&self, line: &Line<'_>) -> bool {
+        fn admits<T: ?Sized + PartialEq>(wanted: Option<&T>, is: &T) -> bool {
+            wanted.is_none_or(|wanted| wanted == is)
+        }
+        self.ids
+            .as_ref()
+            .is_none_or(|ids| ids.contains(&line.id.cast_signed()))
+            && admits(self.addr.as_deref(), line.addr)
+            && admits(self.laddr.as_deref(), line.laddr)
+            && admits(self.user.as_deref(), line.user)
+            && admits(self.kind.as_ref(), &line.kind())
+            && line.age >= self.age_min
+    }
+
+    /// Whether the client that asks is not meant itself.
+    pub fn skip_me(&self) -> bool {
+        self.skip_me
+    }
+
+    /// CLIENT KILL with an address alone: the reply is `+OK` or `-ERR No such client` instead of
+    /// the number of clients killed.
+    pub fn is_old_form(&self) -> bool {
+        self.old_form
+    }
+}
+
+fn parse_id(value: &[u8]) -> Result<i64, Refusal> {
+    parse_i64(value)
+        .filter(|id| *id > 0)
+        .ok_or(Refusal::fixed("ERR client-id should be greater than 0"))
+}
+
+fn parse_age(value: &[u8]) -> Result<u64, Refusal> {
+    let age = parse_i64(value).ok_or(Refusal::fixed(
+        "ERR maxage is not an integer or out of range",
+    ))?;
+    let age = u64::try_from(age).ok().filter(|age| *age > 0);
+    age.ok_or(Refusal::fixed("ERR maxage should be greater than 0"))
+}
+
+fn parse_kind(value: &[u8]) -> Result<Kind, Refusal> {
+    const NAMES: [(&str, Kind); 6] = [
+        ("normal", Kind::Normal),
+        ("pubsub", Kind::PubSub),
+        ("replica", Kind::Replica),
+        ("slave", Kind::Replica),
+        ("master", Kind::Master),
+        ("primary", Kind::Master),
+    ];
+    NAMES
+        .iter()
+        .find(|(name, _)| value.eq_ignore_ascii_case(name.as_bytes()))
+        .map(|(_, kind)| *kind)
+        .ok_or_else(|| Refusal::new(format!("ERR Unknown client type '{}'", shown(value))))
+}
+
+fn parse_yes(value: &[u8]) -> Result<bool, Refusal> {
+    if value.eq_ignore_ascii_case(b"yes") {
+        Ok(true)
+    } else if value.eq_ignore_ascii_case(b"no") {
+        Ok(false)
+    } else {
+        Err(Refusal::SYNTAX)
+    }
+}

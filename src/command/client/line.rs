@@ -1,0 +1,141 @@
+//! How CLIENT LIST and CLIENT INFO show a client.
+
+use super::Kind;
+use crate::resp::Protocol;
+
+/// What the proxy knows of a client, for one line of CLIENT LIST.
+///
+/// Tools read these lines, so they have every field of Redis 7.4 in its order; what only a server
+/// has (file descriptors, buffers of its own) is a constant.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a> {
+    /// The number the proxy gave the client.
+    pub id: u64,
+    /// The client's address as `ip:port`, IPv6 as `[ip]:port`.
+    pub addr: &'a [u8],
+    /// The address that the client connected to.
+    pub laddr: &'a [u8],
+    /// From CLIENT SETNAME; empty if none.
+    pub name: &'a [u8],
+    /// Since it connected, in seconds.
+    pub age: u64,
+    /// Since it last sent something, in seconds.
+    pub idle: u64,
+    /// The database it selected.
+    pub db: u32,
+    /// Channels, patterns and shard channels it subscribed to.
+    pub sub: u32,
+    /// See `sub`.
+    pub psub: u32,
+    /// See `sub`.
+    pub ssub: u32,
+    /// Inside MULTI: how many commands are queued.
+    pub multi: Option<u32>,
+    /// How many keys it watches.
+    pub watch: u32,
+    /// A command of its blocks.
+    pub blocked: bool,
+    /// Client-side caching is on.
+    pub tracking: bool,
+    /// Will be closed once its replies are out.
+    pub closing: bool,
+    /// Bytes of requests received and not yet passed on.
+    pub qbuf: u64,
+    /// Bytes of replies that wait for the client to read.
+    pub omem: u64,
+    /// The last command, in lower case (`client|list`); empty if none.
+    pub cmd: &'a [u8],
+    /// The backend's user as which it acts.
+    pub user: &'a [u8],
+    /// The protocol it speaks.
+    pub protocol: Protocol,
+    /// From CLIENT SETINFO; empty if none.
+    pub lib_name: &'a [u8],
+    /// From CLIENT SETINFO; empty if none.
+    pub lib_ver: &'a [u8],
+}
+
+impl Line<'_> {
+    /// What it is to the `TYPE` option of CLIENT LIST.
+    pub(super) fn kind(&self) -> Kind {
+        if self.subscribed() {
+            Kind::PubSub
+        } else {
+            Kind::Normal
+        }
+    }
+
+    fn subscribed(&self) -> bool {
+        self.sub > 0 || self.psub > 0 || self.ssub > 0
+    }
+
+    /// Appends the line, newline included.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut field = |name: &str, value: &[u8]| {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(value);
+        };
+        let number = |value: u64| value.to_string();
+        field("id=", number(self.id).as_bytes());
+        field(" addr=", self.addr);
+        field(" laddr=", self.laddr);
+        field(" fd=0 name=", self.name);
+        field(" age=", number(self.age).as_bytes());
+        field(" idle=", number(self.idle).as_bytes());
+        field(" flags=", self.flags().as_bytes());
+        field(" db=", number(self.db.into()).as_bytes());
+        field(" sub=", number(self.sub.into()).as_bytes());
+        field(" psub=", number(self.psub.into()).as_bytes());
+        field(" ssub=", number(self.ssub.into()).as_bytes());
+        field(
+            " multi=",
+            self.multi.map_or(-1, i64::from).to_string().as_bytes(),
+        );
+        field(" watch=", number(self.watch.into()).as_bytes());
+        field(" qbuf=", number(self.qbuf).as_bytes());
+        field(
+            " qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0",
+            b"",
+        );
+        field(" omem=", number(self.omem).as_bytes());
+        field(
+            " tot-mem=",
+            number(self.qbuf.saturating_add(self.omem)).as_bytes(),
+        );
+        field(
+            " events=r cmd=",
+            if self.cmd.is_empty() {
+                b"NULL"
+            } else {
+                self.cmd
+            },
+        );
+        field(" user=", self.user);
+        field(" redir=", if self.tracking { b"0" } else { b"-1" });
+        field(" resp=", number(self.protocol.number().into()).as_bytes());
+        field(" lib-name=", self.lib_name);
+        field(" lib-ver=", self.lib_ver);
+        field("\n", b"");
+    }
+
+    /// Redis's letters, in its order: `N` for a client of which there is nothing to say.
+    fn flags(&self) -> String {
+        let letters = [
+            ('P', self.subscribed()),
+            ('x', self.multi.is_some()),
+            ('b', self.blocked),
+            ('t', self.tracking),
+            ('c', self.closing),
+        ];
+        let flags: String = letters
+            .iter()
+            .filter(|(_, set)| *set)
+            .map(|(letter, _)| letter)
+            .collect();
+        if flags.is_empty() {
+            "N".to_owned()
+        } else {
+            flags
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Reads the sub-commands of CLIENT that the proxy carries out, and writes what CLIENT LIST shows.
+//!
+//! It does not know the clients: [`Filter`] says which are meant, [`Line`] how one is shown.
+
+mod filter;
+mod line;
+
+pub use filter::{Filter, Kind};
+pub use line::Line;
+
+use super::Refusal;
+use super::refusal::shown;
+use crate::resp::Args;
+
+/// What CLIENT REPLY asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// Replies are sent, also to this command.
+    On,
+    /// No replies until `ON`.
+    Off,
+    /// No reply to the next command.
+    Skip,
+}
+
+/// What CLIENT SETINFO says about the client's library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetInfo<'a> {
+    /// `LIB-NAME`.
+    LibName(&'a [u8]),
+    /// `LIB-VER`.
+    LibVer(&'a [u8]),
+}
+
+/// Reads `CLIENT SETNAME name`. An empty name takes the name away.
+pub fn parse_set_name(mut args: Args<'_>) -> Result<&[u8], Refusal> {
+    match args.nth(2) {
+        Some(name) if is_printable(name) => Ok(name),
+        Some(_) => Err(Refusal::BAD_NAME),
+        None => Err(Refusal::arity("client|setname")),
+    }
+}
+
+/// Reads `CLIENT SETINFO (LIB-NAME|LIB-VER) value`. An empty value takes it away.
+pub fn parse_set_info(mut args: Args<'_>) -> Result<SetInfo<'_>, Refusal> {
+    let (Some(attribute), Some(value)) = (args.nth(2), args.next()) else {
+        return Err(Refusal::arity("client|setinfo"));
+    };
+    let info = if attribute.eq_ignore_ascii_case(b"lib-name") {
+        SetInfo::LibName(value)
+    } else if attribute.eq_ignore_ascii_case(b"lib-ver") {
+        SetInfo::LibVer(value)
+    } else {
+        return Err(Refusal::new(format!(
+            "ERR Unrecognized option '{}'",
+            shown(attribute)
+        )));
+    };
+    if is_printable(value) {
+        return Ok(info);
+    }
+    Err(Refusal::new(format!(
+        "ERR {} cannot contain spaces, newlines or special characters.",
+        shown(attribute)
+    )))
+}
+
+/// Reads `CLIENT REPLY (ON|OFF|SKIP)`.
+pub fn parse_reply(mut args: Args<'_>) -> Result<ReplyMode, Refusal> {
+    let Some(mode) = args.nth(2) else {
+        return Err(Refusal::arity("client|reply"));
+    };
+    let is = |name: &str| mode.eq_ignore_ascii_case(name.as_bytes());
+    if is("on") {
+        Ok(ReplyMode::On)
+    } else if is("off") {
+        Ok(ReplyMode::Off)
+    } else if is("skip") {
+        Ok(ReplyMode::Skip)
+    } else {
+        Err(Refusal::SYNTAX)
+    }
+}
+
+/// Whether a name can stand in a line of CLIENT LIST, which is split at spaces: `!` to `~`, or empty.
+pub(super) fn is_printable(name: &[u8]) -> bool {
+    name.iter().all(u8::is_ascii_graphic)
+}
