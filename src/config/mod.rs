@@ -1,1 +1,182 @@
-//! config
+//! The command line and the environment, made into a [`Config`] that is valid as a whole.
+//!
+//! Two steps: what was typed (`getopts`, one table of options), then what is valid. Nothing is
+//! opened, resolved or logged here; an error is one line for the caller to print.
+
+mod check;
+mod error;
+mod given;
+mod help;
+mod parse;
+mod table;
+mod values;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZero;
+use std::thread;
+
+pub use error::ConfigError;
+pub use parse::{Parsed, parse};
+pub use values::{AdminCommands, Balancer, HostPort, LogLevel, RouterType};
+
+/// Everything the proxy is told when it starts. Fields are named like their options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The local address of both ports.
+    pub bind: IpAddr,
+    /// TCP port for Redis clients; 0 is any free one.
+    pub port: u16,
+    /// TCP port for HTTP; 0 is any free one.
+    pub service_port: u16,
+    /// Worker threads; 0 is one per core, see [`Config::workers`].
+    pub core_num: u16,
+    /// How long SIGTERM waits for work in flight, in seconds.
+    pub grace_seconds: u64,
+    /// What is logged.
+    pub log_level: LogLevel,
+    /// Who this proxy is.
+    pub node: Node,
+    /// How a tenant finds its cluster.
+    pub router: Router,
+    /// Whether administrative commands reach the backend.
+    pub admin_commands: AdminCommands,
+    /// The connections to one backend.
+    pub backend_pool: BackendPool,
+    /// The metrics page.
+    pub metrics: Metrics,
+    /// What clients may ask for.
+    pub limits: Limits,
+    /// Lines for the log about what was given in vain; not an error, and none of them a secret.
+    pub notes: Vec<String>,
+}
+
+/// Who this proxy is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub id: String,
+    /// Its namespace.
+    pub namespace: String,
+}
+
+/// How a tenant finds its cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Router {
+    /// Where clusters come from.
+    pub kind: RouterType,
+    /// The one backend of the static router.
+    pub static_be: HostPort,
+    /// The control plane of the sync router, which always has one.
+    pub cp_addr: Option<String>,
+    /// Which instance of a cluster a client gets.
+    pub balancer: Balancer,
+}
+
+/// The connections of one worker to one instance, for one user, database and protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendPool {
+    /// Connections at most.
+    pub max_size: usize,
+    /// Connections kept while idle; never above `max_size`.
+    pub max_idle: usize,
+    /// Time to be ready for requests, in milliseconds.
+    pub connect_ms: u64,
+    /// How long a backend may owe a reply in silence, in milliseconds; 0 is for ever.
+    pub reply_ms: u64,
+}
+
+/// The metrics page of the service port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// Whether there is one.
+    pub enable: bool,
+    /// Its path, with the leading slash.
+    pub path: String,
+}
+
+/// What clients may ask for before they are told no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Clients of the process at a time.
+    pub clients: usize,
+    /// Clients accepted in one second; 0 is any number.
+    pub accepts_per_second: u32,
+    /// Bytes of one request.
+    pub request_bytes: u64,
+    /// Requests of one client that are not yet answered; more are read later.
+    pub in_flight: u32,
+    /// Bytes waiting to be read by one client.
+    pub client_outbound_bytes: usize,
+    /// Bytes waiting to be read by all clients of a worker.
+    pub worker_outbound_bytes: usize,
+    /// How long a client may neither log in nor send a request, in seconds; 0 is for ever.
+    pub login_seconds: u64,
+    /// How long a client may be silent, in seconds; 0 is for ever.
+    pub idle_seconds: u64,
+    /// Logins per second and worker that need a new backend connection; more wait.
+    pub logins_per_second: u32,
+}
+
+impl Config {
+    /// Worker threads to start: `core_num`, or one for each core this process may use.
+    pub fn workers(&self) -> u16 {
+        if self.core_num > 0 {
+            return self.core_num;
+        }
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        u16::try_from(cores).map_or(table::WORKERS_MAX, |cores| cores.min(table::WORKERS_MAX))
+    }
+}
+
+/// What an empty command line and environment give; a test holds it to the table of options.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bind: Ipv4Addr::UNSPECIFIED.into(),
+            port: 6378,
+            service_port: 7080,
+            core_num: 0,
+            grace_seconds: 10,
+            log_level: LogLevel::Info,
+            node: Node {
+                id: "local_proxy".to_owned(),
+                namespace: "default".to_owned(),
+            },
+            router: Router {
+                kind: RouterType::Static,
+                static_be: HostPort {
+                    host: "127.0.0.1".to_owned(),
+                    port: 6379,
+                },
+                cp_addr: None,
+                balancer: Balancer::Random,
+            },
+            admin_commands: AdminCommands::Allow,
+            backend_pool: BackendPool {
+                max_size: 30,
+                max_idle: 10,
+                connect_ms: 3_000,
+                reply_ms: 60_000,
+            },
+            metrics: Metrics {
+                enable: true,
+                path: "/metrics".to_owned(),
+            },
+            limits: Limits {
+                clients: 10_000,
+                accepts_per_second: 0,
+                request_bytes: 1 << 30,
+                in_flight: 4_096,
+                client_outbound_bytes: 64 << 20,
+                worker_outbound_bytes: 512 << 20,
+                login_seconds: 60,
+                idle_seconds: 0,
+                logins_per_second: 200,
+            },
+            notes: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

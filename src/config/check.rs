@@ -1,0 +1,84 @@
+//! What depends on more than one option: contradictions, and defaults that follow others.
+
+use super::error::ConfigError;
+use super::given::Given;
+use super::values::{AdminCommands, RouterType};
+use super::{BackendPool, Config};
+
+/// Refuses what makes no sense together, and completes `config`.
+pub(super) fn relations(given: &Given, config: &mut Config) -> Result<(), ConfigError> {
+    router(given, config)?;
+    ports(given, config)?;
+    pool(given, &mut config.backend_pool)?;
+    for setting in given.iter().filter(|setting| !setting.row.has_effect) {
+        let name = setting.written_name();
+        config
+            .notes
+            .push(format!("{name} has no effect in this version"));
+    }
+    Ok(())
+}
+
+/// Refuses what is valid but not built yet: to be dropped together with what it names.
+pub(super) fn available(given: &Given, config: &Config) -> Result<(), ConfigError> {
+    match given.get("router.type") {
+        Some(router) if config.router.kind == RouterType::Sync => Err(router.error(
+            "the sync router is not part of this version",
+            "allowed for now: static",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn router(given: &Given, config: &mut Config) -> Result<(), ConfigError> {
+    let stranger = match config.router.kind {
+        RouterType::Static => given.get("router.cp-addr"),
+        RouterType::Sync => given.get("router.static-be"),
+    };
+    if let Some(setting) = stranger {
+        let reason = format!("makes no sense with --router.type={}", config.router.kind);
+        return Err(setting.error(reason, "give one or the other"));
+    }
+    if config.router.kind == RouterType::Sync && config.router.cp_addr.is_none() {
+        let remedy = "give --router.cp-addr=HOST:PORT too";
+        return Err(ConfigError::new(
+            "--router.type=sync",
+            "has nothing to follow",
+            remedy,
+        ));
+    }
+    if given.get("admin-commands").is_none() {
+        config.admin_commands = match config.router.kind {
+            RouterType::Static => AdminCommands::Allow,
+            RouterType::Sync => AdminCommands::Deny,
+        };
+    }
+    Ok(())
+}
+
+/// Both ports are bound at the same address; 0 is a port of its own each time.
+fn ports(given: &Given, config: &Config) -> Result<(), ConfigError> {
+    let clash = config.port != 0 && config.port == config.service_port;
+    match given.get("port").or_else(|| given.get("service-port")) {
+        Some(setting) if clash => {
+            let remedy = "--port and --service-port need different ports";
+            Err(setting.error("taken twice", remedy))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A small pool alone also lowers the default of its idle connections.
+fn pool(given: &Given, pool: &mut BackendPool) -> Result<(), ConfigError> {
+    match given.get("backend-pool.max-idle") {
+        Some(setting) if pool.max_idle > pool.max_size => {
+            let size = pool.max_size;
+            let reason = format!("more than --backend-pool.max-size, which is {size}");
+            Err(setting.error(reason, format!("allowed: 0 to {size}")))
+        }
+        _ => {
+            pool.max_idle = pool.max_idle.min(pool.max_size);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! THE table of options: from it come the command line, the environment, the help and the checks
+//! of single values.
+//!
+//! Defaults and ranges are written here as users see them. What depends on two options at once
+//! is in `check.rs`.
+
+use super::Config;
+use super::values::{
+    AdminCommands, Balancer, Choice, HOST_PORT, HostPort, LogLevel, NAME, PATH, RouterType, choose,
+    parse_control_plane, parse_name, parse_path,
+};
+use Value::{Number, OneOf, Text};
+
+/// Options that stand under one heading in the help.
+pub(super) struct Group {
+    pub(super) title: &'static str,
+    pub(super) rows: &'static [Row],
+}
+
+/// One option, which always takes a value.
+pub(super) struct Row {
+    /// Without the dashes.
+    pub(super) name: &'static str,
+    /// What stands for the value in the help.
+    pub(super) hint: &'static str,
+    /// As a user would write it; empty if there is none, or none that stands alone.
+    pub(super) default: &'static str,
+    /// What it means, units included.
+    pub(super) help: &'static str,
+    /// Which texts it takes, and where they go.
+    pub(super) value: Value,
+    /// False while it is accepted, but nothing reads it.
+    pub(super) has_effect: bool,
+}
+
+/// Which texts an option takes, and what it sets.
+pub(super) enum Value {
+    /// A whole number from the first to the second; false if it does not fit this machine.
+    Number(u64, u64, fn(&mut Config, u64) -> bool),
+    /// One of these names.
+    OneOf(&'static [&'static str], fn(&mut Config, &str)),
+    /// Text of the form described, or the reason why it is not.
+    Text(
+        &'static str,
+        fn(&mut Config, &str) -> Result<(), &'static str>,
+    ),
+}
+
+impl Row {
+    /// The environment variable that stands in for the option.
+    pub(super) fn env_name(&self) -> String {
+        env_name(self.name)
+    }
+}
+
+impl Value {
+    /// The texts it takes, for people.
+    pub(super) fn allowed(&self) -> String {
+        match self {
+            Number(min, max, _) => format!("{min} to {max}"),
+            OneOf(names, _) => names.join(", "),
+            Text(form, _) => (*form).to_owned(),
+        }
+    }
+}
+
+/// `router.static-be` becomes `ELIKA_ROUTER_STATIC_BE`.
+pub(super) fn env_name(name: &str) -> String {
+    let name = name.replace(['.', '-'], "_").to_ascii_uppercase();
+    format!("ELIKA_{name}")
+}
+
+/// Every option, in the order of the help.
+pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
+    GROUPS.iter().flat_map(|group| group.rows)
+}
+
+/// The option called `name`, without its dashes.
+pub(super) fn row(name: &str) -> Option<&'static Row> {
+    rows().find(|row| row.name == name)
+}
+
+/// More than any machine that runs one proxy has cores.
+pub(super) const WORKERS_MAX: u16 = 1_024;
+
+// Ranges end far above any sense, and where the sums of a worker still cannot overflow.
+const COUNT_MAX: u64 = 10_000_000;
+const PORT_MAX: u64 = 65_535;
+const BYTES_MAX: u64 = 1 << 40;
+const SECONDS_MAX: u64 = 365 * 24 * 3_600;
+const MS_MAX: u64 = 24 * 3_600 * 1_000;
+
+/// Below this not even the smallest sensible request and reply fit.
+const BYTES_MIN: u64 = 1_024;
+
+const BOOLEAN: &[&str] = &["true", "false"];
+
+pub(super) static GROUPS: &[Group] = &[
+    Group {
+        title: "Process",
+        rows: PROCESS,
+    },
+    Group {
+        title: "Routing",
+        rows: ROUTING,
+    },
+    Group {
+        title: "Backend pools (each: one worker, instance, user, database, protocol)",
+        rows: POOL,
+    },
+    Group {
+        title: "Metrics",
+        rows: METRICS,
+    },
+    Group {
+        title: "Limits",
+        rows: LIMITS,
+    },
+];
+
+const PROCESS: &[Row] = &[
+    Row {
+        name: "bind",
+        hint: "IP",
+        default: "0.0.0.0",
+        help: "local address of both ports",
+        value: Text("an IPv4 or IPv6 address", |c, v| {
+            fill(&mut c.bind, v.parse().map_err(|_| "not an IP address"))
+        }),
+        has_effect: true,
+    },
+    Row {
+        name: "port",
+        hint: "N",
+        default: "6378",
+        help: "where Redis clients connect; 0 is any free port",
+        value: Number(0, PORT_MAX, |c, n| store(&mut c.port, n)),
+        has_effect: true,
+    },
+    Row {
+        name: "service-port",
+        hint: "N",
+        default: "7080",
+        help: "HTTP: health, metrics, clusters; 0 is any free port",
+        value: Number(0, PORT_MAX, |c, n| store(&mut c.service_port, n)),
+        has_effect: false,
+    },
+    Row {
+        name: "core-num",
+        hint: "N",
+        default: "0",
+        help: "worker threads; 0 is one per core",
+        value: Number(0, WORKERS_MAX as u64, |c, n| store(&mut c.core_num, n)),
+        has_effect: true,
+    },
+    Row {
+        name: "grace-seconds",
+        hint: "N",
+        default: "10",
+        help: "how long SIGTERM waits for work in flight",
+        value: Number(0, 3_600, |c, n| store(&mut c.grace_seconds, n)),
+        has_effect: true,
+    },
+    Row {
+        name: "log.level",
+        hint: "LEVEL",
+        default: "info",
+        help: "the least urgent messages that are logged",
+        value: OneOf(LogLevel::NAMES, |c, v| pick(&mut c.log_level, v)),
+        has_effect: true,
+    },
+    Row {
+        name: "node.id",
+        hint: "NAME",
+        default: "local_proxy",
+        help: "what this proxy is called",
+        value: Text(NAME, |c, v| fill(&mut c.node.id, parse_name(v))),
+        has_effect: false,
+    },
+    Row {
+        name: "node.namespace",
+        hint: "NAME",
+        default: "default",
+        help: "the namespace of this proxy",
+        value: Text(NAME, |c, v| fill(&mut c.node.namespace, parse_name(v))),
+        has_effect: false,
+    },
+];
+
+const ROUTING: &[Row] = &[
+    Row {
+        name: "router.type",
+        hint: "TYPE",
+        default: "static",
+        help: "where clusters come from; sync is not part of this version",
+        value: OneOf(RouterType::NAMES, |c, v| pick(&mut c.router.kind, v)),
+        has_effect: true,
+    },
+    Row {
+        name: "router.static-be",
+        hint: "HOST:PORT",
+        default: "127.0.0.1:6379",
+        help: "the backend of the static router",
+        value: Text(HOST_PORT, |c, v| {
+            fill(&mut c.router.static_be, HostPort::parse(v))
+        }),
+        has_effect: true,
+    },
+    Row {
+        name: "router.cp-addr",
+        hint: "HOST:PORT",
+        default: "",
+        help: "the control plane that the sync router follows",
+        value: Text(HOST_PORT, |c, v| {
+            fill(&mut c.router.cp_addr, parse_control_plane(v).map(Some))
+        }),
+        has_effect: true,
+    },
+    Row {
+        name: "router.balancer",
+        hint: "NAME",
+        default: "random",
+        help: "which instance of a cluster a client gets",
+        value: OneOf(Balancer::NAMES, |c, v| pick(&mut c.router.balancer, v)),
+        has_effect: false,
+    },
+    Row {
+        name: "admin-commands",
+        hint: "WHAT",
+        default: "",
+        help: "whether CONFIG SET, ACL, DEBUG and the like reach the backend, whose ACL then \
+               decides; unless given: allow if the router is static, deny if it is sync",
+        value: OneOf(AdminCommands::NAMES, |c, v| pick(&mut c.admin_commands, v)),
+        has_effect: true,
+    },
+];
+
+const POOL: &[Row] = &[
+    Row {
+        name: "backend-pool.max-size",
+        hint: "N",
+        default: "30",
+        help: "connections at most",
+        value: Number(1, 10_000, |c, n| store(&mut c.backend_pool.max_size, n)),
+        has_effect: true,
+    },
+    Row {
+        name: "backend-pool.max-idle",
+        hint: "N",
+        default: "10",
+        help: "connections kept while idle",
+        value: Number(0, 10_000, |c, n| store(&mut c.backend_pool.max_idle, n)),
+        has_effect: false,
+    },
+    Row {
+        name: "backend-pool.connect-ms",
+        hint: "N",
+        default: "3000",
+        help: "time for a connection to be ready",
+        value: Number(1, MS_MAX, |c, n| store(&mut c.backend_pool.connect_ms, n)),
+        has_effect: true,
+    },
+    Row {
+        name: "backend-pool.reply-ms",
+        hint: "N",
+        default: "60000",
+        help: "a backend that owes a reply and is silent this long is given up; 0 is never",
+        value: Number(0, MS_MAX, |c, n| store(&mut c.backend_pool.reply_ms, n)),
+        has_effect: true,
+    },
+];
+
+const METRICS: &[Row] = &[
+    Row {
+        name: "metrics.enable",
+        hint: "BOOL",
+        default: "true",
+        help: "whether the service port shows metrics",
+        value: OneOf(BOOLEAN, |c, v| c.metrics.enable = v == "true"),
+        has_effect: false,
+    },
+    Row {
+        name: "metrics.path",
+        hint: "PATH",
+        default: "/metrics",
+        help: "where it shows them",
+        value: Text(PATH, |c, v| fill(&mut c.metrics.path, parse_path(v))),
+        has_effect: false,
+    },
+];
+
+const LIMITS: &[Row] = &[
+    Row {
+        name: "limit.clients",
+        hint: "N",
+        default: "10000",
+        help: "clients of the process at a time",
+        value: Number(1, COUNT_MAX, |c, n| store(&mut c.limits.clients, n)),
+        has_effect: true,
+    },
+    Row {
+        name: "limit.accepts-per-second",
+        hint: "N",
+        default: "0",
+        help: "clients accepted in one second; 0 is any number",
+        value: Number(0, COUNT_MAX, |c, n| {
+            store(&mut c.limits.accepts_per_second, n)
+        }),
+        has_effect: true,
+    },
+    Row {
+        name: "limit.request-bytes",
+        hint: "N",
+        default: "1073741824",
+        help: "size of one request",
+        value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
+            store(&mut c.limits.request_bytes, n)
+        }),
+        has_effect: true,
+    },
+    Row {
+        name: "limit.in-flight",
+        hint: "N",
+        default: "4096",
+        help: "requests of one client not yet answered; more are read later",
+        value: Number(1, COUNT_MAX, |c, n| store(&mut c.limits.in_flight, n)),
+        has_effect: true,
+    },
+    Row {
+        name: "limit.client-outbound-bytes",
+        hint: "N",
+        default: "67108864",
+        help: "replies that one client has not read yet",
+        value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
+            store(&mut c.limits.client_outbound_bytes, n)
+        }),
+        has_effect: true,
+    },
+    Row {
+        name: "limit.worker-outbound-bytes",
+        hint: "N",
+        default: "536870912",
+        help: "replies that all clients of one worker have not read yet",
+        value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
+            store(&mut c.limits.worker_outbound_bytes, n)
+        }),
+        has_effect: true,
+    },
+    Row {
+        name: "limit.login-seconds",
+        hint: "N",
+        default: "60",
+        help: "a client that did not log in nor send a request by then is closed; 0 is never",
+        value: Number(0, SECONDS_MAX, |c, n| store(&mut c.limits.login_seconds, n)),
+        has_effect: true,
+    },
+    Row {
+        name: "limit.idle-seconds",
+        hint: "N",
+        default: "0",
+        help: "a client that is silent this long is closed; 0 is never",
+        value: Number(0, SECONDS_MAX, |c, n| store(&mut c.limits.idle_seconds, n)),
+        has_effect: true,
+    },
+    Row {
+        name: "limit.logins-per-second",
+        hint: "N",
+        default: "200",
+        help: "logins of one worker that need a new backend connection; more wait",
+        value: Number(1, COUNT_MAX, |c, n| {
+            store(&mut c.limits.logins_per_second, n)
+        }),
+        has_effect: true,
+    },
+];
+
+/// False if `number` is too large for the field, which depends on the machine.
+fn store<T: TryFrom<u64>>(field: &mut T, number: u64) -> bool {
+    T::try_from(number).map(|number| *field = number).is_ok()
+}
+
+/// Sets the value called `name`, which the caller found in the list of names.
+fn pick<T: Choice>(field: &mut T, name: &str) {
+    if let Some(value) = choose(name) {
+        *field = value;
+    }
+}
+
+fn fill<T>(field: &mut T, parsed: Result<T, &'static str>) -> Result<(), &'static str> {
+    *field = parsed?;
+    Ok(())
+}
