@@ -37,7 +37,7 @@ pub enum Answer {
     ClientCapa,
     /// CLIENT NO-EVICT and NO-TOUCH: no effect on a connection that is not the client's.
     ClientSwitch,
-    /// CLIENT UNBLOCK of a client that is not blocked.
+    /// CLIENT UNBLOCK: nobody was unblocked.
     ClientUnblock,
     /// CLIENT HELP.
     ClientHelp,
@@ -115,7 +115,7 @@ const CLIENT_HELP: &[&str] = &[
     "TRACKINGINFO",
     "    Return the state of tracking.",
     "UNBLOCK <id> [TIMEOUT|ERROR]",
-    "    Unblock a client.",
+    "    Answered with 0: the proxy unblocks nobody.",
     "UNPAUSE",
     "    End a pause, if the proxy allows it.",
     "HELP",
@@ -173,6 +173,12 @@ pub fn answer(answer: Answer, mut args: Args<'_>, view: &View<'_>, out: &mut Vec
             write::error(out, "ERR This instance has cluster support disabled");
         }
         Answer::ClusterHelp => help(CLUSTER_HELP, out),
+        // EXEC ends a transaction even when it is itself refused, and says so before all else.
+        Answer::Exec if args.len() > 1 => write::error(
+            out,
+            "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' \
+             command",
+        ),
         Answer::Exec => write::error(out, "ERR EXEC without MULTI"),
         Answer::Discard => write::error(out, "ERR DISCARD without MULTI"),
         Answer::Unsubscribe => unsubscribe("unsubscribe", args, view.protocol, out),

@@ -1,8 +1,8 @@
 //! Finds the row of a command by its name, in a few nanoseconds and without allocating.
 //!
-//! Every request asks, and most commands have no row: a miss must cost no more than a hit. A name is
-//! folded to lower case inside one 128-bit word, and that word is looked up in an open-addressing
-//! table built at compile time. What a row means is decided elsewhere.
+//! Every request asks, and most commands have no row: a miss must cost no more than a hit. A name
+//! is folded to lower case inside one 128-bit word, and that word is looked up in an
+//! open-addressing table built at compile time. What a row means is decided elsewhere.
 
 use super::table::{ROWS, Row};
 

@@ -3,8 +3,8 @@
 //! Redis speaks one request and one reply, and for nearly every command a proxy need not know more
 //! than where they end. The exceptions are collected here: commands that leave something behind on
 //! the connection, commands that ask about the connection, and commands meant for whoever runs the
-//! server. [`plan()`] names the exception; [`answer()`] writes the replies that need nothing but the
-//! arguments and a [`View`] of the session; the parsers ([`auth`], [`hello`], [`select`],
+//! server. [`plan()`] names the exception; [`answer()`] writes the replies that need nothing but
+//! the arguments and a [`View`] of the session; the parsers ([`auth`], [`hello`], [`select`],
 //! [`client`]) read the commands that the proxy itself carries out.
 //!
 //! The room is pure: it has no state, does no input or output, and knows neither clients nor
@@ -20,8 +20,6 @@ pub mod select;
 mod table;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_live;
 
 pub use answer::{Answer, View, answer};
 pub use refusal::{Refusal, denied};
@@ -36,7 +34,7 @@ use table::{Class, Row};
 /// [`Plan::CrossProtocol`] still concern the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
-    /// Passed on unseen, on a shared connection. Every command that nobody heard of is one of these.
+    /// Passed on unseen, on a shared connection; so is every command nobody here has heard of.
     Forward,
     /// Answered here, by [`answer()`].
     Answer(Answer),
@@ -127,7 +125,7 @@ fn plan_row(row: &'static Row, argc: usize, mut rest: Args<'_>) -> Plan {
 
 /// Whether the options of XREAD or XREADGROUP ask to wait for entries.
 ///
-/// Options end at `STREAMS`; a group, a consumer or a stream may be called `block` and mean nothing.
+/// Options end at `STREAMS`; a group, a consumer or a stream called `block` means nothing.
 /// An option unknown here does not end the search: to be wrong costs a connection of its own, to
 /// miss one stalls everybody on the shared one.
 fn blocks(mut options: Args<'_>) -> bool {

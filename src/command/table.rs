@@ -1,9 +1,9 @@
 //! The command table: which names a proxy may not simply pass on, and why.
 //!
-//! It owns the facts: the name of a command, its class, and, where the proxy answers in the server's
-//! place, how many arguments it takes. It holds no logic. A command that is not here is forwarded
-//! unseen, so that one invented tomorrow works today; a row is needed only for commands that carry
-//! connection state, are answered here, or are administrative.
+//! It owns the facts: the name of a command, its class, and, where the proxy answers in the
+//! server's place, how many arguments it takes. It holds no logic. A command that is not here is
+//! forwarded unseen, so that one invented tomorrow works today; a row is needed only for commands
+//! that carry connection state, are answered here, or are administrative.
 
 use super::{Answer, Plan, Session};
 
@@ -133,7 +133,7 @@ pub(super) const ROWS: &[Row] = &[
     // Transactions.
     own("multi"),
     own("watch"),
-    answer("exec", Answer::Exec, exactly(1)),
+    answer("exec", Answer::Exec, at_least(1)),
     answer("discard", Answer::Discard, exactly(1)),
     answer("unwatch", Answer::Unwatch, exactly(1)),
     // Publish and subscribe.

@@ -1,1 +1,72 @@
-//! tests
+//! What the tests of this room share: requests from words, plans and answers for them.
+
+use super::client::Line;
+use super::{Plan, View, answer, plan};
+use crate::resp::{Args, Protocol, write};
+
+mod answers;
+mod live;
+mod names;
+mod plans;
+mod requests;
+
+/// A request of words separated by spaces.
+fn request(words: &str) -> Vec<u8> {
+    let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+    let mut frame = Vec::new();
+    write::command(&mut frame, &words);
+    frame
+}
+
+fn plan_of(words: &str) -> Plan {
+    plan(Args::new(&request(words)))
+}
+
+/// What a client that has nothing on its connection is answered.
+fn answered(words: &str, protocol: Protocol) -> String {
+    let frame = request(words);
+    let Plan::Answer(which) = plan(Args::new(&frame)) else {
+        panic!("{words} is not answered here");
+    };
+    let view = View {
+        protocol,
+        id: 7,
+        user: b"app",
+        name: b"",
+    };
+    let mut out = Vec::new();
+    answer(which, Args::new(&frame), &view, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+fn resp2(words: &str) -> String {
+    answered(words, Protocol::Resp2)
+}
+
+/// A client of which there is nothing to say.
+fn line() -> Line<'static> {
+    Line {
+        id: 5,
+        addr: b"10.0.0.1:4000",
+        laddr: b"10.0.0.9:6378",
+        name: b"",
+        age: 30,
+        idle: 2,
+        db: 0,
+        sub: 0,
+        psub: 0,
+        ssub: 0,
+        multi: None,
+        watch: 0,
+        blocked: false,
+        tracking: false,
+        closing: false,
+        qbuf: 0,
+        omem: 0,
+        cmd: b"get",
+        user: b"app",
+        protocol: Protocol::Resp2,
+        lib_name: b"",
+        lib_ver: b"",
+    }
+}

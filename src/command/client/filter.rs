@@ -9,7 +9,7 @@ use super::Line;
 
 /// What a client is, to the `TYPE` option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// Neither of the others.
     Normal,
     /// Has subscriptions.
@@ -23,7 +23,7 @@ pub enum Kind {
 /// Which clients are meant. Owns what it holds: the clients of other workers are asked too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
-    /// Any of these; None for all. Redis knows no negative ones, so they match nobody.
+    /// Any of these, sorted; None for all. Nobody has a negative one, but Redis accepts them.
     ids: Option<Vec<i64>>,
     addr: Option<Box<[u8]>>,
     laddr: Option<Box<[u8]>>,
@@ -61,7 +61,9 @@ impl Filter {
             })
         } else if option.eq_ignore_ascii_case(b"id") && args.len() > 0 {
             let ids: Option<Vec<_>> = args.map(parse_i64).collect();
-            let ids = ids.ok_or(Refusal::fixed("ERR Invalid client ID"))?;
+            let mut ids = ids.ok_or(Refusal::fixed("ERR Invalid client ID"))?;
+            // There may be a million, and every client is compared with them.
+            ids.sort_unstable();
             Ok(Self {
                 ids: Some(ids),
                 ..Self::ALL
@@ -129,7 +131,7 @@ impl Filter {
         }
         self.ids
             .as_ref()
-            .is_none_or(|ids| ids.contains(&line.id.cast_signed()))
+            .is_none_or(|ids| ids.binary_search(&line.id.cast_signed()).is_ok())
             && admits(self.addr.as_deref(), line.addr)
             && admits(self.laddr.as_deref(), line.laddr)
             && admits(self.user.as_deref(), line.user)

@@ -1,6 +1,6 @@
 //! How CLIENT LIST and CLIENT INFO show a client.
 
-use super::Kind;
+use super::filter::Kind;
 use crate::resp::Protocol;
 
 /// What the proxy knows of a client, for one line of CLIENT LIST.

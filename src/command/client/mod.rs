@@ -5,7 +5,7 @@
 mod filter;
 mod line;
 
-pub use filter::{Filter, Kind};
+pub use filter::Filter;
 pub use line::Line;
 
 use super::Refusal;
@@ -82,7 +82,7 @@ pub fn parse_reply(mut args: Args<'_>) -> Result<ReplyMode, Refusal> {
     }
 }
 
-/// Whether a name can stand in a line of CLIENT LIST, which is split at spaces: `!` to `~`, or empty.
+/// Whether a name can stand in a line of CLIENT LIST, which is split at spaces: only `!` to `~`.
 pub(super) fn is_printable(name: &[u8]) -> bool {
     name.iter().all(u8::is_ascii_graphic)
 }

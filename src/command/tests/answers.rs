@@ -1,0 +1,159 @@
+//! What the proxy says itself, word for word.
+
+use super::{answered, line, plan_of, request, resp2};
+use crate::command::client::Line;
+use crate::command::{Answer, Plan, Session, View, answer, denied, hello};
+use crate::resp::{Args, Protocol};
+
+#[test]
+fn arguments_are_counted() {
+    for (words, name) in [
+        ("PING a b", "ping"),
+        ("ECHO", "echo"),
+        ("ECHO a b", "echo"),
+        ("CLIENT", "client"),
+        ("CLIENT SETNAME", "client|setname"),
+        ("CLIENT SETNAME a b", "client|setname"),
+        ("CLIENT KILL", "client|kill"),
+        ("CLUSTER", "cluster"),
+        ("AUTH", "auth"),
+        ("RESET now", "reset"),
+        ("SELECT", "select"),
+        ("ACL WHOAMI x", "acl|whoami"),
+    ] {
+        let expected = format!("-ERR wrong number of arguments for '{name}' command\r\n");
+        assert_eq!(resp2(words), expected, "{words}");
+    }
+    assert_eq!(plan_of("QUIT at once"), Plan::Session(Session::Quit));
+}
+
+#[test]
+fn answers_of_a_session() {
+    assert_eq!(resp2("PING"), "+PONG\r\n");
+    assert_eq!(resp2("PING hi"), "$2\r\nhi\r\n");
+    assert_eq!(resp2("CLIENT ID"), ":7\r\n");
+    assert_eq!(resp2("ACL WHOAMI"), "$3\r\napp\r\n");
+    assert_eq!(resp2("ROLE"), "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
+    assert_eq!(resp2("CLIENT GETNAME"), "$-1\r\n");
+    assert_eq!(answered("CLIENT GETNAME", Protocol::Resp3), "_\r\n");
+    assert_eq!(resp2("CLIENT UNBLOCK 5"), ":0\r\n");
+    assert_eq!(resp2("CLIENT NO-TOUCH on"), "+OK\r\n");
+    assert_eq!(resp2("CLIENT CAPA redirect"), "+OK\r\n");
+    assert_eq!(
+        resp2("CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type none"),
+        "-ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.\r\n"
+    );
+    let long = "x".repeat(200);
+    let cut = "x".repeat(128);
+    assert_eq!(
+        resp2(&format!("CLIENT {long}")),
+        format!("-ERR unknown subcommand '{cut}'. Try CLIENT HELP.\r\n")
+    );
+    let named = View {
+        protocol: Protocol::Resp2,
+        id: 1,
+        user: b"",
+        name: b"worker",
+    };
+    let mut out = Vec::new();
+    answer(
+        Answer::ClientGetName,
+        Args::new(&request("CLIENT GETNAME")),
+        &named,
+        &mut out,
+    );
+    assert_eq!(out, b"$6\r\nworker\r\n");
+}
+
+#[test]
+fn unsubscribing_from_nothing_has_one_reply_per_channel() {
+    assert_eq!(
+        resp2("UNSUBSCRIBE"),
+        "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n"
+    );
+    assert_eq!(
+        answered("punsubscribe a b", Protocol::Resp3),
+        ">3\r\n$12\r\npunsubscribe\r\n$1\r\na\r\n:0\r\n\
+         >3\r\n$12\r\npunsubscribe\r\n$1\r\nb\r\n:0\r\n"
+    );
+    assert_eq!(
+        answered("SUNSUBSCRIBE", Protocol::Resp3),
+        ">3\r\n$12\r\nsunsubscribe\r\n_\r\n:0\r\n"
+    );
+}
+
+#[test]
+fn denials_have_the_words_of_the_server() {
+    assert_eq!(
+        denied(b"app", "config|set"),
+        "NOPERM User app has no permissions to run the 'config|set' command"
+    );
+}
+
+#[test]
+fn hello_replies_are_taken_apart() {
+    let resp2 = b"*6\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:123\r\n$7\r\nmodules\r\n*0\r\n";
+    let resp3 =
+        b"%4\r\n$7\r\nmodules\r\n*1\r\n%1\r\n$2\r\nid\r\n:9\r\n$7\r\nversion\r\n$5\r\n7.2.4\r\n\
+        +id\r\n:5\r\n$5\r\nproto\r\n:3\r\n";
+    let renumbered = |reply: &[u8]| {
+        let (before, after) = hello::split_at_id(reply).unwrap();
+        [&reply[before], b"77", &reply[after]].concat()
+    };
+    assert_eq!(
+        renumbered(resp2),
+        b"*6\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n$7\r\nmodules\r\n*0\r\n"
+    );
+    assert!(renumbered(resp3).ends_with(b"+id\r\n:77\r\n$5\r\nproto\r\n:3\r\n"));
+    assert_eq!(hello::field(resp3, b"version"), Some(&b"7.2.4"[..]));
+    assert_eq!(hello::field(resp3, b"proto"), Some(&b"3"[..]));
+    assert_eq!(hello::field(resp2, b"version"), None);
+    assert_eq!(hello::field(resp2, b"modules"), None);
+    for reply in [resp2.as_slice(), resp3] {
+        for end in 0..reply.len() {
+            // Any prefix may be asked about; none may be taken for the whole.
+            if let Some((_, after)) = hello::split_at_id(&reply[..end]) {
+                assert!(after.end <= end);
+            }
+            hello::field(&reply[..end], b"proto");
+        }
+    }
+    for reply in [
+        b"-ERR no\r\n".as_slice(),
+        b"*-1\r\n",
+        b"%x\r\n",
+        b"*2\r\n$2\r\nid\r\n$1\r\n5\r\n",
+    ] {
+        assert_eq!(hello::split_at_id(reply), None);
+    }
+}
+
+#[test]
+fn lines_have_the_fields_of_the_server_in_its_order() {
+    let mut out = Vec::new();
+    Line {
+        sub: 1,
+        multi: Some(2),
+        tracking: true,
+        protocol: Protocol::Resp3,
+        ..line()
+    }
+    .write(&mut out);
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "id=5 addr=10.0.0.1:4000 laddr=10.0.0.9:6378 fd=0 name= age=30 idle=2 flags=Pxt db=0 sub=1 \
+         psub=0 ssub=0 multi=2 watch=0 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 \
+         oll=0 omem=0 tot-mem=0 events=r cmd=get user=app redir=0 resp=3 lib-name= lib-ver=\n"
+    );
+    let mut out = Vec::new();
+    Line { cmd: b"", ..line() }.write(&mut out);
+    let text = String::from_utf8(out).unwrap();
+    assert!(
+        text.contains(" flags=N ") && text.contains(" multi=-1 "),
+        "{text}"
+    );
+    assert!(
+        text.contains(" cmd=NULL ") && text.contains(" redir=-1 resp=2 "),
+        "{text}"
+    );
+}

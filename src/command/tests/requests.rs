@@ -1,0 +1,192 @@
+//! The parsers of what the proxy carries out itself.
+
+use super::{line, request};
+use crate::command::client::{self, Filter, Line, ReplyMode, SetInfo};
+use crate::command::{Refusal, auth, hello, select};
+use crate::resp::{Args, Protocol};
+
+#[test]
+fn auth_is_read() {
+    let frame = request("AUTH secret");
+    let read = auth::parse(Args::new(&frame)).unwrap();
+    assert!(
+        read == auth::AuthRequest {
+            user: None,
+            password: b"secret"
+        }
+    );
+    let frame = request("AUTH t.app secret");
+    let read = auth::parse(Args::new(&frame)).unwrap();
+    assert!(
+        read == auth::AuthRequest {
+            user: Some(b"t.app"),
+            password: b"secret"
+        }
+    );
+    let text = |words| {
+        auth::parse(Args::new(&request(words)))
+            .err()
+            .unwrap()
+            .to_string()
+    };
+    assert_eq!(text("AUTH a b c"), "ERR syntax error");
+    assert_eq!(
+        text("AUTH"),
+        "ERR wrong number of arguments for 'auth' command"
+    );
+}
+
+#[test]
+fn hello_is_read() {
+    let frame = request("HELLO 3 setname w AUTH a b AUTH u p");
+    let read = hello::parse(Args::new(&frame)).unwrap();
+    let auth: Option<(&[u8], &[u8])> = Some((b"u", b"p"));
+    let protocol = Some(Protocol::Resp3);
+    assert!(
+        read == hello::HelloRequest {
+            protocol,
+            auth,
+            name: Some(b"w")
+        }
+    );
+    assert!(hello::parse(Args::new(&request("HELLO"))).unwrap() == hello::HelloRequest::default());
+    let text = |words| {
+        hello::parse(Args::new(&request(words)))
+            .err()
+            .unwrap()
+            .to_string()
+    };
+    assert_eq!(
+        text("HELLO 4 nonsense"),
+        "NOPROTO unsupported protocol version"
+    );
+    assert_eq!(
+        text("HELLO AUTH"),
+        "ERR Protocol version is not an integer or out of range"
+    );
+    assert_eq!(
+        text("HELLO 2 AUTH u"),
+        "ERR Syntax error in HELLO option 'AUTH'"
+    );
+    assert_eq!(
+        text("HELLO 2 setname"),
+        "ERR Syntax error in HELLO option 'setname'"
+    );
+    assert_eq!(text("HELLO 2 SETNAME \u{e9}"), Refusal::BAD_NAME.text());
+}
+
+#[test]
+fn select_is_read() {
+    let read = |words| select::parse(Args::new(&request(words)));
+    assert_eq!(read("SELECT 15"), Ok(15));
+    assert_eq!(
+        read("SELECT -1").unwrap_err().text(),
+        "ERR DB index is out of range"
+    );
+    for words in [
+        "SELECT x",
+        "SELECT 01",
+        "SELECT +1",
+        "SELECT ",
+        "SELECT 9223372036854775808",
+    ] {
+        let text = "ERR value is not an integer or out of range";
+        assert_eq!(read(words).unwrap_err().text(), text, "{words}");
+    }
+    assert!(
+        read("SELECT 2147483648")
+            .unwrap_err()
+            .text()
+            .contains("between")
+    );
+}
+
+#[test]
+fn client_settings_are_read() {
+    let name = request("CLIENT SETNAME worker-1");
+    assert_eq!(
+        client::parse_set_name(Args::new(&name)),
+        Ok(&b"worker-1"[..])
+    );
+    let none = request("CLIENT SETNAME ");
+    assert_eq!(client::parse_set_name(Args::new(&none)), Ok(&b""[..]));
+    let bad = request("CLIENT SETNAME a\nb");
+    assert_eq!(
+        client::parse_set_name(Args::new(&bad)),
+        Err(Refusal::BAD_NAME)
+    );
+
+    let name = request("CLIENT SETINFO lib-NAME redis-rs");
+    assert_eq!(
+        client::parse_set_info(Args::new(&name)),
+        Ok(SetInfo::LibName(b"redis-rs"))
+    );
+    let version = request("CLIENT SETINFO LIB-VER 1.0");
+    assert_eq!(
+        client::parse_set_info(Args::new(&version)),
+        Ok(SetInfo::LibVer(b"1.0"))
+    );
+    let text = |words| {
+        client::parse_set_info(Args::new(&request(words)))
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(text("CLIENT SETINFO x y"), "ERR Unrecognized option 'x'");
+    assert_eq!(
+        text("CLIENT SETINFO Lib-Ver 1\n0"),
+        "ERR Lib-Ver cannot contain spaces, newlines or special characters."
+    );
+
+    let mode = |words| client::parse_reply(Args::new(&request(words)));
+    assert_eq!(mode("CLIENT REPLY on"), Ok(ReplyMode::On));
+    assert_eq!(mode("CLIENT REPLY OFF"), Ok(ReplyMode::Off));
+    assert_eq!(mode("CLIENT REPLY Skip"), Ok(ReplyMode::Skip));
+    assert_eq!(mode("CLIENT REPLY x"), Err(Refusal::SYNTAX));
+}
+
+#[test]
+fn filters_select_clients() {
+    let list = |words| {
+        Filter::parse_list(Args::new(&request(words)))
+            .unwrap()
+            .matches(&line())
+    };
+    assert!(list("CLIENT LIST"));
+    assert!(list("CLIENT LIST ID 9 5 3"));
+    assert!(!list("CLIENT LIST ID 3 -5"));
+    assert!(list("CLIENT LIST TYPE normal"));
+    assert!(!list("CLIENT LIST TYPE pubsub"));
+    assert!(!list("CLIENT LIST TYPE replica"));
+
+    let kill = |words| Filter::parse_kill(Args::new(&request(words))).unwrap();
+    assert!(kill("CLIENT KILL 10.0.0.1:4000").is_old_form());
+    assert!(!kill("CLIENT KILL 10.0.0.1:4000").skip_me());
+    assert!(kill("CLIENT KILL 10.0.0.1:4000").matches(&line()));
+    assert!(!kill("CLIENT KILL 10.0.0.1:400").matches(&line()));
+    for (words, matches) in [
+        ("CLIENT KILL ID 5", true),
+        ("CLIENT KILL ID 5 ID 6", false),
+        ("CLIENT KILL ID 5 USER app", true),
+        ("CLIENT KILL ID 5 USER other", false),
+        ("CLIENT KILL ADDR 10.0.0.1:4000 LADDR 10.0.0.9:6378", true),
+        ("CLIENT KILL LADDR 10.0.0.9:1", false),
+        ("CLIENT KILL MAXAGE 30", true),
+        ("CLIENT KILL MAXAGE 31", false),
+        ("CLIENT KILL TYPE pubsub", false),
+        ("CLIENT KILL TYPE NORMAL SKIPME no", true),
+    ] {
+        let filter = kill(words);
+        assert_eq!(filter.matches(&line()), matches, "{words}");
+        assert_eq!(filter.skip_me(), !words.contains("SKIPME"), "{words}");
+        assert!(!filter.is_old_form());
+    }
+    let subscriber = Line { psub: 1, ..line() };
+    assert!(kill("CLIENT KILL TYPE pubsub").matches(&subscriber));
+    assert!(!kill("CLIENT KILL TYPE normal").matches(&subscriber));
+}
+
+#[test]
+fn filters_can_go_to_other_threads() {
+    fn is_send<T: Send + Sync + Clone + 'static>() {}
+    is_send::<Filter>();
+}
