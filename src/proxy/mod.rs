@@ -1,1 +1,54 @@
-//! proxy
+//! One worker's whole proxy as a deterministic machine: no socket, no clock, no thread, no random.
+//!
+//! [`Machine`] is told what happened (bytes came, a connection opened or failed, time passed) and
+//! asked what is to be done (bytes to send, actions). The same calls give the same results, so all
+//! of it can be simulated and fuzzed; the reactor gives it sockets and a clock.
+//!
+//! | file | what is there |
+//! |---|---|
+//! | `machine` | the tables, the entry points, the way out |
+//! | `decode`, `forward` | client to backend: frames, plans, the queue of a connection |
+//! | `deliver` | backend to client: whose reply it is; slow readers |
+//! | `login`, `session` | who a client is: AUTH, HELLO, SELECT, RESET and what they wait for |
+//! | `handshake`, `pool` | our own connections to backends, and whom they serve |
+//! | `failure` | a backend is lost: who hears what, and what moves on |
+//! | `peers` | CLIENT LIST and KILL over all workers |
+//! | `client`, `backend`, `request` | the records |
+//! | `table`, `key`, `chunk` | where records and bytes are kept |
+//!
+//! The rules of ownership: connections hold keys and never references; a request record is the
+//! only thing that knows both sides; a handler changes its own connection, appends to the other
+//! side, marks it dirty, pushes an action, and never closes, flushes or runs another connection.
+//! A key that finds nothing is normal: its owner has gone meanwhile.
+
+mod action;
+mod backend;
+mod chunk;
+mod client;
+mod counters;
+mod decode;
+mod deliver;
+mod failure;
+mod forward;
+mod handshake;
+mod invariants;
+mod key;
+mod login;
+mod machine;
+mod peers;
+mod pool;
+mod request;
+mod session;
+mod settings;
+mod table;
+mod tick;
+
+pub use action::{Action, Flow, Report};
+pub use backend::Failure;
+pub use chunk::SLICES_MAX;
+pub use client::Origin;
+pub use counters::Counters;
+pub use key::{BackendKey, ClientKey, ConnKey, Key};
+pub use machine::Machine;
+pub use peers::{Answer, Question, Scope};
+pub use settings::{Millis, Settings};

@@ -1,0 +1,45 @@
+//! What the machine wants done outside: its words to the reactor.
+
+use std::net::SocketAddr;
+
+use super::key::{BackendKey, ClientKey, ConnKey};
+use super::peers::{Answer, Question};
+
+/// A wish of the machine. The reactor carries them out in order, once per turn.
+#[derive(Debug)]
+pub enum Action {
+    /// Open a connection; report with `backend_connected` or `backend_failed`.
+    Connect(BackendKey, SocketAddr),
+    /// Close the socket. The key is stale already; nothing is reported back.
+    Close(ConnKey),
+    /// Go on reading: a `Flow::Pause` is over. Must read at once, there may be no further event.
+    Resume(ConnKey),
+    /// Put a question to every other worker; each sends an answer for this client back.
+    Ask(ClientKey, Question),
+    /// An answer for the worker that asked.
+    Tell(u16, ClientKey, Answer),
+    /// An instance changed its state as this worker sees it.
+    Report(Report),
+}
+
+/// News of an instance, for the log. Several workers may report the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Which instance (as the registry names it).
+    pub instance: String,
+    /// The tenant it serves.
+    pub tenant: String,
+    /// `host:port` as configured.
+    pub address: String,
+    /// `None`: it answers. Else why it does not.
+    pub down: Option<String>,
+}
+
+/// Shall the reactor read on?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Yes.
+    Continue,
+    /// Not before an [`Action::Resume`] names this connection.
+    Pause,
+}

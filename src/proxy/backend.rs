@@ -1,0 +1,144 @@
+//! A connection to a backend: its queue of requests, its handshake, and why it may fail.
+
+use std::sync::Arc;
+
+use crate::resp::ReplyScanner;
+
+use super::chunk::ChunkList;
+use super::handshake::{Credential, Handshake};
+use super::key::{ClientKey, PoolKey};
+use super::request::Fifo;
+use super::settings::Millis;
+
+/// ```text
+///   Connecting --connected--> Greeting --all replies good--> Ready
+///       |                        |                              |
+///       +------ failed ----------+----------- failed -----------+--> removed from the table
+/// ```
+/// Requests may be queued in any state; they are sent in `Ready` only.
+#[derive(Debug)]
+pub(super) enum State {
+    Connecting,
+    Greeting(Box<Handshake>),
+    Ready,
+}
+
+/// One backend connection of this worker.
+#[derive(Debug)]
+pub(super) struct Backend {
+    pub pool: PoolKey,
+    pub state: State,
+    /// The client whose login this handshake decides. It joins its pool only when that went well.
+    pub login_of: Option<ClientKey>,
+    /// Who it logs in as; `None`: as the backend's default user.
+    pub credential: Option<Arc<Credential>>,
+    /// Handshake bytes, sent before anything in `outbound`.
+    pub greeting: ChunkList,
+    /// Requests. Held back until the state is `Ready`.
+    pub outbound: ChunkList,
+    /// Bytes ever appended to `outbound`.
+    pub queued: u64,
+    /// Bytes of `outbound` that the kernel took. `sent + outbound.len() == queued`.
+    pub sent: u64,
+    pub fifo: Fifo,
+    pub scanner: ReplyScanner,
+    /// Bytes of the reply under way that have come so far.
+    pub reply_bytes: u64,
+    /// A reply that must be seen whole: a verdict, or a part of the handshake.
+    pub collected: Vec<u8>,
+    /// Not read, because the client at its head does not read either.
+    pub paused: bool,
+    pub dirty: bool,
+    /// It took over the unsent requests of a lost connection: not a second time.
+    pub is_heir: bool,
+    /// Since when it was begun, or last heard of, or has owed a reply: for the deadline.
+    pub since: Millis,
+}
+
+impl Backend {
+    pub(super) fn new(
+        pool: PoolKey,
+        credential: Option<Arc<Credential>>,
+        login_of: Option<ClientKey>,
+        now: Millis,
+    ) -> Self {
+        Self {
+            pool,
+            state: State::Connecting,
+            login_of,
+            credential,
+            greeting: ChunkList::default(),
+            outbound: ChunkList::default(),
+            queued: 0,
+            sent: 0,
+            fifo: Fifo::default(),
+            scanner: ReplyScanner::default(),
+            reply_bytes: 0,
+            collected: Vec::new(),
+            paused: false,
+            dirty: false,
+            is_heir: false,
+            since: now,
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
+    /// Is it in the middle of a reply so big that others had better go elsewhere?
+    pub(super) fn is_busy(&self) -> bool {
+        const BIG: u64 = 64 * 1024;
+        self.paused || self.reply_bytes > BIG || self.scanner.bulk_left() > BIG
+    }
+}
+
+/// Why a backend connection ended, and what those hear who wait for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It could not be opened. The text is the operating system's.
+    Unreachable(String),
+    /// It was open and ended.
+    Lost,
+    /// It did not get ready, or owed a reply for too long.
+    TimedOut,
+    /// It sent what no server may send: nothing on it can be trusted any more.
+    Desync(String),
+    /// It refused the credential, or wants one. The text is its own, without the `-`.
+    Refused(String),
+    /// It refused the database or the protocol version. The text is its own, without the `-`.
+    Rejected(String),
+    /// The registry no longer has it.
+    Removed,
+}
+
+impl Failure {
+    /// The error for a request that may have been executed.
+    pub(super) fn text_if_sent(&self) -> &'static str {
+        match self {
+            Self::TimedOut => "ERR elika: backend did not answer in time, outcome unknown",
+            _ => "ERR elika: backend connection lost, outcome unknown",
+        }
+    }
+
+    /// The error for a request that was never sent, or a session change that failed.
+    pub(super) fn text_if_unsent(&self) -> String {
+        match self {
+            Self::Unreachable(why) => format!("ERR elika: backend unavailable: {why}"),
+            Self::Lost => "ERR elika: backend unavailable: connection closed".into(),
+            Self::TimedOut => "ERR elika: backend unavailable: timed out".into(),
+            Self::Desync(why) => format!("ERR elika: backend unavailable: {why}"),
+            Self::Refused(_) => super::forward::NOAUTH.into(),
+            Self::Rejected(text) => text.clone(),
+            Self::Removed => "ERR elika: backend unavailable: removed".into(),
+        }
+    }
+
+    /// The error for the login that failed: the backend's own words, if it had any.
+    pub(super) fn text_for_login(&self) -> String {
+        match self {
+            Self::Refused(text) => text.clone(),
+            other => other.text_if_unsent(),
+        }
+    }
+}

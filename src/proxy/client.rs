@@ -1,0 +1,171 @@
+//! A client as the machine sees it: what it sent and has not been answered, who it is, and what
+//! its session is set to. An idle client owns no heap.
+
+use std::net::SocketAddr;
+
+use crate::resp::{Protocol, RequestDecoder};
+
+use super::chunk::ChunkList;
+use super::key::{AccountKey, BackendKey, PoolKey};
+use super::login::Waiting;
+use super::request::Fifo;
+use super::settings::Millis;
+
+/// Why the machine does not decode a client's bytes just now; any bit stops it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Hold(u8);
+
+impl Hold {
+    /// The next command changes the connection: first all replies of the old one must be in.
+    pub(super) const BARRIER: Self = Self(1);
+    /// Too many requests are not answered yet.
+    pub(super) const IN_FLIGHT: Self = Self(2);
+    /// Too many bytes wait for the client to read them.
+    pub(super) const OUTBOUND: Self = Self(4);
+    /// A backend or another worker has to say something first: see [`Client::waiting`].
+    pub(super) const VERDICT: Self = Self(8);
+    /// The backend has not taken enough of what it was sent.
+    pub(super) const BACKEND: Self = Self(16);
+
+    pub(super) fn set(&mut self, bit: Self) {
+        self.0 |= bit.0;
+    }
+
+    pub(super) fn clear(&mut self, bit: Self) {
+        self.0 &= !bit.0;
+    }
+
+    pub(super) fn has(self, bit: Self) -> bool {
+        self.0 & bit.0 != 0
+    }
+
+    pub(super) fn any(self) -> bool {
+        self.0 != 0
+    }
+}
+
+/// CLIENT REPLY.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// CLIENT REPLY SKIP was the last command: the next one is silent.
+    SkipNext,
+}
+
+/// What few clients set.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Details {
+    pub name: Vec<u8>,
+    pub lib_name: Vec<u8>,
+    pub lib_ver: Vec<u8>,
+}
+
+/// Where a client came from; made by the acceptor.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// Unique in the process, rising: what CLIENT ID answers.
+    pub id: u64,
+    /// The client's end.
+    pub peer: SocketAddr,
+    /// Our end.
+    pub local: SocketAddr,
+}
+
+/// One client connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub origin: Origin,
+    /// Replies on their way out.
+    pub outbound: ChunkList,
+    /// What was read and not yet consumed: a partial frame, or anything while on hold.
+    pub inbound: Vec<u8>,
+    /// Bytes the partial frame in `inbound` lacks at least.
+    pub missing: usize,
+    pub decoder: RequestDecoder,
+    /// Its records, in the order of its requests.
+    pub fifo: Fifo,
+    /// Commands forwarded and not answered.
+    pub in_flight: u32,
+    /// The shared connection it sticks to while anything is in flight.
+    pub backend: BackendKey,
+    /// The pool of (account, db, protocol), once it was needed.
+    pub pool: PoolKey,
+    pub account: AccountKey,
+    /// The account's epoch at login: a later one means the password was refused since.
+    pub epoch: u32,
+    pub db: u32,
+    pub protocol: Protocol,
+    pub reply_mode: ReplyMode,
+    pub hold: Hold,
+    /// The reactor was told to stop reading.
+    pub paused: bool,
+    /// In the list of connections that have something to send.
+    pub dirty: bool,
+    /// Already in the list of those that may go on.
+    pub ready: bool,
+    /// The client sent its FIN: it is closed once all it asked for is answered.
+    pub eof: bool,
+    /// Nothing more is decoded; closed when `outbound` is empty.
+    pub closing: bool,
+    pub opened: Millis,
+    pub active: Millis,
+    /// Name of the last command, lower case, cut to fit; zeroes at the end.
+    pub command: [u8; 16],
+    /// The session change under way. `Some` exactly while `hold` has `VERDICT`.
+    pub waiting: Option<Box<Waiting>>,
+    pub details: Option<Box<Details>>,
+}
+
+impl Client {
+    pub(super) fn new(origin: Origin, now: Millis) -> Self {
+        Self {
+            origin,
+            outbound: ChunkList::default(),
+            inbound: Vec::new(),
+            missing: 0,
+            decoder: RequestDecoder::default(),
+            fifo: Fifo::default(),
+            in_flight: 0,
+            backend: BackendKey::NONE,
+            pool: PoolKey::NONE,
+            account: AccountKey::NONE,
+            epoch: 0,
+            db: 0,
+            protocol: Protocol::Resp2,
+            reply_mode: ReplyMode::On,
+            hold: Hold::default(),
+            paused: false,
+            dirty: false,
+            ready: false,
+            eof: false,
+            closing: false,
+            opened: now,
+            active: now,
+            command: [0; 16],
+            waiting: None,
+            details: None,
+        }
+    }
+
+    pub(super) fn name(&self) -> &[u8] {
+        self.details.as_ref().map_or(&[], |details| &details.name)
+    }
+
+    pub(super) fn details_mut(&mut self) -> &mut Details {
+        self.details.get_or_insert_default()
+    }
+
+    /// Does it wait for nothing at all? Then a drain, or its own FIN, may end it.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.fifo.is_empty() && self.outbound.is_empty() && self.waiting.is_none()
+    }
+
+    pub(super) fn note_command(&mut self, name: &[u8]) {
+        self.command = [0; 16];
+        for (to, from) in self.command.iter_mut().zip(name) {
+            *to = from.to_ascii_lowercase();
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What a worker counts. Plain numbers: the machine has no atomics, whoever publishes them reads.
+
+/// Counts since the start; every limit that can be reached has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Clients taken.
+    pub clients_opened: u64,
+    /// Clients gone, for whatever reason.
+    pub clients_closed: u64,
+    /// Requests forwarded.
+    pub requests: u64,
+    /// Replies passed to clients that were still there.
+    pub replies: u64,
+    /// Replies nobody waited for any more, or that the client did not want.
+    pub replies_dropped: u64,
+    /// Replies made here, errors not included.
+    pub answers: u64,
+    /// Errors made here.
+    pub errors: u64,
+    /// Clients closed for bytes that are not RESP, or for a request over its limits.
+    pub protocol_errors: u64,
+    /// Clients closed because they spoke HTTP.
+    pub cross_protocol: u64,
+    /// Clients closed because their request found no memory.
+    pub out_of_memory: u64,
+    /// Clients closed because too many bytes waited for them.
+    pub slow_readers: u64,
+    /// Clients closed to keep the worker within its limit of waiting bytes.
+    pub evictions: u64,
+    /// Clients closed because they neither logged in nor asked anything.
+    pub login_timeouts: u64,
+    /// Clients closed because they were idle.
+    pub idle_timeouts: u64,
+    /// Clients closed by CLIENT KILL.
+    pub kills: u64,
+    /// Logins the backend accepted.
+    pub logins: u64,
+    /// Logins the backend refused.
+    pub logins_refused: u64,
+    /// Logins and SELECTs that had to wait for their turn to open a connection.
+    pub logins_delayed: u64,
+    /// Backend connections begun.
+    pub backends_opened: u64,
+    /// Backend connections that failed or were lost.
+    pub backends_failed: u64,
+    /// Pushes on shared connections, dropped.
+    pub pushes_dropped: u64,
+}

@@ -1,0 +1,483 @@
+//! A client's bytes: frames are found, planned, and forwarded, answered or refused.
+//!
+//! Consecutive forwarded commands are appended to the backend in one piece (a run), so a pipeline
+//! costs one copy. What changes the connection waits until nothing is in flight (a barrier): its
+//! frame stays in `inbound`, and the client is read again when its last reply is in.
+
+use std::mem;
+
+use bytes::Bytes;
+
+use crate::command::{self, Plan, View};
+use crate::resp::{
+    Args, ProtocolError, RequestDecoder, RequestLimits, Step, inline_to_array, write,
+};
+
+use super::action::Flow;
+use super::client::{Client, Hold, ReplyMode};
+use super::forward::{Refusal, append, mark_dirty, record, unpause};
+use super::key::{BackendKey, ClientKey};
+use super::login::Goal;
+use super::machine::{Machine, mark_client_dirty};
+use super::request::Kind;
+use super::settings::Millis;
+
+/// From this size on a frame that fills its buffer is moved to the backend instead of copied.
+const MOVE_BYTES_MIN: usize = 32 * 1024;
+
+/// A partial frame's buffer grows to this at once, if the frame is at least as long.
+const GROW_BYTES_MIN: usize = 16 * 1024;
+
+/// How far a decode got.
+struct Decoded {
+    used: usize,
+    /// All of the input is one frame for this backend: move it there.
+    moved_to: Option<BackendKey>,
+}
+
+/// Forwarded frames that are recorded and not yet appended: `bytes[from..]` up to the cursor.
+struct Run {
+    backend: BackendKey,
+    from: usize,
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    Yes,
+    /// It stays where it is until the client's hold is over.
+    No,
+}
+
+impl Machine {
+    /// Bytes of a client. On `Pause` they are kept, and no more are wanted for now.
+    pub fn client_bytes(&mut self, key: ClientKey, bytes: &[u8], now: Millis) -> Flow {
+        self.now = now;
+        let Some(client) = self.clients.get_mut(key) else {
+            return Flow::Continue;
+        };
+        client.active = now;
+        let mut rest = bytes;
+        while let Some(client) = self.clients.get_mut(key) {
+            if rest.is_empty() || client.closing {
+                break;
+            }
+            if client.hold.any() {
+                self.keep(key, rest);
+                break;
+            }
+            if client.inbound.is_empty() {
+                let Decoded { used, .. } = self.decode(key, rest, false);
+                rest = rest.get(used..).unwrap_or_default();
+                self.keep(key, rest);
+                break;
+            }
+            // The partial frame first gets what it lacks, and not more if that is much: so its
+            // buffer ends with the frame and can be moved.
+            let lacking = client.missing.max(1);
+            let take = if lacking >= GROW_BYTES_MIN {
+                lacking.min(rest.len())
+            } else {
+                rest.len()
+            };
+            let (now_in, later) = rest.split_at(take);
+            rest = later;
+            self.keep(key, now_in);
+            self.decode_inbound(key);
+        }
+        self.settle(key);
+        self.check_invariants();
+        match self.clients.get_mut(key) {
+            Some(client) if client.hold.any() => {
+                client.paused = true;
+                Flow::Pause
+            }
+            _ => Flow::Continue,
+        }
+    }
+
+    /// Adds to what is kept of a client's bytes.
+    fn keep(&mut self, key: ClientKey, bytes: &[u8]) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if bytes.is_empty() || client.closing {
+            return;
+        }
+        let have = client.inbound.len();
+        if client.inbound.capacity() - have < bytes.len() {
+            // Never more than the frame will need, and never more than doubled on a mere claim.
+            let claimed = client.missing.max(bytes.len());
+            let wanted = claimed.min(have.max(GROW_BYTES_MIN)).max(bytes.len());
+            if client.inbound.try_reserve_exact(wanted).is_err() {
+                self.counters.out_of_memory += 1;
+                self.say_and_close(key, "ERR elika: out of memory for this request");
+                return;
+            }
+        }
+        client.inbound.extend_from_slice(bytes);
+        client.missing = client.missing.saturating_sub(bytes.len());
+    }
+
+    /// Decodes what was kept.
+    pub(super) fn decode_inbound(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let mut inbound = mem::take(&mut client.inbound);
+        let Decoded { used, moved_to } = self.decode(key, &inbound, true);
+        if let Some(to) = moved_to {
+            if let Some(backend) = self.backends.get_mut(to) {
+                self.chunks.append_owned(&mut backend.outbound, inbound);
+                mark_dirty(&mut self.dirty_backends, backend, to);
+            }
+            return;
+        }
+        inbound.drain(..used);
+        if let Some(client) = self.clients.get_mut(key)
+            && !inbound.is_empty()
+            && !client.closing
+        {
+            client.inbound = inbound;
+        }
+    }
+
+    /// Decodes `bytes` frame by frame. `whole`: the caller owns them in a buffer of their own.
+    fn decode(&mut self, key: ClientKey, bytes: &[u8], whole: bool) -> Decoded {
+        let mut run = Run {
+            backend: BackendKey::NONE,
+            from: 0,
+        };
+        let (mut used, mut last) = (0, 0..0);
+        let mut limits = self.limits_of(key);
+        while let Some(client) = self.clients.get_mut(key) {
+            let rest = bytes.get(used..).unwrap_or_default();
+            if client.hold.any() || client.closing || rest.is_empty() {
+                break;
+            }
+            let (len, argc) = match client.decoder.decode(rest, &limits) {
+                Ok(Step::Array { len, argc }) => (len, argc),
+                Ok(Step::Inline { len }) => {
+                    self.end_run(&mut run, bytes, used);
+                    let line = rest.get(..len).unwrap_or_default();
+                    if self.inline(key, line) == Taken::No {
+                        break;
+                    }
+                    used += len;
+                    run.from = used;
+                    limits = self.limits_of(key);
+                    continue;
+                }
+                Ok(Step::Empty { len }) => {
+                    self.end_run(&mut run, bytes, used);
+                    used += len;
+                    run.from = used;
+                    continue;
+                }
+                Ok(Step::NeedMore { at_least }) => {
+                    client.missing = at_least;
+                    break;
+                }
+                Err(error) => {
+                    self.end_run(&mut run, bytes, used);
+                    self.malformed(key, error);
+                    break;
+                }
+            };
+            debug_assert!(argc > 0);
+            let frame = rest.get(..len).unwrap_or_default();
+            let plan = command::plan(Args::new(frame));
+            if plan == Plan::Forward {
+                if whole && used == 0 && len == bytes.len() && len >= MOVE_BYTES_MIN {
+                    let to = self.forward_run(key, &mut run, len);
+                    return Decoded {
+                        used: if to.is_some() { len } else { 0 },
+                        moved_to: to,
+                    };
+                }
+                if self.forward_run(key, &mut run, len).is_some() {
+                    last = used..used + len;
+                    used += len;
+                    continue;
+                }
+            }
+            self.end_run(&mut run, bytes, used);
+            if self.dispatch(key, plan, frame) == Taken::No {
+                break;
+            }
+            last = used..used + len;
+            used += len;
+            run.from = used;
+            limits = self.limits_of(key);
+        }
+        self.end_run(&mut run, bytes, used);
+        if let (Some(client), Some(frame)) = (self.clients.get_mut(key), bytes.get(last))
+            && let Some(name) = Args::new(frame).next()
+        {
+            client.note_command(name);
+        }
+        Decoded {
+            used,
+            moved_to: None,
+        }
+    }
+
+    fn limits_of(&self, key: ClientKey) -> RequestLimits {
+        let account = self
+            .clients
+            .get(key)
+            .and_then(|c| self.pools.accounts.get(c.account));
+        match account {
+            Some(account) if account.open => self.settings.after_login.clone(),
+            _ => self.settings.before_login.clone(),
+        }
+    }
+
+    /// Records a forwarded frame as part of the run. `None`: it cannot go now; `dispatch` says why.
+    fn forward_run(&mut self, key: ClientKey, run: &mut Run, len: usize) -> Option<BackendKey> {
+        if run.backend == BackendKey::NONE {
+            run.backend = self.route(key).ok()?;
+        }
+        let Self {
+            clients,
+            backends,
+            requests,
+            actions,
+            counters,
+            ..
+        } = self;
+        let client = clients.get_mut(key)?;
+        let backend = backends.get_mut(run.backend)?;
+        if backend.fifo.is_empty() {
+            backend.since = self.now;
+        } else if backend.paused {
+            unpause(backend, run.backend, actions);
+        }
+        let kind = kind_of(client);
+        record(requests, backend, client, key, kind, len);
+        counters.requests += 1;
+        if client.in_flight >= self.settings.client_in_flight_max {
+            client.hold.set(Hold::IN_FLIGHT);
+        }
+        Some(run.backend)
+    }
+
+    /// Appends the run's bytes, up to `to`.
+    fn end_run(&mut self, run: &mut Run, bytes: &[u8], to: usize) {
+        if let Some(backend) = self.backends.get_mut(run.backend) {
+            let bytes = bytes.get(run.from..to).unwrap_or_default();
+            append(
+                &mut self.chunks,
+                &mut self.dirty_backends,
+                backend,
+                run.backend,
+                bytes,
+            );
+        }
+        *run = Run {
+            backend: BackendKey::NONE,
+            from: to,
+        };
+    }
+
+    /// Forwards one frame that is not part of a run.
+    fn forward_one(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+        match self.route(key) {
+            Ok(backend) => {
+                let mut run = Run { backend, from: 0 };
+                self.forward_run(key, &mut run, frame.len());
+                self.end_run(&mut run, frame, frame.len());
+                Taken::Yes
+            }
+            Err(refusal) => self.refuse(key, refusal),
+        }
+    }
+
+    /// Does with a frame what the plan says.
+    fn dispatch(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) -> Taken {
+        match plan {
+            Plan::Forward => self.forward_one(key, frame),
+            Plan::Session(session) => self.session(key, session, Args::new(frame)),
+            Plan::CrossProtocol => {
+                // An HTTP request that some browser was talked into sending here.
+                self.counters.cross_protocol += 1;
+                self.close_now(key);
+                Taken::Yes
+            }
+            Plan::Admin(_) if self.settings.admin_commands => self.forward_one(key, frame),
+            Plan::Answer(_) | Plan::Own(_) | Plan::Admin(_) | Plan::Never(_) => {
+                if let Err(refusal) = self.admit(key) {
+                    return self.refuse(key, refusal);
+                }
+                self.answer(key, plan, frame);
+                Taken::Yes
+            }
+        }
+    }
+
+    /// Answers from here, in the order of the client's requests.
+    fn answer(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) {
+        let mut out = mem::take(&mut self.out);
+        out.clear();
+        let user = self.user_of(key);
+        if let Some(client) = self.clients.get(key) {
+            let (protocol, id) = (client.protocol, client.origin.id);
+            let view = View {
+                protocol,
+                id,
+                user,
+                name: client.name(),
+            };
+            match plan {
+                Plan::Answer(answer) => command::answer(answer, Args::new(frame), &view, &mut out),
+                Plan::Own(name) => {
+                    let text = format!(
+                        "ERR elika: '{name}' is not supported: it needs a backend connection of its own"
+                    );
+                    write::error(&mut out, &text);
+                }
+                Plan::Admin(name) | Plan::Never(name) => {
+                    write::error(&mut out, &command::denied(user, name));
+                }
+                Plan::Forward | Plan::Session(_) | Plan::CrossProtocol => {}
+            }
+        }
+        self.counters.answers += 1;
+        self.say(key, &out);
+        self.out = out;
+    }
+
+    /// The name the backend knows a client by.
+    pub(super) fn user_of(&self, key: ClientKey) -> &[u8] {
+        let account = self
+            .clients
+            .get(key)
+            .and_then(|c| self.pools.accounts.get(c.account));
+        account.map_or(b"default", |account| account.name())
+    }
+
+    fn refuse(&mut self, key: ClientKey, refusal: Refusal) -> Taken {
+        match refusal {
+            Refusal::Error(text) => {
+                self.say_error(key, &text);
+                Taken::Yes
+            }
+            Refusal::Unknown => self.ask_verdict(key),
+            Refusal::Later => Taken::No,
+        }
+    }
+
+    /// The command stays; it is decoded again when the backend has told whether it lets the
+    /// default user in.
+    pub(super) fn ask_verdict(&mut self, key: ClientKey) -> Taken {
+        if self.at_barrier(key) {
+            self.change(key, Goal::Verdict, None);
+        }
+        Taken::No
+    }
+
+    /// Is nothing in flight? If not, the client is on hold until it is so.
+    pub(super) fn at_barrier(&mut self, key: ClientKey) -> bool {
+        match self.clients.get_mut(key) {
+            Some(client) if !client.fifo.is_empty() => {
+                client.hold.set(Hold::BARRIER);
+                false
+            }
+            client => client.is_some(),
+        }
+    }
+
+    /// An inline command: split and re-encoded, then like any other.
+    fn inline(&mut self, key: ClientKey, line: &[u8]) -> Taken {
+        let mut frame = mem::take(&mut self.inline_frame);
+        frame.clear();
+        let taken = match inline_to_array(line, &mut frame) {
+            Ok(0) => Taken::Yes,
+            Ok(_) => {
+                let taken = self.dispatch(key, command::plan(Args::new(&frame)), &frame);
+                if let Some(client) = self.clients.get_mut(key)
+                    && let Some(name) = Args::new(&frame).next()
+                {
+                    client.note_command(name);
+                }
+                taken
+            }
+            Err(error) => {
+                self.malformed(key, error);
+                Taken::Yes
+            }
+        };
+        self.inline_frame = frame;
+        taken
+    }
+
+    /// A protocol error ends the connection, in the server's words; the earlier replies go first.
+    fn malformed(&mut self, key: ClientKey, error: ProtocolError) {
+        if let Some(client) = self.clients.get_mut(key) {
+            // If it cannot be answered yet, the frame is kept and decoded again.
+            client.decoder = RequestDecoder::default();
+        }
+        let small_limit = matches!(
+            error,
+            ProtocolError::UnauthenticatedMultibulkLength
+                | ProtocolError::UnauthenticatedBulkLength
+                | ProtocolError::RequestTooBig
+        );
+        // Only who has to log in is held to the small limits: find out whether this one has to.
+        if small_limit && let Err(Refusal::Unknown) = self.admit(key) {
+            self.ask_verdict(key);
+            return;
+        }
+        if !self.at_barrier(key) {
+            return;
+        }
+        self.counters.protocol_errors += 1;
+        self.say_and_close(key, &error.text().to_string());
+    }
+
+    /// Says an error and closes the connection when it is out.
+    pub(super) fn say_and_close(&mut self, key: ClientKey, text: &str) {
+        self.say_error(key, text);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.closing = true;
+            client.inbound = Vec::new();
+        }
+    }
+
+    /// Says an error; `text` is without the `-`.
+    pub(super) fn say_error(&mut self, key: ClientKey, text: &str) {
+        let mut out = Vec::new();
+        write::error(&mut out, text);
+        self.counters.errors += 1;
+        self.say(key, &out);
+    }
+
+    /// One reply made here: now, or after those that are still to come.
+    pub(super) fn say(&mut self, key: ClientKey, reply: &[u8]) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if kind_of(client) == Kind::Swallow || reply.is_empty() {
+            return;
+        }
+        if client.fifo.is_empty() {
+            self.chunks.append(&mut client.outbound, reply);
+            mark_client_dirty(&mut self.dirty_clients, client, key);
+        } else {
+            self.requests
+                .park(&mut client.fifo, key, Bytes::copy_from_slice(reply));
+        }
+    }
+}
+
+/// Does the client hear the reply to its next command? A SKIP is used up by asking.
+fn kind_of(client: &mut Client) -> Kind {
+    match client.reply_mode {
+        ReplyMode::On => Kind::Deliver,
+        ReplyMode::Off => Kind::Swallow,
+        ReplyMode::SkipNext => {
+            client.reply_mode = ReplyMode::On;
+            Kind::Swallow
+        }
+    }
+}

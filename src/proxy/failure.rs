@@ -1,0 +1,319 @@
+//! A backend connection comes up, or ends: who hears what, and what moves on.
+
+use super::action::{Action, Report};
+use super::backend::{Backend, Failure, State};
+use super::handshake::{Handshake, HelloReply};
+use super::key::{BackendKey, ConnKey, InstanceKey};
+use super::machine::{Machine, mark_client_dirty};
+use super::pool::Health;
+use super::request::{Fifo, Kind, Requests};
+use super::settings::Millis;
+use crate::resp::write;
+
+impl Machine {
+    /// A connection is open: the handshake begins.
+    pub fn backend_connected(&mut self, key: BackendKey, now: Millis) {
+        self.now = now;
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        let Some(pool) = self.pools.pools.get(backend.pool) else {
+            return;
+        };
+        let mut bytes = Vec::new();
+        let credential = backend.credential.as_deref();
+        let handshake = Handshake::start(credential, pool.protocol, pool.db, &mut bytes);
+        backend.state = State::Greeting(Box::new(handshake));
+        self.greet(key, &bytes);
+    }
+
+    /// A connection could not be opened, or is broken. The reactor drops the socket by itself.
+    pub fn backend_failed(&mut self, key: BackendKey, failure: &Failure, now: Millis) {
+        self.now = now;
+        self.end(key, failure);
+        self.check_invariants();
+    }
+
+    /// The handshake went well: the connection is shared from now on.
+    pub(super) fn greeted(&mut self, key: BackendKey, hello: HelloReply) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        backend.state = State::Ready;
+        backend.is_heir = false;
+        let (pool_key, login_of) = (backend.pool, backend.login_of.take());
+        let credential = backend.credential.clone();
+        super::forward::mark_dirty(&mut self.dirty_backends, backend, key);
+        self.connecting_ended(key);
+        let Some(pool) = self.pools.pools.get_mut(pool_key) else {
+            return;
+        };
+        pool.hello = Some(hello);
+        if !pool.backends.contains(&key) {
+            pool.backends.push(key);
+        }
+        let (waiters, account_key) = (std::mem::take(&mut pool.waiters), pool.account);
+        let Some(account) = self.pools.accounts.get_mut(account_key) else {
+            return;
+        };
+        account.accept(credential);
+        let instance = account.instance;
+        let logins = std::mem::take(&mut account.logins);
+        if self.pools.came_up(instance) {
+            self.report(instance, None);
+        }
+        if let Some(client) = login_of {
+            self.counters.logins += 1;
+            self.conclude(client, Ok(()));
+        }
+        for client in waiters {
+            self.conclude(client, Ok(()));
+        }
+        for client in logins {
+            self.advance(client);
+        }
+    }
+
+    /// Ends a connection for a reason found here.
+    pub(super) fn fail(&mut self, key: BackendKey, failure: &Failure) {
+        if self.end(key, failure) {
+            self.actions.push_back(Action::Close(ConnKey::Backend(key)));
+        }
+    }
+
+    /// Takes a connection out, and tells everybody who waits for it.
+    fn end(&mut self, key: BackendKey, failure: &Failure) -> bool {
+        let Some(backend) = self.backends.get(key) else {
+            return false;
+        };
+        let (was_ready, pool_key) = (backend.is_ready(), backend.pool);
+        if !was_ready {
+            self.connecting_ended(key);
+        }
+        let Some(mut backend) = self.backends.remove(key) else {
+            return false;
+        };
+        self.counters.backends_failed += 1;
+        if let Some(pool) = self.pools.pools.get_mut(pool_key) {
+            pool.backends.retain(|&other| other != key);
+        }
+        self.chunks.clear(&mut backend.greeting);
+        self.judge(&backend, was_ready, failure);
+        self.settle_sent(&mut backend, failure);
+        self.settle_unsent(&mut backend, was_ready, failure);
+        self.chunks.clear(&mut backend.outbound);
+        self.release_crowd(key);
+        self.tell_waiters(&backend, failure);
+        true
+    }
+
+    /// What a failure says about the instance or the account.
+    fn judge(&mut self, backend: &Backend, was_ready: bool, failure: &Failure) {
+        let Some(account) = self.pools.account_of_mut(backend.pool) else {
+            return;
+        };
+        let instance = account.instance;
+        match failure {
+            // It did answer: the instance is there. A stranger's wrong password is his own matter.
+            Failure::Refused(text) => {
+                if backend.login_of.is_none() {
+                    account.refuse(text, self.now);
+                }
+                if self.pools.came_up(instance) {
+                    self.report(instance, None);
+                }
+            }
+            Failure::Rejected(text) => {
+                if account.user.is_none() && !account.open {
+                    account.refuse(text, self.now);
+                }
+            }
+            // A ready connection that ends says nothing yet: the next one will tell.
+            Failure::Lost | Failure::Desync(_) | Failure::Removed if was_ready => {}
+            _ => {
+                let jitter = self.next_random();
+                if self.pools.went_down(instance, failure, self.now, jitter) {
+                    self.report(instance, Some(failure));
+                }
+            }
+        }
+    }
+
+    /// Requests that the backend may have seen: each gets its error, in order.
+    fn settle_sent(&mut self, backend: &mut Backend, failure: &Failure) {
+        let mut sent = backend.fifo;
+        let unsent = self.requests.split_unsent(&mut sent, backend.sent);
+        // The first bytes of a reply are with its client already: an error cannot follow them.
+        if backend.reply_bytes > 0
+            && let Some(head) = self.requests.get(sent.head)
+            && head.kind == Kind::Deliver
+            && let Some(client) = self.clients.get_mut(head.client)
+        {
+            client.closing = true;
+            client.reply_mode = super::client::ReplyMode::Off;
+            mark_client_dirty(&mut self.dirty_clients, client, head.client);
+        }
+        self.fail_all(&mut sent, failure.text_if_sent());
+        backend.fifo = unsent;
+    }
+
+    /// Requests that the backend cannot have seen: they move to a new connection, once; if there
+    /// is none to be had, each gets its error.
+    fn settle_unsent(&mut self, backend: &mut Backend, was_ready: bool, failure: &Failure) {
+        let Some(first) = self.requests.get(backend.fifo.head) else {
+            return;
+        };
+        // What is left of a request that was sent in part stays behind.
+        let skip = first.start - backend.sent;
+        self.chunks.consume(&mut backend.outbound, skip as usize);
+        if was_ready && !backend.is_heir && *failure != Failure::Removed {
+            let heir = self.open_shared(backend.pool);
+            if let Some(heir) = heir {
+                self.inherit(heir, backend);
+                return;
+            }
+        }
+        let text = failure.text_if_unsent();
+        let mut fifo = std::mem::take(&mut backend.fifo);
+        self.fail_all(&mut fifo, &text);
+    }
+
+    /// Gives the queue of a lost connection, of which nothing was sent, to a new one.
+    fn inherit(&mut self, key: BackendKey, lost: &mut Backend) {
+        let Some(heir) = self.backends.get_mut(key) else {
+            return;
+        };
+        let fifo = std::mem::take(&mut lost.fifo);
+        let base = self.requests.get(fifo.head).map_or(0, |first| first.start);
+        heir.outbound = std::mem::take(&mut lost.outbound);
+        heir.queued = heir.outbound.len() as u64;
+        heir.fifo = fifo;
+        heir.is_heir = true;
+        let moved: Vec<u32> = self
+            .requests
+            .of_backend(fifo)
+            .map(|(index, _)| index)
+            .collect();
+        for index in moved {
+            let Some(request) = self.requests.get_mut(index) else {
+                continue;
+            };
+            request.start -= base;
+            if let Some(client) = self.clients.get_mut(request.client) {
+                client.backend = key;
+            }
+        }
+    }
+
+    /// Answers all records of a queue with an error.
+    fn fail_all(&mut self, fifo: &mut Fifo, text: &str) {
+        let mut error = Vec::new();
+        write::error(&mut error, text);
+        while let Some(request) = self.requests.pop_of_backend(fifo) {
+            let key = request.client;
+            let Some(client) = self.clients.get_mut(key) else {
+                continue;
+            };
+            client.in_flight -= request.count;
+            Requests::advance_client(&mut client.fifo, &request);
+            match request.kind {
+                Kind::Deliver if !client.closing => {
+                    for _ in 0..request.count {
+                        self.chunks.append(&mut client.outbound, &error);
+                    }
+                    self.counters.errors += u64::from(request.count);
+                    mark_client_dirty(&mut self.dirty_clients, client, key);
+                }
+                Kind::Verdict => self.again.push(key),
+                _ => {}
+            }
+            if !client.closing {
+                while let Some(reply) = self.requests.take_parked(&mut client.fifo) {
+                    self.chunks.append(&mut client.outbound, &reply);
+                }
+            }
+            self.wake(key);
+        }
+    }
+
+    /// Those who wait for this connection to get ready.
+    fn tell_waiters(&mut self, backend: &Backend, failure: &Failure) {
+        for client in std::mem::take(&mut self.again) {
+            self.advance(client);
+        }
+        if let Some(client) = backend.login_of {
+            if matches!(failure, Failure::Refused(_)) {
+                self.counters.logins_refused += 1;
+            }
+            self.conclude(client, Err(failure.text_for_login()));
+        } else if !backend.is_ready()
+            && let Some(pool) = self.pools.pools.get_mut(backend.pool)
+            && pool.backends.is_empty()
+        {
+            for client in std::mem::take(&mut pool.waiters) {
+                self.conclude(client, Err(failure.text_for_login()));
+            }
+        }
+        if let Some(account) = self.pools.account_of_mut(backend.pool) {
+            for client in std::mem::take(&mut account.logins) {
+                self.advance(client);
+            }
+        }
+    }
+
+    /// A connection is no longer being opened.
+    fn connecting_ended(&mut self, key: BackendKey) {
+        let Some(backend) = self.backends.get(key) else {
+            return;
+        };
+        let Some(account) = self.pools.account_of_mut(backend.pool) else {
+            return;
+        };
+        account.connecting -= 1;
+        let instance = account.instance;
+        if let Some(instance) = self.pools.instances.get_mut(instance) {
+            instance.connecting -= 1;
+        }
+    }
+
+    /// Tells the outside what an instance does, once per change.
+    pub(super) fn report(&mut self, key: InstanceKey, down: Option<&Failure>) {
+        let Some(instance) = self.pools.instances.get(key) else {
+            return;
+        };
+        debug_assert_eq!(instance.health == Health::Down, down.is_some());
+        let why = |failure: &Failure| {
+            let text = failure.text_if_unsent();
+            text.trim_start_matches("ERR elika: backend unavailable: ")
+                .to_owned()
+        };
+        self.actions.push_back(Action::Report(Report {
+            instance: instance.id.to_string(),
+            tenant: instance.tenant.to_string(),
+            address: instance.address_text.clone(),
+            down: down.map(why),
+        }));
+    }
+
+    /// A backend that is silent for too long, or does not get ready, is given up.
+    pub(super) fn check_deadlines(&mut self) {
+        let (reply, connect) = (
+            self.settings.backend_reply_ms,
+            self.settings.backend_connect_ms,
+        );
+        let late = |backend: &Backend, now: Millis| match backend.is_ready() {
+            true => {
+                let owes = backend.sent > 0 && !backend.fifo.is_empty();
+                reply > 0 && owes && !backend.paused && now.since(backend.since) >= reply
+            }
+            false => now.since(backend.since) >= connect,
+        };
+        let late: Vec<BackendKey> = (self.backends.iter())
+            .filter(|(_, backend)| late(backend, self.now))
+            .map(|(key, _)| key)
+            .collect();
+        for key in late {
+            self.fail(key, &Failure::TimedOut);
+        }
+    }
+}

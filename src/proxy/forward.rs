@@ -1,0 +1,261 @@
+//! Client to backend: which connection a request takes, and its record in both queues.
+
+use super::action::Action;
+use super::backend::{Backend, State};
+use super::chunk::ChunkPool;
+use super::client::{Client, Hold};
+use super::handshake::Credential;
+use super::key::{BackendKey, ClientKey, ConnKey, PoolKey};
+use super::machine::Machine;
+use super::request::{Kind, Requests};
+
+use std::sync::Arc;
+
+/// No more requests are put behind this many bytes that a backend has not taken yet.
+const BACKEND_OUTBOUND_BYTES_MAX: usize = 1 << 20;
+
+/// Why a request cannot be forwarded; the text is without the `-`.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Answer with this.
+    Error(String),
+    /// Nobody knows yet whether the default user is let in: ask first.
+    Unknown,
+    /// Not now: the client is on hold until there is room.
+    Later,
+}
+
+/// The answer to everything before a login that is needed.
+pub(super) const NOAUTH: &str = "NOAUTH Authentication required.";
+
+impl Machine {
+    /// May this client have anything done at all? Makes the anonymous account known to it.
+    pub(super) fn admit(&mut self, key: ClientKey) -> Result<(), Refusal> {
+        let Some(client) = self.clients.get_mut(key) else {
+            return Err(Refusal::Later);
+        };
+        if self.pools.accounts.get(client.account).is_none() {
+            let tenant = self.snapshot.default_tenant().map(|tenant| &tenant.key);
+            let Some(tenant) = tenant else {
+                return Err(Refusal::Error(NOAUTH.into()));
+            };
+            let Some(instance) = self.pools.instance_of(&self.snapshot, tenant) else {
+                return Err(Refusal::Error(
+                    "ERR elika: backend unavailable: no instance".into(),
+                ));
+            };
+            let account = self.pools.account(instance, None);
+            client.account = account;
+            if let Some(account) = self.pools.accounts.get_mut(account) {
+                account.clients += 1;
+                client.epoch = account.epoch;
+            }
+        }
+        let account = self.pools.accounts.get(client.account);
+        let Some(account) = account else {
+            return Err(Refusal::Error(NOAUTH.into()));
+        };
+        if account.user.is_some() && account.epoch != client.epoch {
+            return Err(Refusal::Error(NOAUTH.into()));
+        }
+        if let Some((until, _)) = &account.refused
+            && account.user.is_none()
+            && self.now < *until
+        {
+            return Err(Refusal::Error(NOAUTH.into()));
+        }
+        if let Some(instance) = self.pools.instances.get(account.instance)
+            && instance.is_out(self.now)
+            && self
+                .pools
+                .ready_of(client.account, &self.backends)
+                .is_none()
+        {
+            return Err(Refusal::Error(instance.down_text.clone()));
+        }
+        if !account.open {
+            return Err(Refusal::Unknown);
+        }
+        Ok(())
+    }
+
+    /// The connection for this client's next request.
+    pub(super) fn route(&mut self, key: ClientKey) -> Result<BackendKey, Refusal> {
+        let Some(client) = self.clients.get(key) else {
+            return Err(Refusal::Later);
+        };
+        let (backend, sticky) = (client.backend, client.in_flight > 0);
+        if let Some(connection) = self.backends.get(backend)
+            && (sticky || (connection.is_ready() && !connection.is_busy()))
+        {
+            return self.with_room(key, backend);
+        }
+        match self.admit(key) {
+            // A request may go ahead of the verdict: it waits on the connection being opened.
+            Ok(()) | Err(Refusal::Unknown) => {}
+            Err(refusal) => return Err(refusal),
+        }
+        self.attach_anonymous(key);
+        let Some(client) = self.clients.get(key) else {
+            return Err(Refusal::Later);
+        };
+        let backend = self.choose(client.pool)?;
+        if let Some(client) = self.clients.get_mut(key) {
+            client.backend = backend;
+        }
+        self.with_room(key, backend)
+    }
+
+    /// Is the backend taking what it was sent? Else the client waits for that.
+    fn with_room(&mut self, key: ClientKey, backend: BackendKey) -> Result<BackendKey, Refusal> {
+        let waiting = self
+            .backends
+            .get(backend)
+            .map_or(0, |backend| backend.outbound.len());
+        if waiting <= BACKEND_OUTBOUND_BYTES_MAX {
+            return Ok(backend);
+        }
+        if let Some(client) = self.clients.get_mut(key) {
+            client.hold.set(Hold::BACKEND);
+            self.crowded.push((backend, key));
+        }
+        Err(Refusal::Later)
+    }
+
+    /// A connection of this pool: a ready one that is not stuck in a big reply, else one being
+    /// opened, else a new one, else the one with the least to do.
+    fn choose(&mut self, pool_key: PoolKey) -> Result<BackendKey, Refusal> {
+        let unavailable = || Refusal::Error("ERR elika: backend unavailable: removed".into());
+        let Some(pool) = self.pools.pools.get(pool_key) else {
+            return Err(unavailable());
+        };
+        let mut opening = None;
+        let mut least: Option<(usize, BackendKey)> = None;
+        for &key in &pool.backends {
+            let Some(backend) = self.backends.get(key) else {
+                continue;
+            };
+            if backend.is_ready() && !backend.is_busy() {
+                return Ok(key);
+            }
+            if !backend.is_ready() {
+                opening = opening.or(Some(key));
+            }
+            let load = self.requests.of_backend(backend.fifo).count();
+            if least.is_none_or(|(other, _)| load < other) {
+                least = Some((load, key));
+            }
+        }
+        if let Some(key) = opening {
+            return Ok(key);
+        }
+        let out = self
+            .pools
+            .instance_of_pool(pool_key)
+            .is_none_or(|i| i.is_out(self.now));
+        if pool.backends.len() < self.settings.pool_connections_max && !out {
+            return self.open_shared(pool_key).ok_or_else(unavailable);
+        }
+        least.map(|(_, key)| key).ok_or_else(|| {
+            let down = self
+                .pools
+                .instance_of_pool(pool_key)
+                .map(|i| i.down_text.clone());
+            down.map_or_else(unavailable, Refusal::Error)
+        })
+    }
+
+    /// Opens a connection that the pool's clients share, as the account's user.
+    pub(super) fn open_shared(&mut self, pool: PoolKey) -> Option<BackendKey> {
+        let account = self.pools.account_of(pool)?;
+        if account.user.is_some() && account.credential.is_none() {
+            return None;
+        }
+        let credential = account.credential.clone();
+        let key = self.open(pool, credential, None)?;
+        self.pools.pools.get_mut(pool)?.backends.push(key);
+        Some(key)
+    }
+
+    /// Begins a connection. It belongs to `login_of` until that login is decided.
+    pub(super) fn open(
+        &mut self,
+        pool: PoolKey,
+        credential: Option<Arc<Credential>>,
+        login_of: Option<ClientKey>,
+    ) -> Option<BackendKey> {
+        let account = self.pools.account_of_mut(pool)?;
+        account.connecting += 1;
+        let instance = account.instance;
+        let instance = self.pools.instances.get_mut(instance)?;
+        instance.connecting += 1;
+        let address = instance.next_address();
+        let key = self
+            .backends
+            .insert(Backend::new(pool, credential, login_of, self.now));
+        match address {
+            Some(address) => self.actions.push_back(Action::Connect(key, address)),
+            None => self.unresolved.push(key),
+        }
+        self.counters.backends_opened += 1;
+        Some(key)
+    }
+
+    /// A client that never logged in gets its pool when it first needs one.
+    fn attach_anonymous(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key)
+            && self.pools.pools.get(client.pool).is_none()
+        {
+            let pool = self.pools.pool(client.account, client.db, client.protocol);
+            self.move_client(key, pool);
+        }
+    }
+}
+
+/// Records one request of `len` bytes. The bytes themselves must be appended to the backend's
+/// outbound list before anybody else's, see [`append`].
+pub(super) fn record(
+    requests: &mut Requests,
+    backend: &mut Backend,
+    client: &mut Client,
+    key: ClientKey,
+    kind: Kind,
+    len: usize,
+) {
+    if !requests.extend(client.fifo, backend.fifo, kind, backend.sent) {
+        let start = backend.queued;
+        requests.push(&mut client.fifo, &mut backend.fifo, key, kind, start);
+    }
+    backend.queued += len as u64;
+    client.in_flight += 1;
+}
+
+/// Appends the bytes of recorded requests, and has them sent this turn.
+pub(super) fn append(
+    chunks: &mut ChunkPool,
+    dirty: &mut Vec<BackendKey>,
+    backend: &mut Backend,
+    key: BackendKey,
+    bytes: &[u8],
+) {
+    chunks.append(&mut backend.outbound, bytes);
+    mark_dirty(dirty, backend, key);
+}
+
+/// Has a backend's bytes sent this turn.
+pub(super) fn mark_dirty(dirty: &mut Vec<BackendKey>, backend: &mut Backend, key: BackendKey) {
+    if !backend.dirty && !matches!(backend.state, State::Connecting) {
+        backend.dirty = true;
+        dirty.push(key);
+    }
+}
+
+/// A paused backend is read again: somebody waits behind the client that does not read.
+pub(super) fn unpause(backend: &mut Backend, key: BackendKey, actions: &mut Actions) {
+    if std::mem::take(&mut backend.paused) {
+        actions.push_back(Action::Resume(ConnKey::Backend(key)));
+    }
+}
+
+/// What the machine wants done, in order.
+pub(super) type Actions = std::collections::VecDeque<Action>;

@@ -1,0 +1,283 @@
+//! What a backend connection says first: `AUTH`, `HELLO p SETNAME …`, `SELECT n`, in one write.
+//!
+//! AUTH is a command of its own (not HELLO's option), because its error is then exactly the one a
+//! client gets for its own AUTH, and because it works with servers that have no HELLO.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::command::hello;
+use crate::resp::{Protocol, write};
+
+use super::backend::Failure;
+
+/// How the backend's own CLIENT LIST shows our connections.
+const CONNECTION_NAME: &[u8] = b"elika";
+
+/// What a client logged in with. Kept as long as its account is used, for new connections.
+pub(super) struct Credential {
+    /// `None` is the one-argument AUTH.
+    pub user: Option<Box<[u8]>>,
+    pub password: Box<[u8]>,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(..)")
+    }
+}
+
+impl Credential {
+    /// The AUTH command, as the client gave it.
+    pub(super) fn write_auth(&self, out: &mut Vec<u8>) {
+        match &self.user {
+            Some(user) => write::command(out, &[b"AUTH", user, &self.password]),
+            None => write::command(out, &[b"AUTH", &self.password]),
+        }
+    }
+}
+
+/// A HELLO reply of the backend, in one protocol, ready to carry a client's id instead of ours.
+#[derive(Clone, Debug)]
+pub(super) enum HelloReply {
+    /// What comes before and after the id's digits.
+    Around(Box<[u8]>, Box<[u8]>),
+    /// The server knows no HELLO: its error, without the `-`.
+    Unknown(String),
+}
+
+impl HelloReply {
+    pub(super) fn write(&self, id: u64, out: &mut Vec<u8>) {
+        match self {
+            Self::Around(before, after) => {
+                out.extend_from_slice(before);
+                out.extend_from_slice(id.to_string().as_bytes());
+                out.extend_from_slice(after);
+            }
+            Self::Unknown(text) => write::error(out, text),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Auth,
+    Hello,
+    Select,
+}
+
+/// The replies that are still to come, in order.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    steps: [Option<Step>; 3],
+    next: usize,
+    protocol: Protocol,
+    hello: Option<HelloReply>,
+}
+
+/// What a reply of the backend means for its handshake.
+#[derive(Debug)]
+pub(super) enum Progress {
+    More,
+    Done(HelloReply),
+    Failed(Failure),
+}
+
+impl Handshake {
+    /// Starts a handshake: its bytes are appended to `out`.
+    pub(super) fn start(
+        credential: Option<&Credential>,
+        protocol: Protocol,
+        db: u32,
+        out: &mut Vec<u8>,
+    ) -> Self {
+        if let Some(credential) = credential {
+            credential.write_auth(out);
+        }
+        let version = protocol.number().to_string();
+        write::command(
+            out,
+            &[b"HELLO", version.as_bytes(), b"SETNAME", CONNECTION_NAME],
+        );
+        if db != 0 {
+            write::command(out, &[b"SELECT", db.to_string().as_bytes()]);
+        }
+        let steps = [
+            credential.is_some().then_some(Step::Auth),
+            Some(Step::Hello),
+            (db != 0).then_some(Step::Select),
+        ];
+        Self {
+            steps,
+            next: 0,
+            protocol,
+            hello: None,
+        }
+    }
+
+    /// Takes one complete reply.
+    pub(super) fn reply(&mut self, reply: &[u8]) -> Progress {
+        let step = loop {
+            let Some(step) = self.steps.get(self.next) else {
+                return Progress::Failed(Failure::Desync(
+                    "unexpected reply in the handshake".into(),
+                ));
+            };
+            self.next += 1;
+            if let Some(step) = step {
+                break *step;
+            }
+        };
+        let error = error_text(reply);
+        match (step, error) {
+            (Step::Auth, Some(text)) if is_refusal(&text) => {
+                return Progress::Failed(Failure::Refused(text));
+            }
+            (Step::Hello, Some(text)) if text.starts_with("NOAUTH") => {
+                return Progress::Failed(Failure::Refused(text));
+            }
+            // A server before 6.0 speaks RESP2 only, and needs no HELLO for that.
+            (Step::Hello, Some(text)) if is_unknown(&text) && self.protocol == Protocol::Resp2 => {
+                self.hello = Some(HelloReply::Unknown(text));
+            }
+            (_, Some(text)) => return Progress::Failed(Failure::Rejected(text)),
+            (Step::Hello, None) => match hello::split_at_id(reply) {
+                Some((before, after)) => {
+                    let part = |range: Range<usize>| reply.get(range).unwrap_or_default().into();
+                    self.hello = Some(HelloReply::Around(part(before), part(after)));
+                }
+                None => {
+                    return Progress::Failed(Failure::Desync("unknown form of HELLO reply".into()));
+                }
+            },
+            (Step::Auth | Step::Select, None) => {}
+        }
+        if self.steps.iter().skip(self.next).any(Option::is_some) {
+            return Progress::More;
+        }
+        match self.hello.take() {
+            Some(hello) => Progress::Done(hello),
+            None => Progress::Failed(Failure::Desync("no reply to HELLO".into())),
+        }
+    }
+}
+
+/// The text of an error reply (RESP2, or RESP3's blob error), without the mark.
+pub(super) fn error_text(reply: &[u8]) -> Option<String> {
+    let text = match reply.split_first()? {
+        (b'-', text) => text,
+        (b'!', blob) => blob.splitn(2, |&b| b == b'\n').nth(1)?,
+        _ => return None,
+    };
+    Some(String::from_utf8_lossy(text).trim_end().to_owned())
+}
+
+/// Does an error to AUTH say that the credential is wrong? (Others are about the connection:
+/// too many clients, protected mode.) The texts are those of Redis 2 to 8.
+fn is_refusal(text: &str) -> bool {
+    [
+        "WRONGPASS",
+        "NOAUTH",
+        "ERR invalid password",
+        "ERR Client sent AUTH",
+        "ERR AUTH ",
+    ]
+    .iter()
+    .any(|start| text.starts_with(start))
+}
+
+fn is_unknown(text: &str) -> bool {
+    text.starts_with("ERR unknown command")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELLO2: &[u8] = b"*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n";
+
+    fn start(auth: bool, protocol: Protocol, db: u32) -> (Handshake, String) {
+        let credential = Credential {
+            user: Some((*b"ann").into()),
+            password: (*b"pw").into(),
+        };
+        let mut out = Vec::new();
+        let handshake = Handshake::start(auth.then_some(&credential), protocol, db, &mut out);
+        (handshake, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn all_steps_in_one_write() {
+        let (mut handshake, bytes) = start(true, Protocol::Resp2, 3);
+        let words: Vec<&str> = bytes
+            .split("\r\n")
+            .filter(|w| !w.starts_with(['*', '$']) && !w.is_empty())
+            .collect();
+        assert_eq!(
+            words,
+            [
+                "AUTH", "ann", "pw", "HELLO", "2", "SETNAME", "elika", "SELECT", "3"
+            ]
+        );
+        assert!(matches!(handshake.reply(b"+OK\r\n"), Progress::More));
+        assert!(matches!(handshake.reply(HELLO2), Progress::More));
+        let Progress::Done(hello) = handshake.reply(b"+OK\r\n") else {
+            panic!()
+        };
+        let mut out = Vec::new();
+        hello.write(5, &mut out);
+        assert_eq!(
+            out,
+            b"*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:5\r\n"
+        );
+    }
+
+    #[test]
+    fn refusals_are_told_from_other_errors() {
+        let wrong = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+        let (mut handshake, _) = start(true, Protocol::Resp2, 0);
+        let Progress::Failed(Failure::Refused(text)) = handshake.reply(wrong) else {
+            panic!()
+        };
+        assert!(text.starts_with("WRONGPASS"));
+        let (mut handshake, _) = start(true, Protocol::Resp2, 0);
+        let full = b"-ERR max number of clients reached\r\n";
+        assert!(matches!(
+            handshake.reply(full),
+            Progress::Failed(Failure::Rejected(_))
+        ));
+        let (mut handshake, _) = start(false, Protocol::Resp3, 0);
+        let noauth = b"-NOAUTH HELLO must be called with the client already authenticated\r\n";
+        assert!(matches!(
+            handshake.reply(noauth),
+            Progress::Failed(Failure::Refused(_))
+        ));
+    }
+
+    #[test]
+    fn an_old_server_is_served_in_resp2_only() {
+        let unknown = b"-ERR unknown command 'HELLO'\r\n";
+        let (mut handshake, _) = start(false, Protocol::Resp2, 0);
+        assert!(matches!(
+            handshake.reply(unknown),
+            Progress::Done(HelloReply::Unknown(_))
+        ));
+        let (mut handshake, _) = start(false, Protocol::Resp3, 0);
+        assert!(matches!(
+            handshake.reply(unknown),
+            Progress::Failed(Failure::Rejected(_))
+        ));
+    }
+
+    #[test]
+    fn a_database_that_is_not_there() {
+        let (mut handshake, _) = start(false, Protocol::Resp2, 99);
+        assert!(matches!(handshake.reply(HELLO2), Progress::More));
+        let Progress::Failed(Failure::Rejected(text)) =
+            handshake.reply(b"-ERR DB index is out of range\r\n")
+        else {
+            panic!()
+        };
+        assert_eq!(text, "ERR DB index is out of range");
+    }
+}

@@ -1,0 +1,100 @@
+//! What must hold between the calls, checked after each of them in debug builds.
+
+use super::client::Hold;
+use super::machine::Machine;
+use super::request::Kind;
+
+impl Machine {
+    /// Panics if the tables contradict one another. Nothing in release builds.
+    pub fn check_invariants(&self) {
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        self.check_backends();
+        self.check_clients();
+        self.check_pools();
+    }
+
+    fn check_backends(&self) {
+        for (key, backend) in self.backends.iter() {
+            assert_eq!(
+                backend.sent + backend.outbound.len() as u64,
+                backend.queued,
+                "{key:?}"
+            );
+            if !backend.is_ready() {
+                assert_eq!(
+                    backend.sent, 0,
+                    "{key:?}: a request was sent before the handshake"
+                );
+            }
+            let mut start = 0;
+            for (_, request) in self.requests.of_backend(backend.fifo) {
+                assert!(request.count > 0);
+                assert!(!matches!(request.kind, Kind::Parked(_)));
+                assert!(request.start >= start, "{key:?}: records out of order");
+                start = request.start;
+                if let Some(client) = self.clients.get(request.client)
+                    && request.kind != Kind::Verdict
+                {
+                    assert_eq!(
+                        client.backend, key,
+                        "a client has requests on two connections"
+                    );
+                }
+            }
+        }
+    }
+
+    fn check_clients(&self) {
+        for (key, client) in self.clients.iter() {
+            let (mut in_flight, mut index, mut first) = (0, client.fifo.head, true);
+            while let Some(request) = self.requests.get(index) {
+                assert_eq!(request.client, key, "a record in a stranger's queue");
+                in_flight += request.count;
+                let parked = matches!(request.kind, Kind::Parked(_));
+                assert!(
+                    !(first && parked),
+                    "{key:?}: a reply made here waits for nothing"
+                );
+                (index, first) = (request.next_of_client, false);
+            }
+            assert_eq!(in_flight, client.in_flight, "{key:?}");
+            assert_eq!(
+                client.hold.has(Hold::VERDICT),
+                client.waiting.is_some(),
+                "{key:?}"
+            );
+            assert!(!client.closing || client.inbound.is_empty() || client.hold.any());
+        }
+    }
+
+    fn check_pools(&self) {
+        for (key, pool) in self.pools.pools.iter() {
+            let clients = self
+                .clients
+                .iter()
+                .filter(|(_, client)| client.pool == key)
+                .count();
+            assert_eq!(clients, pool.clients as usize, "{key:?}");
+            for &backend in &pool.backends {
+                assert_eq!(self.backends.get(backend).map(|b| b.pool), Some(key));
+            }
+        }
+        for (key, account) in self.pools.accounts.iter() {
+            let clients = self
+                .clients
+                .iter()
+                .filter(|(_, client)| client.account == key)
+                .count();
+            assert_eq!(clients, account.clients as usize, "{key:?}");
+        }
+        for (_, client) in self.clients.iter() {
+            let account = self.pools.pools.get(client.pool).map(|pool| pool.account);
+            assert!(account.is_none_or(|account| account == client.account));
+            let backend = self.backends.get(client.backend);
+            let pool = backend.map(|backend| backend.pool);
+            assert!(client.waiting.is_some() || pool.is_none_or(|pool| pool == client.pool));
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Session changes that need a backend's word: AUTH, HELLO, SELECT, and the first question of a
+//! client that never logged in.
+//!
+//! ```text
+//!   change ─┬─ with a password ─┬─ a connection of that user is ready: AUTH on it ──► Verify
+//!           │                   ├─ one is being opened: wait for it ────────────────► Queue
+//!           │                   ├─ no token: wait for one ──────────────────────────► Delayed
+//!           │                   └─ open one, whose handshake is the verdict ────────► Login
+//!           │                                     │ accepted
+//!           └─ without ───────────────────────────┴─► the pool for (user, db, protocol) has a
+//!                                                     ready connection: done. Else ───► Attach
+//! ```
+//! Nothing of the client is in flight meanwhile and its later bytes wait (`Hold::VERDICT`). Only
+//! when all went well its session changes; a refusal leaves it as it was.
+
+use std::sync::Arc;
+
+use crate::resp::{Protocol, write};
+
+use super::client::Hold;
+use super::forward::{NOAUTH, append, record};
+use super::handshake::{Credential, error_text};
+use super::key::{AccountKey, ClientKey, PoolKey};
+use super::machine::{Machine, mark_ready};
+use super::peers::Gathering;
+use super::pool::ready;
+use super::request::Kind;
+
+/// A session change under way.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub goal: Goal,
+    pub stage: Stage,
+    /// Who, where and how the client will be.
+    pub account: AccountKey,
+    pub db: u32,
+    pub protocol: Protocol,
+    /// To be verified; `None` once it is, or where there is nothing to verify.
+    pub credential: Option<Arc<Credential>>,
+}
+
+/// What the client asked for, hence what it hears in the end.
+#[derive(Debug)]
+pub(super) enum Goal {
+    Auth,
+    Hello {
+        name: Option<Vec<u8>>,
+    },
+    Select,
+    /// Nothing: its command is decoded again.
+    Verdict,
+    /// CLIENT LIST or KILL: the other workers' answers.
+    Peers(Gathering),
+}
+
+/// What it waits for just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Begin,
+    Verify,
+    Queue,
+    Delayed,
+    Login,
+    Attach,
+}
+
+/// To whom a client wants to log in, and with what.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub account: AccountKey,
+    pub credential: Option<Arc<Credential>>,
+    pub db: u32,
+    pub protocol: Protocol,
+}
+
+impl Machine {
+    /// Begins a session change; nothing of the client may be in flight. Without a target the
+    /// client stays who, where and how it is.
+    pub(super) fn change(&mut self, key: ClientKey, goal: Goal, target: Option<Target>) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        debug_assert!(client.fifo.is_empty() && client.waiting.is_none());
+        let target = target.unwrap_or(Target {
+            account: client.account,
+            credential: None,
+            db: client.db,
+            protocol: client.protocol,
+        });
+        let Target {
+            account,
+            credential,
+            db,
+            protocol,
+        } = target;
+        let stage = Stage::Begin;
+        client.hold.set(Hold::VERDICT);
+        client.waiting = Some(Box::new(Waiting {
+            goal,
+            stage,
+            account,
+            db,
+            protocol,
+            credential,
+        }));
+        if let Some(account) = self.pools.accounts.get_mut(account) {
+            account.waiting += 1;
+        }
+        self.advance(key);
+    }
+
+    /// Takes the next step of a session change.
+    pub(super) fn advance(&mut self, key: ClientKey) {
+        let waiting = self
+            .clients
+            .get(key)
+            .and_then(|client| client.waiting.as_deref());
+        let Some(waiting) = waiting else { return };
+        let (account_key, verified) = (waiting.account, waiting.credential.is_none());
+        if matches!(waiting.goal, Goal::Peers(_)) {
+            return;
+        }
+        let out = self.pools.accounts.get(account_key).and_then(|account| {
+            let instance = self.pools.instances.get(account.instance)?;
+            instance
+                .is_out(self.now)
+                .then(|| instance.down_text.clone())
+        });
+        let ready = self.pools.ready_of(account_key, &self.backends);
+        match (ready, out) {
+            (None, Some(text)) => self.conclude(key, Err(text)),
+            _ if verified => self.attach(key),
+            (Some(_), _) => self.verify(key),
+            (None, None) => self.log_in(key),
+        }
+    }
+
+    fn set_stage(&mut self, key: ClientKey, stage: Stage) {
+        let waiting = self
+            .clients
+            .get_mut(key)
+            .and_then(|client| client.waiting.as_deref_mut());
+        if let Some(waiting) = waiting {
+            waiting.stage = stage;
+        }
+    }
+
+    /// Asks a ready connection of that very user: a failed AUTH leaves it as it was.
+    fn verify(&mut self, key: ClientKey) {
+        let mut auth = Vec::new();
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(waiting) = client.waiting.as_deref_mut() else {
+            return;
+        };
+        let Some(credential) = &waiting.credential else {
+            return;
+        };
+        credential.write_auth(&mut auth);
+        waiting.stage = Stage::Verify;
+        let Some(on) = self.pools.ready_of(waiting.account, &self.backends) else {
+            return;
+        };
+        let Some(backend) = self.backends.get_mut(on) else {
+            return;
+        };
+        if backend.fifo.is_empty() {
+            backend.since = self.now;
+        }
+        record(
+            &mut self.requests,
+            backend,
+            client,
+            key,
+            Kind::Verdict,
+            auth.len(),
+        );
+        append(
+            &mut self.chunks,
+            &mut self.dirty_backends,
+            backend,
+            on,
+            &auth,
+        );
+    }
+
+    /// The reply to such an AUTH.
+    pub(super) fn verdict(&mut self, key: ClientKey, reply: &[u8]) {
+        if let Some(text) = error_text(reply) {
+            self.counters.logins_refused += 1;
+            return self.conclude(key, Err(text));
+        }
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(waiting) = client.waiting.as_deref_mut() else {
+            return;
+        };
+        let credential = waiting.credential.take();
+        if let Some(account) = self.pools.accounts.get_mut(waiting.account) {
+            account.accept(credential);
+        }
+        self.counters.logins += 1;
+        self.attach(key);
+    }
+
+    /// Opens a connection whose handshake is the verdict.
+    fn log_in(&mut self, key: ClientKey) {
+        let waiting = self
+            .clients
+            .get(key)
+            .and_then(|client| client.waiting.as_deref());
+        let Some(waiting) = waiting else { return };
+        let (account_key, db, protocol) = (waiting.account, waiting.db, waiting.protocol);
+        let credential = waiting.credential.clone();
+        let Some(account) = self.pools.accounts.get_mut(account_key) else {
+            return;
+        };
+        if account.connecting > 0 {
+            account.logins.push_back(key);
+            return self.set_stage(key, Stage::Queue);
+        }
+        if !self.take_token(key) {
+            return;
+        }
+        let pool = self.pools.pool(account_key, db, protocol);
+        match self.open(pool, credential, Some(key)) {
+            Some(_) => self.set_stage(key, Stage::Login),
+            None => self.conclude(key, Err("ERR elika: backend unavailable: removed".into())),
+        }
+    }
+
+    /// A token to open a connection with, or a place in the line for one.
+    fn take_token(&mut self, key: ClientKey) -> bool {
+        if self.tokens.0 == 0 {
+            self.counters.logins_delayed += 1;
+            self.delayed.push_back(key);
+            self.set_stage(key, Stage::Delayed);
+            return false;
+        }
+        self.tokens.0 -= 1;
+        true
+    }
+
+    /// Finds the pool for the client as it wants to be.
+    fn attach(&mut self, key: ClientKey) {
+        let waiting = self
+            .clients
+            .get(key)
+            .and_then(|client| client.waiting.as_deref());
+        let Some(waiting) = waiting else { return };
+        let pool_key = self
+            .pools
+            .pool(waiting.account, waiting.db, waiting.protocol);
+        let Some(pool) = self.pools.pools.get(pool_key) else {
+            return self.conclude(key, Err(NOAUTH.into()));
+        };
+        if ready(pool, &self.backends).is_some() {
+            return self.conclude(key, Ok(()));
+        }
+        if pool.backends.is_empty() {
+            if !self.take_token(key) {
+                return;
+            }
+            if self.open_shared(pool_key).is_none() {
+                return self.conclude(key, Err(NOAUTH.into()));
+            }
+        }
+        if let Some(pool) = self.pools.pools.get_mut(pool_key) {
+            pool.waiters.push(key);
+        }
+        self.set_stage(key, Stage::Attach);
+    }
+
+    /// Ends a session change: it is done, or the client hears why not and stays as it was.
+    pub(super) fn conclude(&mut self, key: ClientKey, outcome: Result<(), String>) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(waiting) = client.waiting.take() else {
+            return;
+        };
+        client.hold.clear(Hold::VERDICT);
+        mark_ready(&mut self.ready, client, key);
+        let Waiting {
+            goal,
+            account,
+            db,
+            protocol,
+            ..
+        } = *waiting;
+        if let Some(account) = self.pools.accounts.get_mut(account) {
+            account.waiting -= 1;
+        }
+        if let Err(text) = outcome {
+            return match goal {
+                // Decoded again, the command finds out by itself.
+                Goal::Verdict => {}
+                _ => self.say_error(key, &text),
+            };
+        }
+        let pool = self.pools.pool(account, db, protocol);
+        self.become_user(key, account);
+        self.move_client(key, pool);
+        if let Some(client) = self.clients.get_mut(key) {
+            (client.db, client.protocol) = (db, protocol);
+        }
+        match goal {
+            Goal::Auth | Goal::Select => self.say(key, b"+OK\r\n"),
+            Goal::Hello { name } => self.say_hello(key, pool, name),
+            Goal::Verdict | Goal::Peers(_) => {}
+        }
+    }
+
+    fn say_hello(&mut self, key: ClientKey, pool: PoolKey, name: Option<Vec<u8>>) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if let Some(name) = name {
+            client.details_mut().name = name;
+        }
+        let mut out = Vec::new();
+        match self
+            .pools
+            .pools
+            .get(pool)
+            .and_then(|pool| pool.hello.as_ref())
+        {
+            Some(hello) => hello.write(client.origin.id, &mut out),
+            None => write::error(&mut out, "ERR elika: backend unavailable: no handshake yet"),
+        }
+        self.say(key, &out);
+    }
+
+    /// The client is this account's user from now on.
+    pub(super) fn become_user(&mut self, key: ClientKey, account: AccountKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if client.account != account {
+            if let Some(old) = self.pools.accounts.get_mut(client.account) {
+                old.clients -= 1;
+            }
+            if let Some(new) = self.pools.accounts.get_mut(account) {
+                new.clients += 1;
+            }
+            client.account = account;
+        }
+        client.epoch = self
+            .pools
+            .accounts
+            .get(account)
+            .map_or(0, |account| account.epoch);
+    }
+
+    /// Hands out the tokens of the time gone by, and lets the delayed go on.
+    pub(super) fn refill_tokens(&mut self) {
+        let (tokens, at) = self.tokens;
+        let rate = u64::from(self.settings.logins_per_second);
+        let new = self.now.since(at) * rate / 1000;
+        if new == 0 {
+            return;
+        }
+        // At least one, so that a rate of 0 cannot be set by mistake to lock everybody out.
+        let tokens = (u64::from(tokens) + new).min(rate.max(1));
+        self.tokens = (u32::try_from(tokens).unwrap_or(u32::MAX), self.now);
+        while self.tokens.0 > 0
+            && let Some(key) = self.delayed.pop_front()
+        {
+            self.advance(key);
+        }
+    }
+}

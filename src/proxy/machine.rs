@@ -1,0 +1,406 @@
+//! The machine: its tables, what it is told, and what it wants done.
+//!
+//! In: `client_opened`, `client_bytes`, `client_eof`, `client_closed`, `backend_connected`,
+//! `backend_failed`, `backend_bytes`, `registry_changed`, `peer_asked`, `peer_told`, `tick`,
+//! `drain`. Out: `next_dirty`, `outbound`, `sent`, `next_action`, `next_deadline`. After any number
+//! of calls, [`Machine::resume`] lets those clients go on that waited for something.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::mem;
+use std::sync::Arc;
+
+use crate::cluster::Snapshot;
+
+use super::action::Action;
+use super::backend::{Backend, State};
+use super::chunk::ChunkPool;
+use super::client::{Client, Hold, Origin};
+use super::counters::Counters;
+use super::forward::{Actions, mark_dirty};
+use super::key::{BackendKey, ClientKey, ConnKey, PoolKey};
+use super::pool::Pools;
+use super::request::Requests;
+use super::settings::{Millis, Settings};
+use super::table::Table;
+
+/// A client that reads slowly and has nobody behind it: below this its backend is read again.
+pub(super) const RESUME_BYTES: usize = 64 * 1024;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Machine {
+    pub(super) settings: Settings,
+    pub(super) snapshot: Arc<Snapshot>,
+    /// The time of the call under way.
+    pub(super) now: Millis,
+    pub(super) clients: Table<ClientKey, Client>,
+    pub(super) backends: Table<BackendKey, Backend>,
+    pub(super) requests: Requests,
+    pub(super) chunks: ChunkPool,
+    pub(super) pools: Pools,
+    pub(super) counters: Counters,
+    pub(super) actions: Actions,
+    pub(super) dirty_backends: Vec<BackendKey>,
+    pub(super) dirty_clients: Vec<ClientKey>,
+    /// Clients whose hold may be over, or that may be done.
+    pub(super) ready: VecDeque<ClientKey>,
+    /// Logins and SELECTs that wait for a token to open a connection.
+    pub(super) delayed: VecDeque<ClientKey>,
+    /// Clients that wait for a backend to take what it was sent.
+    pub(super) crowded: Vec<(BackendKey, ClientKey)>,
+    /// Connections begun to an instance whose name has no address: they fail in the next turn.
+    pub(super) unresolved: Vec<BackendKey>,
+    /// Logins whose verdict was lost with a connection: they are tried again.
+    pub(super) again: Vec<ClientKey>,
+    /// Connections that may be opened for logins at this moment, and when they were last refilled.
+    pub(super) tokens: (u32, Millis),
+    /// When the slow rounds over all clients and pools are due.
+    pub(super) next_round: Millis,
+    pub(super) draining: bool,
+    pub(super) random: u64,
+    /// Room for a reply and for a re-encoded inline command: borrowed, never kept.
+    pub(super) out: Vec<u8>,
+    pub(super) inline_frame: Vec<u8>,
+}
+
+impl Machine {
+    /// A machine without clients.
+    pub fn new(settings: Settings, snapshot: Arc<Snapshot>) -> Self {
+        let mut pools = Pools::default();
+        pools.follow(&snapshot);
+        Self {
+            tokens: (settings.logins_per_second, Millis::default()),
+            random: settings.seed,
+            settings,
+            snapshot,
+            now: Millis::default(),
+            clients: Table::default(),
+            backends: Table::default(),
+            requests: Requests::default(),
+            chunks: ChunkPool::default(),
+            pools,
+            counters: Counters::default(),
+            actions: VecDeque::new(),
+            dirty_backends: Vec::new(),
+            dirty_clients: Vec::new(),
+            ready: VecDeque::new(),
+            delayed: VecDeque::new(),
+            crowded: Vec::new(),
+            unresolved: Vec::new(),
+            again: Vec::new(),
+            next_round: Millis::default(),
+            draining: false,
+            out: Vec::new(),
+            inline_frame: Vec::new(),
+        }
+    }
+
+    /// A client connected.
+    pub fn client_opened(&mut self, origin: Origin, now: Millis) -> ClientKey {
+        self.now = now;
+        self.counters.clients_opened += 1;
+        self.clients.insert(Client::new(origin, now))
+    }
+
+    /// A client will send no more. It is closed when all that it asked for is answered.
+    pub fn client_eof(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.eof = true;
+            self.settle(key);
+        }
+    }
+
+    /// A client's socket is broken. The reactor drops it by itself.
+    pub fn client_closed(&mut self, key: ClientKey) {
+        self.forget_client(key);
+        self.check_invariants();
+    }
+
+    /// The registry has a new picture of the clusters.
+    pub fn registry_changed(&mut self, snapshot: Arc<Snapshot>) {
+        self.pools.follow(&snapshot);
+        self.snapshot = snapshot;
+    }
+
+    /// No new work is wanted: clients are closed as soon as nothing of theirs is in flight.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        self.ready.extend(self.clients.keys());
+    }
+
+    /// Has a drain come to its end?
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.clients.is_empty()
+    }
+
+    /// Clients at this moment.
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Backend connections at this moment.
+    pub fn backends(&self) -> usize {
+        self.backends.len()
+    }
+
+    /// Bytes kept for sending, in both directions.
+    pub fn outbound_bytes(&self) -> usize {
+        self.chunks.bytes()
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Lets clients go on whose hold is over. Call once per turn, after what came in.
+    pub fn resume(&mut self, now: Millis) {
+        self.now = now;
+        for key in mem::take(&mut self.unresolved) {
+            let why = super::backend::Failure::Unreachable("its name does not resolve".into());
+            self.fail(key, &why);
+        }
+        while let Some(key) = self.ready.pop_front() {
+            self.resume_client(key);
+        }
+        self.check_invariants();
+    }
+
+    fn resume_client(&mut self, key: ClientKey) {
+        let outbound_max = self.settings.client_outbound_bytes_max;
+        let in_flight_max = self.settings.client_in_flight_max;
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.ready = false;
+        if client.fifo.is_empty() {
+            client.hold.clear(Hold::BARRIER);
+        }
+        if client.in_flight <= in_flight_max / 2 {
+            client.hold.clear(Hold::IN_FLIGHT);
+        }
+        if client.outbound.len() <= outbound_max / 4 {
+            client.hold.clear(Hold::OUTBOUND);
+        }
+        if !client.hold.any() && !client.inbound.is_empty() && !client.closing {
+            self.decode_inbound(key);
+        }
+        if let Some(client) = self.clients.get_mut(key)
+            && !client.hold.any()
+            && mem::take(&mut client.paused)
+        {
+            self.actions.push_back(Action::Resume(ConnKey::Client(key)));
+        }
+        self.settle(key);
+    }
+
+    /// Has `key` looked at in the next [`resume`](Self::resume).
+    pub(super) fn wake(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get_mut(key) {
+            mark_ready(&mut self.ready, client, key);
+        }
+    }
+
+    /// Closes a client that is done: told to close, half-closed, or drained.
+    pub(super) fn settle(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let done = match client.closing {
+            true => client.outbound.is_empty(),
+            false => (client.eof || self.draining) && client.is_quiet() && !client.hold.any(),
+        };
+        if done {
+            self.close_now(key);
+        }
+    }
+
+    /// Closes a client at once; what waits for it is dropped.
+    pub(super) fn close_now(&mut self, key: ClientKey) {
+        if self.forget_client(key) {
+            self.actions.push_back(Action::Close(ConnKey::Client(key)));
+        }
+    }
+
+    fn forget_client(&mut self, key: ClientKey) -> bool {
+        self.move_client(key, PoolKey::NONE);
+        let Some(mut client) = self.clients.remove(key) else {
+            return false;
+        };
+        self.counters.clients_closed += 1;
+        self.requests.abandon(&mut client.fifo);
+        self.chunks.clear(&mut client.outbound);
+        if let Some(account) = self.pools.accounts.get_mut(client.account) {
+            account.clients -= 1;
+        }
+        let waited_for = client.waiting.take().map(|waiting| waiting.account);
+        if let Some(account) = waited_for.and_then(|key| self.pools.accounts.get_mut(key)) {
+            account.waiting -= 1;
+        }
+        // It may have been the one that kept its backend from being read.
+        if let Some(backend) = self.backends.get_mut(client.backend) {
+            super::forward::unpause(backend, client.backend, &mut self.actions);
+        }
+        true
+    }
+
+    /// Moves a client to another pool (`NONE`: to none). Nothing of it may be in flight.
+    pub(super) fn move_client(&mut self, key: ClientKey, to: PoolKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if client.pool == to {
+            return;
+        }
+        if let Some(pool) = self.pools.pools.get_mut(client.pool) {
+            pool.clients -= 1;
+        }
+        client.pool = to;
+        if let Some(pool) = self.pools.pools.get_mut(to) {
+            pool.clients += 1;
+            client.backend = BackendKey::NONE;
+        }
+    }
+
+    /// The next connection that has bytes to send: backends first, so that their replies may
+    /// still come in this turn.
+    pub fn next_dirty(&mut self) -> Option<ConnKey> {
+        while let Some(key) = self.dirty_backends.pop() {
+            if let Some(backend) = self.backends.get_mut(key) {
+                backend.dirty = false;
+                return Some(ConnKey::Backend(key));
+            }
+        }
+        while let Some(key) = self.dirty_clients.pop() {
+            if let Some(client) = self.clients.get_mut(key) {
+                client.dirty = false;
+                return Some(ConnKey::Client(key));
+            }
+        }
+        None
+    }
+
+    /// The front of what a connection has to send; returns how many slices were filled.
+    pub fn outbound<'a>(&'a self, key: ConnKey, into: &mut [IoSlice<'a>]) -> usize {
+        let list = match key {
+            ConnKey::Client(key) => self.clients.get(key).map(|client| &client.outbound),
+            ConnKey::Backend(key) => self.backends.get(key).and_then(|b| match b.state {
+                State::Connecting => None,
+                State::Greeting(_) => Some(&b.greeting),
+                State::Ready => Some(&b.outbound),
+            }),
+        };
+        list.map_or(0, |list| self.chunks.slices(list, into))
+    }
+
+    /// `n` bytes of what [`outbound`](Self::outbound) showed have been taken by the kernel.
+    /// Returns whether there is more.
+    pub fn sent(&mut self, key: ConnKey, n: usize) -> bool {
+        match key {
+            ConnKey::Client(key) => self.sent_to_client(key, n),
+            ConnKey::Backend(key) => self.sent_to_backend(key, n),
+        }
+    }
+
+    fn sent_to_client(&mut self, key: ClientKey, n: usize) -> bool {
+        let Some(client) = self.clients.get_mut(key) else {
+            return false;
+        };
+        self.chunks.consume(&mut client.outbound, n);
+        let left = client.outbound.len();
+        if left <= RESUME_BYTES
+            && let Some(backend) = self.backends.get_mut(client.backend)
+            && backend.paused
+        {
+            super::forward::unpause(backend, client.backend, &mut self.actions);
+        }
+        if client.hold.has(Hold::OUTBOUND) && left <= self.settings.client_outbound_bytes_max / 4 {
+            mark_ready(&mut self.ready, client, key);
+        }
+        if left == 0 && (client.closing || client.eof || self.draining) {
+            self.settle(key);
+        }
+        left > 0
+    }
+
+    fn sent_to_backend(&mut self, key: BackendKey, n: usize) -> bool {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return false;
+        };
+        if !backend.is_ready() {
+            self.chunks.consume(&mut backend.greeting, n);
+            return !backend.greeting.is_empty();
+        }
+        self.chunks.consume(&mut backend.outbound, n);
+        backend.sent += n as u64;
+        if !self.crowded.is_empty() && backend.outbound.is_empty() {
+            self.release_crowd(key);
+        }
+        self.backends
+            .get(key)
+            .is_some_and(|backend| !backend.outbound.is_empty())
+    }
+
+    /// A backend has room again, or is gone: who waited for that goes on.
+    pub(super) fn release_crowd(&mut self, backend: BackendKey) {
+        let (mut i, mut woken) = (0, Vec::new());
+        while let Some(&(of, client)) = self.crowded.get(i) {
+            if of == backend {
+                self.crowded.swap_remove(i);
+                woken.push(client);
+            } else {
+                i += 1;
+            }
+        }
+        for key in woken {
+            if let Some(client) = self.clients.get_mut(key) {
+                client.hold.clear(Hold::BACKEND);
+                mark_ready(&mut self.ready, client, key);
+            }
+        }
+    }
+
+    /// Is there anything left for [`resume`](Self::resume) to do?
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty() || !self.unresolved.is_empty()
+    }
+
+    /// What is to be done next, in order.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Sends what a backend has to say first.
+    pub(super) fn greet(&mut self, key: BackendKey, bytes: &[u8]) {
+        if let Some(backend) = self.backends.get_mut(key) {
+            self.chunks.append(&mut backend.greeting, bytes);
+            mark_dirty(&mut self.dirty_backends, backend, key);
+        }
+    }
+
+    /// The next number of a splitmix64 sequence: jitter only, nothing secret.
+    pub(super) fn next_random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// Has a client's bytes sent this turn.
+pub(super) fn mark_client_dirty(dirty: &mut Vec<ClientKey>, client: &mut Client, key: ClientKey) {
+    if !client.dirty {
+        client.dirty = true;
+        dirty.push(key);
+    }
+}
+
+/// Has a client looked at in this turn's resume.
+pub(super) fn mark_ready(ready: &mut VecDeque<ClientKey>, client: &mut Client, key: ClientKey) {
+    if !client.ready {
+        client.ready = true;
+        ready.push_back(key);
+    }
+}

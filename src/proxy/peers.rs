@@ -1,0 +1,293 @@
+//! CLIENT LIST, INFO and KILL: this proxy's own clients of the same user, over all workers.
+//!
+//! Workers share nothing, so the one that is asked asks the others and waits for all answers.
+//! Addresses, names and ids of other users' clients are nobody's business.
+
+use crate::cluster::{InstanceId, TenantKey};
+use crate::command::client::{Filter, Line};
+use crate::resp::{Args, write};
+
+use super::action::Action;
+use super::client::Client;
+use super::key::ClientKey;
+use super::login::Goal;
+use super::machine::Machine;
+
+/// Whose clients are meant: those of one backend user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    tenant: TenantKey,
+    instance: InstanceId,
+    user: Box<[u8]>,
+}
+
+/// What one worker wants to know from the others.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// The lines of the clients that match.
+    List(Scope, Filter),
+    /// Close the clients that match.
+    Kill(Scope, Filter),
+}
+
+/// What another worker says to it.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Ids and lines.
+    Lines(Vec<(u64, Vec<u8>)>),
+    /// How many were closed.
+    Killed(u64),
+}
+
+/// Answers that came so far.
+#[derive(Debug)]
+pub(super) struct Gathering {
+    /// Workers that have not answered.
+    left: u16,
+    lines: Vec<(u64, Vec<u8>)>,
+    killed: u64,
+    /// For CLIENT KILL: how the reply looks, and whether the asker goes too.
+    kill: Option<Kill>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Kill {
+    old_form: bool,
+    me_too: bool,
+}
+
+impl Machine {
+    pub(super) fn client_list(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
+        let filter = Filter::parse_list(args).map_err(|refusal| refusal.to_string())?;
+        let Some(scope) = self.scope_of(key) else {
+            return Ok(());
+        };
+        self.note(key, b"client|list");
+        let lines = self.lines(&scope, &filter);
+        let gathering = Gathering {
+            left: 0,
+            lines,
+            killed: 0,
+            kill: None,
+        };
+        self.ask(key, Question::List(scope, filter), gathering);
+        Ok(())
+    }
+
+    pub(super) fn client_info(&mut self, key: ClientKey) -> Result<(), String> {
+        self.note(key, b"client|info");
+        let mut line = Vec::new();
+        self.with_line(key, |it| it.write(&mut line));
+        let mut out = Vec::new();
+        if let Some(client) = self.clients.get(key) {
+            write::verbatim(&mut out, client.protocol, &line);
+        }
+        self.say(key, &out);
+        Ok(())
+    }
+
+    pub(super) fn client_kill(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
+        let filter = Filter::parse_kill(args).map_err(|refusal| refusal.to_string())?;
+        let Some(scope) = self.scope_of(key) else {
+            return Ok(());
+        };
+        let mut matches = false;
+        self.with_line(key, |line| matches = filter.matches(line));
+        let me_too = matches && !filter.skip_me();
+        let killed = self.kill(&scope, &filter, Some(key)) + u64::from(me_too);
+        let kill = Some(Kill {
+            old_form: filter.is_old_form(),
+            me_too,
+        });
+        let gathering = Gathering {
+            left: 0,
+            lines: Vec::new(),
+            killed,
+            kill,
+        };
+        self.ask(key, Question::Kill(scope, filter), gathering);
+        Ok(())
+    }
+
+    /// Another worker asks.
+    pub fn peer_asked(&mut self, question: Question) -> Answer {
+        match question {
+            Question::List(scope, filter) => Answer::Lines(self.lines(&scope, &filter)),
+            Question::Kill(scope, filter) => Answer::Killed(self.kill(&scope, &filter, None)),
+        }
+    }
+
+    /// Another worker answered.
+    pub fn peer_told(&mut self, key: ClientKey, answer: Answer) {
+        let waiting = self
+            .clients
+            .get_mut(key)
+            .and_then(|client| client.waiting.as_deref_mut());
+        let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
+            return;
+        };
+        match answer {
+            Answer::Lines(lines) => gathering.lines.extend(lines),
+            Answer::Killed(n) => gathering.killed += n,
+        }
+        gathering.left = gathering.left.saturating_sub(1);
+        if gathering.left > 0 {
+            return;
+        }
+        let done = std::mem::replace(
+            gathering,
+            Gathering {
+                left: 0,
+                lines: Vec::new(),
+                killed: 0,
+                kill: None,
+            },
+        );
+        self.conclude(key, Ok(()));
+        self.gathered(key, done);
+    }
+
+    /// Puts a question to the other workers, if there are any.
+    fn ask(&mut self, key: ClientKey, question: Question, mut gathering: Gathering) {
+        gathering.left = self.settings.workers.saturating_sub(1);
+        if gathering.left == 0 {
+            return self.gathered(key, gathering);
+        }
+        self.change(key, Goal::Peers(gathering), None);
+        self.actions.push_back(Action::Ask(key, question));
+    }
+
+    /// All answers are in.
+    fn gathered(&mut self, key: ClientKey, mut gathering: Gathering) {
+        let mut out = Vec::new();
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        match gathering.kill {
+            None => {
+                gathering.lines.sort_unstable_by_key(|(id, _)| *id);
+                let text: Vec<u8> = gathering
+                    .lines
+                    .into_iter()
+                    .flat_map(|(_, line)| line)
+                    .collect();
+                write::verbatim(&mut out, client.protocol, &text);
+            }
+            Some(Kill {
+                old_form: false, ..
+            }) => {
+                write::integer(&mut out, gathering.killed.cast_signed());
+            }
+            Some(_) if gathering.killed == 0 => write::error(&mut out, "ERR No such client"),
+            Some(_) => write::simple(&mut out, "OK"),
+        }
+        self.say(key, &out);
+        if gathering.kill.is_some_and(|kill| kill.me_too)
+            && let Some(client) = self.clients.get_mut(key)
+        {
+            self.counters.kills += 1;
+            client.closing = true;
+        }
+    }
+
+    /// The user a client is, if it is one already.
+    fn scope_of(&self, key: ClientKey) -> Option<Scope> {
+        let account = self.pools.accounts.get(self.clients.get(key)?.account)?;
+        let instance = self.pools.instances.get(account.instance)?;
+        Some(Scope {
+            tenant: instance.tenant.clone(),
+            instance: instance.id.clone(),
+            user: account.name().into(),
+        })
+    }
+
+    fn in_scope(&self, client: &Client, scope: &Scope) -> bool {
+        let account = self.pools.accounts.get(client.account);
+        let instance = account.and_then(|account| self.pools.instances.get(account.instance));
+        account.is_some_and(|account| account.name() == &*scope.user)
+            && instance.is_some_and(|it| it.tenant == scope.tenant && it.id == scope.instance)
+    }
+
+    fn matching(&self, scope: &Scope, filter: &Filter) -> Vec<ClientKey> {
+        let mut found = Vec::new();
+        for (key, _) in self.clients.iter().filter(|(_, c)| self.in_scope(c, scope)) {
+            self.with_line(key, |line| {
+                if filter.matches(line) {
+                    found.push(key);
+                }
+            });
+        }
+        found
+    }
+
+    fn lines(&self, scope: &Scope, filter: &Filter) -> Vec<(u64, Vec<u8>)> {
+        let mut lines = Vec::new();
+        for key in self.matching(scope, filter) {
+            self.with_line(key, |line| {
+                let mut text = Vec::with_capacity(256);
+                line.write(&mut text);
+                lines.push((line.id, text));
+            });
+        }
+        lines
+    }
+
+    /// Closes what matches, `spared` excepted.
+    fn kill(&mut self, scope: &Scope, filter: &Filter, spared: Option<ClientKey>) -> u64 {
+        let mut killed = 0;
+        for key in self.matching(scope, filter) {
+            if Some(key) != spared {
+                killed += 1;
+                self.counters.kills += 1;
+                self.close_now(key);
+            }
+        }
+        killed
+    }
+
+    fn note(&mut self, key: ClientKey, name: &[u8]) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.note_command(name);
+        }
+    }
+
+    /// What CLIENT LIST says of one client.
+    fn with_line(&self, key: ClientKey, f: impl FnOnce(&Line<'_>)) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let empty: &[u8] = &[];
+        let (lib_name, lib_ver) = client.details.as_deref().map_or((empty, empty), |details| {
+            (&details.lib_name, &details.lib_ver)
+        });
+        let end = client
+            .command
+            .iter()
+            .position(|&b| b == 0)
+            .unwrap_or(client.command.len());
+        f(&Line {
+            id: client.origin.id,
+            addr: client.origin.peer.to_string().as_bytes(),
+            laddr: client.origin.local.to_string().as_bytes(),
+            name: client.name(),
+            age: self.now.since(client.opened) / 1000,
+            idle: self.now.since(client.active) / 1000,
+            db: client.db,
+            sub: 0,
+            psub: 0,
+            ssub: 0,
+            multi: None,
+            watch: 0,
+            blocked: false,
+            tracking: false,
+            closing: client.closing,
+            qbuf: client.inbound.len() as u64,
+            omem: client.outbound.len() as u64,
+            cmd: client.command.get(..end).unwrap_or_default(),
+            user: self.user_of(key),
+            protocol: client.protocol,
+            lib_name,
+            lib_ver,
+        });
+    }
+}

@@ -1,0 +1,335 @@
+//! Who the backends are and how we are connected to them: instances, the accounts (users) on
+//! them, and the pools of shared connections.
+//!
+//! ```text
+//!   Instance 1 --- n Account (user) 1 --- n Pool (db, protocol) 1 --- n Backend (connection)
+//! ```
+//! A pool never mixes tenants, users, databases or protocol versions, so no session can change
+//! what another one sees.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::cluster::{InstanceId, Snapshot, Status, TenantKey};
+use crate::resp::Protocol;
+
+use super::backend::{Backend, Failure};
+use super::handshake::{Credential, HelloReply};
+use super::key::{AccountKey, BackendKey, ClientKey, InstanceKey, PoolKey};
+use super::settings::Millis;
+use super::table::Table;
+
+/// How long a backend that refused the default user is not asked again, ms.
+const REFUSAL_MS: u64 = 1_000;
+
+/// First and longest wait before an instance that cannot be reached is tried again, ms.
+const BACKOFF_MS: (u64, u64) = (50, 2_000);
+
+/// Is an instance there?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Unknown,
+    Up,
+    Down,
+}
+
+/// One server of a cluster.
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub tenant: TenantKey,
+    pub id: InstanceId,
+    pub address_text: String,
+    pub addresses: Vec<SocketAddr>,
+    pub health: Health,
+    /// What to tell clients while it is down.
+    pub down_text: String,
+    /// Failures in a row; also chooses the next address.
+    pub failures: u32,
+    /// Not before this, while it is down.
+    pub retry_at: Millis,
+    /// Connections being opened.
+    pub connecting: u32,
+    /// The registry dropped it.
+    pub gone: bool,
+}
+
+impl Instance {
+    /// Must a request for it fail at once?
+    pub(super) fn is_out(&self, now: Millis) -> bool {
+        self.gone || (self.health == Health::Down && now < self.retry_at)
+    }
+
+    pub(super) fn next_address(&self) -> Option<SocketAddr> {
+        let n = self.addresses.len().max(1);
+        self.addresses.get(self.failures as usize % n).copied()
+    }
+}
+
+/// One user of an instance. The user `None` is who one is without logging in.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub instance: InstanceKey,
+    pub user: Option<Box<[u8]>>,
+    /// The last password that the backend accepted, for new connections.
+    pub credential: Option<Arc<Credential>>,
+    /// A handshake as this user went well, and none was refused since.
+    pub open: bool,
+    /// Counts refusals of a password that had been good: who logged in before is logged out.
+    pub epoch: u32,
+    /// Until when, and in which words, the backend's last refusal is repeated.
+    pub refused: Option<(Millis, String)>,
+    pub pools: Vec<PoolKey>,
+    /// Clients that are this user.
+    pub clients: u32,
+    /// Clients that want to become, or to go on as, this user.
+    pub waiting: u32,
+    /// Its connections being opened.
+    pub connecting: u32,
+    /// Clients whose login waits for a connection being opened.
+    pub logins: VecDeque<ClientKey>,
+}
+
+impl Account {
+    /// The name the backend knows: without login one is the default user.
+    pub(super) fn name(&self) -> &[u8] {
+        self.user.as_deref().unwrap_or(b"default")
+    }
+
+    /// The backend refused: a login is over, or nobody may be the default user for a while.
+    pub(super) fn refuse(&mut self, text: &str, now: Millis) {
+        self.open = false;
+        self.refused = Some((now.after(REFUSAL_MS), text.to_owned()));
+        if self.user.is_some() {
+            self.credential = None;
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+    }
+
+    /// The backend accepted this credential.
+    pub(super) fn accept(&mut self, credential: Option<Arc<Credential>>) {
+        self.open = true;
+        self.refused = None;
+        self.credential = credential;
+    }
+}
+
+/// The connections of this worker for one (account, db, protocol).
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub account: AccountKey,
+    pub db: u32,
+    pub protocol: Protocol,
+    /// Shared connections, being opened or ready.
+    pub backends: Vec<BackendKey>,
+    /// Clients whose session change waits for a connection of this pool.
+    pub waiters: Vec<ClientKey>,
+    /// Clients that use this pool.
+    pub clients: u32,
+    /// What the last handshake said to HELLO.
+    pub hello: Option<HelloReply>,
+}
+
+/// The tables of this file, with what keeps them consistent.
+#[derive(Debug, Default)]
+pub(super) struct Pools {
+    pub instances: Table<InstanceKey, Instance>,
+    pub accounts: Table<AccountKey, Account>,
+    pub pools: Table<PoolKey, Pool>,
+    by_id: HashMap<(TenantKey, InstanceId), InstanceKey>,
+    by_user: HashMap<(InstanceKey, Option<Box<[u8]>>), AccountKey>,
+}
+
+impl Pools {
+    /// Follows a new picture of the registry. Instances that are not in it any more are `gone`.
+    pub(super) fn follow(&mut self, snapshot: &Snapshot) {
+        let mut seen = Vec::new();
+        for tenant in snapshot.tenants() {
+            for new in &tenant.instances {
+                let id = (tenant.key.clone(), new.id.clone());
+                let instances = &mut self.instances;
+                let key = *self.by_id.entry(id).or_insert_with(|| {
+                    instances.insert(Instance {
+                        tenant: tenant.key.clone(),
+                        id: new.id.clone(),
+                        address_text: new.address_text.clone(),
+                        addresses: new.addresses.clone(),
+                        health: Health::Unknown,
+                        down_text: String::new(),
+                        failures: 0,
+                        retry_at: Millis::default(),
+                        connecting: 0,
+                        gone: false,
+                    })
+                });
+                if let Some(instance) = instances.get_mut(key) {
+                    instance.addresses.clone_from(&new.addresses);
+                    instance.address_text.clone_from(&new.address_text);
+                    instance.gone = false;
+                }
+                seen.push(key);
+            }
+        }
+        for (_, &key) in self.by_id.iter().filter(|(_, key)| !seen.contains(key)) {
+            if let Some(instance) = self.instances.get_mut(key) {
+                instance.gone = true;
+            }
+        }
+    }
+
+    /// The instance that a client of this tenant gets.
+    pub(super) fn instance_of(
+        &self,
+        snapshot: &Snapshot,
+        tenant: &TenantKey,
+    ) -> Option<InstanceKey> {
+        let tenant = snapshot.tenant(tenant.as_str().as_bytes())?;
+        let usable = |status| matches!(status, Status::Ready | Status::Online);
+        let instance = tenant
+            .instances
+            .iter()
+            .find(|instance| usable(instance.status))?;
+        self.by_id
+            .get(&(tenant.key.clone(), instance.id.clone()))
+            .copied()
+    }
+
+    pub(super) fn account(&mut self, instance: InstanceKey, user: Option<&[u8]>) -> AccountKey {
+        let id: (_, Option<Box<[u8]>>) = (instance, user.map(Into::into));
+        let user = id.1.clone();
+        let accounts = &mut self.accounts;
+        *self.by_user.entry(id).or_insert_with(|| {
+            accounts.insert(Account {
+                instance,
+                user,
+                credential: None,
+                open: false,
+                epoch: 0,
+                refused: None,
+                pools: Vec::new(),
+                clients: 0,
+                waiting: 0,
+                connecting: 0,
+                logins: VecDeque::new(),
+            })
+        })
+    }
+
+    /// The pool, made if need be. `NONE` if the account is gone.
+    pub(super) fn pool(&mut self, account: AccountKey, db: u32, protocol: Protocol) -> PoolKey {
+        let Self {
+            accounts, pools, ..
+        } = self;
+        let Some(of_account) = accounts.get_mut(account) else {
+            return PoolKey::NONE;
+        };
+        let same = |key: &&PoolKey| {
+            pools
+                .get(**key)
+                .is_some_and(|pool| pool.db == db && pool.protocol == protocol)
+        };
+        if let Some(&key) = of_account.pools.iter().find(same) {
+            return key;
+        }
+        let (backends, waiters) = (Vec::new(), Vec::new());
+        let pool = Pool {
+            account,
+            db,
+            protocol,
+            backends,
+            waiters,
+            clients: 0,
+            hello: None,
+        };
+        let key = pools.insert(pool);
+        of_account.pools.push(key);
+        key
+    }
+
+    pub(super) fn account_of(&self, pool: PoolKey) -> Option<&Account> {
+        self.accounts.get(self.pools.get(pool)?.account)
+    }
+
+    pub(super) fn account_of_mut(&mut self, pool: PoolKey) -> Option<&mut Account> {
+        self.accounts.get_mut(self.pools.get(pool)?.account)
+    }
+
+    pub(super) fn instance_of_pool(&self, pool: PoolKey) -> Option<&Instance> {
+        self.instances.get(self.account_of(pool)?.instance)
+    }
+
+    /// A ready connection as this user, in whatever database and protocol.
+    pub(super) fn ready_of(
+        &self,
+        account: AccountKey,
+        backends: &Table<BackendKey, Backend>,
+    ) -> Option<BackendKey> {
+        let account = self.accounts.get(account)?;
+        let mut pools = account.pools.iter().filter_map(|&key| self.pools.get(key));
+        pools.find_map(|pool| ready(pool, backends))
+    }
+
+    /// An instance answered.
+    pub(super) fn came_up(&mut self, key: InstanceKey) -> bool {
+        let Some(instance) = self.instances.get_mut(key) else {
+            return false;
+        };
+        instance.failures = 0;
+        std::mem::replace(&mut instance.health, Health::Up) != Health::Up
+    }
+
+    /// An instance could not be reached. `jitter` is a random number.
+    pub(super) fn went_down(
+        &mut self,
+        key: InstanceKey,
+        why: &Failure,
+        now: Millis,
+        jitter: u64,
+    ) -> bool {
+        let Some(instance) = self.instances.get_mut(key) else {
+            return false;
+        };
+        let (first, longest) = BACKOFF_MS;
+        let wait = (first << instance.failures.min(16)).min(longest);
+        // Half fixed, half random: workers and proxies do not come back in step.
+        let wait = wait / 2 + jitter % (wait / 2 + 1);
+        instance.failures = instance.failures.saturating_add(1);
+        instance.retry_at = now.after(wait);
+        instance.down_text = why.text_if_unsent();
+        std::mem::replace(&mut instance.health, Health::Down) != Health::Down
+    }
+
+    /// Forgets pools and accounts that nobody uses.
+    pub(super) fn sweep(&mut self) {
+        let unused =
+            |pool: &Pool| pool.clients == 0 && pool.backends.is_empty() && pool.waiters.is_empty();
+        for key in self.pools.keys() {
+            if self.pools.get(key).is_some_and(unused)
+                && self
+                    .account_of(key)
+                    .is_none_or(|account| account.connecting == 0)
+                && let Some(pool) = self.pools.remove(key)
+                && let Some(account) = self.accounts.get_mut(pool.account)
+            {
+                account.pools.retain(|&other| other != key);
+            }
+        }
+        let accounts = &mut self.accounts;
+        self.by_user.retain(|_, &mut key| {
+            let used = accounts.get(key).is_some_and(|account| {
+                account.clients + account.waiting + account.connecting > 0
+                    || !account.pools.is_empty()
+            });
+            if !used {
+                accounts.remove(key);
+            }
+            used
+        });
+    }
+}
+
+/// A ready connection of a pool.
+pub(super) fn ready(pool: &Pool, backends: &Table<BackendKey, Backend>) -> Option<BackendKey> {
+    let is_ready = |key: &BackendKey| backends.get(*key).is_some_and(Backend::is_ready);
+    pool.backends.iter().copied().find(is_ready)
+}

@@ -1,0 +1,239 @@
+//! The request record: the only thing that knows both a client and a backend.
+//!
+//! Each record hangs in two queues, whose links live in the record itself:
+//!
+//! ```text
+//!   client  c1: head -> R1 -> R3 -> R4          (its replies go out in this order)
+//!   backend b1: head -> R1 -> R2(c2) -> R3      (replies come in in this order)
+//!                              R4 = parked: its reply was made here and waits for R1 and R3
+//! ```
+//!
+//! A record stands for one or more *consecutive* commands of one client on one backend connection
+//! (`count`), so a pipeline of a hundred commands costs one record.
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::key::ClientKey;
+
+/// No record.
+pub(super) const NIL: u32 = u32::MAX;
+
+/// What happens with the replies of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// They go to the client, byte for byte.
+    Deliver,
+    /// They are swallowed: the client asked for silence (CLIENT REPLY OFF or SKIP).
+    Swallow,
+    /// It is the verdict on a login that the client waits for.
+    Verdict,
+    /// The reply was made here; the index is into [`Requests::parked`]. Never in a backend's queue.
+    Parked(u32),
+}
+
+/// See the module. `count > 0`, except for a parked record.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// May have gone meanwhile: then the replies are swallowed.
+    pub client: ClientKey,
+    pub next_of_client: u32,
+    pub next_of_backend: u32,
+    /// Replies still to come.
+    pub count: u32,
+    pub kind: Kind,
+    /// Where its first byte stands in all that was ever queued for the backend: with the
+    /// connection's count of bytes sent it tells whether the backend may have seen it.
+    pub start: u64,
+}
+
+/// A queue of records; which link it follows is up to its owner.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fifo {
+    pub head: u32,
+    pub tail: u32,
+}
+
+impl Default for Fifo {
+    fn default() -> Self {
+        Self {
+            head: NIL,
+            tail: NIL,
+        }
+    }
+}
+
+impl Fifo {
+    pub(super) fn is_empty(self) -> bool {
+        self.head == NIL
+    }
+}
+
+/// All records of a worker, and the replies that wait for their turn.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    records: Slab<Request>,
+    parked: Slab<Bytes>,
+}
+
+impl Requests {
+    pub(super) fn get(&self, index: u32) -> Option<&Request> {
+        self.records.get(index as usize)
+    }
+
+    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Request> {
+        self.records.get_mut(index as usize)
+    }
+
+    /// Adds a record for `client` at the end of both queues.
+    pub(super) fn push(
+        &mut self,
+        of_client: &mut Fifo,
+        of_backend: &mut Fifo,
+        client: ClientKey,
+        kind: Kind,
+        start: u64,
+    ) {
+        let index = self.insert(client, kind, 1, start);
+        self.link_client(of_client, index);
+        match self.get_mut(of_backend.tail) {
+            Some(tail) => tail.next_of_backend = index,
+            None => of_backend.head = index,
+        }
+        of_backend.tail = index;
+    }
+
+    /// Adds one command to the last record of both queues, if it is the same one, of the same
+    /// kind, and not one byte of it has been sent.
+    pub(super) fn extend(
+        &mut self,
+        of_client: Fifo,
+        of_backend: Fifo,
+        kind: Kind,
+        sent: u64,
+    ) -> bool {
+        if of_client.tail != of_backend.tail {
+            return false;
+        }
+        match self.get_mut(of_client.tail) {
+            Some(last) if last.kind == kind && last.start >= sent => {
+                last.count += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Adds a reply that has to wait for those before it.
+    pub(super) fn park(&mut self, of_client: &mut Fifo, client: ClientKey, reply: Bytes) {
+        let parked = self.parked.insert(reply) as u32;
+        let index = self.insert(client, Kind::Parked(parked), 0, 0);
+        self.link_client(of_client, index);
+    }
+
+    fn insert(&mut self, client: ClientKey, kind: Kind, count: u32, start: u64) -> u32 {
+        let (next_of_client, next_of_backend) = (NIL, NIL);
+        let record = Request {
+            client,
+            next_of_client,
+            next_of_backend,
+            count,
+            kind,
+            start,
+        };
+        self.records.insert(record) as u32
+    }
+
+    fn link_client(&mut self, fifo: &mut Fifo, index: u32) {
+        match self.get_mut(fifo.tail) {
+            Some(tail) => tail.next_of_client = index,
+            None => fifo.head = index,
+        }
+        fifo.tail = index;
+    }
+
+    /// Takes the head off a backend's queue and forgets the record.
+    pub(super) fn pop_of_backend(&mut self, fifo: &mut Fifo) -> Option<Request> {
+        let record = self.records.try_remove(fifo.head as usize)?;
+        fifo.head = record.next_of_backend;
+        if fifo.head == NIL {
+            fifo.tail = NIL;
+        }
+        Some(record)
+    }
+
+    /// Follows a record, just taken off its backend's queue, in the client's queue.
+    pub(super) fn advance_client(fifo: &mut Fifo, popped: &Request) {
+        fifo.head = popped.next_of_client;
+        if fifo.head == NIL {
+            fifo.tail = NIL;
+        }
+    }
+
+    /// The reply at the head of a client's queue, if it is one made here.
+    pub(super) fn take_parked(&mut self, fifo: &mut Fifo) -> Option<Bytes> {
+        let &Request {
+            kind: Kind::Parked(parked),
+            ..
+        } = self.get(fifo.head)?
+        else {
+            return None;
+        };
+        let record = self.records.try_remove(fifo.head as usize)?;
+        Self::advance_client(fifo, &record);
+        self.parked.try_remove(parked as usize)
+    }
+
+    /// A client goes: its parked replies are forgotten. What a backend still owes stays in that
+    /// backend's queue, and finds nobody.
+    pub(super) fn abandon(&mut self, fifo: &mut Fifo) {
+        let mut index = fifo.head;
+        while let Some(record) = self.get(index) {
+            let (next, kind) = (record.next_of_client, record.kind);
+            if let Kind::Parked(parked) = kind {
+                self.records.try_remove(index as usize);
+                self.parked.try_remove(parked as usize);
+            }
+            index = next;
+        }
+        *fifo = Fifo::default();
+    }
+
+    /// Cuts a backend's queue before the first record of which no byte has been sent: the front
+    /// stays in `fifo`, the rest is returned.
+    pub(super) fn split_unsent(&mut self, fifo: &mut Fifo, sent: u64) -> Fifo {
+        let (mut last_sent, mut index) = (NIL, fifo.head);
+        while let Some(record) = self.get(index) {
+            if record.start >= sent {
+                break;
+            }
+            (last_sent, index) = (index, record.next_of_backend);
+        }
+        if index == NIL {
+            return Fifo::default();
+        }
+        let unsent = Fifo {
+            head: index,
+            tail: fifo.tail,
+        };
+        match self.get_mut(last_sent) {
+            Some(last) => {
+                last.next_of_backend = NIL;
+                fifo.tail = last_sent;
+            }
+            None => *fifo = Fifo::default(),
+        }
+        unsent
+    }
+
+    /// The records of a backend's queue, for invariants and moves.
+    pub(super) fn of_backend(&self, fifo: Fifo) -> impl Iterator<Item = (u32, &Request)> {
+        let mut index = fifo.head;
+        std::iter::from_fn(move || {
+            let record = self.get(index)?;
+            let here = index;
+            index = record.next_of_backend;
+            Some((here, record))
+        })
+    }
+}

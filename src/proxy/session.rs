@@ -1,0 +1,231 @@
+//! Commands that change the client's session, or ask about clients.
+
+use std::sync::Arc;
+
+use crate::cluster::Login;
+use crate::command::{Session, auth, client as client_command, hello, select};
+use crate::resp::{Args, Protocol};
+
+use super::client::{Client, ReplyMode};
+use super::decode::Taken;
+use super::forward::Refusal;
+use super::handshake::Credential;
+use super::key::{AccountKey, ClientKey, PoolKey};
+use super::login::{Goal, Target};
+use super::machine::Machine;
+
+/// What Redis says to a wrong name as to a wrong password: nobody learns which it was.
+const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+
+/// What Redis says to HELLO without a login where one is needed.
+const HELLO_NOAUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, \
+    otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client \
+    and select the RESP protocol version at the same time";
+
+impl Machine {
+    /// Carries out a session command. Those that may change the connection wait until nothing of
+    /// the client is in flight.
+    pub(super) fn session(&mut self, key: ClientKey, session: Session, args: Args<'_>) -> Taken {
+        let before_login = matches!(
+            session,
+            Session::Auth | Session::Hello | Session::Quit | Session::Reset
+        );
+        if !before_login {
+            match self.admit(key) {
+                Ok(()) => {}
+                Err(Refusal::Error(text)) => {
+                    self.say_error(key, &text);
+                    return Taken::Yes;
+                }
+                Err(Refusal::Unknown) => return self.ask_verdict(key),
+                Err(Refusal::Later) => return Taken::No,
+            }
+        }
+        let in_order = matches!(
+            session,
+            Session::ClientSetName | Session::ClientSetInfo | Session::ClientReply
+        );
+        if !in_order && !self.at_barrier(key) {
+            return Taken::No;
+        }
+        let outcome = match session {
+            Session::Auth => self.auth(key, args),
+            Session::Hello => self.hello(key, args),
+            Session::Select => self.select(key, args),
+            Session::Reset => self.reset(key),
+            Session::Quit => self.quit(key),
+            Session::ClientSetName => self.set_name(key, args),
+            Session::ClientSetInfo => self.set_info(key, args),
+            Session::ClientReply => self.reply_mode(key, args),
+            Session::ClientList => self.client_list(key, args),
+            Session::ClientInfo => self.client_info(key),
+            Session::ClientKill => self.client_kill(key, args),
+        };
+        if let Err(text) = outcome {
+            self.say_error(key, &text);
+        }
+        Taken::Yes
+    }
+
+    fn auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
+        let request = auth::parse(args).map_err(|refusal| refusal.to_string())?;
+        let target = self.target(key, request.user, request.password, None)?;
+        self.change(key, Goal::Auth, Some(target));
+        Ok(())
+    }
+
+    fn hello(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
+        let request = hello::parse(args).map_err(|refusal| refusal.to_string())?;
+        let name = request.name.map(<[u8]>::to_vec);
+        let target = match request.auth {
+            Some((user, password)) => self.target(key, Some(user), password, request.protocol)?,
+            None => self.stay(key, request.protocol)?,
+        };
+        self.change(key, Goal::Hello { name }, Some(target));
+        Ok(())
+    }
+
+    /// Whom AUTH or HELLO names. `None` is the one-argument AUTH: the default user.
+    fn target(
+        &mut self,
+        key: ClientKey,
+        login: Option<&[u8]>,
+        password: &[u8],
+        protocol: Option<Protocol>,
+    ) -> Result<Target, String> {
+        let client = self.clients.get(key).ok_or(WRONGPASS)?;
+        let (db, current) = (client.db, client.protocol);
+        let (instance, user) = match login {
+            Some(login) => match self.snapshot.resolve_login(login) {
+                Login::User { tenant, user } => {
+                    (self.pools.instance_of(&self.snapshot, &tenant.key), user)
+                }
+                Login::UnknownTenant => return Err(WRONGPASS.into()),
+            },
+            None => {
+                let tenant = self.snapshot.default_tenant().ok_or(WRONGPASS)?;
+                (
+                    self.pools.instance_of(&self.snapshot, &tenant.key),
+                    &b"default"[..],
+                )
+            }
+        };
+        let instance = instance.ok_or("ERR elika: backend unavailable: no instance")?;
+        let account = self.pools.account(instance, Some(user));
+        let credential = Credential {
+            user: login.map(|_| user.into()),
+            password: password.into(),
+        };
+        let credential = Some(Arc::new(credential));
+        Ok(Target {
+            account,
+            credential,
+            db,
+            protocol: protocol.unwrap_or(current),
+        })
+    }
+
+    /// HELLO without a login: the same user, maybe in the other protocol.
+    fn stay(&mut self, key: ClientKey, protocol: Option<Protocol>) -> Result<Target, String> {
+        match self.admit(key) {
+            Ok(()) | Err(Refusal::Unknown) => {}
+            Err(Refusal::Error(text)) if text.starts_with("NOAUTH") => {
+                return Err(HELLO_NOAUTH.into());
+            }
+            Err(Refusal::Error(text)) => return Err(text),
+            Err(Refusal::Later) => return Err(HELLO_NOAUTH.into()),
+        }
+        let client = self.clients.get(key).ok_or(HELLO_NOAUTH)?;
+        let protocol = protocol.unwrap_or(client.protocol);
+        let (account, db) = (client.account, client.db);
+        Ok(Target {
+            account,
+            credential: None,
+            db,
+            protocol,
+        })
+    }
+
+    fn select(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
+        let db = select::parse(args).map_err(|refusal| refusal.to_string())?;
+        let Some(client) = self.clients.get(key) else {
+            return Ok(());
+        };
+        let (account, protocol) = (client.account, client.protocol);
+        self.change(
+            key,
+            Goal::Select,
+            Some(Target {
+                account,
+                credential: None,
+                db,
+                protocol,
+            }),
+        );
+        Ok(())
+    }
+
+    /// As the connection began, only that its id stays.
+    fn reset(&mut self, key: ClientKey) -> Result<(), String> {
+        self.move_client(key, PoolKey::NONE);
+        self.become_user(key, AccountKey::NONE);
+        if let Some(client) = self.clients.get_mut(key) {
+            (client.db, client.protocol) = (0, Protocol::Resp2);
+            client.reply_mode = ReplyMode::On;
+            if let Some(details) = client.details.as_deref_mut() {
+                details.name.clear();
+            }
+        }
+        self.say(key, b"+RESET\r\n");
+        Ok(())
+    }
+
+    fn quit(&mut self, key: ClientKey) -> Result<(), String> {
+        self.say(key, b"+OK\r\n");
+        if let Some(client) = self.clients.get_mut(key) {
+            client.closing = true;
+        }
+        Ok(())
+    }
+
+    fn set_name(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
+        let name = client_command::parse_set_name(args).map_err(|refusal| refusal.to_string())?;
+        if let Some(client) = self.clients.get_mut(key)
+            && (client.details.is_some() || !name.is_empty())
+        {
+            client.details_mut().name = name.to_vec();
+        }
+        self.say(key, b"+OK\r\n");
+        Ok(())
+    }
+
+    fn set_info(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
+        let info = client_command::parse_set_info(args).map_err(|refusal| refusal.to_string())?;
+        if let Some(details) = self.clients.get_mut(key).map(Client::details_mut) {
+            match info {
+                client_command::SetInfo::LibName(name) => details.lib_name = name.to_vec(),
+                client_command::SetInfo::LibVer(version) => details.lib_ver = version.to_vec(),
+            }
+        }
+        self.say(key, b"+OK\r\n");
+        Ok(())
+    }
+
+    fn reply_mode(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
+        let mode = client_command::parse_reply(args).map_err(|refusal| refusal.to_string())?;
+        let Some(client) = self.clients.get_mut(key) else {
+            return Ok(());
+        };
+        match mode {
+            client_command::ReplyMode::On => {
+                client.reply_mode = ReplyMode::On;
+                self.say(key, b"+OK\r\n");
+            }
+            client_command::ReplyMode::Off => client.reply_mode = ReplyMode::Off,
+            // After OFF it changes nothing.
+            client_command::ReplyMode::Skip if client.reply_mode == ReplyMode::Off => {}
+            client_command::ReplyMode::Skip => client.reply_mode = ReplyMode::SkipNext,
+        }
+        Ok(())
+    }
+}

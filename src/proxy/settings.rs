@@ -1,0 +1,85 @@
+//! What a machine is told once: who it is, and its limits.
+
+use crate::resp::RequestLimits;
+
+/// Milliseconds since the worker started: the machine's only notion of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// This much later.
+    #[must_use]
+    pub fn after(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` to this.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Whole seconds since the start, as far as 32 bits go (136 years).
+    #[must_use]
+    pub fn seconds(self) -> u32 {
+        u32::try_from(self.0 / 1000).unwrap_or(u32::MAX)
+    }
+}
+
+/// Fixed for the life of a machine. Sizes are bytes.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which worker of the process this is, from 0.
+    pub worker: u16,
+    /// How many workers there are.
+    pub workers: u16,
+    /// Are administrative commands forwarded, so that the backend's own ACL decides?
+    pub admin_commands: bool,
+    /// Connections of one pool.
+    pub pool_connections_max: usize,
+    /// A backend that owes a reply and is silent this long is given up; 0: never.
+    pub backend_reply_ms: u64,
+    /// A connection that is not ready this long after it was begun has failed.
+    pub backend_connect_ms: u64,
+    /// Requests of one client that are not answered yet; more are read later.
+    pub client_in_flight_max: u32,
+    /// Bytes waiting for one client. Half of it: no more requests are read from it. All of it
+    /// while others wait behind its reply: it is closed.
+    pub client_outbound_bytes_max: usize,
+    /// Bytes waiting for all clients of this worker; above it the worst reader is closed.
+    pub worker_outbound_bytes_max: usize,
+    /// A client that has neither logged in nor sent a request is closed after this; 0: never.
+    pub client_login_ms: u64,
+    /// A client that has been silent this long is closed; 0: never.
+    pub client_idle_ms: u64,
+    /// Backend connections opened for logins and SELECTs, per second.
+    pub logins_per_second: u32,
+    /// Limits of a request before and after login.
+    pub before_login: RequestLimits,
+    /// See `before_login`.
+    pub after_login: RequestLimits,
+    /// Seeds the jitter of reconnects.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            worker: 0,
+            workers: 1,
+            admin_commands: true,
+            pool_connections_max: 30,
+            backend_reply_ms: 60_000,
+            backend_connect_ms: 3_000,
+            client_in_flight_max: 4096,
+            client_outbound_bytes_max: 64 << 20,
+            worker_outbound_bytes_max: 512 << 20,
+            client_login_ms: 60_000,
+            client_idle_ms: 0,
+            logins_per_second: 200,
+            before_login: RequestLimits::BEFORE_LOGIN,
+            after_login: RequestLimits::AFTER_LOGIN,
+            seed: 0,
+        }
+    }
+}

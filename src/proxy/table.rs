@@ -1,0 +1,109 @@
+//! A slab whose keys carry a generation, so that a stale key finds nothing.
+
+use std::marker::PhantomData;
+
+use slab::Slab;
+
+use super::key::Key;
+
+/// Values by key. An index is reused, a key is not (the generation has 32 bits).
+#[derive(Debug)]
+pub(super) struct Table<K, T> {
+    slots: Slab<Slot<T>>,
+    generation: u32,
+    key: PhantomData<fn() -> K>,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    value: T,
+}
+
+impl<K: Key, T> Default for Table<K, T> {
+    fn default() -> Self {
+        Self {
+            slots: Slab::new(),
+            generation: 0,
+            key: PhantomData,
+        }
+    }
+}
+
+impl<K: Key, T> Table<K, T> {
+    /// Stores a value and names it.
+    pub(super) fn insert(&mut self, value: T) -> K {
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let index = self.slots.insert(Slot { generation, value });
+        // The reactor's tokens have 30 bits for the index; limits keep us far below.
+        debug_assert!(index < 1 << 30);
+        K::new(index as u32, generation)
+    }
+
+    /// The value, unless it is gone.
+    pub(super) fn get(&self, key: K) -> Option<&T> {
+        let slot = self.slots.get(key.index() as usize)?;
+        (slot.generation == key.generation()).then_some(&slot.value)
+    }
+
+    /// The value, unless it is gone.
+    pub(super) fn get_mut(&mut self, key: K) -> Option<&mut T> {
+        let slot = self.slots.get_mut(key.index() as usize)?;
+        (slot.generation == key.generation()).then_some(&mut slot.value)
+    }
+
+    /// Takes the value out; its key is stale from now on.
+    pub(super) fn remove(&mut self, key: K) -> Option<T> {
+        self.get(key)?;
+        Some(self.slots.remove(key.index() as usize).value)
+    }
+
+    /// Is the key still good?
+    pub(super) fn contains(&self, key: K) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// How many values there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Is there no value?
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// All values, in the order of their slots.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
+        self.slots
+            .iter()
+            .map(|(i, slot)| (K::new(i as u32, slot.generation), &slot.value))
+    }
+
+    /// The keys of all values.
+    pub(super) fn keys(&self) -> Vec<K> {
+        self.iter().map(|(key, _)| key).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::ClientKey;
+    use super::*;
+
+    #[test]
+    fn a_reused_slot_has_a_new_key() {
+        let mut table: Table<ClientKey, &str> = Table::default();
+        let first = table.insert("first");
+        assert_eq!(table.remove(first), Some("first"));
+        let second = table.insert("second");
+        assert_eq!(first.index(), second.index());
+        assert_ne!(first, second);
+        assert_eq!(table.get(first), None);
+        assert_eq!(table.remove(first), None);
+        assert_eq!(table.get_mut(second), Some(&mut "second"));
+        assert_eq!(table.len(), 1);
+        assert!(!table.contains(ClientKey::NONE));
+    }
+}
