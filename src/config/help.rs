@@ -24,7 +24,7 @@ pub(super) fn text() -> String {
     entry(&mut text, "  -h, --help", column, "print this text");
     entry(&mut text, "  -V, --version", column, "print the version");
     text.push('\n');
-    wrap(&mut text, 0, ENVIRONMENT);
+    wrap(&mut text, 0, RULES);
     text
 }
 
@@ -34,8 +34,8 @@ Elika, a multi-tenant Redis proxy: one entry point, many Redis and Valkey cluste
 Usage: elika-proxy [--name=value | --name value]...
 ";
 
-const ENVIRONMENT: &str = "Each option can be set in the environment as well, for example \
-    --router.static-be as ELIKA_ROUTER_STATIC_BE; the command line wins.";
+const RULES: &str = "Defaults stand in [ ]. Each option can be set in the environment as well, \
+    for example --router.static-be as ELIKA_ROUTER_STATIC_BE; the command line wins.";
 
 fn label(row: &Row) -> String {
     format!("  --{}={}", row.name, row.hint)
@@ -44,7 +44,7 @@ fn label(row: &Row) -> String {
 fn meaning(row: &Row) -> String {
     let mut meaning = row.help.to_owned();
     if let Value::OneOf(names, _) = row.value {
-        meaning.push_str(&format!(": {}", names.join(", ")));
+        meaning.push_str(&format!("; one of {}", names.join(", ")));
     }
     if !row.default.is_empty() {
         meaning.push_str(&format!(" [{}]", row.default));

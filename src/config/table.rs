@@ -192,7 +192,7 @@ const ROUTING: &[Row] = &[
         name: "router.type",
         hint: "TYPE",
         default: "static",
-        help: "where clusters come from; sync is not part of this version",
+        help: "where clusters come from (sync: not in this version)",
         value: OneOf(RouterType::NAMES, |c, v| pick(&mut c.router.kind, v)),
         has_effect: true,
     },
@@ -229,7 +229,7 @@ const ROUTING: &[Row] = &[
         hint: "WHAT",
         default: "",
         help: "whether CONFIG SET, ACL, DEBUG and the like reach the backend, whose ACL then \
-               decides; unless given: allow if the router is static, deny if it is sync",
+               decides [allow in static, deny in sync]",
         value: OneOf(AdminCommands::NAMES, |c, v| pick(&mut c.admin_commands, v)),
         has_effect: true,
     },

@@ -1,0 +1,58 @@
+//! The configuration as `main` calls for it; here is what the tests by topic share.
+
+mod help;
+mod options;
+mod together;
+mod values;
+
+use std::collections::BTreeMap;
+
+use super::table::{Row, Value, rows};
+use super::*;
+
+/// Parses command-line words and environment variables.
+fn run(args: &[&str], env: &[(&str, &str)]) -> Result<Parsed, ConfigError> {
+    let args = args.iter().map(|arg| (*arg).to_owned());
+    let env: BTreeMap<&str, &str> = env.iter().copied().collect();
+    parse(args, &|name| env.get(name).map(|value| (*value).to_owned()))
+}
+
+#[track_caller]
+fn config_with(args: &[&str], env: &[(&str, &str)]) -> Config {
+    match run(args, env) {
+        Ok(Parsed::Run(config)) => *config,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn config(args: &[&str]) -> Config {
+    config_with(args, &[])
+}
+
+/// The error line; it is one line, always.
+#[track_caller]
+fn refusal_with(args: &[&str], env: &[(&str, &str)]) -> String {
+    let line = run(args, env).unwrap_err().to_string();
+    assert!(!line.chars().any(char::is_control), "{line:?}");
+    line
+}
+
+#[track_caller]
+fn refusal(args: &[&str]) -> String {
+    refusal_with(args, &[])
+}
+
+/// What is set by one row alone, without regard to other options.
+fn set(row: &Row, text: &str) -> Config {
+    let mut config = Config::default();
+    match &row.value {
+        Value::Number(_, _, set) => assert!(set(&mut config, text.parse().unwrap())),
+        Value::OneOf(names, set) => {
+            assert!(names.contains(&text));
+            set(&mut config, text);
+        }
+        Value::Text(_, set) => set(&mut config, text).unwrap(),
+    }
+    config
+}

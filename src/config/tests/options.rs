@@ -1,0 +1,185 @@
+//! The options one by one: defaults, the command line, the environment.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// A value of the row's that is not its default, and goes with the other defaults.
+fn another(row: &Row) -> &'static str {
+    match row.name {
+        "bind" => "::1",
+        "port" => "7000",
+        "service-port" => "7001",
+        "core-num" => "2",
+        "grace-seconds" => "11",
+        "log.level" => "warn",
+        "node.id" | "node.namespace" => "east-1",
+        "router.type" => "sync",
+        "router.static-be" => "redis.shop:6380",
+        "router.cp-addr" => "http://control:8080",
+        "router.balancer" => "least-conn",
+        "admin-commands" => "deny",
+        "backend-pool.max-size" => "31",
+        "backend-pool.max-idle" => "9",
+        "backend-pool.connect-ms" | "backend-pool.reply-ms" => "1234",
+        "metrics.enable" => "false",
+        "metrics.path" => "/m",
+        "limit.clients" | "limit.accepts-per-second" | "limit.in-flight" => "123",
+        "limit.request-bytes" => "65536",
+        "limit.client-outbound-bytes" | "limit.worker-outbound-bytes" => "1048576",
+        "limit.login-seconds" | "limit.idle-seconds" | "limit.logins-per-second" => "77",
+        name => panic!("give {name} a value here"),
+    }
+}
+
+/// Options that stand alone in the static router: those of the sync router are refused for now.
+fn usable() -> impl Iterator<Item = &'static Row> {
+    rows().filter(|row| !matches!(row.name, "router.type" | "router.cp-addr"))
+}
+
+#[test]
+fn nothing_given_is_the_default() {
+    assert_eq!(config(&[]), Config::default());
+}
+
+#[test]
+fn the_defaults_of_the_table_are_those_of_the_type() {
+    for row in rows().filter(|row| !row.default.is_empty()) {
+        assert_eq!(set(row, row.default), Config::default(), "{}", row.name);
+    }
+    let without: Vec<_> = rows()
+        .filter(|row| row.default.is_empty())
+        .map(|row| row.name)
+        .collect();
+    assert_eq!(without, ["router.cp-addr", "admin-commands"]);
+}
+
+#[test]
+fn defaults_are_the_published_ones() {
+    let config = config(&[]);
+    assert_eq!(
+        (config.port, config.service_port, config.core_num),
+        (6378, 7080, 0)
+    );
+    assert_eq!(config.bind.to_string(), "0.0.0.0");
+    assert_eq!(config.router.kind, RouterType::Static);
+    assert_eq!(config.router.static_be.to_string(), "127.0.0.1:6379");
+    assert_eq!(config.router.balancer, Balancer::Random);
+    assert_eq!(
+        (config.backend_pool.max_size, config.backend_pool.max_idle),
+        (30, 10)
+    );
+    assert_eq!(
+        (&*config.node.id, &*config.node.namespace),
+        ("local_proxy", "default")
+    );
+    assert_eq!(
+        (config.metrics.enable, &*config.metrics.path),
+        (true, "/metrics")
+    );
+    assert_eq!(config.admin_commands, AdminCommands::Allow);
+    assert_eq!(config.log_level, LogLevel::Info);
+    assert_eq!(config.limits.request_bytes, 1_073_741_824);
+    assert_eq!(config.limits.client_outbound_bytes, 67_108_864);
+    assert_eq!(config.limits.worker_outbound_bytes, 536_870_912);
+}
+
+#[test]
+fn every_option_is_set_both_ways_and_from_the_environment() {
+    for row in usable() {
+        let value = another(row);
+        let expected = Config {
+            notes: Vec::new(),
+            ..set(row, value)
+        };
+        assert_ne!(expected, Config::default(), "{} sets nothing", row.name);
+        let long = format!("--{}", row.name);
+        let ways = [
+            config(&[&format!("{long}={value}")]),
+            config(&[&long, value]),
+            config_with(&[], &[(&row.env_name(), value)]),
+        ];
+        for way in ways {
+            assert_eq!(way.notes.is_empty(), row.has_effect, "{}", row.name);
+            assert_eq!(
+                Config {
+                    notes: Vec::new(),
+                    ..way
+                },
+                expected,
+                "{}",
+                row.name
+            );
+        }
+    }
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment() {
+    for row in usable() {
+        let env = (&*row.env_name(), another(row));
+        if !row.default.is_empty() {
+            let args = format!("--{}={}", row.name, row.default);
+            let config = config_with(&[&args], &[env]);
+            assert_eq!(
+                Config {
+                    notes: Vec::new(),
+                    ..config
+                },
+                Config::default(),
+                "{}",
+                row.name
+            );
+        }
+    }
+    // Not even a wrong value in the environment matters then.
+    assert_eq!(config_with(&["--port=1"], &[("ELIKA_PORT", "x")]).port, 1);
+}
+
+#[test]
+fn environment_names_are_derived() {
+    let names: BTreeSet<String> = rows().map(Row::env_name).collect();
+    assert_eq!(names.len(), rows().count());
+    for name in [
+        "ELIKA_PORT",
+        "ELIKA_ROUTER_STATIC_BE",
+        "ELIKA_BACKEND_POOL_MAX_SIZE",
+    ] {
+        assert!(names.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let empty: Vec<_> = rows().map(|row| (row.env_name(), "")).collect();
+    let empty: Vec<_> = empty
+        .iter()
+        .map(|(name, value)| (name.as_str(), *value))
+        .collect();
+    assert_eq!(config_with(&[], &empty), Config::default());
+}
+
+#[test]
+fn a_kubernetes_service_called_elika_is_not_mistaken_for_settings() {
+    let link = [
+        ("ELIKA_SERVICE_HOST", "10.0.0.7"),
+        ("ELIKA_SERVICE_PORT", "6378"),
+        ("ELIKA_PORT", "tcp://10.0.0.7:6378"),
+        ("ELIKA_CORE_NUM", "3"),
+    ];
+    let config = config_with(&[], &link);
+    assert_eq!(
+        (config.port, config.service_port, config.core_num),
+        (6378, 7080, 3)
+    );
+    assert_eq!(
+        config.notes,
+        ["ELIKA_PORT and ELIKA_SERVICE_PORT ignored: set by Kubernetes for a Service called elika"]
+    );
+    let config = config_with(&["--port=1", "--service-port=2"], &link);
+    assert_eq!((config.port, config.service_port), (1, 2));
+    assert_eq!(
+        config.notes,
+        ["--service-port has no effect in this version"]
+    );
+}

@@ -1,0 +1,121 @@
+//! What options mean together: contradictions, defaults that follow others, notes.
+
+use super::*;
+use crate::config::table::WORKERS_MAX;
+
+#[test]
+fn options_of_the_two_routers_do_not_mix() {
+    let only_one = "give one or the other";
+    assert_eq!(
+        refusal(&["--router.cp-addr=control:8080"]),
+        format!(
+            "--router.cp-addr=control:8080: makes no sense with --router.type=static; {only_one}"
+        )
+    );
+    assert_eq!(
+        refusal_with(
+            &["--router.type=static"],
+            &[("ELIKA_ROUTER_CP_ADDR", "control:8080")]
+        ),
+        format!(
+            "ELIKA_ROUTER_CP_ADDR=control:8080: makes no sense with --router.type=static; \
+             {only_one}"
+        )
+    );
+    assert_eq!(
+        refusal(&[
+            "--router.type=sync",
+            "--router.cp-addr=c:1",
+            "--router.static-be=h:1"
+        ]),
+        format!("--router.static-be=h:1: makes no sense with --router.type=sync; {only_one}")
+    );
+    assert_eq!(
+        refusal(&["--router.type=sync"]),
+        "--router.type=sync: has nothing to follow; give --router.cp-addr=HOST:PORT too"
+    );
+}
+
+#[test]
+fn the_sync_router_is_refused_until_it_exists() {
+    let line = "the sync router is not part of this version; allowed for now: static";
+    let sync = ["--router.type=sync", "--router.cp-addr=control:8080"];
+    assert_eq!(refusal(&sync), format!("--router.type=sync: {line}"));
+    assert_eq!(
+        refusal_with(&sync[1..], &[("ELIKA_ROUTER_TYPE", "sync")]),
+        format!("ELIKA_ROUTER_TYPE=sync: {line}")
+    );
+}
+
+#[test]
+fn administrative_commands_follow_the_router_unless_given() {
+    let admin = |args: &[&str]| {
+        let mut config = Config::default();
+        let matches = parse::options().parse(args).unwrap();
+        let given = given::Given::read(&matches, &|_| None, &mut config.notes);
+        given.apply(&mut config).unwrap();
+        check::relations(&given, &mut config).unwrap();
+        config.admin_commands
+    };
+    let sync = ["--router.type=sync", "--router.cp-addr=control:8080"];
+    assert_eq!(admin(&[]), AdminCommands::Allow);
+    assert_eq!(admin(&sync), AdminCommands::Deny);
+    assert_eq!(admin(&["--admin-commands=deny"]), AdminCommands::Deny);
+    assert_eq!(
+        admin(&[sync[0], sync[1], "--admin-commands=allow"]),
+        AdminCommands::Allow
+    );
+}
+
+#[test]
+fn two_ports_are_two_ports() {
+    let remedy = "--port and --service-port need different ports";
+    assert_eq!(
+        refusal(&["--port=7080"]),
+        format!("--port=7080: taken twice; {remedy}")
+    );
+    let line = format!("--service-port=6378: taken twice; {remedy}");
+    assert_eq!(refusal(&["--service-port=6378"]), line);
+    let config = config(&["--port=0", "--service-port=0"]);
+    assert_eq!((config.port, config.service_port), (0, 0));
+}
+
+#[test]
+fn a_pool_keeps_no_more_idle_connections_than_it_may_have() {
+    assert_eq!(
+        refusal(&["--backend-pool.max-idle=31"]),
+        "--backend-pool.max-idle=31: more than --backend-pool.max-size, which is 30; \
+         allowed: 0 to 30"
+    );
+    let pool = config(&["--backend-pool.max-size=4"]).backend_pool;
+    assert_eq!((pool.max_size, pool.max_idle), (4, 4));
+    let both = ["--backend-pool.max-size=4", "--backend-pool.max-idle=4"];
+    assert_eq!(config(&both).backend_pool, pool);
+}
+
+#[test]
+fn options_without_effect_are_noted_one_line_each() {
+    let args = [
+        "--router.balancer=random",
+        "--backend-pool.max-idle=1",
+        "--metrics.path",
+        "/m",
+    ];
+    let config = config_with(
+        &args,
+        &[("ELIKA_METRICS_ENABLE", "false"), ("ELIKA_PORT", "1")],
+    );
+    let noted = [
+        "--router.balancer has no effect in this version",
+        "--backend-pool.max-idle has no effect in this version",
+        "ELIKA_METRICS_ENABLE has no effect in this version",
+        "--metrics.path has no effect in this version",
+    ];
+    assert_eq!(config.notes, noted);
+}
+
+#[test]
+fn core_num_zero_is_every_core() {
+    assert_eq!(config(&["--core-num=3"]).workers(), 3);
+    assert!((1..=WORKERS_MAX).contains(&config(&["--core-num=0"]).workers()));
+}
