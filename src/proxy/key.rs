@@ -16,17 +16,17 @@ pub trait Key: Copy {
 }
 
 macro_rules! keys {
-    ($($(#[$doc:meta])* $name:ident $short:literal),* $(,)?) => {$(
+    ($($(#[$doc:meta])* $vis:vis $name:ident $short:literal),* $(,)?) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name {
+        $vis struct $name {
             index: u32,
             generation: u32,
         }
 
         impl $name {
             /// Names nothing: no table ever hands it out.
-            pub const NONE: Self = Self { index: u32::MAX, generation: 0 };
+            $vis const NONE: Self = Self { index: u32::MAX, generation: 0 };
         }
 
         impl Key for $name {
@@ -56,15 +56,15 @@ macro_rules! keys {
 
 keys! {
     /// A client connection.
-    ClientKey "c",
+    pub ClientKey "c",
     /// A backend connection.
-    BackendKey "b",
+    pub BackendKey "b",
     /// A pool: the connections for one user, database and protocol of one instance.
-    PoolKey "p",
+    pub(super) PoolKey "p",
     /// An account: one user of one instance.
-    AccountKey "a",
+    pub(super) AccountKey "a",
     /// An instance of a cluster.
-    InstanceKey "i",
+    pub(super) InstanceKey "i",
 }
 
 /// Either kind of connection: what the reactor has a socket for.
