@@ -9,9 +9,14 @@ pub mod command;
 pub mod config;
 #[doc(hidden)]
 pub mod proxy;
-#[doc(hidden)]
-pub mod reactor;
+mod reactor;
 #[doc(hidden)]
 pub mod resp;
-#[doc(hidden)]
-pub mod server;
+mod server;
+
+pub use cluster::{
+    ClusterInstance, ClusterKey, ClusterName, ClusterRegistry, Endpoint, Location, MemoryRegistry,
+    RegistryError, Status, TenantKey,
+};
+pub use config::Config;
+pub use server::{Proxy, Running};

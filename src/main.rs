@@ -1,3 +1,77 @@
-//! The `elika-proxy` program.
+//! The `elika-proxy` program: arguments, configuration, banner, log; then the proxy.
 
-fn main() {}
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use elika::config::{self, LogLevel, Parsed};
+use elika::{Config, Proxy};
+use log::LevelFilter;
+use simplelog::{ConfigBuilder, WriteLogger};
+
+const BANNER: &str = r"
+   ___ _ _ _
+  | __| (_) |____ _
+  | _|| | | / / _` |
+  |___|_|_|_\_\__,_|";
+
+fn main() -> ExitCode {
+    // Options are ASCII: what is not Unicode is refused with its option, not with a panic.
+    let args = std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.to_string_lossy().into_owned());
+    let parsed = config::parse(args, &|name| std::env::var(name).ok());
+    match parsed {
+        Ok(Parsed::Run(config)) => run(*config),
+        Ok(Parsed::Help(text) | Parsed::Version(text)) => {
+            // A closed pipe (`--help | head`) is no failure.
+            let _ = writeln!(io::stdout(), "{}", text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("elika-proxy: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(config: Config) -> ExitCode {
+    if io::stdout().is_terminal() {
+        println!("{BANNER}  {}\n", env!("CARGO_PKG_VERSION"));
+    }
+    start_log(config.log_level);
+    for note in &config.notes {
+        log::warn!("{note}");
+    }
+    let address = (config.bind, config.port);
+    match Proxy::new(config).run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("cannot serve {}:{}: {error}", address.0, address.1);
+            eprintln!(
+                "elika-proxy: cannot serve {}:{}: {error}",
+                address.0, address.1
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(level: LogLevel) {
+    let level = match level {
+        LogLevel::Off => LevelFilter::Off,
+        LogLevel::Error => LevelFilter::Error,
+        LogLevel::Warn => LevelFilter::Warn,
+        LogLevel::Info => LevelFilter::Info,
+        LogLevel::Debug => LevelFilter::Debug,
+        LogLevel::Trace => LevelFilter::Trace,
+    };
+    let format = ConfigBuilder::new()
+        .set_time_format_rfc3339()
+        .set_target_level(LevelFilter::Off)
+        .set_thread_level(LevelFilter::Debug)
+        .set_location_level(LevelFilter::Off)
+        .add_filter_ignore_str("mio")
+        .build();
+    // It fails only if there is a logger already, and there is none.
+    let _ = WriteLogger::init(level, format, io::stderr());
+}

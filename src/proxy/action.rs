@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::key::{BackendKey, ClientKey, ConnKey};
-use super::peers::{Answer, Question};
+use super::peers::Question;
 
 /// A wish of the machine. The reactor carries them out in order, once per turn.
 #[derive(Debug)]
@@ -16,8 +16,6 @@ pub enum Action {
     Resume(ConnKey),
     /// Put a question to every other worker; each sends an answer for this client back.
     Ask(ClientKey, Question),
-    /// An answer for the worker that asked.
-    Tell(u16, ClientKey, Answer),
     /// An instance changed its state as this worker sees it.
     Report(Report),
 }

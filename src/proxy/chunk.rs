@@ -15,8 +15,9 @@ pub(super) const CHUNK_BYTES: usize = 16 * 1024;
 /// Free chunks kept for the next turn (last in, first out: the warm ones are reused first).
 const FREE_CHUNKS_MAX: usize = 64;
 
-/// Slices of one vectored write. More would not be faster: 64 chunks are a megabyte.
-pub const SLICES_MAX: usize = 64;
+/// Slices of one vectored write: as many chunks are a quarter of a megabyte, and setting them up
+/// costs nothing beside the write.
+pub const SLICES_MAX: usize = 16;
 
 const NIL: u32 = u32::MAX;
 

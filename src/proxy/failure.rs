@@ -132,6 +132,7 @@ impl Machine {
             Failure::Lost | Failure::Desync(_) | Failure::Removed if was_ready => {}
             _ => {
                 let jitter = self.next_random();
+                self.probing = true;
                 if self.pools.went_down(instance, failure, self.now, jitter) {
                     self.report(instance, Some(failure));
                 }
@@ -266,6 +267,7 @@ impl Machine {
         let Some(backend) = self.backends.get(key) else {
             return;
         };
+        self.opening -= 1;
         let Some(account) = self.pools.account_of_mut(backend.pool) else {
             return;
         };

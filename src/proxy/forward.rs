@@ -197,6 +197,7 @@ impl Machine {
             Some(address) => self.actions.push_back(Action::Connect(key, address)),
             None => self.unresolved.push(key),
         }
+        self.opening += 1;
         self.counters.backends_opened += 1;
         Some(key)
     }

@@ -55,8 +55,13 @@ pub struct Machine {
     pub(super) again: Vec<ClientKey>,
     /// Connections that may be opened for logins at this moment, and when they were last refilled.
     pub(super) tokens: (u32, Millis),
-    /// When the slow rounds over all clients and pools are due.
+    /// Connections being opened.
+    pub(super) opening: u32,
+    /// When the next look at deadlines is due, and the next round over all clients and pools.
     pub(super) next_round: Millis,
+    pub(super) next_slow_round: Millis,
+    /// This worker asks after an instance that is not known to be there.
+    pub(super) probing: bool,
     pub(super) draining: bool,
     pub(super) random: u64,
     /// Room for a reply and for a re-encoded inline command: borrowed, never kept.
@@ -89,7 +94,10 @@ impl Machine {
             crowded: Vec::new(),
             unresolved: Vec::new(),
             again: Vec::new(),
+            opening: 0,
             next_round: Millis::default(),
+            next_slow_round: Millis::default(),
+            probing: true,
             draining: false,
             out: Vec::new(),
             inline_frame: Vec::new(),
@@ -121,6 +129,7 @@ impl Machine {
     pub fn registry_changed(&mut self, snapshot: Arc<Snapshot>) {
         self.pools.follow(&snapshot);
         self.snapshot = snapshot;
+        self.probing = true;
     }
 
     /// No new work is wanted: clients are closed as soon as nothing of theirs is in flight.

@@ -269,6 +269,13 @@ impl Pools {
         pools.find_map(|pool| ready(pool, backends))
     }
 
+    /// Is there an instance that is not known to answer?
+    pub(super) fn any_not_up(&self) -> bool {
+        self.instances
+            .iter()
+            .any(|(_, instance)| instance.health != Health::Up && !instance.gone)
+    }
+
     /// An instance answered.
     pub(super) fn came_up(&mut self, key: InstanceKey) -> bool {
         let Some(instance) = self.instances.get_mut(key) else {

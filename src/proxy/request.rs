@@ -85,6 +85,11 @@ impl Requests {
         self.records.get_mut(index as usize)
     }
 
+    /// How many records there are: requests under way, and replies that wait for their turn.
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
     /// Adds a record for `client` at the end of both queues.
     pub(super) fn push(
         &mut self,

@@ -2,13 +2,13 @@
 
 use super::backend::Failure;
 use super::client::Client;
-use super::key::{BackendKey, ClientKey, InstanceKey};
+use super::key::{ClientKey, InstanceKey};
 use super::machine::Machine;
 use super::pool::Health;
 use super::settings::Millis;
 
-/// Between two looks at deadlines of backends, ms: they are late by this at most.
-const DEADLINE_ROUND_MS: u64 = 100;
+/// Between two looks at deadlines, ms: whatever is late is found late by this at most.
+const ROUND_MS: u64 = 100;
 
 /// Between two rounds over all clients and pools, ms.
 const SLOW_ROUND_MS: u64 = 1_000;
@@ -17,20 +17,22 @@ const SLOW_ROUND_MS: u64 = 1_000;
 const BACKEND_IDLE_MS: u64 = 30_000;
 
 impl Machine {
-    /// Time passed. Does what is due, and nothing twice.
+    /// Time passed. Does what is due; to be called once per turn, and cheap if nothing is.
     pub fn tick(&mut self, now: Millis) {
         self.now = now;
-        self.check_deadlines();
-        if !self.delayed.is_empty() || self.tokens.0 < self.settings.logins_per_second {
-            self.refill_tokens();
+        if now < self.next_round {
+            return;
         }
-        if now >= self.next_round {
-            self.next_round = now.after(SLOW_ROUND_MS);
+        self.next_round = now.after(ROUND_MS);
+        self.check_deadlines();
+        self.refill_tokens();
+        self.probe();
+        if now >= self.next_slow_round {
+            self.next_slow_round = now.after(SLOW_ROUND_MS);
             self.close_idle_clients();
             self.close_idle_backends();
             self.pools.sweep();
         }
-        self.probe();
         self.check_invariants();
     }
 
@@ -39,31 +41,19 @@ impl Machine {
         if self.has_ready() {
             return Some(self.now);
         }
-        let mut next = None;
-        let mut at_most = |at: Millis| next = Some(next.map_or(at, |n: Millis| n.min(at)));
-        let owing = |(_, backend): (BackendKey, &super::backend::Backend)| {
-            !backend.is_ready() || !backend.fifo.is_empty()
-        };
-        if self.backends.iter().any(owing) || !self.delayed.is_empty() {
-            at_most(self.now.after(DEADLINE_ROUND_MS));
+        let owed = self.requests.len() > 0 || self.opening > 0 || !self.delayed.is_empty();
+        if owed || self.probing {
+            return Some(self.next_round);
         }
-        if !self.clients.is_empty() || !self.backends.is_empty() {
-            at_most(self.next_round.max(self.now.after(1)));
-        }
-        if self.settings.worker == 0 && !self.draining {
-            for (_, instance) in self.pools.instances.iter() {
-                if instance.health != Health::Up && instance.connecting == 0 && !instance.gone {
-                    at_most(instance.retry_at.max(self.now.after(1)));
-                }
-            }
-        }
-        next
+        let anybody = !self.clients.is_empty() || !self.backends.is_empty();
+        anybody.then_some(self.next_slow_round.max(self.next_round))
     }
 
     /// The first worker asks after an instance that is not known to be there, so that it is
     /// known when it comes, and the log says so.
     fn probe(&mut self) {
-        if self.settings.worker != 0 || self.draining {
+        self.probing = self.settings.worker == 0 && !self.draining && self.pools.any_not_up();
+        if !self.probing {
             return;
         }
         let due: Vec<InstanceKey> = (self.pools.instances.iter())

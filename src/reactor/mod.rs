@@ -1,1 +1,417 @@
-//! reactor
+//! One worker: mio's sockets and the clock around a [`Machine`].
+//!
+//! It owns every system call of the data path and no decision. A turn of the loop has the phases
+//! of [`Reactor::run`], in that order, one function each; what one connection does to another goes
+//! through the machine's queues, never through a call.
+
+mod inbox;
+mod socket;
+mod token;
+
+use std::io::{self, IoSlice};
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Poll, Waker};
+
+use crate::cluster::Snapshot;
+use crate::proxy::{
+    Action, BackendKey, ClientKey, ConnKey, Failure, Flow, Key, Machine, Millis, Origin,
+    SLICES_MAX, Settings,
+};
+
+pub(crate) use inbox::{Inbox, Message};
+
+use socket::{Got, Socket, Sockets};
+
+/// Bytes of the buffer all sockets of a worker are read into. A read that fills it is rare, and
+/// untouched pages cost nothing.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// Events taken from the kernel at once: fewer favour latency, more bandwidth.
+const EVENTS_MAX: usize = 512;
+
+/// Reads per turn of a client; whoever has more to say goes on in the next turn.
+const CLIENT_READS_MAX: usize = 1;
+
+/// Reads per turn of a backend, which speaks for many clients.
+const BACKEND_READS_MAX: usize = 4;
+
+/// Writes per turn of one connection.
+const WRITES_MAX: usize = 4;
+
+/// What a worker tells the rest of the process.
+pub(crate) trait Outside: Send {
+    /// A client of this worker is gone.
+    fn client_gone(&self);
+    /// Something happened to an instance.
+    fn report(&self, report: crate::proxy::Report);
+    /// The inboxes of all workers, by number.
+    fn peers(&self) -> &[Inbox];
+}
+
+/// See the module.
+pub(crate) struct Reactor<O> {
+    poll: Poll,
+    machine: Machine,
+    clients: Sockets,
+    backends: Sockets,
+    scratch: Box<[u8]>,
+    inbox: Receiver<Message>,
+    outside: O,
+    /// Which worker this is.
+    worker: u16,
+    start: Instant,
+    now: Millis,
+    /// To be read in this turn though no event may say so.
+    unread: Vec<ConnKey>,
+    /// To be written in this turn though the machine has nothing new for them.
+    unwritten: Vec<ConnKey>,
+    mail: bool,
+    stop: bool,
+}
+
+/// Makes a worker's poll and the inbox that wakes it; the reactor itself is made on its thread.
+pub(crate) fn poll_and_inbox() -> io::Result<(Poll, Inbox, Receiver<Message>)> {
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), token::WAKER)?;
+    let (inbox, receiver) = Inbox::new(waker);
+    Ok((poll, inbox, receiver))
+}
+
+impl<O: Outside> Reactor<O> {
+    /// A worker without clients. `start` is the process's: all workers count from it.
+    pub(crate) fn new(
+        (poll, inbox): (Poll, Receiver<Message>),
+        settings: Settings,
+        snapshot: Arc<Snapshot>,
+        outside: O,
+        start: Instant,
+    ) -> Self {
+        Self {
+            poll,
+            worker: settings.worker,
+            machine: Machine::new(settings, snapshot),
+            clients: Sockets::default(),
+            backends: Sockets::default(),
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            inbox,
+            outside,
+            start,
+            now: Millis::default(),
+            unread: Vec::new(),
+            unwritten: Vec::new(),
+            mail: false,
+            stop: false,
+        }
+    }
+
+    /// Runs until told to stop, or drained. Returns the machine, for its counters.
+    pub(crate) fn run(mut self) -> io::Result<Machine> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while !self.stop && !self.machine.is_drained() {
+            self.poll(&mut events)?;
+            self.events(&events);
+            self.read_on();
+            self.open_mail();
+            self.machine.resume(self.now);
+            self.actions();
+            self.machine.tick(self.now);
+            self.flush();
+            self.actions();
+        }
+        Ok(self.machine)
+    }
+
+    /// Waits for something to do; the clock is read once, here.
+    fn poll(&mut self, events: &mut Events) -> io::Result<()> {
+        let timeout = if self.unread.is_empty() && self.unwritten.is_empty() {
+            let deadline = self.machine.next_deadline();
+            deadline.map(|at| Duration::from_millis(at.since(self.now)))
+        } else {
+            Some(Duration::ZERO)
+        };
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+            outcome => outcome?,
+        }
+        #[allow(clippy::disallowed_methods, reason = "the one clock of this worker")]
+        let elapsed = Instant::now().duration_since(self.start);
+        self.now = Millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
+        Ok(())
+    }
+
+    fn events(&mut self, events: &Events) {
+        // Taken now: what reading adds to it is for the next turn.
+        let unread = mem::take(&mut self.unread);
+        for event in events {
+            match token::decode(event.token()) {
+                Some(key) => self.event(key, event),
+                None => self.mail = true,
+            }
+        }
+        self.unread.splice(..0, unread);
+    }
+
+    fn event(&mut self, key: ConnKey, event: &Event) {
+        let Some(socket) = self.socket(key) else {
+            return;
+        };
+        if event.is_read_closed() || event.is_error() {
+            socket.hung_up = true;
+        }
+        if socket.connecting {
+            let ConnKey::Backend(key) = key else { return };
+            return self.connected(key);
+        }
+        if event.is_writable() && !mem::replace(&mut socket.writable, true) {
+            self.unwritten.push(key);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read(key);
+        }
+    }
+
+    fn socket(&mut self, key: ConnKey) -> Option<&mut Socket> {
+        match key {
+            ConnKey::Client(key) => self.clients.get(key.index(), key.generation()),
+            ConnKey::Backend(key) => self.backends.get(key.index(), key.generation()),
+        }
+    }
+
+    /// Reads a socket and feeds the machine, as much as one turn allows.
+    fn read(&mut self, key: ConnKey) {
+        let reads = match key {
+            ConnKey::Client(_) => CLIENT_READS_MAX,
+            ConnKey::Backend(_) => BACKEND_READS_MAX,
+        };
+        for _ in 0..reads {
+            let socket = match key {
+                ConnKey::Client(key) => self.clients.get(key.index(), key.generation()),
+                ConnKey::Backend(key) => self.backends.get(key.index(), key.generation()),
+            };
+            let Some(socket) = socket else { return };
+            if socket.paused {
+                // Whatever the event said is found again when the pause is over.
+                return;
+            }
+            let (n, drained) = match socket.read(&mut self.scratch) {
+                Got::More(n) => (n, false),
+                Got::Drained(n) => (n, true),
+                Got::Nothing => return,
+                Got::End => return self.ended(key),
+                Got::Broken => return self.broken(key),
+            };
+            let bytes = self.scratch.get(..n).unwrap_or_default();
+            let flow = match key {
+                ConnKey::Client(key) => self.machine.client_bytes(key, bytes, self.now),
+                ConnKey::Backend(key) => self.machine.backend_bytes(key, bytes, self.now),
+            };
+            if flow == Flow::Pause {
+                if let Some(socket) = self.socket(key) {
+                    socket.paused = true;
+                }
+                return;
+            }
+            if drained {
+                return;
+            }
+        }
+        self.read_later(key);
+    }
+
+    fn read_later(&mut self, key: ConnKey) {
+        if let Some(socket) = self.socket(key)
+            && !mem::replace(&mut socket.queued, true)
+        {
+            self.unread.push(key);
+        }
+    }
+
+    /// Those that used up their turn, or were paused, are read on.
+    fn read_on(&mut self) {
+        for key in mem::take(&mut self.unread) {
+            if let Some(socket) = self.socket(key) {
+                socket.queued = false;
+                self.read(key);
+            }
+        }
+    }
+
+    /// The peer sends no more.
+    fn ended(&mut self, key: ConnKey) {
+        match key {
+            ConnKey::Client(key) => self.machine.client_eof(key),
+            ConnKey::Backend(key) => self.lost(key, &Failure::Lost),
+        }
+    }
+
+    fn broken(&mut self, key: ConnKey) {
+        match key {
+            ConnKey::Client(key) => {
+                self.machine.client_closed(key);
+                self.drop_client(key);
+            }
+            ConnKey::Backend(key) => self.lost(key, &Failure::Lost),
+        }
+    }
+
+    fn lost(&mut self, key: BackendKey, failure: &Failure) {
+        self.backends.take(key.index(), key.generation());
+        self.machine.backend_failed(key, failure, self.now);
+    }
+
+    fn drop_client(&mut self, key: ClientKey) {
+        if self.clients.take(key.index(), key.generation()).is_some() {
+            self.outside.client_gone();
+        }
+    }
+
+    /// Looks into the inbox, if the waker rang.
+    fn open_mail(&mut self) {
+        if !mem::take(&mut self.mail) {
+            return;
+        }
+        while let Ok(message) = self.inbox.try_recv() {
+            match message {
+                Message::Client(stream, origin) => self.open_client(stream, origin),
+                Message::Snapshot(snapshot) => self.machine.registry_changed(snapshot),
+                Message::Question(from, ticket, question) => {
+                    let answer = self.machine.peer_asked(question);
+                    if let Some(peer) = self.outside.peers().get(usize::from(from)) {
+                        peer.send(Message::Answer(ticket, answer));
+                    }
+                }
+                Message::Answer(ticket, answer) => self.machine.peer_told(ticket, answer),
+                Message::Drain => self.machine.drain(),
+                Message::Stop => self.stop = true,
+            }
+        }
+    }
+
+    fn open_client(&mut self, stream: TcpStream, origin: Origin) {
+        let key = self.machine.client_opened(origin, self.now);
+        let mut socket = Socket::new(stream, key.generation());
+        match socket.register(self.poll.registry(), token::encode(ConnKey::Client(key))) {
+            Ok(()) => {
+                log::debug!("client {} connected from {}", origin.id, origin.peer);
+                self.clients.put(key.index(), socket);
+            }
+            Err(error) => {
+                log::warn!("client from {} cannot be served: {error}", origin.peer);
+                self.machine.client_closed(key);
+                self.outside.client_gone();
+            }
+        }
+    }
+
+    /// Carries out what the machine wants done.
+    fn actions(&mut self) {
+        while let Some(action) = self.machine.next_action() {
+            match action {
+                Action::Connect(key, to) => self.connect(key, to),
+                Action::Close(ConnKey::Client(key)) => self.drop_client(key),
+                Action::Close(ConnKey::Backend(key)) => {
+                    self.backends.take(key.index(), key.generation());
+                }
+                Action::Resume(key) => {
+                    if let Some(socket) = self.socket(key) {
+                        socket.paused = false;
+                        self.read_later(key);
+                    }
+                }
+                Action::Ask(ticket, question) => {
+                    for (worker, peer) in self.outside.peers().iter().enumerate() {
+                        if worker != usize::from(self.worker) {
+                            peer.send(Message::Question(self.worker, ticket, question.clone()));
+                        }
+                    }
+                }
+                Action::Report(report) => self.outside.report(report),
+            }
+        }
+    }
+
+    fn connect(&mut self, key: BackendKey, to: SocketAddr) {
+        let opened = Socket::connect(to, key.generation()).and_then(|mut socket| {
+            let token = token::encode(ConnKey::Backend(key));
+            socket.register(self.poll.registry(), token)?;
+            Ok(socket)
+        });
+        match opened {
+            Ok(socket) => self.backends.put(key.index(), socket),
+            Err(error) => self.unreachable(key, &error),
+        }
+    }
+
+    fn connected(&mut self, key: BackendKey) {
+        let Some(socket) = self.backends.get(key.index(), key.generation()) else {
+            return;
+        };
+        match socket.connected() {
+            None => {}
+            Some(Ok(())) => {
+                self.machine.backend_connected(key, self.now);
+                // A server that is full says so, and hangs up, in the very same event.
+                self.read_later(ConnKey::Backend(key));
+            }
+            Some(Err(error)) => self.unreachable(key, &error),
+        }
+    }
+
+    fn unreachable(&mut self, key: BackendKey, error: &io::Error) {
+        // "Connection refused (os error 111)" is for the log of a program, not for a client.
+        let text = error.to_string();
+        let text = text
+            .split(" (os error")
+            .next()
+            .unwrap_or_default()
+            .to_lowercase();
+        self.lost(key, &Failure::Unreachable(text));
+    }
+
+    /// Writes once to every connection that has something to send, backends first.
+    fn flush(&mut self) {
+        for key in mem::take(&mut self.unwritten) {
+            self.write(key);
+        }
+        while let Some(key) = self.machine.next_dirty() {
+            self.write(key);
+        }
+    }
+
+    fn write(&mut self, key: ConnKey) {
+        let socket = match key {
+            ConnKey::Client(key) => self.clients.get(key.index(), key.generation()),
+            ConnKey::Backend(key) => self.backends.get(key.index(), key.generation()),
+        };
+        let Some(socket) = socket.filter(|socket| socket.writable) else {
+            return;
+        };
+        for _ in 0..WRITES_MAX {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let n = self.machine.outbound(key, &mut slices);
+            let slices = slices.get(..n).unwrap_or_default();
+            let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
+            match socket.write(slices) {
+                Ok(written) => {
+                    let more = self.machine.sent(key, written);
+                    if written < wanted {
+                        socket.writable = false;
+                        return;
+                    }
+                    if !more {
+                        return;
+                    }
+                }
+                Err(_) => return self.broken(key),
+            }
+        }
+        self.unwritten.push(key);
+    }
+}

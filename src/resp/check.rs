@@ -1,1 +1,244 @@
-//! What must hold for any bytes at all; called by the fuzz targets and by the replay of their corpora.
+//! What must hold for any bytes at all: called by the fuzz targets and by the replay of their corpora.
+//!
+//! Owns slow, plain readings of both dialects ([`oracle`]) and compares the decoders with them and
+//! with themselves on the same bytes in other pieces. Pure: the same bytes give the same verdict, a
+//! panic. Not for the data path.
+
+use super::limits::RequestLimits;
+use super::{Args, ProtocolError, ReplyError, ReplyScanner, RequestDecoder, Scan, Step};
+use super::{inline_to_array, write};
+
+pub mod oracle;
+
+/// Longer inputs add nothing but time, and the oracle recurses.
+const INPUT_BYTES_MAX: usize = 8192;
+
+/// Limits so low that small inputs reach each of them.
+const TINY: RequestLimits = RequestLimits {
+    args_max: 3,
+    arg_bytes_max: 12,
+    request_bytes_max: 40,
+    inline_bytes_max: 16,
+    authenticated: true,
+};
+
+/// Requests: pieces do not matter, the oracle agrees, hints are exact, and what a frame says is
+/// what its bytes say.
+pub fn request(data: &[u8]) {
+    let data = data.get(..INPUT_BYTES_MAX).unwrap_or(data);
+    for limits in [
+        RequestLimits::AFTER_LOGIN,
+        RequestLimits::BEFORE_LOGIN,
+        TINY,
+    ] {
+        let whole = decode_all(data, &limits, |_| usize::MAX);
+        let mut random = Random::new(data);
+        for pieces in [
+            decode_all(data, &limits, |_| 1),
+            decode_all(data, &limits, |at_least| at_least),
+            decode_all(data, &limits, |_| random.piece()),
+        ] {
+            assert_eq!(pieces, whole, "{limits:?}");
+        }
+
+        let mut start = 0;
+        for (end, step) in &whole.frames {
+            assert_eq!(oracle::request(&data[start..], &limits), Ok(Some(*step)));
+            check_frame(&data[start..*end], *step);
+            start = *end;
+        }
+        let end = oracle::request(&data[start..], &limits);
+        assert_eq!(end.is_err(), whole.error.is_some(), "{end:?} {whole:?}");
+        assert!(matches!(end, Err(_) | Ok(None)), "{end:?} {whole:?}");
+    }
+}
+
+/// Replies: pieces do not matter and the oracle agrees.
+pub fn reply(data: &[u8]) {
+    let data = data.get(..INPUT_BYTES_MAX).unwrap_or(data);
+    let whole = scan_all(data, || usize::MAX);
+    let mut random = Random::new(data);
+    for pieces in [scan_all(data, || 1), scan_all(data, || random.piece())] {
+        assert_eq!(pieces, whole);
+    }
+
+    let mut start = 0;
+    for (end, kind) in &whole.frames {
+        let reply = oracle::Reply {
+            len: end - start,
+            kind: *kind,
+        };
+        assert_eq!(oracle::reply(&data[start..]), Ok(reply));
+        start = *end;
+    }
+    let end = oracle::reply(&data[start..]);
+    let expected = if whole.error.is_some() {
+        oracle::Stop::Refused
+    } else {
+        oracle::Stop::Partial
+    };
+    assert_eq!(end, Err(expected), "{whole:?}");
+}
+
+/// All that was found in an input: frames with where they ended, and what stopped it.
+#[derive(Debug, PartialEq, Eq)]
+struct Found<F, E> {
+    frames: Vec<(usize, F)>,
+    error: Option<E>,
+}
+
+/// Decodes `data` as it becomes visible in pieces; `piece` says how long the next one is, and is told
+/// how many bytes the decoder asked for.
+fn decode_all(
+    data: &[u8],
+    limits: &RequestLimits,
+    mut piece: impl FnMut(usize) -> usize,
+) -> Found<Step, ProtocolError> {
+    let mut found = Found {
+        frames: Vec::new(),
+        error: None,
+    };
+    let mut decoder = RequestDecoder::default();
+    let (mut start, mut visible, mut promised) = (0, 0, 0);
+    loop {
+        assert!(decoder.is_idle() || start < visible);
+        match decoder.decode(&data[start..visible], limits) {
+            Ok(Step::NeedMore { at_least }) => {
+                assert!(at_least > 0);
+                assert_eq!(decoder.is_idle(), start == visible);
+                promised = visible + at_least;
+                if visible == data.len() {
+                    return found;
+                }
+                visible += piece(at_least).clamp(1, data.len() - visible);
+            }
+            Ok(step) => {
+                let (Step::Array { len, .. } | Step::Inline { len } | Step::Empty { len }) = step
+                else {
+                    return found;
+                };
+                assert!(decoder.is_idle() && len > 0 && len <= visible - start);
+                start += len;
+                assert!(start >= promised, "asked for more than there was");
+                found.frames.push((start, step));
+            }
+            Err(error) => {
+                let again = decoder.decode(&data[start..visible], limits);
+                assert_eq!(again, Err(error), "an error stays one");
+                found.error = Some(error);
+                return found;
+            }
+        }
+    }
+}
+
+fn check_frame(frame: &[u8], step: Step) {
+    match step {
+        Step::Array { len, argc } => check_array(frame, len, argc),
+        Step::Inline { len } => {
+            assert_eq!(len, frame.len());
+            let mut array = b"before".to_vec();
+            let argc = inline_to_array(frame, &mut array).unwrap_or(0);
+            let array = array.strip_prefix(b"before").unwrap_or_default();
+            assert_eq!(argc == 0, array.is_empty());
+            if argc > 0 {
+                let step = RequestDecoder::default().decode(array, &RequestLimits::AFTER_LOGIN);
+                assert_eq!(
+                    step,
+                    Ok(Step::Array {
+                        len: array.len(),
+                        argc
+                    })
+                );
+                check_array(array, array.len(), argc);
+            }
+        }
+        Step::Empty { len } => assert_eq!(len, frame.len()),
+        Step::NeedMore { .. } => {}
+    }
+}
+
+/// The only bytes that say these arguments are the bytes that came.
+fn check_array(frame: &[u8], len: usize, argc: u32) {
+    assert_eq!(len, frame.len());
+    let args: Vec<_> = Args::new(frame).collect();
+    assert_eq!(args.len(), argc as usize);
+    let mut again = Vec::new();
+    write::command(&mut again, &args);
+    assert_eq!(again, frame);
+}
+
+/// Scans `data` in pieces; `piece` says how long the next one is.
+fn scan_all(data: &[u8], mut piece: impl FnMut() -> usize) -> Found<u8, ReplyError> {
+    let mut found = Found {
+        frames: Vec::new(),
+        error: None,
+    };
+    let mut scanner = ReplyScanner::default();
+    let mut at = 0;
+    while at < data.len() {
+        let next = at + piece().clamp(1, data.len() - at);
+        while at < next {
+            match scanner.scan(&data[at..next]) {
+                Ok(Scan::Complete { len }) => {
+                    assert!(len > 0 && len <= next - at);
+                    assert!(scanner.at_start() && scanner.bulk_left() == 0);
+                    at += len;
+                    found.frames.push((at, scanner.kind()));
+                    assert_eq!(scanner.is_push(), scanner.kind() == b'>');
+                }
+                Ok(Scan::Partial) => {
+                    assert!(!scanner.at_start());
+                    at = next;
+                }
+                Err(error) => {
+                    found.error = Some(error);
+                    return found;
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Lengths of pieces that depend on the data alone (xorshift over its FNV-1a hash).
+struct Random(u64);
+
+impl Random {
+    fn new(data: &[u8]) -> Self {
+        Self(data.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        }))
+    }
+
+    /// Mostly a few bytes, now and then many.
+    fn piece(&mut self) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        let random = (self.0 >> 32) as usize;
+        if random % 8 == 0 {
+            random / 8 % 700
+        } else {
+            random / 8 % 9
+        }
+    }
+}
+
+/// Calls `visit` with every string of at most `longest` bytes over `alphabet`.
+#[cfg(test)]
+pub(super) fn all_strings(alphabet: &[u8], longest: usize, mut visit: impl FnMut(&[u8])) {
+    for len in 0..=longest {
+        let mut digits = vec![0; len];
+        loop {
+            let string: Vec<u8> = digits.iter().map(|digit| alphabet[*digit]).collect();
+            visit(&string);
+            // Counts up in base alphabet.len(); the carry out of the last digit is the end.
+            let Some(at) = digits.iter().position(|digit| digit + 1 < alphabet.len()) else {
+                break;
+            };
+            digits[at] += 1;
+            digits[..at].fill(0);
+        }
+    }
+}

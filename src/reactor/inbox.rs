@@ -1,0 +1,63 @@
+//! How other threads reach a worker: a queue and one wake-up.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use mio::Waker;
+use mio::net::TcpStream;
+
+use crate::cluster::Snapshot;
+use crate::proxy::{Answer, ClientKey, Origin, Question};
+
+/// What a worker is told by other threads.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A new client.
+    Client(TcpStream, Origin),
+    /// The registry has a new picture.
+    Snapshot(Arc<Snapshot>),
+    /// Worker `.0` asks on behalf of its client.
+    Question(u16, ClientKey, Question),
+    /// The answer for this worker's client.
+    Answer(ClientKey, Answer),
+    /// Finish what is in flight, then end.
+    Drain,
+    /// End now.
+    Stop,
+}
+
+/// The sending end; any thread may have one.
+#[derive(Clone, Debug)]
+pub(crate) struct Inbox {
+    sender: Sender<Message>,
+    waker: Arc<Waker>,
+}
+
+impl Inbox {
+    pub(super) fn new(waker: Waker) -> (Self, Receiver<Message>) {
+        let (sender, receiver) = channel();
+        (
+            Self {
+                sender,
+                waker: Arc::new(waker),
+            },
+            receiver,
+        )
+    }
+
+    /// Leaves a message without waking the worker; see [`wake`](Self::wake). `false`: it ended.
+    pub(crate) fn leave(&self, message: Message) -> bool {
+        self.sender.send(message).is_ok()
+    }
+
+    /// Makes the worker look.
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        self.waker.wake()
+    }
+
+    /// Leaves a message and wakes the worker. `false`: it ended.
+    pub(crate) fn send(&self, message: Message) -> bool {
+        self.leave(message) && self.wake().is_ok()
+    }
+}

@@ -1,0 +1,170 @@
+//! One socket and what is known of its readiness. No decisions: the machine makes them.
+//!
+//! Sockets are registered once, edge-triggered, for both directions. So `writable` must be
+//! remembered (it is cleared by a short write only), and so must the wish to read on of a socket
+//! that was not read to its end.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+
+/// On epoll and kqueue a short read from a stream socket means that it is drained: the next byte
+/// makes a new event. Elsewhere only `WouldBlock` does.
+const SHORT_READ_IS_DRAINED: bool = cfg!(any(
+    target_os = "linux",
+    target_os = "macos",
+    target_os = "freebsd"
+));
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    /// The generation of the connection's key: a stale key must not reach its successor.
+    pub generation: u32,
+    /// The last write was not short.
+    pub writable: bool,
+    /// Connecting: nothing may be read or written yet.
+    pub connecting: bool,
+    /// The machine wants no more bytes for now.
+    pub paused: bool,
+    /// The peer's end of stream is in, though maybe behind unread bytes: no further event will
+    /// tell, so read until it shows.
+    pub hung_up: bool,
+    /// On the list of sockets to read in the next turn.
+    pub queued: bool,
+}
+
+/// How a read ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Got {
+    /// This many bytes, and there may be more.
+    More(usize),
+    /// This many bytes, and the next ones make an event.
+    Drained(usize),
+    /// Nothing for now.
+    Nothing,
+    /// The peer sends no more.
+    End,
+    /// The connection is broken.
+    Broken,
+}
+
+impl Socket {
+    /// Takes a connected stream in.
+    pub(super) fn new(stream: TcpStream, generation: u32) -> Self {
+        Self {
+            stream,
+            generation,
+            writable: true,
+            connecting: false,
+            paused: false,
+            hung_up: false,
+            queued: false,
+        }
+    }
+
+    /// Begins to connect.
+    pub(super) fn connect(to: SocketAddr, generation: u32) -> io::Result<Self> {
+        let stream = TcpStream::connect(to)?;
+        let socket = Self::new(stream, generation);
+        Ok(Self {
+            writable: false,
+            connecting: true,
+            ..socket
+        })
+    }
+
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(
+            &mut self.stream,
+            token,
+            Interest::READABLE | Interest::WRITABLE,
+        )
+    }
+
+    /// An event came while connecting: is it done, and how? `None`: not yet.
+    pub(super) fn connected(&mut self) -> Option<io::Result<()>> {
+        match self.stream.take_error() {
+            Ok(Some(error)) | Err(error) => return Some(Err(error)),
+            Ok(None) => {}
+        }
+        match self.stream.peer_addr() {
+            Ok(_) => {
+                self.connecting = false;
+                self.writable = true;
+                // One write a turn: there is nothing for Nagle to gather.
+                Some(self.stream.set_nodelay(true))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// One read.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Got {
+        loop {
+            match self.stream.read(into) {
+                Ok(0) => return Got::End,
+                Ok(n) if n == into.len() || self.hung_up || !SHORT_READ_IS_DRAINED => {
+                    return Got::More(n);
+                }
+                Ok(n) => return Got::Drained(n),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Got::Nothing,
+                Err(_) => return Got::Broken,
+            }
+        }
+    }
+
+    /// One write. `Ok(0)`: nothing for now.
+    pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            // A single write has the shorter way through the kernel.
+            let outcome = match slices {
+                [] => return Ok(0),
+                [one] => self.stream.write(one),
+                many => self.stream.write_vectored(many),
+            };
+            match outcome {
+                Ok(n) => return Ok(n),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Sockets by the slot of their connection's key.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    slots: Vec<Option<Socket>>,
+}
+
+impl Sockets {
+    /// The socket, if the key is not stale.
+    pub(super) fn get(&mut self, index: u32, generation: u32) -> Option<&mut Socket> {
+        let slot = self.slots.get_mut(index as usize)?.as_mut();
+        slot.filter(|socket| socket.generation == generation)
+    }
+
+    /// Puts a socket in its slot.
+    pub(super) fn put(&mut self, index: u32, socket: Socket) {
+        let index = index as usize;
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        if let Some(slot) = self.slots.get_mut(index) {
+            *slot = Some(socket);
+        }
+    }
+
+    /// Takes a socket out; dropping it closes it, and the kernel forgets its registration.
+    pub(super) fn take(&mut self, index: u32, generation: u32) -> Option<Socket> {
+        self.get(index, generation)?;
+        self.slots.get_mut(index as usize)?.take()
+    }
+}

@@ -1,0 +1,128 @@
+//! What the threads of one process share: load counters, inboxes, and what was last logged of an
+//! instance. None of it is touched per request.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::proxy::Report;
+use crate::reactor::{Inbox, Outside};
+
+/// Clients of each worker, counted by the acceptor at the hand-off and counted down by the worker
+/// that closes: the acceptor never sees a client twice, nor one that is gone.
+#[derive(Debug)]
+pub(super) struct Loads(Vec<Load>);
+
+/// A cache line of its own: workers write their counters all the time.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Load(AtomicUsize);
+
+impl Loads {
+    pub(super) fn new(workers: u16) -> Self {
+        Self((0..workers).map(|_| Load::default()).collect())
+    }
+
+    /// The worker with the fewest clients; of several the first from `turn` on.
+    pub(super) fn least(&self, turn: usize) -> usize {
+        let n = self.0.len().max(1);
+        let by_turn = (0..n).map(|i| (i + turn) % n);
+        by_turn
+            .min_by_key(|&worker| self.of(worker))
+            .unwrap_or_default()
+    }
+
+    /// Clients of all workers.
+    pub(super) fn total(&self) -> usize {
+        (0..self.0.len()).map(|worker| self.of(worker)).sum()
+    }
+
+    fn of(&self, worker: usize) -> usize {
+        self.0
+            .get(worker)
+            .map_or(0, |load| load.0.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn add(&self, worker: usize) {
+        if let Some(load) = self.0.get(worker) {
+            load.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn subtract(&self, worker: usize) {
+        if let Some(load) = self.0.get(worker) {
+            load.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The last news of each instance: every worker reports, the log hears of a change once.
+#[derive(Debug, Default)]
+pub(super) struct News(Mutex<HashMap<(String, String), bool>>);
+
+impl News {
+    fn tell(&self, report: Report) {
+        let up = report.down.is_none();
+        let id = (report.tenant.clone(), report.instance.clone());
+        let before = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, up);
+        if before == Some(up) {
+            return;
+        }
+        let Report {
+            tenant,
+            address,
+            down,
+            ..
+        } = report;
+        match down {
+            None => log::info!("backend {address} online, tenant code {tenant}"),
+            Some(why) => log::warn!("backend {address} offline, tenant code {tenant}: {why}"),
+        }
+    }
+}
+
+/// What one worker has of all this.
+#[derive(Debug)]
+pub(super) struct WorkerOutside {
+    pub worker: usize,
+    pub loads: Arc<Loads>,
+    pub news: Arc<News>,
+    pub inboxes: Arc<[Inbox]>,
+}
+
+impl Outside for WorkerOutside {
+    fn client_gone(&self) {
+        self.loads.subtract(self.worker);
+    }
+
+    fn report(&self, report: Report) {
+        self.news.tell(report);
+    }
+
+    fn peers(&self) -> &[Inbox] {
+        &self.inboxes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worker_with_the_fewest_clients_gets_the_next() {
+        let loads = Loads::new(3);
+        for turn in 0..300 {
+            loads.add(loads.least(turn));
+        }
+        assert_eq!((loads.of(0), loads.of(1), loads.of(2)), (100, 100, 100));
+        for _ in 0..50 {
+            loads.subtract(1);
+        }
+        assert_eq!(loads.least(0), 1);
+        assert_eq!(loads.total(), 250);
+    }
+}
