@@ -1,7 +1,7 @@
 //! The arguments of a request, one after another.
 //!
-//! Owns nothing: it hops over a frame the decoder found complete. On other bytes it must not panic; it
-//! just ends.
+//! Owns nothing: it hops over a frame the decoder found complete. On other bytes it must not panic;
+//! it just ends.
 
 use std::iter::FusedIterator;
 

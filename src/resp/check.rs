@@ -1,4 +1,5 @@
-//! What must hold for any bytes at all: called by the fuzz targets and by the replay of their corpora.
+//! What must hold for any bytes at all: called by the fuzz targets and by the replay of their
+//! corpora.
 //!
 //! Owns slow, plain readings of both dialects ([`oracle`]) and compares the decoders with them and
 //! with themselves on the same bytes in other pieces. Pure: the same bytes give the same verdict, a
@@ -87,8 +88,8 @@ struct Found<F, E> {
     error: Option<E>,
 }
 
-/// Decodes `data` as it becomes visible in pieces; `piece` says how long the next one is, and is told
-/// how many bytes the decoder asked for.
+/// Decodes `data` as it becomes visible in pieces; `piece` says how long the next one is, and is
+/// told how many bytes the decoder asked for.
 fn decode_all(
     data: &[u8],
     limits: &RequestLimits,
@@ -217,7 +218,7 @@ impl Random {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         let random = (self.0 >> 32) as usize;
-        if random % 8 == 0 {
+        if random.is_multiple_of(8) {
             random / 8 % 700
         } else {
             random / 8 % 9

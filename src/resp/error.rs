@@ -1,8 +1,8 @@
 //! Why bytes were refused, sorted by who sent them.
 //!
-//! A [`ProtocolError`] is the client's: it is told why and its connection is closed. A [`ReplyError`]
-//! is the backend's: nobody knows any longer where its replies end, so that connection is given up
-//! and the text goes to the log.
+//! A [`ProtocolError`] is the client's: it is told why and its connection is closed. A
+//! [`ReplyError`] is the backend's: nobody knows any longer where its replies end, so that
+//! connection is given up and the text goes to the log.
 
 use std::fmt;
 

@@ -9,9 +9,9 @@ use super::write;
 /// Splits `line` (with or without its newline) and appends the command to `out` as a RESP array.
 /// Returns the number of arguments; on 0, a blank line, and on an error nothing is appended.
 ///
-/// Words are separated by white space. In double quotes `\n \r \t \b \a \xHH` are escapes and any other
-/// escaped byte stands for itself; in single quotes only `\'` is one. A closing quote ends its
-/// word.
+/// Words are separated by white space. In double quotes `\n \r \t \b \a \xHH` are escapes and any
+/// other escaped byte stands for itself; in single quotes only `\'` is one. A closing quote ends
+/// its word.
 pub fn inline_to_array(line: &[u8], out: &mut Vec<u8>) -> Result<u32, ProtocolError> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let mut rest = line.strip_suffix(b"\r").unwrap_or(line);

@@ -24,8 +24,8 @@ pub(super) enum LengthError {
     NoLineFeed,
 }
 
-/// Reads the line that `input` begins with; `None` if its end has not come yet. The first byte is the
-/// type and the caller's business.
+/// Reads the line that `input` begins with; `None` if its end has not come yet. The first byte is
+/// the type and the caller's business.
 #[inline]
 pub(super) fn read_length(input: &[u8]) -> Result<Option<Length>, LengthError> {
     // Nearly all lines are one of these two.
@@ -93,6 +93,13 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn waits_for_a_line_that_may_still_end() {
+        let ones = [b'1'; LINE_BYTES_MAX];
+        assert_eq!(read_length(&ones[1..]), Ok(None));
+        assert_eq!(read_length(&ones), Err(LengthError::TooLong));
     }
 
     #[test]

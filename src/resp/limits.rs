@@ -30,7 +30,8 @@ pub struct RequestLimits {
 }
 
 impl RequestLimits {
-    /// For a stranger. The first two numbers are those of Redis; the sum is what clients needed so far.
+    /// For a stranger. The first two numbers are those of Redis; the sum is what clients needed so
+    /// far.
     pub const BEFORE_LOGIN: Self = Self {
         args_max: 10,
         arg_bytes_max: 16 * 1024,

@@ -1,14 +1,14 @@
 //! RESP on the wire: where a request or a reply ends, and how to say something ourselves.
 //!
-//! This module owns the bytes of the Redis protocol, versions 2 and 3, and knows nothing of proxies,
-//! tenants or connections. It must not do I/O, keep payloads, or build trees of values: decoders hand
-//! out lengths, so that the caller forwards the very bytes that came in.
+//! This module owns the bytes of the Redis protocol, versions 2 and 3, and knows nothing of
+//! proxies, tenants or connections. It must not do I/O, keep payloads, or build trees of values:
+//! decoders hand out lengths, so that the caller forwards the very bytes that came in.
 //!
 //! Client and server speak different dialects, and so there are two decoders. A request is one flat
-//! array of bulk strings (or an inline line typed by a person) and is checked byte for byte, because
-//! it is forwarded verbatim on a connection which other clients share: what we take for one request
-//! must never be two for the server. A reply may be of any type and any size and is only followed
-//! to its end.
+//! array of bulk strings (or an inline line typed by a person) and is checked byte for byte,
+//! because it is forwarded verbatim on a connection which other clients share: what we take for one
+//! request must never be two for the server. A reply may be of any type and any size and is only
+//! followed to its end.
 //!
 //! | bytes                        | what                         | read by                       |
 //! |------------------------------|------------------------------|-------------------------------|

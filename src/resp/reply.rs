@@ -22,10 +22,10 @@ pub const PENDING_MAX: u64 = 1 << 40;
 /// that connection says can be trusted.
 ///
 /// ```text
-///            type byte ──┬─ + - : _ # , ( ─► Line ──CR──► LineEnd ──LF──► element done
-///   ┌──►  Start          ├─ $ ! =         ─► Length ─CR─► LengthEnd ─LF─► Body ──CRLF──► element done
-///   │                    └─ * % ~ > |     ─► Length ─CR─► LengthEnd ─LF─► more elements pending
-///   └──────────────── until none is pending ◄──┘
+///             ┌─ + - : _ # , ( ─► Line ────CR─► LineEnd ───LF─► one element less
+///  ┌─► Start ─┼─ $ ! = ────────► Length ──CR─► LengthEnd ─LF─► Body ─CRLF─► one element less
+///  │          └─ * % ~ > | ────► Length ──CR─► LengthEnd ─LF─► its elements more
+///  └──────────────────────────── until no element is pending ◄──┘
 /// ```
 #[derive(Debug, Default)]
 pub struct ReplyScanner {
@@ -45,7 +45,8 @@ pub struct ReplyScanner {
 /// What a call found out about its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scan {
-    /// The reply ends with the first `len` bytes of the input; what is behind them belongs to the next.
+    /// The reply ends with the first `len` bytes of the input; what is behind them belongs to the
+    /// next.
     Complete {
         /// Bytes of this input, at least 1.
         len: usize,
@@ -109,8 +110,8 @@ impl ReplyScanner {
 
     /// Whether the reply under way, or the one just completed, is a push, which answers no request.
     ///
-    /// Only at the top: a server that is told to SUBSCRIBE within MULTI puts pushes into the reply of
-    /// EXEC, where they are elements like others.
+    /// Only at the top: a server that is told to SUBSCRIBE within MULTI puts pushes into the reply
+    /// of EXEC, where they are elements like others.
     pub fn is_push(&self) -> bool {
         self.reply_kind == b'>'
     }

@@ -1,7 +1,8 @@
 //! Where a client's request ends.
 //!
-//! Owns the progress through one unfinished request; the bytes stay with the caller. Must not accept
-//! anything that some server would read in another way, and must not read a byte of a payload.
+//! Owns the progress through one unfinished request; the bytes stay with the caller. Must not
+//! accept anything that some server would read in another way, and must not read a byte of a
+//! payload.
 
 use super::error::ProtocolError;
 use super::length::{Length, LengthError, read_length};
@@ -10,9 +11,9 @@ use super::limits::RequestLimits;
 /// Finds the end of one request after another, over any number of calls.
 ///
 /// Every call gets a slice that begins at the first byte of the request. When more was needed, the
-/// next call presents the same bytes again, with more behind them; the decoder goes on where it was, so
-/// that the work is linear in the bytes however small the pieces are. After an error the connection
-/// is beyond saving.
+/// next call presents the same bytes again, with more behind them; the decoder goes on where it
+/// was, so that the work is linear in the bytes however small the pieces are. After an error the
+/// connection is beyond saving.
 #[derive(Debug, Default)]
 pub struct RequestDecoder {
     /// Array: offset of the first argument whose end has not been seen. Inline: no newline before
@@ -146,7 +147,8 @@ enum Argument {
     NeedMore { at_least: usize },
 }
 
-/// Where the argument ends that `rest` begins with. `bytes_left` is what the request may still have.
+/// Where the argument ends that `rest` begins with. `bytes_left` is what the request may still
+/// have.
 #[inline]
 fn argument_end(
     rest: &[u8],

@@ -57,7 +57,8 @@ pub fn array(out: &mut Vec<u8>, n: usize) {
     header(out, b'*', n);
 }
 
-/// The header of a map; `pairs` keys, each with its value behind it, follow. RESP2 has a flat array.
+/// The header of a map; `pairs` keys, each with its value behind it, follow. RESP2 has a flat
+/// array.
 pub fn map(out: &mut Vec<u8>, protocol: Protocol, pairs: usize) {
     match protocol {
         Protocol::Resp2 => header(out, b'*', pairs * 2),

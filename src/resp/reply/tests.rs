@@ -56,6 +56,8 @@ const REPLIES: [(&str, u8); 36] = [
     ("*1\r\n>3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n", b'*'),
 ];
 
+const TOO_MANY: Result<Scan, ReplyError> = Err(ReplyError::TooManyElements);
+
 fn scan(input: &[u8]) -> Result<Scan, ReplyError> {
     ReplyScanner::default().scan(input)
 }
@@ -193,13 +195,14 @@ fn refuses_what_no_server_says() {
 fn takes_the_largest_allowed() {
     assert_eq!(scan(b"$1099511627776\r\n"), Ok(Scan::Partial));
     assert_eq!(scan(b"%4294967295\r\n"), Ok(Scan::Partial));
-    // Nested until the sum is too much.
-    let mut scanner = ReplyScanner::default();
-    let nested = (0..300).map(|_| scanner.scan(b"*4294967295\r\n"));
-    assert_eq!(
-        nested.take_while(|step| *step == Ok(Scan::Partial)).count(),
-        256
-    );
+    // Nested until the sum is just allowed: each level replaces one element by 2^32 - 1.
+    for (last, step) in [("*512\r\n", Ok(Scan::Partial)), ("*513\r\n", TOO_MANY)] {
+        let mut scanner = ReplyScanner::default();
+        for _ in 0..256 {
+            assert_eq!(scanner.scan(b"*4294967295\r\n"), Ok(Scan::Partial));
+        }
+        assert_eq!(scanner.scan(last.as_bytes()), step);
+    }
 }
 
 #[test]

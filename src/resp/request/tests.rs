@@ -1,4 +1,5 @@
-//! Tests of the request decoder: what it takes, what it refuses and when, and that pieces do not matter.
+//! Tests of the request decoder: what it takes, what it refuses and when, and that pieces do not
+//! matter.
 
 use std::time::{Duration, Instant};
 
