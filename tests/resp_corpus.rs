@@ -1,4 +1,5 @@
 //! The fuzzers' corpora, replayed: what was once worth keeping must hold in every test run.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs;
 use std::path::Path;
