@@ -16,11 +16,11 @@ pub enum Action {
     Resume(ConnKey),
     /// Put a question to every other worker; each sends an answer for this client back.
     Ask(ClientKey, Question),
-    /// An instance changed its state as this worker sees it.
+    /// News of an instance, as this worker sees it.
     Report(Report),
 }
 
-/// News of an instance, for the log. Several workers may report the same.
+/// News of an instance, for the log. Several workers may tell the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// Which instance (as the registry names it).
@@ -29,8 +29,19 @@ pub struct Report {
     pub tenant: String,
     /// `host:port` as configured.
     pub address: String,
-    /// `None`: it answers. Else why it does not.
-    pub down: Option<String>,
+    /// What is new.
+    pub news: News,
+}
+
+/// What may be new of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// It answers.
+    Up,
+    /// It does not, and why.
+    Down(String),
+    /// It sent what no server may send; that connection was given up.
+    Distrusted(String),
 }
 
 /// Shall the reactor read on?

@@ -128,7 +128,8 @@ impl Machine {
         let Decoded { used, moved_to } = self.decode(key, &inbound, true);
         if let Some(to) = moved_to {
             if let Some(backend) = self.backends.get_mut(to) {
-                self.chunks.append_owned(&mut backend.outbound, inbound);
+                self.to_backends
+                    .append_owned(&mut backend.outbound, inbound);
                 mark_dirty(&mut self.dirty_backends, backend, to);
             }
             return;
@@ -267,7 +268,7 @@ impl Machine {
         if let Some(backend) = self.backends.get_mut(run.backend) {
             let bytes = bytes.get(run.from..to).unwrap_or_default();
             append(
-                &mut self.chunks,
+                &mut self.to_backends,
                 &mut self.dirty_backends,
                 backend,
                 run.backend,
@@ -461,7 +462,7 @@ impl Machine {
             return;
         }
         if client.fifo.is_empty() {
-            self.chunks.append(&mut client.outbound, reply);
+            self.to_clients.append(&mut client.outbound, reply);
             mark_client_dirty(&mut self.dirty_clients, client, key);
         } else {
             self.requests

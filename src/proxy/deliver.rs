@@ -76,7 +76,7 @@ impl Machine {
             clients,
             backends,
             requests,
-            chunks,
+            to_clients,
             counters,
             ..
         } = self;
@@ -144,7 +144,7 @@ impl Machine {
             owner.in_flight -= done;
             if kind == Kind::Deliver {
                 counters.replies += u64::from(done);
-                chunks.append(&mut owner.outbound, part);
+                to_clients.append(&mut owner.outbound, part);
                 mark_client_dirty(&mut self.dirty_clients, owner, client);
             } else {
                 counters.replies_dropped += u64::from(done);
@@ -152,7 +152,7 @@ impl Machine {
             if let Some(popped) = popped {
                 Requests::advance_client(&mut owner.fifo, &popped);
                 while let Some(reply) = requests.take_parked(&mut owner.fifo) {
-                    chunks.append(&mut owner.outbound, &reply);
+                    to_clients.append(&mut owner.outbound, &reply);
                     mark_client_dirty(&mut self.dirty_clients, owner, client);
                 }
             }
@@ -233,7 +233,7 @@ impl Machine {
 
     /// Keeps the worker within its limit of waiting bytes: the worst reader goes.
     fn evict_worst(&mut self) {
-        while self.chunks.bytes() > self.settings.worker_outbound_bytes_max {
+        while self.to_clients.bytes() > self.settings.worker_outbound_bytes_max {
             let worst = self
                 .clients
                 .iter()

@@ -1,11 +1,11 @@
 //! A backend connection comes up, or ends: who hears what, and what moves on.
 
-use super::action::{Action, Report};
+use super::action::{Action, News, Report};
 use super::backend::{Backend, Failure, State};
 use super::handshake::{Handshake, HelloReply};
 use super::key::{BackendKey, ConnKey, InstanceKey};
 use super::machine::{Machine, mark_client_dirty};
-use super::pool::Health;
+use super::pool::Account;
 use super::request::{Fifo, Kind, Requests};
 use super::settings::Millis;
 use crate::resp::write;
@@ -60,7 +60,7 @@ impl Machine {
         let instance = account.instance;
         let logins = std::mem::take(&mut account.logins);
         if self.pools.came_up(instance) {
-            self.report(instance, None);
+            self.report(instance, News::Up);
         }
         if let Some(client) = login_of {
             self.counters.logins += 1;
@@ -97,11 +97,11 @@ impl Machine {
         if let Some(pool) = self.pools.pools.get_mut(pool_key) {
             pool.backends.retain(|&other| other != key);
         }
-        self.chunks.clear(&mut backend.greeting);
+        self.to_backends.clear(&mut backend.greeting);
         self.judge(&backend, was_ready, failure);
         self.settle_sent(&mut backend, failure);
         self.settle_unsent(&mut backend, was_ready, failure);
-        self.chunks.clear(&mut backend.outbound);
+        self.to_backends.clear(&mut backend.outbound);
         self.release_crowd(key);
         self.tell_waiters(&backend, failure);
         true
@@ -109,24 +109,27 @@ impl Machine {
 
     /// What a failure says about the instance or the account.
     fn judge(&mut self, backend: &Backend, was_ready: bool, failure: &Failure) {
-        let Some(account) = self.pools.account_of_mut(backend.pool) else {
+        let Some(account) = self.pools.account_of(backend.pool) else {
             return;
         };
         let instance = account.instance;
+        if let Failure::Desync(why) = failure {
+            self.report(instance, News::Distrusted(why.clone()));
+        }
         match failure {
             // It did answer: the instance is there. A stranger's wrong password is his own matter.
             Failure::Refused(text) => {
                 if backend.login_of.is_none() {
-                    account.refuse(text, self.now);
+                    account_refused(self.pools.account_of_mut(backend.pool), text, self.now);
                 }
                 if self.pools.came_up(instance) {
-                    self.report(instance, None);
+                    self.report(instance, News::Up);
                 }
             }
             Failure::Rejected(text) => {
-                if account.user.is_none() && !account.open {
-                    account.refuse(text, self.now);
-                }
+                let account = self.pools.account_of_mut(backend.pool);
+                let fresh = |account: &&mut Account| account.user.is_none() && !account.open;
+                account_refused(account.filter(fresh), text, self.now);
             }
             // A ready connection that ends says nothing yet: the next one will tell.
             Failure::Lost | Failure::Desync(_) | Failure::Removed if was_ready => {}
@@ -134,7 +137,9 @@ impl Machine {
                 let jitter = self.next_random();
                 self.probing = true;
                 if self.pools.went_down(instance, failure, self.now, jitter) {
-                    self.report(instance, Some(failure));
+                    let text = failure.text_if_unsent();
+                    let why = text.trim_start_matches("ERR elika: backend unavailable: ");
+                    self.report(instance, News::Down(why.to_owned()));
                 }
             }
         }
@@ -166,7 +171,8 @@ impl Machine {
         };
         // What is left of a request that was sent in part stays behind.
         let skip = first.start - backend.sent;
-        self.chunks.consume(&mut backend.outbound, skip as usize);
+        self.to_backends
+            .consume(&mut backend.outbound, skip as usize);
         if was_ready && !backend.is_heir && *failure != Failure::Removed {
             let heir = self.open_shared(backend.pool);
             if let Some(heir) = heir {
@@ -220,7 +226,7 @@ impl Machine {
             match request.kind {
                 Kind::Deliver if !client.closing => {
                     for _ in 0..request.count {
-                        self.chunks.append(&mut client.outbound, &error);
+                        self.to_clients.append(&mut client.outbound, &error);
                     }
                     self.counters.errors += u64::from(request.count);
                     mark_client_dirty(&mut self.dirty_clients, client, key);
@@ -230,7 +236,7 @@ impl Machine {
             }
             if !client.closing {
                 while let Some(reply) = self.requests.take_parked(&mut client.fifo) {
-                    self.chunks.append(&mut client.outbound, &reply);
+                    self.to_clients.append(&mut client.outbound, &reply);
                 }
             }
             self.wake(key);
@@ -278,23 +284,16 @@ impl Machine {
         }
     }
 
-    /// Tells the outside what an instance does, once per change.
-    pub(super) fn report(&mut self, key: InstanceKey, down: Option<&Failure>) {
-        let Some(instance) = self.pools.instances.get(key) else {
-            return;
-        };
-        debug_assert_eq!(instance.health == Health::Down, down.is_some());
-        let why = |failure: &Failure| {
-            let text = failure.text_if_unsent();
-            text.trim_start_matches("ERR elika: backend unavailable: ")
-                .to_owned()
-        };
-        self.actions.push_back(Action::Report(Report {
-            instance: instance.id.to_string(),
-            tenant: instance.tenant.to_string(),
-            address: instance.address_text.clone(),
-            down: down.map(why),
-        }));
+    /// Tells the outside of an instance.
+    fn report(&mut self, key: InstanceKey, news: News) {
+        if let Some(instance) = self.pools.instances.get(key) {
+            self.actions.push_back(Action::Report(Report {
+                instance: instance.id.to_string(),
+                tenant: instance.tenant.to_string(),
+                address: instance.address_text.clone(),
+                news,
+            }));
+        }
     }
 
     /// A backend that is silent for too long, or does not get ready, is given up.
@@ -317,5 +316,11 @@ impl Machine {
         for key in late {
             self.fail(key, &Failure::TimedOut);
         }
+    }
+}
+
+fn account_refused(account: Option<&mut Account>, text: &str, now: Millis) {
+    if let Some(account) = account {
+        account.refuse(text, now);
     }
 }

@@ -17,9 +17,10 @@ use std::sync::Arc;
 
 use crate::resp::{Protocol, write};
 
+use super::backend::Backend;
 use super::client::Hold;
 use super::forward::{NOAUTH, append, record};
-use super::handshake::{Credential, error_text};
+use super::handshake::{Credential, HelloReply, error_text};
 use super::key::{AccountKey, ClientKey, PoolKey};
 use super::machine::{Machine, mark_ready};
 use super::peers::Gathering;
@@ -117,6 +118,7 @@ impl Machine {
             .and_then(|client| client.waiting.as_deref());
         let Some(waiting) = waiting else { return };
         let (account_key, verified) = (waiting.account, waiting.credential.is_none());
+        let (db, protocol) = (waiting.db, waiting.protocol);
         if matches!(waiting.goal, Goal::Peers(_)) {
             return;
         }
@@ -127,9 +129,20 @@ impl Machine {
                 .then(|| instance.down_text.clone())
         });
         let ready = self.pools.ready_of(account_key, &self.backends);
+        let busy = ready
+            .and_then(|key| self.backends.get(key))
+            .is_some_and(Backend::is_busy);
+        let pool = self.pools.pool(account_key, db, protocol);
+        let room = self
+            .pools
+            .pools
+            .get(pool)
+            .is_some_and(|pool| pool.backends.len() < self.settings.pool_connections_max);
         match (ready, out) {
             (None, Some(text)) => self.conclude(key, Err(text)),
             _ if verified => self.attach(key),
+            // Behind a big reply that somebody reads slowly a verdict might never come.
+            (Some(_), None) if busy && room => self.log_in(key),
             (Some(_), _) => self.verify(key),
             (None, None) => self.log_in(key),
         }
@@ -177,7 +190,7 @@ impl Machine {
             auth.len(),
         );
         append(
-            &mut self.chunks,
+            &mut self.to_backends,
             &mut self.dirty_backends,
             backend,
             on,
@@ -290,6 +303,7 @@ impl Machine {
             protocol,
             ..
         } = *waiting;
+        let outcome = outcome.and_then(|()| self.hello_known(&goal, account, db, protocol));
         if let Some(account) = self.pools.accounts.get_mut(account) {
             account.waiting -= 1;
         }
@@ -310,6 +324,29 @@ impl Machine {
             Goal::Auth | Goal::Select => self.say(key, b"+OK\r\n"),
             Goal::Hello { name } => self.say_hello(key, pool, name),
             Goal::Verdict | Goal::Peers(_) => {}
+        }
+    }
+
+    /// A server without HELLO logs nobody in with it: its error is the outcome.
+    fn hello_known(
+        &mut self,
+        goal: &Goal,
+        account: AccountKey,
+        db: u32,
+        protocol: Protocol,
+    ) -> Result<(), String> {
+        if !matches!(goal, Goal::Hello { .. }) {
+            return Ok(());
+        }
+        let pool = self.pools.pool(account, db, protocol);
+        match self
+            .pools
+            .pools
+            .get(pool)
+            .and_then(|pool| pool.hello.as_ref())
+        {
+            Some(HelloReply::Unknown(text)) => Err(text.clone()),
+            _ => Ok(()),
         }
     }
 

@@ -37,7 +37,10 @@ pub struct Machine {
     pub(super) clients: Table<ClientKey, Client>,
     pub(super) backends: Table<BackendKey, Backend>,
     pub(super) requests: Requests,
-    pub(super) chunks: ChunkPool,
+    /// Bytes on their way to clients: the limit of waiting bytes is about these.
+    pub(super) to_clients: ChunkPool,
+    /// Bytes on their way to backends; more are not read from clients while one does not take them.
+    pub(super) to_backends: ChunkPool,
     pub(super) pools: Pools,
     pub(super) counters: Counters,
     pub(super) actions: Actions,
@@ -83,7 +86,8 @@ impl Machine {
             clients: Table::default(),
             backends: Table::default(),
             requests: Requests::default(),
-            chunks: ChunkPool::default(),
+            to_clients: ChunkPool::default(),
+            to_backends: ChunkPool::default(),
             pools,
             counters: Counters::default(),
             actions: VecDeque::new(),
@@ -108,7 +112,11 @@ impl Machine {
     pub fn client_opened(&mut self, origin: Origin, now: Millis) -> ClientKey {
         self.now = now;
         self.counters.clients_opened += 1;
-        self.clients.insert(Client::new(origin, now))
+        let key = self.clients.insert(Client::new(origin, now));
+        if self.draining {
+            self.wake(key);
+        }
+        key
     }
 
     /// A client will send no more. It is closed when all that it asked for is answered.
@@ -155,7 +163,7 @@ impl Machine {
 
     /// Bytes kept for sending, in both directions.
     pub fn outbound_bytes(&self) -> usize {
-        self.chunks.bytes()
+        self.to_clients.bytes() + self.to_backends.bytes()
     }
 
     /// What was counted so far.
@@ -239,7 +247,7 @@ impl Machine {
         };
         self.counters.clients_closed += 1;
         self.requests.abandon(&mut client.fifo);
-        self.chunks.clear(&mut client.outbound);
+        self.to_clients.clear(&mut client.outbound);
         if let Some(account) = self.pools.accounts.get_mut(client.account) {
             account.clients -= 1;
         }
@@ -292,15 +300,23 @@ impl Machine {
 
     /// The front of what a connection has to send; returns how many slices were filled.
     pub fn outbound<'a>(&'a self, key: ConnKey, into: &mut [IoSlice<'a>]) -> usize {
-        let list = match key {
-            ConnKey::Client(key) => self.clients.get(key).map(|client| &client.outbound),
-            ConnKey::Backend(key) => self.backends.get(key).and_then(|b| match b.state {
-                State::Connecting => None,
-                State::Greeting(_) => Some(&b.greeting),
-                State::Ready => Some(&b.outbound),
-            }),
-        };
-        list.map_or(0, |list| self.chunks.slices(list, into))
+        match key {
+            ConnKey::Client(key) => {
+                let client = self.clients.get(key);
+                client.map_or(0, |client| self.to_clients.slices(&client.outbound, into))
+            }
+            ConnKey::Backend(key) => {
+                let list = self
+                    .backends
+                    .get(key)
+                    .and_then(|backend| match backend.state {
+                        State::Connecting => None,
+                        State::Greeting(_) => Some(&backend.greeting),
+                        State::Ready => Some(&backend.outbound),
+                    });
+                list.map_or(0, |list| self.to_backends.slices(list, into))
+            }
+        }
     }
 
     /// `n` bytes of what [`outbound`](Self::outbound) showed have been taken by the kernel.
@@ -316,7 +332,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return false;
         };
-        self.chunks.consume(&mut client.outbound, n);
+        self.to_clients.consume(&mut client.outbound, n);
         let left = client.outbound.len();
         if left <= RESUME_BYTES
             && let Some(backend) = self.backends.get_mut(client.backend)
@@ -338,10 +354,10 @@ impl Machine {
             return false;
         };
         if !backend.is_ready() {
-            self.chunks.consume(&mut backend.greeting, n);
+            self.to_backends.consume(&mut backend.greeting, n);
             return !backend.greeting.is_empty();
         }
-        self.chunks.consume(&mut backend.outbound, n);
+        self.to_backends.consume(&mut backend.outbound, n);
         backend.sent += n as u64;
         if !self.crowded.is_empty() && backend.outbound.is_empty() {
             self.release_crowd(key);
@@ -383,7 +399,7 @@ impl Machine {
     /// Sends what a backend has to say first.
     pub(super) fn greet(&mut self, key: BackendKey, bytes: &[u8]) {
         if let Some(backend) = self.backends.get_mut(key) {
-            self.chunks.append(&mut backend.greeting, bytes);
+            self.to_backends.append(&mut backend.greeting, bytes);
             mark_dirty(&mut self.dirty_backends, backend, key);
         }
     }

@@ -43,7 +43,7 @@ mod settings;
 mod table;
 mod tick;
 
-pub use action::{Action, Flow, Report};
+pub use action::{Action, Flow, News, Report};
 pub use backend::Failure;
 pub use chunk::SLICES_MAX;
 pub use client::Origin;

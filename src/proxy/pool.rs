@@ -258,15 +258,20 @@ impl Pools {
         self.instances.get(self.account_of(pool)?.instance)
     }
 
-    /// A ready connection as this user, in whatever database and protocol.
+    /// A ready connection as this user, in whatever database and protocol. One that is stuck in
+    /// a big reply is the last choice.
     pub(super) fn ready_of(
         &self,
         account: AccountKey,
         backends: &Table<BackendKey, Backend>,
     ) -> Option<BackendKey> {
         let account = self.accounts.get(account)?;
-        let mut pools = account.pools.iter().filter_map(|&key| self.pools.get(key));
-        pools.find_map(|pool| ready(pool, backends))
+        let pools = account.pools.iter().filter_map(|&key| self.pools.get(key));
+        let keys = pools.flat_map(|pool| &pool.backends).copied();
+        let ready = keys.filter_map(|key| Some((key, backends.get(key)?)));
+        let best = ready.filter(|(_, backend)| backend.is_ready());
+        best.min_by_key(|(_, backend)| backend.is_busy())
+            .map(|(key, _)| key)
     }
 
     /// Is there an instance that is not known to answer?

@@ -5,7 +5,7 @@ use super::client::Client;
 use super::key::{ClientKey, InstanceKey};
 use super::machine::Machine;
 use super::pool::Health;
-use super::settings::Millis;
+use super::settings::{Millis, Settings};
 
 /// Between two looks at deadlines, ms: whatever is late is found late by this at most.
 const ROUND_MS: u64 = 100;
@@ -13,8 +13,19 @@ const ROUND_MS: u64 = 100;
 /// Between two rounds over all clients and pools, ms.
 const SLOW_ROUND_MS: u64 = 1_000;
 
+/// A client that said its last word, or was told ours, has this long to read what is left, ms.
+const LINGER_MS: u64 = 60_000;
+
 /// A connection that nobody needs is closed after this, ms.
 const BACKEND_IDLE_MS: u64 = 30_000;
+
+/// Why a client is closed without having done anything wrong.
+#[derive(Clone, Copy)]
+enum Overdue {
+    Login,
+    Idle,
+    Linger,
+}
 
 impl Machine {
     /// Time passed. Does what is due; to be called once per turn, and cheap if nothing is.
@@ -29,7 +40,7 @@ impl Machine {
         self.probe();
         if now >= self.next_slow_round {
             self.next_slow_round = now.after(SLOW_ROUND_MS);
-            self.close_idle_clients();
+            self.close_overdue_clients();
             self.close_idle_backends();
             self.pools.sweep();
         }
@@ -68,30 +79,35 @@ impl Machine {
         }
     }
 
-    fn close_idle_clients(&mut self) {
-        let (login, idle) = (self.settings.client_login_ms, self.settings.client_idle_ms);
-        if login == 0 && idle == 0 {
-            return;
-        }
-        let now = self.now;
-        let is_late = |client: &Client| {
-            let asked = client.command != [0; 16] || client.waiting.is_some();
-            let late = login > 0 && !asked && now.since(client.opened) >= login;
-            let silent = idle > 0 && client.is_quiet() && now.since(client.active) >= idle;
-            (late, silent)
-        };
-        let late: Vec<(ClientKey, bool)> = (self.clients.iter())
-            .map(|(key, client)| (key, is_late(client)))
-            .filter(|(_, (late, silent))| *late || *silent)
-            .map(|(key, (late, _))| (key, late))
-            .collect();
-        for (key, late) in late {
-            if late {
-                self.counters.login_timeouts += 1;
-            } else {
-                self.counters.idle_timeouts += 1;
+    fn close_overdue_clients(&mut self) {
+        let overdue = |(key, client)| Some((key, self.overdue(client)?));
+        let late: Vec<(ClientKey, Overdue)> = self.clients.iter().filter_map(overdue).collect();
+        for (key, why) in late {
+            match why {
+                Overdue::Login => self.counters.login_timeouts += 1,
+                Overdue::Idle => self.counters.idle_timeouts += 1,
+                Overdue::Linger => self.counters.slow_readers += 1,
             }
             self.close_now(key);
+        }
+    }
+
+    fn overdue(&self, client: &Client) -> Option<Overdue> {
+        let Settings {
+            client_login_ms: login,
+            client_idle_ms: idle,
+            ..
+        } = self.settings;
+        let silent = self.now.since(client.active);
+        let asked = client.command != [0; 16] || client.waiting.is_some();
+        if login > 0 && !asked && self.now.since(client.opened) >= login {
+            Some(Overdue::Login)
+        } else if idle > 0 && client.is_quiet() && silent >= idle {
+            Some(Overdue::Idle)
+        } else if (client.closing || client.eof) && client.fifo.is_empty() && silent >= LINGER_MS {
+            Some(Overdue::Linger)
+        } else {
+            None
         }
     }
 

@@ -31,7 +31,7 @@ use crate::resp::RequestLimits;
 
 use acceptor::{AcceptLimits, Acceptor, AcceptorHandle};
 use directory::Directory;
-use shared::{Loads, News, WorkerOutside};
+use shared::{Loads, NewsDesk, WorkerOutside};
 
 /// Descriptors beside the clients': listeners, wakers, logs, and connections to backends.
 const SPARE_DESCRIPTORS: u64 = 1_024;
@@ -101,11 +101,14 @@ impl Proxy {
                     }
                 }
             })?;
-        // A signal, or a worker that failed. Its sender is here, so it cannot be disconnected.
-        let _ = running.events.recv();
+        // Its sender is here too, so it cannot be disconnected.
+        let event = running.events.recv();
         running.stop();
         handle.close();
-        Ok(())
+        match event {
+            Ok(Event::Signal) => Ok(()),
+            _ => Err(io::Error::other("a worker failed")),
+        }
     }
 
     /// Starts, and returns while it runs.
@@ -120,7 +123,7 @@ impl Proxy {
         let (directory, snapshot) = Directory::new(registry, Some(default_tenant.clone()));
         let workers = config.workers();
         let loads = Arc::new(Loads::new(workers));
-        let news = Arc::new(News::default());
+        let news = Arc::new(NewsDesk::default());
         let mut polls = Vec::new();
         let mut inboxes = Vec::new();
         for _ in 0..workers {

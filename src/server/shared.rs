@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::proxy::Report;
+use crate::proxy::{News, Report};
 use crate::reactor::{Inbox, Outside};
 
 /// Clients of each worker, counted by the acceptor at the hand-off and counted down by the worker
@@ -56,31 +56,35 @@ impl Loads {
     }
 }
 
-/// The last news of each instance: every worker reports, the log hears of a change once.
+/// Which instances were last said to be up: every worker reports, the log hears of a change once.
 #[derive(Debug, Default)]
-pub(super) struct News(Mutex<HashMap<(String, String), bool>>);
+pub(super) struct NewsDesk(Mutex<HashMap<(String, String), bool>>);
 
-impl News {
+impl NewsDesk {
     fn tell(&self, report: Report) {
-        let up = report.down.is_none();
-        let id = (report.tenant.clone(), report.instance.clone());
+        let Report {
+            instance,
+            tenant,
+            address,
+            news,
+        } = report;
+        let up = match &news {
+            News::Distrusted(why) => {
+                log::warn!("backend {address}, tenant code {tenant}: connection given up: {why}");
+                return;
+            }
+            news => *news == News::Up,
+        };
+        let id = (tenant.clone(), instance);
         let before = self
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(id, up);
-        if before == Some(up) {
-            return;
-        }
-        let Report {
-            tenant,
-            address,
-            down,
-            ..
-        } = report;
-        match down {
-            None => log::info!("backend {address} online, tenant code {tenant}"),
-            Some(why) => log::warn!("backend {address} offline, tenant code {tenant}: {why}"),
+        match news {
+            _ if before == Some(up) => {}
+            News::Down(why) => log::warn!("backend {address} offline, tenant code {tenant}: {why}"),
+            _ => log::info!("backend {address} online, tenant code {tenant}"),
         }
     }
 }
@@ -90,7 +94,7 @@ impl News {
 pub(super) struct WorkerOutside {
     pub worker: usize,
     pub loads: Arc<Loads>,
-    pub news: Arc<News>,
+    pub news: Arc<NewsDesk>,
     pub inboxes: Arc<[Inbox]>,
 }
 
