@@ -10,7 +10,8 @@ use super::backend::{Failure, State};
 use super::client::{Client, Hold};
 use super::handshake::Progress;
 use super::key::{BackendKey, ClientKey};
-use super::machine::{Machine, mark_client_dirty, mark_ready};
+use super::machine::{Machine, mark_ready};
+use super::outbound::mark_client_dirty;
 use super::request::{Kind, Requests};
 use super::settings::Millis;
 

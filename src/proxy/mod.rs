@@ -6,8 +6,10 @@
 //!
 //! | file | what is there |
 //! |---|---|
-//! | `machine` | the tables, the entry points, the way out |
+//! | `machine` | the tables and the entry points |
+//! | `outbound`, `action` | the way out: bytes to send, and what else is to be done |
 //! | `decode`, `forward` | client to backend: frames, plans, the queue of a connection |
+//! | `answer` | what a client hears from us, in its place |
 //! | `deliver` | backend to client: whose reply it is; slow readers |
 //! | `login`, `session` | who a client is: AUTH, HELLO, SELECT, RESET and what they wait for |
 //! | `handshake`, `pool` | our own connections to backends, and whom they serve |
@@ -22,6 +24,7 @@
 //! A key that finds nothing is normal: its owner has gone meanwhile.
 
 mod action;
+mod answer;
 mod backend;
 mod chunk;
 mod client;
@@ -35,6 +38,7 @@ mod invariants;
 mod key;
 mod login;
 mod machine;
+mod outbound;
 mod peers;
 mod pool;
 mod request;

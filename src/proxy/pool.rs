@@ -130,6 +130,9 @@ pub(super) struct Pool {
     pub hello: Option<HelloReply>,
 }
 
+/// A user of an instance; `None` is who one is without logging in.
+type UserId = (InstanceKey, Option<Box<[u8]>>);
+
 /// The tables of this file, with what keeps them consistent.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
@@ -137,7 +140,7 @@ pub(super) struct Pools {
     pub accounts: Table<AccountKey, Account>,
     pub pools: Table<PoolKey, Pool>,
     by_id: HashMap<(TenantKey, InstanceId), InstanceKey>,
-    by_user: HashMap<(InstanceKey, Option<Box<[u8]>>), AccountKey>,
+    by_user: HashMap<UserId, AccountKey>,
 }
 
 impl Pools {
@@ -195,7 +198,7 @@ impl Pools {
     }
 
     pub(super) fn account(&mut self, instance: InstanceKey, user: Option<&[u8]>) -> AccountKey {
-        let id: (_, Option<Box<[u8]>>) = (instance, user.map(Into::into));
+        let id: UserId = (instance, user.map(Into::into));
         let user = id.1.clone();
         let accounts = &mut self.accounts;
         *self.by_user.entry(id).or_insert_with(|| {

@@ -6,8 +6,8 @@ use crate::cluster::Login;
 use crate::command::{Session, auth, client as client_command, hello, select};
 use crate::resp::{Args, Protocol};
 
+use super::answer::Taken;
 use super::client::{Client, ReplyMode};
-use super::decode::Taken;
 use super::forward::Refusal;
 use super::handshake::Credential;
 use super::key::{AccountKey, ClientKey, PoolKey};

@@ -1,0 +1,167 @@
+//! What a client hears from us: commands answered here, refusals, errors, and their place in the
+//! order of its replies.
+
+use std::mem;
+
+use bytes::Bytes;
+
+use crate::command::{self, Plan, View};
+use crate::resp::{Args, write};
+
+use super::client::{Client, Hold, ReplyMode};
+use super::forward::Refusal;
+use super::key::ClientKey;
+use super::login::Goal;
+use super::machine::Machine;
+use super::outbound::mark_client_dirty;
+use super::request::Kind;
+
+/// What became of a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    Yes,
+    /// It stays where it is until the client's hold is over.
+    No,
+}
+
+impl Machine {
+    /// Does with a frame what the plan says.
+    pub(super) fn dispatch(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) -> Taken {
+        match plan {
+            Plan::Forward => self.forward_one(key, frame),
+            Plan::Session(session) => self.session(key, session, Args::new(frame)),
+            Plan::CrossProtocol => {
+                // An HTTP request that some browser was talked into sending here.
+                self.counters.cross_protocol += 1;
+                self.close_now(key);
+                Taken::Yes
+            }
+            Plan::Admin(_) if self.settings.admin_commands => self.forward_one(key, frame),
+            Plan::Answer(_) | Plan::Own(_) | Plan::Admin(_) | Plan::Never(_) => {
+                if let Err(refusal) = self.admit(key) {
+                    return self.refuse(key, refusal);
+                }
+                self.answer(key, plan, frame);
+                Taken::Yes
+            }
+        }
+    }
+
+    /// Answers from here, in the order of the client's requests.
+    fn answer(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) {
+        let mut out = mem::take(&mut self.out);
+        out.clear();
+        let user = self.user_of(key);
+        if let Some(client) = self.clients.get(key) {
+            let (protocol, id) = (client.protocol, client.origin.id);
+            let view = View {
+                protocol,
+                id,
+                user,
+                name: client.name(),
+            };
+            match plan {
+                Plan::Answer(answer) => command::answer(answer, Args::new(frame), &view, &mut out),
+                Plan::Own(name) => {
+                    let text = format!(
+                        "ERR elika: '{name}' is not supported: it needs a backend connection of its own"
+                    );
+                    write::error(&mut out, &text);
+                }
+                Plan::Admin(name) | Plan::Never(name) => {
+                    write::error(&mut out, &command::denied(user, name));
+                }
+                Plan::Forward | Plan::Session(_) | Plan::CrossProtocol => {}
+            }
+        }
+        self.counters.answers += 1;
+        self.say(key, &out);
+        self.out = out;
+    }
+
+    /// The name the backend knows a client by.
+    pub(super) fn user_of(&self, key: ClientKey) -> &[u8] {
+        let account = self
+            .clients
+            .get(key)
+            .and_then(|c| self.pools.accounts.get(c.account));
+        account.map_or(b"default", |account| account.name())
+    }
+
+    fn refuse(&mut self, key: ClientKey, refusal: Refusal) -> Taken {
+        match refusal {
+            Refusal::Error(text) => {
+                self.say_error(key, &text);
+                Taken::Yes
+            }
+            Refusal::Unknown => self.ask_verdict(key),
+            Refusal::Later => Taken::No,
+        }
+    }
+
+    /// The command stays; it is decoded again when the backend has told whether it lets the
+    /// default user in.
+    pub(super) fn ask_verdict(&mut self, key: ClientKey) -> Taken {
+        if self.at_barrier(key) {
+            self.change(key, Goal::Verdict, None);
+        }
+        Taken::No
+    }
+
+    /// Is nothing in flight? If not, the client is on hold until it is so.
+    pub(super) fn at_barrier(&mut self, key: ClientKey) -> bool {
+        match self.clients.get_mut(key) {
+            Some(client) if !client.fifo.is_empty() => {
+                client.hold.set(Hold::BARRIER);
+                false
+            }
+            client => client.is_some(),
+        }
+    }
+
+    /// Says an error and closes the connection when it is out.
+    pub(super) fn say_and_close(&mut self, key: ClientKey, text: &str) {
+        self.say_error(key, text);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.closing = true;
+            client.inbound = Vec::new();
+        }
+    }
+
+    /// Says an error; `text` is without the `-`.
+    pub(super) fn say_error(&mut self, key: ClientKey, text: &str) {
+        let mut out = Vec::new();
+        write::error(&mut out, text);
+        self.counters.errors += 1;
+        self.say(key, &out);
+    }
+
+    /// One reply made here: now, or after those that are still to come.
+    pub(super) fn say(&mut self, key: ClientKey, reply: &[u8]) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if kind_of(client) == Kind::Swallow || reply.is_empty() {
+            return;
+        }
+        if client.fifo.is_empty() {
+            self.to_clients.append(&mut client.outbound, reply);
+            mark_client_dirty(&mut self.dirty_clients, client, key);
+        } else {
+            self.requests
+                .park(&mut client.fifo, key, Bytes::copy_from_slice(reply));
+        }
+    }
+}
+
+/// Does the client hear the reply to its next command? A SKIP is used up by asking.
+pub(super) fn kind_of(client: &mut Client) -> Kind {
+    match client.reply_mode {
+        ReplyMode::On => Kind::Deliver,
+        ReplyMode::Off => Kind::Swallow,
+        ReplyMode::SkipNext => {
+            client.reply_mode = ReplyMode::On;
+            Kind::Swallow
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The way out: which connections have bytes to send, what they are, and what follows when they
+//! are gone.
+
+use std::io::IoSlice;
+
+use super::backend::State;
+use super::client::{Client, Hold};
+use super::forward::unpause;
+use super::key::{BackendKey, ClientKey, ConnKey};
+use super::machine::{Machine, mark_ready};
+
+/// A client that reads slowly and has nobody behind it: below this its backend is read again.
+const RESUME_BYTES: usize = 64 * 1024;
+
+impl Machine {
+    /// The next connection that has bytes to send: backends first, so that their replies may
+    /// still come in this turn.
+    pub fn next_dirty(&mut self) -> Option<ConnKey> {
+        while let Some(key) = self.dirty_backends.pop() {
+            if let Some(backend) = self.backends.get_mut(key) {
+                backend.dirty = false;
+                return Some(ConnKey::Backend(key));
+            }
+        }
+        while let Some(key) = self.dirty_clients.pop() {
+            if let Some(client) = self.clients.get_mut(key) {
+                client.dirty = false;
+                return Some(ConnKey::Client(key));
+            }
+        }
+        None
+    }
+
+    /// The front of what a connection has to send; returns how many slices were filled.
+    pub fn outbound<'a>(&'a self, key: ConnKey, into: &mut [IoSlice<'a>]) -> usize {
+        match key {
+            ConnKey::Client(key) => {
+                let client = self.clients.get(key);
+                client.map_or(0, |client| self.to_clients.slices(&client.outbound, into))
+            }
+            ConnKey::Backend(key) => {
+                let list = self
+                    .backends
+                    .get(key)
+                    .and_then(|backend| match backend.state {
+                        State::Connecting => None,
+                        State::Greeting(_) => Some(&backend.greeting),
+                        State::Ready => Some(&backend.outbound),
+                    });
+                list.map_or(0, |list| self.to_backends.slices(list, into))
+            }
+        }
+    }
+
+    /// `n` bytes of what [`outbound`](Self::outbound) showed have been taken by the kernel.
+    /// Returns whether there is more.
+    pub fn sent(&mut self, key: ConnKey, n: usize) -> bool {
+        match key {
+            ConnKey::Client(key) => self.sent_to_client(key, n),
+            ConnKey::Backend(key) => self.sent_to_backend(key, n),
+        }
+    }
+
+    fn sent_to_client(&mut self, key: ClientKey, n: usize) -> bool {
+        let Some(client) = self.clients.get_mut(key) else {
+            return false;
+        };
+        self.to_clients.consume(&mut client.outbound, n);
+        let left = client.outbound.len();
+        if left <= RESUME_BYTES
+            && let Some(backend) = self.backends.get_mut(client.backend)
+            && backend.paused
+        {
+            unpause(backend, client.backend, &mut self.actions);
+        }
+        if client.hold.has(Hold::OUTBOUND) && left <= self.settings.client_outbound_bytes_max / 4 {
+            mark_ready(&mut self.ready, client, key);
+        }
+        if left == 0 && (client.closing || client.eof || self.draining) {
+            self.settle(key);
+        }
+        left > 0
+    }
+
+    fn sent_to_backend(&mut self, key: BackendKey, n: usize) -> bool {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return false;
+        };
+        if !backend.is_ready() {
+            self.to_backends.consume(&mut backend.greeting, n);
+            return !backend.greeting.is_empty();
+        }
+        self.to_backends.consume(&mut backend.outbound, n);
+        backend.sent += n as u64;
+        if !self.crowded.is_empty() && backend.outbound.is_empty() {
+            self.release_crowd(key);
+        }
+        self.backends
+            .get(key)
+            .is_some_and(|backend| !backend.outbound.is_empty())
+    }
+
+    /// A backend has room again, or is gone: who waited for that goes on.
+    pub(super) fn release_crowd(&mut self, backend: BackendKey) {
+        let (mut i, mut woken) = (0, Vec::new());
+        while let Some(&(of, client)) = self.crowded.get(i) {
+            if of == backend {
+                self.crowded.swap_remove(i);
+                woken.push(client);
+            } else {
+                i += 1;
+            }
+        }
+        for key in woken {
+            if let Some(client) = self.clients.get_mut(key) {
+                client.hold.clear(Hold::BACKEND);
+                mark_ready(&mut self.ready, client, key);
+            }
+        }
+    }
+}
+
+/// Has a client's bytes sent this turn.
+pub(super) fn mark_client_dirty(dirty: &mut Vec<ClientKey>, client: &mut Client, key: ClientKey) {
+    if !client.dirty {
+        client.dirty = true;
+        dirty.push(key);
+    }
+}
