@@ -88,7 +88,7 @@ impl Machine {
         account.map_or(b"default", |account| account.name())
     }
 
-    fn refuse(&mut self, key: ClientKey, refusal: Refusal) -> Taken {
+    pub(super) fn refuse(&mut self, key: ClientKey, refusal: Refusal) -> Taken {
         match refusal {
             Refusal::Error(text) => {
                 self.say_error(key, &text);
