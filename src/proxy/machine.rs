@@ -23,9 +23,6 @@ use super::request::Requests;
 use super::settings::{Millis, Settings};
 use super::table::Table;
 
-/// A client that reads slowly and has nobody behind it: below this its backend is read again.
-pub(super) const RESUME_BYTES: usize = 64 * 1024;
-
 /// See the module.
 #[derive(Debug)]
 pub struct Machine {
