@@ -1,0 +1,41 @@
+# What users and developers of Elika run. `make` alone lists it.
+
+ARGS ?=
+FUZZ_SECONDS ?= 60
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: build
+build: ## build target/release/elika-proxy
+	cargo build --release --locked
+
+.PHONY: run-local
+run-local: ## run the proxy and, if there is none, a Redis: make run-local ARGS="--port=7000"
+	@scripts/run-local $(ARGS)
+
+.PHONY: test
+test: ## run every test
+	@scripts/need-redis
+	cargo test --locked
+
+.PHONY: lint
+lint: ## check format, lints and documentation
+	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+.PHONY: fuzz
+fuzz: ## fuzz each target for FUZZ_SECONDS (60)
+	@scripts/fuzz $(FUZZ_SECONDS)
+
+.PHONY: bench
+bench: ## measure
+	@if [ -x benches/run ]; then benches/run; else echo "there is no benchmark here yet"; fi
+
+.PHONY: clean
+clean: ## delete what was built
+	cargo clean
+	rm -rf fuzz/target
