@@ -141,7 +141,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        if kind_of(client) == Kind::Swallow || reply.is_empty() {
+        if kind_of(client) == Kind::Swallow || client.closing || reply.is_empty() {
             return;
         }
         if client.fifo.is_empty() {

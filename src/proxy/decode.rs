@@ -239,7 +239,7 @@ impl Machine {
         if backend.fifo.is_empty() {
             backend.since = self.now;
         } else if backend.paused {
-            unpause(backend, run.backend, actions);
+            unpause(backend, run.backend, actions, self.now);
         }
         let kind = kind_of(client);
         record(requests, backend, client, key, kind, len);

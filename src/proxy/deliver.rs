@@ -3,17 +3,23 @@
 //! What has arrived of the head's reply goes out at once, whether it is complete or not; the bytes
 //! of all consecutive replies of one record are appended in one piece.
 
-use crate::resp::{ReplyError, Scan};
+use std::collections::VecDeque;
+use std::mem;
+
+use crate::resp::{ReplyError, ReplyScanner, Scan};
 
 use super::action::Flow;
-use super::backend::{Failure, State};
+use super::backend::{Backend, Failure, State};
+use super::chunk::ChunkPool;
 use super::client::{Client, Hold};
+use super::counters::Counters;
 use super::handshake::Progress;
 use super::key::{BackendKey, ClientKey};
 use super::machine::{Machine, mark_ready};
 use super::outbound::mark_client_dirty;
-use super::request::{Kind, Requests};
-use super::settings::Millis;
+use super::request::{Kind, Request, Requests};
+use super::settings::{Millis, Settings};
+use super::table::Table;
 
 /// Above this many bytes for a client that nobody waits behind, its backend is not read.
 const PAUSE_BYTES: usize = 256 * 1024;
@@ -50,17 +56,17 @@ impl Machine {
         flow
     }
 
-    /// Replies of a ready backend.
+    /// Replies of a ready backend. What they mean for others is done when all are dealt with.
     fn reply_bytes(&mut self, key: BackendKey, bytes: &[u8]) -> Result<(), Failure> {
-        let (mut verdicts, mut overfull) = (Vec::new(), Vec::new());
-        let outcome = self.replies(key, bytes, &mut verdicts, &mut overfull);
-        for client in overfull {
+        let mut late = Afterwards::default();
+        let outcome = self.replies(key, bytes, &mut late);
+        for client in late.overfull {
             if self.clients.contains(client) {
                 self.counters.slow_readers += 1;
                 self.close_now(client);
             }
         }
-        for (client, reply) in verdicts {
+        for (client, reply) in late.verdicts {
             self.verdict(client, &reply);
         }
         outcome
@@ -70,103 +76,61 @@ impl Machine {
         &mut self,
         key: BackendKey,
         bytes: &[u8],
-        verdicts: &mut Vec<(ClientKey, Vec<u8>)>,
-        overfull: &mut Vec<ClientKey>,
+        late: &mut Afterwards,
     ) -> Result<(), Failure> {
-        let Self {
-            clients,
-            backends,
-            requests,
-            to_clients,
-            counters,
-            ..
-        } = self;
-        let Some(backend) = backends.get_mut(key) else {
+        let Some(backend) = self.backends.get_mut(key) else {
             return Ok(());
         };
         let mut pos = 0;
         while let Some(rest) = bytes.get(pos..).filter(|rest| !rest.is_empty()) {
-            if at_push(backend.scanner.at_start(), backend.scanner.is_push(), rest) {
+            if at_push(&backend.scanner, rest) {
                 // No session asked for pushes on a shared connection: nobody's.
                 match backend.scanner.scan(rest).map_err(desync)? {
                     Scan::Complete { len } => pos += len,
                     Scan::Partial => return Ok(()),
                 }
-                counters.pushes_dropped += 1;
+                self.counters.pushes_dropped += 1;
                 continue;
             }
-            let Some(request) = requests.get_mut(backend.fifo.head) else {
-                return Err(Failure::Desync("sent a reply that nobody asked for".into()));
+            let head = self.requests.get_mut(backend.fifo.head);
+            // A request that was not even sent has no reply.
+            let Some(request) = head.filter(|request| request.start < backend.sent) else {
+                let why = "sent a reply that nobody asked for";
+                return Err(Failure::Desync(why.into()));
             };
             let (client, kind) = (request.client, request.kind);
-            let (from, before) = (pos, request.count);
-            let mut broken = None;
-            while request.count > 0 {
-                let rest = bytes.get(pos..).unwrap_or_default();
-                let at_start = backend.scanner.at_start();
-                if rest.is_empty() || at_push(at_start, backend.scanner.is_push(), rest) {
-                    break;
-                }
-                match backend.scanner.scan(rest) {
-                    Ok(Scan::Complete { len }) => {
-                        pos += len;
-                        request.count -= 1;
-                        backend.reply_bytes = 0;
-                    }
-                    Ok(Scan::Partial) => {
-                        pos = bytes.len();
-                        backend.reply_bytes += rest.len() as u64;
-                    }
-                    // The good replies before it are delivered first.
-                    Err(error) => {
-                        broken = Some(desync(error));
-                        break;
-                    }
-                }
-            }
-            let (done, all_done) = (before - request.count, request.count == 0);
-            let part = bytes.get(from..pos).unwrap_or_default();
+            let Scanned { len, done, broken } = scan_record(backend, request, rest);
+            let part = rest.get(..len).unwrap_or_default();
+            pos += len;
+            let all_done = request.count == 0;
+            let mut outcome = broken.map_or(Ok(()), Err);
             if kind == Kind::Verdict {
-                collect(&mut backend.collected, part)?;
+                let collected = collect(&mut backend.collected, part);
+                outcome = outcome.and(collected);
                 if all_done {
-                    verdicts.push((client, std::mem::take(&mut backend.collected)));
+                    let verdict = mem::take(&mut backend.collected);
+                    late.verdicts.push((client, verdict));
                 }
             }
             let popped = if all_done {
-                requests.pop_of_backend(&mut backend.fifo)
+                self.requests.pop_of_backend(&mut backend.fifo)
             } else {
                 None
             };
-            let Some(owner) = clients.get_mut(client) else {
-                counters.replies_dropped += u64::from(done);
-                broken.map_or(Ok(()), Err)?;
-                continue;
+            let to = Owner {
+                clients: &mut self.clients,
+                requests: &mut self.requests,
+                chunks: &mut self.to_clients,
+                dirty: &mut self.dirty_clients,
+                ready: &mut self.ready,
+                counters: &mut self.counters,
+                settings: &self.settings,
+                draining: self.draining,
             };
-            owner.in_flight -= done;
-            if kind == Kind::Deliver {
-                counters.replies += u64::from(done);
-                to_clients.append(&mut owner.outbound, part);
-                mark_client_dirty(&mut self.dirty_clients, owner, client);
-            } else {
-                counters.replies_dropped += u64::from(done);
+            if to.take(client, kind, part, done, popped) == Full::Yes {
+                late.overfull.push(client);
             }
-            if let Some(popped) = popped {
-                Requests::advance_client(&mut owner.fifo, &popped);
-                while let Some(reply) = requests.take_parked(&mut owner.fifo) {
-                    to_clients.append(&mut owner.outbound, &reply);
-                    mark_client_dirty(&mut self.dirty_clients, owner, client);
-                }
-            }
-            if may_go_on(owner, self.draining, &self.settings) {
-                mark_ready(&mut self.ready, owner, client);
-            }
-            if owner.outbound.len() > self.settings.client_outbound_bytes_max / 2 {
-                owner.hold.set(Hold::OUTBOUND);
-            }
-            if owner.outbound.len() > self.settings.client_outbound_bytes_max {
-                overfull.push(client);
-            }
-            broken.map_or(Ok(()), Err)?;
+            outcome?;
         }
         Ok(())
     }
@@ -182,7 +146,7 @@ impl Machine {
                 return Ok(pos);
             };
             let rest = bytes.get(pos..).unwrap_or_default();
-            let push = at_push(backend.scanner.at_start(), backend.scanner.is_push(), rest);
+            let push = at_push(&backend.scanner, rest);
             let (len, complete) = match backend.scanner.scan(rest).map_err(desync)? {
                 Scan::Complete { len } => (len, true),
                 Scan::Partial => (rest.len(), false),
@@ -193,7 +157,7 @@ impl Machine {
             }
             collect(&mut backend.collected, rest.get(..len).unwrap_or_default())?;
             if complete {
-                let reply = std::mem::take(&mut backend.collected);
+                let reply = mem::take(&mut backend.collected);
                 match handshake.reply(&reply) {
                     Progress::More => {}
                     Progress::Done(hello) => self.greeted(key, hello),
@@ -250,17 +214,130 @@ impl Machine {
     }
 }
 
+/// Consequences of replies, for clients other than the one whose reply it is at the moment.
+#[derive(Default)]
+struct Afterwards {
+    verdicts: Vec<(ClientKey, Vec<u8>)>,
+    overfull: Vec<ClientKey>,
+}
+
+/// What was found of the replies to one record.
+struct Scanned {
+    /// Bytes that belong to them.
+    len: usize,
+    /// Replies that are complete now.
+    done: u32,
+    /// What follows is not RESP. The good replies before it are delivered first.
+    broken: Option<Failure>,
+}
+
+fn scan_record(backend: &mut Backend, request: &mut Request, bytes: &[u8]) -> Scanned {
+    let mut found = Scanned {
+        len: 0,
+        done: 0,
+        broken: None,
+    };
+    while request.count > 0 {
+        let rest = bytes.get(found.len..).unwrap_or_default();
+        if rest.is_empty() || at_push(&backend.scanner, rest) {
+            break;
+        }
+        match backend.scanner.scan(rest) {
+            Ok(Scan::Complete { len }) => {
+                found.len += len;
+                found.done += 1;
+                request.count -= 1;
+                backend.reply_bytes = 0;
+            }
+            Ok(Scan::Partial) => {
+                found.len = bytes.len();
+                backend.reply_bytes += rest.len() as u64;
+            }
+            Err(error) => {
+                found.broken = Some(desync(error));
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// Do too many bytes wait for a client?
+#[derive(PartialEq, Eq)]
+enum Full {
+    No,
+    Yes,
+}
+
+/// What a reply needs to get to its owner.
+struct Owner<'a> {
+    clients: &'a mut Table<ClientKey, Client>,
+    requests: &'a mut Requests,
+    chunks: &'a mut ChunkPool,
+    dirty: &'a mut Vec<ClientKey>,
+    ready: &'a mut VecDeque<ClientKey>,
+    counters: &'a mut Counters,
+    settings: &'a Settings,
+    draining: bool,
+}
+
+impl Owner<'_> {
+    /// Gives a client bytes of its replies, of which `done` are complete and `popped` is a record
+    /// that is through. If the client has gone, nobody hears them.
+    fn take(
+        self,
+        key: ClientKey,
+        kind: Kind,
+        part: &[u8],
+        done: u32,
+        popped: Option<Request>,
+    ) -> Full {
+        let Some(client) = self.clients.get_mut(key) else {
+            self.counters.replies_dropped += u64::from(done);
+            return Full::No;
+        };
+        client.in_flight -= done;
+        // One that is being closed was left in the middle of a reply, or has had its last word.
+        let hears = !client.closing;
+        if hears && kind == Kind::Deliver {
+            self.counters.replies += u64::from(done);
+            self.chunks.append(&mut client.outbound, part);
+        } else {
+            self.counters.replies_dropped += u64::from(done);
+        }
+        if let Some(popped) = popped {
+            Requests::advance_client(&mut client.fifo, &popped);
+            while hears && let Some(reply) = self.requests.take_parked(&mut client.fifo) {
+                self.chunks.append(&mut client.outbound, &reply);
+            }
+        }
+        if !client.outbound.is_empty() {
+            mark_client_dirty(self.dirty, client, key);
+        }
+        if may_go_on(client, self.draining, self.settings) {
+            mark_ready(self.ready, client, key);
+        }
+        if client.outbound.len() > self.settings.client_outbound_bytes_max / 2 {
+            client.hold.set(Hold::OUTBOUND);
+        }
+        if client.outbound.len() > self.settings.client_outbound_bytes_max {
+            return Full::Yes;
+        }
+        Full::No
+    }
+}
+
 /// Does a push begin here, or go on?
-fn at_push(at_start: bool, in_push: bool, rest: &[u8]) -> bool {
-    if at_start {
+fn at_push(scanner: &ReplyScanner, rest: &[u8]) -> bool {
+    if scanner.at_start() {
         rest.first() == Some(&b'>')
     } else {
-        in_push
+        scanner.is_push()
     }
 }
 
 /// Is there anything a client was waiting for that may have happened now?
-fn may_go_on(client: &Client, draining: bool, settings: &super::settings::Settings) -> bool {
+fn may_go_on(client: &Client, draining: bool, settings: &Settings) -> bool {
     let over =
         client.hold.has(Hold::IN_FLIGHT) && client.in_flight <= settings.client_in_flight_max / 2;
     let done = client.hold.has(Hold::BARRIER) || client.eof || draining;

@@ -8,6 +8,7 @@ use super::handshake::Credential;
 use super::key::{BackendKey, ClientKey, ConnKey, PoolKey};
 use super::machine::Machine;
 use super::request::{Kind, Requests};
+use super::settings::Millis;
 
 use std::sync::Arc;
 
@@ -251,9 +252,10 @@ pub(super) fn mark_dirty(dirty: &mut Vec<BackendKey>, backend: &mut Backend, key
     }
 }
 
-/// A paused backend is read again: somebody waits behind the client that does not read.
-pub(super) fn unpause(backend: &mut Backend, key: BackendKey, actions: &mut Actions) {
+/// A paused backend is read again; its silence was not its own.
+pub(super) fn unpause(backend: &mut Backend, key: BackendKey, actions: &mut Actions, now: Millis) {
     if std::mem::take(&mut backend.paused) {
+        backend.since = now;
         actions.push_back(Action::Resume(ConnKey::Backend(key)));
     }
 }

@@ -139,7 +139,10 @@ impl Machine {
     /// No new work is wanted: clients are closed as soon as nothing of theirs is in flight.
     pub fn drain(&mut self) {
         self.draining = true;
-        self.ready.extend(self.clients.keys());
+        for key in self.clients.keys() {
+            self.stop_gathering(key);
+            self.wake(key);
+        }
     }
 
     /// Has a drain come to its end?
@@ -253,7 +256,7 @@ impl Machine {
         }
         // It may have been the one that kept its backend from being read.
         if let Some(backend) = self.backends.get_mut(client.backend) {
-            super::forward::unpause(backend, client.backend, &mut self.actions);
+            super::forward::unpause(backend, client.backend, &mut self.actions, self.now);
         }
         true
     }

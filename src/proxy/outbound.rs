@@ -71,7 +71,7 @@ impl Machine {
             && let Some(backend) = self.backends.get_mut(client.backend)
             && backend.paused
         {
-            unpause(backend, client.backend, &mut self.actions);
+            unpause(backend, client.backend, &mut self.actions, self.now);
         }
         if client.hold.has(Hold::OUTBOUND) && left <= self.settings.client_outbound_bytes_max / 4 {
             mark_ready(&mut self.ready, client, key);

@@ -131,9 +131,21 @@ impl Machine {
             Answer::Killed(n) => gathering.killed += n,
         }
         gathering.left = gathering.left.saturating_sub(1);
-        if gathering.left > 0 {
-            return;
+        if gathering.left == 0 {
+            self.stop_gathering(key);
         }
+    }
+
+    /// The client gets what has come: all answers, or in a drain those of workers that had not
+    /// ended.
+    pub(super) fn stop_gathering(&mut self, key: ClientKey) {
+        let waiting = self
+            .clients
+            .get_mut(key)
+            .and_then(|client| client.waiting.as_deref_mut());
+        let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
+            return;
+        };
         let done = std::mem::replace(
             gathering,
             Gathering {

@@ -116,8 +116,8 @@ impl<O: Outside> Reactor<O> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while !self.stop && !self.machine.is_drained() {
             self.poll(&mut events)?;
-            self.events(&events);
             self.read_on();
+            self.events(&events);
             self.open_mail();
             self.machine.resume(self.now);
             self.actions();
@@ -147,15 +147,12 @@ impl<O: Outside> Reactor<O> {
     }
 
     fn events(&mut self, events: &Events) {
-        // Taken now: what reading adds to it is for the next turn.
-        let unread = mem::take(&mut self.unread);
         for event in events {
             match token::decode(event.token()) {
                 Some(key) => self.event(key, event),
                 None => self.mail = true,
             }
         }
-        self.unread.splice(..0, unread);
     }
 
     fn event(&mut self, key: ConnKey, event: &Event) {
@@ -235,6 +232,7 @@ impl<O: Outside> Reactor<O> {
 
     /// Those that used up their turn, or were paused, are read on.
     fn read_on(&mut self) {
+        // What reading adds is for the next turn.
         for key in mem::take(&mut self.unread) {
             if let Some(socket) = self.socket(key) {
                 socket.queued = false;
