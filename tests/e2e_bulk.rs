@@ -1,0 +1,130 @@
+//! Big values, both ways: what they cost the proxy in memory, and what their neighbours notice.
+
+mod support;
+
+use support::{Proxy, Redis, array, wait_until};
+
+const MB: u64 = 1 << 20;
+
+/// Size of the big value, bytes.
+const BIG: usize = 64 << 20;
+
+#[test]
+fn a_big_request_is_kept_once() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut client = proxy.client();
+    let mut neighbour = proxy.client();
+    client.ask("PING");
+    neighbour.ask("PING");
+    let (before, _) = proxy.resident();
+    client.send(format!("*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n${BIG}\r\n"));
+    let part = vec![b'x'; MB as usize];
+    for i in 0..BIG as u64 / MB {
+        client.send(&part);
+        // A slow uploader blocks nobody.
+        assert_eq!(neighbour.ask("INCR n"), format!(":{}", i + 1));
+    }
+    client.send("\r\n");
+    assert_eq!(client.reply(), "+OK");
+    let (after, most) = proxy.resident();
+    let grown = (most - before) / MB;
+    assert!(grown <= 64 + 8, "a request of 64 MB took {grown} MB");
+    assert!(
+        after - before <= 8 * MB,
+        "it kept {} MB",
+        (after - before) / MB
+    );
+    assert_eq!(redis.ask("STRLEN big"), format!(":{BIG}"));
+}
+
+#[test]
+fn a_big_reply_is_never_kept() {
+    let redis = Redis::open();
+    redis.ask(&format!("SETRANGE big {} x", BIG - 1));
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut client = proxy.client();
+    client.ask("PING");
+    let (before, _) = proxy.resident();
+    let reply = {
+        client.send(array("GET big"));
+        client.frame()
+    };
+    assert_eq!(reply.len(), BIG + format!("${BIG}\r\n\r\n").len());
+    assert!(reply.ends_with(b"\0x\r\n"));
+    let (_, most) = proxy.resident();
+    assert!(
+        most - before <= 8 * MB,
+        "it took {} MB",
+        (most - before) / MB
+    );
+}
+
+/// Nobody waits behind the reader: its backend connection is simply not read.
+#[test]
+fn a_slow_reader_alone_costs_no_memory() {
+    let redis = Redis::open();
+    redis.ask(&format!("SETRANGE big {} x", BIG - 1));
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut client = proxy.client();
+    client.ask("PING");
+    let (before, _) = proxy.resident();
+    client.send([array("GET big"), array("ECHO end")].concat());
+    client.expect(format!("${BIG}\r\n"));
+    // Others are served meanwhile, over another connection.
+    let mut neighbour = proxy.client();
+    for i in 1..=200 {
+        assert_eq!(neighbour.ask("INCR n"), format!(":{i}"));
+        support::pause();
+    }
+    let (_, most) = proxy.resident();
+    assert!(
+        most - before <= 8 * MB,
+        "it took {} MB",
+        (most - before) / MB
+    );
+    let mut rest = vec![0; BIG - 1];
+    rest.extend_from_slice(b"x\r\n");
+    client.expect(rest);
+    assert_eq!(client.reply(), "$3 end");
+}
+
+#[test]
+fn neighbours_of_big_replies_are_served_meanwhile() {
+    let redis = Redis::open();
+    redis.ask(&format!("SETRANGE big {} x", (20 << 20) - 1));
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut reader = proxy.client();
+    let mut neighbour = proxy.client();
+    neighbour.ask("PING");
+    for _ in 0..3 {
+        reader.send(array("GET big"));
+        for _ in 0..50 {
+            assert!(neighbour.ask("INCR n").starts_with(':'));
+        }
+        assert_eq!(reader.frame().len(), (20 << 20) + 13);
+    }
+}
+
+#[test]
+fn a_big_reply_whose_reader_goes_away() {
+    let redis = Redis::open();
+    redis.ask(&format!("SETRANGE big {} x", (20 << 20) - 1));
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut neighbour = proxy.client();
+    for _ in 0..5 {
+        let mut reader = proxy.client();
+        reader.send(array("GET big"));
+        reader.expect("$20971520\r\n");
+        drop(reader);
+        assert!(neighbour.ask("INCR n").starts_with(':'));
+    }
+    wait_until("the replies are dropped", || {
+        neighbour
+            .ask("CLIENT LIST")
+            .lines()
+            .filter(|line| line.contains("id="))
+            .count()
+            == 1
+    });
+}

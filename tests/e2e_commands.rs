@@ -1,0 +1,315 @@
+//! What becomes of commands: passed on, refused, or a reason to hang up.
+
+mod support;
+
+use support::{Proxy, Redis, array, request};
+
+#[test]
+fn commands_go_through_unseen() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    for hello in ["HELLO 2", "HELLO 3"] {
+        let (mut ours, mut direct) = (proxy.client(), redis.direct());
+        ours.ask(hello);
+        direct.ask(hello);
+        // Both write, so each has a database of its own.
+        direct.ask("SELECT 1");
+        for line in [
+            "NOSUCH a b",
+            "GET",
+            "COMMAND COUNT",
+            "COMMAND DOCS get",
+            "COMMAND INFO set",
+            "COMMAND GETKEYS set a b",
+            "OBJECT HELP",
+            "OBJECT NONSENSE",
+            "CONFIG GET maxmemory",
+            "ACL CAT read",
+            "SET s 1",
+            "LPUSH s 1",
+            "RPUSH l a b c",
+            "LRANGE l 0 -1",
+            "DEL l",
+            "SMISMEMBER none a b",
+            "GEOPOS none a",
+            "EVAL return{1,'a',{ok='x'},{double=1.5},false} 0",
+            "EVAL return{err='MINE'} 0",
+            "DBSIZE",
+            "XRANGE none - +",
+            "MEMORY USAGE s",
+            "FUNCTION STATS",
+            "PUBLISH c m",
+        ] {
+            assert_eq!(ours.ask(line), direct.ask(line), "{hello}, {line}");
+        }
+        let docs = (ours.ask("COMMAND DOCS"), direct.ask("COMMAND DOCS"));
+        assert!(docs.0.len() > 100_000);
+        assert!(docs.0 == docs.1, "COMMAND DOCS differs");
+        let info = ours.ask("INFO server");
+        assert!(info.contains("redis_version:7.0.15"), "{info}");
+    }
+}
+
+#[test]
+fn what_needs_a_connection_of_its_own_is_refused_for_now() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client();
+    for line in [
+        "MULTI",
+        "WATCH a",
+        "BLPOP a 0",
+        "BRPOPLPUSH a b 0",
+        "WAIT 0 0",
+        "XREAD BLOCK 0 STREAMS a 0",
+        "SUBSCRIBE c",
+        "PSUBSCRIBE c",
+        "MONITOR",
+        "CLIENT TRACKING ON",
+    ] {
+        let reply = client.ask(line);
+        assert!(reply.starts_with("-ERR elika: "), "{line}: {reply}");
+    }
+    assert_eq!(client.ask("XREAD COUNT 1 STREAMS a 0"), "*-1");
+    assert_eq!(client.ask("PING"), "+PONG");
+}
+
+#[test]
+fn administration_as_configured() {
+    let redis = Redis::open();
+    let deny = Proxy::with(&redis, &["--admin-commands=deny"]);
+    let mut client = deny.client_as("ann", "annpw");
+    for (line, name) in [
+        ("CONFIG SET maxmemory 1gb", "config|set"),
+        ("config resetstat", "config|resetstat"),
+        ("ACL SETUSER x", "acl|setuser"),
+        ("ACL LIST", "acl|list"),
+        ("DEBUG SLEEP 0", "debug"),
+        ("SHUTDOWN NOSAVE", "shutdown"),
+        ("REPLICAOF a 1", "replicaof"),
+        ("SLOWLOG GET", "slowlog|get"),
+        ("CLIENT PAUSE 1000", "client|pause"),
+        ("MODULE LOAD x", "module|load"),
+        ("CLUSTER FAILOVER", "cluster|failover"),
+    ] {
+        let wanted = format!("-NOPERM User ann has no permissions to run the '{name}' command");
+        assert_eq!(client.ask(line), wanted, "{line}");
+    }
+    assert_eq!(client.ask("CONFIG GET maxmemory"), "*2 $9 maxmemory $1 0");
+    let allow = Proxy::with(&redis, &["--admin-commands=allow"]);
+    let mut client = allow.client_as("ann", "annpw");
+    assert_eq!(client.ask("CONFIG SET maxmemory 1gb"), "+OK");
+    assert_eq!(
+        client.ask("CONFIG GET maxmemory"),
+        "*2 $9 maxmemory $10 1073741824"
+    );
+    assert!(client.ask("ACL LIST").starts_with('*'));
+    let mut reader = allow.client_as("reader", "readerpw");
+    assert!(reader.ask("CONFIG SET maxmemory 0").starts_with("-NOPERM "));
+    assert_eq!(
+        client.ask("CONFIG GET maxmemory"),
+        "*2 $9 maxmemory $10 1073741824"
+    );
+    // That is allowed as well, and is what it says.
+    client.send(array("SHUTDOWN NOSAVE"));
+    assert_eq!(
+        client.reply(),
+        "-ERR elika: backend connection lost, outcome unknown"
+    );
+}
+
+#[test]
+fn what_ends_request_and_reply_is_never_forwarded() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client();
+    for (line, name) in [
+        ("SYNC", "sync"),
+        ("PSYNC ? -1", "psync"),
+        ("REPLCONF listening-port 1", "replconf"),
+        ("SCRIPT DEBUG YES", "script|debug"),
+    ] {
+        let wanted = format!("-NOPERM User default has no permissions to run the '{name}' command");
+        assert_eq!(client.ask(line), wanted, "{line}");
+        client.send(format!("{line}\r\n"));
+        assert_eq!(client.reply(), wanted, "{line}, inline");
+    }
+    let stats = redis.ask("INFO commandstats");
+    for name in ["sync", "psync", "replconf", "script|debug"] {
+        assert!(!stats.contains(&format!("cmdstat_{name}:")), "{name}");
+    }
+}
+
+#[test]
+fn http_gets_no_word() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    for line in [
+        "POST / HTTP/1.1\r\n",
+        "Host: localhost\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n",
+    ] {
+        let mut client = proxy.client();
+        client.send(line);
+        let came = client.rest();
+        assert!(!came.contains("HTTP") && came.len() < 80, "{line}: {came}");
+    }
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\n\r\nSET evil 1\r\n");
+    client.expect_end();
+    assert_eq!(redis.ask("EXISTS evil"), ":0");
+}
+
+#[test]
+fn protocol_errors_end_the_connection_after_what_came_before() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    for (bytes, says) in [
+        ("*1\r\nfoo\r\n", "expected '$', got 'f'"),
+        ("*x\r\n", "invalid multibulk length"),
+        ("*2000000000\r\n", "invalid multibulk length"),
+        ("*1\r\n$-5\r\n", "invalid bulk length"),
+        ("*1\r\n$99999999999\r\n", "invalid bulk length"),
+        ("*1\r\n$4\r\nPINGxx", "expected CRLF"),
+        ("SET \"a\r\n", "unbalanced quotes in request"),
+    ] {
+        let mut client = proxy.client();
+        client.send(
+            [
+                array("SET k v"),
+                array("GET k"),
+                bytes.into(),
+                array("SET k evil"),
+            ]
+            .concat(),
+        );
+        assert_eq!(client.replies(2), ["+OK", "$1 v"], "{says}");
+        assert_eq!(client.reply(), format!("-ERR Protocol error: {says}"));
+        client.expect_end();
+    }
+    let mut client = proxy.client();
+    client.send(vec![b'a'; 70_000]);
+    assert_eq!(
+        client.reply(),
+        "-ERR Protocol error: too big inline request"
+    );
+    client.expect_end();
+    assert_eq!(redis.ask("GET k"), "$1 v");
+    // Not an error: requests without content.
+    let mut client = proxy.client();
+    client.send("*0\r\n*-1\r\n\r\nPING\r\n");
+    assert_eq!(client.reply(), "+PONG");
+}
+
+#[test]
+fn ten_thousand_commands_in_one_pipeline() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client();
+    let count = 10_000;
+    let pipeline: Vec<u8> = (1..=count)
+        .flat_map(|i| [array("INCR n"), array(&format!("ECHO {i}"))].concat())
+        .collect();
+    let mut writer = support::Wire::over(client.tcp().try_clone().unwrap());
+    let sender = std::thread::spawn(move || writer.send(pipeline));
+    for i in 1..=count {
+        let digits = i.to_string();
+        assert_eq!(client.reply(), format!(":{i}"));
+        assert_eq!(client.reply(), format!("${} {i}", digits.len()));
+    }
+    sender.join().unwrap();
+}
+
+#[test]
+fn keys_and_values_of_any_bytes() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client();
+    let all: Vec<u8> = (0..=255).collect();
+    for value in [
+        &all[..],
+        b"\r\n",
+        b"",
+        b"*1\r\n$4\r\nPING\r\n",
+        b"$-1\r\n",
+        b"\0",
+    ] {
+        client.send(request(&[b"SET", value, value]));
+        client.expect("+OK\r\n");
+        client.send(request(&[b"GET", value]));
+        client.expect([format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat());
+        client.send(request(&[b"ECHO", value]));
+        client.expect([format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat());
+    }
+}
+
+/// However the bytes are cut into packets, the commands are the same.
+#[test]
+fn requests_cut_anywhere() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client();
+    let bytes = [
+        array("SET key value"),
+        b"GET key\r\n".to_vec(),
+        array("ECHO x"),
+        array("SELECT 1"),
+        array("GET key"),
+        array("SELECT 0"),
+    ]
+    .concat();
+    let replies = "+OK\r\n$5\r\nvalue\r\n$1\r\nx\r\n+OK\r\n$-1\r\n+OK\r\n";
+    for cut in 1..bytes.len() {
+        client.send(&bytes[..cut]);
+        // Only a reply proves that the first part was read on its own; not every cut has one.
+        support::pause();
+        client.send(&bytes[cut..]);
+        client.expect(replies);
+    }
+    for byte in &bytes {
+        client.send([*byte]);
+    }
+    client.expect(replies);
+}
+
+#[test]
+fn a_half_closed_client_gets_all_its_replies() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client();
+    client.send("PING\r\nSET x 1\r\nGET x\r\n");
+    client.finish_sending();
+    assert_eq!(client.replies(3), ["+PONG", "+OK", "$1 1"]);
+    client.expect_end();
+    // The first words of a new client, with its login among them.
+    let mut client = proxy.client();
+    client.send("AUTH ann annpw\r\nSELECT 2\r\nGET x\r\nGE");
+    client.finish_sending();
+    assert_eq!(client.replies(3), ["+OK", "+OK", "$-1"]);
+    client.expect_end();
+    let mut client = proxy.client();
+    let many: Vec<u8> = (0..5_000).flat_map(|_| array("INCR n")).collect();
+    client.send(many);
+    client.finish_sending();
+    assert_eq!(client.replies(5_000).last().unwrap(), ":5000");
+    client.expect_end();
+}
+
+#[test]
+fn a_client_that_goes_away_disturbs_nobody() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut neighbour = proxy.client();
+    assert_eq!(neighbour.ask("SET big 0"), "+OK");
+    assert_eq!(neighbour.ask("SETRANGE big 3000000 x"), ":3000001");
+    for i in 1..=100 {
+        let mut other = proxy.client();
+        let line = if i % 3 == 0 { "GET big" } else { "INCR gone" };
+        let pipeline: Vec<u8> = (0..i).flat_map(|_| array(line)).collect();
+        other.send(&pipeline);
+        neighbour.send([array("INCR n"), array(&format!("ECHO {i}"))].concat());
+        drop(other);
+        assert_eq!(neighbour.reply(), format!(":{i}"));
+        assert_eq!(neighbour.reply(), format!("${} {i}", i.to_string().len()));
+    }
+}

@@ -1,0 +1,273 @@
+//! Who a client is: logins of every form against a real redis-server, and what they may not do to
+//! others.
+
+mod support;
+
+use support::{Proxy, Redis, TENANT, array, wait_until};
+
+const WRONGPASS: &str = "-WRONGPASS invalid username-password pair or user is disabled.";
+const NOAUTH: &str = "-NOAUTH Authentication required.";
+
+#[test]
+fn the_session_everybody_begins_with() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client();
+    client.send("auth yigF5wkxq44.admin admin\r\n");
+    assert_eq!(client.reply(), "+OK");
+    client.send("ping\r\n");
+    assert_eq!(client.reply(), "+PONG");
+    client.send("set key1 value1\r\n");
+    assert_eq!(client.reply(), "+OK");
+    assert_eq!(redis.direct().ask("GET key1"), "$6 value1");
+    let log = proxy.log();
+    for words in [
+        format!("backend {} online, tenant code {TENANT}", redis.address()),
+        format!("proxy address {}", proxy.address()),
+        "service address".to_owned(),
+    ] {
+        assert!(log.contains(&words), "{words:?} is not in\n{log}");
+    }
+}
+
+#[test]
+fn every_form_of_login() {
+    let redis = Redis::guarded();
+    let proxy = Proxy::of(&redis);
+    for (login, user) in [
+        (format!("AUTH {TENANT}.ann annpw"), "ann"),
+        ("AUTH ann annpw".to_owned(), "ann"),
+        ("AUTH default secret".to_owned(), "default"),
+        ("AUTH secret".to_owned(), "default"),
+    ] {
+        let mut client = proxy.client();
+        assert_eq!(client.ask(&login), "+OK", "{login}");
+        assert_eq!(client.ask("ACL WHOAMI"), format!("${} {user}", user.len()));
+        assert_eq!(client.ask("SET k v"), "+OK");
+    }
+    for (version, head) in [("2", "*14 "), ("3", "%7 ")] {
+        for user in ["ann", &format!("{TENANT}.ann")] {
+            let mut client = proxy.client();
+            let hello = client.ask(&format!("HELLO {version} AUTH {user} annpw SETNAME me"));
+            assert!(hello.starts_with(head), "{hello}");
+            assert_eq!(client.ask("CLIENT GETNAME"), "$2 me");
+            assert_eq!(client.ask("ACL WHOAMI"), "$3 ann");
+            assert_eq!(client.ask("GET k"), "$1 v");
+        }
+    }
+}
+
+#[test]
+fn without_a_login() {
+    let (open, guarded) = (Redis::open(), Redis::guarded());
+    let proxy = Proxy::of(&open);
+    let mut client = proxy.client();
+    assert_eq!(client.ask("SET k v"), "+OK");
+    assert_eq!(client.ask("ACL WHOAMI"), "$7 default");
+    let proxy = Proxy::of(&guarded);
+    let mut client = proxy.client();
+    for command in [
+        "GET k",
+        "PING",
+        "ECHO x",
+        "SELECT 1",
+        "CLIENT ID",
+        "COMMAND",
+        "MULTI",
+        "FOO",
+    ] {
+        assert_eq!(client.ask(command), NOAUTH, "{command}");
+    }
+    // The rest of the sentence differs from one version of Redis to the next.
+    let hello = client.ask("HELLO 3");
+    assert!(
+        hello.starts_with("-NOAUTH HELLO must be called with"),
+        "{hello}"
+    );
+    assert_eq!(client.ask("AUTH ann annpw"), "+OK");
+    assert_eq!(client.ask("PING"), "+PONG");
+    assert_eq!(client.ask("RESET"), "+RESET");
+    assert_eq!(client.ask("PING"), NOAUTH);
+    assert_eq!(client.ask("QUIT"), "+OK");
+    client.expect_end();
+}
+
+#[test]
+fn a_wrong_login_leaves_the_session_as_it_was() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client_as("ann", "annpw");
+    assert_eq!(client.ask("SELECT 3"), "+OK");
+    assert_eq!(client.ask("SET mine 1"), "+OK");
+    for login in [
+        "AUTH ann wrong",
+        "AUTH bob wrong",
+        "AUTH nobody x",
+        "AUTH gone gonepw",
+        "AUTH no.such x",
+        "HELLO 3 AUTH bob wrong SETNAME other",
+    ] {
+        assert_eq!(client.ask(login), WRONGPASS, "{login}");
+        assert_eq!(client.ask("ACL WHOAMI"), "$3 ann");
+        assert_eq!(client.ask("GET mine"), "$1 1");
+        assert_eq!(client.ask("CLIENT GETNAME"), "$-1");
+    }
+    let mut stranger = proxy.client();
+    assert_eq!(stranger.ask("AUTH ann wrong"), WRONGPASS);
+    assert_eq!(stranger.ask("ACL WHOAMI"), "$7 default");
+}
+
+/// What the server says when its default user has no password; and malformed logins.
+#[test]
+fn refusals_in_the_servers_words() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    for line in [
+        "AUTH pw",
+        "AUTH",
+        "AUTH a b c",
+        "HELLO 4",
+        "HELLO x",
+        "HELLO 3 AUTH ann",
+        "HELLO 3 NONSENSE",
+        "HELLO 3 SETNAME",
+    ] {
+        let (ours, direct) = (proxy.client().ask(line), redis.direct().ask(line));
+        assert_eq!(ours, direct, "{line}");
+    }
+}
+
+#[test]
+fn another_user_at_any_time() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client();
+    // All in one packet: what is pipelined behind a login runs as the new user.
+    let pipeline: Vec<u8> = [
+        "SET a 1",
+        "AUTH ann annpw",
+        "ACL WHOAMI",
+        "GET a",
+        "SELECT 2",
+        "SET a 2",
+        "AUTH reader readerpw",
+        "GET a",
+        "SET a 3",
+        "AUTH reader wrong",
+        "GET a",
+        "AUTH default any",
+        "SET a 4",
+        "SELECT 0",
+        "GET a",
+    ]
+    .iter()
+    .flat_map(|line| array(line))
+    .collect();
+    client.send(&pipeline);
+    let noperm = "-NOPERM this user has no permissions to run the 'set' command";
+    assert_eq!(
+        client.replies(15),
+        [
+            "+OK", "+OK", "$3 ann", "$1 1", "+OK", "+OK", "+OK", "$1 2", noperm, WRONGPASS, "$1 2",
+            "+OK", "+OK", "+OK", "$1 1",
+        ]
+    );
+}
+
+#[test]
+fn a_wrong_login_does_not_disturb_neighbours() {
+    let redis = Redis::guarded();
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut neighbour = proxy.client_as("ann", "annpw");
+    neighbour.ask("SET n 0");
+    for i in 1..=40 {
+        let mut stranger = proxy.client();
+        // Requests of the neighbour before, between and behind.
+        neighbour.send(array("INCR n"));
+        stranger.send([array("AUTH ann wrong"), array("GET n")].concat());
+        neighbour.send(array("GET n"));
+        assert_eq!(neighbour.replies(2), [format!(":{i}"), text_of(i)]);
+        assert_eq!(stranger.replies(2), [WRONGPASS, NOAUTH]);
+    }
+    // Guesses of unknown users leave no connection behind.
+    let mut stranger = proxy.client();
+    for i in 0..10 {
+        assert_eq!(stranger.ask(&format!("AUTH user{i} x")), WRONGPASS);
+    }
+    wait_until("refused connections are closed", || {
+        redis.connections().len() <= 2
+    });
+}
+
+fn text_of(number: i32) -> String {
+    let digits = number.to_string();
+    format!("${} {digits}", digits.len())
+}
+
+#[test]
+fn permissions_are_the_backends() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client_as("reader", "readerpw");
+    let mut direct = redis.direct();
+    assert_eq!(direct.ask("AUTH reader readerpw"), "+OK");
+    for line in [
+        "SET k v",
+        "GET k",
+        "FLUSHALL",
+        "CONFIG SET maxmemory 0",
+        "ACL LIST",
+    ] {
+        assert_eq!(client.ask(line), direct.ask(line), "{line}");
+    }
+}
+
+#[test]
+fn a_new_password_and_killed_connections() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut clients: Vec<_> = (0..4).map(|_| proxy.client_as("ann", "annpw")).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask("SET k v"), "+OK");
+    }
+    let mut control = redis.control();
+    assert_eq!(control.ask("ACL SETUSER ann resetpass >newpw"), "+OK");
+    // Connections of that user go on until they end: so does Redis.
+    assert_eq!(clients[0].ask("GET k"), "$1 v");
+    assert!(control.ask("CLIENT KILL TYPE normal").starts_with(':'));
+    for client in &mut clients {
+        wait_until("the client hears of it", || client.ask("GET k") == NOAUTH);
+        assert_eq!(client.ask("AUTH ann annpw"), WRONGPASS);
+        assert_eq!(client.ask("GET k"), NOAUTH);
+        assert_eq!(client.ask("AUTH ann newpw"), "+OK");
+        assert_eq!(client.ask("GET k"), "$1 v");
+    }
+    // Nobody else noticed.
+    assert_eq!(proxy.client_as("bob", "bobpw").ask("GET k"), "$1 v");
+}
+
+/// The names and passwords of people contain anything.
+#[test]
+fn names_and_passwords_with_odd_bytes() {
+    let redis = Redis::open();
+    let mut control = redis.control();
+    for (user, password) in [("a.b.c", "p.w"), ("ü", "\u{1F511}"), ("x\"y", ">#<")] {
+        let rule = format!(">{password}");
+        let words = ["ACL", "SETUSER", user, "on", &rule, "~*", "+@all"].map(str::as_bytes);
+        control.send(support::request(&words));
+        assert_eq!(control.reply(), "+OK");
+    }
+    let proxy = Proxy::of(&redis);
+    for (user, password) in [("a.b.c", "p.w"), ("ü", "\u{1F511}"), ("x\"y", ">#<")] {
+        for name in [user.to_owned(), format!("{TENANT}.{user}")] {
+            let mut client = proxy.client();
+            client.send(support::request(&[
+                b"AUTH",
+                name.as_bytes(),
+                password.as_bytes(),
+            ]));
+            assert_eq!(client.reply(), "+OK", "{name}");
+            assert_eq!(client.ask("ACL WHOAMI"), format!("${} {user}", user.len()));
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! What a session is set to (database, protocol, name), and what the proxy answers by itself.
+
+mod support;
+
+use support::{Proxy, Redis, array, request, wait_until};
+
+#[test]
+fn databases_are_each_clients_own() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut clients: Vec<_> = (0..8).map(|_| proxy.client_as("ann", "annpw")).collect();
+    for (i, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.ask(&format!("SELECT {}", i % 4)), "+OK");
+        assert_eq!(client.ask(&format!("SET where {i}")), "+OK");
+    }
+    for (i, client) in clients.iter_mut().enumerate() {
+        // Of two clients in the same database the later wrote last.
+        assert_eq!(client.ask("GET where"), format!("$1 {}", i % 4 + 4));
+    }
+    assert_eq!(clients[1].ask("SELECT 16"), "-ERR DB index is out of range");
+    for line in [
+        "SELECT -1",
+        "SELECT x",
+        "SELECT 99999999999",
+        "SELECT",
+        "SELECT 1 2",
+    ] {
+        assert_eq!(clients[1].ask(line), redis.direct().ask(line), "{line}");
+        assert_eq!(clients[1].ask("GET where"), "$1 5");
+    }
+    // In one packet, there and back.
+    let lines = [
+        "SELECT 0",
+        "GET where",
+        "SELECT 3",
+        "GET where",
+        "SELECT 77",
+        "GET where",
+    ];
+    clients[1].send(lines.map(array).concat());
+    assert_eq!(
+        clients[1].replies(6),
+        [
+            "+OK",
+            "$1 4",
+            "+OK",
+            "$1 7",
+            "-ERR DB index is out of range",
+            "$1 7"
+        ]
+    );
+}
+
+#[test]
+fn both_protocols_at_once() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (mut two, mut three) = (
+        proxy.client_as("ann", "annpw"),
+        proxy.client_as("ann", "annpw"),
+    );
+    assert!(three.ask("HELLO 3").starts_with("%7 "));
+    two.ask("HSET h f v");
+    two.ask("ZADD z 1.5 m");
+    for _ in 0..20 {
+        two.send(
+            [
+                array("HGETALL h"),
+                array("ZRANGE z 0 -1 WITHSCORES"),
+                array("GET none"),
+            ]
+            .concat(),
+        );
+        three.send(
+            [
+                array("HGETALL h"),
+                array("ZRANGE z 0 -1 WITHSCORES"),
+                array("GET none"),
+            ]
+            .concat(),
+        );
+        assert_eq!(two.replies(3), ["*2 $1 f $1 v", "*2 $1 m $3 1.5", "$-1"]);
+        assert_eq!(three.replies(3), ["%1 $1 f $1 v", "*1 *2 $1 m ,1.5", "_"]);
+    }
+    // There and back within one packet: each reply in the protocol of its moment.
+    two.send(
+        ["HGETALL h", "HELLO 3", "HGETALL h", "HELLO 2", "HGETALL h"]
+            .map(array)
+            .concat(),
+    );
+    let replies = two.replies(5);
+    assert_eq!(replies[0], "*2 $1 f $1 v");
+    assert!(replies[1].starts_with("%7 "), "{}", replies[1]);
+    assert_eq!(replies[2], "%1 $1 f $1 v");
+    assert!(replies[3].starts_with("*14 "), "{}", replies[3]);
+    assert_eq!(replies[4], "*2 $1 f $1 v");
+}
+
+#[test]
+fn hello_tells_of_the_server_and_of_this_connection() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    for version in ["HELLO", "HELLO 2", "HELLO 3"] {
+        let mut client = proxy.client();
+        let (ours, direct) = (client.ask(version), redis.direct().ask(version));
+        let id = client.ask("CLIENT ID");
+        let (before, after) = ours.split_once(&format!(" $2 id {id} ")).expect(&ours);
+        assert!(direct.starts_with(before), "{direct}");
+        assert!(direct.ends_with(after), "{direct}");
+        let list = client.ask("CLIENT INFO");
+        assert!(list.contains(&format!("id={} ", &id[1..])), "{list}");
+        assert!(before.contains("$7 version $6 7.0.15 "), "{before}");
+    }
+}
+
+/// As a server answers them, whose client neither watches, tracks nor subscribes.
+#[test]
+fn answers_that_equal_the_servers() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    for hello in ["HELLO 2", "HELLO 3"] {
+        let (mut ours, mut direct) = (proxy.client(), redis.direct());
+        ours.ask(hello);
+        direct.ask(hello);
+        for line in [
+            "PING",
+            "PING hello",
+            "PING a b",
+            "ECHO hello",
+            "ECHO",
+            "ROLE",
+            "ACL WHOAMI",
+            "CLIENT GETNAME",
+            "CLIENT SETNAME me",
+            "CLIENT GETNAME",
+            "CLIENT SETNAME a b",
+            "CLIENT NO-EVICT ON",
+            "CLIENT NO-EVICT MAYBE",
+            "CLIENT GETREDIR",
+            "CLIENT TRACKINGINFO",
+            "CLIENT TRACKING OFF",
+            "CLIENT CACHING YES",
+            "CLIENT UNBLOCK 99999",
+            "CLIENT KILL 127.0.0.1:1",
+            "CLIENT KILL ID x",
+            "CLIENT LIST NONSENSE",
+            "CLIENT REPLY NONSENSE",
+            "CLIENT REPLY ON",
+            "CLIENT",
+            "CLIENT ID x",
+            "CLUSTER INFO",
+            "CLUSTER NODES",
+            "READONLY",
+            "READWRITE",
+            "ASKING",
+            "EXEC",
+            "DISCARD",
+            "UNWATCH",
+            "RESET",
+            "CLIENT GETNAME",
+        ] {
+            assert_eq!(ours.ask(line), direct.ask(line), "{hello}, {line}");
+        }
+        assert_eq!(ours.ask("QUIT"), direct.ask("QUIT"));
+        ours.expect_end();
+        direct.expect_end();
+    }
+}
+
+#[test]
+fn answers_of_its_own() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client();
+    assert_eq!(client.ask("CLIENT SETINFO LIB-NAME elika-test"), "+OK");
+    assert_eq!(client.ask("CLIENT SETINFO LIB-VER 1.2"), "+OK");
+    assert_eq!(client.ask("CLIENT NO-TOUCH ON"), "+OK");
+    assert_eq!(client.ask("CLIENT CAPA redirect"), "+OK");
+    let info = client.ask("CLIENT INFO");
+    assert!(info.contains(" lib-name=elika-test lib-ver=1.2"), "{info}");
+    assert!(client.ask("CLIENT HELP").starts_with('*'));
+    assert!(client.ask("CLUSTER HELP").starts_with('*'));
+    let unknown = client.ask("CLIENT NONSENSE");
+    assert_eq!(
+        unknown,
+        "-ERR unknown subcommand 'NONSENSE'. Try CLIENT HELP."
+    );
+    assert_eq!(client.ask("UNSUBSCRIBE a"), "*3 $11 unsubscribe $1 a :0");
+}
+
+#[test]
+fn own_answers_keep_their_place_in_a_pipeline() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client();
+    let mut pipeline = Vec::new();
+    for i in 0..500 {
+        pipeline.extend(array(&format!("SET k{i} {i}")));
+        pipeline.extend(array(&format!("ECHO e{i}")));
+        pipeline.extend(array(&format!("GET k{i}")));
+        pipeline.extend(array("PING"));
+        pipeline.extend(array("CLIENT GETNAME"));
+        pipeline.extend(array("MULTI"));
+        pipeline.extend(array("NOSUCH"));
+    }
+    client.send(&pipeline);
+    for i in 0..500 {
+        let (number, echo) = (i.to_string(), format!("e{i}"));
+        assert_eq!(client.reply(), "+OK");
+        assert_eq!(client.reply(), format!("${} {echo}", echo.len()));
+        assert_eq!(client.reply(), format!("${} {number}", number.len()));
+        assert_eq!(client.reply(), "+PONG");
+        assert_eq!(client.reply(), "$-1");
+        assert!(client.reply().starts_with('-'), "MULTI");
+        let unknown = client.reply();
+        assert!(
+            unknown.starts_with("-ERR unknown command 'NOSUCH'"),
+            "{unknown}"
+        );
+    }
+}
+
+#[test]
+fn silent_replies() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client();
+    client.send(
+        [
+            "CLIENT REPLY OFF",
+            "SET a 1",
+            "PING",
+            "NOSUCH",
+            "CLIENT REPLY ON",
+            "GET a",
+            "CLIENT REPLY SKIP",
+            "INCR a",
+            "INCR a",
+            "CLIENT REPLY SKIP",
+            "PING",
+            "ECHO x",
+        ]
+        .map(array)
+        .concat(),
+    );
+    assert_eq!(client.replies(4), ["+OK", "$1 1", ":3", "$1 x"]);
+    assert_eq!(client.ask("GET a"), "$1 3");
+}
+
+#[test]
+fn clients_of_both_workers_are_listed_and_killed() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=2"]);
+    let mut asker = proxy.client_as("ann", "annpw");
+    let mut stranger = proxy.client_as("bob", "bobpw");
+    let mut clients: Vec<_> = (0..6).map(|_| proxy.client_as("ann", "annpw")).collect();
+    let mut ids = vec![id(&mut asker)];
+    for (i, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.ask(&format!("CLIENT SETNAME c{i}")), "+OK");
+        ids.push(id(client));
+    }
+    let listed = |list: &str| -> Vec<u64> {
+        let field = |line: &str| line.split("id=").nth(1)?.split(' ').next()?.parse().ok();
+        list.lines().filter_map(field).collect()
+    };
+    let list = asker.ask("CLIENT LIST");
+    ids.sort_unstable();
+    assert_eq!(listed(&list), ids, "{list}");
+    assert!(list.contains(" name=c5 "), "{list}");
+    assert!(list.contains(" cmd=client|list user=ann "), "{list}");
+    let address = |client: &support::Wire| client.tcp().local_addr().unwrap().to_string();
+    assert!(
+        list.contains(&format!(" addr={} ", address(&clients[0]))),
+        "{list}"
+    );
+    // A stranger neither sees nor ends them.
+    let theirs = stranger.ask("CLIENT LIST");
+    assert_eq!(listed(&theirs), [id(&mut stranger)], "{theirs}");
+    assert_eq!(stranger.ask(&format!("CLIENT KILL ID {}", ids[3])), ":0");
+    let first = address(&clients[0]);
+    assert_eq!(asker.ask(&format!("CLIENT KILL {first}")), "+OK");
+    clients[0].expect_end();
+    assert_eq!(
+        asker.ask(&format!("CLIENT KILL {first}")),
+        "-ERR No such client"
+    );
+    let second = id(&mut clients[1]);
+    assert_eq!(asker.ask(&format!("CLIENT KILL ID {second}")), ":1");
+    clients[1].expect_end();
+    assert_eq!(asker.ask("CLIENT KILL TYPE normal"), ":4");
+    for client in &mut clients[2..] {
+        client.expect_end();
+    }
+    assert_eq!(asker.ask("CLIENT KILL TYPE normal SKIPME no"), ":1");
+    asker.expect_end();
+    assert_eq!(stranger.ask("PING"), "+PONG");
+}
+
+fn id(client: &mut support::Wire) -> u64 {
+    client.ask("CLIENT ID")[1..].parse().unwrap()
+}
+
+#[test]
+fn clients_share_few_connections_and_leave_none() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut clients: Vec<_> = (0..50).map(|_| proxy.client_as("ann", "annpw")).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask("INCR n")[..1], *":");
+    }
+    let connections = redis.connections();
+    let of_ann = connections
+        .iter()
+        .filter(|line| line.contains("user=ann "))
+        .count();
+    assert_eq!(of_ann, 1, "{connections:?}");
+    // Clients that go away do not take it along.
+    clients.truncate(1);
+    assert_eq!(clients[0].ask("GET n"), "$2 50");
+    wait_until("the others are gone", || {
+        clients[0]
+            .ask("CLIENT LIST")
+            .lines()
+            .filter(|line| line.contains("id="))
+            .count()
+            == 1
+    });
+}
+
+#[test]
+fn the_same_over_inline_commands() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client();
+    client
+        .send("SET \"a b\" 'c d'\r\nGET \"a b\"\n\r\n  \nECHO \"\\x41\\n\"\r\nPING\r\nSELECT 1\n");
+    assert_eq!(
+        client.replies(5),
+        ["+OK", "$3 c d", "$2 A\n", "+PONG", "+OK"]
+    );
+    client.send(request(&[b"GET", b"a b"]));
+    assert_eq!(client.reply(), "$-1");
+    client.send("SELECT 0\r\n");
+    assert_eq!(client.reply(), "+OK");
+    client.send(request(&[b"GET", b"a b"]));
+    assert_eq!(client.reply(), "$3 c d");
+}

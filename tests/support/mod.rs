@@ -1,0 +1,74 @@
+//! What the tests over real sockets share: processes to talk to, and a client that sees bytes.
+//!
+//! It owns the processes it starts and ends them. It must not know the proxy's inside: a test that
+//! uses it could be run against any build.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "every test crate compiles this and uses a part of it"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking; these helpers are not marked as tests"
+)]
+
+mod proxy;
+mod redis;
+mod script;
+mod wire;
+
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+pub(crate) use proxy::{Proxy, TENANT};
+pub(crate) use redis::{Redis, unused_port};
+pub(crate) use script::{Backend, hello_reply, request};
+pub(crate) use wire::{Wire, array, text};
+
+/// Longer than anything may take on a busy machine; a test that waits this long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The tests' clock.
+#[allow(clippy::disallowed_methods, reason = "tests measure real time")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Waits until a condition holds, and panics if that takes too long.
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = now() + PATIENCE;
+    while !holds() {
+        assert!(now() < until, "waited in vain: {what}");
+        pause();
+    }
+}
+
+/// Between two looks at something that gives no notice.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one pause between two looks at a condition"
+)]
+pub(crate) fn pause() {
+    std::thread::sleep(Duration::from_millis(3));
+}
+
+/// Sends a signal; the shell's `kill` is everywhere, the program is not.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let status = Command::new("sh")
+        .args(["-c", "kill -$0 $1", name, &pid.to_string()])
+        .status();
+    assert!(status.is_ok_and(|it| it.success()), "kill -{name} {pid}");
+}
+
+/// Waits for the end of a process.
+pub(crate) fn wait_for(child: &mut std::process::Child) -> ExitStatus {
+    let mut status = None;
+    wait_until("a process ends", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    status.unwrap()
+}

@@ -1,0 +1,165 @@
+//! The program itself, as a process.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use super::{Redis, Wire, signal, wait_for, wait_until};
+
+/// The tenant code of the static cluster.
+pub(crate) const TENANT: &str = "yigF5wkxq44";
+
+/// A running proxy; killed when dropped.
+pub(crate) struct Proxy {
+    child: Child,
+    address: SocketAddr,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// In front of this server, with the usual settings.
+    pub(crate) fn of(redis: &Redis) -> Self {
+        Self::with(redis, &[])
+    }
+
+    pub(crate) fn with(redis: &Redis, options: &[&str]) -> Self {
+        Self::at(&redis.address(), options)
+    }
+
+    /// In front of whatever is, or is not, at this address.
+    pub(crate) fn at(backend: &str, options: &[&str]) -> Self {
+        Self::start(Command::new(BINARY), backend, options)
+    }
+
+    /// Begun by a shell, in whose `$0` the program is, with its options in `$@`.
+    pub(crate) fn by_shell(script: &str, redis: &Redis, options: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, BINARY]);
+        Self::start(shell, &redis.address(), options)
+    }
+
+    fn start(mut command: Command, backend: &str, options: &[&str]) -> Self {
+        command
+            .args(["--bind=127.0.0.1", "--port=0", "--service-port=0"])
+            .arg(format!("--router.static-be={backend}"))
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(String::new()));
+        let shared = Arc::clone(&log);
+        let reader = thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let mut log = shared.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let mut address = None;
+        wait_until("the proxy says where it listens", || {
+            let log = log.lock().unwrap();
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "the proxy ended: {log}"
+            );
+            address = listening_at(&log);
+            address.is_some()
+        });
+        Self {
+            child,
+            address: address.unwrap(),
+            log,
+            reader: Some(reader),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn port(&self) -> String {
+        self.address.port().to_string()
+    }
+
+    /// A new client.
+    pub(crate) fn client(&self) -> Wire {
+        Wire::connect(self.address)
+    }
+
+    /// A new client that is logged in.
+    pub(crate) fn client_as(&self, user: &str, password: &str) -> Wire {
+        let mut client = self.client();
+        assert_eq!(client.ask(&format!("AUTH {user} {password}")), "+OK");
+        client
+    }
+
+    /// What it logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// How many lines of the log contain this.
+    pub(crate) fn logged(&self, what: &str) -> usize {
+        self.log()
+            .lines()
+            .filter(|line| line.contains(what))
+            .count()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let status = wait_for(&mut self.child);
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        status
+    }
+
+    /// Bytes of memory it has, and the most it ever had.
+    pub(crate) fn resident(&self) -> (u64, u64) {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            let number = line.split_whitespace().nth(1).unwrap();
+            number.parse::<u64>().unwrap() * 1024
+        };
+        (field("VmRSS:"), field("VmHWM:"))
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let ended = self.has_ended();
+        // It may just have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let log = self.log();
+        if thread::panicking() {
+            eprintln!("the proxy's log (ended before: {ended}):\n{log}");
+        } else {
+            assert!(!log.contains("panicked"), "the proxy panicked:\n{log}");
+        }
+    }
+}
+
+const BINARY: &str = env!("CARGO_BIN_EXE_elika-proxy");
+
+fn listening_at(log: &str) -> Option<SocketAddr> {
+    let (_, rest) = log.split_once("proxy address ")?;
+    let (address, _) = rest.split_once('\n')?;
+    address.trim().parse().ok()
+}

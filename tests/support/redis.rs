@@ -1,0 +1,182 @@
+//! A real redis-server, which must be installed.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use tempfile::TempDir;
+
+use super::{Wire, signal, wait_for, wait_until};
+
+/// The users that every server knows. `control` is for the test itself, over the Unix socket.
+const USERS: &str = "\
+user control on nopass ~* &* +@all
+user admin on >admin ~* &* +@all
+user ann on >annpw ~* &* +@all
+user bob on >bobpw ~* &* +@all
+user reader on >readerpw ~* &* +@read +@connection
+user gone off >gonepw ~* &* +@all
+";
+
+/// Anybody may come in as the default user.
+const OPEN: &str = "user default on nopass ~* &* +@all\n";
+
+/// The default user has a password.
+const GUARDED: &str = "user default on >secret ~* &* +@all\n";
+
+/// A redis-server; killed when dropped.
+pub(crate) struct Redis {
+    child: Child,
+    port: u16,
+    dir: TempDir,
+}
+
+impl Redis {
+    /// Lets anybody in.
+    pub(crate) fn open() -> Self {
+        Self::with(OPEN)
+    }
+
+    /// Wants a password: `secret` for the default user.
+    pub(crate) fn guarded() -> Self {
+        Self::with(GUARDED)
+    }
+
+    /// With these lines of configuration.
+    pub(crate) fn open_with(lines: &str) -> Self {
+        Self::with(&format!("{OPEN}{lines}\n"))
+    }
+
+    /// With these lines of configuration.
+    pub(crate) fn with(lines: &str) -> Self {
+        loop {
+            if let Some(redis) = Self::try_start(unused_port(), lines) {
+                return redis;
+            }
+        }
+    }
+
+    /// At this port, where nobody may listen.
+    pub(crate) fn open_at(port: u16) -> Self {
+        Self::try_start(port, OPEN).expect("the port is taken")
+    }
+
+    /// `None` if somebody else took the port.
+    fn try_start(port: u16, lines: &str) -> Option<Self> {
+        let dir = TempDir::new().unwrap();
+        let config = format!(
+            "port {port}\nbind 127.0.0.1\nunixsocket {0}/redis.sock\ndir {0}\n\
+             save \"\"\nappendonly no\nloglevel warning\n{USERS}{lines}",
+            dir.path().display()
+        );
+        fs::write(dir.path().join("redis.conf"), config).unwrap();
+        let child = spawn(&dir);
+        let mut redis = Self { child, port, dir };
+        redis.wait_ready().then_some(redis)
+    }
+
+    /// `false` if it ended.
+    fn wait_ready(&mut self) -> bool {
+        let mut alive = true;
+        wait_until("redis-server is ready", || {
+            alive = self.child.try_wait().unwrap().is_none();
+            !alive || self.try_control().is_some()
+        });
+        alive
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// A direct connection, as the default user.
+    pub(crate) fn direct(&self) -> Wire {
+        Wire::connect(self.address())
+    }
+
+    /// A connection that may do anything, and does not show up at the port.
+    pub(crate) fn control(&self) -> Wire<UnixStream> {
+        self.try_control().expect("redis-server is gone")
+    }
+
+    fn try_control(&self) -> Option<Wire<UnixStream>> {
+        let mut wire = Wire::connect_unix(&self.dir.path().join("redis.sock"))?;
+        if !wire.try_send(b"AUTH control x\r\n") {
+            return None;
+        }
+        let reply = wire.try_frame().ok()?;
+        (reply == b"+OK\r\n").then_some(wire)
+    }
+
+    /// One command over a control connection of its own.
+    pub(crate) fn ask(&self, line: &str) -> String {
+        self.control().ask(line)
+    }
+
+    /// The proxy's connections, by their lines in CLIENT LIST.
+    pub(crate) fn connections(&self) -> Vec<String> {
+        let list = self.ask("CLIENT LIST TYPE NORMAL");
+        let lines = list.lines().filter(|line| line.contains(" name=elika "));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// It no longer runs, and keeps its connections.
+    pub(crate) fn freeze(&self) {
+        signal(self.child.id(), "STOP");
+    }
+
+    pub(crate) fn thaw(&self) {
+        signal(self.child.id(), "CONT");
+    }
+
+    /// It is gone at once, frozen or not.
+    pub(crate) fn kill(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        wait_for(&mut self.child);
+    }
+
+    /// A new one at the same port, without data.
+    pub(crate) fn start_again(&mut self) {
+        // Its file would let the wait below end too early.
+        let _ = fs::remove_file(self.dir.path().join("redis.sock"));
+        self.child = spawn(&self.dir);
+        assert!(self.wait_ready(), "redis-server does not start again");
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(dir: &TempDir) -> Child {
+    Command::new("redis-server")
+        .arg(dir.path().join("redis.conf"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server must be installed")
+}
+
+/// A port where nobody listens. They are below the kernel's own: it gives those to connections,
+/// and one that is opened to nobody's port can even end up connected to itself.
+pub(crate) fn unused_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = std::process::id().wrapping_mul(101) % 20_000;
+    loop {
+        let next = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from((start + next) % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}

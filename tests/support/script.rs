@@ -1,0 +1,74 @@
+//! A backend that follows a script: it expects exact bytes and sends exact bytes.
+
+use std::net::{SocketAddr, TcpListener};
+
+use super::{PATIENCE, Wire, now, pause};
+
+/// The listener of a backend; every connection is accepted by the script.
+pub(crate) struct Backend {
+    listener: TcpListener,
+}
+
+impl Backend {
+    pub(crate) fn listen() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self { listener }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.listener.local_addr().unwrap().to_string()
+    }
+
+    /// The next connection.
+    pub(crate) fn accept(&self) -> Wire {
+        let until = now() + PATIENCE;
+        loop {
+            if let Some(wire) = self.try_accept() {
+                return wire;
+            }
+            assert!(now() < until, "no connection came");
+            pause();
+        }
+    }
+
+    /// The next connection, if it is there already.
+    pub(crate) fn try_accept(&self) -> Option<Wire> {
+        let (stream, _): (_, SocketAddr) = self.listener.accept().ok()?;
+        stream.set_nonblocking(false).unwrap();
+        Some(Wire::over(stream))
+    }
+
+    /// The next connection, after the handshake of the default user: database 0, RESP2.
+    pub(crate) fn accept_greeted(&self) -> Wire {
+        let mut wire = self.accept();
+        wire.expect(HELLO);
+        wire.send(hello_reply(2, 1));
+        wire
+    }
+}
+
+/// How the proxy greets a server as the default user in RESP2.
+pub(crate) const HELLO: &[u8] = b"*4\r\n$5\r\nHELLO\r\n$1\r\n2\r\n$7\r\nSETNAME\r\n$5\r\nelika\r\n";
+
+/// A command.
+pub(crate) fn request(words: &[&[u8]]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+/// What a server of version 7.0.15 answers to HELLO.
+pub(crate) fn hello_reply(protocol: u8, id: u64) -> Vec<u8> {
+    let head = if protocol == 3 { "%7" } else { "*14" };
+    format!(
+        "{head}\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n\
+         $5\r\nproto\r\n:{protocol}\r\n$2\r\nid\r\n:{id}\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n\
+         $4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n"
+    )
+    .into_bytes()
+}

@@ -1,0 +1,194 @@
+//! A client that sends bytes and sees bytes, with nothing in between.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use super::PATIENCE;
+
+/// A connection, and what was received and not yet looked at.
+pub(crate) struct Wire<S = TcpStream> {
+    stream: S,
+    input: Vec<u8>,
+    from: usize,
+}
+
+impl Wire<TcpStream> {
+    pub(crate) fn connect(address: impl std::net::ToSocketAddrs) -> Self {
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self::new(stream)
+    }
+
+    /// The client's FIN; replies can still be read.
+    pub(crate) fn finish_sending(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl Wire<UnixStream> {
+    /// `None` while nobody listens there.
+    pub(crate) fn connect_unix(path: &Path) -> Option<Self> {
+        let stream = UnixStream::connect(path).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Some(Self::new(stream))
+    }
+}
+
+impl<S: Read + Write> Wire<S> {
+    fn new(stream: S) -> Self {
+        Self {
+            stream,
+            input: Vec::new(),
+            from: 0,
+        }
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Sends bytes that the peer may no longer want to have.
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// Sends the words of a line as a command, and returns the reply as [`text`].
+    pub(crate) fn ask(&mut self, line: &str) -> String {
+        self.send(array(line));
+        self.reply()
+    }
+
+    /// The next reply as [`text`].
+    pub(crate) fn reply(&mut self) -> String {
+        text(&self.frame())
+    }
+
+    /// The next `n` replies as [`text`].
+    pub(crate) fn replies(&mut self, n: usize) -> Vec<String> {
+        (0..n).map(|_| self.reply()).collect()
+    }
+
+    /// The bytes of the next reply.
+    pub(crate) fn frame(&mut self) -> Vec<u8> {
+        self.try_frame()
+            .unwrap_or_else(|end| panic!("{end} instead of a reply, after {}", self.seen()))
+    }
+
+    /// The bytes of the next reply, or why there is none.
+    pub(crate) fn try_frame(&mut self) -> Result<Vec<u8>, String> {
+        loop {
+            let bytes = &self.input[self.from..];
+            if let Some(len) = frame_len(bytes) {
+                let frame = bytes[..len].to_vec();
+                self.from += len;
+                return Ok(frame);
+            }
+            if !self.receive()? {
+                return Err("the end".into());
+            }
+        }
+    }
+
+    /// Reads exactly these bytes.
+    pub(crate) fn expect(&mut self, bytes: impl AsRef<[u8]>) {
+        let wanted = bytes.as_ref();
+        while self.input.len() - self.from < wanted.len() {
+            let more = self.receive().unwrap_or_else(|error| panic!("{error}"));
+            assert!(more, "the end came after {}", self.seen());
+        }
+        let end = self.from + wanted.len();
+        let came = &self.input[self.from..end];
+        // Big ones are not written down to be compared.
+        if came != wanted {
+            assert_eq!(
+                came.escape_ascii().to_string(),
+                wanted.escape_ascii().to_string()
+            );
+        }
+        self.from = end;
+    }
+
+    /// The peer closes, without another byte. A reset is an end as well: the kernel sends one if
+    /// the peer had not read everything.
+    pub(crate) fn expect_end(&mut self) {
+        assert_eq!(self.rest(), "");
+    }
+
+    /// All that comes until the peer closes.
+    pub(crate) fn rest(&mut self) -> String {
+        while self.receive().unwrap_or_else(|error| panic!("{error}")) {}
+        let rest = self.input[self.from..].escape_ascii().to_string();
+        self.from = self.input.len();
+        rest
+    }
+
+    /// Receives something; `false` at the end.
+    fn receive(&mut self) -> Result<bool, String> {
+        if self.from == self.input.len() {
+            self.input.clear();
+            self.from = 0;
+        }
+        let mut buffer = [0; 64 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(n) => {
+                self.input.extend_from_slice(&buffer[..n]);
+                Ok(n > 0)
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(false),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
+            Err(error) => Err(format!("no answer: {error}; so far {}", self.seen())),
+        }
+    }
+
+    fn seen(&self) -> String {
+        let bytes = &self.input[self.from..];
+        bytes[..bytes.len().min(2000)].escape_ascii().to_string()
+    }
+}
+
+/// The words of a line as a RESP array.
+pub(crate) fn array(line: &str) -> Vec<u8> {
+    let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+    super::request(&words)
+}
+
+/// A reply on one line: every CRLF is a space. `$5\r\nhello\r\n` is `$5 hello`.
+pub(crate) fn text(frame: &[u8]) -> String {
+    let text = String::from_utf8_lossy(frame).replace("\r\n", " ");
+    text.strip_suffix(' ').unwrap_or(&text).to_owned()
+}
+
+/// Where the first reply ends; naive on purpose, so that it can judge the proxy's scanner.
+fn frame_len(bytes: &[u8]) -> Option<usize> {
+    let line = 2 + bytes.windows(2).position(|pair| pair == b"\r\n")?;
+    let number = || -> i64 {
+        let digits = std::str::from_utf8(&bytes[1..line - 2]).unwrap();
+        digits
+            .parse()
+            .unwrap_or_else(|_| panic!("a length: {digits}"))
+    };
+    let items = match bytes[0] {
+        b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' => 0,
+        b'$' | b'=' | b'!' if number() < 0 => 0,
+        b'$' | b'=' | b'!' => {
+            let len = line + number() as usize + 2;
+            return (bytes.len() >= len).then_some(len);
+        }
+        b'*' | b'~' | b'>' => number().max(0),
+        b'%' => 2 * number(),
+        b'|' => 2 * number() + 1,
+        other => panic!("a reply begins with {}", other.escape_ascii()),
+    };
+    (0..items).try_fold(line, |end, _| Some(end + frame_len(&bytes[end..])?))
+}
