@@ -296,9 +296,10 @@ impl Machine {
                 }
                 taken
             }
+            // If it cannot be answered yet, the line stays and is looked at again.
             Err(error) => {
                 self.malformed(key, error);
-                Taken::Yes
+                Taken::No
             }
         };
         self.inline_frame = frame;
