@@ -240,6 +240,7 @@ impl Machine {
     }
 
     fn forget_client(&mut self, key: ClientKey) -> bool {
+        let shared = self.clients.get(key).map(|client| client.backend);
         self.move_client(key, PoolKey::NONE);
         let Some(mut client) = self.clients.remove(key) else {
             return false;
@@ -255,8 +256,10 @@ impl Machine {
             account.waiting -= 1;
         }
         // It may have been the one that kept its backend from being read.
-        if let Some(backend) = self.backends.get_mut(client.backend) {
-            super::forward::unpause(backend, client.backend, &mut self.actions, self.now);
+        if let Some(key) = shared
+            && let Some(backend) = self.backends.get_mut(key)
+        {
+            super::forward::unpause(backend, key, &mut self.actions, self.now);
         }
         true
     }
@@ -272,10 +275,9 @@ impl Machine {
         if let Some(pool) = self.pools.pools.get_mut(client.pool) {
             pool.clients -= 1;
         }
-        client.pool = to;
+        (client.pool, client.backend) = (to, BackendKey::NONE);
         if let Some(pool) = self.pools.pools.get_mut(to) {
             pool.clients += 1;
-            client.backend = BackendKey::NONE;
         }
     }
 
