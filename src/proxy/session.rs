@@ -26,9 +26,14 @@ impl Machine {
     /// Carries out a session command. Those that may change the connection wait until nothing of
     /// the client is in flight.
     pub(super) fn session(&mut self, key: ClientKey, session: Session, args: Args<'_>) -> Taken {
+        // CLIENT REPLY concerns nobody else, and must not fail: after OFF nobody would hear of it.
         let before_login = matches!(
             session,
-            Session::Auth | Session::Hello | Session::Quit | Session::Reset
+            Session::Auth
+                | Session::Hello
+                | Session::Quit
+                | Session::Reset
+                | Session::ClientReply
         );
         if !before_login {
             match self.admit(key) {
