@@ -1,0 +1,398 @@
+//! The rules of this project that a machine can check: layers, lengths, words, documentation.
+//!
+//! A rule is a function from a file to complaints, so that `every_rule_can_fail` can show each of
+//! them something bad. To go on with a long file, give a reason for it in [`LONG_FILES`].
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
+
+use std::fs;
+use std::path::Path;
+
+use elika::config::{self, Parsed};
+
+/// Lines of a file: as a rule, and ever.
+const LINES_MAX: (usize, usize) = (400, 700);
+
+/// Characters of a line; rustfmt holds code to it, but not comments.
+const LINE_CHARS_MAX: usize = 100;
+
+/// Files above the first limit, and why they are better in one piece.
+const LONG_FILES: &[(&str, &str)] = &[
+    ("src/command/tests/names.rs", "a list of names: data"),
+    ("src/proxy/login.rs", "steps in a row, drawn at the top"),
+    ("src/reactor/mod.rs", "one loop, its phases in a row"),
+];
+
+/// Which rooms a room may name, besides itself. What is not here has no room yet.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("resp", &[]),
+    ("command", &["resp"]),
+    ("cluster", &[]),
+    ("config", &[]),
+    ("proxy", &["command", "cluster", "resp"]),
+    ("reactor", &["proxy", "cluster"]),
+    ("server", &["reactor", "proxy", "cluster", "config", "resp"]),
+];
+
+/// What a machine without socket, clock and thread must not name.
+const IMPURE: &[&str] = &[
+    "mio",
+    "std::thread",
+    "Instant::now",
+    "SystemTime",
+    "TcpListener",
+    "TcpStream",
+];
+const PURE_ROOMS: &[&str] = &["resp", "command", "cluster", "proxy"];
+
+/// What would make ownership of the data path a matter of running time.
+const SHARED: &[&str] = &["Rc", "RefCell", "Mutex", "dyn"];
+const DATA_PATH: &[&str] = &["resp", "command", "proxy", "reactor"];
+
+/// Spelled in two parts, so that this file is tidy too.
+const UNFINISHED: &[(&str, &str)] = &[
+    ("todo", "!("),
+    ("unimplemented", "!("),
+    ("dbg", "!("),
+    ("TO", "DO"),
+    ("FIX", "ME"),
+    ("#[ig", "nore"),
+];
+
+struct Source {
+    /// From the root of the project, with `/`.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn new(path: &str, text: impl Into<String>) -> Self {
+        Self {
+            path: path.to_owned(),
+            text: text.into(),
+        }
+    }
+
+    /// The folder of `src/` it is in; files beside the folders are in none.
+    fn room(&self) -> Option<&str> {
+        let (room, _) = self.path.strip_prefix("src/")?.split_once('/')?;
+        Some(room)
+    }
+
+    fn is_test(&self) -> bool {
+        self.path.starts_with("tests/")
+            || self.path.contains("/tests/")
+            || self.path.ends_with("tests.rs")
+    }
+
+    /// Lines of the program itself, numbered: no tests, no comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let test = self.is_test();
+        (1..)
+            .zip(self.text.lines())
+            .take_while(move |(_, line)| !test && *line != "mod tests {")
+            .map(|(n, line)| (n, line.split("//").next().unwrap_or_default()))
+    }
+
+    fn complain(&self, line: usize, what: impl std::fmt::Display) -> String {
+        format!("{}:{line}: {what}", self.path)
+    }
+}
+
+type Rule = fn(&Source) -> Vec<String>;
+
+const RULES: &[(&str, Rule)] = &[
+    ("length", length),
+    ("line length", line_length),
+    ("opening", opening),
+    ("unfinished", unfinished),
+    ("layers", layers),
+    ("purity", purity),
+    ("sharing", sharing),
+];
+
+#[test]
+fn sources_keep_the_rules() {
+    let sources = sources();
+    assert!(sources.len() > 50, "{} files found", sources.len());
+    let rules = RULES.iter().map(|(_, rule)| rule);
+    report(rules.flat_map(|rule| sources.iter().flat_map(rule)));
+}
+
+/// See [`LONG_FILES`].
+fn length(source: &Source) -> Vec<String> {
+    let lines = source.text.lines().count();
+    let known = LONG_FILES.iter().any(|(path, _)| *path == source.path);
+    let what = if lines > LINES_MAX.1 {
+        format!("{lines} lines: more than any file may have")
+    } else if lines > LINES_MAX.0 && !known {
+        format!("{lines} lines: split it, or give a reason in tests/tidy.rs")
+    } else if lines <= LINES_MAX.0 && known {
+        format!("{lines} lines: needs no reason in tests/tidy.rs any more")
+    } else {
+        return Vec::new();
+    };
+    vec![source.complain(1, what)]
+}
+
+/// A literal that stands alone on its line cannot be helped, nor can an address.
+fn line_length(source: &Source) -> Vec<String> {
+    let literal = |line: &str| {
+        line.trim_start()
+            .trim_start_matches(['b', 'r'])
+            .starts_with('"')
+    };
+    (1..)
+        .zip(source.text.lines())
+        .filter(|(_, line)| line.chars().count() > LINE_CHARS_MAX)
+        .filter(|(_, line)| !literal(line) && !line.contains("://"))
+        .map(|(n, _)| source.complain(n, "the line is too long"))
+        .collect()
+}
+
+/// Every file begins with what it is for.
+fn opening(source: &Source) -> Vec<String> {
+    if source.text.starts_with("//! ") {
+        return Vec::new();
+    }
+    vec![source.complain(1, "does not begin with `//!` and what it is for")]
+}
+
+fn unfinished(source: &Source) -> Vec<String> {
+    let words = UNFINISHED.iter().map(|(one, two)| format!("{one}{two}"));
+    let found = words.flat_map(|word| {
+        let lines = (1..).zip(source.text.lines());
+        let lines = lines.filter(|(_, line)| line.contains(&word));
+        let complaints = lines.map(|(n, _)| source.complain(n, format!("{word} is left")));
+        complaints.collect::<Vec<_>>()
+    });
+    found.collect()
+}
+
+/// Rooms name only those below them.
+fn layers(source: &Source) -> Vec<String> {
+    let Some(room) = source.room() else {
+        return Vec::new();
+    };
+    let Some((_, below)) = LAYERS.iter().find(|(name, _)| *name == room) else {
+        return vec![source.complain(1, format!("{room} has no row in the table of layers"))];
+    };
+    let mut complaints = Vec::new();
+    for (n, line) in source.code() {
+        for rest in line.split("crate::").skip(1) {
+            let end = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
+            let named = &rest[..end];
+            if named != room && !below.contains(&named) {
+                let what = format!("{room} must not name crate::{named}");
+                complaints.push(source.complain(n, what));
+            }
+        }
+    }
+    complaints
+}
+
+fn purity(source: &Source) -> Vec<String> {
+    forbidden(source, PURE_ROOMS, IMPURE)
+}
+
+fn sharing(source: &Source) -> Vec<String> {
+    forbidden(source, DATA_PATH, SHARED)
+}
+
+fn forbidden(source: &Source, rooms: &[&str], words: &[&str]) -> Vec<String> {
+    if !source.room().is_some_and(|room| rooms.contains(&room)) {
+        return Vec::new();
+    }
+    let lines = source.code().flat_map(|(n, line)| {
+        let found = words.iter().filter(move |word| has_word(line, word));
+        found.map(move |word| source.complain(n, format!("{word} has no place here")))
+    });
+    lines.collect()
+}
+
+/// Does `line` contain `word`, and not as a part of another?
+fn has_word(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + word.len()..].chars().next();
+        !before.is_some_and(is_word) && !after.is_some_and(is_word)
+    })
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+#[test]
+fn every_rule_can_fail() {
+    let long = "x\n".repeat(LINES_MAX.0 + 1);
+    let wide = format!("// {}", "x".repeat(LINE_CHARS_MAX));
+    let left = format!("{}{})", UNFINISHED[0].0, UNFINISHED[0].1);
+    let bad = [
+        ("length", "src/resp/new.rs", long.as_str()),
+        ("length", LONG_FILES[0].0, "short"),
+        ("line length", "src/resp/new.rs", &wide),
+        ("opening", "src/resp/new.rs", "// No.\n"),
+        ("unfinished", "tests/new.rs", &left),
+        ("layers", "src/resp/new.rs", "use crate::proxy::X;"),
+        (
+            "layers",
+            "src/proxy/new.rs",
+            "fn f(x: crate::reactor::X) {}",
+        ),
+        ("layers", "src/nowhere/new.rs", ""),
+        ("purity", "src/proxy/new.rs", "use std::net::TcpStream;"),
+        ("purity", "src/command/new.rs", "    std::thread::spawn(f);"),
+        ("purity", "src/cluster/new.rs", "let now = Instant::now();"),
+        ("purity", "src/resp/new.rs", "use mio::Poll;"),
+        ("sharing", "src/reactor/new.rs", "x: Box<dyn Fn()>,"),
+    ];
+    for (name, rule) in RULES {
+        let mut examples = bad.iter().filter(|(of, ..)| of == name).peekable();
+        assert!(examples.peek().is_some(), "{name} has no example");
+        for (_, path, text) in examples {
+            let complaints = rule(&Source::new(path, *text));
+            assert!(!complaints.is_empty(), "{name} passes {text}");
+        }
+    }
+    let good = "//! See mio.\nuse crate::resp::Args; // a TcpStream\nlet mion = 1;\n";
+    let good = Source::new("src/proxy/new.rs", good);
+    report(RULES.iter().flat_map(|(_, rule)| rule(&good)));
+}
+
+#[test]
+fn the_readme_shows_the_help_as_it_is() {
+    let Ok(Parsed::Help(help)) = config::parse(["--help".to_owned()], &|_| None) else {
+        panic!("no help");
+    };
+    let readme = read("README.md");
+    let options = help
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("--"));
+    report(
+        options
+            .map(|line| line.split(['=', ' ']).next().unwrap_or_default())
+            .filter(|name| !has_word(&readme, &format!("--{name}")))
+            .map(|name| format!("README.md: --{name} is missing")),
+    );
+    assert!(
+        readme.contains(&format!("```text\n{}\n```\n", help.trim_end())),
+        "the options in README.md are not the output of elika-proxy --help"
+    );
+}
+
+#[test]
+fn two_commands_set_everything_up() {
+    let readme = read("README.md");
+    let set_up = readme
+        .split("\n## ")
+        .find(|part| part.starts_with("Set up"));
+    let block = set_up.and_then(|part| part.split("```").nth(1));
+    assert_eq!(block, Some("sh\nmake run-local\nmake test\n"));
+}
+
+/// Whoever meets one looks it up there.
+#[test]
+fn the_readme_knows_every_error_of_our_own() {
+    let readme = read("README.md");
+    let mut missing = Vec::new();
+    let mut found = 0;
+    for source in sources().iter().filter(|source| source.room().is_some()) {
+        for (n, line) in source.code() {
+            for text in line.split("\"ERR elika: ").skip(1) {
+                // The longest part that is always the same.
+                let text = text.split('"').next().unwrap_or_default();
+                let parts = text.split(['{', '}']).map(str::trim);
+                let part = parts.max_by_key(|part| part.len()).unwrap_or_default();
+                found += 1;
+                if !readme.contains(part) {
+                    missing.push(source.complain(n, format!("not in README.md: {part}")));
+                }
+            }
+        }
+    }
+    assert!(found > 5, "{found} texts found");
+    report(missing);
+}
+
+/// Every room is on both maps.
+#[test]
+fn every_room_is_on_the_maps() {
+    let (readme, lib) = (read("README.md"), read("src/lib.rs"));
+    let mut complaints = Vec::new();
+    let paths = entries("src");
+    for path in paths.iter().filter(|path| !path.ends_with(".rs")) {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        if !readme.contains(&format!("{name}/")) {
+            complaints.push(format!("README.md: src/{name} is not in the architecture"));
+        }
+        if !lib.contains(&format!("//! | `{name}`")) {
+            complaints.push(format!("src/lib.rs: {name} is not in the table of rooms"));
+        }
+    }
+    report(complaints);
+}
+
+#[test]
+fn every_counter_says_what_it_counts() {
+    let path = "src/proxy/counters.rs";
+    report(undocumented(&Source::new(path, read(path))));
+    let bad = Source::new(path, "    /// Good.\n    pub a: u64,\n    pub b: u64,\n");
+    assert_eq!(undocumented(&bad).len(), 1);
+}
+
+fn undocumented(source: &Source) -> Vec<String> {
+    let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
+    let pairs = (2..).zip(lines.windows(2));
+    let fields = pairs.filter(|(_, pair)| pair[1].starts_with("pub ") && pair[1].ends_with(','));
+    fields
+        .filter(|(_, pair)| !pair[0].starts_with("/// "))
+        .map(|(n, pair)| source.complain(n, format!("undocumented: {}", pair[1])))
+        .collect()
+}
+
+#[track_caller]
+fn report(complaints: impl IntoIterator<Item = String>) {
+    let complaints: Vec<String> = complaints.into_iter().collect();
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+fn sources() -> Vec<Source> {
+    let mut paths = Vec::new();
+    for folder in ["src", "tests", "benches", "fuzz/fuzz_targets"] {
+        find_sources(folder, &mut paths);
+    }
+    paths
+        .into_iter()
+        .map(|path| Source::new(&path, read(&path)))
+        .collect()
+}
+
+fn find_sources(folder: &str, paths: &mut Vec<String>) {
+    for path in entries(folder) {
+        if path.ends_with(".rs") {
+            paths.push(path);
+        } else {
+            find_sources(&path, paths);
+        }
+    }
+}
+
+/// What is in a folder, in order; nothing if there is no such folder.
+fn entries(folder: &str) -> Vec<String> {
+    let Ok(found) = fs::read_dir(root().join(folder)) else {
+        return Vec::new();
+    };
+    let mut entries: Vec<String> = found
+        .map(|entry| format!("{folder}/{}", entry.unwrap().file_name().display()))
+        .collect();
+    entries.sort();
+    entries
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
