@@ -98,6 +98,9 @@ impl Backend {
 pub enum Failure {
     /// It could not be opened. The text is the operating system's.
     Unreachable(String),
+    /// This process may not or cannot open it: no descriptor, no port. The text is the operating
+    /// system's.
+    Starved(String),
     /// It was open and ended.
     Lost,
     /// It did not get ready, or owed a reply for too long.
@@ -124,7 +127,7 @@ impl Failure {
     /// The error for a request that was never sent, or a session change that failed.
     pub(super) fn text_if_unsent(&self) -> String {
         match self {
-            Self::Unreachable(why) => format!("ERR elika: backend unavailable: {why}"),
+            Self::Unreachable(why) | Self::Starved(why) => format!("ERR elika: backend unavailable: {why}"),
             Self::Lost => "ERR elika: backend unavailable: connection closed".into(),
             Self::TimedOut => "ERR elika: backend unavailable: timed out".into(),
             Self::Desync(why) => format!("ERR elika: backend unavailable: {why}"),

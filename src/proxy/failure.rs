@@ -134,6 +134,8 @@ impl Machine {
             }
             // A ready connection that ends says nothing yet: the next one will tell.
             Failure::Lost | Failure::Desync(_) | Failure::Removed if was_ready => {}
+            // Nobody asked it.
+            Failure::Starved(_) => {}
             _ => {
                 let jitter = self.next_random();
                 self.probing = true;

@@ -343,7 +343,7 @@ impl<O: Outside> Reactor<O> {
         });
         match opened {
             Ok(socket) => self.backends.put(key.index(), socket),
-            Err(error) => self.unreachable(key, &error),
+            Err(error) => self.lost(key, &socket::why_unopened(&error)),
         }
     }
 
@@ -358,19 +358,8 @@ impl<O: Outside> Reactor<O> {
                 // A server that is full says so, and hangs up, in the very same event.
                 self.read_later(ConnKey::Backend(key));
             }
-            Some(Err(error)) => self.unreachable(key, &error),
+            Some(Err(error)) => self.lost(key, &socket::why_unopened(&error)),
         }
-    }
-
-    fn unreachable(&mut self, key: BackendKey, error: &io::Error) {
-        // "Connection refused (os error 111)" is for the log of a program, not for a client.
-        let text = error.to_string();
-        let text = text
-            .split(" (os error")
-            .next()
-            .unwrap_or_default()
-            .to_lowercase();
-        self.lost(key, &Failure::Unreachable(text));
     }
 
     /// Writes once to every connection that has something to send, backends first.

@@ -4,11 +4,13 @@
 //! remembered (it is cleared by a short write only), and so must the wish to read on of a socket
 //! that was not read to its end.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+
+use crate::proxy::Failure;
 
 /// On epoll and kqueue a short read from a stream socket means that it is drained: the next byte
 /// makes a new event. Elsewhere only `WouldBlock` does.
@@ -98,7 +100,7 @@ impl Socket {
                 // One write a turn: there is nothing for Nagle to gather.
                 Some(self.stream.set_nodelay(true))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => None,
+            Err(error) if error.kind() == ErrorKind::NotConnected => None,
             Err(error) => Some(Err(error)),
         }
     }
@@ -112,8 +114,8 @@ impl Socket {
                     return Got::More(n);
                 }
                 Ok(n) => return Got::Drained(n),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Got::Nothing,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Got::Nothing,
                 Err(_) => return Got::Broken,
             }
         }
@@ -130,11 +132,32 @@ impl Socket {
             };
             match outcome {
                 Ok(n) => return Ok(n),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+/// Why a connection to a backend could not be opened, and whose fault that is.
+pub(super) fn why_unopened(error: &io::Error) -> Failure {
+    // The same on every Unix: the system's table of open files is full, or the process's.
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    let starved = matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+        || matches!(
+            error.kind(),
+            ErrorKind::AddrNotAvailable | ErrorKind::OutOfMemory
+        );
+    // "Connection refused (os error 111)" is for the log of a program, not for a client.
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let text = text.to_lowercase();
+    if starved {
+        Failure::Starved(text)
+    } else {
+        Failure::Unreachable(text)
     }
 }
 
