@@ -168,6 +168,10 @@ impl Machine {
                 }
                 Err(error) => {
                     self.end_run(&mut run, bytes, used);
+                    if self.is_held_to_less(key, &limits) {
+                        limits = self.limits_of(key);
+                        continue;
+                    }
                     self.malformed(key, error);
                     break;
                 }
@@ -304,6 +308,18 @@ impl Machine {
         };
         self.inline_frame = frame;
         taken
+    }
+
+    /// Was a frame judged as a stranger's, though this client need not log in? What its first
+    /// request may be is known only once it is admitted.
+    fn is_held_to_less(&mut self, key: ClientKey, limits: &RequestLimits) -> bool {
+        if self.admit(key).is_err() || self.limits_of(key) == *limits {
+            return false;
+        }
+        if let Some(client) = self.clients.get_mut(key) {
+            client.decoder = RequestDecoder::default();
+        }
+        true
     }
 
     /// A protocol error ends the connection, in the server's words; the earlier replies go first.
