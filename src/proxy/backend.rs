@@ -127,7 +127,9 @@ impl Failure {
     /// The error for a request that was never sent, or a session change that failed.
     pub(super) fn text_if_unsent(&self) -> String {
         match self {
-            Self::Unreachable(why) | Self::Starved(why) => format!("ERR elika: backend unavailable: {why}"),
+            Self::Unreachable(why) | Self::Starved(why) => {
+                format!("ERR elika: backend unavailable: {why}")
+            }
             Self::Lost => "ERR elika: backend unavailable: connection closed".into(),
             Self::TimedOut => "ERR elika: backend unavailable: timed out".into(),
             Self::Desync(why) => format!("ERR elika: backend unavailable: {why}"),
