@@ -254,10 +254,10 @@ fn clients_of_both_workers_are_listed_and_killed() {
     let mut asker = proxy.client_as("ann", "annpw");
     let mut stranger = proxy.client_as("bob", "bobpw");
     let mut clients: Vec<_> = (0..6).map(|_| proxy.client_as("ann", "annpw")).collect();
-    let mut ids = vec![id(&mut asker)];
+    let mut ids = vec![asker.number("CLIENT ID")];
     for (i, client) in clients.iter_mut().enumerate() {
         assert_eq!(client.ask(&format!("CLIENT SETNAME c{i}")), "+OK");
-        ids.push(id(client));
+        ids.push(client.number("CLIENT ID"));
     }
     let listed = |list: &str| -> Vec<u64> {
         let field = |line: &str| line.split("id=").nth(1)?.split(' ').next()?.parse().ok();
@@ -275,7 +275,7 @@ fn clients_of_both_workers_are_listed_and_killed() {
     );
     // A stranger neither sees nor ends them.
     let theirs = stranger.ask("CLIENT LIST");
-    assert_eq!(listed(&theirs), [id(&mut stranger)], "{theirs}");
+    assert_eq!(listed(&theirs), [stranger.number("CLIENT ID")], "{theirs}");
     assert_eq!(stranger.ask(&format!("CLIENT KILL ID {}", ids[3])), ":0");
     let first = address(&clients[0]);
     assert_eq!(asker.ask(&format!("CLIENT KILL {first}")), "+OK");
@@ -284,7 +284,7 @@ fn clients_of_both_workers_are_listed_and_killed() {
         asker.ask(&format!("CLIENT KILL {first}")),
         "-ERR No such client"
     );
-    let second = id(&mut clients[1]);
+    let second = clients[1].number("CLIENT ID");
     assert_eq!(asker.ask(&format!("CLIENT KILL ID {second}")), ":1");
     clients[1].expect_end();
     assert_eq!(asker.ask("CLIENT KILL TYPE normal"), ":4");
@@ -294,10 +294,6 @@ fn clients_of_both_workers_are_listed_and_killed() {
     assert_eq!(asker.ask("CLIENT KILL TYPE normal SKIPME no"), ":1");
     asker.expect_end();
     assert_eq!(stranger.ask("PING"), "+PONG");
-}
-
-fn id(client: &mut support::Wire) -> u64 {
-    client.ask("CLIENT ID")[1..].parse().unwrap()
 }
 
 #[test]

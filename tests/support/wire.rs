@@ -69,6 +69,13 @@ impl<S: Read + Write> Wire<S> {
         self.reply()
     }
 
+    /// The reply to a command that answers with a number.
+    pub(crate) fn number(&mut self, line: &str) -> u64 {
+        let reply = self.ask(line);
+        let digits = reply.strip_prefix(':').unwrap_or_default();
+        digits.parse().unwrap_or_else(|_| panic!("{line}: {reply}"))
+    }
+
     /// The next reply as [`text`].
     pub(crate) fn reply(&mut self) -> String {
         text(&self.frame())
@@ -131,6 +138,14 @@ impl<S: Read + Write> Wire<S> {
         let rest = self.input[self.from..].escape_ascii().to_string();
         self.from = self.input.len();
         rest
+    }
+
+    /// How many bytes come until the peer closes.
+    pub(crate) fn rest_len(&mut self) -> usize {
+        while self.receive().unwrap_or_else(|error| panic!("{error}")) {}
+        let len = self.input.len() - self.from;
+        self.from = self.input.len();
+        len
     }
 
     /// Receives something; `false` at the end.

@@ -1,0 +1,137 @@
+//! SIGTERM: what is under way is finished, nothing new begins, and it ends in time.
+
+mod support;
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use support::{Proxy, Redis, Wire, array, now, request, wait_until};
+
+/// Keeps the server busy for so many ms, then answers 7.
+fn slow(ms: u32) -> Vec<u8> {
+    let script = format!(
+        "local t = redis.call('TIME') local s = t[1] * 1000 + t[2] / 1000 \
+         repeat t = redis.call('TIME') until t[1] * 1000 + t[2] / 1000 - s >= {ms} return 7"
+    );
+    request(&[b"EVAL", script.as_bytes(), b"0"])
+}
+
+/// Sends it, and waits until it is with the backend.
+fn begin(client: &mut Wire, asker: &mut Wire, bytes: Vec<u8>) {
+    assert_eq!(client.ask("PING"), "+PONG");
+    client.send(bytes);
+    assert_eq!(asker.ask("PING"), "+PONG");
+}
+
+#[test]
+fn work_under_way_is_finished() {
+    let redis = Redis::open();
+    let mut proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (mut client, mut idle) = (proxy.client(), proxy.client());
+    begin(
+        &mut client,
+        &mut idle,
+        [slow(400), array("GET k"), array("PING")].concat(),
+    );
+    proxy.signal("TERM");
+    idle.expect_end();
+    wait_until("new connections are refused", || {
+        TcpStream::connect(proxy.address()).is_err()
+    });
+    assert!(!proxy.has_ended());
+    assert_eq!(client.replies(3), [":7", "$-1", "+PONG"]);
+    client.expect_end();
+    assert_eq!(proxy.wait().code(), Some(0));
+}
+
+#[test]
+fn nothing_to_finish() {
+    for name in ["TERM", "INT"] {
+        let redis = Redis::open();
+        let mut proxy = Proxy::of(&redis);
+        let mut clients: Vec<_> = (0..10).map(|_| proxy.client()).collect();
+        assert!(
+            clients
+                .iter_mut()
+                .all(|client| client.ask("PING") == "+PONG")
+        );
+        let start = now();
+        proxy.signal(name);
+        assert_eq!(proxy.wait().code(), Some(0));
+        assert!(start.elapsed() < Duration::from_secs(2));
+        for client in &mut clients {
+            client.expect_end();
+        }
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let redis = Redis::open();
+    let mut proxy = Proxy::with(&redis, &["--core-num=1", "--grace-seconds=60"]);
+    let (mut client, mut idle) = (proxy.client(), proxy.client());
+    begin(&mut client, &mut idle, slow(10_000));
+    proxy.signal("TERM");
+    idle.expect_end();
+    let start = now();
+    proxy.signal("TERM");
+    proxy.wait();
+    assert!(start.elapsed() < Duration::from_secs(2));
+    client.expect_end();
+}
+
+#[test]
+fn the_grace_period_ends() {
+    let redis = Redis::open();
+    let mut proxy = Proxy::with(&redis, &["--core-num=1", "--grace-seconds=1"]);
+    let (mut client, mut idle) = (proxy.client(), proxy.client());
+    begin(&mut client, &mut idle, slow(10_000));
+    let start = now();
+    proxy.signal("TERM");
+    assert_eq!(proxy.wait().code(), Some(0));
+    let took = start.elapsed();
+    assert!(
+        took >= Duration::from_secs(1) && took < Duration::from_secs(3),
+        "{took:?}"
+    );
+    assert!(proxy.log().contains("the grace period is over"));
+}
+
+/// A client that never reads its replies cannot keep the process alive beyond the grace period.
+#[test]
+fn a_client_that_does_not_read() {
+    let redis = Redis::open();
+    redis.ask("SETRANGE big 20000000 x");
+    let mut proxy = Proxy::with(&redis, &["--core-num=1", "--grace-seconds=1"]);
+    let mut client = proxy.client();
+    client.send(array("GET big"));
+    client.expect("$20000001\r\n");
+    proxy.signal("TERM");
+    assert_eq!(proxy.wait().code(), Some(0));
+}
+
+#[test]
+fn a_hang_up_signal_does_no_harm() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client();
+    assert_eq!(client.ask("PING"), "+PONG");
+    proxy.signal("HUP");
+    wait_until("the log says so", || proxy.logged("SIGHUP") == 1);
+    assert_eq!(client.ask("SET k v"), "+OK");
+}
+
+#[test]
+fn a_taken_port_is_one_clear_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_elika-proxy"))
+        .args(["--bind=127.0.0.1", "--service-port=0", "--log.level=off"])
+        .arg(format!("--port={port}"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(&format!("127.0.0.1:{port}")), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}

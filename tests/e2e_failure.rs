@@ -1,0 +1,230 @@
+//! Backends that are not there, go away, hang, or are full: what clients hear, and that all is well
+//! again by itself.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Proxy, Redis, Wire, array, now, unused_port, wait_until};
+
+const LOST: &str = "-ERR elika: backend connection lost, outcome unknown";
+const LATE: &str = "-ERR elika: backend did not answer in time, outcome unknown";
+const REFUSED: &str = "-ERR elika: backend unavailable: connection refused";
+const UNAVAILABLE: &str = "-ERR elika: backend unavailable: ";
+
+/// Asks until the backend is there again.
+fn wait_served(client: &mut Wire, line: &str, reply: &str) {
+    wait_until("requests are served again", || {
+        let came = client.ask(line);
+        assert!(
+            came == reply || came.starts_with(UNAVAILABLE) || came == LOST,
+            "{line}: {came}"
+        );
+        came == reply
+    });
+}
+
+/// Sees to it that the proxy has passed on all that its clients sent so far: they have one worker,
+/// which writes to backends before it answers the one who asks last.
+fn all_is_passed_on(asker: &mut Wire) {
+    assert_eq!(asker.ask("PING"), "+PONG");
+}
+
+#[test]
+fn not_there_at_the_start() {
+    let port = unused_port();
+    let proxy = Proxy::at(&format!("127.0.0.1:{port}"), &[]);
+    wait_until("the log says so", || proxy.logged(" offline, ") == 1);
+    let (mut client, mut user) = (proxy.client(), proxy.client());
+    let start = now();
+    for line in ["GET k", "PING", "SELECT 1", "AUTH ann annpw", "HELLO 3"] {
+        let mut other = proxy.client();
+        wait_until("a client hears the reason", || other.ask(line) == REFUSED);
+        assert_eq!(client.ask(line), REFUSED, "{line}");
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "failing took too long"
+    );
+    let mut pipeline = array("GET a");
+    pipeline.extend([array("AUTH ann annpw"), array("ECHO x"), array("SET b 1")].concat());
+    client.send(pipeline);
+    assert_eq!(client.replies(4), [REFUSED; 4]);
+    let redis = Redis::open_at(port);
+    wait_served(&mut client, "SET k v", "+OK");
+    wait_served(&mut user, "AUTH ann annpw", "+OK");
+    assert_eq!(user.ask("GET k"), "$1 v");
+    wait_until("the log says so", || proxy.logged(" online, ") == 1);
+    assert_eq!(proxy.logged(" offline, "), 1, "{}", proxy.log());
+    drop(redis);
+}
+
+#[test]
+fn killed_with_requests_in_flight() {
+    let mut redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut asker = proxy.client();
+    let logins = [("ann", "annpw"), ("bob", "bobpw"), ("default", "x")];
+    let mut clients: Vec<_> = (0..9)
+        .map(|i| {
+            let (user, password) = logins[i % 3];
+            let mut client = proxy.client_as(user, password);
+            assert_eq!(client.ask(&format!("SELECT {}", i % 2)), "+OK");
+            assert_eq!(client.ask("SET k v"), "+OK");
+            client
+        })
+        .collect();
+    assert_eq!(asker.ask("PING"), "+PONG");
+    redis.freeze();
+    for (i, client) in clients.iter_mut().enumerate() {
+        for n in 0..=i {
+            client.send([array("INCR n"), array(&format!("ECHO {n}")), array("GET n")].concat());
+        }
+    }
+    all_is_passed_on(&mut asker);
+    redis.kill();
+    for (i, client) in clients.iter_mut().enumerate() {
+        for n in 0..=i {
+            assert_eq!(client.replies(3), [LOST, &format!("$1 {n}"), LOST]);
+        }
+    }
+    // Nothing more came, nobody was closed, and everybody is where he was.
+    redis.start_again();
+    for (i, client) in clients.iter_mut().enumerate() {
+        wait_served(client, &format!("SET of{i} {i}"), "+OK");
+        let user = logins[i % 3].0;
+        assert_eq!(client.ask("ACL WHOAMI"), format!("${} {user}", user.len()));
+    }
+    for (i, client) in clients.iter_mut().enumerate() {
+        for other in 0..9 {
+            let same_db = other % 2 == i % 2;
+            let wanted = if same_db {
+                format!("$1 {other}")
+            } else {
+                "$-1".into()
+            };
+            assert_eq!(client.ask(&format!("GET of{other}")), wanted);
+        }
+    }
+}
+
+#[test]
+fn restarted_again_and_again() {
+    let mut redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut clients: Vec<_> = (0..4).map(|_| proxy.client_as("ann", "annpw")).collect();
+    for (i, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.ask(&format!("SELECT {i}")), "+OK");
+    }
+    for round in 0..3 {
+        redis.kill();
+        for client in &mut clients {
+            wait_until("a client hears of it", || {
+                client.ask("GET k").starts_with(UNAVAILABLE)
+            });
+        }
+        redis.start_again();
+        for (i, client) in clients.iter_mut().enumerate() {
+            wait_served(client, &format!("SET k {i}"), "+OK");
+        }
+        for (i, client) in clients.iter_mut().enumerate() {
+            assert_eq!(client.ask("GET k"), format!("$1 {i}"));
+        }
+        wait_until("the log says so", || proxy.logged(" online, ") == round + 2);
+        assert_eq!(proxy.logged(" offline, "), round + 1, "{}", proxy.log());
+    }
+}
+
+/// Only connections end, the server stays: nobody may hear that it is unavailable.
+#[test]
+fn killed_connections_are_opened_again() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    let mut client = proxy.client_as("ann", "annpw");
+    let mut control = redis.control();
+    for i in 0..20 {
+        assert_eq!(client.ask(&format!("SET k{i} v")), "+OK");
+        assert!(control.ask("CLIENT KILL USER ann").starts_with(':'));
+        // Written before the proxy saw the end: lost. Afterwards: served.
+        let reply = client.ask(&format!("GET k{i}"));
+        assert!(reply == "$1 v" || reply == LOST, "{reply}");
+    }
+    assert_eq!(proxy.logged(" offline, "), 0, "{}", proxy.log());
+}
+
+#[test]
+fn hung() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.reply-ms=500"]);
+    let (mut client, mut other) = (proxy.client(), proxy.client());
+    assert_eq!(client.ask("SET k v"), "+OK");
+    redis.freeze();
+    let start = now();
+    client.send([array("INCR n"), array("PING"), array("GET k")].concat());
+    other.send(array("GET k"));
+    assert_eq!(client.replies(3), [LATE, "+PONG", LATE]);
+    assert_eq!(other.reply(), LATE);
+    let took = start.elapsed();
+    assert!(
+        took >= Duration::from_millis(500) && took < Duration::from_secs(3),
+        "{took:?}"
+    );
+    redis.thaw();
+    wait_served(&mut client, "GET k", "$1 v");
+    wait_served(&mut other, "GET k", "$1 v");
+}
+
+/// A backend that accepts and says nothing does not hold up those who wait for it for long.
+#[test]
+fn hung_while_connecting() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.connect-ms=300"]);
+    let (mut client, mut user) = (proxy.client(), proxy.client());
+    assert_eq!(client.ask("PING"), "+PONG");
+    redis.freeze();
+    assert_eq!(
+        user.ask("AUTH ann annpw"),
+        "-ERR elika: backend unavailable: timed out"
+    );
+    assert_eq!(
+        client.ask("SELECT 5"),
+        "-ERR elika: backend unavailable: timed out"
+    );
+    redis.thaw();
+    wait_served(&mut user, "AUTH ann annpw", "+OK");
+    wait_served(&mut client, "SELECT 5", "+OK");
+}
+
+#[test]
+fn a_backend_that_is_full() {
+    let redis = Redis::open_with("maxclients 3");
+    let mut control = redis.control();
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut client = proxy.client();
+    assert_eq!(client.ask("SET k v"), "+OK");
+    let mut ann = proxy.client_as("ann", "annpw");
+    let mut bob = proxy.client();
+    let reply = bob.ask("AUTH bob bobpw");
+    assert!(reply.contains("max number of clients reached"), "{reply}");
+    // Those who are in go on.
+    assert_eq!(client.ask("GET k"), "$1 v");
+    assert_eq!(ann.ask("GET k"), "$1 v");
+    assert_eq!(control.ask("CONFIG SET maxclients 100"), "+OK");
+    wait_until("there is room", || bob.ask("AUTH bob bobpw") == "+OK");
+    assert_eq!(bob.ask("GET k"), "$1 v");
+}
+
+#[test]
+fn loading_or_busy_is_the_servers_word() {
+    let redis = Redis::open_with("busy-reply-threshold 50");
+    let proxy = Proxy::of(&redis);
+    let (mut client, mut other) = (proxy.client(), proxy.client_as("ann", "annpw"));
+    client.ask("SET k v");
+    client.send(support::request(&[b"EVAL", b"while true do end", b"0"]));
+    wait_until("the script is slow", || {
+        other.ask("GET k").starts_with("-BUSY ")
+    });
+    assert_eq!(other.ask("SCRIPT KILL"), "+OK");
+    assert!(client.reply().starts_with("-ERR "));
+    assert_eq!(client.ask("GET k"), "$1 v");
+}

@@ -1,0 +1,265 @@
+//! Every limit: what the one who reaches it hears, and that nobody else notices.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Proxy, Redis, array, now, request, wait_until};
+
+#[test]
+fn clients() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--limit.clients=3"]);
+    let mut clients: Vec<_> = (0..3).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask("PING"), "+PONG");
+    }
+    for _ in 0..3 {
+        let mut refused = proxy.client();
+        assert_eq!(refused.reply(), "-ERR max number of clients reached");
+        refused.expect_end();
+    }
+    clients.pop();
+    wait_until("there is room again", || {
+        let mut client = proxy.client();
+        client.try_send(array("PING"));
+        client.try_frame().is_ok_and(|reply| reply == b"+PONG\r\n")
+    });
+    for client in &mut clients {
+        assert_eq!(client.ask("PING"), "+PONG");
+    }
+}
+
+#[test]
+fn file_descriptors() {
+    let redis = Redis::open();
+    let proxy = Proxy::by_shell(
+        "ulimit -n 64; exec \"$0\" \"$@\"",
+        &redis,
+        &["--core-num=1"],
+    );
+    let mut first = proxy.client();
+    assert_eq!(first.ask("SET k v"), "+OK");
+    let mut clients: Vec<_> = (0..80).map(|_| proxy.client()).collect();
+    wait_until("no descriptor is left", || {
+        proxy.logged("accepting rests") > 0
+    });
+    for client in clients.iter_mut().take(20) {
+        assert_eq!(client.ask("GET k"), "$1 v");
+    }
+    // Who needs another connection to the backend cannot have one now, and hears so.
+    let reply = first.ask("AUTH ann annpw");
+    assert!(
+        reply.starts_with("-ERR elika: backend unavailable: "),
+        "{reply}"
+    );
+    assert_eq!(first.ask("GET k"), "$1 v");
+    // The last ones wait in the kernel's queue; they are served when others leave.
+    let last = clients.last_mut().unwrap();
+    last.send(array("GET k"));
+    assert_eq!(proxy.logged(" offline, "), 0, "{}", proxy.log());
+    clients.drain(..60);
+    assert_eq!(clients.last_mut().unwrap().reply(), "$1 v");
+    wait_until("logins work again", || first.ask("AUTH ann annpw") == "+OK");
+}
+
+#[test]
+fn requests_in_flight() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--limit.in-flight=7"]);
+    let mut client = proxy.client();
+    for n in [1, 6, 7, 8, 500] {
+        client.ask("DEL n");
+        client.send(
+            (0..n)
+                .flat_map(|_| [array("INCR n"), array("PING")].concat())
+                .collect::<Vec<_>>(),
+        );
+        for i in 1..=n {
+            assert_eq!(client.replies(2), [format!(":{i}"), "+PONG".into()]);
+        }
+    }
+}
+
+#[test]
+fn a_slow_reader_with_somebody_behind_is_closed() {
+    let redis = Redis::open();
+    redis.ask("SETRANGE big 39999999 x");
+    let options = [
+        "--core-num=1",
+        "--backend-pool.max-size=1",
+        "--limit.client-outbound-bytes=1000000",
+    ];
+    let proxy = Proxy::with(&redis, &options);
+    let (mut reader, mut neighbour) = (proxy.client(), proxy.client());
+    assert_eq!(neighbour.ask("PING"), "+PONG");
+    let (before, _) = proxy.resident();
+    reader.send(array("GET big"));
+    reader.expect("$40000000\r\n");
+    for i in 1..=10 {
+        assert_eq!(neighbour.ask("INCR n"), format!(":{i}"));
+    }
+    let came = reader.rest_len();
+    assert!(came < 39_000_000, "all of it came");
+    let (_, most) = proxy.resident();
+    assert!(most - before < 16 << 20, "it took {} bytes", most - before);
+    assert_eq!(neighbour.ask("GET n"), "$2 10");
+}
+
+/// The same many small replies: a pipeline whose answers nobody reads.
+#[test]
+fn many_unread_replies_do_not_pile_up() {
+    let redis = Redis::open();
+    redis.ask("SETRANGE big 99999 x");
+    let options = ["--core-num=1", "--limit.client-outbound-bytes=1000000"];
+    let proxy = Proxy::with(&redis, &options);
+    let (mut reader, mut neighbour) = (proxy.client(), proxy.client());
+    neighbour.ask("PING");
+    let (before, _) = proxy.resident();
+    reader.send((0..300).flat_map(|_| array("GET big")).collect::<Vec<_>>());
+    for i in 1..=100 {
+        assert_eq!(neighbour.ask("INCR n"), format!(":{i}"));
+    }
+    let (_, most) = proxy.resident();
+    assert!(most - before < 16 << 20, "it took {} bytes", most - before);
+}
+
+#[test]
+fn bytes_of_a_worker() {
+    let redis = Redis::open();
+    redis.ask("SETRANGE big 29999999 x");
+    let options = [
+        "--core-num=1",
+        "--backend-pool.max-size=1",
+        "--limit.client-outbound-bytes=1000000000",
+        "--limit.worker-outbound-bytes=4000000",
+    ];
+    let proxy = Proxy::with(&redis, &options);
+    let (mut reader, mut neighbour) = (proxy.client(), proxy.client());
+    neighbour.ask("PING");
+    reader.send(array("GET big"));
+    reader.expect("$30000000\r\n");
+    assert_eq!(neighbour.ask("INCR n"), ":1");
+    assert!(reader.rest_len() < 29_000_000, "all of it came");
+    assert_eq!(neighbour.ask("INCR n"), ":2");
+}
+
+#[test]
+fn silence() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(
+        &redis,
+        &["--limit.idle-seconds=1", "--limit.login-seconds=0"],
+    );
+    let (mut silent, mut busy) = (proxy.client(), proxy.client());
+    assert_eq!(silent.ask("SET k v"), "+OK");
+    let start = now();
+    let active = std::thread::spawn(move || {
+        while start.elapsed() < Duration::from_millis(2500) {
+            assert_eq!(busy.ask("GET k"), "$1 v");
+        }
+        busy
+    });
+    silent.expect_end();
+    assert!(
+        start.elapsed() >= Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(active.join().unwrap().ask("PING"), "+PONG");
+}
+
+#[test]
+fn time_to_log_in() {
+    let redis = Redis::guarded();
+    let proxy = Proxy::with(&redis, &["--limit.login-seconds=1"]);
+    let (mut silent, mut partial) = (proxy.client(), proxy.client());
+    partial.send("*2\r\n$4\r\nAUTH\r\n$6\r\n");
+    let mut user = proxy.client_as("ann", "annpw");
+    silent.expect_end();
+    partial.expect_end();
+    assert_eq!(user.ask("SET k v"), "+OK");
+}
+
+#[test]
+fn bytes_of_a_request() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--limit.request-bytes=4096"]);
+    let (long, longer) = (vec![b'x'; 3000], vec![b'x'; 5000]);
+    let mut client = proxy.client();
+    client.send(request(&[b"SET", b"k", &long]));
+    assert_eq!(client.reply(), "+OK");
+    for words in [
+        &[&b"SET"[..], b"k", &longer][..],
+        &[b"MSET", b"k", &long, b"l", &long],
+    ] {
+        let mut client = proxy.client();
+        client.send([array("ECHO x"), request(words)].concat());
+        assert_eq!(client.reply(), "$1 x");
+        let reply = client.reply();
+        assert!(reply.starts_with("-ERR Protocol error: "), "{reply}");
+        client.expect_end();
+    }
+    assert_eq!(client.ask("STRLEN k"), ":3000");
+}
+
+#[test]
+fn before_a_login_that_is_needed() {
+    let (open, guarded) = (Redis::open(), Redis::guarded());
+    let many = array("DEL 1 2 3 4 5 6 7 8 9 10");
+    let long = request(&[b"SET", b"k", &[b'x'; 16_385]]);
+    let most = array("DEL 1 2 3 4 5 6 7 8 9");
+    let longest = request(&[b"SET", b"k", &[b'x'; 16_384]]);
+    let proxy = Proxy::of(&guarded);
+    for (bytes, says) in [
+        (
+            &many,
+            "-ERR Protocol error: unauthenticated multibulk length",
+        ),
+        (&long, "-ERR Protocol error: unauthenticated bulk length"),
+    ] {
+        let mut client = proxy.client();
+        client.send(bytes);
+        assert_eq!(client.reply(), says);
+        client.expect_end();
+        let mut user = proxy.client_as("ann", "annpw");
+        user.send(bytes);
+        assert!(!user.reply().starts_with("-ERR Protocol"), "{says}");
+    }
+    for bytes in [&most, &longest] {
+        let mut client = proxy.client();
+        client.send(bytes);
+        assert_eq!(client.reply(), "-NOAUTH Authentication required.");
+    }
+    // Where no login is needed there is nothing to be limited.
+    let proxy = Proxy::of(&open);
+    for (bytes, reply) in [(&many, ":0"), (&long, "+OK")] {
+        let mut client = proxy.client();
+        client.send(bytes);
+        assert_eq!(client.reply(), reply);
+    }
+}
+
+/// Guesses wait for one another and not for long; who is in does not notice.
+#[test]
+fn logins_per_second() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=1", "--limit.logins-per-second=20"]);
+    let mut client = proxy.client_as("ann", "annpw");
+    let start = now();
+    let mut guessers: Vec<_> = (0..40).map(|_| proxy.client()).collect();
+    for (i, guesser) in guessers.iter_mut().enumerate() {
+        guesser.send(array(&format!("AUTH nobody{i} x")));
+    }
+    for i in 1..=100 {
+        assert_eq!(client.ask("INCR n"), format!(":{i}"));
+    }
+    for guesser in &mut guessers {
+        assert!(guesser.reply().starts_with("-WRONGPASS "));
+    }
+    let took = start.elapsed();
+    assert!(
+        took >= Duration::from_millis(500) && took < Duration::from_secs(5),
+        "{took:?}"
+    );
+}
