@@ -25,7 +25,8 @@ lint: ## check format, lints and documentation
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" \
+		cargo doc --locked --no-deps --document-private-items
 
 .PHONY: fuzz
 fuzz: ## fuzz each target for FUZZ_SECONDS (60)
