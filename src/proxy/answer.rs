@@ -123,8 +123,7 @@ impl Machine {
     pub(super) fn say_and_close(&mut self, key: ClientKey, text: &str) {
         self.say_error(key, text);
         if let Some(client) = self.clients.get_mut(key) {
-            client.closing = true;
-            client.inbound = Vec::new();
+            client.finish();
         }
     }
 

@@ -157,6 +157,12 @@ impl Client {
         self.details.get_or_insert_default()
     }
 
+    /// No more is decoded, and it is closed once `outbound` is sent.
+    pub(super) fn finish(&mut self) {
+        self.closing = true;
+        self.inbound = Vec::new();
+    }
+
     /// Does it wait for nothing at all? Then a drain, or its own FIN, may end it.
     pub(super) fn is_quiet(&self) -> bool {
         self.fifo.is_empty() && self.outbound.is_empty() && self.waiting.is_none()

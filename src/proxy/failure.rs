@@ -156,11 +156,12 @@ impl Machine {
         if backend.reply_bytes > 0
             && let Some(head) = self.requests.get(sent.head)
             && head.kind == Kind::Deliver
-            && let Some(client) = self.clients.get_mut(head.client)
+            && let key = head.client
+            && let Some(client) = self.clients.get_mut(key)
         {
-            client.closing = true;
-            client.reply_mode = super::client::ReplyMode::Off;
-            mark_client_dirty(&mut self.dirty_clients, client, head.client);
+            client.finish();
+            self.requests.silence(client.fifo);
+            mark_client_dirty(&mut self.dirty_clients, client, key);
         }
         self.fail_all(&mut sent, failure.text_if_sent());
         backend.fifo = unsent;
@@ -227,7 +228,7 @@ impl Machine {
             client.in_flight -= request.count;
             Requests::advance_client(&mut client.fifo, &request);
             match request.kind {
-                Kind::Deliver if !client.closing => {
+                Kind::Deliver => {
                     for _ in 0..request.count {
                         self.to_clients.append(&mut client.outbound, &error);
                     }
@@ -237,10 +238,9 @@ impl Machine {
                 Kind::Verdict => self.again.push(key),
                 _ => {}
             }
-            if !client.closing {
-                while let Some(reply) = self.requests.take_parked(&mut client.fifo) {
-                    self.to_clients.append(&mut client.outbound, &reply);
-                }
+            while let Some(reply) = self.requests.take_parked(&mut client.fifo) {
+                self.to_clients.append(&mut client.outbound, &reply);
+                mark_client_dirty(&mut self.dirty_clients, client, key);
             }
             self.wake(key);
         }

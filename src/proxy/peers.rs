@@ -198,7 +198,7 @@ impl Machine {
             && let Some(client) = self.clients.get_mut(key)
         {
             self.counters.kills += 1;
-            client.closing = true;
+            client.finish();
         }
     }
 

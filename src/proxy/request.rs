@@ -204,6 +204,23 @@ impl Requests {
         *fifo = Fifo::default();
     }
 
+    /// A client hears no more: what is still to come for it is swallowed.
+    pub(super) fn silence(&mut self, fifo: Fifo) {
+        let mut index = fifo.head;
+        while let Some(record) = self.records.get_mut(index as usize) {
+            match record.kind {
+                Kind::Deliver => record.kind = Kind::Swallow,
+                Kind::Parked(reply) => {
+                    if let Some(reply) = self.parked.get_mut(reply as usize) {
+                        *reply = Bytes::new();
+                    }
+                }
+                Kind::Swallow | Kind::Verdict => {}
+            }
+            index = record.next_of_client;
+        }
+    }
+
     /// Cuts a backend's queue before the first record of which no byte has been sent: the front
     /// stays in `fifo`, the rest is returned.
     pub(super) fn split_unsent(&mut self, fifo: &mut Fifo, sent: u64) -> Fifo {

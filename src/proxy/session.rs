@@ -188,7 +188,7 @@ impl Machine {
     fn quit(&mut self, key: ClientKey) -> Result<(), String> {
         self.say(key, b"+OK\r\n");
         if let Some(client) = self.clients.get_mut(key) {
-            client.closing = true;
+            client.finish();
         }
         Ok(())
     }
