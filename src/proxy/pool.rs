@@ -176,6 +176,7 @@ impl Pools {
         for (_, &key) in self.by_id.iter().filter(|(_, key)| !seen.contains(key)) {
             if let Some(instance) = self.instances.get_mut(key) {
                 instance.gone = true;
+                instance.down_text = Failure::Removed.text_if_unsent();
             }
         }
     }
