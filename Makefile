@@ -18,7 +18,7 @@ run-local: ## run the proxy and, if there is none, a Redis: make run-local ARGS=
 .PHONY: test
 test: ## run every test
 	@scripts/need-redis
-	cargo test --locked
+	cargo test --locked --no-fail-fast
 
 .PHONY: lint
 lint: ## check format, lints and documentation
