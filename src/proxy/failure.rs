@@ -3,7 +3,8 @@
 use super::action::{Action, News, Report};
 use super::backend::{Backend, Failure, State};
 use super::handshake::{Handshake, HelloReply};
-use super::key::{BackendKey, ConnKey, InstanceKey};
+use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey};
+use super::login::Goal;
 use super::machine::Machine;
 use super::outbound::mark_client_dirty;
 use super::pool::Account;
@@ -261,13 +262,25 @@ impl Machine {
             && pool.backends.is_empty()
         {
             for client in std::mem::take(&mut pool.waiters) {
-                self.conclude(client, Err(failure.text_for_login()));
+                let text = self.text_for_waiter(client, failure);
+                self.conclude(client, Err(text));
             }
         }
         if let Some(account) = self.pools.account_of_mut(backend.pool) {
             for client in std::mem::take(&mut account.logins) {
                 self.advance(client);
             }
+        }
+    }
+
+    /// A refusal means the password that somebody logged in with earlier: to one who only changes
+    /// database or protocol it says that a login is needed.
+    fn text_for_waiter(&self, key: ClientKey, failure: &Failure) -> String {
+        let waiting = self.clients.get(key).and_then(|c| c.waiting.as_deref());
+        let hello = waiting.is_some_and(|waiting| matches!(waiting.goal, Goal::Hello { .. }));
+        match failure {
+            Failure::Refused(text) if hello && text.starts_with("NOAUTH") => text.clone(),
+            _ => failure.text_if_unsent(),
         }
     }
 
