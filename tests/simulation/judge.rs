@@ -1,0 +1,415 @@
+//! Which replies a request may have. Strict where the path is clear; where something failed, the
+//! proxy's own errors are allowed, but never anything that is not true.
+
+use super::client::{Login, Op, Sent};
+use super::plan::Plan;
+use super::redis::{DB_RANGE, HELLO_NOAUTH, Moment, Redis, Tag, hello};
+use super::wire;
+
+/// How long after a failure an instance may still be treated as down, ms: the longest backoff, and
+/// as much again for the time the news takes.
+const GRACE_MS: u64 = 4_000;
+
+const NOAUTH: &str = "NOAUTH Authentication required.";
+const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+const FULL: &str = "ERR max number of clients reached";
+const NO_HELLO: &str = "ERR unknown command 'HELLO'";
+
+/// What the judge can see.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) servers: &'a [Redis],
+    pub(crate) now: Moment,
+}
+
+/// Who, where and how a client is, as far as its replies told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Model {
+    pub(crate) id: u64,
+    /// `None`: it never logged in, or was reset.
+    pub(crate) login: Option<(usize, String)>,
+    pub(crate) db: u32,
+    pub(crate) protocol: u8,
+    pub(crate) name: String,
+}
+
+/// What a good reply means for the rest.
+#[derive(Debug, Default)]
+pub(crate) struct After {
+    /// The connection ends with this reply.
+    pub(crate) closes: Option<&'static str>,
+    /// This request must not have been executed, neither now nor later.
+    pub(crate) never: Option<Tag>,
+    /// Clients that were shown to it.
+    pub(crate) listed: Vec<u64>,
+}
+
+type Verdict = Result<After, String>;
+
+impl Model {
+    pub(crate) fn new(id: u64) -> Self {
+        Self {
+            id,
+            login: None,
+            db: 0,
+            protocol: 2,
+            name: String::new(),
+        }
+    }
+
+    /// Where its requests go.
+    pub(crate) fn server(&self, view: &View<'_>) -> Option<usize> {
+        match &self.login {
+            Some((server, _)) => Some(*server),
+            None => view.plan.default_tenant.then_some(0),
+        }
+    }
+
+    pub(crate) fn user(&self) -> &str {
+        self.login.as_ref().map_or("default", |(_, user)| user)
+    }
+
+    /// May it hear that it has to log in?
+    fn may_be_stranger(&self, view: &View<'_>) -> bool {
+        match &self.login {
+            // Its password may have been changed, and refused to a new connection.
+            Some((server, _)) => !view.servers[*server].changes.is_empty(),
+            None => self.must_be_stranger(view),
+        }
+    }
+
+    fn must_be_stranger(&self, view: &View<'_>) -> bool {
+        self.login.is_none()
+            && self
+                .server(view)
+                .is_none_or(|server| !view.servers[server].is_open())
+    }
+
+    /// An old server says neither who may connect nor who may not, before a real command comes.
+    fn may_be_taken_for_friend(&self, view: &View<'_>) -> bool {
+        !self.must_be_stranger(view) || self.server(view).is_some_and(|s| view.servers[s].old)
+    }
+
+    /// Judges the reply to `sent`, and remembers what it changes.
+    pub(crate) fn judge(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+        self.judge_op(sent, reply, view).map_err(|why| {
+            let shown = String::from_utf8_lossy(&reply[..reply.len().min(300)]);
+            format!("{why}: {shown:?} for {sent:?} of {self:?}")
+        })
+    }
+
+    fn judge_op(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+        let wrong = |why: &str| Err(why.to_owned());
+        let error = wire::error_text(reply);
+        match &sent.op {
+            Op::Data { tag, big } => {
+                if *big && error.is_some_and(|e| e.starts_with("ERR Protocol error: ")) {
+                    // The small limits hold for whoever is not known to be logged in.
+                    let small = self.may_be_stranger(view) || self.is_unavailable(sent, view);
+                    return match small {
+                        true => Ok(After {
+                            closes: Some("a big request before login"),
+                            never: Some(*tag),
+                            ..After::default()
+                        }),
+                        false => wrong("limits of a stranger"),
+                    };
+                }
+                self.data(*tag, sent, reply, view)
+            }
+            Op::Admin { tag } if view.plan.settings.admin_commands => {
+                self.data(*tag, sent, reply, view)
+            }
+            Op::Admin { .. } => self.local(sent, reply, view, |me, reply| me.denied("config|set", reply)),
+            Op::Exact(expected) => self.local(sent, reply, view, |_, reply| reply == expected),
+            Op::WhoAmI => self.local(sent, reply, view, |me, reply| {
+                wire::text(reply) == Some(me.user().as_bytes())
+            }),
+            Op::ClientId => self.local(sent, reply, view, |me, reply| {
+                reply == format!(":{}\r\n", me.id).as_bytes()
+            }),
+            Op::GetName => self.local(sent, reply, view, |me, reply| {
+                match (me.name.is_empty(), me.protocol) {
+                    (true, 2) => reply == b"$-1\r\n",
+                    (true, _) => reply == b"_\r\n",
+                    (false, _) => wire::text(reply) == Some(me.name.as_bytes()),
+                }
+            }),
+            Op::SetName(name) => {
+                let after = self.local(sent, reply, view, |_, reply| reply == b"+OK\r\n")?;
+                if error.is_none() {
+                    self.name.clone_from(name);
+                }
+                Ok(after)
+            }
+            Op::Own(name) => self.local(sent, reply, view, |_, reply| {
+                let text = wire::error_text(reply).unwrap_or_default();
+                text.starts_with(&format!("ERR elika: '{name}' "))
+            }),
+            Op::Denied(name) => {
+                self.local(sent, reply, view, |me, reply| me.denied(name, reply))
+            }
+            Op::Info | Op::List => self.list(sent, reply, view),
+            Op::Kill { me } => {
+                let after = self.local(sent, reply, view, |_, reply| {
+                    reply == b":1\r\n" || (!me && reply == b":0\r\n")
+                })?;
+                let closes = (*me && error.is_none()).then_some("it killed itself");
+                Ok(After { closes, ..after })
+            }
+            Op::Auth(login) => match error {
+                None if reply == b"+OK\r\n" => {
+                    self.logged_in(login, sent, view)?;
+                    Ok(After::default())
+                }
+                Some(text) if self.may_fail(login, self.protocol, text, sent, view) => {
+                    Ok(After::default())
+                }
+                _ => wrong("AUTH"),
+            },
+            Op::Hello { .. } => self.hello(sent, reply, view),
+            Op::Select(db) => self.select(*db, sent, reply, view),
+            Op::Reset if reply == b"+RESET\r\n" => {
+                *self = Self::new(self.id);
+                Ok(After::default())
+            }
+            Op::ReplyOn if reply == b"+OK\r\n" => Ok(After::default()),
+            Op::Quit if reply == b"+OK\r\n" => Ok(After {
+                closes: Some("QUIT"),
+                ..After::default()
+            }),
+            Op::Malformed if error.is_some_and(|e| e.starts_with("ERR Protocol error: ")) => {
+                Ok(After {
+                    closes: Some("a protocol error"),
+                    ..After::default()
+                })
+            }
+            Op::Reset | Op::ReplyOn | Op::Quit | Op::Malformed | Op::Http => wrong("reply"),
+        }
+    }
+
+    fn data(&self, tag: Tag, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+        let executed = |server: usize| view.servers[server].executed.get(&tag);
+        if let Some(text) = wire::error_text(reply) {
+            let never = Ok(After {
+                never: Some(tag),
+                ..After::default()
+            });
+            if text == NOAUTH && self.may_be_stranger(view) {
+                return never;
+            }
+            if text.ends_with(", outcome unknown") && text.starts_with("ERR elika: backend ") {
+                let lost = self
+                    .server(view)
+                    .is_some_and(|server| view.servers[server].failed_since(sent.at, 0));
+                return match lost {
+                    true => Ok(After::default()),
+                    false => Err("nothing was lost".into()),
+                };
+            }
+            if is_unavailable(text) {
+                return match self.is_unavailable(sent, view) {
+                    true => never,
+                    false => Err("it is available".into()),
+                };
+            }
+        }
+        let Some(server) = self.server(view) else {
+            return Err("a reply without a tenant".into());
+        };
+        let Some(done) = executed(server) else {
+            return Err("a reply to what was not executed".into());
+        };
+        let as_it_should = done.user == self.user()
+            && done.db == self.db
+            && done.protocol == self.protocol;
+        if !as_it_should {
+            let Self { db, protocol, .. } = self;
+            return Err(format!(
+                "executed as {}/{}/{} instead of {}/{db}/{protocol}",
+                done.user,
+                done.db,
+                done.protocol,
+                self.user(),
+            ));
+        }
+        if done.reply != reply {
+            return Err("not the reply that the server gave".into());
+        }
+        Ok(After::default())
+    }
+
+    /// What the proxy answers itself, once the client may ask anything.
+    fn local(
+        &self,
+        sent: &Sent,
+        reply: &[u8],
+        view: &View<'_>,
+        is_right: impl FnOnce(&Self, &[u8]) -> bool,
+    ) -> Verdict {
+        let refused = wire::error_text(reply).is_some_and(|text| {
+            text == NOAUTH && self.may_be_stranger(view)
+                || is_unavailable(text) && self.is_unavailable(sent, view)
+        });
+        // CLIENT REPLY and the like change nothing for others: nobody need be known for them.
+        let known = self.may_be_taken_for_friend(view);
+        if refused || known && is_right(self, reply) {
+            return Ok(After::default());
+        }
+        Err("not what the proxy should say".into())
+    }
+
+    fn denied(&self, name: &str, reply: &[u8]) -> bool {
+        let user = self.user();
+        let text = format!("NOPERM User {user} has no permissions to run the '{name}' command");
+        wire::error_text(reply) == Some(&text)
+    }
+
+    fn list(&self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+        let mark = if self.protocol == 3 { b'=' } else { b'$' };
+        let text = String::from_utf8_lossy(wire::text(reply).unwrap_or_default());
+        let mut listed = Vec::new();
+        let (mut foreign, mut me) = (false, false);
+        for line in text.lines() {
+            let field = |name: &str| {
+                line.split(' ')
+                    .find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
+                    .unwrap_or_default()
+            };
+            foreign |= field("user") != self.user();
+            let id = field("id").parse().unwrap_or(0);
+            if id == self.id {
+                me = field("db") == self.db.to_string()
+                    && field("name") == self.name
+                    && field("resp") == self.protocol.to_string();
+            }
+            listed.push(id);
+        }
+        let alone = matches!(sent.op, Op::List) || listed.len() == 1;
+        let right = reply.first() == Some(&mark) && me && !foreign && alone;
+        let after = self.local(sent, reply, view, |_, _| right)?;
+        Ok(After { listed, ..after })
+    }
+
+    /// The login went well: did the server say so?
+    fn logged_in(&mut self, login: &Login, sent: &Sent, view: &View<'_>) -> Result<(), String> {
+        let Some(server) = login.server else {
+            return Err(format!("logged in to nowhere: {login:?}"));
+        };
+        let asked = view.servers[server]
+            .verdicts
+            .iter()
+            .rev()
+            .take_while(|verdict| verdict.step >= sent.at.step)
+            .any(|verdict| verdict.password == login.password && verdict.reply == "OK");
+        if !asked {
+            return Err(format!("{login:?} was not verified by the server"));
+        }
+        self.login = Some((server, login.user.clone()));
+        Ok(())
+    }
+
+    /// May a login fail with this text?
+    fn may_fail(
+        &self,
+        login: &Login,
+        protocol: u8,
+        text: &str,
+        sent: &Sent,
+        view: &View<'_>,
+    ) -> bool {
+        let since = |step: u64| step >= sent.at.step;
+        let said = |verdict: &&super::redis::Verdict| {
+            verdict.password == login.password && verdict.reply == text && text != "OK"
+        };
+        let by_server = view.servers.iter().any(|server| {
+            let mut recent = server.verdicts.iter().rev().take_while(|v| since(v.step));
+            recent.any(|verdict| said(&verdict))
+        });
+        let Some(server) = login.server else {
+            return by_server || text == WRONGPASS;
+        };
+        let server = &view.servers[server];
+        let changed = !server.changes.is_empty() && [WRONGPASS, NOAUTH].contains(&text);
+        let unlisted = text == WRONGPASS && failed(server, sent, view);
+        by_server
+            || changed
+            || unlisted
+            || text == DB_RANGE && self.db >= server.databases
+            || text == NO_HELLO && server.old && protocol == 3
+            || is_unavailable(text) && failed(server, sent, view)
+    }
+
+    fn hello(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+        let Op::Hello {
+            protocol,
+            login,
+            name,
+        } = &sent.op
+        else {
+            return Err("no HELLO".into());
+        };
+        let wanted = protocol.unwrap_or(self.protocol);
+        if let Some(text) = wire::error_text(reply) {
+            let server = login.as_ref().map_or(self.server(view), |login| login.server);
+            let old = server.is_some_and(|server| view.servers[server].old);
+            let fine = text.starts_with("NOPROTO") && wanted == 4
+                || match login {
+                    Some(login) => self.may_fail(login, wanted, text, sent, view),
+                    None => {
+                        [HELLO_NOAUTH, NOAUTH].contains(&text) && self.may_be_stranger(view)
+                            || text == NO_HELLO && old
+                            || is_unavailable(text) && self.is_unavailable(sent, view)
+                    }
+                };
+            return match fine {
+                true => Ok(After::default()),
+                false => Err("HELLO failed".into()),
+            };
+        }
+        if wanted == 4 || reply != hello(wanted, self.id) {
+            return Err("not a reply to this HELLO".into());
+        }
+        match login {
+            Some(login) => self.logged_in(login, sent, view)?,
+            None if self.must_be_stranger(view) => return Err("HELLO to a stranger".into()),
+            None => {}
+        }
+        self.protocol = wanted;
+        if let Some(name) = name {
+            self.name.clone_from(name);
+        }
+        Ok(After::default())
+    }
+
+    fn select(&mut self, db: i64, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+        let Some(server) = self.server(view) else {
+            return self.local(sent, reply, view, |_, _| false);
+        };
+        let exists = (0..i64::from(view.servers[server].databases)).contains(&db);
+        let after = self.local(sent, reply, view, |_, reply| match exists {
+            true => reply == b"+OK\r\n",
+            false => wire::error_text(reply) == Some(DB_RANGE),
+        })?;
+        if reply == b"+OK\r\n" {
+            self.db = db as u32;
+        }
+        Ok(after)
+    }
+
+    /// May its server be taken for down?
+    pub(crate) fn is_unavailable(&self, sent: &Sent, view: &View<'_>) -> bool {
+        self.server(view)
+            .is_some_and(|server| failed(&view.servers[server], sent, view))
+    }
+}
+
+fn failed(server: &Redis, sent: &Sent, view: &View<'_>) -> bool {
+    server.unlisted || server.down_until > view.now.ms || server.failed_since(sent.at, GRACE_MS)
+}
+
+fn is_unavailable(text: &str) -> bool {
+    let why = text.strip_prefix("ERR elika: backend unavailable: ");
+    why.is_some_and(|why| !why.is_empty()) || text == FULL
+}

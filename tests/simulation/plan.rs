@@ -1,0 +1,113 @@
+//! What kind of world a seed makes: who is there, what can go wrong, and which limits hold.
+
+use elika::proxy::Settings;
+
+use super::rng::Rng;
+
+/// What can go wrong; each number is per thousand events of its kind, 0: never.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Faults {
+    /// An open backend connection is reset.
+    pub(crate) reset: u64,
+    /// A connection is refused.
+    pub(crate) refuse: u64,
+    /// A connection is never answered, neither yes nor no.
+    pub(crate) blackhole: u64,
+    /// An open backend connection says nothing any more.
+    pub(crate) hang: u64,
+    /// A server sends what is no RESP.
+    pub(crate) garbage: u64,
+    /// A server accepts a connection only to say that it is full.
+    pub(crate) full: u64,
+    /// A server goes down for a while.
+    pub(crate) restart: u64,
+    /// A password changes.
+    pub(crate) password: u64,
+    /// The registry drops an instance for a while.
+    pub(crate) registry: u64,
+    /// A client's connection is reset.
+    pub(crate) client_reset: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) workers: u16,
+    /// Of each server: old? how many databases? open to everybody?
+    pub(crate) servers: Vec<(bool, u32, bool)>,
+    /// Clients that name no tenant belong to the first server.
+    pub(crate) default_tenant: bool,
+    pub(crate) clients: usize,
+    /// Requests of one client, about.
+    pub(crate) requests: u64,
+    /// Values of megabytes are asked for.
+    pub(crate) huge: bool,
+    /// Pushes on RESP3 connections, per thousand replies.
+    pub(crate) pushes: u64,
+    /// A reply is late by up to this, ms.
+    pub(crate) delay_ms: u64,
+    pub(crate) faults: Faults,
+    pub(crate) settings: Settings,
+}
+
+impl Plan {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let huge = rng.one_in(12);
+        let servers = (0..rng.between(1, 3))
+            .map(|_| {
+                let old = rng.one_in(8);
+                (old, *rng.pick(&[16, 16, 4]), !rng.one_in(4))
+            })
+            .collect();
+        let workers = *rng.pick(&[1, 1, 2, 3]);
+        let settings = Settings {
+            workers,
+            admin_commands: !rng.one_in(4),
+            pool_connections_max: *rng.pick(&[1, 2, 3, 30]),
+            backend_reply_ms: *rng.pick(&[0, 2_000, 5_000, 60_000]),
+            client_in_flight_max: *rng.pick(&[1, 4, 64, 4096]),
+            client_outbound_bytes_max: *rng.pick(&[64 << 20, 64 << 20, 600_000]),
+            worker_outbound_bytes_max: *rng.pick(&[512 << 20, 512 << 20, 3 << 20]),
+            client_login_ms: *rng.pick(&[0, 0, 4_000]),
+            client_idle_ms: *rng.pick(&[0, 0, 0, 3_000]),
+            logins_per_second: *rng.pick(&[200, 200, 10]),
+            seed: rng.next(),
+            ..Settings::default()
+        };
+        Self {
+            workers,
+            servers,
+            default_tenant: !rng.one_in(4),
+            clients: rng.between(3, 12) as usize,
+            requests: rng.between(20, 250),
+            huge,
+            pushes: *rng.pick(&[0, 0, 50, 400]),
+            delay_ms: *rng.pick(&[0, 3, 50]),
+            faults: Self::draw_faults(rng, settings.backend_reply_ms > 0),
+            settings,
+        }
+    }
+
+    /// In every third world nothing fails: there each reply is known exactly.
+    fn draw_faults(rng: &mut Rng, can_hang: bool) -> Faults {
+        if rng.one_in(3) {
+            return Faults::default();
+        }
+        let mut some = |often: u64| match rng.below(5) {
+            0 | 1 => often.div_ceil(4),
+            2 => often,
+            _ => 0,
+        };
+        Faults {
+            reset: some(12),
+            refuse: some(200),
+            blackhole: some(60),
+            hang: some(6) * u64::from(can_hang),
+            garbage: some(6),
+            full: some(150),
+            restart: some(60),
+            password: some(60),
+            registry: some(40),
+            client_reset: some(4),
+        }
+    }
+}

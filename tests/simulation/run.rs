@@ -1,0 +1,230 @@
+//! The course of one seed: the storm, the calm after it, the last questions, and the end.
+
+use elika::proxy::BackendKey;
+
+use super::world::World;
+
+/// Everything must be answered within this virtual time after the last failure, ms: a hung
+/// connection is found (5 s at most, see [`Plan`](super::plan::Plan)), then one that does not come
+/// about (3 s), each for the few that may be in line.
+const CALM_MS: u64 = 90_000;
+
+/// In the end, until every backend connection is idle long enough to be closed.
+const END_MS: u64 = 40_000;
+
+/// How a seed's machines come to their end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Clients,
+    Drain,
+}
+
+/// Runs one seed to its end. The error says what was wrong.
+pub(crate) fn run(seed: u64, trace: bool) -> Result<u64, String> {
+    let mut world = World::new(seed, trace);
+    world.open_client();
+    let outcome = world.live();
+    let at = world.now;
+    outcome.map_err(|why| format!("{why}\n(at step {}, {} ms)", at.step, at.ms))?;
+    Ok(world.now.step)
+}
+
+impl World {
+    fn live(&mut self) -> Result<(), String> {
+        // A bound, not a wish: most are done long before.
+        for _ in 0..60_000 {
+            self.step()?;
+            let all = self.clients.len() == self.plan.clients;
+            if all && self.clients.iter().all(|client| !client.may_send()) && self.rng.one_in(200) {
+                break;
+            }
+        }
+        self.heal()?;
+        self.settle("the calm")?;
+        self.wait(6_000)?;
+        self.epilogue();
+        self.settle("the epilogue")?;
+        self.end()?;
+        self.audit()
+    }
+
+    /// Faults stop. Whoever hung either goes on or is gone.
+    fn heal(&mut self) -> Result<(), String> {
+        self.note(|| "-- calm".into());
+        self.calm = true;
+        // Small buffers made for many pieces; now they would only take time.
+        for client in &mut self.clients {
+            client.room = 1 << 20;
+        }
+        for node in &mut self.nodes {
+            for link in node.links.values_mut() {
+                link.input_max = 1 << 20;
+            }
+        }
+        for server in 0..self.servers.len() {
+            self.servers[server].down_until = 0;
+            if self.servers[server].unlisted {
+                self.servers[server].unlisted = false;
+                self.announce(server);
+            }
+        }
+        for node in 0..self.nodes.len() {
+            let links: Vec<BackendKey> = self.nodes[node].links.keys().copied().collect();
+            for key in links {
+                let never_again = self.plan.settings.backend_reply_ms > 10_000;
+                match self.nodes[node].links.get_mut(&key) {
+                    Some(link) if link.hung && (never_again || self.rng.one_in(2)) => {
+                        link.hung = false;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody moves once.
+    fn sweep(&mut self) -> Result<(), String> {
+        self.now.step += 1;
+        for client in 0..self.clients.len() {
+            for _ in 0..4 {
+                self.client_event(client)?;
+            }
+        }
+        for node in 0..self.nodes.len() {
+            let links: Vec<BackendKey> = self.nodes[node].links.keys().copied().collect();
+            for key in links {
+                for _ in 0..4 {
+                    self.link_event(node, key)?;
+                }
+            }
+            self.turn(node)?;
+        }
+        self.now.ms += self.rng.between(0, 40);
+        Ok(())
+    }
+
+    /// Until nobody waits for anything.
+    fn settle(&mut self, when: &str) -> Result<(), String> {
+        let until = self.now.ms + CALM_MS;
+        while self.clients.iter().any(|client| client.is_waiting()) {
+            self.sweep()?;
+            if self.now.ms > until {
+                let links = self.nodes.iter().flat_map(|node| node.links.values());
+                let busy: Vec<String> = links
+                    .filter(|link| !link.is_idle())
+                    .map(|link| {
+                        format!(
+                            "{:?}: {} bytes unread by the server, {} by the proxy (paused: {}, \
+                             hung: {}, wants to write: {})",
+                            link.key,
+                            link.input.len(),
+                            link.output.len(),
+                            link.paused,
+                            link.hung,
+                            link.wants_write
+                        )
+                    })
+                    .collect();
+                let stuck: Vec<String> = (self.clients.iter())
+                    .filter(|client| client.is_waiting())
+                    .map(|client| {
+                        format!(
+                            "client {} waits for {} replies, first {:?}; {} bytes unread by the \
+                             proxy (paused: {}), {} by the client",
+                            client.id,
+                            client.pending.len(),
+                            client.pending.front(),
+                            client.wire.len(),
+                            client.paused,
+                            client.kernel.len(),
+                        )
+                    })
+                    .collect();
+                return Err(format!("stuck in {when}:\n{}\n{busy:?}", stuck.join("\n")));
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, ms: u64) -> Result<(), String> {
+        let until = self.now.ms + ms;
+        while self.now.ms < until {
+            self.sweep()?;
+            self.now.ms += 100;
+        }
+        Ok(())
+    }
+
+    /// Everybody who is still there asks once more; nothing is wrong, and so must be the answers.
+    fn epilogue(&mut self) {
+        self.note(|| "-- epilogue".into());
+        for index in 0..self.clients.len() {
+            let client = &mut self.clients[index];
+            if !client.done && !client.eof && !client.hung_up && client.closing.is_none() {
+                for line in client.script.epilogue() {
+                    self.send(index, line);
+                }
+            }
+        }
+    }
+
+    /// All clients leave, by themselves or because the machines are drained.
+    fn end(&mut self) -> Result<(), String> {
+        let how = if self.rng.one_in(3) { End::Drain } else { End::Clients };
+        self.note(|| "-- the end".into());
+        match how {
+            End::Drain => {
+                for node in &mut self.nodes {
+                    node.draining = true;
+                    node.machine.drain();
+                }
+            }
+            End::Clients => {
+                for client in &mut self.clients {
+                    client.eof = true;
+                }
+            }
+        }
+        self.wait(3_000)?;
+        self.settle("the end")?;
+        for (worker, node) in self.nodes.iter().enumerate() {
+            let clients = node.machine.clients();
+            if clients > 0 {
+                return Err(format!("worker {worker} still has {clients} clients"));
+            }
+            if how == End::Drain && !node.machine.is_drained() {
+                return Err(format!("worker {worker} is not drained"));
+            }
+        }
+        self.wait(END_MS)?;
+        for (worker, node) in self.nodes.iter().enumerate() {
+            let machine = &node.machine;
+            let (bytes, backends) = (machine.outbound_bytes(), machine.backends());
+            let deadline = machine.next_deadline();
+            if bytes > 0 || backends > 0 || deadline.is_some() {
+                return Err(format!(
+                    "worker {worker} has {bytes} bytes and {backends} backends left, \
+                     and wants to be woken: {deadline:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was refused must not have been executed after all.
+    fn audit(&self) -> Result<(), String> {
+        for client in &self.clients {
+            for tag in &client.never {
+                if self.servers.iter().any(|s| s.executed.contains_key(tag)) {
+                    return Err(format!("{tag} was executed, although its client heard not"));
+                }
+            }
+            let answered = client.pending.is_empty() || client.done;
+            if !answered || !client.done {
+                return Err(format!("client {} never came to its end", client.id));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,273 @@
+//! The world of one seed: machines, clients, servers, the network between them and the clock.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use elika::cluster::{ClusterInstance, ClusterKey, Endpoint, Snapshot, TenantKey};
+use elika::proxy::{Answer, BackendKey, ClientKey, Machine, Millis, Origin, Question, Settings};
+
+use super::client::Client;
+use super::judge::{Model, View};
+use super::link::Link;
+use super::plan::Plan;
+use super::redis::{Moment, Redis};
+use super::rng::Rng;
+use super::script::Script;
+
+/// One worker: its machine, and what the reactor would own.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) machine: Machine,
+    pub(crate) clients: BTreeMap<ClientKey, usize>,
+    pub(crate) links: BTreeMap<BackendKey, Link>,
+    pub(crate) draining: bool,
+}
+
+/// What workers tell one another, and when it arrives.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    pub(crate) due: u64,
+    pub(crate) to: usize,
+    pub(crate) from: usize,
+    pub(crate) asker: ClientKey,
+    pub(crate) text: Text,
+}
+
+#[derive(Debug)]
+pub(crate) enum Text {
+    Question(Question),
+    Answer(Answer),
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) rng: Rng,
+    pub(crate) now: Moment,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) servers: Vec<Redis>,
+    pub(crate) tenants: Vec<String>,
+    pub(crate) letters: Vec<Letter>,
+    pub(crate) version: u64,
+    /// Nothing fails any more, and nobody asks for anything.
+    pub(crate) calm: bool,
+    trace: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, trace: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let plan = Plan::draw(&mut rng);
+        let servers: Vec<Redis> = (plan.servers.iter().enumerate())
+            .map(|(index, &(old, databases, open))| Redis::new(index, old, databases, open))
+            .collect();
+        let tenants = (0..servers.len())
+            .map(|index| cluster(index).tenant().as_str().to_owned())
+            .collect();
+        let mut world = Self {
+            rng,
+            now: Moment::default(),
+            nodes: Vec::new(),
+            clients: Vec::new(),
+            servers,
+            tenants,
+            letters: Vec::new(),
+            version: 0,
+            calm: false,
+            trace,
+            plan,
+        };
+        for worker in 0..world.plan.workers {
+            let settings = Settings {
+                worker,
+                ..world.plan.settings.clone()
+            };
+            let snapshot = world.snapshot();
+            world.nodes.push(Node {
+                machine: Machine::new(settings, snapshot),
+                clients: BTreeMap::new(),
+                links: BTreeMap::new(),
+                draining: false,
+            });
+        }
+        let plan = format!("{:#?}", world.plan);
+        world.note(|| plan);
+        world
+    }
+
+    pub(crate) fn note(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            let Moment { step, ms } = self.now;
+            println!("{step:>7} {ms:>6}ms  {}", what());
+        }
+    }
+
+    pub(crate) fn millis(&self) -> Millis {
+        Millis(self.now.ms)
+    }
+
+    pub(crate) fn view(&self) -> View<'_> {
+        View {
+            plan: &self.plan,
+            servers: &self.servers,
+            now: self.now,
+        }
+    }
+
+    /// What the registry says at the moment.
+    pub(crate) fn snapshot(&mut self) -> Arc<Snapshot> {
+        self.version += 1;
+        let instances = self.servers.iter().filter(|server| !server.unlisted);
+        let instances = instances.map(|server| {
+            let address = address(server.index);
+            let endpoint = Endpoint {
+                addr: address.ip().to_string(),
+                port: address.port(),
+                name: String::new(),
+            };
+            let instance = ClusterInstance::new(cluster(server.index), "one", endpoint);
+            (instance, vec![address])
+        });
+        let default: Option<TenantKey> = self.plan.default_tenant.then(|| cluster(0).tenant());
+        Arc::new(Snapshot::new(self.version, default, instances))
+    }
+
+    pub(crate) fn open_client(&mut self) {
+        let id = self.clients.len() as u64 + 1;
+        let worker = self.rng.below(self.nodes.len());
+        let origin = Origin {
+            id,
+            peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 10_000 + id as u16)),
+            local: SocketAddr::from((Ipv4Addr::LOCALHOST, 6378)),
+        };
+        let now = self.millis();
+        let key = self.nodes[worker].machine.client_opened(origin, now);
+        self.nodes[worker].clients.insert(key, self.clients.len());
+        let left = self.rng.between(1, self.plan.requests);
+        let script = Script::new(id, left, &mut self.rng);
+        self.note(|| format!("client {id} on worker {worker}, {:?}", script.temper));
+        self.clients.push(Client {
+            id,
+            worker,
+            key,
+            script,
+            model: Model::new(id),
+            changed: self.now,
+            pending: std::collections::VecDeque::new(),
+            never: Vec::new(),
+            wire: Vec::new(),
+            kernel: Vec::new(),
+            room: *self.rng.pick(&[200, 4_000, 65_536, 65_536, 1 << 20]),
+            read: Vec::new(),
+            asleep_until: 0,
+            paused: false,
+            wants_write: false,
+            eof: false,
+            eof_told: false,
+            hung_up: false,
+            closing: None,
+            done: false,
+            killers: Vec::new(),
+        });
+    }
+
+    /// One event.
+    pub(crate) fn step(&mut self) -> Result<(), String> {
+        self.now.step += 1;
+        let node = self.rng.below(self.nodes.len());
+        match self.rng.below(100) {
+            0..=44 if !self.clients.is_empty() => {
+                let client = self.rng.below(self.clients.len());
+                self.client_event(client)
+            }
+            45..=84 => {
+                let links = self.nodes[node].links.len();
+                let nth = self.rng.below(links);
+                match self.nodes[node].links.keys().nth(nth).copied() {
+                    Some(key) => self.link_event(node, key),
+                    None => self.turn(node),
+                }
+            }
+            85..=94 => self.turn(node),
+            95..=98 => {
+                let ms = *self.rng.pick(&[0, 0, 1, 1, 2, 5, 20, 20, 110, 300]);
+                self.now.ms += ms;
+                Ok(())
+            }
+            _ => self.world_event(),
+        }
+    }
+
+    /// Clients come, servers and passwords change.
+    fn world_event(&mut self) -> Result<(), String> {
+        if self.clients.len() < self.plan.clients && self.rng.one_in(2) {
+            self.open_client();
+        }
+        let faults = self.plan.faults;
+        let server = self.rng.below(self.servers.len());
+        if self.rng.permille(faults.restart) {
+            self.restart(server)?;
+        }
+        if self.rng.permille(faults.password) {
+            let name = *self.rng.pick(&["ann", "bob", "default"]);
+            let now = self.now;
+            if let Some(user) = self.servers[server].users.get_mut(name)
+                && !user.nopass
+            {
+                user.generation += 1;
+                self.servers[server].changes.push(now);
+                self.note(|| format!("server {server} has a new password for {name}"));
+            }
+        }
+        if self.rng.permille(faults.registry) || self.servers[server].unlisted && self.rng.one_in(9)
+        {
+            self.servers[server].unlisted ^= true;
+            self.announce(server);
+        }
+        Ok(())
+    }
+
+    /// The registry has news of a server.
+    pub(crate) fn announce(&mut self, server: usize) {
+        let now = self.now;
+        self.servers[server].failed(now);
+        let unlisted = self.servers[server].unlisted;
+        self.note(|| format!("server {server} is unlisted: {unlisted}"));
+        let snapshot = self.snapshot();
+        for node in &mut self.nodes {
+            node.machine.registry_changed(Arc::clone(&snapshot));
+        }
+    }
+
+    /// A server loses all its connections, and takes none for a while.
+    fn restart(&mut self, server: usize) -> Result<(), String> {
+        let down_ms = self.rng.between(1, 3_000);
+        self.servers[server].down_until = self.now.ms + down_ms;
+        self.note(|| format!("server {server} restarts, {down_ms} ms"));
+        for node in 0..self.nodes.len() {
+            let links = self.nodes[node].links.values();
+            let its: Vec<BackendKey> = links
+                .filter(|link| link.server == server && link.session.is_some())
+                .map(|link| link.key)
+                .collect();
+            for key in its {
+                self.lose(node, key)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn cluster(index: usize) -> ClusterKey {
+    let mut key = ClusterKey::local();
+    if index > 0 {
+        key.name.name = format!("c{index}");
+    }
+    key
+}
+
+pub(crate) fn address(index: usize) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), 7000 + index as u16))
+}
