@@ -225,7 +225,11 @@ impl Machine {
         };
         let done = match client.closing {
             true => client.outbound.is_empty(),
-            false => (client.eof || self.draining) && client.is_quiet() && !client.hold.any(),
+            // One that may go on has requests left, maybe: `resume` will tell.
+            false => {
+                let leaving = client.eof || self.draining;
+                leaving && client.is_quiet() && !client.hold.any() && !client.ready
+            }
         };
         if done {
             self.close_now(key);
