@@ -120,18 +120,18 @@ impl Machine {
         }
         match failure {
             // It did answer: the instance is there. A stranger's wrong password is his own matter.
-            Failure::Refused(text) => {
+            Failure::Refused(_) => {
                 if backend.login_of.is_none() {
-                    account_refused(self.pools.account_of_mut(backend.pool), text, self.now);
+                    account_refused(self.pools.account_of_mut(backend.pool), failure, self.now);
                 }
                 if self.pools.came_up(instance) {
                     self.report(instance, News::Up);
                 }
             }
-            Failure::Rejected(text) => {
+            Failure::Rejected(_) => {
                 let account = self.pools.account_of_mut(backend.pool);
                 let fresh = |account: &&mut Account| account.user.is_none() && !account.open;
-                account_refused(account.filter(fresh), text, self.now);
+                account_refused(account.filter(fresh), failure, self.now);
             }
             // A ready connection that ends says nothing yet: the next one will tell.
             Failure::Lost | Failure::Desync(_) | Failure::Removed if was_ready => {}
@@ -335,8 +335,8 @@ impl Machine {
     }
 }
 
-fn account_refused(account: Option<&mut Account>, text: &str, now: Millis) {
+fn account_refused(account: Option<&mut Account>, failure: &Failure, now: Millis) {
     if let Some(account) = account {
-        account.refuse(text, now);
+        account.refuse(failure.text_if_unsent(), now);
     }
 }

@@ -59,11 +59,11 @@ impl Machine {
         if account.user.is_some() && account.epoch != client.epoch {
             return Err(Refusal::Error(NOAUTH.into()));
         }
-        if let Some((until, _)) = &account.refused
+        if let Some((until, text)) = &account.refused
             && account.user.is_none()
             && self.now < *until
         {
-            return Err(Refusal::Error(NOAUTH.into()));
+            return Err(Refusal::Error(text.clone()));
         }
         if let Some(instance) = self.pools.instances.get(account.instance)
             && instance.is_out(self.now)

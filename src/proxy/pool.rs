@@ -77,7 +77,8 @@ pub(super) struct Account {
     pub open: bool,
     /// Counts refusals of a password that had been good: who logged in before is logged out.
     pub epoch: u32,
-    /// Until when, and in which words, the backend's last refusal is repeated.
+    /// Until when, and in which words, the backend's last refusal is repeated: that a login is
+    /// needed, or, of a server that is full, that it is.
     pub refused: Option<(Millis, String)>,
     pub pools: Vec<PoolKey>,
     /// Clients that are this user.
@@ -97,9 +98,9 @@ impl Account {
     }
 
     /// The backend refused: a login is over, or nobody may be the default user for a while.
-    pub(super) fn refuse(&mut self, text: &str, now: Millis) {
+    pub(super) fn refuse(&mut self, text: String, now: Millis) {
         self.open = false;
-        self.refused = Some((now.after(REFUSAL_MS), text.to_owned()));
+        self.refused = Some((now.after(REFUSAL_MS), text));
         if self.user.is_some() {
             self.credential = None;
             self.epoch = self.epoch.wrapping_add(1);
