@@ -179,19 +179,17 @@ impl Machine {
             debug_assert!(argc > 0);
             let frame = rest.get(..len).unwrap_or_default();
             let plan = command::plan(Args::new(frame));
-            if plan == Plan::Forward {
+            if plan == Plan::Forward
+                && let moved_to @ Some(_) = self.forward_run(key, &mut run, len)
+            {
                 if whole && used == 0 && len == bytes.len() && len >= MOVE_BYTES_MIN {
-                    let to = self.forward_run(key, &mut run, len);
-                    return Decoded {
-                        used: if to.is_some() { len } else { 0 },
-                        moved_to: to,
-                    };
+                    self.note_command_of(key, frame);
+                    used = len;
+                    return Decoded { used, moved_to };
                 }
-                if self.forward_run(key, &mut run, len).is_some() {
-                    last = used..used + len;
-                    used += len;
-                    continue;
-                }
+                last = used..used + len;
+                used += len;
+                continue;
             }
             self.end_run(&mut run, bytes, used);
             if self.dispatch(key, plan, frame) == Taken::No {
@@ -203,14 +201,16 @@ impl Machine {
             limits = self.limits_of(key);
         }
         self.end_run(&mut run, bytes, used);
-        if let (Some(client), Some(frame)) = (self.clients.get_mut(key), bytes.get(last))
-            && let Some(name) = Args::new(frame).next()
-        {
-            client.note_command(name);
-        }
+        self.note_command_of(key, bytes.get(last).unwrap_or_default());
         Decoded {
             used,
             moved_to: None,
+        }
+    }
+
+    fn note_command_of(&mut self, key: ClientKey, frame: &[u8]) {
+        if let (Some(client), Some(name)) = (self.clients.get_mut(key), Args::new(frame).next()) {
+            client.note_command(name);
         }
     }
 
@@ -293,11 +293,7 @@ impl Machine {
             Ok(0) => Taken::Yes,
             Ok(_) => {
                 let taken = self.dispatch(key, command::plan(Args::new(&frame)), &frame);
-                if let Some(client) = self.clients.get_mut(key)
-                    && let Some(name) = Args::new(&frame).next()
-                {
-                    client.note_command(name);
-                }
+                self.note_command_of(key, &frame);
                 taken
             }
             // If it cannot be answered yet, the line stays and is looked at again.
