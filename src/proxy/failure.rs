@@ -2,7 +2,7 @@
 
 use super::action::{Action, News, Report};
 use super::backend::{Backend, Failure, State};
-use super::handshake::{Handshake, HelloReply};
+use super::handshake::{Handshake, HelloReply, is_unknown};
 use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey};
 use super::login::Goal;
 use super::machine::Machine;
@@ -128,11 +128,13 @@ impl Machine {
                     self.report(instance, News::Up);
                 }
             }
-            Failure::Rejected(_) => {
+            // A server that is full, say, is so for everybody; one without RESP3 still has RESP2.
+            Failure::Rejected(text) if !is_unknown(text) => {
                 let account = self.pools.account_of_mut(backend.pool);
                 let fresh = |account: &&mut Account| account.user.is_none() && !account.open;
                 account_refused(account.filter(fresh), failure, self.now);
             }
+            Failure::Rejected(_) => {}
             // A ready connection that ends says nothing yet: the next one will tell.
             Failure::Lost | Failure::Desync(_) | Failure::Removed if was_ready => {}
             // Nobody asked it.

@@ -186,7 +186,8 @@ fn is_refusal(text: &str) -> bool {
     .any(|start| text.starts_with(start))
 }
 
-fn is_unknown(text: &str) -> bool {
+/// Does an error say that there is no such command?
+pub(super) fn is_unknown(text: &str) -> bool {
     text.starts_with("ERR unknown command")
 }
 
