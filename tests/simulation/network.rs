@@ -64,7 +64,7 @@ impl World {
         });
     }
 
-    fn actions(&mut self, node: usize) -> Result<(), String> {
+    pub(crate) fn actions(&mut self, node: usize) -> Result<(), String> {
         while let Some(action) = self.nodes[node].machine.next_action() {
             self.note(|| format!("worker {node}: {action:?}"));
             match action {
@@ -128,7 +128,8 @@ impl World {
 
     /// The machine closes a backend connection: it must have a reason.
     fn given_up(&mut self, link: &Link) -> Result<(), String> {
-        let silent = self.now.ms - link.heard;
+        // The machine counts from when it decided to connect.
+        let silent = self.now.ms - link.heard + 500;
         let settings = &self.plan.settings;
         let reply_ms = settings.backend_reply_ms;
         let unready = link.session.is_none() || link.hung || !link.is_idle();

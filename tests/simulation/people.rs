@@ -134,6 +134,10 @@ impl World {
         if client.done || client.asleep_until > self.now.ms && !self.calm {
             return Ok(());
         }
+        // What the machine says of a failure, the world must know of first.
+        let node = client.worker;
+        self.actions(node)?;
+        let client = &mut self.clients[index];
         let n = self.rng.piece(client.kernel.len());
         client.read.extend(client.kernel.drain(..n));
         let mut at = 0;
@@ -259,8 +263,11 @@ impl World {
         };
         let server = &self.servers[server];
         let whole = tag(sent).and_then(|tag| server.executed.get(&tag));
+        // An old server lets strangers in, and then says so itself.
+        let stranger = server.old && b"-NOAUTH".starts_with(&client.read);
         // It may be the begin of what turned out to be no reply.
-        let begun = whole.is_some_and(|whole| whole.reply.starts_with(&client.read))
+        let begun = stranger
+            || whole.is_some_and(|whole| whole.reply.starts_with(&client.read))
             || GARBAGE.iter().any(|garbage| garbage.starts_with(&client.read));
         begun && server.failed_since(sent.at, 0)
     }

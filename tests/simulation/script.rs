@@ -152,9 +152,12 @@ impl Script {
         match rng.below(6) {
             0 => Line::unheard(&["PING"]),
             1 => Line::unheard(&["CLIENT", "ID"]),
-            _ => Line {
-                op: None,
-                ..self.data(around, rng)
+            // A big one may be an end without a word, for a stranger.
+            _ => loop {
+                let line = self.data(around, rng);
+                if !matches!(line.op, Some(Op::Data { big: true, .. })) {
+                    break Line { op: None, ..line };
+                }
             },
         }
     }
