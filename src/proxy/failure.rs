@@ -213,7 +213,10 @@ impl Machine {
                 continue;
             };
             request.start -= base;
-            if let Some(client) = self.clients.get_mut(request.client) {
+            // Who only asked for a verdict there is not its client, and maybe never will be.
+            if request.kind != Kind::Verdict
+                && let Some(client) = self.clients.get_mut(request.client)
+            {
                 client.backend = key;
             }
         }
