@@ -10,6 +10,9 @@ use super::script::{Around, Line};
 use super::wire;
 use super::world::World;
 
+/// What a server says to strangers.
+const STRANGER: &[u8] = b"-NOAUTH Authentication required.\r\n";
+
 impl World {
     /// Something happens at a client.
     pub(crate) fn client_event(&mut self, index: usize) -> Result<(), String> {
@@ -264,7 +267,7 @@ impl World {
         let server = &self.servers[server];
         let whole = tag(sent).and_then(|tag| server.executed.get(&tag));
         // An old server lets strangers in, and then says so itself.
-        let stranger = server.old && b"-NOAUTH".starts_with(&client.read);
+        let stranger = server.old && STRANGER.starts_with(&client.read);
         // It may be the begin of what turned out to be no reply.
         let begun = stranger
             || whole.is_some_and(|whole| whole.reply.starts_with(&client.read))
