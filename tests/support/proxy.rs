@@ -128,6 +128,16 @@ impl Proxy {
         status
     }
 
+    /// The time it has computed, in the kernel's ticks.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(path).unwrap();
+        // User and system time are the 14th and 15th field; the second, a name, ends with `)`.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let times = fields.split_whitespace().skip(11).take(2);
+        times.map(|field| field.parse::<u64>().unwrap()).sum()
+    }
+
     /// Bytes of memory it has, and the most it ever had.
     pub(crate) fn resident(&self) -> (u64, u64) {
         let path = format!("/proc/{}/status", self.child.id());

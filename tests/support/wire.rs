@@ -26,6 +26,24 @@ impl Wire<TcpStream> {
         Self::new(stream)
     }
 
+    /// The peer sent these bytes in one piece, and nothing else.
+    pub(crate) fn expect_in_one_piece(&mut self, bytes: impl AsRef<[u8]>) {
+        assert_eq!(self.input.len(), self.from, "something else came before");
+        assert!(self.receive().unwrap(), "the end came");
+        self.expect(bytes);
+        assert_eq!(self.input.len(), self.from, "{} came as well", self.seen());
+    }
+
+    /// Nothing comes for a while. That it would not come later, no test can tell.
+    pub(crate) fn expect_silence(&mut self) {
+        assert_eq!(self.input.len(), self.from, "{} is here", self.seen());
+        let a_while = std::time::Duration::from_millis(60);
+        self.stream.set_read_timeout(Some(a_while)).unwrap();
+        let came = self.receive();
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert!(came.is_err(), "{} came", self.seen());
+    }
+
     /// The client's FIN; replies can still be read.
     pub(crate) fn finish_sending(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();

@@ -1,0 +1,497 @@
+//! Backends that follow a script, byte for byte: what the proxy says to them, and what it makes of
+//! answers that no well-behaved server gives.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Backend, HELLO, Proxy, array, hello_reply, now, request, text, wait_until};
+
+const LOST: &str = "-ERR elika: backend connection lost, outcome unknown";
+
+/// One worker, so that the connection it opens at the start is the one that is shared.
+fn proxy_of(backend: &Backend) -> Proxy {
+    Proxy::at(&backend.address(), &["--core-num=1"])
+}
+
+#[test]
+fn the_handshake_is_one_write_and_nothing_goes_before_its_end() {
+    let backend = Backend::listen();
+    let proxy = proxy_of(&backend);
+    let _first = backend.accept_greeted();
+    let mut client = proxy.client();
+    client.send(
+        [
+            array("HELLO 3 AUTH ann pw SETNAME mine"),
+            array("GET a"),
+            array("SELECT 5"),
+            array("GET b"),
+        ]
+        .concat(),
+    );
+    let mut three = backend.accept();
+    three.expect_in_one_piece([array("AUTH ann pw"), array("HELLO 3 SETNAME elika")].concat());
+    three.expect_silence();
+    three.send("+OK\r\n");
+    three.expect_silence();
+    three.send(hello_reply(3, 77));
+    // The login is decided; the client hears its own id, not that of the connection.
+    let hello = client.reply();
+    assert!(hello.contains(" $5 proto :3 $2 id :1 "), "{hello}");
+    three.expect(array("GET a"));
+    three.expect_silence();
+    three.send("$1\r\nA\r\n");
+    assert_eq!(client.reply(), "$1 A");
+    let mut five = backend.accept();
+    let greeting = [
+        array("AUTH ann pw"),
+        array("HELLO 3 SETNAME elika"),
+        array("SELECT 5"),
+    ];
+    five.expect_in_one_piece(greeting.concat());
+    for part in [b"+OK\r\n".to_vec(), hello_reply(3, 78)] {
+        five.send(part);
+        five.expect_silence();
+    }
+    five.send("+OK\r\n");
+    assert_eq!(client.reply(), "+OK");
+    five.expect(array("GET b"));
+    five.send("_\r\n");
+    assert_eq!(client.reply(), "_");
+    three.expect_silence();
+}
+
+#[test]
+fn requests_wait_for_the_handshake() {
+    let backend = Backend::listen();
+    let proxy = proxy_of(&backend);
+    let mut server = backend.accept();
+    server.expect_in_one_piece(HELLO);
+    let mut clients: Vec<_> = (0..3).map(|_| proxy.client()).collect();
+    for (i, client) in clients.iter_mut().enumerate() {
+        client.send(array(&format!("GET {i}")));
+    }
+    let reply = hello_reply(2, 1);
+    server.send(&reply[..40]);
+    server.expect_silence();
+    server.send(&reply[40..]);
+    for _ in 0..3 {
+        let asked = text(&server.frame());
+        server.send(format!("+{asked}\r\n"));
+    }
+    for (i, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.reply(), format!("+*2 $3 GET $1 {i}"));
+    }
+}
+
+#[test]
+fn a_server_without_hello() {
+    const UNKNOWN: &str = "-ERR unknown command `HELLO`, with args beginning with: `2`, ";
+    let backend = Backend::listen();
+    let proxy = proxy_of(&backend);
+    let mut server = backend.accept();
+    server.expect(HELLO);
+    server.send(format!("{UNKNOWN}\r\n"));
+    let mut client = proxy.client();
+    client.send(array("GET a"));
+    server.expect(array("GET a"));
+    server.send("$-1\r\n");
+    assert_eq!(client.reply(), "$-1");
+    // Clients hear what the server would say to them.
+    assert_eq!(client.ask("HELLO"), UNKNOWN.trim_end());
+    client.send(array("HELLO 3"));
+    let mut three = backend.accept();
+    three.expect(array("HELLO 3 SETNAME elika"));
+    three.send(format!("{UNKNOWN}\r\n"));
+    assert_eq!(client.reply(), UNKNOWN.trim_end());
+    // Logins, with and without a name.
+    for (login, says) in [
+        ("AUTH wrong", "-ERR invalid password"),
+        (
+            "AUTH ann pw",
+            "-ERR wrong number of arguments for 'auth' command",
+        ),
+    ] {
+        client.send(array(login));
+        let mut other = backend.accept();
+        other.expect([array(login), HELLO.to_vec()].concat());
+        other.send(format!("{says}\r\n{UNKNOWN}\r\n"));
+        assert_eq!(client.reply(), says);
+    }
+    client.send(array("AUTH pw"));
+    let mut user = backend.accept();
+    user.expect([array("AUTH pw"), HELLO.to_vec()].concat());
+    user.send(format!("+OK\r\n{UNKNOWN}\r\n"));
+    assert_eq!(client.reply(), "+OK");
+    client.send(array("GET a"));
+    user.expect(array("GET a"));
+    user.send("$1\r\n1\r\n");
+    assert_eq!(client.reply(), "$1 1");
+}
+
+#[test]
+fn pushes_between_replies_are_dropped() {
+    let backend = Backend::listen();
+    let proxy = proxy_of(&backend);
+    let _first = backend.accept_greeted();
+    let mut client = proxy.client();
+    client.send(array("HELLO 3"));
+    let mut server = backend.accept();
+    server.expect(array("HELLO 3 SETNAME elika"));
+    let push = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
+    server.send([&push[..], &hello_reply(3, 1), push].concat());
+    assert!(client.reply().starts_with("%7 "));
+    let pipeline = ["GET a", "GET b", "GET c"].map(array).concat();
+    let bytes = [
+        &push[..],
+        b"+a\r\n",
+        push,
+        push,
+        b"*1\r\n$1\r\nb\r\n",
+        b"+c\r\n",
+        push,
+    ]
+    .concat();
+    for cut in 0..=bytes.len() {
+        client.send(&pipeline);
+        server.expect(&pipeline);
+        server.send(&bytes[..cut]);
+        // Without it the kernel would put the pieces together; with it they mostly stay apart.
+        std::thread::yield_now();
+        server.send(&bytes[cut..]);
+        client.expect("+a\r\n*1\r\n$1\r\nb\r\n+c\r\n");
+    }
+    client.expect_silence();
+}
+
+#[test]
+fn replies_cut_anywhere() {
+    let backend = Backend::listen();
+    let proxy = proxy_of(&backend);
+    let mut server = backend.accept_greeted();
+    let mut client = proxy.client();
+    let replies: [&[u8]; 9] = [
+        b"+OK\r\n",
+        b"-ERR no\r\n",
+        b":-12\r\n",
+        b"$0\r\n\r\n",
+        b"$6\r\n+a\r\n:1\r\n",
+        b"$-1\r\n",
+        b"*-1\r\n",
+        b"*3\r\n:1\r\n*2\r\n$1\r\na\r\n*0\r\n$-1\r\n",
+        b"*2\r\n$2\r\n\r\n\r\n+\r\n",
+    ];
+    let bytes = replies.concat();
+    let pipeline: Vec<u8> = (0..replies.len())
+        .flat_map(|i| array(&format!("GET {i}")))
+        .collect();
+    for cut in 1..bytes.len() {
+        client.send(&pipeline);
+        server.expect(&pipeline);
+        server.send(&bytes[..cut]);
+        // What has arrived of a reply goes out at once.
+        client.expect(&bytes[..cut]);
+        server.send(&bytes[cut..]);
+        client.expect(&bytes[cut..]);
+    }
+    client.send(&pipeline);
+    server.expect(&pipeline);
+    for byte in &bytes {
+        server.send([*byte]);
+        client.expect([*byte]);
+    }
+}
+
+#[test]
+fn a_reply_that_nobody_asked_for() {
+    let backend = Backend::listen();
+    let proxy = proxy_of(&backend);
+    let mut server = backend.accept_greeted();
+    let mut client = proxy.client();
+    client.send(array("GET a"));
+    server.expect(array("GET a"));
+    server.send("+mine\r\n+whose?\r\n");
+    assert_eq!(client.reply(), "+mine");
+    server.expect_end();
+    client.send(array("GET b"));
+    let mut next = backend.accept_greeted();
+    next.expect(array("GET b"));
+    next.send("+b\r\n");
+    assert_eq!(client.reply(), "+b");
+    // Out of the blue.
+    next.send("+whose?\r\n");
+    next.expect_end();
+    client.expect_silence();
+}
+
+#[test]
+fn what_no_server_may_send() {
+    let backend = Backend::listen();
+    let proxy = proxy_of(&backend);
+    let mut first = Some(backend.accept_greeted());
+    let mut client = proxy.client();
+    for bad in [
+        "$?\r\n;4\r\nabcd\r\n;0\r\n",
+        "*?\r\n+a\r\n.\r\n",
+        "@huh\r\n",
+        "$1x\r\na\r\n",
+        "$-2\r\n",
+        "*99999999999\r\n",
+        "$3\r\nabcd\r\n",
+        "+a\nb\r\n",
+    ] {
+        client.send(
+            [
+                array("GET a"),
+                array("GET b"),
+                array("ECHO e"),
+                array("GET c"),
+            ]
+            .concat(),
+        );
+        let mut server = first.take().unwrap_or_else(|| backend.accept_greeted());
+        server.expect([array("GET a"), array("GET b"), array("GET c")].concat());
+        server.send(format!("+good\r\n{bad}"));
+        server.expect_end();
+        // Nothing of the bad reply was passed on: its bytes came all at once.
+        let replies = client.replies(4);
+        assert_eq!(replies, ["+good", LOST, "$1 e", LOST], "{bad:?}");
+    }
+}
+
+#[test]
+fn a_reply_that_breaks_off() {
+    let backend = Backend::listen();
+    let proxy = proxy_of(&backend);
+    let mut server = backend.accept_greeted();
+    let (mut first, mut second) = (proxy.client(), proxy.client());
+    first.send([array("GET a"), array("GET b")].concat());
+    server.expect([array("GET a"), array("GET b")].concat());
+    second.send(array("GET c"));
+    server.expect(array("GET c"));
+    server.send("$10\r\n12345");
+    first.expect("$10\r\n12345");
+    drop(server);
+    first.expect_end();
+    assert_eq!(second.reply(), LOST);
+    second.send(array("GET d"));
+    let mut next = backend.accept_greeted();
+    next.expect(array("GET d"));
+    next.send("+d\r\n");
+    assert_eq!(second.reply(), "+d");
+}
+
+#[test]
+fn a_handshake_that_never_ends() {
+    let options = ["--core-num=1", "--backend-pool.connect-ms=300"];
+    for said in ["", "*14\r\n$6\r\nserver\r\n"] {
+        let backend = Backend::listen();
+        let proxy = Proxy::at(&backend.address(), &options);
+        let mut server = backend.accept();
+        server.expect(HELLO);
+        server.send(said);
+        let mut client = proxy.client();
+        let start = now();
+        let reply = client.ask("GET a");
+        assert_eq!(reply, "-ERR elika: backend unavailable: timed out");
+        assert!(start.elapsed() < Duration::from_secs(3));
+        server.expect_end();
+        // From now on it fails at once, until the backend is back.
+        assert_eq!(
+            client.ask("GET a"),
+            "-ERR elika: backend unavailable: timed out"
+        );
+        let mut server = backend.accept_greeted();
+        wait_until("the log says so", || proxy.logged(" online, ") == 1);
+        client.send(array("GET a"));
+        server.expect(array("GET a"));
+        server.send("+a\r\n");
+        assert_eq!(client.reply(), "+a");
+    }
+}
+
+#[test]
+fn a_handshake_that_is_refused() {
+    for (says, hears) in [
+        (
+            "-ERR max number of clients reached\r\n",
+            "-ERR max number of clients reached",
+        ),
+        (
+            "-DENIED Redis is running in protected mode\r\n",
+            "-DENIED Redis is running in protected mode",
+        ),
+        (
+            "-LOADING Redis is loading the dataset in memory\r\n",
+            "-LOADING Redis is loading the dataset in memory",
+        ),
+        ("", "-ERR elika: backend unavailable: connection closed"),
+        (
+            "HTTP/1.1 400 Bad Request\r\n\r\n",
+            "-ERR elika: backend unavailable: unknown reply type 'H'",
+        ),
+    ] {
+        let backend = Backend::listen();
+        let proxy = proxy_of(&backend);
+        let mut first = backend.accept_greeted();
+        let mut client = proxy.client();
+        client.send(array("AUTH ann pw"));
+        let mut server = backend.accept();
+        server.send(says);
+        server.finish_sending();
+        assert_eq!(client.reply(), hears);
+        // A stranger's login is his own matter: the others go on.
+        client.send(array("GET a"));
+        first.expect(array("GET a"));
+        first.send("+a\r\n");
+        assert_eq!(client.reply(), "+a");
+    }
+}
+
+/// The very first connection is refused: those who wait hear why, and the proxy tries again.
+#[test]
+fn full_at_the_start() {
+    let backend = Backend::listen();
+    let proxy = proxy_of(&backend);
+    let mut server = backend.accept();
+    let mut client = proxy.client();
+    client.send(array("GET a"));
+    server.expect(HELLO);
+    server.send("-ERR max number of clients reached\r\n");
+    drop(server);
+    let reply = client.reply();
+    assert_eq!(reply, "-ERR max number of clients reached");
+    let mut server = backend.accept_greeted();
+    wait_until("the log says so", || proxy.logged(" online, ") == 1);
+    client.send(array("GET a"));
+    server.expect(array("GET a"));
+    server.send("+a\r\n");
+    assert_eq!(client.reply(), "+a");
+}
+
+#[test]
+fn no_more_in_flight_than_allowed() {
+    let backend = Backend::listen();
+    let proxy = Proxy::at(&backend.address(), &["--core-num=1", "--limit.in-flight=4"]);
+    let mut server = backend.accept_greeted();
+    let (mut client, mut other) = (proxy.client(), proxy.client());
+    client.send(
+        (0..10)
+            .flat_map(|i| array(&format!("GET {i}")))
+            .collect::<Vec<_>>(),
+    );
+    let upto = |range: std::ops::Range<i32>| -> Vec<u8> {
+        range.flat_map(|i| array(&format!("GET {i}"))).collect()
+    };
+    server.expect(upto(0..4));
+    server.expect_silence();
+    other.send(array("GET other"));
+    server.expect(array("GET other"));
+    server.send("+0\r\n+1\r\n+2\r\n+3\r\n+other\r\n");
+    assert_eq!(other.reply(), "+other");
+    server.expect(upto(4..8));
+    server.expect_silence();
+    server.send("+4\r\n+5\r\n+6\r\n+7\r\n");
+    server.expect(upto(8..10));
+    server.send("+8\r\n+9\r\n");
+    for i in 0..10 {
+        assert_eq!(client.reply(), format!("+{i}"));
+    }
+}
+
+/// What the kernel has not taken yet cannot have been executed: it moves to a new connection.
+#[test]
+fn requests_that_were_not_written_move() {
+    const COUNT: usize = 300;
+    let backend = Backend::listen();
+    let proxy = proxy_of(&backend);
+    let server = backend.accept_greeted();
+    let mut client = proxy.client();
+    let value = vec![b'v'; 100_000];
+    let set = |i: usize| request(&[b"SET", i.to_string().as_bytes(), &value]);
+    let mut writer = support::Wire::over(client.tcp().try_clone().unwrap());
+    let bytes: Vec<u8> = (0..COUNT).flat_map(set).collect();
+    let sender = std::thread::spawn(move || writer.send(bytes));
+    // Never read: the kernel's buffers fill up, then the proxy's. Then it is gone.
+    wait_until("the proxy takes no more", || {
+        let before = proxy.cpu_ticks();
+        (0..10).for_each(|_| support::pause());
+        !sender.is_finished() && proxy.cpu_ticks() == before
+    });
+    drop(server);
+    let mut next = backend.accept_greeted();
+    let mut lost = 0;
+    while lost < COUNT {
+        let reply = client.reply();
+        if reply != LOST {
+            assert_eq!(reply, "+first");
+            break;
+        }
+        lost += 1;
+        if lost == 1 {
+            let first = next.frame();
+            next.send("+first\r\n");
+            let digits = text(&first);
+            assert!(digits.starts_with("*3 $3 SET "), "{}", &digits[..40]);
+        }
+    }
+    assert!(lost > 0 && lost < COUNT, "{lost}");
+    for i in lost + 1..COUNT {
+        next.expect(set(i));
+        next.send(format!(":{i}\r\n"));
+        assert_eq!(client.reply(), format!(":{i}"));
+    }
+    sender.join().unwrap();
+    client.expect_silence();
+}
+
+/// While a big reply is under way, others are served over another connection.
+#[test]
+fn a_big_reply_stands_in_nobodys_way() {
+    let backend = Backend::listen();
+    let proxy = proxy_of(&backend);
+    let mut first = backend.accept_greeted();
+    let (mut reader, mut other) = (proxy.client(), proxy.client());
+    reader.send(array("GET big"));
+    first.expect(array("GET big"));
+    first.send("$1000000\r\nxyz");
+    reader.expect("$1000000\r\nxyz");
+    other.send(array("GET small"));
+    let mut second = backend.accept_greeted();
+    second.expect(array("GET small"));
+    second.send("+small\r\n");
+    assert_eq!(other.reply(), "+small");
+    // Its own next request stays behind it: the order of one client is kept.
+    reader.send(array("GET next"));
+    first.expect(array("GET next"));
+    second.expect_silence();
+    first.send([vec![b'x'; 999_997], b"\r\n+next\r\n".to_vec()].concat());
+    reader.expect([vec![b'x'; 999_997], b"\r\n+next\r\n".to_vec()].concat());
+}
+
+/// The next request of a client goes out only when the last reply from the old connection is in.
+#[test]
+fn a_change_of_connection_keeps_the_order() {
+    let backend = Backend::listen();
+    let proxy = proxy_of(&backend);
+    let mut zero = backend.accept_greeted();
+    let mut client = proxy.client();
+    client.send(
+        ["GET a", "SELECT 1", "GET b", "SELECT 0", "GET c"]
+            .map(array)
+            .concat(),
+    );
+    zero.expect(array("GET a"));
+    zero.expect_silence();
+    assert!(backend.try_accept().is_none());
+    zero.send("+a\r\n");
+    let mut one = backend.accept();
+    one.expect([HELLO, &array("SELECT 1")].concat());
+    one.send([hello_reply(2, 2), b"+OK\r\n".to_vec()].concat());
+    one.expect(array("GET b"));
+    zero.expect_silence();
+    one.send("+b\r\n");
+    zero.expect(array("GET c"));
+    zero.send("+c\r\n");
+    assert_eq!(client.replies(5), ["+a", "+OK", "+b", "+OK", "+c"]);
+}
