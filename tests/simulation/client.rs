@@ -21,9 +21,14 @@ pub(crate) struct Login {
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     /// Executed by the backend; `big`: over the limits of a stranger.
-    Data { tag: Tag, big: bool },
+    Data {
+        tag: Tag,
+        big: bool,
+    },
     /// The same, where the backend decides who may; refused elsewhere.
-    Admin { tag: Tag },
+    Admin {
+        tag: Tag,
+    },
     /// Answered with exactly this to whoever may ask anything at all.
     Exact(Vec<u8>),
     WhoAmI,
@@ -33,7 +38,9 @@ pub(crate) enum Op {
     Info,
     List,
     /// CLIENT KILL; `me`: it means the client itself.
-    Kill { me: bool },
+    Kill {
+        me: bool,
+    },
     ReplyOn,
     Auth(Login),
     Hello {
@@ -95,8 +102,8 @@ pub(crate) struct Client {
     pub(crate) closing: Option<&'static str>,
     /// All over, and judged.
     pub(crate) done: bool,
-    /// Clients that tried to kill it.
-    pub(crate) killers: Vec<u64>,
+    /// Clients that tried to kill it, and when.
+    pub(crate) killers: Vec<(u64, Moment)>,
 }
 
 impl Client {

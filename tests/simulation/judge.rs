@@ -121,7 +121,9 @@ impl Model {
             Op::Admin { tag } if view.plan.settings.admin_commands => {
                 self.data(*tag, sent, reply, view)
             }
-            Op::Admin { .. } => self.local(sent, reply, view, |me, reply| me.denied("config|set", reply)),
+            Op::Admin { .. } => self.local(sent, reply, view, |me, reply| {
+                me.denied("config|set", reply)
+            }),
             Op::Exact(expected) => self.local(sent, reply, view, |_, reply| reply == expected),
             Op::WhoAmI => self.local(sent, reply, view, |me, reply| {
                 wire::text(reply) == Some(me.user().as_bytes())
@@ -147,9 +149,7 @@ impl Model {
                 let text = wire::error_text(reply).unwrap_or_default();
                 text.starts_with(&format!("ERR elika: '{name}' "))
             }),
-            Op::Denied(name) => {
-                self.local(sent, reply, view, |me, reply| me.denied(name, reply))
-            }
+            Op::Denied(name) => self.local(sent, reply, view, |me, reply| me.denied(name, reply)),
             Op::Info | Op::List => self.list(sent, reply, view),
             Op::Kill { me } => {
                 let after = self.local(sent, reply, view, |_, reply| {
@@ -221,9 +221,8 @@ impl Model {
         let Some(done) = executed(server) else {
             return Err("a reply to what was not executed".into());
         };
-        let as_it_should = done.user == self.user()
-            && done.db == self.db
-            && done.protocol == self.protocol;
+        let as_it_should =
+            done.user == self.user() && done.db == self.db && done.protocol == self.protocol;
         if !as_it_should {
             let Self { db, protocol, .. } = self;
             return Err(format!(
@@ -352,7 +351,9 @@ impl Model {
         };
         let wanted = protocol.unwrap_or(self.protocol);
         if let Some(text) = wire::error_text(reply) {
-            let server = login.as_ref().map_or(self.server(view), |login| login.server);
+            let server = login
+                .as_ref()
+                .map_or(self.server(view), |login| login.server);
             let old = server.is_some_and(|server| view.servers[server].old);
             let fine = text.starts_with("NOPROTO") && wanted == 4
                 || match login {

@@ -50,7 +50,13 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(key: BackendKey, server: usize, prospect: Prospect, due: u64, now: u64) -> Self {
+    pub(crate) fn new(
+        key: BackendKey,
+        server: usize,
+        prospect: Prospect,
+        due: u64,
+        now: u64,
+    ) -> Self {
         Self {
             key,
             server,

@@ -3,9 +3,7 @@
 
 use std::io::IoSlice;
 
-use elika::proxy::{
-    Action, BackendKey, ClientKey, ConnKey, Failure, Flow, SLICES_MAX,
-};
+use elika::proxy::{Action, BackendKey, ClientKey, ConnKey, Failure, Flow, SLICES_MAX};
 
 use super::link::{GARBAGE, Link, Prospect};
 use super::world::{Letter, Text, World, address};
@@ -133,8 +131,8 @@ impl World {
         let settings = &self.plan.settings;
         let reply_ms = settings.backend_reply_ms;
         let unready = link.session.is_none() || link.hung || !link.is_idle();
-        let late = reply_ms > 0 && silent >= reply_ms
-            || unready && silent >= settings.backend_connect_ms;
+        let late =
+            reply_ms > 0 && silent >= reply_ms || unready && silent >= settings.backend_connect_ms;
         let refused = link.session.as_ref().is_some_and(|session| session.refused);
         let unlisted = self.servers[link.server].unlisted;
         if late || refused || link.garbage || link.dying || unlisted {
@@ -225,7 +223,8 @@ impl World {
         }
         if !self.calm && !link.dying && self.rng.permille(faults.garbage) {
             (link.garbage, link.dying) = (true, true);
-            link.output.extend_from_slice(GARBAGE[self.rng.below(GARBAGE.len())]);
+            link.output
+                .extend_from_slice(GARBAGE[self.rng.below(GARBAGE.len())]);
             self.note(|| format!("{key:?} sends garbage"));
         }
         let Some(link) = self.nodes[node].links.get_mut(&key) else {
@@ -284,7 +283,11 @@ impl World {
             return Ok(());
         }
         if link.output.is_empty() {
-            return if link.dying { self.lose(node, key) } else { Ok(()) };
+            return if link.dying {
+                self.lose(node, key)
+            } else {
+                Ok(())
+            };
         }
         let n = self.rng.piece(link.output.len().min(128 * 1024));
         let bytes: Vec<u8> = link.output.drain(..n).collect();
@@ -304,7 +307,9 @@ impl World {
         };
         self.note(|| format!("{key:?} breaks"));
         self.servers[link.server].failed(self.now);
-        self.nodes[node].machine.backend_failed(key, &Failure::Lost, now);
+        self.nodes[node]
+            .machine
+            .backend_failed(key, &Failure::Lost, now);
         self.maybe_turn(node)
     }
 

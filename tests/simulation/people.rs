@@ -84,7 +84,7 @@ impl World {
         });
         if let Some(victim) = line.victim {
             let victim = &mut self.clients[victim as usize - 1];
-            victim.killers.push(id);
+            victim.killers.push((id, self.now));
         }
         let client = &mut self.clients[index];
         client.wire.extend(line.bytes);
@@ -181,7 +181,8 @@ impl World {
             closes,
             never,
             listed,
-        } = (model.judge(&sent, reply, &self.view())).map_err(|why| format!("client {id}: {why}"))?;
+        } = (model.judge(&sent, reply, &self.view()))
+            .map_err(|why| format!("client {id}: {why}"))?;
         for other in listed {
             self.check_listed(&model, other, sent.at)?;
         }
@@ -211,9 +212,13 @@ impl World {
         };
         let settled = other.pending.is_empty() && !other.done && other.changed < since;
         let (mine, its) = (model, &other.model);
-        let same = mine.server(&self.view()) == its.server(&self.view()) && mine.user() == its.user();
+        let same =
+            mine.server(&self.view()) == its.server(&self.view()) && mine.user() == its.user();
         match settled && !same {
-            true => Err(format!("client {} was shown {}, a stranger", mine.id, other.id)),
+            true => Err(format!(
+                "client {} was shown {}, a stranger",
+                mine.id, other.id
+            )),
             false => Ok(()),
         }
     }
@@ -271,7 +276,9 @@ impl World {
         // It may be the begin of what turned out to be no reply.
         let begun = stranger
             || whole.is_some_and(|whole| whole.reply.starts_with(&client.read))
-            || GARBAGE.iter().any(|garbage| garbage.starts_with(&client.read));
+            || GARBAGE
+                .iter()
+                .any(|garbage| garbage.starts_with(&client.read));
         begun && server.failed_since(sent.at, 0)
     }
 
@@ -282,19 +289,17 @@ impl World {
             return Ok(());
         }
         let view = self.view();
-        let same = |killer: &u64| {
-            let killer = &self.clients[*killer as usize - 1];
+        // A killer may have been somebody else when it killed; then nothing is known.
+        let may_have = |&(killer, at): &(u64, Moment)| {
+            let killer = &self.clients[killer as usize - 1];
             !killer.pending.is_empty()
+                || killer.changed >= at
                 || killer.model.server(&view) == victim.model.server(&view)
                     && killer.model.user() == victim.model.user()
         };
         let timeouts = self.plan.settings.client_idle_ms + self.plan.settings.client_login_ms;
         let other_reason = victim.eof || timeouts > 0 || self.nodes[victim.worker].draining;
-        // A killer may be somebody else by now; then nothing is known.
-        let changed = victim.killers.iter().any(|killer| {
-            self.clients[*killer as usize - 1].script.temper == super::script::Temper::Changer
-        });
-        match other_reason || changed || victim.killers.iter().any(same) {
+        match other_reason || victim.killers.iter().any(may_have) {
             true => Ok(()),
             false => Err(format!("client {} was killed by a stranger", victim.id)),
         }

@@ -96,7 +96,12 @@ impl Redis {
         };
         let mut users = BTreeMap::from([("default".to_owned(), user(true, open))]);
         if !old {
-            for (name, enabled) in [("ann", true), ("bob", true), ("eve.x", true), ("off", false)] {
+            for (name, enabled) in [
+                ("ann", true),
+                ("bob", true),
+                ("eve.x", true),
+                ("off", false),
+            ] {
                 users.insert(name.to_owned(), user(enabled, false));
             }
         }
@@ -190,7 +195,11 @@ impl Redis {
         if self.old && argc == 2 {
             return Err("ERR wrong number of arguments for 'auth' command".into());
         }
-        let wrong = if self.old { "ERR invalid password" } else { WRONGPASS };
+        let wrong = if self.old {
+            "ERR invalid password"
+        } else {
+            WRONGPASS
+        };
         let user = self.users.get(name).ok_or(wrong)?;
         if user.nopass && argc == 1 {
             return Err(match self.old {
@@ -220,7 +229,11 @@ impl Redis {
         while let Some(option) = rest.next() {
             match option.to_ascii_uppercase().as_str() {
                 "SETNAME" => rest.next(),
-                _ => return Err(format!("ERR Syntax error in HELLO option '{option}' {at:?}")),
+                _ => {
+                    return Err(format!(
+                        "ERR Syntax error in HELLO option '{option}' {at:?}"
+                    ));
+                }
             };
         }
         if session.user.is_none() {
@@ -245,7 +258,9 @@ impl Redis {
         if let Some(last) = self.last.insert(client, number)
             && last >= number
         {
-            return Err(format!("request {tag} was executed after {client}'s {last}"));
+            return Err(format!(
+                "request {tag} was executed after {client}'s {last}"
+            ));
         }
         let user = session.user.clone().unwrap_or_default();
         let (index, db, protocol) = (self.index, session.db, session.protocol);
@@ -320,8 +335,7 @@ impl Redis {
 
     /// Was there any failure that may concern a request of this moment?
     pub(crate) fn failed_since(&self, at: Moment, grace_ms: u64) -> bool {
-        let recent =
-            |failure: &Moment| failure.step >= at.step || failure.ms + grace_ms >= at.ms;
+        let recent = |failure: &Moment| failure.step >= at.step || failure.ms + grace_ms >= at.ms;
         self.failures.last().is_some_and(recent)
     }
 }

@@ -171,7 +171,11 @@ impl World {
 
     /// All clients leave, by themselves or because the machines are drained.
     fn end(&mut self) -> Result<(), String> {
-        let how = if self.rng.one_in(3) { End::Drain } else { End::Clients };
+        let how = if self.rng.one_in(3) {
+            End::Drain
+        } else {
+            End::Clients
+        };
         self.note(|| "-- the end".into());
         match how {
             End::Drain => {

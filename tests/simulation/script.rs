@@ -337,8 +337,16 @@ fn login(around: &Around<'_>, rng: &mut Rng, number: u64) -> (Login, Vec<String>
     let server = &around.servers[index];
     let user = *rng.pick(&["ann", "ann", "bob", "eve.x", "off", "default", "nobody"]);
     let generation = server.users.get(user).map_or(1, |user| user.generation);
-    let generation = if rng.one_in(8) { generation + 1 } else { generation };
-    let word = if rng.one_in(6) { "bad".to_owned() } else { format!("g{generation}") };
+    let generation = if rng.one_in(8) {
+        generation + 1
+    } else {
+        generation
+    };
+    let word = if rng.one_in(6) {
+        "bad".to_owned()
+    } else {
+        format!("g{generation}")
+    };
     let password = format!("{word}:{number}-{}", rng.next());
     if rng.one_in(12) {
         let login = Login {
