@@ -46,7 +46,6 @@ fn run(config: Config) -> ExitCode {
     match Proxy::new(config).run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error!("cannot serve {}:{}: {error}", address.0, address.1);
             eprintln!(
                 "elika-proxy: cannot serve {}:{}: {error}",
                 address.0, address.1

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::instance::{ClusterInstance, Status};
 use super::key::{ClusterKey, TenantKey};
@@ -49,6 +49,29 @@ pub trait ClusterRegistry: Send + Sync {
 
     /// Every live instance of every cluster.
     fn all_cluster_instances(&self) -> Vec<ClusterInstance>;
+}
+
+/// A registry that others hold too: give the proxy one handle and keep the other.
+impl<R: ClusterRegistry + ?Sized> ClusterRegistry for Arc<R> {
+    fn add_cluster(&self, key: ClusterKey) -> Result<TenantKey, RegistryError> {
+        (**self).add_cluster(key)
+    }
+
+    fn status_change(&self, instance: ClusterInstance) -> Result<(), RegistryError> {
+        (**self).status_change(instance)
+    }
+
+    fn notify(&self) -> Receiver<ClusterInstance> {
+        (**self).notify()
+    }
+
+    fn get_cluster_instance(&self, tenant: &TenantKey) -> Vec<ClusterInstance> {
+        (**self).get_cluster_instance(tenant)
+    }
+
+    fn all_cluster_instances(&self) -> Vec<ClusterInstance> {
+        (**self).all_cluster_instances()
+    }
 }
 
 /// Why a registry refused an operation. Nothing was changed.
