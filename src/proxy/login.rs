@@ -19,7 +19,7 @@ use crate::resp::{Protocol, write};
 
 use super::backend::Backend;
 use super::client::Hold;
-use super::forward::{NOAUTH, append, record};
+use super::forward::{NOAUTH, append, record, unpause};
 use super::handshake::{Credential, HelloReply, error_text};
 use super::key::{AccountKey, ClientKey, PoolKey};
 use super::machine::{Machine, mark_ready};
@@ -180,6 +180,8 @@ impl Machine {
         };
         if backend.fifo.is_empty() {
             backend.since = self.now;
+        } else if backend.paused {
+            unpause(backend, on, &mut self.actions, self.now);
         }
         record(
             &mut self.requests,
