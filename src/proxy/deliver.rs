@@ -297,9 +297,7 @@ impl Owner<'_> {
             return Full::No;
         };
         client.in_flight -= done;
-        // One that is being closed was left in the middle of a reply, or has had its last word.
-        let hears = !client.closing;
-        if hears && kind == Kind::Deliver {
+        if kind == Kind::Deliver {
             self.counters.replies += u64::from(done);
             self.chunks.append(&mut client.outbound, part);
         } else {
@@ -307,7 +305,7 @@ impl Owner<'_> {
         }
         if let Some(popped) = popped {
             Requests::advance_client(&mut client.fifo, &popped);
-            while hears && let Some(reply) = self.requests.take_parked(&mut client.fifo) {
+            while let Some(reply) = self.requests.take_parked(&mut client.fifo) {
                 self.chunks.append(&mut client.outbound, &reply);
             }
         }
