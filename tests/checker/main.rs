@@ -1,0 +1,163 @@
+//! Clients that do random pipelined work while their backend is killed and started again, and check
+//! every reply against its request.
+//!
+//! `ELIKA_CHECK_SECONDS` is how long (8; a full check is 60), `ELIKA_CHECK_SEED` repeats the choices
+//! of a run, though not its timing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod client;
+mod model;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::env;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use client::{Client, Tally};
+use support::{Proxy, Redis, now, pause};
+
+/// Each may touch only the keys that begin with his name: on a connection of anybody else a command
+/// would be refused.
+const USERS: &str = "\
+user default on nopass ~default:* +@all
+user one on >pw-one ~one:* +@all
+user two on >pw-two ~two:* +@all
+user three on >pw-three ~three:* +@all
+";
+
+const CLIENTS: u64 = 8;
+
+/// How long after the backend is ready again the proxy may still say that it is not, ms: the
+/// longest pause between two attempts after so short an absence, and slow machines.
+const RECOVERY_MS: u64 = 1_500;
+
+/// What the clients know of the backend's fate.
+struct World {
+    start: Instant,
+    /// Raised before and after each death: what was sent in between may be executed, and forgotten.
+    epoch: AtomicU64,
+    /// It is dead, or about to be.
+    down: AtomicBool,
+    /// When it was last ready again, ms after the start.
+    ready_ms: AtomicU64,
+    /// Its last death is over.
+    calm: AtomicBool,
+}
+
+impl World {
+    /// May the proxy say that the backend is lost, to a request that was sent in that epoch?
+    fn excuses(&self, sent_epoch: u64) -> bool {
+        self.down.load(Ordering::SeqCst)
+            || self.epoch.load(Ordering::SeqCst) != sent_epoch
+            || self.elapsed_ms() < self.ready_ms.load(Ordering::SeqCst) + RECOVERY_MS
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap()
+    }
+}
+
+/// A splitmix64 sequence.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u64) as usize]
+    }
+}
+
+fn setting(name: &str) -> Option<u64> {
+    let value = env::var(name).ok()?;
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}={value} is no number")),
+    )
+}
+
+#[test]
+fn every_reply_belongs_to_its_request() {
+    let seconds = setting("ELIKA_CHECK_SECONDS").unwrap_or(8);
+    let seed = setting("ELIKA_CHECK_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
+    println!("ELIKA_CHECK_SECONDS={seconds} ELIKA_CHECK_SEED={seed}");
+    let mut random = Random(seed);
+    let mut redis = Redis::with(USERS);
+    let proxy = Proxy::with(&redis, &["--core-num=2"]);
+    let world = World {
+        start: now(),
+        epoch: AtomicU64::new(0),
+        down: AtomicBool::new(false),
+        ready_ms: AtomicU64::new(0),
+        calm: AtomicBool::new(false),
+    };
+    let restarts = (seconds / 3).max(3);
+    let tally = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                let random = Random(random.next());
+                let mut client = Client::new(number, proxy.address(), &world, random);
+                scope.spawn(move || client.run())
+            })
+            .collect();
+        for i in 0..restarts {
+            let share = seconds * 1_000 / (restarts + 1);
+            let due = share * (i + 1) - share / 4 + random.below(share / 2);
+            let failed = || clients.iter().any(|client| client.is_finished());
+            while world.elapsed_ms() < due && !failed() {
+                pause();
+            }
+            restart(&mut redis, &world, &mut random);
+        }
+        world.calm.store(true, Ordering::SeqCst);
+        let tallies = clients.into_iter().map(|client| client.join());
+        tallies.fold(Tally::default(), |sum, tally| sum + tally.unwrap())
+    });
+    println!("{restarts} restarts, {tally:?}");
+    assert!(tally.good > 1_000 && tally.switches > 100, "{tally:?}");
+    assert!(
+        tally.lost > 0,
+        "no request was in flight at any death: {tally:?}"
+    );
+}
+
+/// The backend dies, sometimes after it hung for a moment so that requests pile up, and comes back.
+fn restart(redis: &mut Redis, world: &World, random: &mut Random) {
+    let rest = |ms: u64| {
+        let start = now();
+        while start.elapsed() < Duration::from_millis(ms) {
+            pause();
+        }
+    };
+    world.down.store(true, Ordering::SeqCst);
+    world.epoch.fetch_add(1, Ordering::SeqCst);
+    if random.below(2) == 0 {
+        redis.freeze();
+        rest(random.below(60));
+    }
+    redis.kill();
+    world.epoch.fetch_add(1, Ordering::SeqCst);
+    rest(random.below(300));
+    redis.start_again();
+    world.ready_ms.store(world.elapsed_ms(), Ordering::SeqCst);
+    world.down.store(false, Ordering::SeqCst);
+}
