@@ -174,7 +174,9 @@ impl Machine {
         let Some(backend) = self.backends.get_mut(key) else {
             return Flow::Continue;
         };
-        let Some(head) = self.requests.get(backend.fifo.head) else {
+        // A verdict is read here, however slow its client is.
+        let head = self.requests.get(backend.fifo.head);
+        let Some(head) = head.filter(|head| head.kind == Kind::Deliver) else {
             return Flow::Continue;
         };
         let reader = head.client;
