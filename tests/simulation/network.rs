@@ -22,7 +22,10 @@ impl World {
             match phase {
                 0 => self.nodes[node].machine.resume(now),
                 1 => self.actions(node)?,
-                2 => self.nodes[node].machine.tick(now),
+                2 => {
+                    self.expect_timeouts(node);
+                    self.nodes[node].machine.tick(now);
+                }
                 _ => self.flush(node),
             }
         }
@@ -124,22 +127,35 @@ impl World {
         Ok(())
     }
 
-    /// The machine closes a backend connection: it must have a reason.
-    fn given_up(&mut self, link: &Link) -> Result<(), String> {
+    /// The machine may give up what is silent for too long.
+    fn expect_timeouts(&mut self, node: usize) {
+        for link in self.nodes[node].links.values() {
+            if self.is_late(link) {
+                self.servers[link.server].failed(self.now);
+            }
+        }
+    }
+
+    fn is_late(&self, link: &Link) -> bool {
         // The machine counts from when it decided to connect.
-        let silent = self.now.ms - link.heard + 500;
+        let silent = self.now.ms - link.heard + 1_000;
         let settings = &self.plan.settings;
         let reply_ms = settings.backend_reply_ms;
         let unready = link.session.is_none() || link.hung || !link.is_idle();
-        let late =
-            reply_ms > 0 && silent >= reply_ms || unready && silent >= settings.backend_connect_ms;
+        reply_ms > 0 && silent >= reply_ms && !link.is_idle()
+            || unready && silent >= settings.backend_connect_ms
+    }
+
+    /// The machine closes a backend connection: it must have a reason.
+    fn given_up(&mut self, link: &Link) -> Result<(), String> {
         let refused = link.session.as_ref().is_some_and(|session| session.refused);
         let unlisted = self.servers[link.server].unlisted;
-        if late || refused || link.garbage || link.dying || unlisted {
+        if self.is_late(link) || refused || link.garbage || link.dying || unlisted {
             let now = self.now;
             self.servers[link.server].failed(now);
             return Ok(());
         }
+        let silent = self.now.ms - link.heard;
         if link.is_idle() && silent >= 30_000 {
             return Ok(());
         }

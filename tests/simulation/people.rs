@@ -137,10 +137,6 @@ impl World {
         if client.done || client.asleep_until > self.now.ms && !self.calm {
             return Ok(());
         }
-        // What the machine says of a failure, the world must know of first.
-        let node = client.worker;
-        self.actions(node)?;
-        let client = &mut self.clients[index];
         let n = self.rng.piece(client.kernel.len());
         client.read.extend(client.kernel.drain(..n));
         let mut at = 0;
@@ -225,31 +221,25 @@ impl World {
 
     /// The proxy hung up, and all that it sent was read: was that right?
     fn ended(&mut self, index: usize) -> Result<(), String> {
-        let client = &mut self.clients[index];
-        client.done = true;
-        let settings = &self.plan.settings;
+        self.clients[index].done = true;
+        let client = &self.clients[index];
+        let counted = self.nodes[client.worker].machine.counters();
         let cut = !client.read.is_empty();
-        let slow = settings.client_outbound_bytes_max < 1 << 20
-            || settings.worker_outbound_bytes_max < 4 << 20;
+        let slow = counted.slow_readers + counted.evictions > 0;
+        let late = counted.idle_timeouts + counted.login_timeouts > 0;
         let http = (client.pending.iter()).any(|sent| matches!(sent.op, Op::Http));
-        if http || slow || client.closing.is_some() || !client.killers.is_empty() {
-            return self.check_kill(index);
-        }
-        let timeouts = settings.client_idle_ms > 0 || settings.client_login_ms > 0;
-        let draining = self.nodes[client.worker].draining;
-        if !cut && client.pending.is_empty() && (client.eof || draining || timeouts) {
+        if http || slow || client.closing.is_some() {
             return Ok(());
         }
-        let client = &self.clients[index];
-        if !cut && (draining || timeouts) {
-            // What the proxy had not even begun may be dropped.
-            let begun = (client.pending.iter().filter_map(tag))
-                .any(|tag| self.servers.iter().any(|s| s.executed.contains_key(&tag)));
-            if !begun {
-                return Ok(());
-            }
+        let draining = self.nodes[client.worker].draining;
+        if !cut && client.pending.is_empty() && (client.eof || draining || late) {
+            return Ok(());
         }
-        if cut && self.was_torn(index) {
+        // What the proxy had not even begun may be dropped.
+        let begun = (client.pending.iter().filter_map(tag))
+            .any(|tag| self.servers.iter().any(|s| s.executed.contains_key(&tag)));
+        let dropped = !cut && !begun && (draining || late);
+        if dropped || cut && self.was_torn(index) || self.was_killed(index)? {
             return Ok(());
         }
         Err(format!(
@@ -282,11 +272,14 @@ impl World {
         begun && server.failed_since(sent.at, 0)
     }
 
-    /// If it can only have been killed, then by one of its own.
-    fn check_kill(&self, index: usize) -> Result<(), String> {
+    /// Was it killed, and if so, by one of its own?
+    fn was_killed(&self, index: usize) -> Result<bool, String> {
         let victim = &self.clients[index];
-        if victim.closing.is_some() || victim.killers.is_empty() || !victim.pending.is_empty() {
-            return Ok(());
+        let kills: u64 = (self.nodes.iter())
+            .map(|node| node.machine.counters().kills)
+            .sum();
+        if kills == 0 || victim.killers.is_empty() {
+            return Ok(false);
         }
         let view = self.view();
         // A killer may have been somebody else when it killed; then nothing is known.
@@ -297,12 +290,11 @@ impl World {
                 || killer.model.server(&view) == victim.model.server(&view)
                     && killer.model.user() == victim.model.user()
         };
-        let timeouts = self.plan.settings.client_idle_ms + self.plan.settings.client_login_ms;
-        let other_reason = victim.eof || timeouts > 0 || self.nodes[victim.worker].draining;
-        match other_reason || victim.killers.iter().any(may_have) {
-            true => Ok(()),
-            false => Err(format!("client {} was killed by a stranger", victim.id)),
+        // So may the victim, if not all of its replies were heard.
+        if !victim.pending.is_empty() || victim.killers.iter().any(may_have) {
+            return Ok(true);
         }
+        Err(format!("client {} was killed by a stranger", victim.id))
     }
 }
 
