@@ -47,6 +47,7 @@ pub struct Proxy {
 pub struct Running {
     address: SocketAddr,
     acceptor: AcceptorHandle,
+    accepting: JoinHandle<()>,
     inboxes: Arc<[Inbox]>,
     workers: Vec<JoinHandle<()>>,
     grace: Duration,
@@ -154,7 +155,7 @@ impl Proxy {
             let reactor = Reactor::new(poll, settings, Arc::clone(&snapshot), outside, start);
             threads.push(spawn_worker(worker, reactor, sender.clone())?);
         }
-        thread::Builder::new()
+        let accepting = thread::Builder::new()
             .name("acceptor".into())
             .spawn(move || {
                 if let Err(error) = acceptor.run() {
@@ -169,6 +170,7 @@ impl Proxy {
         Ok(Running {
             address,
             acceptor: handle,
+            accepting,
             inboxes,
             workers: threads,
             grace: Duration::from_secs(config.grace_seconds),
@@ -188,11 +190,15 @@ impl Running {
     /// Returns when that is done, or the grace period is over.
     pub fn stop(self) {
         self.acceptor.close();
+        // Its last clients are with the workers before these are told to drain.
+        if self.accepting.join().is_err() {
+            log::error!("the acceptor panicked");
+        }
         log::info!(
             "draining: waiting up to {} s for work in flight",
             self.grace.as_secs()
         );
-        self.tell(|| Message::Drain);
+        tell(&self.inboxes, || Message::Drain);
         let until = now() + self.grace;
         let mut left = self.workers.len();
         while left > 0 {
@@ -211,7 +217,7 @@ impl Running {
                 }
             }
         }
-        self.tell(|| Message::Stop);
+        tell(&self.inboxes, || Message::Stop);
         for worker in self.workers {
             if worker.join().is_err() {
                 log::error!("a worker panicked");
@@ -219,11 +225,11 @@ impl Running {
         }
         log::info!("stopped");
     }
+}
 
-    fn tell(&self, message: impl Fn() -> Message) {
-        for inbox in self.inboxes.iter() {
-            inbox.send(message());
-        }
+fn tell(inboxes: &[Inbox], message: impl Fn() -> Message) {
+    for inbox in inboxes {
+        inbox.send(message());
     }
 }
 
