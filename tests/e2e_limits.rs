@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Proxy, Redis, array, now, request, wait_until};
+use support::{Proxy, Redis, Wire, array, now, request, wait_until};
 
 #[test]
 fn clients() {
@@ -262,4 +262,53 @@ fn logins_per_second() {
         took >= Duration::from_millis(500) && took < Duration::from_secs(5),
         "{took:?}"
     );
+}
+
+#[test]
+fn clients_per_second() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--limit.accepts-per-second=20"]);
+    let start = now();
+    let mut clients: Vec<_> = (0..40).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask("PING"), "+PONG");
+    }
+    let took = start.elapsed();
+    assert!(
+        took >= Duration::from_millis(900) && took < Duration::from_secs(5),
+        "{took:?}"
+    );
+}
+
+/// What a backend does not take is left with the clients.
+#[test]
+fn requests_for_a_backend_that_does_not_read() {
+    const COUNT: usize = 2_000;
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut client = proxy.client();
+    client.ask("PING");
+    let (before, _) = proxy.resident();
+    redis.freeze();
+    let mut writer = Wire::over(client.tcp().try_clone().unwrap());
+    let value = vec![b'v'; 50_000];
+    let sender = std::thread::spawn(move || {
+        let bytes = request(&[b"SET", b"k", &value]);
+        (0..COUNT).for_each(|_| writer.send(&bytes));
+    });
+    wait_until("the proxy takes no more", || {
+        let ticks = proxy.cpu_ticks();
+        (0..20).for_each(|_| support::pause());
+        proxy.cpu_ticks() == ticks
+    });
+    assert!(!sender.is_finished(), "100 MB are somewhere");
+    let (_, most) = proxy.resident();
+    assert!(most - before < 16 << 20, "it took {} bytes", most - before);
+    redis.thaw();
+    for _ in 0..COUNT {
+        assert_eq!(client.reply(), "+OK");
+    }
+    sender.join().unwrap();
+    let (_, most) = proxy.resident();
+    assert!(most - before < 16 << 20, "it took {} bytes", most - before);
 }
