@@ -32,6 +32,8 @@ pub(crate) struct Model {
     pub(crate) db: u32,
     pub(crate) protocol: u8,
     pub(crate) name: String,
+    /// Its login is over, it heard: only another one helps.
+    logged_out: bool,
 }
 
 /// What a good reply means for the rest.
@@ -55,6 +57,7 @@ impl Model {
             db: 0,
             protocol: 2,
             name: String::new(),
+            logged_out: false,
         }
     }
 
@@ -189,7 +192,7 @@ impl Model {
         }
     }
 
-    fn data(&self, tag: Tag, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+    fn data(&mut self, tag: Tag, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
         let executed = |server: usize| view.servers[server].executed.get(&tag);
         if let Some(text) = wire::error_text(reply) {
             let never = Ok(After {
@@ -197,6 +200,7 @@ impl Model {
                 ..After::default()
             });
             if text == NOAUTH && self.may_be_stranger(view) {
+                self.logged_out = self.login.is_some();
                 return never;
             }
             if text.ends_with(", outcome unknown") && text.starts_with("ERR elika: backend ") {
@@ -224,7 +228,7 @@ impl Model {
         let as_it_should =
             done.user == self.user() && done.db == self.db && done.protocol == self.protocol;
         if !as_it_should {
-            let Self { db, protocol, .. } = self;
+            let Self { db, protocol, .. } = &*self;
             return Err(format!(
                 "executed as {}/{}/{} instead of {}/{db}/{protocol}",
                 done.user,
@@ -235,6 +239,9 @@ impl Model {
         }
         if done.reply != reply {
             return Err("not the reply that the server gave".into());
+        }
+        if self.logged_out {
+            return Err("executed after the login was over".into());
         }
         Ok(After::default())
     }
@@ -306,6 +313,7 @@ impl Model {
             return Err(format!("{login:?} was not verified by the server"));
         }
         self.login = Some((server, login.user.clone()));
+        self.logged_out = false;
         Ok(())
     }
 

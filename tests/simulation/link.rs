@@ -45,6 +45,8 @@ pub(crate) struct Link {
     pub(crate) garbage: bool,
     /// The server hangs up once `output` is read.
     pub(crate) dying: bool,
+    /// It was silent for so long that the proxy may give it up.
+    pub(crate) late: bool,
     /// When the proxy last heard of it, or began it, ms.
     pub(crate) heard: u64,
 }
@@ -73,6 +75,7 @@ impl Link {
             hung: false,
             garbage: false,
             dying: false,
+            late: false,
             heard: now,
         }
     }

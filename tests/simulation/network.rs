@@ -129,28 +129,27 @@ impl World {
 
     /// The machine may give up what is silent for too long.
     fn expect_timeouts(&mut self, node: usize) {
-        for link in self.nodes[node].links.values() {
-            if self.is_late(link) {
+        let settings = &self.plan.settings;
+        let reply_ms = settings.backend_reply_ms;
+        for link in self.nodes[node].links.values_mut() {
+            // The machine counts from when it decided to connect.
+            let silent = self.now.ms - link.heard + 1_000;
+            let waits = link.wants_write || !link.is_idle();
+            if reply_ms > 0 && silent >= reply_ms && waits
+                || (waits || link.hung || link.session.is_none())
+                    && silent >= settings.backend_connect_ms
+            {
+                link.late = true;
                 self.servers[link.server].failed(self.now);
             }
         }
-    }
-
-    fn is_late(&self, link: &Link) -> bool {
-        // The machine counts from when it decided to connect.
-        let silent = self.now.ms - link.heard + 1_000;
-        let settings = &self.plan.settings;
-        let reply_ms = settings.backend_reply_ms;
-        let unready = link.session.is_none() || link.hung || !link.is_idle();
-        reply_ms > 0 && silent >= reply_ms && !link.is_idle()
-            || unready && silent >= settings.backend_connect_ms
     }
 
     /// The machine closes a backend connection: it must have a reason.
     fn given_up(&mut self, link: &Link) -> Result<(), String> {
         let refused = link.session.as_ref().is_some_and(|session| session.refused);
         let unlisted = self.servers[link.server].unlisted;
-        if self.is_late(link) || refused || link.garbage || link.dying || unlisted {
+        if link.late || refused || link.garbage || link.dying || unlisted {
             let now = self.now;
             self.servers[link.server].failed(now);
             return Ok(());

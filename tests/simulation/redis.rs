@@ -19,12 +19,21 @@ pub(crate) struct Moment {
     pub(crate) ms: u64,
 }
 
+/// Somebody a server knows.
 #[derive(Debug)]
 pub(crate) struct User {
     pub(crate) generation: u32,
     pub(crate) enabled: bool,
     /// Anybody may be this user, with any password or none.
     pub(crate) nopass: bool,
+}
+
+impl User {
+    /// May one be this user with that password?
+    pub(crate) fn admits(&self, password: &str) -> bool {
+        let right = password.starts_with(&format!("g{}:", self.generation));
+        self.enabled && (right || self.nopass)
+    }
 }
 
 /// A data command that was executed.
@@ -207,8 +216,7 @@ impl Redis {
                 false => NO_PASSWORD.into(),
             });
         }
-        let right = user.nopass || password.starts_with(&format!("g{}:", user.generation));
-        (right && user.enabled).then_some(()).ok_or(wrong.into())
+        user.admits(password).then_some(()).ok_or(wrong.into())
     }
 
     fn hello(

@@ -106,6 +106,11 @@ impl Script {
             self.ended = true;
             return last_words(rng);
         }
+        // Most who have to log in do so first, and well.
+        if self.number == 0 && rng.one_in(2) {
+            self.number = 1;
+            return enter(around, rng);
+        }
         let roll = rng.below(100);
         let mut line = match self.temper {
             Temper::Worker if roll < 90 => self.data(around, rng),
@@ -303,6 +308,35 @@ fn change(around: &Around<'_>, rng: &mut Rng, number: u64) -> Line {
             },
         ),
         _ => hello(around, rng, number),
+    }
+}
+
+/// A login that is right, if passwords do not change meanwhile.
+fn enter(around: &Around<'_>, rng: &mut Rng) -> Line {
+    loop {
+        let line = change(around, rng, 0);
+        let login = match &line.op {
+            Some(
+                Op::Auth(login)
+                | Op::Hello {
+                    login: Some(login), ..
+                },
+            ) => login,
+            _ => continue,
+        };
+        let Some(server) = login.server.and_then(|server| around.servers.get(server)) else {
+            // There may be nowhere to log in to.
+            if rng.one_in(9) {
+                return line;
+            } else {
+                continue;
+            };
+        };
+        let right =
+            (server.users.get(&login.user)).is_some_and(|user| user.admits(&login.password));
+        if right || rng.one_in(50) {
+            return line;
+        }
     }
 }
 
