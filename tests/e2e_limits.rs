@@ -161,11 +161,9 @@ fn silence() {
         busy
     });
     silent.expect_end();
-    assert!(
-        start.elapsed() >= Duration::from_secs(1),
-        "{:?}",
-        start.elapsed()
-    );
+    // It was asked just before, and counts whole milliseconds.
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(950), "{took:?}");
     assert_eq!(active.join().unwrap().ask("PING"), "+PONG");
 }
 
