@@ -1,8 +1,8 @@
 //! Clients that do random pipelined work while their backend is killed and started again, and check
 //! every reply against its request.
 //!
-//! `ELIKA_CHECK_SECONDS` is how long (8; a full check is 60), `ELIKA_CHECK_SEED` repeats the choices
-//! of a run, though not its timing.
+//! `ELIKA_CHECK_SECONDS` is its length (8; a full check is 60), `ELIKA_CHECK_SEED` repeats the
+//! choices of a run, though not its timing.
 
 #![allow(
     clippy::unwrap_used,
