@@ -90,6 +90,8 @@ pub(crate) struct Client {
     pub(crate) read: Vec<u8>,
     /// It reads nothing before this, ms.
     pub(crate) asleep_until: u64,
+    /// It reads nothing at all until all others are done.
+    pub(crate) wedged: bool,
     pub(crate) paused: bool,
     /// The kernel took less than the proxy had.
     pub(crate) wants_write: bool,
@@ -119,6 +121,8 @@ impl Client {
     }
 
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.done && (!self.pending.is_empty() || !self.wire.is_empty() || self.hung_up)
+        !self.done
+            && !self.wedged
+            && (!self.pending.is_empty() || !self.wire.is_empty() || self.hung_up)
     }
 }

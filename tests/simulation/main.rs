@@ -23,22 +23,32 @@ mod script;
 mod wire;
 mod world;
 
+use std::collections::BTreeSet;
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
+use std::time::Duration;
 
 /// Seeds of an ordinary run.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 500;
+
+/// A seed takes some milliseconds; if none ends for so long, one never will.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// So many failing seeds are enough to know.
 const FAILURES_MAX: usize = 5;
+
+/// The events of a seed that went well, or what was wrong.
+type Outcome = Result<u64, String>;
 
 fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-fn run(seed: u64, trace: bool) -> Result<u64, String> {
+fn run(seed: u64, trace: bool) -> Outcome {
     catch_unwind(AssertUnwindSafe(|| run::run(seed, trace))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
@@ -46,35 +56,52 @@ fn run(seed: u64, trace: bool) -> Result<u64, String> {
     })
 }
 
+/// Runs seeds on one thread until there are no more, and tells before and after each.
+fn work(seeds: u64, next: &AtomicU64, tell: &Sender<(u64, Option<Outcome>)>) {
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= seeds || tell.send((seed, None)).is_err() {
+            return;
+        }
+        let outcome = run(seed, false);
+        if tell.send((seed, Some(outcome))).is_err() {
+            return;
+        }
+    }
+}
+
 #[test]
 fn seeds() {
     let seeds = number("ELIKA_SIM_SEEDS").unwrap_or(SEEDS);
-    let (next, events) = (AtomicU64::new(0), AtomicU64::new(0));
-    let mut failures: Vec<(u64, String)> = Vec::new();
-    let work = || {
-        let mut failures = Vec::new();
-        while failures.len() < FAILURES_MAX {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds {
+    let next = Arc::new(AtomicU64::new(0));
+    let (tell, told) = mpsc::channel();
+    for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+        let (next, tell) = (Arc::clone(&next), tell.clone());
+        thread::spawn(move || work(seeds, &next, &tell));
+    }
+    drop(tell);
+    let (mut events, mut under_way, mut failures) = (0, BTreeSet::new(), Vec::new());
+    while failures.len() < FAILURES_MAX {
+        match told.recv_timeout(PATIENCE) {
+            Ok((seed, None)) => {
+                under_way.insert(seed);
+            }
+            Ok((seed, Some(outcome))) => {
+                under_way.remove(&seed);
+                match outcome {
+                    Ok(steps) => events += steps,
+                    Err(why) => failures.push((seed, why)),
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let endless = |&seed: &u64| (seed, "it does not come to an end".to_owned());
+                failures.extend(under_way.iter().map(endless));
                 break;
             }
-            match run(seed, false) {
-                Ok(steps) => {
-                    events.fetch_add(steps, Ordering::Relaxed);
-                }
-                Err(why) => failures.push((seed, why)),
-            }
+            Err(RecvTimeoutError::Disconnected) => break,
         }
-        failures
-    };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            failures.extend(worker.join().unwrap());
-        }
-    });
-    println!("{seeds} seeds, {events:?} events");
+    }
+    println!("{seeds} seeds, {events} events");
     failures.sort();
     for (seed, why) in &failures {
         println!(

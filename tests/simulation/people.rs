@@ -66,6 +66,7 @@ impl World {
         if self.rng.one_in(40) {
             let ms = self.rng.between(0, 2_000);
             self.clients[index].asleep_until = self.now.ms + ms;
+            self.clients[index].wedged = self.rng.one_in(8);
         }
     }
 
@@ -134,7 +135,7 @@ impl World {
     /// The client reads, and judges what it read.
     pub(crate) fn read_replies(&mut self, index: usize) -> Result<(), String> {
         let client = &mut self.clients[index];
-        if client.done || client.asleep_until > self.now.ms && !self.calm {
+        if client.done || client.wedged || client.asleep_until > self.now.ms && !self.calm {
             return Ok(());
         }
         let n = self.rng.piece(client.kernel.len());

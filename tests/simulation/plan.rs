@@ -51,7 +51,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
-        let huge = rng.one_in(12);
+        let huge = rng.one_in(6);
         let servers = (0..rng.between(1, 3))
             .map(|_| {
                 let old = rng.one_in(8);
@@ -78,7 +78,7 @@ impl Plan {
             servers,
             default_tenant: !rng.one_in(4),
             clients: rng.between(3, 12) as usize,
-            requests: rng.between(20, 250),
+            requests: rng.between(20, if huge { 60 } else { 250 }),
             huge,
             pushes: *rng.pick(&[0, 0, 50, 400]),
             delay_ms: *rng.pick(&[0, 3, 50]),

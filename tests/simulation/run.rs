@@ -2,6 +2,7 @@
 
 use elika::proxy::BackendKey;
 
+use super::client::Client;
 use super::world::World;
 
 /// Everything must be answered within this virtual time after the last failure, ms: a hung
@@ -40,6 +41,11 @@ impl World {
             }
         }
         self.heal()?;
+        self.settle("the calm, with clients that read nothing")?;
+        for client in &mut self.clients {
+            client.wedged = false;
+            client.room = 1 << 20;
+        }
         self.settle("the calm")?;
         self.wait(6_000)?;
         self.epilogue();
@@ -53,7 +59,7 @@ impl World {
         self.note(|| "-- calm".into());
         self.calm = true;
         // Small buffers made for many pieces; now they would only take time.
-        for client in &mut self.clients {
+        for client in self.clients.iter_mut().filter(|client| !client.wedged) {
             client.room = 1 << 20;
         }
         for node in &mut self.nodes {
@@ -107,7 +113,7 @@ impl World {
     /// Until nobody waits for anything.
     fn settle(&mut self, when: &str) -> Result<(), String> {
         let until = self.now.ms + CALM_MS;
-        while self.clients.iter().any(|client| client.is_waiting()) {
+        while self.clients.iter().any(Client::is_waiting) {
             self.sweep()?;
             if self.now.ms > until {
                 let links = self.nodes.iter().flat_map(|node| node.links.values());

@@ -78,11 +78,16 @@ impl Line {
 }
 
 impl Script {
-    pub(crate) fn new(id: u64, left: u64, rng: &mut Rng) -> Self {
+    pub(crate) fn new(id: u64, left: u64, huge: bool, rng: &mut Rng) -> Self {
         use Temper::{Changer, Hauler, Warden, Worker};
+        let tempers = [Worker, Worker, Changer, Changer, Warden, Hauler];
         Self {
             id,
-            temper: *rng.pick(&[Worker, Worker, Changer, Changer, Warden, Hauler]),
+            temper: if huge && rng.one_in(2) {
+                Hauler
+            } else {
+                *rng.pick(&tempers)
+            },
             left,
             pending_max: *rng.pick(&[1, 10, 300]),
             number: 0,
@@ -200,7 +205,7 @@ impl Script {
                 args
             }
             _ => {
-                let len = rng.below(200_000);
+                let len = rng.below(if around.huge { 900_000 } else { 200_000 });
                 big = len > 16 * 1024;
                 vec!["SET".into(), shared, "v".repeat(len), t]
             }
