@@ -14,7 +14,7 @@ use super::key::ClientKey;
 use super::login::Goal;
 use super::machine::Machine;
 use super::outbound::mark_client_dirty;
-use super::request::Kind;
+use super::request::{Kind, parked_size};
 
 /// What became of a frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,15 @@ impl Machine {
     /// The command stays; it is decoded again when the backend has told whether it lets the
     /// default user in.
     pub(super) fn ask_verdict(&mut self, key: ClientKey) -> Taken {
+        let refusal = self
+            .clients
+            .get_mut(key)
+            .and_then(|client| client.refusal.take());
+        if let Some(text) = refusal {
+            // It was asked, and could not tell.
+            self.say_error(key, &text);
+            return Taken::Yes;
+        }
         if self.at_barrier(key) {
             self.change(key, Goal::Verdict, None);
         }
@@ -122,6 +131,11 @@ impl Machine {
     /// Says an error and closes the connection when it is out.
     pub(super) fn say_and_close(&mut self, key: ClientKey, text: &str) {
         self.say_error(key, text);
+        self.finish_client(key);
+    }
+
+    /// Closes a client when all that it was told is out.
+    pub(super) fn finish_client(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
             client.finish();
         }
@@ -147,8 +161,12 @@ impl Machine {
             self.to_clients.append(&mut client.outbound, reply);
             mark_client_dirty(&mut self.dirty_clients, client, key);
         } else {
-            self.requests
-                .park(&mut client.fifo, key, Bytes::copy_from_slice(reply));
+            let reply = Bytes::copy_from_slice(reply);
+            client.parked_bytes += parked_size(&reply);
+            self.requests.park(&mut client.fifo, key, reply);
+        }
+        if client.unread_bytes() > self.settings.client_outbound_bytes_max / 2 {
+            client.hold.set(Hold::OUTBOUND);
         }
     }
 }

@@ -49,8 +49,12 @@ pub(super) struct Backend {
     /// Not read, because the client at its head does not read either.
     pub paused: bool,
     pub dirty: bool,
-    /// It took over the unsent requests of a lost connection: not a second time.
+    /// It took over the unsent requests of a lost connection, and has not sent a byte of them.
     pub is_heir: bool,
+    /// Out of its pool: closed as soon as it owes nothing.
+    pub retired: bool,
+    /// When its handshake was over.
+    pub ready_at: Millis,
     /// Since when it was begun, or last heard of, or has owed a reply: for the deadline.
     pub since: Millis,
 }
@@ -78,6 +82,8 @@ impl Backend {
             paused: false,
             dirty: false,
             is_heir: false,
+            retired: false,
+            ready_at: now,
             since: now,
         }
     }
@@ -111,7 +117,9 @@ pub enum Failure {
     Refused(String),
     /// It refused the database or the protocol version. The text is its own, without the `-`.
     Rejected(String),
-    /// The registry no longer has it.
+    /// It serves nobody just now: it is full, say. The text is its own, without the `-`.
+    TurnedAway(String),
+    /// It is not needed any more, or not to be used: nobody's fault.
     Removed,
 }
 
@@ -134,7 +142,7 @@ impl Failure {
             Self::TimedOut => "ERR elika: backend unavailable: timed out".into(),
             Self::Desync(why) => format!("ERR elika: backend unavailable: {why}"),
             Self::Refused(_) => super::forward::NOAUTH.into(),
-            Self::Rejected(text) => text.clone(),
+            Self::Rejected(text) | Self::TurnedAway(text) => text.clone(),
             Self::Removed => "ERR elika: backend unavailable: removed".into(),
         }
     }

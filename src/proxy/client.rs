@@ -79,6 +79,8 @@ pub(super) struct Client {
     pub origin: Origin,
     /// Replies on their way out.
     pub outbound: ChunkList,
+    /// Bytes of replies made here that wait for those before them.
+    pub parked_bytes: usize,
     /// What was read and not yet consumed: a partial frame, or anything while on hold.
     pub inbound: Vec<u8>,
     /// Bytes the partial frame in `inbound` lacks at least.
@@ -107,6 +109,8 @@ pub(super) struct Client {
     pub ready: bool,
     /// The client sent its FIN: it is closed once all it asked for is answered.
     pub eof: bool,
+    /// Why the backend's verdict could not be had: what its next command hears.
+    pub refusal: Option<Box<str>>,
     /// Nothing more is decoded; closed when `outbound` is empty.
     pub closing: bool,
     pub opened: Millis,
@@ -123,6 +127,7 @@ impl Client {
         Self {
             origin,
             outbound: ChunkList::default(),
+            parked_bytes: 0,
             inbound: Vec::new(),
             missing: 0,
             decoder: RequestDecoder::default(),
@@ -145,6 +150,7 @@ impl Client {
             active: now,
             command: [0; 16],
             waiting: None,
+            refusal: None,
             details: None,
         }
     }
@@ -161,6 +167,11 @@ impl Client {
     pub(super) fn finish(&mut self) {
         self.closing = true;
         self.inbound = Vec::new();
+    }
+
+    /// Bytes that are kept for it to read.
+    pub(super) fn unread_bytes(&self) -> usize {
+        self.outbound.len() + self.parked_bytes
     }
 
     /// Does it wait for nothing at all? Then a drain, or its own FIN, may end it.

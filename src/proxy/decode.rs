@@ -12,12 +12,12 @@ use crate::resp::{Args, ProtocolError, RequestDecoder, RequestLimits, Step, inli
 use super::action::Flow;
 use super::answer::{Taken, kind_of};
 use super::client::Hold;
-use super::forward::{Refusal, append, mark_dirty, record, unpause};
+use super::forward::{NOAUTH, Refusal, append, mark_dirty, record, unpause};
 use super::key::{BackendKey, ClientKey};
 use super::machine::Machine;
 use super::settings::Millis;
 
-/// From this size on a frame that fills its buffer is moved to the backend instead of copied.
+/// From this size on a frame at the front of its buffer is moved to the backend with it.
 const MOVE_BYTES_MIN: usize = 32 * 1024;
 
 /// A partial frame's buffer grows to this at once, if the frame is at least as long.
@@ -26,7 +26,7 @@ const GROW_BYTES_MIN: usize = 16 * 1024;
 /// How far a decode got.
 struct Decoded {
     used: usize,
-    /// All of the input is one frame for this backend: move it there.
+    /// What was used is one frame for this backend: move it there.
     moved_to: Option<BackendKey>,
 }
 
@@ -43,7 +43,9 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return Flow::Continue;
         };
-        client.active = now;
+        if !client.closing {
+            client.active = now;
+        }
         let mut rest = bytes;
         while let Some(client) = self.clients.get_mut(key) {
             if rest.is_empty() || client.closing {
@@ -73,6 +75,7 @@ impl Machine {
             self.decode_inbound(key);
         }
         self.settle(key);
+        self.evict_worst();
         self.check_invariants();
         match self.clients.get_mut(key) {
             Some(client) if client.hold.any() => {
@@ -108,25 +111,38 @@ impl Machine {
 
     /// Decodes what was kept.
     pub(super) fn decode_inbound(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        let mut inbound = mem::take(&mut client.inbound);
-        let Decoded { used, moved_to } = self.decode(key, &inbound, true);
-        if let Some(to) = moved_to {
-            if let Some(backend) = self.backends.get_mut(to) {
-                self.to_backends
-                    .append_owned(&mut backend.outbound, inbound);
-                mark_dirty(&mut self.dirty_backends, backend, to);
+        while let Some(client) = self.clients.get_mut(key) {
+            if client.inbound.is_empty() || client.hold.any() || client.closing {
+                return;
             }
-            return;
-        }
-        inbound.drain(..used);
-        if let Some(client) = self.clients.get_mut(key)
-            && !inbound.is_empty()
-            && !client.closing
-        {
-            client.inbound = inbound;
+            let mut inbound = mem::take(&mut client.inbound);
+            let Decoded { used, moved_to } = self.decode(key, &inbound, true);
+            let rest = match moved_to.and_then(|to| Some((to, self.backends.get_mut(to)?))) {
+                Some((to, backend)) => {
+                    let rest = inbound.split_off(used);
+                    self.to_backends
+                        .append_owned(&mut backend.outbound, inbound);
+                    mark_dirty(&mut self.dirty_backends, backend, to);
+                    rest
+                }
+                None => {
+                    inbound.drain(..used);
+                    if used > 0 {
+                        // The buffer of a big frame is not kept for what follows it.
+                        inbound.shrink_to(GROW_BYTES_MIN);
+                    }
+                    inbound
+                }
+            };
+            let Some(client) = self.clients.get_mut(key) else {
+                return;
+            };
+            if !client.closing && !rest.is_empty() {
+                client.inbound = rest;
+            }
+            if moved_to.is_none() {
+                return;
+            }
         }
     }
 
@@ -182,7 +198,7 @@ impl Machine {
             if plan == Plan::Forward
                 && let moved_to @ Some(_) = self.forward_run(key, &mut run, len)
             {
-                if whole && used == 0 && len == bytes.len() && len >= MOVE_BYTES_MIN {
+                if whole && used == 0 && len >= MOVE_BYTES_MIN {
                     self.note_command_of(key, frame);
                     used = len;
                     return Decoded { used, moved_to };
@@ -331,14 +347,22 @@ impl Machine {
                 | ProtocolError::RequestTooBig
         );
         // Only who has to log in is held to the small limits: find out whether this one has to.
-        if small_limit && let Err(Refusal::Unknown) = self.admit(key) {
-            self.ask_verdict(key);
-            return;
+        let mut text = error.text().to_string();
+        match self.admit(key) {
+            Err(Refusal::Unknown) if small_limit => {
+                if self.ask_verdict(key) == Taken::Yes {
+                    self.finish_client(key);
+                }
+                return;
+            }
+            // Nobody can tell.
+            Err(Refusal::Error(why)) if small_limit && why != NOAUTH => text = why,
+            _ => {}
         }
         if !self.at_barrier(key) {
             return;
         }
         self.counters.protocol_errors += 1;
-        self.say_and_close(key, &error.text().to_string());
+        self.say_and_close(key, &text);
     }
 }

@@ -16,7 +16,7 @@ use super::counters::Counters;
 use super::handshake::Progress;
 use super::key::{BackendKey, ClientKey};
 use super::machine::{Machine, mark_ready};
-use super::outbound::mark_client_dirty;
+use super::outbound::{mark_client_dirty, release_parked};
 use super::request::{Kind, Request, Requests};
 use super::settings::{Millis, Settings};
 use super::table::Table;
@@ -34,9 +34,12 @@ impl Machine {
         let Some(backend) = self.backends.get_mut(key) else {
             return Flow::Continue;
         };
-        backend.since = now;
         let used = match backend.state {
-            State::Ready => Ok(0),
+            State::Ready => {
+                backend.since = now;
+                Ok(0)
+            }
+            // The deadline of a handshake is for all of it.
             _ => self.greeting_bytes(key, bytes),
         };
         let outcome = used.and_then(|used| {
@@ -50,6 +53,7 @@ impl Machine {
         if let Err(failure) = outcome {
             self.fail(key, &failure);
         }
+        self.close_retired(key);
         let flow = self.pause_for_slow_reader(key);
         self.evict_worst();
         self.check_invariants();
@@ -199,14 +203,15 @@ impl Machine {
     }
 
     /// Keeps the worker within its limit of waiting bytes: the worst reader goes.
-    fn evict_worst(&mut self) {
-        while self.to_clients.bytes() > self.settings.worker_outbound_bytes_max {
+    pub(super) fn evict_worst(&mut self) {
+        let unread = |it: &Self| it.to_clients.bytes() + it.requests.parked_bytes();
+        while unread(self) > self.settings.worker_outbound_bytes_max {
             let worst = self
                 .clients
                 .iter()
-                .max_by_key(|(_, client)| client.outbound.len());
+                .max_by_key(|(_, client)| client.unread_bytes());
             match worst {
-                Some((key, client)) if !client.outbound.is_empty() => {
+                Some((key, client)) if client.unread_bytes() > 0 => {
                     self.counters.evictions += 1;
                     self.close_now(key);
                 }
@@ -307,9 +312,7 @@ impl Owner<'_> {
         }
         if let Some(popped) = popped {
             Requests::advance_client(&mut client.fifo, &popped);
-            while let Some(reply) = self.requests.take_parked(&mut client.fifo) {
-                self.chunks.append(&mut client.outbound, &reply);
-            }
+            release_parked(self.requests, self.chunks, client);
         }
         if !client.outbound.is_empty() {
             mark_client_dirty(self.dirty, client, key);
@@ -317,7 +320,7 @@ impl Owner<'_> {
         if may_go_on(client, self.draining, self.settings) {
             mark_ready(self.ready, client, key);
         }
-        if client.outbound.len() > self.settings.client_outbound_bytes_max / 2 {
+        if client.unread_bytes() > self.settings.client_outbound_bytes_max / 2 {
             client.hold.set(Hold::OUTBOUND);
         }
         if client.outbound.len() > self.settings.client_outbound_bytes_max {

@@ -2,12 +2,12 @@
 
 use super::action::{Action, News, Report};
 use super::backend::{Backend, Failure, State};
-use super::handshake::{Handshake, HelloReply, is_unknown};
-use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey};
+use super::handshake::{Handshake, HelloReply};
+use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey, PoolKey};
 use super::login::Goal;
 use super::machine::Machine;
-use super::outbound::mark_client_dirty;
-use super::pool::Account;
+use super::outbound::{mark_client_dirty, release_parked};
+use super::pool::Pools;
 use super::request::{Fifo, Kind, Requests};
 use super::settings::Millis;
 use crate::resp::write;
@@ -42,7 +42,7 @@ impl Machine {
             return;
         };
         backend.state = State::Ready;
-        backend.is_heir = false;
+        (backend.since, backend.ready_at) = (self.now, self.now);
         let (pool_key, login_of) = (backend.pool, backend.login_of.take());
         let credential = backend.credential.clone();
         super::forward::mark_dirty(&mut self.dirty_backends, backend, key);
@@ -66,6 +66,7 @@ impl Machine {
         }
         if let Some(client) = login_of {
             self.counters.logins += 1;
+            self.accepted(client);
             self.conclude(client, Ok(()));
         }
         for client in waiters {
@@ -95,7 +96,7 @@ impl Machine {
         let Some(mut backend) = self.backends.remove(key) else {
             return false;
         };
-        self.counters.backends_failed += 1;
+        self.counters.backends_failed += u64::from(*failure != Failure::Removed);
         if let Some(pool) = self.pools.pools.get_mut(pool_key) {
             pool.backends.retain(|&other| other != key);
         }
@@ -120,23 +121,20 @@ impl Machine {
         }
         match failure {
             // It did answer: the instance is there. A stranger's wrong password is his own matter.
-            Failure::Refused(_) => {
-                if backend.login_of.is_none() {
-                    account_refused(self.pools.account_of_mut(backend.pool), failure, self.now);
-                }
+            Failure::Refused(_) | Failure::Rejected(_) => {
                 if self.pools.came_up(instance) {
                     self.report(instance, News::Up);
                 }
+                if matches!(failure, Failure::Refused(_)) && backend.login_of.is_none() {
+                    self.refuse_account(backend.pool, failure);
+                }
             }
-            // A server that is full, say, is so for everybody; one without RESP3 still has RESP2.
-            Failure::Rejected(text) if !is_unknown(text) => {
-                let account = self.pools.account_of_mut(backend.pool);
-                let fresh = |account: &&mut Account| account.user.is_none() && !account.open;
-                account_refused(account.filter(fresh), failure, self.now);
-            }
-            Failure::Rejected(_) => {}
-            // A ready connection that ends says nothing yet: the next one will tell.
-            Failure::Lost | Failure::Desync(_) | Failure::Removed if was_ready => {}
+            // A ready connection that ends says nothing yet: the next one will tell. Unless it is
+            // the next one.
+            Failure::Lost | Failure::Desync(_) if was_ready && !backend.is_heir => {}
+            Failure::Removed => {}
+            // It may be what was asked for: an old server knows no users.
+            Failure::TurnedAway(_) if backend.login_of.is_some() => {}
             // Nobody asked it.
             Failure::Starved(_) => {}
             _ => {
@@ -148,6 +146,61 @@ impl Machine {
                     self.report(instance, News::Down(why.to_owned()));
                 }
             }
+        }
+    }
+
+    /// The account's password was refused, or nobody may be the default user: its connections,
+    /// opened when that was not so, serve nobody any more.
+    fn refuse_account(&mut self, pool: PoolKey, failure: &Failure) {
+        let now = self.now;
+        if let Some(account) = self.pools.account_of_mut(pool) {
+            account.refuse(failure.text_if_unsent(), now);
+            for pool in account.pools.clone() {
+                self.retire_pool(pool);
+            }
+        }
+    }
+
+    /// An instance is not to be used any more.
+    pub(super) fn retire_instance(&mut self, instance: InstanceKey) {
+        let of_instance = |pools: &Pools, key: PoolKey| {
+            pools
+                .account_of(key)
+                .is_some_and(|account| account.instance == instance)
+        };
+        for pool in self.pools.pools.keys() {
+            if of_instance(&self.pools, pool) {
+                self.retire_pool(pool);
+            }
+        }
+    }
+
+    fn retire_pool(&mut self, pool: PoolKey) {
+        let backends = self.pools.pools.get(pool).map(|pool| pool.backends.clone());
+        for key in backends.unwrap_or_default() {
+            if self.backends.get(key).is_some_and(Backend::is_ready) {
+                self.retire(key);
+            }
+        }
+    }
+
+    /// Takes a ready connection out of its pool: what it owes it still brings.
+    pub(super) fn retire(&mut self, key: BackendKey) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        backend.retired = true;
+        if let Some(pool) = self.pools.pools.get_mut(backend.pool) {
+            pool.backends.retain(|&other| other != key);
+        }
+        self.close_retired(key);
+    }
+
+    /// Closes a connection that was retired and owes nothing.
+    pub(super) fn close_retired(&mut self, key: BackendKey) {
+        let done = |backend: &Backend| backend.retired && backend.fifo.is_empty();
+        if self.backends.get(key).is_some_and(done) {
+            self.fail(key, &Failure::Removed);
         }
     }
 
@@ -244,8 +297,8 @@ impl Machine {
                 Kind::Verdict => self.again.push(key),
                 _ => {}
             }
-            while let Some(reply) = self.requests.take_parked(&mut client.fifo) {
-                self.to_clients.append(&mut client.outbound, &reply);
+            release_parked(&mut self.requests, &mut self.to_clients, client);
+            if !client.outbound.is_empty() {
                 mark_client_dirty(&mut self.dirty_clients, client, key);
             }
             self.wake(key);
@@ -337,11 +390,5 @@ impl Machine {
         for key in late {
             self.fail(key, &Failure::TimedOut);
         }
-    }
-}
-
-fn account_refused(account: Option<&mut Account>, failure: &Failure, now: Millis) {
-    if let Some(account) = account {
-        account.refuse(failure.text_if_unsent(), now);
     }
 }

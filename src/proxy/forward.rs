@@ -1,7 +1,7 @@
 //! Client to backend: which connection a request takes, and its record in both queues.
 
 use super::action::Action;
-use super::backend::{Backend, State};
+use super::backend::{Backend, Failure, State};
 use super::chunk::ChunkPool;
 use super::client::{Client, Hold};
 use super::handshake::Credential;
@@ -12,8 +12,9 @@ use super::settings::Millis;
 
 use std::sync::Arc;
 
-/// No more requests are put behind this many bytes that a backend has not taken yet.
-const BACKEND_OUTBOUND_BYTES_MAX: usize = 1 << 20;
+/// No more requests are put behind this many bytes that a backend has not taken yet; below half of
+/// them they are again.
+pub(super) const BACKEND_OUTBOUND_BYTES_MAX: usize = 1 << 20;
 
 /// Why a request cannot be forwarded; the text is without the `-`.
 #[derive(Debug)]
@@ -86,10 +87,16 @@ impl Machine {
             return Err(Refusal::Later);
         };
         let (backend, sticky) = (client.backend, client.in_flight > 0);
-        if let Some(connection) = self.backends.get(backend)
-            && (sticky || (connection.is_ready() && !connection.is_busy()))
-        {
-            return self.with_room(key, backend);
+        if let Some(connection) = self.backends.get(backend) {
+            if connection.retired && sticky {
+                // First what it owes, then another.
+                self.at_barrier(key);
+                return Err(Refusal::Later);
+            }
+            let fit = connection.is_ready() && !connection.is_busy() && !connection.retired;
+            if sticky || fit {
+                return self.with_room(key, backend);
+            }
         }
         match self.admit(key) {
             // A request may go ahead of the verdict: it waits on the connection being opened.
@@ -116,7 +123,9 @@ impl Machine {
         if waiting <= BACKEND_OUTBOUND_BYTES_MAX {
             return Ok(backend);
         }
-        if let Some(client) = self.clients.get_mut(key) {
+        if let Some(client) = self.clients.get_mut(key)
+            && !client.hold.has(Hold::BACKEND)
+        {
             client.hold.set(Hold::BACKEND);
             self.crowded.push((backend, key));
         }
@@ -124,14 +133,14 @@ impl Machine {
     }
 
     /// A connection of this pool: a ready one that is not stuck in a big reply, else one being
-    /// opened, else a new one, else the one with the least to do.
+    /// opened, else a new one, else the one with the least left of its big reply.
     fn choose(&mut self, pool_key: PoolKey) -> Result<BackendKey, Refusal> {
-        let unavailable = || Refusal::Error("ERR elika: backend unavailable: removed".into());
+        let unavailable = || Refusal::Error(Failure::Removed.text_if_unsent());
         let Some(pool) = self.pools.pools.get(pool_key) else {
             return Err(unavailable());
         };
         let mut opening = None;
-        let mut least: Option<(usize, BackendKey)> = None;
+        let mut least: Option<((bool, u64), BackendKey)> = None;
         for &key in &pool.backends {
             let Some(backend) = self.backends.get(key) else {
                 continue;
@@ -142,7 +151,7 @@ impl Machine {
             if !backend.is_ready() {
                 opening = opening.or(Some(key));
             }
-            let load = self.requests.of_backend(backend.fifo).count();
+            let load = (backend.paused, backend.scanner.bulk_left());
             if least.is_none_or(|(other, _)| load < other) {
                 least = Some((load, key));
             }

@@ -140,7 +140,11 @@ impl Handshake {
             (Step::Hello, Some(text)) if is_unknown(&text) && self.protocol == Protocol::Resp2 => {
                 self.hello = Some(HelloReply::Unknown(text));
             }
-            (_, Some(text)) => return Progress::Failed(Failure::Rejected(text)),
+            (Step::Select, Some(text)) => return Progress::Failed(Failure::Rejected(text)),
+            (Step::Hello, Some(text)) if is_unknown(&text) || text.starts_with("NOPROTO") => {
+                return Progress::Failed(Failure::Rejected(text));
+            }
+            (_, Some(text)) => return Progress::Failed(Failure::TurnedAway(text)),
             (Step::Hello, None) => match hello::split_at_id(reply) {
                 Some((before, after)) => {
                     let part = |range: Range<usize>| reply.get(range).unwrap_or_default().into();
@@ -187,7 +191,7 @@ fn is_refusal(text: &str) -> bool {
 }
 
 /// Does an error say that there is no such command?
-pub(super) fn is_unknown(text: &str) -> bool {
+fn is_unknown(text: &str) -> bool {
     text.starts_with("ERR unknown command")
 }
 
@@ -245,7 +249,7 @@ mod tests {
         let full = b"-ERR max number of clients reached\r\n";
         assert!(matches!(
             handshake.reply(full),
-            Progress::Failed(Failure::Rejected(_))
+            Progress::Failed(Failure::TurnedAway(_))
         ));
         let (mut handshake, _) = start(false, Protocol::Resp3, 0);
         let noauth = b"-NOAUTH HELLO must be called with the client already authenticated\r\n";

@@ -2,13 +2,13 @@
 //! client that never logged in.
 //!
 //! ```text
-//!   change ─┬─ with a password ─┬─ a connection of that user is ready: AUTH on it ──► Verify
-//!           │                   ├─ one is being opened: wait for it ────────────────► Queue
-//!           │                   ├─ no token: wait for one ──────────────────────────► Delayed
-//!           │                   └─ open one, whose handshake is the verdict ────────► Login
+//!   change ─┬─ with a password ─┬─ a connection of that user is ready: AUTH on it
+//!           │                   ├─ one is being opened: wait for what becomes of it
+//!           │                   ├─ too many were opened in this second: wait
+//!           │                   └─ else open one, whose handshake is the verdict
 //!           │                                     │ accepted
 //!           └─ without ───────────────────────────┴─► the pool for (user, db, protocol) has a
-//!                                                     ready connection: done. Else ───► Attach
+//!                                                     ready connection: done. Else wait for one
 //! ```
 //! Nothing of the client is in flight meanwhile and its later bytes wait (`Hold::VERDICT`). Only
 //! when all went well its session changes; a refusal leaves it as it was.
@@ -17,27 +17,28 @@ use std::sync::Arc;
 
 use crate::resp::{Protocol, write};
 
-use super::backend::Backend;
-use super::client::Hold;
+use super::backend::{Backend, Failure};
+use super::client::{Client, Hold};
 use super::forward::{NOAUTH, append, record, unpause};
 use super::handshake::{Credential, HelloReply, error_text};
 use super::key::{AccountKey, ClientKey, PoolKey};
 use super::machine::{Machine, mark_ready};
 use super::peers::Gathering;
-use super::pool::ready;
+use super::pool::{Account, ready};
 use super::request::Kind;
 
 /// A session change under way.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub goal: Goal,
-    pub stage: Stage,
     /// Who, where and how the client will be.
     pub account: AccountKey,
     pub db: u32,
     pub protocol: Protocol,
     /// To be verified; `None` once it is, or where there is nothing to verify.
     pub credential: Option<Arc<Credential>>,
+    /// The backend has accepted a credential in this change.
+    pub verified: bool,
 }
 
 /// What the client asked for, hence what it hears in the end.
@@ -52,17 +53,6 @@ pub(super) enum Goal {
     Verdict,
     /// CLIENT LIST or KILL: the other workers' answers.
     Peers(Gathering),
-}
-
-/// What it waits for just now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Begin,
-    Verify,
-    Queue,
-    Delayed,
-    Login,
-    Attach,
 }
 
 /// To whom a client wants to log in, and with what.
@@ -94,15 +84,14 @@ impl Machine {
             db,
             protocol,
         } = target;
-        let stage = Stage::Begin;
         client.hold.set(Hold::VERDICT);
         client.waiting = Some(Box::new(Waiting {
             goal,
-            stage,
             account,
             db,
             protocol,
             credential,
+            verified: false,
         }));
         if let Some(account) = self.pools.accounts.get_mut(account) {
             account.waiting += 1;
@@ -117,7 +106,7 @@ impl Machine {
             .get(key)
             .and_then(|client| client.waiting.as_deref());
         let Some(waiting) = waiting else { return };
-        let (account_key, verified) = (waiting.account, waiting.credential.is_none());
+        let (account_key, is_login) = (waiting.account, waiting.credential.is_some());
         let (db, protocol) = (waiting.db, waiting.protocol);
         if matches!(waiting.goal, Goal::Peers(_)) {
             return;
@@ -140,21 +129,11 @@ impl Machine {
             .is_some_and(|pool| pool.backends.len() < self.settings.pool_connections_max);
         match (ready, out) {
             (None, Some(text)) => self.conclude(key, Err(text)),
-            _ if verified => self.attach(key),
+            _ if !is_login => self.attach(key),
             // Behind a big reply that somebody reads slowly a verdict might never come.
             (Some(_), None) if busy && room => self.log_in(key),
             (Some(_), _) => self.verify(key),
             (None, None) => self.log_in(key),
-        }
-    }
-
-    fn set_stage(&mut self, key: ClientKey, stage: Stage) {
-        let waiting = self
-            .clients
-            .get_mut(key)
-            .and_then(|client| client.waiting.as_deref_mut());
-        if let Some(waiting) = waiting {
-            waiting.stage = stage;
         }
     }
 
@@ -171,7 +150,6 @@ impl Machine {
             return;
         };
         credential.write_auth(&mut auth);
-        waiting.stage = Stage::Verify;
         let Some(on) = self.pools.ready_of(waiting.account, &self.backends) else {
             return;
         };
@@ -212,12 +190,22 @@ impl Machine {
         let Some(waiting) = client.waiting.as_deref_mut() else {
             return;
         };
-        let credential = waiting.credential.take();
+        let credential = waiting.credential.clone();
         if let Some(account) = self.pools.accounts.get_mut(waiting.account) {
             account.accept(credential);
         }
         self.counters.logins += 1;
+        self.accepted(key);
         self.attach(key);
+    }
+
+    /// The backend has accepted the credential of this session change.
+    pub(super) fn accepted(&mut self, key: ClientKey) {
+        let client = self.clients.get_mut(key);
+        if let Some(waiting) = client.and_then(|client| client.waiting.as_deref_mut()) {
+            waiting.credential = None;
+            waiting.verified = true;
+        }
     }
 
     /// Opens a connection whose handshake is the verdict.
@@ -234,15 +222,14 @@ impl Machine {
         };
         if account.connecting > 0 {
             account.logins.push_back(key);
-            return self.set_stage(key, Stage::Queue);
+            return;
         }
         if !self.take_token(key) {
             return;
         }
         let pool = self.pools.pool(account_key, db, protocol);
-        match self.open(pool, credential, Some(key)) {
-            Some(_) => self.set_stage(key, Stage::Login),
-            None => self.conclude(key, Err("ERR elika: backend unavailable: removed".into())),
+        if self.open(pool, credential, Some(key)).is_none() {
+            self.conclude(key, Err(Failure::Removed.text_if_unsent()));
         }
     }
 
@@ -251,7 +238,6 @@ impl Machine {
         if self.tokens.0 == 0 {
             self.counters.logins_delayed += 1;
             self.delayed.push_back(key);
-            self.set_stage(key, Stage::Delayed);
             return false;
         }
         self.tokens.0 -= 1;
@@ -285,7 +271,6 @@ impl Machine {
         if let Some(pool) = self.pools.pools.get_mut(pool_key) {
             pool.waiters.push(key);
         }
-        self.set_stage(key, Stage::Attach);
     }
 
     /// Ends a session change: it is done, or the client hears why not and stays as it was.
@@ -303,18 +288,24 @@ impl Machine {
             account,
             db,
             protocol,
+            verified,
             ..
         } = *waiting;
-        let outcome = outcome.and_then(|()| self.hello_known(&goal, account, db, protocol));
+        let outcome = outcome
+            .and_then(|()| self.still_logged_in(key, account, verified))
+            .and_then(|()| self.hello_known(&goal, account, db, protocol));
         if let Some(account) = self.pools.accounts.get_mut(account) {
             account.waiting -= 1;
         }
         if let Err(text) = outcome {
             return match goal {
-                // Decoded again, the command finds out by itself.
-                Goal::Verdict => {}
+                // Decoded again, the command hears it.
+                Goal::Verdict => client_refused(self.clients.get_mut(key), text),
                 _ => self.say_error(key, &text),
             };
+        }
+        if matches!(goal, Goal::Peers(_)) {
+            return;
         }
         let pool = self.pools.pool(account, db, protocol);
         self.become_user(key, account);
@@ -326,6 +317,24 @@ impl Machine {
             Goal::Auth | Goal::Select => self.say(key, b"+OK\r\n"),
             Goal::Hello { name } => self.say_hello(key, pool, name),
             Goal::Verdict | Goal::Peers(_) => {}
+        }
+    }
+
+    /// Who was logged out while it waited must not come back in on somebody else's password.
+    fn still_logged_in(
+        &self,
+        key: ClientKey,
+        account_key: AccountKey,
+        verified: bool,
+    ) -> Result<(), String> {
+        let (client, account) = (self.clients.get(key), self.pools.accounts.get(account_key));
+        let same = |client: &Client, account: &Account| {
+            client.account == account_key && client.epoch == account.epoch
+        };
+        match (client, account) {
+            (Some(_), Some(account)) if verified || account.user.is_none() => Ok(()),
+            (Some(client), Some(account)) if same(client, account) => Ok(()),
+            _ => Err(NOAUTH.into()),
         }
     }
 
@@ -367,7 +376,7 @@ impl Machine {
             .and_then(|pool| pool.hello.as_ref())
         {
             Some(hello) => hello.write(client.origin.id, &mut out),
-            None => write::error(&mut out, "ERR elika: backend unavailable: no handshake yet"),
+            None => write::error(&mut out, NOAUTH),
         }
         self.say(key, &out);
     }
@@ -396,18 +405,24 @@ impl Machine {
     /// Hands out the tokens of the time gone by, and lets the delayed go on.
     pub(super) fn refill_tokens(&mut self) {
         let (tokens, at) = self.tokens;
-        let rate = u64::from(self.settings.logins_per_second);
+        // A rate of 0 would lock everybody out.
+        let rate = u64::from(self.settings.logins_per_second.max(1));
         let new = self.now.since(at) * rate / 1000;
         if new == 0 {
             return;
         }
-        // At least one, so that a rate of 0 cannot be set by mistake to lock everybody out.
-        let tokens = (u64::from(tokens) + new).min(rate.max(1));
+        let tokens = (u64::from(tokens) + new).min(rate);
         self.tokens = (u32::try_from(tokens).unwrap_or(u32::MAX), self.now);
         while self.tokens.0 > 0
             && let Some(key) = self.delayed.pop_front()
         {
             self.advance(key);
         }
+    }
+}
+
+fn client_refused(client: Option<&mut Client>, text: String) {
+    if let Some(client) = client {
+        client.refusal = Some(text.into());
     }
 }

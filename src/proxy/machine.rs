@@ -50,6 +50,8 @@ pub struct Machine {
     pub(super) crowded: Vec<(BackendKey, ClientKey)>,
     /// Connections begun to an instance whose name has no address: they fail in the next turn.
     pub(super) unresolved: Vec<BackendKey>,
+    /// Clients whose CLIENT LIST or KILL is answered in the next turn.
+    pub(super) next_turn: Vec<ClientKey>,
     /// Logins whose verdict was lost with a connection: they are tried again.
     pub(super) again: Vec<ClientKey>,
     /// Connections that may be opened for logins at this moment, and when they were last refilled.
@@ -94,6 +96,7 @@ impl Machine {
             crowded: Vec::new(),
             unresolved: Vec::new(),
             again: Vec::new(),
+            next_turn: Vec::new(),
             opening: 0,
             next_round: Millis::default(),
             next_slow_round: Millis::default(),
@@ -131,7 +134,9 @@ impl Machine {
 
     /// The registry has a new picture of the clusters.
     pub fn registry_changed(&mut self, snapshot: Arc<Snapshot>) {
-        self.pools.follow(&snapshot);
+        for instance in self.pools.follow(&snapshot) {
+            self.retire_instance(instance);
+        }
         self.snapshot = snapshot;
         self.probing = true;
     }
@@ -173,6 +178,9 @@ impl Machine {
     /// Lets clients go on whose hold is over. Call once per turn, after what came in.
     pub fn resume(&mut self, now: Millis) {
         self.now = now;
+        for key in mem::take(&mut self.next_turn) {
+            self.stop_gathering(key);
+        }
         for key in mem::take(&mut self.unresolved) {
             let why = super::backend::Failure::Unreachable("its name does not resolve".into());
             self.fail(key, &why);
@@ -196,7 +204,7 @@ impl Machine {
         if client.in_flight <= in_flight_max / 2 {
             client.hold.clear(Hold::IN_FLIGHT);
         }
-        if client.outbound.len() <= outbound_max / 4 {
+        if client.unread_bytes() <= outbound_max / 4 {
             client.hold.clear(Hold::OUTBOUND);
         }
         if !client.hold.any() && !client.inbound.is_empty() && !client.closing {
@@ -287,7 +295,7 @@ impl Machine {
 
     /// Is there anything left for [`resume`](Self::resume) to do?
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty() || !self.unresolved.is_empty()
+        !(self.ready.is_empty() && self.unresolved.is_empty() && self.next_turn.is_empty())
     }
 
     /// What is to be done next, in order.

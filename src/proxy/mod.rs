@@ -20,12 +20,15 @@
 //!
 //! The rules of ownership: connections hold keys and never references; a request record is the
 //! only thing that knows both sides; a handler changes its own connection, appends to the other
-//! side, marks it dirty, pushes an action, and never closes, flushes or runs another connection.
+//! side, marks it dirty, pushes an action, and never flushes or runs another connection. Only
+//! limits and CLIENT KILL close another.
 //! A key that finds nothing is normal: its owner has gone meanwhile.
 
 mod action;
 mod answer;
 mod backend;
+#[doc(hidden)]
+pub mod check;
 mod chunk;
 mod client;
 mod counters;

@@ -4,10 +4,12 @@
 use std::io::IoSlice;
 
 use super::backend::State;
+use super::chunk::ChunkPool;
 use super::client::{Client, Hold};
-use super::forward::unpause;
+use super::forward::{BACKEND_OUTBOUND_BYTES_MAX, unpause};
 use super::key::{BackendKey, ClientKey, ConnKey};
 use super::machine::{Machine, mark_ready};
+use super::request::{Requests, parked_size};
 
 /// A client that reads slowly and has nobody behind it: below this its backend is read again.
 const RESUME_BYTES: usize = 64 * 1024;
@@ -66,6 +68,10 @@ impl Machine {
             return false;
         };
         self.to_clients.consume(&mut client.outbound, n);
+        if n > 0 {
+            // It reads.
+            client.active = self.now;
+        }
         let left = client.outbound.len();
         if left <= RESUME_BYTES
             && let Some(backend) = self.backends.get_mut(client.backend)
@@ -73,7 +79,8 @@ impl Machine {
         {
             unpause(backend, client.backend, &mut self.actions, self.now);
         }
-        if client.hold.has(Hold::OUTBOUND) && left <= self.settings.client_outbound_bytes_max / 4 {
+        let few = client.unread_bytes() <= self.settings.client_outbound_bytes_max / 4;
+        if few && client.hold.has(Hold::OUTBOUND) {
             mark_ready(&mut self.ready, client, key);
         }
         if left == 0 && (client.closing || client.eof || self.draining) {
@@ -92,7 +99,8 @@ impl Machine {
         }
         self.to_backends.consume(&mut backend.outbound, n);
         backend.sent += n as u64;
-        if !self.crowded.is_empty() && backend.outbound.is_empty() {
+        backend.is_heir &= n == 0;
+        if !self.crowded.is_empty() && backend.outbound.len() <= BACKEND_OUTBOUND_BYTES_MAX / 2 {
             self.release_crowd(key);
         }
         self.backends
@@ -125,5 +133,13 @@ pub(super) fn mark_client_dirty(dirty: &mut Vec<ClientKey>, client: &mut Client,
     if !client.dirty {
         client.dirty = true;
         dirty.push(key);
+    }
+}
+
+/// Lets replies made here go that waited for nothing but their turn.
+pub(super) fn release_parked(requests: &mut Requests, chunks: &mut ChunkPool, client: &mut Client) {
+    while let Some(reply) = requests.take_parked(&mut client.fifo) {
+        client.parked_bytes = client.parked_bytes.saturating_sub(parked_size(&reply));
+        chunks.append(&mut client.outbound, &reply);
     }
 }

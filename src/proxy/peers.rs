@@ -37,6 +37,8 @@ pub enum Answer {
     Lines(Vec<(u64, Vec<u8>)>),
     /// How many were closed.
     Killed(u64),
+    /// That worker has ended.
+    Gone,
 }
 
 /// Answers that came so far.
@@ -129,6 +131,7 @@ impl Machine {
         match answer {
             Answer::Lines(lines) => gathering.lines.extend(lines),
             Answer::Killed(n) => gathering.killed += n,
+            Answer::Gone => {}
         }
         gathering.left = gathering.left.saturating_sub(1);
         if gathering.left == 0 {
@@ -159,14 +162,18 @@ impl Machine {
         self.gathered(key, done);
     }
 
-    /// Puts a question to the other workers, if there are any.
+    /// Puts a question to the other workers, if there are any, and has it answered in a later turn:
+    /// who asks for a long list again and again does so beside the others, not before them.
     fn ask(&mut self, key: ClientKey, question: Question, mut gathering: Gathering) {
-        gathering.left = self.settings.workers.saturating_sub(1);
-        if gathering.left == 0 {
-            return self.gathered(key, gathering);
-        }
+        // In a drain the others may have ended.
+        let alone = self.draining || self.settings.workers < 2;
+        gathering.left = if alone { 0 } else { self.settings.workers - 1 };
         self.change(key, Goal::Peers(gathering), None);
-        self.actions.push_back(Action::Ask(key, question));
+        if alone {
+            self.next_turn.push(key);
+        } else {
+            self.actions.push_back(Action::Ask(key, question));
+        }
     }
 
     /// All answers are in.

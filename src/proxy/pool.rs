@@ -7,7 +7,7 @@
 //! A pool never mixes tenants, users, databases or protocol versions, so no session can change
 //! what another one sees.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -145,9 +145,9 @@ pub(super) struct Pools {
 }
 
 impl Pools {
-    /// Follows a new picture of the registry. Instances that are not in it any more are `gone`.
-    pub(super) fn follow(&mut self, snapshot: &Snapshot) {
-        let mut seen = Vec::new();
+    /// Follows a new picture of the registry. Returns the instances that are not in it any more.
+    pub(super) fn follow(&mut self, snapshot: &Snapshot) -> Vec<InstanceKey> {
+        let mut seen = HashSet::new();
         for tenant in snapshot.tenants() {
             for new in &tenant.instances {
                 let id = (tenant.key.clone(), new.id.clone());
@@ -171,15 +171,19 @@ impl Pools {
                     instance.address_text.clone_from(&new.address_text);
                     instance.gone = false;
                 }
-                seen.push(key);
+                seen.insert(key);
             }
         }
-        for (_, &key) in self.by_id.iter().filter(|(_, key)| !seen.contains(key)) {
-            if let Some(instance) = self.instances.get_mut(key) {
-                instance.gone = true;
+        let mut gone = Vec::new();
+        for &key in self.by_id.values().filter(|key| !seen.contains(key)) {
+            if let Some(instance) = self.instances.get_mut(key)
+                && !std::mem::replace(&mut instance.gone, true)
+            {
                 instance.down_text = Failure::Removed.text_if_unsent();
+                gone.push(key);
             }
         }
+        gone
     }
 
     /// The instance that a client of this tenant gets.

@@ -74,6 +74,15 @@ impl Fifo {
 pub(super) struct Requests {
     records: Slab<Request>,
     parked: Slab<Bytes>,
+    parked_bytes: usize,
+}
+
+/// What a parked reply counts as beside its bytes: its record, and its place in the slab.
+const PARKED_BYTES: usize = size_of::<Request>() + size_of::<Bytes>();
+
+/// What a parked reply counts as towards the limits on unread bytes.
+pub(super) fn parked_size(reply: &Bytes) -> usize {
+    PARKED_BYTES + reply.len()
 }
 
 impl Requests {
@@ -83,6 +92,17 @@ impl Requests {
 
     pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Request> {
         self.records.get_mut(index as usize)
+    }
+
+    /// Bytes of all replies that wait for those before them.
+    pub(super) fn parked_bytes(&self) -> usize {
+        self.parked_bytes
+    }
+
+    fn take_reply(&mut self, parked: u32) -> Option<Bytes> {
+        let reply = self.parked.try_remove(parked as usize)?;
+        self.parked_bytes -= parked_size(&reply);
+        Some(reply)
     }
 
     /// How many records there are: requests under way, and replies that wait for their turn.
@@ -131,6 +151,7 @@ impl Requests {
 
     /// Adds a reply that has to wait for those before it.
     pub(super) fn park(&mut self, of_client: &mut Fifo, client: ClientKey, reply: Bytes) {
+        self.parked_bytes += parked_size(&reply);
         let parked = self.parked.insert(reply) as u32;
         let index = self.insert(client, Kind::Parked(parked), 0, 0);
         self.link_client(of_client, index);
@@ -186,7 +207,7 @@ impl Requests {
         };
         let record = self.records.try_remove(fifo.head as usize)?;
         Self::advance_client(fifo, &record);
-        self.parked.try_remove(parked as usize)
+        self.take_reply(parked)
     }
 
     /// A client goes: its parked replies are forgotten. What a backend still owes stays in that
@@ -197,7 +218,7 @@ impl Requests {
             let (next, kind) = (record.next_of_client, record.kind);
             if let Kind::Parked(parked) = kind {
                 self.records.try_remove(index as usize);
-                self.parked.try_remove(parked as usize);
+                self.take_reply(parked);
             }
             index = next;
         }
@@ -212,6 +233,7 @@ impl Requests {
                 Kind::Deliver => record.kind = Kind::Swallow,
                 Kind::Parked(reply) => {
                     if let Some(reply) = self.parked.get_mut(reply as usize) {
+                        self.parked_bytes -= reply.len();
                         *reply = Bytes::new();
                     }
                 }

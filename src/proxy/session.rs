@@ -29,11 +29,7 @@ impl Machine {
         // CLIENT REPLY concerns nobody else, and must not fail: after OFF nobody would hear of it.
         let before_login = matches!(
             session,
-            Session::Auth
-                | Session::Hello
-                | Session::Quit
-                | Session::Reset
-                | Session::ClientReply
+            Session::Auth | Session::Hello | Session::Quit | Session::Reset | Session::ClientReply
         );
         if !before_login {
             match self.admit(key) {

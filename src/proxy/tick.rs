@@ -17,7 +17,11 @@ const SLOW_ROUND_MS: u64 = 1_000;
 const LINGER_MS: u64 = 60_000;
 
 /// A connection that nobody needs is closed after this, ms.
-const BACKEND_IDLE_MS: u64 = 30_000;
+const IDLE_MS: u64 = 30_000;
+
+/// A connection without a login is replaced after this, ms: for so long a client may act as the
+/// default user after the backend began to want a password for that.
+const ANONYMOUS_MS: u64 = 60_000;
 
 /// Why a client is closed without having done anything wrong.
 #[derive(Clone, Copy)]
@@ -99,7 +103,13 @@ impl Machine {
             ..
         } = self.settings;
         let silent = self.now.since(client.active);
-        let asked = client.command != [0; 16] || client.waiting.is_some();
+        let admitted = self
+            .pools
+            .accounts
+            .get(client.account)
+            .is_some_and(|it| it.open);
+        let asks = client.waiting.is_some() || (admitted && !client.inbound.is_empty());
+        let asked = asks || client.command != [0; 16];
         if login > 0 && !asked && self.now.since(client.opened) >= login {
             Some(Overdue::Login)
         } else if idle > 0 && client.is_quiet() && silent >= idle {
@@ -111,23 +121,33 @@ impl Machine {
         }
     }
 
-    /// One connection of a pool that has clients stays; the others go when they are not used.
+    /// One connection of a pool that has clients stays; the others go when they are not used. One
+    /// without a login goes in any case, after a while: whether the backend still lets strangers
+    /// in is found out by asking, and its clients do not ask.
     fn close_idle_backends(&mut self) {
         let mut idle = Vec::new();
+        let mut old = Vec::new();
         for (_, pool) in self.pools.pools.iter() {
             let spared = usize::from(pool.clients > 0);
-            for &key in pool.backends.iter().skip(spared) {
-                if let Some(backend) = self.backends.get(key)
-                    && backend.is_ready()
-                    && backend.fifo.is_empty()
-                    && self.now.since(backend.since) >= BACKEND_IDLE_MS
-                {
+            let account = self.pools.accounts.get(pool.account);
+            let anonymous = account.is_some_and(|account| account.user.is_none());
+            for (i, &key) in pool.backends.iter().enumerate() {
+                let Some(backend) = self.backends.get(key).filter(|it| it.is_ready()) else {
+                    continue;
+                };
+                let unused = backend.fifo.is_empty() && self.now.since(backend.since) >= IDLE_MS;
+                if i >= spared && unused {
                     idle.push(key);
+                } else if anonymous && self.now.since(backend.ready_at) >= ANONYMOUS_MS {
+                    old.push(key);
                 }
             }
         }
         for key in idle {
-            self.fail(key, &Failure::Lost);
+            self.fail(key, &Failure::Removed);
+        }
+        for key in old {
+            self.retire(key);
         }
     }
 }

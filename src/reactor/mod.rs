@@ -21,7 +21,7 @@ use mio::{Events, Poll, Waker};
 
 use crate::cluster::Snapshot;
 use crate::proxy::{
-    Action, BackendKey, ClientKey, ConnKey, Failure, Flow, Key, Machine, Millis, Origin,
+    Action, Answer, BackendKey, ClientKey, ConnKey, Failure, Flow, Key, Machine, Millis, Origin,
     SLICES_MAX, Settings,
 };
 
@@ -298,7 +298,9 @@ impl<O: Outside> Reactor<O> {
         match socket.register(self.poll.registry(), token::encode(ConnKey::Client(key))) {
             Ok(()) => {
                 log::debug!("client {} connected from {}", origin.id, origin.peer);
-                self.clients.put(key.index(), socket);
+                if self.clients.put(key.index(), socket).is_some() {
+                    self.outside.client_gone();
+                }
             }
             Err(error) => {
                 log::warn!("client from {} cannot be served: {error}", origin.peer);
@@ -325,8 +327,10 @@ impl<O: Outside> Reactor<O> {
                 }
                 Action::Ask(ticket, question) => {
                     for (worker, peer) in self.outside.peers().iter().enumerate() {
-                        if worker != usize::from(self.worker) {
-                            peer.send(Message::Question(self.worker, ticket, question.clone()));
+                        let question = || Message::Question(self.worker, ticket, question.clone());
+                        if worker != usize::from(self.worker) && !peer.send(question()) {
+                            // It has ended, and has no clients.
+                            self.machine.peer_told(ticket, Answer::Gone);
                         }
                     }
                 }
@@ -342,7 +346,9 @@ impl<O: Outside> Reactor<O> {
             Ok(socket)
         });
         match opened {
-            Ok(socket) => self.backends.put(key.index(), socket),
+            Ok(socket) => {
+                self.backends.put(key.index(), socket);
+            }
             Err(error) => self.lost(key, &socket::why_unopened(&error)),
         }
     }

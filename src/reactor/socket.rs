@@ -174,15 +174,14 @@ impl Sockets {
         slot.filter(|socket| socket.generation == generation)
     }
 
-    /// Puts a socket in its slot.
-    pub(super) fn put(&mut self, index: u32, socket: Socket) {
+    /// Puts a socket in its slot. Returns the one whose key has become stale meanwhile, if its
+    /// closing has not been carried out yet.
+    pub(super) fn put(&mut self, index: u32, socket: Socket) -> Option<Socket> {
         let index = index as usize;
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || None);
         }
-        if let Some(slot) = self.slots.get_mut(index) {
-            *slot = Some(socket);
-        }
+        self.slots.get_mut(index)?.replace(socket)
     }
 
     /// Takes a socket out; dropping it closes it, and the kernel forgets its registration.

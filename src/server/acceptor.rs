@@ -137,13 +137,14 @@ impl Acceptor {
         let mut woken = vec![false; self.inboxes.len()];
         let mut again = Some(Duration::ZERO);
         for _ in 0..BURST_MAX {
-            if !self.take_token() {
+            if !self.has_token() {
                 again = Some(REST);
                 break;
             }
             match self.listener.accept() {
                 Ok((stream, peer)) => {
                     self.starved = false;
+                    self.tokens.0 -= 1.0;
                     self.hand_over(stream, peer, &mut woken);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -204,7 +205,7 @@ impl Acceptor {
     }
 
     /// Is there room in this second?
-    fn take_token(&mut self) -> bool {
+    fn has_token(&mut self) -> bool {
         let rate = f64::from(self.limits.per_second);
         if rate == 0.0 {
             return true;
@@ -212,9 +213,8 @@ impl Acceptor {
         let (tokens, at) = self.tokens;
         let time = now();
         let tokens = (tokens + time.duration_since(at).as_secs_f64() * rate).min(rate);
-        let enough = tokens >= 1.0;
-        self.tokens = (if enough { tokens - 1.0 } else { tokens }, time);
-        enough
+        self.tokens = (tokens, time);
+        tokens >= 1.0
     }
 }
 

@@ -62,6 +62,8 @@ enum Event {
     Signal,
     /// A worker ended.
     WorkerEnded,
+    /// No client can be accepted any more.
+    ListenerFailed,
 }
 
 impl Proxy {
@@ -104,10 +106,11 @@ impl Proxy {
             })?;
         // Its sender is here too, so it cannot be disconnected.
         let event = running.events.recv();
-        running.stop();
+        running.finish(usize::from(event == Ok(Event::WorkerEnded)));
         handle.close();
         match event {
             Ok(Event::Signal) => Ok(()),
+            Ok(Event::ListenerFailed) => Err(io::Error::other("the listener failed")),
             _ => Err(io::Error::other("a worker failed")),
         }
     }
@@ -155,11 +158,14 @@ impl Proxy {
             let reactor = Reactor::new(poll, settings, Arc::clone(&snapshot), outside, start);
             threads.push(spawn_worker(worker, reactor, sender.clone())?);
         }
+        let failed = sender.clone();
         let accepting = thread::Builder::new()
             .name("acceptor".into())
             .spawn(move || {
                 if let Err(error) = acceptor.run() {
                     log::error!("the listener failed: {error}");
+                    // If nobody hears it, nobody accepts either.
+                    let _ = failed.send(Event::ListenerFailed);
                 }
             })?;
         let all = Arc::clone(&inboxes);
@@ -189,6 +195,11 @@ impl Running {
     /// Drains: no new clients, what is in flight is finished, then the connections are closed.
     /// Returns when that is done, or the grace period is over.
     pub fn stop(self) {
+        self.finish(0);
+    }
+
+    /// See [`stop`](Self::stop); this many workers were heard to have ended.
+    fn finish(self, ended: usize) {
         self.acceptor.close();
         // Its last clients are with the workers before these are told to drain.
         if self.accepting.join().is_err() {
@@ -200,13 +211,14 @@ impl Running {
         );
         tell(&self.inboxes, || Message::Drain);
         let until = now() + self.grace;
-        let mut left = self.workers.len();
+        let mut left = self.workers.len() - ended.min(self.workers.len());
         while left > 0 {
             match self
                 .events
                 .recv_timeout(until.saturating_duration_since(now()))
             {
                 Ok(Event::WorkerEnded) => left -= 1,
+                Ok(Event::ListenerFailed) => {}
                 Ok(Event::Signal) => {
                     log::warn!("second signal: closing what is left");
                     break;
