@@ -210,6 +210,10 @@ impl Machine {
         if !client.hold.any() && !client.inbound.is_empty() && !client.closing {
             self.decode_inbound(key);
         }
+        if let Some(client) = self.clients.get_mut(key) {
+            // It was for the command that had asked, if there still was one.
+            client.refusal = None;
+        }
         if let Some(client) = self.clients.get_mut(key)
             && !client.hold.any()
             && mem::take(&mut client.paused)

@@ -102,6 +102,8 @@ pub(crate) struct Client {
     pub(crate) hung_up: bool,
     /// A reply said that this is the end.
     pub(crate) closing: Option<&'static str>,
+    /// The last reply left it open whether this is the end.
+    pub(crate) may_close: bool,
     /// All over, and judged.
     pub(crate) done: bool,
     /// Clients that tried to kill it, and when.

@@ -41,6 +41,8 @@ pub(crate) struct Model {
 pub(crate) struct After {
     /// The connection ends with this reply.
     pub(crate) closes: Option<&'static str>,
+    /// The connection may end with this reply.
+    pub(crate) may_close: bool,
     /// This request must not have been executed, neither now nor later.
     pub(crate) never: Option<Tag>,
     /// Clients that were shown to it.
@@ -119,7 +121,10 @@ impl Model {
                         false => wrong("limits of a stranger"),
                     };
                 }
-                self.data(*tag, sent, reply, view)
+                let after = self.data(*tag, sent, reply, view)?;
+                // Nobody can tell whether it was too big for a stranger: it is not skipped.
+                let may_close = *big && self.login.is_none() && error.is_some_and(is_unavailable);
+                Ok(After { may_close, ..after })
             }
             Op::Admin { tag } if view.plan.settings.admin_commands => {
                 self.data(*tag, sent, reply, view)

@@ -135,7 +135,13 @@ impl World {
             // The machine counts from when it decided to connect.
             let silent = self.now.ms - link.heard + 1_000;
             let waits = link.wants_write || !link.is_idle();
-            if reply_ms > 0 && silent >= reply_ms && waits
+            // The deadline of a handshake is for all of it, however much is heard meanwhile.
+            let age = self.now.ms.saturating_sub(link.due);
+            let begins = (settings.backend_connect_ms.saturating_sub(1_000)
+                ..=settings.backend_connect_ms + 1_000)
+                .contains(&age);
+            if waits && begins
+                || reply_ms > 0 && silent >= reply_ms && waits
                 || (waits || link.hung || link.session.is_none())
                     && silent >= settings.backend_connect_ms
             {
@@ -154,8 +160,15 @@ impl World {
             self.servers[link.server].failed(now);
             return Ok(());
         }
-        let silent = self.now.ms - link.heard;
-        if link.is_idle() && silent >= 30_000 {
+        // One that was opened before a refusal, or before its server was taken off the list, is
+        // closed once it owes nothing. So is one that is not used, and an old one without a login.
+        let server = &self.servers[link.server];
+        let outdated = (server.changes.iter().map(|at| at.ms))
+            .chain(server.unlisted_at)
+            .any(|at| at >= link.due);
+        let silent = self.now.ms - link.heard >= 30_000;
+        let old = self.now.ms - link.due >= 60_000;
+        if link.is_idle() && (outdated || silent || old) {
             return Ok(());
         }
         Err(format!("a healthy connection was closed: {link:?}"))

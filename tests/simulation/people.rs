@@ -176,6 +176,7 @@ impl World {
         let mut model = self.clients[index].model.clone();
         let After {
             closes,
+            may_close,
             never,
             listed,
         } = (model.judge(&sent, reply, &self.view()))
@@ -188,6 +189,7 @@ impl World {
             client.changed = self.now;
         }
         client.model = model;
+        client.may_close = may_close;
         client.never.extend(never);
         if let Some(why) = closes {
             client.closing = Some(why);
@@ -229,7 +231,7 @@ impl World {
         let slow = counted.slow_readers + counted.evictions > 0;
         let late = counted.idle_timeouts + counted.login_timeouts > 0;
         let http = (client.pending.iter()).any(|sent| matches!(sent.op, Op::Http));
-        if http || slow || client.closing.is_some() {
+        if http || slow || client.closing.is_some() || client.may_close {
             return Ok(());
         }
         let draining = self.nodes[client.worker].draining;

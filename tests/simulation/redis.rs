@@ -73,6 +73,8 @@ pub(crate) struct Redis {
     pub(crate) down_until: u64,
     /// The registry does not know it at the moment.
     pub(crate) unlisted: bool,
+    /// When it was last taken off the registry's list, ms.
+    pub(crate) unlisted_at: Option<u64>,
     next_connection: u64,
 }
 
@@ -127,6 +129,7 @@ impl Redis {
             changes: Vec::new(),
             down_until: 0,
             unlisted: false,
+            unlisted_at: None,
             next_connection: 1,
         }
     }

@@ -169,6 +169,7 @@ impl World {
             eof_told: false,
             hung_up: false,
             closing: None,
+            may_close: false,
             done: false,
             killers: Vec::new(),
         });
@@ -225,6 +226,7 @@ impl World {
         if self.rng.permille(faults.registry) || self.servers[server].unlisted && self.rng.one_in(9)
         {
             self.servers[server].unlisted ^= true;
+            self.servers[server].unlisted_at = Some(self.now.ms);
             self.announce(server);
         }
         Ok(())
