@@ -17,6 +17,7 @@
 //! | `peers` | CLIENT LIST and KILL over all workers |
 //! | `client`, `backend`, `request` | the records |
 //! | `table`, `key`, `chunk` | where records and bytes are kept |
+//! | `invariants`, `check` | what must always hold; any bytes as operations, for the fuzzer |
 //!
 //! The rules of ownership: connections hold keys and never references; a request record is the
 //! only thing that knows both sides; a handler changes its own connection, appends to the other
