@@ -32,6 +32,8 @@ pub(super) struct Backend {
     pub login_of: Option<ClientKey>,
     /// Who it logs in as; `None`: as the backend's default user.
     pub credential: Option<Arc<Credential>>,
+    /// The account's number for this credential, once it is accepted.
+    pub epoch: u32,
     /// Handshake bytes, sent before anything in `outbound`.
     pub greeting: ChunkList,
     /// Requests. Held back until the state is `Ready`.
@@ -68,6 +70,7 @@ impl Backend {
     ) -> Self {
         Self {
             pool,
+            epoch: 0,
             state: State::Connecting,
             login_of,
             credential,

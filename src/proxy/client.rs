@@ -95,7 +95,7 @@ pub(super) struct Client {
     /// The pool of (account, db, protocol), once it was needed.
     pub pool: PoolKey,
     pub account: AccountKey,
-    /// The account's epoch at login: a later one means the password was refused since.
+    /// The account's epoch at login: before its `valid_from` the login is over.
     pub epoch: u32,
     pub db: u32,
     pub protocol: Protocol,

@@ -58,9 +58,20 @@ impl Machine {
         let Some(account) = self.pools.accounts.get_mut(account_key) else {
             return;
         };
-        account.accept(credential);
-        let instance = account.instance;
+        if login_of.is_some() || account.user.is_none() {
+            account.accept(credential);
+        }
+        let (instance, epoch, valid_from) = (account.instance, account.epoch, account.valid_from);
         let logins = std::mem::take(&mut account.logins);
+        if let Some(backend) = self.backends.get_mut(key) {
+            if login_of.is_some() {
+                backend.epoch = epoch;
+            }
+            if backend.epoch < valid_from {
+                // Its password was refused on another connection meanwhile.
+                self.retire(key);
+            }
+        }
         if self.pools.came_up(instance) {
             self.report(instance, News::Up);
         }
@@ -69,10 +80,7 @@ impl Machine {
             self.accepted(client);
             self.conclude(client, Ok(()));
         }
-        for client in waiters {
-            self.conclude(client, Ok(()));
-        }
-        for client in logins {
+        for client in waiters.into_iter().chain(logins) {
             self.advance(client);
         }
     }
@@ -126,7 +134,7 @@ impl Machine {
                     self.report(instance, News::Up);
                 }
                 if matches!(failure, Failure::Refused(_)) && backend.login_of.is_none() {
-                    self.refuse_account(backend.pool, failure);
+                    self.refuse_account(backend.pool, backend.epoch, failure);
                 }
             }
             // A ready connection that ends says nothing yet: the next one will tell. Unless it is
@@ -149,14 +157,14 @@ impl Machine {
         }
     }
 
-    /// The account's password was refused, or nobody may be the default user: its connections,
-    /// opened when that was not so, serve nobody any more.
-    fn refuse_account(&mut self, pool: PoolKey, failure: &Failure) {
+    /// A password that had been good was refused, or nobody may be the default user: connections
+    /// that came in with it serve nobody any more.
+    fn refuse_account(&mut self, pool: PoolKey, epoch: u32, failure: &Failure) {
         let now = self.now;
         if let Some(account) = self.pools.account_of_mut(pool) {
-            account.refuse(failure.text_if_unsent(), now);
+            account.refuse(epoch, failure.text_if_unsent(), now);
             for pool in account.pools.clone() {
-                self.retire_pool(pool);
+                self.retire_pool(pool, epoch);
             }
         }
     }
@@ -170,15 +178,17 @@ impl Machine {
         };
         for pool in self.pools.pools.keys() {
             if of_instance(&self.pools, pool) {
-                self.retire_pool(pool);
+                self.retire_pool(pool, u32::MAX);
             }
         }
     }
 
-    fn retire_pool(&mut self, pool: PoolKey) {
+    /// Retires a pool's ready connections of this epoch and before.
+    fn retire_pool(&mut self, pool: PoolKey, epoch: u32) {
         let backends = self.pools.pools.get(pool).map(|pool| pool.backends.clone());
         for key in backends.unwrap_or_default() {
-            if self.backends.get(key).is_some_and(Backend::is_ready) {
+            let outdated = |backend: &Backend| backend.is_ready() && backend.epoch <= epoch;
+            if self.backends.get(key).is_some_and(outdated) {
                 self.retire(key);
             }
         }

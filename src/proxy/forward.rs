@@ -57,7 +57,7 @@ impl Machine {
         let Some(account) = account else {
             return Err(Refusal::Error(NOAUTH.into()));
         };
-        if account.user.is_some() && account.epoch != client.epoch {
+        if account.user.is_some() && client.epoch < account.valid_from {
             return Err(Refusal::Error(NOAUTH.into()));
         }
         if let Some((until, text)) = &account.refused
@@ -181,8 +181,9 @@ impl Machine {
         if account.user.is_some() && account.credential.is_none() {
             return None;
         }
-        let credential = account.credential.clone();
+        let (credential, epoch) = (account.credential.clone(), account.epoch);
         let key = self.open(pool, credential, None)?;
+        self.backends.get_mut(key)?.epoch = epoch;
         self.pools.pools.get_mut(pool)?.backends.push(key);
         Some(key)
     }

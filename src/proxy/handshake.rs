@@ -15,6 +15,7 @@ use super::backend::Failure;
 const CONNECTION_NAME: &[u8] = b"elika";
 
 /// What a client logged in with. Kept as long as its account is used, for new connections.
+#[derive(PartialEq, Eq)]
 pub(super) struct Credential {
     /// `None` is the one-argument AUTH.
     pub user: Option<Box<[u8]>>,

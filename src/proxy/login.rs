@@ -291,12 +291,15 @@ impl Machine {
             verified,
             ..
         } = *waiting;
-        let outcome = outcome
-            .and_then(|()| self.still_logged_in(key, account, verified))
-            .and_then(|()| self.hello_known(&goal, account, db, protocol));
         if let Some(account) = self.pools.accounts.get_mut(account) {
             account.waiting -= 1;
         }
+        if matches!(goal, Goal::Peers(_)) {
+            return;
+        }
+        let outcome = outcome
+            .and_then(|()| self.still_logged_in(key, account, verified))
+            .and_then(|()| self.hello_known(&goal, account, db, protocol));
         if let Err(text) = outcome {
             return match goal {
                 // Decoded again, the command hears it.
@@ -304,11 +307,8 @@ impl Machine {
                 _ => self.say_error(key, &text),
             };
         }
-        if matches!(goal, Goal::Peers(_)) {
-            return;
-        }
         let pool = self.pools.pool(account, db, protocol);
-        self.become_user(key, account);
+        self.become_user(key, account, verified);
         self.move_client(key, pool);
         if let Some(client) = self.clients.get_mut(key) {
             (client.db, client.protocol) = (db, protocol);
@@ -329,7 +329,7 @@ impl Machine {
     ) -> Result<(), String> {
         let (client, account) = (self.clients.get(key), self.pools.accounts.get(account_key));
         let same = |client: &Client, account: &Account| {
-            client.account == account_key && client.epoch == account.epoch
+            client.account == account_key && client.epoch >= account.valid_from
         };
         match (client, account) {
             (Some(_), Some(account)) if verified || account.user.is_none() => Ok(()),
@@ -382,11 +382,12 @@ impl Machine {
     }
 
     /// The client is this account's user from now on.
-    pub(super) fn become_user(&mut self, key: ClientKey, account: AccountKey) {
+    pub(super) fn become_user(&mut self, key: ClientKey, account: AccountKey, verified: bool) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        if client.account != account {
+        let same = client.account == account;
+        if !same {
             if let Some(old) = self.pools.accounts.get_mut(client.account) {
                 old.clients -= 1;
             }
@@ -395,11 +396,10 @@ impl Machine {
             }
             client.account = account;
         }
-        client.epoch = self
-            .pools
-            .accounts
-            .get(account)
-            .map_or(0, |account| account.epoch);
+        if verified || !same {
+            let account = self.pools.accounts.get(account);
+            client.epoch = account.map_or(0, |account| account.epoch);
+        }
     }
 
     /// Hands out the tokens of the time gone by, and lets the delayed go on.

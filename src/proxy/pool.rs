@@ -75,8 +75,11 @@ pub(super) struct Account {
     pub credential: Option<Arc<Credential>>,
     /// A handshake as this user went well, and none was refused since.
     pub open: bool,
-    /// Counts refusals of a password that had been good: who logged in before is logged out.
+    /// Counts the passwords that were accepted one after the other: clients and connections have
+    /// the number of the one they came in with.
     pub epoch: u32,
+    /// Who came in with an earlier password than this is logged out: it was refused since.
+    pub valid_from: u32,
     /// Until when, and in which words, the backend's last refusal is repeated: that a login is
     /// needed, or, of a server that is full, that it is.
     pub refused: Option<(Millis, String)>,
@@ -97,13 +100,15 @@ impl Account {
         self.user.as_deref().unwrap_or(b"default")
     }
 
-    /// The backend refused: a login is over, or nobody may be the default user for a while.
-    pub(super) fn refuse(&mut self, text: String, now: Millis) {
-        self.open = false;
-        self.refused = Some((now.after(REFUSAL_MS), text));
-        if self.user.is_some() {
+    /// The backend refused what a connection of this epoch came in with: that login is over, and
+    /// those before it; or nobody may be the default user for a while.
+    pub(super) fn refuse(&mut self, epoch: u32, text: String, now: Millis) {
+        self.valid_from = self.valid_from.max(epoch.saturating_add(1));
+        if epoch == self.epoch {
+            self.open = false;
+            self.refused = Some((now.after(REFUSAL_MS), text));
             self.credential = None;
-            self.epoch = self.epoch.wrapping_add(1);
+            self.epoch = self.valid_from;
         }
     }
 
@@ -111,7 +116,13 @@ impl Account {
     pub(super) fn accept(&mut self, credential: Option<Arc<Credential>>) {
         self.open = true;
         self.refused = None;
-        self.credential = credential;
+        if self.credential != credential {
+            // After a refusal nobody has the number yet.
+            self.epoch = self
+                .epoch
+                .saturating_add(u32::from(self.credential.is_some()));
+            self.credential = credential;
+        }
     }
 }
 
@@ -214,6 +225,7 @@ impl Pools {
                 credential: None,
                 open: false,
                 epoch: 0,
+                valid_from: 0,
                 refused: None,
                 pools: Vec::new(),
                 clients: 0,

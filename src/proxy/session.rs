@@ -169,7 +169,7 @@ impl Machine {
     /// As the connection began, only that its id stays.
     fn reset(&mut self, key: ClientKey) -> Result<(), String> {
         self.move_client(key, PoolKey::NONE);
-        self.become_user(key, AccountKey::NONE);
+        self.become_user(key, AccountKey::NONE, false);
         if let Some(client) = self.clients.get_mut(key) {
             (client.db, client.protocol) = (0, Protocol::Resp2);
             client.reply_mode = ReplyMode::On;
