@@ -1,8 +1,7 @@
-//! A backend connection comes up, or ends: who hears what, and what moves on.
+//! A backend connection ends: who hears what, and what moves on.
 
 use super::action::{Action, News, Report};
-use super::backend::{Backend, Failure, State};
-use super::handshake::{Handshake, HelloReply};
+use super::backend::{Backend, Failure};
 use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey, PoolKey};
 use super::login::Goal;
 use super::machine::Machine;
@@ -13,76 +12,11 @@ use super::settings::Millis;
 use crate::resp::write;
 
 impl Machine {
-    /// A connection is open: the handshake begins.
-    pub fn backend_connected(&mut self, key: BackendKey, now: Millis) {
-        self.now = now;
-        let Some(backend) = self.backends.get_mut(key) else {
-            return;
-        };
-        let Some(pool) = self.pools.pools.get(backend.pool) else {
-            return;
-        };
-        let mut bytes = Vec::new();
-        let credential = backend.credential.as_deref();
-        let handshake = Handshake::start(credential, pool.protocol, pool.db, &mut bytes);
-        backend.state = State::Greeting(Box::new(handshake));
-        self.greet(key, &bytes);
-    }
-
     /// A connection could not be opened, or is broken. The reactor drops the socket by itself.
     pub fn backend_failed(&mut self, key: BackendKey, failure: &Failure, now: Millis) {
         self.now = now;
         self.end(key, failure);
         self.check_invariants();
-    }
-
-    /// The handshake went well: the connection is shared from now on.
-    pub(super) fn greeted(&mut self, key: BackendKey, hello: HelloReply) {
-        let Some(backend) = self.backends.get_mut(key) else {
-            return;
-        };
-        backend.state = State::Ready;
-        (backend.since, backend.ready_at) = (self.now, self.now);
-        let (pool_key, login_of) = (backend.pool, backend.login_of.take());
-        let credential = backend.credential.clone();
-        super::forward::mark_dirty(&mut self.dirty_backends, backend, key);
-        self.connecting_ended(key);
-        let Some(pool) = self.pools.pools.get_mut(pool_key) else {
-            return;
-        };
-        pool.hello = Some(hello);
-        if !pool.backends.contains(&key) {
-            pool.backends.push(key);
-        }
-        let (waiters, account_key) = (std::mem::take(&mut pool.waiters), pool.account);
-        let Some(account) = self.pools.accounts.get_mut(account_key) else {
-            return;
-        };
-        if login_of.is_some() || account.user.is_none() {
-            account.accept(credential);
-        }
-        let (instance, epoch, valid_from) = (account.instance, account.epoch, account.valid_from);
-        let logins = std::mem::take(&mut account.logins);
-        if let Some(backend) = self.backends.get_mut(key) {
-            if login_of.is_some() {
-                backend.epoch = epoch;
-            }
-            if backend.epoch < valid_from {
-                // Its password was refused on another connection meanwhile.
-                self.retire(key);
-            }
-        }
-        if self.pools.came_up(instance) {
-            self.report(instance, News::Up);
-        }
-        if let Some(client) = login_of {
-            self.counters.logins += 1;
-            self.accepted(client);
-            self.conclude(client, Ok(()));
-        }
-        for client in waiters.into_iter().chain(logins) {
-            self.advance(client);
-        }
     }
 
     /// Ends a connection for a reason found here.
@@ -352,24 +286,8 @@ impl Machine {
         }
     }
 
-    /// A connection is no longer being opened.
-    fn connecting_ended(&mut self, key: BackendKey) {
-        let Some(backend) = self.backends.get(key) else {
-            return;
-        };
-        self.opening -= 1;
-        let Some(account) = self.pools.account_of_mut(backend.pool) else {
-            return;
-        };
-        account.connecting -= 1;
-        let instance = account.instance;
-        if let Some(instance) = self.pools.instances.get_mut(instance) {
-            instance.connecting -= 1;
-        }
-    }
-
     /// Tells the outside of an instance.
-    fn report(&mut self, key: InstanceKey, news: News) {
+    pub(super) fn report(&mut self, key: InstanceKey, news: News) {
         if let Some(instance) = self.pools.instances.get(key) {
             self.actions.push_back(Action::Report(Report {
                 instance: instance.id.to_string(),

@@ -4,13 +4,10 @@ use super::action::Action;
 use super::backend::{Backend, Failure, State};
 use super::chunk::ChunkPool;
 use super::client::{Client, Hold};
-use super::handshake::Credential;
 use super::key::{BackendKey, ClientKey, ConnKey, PoolKey};
 use super::machine::Machine;
 use super::request::{Kind, Requests};
 use super::settings::Millis;
-
-use std::sync::Arc;
 
 /// No more requests are put behind this many bytes that a backend has not taken yet; below half of
 /// them they are again.
@@ -173,44 +170,6 @@ impl Machine {
                 .map(|i| i.down_text.clone());
             down.map_or_else(unavailable, Refusal::Error)
         })
-    }
-
-    /// Opens a connection that the pool's clients share, as the account's user.
-    pub(super) fn open_shared(&mut self, pool: PoolKey) -> Option<BackendKey> {
-        let account = self.pools.account_of(pool)?;
-        if account.user.is_some() && account.credential.is_none() {
-            return None;
-        }
-        let (credential, epoch) = (account.credential.clone(), account.epoch);
-        let key = self.open(pool, credential, None)?;
-        self.backends.get_mut(key)?.epoch = epoch;
-        self.pools.pools.get_mut(pool)?.backends.push(key);
-        Some(key)
-    }
-
-    /// Begins a connection. It belongs to `login_of` until that login is decided.
-    pub(super) fn open(
-        &mut self,
-        pool: PoolKey,
-        credential: Option<Arc<Credential>>,
-        login_of: Option<ClientKey>,
-    ) -> Option<BackendKey> {
-        let account = self.pools.account_of_mut(pool)?;
-        account.connecting += 1;
-        let instance = account.instance;
-        let instance = self.pools.instances.get_mut(instance)?;
-        instance.connecting += 1;
-        let address = instance.next_address();
-        let key = self
-            .backends
-            .insert(Backend::new(pool, credential, login_of, self.now));
-        match address {
-            Some(address) => self.actions.push_back(Action::Connect(key, address)),
-            None => self.unresolved.push(key),
-        }
-        self.opening += 1;
-        self.counters.backends_opened += 1;
-        Some(key)
     }
 
     /// A client that never logged in gets its pool when it first needs one.

@@ -16,7 +16,7 @@ use super::backend::Backend;
 use super::chunk::ChunkPool;
 use super::client::{Client, Hold, Origin};
 use super::counters::Counters;
-use super::forward::{Actions, mark_dirty};
+use super::forward::Actions;
 use super::key::{BackendKey, ClientKey, ConnKey, PoolKey};
 use super::pool::Pools;
 use super::request::Requests;
@@ -305,14 +305,6 @@ impl Machine {
     /// What is to be done next, in order.
     pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
-    }
-
-    /// Sends what a backend has to say first.
-    pub(super) fn greet(&mut self, key: BackendKey, bytes: &[u8]) {
-        if let Some(backend) = self.backends.get_mut(key) {
-            self.to_backends.append(&mut backend.greeting, bytes);
-            mark_dirty(&mut self.dirty_backends, backend, key);
-        }
     }
 
     /// The next number of a splitmix64 sequence: jitter only, nothing secret.

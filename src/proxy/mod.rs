@@ -13,7 +13,8 @@
 //! | `deliver` | backend to client: whose reply it is; slow readers |
 //! | `login`, `session` | who a client is: AUTH, HELLO, SELECT, RESET and what they wait for |
 //! | `handshake`, `pool` | our own connections to backends, and whom they serve |
-//! | `failure` | a backend is lost: who hears what, and what moves on |
+//! | `connect` | a backend connection comes up |
+//! | `failure` | one is lost, or retired: who hears what, and what moves on |
 //! | `peers` | CLIENT LIST and KILL over all workers |
 //! | `client`, `backend`, `request` | the records |
 //! | `table`, `key`, `chunk` | where records and bytes are kept |
@@ -32,6 +33,7 @@ mod backend;
 pub mod check;
 mod chunk;
 mod client;
+mod connect;
 mod counters;
 mod decode;
 mod deliver;
