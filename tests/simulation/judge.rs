@@ -3,7 +3,7 @@
 
 use super::client::{Login, Op, Sent};
 use super::plan::Plan;
-use super::redis::{DB_RANGE, HELLO_NOAUTH, Moment, Redis, Tag, hello};
+use super::redis::{DB_RANGE, Execution, HELLO_NOAUTH, Moment, Redis, Tag, hello};
 use super::wire;
 
 /// How long after a failure an instance may still be treated as down, ms: the longest backoff, and
@@ -198,7 +198,6 @@ impl Model {
     }
 
     fn data(&mut self, tag: Tag, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
-        let executed = |server: usize| view.servers[server].executed.get(&tag);
         if let Some(text) = wire::error_text(reply) {
             let never = Ok(After {
                 never: Some(tag),
@@ -209,13 +208,16 @@ impl Model {
                 return never;
             }
             if text.ends_with(", outcome unknown") && text.starts_with("ERR elika: backend ") {
-                let lost = self
-                    .server(view)
-                    .is_some_and(|server| view.servers[server].failed_since(sent.at, 0));
-                return match lost {
-                    true => Ok(After::default()),
-                    false => Err("nothing was lost".into()),
+                let Some(server) = self.server(view).map(|server| &view.servers[server]) else {
+                    return Err("a loss without a tenant".into());
                 };
+                if !server.failed_since(sent.at, 0) {
+                    return Err("nothing was lost".into());
+                }
+                let done = server.executed.get(&tag);
+                return done
+                    .map_or(Ok(()), |done| self.is_mine(done))
+                    .map(|()| After::default());
             }
             if is_unavailable(text) {
                 return match self.is_unavailable(sent, view) {
@@ -227,21 +229,10 @@ impl Model {
         let Some(server) = self.server(view) else {
             return Err("a reply without a tenant".into());
         };
-        let Some(done) = executed(server) else {
+        let Some(done) = view.servers[server].executed.get(&tag) else {
             return Err("a reply to what was not executed".into());
         };
-        let as_it_should =
-            done.user == self.user() && done.db == self.db && done.protocol == self.protocol;
-        if !as_it_should {
-            let Self { db, protocol, .. } = &*self;
-            return Err(format!(
-                "executed as {}/{}/{} instead of {}/{db}/{protocol}",
-                done.user,
-                done.db,
-                done.protocol,
-                self.user(),
-            ));
-        }
+        self.is_mine(done)?;
         if done.reply != reply {
             return Err("not the reply that the server gave".into());
         }
@@ -249,6 +240,19 @@ impl Model {
             return Err("executed after the login was over".into());
         }
         Ok(After::default())
+    }
+
+    /// Was it executed as who, where and how this client is?
+    fn is_mine(&self, done: &Execution) -> Result<(), String> {
+        let Self { db, protocol, .. } = self;
+        let user = self.user();
+        if (done.user.as_str(), done.db, done.protocol) == (user, *db, *protocol) {
+            return Ok(());
+        }
+        Err(format!(
+            "executed as {}/{}/{} instead of {user}/{db}/{protocol}",
+            done.user, done.db, done.protocol,
+        ))
     }
 
     /// What the proxy answers itself, once the client may ask anything.

@@ -250,7 +250,8 @@ impl World {
             return Ok(());
         }
         if !self.calm && !link.dying && self.rng.permille(faults.garbage) {
-            (link.garbage, link.dying) = (true, true);
+            // A server that goes on as if nothing had happened must not be believed either.
+            (link.garbage, link.dying) = (true, self.rng.one_in(2));
             link.output
                 .extend_from_slice(GARBAGE[self.rng.below(GARBAGE.len())]);
             self.note(|| format!("{key:?} sends garbage"));

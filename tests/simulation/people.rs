@@ -6,7 +6,7 @@ use super::client::{Op, Sent};
 use super::judge::After;
 use super::link::GARBAGE;
 use super::redis::Moment;
-use super::script::{Around, Line};
+use super::script::{Around, Line, Temper};
 use super::wire;
 use super::world::World;
 
@@ -63,10 +63,11 @@ impl World {
             let line = client.script.next(&around, &mut self.rng);
             self.send(index, line);
         }
-        if self.rng.one_in(40) {
+        let hauls = self.clients[index].script.temper == Temper::Hauler;
+        if self.rng.one_in(if hauls { 8 } else { 40 }) {
             let ms = self.rng.between(0, 2_000);
             self.clients[index].asleep_until = self.now.ms + ms;
-            self.clients[index].wedged = self.rng.one_in(8);
+            self.clients[index].wedged = self.rng.one_in(if hauls { 2 } else { 8 });
         }
     }
 

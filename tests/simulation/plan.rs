@@ -52,7 +52,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let huge = rng.one_in(6);
-        let servers = (0..rng.between(1, 3))
+        let servers = (0..*rng.pick(&[1, 1, 2, 3]))
             .map(|_| {
                 let old = rng.one_in(8);
                 (old, *rng.pick(&[16, 16, 4]), !rng.one_in(4))
@@ -92,13 +92,14 @@ impl Plan {
         if rng.one_in(3) {
             return Faults::default();
         }
+        let stormy = rng.one_in(3);
         let mut some = |often: u64| match rng.below(5) {
             0 | 1 => often.div_ceil(4),
             2 => often,
             _ => 0,
         };
         Faults {
-            reset: some(12),
+            reset: some(if stormy { 60 } else { 12 }),
             refuse: some(200),
             blackhole: some(60),
             hang: some(6) * u64::from(can_hang),

@@ -374,7 +374,10 @@ fn hello(around: &Around<'_>, rng: &mut Rng, number: u64) -> Line {
 fn login(around: &Around<'_>, rng: &mut Rng, number: u64) -> (Login, Vec<String>) {
     let index = rng.below(around.servers.len());
     let server = &around.servers[index];
-    let user = *rng.pick(&["ann", "ann", "bob", "eve.x", "off", "default", "nobody"]);
+    let user = match rng.below(3) {
+        0 => *rng.pick(&["bob", "eve.x", "off", "default", "nobody"]),
+        _ => "ann",
+    };
     let generation = server.users.get(user).map_or(1, |user| user.generation);
     let generation = if rng.one_in(8) {
         generation + 1
