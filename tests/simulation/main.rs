@@ -33,7 +33,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Seeds of an ordinary run.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 1_000;
 
 /// A seed takes some milliseconds; if none ends for so long, one never will.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -120,7 +120,7 @@ impl World {
         let due = self.now.ms + *self.rng.pick(&[0, 0, 1, 5, 40]);
         let mut link = Link::new(key, server, prospect, due, self.now.ms);
         link.input_max = match self.calm {
-            false => *self.rng.pick(&[300, 20_000, 200_000, 2 << 20]),
+            false => *self.rng.pick(&[300, 300, 2_000, 20_000, 200_000, 2 << 20]),
             true => 1 << 20,
         };
         self.nodes[node].links.insert(key, link);
