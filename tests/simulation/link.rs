@@ -11,6 +11,12 @@ use super::wire;
 /// What no server may send.
 pub(crate) const GARBAGE: &[&[u8]] = &[b"@garbage\r\n", b"$abc\r\n", b"*-7\r\n"];
 
+/// What nobody asked for, in RESP3.
+const PUSHES: &[&[u8]] = &[
+    b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n",
+    b">2\r\n+server-cpu-usage\r\n%1\r\n+a\r\n,1.5\r\n",
+];
+
 /// How a connection will come about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prospect {
@@ -133,10 +139,8 @@ impl Link {
             // Only after the reply that made it RESP3.
             let begun = resp3 && !reply.starts_with(b"%7\r\n$6\r\nserver");
             if begun && rng.permille(pushes) {
-                self.output.extend_from_slice(*rng.pick(&[
-                    &b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"[..],
-                    b">2\r\n+server-cpu-usage\r\n%1\r\n+a\r\n,1.5\r\n",
-                ]));
+                let push: &&[u8] = rng.pick(PUSHES);
+                self.output.extend_from_slice(push);
             }
             self.output.extend(reply);
         }

@@ -8,7 +8,12 @@
 //! ELIKA_SIM_SEED=17 ELIKA_SIM_TRACE=1 cargo test --test simulation replay -- --nocapture
 //! ELIKA_SIM_SEEDS=5000 cargo test --test simulation seeds
 //! ```
-#![allow(missing_docs, reason = "a test has no users")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test may fail, and has no users"
+)]
 
 mod client;
 mod judge;

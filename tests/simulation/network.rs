@@ -252,8 +252,8 @@ impl World {
         if !self.calm && !link.dying && self.rng.permille(faults.garbage) {
             // A server that goes on as if nothing had happened must not be believed either.
             (link.garbage, link.dying) = (true, self.rng.one_in(2));
-            link.output
-                .extend_from_slice(GARBAGE[self.rng.below(GARBAGE.len())]);
+            let garbage: &&[u8] = self.rng.pick(GARBAGE);
+            link.output.extend_from_slice(garbage);
             self.note(|| format!("{key:?} sends garbage"));
         }
         let Some(link) = self.nodes[node].links.get_mut(&key) else {

@@ -8,6 +8,11 @@ use std::collections::BTreeMap;
 
 use super::wire;
 
+mod replies;
+
+pub(crate) use replies::hello;
+use replies::{array, nest, null};
+
 /// Which client's which request: `client * SEQUENCE + number`.
 pub(crate) type Tag = u64;
 pub(crate) const SEQUENCE: u64 = 1_000_000;
@@ -164,7 +169,7 @@ impl Redis {
                 session.refused |= args[1] != b"2";
                 return Ok(wire::error("ERR unknown command 'HELLO'"));
             }
-            "HELLO" => self.hello(session, &args[1..], at),
+            "HELLO" => greet(session, &args[1..]),
             _ if session.user.is_none() => Err(NOAUTH.to_owned()),
             "SELECT" => match text(&args[1]).parse::<u32>() {
                 Ok(db) if db < self.databases => {
@@ -219,39 +224,9 @@ impl Redis {
                 false => NO_PASSWORD.into(),
             });
         }
-        user.admits(password).then_some(()).ok_or(wrong.into())
-    }
-
-    fn hello(
-        &mut self,
-        session: &mut Session,
-        args: &[Vec<u8>],
-        at: Moment,
-    ) -> Result<Vec<u8>, String> {
-        let mut protocol = session.protocol;
-        let mut rest = args.iter().map(|arg| text(arg));
-        if let Some(version) = rest.next() {
-            protocol = match version.as_str() {
-                "2" => 2,
-                "3" => 3,
-                _ => return Err("NOPROTO unsupported protocol version".into()),
-            };
-        }
-        while let Some(option) = rest.next() {
-            match option.to_ascii_uppercase().as_str() {
-                "SETNAME" => rest.next(),
-                _ => {
-                    return Err(format!(
-                        "ERR Syntax error in HELLO option '{option}' {at:?}"
-                    ));
-                }
-            };
-        }
-        if session.user.is_none() {
-            return Err(HELLO_NOAUTH.into());
-        }
-        session.protocol = protocol;
-        Ok(hello(protocol, session.id))
+        user.admits(password)
+            .then_some(())
+            .ok_or_else(|| wrong.into())
     }
 
     fn data_command(
@@ -351,54 +326,30 @@ impl Redis {
     }
 }
 
-/// The reply to HELLO that names this connection.
-pub(crate) fn hello(protocol: u8, id: u64) -> Vec<u8> {
-    let mut out = match protocol {
-        3 => b"%7\r\n".to_vec(),
-        _ => b"*14\r\n".to_vec(),
-    };
-    let mut field = |name: &str, value: Vec<u8>| {
-        out.extend(wire::bulk(name.as_bytes()));
-        out.extend(value);
-    };
-    field("server", wire::bulk(b"redis"));
-    field("version", wire::bulk(b"7.4.0"));
-    field("proto", format!(":{protocol}\r\n").into_bytes());
-    field("id", format!(":{id}\r\n").into_bytes());
-    field("mode", wire::bulk(b"standalone"));
-    field("role", wire::bulk(b"master"));
-    field("modules", b"*0\r\n".to_vec());
-    out
-}
-
-fn nest(protocol: u8, stamp: &str) -> Vec<u8> {
-    let stamp = wire::bulk(stamp.as_bytes());
-    let mut out: Vec<u8> = Vec::new();
-    if protocol == 3 {
-        out.extend(b"|1\r\n+ttl\r\n:3\r\n%3\r\n");
-        out.extend(&stamp);
-        out.extend(b"~2\r\n#t\r\n,1.5\r\n+n\r\n_\r\n(123456789012345678901234567890\r\n");
-        out.extend(b"*2\r\n=7\r\ntxt:a\r\n\r\n!5\r\nERR x\r\n");
-    } else {
-        out.extend(b"*4\r\n");
-        out.extend(&stamp);
-        out.extend(b"*2\r\n*0\r\n*-1\r\n$0\r\n\r\n*3\r\n$-1\r\n-ERR inner\r\n*1\r\n:-7\r\n");
+/// HELLO, without AUTH: the proxy has no use for it.
+fn greet(session: &mut Session, args: &[Vec<u8>]) -> Result<Vec<u8>, String> {
+    let mut protocol = session.protocol;
+    let mut rest = args.iter().map(|arg| text(arg));
+    if let Some(version) = rest.next() {
+        protocol = match version.as_str() {
+            "2" => 2,
+            "3" => 3,
+            _ => return Err("NOPROTO unsupported protocol version".into()),
+        };
     }
-    out
-}
-
-fn null(protocol: u8) -> Vec<u8> {
-    if protocol == 3 {
-        b"_\r\n".to_vec()
-    } else {
-        b"$-1\r\n".to_vec()
+    while let Some(option) = rest.next() {
+        match option.to_ascii_uppercase().as_str() {
+            "SETNAME" => rest.next(),
+            _ => {
+                return Err(format!("ERR Syntax error in HELLO option '{option}'"));
+            }
+        };
     }
-}
-
-fn array(items: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = format!("*{}\r\n", items.len()).into_bytes();
-    out.extend(items.concat());
-    out
+    if session.user.is_none() {
+        return Err(HELLO_NOAUTH.into());
+    }
+    session.protocol = protocol;
+    Ok(hello(protocol, session.id))
 }
 
 fn text(bytes: &[u8]) -> String {
