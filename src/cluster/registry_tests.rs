@@ -189,9 +189,9 @@ fn a_subscription_ends_with_its_receiver_and_with_the_registry() {
 
 #[test]
 fn a_registry_is_used_as_an_object_from_any_thread() {
-    let registry: std::sync::Arc<dyn ClusterRegistry> = std::sync::Arc::new(MemoryRegistry::new());
+    let registry: Arc<dyn ClusterRegistry> = Arc::new(MemoryRegistry::new());
     let changes = registry.notify();
-    let writer = std::sync::Arc::clone(&registry);
+    let writer = Arc::clone(&registry);
     std::thread::spawn(move || {
         writer.add_cluster(cluster("a")).unwrap();
         writer

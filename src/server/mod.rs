@@ -265,7 +265,7 @@ fn spawn_worker(
 fn log_counters(worker: u16, machine: &Machine) {
     let n = machine.counters();
     log::info!(
-        "worker {worker}: {} clients, {} requests, {} replies, {} errors made here",
+        "worker {worker}: {} clients in all, {} requests forwarded, {} replies, {} errors made here",
         n.clients_opened,
         n.requests,
         n.replies,
