@@ -67,7 +67,7 @@ impl World {
         if self.rng.one_in(if hauls { 8 } else { 40 }) {
             let ms = self.rng.between(0, 2_000);
             self.clients[index].asleep_until = self.now.ms + ms;
-            self.clients[index].wedged = self.rng.one_in(if hauls { 2 } else { 8 });
+            self.clients[index].wedged = hauls || self.rng.one_in(8);
         }
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) requests: u64,
     /// Values of megabytes are asked for.
     pub(crate) huge: bool,
+    /// Everybody shares one connection, as the same user, and many read slowly.
+    pub(crate) narrow: bool,
     /// Pushes on RESP3 connections, per thousand replies.
     pub(crate) pushes: u64,
     /// A reply is late by up to this, ms.
@@ -51,35 +53,36 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
-        let huge = rng.one_in(6);
-        let servers = (0..*rng.pick(&[1, 1, 2, 3]))
+        let (huge, narrow) = (rng.one_in(6), rng.one_in(8));
+        let servers = (0..if narrow { 1 } else { *rng.pick(&[1, 1, 2, 3]) })
             .map(|_| {
                 let old = rng.one_in(8);
-                (old, *rng.pick(&[16, 16, 4]), !rng.one_in(4))
+                (old, *rng.pick(&[16, 16, 4]), narrow || !rng.one_in(4))
             })
             .collect();
-        let workers = *rng.pick(&[1, 1, 2, 3]);
+        let workers = if narrow { 1 } else { *rng.pick(&[1, 1, 2, 3]) };
         let settings = Settings {
             workers,
             admin_commands: !rng.one_in(4),
-            pool_connections_max: *rng.pick(&[1, 2, 3, 30]),
+            pool_connections_max: if narrow { 1 } else { *rng.pick(&[1, 2, 3, 30]) },
             backend_reply_ms: *rng.pick(&[0, 2_000, 5_000, 60_000]),
             client_in_flight_max: *rng.pick(&[1, 4, 64, 4096]),
             client_outbound_bytes_max: *rng.pick(&[64 << 20, 64 << 20, 600_000]),
             worker_outbound_bytes_max: *rng.pick(&[512 << 20, 512 << 20, 3 << 20]),
             client_login_ms: *rng.pick(&[0, 0, 4_000]),
             client_idle_ms: *rng.pick(&[0, 0, 0, 3_000]),
-            logins_per_second: *rng.pick(&[200, 200, 10]),
+            logins_per_second: *rng.pick(&[200, 10, 5]),
             seed: rng.next(),
             ..Settings::default()
         };
         Self {
             workers,
             servers,
-            default_tenant: !rng.one_in(4),
+            default_tenant: narrow || !rng.one_in(4),
             clients: rng.between(3, 12) as usize,
             requests: rng.between(20, if huge { 60 } else { 250 }),
             huge,
+            narrow,
             pushes: *rng.pick(&[0, 0, 50, 400]),
             delay_ms: *rng.pick(&[0, 3, 50]),
             faults: Self::draw_faults(rng, settings.backend_reply_ms > 0),

@@ -1,6 +1,9 @@
 //! What a fake client says: one request after the other, drawn by the seed.
 
+use std::mem;
+
 use super::client::Op;
+use super::plan::Plan;
 use super::redis::{Redis, SEQUENCE, Tag};
 use super::rng::Rng;
 use super::wire;
@@ -40,6 +43,8 @@ pub(crate) struct Script {
     pub(crate) left: u64,
     pub(crate) pending_max: usize,
     number: u64,
+    /// It has had its chance to log in first.
+    entered: bool,
     /// CLIENT REPLY as it will be when all that was sent is done.
     voice: Voice,
     /// Nothing more may be sent.
@@ -85,16 +90,18 @@ impl Line {
 }
 
 impl Script {
-    pub(crate) fn new(id: u64, left: u64, huge: bool, rng: &mut Rng) -> Self {
+    pub(crate) fn new(id: u64, left: u64, plan: &Plan, rng: &mut Rng) -> Self {
         use Temper::{Changer, Hauler, Warden, Worker};
-        let tempers = [Worker, Worker, Changer, Changer, Warden, Hauler];
+        let tempers: &[Temper] = match (plan.narrow, plan.huge) {
+            (true, _) => &[Worker, Hauler],
+            (_, true) => &[Worker, Changer, Warden, Hauler, Hauler, Hauler],
+            (_, false) => &[Worker, Worker, Changer, Changer, Warden, Hauler],
+        };
         Self {
             id,
-            temper: if huge && rng.one_in(2) {
-                Hauler
-            } else {
-                *rng.pick(&tempers)
-            },
+            temper: *rng.pick(tempers),
+            // In a narrow world everybody stays who he is.
+            entered: plan.narrow,
             left,
             pending_max: *rng.pick(&[1, 10, 300]),
             number: 0,
@@ -119,8 +126,7 @@ impl Script {
             return last_words(rng);
         }
         // Most who have to log in do so first, and well.
-        if self.number == 0 && rng.one_in(2) {
-            self.number = 1;
+        if !mem::replace(&mut self.entered, true) && rng.one_in(2) {
             return enter(around, rng);
         }
         let roll = rng.below(100);
@@ -190,7 +196,7 @@ impl Script {
             1 => rng.below(5_000),
             2 => rng.below(70_000),
             _ if around.huge => rng.below(3 << 20),
-            _ => rng.below(300_000),
+            _ => rng.below(700_000),
         };
         let hauls = self.temper == Temper::Hauler;
         let args: Vec<String> = match rng.below(if hauls { 16 } else { 11 }) {

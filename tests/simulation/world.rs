@@ -146,7 +146,7 @@ impl World {
         let key = self.nodes[worker].machine.client_opened(origin, now);
         self.nodes[worker].clients.insert(key, self.clients.len());
         let left = self.rng.between(1, self.plan.requests);
-        let script = Script::new(id, left, self.plan.huge, &mut self.rng);
+        let script = Script::new(id, left, &self.plan, &mut self.rng);
         self.note(|| format!("client {id} on worker {worker}, {:?}", script.temper));
         self.clients.push(Client {
             id,
@@ -159,7 +159,10 @@ impl World {
             never: Vec::new(),
             wire: Vec::new(),
             kernel: Vec::new(),
-            room: *self.rng.pick(&[200, 4_000, 65_536, 65_536, 1 << 20]),
+            room: match self.plan.narrow {
+                true => 4_000,
+                false => *self.rng.pick(&[200, 4_000, 65_536, 65_536, 1 << 20]),
+            },
             read: Vec::new(),
             asleep_until: 0,
             wedged: false,
