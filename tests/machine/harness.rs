@@ -1,0 +1,368 @@
+//! A worker without a reactor: the machine, a clock that moves only when told to, and the far ends
+//! of all connections, which take and say exactly what a test wants.
+//!
+//! Each call that tells the machine something runs one whole turn: clients go on, actions are
+//! noted, and every connection is flushed whose far end reads.
+
+use std::collections::{HashMap, HashSet};
+use std::io::IoSlice;
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use elika::cluster::{ClusterInstance, ClusterKey, Endpoint, Snapshot};
+use elika::proxy::{
+    Action, Answer, BackendKey, ClientKey, ConnKey, Failure, Flow, Machine, Millis, Origin,
+    SLICES_MAX, Settings,
+};
+use elika::resp::write;
+
+/// What a reactor reads at once.
+pub(crate) const READ_BYTES: usize = 64 * 1024;
+
+/// Between two ticks, ms.
+const STEP_MS: u64 = 100;
+
+const HELLO_2: &str = "*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n";
+const HELLO_3: &str = "%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n";
+
+/// See the module.
+pub(crate) struct Worker {
+    pub(crate) machine: Machine,
+    now: Millis,
+    clients: u64,
+    /// Connections that the machine wants opened.
+    begun: Vec<BackendKey>,
+    closed: Vec<ConnKey>,
+    resumed: Vec<ConnKey>,
+    questions: usize,
+    /// Far ends that do not read.
+    stalled: HashSet<ConnKey>,
+    /// What the others were sent.
+    received: HashMap<ConnKey, Vec<u8>>,
+}
+
+impl Worker {
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// A worker in front of one instance. It is not the first of its process, so that it opens
+    /// connections for its clients only.
+    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings {
+            worker: 1,
+            ..Settings::default()
+        };
+        change(&mut settings);
+        Self {
+            machine: Machine::new(settings, one_instance()),
+            now: Millis(1_000),
+            clients: 0,
+            begun: Vec::new(),
+            closed: Vec::new(),
+            resumed: Vec::new(),
+            questions: 0,
+            stalled: HashSet::new(),
+            received: HashMap::new(),
+        }
+    }
+
+    /// One turn of the loop, and what follows from its flush.
+    pub(crate) fn turn(&mut self) {
+        self.machine.resume(self.now);
+        self.note_actions();
+        while let Some(key) = self.machine.next_dirty() {
+            if !self.stalled.contains(&key) {
+                self.take(key, usize::MAX);
+            }
+        }
+        self.note_actions();
+    }
+
+    fn note_actions(&mut self) {
+        while let Some(action) = self.machine.next_action() {
+            match action {
+                Action::Connect(key, _) => self.begun.push(key),
+                Action::Close(key) => self.closed.push(key),
+                Action::Resume(key) => self.resumed.push(key),
+                Action::Ask(..) => self.questions += 1,
+                Action::Report(_) => {}
+            }
+        }
+    }
+
+    /// Turns until the machine has nothing left to do by itself.
+    pub(crate) fn settle(&mut self) {
+        self.turn();
+        while self.machine.has_ready() {
+            self.turn();
+        }
+    }
+
+    /// Time passes, in the steps of a reactor.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        for _ in 0..ms / STEP_MS {
+            self.now = self.now.after(STEP_MS);
+            self.machine.tick(self.now);
+            self.turn();
+        }
+    }
+
+    /// The far end of a connection reads no more.
+    pub(crate) fn stall(&mut self, key: ConnKey) {
+        self.stalled.insert(key);
+    }
+
+    /// It reads again, and all that waited.
+    pub(crate) fn unstall(&mut self, key: ConnKey) {
+        self.stalled.remove(&key);
+        self.take(key, usize::MAX);
+        self.settle();
+    }
+
+    /// A far end takes up to `max` bytes, whether it is stalled or not.
+    pub(crate) fn take(&mut self, key: ConnKey, max: usize) {
+        let received = self.received.entry(key).or_default();
+        let mut left = max;
+        while left > 0 {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let n = self.machine.outbound(key, &mut slices);
+            let before = left;
+            for slice in &slices[..n] {
+                let part = &slice[..left.min(slice.len())];
+                received.extend_from_slice(part);
+                left -= part.len();
+            }
+            if !self.machine.sent(key, before - left) {
+                return;
+            }
+        }
+    }
+
+    /// A far end takes all that waits for it, and nobody will ask what that was.
+    pub(crate) fn discard(&mut self, key: ConnKey) {
+        let mut more = true;
+        while more {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let n = self.machine.outbound(key, &mut slices);
+            let len = slices[..n].iter().map(|slice| slice.len()).sum();
+            more = self.machine.sent(key, len);
+        }
+    }
+
+    /// The registry has no instance any more.
+    pub(crate) fn remove_instance(&mut self) {
+        let tenant = ClusterKey::local().tenant();
+        let nothing = Snapshot::new(2, Some(tenant), []);
+        self.machine.registry_changed(Arc::new(nothing));
+        self.turn();
+    }
+
+    // Clients.
+
+    pub(crate) fn client(&mut self) -> ClientKey {
+        self.clients += 1;
+        let address = SocketAddr::from(([127, 0, 0, 1], 1_000));
+        let origin = Origin {
+            id: self.clients,
+            peer: address,
+            local: address,
+        };
+        self.machine.client_opened(origin, self.now)
+    }
+
+    /// A client without a login, and the connection that was opened for it.
+    pub(crate) fn stranger(&mut self) -> (ClientKey, BackendKey) {
+        let client = self.client();
+        self.says(client, "PING");
+        let backend = self.begun_one();
+        self.welcome(backend);
+        assert_eq!(self.heard(client), "+PONG\r\n");
+        (client, backend)
+    }
+
+    /// A client that is logged in, and the connection that was opened for it.
+    pub(crate) fn user(&mut self, name: &str) -> (ClientKey, BackendKey) {
+        let client = self.client();
+        self.says(client, &format!("AUTH {name} pw"));
+        let backend = self.begun_one();
+        self.welcome(backend);
+        assert_eq!(self.heard(client), "+OK\r\n");
+        (client, backend)
+    }
+
+    /// A client that is logged in with this password, which a connection of that user accepts.
+    pub(crate) fn user_on(&mut self, on: BackendKey, name: &str, password: &str) -> ClientKey {
+        let client = self.client();
+        self.says(client, &format!("AUTH {name} {password}"));
+        self.replies(on, "+OK\r\n");
+        assert_eq!(self.heard(client), "+OK\r\n");
+        client
+    }
+
+    /// A client gives a command: the words of a line.
+    pub(crate) fn says(&mut self, client: ClientKey, line: &str) -> Flow {
+        self.sends(client, command(line))
+    }
+
+    /// A client sends bytes; at most what is read at once.
+    pub(crate) fn sends(&mut self, client: ClientKey, bytes: impl AsRef<[u8]>) -> Flow {
+        let flow = self.machine.client_bytes(client, bytes.as_ref(), self.now);
+        self.turn();
+        flow
+    }
+
+    /// A client sends much, and the reactor reads it piece by piece.
+    pub(crate) fn uploads(&mut self, client: ClientKey, bytes: &[u8]) {
+        for part in bytes.chunks(READ_BYTES) {
+            self.sends(client, part);
+        }
+    }
+
+    /// What a client was sent since the last look.
+    pub(crate) fn heard(&mut self, client: ClientKey) -> String {
+        self.received_by(ConnKey::Client(client))
+    }
+
+    // Backends.
+
+    /// The connection that the machine wants opened.
+    #[track_caller]
+    pub(crate) fn begun_one(&mut self) -> BackendKey {
+        let begun = self.begun();
+        assert_eq!(begun.len(), 1, "{begun:?} were begun");
+        begun[0]
+    }
+
+    /// The connections that the machine wants opened.
+    pub(crate) fn begun(&mut self) -> Vec<BackendKey> {
+        mem::take(&mut self.begun)
+    }
+
+    /// A connection is open; returns its handshake.
+    pub(crate) fn connect(&mut self, backend: BackendKey) -> String {
+        self.machine.backend_connected(backend, self.now);
+        self.turn();
+        self.asked(backend)
+    }
+
+    /// A connection is open, and the server likes its handshake.
+    pub(crate) fn welcome(&mut self, backend: BackendKey) {
+        let handshake = self.connect(backend);
+        let mut answer = String::new();
+        if handshake.contains("AUTH\r\n") {
+            answer += "+OK\r\n";
+        }
+        answer += if handshake.contains("HELLO\r\n$1\r\n3") {
+            HELLO_3
+        } else {
+            HELLO_2
+        };
+        if handshake.contains("SELECT\r\n") {
+            answer += "+OK\r\n";
+        }
+        self.replies(backend, answer);
+    }
+
+    /// A connection is open, and ends together with the good answer to its handshake: nothing else
+    /// can be sent on it.
+    pub(crate) fn welcome_and_end(&mut self, backend: BackendKey) {
+        self.connect(backend);
+        self.machine
+            .backend_bytes(backend, HELLO_2.as_bytes(), self.now);
+        self.fails(backend, &Failure::Lost);
+    }
+
+    /// A connection is open, and the server answers its handshake with an error.
+    pub(crate) fn refuse(&mut self, backend: BackendKey, error: &str) {
+        self.connect(backend);
+        self.replies(backend, error);
+    }
+
+    /// A backend sends bytes. Returns what the machine makes of the last of them.
+    pub(crate) fn replies(&mut self, backend: BackendKey, bytes: impl AsRef<[u8]>) -> Flow {
+        let mut flow = Flow::Continue;
+        for part in bytes.as_ref().chunks(READ_BYTES) {
+            flow = self.machine.backend_bytes(backend, part, self.now);
+            self.turn();
+        }
+        flow
+    }
+
+    pub(crate) fn fails(&mut self, backend: BackendKey, failure: &Failure) {
+        self.machine.backend_failed(backend, failure, self.now);
+        self.turn();
+    }
+
+    /// What a backend was sent since the last look.
+    pub(crate) fn asked(&mut self, backend: BackendKey) -> String {
+        self.received_by(ConnKey::Backend(backend))
+    }
+
+    // The reactor.
+
+    /// Was it told, since the last look, to read this connection again?
+    pub(crate) fn resumed(&mut self, key: ConnKey) -> bool {
+        mem::take(&mut self.resumed).contains(&key)
+    }
+
+    /// Was it told, at any time, to close this connection?
+    pub(crate) fn closed(&self, key: ConnKey) -> bool {
+        self.closed.contains(&key)
+    }
+
+    /// Questions for the other workers so far.
+    pub(crate) fn questions(&self) -> usize {
+        self.questions
+    }
+
+    /// Another worker has answered, with nothing.
+    pub(crate) fn peer_answers(&mut self, client: ClientKey) {
+        self.machine.peer_told(client, Answer::Lines(Vec::new()));
+        self.turn();
+    }
+
+    fn received_by(&mut self, key: ConnKey) -> String {
+        let bytes = self.received.remove(&key).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+fn one_instance() -> Arc<Snapshot> {
+    let key = ClusterKey::local();
+    let endpoint = Endpoint {
+        addr: "127.0.0.1".into(),
+        port: 6379,
+        name: "redis".into(),
+    };
+    let address = SocketAddr::from(([127, 0, 0, 1], 6_379));
+    let instance = ClusterInstance::new(key.clone(), "one", endpoint);
+    Arc::new(Snapshot::new(
+        1,
+        Some(key.tenant()),
+        [(instance, vec![address])],
+    ))
+}
+
+/// The words of a line as a request.
+pub(crate) fn command(line: &str) -> Vec<u8> {
+    let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+    let mut out = Vec::new();
+    write::command(&mut out, &words);
+    out
+}
+
+/// SET with a value of `n` bytes.
+pub(crate) fn set(n: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    write::command(&mut out, &[b"SET", b"k", &vec![b'x'; n]]);
+    out
+}
+
+/// A value of `n` bytes as a reply.
+pub(crate) fn value(n: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    write::bulk(&mut out, &vec![b'x'; n]);
+    out
+}

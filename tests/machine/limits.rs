@@ -1,0 +1,96 @@
+//! Limits of bytes and of time: what is bounded, and who must not be caught by them.
+
+use elika::proxy::{ConnKey, Flow};
+
+use super::harness::{Worker, set};
+
+/// CLIENT HELP makes the longest answer from the shortest request.
+fn many_questions() -> String {
+    "CLIENT HELP\r\n".repeat(5_000)
+}
+
+#[test]
+fn answers_made_here_wait_for_a_client_that_does_not_read() {
+    let mut worker = Worker::with(|settings| settings.client_outbound_bytes_max = 1 << 20);
+    let (client, _) = worker.stranger();
+    worker.stall(ConnKey::Client(client));
+    assert_eq!(worker.sends(client, many_questions()), Flow::Pause);
+    let waiting = worker.machine.outbound_bytes();
+    assert!(waiting < 1 << 20, "{waiting} bytes wait");
+    // It reads: the rest follows, as often as it takes.
+    worker.unstall(ConnKey::Client(client));
+    let heard = worker.heard(client);
+    assert_eq!(heard.matches("CLIENT <subcommand>").count(), 5_000);
+    assert!(worker.resumed(ConnKey::Client(client)));
+}
+
+/// Until the backend has answered what was asked before them.
+#[test]
+fn answers_made_here_wait_for_their_turn_and_are_not_made_without_end() {
+    let mut worker = Worker::with(|settings| settings.client_outbound_bytes_max = 1 << 20);
+    let (client, backend) = worker.stranger();
+    worker.says(client, "GET x");
+    assert_eq!(worker.sends(client, many_questions()), Flow::Pause);
+    let answers = worker.machine.counters().answers;
+    assert!(answers < 1_000, "{answers} answers were made");
+    worker.replies(backend, "$1\r\nx\r\n");
+    worker.settle();
+    let heard = worker.heard(client);
+    assert!(heard.starts_with("$1\r\nx\r\n*"), "{heard:.20}");
+    assert_eq!(heard.matches("CLIENT <subcommand>").count(), 5_000);
+}
+
+/// One client keeps the backend busy, which takes as much as that one sends. Who waits for room
+/// goes on as soon as there is some, not when all is taken.
+#[test]
+fn who_waits_for_room_is_not_starved_by_who_keeps_sending() {
+    let mut worker = Worker::new();
+    let (greedy, backend) = worker.stranger();
+    let other = worker.client();
+    worker.says(other, "PING");
+    worker.asked(backend);
+    let to_backend = ConnKey::Backend(backend);
+    worker.stall(to_backend);
+    worker.uploads(greedy, &set(1_100_000));
+    assert_eq!(worker.says(other, "GET mine"), Flow::Pause);
+    for _ in 0..10 {
+        worker.take(to_backend, 64_000);
+    }
+    let mut asked = String::new();
+    for _ in 0..20 {
+        worker.sends(greedy, set(60_000));
+        worker.take(to_backend, 60_000);
+        asked += &worker.asked(backend);
+    }
+    assert!(worker.machine.outbound_bytes() > 0, "nobody waited");
+    assert!(asked.contains("mine"));
+    assert!(worker.resumed(ConnKey::Client(other)));
+}
+
+#[test]
+fn a_long_first_request_is_not_a_late_login() {
+    let mut worker = Worker::with(|settings| settings.client_login_ms = 10_000);
+    worker.stranger();
+    let (slow, silent) = (worker.client(), worker.client());
+    worker.sends(slow, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000000\r\n");
+    for _ in 0..20 {
+        worker.sends(slow, [b'x'; 1_000]);
+        worker.pass(1_000);
+    }
+    assert!(!worker.closed(ConnKey::Client(slow)));
+    assert!(worker.closed(ConnKey::Client(silent)));
+}
+
+/// Big requests take a way of their own; who sends nothing else has asked as well.
+#[test]
+fn a_client_that_only_sends_big_requests_is_not_a_late_login() {
+    let mut worker = Worker::with(|settings| settings.client_login_ms = 10_000);
+    let (_, backend) = worker.stranger();
+    let client = worker.client();
+    for _ in 0..20 {
+        worker.uploads(client, &set(100_000));
+        worker.replies(backend, "+OK\r\n");
+        assert_eq!(worker.heard(client), "+OK\r\n");
+        worker.pass(1_000);
+    }
+}

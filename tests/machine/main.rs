@@ -1,0 +1,18 @@
+//! [`elika::proxy::Machine`] in situations that networks and servers bring about seldom: each test
+//! names a rule that once did not hold.
+//!
+//! The simulation looks for what nobody thought of; here stands, step by step, what was found.
+#![allow(missing_docs, reason = "a test has no users")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking; helpers are not marked as tests"
+)]
+
+mod failure;
+mod harness;
+mod limits;
+mod logins;
+mod memory;
+mod peers;
+mod readers;

@@ -1,0 +1,68 @@
+//! What a big request costs in memory, as the kernel sees it.
+//!
+//! The process of a test run has other tests in it, so this one runs itself once more, alone.
+
+use std::env;
+use std::fs;
+use std::process::Command;
+
+use elika::proxy::ConnKey;
+
+use super::harness::{READ_BYTES, Worker};
+
+const NAME: &str = "memory::a_big_request_is_kept_once_though_another_follows";
+const ALONE: &str = "ELIKA_TEST_ALONE";
+
+/// Reads of the value but for its last bytes, which come with the next request's first.
+const READS: usize = 760;
+const VALUE_BYTES: usize = READS * READ_BYTES + 1_000;
+
+#[test]
+fn a_big_request_is_kept_once_though_another_follows() {
+    if env::var_os(ALONE).is_some() {
+        return measure();
+    }
+    let mut again = Command::new(env::current_exe().unwrap());
+    let output = again.args(["--exact", NAME]).env(ALONE, "1").output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+fn measure() {
+    let mut worker = Worker::new();
+    let (client, backend) = worker.stranger();
+    worker.stall(ConnKey::Backend(backend));
+    let before = resident("VmRSS:");
+    worker.sends(
+        client,
+        format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${VALUE_BYTES}\r\n"),
+    );
+    for _ in 0..READS {
+        worker.sends(client, [b'x'; READ_BYTES]);
+    }
+    let rest = VALUE_BYTES - READS * READ_BYTES;
+    worker.sends(client, format!("{}\r\n*", "x".repeat(rest)));
+    let waiting = worker.machine.outbound_bytes();
+    assert!(
+        waiting > VALUE_BYTES,
+        "{waiting} bytes wait for the backend"
+    );
+    let most = resident("VmHWM:") - before;
+    assert!(most < VALUE_BYTES * 3 / 2, "it took {most} bytes");
+    worker.discard(ConnKey::Backend(backend));
+    worker.replies(backend, "+OK\r\n");
+    assert_eq!(worker.heard(client), "+OK\r\n");
+    // The byte that is kept is kept in a buffer of its own.
+    let kept = resident("VmRSS:").saturating_sub(before);
+    assert!(kept < VALUE_BYTES / 10, "{kept} bytes are kept");
+}
+
+/// A field of this process's status, in bytes.
+fn resident(field: &str) -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    let number = line.split_whitespace().nth(1).unwrap();
+    number.parse::<usize>().unwrap() * 1024
+}

@@ -1,0 +1,59 @@
+//! CLIENT LIST, which concerns all workers and is long.
+
+use elika::proxy::ConnKey;
+
+use super::harness::{Worker, command};
+
+/// The other workers may have ended, and would never answer.
+#[test]
+fn client_list_asks_nobody_in_a_drain() {
+    let mut worker = Worker::with(|settings| settings.workers = 2);
+    let (client, backend) = worker.stranger();
+    worker.sends(client, [command("GET x"), command("CLIENT LIST")].concat());
+    worker.machine.drain();
+    worker.replies(backend, "$-1\r\n");
+    worker.settle();
+    assert_eq!(worker.questions(), 0);
+    let heard = worker.heard(client);
+    assert!(heard.starts_with("$-1\r\n$"), "{heard}");
+    assert!(heard.contains("cmd=client|list"), "{heard}");
+    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.machine.is_drained());
+}
+
+#[test]
+fn a_drain_does_not_wait_for_workers_that_were_asked_before() {
+    let mut worker = Worker::with(|settings| settings.workers = 2);
+    let (client, _) = worker.stranger();
+    worker.says(client, "CLIENT LIST");
+    assert_eq!(worker.questions(), 1);
+    worker.machine.drain();
+    worker.settle();
+    assert!(worker.heard(client).contains("cmd=client|list"));
+    assert!(worker.machine.is_drained());
+}
+
+/// Each costs as much as there are clients, and its request next to nothing.
+#[test]
+fn a_pipeline_of_client_list_gets_one_answer_a_turn() {
+    let mut worker = Worker::new();
+    let (client, backend) = worker.stranger();
+    let neighbour = worker.client();
+    worker.says(neighbour, "GET x");
+    worker.replies(backend, "$-1\r\n");
+    worker.heard(neighbour);
+    worker.sends(client, command("CLIENT LIST").repeat(10));
+    let mut turns = 1;
+    let mut answers = 0;
+    while answers < 10 {
+        let now = worker.heard(client).matches("id=1 ").count();
+        assert!(now <= 1, "{now} answers in one turn");
+        answers += now;
+        worker.turn();
+        turns += 1;
+        assert!(turns < 20, "{answers} answers in {turns} turns");
+    }
+    worker.says(neighbour, "GET x");
+    worker.replies(backend, "$-1\r\n");
+    assert_eq!(worker.heard(neighbour), "$-1\r\n");
+}
