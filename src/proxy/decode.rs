@@ -159,8 +159,8 @@ impl Machine {
             if client.hold.any() || client.closing || rest.is_empty() {
                 break;
             }
-            let (len, argc) = match client.decoder.decode(rest, &limits) {
-                Ok(Step::Array { len, argc }) => (len, argc),
+            let len = match client.decoder.decode(rest, &limits) {
+                Ok(Step::Array { len, .. }) => len,
                 Ok(Step::Inline { len }) => {
                     self.end_run(&mut run, bytes, used);
                     let line = rest.get(..len).unwrap_or_default();
@@ -192,7 +192,6 @@ impl Machine {
                     break;
                 }
             };
-            debug_assert!(argc > 0);
             let frame = rest.get(..len).unwrap_or_default();
             let plan = command::plan(Args::new(frame));
             if plan == Plan::Forward
@@ -218,10 +217,8 @@ impl Machine {
         }
         self.end_run(&mut run, bytes, used);
         self.note_command_of(key, bytes.get(last).unwrap_or_default());
-        Decoded {
-            used,
-            moved_to: None,
-        }
+        let moved_to = None;
+        Decoded { used, moved_to }
     }
 
     fn note_command_of(&mut self, key: ClientKey, frame: &[u8]) {

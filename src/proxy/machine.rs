@@ -213,12 +213,9 @@ impl Machine {
         if let Some(client) = self.clients.get_mut(key) {
             // It was for the command that had asked, if there still was one.
             client.refusal = None;
-        }
-        if let Some(client) = self.clients.get_mut(key)
-            && !client.hold.any()
-            && mem::take(&mut client.paused)
-        {
-            self.actions.push_back(Action::Resume(ConnKey::Client(key)));
+            if !client.hold.any() && mem::take(&mut client.paused) {
+                self.actions.push_back(Action::Resume(ConnKey::Client(key)));
+            }
         }
         self.settle(key);
     }
