@@ -3,9 +3,9 @@
 //! They are those of a standalone Redis whose client neither watches, tracks nor subscribes: a
 //! client that does has a backend connection of its own, and that answers instead.
 
-use crate::resp::number::parse_i64;
 use crate::resp::{Args, Protocol, write};
 
+use super::Topic;
 use super::refusal::{Refusal, shown};
 
 /// A command answered here.
@@ -29,16 +29,14 @@ pub enum Answer {
     ClientTrackingInfo,
     /// CLIENT TRACKING with anything but ON.
     ClientTrackingOff,
-    /// CLIENT TRACKING ON with REDIRECT.
-    ClientTrackingRedirect,
     /// CLIENT CACHING without tracking.
     ClientCaching,
     /// CLIENT CAPA: what a client can do changes nothing here.
     ClientCapa,
-    /// CLIENT NO-EVICT and NO-TOUCH: no effect on a connection that is not the client's.
+    /// CLIENT NO-EVICT: no effect on a connection that is not the client's.
     ClientSwitch,
-    /// CLIENT UNBLOCK: nobody was unblocked.
-    ClientUnblock,
+    /// CLIENT NO-TOUCH with anything but ON.
+    ClientNoTouchOff,
     /// CLIENT HELP.
     ClientHelp,
     /// CLIENT with a sub-command that does not exist.
@@ -53,12 +51,8 @@ pub enum Answer {
     Discard,
     /// UNWATCH without WATCH.
     Unwatch,
-    /// UNSUBSCRIBE without subscriptions.
-    Unsubscribe,
-    /// PUNSUBSCRIBE without subscriptions.
-    Punsubscribe,
-    /// SUNSUBSCRIBE without subscriptions.
-    Sunsubscribe,
+    /// UNSUBSCRIBE, PUNSUBSCRIBE or SUNSUBSCRIBE without subscriptions.
+    Unsubscribe(Topic),
     /// Too few or too many arguments for the command of this full name.
     Arity(&'static str),
 }
@@ -101,7 +95,7 @@ const CLIENT_HELP: &[&str] = &[
     "NO-EVICT (ON|OFF)",
     "    Accepted, without effect.",
     "NO-TOUCH (ON|OFF)",
-    "    Accepted, without effect.",
+    "    Leave the keys' last access as it is; takes a backend connection of its own.",
     "PAUSE <timeout> [WRITE|ALL]",
     "    Suspend the clients of the backend, if the proxy allows it.",
     "REPLY (ON|OFF|SKIP)",
@@ -110,12 +104,12 @@ const CLIENT_HELP: &[&str] = &[
     "    Note the name or version of the client's library.",
     "SETNAME <name>",
     "    Name this connection.",
-    "TRACKING (ON|OFF) [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
-    "    Switch invalidation messages for client-side caching.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Switch invalidation messages for client-side caching. REDIRECT means a subscriber.",
     "TRACKINGINFO",
     "    Return the state of tracking.",
     "UNBLOCK <id> [TIMEOUT|ERROR]",
-    "    Answered with 0: the proxy unblocks nobody.",
+    "    End the blocking command of another connection to the proxy.",
     "UNPAUSE",
     "    End a pause, if the proxy allows it.",
     "HELP",
@@ -146,21 +140,13 @@ pub fn answer(answer: Answer, mut args: Args<'_>, view: &View<'_>, out: &mut Vec
         Answer::ClientGetRedir => write::integer(out, -1),
         Answer::ClientTrackingInfo => tracking_info(view.protocol, out),
         Answer::ClientTrackingOff => confirm(tracking_off(args), out),
-        Answer::ClientTrackingRedirect => write::error(
-            out,
-            "ERR elika: CLIENT TRACKING cannot redirect to another client, use RESP3 instead",
-        ),
         Answer::ClientCaching => write::error(
             out,
             "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN \
              or OPTOUT mode enabled",
         ),
         Answer::ClientCapa | Answer::Unwatch => write::simple(out, OK),
-        Answer::ClientSwitch => confirm(switch(args), out),
-        Answer::ClientUnblock => match unblock(args) {
-            Ok(()) => write::integer(out, 0),
-            Err(refusal) => write::error(out, refusal.text()),
-        },
+        Answer::ClientSwitch | Answer::ClientNoTouchOff => confirm(switch(args), out),
         Answer::ClientHelp => help(CLIENT_HELP, out),
         Answer::ClientUnknown => {
             let sub = shown(args.nth(1).unwrap_or_default());
@@ -181,9 +167,7 @@ pub fn answer(answer: Answer, mut args: Args<'_>, view: &View<'_>, out: &mut Vec
         ),
         Answer::Exec => write::error(out, "ERR EXEC without MULTI"),
         Answer::Discard => write::error(out, "ERR DISCARD without MULTI"),
-        Answer::Unsubscribe => unsubscribe("unsubscribe", args, view.protocol, out),
-        Answer::Punsubscribe => unsubscribe("punsubscribe", args, view.protocol, out),
-        Answer::Sunsubscribe => unsubscribe("sunsubscribe", args, view.protocol, out),
+        Answer::Unsubscribe(topic) => unsubscribe(topic, args, view.protocol, out),
         Answer::Arity(full_name) => write::error(out, Refusal::arity(full_name).text()),
     }
 }
@@ -247,30 +231,13 @@ fn switch(mut args: Args<'_>) -> Result<(), Refusal> {
     if valid { Ok(()) } else { Err(Refusal::SYNTAX) }
 }
 
-/// CLIENT UNBLOCK id [TIMEOUT|ERROR]: whether it is well-formed.
-fn unblock(mut args: Args<'_>) -> Result<(), Refusal> {
-    let sub = args.nth(1).unwrap_or_default();
-    let id = args.next().unwrap_or_default();
-    let reason = args.next();
-    if args.next().is_some() {
-        return Err(Refusal::new(format!(
-            "ERR unknown subcommand or wrong number of arguments for '{}'. Try CLIENT HELP.",
-            shown(sub)
-        )));
-    }
-    if let Some(reason) = reason
-        && !reason.eq_ignore_ascii_case(b"timeout")
-        && !reason.eq_ignore_ascii_case(b"error")
-    {
-        return Err(Refusal::fixed(
-            "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
-        ));
-    }
-    parse_i64(id).map(|_| ()).ok_or(Refusal::NOT_AN_INTEGER)
-}
-
 /// One confirmation per channel that was not subscribed to, or one without a channel.
-fn unsubscribe(kind: &str, mut args: Args<'_>, protocol: Protocol, out: &mut Vec<u8>) {
+fn unsubscribe(topic: Topic, mut args: Args<'_>, protocol: Protocol, out: &mut Vec<u8>) {
+    let kind = match topic {
+        Topic::Channel => "unsubscribe",
+        Topic::Pattern => "punsubscribe",
+        Topic::Shard => "sunsubscribe",
+    };
     args.next();
     let mut channel = args.next();
     loop {

@@ -62,15 +62,16 @@ fn parse_version(version: &[u8]) -> Result<Protocol, Refusal> {
     }
 }
 
-/// Where in a backend's complete reply to HELLO another number can stand for the client's: the
-/// bytes before its digits and the bytes after them. None: it is not such a reply.
-pub fn split_at_id(reply: &[u8]) -> Option<(Range<usize>, Range<usize>)> {
-    let id = find(reply, b"id")?;
-    if reply.get(id.start) != Some(&b':') {
+/// Where in a complete reply of keys and values, such as that to HELLO, another number can stand
+/// for that of `key`: the bytes before its digits and the bytes after them. None: it has no such
+/// number.
+pub fn split_at(reply: &[u8], key: &[u8]) -> Option<(Range<usize>, Range<usize>)> {
+    let number = find(reply, key)?;
+    if reply.get(number.start) != Some(&b':') {
         return None;
     }
     // The digits stand between the type byte and the line's end.
-    Some((0..id.start + 1, id.end.checked_sub(2)?..reply.len()))
+    Some((0..number.start + 1, number.end.checked_sub(2)?..reply.len()))
 }
 
 /// A text or number of a backend's complete reply to HELLO, such as `version`.

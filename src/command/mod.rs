@@ -29,9 +29,9 @@ use table::{Class, Row};
 
 /// What the proxy does with a command.
 ///
-/// It is the plan for a client that shares its backend connection. One that has a connection of its
-/// own (inside MULTI, say) talks to that, and only [`Plan::Session`], [`Plan::Never`] and
-/// [`Plan::CrossProtocol`] still concern the proxy.
+/// It is the plan for a client that shares its backend connection. For one that has a connection of
+/// its own (inside MULTI, say), that connection answers what is an [`Answer`] here, as far as it
+/// knows the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
     /// Passed on unseen, on a shared connection; so is every command nobody here has heard of.
@@ -40,8 +40,8 @@ pub enum Plan {
     Answer(Answer),
     /// Changes the client's session or asks about clients: the proxy carries it out.
     Session(Session),
-    /// Needs a backend connection of its own. The full name in lower case (`client|tracking`).
-    Own(&'static str),
+    /// Needs a backend connection of its own.
+    Own(Own),
     /// Forwarded for those who may administer the backend, refused to others with [`denied()`].
     /// The full name as in Redis's ACL texts (`config|set`).
     Admin(&'static str),
@@ -50,6 +50,40 @@ pub enum Plan {
     Never(&'static str),
     /// An HTTP request sent to us by trickery: close without a word, as Redis does.
     CrossProtocol,
+}
+
+/// Why a command needs a connection of its own: what it leaves behind there, or how it stops it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Own {
+    /// MULTI.
+    Multi,
+    /// WATCH.
+    Watch,
+    /// SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE.
+    Subscribe(Topic),
+    /// May wait for something to come: nobody else could be served meanwhile.
+    Block,
+    /// WAIT and WAITAOF: about the writes that went over the very connection.
+    Wait,
+    /// MONITOR, which is administrative, too.
+    Monitor,
+    /// CLIENT TRACKING ON.
+    Tracking,
+    /// CLIENT NO-TOUCH ON.
+    NoTouch,
+    /// HIMPORT PREPARE: what it prepares stays until the connection ends.
+    Prepare,
+}
+
+/// What one subscribes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// Channels by name.
+    Channel,
+    /// Channels by pattern.
+    Pattern,
+    /// Channels of a cluster's shard.
+    Shard,
 }
 
 /// A command that changes the client's session or asks about clients.
@@ -77,6 +111,8 @@ pub enum Session {
     ClientInfo,
     /// See [`client::Filter::parse_kill`].
     ClientKill,
+    /// See [`client::parse_unblock`].
+    ClientUnblock,
 }
 
 /// Decides what to do with a request; `args` begins with the command's name.
@@ -100,15 +136,19 @@ fn plan_row(row: &'static Row, argc: usize, mut rest: Args<'_>) -> Plan {
         Class::Answer(answer, arity) if arity.admits(argc) => Plan::Answer(answer),
         Class::Session(session, arity) if arity.admits(argc) => Plan::Session(session),
         Class::Answer(..) | Class::Session(..) => Plan::Answer(Answer::Arity(row.name)),
-        Class::Own => Plan::Own(row.name),
+        Class::Own(own) => Plan::Own(own),
         Class::OwnIfBlocking => {
             if blocks(rest) {
-                Plan::Own(row.name)
+                Plan::Own(Own::Block)
             } else {
                 Plan::Forward
             }
         }
-        Class::OwnIfTracking => plan_tracking(row.name, rest),
+        Class::OwnIfOn(own, off, arity) if arity.admits(argc) => match rest.next() {
+            Some(switch) if switch.eq_ignore_ascii_case(b"on") => Plan::Own(own),
+            _ => Plan::Answer(off),
+        },
+        Class::OwnIfOn(..) => Plan::Answer(Answer::Arity(row.name)),
         Class::Admin => Plan::Admin(row.name),
         Class::Never => Plan::Never(row.name),
         Class::CrossProtocol => Plan::CrossProtocol,
@@ -142,25 +182,4 @@ fn blocks(mut options: Args<'_>) -> bool {
         }
     }
     false
-}
-
-/// CLIENT TRACKING; `rest` begins with `ON` or `OFF`.
-///
-/// Tracking redirected to another client is refused: the number that the client gives is one of
-/// ours, and some other connection has it on the backend.
-fn plan_tracking(full_name: &'static str, mut rest: Args<'_>) -> Plan {
-    let Some(switch) = rest.next() else {
-        return Plan::Answer(Answer::Arity(full_name));
-    };
-    if !switch.eq_ignore_ascii_case(b"on") {
-        return Plan::Answer(Answer::ClientTrackingOff);
-    }
-    while let Some(option) = rest.next() {
-        if option.eq_ignore_ascii_case(b"redirect") {
-            return Plan::Answer(Answer::ClientTrackingRedirect);
-        } else if option.eq_ignore_ascii_case(b"prefix") {
-            rest.next();
-        }
-    }
-    Plan::Own(full_name)
 }

@@ -5,7 +5,7 @@
 //! forwarded unseen, so that one invented tomorrow works today; a row is needed only for commands
 //! that carry connection state, are answered here, or are administrative.
 
-use super::{Answer, Plan, Session};
+use super::{Answer, Own, Plan, Session, Topic};
 
 /// A command or a sub-command of one.
 pub(super) struct Row {
@@ -29,11 +29,11 @@ pub(super) enum Class {
     /// Changes or lists sessions of this proxy.
     Session(Session, Arity),
     /// Leaves state on the connection, or blocks it.
-    Own,
+    Own(Own),
     /// XREAD and XREADGROUP: [`Class::Own`] only with `BLOCK`.
     OwnIfBlocking,
-    /// CLIENT TRACKING: [`Class::Own`] only when it turns tracking on.
-    OwnIfTracking,
+    /// Leaves state on the connection with `ON`, and is answered here with anything else.
+    OwnIfOn(Own, Answer, Arity),
     /// For whoever administers the backend.
     Admin,
     /// Would turn the connection into something that no longer speaks request and reply.
@@ -90,10 +90,10 @@ const fn session(name: &'static str, session: Session, arity: Arity) -> Row {
     }
 }
 
-const fn own(name: &'static str) -> Row {
+const fn own(name: &'static str, own: Own) -> Row {
     Row {
         name,
-        class: Class::Own,
+        class: Class::Own(own),
     }
 }
 
@@ -131,30 +131,42 @@ pub(super) const ROWS: &[Row] = &[
     session("quit", Session::Quit, at_least(1)),
     container("client", CLIENT, Plan::Answer(Answer::ClientUnknown)),
     // Transactions.
-    own("multi"),
-    own("watch"),
+    own("multi", Own::Multi),
+    own("watch", Own::Watch),
     answer("exec", Answer::Exec, at_least(1)),
     answer("discard", Answer::Discard, exactly(1)),
     answer("unwatch", Answer::Unwatch, exactly(1)),
     // Publish and subscribe.
-    own("subscribe"),
-    own("psubscribe"),
-    own("ssubscribe"),
-    answer("unsubscribe", Answer::Unsubscribe, at_least(1)),
-    answer("punsubscribe", Answer::Punsubscribe, at_least(1)),
-    answer("sunsubscribe", Answer::Sunsubscribe, at_least(1)),
+    own("subscribe", Own::Subscribe(Topic::Channel)),
+    own("psubscribe", Own::Subscribe(Topic::Pattern)),
+    own("ssubscribe", Own::Subscribe(Topic::Shard)),
+    answer(
+        "unsubscribe",
+        Answer::Unsubscribe(Topic::Channel),
+        at_least(1),
+    ),
+    answer(
+        "punsubscribe",
+        Answer::Unsubscribe(Topic::Pattern),
+        at_least(1),
+    ),
+    answer(
+        "sunsubscribe",
+        Answer::Unsubscribe(Topic::Shard),
+        at_least(1),
+    ),
     // Commands that block the connection, or wait for what was written on it.
-    own("blmove"),
-    own("blmovem"),
-    own("blmpop"),
-    own("blpop"),
-    own("brpop"),
-    own("brpoplpush"),
-    own("bzmpop"),
-    own("bzpopmax"),
-    own("bzpopmin"),
-    own("wait"),
-    own("waitaof"),
+    own("blmove", Own::Block),
+    own("blmovem", Own::Block),
+    own("blmpop", Own::Block),
+    own("blpop", Own::Block),
+    own("brpop", Own::Block),
+    own("brpoplpush", Own::Block),
+    own("bzmpop", Own::Block),
+    own("bzpopmax", Own::Block),
+    own("bzpopmin", Own::Block),
+    own("wait", Own::Wait),
+    own("waitaof", Own::Wait),
     Row {
         name: "xread",
         class: Class::OwnIfBlocking,
@@ -164,7 +176,11 @@ pub(super) const ROWS: &[Row] = &[
         class: Class::OwnIfBlocking,
     },
     // A prepared set of field names belongs to the connection (Redis 8.10).
-    container("himport", &[own("himport|prepare")], Plan::Forward),
+    container(
+        "himport",
+        &[own("himport|prepare", Own::Prepare)],
+        Plan::Forward,
+    ),
     // Cluster mode: the proxy shows one server that is not in a cluster.
     answer("asking", Answer::ClusterDisabled, exactly(1)),
     answer("readonly", Answer::ClusterDisabled, exactly(1)),
@@ -184,7 +200,7 @@ pub(super) const ROWS: &[Row] = &[
     container("memory", MEMORY, Plan::Forward),
     admin("migrate"),
     container("module", MODULE, Plan::Forward),
-    own("monitor"),
+    own("monitor", Own::Monitor),
     admin("pfdebug"),
     admin("pfselftest"),
     admin("replicaof"),
@@ -224,21 +240,24 @@ const CLIENT: &[Row] = &[
     session("client|kill", Session::ClientKill, at_least(3)),
     session("client|list", Session::ClientList, at_least(2)),
     answer("client|no-evict", Answer::ClientSwitch, exactly(3)),
-    answer("client|no-touch", Answer::ClientSwitch, exactly(3)),
+    Row {
+        name: "client|no-touch",
+        class: Class::OwnIfOn(Own::NoTouch, Answer::ClientNoTouchOff, exactly(3)),
+    },
     admin("client|pause"),
     session("client|reply", Session::ClientReply, exactly(3)),
     session("client|setinfo", Session::ClientSetInfo, exactly(4)),
     session("client|setname", Session::ClientSetName, exactly(3)),
     Row {
         name: "client|tracking",
-        class: Class::OwnIfTracking,
+        class: Class::OwnIfOn(Own::Tracking, Answer::ClientTrackingOff, at_least(3)),
     },
     answer(
         "client|trackinginfo",
         Answer::ClientTrackingInfo,
         exactly(2),
     ),
-    answer("client|unblock", Answer::ClientUnblock, at_least(3)),
+    session("client|unblock", Session::ClientUnblock, at_least(3)),
     admin("client|unpause"),
 ];
 

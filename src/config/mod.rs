@@ -75,10 +75,15 @@ pub struct Router {
 /// The connections of one worker to one instance, for one user, database and protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendPool {
-    /// Connections at most.
+    /// Connections at most, shared ones and clients' own together; the first of each kind is
+    /// always allowed.
     pub max_size: usize,
-    /// Connections kept while idle; never above `max_size`.
+    /// Connections that were a client's own and are kept for the next one; never above `max_size`.
     pub max_idle: usize,
+    /// How long a client waits for a connection of its own, in milliseconds.
+    pub wait_ms: u64,
+    /// How long a client may do nothing inside MULTI or after WATCH, in seconds; 0 is for ever.
+    pub pinned_idle_seconds: u64,
     /// Time to be ready for requests, in milliseconds.
     pub connect_ms: u64,
     /// How long a backend may owe a reply in silence, in milliseconds; 0 is for ever.
@@ -107,6 +112,8 @@ pub struct Limits {
     pub in_flight: u32,
     /// Bytes waiting to be read by one client.
     pub client_outbound_bytes: usize,
+    /// Bytes of messages waiting to be read by one subscriber.
+    pub subscriber_outbound_bytes: usize,
     /// Bytes waiting to be read by all clients of a worker.
     pub worker_outbound_bytes: usize,
     /// How long a client may neither log in nor send a request, in seconds; 0 is for ever.
@@ -155,6 +162,8 @@ impl Default for Config {
             backend_pool: BackendPool {
                 max_size: 30,
                 max_idle: 10,
+                wait_ms: 5_000,
+                pinned_idle_seconds: 300,
                 connect_ms: 3_000,
                 reply_ms: 60_000,
             },
@@ -168,6 +177,7 @@ impl Default for Config {
                 request_bytes: 1 << 30,
                 in_flight: 4_096,
                 client_outbound_bytes: 64 << 20,
+                subscriber_outbound_bytes: 32 << 20,
                 worker_outbound_bytes: 512 << 20,
                 login_seconds: 60,
                 idle_seconds: 0,

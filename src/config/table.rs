@@ -240,7 +240,7 @@ const POOL: &[Row] = &[
         name: "backend-pool.max-size",
         hint: "N",
         default: "30",
-        help: "connections at most",
+        help: "connections at most, shared ones and clients' own together",
         value: Number(1, 10_000, |c, n| store(&mut c.backend_pool.max_size, n)),
         has_effect: true,
     },
@@ -248,9 +248,17 @@ const POOL: &[Row] = &[
         name: "backend-pool.max-idle",
         hint: "N",
         default: "10",
-        help: "connections kept while idle",
+        help: "connections that were a client's own and are kept for the next one",
         value: Number(0, 10_000, |c, n| store(&mut c.backend_pool.max_idle, n)),
-        has_effect: false,
+        has_effect: true,
+    },
+    Row {
+        name: "backend-pool.wait-ms",
+        hint: "N",
+        default: "5000",
+        help: "how long a client waits for a connection of its own when max-size is reached",
+        value: Number(1, MS_MAX, |c, n| store(&mut c.backend_pool.wait_ms, n)),
+        has_effect: true,
     },
     Row {
         name: "backend-pool.connect-ms",
@@ -258,6 +266,17 @@ const POOL: &[Row] = &[
         default: "3000",
         help: "time for a connection to be ready",
         value: Number(1, MS_MAX, |c, n| store(&mut c.backend_pool.connect_ms, n)),
+        has_effect: true,
+    },
+    Row {
+        name: "backend-pool.pinned-idle-seconds",
+        hint: "N",
+        default: "300",
+        help: "a client that does nothing for so long inside MULTI or after WATCH is closed; 0 is \
+               never",
+        value: Number(0, SECONDS_MAX, |c, n| {
+            store(&mut c.backend_pool.pinned_idle_seconds, n)
+        }),
         has_effect: true,
     },
     Row {
@@ -333,6 +352,16 @@ const LIMITS: &[Row] = &[
         help: "replies that one client has not read yet",
         value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
             store(&mut c.limits.client_outbound_bytes, n)
+        }),
+        has_effect: true,
+    },
+    Row {
+        name: "limit.subscriber-outbound-bytes",
+        hint: "N",
+        default: "33554432",
+        help: "messages that one subscriber has not read yet",
+        value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
+            store(&mut c.limits.subscriber_outbound_bytes, n)
         }),
         has_effect: true,
     },

@@ -27,6 +27,13 @@ pub(super) enum Taken {
 impl Machine {
     /// Does with a frame what the plan says.
     pub(super) fn dispatch(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) -> Taken {
+        if self
+            .clients
+            .get(key)
+            .is_some_and(|client| client.pin.is_some())
+        {
+            return self.dispatch_pinned(key, plan, frame);
+        }
         match plan {
             Plan::Forward => self.forward_one(key, frame),
             Plan::Session(session) => self.session(key, session, Args::new(frame)),
@@ -37,7 +44,8 @@ impl Machine {
                 Taken::Yes
             }
             Plan::Admin(_) if self.settings.admin_commands => self.forward_one(key, frame),
-            Plan::Answer(_) | Plan::Own(_) | Plan::Admin(_) | Plan::Never(_) => {
+            Plan::Own(own) => self.dispatch_own(key, own, frame),
+            Plan::Answer(_) | Plan::Admin(_) | Plan::Never(_) => {
                 if let Err(refusal) = self.admit(key) {
                     return self.refuse(key, refusal);
                 }
@@ -48,7 +56,7 @@ impl Machine {
     }
 
     /// Answers from here, in the order of the client's requests.
-    fn answer(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) {
+    pub(super) fn answer(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) {
         let mut out = mem::take(&mut self.out);
         out.clear();
         let user = self.user_of(key);
@@ -62,16 +70,10 @@ impl Machine {
             };
             match plan {
                 Plan::Answer(answer) => command::answer(answer, Args::new(frame), &view, &mut out),
-                Plan::Own(name) => {
-                    let text = format!(
-                        "ERR elika: '{name}' is not supported: it needs a backend connection of its own"
-                    );
-                    write::error(&mut out, &text);
-                }
                 Plan::Admin(name) | Plan::Never(name) => {
                     write::error(&mut out, &command::denied(user, name));
                 }
-                Plan::Forward | Plan::Session(_) | Plan::CrossProtocol => {}
+                Plan::Forward | Plan::Session(_) | Plan::Own(_) | Plan::CrossProtocol => {}
             }
         }
         self.counters.answers += 1;

@@ -7,6 +7,7 @@ use crate::resp::ReplyScanner;
 use super::chunk::ChunkList;
 use super::handshake::{Credential, Handshake};
 use super::key::{ClientKey, PoolKey};
+use super::pin::Frame;
 use super::request::Fifo;
 use super::settings::Millis;
 
@@ -51,6 +52,16 @@ pub(super) struct Backend {
     /// Not read, because the client at its head does not read either.
     pub paused: bool,
     pub dirty: bool,
+    /// Whose own it is; `NONE`: shared, or idle.
+    pub owner: ClientKey,
+    /// It was opened to be a client's own, and is never shared.
+    pub dedicated: bool,
+    /// Requests in flight that wait for something to come: then silence is no failure.
+    pub blocking: u32,
+    /// The two ends of the frame under way, where it is a client's own.
+    pub frame: Frame,
+    /// Its number on the server, if that told.
+    pub id: Option<u64>,
     /// It took over the unsent requests of a lost connection, and has not sent a byte of them.
     pub is_heir: bool,
     /// Out of its pool: closed as soon as it owes nothing.
@@ -84,6 +95,11 @@ impl Backend {
             collected: Vec::new(),
             paused: false,
             dirty: false,
+            owner: ClientKey::NONE,
+            dedicated: false,
+            blocking: 0,
+            frame: Frame::default(),
+            id: None,
             is_heir: false,
             retired: false,
             ready_at: now,
@@ -93,6 +109,11 @@ impl Backend {
 
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready)
+    }
+
+    /// May whoever is of its pool send on it?
+    pub(super) fn is_open(&self) -> bool {
+        !self.retired && self.owner == ClientKey::NONE
     }
 
     /// Is it in the middle of a reply so big that others had better go elsewhere?

@@ -8,6 +8,7 @@ use crate::resp::{Protocol, RequestDecoder};
 use super::chunk::ChunkList;
 use super::key::{AccountKey, BackendKey, PoolKey};
 use super::login::Waiting;
+use super::pin::Pin;
 use super::request::Fifo;
 use super::settings::Millis;
 
@@ -26,6 +27,8 @@ impl Hold {
     pub(super) const VERDICT: Self = Self(8);
     /// The backend has not taken enough of what it was sent.
     pub(super) const BACKEND: Self = Self(16);
+    /// It is in the line for a connection of its own.
+    pub(super) const TURN: Self = Self(32);
 
     pub(super) fn set(&mut self, bit: Self) {
         self.0 |= bit.0;
@@ -90,8 +93,12 @@ pub(super) struct Client {
     pub fifo: Fifo,
     /// Commands forwarded and not answered.
     pub in_flight: u32,
-    /// The shared connection it sticks to while anything is in flight.
+    /// The shared connection it sticks to while anything is in flight, or its own.
     pub backend: BackendKey,
+    /// What its own connection holds for it, as long as it has one.
+    pub pin: Option<Box<Pin>>,
+    /// The connection that it had to itself last: some of its writes went there.
+    pub last_own: BackendKey,
     /// The pool of (account, db, protocol), once it was needed.
     pub pool: PoolKey,
     pub account: AccountKey,
@@ -109,6 +116,8 @@ pub(super) struct Client {
     pub ready: bool,
     /// The client sent its FIN: it is closed once all it asked for is answered.
     pub eof: bool,
+    /// The client hung up, or half-closed; what it sent before is not all read yet, maybe.
+    pub gone: bool,
     /// Why the backend's verdict could not be had: what its next command hears.
     pub refusal: Option<Box<str>>,
     /// Nothing more is decoded; closed when `outbound` is empty.
@@ -134,6 +143,8 @@ impl Client {
             fifo: Fifo::default(),
             in_flight: 0,
             backend: BackendKey::NONE,
+            pin: None,
+            last_own: BackendKey::NONE,
             pool: PoolKey::NONE,
             account: AccountKey::NONE,
             epoch: 0,
@@ -145,6 +156,7 @@ impl Client {
             dirty: false,
             ready: false,
             eof: false,
+            gone: false,
             closing: false,
             opened: now,
             active: now,

@@ -14,6 +14,13 @@ use super::settings::Millis;
 impl Machine {
     /// Opens a connection that the pool's clients share, as the account's user.
     pub(super) fn open_shared(&mut self, pool: PoolKey) -> Option<BackendKey> {
+        let key = self.open_as_user(pool)?;
+        self.pools.pools.get_mut(pool)?.backends.push(key);
+        Some(key)
+    }
+
+    /// Opens a connection of the pool, as the account's user. Nobody uses it yet.
+    pub(super) fn open_as_user(&mut self, pool: PoolKey) -> Option<BackendKey> {
         let account = self.pools.account_of(pool)?;
         if account.user.is_some() && account.credential.is_none() {
             return None;
@@ -21,7 +28,6 @@ impl Machine {
         let (credential, epoch) = (account.credential.clone(), account.epoch);
         let key = self.open(pool, credential, None)?;
         self.backends.get_mut(key)?.epoch = epoch;
-        self.pools.pools.get_mut(pool)?.backends.push(key);
         Some(key)
     }
 
@@ -75,12 +81,13 @@ impl Machine {
     }
 
     /// The handshake went well: the connection is shared from now on.
-    pub(super) fn greeted(&mut self, key: BackendKey, hello: HelloReply) {
+    pub(super) fn greeted(&mut self, key: BackendKey, hello: HelloReply, id: Option<u64>) {
         let Some(backend) = self.backends.get_mut(key) else {
             return;
         };
         backend.state = State::Ready;
-        (backend.since, backend.ready_at) = (self.now, self.now);
+        (backend.since, backend.ready_at, backend.id) = (self.now, self.now, id);
+        let shared = !backend.dedicated;
         let (pool_key, login_of) = (backend.pool, backend.login_of.take());
         let credential = backend.credential.clone();
         mark_dirty(&mut self.dirty_backends, backend, key);
@@ -89,7 +96,7 @@ impl Machine {
             return;
         };
         pool.hello = Some(hello);
-        if !pool.backends.contains(&key) {
+        if shared && !pool.backends.contains(&key) {
             pool.backends.push(key);
         }
         let (waiters, account_key) = (mem::take(&mut pool.waiters), pool.account);

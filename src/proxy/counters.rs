@@ -43,6 +43,20 @@ pub struct Counters {
     pub backends_opened: u64,
     /// Backend connections that failed or were lost.
     pub backends_failed: u64,
+    /// Connections that became a client's own.
+    pub pins: u64,
+    /// Times that a client had to wait for one.
+    pub pins_delayed: u64,
+    /// Times that it did not get one in time.
+    pub pins_refused: u64,
+    /// Clients closed because their own connection was lost.
+    pub pins_lost: u64,
+    /// Clients closed because they did nothing inside MULTI or after WATCH.
+    pub pinned_idle_timeouts: u64,
+    /// Subscribers closed because too many bytes of messages waited for them.
+    pub slow_subscribers: u64,
+    /// Messages, confirmations and other pushes passed to clients.
+    pub pushes: u64,
     /// Pushes on shared connections, dropped.
     pub pushes_dropped: u64,
 }

@@ -17,6 +17,7 @@ use super::handshake::Progress;
 use super::key::{BackendKey, ClientKey};
 use super::machine::{Machine, mark_ready};
 use super::outbound::{mark_client_dirty, release_parked};
+use super::pin::Verb;
 use super::request::{Kind, Request, Requests};
 use super::settings::{Millis, Settings};
 use super::table::Table;
@@ -63,7 +64,20 @@ impl Machine {
     /// Replies of a ready backend. What they mean for others is done when all are dealt with.
     fn reply_bytes(&mut self, key: BackendKey, bytes: &[u8]) -> Result<(), Failure> {
         let mut late = Afterwards::default();
-        let outcome = self.replies(key, bytes, &mut late);
+        let own = |backend: &Backend| backend.dedicated && backend.owner != ClientKey::NONE;
+        let outcome = match self.backends.get(key).is_some_and(own) {
+            true => self.own_bytes(key, bytes, &mut late),
+            false => self.replies(key, bytes, &mut late),
+        };
+        for client in late.settled {
+            self.unpin_if_done(client);
+        }
+        for client in late.flooded {
+            if self.clients.contains(client) {
+                self.counters.slow_subscribers += 1;
+                self.close_now(client);
+            }
+        }
         for client in late.overfull {
             if self.clients.contains(client) {
                 self.counters.slow_readers += 1;
@@ -121,6 +135,11 @@ impl Machine {
             } else {
                 None
             };
+            if let Some(Verb::Block) = popped.as_ref().map(|popped| popped.verb) {
+                // WAIT, on what is shared otherwise.
+                backend.blocking = backend.blocking.saturating_sub(1);
+                late.settled.push(client);
+            }
             let to = Owner {
                 clients: &mut self.clients,
                 requests: &mut self.requests,
@@ -164,7 +183,7 @@ impl Machine {
                 let reply = mem::take(&mut backend.collected);
                 match handshake.reply(&reply) {
                     Progress::More => {}
-                    Progress::Done(hello) => self.greeted(key, hello),
+                    Progress::Done(hello, id) => self.greeted(key, hello, id),
                     Progress::Failed(failure) => return Err(failure),
                 }
             }
@@ -223,9 +242,13 @@ impl Machine {
 
 /// Consequences of replies, for clients other than the one whose reply it is at the moment.
 #[derive(Default)]
-struct Afterwards {
+pub(super) struct Afterwards {
     verdicts: Vec<(ClientKey, Vec<u8>)>,
-    overfull: Vec<ClientKey>,
+    pub overfull: Vec<ClientKey>,
+    /// Subscribers that do not read.
+    pub flooded: Vec<ClientKey>,
+    /// Owners of a connection that may hold nothing any more.
+    pub settled: Vec<ClientKey>,
 }
 
 /// What was found of the replies to one record.
@@ -271,27 +294,27 @@ fn scan_record(backend: &mut Backend, request: &mut Request, bytes: &[u8]) -> Sc
 
 /// Do too many bytes wait for a client?
 #[derive(PartialEq, Eq)]
-enum Full {
+pub(super) enum Full {
     No,
     Yes,
 }
 
 /// What a reply needs to get to its owner.
-struct Owner<'a> {
-    clients: &'a mut Table<ClientKey, Client>,
-    requests: &'a mut Requests,
-    chunks: &'a mut ChunkPool,
-    dirty: &'a mut Vec<ClientKey>,
-    ready: &'a mut VecDeque<ClientKey>,
-    counters: &'a mut Counters,
-    settings: &'a Settings,
-    draining: bool,
+pub(super) struct Owner<'a> {
+    pub clients: &'a mut Table<ClientKey, Client>,
+    pub requests: &'a mut Requests,
+    pub chunks: &'a mut ChunkPool,
+    pub dirty: &'a mut Vec<ClientKey>,
+    pub ready: &'a mut VecDeque<ClientKey>,
+    pub counters: &'a mut Counters,
+    pub settings: &'a Settings,
+    pub draining: bool,
 }
 
 impl Owner<'_> {
     /// Gives a client bytes of its replies, of which `done` are complete and `popped` is a record
     /// that is through. If the client has gone, nobody hears them.
-    fn take(
+    pub(super) fn take(
         self,
         key: ClientKey,
         kind: Kind,
@@ -347,7 +370,7 @@ fn may_go_on(client: &Client, draining: bool, settings: &Settings) -> bool {
     over || (done && client.fifo.is_empty())
 }
 
-fn collect(into: &mut Vec<u8>, part: &[u8]) -> Result<(), Failure> {
+pub(super) fn collect(into: &mut Vec<u8>, part: &[u8]) -> Result<(), Failure> {
     if into.len() + part.len() > COLLECT_BYTES_MAX {
         return Err(Failure::Desync(
             "sent an answer to a login that is too long".into(),
@@ -357,6 +380,6 @@ fn collect(into: &mut Vec<u8>, part: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn desync(error: ReplyError) -> Failure {
+pub(super) fn desync(error: ReplyError) -> Failure {
     Failure::Desync(error.to_string())
 }

@@ -41,7 +41,10 @@ impl Machine {
         self.counters.backends_failed += u64::from(*failure != Failure::Removed);
         if let Some(pool) = self.pools.pools.get_mut(pool_key) {
             pool.backends.retain(|&other| other != key);
+            pool.idle.retain(|&other| other != key);
+            pool.dedicated -= usize::from(backend.dedicated);
         }
+        self.lose_owner(&backend);
         self.to_backends.clear(&mut backend.greeting);
         self.judge(&backend, was_ready, failure);
         self.settle_sent(&mut backend, failure);
@@ -49,6 +52,7 @@ impl Machine {
         self.to_backends.clear(&mut backend.outbound);
         self.release_crowd(key);
         self.tell_waiters(&backend, failure);
+        self.serve_line(pool_key);
         true
     }
 
@@ -119,7 +123,8 @@ impl Machine {
 
     /// Retires a pool's ready connections of this epoch and before.
     fn retire_pool(&mut self, pool: PoolKey, epoch: u32) {
-        let backends = self.pools.pools.get(pool).map(|pool| pool.backends.clone());
+        let pool = self.pools.pools.get(pool);
+        let backends = pool.map(|pool| [&pool.backends[..], &pool.idle[..]].concat());
         for key in backends.unwrap_or_default() {
             let outdated = |backend: &Backend| backend.is_ready() && backend.epoch <= epoch;
             if self.backends.get(key).is_some_and(outdated) {
@@ -136,6 +141,7 @@ impl Machine {
         backend.retired = true;
         if let Some(pool) = self.pools.pools.get_mut(backend.pool) {
             pool.backends.retain(|&other| other != key);
+            pool.idle.retain(|&other| other != key);
         }
         self.close_retired(key);
     }
@@ -177,7 +183,8 @@ impl Machine {
         let skip = first.start - backend.sent;
         self.to_backends
             .consume(&mut backend.outbound, skip as usize);
-        if was_ready && !backend.is_heir && *failure != Failure::Removed {
+        let shared = !backend.dedicated && backend.owner == ClientKey::NONE;
+        if was_ready && shared && !backend.is_heir && *failure != Failure::Removed {
             let heir = self.open_shared(backend.pool);
             if let Some(heir) = heir {
                 self.inherit(heir, backend);
@@ -307,7 +314,8 @@ impl Machine {
         let late = |backend: &Backend, now: Millis| match backend.is_ready() {
             true => {
                 let owes = backend.sent > 0 && !backend.fifo.is_empty();
-                reply > 0 && owes && !backend.paused && now.since(backend.since) >= reply
+                let patient = backend.paused || backend.blocking > 0;
+                reply > 0 && owes && !patient && now.since(backend.since) >= reply
             }
             false => now.since(backend.since) >= connect,
         };

@@ -6,6 +6,7 @@ use super::chunk::ChunkPool;
 use super::client::{Client, Hold};
 use super::key::{BackendKey, ClientKey, ConnKey, PoolKey};
 use super::machine::Machine;
+use super::pin::Verb;
 use super::request::{Kind, Requests};
 use super::settings::Millis;
 
@@ -84,13 +85,16 @@ impl Machine {
             return Err(Refusal::Later);
         };
         let (backend, sticky) = (client.backend, client.in_flight > 0);
+        if client.pin.is_some() {
+            return self.with_room(key, backend);
+        }
         if let Some(connection) = self.backends.get(backend) {
-            if connection.retired && sticky {
+            if !connection.is_open() && sticky {
                 // First what it owes, then another.
                 self.at_barrier(key);
                 return Err(Refusal::Later);
             }
-            let fit = connection.is_ready() && !connection.is_busy() && !connection.retired;
+            let fit = connection.is_ready() && !connection.is_busy() && connection.is_open();
             if sticky || fit {
                 return self.with_room(key, backend);
             }
@@ -160,7 +164,8 @@ impl Machine {
             .pools
             .instance_of_pool(pool_key)
             .is_none_or(|i| i.is_out(self.now));
-        if pool.backends.len() < self.settings.pool_connections_max && !out {
+        let first = pool.backends.is_empty();
+        if (first || pool.connections() < self.settings.pool_connections_max) && !out {
             return self.open_shared(pool_key).ok_or_else(unavailable);
         }
         least.map(|(_, key)| key).ok_or_else(|| {
@@ -173,7 +178,7 @@ impl Machine {
     }
 
     /// A client that never logged in gets its pool when it first needs one.
-    fn attach_anonymous(&mut self, key: ClientKey) {
+    pub(super) fn attach_anonymous(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get(key)
             && self.pools.pools.get(client.pool).is_none()
         {
@@ -194,11 +199,26 @@ pub(super) fn record(
     len: usize,
 ) {
     if !requests.extend(client.fifo, backend.fifo, kind, backend.sent) {
-        let start = backend.queued;
-        requests.push(&mut client.fifo, &mut backend.fifo, key, kind, start);
+        return record_as(requests, backend, client, key, (kind, Verb::Plain), 1, len);
     }
     backend.queued += len as u64;
     client.in_flight += 1;
+}
+
+/// The same for one that has a record to itself, and `count` replies.
+pub(super) fn record_as(
+    requests: &mut Requests,
+    backend: &mut Backend,
+    client: &mut Client,
+    key: ClientKey,
+    what: (Kind, Verb),
+    count: u32,
+    len: usize,
+) {
+    let start = backend.queued;
+    requests.push(&mut client.fifo, &mut backend.fifo, key, what, count, start);
+    backend.queued += len as u64;
+    client.in_flight += count;
 }
 
 /// Appends the bytes of recorded requests, and has them sent this turn.

@@ -36,6 +36,13 @@ impl Credential {
             None => write::command(out, &[b"AUTH", &self.password]),
         }
     }
+
+    /// HELLO with this credential; one without a user is the default user's.
+    pub(super) fn write_hello(&self, version: &str, out: &mut Vec<u8>) {
+        let user = self.user.as_deref().unwrap_or(b"default");
+        let version = version.as_bytes();
+        write::command(out, &[b"HELLO", version, b"AUTH", user, &self.password]);
+    }
 }
 
 /// A HELLO reply of the backend, in one protocol, ready to carry a client's id instead of ours.
@@ -60,6 +67,15 @@ impl HelloReply {
     }
 }
 
+/// Takes a reply to HELLO apart: what clients hear, and the connection's number on the backend.
+pub(super) fn split_hello(reply: &[u8]) -> Option<(HelloReply, u64)> {
+    let (before, after) = hello::split_at(reply, b"id")?;
+    let part = |range: Range<usize>| reply.get(range).unwrap_or_default();
+    let id = std::str::from_utf8(part(before.end..after.start)).ok()?;
+    let around = HelloReply::Around(part(before).into(), part(after).into());
+    Some((around, id.parse().ok()?))
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Auth,
@@ -74,13 +90,15 @@ pub(super) struct Handshake {
     next: usize,
     protocol: Protocol,
     hello: Option<HelloReply>,
+    /// The connection's number on the backend, if it told.
+    id: Option<u64>,
 }
 
 /// What a reply of the backend means for its handshake.
 #[derive(Debug)]
 pub(super) enum Progress {
     More,
-    Done(HelloReply),
+    Done(HelloReply, Option<u64>),
     Failed(Failure),
 }
 
@@ -113,6 +131,7 @@ impl Handshake {
             next: 0,
             protocol,
             hello: None,
+            id: None,
         }
     }
 
@@ -146,11 +165,8 @@ impl Handshake {
                 return Progress::Failed(Failure::Rejected(text));
             }
             (_, Some(text)) => return Progress::Failed(Failure::TurnedAway(text)),
-            (Step::Hello, None) => match hello::split_at_id(reply) {
-                Some((before, after)) => {
-                    let part = |range: Range<usize>| reply.get(range).unwrap_or_default().into();
-                    self.hello = Some(HelloReply::Around(part(before), part(after)));
-                }
+            (Step::Hello, None) => match split_hello(reply) {
+                Some((hello, id)) => (self.hello, self.id) = (Some(hello), Some(id)),
                 None => {
                     return Progress::Failed(Failure::Desync("unknown form of HELLO reply".into()));
                 }
@@ -161,7 +177,7 @@ impl Handshake {
             return Progress::More;
         }
         match self.hello.take() {
-            Some(hello) => Progress::Done(hello),
+            Some(hello) => Progress::Done(hello, self.id),
             None => Progress::Failed(Failure::Desync("no reply to HELLO".into())),
         }
     }
@@ -227,7 +243,7 @@ mod tests {
         );
         assert!(matches!(handshake.reply(b"+OK\r\n"), Progress::More));
         assert!(matches!(handshake.reply(HELLO2), Progress::More));
-        let Progress::Done(hello) = handshake.reply(b"+OK\r\n") else {
+        let Progress::Done(hello, Some(77)) = handshake.reply(b"+OK\r\n") else {
             panic!()
         };
         let mut out = Vec::new();
@@ -266,7 +282,7 @@ mod tests {
         let (mut handshake, _) = start(false, Protocol::Resp2, 0);
         assert!(matches!(
             handshake.reply(unknown),
-            Progress::Done(HelloReply::Unknown(_))
+            Progress::Done(HelloReply::Unknown(_), None)
         ));
         let (mut handshake, _) = start(false, Protocol::Resp3, 0);
         assert!(matches!(

@@ -1,7 +1,10 @@
 //! What must hold between the calls, checked after each of them in debug builds.
 
+use super::backend::Backend;
 use super::client::Hold;
+use super::key::{BackendKey, ClientKey};
 use super::machine::Machine;
+use super::pin::Verb;
 use super::request::Kind;
 
 impl Machine {
@@ -28,6 +31,7 @@ impl Machine {
                     "{key:?}: a request was sent before the handshake"
                 );
             }
+            self.check_owner(key, backend);
             let mut start = 0;
             for (_, request) in self.requests.of_backend(backend.fifo) {
                 assert!(request.count > 0);
@@ -42,6 +46,31 @@ impl Machine {
                         "a client has requests on two connections"
                     );
                 }
+            }
+        }
+    }
+
+    fn check_owner(&self, key: BackendKey, backend: &Backend) {
+        let verbs = self.requests.of_backend(backend.fifo);
+        let blocking = verbs.filter(|(_, it)| it.verb == Verb::Block).count();
+        if !backend.retired {
+            assert_eq!(blocking, backend.blocking as usize, "{key:?}");
+        }
+        if backend.owner == ClientKey::NONE {
+            assert!(!backend.dedicated || backend.fifo.is_empty() || backend.retired);
+            return;
+        }
+        let owner = self.clients.get(backend.owner);
+        assert!(
+            owner.is_some_and(|client| client.pin.is_some() && client.backend == key),
+            "{key:?} is owned by somebody who does not know"
+        );
+        if backend.dedicated {
+            for (_, request) in self.requests.of_backend(backend.fifo) {
+                assert_eq!(
+                    request.client, backend.owner,
+                    "{key:?}: a stranger's request"
+                );
             }
         }
     }
@@ -65,6 +94,10 @@ impl Machine {
                 client.waiting.is_some(),
                 "{key:?}"
             );
+            if client.pin.is_some() {
+                let own = self.backends.get(client.backend);
+                assert!(own.is_some_and(|own| own.owner == key), "{key:?}");
+            }
             assert!(!client.closing || client.inbound.is_empty() || client.hold.any());
         }
     }
@@ -78,9 +111,29 @@ impl Machine {
                 .count();
             assert_eq!(clients, pool.clients as usize, "{key:?}");
             for &backend in &pool.backends {
-                assert_eq!(self.backends.get(backend).map(|b| b.pool), Some(key));
+                let backend = self.backends.get(backend);
+                assert_eq!(backend.map(|b| (b.pool, b.is_open())), Some((key, true)));
             }
+            for &backend in &pool.idle {
+                let backend = self.backends.get(backend);
+                let idle = backend.map(|b| (b.pool, b.is_open(), b.fifo.is_empty()));
+                assert_eq!(idle, Some((key, true, true)));
+            }
+            let dedicated = self.backends.iter();
+            let dedicated = dedicated
+                .filter(|(_, b)| b.dedicated && b.pool == key)
+                .count();
+            assert_eq!(dedicated, pool.dedicated, "{key:?}");
         }
+        let in_line: usize = self
+            .pools
+            .pools
+            .iter()
+            .map(|(_, pool)| pool.line.len())
+            .sum();
+        assert_eq!(in_line, self.in_line as usize);
+        let turns = self.clients.iter().filter(|(_, c)| c.hold.has(Hold::TURN));
+        assert_eq!(turns.count(), in_line);
         for (key, account) in self.pools.accounts.iter() {
             let clients = self
                 .clients

@@ -50,6 +50,8 @@ pub struct Machine {
     pub(super) crowded: Vec<(BackendKey, ClientKey)>,
     /// Connections begun to an instance whose name has no address: they fail in the next turn.
     pub(super) unresolved: Vec<BackendKey>,
+    /// Clients in line for a connection of their own.
+    pub(super) in_line: u32,
     /// Clients whose CLIENT LIST or KILL is answered in the next turn.
     pub(super) next_turn: Vec<ClientKey>,
     /// Logins whose verdict was lost with a connection: they are tried again.
@@ -98,6 +100,7 @@ impl Machine {
             again: Vec::new(),
             next_turn: Vec::new(),
             opening: 0,
+            in_line: 0,
             next_round: Millis::default(),
             next_slow_round: Millis::default(),
             probing: true,
@@ -123,6 +126,18 @@ impl Machine {
         if let Some(client) = self.clients.get_mut(key) {
             client.eof = true;
             self.settle(key);
+        }
+    }
+
+    /// A client hung up, though not all that it sent is read: on `Pause` nobody reads it. One that
+    /// waits for something to come must not get it any more.
+    pub fn client_hung_up(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.gone = true;
+            if self.is_blocked(key) {
+                self.close_now(key);
+            }
+            self.check_invariants();
         }
     }
 
@@ -237,7 +252,10 @@ impl Machine {
             // One that may go on has requests left, maybe: `resume` will tell.
             false => {
                 let leaving = client.eof || self.draining;
-                leaving && client.is_quiet() && !client.hold.any() && !client.ready
+                leaving
+                    && (client.is_quiet() && !client.hold.any() && !client.ready
+                        || client.fifo.is_empty() && client.eof && client.pin.is_some()
+                        || self.is_blocked(key))
             }
         };
         if done {
@@ -253,6 +271,7 @@ impl Machine {
     }
 
     fn forget_client(&mut self, key: ClientKey) -> bool {
+        self.leave_line(key);
         let shared = self.clients.get(key).map(|client| client.backend);
         self.move_client(key, PoolKey::NONE);
         let Some(mut client) = self.clients.remove(key) else {
@@ -273,6 +292,9 @@ impl Machine {
             && let Some(backend) = self.backends.get_mut(key)
         {
             super::forward::unpause(backend, key, &mut self.actions, self.now);
+            if let Some(pin) = client.pin.take() {
+                self.orphan(key, &pin);
+            }
         }
         true
     }

@@ -12,6 +12,7 @@
 //! | `answer` | what a client hears from us, in its place |
 //! | `deliver` | backend to client: whose reply it is; slow readers |
 //! | `login`, `session` | who a client is: AUTH, HELLO, SELECT, RESET and what they wait for |
+//! | `pin` | a connection of a client's own: MULTI, blocking commands, subscriptions, tracking |
 //! | `handshake`, `pool` | our own connections to backends, and whom they serve |
 //! | `connect` | a backend connection comes up |
 //! | `failure` | one is lost, or retired: who hears what, and what moves on |
@@ -46,6 +47,7 @@ mod login;
 mod machine;
 mod outbound;
 mod peers;
+mod pin;
 mod pool;
 mod request;
 mod session;
@@ -60,5 +62,5 @@ pub use client::Origin;
 pub use counters::Counters;
 pub use key::{BackendKey, ClientKey, ConnKey, Key};
 pub use machine::Machine;
-pub use peers::{Answer, Question, Scope};
+pub use peers::{Answer, Found, Question, Scope};
 pub use settings::{Millis, Settings};

@@ -4,14 +4,16 @@
 //! Addresses, names and ids of other users' clients are nobody's business.
 
 use crate::cluster::{InstanceId, TenantKey};
-use crate::command::client::{Filter, Line};
+use crate::command::client::{self as client_command, Filter, Line};
 use crate::resp::{Args, write};
 
 use super::action::Action;
+use super::answer::Taken;
 use super::client::Client;
 use super::key::ClientKey;
 use super::login::Goal;
 use super::machine::Machine;
+use super::pin::Pin;
 
 /// Whose clients are meant: those of one backend user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,10 @@ pub enum Question {
     List(Scope, Filter),
     /// Close the clients that match.
     Kill(Scope, Filter),
+    /// The connection on which the client of this number is blocked.
+    Blocked(Scope, i64),
+    /// The connection on which the client of this number gets messages.
+    Subscriber(Scope, i64),
 }
 
 /// What another worker says to it.
@@ -37,8 +43,22 @@ pub enum Answer {
     Lines(Vec<(u64, Vec<u8>)>),
     /// How many were closed.
     Killed(u64),
+    /// The connection asked for.
+    Connection(Found),
     /// That worker has ended.
     Gone,
+}
+
+/// What is known of a client that was asked for by its number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Found {
+    /// It is none of this worker's.
+    #[default]
+    Nobody,
+    /// It is there, but not in the state asked for.
+    Otherwise,
+    /// The backend's number of its own connection.
+    Connection(u64),
 }
 
 /// Answers that came so far.
@@ -48,14 +68,38 @@ pub(super) struct Gathering {
     left: u16,
     lines: Vec<(u64, Vec<u8>)>,
     killed: u64,
-    /// For CLIENT KILL: how the reply looks, and whether the asker goes too.
-    kill: Option<Kill>,
+    found: Found,
+    purpose: Purpose,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Kill {
-    old_form: bool,
-    me_too: bool,
+/// What is done when all answers are in.
+#[derive(Debug, Default)]
+enum Purpose {
+    /// CLIENT LIST.
+    #[default]
+    List,
+    /// CLIENT KILL: how the reply looks, and whether the asker goes too.
+    Kill { old_form: bool, me_too: bool },
+    /// CLIENT UNBLOCK: how the command shall end.
+    Unblock { with_error: bool },
+    /// CLIENT TRACKING ON REDIRECT: the client's number, where it stands in the request, and that.
+    Redirect {
+        id: u64,
+        at: usize,
+        frame: Box<[u8]>,
+    },
+}
+
+impl Gathering {
+    fn new(purpose: Purpose) -> Self {
+        Self {
+            left: 0,
+            lines: Vec::new(),
+            killed: 0,
+            found: Found::Nobody,
+            purpose,
+        }
+    }
 }
 
 impl Machine {
@@ -67,10 +111,8 @@ impl Machine {
         self.note(key, b"client|list");
         let lines = self.lines(&scope, &filter);
         let gathering = Gathering {
-            left: 0,
             lines,
-            killed: 0,
-            kill: None,
+            ..Gathering::new(Purpose::List)
         };
         self.ask(key, Question::List(scope, filter), gathering);
         Ok(())
@@ -78,14 +120,19 @@ impl Machine {
 
     pub(super) fn client_info(&mut self, key: ClientKey) -> Result<(), String> {
         self.note(key, b"client|info");
-        let mut line = Vec::new();
-        self.with_line(key, |it| it.write(&mut line));
         let mut out = Vec::new();
-        if let Some(client) = self.clients.get(key) {
-            write::verbatim(&mut out, client.protocol, &line);
-        }
+        self.write_info(key, &mut out);
         self.say(key, &out);
         Ok(())
+    }
+
+    /// The client's own line, as a reply.
+    pub(super) fn write_info(&self, key: ClientKey, out: &mut Vec<u8>) {
+        let mut line = Vec::new();
+        self.with_line(key, |it| it.write(&mut line));
+        if let Some(client) = self.clients.get(key) {
+            write::verbatim(out, client.protocol, &line);
+        }
     }
 
     pub(super) fn client_kill(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
@@ -97,18 +144,93 @@ impl Machine {
         self.with_line(key, |line| matches = filter.matches(line));
         let me_too = matches && !filter.skip_me();
         let killed = self.kill(&scope, &filter, Some(key)) + u64::from(me_too);
-        let kill = Some(Kill {
-            old_form: filter.is_old_form(),
-            me_too,
-        });
         let gathering = Gathering {
-            left: 0,
-            lines: Vec::new(),
             killed,
-            kill,
+            ..Gathering::new(Purpose::Kill {
+                old_form: filter.is_old_form(),
+                me_too,
+            })
         };
         self.ask(key, Question::Kill(scope, filter), gathering);
         Ok(())
+    }
+
+    /// CLIENT UNBLOCK: whoever has the client tells on which connection of the backend it is
+    /// blocked, and the backend is asked to unblock that.
+    pub(super) fn client_unblock(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
+        let asked = client_command::parse_unblock(args).map_err(|refusal| refusal.to_string())?;
+        let Some(scope) = self.scope_of(key) else {
+            return Ok(());
+        };
+        let found = self.blocked_connection(&scope, asked.id);
+        let gathering = Gathering {
+            found,
+            ..Gathering::new(Purpose::Unblock {
+                with_error: asked.with_error,
+            })
+        };
+        self.ask(key, Question::Blocked(scope, asked.id), gathering);
+        Ok(())
+    }
+
+    /// CLIENT TRACKING ON REDIRECT `id`, which stands `at` this argument of `frame`.
+    pub(super) fn ask_for_subscriber(&mut self, key: ClientKey, id: i64, at: usize, frame: &[u8]) {
+        let Some(scope) = self.scope_of(key) else {
+            return;
+        };
+        let found = self.subscriber_connection(&scope, id);
+        let gathering = Gathering {
+            found,
+            ..Gathering::new(Purpose::Redirect {
+                id: id.cast_unsigned(),
+                at,
+                frame: frame.into(),
+            })
+        };
+        self.ask(key, Question::Subscriber(scope, id), gathering);
+    }
+
+    /// A client of this worker by its number, if the one who asks may know it.
+    fn by_number(&self, scope: &Scope, id: i64) -> Option<ClientKey> {
+        let its = |client: &Client| client.origin.id.cast_signed() == id;
+        let mut clients = self.clients.iter();
+        let (key, _) = clients.find(|(_, client)| its(client) && self.in_scope(client, scope))?;
+        Some(key)
+    }
+
+    /// Once its number is known, somebody may unblock whatever happens there: the connection
+    /// serves no other client after this one.
+    fn blocked_connection(&mut self, scope: &Scope, id: i64) -> Found {
+        let Some(key) = self.by_number(scope, id) else {
+            return Found::Nobody;
+        };
+        let Some(client) = self.clients.get_mut(key) else {
+            return Found::Nobody;
+        };
+        match (client.pin.as_deref_mut(), self.backends.get(client.backend)) {
+            (Some(pin), Some(backend)) if backend.blocking > 0 && backend.dedicated => {
+                pin.soil();
+                backend.id.map_or(Found::Otherwise, Found::Connection)
+            }
+            _ => Found::Otherwise,
+        }
+    }
+
+    /// Once invalidations go to its number, the connection must stay this client's.
+    fn subscriber_connection(&mut self, scope: &Scope, id: i64) -> Found {
+        let Some(key) = self.by_number(scope, id) else {
+            return Found::Nobody;
+        };
+        let Some(client) = self.clients.get_mut(key) else {
+            return Found::Nobody;
+        };
+        match (client.pin.as_deref_mut(), self.backends.get(client.backend)) {
+            (Some(pin), Some(backend)) if pin.holds() => {
+                pin.kept = true;
+                backend.id.map_or(Found::Otherwise, Found::Connection)
+            }
+            _ => Found::Otherwise,
+        }
     }
 
     /// Another worker asks.
@@ -116,6 +238,10 @@ impl Machine {
         match question {
             Question::List(scope, filter) => Answer::Lines(self.lines(&scope, &filter)),
             Question::Kill(scope, filter) => Answer::Killed(self.kill(&scope, &filter, None)),
+            Question::Blocked(scope, id) => Answer::Connection(self.blocked_connection(&scope, id)),
+            Question::Subscriber(scope, id) => {
+                Answer::Connection(self.subscriber_connection(&scope, id))
+            }
         }
     }
 
@@ -131,6 +257,8 @@ impl Machine {
         match answer {
             Answer::Lines(lines) => gathering.lines.extend(lines),
             Answer::Killed(n) => gathering.killed += n,
+            Answer::Connection(Found::Nobody) => {}
+            Answer::Connection(found) => gathering.found = found,
             Answer::Gone => {}
         }
         gathering.left = gathering.left.saturating_sub(1);
@@ -149,15 +277,7 @@ impl Machine {
         let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
             return;
         };
-        let done = std::mem::replace(
-            gathering,
-            Gathering {
-                left: 0,
-                lines: Vec::new(),
-                killed: 0,
-                kill: None,
-            },
-        );
+        let done = std::mem::replace(gathering, Gathering::new(Purpose::List));
         self.conclude(key, Ok(()));
         self.gathered(key, done);
     }
@@ -182,8 +302,9 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        match gathering.kill {
-            None => {
+        let mut me_too = false;
+        match gathering.purpose {
+            Purpose::List => {
                 gathering.lines.sort_unstable_by_key(|(id, _)| *id);
                 let text: Vec<u8> = gathering
                     .lines
@@ -192,21 +313,58 @@ impl Machine {
                     .collect();
                 write::verbatim(&mut out, client.protocol, &text);
             }
-            Some(Kill {
-                old_form: false, ..
-            }) => {
-                write::integer(&mut out, gathering.killed.cast_signed());
+            Purpose::Kill {
+                old_form,
+                me_too: me,
+            } => {
+                me_too = me;
+                match old_form {
+                    false => write::integer(&mut out, gathering.killed.cast_signed()),
+                    true if gathering.killed == 0 => write::error(&mut out, "ERR No such client"),
+                    true => write::simple(&mut out, "OK"),
+                }
             }
-            Some(_) if gathering.killed == 0 => write::error(&mut out, "ERR No such client"),
-            Some(_) => write::simple(&mut out, "OK"),
+            Purpose::Unblock { with_error } => {
+                return self.unblock(key, gathering.found, with_error);
+            }
+            Purpose::Redirect { id, at, frame } => {
+                return self.redirect(key, gathering.found, (id, at, &frame));
+            }
         }
         self.say(key, &out);
-        if gathering.kill.is_some_and(|kill| kill.me_too)
-            && let Some(client) = self.clients.get_mut(key)
-        {
+        if me_too && let Some(client) = self.clients.get_mut(key) {
             self.counters.kills += 1;
             client.finish();
         }
+    }
+
+    fn unblock(&mut self, key: ClientKey, found: Found, with_error: bool) {
+        let Found::Connection(id) = found else {
+            return self.say(key, b":0\r\n");
+        };
+        let (id, reason) = (id.to_string(), if with_error { "ERROR" } else { "TIMEOUT" });
+        let mut bytes = Vec::new();
+        let args = ["CLIENT", "UNBLOCK", &id, reason];
+        write::command(&mut bytes, &args.map(str::as_bytes));
+        if self.forward_one(key, &bytes) == Taken::No {
+            // Nobody was unblocked, and the client may ask again.
+            self.say(key, b":0\r\n");
+        }
+    }
+
+    fn redirect(&mut self, key: ClientKey, found: Found, (id, at, frame): (u64, usize, &[u8])) {
+        match found {
+            Found::Connection(backend_id) => self.track_for(key, (id, backend_id), at, frame),
+            Found::Nobody => {
+                self.say_error(key, "ERR The client ID you want redirect to does not exist");
+            }
+            Found::Otherwise => self.say_error(
+                key,
+                "ERR elika: the client to redirect to has no subscription yet: it must subscribe \
+                 to __redis__:invalidate first",
+            ),
+        }
+        self.unpin_if_done(key);
     }
 
     /// The user a client is, if it is one already.
@@ -284,6 +442,8 @@ impl Machine {
             .iter()
             .position(|&b| b == 0)
             .unwrap_or(client.command.len());
+        let empty_pin = Pin::default();
+        let pin = client.pin.as_deref().unwrap_or(&empty_pin);
         f(&Line {
             id: client.origin.id,
             addr: client.origin.peer.to_string().as_bytes(),
@@ -292,13 +452,15 @@ impl Machine {
             age: self.now.since(client.opened) / 1000,
             idle: self.now.since(client.active) / 1000,
             db: client.db,
-            sub: 0,
-            psub: 0,
-            ssub: 0,
-            multi: None,
-            watch: 0,
-            blocked: false,
-            tracking: false,
+            sub: pin.channels,
+            psub: pin.patterns,
+            ssub: pin.shard_channels,
+            multi: pin.multi.then_some(pin.queued),
+            watch: pin.watched,
+            blocked: self.is_blocked(key),
+            monitor: pin.monitor,
+            no_touch: pin.no_touch,
+            tracking: pin.tracking.map(|it| it.redirect.unwrap_or_default()),
             closing: client.closing,
             qbuf: client.inbound.len() as u64,
             omem: client.outbound.len() as u64,

@@ -134,12 +134,32 @@ pub(super) struct Pool {
     pub protocol: Protocol,
     /// Shared connections, being opened or ready.
     pub backends: Vec<BackendKey>,
+    /// Connections that were a client's own and hold nothing; the last is taken first.
+    pub idle: Vec<BackendKey>,
+    /// Connections that are or were a client's own.
+    pub dedicated: usize,
+    /// Clients that wait for a connection of their own, in order.
+    pub line: VecDeque<Turn>,
     /// Clients whose session change waits for a connection of this pool.
     pub waiters: Vec<ClientKey>,
     /// Clients that use this pool.
     pub clients: u32,
     /// What the last handshake said to HELLO.
     pub hello: Option<HelloReply>,
+}
+
+/// A client's place in the line for a connection of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    pub client: ClientKey,
+    pub since: Millis,
+}
+
+impl Pool {
+    /// All connections: shared ones, and clients' own.
+    pub(super) fn connections(&self) -> usize {
+        self.backends.len() + self.dedicated
+    }
 }
 
 /// A user of an instance; `None` is who one is without logging in.
@@ -258,6 +278,9 @@ impl Pools {
             db,
             protocol,
             backends,
+            idle: Vec::new(),
+            dedicated: 0,
+            line: VecDeque::new(),
             waiters,
             clients: 0,
             hello: None,
@@ -335,7 +358,7 @@ impl Pools {
     /// Forgets pools and accounts that nobody uses.
     pub(super) fn sweep(&mut self) {
         let unused =
-            |pool: &Pool| pool.clients == 0 && pool.backends.is_empty() && pool.waiters.is_empty();
+            |pool: &Pool| pool.clients == 0 && pool.connections() == 0 && pool.waiters.is_empty();
         for key in self.pools.keys() {
             if self.pools.get(key).is_some_and(unused)
                 && self

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::key::ClientKey;
+use super::pin::Verb;
 
 /// No record.
 pub(super) const NIL: u32 = u32::MAX;
@@ -42,6 +43,9 @@ pub(super) struct Request {
     /// Replies still to come.
     pub count: u32,
     pub kind: Kind,
+    /// What the reply says about the client's own connection. One that says anything has a record
+    /// to itself.
+    pub verb: Verb,
     /// Where its first byte stands in all that was ever queued for the backend: with the
     /// connection's count of bytes sent it tells whether the backend may have seen it.
     pub start: u64,
@@ -116,10 +120,14 @@ impl Requests {
         of_client: &mut Fifo,
         of_backend: &mut Fifo,
         client: ClientKey,
-        kind: Kind,
+        (kind, verb): (Kind, Verb),
+        count: u32,
         start: u64,
     ) {
-        let index = self.insert(client, kind, 1, start);
+        let index = self.insert(client, kind, count, start);
+        if let Some(record) = self.get_mut(index) {
+            record.verb = verb;
+        }
         self.link_client(of_client, index);
         match self.get_mut(of_backend.tail) {
             Some(tail) => tail.next_of_backend = index,
@@ -128,8 +136,8 @@ impl Requests {
         of_backend.tail = index;
     }
 
-    /// Adds one command to the last record of both queues, if it is the same one, of the same
-    /// kind, and not one byte of it has been sent.
+    /// Adds one plain command to the last record of both queues, if it is the same one, of the
+    /// same kind, plain, too, and not one byte of it has been sent.
     pub(super) fn extend(
         &mut self,
         of_client: Fifo,
@@ -141,7 +149,7 @@ impl Requests {
             return false;
         }
         match self.get_mut(of_client.tail) {
-            Some(last) if last.kind == kind && last.start >= sent => {
+            Some(last) if last.kind == kind && last.verb == Verb::Plain && last.start >= sent => {
                 last.count += 1;
                 true
             }
@@ -165,6 +173,7 @@ impl Requests {
             next_of_backend,
             count,
             kind,
+            verb: Verb::Plain,
             start,
         };
         self.records.insert(record) as u32

@@ -7,7 +7,7 @@ use crate::command::{Session, auth, client as client_command, hello, select};
 use crate::resp::{Args, Protocol};
 
 use super::answer::Taken;
-use super::client::{Client, ReplyMode};
+use super::client::ReplyMode;
 use super::forward::Refusal;
 use super::handshake::Credential;
 use super::key::{AccountKey, ClientKey, PoolKey};
@@ -31,7 +31,8 @@ impl Machine {
             session,
             Session::Auth | Session::Hello | Session::Quit | Session::Reset | Session::ClientReply
         );
-        if !before_login {
+        let pinned = self.clients.get(key).is_some_and(|c| c.pin.is_some());
+        if !before_login && !pinned {
             match self.admit(key) {
                 Ok(()) => {}
                 Err(Refusal::Error(text)) => {
@@ -61,6 +62,7 @@ impl Machine {
             Session::ClientList => self.client_list(key, args),
             Session::ClientInfo => self.client_info(key),
             Session::ClientKill => self.client_kill(key, args),
+            Session::ClientUnblock => self.client_unblock(key, args),
         };
         if let Err(text) = outcome {
             self.say_error(key, &text);
@@ -87,7 +89,7 @@ impl Machine {
     }
 
     /// Whom AUTH or HELLO names. `None` is the one-argument AUTH: the default user.
-    fn target(
+    pub(super) fn target(
         &mut self,
         key: ClientKey,
         login: Option<&[u8]>,
@@ -168,6 +170,7 @@ impl Machine {
 
     /// As the connection began, only that its id stays.
     fn reset(&mut self, key: ClientKey) -> Result<(), String> {
+        self.drop_pin(key);
         self.move_client(key, PoolKey::NONE);
         self.become_user(key, AccountKey::NONE, false);
         if let Some(client) = self.clients.get_mut(key) {
@@ -191,23 +194,14 @@ impl Machine {
 
     fn set_name(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
         let name = client_command::parse_set_name(args).map_err(|refusal| refusal.to_string())?;
-        if let Some(client) = self.clients.get_mut(key)
-            && (client.details.is_some() || !name.is_empty())
-        {
-            client.details_mut().name = name.to_vec();
-        }
+        self.named(key, name);
         self.say(key, b"+OK\r\n");
         Ok(())
     }
 
     fn set_info(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
         let info = client_command::parse_set_info(args).map_err(|refusal| refusal.to_string())?;
-        if let Some(details) = self.clients.get_mut(key).map(Client::details_mut) {
-            match info {
-                client_command::SetInfo::LibName(name) => details.lib_name = name.to_vec(),
-                client_command::SetInfo::LibVer(version) => details.lib_ver = version.to_vec(),
-            }
-        }
+        self.note_library(key, info);
         self.say(key, b"+OK\r\n");
         Ok(())
     }

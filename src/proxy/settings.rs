@@ -35,8 +35,14 @@ pub struct Settings {
     pub workers: u16,
     /// Are administrative commands forwarded, so that the backend's own ACL decides?
     pub admin_commands: bool,
-    /// Connections of one pool.
+    /// Connections of one pool, shared ones and clients' own together.
     pub pool_connections_max: usize,
+    /// Connections of one pool that were a client's own and are kept for the next.
+    pub pool_idle_max: usize,
+    /// A client that finds no connection of its own free waits so long for one.
+    pub pool_wait_ms: u64,
+    /// A client that does nothing for so long inside MULTI or after WATCH is closed; 0: never.
+    pub pinned_idle_ms: u64,
     /// A backend that owes a reply and is silent this long is given up; 0: never.
     pub backend_reply_ms: u64,
     /// A connection that is not ready this long after it was begun has failed.
@@ -46,6 +52,8 @@ pub struct Settings {
     /// Bytes waiting for one client. Half of it: no more requests are read from it. All of it
     /// while others wait behind its reply: it is closed.
     pub client_outbound_bytes_max: usize,
+    /// Bytes of messages waiting for one subscriber: above it it is closed.
+    pub subscriber_outbound_bytes_max: usize,
     /// Bytes waiting for all clients of this worker; above it the worst reader is closed.
     pub worker_outbound_bytes_max: usize,
     /// A client that has neither logged in nor sent a request is closed after this; 0: never.
@@ -69,10 +77,14 @@ impl Default for Settings {
             workers: 1,
             admin_commands: true,
             pool_connections_max: 30,
+            pool_idle_max: 10,
+            pool_wait_ms: 5_000,
+            pinned_idle_ms: 300_000,
             backend_reply_ms: 60_000,
             backend_connect_ms: 3_000,
             client_in_flight_max: 4096,
             client_outbound_bytes_max: 64 << 20,
+            subscriber_outbound_bytes_max: 32 << 20,
             worker_outbound_bytes_max: 512 << 20,
             client_login_ms: 60_000,
             client_idle_ms: 0,

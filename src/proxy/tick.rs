@@ -4,6 +4,7 @@ use super::backend::Failure;
 use super::client::Client;
 use super::key::{ClientKey, InstanceKey};
 use super::machine::Machine;
+use super::pin::Pin;
 use super::pool::Health;
 use super::settings::{Millis, Settings};
 
@@ -28,6 +29,7 @@ const ANONYMOUS_MS: u64 = 60_000;
 enum Overdue {
     Login,
     Idle,
+    PinnedIdle,
     Linger,
 }
 
@@ -41,6 +43,7 @@ impl Machine {
         self.next_round = now.after(ROUND_MS);
         self.check_deadlines();
         self.refill_tokens();
+        self.check_lines();
         self.probe();
         if now >= self.next_slow_round {
             self.next_slow_round = now.after(SLOW_ROUND_MS);
@@ -56,7 +59,10 @@ impl Machine {
         if self.has_ready() {
             return Some(self.now);
         }
-        let owed = self.requests.len() > 0 || self.opening > 0 || !self.delayed.is_empty();
+        let owed = self.requests.len() > 0
+            || self.opening > 0
+            || !self.delayed.is_empty()
+            || self.in_line > 0;
         if owed || self.probing {
             return Some(self.next_round);
         }
@@ -90,6 +96,7 @@ impl Machine {
             match why {
                 Overdue::Login => self.counters.login_timeouts += 1,
                 Overdue::Idle => self.counters.idle_timeouts += 1,
+                Overdue::PinnedIdle => self.counters.pinned_idle_timeouts += 1,
                 Overdue::Linger => self.counters.slow_readers += 1,
             }
             self.close_now(key);
@@ -100,9 +107,13 @@ impl Machine {
         let Settings {
             client_login_ms: login,
             client_idle_ms: idle,
+            pinned_idle_ms: pinned_idle,
             ..
         } = self.settings;
         let silent = self.now.since(client.active);
+        let pin = client.pin.as_deref();
+        let listens = pin.is_some_and(|pin| pin.subscriptions() > 0 || pin.monitor);
+        let transaction = pin.is_some_and(Pin::holds_transaction_only);
         let admitted = self
             .pools
             .accounts
@@ -112,8 +123,10 @@ impl Machine {
         let asked = asks || client.command != [0; 16];
         if login > 0 && !asked && self.now.since(client.opened) >= login {
             Some(Overdue::Login)
-        } else if idle > 0 && client.is_quiet() && silent >= idle {
+        } else if idle > 0 && client.is_quiet() && !listens && silent >= idle {
             Some(Overdue::Idle)
+        } else if pinned_idle > 0 && transaction && client.is_quiet() && silent >= pinned_idle {
+            Some(Overdue::PinnedIdle)
         } else if (client.closing || client.eof) && client.fifo.is_empty() && silent >= LINGER_MS {
             Some(Overdue::Linger)
         } else {
@@ -140,6 +153,12 @@ impl Machine {
                     idle.push(key);
                 } else if anonymous && self.now.since(backend.ready_at) >= ANONYMOUS_MS {
                     old.push(key);
+                }
+            }
+            for &key in &pool.idle {
+                let since = self.backends.get(key).map(|backend| backend.since);
+                if since.is_none_or(|since| self.now.since(since) >= IDLE_MS) {
+                    idle.push(key);
                 }
             }
         }

@@ -195,7 +195,7 @@ impl<O: Outside> Reactor<O> {
             let Some(socket) = socket else { return };
             if socket.paused {
                 // Whatever the event said is found again when the pause is over.
-                return;
+                return self.pause(key);
             }
             let (n, drained) = match socket.read(&mut self.scratch) {
                 Got::More(n) => (n, false),
@@ -210,16 +210,26 @@ impl<O: Outside> Reactor<O> {
                 ConnKey::Backend(key) => self.machine.backend_bytes(key, bytes, self.now),
             };
             if flow == Flow::Pause {
-                if let Some(socket) = self.socket(key) {
-                    socket.paused = true;
-                }
-                return;
+                return self.pause(key);
             }
             if drained {
                 return;
             }
         }
         self.read_later(key);
+    }
+
+    /// A connection is not read for now. That a client has gone is told all the same.
+    fn pause(&mut self, key: ConnKey) {
+        let Some(socket) = self.socket(key) else {
+            return;
+        };
+        socket.paused = true;
+        if socket.hung_up
+            && let ConnKey::Client(key) = key
+        {
+            self.machine.client_hung_up(key);
+        }
     }
 
     fn read_later(&mut self, key: ConnKey) {

@@ -35,8 +35,12 @@ pub struct Line<'a> {
     pub watch: u32,
     /// A command of its blocks.
     pub blocked: bool,
-    /// Client-side caching is on.
-    pub tracking: bool,
+    /// It sees all commands of the backend.
+    pub monitor: bool,
+    /// It leaves the keys' last access as it is.
+    pub no_touch: bool,
+    /// Client-side caching is on: the client that gets the invalidations, 0 for itself.
+    pub tracking: Option<u64>,
     /// Will be closed once its replies are out.
     pub closing: bool,
     /// Bytes of requests received and not yet passed on.
@@ -111,7 +115,8 @@ impl Line<'_> {
             },
         );
         field(" user=", self.user);
-        field(" redir=", if self.tracking { b"0" } else { b"-1" });
+        let redirect = self.tracking.map_or(-1, u64::cast_signed);
+        field(" redir=", redirect.to_string().as_bytes());
         field(" resp=", number(self.protocol.number().into()).as_bytes());
         field(" lib-name=", self.lib_name);
         field(" lib-ver=", self.lib_ver);
@@ -121,11 +126,13 @@ impl Line<'_> {
     /// Redis's letters, in its order: `N` for a client of which there is nothing to say.
     fn flags(&self) -> String {
         let letters = [
+            ('O', self.monitor),
             ('P', self.subscribed()),
             ('x', self.multi.is_some()),
             ('b', self.blocked),
-            ('t', self.tracking),
+            ('t', self.tracking.is_some()),
             ('c', self.closing),
+            ('T', self.no_touch),
         ];
         let flags: String = letters
             .iter()

@@ -11,6 +11,7 @@ pub use line::Line;
 use super::Refusal;
 use super::refusal::shown;
 use crate::resp::Args;
+use crate::resp::number::parse_i64;
 
 /// What CLIENT REPLY asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,60 @@ pub fn parse_set_info(mut args: Args<'_>) -> Result<SetInfo<'_>, Refusal> {
         "ERR {} cannot contain spaces, newlines or special characters.",
         shown(attribute)
     )))
+}
+
+/// CLIENT UNBLOCK's arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unblock {
+    /// Whose command is to end.
+    pub id: i64,
+    /// With an error, instead of as if its time were up.
+    pub with_error: bool,
+}
+
+/// Reads `CLIENT UNBLOCK id [TIMEOUT|ERROR]`.
+pub fn parse_unblock(mut args: Args<'_>) -> Result<Unblock, Refusal> {
+    let sub = args.nth(1).unwrap_or_default();
+    let id = args.next().unwrap_or_default();
+    let reason = args.next();
+    if args.next().is_some() {
+        return Err(Refusal::new(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{}'. Try CLIENT HELP.",
+            shown(sub)
+        )));
+    }
+    let with_error = match reason {
+        None => false,
+        Some(reason) if reason.eq_ignore_ascii_case(b"timeout") => false,
+        Some(reason) if reason.eq_ignore_ascii_case(b"error") => true,
+        Some(_) => {
+            return Err(Refusal::fixed(
+                "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
+            ));
+        }
+    };
+    let id = parse_i64(id).ok_or(Refusal::NOT_AN_INTEGER)?;
+    Ok(Unblock { id, with_error })
+}
+
+/// The number of the client that `CLIENT TRACKING ON … REDIRECT id` names, if it names one (the
+/// last one counts): where the argument stands, and what it says.
+pub fn redirect_of(mut args: Args<'_>) -> Option<(usize, i64)> {
+    let mut found = None;
+    let mut at = 3;
+    args.nth(2)?;
+    while let Some(option) = args.next() {
+        if option.eq_ignore_ascii_case(b"redirect") {
+            // What is no number, the backend refuses in its own words.
+            found = Some((at + 1, parse_i64(args.next()?)?));
+            at += 1;
+        } else if option.eq_ignore_ascii_case(b"prefix") {
+            args.next();
+            at += 1;
+        }
+        at += 1;
+    }
+    found
 }
 
 /// Reads `CLIENT REPLY (ON|OFF|SKIP)`.

@@ -1,8 +1,8 @@
 //! Plans against the full list of command names, and the traps of single commands.
 
-use super::{names, plan_of, resp2};
+use super::{names, plan_of, request, resp2};
 use crate::command::table::{Class, ROWS, Row};
-use crate::command::{Answer, Plan, lookup, plan};
+use crate::command::{Answer, Own, Plan, Topic, client, lookup, plan};
 use crate::resp::Args;
 
 /// The plan with as many arguments as the command wants.
@@ -40,7 +40,7 @@ fn every_row_is_found_in_any_case() {
         for words in [words, &words.to_uppercase(), &mixed] {
             let plan = plan_of(&format!("{words} on"));
             match row.class {
-                Class::Own | Class::OwnIfTracking => assert_eq!(plan, Plan::Own(row.name)),
+                Class::Own(own) | Class::OwnIfOn(own, ..) => assert_eq!(plan, Plan::Own(own)),
                 Class::Admin => assert_eq!(plan, Plan::Admin(row.name)),
                 Class::Never => assert_eq!(plan, Plan::Never(row.name)),
                 Class::CrossProtocol => assert_eq!(plan, Plan::CrossProtocol),
@@ -53,7 +53,7 @@ fn every_row_is_found_in_any_case() {
                 Class::OwnIfBlocking => {
                     assert_eq!(
                         plan_of(&format!("{words} block 0 streams")),
-                        Plan::Own(row.name)
+                        Plan::Own(Own::Block)
                     );
                 }
                 Class::Container(subs, _) => {
@@ -143,9 +143,15 @@ fn own_names_get_a_connection_of_their_own() {
             "XREAD" | "XREADGROUP" => assert_eq!(plan, Plan::Forward),
             "CLIENT TRACKING" => {
                 assert_eq!(plan, Plan::Answer(Answer::Arity("client|tracking")));
-                assert_eq!(plan_of("client tracking on"), Plan::Own("client|tracking"));
+                assert_eq!(plan_of("client tracking on"), Plan::Own(Own::Tracking));
             }
-            _ => assert_eq!(plan, Plan::Own(full_name(name).leak()), "{name}"),
+            "MULTI" => assert_eq!(plan, Plan::Own(Own::Multi)),
+            "WATCH" => assert_eq!(plan, Plan::Own(Own::Watch)),
+            "WAIT" | "WAITAOF" => assert_eq!(plan, Plan::Own(Own::Wait)),
+            "SUBSCRIBE" => assert_eq!(plan, Plan::Own(Own::Subscribe(Topic::Channel))),
+            "PSUBSCRIBE" => assert_eq!(plan, Plan::Own(Own::Subscribe(Topic::Pattern))),
+            "SSUBSCRIBE" => assert_eq!(plan, Plan::Own(Own::Subscribe(Topic::Shard))),
+            _ => assert_eq!(plan, Plan::Own(Own::Block), "{name}"),
         }
     }
 }
@@ -162,7 +168,7 @@ fn administrative_names_are_administrative() {
     for name in names::ADMIN {
         let full_name: &'static str = full_name(name).leak();
         let expected = match *name {
-            "MONITOR" => Plan::Own("monitor"),
+            "MONITOR" => Plan::Own(Own::Monitor),
             name if name.starts_with("SENTINEL ") => Plan::Admin("sentinel"),
             name if NEVER.contains(&name) => Plan::Never(full_name),
             _ => Plan::Admin(full_name),
@@ -211,7 +217,7 @@ fn http_is_recognised() {
 fn connection_state_of_newer_servers_is_kept_off_shared_connections() {
     assert_eq!(
         plan_of("HIMPORT PREPARE u name email"),
-        Plan::Own("himport|prepare")
+        Plan::Own(Own::Prepare)
     );
     let marked = Plan::Never("debug|mark-internal-client");
     assert_eq!(plan_of("DEBUG MARK-INTERNAL-CLIENT"), marked);
@@ -235,8 +241,7 @@ fn reads_of_streams_block_only_with_the_option() {
         "XREADGROUP GROUP g c CLAIM 5 COUNT 1 BLOCK 0 STREAMS s >",
         "XREADGROUP GROUP g c SOMEDAY BLOCK 0 STREAMS s >",
     ] {
-        let name = words.split(' ').next().unwrap().to_lowercase();
-        assert_eq!(plan_of(words), Plan::Own(name.leak()), "{words}");
+        assert_eq!(plan_of(words), Plan::Own(Own::Block), "{words}");
     }
     for words in [
         "XREAD STREAMS block 0",
@@ -254,7 +259,7 @@ fn reads_of_streams_block_only_with_the_option() {
 
 #[test]
 fn tracking_needs_a_connection_only_when_it_goes_on() {
-    let own = Plan::Own("client|tracking");
+    let own = Plan::Own(Own::Tracking);
     assert_eq!(plan_of("CLIENT TRACKING ON"), own);
     assert_eq!(
         plan_of("client tracking on bcast prefix redirect noloop"),
@@ -265,9 +270,7 @@ fn tracking_needs_a_connection_only_when_it_goes_on() {
         own,
         "the backend refuses it"
     );
-    let redirect = Plan::Answer(Answer::ClientTrackingRedirect);
-    assert_eq!(plan_of("CLIENT TRACKING ON BCAST REDIRECT 5"), redirect);
-    assert!(resp2("CLIENT TRACKING on redirect 5").starts_with("-ERR elika: "));
+    assert_eq!(plan_of("CLIENT TRACKING ON BCAST REDIRECT 5"), own);
     assert_eq!(resp2("CLIENT TRACKING OFF"), "+OK\r\n");
     assert_eq!(
         resp2("CLIENT TRACKING off bcast prefix x optin redirect 3"),
@@ -276,4 +279,21 @@ fn tracking_needs_a_connection_only_when_it_goes_on() {
     assert_eq!(resp2("CLIENT TRACKING off prefix"), "-ERR syntax error\r\n");
     assert_eq!(resp2("CLIENT TRACKING off what"), "-ERR syntax error\r\n");
     assert_eq!(resp2("CLIENT TRACKING maybe"), "-ERR syntax error\r\n");
+}
+
+#[test]
+fn the_client_to_redirect_to_is_found_by_its_option() {
+    let redirect = |words: &str| client::redirect_of(Args::new(&request(words)));
+    assert_eq!(redirect("CLIENT TRACKING ON REDIRECT 5"), Some((4, 5)));
+    assert_eq!(
+        redirect("CLIENT TRACKING ON BCAST PREFIX redirect redirect 7 NOLOOP"),
+        Some((7, 7))
+    );
+    assert_eq!(
+        redirect("CLIENT TRACKING ON REDIRECT 5 REDIRECT 6"),
+        Some((6, 6))
+    );
+    assert_eq!(redirect("CLIENT TRACKING ON BCAST PREFIX redirect"), None);
+    assert_eq!(redirect("CLIENT TRACKING ON REDIRECT me"), None);
+    assert_eq!(redirect("CLIENT TRACKING ON REDIRECT"), None);
 }

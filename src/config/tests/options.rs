@@ -21,12 +21,15 @@ fn another(row: &Row) -> &'static str {
         "admin-commands" => "deny",
         "backend-pool.max-size" => "31",
         "backend-pool.max-idle" => "9",
-        "backend-pool.connect-ms" | "backend-pool.reply-ms" => "1234",
+        "backend-pool.connect-ms" | "backend-pool.reply-ms" | "backend-pool.wait-ms" => "1234",
         "metrics.enable" => "false",
         "metrics.path" => "/m",
         "limit.clients" | "limit.accepts-per-second" | "limit.in-flight" => "123",
         "limit.request-bytes" => "65536",
-        "limit.client-outbound-bytes" | "limit.worker-outbound-bytes" => "1048576",
+        "limit.client-outbound-bytes"
+        | "limit.subscriber-outbound-bytes"
+        | "limit.worker-outbound-bytes" => "1048576",
+        "backend-pool.pinned-idle-seconds" => "78",
         "limit.login-seconds" | "limit.idle-seconds" | "limit.logins-per-second" => "77",
         name => panic!("give {name} a value here"),
     }

@@ -107,7 +107,6 @@ fn options_without_effect_are_noted_one_line_each() {
     );
     let noted = [
         "--router.balancer has no effect in this version",
-        "--backend-pool.max-idle has no effect in this version",
         "ELIKA_METRICS_ENABLE has no effect in this version",
         "--metrics.path has no effect in this version",
     ];

@@ -1,0 +1,288 @@
+//! Commands inside MULTI, and the reply to EXEC.
+//!
+//! Inside MULTI everything is queued by the backend, so that the reply to EXEC has an element for
+//! it. What the proxy knows better than the backend (the client's number, its name) takes the
+//! place of that element; what changes the client's session does so if its element says yes. What
+//! could not be done in the middle of EXEC's reply is refused, and the transaction with it.
+
+use crate::command::client as client_command;
+use crate::command::{Answer, Plan, Session, View, answer, denied, select};
+use crate::resp::{Args, ReplyScanner, Scan, write};
+
+use super::super::answer::{Taken, kind_of};
+use super::super::backend::Failure;
+use super::super::key::{BackendKey, ClientKey};
+use super::super::machine::Machine;
+use super::super::outbound::mark_client_dirty;
+use super::super::request::Kind;
+use super::{Change, Verb};
+
+/// What Redis says where a command makes no sense inside a transaction.
+const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";
+
+/// No server takes this, whatever its version: the transaction is lost from then on.
+const POISON: &[&[u8]] = &[b"MULTI", b"!"];
+
+/// What a queued command does here when EXEC's reply has its element.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// The element is replaced by our own answer to this request.
+    Answer(Answer, Box<[u8]>),
+    /// The element is replaced by the client's line of CLIENT LIST.
+    Info,
+    /// The client's database, if the element is no error.
+    Select(u32),
+    /// The client's name, if the element is no error.
+    Name(Box<[u8]>),
+    /// What CLIENT SETINFO said, if the element is no error.
+    Library(Box<[u8]>),
+}
+
+impl Effect {
+    fn replaces(&self) -> bool {
+        matches!(self, Self::Answer(..) | Self::Info)
+    }
+
+    /// Does the backend's connection end up with something that only this client wanted?
+    pub(super) fn soils(&self) -> bool {
+        !matches!(self, Self::Info | Self::Select(_))
+    }
+}
+
+impl Machine {
+    /// A command of a client inside MULTI that the proxy would carry out or answer itself.
+    pub(super) fn queue(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) -> Taken {
+        let args = Args::new(frame);
+        let effect = match plan {
+            Plan::Answer(answer) => Effect::Answer(answer, frame.into()),
+            Plan::Session(Session::ClientInfo) => Effect::Info,
+            Plan::Session(Session::Select) => match select::parse(args) {
+                Ok(db) => Effect::Select(db),
+                // The backend says what is wrong with it, in its place.
+                Err(_) => return self.forward_one(key, frame),
+            },
+            Plan::Session(Session::ClientSetName) => match client_command::parse_set_name(args) {
+                Ok(name) => Effect::Name(name.into()),
+                Err(_) => return self.forward_one(key, frame),
+            },
+            Plan::Session(Session::ClientSetInfo) => match client_command::parse_set_info(args) {
+                Ok(_) => Effect::Library(frame.into()),
+                Err(_) => return self.forward_one(key, frame),
+            },
+            Plan::Admin(name) | Plan::Never(name) => {
+                let text = denied(self.user_of(key), name);
+                return self.poison(key, &text);
+            }
+            _ => return self.poison(key, NOT_INSIDE),
+        };
+        self.send(key, Verb::Change, 1, Some(Change::Queue(effect)), frame)
+    }
+
+    /// Refuses a command inside MULTI. The backend must know that the transaction is lost: it gets
+    /// a command in its place that it refuses, and the client hears our reason.
+    pub(super) fn poison(&mut self, key: ClientKey, text: &str) -> Taken {
+        let mut wrong = Vec::new();
+        write::command(&mut wrong, POISON);
+        let Some(client) = self.clients.get_mut(key) else {
+            return Taken::Yes;
+        };
+        let kind = kind_of(client);
+        if self.send_as(key, (Kind::Swallow, Verb::Plain), 1, None, &wrong) == Taken::No {
+            return Taken::No;
+        }
+        if kind == Kind::Deliver {
+            self.say_error(key, text);
+        }
+        Taken::Yes
+    }
+
+    /// A part of EXEC's reply: it goes on, except for what is replaced.
+    pub(super) fn walk(
+        &mut self,
+        backend_key: BackendKey,
+        mut part: &[u8],
+        silent: bool,
+    ) -> Result<(), Failure> {
+        let Some(backend) = self.backends.get(backend_key) else {
+            return Ok(());
+        };
+        let key = backend.owner;
+        while !part.is_empty() {
+            let Some(client) = self.clients.get_mut(key) else {
+                return Ok(());
+            };
+            let Some(pin) = client.pin.as_deref_mut() else {
+                return Ok(());
+            };
+            let step = pin
+                .walker
+                .step(part)
+                .map_err(|error| Failure::Desync(error.to_string()))?;
+            let (now, later) = part.split_at(step.len);
+            part = later;
+            let effect = step.element.and_then(|element| {
+                let found = pin.effects.iter().position(|(at, _)| *at == element);
+                found.map(|found| (found, pin.effects[found].1.replaces()))
+            });
+            if !silent && !effect.is_some_and(|(_, replaces)| replaces) {
+                self.to_clients.append(&mut client.outbound, now);
+                mark_client_dirty(&mut self.dirty_clients, client, key);
+            }
+            if let (Some(kind), Some((found, _))) = (step.ended, effect)
+                && let Some(pin) = self.pin_mut(key)
+            {
+                let (_, effect) = pin.effects.swap_remove(found);
+                self.take_effect(key, effect, !matches!(kind, b'-' | b'!'), silent);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_effect(&mut self, key: ClientKey, effect: Effect, good: bool, silent: bool) {
+        let mut out = Vec::new();
+        match effect {
+            Effect::Answer(what, frame) => {
+                let user = self.user_of(key);
+                let Some(client) = self.clients.get(key) else {
+                    return;
+                };
+                let view = View {
+                    protocol: client.protocol,
+                    id: client.origin.id,
+                    user,
+                    name: client.name(),
+                };
+                answer(what, Args::new(&frame), &view, &mut out);
+            }
+            Effect::Info => self.write_info(key, &mut out),
+            Effect::Select(db) if good => self.selected(key, db),
+            Effect::Name(name) if good => self.named(key, &name),
+            Effect::Library(frame) if good => {
+                if let Ok(info) = client_command::parse_set_info(Args::new(&frame)) {
+                    self.note_library(key, info);
+                }
+            }
+            Effect::Select(_) | Effect::Name(_) | Effect::Library(_) => {}
+        }
+        if let Some(client) = self.clients.get_mut(key)
+            && !silent
+            && !out.is_empty()
+        {
+            self.to_clients.append(&mut client.outbound, &out);
+            mark_client_dirty(&mut self.dirty_clients, client, key);
+        }
+    }
+}
+
+/// Finds the elements of EXEC's reply, in whatever pieces it comes.
+#[derive(Debug, Default)]
+pub(super) struct Walker {
+    /// The line with the number of elements has come, or there is none.
+    begun: bool,
+    /// It is no array: an error, or null.
+    whole: bool,
+    scanner: ReplyScanner,
+    element: u32,
+}
+
+/// What the walker found in a part of the reply.
+pub(super) struct Step {
+    /// So many bytes, at least one.
+    len: usize,
+    /// Which element they belong to, if any.
+    element: Option<u32>,
+    /// The type of the element that ends with them.
+    ended: Option<u8>,
+}
+
+impl Walker {
+    fn step(&mut self, part: &[u8]) -> Result<Step, crate::resp::ReplyError> {
+        if !self.begun {
+            self.whole |= self.element == 0 && !part.starts_with(b"*");
+            let end = part.iter().position(|byte| *byte == b'\n');
+            self.begun = end.is_some();
+            // So that the type is looked at once only.
+            self.element = u32::from(!self.begun && !self.whole);
+            return Ok(Step {
+                len: end.map_or(part.len(), |end| end + 1),
+                element: None,
+                ended: None,
+            });
+        }
+        if self.whole {
+            return Ok(Step {
+                len: part.len(),
+                element: None,
+                ended: None,
+            });
+        }
+        let at_start = self.scanner.at_start();
+        let (len, whole) = match self.scanner.scan(part)? {
+            Scan::Complete { len } => (len, true),
+            Scan::Partial => (part.len(), false),
+        };
+        // What was published meanwhile stands between the elements, and is none of them.
+        let push = if at_start {
+            part.first() == Some(&b'>')
+        } else {
+            self.scanner.is_push()
+        };
+        let element = (!push).then_some(self.element);
+        let ended = (whole && !push).then(|| self.scanner.kind());
+        self.element += u32::from(ended.is_some());
+        Ok(Step {
+            len,
+            element,
+            ended,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn elements(reply: &[u8], piece: usize) -> (Vec<(u32, Vec<u8>)>, Vec<u8>) {
+        let (mut walker, mut found, mut kinds) = (Walker::default(), Vec::new(), Vec::new());
+        for mut part in reply.chunks(piece) {
+            while !part.is_empty() {
+                let step = walker.step(part).unwrap();
+                let (now, later) = part.split_at(step.len);
+                if let Some(element) = step.element {
+                    match found.last_mut() {
+                        Some((last, bytes)) if *last == element => Vec::extend(bytes, now),
+                        _ => found.push((element, now.to_vec())),
+                    }
+                }
+                kinds.extend(step.ended);
+                part = later;
+            }
+        }
+        (found, kinds)
+    }
+
+    #[test]
+    fn elements_are_found_whatever_the_pieces() {
+        let reply =
+            b"*4\r\n+OK\r\n*2\r\n:1\r\n:2\r\n>2\r\n+message\r\n+x\r\n-ERR no\r\n$3\r\nabc\r\n";
+        for piece in 1..=reply.len() {
+            let (found, kinds) = elements(reply, piece);
+            let texts: Vec<&[u8]> = found.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+            assert_eq!(
+                texts,
+                [
+                    &b"+OK\r\n"[..],
+                    b"*2\r\n:1\r\n:2\r\n",
+                    b"-ERR no\r\n",
+                    b"$3\r\nabc\r\n"
+                ]
+            );
+            assert_eq!(kinds, b"+*-$");
+        }
+        for reply in [&b"*-1\r\n"[..], b"_\r\n", b"-EXECABORT no\r\n", b"*0\r\n"] {
+            for piece in 1..=reply.len() {
+                assert_eq!(elements(reply, piece).0, []);
+            }
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! A client's own connection to the client: frames go out as they come, and what a complete one
+//! says changes what the connection holds.
+
+use std::mem;
+
+use crate::resp::{Protocol, Scan};
+
+use super::super::backend::Failure;
+use super::super::deliver::{Afterwards, Full, Owner, collect, desync};
+use super::super::key::{BackendKey, ClientKey};
+use super::super::machine::Machine;
+use super::super::outbound::mark_client_dirty;
+use super::super::request::Kind;
+use super::frame::{Class, Fate};
+use super::{Change, Frame, Pin, Verb, Walker};
+
+/// What of a client decides how a frame is read.
+#[derive(Clone, Copy, Default)]
+struct Manner {
+    /// Messages look like replies.
+    modal: bool,
+    monitor: bool,
+}
+
+impl Machine {
+    /// Bytes of a connection that is a client's own.
+    pub(in super::super) fn own_bytes(
+        &mut self,
+        key: BackendKey,
+        bytes: &[u8],
+        late: &mut Afterwards,
+    ) -> Result<(), Failure> {
+        let mut pos = 0;
+        while let Some(rest) = bytes.get(pos..).filter(|rest| !rest.is_empty()) {
+            let Some(backend) = self.backends.get(key) else {
+                return Ok(());
+            };
+            if backend.scanner.at_start() {
+                let fate = self.fate(key, rest);
+                if let Some(backend) = self.backends.get_mut(key) {
+                    backend.frame = Frame::begin(fate);
+                }
+            }
+            let Some(backend) = self.backends.get_mut(key) else {
+                return Ok(());
+            };
+            let (len, whole) = match backend.scanner.scan(rest).map_err(desync)? {
+                Scan::Complete { len } => (len, true),
+                Scan::Partial => (rest.len(), false),
+            };
+            let part = rest.get(..len).unwrap_or_default();
+            pos += len;
+            backend.frame.note(part);
+            backend.reply_bytes = match whole {
+                true => 0,
+                false => backend.reply_bytes + part.len() as u64,
+            };
+            let (owner, fate) = (backend.owner, backend.frame.fate);
+            self.pass(key, fate, part, late)?;
+            if whole {
+                self.framed(key, owner)?;
+            }
+        }
+        if let Some(backend) = self.backends.get(key) {
+            late.settled.push(backend.owner);
+        }
+        Ok(())
+    }
+
+    fn manner(&self, key: BackendKey) -> Manner {
+        let Some(backend) = self.backends.get(key) else {
+            return Manner::default();
+        };
+        let Some(client) = self.clients.get(backend.owner) else {
+            return Manner::default();
+        };
+        let pin = client.pin.as_deref();
+        let head = self.requests.get(backend.fifo.head);
+        let confirms =
+            head.is_some_and(|head| matches!(head.verb, Verb::Confirm(_) | Verb::ConfirmAll(_)));
+        Manner {
+            modal: client.protocol == Protocol::Resp2
+                && (confirms || pin.is_some_and(|pin| pin.subscriptions() > 0)),
+            monitor: pin.is_some_and(|pin| pin.monitor),
+        }
+    }
+
+    /// Where a frame will go that begins so.
+    fn fate(&self, key: BackendKey, begin: &[u8]) -> Fate {
+        let manner = self.manner(key);
+        let first = begin.first();
+        if first == Some(&b'>') || first == Some(&b'*') && manner.modal {
+            // CLIENT REPLY OFF is about replies: what was subscribed to comes all the same.
+            return Fate::Push;
+        }
+        let Some(backend) = self.backends.get(key) else {
+            return Fate::Reply;
+        };
+        let pin = self
+            .clients
+            .get(backend.owner)
+            .and_then(|client| client.pin.as_deref());
+        let (Some(head), Some(pin)) = (self.requests.get(backend.fifo.head), pin) else {
+            return Fate::Push;
+        };
+        match head.verb {
+            Verb::Exec if !pin.effects.is_empty() => Fate::Walk,
+            Verb::Change if pin.changes.front().is_some_and(Change::rewrites) => Fate::Collect,
+            _ => Fate::Reply,
+        }
+    }
+
+    /// Bytes of a frame go where they belong.
+    fn pass(
+        &mut self,
+        key: BackendKey,
+        fate: Fate,
+        part: &[u8],
+        late: &mut Afterwards,
+    ) -> Result<(), Failure> {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return Ok(());
+        };
+        let (owner, head) = (backend.owner, self.requests.get(backend.fifo.head));
+        let kind = head.map_or(Kind::Deliver, |head| head.kind);
+        match fate {
+            Fate::Push => {
+                let max = self.settings.subscriber_outbound_bytes_max;
+                let Some(client) = self.clients.get_mut(owner) else {
+                    return Ok(());
+                };
+                self.to_clients.append(&mut client.outbound, part);
+                mark_client_dirty(&mut self.dirty_clients, client, owner);
+                if client.outbound.len() > max {
+                    late.flooded.push(owner);
+                }
+            }
+            Fate::Reply => {
+                let client = head.map_or(owner, |head| head.client);
+                if self.owner_parts().take(client, kind, part, 0, None) == Full::Yes {
+                    late.overfull.push(client);
+                }
+            }
+            Fate::Collect => collect(&mut backend.collected, part)?,
+            Fate::Walk => self.walk(key, part, kind != Kind::Deliver)?,
+        }
+        Ok(())
+    }
+
+    fn owner_parts(&mut self) -> Owner<'_> {
+        Owner {
+            clients: &mut self.clients,
+            requests: &mut self.requests,
+            chunks: &mut self.to_clients,
+            dirty: &mut self.dirty_clients,
+            ready: &mut self.ready,
+            counters: &mut self.counters,
+            settings: &self.settings,
+            draining: self.draining,
+        }
+    }
+
+    /// A frame is complete: what does it say?
+    fn framed(&mut self, key: BackendKey, owner: ClientKey) -> Result<(), Failure> {
+        let manner = self.manner(key);
+        let Some(backend) = self.backends.get_mut(key) else {
+            return Ok(());
+        };
+        let frame = backend.frame;
+        let head = self.requests.get_mut(backend.fifo.head);
+        // A request that was not even sent has no reply.
+        let head = head.filter(|head| head.start < backend.sent);
+        let pin = self
+            .clients
+            .get_mut(owner)
+            .and_then(|client| client.pin.as_deref_mut());
+        match frame.class(manner.modal, manner.monitor) {
+            Class::Unsolicited => {
+                self.counters.pushes += 1;
+                Ok(())
+            }
+            Class::Confirmation(topic, count) => {
+                self.counters.pushes += 1;
+                let left = pin.map_or(0, |pin| {
+                    pin.confirmed(topic, count);
+                    *pin.topic_mut(topic)
+                });
+                match head.map(|head| head.verb) {
+                    Some(Verb::Confirm(of)) if of == topic => self.advance_head(key, 1),
+                    Some(Verb::ConfirmAll(of)) if of == topic && left == 0 => {
+                        self.advance_head(key, 1);
+                    }
+                    // A server that moves a shard's slot elsewhere unsubscribes by itself.
+                    _ => {}
+                }
+                Ok(())
+            }
+            Class::Reply => match head {
+                Some(head) => {
+                    let (verb, count) = (head.verb, head.count);
+                    self.replied(key, verb, frame);
+                    // An error is one, however many confirmations were asked for.
+                    let all = matches!(verb, Verb::Confirm(_) | Verb::ConfirmAll(_));
+                    self.advance_head(key, if all { count } else { 1 });
+                    Ok(())
+                }
+                None => {
+                    let why = "sent a reply that nobody asked for";
+                    Err(Failure::Desync(why.into()))
+                }
+            },
+        }
+    }
+
+    /// `done` of the replies to the head of the queue have come.
+    fn advance_head(&mut self, key: BackendKey, done: u32) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        let Some(head) = self.requests.get_mut(backend.fifo.head) else {
+            return;
+        };
+        head.count -= done;
+        let (client, verb, kind) = (head.client, head.verb, head.kind);
+        let popped = match head.count {
+            0 => self.requests.pop_of_backend(&mut backend.fifo),
+            _ => None,
+        };
+        if popped.is_some() {
+            backend.blocking -= u32::from(verb == Verb::Block);
+            if let Some(pin) = self
+                .clients
+                .get_mut(backend.owner)
+                .and_then(|owner| owner.pin.as_deref_mut())
+            {
+                pin.answered(verb);
+            }
+        }
+        self.owner_parts().take(client, kind, &[], done, popped);
+    }
+
+    /// The reply to a request is complete.
+    fn replied(&mut self, key: BackendKey, verb: Verb, frame: Frame) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        let owner = backend.owner;
+        let collected = mem::take(&mut backend.collected);
+        let head = self.requests.get(backend.fifo.head);
+        let silent = head.is_some_and(|head| head.kind != Kind::Deliver);
+        let Some(client) = self.clients.get_mut(owner) else {
+            return;
+        };
+        let Some(pin) = client.pin.as_deref_mut() else {
+            return;
+        };
+        let (good, queued) = (!frame.is_error(), pin.multi && frame.is_queued());
+        let place = pin.queued;
+        pin.queued += u32::from(queued);
+        match verb {
+            Verb::Multi if good && !queued => pin.multi = true,
+            Verb::Exec => {
+                pin.walker = Walker::default();
+                if pin.multi {
+                    pin.end_transaction();
+                }
+            }
+            Verb::Discard if good && !queued => pin.end_transaction(),
+            Verb::Unwatch if good && !queued => pin.watched = 0,
+            Verb::Change => {
+                if let Some(change) = pin.changes.pop_front() {
+                    self.changed(
+                        owner,
+                        change,
+                        good,
+                        queued.then_some(place),
+                        &collected,
+                        silent,
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The backend's word on a change: `place` is where in the queue of a transaction it stands.
+    fn changed(
+        &mut self,
+        key: ClientKey,
+        change: Change,
+        good: bool,
+        place: Option<u32>,
+        reply: &[u8],
+        silent: bool,
+    ) {
+        if !good {
+            // Empty, unless it was held back to be changed.
+            if !silent {
+                self.tell_own(key, reply);
+            }
+            return;
+        }
+        match (change, place) {
+            (Change::Queue(effect), Some(place)) => {
+                if let Some(pin) = self.pin_mut(key) {
+                    pin.soiled |= effect.soils();
+                    pin.effects.push((place, effect));
+                }
+            }
+            (Change::Queue(_), None) | (_, Some(_)) => {}
+            (Change::Select(db), None) => self.selected(key, db),
+            (
+                Change::Login {
+                    account,
+                    credential,
+                },
+                None,
+            ) => self.logged_in_own(key, account, credential),
+            (change @ Change::Hello { .. }, None) => self.greeted_own(key, change, reply, silent),
+            (Change::TrackingInfo, None) => self.tracking_told(key, reply, silent),
+            (change, None) => {
+                if let Some(pin) = self.pin_mut(key) {
+                    pin.change(&change);
+                }
+            }
+        }
+    }
+
+    pub(super) fn pin_mut(&mut self, key: ClientKey) -> Option<&mut Pin> {
+        self.clients.get_mut(key)?.pin.as_deref_mut()
+    }
+
+    /// What a client hears in the place of a reply on its own connection.
+    pub(super) fn tell_own(&mut self, key: ClientKey, bytes: &[u8]) {
+        if let Some(client) = self.clients.get_mut(key)
+            && !bytes.is_empty()
+        {
+            self.to_clients.append(&mut client.outbound, bytes);
+            mark_client_dirty(&mut self.dirty_clients, client, key);
+        }
+    }
+}
+
+impl Pin {
+    /// The backend did what changes nothing but this.
+    fn change(&mut self, change: &Change) {
+        match *change {
+            Change::Watch(keys) => self.watched = self.watched.saturating_add(keys),
+            Change::Monitor => self.monitor = true,
+            Change::Tracking(tracking) => self.tracking = tracking,
+            Change::NoTouch(on) => self.no_touch = on,
+            Change::Keep => self.kept = true,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! A client's requests to its own connection: which reply will say what.
+
+use crate::command::{Answer, Own, Plan, Session, denied};
+use crate::resp::Args;
+
+use super::super::answer::{Taken, kind_of};
+use super::super::client::Hold;
+use super::super::forward::{Refusal, append, record_as, unpause};
+use super::super::key::ClientKey;
+use super::super::machine::Machine;
+use super::super::request::Kind;
+use super::{Change, Verb};
+
+impl Machine {
+    /// A command that needs a connection of its own; the client may have one.
+    pub(in super::super) fn dispatch_own(
+        &mut self,
+        key: ClientKey,
+        own: Own,
+        frame: &[u8],
+    ) -> Taken {
+        if own == Own::Monitor && !self.settings.admin_commands {
+            return self.dispatch(key, Plan::Admin("monitor"), frame);
+        }
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        if client.pin.is_none() {
+            if own == Own::Block && (client.gone || client.eof) {
+                // Nobody would get what comes: it stays where it is.
+                self.close_now(key);
+                return Taken::Yes;
+            }
+            if let Err(refusal) = self.admit(key) {
+                return self.refuse(key, refusal);
+            }
+            if own != Own::Wait && !self.at_barrier(key) {
+                return Taken::No;
+            }
+            let pin = match own {
+                Own::Wait => self.pin_where_written(key),
+                _ => self.pin(key),
+            };
+            if let Err(refusal) = pin {
+                return self.refuse(key, refusal);
+            }
+        }
+        self.send_own(key, own, frame)
+    }
+
+    fn send_own(&mut self, key: ClientKey, own: Own, frame: &[u8]) -> Taken {
+        let argc = Args::new(frame).len() as u32;
+        match own {
+            Own::Multi => self.send(key, Verb::Multi, 1, None, frame),
+            Own::Block | Own::Wait => self.send(key, Verb::Block, 1, None, frame),
+            Own::Watch => self.change_by(key, Change::Watch(argc.saturating_sub(1)), frame),
+            // The others must not be queued.
+            _ if !self.is_outside(key) => Taken::No,
+            _ if self.is_inside(key) => self.queue(key, Plan::Own(own), frame),
+            Own::Subscribe(topic) => {
+                let count = argc.saturating_sub(1).max(1);
+                self.send(key, Verb::Confirm(topic), count, None, frame)
+            }
+            Own::Monitor => self.change_by(key, Change::Monitor, frame),
+            Own::NoTouch => self.change_by(key, Change::NoTouch(true), frame),
+            Own::Prepare => self.change_by(key, Change::Keep, frame),
+            Own::Tracking => self.track(key, frame),
+        }
+    }
+
+    /// Is it known whether the client is inside MULTI? Else it waits until it is.
+    fn is_outside(&mut self, key: ClientKey) -> bool {
+        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        pin.is_none_or(|pin| pin.transactions == 0) || self.at_barrier(key)
+    }
+
+    fn is_inside(&self, key: ClientKey) -> bool {
+        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        pin.is_some_and(|pin| pin.multi)
+    }
+
+    /// A command of a client that has a connection of its own. The backend answers all that it
+    /// can, in the client's state; the rest is done here as for any client.
+    pub(in super::super) fn dispatch_pinned(
+        &mut self,
+        key: ClientKey,
+        plan: Plan,
+        frame: &[u8],
+    ) -> Taken {
+        match plan {
+            Plan::Forward => return self.forward_one(key, frame),
+            Plan::Admin(_) if self.settings.admin_commands => return self.forward_one(key, frame),
+            Plan::Own(own) => return self.dispatch_own(key, own, frame),
+            Plan::CrossProtocol => {
+                self.counters.cross_protocol += 1;
+                self.close_now(key);
+                return Taken::Yes;
+            }
+            Plan::Answer(answer) => {
+                if let Some(taken) = self.send_answer(key, answer, frame) {
+                    return taken;
+                }
+            }
+            Plan::Session(_) | Plan::Admin(_) | Plan::Never(_) => {}
+        }
+        // What is done here depends on what the connection holds.
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        let Some(pin) = client.pin.as_deref() else {
+            return self.dispatch(key, plan, frame);
+        };
+        if pin.unsettled > 0 && !self.at_barrier(key) {
+            return Taken::No;
+        }
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        let Some(pin) = client.pin.as_deref() else {
+            return self.dispatch(key, plan, frame);
+        };
+        let (multi, modal) = (pin.multi, pin.is_modal(client.protocol));
+        match plan {
+            Plan::Session(Session::Quit | Session::Reset) => {}
+            // The backend refuses it, in its own words.
+            _ if modal => return self.forward_one(key, frame),
+            _ if multi => return self.queue(key, plan, frame),
+            _ => {}
+        }
+        match plan {
+            Plan::Answer(answer) => {
+                self.answer_tracking(key, answer, frame);
+                Taken::Yes
+            }
+            Plan::Session(session) => self.pinned_session(key, session, frame),
+            Plan::Admin(name) | Plan::Never(name) => {
+                let text = denied(self.user_of(key), name);
+                self.say_error(key, &text);
+                Taken::Yes
+            }
+            Plan::Forward | Plan::Own(_) | Plan::CrossProtocol => Taken::Yes,
+        }
+    }
+
+    /// What is answered here for others, and by the backend for who is pinned. `None`: here in
+    /// any case.
+    fn send_answer(&mut self, key: ClientKey, answer: Answer, frame: &[u8]) -> Option<Taken> {
+        let argc = Args::new(frame).len() as u32;
+        let verb = match answer {
+            Answer::Exec => Verb::Exec,
+            Answer::Discard => Verb::Discard,
+            Answer::Unwatch => Verb::Unwatch,
+            Answer::Unsubscribe(topic) => {
+                if !self.is_outside(key) {
+                    return Some(Taken::No);
+                }
+                if self.is_inside(key) {
+                    return Some(self.queue(key, Plan::Session(Session::ClientReply), frame));
+                }
+                let verb = match argc {
+                    1 => Verb::ConfirmAll(topic),
+                    _ => Verb::Confirm(topic),
+                };
+                return Some(self.send(key, verb, argc.saturating_sub(1).max(1), None, frame));
+            }
+            Answer::ClientTrackingOff => {
+                return Some(self.change_by(key, Change::Tracking(None), frame));
+            }
+            Answer::ClientNoTouchOff => {
+                return Some(self.change_by(key, Change::NoTouch(false), frame));
+            }
+            Answer::Ping
+            | Answer::Echo
+            | Answer::AclWhoami
+            | Answer::ClientCaching
+            | Answer::ClientUnknown
+            | Answer::Arity(_) => Verb::Plain,
+            _ => return None,
+        };
+        Some(self.send(key, verb, 1, None, frame))
+    }
+
+    pub(super) fn change_by(&mut self, key: ClientKey, change: Change, bytes: &[u8]) -> Taken {
+        self.send(key, Verb::Change, 1, Some(change), bytes)
+    }
+
+    /// Sends one request whose reply, or `count` confirmations, say something.
+    pub(super) fn send(
+        &mut self,
+        key: ClientKey,
+        verb: Verb,
+        count: u32,
+        change: Option<Change>,
+        bytes: &[u8],
+    ) -> Taken {
+        let Some(client) = self.clients.get_mut(key) else {
+            return Taken::Yes;
+        };
+        let before = client.reply_mode;
+        let kind = kind_of(client);
+        let taken = self.send_as(key, (kind, verb), count, change, bytes);
+        if taken == Taken::No
+            && let Some(client) = self.clients.get_mut(key)
+        {
+            // It is asked again.
+            client.reply_mode = before;
+        }
+        taken
+    }
+
+    pub(super) fn send_as(
+        &mut self,
+        key: ClientKey,
+        (kind, verb): (Kind, Verb),
+        count: u32,
+        change: Option<Change>,
+        bytes: &[u8],
+    ) -> Taken {
+        let on = match self.route(key) {
+            Ok(on) => on,
+            Err(Refusal::Error(text)) => {
+                self.say_error(key, &text);
+                return Taken::Yes;
+            }
+            Err(Refusal::Later | Refusal::Unknown) => return Taken::No,
+        };
+        let (client, backend) = (self.clients.get_mut(key), self.backends.get_mut(on));
+        let (Some(client), Some(backend)) = (client, backend) else {
+            return Taken::Yes;
+        };
+        if backend.fifo.is_empty() {
+            backend.since = self.now;
+        } else if backend.paused {
+            unpause(backend, on, &mut self.actions, self.now);
+        }
+        let what = (kind, verb);
+        record_as(
+            &mut self.requests,
+            backend,
+            client,
+            key,
+            what,
+            count,
+            bytes.len(),
+        );
+        if let Some(pin) = client.pin.as_deref_mut() {
+            pin.sent(verb);
+            pin.changes.extend(change);
+        }
+        backend.blocking += u32::from(verb == Verb::Block);
+        if client.in_flight >= self.settings.client_in_flight_max {
+            client.hold.set(Hold::IN_FLIGHT);
+        }
+        self.counters.requests += 1;
+        append(
+            &mut self.to_backends,
+            &mut self.dirty_backends,
+            backend,
+            on,
+            bytes,
+        );
+        Taken::Yes
+    }
+}

@@ -1,0 +1,348 @@
+//! Session commands of a client that has a connection of its own: they are carried out on that
+//! very connection, and the client and its pool follow when the backend has said yes.
+
+use std::sync::Arc;
+
+use crate::command::client as client_command;
+use crate::command::{Answer, Plan, Session, auth, hello, select};
+use crate::resp::{Args, Protocol, write};
+
+use super::super::answer::Taken;
+use super::super::client::Client;
+use super::super::forward::Refusal;
+use super::super::handshake::{Credential, split_hello};
+use super::super::key::{AccountKey, BackendKey, ClientKey};
+use super::super::login::Target;
+use super::super::machine::Machine;
+use super::{Change, Tracking};
+
+impl Machine {
+    /// Nothing unsettled is in flight; the client is not inside MULTI, nor in RESP2's mode of
+    /// subscribers.
+    pub(super) fn pinned_session(
+        &mut self,
+        key: ClientKey,
+        session: Session,
+        frame: &[u8],
+    ) -> Taken {
+        let args = Args::new(frame);
+        let outcome = match session {
+            Session::Select => match select::parse(args) {
+                Ok(db) => return self.change_by(key, Change::Select(db), frame),
+                Err(refusal) => Err(refusal.to_string()),
+            },
+            Session::Auth => self.pinned_auth(key, args),
+            Session::Hello => self.pinned_hello(key, args),
+            _ => return self.session(key, session, args),
+        };
+        match outcome {
+            Ok(taken) => taken,
+            Err(text) => {
+                self.say_error(key, &text);
+                Taken::Yes
+            }
+        }
+    }
+
+    fn pinned_auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<Taken, String> {
+        let request = auth::parse(args).map_err(|refusal| refusal.to_string())?;
+        let target = self.target(key, request.user, request.password, None)?;
+        let (account, credential) = self.same_instance(key, target)?;
+        let mut bytes = Vec::new();
+        credential.write_auth(&mut bytes);
+        let change = Change::Login {
+            account,
+            credential,
+        };
+        Ok(self.change_by(key, change, &bytes))
+    }
+
+    fn pinned_hello(&mut self, key: ClientKey, args: Args<'_>) -> Result<Taken, String> {
+        let request = hello::parse(args).map_err(|refusal| refusal.to_string())?;
+        let client = self.clients.get(key).ok_or("ERR no client")?;
+        let (mut account, current) = (client.account, client.protocol);
+        let protocol = request.protocol.unwrap_or(current);
+        let mut credential = None;
+        if let Some((user, password)) = request.auth {
+            let target = self.target(key, Some(user), password, request.protocol)?;
+            let (of, with) = self.same_instance(key, target)?;
+            (account, credential) = (of, Some(with));
+        }
+        let mut bytes = Vec::new();
+        let version = protocol.number().to_string();
+        match credential.as_deref() {
+            Some(credential) => credential.write_hello(&version, &mut bytes),
+            None => write::command(&mut bytes, &[b"HELLO", version.as_bytes()]),
+        }
+        let change = Change::Hello {
+            account,
+            credential,
+            protocol,
+            name: request.name.map(<[u8]>::to_vec),
+        };
+        Ok(self.change_by(key, change, &bytes))
+    }
+
+    /// What a connection holds cannot move to another server.
+    fn same_instance(
+        &self,
+        key: ClientKey,
+        target: Target,
+    ) -> Result<(AccountKey, Arc<Credential>), String> {
+        let instance = |account: AccountKey| Some(self.pools.accounts.get(account)?.instance);
+        let current = self.clients.get(key).and_then(|c| instance(c.account));
+        match target.credential {
+            Some(credential) if instance(target.account) == current => {
+                Ok((target.account, credential))
+            }
+            _ => Err(
+                "ERR elika: a client that watches, tracks or subscribes cannot change its \
+                      tenant"
+                    .into(),
+            ),
+        }
+    }
+
+    /// CLIENT TRACKING ON. The number of a client to redirect to is one of ours: the backend's
+    /// number of that client's connection takes its place.
+    pub(super) fn track(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+        let tracking = Tracking { redirect: None };
+        let change = Change::Tracking(Some(tracking));
+        let Some((at, id)) = client_command::redirect_of(Args::new(frame)) else {
+            return self.change_by(key, change, frame);
+        };
+        let modal = self.clients.get(key).is_some_and(|client| {
+            client
+                .pin
+                .as_deref()
+                .is_some_and(|pin| pin.is_modal(client.protocol))
+        });
+        if modal {
+            return self.forward_one(key, frame);
+        }
+        if !self.at_barrier(key) {
+            return Taken::No;
+        }
+        self.ask_for_subscriber(key, id, at, frame);
+        Taken::Yes
+    }
+
+    /// The client to redirect to is known: `at` is where its number stands in `frame`.
+    pub(in super::super) fn track_for(
+        &mut self,
+        key: ClientKey,
+        (id, backend_id): (u64, u64),
+        at: usize,
+        frame: &[u8],
+    ) {
+        let number = backend_id.to_string();
+        let args = Args::new(frame).enumerate();
+        let args: Vec<&[u8]> = args
+            .map(|(i, arg)| if i == at { number.as_bytes() } else { arg })
+            .collect();
+        let mut bytes = Vec::new();
+        write::command(&mut bytes, &args);
+        let tracking = Tracking { redirect: Some(id) };
+        if self.change_by(key, Change::Tracking(Some(tracking)), &bytes) == Taken::No {
+            self.say_error(key, "ERR elika: backend busy");
+        }
+    }
+
+    /// CLIENT GETREDIR and TRACKINGINFO tell whom the invalidations go to, and mean a number of
+    /// ours; everything else is answered as for any client.
+    pub(super) fn answer_tracking(&mut self, key: ClientKey, answer: Answer, frame: &[u8]) {
+        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        let tracking = pin.and_then(|pin| pin.tracking);
+        match (answer, tracking) {
+            (Answer::ClientGetRedir, Some(tracking)) => {
+                let mut out = Vec::new();
+                let id = tracking.redirect.unwrap_or_default();
+                write::integer(&mut out, id.cast_signed());
+                self.say(key, &out);
+            }
+            (Answer::ClientTrackingInfo, Some(_)) => {
+                self.change_by(key, Change::TrackingInfo, frame);
+            }
+            _ => self.answer(key, Plan::Answer(answer), frame),
+        }
+    }
+
+    /// The client's own connection is in another database now.
+    pub(super) fn selected(&mut self, key: ClientKey, db: u32) {
+        if let Some(client) = self.clients.get(key) {
+            let (account, protocol) = (client.account, client.protocol);
+            self.rehome(key, account, db, protocol);
+        }
+    }
+
+    /// The backend took the credential that came over the client's own connection.
+    pub(super) fn logged_in_own(
+        &mut self,
+        key: ClientKey,
+        account: AccountKey,
+        credential: Arc<Credential>,
+    ) {
+        self.counters.logins += 1;
+        let Some(of) = self.pools.accounts.get_mut(account) else {
+            return;
+        };
+        of.accept(Some(Arc::clone(&credential)));
+        let epoch = of.epoch;
+        self.become_user(key, account, true);
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let (db, protocol) = (client.db, client.protocol);
+        if let Some(backend) = self.backends.get_mut(client.backend) {
+            (backend.credential, backend.epoch) = (Some(credential), epoch);
+        }
+        self.rehome(key, account, db, protocol);
+    }
+
+    /// A client and its own connection move to the pool of what they have become.
+    pub(super) fn rehome(
+        &mut self,
+        key: ClientKey,
+        account: AccountKey,
+        db: u32,
+        protocol: Protocol,
+    ) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let (on, from) = (client.backend, client.pool);
+        let to = self.pools.pool(account, db, protocol);
+        self.move_client(key, to);
+        if let Some(client) = self.clients.get_mut(key) {
+            (client.db, client.protocol, client.backend) = (db, protocol, on);
+        }
+        if from == to {
+            return;
+        }
+        if let Some(backend) = self.backends.get_mut(on) {
+            backend.pool = to;
+        }
+        if let Some(pool) = self.pools.pools.get_mut(from) {
+            pool.dedicated -= 1;
+        }
+        if let Some(pool) = self.pools.pools.get_mut(to) {
+            pool.dedicated += 1;
+        }
+        self.serve_line(from);
+    }
+
+    /// The reply to HELLO names the connection; the client's number takes the place of it.
+    pub(super) fn greeted_own(
+        &mut self,
+        key: ClientKey,
+        change: Change,
+        reply: &[u8],
+        silent: bool,
+    ) {
+        let Change::Hello {
+            account,
+            credential,
+            protocol,
+            name,
+        } = change
+        else {
+            return;
+        };
+        if let Some(credential) = credential {
+            self.logged_in_own(key, account, credential);
+        }
+        if let Some(client) = self.clients.get(key) {
+            let db = client.db;
+            self.rehome(key, account, db, protocol);
+        }
+        if let Some(name) = name {
+            self.named(key, &name);
+        }
+        let mut out = Vec::new();
+        if let (Some(client), Some((hello, _))) = (self.clients.get(key), split_hello(reply)) {
+            hello.write(client.origin.id, &mut out);
+        }
+        if !silent {
+            self.tell_own(key, &out);
+        }
+    }
+
+    /// The reply to CLIENT TRACKINGINFO, with the number of a client of ours in it.
+    pub(super) fn tracking_told(&mut self, key: ClientKey, reply: &[u8], silent: bool) {
+        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        let redirect = pin
+            .and_then(|pin| pin.tracking)
+            .and_then(|tracking| tracking.redirect);
+        let mut out = Vec::new();
+        match (redirect, hello::split_at(reply, b"redirect")) {
+            (Some(id), Some((before, after))) => {
+                out.extend_from_slice(reply.get(before).unwrap_or_default());
+                out.extend_from_slice(id.to_string().as_bytes());
+                out.extend_from_slice(reply.get(after).unwrap_or_default());
+            }
+            _ => out.extend_from_slice(reply),
+        }
+        if !silent {
+            self.tell_own(key, &out);
+        }
+    }
+
+    /// The connection for WAIT: one that carried what the client wrote. The shared one is taken
+    /// from the others for so long; what they have in flight there still comes back.
+    pub(super) fn pin_where_written(&mut self, key: ClientKey) -> Result<(), Refusal> {
+        let Some(client) = self.clients.get_mut(key) else {
+            return Err(Refusal::Later);
+        };
+        let (shared, last_own) = (client.backend, client.last_own);
+        if let Some(backend) = self.backends.get_mut(shared)
+            && backend.owner == ClientKey::NONE
+            && !backend.retired
+        {
+            backend.owner = key;
+            client.pin = Some(Box::default());
+            self.counters.pins += 1;
+            if let Some(pool) = self.pools.pools.get_mut(backend.pool) {
+                pool.backends.retain(|&other| other != shared);
+            }
+            return Ok(());
+        }
+        if !self.at_barrier(key) {
+            return Err(Refusal::Later);
+        }
+        self.pin_again(key, last_own)
+    }
+
+    /// The connection that a client had to itself last, if it is free; else any.
+    fn pin_again(&mut self, key: ClientKey, last: BackendKey) -> Result<(), Refusal> {
+        let pool = self.clients.get(key).map(|client| client.pool);
+        if let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool))
+            && let Some(at) = pool.idle.iter().position(|&idle| idle == last)
+        {
+            // The one on top is taken next.
+            let idle = pool.idle.remove(at);
+            pool.idle.push(idle);
+        }
+        self.pin(key)
+    }
+
+    pub(in super::super) fn named(&mut self, key: ClientKey, name: &[u8]) {
+        if let Some(client) = self.clients.get_mut(key)
+            && (client.details.is_some() || !name.is_empty())
+        {
+            client.details_mut().name = name.to_vec();
+        }
+    }
+
+    pub(in super::super) fn note_library(
+        &mut self,
+        key: ClientKey,
+        info: client_command::SetInfo<'_>,
+    ) {
+        if let Some(details) = self.clients.get_mut(key).map(Client::details_mut) {
+            match info {
+                client_command::SetInfo::LibName(name) => details.lib_name = name.to_vec(),
+                client_command::SetInfo::LibVer(version) => details.lib_ver = version.to_vec(),
+            }
+        }
+    }
+}

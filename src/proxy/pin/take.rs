@@ -1,0 +1,314 @@
+//! A connection is taken from the pool, waited for, and given back.
+//!
+//! A pool has so many connections, shared ones and clients' own together; the first of each kind
+//! is always to be had, so that neither keeps the other out. Who finds none stands in line.
+
+use std::mem;
+
+use super::super::backend::{Backend, Failure};
+use super::super::client::Hold;
+use super::super::forward::{NOAUTH, Refusal};
+use super::super::key::{BackendKey, ClientKey, PoolKey};
+use super::super::machine::{Machine, mark_ready};
+use super::super::pool::Turn;
+use super::super::request::Fifo;
+use super::Pin;
+
+/// The error for a client whose turn did not come in time.
+const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
+
+impl Machine {
+    /// Gives a client a connection of its own, of which nothing may be in flight; or a place in
+    /// the line for one.
+    pub(super) fn pin(&mut self, key: ClientKey) -> Result<(), Refusal> {
+        self.attach_anonymous(key);
+        let Some(client) = self.clients.get_mut(key) else {
+            return Err(Refusal::Later);
+        };
+        if let Some(text) = client.refusal.take() {
+            return Err(Refusal::Error(text.into()));
+        }
+        let pool_key = client.pool;
+        if let Some(instance) = self.pools.instance_of_pool(pool_key)
+            && instance.is_out(self.now)
+        {
+            return Err(Refusal::Error(instance.down_text.clone()));
+        }
+        if let Some(backend) = self.free_connection(pool_key)? {
+            self.own(backend, key);
+            return Ok(());
+        }
+        let turn = Turn {
+            client: key,
+            since: self.now,
+        };
+        let (client, pool) = (
+            self.clients.get_mut(key),
+            self.pools.pools.get_mut(pool_key),
+        );
+        let (Some(client), Some(pool)) = (client, pool) else {
+            return Err(Refusal::Error(NOAUTH.into()));
+        };
+        client.hold.set(Hold::TURN);
+        pool.line.push_back(turn);
+        self.in_line += 1;
+        self.counters.pins_delayed += 1;
+        Err(Refusal::Later)
+    }
+
+    /// One that is idle, or a new one. `None`: there may be no more.
+    fn free_connection(&mut self, pool_key: PoolKey) -> Result<Option<BackendKey>, Refusal> {
+        while let Some(pool) = self.pools.pools.get_mut(pool_key) {
+            let Some(key) = pool.idle.pop() else { break };
+            if self.is_clean(key) {
+                return Ok(Some(key));
+            }
+            self.fail(key, &Failure::Removed);
+        }
+        let most = self.settings.pool_connections_max;
+        let room = |dedicated: usize, all: usize| dedicated == 0 || all < most;
+        let (dedicated, all) = self
+            .pools
+            .pools
+            .get(pool_key)
+            .map_or((0, 0), |pool| (pool.dedicated, pool.connections()));
+        if !room(dedicated, all) {
+            return Ok(None);
+        }
+        match self.open_as_user(pool_key) {
+            Some(key) => {
+                self.dedicate(key);
+                Ok(Some(key))
+            }
+            None => Err(Refusal::Error(NOAUTH.into())),
+        }
+    }
+
+    /// A connection of which nothing is shared from now on.
+    fn dedicate(&mut self, key: BackendKey) {
+        if let Some(backend) = self.backends.get_mut(key) {
+            backend.dedicated = true;
+            if let Some(pool) = self.pools.pools.get_mut(backend.pool) {
+                pool.dedicated += 1;
+            }
+        }
+    }
+
+    fn own(&mut self, backend_key: BackendKey, key: ClientKey) {
+        let (client, backend) = (
+            self.clients.get_mut(key),
+            self.backends.get_mut(backend_key),
+        );
+        if let (Some(client), Some(backend)) = (client, backend) {
+            backend.owner = key;
+            client.backend = backend_key;
+            client.pin = Some(Box::default());
+            self.counters.pins += 1;
+        }
+    }
+
+    /// May the connection serve another client as its own?
+    fn is_clean(&self, key: BackendKey) -> bool {
+        let Some(backend) = self.backends.get(key) else {
+            return false;
+        };
+        let Some(account) = self.pools.account_of(backend.pool) else {
+            return false;
+        };
+        let gone = self
+            .pools
+            .instances
+            .get(account.instance)
+            .is_none_or(|instance| instance.gone);
+        backend.is_ready()
+            && backend.fifo.is_empty()
+            && !backend.retired
+            && !gone
+            && backend.epoch >= account.valid_from
+    }
+
+    /// Lets go of a client's own connection if it holds nothing and nothing is in flight.
+    pub(in super::super) fn unpin_if_done(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let done = |pin: &Pin| pin.unsettled == 0 && !pin.holds();
+        if client.fifo.is_empty() && client.pin.as_deref().is_some_and(done) {
+            self.unpin(key);
+        }
+    }
+
+    /// The client shares a connection again. Nothing of it is in flight.
+    fn unpin(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(pin) = client.pin.take() else {
+            return;
+        };
+        let backend_key = mem::replace(&mut client.backend, BackendKey::NONE);
+        let Some(backend) = self.backends.get_mut(backend_key) else {
+            return;
+        };
+        backend.owner = ClientKey::NONE;
+        if backend.dedicated {
+            client.last_own = backend_key;
+            self.give_back(backend_key, pin.soiled);
+        } else if let Some(pool) = self.pools.pools.get_mut(backend.pool) {
+            // It was taken away from the others for a while, and is still where its writes went.
+            pool.backends.push(backend_key);
+            client.backend = backend_key;
+        }
+    }
+
+    /// A client's own connection is free.
+    fn give_back(&mut self, key: BackendKey, soiled: bool) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        backend.since = self.now;
+        let pool_key = backend.pool;
+        if !soiled
+            && self.is_clean(key)
+            && let Some(pool) = self.pools.pools.get_mut(pool_key)
+            && (pool.idle.len() < self.settings.pool_idle_max || !pool.line.is_empty())
+        {
+            pool.idle.push(key);
+            self.serve_line(pool_key);
+        } else {
+            self.fail(key, &Failure::Removed);
+        }
+    }
+
+    /// Whose turn it is gets what is free.
+    pub(in super::super) fn serve_line(&mut self, pool_key: PoolKey) {
+        while let Some(pool) = self.pools.pools.get_mut(pool_key)
+            && let Some(turn) = pool.line.front()
+        {
+            let key = turn.client;
+            let refusal = match self.free_connection(pool_key) {
+                Ok(None) => return,
+                Ok(Some(backend)) => {
+                    self.own(backend, key);
+                    None
+                }
+                Err(Refusal::Error(text)) => Some(text),
+                Err(Refusal::Unknown | Refusal::Later) => Some(NO_TURN.to_owned()),
+            };
+            if let Some(pool) = self.pools.pools.get_mut(pool_key) {
+                pool.line.pop_front();
+            }
+            self.end_turn(key, refusal);
+        }
+    }
+
+    /// A client is in line no more: its command is decoded again.
+    fn end_turn(&mut self, key: ClientKey, refusal: Option<String>) {
+        self.in_line -= 1;
+        if let Some(client) = self.clients.get_mut(key) {
+            client.refusal = refusal.map(Into::into);
+            client.hold.clear(Hold::TURN);
+            mark_ready(&mut self.ready, client, key);
+        }
+    }
+
+    /// Who has waited for too long hears so.
+    pub(in super::super) fn check_lines(&mut self) {
+        if self.in_line == 0 {
+            return;
+        }
+        let wait_ms = self.settings.pool_wait_ms;
+        for pool_key in self.pools.pools.keys() {
+            while let Some(pool) = self.pools.pools.get_mut(pool_key)
+                && let Some(turn) = pool.line.front()
+                && self.now.since(turn.since) >= wait_ms
+            {
+                let key = turn.client;
+                pool.line.pop_front();
+                self.counters.pins_refused += 1;
+                self.end_turn(key, Some(NO_TURN.to_owned()));
+            }
+        }
+    }
+
+    /// A client in line goes.
+    pub(in super::super) fn leave_line(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if client.hold.has(Hold::TURN)
+            && let Some(pool) = self.pools.pools.get_mut(client.pool)
+        {
+            client.hold.clear(Hold::TURN);
+            pool.line.retain(|turn| turn.client != key);
+            self.in_line -= 1;
+        }
+    }
+
+    /// The owner of a connection has gone. What it was about to take must not be taken: a blocked
+    /// connection is closed at once. One that only has to answer does so, for what was sent is
+    /// done, whether anybody hears it or not.
+    pub(in super::super) fn orphan(&mut self, key: BackendKey, pin: &Pin) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        backend.owner = ClientKey::NONE;
+        let plain = backend.blocking == 0
+            && pin.subscriptions() == 0
+            && !pin.monitor
+            && pin.changes.is_empty();
+        if backend.is_ready() && (!backend.dedicated || plain) && !backend.fifo.is_empty() {
+            backend.retired = true;
+            backend.blocking = 0;
+            return;
+        }
+        if backend.fifo.is_empty() && pin.unsettled == 0 && !pin.holds() && backend.dedicated {
+            self.give_back(key, pin.soiled);
+        } else {
+            self.fail(key, &Failure::Removed);
+        }
+    }
+
+    /// A client gives up its own connection with all that it holds. Nothing of it is in flight.
+    pub(in super::super) fn drop_pin(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if let Some(pin) = client.pin.take() {
+            let backend = mem::replace(&mut client.backend, BackendKey::NONE);
+            self.orphan(backend, &pin);
+        }
+    }
+
+    /// A connection ends that was a client's own. If it held anything, or anything was sent on
+    /// it, the client ends too: on a server it would have been the very same connection.
+    pub(in super::super) fn lose_owner(&mut self, backend: &Backend) {
+        let Some(client) = self.clients.get_mut(backend.owner) else {
+            return;
+        };
+        let Some(pin) = client.pin.take() else {
+            return;
+        };
+        client.backend = BackendKey::NONE;
+        let head = self.requests.get(backend.fifo.head);
+        let in_doubt = head.is_some_and(|head| head.start < backend.sent);
+        if !pin.holds() && !in_doubt {
+            return;
+        }
+        self.counters.pins_lost += 1;
+        client.finish();
+        let fifo: Fifo = client.fifo;
+        self.requests.silence(fifo);
+        let key = backend.owner;
+        self.wake(key);
+    }
+
+    /// Does a client wait for something to come, and for nothing else?
+    pub(in super::super) fn is_blocked(&self, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get(key).filter(|client| client.pin.is_some()) else {
+            return false;
+        };
+        let backend = self.backends.get(client.backend);
+        backend.is_some_and(|backend| backend.blocking > 0 && backend.blocking == client.in_flight)
+    }
+}
