@@ -11,8 +11,6 @@ use super::refusal::{Refusal, shown};
 /// A command answered here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// PING, with or without a message.
-    Ping,
     /// ECHO.
     Echo,
     /// ROLE: a master without replicas.
@@ -127,10 +125,6 @@ const CLUSTER_HELP: &[&str] = &[
 /// It is exactly one reply, except that the unsubscribing commands have one per channel.
 pub fn answer(answer: Answer, mut args: Args<'_>, view: &View<'_>, out: &mut Vec<u8>) {
     match answer {
-        Answer::Ping => match args.nth(1) {
-            Some(message) => write::bulk(out, message),
-            None => write::simple(out, "PONG"),
-        },
         Answer::Echo => write::bulk(out, args.nth(1).unwrap_or_default()),
         Answer::Role => role(out),
         Answer::AclWhoami => write::bulk(out, view.user),

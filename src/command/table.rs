@@ -72,10 +72,6 @@ const fn at_least(argc: usize) -> Arity {
     }
 }
 
-const fn between(min: usize, max: usize) -> Arity {
-    Arity { min, max }
-}
-
 const fn answer(name: &'static str, answer: Answer, arity: Arity) -> Row {
     Row {
         name,
@@ -121,7 +117,7 @@ const fn container(name: &'static str, subs: &'static [Row], other: Plan) -> Row
 /// All commands with a row. Arities are those of Redis's own command table.
 pub(super) const ROWS: &[Row] = &[
     // Connection and session.
-    answer("ping", Answer::Ping, between(1, 2)),
+    // PING is not here: whoever sends it wants to know whether the backend is there.
     answer("echo", Answer::Echo, exactly(2)),
     answer("role", Answer::Role, exactly(1)),
     session("auth", Session::Auth, at_least(2)),
@@ -194,7 +190,11 @@ pub(super) const ROWS: &[Row] = &[
     container("config", CONFIG, Plan::Forward),
     container("debug", DEBUG, Plan::Admin("debug")),
     admin("failover"),
-    container("function", &[admin("function|kill")], Plan::Forward),
+    container(
+        "function",
+        &[own("function|kill", Own::Apart("function|kill"))],
+        Plan::Forward,
+    ),
     container("hotkeys", HOTKEYS, Plan::Forward),
     container("latency", LATENCY, Plan::Forward),
     container("memory", MEMORY, Plan::Forward),
@@ -352,7 +352,10 @@ const MODULE: &[Row] = &[
 ];
 
 /// SCRIPT DEBUG would turn the connection into a debugger at the next EVAL.
-const SCRIPT: &[Row] = &[never("script|debug"), admin("script|kill")];
+const SCRIPT: &[Row] = &[
+    never("script|debug"),
+    own("script|kill", Own::Apart("script|kill")),
+];
 
 /// As for [`COMMANDLOG`].
 const SLOWLOG: &[Row] = &[

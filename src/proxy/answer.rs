@@ -36,7 +36,7 @@ impl Machine {
         }
         match plan {
             Plan::Forward => self.forward_one(key, frame),
-            Plan::Session(session) => self.session(key, session, Args::new(frame)),
+            Plan::Session(session) => self.session(key, session, frame),
             Plan::CrossProtocol => {
                 // An HTTP request that some browser was talked into sending here.
                 self.counters.cross_protocol += 1;

@@ -116,10 +116,13 @@ impl Backend {
         !self.retired && self.owner == ClientKey::NONE
     }
 
-    /// Is it in the middle of a reply so big that others had better go elsewhere?
-    pub(super) fn is_busy(&self) -> bool {
+    /// Had others better go elsewhere? It is in the middle of a big reply, or has owed one for so
+    /// long that something holds it up: a script, say, and on another connection the server tells.
+    pub(super) fn is_busy(&self, now: Millis) -> bool {
         const BIG: u64 = 64 * 1024;
-        self.paused || self.reply_bytes > BIG || self.scanner.bulk_left() > BIG
+        const LONG_MS: u64 = 100;
+        let held_up = !self.fifo.is_empty() && now.since(self.since) > LONG_MS;
+        held_up || self.paused || self.reply_bytes > BIG || self.scanner.bulk_left() > BIG
     }
 }
 

@@ -135,10 +135,12 @@ impl Machine {
             } else {
                 None
             };
-            if let Some(Verb::Block) = popped.as_ref().map(|popped| popped.verb) {
-                // WAIT, on what is shared otherwise.
-                backend.blocking = backend.blocking.saturating_sub(1);
-                late.settled.push(client);
+            if let Some(popped) = &popped
+                && backend.owner != ClientKey::NONE
+            {
+                // WAIT and the like, on what is shared otherwise.
+                backend.blocking -= u32::from(popped.verb == Verb::Block);
+                late.settled.push(backend.owner);
             }
             let to = Owner {
                 clients: &mut self.clients,

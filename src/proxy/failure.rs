@@ -81,6 +81,8 @@ impl Machine {
             Failure::Removed => {}
             // It may be what was asked for: an old server knows no users.
             Failure::TurnedAway(_) if backend.login_of.is_some() => {}
+            // It runs a script, and will have done so at some time; until then everybody hears so.
+            Failure::TurnedAway(text) if text.starts_with("BUSY ") => {}
             // Nobody asked it.
             Failure::Starved(_) => {}
             _ => {
@@ -239,10 +241,16 @@ impl Machine {
             Requests::advance_client(&mut client.fifo, &request);
             match request.kind {
                 Kind::Deliver => {
-                    for _ in 0..request.count {
+                    // However many confirmations were asked for, there is one error.
+                    let errors = if request.verb.confirms() {
+                        1
+                    } else {
+                        request.count
+                    };
+                    for _ in 0..errors {
                         self.to_clients.append(&mut client.outbound, &error);
                     }
-                    self.counters.errors += u64::from(request.count);
+                    self.counters.errors += u64::from(errors);
                     mark_client_dirty(&mut self.dirty_clients, client, key);
                 }
                 Kind::Verdict => self.again.push(key),

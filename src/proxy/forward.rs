@@ -68,7 +68,7 @@ impl Machine {
             && instance.is_out(self.now)
             && self
                 .pools
-                .ready_of(client.account, &self.backends)
+                .ready_of(client.account, &self.backends, self.now)
                 .is_none()
         {
             return Err(Refusal::Error(instance.down_text.clone()));
@@ -94,7 +94,8 @@ impl Machine {
                 self.at_barrier(key);
                 return Err(Refusal::Later);
             }
-            let fit = connection.is_ready() && !connection.is_busy() && connection.is_open();
+            let fit =
+                connection.is_ready() && !connection.is_busy(self.now) && connection.is_open();
             if sticky || fit {
                 return self.with_room(key, backend);
             }
@@ -146,7 +147,7 @@ impl Machine {
             let Some(backend) = self.backends.get(key) else {
                 continue;
             };
-            if backend.is_ready() && !backend.is_busy() {
+            if backend.is_ready() && !backend.is_busy(self.now) {
                 return Ok(key);
             }
             if !backend.is_ready() {

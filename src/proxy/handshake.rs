@@ -1,5 +1,9 @@
 //! What a backend connection says first: `AUTH`, `HELLO p SETNAME …`, `SELECT n`, in one write.
 //!
+//! `SELECT` is said twice, before AUTH and at the end: on a connection that a client has to itself
+//! it may choose its database first and log in as a user who may not do so later. One that goes
+//! well is enough.
+//!
 //! AUTH is a command of its own (not HELLO's option), because its error is then exactly the one a
 //! client gets for its own AUTH, and because it works with servers that have no HELLO.
 
@@ -78,6 +82,8 @@ pub(super) fn split_hello(reply: &[u8]) -> Option<(HelloReply, u64)> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
+    /// The database, as who one is without a login.
+    EarlySelect,
     Auth,
     Hello,
     Select,
@@ -86,8 +92,10 @@ enum Step {
 /// The replies that are still to come, in order.
 #[derive(Debug)]
 pub(super) struct Handshake {
-    steps: [Option<Step>; 3],
+    steps: [Option<Step>; 4],
     next: usize,
+    /// The database is the right one already.
+    selected: bool,
     protocol: Protocol,
     hello: Option<HelloReply>,
     /// The connection's number on the backend, if it told.
@@ -110,7 +118,12 @@ impl Handshake {
         db: u32,
         out: &mut Vec<u8>,
     ) -> Self {
+        let index = db.to_string();
+        let select: &[&[u8]] = &[b"SELECT", index.as_bytes()];
         if let Some(credential) = credential {
+            if db != 0 {
+                write::command(out, select);
+            }
             credential.write_auth(out);
         }
         let version = protocol.number().to_string();
@@ -119,9 +132,10 @@ impl Handshake {
             &[b"HELLO", version.as_bytes(), b"SETNAME", CONNECTION_NAME],
         );
         if db != 0 {
-            write::command(out, &[b"SELECT", db.to_string().as_bytes()]);
+            write::command(out, select);
         }
         let steps = [
+            (db != 0 && credential.is_some()).then_some(Step::EarlySelect),
             credential.is_some().then_some(Step::Auth),
             Some(Step::Hello),
             (db != 0).then_some(Step::Select),
@@ -129,6 +143,7 @@ impl Handshake {
         Self {
             steps,
             next: 0,
+            selected: false,
             protocol,
             hello: None,
             id: None,
@@ -150,6 +165,8 @@ impl Handshake {
         };
         let error = error_text(reply);
         match (step, error) {
+            (Step::EarlySelect, error) => self.selected = error.is_none(),
+            (Step::Select, Some(_)) if self.selected => {}
             (Step::Auth, Some(text)) if is_refusal(&text) => {
                 return Progress::Failed(Failure::Refused(text));
             }
@@ -160,7 +177,9 @@ impl Handshake {
             (Step::Hello, Some(text)) if is_unknown(&text) && self.protocol == Protocol::Resp2 => {
                 self.hello = Some(HelloReply::Unknown(text));
             }
-            (Step::Select, Some(text)) => return Progress::Failed(Failure::Rejected(text)),
+            (Step::Select, Some(text)) if !text.starts_with("BUSY ") => {
+                return Progress::Failed(Failure::Rejected(text));
+            }
             (Step::Hello, Some(text)) if is_unknown(&text) || text.starts_with("NOPROTO") => {
                 return Progress::Failed(Failure::Rejected(text));
             }
@@ -238,9 +257,11 @@ mod tests {
         assert_eq!(
             words,
             [
-                "AUTH", "ann", "pw", "HELLO", "2", "SETNAME", "elika", "SELECT", "3"
+                "SELECT", "3", "AUTH", "ann", "pw", "HELLO", "2", "SETNAME", "elika", "SELECT", "3"
             ]
         );
+        let early = b"-NOAUTH Authentication required.\r\n";
+        assert!(matches!(handshake.reply(early), Progress::More));
         assert!(matches!(handshake.reply(b"+OK\r\n"), Progress::More));
         assert!(matches!(handshake.reply(HELLO2), Progress::More));
         let Progress::Done(hello, Some(77)) = handshake.reply(b"+OK\r\n") else {
@@ -252,6 +273,16 @@ mod tests {
             out,
             b"*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:5\r\n"
         );
+    }
+
+    #[test]
+    fn a_user_that_may_not_select_gets_its_database_all_the_same() {
+        let (mut handshake, _) = start(true, Protocol::Resp2, 3);
+        let denied = b"-NOPERM this user has no permissions to run the 'select' command\r\n";
+        assert!(matches!(handshake.reply(b"+OK\r\n"), Progress::More));
+        assert!(matches!(handshake.reply(b"+OK\r\n"), Progress::More));
+        assert!(matches!(handshake.reply(HELLO2), Progress::More));
+        assert!(matches!(handshake.reply(denied), Progress::Done(..)));
     }
 
     #[test]

@@ -147,7 +147,8 @@ impl Machine {
             assert!(account.is_none_or(|account| account == client.account));
             let backend = self.backends.get(client.backend);
             let pool = backend.map(|backend| backend.pool);
-            assert!(client.waiting.is_some() || pool.is_none_or(|pool| pool == client.pool));
+            let apart = client.waiting.is_some() || client.pin.is_some();
+            assert!(apart || pool.is_none_or(|pool| pool == client.pool));
         }
     }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::resp::{Protocol, write};
 
-use super::backend::{Backend, Failure};
+use super::backend::Failure;
 use super::client::{Client, Hold};
 use super::forward::{NOAUTH, append, record, unpause};
 use super::handshake::{Credential, HelloReply, error_text};
@@ -117,10 +117,10 @@ impl Machine {
                 .is_out(self.now)
                 .then(|| instance.down_text.clone())
         });
-        let ready = self.pools.ready_of(account_key, &self.backends);
+        let ready = self.pools.ready_of(account_key, &self.backends, self.now);
         let busy = ready
             .and_then(|key| self.backends.get(key))
-            .is_some_and(Backend::is_busy);
+            .is_some_and(|backend| backend.is_busy(self.now));
         let pool = self.pools.pool(account_key, db, protocol);
         let room = self
             .pools
@@ -150,7 +150,10 @@ impl Machine {
             return;
         };
         credential.write_auth(&mut auth);
-        let Some(on) = self.pools.ready_of(waiting.account, &self.backends) else {
+        let Some(on) = self
+            .pools
+            .ready_of(waiting.account, &self.backends, self.now)
+        else {
             return;
         };
         let Some(backend) = self.backends.get_mut(on) else {

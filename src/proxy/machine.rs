@@ -50,8 +50,13 @@ pub struct Machine {
     pub(super) crowded: Vec<(BackendKey, ClientKey)>,
     /// Connections begun to an instance whose name has no address: they fail in the next turn.
     pub(super) unresolved: Vec<BackendKey>,
+    /// Clients that asked for another one's own connection, which is not ready yet.
+    pub(super) again_later: Vec<ClientKey>,
     /// Clients in line for a connection of their own.
     pub(super) in_line: u32,
+    /// Who is just asking about clients, and in how many bytes: they are still in its buffer, as a
+    /// server sees it.
+    pub(super) asking: (ClientKey, usize),
     /// Clients whose CLIENT LIST or KILL is answered in the next turn.
     pub(super) next_turn: Vec<ClientKey>,
     /// Logins whose verdict was lost with a connection: they are tried again.
@@ -101,6 +106,8 @@ impl Machine {
             next_turn: Vec::new(),
             opening: 0,
             in_line: 0,
+            asking: (ClientKey::NONE, 0),
+            again_later: Vec::new(),
             next_round: Millis::default(),
             next_slow_round: Millis::default(),
             probing: true,

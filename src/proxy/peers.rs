@@ -15,6 +15,10 @@ use super::login::Goal;
 use super::machine::Machine;
 use super::pin::Pin;
 
+/// A client that is to get invalidations gets a connection for them within so many rounds of a
+/// tenth of a second, or the one who wants that hears so.
+const REDIRECT_TRIES_MAX: u32 = 30;
+
 /// Whose clients are meant: those of one backend user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
@@ -57,6 +61,8 @@ pub enum Found {
     Nobody,
     /// It is there, but not in the state asked for.
     Otherwise,
+    /// It is about to be.
+    Soon,
     /// The backend's number of its own connection.
     Connection(u64),
 }
@@ -87,6 +93,8 @@ enum Purpose {
         id: u64,
         at: usize,
         frame: Box<[u8]>,
+        /// How often it was asked already.
+        tries: u32,
     },
 }
 
@@ -178,16 +186,41 @@ impl Machine {
         let Some(scope) = self.scope_of(key) else {
             return;
         };
+        let purpose = Purpose::Redirect {
+            id: id.cast_unsigned(),
+            at,
+            frame: frame.into(),
+            tries: 0,
+        };
+        self.ask_redirect(key, scope, id, purpose);
+    }
+
+    fn ask_redirect(&mut self, key: ClientKey, scope: Scope, id: i64, purpose: Purpose) {
         let found = self.subscriber_connection(&scope, id);
         let gathering = Gathering {
             found,
-            ..Gathering::new(Purpose::Redirect {
-                id: id.cast_unsigned(),
-                at,
-                frame: frame.into(),
-            })
+            ..Gathering::new(purpose)
         };
         self.ask(key, Question::Subscriber(scope, id), gathering);
+    }
+
+    /// Another round has come for those whom nobody could answer yet.
+    pub(super) fn ask_again(&mut self) {
+        for key in std::mem::take(&mut self.again_later) {
+            let waiting = self
+                .clients
+                .get_mut(key)
+                .and_then(|client| client.waiting.as_deref_mut());
+            let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
+                continue;
+            };
+            let purpose = std::mem::take(&mut gathering.purpose);
+            self.conclude(key, Ok(()));
+            if let (Some(scope), Purpose::Redirect { id, .. }) = (self.scope_of(key), &purpose) {
+                let id = id.cast_signed();
+                self.ask_redirect(key, scope, id, purpose);
+            }
+        }
     }
 
     /// A client of this worker by its number, if the one who asks may know it.
@@ -216,18 +249,32 @@ impl Machine {
         }
     }
 
-    /// Once invalidations go to its number, the connection must stay this client's.
+    /// Once invalidations go to its number, the connection must stay this client's. One that has
+    /// none of its own gets one.
     fn subscriber_connection(&mut self, scope: &Scope, id: i64) -> Found {
         let Some(key) = self.by_number(scope, id) else {
             return Found::Nobody;
         };
+        let Some(client) = self.clients.get(key) else {
+            return Found::Nobody;
+        };
+        if client.pin.is_none() {
+            let free = client.fifo.is_empty() && client.waiting.is_none() && !client.closing;
+            if !free || self.pin(key).is_err() {
+                self.leave_line(key);
+                return Found::Soon;
+            }
+        }
         let Some(client) = self.clients.get_mut(key) else {
             return Found::Nobody;
         };
         match (client.pin.as_deref_mut(), self.backends.get(client.backend)) {
-            (Some(pin), Some(backend)) if pin.holds() => {
+            (Some(pin), Some(backend)) => {
                 pin.kept = true;
-                backend.id.map_or(Found::Otherwise, Found::Connection)
+                match backend.is_ready() {
+                    true => backend.id.map_or(Found::Otherwise, Found::Connection),
+                    false => Found::Soon,
+                }
             }
             _ => Found::Otherwise,
         }
@@ -327,7 +374,25 @@ impl Machine {
             Purpose::Unblock { with_error } => {
                 return self.unblock(key, gathering.found, with_error);
             }
-            Purpose::Redirect { id, at, frame } => {
+            Purpose::Redirect {
+                id,
+                at,
+                frame,
+                tries,
+            } if gathering.found == Found::Soon && tries < REDIRECT_TRIES_MAX => {
+                // Asked again in the next round.
+                let tries = tries + 1;
+                let purpose = Purpose::Redirect {
+                    id,
+                    at,
+                    frame,
+                    tries,
+                };
+                self.change(key, Goal::Peers(Gathering::new(purpose)), None);
+                self.again_later.push(key);
+                return;
+            }
+            Purpose::Redirect { id, at, frame, .. } => {
                 return self.redirect(key, gathering.found, (id, at, &frame));
             }
         }
@@ -358,10 +423,9 @@ impl Machine {
             Found::Nobody => {
                 self.say_error(key, "ERR The client ID you want redirect to does not exist");
             }
-            Found::Otherwise => self.say_error(
+            Found::Otherwise | Found::Soon => self.say_error(
                 key,
-                "ERR elika: the client to redirect to has no subscription yet: it must subscribe \
-                 to __redis__:invalidate first",
+                "ERR elika: the client to redirect to gets no connection of its own",
             ),
         }
         self.unpin_if_done(key);
@@ -442,6 +506,10 @@ impl Machine {
             .iter()
             .position(|&b| b == 0)
             .unwrap_or(client.command.len());
+        let asked = match self.asking {
+            (asker, bytes) if asker == key => bytes,
+            _ => 0,
+        };
         let empty_pin = Pin::default();
         let pin = client.pin.as_deref().unwrap_or(&empty_pin);
         f(&Line {
@@ -462,7 +530,7 @@ impl Machine {
             no_touch: pin.no_touch,
             tracking: pin.tracking.map(|it| it.redirect.unwrap_or_default()),
             closing: client.closing,
-            qbuf: client.inbound.len() as u64,
+            qbuf: (client.inbound.len() + asked) as u64,
             omem: client.outbound.len() as u64,
             cmd: client.command.get(..end).unwrap_or_default(),
             user: self.user_of(key),

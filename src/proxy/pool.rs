@@ -308,13 +308,14 @@ impl Pools {
         &self,
         account: AccountKey,
         backends: &Table<BackendKey, Backend>,
+        now: Millis,
     ) -> Option<BackendKey> {
         let account = self.accounts.get(account)?;
         let pools = account.pools.iter().filter_map(|&key| self.pools.get(key));
         let keys = pools.flat_map(|pool| &pool.backends).copied();
         let ready = keys.filter_map(|key| Some((key, backends.get(key)?)));
         let best = ready.filter(|(_, backend)| backend.is_ready());
-        best.min_by_key(|(_, backend)| backend.is_busy())
+        best.min_by_key(|(_, backend)| backend.is_busy(now))
             .map(|(key, _)| key)
     }
 

@@ -25,7 +25,8 @@ const HELLO_NOAUTH: &str = "NOAUTH HELLO must be called with the client already 
 impl Machine {
     /// Carries out a session command. Those that may change the connection wait until nothing of
     /// the client is in flight.
-    pub(super) fn session(&mut self, key: ClientKey, session: Session, args: Args<'_>) -> Taken {
+    pub(super) fn session(&mut self, key: ClientKey, session: Session, frame: &[u8]) -> Taken {
+        let args = Args::new(frame);
         // CLIENT REPLY concerns nobody else, and must not fail: after OFF nobody would hear of it.
         let before_login = matches!(
             session,
@@ -50,6 +51,7 @@ impl Machine {
         if !in_order && !self.at_barrier(key) {
             return Taken::No;
         }
+        self.asking = (key, frame.len());
         let outcome = match session {
             Session::Auth => self.auth(key, args),
             Session::Hello => self.hello(key, args),
@@ -64,6 +66,7 @@ impl Machine {
             Session::ClientKill => self.client_kill(key, args),
             Session::ClientUnblock => self.client_unblock(key, args),
         };
+        self.asking.0 = ClientKey::NONE;
         if let Err(text) = outcome {
             self.say_error(key, &text);
         }

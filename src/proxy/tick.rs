@@ -44,6 +44,7 @@ impl Machine {
         self.check_deadlines();
         self.refill_tokens();
         self.check_lines();
+        self.ask_again();
         self.probe();
         if now >= self.next_slow_round {
             self.next_slow_round = now.after(SLOW_ROUND_MS);
@@ -62,7 +63,8 @@ impl Machine {
         let owed = self.requests.len() > 0
             || self.opening > 0
             || !self.delayed.is_empty()
-            || self.in_line > 0;
+            || self.in_line > 0
+            || !self.again_later.is_empty();
         if owed || self.probing {
             return Some(self.next_round);
         }

@@ -95,7 +95,10 @@ impl Line<'_> {
             " multi=",
             self.multi.map_or(-1, i64::from).to_string().as_bytes(),
         );
-        field(" watch=", number(self.watch.into()).as_bytes());
+        // Only servers since 7.4 show it, and tools of before know nothing of it.
+        if self.watch > 0 {
+            field(" watch=", number(self.watch.into()).as_bytes());
+        }
         field(" qbuf=", number(self.qbuf).as_bytes());
         field(
             " qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0",

@@ -169,6 +169,8 @@ fn administrative_names_are_administrative() {
         let full_name: &'static str = full_name(name).leak();
         let expected = match *name {
             "MONITOR" => Plan::Own(Own::Monitor),
+            "SCRIPT KILL" => Plan::Own(Own::Apart("script|kill")),
+            "FUNCTION KILL" => Plan::Own(Own::Apart("function|kill")),
             name if name.starts_with("SENTINEL ") => Plan::Admin("sentinel"),
             name if NEVER.contains(&name) => Plan::Never(full_name),
             _ => Plan::Admin(full_name),

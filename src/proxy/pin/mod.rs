@@ -72,6 +72,11 @@ impl Verb {
         matches!(self, Self::Multi | Self::Exec | Self::Discard)
     }
 
+    /// Are its replies confirmations, one per channel?
+    pub(super) fn confirms(self) -> bool {
+        matches!(self, Self::Confirm(_) | Self::ConfirmAll(_))
+    }
+
     /// Is it open what the connection will hold afterwards?
     fn is_unsettled(self) -> bool {
         !matches!(self, Self::Plain | Self::Block)

@@ -19,8 +19,15 @@ impl Machine {
         own: Own,
         frame: &[u8],
     ) -> Taken {
-        if own == Own::Monitor && !self.settings.admin_commands {
-            return self.dispatch(key, Plan::Admin("monitor"), frame);
+        if let Own::Monitor | Own::Apart(_) = own
+            && !self.settings.admin_commands
+        {
+            let name = if let Own::Apart(name) = own {
+                name
+            } else {
+                "monitor"
+            };
+            return self.dispatch(key, Plan::Admin(name), frame);
         }
         let Some(client) = self.clients.get(key) else {
             return Taken::Yes;
@@ -39,6 +46,7 @@ impl Machine {
             }
             let pin = match own {
                 Own::Wait => self.pin_where_written(key),
+                Own::Apart(_) => self.pin_apart(key),
                 _ => self.pin(key),
             };
             if let Err(refusal) = pin {
@@ -53,6 +61,7 @@ impl Machine {
         match own {
             Own::Multi => self.send(key, Verb::Multi, 1, None, frame),
             Own::Block | Own::Wait => self.send(key, Verb::Block, 1, None, frame),
+            Own::Apart(_) => self.send_apart(key, frame),
             Own::Watch => self.change_by(key, Change::Watch(argc.saturating_sub(1)), frame),
             // The others must not be queued.
             _ if !self.is_outside(key) => Taken::No,
@@ -66,6 +75,17 @@ impl Machine {
             Own::Prepare => self.change_by(key, Change::Keep, frame),
             Own::Tracking => self.track(key, frame),
         }
+    }
+
+    /// Nothing else of the client may go to this connection: it may be in another database.
+    fn send_apart(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+        let taken = self.send(key, Verb::Plain, 1, None, frame);
+        if let Some(client) = self.clients.get_mut(key)
+            && !client.fifo.is_empty()
+        {
+            client.hold.set(Hold::BARRIER);
+        }
+        taken
     }
 
     /// Is it known whether the client is inside MULTI? Else it waits until it is.
@@ -169,8 +189,7 @@ impl Machine {
             Answer::ClientNoTouchOff => {
                 return Some(self.change_by(key, Change::NoTouch(false), frame));
             }
-            Answer::Ping
-            | Answer::Echo
+            Answer::Echo
             | Answer::AclWhoami
             | Answer::ClientCaching
             | Answer::ClientUnknown

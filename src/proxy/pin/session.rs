@@ -26,6 +26,15 @@ impl Machine {
         frame: &[u8],
     ) -> Taken {
         let args = Args::new(frame);
+        // Nothing is held: whatever keeps the connection is about to end, and then the client may
+        // go anywhere.
+        let held = self
+            .clients
+            .get(key)
+            .is_some_and(|client| client.pin.as_deref().is_some_and(|pin| pin.holds()));
+        if !held && matches!(session, Session::Auth | Session::Hello) && !self.at_barrier(key) {
+            return Taken::No;
+        }
         let outcome = match session {
             Session::Select => match select::parse(args) {
                 Ok(db) => return self.change_by(key, Change::Select(db), frame),
@@ -33,7 +42,7 @@ impl Machine {
             },
             Session::Auth => self.pinned_auth(key, args),
             Session::Hello => self.pinned_hello(key, args),
-            _ => return self.session(key, session, args),
+            _ => return self.session(key, session, frame),
         };
         match outcome {
             Ok(taken) => taken,

@@ -5,6 +5,8 @@
 
 use std::mem;
 
+use crate::resp::Protocol;
+
 use super::super::backend::{Backend, Failure};
 use super::super::client::Hold;
 use super::super::forward::{NOAUTH, Refusal};
@@ -20,7 +22,7 @@ const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
 impl Machine {
     /// Gives a client a connection of its own, of which nothing may be in flight; or a place in
     /// the line for one.
-    pub(super) fn pin(&mut self, key: ClientKey) -> Result<(), Refusal> {
+    pub(in super::super) fn pin(&mut self, key: ClientKey) -> Result<(), Refusal> {
         self.attach_anonymous(key);
         let Some(client) = self.clients.get_mut(key) else {
             return Err(Refusal::Later);
@@ -54,6 +56,35 @@ impl Machine {
         self.in_line += 1;
         self.counters.pins_delayed += 1;
         Err(Refusal::Later)
+    }
+
+    /// A connection on which nothing is in flight, of any of the user's pools, or a new one.
+    pub(super) fn pin_apart(&mut self, key: ClientKey) -> Result<(), Refusal> {
+        let Some(client) = self.clients.get(key) else {
+            return Err(Refusal::Later);
+        };
+        let account = client.account;
+        let pools = self.pools.accounts.get(account).map(|it| it.pools.clone());
+        let pools = pools.unwrap_or_default();
+        let pools = pools.iter().filter_map(|&pool| self.pools.pools.get(pool));
+        let mut all = pools.flat_map(|pool| pool.idle.iter().chain(&pool.backends));
+        let free = all.find(|&&key| self.is_clean(key)).copied();
+        if let Some(on) = free {
+            let pool = self.backends.get(on).map(|backend| backend.pool);
+            if let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool)) {
+                pool.idle.retain(|&other| other != on);
+                pool.backends.retain(|&other| other != on);
+            }
+            self.own(on, key);
+            return Ok(());
+        }
+        // While a script runs, no server lets a new connection choose its database.
+        let pool = self.pools.pool(account, 0, Protocol::Resp2);
+        let on = self.open_as_user(pool);
+        let on = on.ok_or_else(|| Refusal::Error(NOAUTH.into()))?;
+        self.dedicate(on);
+        self.own(on, key);
+        Ok(())
     }
 
     /// One that is idle, or a new one. `None`: there may be no more.
@@ -157,7 +188,9 @@ impl Machine {
         } else if let Some(pool) = self.pools.pools.get_mut(backend.pool) {
             // It was taken away from the others for a while, and is still where its writes went.
             pool.backends.push(backend_key);
-            client.backend = backend_key;
+            if backend.pool == client.pool {
+                client.backend = backend_key;
+            }
         }
     }
 
