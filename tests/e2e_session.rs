@@ -174,7 +174,7 @@ fn answers_of_its_own() {
     let mut client = proxy.client();
     assert_eq!(client.ask("CLIENT SETINFO LIB-NAME elika-test"), "+OK");
     assert_eq!(client.ask("CLIENT SETINFO LIB-VER 1.2"), "+OK");
-    assert_eq!(client.ask("CLIENT NO-TOUCH ON"), "+OK");
+    assert_eq!(client.ask("CLIENT NO-TOUCH OFF"), "+OK");
     assert_eq!(client.ask("CLIENT CAPA redirect"), "+OK");
     let info = client.ask("CLIENT INFO");
     assert!(info.contains(" lib-name=elika-test lib-ver=1.2"), "{info}");
@@ -200,7 +200,7 @@ fn own_answers_keep_their_place_in_a_pipeline() {
         pipeline.extend(array(&format!("GET k{i}")));
         pipeline.extend(array("PING"));
         pipeline.extend(array("CLIENT GETNAME"));
-        pipeline.extend(array("MULTI"));
+        pipeline.extend(array("SYNC"));
         pipeline.extend(array("NOSUCH"));
     }
     client.send(&pipeline);
@@ -211,7 +211,7 @@ fn own_answers_keep_their_place_in_a_pipeline() {
         assert_eq!(client.reply(), format!("${} {number}", number.len()));
         assert_eq!(client.reply(), "+PONG");
         assert_eq!(client.reply(), "$-1");
-        assert!(client.reply().starts_with('-'), "MULTI");
+        assert!(client.reply().starts_with('-'), "SYNC");
         let unknown = client.reply();
         assert!(
             unknown.starts_with("-ERR unknown command 'NOSUCH'"),

@@ -5,7 +5,9 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Backend, HELLO, Proxy, array, hello_reply, now, request, text, wait_until};
+use support::{
+    Backend, HELLO, Proxy, WHICH_BLOCK, array, hello_reply, now, request, text, wait_until,
+};
 
 const LOST: &str = "-ERR elika: backend connection lost, outcome unknown";
 
@@ -44,12 +46,14 @@ fn the_handshake_is_one_write_and_nothing_goes_before_its_end() {
     assert_eq!(client.reply(), "$1 A");
     let mut five = backend.accept();
     let greeting = [
+        array("SELECT 5"),
         array("AUTH ann pw"),
         array("HELLO 3 SETNAME elika"),
         array("SELECT 5"),
     ];
     five.expect_in_one_piece(greeting.concat());
-    for part in [b"+OK\r\n".to_vec(), hello_reply(3, 78)] {
+    let early = b"-NOAUTH Authentication required.\r\n".to_vec();
+    for part in [early, b"+OK\r\n".to_vec(), hello_reply(3, 78)] {
         five.send(part);
         five.expect_silence();
     }
@@ -66,7 +70,7 @@ fn requests_wait_for_the_handshake() {
     let backend = Backend::listen();
     let proxy = proxy_of(&backend);
     let mut server = backend.accept();
-    server.expect_in_one_piece(HELLO);
+    server.expect_in_one_piece([HELLO, &array(WHICH_BLOCK)].concat());
     let mut clients: Vec<_> = (0..3).map(|_| proxy.client()).collect();
     for (i, client) in clients.iter_mut().enumerate() {
         client.send(array(&format!("GET {i}")));
@@ -75,6 +79,8 @@ fn requests_wait_for_the_handshake() {
     server.send(&reply[..40]);
     server.expect_silence();
     server.send(&reply[40..]);
+    server.expect_silence();
+    server.send("*0\r\n");
     for _ in 0..3 {
         let asked = text(&server.frame());
         server.send(format!("+{asked}\r\n"));
@@ -90,8 +96,8 @@ fn a_server_without_hello() {
     let backend = Backend::listen();
     let proxy = proxy_of(&backend);
     let mut server = backend.accept();
-    server.expect(HELLO);
-    server.send(format!("{UNKNOWN}\r\n"));
+    server.expect([HELLO, &array(WHICH_BLOCK)].concat());
+    server.send(format!("{UNKNOWN}\r\n-ERR wrong number of arguments\r\n"));
     let mut client = proxy.client();
     client.send(array("GET a"));
     server.expect(array("GET a"));
@@ -288,7 +294,7 @@ fn a_handshake_that_never_ends() {
         let backend = Backend::listen();
         let proxy = Proxy::at(&backend.address(), &options);
         let mut server = backend.accept();
-        server.expect(HELLO);
+        server.expect([HELLO, &array(WHICH_BLOCK)].concat());
         server.send(said);
         let mut client = proxy.client();
         let start = now();

@@ -14,6 +14,7 @@ mod answer;
 pub mod auth;
 pub mod client;
 pub mod hello;
+pub mod learned;
 mod lookup;
 mod refusal;
 pub mod select;

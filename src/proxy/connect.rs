@@ -3,13 +3,19 @@
 use std::mem;
 use std::sync::Arc;
 
+use crate::command::learned::Learned;
+
 use super::action::{Action, News};
 use super::backend::{Backend, State};
 use super::forward::mark_dirty;
-use super::handshake::{Credential, Handshake, HelloReply};
-use super::key::{BackendKey, ClientKey, PoolKey};
+use super::handshake::{Credential, Greeted, Handshake};
+use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
 use super::machine::Machine;
 use super::settings::Millis;
+
+/// A backend is asked again which of its commands may block, when a connection to it is opened so
+/// long after, ms: a module may have been loaded meanwhile.
+const LEARN_AGAIN_MS: u64 = 60_000;
 
 impl Machine {
     /// Opens a connection that the pool's clients share, as the account's user.
@@ -67,9 +73,23 @@ impl Machine {
         };
         let mut bytes = Vec::new();
         let credential = backend.credential.as_deref();
-        let handshake = Handshake::start(credential, pool.protocol, pool.db, &mut bytes);
+        let instance = self.pools.instance_of_pool(backend.pool);
+        let learn = instance.is_none_or(|instance| {
+            let asked = instance.asked_at;
+            asked.is_none_or(|at| now.since(at) >= LEARN_AGAIN_MS)
+        });
+        let handshake = Handshake::start(credential, pool.protocol, pool.db, learn, &mut bytes);
         backend.state = State::Greeting(Box::new(handshake));
         self.greet(key, &bytes);
+    }
+
+    /// Some commands of this backend may block.
+    fn learn(&mut self, key: InstanceKey, learned: Learned) {
+        if let Some(instance) = self.pools.instances.get_mut(key) {
+            (instance.asked_at, instance.learned) = (Some(self.now), learned);
+        }
+        let mut all = self.pools.instances.iter();
+        self.learned_any = all.any(|(_, instance)| !instance.learned.is_empty());
     }
 
     /// Sends what a backend has to say first.
@@ -81,7 +101,8 @@ impl Machine {
     }
 
     /// The handshake went well: the connection is shared from now on.
-    pub(super) fn greeted(&mut self, key: BackendKey, hello: HelloReply, id: Option<u64>) {
+    pub(super) fn greeted(&mut self, key: BackendKey, greeted: Greeted) {
+        let Greeted { hello, id, learned } = greeted;
         let Some(backend) = self.backends.get_mut(key) else {
             return;
         };
@@ -116,6 +137,9 @@ impl Machine {
                 // Its password was refused on another connection meanwhile.
                 self.retire(key);
             }
+        }
+        if let Some(learned) = learned {
+            self.learn(instance, learned);
         }
         if self.pools.came_up(instance) {
             self.report(instance, News::Up);

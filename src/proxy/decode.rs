@@ -6,7 +6,7 @@
 
 use std::mem;
 
-use crate::command::{self, Plan};
+use crate::command::{self, Own, Plan};
 use crate::resp::{Args, ProtocolError, RequestDecoder, RequestLimits, Step, inline_to_array};
 
 use super::action::Flow;
@@ -193,7 +193,7 @@ impl Machine {
                 }
             };
             let frame = rest.get(..len).unwrap_or_default();
-            let plan = command::plan(Args::new(frame));
+            let plan = self.plan(key, frame);
             if plan == Plan::Forward
                 && let moved_to @ Some(_) = self.forward_run(key, &mut run, len)
             {
@@ -219,6 +219,29 @@ impl Machine {
         self.note_command_of(key, bytes.get(last).unwrap_or_default());
         let moved_to = None;
         Decoded { used, moved_to }
+    }
+
+    /// What is to be done with a frame, on this client's backend.
+    fn plan(&self, key: ClientKey, frame: &[u8]) -> Plan {
+        let plan = command::plan(Args::new(frame));
+        if plan != Plan::Forward || !self.learned_any {
+            return plan;
+        }
+        let account = self
+            .clients
+            .get(key)
+            .and_then(|client| self.pools.accounts.get(client.account));
+        // Who has never asked for anything will be served by the default tenant's.
+        let instance = account.map(|account| account.instance).or_else(|| {
+            let tenant = self.snapshot.default_tenant()?;
+            self.pools.instance_of(&self.snapshot, &tenant.key)
+        });
+        let instance = instance.and_then(|key| self.pools.instances.get(key));
+        let name = Args::new(frame).next().unwrap_or_default();
+        match instance.is_some_and(|instance| instance.learned.blocks(name)) {
+            true => Plan::Own(Own::Block),
+            false => plan,
+        }
     }
 
     fn note_command_of(&mut self, key: ClientKey, frame: &[u8]) {
@@ -305,7 +328,7 @@ impl Machine {
         let taken = match inline_to_array(line, &mut frame) {
             Ok(0) => Taken::Yes,
             Ok(_) => {
-                let taken = self.dispatch(key, command::plan(Args::new(&frame)), &frame);
+                let taken = self.dispatch(key, self.plan(key, &frame), &frame);
                 self.note_command_of(key, &frame);
                 taken
             }

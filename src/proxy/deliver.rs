@@ -71,6 +71,8 @@ impl Machine {
         };
         for client in late.settled {
             self.unpin_if_done(client);
+            // It may wait for something to come now, and be about to leave.
+            self.settle(client);
         }
         for client in late.flooded {
             if self.clients.contains(client) {
@@ -185,7 +187,7 @@ impl Machine {
                 let reply = mem::take(&mut backend.collected);
                 match handshake.reply(&reply) {
                     Progress::More => {}
-                    Progress::Done(hello, id) => self.greeted(key, hello, id),
+                    Progress::Done(greeted) => self.greeted(key, greeted),
                     Progress::Failed(failure) => return Err(failure),
                 }
             }

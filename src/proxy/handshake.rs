@@ -11,6 +11,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::command::hello;
+use crate::command::learned::{self, Learned};
 use crate::resp::{Protocol, write};
 
 use super::backend::Failure;
@@ -87,12 +88,14 @@ enum Step {
     Auth,
     Hello,
     Select,
+    /// Which commands may block.
+    Learn,
 }
 
 /// The replies that are still to come, in order.
 #[derive(Debug)]
 pub(super) struct Handshake {
-    steps: [Option<Step>; 4],
+    steps: [Option<Step>; 5],
     next: usize,
     /// The database is the right one already.
     selected: bool,
@@ -100,13 +103,24 @@ pub(super) struct Handshake {
     hello: Option<HelloReply>,
     /// The connection's number on the backend, if it told.
     id: Option<u64>,
+    learned: Option<Learned>,
+}
+
+/// What a backend told in a handshake that went well.
+#[derive(Debug)]
+pub(super) struct Greeted {
+    pub hello: HelloReply,
+    /// The connection's number on the backend, if it told.
+    pub id: Option<u64>,
+    /// Its commands that may block, if it was asked and told.
+    pub learned: Option<Learned>,
 }
 
 /// What a reply of the backend means for its handshake.
 #[derive(Debug)]
 pub(super) enum Progress {
     More,
-    Done(HelloReply, Option<u64>),
+    Done(Greeted),
     Failed(Failure),
 }
 
@@ -116,6 +130,7 @@ impl Handshake {
         credential: Option<&Credential>,
         protocol: Protocol,
         db: u32,
+        learn: bool,
         out: &mut Vec<u8>,
     ) -> Self {
         let index = db.to_string();
@@ -139,7 +154,11 @@ impl Handshake {
             credential.is_some().then_some(Step::Auth),
             Some(Step::Hello),
             (db != 0).then_some(Step::Select),
+            learn.then_some(Step::Learn),
         ];
+        if learn {
+            learned::ask(out);
+        }
         Self {
             steps,
             next: 0,
@@ -147,6 +166,7 @@ impl Handshake {
             protocol,
             hello: None,
             id: None,
+            learned: None,
         }
     }
 
@@ -165,6 +185,8 @@ impl Handshake {
         };
         let error = error_text(reply);
         match (step, error) {
+            // What it may not tell, or does not know, changes nothing.
+            (Step::Learn, _) => self.learned = Some(Learned::read(reply).unwrap_or_default()),
             (Step::EarlySelect, error) => self.selected = error.is_none(),
             (Step::Select, Some(_)) if self.selected => {}
             (Step::Auth, Some(text)) if is_refusal(&text) => {
@@ -196,7 +218,11 @@ impl Handshake {
             return Progress::More;
         }
         match self.hello.take() {
-            Some(hello) => Progress::Done(hello, self.id),
+            Some(hello) => Progress::Done(Greeted {
+                hello,
+                id: self.id,
+                learned: self.learned.take(),
+            }),
             None => Progress::Failed(Failure::Desync("no reply to HELLO".into())),
         }
     }
@@ -243,7 +269,8 @@ mod tests {
             password: (*b"pw").into(),
         };
         let mut out = Vec::new();
-        let handshake = Handshake::start(auth.then_some(&credential), protocol, db, &mut out);
+        let handshake =
+            Handshake::start(auth.then_some(&credential), protocol, db, false, &mut out);
         (handshake, String::from_utf8(out).unwrap())
     }
 
@@ -264,7 +291,12 @@ mod tests {
         assert!(matches!(handshake.reply(early), Progress::More));
         assert!(matches!(handshake.reply(b"+OK\r\n"), Progress::More));
         assert!(matches!(handshake.reply(HELLO2), Progress::More));
-        let Progress::Done(hello, Some(77)) = handshake.reply(b"+OK\r\n") else {
+        let Progress::Done(Greeted {
+            hello,
+            id: Some(77),
+            learned: None,
+        }) = handshake.reply(b"+OK\r\n")
+        else {
             panic!()
         };
         let mut out = Vec::new();
@@ -313,7 +345,10 @@ mod tests {
         let (mut handshake, _) = start(false, Protocol::Resp2, 0);
         assert!(matches!(
             handshake.reply(unknown),
-            Progress::Done(HelloReply::Unknown(_), None)
+            Progress::Done(Greeted {
+                hello: HelloReply::Unknown(_),
+                ..
+            })
         ));
         let (mut handshake, _) = start(false, Protocol::Resp3, 0);
         assert!(matches!(

@@ -70,6 +70,8 @@ pub struct Machine {
     pub(super) next_slow_round: Millis,
     /// This worker asks after an instance that is not known to be there.
     pub(super) probing: bool,
+    /// Some backend has blocking commands that the table does not have.
+    pub(super) learned_any: bool,
     pub(super) draining: bool,
     pub(super) random: u64,
     /// Room for a reply and for a re-encoded inline command: borrowed, never kept.
@@ -111,6 +113,7 @@ impl Machine {
             next_round: Millis::default(),
             next_slow_round: Millis::default(),
             probing: true,
+            learned_any: false,
             draining: false,
             out: Vec::new(),
             inline_frame: Vec::new(),
@@ -141,9 +144,7 @@ impl Machine {
     pub fn client_hung_up(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
             client.gone = true;
-            if self.is_blocked(key) {
-                self.close_now(key);
-            }
+            self.settle(key);
             self.check_invariants();
         }
     }
@@ -254,16 +255,14 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
+        let leaving = client.eof || self.draining;
+        if !client.closing && (leaving || client.gone) && self.is_blocked(key) {
+            return self.stop_waiting(key);
+        }
         let done = match client.closing {
             true => client.outbound.is_empty(),
             // One that may go on has requests left, maybe: `resume` will tell.
-            false => {
-                let leaving = client.eof || self.draining;
-                leaving
-                    && (client.is_quiet() && !client.hold.any() && !client.ready
-                        || client.fifo.is_empty() && client.eof && client.pin.is_some()
-                        || self.is_blocked(key))
-            }
+            false => leaving && client.is_quiet() && !client.hold.any() && !client.ready,
         };
         if done {
             self.close_now(key);

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::cluster::{InstanceId, Snapshot, Status, TenantKey};
+use crate::command::learned::Learned;
 use crate::resp::Protocol;
 
 use super::backend::{Backend, Failure};
@@ -52,6 +53,10 @@ pub(super) struct Instance {
     pub connecting: u32,
     /// The registry dropped it.
     pub gone: bool,
+    /// Its commands that may block, beside those of the table.
+    pub learned: Learned,
+    /// When it told.
+    pub asked_at: Option<Millis>,
 }
 
 impl Instance {
@@ -195,6 +200,8 @@ impl Pools {
                         retry_at: Millis::default(),
                         connecting: 0,
                         gone: false,
+                        learned: Learned::default(),
+                        asked_at: None,
                     })
                 });
                 if let Some(instance) = instances.get_mut(key) {

@@ -175,10 +175,10 @@ impl Worker {
     /// A client without a login, and the connection that was opened for it.
     pub(crate) fn stranger(&mut self) -> (ClientKey, BackendKey) {
         let client = self.client();
-        self.says(client, "PING");
+        self.says(client, "ECHO PONG");
         let backend = self.begun_one();
         self.welcome(backend);
-        assert_eq!(self.heard(client), "+PONG\r\n");
+        assert_eq!(self.heard(client), "$4\r\nPONG\r\n");
         (client, backend)
     }
 
@@ -251,16 +251,20 @@ impl Worker {
     pub(crate) fn welcome(&mut self, backend: BackendKey) {
         let handshake = self.connect(backend);
         let mut answer = String::new();
+        let selects = handshake.matches("SELECT\r\n").count();
         if handshake.contains("AUTH\r\n") {
-            answer += "+OK\r\n";
+            answer += &"+OK\r\n".repeat(selects.max(1));
         }
         answer += if handshake.contains("HELLO\r\n$1\r\n3") {
             HELLO_3
         } else {
             HELLO_2
         };
-        if handshake.contains("SELECT\r\n") {
+        if selects > 0 {
             answer += "+OK\r\n";
+        }
+        if handshake.contains("COMMAND\r\n") {
+            answer += "*0\r\n";
         }
         self.replies(backend, answer);
     }
@@ -268,15 +272,21 @@ impl Worker {
     /// A connection is open, and ends together with the good answer to its handshake: nothing else
     /// can be sent on it.
     pub(crate) fn welcome_and_end(&mut self, backend: BackendKey) {
-        self.connect(backend);
+        let mut answer = HELLO_2.to_owned();
+        if self.connect(backend).contains("COMMAND\r\n") {
+            answer += "*0\r\n";
+        }
         self.machine
-            .backend_bytes(backend, HELLO_2.as_bytes(), self.now);
+            .backend_bytes(backend, answer.as_bytes(), self.now);
         self.fails(backend, &Failure::Lost);
     }
 
     /// A connection is open, and the server answers its handshake with an error.
     pub(crate) fn refuse(&mut self, backend: BackendKey, error: &str) {
-        self.connect(backend);
+        // One that begins with its database hears first that a stranger may choose none.
+        if self.connect(backend).starts_with("*2\r\n$6\r\nSELECT") {
+            self.replies(backend, "-NOAUTH Authentication required.\r\n");
+        }
         self.replies(backend, error);
     }
 

@@ -47,7 +47,7 @@ fn who_waits_for_room_is_not_starved_by_who_keeps_sending() {
     let mut worker = Worker::new();
     let (greedy, backend) = worker.stranger();
     let other = worker.client();
-    worker.says(other, "PING");
+    worker.says(other, "ECHO PONG");
     worker.asked(backend);
     let to_backend = ConnKey::Backend(backend);
     worker.stall(to_backend);

@@ -99,7 +99,7 @@ fn a_refused_password_ends_its_logins_on_every_connection() {
     worker.refuse(five, WRONGPASS);
     assert_eq!(worker.heard(bob), NOAUTH);
     worker.asked(bobs);
-    for line in ["PING", "GET x"] {
+    for line in ["ECHO PONG", "GET x"] {
         worker.says(bob, line);
         assert_eq!(worker.heard(bob), NOAUTH);
     }
@@ -116,8 +116,8 @@ fn a_refused_password_does_not_end_logins_with_a_later_one() {
     let dave = worker.user_on(bobs, "bob", "new");
     worker.refuse(five, WRONGPASS);
     assert_eq!(worker.heard(bob), NOAUTH);
-    for (client, heard) in [(bob, NOAUTH), (dave, "+PONG\r\n")] {
-        worker.says(client, "PING");
+    for (client, heard) in [(bob, NOAUTH), (dave, "$4\r\nPONG\r\n")] {
+        worker.says(client, "ECHO PONG");
         assert_eq!(worker.heard(client), heard);
     }
     // A new connection is his, too: it comes in with his password.
@@ -141,7 +141,7 @@ fn client_list_does_not_renew_a_login_that_ended_meanwhile() {
     // There are connections of that user again, but not for these two.
     worker.user("bob");
     for client in [bob, other] {
-        worker.says(client, "PING");
+        worker.says(client, "ECHO PONG");
         assert_eq!(worker.heard(client), NOAUTH);
     }
 }
@@ -171,8 +171,8 @@ fn a_delayed_select_does_not_come_in_on_a_strangers_password() {
     }
     assert_eq!(worker.heard(dave), "+OK\r\n");
     assert_eq!(worker.heard(bob), NOAUTH);
-    for (client, heard) in [(bob, NOAUTH), (dave, "+PONG\r\n")] {
-        worker.says(client, "PING");
+    for (client, heard) in [(bob, NOAUTH), (dave, "$4\r\nPONG\r\n")] {
+        worker.says(client, "ECHO PONG");
         assert_eq!(worker.heard(client), heard);
     }
 }
@@ -181,9 +181,9 @@ fn a_delayed_select_does_not_come_in_on_a_strangers_password() {
 fn a_rate_of_no_logins_locks_nobody_out() {
     let mut worker = Worker::with(|settings| settings.logins_per_second = 0);
     let client = worker.client();
-    worker.says(client, "PING");
+    worker.says(client, "ECHO PONG");
     worker.pass(2_000);
     let backend = worker.begun_one();
     worker.welcome(backend);
-    assert_eq!(worker.heard(client), "+PONG\r\n");
+    assert_eq!(worker.heard(client), "$4\r\nPONG\r\n");
 }

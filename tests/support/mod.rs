@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use proxy::{Proxy, TENANT};
 pub(crate) use redis::{Redis, unused_port};
-pub(crate) use script::{Backend, HELLO, hello_reply, request};
+pub(crate) use script::{Backend, HELLO, WHICH_BLOCK, hello_reply, request};
 pub(crate) use wire::{Wire, array, text};
 
 /// Longer than anything may take on a busy machine; a test that waits this long has failed.

@@ -1,19 +1,25 @@
 //! A backend that follows a script: it expects exact bytes and sends exact bytes.
 
+use std::cell::Cell;
 use std::net::{SocketAddr, TcpListener};
 
-use super::{PATIENCE, Wire, now, pause};
+use super::{PATIENCE, Wire, array, now, pause};
 
 /// The listener of a backend; every connection is accepted by the script.
 pub(crate) struct Backend {
     listener: TcpListener,
+    /// It was asked which of its commands may block, and said none.
+    has_told: Cell<bool>,
 }
 
 impl Backend {
     pub(crate) fn listen() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        Self { listener }
+        Self {
+            listener,
+            has_told: Cell::new(false),
+        }
     }
 
     pub(crate) fn address(&self) -> String {
@@ -43,13 +49,21 @@ impl Backend {
     pub(crate) fn accept_greeted(&self) -> Wire {
         let mut wire = self.accept();
         wire.expect(HELLO);
-        wire.send(hello_reply(2, 1));
+        if self.has_told.replace(true) {
+            wire.send(hello_reply(2, 1));
+        } else {
+            wire.expect(array(WHICH_BLOCK));
+            wire.send([&hello_reply(2, 1)[..], b"*0\r\n"].concat());
+        }
         wire
     }
 }
 
 /// How the proxy greets a server as the default user in RESP2.
 pub(crate) const HELLO: &[u8] = b"*4\r\n$5\r\nHELLO\r\n$1\r\n2\r\n$7\r\nSETNAME\r\n$5\r\nelika\r\n";
+
+/// What the first connection asks beside: which commands may block.
+pub(crate) const WHICH_BLOCK: &str = "COMMAND LIST FILTERBY ACLCAT blocking";
 
 /// A command.
 pub(crate) fn request(words: &[&[u8]]) -> Vec<u8> {

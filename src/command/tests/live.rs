@@ -322,7 +322,7 @@ fn no_dangerous_category_is_forwarded() {
         ("blocking", &["xread", "xreadgroup"][..]),
         ("transaction", &[]),
         ("pubsub", &["publish", "spublish", "pubsub"]),
-        ("connection", &["command"]),
+        ("connection", &["command", "ping"]),
         ("admin", &["config|get", "module|list", "lastsave"]),
     ];
     for (category, harmless) in harmless {

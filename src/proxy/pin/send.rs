@@ -35,7 +35,10 @@ impl Machine {
         if client.pin.is_none() {
             if own == Own::Block && (client.gone || client.eof) {
                 // Nobody would get what comes: it stays where it is.
-                self.close_now(key);
+                if !self.at_barrier(key) {
+                    return Taken::No;
+                }
+                self.finish_client(key);
                 return Taken::Yes;
             }
             if let Err(refusal) = self.admit(key) {

@@ -14,7 +14,7 @@ use super::super::key::{BackendKey, ClientKey, PoolKey};
 use super::super::machine::{Machine, mark_ready};
 use super::super::pool::Turn;
 use super::super::request::Fifo;
-use super::Pin;
+use super::{Pin, Verb};
 
 /// The error for a client whose turn did not come in time.
 const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
@@ -336,12 +336,33 @@ impl Machine {
         self.wake(key);
     }
 
-    /// Does a client wait for something to come, and for nothing else?
+    /// A client that leaves does not wait for what is still to come, so that it stays where it is.
+    /// What it was told before it gets.
+    pub(in super::super) fn stop_waiting(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let own = self.backends.get(client.backend).is_some_and(|it| it.dedicated);
+        if client.outbound.is_empty() || !own {
+            return self.close_now(key);
+        }
+        let Some(pin) = client.pin.take() else {
+            return;
+        };
+        let backend = mem::replace(&mut client.backend, BackendKey::NONE);
+        client.finish();
+        self.requests.silence(client.fifo);
+        self.orphan(backend, &pin);
+    }
+
+    /// Does a client wait for something to come before anything else?
     pub(in super::super) fn is_blocked(&self, key: ClientKey) -> bool {
-        let Some(client) = self.clients.get(key).filter(|client| client.pin.is_some()) else {
+        let Some(client) = self.clients.get(key) else {
             return false;
         };
-        let backend = self.backends.get(client.backend);
-        backend.is_some_and(|backend| backend.blocking > 0 && backend.blocking == client.in_flight)
+        let head = self.requests.get(client.fifo.head);
+        // Inside MULTI nothing blocks.
+        client.pin.as_deref().is_some_and(|pin| !pin.multi)
+            && head.is_some_and(|head| head.verb == Verb::Block)
     }
 }
