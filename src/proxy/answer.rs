@@ -121,8 +121,9 @@ impl Machine {
 
     /// Is nothing in flight? If not, the client is on hold until it is so.
     pub(super) fn at_barrier(&mut self, key: ClientKey) -> bool {
+        let in_a_message = self.is_in_a_message(key);
         match self.clients.get_mut(key) {
-            Some(client) if !client.fifo.is_empty() => {
+            Some(client) if in_a_message || !client.fifo.is_empty() => {
                 client.hold.set(Hold::BARRIER);
                 false
             }
@@ -153,13 +154,14 @@ impl Machine {
 
     /// One reply made here: now, or after those that are still to come.
     pub(super) fn say(&mut self, key: ClientKey, reply: &[u8]) {
+        let in_a_message = self.is_in_a_message(key);
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
         if kind_of(client) == Kind::Swallow || client.closing || reply.is_empty() {
             return;
         }
-        if client.fifo.is_empty() {
+        if client.fifo.is_empty() && !in_a_message {
             self.to_clients.append(&mut client.outbound, reply);
             mark_client_dirty(&mut self.dirty_clients, client, key);
         } else {

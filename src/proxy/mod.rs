@@ -17,6 +17,7 @@
 //! | `connect` | a backend connection comes up |
 //! | `failure` | one is lost, or retired: who hears what, and what moves on |
 //! | `peers` | CLIENT LIST and KILL over all workers |
+//! | `numbers` | another client's own connection by its number: UNBLOCK, TRACKING REDIRECT |
 //! | `client`, `backend`, `request` | the records |
 //! | `table`, `key`, `chunk` | where records and bytes are kept |
 //! | `invariants`, `check` | what must always hold; any bytes as operations, for the fuzzer |
@@ -45,6 +46,7 @@ mod invariants;
 mod key;
 mod login;
 mod machine;
+mod numbers;
 mod outbound;
 mod peers;
 mod pin;

@@ -4,11 +4,10 @@
 //! Addresses, names and ids of other users' clients are nobody's business.
 
 use crate::cluster::{InstanceId, TenantKey};
-use crate::command::client::{self as client_command, Filter, Line};
+use crate::command::client::{Filter, Line};
 use crate::resp::{Args, write};
 
 use super::action::Action;
-use super::answer::Taken;
 use super::client::Client;
 use super::key::ClientKey;
 use super::login::Goal;
@@ -75,12 +74,12 @@ pub(super) struct Gathering {
     lines: Vec<(u64, Vec<u8>)>,
     killed: u64,
     found: Found,
-    purpose: Purpose,
+    pub purpose: Purpose,
 }
 
 /// What is done when all answers are in.
 #[derive(Debug, Default)]
-enum Purpose {
+pub(super) enum Purpose {
     /// CLIENT LIST.
     #[default]
     List,
@@ -99,6 +98,13 @@ enum Purpose {
 }
 
 impl Gathering {
+    pub(super) fn about(found: Found, purpose: Purpose) -> Self {
+        Self {
+            found,
+            ..Self::new(purpose)
+        }
+    }
+
     fn new(purpose: Purpose) -> Self {
         Self {
             left: 0,
@@ -163,123 +169,6 @@ impl Machine {
         Ok(())
     }
 
-    /// CLIENT UNBLOCK: whoever has the client tells on which connection of the backend it is
-    /// blocked, and the backend is asked to unblock that.
-    pub(super) fn client_unblock(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
-        let asked = client_command::parse_unblock(args).map_err(|refusal| refusal.to_string())?;
-        let Some(scope) = self.scope_of(key) else {
-            return Ok(());
-        };
-        let found = self.blocked_connection(&scope, asked.id);
-        let gathering = Gathering {
-            found,
-            ..Gathering::new(Purpose::Unblock {
-                with_error: asked.with_error,
-            })
-        };
-        self.ask(key, Question::Blocked(scope, asked.id), gathering);
-        Ok(())
-    }
-
-    /// CLIENT TRACKING ON REDIRECT `id`, which stands `at` this argument of `frame`.
-    pub(super) fn ask_for_subscriber(&mut self, key: ClientKey, id: i64, at: usize, frame: &[u8]) {
-        let Some(scope) = self.scope_of(key) else {
-            return;
-        };
-        let purpose = Purpose::Redirect {
-            id: id.cast_unsigned(),
-            at,
-            frame: frame.into(),
-            tries: 0,
-        };
-        self.ask_redirect(key, scope, id, purpose);
-    }
-
-    fn ask_redirect(&mut self, key: ClientKey, scope: Scope, id: i64, purpose: Purpose) {
-        let found = self.subscriber_connection(&scope, id);
-        let gathering = Gathering {
-            found,
-            ..Gathering::new(purpose)
-        };
-        self.ask(key, Question::Subscriber(scope, id), gathering);
-    }
-
-    /// Another round has come for those whom nobody could answer yet.
-    pub(super) fn ask_again(&mut self) {
-        for key in std::mem::take(&mut self.again_later) {
-            let waiting = self
-                .clients
-                .get_mut(key)
-                .and_then(|client| client.waiting.as_deref_mut());
-            let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
-                continue;
-            };
-            let purpose = std::mem::take(&mut gathering.purpose);
-            self.conclude(key, Ok(()));
-            if let (Some(scope), Purpose::Redirect { id, .. }) = (self.scope_of(key), &purpose) {
-                let id = id.cast_signed();
-                self.ask_redirect(key, scope, id, purpose);
-            }
-        }
-    }
-
-    /// A client of this worker by its number, if the one who asks may know it.
-    fn by_number(&self, scope: &Scope, id: i64) -> Option<ClientKey> {
-        let its = |client: &Client| client.origin.id.cast_signed() == id;
-        let mut clients = self.clients.iter();
-        let (key, _) = clients.find(|(_, client)| its(client) && self.in_scope(client, scope))?;
-        Some(key)
-    }
-
-    /// Once its number is known, somebody may unblock whatever happens there: the connection
-    /// serves no other client after this one.
-    fn blocked_connection(&mut self, scope: &Scope, id: i64) -> Found {
-        let Some(key) = self.by_number(scope, id) else {
-            return Found::Nobody;
-        };
-        let Some(client) = self.clients.get_mut(key) else {
-            return Found::Nobody;
-        };
-        match (client.pin.as_deref_mut(), self.backends.get(client.backend)) {
-            (Some(pin), Some(backend)) if backend.blocking > 0 && backend.dedicated => {
-                pin.soil();
-                backend.id.map_or(Found::Otherwise, Found::Connection)
-            }
-            _ => Found::Otherwise,
-        }
-    }
-
-    /// Once invalidations go to its number, the connection must stay this client's. One that has
-    /// none of its own gets one.
-    fn subscriber_connection(&mut self, scope: &Scope, id: i64) -> Found {
-        let Some(key) = self.by_number(scope, id) else {
-            return Found::Nobody;
-        };
-        let Some(client) = self.clients.get(key) else {
-            return Found::Nobody;
-        };
-        if client.pin.is_none() {
-            let free = client.fifo.is_empty() && client.waiting.is_none() && !client.closing;
-            if !free || self.pin(key).is_err() {
-                self.leave_line(key);
-                return Found::Soon;
-            }
-        }
-        let Some(client) = self.clients.get_mut(key) else {
-            return Found::Nobody;
-        };
-        match (client.pin.as_deref_mut(), self.backends.get(client.backend)) {
-            (Some(pin), Some(backend)) => {
-                pin.kept = true;
-                match backend.is_ready() {
-                    true => backend.id.map_or(Found::Otherwise, Found::Connection),
-                    false => Found::Soon,
-                }
-            }
-            _ => Found::Otherwise,
-        }
-    }
-
     /// Another worker asks.
     pub fn peer_asked(&mut self, question: Question) -> Answer {
         match question {
@@ -331,7 +220,7 @@ impl Machine {
 
     /// Puts a question to the other workers, if there are any, and has it answered in a later turn:
     /// who asks for a long list again and again does so beside the others, not before them.
-    fn ask(&mut self, key: ClientKey, question: Question, mut gathering: Gathering) {
+    pub(super) fn ask(&mut self, key: ClientKey, question: Question, mut gathering: Gathering) {
         // In a drain the others may have ended.
         let alone = self.draining || self.settings.workers < 2;
         gathering.left = if alone { 0 } else { self.settings.workers - 1 };
@@ -403,36 +292,8 @@ impl Machine {
         }
     }
 
-    fn unblock(&mut self, key: ClientKey, found: Found, with_error: bool) {
-        let Found::Connection(id) = found else {
-            return self.say(key, b":0\r\n");
-        };
-        let (id, reason) = (id.to_string(), if with_error { "ERROR" } else { "TIMEOUT" });
-        let mut bytes = Vec::new();
-        let args = ["CLIENT", "UNBLOCK", &id, reason];
-        write::command(&mut bytes, &args.map(str::as_bytes));
-        if self.forward_one(key, &bytes) == Taken::No {
-            // Nobody was unblocked, and the client may ask again.
-            self.say(key, b":0\r\n");
-        }
-    }
-
-    fn redirect(&mut self, key: ClientKey, found: Found, (id, at, frame): (u64, usize, &[u8])) {
-        match found {
-            Found::Connection(backend_id) => self.track_for(key, (id, backend_id), at, frame),
-            Found::Nobody => {
-                self.say_error(key, "ERR The client ID you want redirect to does not exist");
-            }
-            Found::Otherwise | Found::Soon => self.say_error(
-                key,
-                "ERR elika: the client to redirect to gets no connection of its own",
-            ),
-        }
-        self.unpin_if_done(key);
-    }
-
     /// The user a client is, if it is one already.
-    fn scope_of(&self, key: ClientKey) -> Option<Scope> {
+    pub(super) fn scope_of(&self, key: ClientKey) -> Option<Scope> {
         let account = self.pools.accounts.get(self.clients.get(key)?.account)?;
         let instance = self.pools.instances.get(account.instance)?;
         Some(Scope {
@@ -442,7 +303,7 @@ impl Machine {
         })
     }
 
-    fn in_scope(&self, client: &Client, scope: &Scope) -> bool {
+    pub(super) fn in_scope(&self, client: &Client, scope: &Scope) -> bool {
         let account = self.pools.accounts.get(client.account);
         let instance = account.and_then(|account| self.pools.instances.get(account.instance));
         account.is_some_and(|account| account.name() == &*scope.user)
@@ -506,10 +367,8 @@ impl Machine {
             .iter()
             .position(|&b| b == 0)
             .unwrap_or(client.command.len());
-        let asked = match self.asking {
-            (asker, bytes) if asker == key => bytes,
-            _ => 0,
-        };
+        let (asker, bytes) = self.asking;
+        let asked = if asker == key { bytes } else { 0 };
         let empty_pin = Pin::default();
         let pin = client.pin.as_deref().unwrap_or(&empty_pin);
         f(&Line {

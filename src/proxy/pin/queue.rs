@@ -18,7 +18,7 @@ use super::super::request::Kind;
 use super::{Change, Verb};
 
 /// What Redis says where a command makes no sense inside a transaction.
-const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";
+pub(super) const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";
 
 /// No server takes this, whatever its version: the transaction is lost from then on.
 const POISON: &[&[u8]] = &[b"MULTI", b"!"];

@@ -6,10 +6,11 @@ use std::mem;
 use crate::resp::{Protocol, Scan};
 
 use super::super::backend::Failure;
+use super::super::client::Hold;
 use super::super::deliver::{Afterwards, Full, Owner, collect, desync};
 use super::super::key::{BackendKey, ClientKey};
-use super::super::machine::Machine;
-use super::super::outbound::mark_client_dirty;
+use super::super::machine::{Machine, mark_ready};
+use super::super::outbound::{mark_client_dirty, release_parked};
 use super::super::request::Kind;
 use super::frame::{Class, Fate};
 use super::{Change, Frame, Pin, Verb, Walker};
@@ -59,12 +60,37 @@ impl Machine {
             self.pass(key, fate, part, late)?;
             if whole {
                 self.framed(key, owner)?;
+                self.release_held(owner);
             }
         }
         if let Some(backend) = self.backends.get(key) {
             late.settled.push(backend.owner);
         }
         Ok(())
+    }
+
+    /// Has a part of a message gone to the client that has a connection of its own, and the rest not
+    /// come yet? Nothing of ours may stand between.
+    pub(in super::super) fn is_in_a_message(&self, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get(key).filter(|client| client.pin.is_some()) else {
+            return false;
+        };
+        let backend = self.backends.get(client.backend);
+        backend.is_some_and(|it| it.dedicated && it.is_ready() && !it.scanner.at_start())
+    }
+
+    /// A frame has come to its end: what waited for that goes out.
+    fn release_held(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        release_parked(&mut self.requests, &mut self.to_clients, client);
+        if !client.outbound.is_empty() {
+            mark_client_dirty(&mut self.dirty_clients, client, key);
+        }
+        if client.fifo.is_empty() && client.hold.has(Hold::BARRIER) {
+            mark_ready(&mut self.ready, client, key);
+        }
     }
 
     fn manner(&self, key: BackendKey) -> Manner {

@@ -9,6 +9,7 @@ use super::super::forward::{Refusal, append, record_as, unpause};
 use super::super::key::ClientKey;
 use super::super::machine::Machine;
 use super::super::request::Kind;
+use super::queue::NOT_INSIDE;
 use super::{Change, Verb};
 
 impl Machine {
@@ -185,6 +186,13 @@ impl Machine {
                     _ => Verb::Confirm(topic),
                 };
                 return Some(self.send(key, verb, argc.saturating_sub(1).max(1), None, frame));
+            }
+            Answer::ClientTrackingOff | Answer::ClientNoTouchOff if !self.is_outside(key) => {
+                return Some(Taken::No);
+            }
+            // What ON may not do inside MULTI, OFF may not either.
+            Answer::ClientTrackingOff | Answer::ClientNoTouchOff if self.is_inside(key) => {
+                return Some(self.poison(key, NOT_INSIDE));
             }
             Answer::ClientTrackingOff => {
                 return Some(self.change_by(key, Change::Tracking(None), frame));

@@ -12,6 +12,7 @@ use super::super::client::Hold;
 use super::super::forward::{NOAUTH, Refusal};
 use super::super::key::{BackendKey, ClientKey, PoolKey};
 use super::super::machine::{Machine, mark_ready};
+use super::super::outbound::release_parked;
 use super::super::pool::Turn;
 use super::super::request::Fifo;
 use super::{Pin, Verb};
@@ -153,6 +154,7 @@ impl Machine {
             .is_none_or(|instance| instance.gone);
         backend.is_ready()
             && backend.fifo.is_empty()
+            && backend.scanner.at_start()
             && !backend.retired
             && !gone
             && backend.epoch >= account.valid_from
@@ -160,6 +162,9 @@ impl Machine {
 
     /// Lets go of a client's own connection if it holds nothing and nothing is in flight.
     pub(in super::super) fn unpin_if_done(&mut self, key: ClientKey) {
+        if self.is_in_a_message(key) {
+            return;
+        }
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -325,13 +330,16 @@ impl Machine {
         client.backend = BackendKey::NONE;
         let head = self.requests.get(backend.fifo.head);
         let in_doubt = head.is_some_and(|head| head.start < backend.sent);
-        if !pin.holds() && !in_doubt {
+        let torn = backend.dedicated && !backend.scanner.at_start();
+        if !pin.holds() && !in_doubt && !torn {
             return;
         }
         self.counters.pins_lost += 1;
         client.finish();
         let fifo: Fifo = client.fifo;
         self.requests.silence(fifo);
+        // What waited for the end of a message does so no more.
+        release_parked(&mut self.requests, &mut self.to_clients, client);
         let key = backend.owner;
         self.wake(key);
     }
@@ -342,7 +350,10 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let own = self.backends.get(client.backend).is_some_and(|it| it.dedicated);
+        let own = self
+            .backends
+            .get(client.backend)
+            .is_some_and(|it| it.dedicated);
         if client.outbound.is_empty() || !own {
             return self.close_now(key);
         }
