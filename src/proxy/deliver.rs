@@ -17,7 +17,6 @@ use super::handshake::Progress;
 use super::key::{BackendKey, ClientKey};
 use super::machine::{Machine, mark_ready};
 use super::outbound::{mark_client_dirty, release_parked};
-use super::pin::Verb;
 use super::request::{Kind, Request, Requests};
 use super::settings::{Millis, Settings};
 use super::table::Table;
@@ -74,6 +73,7 @@ impl Machine {
             // It may wait for something to come now, and be about to leave.
             self.settle(client);
         }
+        self.wait_further();
         for client in late.flooded {
             if self.clients.contains(client) {
                 self.counters.slow_subscribers += 1;
@@ -141,7 +141,7 @@ impl Machine {
                 && backend.owner != ClientKey::NONE
             {
                 // WAIT and the like, on what is shared otherwise.
-                backend.blocking -= u32::from(popped.verb == Verb::Block);
+                backend.blocking -= u32::from(popped.verb.is_patient());
                 late.settled.push(backend.owner);
             }
             let to = Owner {

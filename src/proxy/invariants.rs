@@ -4,7 +4,6 @@ use super::backend::Backend;
 use super::client::Hold;
 use super::key::{BackendKey, ClientKey};
 use super::machine::Machine;
-use super::pin::Verb;
 use super::request::Kind;
 
 impl Machine {
@@ -52,7 +51,7 @@ impl Machine {
 
     fn check_owner(&self, key: BackendKey, backend: &Backend) {
         let verbs = self.requests.of_backend(backend.fifo);
-        let blocking = verbs.filter(|(_, it)| it.verb == Verb::Block).count();
+        let blocking = verbs.filter(|(_, it)| it.verb.is_patient()).count();
         if !backend.retired {
             assert_eq!(blocking, backend.blocking as usize, "{key:?}");
         }

@@ -54,6 +54,8 @@ pub struct Machine {
     pub(super) again_later: Vec<ClientKey>,
     /// Clients in line for a connection of their own.
     pub(super) in_line: u32,
+    /// WAITs to which the first of two connections said yes, and whether the client hears nothing.
+    pub(super) wait_on: Vec<(ClientKey, BackendKey, Box<[u8]>, bool)>,
     /// Who is just asking about clients, and in how many bytes: they are still in its buffer, as a
     /// server sees it.
     pub(super) asking: (ClientKey, usize),
@@ -108,6 +110,7 @@ impl Machine {
             next_turn: Vec::new(),
             opening: 0,
             in_line: 0,
+            wait_on: Vec::new(),
             asking: (ClientKey::NONE, 0),
             again_later: Vec::new(),
             next_round: Millis::default(),

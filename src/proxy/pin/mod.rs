@@ -21,6 +21,7 @@
 //! | `send` | client to its connection: which reply will say what |
 //! | `queue` | commands inside MULTI, and the reply to EXEC |
 //! | `session` | SELECT, AUTH, HELLO and tracking on a connection of one's own |
+//! | `wait` | WAIT, on the connections that carried the writes |
 //! | `frame` | what a frame of the backend is: a reply, a confirmation, or neither |
 //! | `receive` | its connection to the client: what the replies said |
 
@@ -31,7 +32,7 @@ use crate::command::Topic;
 use crate::resp::Protocol;
 
 use super::handshake::Credential;
-use super::key::AccountKey;
+use super::key::{AccountKey, BackendKey};
 
 mod frame;
 mod queue;
@@ -39,6 +40,7 @@ mod receive;
 mod send;
 mod session;
 mod take;
+mod wait;
 
 pub(super) use frame::Frame;
 use queue::{Effect, Walker};
@@ -58,6 +60,8 @@ pub(super) enum Verb {
     Unwatch,
     /// The client waits for something to come.
     Block,
+    /// The same, and another connection is asked afterwards.
+    Wait,
     /// As many confirmations as the record counts, or one error.
     Confirm(Topic),
     /// Confirmations until nothing of this topic is subscribed to.
@@ -79,7 +83,12 @@ impl Verb {
 
     /// Is it open what the connection will hold afterwards?
     fn is_unsettled(self) -> bool {
-        !matches!(self, Self::Plain | Self::Block)
+        !matches!(self, Self::Plain | Self::Block | Self::Wait)
+    }
+
+    /// May its reply take as long as it likes?
+    pub(super) fn is_patient(self) -> bool {
+        matches!(self, Self::Block | Self::Wait)
     }
 }
 
@@ -106,6 +115,11 @@ enum Change {
         protocol: Protocol,
         name: Option<Vec<u8>>,
     },
+    /// WAIT: what the first of two connections is asked, and which is the other.
+    Wait {
+        frame: Box<[u8]>,
+        shared: BackendKey,
+    },
     /// If it is queued, EXEC will have this effect.
     Queue(Effect),
 }
@@ -113,7 +127,10 @@ enum Change {
 impl Change {
     /// Must the reply be seen whole, and maybe changed, before the client gets it?
     fn rewrites(&self) -> bool {
-        matches!(self, Self::Hello { .. } | Self::TrackingInfo)
+        matches!(
+            self,
+            Self::Hello { .. } | Self::TrackingInfo | Self::Wait { .. }
+        )
     }
 }
 

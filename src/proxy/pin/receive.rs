@@ -37,7 +37,7 @@ impl Machine {
                 return Ok(());
             };
             if backend.scanner.at_start() {
-                let fate = self.fate(key, rest);
+                let fate = self.fate(key, rest)?;
                 if let Some(backend) = self.backends.get_mut(key) {
                     backend.frame = Frame::begin(fate);
                 }
@@ -112,28 +112,38 @@ impl Machine {
     }
 
     /// Where a frame will go that begins so.
-    fn fate(&self, key: BackendKey, begin: &[u8]) -> Fate {
+    fn fate(&self, key: BackendKey, begin: &[u8]) -> Result<Fate, Failure> {
         let manner = self.manner(key);
         let first = begin.first();
         if first == Some(&b'>') || first == Some(&b'*') && manner.modal {
             // CLIENT REPLY OFF is about replies: what was subscribed to comes all the same.
-            return Fate::Push;
+            return Ok(Fate::Push);
         }
         let Some(backend) = self.backends.get(key) else {
-            return Fate::Reply;
+            return Ok(Fate::Reply);
         };
         let pin = self
             .clients
             .get(backend.owner)
             .and_then(|client| client.pin.as_deref());
-        let (Some(head), Some(pin)) = (self.requests.get(backend.fifo.head), pin) else {
-            return Fate::Push;
-        };
-        match head.verb {
-            Verb::Exec if !pin.effects.is_empty() => Fate::Walk,
-            Verb::Change if pin.changes.front().is_some_and(Change::rewrites) => Fate::Collect,
-            _ => Fate::Reply,
-        }
+        let head = self.requests.get(backend.fifo.head);
+        // A request that was not even sent has no reply.
+        let head = head.filter(|head| head.start < backend.sent);
+        Ok(match (head.map(|head| head.verb), pin) {
+            (Some(Verb::Exec), Some(pin)) if !pin.effects.is_empty() => Fate::Walk,
+            (Some(Verb::Wait), _) => Fate::Collect,
+            (Some(Verb::Change), Some(pin))
+                if pin.changes.front().is_some_and(Change::rewrites) =>
+            {
+                Fate::Collect
+            }
+            (Some(_), _) => Fate::Reply,
+            (None, _) if manner.monitor && first == Some(&b'+') => Fate::Push,
+            (None, _) => {
+                let why = "sent a reply that nobody asked for";
+                return Err(Failure::Desync(why.into()));
+            }
+        })
     }
 
     /// Bytes of a frame go where they belong.
@@ -155,6 +165,10 @@ impl Machine {
                 let Some(client) = self.clients.get_mut(owner) else {
                     return Ok(());
                 };
+                if client.closing {
+                    // After its last word it hears nothing more.
+                    return Ok(());
+                }
                 self.to_clients.append(&mut client.outbound, part);
                 mark_client_dirty(&mut self.dirty_clients, client, owner);
                 if client.outbound.len() > max {
@@ -253,7 +267,7 @@ impl Machine {
             _ => None,
         };
         if popped.is_some() {
-            backend.blocking -= u32::from(verb == Verb::Block);
+            backend.blocking -= u32::from(verb.is_patient());
             if let Some(pin) = self
                 .clients
                 .get_mut(backend.owner)
@@ -293,6 +307,11 @@ impl Machine {
             }
             Verb::Discard if good && !queued => pin.end_transaction(),
             Verb::Unwatch if good && !queued => pin.watched = 0,
+            Verb::Wait => {
+                if let Some(change) = pin.changes.pop_front() {
+                    self.waited(owner, change, &collected, silent);
+                }
+            }
             Verb::Change => {
                 if let Some(change) = pin.changes.pop_front() {
                     self.changed(
@@ -333,7 +352,7 @@ impl Machine {
                     pin.effects.push((place, effect));
                 }
             }
-            (Change::Queue(_), None) | (_, Some(_)) => {}
+            (Change::Queue(_) | Change::Wait { .. }, None) | (_, Some(_)) => {}
             (Change::Select(db), None) => self.selected(key, db),
             (
                 Change::Login {

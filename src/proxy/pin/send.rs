@@ -45,11 +45,13 @@ impl Machine {
             if let Err(refusal) = self.admit(key) {
                 return self.refuse(key, refusal);
             }
-            if own != Own::Wait && !self.at_barrier(key) {
+            if own == Own::Wait {
+                return self.wait(key, frame);
+            }
+            if !self.at_barrier(key) {
                 return Taken::No;
             }
             let pin = match own {
-                Own::Wait => self.pin_where_written(key),
                 Own::Apart(_) => self.pin_apart(key),
                 _ => self.pin(key),
             };
@@ -277,7 +279,7 @@ impl Machine {
             pin.sent(verb);
             pin.changes.extend(change);
         }
-        backend.blocking += u32::from(verb == Verb::Block);
+        backend.blocking += u32::from(verb.is_patient());
         if client.in_flight >= self.settings.client_in_flight_max {
             client.hold.set(Hold::IN_FLIGHT);
         }

@@ -9,9 +9,8 @@ use crate::resp::{Args, Protocol, write};
 
 use super::super::answer::Taken;
 use super::super::client::Client;
-use super::super::forward::Refusal;
 use super::super::handshake::{Credential, split_hello};
-use super::super::key::{AccountKey, BackendKey, ClientKey};
+use super::super::key::{AccountKey, ClientKey};
 use super::super::login::Target;
 use super::super::machine::Machine;
 use super::{Change, Tracking};
@@ -294,44 +293,6 @@ impl Machine {
         if !silent {
             self.tell_own(key, &out);
         }
-    }
-
-    /// The connection for WAIT: one that carried what the client wrote. The shared one is taken
-    /// from the others for so long; what they have in flight there still comes back.
-    pub(super) fn pin_where_written(&mut self, key: ClientKey) -> Result<(), Refusal> {
-        let Some(client) = self.clients.get_mut(key) else {
-            return Err(Refusal::Later);
-        };
-        let (shared, last_own) = (client.backend, client.last_own);
-        if let Some(backend) = self.backends.get_mut(shared)
-            && backend.owner == ClientKey::NONE
-            && !backend.retired
-        {
-            backend.owner = key;
-            client.pin = Some(Box::default());
-            self.counters.pins += 1;
-            if let Some(pool) = self.pools.pools.get_mut(backend.pool) {
-                pool.backends.retain(|&other| other != shared);
-            }
-            return Ok(());
-        }
-        if !self.at_barrier(key) {
-            return Err(Refusal::Later);
-        }
-        self.pin_again(key, last_own)
-    }
-
-    /// The connection that a client had to itself last, if it is free; else any.
-    fn pin_again(&mut self, key: ClientKey, last: BackendKey) -> Result<(), Refusal> {
-        let pool = self.clients.get(key).map(|client| client.pool);
-        if let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool))
-            && let Some(at) = pool.idle.iter().position(|&idle| idle == last)
-        {
-            // The one on top is taken next.
-            let idle = pool.idle.remove(at);
-            pool.idle.push(idle);
-        }
-        self.pin(key)
     }
 
     pub(in super::super) fn named(&mut self, key: ClientKey, name: &[u8]) {

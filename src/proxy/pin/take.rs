@@ -126,7 +126,21 @@ impl Machine {
         }
     }
 
-    fn own(&mut self, backend_key: BackendKey, key: ClientKey) {
+    /// Takes this very connection, if it is idle.
+    pub(super) fn take_idle(&mut self, key: BackendKey, owner: ClientKey) -> bool {
+        let pool = self.backends.get(key).map(|backend| backend.pool);
+        let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool)) else {
+            return false;
+        };
+        let Some(at) = pool.idle.iter().position(|&idle| idle == key) else {
+            return false;
+        };
+        pool.idle.remove(at);
+        self.own(key, owner);
+        true
+    }
+
+    pub(super) fn own(&mut self, backend_key: BackendKey, key: ClientKey) {
         let (client, backend) = (
             self.clients.get_mut(key),
             self.backends.get_mut(backend_key),
@@ -190,12 +204,17 @@ impl Machine {
         if backend.dedicated {
             client.last_own = backend_key;
             self.give_back(backend_key, pin.soiled);
-        } else if let Some(pool) = self.pools.pools.get_mut(backend.pool) {
-            // It was taken away from the others for a while, and is still where its writes went.
+            return;
+        }
+        // It was taken away from the others for a while.
+        let pool = backend.pool;
+        if pool == client.pool {
+            client.backend = backend_key;
+        }
+        if !self.is_clean(backend_key) {
+            self.retire(backend_key);
+        } else if let Some(pool) = self.pools.pools.get_mut(pool) {
             pool.backends.push(backend_key);
-            if backend.pool == client.pool {
-                client.backend = backend_key;
-            }
         }
     }
 
@@ -291,10 +310,14 @@ impl Machine {
             return;
         };
         backend.owner = ClientKey::NONE;
+        // Confirmations would be taken for messages, and never come.
+        let confirms = (self.requests.of_backend(backend.fifo))
+            .any(|(_, request)| request.verb.confirms());
         let plain = backend.blocking == 0
             && pin.subscriptions() == 0
             && !pin.monitor
-            && pin.changes.is_empty();
+            && pin.changes.is_empty()
+            && !confirms;
         if backend.is_ready() && (!backend.dedicated || plain) && !backend.fifo.is_empty() {
             backend.retired = true;
             backend.blocking = 0;

@@ -1,0 +1,141 @@
+//! WAIT and WAITAOF, on the connections that carried what the client wrote.
+//!
+//! A server measures them by the last write of the very connection. The shared one is taken from
+//! the others for so long; what they have in flight there still comes back. A client that had a
+//! connection to itself before may have written there, too: then that one is asked first, and the
+//! shared one only if it says yes.
+
+use std::mem;
+
+use crate::resp::Args;
+use crate::resp::number::parse_i64;
+
+use super::super::answer::Taken;
+use super::super::client::{Hold, ReplyMode};
+use super::super::key::{BackendKey, ClientKey};
+use super::super::machine::Machine;
+use super::{Change, Verb};
+
+/// The error where no connection can tell: an answer from another one would be wrong.
+const UNKNOWN: &str = "ERR elika: the connection that carried the writes is in use or closed";
+
+impl Machine {
+    /// WAIT or WAITAOF of a client that has no connection of its own.
+    pub(super) fn wait(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+        let Some(client) = self.clients.get_mut(key) else {
+            return Taken::Yes;
+        };
+        let (shared, own) = (client.backend, client.last_own);
+        let shared_is_open = self
+            .backends
+            .get(shared)
+            .is_some_and(|backend| backend.is_open() && backend.is_ready());
+        if own == BackendKey::NONE && shared_is_open {
+            self.take_from_others(key, shared);
+            return self.send(key, Verb::Block, 1, None, frame);
+        }
+        if !self.at_barrier(key) {
+            return Taken::No;
+        }
+        if own == BackendKey::NONE {
+            // It has written nothing, as far as any connection knows.
+            return match self.pin(key) {
+                Ok(()) => self.send(key, Verb::Block, 1, None, frame),
+                Err(refusal) => self.refuse(key, refusal),
+            };
+        }
+        if let Some(client) = self.clients.get_mut(key) {
+            client.last_own = BackendKey::NONE;
+        }
+        if !self.take_idle(own, key) {
+            self.say_error(key, UNKNOWN);
+            return Taken::Yes;
+        }
+        let then = shared_is_open.then(|| Change::Wait {
+            frame: frame.into(),
+            shared,
+        });
+        let verb = if then.is_some() {
+            Verb::Wait
+        } else {
+            Verb::Block
+        };
+        let taken = self.send(key, verb, 1, then, frame);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.hold.set(Hold::BARRIER);
+        }
+        taken
+    }
+
+    fn take_from_others(&mut self, key: ClientKey, shared: BackendKey) {
+        let pool = self.backends.get(shared).map(|backend| backend.pool);
+        if let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool)) {
+            pool.backends.retain(|&other| other != shared);
+        }
+        self.own(shared, key);
+    }
+
+    /// The first answer is here. If it is a yes, the shared connection is asked as well, once this
+    /// one is given back.
+    pub(super) fn waited(&mut self, key: ClientKey, change: Change, reply: &[u8], silent: bool) {
+        let Change::Wait { frame, shared } = change else {
+            return;
+        };
+        if is_yes(&frame, reply) {
+            self.wait_on.push((key, shared, frame, silent));
+        } else if !silent {
+            self.tell_own(key, reply);
+        }
+    }
+
+    /// Asks the second connections.
+    pub(in super::super) fn wait_further(&mut self) {
+        for (key, shared, frame, silent) in mem::take(&mut self.wait_on) {
+            let Some(client) = self.clients.get_mut(key) else {
+                continue;
+            };
+            if silent && client.reply_mode == ReplyMode::On {
+                client.reply_mode = ReplyMode::SkipNext;
+            }
+            let open = |it: &Self| {
+                let backend = it.backends.get(shared);
+                backend.is_some_and(|backend| backend.is_open() && backend.is_ready())
+            };
+            if client.pin.is_some() || !client.fifo.is_empty() || !open(self) {
+                self.say_error(key, UNKNOWN);
+                continue;
+            }
+            self.take_from_others(key, shared);
+            if self.send(key, Verb::Block, 1, None, &frame) == Taken::No {
+                self.unpin_if_done(key);
+                self.say_error(key, UNKNOWN);
+            }
+        }
+    }
+}
+
+/// Is every number of the reply at least the one that was asked for? The last argument is a time.
+fn is_yes(frame: &[u8], reply: &[u8]) -> bool {
+    let args = Args::new(frame);
+    let wanted = args.len().saturating_sub(2);
+    let lines = reply.split(|byte| *byte == b'\n');
+    let numbers = lines.filter_map(|line| line.strip_suffix(b"\r")?.strip_prefix(b":"));
+    let numbers: Vec<_> = numbers.filter_map(parse_i64).collect();
+    let enough = |(number, arg): (&i64, &[u8])| parse_i64(arg).is_some_and(|arg| *number >= arg);
+    numbers.len() == wanted && numbers.iter().zip(args.skip(1)).all(enough)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_enough_of_everything_is_a_yes() {
+        let wait = b"*3\r\n$4\r\nWAIT\r\n$1\r\n2\r\n$3\r\n100\r\n";
+        assert!(is_yes(wait, b":2\r\n") && is_yes(wait, b":3\r\n"));
+        assert!(!is_yes(wait, b":1\r\n") && !is_yes(wait, b"-ERR no\r\n"));
+        let aof = b"*4\r\n$7\r\nWAITAOF\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n0\r\n";
+        assert!(is_yes(aof, b"*2\r\n:1\r\n:2\r\n"));
+        assert!(!is_yes(aof, b"*2\r\n:0\r\n:2\r\n") && !is_yes(aof, b":2\r\n"));
+    }
+}
