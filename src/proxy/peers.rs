@@ -362,11 +362,8 @@ impl Machine {
         let (lib_name, lib_ver) = client.details.as_deref().map_or((empty, empty), |details| {
             (&details.lib_name, &details.lib_ver)
         });
-        let end = client
-            .command
-            .iter()
-            .position(|&b| b == 0)
-            .unwrap_or(client.command.len());
+        let letters = client.command.iter().take_while(|&&b| b != 0);
+        let end = letters.count();
         let (asker, bytes) = self.asking;
         let asked = if asker == key { bytes } else { 0 };
         let empty_pin = Pin::default();

@@ -18,6 +18,7 @@
 //! | file | what is there |
 //! |---|---|
 //! | `take` | a connection is taken from the pool, waited for, and given back |
+//! | `leave` | a client goes, or its connection |
 //! | `send` | client to its connection: which reply will say what |
 //! | `queue` | commands inside MULTI, and the reply to EXEC |
 //! | `session` | SELECT, AUTH, HELLO and tracking on a connection of one's own |
@@ -35,6 +36,7 @@ use super::handshake::Credential;
 use super::key::{AccountKey, BackendKey};
 
 mod frame;
+mod leave;
 mod queue;
 mod receive;
 mod send;
@@ -243,5 +245,17 @@ impl Pin {
     fn answered(&mut self, verb: Verb) {
         self.unsettled -= u32::from(verb.is_unsettled());
         self.transactions -= u32::from(verb.is_transaction());
+    }
+
+    /// The backend did what changes nothing but this.
+    fn change(&mut self, change: &Change) {
+        match *change {
+            Change::Watch(keys) => self.watched = self.watched.saturating_add(keys),
+            Change::Monitor => self.monitor = true,
+            Change::Tracking(tracking) => self.tracking = tracking,
+            Change::NoTouch(on) => self.no_touch = on,
+            Change::Keep => self.kept = true,
+            _ => {}
+        }
     }
 }

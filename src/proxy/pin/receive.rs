@@ -69,8 +69,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Has a part of a message gone to the client that has a connection of its own, and the rest not
-    /// come yet? Nothing of ours may stand between.
+    /// Has a part of a message gone to the client that has a connection of its own, and the rest
+    /// not come yet? Nothing of ours may stand between.
     pub(in super::super) fn is_in_a_message(&self, key: ClientKey) -> bool {
         let Some(client) = self.clients.get(key).filter(|client| client.pin.is_some()) else {
             return false;
@@ -382,20 +382,6 @@ impl Machine {
         {
             self.to_clients.append(&mut client.outbound, bytes);
             mark_client_dirty(&mut self.dirty_clients, client, key);
-        }
-    }
-}
-
-impl Pin {
-    /// The backend did what changes nothing but this.
-    fn change(&mut self, change: &Change) {
-        match *change {
-            Change::Watch(keys) => self.watched = self.watched.saturating_add(keys),
-            Change::Monitor => self.monitor = true,
-            Change::Tracking(tracking) => self.tracking = tracking,
-            Change::NoTouch(on) => self.no_touch = on,
-            Change::Keep => self.kept = true,
-            _ => {}
         }
     }
 }

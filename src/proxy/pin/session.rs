@@ -15,6 +15,10 @@ use super::super::login::Target;
 use super::super::machine::Machine;
 use super::{Change, Tracking};
 
+/// What a connection holds cannot move to another server.
+const OTHER_TENANT: &str =
+    "ERR elika: a client that watches, tracks or subscribes cannot change its tenant";
+
 impl Machine {
     /// Nothing unsettled is in flight; the client is not inside MULTI, nor in RESP2's mode of
     /// subscribers.
@@ -91,7 +95,6 @@ impl Machine {
         Ok(self.change_by(key, change, &bytes))
     }
 
-    /// What a connection holds cannot move to another server.
     fn same_instance(
         &self,
         key: ClientKey,
@@ -103,11 +106,7 @@ impl Machine {
             Some(credential) if instance(target.account) == current => {
                 Ok((target.account, credential))
             }
-            _ => Err(
-                "ERR elika: a client that watches, tracks or subscribes cannot change its \
-                      tenant"
-                    .into(),
-            ),
+            _ => Err(OTHER_TENANT.into()),
         }
     }
 
@@ -152,7 +151,7 @@ impl Machine {
         write::command(&mut bytes, &args);
         let tracking = Tracking { redirect: Some(id) };
         if self.change_by(key, Change::Tracking(Some(tracking)), &bytes) == Taken::No {
-            self.say_error(key, "ERR elika: backend busy");
+            self.say_error(key, "ERR elika: backend unavailable: connection closed");
         }
     }
 

@@ -1,0 +1,109 @@
+//! A client goes that has a connection of its own, or that connection goes.
+
+use std::mem;
+
+use super::super::backend::{Backend, Failure};
+use super::super::key::{BackendKey, ClientKey};
+use super::super::machine::Machine;
+use super::super::outbound::release_parked;
+use super::{Pin, Verb};
+
+impl Machine {
+    /// The owner of a connection has gone. What it was about to take must not be taken: a blocked
+    /// connection is closed at once. One that only has to answer does so, for what was sent is
+    /// done, whether anybody hears it or not.
+    pub(in super::super) fn orphan(&mut self, key: BackendKey, pin: &Pin) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        backend.owner = ClientKey::NONE;
+        // Confirmations would be taken for messages, and never come.
+        let confirms =
+            (self.requests.of_backend(backend.fifo)).any(|(_, request)| request.verb.confirms());
+        let plain = backend.blocking == 0
+            && pin.subscriptions() == 0
+            && !pin.monitor
+            && pin.changes.is_empty()
+            && !confirms;
+        if backend.is_ready() && (!backend.dedicated || plain) && !backend.fifo.is_empty() {
+            backend.retired = true;
+            backend.blocking = 0;
+            return;
+        }
+        if backend.fifo.is_empty() && pin.unsettled == 0 && !pin.holds() && backend.dedicated {
+            self.give_back(key, pin.soiled);
+        } else {
+            self.fail(key, &Failure::Removed);
+        }
+    }
+
+    /// A client gives up its own connection with all that it holds. Nothing of it is in flight.
+    pub(in super::super) fn drop_pin(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if let Some(pin) = client.pin.take() {
+            let backend = mem::replace(&mut client.backend, BackendKey::NONE);
+            self.orphan(backend, &pin);
+        }
+    }
+
+    /// A connection ends that was a client's own. If it held anything, or anything was sent on
+    /// it, the client ends too: on a server it would have been the very same connection.
+    pub(in super::super) fn lose_owner(&mut self, backend: &Backend) {
+        let Some(client) = self.clients.get_mut(backend.owner) else {
+            return;
+        };
+        let Some(pin) = client.pin.take() else {
+            return;
+        };
+        client.backend = BackendKey::NONE;
+        let head = self.requests.get(backend.fifo.head);
+        let in_doubt = head.is_some_and(|head| head.start < backend.sent);
+        let torn = backend.dedicated && !backend.scanner.at_start();
+        if !pin.holds() && !in_doubt && !torn {
+            return;
+        }
+        self.counters.pins_lost += 1;
+        client.finish();
+        let fifo = client.fifo;
+        self.requests.silence(fifo);
+        // What waited for the end of a message does so no more.
+        release_parked(&mut self.requests, &mut self.to_clients, client);
+        let key = backend.owner;
+        self.wake(key);
+    }
+
+    /// A client that leaves does not wait for what is still to come, so that it stays where it is.
+    /// What it was told before it gets.
+    pub(in super::super) fn stop_waiting(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let own = self
+            .backends
+            .get(client.backend)
+            .is_some_and(|it| it.dedicated);
+        if client.outbound.is_empty() || !own {
+            return self.close_now(key);
+        }
+        let Some(pin) = client.pin.take() else {
+            return;
+        };
+        let backend = mem::replace(&mut client.backend, BackendKey::NONE);
+        client.finish();
+        self.requests.silence(client.fifo);
+        self.orphan(backend, &pin);
+    }
+
+    /// Does a client wait for something to come before anything else?
+    pub(in super::super) fn is_blocked(&self, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get(key) else {
+            return false;
+        };
+        let head = self.requests.get(client.fifo.head);
+        // Inside MULTI nothing blocks.
+        client.pin.as_deref().is_some_and(|pin| !pin.multi)
+            && head.is_some_and(|head| head.verb == Verb::Block)
+    }
+}
