@@ -17,7 +17,7 @@ use std::thread;
 
 pub use error::ConfigError;
 pub use parse::{Parsed, parse};
-pub use values::{AdminCommands, Balancer, HostPort, LogLevel, RouterType};
+pub use values::{AdminCommands, Balancer, HostPort, LogLevel, OnLoss, RouterType};
 
 /// Everything the proxy is told when it starts. Fields are named like their options.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +84,8 @@ pub struct BackendPool {
     pub wait_ms: u64,
     /// How long a client may do nothing inside MULTI or after WATCH, in seconds; 0 is for ever.
     pub pinned_idle_seconds: u64,
+    /// What clients get whose backend is lost or cannot be reached.
+    pub on_loss: OnLoss,
     /// Time to be ready for requests, in milliseconds.
     pub connect_ms: u64,
     /// How long a backend may owe a reply in silence, in milliseconds; 0 is for ever.
@@ -164,6 +166,7 @@ impl Default for Config {
                 max_idle: 10,
                 wait_ms: 5_000,
                 pinned_idle_seconds: 300,
+                on_loss: OnLoss::Error,
                 connect_ms: 3_000,
                 reply_ms: 60_000,
             },

@@ -6,8 +6,8 @@
 
 use super::Config;
 use super::values::{
-    AdminCommands, Balancer, Choice, HOST_PORT, HostPort, LogLevel, NAME, PATH, RouterType, choose,
-    parse_control_plane, parse_name, parse_path,
+    AdminCommands, Balancer, Choice, HOST_PORT, HostPort, LogLevel, NAME, OnLoss, PATH, RouterType,
+    choose, parse_control_plane, parse_name, parse_path,
 };
 use Value::{Number, OneOf, Text};
 
@@ -258,6 +258,15 @@ const POOL: &[Row] = &[
         default: "5000",
         help: "how long a client waits for a connection of its own when max-size is reached",
         value: Number(1, MS_MAX, |c, n| store(&mut c.backend_pool.wait_ms, n)),
+        has_effect: true,
+    },
+    Row {
+        name: "backend-pool.on-loss",
+        hint: "WHAT",
+        default: "error",
+        help: "what clients get whose backend is lost or cannot be reached: an error for each \
+               request, or, as from the server itself, the end of their connection",
+        value: OneOf(OnLoss::NAMES, |c, v| pick(&mut c.backend_pool.on_loss, v)),
         has_effect: true,
     },
     Row {

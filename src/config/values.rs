@@ -82,6 +82,16 @@ choices! {
 }
 
 choices! {
+    /// What clients get whose backend is lost or cannot be reached.
+    OnLoss {
+        /// An error for each request, and their connection stays.
+        Error = "error",
+        /// The end of their connection, as from the server itself.
+        Close = "close",
+    }
+}
+
+choices! {
     /// The least urgent messages that are still logged.
     LogLevel {
         /// Nothing is logged.

@@ -16,6 +16,9 @@ use super::machine::Machine;
 use super::outbound::mark_client_dirty;
 use super::request::{Kind, parked_size};
 
+/// How all errors begin that say that a backend cannot be reached.
+const UNAVAILABLE: &str = "ERR elika: backend unavailable: ";
+
 /// What became of a frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
@@ -146,6 +149,11 @@ impl Machine {
 
     /// Says an error; `text` is without the `-`.
     pub(super) fn say_error(&mut self, key: ClientKey, text: &str) {
+        if self.settings.close_on_loss && text.starts_with(UNAVAILABLE) {
+            self.counters.closed_on_loss += 1;
+            self.finish_client(key);
+            return self.wake(key);
+        }
         let mut out = Vec::new();
         write::error(&mut out, text);
         self.counters.errors += 1;

@@ -20,7 +20,7 @@ use super::{
 
 mod speech;
 
-use speech::{REPLIES, REQUESTS, reply_to};
+use speech::{REPLIES, REQUESTS, Session, reply_to};
 
 /// Longer inputs add nothing but time.
 const OPERATIONS_MAX: usize = 2_000;
@@ -69,6 +69,7 @@ struct Link {
     open: bool,
     /// What the server got and has not answered.
     got: Vec<u8>,
+    session: Session,
 }
 
 struct World<'a> {
@@ -89,6 +90,7 @@ struct World<'a> {
 impl<'a> World<'a> {
     fn new(mut input: Bytes<'a>) -> Self {
         let shape = input.number();
+        let own = if shape & 128 == 0 { 0 } else { input.number() };
         let settings = Settings {
             workers: if shape & 1 == 0 { 1 } else { 2 },
             admin_commands: shape & 2 == 0,
@@ -96,6 +98,10 @@ impl<'a> World<'a> {
             client_in_flight_max: if shape & 8 == 0 { 4096 } else { 2 },
             client_outbound_bytes_max: if shape & 16 == 0 { 64 << 20 } else { 400_000 },
             logins_per_second: if shape & 32 == 0 { 200 } else { 1 },
+            pool_idle_max: if own & 1 == 0 { 10 } else { 0 },
+            pool_wait_ms: if own & 2 == 0 { 5_000 } else { 100 },
+            pinned_idle_ms: if own & 4 == 0 { 300_000 } else { 1_000 },
+            subscriber_outbound_bytes_max: if own & 8 == 0 { 32 << 20 } else { 50 },
             ..Settings::default()
         };
         let machine = Machine::new(settings, snapshot(0, shape & 64 == 0, true));
@@ -200,7 +206,12 @@ impl<'a> World<'a> {
     }
 
     fn rare(&mut self) {
-        match self.input.number() % 8 {
+        match self.input.number() % 10 {
+            8 | 9 => {
+                if let Some(key) = self.input.pick(&self.clients) {
+                    self.machine.client_hung_up(key);
+                }
+            }
             0 => self.machine.drain(),
             1 | 2 => {
                 let (listed, open) = (self.input.number(), self.input.number());
@@ -295,11 +306,15 @@ impl<'a> World<'a> {
         };
         let mut replies = Vec::new();
         let mut decoder = RequestDecoder::default();
-        while let Ok(Step::Array { len, .. }) =
-            decoder.decode(&link.got, &RequestLimits::AFTER_LOGIN)
+        if std::mem::take(&mut link.session.blocked) {
+            replies.extend_from_slice(b"*-1\r\n");
+        }
+        while !link.session.blocked
+            && let Ok(Step::Array { len, .. }) =
+                decoder.decode(&link.got, &RequestLimits::AFTER_LOGIN)
         {
             let frame: Vec<u8> = link.got.drain(..len).collect();
-            reply_to(Args::new(&frame), &mut replies);
+            reply_to(Args::new(&frame), &mut link.session, &mut replies);
         }
         self.deliver(key, &replies);
     }

@@ -51,6 +51,8 @@ pub struct Counters {
     pub pins_refused: u64,
     /// Clients closed because their own connection was lost.
     pub pins_lost: u64,
+    /// Clients closed because their backend was lost or could not be reached, where that is wanted.
+    pub closed_on_loss: u64,
     /// Clients closed because they did nothing inside MULTI or after WATCH.
     pub pinned_idle_timeouts: u64,
     /// Subscribers closed because too many bytes of messages waited for them.

@@ -240,6 +240,11 @@ impl Machine {
             client.in_flight -= request.count;
             Requests::advance_client(&mut client.fifo, &request);
             match request.kind {
+                Kind::Deliver | Kind::Swallow if self.settings.close_on_loss => {
+                    self.counters.closed_on_loss += u64::from(!client.closing);
+                    client.finish();
+                    self.requests.silence(client.fifo);
+                }
                 Kind::Deliver => {
                     // However many confirmations were asked for, there is one error.
                     let errors = if request.verb.confirms() {

@@ -168,7 +168,7 @@ impl Pool {
 }
 
 /// A user of an instance; `None` is who one is without logging in.
-type UserId = (InstanceKey, Option<Box<[u8]>>);
+pub(super) type UserId = (InstanceKey, Option<Box<[u8]>>);
 
 /// The tables of this file, with what keeps them consistent.
 #[derive(Debug, Default)]

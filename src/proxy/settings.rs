@@ -43,6 +43,9 @@ pub struct Settings {
     pub pool_wait_ms: u64,
     /// A client that does nothing for so long inside MULTI or after WATCH is closed; 0: never.
     pub pinned_idle_ms: u64,
+    /// A client whose backend is lost or cannot be reached is closed, instead of hearing an error
+    /// for each request.
+    pub close_on_loss: bool,
     /// A backend that owes a reply and is silent this long is given up; 0: never.
     pub backend_reply_ms: u64,
     /// A connection that is not ready this long after it was begun has failed.
@@ -80,6 +83,7 @@ impl Default for Settings {
             pool_idle_max: 10,
             pool_wait_ms: 5_000,
             pinned_idle_ms: 300_000,
+            close_on_loss: false,
             backend_reply_ms: 60_000,
             backend_connect_ms: 3_000,
             client_in_flight_max: 4096,

@@ -24,7 +24,7 @@ use signal_hook::iterator::Signals;
 use crate::cluster::{
     ClusterInstance, ClusterKey, ClusterRegistry, Endpoint, MemoryRegistry, RegistryError,
 };
-use crate::config::{AdminCommands, Config};
+use crate::config::{AdminCommands, Config, OnLoss};
 use crate::proxy::{Machine, Settings};
 use crate::reactor::{Inbox, Message, Reactor, poll_and_inbox};
 use crate::resp::RequestLimits;
@@ -311,6 +311,7 @@ fn settings(config: &Config, worker: u16) -> Settings {
         pool_connections_max: config.backend_pool.max_size,
         pool_idle_max: config.backend_pool.max_idle,
         pool_wait_ms: config.backend_pool.wait_ms,
+        close_on_loss: config.backend_pool.on_loss == OnLoss::Close,
         pinned_idle_ms: config.backend_pool.pinned_idle_seconds * 1000,
         backend_reply_ms: config.backend_pool.reply_ms,
         backend_connect_ms: config.backend_pool.connect_ms,

@@ -21,6 +21,7 @@ fn another(row: &Row) -> &'static str {
         "admin-commands" => "deny",
         "backend-pool.max-size" => "31",
         "backend-pool.max-idle" => "9",
+        "backend-pool.on-loss" => "close",
         "backend-pool.connect-ms" | "backend-pool.reply-ms" | "backend-pool.wait-ms" => "1234",
         "metrics.enable" => "false",
         "metrics.path" => "/m",

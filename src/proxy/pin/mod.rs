@@ -33,7 +33,8 @@ use crate::command::Topic;
 use crate::resp::Protocol;
 
 use super::handshake::Credential;
-use super::key::{AccountKey, BackendKey};
+use super::key::BackendKey;
+use super::pool::UserId;
 
 mod frame;
 mod leave;
@@ -107,13 +108,13 @@ enum Change {
     /// HIMPORT PREPARE: something stays there until the connection ends.
     Keep,
     Select(u32),
+    /// The account may be swept away until the backend has answered.
     Login {
-        account: AccountKey,
+        user: UserId,
         credential: Arc<Credential>,
     },
     Hello {
-        account: AccountKey,
-        credential: Option<Arc<Credential>>,
+        login: Option<(UserId, Arc<Credential>)>,
         protocol: Protocol,
         name: Option<Vec<u8>>,
     },

@@ -354,13 +354,9 @@ impl Machine {
             }
             (Change::Queue(_) | Change::Wait { .. }, None) | (_, Some(_)) => {}
             (Change::Select(db), None) => self.selected(key, db),
-            (
-                Change::Login {
-                    account,
-                    credential,
-                },
-                None,
-            ) => self.logged_in_own(key, account, credential),
+            (Change::Login { user, credential }, None) => {
+                self.logged_in_own(key, user, credential);
+            }
             (change @ Change::Hello { .. }, None) => self.greeted_own(key, change, reply, silent),
             (Change::TrackingInfo, None) => self.tracking_told(key, reply, silent),
             (change, None) => {

@@ -42,8 +42,10 @@ impl Machine {
                 self.finish_client(key);
                 return Taken::Yes;
             }
-            if let Err(refusal) = self.admit(key) {
-                return self.refuse(key, refusal);
+            match self.admit(key) {
+                Err(Refusal::Error(_)) if own == Own::Block && self.is_down(key) => {}
+                Err(refusal) => return self.refuse(key, refusal),
+                Ok(()) => {}
             }
             if own == Own::Wait {
                 return self.wait(key, frame);
@@ -60,6 +62,15 @@ impl Machine {
             }
         }
         self.send_own(key, own, frame)
+    }
+
+    /// Is the client's instance down? Whoever blocks waits in line for it: hearing an error at
+    /// once, it would only ask again at once.
+    fn is_down(&self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        let account = client.and_then(|client| self.pools.accounts.get(client.account));
+        let instance = account.and_then(|account| self.pools.instances.get(account.instance));
+        instance.is_some_and(|instance| !instance.gone && instance.is_out(self.now))
     }
 
     fn send_own(&mut self, key: ClientKey, own: Own, frame: &[u8]) -> Taken {
@@ -113,6 +124,14 @@ impl Machine {
         plan: Plan,
         frame: &[u8],
     ) -> Taken {
+        // One that was taken from the others for WAIT goes back to them as it was.
+        let borrowed = (self.clients.get(key))
+            .and_then(|client| self.backends.get(client.backend))
+            .is_some_and(|backend| !backend.dedicated);
+        let harmless = matches!(plan, Plan::Forward | Plan::Own(Own::Wait));
+        if borrowed && !harmless && !self.at_barrier(key) {
+            return Taken::No;
+        }
         match plan {
             Plan::Forward => return self.forward_one(key, frame),
             Plan::Admin(_) if self.settings.admin_commands => return self.forward_one(key, frame),

@@ -13,6 +13,7 @@ use super::super::handshake::{Credential, split_hello};
 use super::super::key::{AccountKey, ClientKey};
 use super::super::login::Target;
 use super::super::machine::Machine;
+use super::super::pool::UserId;
 use super::{Change, Tracking};
 
 /// What a connection holds cannot move to another server.
@@ -59,36 +60,30 @@ impl Machine {
     fn pinned_auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<Taken, String> {
         let request = auth::parse(args).map_err(|refusal| refusal.to_string())?;
         let target = self.target(key, request.user, request.password, None)?;
-        let (account, credential) = self.same_instance(key, target)?;
+        let (user, credential) = self.same_instance(key, target)?;
         let mut bytes = Vec::new();
         credential.write_auth(&mut bytes);
-        let change = Change::Login {
-            account,
-            credential,
-        };
+        let change = Change::Login { user, credential };
         Ok(self.change_by(key, change, &bytes))
     }
 
     fn pinned_hello(&mut self, key: ClientKey, args: Args<'_>) -> Result<Taken, String> {
         let request = hello::parse(args).map_err(|refusal| refusal.to_string())?;
         let client = self.clients.get(key).ok_or("ERR no client")?;
-        let (mut account, current) = (client.account, client.protocol);
-        let protocol = request.protocol.unwrap_or(current);
-        let mut credential = None;
+        let protocol = request.protocol.unwrap_or(client.protocol);
+        let mut login = None;
         if let Some((user, password)) = request.auth {
             let target = self.target(key, Some(user), password, request.protocol)?;
-            let (of, with) = self.same_instance(key, target)?;
-            (account, credential) = (of, Some(with));
+            login = Some(self.same_instance(key, target)?);
         }
         let mut bytes = Vec::new();
         let version = protocol.number().to_string();
-        match credential.as_deref() {
-            Some(credential) => credential.write_hello(&version, &mut bytes),
+        match &login {
+            Some((_, credential)) => credential.write_hello(&version, &mut bytes),
             None => write::command(&mut bytes, &[b"HELLO", version.as_bytes()]),
         }
         let change = Change::Hello {
-            account,
-            credential,
+            login,
             protocol,
             name: request.name.map(<[u8]>::to_vec),
         };
@@ -99,12 +94,13 @@ impl Machine {
         &self,
         key: ClientKey,
         target: Target,
-    ) -> Result<(AccountKey, Arc<Credential>), String> {
-        let instance = |account: AccountKey| Some(self.pools.accounts.get(account)?.instance);
-        let current = self.clients.get(key).and_then(|c| instance(c.account));
-        match target.credential {
-            Some(credential) if instance(target.account) == current => {
-                Ok((target.account, credential))
+    ) -> Result<(UserId, Arc<Credential>), String> {
+        let account = |account: AccountKey| self.pools.accounts.get(account);
+        let current = self.clients.get(key).and_then(|c| account(c.account));
+        let current = current.map(|account| account.instance);
+        match (account(target.account), target.credential) {
+            (Some(account), Some(credential)) if Some(account.instance) == current => {
+                Ok(((account.instance, account.user.clone()), credential))
             }
             _ => Err(OTHER_TENANT.into()),
         }
@@ -186,10 +182,11 @@ impl Machine {
     pub(super) fn logged_in_own(
         &mut self,
         key: ClientKey,
-        account: AccountKey,
+        user: UserId,
         credential: Arc<Credential>,
     ) {
         self.counters.logins += 1;
+        let account = self.pools.account(user.0, user.1.as_deref());
         let Some(of) = self.pools.accounts.get_mut(account) else {
             return;
         };
@@ -247,19 +244,18 @@ impl Machine {
         silent: bool,
     ) {
         let Change::Hello {
-            account,
-            credential,
+            login,
             protocol,
             name,
         } = change
         else {
             return;
         };
-        if let Some(credential) = credential {
-            self.logged_in_own(key, account, credential);
+        if let Some((user, credential)) = login {
+            self.logged_in_own(key, user, credential);
         }
         if let Some(client) = self.clients.get(key) {
-            let db = client.db;
+            let (account, db) = (client.account, client.db);
             self.rehome(key, account, db, protocol);
         }
         if let Some(name) = name {

@@ -30,12 +30,9 @@ impl Machine {
             return Err(Refusal::Error(text.into()));
         }
         let pool_key = client.pool;
-        if let Some(instance) = self.pools.instance_of_pool(pool_key)
-            && instance.is_out(self.now)
+        if !self.is_out(pool_key)
+            && let Some(backend) = self.free_connection(pool_key)?
         {
-            return Err(Refusal::Error(instance.down_text.clone()));
-        }
-        if let Some(backend) = self.free_connection(pool_key)? {
             self.own(backend, key);
             return Ok(());
         }
@@ -55,6 +52,12 @@ impl Machine {
         self.in_line += 1;
         self.counters.pins_delayed += 1;
         Err(Refusal::Later)
+    }
+
+    /// Is the pool's instance down? Then those in line wait for it, too.
+    fn is_out(&self, pool_key: PoolKey) -> bool {
+        let instance = self.pools.instance_of_pool(pool_key);
+        instance.is_some_and(|instance| instance.is_out(self.now))
     }
 
     /// A connection on which nothing is in flight, of any of the user's pools, or a new one.
@@ -241,6 +244,9 @@ impl Machine {
             && let Some(turn) = pool.line.front()
         {
             let key = turn.client;
+            if self.is_out(pool_key) {
+                return;
+            }
             let refusal = match self.free_connection(pool_key) {
                 Ok(None) => return,
                 Ok(Some(backend)) => {
@@ -274,6 +280,10 @@ impl Machine {
         }
         let wait_ms = self.settings.pool_wait_ms;
         for pool_key in self.pools.pools.keys() {
+            self.serve_line(pool_key);
+            let instance = self.pools.instance_of_pool(pool_key);
+            let out = instance.filter(|instance| instance.is_out(self.now));
+            let text = out.map_or_else(|| NO_TURN.to_owned(), |it| it.down_text.clone());
             while let Some(pool) = self.pools.pools.get_mut(pool_key)
                 && let Some(turn) = pool.line.front()
                 && self.now.since(turn.since) >= wait_ms
@@ -281,7 +291,7 @@ impl Machine {
                 let key = turn.client;
                 pool.line.pop_front();
                 self.counters.pins_refused += 1;
-                self.end_turn(key, Some(NO_TURN.to_owned()));
+                self.end_turn(key, Some(text.clone()));
             }
         }
     }
