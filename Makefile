@@ -20,6 +20,17 @@ test: ## run every test
 	@scripts/need-redis
 	cargo test --locked --no-fail-fast
 
+.PHONY: compat
+compat: build ## Redis's own test suite, two client libraries' and job queues, direct and through
+	tests/compat/redis-suite/run --all
+	tests/compat/redis-py/run
+	tests/compat/node/run
+	tests/compat/queues/run
+
+.PHONY: compat-subset
+compat-subset: build ## what of Redis's own test suite concerns connections
+	tests/compat/redis-suite/run --subset
+
 .PHONY: lint
 lint: ## check format, lints and documentation
 	cargo fmt --check

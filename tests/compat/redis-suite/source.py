@@ -14,7 +14,6 @@ from pathlib import Path
 
 from servers import ROOT, need_redis
 
-HERE = Path(__file__).resolve().parent
 HOME = ROOT / "target" / "compat" / "redis-src"
 APT = Path("/etc/apt")
 
@@ -153,8 +152,7 @@ def patch(helper):
 
 def link_programs(directory):
     """Puts the installed programs where the suite expects those that were built."""
-    for name in "redis-cli", "redis-benchmark", "redis-check-aof", "redis-check-rdb":
+    for name in "redis-server", "redis-cli", "redis-benchmark", "redis-check-aof", "redis-check-rdb":
         program = directory / name
         program.unlink(missing_ok=True)
         program.symlink_to(shutil.which(name))
-    shutil.copy(HERE / "redis-server", directory / "redis-server")

@@ -12,11 +12,6 @@ import transcript
 from servers import LOOPBACK, Server, free_port, proxy_server
 from transcript import OK, Test
 
-# The suite's `external:skip` goes for whatever changes users, passwords or configuration of a
-# server that others may use. In these units that is what a proxy is most concerned with: here the
-# suite starts the servers itself, each with a proxy before it (see the script `redis-server`).
-SPAWNING = {"unit/auth", "unit/acl", "unit/acl-v2", "unit/pubsubshard"}
-
 # Left out in both runs: they lack a tag.
 NOT_ASKED = [
     # `needs:repl`
@@ -93,23 +88,17 @@ def spoiler(said, expected):
 
 def run_once(unit, settings, skipped, logs):
     logs.mkdir(parents=True)
-    environment = os.environ
     with contextlib.ExitStack() as stack:
-        if unit in SPAWNING:
-            where = ["--clients", "1"]
-            if settings.proxy:
-                environment = proxy_for_spawned(settings.proxy, logs)
-        else:
-            port = stack.enter_context(killed(redis(settings.tree, logs))).port
-            if settings.proxy:
-                port = stack.enter_context(killed(proxy(settings.proxy, port, logs))).port
-            where = ["--host", LOOPBACK, "--port", str(port)]
+        port = stack.enter_context(killed(redis(settings.tree, logs))).port
+        if settings.proxy:
+            port = stack.enter_context(killed(proxy(settings.proxy, port, logs))).port
+        where = ["--host", LOOPBACK, "--port", str(port)]
         argv = ["tclsh", "tests/test_helper.tcl", *where, "--single", unit, "--durable"]
         argv += [*settings.options, "--timeout", str(settings.hang_seconds)]
         for name in skipped:
             argv += ["--skiptest", name]
         output = logs / "suite.log"
-        run_suite(argv, settings, environment, output)
+        run_suite(argv, settings, output)
     return transcript.read(output.read_text(errors="replace"))
 
 
@@ -136,27 +125,15 @@ def redis(tree, logs):
 
 def proxy(binary_and_options, backend_port, logs):
     binary, *options = binary_and_options
-    server = proxy_server(binary, backend_port, logs / "proxy.log")
-    server.argv += options
-    return server
+    return proxy_server(binary, backend_port, logs / "proxy.log", *options)
 
 
-def proxy_for_spawned(binary_and_options, logs):
-    """The environment that makes the script `redis-server` start a proxy before each server."""
-    template = proxy(binary_and_options, 0, logs)
-    chosen_later = ("--port=", "--router.static-be=")
-    command = [arg for arg in template.argv if not arg.startswith(chosen_later)]
-    own = {"COMPAT_PROXY": " ".join(command), "COMPAT_PROXY_LOG": str(logs / "proxy.log")}
-    return template.popen["env"] | own
-
-
-def run_suite(argv, settings, environment, output):
+def run_suite(argv, settings, output):
     """Runs it in a process group of its own, and ends whatever is left of that."""
     with output.open("wb") as log:
         child = subprocess.Popen(
             argv,
             cwd=settings.tree,
-            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
