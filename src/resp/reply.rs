@@ -39,6 +39,8 @@ pub struct ReplyScanner {
     value_kind: u8,
     /// Type of the reply proper; 0 until it is known.
     reply_kind: u8,
+    /// See [`ReplyScanner::pushes_between`].
+    pushes_between: bool,
     stage: Stage,
 }
 
@@ -95,6 +97,7 @@ impl ReplyScanner {
                 Stage::Body => self.body(rest)?,
             };
             if self.pending == 0 {
+                self.pushes_between = false;
                 return Ok(Scan::Complete {
                     len: input.len() - rest.len(),
                 });
@@ -114,6 +117,12 @@ impl ReplyScanner {
     /// of EXEC, where they are elements like others.
     pub fn is_push(&self) -> bool {
         self.reply_kind == b'>'
+    }
+
+    /// In the reply that begins next, pushes stand between the elements and are none of them: so
+    /// servers up to Redis 7.0 send what a client publishes to itself within MULTI.
+    pub fn pushes_between(&mut self) {
+        self.pushes_between = true;
     }
 
     /// The type of the reply under way or just completed: its first byte, or the first one behind
@@ -251,7 +260,8 @@ impl ReplyScanner {
             number
         };
         // An attribute comes on top of the element it precedes; any other aggregate is one.
-        let own = u64::from(self.value_kind != b'|');
+        let between = self.pushes_between && self.value_kind == b'>' && self.reply_kind != b'>';
+        let own = u64::from(self.value_kind != b'|' && !between);
         self.pending = self.pending - own + elements;
         if self.pending > PENDING_MAX {
             return Err(ReplyError::TooManyElements);

@@ -51,8 +51,42 @@ pub(crate) enum Op {
     Select(i64),
     Reset,
     Quit,
-    /// A command that needs a connection of its own.
-    Own(&'static str),
+    /// With a message, or without.
+    Ping(Option<&'static str>),
+    /// PING with too many arguments.
+    Miscounted,
+    Multi,
+    Exec,
+    Discard,
+    Unwatch,
+    Watch {
+        tag: Tag,
+    },
+    /// BLPOP and BRPOP.
+    Pop {
+        tag: Tag,
+    },
+    /// SUBSCRIBE or PSUBSCRIBE; the last of the channels is the tag.
+    Subscribe {
+        tag: Tag,
+        channels: Vec<String>,
+        pattern: bool,
+    },
+    /// UNSUBSCRIBE or PUNSUBSCRIBE; without channels: all.
+    Unsubscribe {
+        channels: Vec<String>,
+        pattern: bool,
+    },
+    Tracking(bool),
+    NoTouch(bool),
+    /// CLIENT UNBLOCK.
+    Unblock,
+    /// WAIT for so many replicas.
+    Wait(u64),
+    /// A command that no server knows.
+    Unknown {
+        tag: Tag,
+    },
     /// A command that nobody may give.
     Denied(&'static str),
     Malformed,
@@ -60,11 +94,50 @@ pub(crate) enum Op {
     Http,
 }
 
+impl Op {
+    /// The tag of a request that a backend executes.
+    pub(crate) fn tag(&self) -> Option<Tag> {
+        match self {
+            Self::Data { tag, .. }
+            | Self::Admin { tag }
+            | Self::Watch { tag }
+            | Self::Pop { tag }
+            | Self::Subscribe { tag, .. }
+            | Self::Unknown { tag } => Some(*tag),
+            _ => None,
+        }
+    }
+
+    /// Is it passed on to a server that keeps no book of it?
+    pub(crate) fn is_passed_on(&self) -> bool {
+        matches!(
+            self,
+            Self::Ping(_) | Self::Miscounted | Self::Unblock | Self::Unknown { .. }
+        )
+    }
+
+    /// Does it need a connection of its own?
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(
+            self,
+            Self::Multi
+                | Self::Watch { .. }
+                | Self::Pop { .. }
+                | Self::Subscribe { .. }
+                | Self::Tracking(true)
+                | Self::NoTouch(true)
+                | Self::Wait(_)
+        )
+    }
+}
+
 /// A request under way.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) op: Op,
     pub(crate) at: Moment,
+    /// Confirmations that have come.
+    pub(crate) done: usize,
 }
 
 #[derive(Debug)]
@@ -98,8 +171,20 @@ pub(crate) struct Client {
     /// It will send no more.
     pub(crate) eof: bool,
     pub(crate) eof_told: bool,
+    /// The proxy heard that it will send no more, though it does not read it.
+    pub(crate) gone_told: bool,
+    /// When it last sent anything.
+    pub(crate) asked: Moment,
+    /// When it sent what it last heard a reply to and that needs a connection of its own.
+    pub(crate) held: Moment,
+    /// When its own connection was lost, with something held there or under way.
+    pub(crate) bereft: Option<Moment>,
+    /// The same, if that was not for another reason.
+    pub(crate) maybe_bereft: bool,
     /// The proxy hung up.
     pub(crate) hung_up: bool,
+    /// A server was waiting for something to come for it.
+    pub(crate) was_blocked: bool,
     /// A reply said that this is the end.
     pub(crate) closing: Option<&'static str>,
     /// The last reply left it open whether this is the end.
@@ -108,6 +193,8 @@ pub(crate) struct Client {
     pub(crate) done: bool,
     /// Clients that tried to kill it, and when.
     pub(crate) killers: Vec<(u64, Moment)>,
+    /// Somebody tried to end its blocking command.
+    pub(crate) unblocked: bool,
 }
 
 impl Client {

@@ -1,16 +1,24 @@
 //! Which replies a request may have. Strict where the path is clear; where something failed, the
 //! proxy's own errors are allowed, but never anything that is not true.
 
+use std::collections::BTreeMap;
+
 use super::client::{Op, Sent};
 use super::plan::Plan;
-use super::redis::{DB_RANGE, Execution, Moment, Redis, Tag};
+use super::redis::{Execution, Moment, Redis, Tag};
 use super::wire;
 
+mod listener;
 mod login;
+mod own;
+mod transaction;
+
+use listener::Subscription;
+use transaction::Transaction;
 
 /// How long after a failure an instance may still be treated as down, ms: the longest backoff, and
 /// as much again for the time the news takes.
-const GRACE_MS: u64 = 4_000;
+pub(crate) const GRACE_MS: u64 = 4_000;
 
 const NOAUTH: &str = "NOAUTH Authentication required.";
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
@@ -26,7 +34,7 @@ pub(crate) struct View<'a> {
 }
 
 /// Who, where and how a client is, as far as its replies told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) id: u64,
     /// `None`: it never logged in, or was reset.
@@ -36,6 +44,17 @@ pub(crate) struct Model {
     pub(crate) name: String,
     /// Its login is over, it heard: only another one helps.
     logged_out: bool,
+    transaction: Option<Transaction>,
+    /// It may have begun and ended transactions without hearing of them.
+    pub(crate) unheard: bool,
+    /// The WATCHes that hold, as far as it heard.
+    watches: Vec<Tag>,
+    pub(crate) channels: BTreeMap<String, Subscription>,
+    pub(crate) patterns: BTreeMap<String, Subscription>,
+    pub(crate) tracking: bool,
+    no_touch: bool,
+    /// The last invalidation that it got.
+    pub(crate) invalidated: usize,
 }
 
 /// What a good reply means for the rest.
@@ -45,8 +64,10 @@ pub(crate) struct After {
     pub(crate) closes: Option<&'static str>,
     /// The connection may end with this reply.
     pub(crate) may_close: bool,
-    /// This request must not have been executed, neither now nor later.
-    pub(crate) never: Option<Tag>,
+    /// There is more to come for this request.
+    pub(crate) more: bool,
+    /// These requests must not have been executed, neither now nor later.
+    pub(crate) never: Vec<Tag>,
     /// Clients that were shown to it.
     pub(crate) listed: Vec<u64>,
 }
@@ -62,6 +83,14 @@ impl Model {
             protocol: 2,
             name: String::new(),
             logged_out: false,
+            transaction: None,
+            unheard: false,
+            watches: Vec::new(),
+            channels: BTreeMap::new(),
+            patterns: BTreeMap::new(),
+            tracking: false,
+            no_touch: false,
+            invalidated: 0,
         }
     }
 
@@ -109,6 +138,9 @@ impl Model {
     fn judge_op(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
         let wrong = |why: &str| Err(why.to_owned());
         let error = wire::error_text(reply);
+        if let Some(verdict) = self.in_a_state(sent, reply, view) {
+            return verdict;
+        }
         match &sent.op {
             Op::Data { tag, big } => {
                 if *big && error.is_some_and(|e| e.starts_with("ERR Protocol error: ")) {
@@ -117,7 +149,7 @@ impl Model {
                     return match small {
                         true => Ok(After {
                             closes: Some("a big request before login"),
-                            never: Some(*tag),
+                            never: vec![*tag],
                             ..After::default()
                         }),
                         false => wrong("limits of a stranger"),
@@ -155,10 +187,6 @@ impl Model {
                 }
                 Ok(after)
             }
-            Op::Own(name) => self.local(sent, reply, view, |_, reply| {
-                let text = wire::error_text(reply).unwrap_or_default();
-                text.starts_with(&format!("ERR elika: '{name}' "))
-            }),
             Op::Denied(name) => self.local(sent, reply, view, |me, reply| me.denied(name, reply)),
             Op::Info | Op::List => self.list(sent, reply, view),
             Op::Kill { me } => {
@@ -196,20 +224,35 @@ impl Model {
                 })
             }
             Op::Reset | Op::ReplyOn | Op::Quit | Op::Malformed | Op::Http => wrong("reply"),
+            Op::Multi
+            | Op::Exec
+            | Op::Discard
+            | Op::Unwatch
+            | Op::Watch { .. }
+            | Op::Pop { .. }
+            | Op::Subscribe { .. }
+            | Op::Unsubscribe { .. }
+            | Op::Tracking(_)
+            | Op::NoTouch(_)
+            | Op::Unblock
+            | Op::Wait(_)
+            | Op::Ping(_)
+            | Op::Miscounted
+            | Op::Unknown { .. } => self.own(sent, reply, view),
         }
     }
 
     fn data(&mut self, tag: Tag, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
         if let Some(text) = wire::error_text(reply) {
             let never = Ok(After {
-                never: Some(tag),
+                never: vec![tag],
                 ..After::default()
             });
             if text == NOAUTH && self.may_be_stranger(view) {
                 self.logged_out = self.login.is_some();
                 return never;
             }
-            if text.ends_with(", outcome unknown") && text.starts_with("ERR elika: backend ") {
+            if is_lost(text) {
                 let Some(server) = self.server(view).map(|server| &view.servers[server]) else {
                     return Err("a loss without a tenant".into());
                 };
@@ -247,6 +290,12 @@ impl Model {
     /// Was it executed as who, where and how this client is?
     fn is_mine(&self, done: &Execution) -> Result<(), String> {
         let Self { db, protocol, .. } = self;
+        if (done.tracking, done.no_touch) != (self.tracking, self.no_touch) {
+            return Err(format!(
+                "executed with tracking: {}, no-touch: {}",
+                done.tracking, done.no_touch
+            ));
+        }
         let user = self.user();
         if (done.user.as_str(), done.db, done.protocol) == (user, *db, *protocol) {
             return Ok(());
@@ -266,8 +315,10 @@ impl Model {
         is_right: impl FnOnce(&Self, &[u8]) -> bool,
     ) -> Verdict {
         let refused = wire::error_text(reply).is_some_and(|text| {
+            let lost = is_lost(text) && sent.op.is_passed_on();
             text == NOAUTH && self.may_be_stranger(view)
                 || is_unavailable(text) && self.is_unavailable(sent, view)
+                || lost && self.has_lost(sent, view)
         });
         // CLIENT REPLY and the like change nothing for others: nobody need be known for them.
         let known = self.may_be_taken_for_friend(view);
@@ -309,19 +360,10 @@ impl Model {
         Ok(After { listed, ..after })
     }
 
-    fn select(&mut self, db: i64, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
-        let Some(server) = self.server(view) else {
-            return self.local(sent, reply, view, |_, _| false);
-        };
-        let exists = (0..i64::from(view.servers[server].databases)).contains(&db);
-        let after = self.local(sent, reply, view, |_, reply| match exists {
-            true => reply == b"+OK\r\n",
-            false => wire::error_text(reply) == Some(DB_RANGE),
-        })?;
-        if reply == b"+OK\r\n" {
-            self.db = db as u32;
-        }
-        Ok(after)
+    /// May a connection to its server have been lost since?
+    fn has_lost(&self, sent: &Sent, view: &View<'_>) -> bool {
+        let server = self.server(view);
+        server.is_some_and(|server| view.servers[server].failed_since(sent.at, 0))
     }
 
     /// May its server be taken for down?
@@ -333,6 +375,11 @@ impl Model {
 
 fn failed(server: &Redis, sent: &Sent, view: &View<'_>) -> bool {
     server.unlisted || server.down_until > view.now.ms || server.failed_since(sent.at, GRACE_MS)
+}
+
+/// Was it sent, and its reply lost?
+fn is_lost(text: &str) -> bool {
+    text.ends_with(", outcome unknown") && text.starts_with("ERR elika: backend ")
 }
 
 fn is_unavailable(text: &str) -> bool {

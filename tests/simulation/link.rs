@@ -4,18 +4,21 @@ use std::collections::VecDeque;
 
 use elika::proxy::BackendKey;
 
-use super::redis::{Moment, Redis, Session};
+use super::redis::{Moment, Redis, SEQUENCE, any_tag};
 use super::rng::Rng;
 use super::wire;
 
 /// What no server may send.
 pub(crate) const GARBAGE: &[&[u8]] = &[b"@garbage\r\n", b"$abc\r\n", b"*-7\r\n"];
 
-/// What nobody asked for, in RESP3.
-const PUSHES: &[&[u8]] = &[
-    b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n",
-    b">2\r\n+server-cpu-usage\r\n%1\r\n+a\r\n,1.5\r\n",
-];
+/// What a server says, and when it will be said.
+#[derive(Debug)]
+struct Reply {
+    due: u64,
+    bytes: Vec<u8>,
+    /// In RESP3 a push may come before it.
+    noisy: bool,
+}
 
 /// How a connection will come about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +32,8 @@ pub(crate) enum Prospect {
 pub(crate) struct Link {
     pub(crate) key: BackendKey,
     pub(crate) server: usize,
-    /// `None`: being opened.
-    pub(crate) session: Option<Session>,
+    /// What the server calls it; `None`: being opened.
+    pub(crate) session: Option<u64>,
     pub(crate) prospect: Prospect,
     /// When it will be opened or refused, ms.
     pub(crate) due: u64,
@@ -39,8 +42,7 @@ pub(crate) struct Link {
     pub(crate) input_max: usize,
     /// Read by the server, not yet executed.
     buffer: Vec<u8>,
-    /// Replies, and when they will be ready, ms.
-    replies: VecDeque<(u64, Vec<u8>)>,
+    replies: VecDeque<Reply>,
     /// Sent by the server, not yet read by the proxy.
     pub(crate) output: Vec<u8>,
     pub(crate) paused: bool,
@@ -55,6 +57,8 @@ pub(crate) struct Link {
     pub(crate) late: bool,
     /// When the proxy last heard of it, or began it, ms.
     pub(crate) heard: u64,
+    /// So many turns of the machine ago the client that it is blocked for has gone.
+    pub(crate) forsaken: u32,
 }
 
 impl Link {
@@ -83,6 +87,7 @@ impl Link {
             dying: false,
             late: false,
             heard: now,
+            forsaken: 0,
         }
     }
 
@@ -94,7 +99,25 @@ impl Link {
             && self.output.is_empty()
     }
 
-    /// The server executes what came, but maybe not all at once.
+    /// Has the server something to say that the proxy has not read?
+    pub(crate) fn is_to_say(&self) -> bool {
+        !self.replies.is_empty() || !self.output.is_empty()
+    }
+
+    /// Whose request is the first that the server has not executed?
+    pub(crate) fn asker(&self) -> Option<u64> {
+        let bytes = [&self.buffer[..], &self.input].concat();
+        let (_, args) = wire::request(&bytes).ok()??;
+        Some(any_tag(&args)? / SEQUENCE)
+    }
+
+    /// Has the proxy sent what has this in it, and the server not executed it?
+    pub(crate) fn is_to_do(&self, word: &[u8]) -> bool {
+        let bytes = [&self.buffer[..], &self.input].concat();
+        bytes.windows(word.len()).any(|window| window == word)
+    }
+
+    /// The server executes what came, but maybe not all at once; nothing while it is blocked.
     pub(crate) fn serve(
         &mut self,
         redis: &mut Redis,
@@ -102,47 +125,66 @@ impl Link {
         delay_ms: u64,
         rng: &mut Rng,
     ) -> Result<(), String> {
-        let Some(session) = &mut self.session else {
+        let Some(id) = self.session else {
             return Ok(());
         };
         if self.hung || self.dying {
             return Ok(());
         }
+        redis.expire(now)?;
         let n = rng.piece(self.input.len());
         self.buffer.extend(self.input.drain(..n));
         let (mut at, mut left) = (0, if rng.one_in(3) { 1 } else { usize::MAX });
         while left > 0
+            && redis.sessions[&id].blocked.is_none()
             && let Some((len, args)) = wire::request(&self.buffer[at..])?
         {
             (at, left) = (at + len, left - 1);
-            let reply = redis.execute(session, &args, now)?;
-            let before = self.replies.back().map_or(0, |(due, _)| *due);
-            let delay = if delay_ms > 0 && rng.one_in(3) {
-                rng.between(0, delay_ms)
-            } else {
-                0
-            };
-            self.replies.push_back((before.max(now.ms + delay), reply));
+            redis.execute(id, &args, now)?;
+            self.collect(redis, now.ms, delay_ms, rng);
         }
         self.buffer.drain(..at);
         Ok(())
     }
 
+    /// Takes what the server has to say on this connection, asked for or not.
+    pub(crate) fn collect(&mut self, redis: &mut Redis, now: u64, delay_ms: u64, rng: &mut Rng) {
+        let Some(session) = self.session.and_then(|id| redis.sessions.get_mut(&id)) else {
+            return;
+        };
+        for (bytes, noisy) in session.output.drain(..) {
+            let before = self.replies.back().map_or(0, |reply| reply.due);
+            let delay = if delay_ms > 0 && rng.one_in(3) {
+                rng.between(0, delay_ms)
+            } else {
+                0
+            };
+            let due = before.max(now + delay);
+            self.replies.push_back(Reply { due, bytes, noisy });
+        }
+    }
+
     /// Replies that are ready go out, in RESP3 with pushes between them.
-    pub(crate) fn release(&mut self, now: u64, pushes: u64, rng: &mut Rng) {
-        let resp3 = self.session.as_ref().is_some_and(|s| s.protocol == 3);
+    pub(crate) fn release(&mut self, redis: &mut Redis, now: u64, pushes: u64, rng: &mut Rng) {
         while !self.hung
-            && let Some((due, _)) = self.replies.front()
-            && *due <= now
-            && let Some((_, reply)) = self.replies.pop_front()
+            && let Some(reply) = self.replies.front()
+            && reply.due <= now
+            && let Some(reply) = self.replies.pop_front()
         {
-            // Only after the reply that made it RESP3.
-            let begun = resp3 && !reply.starts_with(b"%7\r\n$6\r\nserver");
-            if begun && rng.permille(pushes) {
-                let push: &&[u8] = rng.pick(PUSHES);
-                self.output.extend_from_slice(push);
+            if reply.noisy && rng.permille(pushes) {
+                let session = self.session.and_then(|id| redis.sessions.get(&id));
+                let own = session.is_some_and(|session| session.own);
+                let number = redis.noises.len();
+                let waited = session.is_some_and(|session| session.waited);
+                redis.noises.push(match own {
+                    _ if waited => None,
+                    true => session.and_then(|session| session.client),
+                    false => Some(0),
+                });
+                let push = format!(">2\r\n+noise\r\n:{number}\r\n");
+                self.output.extend_from_slice(push.as_bytes());
             }
-            self.output.extend(reply);
+            self.output.extend(reply.bytes);
         }
     }
 }

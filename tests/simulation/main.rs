@@ -15,6 +15,7 @@
     reason = "a test may fail, and has no users"
 )]
 
+mod backends;
 mod client;
 mod judge;
 mod link;

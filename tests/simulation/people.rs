@@ -2,16 +2,14 @@
 
 use elika::proxy::{ConnKey, Flow};
 
-use super::client::{Op, Sent};
+use super::client::{Client, Op, Sent};
 use super::judge::After;
-use super::link::GARBAGE;
 use super::redis::Moment;
 use super::script::{Around, Line, Temper};
 use super::wire;
 use super::world::World;
 
-/// What a server says to strangers.
-const STRANGER: &[u8] = b"-NOAUTH Authentication required.\r\n";
+mod ending;
 
 impl World {
     /// Something happens at a client.
@@ -54,6 +52,7 @@ impl World {
                 tenants: &self.tenants,
                 default_tenant: self.plan.default_tenant,
                 huge: self.plan.huge,
+                narrow: self.plan.narrow,
                 ids: &ids,
             };
             let client = &mut self.clients[index];
@@ -86,12 +85,17 @@ impl World {
         });
         if let Some(victim) = line.victim {
             let victim = &mut self.clients[victim as usize - 1];
-            victim.killers.push((id, self.now));
+            match line.op {
+                Some(Op::Unblock) => victim.unblocked = true,
+                _ => victim.killers.push((id, self.now)),
+            }
         }
-        let client = &mut self.clients[index];
+        let (client, at) = (&mut self.clients[index], self.now);
         client.wire.extend(line.bytes);
+        client.model.unheard |= client.script.unheard;
+        client.asked = at;
         if let Some(op) = line.op {
-            client.pending.push_back(Sent { op, at: self.now });
+            client.pending.push_back(Sent { op, at, done: 0 });
         }
     }
 
@@ -103,6 +107,12 @@ impl World {
             return Ok(());
         }
         let (node, key) = (client.worker, client.key);
+        if client.eof && client.paused && !client.gone_told && self.rng.one_in(3) {
+            client.gone_told = true;
+            self.note(|| format!("{key:?} hangs up, though it is not read"));
+            self.nodes[node].machine.client_hung_up(key);
+            return self.maybe_turn(node);
+        }
         if client.wire.is_empty() {
             if client.eof && !client.eof_told && (!client.paused || self.rng.one_in(10)) {
                 client.eof_told = true;
@@ -148,7 +158,11 @@ impl World {
             if client.closing.is_some() && !rest.is_empty() {
                 return Err(format!("client {} got bytes after the end", client.id));
             }
-            let Some(len) = wire::reply_len(rest)? else {
+            let len = wire::reply_len(rest).map_err(|why| {
+                let shown = String::from_utf8_lossy(&rest[..rest.len().min(300)]);
+                format!("client {}: {why}: {shown:?}", client.id)
+            })?;
+            let Some(len) = len else {
                 break;
             };
             let reply = rest[..len].to_vec();
@@ -164,20 +178,25 @@ impl World {
     }
 
     fn judge(&mut self, index: usize, reply: &[u8]) -> Result<(), String> {
-        let client = &mut self.clients[index];
+        let client = &self.clients[index];
         let id = client.id;
-        let Some(sent) = client.pending.pop_front() else {
-            let shown = String::from_utf8_lossy(&reply[..reply.len().min(100)]);
-            return Err(format!("client {id} got a reply too many: {shown:?}"));
+        let shown = || String::from_utf8_lossy(&reply[..reply.len().min(90)]).into_owned();
+        let mut model = client.model.clone();
+        if let Some(right) = model.unasked(reply, &self.view()) {
+            self.note(|| format!("client {id} reads {:?}, unasked", shown()));
+            right.map_err(|why| format!("client {id}: {why}: {:?} of {model:?}", shown()))?;
+            self.clients[index].model = model;
+            return Ok(());
+        }
+        let Some(sent) = client.pending.front().cloned() else {
+            return Err(format!("client {id} got a reply too many: {:?}", shown()));
         };
-        self.note(|| {
-            let shown = String::from_utf8_lossy(&reply[..reply.len().min(90)]);
-            format!("client {id} reads {shown:?} for {:?}", sent.op)
-        });
-        let mut model = self.clients[index].model.clone();
+        self.note(|| format!("client {id} reads {:?} for {:?}", shown(), sent.op));
+        self.went_on(client, &sent)?;
         let After {
             closes,
             may_close,
+            more,
             never,
             listed,
         } = (model.judge(&sent, reply, &self.view()))
@@ -186,6 +205,13 @@ impl World {
             self.check_listed(&model, other, sent.at)?;
         }
         let client = &mut self.clients[index];
+        match client.pending.front_mut() {
+            Some(front) if more => front.done += 1,
+            _ => drop(client.pending.pop_front()),
+        }
+        if sent.op.is_own() {
+            client.held = sent.at;
+        }
         if client.model.login != model.login {
             client.changed = self.now;
         }
@@ -195,9 +221,26 @@ impl World {
         if let Some(why) = closes {
             client.closing = Some(why);
             let rest = std::mem::take(&mut client.pending);
-            client.never.extend(rest.iter().filter_map(tag));
+            client
+                .never
+                .extend(rest.iter().filter_map(|sent| sent.op.tag()));
         }
         Ok(())
+    }
+
+    /// Did it hear an answer to what it asked after its own connection was lost? Was its blocking
+    /// command ended by nobody?
+    fn went_on(&self, client: &Client, sent: &Sent) -> Result<(), String> {
+        let id = client.id;
+        if client.bereft.is_some_and(|lost| sent.at > lost) {
+            return Err(format!("client {id} goes on without its own connection"));
+        }
+        let tag = sent.op.tag();
+        let done = tag.and_then(|tag| self.servers.iter().find_map(|s| s.executed.get(&tag)));
+        match done.is_some_and(|done| done.unblocked) && !client.unblocked {
+            true => Err(format!("nobody wanted to unblock client {id}")),
+            false => Ok(()),
+        }
     }
 
     /// CLIENT LIST must not show other users' clients.
@@ -221,91 +264,5 @@ impl World {
             )),
             false => Ok(()),
         }
-    }
-
-    /// The proxy hung up, and all that it sent was read: was that right?
-    fn ended(&mut self, index: usize) -> Result<(), String> {
-        self.clients[index].done = true;
-        let client = &self.clients[index];
-        let counted = self.nodes[client.worker].machine.counters();
-        let cut = !client.read.is_empty();
-        let slow = counted.slow_readers + counted.evictions > 0;
-        let late = counted.idle_timeouts + counted.login_timeouts > 0;
-        let http = (client.pending.iter()).any(|sent| matches!(sent.op, Op::Http));
-        if http || slow || client.closing.is_some() || client.may_close {
-            return Ok(());
-        }
-        let draining = self.nodes[client.worker].draining;
-        if !cut && client.pending.is_empty() && (client.eof || draining || late) {
-            return Ok(());
-        }
-        // What the proxy had not even begun may be dropped.
-        let begun = (client.pending.iter().filter_map(tag))
-            .any(|tag| self.servers.iter().any(|s| s.executed.contains_key(&tag)));
-        let dropped = !cut && !begun && (draining || late);
-        if dropped || cut && self.was_torn(index) || self.was_killed(index)? {
-            return Ok(());
-        }
-        Err(format!(
-            "client {} was hung up on without a reason, {} replies missing, {:?} half read",
-            client.id,
-            client.pending.len(),
-            String::from_utf8_lossy(&client.read[..client.read.len().min(100)])
-        ))
-    }
-
-    /// Half a reply, because its backend broke in the middle of it?
-    fn was_torn(&self, index: usize) -> bool {
-        let client = &self.clients[index];
-        let Some(sent) = client.pending.front() else {
-            return false;
-        };
-        let Some(server) = client.model.server(&self.view()) else {
-            return false;
-        };
-        let server = &self.servers[server];
-        let whole = tag(sent).and_then(|tag| server.executed.get(&tag));
-        // An old server lets strangers in, and then says so itself.
-        let stranger = server.old && STRANGER.starts_with(&client.read);
-        // It may be the begin of what turned out to be no reply.
-        let begun = stranger
-            || whole.is_some_and(|whole| whole.reply.starts_with(&client.read))
-            || GARBAGE
-                .iter()
-                .any(|garbage| garbage.starts_with(&client.read));
-        begun && server.failed_since(sent.at, 0)
-    }
-
-    /// Was it killed, and if so, by one of its own?
-    fn was_killed(&self, index: usize) -> Result<bool, String> {
-        let victim = &self.clients[index];
-        let kills: u64 = (self.nodes.iter())
-            .map(|node| node.machine.counters().kills)
-            .sum();
-        if kills == 0 || victim.killers.is_empty() {
-            return Ok(false);
-        }
-        let view = self.view();
-        // A killer may have been somebody else when it killed; then nothing is known.
-        let may_have = |&(killer, at): &(u64, Moment)| {
-            let killer = &self.clients[killer as usize - 1];
-            !killer.pending.is_empty()
-                || killer.changed >= at
-                || killer.model.server(&view) == victim.model.server(&view)
-                    && killer.model.user() == victim.model.user()
-        };
-        // So may the victim, if not all of its replies were heard.
-        if !victim.pending.is_empty() || victim.killers.iter().any(may_have) {
-            return Ok(true);
-        }
-        Err(format!("client {} was killed by a stranger", victim.id))
-    }
-}
-
-/// The tag of a request that a backend executes.
-fn tag(sent: &Sent) -> Option<super::redis::Tag> {
-    match sent.op {
-        Op::Data { tag, .. } | Op::Admin { tag } => Some(tag),
-        _ => None,
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) requests: u64,
     /// Values of megabytes are asked for.
     pub(crate) huge: bool,
+    /// Many do what needs a connection of their own.
+    pub(crate) own: bool,
     /// Everybody shares one connection, as the same user, and many read slowly.
     pub(crate) narrow: bool,
     /// Pushes on RESP3 connections, per thousand replies.
@@ -65,6 +67,11 @@ impl Plan {
             workers,
             admin_commands: !rng.one_in(4),
             pool_connections_max: if narrow { 1 } else { *rng.pick(&[1, 2, 3, 30]) },
+            close_on_loss: rng.one_in(5),
+            pool_idle_max: *rng.pick(&[0, 1, 10]),
+            pool_wait_ms: *rng.pick(&[5_000, 5_000, 300]),
+            pinned_idle_ms: *rng.pick(&[0, 0, 3_000]),
+            subscriber_outbound_bytes_max: *rng.pick(&[32 << 20, 32 << 20, 2_000]),
             backend_reply_ms: *rng.pick(&[0, 2_000, 5_000, 60_000]),
             client_in_flight_max: *rng.pick(&[1, 4, 64, 4096]),
             client_outbound_bytes_max: *rng.pick(&[64 << 20, 64 << 20, 600_000]),
@@ -76,6 +83,7 @@ impl Plan {
             ..Settings::default()
         };
         Self {
+            own: !rng.one_in(3),
             workers,
             servers,
             default_tenant: narrow || !rng.one_in(4),

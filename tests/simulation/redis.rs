@@ -4,14 +4,21 @@
 //! Passwords: `g3:anything` is right for a user whose generation is 3. So every login can bring a
 //! password of its own, and the book tells which login the server was asked about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::wire;
 
+mod data;
+mod lists;
+mod pubsub;
 mod replies;
+mod session;
+mod transactions;
 
-pub(crate) use replies::hello;
-use replies::{array, nest, null};
+pub(crate) use pubsub::Span;
+pub(crate) use replies::{array, hello, null, null_array};
+pub(crate) use session::{Session, Verdict};
+pub(crate) use transactions::{Outcome, Watch};
 
 /// Which client's which request: `client * SEQUENCE + number`.
 pub(crate) type Tag = u64;
@@ -41,21 +48,28 @@ impl User {
     }
 }
 
-/// A data command that was executed.
+/// A command with a tag that was executed.
 #[derive(Debug)]
 pub(crate) struct Execution {
     pub(crate) user: String,
     pub(crate) db: u32,
     pub(crate) protocol: u8,
     pub(crate) reply: Vec<u8>,
+    /// What the connection was set to.
+    pub(crate) tracking: bool,
+    pub(crate) no_touch: bool,
+    /// Which EXEC executed it.
+    pub(crate) exec: Option<u64>,
+    /// CLIENT UNBLOCK ended it.
+    pub(crate) unblocked: bool,
 }
 
-/// An AUTH that was answered.
-#[derive(Debug)]
-pub(crate) struct Verdict {
-    pub(crate) step: u64,
-    pub(crate) password: String,
-    pub(crate) reply: String,
+/// A key of which a session that had read it heard that it was written.
+#[derive(Debug, Default)]
+pub(crate) struct Invalidation {
+    pub(crate) session: u64,
+    pub(crate) client: Option<u64>,
+    pub(crate) key: String,
 }
 
 #[derive(Debug)]
@@ -65,11 +79,34 @@ pub(crate) struct Redis {
     pub(crate) old: bool,
     pub(crate) databases: u32,
     pub(crate) users: BTreeMap<String, User>,
+    pub(crate) sessions: BTreeMap<u64, Session>,
     data: BTreeMap<(u32, String), Vec<u8>>,
+    lists: BTreeMap<(u32, String), VecDeque<String>>,
+    /// Sessions that are blocked, in the order in which they will be served.
+    waiters: Vec<u64>,
+    /// What other sessions get because of the command under way.
+    late: Vec<(u64, Vec<u8>)>,
     pub(crate) executed: BTreeMap<Tag, Execution>,
     pub(crate) verdicts: Vec<Verdict>,
     /// The last request of each client that was executed here.
     last: BTreeMap<u64, u64>,
+    /// Every key that was written, in order.
+    pub(crate) writes: Vec<(u32, String)>,
+    pub(crate) watches: BTreeMap<Tag, Watch>,
+    /// What became of the transactions, under each tag that was part of one.
+    pub(crate) outcomes: BTreeMap<Tag, Outcome>,
+    execs: u64,
+    /// What was published: by channel, and all of it by the pattern that means every channel.
+    pub(crate) messages: BTreeMap<String, Vec<Tag>>,
+    pub(crate) spans: BTreeMap<(Tag, String), Span>,
+    /// Invalidations, in order; the first is none.
+    pub(crate) invalidations: Vec<Invalidation>,
+    /// For whom each push was that nobody asked for: `None`: not known, `Some(0)`: nobody.
+    pub(crate) noises: Vec<Option<u64>>,
+    /// So many connections of clients' own may be the same user's, in one database and protocol.
+    pub(crate) own_max: usize,
+    /// Nobody is blocked for long.
+    pub(crate) calm: bool,
     /// When a connection failed, or could not be had.
     pub(crate) failures: Vec<Moment>,
     /// When a password was changed.
@@ -81,17 +118,6 @@ pub(crate) struct Redis {
     /// When it was last taken off the registry's list, ms.
     pub(crate) unlisted_at: Option<u64>,
     next_connection: u64,
-}
-
-/// A connection as the server sees it.
-#[derive(Debug)]
-pub(crate) struct Session {
-    pub(crate) id: u64,
-    pub(crate) user: Option<String>,
-    pub(crate) db: u32,
-    pub(crate) protocol: u8,
-    /// It heard an error from AUTH, HELLO or SELECT: the proxy may give the connection up.
-    pub(crate) refused: bool,
 }
 
 const NOAUTH: &str = "NOAUTH Authentication required.";
@@ -126,10 +152,24 @@ impl Redis {
             old,
             databases,
             users,
+            sessions: BTreeMap::new(),
             data: BTreeMap::new(),
+            lists: BTreeMap::new(),
+            waiters: Vec::new(),
+            late: Vec::new(),
             executed: BTreeMap::new(),
             verdicts: Vec::new(),
             last: BTreeMap::new(),
+            writes: Vec::new(),
+            watches: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            execs: 0,
+            messages: BTreeMap::new(),
+            spans: BTreeMap::new(),
+            invalidations: vec![Invalidation::default()],
+            noises: Vec::new(),
+            own_max: usize::MAX,
+            calm: false,
             failures: Vec::new(),
             changes: Vec::new(),
             down_until: 0,
@@ -144,174 +184,108 @@ impl Redis {
         self.users["default"].nopass
     }
 
-    pub(crate) fn accept(&mut self) -> Session {
+    pub(crate) fn accept(&mut self) -> u64 {
         self.next_connection += 1;
-        Session {
-            id: self.next_connection,
-            user: self.is_open().then(|| "default".to_owned()),
-            db: 0,
-            protocol: 2,
-            refused: false,
-        }
+        let id = self.next_connection;
+        let user = self.is_open().then(|| "default".to_owned());
+        self.sessions.insert(id, Session::new(user));
+        id
     }
 
-    /// Executes one request. Errors are the proxy's mistakes.
-    pub(crate) fn execute(
-        &mut self,
-        session: &mut Session,
-        args: &[Vec<u8>],
-        at: Moment,
-    ) -> Result<Vec<u8>, String> {
+    /// A connection has ended: nothing is kept for it.
+    pub(crate) fn close(&mut self, id: u64) {
+        self.waiters.retain(|waiter| *waiter != id);
+        self.sessions.remove(&id);
+    }
+
+    fn at(&mut self, id: u64) -> &mut Session {
+        self.sessions.get_mut(&id).unwrap()
+    }
+
+    /// Executes one request; its reply, if there is one already, is with the session's output.
+    /// Errors are the proxy's mistakes.
+    pub(crate) fn execute(&mut self, id: u64, args: &[Vec<u8>], at: Moment) -> Result<(), String> {
+        let noisy = self.at(id).protocol == 3;
         let name = text(&args[0]).to_ascii_uppercase();
-        let reply = match name.as_str() {
-            "AUTH" => self.auth(session, &args[1..], at),
-            "HELLO" if self.old => {
-                session.refused |= args[1] != b"2";
-                return Ok(wire::error("ERR unknown command 'HELLO'"));
-            }
-            "HELLO" => greet(session, &args[1..]),
-            _ if session.user.is_none() => Err(NOAUTH.to_owned()),
-            "SELECT" => match text(&args[1]).parse::<u32>() {
-                Ok(db) if db < self.databases => {
-                    session.db = db;
-                    Ok(b"+OK\r\n".to_vec())
-                }
-                _ => Err(DB_RANGE.to_owned()),
-            },
-            _ => return self.data_command(session, &name, args),
-        };
-        Ok(reply.unwrap_or_else(|text| {
-            session.refused = true;
-            wire::error(&text)
-        }))
+        let reply = self.command(id, &name, args, at)?;
+        if let Some(reply) = reply {
+            self.at(id).output.push((reply, noisy));
+        }
+        self.after()
     }
 
-    fn auth(
+    /// What a command meant for others: they get it after the command's own reply.
+    fn after(&mut self) -> Result<(), String> {
+        self.serve_waiters()?;
+        for (id, bytes) in std::mem::take(&mut self.late) {
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.output.push((bytes, false));
+            }
+        }
+        Ok(())
+    }
+
+    fn command(
         &mut self,
-        session: &mut Session,
+        id: u64,
+        name: &str,
         args: &[Vec<u8>],
         at: Moment,
-    ) -> Result<Vec<u8>, String> {
-        let (name, password) = match args {
-            [password] => ("default".to_owned(), text(password)),
-            [user, password] => (text(user), text(password)),
-            _ => return Err("ERR syntax error".into()),
-        };
-        let outcome = self.check(args.len(), &name, &password);
-        self.verdicts.push(Verdict {
-            step: at.step,
-            password,
-            reply: outcome.clone().map_or_else(|text| text, |()| "OK".into()),
-        });
-        outcome?;
-        session.user = Some(name);
-        Ok(b"+OK\r\n".to_vec())
+    ) -> Result<Option<Vec<u8>>, String> {
+        if let Some(text) = self.miscounted(id, name, args) {
+            return Ok(Some(wire::error(&text)));
+        }
+        let session = self.at(id);
+        if session.is_modal() && !session::is_for_subscribers(name) {
+            let text = format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
+                 RESET are allowed in this context",
+                name.to_lowercase()
+            );
+            return Ok(Some(wire::error(&text)));
+        }
+        if session.user.is_none() && name != "AUTH" && name != "HELLO" {
+            // A handshake may try to choose the database first.
+            session.refused |= name != "SELECT";
+            session.waited |= session::needs_its_own(name);
+            session.client = any_tag(args).map(|tag| tag / SEQUENCE).or(session.client);
+            return Ok(Some(wire::error(NOAUTH)));
+        }
+        match self.transaction(id, name, args)? {
+            Some(reply) => Ok(Some(reply)),
+            None => self.perform(id, name, args, at, None),
+        }
     }
 
-    fn check(&self, argc: usize, name: &str, password: &str) -> Result<(), String> {
-        if self.old && argc == 2 {
-            return Err("ERR wrong number of arguments for 'auth' command".into());
-        }
-        let wrong = if self.old {
-            "ERR invalid password"
-        } else {
-            WRONGPASS
-        };
-        let user = self.users.get(name).ok_or(wrong)?;
-        if user.nopass && argc == 1 {
-            return Err(match self.old {
-                true => "ERR Client sent AUTH, but no password is set".into(),
-                false => NO_PASSWORD.into(),
-            });
-        }
-        user.admits(password)
-            .then_some(())
-            .ok_or_else(|| wrong.into())
-    }
-
-    fn data_command(
+    /// Does what a command says, now or as a part of EXEC.
+    fn perform(
         &mut self,
-        session: &Session,
+        id: u64,
         name: &str,
         args: &[Vec<u8>],
-    ) -> Result<Vec<u8>, String> {
-        let tag = args.last().map(|arg| text(arg)).unwrap_or_default();
-        let tag: Tag = tag
-            .strip_prefix('t')
-            .and_then(|tag| tag.parse().ok())
-            .ok_or_else(|| format!("{name} without a tag reached server {}", self.index))?;
-        let (client, number) = (tag / SEQUENCE, tag % SEQUENCE);
-        if let Some(last) = self.last.insert(client, number)
-            && last >= number
-        {
-            return Err(format!(
-                "request {tag} was executed after {client}'s {last}"
-            ));
-        }
-        let user = session.user.clone().unwrap_or_default();
-        let (index, db, protocol) = (self.index, session.db, session.protocol);
-        let stamp = format!("s{index}/{user}/{db}/{protocol}/t{tag}");
-        let reply = self.reply(name, args, db, protocol, &stamp, tag);
-        let execution = Execution {
-            user,
-            db,
-            protocol,
-            reply: reply.clone(),
-        };
-        if self.executed.insert(tag, execution).is_some() {
-            return Err(format!("request {tag} was executed twice"));
-        }
-        Ok(reply)
-    }
-
-    fn reply(
-        &mut self,
-        name: &str,
-        args: &[Vec<u8>],
-        db: u32,
-        protocol: u8,
-        stamp: &str,
-        tag: Tag,
-    ) -> Vec<u8> {
-        let key = || (db, text(&args[1]));
+        at: Moment,
+        exec: Option<u64>,
+    ) -> Result<Option<Vec<u8>>, String> {
+        let inside = exec.is_some();
         match name {
-            "GET" => {
-                let value = self.data.get(&key()).map(|value| wire::bulk(value));
-                array(&[
-                    wire::bulk(stamp.as_bytes()),
-                    value.unwrap_or_else(|| null(protocol)),
-                ])
+            "AUTH" | "HELLO" | "SUBSCRIBE" | "PSUBSCRIBE" | "UNSUBSCRIBE" | "PUNSUBSCRIBE"
+                if inside =>
+            {
+                Err(format!("{name} was queued in a transaction"))
             }
-            "SET" => {
-                self.data.insert(key(), args[2].clone());
-                format!("+{stamp}\r\n").into_bytes()
-            }
-            "INCR" => {
-                let value = self.data.entry(key()).or_insert_with(|| b"0".to_vec());
-                let next = text(value).parse::<u64>().unwrap_or(0) + 1;
-                *value = next.to_string().into_bytes();
-                array(&[
-                    wire::bulk(stamp.as_bytes()),
-                    format!(":{next}\r\n").into_bytes(),
-                ])
-            }
-            "BIG" => {
-                let len = text(&args[1]).parse().unwrap_or(0);
-                let mut body = stamp.as_bytes().to_vec();
-                // Not the same everywhere, and full of what a mistaken scanner would stumble over.
-                let filler = format!("\r\n+{tag}\r\n$5\r\n*3\r\n:1\r\n");
-                body.extend(filler.bytes().cycle().take(len));
-                wire::bulk(&body)
-            }
-            "NEST" => nest(protocol, stamp),
-            "FAIL" => wire::error(&format!("ERR failed as asked: {stamp}")),
-            "TAG" => format!(":{tag}\r\n").into_bytes(),
-            "NIL" => null(protocol),
-            _ => {
-                let mut all: Vec<Vec<u8>> = args.iter().map(|arg| wire::bulk(arg)).collect();
-                all.push(wire::bulk(stamp.as_bytes()));
-                array(&all)
-            }
+            "AUTH" | "HELLO" | "SELECT" => self.identify(id, name, args, at).map(Some),
+            "CLIENT" => self.client_command(id, args, inside).map(Some),
+            // In a handshake: which commands may block. Nothing is counted as use.
+            "COMMAND" if self.old => Ok(Some(wire::error("ERR unknown subcommand"))),
+            "COMMAND" => Ok(Some(array(
+                &["blpop", "brpop"].map(|it| wire::bulk(it.as_bytes())),
+            ))),
+            "WAIT" => Ok(Some(self.wait(id, &text(&args[1])))),
+            "PING" | "ECHO" | "ACL" => Ok(Some(self.small_talk(id, name, args))),
+            "BLPOP" | "BRPOP" => self.pop(id, name, args, at, exec),
+            "SUBSCRIBE" | "PSUBSCRIBE" => self.subscribe(id, name, args).map(Some),
+            "UNSUBSCRIBE" | "PUNSUBSCRIBE" => Ok(Some(self.unsubscribe(id, name, args))),
+            _ => self.data_command(id, name, args, exec).map(Some),
         }
     }
 
@@ -326,32 +300,17 @@ impl Redis {
     }
 }
 
-/// HELLO, without AUTH: the proxy has no use for it.
-fn greet(session: &mut Session, args: &[Vec<u8>]) -> Result<Vec<u8>, String> {
-    let mut protocol = session.protocol;
-    let mut rest = args.iter().map(|arg| text(arg));
-    if let Some(version) = rest.next() {
-        protocol = match version.as_str() {
-            "2" => 2,
-            "3" => 3,
-            _ => return Err("NOPROTO unsupported protocol version".into()),
-        };
-    }
-    while let Some(option) = rest.next() {
-        match option.to_ascii_uppercase().as_str() {
-            "SETNAME" => rest.next(),
-            _ => {
-                return Err(format!("ERR Syntax error in HELLO option '{option}'"));
-            }
-        };
-    }
-    if session.user.is_none() {
-        return Err(HELLO_NOAUTH.into());
-    }
-    session.protocol = protocol;
-    Ok(hello(protocol, session.id))
-}
-
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The request that this argument is the tag of.
+fn tag_of(arg: Option<&Vec<u8>>) -> Option<Tag> {
+    text(arg?).strip_prefix('t')?.parse().ok()
+}
+
+/// The tag of a request, wherever it stands.
+pub(crate) fn any_tag(args: &[Vec<u8>]) -> Option<Tag> {
+    let last_but_one = args.len().checked_sub(2).and_then(|at| args.get(at));
+    tag_of(args.last()).or_else(|| tag_of(last_but_one))
 }

@@ -3,6 +3,8 @@
 use elika::proxy::BackendKey;
 
 use super::client::Client;
+use super::link::Link;
+use super::redis::Redis;
 use super::world::World;
 
 /// Everything must be answered within this virtual time after the last failure, ms: a hung
@@ -48,6 +50,7 @@ impl World {
         }
         self.settle("the calm")?;
         self.wait(6_000)?;
+        self.check_messages()?;
         self.epilogue();
         self.settle("the epilogue")?;
         self.end()?;
@@ -68,6 +71,7 @@ impl World {
             }
         }
         for server in 0..self.servers.len() {
+            self.servers[server].calm = true;
             self.servers[server].down_until = 0;
             if self.servers[server].unlisted {
                 self.servers[server].unlisted = false;
@@ -100,6 +104,12 @@ impl World {
         for node in 0..self.nodes.len() {
             let links: Vec<BackendKey> = self.nodes[node].links.keys().copied().collect();
             for key in links {
+                // A blocking command may wait for ever.
+                if let Some(link) = self.nodes[node].links.get_mut(&key)
+                    && self.servers[link.server].is_patient(link)
+                {
+                    link.hung = false;
+                }
                 for _ in 0..4 {
                     self.link_event(node, key)?;
                 }
@@ -112,9 +122,13 @@ impl World {
 
     /// Until nobody waits for anything.
     fn settle(&mut self, when: &str) -> Result<(), String> {
-        let until = self.now.ms + CALM_MS;
+        let missing = |it: &Self| it.clients.iter().map(|it| it.pending.len()).sum::<usize>();
+        let (mut until, mut least) = (self.now.ms + CALM_MS, missing(self));
         while self.clients.iter().any(Client::is_waiting) {
             self.sweep()?;
+            if missing(self) < least {
+                (until, least) = (self.now.ms + CALM_MS, missing(self));
+            }
             if self.now.ms > until {
                 let links = self.nodes.iter().flat_map(|node| node.links.values());
                 let busy: Vec<String> = links
@@ -158,6 +172,29 @@ impl World {
         while self.now.ms < until {
             self.sweep()?;
             self.now.ms += 100;
+        }
+        Ok(())
+    }
+
+    /// Nothing that was published, or was to be invalidated, is still to come.
+    fn check_messages(&self) -> Result<(), String> {
+        for client in &self.clients {
+            let there = !client.done && !client.hung_up && client.closing.is_none();
+            let server = client.model.server(&self.view());
+            if let Some(server) = server.filter(|_| there && client.bereft.is_none()) {
+                client
+                    .model
+                    .has_all(&self.servers[server])
+                    .map_err(|why| format!("client {}: {why}", client.id))?;
+            }
+            let model = &client.model;
+            let idle = model.is_in_transaction() && !model.is_subscribed() && !model.tracking;
+            if there && idle && self.plan.settings.pinned_idle_ms > 0 {
+                return Err(format!("client {} sleeps in its transaction", client.id));
+            }
+            if there && client.bereft.is_some() {
+                return Err(format!("client {} was not closed", client.id));
+            }
         }
         Ok(())
     }
@@ -215,7 +252,8 @@ impl World {
             if bytes > 0 || backends > 0 || deadline.is_some() {
                 return Err(format!(
                     "worker {worker} has {bytes} bytes and {backends} backends left, \
-                     and wants to be woken: {deadline:?}"
+                     and wants to be woken: {deadline:?}, {:?}",
+                    node.links
                 ));
             }
         }
@@ -236,5 +274,16 @@ impl World {
             }
         }
         Ok(())
+    }
+}
+
+impl Redis {
+    /// Is, or will be, somebody blocked on this connection?
+    fn is_patient(&self, link: &Link) -> bool {
+        let session = link.session.and_then(|id| self.sessions.get(&id));
+        session.is_some_and(|it| it.blocked.is_some() || it.own && link.is_to_say())
+            || link.is_to_do(b"WAIT\r\n")
+            || link.is_to_do(b"POP\r\n")
+            || link.is_to_do(b"pop\r\n")
     }
 }

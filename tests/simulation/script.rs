@@ -1,5 +1,6 @@
 //! What a fake client says: one request after the other, drawn by the seed.
 
+use std::collections::VecDeque;
 use std::mem;
 
 use super::client::Op;
@@ -8,8 +9,13 @@ use super::redis::{Redis, SEQUENCE, Tag};
 use super::rng::Rng;
 use super::wire;
 
+mod form;
+mod listener;
 mod login;
+mod queuer;
+mod trader;
 
+use form::{as_inline, last_words};
 use login::{change, enter};
 
 /// What is no request, and has no reply.
@@ -26,6 +32,12 @@ pub(crate) enum Temper {
     Warden,
     /// Big values.
     Hauler,
+    /// Transactions.
+    Trader,
+    /// Pushes to lists, and waits for what others push.
+    Queuer,
+    /// Subscribes, and caches what it read.
+    Listener,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +59,14 @@ pub(crate) struct Script {
     entered: bool,
     /// CLIENT REPLY as it will be when all that was sent is done.
     voice: Voice,
+    /// Lines that belong together, still to come.
+    block: VecDeque<Line>,
+    /// It may be subscribed to something, where CLIENT REPLY is refused.
+    listens: bool,
+    /// It may be inside MULTI, where it is, too.
+    inside: bool,
+    /// It may be inside a MULTI that it did not hear of.
+    pub(crate) unheard: bool,
     /// Nothing more may be sent.
     pub(crate) ended: bool,
 }
@@ -58,11 +78,13 @@ pub(crate) struct Around<'a> {
     pub(crate) tenants: &'a [String],
     pub(crate) default_tenant: bool,
     pub(crate) huge: bool,
+    pub(crate) narrow: bool,
     /// Ids of clients that may be killed.
     pub(crate) ids: &'a [u64],
 }
 
 /// A request, ready to be sent.
+#[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) bytes: Vec<u8>,
     /// `None`: no reply will come.
@@ -91,9 +113,10 @@ impl Line {
 
 impl Script {
     pub(crate) fn new(id: u64, left: u64, plan: &Plan, rng: &mut Rng) -> Self {
-        use Temper::{Changer, Hauler, Warden, Worker};
+        use Temper::{Changer, Hauler, Listener, Queuer, Trader, Warden, Worker};
         let tempers: &[Temper] = match (plan.narrow, plan.huge) {
             (true, _) => &[Worker, Hauler],
+            _ if plan.own => &[Worker, Changer, Warden, Trader, Queuer, Listener],
             (_, true) => &[Worker, Changer, Warden, Hauler, Hauler, Hauler],
             (_, false) => &[Worker, Worker, Changer, Changer, Warden, Hauler],
         };
@@ -106,6 +129,10 @@ impl Script {
             pending_max: *rng.pick(&[1, 10, 300]),
             number: 0,
             voice: Voice::On,
+            block: VecDeque::new(),
+            listens: false,
+            inside: false,
+            unheard: false,
             ended: false,
         }
     }
@@ -118,6 +145,9 @@ impl Script {
     /// The next request.
     pub(crate) fn next(&mut self, around: &Around<'_>, rng: &mut Rng) -> Line {
         self.left = self.left.saturating_sub(1);
+        if let Some(line) = self.block.pop_front() {
+            return line;
+        }
         if self.voice != Voice::On {
             return self.silent(around, rng);
         }
@@ -137,6 +167,9 @@ impl Script {
             Temper::Warden if roll < 40 => self.data(around, rng),
             Temper::Warden if roll < 75 => self.warden(around, rng),
             Temper::Hauler if roll < 80 => self.data(around, rng),
+            Temper::Trader if roll < 75 => self.trader(around, rng),
+            Temper::Queuer if roll < 75 => self.queuer(around, rng),
+            Temper::Listener if roll < 75 => self.listener(around, rng),
             _ => self.other(around, rng),
         };
         if line.bytes.len() < 120 && rng.one_in(10) {
@@ -151,7 +184,7 @@ impl Script {
 
     /// In the end: is the client heard, and does its data command work?
     pub(crate) fn epilogue(&mut self) -> Vec<Line> {
-        let mut lines = Vec::new();
+        let mut lines: Vec<Line> = self.block.drain(..).collect();
         if self.voice != Voice::On {
             self.voice = Voice::On;
             lines.push(Line::new(&["CLIENT", "REPLY", "ON"], Op::ReplyOn));
@@ -159,7 +192,7 @@ impl Script {
         let tag = self.tag();
         let op = Op::Data { tag, big: false };
         lines.push(Line::new(&["ECHOALL", "last", &format!("t{tag}")], op));
-        lines.push(Line::new(&["PING"], Op::Exact(b"+PONG\r\n".to_vec())));
+        lines.push(Line::new(&["PING"], Op::Ping(None)));
         lines
     }
 
@@ -172,16 +205,34 @@ impl Script {
         if self.voice == Voice::SkipNext {
             self.voice = Voice::On;
         }
-        match rng.below(6) {
+        match rng.below(7) {
+            6 if self.voice == Voice::Off && self.temper == Temper::Trader => {
+                self.unheard = true;
+                for _ in 0..rng.below(3) {
+                    let data = self.small(around, rng);
+                    self.block.push_back(Line { op: None, ..data });
+                }
+                let end = if rng.one_in(4) { "DISCARD" } else { "EXEC" };
+                self.block.push_back(Line::unheard(&[end]));
+                Line::unheard(&["MULTI"])
+            }
             0 => Line::unheard(&["PING"]),
             1 => Line::unheard(&["CLIENT", "ID"]),
             // A big one may be an end without a word, for a stranger.
-            _ => loop {
-                let line = self.data(around, rng);
-                if !matches!(line.op, Some(Op::Data { big: true, .. })) {
-                    break Line { op: None, ..line };
-                }
+            _ => Line {
+                op: None,
+                ..self.small(around, rng)
             },
+        }
+    }
+
+    /// A data command that a stranger may send, too.
+    fn small(&mut self, around: &Around<'_>, rng: &mut Rng) -> Line {
+        loop {
+            let line = self.data(around, rng);
+            if !matches!(line.op, Some(Op::Data { big: true, .. })) {
+                return line;
+            }
         }
     }
 
@@ -200,6 +251,8 @@ impl Script {
         };
         let hauls = self.temper == Temper::Hauler;
         let args: Vec<String> = match rng.below(if hauls { 16 } else { 11 }) {
+            _ if rng.one_in(12) => vec!["PUBLISH".into(), channel(rng), t],
+            _ if rng.one_in(12) => vec!["RPUSH".into(), list(rng), format!("e{tag}"), t],
             0 | 1 => vec!["GET".into(), shared, t],
             2 => vec!["get".into(), own, t],
             3 => vec!["SET".into(), shared, "v".repeat(rng.below(40)), t],
@@ -233,17 +286,18 @@ impl Script {
     fn other(&mut self, around: &Around<'_>, rng: &mut Rng) -> Line {
         let exact = |args: &[&str], reply: &[u8]| Line::new(args, Op::Exact(reply.to_vec()));
         match rng.below(22) {
-            0 | 1 => exact(&["PING"], b"+PONG\r\n"),
-            2 => exact(&["ping", "hi there"], b"$8\r\nhi there\r\n"),
+            0 | 1 => Line::new(&["PING"], Op::Ping(None)),
+            2 => Line::new(&["ping", "hi there"], Op::Ping(Some("hi there"))),
             3 => exact(&["ECHO", "x"], b"$1\r\nx\r\n"),
             4 => Line::new(&["ACL", "WHOAMI"], Op::WhoAmI),
-            5 => exact(&["EXEC"], b"-ERR EXEC without MULTI\r\n"),
-            6 => exact(
-                &["PING", "a", "b"],
-                b"-ERR wrong number of arguments for 'ping' command\r\n",
-            ),
-            7 => Line::new(&["MULTI"], Op::Own("multi")),
-            8 => Line::new(&["BLPOP", "k", "0"], Op::Own("blpop")),
+            5 => Line::new(&["EXEC"], Op::Exec),
+            6 => Line::new(&["PING", "a", "b"], Op::Miscounted),
+            7 if !around.narrow => self.trader(around, rng),
+            8 if !around.narrow => self.queuer(around, rng),
+            11..=13 if self.listens || self.inside => {
+                self.inside = false;
+                Line::new(&["DISCARD"], Op::Discard)
+            }
             9 => Line::new(&["SYNC"], Op::Denied("sync")),
             10 => {
                 let tag = self.tag();
@@ -258,7 +312,10 @@ impl Script {
                 self.voice = Voice::SkipNext;
                 Line::unheard(&["CLIENT", "REPLY", "SKIP"])
             }
-            14 => Line::new(&["RESET"], Op::Reset),
+            14 => {
+                (self.listens, self.inside) = (false, false);
+                Line::new(&["RESET"], Op::Reset)
+            }
             15..=17 => change(around, rng, self.number),
             _ => self.warden(around, rng),
         }
@@ -299,40 +356,10 @@ impl Script {
     }
 }
 
-/// After these nothing is answered any more.
-fn last_words(rng: &mut Rng) -> Line {
-    let (bytes, op): (&[u8], Op) = match rng.below(9) {
-        0..=2 => (b"*1\r\n$4\r\nQUIT\r\n", Op::Quit),
-        3 => (b"*3\r\nfoo\r\n", Op::Malformed),
-        4 => (b"*abc\r\n", Op::Malformed),
-        5 => (b"GET \"half\r\n", Op::Malformed),
-        6 => (b"*1\r\n$-5\r\n", Op::Malformed),
-        7 => (b"*1\r\n$4\r\nPINGPONG\r\n", Op::Malformed),
-        _ => (b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", Op::Http),
-    };
-    Line {
-        bytes: bytes.to_vec(),
-        op: Some(op),
-        victim: None,
-    }
+fn channel(rng: &mut Rng) -> String {
+    format!("ch:{}", rng.below(3))
 }
 
-/// The same request as a person would type it.
-fn as_inline(bytes: &[u8], rng: &mut Rng) -> Vec<u8> {
-    let Ok(Some((_, args))) = wire::request(bytes) else {
-        return bytes.to_vec();
-    };
-    let mut words = Vec::new();
-    for arg in &args {
-        let arg = String::from_utf8_lossy(arg);
-        let plain = !arg.is_empty() && !arg.contains(' ');
-        words.push(match rng.below(4) {
-            0 => format!("\"{arg}\""),
-            1 => format!("'{arg}'"),
-            _ if plain => arg.into_owned(),
-            _ => format!("\"{arg}\""),
-        });
-    }
-    let end = if rng.one_in(2) { "\r\n" } else { "\n" };
-    format!("{}{end}", words.join(*rng.pick(&[" ", "  "]))).into_bytes()
+fn list(rng: &mut Rng) -> String {
+    format!("q{}", rng.below(3))
 }

@@ -40,6 +40,27 @@ pub(crate) fn text(reply: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// The number of an integer reply.
+pub(crate) fn integer(reply: &[u8]) -> Option<usize> {
+    let digits = reply.strip_prefix(b":")?.strip_suffix(b"\r\n")?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The elements of an array or a push.
+pub(crate) fn elements(reply: &[u8]) -> Result<Vec<&[u8]>, String> {
+    let (count, mut at) = match reply.first() {
+        Some(b'*' | b'>') => header(reply)?.ok_or("no header")?,
+        _ => return Err("no array".into()),
+    };
+    let mut elements = Vec::new();
+    for _ in 0..count.max(0) {
+        let len = reply_len(&reply[at..])?.ok_or("an element is missing")?;
+        elements.push(&reply[at..at + len]);
+        at += len;
+    }
+    Ok(elements)
+}
+
 /// Where the first line ends: the position of its CR.
 fn line(bytes: &[u8]) -> Option<usize> {
     bytes.windows(2).position(|pair| pair == b"\r\n")

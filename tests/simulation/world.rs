@@ -60,9 +60,12 @@ impl World {
     pub(crate) fn new(seed: u64, trace: bool) -> Self {
         let mut rng = Rng::new(seed);
         let plan = Plan::draw(&mut rng);
-        let servers: Vec<Redis> = (plan.servers.iter().enumerate())
+        let mut servers: Vec<Redis> = (plan.servers.iter().enumerate())
             .map(|(index, &(old, databases, open))| Redis::new(index, old, databases, open))
             .collect();
+        for server in servers.iter_mut().filter(|_| plan.workers == 1) {
+            server.own_max = plan.settings.pool_connections_max.max(1);
+        }
         let tenants = (0..servers.len())
             .map(|index| cluster(index).tenant().as_str().to_owned())
             .collect();
@@ -170,11 +173,18 @@ impl World {
             wants_write: false,
             eof: false,
             eof_told: false,
+            gone_told: false,
+            asked: self.now,
+            held: self.now,
+            bereft: None,
+            maybe_bereft: false,
             hung_up: false,
+            was_blocked: false,
             closing: None,
             may_close: false,
             done: false,
             killers: Vec::new(),
+            unblocked: false,
         });
     }
 

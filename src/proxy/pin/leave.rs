@@ -28,6 +28,14 @@ impl Machine {
         if backend.is_ready() && (!backend.dedicated || plain) && !backend.fifo.is_empty() {
             backend.retired = true;
             backend.blocking = 0;
+            let owed = self.requests.of_backend(backend.fifo);
+            let owed: Vec<u32> = owed.map(|(index, _)| index).collect();
+            for index in owed {
+                // Nobody has patience with it any more, here or on an heir.
+                if let Some(request) = self.requests.get_mut(index) {
+                    request.verb = Verb::Plain;
+                }
+            }
             return;
         }
         if backend.fifo.is_empty() && pin.unsettled == 0 && !pin.holds() && backend.dedicated {
@@ -60,7 +68,7 @@ impl Machine {
         client.backend = BackendKey::NONE;
         let head = self.requests.get(backend.fifo.head);
         let in_doubt = head.is_some_and(|head| head.start < backend.sent);
-        let torn = backend.dedicated && !backend.scanner.at_start();
+        let torn = backend.dedicated && backend.is_ready() && !backend.scanner.at_start();
         if !pin.holds() && !in_doubt && !torn {
             return;
         }
@@ -102,8 +110,11 @@ impl Machine {
             return false;
         };
         let head = self.requests.get(client.fifo.head);
+        // Once the reply has begun, the rest of it is on its way.
+        let begun = self.is_in_a_message(key);
         // Inside MULTI nothing blocks.
         client.pin.as_deref().is_some_and(|pin| !pin.multi)
             && head.is_some_and(|head| head.verb == Verb::Block)
+            && !begun
     }
 }

@@ -5,7 +5,7 @@ use crate::resp::Args;
 
 use super::super::answer::{Taken, kind_of};
 use super::super::client::Hold;
-use super::super::forward::{Refusal, append, record_as, unpause};
+use super::super::forward::{NOAUTH, Refusal, append, record_as, unpause};
 use super::super::key::ClientKey;
 use super::super::machine::Machine;
 use super::super::request::Kind;
@@ -43,7 +43,8 @@ impl Machine {
                 return Taken::Yes;
             }
             match self.admit(key) {
-                Err(Refusal::Error(_)) if own == Own::Block && self.is_down(key) => {}
+                Err(Refusal::Error(text))
+                    if own == Own::Block && text != NOAUTH && self.is_down(key) => {}
                 Err(refusal) => return self.refuse(key, refusal),
                 Ok(()) => {}
             }
@@ -124,12 +125,8 @@ impl Machine {
         plan: Plan,
         frame: &[u8],
     ) -> Taken {
-        // One that was taken from the others for WAIT goes back to them as it was.
-        let borrowed = (self.clients.get(key))
-            .and_then(|client| self.backends.get(client.backend))
-            .is_some_and(|backend| !backend.dedicated);
         let harmless = matches!(plan, Plan::Forward | Plan::Own(Own::Wait));
-        if borrowed && !harmless && !self.at_barrier(key) {
+        if !harmless && self.is_provisional(key) && !self.at_barrier(key) {
             return Taken::No;
         }
         match plan {
@@ -185,6 +182,20 @@ impl Machine {
             }
             Plan::Forward | Plan::Own(_) | Plan::CrossProtocol => Taken::Yes,
         }
+    }
+
+    /// Is a client's own connection none that it may do everything on?
+    fn is_provisional(&self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        // One that was taken from the others for WAIT goes back to them as it was.
+        let borrowed = client
+            .and_then(|client| self.backends.get(client.backend))
+            .is_some_and(|backend| !backend.dedicated);
+        // Who waited for a backend that was down may yet turn out to be a stranger there.
+        let stranger = client
+            .and_then(|client| self.pools.accounts.get(client.account))
+            .is_none_or(|account| !account.open);
+        borrowed || stranger
     }
 
     /// What is answered here for others, and by the backend for who is pinned. `None`: here in

@@ -216,6 +216,10 @@ impl Machine {
             self.retire(backend_key);
         } else if let Some(pool) = self.pools.pools.get_mut(pool) {
             pool.backends.push(backend_key);
+            // Who waits for one being opened in its place need not do so any more.
+            for client in mem::take(&mut pool.waiters) {
+                self.advance(client);
+            }
         }
     }
 
@@ -238,6 +242,16 @@ impl Machine {
         }
     }
 
+    /// Was a client's login refused while it stood in line? A connection would come in with the
+    /// password of somebody else.
+    fn is_logged_out(&self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        let account = client.and_then(|client| self.pools.accounts.get(client.account));
+        client.zip(account).is_some_and(|(client, account)| {
+            account.user.is_some() && client.epoch < account.valid_from
+        })
+    }
+
     /// Whose turn it is gets what is free.
     pub(in super::super) fn serve_line(&mut self, pool_key: PoolKey) {
         while let Some(pool) = self.pools.pools.get_mut(pool_key)
@@ -247,7 +261,11 @@ impl Machine {
             if self.is_out(pool_key) {
                 return;
             }
-            let refusal = match self.free_connection(pool_key) {
+            let found = match self.is_logged_out(key) {
+                true => Err(Refusal::Error(NOAUTH.into())),
+                false => self.free_connection(pool_key),
+            };
+            let refusal = match found {
                 Ok(None) => return,
                 Ok(Some(backend)) => {
                     self.own(backend, key);

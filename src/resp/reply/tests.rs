@@ -122,6 +122,30 @@ fn the_kind_is_known_behind_the_attributes() {
 }
 
 #[test]
+fn pushes_between_the_elements_are_none_of_them() {
+    let reply = b"*2\r\n>2\r\n+message\r\n+x\r\n:1\r\n>1\r\n+y\r\n+OK\r\n";
+    for piece in 1..=reply.len() {
+        let mut scanner = ReplyScanner::default();
+        scanner.pushes_between();
+        let mut scans: Vec<_> = reply.chunks(piece).map(|part| scanner.scan(part)).collect();
+        let last = scans.pop();
+        assert!(matches!(last, Some(Ok(Scan::Complete { .. }))), "{piece}");
+        assert!(
+            scans.iter().all(|scan| *scan == Ok(Scan::Partial)),
+            "{piece}"
+        );
+    }
+    // Only once, and a push at the top is whole.
+    let mut scanner = ReplyScanner::default();
+    scanner.pushes_between();
+    assert_eq!(scanner.scan(b">1\r\n:1\r\n"), Ok(Scan::Complete { len: 8 }));
+    assert_eq!(
+        scanner.scan(b"*1\r\n>1\r\n:1\r\n"),
+        Ok(Scan::Complete { len: 12 })
+    );
+}
+
+#[test]
 fn a_big_string_is_known_as_such() {
     let mut scanner = ReplyScanner::default();
     assert_eq!(

@@ -1,9 +1,13 @@
-//! AUTH and HELLO: what the server said of the very password must be what the client hears.
+//! AUTH, HELLO and SELECT: what the server said of the very password must be what the client hears.
 
 use super::super::client::{Login, Op, Sent};
 use super::super::redis::{self, DB_RANGE, HELLO_NOAUTH, hello};
 use super::super::wire;
 use super::{After, Model, NO_HELLO, NOAUTH, Verdict, View, WRONGPASS, failed, is_unavailable};
+
+/// What a connection of one's own holds cannot go elsewhere.
+const BOUND: &str =
+    "ERR elika: a client that watches, tracks or subscribes cannot change its tenant";
 
 impl Model {
     /// The login went well: did the server say so?
@@ -50,6 +54,9 @@ impl Model {
         let Some(server) = login.server else {
             return by_server || text == WRONGPASS;
         };
+        if text == BOUND {
+            return self.holds() && self.server(view) != login.server;
+        }
         let server = &view.servers[server];
         let changed = !server.changes.is_empty() && [WRONGPASS, NOAUTH].contains(&text);
         let unlisted = text == WRONGPASS && failed(server, sent, view);
@@ -57,7 +64,7 @@ impl Model {
             || changed
             || unlisted
             || text == DB_RANGE && self.db >= server.databases
-            || text == NO_HELLO && server.old && protocol == 3
+            || text == NO_HELLO && server.old && (protocol == 3 || self.holds())
             || is_unavailable(text) && failed(server, sent, view)
     }
 
@@ -103,5 +110,26 @@ impl Model {
             self.name.clone_from(name);
         }
         Ok(After::default())
+    }
+
+    pub(super) fn select(
+        &mut self,
+        db: i64,
+        sent: &Sent,
+        reply: &[u8],
+        view: &View<'_>,
+    ) -> Verdict {
+        let Some(server) = self.server(view) else {
+            return self.local(sent, reply, view, |_, _| false);
+        };
+        let exists = (0..i64::from(view.servers[server].databases)).contains(&db);
+        let after = self.local(sent, reply, view, |_, reply| match exists {
+            true => reply == b"+OK\r\n",
+            false => wire::error_text(reply) == Some(DB_RANGE),
+        })?;
+        if reply == b"+OK\r\n" {
+            self.db = db as u32;
+        }
+        Ok(after)
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn nest(protocol: u8, stamp: &str) -> Vec<u8> {
     out
 }
 
-pub(super) fn null(protocol: u8) -> Vec<u8> {
+pub(crate) fn null(protocol: u8) -> Vec<u8> {
     if protocol == 3 {
         b"_\r\n".to_vec()
     } else {
@@ -46,8 +46,16 @@ pub(super) fn null(protocol: u8) -> Vec<u8> {
     }
 }
 
-pub(super) fn array(items: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn array(items: &[Vec<u8>]) -> Vec<u8> {
     let mut out = format!("*{}\r\n", items.len()).into_bytes();
     out.extend(items.concat());
     out
+}
+
+pub(crate) fn null_array(protocol: u8) -> Vec<u8> {
+    if protocol == 3 {
+        b"_\r\n".to_vec()
+    } else {
+        b"*-1\r\n".to_vec()
+    }
 }

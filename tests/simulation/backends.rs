@@ -1,0 +1,267 @@
+//! Backend connections: how they come about, what happens on them, and how they end.
+
+use elika::proxy::{BackendKey, ConnKey, Failure, Flow};
+
+use super::link::{GARBAGE, Link, Prospect};
+use super::redis::SEQUENCE;
+use super::world::World;
+
+impl World {
+    /// The machine may give up what is silent for too long.
+    pub(crate) fn expect_timeouts(&mut self, node: usize) {
+        let settings = &self.plan.settings;
+        let reply_ms = settings.backend_reply_ms;
+        for link in self.nodes[node].links.values_mut() {
+            // The machine counts from when it decided to connect.
+            let silent = self.now.ms - link.heard + 1_000;
+            let waits = link.wants_write || !link.is_idle();
+            // The deadline of a handshake is for all of it, however much is heard meanwhile.
+            let age = self.now.ms.saturating_sub(link.due);
+            let begins = (settings.backend_connect_ms.saturating_sub(1_000)
+                ..=settings.backend_connect_ms + 1_000)
+                .contains(&age);
+            if waits && begins
+                || reply_ms > 0 && silent >= reply_ms && waits
+                || (waits || link.hung || link.session.is_none())
+                    && silent >= settings.backend_connect_ms
+            {
+                link.late = true;
+                self.servers[link.server].failed(self.now);
+            }
+        }
+    }
+
+    /// Something happens on a backend connection.
+    pub(crate) fn link_event(&mut self, node: usize, key: BackendKey) -> Result<(), String> {
+        let Some(link) = self.nodes[node].links.get(&key) else {
+            return Ok(());
+        };
+        if link.session.is_none() {
+            return self.opening_event(node, key);
+        }
+        let faults = self.plan.faults;
+        if !self.calm && self.rng.permille(faults.reset) {
+            if self.rng.one_in(2) {
+                // What was on its way may still arrive.
+                self.deliver_replies(node, key)?;
+            }
+            return self.lose(node, key);
+        }
+        let moment = self.now;
+        let Some(link) = self.nodes[node].links.get_mut(&key) else {
+            return Ok(());
+        };
+        let server = link.server;
+        if !self.calm && self.rng.permille(faults.hang) {
+            link.hung = true;
+            self.note(|| format!("{key:?} hangs"));
+            return Ok(());
+        }
+        if !self.calm && !link.dying && self.rng.permille(faults.garbage) {
+            // A server that goes on as if nothing had happened must not be believed either.
+            (link.garbage, link.dying) = (true, self.rng.one_in(2));
+            let garbage: &&[u8] = self.rng.pick(GARBAGE);
+            link.output.extend_from_slice(garbage);
+            self.note(|| format!("{key:?} sends garbage"));
+        }
+        let Some(link) = self.nodes[node].links.get_mut(&key) else {
+            return Ok(());
+        };
+        match self.rng.below(4) {
+            0 if link.wants_write => self.write(node, ConnKey::Backend(key)),
+            0 | 1 => {
+                let redis = &mut self.servers[link.server];
+                link.serve(redis, moment, self.plan.delay_ms, &mut self.rng)?;
+                self.collect(server);
+            }
+            _ => self.deliver_replies(node, key)?,
+        }
+        Ok(())
+    }
+
+    fn opening_event(&mut self, node: usize, key: BackendKey) -> Result<(), String> {
+        let now = self.millis();
+        let Some(link) = self.nodes[node].links.get_mut(&key) else {
+            return Ok(());
+        };
+        if link.due > now.0 {
+            return Ok(());
+        }
+        let server = &mut self.servers[link.server];
+        match link.prospect {
+            Prospect::Silence => {}
+            Prospect::Refused => {
+                server.failed(self.now);
+                self.nodes[node].links.remove(&key);
+                self.note(|| format!("{key:?} is refused"));
+                let failure = Failure::Unreachable("connection refused".into());
+                self.nodes[node].machine.backend_failed(key, &failure, now);
+            }
+            Prospect::Open => {
+                link.session = Some(server.accept());
+                if !self.calm && self.rng.permille(self.plan.faults.full) {
+                    link.output = b"-ERR max number of clients reached\r\n".to_vec();
+                    link.dying = true;
+                    server.failed(self.now);
+                    self.note(|| format!("{key:?} finds the server full"));
+                }
+                self.nodes[node].machine.backend_connected(key, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver_replies(&mut self, node: usize, key: BackendKey) -> Result<(), String> {
+        let now = self.millis();
+        let Some(link) = self.nodes[node].links.get_mut(&key) else {
+            return Ok(());
+        };
+        link.release(
+            &mut self.servers[link.server],
+            now.0,
+            self.plan.pushes,
+            &mut self.rng,
+        );
+        if link.paused || link.hung && link.output.is_empty() {
+            return Ok(());
+        }
+        if link.output.is_empty() {
+            return if link.dying {
+                self.lose(node, key)
+            } else {
+                Ok(())
+            };
+        }
+        let n = self.rng.piece(link.output.len().min(128 * 1024));
+        let bytes: Vec<u8> = link.output.drain(..n).collect();
+        link.heard = now.0;
+        let flow = self.nodes[node].machine.backend_bytes(key, &bytes, now);
+        if let Some(link) = self.nodes[node].links.get_mut(&key) {
+            link.paused = flow == Flow::Pause;
+        }
+        self.maybe_turn(node)
+    }
+
+    /// What a server said on any of its connections is on its way.
+    fn collect(&mut self, server: usize) {
+        for node in &mut self.nodes {
+            for link in node.links.values_mut().filter(|link| link.server == server) {
+                let redis = &mut self.servers[server];
+                link.collect(redis, self.now.ms, self.plan.delay_ms, &mut self.rng);
+            }
+        }
+    }
+
+    /// A backend connection breaks.
+    pub(crate) fn lose(&mut self, node: usize, key: BackendKey) -> Result<(), String> {
+        // The machine may have let go of it already.
+        self.actions(node)?;
+        let now = self.millis();
+        let Some(link) = self.nodes[node].links.remove(&key) else {
+            return Ok(());
+        };
+        self.note(|| format!("{key:?} breaks"));
+        self.servers[link.server].failed(self.now);
+        self.hang_up(&link, true);
+        self.nodes[node]
+            .machine
+            .backend_failed(key, &Failure::Lost, now);
+        self.maybe_turn(node)
+    }
+
+    /// A connection is no more. If it was some client's own and held anything, or anything was
+    /// under way, that client must not go on as if nothing had happened; `surely` is false where
+    /// the machine may have ended it for another reason.
+    fn hang_up(&mut self, link: &Link, surely: bool) {
+        let Some(id) = link.session else { return };
+        let server = &mut self.servers[link.server];
+        // Garbage may stand for a reply.
+        let surely = surely && !link.garbage;
+        // Half a request does not say whose it is.
+        let maybe = (server.sessions.get(&id))
+            .filter(|it| (it.own || it.waited) && (!surely || !link.is_idle()))
+            .and_then(|session| session.client);
+        if let Some(maybe) = maybe {
+            self.clients[maybe as usize - 1].maybe_bereft = true;
+        }
+        let owner = server.sessions.get(&id).and_then(|session| {
+            let owes = session.holds() || link.is_to_say() || !surely;
+            // One that has done with one client may have begun with another.
+            let owner = if owes { session.client } else { link.asker() };
+            owner.filter(|_| session.own)
+        });
+        server.close(id);
+        if let Some(owner) = owner {
+            let client = &mut self.clients[owner as usize - 1];
+            client.maybe_bereft = true;
+            if surely {
+                client.bereft = Some(self.now);
+            }
+            self.note(|| format!("client {owner} has lost its own connection ({surely})"));
+        }
+    }
+
+    /// The machine closes a backend connection: it must have a reason.
+    pub(crate) fn given_up(&mut self, link: Link) -> Result<(), String> {
+        let server = &self.servers[link.server];
+        let session = link.session.and_then(|id| server.sessions.get(&id));
+        let refused = session.is_some_and(|session| session.refused);
+        let own = session.is_some_and(|it| it.own || it.waited);
+        let unused = session.is_none_or(|it| !it.used);
+        let failed = link.late || refused || link.garbage || link.dying || server.unlisted;
+        // One that was opened before a refusal, or before its server was taken off the list, is
+        // closed once it owes nothing. So is one that is not used, and an old one without a login.
+        let outdated = (server.changes.iter().map(|at| at.ms))
+            .chain(server.unlisted_at)
+            .any(|at| at >= link.due);
+        let silent = self.now.ms.saturating_sub(link.heard) >= 30_000;
+        let old = self.now.ms.saturating_sub(link.due) >= 60_000;
+        let done = link.is_idle() && (outdated || silent || old);
+        match (failed, link.session) {
+            (true, _) => {
+                let now = self.now;
+                self.servers[link.server].failed(now);
+                self.hang_up(&link, false);
+            }
+            (false, Some(id)) => self.servers[link.server].close(id),
+            (false, None) => {}
+        }
+        // What is a client's own goes with it: whether the client had to go is judged there. So
+        // does one that was opened for a client and has not served it yet.
+        match failed || done || own || unused {
+            true => Ok(()),
+            false => Err(format!("a healthy connection was closed: {link:?}")),
+        }
+    }
+
+    /// Does a server wait for something to come for this client?
+    pub(crate) fn is_blocked(&self, client: usize) -> bool {
+        let id = self.clients[client].id;
+        let mut sessions = self
+            .servers
+            .iter()
+            .flat_map(|server| server.sessions.values());
+        sessions.any(|session| {
+            let blocked = session.blocked.as_ref();
+            blocked.is_some_and(|blocked| blocked.tag / SEQUENCE == id)
+        })
+    }
+
+    /// Who has gone must not be waited for: what is pushed would be lost.
+    pub(crate) fn check_blocked(&mut self, node: usize) -> Result<(), String> {
+        for link in self.nodes[node].links.values_mut() {
+            let session = (link.session).and_then(|id| self.servers[link.server].sessions.get(&id));
+            let blocked = session.and_then(|session| session.blocked.as_ref());
+            let owner = blocked.map(|blocked| &self.clients[(blocked.tag / SEQUENCE) as usize - 1]);
+            let gone = owner.is_some_and(|it| it.done || it.hung_up || it.eof_told || it.gone_told);
+            link.forsaken = match gone && !link.is_to_say() {
+                true => link.forsaken + 1,
+                false => 0,
+            };
+            if link.forsaken > 3 {
+                return Err(format!("nobody waits any more for {blocked:?} of {link:?}"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,274 @@
+//! Subscriptions and what comes without being asked for: every message once, in order, and to
+//! nobody else.
+
+use std::collections::BTreeMap;
+
+use super::super::client::{Op, Sent};
+use super::super::redis::{Redis, Tag};
+use super::super::wire;
+use super::{After, Model, Verdict, View};
+
+/// A channel or pattern that the client is subscribed to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subscription {
+    /// The SUBSCRIBE that began it.
+    tag: Tag,
+    /// Which message of the channel comes next.
+    pub(crate) next: usize,
+}
+
+impl Model {
+    pub(crate) fn is_subscribed(&self) -> bool {
+        !self.channels.is_empty() || !self.patterns.is_empty()
+    }
+
+    /// Only the commands of a subscriber are allowed.
+    pub(super) fn is_modal(&self) -> bool {
+        self.protocol == 2 && self.is_subscribed()
+    }
+
+    fn mark(&self) -> u8 {
+        if self.protocol == 3 { b'>' } else { b'*' }
+    }
+
+    fn topic(&mut self, pattern: bool) -> &mut BTreeMap<String, Subscription> {
+        match pattern {
+            true => &mut self.patterns,
+            false => &mut self.channels,
+        }
+    }
+
+    /// Judges what nobody asked for. `None`: it is a reply.
+    pub(crate) fn unasked(&mut self, frame: &[u8], view: &View<'_>) -> Option<Result<(), String>> {
+        let mark = *frame.first()?;
+        if mark != b'>' && mark != b'*' {
+            return None;
+        }
+        let words = wire::elements(frame).ok()?;
+        let server = self.server(view).map(|server| &view.servers[server]);
+        let word = words.first().and_then(|word| wire::text(word));
+        let right = match (word, server) {
+            (Some(b"message" | b"pmessage"), Some(server)) => self.message(mark, &words, server),
+            (Some(b"invalidate"), Some(server)) if mark == b'>' => {
+                self.invalidation(&words, server)
+            }
+            (None, Some(_)) if mark == b'>' && words.first() == Some(&&b"+noise\r\n"[..]) => {
+                let number = words.get(1).and_then(|word| wire::integer(word));
+                // WAIT may go to where the client was before.
+                let mut noises = view.servers.iter().filter_map(|it| it.noises.get(number?));
+                match noises.any(|whose| whose.is_none_or(|whose| whose == self.id)) {
+                    true => Ok(()),
+                    false => Err("a push that was for somebody else".into()),
+                }
+            }
+            _ => return None,
+        };
+        Some(right)
+    }
+
+    fn message(&mut self, mark: u8, words: &[&[u8]], server: &Redis) -> Result<(), String> {
+        let texts: Vec<String> = (words.iter().filter_map(|word| wire::text(word)))
+            .map(|text| String::from_utf8_lossy(text).into_owned())
+            .collect();
+        if mark != self.mark() {
+            return Err("a message of another protocol".into());
+        }
+        let (pattern, log, message) = match texts.iter().map(String::as_str).collect::<Vec<_>>()[..]
+        {
+            ["message", channel, message] => (false, channel, message),
+            ["pmessage", pattern, _, message] => (true, pattern, message),
+            _ => return Err("no message".into()),
+        };
+        let id = self.id;
+        let Some(subscription) = self.topic(pattern).get_mut(log) else {
+            return Err(format!("client {id} is not subscribed to {log}"));
+        };
+        let all = server.messages.get(log).map_or(&[][..], Vec::as_slice);
+        let expected = all.get(subscription.next).map(|tag| format!("t{tag}"));
+        subscription.next += 1;
+        match expected.as_deref() == Some(message) {
+            true => Ok(()),
+            false => Err(format!("expected {expected:?} of {log}")),
+        }
+    }
+
+    fn invalidation(&mut self, words: &[&[u8]], server: &Redis) -> Result<(), String> {
+        let keys = wire::elements(words.get(1).copied().unwrap_or_default())?;
+        let [key, number] = keys[..] else {
+            return Err("no invalidation".into());
+        };
+        let number = wire::text(number).and_then(|text| {
+            let text = std::str::from_utf8(text).ok()?;
+            text.strip_prefix('i')?.parse::<usize>().ok()
+        });
+        let number = number.ok_or("no invalidation")?;
+        let told = server.invalidations.get(number).ok_or("invented")?;
+        let between = server.invalidations.get(self.invalidated + 1..number);
+        let skipped = between.unwrap_or_default().iter();
+        let mine = told.client.is_none_or(|client| client == self.id);
+        if !mine || wire::text(key) != Some(told.key.as_bytes()) || number <= self.invalidated {
+            return Err(format!("not its invalidation: {told:?}"));
+        }
+        for other in skipped {
+            if other.session == told.session {
+                return Err(format!("missed {other:?}"));
+            }
+        }
+        self.invalidated = number;
+        Ok(())
+    }
+
+    /// Nothing is under way any more: did it get all messages and invalidations?
+    pub(crate) fn has_all(&self, server: &Redis) -> Result<(), String> {
+        for (log, subscription) in self.channels.iter().chain(&self.patterns) {
+            let all = server.messages.get(log).map_or(0, Vec::len);
+            if subscription.next != all {
+                return Err(format!(
+                    "{subscription:?} of {log}, of which there are {all}"
+                ));
+            }
+        }
+        let later = server.invalidations.iter().skip(self.invalidated + 1);
+        let missed = later
+            .filter(|told| told.client == Some(self.id) && self.tracking)
+            .find(|told| server.sessions.contains_key(&told.session));
+        match missed {
+            Some(missed) => Err(format!("{missed:?} never came")),
+            None => Ok(()),
+        }
+    }
+
+    /// One confirmation, of as many as there are channels; or one error for all.
+    pub(super) fn subscribed(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+        let Op::Subscribe {
+            tag,
+            channels,
+            pattern,
+        } = &sent.op
+        else {
+            return Err("no SUBSCRIBE".into());
+        };
+        if wire::error_text(reply).is_some() {
+            return match sent.done {
+                0 => self.data(*tag, sent, reply, view),
+                _ => Err("an error after confirmations".into()),
+            };
+        }
+        let Some(server) = self.server(view).map(|server| &view.servers[server]) else {
+            return Err("subscribed to nowhere".into());
+        };
+        let Some(done) = server.executed.get(tag) else {
+            return Err("subscribed to by whom?".into());
+        };
+        self.is_mine(done)?;
+        let channel = channels.get(sent.done).ok_or("a confirmation too many")?;
+        let next = server.spans.get(&(*tag, channel.clone()));
+        let next = next.map_or(0, |span| span.from);
+        let subscription = Subscription { tag: *tag, next };
+        let topic = self.topic(*pattern);
+        topic.entry(channel.clone()).or_insert(subscription);
+        self.confirmation(
+            if *pattern { "psubscribe" } else { "subscribe" },
+            Some(channel),
+            reply,
+        )?;
+        Ok(After {
+            more: sent.done + 1 < channels.len(),
+            ..After::default()
+        })
+    }
+
+    pub(super) fn unsubscribed(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+        let Op::Unsubscribe { channels, pattern } = &sent.op else {
+            return Err("no UNSUBSCRIBE".into());
+        };
+        if wire::error_text(reply).is_some() {
+            return self.local(sent, reply, view, |_, _| false);
+        }
+        let words = wire::elements(reply)?;
+        let said = words.get(1).and_then(|word| wire::text(word));
+        let said = said.map(|text| String::from_utf8_lossy(text).into_owned());
+        let expected = match (channels.get(sent.done), &said) {
+            (Some(channel), _) => Some(channel.clone()),
+            (None, Some(channel)) if channels.is_empty() => Some(channel.clone()),
+            (None, None) if channels.is_empty() && self.topic(*pattern).is_empty() => None,
+            _ => return Err("which channel?".into()),
+        };
+        let left = match &expected {
+            Some(channel) => {
+                let subscription = self.topic(*pattern).remove(channel);
+                self.ended(channel, subscription, view)?;
+                if channels.is_empty() && subscription.is_none() {
+                    return Err("it was not subscribed to that".into());
+                }
+                self.topic(*pattern).len()
+            }
+            None => 0,
+        };
+        self.confirmation(
+            if *pattern {
+                "punsubscribe"
+            } else {
+                "unsubscribe"
+            },
+            expected.as_ref(),
+            reply,
+        )?;
+        let more = match channels.len() {
+            0 => left > 0,
+            all => sent.done + 1 < all,
+        };
+        Ok(After {
+            more,
+            ..After::default()
+        })
+    }
+
+    /// A subscription is over: did all of its messages come?
+    fn ended(
+        &self,
+        channel: &str,
+        subscription: Option<Subscription>,
+        view: &View<'_>,
+    ) -> Result<(), String> {
+        let (Some(server), Some(Subscription { tag, next })) = (self.server(view), subscription)
+        else {
+            return Ok(());
+        };
+        let span = view.servers[server].spans.get(&(tag, channel.to_owned()));
+        match span.is_some_and(|span| span.to == Some(next)) {
+            true => Ok(()),
+            false => Err(format!(
+                "message {next} was the next, not the last: {span:?}"
+            )),
+        }
+    }
+
+    fn confirmation(
+        &self,
+        kind: &str,
+        channel: Option<&String>,
+        reply: &[u8],
+    ) -> Result<(), String> {
+        let null: &[u8] = if self.protocol == 3 {
+            b"_\r\n"
+        } else {
+            b"$-1\r\n"
+        };
+        let channel =
+            channel.map_or_else(|| null.to_vec(), |channel| wire::bulk(channel.as_bytes()));
+        let count = self.channels.len() + self.patterns.len();
+        let number = format!(":{count}\r\n");
+        let expected = [
+            &[self.mark()][..],
+            b"3\r\n",
+            &wire::bulk(kind.as_bytes()),
+            &channel,
+            number.as_bytes(),
+        ];
+        match expected.concat() == reply {
+            true => Ok(()),
+            false => Err(format!("not the confirmation of {count} in all")),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What needs a connection of one's own, or depends on what is held there.
+
+use super::super::client::{Op, Sent};
+use super::super::wire;
+use super::{After, Model, Verdict, View, is_lost};
+
+/// The error for a client whose turn did not come in time.
+const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
+
+/// The error where no connection can tell whether writes were copied.
+const UNKNOWN_WRITES: &str =
+    "ERR elika: the connection that carried the writes is in use or closed";
+
+pub(super) const MISCOUNTED: &str = "ERR wrong number of arguments for 'ping' command";
+pub(super) const UNKNOWN: &str = "ERR unknown command 'NOSUCH'";
+
+impl Model {
+    /// Does it hold anything on a connection of its own?
+    pub(crate) fn holds(&self) -> bool {
+        self.is_in_transaction() || self.is_subscribed() || self.tracking || self.no_touch
+    }
+
+    /// Inside MULTI, or after WATCH.
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        self.transaction.is_some() || !self.watches.is_empty()
+    }
+
+    /// What a reply must be because of what is held. `None`: it is as for any client.
+    pub(super) fn in_a_state(
+        &mut self,
+        sent: &Sent,
+        reply: &[u8],
+        view: &View<'_>,
+    ) -> Option<Verdict> {
+        if matches!(sent.op, Op::Reset | Op::Quit | Op::Malformed | Op::Http) {
+            return None;
+        }
+        if self.transaction.is_some() {
+            return Some(self.inside(sent, reply, view));
+        }
+        // What is wrong with a command comes before what it is.
+        let free = matches!(
+            sent.op,
+            Op::Subscribe { .. }
+                | Op::Unsubscribe { .. }
+                | Op::Ping(_)
+                | Op::Unknown { .. }
+                | Op::Miscounted
+        );
+        if self.is_modal() && !free {
+            let refused = wire::error_text(reply).is_some_and(|text| {
+                text.starts_with("ERR Can't execute '") && text.contains("are allowed in this")
+            });
+            return Some(match refused {
+                true => Ok(After {
+                    never: sent.op.tag().into_iter().collect(),
+                    ..After::default()
+                }),
+                false => Err("a subscriber may not do that".into()),
+            });
+        }
+        None
+    }
+
+    /// Judges the replies to what needs a connection of one's own, or is about that.
+    pub(super) fn own(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+        let error = wire::error_text(reply);
+        let never = || After {
+            never: sent.op.tag().into_iter().collect(),
+            ..After::default()
+        };
+        if error == Some(NO_TURN) && sent.op.is_own() {
+            let settings = &view.plan.settings;
+            let waited = view.now.ms >= sent.at.ms + settings.pool_wait_ms;
+            return match waited && settings.pool_connections_max < view.plan.clients {
+                true => Ok(never()),
+                false => Err("there is a connection for it".into()),
+            };
+        }
+        if error.is_some_and(is_lost) && (sent.op.is_own() || self.holds()) {
+            return Err("it should have been closed".into());
+        }
+        let is_ok = |_: &Self, reply: &[u8]| reply == b"+OK\r\n";
+        let good = error.is_none();
+        match &sent.op {
+            Op::Watch { tag } => {
+                let after = self.data(*tag, sent, reply, view)?;
+                if good {
+                    self.watches.push(*tag);
+                }
+                Ok(after)
+            }
+            Op::Pop { tag } => self.data(*tag, sent, reply, view),
+            Op::Subscribe { .. } => self.subscribed(sent, reply, view),
+            Op::Unsubscribe { .. } => self.unsubscribed(sent, reply, view),
+            Op::Multi => {
+                let after = self.local(sent, reply, view, is_ok)?;
+                if good {
+                    self.begin();
+                }
+                Ok(after)
+            }
+            Op::Unwatch => {
+                let after = self.local(sent, reply, view, is_ok)?;
+                if good {
+                    self.watches.clear();
+                }
+                Ok(after)
+            }
+            Op::Tracking(on) => {
+                let after = self.local(sent, reply, view, is_ok)?;
+                if good {
+                    self.tracking = *on;
+                }
+                Ok(after)
+            }
+            Op::NoTouch(on) => {
+                let after = self.local(sent, reply, view, is_ok)?;
+                if good {
+                    self.no_touch = *on;
+                }
+                Ok(after)
+            }
+            _ => self.passed_on(sent, reply, view),
+        }
+    }
+
+    /// What changes nothing that is held.
+    fn passed_on(&self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+        let error = wire::error_text(reply);
+        match &sent.op {
+            Op::Exec => self.local(sent, reply, view, |_, reply| {
+                reply == b"-ERR EXEC without MULTI\r\n"
+            }),
+            Op::Discard => self.local(sent, reply, view, |_, reply| {
+                reply == b"-ERR DISCARD without MULTI\r\n"
+            }),
+            Op::Wait(_) if error == Some(UNKNOWN_WRITES) => Ok(After::default()),
+            Op::Wait(replicas) => self.local(sent, reply, view, |_, reply| {
+                reply == b":0\r\n" || reply == format!(":{replicas}\r\n").as_bytes()
+            }),
+            Op::Unblock => self.local(sent, reply, view, |_, reply| {
+                reply == b":0\r\n" || reply == b":1\r\n"
+            }),
+            Op::Ping(message) => self.local(sent, reply, view, |me, reply| {
+                let message = message.map(str::as_bytes);
+                match (message, me.is_modal()) {
+                    (None, false) => reply == b"+PONG\r\n",
+                    (Some(message), false) => wire::text(reply) == Some(message),
+                    (message, true) => {
+                        let message = wire::bulk(message.unwrap_or_default());
+                        reply == [&b"*2\r\n$4\r\npong\r\n"[..], &message].concat()
+                    }
+                }
+            }),
+            Op::Miscounted => self.local(sent, reply, view, |_, _| error == Some(MISCOUNTED)),
+            _ => {
+                self.local(sent, reply, view, |_, _| error == Some(UNKNOWN))?;
+                Ok(After {
+                    never: sent.op.tag().into_iter().collect(),
+                    ..After::default()
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Transactions: what was queued is executed all together, or nothing of it.
+
+use super::super::client::{Op, Sent};
+use super::super::redis::{Outcome, Redis, Tag, null_array};
+use super::super::wire;
+use super::own::{MISCOUNTED, UNKNOWN};
+use super::{After, Model, Verdict, View};
+
+/// What a client that is inside MULTI was told so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Transaction {
+    queued: Vec<Sent>,
+    failed: bool,
+}
+
+const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";
+const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
+
+impl Model {
+    pub(super) fn begin(&mut self) {
+        self.transaction = Some(Transaction::default());
+    }
+
+    /// Judges a reply to a client that is inside MULTI.
+    pub(super) fn inside(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+        let text = wire::error_text(reply);
+        let never = || After {
+            never: sent.op.tag().into_iter().collect(),
+            ..After::default()
+        };
+        let denied = match &sent.op {
+            Op::Denied(name) => Some(*name),
+            Op::Admin { .. } if !view.plan.settings.admin_commands => Some("config|set"),
+            _ => None,
+        };
+        // Whether it is refused, and the transaction lost with it.
+        let (right, fatal) = match &sent.op {
+            Op::Exec => return self.exec(reply, view),
+            Op::Discard if reply == b"+OK\r\n" => {
+                let never = self.dropped();
+                return Ok(After {
+                    never,
+                    ..After::default()
+                });
+            }
+            Op::Multi => (text == Some("ERR MULTI calls can not be nested"), false),
+            Op::Watch { .. } => (text == Some("ERR WATCH inside MULTI is not allowed"), false),
+            Op::Unknown { .. } => (text == Some(UNKNOWN), true),
+            Op::Miscounted => (text == Some(MISCOUNTED), true),
+            Op::Auth(_)
+            | Op::Hello { .. }
+            | Op::ReplyOn
+            | Op::List
+            | Op::Kill { .. }
+            | Op::Unblock
+            | Op::Subscribe { .. }
+            | Op::Unsubscribe { .. }
+            | Op::Tracking(_)
+            | Op::NoTouch(_) => (text == Some(NOT_INSIDE), true),
+            _ if denied.is_some() => {
+                let right = denied.is_some_and(|name| self.denied(name, reply));
+                (right, true)
+            }
+            _ if reply == b"+QUEUED\r\n" => {
+                let transaction = self.transaction.get_or_insert_default();
+                transaction.queued.push(sent.clone());
+                return Ok(After::default());
+            }
+            _ => (false, false),
+        };
+        if !right {
+            return Err("not what one hears inside MULTI".into());
+        }
+        self.transaction.get_or_insert_default().failed |= fatal;
+        Ok(never())
+    }
+
+    /// The transaction and all watches are over; what was queued must not have been executed.
+    fn dropped(&mut self) -> Vec<Tag> {
+        self.watches.clear();
+        let queued = self.transaction.take().unwrap_or_default().queued;
+        queued.iter().filter_map(|sent| sent.op.tag()).collect()
+    }
+
+    fn exec(&mut self, reply: &[u8], view: &View<'_>) -> Verdict {
+        let Some(server) = self.server(view) else {
+            return Err("a transaction without a tenant".into());
+        };
+        let server = &view.servers[server];
+        let Transaction { queued, failed } = self.transaction.clone().unwrap_or_default();
+        let tags: Vec<Tag> = queued.iter().filter_map(|sent| sent.op.tag()).collect();
+        let mut watches = std::mem::take(&mut self.watches);
+        if self.unheard {
+            // They may be over.
+            watches.clear();
+        }
+        let mut parts = tags.iter().chain(&watches);
+        let outcome = parts.find_map(|tag| server.outcomes.get(tag));
+        let never = self.dropped();
+        if reply == null_array(self.protocol) {
+            return match outcome {
+                Some(Outcome::Null(at))
+                    if !failed && (self.unheard || touched(server, &watches, *at)?) =>
+                {
+                    Ok(After {
+                        never,
+                        ..After::default()
+                    })
+                }
+                None if self.unheard && !failed => Ok(After::default()),
+                _ => Err(format!("no watched key was written: {outcome:?}")),
+            };
+        }
+        if wire::error_text(reply) == Some(ABORTED) {
+            return match outcome {
+                Some(Outcome::Abort) | None if failed => Ok(After {
+                    never,
+                    ..After::default()
+                }),
+                _ => Err(format!("aborted without a reason: {outcome:?}")),
+            };
+        }
+        let exec = match outcome {
+            Some(Outcome::Done(exec, done, at)) => {
+                if done != &tags {
+                    return Err(format!("executed {done:?} instead of {tags:?}"));
+                }
+                if touched(server, &watches, *at)? {
+                    return Err("executed, though a watched key had been written".into());
+                }
+                Some(*exec)
+            }
+            None => None,
+            other => return Err(format!("executed? {other:?}")),
+        };
+        let elements = wire::elements(reply)?;
+        if failed || elements.len() != queued.len() || exec.is_none() && !tags.is_empty() {
+            return Err(format!("not the elements of {queued:?}"));
+        }
+        let mut listed = Vec::new();
+        for (sent, element) in queued.iter().zip(elements) {
+            let after = self.element(sent, element, exec, view)?;
+            listed.extend(after.listed);
+        }
+        Ok(After {
+            listed,
+            ..After::default()
+        })
+    }
+
+    /// An element of EXEC's reply is what the command would have said.
+    fn element(
+        &mut self,
+        sent: &Sent,
+        element: &[u8],
+        exec: Option<u64>,
+        view: &View<'_>,
+    ) -> Verdict {
+        let tag = match sent.op {
+            Op::Data { tag, .. } | Op::Pop { tag } | Op::Admin { tag } => tag,
+            Op::Unwatch if element == b"+OK\r\n" => return Ok(After::default()),
+            _ => return self.judge_op(sent, element, view),
+        };
+        let server = self.server(view).map(|server| &view.servers[server]);
+        let done = server.and_then(|server| server.executed.get(&tag));
+        if done.is_none_or(|done| done.exec != exec || done.reply != element) {
+            return Err(format!("{tag}: {done:?} in {exec:?}"));
+        }
+        done.map_or(Ok(()), |done| self.is_mine(done))?;
+        Ok(After::default())
+    }
+}
+
+/// Was a watched key written between these WATCHes and the EXEC?
+fn touched(server: &Redis, watches: &[Tag], at: usize) -> Result<bool, String> {
+    let mut touched = false;
+    for tag in watches {
+        let Some(watch) = server.watches.get(tag) else {
+            return Err(format!("{tag} was not executed"));
+        };
+        let mut writes = server.writes[watch.at..at].iter();
+        touched |= writes.any(|key| watch.keys.contains(key));
+    }
+    Ok(touched)
+}

@@ -1,0 +1,129 @@
+//! The end of a client's connection: was there a reason?
+
+use super::super::client::{Op, Sent};
+use super::super::judge::GRACE_MS;
+use super::super::link::GARBAGE;
+use super::super::redis::Moment;
+use super::super::world::World;
+
+/// What a server says to strangers.
+const STRANGER: &[u8] = b"-NOAUTH Authentication required.\r\n";
+
+impl World {
+    /// The proxy hung up, and all that it sent was read: was that right?
+    pub(super) fn ended(&mut self, index: usize) -> Result<(), String> {
+        self.clients[index].done = true;
+        let client = &self.clients[index];
+        let counted = self.nodes[client.worker].machine.counters();
+        let cut = !client.read.is_empty();
+        let slow = counted.slow_readers + counted.evictions + counted.slow_subscribers > 0;
+        let late = counted.idle_timeouts + counted.login_timeouts > 0;
+        let http = (client.pending.iter()).any(|sent| matches!(sent.op, Op::Http));
+        if http || slow || client.closing.is_some() || client.may_close {
+            return Ok(());
+        }
+        let draining = self.nodes[client.worker].draining;
+        let inside = client.model.is_in_transaction() || client.script.unheard;
+        let sleepy = counted.pinned_idle_timeouts > 0 && inside;
+        if !cut && client.pending.is_empty() && (client.eof || draining || late || sleepy) {
+            return Ok(());
+        }
+        let settings = &self.plan.settings;
+        let since = client.pending.front().map_or(client.asked, |sent| sent.at);
+        let mut servers = self.servers.iter();
+        let failed = servers.any(|it| {
+            it.unlisted || it.down_until > self.now.ms || it.failed_since(since, GRACE_MS)
+        });
+        if settings.close_on_loss && failed {
+            return Ok(());
+        }
+        // Who leaves gets nothing that is still to come.
+        let blocked = matches!(
+            client.pending.front().map(|sent| &sent.op),
+            Some(Op::Pop { .. } | Op::Wait(_))
+        );
+        let waiting = |sent: &Sent| matches!(sent.op, Op::Wait(_));
+        let waits = !cut && blocked || client.was_blocked || client.pending.iter().any(waiting);
+        if waits && (client.eof || draining) || self.may_be_bereft(index) {
+            return Ok(());
+        }
+        // What the proxy had not even begun may be dropped.
+        let begun = (client.pending.iter().filter_map(|sent| sent.op.tag()))
+            .any(|tag| self.servers.iter().any(|s| s.executed.contains_key(&tag)));
+        let dropped = !cut && !begun && (draining || late);
+        if dropped || cut && self.was_torn(index) || self.was_killed(index)? {
+            return Ok(());
+        }
+        Err(format!(
+            "client {} was hung up on without a reason, {} replies missing, first {:?}, {:?} half \
+             read",
+            client.id,
+            client.pending.len(),
+            client.pending.front(),
+            String::from_utf8_lossy(&client.read[..client.read.len().min(100)])
+        ))
+    }
+
+    /// Was a connection of its own lost, or may one have been?
+    fn may_be_bereft(&self, index: usize) -> bool {
+        let client = &self.clients[index];
+        let own = client.model.holds()
+            || client.script.unheard
+            || client.pending.iter().any(|sent| sent.op.is_own());
+        let since = match client.model.holds() {
+            true => client.held,
+            false => client.pending.front().map_or(client.asked, |sent| sent.at),
+        };
+        let server = client.model.server(&self.view());
+        let failed = server.is_some_and(|server| self.servers[server].failed_since(since, 0));
+        client.bereft.is_some() || client.maybe_bereft || own && failed
+    }
+
+    /// Half a reply, because its backend broke in the middle of it?
+    fn was_torn(&self, index: usize) -> bool {
+        let client = &self.clients[index];
+        let Some(sent) = client.pending.front() else {
+            return false;
+        };
+        let Some(server) = client.model.server(&self.view()) else {
+            return false;
+        };
+        let server = &self.servers[server];
+        let whole = sent.op.tag().and_then(|tag| server.executed.get(&tag));
+        // An old server lets strangers in, and then says so itself.
+        let stranger = server.old && STRANGER.starts_with(&client.read);
+        // It may be the begin of what turned out to be no reply.
+        let begun = stranger
+            || sent.op.is_passed_on()
+            || whole.is_some_and(|whole| whole.reply.starts_with(&client.read))
+            || GARBAGE
+                .iter()
+                .any(|garbage| garbage.starts_with(&client.read));
+        begun && server.failed_since(sent.at, 0)
+    }
+
+    /// Was it killed, and if so, by one of its own?
+    fn was_killed(&self, index: usize) -> Result<bool, String> {
+        let victim = &self.clients[index];
+        let kills: u64 = (self.nodes.iter())
+            .map(|node| node.machine.counters().kills)
+            .sum();
+        if kills == 0 || victim.killers.is_empty() {
+            return Ok(false);
+        }
+        let view = self.view();
+        // A killer may have been somebody else when it killed; then nothing is known.
+        let may_have = |&(killer, at): &(u64, Moment)| {
+            let killer = &self.clients[killer as usize - 1];
+            !killer.pending.is_empty()
+                || killer.changed >= at
+                || killer.model.server(&view) == victim.model.server(&view)
+                    && killer.model.user() == victim.model.user()
+        };
+        // So may the victim, if not all of its replies were heard.
+        if !victim.pending.is_empty() || victim.killers.iter().any(may_have) {
+            return Ok(true);
+        }
+        Err(format!("client {} was killed by a stranger", victim.id))
+    }
+}

@@ -1,0 +1,287 @@
+//! One connection as the server sees it: who it is, and what is set or held there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::wire;
+use super::lists::Blocked;
+use super::{DB_RANGE, HELLO_NOAUTH, Moment, NO_PASSWORD, Redis, Tag, WRONGPASS, hello, text};
+
+/// An AUTH that was answered.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) step: u64,
+    pub(crate) password: String,
+    pub(crate) reply: String,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    pub(crate) user: Option<String>,
+    pub(crate) db: u32,
+    pub(crate) protocol: u8,
+    /// It heard an error from AUTH, HELLO or SELECT: the proxy may give the connection up.
+    pub(crate) refused: bool,
+    /// It has become another's, or went elsewhere, after that.
+    moved: bool,
+    /// Somebody did on it what needs a connection of one's own.
+    pub(crate) own: bool,
+    /// WAIT came, which may come over any connection; or what needs one's own, from a stranger.
+    pub(crate) waited: bool,
+    /// Anything but a handshake came.
+    pub(crate) used: bool,
+    /// Whose last request had a tag.
+    pub(crate) client: Option<u64>,
+    /// Inside MULTI: what was queued.
+    pub(super) queue: Option<Vec<Vec<Vec<u8>>>>,
+    /// What could not be queued.
+    pub(super) queue_failed: bool,
+    pub(super) watched: BTreeSet<(u32, String)>,
+    /// A watched key was written.
+    pub(super) touched: bool,
+    /// Tags of the WATCHes, and of what was queued.
+    pub(super) transaction: Vec<Tag>,
+    /// What it is subscribed to, and since which SUBSCRIBE.
+    pub(super) channels: BTreeMap<String, Tag>,
+    pub(super) patterns: BTreeMap<String, Tag>,
+    pub(crate) tracking: bool,
+    /// Keys that it will hear of.
+    pub(super) tracked: BTreeSet<String>,
+    pub(crate) no_touch: bool,
+    pub(crate) blocked: Option<Blocked>,
+    /// What it has said, and whether a push may come before it.
+    pub(crate) output: Vec<(Vec<u8>, bool)>,
+}
+
+impl Session {
+    pub(super) fn new(user: Option<String>) -> Self {
+        Self {
+            user,
+            protocol: 2,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn subscriptions(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    /// Only the commands of a subscriber are allowed.
+    pub(super) fn is_modal(&self) -> bool {
+        self.protocol == 2 && self.subscriptions() > 0
+    }
+
+    /// Would something be lost with it?
+    pub(crate) fn holds(&self) -> bool {
+        self.queue.is_some()
+            || !self.watched.is_empty()
+            || self.subscriptions() > 0
+            || self.tracking
+            || self.no_touch
+            || self.blocked.is_some()
+    }
+
+    fn becomes_own(&mut self, client: Option<u64>) {
+        if !self.holds() {
+            self.client = client;
+        }
+        self.own = true;
+    }
+}
+
+/// Is it given on a connection of one's own only?
+pub(super) fn needs_its_own(name: &str) -> bool {
+    matches!(name, "MULTI" | "WATCH" | "BLPOP" | "BRPOP") || name.ends_with("SUBSCRIBE")
+}
+
+/// May a subscriber that speaks RESP2 give this command?
+pub(super) fn is_for_subscribers(name: &str) -> bool {
+    name.ends_with("SUBSCRIBE") || name == "PING"
+}
+
+impl Redis {
+    /// Something begins that needs a connection of one's own. `None`: whose it is is not known.
+    pub(super) fn begin_own(&mut self, id: u64, client: Option<u64>) -> Result<(), String> {
+        self.at(id).becomes_own(client);
+        let mine = |it: &Session| (it.user.clone(), it.db, it.protocol);
+        let me = mine(self.at(id));
+        // Without a login one is the default user, too, in a pool of one's own.
+        let counts = me.0.as_deref() != Some("default");
+        let same = self.sessions.values();
+        let same = same
+            .filter(|it| it.own && !it.moved && mine(it) == me)
+            .count();
+        match counts && same > self.own_max {
+            true => Err(format!("{same} connections of clients' own for {me:?}")),
+            false => Ok(()),
+        }
+    }
+
+    /// AUTH, HELLO and SELECT.
+    pub(super) fn identify(
+        &mut self,
+        id: u64,
+        name: &str,
+        args: &[Vec<u8>],
+        at: Moment,
+    ) -> Result<Vec<u8>, String> {
+        let session = self.at(id);
+        session.moved |= session.own;
+        let outcome = match name {
+            "AUTH" => self.auth(id, &args[1..], at),
+            "HELLO" if self.old => {
+                self.at(id).refused |= args[1] != b"2";
+                return Ok(wire::error("ERR unknown command 'HELLO'"));
+            }
+            "HELLO" => self.greet(id, &args[1..], at),
+            _ => match text(&args[1]).parse::<u32>() {
+                Ok(db) if db < self.databases => {
+                    self.at(id).db = db;
+                    Ok(b"+OK\r\n".to_vec())
+                }
+                _ => Err(DB_RANGE.to_owned()),
+            },
+        };
+        Ok(outcome.unwrap_or_else(|text| {
+            self.at(id).refused = true;
+            wire::error(&text)
+        }))
+    }
+
+    fn auth(&mut self, id: u64, args: &[Vec<u8>], at: Moment) -> Result<Vec<u8>, String> {
+        let (name, password) = match args {
+            [password] => ("default".to_owned(), text(password)),
+            [user, password] => (text(user), text(password)),
+            _ => return Err("ERR syntax error".into()),
+        };
+        let outcome = self.check(args.len(), &name, &password);
+        self.verdicts.push(Verdict {
+            step: at.step,
+            password,
+            reply: outcome.clone().map_or_else(|text| text, |()| "OK".into()),
+        });
+        outcome?;
+        self.at(id).user = Some(name);
+        Ok(b"+OK\r\n".to_vec())
+    }
+
+    fn check(&self, argc: usize, name: &str, password: &str) -> Result<(), String> {
+        if self.old && argc == 2 {
+            return Err("ERR wrong number of arguments for 'auth' command".into());
+        }
+        let wrong = if self.old {
+            "ERR invalid password"
+        } else {
+            WRONGPASS
+        };
+        let user = self.users.get(name).ok_or(wrong)?;
+        if user.nopass && argc == 1 {
+            return Err(match self.old {
+                true => "ERR Client sent AUTH, but no password is set".into(),
+                false => NO_PASSWORD.into(),
+            });
+        }
+        user.admits(password)
+            .then_some(())
+            .ok_or_else(|| wrong.into())
+    }
+
+    fn greet(&mut self, id: u64, args: &[Vec<u8>], at: Moment) -> Result<Vec<u8>, String> {
+        let mut protocol = self.at(id).protocol;
+        let mut rest = args.iter();
+        if let Some(version) = rest.next() {
+            protocol = match version.as_slice() {
+                b"2" => 2,
+                b"3" => 3,
+                _ => return Err("NOPROTO unsupported protocol version".into()),
+            };
+        }
+        while let Some(option) = rest.next() {
+            match text(option).to_ascii_uppercase().as_str() {
+                "SETNAME" => {
+                    rest.next();
+                }
+                "AUTH" => {
+                    let login: Vec<Vec<u8>> = rest.by_ref().take(2).cloned().collect();
+                    self.auth(id, &login, at)?;
+                }
+                _ => return Err("ERR Syntax error in HELLO option".into()),
+            }
+        }
+        let session = self.at(id);
+        if session.user.is_none() {
+            return Err(HELLO_NOAUTH.into());
+        }
+        session.protocol = protocol;
+        Ok(hello(protocol, id))
+    }
+
+    /// What the proxy mostly answers itself, and what is set on the connection.
+    pub(super) fn client_command(
+        &mut self,
+        id: u64,
+        args: &[Vec<u8>],
+        inside: bool,
+    ) -> Result<Vec<u8>, String> {
+        let words: Vec<String> = args.iter().map(|arg| text(arg).to_uppercase()).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let ok = b"+OK\r\n".to_vec();
+        Ok(match words[1..] {
+            // Only inside a transaction, and the client must see none of it.
+            ["ID"] if inside => format!(":{id}\r\n").into_bytes(),
+            ["GETNAME"] if inside => wire::bulk(b"elika"),
+            ["INFO"] if inside => wire::bulk(b"id=0 user=nobody\n"),
+            ["SETNAME", _] if inside => ok,
+            ["UNBLOCK", target, reason] if !inside => {
+                let target = target.parse().unwrap_or(0);
+                self.unblock(target, reason == "ERROR")?
+            }
+            ["TRACKING", switch] if !inside => {
+                if switch == "ON" {
+                    self.begin_own(id, None)?;
+                }
+                let session = self.at(id);
+                session.used = true;
+                session.tracking = switch == "ON";
+                session.tracked.clear();
+                ok
+            }
+            ["NO-TOUCH", switch] if !inside => {
+                if switch == "ON" {
+                    self.begin_own(id, None)?;
+                }
+                let session = self.at(id);
+                session.used = true;
+                session.no_touch = switch == "ON";
+                ok
+            }
+            _ => return Err(format!("CLIENT {words:?} reached server {}", self.index)),
+        })
+    }
+
+    /// Now and then not all replicas are in time.
+    pub(super) fn wait(&mut self, id: u64, replicas: &str) -> Vec<u8> {
+        let session = self.at(id);
+        (session.used, session.waited) = (true, true);
+        if !session.holds() {
+            session.client = None;
+        }
+        match replicas.ends_with(['3', '7']) {
+            true => b":0\r\n".to_vec(),
+            false => format!(":{replicas}\r\n").into_bytes(),
+        }
+    }
+
+    pub(super) fn small_talk(&mut self, id: u64, name: &str, args: &[Vec<u8>]) -> Vec<u8> {
+        let session = self.at(id);
+        session.used = true;
+        match (name, args.get(1)) {
+            ("PING", message) if session.is_modal() => {
+                let message = message.map_or(&b""[..], |message| message);
+                super::array(&[wire::bulk(b"pong"), wire::bulk(message)])
+            }
+            ("PING", None) => b"+PONG\r\n".to_vec(),
+            ("ACL", _) => wire::bulk(session.user.as_deref().unwrap_or_default().as_bytes()),
+            (_, message) => wire::bulk(message.map_or(&b""[..], |message| message)),
+        }
+    }
+}
