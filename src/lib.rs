@@ -69,6 +69,10 @@
 //!    whose it is, `resp::ReplyScanner` where it ends, and what has arrived of it is appended to
 //!    that client's outbound bytes. They go out at the end of that turn.
 //!
+//! A client in a transaction, a subscriber, one that is blocked: each has a backend connection of
+//! its own (`proxy::pin`), taken from the pool and given back when it holds nothing any more. Its
+//! requests and replies go the same way.
+//!
 //! Connections hold keys and never references: a key that finds nothing belongs to somebody who has
 //! gone meanwhile, and that is normal.
 #![warn(clippy::all)]

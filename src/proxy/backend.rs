@@ -111,9 +111,9 @@ impl Backend {
         matches!(self.state, State::Ready)
     }
 
-    /// May whoever is of its pool send on it?
+    /// May whoever is of its pool send on it? Not behind a WAIT: that may take its time.
     pub(super) fn is_open(&self) -> bool {
-        !self.retired && self.owner == ClientKey::NONE
+        !self.retired && self.owner == ClientKey::NONE && self.blocking == 0
     }
 
     /// Had others better go elsewhere? It is in the middle of a big reply, or has owed one for so

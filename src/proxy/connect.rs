@@ -108,7 +108,7 @@ impl Machine {
         };
         backend.state = State::Ready;
         (backend.since, backend.ready_at, backend.id) = (self.now, self.now, id);
-        let shared = !backend.dedicated;
+        let shared = !backend.dedicated && !backend.retired;
         let (pool_key, login_of) = (backend.pool, backend.login_of.take());
         let credential = backend.credential.clone();
         mark_dirty(&mut self.dirty_backends, backend, key);

@@ -137,12 +137,12 @@ impl Machine {
             } else {
                 None
             };
-            if let Some(popped) = &popped
-                && backend.owner != ClientKey::NONE
-            {
-                // WAIT and the like, on what is shared otherwise.
+            if let Some(popped) = &popped {
                 backend.blocking -= u32::from(popped.verb.is_patient());
-                late.settled.push(backend.owner);
+                if backend.owner != ClientKey::NONE {
+                    // What was to go apart, on what is shared otherwise.
+                    late.settled.push(backend.owner);
+                }
             }
             let to = Owner {
                 clients: &mut self.clients,

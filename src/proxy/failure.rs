@@ -185,7 +185,8 @@ impl Machine {
         let skip = first.start - backend.sent;
         self.to_backends
             .consume(&mut backend.outbound, skip as usize);
-        let shared = !backend.dedicated && backend.owner == ClientKey::NONE;
+        // On another connection WAIT would say yes to what it knows nothing of.
+        let shared = !backend.dedicated && backend.is_open();
         if was_ready && shared && !backend.is_heir && *failure != Failure::Removed {
             let heir = self.open_shared(backend.pool);
             if let Some(heir) = heir {

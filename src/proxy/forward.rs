@@ -117,7 +117,11 @@ impl Machine {
     }
 
     /// Is the backend taking what it was sent? Else the client waits for that.
-    fn with_room(&mut self, key: ClientKey, backend: BackendKey) -> Result<BackendKey, Refusal> {
+    pub(super) fn with_room(
+        &mut self,
+        key: ClientKey,
+        backend: BackendKey,
+    ) -> Result<BackendKey, Refusal> {
         let waiting = self
             .backends
             .get(backend)
@@ -147,6 +151,9 @@ impl Machine {
             let Some(backend) = self.backends.get(key) else {
                 continue;
             };
+            if !backend.is_open() {
+                continue;
+            }
             if backend.is_ready() && !backend.is_busy(self.now) {
                 return Ok(key);
             }
@@ -165,8 +172,7 @@ impl Machine {
             .pools
             .instance_of_pool(pool_key)
             .is_none_or(|i| i.is_out(self.now));
-        let first = pool.backends.is_empty();
-        if (first || pool.connections() < self.settings.pool_connections_max) && !out {
+        if (least.is_none() || pool.connections() < self.settings.pool_connections_max) && !out {
             return self.open_shared(pool_key).ok_or_else(unavailable);
         }
         least.map(|(_, key)| key).ok_or_else(|| {

@@ -111,7 +111,8 @@ impl Machine {
             assert_eq!(clients, pool.clients as usize, "{key:?}");
             for &backend in &pool.backends {
                 let backend = self.backends.get(backend);
-                assert_eq!(backend.map(|b| (b.pool, b.is_open())), Some((key, true)));
+                let shared = backend.map(|b| (b.pool, b.owner, b.retired));
+                assert_eq!(shared, Some((key, ClientKey::NONE, false)));
             }
             for &backend in &pool.idle {
                 let backend = self.backends.get(backend);

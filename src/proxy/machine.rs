@@ -280,6 +280,7 @@ impl Machine {
     }
 
     fn forget_client(&mut self, key: ClientKey) -> bool {
+        let gone = key;
         self.leave_line(key);
         let shared = self.clients.get(key).map(|client| client.backend);
         self.move_client(key, PoolKey::NONE);
@@ -301,8 +302,9 @@ impl Machine {
             && let Some(backend) = self.backends.get_mut(key)
         {
             super::forward::unpause(backend, key, &mut self.actions, self.now);
-            if let Some(pin) = client.pin.take() {
-                self.orphan(key, &pin);
+            match client.pin.take() {
+                Some(pin) => self.orphan(key, &pin),
+                None => self.forget_wait(key, gone),
             }
         }
         true

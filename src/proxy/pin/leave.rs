@@ -26,23 +26,43 @@ impl Machine {
             && pin.changes.is_empty()
             && !confirms;
         if backend.is_ready() && (!backend.dedicated || plain) && !backend.fifo.is_empty() {
-            backend.retired = true;
-            backend.blocking = 0;
-            let owed = self.requests.of_backend(backend.fifo);
-            let owed: Vec<u32> = owed.map(|(index, _)| index).collect();
-            for index in owed {
-                // Nobody has patience with it any more, here or on an heir.
-                if let Some(request) = self.requests.get_mut(index) {
-                    request.verb = Verb::Plain;
-                }
-            }
-            return;
+            return self.lose_patience(key);
         }
         if backend.fifo.is_empty() && pin.unsettled == 0 && !pin.holds() && backend.dedicated {
             self.give_back(key, pin.soiled);
         } else {
             self.fail(key, &Failure::Removed);
         }
+    }
+
+    /// A client has gone that shared a connection, and may have waited there for replicas.
+    pub(in super::super) fn forget_wait(&mut self, key: BackendKey, client: ClientKey) {
+        let Some(backend) = self.backends.get(key).filter(|it| it.blocking > 0) else {
+            return;
+        };
+        let mut owed = self.requests.of_backend(backend.fifo);
+        let its = owed.any(|(_, it)| it.client == client && it.verb.is_patient());
+        drop(owed);
+        if its {
+            self.lose_patience(key);
+        }
+    }
+
+    /// Nobody waits any more for as long as it takes: the connection is closed when it owes nothing,
+    /// or has owed it for too long.
+    fn lose_patience(&mut self, key: BackendKey) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        backend.blocking = 0;
+        let owed = self.requests.of_backend(backend.fifo);
+        let owed: Vec<u32> = owed.map(|(index, _)| index).collect();
+        for index in owed {
+            if let Some(request) = self.requests.get_mut(index) {
+                request.verb = Verb::Plain;
+            }
+        }
+        self.retire(key);
     }
 
     /// A client gives up its own connection with all that it holds. Nothing of it is in flight.
@@ -113,7 +133,7 @@ impl Machine {
         // Once the reply has begun, the rest of it is on its way.
         let begun = self.is_in_a_message(key);
         // Inside MULTI nothing blocks.
-        client.pin.as_deref().is_some_and(|pin| !pin.multi)
+        client.pin.as_deref().is_none_or(|pin| !pin.multi)
             && head.is_some_and(|head| head.verb == Verb::Block)
             && !begun
     }

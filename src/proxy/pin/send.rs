@@ -6,7 +6,7 @@ use crate::resp::Args;
 use super::super::answer::{Taken, kind_of};
 use super::super::client::Hold;
 use super::super::forward::{NOAUTH, Refusal, append, record_as, unpause};
-use super::super::key::ClientKey;
+use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::Machine;
 use super::super::request::Kind;
 use super::queue::NOT_INSIDE;
@@ -286,30 +286,35 @@ impl Machine {
             }
             Err(Refusal::Later | Refusal::Unknown) => return Taken::No,
         };
+        self.put(key, on, (kind, verb), count, bytes);
+        if let Some(pin) = self.pin_mut(key) {
+            pin.sent(verb);
+            pin.changes.extend(change);
+        }
+        Taken::Yes
+    }
+
+    /// Appends one request to a connection, with a record to itself.
+    pub(super) fn put(
+        &mut self,
+        key: ClientKey,
+        on: BackendKey,
+        what: (Kind, Verb),
+        count: u32,
+        bytes: &[u8],
+    ) {
         let (client, backend) = (self.clients.get_mut(key), self.backends.get_mut(on));
         let (Some(client), Some(backend)) = (client, backend) else {
-            return Taken::Yes;
+            return;
         };
         if backend.fifo.is_empty() {
             backend.since = self.now;
         } else if backend.paused {
             unpause(backend, on, &mut self.actions, self.now);
         }
-        let what = (kind, verb);
-        record_as(
-            &mut self.requests,
-            backend,
-            client,
-            key,
-            what,
-            count,
-            bytes.len(),
-        );
-        if let Some(pin) = client.pin.as_deref_mut() {
-            pin.sent(verb);
-            pin.changes.extend(change);
-        }
-        backend.blocking += u32::from(verb.is_patient());
+        let len = bytes.len();
+        record_as(&mut self.requests, backend, client, key, what, count, len);
+        backend.blocking += u32::from(what.1.is_patient());
         if client.in_flight >= self.settings.client_in_flight_max {
             client.hold.set(Hold::IN_FLIGHT);
         }
@@ -321,6 +326,5 @@ impl Machine {
             on,
             bytes,
         );
-        Taken::Yes
     }
 }

@@ -1,7 +1,7 @@
 //! WAIT and WAITAOF, on the connections that carried what the client wrote.
 //!
-//! A server measures them by the last write of the very connection. The shared one is taken from
-//! the others for so long; what they have in flight there still comes back. A client that had a
+//! A server measures them by the last write of the very connection. On a shared one WAIT stands
+//! behind what was written there, and nobody's requests are put behind it. A client that had a
 //! connection to itself before may have written there, too: then that one is asked first, and the
 //! shared one only if it says yes.
 
@@ -10,7 +10,7 @@ use std::mem;
 use crate::resp::Args;
 use crate::resp::number::parse_i64;
 
-use super::super::answer::Taken;
+use super::super::answer::{Taken, kind_of};
 use super::super::client::{Hold, ReplyMode};
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::Machine;
@@ -26,16 +26,20 @@ impl Machine {
             return Taken::Yes;
         };
         let (shared, own) = (client.backend, client.last_own);
-        let shared_is_open = self
-            .backends
-            .get(shared)
-            .is_some_and(|backend| backend.is_open() && backend.is_ready());
-        if own == BackendKey::NONE && shared_is_open {
-            self.take_from_others(key, shared);
-            return self.send(key, Verb::Block, 1, None, frame);
+        let has_shared = self.may_wait_on(shared);
+        if own == BackendKey::NONE && has_shared {
+            return self.wait_on_shared(key, shared, frame);
         }
         if !self.at_barrier(key) {
             return Taken::No;
+        }
+        if own == BackendKey::NONE && shared != BackendKey::NONE {
+            // Lost meanwhile, or not to be used any more: nobody can tell.
+            if let Some(client) = self.clients.get_mut(key) {
+                client.backend = BackendKey::NONE;
+            }
+            self.say_error(key, UNKNOWN);
+            return Taken::Yes;
         }
         if own == BackendKey::NONE {
             // It has written nothing, as far as any connection knows.
@@ -51,7 +55,7 @@ impl Machine {
             self.say_error(key, UNKNOWN);
             return Taken::Yes;
         }
-        let then = shared_is_open.then(|| Change::Wait {
+        let then = has_shared.then(|| Change::Wait {
             frame: frame.into(),
             shared,
         });
@@ -67,12 +71,22 @@ impl Machine {
         taken
     }
 
-    fn take_from_others(&mut self, key: ClientKey, shared: BackendKey) {
-        let pool = self.backends.get(shared).map(|backend| backend.pool);
-        if let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool)) {
-            pool.backends.retain(|&other| other != shared);
+    /// Is it a shared connection that can be asked? Others may wait there already.
+    fn may_wait_on(&self, shared: BackendKey) -> bool {
+        let backend = self.backends.get(shared);
+        backend.is_some_and(|it| !it.dedicated && !it.retired && it.owner == ClientKey::NONE)
+    }
+
+    fn wait_on_shared(&mut self, key: ClientKey, shared: BackendKey, frame: &[u8]) -> Taken {
+        if self.with_room(key, shared).is_err() {
+            return Taken::No;
         }
-        self.own(shared, key);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.backend = shared;
+            let what = (kind_of(client), Verb::Block);
+            self.put(key, shared, what, 1, frame);
+        }
+        Taken::Yes
     }
 
     /// The first answer is here. If it is a yes, the shared connection is asked as well, once this
@@ -97,17 +111,11 @@ impl Machine {
             if silent && client.reply_mode == ReplyMode::On {
                 client.reply_mode = ReplyMode::SkipNext;
             }
-            let open = |it: &Self| {
-                let backend = it.backends.get(shared);
-                backend.is_some_and(|backend| backend.is_open() && backend.is_ready())
-            };
-            if client.pin.is_some() || !client.fifo.is_empty() || !open(self) {
-                self.say_error(key, UNKNOWN);
-                continue;
-            }
-            self.take_from_others(key, shared);
-            if self.send(key, Verb::Block, 1, None, &frame) == Taken::No {
-                self.unpin_if_done(key);
+            let free = client.pin.is_none() && client.fifo.is_empty();
+            let asked = free
+                && self.may_wait_on(shared)
+                && self.wait_on_shared(key, shared, &frame) == Taken::Yes;
+            if !asked {
                 self.say_error(key, UNKNOWN);
             }
         }

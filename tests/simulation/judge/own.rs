@@ -77,7 +77,9 @@ impl Model {
                 false => Err("there is a connection for it".into()),
             };
         }
-        if error.is_some_and(is_lost) && (sent.op.is_own() || self.holds()) {
+        // WAIT may stand on a connection that is shared.
+        let wait = matches!(sent.op, Op::Wait(_));
+        if error.is_some_and(is_lost) && (sent.op.is_own() && !wait || self.holds()) {
             return Err("it should have been closed".into());
         }
         let is_ok = |_: &Self, reply: &[u8]| reply == b"+OK\r\n";
@@ -136,6 +138,13 @@ impl Model {
                 reply == b"-ERR DISCARD without MULTI\r\n"
             }),
             Op::Wait(_) if error == Some(UNKNOWN_WRITES) => Ok(After::default()),
+            Op::Wait(_) if error.is_some_and(is_lost) => {
+                let server = self.server(view).map(|server| &view.servers[server]);
+                match server.is_some_and(|server| server.failed_since(sent.at, 0)) {
+                    true => Ok(After::default()),
+                    false => Err("nothing was lost".into()),
+                }
+            }
             Op::Wait(replicas) => self.local(sent, reply, view, |_, reply| {
                 reply == b":0\r\n" || reply == format!(":{replicas}\r\n").as_bytes()
             }),
