@@ -99,6 +99,8 @@ pub(super) struct Client {
     pub pin: Option<Box<Pin>>,
     /// The connection that it had to itself last: some of its writes went there.
     pub last_own: BackendKey,
+    /// It has sent something, and then changed to another pool.
+    pub moved: bool,
     /// The pool of (account, db, protocol), once it was needed.
     pub pool: PoolKey,
     pub account: AccountKey,
@@ -145,6 +147,7 @@ impl Client {
             backend: BackendKey::NONE,
             pin: None,
             last_own: BackendKey::NONE,
+            moved: false,
             pool: PoolKey::NONE,
             account: AccountKey::NONE,
             epoch: 0,

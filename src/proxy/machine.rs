@@ -321,6 +321,7 @@ impl Machine {
         if let Some(pool) = self.pools.pools.get_mut(client.pool) {
             pool.clients -= 1;
         }
+        client.moved |= client.backend != BackendKey::NONE;
         (client.pool, client.backend) = (to, BackendKey::NONE);
         if let Some(pool) = self.pools.pools.get_mut(to) {
             pool.clients += 1;

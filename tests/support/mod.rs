@@ -17,6 +17,7 @@
 
 mod proxy;
 mod redis;
+mod same;
 mod script;
 mod wire;
 
@@ -24,9 +25,10 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 pub(crate) use proxy::{Proxy, TENANT};
-pub(crate) use redis::{Redis, unused_port};
+pub(crate) use redis::{Redis, id_of, unused_port};
+pub(crate) use same::{Door, both_ways, same, same_at};
 pub(crate) use script::{Backend, HELLO, WHICH_BLOCK, hello_reply, request};
-pub(crate) use wire::{Wire, array, text};
+pub(crate) use wire::{Wire, array, commands, packet, text};
 
 /// Longer than anything may take on a busy machine; a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -126,6 +126,20 @@ impl Redis {
         lines.map(str::to_owned).collect()
     }
 
+    /// A number of INFO.
+    pub(crate) fn stat(&self, field: &str) -> u64 {
+        let info = self.ask("INFO everything");
+        let value = info.split(&format!(" {field}:")).nth(1).expect(&info);
+        value.split(' ').next().unwrap().parse().expect(value)
+    }
+
+    /// Waits until so many of its clients are blocked.
+    pub(crate) fn wait_blocked(&self, count: u64) {
+        wait_until(&format!("{count} are blocked"), || {
+            self.stat("blocked_clients") == count
+        });
+    }
+
     /// It no longer runs, and keeps its connections.
     pub(crate) fn freeze(&self) {
         signal(self.child.id(), "STOP");
@@ -155,6 +169,12 @@ impl Drop for Redis {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The number in a line of CLIENT LIST.
+pub(crate) fn id_of(line: &str) -> &str {
+    let (_, rest) = line.split_once("id=").expect(line);
+    rest.split(' ').next().unwrap()
 }
 
 fn spawn(dir: &TempDir) -> Child {

@@ -87,6 +87,12 @@ impl<S: Read + Write> Wire<S> {
         self.reply()
     }
 
+    /// Sends the commands of a line in one packet, see [`packet`], and returns a reply for each.
+    pub(crate) fn ask_all(&mut self, line: &str) -> Vec<String> {
+        self.send(packet(line));
+        self.replies(commands(line).count())
+    }
+
     /// The reply to a command that answers with a number.
     pub(crate) fn number(&mut self, line: &str) -> u64 {
         let reply = self.ask(line);
@@ -194,6 +200,16 @@ impl<S: Read + Write> Wire<S> {
 pub(crate) fn array(line: &str) -> Vec<u8> {
     let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
     super::request(&words)
+}
+
+/// The commands of a line like `MULTI | GET k | EXEC`.
+pub(crate) fn commands(line: &str) -> impl Iterator<Item = &str> {
+    line.split('|').map(str::trim)
+}
+
+/// The commands of such a line, one after the other.
+pub(crate) fn packet(line: &str) -> Vec<u8> {
+    commands(line).flat_map(array).collect()
 }
 
 /// A reply on one line: every CRLF is a space. `$5\r\nhello\r\n` is `$5 hello`.

@@ -48,8 +48,8 @@ impl Machine {
         }
     }
 
-    /// Nobody waits any more for as long as it takes: the connection is closed when it owes nothing,
-    /// or has owed it for too long.
+    /// Nobody waits any more for as long as it takes: the connection is closed when it owes
+    /// nothing, or has owed it for too long.
     fn lose_patience(&mut self, key: BackendKey) {
         let Some(backend) = self.backends.get_mut(key) else {
             return;

@@ -165,6 +165,8 @@ pub(super) struct Pin {
     /// Somebody may act on it by its number, or it is not as the pool's others: it serves nobody
     /// afterwards.
     soiled: bool,
+    /// Nothing but WAIT went there.
+    asked_only: bool,
     /// Requests in flight after which more or less may be held.
     unsettled: u32,
     /// Those of them that may begin or end a transaction.

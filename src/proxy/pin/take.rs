@@ -203,7 +203,9 @@ impl Machine {
         };
         backend.owner = ClientKey::NONE;
         if backend.dedicated {
-            client.last_own = backend_key;
+            if !pin.asked_only {
+                client.last_own = backend_key;
+            }
             self.give_back(backend_key, pin.soiled);
             return;
         }

@@ -33,40 +33,41 @@ impl Machine {
         if !self.at_barrier(key) {
             return Taken::No;
         }
-        if own == BackendKey::NONE && shared != BackendKey::NONE {
-            // Lost meanwhile, or not to be used any more: nobody can tell.
-            if let Some(client) = self.clients.get_mut(key) {
-                client.backend = BackendKey::NONE;
-            }
+        let Some(client) = self.clients.get_mut(key) else {
+            return Taken::Yes;
+        };
+        let moved = mem::take(&mut client.moved);
+        client.last_own = BackendKey::NONE;
+        if own == BackendKey::NONE && (moved || shared != BackendKey::NONE) {
+            // It was lost meanwhile, or serves another pool: nobody can tell.
+            client.backend = BackendKey::NONE;
             self.say_error(key, UNKNOWN);
             return Taken::Yes;
         }
-        if own == BackendKey::NONE {
-            // It has written nothing, as far as any connection knows.
-            return match self.pin(key) {
-                Ok(()) => self.send(key, Verb::Block, 1, None, frame),
-                Err(refusal) => self.refuse(key, refusal),
-            };
-        }
-        if let Some(client) = self.clients.get_mut(key) {
-            client.last_own = BackendKey::NONE;
-        }
-        if !self.take_idle(own, key) {
+        if own != BackendKey::NONE && !self.take_idle(own, key) {
             self.say_error(key, UNKNOWN);
             return Taken::Yes;
+        }
+        if own == BackendKey::NONE
+            && let Err(refusal) = self.pin(key)
+        {
+            return self.refuse(key, refusal);
         }
         let then = has_shared.then(|| Change::Wait {
             frame: frame.into(),
             shared,
         });
-        let verb = if then.is_some() {
-            Verb::Wait
-        } else {
-            Verb::Block
+        let verb = match then.is_some() {
+            true => Verb::Wait,
+            false => Verb::Block,
         };
         let taken = self.send(key, verb, 1, then, frame);
         if let Some(client) = self.clients.get_mut(key) {
+            // Nothing else of it may go there: it is about what was written before.
             client.hold.set(Hold::BARRIER);
+        }
+        if let Some(pin) = self.pin_mut(key) {
+            pin.asked_only = true;
         }
         taken
     }

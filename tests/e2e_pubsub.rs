@@ -1,0 +1,364 @@
+//! Subscribers: what they hear, what they may say, and how they become ordinary clients again.
+
+mod support;
+
+use std::thread;
+
+use support::{
+    Proxy, Redis, Wire, array, commands, id_of, packet, request, same, same_at, wait_until,
+};
+
+/// Asks, and returns all that came before the answer to a PING behind it, which is no push.
+fn hear(client: &mut Wire, line: &str) -> Vec<String> {
+    client.send(packet(line));
+    client.send(array("PING heard"));
+    let mut said = Vec::new();
+    loop {
+        let reply = client.reply();
+        if reply == "$5 heard" || reply == "*2 $4 pong $5 heard" {
+            return said;
+        }
+        said.push(reply);
+    }
+}
+
+#[test]
+fn the_mode_of_a_subscriber() {
+    let said = same(|door| {
+        let mut client = door.client();
+        let mut said = hear(&mut client, "SUBSCRIBE a b");
+        for line in commands(
+            "GET k | SET k v | EXEC | WATCH k | BLPOP l 0.01 | SELECT 1 | AUTH bob bobpw | \
+             CLIENT GETNAME | CLIENT REPLY ON | PUBLISH x y | NOSUCH | ACL WHOAMI | PING | \
+             PING x | PING x y | ECHO x | UNWATCH | DISCARD | XREAD BLOCK 1 STREAMS s $ | ROLE",
+        ) {
+            said.extend(hear(&mut client, line));
+        }
+        if !door.is_resp3() {
+            // There they are allowed; the proxy has its own words for them.
+            for line in commands(
+                "CLIENT ID | CLIENT LIST | CLIENT INFO | HELLO 3 | COMMAND | INFO | MONITOR | MULTI | \
+                 CLIENT TRACKING ON | CLIENT TRACKING OFF | CLIENT KILL ID 1 | CLIENT UNBLOCK 1",
+            ) {
+                said.extend(hear(&mut client, line));
+            }
+        }
+        for line in [
+            "PSUBSCRIBE p*",
+            "UNSUBSCRIBE a",
+            "GET k",
+            "SUBSCRIBE a a",
+            "PUNSUBSCRIBE",
+            "SSUBSCRIBE s",
+            "UNSUBSCRIBE a b",
+            "GET k",
+            "SUNSUBSCRIBE",
+            "GET k",
+            "SET k v",
+            "SUBSCRIBE",
+            "SUBSCRIBE c",
+        ] {
+            said.extend(hear(&mut client, line));
+        }
+        said.push(client.ask("RESET"));
+        said.extend(client.ask_all("GET k | PING | CLIENT GETNAME | PING x"));
+        said.extend(hear(&mut client, "SUBSCRIBE c | PSUBSCRIBE d"));
+        said.push(client.ask("QUIT"));
+        client.expect_end();
+        said
+    });
+    let refused = "-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / \
+                   QUIT / RESET are allowed in this context";
+    assert_eq!(
+        said[0][..3],
+        [
+            "*3 $9 subscribe $1 a :1",
+            "*3 $9 subscribe $1 b :2",
+            refused
+        ]
+    );
+    assert_eq!(
+        said[1][..3],
+        [">3 $9 subscribe $1 a :1", ">3 $9 subscribe $1 b :2", "_"]
+    );
+}
+
+#[test]
+fn messages_of_others() {
+    same(|door| {
+        let (mut client, mut other) = (door.client(), door.client());
+        let mut said = hear(
+            &mut client,
+            "SUBSCRIBE a b | PSUBSCRIBE b* *c | SSUBSCRIBE s",
+        );
+        for line in commands(
+            "PUBLISH a 1 | PUBLISH b 2 | PUBLISH bc 3 | PUBLISH d 4 | SPUBLISH s 5 | SPUBLISH a 6 | \
+             PUBSUB NUMSUB a b d | PUBSUB NUMPAT | PUBSUB SHARDNUMSUB s | PUBSUB CHANNELS a* | \
+             PUBSUB SHARDCHANNELS | MULTI | PUBLISH a 7 | PUBLISH bc 8 | EXEC | \
+             EVAL return(redis.call('publish','a','9')) 0",
+        ) {
+            said.push(other.ask(line));
+            said.extend(hear(&mut client, "PING"));
+        }
+        said.push(other.ask("PUBLISH b last"));
+        said.extend(hear(&mut client, "UNSUBSCRIBE b | PUNSUBSCRIBE b*"));
+        said.extend(other.ask_all("PUBLISH b x | PUBLISH bb x | PUBLISH c y | PUBSUB CHANNELS"));
+        said.extend(hear(&mut client, "PING"));
+        drop(client);
+        wait_until("it is not subscribed any more", || {
+            other.ask("PUBSUB NUMPAT") == ":0"
+        });
+        said
+    });
+}
+
+/// Messages of any bytes and any size, and names as well.
+#[test]
+fn big_and_strange_messages() {
+    same(|door| {
+        let (mut client, mut other) = (door.client(), door.client());
+        let all: Vec<u8> = (0..=255).collect();
+        let name = [&b"subscribe\r\n:1\r\n"[..], &all].concat();
+        client.send(request(&[b"SUBSCRIBE", &name, b""]));
+        let mut said = client.replies(2);
+        for message in [
+            &b""[..],
+            b"\r\n:1\r\n",
+            &all,
+            b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:7\r\n",
+            &vec![b'x'; 5_000_000],
+        ] {
+            for channel in [&name[..], b""] {
+                other.send(request(&[b"PUBLISH", channel, message]));
+                said.push(other.reply());
+                said.push(client.reply());
+            }
+        }
+        client.send(request(&[b"UNSUBSCRIBE", &name, b"", b"no"]));
+        said.extend(client.replies(3));
+        said.extend(client.ask_all("SET k v | GET k"));
+        said
+    });
+}
+
+/// In RESP3 one goes on with everything else.
+#[test]
+fn an_ordinary_life_beside() {
+    let said = same(|door| {
+        let (mut client, mut other) = (door.client(), door.client());
+        if !door.is_resp3() {
+            return Vec::new();
+        }
+        let mut said = hear(&mut client, "SUBSCRIBE a | PSUBSCRIBE p*");
+        for line in [
+            "PUBLISH a me",
+            // The messages are between the elements, also where one is the proxy's own.
+            "MULTI | PUBLISH a inside | PUBLISH p1 inside | SET k v | EXEC",
+            "CLIENT SETNAME me | MULTI | PUBLISH a x | CLIENT GETNAME | PUBLISH a y | EXEC",
+            "SUBSCRIBE b | MULTI | GET k | EXEC | UNSUBSCRIBE b",
+            "WATCH k | SET k w | MULTI | PUBLISH a no | EXEC",
+            "SELECT 1 | PUBLISH a one | SET k 1 | SELECT 0 | GET k",
+            "CLIENT SETNAME me | CLIENT GETNAME | ACL WHOAMI",
+            "AUTH bob bobpw | ACL WHOAMI | PUBLISH p2 bob | GET k",
+            "CLIENT REPLY SKIP | PUBLISH a unheard | GET k",
+            "CLIENT REPLY OFF | PUBLISH a unheard | GET k | CLIENT REPLY ON",
+            "HELLO 3 NONSENSE | SUBSCRIBE | NOSUCH | GET a b",
+        ] {
+            said.extend(hear(&mut client, line));
+        }
+        // While it is blocked.
+        client.send(packet("BLPOP l 0 | GET k"));
+        door.redis().wait_blocked(1);
+        said.extend(other.ask_all("PUBLISH a 1 | PUBLISH p3 2"));
+        said.extend(client.replies(2));
+        said.push(other.ask("RPUSH l x"));
+        said.extend(hear(&mut client, "UNSUBSCRIBE | PUNSUBSCRIBE | GET k"));
+        said
+    });
+    assert!(
+        said[1].contains(&">3 $7 message $1 a $2 me".to_owned()),
+        "{:?}",
+        said[1]
+    );
+}
+
+#[test]
+fn pipelines_in_and_out() {
+    same(|door| {
+        let mut client = door.client();
+        let mut said = Vec::new();
+        client.ask("SET k v");
+        for (line, count) in [
+            ("SUBSCRIBE a | UNSUBSCRIBE a | GET k", 3),
+            ("SUBSCRIBE a b | GET k | UNSUBSCRIBE a b | GET k | PING", 7),
+            (
+                "SUBSCRIBE a | PSUBSCRIBE a* | UNSUBSCRIBE | PUNSUBSCRIBE | SET k w | GET k",
+                6,
+            ),
+            (
+                "UNSUBSCRIBE | PUNSUBSCRIBE | SUNSUBSCRIBE | UNSUBSCRIBE x y | PUNSUBSCRIBE x | GET k",
+                7,
+            ),
+            (
+                "SUBSCRIBE a | UNSUBSCRIBE | SUBSCRIBE b | UNSUBSCRIBE | MULTI | GET k | EXEC",
+                7,
+            ),
+            ("SUBSCRIBE a | UNSUBSCRIBE x y | UNSUBSCRIBE a x | GET k", 6),
+            (
+                "SSUBSCRIBE a | SUBSCRIBE a | SUNSUBSCRIBE | GET k | UNSUBSCRIBE | GET k",
+                6,
+            ),
+            (
+                "MULTI | GET k | EXEC | SUBSCRIBE a | UNSUBSCRIBE | BLPOP l 0.001 | WATCH k | UNWATCH",
+                8,
+            ),
+            (
+                "SUBSCRIBE a | RESET | GET k | SUBSCRIBE a | PING | UNSUBSCRIBE a | GET k",
+                7,
+            ),
+        ] {
+            // What is behind RESET is said in RESP2.
+            for _ in 0..5 {
+                client.send(packet(line));
+                said.extend(client.replies(count));
+            }
+        }
+        // Without channels: one confirmation for each, in the server's order.
+        let names: Vec<String> = (0..50).map(|i| format!("channel{i}")).collect();
+        client.send(array(&format!("SUBSCRIBE {}", names.join(" "))));
+        client.replies(50);
+        client.send(packet("UNSUBSCRIBE | GET k"));
+        let mut goodbyes = client.replies(50);
+        said.push(client.reply());
+        let left = |reply: &String| reply.rsplit(':').next().unwrap().parse().unwrap();
+        assert_eq!(
+            goodbyes.iter().map(left).collect::<Vec<u32>>(),
+            (0..50).rev().collect::<Vec<_>>()
+        );
+        goodbyes
+            .iter_mut()
+            .for_each(|reply| reply.truncate(reply.find(':').unwrap()));
+        goodbyes.sort();
+        said.extend(goodbyes);
+        said
+    });
+}
+
+#[test]
+fn changes_of_keys() {
+    same_at(&Redis::open_with("notify-keyspace-events KEA"), |door| {
+        let (mut client, mut other) = (door.client(), door.client());
+        let mut said = hear(&mut client, "PSUBSCRIBE __key*__:*");
+        for line in [
+            "SET k v | LPUSH l a b | DEL k",
+            "MULTI | SET k w | EXPIRE k 100 | EXEC",
+            "RPOP l 2",
+        ] {
+            said.extend(other.ask_all(line));
+            said.extend(hear(&mut client, "PING"));
+        }
+        said
+    });
+}
+
+/// Each of them hears everything in order, or nothing more.
+#[test]
+fn one_that_does_not_read() {
+    const COUNT: usize = 4_000;
+    let redis = Redis::open();
+    let proxy = Proxy::with(
+        &redis,
+        &["--core-num=1", "--limit.subscriber-outbound-bytes=1000000"],
+    );
+    let (mut slow, mut fast, mut publisher) = (proxy.client(), proxy.client(), proxy.client());
+    for client in [&mut slow, &mut fast] {
+        assert_eq!(client.ask("SUBSCRIBE c"), "*3 $9 subscribe $1 c :1");
+    }
+    let filler = "x".repeat(10_000);
+    let message = move |i: usize| format!("{i:05} {filler}");
+    let text = message.clone();
+    let reader = thread::spawn(move || {
+        for i in 0..COUNT {
+            fast.expect(format!(
+                "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$10006\r\n{}\r\n",
+                text(i)
+            ));
+        }
+        fast
+    });
+    let (before, _) = proxy.resident();
+    for i in 0..COUNT {
+        publisher.send(request(&[b"PUBLISH", b"c", message(i).as_bytes()]));
+        let heard = publisher.reply();
+        assert!(heard == ":2" || heard == ":1", "{heard}");
+    }
+    let mut fast = reader.join().unwrap();
+    let (_, most) = proxy.resident();
+    assert!(most - before < 24 << 20, "{} bytes", most - before);
+    // It was closed, and has what had gone out by then.
+    let came = slow.rest_len();
+    assert!(came < COUNT * 10_000 / 2, "{came} bytes came");
+    assert_eq!(publisher.ask("PUBLISH c last"), ":1");
+    assert_eq!(fast.reply(), "*3 $7 message $1 c $4 last");
+}
+
+#[test]
+fn the_connection_goes_back() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.max-idle=1"]);
+    let ids = || {
+        let list = redis.ask("CLIENT LIST");
+        let lines = list.lines().filter(|line| line.contains(" name=elika "));
+        let mut ids: Vec<String> = lines.map(|line| id_of(line).to_owned()).collect();
+        ids.sort();
+        ids
+    };
+    let (mut client, mut other) = (proxy.client(), proxy.client());
+    assert_eq!(client.ask("SUBSCRIBE a")[..4], *"*3 $");
+    assert_eq!(other.ask("PING"), "+PONG");
+    let both = ids();
+    assert_eq!(both.len(), 2);
+    for i in 0..10 {
+        assert_eq!(hear(&mut client, "PSUBSCRIBE b | SSUBSCRIBE c").len(), 2);
+        assert_eq!(
+            hear(&mut client, "UNSUBSCRIBE | PUNSUBSCRIBE | SUNSUBSCRIBE").len(),
+            3
+        );
+        assert_eq!(client.ask(&format!("SET k {i}")), "+OK");
+        // The same one serves the next, who finds nothing there.
+        assert_eq!(
+            other.ask_all("MULTI | GET k | EXEC")[2],
+            format!("*1 $1 {i}")
+        );
+        assert_eq!(
+            other.ask_all("PUBLISH a x | PUBLISH b x | SPUBLISH c x"),
+            [":0"; 3]
+        );
+        assert_eq!(other.ask("GET k"), format!("$1 {i}"));
+        assert_eq!(hear(&mut client, "SUBSCRIBE a").len(), 1);
+        assert_eq!(ids(), both);
+    }
+}
+
+#[test]
+fn the_server_ends_it() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut neighbour = proxy.client();
+    for hello in ["HELLO 2", "HELLO 3"] {
+        let mut clients = [proxy.client(), proxy.client(), proxy.client()];
+        for (client, line) in
+            clients
+                .iter_mut()
+                .zip(["SUBSCRIBE a", "PSUBSCRIBE a", "SSUBSCRIBE a"])
+        {
+            client.ask(hello);
+            assert!(client.ask(line).ends_with(" $1 a :1"));
+        }
+        assert_eq!(redis.ask("CLIENT KILL TYPE PUBSUB"), ":3");
+        for client in &mut clients {
+            client.expect_end();
+        }
+        assert_eq!(neighbour.ask("SET k v"), "+OK");
+    }
+}

@@ -1,0 +1,340 @@
+//! Client-side caching, MONITOR, and what CLIENT LIST and KILL say and do about clients that have a
+//! connection of their own.
+
+mod support;
+
+use support::{Door, Proxy, Redis, Wire, array, commands, packet, same, wait_until};
+
+/// The replies of a client to a line, and all that came before the answer to a PING behind it.
+fn hear(client: &mut Wire, line: &str) -> Vec<String> {
+    client.send(packet(line));
+    client.send(array("ECHO heard"));
+    let mut said = Vec::new();
+    loop {
+        match client.reply() {
+            reply if reply == "$5 heard" => return said,
+            reply => said.push(reply),
+        }
+    }
+}
+
+/// What one client caches, others change.
+#[test]
+fn invalidations() {
+    let said = same(|door| {
+        let mut said = Vec::new();
+        for (on, reads, changes) in [
+            ("", "GET k", "SET k 1 | SET k 2 | SET l 1"),
+            ("", "MGET k l m", "DEL k l | SET m 1 | EXPIRE m 100"),
+            ("", "GET k", "FLUSHALL"),
+            ("", "MULTI | GET k | GET l | EXEC", "SET k 1 | SET l 1"),
+            ("", "SELECT 1 | GET k | SELECT 0", "SET k 1"),
+            (
+                "OPTIN",
+                "GET k | CLIENT CACHING YES | GET l | GET m",
+                "SET k 1 | SET l 1 | SET m 1",
+            ),
+            (
+                "OPTIN",
+                "CLIENT CACHING NO | CLIENT CACHING x | CLIENT CACHING YES | GET k",
+                "SET k 1",
+            ),
+            (
+                "OPTIN",
+                "CLIENT CACHING YES | MULTI | GET k | GET l | EXEC",
+                "SET k 1 | SET l 1",
+            ),
+            (
+                "OPTOUT",
+                "GET k | CLIENT CACHING NO | GET l | GET m",
+                "SET k 1 | SET l 1 | SET m 1",
+            ),
+            ("OPTOUT", "CLIENT CACHING YES | GET k", "SET k 1"),
+            ("BCAST", "PING", "SET k 1 | SET l 1"),
+            (
+                "BCAST PREFIX k PREFIX m",
+                "GET l",
+                "SET k1 1 | SET l 1 | SET m1 1",
+            ),
+            ("NOLOOP", "GET k | SET k mine | GET l", "SET k 1 | SET l 1"),
+            ("", "GET k | SET k mine | GET k", "SET k 1"),
+        ] {
+            let (mut client, mut other) = (door.client(), door.client());
+            said.extend(hear(&mut client, &format!("CLIENT TRACKING ON {on}")));
+            said.extend(hear(&mut client, reads));
+            for change in commands(changes) {
+                said.push(other.ask(change));
+                // Some are sent before the server sleeps, others at once.
+                said.extend(hear(&mut client, "PING"));
+                said.extend(hear(&mut client, "PING"));
+            }
+            said.extend(hear(
+                &mut client,
+                "CLIENT TRACKINGINFO | CLIENT GETREDIR | CLIENT TRACKING OFF",
+            ));
+            said.push(other.ask("SET k after"));
+            said.extend(hear(
+                &mut client,
+                "GET k | CLIENT GETREDIR | CLIENT TRACKINGINFO",
+            ));
+            said.push(other.ask("FLUSHALL"));
+            said.extend(hear(&mut client, "PING"));
+        }
+        said
+    });
+    assert_eq!(
+        said[1][..4],
+        ["+OK", "_", "+OK", ">2 $10 invalidate *1 $1 k"]
+    );
+}
+
+#[test]
+fn its_errors() {
+    same(|door| {
+        let mut client = door.client();
+        let mut said = Vec::new();
+        for line in commands(
+            "CLIENT TRACKING | CLIENT TRACKING x | CLIENT TRACKING ON x | \
+             CLIENT TRACKING ON OPTIN OPTOUT | CLIENT TRACKING ON PREFIX a | \
+             CLIENT TRACKING ON BCAST PREFIX ab PREFIX a | CLIENT TRACKING ON REDIRECT x | \
+             CLIENT TRACKING ON REDIRECT 999999 | CLIENT TRACKING ON REDIRECT | \
+             CLIENT TRACKING ON BCAST OPTIN | CLIENT CACHING YES | CLIENT TRACKING OFF x | \
+             CLIENT TRACKING ON | CLIENT TRACKING ON BCAST | CLIENT TRACKING ON OPTIN | \
+             CLIENT GETREDIR | CLIENT TRACKING OFF | CLIENT TRACKINGINFO | CLIENT NO-TOUCH ON | \
+             CLIENT GETREDIR | CLIENT CACHING YES | RESET",
+        ) {
+            said.extend(hear(&mut client, line));
+        }
+        said
+    });
+}
+
+/// A number in replies is another one on every way: `id` takes its place.
+fn hide(said: Vec<String>, id: u64) -> Vec<String> {
+    let hide = |reply: String| {
+        reply
+            .replace(&format!(":{id} "), ":id ")
+            .replace(&format!(":{id}"), ":id")
+    };
+    said.into_iter().map(hide).collect()
+}
+
+/// To a subscriber, on the same worker and on the other one.
+#[test]
+fn redirected() {
+    let steps = |door: &Door<'_>| {
+        let (mut listeners, mut other) = ([door.client(), door.client()], door.client());
+        let mut said = Vec::new();
+        for listener in &mut listeners {
+            let id = listener.number("CLIENT ID");
+            let mut client = door.client();
+            said.push(listener.ask("SUBSCRIBE __redis__:invalidate"));
+            let on = format!("CLIENT TRACKING ON REDIRECT {id} NOLOOP");
+            for lines in [
+                &on,
+                "CLIENT GETREDIR | CLIENT TRACKINGINFO",
+                "GET k | MULTI | GET l | EXEC | SET n mine",
+            ] {
+                said.extend(hide(hear(&mut client, lines), id));
+            }
+            said.extend(other.ask_all("SET k 1 | SET m 1 | SET l 1"));
+            said.extend(listener.replies(2));
+            // On top of that one it can be asked for again, and ended.
+            for lines in [
+                &on,
+                "GET k | CLIENT TRACKING OFF | CLIENT GETREDIR | CLIENT TRACKINGINFO",
+            ] {
+                said.extend(hide(hear(&mut client, lines), id));
+            }
+            said.push(other.ask("SET k 2"));
+            said.push(client.ask("GET k"));
+            said.push(other.ask("PUBLISH __redis__:invalidate last"));
+            said.push(listener.reply());
+            // Before the one who is to get them is gone, and afterwards.
+            said.extend(hide(
+                hear(
+                    &mut client,
+                    &format!("CLIENT TRACKING ON REDIRECT {id} | GET k"),
+                ),
+                id,
+            ));
+            said.push(listener.ask("RESET"));
+        }
+        said
+    };
+    let said = same(steps);
+    assert!(said[0].contains(&":id".to_owned()), "{:?}", said[0]);
+    assert!(
+        said[0].contains(&"*3 $7 message $20 __redis__:invalidate *1 $1 k".to_owned()),
+        "{:?}",
+        said[0]
+    );
+}
+
+/// The one who gets them need not be subscribed at first, nor have anything of its own.
+#[test]
+fn redirected_to_one_that_subscribes_later() {
+    same(|door| {
+        let mut said = Vec::new();
+        for _ in 0..2 {
+            let (mut client, mut listener, mut other) =
+                (door.client(), door.client(), door.client());
+            let id = listener.number("CLIENT ID");
+            said.push(client.ask(&format!("CLIENT TRACKING ON REDIRECT {id} BCAST PREFIX k")));
+            said.push(listener.ask("SUBSCRIBE __redis__:invalidate"));
+            said.push(other.ask("SET k 1"));
+            said.push(listener.reply());
+            drop(listener);
+            // It is noticed when there is something to be sent.
+            wait_until("the listener is gone", || {
+                other.ask("SET k 2");
+                let said = hear(&mut client, "CLIENT TRACKINGINFO");
+                said.iter().any(|reply| reply.contains("broken_redirect")) || !door.is_direct()
+            });
+            said.push(other.ask("GET k"));
+        }
+        said
+    });
+}
+
+/// A client that monitors sees what the others did since, and nothing else in between.
+#[test]
+fn monitor() {
+    same(|door| {
+        let (mut client, mut other) = (door.client(), door.client());
+        let mut said = vec![client.ask("MONITOR")];
+        other.ask_all("SET k v | MULTI | GET k | EXEC");
+        let tell = |reply: String| match reply.split_once("] ") {
+            Some((_, rest)) => rest.to_owned(),
+            None => reply,
+        };
+        // The proxy's own connections say who they are, too.
+        let seen: Vec<String> = std::iter::repeat_with(|| tell(client.reply()))
+            .filter(|line| !line.contains("elika") && !line.contains("COMMAND"))
+            .take(4)
+            .collect();
+        said.extend(seen);
+        said.push(client.ask("RESET"));
+        said.extend(client.ask_all("GET k | MULTI | GET k | EXEC"));
+        other.ask("SET k w");
+        said.push(client.ask("GET k"));
+        // One that goes without a word is gone on the server as well.
+        let mut gone = door.client();
+        said.push(gone.ask("MONITOR"));
+        drop(gone);
+        wait_until("nobody monitors", || {
+            !door.redis().ask("CLIENT LIST").contains(" flags=O ")
+        });
+        said
+    });
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--admin-commands=deny"]);
+    let mut client = proxy.client();
+    for line in ["PING", "WATCH k", "SUBSCRIBE c"] {
+        client.ask("HELLO 3");
+        client.ask(line);
+        assert_eq!(
+            client.ask("MONITOR"),
+            "-NOPERM User default has no permissions to run the 'monitor' command"
+        );
+        assert_eq!(client.ask("GET k"), "_");
+    }
+}
+
+/// The fields that say what a client has a connection of its own for, as the server has them.
+#[test]
+fn client_list() {
+    let said = same(|door| {
+        let mut asker = door.client();
+        let mut said = Vec::new();
+        for state in [
+            "PING",
+            "MULTI",
+            "MULTI | PING | GET k",
+            "MULTI | NOSUCH",
+            "WATCH k",
+            "SELECT 3",
+            "SUBSCRIBE a b",
+            "PSUBSCRIBE a",
+            "SUBSCRIBE a | PSUBSCRIBE b c",
+            "MULTI | GET k | EXEC",
+            "SUBSCRIBE a | UNSUBSCRIBE a",
+            "BLPOP l 0",
+            "XREAD BLOCK 0 STREAMS s $",
+            "CLIENT SETNAME me | WATCH k | CLIENT SETNAME you",
+            "MONITOR",
+            "AUTH bob bobpw",
+            "WATCH k | AUTH bob bobpw",
+            "CLIENT TRACKING ON",
+            "CLIENT TRACKING ON | MULTI",
+        ] {
+            let mut client = door.client();
+            let id = client.number("CLIENT ID");
+            client.send(packet(state));
+            match state.contains("BLOCK") || state.starts_with("BLPOP") {
+                true => door.redis().wait_blocked(1),
+                false => drop(client.replies(commands(state).count())),
+            }
+            let mut lines = vec![asker.ask(&format!("CLIENT LIST ID {id}"))];
+            lines.push(asker.ask("CLIENT LIST TYPE PUBSUB"));
+            for line in lines {
+                let fields = [
+                    "name", "flags", "db", "sub", "psub", "multi", "redir", "user",
+                ];
+                let fields = fields.map(|field| {
+                    let value = line.split(&format!(" {field}=")).nth(1);
+                    let value = value.map(|rest| rest.split(' ').next().unwrap());
+                    format!("{field}={}", value.unwrap_or("-"))
+                });
+                // The proxy shows clients of one's own user only.
+                if !state.contains("bob") {
+                    said.push(format!("{state}: {}", fields.join(" ")));
+                }
+            }
+        }
+        said
+    });
+    assert!(
+        said[0][2].contains("flags=x ") && said[0][12].contains("flags=P "),
+        "{:?}",
+        said[0]
+    );
+}
+
+#[test]
+fn kill_while_blocked_or_subscribed() {
+    same(|door| {
+        let mut killer = door.client();
+        let mut said = Vec::new();
+        for _ in 0..2 {
+            let (mut blocked, mut subscriber) = (door.client(), door.client());
+            let ids = [blocked.number("CLIENT ID"), subscriber.number("CLIENT ID")];
+            blocked.send(array("BLPOP l 0"));
+            said.push(subscriber.ask("SUBSCRIBE c"));
+            door.redis().wait_blocked(1);
+            said.push(killer.ask("PUBSUB NUMSUB c"));
+            for id in ids {
+                said.push(killer.ask(&format!("CLIENT KILL ID {id}")));
+                said.push(killer.ask(&format!("CLIENT KILL ID {id}")));
+            }
+            blocked.expect_end();
+            subscriber.expect_end();
+            door.redis().wait_blocked(0);
+            wait_until("nobody listens", || killer.ask("PUBLISH c x") == ":0");
+            said.extend(killer.ask_all("RPUSH l a | LLEN l | DEL l"));
+        }
+        let mut subscribers = [door.client(), door.client(), door.client()];
+        for (client, line) in
+            subscribers
+                .iter_mut()
+                .zip(["SUBSCRIBE c", "PSUBSCRIBE c", "SSUBSCRIBE c"])
+        {
+            said.push(client.ask(line));
+        }
+        said.push(killer.ask("CLIENT KILL TYPE pubsub"));
+        for subscriber in &mut subscribers {
+            subscriber.expect_end();
+        }
+        said
+    });
+}

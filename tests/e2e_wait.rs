@@ -1,0 +1,260 @@
+//! WAIT: about the writes of the very client, on whatever connection they went.
+
+mod support;
+
+use std::thread;
+
+use support::{Proxy, Redis, Wire, array, both_ways, id_of, packet, same_at, wait_until};
+
+const UNKNOWN: &str = "-ERR elika: the connection that carried the writes is in use or closed";
+
+/// A server and its replica, which has all of its data.
+fn pair() -> (Redis, Redis) {
+    let main = Redis::open_with("repl-diskless-sync-delay 0");
+    let replica = Redis::open_with(&format!("replicaof 127.0.0.1 {}", main.port()));
+    wait_until("the replica is there", || {
+        main.ask("INFO replication").contains("state=online")
+    });
+    (main, replica)
+}
+
+/// The replica has taken all that was written.
+fn in_step(main: &Redis) {
+    let mut control = main.control();
+    control.ask("SET last word");
+    assert_eq!(control.ask("WAIT 1 20000"), ":1");
+}
+
+#[test]
+fn a_replica_that_does_not_answer_is_not_counted() {
+    let (main, replica) = pair();
+    for workers in ["--core-num=1", "--core-num=2"] {
+        let proxy = Proxy::with(&main, &[workers]);
+        for write in [
+            "SET k 1",
+            "MULTI | SET k 2 | EXEC",
+            "SET k 3 | MULTI | SET k 4 | EXEC",
+            "MULTI | SET k 5 | EXEC | SET k 6",
+            "WATCH k | SET k 7 | UNWATCH",
+            "RPUSH l a | BLPOP l 0 | GET k",
+            "MULTI | SET k 8 | EXEC | GET k | GET k | ECHO x",
+            "SELECT 1 | SET k 9",
+            "HELLO 3 | SUBSCRIBE c | SET k 10 | UNSUBSCRIBE c",
+            "EVAL return(redis.call('set','k',1)) 0",
+        ] {
+            for at_once in [true, false] {
+                let mut client = proxy.client();
+                // So that it has a connection already, and not only for this.
+                client.ask("GET k");
+                replica.freeze();
+                let count = support::commands(write).count();
+                client.send(packet(write));
+                if !at_once {
+                    client.replies(count);
+                }
+                client.send(packet("WAIT 1 60 | ECHO behind"));
+                if at_once {
+                    client.replies(count);
+                }
+                assert_eq!(
+                    client.replies(2),
+                    [":0", "$6 behind"],
+                    "{write}, {at_once}, {workers}"
+                );
+                replica.thaw();
+                assert_eq!(client.ask("WAIT 1 20000"), ":1", "{write}, {workers}");
+                in_step(&main);
+            }
+        }
+    }
+}
+
+#[test]
+fn others_go_on_while_it_waits() {
+    let (main, replica) = pair();
+    let proxy = Proxy::with(&main, &["--core-num=1", "--backend-pool.max-size=3"]);
+    let mut client = proxy.client();
+    let mut others: Vec<Wire> = (0..4).map(|_| proxy.client()).collect();
+    for (i, other) in others.iter_mut().enumerate() {
+        assert_eq!(other.ask(&format!("SET n{i} 0")), "+OK");
+    }
+    replica.freeze();
+    // Some of theirs are on their way on the same connection, before it and behind it.
+    let pipeline = |i: usize| packet(&format!("INCR n{i} | ECHO x | INCR n{i} | GET n{i}"));
+    for (i, other) in others.iter_mut().enumerate() {
+        other.send(pipeline(i));
+        if i == 1 {
+            client.send(packet("SET k v | WAIT 1 0 | SET k w | WAIT 1 0 | GET k"));
+        }
+    }
+    for other in &mut others {
+        assert_eq!(other.replies(4), [":1", "$1 x", ":2", "$1 2"]);
+    }
+    main.wait_blocked(1);
+    for (i, other) in others.iter_mut().enumerate() {
+        for round in 1..=20 {
+            other.send(pipeline(i));
+            let n = 2 * round + 2;
+            let digits = n.to_string().len();
+            assert_eq!(
+                other.replies(4),
+                [
+                    format!(":{}", n - 1),
+                    "$1 x".into(),
+                    format!(":{n}"),
+                    format!("${digits} {n}")
+                ]
+            );
+        }
+        assert_eq!(
+            other.ask_all(&format!("MULTI | GET n{i} | EXEC"))[2],
+            "*1 $2 42"
+        );
+    }
+    assert_eq!(client.reply(), "+OK");
+    client.expect_silence();
+    replica.thaw();
+    assert_eq!(client.replies(4), [":1", "+OK", ":1", "$1 w"]);
+    // The connection is shared again.
+    in_step(&main);
+    wait_until("few connections are left", || main.connections().len() <= 3);
+    assert_eq!(others[0].ask("GET k"), "$1 w");
+}
+
+#[test]
+fn a_client_that_leaves_while_it_waits() {
+    let (main, replica) = pair();
+    let proxy = Proxy::with(&main, &["--core-num=1"]);
+    let mut other = proxy.client();
+    for round in 0..6 {
+        replica.freeze();
+        let mut client = proxy.client();
+        let before = if round % 2 == 0 {
+            "SET k v"
+        } else {
+            "MULTI | SET k v | EXEC"
+        };
+        client.send(packet(&format!("{before} | WAIT 1 0 | SET evil 1")));
+        main.wait_blocked(1);
+        assert_eq!(other.ask("INCR n"), format!(":{}", round + 1));
+        match round % 3 {
+            0 => drop(client),
+            1 => client.finish_sending(),
+            _ => {
+                let list = other.ask("CLIENT LIST");
+                let blocked = list.lines().find(|line| line.contains(" flags=b "));
+                let id = id_of(blocked.expect(&list));
+                assert_eq!(other.ask(&format!("CLIENT KILL ID {id}")), ":1");
+                client.rest();
+            }
+        }
+        assert_eq!(
+            other.ask_all("SET m 1 | MULTI | GET m | EXEC")[3],
+            "*1 $1 1"
+        );
+        replica.thaw();
+        main.wait_blocked(0);
+        in_step(&main);
+    }
+}
+
+/// The connection that carried a write is held by somebody else's WAIT. Any other one would say
+/// yes at once, for nothing was written there since the replica was in step.
+#[test]
+fn another_connection_is_not_asked() {
+    let (main, replica) = pair();
+    let proxy = Proxy::with(&main, &["--core-num=1"]);
+    let (mut client, mut other, mut third) = (proxy.client(), proxy.client(), proxy.client());
+    // One is idle from now on.
+    assert_eq!(third.ask_all("MULTI | PING | EXEC")[2], "*1 +PONG");
+    assert_eq!(other.ask("SET other v"), "+OK");
+    in_step(&main);
+    replica.freeze();
+    assert_eq!(client.ask("SET k v"), "+OK");
+    other.send(array("WAIT 1 700"));
+    main.wait_blocked(1);
+    let reply = client.ask("WAIT 1 50");
+    assert!(reply == ":0" || reply == UNKNOWN, "{reply}");
+    assert_eq!(other.reply(), ":0");
+    replica.thaw();
+    assert_eq!(client.ask_all("SET k w | WAIT 1 20000"), ["+OK", ":1"]);
+}
+
+/// Nor is the one that the client went to after its write.
+#[test]
+fn the_client_went_elsewhere() {
+    let (main, replica) = pair();
+    let proxy = Proxy::with(&main, &["--core-num=1"]);
+    let moves = [
+        "SELECT 1",
+        "HELLO 3",
+        "AUTH ann annpw",
+        "RESET",
+        "SELECT 1 | MULTI | PING | EXEC",
+    ];
+    for there in moves {
+        // Somebody was there already, and left a connection that is free.
+        let (mut client, mut resident) = (proxy.client(), proxy.client());
+        resident.ask_all(&format!("{there} | GET k | MULTI | PING | EXEC"));
+        client.ask("GET k");
+        in_step(&main);
+        replica.freeze();
+        assert_eq!(client.ask("SET k v"), "+OK");
+        client.ask_all(there);
+        let reply = client.ask("WAIT 1 100");
+        assert!(reply == ":0" || reply == UNKNOWN, "{there}: {reply}");
+        replica.thaw();
+    }
+}
+
+/// Every answer is about one's own write, or says that nobody can tell.
+#[test]
+fn many_at_once() {
+    let (main, _replica) = pair();
+    let proxy = Proxy::with(&main, &["--core-num=2", "--backend-pool.max-size=8"]);
+    let run = |mut client: Wire, i: usize| {
+        for round in 0..15 {
+            let own = i % 2 == 1;
+            let line = match own {
+                false => format!("SET k{i} {round}"),
+                true => format!("MULTI | SET k{i} {round} | EXEC"),
+            };
+            let replies = client.ask_all(&format!("{line} | WAIT 1 20000 | GET k{i}"));
+            let [.., wait, get] = &replies[..] else {
+                panic!("{replies:?}")
+            };
+            // Somebody else may have that connection by now.
+            assert!(wait == ":1" || own && wait == UNKNOWN, "{line}: {wait}");
+            assert_eq!(*get, format!("${} {round}", round.to_string().len()));
+        }
+    };
+    let threads: Vec<_> = (0..10)
+        .map(|i| (i, proxy.client()))
+        .map(|(i, client)| thread::spawn(move || run(client, i)))
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn its_words_are_the_servers() {
+    let (main, _replica) = pair();
+    same_at(&main, |door| {
+        let mut client = door.client();
+        let mut said = Vec::new();
+        for line in [
+            "WAIT 1 20000 | WAIT x 1 | WAIT 1 x | WAIT 1 -1 | WAIT 1 | WAIT | WAIT 1 2 3 | ECHO x",
+            "SET k v | WAIT 1 20000 | WAIT 5 5 | GET k | WAITAOF 0 0 0 | WAITAOF | PING",
+            "WAIT 1 20000 | MULTI | GET k | WAIT 7 0 | EXEC | WAIT 1 20000",
+            "SELECT 1 | SET k v | WAIT 1 20000 | SELECT 0 | SET k v | WAIT 1 20000",
+        ] {
+            // How many have it by now would be a matter of luck otherwise.
+            in_step(door.redis());
+            said.extend(both_ways(&mut client, "SELECT 0", line));
+        }
+        client.send(array("SET k v"));
+        said.extend(client.ask_all("WAIT 1 20000 | QUIT"));
+        said
+    });
+}

@@ -1,0 +1,358 @@
+//! Connections of a client's own to backends that follow a script: replies and messages in pieces,
+//! commands that only this backend knows, and ends at the worst moment.
+
+mod support;
+
+use std::thread;
+
+use support::{
+    Backend, HELLO, Proxy, WHICH_BLOCK, Wire, array, commands, hello_reply, packet, request,
+};
+
+fn proxy_of(backend: &Backend) -> Proxy {
+    Proxy::at(&backend.address(), &["--core-num=1"])
+}
+
+/// A backend that was asked which of its commands may block, a client in RESP3, and the connection
+/// that is shared in it.
+fn greeted_in_3(backend: &Backend) -> (Proxy, Wire, [Wire; 2]) {
+    let proxy = proxy_of(backend);
+    let first = backend.accept_greeted();
+    let mut client = proxy.client();
+    client.send(array("HELLO 3"));
+    let shared = accept_3(backend);
+    assert!(client.reply().starts_with("%7 "));
+    (proxy, client, [first, shared])
+}
+
+fn accept_3(backend: &Backend) -> Wire {
+    let mut wire = backend.accept();
+    wire.expect(array("HELLO 3 SETNAME elika"));
+    wire.send(hello_reply(3, 7));
+    wire
+}
+
+/// A message in RESP3, or, as an array, in RESP2.
+fn message(mark: char, words: &[&str]) -> Vec<u8> {
+    let mut out = request(&words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
+    out[0] = mark as u8;
+    out
+}
+
+/// `kind`, a channel, and how many are left.
+fn confirmation(mark: char, kind: &str, channel: &str, count: u32) -> Vec<u8> {
+    let (kind_len, channel_len) = (kind.len(), channel.len());
+    format!("{mark}3\r\n${kind_len}\r\n{kind}\r\n${channel_len}\r\n{channel}\r\n:{count}\r\n")
+        .into()
+}
+
+#[test]
+fn commands_that_only_this_backend_knows() {
+    let backend = Backend::listen();
+    let proxy = proxy_of(&backend);
+    let mut shared = backend.accept();
+    shared.expect([HELLO, &array(WHICH_BLOCK)].concat());
+    let names = b"*4\r\n$5\r\nblpop\r\n$8\r\nfoo.wait\r\n+BAR.pop\r\n$5\r\nxread\r\n";
+    shared.send([&hello_reply(2, 1)[..], names].concat());
+    let (mut client, mut other) = (proxy.client(), proxy.client());
+    other.send(array("GET a"));
+    shared.expect(array("GET a"));
+    shared.send("+a\r\n");
+    assert_eq!(other.reply(), "+a");
+    let mut own = None;
+    for line in ["foo.wait k 0", "FOO.WAIT", "bar.POP x"] {
+        client.send([array(line), array("GET b")].concat());
+        let own = own.get_or_insert_with(|| {
+            let mut own = backend.accept();
+            own.expect(HELLO);
+            own.send(hello_reply(2, 2));
+            own
+        });
+        own.expect([array(line), array("GET b")].concat());
+        // Nobody waits for it but its client.
+        other.send(array("GET c"));
+        shared.expect(array("GET c"));
+        shared.send("+c\r\n");
+        assert_eq!(other.reply(), "+c");
+        client.expect_silence();
+        own.send("+served\r\n+b\r\n");
+        assert_eq!(client.replies(2), ["+served", "+b"]);
+    }
+    // A name that only begins so is like any other.
+    client.send(array("foo.waits"));
+    shared.expect(array("foo.waits"));
+    shared.send("-ERR unknown command\r\n");
+    assert_eq!(client.reply(), "-ERR unknown command");
+}
+
+#[test]
+fn messages_in_pieces() {
+    let backend = Backend::listen();
+    let (_proxy, mut client, _shared) = greeted_in_3(&backend);
+    client.send(array("SUBSCRIBE c"));
+    let mut own = accept_3(&backend);
+    own.expect(array("SUBSCRIBE c"));
+    own.send(confirmation('>', "subscribe", "c", 1));
+    client.expect(confirmation('>', "subscribe", "c", 1));
+    let long = "x".repeat(100);
+    let first = [
+        message('>', &["message", "c", "one"]),
+        b"$3\r\nabc\r\n".to_vec(),
+    ]
+    .concat();
+    let rest = [
+        message('>', &["message", "c", &long]),
+        message('>', &["pmessage", "*", "c", "subscribe"]),
+        b"*1\r\n:1\r\n".to_vec(),
+        message('>', &["invalidate", "k"]),
+        message('>', &["message", "c", "last"]),
+    ]
+    .concat();
+    let bytes = [&first[..], &rest].concat();
+    // What the proxy says by itself stands behind the reply before it, and in no message.
+    let heard = |cut: usize| match cut >= first.len() {
+        true => [&first[..], b":1\r\n", &bytes[first.len()..cut]].concat(),
+        false => bytes[..cut].to_vec(),
+    };
+    for cut in 1..bytes.len() {
+        client.send(packet("GET a | CLIENT ID | GET b"));
+        own.expect(packet("GET a | GET b"));
+        own.send(&bytes[..cut]);
+        let begin = heard(cut);
+        client.expect(&begin);
+        own.send(&bytes[cut..]);
+        client.expect(&heard(bytes.len())[begin.len()..]);
+    }
+    // With nothing asked, and an answer of the proxy's that comes into the middle of one.
+    let message = message('>', &["message", "c", "alone"]);
+    for cut in 1..message.len() {
+        own.send(&message[..cut]);
+        client.expect(&message[..cut]);
+        client.send(array("CLIENT ID"));
+        client.expect_silence();
+        own.send(&message[cut..]);
+        client.expect([&message[cut..], b":1\r\n"].concat());
+    }
+}
+
+#[test]
+fn confirmations_in_pieces() {
+    for mark in ['*', '>'] {
+        let backend = Backend::listen();
+        let (_proxy, mut client, mut shared) = greeted_in_3(&backend);
+        if mark == '*' {
+            client.send(array("HELLO 2"));
+            assert!(client.reply().starts_with("*14 "));
+        }
+        let requests =
+            packet("SUBSCRIBE a b | PSUBSCRIBE p | UNSUBSCRIBE | PUNSUBSCRIBE p | GET x");
+        let bytes = [
+            confirmation(mark, "subscribe", "a", 1),
+            confirmation(mark, "subscribe", "b", 2),
+            message(mark, &["message", "a", "x"]),
+            confirmation(mark, "psubscribe", "p", 3),
+            confirmation(mark, "unsubscribe", "b", 2),
+            confirmation(mark, "unsubscribe", "a", 1),
+            message(mark, &["pmessage", "p", "p", ""]),
+            confirmation(mark, "punsubscribe", "p", 0),
+            b"*3\r\n$1\r\na\r\n*1\r\n:1\r\n:0\r\n".to_vec(),
+        ]
+        .concat();
+        let mut own = None;
+        for cut in 1..bytes.len() {
+            client.send(&requests);
+            let own = own.get_or_insert_with(|| match mark {
+                '*' => backend.accept_greeted(),
+                _ => accept_3(&backend),
+            });
+            own.expect(&requests);
+            own.send(&bytes[..cut]);
+            client.expect(&bytes[..cut]);
+            own.send(&bytes[cut..]);
+            client.expect(&bytes[cut..]);
+            // Nothing is left: it shares a connection again.
+            let shared = &mut shared[usize::from(mark == '>')];
+            client.send(array("GET y"));
+            shared.expect(array("GET y"));
+            shared.send("+y\r\n");
+            assert_eq!(client.reply(), "+y", "{cut}");
+        }
+        // All at once, refused.
+        client.send(&requests);
+        let own = own.as_mut().unwrap();
+        own.expect(&requests);
+        own.send("-NOPERM a\r\n-NOPERM b\r\n");
+        let goodbyes = [
+            confirmation(mark, "unsubscribe", "none", 0),
+            confirmation(mark, "punsubscribe", "p", 0),
+            b"+x\r\n".to_vec(),
+        ];
+        own.send(goodbyes.concat());
+        client.expect([&b"-NOPERM a\r\n-NOPERM b\r\n"[..], &goodbyes.concat()].concat());
+    }
+}
+
+/// A transaction up to its EXEC, over a new connection.
+fn begin_exec(backend: &Backend, client: &mut Wire) -> Wire {
+    let lines = "MULTI | CLIENT ID | GET a | CLIENT GETNAME | SELECT 0 | CLIENT ID | EXEC";
+    client.send(packet(&format!("{lines} | CLIENT ID")));
+    let mut own = backend.accept_greeted();
+    for line in commands(lines) {
+        own.expect(array(line));
+        let reply = match line {
+            "MULTI" => "+OK\r\n",
+            "EXEC" => return own,
+            _ => "+QUEUED\r\n",
+        };
+        own.send(reply);
+        client.expect(reply);
+    }
+    own
+}
+
+#[test]
+fn the_reply_to_exec_in_pieces() {
+    let backend = Backend::listen();
+    let proxy = proxy_of(&backend);
+    let _shared = backend.accept_greeted();
+    let mut client = proxy.client();
+    let reply = "*5\r\n:77\r\n*2\r\n$3\r\n\r\nb\r\n*-1\r\n$7\r\nbackend\r\n+OK\r\n:77\r\n";
+    let heard = "*5\r\n:1\r\n*2\r\n$3\r\n\r\nb\r\n*-1\r\n$-1\r\n+OK\r\n:1\r\n:1\r\n";
+    for cut in 1..=reply.len() {
+        let mut own = begin_exec(&backend, &mut client);
+        own.send(&reply[..cut]);
+        if cut < reply.len() {
+            // The count goes out as it comes, and shows that the first piece was read.
+            let seen = cut.min(4);
+            client.expect(&heard[..seen]);
+            own.send(&reply[cut..]);
+            client.expect(&heard[seen..]);
+        } else {
+            client.expect(heard);
+        }
+        // It says the client's number now, so it serves nobody else.
+        own.expect_end();
+    }
+    let mut own = begin_exec(&backend, &mut client);
+    for byte in reply.as_bytes() {
+        own.send([*byte]);
+        thread::yield_now();
+    }
+    client.expect(heard);
+    // It breaks off, within an element that is replaced or not: the client must not guess.
+    for cut in 0..reply.len() {
+        let mut client = proxy.client();
+        let mut own = begin_exec(&backend, &mut client);
+        own.send(&reply[..cut]);
+        drop(own);
+        let rest = client.rest();
+        assert!(
+            !rest.contains("ERR") && rest.len() < reply.len() + 40,
+            "{cut}: {rest}"
+        );
+    }
+}
+
+#[test]
+fn lost_before_it_is_ready() {
+    const CLOSED: &str = "-ERR elika: backend unavailable: connection closed";
+    let full = "-ERR max number of clients reached";
+    for (lines, says, hears) in [
+        ("MULTI | SET k v | EXEC", "", CLOSED),
+        ("WATCH k", "*14\r\n$6\r\nserver\r\n", CLOSED),
+        ("SUBSCRIBE a b c", "", CLOSED),
+        ("BLPOP l 0 | GET l", "", CLOSED),
+        ("SUBSCRIBE a b c | PSUBSCRIBE a | UNSUBSCRIBE", "", CLOSED),
+        (
+            "MULTI | SET k v | EXEC",
+            "-ERR max number of clients reached\r\n",
+            full,
+        ),
+    ] {
+        let backend = Backend::listen();
+        let proxy = proxy_of(&backend);
+        let mut shared = backend.accept_greeted();
+        let mut client = proxy.client();
+        client.send(packet(lines));
+        let mut own = backend.accept();
+        own.expect(HELLO);
+        own.send(says);
+        drop(own);
+
+        for reply in client.replies(commands(lines).count()) {
+            assert_eq!(reply, hears, "{lines}");
+        }
+        // It shares a connection as before.
+        client.send(array("GET a"));
+        shared.expect(array("GET a"));
+        shared.send("+a\r\n");
+        assert_eq!(client.reply(), "+a", "{lines}");
+    }
+}
+
+/// A server that moves a shard's slot elsewhere unsubscribes by itself.
+#[test]
+fn unsubscribed_by_the_server() {
+    let backend = Backend::listen();
+    let (_proxy, mut client, [_, mut shared]) = greeted_in_3(&backend);
+    client.send(array("SSUBSCRIBE c"));
+    let mut own = accept_3(&backend);
+    own.expect(array("SSUBSCRIBE c"));
+    own.send(confirmation('>', "ssubscribe", "c", 1));
+    client.expect(confirmation('>', "ssubscribe", "c", 1));
+    let ended = confirmation('>', "sunsubscribe", "c", 0);
+    for cut in 1..ended.len() {
+        own.send(&ended[..cut]);
+        client.expect(&ended[..cut]);
+        own.send(&ended[cut..]);
+        client.expect(&ended[cut..]);
+        // Its connection holds nothing any more.
+        client.send(array("GET a"));
+        shared.expect(array("GET a"));
+        shared.send("+a\r\n");
+        assert_eq!(client.reply(), "+a");
+        client.send(packet("SSUBSCRIBE c"));
+        own.expect(packet("SSUBSCRIBE c"));
+        own.send(confirmation('>', "ssubscribe", "c", 1));
+        client.expect(confirmation('>', "ssubscribe", "c", 1));
+    }
+    // While more is asked for.
+    client.send(packet("SSUBSCRIBE d | GET a"));
+    own.expect(packet("SSUBSCRIBE d | GET a"));
+    let bytes = [
+        ended,
+        confirmation('>', "ssubscribe", "d", 1),
+        b"+a\r\n".to_vec(),
+    ]
+    .concat();
+    own.send(&bytes);
+    client.expect(&bytes);
+    client.send(array("GET b"));
+    own.expect(array("GET b"));
+    own.send("+b\r\n");
+    assert_eq!(client.reply(), "+b");
+}
+
+/// What no server may send on a connection of somebody's own ends both of them.
+#[test]
+fn replies_that_nobody_asked_for() {
+    for bad in [
+        "+whose?\r\n",
+        ":1\r\n",
+        "*1\r\n:1\r\n",
+        "@huh\r\n",
+        "$1x\r\n",
+    ] {
+        let backend = Backend::listen();
+        let (_proxy, mut client, [_, mut shared]) = greeted_in_3(&backend);
+        client.send(array("SUBSCRIBE c"));
+        let mut own = accept_3(&backend);
+        own.expect(array("SUBSCRIBE c"));
+        own.send(confirmation('>', "subscribe", "c", 1));
+        client.expect(confirmation('>', "subscribe", "c", 1));
+        own.send(bad);
+        own.expect_end();
+        client.expect_end();
+        shared.expect_silence();
+    }
+}
