@@ -100,7 +100,7 @@ impl Machine {
         }
     }
 
-    /// The handshake went well: the connection is shared from now on.
+    /// The handshake went well: the connection can be used from now on.
     pub(super) fn greeted(&mut self, key: BackendKey, greeted: Greeted) {
         let Greeted { hello, id, learned } = greeted;
         let Some(backend) = self.backends.get_mut(key) else {

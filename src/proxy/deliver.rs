@@ -24,7 +24,7 @@ use super::table::Table;
 /// Above this many bytes for a client that nobody waits behind, its backend is not read.
 const PAUSE_BYTES: usize = 256 * 1024;
 
-/// A verdict or a part of a handshake is never longer.
+/// What must be seen whole (a verdict, a part of a handshake, TRACKINGINFO) is never longer.
 const COLLECT_BYTES_MAX: usize = 64 * 1024;
 
 impl Machine {
@@ -376,9 +376,7 @@ fn may_go_on(client: &Client, draining: bool, settings: &Settings) -> bool {
 
 pub(super) fn collect(into: &mut Vec<u8>, part: &[u8]) -> Result<(), Failure> {
     if into.len() + part.len() > COLLECT_BYTES_MAX {
-        return Err(Failure::Desync(
-            "sent an answer to a login that is too long".into(),
-        ));
+        return Err(Failure::Desync("sent an answer that is too long".into()));
     }
     into.extend_from_slice(part);
     Ok(())

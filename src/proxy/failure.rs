@@ -121,6 +121,18 @@ impl Machine {
                 self.retire_pool(pool, u32::MAX);
             }
         }
+        let of_instance = |backend: &Backend| {
+            let account = self.pools.account_of(backend.pool);
+            account.is_some_and(|account| account.instance == instance)
+        };
+        let owned = self
+            .backends
+            .iter()
+            .filter(|(_, it)| it.owner != ClientKey::NONE);
+        let owned = owned.filter(|(_, it)| of_instance(it)).map(|(key, _)| key);
+        for key in owned.collect::<Vec<_>>() {
+            self.retire_owned(key);
+        }
     }
 
     /// Retires a pool's ready connections of this epoch and before.

@@ -146,21 +146,22 @@ impl Machine {
             return Err(unavailable());
         };
         let mut opening = None;
-        let mut least: Option<((bool, u64), BackendKey)> = None;
+        let mut least: Option<((u32, bool, u64), BackendKey)> = None;
         for &key in &pool.backends {
             let Some(backend) = self.backends.get(key) else {
                 continue;
             };
-            if !backend.is_open() {
-                continue;
-            }
-            if backend.is_ready() && !backend.is_busy(self.now) {
+            if backend.is_ready() && backend.blocking == 0 && !backend.is_busy(self.now) {
                 return Ok(key);
             }
-            if !backend.is_ready() {
+            if !backend.is_ready() && backend.blocking == 0 {
                 opening = opening.or(Some(key));
             }
-            let load = (backend.paused, backend.scanner.bulk_left());
+            let load = (
+                backend.blocking,
+                backend.paused,
+                backend.scanner.bulk_left(),
+            );
             if least.is_none_or(|(other, _)| load < other) {
                 least = Some((load, key));
             }

@@ -185,7 +185,8 @@ impl Handshake {
         };
         let error = error_text(reply);
         match (step, error) {
-            // What it may not tell, or does not know, changes nothing.
+            // What it may not tell changes nothing; a server of before knows none.
+            (Step::Learn, Some(text)) if is_passing(&text) => {}
             (Step::Learn, _) => self.learned = Some(Learned::read(reply).unwrap_or_default()),
             (Step::EarlySelect, error) => self.selected = error.is_none(),
             (Step::Select, Some(_)) if self.selected => {}
@@ -250,6 +251,12 @@ fn is_refusal(text: &str) -> bool {
     ]
     .iter()
     .any(|start| text.starts_with(start))
+}
+
+/// Does an error say nothing of what others hear, or the same one hears later?
+fn is_passing(text: &str) -> bool {
+    let passing = ["NOPERM", "NOAUTH", "BUSY", "LOADING", "MASTERDOWN"];
+    passing.iter().any(|start| text.starts_with(start))
 }
 
 /// Does an error say that there is no such command?

@@ -29,6 +29,12 @@ macro_rules! keys {
             $vis const NONE: Self = Self { index: u32::MAX, generation: 0 };
         }
 
+        impl Default for $name {
+            fn default() -> Self {
+                Self::NONE
+            }
+        }
+
         impl Key for $name {
             fn new(index: u32, generation: u32) -> Self {
                 Self { index, generation }

@@ -21,7 +21,7 @@ use super::backend::Failure;
 use super::client::{Client, Hold};
 use super::forward::{NOAUTH, append, record, unpause};
 use super::handshake::{Credential, HelloReply, error_text};
-use super::key::{AccountKey, ClientKey, PoolKey};
+use super::key::{AccountKey, BackendKey, ClientKey, PoolKey};
 use super::machine::{Machine, mark_ready};
 use super::peers::Gathering;
 use super::pool::{Account, ready};
@@ -51,7 +51,7 @@ pub(super) enum Goal {
     Select,
     /// Nothing: its command is decoded again.
     Verdict,
-    /// CLIENT LIST or KILL: the other workers' answers.
+    /// A question about other clients: the other workers' answers.
     Peers(Gathering),
 }
 
@@ -398,6 +398,8 @@ impl Machine {
                 new.clients += 1;
             }
             client.account = account;
+            client.moved |= client.last_own != BackendKey::NONE;
+            client.last_own = BackendKey::NONE;
         }
         if verified || !same {
             let account = self.pools.accounts.get(account);

@@ -1,8 +1,9 @@
 //! The machine: its tables, what it is told, and what it wants done.
 //!
-//! In: `client_opened`, `client_bytes`, `client_eof`, `client_closed`, `backend_connected`,
-//! `backend_failed`, `backend_bytes`, `registry_changed`, `peer_asked`, `peer_told`, `tick`,
-//! `drain`. Out: `next_dirty`, `outbound`, `sent`, `next_action`, `next_deadline`. After any number
+//! In: `client_opened`, `client_bytes`, `client_eof`, `client_hung_up`, `client_closed`,
+//! `backend_connected`, `backend_failed`, `backend_bytes`, `registry_changed`, `peer_asked`,
+//! `peer_told`, `tick`, `drain`. Out: `next_dirty`, `outbound`, `sent`, `next_action`,
+//! `next_deadline`. After any number
 //! of calls, [`Machine::resume`] lets those clients go on that waited for something.
 
 use std::collections::VecDeque;
@@ -59,7 +60,7 @@ pub struct Machine {
     /// Who is just asking about clients, and in how many bytes: they are still in its buffer, as a
     /// server sees it.
     pub(super) asking: (ClientKey, usize),
-    /// Clients whose CLIENT LIST or KILL is answered in the next turn.
+    /// Clients whose question about other clients is answered in the next turn.
     pub(super) next_turn: Vec<ClientKey>,
     /// Logins whose verdict was lost with a connection: they are tried again.
     pub(super) again: Vec<ClientKey>,

@@ -61,6 +61,9 @@ impl Machine {
             let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
                 continue;
             };
+            if !matches!(gathering.purpose, Purpose::Redirect { .. }) {
+                continue;
+            }
             let purpose = mem::take(&mut gathering.purpose);
             self.conclude(key, Ok(()));
             if let (Some(scope), Purpose::Redirect { id, .. }) = (self.scope_of(key), &purpose) {
@@ -116,13 +119,14 @@ impl Machine {
             return Found::Nobody;
         };
         match (client.pin.as_deref_mut(), self.backends.get(client.backend)) {
-            (Some(pin), Some(backend)) => {
+            (Some(pin), Some(backend)) if backend.is_ready() && !pin.provisional => {
+                let Some(id) = backend.id else {
+                    return Found::Otherwise;
+                };
                 pin.kept = true;
-                match backend.is_ready() {
-                    true => backend.id.map_or(Found::Otherwise, Found::Connection),
-                    false => Found::Soon,
-                }
+                Found::Connection(id)
             }
+            (Some(_), Some(_)) => Found::Soon,
             _ => Found::Otherwise,
         }
     }

@@ -1,4 +1,5 @@
-//! CLIENT LIST, INFO and KILL: this proxy's own clients of the same user, over all workers.
+//! CLIENT LIST, INFO and KILL, and what else asks all workers: this proxy's own clients of the
+//! same user.
 //!
 //! Workers share nothing, so the one that is asked asks the others and waits for all answers.
 //! Addresses, names and ids of other users' clients are nobody's business.

@@ -35,6 +35,19 @@ impl Machine {
         }
     }
 
+    /// A client's own connection is not to be used any more: it ends when it owes nothing, or only
+    /// what may never come.
+    pub(in super::super) fn retire_owned(&mut self, key: BackendKey) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        if backend.fifo.is_empty() || backend.blocking > 0 || !backend.is_ready() {
+            self.fail(key, &Failure::Removed);
+        } else {
+            backend.retired = true;
+        }
+    }
+
     /// A client has gone that shared a connection, and may have waited there for replicas.
     pub(in super::super) fn forget_wait(&mut self, key: BackendKey, client: ClientKey) {
         let Some(backend) = self.backends.get(key).filter(|it| it.blocking > 0) else {

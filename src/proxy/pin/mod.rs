@@ -160,13 +160,15 @@ pub(super) struct Pin {
     pub monitor: bool,
     pub no_touch: bool,
     /// Others know this connection by its number, or it keeps what cannot be seen: it stays the
-    /// client's until one of them ends.
+    /// client's until that ends.
     pub kept: bool,
+    /// It is there for one request only, and in another database or as another user, maybe.
+    pub provisional: bool,
+    /// The shared connection that the client used before: some of its writes went there.
+    shared: BackendKey,
     /// Somebody may act on it by its number, or it is not as the pool's others: it serves nobody
     /// afterwards.
     soiled: bool,
-    /// Nothing but WAIT went there.
-    asked_only: bool,
     /// Requests in flight after which more or less may be held.
     unsettled: u32,
     /// Those of them that may begin or end a transaction.
@@ -175,7 +177,8 @@ pub(super) struct Pin {
     changes: VecDeque<Change>,
     /// What EXEC will do beside what the backend does: the place of a command in the queue, and
     /// its effect here.
-    effects: Vec<(u32, Effect)>,
+    effects: VecDeque<(u32, Effect)>,
+    effect_bytes: usize,
     walker: Walker,
 }
 
@@ -236,6 +239,7 @@ impl Pin {
     fn end_transaction(&mut self) {
         (self.multi, self.queued, self.watched) = (false, 0, 0);
         self.effects.clear();
+        self.effect_bytes = 0;
     }
 
     /// A request with this verb went out.

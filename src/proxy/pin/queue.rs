@@ -23,6 +23,15 @@ pub(super) const NOT_INSIDE: &str = "ERR Command not allowed inside a transactio
 /// No server takes this, whatever its version: the transaction is lost from then on.
 const POISON: &[&[u8]] = &[b"MULTI", b"!"];
 
+/// Bytes of commands inside one MULTI that the proxy remembers; each counts as some more.
+const EFFECTS_BYTES_MAX: usize = 1 << 20;
+
+/// What a remembered command counts as beside its bytes.
+const EFFECT_BYTES: usize = 64;
+
+/// The error for one more.
+const TOO_MUCH: &str = "ERR elika: too many commands inside MULTI that the proxy answers itself";
+
 /// What a queued command does here when EXEC's reply has its element.
 #[derive(Debug)]
 pub(super) enum Effect {
@@ -39,6 +48,16 @@ pub(super) enum Effect {
 }
 
 impl Effect {
+    /// What it counts as towards the limit on remembered commands.
+    pub(super) fn size(&self) -> usize {
+        let bytes = match self {
+            Self::Answer(_, frame) | Self::Library(frame) => frame.len(),
+            Self::Name(name) => name.len(),
+            Self::Info | Self::Select(_) => 0,
+        };
+        EFFECT_BYTES + bytes
+    }
+
     fn replaces(&self) -> bool {
         matches!(self, Self::Answer(..) | Self::Info)
     }
@@ -54,6 +73,12 @@ impl Machine {
     pub(super) fn queue(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) -> Taken {
         let args = Args::new(frame);
         let effect = match plan {
+            // Whom invalidations go to, the backend knows by a number of its own.
+            Plan::Answer(Answer::ClientGetRedir | Answer::ClientTrackingInfo)
+                if self.is_tracking(key) =>
+            {
+                return self.poison(key, NOT_INSIDE);
+            }
             Plan::Answer(answer) => Effect::Answer(answer, frame.into()),
             Plan::Session(Session::ClientInfo) => Effect::Info,
             Plan::Session(Session::Select) => match select::parse(args) {
@@ -75,7 +100,19 @@ impl Machine {
             }
             _ => return self.poison(key, NOT_INSIDE),
         };
+        let Some(pin) = self.pin_mut(key) else {
+            return Taken::Yes;
+        };
+        pin.effect_bytes += effect.size();
+        if pin.effect_bytes > EFFECTS_BYTES_MAX {
+            return self.poison(key, TOO_MUCH);
+        }
         self.send(key, Verb::Change, 1, Some(Change::Queue(effect)), frame)
+    }
+
+    fn is_tracking(&self, key: ClientKey) -> bool {
+        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        pin.is_some_and(|pin| pin.tracking.is_some())
     }
 
     /// Refuses a command inside MULTI. The backend must know that the transaction is lost: it gets
@@ -120,18 +157,20 @@ impl Machine {
                 .map_err(|error| Failure::Desync(error.to_string()))?;
             let (now, later) = part.split_at(step.len);
             part = later;
-            let effect = step.element.and_then(|element| {
-                let found = pin.effects.iter().position(|(at, _)| *at == element);
-                found.map(|found| (found, pin.effects[found].1.replaces()))
-            });
-            if !silent && !effect.is_some_and(|(_, replaces)| replaces) {
+            // They stand in the order of the queue.
+            let effect = pin
+                .effects
+                .front()
+                .filter(|(at, _)| step.element == Some(*at));
+            let (has_effect, replaces) =
+                effect.map_or((false, false), |(_, effect)| (true, effect.replaces()));
+            if !silent && !replaces {
                 self.to_clients.append(&mut client.outbound, now);
                 mark_client_dirty(&mut self.dirty_clients, client, key);
             }
-            if let (Some(kind), Some((found, _))) = (step.ended, effect)
-                && let Some(pin) = self.pin_mut(key)
+            if let Some(kind) = step.ended.filter(|_| has_effect)
+                && let Some((_, effect)) = self.pin_mut(key).and_then(|pin| pin.effects.pop_front())
             {
-                let (_, effect) = pin.effects.swap_remove(found);
                 self.take_effect(key, effect, !matches!(kind, b'-' | b'!'), silent);
             }
         }

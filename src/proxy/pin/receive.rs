@@ -353,7 +353,7 @@ impl Machine {
             (Change::Queue(effect), Some(place)) => {
                 if let Some(pin) = self.pin_mut(key) {
                     pin.soiled |= effect.soils();
-                    pin.effects.push((place, effect));
+                    pin.effects.push_back((place, effect));
                 }
             }
             (Change::Queue(_) | Change::Wait { .. }, None) | (_, Some(_)) => {}

@@ -1,7 +1,8 @@
 //! A client's requests to its own connection: which reply will say what.
 
+use crate::command::client::redirect_of;
 use crate::command::{Answer, Own, Plan, Session, denied};
-use crate::resp::Args;
+use crate::resp::{Args, write};
 
 use super::super::answer::{Taken, kind_of};
 use super::super::client::Hold;
@@ -10,6 +11,7 @@ use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::Machine;
 use super::super::request::Kind;
 use super::queue::NOT_INSIDE;
+use super::session::CLOSED;
 use super::{Change, Verb};
 
 impl Machine {
@@ -164,6 +166,11 @@ impl Machine {
         let (multi, modal) = (pin.multi, pin.is_modal(client.protocol));
         match plan {
             Plan::Session(Session::Quit | Session::Reset) => {}
+            Plan::Admin(name) | Plan::Never(name) if modal => {
+                let text = denied(self.user_of(key), name);
+                self.say_error(key, &text);
+                return Taken::Yes;
+            }
             // The backend refuses it, in its own words.
             _ if modal => return self.forward_one(key, frame),
             _ if multi => return self.queue(key, plan, frame),
@@ -226,6 +233,12 @@ impl Machine {
             Answer::ClientTrackingOff | Answer::ClientNoTouchOff if self.is_inside(key) => {
                 return Some(self.poison(key, NOT_INSIDE));
             }
+            // The number of a client to redirect to is one of ours, and means nothing any more.
+            Answer::ClientTrackingOff if redirect_of(Args::new(frame)).is_some() => {
+                let mut off = Vec::new();
+                write::command(&mut off, &[b"CLIENT", b"TRACKING", b"OFF"]);
+                return Some(self.change_by(key, Change::Tracking(None), &off));
+            }
             Answer::ClientTrackingOff => {
                 return Some(self.change_by(key, Change::Tracking(None), frame));
             }
@@ -278,6 +291,11 @@ impl Machine {
         change: Option<Change>,
         bytes: &[u8],
     ) -> Taken {
+        if verb != Verb::Plain && self.pin_mut(key).is_none() {
+            // Its own connection is lost: nothing of this may go to a shared one.
+            self.say_error(key, CLOSED);
+            return Taken::Yes;
+        }
         let on = match self.route(key) {
             Ok(on) => on,
             Err(Refusal::Error(text)) => {

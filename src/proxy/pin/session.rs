@@ -20,6 +20,8 @@ use super::{Change, Tracking};
 const OTHER_TENANT: &str =
     "ERR elika: a client that watches, tracks or subscribes cannot change its tenant";
 
+pub(super) const CLOSED: &str = "ERR elika: backend unavailable: connection closed";
+
 impl Machine {
     /// Nothing unsettled is in flight; the client is not inside MULTI, nor in RESP2's mode of
     /// subscribers.
@@ -138,6 +140,10 @@ impl Machine {
         at: usize,
         frame: &[u8],
     ) {
+        if self.pin_mut(key).is_none() {
+            // Its own connection was lost while others were asked.
+            return self.say_error(key, CLOSED);
+        }
         let number = backend_id.to_string();
         let args = Args::new(frame).enumerate();
         let args: Vec<&[u8]> = args
@@ -147,7 +153,7 @@ impl Machine {
         write::command(&mut bytes, &args);
         let tracking = Tracking { redirect: Some(id) };
         if self.change_by(key, Change::Tracking(Some(tracking)), &bytes) == Taken::No {
-            self.say_error(key, "ERR elika: backend unavailable: connection closed");
+            self.say_error(key, CLOSED);
         }
     }
 
@@ -162,6 +168,9 @@ impl Machine {
                 let id = tracking.redirect.unwrap_or_default();
                 write::integer(&mut out, id.cast_signed());
                 self.say(key, &out);
+            }
+            (Answer::ClientTrackingInfo, Some(Tracking { redirect: None })) => {
+                self.forward_one(key, frame);
             }
             (Answer::ClientTrackingInfo, Some(_)) => {
                 self.change_by(key, Change::TrackingInfo, frame);
@@ -203,7 +212,8 @@ impl Machine {
         self.rehome(key, account, db, protocol);
     }
 
-    /// A client and its own connection move to the pool of what they have become.
+    /// A client moves to the pool of what it has become, and its own connection with it, but that
+    /// counts where it came from as long as it is the client's.
     pub(super) fn rehome(
         &mut self,
         key: ClientKey,
@@ -214,25 +224,14 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        let (on, from) = (client.backend, client.pool);
+        let (on, moved) = (client.backend, client.moved);
         let to = self.pools.pool(account, db, protocol);
         self.move_client(key, to);
         if let Some(client) = self.clients.get_mut(key) {
             (client.db, client.protocol, client.backend) = (db, protocol, on);
+            // It is the same connection.
+            client.moved = moved;
         }
-        if from == to {
-            return;
-        }
-        if let Some(backend) = self.backends.get_mut(on) {
-            backend.pool = to;
-        }
-        if let Some(pool) = self.pools.pools.get_mut(from) {
-            pool.dedicated -= 1;
-        }
-        if let Some(pool) = self.pools.pools.get_mut(to) {
-            pool.dedicated += 1;
-        }
-        self.serve_line(from);
     }
 
     /// The reply to HELLO names the connection; the client's number takes the place of it.

@@ -30,6 +30,9 @@ impl Machine {
             return Err(Refusal::Error(text.into()));
         }
         let pool_key = client.pool;
+        if self.is_logged_out(key) {
+            return Err(Refusal::Error(NOAUTH.into()));
+        }
         if !self.is_out(pool_key)
             && let Some(backend) = self.free_connection(pool_key)?
         {
@@ -77,7 +80,7 @@ impl Machine {
                 pool.idle.retain(|&other| other != on);
                 pool.backends.retain(|&other| other != on);
             }
-            self.own(on, key);
+            self.own_for_once(on, key);
             return Ok(());
         }
         // While a script runs, no server lets a new connection choose its database.
@@ -85,8 +88,16 @@ impl Machine {
         let on = self.open_as_user(pool);
         let on = on.ok_or_else(|| Refusal::Error(NOAUTH.into()))?;
         self.dedicate(on);
-        self.own(on, key);
+        self.own_for_once(on, key);
         Ok(())
+    }
+
+    /// For one request, whatever the connection is otherwise.
+    fn own_for_once(&mut self, backend: BackendKey, key: ClientKey) {
+        self.own(backend, key);
+        if let Some(pin) = self.pin_mut(key) {
+            pin.provisional = true;
+        }
     }
 
     /// One that is idle, or a new one. `None`: there may be no more.
@@ -148,8 +159,11 @@ impl Machine {
         );
         if let (Some(client), Some(backend)) = (client, backend) {
             backend.owner = key;
-            client.backend = backend_key;
-            client.pin = Some(Box::default());
+            let shared = mem::replace(&mut client.backend, backend_key);
+            client.pin = Some(Box::new(Pin {
+                shared,
+                ..Pin::default()
+            }));
             self.counters.pins += 1;
         }
     }
@@ -197,23 +211,28 @@ impl Machine {
         let Some(pin) = client.pin.take() else {
             return;
         };
-        let backend_key = mem::replace(&mut client.backend, BackendKey::NONE);
+        let backend_key = mem::replace(&mut client.backend, pin.shared);
+        let to = client.pool;
+        if !pin.provisional {
+            client.last_own = backend_key;
+        }
+        // As it was before, if it still is of that pool.
+        if let Some(shared) = self.backends.get(pin.shared)
+            && shared.pool != to
+        {
+            (client.backend, client.moved) = (BackendKey::NONE, true);
+        }
         let Some(backend) = self.backends.get_mut(backend_key) else {
             return;
         };
         backend.owner = ClientKey::NONE;
         if backend.dedicated {
-            if !pin.asked_only {
-                client.last_own = backend_key;
-            }
-            self.give_back(backend_key, pin.soiled);
+            let at_home = pin.provisional || self.bring_home(backend_key, to);
+            self.give_back(backend_key, pin.soiled || !at_home);
             return;
         }
         // It was taken away from the others for a while.
         let pool = backend.pool;
-        if pool == client.pool {
-            client.backend = backend_key;
-        }
         if !self.is_clean(backend_key) {
             self.retire(backend_key);
         } else if let Some(pool) = self.pools.pools.get_mut(pool) {
@@ -223,6 +242,31 @@ impl Machine {
                 self.advance(client);
             }
         }
+    }
+
+    /// A connection has become one of this pool, by SELECT or a login, if there is room for it.
+    fn bring_home(&mut self, key: BackendKey, to: PoolKey) -> bool {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return false;
+        };
+        let from = backend.pool;
+        if from == to {
+            return true;
+        }
+        let most = self.settings.pool_connections_max;
+        let Some(pool) = self.pools.pools.get_mut(to) else {
+            return false;
+        };
+        if pool.dedicated > 0 && pool.connections() >= most {
+            return false;
+        }
+        pool.dedicated += 1;
+        backend.pool = to;
+        if let Some(pool) = self.pools.pools.get_mut(from) {
+            pool.dedicated -= 1;
+        }
+        self.serve_line(from);
+        true
     }
 
     /// A client's own connection is free.
@@ -256,19 +300,23 @@ impl Machine {
 
     /// Whose turn it is gets what is free.
     pub(in super::super) fn serve_line(&mut self, pool_key: PoolKey) {
-        while let Some(pool) = self.pools.pools.get_mut(pool_key)
-            && let Some(turn) = pool.line.front()
+        while !self.is_out(pool_key)
+            // Out of the line first: what is closed on the way serves the line, too.
+            && let Some(pool) = self.pools.pools.get_mut(pool_key)
+            && let Some(turn) = pool.line.pop_front()
         {
             let key = turn.client;
-            if self.is_out(pool_key) {
-                return;
-            }
             let found = match self.is_logged_out(key) {
                 true => Err(Refusal::Error(NOAUTH.into())),
                 false => self.free_connection(pool_key),
             };
             let refusal = match found {
-                Ok(None) => return,
+                Ok(None) => {
+                    if let Some(pool) = self.pools.pools.get_mut(pool_key) {
+                        pool.line.push_front(turn);
+                    }
+                    return;
+                }
                 Ok(Some(backend)) => {
                     self.own(backend, key);
                     None
@@ -276,9 +324,6 @@ impl Machine {
                 Err(Refusal::Error(text)) => Some(text),
                 Err(Refusal::Unknown | Refusal::Later) => Some(NO_TURN.to_owned()),
             };
-            if let Some(pool) = self.pools.pools.get_mut(pool_key) {
-                pool.line.pop_front();
-            }
             self.end_turn(key, refusal);
         }
     }

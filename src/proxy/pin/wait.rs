@@ -67,7 +67,7 @@ impl Machine {
             client.hold.set(Hold::BARRIER);
         }
         if let Some(pin) = self.pin_mut(key) {
-            pin.asked_only = true;
+            pin.provisional = true;
         }
         taken
     }

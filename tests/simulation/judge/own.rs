@@ -49,7 +49,10 @@ impl Model {
         );
         if self.is_modal() && !free {
             let refused = wire::error_text(reply).is_some_and(|text| {
+                // What nobody may do, the proxy refuses itself.
+                let policy = matches!(sent.op, Op::Denied(_) | Op::Admin { .. });
                 text.starts_with("ERR Can't execute '") && text.contains("are allowed in this")
+                    || policy && text.starts_with("NOPERM User ")
             });
             return Some(match refused {
                 true => Ok(After {
