@@ -211,7 +211,9 @@ impl World {
         }
         if sent.op.is_own() {
             client.held = sent.at;
+            client.followed = true;
         }
+        client.followed &= !client.pending.is_empty();
         if client.model.login != model.login {
             client.changed = self.now;
         }

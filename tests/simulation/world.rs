@@ -177,6 +177,7 @@ impl World {
             asked: self.now,
             held: self.now,
             bereft: None,
+            followed: false,
             maybe_bereft: false,
             hung_up: false,
             was_blocked: false,

@@ -69,6 +69,7 @@ impl World {
         let client = &self.clients[index];
         let own = client.model.holds()
             || client.script.unheard
+            || client.followed
             || client.pending.iter().any(|sent| sent.op.is_own());
         let since = match client.model.holds() {
             true => client.held,
