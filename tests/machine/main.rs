@@ -15,4 +15,5 @@ mod limits;
 mod logins;
 mod memory;
 mod peers;
+mod pins;
 mod readers;

@@ -1,0 +1,215 @@
+//! Connections of clients' own: what must not be given to anybody else, and what must not stay.
+
+use elika::proxy::{BackendKey, ClientKey, ConnKey, Failure};
+
+use super::harness::Worker;
+
+const NOAUTH: &str = "-NOAUTH Authentication required.\r\n";
+
+impl Worker {
+    /// The connection that a client gets for itself, for this command and this reply to it.
+    fn own(&mut self, client: ClientKey, line: &str, reply: &str) -> BackendKey {
+        self.says(client, line);
+        let own = self.begun_one();
+        self.welcome(own);
+        self.asked(own);
+        self.replies(own, reply);
+        self.settle();
+        self.heard(client);
+        own
+    }
+
+    /// Whatever is begun goes well, for some rounds.
+    fn go_on(&mut self) {
+        for _ in 0..5 {
+            for backend in self.begun() {
+                self.welcome(backend);
+            }
+            self.settle();
+            self.pass(200);
+        }
+    }
+}
+
+/// While the other client is looked for, the connection that is to track is lost.
+#[test]
+fn tracking_never_goes_to_a_shared_connection() {
+    let mut worker = Worker::new();
+    let (ann, shared) = worker.user("ann");
+    let target = worker.user_on(shared, "ann", "pw");
+    worker.says(target, "GET x");
+    worker.says(ann, "CLIENT TRACKING ON REDIRECT 2");
+    let own = worker.begun_one();
+    worker.settle();
+    worker.welcome(own);
+    worker.fails(own, &Failure::Lost);
+    worker.replies(shared, "$-1\r\n");
+    worker.asked(shared);
+    worker.go_on();
+    assert_eq!(worker.asked(shared), "");
+    assert!(worker.heard(ann).starts_with("-ERR elika: "));
+}
+
+/// SCRIPT KILL may go over a connection of another database, and only that.
+#[test]
+fn a_connection_for_one_request_does_not_stay() {
+    let mut worker = Worker::new();
+    let (ann, zero) = worker.user("ann");
+    let other = worker.user_on(zero, "ann", "pw");
+    worker.says(ann, "SELECT 5");
+    let five = worker.begun_one();
+    worker.welcome(five);
+    worker.settle();
+    worker.asked(zero);
+    worker.says(ann, "SCRIPT KILL");
+    let kill = worker.asked(zero);
+    assert!(kill.contains("KILL"), "{kill}");
+    worker.says(other, "CLIENT TRACKING ON REDIRECT 1");
+    worker.go_on();
+    worker.replies(zero, "+OK\r\n");
+    worker.settle();
+    worker.asked(zero);
+    worker.says(ann, "SET k v");
+    let passed_on = worker.asked(zero);
+    assert!(!passed_on.contains("SET"), "{passed_on}");
+}
+
+/// A client that has become another user does not come back to what it had before.
+#[test]
+fn another_user_does_not_wait_on_the_connection_of_the_first() {
+    let mut worker = Worker::new();
+    let (client, _) = worker.user("ann");
+    let anns = worker.own(client, "BLPOP l 1", "*-1\r\n");
+    worker.says(client, "AUTH bob pw");
+    let bobs = worker.begun_one();
+    worker.welcome(bobs);
+    worker.settle();
+    worker.asked(anns);
+    worker.says(client, "WAIT 1 0");
+    assert_eq!(worker.asked(anns), "");
+}
+
+#[test]
+fn who_is_logged_out_gets_no_connection_because_of_another() {
+    let mut worker = Worker::new();
+    let (ann, shared) = worker.user("ann");
+    worker.fails(shared, &Failure::Lost);
+    worker.says(ann, "GET x");
+    let refused = worker.begun_one();
+    worker.refuse(refused, "-WRONGPASS no\r\n");
+    worker.settle();
+    worker.pass(2_000);
+    let other = worker.client();
+    worker.says(other, "AUTH ann new");
+    let new = worker.begun_one();
+    worker.welcome(new);
+    worker.heard(ann);
+    worker.says(other, "CLIENT TRACKING ON REDIRECT 1");
+    worker.go_on();
+    worker.says(ann, "GET secret");
+    assert_eq!(worker.heard(ann), NOAUTH);
+    assert!(!worker.asked(new).contains("secret"));
+}
+
+/// Neither WAIT nor a change of database opens more connections than there may be.
+#[test]
+fn a_pool_has_no_more_connections_than_it_may() {
+    let mut worker = Worker::with(|settings| settings.pool_connections_max = 3);
+    let (_, mut last) = worker.user("ann");
+    let clients: Vec<_> = (0..20).map(|_| worker.user_on(last, "ann", "pw")).collect();
+    for client in clients {
+        worker.says(client, "SET x 1");
+        for new in worker.begun() {
+            worker.welcome(new);
+            last = new;
+        }
+        worker.replies(last, "+OK\r\n");
+        worker.says(client, "WAIT 1 0");
+    }
+    assert!(worker.machine.backends() <= 3);
+}
+
+/// One user may not ask which commands block. That says nothing of what others heard.
+#[test]
+fn a_user_that_may_not_ask_does_not_make_commands_unknown() {
+    const HELLO: &str = "+OK\r\n*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n";
+    let mut worker = Worker::new();
+    let ann = worker.client();
+    worker.says(ann, "AUTH ann pw");
+    let shared = worker.begun_one();
+    worker.connect(shared);
+    worker.replies(shared, format!("{HELLO}*1\r\n$8\r\nfoo.wait\r\n"));
+    worker.pass(61_000);
+    let bob = worker.client();
+    worker.says(bob, "AUTH bob pw");
+    let bobs = worker.begun_one();
+    assert!(worker.connect(bobs).contains("blocking"));
+    worker.replies(bobs, format!("{HELLO}-NOPERM no\r\n"));
+    worker.asked(shared);
+    worker.says(ann, "FOO.WAIT x");
+    assert_eq!(worker.asked(shared), "");
+    worker.begun_one();
+}
+
+#[test]
+fn a_removed_instance_keeps_nobody() {
+    let mut worker = Worker::new();
+    let (ann, _) = worker.user("ann");
+    let own = worker.own(ann, "WATCH k", "+OK\r\n");
+    worker.remove_instance();
+    worker.settle();
+    assert!(worker.closed(ConnKey::Backend(own)));
+    assert!(worker.closed(ConnKey::Client(ann)), "its watch is lost");
+}
+
+#[test]
+fn a_subscriber_is_refused_what_nobody_may_do() {
+    let mut worker = Worker::with(|settings| settings.admin_commands = false);
+    let (ann, _) = worker.user("ann");
+    let confirmed = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+    let own = worker.own(ann, "SUBSCRIBE c", confirmed);
+    worker.says(ann, "PSYNC ? -1");
+    worker.says(ann, "CONFIG SET a b");
+    assert_eq!(worker.asked(own), "");
+    assert_eq!(worker.heard(ann).matches("-NOPERM ").count(), 2);
+}
+
+/// An idle connection turns out to be unfit just when the line is served.
+#[test]
+fn everybody_in_line_gets_one_connection() {
+    let mut worker = Worker::new();
+    let (ann, shared) = worker.user("ann");
+    let waiting = [(); 2].map(|()| worker.user_on(shared, "ann", "pw"));
+    let idle = worker.own(ann, "BLPOP l 1", "*-1\r\n");
+    // Half a push that nobody asked for.
+    worker.replies(idle, ">2\r\n");
+    let stranger = worker.client();
+    worker.says(stranger, "AUTH bob pw");
+    let down = worker.begun_one();
+    worker.fails(down, &Failure::Unreachable("no".into()));
+    for client in waiting {
+        worker.says(client, "BLPOP l 0");
+    }
+    assert_eq!(worker.begun(), []);
+    worker.pass(300);
+    assert_eq!(worker.begun().len(), 2);
+}
+
+/// Of a million commands inside MULTI, those that the proxy answers itself are found in order.
+#[test]
+fn what_is_remembered_inside_multi_is_bounded() {
+    let mut worker = Worker::new();
+    let (ann, _) = worker.user("ann");
+    let own = worker.own(ann, "MULTI", "+OK\r\n");
+    let mut refused = 0;
+    for _ in 0..20_000 {
+        worker.says(ann, "CLIENT ID");
+        worker.asked(own);
+        worker.replies(own, "+QUEUED\r\n");
+        refused += worker.heard(ann).matches("-ERR elika: too many").count();
+        if refused > 0 {
+            break;
+        }
+    }
+    assert_eq!(refused, 1);
+}
