@@ -125,12 +125,13 @@ impl Machine {
             let account = self.pools.account_of(backend.pool);
             account.is_some_and(|account| account.instance == instance)
         };
-        let owned = self
-            .backends
-            .iter()
-            .filter(|(_, it)| it.owner != ClientKey::NONE);
-        let owned = owned.filter(|(_, it)| of_instance(it)).map(|(key, _)| key);
-        for key in owned.collect::<Vec<_>>() {
+        let mut owned: Vec<BackendKey> = Vec::new();
+        for (key, backend) in self.backends.iter() {
+            if backend.owner != ClientKey::NONE && of_instance(backend) {
+                owned.push(key);
+            }
+        }
+        for key in owned {
             self.retire_owned(key);
         }
     }

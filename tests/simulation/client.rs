@@ -177,7 +177,7 @@ pub(crate) struct Client {
     pub(crate) asked: Moment,
     /// When it sent what it last heard a reply to and that needs a connection of its own.
     pub(crate) held: Moment,
-    /// Whatever became of that, it had a request under way ever since: they may all have gone there.
+    /// Whatever became of that, it had a request under way ever since: all may have gone there.
     pub(crate) followed: bool,
     /// When its own connection was lost, with something held there or under way.
     pub(crate) bereft: Option<Moment>,
