@@ -37,6 +37,9 @@ use table::{Class, Row};
 pub enum Plan {
     /// Passed on unseen, on a shared connection; so is every command nobody here has heard of.
     Forward,
+    /// Passed on as well, but others had better not stand behind it: a script may run for long, and
+    /// only on other connections the server says so.
+    Script,
     /// Answered here, by [`answer()`].
     Answer(Answer),
     /// Changes the client's session or asks about clients: the proxy carries it out.
@@ -153,6 +156,7 @@ fn plan_row(row: &'static Row, argc: usize, mut rest: Args<'_>) -> Plan {
             _ => Plan::Answer(off),
         },
         Class::OwnIfOn(..) => Plan::Answer(Answer::Arity(row.name)),
+        Class::Script => Plan::Script,
         Class::Admin => Plan::Admin(row.name),
         Class::Never => Plan::Never(row.name),
         Class::CrossProtocol => Plan::CrossProtocol,

@@ -34,6 +34,8 @@ pub(super) enum Class {
     OwnIfBlocking,
     /// Leaves state on the connection with `ON`, and is answered here with anything else.
     OwnIfOn(Own, Answer, Arity),
+    /// Runs a script or a function of the user's.
+    Script,
     /// For whoever administers the backend.
     Admin,
     /// Would turn the connection into something that no longer speaks request and reply.
@@ -90,6 +92,13 @@ const fn own(name: &'static str, own: Own) -> Row {
     Row {
         name,
         class: Class::Own(own),
+    }
+}
+
+const fn script(name: &'static str) -> Row {
+    Row {
+        name,
+        class: Class::Script,
     }
 }
 
@@ -177,6 +186,12 @@ pub(super) const ROWS: &[Row] = &[
         &[own("himport|prepare", Own::Prepare)],
         Plan::Forward,
     ),
+    script("eval"),
+    script("eval_ro"),
+    script("evalsha"),
+    script("evalsha_ro"),
+    script("fcall"),
+    script("fcall_ro"),
     // Cluster mode: the proxy shows one server that is not in a cluster.
     answer("asking", Answer::ClusterDisabled, exactly(1)),
     answer("readonly", Answer::ClusterDisabled, exactly(1)),

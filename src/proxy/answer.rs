@@ -47,6 +47,7 @@ impl Machine {
                 Taken::Yes
             }
             Plan::Admin(_) if self.settings.admin_commands => self.forward_one(key, frame),
+            Plan::Script => self.forward_script(key, frame),
             Plan::Own(own) => self.dispatch_own(key, own, frame),
             Plan::Answer(_) | Plan::Admin(_) | Plan::Never(_) => {
                 if let Err(refusal) = self.admit(key) {
@@ -76,7 +77,11 @@ impl Machine {
                 Plan::Admin(name) | Plan::Never(name) => {
                     write::error(&mut out, &command::denied(user, name));
                 }
-                Plan::Forward | Plan::Session(_) | Plan::Own(_) | Plan::CrossProtocol => {}
+                Plan::Forward
+                | Plan::Script
+                | Plan::Session(_)
+                | Plan::Own(_)
+                | Plan::CrossProtocol => {}
             }
         }
         self.counters.answers += 1;

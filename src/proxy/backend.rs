@@ -58,6 +58,8 @@ pub(super) struct Backend {
     pub dedicated: bool,
     /// Requests in flight that wait for something to come: then silence is no failure.
     pub blocking: u32,
+    /// Scripts in flight: others had better not stand behind them.
+    pub scripts: u32,
     /// The two ends of the frame under way, where it is a client's own.
     pub frame: Frame,
     /// Its number on the server, if that told.
@@ -98,6 +100,7 @@ impl Backend {
             owner: ClientKey::NONE,
             dedicated: false,
             blocking: 0,
+            scripts: 0,
             frame: Frame::default(),
             id: None,
             is_heir: false,
@@ -116,13 +119,17 @@ impl Backend {
         !self.retired && self.owner == ClientKey::NONE && self.blocking == 0
     }
 
-    /// Had others better go elsewhere? It is in the middle of a big reply, or has owed one for so
-    /// long that something holds it up: a script, say, and on another connection the server tells.
+    /// Had others better go elsewhere? It is in the middle of a big reply, runs a script, or owes
+    /// a reply for so long that something holds it up: on another connection the server tells.
     pub(super) fn is_busy(&self, now: Millis) -> bool {
         const BIG: u64 = 64 * 1024;
         const LONG_MS: u64 = 100;
         let held_up = !self.fifo.is_empty() && now.since(self.since) > LONG_MS;
-        held_up || self.paused || self.reply_bytes > BIG || self.scanner.bulk_left() > BIG
+        held_up
+            || self.scripts > 0
+            || self.paused
+            || self.reply_bytes > BIG
+            || self.scanner.bulk_left() > BIG
     }
 }
 

@@ -99,6 +99,8 @@ pub(super) struct Client {
     pub pin: Option<Box<Pin>>,
     /// The connection that it had to itself last: some of its writes went there.
     pub last_own: BackendKey,
+    /// Since when it has stood in line for what it asks; 0: it does not.
+    pub line_since: Millis,
     /// It has sent something, and then changed to another pool.
     pub moved: bool,
     /// The pool of (account, db, protocol), once it was needed.
@@ -147,6 +149,7 @@ impl Client {
             backend: BackendKey::NONE,
             pin: None,
             last_own: BackendKey::NONE,
+            line_since: Millis::default(),
             moved: false,
             pool: PoolKey::NONE,
             account: AccountKey::NONE,

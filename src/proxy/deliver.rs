@@ -17,6 +17,7 @@ use super::handshake::Progress;
 use super::key::{BackendKey, ClientKey};
 use super::machine::{Machine, mark_ready};
 use super::outbound::{mark_client_dirty, release_parked};
+use super::pin::Verb;
 use super::request::{Kind, Request, Requests};
 use super::settings::{Millis, Settings};
 use super::table::Table;
@@ -139,6 +140,7 @@ impl Machine {
             };
             if let Some(popped) = &popped {
                 backend.blocking -= u32::from(popped.verb.is_patient());
+                backend.scripts -= u32::from(popped.verb == Verb::Script);
                 if backend.owner != ClientKey::NONE {
                     // What was to go apart, on what is shared otherwise.
                     late.settled.push(backend.owner);

@@ -6,6 +6,7 @@ use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey, PoolKey};
 use super::login::Goal;
 use super::machine::Machine;
 use super::outbound::{mark_client_dirty, release_parked};
+use super::pin::Verb;
 use super::pool::Pools;
 use super::request::{Fifo, Kind, Requests};
 use super::settings::Millis;
@@ -223,6 +224,9 @@ impl Machine {
         heir.queued = heir.outbound.len() as u64;
         heir.fifo = fifo;
         heir.is_heir = true;
+        let scripts = self.requests.of_backend(fifo);
+        let scripts = scripts.filter(|(_, it)| it.verb == Verb::Script).count();
+        heir.scripts = u32::try_from(scripts).unwrap_or(u32::MAX);
         let moved: Vec<u32> = self
             .requests
             .of_backend(fifo)

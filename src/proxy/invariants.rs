@@ -4,6 +4,7 @@ use super::backend::Backend;
 use super::client::Hold;
 use super::key::{BackendKey, ClientKey};
 use super::machine::Machine;
+use super::pin::Verb;
 use super::request::Kind;
 
 impl Machine {
@@ -54,6 +55,9 @@ impl Machine {
         let blocking = verbs.filter(|(_, it)| it.verb.is_patient()).count();
         if !backend.retired {
             assert_eq!(blocking, backend.blocking as usize, "{key:?}");
+            let mut scripts = self.requests.of_backend(backend.fifo);
+            let scripts = scripts.by_ref().filter(|(_, it)| it.verb == Verb::Script);
+            assert_eq!(scripts.count(), backend.scripts as usize, "{key:?}");
         }
         if backend.owner == ClientKey::NONE {
             assert!(!backend.dedicated || backend.fifo.is_empty() || backend.retired);

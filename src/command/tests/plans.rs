@@ -41,6 +41,7 @@ fn every_row_is_found_in_any_case() {
             let plan = plan_of(&format!("{words} on"));
             match row.class {
                 Class::Own(own) | Class::OwnIfOn(own, ..) => assert_eq!(plan, Plan::Own(own)),
+                Class::Script => assert_eq!(plan, Plan::Script),
                 Class::Admin => assert_eq!(plan, Plan::Admin(row.name)),
                 Class::Never => assert_eq!(plan, Plan::Never(row.name)),
                 Class::CrossProtocol => assert_eq!(plan, Plan::CrossProtocol),
@@ -187,12 +188,10 @@ fn administrative_names_are_administrative() {
 #[test]
 fn all_other_names_are_forwarded() {
     for name in names::POLICY.iter().chain(names::PLAIN) {
-        assert_eq!(plan_of(name), Plan::Forward, "{name}");
-        assert_eq!(
-            plan_of(&format!("{name} k 1 block")),
-            Plan::Forward,
-            "{name}"
-        );
+        let script = name.starts_with("EVAL") || name.starts_with("FCALL");
+        let expected = if script { Plan::Script } else { Plan::Forward };
+        assert_eq!(plan_of(name), expected, "{name}");
+        assert_eq!(plan_of(&format!("{name} k 1 block")), expected, "{name}");
     }
     for name in [
         "NOSUCHCOMMAND",

@@ -67,7 +67,7 @@ impl Machine {
         let Some(backend) = self.backends.get_mut(key) else {
             return;
         };
-        backend.blocking = 0;
+        (backend.blocking, backend.scripts) = (0, 0);
         let owed = self.requests.of_backend(backend.fifo);
         let owed: Vec<u32> = owed.map(|(index, _)| index).collect();
         for index in owed {

@@ -53,6 +53,8 @@ use queue::{Effect, Walker};
 pub(super) enum Verb {
     /// Nothing.
     Plain,
+    /// Nothing, but it may be long in coming.
+    Script,
     /// A transaction has begun.
     Multi,
     /// It has ended, well or not.
@@ -86,7 +88,7 @@ impl Verb {
 
     /// Is it open what the connection will hold afterwards?
     fn is_unsettled(self) -> bool {
-        !matches!(self, Self::Plain | Self::Block | Self::Wait)
+        !matches!(self, Self::Plain | Self::Script | Self::Block | Self::Wait)
     }
 
     /// May its reply take as long as it likes?

@@ -272,6 +272,7 @@ impl Machine {
         };
         if popped.is_some() {
             backend.blocking -= u32::from(verb.is_patient());
+            backend.scripts -= u32::from(verb == Verb::Script);
             if let Some(pin) = self
                 .clients
                 .get_mut(backend.owner)

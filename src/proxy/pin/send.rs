@@ -10,6 +10,7 @@ use super::super::forward::{NOAUTH, Refusal, append, record_as, unpause};
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::Machine;
 use super::super::request::Kind;
+use super::super::settings::Millis;
 use super::queue::NOT_INSIDE;
 use super::session::CLOSED;
 use super::{Change, Verb};
@@ -127,12 +128,12 @@ impl Machine {
         plan: Plan,
         frame: &[u8],
     ) -> Taken {
-        let harmless = matches!(plan, Plan::Forward | Plan::Own(Own::Wait));
+        let harmless = matches!(plan, Plan::Forward | Plan::Script | Plan::Own(Own::Wait));
         if !harmless && self.is_provisional(key) && !self.at_barrier(key) {
             return Taken::No;
         }
         match plan {
-            Plan::Forward => return self.forward_one(key, frame),
+            Plan::Forward | Plan::Script => return self.forward_one(key, frame),
             Plan::Admin(_) if self.settings.admin_commands => return self.forward_one(key, frame),
             Plan::Own(own) => return self.dispatch_own(key, own, frame),
             Plan::CrossProtocol => {
@@ -187,7 +188,7 @@ impl Machine {
                 self.say_error(key, &text);
                 Taken::Yes
             }
-            Plan::Forward | Plan::Own(_) | Plan::CrossProtocol => Taken::Yes,
+            Plan::Forward | Plan::Script | Plan::Own(_) | Plan::CrossProtocol => Taken::Yes,
         }
     }
 
@@ -253,6 +254,20 @@ impl Machine {
             _ => return None,
         };
         Some(self.send(key, verb, 1, None, frame))
+    }
+
+    /// A script, on a shared connection.
+    pub(in super::super) fn forward_script(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+        match self.route(key) {
+            Ok(on) => {
+                if let Some(client) = self.clients.get_mut(key) {
+                    let what = (kind_of(client), Verb::Script);
+                    self.put(key, on, what, 1, frame);
+                }
+                Taken::Yes
+            }
+            Err(refusal) => self.refuse(key, refusal),
+        }
     }
 
     pub(super) fn change_by(&mut self, key: ClientKey, change: Change, bytes: &[u8]) -> Taken {
@@ -330,9 +345,11 @@ impl Machine {
         } else if backend.paused {
             unpause(backend, on, &mut self.actions, self.now);
         }
+        client.line_since = Millis::default();
         let len = bytes.len();
         record_as(&mut self.requests, backend, client, key, what, count, len);
         backend.blocking += u32::from(what.1.is_patient());
+        backend.scripts += u32::from(what.1 == Verb::Script);
         if client.in_flight >= self.settings.client_in_flight_max {
             client.hold.set(Hold::IN_FLIGHT);
         }

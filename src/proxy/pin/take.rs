@@ -13,6 +13,7 @@ use super::super::forward::{NOAUTH, Refusal};
 use super::super::key::{BackendKey, ClientKey, PoolKey};
 use super::super::machine::{Machine, mark_ready};
 use super::super::pool::Turn;
+use super::super::settings::Millis;
 use super::Pin;
 
 /// The error for a client whose turn did not come in time.
@@ -27,6 +28,7 @@ impl Machine {
             return Err(Refusal::Later);
         };
         if let Some(text) = client.refusal.take() {
+            client.line_since = Millis::default();
             return Err(Refusal::Error(text.into()));
         }
         let pool_key = client.pool;
@@ -39,16 +41,20 @@ impl Machine {
             self.own(backend, key);
             return Ok(());
         }
-        let turn = Turn {
-            client: key,
-            since: self.now,
-        };
         let (client, pool) = (
             self.clients.get_mut(key),
             self.pools.pools.get_mut(pool_key),
         );
         let (Some(client), Some(pool)) = (client, pool) else {
             return Err(Refusal::Error(NOAUTH.into()));
+        };
+        // Its turn may have come before, and the connection have failed: that is one wait.
+        if client.line_since == Millis::default() {
+            client.line_since = self.now;
+        }
+        let turn = Turn {
+            client: key,
+            since: client.line_since,
         };
         client.hold.set(Hold::TURN);
         pool.line.push_back(turn);
@@ -349,12 +355,12 @@ impl Machine {
             let instance = self.pools.instance_of_pool(pool_key);
             let out = instance.filter(|instance| instance.is_out(self.now));
             let text = out.map_or_else(|| NO_TURN.to_owned(), |it| it.down_text.clone());
+            let now = self.now;
+            let late = |turn: &Turn| now.since(turn.since) >= wait_ms;
             while let Some(pool) = self.pools.pools.get_mut(pool_key)
-                && let Some(turn) = pool.line.front()
-                && self.now.since(turn.since) >= wait_ms
+                && let Some(at) = pool.line.iter().position(late)
+                && let Some(Turn { client: key, .. }) = pool.line.remove(at)
             {
-                let key = turn.client;
-                pool.line.pop_front();
                 self.counters.pins_refused += 1;
                 self.end_turn(key, Some(text.clone()));
             }
