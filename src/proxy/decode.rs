@@ -36,6 +36,21 @@ struct Run {
     from: usize,
 }
 
+impl Decoded {
+    fn at(used: usize) -> Self {
+        let moved_to = None;
+        Self { used, moved_to }
+    }
+}
+
+impl Run {
+    /// Nothing yet, from here.
+    fn at(from: usize) -> Self {
+        let backend = BackendKey::NONE;
+        Self { backend, from }
+    }
+}
+
 impl Machine {
     /// Bytes of a client. On `Pause` they are kept, and no more are wanted for now.
     pub fn client_bytes(&mut self, key: ClientKey, bytes: &[u8], now: Millis) -> Flow {
@@ -148,10 +163,7 @@ impl Machine {
 
     /// Decodes `bytes` frame by frame. `whole`: the caller owns them in a buffer of their own.
     fn decode(&mut self, key: ClientKey, bytes: &[u8], whole: bool) -> Decoded {
-        let mut run = Run {
-            backend: BackendKey::NONE,
-            from: 0,
-        };
+        let mut run = Run::at(0);
         let (mut used, mut last) = (0, 0..0);
         let mut limits = self.limits_of(key);
         while let Some(client) = self.clients.get_mut(key) {
@@ -217,8 +229,7 @@ impl Machine {
         }
         self.end_run(&mut run, bytes, used);
         self.note_command_of(key, bytes.get(last).unwrap_or_default());
-        let moved_to = None;
-        Decoded { used, moved_to }
+        Decoded::at(used)
     }
 
     /// What is to be done with a frame, on this client's backend.
@@ -302,10 +313,7 @@ impl Machine {
                 bytes,
             );
         }
-        *run = Run {
-            backend: BackendKey::NONE,
-            from: to,
-        };
+        *run = Run::at(to);
     }
 
     /// Forwards one frame that is not part of a run.
