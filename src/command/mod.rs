@@ -69,9 +69,9 @@ pub enum Own {
     Block,
     /// WAIT and WAITAOF: about the writes that went over the very connection.
     Wait,
-    /// SCRIPT KILL and FUNCTION KILL: must not stand behind what they are to end. The full name;
-    /// administrative, too.
-    Apart(&'static str),
+    /// SCRIPT KILL, FUNCTION KILL and FUNCTION STATS: must not stand behind what they are about.
+    /// The full name of those that are administrative.
+    Apart(Option<&'static str>),
     /// MONITOR, which is administrative, too.
     Monitor,
     /// CLIENT TRACKING ON.

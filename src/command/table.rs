@@ -207,7 +207,10 @@ pub(super) const ROWS: &[Row] = &[
     admin("failover"),
     container(
         "function",
-        &[own("function|kill", Own::Apart("function|kill"))],
+        &[
+            own("function|kill", Own::Apart(Some("function|kill"))),
+            own("function|stats", Own::Apart(None)),
+        ],
         Plan::Forward,
     ),
     container("hotkeys", HOTKEYS, Plan::Forward),
@@ -369,7 +372,7 @@ const MODULE: &[Row] = &[
 /// SCRIPT DEBUG would turn the connection into a debugger at the next EVAL.
 const SCRIPT: &[Row] = &[
     never("script|debug"),
-    own("script|kill", Own::Apart("script|kill")),
+    own("script|kill", Own::Apart(Some("script|kill"))),
 ];
 
 /// As for [`COMMANDLOG`].

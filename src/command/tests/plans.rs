@@ -170,8 +170,8 @@ fn administrative_names_are_administrative() {
         let full_name: &'static str = full_name(name).leak();
         let expected = match *name {
             "MONITOR" => Plan::Own(Own::Monitor),
-            "SCRIPT KILL" => Plan::Own(Own::Apart("script|kill")),
-            "FUNCTION KILL" => Plan::Own(Own::Apart("function|kill")),
+            "SCRIPT KILL" => Plan::Own(Own::Apart(Some("script|kill"))),
+            "FUNCTION KILL" => Plan::Own(Own::Apart(Some("function|kill"))),
             name if name.starts_with("SENTINEL ") => Plan::Admin("sentinel"),
             name if NEVER.contains(&name) => Plan::Never(full_name),
             _ => Plan::Admin(full_name),
@@ -189,7 +189,11 @@ fn administrative_names_are_administrative() {
 fn all_other_names_are_forwarded() {
     for name in names::POLICY.iter().chain(names::PLAIN) {
         let script = name.starts_with("EVAL") || name.starts_with("FCALL");
-        let expected = if script { Plan::Script } else { Plan::Forward };
+        let expected = match *name {
+            "FUNCTION STATS" => Plan::Own(Own::Apart(None)),
+            _ if script => Plan::Script,
+            _ => Plan::Forward,
+        };
         assert_eq!(plan_of(name), expected, "{name}");
         assert_eq!(plan_of(&format!("{name} k 1 block")), expected, "{name}");
     }

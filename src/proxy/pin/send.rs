@@ -23,14 +23,14 @@ impl Machine {
         own: Own,
         frame: &[u8],
     ) -> Taken {
-        if let Own::Monitor | Own::Apart(_) = own
+        let administrative = match own {
+            Own::Monitor => Some("monitor"),
+            Own::Apart(name) => name,
+            _ => None,
+        };
+        if let Some(name) = administrative
             && !self.settings.admin_commands
         {
-            let name = if let Own::Apart(name) = own {
-                name
-            } else {
-                "monitor"
-            };
             return self.dispatch(key, Plan::Admin(name), frame);
         }
         let Some(client) = self.clients.get(key) else {
