@@ -221,11 +221,13 @@ impl Machine {
     fn resume_client(&mut self, key: ClientKey) {
         let outbound_max = self.settings.client_outbound_bytes_max;
         let in_flight_max = self.settings.client_in_flight_max;
+        // Until a message that is on its way has come whole, its connection is not given back.
+        let in_a_message = self.is_in_a_message(key);
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
         client.ready = false;
-        if client.fifo.is_empty() {
+        if client.fifo.is_empty() && !in_a_message {
             client.hold.clear(Hold::BARRIER);
         }
         if client.in_flight <= in_flight_max / 2 {

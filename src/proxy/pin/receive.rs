@@ -191,6 +191,8 @@ impl Machine {
         Ok(())
     }
 
+    /// For the client whose reply it is. Shared connections, of which there are more replies,
+    /// borrow the tables beside their own (see `deliver`).
     fn owner_parts(&mut self) -> Owner<'_> {
         Owner {
             clients: &mut self.clients,

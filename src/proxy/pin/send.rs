@@ -167,7 +167,7 @@ impl Machine {
         let (multi, modal) = (pin.multi, pin.is_modal(client.protocol));
         match plan {
             Plan::Session(Session::Quit | Session::Reset) => {}
-            Plan::Admin(name) | Plan::Never(name) if modal => {
+            Plan::Admin(name) | Plan::Never(name) if !multi => {
                 let text = denied(self.user_of(key), name);
                 self.say_error(key, &text);
                 return Taken::Yes;
@@ -183,19 +183,15 @@ impl Machine {
                 Taken::Yes
             }
             Plan::Session(session) => self.pinned_session(key, session, frame),
-            Plan::Admin(name) | Plan::Never(name) => {
-                let text = denied(self.user_of(key), name);
-                self.say_error(key, &text);
-                Taken::Yes
-            }
-            Plan::Forward | Plan::Script | Plan::Own(_) | Plan::CrossProtocol => Taken::Yes,
+            // All others are done with.
+            _ => Taken::Yes,
         }
     }
 
     /// Is a client's own connection none that it may do everything on?
     fn is_provisional(&self, key: ClientKey) -> bool {
         let client = self.clients.get(key);
-        // One that was taken from the others for WAIT goes back to them as it was.
+        // One that was taken from the others for one request goes back to them as it was.
         let borrowed = client
             .and_then(|client| self.backends.get(client.backend))
             .is_some_and(|backend| !backend.dedicated);
