@@ -44,8 +44,10 @@
 //! | `resp` | where a request or a reply ends; how to say something ourselves | |
 //! | `command` | what a command means to a proxy: one table, and the replies made here | `resp` |
 //! | `cluster` | tenants, clusters, instances, and the registry that knows them | |
-//! | `proxy` | one worker's whole proxy, without socket and clock | `command`, `cluster`, `resp` |
+//! | `metrics` | what is counted per instance, and how Prometheus reads it | |
+//! | `proxy` | one worker's whole proxy, without socket and clock | `command`, `cluster`, `metrics`, `resp` |
 //! | `reactor` | one worker's loop: sockets and a clock around `proxy` | `proxy`, `cluster` |
+//! | `service` | the service port: HTTP on a thread of its own | `proxy`, `cluster`, `metrics` |
 //! | `server` | the process: threads, listener, signals, drain | all of these, `config` |
 //! | `config` | command line and environment, made into a [`Config`] that is valid | |
 //!
@@ -84,11 +86,14 @@ pub mod command;
 #[doc(hidden)]
 pub mod config;
 #[doc(hidden)]
+pub mod metrics;
+#[doc(hidden)]
 pub mod proxy;
 mod reactor;
 #[doc(hidden)]
 pub mod resp;
 mod server;
+mod service;
 
 pub use cluster::{
     ClusterInstance, ClusterKey, ClusterName, ClusterRegistry, Endpoint, Location, MemoryRegistry,

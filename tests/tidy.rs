@@ -28,9 +28,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("command", &["resp"]),
     ("cluster", &[]),
     ("config", &[]),
-    ("proxy", &["command", "cluster", "resp"]),
+    ("metrics", &[]),
+    ("proxy", &["command", "cluster", "metrics", "resp"]),
     ("reactor", &["proxy", "cluster"]),
-    ("server", &["reactor", "proxy", "cluster", "config", "resp"]),
+    ("service", &["proxy", "cluster", "metrics"]),
+    (
+        "server",
+        &[
+            "service", "reactor", "proxy", "cluster", "metrics", "config", "resp",
+        ],
+    ),
 ];
 
 /// What a machine without socket, clock and thread must not name.

@@ -8,6 +8,9 @@ use std::str::FromStr;
 
 use super::key::ClusterKey;
 
+/// The label that gives a cluster's tenant another name, besides its key.
+pub const ALIAS_LABEL: &str = "tenant";
+
 /// A Redis or Valkey server (or a group that acts as one) that serves a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterInstance {
@@ -15,11 +18,12 @@ pub struct ClusterInstance {
     pub key: ClusterKey,
     /// Its name, unique within the cluster.
     pub id: String,
-    /// Free text of the control plane's; the proxy does not read it.
+    /// Free text of the control plane's. The proxy reads [`ALIAS_LABEL`] and the limits of
+    /// [`TenantLimits`](super::TenantLimits).
     pub labels: BTreeMap<String, String>,
-    /// Where it listens; the proxy connects to the first.
+    /// Where it listens; the proxy connects to the first, and to all of its addresses in turn.
     pub endpoints: Vec<Endpoint>,
-    /// What is known of its health.
+    /// Where it is in its life, as the control plane says.
     pub status: Status,
     /// Who is in charge of it, as the control plane says; the proxy does not read it.
     pub owner: String,
@@ -36,6 +40,14 @@ impl ClusterInstance {
             status: Status::Ready,
             owner: String::new(),
         }
+    }
+
+    /// Another name of its tenant: 1 to 64 letters, digits, `-` and `_`. A dot would end it, and
+    /// what is longer or has other characters is none.
+    pub fn alias(&self) -> Option<&str> {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let alias = self.labels.get(ALIAS_LABEL)?;
+        ((1..=64).contains(&alias.len()) && alias.bytes().all(known)).then_some(alias)
     }
 
     /// The endpoint the proxy connects to.
@@ -66,16 +78,18 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// What is known of an instance's health.
+/// Where an instance is in its life. What the proxy itself found out is its
+/// [`Health`](super::Health).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// Announced; nobody has connected to it yet. It may be used.
+    /// Announced. It may be used.
     Ready,
-    /// It answers.
+    /// In use.
     Online,
-    /// It does not answer; others of the cluster are preferred.
+    /// On its way out: it gets no new clients, and those it has move to another instance as soon
+    /// as they may, or are closed after a grace period.
     Offline,
-    /// It is gone for good and will be forgotten.
+    /// It is gone and will be forgotten.
     Deleted,
 }
 

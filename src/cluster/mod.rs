@@ -4,12 +4,20 @@
 //! it. All of this is plain data: no socket, no thread, no clock, no name resolution. How a
 //! request travels is not known here.
 
+mod catalog;
+mod health;
 mod instance;
 mod key;
+mod limits;
+mod quota;
 mod registry;
 mod snapshot;
 
-pub use instance::{ClusterInstance, Endpoint, Status, UnknownStatus};
+pub use catalog::{Catalog, Cluster};
+pub use health::Health;
+pub use instance::{ALIAS_LABEL, ClusterInstance, Endpoint, Status, UnknownStatus};
 pub use key::{ClusterKey, ClusterName, Location, TenantKey};
+pub use limits::TenantLimits;
+pub use quota::{Bucket, Gauge, Quota};
 pub use registry::{ClusterRegistry, MemoryRegistry, RegistryError};
-pub use snapshot::{Instance, InstanceId, Login, Snapshot, Tenant};
+pub use snapshot::{Instance, InstanceId, Known, Login, Snapshot, SnapshotBuilder, Tenant};

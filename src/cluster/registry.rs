@@ -5,8 +5,8 @@
 //!
 //! [`Snapshot`]: super::Snapshot
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,6 +49,27 @@ pub trait ClusterRegistry: Send + Sync {
 
     /// Every live instance of every cluster.
     fn all_cluster_instances(&self) -> Vec<ClusterInstance>;
+
+    /// Every cluster, those without an instance too; unless overridden, those with one.
+    fn all_clusters(&self) -> Vec<ClusterKey> {
+        let instances = self.all_cluster_instances();
+        let keys: BTreeSet<ClusterKey> = instances.into_iter().map(|it| it.key).collect();
+        keys.into_iter().collect()
+    }
+
+    /// Forgets a cluster; its instances are [`Status::Deleted`] first, one after the other. Unless
+    /// overridden, that is all that is done.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::UnknownCluster`] if it was never added; [`RegistryError::Unavailable`].
+    fn remove_cluster(&self, key: &ClusterKey) -> Result<(), RegistryError> {
+        for mut instance in self.get_cluster_instance(&key.tenant()) {
+            instance.status = Status::Deleted;
+            self.status_change(instance)?;
+        }
+        Ok(())
+    }
 }
 
 /// A registry that others hold too: give the proxy one handle and keep the other.
@@ -71,6 +92,14 @@ impl<R: ClusterRegistry + ?Sized> ClusterRegistry for Arc<R> {
 
     fn all_cluster_instances(&self) -> Vec<ClusterInstance> {
         (**self).all_cluster_instances()
+    }
+
+    fn all_clusters(&self) -> Vec<ClusterKey> {
+        (**self).all_clusters()
+    }
+
+    fn remove_cluster(&self, key: &ClusterKey) -> Result<(), RegistryError> {
+        (**self).remove_cluster(key)
     }
 }
 

@@ -3,29 +3,38 @@
 //! Owns the meaning of a login name (which tenant, which user). Host names are resolved by
 //! whoever builds a snapshot; nothing here blocks or changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::health::Health;
 use super::instance::{ClusterInstance, Endpoint, Status};
-use super::key::TenantKey;
+use super::key::{ClusterKey, TenantKey};
+use super::limits::TenantLimits;
+use super::quota::Quota;
 
 /// All tenants at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     version: u64,
     tenants: BTreeMap<TenantKey, Tenant>,
+    /// Other names of tenants.
+    aliases: BTreeMap<Box<str>, TenantKey>,
     default_tenant: Option<TenantKey>,
 }
 
 /// A tenant: one cluster and its instances.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Tenant {
     /// What clients write before the dot.
     pub key: TenantKey,
     /// Sorted by id; each id once; may be empty.
     pub instances: Vec<Instance>,
+    /// What it may use.
+    pub limits: Arc<TenantLimits>,
+    /// What it uses: the same in all pictures of one [`SnapshotBuilder`].
+    pub quota: Arc<Quota>,
 }
 
 /// One instance, ready to be connected to.
@@ -37,8 +46,10 @@ pub struct Instance {
     pub address_text: String,
     /// What the address resolved to, in the order to try; empty if it did not.
     pub addresses: Vec<SocketAddr>,
-    /// What is known of its health; never [`Status::Deleted`].
+    /// What the control plane says; never [`Status::Deleted`].
     pub status: Status,
+    /// What the proxy found out, all workers together.
+    pub health: Health,
 }
 
 /// The name of an instance within its cluster; cheap to clone.
@@ -65,7 +76,7 @@ impl fmt::Display for InstanceId {
 }
 
 /// Whom a login name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Login<'a> {
     /// A user of a tenant's backend.
     User {
@@ -79,41 +90,21 @@ pub enum Login<'a> {
 }
 
 impl Snapshot {
-    /// A picture of `instances`, each with the addresses its endpoint resolved to.
-    ///
-    /// Versions only grow; equal versions mean equal contents. `default_tenant` is the tenant of
-    /// clients that name none: the static router has one, and it is known even while it has no
-    /// instance. Deleted instances are left out; of two with the same id the later one counts.
+    /// The first picture of a [`SnapshotBuilder`] of its own: of `instances`, each with the
+    /// addresses its endpoint resolved to, about whose health nothing is known.
     pub fn new(
         version: u64,
         default_tenant: Option<TenantKey>,
         instances: impl IntoIterator<Item = (ClusterInstance, Vec<SocketAddr>)>,
     ) -> Self {
-        let mut by_tenant: BTreeMap<TenantKey, BTreeMap<InstanceId, Instance>> = BTreeMap::new();
-        if let Some(key) = &default_tenant {
-            by_tenant.entry(key.clone()).or_default();
-        }
-        for (instance, addresses) in instances {
-            if instance.status != Status::Deleted {
-                let tenant = by_tenant.entry(instance.key.tenant()).or_default();
-                let instance = Instance::new(&instance, addresses);
-                tenant.insert(instance.id.clone(), instance);
-            }
-        }
-        let tenant = |(key, instances): (TenantKey, BTreeMap<_, _>)| {
-            (
-                key.clone(),
-                Tenant {
-                    key,
-                    instances: instances.into_values().collect(),
-                },
-            )
-        };
-        Self {
-            version,
-            tenants: by_tenant.into_iter().map(tenant).collect(),
-            default_tenant,
-        }
+        let mut builder = SnapshotBuilder::new(default_tenant);
+        builder.version = version.saturating_sub(1);
+        let known = instances.into_iter().map(|(instance, addresses)| Known {
+            instance,
+            addresses,
+            health: Health::Unknown,
+        });
+        builder.build(&[], known, |_, _| TenantLimits::default())
     }
 
     /// Counts the pictures; a higher one is newer.
@@ -121,9 +112,11 @@ impl Snapshot {
         self.version
     }
 
-    /// The tenant called `name`, exactly as a client wrote it.
+    /// The tenant called `name`, exactly as a client wrote it: by its key, or by an alias.
     pub fn tenant(&self, name: &[u8]) -> Option<&Tenant> {
-        self.tenants.get(str::from_utf8(name).ok()?)
+        let name = str::from_utf8(name).ok()?;
+        let by_alias = || self.tenants.get(self.aliases.get(name)?);
+        self.tenants.get(name).or_else(by_alias)
     }
 
     /// The tenant of clients that name none.
@@ -165,16 +158,121 @@ impl Tenant {
     }
 }
 
-impl Instance {
-    fn new(instance: &ClusterInstance, addresses: Vec<SocketAddr>) -> Self {
+/// What is known of an instance when a picture is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// As the registry has it.
+    pub instance: ClusterInstance,
+    /// What its endpoints resolved to, in the order to try.
+    pub addresses: Vec<SocketAddr>,
+    /// What the proxy found out.
+    pub health: Health,
+}
+
+/// Takes one picture after the other; what tenants use, and who has which alias, stays the same
+/// from one to the next.
+#[derive(Debug)]
+pub struct SnapshotBuilder {
+    version: u64,
+    default_tenant: Option<TenantKey>,
+    quotas: BTreeMap<TenantKey, Arc<Quota>>,
+    aliases: BTreeMap<Box<str>, TenantKey>,
+}
+
+impl SnapshotBuilder {
+    /// `default_tenant` is the tenant of clients that name none: the static router has one, and it
+    /// is known even while it has no instance.
+    pub fn new(default_tenant: Option<TenantKey>) -> Self {
         Self {
-            id: instance.id.as_str().into(),
-            address_text: instance
-                .endpoint()
-                .map(Endpoint::to_string)
-                .unwrap_or_default(),
-            addresses,
-            status: instance.status,
+            version: 0,
+            default_tenant,
+            quotas: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+        }
+    }
+
+    /// A picture of these clusters (those of the instances need not be named) and instances, newer
+    /// than all before. Deleted instances are left out; of two with the same id the later one
+    /// counts. `limits` tells what a tenant may use, from its key and its instances.
+    ///
+    /// The label [`ALIAS_LABEL`](super::instance::ALIAS_LABEL) of an instance is another name of its tenant. It belongs to whom
+    /// it belonged in the last picture; else, of several who want it, to the first by key. It is
+    /// never one that is a tenant's key.
+    pub fn build(
+        &mut self,
+        clusters: &[ClusterKey],
+        instances: impl IntoIterator<Item = Known>,
+        limits: impl Fn(&TenantKey, &[ClusterInstance]) -> TenantLimits,
+    ) -> Snapshot {
+        type Group = (Vec<ClusterInstance>, BTreeMap<InstanceId, Instance>);
+        let mut groups: BTreeMap<TenantKey, Group> = BTreeMap::new();
+        let named = clusters.iter().map(ClusterKey::tenant);
+        for key in self.default_tenant.clone().into_iter().chain(named) {
+            groups.entry(key).or_default();
+        }
+        for known in instances {
+            if known.instance.status != Status::Deleted {
+                let group = groups.entry(known.instance.key.tenant()).or_default();
+                let instance = Instance::new(&known);
+                group.1.insert(instance.id.clone(), instance);
+                group.0.push(known.instance);
+            }
+        }
+        self.take_aliases(groups.iter().map(|(key, group)| (key, group.0.as_slice())));
+        self.quotas.retain(|key, _| groups.contains_key(key));
+        let mut tenants = BTreeMap::new();
+        for (key, (described, instances)) in groups {
+            let quota = self.quotas.entry(key.clone()).or_default();
+            let tenant = Tenant {
+                key: key.clone(),
+                instances: instances.into_values().collect(),
+                limits: Arc::new(limits(&key, &described)),
+                quota: Arc::clone(quota),
+            };
+            tenants.insert(key, tenant);
+        }
+        self.version += 1;
+        Snapshot {
+            version: self.version,
+            tenants,
+            aliases: self.aliases.clone(),
+            default_tenant: self.default_tenant.clone(),
+        }
+    }
+
+    /// See [`build`](Self::build).
+    fn take_aliases<'a>(
+        &mut self,
+        tenants: impl Iterator<Item = (&'a TenantKey, &'a [ClusterInstance])> + Clone,
+    ) {
+        let keys: BTreeSet<&str> = tenants.clone().map(|(key, _)| key.as_str()).collect();
+        let mut wanted: BTreeMap<Box<str>, Vec<TenantKey>> = BTreeMap::new();
+        for (key, instances) in tenants {
+            for alias in instances.iter().filter_map(ClusterInstance::alias) {
+                if !keys.contains(alias) {
+                    wanted.entry(alias.into()).or_default().push(key.clone());
+                }
+            }
+        }
+        let before = std::mem::take(&mut self.aliases);
+        for (alias, who) in wanted {
+            let owner = before.get(&alias).filter(|owner| who.contains(owner));
+            if let Some(owner) = owner.or(who.first()).cloned() {
+                self.aliases.insert(alias, owner);
+            }
+        }
+    }
+}
+
+impl Instance {
+    fn new(known: &Known) -> Self {
+        let endpoint = known.instance.endpoint();
+        Self {
+            id: known.instance.id.as_str().into(),
+            address_text: endpoint.map(Endpoint::to_string).unwrap_or_default(),
+            addresses: known.addresses.clone(),
+            status: known.instance.status,
+            health: known.health,
         }
     }
 }

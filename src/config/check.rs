@@ -10,42 +10,28 @@ pub(super) fn relations(given: &Given, config: &mut Config) -> Result<(), Config
     router(given, config)?;
     ports(given, config)?;
     pool(given, &mut config.backend_pool)?;
-    for setting in given.iter().filter(|setting| !setting.row.has_effect) {
-        let name = setting.written_name();
-        config
-            .notes
-            .push(format!("{name} has no effect in this version"));
-    }
     Ok(())
 }
 
-/// Refuses what is valid but not built yet: to be dropped together with what it names.
-pub(super) fn available(given: &Given, config: &Config) -> Result<(), ConfigError> {
-    match given.get("router.type") {
-        Some(router) if config.router.kind == RouterType::Sync => Err(router.error(
-            "the sync router is not part of this version",
-            "allowed for now: static",
-        )),
-        _ => Ok(()),
-    }
-}
-
 fn router(given: &Given, config: &mut Config) -> Result<(), ConfigError> {
-    let stranger = match config.router.kind {
-        RouterType::Static => given.get("router.cp-addr"),
-        RouterType::Sync => given.get("router.static-be"),
+    let strangers: &[&str] = match config.router.kind {
+        RouterType::Static => &[
+            "router.cp-addr",
+            "router.cp-token",
+            "router.state-file",
+            "router.file",
+        ],
+        RouterType::Sync => &["router.static-be"],
     };
-    if let Some(setting) = stranger {
+    if let Some(setting) = strangers.iter().find_map(|name| given.get(name)) {
         let reason = format!("makes no sense with --router.type={}", config.router.kind);
         return Err(setting.error(reason, "give one or the other"));
     }
-    if config.router.kind == RouterType::Sync && config.router.cp_addr.is_none() {
-        let remedy = "give --router.cp-addr=HOST:PORT too";
-        return Err(ConfigError::new(
-            "--router.type=sync",
-            "has nothing to follow",
-            remedy,
-        ));
+    for name in ["router.cp-token", "router.state-file"] {
+        if let Some(setting) = given.get(name).filter(|_| config.router.cp_addr.is_none()) {
+            let remedy = "give --router.cp-addr=HOST:PORT too";
+            return Err(setting.error("is about a control plane, and there is none", remedy));
+        }
     }
     if given.get("admin-commands").is_none() {
         config.admin_commands = match config.router.kind {

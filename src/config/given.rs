@@ -21,10 +21,12 @@ pub(super) struct Setting {
     from_env: bool,
 }
 
-/// Writes what the user wrote: `--port=1` or `ELIKA_PORT=1`.
+/// Writes what the user wrote: `--port=1` or `ELIKA_PORT=1`; of a token only that it was given.
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.written_name(), self.text)
+        let secret = self.row.name.ends_with("-token");
+        let text = if secret { "…" } else { &self.text };
+        write!(f, "{}={text}", self.written_name())
     }
 }
 

@@ -49,9 +49,6 @@ fn meaning(row: &Row) -> String {
     if !row.default.is_empty() {
         meaning.push_str(&format!(" [{}]", row.default));
     }
-    if !row.has_effect {
-        meaning.push_str(" (no effect yet)");
-    }
     meaning
 }
 

@@ -13,11 +13,12 @@ mod values;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::thread;
 
 pub use error::ConfigError;
 pub use parse::{Parsed, parse};
-pub use values::{AdminCommands, Balancer, HostPort, LogLevel, OnLoss, RouterType};
+pub use values::{AdminCommands, Balancer, HostPort, LogLevel, OnLoss, RouterType, Secret};
 
 /// Everything the proxy is told when it starts. Fields are named like their options.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,18 +29,29 @@ pub struct Config {
     pub port: u16,
     /// TCP port for HTTP; 0 is any free one.
     pub service_port: u16,
+    /// Whether there is a service port at all.
+    pub service_enable: bool,
+    /// What callers that change something, or look at clients, must bring; without one they must
+    /// be on this machine.
+    pub service_token: Option<Secret>,
     /// Worker threads; 0 is one per core, see [`Config::workers`].
     pub core_num: u16,
     /// How long SIGTERM waits for work in flight, in seconds.
     pub grace_seconds: u64,
     /// What is logged.
     pub log_level: LogLevel,
+    /// A file with the level in it, which wins while it is there; read again at SIGHUP.
+    pub log_level_file: Option<PathBuf>,
     /// Who this proxy is.
     pub node: Node,
     /// How a tenant finds its cluster.
     pub router: Router,
     /// Whether administrative commands reach the backend.
     pub admin_commands: AdminCommands,
+    /// What tenants may use.
+    pub tenants: Tenants,
+    /// How instances are checked.
+    pub health: HealthChecks,
     /// The connections to one backend.
     pub backend_pool: BackendPool,
     /// The metrics page.
@@ -66,10 +78,34 @@ pub struct Router {
     pub kind: RouterType,
     /// The one backend of the static router.
     pub static_be: HostPort,
-    /// The control plane of the sync router, which always has one.
+    /// The control plane that the sync router follows, as `HOST:PORT`.
     pub cp_addr: Option<String>,
+    /// What to show the control plane as a bearer token.
+    pub cp_token: Option<Secret>,
+    /// A file with clusters, watched.
+    pub file: Option<PathBuf>,
+    /// Where the last known clusters of the control plane are kept for the next start.
+    pub state_file: Option<PathBuf>,
     /// Which instance of a cluster a client gets.
     pub balancer: Balancer,
+    /// How long clients may stay with an instance that is offline or gone, in seconds.
+    pub offline_grace_seconds: u64,
+}
+
+/// What tenants may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenants {
+    /// A file with their limits, watched.
+    pub file: Option<PathBuf>,
+}
+
+/// How instances are checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthChecks {
+    /// Time between two checks, in milliseconds; 0: none.
+    pub check_ms: u64,
+    /// Time for the answer, in milliseconds.
+    pub timeout_ms: u64,
 }
 
 /// The connections of one worker to one instance, for one user, database and protocol.
@@ -99,6 +135,8 @@ pub struct Metrics {
     pub enable: bool,
     /// Its path, with the leading slash.
     pub path: String,
+    /// How many tenants are shown each on its own: those with the most clients.
+    pub tenants: usize,
 }
 
 /// What clients may ask for before they are told no.
@@ -124,6 +162,8 @@ pub struct Limits {
     pub idle_seconds: u64,
     /// Logins per second and worker that need a new backend connection; more wait.
     pub logins_per_second: u32,
+    /// Clients of one tenant that wait while it is paused; more hear an error.
+    pub paused_clients: u32,
 }
 
 impl Config {
@@ -144,9 +184,12 @@ impl Default for Config {
             bind: Ipv4Addr::UNSPECIFIED.into(),
             port: 6378,
             service_port: 7080,
+            service_enable: true,
+            service_token: None,
             core_num: 0,
             grace_seconds: 10,
             log_level: LogLevel::Info,
+            log_level_file: None,
             node: Node {
                 id: "local_proxy".to_owned(),
                 namespace: "default".to_owned(),
@@ -158,9 +201,18 @@ impl Default for Config {
                     port: 6379,
                 },
                 cp_addr: None,
+                cp_token: None,
+                file: None,
+                state_file: None,
                 balancer: Balancer::Random,
+                offline_grace_seconds: 30,
             },
             admin_commands: AdminCommands::Allow,
+            tenants: Tenants { file: None },
+            health: HealthChecks {
+                check_ms: 2_000,
+                timeout_ms: 1_000,
+            },
             backend_pool: BackendPool {
                 max_size: 30,
                 max_idle: 10,
@@ -173,6 +225,7 @@ impl Default for Config {
             metrics: Metrics {
                 enable: true,
                 path: "/metrics".to_owned(),
+                tenants: 50,
             },
             limits: Limits {
                 clients: 10_000,
@@ -185,6 +238,7 @@ impl Default for Config {
                 login_seconds: 60,
                 idle_seconds: 0,
                 logins_per_second: 200,
+                paused_clients: 10_000,
             },
             notes: Vec::new(),
         }

@@ -49,7 +49,6 @@ pub fn parse(
     let given = Given::read(&matches, env, &mut config.notes);
     given.apply(&mut config)?;
     check::relations(&given, &mut config)?;
-    check::available(&given, &config)?;
     Ok(Parsed::Run(Box::new(config)))
 }
 

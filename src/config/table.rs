@@ -6,8 +6,9 @@
 
 use super::Config;
 use super::values::{
-    AdminCommands, Balancer, Choice, HOST_PORT, HostPort, LogLevel, NAME, OnLoss, PATH, RouterType,
-    choose, parse_control_plane, parse_name, parse_path,
+    AdminCommands, Balancer, Choice, FILE, HOST_PORT, HostPort, LogLevel, NAME, OnLoss, PATH,
+    RouterType, SECRET, choose, parse_control_plane, parse_file, parse_name, parse_path,
+    parse_secret,
 };
 use Value::{Number, OneOf, Text};
 
@@ -29,8 +30,6 @@ pub(super) struct Row {
     pub(super) help: &'static str,
     /// Which texts it takes, and where they go.
     pub(super) value: Value,
-    /// False while it is accepted, but nothing reads it.
-    pub(super) has_effect: bool,
 }
 
 /// Which texts an option takes, and what it sets.
@@ -109,6 +108,10 @@ pub(super) static GROUPS: &[Group] = &[
         rows: POOL,
     },
     Group {
+        title: "Health",
+        rows: HEALTH,
+    },
+    Group {
         title: "Metrics",
         rows: METRICS,
     },
@@ -127,7 +130,6 @@ const PROCESS: &[Row] = &[
         value: Text("an IPv4 or IPv6 address", |c, v| {
             fill(&mut c.bind, v.parse().map_err(|_| "not an IP address"))
         }),
-        has_effect: true,
     },
     Row {
         name: "port",
@@ -135,7 +137,6 @@ const PROCESS: &[Row] = &[
         default: "6378",
         help: "where Redis clients connect; 0 is any free port",
         value: Number(0, PORT_MAX, |c, n| store(&mut c.port, n)),
-        has_effect: true,
     },
     Row {
         name: "service-port",
@@ -143,7 +144,20 @@ const PROCESS: &[Row] = &[
         default: "7080",
         help: "HTTP: health, metrics, clusters; 0 is any free port",
         value: Number(0, PORT_MAX, |c, n| store(&mut c.service_port, n)),
-        has_effect: false,
+    },
+    Row {
+        name: "service-token",
+        hint: "TOKEN",
+        default: "",
+        help: "what callers that change something must show as a bearer token; without it they must be on this machine",
+        value: Text(SECRET, |c, v| fill(&mut c.service_token, parse_secret(v))),
+    },
+    Row {
+        name: "service.enable",
+        hint: "BOOL",
+        default: "true",
+        help: "whether there is a service port",
+        value: OneOf(BOOLEAN, |c, v| c.service_enable = v == "true"),
     },
     Row {
         name: "core-num",
@@ -151,7 +165,6 @@ const PROCESS: &[Row] = &[
         default: "0",
         help: "worker threads; 0 is one per core",
         value: Number(0, WORKERS_MAX as u64, |c, n| store(&mut c.core_num, n)),
-        has_effect: true,
     },
     Row {
         name: "grace-seconds",
@@ -159,7 +172,6 @@ const PROCESS: &[Row] = &[
         default: "10",
         help: "how long SIGTERM waits for work in flight",
         value: Number(0, 3_600, |c, n| store(&mut c.grace_seconds, n)),
-        has_effect: true,
     },
     Row {
         name: "log.level",
@@ -167,7 +179,13 @@ const PROCESS: &[Row] = &[
         default: "info",
         help: "the least urgent messages that are logged",
         value: OneOf(LogLevel::NAMES, |c, v| pick(&mut c.log_level, v)),
-        has_effect: true,
+    },
+    Row {
+        name: "log.level-file",
+        hint: "PATH",
+        default: "",
+        help: "a file with the level in it, which wins while it is there; read again at SIGHUP",
+        value: Text(FILE, |c, v| fill(&mut c.log_level_file, parse_file(v))),
     },
     Row {
         name: "node.id",
@@ -175,7 +193,6 @@ const PROCESS: &[Row] = &[
         default: "local_proxy",
         help: "what this proxy is called",
         value: Text(NAME, |c, v| fill(&mut c.node.id, parse_name(v))),
-        has_effect: false,
     },
     Row {
         name: "node.namespace",
@@ -183,7 +200,6 @@ const PROCESS: &[Row] = &[
         default: "default",
         help: "the namespace of this proxy",
         value: Text(NAME, |c, v| fill(&mut c.node.namespace, parse_name(v))),
-        has_effect: false,
     },
 ];
 
@@ -192,9 +208,8 @@ const ROUTING: &[Row] = &[
         name: "router.type",
         hint: "TYPE",
         default: "static",
-        help: "where clusters come from (sync: not in this version)",
+        help: "where clusters come from: one backend, or the service port, a file and a control plane",
         value: OneOf(RouterType::NAMES, |c, v| pick(&mut c.router.kind, v)),
-        has_effect: true,
     },
     Row {
         name: "router.static-be",
@@ -204,7 +219,6 @@ const ROUTING: &[Row] = &[
         value: Text(HOST_PORT, |c, v| {
             fill(&mut c.router.static_be, HostPort::parse(v))
         }),
-        has_effect: true,
     },
     Row {
         name: "router.cp-addr",
@@ -214,7 +228,27 @@ const ROUTING: &[Row] = &[
         value: Text(HOST_PORT, |c, v| {
             fill(&mut c.router.cp_addr, parse_control_plane(v).map(Some))
         }),
-        has_effect: true,
+    },
+    Row {
+        name: "router.cp-token",
+        hint: "TOKEN",
+        default: "",
+        help: "what to show the control plane as a bearer token",
+        value: Text(SECRET, |c, v| fill(&mut c.router.cp_token, parse_secret(v))),
+    },
+    Row {
+        name: "router.state-file",
+        hint: "PATH",
+        default: "",
+        help: "where the last known clusters of the control plane are kept for the next start",
+        value: Text(FILE, |c, v| fill(&mut c.router.state_file, parse_file(v))),
+    },
+    Row {
+        name: "router.file",
+        hint: "PATH",
+        default: "",
+        help: "a file with clusters, which is watched",
+        value: Text(FILE, |c, v| fill(&mut c.router.file, parse_file(v))),
     },
     Row {
         name: "router.balancer",
@@ -222,7 +256,22 @@ const ROUTING: &[Row] = &[
         default: "random",
         help: "which instance of a cluster a client gets",
         value: OneOf(Balancer::NAMES, |c, v| pick(&mut c.router.balancer, v)),
-        has_effect: false,
+    },
+    Row {
+        name: "router.offline-grace-seconds",
+        hint: "N",
+        default: "30",
+        help: "how long clients may stay with an instance that is offline or gone",
+        value: Number(0, SECONDS_MAX, |c, n| {
+            store(&mut c.router.offline_grace_seconds, n)
+        }),
+    },
+    Row {
+        name: "tenants.file",
+        hint: "PATH",
+        default: "",
+        help: "a file with the limits of tenants, which is watched",
+        value: Text(FILE, |c, v| fill(&mut c.tenants.file, parse_file(v))),
     },
     Row {
         name: "admin-commands",
@@ -231,7 +280,6 @@ const ROUTING: &[Row] = &[
         help: "whether CONFIG SET, ACL, DEBUG and the like reach the backend, whose ACL then \
                decides [allow in static, deny in sync]",
         value: OneOf(AdminCommands::NAMES, |c, v| pick(&mut c.admin_commands, v)),
-        has_effect: true,
     },
 ];
 
@@ -242,7 +290,6 @@ const POOL: &[Row] = &[
         default: "30",
         help: "connections at most, shared ones and clients' own together",
         value: Number(1, 10_000, |c, n| store(&mut c.backend_pool.max_size, n)),
-        has_effect: true,
     },
     Row {
         name: "backend-pool.max-idle",
@@ -250,7 +297,6 @@ const POOL: &[Row] = &[
         default: "10",
         help: "connections that were a client's own and are kept for the next one",
         value: Number(0, 10_000, |c, n| store(&mut c.backend_pool.max_idle, n)),
-        has_effect: true,
     },
     Row {
         name: "backend-pool.wait-ms",
@@ -258,7 +304,6 @@ const POOL: &[Row] = &[
         default: "5000",
         help: "how long a client waits for a connection of its own when max-size is reached",
         value: Number(1, MS_MAX, |c, n| store(&mut c.backend_pool.wait_ms, n)),
-        has_effect: true,
     },
     Row {
         name: "backend-pool.on-loss",
@@ -267,7 +312,6 @@ const POOL: &[Row] = &[
         help: "what clients get whose backend is lost or cannot be reached: an error for each \
                request, or, as from the server itself, the end of their connection",
         value: OneOf(OnLoss::NAMES, |c, v| pick(&mut c.backend_pool.on_loss, v)),
-        has_effect: true,
     },
     Row {
         name: "backend-pool.connect-ms",
@@ -275,7 +319,6 @@ const POOL: &[Row] = &[
         default: "3000",
         help: "time for a connection to be ready",
         value: Number(1, MS_MAX, |c, n| store(&mut c.backend_pool.connect_ms, n)),
-        has_effect: true,
     },
     Row {
         name: "backend-pool.pinned-idle-seconds",
@@ -286,7 +329,6 @@ const POOL: &[Row] = &[
         value: Number(0, SECONDS_MAX, |c, n| {
             store(&mut c.backend_pool.pinned_idle_seconds, n)
         }),
-        has_effect: true,
     },
     Row {
         name: "backend-pool.reply-ms",
@@ -294,7 +336,23 @@ const POOL: &[Row] = &[
         default: "60000",
         help: "a backend that owes a reply and is silent this long is given up; 0 is never",
         value: Number(0, MS_MAX, |c, n| store(&mut c.backend_pool.reply_ms, n)),
-        has_effect: true,
+    },
+];
+
+const HEALTH: &[Row] = &[
+    Row {
+        name: "health.check-ms",
+        hint: "N",
+        default: "2000",
+        help: "time between two checks of an instance; 0 is none",
+        value: Number(0, MS_MAX, |c, n| store(&mut c.health.check_ms, n)),
+    },
+    Row {
+        name: "health.timeout-ms",
+        hint: "N",
+        default: "1000",
+        help: "an instance that takes longer to answer a check gets no new clients while others do better",
+        value: Number(1, MS_MAX, |c, n| store(&mut c.health.timeout_ms, n)),
     },
 ];
 
@@ -305,7 +363,6 @@ const METRICS: &[Row] = &[
         default: "true",
         help: "whether the service port shows metrics",
         value: OneOf(BOOLEAN, |c, v| c.metrics.enable = v == "true"),
-        has_effect: false,
     },
     Row {
         name: "metrics.path",
@@ -313,7 +370,13 @@ const METRICS: &[Row] = &[
         default: "/metrics",
         help: "where it shows them",
         value: Text(PATH, |c, v| fill(&mut c.metrics.path, parse_path(v))),
-        has_effect: false,
+    },
+    Row {
+        name: "metrics.tenants",
+        hint: "N",
+        default: "50",
+        help: "tenants shown each on its own, those with the most clients; the rest together",
+        value: Number(0, COUNT_MAX, |c, n| store(&mut c.metrics.tenants, n)),
     },
 ];
 
@@ -324,7 +387,6 @@ const LIMITS: &[Row] = &[
         default: "10000",
         help: "clients of the process at a time",
         value: Number(1, COUNT_MAX, |c, n| store(&mut c.limits.clients, n)),
-        has_effect: true,
     },
     Row {
         name: "limit.accepts-per-second",
@@ -334,7 +396,6 @@ const LIMITS: &[Row] = &[
         value: Number(0, COUNT_MAX, |c, n| {
             store(&mut c.limits.accepts_per_second, n)
         }),
-        has_effect: true,
     },
     Row {
         name: "limit.request-bytes",
@@ -344,7 +405,6 @@ const LIMITS: &[Row] = &[
         value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
             store(&mut c.limits.request_bytes, n)
         }),
-        has_effect: true,
     },
     Row {
         name: "limit.in-flight",
@@ -352,7 +412,6 @@ const LIMITS: &[Row] = &[
         default: "4096",
         help: "requests of one client not yet answered; more are read later",
         value: Number(1, COUNT_MAX, |c, n| store(&mut c.limits.in_flight, n)),
-        has_effect: true,
     },
     Row {
         name: "limit.client-outbound-bytes",
@@ -362,7 +421,6 @@ const LIMITS: &[Row] = &[
         value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
             store(&mut c.limits.client_outbound_bytes, n)
         }),
-        has_effect: true,
     },
     Row {
         name: "limit.subscriber-outbound-bytes",
@@ -372,7 +430,6 @@ const LIMITS: &[Row] = &[
         value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
             store(&mut c.limits.subscriber_outbound_bytes, n)
         }),
-        has_effect: true,
     },
     Row {
         name: "limit.worker-outbound-bytes",
@@ -382,7 +439,6 @@ const LIMITS: &[Row] = &[
         value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
             store(&mut c.limits.worker_outbound_bytes, n)
         }),
-        has_effect: true,
     },
     Row {
         name: "limit.login-seconds",
@@ -390,7 +446,6 @@ const LIMITS: &[Row] = &[
         default: "60",
         help: "a client that did not log in nor send a request by then is closed; 0 is never",
         value: Number(0, SECONDS_MAX, |c, n| store(&mut c.limits.login_seconds, n)),
-        has_effect: true,
     },
     Row {
         name: "limit.idle-seconds",
@@ -398,7 +453,6 @@ const LIMITS: &[Row] = &[
         default: "0",
         help: "a client that is silent this long is closed; 0 is never",
         value: Number(0, SECONDS_MAX, |c, n| store(&mut c.limits.idle_seconds, n)),
-        has_effect: true,
     },
     Row {
         name: "limit.logins-per-second",
@@ -408,7 +462,13 @@ const LIMITS: &[Row] = &[
         value: Number(1, COUNT_MAX, |c, n| {
             store(&mut c.limits.logins_per_second, n)
         }),
-        has_effect: true,
+    },
+    Row {
+        name: "limit.paused-clients",
+        hint: "N",
+        default: "10000",
+        help: "clients of one tenant that wait while it is paused; more hear an error",
+        value: Number(0, COUNT_MAX, |c, n| store(&mut c.limits.paused_clients, n)),
     },
 ];
 

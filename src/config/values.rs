@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 
 /// A type with a fixed list of names.
 pub(super) trait Choice: Copy + 'static {
@@ -208,6 +209,57 @@ pub(super) fn parse_control_plane(text: &str) -> Result<String, &'static str> {
     }
     HostPort::parse(address.strip_suffix('/').unwrap_or(address))?;
     Ok(text.to_owned())
+}
+
+/// A text that no log, error or debug output may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// What [`parse_secret`] takes.
+pub(super) const SECRET: &str = "1 to 512 printable ASCII characters, no spaces";
+
+/// What fits into an HTTP header as a bearer token.
+pub(super) fn parse_secret(text: &str) -> Result<Option<Secret>, &'static str> {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("has characters that no token has");
+    }
+    match text.len() {
+        0 => Err("is empty"),
+        1..=512 => Ok(Some(Secret(text.to_owned()))),
+        _ => Err("is too long"),
+    }
+}
+
+/// What [`parse_file`] takes.
+pub(super) const FILE: &str = "a path, which need not exist yet";
+
+/// The path of a file.
+pub(super) fn parse_file(text: &str) -> Result<Option<PathBuf>, &'static str> {
+    match text {
+        "" => Err("is empty"),
+        _ if text.contains('\0') => Err("has a zero byte"),
+        _ if text.ends_with('/') => Err("is a directory"),
+        _ => Ok(Some(PathBuf::from(text))),
+    }
 }
 
 /// What [`parse_name`] takes.

@@ -38,7 +38,9 @@ pub struct Report {
 pub enum News {
     /// It answers.
     Up,
-    /// It does not, and why.
+    /// It answers, but not as it should, and why.
+    Degraded(String),
+    /// It does not answer, and why.
     Down(String),
     /// It sent what no server may send; that connection was given up.
     Distrusted(String),

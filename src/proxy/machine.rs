@@ -168,6 +168,23 @@ impl Machine {
         self.probing = true;
     }
 
+    /// What this worker tells about itself.
+    pub fn survey(&self, _wanted: &super::Wanted) -> super::Survey {
+        super::Survey {
+            worker: self.settings.worker,
+            counters: self.counters,
+            ..super::Survey::default()
+        }
+    }
+
+    /// Requests of a tenant wait from now on, so many milliseconds at most.
+    pub fn pause(&mut self, _tenant: &crate::cluster::TenantKey, _ms: u64, now: Millis) {
+        self.now = now;
+    }
+
+    /// They go on.
+    pub fn unpause(&mut self, _tenant: &crate::cluster::TenantKey) {}
+
     /// No new work is wanted: clients are closed as soon as nothing of theirs is in flight.
     pub fn drain(&mut self) {
         self.draining = true;

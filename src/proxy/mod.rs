@@ -54,6 +54,7 @@ mod pool;
 mod request;
 mod session;
 mod settings;
+mod survey;
 mod table;
 mod tick;
 
@@ -66,3 +67,6 @@ pub use key::{BackendKey, ClientKey, ConnKey, Key};
 pub use machine::Machine;
 pub use peers::{Answer, Found, Question, Scope};
 pub use settings::{Millis, Settings};
+pub use survey::{
+    ClientSurvey, InstanceSurvey, Limit, PinReason, PoolSurvey, Survey, TenantSurvey, Wanted,
+};

@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use mio::Waker;
 use mio::net::TcpStream;
 
-use crate::cluster::Snapshot;
-use crate::proxy::{Answer, ClientKey, Origin, Question};
+use crate::cluster::{Snapshot, TenantKey};
+use crate::proxy::{Answer, ClientKey, Origin, Question, Survey, Wanted};
 
 /// What a worker is told by other threads.
 #[derive(Debug)]
@@ -21,6 +21,12 @@ pub(crate) enum Message {
     Question(u16, ClientKey, Question),
     /// The answer for this worker's client.
     Answer(ClientKey, Answer),
+    /// Tell about yourself.
+    Survey(Wanted, Sender<Survey>),
+    /// Requests of this tenant wait from now on, so many milliseconds at most.
+    Pause(TenantKey, u64),
+    /// They go on.
+    Unpause(TenantKey),
     /// Finish what is in flight, then end.
     Drain,
     /// End now.

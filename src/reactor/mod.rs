@@ -296,6 +296,12 @@ impl<O: Outside> Reactor<O> {
                     }
                 }
                 Message::Answer(ticket, answer) => self.machine.peer_told(ticket, answer),
+                Message::Survey(wanted, to) => {
+                    // Who asked may have lost patience.
+                    let _ = to.send(self.machine.survey(&wanted));
+                }
+                Message::Pause(tenant, ms) => self.machine.pause(&tenant, ms, self.now),
+                Message::Unpause(tenant) => self.machine.unpause(&tenant),
                 Message::Drain => self.machine.drain(),
                 Message::Stop => self.stop = true,
             }

@@ -83,6 +83,9 @@ impl NewsDesk {
             .insert(id, up);
         match news {
             _ if before == Some(up) => {}
+            News::Degraded(why) => {
+                log::warn!("backend {address} degraded, tenant code {tenant}: {why}")
+            }
             News::Down(why) => log::warn!("backend {address} offline, tenant code {tenant}: {why}"),
             _ => log::info!("backend {address} online, tenant code {tenant}"),
         }

@@ -1,0 +1,149 @@
+//! What went over a backend connection, or over all connections of an instance.
+
+use super::Histogram;
+
+/// The kinds of errors that a server answers with, by the word they begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// `ERR`, and whatever has no kind of its own.
+    Err,
+    /// `WRONGTYPE`.
+    WrongType,
+    /// `NOAUTH`, `WRONGPASS` and `NOPERM`.
+    Denied,
+    /// `OOM`.
+    OutOfMemory,
+    /// `BUSY`, `TRYAGAIN` and `BUSYKEY`.
+    Busy,
+    /// `LOADING`.
+    Loading,
+    /// `MASTERDOWN`.
+    MasterDown,
+    /// `READONLY`.
+    ReadOnly,
+    /// `NOSCRIPT`.
+    NoScript,
+    /// `EXECABORT`.
+    ExecAbort,
+    /// `MOVED`, `ASK`, `CROSSSLOT` and `CLUSTERDOWN`.
+    Cluster,
+}
+
+impl ErrorKind {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Err,
+        Self::WrongType,
+        Self::Denied,
+        Self::OutOfMemory,
+        Self::Busy,
+        Self::Loading,
+        Self::MasterDown,
+        Self::ReadOnly,
+        Self::NoScript,
+        Self::ExecAbort,
+        Self::Cluster,
+    ];
+
+    /// The kind of an error reply, which begins with its mark, `-`.
+    pub fn of(reply: &[u8]) -> Self {
+        let text = reply.get(1..).unwrap_or_default();
+        let end = text.iter().position(|&b| b == b' ' || b == b'\r');
+        match text.get(..end.unwrap_or(text.len())).unwrap_or_default() {
+            b"WRONGTYPE" => Self::WrongType,
+            b"NOAUTH" | b"WRONGPASS" | b"NOPERM" => Self::Denied,
+            b"OOM" => Self::OutOfMemory,
+            b"BUSY" | b"TRYAGAIN" | b"BUSYKEY" => Self::Busy,
+            b"LOADING" => Self::Loading,
+            b"MASTERDOWN" => Self::MasterDown,
+            b"READONLY" => Self::ReadOnly,
+            b"NOSCRIPT" => Self::NoScript,
+            b"EXECABORT" => Self::ExecAbort,
+            b"MOVED" | b"ASK" | b"CROSSSLOT" | b"CLUSTERDOWN" => Self::Cluster,
+            _ => Self::Err,
+        }
+    }
+
+    /// The name used in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Err => "err",
+            Self::WrongType => "wrongtype",
+            Self::Denied => "denied",
+            Self::OutOfMemory => "oom",
+            Self::Busy => "busy",
+            Self::Loading => "loading",
+            Self::MasterDown => "masterdown",
+            Self::ReadOnly => "readonly",
+            Self::NoScript => "noscript",
+            Self::ExecAbort => "execabort",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+/// Counts since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Requests forwarded.
+    pub requests: u64,
+    /// Replies to them that came.
+    pub replies: u64,
+    /// Bytes of those requests.
+    pub request_bytes: u64,
+    /// Bytes of replies and messages.
+    pub reply_bytes: u64,
+    /// Error replies, in the order of [`ErrorKind::ALL`].
+    pub errors: [u64; ErrorKind::ALL.len()],
+    /// From a request's arrival at the proxy to the end of its reply.
+    pub client_latency: Histogram,
+    /// From the moment a request went to the backend to the end of its reply.
+    pub backend_latency: Histogram,
+}
+
+impl Traffic {
+    /// Adds what another one counted.
+    pub fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.replies += other.replies;
+        self.request_bytes += other.request_bytes;
+        self.reply_bytes += other.reply_bytes;
+        for (sum, more) in self.errors.iter_mut().zip(other.errors) {
+            *sum += more;
+        }
+        self.client_latency.add(&other.client_latency);
+        self.backend_latency.add(&other.backend_latency);
+    }
+
+    /// Counts an error reply.
+    pub fn error(&mut self, kind: ErrorKind) {
+        if let Some(count) = self.errors.get_mut(kind as usize) {
+            *count += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_told_apart_by_their_first_word() {
+        let cases: [(&[u8], ErrorKind); 8] = [
+            (b"-LOADING Redis is loading\r\n", ErrorKind::Loading),
+            (b"-READONLY\r\n", ErrorKind::ReadOnly),
+            (b"-READONLYX\r\n", ErrorKind::Err),
+            (b"-ERR LOADING\r\n", ErrorKind::Err),
+            (b"-MASTERDOWN Link", ErrorKind::MasterDown),
+            (b"-", ErrorKind::Err),
+            (b"", ErrorKind::Err),
+            (b"-BUSY x\r\n", ErrorKind::Busy),
+        ];
+        for (reply, kind) in cases {
+            assert_eq!(ErrorKind::of(reply), kind, "{reply:?}");
+        }
+        for (i, kind) in ErrorKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, i);
+        }
+    }
+}
