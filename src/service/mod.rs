@@ -11,6 +11,8 @@ pub(crate) trait Office: Send + Sync {
     fn health(&self, tenant: &TenantKey, instance: &InstanceId) -> (Health, String);
     /// One survey per worker; of one that does not answer in time there is none.
     fn survey(&self, wanted: &Wanted) -> Vec<Survey>;
+    /// The metrics page, in Prometheus's text format.
+    fn metrics(&self) -> String;
     /// The tenant's requests wait from now on, so many milliseconds at most.
     fn pause(&self, tenant: &TenantKey, ms: u64);
     /// They go on.
