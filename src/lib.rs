@@ -96,8 +96,9 @@ mod server;
 mod service;
 
 pub use cluster::{
-    ClusterInstance, ClusterKey, ClusterName, ClusterRegistry, Endpoint, Location, MemoryRegistry,
-    RegistryError, Status, TenantKey,
+    ALIAS_LABEL, Catalog, Cluster, ClusterInstance, ClusterKey, ClusterName, ClusterRegistry,
+    Endpoint, Health, JsonError, Location, MemoryRegistry, RegistryError, Status, TenantKey,
+    TenantLimits, UnknownStatus,
 };
 pub use config::Config;
 pub use server::{Proxy, Running};

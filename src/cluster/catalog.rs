@@ -1,7 +1,10 @@
 //! Clusters and their instances as a whole: what a control plane's list and a file hold.
 
+use std::collections::BTreeMap;
+
 use super::instance::ClusterInstance;
-use super::key::ClusterKey;
+use super::key::{ClusterKey, fnv1a};
+use super::registry::ClusterRegistry;
 
 /// All clusters of a source, each with its instances.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,4 +20,32 @@ pub struct Cluster {
     pub key: ClusterKey,
     /// All of this cluster; each id once.
     pub instances: Vec<ClusterInstance>,
+}
+
+impl Catalog {
+    /// What a registry knows at the moment: clusters sorted by key, instances by id.
+    pub fn of(registry: &dyn ClusterRegistry) -> Self {
+        // The instances first: a cluster that is added between has none yet, which is true too.
+        let instances = registry.all_cluster_instances();
+        let keys = registry.all_clusters().into_iter();
+        let mut clusters: BTreeMap<_, BTreeMap<_, _>> =
+            keys.map(|key| (key, BTreeMap::new())).collect();
+        for instance in instances {
+            let cluster = clusters.entry(instance.key.clone()).or_default();
+            cluster.insert(instance.id.clone(), instance);
+        }
+        let clusters = clusters.into_iter().map(|(key, instances)| Cluster {
+            key,
+            instances: instances.into_values().collect(),
+        });
+        Self {
+            clusters: clusters.collect(),
+        }
+    }
+
+    /// 16 hexadecimal digits that change with the content: a version for pollers. It is no proof
+    /// against somebody who looks for two catalogs with the same one.
+    pub fn etag(&self) -> String {
+        format!("{:016x}", fnv1a(self.to_json().as_bytes()))
+    }
 }

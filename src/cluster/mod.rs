@@ -7,6 +7,7 @@
 mod catalog;
 mod health;
 mod instance;
+pub mod json;
 mod key;
 mod limits;
 mod quota;
@@ -16,6 +17,7 @@ mod snapshot;
 pub use catalog::{Catalog, Cluster};
 pub use health::Health;
 pub use instance::{ALIAS_LABEL, ClusterInstance, Endpoint, Status, UnknownStatus};
+pub use json::JsonError;
 pub use key::{ClusterKey, ClusterName, Location, TenantKey};
 pub use limits::TenantLimits;
 pub use quota::{Bucket, Gauge, Quota};

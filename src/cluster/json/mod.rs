@@ -1,0 +1,247 @@
+//! Clusters and instances as JSON: what the service port, a control plane and files speak.
+//!
+//! Owns the names of the fields and what is refused. Fields that nobody knows are ignored, since a
+//! newer control plane may have more to say; a field that is known has to make sense.
+
+mod node;
+mod scan;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use node::{JsonError, Node, read};
+pub use write::{catalog_value, envelope, instance_value, key_value, object, text};
+
+use super::catalog::{Catalog, Cluster};
+use super::instance::{ClusterInstance, Endpoint, Status};
+use super::key::{ClusterKey, ClusterName, Location};
+
+/// Bytes of an id, of an address and of each part of a cluster's key.
+const NAME_BYTES_MAX: usize = 256;
+
+impl ClusterKey {
+    /// Reads `{"name":{"namespace","name"},"location":{"region","availability_zone","node_name"}}`.
+    ///
+    /// # Errors
+    ///
+    /// It is no JSON, something is missing, or a part has a colon, control characters or more than
+    /// 256 bytes.
+    pub fn from_json(text: &str) -> Result<Self, JsonError> {
+        read(text, |node| key(&node))
+    }
+
+    /// Writes what [`from_json`](Self::from_json) reads, on one line.
+    pub fn to_json(&self) -> String {
+        text(&key_value(self))
+    }
+}
+
+impl ClusterInstance {
+    /// Reads `{"key","id","labels","endpoints":[{"addr","port","name"}],"status","owner"}`, of which
+    /// `labels`, `owner`, the name of an endpoint and `status` (`ready`) may be left out; and the
+    /// endpoints of one that is deleted.
+    ///
+    /// # Errors
+    ///
+    /// It is no JSON, something is missing or makes no sense.
+    pub fn from_json(text: &str) -> Result<Self, JsonError> {
+        read(text, |node| {
+            let key = key(&node.needed("key")?)?;
+            instance(&node, key)
+        })
+    }
+
+    /// Writes what [`from_json`](Self::from_json) reads, on one line.
+    pub fn to_json(&self) -> String {
+        text(&instance_value(self))
+    }
+}
+
+impl Catalog {
+    /// Reads an array of clusters: the fields of a [`ClusterKey`], `tenant` (its tenant key), and
+    /// `instances`, each a [`ClusterInstance`] without its key; or an answer
+    /// `{"code":0,"message","data"}` that has such an array as its data. Both `tenant` and
+    /// `instances` may be left out.
+    ///
+    /// # Errors
+    ///
+    /// It is no JSON, or an answer with another code; something is missing or makes no sense; two
+    /// clusters have one tenant key, or two instances of a cluster one id.
+    pub fn from_json(text: &str) -> Result<Self, JsonError> {
+        read(text, |node| {
+            if node.value().get::<Vec<_>>().is_some() {
+                return catalog(&node);
+            }
+            let code = node.needed("code")?;
+            if code.whole(0, u64::MAX)? != 0 {
+                let message = node.field("message")?;
+                let message = message.map(|message| message.string()).transpose()?;
+                let message = message.unwrap_or("no message");
+                return Err(code.wrong(format_args!("the answer is an error: {message}")));
+            }
+            catalog(&node.needed("data")?)
+        })
+    }
+
+    /// Writes the array that [`from_json`](Self::from_json) reads, on one line, in which each
+    /// instance has its key too. Equal catalogs give equal texts.
+    pub fn to_json(&self) -> String {
+        text(&catalog_value(self, &|_| Vec::new()))
+    }
+}
+
+fn catalog(node: &Node<'_>) -> Result<Catalog, JsonError> {
+    let mut tenants = BTreeMap::new();
+    let mut clusters = Vec::new();
+    for node in node.items()? {
+        let cluster = cluster(&node)?;
+        let tenant = cluster.key.tenant();
+        if let Some(first) = tenants.insert(tenant.clone(), cluster.key.clone()) {
+            let why = format_args!("tenant key {tenant} already belongs to cluster {first}");
+            return Err(node.wrong(why));
+        }
+        clusters.push(cluster);
+    }
+    Ok(Catalog { clusters })
+}
+
+fn cluster(node: &Node<'_>) -> Result<Cluster, JsonError> {
+    let key = key(node)?;
+    if let Some(tenant) = node.field("tenant")? {
+        let own = key.tenant();
+        if tenant.string()? != own.as_str() {
+            return Err(tenant.wrong(format_args!("the tenant key of {key} is {own}")));
+        }
+    }
+    let mut ids = BTreeSet::new();
+    let mut instances = Vec::new();
+    if let Some(list) = node.field("instances")? {
+        for node in list.items()? {
+            let instance = instance(&node, key.clone())?;
+            if !ids.insert(instance.id.clone()) {
+                let why = format!("another instance of the cluster is called {:?}", instance.id);
+                return Err(node.needed("id")?.wrong(why));
+            }
+            instances.push(instance);
+        }
+    }
+    Ok(Cluster { key, instances })
+}
+
+/// A key; the object may have more fields.
+fn key(node: &Node<'_>) -> Result<ClusterKey, JsonError> {
+    let name = node.needed("name")?;
+    let location = node.needed("location")?;
+    let part = |node: &Node<'_>, field| {
+        let node = node.needed(field)?;
+        let part = name_of(&node)?;
+        if part.contains(':') {
+            return Err(node.wrong("must not contain ':'"));
+        }
+        Ok(part)
+    };
+    Ok(ClusterKey {
+        name: ClusterName {
+            namespace: part(&name, "namespace")?,
+            name: part(&name, "name")?,
+        },
+        location: Location {
+            region: part(&location, "region")?,
+            availability_zone: part(&location, "availability_zone")?,
+            node_name: part(&location, "node_name")?,
+        },
+    })
+}
+
+/// An instance of the cluster `of`, which its own key, if there is one, has to name.
+fn instance(node: &Node<'_>, of: ClusterKey) -> Result<ClusterInstance, JsonError> {
+    if let Some(own) = node.field("key")?
+        && key(&own)? != of
+    {
+        return Err(own.wrong(format_args!("is not the key of its cluster, {of}")));
+    }
+    let status = status(node)?;
+    Ok(ClusterInstance {
+        key: of,
+        id: filled(&node.needed("id")?)?,
+        labels: labels(node)?,
+        endpoints: endpoints(node, status)?,
+        status,
+        owner: optional(node, "owner")?,
+    })
+}
+
+fn status(node: &Node<'_>) -> Result<Status, JsonError> {
+    let Some(node) = node.field("status")? else {
+        return Ok(Status::Ready);
+    };
+    node.string()?.parse().map_err(|error| node.wrong(error))
+}
+
+fn labels(node: &Node<'_>) -> Result<BTreeMap<String, String>, JsonError> {
+    let mut labels = BTreeMap::new();
+    if let Some(node) = node.field("labels")? {
+        for (name, value) in node.fields()? {
+            labels.insert(name.to_owned(), value.string()?.to_owned());
+        }
+    }
+    Ok(labels)
+}
+
+fn endpoints(node: &Node<'_>, status: Status) -> Result<Vec<Endpoint>, JsonError> {
+    let list = match node.field("endpoints")? {
+        None if status == Status::Deleted => return Ok(Vec::new()),
+        None => return Err(node.wrong("has no field \"endpoints\"")),
+        Some(list) => list,
+    };
+    let mut endpoints = Vec::new();
+    for node in list.items()? {
+        endpoints.push(Endpoint {
+            addr: address(&node.needed("addr")?)?,
+            // The range is that of the type.
+            port: node.needed("port")?.whole(1, 65_535)? as u16,
+            name: optional(&node, "name")?,
+        });
+    }
+    if endpoints.is_empty() && status != Status::Deleted {
+        return Err(list.wrong("must have at least one endpoint"));
+    }
+    Ok(endpoints)
+}
+
+fn address(node: &Node<'_>) -> Result<String, JsonError> {
+    let addr = filled(node)?;
+    if addr.contains(|c: char| c.is_whitespace() || "[]/".contains(c)) {
+        return Err(node.wrong("must be a host name or an IP address, without brackets and port"));
+    }
+    Ok(addr)
+}
+
+fn optional(node: &Node<'_>, field: &str) -> Result<String, JsonError> {
+    let Some(node) = node.field(field)? else {
+        return Ok(String::new());
+    };
+    name_of(&node)
+}
+
+fn filled(node: &Node<'_>) -> Result<String, JsonError> {
+    let name = name_of(node)?;
+    if name.is_empty() {
+        return Err(node.wrong("must not be empty"));
+    }
+    Ok(name)
+}
+
+fn name_of(node: &Node<'_>) -> Result<String, JsonError> {
+    let name = node.string()?;
+    if name.len() > NAME_BYTES_MAX {
+        return Err(node.wrong(format_args!("is longer than {NAME_BYTES_MAX} bytes")));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(node.wrong("must not contain control characters"));
+    }
+    Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests;
