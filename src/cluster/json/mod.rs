@@ -37,9 +37,9 @@ impl ClusterKey {
 }
 
 impl ClusterInstance {
-    /// Reads `{"key","id","labels","endpoints":[{"addr","port","name"}],"status","owner"}`, of which
-    /// `labels`, `owner`, the name of an endpoint and `status` (`ready`) may be left out; and the
-    /// endpoints of one that is deleted.
+    /// Reads `{"key","id","labels","endpoints":[{"addr","port","name"}],"status","owner"}`. What may
+    /// be left out: `labels`, `owner`, the name of an endpoint, `status` (it is `ready` then), and
+    /// the endpoints of an instance that is deleted.
     ///
     /// # Errors
     ///
@@ -119,7 +119,10 @@ fn cluster(node: &Node<'_>) -> Result<Cluster, JsonError> {
         for node in list.items()? {
             let instance = instance(&node, key.clone())?;
             if !ids.insert(instance.id.clone()) {
-                let why = format!("another instance of the cluster is called {:?}", instance.id);
+                let why = format!(
+                    "another instance of the cluster is called {:?}",
+                    instance.id
+                );
                 return Err(node.needed("id")?.wrong(why));
             }
             instances.push(instance);

@@ -20,7 +20,9 @@ impl JsonError {
     /// One line, whatever the text had in it, and not too long for a log.
     pub(super) fn new(line: usize, reason: impl AsRef<str>) -> Self {
         let reason = reason.as_ref().chars().take(REASON_CHARS_MAX);
-        let reason = reason.map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let reason = reason
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
         Self { line, reason }
     }
 }
@@ -45,7 +47,9 @@ pub fn read<T>(
     scan::check(text)?;
     let value = text.parse::<JsonValue>().map_err(|error| {
         let reason = error.to_string();
-        let reason = reason.split_once(": ").map_or(&*reason, |(_, reason)| reason);
+        let reason = reason
+            .split_once(": ")
+            .map_or(&*reason, |(_, reason)| reason);
         JsonError::new(error.line(), format!("bad JSON: {reason}"))
     })?;
     take(Node {
@@ -114,7 +118,8 @@ impl<'a> Node<'a> {
         let JsonValue::Object(fields) = self.value else {
             return Err(self.wrong("must be an object"));
         };
-        let below = |(name, value): (&'b String, _)| (&**name, self.below(value, Step::Field(name)));
+        let below =
+            |(name, value): (&'b String, _)| (&**name, self.below(value, Step::Field(name)));
         let mut fields: Vec<_> = fields.iter().map(below).collect();
         fields.sort_by_key(|(name, _)| *name);
         Ok(fields)

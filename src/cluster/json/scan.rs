@@ -37,7 +37,10 @@ pub(super) fn check(text: &str) -> Result<(), JsonError> {
                     && let Some(name) = unquoted(raw)
                     && let Some(name) = names.replace(name)
                 {
-                    return Err(JsonError::new(line, format!("field {name:?} is there twice")));
+                    return Err(JsonError::new(
+                        line,
+                        format!("field {name:?} is there twice"),
+                    ));
                 }
             }
             Token::Text(_) | Token::Comma | Token::Word => (),
@@ -182,7 +185,8 @@ fn string_len(text: &str) -> usize {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "\n{ \"a]\\\"\": [1, \"}\\\\\",\n {\"\\u0062\":\n\n null}],\n\"c\"\n:\n-1e9}\n";
+    const TEXT: &str =
+        "\n{ \"a]\\\"\": [1, \"}\\\\\",\n {\"\\u0062\":\n\n null}],\n\"c\"\n:\n-1e9}\n";
 
     #[test]
     fn a_value_is_found_at_its_line() {
@@ -217,9 +221,17 @@ mod tests {
 
     #[test]
     fn a_field_is_there_once() {
-        let error = check("[{\"a\":1},{\"b\":{\"a\":1},\n\"a\":[\"a\"],\n\"\\u0061\":1}]").unwrap_err();
+        let error =
+            check("[{\"a\":1},{\"b\":{\"a\":1},\n\"a\":[\"a\"],\n\"\\u0061\":1}]").unwrap_err();
         assert_eq!(error.to_string(), "line 3: field \"a\" is there twice");
-        for text in ["\"a\":1,\"a\":1", "]]}{:\"\\", "\"", "\"\\\"", "{\"a\":\"a\"}", "é{:é}"] {
+        for text in [
+            "\"a\":1,\"a\":1",
+            "]]}{:\"\\",
+            "\"",
+            "\"\\\"",
+            "{\"a\":\"a\"}",
+            "é{:é}",
+        ] {
             assert_eq!(check(text), Ok(()), "{text}");
         }
     }

@@ -55,7 +55,7 @@ fn a_key_is_written_as_it_is_read() {
 #[test]
 fn an_instance_is_written_as_it_is_read() {
     let text = format!(
-        "{{\"key\":{KEY},\"id\":\"a\",\"labels\":{{\"k\":\"v\",\"tenant\":\"t\"}},\"endpoints\":\
+        "{{\"key\":{KEY},\"id\":\"a\",\"labels\":{{\"tenant\":\"t\",\"k\":\"v\"}},\"endpoints\":\
          [{{\"addr\":\"::1\",\"port\":6379,\"name\":\"redis\"}}],\"status\":\"online\",\
          \"owner\":\"me\"}}"
     );
@@ -63,10 +63,7 @@ fn an_instance_is_written_as_it_is_read() {
     assert_eq!(instance.alias(), Some("t"));
     assert_eq!(instance.endpoint().unwrap().to_string(), "[::1]:6379");
     assert_eq!(instance.status, Status::Online);
-    let again = ClusterInstance::from_json(&instance.to_json()).unwrap();
-    assert_eq!(again, instance);
-    assert_eq!(instance.to_json().len(), text.len());
-    assert!(instance.to_json().starts_with(&text[..200]));
+    assert_eq!(instance.to_json(), text);
 }
 
 #[test]
@@ -90,11 +87,20 @@ fn a_list_is_read_bare_or_as_an_answer() {
         panic!("{:?}", list());
     };
     assert_eq!(cart.key, self::cart());
-    assert_eq!(*local, Cluster { key: ClusterKey::local(), instances: Vec::new() });
+    assert_eq!(
+        *local,
+        Cluster {
+            key: ClusterKey::local(),
+            instances: Vec::new()
+        }
+    );
     let [a, b, c] = &cart.instances[..] else {
         panic!("{cart:?}");
     };
-    assert_eq!((&*a.id, a.status, &*a.owner), ("127.0.0.1:6379", Status::Offline, "me"));
+    assert_eq!(
+        (&*a.id, a.status, &*a.owner),
+        ("127.0.0.1:6379", Status::Offline, "me")
+    );
     assert_eq!(a.labels["a \"b\""], "é\n");
     assert_eq!(a.endpoints[1].to_string(), "[::1]:65535");
     assert_eq!((&*b.id, b.status, b.labels.len()), ("b", Status::Ready, 0));
@@ -116,7 +122,10 @@ fn equal_lists_are_one_text_and_one_version() {
     assert_eq!(Catalog::from_json(&text), Ok(list()));
     for _ in 0..5 {
         let again = Catalog::from_json(LIST).unwrap();
-        assert_eq!((again.to_json(), again.etag()), (text.clone(), list().etag()));
+        assert_eq!(
+            (again.to_json(), again.etag()),
+            (text.clone(), list().etag())
+        );
     }
     let mut other = list();
     other.clusters[0].instances[1].status = Status::Online;
@@ -172,7 +181,11 @@ fn an_answer_has_three_fields_in_their_order() {
     let text = envelope(3, "a \"b\"\u{1}", JsonValue::Null);
     assert_eq!(text, r#"{"code":3,"message":"a \"b\"\u0001","data":null}"#);
     assert_eq!(super::text(&f64::INFINITY.into()), "null");
-    let odd = object([("z", JsonValue::from(1.0)), ("a", 1.5.into()), ("id", true.into())]);
+    let odd = object([
+        ("z", JsonValue::from(1.0)),
+        ("a", 1.5.into()),
+        ("id", true.into()),
+    ]);
     assert_eq!(super::text(&odd), r#"{"id":true,"a":1.5,"z":1}"#);
 }
 
@@ -187,13 +200,24 @@ fn assert_refused(from: &str, to: &str, error: &str) {
 #[test]
 fn a_broken_text_is_refused_at_its_line() {
     let cases = [
-        ("\"b\", \"endpoints\"", "\"b\" \"endpoints\"", "line 18: bad JSON: \
-          ',' or '}' is expected for object but actually found '\"'"),
-        ("\n]\n", "\n", "line 26: bad JSON: Unexpected EOF"),
-        ("\n]\n", "\n]]", "line 26: bad JSON: Expected EOF but got character ']'"),
+        (
+            "\"b\", \"endpoints\"",
+            "\"b\" \"endpoints\"",
+            "line 18: bad JSON: \
+          ',' or '}' is expected for object but actually found '\\\"'",
+        ),
+        ("\n]\n", "\n", "line 27: bad JSON: Unexpected EOF"),
+        (
+            "\n]\n",
+            "\n]]",
+            "line 27: bad JSON: Expected EOF but got character ']'",
+        ),
         ("1e999", "NaN", "line 21: bad JSON: Invalid character: N"),
-        ("\"owner\": \"me\"", "\"owner\": \"me\", \"id\": \"b\"",
-          "line 14: field \"id\" is there twice"),
+        (
+            "\"owner\": \"me\"",
+            "\"owner\": \"me\", \"id\": \"b\"",
+            "line 15: field \"id\" is there twice",
+        ),
     ];
     for (from, to, error) in cases {
         assert_refused(from, to, error);
@@ -205,65 +229,141 @@ fn a_broken_text_is_refused_at_its_line() {
     assert_eq!(error.to_string(), "line 1: bad JSON: Unexpected EOF");
     let odd = format!("{{\"a\n\u{1b}[{}\":", "x".repeat(10_000));
     let error = Catalog::from_json(&odd).unwrap_err().to_string();
-    assert!(error.chars().all(|c| !c.is_control()) && error.len() < 500, "{error}");
+    assert!(
+        error.chars().all(|c| !c.is_control()) && error.len() < 500,
+        "{error}"
+    );
 }
 
 #[test]
 fn values_of_the_wrong_kind_are_refused_with_their_place() {
     let cases = [
-        ("{\"namespace\": \"shop\", \"name\": \"cart\"}", "\"cart\"",
-          "line 3: [0].name: must be an object"),
-        ("\"namespace\": \"shop\"", "\"namespace\": 7",
-          "line 3: [0].name.namespace: must be a string"),
-        ("\"instances\": [", "\"instances\": {}, \"x\": [",
-          "line 6: [0].instances: must be an array"),
-        ("\"27dgQi7NFc9\"", "null", "line 5: [0].tenant: must be a string"),
-        ("\"labels\": {", "\"labels\": [], \"x\": {",
-          "line 9: [0].instances[0].labels: must be an object"),
-        ("\"shop\", \"a \\\"", "\"shop\", \"b\": 1, \"a \\\"",
-          "line 9: [0].instances[0].labels.b: must be a string"),
-        ("\"\\u00e9\\n\"", "[\n]",
-          "line 9: [0].instances[0].labels[\"a \\\"b\\\"\"]: must be a string"),
-        ("\"me\"", "0", "line 15: [0].instances[0].owner: must be a string"),
-        ("\"offline\"", "true", "line 14: [0].instances[0].status: must be a string"),
-        ("{\"id\": \"c\", \"status\": \"deleted\"}", "\n\n7",
-          "line 21: [0].instances[2]: must be an object"),
+        (
+            "{\"namespace\": \"shop\", \"name\": \"cart\"}",
+            "\"cart\"",
+            "line 3: [0].name: must be an object",
+        ),
+        (
+            "\"namespace\": \"shop\"",
+            "\"namespace\": 7",
+            "line 3: [0].name.namespace: must be a string",
+        ),
+        (
+            "\"instances\": [",
+            "\"instances\": {}, \"x\": [",
+            "line 6: [0].instances: must be an array",
+        ),
+        (
+            "\"27dgQi7NFc9\"",
+            "null",
+            "line 5: [0].tenant: must be a string",
+        ),
+        (
+            "\"labels\": {",
+            "\"labels\": [], \"x\": {",
+            "line 9: [0].instances[0].labels: must be an object",
+        ),
+        (
+            "\"shop\", \"a \\\"",
+            "\"shop\", \"b\": 1, \"a \\\"",
+            "line 9: [0].instances[0].labels.b: must be a string",
+        ),
+        (
+            "\"\\u00e9\\n\"",
+            "[\n]",
+            "line 9: [0].instances[0].labels[\"a \\\"b\\\"\"]: must be a string",
+        ),
+        (
+            "\"me\"",
+            "0",
+            "line 15: [0].instances[0].owner: must be a string",
+        ),
+        (
+            "\"offline\"",
+            "true",
+            "line 14: [0].instances[0].status: must be a string",
+        ),
+        (
+            "{\"id\": \"c\", \"status\": \"deleted\"}",
+            "\n\n7",
+            "line 21: [0].instances[2]: must be an object",
+        ),
     ];
     for (from, to, error) in cases {
-        let error = error.replace("line 9", "line 8");
-        let error = error.replace("line 14", "line 13").replace("line 15", "line 14");
-        assert_refused(from, to, &error);
+        assert_refused(from, to, error);
     }
     for (text, error) in [
         ("7", "line 1: must be an object"),
         ("{\"code\":0}", "line 1: has no field \"data\""),
         ("\n{\"data\":[]}", "line 2: has no field \"code\""),
-        ("{\"code\":0,\n\"data\":null}", "line 2: data: must be an array"),
-        ("{\"code\":0.5,\"data\":[]}",
-          "line 1: code: must be a whole number from 0 to 9007199254740992"),
-        ("{\"data\":[],\n\"code\":7,\"message\":\"not\\nyet\"}",
-          "line 2: code: the answer is an error: not yet"),
-        ("{\"data\":[],\"code\":7}", "line 1: code: the answer is an error: no message"),
+        (
+            "{\"code\":0,\n\"data\":null}",
+            "line 2: data: must be an array",
+        ),
+        (
+            "{\"code\":0.5,\"data\":[]}",
+            "line 1: code: must be a whole number from 0 to 9007199254740992",
+        ),
+        (
+            "{\"data\":[],\n\"code\":7,\"message\":\"not\\nyet\"}",
+            "line 2: code: the answer is an error: not yet",
+        ),
+        (
+            "{\"data\":[],\"code\":7}",
+            "line 1: code: the answer is an error: no message",
+        ),
     ] {
-        assert_eq!(Catalog::from_json(text).unwrap_err().to_string(), error, "{text}");
+        assert_eq!(
+            Catalog::from_json(text).unwrap_err().to_string(),
+            error,
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn what_is_missing_is_named() {
     let cases = [
-        ("\"namespace\": \"shop\", ", "", "line 3: [0].name: has no field \"namespace\""),
-        ("\"region\": \"eu-1\", ", "", "line 4: [0].location: has no field \"region\""),
-        ("\"location\": {\"region\": \"eu", "\"x\": {\"region\": \"eu",
-          "line 2: [0]: has no field \"location\""),
-        ("\"id\": \"127.0.0.1:6379\",", "", "line 7: [0].instances[0]: has no field \"id\""),
-        ("\"addr\": \"127.0.0.1\", ", "",
-          "line 10: [0].instances[0].endpoints[0]: has no field \"addr\""),
-        (", \"port\": 65535", "", "line 11: [0].instances[0].endpoints[1]: has no field \"port\""),
-        (", \"endpoints\": [{\"addr\": \"cache.shop\", \"port\": 1}]", "",
-          "line 18: [0].instances[1]: has no field \"endpoints\""),
-        ("{\"addr\": \"cache.shop\", \"port\": 1}", "",
-          "line 18: [0].instances[1].endpoints: must have at least one endpoint"),
+        (
+            "\"namespace\": \"shop\", ",
+            "",
+            "line 3: [0].name: has no field \"namespace\"",
+        ),
+        (
+            "\"region\": \"eu-1\", ",
+            "",
+            "line 4: [0].location: has no field \"region\"",
+        ),
+        (
+            "\"location\": {\"region\": \"eu",
+            "\"x\": {\"region\": \"eu",
+            "line 2: [0]: has no field \"location\"",
+        ),
+        (
+            "\"id\": \"127.0.0.1:6379\",",
+            "",
+            "line 7: [0].instances[0]: has no field \"id\"",
+        ),
+        (
+            "\"addr\": \"127.0.0.1\", ",
+            "",
+            "line 11: [0].instances[0].endpoints[0]: has no field \"addr\"",
+        ),
+        (
+            ", \"port\": 65535",
+            "",
+            "line 12: [0].instances[0].endpoints[1]: has no field \"port\"",
+        ),
+        (
+            ", \"endpoints\": [{\"addr\": \"cache.shop\", \"port\": 1}]",
+            "",
+            "line 18: [0].instances[1]: has no field \"endpoints\"",
+        ),
+        (
+            "{\"addr\": \"cache.shop\", \"port\": 1}",
+            "",
+            "line 18: [0].instances[1].endpoints: must have at least one endpoint",
+        ),
     ];
     for (from, to, error) in cases {
         assert_refused(from, to, error);
@@ -276,35 +376,79 @@ fn what_is_missing_is_named() {
 fn values_that_make_no_sense_are_refused() {
     let long = format!("\"{}\"", "x".repeat(257));
     let port = "[0].instances[0].endpoints[0].port: must be a whole number from 1 to 65535";
-    let port = format!("line 10: {port}");
+    let port = format!("line 11: {port}");
     let cases = [
-        ("\"offline\"", "\"up\"", "line 13: [0].instances[0].status: \
-          unknown status; allowed: ready, online, offline, deleted"),
+        (
+            "\"offline\"",
+            "\"up\"",
+            "line 14: [0].instances[0].status: \
+          unknown status; allowed: ready, online, offline, deleted",
+        ),
         ("6379, ", "0, ", &*port),
         ("6379, ", "65536, ", &port),
         ("6379, ", "-1, ", &port),
         ("6379, ", "1.5, ", &port),
         ("6379, ", "1e999, ", &port),
         ("6379, ", "\"6379\", ", &port),
-        ("\"127.0.0.1:6379\"", "\"\"", "line 7: [0].instances[0].id: must not be empty"),
-        ("\"127.0.0.1:6379\"", "\"a\\u0000\"",
-          "line 7: [0].instances[0].id: must not contain control characters"),
-        ("\"127.0.0.1:6379\"", &long, "line 7: [0].instances[0].id: is longer than 256 bytes"),
-        ("\"cart\"", "\"c\\u007f\"", "line 3: [0].name.name: must not contain control characters"),
-        ("\"shop\"", &long, "line 3: [0].name.namespace: is longer than 256 bytes"),
-        ("\"eu-1\"", "\"eu:1\"", "line 4: [0].location.region: must not contain ':'"),
-        ("\"cart\"", "\"cart:\"", "line 3: [0].name.name: must not contain ':'"),
-        ("\"27dgQi7NFc9\"", "\"yigF5wkxq44\"",
-          "line 5: [0].tenant: the tenant key of eu-1:a:node-7:shop:cart is 27dgQi7NFc9"),
-        ("\"::1\"", "\"[::1]\"", "line 11: [0].instances[0].endpoints[1].addr: \
-          must be a host name or an IP address, without brackets and port"),
-        ("\"::1\"", "\"\"", "line 11: [0].instances[0].endpoints[1].addr: must not be empty"),
-        ("\"id\": \"c\"", "\"id\":\n\"b\"",
-          "line 20: [0].instances[2].id: another instance of the cluster is called \"b\""),
+        (
+            "\"127.0.0.1:6379\"",
+            "\"\"",
+            "line 8: [0].instances[0].id: must not be empty",
+        ),
+        (
+            "\"127.0.0.1:6379\"",
+            "\"a\\u0000\"",
+            "line 8: [0].instances[0].id: must not contain control characters",
+        ),
+        (
+            "\"127.0.0.1:6379\"",
+            &long,
+            "line 8: [0].instances[0].id: is longer than 256 bytes",
+        ),
+        (
+            "\"cart\"",
+            "\"c\\u007f\"",
+            "line 3: [0].name.name: must not contain control characters",
+        ),
+        (
+            "\"shop\"",
+            &long,
+            "line 3: [0].name.namespace: is longer than 256 bytes",
+        ),
+        (
+            "\"eu-1\"",
+            "\"eu:1\"",
+            "line 4: [0].location.region: must not contain ':'",
+        ),
+        (
+            "\"cart\"",
+            "\"cart:\"",
+            "line 3: [0].name.name: must not contain ':'",
+        ),
+        (
+            "\"27dgQi7NFc9\"",
+            "\"yigF5wkxq44\"",
+            "line 5: [0].tenant: the tenant key of eu-1:a:node-7:shop:cart is 27dgQi7NFc9",
+        ),
+        (
+            "\"::1\"",
+            "\"[::1]\"",
+            "line 12: [0].instances[0].endpoints[1].addr: \
+          must be a host name or an IP address, without brackets and port",
+        ),
+        (
+            "\"::1\"",
+            "\"\"",
+            "line 12: [0].instances[0].endpoints[1].addr: must not be empty",
+        ),
+        (
+            "\"id\": \"c\"",
+            "\"id\":\n\"b\"",
+            "line 20: [0].instances[2].id: another instance of the cluster is called \"b\"",
+        ),
     ];
     for (from, to, error) in cases {
-        let error = error.replace("line 7: [0].instances[0].id", "line 8: [0].instances[0].id");
-        assert_refused(from, to, &error);
+        assert_refused(from, to, error);
     }
 }
 
@@ -321,7 +465,10 @@ fn clusters_are_kept_apart() {
     let within = |one: &str| LIST.replacen("{\"id\": \"b\"", &format!("{one}, {{\"id\":\"b\""), 1);
     let error = Catalog::from_json(&within(&stranger)).unwrap_err();
     let why = "is not the key of its cluster, eu-1:a:node-7:shop:cart";
-    assert_eq!(error.to_string(), format!("line 19: [0].instances[1].key: {why}"));
+    assert_eq!(
+        error.to_string(),
+        format!("line 19: [0].instances[1].key: {why}")
+    );
     let clusters = Catalog::from_json(&within(&own)).unwrap().clusters;
     assert_eq!(clusters[0].instances.len(), 4);
 }

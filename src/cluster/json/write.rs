@@ -54,7 +54,9 @@ fn write(out: &mut String, value: &JsonValue) {
         JsonValue::Object(fields) => {
             let rank = |name: &str| ORDER.iter().position(|known| *known == name);
             let rank = |name| rank(name).unwrap_or(ORDER.len());
-            let named = fields.iter().map(|(name, value)| ((rank(name), name), value));
+            let named = fields
+                .iter()
+                .map(|(name, value)| ((rank(name), name), value));
             let sorted: BTreeMap<_, _> = named.collect();
             let mut before = '{';
             for ((_, name), value) in sorted {
