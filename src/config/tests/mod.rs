@@ -46,13 +46,18 @@ fn refusal(args: &[&str]) -> String {
 /// What is set by one row alone, without regard to other options.
 fn set(row: &Row, text: &str) -> Config {
     let mut config = Config::default();
-    match &row.value {
-        Value::Number(_, _, set) => assert!(set(&mut config, text.parse().unwrap())),
-        Value::OneOf(names, set) => {
-            assert!(names.contains(&text));
-            set(&mut config, text);
-        }
-        Value::Text(_, set) => set(&mut config, text).unwrap(),
-    }
+    assert!(apply(row, text, &mut config), "{}={text}", row.name);
     config
+}
+
+/// False if the row does not take the text.
+fn apply(row: &Row, text: &str, config: &mut Config) -> bool {
+    match &row.value {
+        Value::Number(_, _, set) => set(config, text.parse().unwrap()),
+        Value::OneOf(names, set) => {
+            set(config, text);
+            names.contains(&text)
+        }
+        Value::Text(_, set) => set(config, text).is_ok(),
+    }
 }

@@ -30,33 +30,56 @@ fn options_of_the_two_routers_do_not_mix() {
         ]),
         format!("--router.static-be=h:1: makes no sense with --router.type=sync; {only_one}")
     );
+    for name in ["cp-token", "state-file", "file"] {
+        let line = refusal(&[&format!("--router.{name}=x")]);
+        assert!(line.ends_with(&format!(
+            "makes no sense with --router.type=static; {only_one}"
+        )));
+    }
+}
+
+#[test]
+fn the_sync_router_needs_nothing_else() {
+    let config = config(&["--router.type=sync"]);
     assert_eq!(
-        refusal(&["--router.type=sync"]),
-        "--router.type=sync: has nothing to follow; give --router.cp-addr=HOST:PORT too"
+        (config.router.kind, config.router.cp_addr),
+        (RouterType::Sync, None)
     );
 }
 
 #[test]
-fn the_sync_router_is_refused_until_it_exists() {
-    let line = "the sync router is not part of this version; allowed for now: static";
-    let sync = ["--router.type=sync", "--router.cp-addr=control:8080"];
-    assert_eq!(refusal(&sync), format!("--router.type=sync: {line}"));
-    assert_eq!(
-        refusal_with(&sync[1..], &[("ELIKA_ROUTER_TYPE", "sync")]),
-        format!("ELIKA_ROUTER_TYPE=sync: {line}")
-    );
+fn what_is_about_a_control_plane_needs_one() {
+    for name in ["--router.cp-token", "--router.state-file"] {
+        let line = refusal(&["--router.type=sync", &format!("{name}=x")]);
+        assert!(line.starts_with(name), "{line}");
+        assert!(
+            line.ends_with(
+                ": is about a control plane, and there is none; \
+                 give --router.cp-addr=HOST:PORT too"
+            ),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn no_error_shows_a_token() {
+    for name in ["--router.cp-token", "--service-token"] {
+        let long = "hidden".repeat(100);
+        for token in ["hidden ", &long] {
+            let line = refusal(&[&format!("{name}={token}")]);
+            assert!(line.starts_with(&format!("{name}=…: ")), "{line}");
+            assert!(!line.contains("hidden"), "{line}");
+        }
+    }
+    let config = config(&["--service-token=hidden"]);
+    assert_eq!(config.service_token.as_ref().unwrap().reveal(), "hidden");
+    assert!(!format!("{config:?}").contains("hidden"));
 }
 
 #[test]
 fn administrative_commands_follow_the_router_unless_given() {
-    let admin = |args: &[&str]| {
-        let mut config = Config::default();
-        let matches = parse::options().parse(args).unwrap();
-        let given = given::Given::read(&matches, &|_| None, &mut config.notes);
-        given.apply(&mut config).unwrap();
-        check::relations(&given, &mut config).unwrap();
-        config.admin_commands
-    };
+    let admin = |args: &[&str]| config(args).admin_commands;
     let sync = ["--router.type=sync", "--router.cp-addr=control:8080"];
     assert_eq!(admin(&[]), AdminCommands::Allow);
     assert_eq!(admin(&sync), AdminCommands::Deny);
@@ -91,26 +114,6 @@ fn a_pool_keeps_no_more_idle_connections_than_it_may_have() {
     assert_eq!((pool.max_size, pool.max_idle), (4, 4));
     let both = ["--backend-pool.max-size=4", "--backend-pool.max-idle=4"];
     assert_eq!(config(&both).backend_pool, pool);
-}
-
-#[test]
-fn options_without_effect_are_noted_one_line_each() {
-    let args = [
-        "--router.balancer=random",
-        "--backend-pool.max-idle=1",
-        "--metrics.path",
-        "/m",
-    ];
-    let config = config_with(
-        &args,
-        &[("ELIKA_METRICS_ENABLE", "false"), ("ELIKA_PORT", "1")],
-    );
-    let noted = [
-        "--router.balancer has no effect in this version",
-        "ELIKA_METRICS_ENABLE has no effect in this version",
-        "--metrics.path has no effect in this version",
-    ];
-    assert_eq!(config.notes, noted);
 }
 
 #[test]

@@ -7,11 +7,13 @@ use crate::config::values::Choice;
 fn a_wrong_value_is_named_with_its_reason_and_what_is_allowed() {
     for row in rows() {
         let wrong = match row.value {
+            _ if row.name.ends_with("file") => "a/",
             Value::Number(..) => "many",
             Value::OneOf(..) => "maybe",
             Value::Text(..) => "a b",
         };
         let allowed = row.value.allowed();
+        // A token is not shown, not even a wrong one.
         let written = [
             format!("--{}={wrong}", row.name),
             format!("{}={wrong}", row.env_name()),
@@ -20,7 +22,10 @@ fn a_wrong_value_is_named_with_its_reason_and_what_is_allowed() {
             refusal(&[&written[0]]),
             refusal_with(&[], &[(&row.env_name(), wrong)]),
         ];
-        for (line, written) in lines.iter().zip(written) {
+        for (line, mut written) in lines.iter().zip(written) {
+            if row.name.ends_with("-token") {
+                written = written.replace(wrong, "…");
+            }
             assert!(line.starts_with(&format!("{written}: ")), "{line}");
             assert!(line.ends_with(&format!("; allowed: {allowed}")), "{line}");
         }
@@ -211,6 +216,21 @@ fn control_planes_may_be_written_as_urls() {
             refusal(&["--router.cp-addr", text]).contains(reason),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn files_need_not_exist_and_are_no_directories() {
+    let file = "/nowhere/my clusters.json";
+    let config = config(&["--tenants.file", file]);
+    assert_eq!(config.tenants.file.unwrap().to_str(), Some(file));
+    for (path, reason) in [
+        ("", "is empty"),
+        ("a/", "is a directory"),
+        ("a\0b", "has a zero byte"),
+    ] {
+        let line = refusal(&[&format!("--tenants.file={path}")]);
+        assert!(line.contains(reason), "{line}");
     }
 }
 
