@@ -104,7 +104,7 @@ impl Snapshot {
             addresses,
             health: Health::Unknown,
         });
-        builder.build(&[], known, |_, _| TenantLimits::default())
+        builder.build(&[], known, |_, _, _| TenantLimits::default())
     }
 
     /// Counts the pictures; a higher one is newer.
@@ -193,40 +193,54 @@ impl SnapshotBuilder {
 
     /// A picture of these clusters (those of the instances need not be named) and instances, newer
     /// than all before. Deleted instances are left out; of two with the same id the later one
-    /// counts. `limits` tells what a tenant may use, from its key and its instances.
+    /// counts. `limits` tells what a tenant may use, from its key, its aliases and its instances;
+    /// it is asked once for each tenant.
     ///
-    /// The label [`ALIAS_LABEL`](super::instance::ALIAS_LABEL) of an instance is another name of its tenant. It belongs to whom
+    /// The label [`ALIAS_LABEL`] of an instance is another name of its tenant. It belongs to whom
     /// it belonged in the last picture; else, of several who want it, to the first by key. It is
     /// never one that is a tenant's key.
+    ///
+    /// [`ALIAS_LABEL`]: super::ALIAS_LABEL
     pub fn build(
         &mut self,
         clusters: &[ClusterKey],
         instances: impl IntoIterator<Item = Known>,
-        limits: impl Fn(&TenantKey, &[ClusterInstance]) -> TenantLimits,
+        mut limits: impl FnMut(&TenantKey, &[&str], &[ClusterInstance]) -> TenantLimits,
     ) -> Snapshot {
-        type Group = (Vec<ClusterInstance>, BTreeMap<InstanceId, Instance>);
-        let mut groups: BTreeMap<TenantKey, Group> = BTreeMap::new();
         let named = clusters.iter().map(ClusterKey::tenant);
-        for key in self.default_tenant.clone().into_iter().chain(named) {
-            groups.entry(key).or_default();
-        }
-        for known in instances {
-            if known.instance.status != Status::Deleted {
-                let group = groups.entry(known.instance.key.tenant()).or_default();
-                let instance = Instance::new(&known);
-                group.1.insert(instance.id.clone(), instance);
-                group.0.push(known.instance);
+        let named = self.default_tenant.clone().into_iter().chain(named);
+        let mut groups: BTreeMap<_, BTreeMap<_, _>> =
+            named.map(|key| (key, BTreeMap::new())).collect();
+        for Known {
+            instance,
+            addresses,
+            health,
+        } in instances
+        {
+            if instance.status != Status::Deleted {
+                let seen = Instance::new(&instance, addresses, health);
+                let group = groups.entry(instance.key.tenant()).or_default();
+                group.insert(seen.id.clone(), (seen, instance));
             }
         }
-        self.take_aliases(groups.iter().map(|(key, group)| (key, group.0.as_slice())));
+        let groups: BTreeMap<TenantKey, (Vec<Instance>, Vec<ClusterInstance>)> = groups
+            .into_iter()
+            .map(|(key, group)| (key, group.into_values().unzip()))
+            .collect();
+        self.take_aliases(groups.iter().map(|(key, group)| (key, group.1.as_slice())));
         self.quotas.retain(|key, _| groups.contains_key(key));
+        let mut names: BTreeMap<&TenantKey, Vec<&str>> = BTreeMap::new();
+        for (alias, owner) in &self.aliases {
+            names.entry(owner).or_default().push(alias);
+        }
         let mut tenants = BTreeMap::new();
-        for (key, (described, instances)) in groups {
+        for (key, (instances, described)) in groups {
+            let names = names.get(&key).map_or(&[][..], Vec::as_slice);
             let quota = self.quotas.entry(key.clone()).or_default();
             let tenant = Tenant {
                 key: key.clone(),
-                instances: instances.into_values().collect(),
-                limits: Arc::new(limits(&key, &described)),
+                instances,
+                limits: Arc::new(limits(&key, names, &described)),
                 quota: Arc::clone(quota),
             };
             tenants.insert(key, tenant);
@@ -257,7 +271,7 @@ impl SnapshotBuilder {
         let before = std::mem::take(&mut self.aliases);
         for (alias, who) in wanted {
             let owner = before.get(&alias).filter(|owner| who.contains(owner));
-            if let Some(owner) = owner.or(who.first()).cloned() {
+            if let Some(owner) = owner.or_else(|| who.first()).cloned() {
                 self.aliases.insert(alias, owner);
             }
         }
@@ -265,14 +279,14 @@ impl SnapshotBuilder {
 }
 
 impl Instance {
-    fn new(known: &Known) -> Self {
-        let endpoint = known.instance.endpoint();
+    fn new(instance: &ClusterInstance, addresses: Vec<SocketAddr>, health: Health) -> Self {
+        let endpoint = instance.endpoint();
         Self {
-            id: known.instance.id.as_str().into(),
+            id: instance.id.as_str().into(),
             address_text: endpoint.map(Endpoint::to_string).unwrap_or_default(),
-            addresses: known.addresses.clone(),
-            status: known.instance.status,
-            health: known.health,
+            addresses,
+            status: instance.status,
+            health,
         }
     }
 }

@@ -198,3 +198,48 @@ fn an_instance_without_endpoint_or_address_is_still_listed() {
     assert_eq!(tenant.instances[0].address_text, "");
     assert!(tenant.instances[0].addresses.is_empty());
 }
+
+#[test]
+fn limits_are_asked_for_with_the_aliases_a_tenant_owns_and_its_latest_instances() {
+    let labelled = |name: &str, id: &str, port: u16, alias: &str| {
+        let (mut instance, addresses) = instance(name, id, port, Status::Ready);
+        instance.labels.insert("tenant".into(), alias.into());
+        Known {
+            instance,
+            addresses,
+            health: Health::Unknown,
+        }
+    };
+    let mut builder = SnapshotBuilder::new(None);
+    let mut asked = BTreeMap::new();
+    let known = [
+        labelled("one", "a", 1, "old"),
+        labelled("one", "a", 2, "shop"),
+        labelled("one", "b", 3, "cart"),
+        labelled("two", "a", 4, "shop"),
+    ];
+    let snapshot = builder.build(&[cluster("three")], known, |key, aliases, instances| {
+        let ports: Vec<u16> = instances.iter().map(|it| it.endpoints[0].port).collect();
+        asked.insert(key.clone(), (aliases.join(" "), ports));
+        TenantLimits {
+            clients: Some(instances.len() as u32),
+            ..TenantLimits::default()
+        }
+    });
+    let tenants = ["one", "two", "three"].map(|name| cluster(name).tenant());
+    let [one, two, three] = tenants.each_ref().map(|key| asked[key].clone());
+    let owner = snapshot.tenant(b"shop").unwrap().key.clone();
+    let first = tenants[0] < tenants[1];
+    assert_eq!(owner, tenants[usize::from(!first)]);
+    let names = if first {
+        ["cart shop", ""]
+    } else {
+        ["cart", "shop"]
+    };
+    assert_eq!(one, (names[0].to_owned(), vec![2, 3]));
+    assert_eq!(two, (names[1].to_owned(), vec![4]));
+    assert_eq!(three, (String::new(), Vec::new()));
+    assert!(snapshot.tenant(b"old").is_none(), "it was replaced");
+    let limits = snapshot.tenant(tenants[0].as_str().as_bytes()).unwrap();
+    assert_eq!(limits.limits.clients, Some(2));
+}

@@ -20,7 +20,8 @@ use super::key::{ClusterKey, ClusterName, Location};
 const NAME_BYTES_MAX: usize = 256;
 
 impl ClusterKey {
-    /// Reads `{"name":{"namespace","name"},"location":{"region","availability_zone","node_name"}}`.
+    /// Reads `{"name":{"namespace","name"},"location":{…}}`; the fields of the location are
+    /// `region`, `availability_zone` and `node_name`.
     ///
     /// # Errors
     ///
@@ -37,8 +38,8 @@ impl ClusterKey {
 }
 
 impl ClusterInstance {
-    /// Reads `{"key","id","labels","endpoints":[{"addr","port","name"}],"status","owner"}`. What may
-    /// be left out: `labels`, `owner`, the name of an endpoint, `status` (it is `ready` then), and
+    /// Reads `{"key","id","labels","endpoints":[{"addr","port","name"}],"status","owner"}`. May be
+    /// left out: `labels`, `owner`, the name of an endpoint, `status` (it is `ready` then), and
     /// the endpoints of an instance that is deleted.
     ///
     /// # Errors
