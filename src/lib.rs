@@ -102,6 +102,8 @@ pub use cluster::{
 };
 pub use config::Config;
 pub use server::{Proxy, Running};
+#[doc(hidden)]
+pub use service::metrics_table;
 
 /// The examples of the readme, which are tested like those in here.
 #[cfg(doctest)]

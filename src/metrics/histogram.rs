@@ -41,6 +41,17 @@ impl Histogram {
         self.sum_us += other.sum_us;
     }
 
+    /// What came since `earlier`, an older copy.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut since = *self;
+        for (count, less) in since.counts.iter_mut().zip(earlier.counts) {
+            *count = count.saturating_sub(less);
+        }
+        since.sum_us = since.sum_us.saturating_sub(earlier.sum_us);
+        since
+    }
+
     /// For each bound of [`BOUNDS_US`] how many durations were at most that long.
     pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
         let mut sum = 0;
@@ -84,5 +95,10 @@ mod tests {
         both.record(u64::MAX / 2, 1);
         assert_eq!(both.cumulative().next(), Some((64, 1)));
         assert_eq!(both.count(), 2);
+        let mut more = both;
+        more.record(500, 3);
+        let mut only = Histogram::default();
+        only.record(500, 3);
+        assert_eq!(more.since(&both), only);
     }
 }

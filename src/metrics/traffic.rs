@@ -115,6 +115,28 @@ impl Traffic {
         self.backend_latency.add(&other.backend_latency);
     }
 
+    /// What was counted since `earlier`, an older copy. Whoever counts may have begun anew since:
+    /// then it is all there is.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        if self.requests < earlier.requests || self.reply_bytes < earlier.reply_bytes {
+            return *self;
+        }
+        let mut since = *self;
+        for (count, less) in since.errors.iter_mut().zip(earlier.errors) {
+            *count = count.saturating_sub(less);
+        }
+        Self {
+            requests: self.requests - earlier.requests,
+            replies: self.replies.saturating_sub(earlier.replies),
+            request_bytes: self.request_bytes.saturating_sub(earlier.request_bytes),
+            reply_bytes: self.reply_bytes - earlier.reply_bytes,
+            errors: since.errors,
+            client_latency: self.client_latency.since(&earlier.client_latency),
+            backend_latency: self.backend_latency.since(&earlier.backend_latency),
+        }
+    }
+
     /// Counts an error reply.
     pub fn error(&mut self, kind: ErrorKind) {
         if let Some(count) = self.errors.get_mut(kind as usize) {
@@ -145,5 +167,24 @@ mod tests {
         for (i, kind) in ErrorKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, i);
         }
+    }
+
+    #[test]
+    fn what_came_since_is_what_was_added() {
+        let mut first = Traffic {
+            requests: 5,
+            replies: 4,
+            request_bytes: 100,
+            reply_bytes: 200,
+            ..Traffic::default()
+        };
+        first.error(ErrorKind::Busy);
+        first.client_latency.record(70, 4);
+        first.backend_latency.record(60, 4);
+        let mut both = first;
+        both.add(&first);
+        assert_eq!(both.since(&first), first);
+        assert_eq!(first.since(&first), Traffic::default());
+        assert_eq!(first.since(&both), first, "it began anew");
     }
 }

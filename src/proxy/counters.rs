@@ -1,8 +1,44 @@
 //! What a worker counts. Plain numbers: the machine has no atomics, whoever publishes them reads.
 
-/// Counts since the start; every limit that can be reached has one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+use crate::metrics::{Family, Kind};
+
+/// One of the counters, for the metrics page.
+#[derive(Clone, Copy, Debug)]
+pub struct Counter {
+    /// How it is shown: `elika_worker_…_total`, per worker.
+    pub family: Family,
+    /// Its number.
+    pub get: fn(&Counters) -> u64,
+}
+
+/// Makes the struct and the list of what is in it: a counter is shown as soon as it is here, and
+/// its documentation is the page's.
+macro_rules! counters {
+    ($($(#[doc = $help:literal])+ pub $name:ident: u64,)+) => {
+        /// Counts since the start; every limit that can be reached has one.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[doc = $help])+ pub $name: u64,)+
+        }
+
+        impl Counters {
+            /// Every counter.
+            pub const ALL: &[Counter] = &[
+                $(Counter {
+                    family: Family {
+                        name: concat!("elika_worker_", stringify!($name), "_total"),
+                        kind: Kind::Counter,
+                        labels: &["worker"],
+                        help: concat!($($help),+).trim_ascii(),
+                    },
+                    get: |counters| counters.$name,
+                },)+
+            ];
+        }
+    };
+}
+
+counters! {
     /// Clients taken.
     pub clients_opened: u64,
     /// Clients gone, for whatever reason.

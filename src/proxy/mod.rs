@@ -62,7 +62,7 @@ pub use action::{Action, Flow, News, Report};
 pub use backend::Failure;
 pub use chunk::SLICES_MAX;
 pub use client::Origin;
-pub use counters::Counters;
+pub use counters::{Counter, Counters};
 pub use key::{BackendKey, ClientKey, ConnKey, Key};
 pub use machine::Machine;
 pub use peers::{Answer, Found, Question, Scope};

@@ -1,7 +1,12 @@
 //! The service port: HTTP for people, probes, Prometheus and control planes, on a thread of its own.
 
+mod metrics;
+
 use crate::cluster::{ClusterKey, Health, InstanceId, TenantKey};
 use crate::proxy::{Survey, Wanted};
+
+pub use metrics::table as metrics_table;
+pub(crate) use metrics::{About, Page};
 
 /// What the service port may ask of the rest of the process.
 pub(crate) trait Office: Send + Sync {

@@ -1,0 +1,120 @@
+//! The table of families filled with numbers, and the same table for readers.
+
+use std::collections::BTreeMap;
+
+use crate::cluster::ClusterKey;
+use crate::metrics::{Family, Text};
+use crate::proxy::Counters;
+
+use super::About;
+use super::families::{ADDRESS, CLUSTER, INSTANCES, PROCESS, Row, TENANTS, WORKERS, Whole};
+use super::ledger::Ledger;
+
+/// What the labels of all those say that do not stand on their own.
+const OTHER: &str = "other";
+
+/// The whole page.
+pub(super) fn page(text: &mut Text, whole: &Whole, ledger: &Ledger, about: &About<'_>) {
+    for Row { family, show } in PROCESS {
+        show(whole, &mut text.family(family));
+    }
+    workers(text, ledger);
+    clusters(text, ledger, about.clusters);
+    let tenants = ledger.tenants();
+    let tenants = tenants.iter().map(|(place, row)| {
+        let tenant = place.as_ref().map_or(OTHER, |tenant| tenant.as_str());
+        ([tenant], row)
+    });
+    for row in TENANTS {
+        fill(text, row, tenants.clone());
+    }
+    let rows = ledger.instances(about.health);
+    let instances = rows.iter().map(|(place, row)| {
+        let labels = place.as_ref().map_or([OTHER; 2], |(tenant, instance)| {
+            [tenant.as_str(), instance.as_str()]
+        });
+        (labels, row)
+    });
+    // The others come first, if there are any.
+    let others = usize::from(rows.contains_key(&None));
+    fill(text, &ADDRESS, instances.clone().skip(others));
+    for row in INSTANCES {
+        fill(text, row, instances.clone());
+    }
+}
+
+fn workers(text: &mut Text, ledger: &Ledger) {
+    let workers: Vec<_> = ledger
+        .workers()
+        .map(|survey| (survey.worker.to_string(), survey))
+        .collect();
+    let workers = workers
+        .iter()
+        .map(|(name, survey)| ([name.as_str()], *survey));
+    for row in WORKERS {
+        fill(text, row, workers.clone());
+    }
+    for counter in Counters::ALL {
+        let mut samples = text.family(&counter.family);
+        for (labels, survey) in workers.clone() {
+            samples
+                .of(&labels)
+                .number(&[], (counter.get)(&survey.counters));
+        }
+    }
+}
+
+fn clusters(text: &mut Text, ledger: &Ledger, clusters: &[ClusterKey]) {
+    let shown: BTreeMap<_, _> = clusters
+        .iter()
+        .map(|cluster| (cluster.tenant(), cluster))
+        .filter(|(tenant, _)| ledger.shown().contains(tenant))
+        .collect();
+    let shown = shown.iter().map(|(tenant, it)| ([tenant.as_str()], *it));
+    fill(text, &CLUSTER, shown);
+}
+
+/// One family, of all of these.
+fn fill<'a, T: 'a, const N: usize>(
+    text: &mut Text,
+    row: &Row<T>,
+    of: impl Iterator<Item = ([&'a str; N], &'a T)>,
+) {
+    let mut samples = text.family(&row.family);
+    for (labels, it) in of {
+        (row.show)(it, samples.of(&labels));
+    }
+}
+
+/// Every family, in the order of the page, by what there is one sample of.
+fn all() -> [(&'static str, Vec<Family>); 4] {
+    fn of<T>(rows: &[Row<T>]) -> impl Iterator<Item = Family> {
+        rows.iter().map(|row| row.family)
+    }
+    let counters = Counters::ALL.iter().map(|counter| counter.family);
+    [
+        ("The process", of(PROCESS).collect()),
+        ("Each worker", of(WORKERS).chain(counters).collect()),
+        ("Each tenant", of(&[CLUSTER]).chain(of(TENANTS)).collect()),
+        (
+            "Each instance",
+            of(&[ADDRESS]).chain(of(INSTANCES)).collect(),
+        ),
+    ]
+}
+
+/// Every family with its meaning, as the readme shows them.
+pub fn table() -> String {
+    let mut table = String::new();
+    for (title, families) in all() {
+        table.push_str(&format!("| {title} | | labels | |\n|---|---|---|---|\n"));
+        for family in families {
+            let (name, kind, help) = (family.name, family.kind.name(), family.help);
+            let labels = family.labels.iter().map(|label| format!("`{label}`"));
+            let labels = labels.collect::<Vec<_>>().join(", ");
+            table.push_str(&format!("| `{name}` | {kind} | {labels} | {help} |\n"));
+        }
+        table.push('\n');
+    }
+    table
+}
