@@ -42,14 +42,10 @@ fn run(config: Config) -> ExitCode {
     for note in &config.notes {
         log::warn!("{note}");
     }
-    let address = (config.bind, config.port);
     match Proxy::new(config).run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!(
-                "elika-proxy: cannot serve {}:{}: {error}",
-                address.0, address.1
-            );
+            eprintln!("elika-proxy: {error}");
             ExitCode::FAILURE
         }
     }

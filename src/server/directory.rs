@@ -1,59 +1,114 @@
-//! The thread that follows the registry: it resolves names and makes the snapshots workers see.
+//! The thread that makes the pictures of the clusters which workers see, from everything that is
+//! learned of them: what the registry says, what names resolve to, how instances answer.
 //!
-//! Resolving blocks, so it happens here and never on a worker. Names are resolved again every few
-//! seconds, because a name's address may change while nothing else does.
+//! It never waits for any of these: whatever takes time has a thread of its own and tells it here.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+use std::{io, net::SocketAddr};
 
-use crate::cluster::{ClusterInstance, ClusterRegistry, Endpoint, Snapshot, TenantKey};
+use crate::cluster::{Health, Known, SnapshotBuilder, TenantKey, TenantLimits};
+use crate::proxy::Report;
 use crate::reactor::{Inbox, Message};
 
-/// How often names are looked up again: no resolver keeps an answer for less than seconds.
-const RESOLVE_EVERY: Duration = Duration::from_secs(5);
+use super::board::Board;
+use super::names::Names;
+use super::registry::{Listed, Listing};
+use super::resolver::{Lookup, Resolver};
+
+/// Time between two pictures: workers go through each as a whole. A change that comes after a rest
+/// is passed on at once.
+const PACE: Duration = Duration::from_millis(40);
+
+/// A picture with a new name in it waits so long for the name's address: most come sooner.
+const NAME_PATIENCE: Duration = Duration::from_millis(50);
+
+/// The same for the first picture, which the first clients get.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often to look whether there is anything to do, if nothing is known to be.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What the directory is told.
+#[derive(Debug)]
+pub(super) enum Fact {
+    /// What the registry says now.
+    Listing(Listing),
+    /// What a name resolves to now.
+    Resolved(String, io::Result<Vec<SocketAddr>>),
+    /// What a worker (by its number) found out about an instance.
+    Report(usize, Report),
+    /// The proxy has stopped.
+    Stop,
+}
 
 /// See the module.
 pub(super) struct Directory {
-    registry: Arc<dyn ClusterRegistry>,
-    changes: Receiver<ClusterInstance>,
-    default_tenant: Option<TenantKey>,
-    resolved: Vec<(ClusterInstance, Vec<SocketAddr>)>,
-    version: u64,
+    facts: Receiver<Fact>,
+    builder: SnapshotBuilder,
+    listing: Listing,
+    names: Names,
+    resolver: Resolver,
+    board: Arc<Board>,
+    /// Since when something is known that is in no picture yet.
+    changed: Option<Instant>,
+    /// No picture before this.
+    not_before: Instant,
+    stopped: bool,
 }
 
 impl Directory {
-    /// Subscribes, and takes the first picture.
+    /// Takes the first picture, of this listing. `sender` is the other end of `facts`.
     pub(super) fn new(
-        registry: Arc<dyn ClusterRegistry>,
+        (sender, facts): (Sender<Fact>, Receiver<Fact>),
         default_tenant: Option<TenantKey>,
-    ) -> (Self, Arc<Snapshot>) {
-        let changes = registry.notify();
-        let mut directory = Self {
-            registry,
-            changes,
-            default_tenant,
-            resolved: Vec::new(),
-            version: 0,
+        listing: Listing,
+        board: Arc<Board>,
+        lookup: Lookup,
+    ) -> Self {
+        let now = now();
+        let deliver = move |name, answer| {
+            // Nobody takes it if the proxy has stopped.
+            let _ = sender.send(Fact::Resolved(name, answer));
         };
-        directory.look();
-        let snapshot = directory.snapshot();
-        (directory, snapshot)
+        let mut directory = Self {
+            facts,
+            builder: SnapshotBuilder::new(default_tenant),
+            listing: Listing::default(),
+            names: Names::new(now),
+            resolver: Resolver::new(lookup, deliver),
+            board,
+            changed: None,
+            not_before: now,
+            stopped: false,
+        };
+        directory.take(Fact::Listing(listing), now);
+        directory.ask_names(now);
+        while directory.names.any_new() && self::now() < now + FIRST_PATIENCE {
+            directory.wait(now + FIRST_PATIENCE);
+        }
+        directory.show();
+        directory
     }
 
-    /// Follows the registry until its channel ends or no worker is left.
-    pub(super) fn run(mut self, inboxes: &[Inbox]) {
+    /// Follows what comes until told to stop, or until no worker is left. `on_picture` is called
+    /// after each new picture.
+    pub(super) fn run(mut self, inboxes: &[Inbox], on_picture: impl Fn()) {
         loop {
-            match self.changes.recv_timeout(RESOLVE_EVERY) {
-                Ok(_) => while self.changes.try_recv().is_ok() {},
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+            let due = self.picture_due();
+            let idle = || now() + IDLE;
+            self.wait(due.unwrap_or_else(idle).min(self.names.next_due()));
+            if self.stopped {
+                return;
             }
-            if !self.look() {
+            let now = now();
+            self.ask_names(now);
+            if self.picture_due().is_none_or(|due| now < due) {
                 continue;
             }
-            let snapshot = self.snapshot();
+            self.show();
+            let snapshot = self.board.snapshot();
             let mut anybody = false;
             for inbox in inboxes {
                 anybody |= inbox.send(Message::Snapshot(Arc::clone(&snapshot)));
@@ -61,55 +116,108 @@ impl Directory {
             if !anybody {
                 return;
             }
+            on_picture();
+            self.not_before = self::now() + PACE;
         }
     }
 
-    /// Asks the registry and resolves; `true` if anything changed.
-    fn look(&mut self) -> bool {
-        let instances = self.registry.all_cluster_instances();
-        let before = std::mem::take(&mut self.resolved);
-        for instance in instances {
-            let known = before.iter().find(|(other, _)| *other == instance);
-            let known = known
-                .map(|(_, addresses)| addresses.as_slice())
-                .unwrap_or_default();
-            let addresses = instance
-                .endpoint()
-                .map_or_else(Vec::new, |it| resolve(it, known));
-            self.resolved.push((instance, addresses));
-        }
-        self.resolved != before
+    /// When the next picture is to be taken, if one is wanted.
+    fn picture_due(&self) -> Option<Instant> {
+        let changed = self.changed?;
+        let due = match self.names.any_new() {
+            true => changed + NAME_PATIENCE,
+            false => changed,
+        };
+        Some(due.max(self.not_before))
     }
 
-    fn snapshot(&mut self) -> Arc<Snapshot> {
-        self.version += 1;
-        let (version, default) = (self.version, self.default_tenant.clone());
-        Arc::new(Snapshot::new(
-            version,
-            default,
-            self.resolved.iter().cloned(),
-        ))
-    }
-}
-
-/// All addresses of a name. While the resolver fails, the last known ones stay.
-fn resolve(endpoint: &Endpoint, known: &[SocketAddr]) -> Vec<SocketAddr> {
-    if let Ok(ip) = endpoint.addr.parse::<IpAddr>() {
-        return vec![SocketAddr::new(ip, endpoint.port)];
-    }
-    match (endpoint.addr.as_str(), endpoint.port).to_socket_addrs() {
-        Ok(found) => {
-            let mut found: Vec<SocketAddr> = found.collect();
-            // Resolvers rotate their answers; the order alone is no change.
-            found.sort_unstable();
-            found.dedup();
-            found
+    /// Waits for facts until this time, and takes all that there are.
+    fn wait(&mut self, until: Instant) {
+        let left = until.saturating_duration_since(now());
+        match self.facts.recv_timeout(left) {
+            Ok(fact) => self.take(fact, now()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => self.stopped = true,
         }
-        Err(error) => {
-            if known.is_empty() {
-                log::warn!("backend name {} does not resolve: {error}", endpoint.addr);
+        while let Ok(fact) = self.facts.try_recv() {
+            self.take(fact, now());
+        }
+    }
+
+    fn take(&mut self, fact: Fact, now: Instant) {
+        let changed = match fact {
+            Fact::Listing(listing) => self.follow(listing, now),
+            Fact::Resolved(name, answer) => self.names.answered(&name, answer, now),
+            Fact::Report(worker, report) => self.board.desk().tell(worker, report),
+            Fact::Stop => {
+                self.stopped = true;
+                false
             }
-            known.to_vec()
+        };
+        if changed {
+            self.changed.get_or_insert(now);
         }
     }
+
+    fn follow(&mut self, listing: Listing, now: Instant) -> bool {
+        if listing == self.listing {
+            return false;
+        }
+        self.listing = listing;
+        let instances = || self.listing.instances.iter();
+        let endpoints = instances().filter_map(|it| it.instance.endpoint());
+        self.names.follow(endpoints, now);
+        let ids = instances().map(|it| (&it.tenant, &it.id));
+        self.board.desk().follow(ids);
+        true
+    }
+
+    fn ask_names(&mut self, now: Instant) {
+        for (name, failed) in self.names.due(now) {
+            self.resolver.ask(name, failed);
+        }
+    }
+
+    /// Takes a picture.
+    fn show(&mut self) {
+        self.changed = None;
+        let (names, board) = (&self.names, &self.board);
+        let desk = board.desk();
+        let known = self.listing.instances.iter().map(|listed| {
+            let Listed {
+                tenant,
+                id,
+                instance,
+            } = listed;
+            let endpoint = instance.endpoint();
+            let addresses = endpoint.map_or_else(Vec::new, |it| names.addresses(it));
+            let health = match desk.health(tenant, id).0 {
+                // Nobody can ask it, and nobody should be sent there.
+                Health::Unknown if addresses.is_empty() => Health::Down,
+                health => health,
+            };
+            Known {
+                instance: instance.clone(),
+                addresses,
+                health,
+            }
+        });
+        let clusters = &self.listing.clusters;
+        let limits = |_: &TenantKey, _: &[&str], _: &[_]| TenantLimits::default();
+        let snapshot = self.builder.build(clusters, known, limits);
+        drop(desk);
+        self.board.show(Arc::new(snapshot));
+    }
 }
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the directory has a thread and a clock of its own"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+#[path = "directory_tests.rs"]
+mod tests;

@@ -1,12 +1,14 @@
-//! What the threads of one process share: load counters, inboxes, and what was last logged of an
-//! instance. None of it is touched per request.
+//! What workers share with the rest of the process: load counters, inboxes, and where to report
+//! what happened to an instance. None of it is touched per request.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::Sender;
 
-use crate::proxy::{News, Report};
+use crate::proxy::Report;
 use crate::reactor::{Inbox, Outside};
+
+use super::directory::Fact;
 
 /// Clients of each worker, counted by the acceptor at the hand-off and counted down by the worker
 /// that closes: the acceptor never sees a client twice, nor one that is gone.
@@ -56,48 +58,12 @@ impl Loads {
     }
 }
 
-/// Which instances were last said to be up: every worker reports, the log hears of a change once.
-#[derive(Debug, Default)]
-pub(super) struct NewsDesk(Mutex<HashMap<(String, String), bool>>);
-
-impl NewsDesk {
-    fn tell(&self, report: Report) {
-        let Report {
-            instance,
-            tenant,
-            address,
-            news,
-        } = report;
-        let up = match &news {
-            News::Distrusted(why) => {
-                log::warn!("backend {address}, tenant code {tenant}: connection given up: {why}");
-                return;
-            }
-            news => *news == News::Up,
-        };
-        let id = (tenant.clone(), instance);
-        let before = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, up);
-        match news {
-            _ if before == Some(up) => {}
-            News::Degraded(why) => {
-                log::warn!("backend {address} degraded, tenant code {tenant}: {why}")
-            }
-            News::Down(why) => log::warn!("backend {address} offline, tenant code {tenant}: {why}"),
-            _ => log::info!("backend {address} online, tenant code {tenant}"),
-        }
-    }
-}
-
 /// What one worker has of all this.
 #[derive(Debug)]
 pub(super) struct WorkerOutside {
     pub worker: usize,
     pub loads: Arc<Loads>,
-    pub news: Arc<NewsDesk>,
+    pub facts: Sender<Fact>,
     pub inboxes: Arc<[Inbox]>,
 }
 
@@ -107,7 +73,8 @@ impl Outside for WorkerOutside {
     }
 
     fn report(&self, report: Report) {
-        self.news.tell(report);
+        // The directory is there as long as a worker is.
+        let _ = self.facts.send(Fact::Report(self.worker, report));
     }
 
     fn peers(&self) -> &[Inbox] {

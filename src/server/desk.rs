@@ -1,0 +1,188 @@
+//! What all workers together found out about the instances: each tells what it sees, and the log
+//! hears once of every change of the whole.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::cluster::{Health, InstanceId, TenantKey};
+use crate::proxy::{News, Report};
+
+/// The last word of every worker about every instance that there is.
+#[derive(Debug)]
+pub(super) struct HealthDesk {
+    workers: usize,
+    instances: HashMap<TenantKey, HashMap<InstanceId, Opinion>>,
+}
+
+/// About one instance.
+#[derive(Debug)]
+struct Opinion {
+    /// By the worker's number.
+    words: Vec<(Health, String)>,
+    whole: Health,
+}
+
+impl HealthDesk {
+    /// For so many workers.
+    pub(super) fn new(workers: u16) -> Self {
+        Self {
+            workers: usize::from(workers),
+            instances: HashMap::new(),
+        }
+    }
+
+    /// These are the instances from now on; what is known of others is forgotten.
+    pub(super) fn follow<'a>(
+        &mut self,
+        listed: impl Iterator<Item = (&'a TenantKey, &'a InstanceId)>,
+    ) {
+        let mut seen: HashMap<&TenantKey, HashSet<&InstanceId>> = HashMap::new();
+        for (tenant, id) in listed {
+            seen.entry(tenant).or_default().insert(id);
+        }
+        self.instances.retain(|tenant, instances| {
+            let ids = seen.get(tenant);
+            instances.retain(|id, _| ids.is_some_and(|ids| ids.contains(id)));
+            ids.is_some()
+        });
+        for (tenant, ids) in seen {
+            let instances = self.instances.entry(tenant.clone()).or_default();
+            for id in ids {
+                instances.entry(id.clone()).or_insert_with(|| Opinion {
+                    words: vec![(Health::Unknown, String::new()); self.workers],
+                    whole: Health::Unknown,
+                });
+            }
+        }
+    }
+
+    /// A worker tells something. `true`: the workers together think otherwise than before.
+    pub(super) fn tell(&mut self, worker: usize, report: Report) -> bool {
+        let Report {
+            instance,
+            tenant,
+            address,
+            news,
+        } = report;
+        let word = match news {
+            News::Up => (Health::Up, String::new()),
+            News::Degraded(why) => (Health::Degraded, why),
+            News::Down(why) => (Health::Down, why),
+            News::Distrusted(why) => {
+                log::warn!("backend {address}, tenant code {tenant}: connection given up: {why}");
+                return false;
+            }
+        };
+        let id = InstanceId::from(instance.as_str());
+        let instances = self.instances.get_mut(tenant.as_str());
+        // It may have been deleted meanwhile.
+        let Some(opinion) = instances.and_then(|instances| instances.get_mut(&id)) else {
+            return false;
+        };
+        if let Some(old) = opinion.words.get_mut(worker) {
+            *old = word;
+        }
+        let (whole, why) = opinion.worst();
+        let why = why.to_owned();
+        if std::mem::replace(&mut opinion.whole, whole) == whole {
+            return false;
+        }
+        match whole {
+            Health::Unknown => {}
+            Health::Up => log::info!("backend {address} online, tenant code {tenant}"),
+            Health::Degraded => {
+                log::warn!("backend {address} degraded, tenant code {tenant}: {why}");
+            }
+            Health::Down => log::warn!("backend {address} offline, tenant code {tenant}: {why}"),
+        }
+        true
+    }
+
+    /// What the workers together think of an instance, and why.
+    pub(super) fn health(&self, tenant: &TenantKey, id: &InstanceId) -> (Health, &str) {
+        let instances = self.instances.get(tenant);
+        let opinion = instances.and_then(|instances| instances.get(id));
+        opinion.map_or((Health::Unknown, ""), Opinion::worst)
+    }
+}
+
+impl Opinion {
+    /// The worst that any worker says.
+    fn worst(&self) -> (Health, &str) {
+        let rank = |health: Health| Health::ALL.iter().position(|&other| other == health);
+        let words = self.words.iter();
+        // Of several that say the same, the first.
+        let worst = words.rev().max_by_key(|(health, _)| rank(*health));
+        worst.map_or((Health::Unknown, ""), |(health, why)| (*health, why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::ClusterKey;
+
+    fn report(news: News) -> Report {
+        Report {
+            instance: "a".into(),
+            tenant: ClusterKey::local().tenant().to_string(),
+            address: "h:1".into(),
+            news,
+        }
+    }
+
+    #[test]
+    fn the_worst_word_counts_and_a_change_is_one() {
+        let (tenant, id) = (ClusterKey::local().tenant(), InstanceId::from("a"));
+        let mut desk = HealthDesk::new(2);
+        desk.follow([(&tenant, &id)].into_iter());
+        let health = |desk: &HealthDesk| {
+            let (health, why) = desk.health(&tenant, &id);
+            (health, why.to_owned())
+        };
+        assert_eq!(health(&desk), (Health::Unknown, String::new()));
+        let down = |why: &str| News::Down(why.into());
+        let steps = [
+            (0, News::Up, true, Health::Up, ""),
+            (1, News::Up, false, Health::Up, ""),
+            (1, down("refused"), true, Health::Down, "refused"),
+            (0, down("timed out"), false, Health::Down, "timed out"),
+            (0, News::Up, false, Health::Down, "refused"),
+            (
+                1,
+                News::Degraded("LOADING".into()),
+                true,
+                Health::Degraded,
+                "LOADING",
+            ),
+            (
+                1,
+                News::Distrusted("noise".into()),
+                false,
+                Health::Degraded,
+                "LOADING",
+            ),
+            (1, News::Up, true, Health::Up, ""),
+        ];
+        for (step, (worker, news, changed, whole, why)) in steps.into_iter().enumerate() {
+            assert_eq!(desk.tell(worker, report(news)), changed, "step {step}");
+            assert_eq!(health(&desk), (whole, why.to_owned()), "step {step}");
+        }
+    }
+
+    #[test]
+    fn an_instance_that_is_gone_is_forgotten() {
+        let (tenant, id) = (ClusterKey::local().tenant(), InstanceId::from("a"));
+        let mut desk = HealthDesk::new(1);
+        assert!(!desk.tell(0, report(News::Up)), "it is not listed");
+        desk.follow([(&tenant, &id)].into_iter());
+        assert!(desk.tell(0, report(News::Up)));
+        desk.follow([(&tenant, &id)].into_iter());
+        assert_eq!(desk.health(&tenant, &id).0, Health::Up);
+        desk.follow([(&tenant, &InstanceId::from("b"))].into_iter());
+        assert!(!desk.tell(0, report(News::Up)));
+        desk.follow([(&tenant, &id)].into_iter());
+        assert_eq!(desk.health(&tenant, &id), (Health::Unknown, ""));
+        desk.follow([].into_iter());
+        assert!(desk.instances.is_empty());
+    }
+}

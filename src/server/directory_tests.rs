@@ -1,0 +1,217 @@
+//! The directory between a registry, a resolver and workers that the test plays.
+
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+
+use super::*;
+use crate::cluster::{ClusterInstance, ClusterKey, ClusterRegistry, Endpoint, MemoryRegistry};
+use crate::cluster::{Snapshot, Status};
+use crate::proxy::News;
+use crate::reactor::poll_and_inbox;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A directory that runs, and the one worker it tells.
+struct Desk {
+    facts: Sender<Fact>,
+    mail: Receiver<Message>,
+    /// The worker's end of the inbox; without it the inbox cannot be woken.
+    _poll: mio::Poll,
+    board: Arc<Board>,
+}
+
+fn instance(id: &str, addr: &str) -> ClusterInstance {
+    let endpoint = Endpoint {
+        addr: addr.into(),
+        port: 6379,
+        name: "redis".into(),
+    };
+    ClusterInstance::new(ClusterKey::local(), id, endpoint)
+}
+
+fn listing(instances: &[ClusterInstance]) -> Listing {
+    let registry = MemoryRegistry::new();
+    registry.add_cluster(ClusterKey::local()).unwrap();
+    for instance in instances {
+        registry.status_change(instance.clone()).unwrap();
+    }
+    let mut listing = Listing::read(&registry);
+    listing.clusters = vec![ClusterKey::local()];
+    listing
+}
+
+impl Desk {
+    fn start(first: &[ClusterInstance], lookup: Lookup) -> Self {
+        let (facts, told) = channel();
+        let (poll, inbox, mail) = poll_and_inbox().unwrap();
+        let board = Arc::new(Board::new(1));
+        let directory = Directory::new(
+            (facts.clone(), told),
+            None,
+            listing(first),
+            Arc::clone(&board),
+            lookup,
+        );
+        std::thread::spawn(move || directory.run(&[inbox], || ()));
+        Self {
+            facts,
+            mail,
+            _poll: poll,
+            board,
+        }
+    }
+
+    fn list(&self, instances: &[ClusterInstance]) {
+        self.facts.send(Fact::Listing(listing(instances))).unwrap();
+    }
+
+    fn picture(&self) -> Arc<Snapshot> {
+        match self.mail.recv_timeout(PATIENCE) {
+            Ok(Message::Snapshot(snapshot)) => snapshot,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What a picture says of each instance.
+fn seen(snapshot: &Snapshot) -> Vec<String> {
+    let instances = snapshot.tenants().flat_map(|tenant| &tenant.instances);
+    let words = instances.map(|it| {
+        let addresses: Vec<String> = it.addresses.iter().map(ToString::to_string).collect();
+        format!(
+            "{} {} {} {}",
+            it.id,
+            it.status,
+            it.health,
+            addresses.join(",")
+        )
+    });
+    words.collect()
+}
+
+fn nobody() -> Lookup {
+    Arc::new(|name| panic!("{name} is no name"))
+}
+
+#[test]
+fn changes_of_the_registry_are_passed_on() {
+    let desk = Desk::start(&[instance("a", "10.0.0.1")], nobody());
+    assert_eq!(
+        seen(&desk.board.snapshot()),
+        ["a ready unknown 10.0.0.1:6379"]
+    );
+    let mut a = instance("a", "10.0.0.1");
+    a.status = Status::Offline;
+    desk.list(&[a.clone(), instance("b", "::1")]);
+    let both = [
+        "a offline unknown 10.0.0.1:6379",
+        "b ready unknown [::1]:6379",
+    ];
+    let picture = desk.picture();
+    assert_eq!(seen(&picture), both);
+    assert_eq!(seen(&desk.board.snapshot()), both);
+    // What tells nothing new makes no picture.
+    desk.list(&[a, instance("b", "::1")]);
+    desk.list(&[]);
+    let next = desk.picture();
+    assert_eq!(
+        (seen(&next).len(), next.version()),
+        (0, picture.version() + 1)
+    );
+    assert_eq!(next.tenants().len(), 1, "the cluster is still there");
+}
+
+#[test]
+fn what_workers_say_is_in_the_next_picture() {
+    let desk = Desk::start(&[instance("a", "10.0.0.1")], nobody());
+    let report = |news| {
+        let report = Report {
+            instance: "a".into(),
+            tenant: ClusterKey::local().tenant().to_string(),
+            address: "10.0.0.1:6379".into(),
+            news,
+        };
+        desk.facts.send(Fact::Report(0, report)).unwrap();
+    };
+    assert!(desk.board.usable().is_err());
+    report(News::Up);
+    assert_eq!(seen(&desk.picture()), ["a ready up 10.0.0.1:6379"]);
+    assert_eq!(desk.board.usable(), Ok(()));
+    report(News::Degraded("LOADING".into()));
+    assert_eq!(seen(&desk.picture()), ["a ready degraded 10.0.0.1:6379"]);
+    assert_eq!(desk.board.usable(), Ok(()));
+    report(News::Down("connection refused".into()));
+    assert_eq!(seen(&desk.picture()), ["a ready down 10.0.0.1:6379"]);
+    let why = desk.board.usable().unwrap_err();
+    assert_eq!(why, "none of 1 instances that are ready or online answers");
+}
+
+/// The answer for `slow` comes when the test says so.
+#[test]
+fn a_name_that_hangs_delays_no_other_change() {
+    let (answer, asked) = channel::<&str>();
+    let asked = Mutex::new(asked);
+    let lookup: Lookup = Arc::new(move |name| {
+        let ip = match name {
+            "quick" => "10.0.0.2",
+            _ => asked.lock().unwrap().recv().map_err(io::Error::other)?,
+        };
+        Ok(vec![SocketAddr::new(ip.parse().unwrap(), 0)])
+    });
+    let desk = Desk::start(&[], lookup);
+    desk.list(&[instance("a", "slow"), instance("b", "quick")]);
+    let first = ["a ready down ", "b ready unknown 10.0.0.2:6379"];
+    assert_eq!(seen(&desk.picture()), first);
+    desk.list(&[instance("a", "slow"), instance("b", "10.0.0.3")]);
+    let second = ["a ready down ", "b ready unknown 10.0.0.3:6379"];
+    assert_eq!(seen(&desk.picture()), second);
+    answer.send("10.0.0.1").unwrap();
+    let third = [
+        "a ready unknown 10.0.0.1:6379",
+        "b ready unknown 10.0.0.3:6379",
+    ];
+    assert_eq!(seen(&desk.picture()), third);
+}
+
+#[test]
+fn the_first_picture_has_the_addresses_of_names() {
+    let lookup: Lookup = Arc::new(|_| Ok(vec!["10.0.0.9:0".parse().unwrap()]));
+    let desk = Desk::start(&[instance("a", "redis")], lookup);
+    assert_eq!(
+        seen(&desk.board.snapshot()),
+        ["a ready unknown 10.0.0.9:6379"]
+    );
+}
+
+#[test]
+fn ten_thousand_instances_are_a_list_like_any_other() {
+    let name = |n: u32| format!("{:05}", n);
+    let addr = |n: u32| std::net::Ipv4Addr::from(0x0a00_0000 + n).to_string();
+    let many: Vec<_> = (0..10_000).map(|n| instance(&name(n), &addr(n))).collect();
+    let desk = Desk::start(&many, nobody());
+    assert_eq!(seen(&desk.board.snapshot()).len(), 10_000);
+    for n in 0..10_000 {
+        let report = Report {
+            instance: name(n),
+            tenant: ClusterKey::local().tenant().to_string(),
+            address: String::new(),
+            news: News::Up,
+        };
+        desk.facts.send(Fact::Report(0, report)).unwrap();
+    }
+    let mut pictures = 1;
+    while !seen(&desk.picture()).iter().all(|it| it.contains(" up ")) {
+        pictures += 1;
+    }
+    assert!(pictures < 1_000, "{pictures} pictures for 10,000 reports");
+}
+
+#[test]
+fn it_ends_when_told_to() {
+    let desk = Desk::start(&[], nobody());
+    desk.facts.send(Fact::Stop).unwrap();
+    let Err(end) = desk.mail.recv_timeout(PATIENCE) else {
+        panic!("a message");
+    };
+    assert_eq!(end, RecvTimeoutError::Disconnected);
+}

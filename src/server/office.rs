@@ -1,0 +1,153 @@
+//! What the service port is told of the process, and what it may ask it to do.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+use crate::cluster::{ClusterKey, ClusterRegistry, Health, InstanceId, TenantKey};
+use crate::config::Config;
+use crate::proxy::{Survey, Wanted};
+use crate::reactor::{Inbox, Message};
+use crate::service::{self, About, Page};
+
+use super::acceptor::AcceptorHandle;
+use super::board::Board;
+use super::{Event, tell};
+
+/// How long workers are waited for that are asked something.
+const SURVEY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(super) struct Office {
+    node: String,
+    namespace: String,
+    page: Page,
+    board: Arc<Board>,
+    registry: Arc<dyn ClusterRegistry>,
+    inboxes: Arc<[Inbox]>,
+    acceptor: AcceptorHandle,
+    draining: AtomicBool,
+    events: Sender<Event>,
+}
+
+impl Office {
+    /// Speaks for these.
+    pub(super) fn new(
+        config: &Config,
+        board: Arc<Board>,
+        registry: Arc<dyn ClusterRegistry>,
+        inboxes: Arc<[Inbox]>,
+        acceptor: AcceptorHandle,
+        events: Sender<Event>,
+    ) -> Self {
+        Self {
+            node: config.node.id.clone(),
+            namespace: config.node.namespace.clone(),
+            page: Page::new(config.metrics.tenants),
+            board,
+            registry,
+            inboxes,
+            acceptor,
+            draining: AtomicBool::new(false),
+            events,
+        }
+    }
+
+    /// Closes the listener, whereupon the workers are told to drain. `false`: that was done before.
+    pub(super) fn begin_drain(&self) -> bool {
+        let first = !self.draining.swap(true, Ordering::AcqRel);
+        if first {
+            self.acceptor.close();
+        }
+        first
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    fn tell(&self, message: impl Fn() -> Message) {
+        tell(&self.inboxes, message);
+    }
+}
+
+impl fmt::Debug for Office {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let draining = self.is_draining();
+        f.debug_struct("Office")
+            .field("draining", &draining)
+            .finish_non_exhaustive()
+    }
+}
+
+impl service::Office for Office {
+    fn ready(&self) -> Result<(), String> {
+        match self.is_draining() {
+            true => Err("draining".to_owned()),
+            false => self.board.usable(),
+        }
+    }
+
+    fn health(&self, tenant: &TenantKey, instance: &InstanceId) -> (Health, String) {
+        let desk = self.board.desk();
+        let (health, why) = desk.health(tenant, instance);
+        (health, why.to_owned())
+    }
+
+    fn survey(&self, wanted: &Wanted) -> Vec<Survey> {
+        let (sender, answers) = channel();
+        self.tell(|| Message::Survey(wanted.clone(), sender.clone()));
+        drop(sender);
+        let until = now() + SURVEY_PATIENCE;
+        let left = || until.saturating_duration_since(now());
+        // It ends when all have answered or are gone, or the time is over.
+        std::iter::from_fn(|| answers.recv_timeout(left()).ok()).collect()
+    }
+
+    fn metrics(&self) -> String {
+        let about = About {
+            node: &self.node,
+            namespace: &self.namespace,
+            workers: u16::try_from(self.inboxes.len()).unwrap_or(u16::MAX),
+            ready: self.ready().is_ok(),
+            draining: self.is_draining(),
+            clusters: &self.clusters(),
+            health: &|tenant, instance| self.board.desk().health(tenant, instance).0,
+        };
+        self.page.write(self.survey(&Wanted::Numbers), &about)
+    }
+
+    fn pause(&self, tenant: &TenantKey, ms: u64) {
+        self.tell(|| Message::Pause(tenant.clone(), ms));
+    }
+
+    fn resume(&self, tenant: &TenantKey) {
+        self.tell(|| Message::Unpause(tenant.clone()));
+    }
+
+    fn drain(&self) {
+        if self.begin_drain() {
+            // If nobody listens, the process ends already, or whoever started this proxy decides.
+            let _ = self.events.send(Event::Drain);
+        }
+    }
+
+    fn tenant(&self, name: &str) -> Option<TenantKey> {
+        let snapshot = self.board.snapshot();
+        snapshot.tenant(name.as_bytes()).map(|it| it.key.clone())
+    }
+
+    fn clusters(&self) -> Vec<ClusterKey> {
+        self.registry.all_clusters()
+    }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the service port has a thread and a clock of its own"
+)]
+fn now() -> Instant {
+    Instant::now()
+}

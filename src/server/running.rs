@@ -1,0 +1,96 @@
+//! A proxy that runs, and how it ends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::reactor::{Inbox, Message};
+
+use super::directory::Fact;
+use super::office::Office;
+use super::{Event, now, tell};
+
+/// A proxy that runs. Dropping this leaves it running; see [`stop`](Running::stop).
+#[derive(Debug)]
+pub struct Running {
+    pub(super) address: SocketAddr,
+    pub(super) office: Arc<Office>,
+    pub(super) accepting: JoinHandle<()>,
+    pub(super) inboxes: Arc<[Inbox]>,
+    pub(super) workers: Vec<JoinHandle<()>>,
+    pub(super) grace: Duration,
+    pub(super) facts: Sender<Fact>,
+    pub(super) events: Receiver<Event>,
+    pub(super) sender: Sender<Event>,
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Drains: no new clients, what is in flight is finished, then the connections are closed.
+    /// Returns when that is done, or the grace period is over.
+    pub fn stop(self) {
+        self.finish(Event::Drain);
+    }
+
+    /// Where to tell the thread that waits for its end.
+    pub(super) fn sender(&self) -> Sender<Event> {
+        self.sender.clone()
+    }
+
+    /// Waits for a reason to end it.
+    pub(super) fn wait(&self) -> Event {
+        // A sender is in here too, so there is always one.
+        self.events.recv().unwrap_or(Event::Signal)
+    }
+
+    /// See [`stop`](Self::stop); this is why.
+    pub(super) fn finish(self, why: Event) {
+        self.office.begin_drain();
+        if self.accepting.join().is_err() {
+            log::error!("the acceptor panicked");
+            tell(&self.inboxes, || Message::Drain);
+        }
+        log::info!(
+            "draining: waiting up to {} s for work in flight",
+            self.grace.as_secs()
+        );
+        // Kubernetes, for one, first asks for a drain and then sends a signal all the same.
+        let mut patient = why == Event::Drain;
+        let until = now() + self.grace;
+        let ended = usize::from(why == Event::WorkerEnded);
+        let mut left = self.workers.len() - ended.min(self.workers.len());
+        while left > 0 {
+            let rest = until.saturating_duration_since(now());
+            match self.events.recv_timeout(rest) {
+                Ok(Event::WorkerEnded) => left -= 1,
+                Ok(Event::ListenerFailed | Event::Drain) => {}
+                Ok(Event::Signal) if std::mem::take(&mut patient) => {
+                    log::info!("signal: draining already");
+                }
+                Ok(Event::Signal) => {
+                    log::warn!("second signal: closing what is left");
+                    break;
+                }
+                Err(_) => {
+                    log::warn!("the grace period is over: closing what is left");
+                    break;
+                }
+            }
+        }
+        tell(&self.inboxes, || Message::Stop);
+        for worker in self.workers {
+            if worker.join().is_err() {
+                log::error!("a worker panicked");
+            }
+        }
+        // It may have ended with the last worker.
+        let _ = self.facts.send(Fact::Stop);
+        log::info!("stopped");
+    }
+}

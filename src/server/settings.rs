@@ -1,0 +1,65 @@
+//! The configuration in the words of those that work by it.
+
+use crate::config::{AdminCommands, Config, OnLoss};
+use crate::proxy::Settings;
+use crate::resp::RequestLimits;
+
+use super::acceptor::AcceptLimits;
+
+/// Descriptors beside the clients': listeners, wakers, logs, and connections to backends.
+const SPARE_DESCRIPTORS: u64 = 1_024;
+
+/// What the acceptor is told of the configuration.
+pub(super) fn accept_limits(config: &Config) -> AcceptLimits {
+    AcceptLimits {
+        clients: config.limits.clients,
+        per_second: config.limits.accepts_per_second,
+    }
+}
+
+/// What a worker's machine is told of the configuration.
+pub(super) fn settings(config: &Config, worker: u16) -> Settings {
+    let limits = &config.limits;
+    let request = limits.request_bytes;
+    let after_login = RequestLimits {
+        request_bytes_max: request,
+        arg_bytes_max: RequestLimits::AFTER_LOGIN.arg_bytes_max.min(request),
+        ..RequestLimits::AFTER_LOGIN
+    };
+    let before_login = RequestLimits {
+        request_bytes_max: RequestLimits::BEFORE_LOGIN.request_bytes_max.min(request),
+        ..RequestLimits::BEFORE_LOGIN
+    };
+    Settings {
+        worker,
+        workers: config.workers(),
+        admin_commands: config.admin_commands == AdminCommands::Allow,
+        pool_connections_max: config.backend_pool.max_size,
+        pool_idle_max: config.backend_pool.max_idle,
+        pool_wait_ms: config.backend_pool.wait_ms,
+        close_on_loss: config.backend_pool.on_loss == OnLoss::Close,
+        pinned_idle_ms: config.backend_pool.pinned_idle_seconds * 1000,
+        backend_reply_ms: config.backend_pool.reply_ms,
+        backend_connect_ms: config.backend_pool.connect_ms,
+        client_in_flight_max: limits.in_flight,
+        client_outbound_bytes_max: limits.client_outbound_bytes,
+        subscriber_outbound_bytes_max: limits.subscriber_outbound_bytes,
+        worker_outbound_bytes_max: limits.worker_outbound_bytes,
+        client_login_ms: limits.login_seconds * 1000,
+        client_idle_ms: limits.idle_seconds * 1000,
+        logins_per_second: limits.logins_per_second,
+        before_login,
+        after_login,
+        // Different for every proxy and worker, so that their reconnects are out of step.
+        seed: u64::from(std::process::id()) << 16 | u64::from(worker),
+    }
+}
+
+/// Asks for as many open files as the limit on clients needs, as redis-server does.
+pub(super) fn raise_descriptor_limit(config: &Config) {
+    let wanted = config.limits.clients as u64 + SPARE_DESCRIPTORS;
+    let got = rlimit::increase_nofile_limit(wanted).unwrap_or(0);
+    if got < wanted {
+        log::warn!("only {got} open files are allowed, limit.clients would need {wanted}");
+    }
+}
