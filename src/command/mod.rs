@@ -12,7 +12,9 @@
 
 mod answer;
 pub mod auth;
+mod category;
 pub mod client;
+mod deny;
 pub mod hello;
 pub mod learned;
 mod lookup;
@@ -23,6 +25,8 @@ mod table;
 mod tests;
 
 pub use answer::{Answer, View, answer};
+pub use category::categories;
+pub use deny::{Denied, UNDENIABLE};
 pub use refusal::{Refusal, denied};
 
 use crate::resp::Args;

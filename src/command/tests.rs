@@ -5,6 +5,7 @@ use super::{Plan, View, answer, plan};
 use crate::resp::{Args, Protocol, write};
 
 mod answers;
+mod deny;
 mod live;
 mod names;
 mod plans;

@@ -53,6 +53,19 @@ pub const CATEGORIES: [&str; 22] = [
     "write",
 ];
 
+/// What cannot be denied: without these a client library cannot open a connection, keep it or end
+/// it, and says that the server is down.
+pub const UNDENIABLE: [&str; 8] = [
+    "auth",
+    "client|reply",
+    "client|setinfo",
+    "client|setname",
+    "hello",
+    "ping",
+    "quit",
+    "reset",
+];
+
 /// Every limit that is a number: its name in JSON, its label, and what it may be. A rate of 0
 /// would refuse everything, and so would requests of a few bytes: neither can be meant.
 const NUMBERS: [Number; 5] = [
@@ -136,6 +149,9 @@ fn denied_word(word: &str) -> Result<String, String> {
         }
         let known = CATEGORIES.join(", @");
         return Err(format!("{word:?} is no category; there are: @{known}"));
+    }
+    if UNDENIABLE.contains(&&*word) {
+        return Err(format!("{word:?} cannot be denied: every client needs it"));
     }
     let named = |name: &str| {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);

@@ -99,7 +99,7 @@ fn a_bad_label_is_ignored_and_reported() {
     let labels = labels(&[
         ("limit.client", "1"),
         ("limit.pinned", "1"),
-        ("deny", "@dangerouss,get,a|b|c,é,|"),
+        ("deny", "@dangerouss,get,a|b|c,é,|,PING"),
     ]);
     let (limits, complaints) = TenantLimits::from_labels(&labels);
     assert_eq!((limits.pinned, limits.deny), (Some(1), vec!["get".into()]));
@@ -109,6 +109,7 @@ fn a_bad_label_is_ignored_and_reported() {
         "label deny: \"a|b|c\" is no name of a command, ",
         "label deny: \"é\" is no name of a command, ",
         "label deny: \"|\" is no name of a command, ",
+        "label deny: \"ping\" cannot be denied: every client needs it",
     ];
     assert_eq!(complaints.len(), starts.len(), "{complaints:?}");
     for (complaint, start) in complaints.iter().zip(starts) {

@@ -1,0 +1,233 @@
+//! The commands of each category of Redis's access control lists.
+//!
+//! It owns the facts and holds no logic. They are those of Redis 7.0, of which the tests ask a
+//! server, and of what Redis up to 8.10 and Valkey up to 9.1 have added, as far as their own tables
+//! say it, and else by analogy: a command that writes to streams is in `write`, `stream` and one of
+//! `fast` and `slow`. A command of another module, or one invented tomorrow, has no category here.
+
+/// The category of everything.
+pub(super) const ALL: &str = "all";
+
+/// Each category with its commands in lower case, sorted; sub-commands as `config|set`. What is
+/// true of a container alone is true of sub-commands that are not here, too. [`ALL`] has no row:
+/// it is everything, known or not.
+pub(super) const TABLE: &[(&str, &str)] = &[
+    (
+        "admin",
+        "acl|deluser acl|dryrun acl|getuser acl|list acl|load acl|log acl|save acl|setuser \
+         acl|users backup bgrewriteaof bgsave client|kill client|list client|no-evict \
+         client|pause client|unblock client|unpause cluster|addslots cluster|addslotsrange \
+         cluster|bumpepoch cluster|cancelslotmigrations cluster|count-failure-reports \
+         cluster|delslots cluster|delslotsrange cluster|failover cluster|flushslot \
+         cluster|flushslots cluster|forget cluster|getslotmigrations cluster|meet \
+         cluster|migrateslots cluster|migration cluster|replicas cluster|replicate \
+         cluster|reset cluster|saveconfig cluster|set-config-epoch cluster|setslot \
+         cluster|slaves commandlog|get commandlog|len commandlog|reset config|get \
+         config|resetstat config|rewrite config|set debug failover hotkeys|get hotkeys|reset \
+         hotkeys|start hotkeys|stop lastsave latency|doctor latency|graph latency|histogram \
+         latency|history latency|latest latency|reset module|list module|load module|loadex \
+         module|unload monitor pfdebug pfselftest psync replconf replicaof role save sentinel \
+         shutdown slaveof slowlog|get slowlog|len slowlog|reset sync",
+    ),
+    (
+        "bitmap",
+        "bitcount bitfield bitfield_ro bitop bitpos getbit setbit",
+    ),
+    (
+        "blocking",
+        "blmove blmovem blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin wait waitaof \
+         xread xreadgroup",
+    ),
+    (
+        "connection",
+        "asking auth client|caching client|capa client|getname client|getredir client|help \
+         client|id client|import-source client|info client|kill client|list \
+         client|maint_notifications client|no-evict client|no-touch client|pause client|reply \
+         client|setinfo client|setname client|tracking client|trackinginfo client|unblock \
+         client|unpause command command|count command|docs command|getkeys \
+         command|getkeysandflags command|help command|info command|list echo hello ping quit \
+         readonly readwrite reset select wait waitaof",
+    ),
+    (
+        "dangerous",
+        "acl|deluser acl|dryrun acl|getuser acl|list acl|load acl|log acl|save acl|setuser \
+         acl|users backup bgrewriteaof bgsave client|kill client|list client|no-evict \
+         client|pause client|unblock client|unpause cluster|addslots cluster|addslotsrange \
+         cluster|bumpepoch cluster|cancelslotmigrations cluster|count-failure-reports \
+         cluster|delslots cluster|delslotsrange cluster|failover cluster|flushslot \
+         cluster|flushslots cluster|forget cluster|getslotmigrations cluster|meet \
+         cluster|migrateslots cluster|migration cluster|replicas cluster|replicate \
+         cluster|reset cluster|saveconfig cluster|set-config-epoch cluster|setslot \
+         cluster|slaves commandlog|get commandlog|len commandlog|reset config|get \
+         config|resetstat config|rewrite config|set debug failover flushall flushdb hotkeys|get \
+         hotkeys|reset hotkeys|start hotkeys|stop info keys lastsave latency|doctor \
+         latency|graph latency|histogram latency|history latency|latest latency|reset migrate \
+         module|list module|load module|loadex module|unload monitor pfdebug pfselftest psync \
+         replconf replicaof restore restore-asking role save sentinel sflush shutdown slaveof \
+         slowlog|get slowlog|len slowlog|reset sort sort_ro swapdb sync",
+    ),
+    (
+        "fast",
+        "append arcount arget arinsert arlen arnext arseek arset asking auth bitfield_ro \
+         bzpopmax bzpopmin dbsize decr decrby delex delifeq digest discard echo exists expire \
+         expireat expiretime get getbit getdel getex getset hdel hello hexists hexpire \
+         hexpireat hexpiretime hget hgetdel hgetex hincrby hincrbyfloat hlen hmget hmset \
+         hpersist hpexpire hpexpireat hpexpiretime hpttl hset hsetex hsetnx hstrlen httl incr \
+         incrby incrbyfloat increx lastsave llen lolwut lpop lpush lpushx mget move multi \
+         persist pexpire pexpireat pexpiretime pfadd ping pttl publish quit readonly readwrite \
+         renamenx reset role rpop rpush rpushx sadd scard select setnx sismember smismember \
+         smove spop spublish srem strlen swapdb time touch ttl type unlink unwatch vcard vdim \
+         vemb vgetattr vinfo vlinks vsetattr watch xack xackdel xadd xautoclaim xcfgset xclaim \
+         xdel xdelex xlen xnack xsetid zadd zcard zcount zincrby zlexcount zmscore zpopmax \
+         zpopmin zrank zrem zrevrank zscore",
+    ),
+    (
+        "geo",
+        "geoadd geodist geohash geopos georadius georadius_ro georadiusbymember \
+         georadiusbymember_ro geosearch geosearchstore",
+    ),
+    (
+        "hash",
+        "hdel hexists hexpire hexpireat hexpiretime hget hgetall hgetdel hgetex himport hincrby \
+         hincrbyfloat hkeys hlen hmget hmset hpersist hpexpire hpexpireat hpexpiretime hpttl \
+         hrandfield hscan hset hsetex hsetnx hstrlen httl hvals",
+    ),
+    ("hyperloglog", "pfadd pfcount pfdebug pfmerge pfselftest"),
+    (
+        "keyspace",
+        "clusterscan copy dbsize del dump exists expire expireat expiretime flushall flushdb \
+         keys migrate move object|encoding object|freq object|help object|idletime \
+         object|refcount persist pexpire pexpireat pexpiretime pttl randomkey rename renamenx \
+         restore restore-asking scan sflush swapdb touch ttl type unlink",
+    ),
+    (
+        "list",
+        "blmove blmovem blmpop blpop brpop brpoplpush lindex linsert llen lmove lmovem lmpop \
+         lpop lpos lpush lpushx lrange lrem lset ltrim rpop rpoplpush rpush rpushx sort sort_ro",
+    ),
+    (
+        "pubsub",
+        "psubscribe publish pubsub|channels pubsub|numpat pubsub|numsub pubsub|shardchannels \
+         pubsub|shardnumsub punsubscribe spublish ssubscribe subscribe sunsubscribe unsubscribe",
+    ),
+    (
+        "read",
+        "arcount arget argetrange argrep arinfo arlastitems arlen armget arnext arop arscan \
+         bitcount bitfield_ro bitpos clusterscan dbsize digest dump exists expiretime geodist \
+         geohash geopos georadius_ro georadiusbymember_ro geosearch get getbit getrange hexists \
+         hexpiretime hget hgetall hkeys hlen hmget hpexpiretime hpttl hrandfield hscan hstrlen \
+         httl hvals keys lcs lindex llen lolwut lpos lrange memory|usage mget object|encoding \
+         object|freq object|idletime object|refcount pexpiretime pfcount pttl randomkey scan \
+         scard sdiff sdiffcard sinter sintercard sismember smembers smismember sort_ro \
+         srandmember sscan strlen substr sunion sunioncard touch ttl type vcard vdim vemb \
+         vgetattr vinfo vismember vlinks vrandmember vrange vsim xinfo|consumers xinfo|groups \
+         xinfo|stream xlen xpending xrange xread xrevrange zcard zcount zdiff zinter zintercard \
+         zlexcount zmscore zrandmember zrange zrangebylex zrangebyscore zrank zrevrange \
+         zrevrangebylex zrevrangebyscore zrevrank zscan zscore zunion",
+    ),
+    (
+        "scripting",
+        "eval eval_ro evalsha evalsha_ro fcall fcall_ro function|delete function|dump \
+         function|flush function|help function|kill function|list function|load \
+         function|restore function|stats script|debug script|exists script|flush script|help \
+         script|kill script|load script|show",
+    ),
+    (
+        "set",
+        "sadd scard sdiff sdiffcard sdiffstore sinter sintercard sinterstore sismember smembers \
+         smismember smove sort sort_ro spop srandmember srem sscan sunion sunioncard \
+         sunionstore",
+    ),
+    (
+        "slow",
+        "acl acl|cat acl|deluser acl|dryrun acl|genpass acl|getuser acl|help acl|list acl|load \
+         acl|log acl|save acl|setuser acl|users acl|whoami ardel ardelrange argetrange argrep \
+         arinfo arlastitems armget armset arop arring arscan backup bgrewriteaof bgsave \
+         bitcount bitfield bitop bitpos blmove blmovem blmpop blpop brpop brpoplpush bzmpop \
+         client client|caching client|capa client|getname client|getredir client|help client|id \
+         client|import-source client|info client|kill client|list client|maint_notifications \
+         client|no-evict client|no-touch client|pause client|reply client|setinfo \
+         client|setname client|tracking client|trackinginfo client|unblock client|unpause \
+         cluster clusterscan cluster|addslots cluster|addslotsrange cluster|bumpepoch \
+         cluster|cancelslotmigrations cluster|count-failure-reports cluster|countkeysinslot \
+         cluster|delslots cluster|delslotsrange cluster|failover cluster|flushslot \
+         cluster|flushslots cluster|forget cluster|getkeysinslot cluster|getslotmigrations \
+         cluster|help cluster|info cluster|keyslot cluster|links cluster|meet \
+         cluster|migrateslots cluster|migration cluster|myid cluster|myshardid cluster|nodes \
+         cluster|replicas cluster|replicate cluster|reset cluster|saveconfig \
+         cluster|set-config-epoch cluster|setslot cluster|shards cluster|slaves \
+         cluster|slot-stats cluster|slots command commandlog commandlog|get commandlog|help \
+         commandlog|len commandlog|reset command|count command|docs command|getkeys \
+         command|getkeysandflags command|help command|info command|list config config|get \
+         config|help config|resetstat config|rewrite config|set copy debug del dump eval \
+         eval_ro evalsha evalsha_ro exec failover fcall fcall_ro flushall flushdb function \
+         function|delete function|dump function|flush function|help function|kill function|list \
+         function|load function|restore function|stats geoadd geodist geohash geopos georadius \
+         georadius_ro georadiusbymember georadiusbymember_ro geosearch geosearchstore getrange \
+         hgetall himport hkeys hotkeys hotkeys|get hotkeys|help hotkeys|reset hotkeys|start \
+         hotkeys|stop hrandfield hscan hvals info keys latency latency|doctor latency|graph \
+         latency|help latency|histogram latency|history latency|latest latency|reset lcs lindex \
+         linsert lmove lmovem lmpop lpos lrange lrem lset ltrim memory memory|doctor \
+         memory|help memory|malloc-stats memory|purge memory|stats memory|usage migrate module \
+         module|help module|list module|load module|loadex module|unload monitor mset msetex \
+         msetnx object object|encoding object|freq object|help object|idletime object|refcount \
+         pfcount pfdebug pfmerge pfselftest psetex psubscribe psync pubsub pubsub|channels \
+         pubsub|help pubsub|numpat pubsub|numsub pubsub|shardchannels pubsub|shardnumsub \
+         punsubscribe randomkey rename replconf replicaof restore restore-asking rpoplpush save \
+         scan script script|debug script|exists script|flush script|help script|kill \
+         script|load script|show sdiff sdiffcard sdiffstore sentinel set setbit setex setrange \
+         sflush shutdown sinter sintercard sinterstore slaveof slowlog slowlog|get slowlog|help \
+         slowlog|len slowlog|reset smembers sort sort_ro srandmember sscan ssubscribe subscribe \
+         substr sunion sunioncard sunionstore sunsubscribe sync unsubscribe vadd vismember \
+         vrandmember vrange vrem vsim wait waitaof xgroup xgroup|create xgroup|createconsumer \
+         xgroup|delconsumer xgroup|destroy xgroup|help xgroup|setid xinfo xinfo|consumers \
+         xinfo|groups xinfo|help xinfo|stream xpending xrange xread xreadgroup xrevrange xtrim \
+         zdiff zdiffstore zinter zintercard zinterstore zmpop zrandmember zrange zrangebylex \
+         zrangebyscore zrangestore zremrangebylex zremrangebyrank zremrangebyscore zrevrange \
+         zrevrangebylex zrevrangebyscore zscan zunion zunionstore",
+    ),
+    (
+        "sortedset",
+        "bzmpop bzpopmax bzpopmin sort sort_ro zadd zcard zcount zdiff zdiffstore zincrby \
+         zinter zintercard zinterstore zlexcount zmpop zmscore zpopmax zpopmin zrandmember \
+         zrange zrangebylex zrangebyscore zrangestore zrank zrem zremrangebylex zremrangebyrank \
+         zremrangebyscore zrevrange zrevrangebylex zrevrangebyscore zrevrank zscan zscore \
+         zunion zunionstore",
+    ),
+    (
+        "stream",
+        "xack xackdel xadd xautoclaim xcfgset xclaim xdel xdelex xgroup|create \
+         xgroup|createconsumer xgroup|delconsumer xgroup|destroy xgroup|help xgroup|setid \
+         xinfo|consumers xinfo|groups xinfo|help xinfo|stream xlen xnack xpending xrange xread \
+         xreadgroup xrevrange xsetid xtrim",
+    ),
+    (
+        "string",
+        "append decr decrby delex delifeq digest get getdel getex getrange getset incr incrby \
+         incrbyfloat increx lcs mget mset msetex msetnx psetex set setex setnx setrange strlen \
+         substr",
+    ),
+    ("transaction", "discard exec multi unwatch watch"),
+    (
+        "write",
+        "append ardel ardelrange arinsert armset arring arseek arset bitfield bitop blmove \
+         blmovem blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin copy decr decrby del \
+         delex delifeq expire expireat flushall flushdb function|delete function|flush \
+         function|load function|restore geoadd georadius georadiusbymember geosearchstore \
+         getdel getex getset hdel hexpire hexpireat hgetdel hgetex himport hincrby hincrbyfloat \
+         hmset hpersist hpexpire hpexpireat hset hsetex hsetnx incr incrby incrbyfloat increx \
+         linsert lmove lmovem lmpop lpop lpush lpushx lrem lset ltrim migrate move mset msetex \
+         msetnx persist pexpire pexpireat pfadd pfdebug pfmerge psetex rename renamenx restore \
+         restore-asking rpop rpoplpush rpush rpushx sadd sdiffstore set setbit setex setnx \
+         setrange sflush sinterstore smove sort spop srem sunionstore swapdb unlink vadd vrem \
+         vsetattr xack xackdel xadd xautoclaim xcfgset xclaim xdel xdelex xgroup|create \
+         xgroup|createconsumer xgroup|delconsumer xgroup|destroy xgroup|setid xnack xreadgroup \
+         xsetid xtrim zadd zdiffstore zincrby zinterstore zmpop zpopmax zpopmin zrangestore \
+         zrem zremrangebylex zremrangebyrank zremrangebyscore zunionstore",
+    ),
+];
+
+/// The names of all categories.
+pub fn categories() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(name, _)| *name).chain([ALL])
+}

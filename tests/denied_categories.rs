@@ -1,0 +1,76 @@
+//! The categories of commands that can be denied, held against those of a real redis-server.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use elika::cluster::{CATEGORIES, UNDENIABLE};
+use elika::command::{self, Denied};
+use elika::resp::{Args, write};
+use support::Redis;
+
+/// What later versions have in a category, and Redis 7.0 has not.
+const LATER: &[(&str, &str)] = &[("blocking", "wait")];
+
+fn list(redis: &Redis, line: &str) -> BTreeSet<String> {
+    // Lengths stand between the names.
+    let reply = redis.ask(line);
+    let words = reply.split_whitespace().map(str::to_owned);
+    words.filter(|word| !word.starts_with(['*', '$'])).collect()
+}
+
+fn is_denied(denied: &Denied, name: &str) -> bool {
+    let words: Vec<&[u8]> = name.split('|').map(str::as_bytes).collect();
+    let mut frame = Vec::new();
+    write::command(&mut frame, &words);
+    let found = denied.name_of(Args::new(&frame));
+    assert!(
+        found.as_ref().is_none_or(|found| found == name),
+        "{found:?}"
+    );
+    found.is_some()
+}
+
+#[test]
+fn the_two_rooms_agree_on_what_can_be_denied() {
+    let known: BTreeSet<_> = command::categories().collect();
+    assert_eq!(known, BTreeSet::from(CATEGORIES));
+    assert_eq!(UNDENIABLE, command::UNDENIABLE);
+}
+
+#[test]
+fn categories_have_the_commands_that_the_server_says() {
+    let redis = Redis::open();
+    let all = list(&redis, "COMMAND LIST");
+    assert!(all.len() > 300, "{all:?}");
+    let is_container = |name: &str| {
+        let prefix = format!("{name}|");
+        all.iter().any(|other| other.starts_with(&prefix))
+    };
+    let exact = redis.ask("INFO server").contains("redis_version:7.0.");
+    let compile = |category: &str| Denied::compile(&[format!("@{category}")]).unwrap();
+    let known = [compile("fast"), compile("slow")];
+    for category in CATEGORIES.into_iter().filter(|name| *name != "all") {
+        let here = compile(category);
+        let there = list(&redis, &format!("COMMAND LIST FILTERBY ACLCAT {category}"));
+        assert!(there.len() > 4, "{category}: {there:?}");
+        // A container is never sent alone; a newer server has commands that are not known here.
+        let names = all.iter().filter(|name| {
+            let undeniable = UNDENIABLE.contains(&name.as_str());
+            let known = known.iter().any(|list| is_denied(list, name));
+            assert!(known || undeniable || !exact, "{name} has no category");
+            known && !undeniable && !is_container(name)
+        });
+        for name in names {
+            let expected = there.contains(name);
+            let later = !exact || LATER.contains(&(category, name));
+            let denied = is_denied(&here, name);
+            assert!(
+                denied == expected || (denied && later),
+                "{name} in {category}: {expected}"
+            );
+        }
+    }
+}
