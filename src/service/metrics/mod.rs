@@ -83,3 +83,6 @@ impl Page {
         text.finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

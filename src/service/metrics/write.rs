@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::ClusterKey;
-use crate::metrics::{Family, Text};
-use crate::proxy::Counters;
+use crate::cluster::{ClusterKey, Health};
+use crate::metrics::{ErrorKind, Family, Text};
+use crate::proxy::{Counters, Limit, PinReason};
 
 use super::About;
 use super::families::{ADDRESS, CLUSTER, INSTANCES, PROCESS, Row, TENANTS, WORKERS, Whole};
@@ -87,7 +87,7 @@ fn fill<'a, T: 'a, const N: usize>(
 }
 
 /// Every family, in the order of the page, by what there is one sample of.
-fn all() -> [(&'static str, Vec<Family>); 4] {
+pub(super) fn all() -> [(&'static str, Vec<Family>); 4] {
     fn of<T>(rows: &[Row<T>]) -> impl Iterator<Item = Family> {
         rows.iter().map(|row| row.family)
     }
@@ -103,18 +103,36 @@ fn all() -> [(&'static str, Vec<Family>); 4] {
     ]
 }
 
-/// Every family with its meaning, as the readme shows them.
+/// Every family with its meaning, and every value of the labels whose values are ours, as the readme
+/// shows them.
 pub fn table() -> String {
     let mut table = String::new();
     for (title, families) in all() {
         table.push_str(&format!("| {title} | | labels | |\n|---|---|---|---|\n"));
         for family in families {
             let (name, kind, help) = (family.name, family.kind.name(), family.help);
-            let labels = family.labels.iter().map(|label| format!("`{label}`"));
-            let labels = labels.collect::<Vec<_>>().join(", ");
-            table.push_str(&format!("| `{name}` | {kind} | {labels} | {help} |\n"));
+            let labels = list(family.labels.iter().copied());
+            table.push_str(&format!("| `{name}` | {kind} |{labels} | {help} |\n"));
         }
         table.push('\n');
     }
+    table.push_str("| label | values |\n|---|---|\n");
+    let errors = list(ErrorKind::ALL.into_iter().map(ErrorKind::name));
+    let limits = list(Limit::ALL.into_iter().map(Limit::name));
+    let reasons = list(PinReason::ALL.into_iter().map(PinReason::name));
+    let states = list(Health::ALL.into_iter().map(Health::name));
+    for (label, values) in [
+        ("kind", errors),
+        ("limit", limits),
+        ("reason", reasons),
+        ("state", states),
+    ] {
+        table.push_str(&format!("| `{label}` |{values} |\n"));
+    }
     table
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.map(|name| format!(" `{name}`")).collect();
+    names.join(",")
 }

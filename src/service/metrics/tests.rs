@@ -1,0 +1,401 @@
+//! The page from surveys made by hand, read by the strict reader of the tests over HTTP.
+
+use std::collections::BTreeSet;
+
+use crate::cluster::{ClusterKey, ClusterName, Health, InstanceId, TenantKey};
+use crate::metrics::{ErrorKind, Traffic};
+use crate::proxy::{Counters, InstanceSurvey, Limit, PinReason, Survey, TenantSurvey};
+
+use super::{About, Page, write};
+
+#[path = "../../../tests/support/exposition.rs"]
+mod exposition;
+
+use exposition::{Exposition, read};
+
+fn cluster(name: &str) -> ClusterKey {
+    ClusterKey {
+        name: ClusterName {
+            namespace: "shop \"x\"".into(),
+            name: name.into(),
+        },
+        ..ClusterKey::local()
+    }
+}
+
+fn tenant(name: &str) -> TenantKey {
+    cluster(name).tenant()
+}
+
+/// An instance of that tenant, with so many clients and requests.
+fn instance(name: &str, clients: u32, requests: u64) -> InstanceSurvey {
+    let mut traffic = Traffic {
+        requests,
+        replies: requests,
+        request_bytes: 10 * requests,
+        reply_bytes: 5 * requests,
+        ..Traffic::default()
+    };
+    traffic.client_latency.record(500, requests);
+    traffic.backend_latency.record(300, requests);
+    for _ in 0..requests / 10 {
+        traffic.error(ErrorKind::WrongType);
+    }
+    InstanceSurvey {
+        tenant: tenant(name),
+        id: "a".into(),
+        address: "10.0.0.1:6379".into(),
+        listed: true,
+        health: Health::Up,
+        reason: String::new(),
+        clients,
+        in_flight: 3,
+        pinned: [1, 2, 0, 0, 0, 4],
+        waiting: 2,
+        oldest_wait_ms: 1_500,
+        shared: 4,
+        own: 3,
+        idle: 2,
+        opening: 1,
+        evictions: requests / 100,
+        traffic,
+    }
+}
+
+fn told(worker: u16, instances: Vec<InstanceSurvey>) -> Survey {
+    let keys: BTreeSet<_> = instances.iter().map(|it| it.tenant.clone()).collect();
+    let tenants = keys.into_iter().map(|key| TenantSurvey {
+        key,
+        paused: false,
+        waiting: 0,
+        refused: [0; Limit::ALL.len()],
+    });
+    Survey {
+        worker,
+        tenants: tenants.collect(),
+        instances,
+        ..Survey::default()
+    }
+}
+
+fn show(page: &Page, surveys: Vec<Survey>) -> String {
+    let clusters: Vec<_> = ["one", "two", "three"].map(cluster).into();
+    page.write(
+        surveys,
+        &About {
+            node: "n\\1\n\"",
+            namespace: "default",
+            workers: 2,
+            ready: true,
+            draining: false,
+            clusters: &clusters,
+            health: &|_: &TenantKey, _: &InstanceId| Health::Degraded,
+        },
+    )
+}
+
+fn shown(page: &Page, surveys: Vec<Survey>) -> Exposition {
+    let text = show(page, surveys);
+    read(&text).unwrap_or_else(|why| panic!("{why}\n{text}"))
+}
+
+const REQUESTS: &str = "elika_instance_requests_total";
+
+#[test]
+fn every_family_is_there_as_the_table_says() {
+    let page = shown(&Page::new(5), vec![told(0, vec![instance("one", 1, 100)])]);
+    let mut announced = page.families.iter();
+    let mut names = BTreeSet::new();
+    for family in write::all().into_iter().flat_map(|(_, families)| families) {
+        let found = announced.next().unwrap();
+        assert_eq!(found.name, family.name);
+        assert_eq!(found.kind, family.kind.name());
+        assert_eq!(found.help, family.help);
+        let mut labels: BTreeSet<_> = family.labels.iter().copied().collect();
+        let mut name = family.name.to_owned();
+        if found.kind == "histogram" {
+            labels.insert("le");
+            name.push_str("_bucket");
+        }
+        assert_eq!(page.label_names(&name), labels, "{name}");
+        assert!(names.insert(family.name), "{name} twice");
+        assert!(write::table().contains(&format!("| `{}` | {} |", family.name, found.kind)));
+    }
+    assert!(announced.next().is_none());
+    assert_eq!(Counters::ALL.len() * 8, size_of::<Counters>());
+}
+
+#[test]
+fn workers_are_added_up() {
+    let mut surveys = vec![
+        told(0, vec![instance("one", 1, 100), instance("two", 7, 0)]),
+        told(1, vec![instance("one", 2, 200)]),
+    ];
+    surveys[0].counters.logins = 5;
+    surveys[0].client_count = 9;
+    surveys[0].busy_us = 2_500_000;
+    surveys[1].counters.logins = 6;
+    surveys[1].instances[0].oldest_wait_ms = 900;
+    surveys[1].instances[0].listed = false;
+    surveys[0].tenants[0].refused[Limit::Pinned as usize] = 3;
+    surveys[1].tenants[0].refused[Limit::Pinned as usize] = 4;
+    surveys[0].tenants[1].refused[Limit::Denied as usize] = 1;
+    for tenant in surveys.iter_mut().flat_map(|it| &mut it.tenants) {
+        (tenant.paused, tenant.waiting) = (true, 2);
+    }
+    let page = shown(&Page::new(5), surveys);
+    let one = tenant("one");
+    let at = |more: (&'static str, &'static str)| {
+        let labels = [("tenant", one.as_str()), ("instance", "a"), more];
+        labels.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
+    let value = |name: &str, more| {
+        let labels = at(more);
+        let labels = labels.each_ref().map(|(k, v)| (k.as_str(), v.as_str()));
+        page.value(&format!("elika_instance_{name}"), &labels)
+    };
+    let sole = ("instance", "a");
+    let expected = [
+        ("clients", sole, 3.0),
+        ("requests_total", sole, 300.0),
+        ("replies_total", sole, 300.0),
+        ("request_bytes_total", sole, 3_000.0),
+        ("reply_bytes_total", sole, 1_500.0),
+        ("errors_total", ("kind", "wrongtype"), 30.0),
+        ("errors_total", ("kind", "err"), 0.0),
+        ("requests_in_flight", sole, 6.0),
+        ("pinned_clients", ("reason", "transaction"), 2.0),
+        ("pinned_clients", ("reason", "blocked"), 4.0),
+        ("pinned_clients", ("reason", "other"), 8.0),
+        ("waiting_clients", sole, 4.0),
+        ("oldest_wait_seconds", sole, 1.5),
+        ("connections", ("state", "shared"), 8.0),
+        ("connections", ("state", "own"), 6.0),
+        ("connections", ("state", "idle"), 4.0),
+        ("connections", ("state", "opening"), 2.0),
+        ("evictions_total", sole, 3.0),
+        ("health", ("state", "degraded"), 1.0),
+        ("health", ("state", "up"), 0.0),
+        ("listed", sole, 1.0),
+        ("info", ("address", "10.0.0.1:6379"), 1.0),
+        ("client_latency_seconds_count", sole, 300.0),
+        ("client_latency_seconds_sum", sole, 0.15),
+        ("client_latency_seconds_bucket", ("le", "0.000256"), 0.0),
+        ("client_latency_seconds_bucket", ("le", "0.000512"), 300.0),
+        ("backend_latency_seconds_sum", sole, 0.09),
+    ];
+    for (name, more, n) in expected {
+        assert_eq!(value(name, more), n, "{name} {more:?}");
+    }
+    assert_eq!(
+        PinReason::ALL.len(),
+        page.count("elika_instance_pinned_clients", &[("tenant", one.as_str())])
+    );
+    let refused = |who: &str, limit| {
+        let labels = [("tenant", who), ("limit", limit)];
+        page.value("elika_tenant_refused_total", &labels)
+    };
+    assert_eq!(
+        refused(one.as_str(), "pinned") + refused(tenant("two").as_str(), "pinned"),
+        7.0
+    );
+    assert_eq!(page.sum("elika_tenant_refused_total", &[]), 8.0);
+    assert_eq!(
+        page.value("elika_tenant_paused", &[("tenant", one.as_str())]),
+        1.0
+    );
+    assert_eq!(
+        page.value("elika_tenant_paused_clients", &[("tenant", one.as_str())]),
+        4.0
+    );
+    let cluster = [
+        ("tenant", one.as_str()),
+        ("cluster", "local:local:local:shop \"x\":one"),
+    ];
+    assert_eq!(page.value("elika_tenant_info", &cluster), 1.0);
+    assert_eq!(page.count("elika_tenant_info", &[]), 2, "three has no row");
+    let worker = |name: &str, worker| page.value(name, &[("worker", worker)]);
+    assert_eq!(worker("elika_worker_logins_total", "0"), 5.0);
+    assert_eq!(worker("elika_worker_logins_total", "1"), 6.0);
+    assert_eq!(worker("elika_worker_clients", "0"), 9.0);
+    assert_eq!(worker("elika_worker_busy_seconds_total", "0"), 2.5);
+    assert_eq!(page.value("elika_build_info", &[("node", "n\\1\n\"")]), 1.0);
+    assert_eq!(page.value("elika_workers_silent", &[]), 0.0);
+    assert_eq!(page.value("elika_ready", &[]), 1.0);
+    assert_eq!(page.value("elika_draining", &[]), 0.0);
+}
+
+#[test]
+fn those_with_few_clients_are_shown_together() {
+    let page = Page::new(1);
+    let instances = vec![
+        instance("one", 1, 10),
+        instance("two", 5, 20),
+        instance("three", 2, 40),
+    ];
+    let first = shown(&page, vec![told(0, instances)]);
+    let (one, two) = (tenant("one"), tenant("two"));
+    let names = BTreeSet::from([two.as_str(), "other"]);
+    assert_eq!(first.values_of("tenant"), names);
+    assert_eq!(first.value(REQUESTS, &[("tenant", two.as_str())]), 20.0);
+    let other = [("tenant", "other"), ("instance", "other")];
+    assert_eq!(first.value(REQUESTS, &other), 50.0);
+    assert_eq!(first.value("elika_instance_clients", &other), 3.0);
+    assert_eq!(first.value("elika_instance_listed", &other), 2.0);
+    let state = [("tenant", "other"), ("state", "degraded")];
+    assert_eq!(first.value("elika_instance_health", &state), 2.0);
+    assert_eq!(first.count("elika_instance_info", &[]), 1);
+    assert_eq!(first.value("elika_tenants", &[]), 3.0);
+    assert_eq!(first.value("elika_tenants_shown", &[]), 1.0);
+    // One grows: what it gained until now stays where it was.
+    let instances = vec![
+        instance("one", 9, 15),
+        instance("two", 5, 21),
+        instance("three", 2, 40),
+    ];
+    let second = shown(&page, vec![told(0, instances)]);
+    assert_eq!(second.value(REQUESTS, &[("tenant", one.as_str())]), 0.0);
+    assert_eq!(second.value(REQUESTS, &[("tenant", two.as_str())]), 21.0);
+    assert_eq!(second.value(REQUESTS, &other), 55.0);
+    assert_eq!(second.value("elika_instance_clients", &other), 2.0);
+    // And now it counts for itself.
+    let instances = vec![
+        instance("one", 9, 16),
+        instance("two", 5, 21),
+        instance("three", 7, 41),
+    ];
+    let third = shown(&page, vec![told(0, instances)]);
+    assert_eq!(third.value(REQUESTS, &[("tenant", one.as_str())]), 1.0);
+    assert_eq!(third.value(REQUESTS, &[("tenant", two.as_str())]), 21.0);
+    assert_eq!(third.value(REQUESTS, &other), 56.0);
+    // Three overtakes two, whose place is needed.
+    let instances = vec![
+        instance("one", 9, 16),
+        instance("two", 5, 25),
+        instance("three", 99, 41),
+    ];
+    let fourth = shown(&page, vec![told(0, instances)]);
+    let three = tenant("three");
+    let names = BTreeSet::from([one.as_str(), three.as_str(), "other"]);
+    assert_eq!(fourth.values_of("tenant"), names);
+    assert_eq!(fourth.value(REQUESTS, &other), 60.0);
+    assert_eq!(shown(&Page::new(0), vec![]).count(REQUESTS, &[]), 0);
+    let none = shown(&Page::new(0), vec![told(0, vec![instance("one", 1, 10)])]);
+    assert_eq!(none.value(REQUESTS, &other), 10.0);
+}
+
+#[test]
+fn a_silent_worker_is_shown_as_it_was() {
+    let page = Page::new(5);
+    let both = |n| {
+        vec![
+            told(0, vec![instance("one", 1, n)]),
+            told(1, vec![instance("one", 2, n)]),
+        ]
+    };
+    let first = shown(&page, both(100));
+    let mut one = both(150);
+    one.pop();
+    let second = shown(&page, one);
+    assert_eq!(second.value("elika_workers_silent", &[]), 1.0);
+    assert_eq!(second.sum("elika_instance_clients", &[]), 3.0);
+    assert_eq!(
+        (first.sum(REQUESTS, &[]), second.sum(REQUESTS, &[])),
+        (200.0, 250.0)
+    );
+    assert_eq!(shown(&page, both(180)).sum(REQUESTS, &[]), 360.0);
+}
+
+#[test]
+fn an_instance_that_came_back_is_counted_from_the_beginning() {
+    let page = Page::new(5);
+    let requests = |surveys| shown(&page, surveys).sum(REQUESTS, &[]);
+    assert_eq!(
+        requests(vec![
+            told(0, vec![instance("one", 1, 100)]),
+            told(1, vec![instance("one", 1, 10)])
+        ]),
+        110.0
+    );
+    // Worker 0 forgot it; for worker 1 it is still there.
+    assert_eq!(
+        requests(vec![told(0, vec![]), told(1, vec![instance("one", 1, 11)])]),
+        111.0
+    );
+    assert_eq!(
+        requests(vec![told(0, vec![instance("one", 1, 5)]), told(1, vec![])]),
+        116.0
+    );
+    // Nobody knows it any more, or its tenant.
+    assert_eq!(requests(vec![told(0, vec![]), told(1, vec![])]), 0.0);
+    assert_eq!(requests(vec![told(0, vec![instance("one", 1, 7)])]), 7.0);
+    // It began anew between two looks.
+    assert_eq!(requests(vec![told(0, vec![instance("one", 1, 2)])]), 9.0);
+}
+
+/// Whatever happens, nothing that stays on the page goes down, and what workers counted is on it
+/// exactly once.
+#[test]
+fn no_row_goes_down_and_nothing_is_lost() {
+    const NAMES: [&str; 9] = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+    for seed in 1..=12 {
+        let mut random = Random(seed);
+        let page = Page::new(2);
+        let mut counts = [[0; NAMES.len()]; 3];
+        let mut before = shown(&page, Vec::new());
+        for _ in 0..40 {
+            let (mut surveys, mut gained) = (Vec::new(), 0);
+            for (worker, counts) in (0..).zip(&mut counts) {
+                if random.below(5) == 0 {
+                    continue;
+                }
+                let mut instances = Vec::new();
+                for (name, count) in NAMES.into_iter().zip(counts) {
+                    if random.below(6) == 0 {
+                        *count = 0;
+                        continue;
+                    }
+                    let more = random.below(1_000);
+                    *count += more;
+                    gained += more;
+                    let clients = u32::try_from(random.below(10)).unwrap();
+                    instances.push(instance(name, clients, *count));
+                }
+                surveys.push(told(worker, instances));
+            }
+            let now = shown(&page, surveys);
+            assert!(
+                now.values_of("tenant").len() <= 5,
+                "{:?}",
+                now.values_of("tenant")
+            );
+            let earlier = before.growing();
+            let mut sum = 0.0;
+            for (key, n) in now.growing() {
+                // The system's own, and not ours to keep.
+                if key.0.starts_with("process_") {
+                    continue;
+                }
+                let was = earlier.get(key).copied().unwrap_or_default();
+                assert!(was <= n, "seed {seed}: {key:?} from {was} to {n}");
+                if key.0 == REQUESTS {
+                    sum += n - was;
+                }
+            }
+            assert_eq!(sum, gained as f64, "seed {seed}");
+            before = now;
+        }
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.0 >> 33) % n
+    }
+}
