@@ -287,6 +287,21 @@ fn the_readme_shows_the_help_as_it_is() {
     );
 }
 
+/// The table says what each of them means; a counter is on it as soon as it is declared.
+#[test]
+fn the_readme_knows_every_metric() {
+    let (readme, table) = (read("README.md"), elika::metrics_table());
+    let lines: Vec<&str> = readme.lines().collect();
+    let missing = table.lines().filter(|line| !lines.contains(line));
+    report(missing.map(|line| format!("README.md: missing among the metrics: {line}")));
+    assert!(
+        readme.contains(&table),
+        "the tables of metrics in README.md have lines too many, or another order"
+    );
+    let rows = table.lines().filter(|line| line.starts_with("| `elika_"));
+    report(rows.filter(|row| row.contains("|  |")).map(str::to_owned));
+}
+
 #[test]
 fn two_commands_set_everything_up() {
     let readme = read("README.md");

@@ -1,16 +1,15 @@
-//! The table of all families, which is their documentation at the same time.
+//! The table of all families, which is their documentation at the same time: the process and its
+//! workers. Tenants and instances are in `tenants`.
 //!
 //! A row says what a family is called, what it means, and which numbers it shows. The counters of a
 //! worker come from where they are declared.
 
-use crate::cluster::{ClusterKey, Health};
-use crate::metrics::{ErrorKind, Family, Kind, Samples};
-use crate::proxy::{Limit, PinReason, Survey};
+use crate::metrics::{Family, Kind, Samples};
+use crate::proxy::Survey;
 
-use super::ledger::{InstanceRow, TenantRow};
 use super::process::Process;
 
-use Kind::{Counter, Gauge, Histogram};
+use Kind::{Counter, Gauge};
 
 /// What is shown once.
 pub(super) struct Whole {
@@ -36,7 +35,8 @@ pub(super) struct Row<T> {
     pub show: fn(&T, &mut Samples<'_>),
 }
 
-const fn row<T>(
+/// A row of the table.
+pub(super) const fn row<T>(
     kind: Kind,
     name: &'static str,
     labels: &'static [&'static str],
@@ -212,183 +212,5 @@ pub(super) const WORKERS: &[Row<Survey>] = &[
         &["worker"],
         "The longest turn of its loop since somebody asked the last time.",
         |it, s| s.seconds(&[], it.longest_turn_us),
-    ),
-];
-
-/// Of these there is one sample per cluster of a tenant that is shown, and none for the others.
-pub(super) const CLUSTER: Row<ClusterKey> = row(
-    Gauge,
-    "elika_tenant_info",
-    &["tenant", "cluster"],
-    "1, for its labels: which cluster the tenant's key stands for.",
-    |it, s| s.number(&[&it.to_string()], 1_u8),
-);
-
-pub(super) const TENANTS: &[Row<TenantRow>] = &[
-    row(
-        Gauge,
-        "elika_tenant_paused",
-        &["tenant"],
-        "1 if it is paused; of other tenants, how many are.",
-        |it, s| s.number(&[], it.paused),
-    ),
-    row(
-        Gauge,
-        "elika_tenant_paused_clients",
-        &["tenant"],
-        "Clients that wait because it is paused.",
-        |it, s| s.number(&[], it.waiting),
-    ),
-    row(
-        Counter,
-        "elika_tenant_refused_total",
-        &["tenant", "limit"],
-        "Requests and logins refused here, by the limit of the tenant that they ran into.",
-        |it, s| {
-            for (limit, n) in Limit::ALL.into_iter().zip(it.refused) {
-                s.number(&[limit.name()], n);
-            }
-        },
-    ),
-];
-
-/// Of these there is one sample per instance that stands on its own, and none for the others.
-pub(super) const ADDRESS: Row<InstanceRow> = row(
-    Gauge,
-    "elika_instance_info",
-    &["tenant", "instance", "address"],
-    "1, for its labels: where the instance is.",
-    |it, s| s.number(&[&it.address], 1_u8),
-);
-
-pub(super) const INSTANCES: &[Row<InstanceRow>] = &[
-    row(
-        Gauge,
-        "elika_instance_listed",
-        &["tenant", "instance"],
-        "1 if it is in the registry, 0 if it is only still in use; of others, how many are.",
-        |it, s| s.number(&[], it.listed),
-    ),
-    row(
-        Gauge,
-        "elika_instance_health",
-        &["tenant", "instance", "state"],
-        "1 for the state that it is in, 0 for all others; of others, how many are in it.",
-        |it, s| {
-            for (state, n) in Health::ALL.into_iter().zip(it.health) {
-                s.number(&[state.name()], n);
-            }
-        },
-    ),
-    row(
-        Gauge,
-        "elika_instance_clients",
-        &["tenant", "instance"],
-        "Clients logged in there.",
-        |it, s| s.number(&[], it.clients),
-    ),
-    row(
-        Gauge,
-        "elika_instance_pinned_clients",
-        &["tenant", "instance", "reason"],
-        "Clients with a connection of their own, by what they need it for.",
-        |it, s| {
-            for (reason, n) in PinReason::ALL.into_iter().zip(it.pinned) {
-                s.number(&[reason.name()], n);
-            }
-        },
-    ),
-    row(
-        Gauge,
-        "elika_instance_waiting_clients",
-        &["tenant", "instance"],
-        "Clients that wait for a connection of their own.",
-        |it, s| s.number(&[], it.waiting),
-    ),
-    row(
-        Gauge,
-        "elika_instance_oldest_wait_seconds",
-        &["tenant", "instance"],
-        "How long the first of them has waited.",
-        |it, s| s.seconds(&[], it.oldest_wait_ms.saturating_mul(1_000)),
-    ),
-    row(
-        Gauge,
-        "elika_instance_requests_in_flight",
-        &["tenant", "instance"],
-        "Requests not yet answered.",
-        |it, s| s.number(&[], it.in_flight),
-    ),
-    row(
-        Gauge,
-        "elika_instance_connections",
-        &["tenant", "instance", "state"],
-        "Backend connections: shared by clients, a client's own, idle, or being opened.",
-        |it, s| {
-            s.number(&["shared"], it.shared);
-            s.number(&["own"], it.own);
-            s.number(&["idle"], it.idle);
-            s.number(&["opening"], it.opening);
-        },
-    ),
-    row(
-        Counter,
-        "elika_instance_requests_total",
-        &["tenant", "instance"],
-        "Requests forwarded.",
-        |it, s| s.number(&[], it.traffic.requests),
-    ),
-    row(
-        Counter,
-        "elika_instance_replies_total",
-        &["tenant", "instance"],
-        "Replies to them that came.",
-        |it, s| s.number(&[], it.traffic.replies),
-    ),
-    row(
-        Counter,
-        "elika_instance_request_bytes_total",
-        &["tenant", "instance"],
-        "Bytes of those requests.",
-        |it, s| s.number(&[], it.traffic.request_bytes),
-    ),
-    row(
-        Counter,
-        "elika_instance_reply_bytes_total",
-        &["tenant", "instance"],
-        "Bytes of replies and messages.",
-        |it, s| s.number(&[], it.traffic.reply_bytes),
-    ),
-    row(
-        Counter,
-        "elika_instance_errors_total",
-        &["tenant", "instance", "kind"],
-        "Error replies of the backend, by the word that they begin with.",
-        |it, s| {
-            for (kind, n) in ErrorKind::ALL.into_iter().zip(it.traffic.errors) {
-                s.number(&[kind.name()], n);
-            }
-        },
-    ),
-    row(
-        Counter,
-        "elika_instance_evictions_total",
-        &["tenant", "instance"],
-        "Clients closed because too many bytes waited for them.",
-        |it, s| s.number(&[], it.evictions),
-    ),
-    row(
-        Histogram,
-        "elika_instance_client_latency_seconds",
-        &["tenant", "instance"],
-        "From a request's arrival here to the end of its reply.",
-        |it, s| s.histogram(&[], &it.traffic.client_latency),
-    ),
-    row(
-        Histogram,
-        "elika_instance_backend_latency_seconds",
-        &["tenant", "instance"],
-        "From the moment a request went to the backend to the end of its reply.",
-        |it, s| s.histogram(&[], &it.traffic.backend_latency),
     ),
 ];

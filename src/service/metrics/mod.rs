@@ -1,11 +1,12 @@
 //! The metrics page: what all workers told, added up and written for Prometheus.
 //!
-//! `families` is the table of what is shown, `ledger` adds up, `process` asks the system, and
-//! `write` puts them together.
+//! `families` and `tenants` are the table of what is shown, `ledger` adds up, `process` asks the
+//! system, and `write` puts them together.
 
 mod families;
 mod ledger;
 mod process;
+mod tenants;
 mod write;
 
 use std::sync::{Mutex, PoisonError};

@@ -146,7 +146,7 @@ fn workers_are_added_up() {
     let page = shown(&Page::new(5), surveys);
     let one = tenant("one");
     let at = |more: (&'static str, &'static str)| {
-        let labels = [("tenant", one.as_str()), ("instance", "a"), more];
+        let labels = [("tenant", one.as_str()), ("instance_id", "a"), more];
         labels.map(|(name, value)| (name.to_owned(), value.to_owned()))
     };
     let value = |name: &str, more| {
@@ -154,7 +154,7 @@ fn workers_are_added_up() {
         let labels = labels.each_ref().map(|(k, v)| (k.as_str(), v.as_str()));
         page.value(&format!("elika_instance_{name}"), &labels)
     };
-    let sole = ("instance", "a");
+    let sole = ("instance_id", "a");
     let expected = [
         ("clients", sole, 3.0),
         ("requests_total", sole, 300.0),
@@ -238,7 +238,7 @@ fn those_with_few_clients_are_shown_together() {
     let names = BTreeSet::from([two.as_str(), "other"]);
     assert_eq!(first.values_of("tenant"), names);
     assert_eq!(first.value(REQUESTS, &[("tenant", two.as_str())]), 20.0);
-    let other = [("tenant", "other"), ("instance", "other")];
+    let other = [("tenant", "other"), ("instance_id", "other")];
     assert_eq!(first.value(REQUESTS, &other), 50.0);
     assert_eq!(first.value("elika_instance_clients", &other), 3.0);
     assert_eq!(first.value("elika_instance_listed", &other), 2.0);

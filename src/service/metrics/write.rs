@@ -7,8 +7,9 @@ use crate::metrics::{ErrorKind, Family, Text};
 use crate::proxy::{Counters, Limit, PinReason};
 
 use super::About;
-use super::families::{ADDRESS, CLUSTER, INSTANCES, PROCESS, Row, TENANTS, WORKERS, Whole};
+use super::families::{PROCESS, Row, WORKERS, Whole};
 use super::ledger::Ledger;
+use super::tenants::{ADDRESS, CLUSTER, CONNECTIONS, INSTANCES, TENANTS};
 
 /// What the labels of all those say that do not stand on their own.
 const OTHER: &str = "other";
@@ -103,8 +104,8 @@ pub(super) fn all() -> [(&'static str, Vec<Family>); 4] {
     ]
 }
 
-/// Every family with its meaning, and every value of the labels whose values are ours, as the readme
-/// shows them.
+/// Every family with its meaning, and the values of those labels that have fixed ones, as the
+/// readme shows them.
 pub fn table() -> String {
     let mut table = String::new();
     for (title, families) in all() {
@@ -121,13 +122,15 @@ pub fn table() -> String {
     let limits = list(Limit::ALL.into_iter().map(Limit::name));
     let reasons = list(PinReason::ALL.into_iter().map(PinReason::name));
     let states = list(Health::ALL.into_iter().map(Health::name));
+    let connections = list(CONNECTIONS.into_iter());
     for (label, values) in [
-        ("kind", errors),
-        ("limit", limits),
-        ("reason", reasons),
-        ("state", states),
+        ("`kind`", errors),
+        ("`limit`", limits),
+        ("`reason`", reasons),
+        ("`state` of an instance", states),
+        ("`state` of connections", connections),
     ] {
-        table.push_str(&format!("| `{label}` |{values} |\n"));
+        table.push_str(&format!("| {label} |{values} |\n"));
     }
     table
 }

@@ -1,0 +1,194 @@
+//! The table of all families, continued: tenants and instances.
+
+// The id of an instance is the label `instance_id`: Prometheus itself calls the proxy `instance`,
+// and would rename ours.
+
+use crate::cluster::{ClusterKey, Health};
+use crate::metrics::{ErrorKind, Kind};
+use crate::proxy::{Limit, PinReason};
+
+use super::families::{Row, row};
+use super::ledger::{InstanceRow, TenantRow};
+
+use Kind::{Counter, Gauge, Histogram};
+
+/// Of these there is one sample per cluster of a tenant that is shown, and none for the others.
+pub(super) const CLUSTER: Row<ClusterKey> = row(
+    Gauge,
+    "elika_tenant_info",
+    &["tenant", "cluster"],
+    "1, for its labels: which cluster the tenant's key stands for.",
+    |it, s| s.number(&[&it.to_string()], 1_u8),
+);
+
+pub(super) const TENANTS: &[Row<TenantRow>] = &[
+    row(
+        Gauge,
+        "elika_tenant_paused",
+        &["tenant"],
+        "1 if it is paused; of other tenants, how many are.",
+        |it, s| s.number(&[], it.paused),
+    ),
+    row(
+        Gauge,
+        "elika_tenant_paused_clients",
+        &["tenant"],
+        "Clients that wait because it is paused.",
+        |it, s| s.number(&[], it.waiting),
+    ),
+    row(
+        Counter,
+        "elika_tenant_refused_total",
+        &["tenant", "limit"],
+        "Requests and logins refused here, by the limit of the tenant that they ran into.",
+        |it, s| {
+            for (limit, n) in Limit::ALL.into_iter().zip(it.refused) {
+                s.number(&[limit.name()], n);
+            }
+        },
+    ),
+];
+
+/// Of these there is one sample per instance that stands on its own, and none for the others.
+pub(super) const ADDRESS: Row<InstanceRow> = row(
+    Gauge,
+    "elika_instance_info",
+    &["tenant", "instance_id", "address"],
+    "1, for its labels: where the instance is.",
+    |it, s| s.number(&[&it.address], 1_u8),
+);
+
+/// What a connection can be.
+pub(super) const CONNECTIONS: [&str; 4] = ["shared", "own", "idle", "opening"];
+
+pub(super) const INSTANCES: &[Row<InstanceRow>] = &[
+    row(
+        Gauge,
+        "elika_instance_listed",
+        &["tenant", "instance_id"],
+        "1 if it is in the registry, 0 if it is only still in use; of others, how many are.",
+        |it, s| s.number(&[], it.listed),
+    ),
+    row(
+        Gauge,
+        "elika_instance_health",
+        &["tenant", "instance_id", "state"],
+        "1 for the state that it is in, 0 for all others; of others, how many are in it.",
+        |it, s| {
+            for (state, n) in Health::ALL.into_iter().zip(it.health) {
+                s.number(&[state.name()], n);
+            }
+        },
+    ),
+    row(
+        Gauge,
+        "elika_instance_clients",
+        &["tenant", "instance_id"],
+        "Clients logged in there.",
+        |it, s| s.number(&[], it.clients),
+    ),
+    row(
+        Gauge,
+        "elika_instance_pinned_clients",
+        &["tenant", "instance_id", "reason"],
+        "Clients with a connection of their own, by what they need it for.",
+        |it, s| {
+            for (reason, n) in PinReason::ALL.into_iter().zip(it.pinned) {
+                s.number(&[reason.name()], n);
+            }
+        },
+    ),
+    row(
+        Gauge,
+        "elika_instance_waiting_clients",
+        &["tenant", "instance_id"],
+        "Clients that wait for a connection of their own.",
+        |it, s| s.number(&[], it.waiting),
+    ),
+    row(
+        Gauge,
+        "elika_instance_oldest_wait_seconds",
+        &["tenant", "instance_id"],
+        "How long the first of them has waited.",
+        |it, s| s.seconds(&[], it.oldest_wait_ms.saturating_mul(1_000)),
+    ),
+    row(
+        Gauge,
+        "elika_instance_requests_in_flight",
+        &["tenant", "instance_id"],
+        "Requests not yet answered.",
+        |it, s| s.number(&[], it.in_flight),
+    ),
+    row(
+        Gauge,
+        "elika_instance_connections",
+        &["tenant", "instance_id", "state"],
+        "Backend connections: shared by clients, a client's own, idle, or being opened.",
+        |it, s| {
+            let numbers = [it.shared, it.own, it.idle, it.opening];
+            for (state, n) in CONNECTIONS.into_iter().zip(numbers) {
+                s.number(&[state], n);
+            }
+        },
+    ),
+    row(
+        Counter,
+        "elika_instance_requests_total",
+        &["tenant", "instance_id"],
+        "Requests forwarded.",
+        |it, s| s.number(&[], it.traffic.requests),
+    ),
+    row(
+        Counter,
+        "elika_instance_replies_total",
+        &["tenant", "instance_id"],
+        "Replies to them that came.",
+        |it, s| s.number(&[], it.traffic.replies),
+    ),
+    row(
+        Counter,
+        "elika_instance_request_bytes_total",
+        &["tenant", "instance_id"],
+        "Bytes of those requests.",
+        |it, s| s.number(&[], it.traffic.request_bytes),
+    ),
+    row(
+        Counter,
+        "elika_instance_reply_bytes_total",
+        &["tenant", "instance_id"],
+        "Bytes of replies and messages.",
+        |it, s| s.number(&[], it.traffic.reply_bytes),
+    ),
+    row(
+        Counter,
+        "elika_instance_errors_total",
+        &["tenant", "instance_id", "kind"],
+        "Error replies of the backend, by the word that they begin with.",
+        |it, s| {
+            for (kind, n) in ErrorKind::ALL.into_iter().zip(it.traffic.errors) {
+                s.number(&[kind.name()], n);
+            }
+        },
+    ),
+    row(
+        Counter,
+        "elika_instance_evictions_total",
+        &["tenant", "instance_id"],
+        "Clients closed because too many bytes waited for them.",
+        |it, s| s.number(&[], it.evictions),
+    ),
+    row(
+        Histogram,
+        "elika_instance_client_latency_seconds",
+        &["tenant", "instance_id"],
+        "From a request's arrival here to the end of its reply.",
+        |it, s| s.histogram(&[], &it.traffic.client_latency),
+    ),
+    row(
+        Histogram,
+        "elika_instance_backend_latency_seconds",
+        &["tenant", "instance_id"],
+        "From the moment a request went to the backend to the end of its reply.",
+        |it, s| s.histogram(&[], &it.traffic.backend_latency),
+    ),
+];
