@@ -4,6 +4,7 @@
 //! it. All of this is plain data: no socket, no thread, no clock, no name resolution. How a
 //! request travels is not known here.
 
+mod balancer;
 mod catalog;
 mod health;
 mod instance;
@@ -14,6 +15,7 @@ mod quota;
 mod registry;
 mod snapshot;
 
+pub use balancer::Balancer;
 pub use catalog::{Catalog, Cluster};
 pub use health::Health;
 pub use instance::{ALIAS_LABEL, ClusterInstance, Endpoint, Status, UnknownStatus};

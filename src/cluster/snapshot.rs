@@ -119,6 +119,11 @@ impl Snapshot {
         self.tenants.get(name).or_else(by_alias)
     }
 
+    /// The tenant of this key, whatever its aliases.
+    pub fn tenant_by_key(&self, key: &TenantKey) -> Option<&Tenant> {
+        self.tenants.get(key)
+    }
+
     /// The tenant of clients that name none.
     pub fn default_tenant(&self) -> Option<&Tenant> {
         self.tenants.get(self.default_tenant.as_ref()?)

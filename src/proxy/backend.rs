@@ -1,7 +1,9 @@
 //! A connection to a backend: its queue of requests, its handshake, and why it may fail.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::metrics::Traffic;
 use crate::resp::ReplyScanner;
 
 use super::chunk::ChunkList;
@@ -70,6 +72,10 @@ pub(super) struct Backend {
     pub retired: bool,
     /// When its handshake was over.
     pub ready_at: Millis,
+    /// Where it leads, if its name resolved.
+    pub address: Option<SocketAddr>,
+    /// What went over it.
+    pub traffic: Traffic,
     /// Since when it was begun, or last heard of, or has owed a reply: for the deadline.
     pub since: Millis,
 }
@@ -106,6 +112,8 @@ impl Backend {
             is_heir: false,
             retired: false,
             ready_at: now,
+            address: None,
+            traffic: Traffic::default(),
             since: now,
         }
     }
@@ -179,6 +187,13 @@ impl Failure {
             Self::Rejected(text) | Self::TurnedAway(text) => text.clone(),
             Self::Removed => "ERR elika: backend unavailable: removed".into(),
         }
+    }
+
+    /// What a request for it hears, without the words that all such errors begin with.
+    pub(super) fn reason(&self) -> String {
+        let text = self.text_if_unsent();
+        let prefix = "ERR elika: backend unavailable: ";
+        text.strip_prefix(prefix).unwrap_or(&text).to_owned()
     }
 
     /// The error for the login that failed: the backend's own words, if it had any.

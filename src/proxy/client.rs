@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::resp::{Protocol, RequestDecoder};
 
 use super::chunk::ChunkList;
-use super::key::{AccountKey, BackendKey, PoolKey};
+use super::key::{AccountKey, BackendKey, PoolKey, TenantSlot};
 use super::login::Waiting;
 use super::pin::Pin;
 use super::request::Fifo;
@@ -29,6 +29,8 @@ impl Hold {
     pub(super) const BACKEND: Self = Self(16);
     /// It is in the line for a connection of its own.
     pub(super) const TURN: Self = Self(32);
+    /// Its tenant is paused.
+    pub(super) const PAUSED: Self = Self(64);
 
     pub(super) fn set(&mut self, bit: Self) {
         self.0 |= bit.0;
@@ -89,6 +91,8 @@ pub(super) struct Client {
     /// Bytes the partial frame in `inbound` lacks at least.
     pub missing: usize,
     pub decoder: RequestDecoder,
+    /// When what it asks now arrived, on the clock of [`Requests`](super::request::Requests).
+    pub asked: u32,
     /// Its records, in the order of its requests.
     pub fifo: Fifo,
     /// Commands forwarded and not answered.
@@ -106,6 +110,8 @@ pub(super) struct Client {
     /// The pool of (account, db, protocol), once it was needed.
     pub pool: PoolKey,
     pub account: AccountKey,
+    /// Whose client it counts as.
+    pub tenant: TenantSlot,
     /// The account's epoch at login: before its `valid_from` the login is over.
     pub epoch: u32,
     pub db: u32,
@@ -153,6 +159,8 @@ impl Client {
             moved: false,
             pool: PoolKey::NONE,
             account: AccountKey::NONE,
+            tenant: TenantSlot::NONE,
+            asked: 0,
             epoch: 0,
             db: 0,
             protocol: Protocol::Resp2,

@@ -50,9 +50,11 @@ impl Machine {
         let instance = self.pools.instances.get_mut(instance)?;
         instance.connecting += 1;
         let address = instance.next_address();
-        let key = self
-            .backends
-            .insert(Backend::new(pool, credential, login_of, self.now));
+        let backend = Backend {
+            address,
+            ..Backend::new(pool, credential, login_of, self.now)
+        };
+        let key = self.backends.insert(backend);
         match address {
             Some(address) => self.actions.push_back(Action::Connect(key, address)),
             None => self.unresolved.push(key),
@@ -140,6 +142,13 @@ impl Machine {
         }
         if let Some(learned) = learned {
             self.learn(instance, learned);
+        }
+        if let (Some(backend), Some(instance)) =
+            (self.backends.get(key), self.pools.instances.get(instance))
+            && !instance.is_at(backend.address)
+        {
+            // It moved while the connection was opened.
+            self.retire(key);
         }
         if self.pools.came_up(instance) {
             self.report(instance, News::Up);

@@ -91,6 +91,16 @@ counters! {
     pub closed_on_loss: u64,
     /// Clients closed because they did nothing inside MULTI or after WATCH.
     pub pinned_idle_timeouts: u64,
+    /// Clients that moved to another instance because theirs was on its way out.
+    pub clients_moved: u64,
+    /// Clients closed because they could not, or not in time.
+    pub clients_left_behind: u64,
+    /// Requests and logins that waited because their tenant was paused.
+    pub paused_waits: u64,
+    /// Checks of instances.
+    pub checks: u64,
+    /// Checks that were answered with an error, or too late.
+    pub checks_failed: u64,
     /// Subscribers closed because too many bytes of messages waited for them.
     pub slow_subscribers: u64,
     /// Messages, confirmations and other pushes passed to clients.

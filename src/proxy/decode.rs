@@ -13,9 +13,12 @@ use super::action::Flow;
 use super::answer::{Taken, kind_of};
 use super::client::Hold;
 use super::forward::{NOAUTH, Refusal, append, mark_dirty, record, unpause};
-use super::key::{BackendKey, ClientKey};
+use super::gate::Ruling;
+use super::instance::Instance;
+use super::key::{BackendKey, ClientKey, TenantSlot};
 use super::machine::Machine;
 use super::settings::Millis;
+use super::survey::Limit;
 
 /// From this size on a frame at the front of its buffer is moved to the backend with it.
 const MOVE_BYTES_MIN: usize = 32 * 1024;
@@ -60,6 +63,9 @@ impl Machine {
         };
         if !client.closing {
             client.active = now;
+        }
+        if !client.hold.any() || client.inbound.is_empty() {
+            client.asked = self.requests.clock;
         }
         let mut rest = bytes;
         while let Some(client) = self.clients.get_mut(key) {
@@ -165,7 +171,7 @@ impl Machine {
     fn decode(&mut self, key: ClientKey, bytes: &[u8], whole: bool) -> Decoded {
         let mut run = Run::at(0);
         let (mut used, mut last) = (0, 0..0);
-        let mut limits = self.limits_of(key);
+        let (mut limits, mut gate) = self.rules_of(key);
         while let Some(client) = self.clients.get_mut(key) {
             let rest = bytes.get(used..).unwrap_or_default();
             if client.hold.any() || client.closing || rest.is_empty() {
@@ -176,12 +182,12 @@ impl Machine {
                 Ok(Step::Inline { len }) => {
                     self.end_run(&mut run, bytes, used);
                     let line = rest.get(..len).unwrap_or_default();
-                    if self.inline(key, line) == Taken::No {
+                    if self.inline(key, gate, line) == Taken::No {
                         break;
                     }
                     used += len;
                     run.from = used;
-                    limits = self.limits_of(key);
+                    (limits, gate) = self.rules_of(key);
                     continue;
                 }
                 Ok(Step::Empty { len }) => {
@@ -205,8 +211,8 @@ impl Machine {
                 }
             };
             let frame = rest.get(..len).unwrap_or_default();
-            let plan = self.plan(key, frame);
-            if plan == Plan::Forward
+            let ruling = self.ruling(key, gate, frame);
+            if ruling == Ruling::Do(Plan::Forward)
                 && let moved_to @ Some(_) = self.forward_run(key, &mut run, len)
             {
                 if whole && used == 0 && len >= MOVE_BYTES_MIN {
@@ -219,13 +225,13 @@ impl Machine {
                 continue;
             }
             self.end_run(&mut run, bytes, used);
-            if self.dispatch(key, plan, frame) == Taken::No {
+            if self.carry_out(key, gate, ruling, frame) == Taken::No {
                 break;
             }
             last = used..used + len;
             used += len;
             run.from = used;
-            limits = self.limits_of(key);
+            (limits, gate) = self.rules_of(key);
         }
         self.end_run(&mut run, bytes, used);
         self.note_command_of(key, bytes.get(last).unwrap_or_default());
@@ -242,17 +248,39 @@ impl Machine {
             .clients
             .get(key)
             .and_then(|client| self.pools.accounts.get(client.account));
-        // Who has never asked for anything will be served by the default tenant's.
-        let instance = account.map(|account| account.instance).or_else(|| {
-            let tenant = self.snapshot.default_tenant()?;
-            self.pools.instance_of(&self.snapshot, &tenant.key)
-        });
-        let instance = instance.and_then(|key| self.pools.instances.get(key));
         let name = Args::new(frame).next().unwrap_or_default();
-        match instance.is_some_and(|instance| instance.learned.blocks(name)) {
+        let instance = account.and_then(|account| self.pools.instances.get(account.instance));
+        let blocks = match instance {
+            Some(instance) => instance.learned.blocks(name),
+            // Who has never asked for anything will be served by one of the default tenant's.
+            None => self.any_default_instance(|instance| instance.learned.blocks(name)),
+        };
+        match blocks {
             true => Plan::Own(Own::Block),
             false => plan,
         }
+    }
+
+    fn any_default_instance(&self, is: impl Fn(&Instance) -> bool) -> bool {
+        let tenant = self.snapshot.default_tenant();
+        let slot = tenant.and_then(|tenant| self.pools.tenant(&tenant.key));
+        let tenant = slot.and_then(|slot| self.pools.tenants.get(slot));
+        let mut keys = tenant.into_iter().flat_map(|tenant| &tenant.instances);
+        keys.any(|&key| self.pools.instances.get(key).is_some_and(&is))
+    }
+
+    /// What is to be done with a frame, if the tenant's rules allow it.
+    fn ruling(&mut self, key: ClientKey, gate: Option<TenantSlot>, frame: &[u8]) -> Ruling {
+        let plan = self.plan(key, frame);
+        match gate {
+            None => Ruling::Do(plan),
+            Some(gate) => self.rule(gate, plan, frame),
+        }
+    }
+
+    /// What a client's requests are held to: their sizes, and its tenant's rules if it has any.
+    fn rules_of(&self, key: ClientKey) -> (RequestLimits, Option<TenantSlot>) {
+        (self.limits_of(key), self.gate_of(key))
     }
 
     fn note_command_of(&mut self, key: ClientKey, frame: &[u8]) {
@@ -266,10 +294,23 @@ impl Machine {
             .clients
             .get(key)
             .and_then(|c| self.pools.accounts.get(c.account));
-        match account {
+        let limits = match account {
             Some(account) if account.open => self.settings.after_login,
             _ => self.settings.before_login,
+        };
+        match self.request_bytes_max(key) {
+            Some(max) => limits.at_most(max),
+            None => limits,
         }
+    }
+
+    /// The largest request of the client's tenant, if it has a limit of its own.
+    fn request_bytes_max(&self, key: ClientKey) -> Option<u64> {
+        if !self.pools.any_gate {
+            return None;
+        }
+        let slot = self.clients.get(key)?.tenant;
+        self.pools.tenants.get(slot)?.limits.request_bytes
     }
 
     /// Records a forwarded frame as part of the run. `None`: it cannot go now; `dispatch` says why.
@@ -330,13 +371,14 @@ impl Machine {
     }
 
     /// An inline command: split and re-encoded, then like any other.
-    fn inline(&mut self, key: ClientKey, line: &[u8]) -> Taken {
+    fn inline(&mut self, key: ClientKey, gate: Option<TenantSlot>, line: &[u8]) -> Taken {
         let mut frame = mem::take(&mut self.inline_frame);
         frame.clear();
         let taken = match inline_to_array(line, &mut frame) {
             Ok(0) => Taken::Yes,
             Ok(_) => {
-                let taken = self.dispatch(key, self.plan(key, &frame), &frame);
+                let ruling = self.ruling(key, gate, &frame);
+                let taken = self.carry_out(key, gate, ruling, &frame);
                 self.note_command_of(key, &frame);
                 taken
             }
@@ -391,6 +433,15 @@ impl Machine {
             return;
         }
         self.counters.protocol_errors += 1;
+        if matches!(
+            error,
+            ProtocolError::RequestTooBig | ProtocolError::InvalidBulkLength
+        ) && self.request_bytes_max(key).is_some()
+            && let Some(client) = self.clients.get(key)
+            && let Some(tenant) = self.pools.tenants.get_mut(client.tenant)
+        {
+            tenant.refuse(Limit::RequestBytes);
+        }
         self.say_and_close(key, &text);
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::mem;
 
+use crate::metrics::{ErrorKind, Traffic};
 use crate::resp::{ReplyError, ReplyScanner, Scan};
 
 use super::action::Flow;
@@ -78,19 +79,39 @@ impl Machine {
         for client in late.flooded {
             if self.clients.contains(client) {
                 self.counters.slow_subscribers += 1;
-                self.close_now(client);
+                self.close_slow(client);
             }
         }
         for client in late.overfull {
             if self.clients.contains(client) {
                 self.counters.slow_readers += 1;
-                self.close_now(client);
+                self.close_slow(client);
             }
         }
         for (client, reply) in late.verdicts {
             self.verdict(client, &reply);
         }
+        if let Some(kind) = late.trouble {
+            self.trouble(key, kind);
+        }
+        if let Some(reply) = late.check {
+            self.checked(key, &reply);
+        }
+        self.charge_replies(key, bytes.len());
         outcome
+    }
+
+    /// Replies count towards a tenant's bytes per second.
+    fn charge_replies(&mut self, key: BackendKey, bytes: usize) {
+        if !self.pools.any_gate {
+            return;
+        }
+        let pool = self.backends.get(key).map(|backend| backend.pool);
+        let account = pool.and_then(|pool| self.pools.account_of(pool));
+        let instance = account.map(|account| account.instance);
+        if let Some(tenant) = instance.and_then(|key| self.pools.tenant_of(key)) {
+            tenant.charge(bytes as u64, self.now);
+        }
     }
 
     fn replies(
@@ -119,18 +140,23 @@ impl Machine {
                 let why = "sent a reply that nobody asked for";
                 return Err(Failure::Desync(why.into()));
             };
-            let (client, kind) = (request.client, request.kind);
-            let Scanned { len, done, broken } = scan_record(backend, request, rest);
+            let (client, kind, moments) = (request.client, request.kind, request.moments());
+            let Scanned { len, done, broken } = scan_record(backend, request, rest, late);
+            let all_done = request.count == 0;
+            self.requests.measure(&mut backend.traffic, &moments, done);
+            backend.traffic.reply_bytes += len as u64;
             let part = rest.get(..len).unwrap_or_default();
             pos += len;
-            let all_done = request.count == 0;
             let mut outcome = broken.map_or(Ok(()), Err);
-            if kind == Kind::Verdict {
+            if matches!(kind, Kind::Verdict | Kind::Check) {
                 let collected = collect(&mut backend.collected, part);
                 outcome = outcome.and(collected);
                 if all_done {
                     let verdict = mem::take(&mut backend.collected);
-                    late.verdicts.push((client, verdict));
+                    match kind {
+                        Kind::Check => late.check = Some(verdict),
+                        _ => late.verdicts.push((client, verdict)),
+                    }
                 }
             }
             let popped = if all_done {
@@ -227,6 +253,15 @@ impl Machine {
         Flow::Continue
     }
 
+    /// Too many bytes wait for a client.
+    fn close_slow(&mut self, key: ClientKey) {
+        let instance = self.instance_of_client(key);
+        if let Some(instance) = instance.and_then(|key| self.pools.instances.get_mut(key)) {
+            instance.evictions += 1;
+        }
+        self.close_now(key);
+    }
+
     /// Keeps the worker within its limit of waiting bytes: the worst reader goes.
     pub(super) fn evict_worst(&mut self) {
         let unread = |it: &Self| it.to_clients.bytes() + it.requests.parked_bytes();
@@ -238,7 +273,7 @@ impl Machine {
             match worst {
                 Some((key, client)) if client.unread_bytes() > 0 => {
                     self.counters.evictions += 1;
-                    self.close_now(key);
+                    self.close_slow(key);
                 }
                 _ => return,
             }
@@ -250,6 +285,10 @@ impl Machine {
 #[derive(Default)]
 pub(super) struct Afterwards {
     verdicts: Vec<(ClientKey, Vec<u8>)>,
+    /// The answer to a question of ours.
+    check: Option<Vec<u8>>,
+    /// An error that says something about the server.
+    trouble: Option<ErrorKind>,
     pub overfull: Vec<ClientKey>,
     /// Subscribers that do not read.
     pub flooded: Vec<ClientKey>,
@@ -267,7 +306,31 @@ struct Scanned {
     broken: Option<Failure>,
 }
 
-fn scan_record(backend: &mut Backend, request: &mut Request, bytes: &[u8]) -> Scanned {
+impl Afterwards {
+    /// A reply begins so: is it an error?
+    pub(super) fn note(&mut self, traffic: &mut Traffic, begin: &[u8]) {
+        if !matches!(begin.first(), Some(b'-' | b'!')) {
+            return;
+        }
+        let kind = ErrorKind::of(begin);
+        traffic.error(kind);
+        let serious = [
+            ErrorKind::Loading,
+            ErrorKind::MasterDown,
+            ErrorKind::ReadOnly,
+        ];
+        if serious.contains(&kind) {
+            self.trouble = Some(kind);
+        }
+    }
+}
+
+fn scan_record(
+    backend: &mut Backend,
+    request: &mut Request,
+    bytes: &[u8],
+    late: &mut Afterwards,
+) -> Scanned {
     let mut found = Scanned {
         len: 0,
         done: 0,
@@ -277,6 +340,9 @@ fn scan_record(backend: &mut Backend, request: &mut Request, bytes: &[u8]) -> Sc
         let rest = bytes.get(found.len..).unwrap_or_default();
         if rest.is_empty() || at_push(&backend.scanner, rest) {
             break;
+        }
+        if backend.scanner.at_start() {
+            late.note(&mut backend.traffic, rest);
         }
         match backend.scanner.scan(rest) {
             Ok(Scan::Complete { len }) => {

@@ -46,6 +46,7 @@ impl Machine {
             pool.dedicated -= usize::from(backend.dedicated);
         }
         self.lose_owner(&backend);
+        self.count_ended(key, &backend);
         self.to_backends.clear(&mut backend.greeting);
         self.judge(&backend, was_ready, failure);
         self.settle_sent(&mut backend, failure);
@@ -55,6 +56,18 @@ impl Machine {
         self.tell_waiters(&backend, failure);
         self.serve_line(pool_key);
         true
+    }
+
+    /// What went over a connection that has ended is not forgotten.
+    fn count_ended(&mut self, key: BackendKey, backend: &Backend) {
+        let account = self.pools.account_of(backend.pool);
+        let Some(of) = account.map(|account| account.instance) else {
+            return;
+        };
+        if let Some(instance) = self.pools.instances.get_mut(of) {
+            instance.traffic.add(&backend.traffic);
+        }
+        self.end_check(of, key);
     }
 
     /// What a failure says about the instance or the account.
@@ -90,9 +103,7 @@ impl Machine {
                 let jitter = self.next_random();
                 self.probing = true;
                 if self.pools.went_down(instance, failure, self.now, jitter) {
-                    let text = failure.text_if_unsent();
-                    let why = text.trim_start_matches("ERR elika: backend unavailable: ");
-                    self.report(instance, News::Down(why.to_owned()));
+                    self.report(instance, News::Down(failure.reason()));
                 }
             }
         }

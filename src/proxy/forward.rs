@@ -4,6 +4,7 @@ use super::action::Action;
 use super::backend::{Backend, Failure, State};
 use super::chunk::ChunkPool;
 use super::client::{Client, Hold};
+use super::gate::TOO_MANY_CLIENTS;
 use super::key::{BackendKey, ClientKey, ConnKey, PoolKey};
 use super::machine::Machine;
 use super::pin::Verb;
@@ -25,32 +26,24 @@ pub(super) enum Refusal {
     Later,
 }
 
+/// The error while a tenant has no instance that may be used.
+pub(super) const NO_INSTANCE: &str = "ERR elika: backend unavailable: no instance";
+
 /// The answer to everything before a login that is needed.
 pub(super) const NOAUTH: &str = "NOAUTH Authentication required.";
 
 impl Machine {
     /// May this client have anything done at all? Makes the anonymous account known to it.
     pub(super) fn admit(&mut self, key: ClientKey) -> Result<(), Refusal> {
-        let Some(client) = self.clients.get_mut(key) else {
+        let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
         };
         if self.pools.accounts.get(client.account).is_none() {
-            let tenant = self.snapshot.default_tenant().map(|tenant| &tenant.key);
-            let Some(tenant) = tenant else {
-                return Err(Refusal::Error(NOAUTH.into()));
-            };
-            let Some(instance) = self.pools.instance_of(&self.snapshot, tenant) else {
-                return Err(Refusal::Error(
-                    "ERR elika: backend unavailable: no instance".into(),
-                ));
-            };
-            let account = self.pools.account(instance, None);
-            client.account = account;
-            if let Some(account) = self.pools.accounts.get_mut(account) {
-                account.clients += 1;
-                client.epoch = account.epoch;
-            }
+            self.become_stranger(key)?;
         }
+        let Some(client) = self.clients.get(key) else {
+            return Err(Refusal::Later);
+        };
         let account = self.pools.accounts.get(client.account);
         let Some(account) = account else {
             return Err(Refusal::Error(NOAUTH.into()));
@@ -76,6 +69,24 @@ impl Machine {
         if !account.open {
             return Err(Refusal::Unknown);
         }
+        Ok(())
+    }
+
+    /// Who never logged in is the default user of the default tenant.
+    fn become_stranger(&mut self, key: ClientKey) -> Result<(), Refusal> {
+        let tenant = self.snapshot.default_tenant();
+        let Some(tenant) = tenant.map(|tenant| tenant.key.clone()) else {
+            return Err(Refusal::Error(NOAUTH.into()));
+        };
+        let instance = self.instance_for(key, &tenant);
+        let instance = instance.ok_or_else(|| Refusal::Error(NO_INSTANCE.into()))?;
+        let account = self.pools.account(instance, None);
+        if !self.join(key, account) {
+            self.finish_client(key);
+            self.wake(key);
+            return Err(Refusal::Error(TOO_MANY_CLIENTS.into()));
+        }
+        self.become_user(key, account, false);
         Ok(())
     }
 
@@ -209,6 +220,8 @@ pub(super) fn record(
     if !requests.extend(client.fifo, backend.fifo, kind, backend.sent) {
         return record_as(requests, backend, client, key, (kind, Verb::Plain), 1, len);
     }
+    backend.traffic.requests += 1;
+    backend.traffic.request_bytes += len as u64;
     backend.queued += len as u64;
     client.in_flight += 1;
 }
@@ -224,7 +237,17 @@ pub(super) fn record_as(
     len: usize,
 ) {
     let start = backend.queued;
-    requests.push(&mut client.fifo, &mut backend.fifo, key, what, count, start);
+    let moment = (start, client.asked);
+    requests.push(
+        &mut client.fifo,
+        &mut backend.fifo,
+        key,
+        what,
+        count,
+        moment,
+    );
+    backend.traffic.requests += 1;
+    backend.traffic.request_bytes += len as u64;
     backend.queued += len as u64;
     client.in_flight += count;
 }

@@ -2,10 +2,11 @@
 
 use super::backend::Backend;
 use super::client::Hold;
-use super::key::{BackendKey, ClientKey};
+use super::key::{AccountKey, BackendKey, ClientKey};
 use super::machine::Machine;
 use super::pin::Verb;
 use super::request::Kind;
+use super::tenant::Use;
 
 impl Machine {
     /// Panics if the tables contradict one another. Nothing in release builds.
@@ -105,6 +106,37 @@ impl Machine {
         }
     }
 
+    fn check_tenants(&self) {
+        for (key, instance) in self.pools.instances.iter() {
+            let of_instance = |account: AccountKey| {
+                let account = self.pools.accounts.get(account);
+                account.is_some_and(|account| account.instance == key)
+            };
+            let clients = self.clients.iter();
+            let clients = clients.filter(|(_, it)| of_instance(it.account)).count();
+            assert_eq!(clients, instance.clients as usize, "{key:?}");
+        }
+        for (key, tenant) in self.pools.tenants.iter() {
+            let clients = self.clients.iter();
+            let clients = clients.filter(|(_, it)| it.tenant == key).count();
+            assert_eq!(clients, tenant.used(Use::Client) as usize, "{key:?}");
+            let pins = self.clients.iter().filter_map(|(_, it)| it.pin.as_deref());
+            let pins = pins.filter(|pin| pin.tenant == key).count();
+            assert_eq!(pins, tenant.used(Use::Pinned) as usize, "{key:?}");
+            let paused = self.paused.iter().filter(|(_, of)| *of == key).count();
+            assert_eq!(paused, tenant.used(Use::Waiting) as usize, "{key:?}");
+        }
+        for (key, client) in self.clients.iter() {
+            let paused = self.paused.iter().any(|(it, _)| *it == key);
+            assert_eq!(client.hold.has(Hold::PAUSED), paused, "{key:?}");
+            if let Some(instance) = self.instance_of_client(key)
+                && let Some(instance) = self.pools.instances.get(instance)
+            {
+                assert_eq!(client.tenant, instance.slot, "{key:?}");
+            }
+        }
+    }
+
     fn check_pools(&self) {
         for (key, pool) in self.pools.pools.iter() {
             let clients = self
@@ -146,6 +178,7 @@ impl Machine {
                 .count();
             assert_eq!(clients, account.clients as usize, "{key:?}");
         }
+        self.check_tenants();
         for (_, client) in self.clients.iter() {
             let account = self.pools.pools.get(client.pool).map(|pool| pool.account);
             assert!(account.is_none_or(|account| account == client.account));

@@ -69,6 +69,8 @@ keys! {
     pub(super) PoolKey "p",
     /// An account: one user of one instance.
     pub(super) AccountKey "a",
+    /// A tenant.
+    pub(super) TenantSlot "t",
     /// An instance of a cluster.
     pub(super) InstanceKey "i",
 }

@@ -20,6 +20,7 @@ use crate::resp::{Protocol, write};
 use super::backend::Failure;
 use super::client::{Client, Hold};
 use super::forward::{NOAUTH, append, record, unpause};
+use super::gate::TOO_MANY_CLIENTS;
 use super::handshake::{Credential, HelloReply, error_text};
 use super::key::{AccountKey, BackendKey, ClientKey, PoolKey};
 use super::machine::{Machine, mark_ready};
@@ -51,6 +52,8 @@ pub(super) enum Goal {
     Select,
     /// Nothing: its command is decoded again.
     Verdict,
+    /// Nothing: it moves to another instance, and does not know.
+    Move,
     /// A question about other clients: the other workers' answers.
     Peers(Gathering),
 }
@@ -307,8 +310,12 @@ impl Machine {
             return match goal {
                 // Decoded again, the command hears it.
                 Goal::Verdict => client_refused(self.clients.get_mut(key), text),
+                Goal::Move => self.move_failed(key, &text),
                 _ => self.say_error(key, &text),
             };
+        }
+        if !self.join(key, account) {
+            return self.say_and_close(key, TOO_MANY_CLIENTS);
         }
         let pool = self.pools.pool(account, db, protocol);
         self.become_user(key, account, verified);
@@ -319,6 +326,7 @@ impl Machine {
         match goal {
             Goal::Auth | Goal::Select => self.say(key, b"+OK\r\n"),
             Goal::Hello { name } => self.say_hello(key, pool, name),
+            Goal::Move => self.counters.clients_moved += 1,
             Goal::Verdict | Goal::Peers(_) => {}
         }
     }
@@ -390,13 +398,8 @@ impl Machine {
             return;
         };
         let same = client.account == account;
+        let before = client.account;
         if !same {
-            if let Some(old) = self.pools.accounts.get_mut(client.account) {
-                old.clients -= 1;
-            }
-            if let Some(new) = self.pools.accounts.get_mut(account) {
-                new.clients += 1;
-            }
             client.account = account;
             client.moved |= client.last_own != BackendKey::NONE;
             client.last_own = BackendKey::NONE;
@@ -404,6 +407,9 @@ impl Machine {
         if verified || !same {
             let account = self.pools.accounts.get(account);
             client.epoch = account.map_or(0, |account| account.epoch);
+        }
+        if !same {
+            self.count_client(before, account);
         }
     }
 

@@ -18,11 +18,12 @@ use super::chunk::ChunkPool;
 use super::client::{Client, Hold, Origin};
 use super::counters::Counters;
 use super::forward::Actions;
-use super::key::{BackendKey, ClientKey, ConnKey, PoolKey};
+use super::key::{AccountKey, BackendKey, ClientKey, ConnKey, PoolKey, TenantSlot};
 use super::pool::Pools;
 use super::request::Requests;
 use super::settings::{Millis, Settings};
 use super::table::Table;
+use super::tenant::Use;
 
 /// See the module.
 #[derive(Debug)]
@@ -71,6 +72,10 @@ pub struct Machine {
     /// When the next look at deadlines is due, and the next round over all clients and pools.
     pub(super) next_round: Millis,
     pub(super) next_slow_round: Millis,
+    /// When instances are to be checked next.
+    pub(super) next_check: Millis,
+    /// Clients that wait for their tenant to go on, or for the one they want to log in to.
+    pub(super) paused: Vec<(ClientKey, TenantSlot)>,
     /// This worker asks after an instance that is not known to be there.
     pub(super) probing: bool,
     /// Some backend has blocking commands that the table does not have.
@@ -86,7 +91,8 @@ impl Machine {
     /// A machine without clients.
     pub fn new(settings: Settings, snapshot: Arc<Snapshot>) -> Self {
         let mut pools = Pools::default();
-        pools.follow(&snapshot);
+        pools.follow(&snapshot, Millis::default());
+        pools.look_for_gates();
         Self {
             tokens: (settings.logins_per_second, Millis::default()),
             random: settings.seed,
@@ -116,6 +122,8 @@ impl Machine {
             again_later: Vec::new(),
             next_round: Millis::default(),
             next_slow_round: Millis::default(),
+            next_check: Millis::default(),
+            paused: Vec::new(),
             probing: true,
             learned_any: false,
             draining: false,
@@ -161,29 +169,27 @@ impl Machine {
 
     /// The registry has a new picture of the clusters.
     pub fn registry_changed(&mut self, snapshot: Arc<Snapshot>) {
-        for instance in self.pools.follow(&snapshot) {
-            self.retire_instance(instance);
-        }
+        let changes = self.pools.follow(&snapshot, self.now);
+        self.pools.look_for_gates();
         self.snapshot = snapshot;
         self.probing = true;
-    }
-
-    /// What this worker tells about itself.
-    pub fn survey(&self, _wanted: &super::Wanted) -> super::Survey {
-        super::Survey {
-            worker: self.settings.worker,
-            counters: self.counters,
-            ..super::Survey::default()
+        for instance in changes.gone {
+            self.retire_instance(instance);
         }
+        for instance in changes.moved {
+            self.leave_addresses(instance, false);
+        }
+        if !changes.leaving.is_empty() {
+            self.disperse(&changes.leaving);
+        }
+        self.check_invariants();
     }
 
-    /// Requests of a tenant wait from now on, so many milliseconds at most.
-    pub fn pause(&mut self, _tenant: &crate::cluster::TenantKey, _ms: u64, now: Millis) {
-        self.now = now;
+    /// The time since the start in microseconds, for measuring only. Call once per turn.
+    pub fn clock(&mut self, us: u64) {
+        // Differences of up to an hour are right.
+        self.requests.clock = us as u32;
     }
-
-    /// They go on.
-    pub fn unpause(&mut self, _tenant: &crate::cluster::TenantKey) {}
 
     /// No new work is wanted: clients are closed as soon as nothing of theirs is in flight.
     pub fn drain(&mut self) {
@@ -253,6 +259,10 @@ impl Machine {
         if client.unread_bytes() <= outbound_max / 4 {
             client.hold.clear(Hold::OUTBOUND);
         }
+        self.relocate(key);
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
         if !client.hold.any() && !client.inbound.is_empty() && !client.closing {
             self.decode_inbound(key);
         }
@@ -302,6 +312,7 @@ impl Machine {
     fn forget_client(&mut self, key: ClientKey) -> bool {
         let gone = key;
         self.leave_line(key);
+        self.leave_pause(key);
         let shared = self.clients.get(key).map(|client| client.backend);
         self.move_client(key, PoolKey::NONE);
         let Some(mut client) = self.clients.remove(key) else {
@@ -310,9 +321,8 @@ impl Machine {
         self.counters.clients_closed += 1;
         self.requests.abandon(&mut client.fifo);
         self.to_clients.clear(&mut client.outbound);
-        if let Some(account) = self.pools.accounts.get_mut(client.account) {
-            account.clients -= 1;
-        }
+        self.count_client(client.account, AccountKey::NONE);
+        self.pools.release(client.tenant, Use::Client);
         let waited_for = client.waiting.take().map(|waiting| waiting.account);
         if let Some(account) = waited_for.and_then(|key| self.pools.accounts.get_mut(key)) {
             account.waiting -= 1;
@@ -323,7 +333,10 @@ impl Machine {
         {
             super::forward::unpause(backend, key, &mut self.actions, self.now);
             match client.pin.take() {
-                Some(pin) => self.orphan(key, &pin),
+                Some(pin) => {
+                    self.pools.release(pin.tenant, Use::Pinned);
+                    self.orphan(key, &pin);
+                }
                 None => self.forget_wait(key, gone),
             }
         }

@@ -9,15 +9,20 @@
 //! | `machine` | the tables and the entry points |
 //! | `outbound`, `action` | the way out: bytes to send, and what else is to be done |
 //! | `decode`, `forward` | client to backend: frames, plans, the queue of a connection |
+//! | `gate` | what a tenant's limits and pauses say to a request |
 //! | `answer` | what a client hears from us, in its place |
 //! | `deliver` | backend to client: whose reply it is; slow readers |
 //! | `login`, `session` | who a client is: AUTH, HELLO, SELECT, RESET and what they wait for |
 //! | `pin` | a connection of a client's own: MULTI, blocking commands, subscriptions, tracking |
-//! | `handshake`, `pool` | our own connections to backends, and whom they serve |
+//! | `tenant`, `instance`, `pool` | who the backends are, and our connections to them |
+//! | `handshake` | what a connection says first |
 //! | `connect` | a backend connection comes up |
+//! | `health` | does an instance do as it should? |
+//! | `relocate` | which instance a client gets, and how it leaves one |
 //! | `failure` | one is lost, or retired: who hears what, and what moves on |
 //! | `peers` | CLIENT LIST and KILL over all workers |
 //! | `numbers` | another client's own connection by its number: UNBLOCK, TRACKING REDIRECT |
+//! | `survey`, `tell` | what a worker tells when somebody asks |
 //! | `client`, `backend`, `request` | the records |
 //! | `table`, `key`, `chunk` | where records and bytes are kept |
 //! | `invariants`, `check` | what must always hold; any bytes as operations, for the fuzzer |
@@ -41,7 +46,10 @@ mod decode;
 mod deliver;
 mod failure;
 mod forward;
+mod gate;
 mod handshake;
+mod health;
+mod instance;
 mod invariants;
 mod key;
 mod login;
@@ -51,11 +59,14 @@ mod outbound;
 mod peers;
 mod pin;
 mod pool;
+mod relocate;
 mod request;
 mod session;
 mod settings;
 mod survey;
 mod table;
+mod tell;
+mod tenant;
 mod tick;
 
 pub use action::{Action, Flow, News, Report};

@@ -1,75 +1,28 @@
-//! Who the backends are and how we are connected to them: instances, the accounts (users) on
-//! them, and the pools of shared connections.
+//! How we are connected to backends: the accounts (users) on instances, and the pools of
+//! connections.
 //!
 //! ```text
-//!   Instance 1 --- n Account (user) 1 --- n Pool (db, protocol) 1 --- n Backend (connection)
+//!   Tenant 1 -- n Instance 1 -- n Account (user) 1 -- n Pool (db, protocol) 1 -- n Backend
 //! ```
 //! A pool never mixes tenants, users, databases or protocol versions, so no session can change
 //! what another one sees.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::cluster::{InstanceId, Snapshot, Status, TenantKey};
-use crate::command::learned::Learned;
+use crate::cluster::{InstanceId, TenantKey};
 use crate::resp::Protocol;
 
-use super::backend::{Backend, Failure};
+use super::backend::Backend;
 use super::handshake::{Credential, HelloReply};
-use super::key::{AccountKey, BackendKey, ClientKey, InstanceKey, PoolKey};
+use super::instance::Instance;
+use super::key::{AccountKey, BackendKey, ClientKey, InstanceKey, PoolKey, TenantSlot};
 use super::settings::Millis;
 use super::table::Table;
+use super::tenant::Tenant;
 
 /// How long a backend that refused the default user is not asked again, ms.
 const REFUSAL_MS: u64 = 1_000;
-
-/// First and longest wait before an instance that cannot be reached is tried again, ms.
-const BACKOFF_MS: (u64, u64) = (50, 2_000);
-
-/// Is an instance there?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Health {
-    Unknown,
-    Up,
-    Down,
-}
-
-/// One server of a cluster.
-#[derive(Debug)]
-pub(super) struct Instance {
-    pub tenant: TenantKey,
-    pub id: InstanceId,
-    pub address_text: String,
-    pub addresses: Vec<SocketAddr>,
-    pub health: Health,
-    /// What to tell clients while it is down.
-    pub down_text: String,
-    /// Failures in a row; also chooses the next address.
-    pub failures: u32,
-    /// Not before this, while it is down.
-    pub retry_at: Millis,
-    /// Connections being opened.
-    pub connecting: u32,
-    /// The registry dropped it.
-    pub gone: bool,
-    /// Its commands that may block, beside those of the table.
-    pub learned: Learned,
-    /// When it told.
-    pub asked_at: Option<Millis>,
-}
-
-impl Instance {
-    /// Must a request for it fail at once?
-    pub(super) fn is_out(&self, now: Millis) -> bool {
-        self.gone || (self.health == Health::Down && now < self.retry_at)
-    }
-
-    pub(super) fn next_address(&self) -> Option<SocketAddr> {
-        let n = self.addresses.len().max(1);
-        self.addresses.get(self.failures as usize % n).copied()
-    }
-}
 
 /// One user of an instance. The user `None` is who one is without logging in.
 #[derive(Debug)]
@@ -173,74 +126,18 @@ pub(super) type UserId = (InstanceKey, Option<Box<[u8]>>);
 /// The tables of this file, with what keeps them consistent.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
+    pub tenants: Table<TenantSlot, Tenant>,
     pub instances: Table<InstanceKey, Instance>,
     pub accounts: Table<AccountKey, Account>,
     pub pools: Table<PoolKey, Pool>,
-    by_id: HashMap<(TenantKey, InstanceId), InstanceKey>,
+    /// Some tenant's requests must be looked at one by one.
+    pub any_gate: bool,
+    pub by_tenant: HashMap<TenantKey, TenantSlot>,
+    pub by_id: HashMap<(TenantKey, InstanceId), InstanceKey>,
     by_user: HashMap<UserId, AccountKey>,
 }
 
 impl Pools {
-    /// Follows a new picture of the registry. Returns the instances that are not in it any more.
-    pub(super) fn follow(&mut self, snapshot: &Snapshot) -> Vec<InstanceKey> {
-        let mut seen = HashSet::new();
-        for tenant in snapshot.tenants() {
-            for new in &tenant.instances {
-                let id = (tenant.key.clone(), new.id.clone());
-                let instances = &mut self.instances;
-                let key = *self.by_id.entry(id).or_insert_with(|| {
-                    instances.insert(Instance {
-                        tenant: tenant.key.clone(),
-                        id: new.id.clone(),
-                        address_text: new.address_text.clone(),
-                        addresses: new.addresses.clone(),
-                        health: Health::Unknown,
-                        down_text: String::new(),
-                        failures: 0,
-                        retry_at: Millis::default(),
-                        connecting: 0,
-                        gone: false,
-                        learned: Learned::default(),
-                        asked_at: None,
-                    })
-                });
-                if let Some(instance) = instances.get_mut(key) {
-                    instance.addresses.clone_from(&new.addresses);
-                    instance.address_text.clone_from(&new.address_text);
-                    instance.gone = false;
-                }
-                seen.insert(key);
-            }
-        }
-        let mut gone = Vec::new();
-        for &key in self.by_id.values().filter(|key| !seen.contains(key)) {
-            if let Some(instance) = self.instances.get_mut(key)
-                && !std::mem::replace(&mut instance.gone, true)
-            {
-                instance.down_text = Failure::Removed.text_if_unsent();
-                gone.push(key);
-            }
-        }
-        gone
-    }
-
-    /// The instance that a client of this tenant gets.
-    pub(super) fn instance_of(
-        &self,
-        snapshot: &Snapshot,
-        tenant: &TenantKey,
-    ) -> Option<InstanceKey> {
-        let tenant = snapshot.tenant(tenant.as_str().as_bytes())?;
-        let usable = |status| matches!(status, Status::Ready | Status::Online);
-        let instance = tenant
-            .instances
-            .iter()
-            .find(|instance| usable(instance.status))?;
-        self.by_id
-            .get(&(tenant.key.clone(), instance.id.clone()))
-            .copied()
-    }
-
     pub(super) fn account(&mut self, instance: InstanceKey, user: Option<&[u8]>) -> AccountKey {
         let id: UserId = (instance, user.map(Into::into));
         let user = id.1.clone();
@@ -326,44 +223,7 @@ impl Pools {
             .map(|(key, _)| key)
     }
 
-    /// Is there an instance that is not known to answer?
-    pub(super) fn any_not_up(&self) -> bool {
-        self.instances
-            .iter()
-            .any(|(_, instance)| instance.health != Health::Up && !instance.gone)
-    }
-
-    /// An instance answered.
-    pub(super) fn came_up(&mut self, key: InstanceKey) -> bool {
-        let Some(instance) = self.instances.get_mut(key) else {
-            return false;
-        };
-        instance.failures = 0;
-        std::mem::replace(&mut instance.health, Health::Up) != Health::Up
-    }
-
-    /// An instance could not be reached. `jitter` is a random number.
-    pub(super) fn went_down(
-        &mut self,
-        key: InstanceKey,
-        why: &Failure,
-        now: Millis,
-        jitter: u64,
-    ) -> bool {
-        let Some(instance) = self.instances.get_mut(key) else {
-            return false;
-        };
-        let (first, longest) = BACKOFF_MS;
-        let wait = (first << instance.failures.min(16)).min(longest);
-        // Half fixed, half random: workers and proxies do not come back in step.
-        let wait = wait / 2 + jitter % (wait / 2 + 1);
-        instance.failures = instance.failures.saturating_add(1);
-        instance.retry_at = now.after(wait);
-        instance.down_text = why.text_if_unsent();
-        std::mem::replace(&mut instance.health, Health::Down) != Health::Down
-    }
-
-    /// Forgets pools and accounts that nobody uses.
+    /// Forgets pools and accounts that nobody uses, and what the registry has dropped.
     pub(super) fn sweep(&mut self) {
         let unused =
             |pool: &Pool| pool.clients == 0 && pool.connections() == 0 && pool.waiters.is_empty();
@@ -389,6 +249,8 @@ impl Pools {
             }
             used
         });
+        self.sweep_instances();
+        self.sweep_tenants();
     }
 }
 

@@ -14,6 +14,8 @@
 use bytes::Bytes;
 use slab::Slab;
 
+use crate::metrics::Traffic;
+
 use super::key::ClientKey;
 use super::pin::Verb;
 
@@ -29,6 +31,8 @@ pub(super) enum Kind {
     Swallow,
     /// It is the verdict on a login that the client waits for.
     Verdict,
+    /// It is the answer to a question of ours; there is no client.
+    Check,
     /// The reply was made here; the index is into [`Requests::parked`]. Never in a backend's queue.
     Parked(u32),
 }
@@ -49,6 +53,11 @@ pub(super) struct Request {
     /// Where its first byte stands in all that was ever queued for the backend: with the
     /// connection's count of bytes sent it tells whether the backend may have seen it.
     pub start: u64,
+    /// When the client asked, and when it was put into the backend's queue, on the clock of
+    /// [`Requests`].
+    pub asked: u32,
+    /// See `asked`.
+    pub queued: u32,
 }
 
 /// A queue of records; which link it follows is up to its owner.
@@ -79,6 +88,9 @@ pub(super) struct Requests {
     records: Slab<Request>,
     parked: Slab<Bytes>,
     parked_bytes: usize,
+    /// Microseconds since the start, at the beginning of this turn; it wraps, and only differences
+    /// count.
+    pub clock: u32,
 }
 
 /// What a parked reply counts as beside its bytes: its record, and its place in the slab.
@@ -87,6 +99,24 @@ const PARKED_BYTES: usize = size_of::<Request>() + size_of::<Bytes>();
 /// What a parked reply counts as towards the limits on unread bytes.
 pub(super) fn parked_size(reply: &Bytes) -> usize {
     PARKED_BYTES + reply.len()
+}
+
+/// What of a record is needed to measure it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moments {
+    asked: u32,
+    queued: u32,
+    patient: bool,
+}
+
+impl Request {
+    pub(super) fn moments(&self) -> Moments {
+        Moments {
+            asked: self.asked,
+            queued: self.queued,
+            patient: self.verb.is_patient() || self.kind == Kind::Check,
+        }
+    }
 }
 
 impl Requests {
@@ -122,11 +152,11 @@ impl Requests {
         client: ClientKey,
         (kind, verb): (Kind, Verb),
         count: u32,
-        start: u64,
+        (start, asked): (u64, u32),
     ) {
         let index = self.insert(client, kind, count, start);
         if let Some(record) = self.get_mut(index) {
-            record.verb = verb;
+            (record.verb, record.asked) = (verb, asked);
         }
         self.link_client(of_client, index);
         match self.get_mut(of_backend.tail) {
@@ -175,6 +205,8 @@ impl Requests {
             kind,
             verb: Verb::Plain,
             start,
+            asked: self.clock,
+            queued: self.clock,
         };
         self.records.insert(record) as u32
     }
@@ -246,7 +278,7 @@ impl Requests {
                         *reply = Bytes::new();
                     }
                 }
-                Kind::Swallow | Kind::Verdict => {}
+                Kind::Swallow | Kind::Verdict | Kind::Check => {}
             }
             index = record.next_of_client;
         }
@@ -277,6 +309,19 @@ impl Requests {
             None => *fifo = Fifo::default(),
         }
         unsent
+    }
+
+    /// Counts replies that came now: how long the client and the backend took for them. Who waits
+    /// for something to come is not counted.
+    pub(super) fn measure(&self, traffic: &mut Traffic, request: &Moments, done: u32) {
+        traffic.replies += u64::from(done);
+        if done == 0 || request.patient {
+            return;
+        }
+        let since = |earlier: u32| u64::from(self.clock.wrapping_sub(earlier));
+        let done = u64::from(done);
+        traffic.client_latency.record(since(request.asked), done);
+        traffic.backend_latency.record(since(request.queued), done);
     }
 
     /// The records of a backend's queue, for invariants and moves.

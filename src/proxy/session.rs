@@ -8,7 +8,7 @@ use crate::resp::{Args, Protocol};
 
 use super::answer::Taken;
 use super::client::ReplyMode;
-use super::forward::Refusal;
+use super::forward::{NO_INSTANCE, Refusal};
 use super::handshake::Credential;
 use super::key::{AccountKey, ClientKey, PoolKey};
 use super::login::{Goal, Target};
@@ -51,6 +51,9 @@ impl Machine {
         if !in_order && !self.at_barrier(key) {
             return Taken::No;
         }
+        if !self.paused_tenants_let_in(key, session, frame) {
+            return Taken::No;
+        }
         self.asking = (key, frame.len());
         let outcome = match session {
             Session::Auth => self.auth(key, args),
@@ -71,6 +74,23 @@ impl Machine {
             self.say_error(key, &text);
         }
         Taken::Yes
+    }
+
+    /// False: the client wants to log in to a tenant that is paused, and waits for that to end.
+    fn paused_tenants_let_in(&mut self, key: ClientKey, session: Session, frame: &[u8]) -> bool {
+        if !self.pools.any_gate {
+            return true;
+        }
+        let args = Args::new(frame);
+        let login = match session {
+            Session::Auth => auth::parse(args).ok().map(|request| request.user),
+            Session::Hello => {
+                let auth = hello::parse(args).ok().and_then(|request| request.auth);
+                auth.map(|(user, _)| Some(user))
+            }
+            _ => None,
+        };
+        login.is_none_or(|login| !self.is_login_paused(key, login))
     }
 
     fn auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
@@ -101,22 +121,18 @@ impl Machine {
     ) -> Result<Target, String> {
         let client = self.clients.get(key).ok_or(WRONGPASS)?;
         let (db, current) = (client.db, client.protocol);
-        let (instance, user) = match login {
-            Some(login) => match self.snapshot.resolve_login(login) {
-                Login::User { tenant, user } => {
-                    (self.pools.instance_of(&self.snapshot, &tenant.key), user)
-                }
+        let snapshot = Arc::clone(&self.snapshot);
+        let (tenant, user) = match login {
+            Some(login) => match snapshot.resolve_login(login) {
+                Login::User { tenant, user } => (tenant.key.clone(), user),
                 Login::UnknownTenant => return Err(WRONGPASS.into()),
             },
             None => {
-                let tenant = self.snapshot.default_tenant().ok_or(WRONGPASS)?;
-                (
-                    self.pools.instance_of(&self.snapshot, &tenant.key),
-                    &b"default"[..],
-                )
+                let tenant = snapshot.default_tenant().ok_or(WRONGPASS)?;
+                (tenant.key.clone(), &b"default"[..])
             }
         };
-        let instance = instance.ok_or("ERR elika: backend unavailable: no instance")?;
+        let instance = self.instance_for(key, &tenant).ok_or(NO_INSTANCE)?;
         let account = self.pools.account(instance, Some(user));
         let credential = Credential {
             user: login.map(|_| user.into()),
@@ -176,6 +192,7 @@ impl Machine {
         self.drop_pin(key);
         self.move_client(key, PoolKey::NONE);
         self.become_user(key, AccountKey::NONE, false);
+        self.leave_tenant(key);
         if let Some(client) = self.clients.get_mut(key) {
             (client.db, client.protocol) = (0, Protocol::Resp2);
             client.reply_mode = ReplyMode::On;

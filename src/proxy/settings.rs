@@ -1,5 +1,6 @@
 //! What a machine is told once: who it is, and its limits.
 
+use crate::cluster::Balancer;
 use crate::resp::RequestLimits;
 
 /// Milliseconds since the worker started: the machine's only notion of time.
@@ -65,6 +66,16 @@ pub struct Settings {
     pub client_idle_ms: u64,
     /// Backend connections opened for logins and SELECTs, per second.
     pub logins_per_second: u32,
+    /// Which of a tenant's instances a client gets.
+    pub balancer: Balancer,
+    /// Clients may stay so long with an instance that is on its way out.
+    pub offline_grace_ms: u64,
+    /// Time between two checks of an instance; 0: none.
+    pub check_ms: u64,
+    /// A check that takes longer says that the instance is not as it should be.
+    pub check_timeout_ms: u64,
+    /// Clients of one tenant, of all workers, that wait while it is paused; more hear an error.
+    pub paused_clients_max: u32,
     /// Limits of a request before and after login.
     pub before_login: RequestLimits,
     /// See `before_login`.
@@ -93,6 +104,11 @@ impl Default for Settings {
             client_login_ms: 60_000,
             client_idle_ms: 0,
             logins_per_second: 200,
+            balancer: Balancer::Random,
+            offline_grace_ms: 30_000,
+            check_ms: 0,
+            check_timeout_ms: 1_000,
+            paused_clients_max: 10_000,
             before_login: RequestLimits::BEFORE_LOGIN,
             after_login: RequestLimits::AFTER_LOGIN,
             seed: 0,

@@ -1,11 +1,12 @@
 //! Time: what falls due, and when the machine wants to be woken for it.
 
+use crate::cluster::Health;
+
 use super::backend::Failure;
 use super::client::Client;
 use super::key::{ClientKey, InstanceKey};
 use super::machine::Machine;
 use super::pin::Pin;
-use super::pool::Health;
 use super::settings::{Millis, Settings};
 
 /// Between two looks at deadlines, ms: whatever is late is found late by this at most.
@@ -44,11 +45,14 @@ impl Machine {
         self.check_deadlines();
         self.refill_tokens();
         self.check_lines();
+        self.end_pauses();
+        self.check_health();
         self.ask_again();
         self.probe();
         if now >= self.next_slow_round {
             self.next_slow_round = now.after(SLOW_ROUND_MS);
             self.close_overdue_clients();
+            self.clear_leaving();
             self.close_idle_backends();
             self.pools.sweep();
         }
@@ -64,7 +68,8 @@ impl Machine {
             || self.opening > 0
             || !self.delayed.is_empty()
             || self.in_line > 0
-            || !self.again_later.is_empty();
+            || !self.again_later.is_empty()
+            || !self.paused.is_empty();
         if owed || self.probing {
             return Some(self.next_round);
         }
@@ -72,16 +77,20 @@ impl Machine {
         anybody.then_some(self.next_slow_round.max(self.next_round))
     }
 
-    /// The first worker asks after an instance that is not known to be there, so that it is
-    /// known when it comes, and the log says so.
+    /// Asks after instances that were found to be down; the first worker also after those of which
+    /// nothing is known, so that it is known when they come, and the log says so.
     fn probe(&mut self) {
-        self.probing = self.settings.worker == 0 && !self.draining && self.pools.any_not_up();
+        self.probing = !self.draining && self.pools.any_not_up(self.settings.worker == 0);
         if !self.probing {
             return;
         }
         let due: Vec<InstanceKey> = (self.pools.instances.iter())
-            .filter(|(_, instance)| instance.health != Health::Up && instance.connecting == 0)
-            .filter(|(_, instance)| !instance.gone && self.now >= instance.retry_at)
+            .filter(|(_, it)| it.connecting == 0 && it.leaving.is_none())
+            .filter(|(_, it)| match it.health {
+                Health::Unknown => self.settings.worker == 0,
+                Health::Down => self.now >= it.retry_at,
+                Health::Up | Health::Degraded => false,
+            })
             .map(|(key, _)| key)
             .collect();
         for instance in due {

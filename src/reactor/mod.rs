@@ -22,7 +22,7 @@ use mio::{Events, Poll, Waker};
 use crate::cluster::Snapshot;
 use crate::proxy::{
     Action, Answer, BackendKey, ClientKey, ConnKey, Failure, Flow, Key, Machine, Millis, Origin,
-    SLICES_MAX, Settings,
+    SLICES_MAX, Settings, Survey, Wanted,
 };
 
 pub(crate) use inbox::{Inbox, Message};
@@ -72,8 +72,18 @@ pub(crate) struct Reactor<O> {
     unread: Vec<ConnKey>,
     /// To be written in this turn though the machine has nothing new for them.
     unwritten: Vec<ConnKey>,
+    turn: Turns,
     mail: bool,
     stop: bool,
+}
+
+/// The turns of the loop so far, and how long they took from the end of the poll on.
+#[derive(Default)]
+struct Turns {
+    began_us: u64,
+    count: u64,
+    busy_us: u64,
+    longest_us: u64,
 }
 
 /// Makes a worker's poll and the inbox that wakes it; the reactor itself is made on its thread.
@@ -106,6 +116,7 @@ impl<O: Outside> Reactor<O> {
             now: Millis::default(),
             unread: Vec::new(),
             unwritten: Vec::new(),
+            turn: Turns::default(),
             mail: false,
             stop: false,
         }
@@ -124,11 +135,12 @@ impl<O: Outside> Reactor<O> {
             self.machine.tick(self.now);
             self.flush();
             self.actions();
+            self.end_turn();
         }
         Ok(self.machine)
     }
 
-    /// Waits for something to do; the clock is read once, here.
+    /// Waits for something to do; what the turn goes by is the time at its end.
     fn poll(&mut self, events: &mut Events) -> io::Result<()> {
         let timeout = if self.unread.is_empty() && self.unwritten.is_empty() {
             let deadline = self.machine.next_deadline();
@@ -140,10 +152,32 @@ impl<O: Outside> Reactor<O> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             outcome => outcome?,
         }
-        #[allow(clippy::disallowed_methods, reason = "the one clock of this worker")]
-        let elapsed = Instant::now().duration_since(self.start);
-        self.now = Millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
+        self.turn.began_us = self.clock_us();
+        self.now = Millis(self.turn.began_us / 1000);
+        self.machine.clock(self.turn.began_us);
         Ok(())
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "the one clock of this worker")]
+    fn clock_us(&self) -> u64 {
+        let elapsed = Instant::now().duration_since(self.start);
+        u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn end_turn(&mut self) {
+        let us = self.clock_us().saturating_sub(self.turn.began_us);
+        self.turn.count += 1;
+        self.turn.busy_us += us;
+        self.turn.longest_us = self.turn.longest_us.max(us);
+    }
+
+    fn survey(&mut self, wanted: &Wanted) -> Survey {
+        Survey {
+            turns: self.turn.count,
+            busy_us: self.turn.busy_us,
+            longest_turn_us: mem::take(&mut self.turn.longest_us),
+            ..self.machine.survey(wanted)
+        }
     }
 
     fn events(&mut self, events: &Events) {
@@ -298,7 +332,7 @@ impl<O: Outside> Reactor<O> {
                 Message::Answer(ticket, answer) => self.machine.peer_told(ticket, answer),
                 Message::Survey(wanted, to) => {
                     // Who asked may have lost patience.
-                    let _ = to.send(self.machine.survey(&wanted));
+                    let _ = to.send(self.survey(&wanted));
                 }
                 Message::Pause(tenant, ms) => self.machine.pause(&tenant, ms, self.now),
                 Message::Unpause(tenant) => self.machine.unpause(&tenant),

@@ -49,6 +49,17 @@ impl RequestLimits {
         authenticated: true,
     };
 
+    /// The same for requests of at most so many bytes.
+    #[must_use]
+    pub fn at_most(self, request_bytes: u64) -> Self {
+        let bytes = self.request_bytes_max.min(request_bytes);
+        Self {
+            request_bytes_max: bytes,
+            arg_bytes_max: self.arg_bytes_max.min(bytes),
+            ..self
+        }
+    }
+
     /// The number of arguments a header announced, if it may. Negative and zero stay zero: both are
     /// requests without content, to be skipped.
     #[inline]

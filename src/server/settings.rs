@@ -1,6 +1,7 @@
 //! The configuration in the words of those that work by it.
 
-use crate::config::{AdminCommands, Config, OnLoss};
+use crate::cluster;
+use crate::config::{AdminCommands, Balancer, Config, OnLoss};
 use crate::proxy::Settings;
 use crate::resp::RequestLimits;
 
@@ -20,15 +21,9 @@ pub(super) fn accept_limits(config: &Config) -> AcceptLimits {
 /// What a worker's machine is told of the configuration.
 pub(super) fn settings(config: &Config, worker: u16) -> Settings {
     let limits = &config.limits;
-    let request = limits.request_bytes;
     let after_login = RequestLimits {
-        request_bytes_max: request,
-        arg_bytes_max: RequestLimits::AFTER_LOGIN.arg_bytes_max.min(request),
+        request_bytes_max: limits.request_bytes,
         ..RequestLimits::AFTER_LOGIN
-    };
-    let before_login = RequestLimits {
-        request_bytes_max: RequestLimits::BEFORE_LOGIN.request_bytes_max.min(request),
-        ..RequestLimits::BEFORE_LOGIN
     };
     Settings {
         worker,
@@ -48,8 +43,17 @@ pub(super) fn settings(config: &Config, worker: u16) -> Settings {
         client_login_ms: limits.login_seconds * 1000,
         client_idle_ms: limits.idle_seconds * 1000,
         logins_per_second: limits.logins_per_second,
-        before_login,
-        after_login,
+        balancer: match config.router.balancer {
+            Balancer::Random => cluster::Balancer::Random,
+            Balancer::RoundRobin => cluster::Balancer::RoundRobin,
+            Balancer::LeastConn => cluster::Balancer::LeastConn,
+        },
+        offline_grace_ms: config.router.offline_grace_seconds * 1000,
+        check_ms: config.health.check_ms,
+        check_timeout_ms: config.health.timeout_ms,
+        paused_clients_max: limits.paused_clients,
+        before_login: RequestLimits::BEFORE_LOGIN.at_most(limits.request_bytes),
+        after_login: after_login.at_most(limits.request_bytes),
         // Different for every proxy and worker, so that their reconnects are out of step.
         seed: u64::from(std::process::id()) << 16 | u64::from(worker),
     }

@@ -6,6 +6,7 @@ use super::super::backend::{Backend, Failure};
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::Machine;
 use super::super::outbound::release_parked;
+use super::super::tenant::Use;
 use super::{Pin, Verb};
 
 impl Machine {
@@ -85,6 +86,7 @@ impl Machine {
         };
         if let Some(pin) = client.pin.take() {
             let backend = mem::replace(&mut client.backend, BackendKey::NONE);
+            self.pools.release(pin.tenant, Use::Pinned);
             self.orphan(backend, &pin);
         }
     }
@@ -99,6 +101,7 @@ impl Machine {
             return;
         };
         client.backend = BackendKey::NONE;
+        self.pools.release(pin.tenant, Use::Pinned);
         let head = self.requests.get(backend.fifo.head);
         let in_doubt = head.is_some_and(|head| head.start < backend.sent);
         let torn = backend.dedicated && backend.is_ready() && !backend.scanner.at_start();
@@ -134,6 +137,7 @@ impl Machine {
         let backend = mem::replace(&mut client.backend, BackendKey::NONE);
         client.finish();
         self.requests.silence(client.fifo);
+        self.pools.release(pin.tenant, Use::Pinned);
         self.orphan(backend, &pin);
     }
 

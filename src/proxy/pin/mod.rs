@@ -33,7 +33,7 @@ use crate::command::Topic;
 use crate::resp::Protocol;
 
 use super::handshake::Credential;
-use super::key::BackendKey;
+use super::key::{BackendKey, TenantSlot};
 use super::pool::UserId;
 
 mod frame;
@@ -166,6 +166,8 @@ pub(super) struct Pin {
     pub kept: bool,
     /// It is there for one request only, and in another database or as another user, maybe.
     pub provisional: bool,
+    /// Whose connection of a client's own it counts as.
+    pub tenant: TenantSlot,
     /// The shared connection that the client used before: some of its writes went there.
     shared: BackendKey,
     /// Somebody may act on it by its number, or it is not as the pool's others: it serves nobody

@@ -117,7 +117,7 @@ impl Machine {
 
     /// Refuses a command inside MULTI. The backend must know that the transaction is lost: it gets
     /// a command in its place that it refuses, and the client hears our reason.
-    pub(super) fn poison(&mut self, key: ClientKey, text: &str) -> Taken {
+    pub(in super::super) fn poison(&mut self, key: ClientKey, text: &str) -> Taken {
         let mut wrong = Vec::new();
         write::command(&mut wrong, POISON);
         let Some(client) = self.clients.get_mut(key) else {

@@ -39,6 +39,7 @@ impl Machine {
             if backend.scanner.at_start() {
                 let fate = self.fate(key, rest)?;
                 if let Some(backend) = self.backends.get_mut(key) {
+                    late.note(&mut backend.traffic, rest);
                     let head = self.requests.get(backend.fifo.head);
                     if head.is_some_and(|head| head.verb == Verb::Exec) {
                         backend.scanner.pushes_between();
@@ -56,6 +57,7 @@ impl Machine {
             let part = rest.get(..len).unwrap_or_default();
             pos += len;
             backend.frame.note(part);
+            backend.traffic.reply_bytes += len as u64;
             backend.reply_bytes = match whole {
                 true => 0,
                 false => backend.reply_bytes + part.len() as u64,
@@ -268,6 +270,11 @@ impl Machine {
         };
         head.count -= done;
         let (client, verb, kind) = (head.client, head.verb, head.kind);
+        let moments = head.moments();
+        self.requests.measure(&mut backend.traffic, &moments, done);
+        let Some(head) = self.requests.get(backend.fifo.head) else {
+            return;
+        };
         let popped = match head.count {
             0 => self.requests.pop_of_backend(&mut backend.fifo),
             _ => None,

@@ -110,12 +110,12 @@ impl Machine {
     }
 
     /// Is it known whether the client is inside MULTI? Else it waits until it is.
-    fn is_outside(&mut self, key: ClientKey) -> bool {
+    pub(in super::super) fn is_outside(&mut self, key: ClientKey) -> bool {
         let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
         pin.is_none_or(|pin| pin.transactions == 0) || self.at_barrier(key)
     }
 
-    fn is_inside(&self, key: ClientKey) -> bool {
+    pub(in super::super) fn is_inside(&self, key: ClientKey) -> bool {
         let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
         pin.is_some_and(|pin| pin.multi)
     }

@@ -10,10 +10,12 @@ use crate::resp::Protocol;
 use super::super::backend::Failure;
 use super::super::client::Hold;
 use super::super::forward::{NOAUTH, Refusal};
-use super::super::key::{BackendKey, ClientKey, PoolKey};
+use super::super::key::{BackendKey, ClientKey, PoolKey, TenantSlot};
 use super::super::machine::{Machine, mark_ready};
 use super::super::pool::Turn;
 use super::super::settings::Millis;
+use super::super::survey::Limit;
+use super::super::tenant::Use;
 use super::Pin;
 
 /// The error for a client whose turn did not come in time.
@@ -100,14 +102,42 @@ impl Machine {
 
     /// For one request, whatever the connection is otherwise.
     fn own_for_once(&mut self, backend: BackendKey, key: ClientKey) {
+        self.count_owned(backend);
         self.own(backend, key);
         if let Some(pin) = self.pin_mut(key) {
             pin.provisional = true;
         }
     }
 
-    /// One that is idle, or a new one. `None`: there may be no more.
+    /// One that is idle, or a new one, and counted as the tenant's. `None`: there may be no more.
     fn free_connection(&mut self, pool_key: PoolKey) -> Result<Option<BackendKey>, Refusal> {
+        let slot = self.tenant_of_pool(pool_key);
+        let tenant = self.pools.tenants.get_mut(slot);
+        if tenant.is_some_and(|tenant| !tenant.take(Use::Pinned, tenant.limits.pinned)) {
+            return Ok(None);
+        }
+        let found = self.find_free(pool_key);
+        if !matches!(found, Ok(Some(_))) {
+            self.pools.release(slot, Use::Pinned);
+        }
+        found
+    }
+
+    fn tenant_of_pool(&self, pool_key: PoolKey) -> TenantSlot {
+        let instance = self.pools.instance_of_pool(pool_key);
+        instance.map_or(TenantSlot::NONE, |instance| instance.slot)
+    }
+
+    /// A connection is taken whatever the tenant's limit says.
+    fn count_owned(&mut self, key: BackendKey) {
+        let pool = self.backends.get(key).map(|backend| backend.pool);
+        let slot = pool.map(|pool| self.tenant_of_pool(pool));
+        if let Some(tenant) = slot.and_then(|slot| self.pools.tenants.get_mut(slot)) {
+            tenant.take(Use::Pinned, None);
+        }
+    }
+
+    fn find_free(&mut self, pool_key: PoolKey) -> Result<Option<BackendKey>, Refusal> {
         while let Some(pool) = self.pools.pools.get_mut(pool_key) {
             let Some(key) = pool.idle.pop() else { break };
             if self.is_clean(key) {
@@ -154,11 +184,15 @@ impl Machine {
             return false;
         };
         pool.idle.remove(at);
+        self.count_owned(key);
         self.own(key, owner);
         true
     }
 
-    pub(super) fn own(&mut self, backend_key: BackendKey, key: ClientKey) {
+    /// The connection is counted as the tenant's already.
+    fn own(&mut self, backend_key: BackendKey, key: ClientKey) {
+        let pool = self.backends.get(backend_key).map(|it| it.pool);
+        let tenant = self.tenant_of_pool(pool.unwrap_or_default());
         let (client, backend) = (
             self.clients.get_mut(key),
             self.backends.get_mut(backend_key),
@@ -167,6 +201,7 @@ impl Machine {
             backend.owner = key;
             let shared = mem::replace(&mut client.backend, backend_key);
             client.pin = Some(Box::new(Pin {
+                tenant,
                 shared,
                 ..Pin::default()
             }));
@@ -186,7 +221,7 @@ impl Machine {
             .pools
             .instances
             .get(account.instance)
-            .is_none_or(|instance| instance.gone);
+            .is_none_or(|instance| instance.gone || !instance.is_at(backend.address));
         backend.is_ready()
             && backend.fifo.is_empty()
             && backend.scanner.at_start()
@@ -217,6 +252,7 @@ impl Machine {
         let Some(pin) = client.pin.take() else {
             return;
         };
+        self.pools.release(pin.tenant, Use::Pinned);
         let backend_key = mem::replace(&mut client.backend, pin.shared);
         let to = client.pool;
         if !pin.provisional {
@@ -227,6 +263,9 @@ impl Machine {
             && shared.pool != to
         {
             (client.backend, client.moved) = (BackendKey::NONE, true);
+        }
+        if self.is_leaving(key) {
+            self.gather(key);
         }
         let Some(backend) = self.backends.get_mut(backend_key) else {
             return;
@@ -355,6 +394,7 @@ impl Machine {
             let instance = self.pools.instance_of_pool(pool_key);
             let out = instance.filter(|instance| instance.is_out(self.now));
             let text = out.map_or_else(|| NO_TURN.to_owned(), |it| it.down_text.clone());
+            let slot = self.tenant_of_pool(pool_key);
             let now = self.now;
             let late = |turn: &Turn| now.since(turn.since) >= wait_ms;
             while let Some(pool) = self.pools.pools.get_mut(pool_key)
@@ -362,6 +402,9 @@ impl Machine {
                 && let Some(Turn { client: key, .. }) = pool.line.remove(at)
             {
                 self.counters.pins_refused += 1;
+                if let Some(tenant) = self.pools.tenants.get_mut(slot) {
+                    tenant.refuse(Limit::Pinned);
+                }
                 self.end_turn(key, Some(text.clone()));
             }
         }

@@ -1,0 +1,242 @@
+//! What a tenant's limits and pauses say to a request, before anything else is done with it.
+//!
+//! Nearly all tenants have neither, and their requests are not looked at here at all.
+
+use crate::cluster::{Login, TenantKey};
+use crate::command::{self, Plan, Session};
+
+use super::answer::Taken;
+use super::client::Hold;
+use super::key::{ClientKey, TenantSlot};
+use super::machine::Machine;
+use super::pool::Pools;
+use super::settings::Millis;
+use super::survey::Limit;
+use super::tenant::Use;
+
+/// The error for requests that a tenant's rates do not allow.
+const TOO_MANY_REQUESTS: &str = "ERR elika: rate limit exceeded: requests per second";
+const TOO_MANY_BYTES: &str = "ERR elika: rate limit exceeded: bytes per second";
+
+/// The error for who finds too many others waiting.
+const TOO_MANY_WAIT: &str = "ERR elika: paused, and too many clients wait already";
+
+/// What Redis says, and so do we, to one client more than there may be.
+pub(super) const TOO_MANY_CLIENTS: &str = "ERR max number of clients reached";
+
+/// What is to be done with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ruling {
+    /// What the plan says.
+    Do(Plan),
+    /// Nothing: the tenant may not, or not now.
+    Refuse(Limit),
+    /// Nothing yet: the tenant is paused.
+    Wait(TenantSlot),
+}
+
+impl Pools {
+    /// One less of a tenant's.
+    pub(super) fn release(&mut self, tenant: TenantSlot, of: Use) {
+        if let Some(tenant) = self.tenants.get_mut(tenant) {
+            tenant.release(of);
+        }
+    }
+
+    /// Is there a tenant whose requests must be looked at?
+    pub(super) fn look_for_gates(&mut self) {
+        let mut all = self.tenants.iter();
+        self.any_gate = all.any(|(_, it)| it.is_gated() || it.limits.request_bytes.is_some());
+    }
+}
+
+impl Machine {
+    /// The tenant whose rules a client's requests have to pass, if there are any.
+    pub(super) fn gate_of(&self, key: ClientKey) -> Option<TenantSlot> {
+        if !self.pools.any_gate {
+            return None;
+        }
+        let slot = match self.clients.get(key)?.tenant {
+            // Who has never asked for anything will be one of the default tenant's.
+            TenantSlot::NONE => self.pools.tenant(&self.snapshot.default_tenant()?.key)?,
+            slot => slot,
+        };
+        self.pools.tenants.get(slot)?.is_gated().then_some(slot)
+    }
+
+    /// What the tenant's rules say to a request for which there is this plan.
+    pub(super) fn rule(&mut self, gate: TenantSlot, plan: Plan, frame: &[u8]) -> Ruling {
+        let Some(tenant) = self.pools.tenants.get_mut(gate) else {
+            return Ruling::Do(plan);
+        };
+        if is_free(plan) {
+            return Ruling::Do(plan);
+        }
+        if tenant.paused_until.is_some() {
+            return Ruling::Wait(gate);
+        }
+        match tenant.spend(frame.len(), self.now) {
+            Ok(()) => Ruling::Do(plan),
+            Err(limit) => Ruling::Refuse(limit),
+        }
+    }
+
+    /// Does what was ruled. A request that is not taken now is asked about again, and costs
+    /// nothing until then.
+    pub(super) fn carry_out(
+        &mut self,
+        key: ClientKey,
+        gate: Option<TenantSlot>,
+        ruling: Ruling,
+        frame: &[u8],
+    ) -> Taken {
+        let taken = match ruling {
+            Ruling::Do(plan) => self.dispatch(key, plan, frame),
+            Ruling::Refuse(limit) => self.turn_down(key, limit, gate, frame),
+            Ruling::Wait(tenant) => self.wait_for_end_of_pause(key, tenant),
+        };
+        if taken == Taken::No
+            && let Ruling::Do(plan) = ruling
+            && !is_free(plan)
+            && let Some(tenant) = gate.and_then(|gate| self.pools.tenants.get_mut(gate))
+        {
+            tenant.refund(frame.len());
+        }
+        taken
+    }
+
+    /// A request is refused. Inside MULTI, EXEC must fail as well.
+    fn turn_down(
+        &mut self,
+        key: ClientKey,
+        limit: Limit,
+        gate: Option<TenantSlot>,
+        frame: &[u8],
+    ) -> Taken {
+        let text = match limit {
+            Limit::Requests => TOO_MANY_REQUESTS.to_owned(),
+            Limit::Bytes => TOO_MANY_BYTES.to_owned(),
+            Limit::Paused => TOO_MANY_WAIT.to_owned(),
+            _ => TOO_MANY_CLIENTS.to_owned(),
+        };
+        if !self.is_outside(key) {
+            return Taken::No;
+        }
+        if self.is_inside(key) {
+            return self.poison(key, &text);
+        }
+        self.say_error(key, &text);
+        Taken::Yes
+    }
+
+    /// Requests of a tenant wait from now on, so many milliseconds at most.
+    pub fn pause(&mut self, tenant: &TenantKey, ms: u64, now: Millis) {
+        self.now = now;
+        let Some(slot) = self.pools.tenant(tenant) else {
+            return;
+        };
+        if let Some(tenant) = self.pools.tenants.get_mut(slot) {
+            tenant.paused_until = Some(now.after(ms));
+        }
+        self.pools.look_for_gates();
+    }
+
+    /// They go on.
+    pub fn unpause(&mut self, tenant: &TenantKey) {
+        if let Some(slot) = self.pools.tenant(tenant) {
+            self.end_pause(slot);
+        }
+    }
+
+    fn end_pause(&mut self, slot: TenantSlot) {
+        if let Some(tenant) = self.pools.tenants.get_mut(slot) {
+            tenant.paused_until = None;
+        }
+        self.pools.look_for_gates();
+        let (mut waiting, mut left) = (Vec::new(), Vec::new());
+        for (key, of) in std::mem::take(&mut self.paused) {
+            match of == slot {
+                true => waiting.push(key),
+                false => left.push((key, of)),
+            }
+        }
+        self.paused = left;
+        for key in waiting {
+            self.pools.release(slot, Use::Waiting);
+            if let Some(client) = self.clients.get_mut(key) {
+                client.hold.clear(Hold::PAUSED);
+            }
+            self.wake(key);
+        }
+    }
+
+    /// Pauses end by themselves.
+    pub(super) fn end_pauses(&mut self) {
+        let due = |until: Option<Millis>| until.is_some_and(|until| self.now >= until);
+        let tenants = self.pools.tenants.iter();
+        let over: Vec<TenantSlot> = tenants
+            .filter(|(_, tenant)| due(tenant.paused_until))
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in over {
+            self.end_pause(slot);
+        }
+    }
+
+    /// A client waits until its tenant goes on, if not too many do so already.
+    fn wait_for_end_of_pause(&mut self, key: ClientKey, slot: TenantSlot) -> Taken {
+        let max = Some(self.settings.paused_clients_max);
+        let Some(tenant) = self.pools.tenants.get_mut(slot) else {
+            return Taken::No;
+        };
+        if !tenant.take(Use::Waiting, max) {
+            tenant.refuse(Limit::Paused);
+            return self.turn_down(key, Limit::Paused, Some(slot), &[]);
+        }
+        if let Some(client) = self.clients.get_mut(key) {
+            client.hold.set(Hold::PAUSED);
+            self.paused.push((key, slot));
+            self.counters.paused_waits += 1;
+        }
+        Taken::No
+    }
+
+    /// A client that goes waits no more.
+    pub(super) fn leave_pause(&mut self, key: ClientKey) {
+        let at = self.paused.iter().position(|(waiting, _)| *waiting == key);
+        if let Some((_, slot)) = at.map(|at| self.paused.swap_remove(at)) {
+            self.pools.release(slot, Use::Waiting);
+            if let Some(client) = self.clients.get_mut(key) {
+                client.hold.clear(Hold::PAUSED);
+            }
+        }
+    }
+
+    /// Does a login wait for the tenant it is for?
+    pub(super) fn is_login_paused(&mut self, key: ClientKey, login: Option<&[u8]>) -> bool {
+        let tenant = match login.map(|login| self.snapshot.resolve_login(login)) {
+            Some(Login::User { tenant, .. }) => Some(tenant),
+            Some(Login::UnknownTenant) => None,
+            None => self.snapshot.default_tenant(),
+        };
+        let slot = tenant.and_then(|tenant| self.pools.tenant(&tenant.key));
+        let paused = |slot: &TenantSlot| {
+            let tenant = self.pools.tenants.get(*slot);
+            tenant.is_some_and(|tenant| tenant.paused_until.is_some())
+        };
+        match slot.filter(paused) {
+            Some(slot) => self.wait_for_end_of_pause(key, slot) == Taken::No,
+            None => false,
+        }
+    }
+}
+
+/// What costs a tenant nothing and is never held up: who one is, and how one goes.
+fn is_free(plan: Plan) -> bool {
+    matches!(
+        plan,
+        Plan::Session(
+            Session::Auth | Session::Hello | Session::Quit | Session::Reset | Session::ClientReply
+        ) | Plan::CrossProtocol
+    )
+}

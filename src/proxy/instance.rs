@@ -1,0 +1,336 @@
+//! Instances as this worker knows them: where they are, whether they answer, and how far they are
+//! on their way out.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use crate::cluster::{self, Health, InstanceId, Snapshot, TenantKey};
+use crate::command::learned::Learned;
+use crate::metrics::Traffic;
+
+use super::backend::Failure;
+use super::key::{BackendKey, InstanceKey, TenantSlot};
+use super::pool::Pools;
+use super::settings::Millis;
+
+/// First and longest wait before an instance that cannot be reached is tried again, ms.
+const BACKOFF_MS: (u64, u64) = (50, 2_000);
+
+/// One server of a cluster.
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub tenant: TenantKey,
+    pub slot: TenantSlot,
+    pub id: InstanceId,
+    pub address_text: String,
+    pub addresses: Vec<SocketAddr>,
+    /// As far as this worker has found out.
+    pub health: Health,
+    /// Why it is not up.
+    pub reason: String,
+    /// What all workers together found out.
+    pub told: Health,
+    /// It refused a write: it is up again only when it says that it takes writes.
+    pub read_only: bool,
+    /// What to tell clients while it is down.
+    pub down_text: String,
+    /// Failures in a row; also chooses the next address.
+    pub failures: u32,
+    /// Not before this, while it is down.
+    pub retry_at: Millis,
+    /// The check under way: on which connection, and since when.
+    pub check: Option<(BackendKey, Millis)>,
+    /// When the last one was begun.
+    pub checked_at: Millis,
+    /// Connections being opened.
+    pub connecting: u32,
+    /// The registry dropped it.
+    pub gone: bool,
+    /// Since when it has been offline or gone: its clients shall go elsewhere.
+    pub leaving: Option<Millis>,
+    /// Not before this may its clients try to move again.
+    pub moves_after: Millis,
+    /// When its addresses last changed.
+    pub moved_at: Option<Millis>,
+    /// Its commands that may block, beside those of the table.
+    pub learned: Learned,
+    /// When it told.
+    pub asked_at: Option<Millis>,
+    /// Clients logged in there.
+    pub clients: u32,
+    /// Clients closed because too many bytes waited for them.
+    pub evictions: u64,
+    /// What went over connections that have ended.
+    pub traffic: Traffic,
+}
+
+impl Instance {
+    fn new(tenant: TenantKey, slot: TenantSlot, new: &cluster::Instance) -> Self {
+        Self {
+            tenant,
+            slot,
+            id: new.id.clone(),
+            address_text: new.address_text.clone(),
+            addresses: new.addresses.clone(),
+            health: Health::Unknown,
+            reason: String::new(),
+            told: Health::Unknown,
+            read_only: false,
+            down_text: String::new(),
+            failures: 0,
+            retry_at: Millis::default(),
+            check: None,
+            checked_at: Millis::default(),
+            connecting: 0,
+            gone: false,
+            leaving: None,
+            moves_after: Millis::default(),
+            moved_at: None,
+            learned: Learned::default(),
+            asked_at: None,
+            clients: 0,
+            evictions: 0,
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// Must a request for it fail at once?
+    pub(super) fn is_out(&self, now: Millis) -> bool {
+        self.gone || (self.health == Health::Down && now < self.retry_at)
+    }
+
+    pub(super) fn next_address(&self) -> Option<SocketAddr> {
+        let n = self.addresses.len().max(1);
+        self.addresses.get(self.failures as usize % n).copied()
+    }
+
+    /// Is this where it still is? Names that do not resolve any more are no news.
+    pub(super) fn is_at(&self, address: Option<SocketAddr>) -> bool {
+        let known = |address| self.addresses.contains(&address);
+        self.addresses.is_empty() || address.is_none_or(known)
+    }
+
+    /// How little it is fit for a new client; 0 is the best.
+    pub(super) fn unfitness(&self) -> u8 {
+        let of = |health| match health {
+            Health::Unknown | Health::Up => 0,
+            Health::Degraded => 1,
+            Health::Down => 2,
+        };
+        of(self.health).max(of(self.told))
+    }
+
+    /// Takes over what a new picture says. Returns whether its addresses are others now.
+    fn follow(&mut self, new: &cluster::Instance, now: Millis) -> bool {
+        (self.told, self.gone) = (new.health, false);
+        if new.status.is_usable() {
+            self.leaving = None;
+        } else {
+            self.leaving = self.leaving.or(Some(now));
+        }
+        self.address_text.clone_from(&new.address_text);
+        if self.addresses == new.addresses {
+            return false;
+        }
+        let moved = !self.addresses.is_empty() && !new.addresses.is_empty();
+        self.addresses.clone_from(&new.addresses);
+        // What was found out was found out elsewhere.
+        (self.failures, self.retry_at, self.asked_at) = (0, now, None);
+        self.moved_at = moved.then_some(now);
+        moved
+    }
+}
+
+/// What a new picture of the registry changed.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Instances that are not in it any more.
+    pub gone: Vec<InstanceKey>,
+    /// Instances that are to be left by their clients, those that are gone included.
+    pub leaving: Vec<InstanceKey>,
+    /// Instances that have other addresses now.
+    pub moved: Vec<InstanceKey>,
+}
+
+impl Pools {
+    /// Follows a new picture of the registry.
+    pub(super) fn follow(&mut self, snapshot: &Snapshot, now: Millis) -> Changes {
+        let (mut changes, mut seen) = (Changes::default(), HashSet::new());
+        for tenant in snapshot.tenants() {
+            let slot = self.follow_tenant(tenant);
+            let mut usable = Vec::new();
+            for new in &tenant.instances {
+                let id = (tenant.key.clone(), new.id.clone());
+                let instances = &mut self.instances;
+                let key = *self.by_id.entry(id).or_insert_with(|| {
+                    instances.insert(Instance::new(tenant.key.clone(), slot, new))
+                });
+                seen.insert(key);
+                let Some(instance) = instances.get_mut(key) else {
+                    continue;
+                };
+                let stayed = instance.leaving.is_none();
+                if instance.follow(new, now) {
+                    changes.moved.push(key);
+                }
+                match instance.leaving {
+                    None => usable.push(key),
+                    Some(_) if stayed => changes.leaving.push(key),
+                    Some(_) => {}
+                }
+            }
+            if let Some(tenant) = self.tenants.get_mut(slot) {
+                tenant.instances = usable;
+            }
+        }
+        for &key in self.by_id.values().filter(|key| !seen.contains(key)) {
+            if let Some(instance) = self.instances.get_mut(key)
+                && !std::mem::replace(&mut instance.gone, true)
+            {
+                instance.down_text = Failure::Removed.text_if_unsent();
+                instance.leaving = instance.leaving.or(Some(now));
+                changes.gone.push(key);
+                changes.leaving.push(key);
+            }
+        }
+        self.forget_tenants(snapshot);
+        changes
+    }
+
+    /// Is there an instance in use that is down, or, if that is asked too, of which nothing is
+    /// known?
+    pub(super) fn any_not_up(&self, unknown_too: bool) -> bool {
+        let mut all = self.instances.iter();
+        all.any(|(_, it)| match it.health {
+            _ if it.leaving.is_some() => false,
+            Health::Unknown => unknown_too,
+            Health::Down => true,
+            Health::Up | Health::Degraded => false,
+        })
+    }
+
+    /// An instance answered. That says nothing of what it answers to requests: one that does not do
+    /// as it should has to pass a check.
+    pub(super) fn came_up(&mut self, key: InstanceKey) -> bool {
+        let Some(instance) = self.instances.get_mut(key) else {
+            return false;
+        };
+        instance.failures = 0;
+        if !matches!(instance.health, Health::Unknown | Health::Down) {
+            return false;
+        }
+        (instance.health, instance.reason) = (Health::Up, String::new());
+        true
+    }
+
+    /// An instance could not be reached. `jitter` is a random number.
+    pub(super) fn went_down(
+        &mut self,
+        key: InstanceKey,
+        why: &Failure,
+        now: Millis,
+        jitter: u64,
+    ) -> bool {
+        let Some(instance) = self.instances.get_mut(key) else {
+            return false;
+        };
+        let (first, longest) = BACKOFF_MS;
+        let wait = (first << instance.failures.min(16)).min(longest);
+        // Half fixed, half random: workers and proxies do not come back in step.
+        let wait = wait / 2 + jitter % (wait / 2 + 1);
+        instance.failures = instance.failures.saturating_add(1);
+        instance.retry_at = now.after(wait);
+        instance.down_text = why.text_if_unsent();
+        instance.reason = why.reason();
+        std::mem::replace(&mut instance.health, Health::Down) != Health::Down
+    }
+
+    /// Forgets instances that are gone and that nobody uses.
+    pub(super) fn sweep_instances(&mut self) {
+        let used: HashSet<InstanceKey> = (self.accounts.iter())
+            .map(|(_, account)| account.instance)
+            .collect();
+        let instances = &mut self.instances;
+        self.by_id.retain(|_, &mut key| {
+            let instance = instances.get(key);
+            let unused = |it: &Instance| it.gone && it.connecting == 0 && !used.contains(&key);
+            let forgotten = instance.is_none_or(unused);
+            if forgotten {
+                instances.remove(key);
+            }
+            !forgotten
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{
+        ClusterInstance, ClusterKey, Endpoint, Known, SnapshotBuilder, Status, TenantLimits,
+    };
+
+    fn known(id: &str, port: u16, status: Status) -> Known {
+        let endpoint = Endpoint {
+            addr: "10.0.0.1".into(),
+            port,
+            name: String::new(),
+        };
+        let instance = ClusterInstance {
+            status,
+            ..ClusterInstance::new(ClusterKey::local(), id, endpoint)
+        };
+        Known {
+            instance,
+            addresses: vec![SocketAddr::from(([10, 0, 0, 1], port))],
+            health: Health::Unknown,
+        }
+    }
+
+    fn names(pools: &Pools, keys: &[InstanceKey]) -> Vec<String> {
+        let names = keys.iter().filter_map(|&key| pools.instances.get(key));
+        names.map(|instance| instance.id.to_string()).collect()
+    }
+
+    #[test]
+    fn each_change_is_told_once() {
+        let mut builder = SnapshotBuilder::new(None);
+        let mut pools = Pools::default();
+        let mut follow = |instances: Vec<Known>, now: u64| {
+            let snapshot = builder.build(&[], instances, |_, _, _| TenantLimits::default());
+            let changes = pools.follow(&snapshot, Millis(now));
+            let sets = [&changes.gone, &changes.leaving, &changes.moved];
+            sets.map(|keys| names(&pools, keys))
+        };
+        let (ready, offline) = (Status::Ready, Status::Offline);
+        let none: [Vec<String>; 3] = Default::default();
+        assert_eq!(
+            follow(vec![known("a", 1, ready), known("b", 2, ready)], 1),
+            none
+        );
+        let [gone, leaving, moved] = follow(vec![known("a", 1, offline), known("b", 3, ready)], 2);
+        assert_eq!(
+            (gone, leaving, moved),
+            (vec![], vec!["a".into()], vec!["b".into()])
+        );
+        assert_eq!(
+            follow(vec![known("a", 1, offline), known("b", 3, ready)], 3),
+            none
+        );
+        let [gone, leaving, moved] = follow(vec![known("a", 1, ready)], 4);
+        assert_eq!(
+            (gone, leaving, moved),
+            (vec!["b".into()], vec!["b".into()], vec![])
+        );
+        let since = |id: &str| {
+            let found = pools.instances.iter().find(|(_, it)| it.id.as_str() == id);
+            found.map(|(_, it)| it.leaving)
+        };
+        assert_eq!(
+            (since("a"), since("b")),
+            (Some(None), Some(Some(Millis(4))))
+        );
+        pools.sweep_instances();
+        assert_eq!(pools.instances.len(), 1);
+    }
+}

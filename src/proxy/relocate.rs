@@ -1,0 +1,318 @@
+//! A client and its instance: which one it gets, that it keeps it, and how it leaves one that is
+//! on its way out.
+//!
+//! ```text
+//!   offline, deleted ──► no new clients; a client with nothing in flight moves to another instance
+//!                        of its tenant: a session change that it does not hear of
+//!   after the grace  ──► who is still there (blocked, subscribed, or nowhere to go) is closed
+//! ```
+
+use crate::cluster::TenantKey;
+
+use super::client::Hold;
+use super::key::{AccountKey, BackendKey, ClientKey, InstanceKey, PoolKey, TenantSlot};
+use super::login::{Goal, Target};
+use super::machine::Machine;
+use super::survey::Limit;
+use super::tenant::Use;
+
+/// Between two attempts of an instance's clients to move elsewhere, ms.
+const MOVE_AGAIN_MS: u64 = 1_000;
+
+impl Machine {
+    /// The instance for a client of this tenant: the one that it has, or what the balancer says.
+    pub(super) fn instance_for(
+        &mut self,
+        key: ClientKey,
+        tenant: &TenantKey,
+    ) -> Option<InstanceKey> {
+        let slot = self.pools.tenant(tenant)?;
+        let has = self.instance_of_client(key);
+        let usable = &self.pools.tenants.get(slot)?.instances;
+        match has.filter(|has| usable.contains(has)) {
+            has @ Some(_) => has,
+            None => self.balance(slot),
+        }
+    }
+
+    /// The instance where a client is logged in.
+    pub(super) fn instance_of_client(&self, key: ClientKey) -> Option<InstanceKey> {
+        let account = self.clients.get(key)?.account;
+        Some(self.pools.accounts.get(account)?.instance)
+    }
+
+    /// One of the tenant's instances that are the fittest.
+    fn balance(&mut self, slot: TenantSlot) -> Option<InstanceKey> {
+        let random = self.next_random();
+        let tenant = self.pools.tenants.get_mut(slot)?;
+        let instances = &self.pools.instances;
+        let known = tenant.instances.iter();
+        let known = known.filter_map(|&key| Some((key, instances.get(key)?)));
+        let best = known.clone().map(|(_, it)| it.unfitness()).min()?;
+        let fit = known.filter(|(_, it)| it.unfitness() == best);
+        let (keys, clients): (Vec<InstanceKey>, Vec<u32>) =
+            fit.map(|(key, it)| (key, it.clients)).unzip();
+        let turn = tenant.turn.wrapping_add(self.settings.worker.into());
+        tenant.turn = tenant.turn.wrapping_add(1);
+        let chosen = self.settings.balancer.choose(&clients, turn, random)?;
+        keys.get(chosen).copied()
+    }
+
+    /// Counts a client as one of the account's tenant. False: that has as many as it may.
+    pub(super) fn join(&mut self, key: ClientKey, account: AccountKey) -> bool {
+        let instance = self.pools.accounts.get(account).map(|it| it.instance);
+        let instance = instance.and_then(|key| self.pools.instances.get(key));
+        let (Some(client), Some(instance)) = (self.clients.get_mut(key), instance) else {
+            return true;
+        };
+        if client.tenant == instance.slot {
+            return true;
+        }
+        let Some(tenant) = self.pools.tenants.get_mut(instance.slot) else {
+            return true;
+        };
+        if !tenant.take(Use::Client, tenant.limits.clients) {
+            tenant.refuse(Limit::Clients);
+            return false;
+        }
+        let before = std::mem::replace(&mut client.tenant, instance.slot);
+        self.pools.release(before, Use::Client);
+        true
+    }
+
+    /// A client is nobody's any more.
+    pub(super) fn leave_tenant(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get_mut(key) {
+            let before = std::mem::take(&mut client.tenant);
+            self.pools.release(before, Use::Client);
+        }
+    }
+
+    /// A client is of this account from now on, of no one with `NONE`.
+    pub(super) fn count_client(&mut self, from: AccountKey, to: AccountKey) {
+        for (key, more) in [(from, false), (to, true)] {
+            let Some(account) = self.pools.accounts.get_mut(key) else {
+                continue;
+            };
+            let instance = self.pools.instances.get_mut(account.instance);
+            let counts = [
+                Some(&mut account.clients),
+                instance.map(|it| &mut it.clients),
+            ];
+            for count in counts.into_iter().flatten() {
+                *count = if more { *count + 1 } else { *count - 1 };
+            }
+        }
+    }
+
+    /// The clients of these instances shall go elsewhere: each as soon as nothing of it is in
+    /// flight. Until then no more of it is sent.
+    pub(super) fn disperse(&mut self, leaving: &[InstanceKey]) {
+        for key in self.clients.keys() {
+            let instance = self.instance_of_client(key);
+            if !instance.is_some_and(|instance| leaving.contains(&instance)) {
+                continue;
+            }
+            if let Some(client) = self.clients.get(key)
+                && client.hold.has(Hold::TURN)
+                && client.pin.is_none()
+            {
+                // The line is one of the old instance; what it stood there for is asked again.
+                self.leave_line(key);
+            }
+            self.gather(key);
+        }
+    }
+
+    /// Nothing more of a client is sent until nothing of it is in flight; then it is looked at.
+    pub(super) fn gather(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get_mut(key) {
+            if client.pin.is_none() && !client.closing {
+                client.hold.set(Hold::BARRIER);
+            }
+            self.wake(key);
+        }
+    }
+
+    /// Is the instance of a client on its way out?
+    pub(super) fn is_leaving(&self, key: ClientKey) -> bool {
+        let instance = self.instance_of_client(key);
+        let instance = instance.and_then(|key| self.pools.instances.get(key));
+        instance.is_some_and(|instance| instance.leaving.is_some())
+    }
+
+    /// Has a client leave an instance that is on its way out, if nothing of it is in flight.
+    pub(super) fn relocate(&mut self, key: ClientKey) {
+        let Some(from) = self.instance_of_client(key) else {
+            return;
+        };
+        let (Some(client), Some(instance)) =
+            (self.clients.get(key), self.pools.instances.get(from))
+        else {
+            return;
+        };
+        let Some(since) = instance.leaving else {
+            return;
+        };
+        let busy = !client.fifo.is_empty()
+            || client.pin.is_some()
+            || client.waiting.is_some()
+            || client.closing
+            || client.hold.has(Hold::TURN);
+        if busy {
+            return;
+        }
+        let (slot, may) = (instance.slot, self.now >= instance.moves_after);
+        let to = if may { self.balance(slot) } else { None };
+        let to = to.filter(|&to| {
+            let instance = self.pools.instances.get(to);
+            instance.is_some_and(|instance| !instance.is_out(self.now))
+        });
+        match to {
+            Some(to) => self.move_to(key, to),
+            None if self.now.since(since) >= self.settings.offline_grace_ms => {
+                self.close_left(key);
+            }
+            None => {}
+        }
+    }
+
+    /// The client logs in over there with what it logged in with here.
+    fn move_to(&mut self, key: ClientKey, to: InstanceKey) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let (db, protocol, epoch) = (client.db, client.protocol, client.epoch);
+        let Some(account) = self.pools.accounts.get(client.account) else {
+            return;
+        };
+        let Some(user) = account.user.clone() else {
+            // Who never logged in is let in over there, or not, with its next request.
+            self.become_user(key, AccountKey::NONE, false);
+            self.move_client(key, PoolKey::NONE);
+            self.counters.clients_moved += 1;
+            return;
+        };
+        match account.credential.clone() {
+            // It may have come in with an earlier password, which is not known any more.
+            Some(credential) if epoch == account.epoch => {
+                let account = self.pools.account(to, Some(&user));
+                let credential = Some(credential);
+                let target = Target {
+                    account,
+                    credential,
+                    db,
+                    protocol,
+                };
+                self.change(key, Goal::Move, Some(target));
+            }
+            _ => self.close_left(key),
+        }
+    }
+
+    /// A client could not move: it stays for now, unless it would never be let in there.
+    pub(super) fn move_failed(&mut self, key: ClientKey, text: &str) {
+        if !text.starts_with("ERR elika: ") {
+            return self.close_left(key);
+        }
+        let again = self.now.after(MOVE_AGAIN_MS);
+        if let Some(from) = self.instance_of_client(key)
+            && let Some(instance) = self.pools.instances.get_mut(from)
+        {
+            instance.moves_after = again;
+        }
+    }
+
+    /// A client goes with its instance, when it has read what it was told.
+    fn close_left(&mut self, key: ClientKey) {
+        self.counters.clients_left_behind += 1;
+        self.finish_client(key);
+        self.wake(key);
+    }
+
+    /// Once a second: instances on their way out are left by those who could not do so at once,
+    /// and in the end by all.
+    pub(super) fn clear_leaving(&mut self) {
+        let grace = self.settings.offline_grace_ms;
+        let (mut leaving, mut over, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, instance) in self.pools.instances.iter() {
+            let since = |at: Option<_>| at.map(|at| self.now.since(at));
+            if let Some(ms) = since(instance.leaving) {
+                if ms >= grace {
+                    over.push(key);
+                } else if instance.clients > 0 {
+                    leaving.push(key);
+                }
+                if instance.clients == 0 {
+                    moved.push((key, true));
+                }
+            } else if since(instance.moved_at).is_some_and(|ms| ms >= grace) {
+                moved.push((key, false));
+            }
+        }
+        if !leaving.is_empty() {
+            self.disperse(&leaving);
+        }
+        if !over.is_empty() {
+            self.end_grace(&over);
+        }
+        for (key, all) in moved {
+            if all {
+                self.retire_instance(key);
+            } else {
+                self.leave_addresses(key, true);
+                if let Some(instance) = self.pools.instances.get_mut(key) {
+                    instance.moved_at = None;
+                }
+            }
+        }
+    }
+
+    /// The grace is over: who still has something in flight has until that is answered, unless
+    /// it waits for something to come.
+    fn end_grace(&mut self, over: &[InstanceKey]) {
+        self.disperse(over);
+        for key in self.clients.keys() {
+            let instance = self.instance_of_client(key);
+            if !instance.is_some_and(|instance| over.contains(&instance)) {
+                continue;
+            }
+            let Some(client) = self.clients.get(key).filter(|client| !client.closing) else {
+                continue;
+            };
+            if client.pin.is_some() && client.fifo.is_empty() {
+                self.drop_pin(key);
+                self.close_left(key);
+            } else if self.is_blocked(key) {
+                self.counters.clients_left_behind += 1;
+                self.stop_waiting(key);
+            }
+        }
+        for &key in over {
+            self.retire_instance(key);
+        }
+    }
+
+    /// Connections to addresses that an instance does not have any more serve nobody new. Those
+    /// that are clients' own go at the end of the grace.
+    pub(super) fn leave_addresses(&mut self, key: InstanceKey, owned_too: bool) {
+        let Some(instance) = self.pools.instances.get(key) else {
+            return;
+        };
+        let mut left: Vec<(BackendKey, bool)> = Vec::new();
+        for (backend_key, backend) in self.backends.iter() {
+            let account = self.pools.account_of(backend.pool);
+            let here = account.is_some_and(|account| account.instance == key);
+            if here && backend.is_ready() && !instance.is_at(backend.address) {
+                left.push((backend_key, backend.owner != ClientKey::NONE));
+            }
+        }
+        for (backend, owned) in left {
+            match owned {
+                false => self.retire(backend),
+                true if owned_too => self.retire_owned(backend),
+                true => {}
+            }
+        }
+    }
+}

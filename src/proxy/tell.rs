@@ -1,0 +1,188 @@
+//! Fills in a [`Survey`]: walks the tables once, when somebody asks.
+
+use std::collections::HashMap;
+
+use super::client::Client;
+use super::instance::Instance;
+use super::key::{ClientKey, InstanceKey, PoolKey};
+use super::machine::Machine;
+use super::pin::Pin;
+use super::pool::Pool;
+use super::survey::{
+    ClientSurvey, InstanceSurvey, PinReason, PoolSurvey, Survey, TenantSurvey, Wanted,
+};
+use super::tenant::Use;
+
+impl Machine {
+    /// What this worker tells about itself.
+    pub fn survey(&self, wanted: &Wanted) -> Survey {
+        let mut survey = Survey {
+            worker: self.settings.worker,
+            counters: self.counters,
+            client_count: self.clients.len(),
+            backend_count: self.backends.len(),
+            outbound_bytes: self.outbound_bytes(),
+            ..Survey::default()
+        };
+        match wanted {
+            Wanted::Numbers => {
+                survey.instances = self.survey_instances();
+                survey.tenants = self.survey_tenants();
+            }
+            Wanted::Clients(max, tenant) => {
+                let all = self.clients.iter();
+                let all = all.filter_map(|(key, client)| self.survey_client(key, client));
+                let wanted = |it: &ClientSurvey| tenant.is_none() || it.tenant == *tenant;
+                survey.clients = all.filter(wanted).take(*max).collect();
+            }
+            Wanted::Pools => {
+                let all = self.pools.pools.iter();
+                survey.pools = all
+                    .filter_map(|(key, pool)| self.survey_pool(key, pool))
+                    .collect();
+            }
+        }
+        survey
+    }
+
+    fn survey_instances(&self) -> Vec<InstanceSurvey> {
+        let instances = self.pools.instances.iter();
+        let mut found: HashMap<InstanceKey, InstanceSurvey> = instances
+            .map(|(key, instance)| (key, begin(instance)))
+            .collect();
+        for (_, backend) in self.backends.iter() {
+            let account = self.pools.account_of(backend.pool);
+            let Some(of) = account.and_then(|it| found.get_mut(&it.instance)) else {
+                continue;
+            };
+            of.traffic.add(&backend.traffic);
+            match (backend.is_ready(), backend.dedicated) {
+                (false, _) => of.opening += 1,
+                (true, false) => of.shared += 1,
+                (true, true) if backend.owner == ClientKey::NONE => of.idle += 1,
+                (true, true) => of.own += 1,
+            }
+        }
+        for (key, client) in self.clients.iter() {
+            let account = self.pools.accounts.get(client.account);
+            let Some(of) = account.and_then(|it| found.get_mut(&it.instance)) else {
+                continue;
+            };
+            of.in_flight += u64::from(client.in_flight);
+            let reason = client.pin.as_deref().map(|pin| self.pin_reason(key, pin));
+            if let Some(count) = reason.and_then(|it| of.pinned.get_mut(it as usize)) {
+                *count += 1;
+            }
+        }
+        for (_, pool) in self.pools.pools.iter() {
+            let account = self.pools.accounts.get(pool.account);
+            if let Some(of) = account.and_then(|it| found.get_mut(&it.instance)) {
+                of.waiting += u32::try_from(pool.line.len()).unwrap_or(u32::MAX);
+                of.oldest_wait_ms = of.oldest_wait_ms.max(self.oldest_wait_ms(pool));
+            }
+        }
+        found.into_values().collect()
+    }
+
+    fn oldest_wait_ms(&self, pool: &Pool) -> u64 {
+        let waits = pool.line.iter().map(|turn| self.now.since(turn.since));
+        waits.max().unwrap_or_default()
+    }
+
+    fn pin_reason(&self, key: ClientKey, pin: &Pin) -> PinReason {
+        if pin.monitor {
+            PinReason::Monitor
+        } else if pin.subscriptions() > 0 {
+            PinReason::Subscribed
+        } else if pin.tracking.is_some() {
+            PinReason::Tracking
+        } else if pin.multi || pin.watched > 0 {
+            PinReason::Transaction
+        } else if self.is_blocked(key) {
+            PinReason::Blocked
+        } else {
+            PinReason::Other
+        }
+    }
+
+    fn survey_tenants(&self) -> Vec<TenantSurvey> {
+        let tenants = self.pools.tenants.iter();
+        tenants
+            .map(|(_, tenant)| TenantSurvey {
+                key: tenant.key.clone(),
+                paused: tenant.paused_until.is_some(),
+                waiting: tenant.used(Use::Waiting),
+                refused: tenant.refused,
+            })
+            .collect()
+    }
+
+    fn survey_client(&self, key: ClientKey, client: &Client) -> Option<ClientSurvey> {
+        let account = self.pools.accounts.get(client.account);
+        let instance = account.and_then(|it| self.pools.instances.get(it.instance));
+        let user = account.map(|account| text(account.name()));
+        let letters = client.command.iter().take_while(|&&b| b != 0).count();
+        Some(ClientSurvey {
+            id: client.origin.id,
+            peer: client.origin.peer,
+            tenant: instance.map(|it| it.tenant.clone()),
+            instance: instance.map(|it| it.id.clone()),
+            user: user.unwrap_or_default(),
+            name: text(client.name()),
+            db: client.db,
+            protocol: client.protocol.number(),
+            age_seconds: self.now.since(client.opened) / 1000,
+            idle_seconds: self.now.since(client.active) / 1000,
+            in_flight: client.in_flight,
+            outbound_bytes: client.unread_bytes(),
+            pinned: client.pin.as_deref().map(|pin| self.pin_reason(key, pin)),
+            command: text(client.command.get(..letters)?),
+        })
+    }
+
+    fn survey_pool(&self, key: PoolKey, pool: &Pool) -> Option<PoolSurvey> {
+        let account = self.pools.accounts.get(pool.account)?;
+        let instance = self.pools.instances.get(account.instance)?;
+        let clients = self.clients.iter().filter(|(_, it)| it.pool == key);
+        Some(PoolSurvey {
+            tenant: instance.tenant.clone(),
+            instance: instance.id.clone(),
+            user: text(account.name()),
+            db: pool.db,
+            protocol: pool.protocol.number(),
+            clients: pool.clients,
+            shared: pool.backends.len(),
+            own: pool.dedicated - pool.idle.len(),
+            idle: pool.idle.len(),
+            in_flight: clients.map(|(_, it)| u64::from(it.in_flight)).sum(),
+            waiting: pool.line.len(),
+            oldest_wait_ms: self.oldest_wait_ms(pool),
+        })
+    }
+}
+
+fn begin(instance: &Instance) -> InstanceSurvey {
+    InstanceSurvey {
+        tenant: instance.tenant.clone(),
+        id: instance.id.clone(),
+        address: instance.address_text.clone(),
+        listed: !instance.gone,
+        health: instance.health,
+        reason: instance.reason.clone(),
+        clients: instance.clients,
+        in_flight: 0,
+        pinned: [0; PinReason::ALL.len()],
+        waiting: 0,
+        oldest_wait_ms: 0,
+        shared: 0,
+        own: 0,
+        idle: 0,
+        opening: 0,
+        evictions: instance.evictions,
+        traffic: instance.traffic,
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

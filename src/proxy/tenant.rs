@@ -1,0 +1,248 @@
+//! Tenants as this worker knows them: their limits, what they have used of them, and pauses.
+//!
+//! What a tenant uses is counted for all workers together (its [`Quota`]). Per request nothing of
+//! that is touched: a worker takes requests in portions, and charges bytes in portions.
+
+use std::sync::Arc;
+
+use crate::cluster::{self, Quota, Snapshot, TenantKey, TenantLimits};
+
+use super::key::{InstanceKey, TenantSlot};
+use super::pool::Pools;
+use super::settings::Millis;
+use super::survey::Limit;
+
+/// A worker takes the requests and charges the bytes of so many parts of a second at once.
+const PORTIONS_PER_SECOND: u64 = 100;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Tenant {
+    pub key: TenantKey,
+    pub limits: Arc<TenantLimits>,
+    quota: Arc<Quota>,
+    /// What of `quota` is this worker's: clients, connections of clients' own, clients that wait.
+    used: [u32; 3],
+    /// Instances that may be given to new clients, by id.
+    pub instances: Vec<InstanceKey>,
+    /// Choices among them so far.
+    pub turn: u64,
+    /// Requests wait until then.
+    pub paused_until: Option<Millis>,
+    /// Requests that were taken from the quota and not made yet.
+    portion: u32,
+    /// Bytes that went over and were not charged yet.
+    uncharged: u64,
+    /// How often each limit was reached, in the order of [`Limit::ALL`].
+    pub refused: [u64; Limit::ALL.len()],
+    /// The registry dropped it.
+    pub gone: bool,
+}
+
+/// What of a quota is counted up and down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    Client,
+    Pinned,
+    Waiting,
+}
+
+impl Tenant {
+    fn new(tenant: &cluster::Tenant) -> Self {
+        Self {
+            key: tenant.key.clone(),
+            limits: Arc::clone(&tenant.limits),
+            quota: Arc::clone(&tenant.quota),
+            used: [0; 3],
+            instances: Vec::new(),
+            turn: 0,
+            paused_until: None,
+            portion: 0,
+            uncharged: 0,
+            refused: [0; Limit::ALL.len()],
+            gone: false,
+        }
+    }
+
+    fn gauge(&self, of: Use) -> &cluster::Gauge {
+        match of {
+            Use::Client => &self.quota.clients,
+            Use::Pinned => &self.quota.pinned,
+            Use::Waiting => &self.quota.waiting,
+        }
+    }
+
+    /// One more, if that leaves them within `max`.
+    pub(super) fn take(&mut self, of: Use, max: Option<u32>) -> bool {
+        let taken = match max {
+            Some(max) => self.gauge(of).add_below(max),
+            None => {
+                self.gauge(of).add();
+                true
+            }
+        };
+        if let Some(used) = self.used.get_mut(of as usize) {
+            *used += u32::from(taken);
+        }
+        taken
+    }
+
+    /// One less.
+    pub(super) fn release(&mut self, of: Use) {
+        self.gauge(of).subtract();
+        if let Some(used) = self.used.get_mut(of as usize) {
+            *used -= 1;
+        }
+    }
+
+    /// How many of them this worker has.
+    pub(super) fn used(&self, of: Use) -> u32 {
+        self.used.get(of as usize).copied().unwrap_or_default()
+    }
+
+    /// Another quota counts from now on: the tenant was gone in between.
+    fn follow_quota(&mut self, quota: &Arc<Quota>) {
+        if Arc::ptr_eq(&self.quota, quota) {
+            return;
+        }
+        let old = std::mem::replace(&mut self.quota, Arc::clone(quota));
+        let (old, new) = (&*old, &*self.quota);
+        let gauges = [
+            (&old.clients, &new.clients),
+            (&old.pinned, &new.pinned),
+            (&old.waiting, &new.waiting),
+        ];
+        for ((old, new), n) in gauges.into_iter().zip(self.used) {
+            for _ in 0..n {
+                old.subtract();
+                new.add();
+            }
+        }
+    }
+
+    /// Must its requests be looked at one by one?
+    pub(super) fn is_gated(&self) -> bool {
+        self.paused_until.is_some()
+            || self.limits.requests_per_second.is_some()
+            || self.limits.bytes_per_second.is_some()
+    }
+
+    /// May a request of so many bytes be made now? What is refused is counted.
+    pub(super) fn spend(&mut self, bytes: usize, now: Millis) -> Result<(), Limit> {
+        if let Some(rate) = self.limits.requests_per_second
+            && !self.take_request(rate, now)
+        {
+            return Err(self.refuse(Limit::Requests));
+        }
+        if let Some(rate) = self.limits.bytes_per_second {
+            self.charge(bytes as u64, now);
+            if self.quota.bytes.is_overdrawn(now.0) {
+                debug_assert!(rate > 0);
+                return Err(self.refuse(Limit::Bytes));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_request(&mut self, rate: u32, now: Millis) -> bool {
+        let rate = u64::from(rate);
+        if self.portion == 0 {
+            let portion = (rate / PORTIONS_PER_SECOND).max(1);
+            let taken = [portion, 1]
+                .into_iter()
+                .find(|&n| self.quota.requests.take(n, rate, now.0));
+            self.portion = u32::try_from(taken.unwrap_or(0)).unwrap_or(u32::MAX);
+        }
+        let some = self.portion > 0;
+        self.portion = self.portion.saturating_sub(1);
+        some
+    }
+
+    /// A request that was paid for was not made after all.
+    pub(super) fn refund(&mut self, bytes: usize) {
+        if self.limits.requests_per_second.is_some() {
+            self.portion = self.portion.saturating_add(1);
+        }
+        self.uncharged = self.uncharged.saturating_sub(bytes as u64);
+    }
+
+    /// So many bytes went over, if anybody counts them.
+    pub(super) fn charge(&mut self, bytes: u64, now: Millis) {
+        let Some(rate) = self.limits.bytes_per_second else {
+            return;
+        };
+        self.uncharged = self.uncharged.saturating_add(bytes);
+        if self.uncharged >= rate / PORTIONS_PER_SECOND {
+            let bytes = std::mem::take(&mut self.uncharged);
+            self.quota.bytes.charge(bytes, rate, now.0);
+        }
+    }
+
+    /// Notes that a limit was reached.
+    pub(super) fn refuse(&mut self, limit: Limit) -> Limit {
+        if let Some(count) = self.refused.get_mut(limit as usize) {
+            *count += 1;
+        }
+        limit
+    }
+}
+
+impl Pools {
+    /// The tenant of this key.
+    pub(super) fn tenant(&self, key: &TenantKey) -> Option<TenantSlot> {
+        self.by_tenant.get(key).copied()
+    }
+
+    /// The tenant of an instance.
+    pub(super) fn tenant_of(&mut self, instance: InstanceKey) -> Option<&mut Tenant> {
+        let slot = self.instances.get(instance)?.slot;
+        self.tenants.get_mut(slot)
+    }
+
+    /// Takes over what a new picture says.
+    pub(super) fn follow_tenant(&mut self, tenant: &cluster::Tenant) -> TenantSlot {
+        let tenants = &mut self.tenants;
+        let slot = *self
+            .by_tenant
+            .entry(tenant.key.clone())
+            .or_insert_with(|| tenants.insert(Tenant::new(tenant)));
+        if let Some(known) = tenants.get_mut(slot) {
+            known.follow_quota(&tenant.quota);
+            if known.limits != tenant.limits {
+                known.limits = Arc::clone(&tenant.limits);
+                known.portion = 0;
+            }
+            known.gone = false;
+        }
+        slot
+    }
+
+    /// Tenants that are not in the picture get no new clients, and are forgotten when the last of
+    /// their clients has gone.
+    pub(super) fn forget_tenants(&mut self, snapshot: &Snapshot) {
+        for (key, &slot) in &self.by_tenant {
+            if snapshot.tenant_by_key(key).is_none()
+                && let Some(tenant) = self.tenants.get_mut(slot)
+            {
+                tenant.gone = true;
+                tenant.instances.clear();
+            }
+        }
+    }
+
+    /// See [`forget_tenants`](Self::forget_tenants).
+    pub(super) fn sweep_tenants(&mut self) {
+        let used: std::collections::HashSet<TenantSlot> = (self.instances.iter())
+            .map(|(_, instance)| instance.slot)
+            .collect();
+        let tenants = &mut self.tenants;
+        self.by_tenant.retain(|_, &mut slot| {
+            let unused = |it: &Tenant| it.gone && it.used == [0; 3] && !used.contains(&slot);
+            let forgotten = tenants.get(slot).is_none_or(unused);
+            if forgotten {
+                tenants.remove(slot);
+            }
+            !forgotten
+        });
+    }
+}
