@@ -75,6 +75,9 @@ impl Machine {
         if tenant.paused_until.is_some() {
             return Ruling::Wait(gate);
         }
+        if tenant.denied_name(frame).is_some() {
+            return Ruling::Refuse(Limit::Denied);
+        }
         match tenant.spend(frame.len(), self.now) {
             Ok(()) => Ruling::Do(plan),
             Err(limit) => Ruling::Refuse(limit),
@@ -117,15 +120,25 @@ impl Machine {
             Limit::Requests => TOO_MANY_REQUESTS.to_owned(),
             Limit::Bytes => TOO_MANY_BYTES.to_owned(),
             Limit::Paused => TOO_MANY_WAIT.to_owned(),
-            _ => TOO_MANY_CLIENTS.to_owned(),
+            _ => {
+                let tenant = gate.and_then(|gate| self.pools.tenants.get(gate));
+                let name = tenant.and_then(|tenant| tenant.denied_name(frame));
+                command::denied(self.user_of(key), &name.unwrap_or_default())
+            }
         };
         if !self.is_outside(key) {
             return Taken::No;
         }
         if self.is_inside(key) {
-            return self.poison(key, &text);
+            if self.poison(key, &text) == Taken::No {
+                return Taken::No;
+            }
+        } else {
+            self.say_error(key, &text);
         }
-        self.say_error(key, &text);
+        if let Some(tenant) = gate.and_then(|gate| self.pools.tenants.get_mut(gate)) {
+            tenant.refuse(limit);
+        }
         Taken::Yes
     }
 
@@ -190,7 +203,6 @@ impl Machine {
             return Taken::No;
         };
         if !tenant.take(Use::Waiting, max) {
-            tenant.refuse(Limit::Paused);
             return self.turn_down(key, Limit::Paused, Some(slot), &[]);
         }
         if let Some(client) = self.clients.get_mut(key) {

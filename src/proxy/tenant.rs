@@ -3,9 +3,12 @@
 //! What a tenant uses is counted for all workers together (its [`Quota`]). Per request nothing of
 //! that is touched: a worker takes requests in portions, and charges bytes in portions.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::cluster::{self, Quota, Snapshot, TenantKey, TenantLimits};
+use crate::command::deny::Denied;
+use crate::resp::Args;
 
 use super::key::{InstanceKey, TenantSlot};
 use super::pool::Pools;
@@ -20,6 +23,8 @@ const PORTIONS_PER_SECOND: u64 = 100;
 pub(super) struct Tenant {
     pub key: TenantKey,
     pub limits: Arc<TenantLimits>,
+    /// The commands it may not use.
+    denied: Option<Denied>,
     quota: Arc<Quota>,
     /// What of `quota` is this worker's: clients, connections of clients' own, clients that wait.
     used: [u32; 3],
@@ -52,6 +57,7 @@ impl Tenant {
         Self {
             key: tenant.key.clone(),
             limits: Arc::clone(&tenant.limits),
+            denied: Denied::compile(&tenant.limits.deny),
             quota: Arc::clone(&tenant.quota),
             used: [0; 3],
             instances: Vec::new(),
@@ -62,6 +68,11 @@ impl Tenant {
             refused: [0; Limit::ALL.len()],
             gone: false,
         }
+    }
+
+    /// The full name of the command of this request, if the tenant may not use it.
+    pub(super) fn denied_name<'a>(&'a self, frame: &'a [u8]) -> Option<Cow<'a, str>> {
+        self.denied.as_ref()?.name_of(Args::new(frame))
     }
 
     fn gauge(&self, of: Use) -> &cluster::Gauge {
@@ -123,22 +134,22 @@ impl Tenant {
     /// Must its requests be looked at one by one?
     pub(super) fn is_gated(&self) -> bool {
         self.paused_until.is_some()
+            || self.denied.is_some()
             || self.limits.requests_per_second.is_some()
             || self.limits.bytes_per_second.is_some()
     }
 
-    /// May a request of so many bytes be made now? What is refused is counted.
+    /// May a request of so many bytes be made now?
     pub(super) fn spend(&mut self, bytes: usize, now: Millis) -> Result<(), Limit> {
         if let Some(rate) = self.limits.requests_per_second
             && !self.take_request(rate, now)
         {
-            return Err(self.refuse(Limit::Requests));
+            return Err(Limit::Requests);
         }
-        if let Some(rate) = self.limits.bytes_per_second {
+        if self.limits.bytes_per_second.is_some() {
             self.charge(bytes as u64, now);
             if self.quota.bytes.is_overdrawn(now.0) {
-                debug_assert!(rate > 0);
-                return Err(self.refuse(Limit::Bytes));
+                return Err(Limit::Bytes);
             }
         }
         Ok(())
@@ -179,11 +190,10 @@ impl Tenant {
     }
 
     /// Notes that a limit was reached.
-    pub(super) fn refuse(&mut self, limit: Limit) -> Limit {
+    pub(super) fn refuse(&mut self, limit: Limit) {
         if let Some(count) = self.refused.get_mut(limit as usize) {
             *count += 1;
         }
-        limit
     }
 }
 
@@ -210,6 +220,7 @@ impl Pools {
             known.follow_quota(&tenant.quota);
             if known.limits != tenant.limits {
                 known.limits = Arc::clone(&tenant.limits);
+                known.denied = Denied::compile(&tenant.limits.deny);
                 known.portion = 0;
             }
             known.gone = false;
