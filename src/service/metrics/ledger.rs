@@ -244,12 +244,11 @@ fn count_instances(
     before: &Survey,
     place: impl Fn(&TenantKey) -> TenantPlace,
 ) {
-    // An id may come back with another address, while the old one is not forgotten yet.
-    let name = |it: &InstanceSurvey| (it.tenant.clone(), it.id.clone(), it.address.clone());
-    let before: HashMap<_, _> = before.instances.iter().map(|it| (name(it), it)).collect();
+    let before = before.instances.iter();
+    let before: HashMap<_, _> = before.map(|it| ((&it.tenant, &it.id), it)).collect();
     for now in &survey.instances {
         let (mut traffic, mut evictions) = (now.traffic, now.evictions);
-        if let Some(before) = before.get(&name(now)) {
+        if let Some(before) = before.get(&(&now.tenant, &now.id)) {
             traffic = traffic.since(&before.traffic);
             evictions = gained(evictions, before.evictions);
         }
