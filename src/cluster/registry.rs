@@ -16,10 +16,27 @@ use super::key::{ClusterKey, TenantKey};
 
 /// The proxy's view of a control plane, and the place to plug another one in.
 ///
-/// The order of calls: [`notify`](Self::notify) first, so that no change is missed;
+/// # Order of calls
+///
 /// [`add_cluster`](Self::add_cluster) once per cluster; then
-/// [`status_change`](Self::status_change) for each of its instances, as often as one changes.
-/// Every operation may be called from any thread.
+/// [`status_change`](Self::status_change) for each of its instances, as often as one changes;
+/// [`remove_cluster`](Self::remove_cluster) at its end. The proxy calls [`notify`](Self::notify)
+/// before it reads for the first time, so that it misses no change, and reads everything
+/// ([`all_clusters`](Self::all_clusters), [`all_cluster_instances`](Self::all_cluster_instances))
+/// again after each change and every few seconds: what `notify` forgets to tell arrives late, and
+/// what it tells twice does no harm.
+///
+/// # Threads
+///
+/// Every operation may be called from any thread, at the same time as any other; what one thread
+/// has changed, the next reader sees. The callers are the threads of the service port, the one that
+/// reads the registry, those that follow a file or another control plane, and whoever else holds
+/// the registry; never a worker. So an operation may block, for a request to a control plane, say:
+/// clients do not feel it. But changes of the clusters wait for it, and a request to the service
+/// port does; after some seconds [`RegistryError::Unavailable`] is better. A subscriber must not be
+/// waited for.
+///
+/// No operation may panic: the proxy would go on with what it knew and learn nothing new.
 pub trait ClusterRegistry: Send + Sync {
     /// Makes a cluster known and returns its tenant. Adding a known cluster again changes nothing.
     ///
@@ -30,7 +47,8 @@ pub trait ClusterRegistry: Send + Sync {
     fn add_cluster(&self, key: ClusterKey) -> Result<TenantKey, RegistryError>;
 
     /// Replaces what is known of an instance (by cluster and id), or adds it. An instance that
-    /// is [`Status::Deleted`] is forgotten after its subscribers have been told.
+    /// is [`Status::Deleted`] is forgotten after its subscribers have been told. One that is known
+    /// as it is already changes nothing, and nobody is told.
     ///
     /// # Errors
     ///
@@ -40,33 +58,41 @@ pub trait ClusterRegistry: Send + Sync {
 
     /// Subscribes to the instances that change from now on, in the order of the changes.
     ///
-    /// Every call gives a subscription of its own, which ends when the receiver is dropped. The
-    /// channel has no bound: a subscriber reads it, or drops it.
+    /// Every call gives a subscription of its own, which ends when the receiver is dropped, or the
+    /// registry with all its senders. The channel has no bound: a subscriber reads it, or drops it.
     fn notify(&self) -> Receiver<ClusterInstance>;
 
-    /// Every live instance of the cluster, whatever its status; none if the tenant is not known.
+    /// Every live instance of the cluster, whatever its status but [`Status::Deleted`]; none if the
+    /// tenant is not known.
     fn get_cluster_instance(&self, tenant: &TenantKey) -> Vec<ClusterInstance>;
 
-    /// Every live instance of every cluster.
+    /// Every live instance of every cluster, in any order. A registry whose control plane is away
+    /// gives the last it knew: an empty list means that all clusters have lost all instances.
     fn all_cluster_instances(&self) -> Vec<ClusterInstance>;
 
-    /// Every cluster, those without an instance too; unless overridden, those with one.
+    /// Every cluster, those without an instance too, in any order; unless overridden, those with
+    /// one. A cluster that is not among them and has no instance is an unknown tenant to clients.
     fn all_clusters(&self) -> Vec<ClusterKey> {
         let instances = self.all_cluster_instances();
         let keys: BTreeSet<ClusterKey> = instances.into_iter().map(|it| it.key).collect();
         keys.into_iter().collect()
     }
 
-    /// Forgets a cluster; its instances are [`Status::Deleted`] first, one after the other. Unless
-    /// overridden, that is all that is done.
+    /// Forgets a cluster; subscribers are told of each of its instances that it is
+    /// [`Status::Deleted`]. Unless overridden, its instances are deleted one after the other and
+    /// that is all: the cluster is not forgotten, and none is unknown.
     ///
     /// # Errors
     ///
     /// [`RegistryError::UnknownCluster`] if it was never added; [`RegistryError::Unavailable`].
+    /// Unless overridden, some instances may be deleted then.
     fn remove_cluster(&self, key: &ClusterKey) -> Result<(), RegistryError> {
         for mut instance in self.get_cluster_instance(&key.tenant()) {
-            instance.status = Status::Deleted;
-            self.status_change(instance)?;
+            // Another cluster may have the same tenant key.
+            if instance.key == *key {
+                instance.status = Status::Deleted;
+                self.status_change(instance)?;
+            }
         }
         Ok(())
     }
@@ -103,7 +129,7 @@ impl<R: ClusterRegistry + ?Sized> ClusterRegistry for Arc<R> {
     }
 }
 
-/// Why a registry refused an operation. Nothing was changed.
+/// Why a registry refused an operation. Nothing was changed, unless the operation says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistryError {
     /// The caller's mistake: `add_cluster` has to come before `status_change`.
@@ -174,9 +200,7 @@ impl ClusterRegistry for MemoryRegistry {
         // The lock is held until subscribers are told: they see changes in the order made.
         let mut state = self.state();
         if state.change(&instance)? {
-            state
-                .subscribers
-                .retain(|subscriber| subscriber.send(instance.clone()).is_ok());
+            state.tell(&instance);
         }
         Ok(())
     }
@@ -202,6 +226,21 @@ impl ClusterRegistry for MemoryRegistry {
             .flat_map(|cluster| cluster.instances.values().cloned())
             .collect()
     }
+
+    fn all_clusters(&self) -> Vec<ClusterKey> {
+        let state = self.state();
+        let clusters = state.clusters.values();
+        clusters.map(|cluster| cluster.key.clone()).collect()
+    }
+
+    fn remove_cluster(&self, key: &ClusterKey) -> Result<(), RegistryError> {
+        let mut state = self.state();
+        for mut instance in state.remove(key)?.into_values() {
+            instance.status = Status::Deleted;
+            state.tell(&instance);
+        }
+        Ok(())
+    }
 }
 
 impl State {
@@ -217,6 +256,22 @@ impl State {
             Entry::Occupied(known) if known.get().key == key => Ok(()),
             Entry::Occupied(known) => Err(RegistryError::TenantTaken(known.get().key.clone())),
         }
+    }
+
+    /// Forgets the cluster and gives back its instances.
+    fn remove(
+        &mut self,
+        key: &ClusterKey,
+    ) -> Result<BTreeMap<String, ClusterInstance>, RegistryError> {
+        match self.clusters.entry(key.tenant()) {
+            Entry::Occupied(known) if known.get().key == *key => Ok(known.remove().instances),
+            _ => Err(RegistryError::UnknownCluster(key.clone())),
+        }
+    }
+
+    fn tell(&mut self, instance: &ClusterInstance) {
+        self.subscribers
+            .retain(|subscriber| subscriber.send(instance.clone()).is_ok());
     }
 
     /// Takes the instance over; false if that told nothing new.

@@ -74,9 +74,8 @@ fn a_status_change_before_its_cluster_is_refused() {
     assert_eq!(changes.try_recv(), Err(TryRecvError::Empty));
 }
 
-#[test]
-fn a_second_cluster_with_the_same_tenant_key_is_refused() {
-    // The text form of both is `x:y:z:n:m:o`, so their hashes are the same.
+/// The text form of both is `x:y:z:n:m:o`, so their hashes are the same.
+fn twins() -> (ClusterKey, ClusterKey) {
     let key = |region: &str, availability_zone: &str| {
         let text = |text: &str| text.to_owned();
         ClusterKey {
@@ -93,7 +92,12 @@ fn a_second_cluster_with_the_same_tenant_key_is_refused() {
     };
     let (first, second) = (key("x:y", "z"), key("x", "y:z"));
     assert_eq!(first.tenant(), second.tenant());
+    (first, second)
+}
 
+#[test]
+fn a_second_cluster_with_the_same_tenant_key_is_refused() {
+    let (first, second) = twins();
     let registry = MemoryRegistry::new();
     registry.add_cluster(first.clone()).unwrap();
     let taken = RegistryError::TenantTaken(first);
@@ -143,6 +147,91 @@ fn a_change_replaces_and_a_deletion_forgets() {
         .status_change(instance("a", "1", Status::Deleted))
         .unwrap();
     assert_eq!(registry.get_cluster_instance(&tenant), []);
+}
+
+#[test]
+fn clusters_are_listed_with_and_without_instances() {
+    let registry = MemoryRegistry::new();
+    for name in ["b", "a"] {
+        registry.add_cluster(cluster(name)).unwrap();
+    }
+    let seen = instance("a", "1", Status::Ready);
+    registry.status_change(seen).unwrap();
+    let mut clusters = registry.all_clusters();
+    clusters.sort();
+    assert_eq!(clusters, [cluster("a"), cluster("b")]);
+    assert_eq!(Bare(registry).all_clusters(), [cluster("a")]);
+}
+
+#[test]
+fn a_removed_cluster_is_forgotten_and_its_instances_are_told_as_deleted() {
+    let registry = MemoryRegistry::new();
+    let tenant = registry.add_cluster(cluster("a")).unwrap();
+    registry.add_cluster(cluster("b")).unwrap();
+    for (name, id) in [("a", "1"), ("a", "2"), ("b", "1")] {
+        let instance = instance(name, id, Status::Online);
+        registry.status_change(instance).unwrap();
+    }
+    let changes = registry.notify();
+    assert_eq!(registry.remove_cluster(&cluster("a")), Ok(()));
+    let told: Vec<_> = changes.try_iter().collect();
+    let deleted = |id| instance("a", id, Status::Deleted);
+    assert_eq!(told, [deleted("1"), deleted("2")]);
+    assert_eq!(registry.all_clusters(), [cluster("b")]);
+    assert_eq!(registry.get_cluster_instance(&tenant), []);
+    assert_eq!(ids(&registry.all_cluster_instances()), ["1"]);
+
+    let unknown = Err(RegistryError::UnknownCluster(cluster("a")));
+    assert_eq!(registry.remove_cluster(&cluster("a")), unknown);
+    assert_eq!(registry.status_change(deleted("1")), unknown);
+    assert_eq!(changes.try_recv(), Err(TryRecvError::Empty));
+    // It may come back, with nothing of what it was.
+    assert_eq!(registry.add_cluster(cluster("a")), Ok(tenant.clone()));
+    assert_eq!(registry.get_cluster_instance(&tenant), []);
+    assert_eq!(registry.remove_cluster(&cluster("a")), Ok(()));
+}
+
+#[test]
+fn a_cluster_is_not_removed_for_another_with_its_tenant_key() {
+    let (first, second) = twins();
+    let registry = MemoryRegistry::new();
+    registry.add_cluster(first.clone()).unwrap();
+    let endpoint = instance("a", "1", Status::Ready).endpoints[0].clone();
+    let own = ClusterInstance::new(first.clone(), "1", endpoint);
+    registry.status_change(own.clone()).unwrap();
+    let unknown = Err(RegistryError::UnknownCluster(second.clone()));
+    assert_eq!(registry.remove_cluster(&second), unknown);
+    let bare = Bare(registry);
+    assert_eq!(bare.remove_cluster(&second), Ok(()));
+    assert_eq!(bare.all_cluster_instances(), [own]);
+    assert_eq!(bare.remove_cluster(&first), Ok(()));
+    assert_eq!(bare.all_cluster_instances(), []);
+    assert_eq!(bare.0.all_clusters(), [first], "nobody overrode it");
+}
+
+/// A registry with the five operations only.
+struct Bare(MemoryRegistry);
+
+impl ClusterRegistry for Bare {
+    fn add_cluster(&self, key: ClusterKey) -> Result<TenantKey, RegistryError> {
+        self.0.add_cluster(key)
+    }
+
+    fn status_change(&self, instance: ClusterInstance) -> Result<(), RegistryError> {
+        self.0.status_change(instance)
+    }
+
+    fn notify(&self) -> Receiver<ClusterInstance> {
+        self.0.notify()
+    }
+
+    fn get_cluster_instance(&self, tenant: &TenantKey) -> Vec<ClusterInstance> {
+        self.0.get_cluster_instance(tenant)
+    }
+
+    fn all_cluster_instances(&self) -> Vec<ClusterInstance> {
+        self.0.all_cluster_instances()
+    }
 }
 
 #[test]
