@@ -14,7 +14,7 @@ mod answer;
 pub mod auth;
 mod category;
 pub mod client;
-pub mod deny;
+mod deny;
 pub mod hello;
 pub mod learned;
 mod lookup;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::cluster::{self, Quota, Snapshot, TenantKey, TenantLimits};
-use crate::command::deny::Denied;
+use crate::command::Denied;
 use crate::resp::Args;
 
 use super::key::{InstanceKey, TenantSlot};

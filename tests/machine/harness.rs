@@ -33,6 +33,8 @@ pub(crate) struct Worker {
     clients: u64,
     /// Connections that the machine wants opened.
     begun: Vec<BackendKey>,
+    /// Where all those lead that ever were.
+    addresses: HashMap<BackendKey, SocketAddr>,
     closed: Vec<ConnKey>,
     resumed: Vec<ConnKey>,
     questions: usize,
@@ -55,11 +57,17 @@ impl Worker {
             ..Settings::default()
         };
         change(&mut settings);
+        Self::following(settings, one_instance())
+    }
+
+    /// A worker that begins with this picture.
+    pub(crate) fn following(settings: Settings, snapshot: Arc<Snapshot>) -> Self {
         Self {
-            machine: Machine::new(settings, one_instance()),
+            machine: Machine::new(settings, snapshot),
             now: Millis(1_000),
             clients: 0,
             begun: Vec::new(),
+            addresses: HashMap::new(),
             closed: Vec::new(),
             resumed: Vec::new(),
             questions: 0,
@@ -83,7 +91,10 @@ impl Worker {
     fn note_actions(&mut self) {
         while let Some(action) = self.machine.next_action() {
             match action {
-                Action::Connect(key, _) => self.begun.push(key),
+                Action::Connect(key, address) => {
+                    self.begun.push(key);
+                    self.addresses.insert(key, address);
+                }
                 Action::Close(key) => self.closed.push(key),
                 Action::Resume(key) => self.resumed.push(key),
                 Action::Ask(..) => self.questions += 1,
@@ -154,8 +165,12 @@ impl Worker {
     /// The registry has no instance any more.
     pub(crate) fn remove_instance(&mut self) {
         let tenant = ClusterKey::local().tenant();
-        let nothing = Snapshot::new(2, Some(tenant), []);
-        self.machine.registry_changed(Arc::new(nothing));
+        self.follows(Arc::new(Snapshot::new(2, Some(tenant), [])));
+    }
+
+    /// The registry has a new picture.
+    pub(crate) fn follows(&mut self, snapshot: Arc<Snapshot>) {
+        self.machine.registry_changed(snapshot);
         self.turn();
     }
 
@@ -238,6 +253,11 @@ impl Worker {
     /// The connections that the machine wants opened.
     pub(crate) fn begun(&mut self) -> Vec<BackendKey> {
         mem::take(&mut self.begun)
+    }
+
+    /// The port that a connection leads to.
+    pub(crate) fn port(&self, backend: BackendKey) -> u16 {
+        self.addresses[&backend].port()
     }
 
     /// A connection is open; returns its handshake.

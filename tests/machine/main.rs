@@ -11,9 +11,12 @@
 
 mod failure;
 mod harness;
+mod health;
+mod instances;
 mod limits;
 mod logins;
 mod memory;
 mod peers;
 mod pins;
 mod readers;
+mod tenants;

@@ -1,0 +1,118 @@
+//! Checks of instances: what is asked, what the answers mean, and that no client hears any of it.
+
+use elika::cluster::Health;
+use elika::proxy::{BackendKey, ClientKey, Settings, Wanted};
+
+use super::harness::Worker;
+use super::instances::Registry;
+
+const CHECK_MS: u64 = 1_000;
+
+fn start(registry: &mut Registry) -> Worker {
+    let settings = Settings {
+        worker: 1,
+        check_ms: CHECK_MS,
+        check_timeout_ms: 300,
+        ..Settings::default()
+    };
+    Worker::following(settings, registry.snapshot())
+}
+
+impl Worker {
+    fn health(&self, port: u16) -> (Health, String) {
+        let survey = self.machine.survey(&Wanted::Numbers);
+        let mut all = survey.instances.into_iter();
+        let found = all.find(|it| it.id.as_str() == port.to_string());
+        found.map(|it| (it.health, it.reason)).unwrap()
+    }
+
+    fn client_and_connection(&mut self) -> (ClientKey, BackendKey) {
+        let (client, backend) = self.user("ann");
+        self.asked(backend);
+        (client, backend)
+    }
+}
+
+#[test]
+fn an_idle_connection_is_asked_and_nobody_hears_of_it() {
+    let mut registry = Registry::of(&[1]);
+    let mut worker = start(&mut registry);
+    let (client, backend) = worker.client_and_connection();
+    for _ in 0..3 {
+        worker.pass(100);
+        assert!(worker.asked(backend).contains("PING"));
+        worker.replies(backend, "+PONG\r\n");
+        worker.pass(CHECK_MS - 100);
+    }
+    worker.says(client, "GET a");
+    worker.replies(backend, "$1\r\na\r\n");
+    assert_eq!(worker.heard(client), "$1\r\na\r\n");
+    assert_eq!(worker.health(1).0, Health::Up);
+}
+
+#[test]
+fn a_server_that_loads_or_hangs_is_degraded_until_it_answers_well() {
+    for answer in ["-LOADING Redis is loading\r\n", "-MASTERDOWN Link\r\n", ""] {
+        let mut registry = Registry::of(&[1, 2]);
+        let mut worker = start(&mut registry);
+        let (_, backend) = worker.client_and_connection();
+        let port = worker.port(backend);
+        worker.pass(CHECK_MS);
+        worker.replies(backend, answer);
+        worker.pass(500);
+        let (health, reason) = worker.health(port);
+        assert_eq!(health, Health::Degraded, "{answer}");
+        assert!(!reason.is_empty());
+        for user in ["bob", "eve", "zoe"] {
+            let client = worker.client();
+            worker.says(client, &format!("AUTH {user} pw"));
+            let other = worker.begun_one();
+            assert_eq!(worker.port(other), 3 - port);
+            worker.welcome(other);
+        }
+        worker.pass(CHECK_MS);
+        worker.replies(backend, "+PONG\r\n");
+        assert_eq!(worker.health(port), (Health::Up, String::new()));
+    }
+}
+
+#[test]
+fn a_refused_write_is_forgiven_when_the_server_says_that_it_is_a_primary() {
+    let mut registry = Registry::of(&[1]);
+    let mut worker = start(&mut registry);
+    let (client, backend) = worker.client_and_connection();
+    worker.says(client, "SET k v");
+    let refusal = "-READONLY You can't write against a read only replica.\r\n";
+    worker.replies(backend, refusal);
+    assert_eq!(worker.heard(client), refusal);
+    assert_eq!(worker.health(1).0, Health::Degraded);
+    worker.asked(backend);
+    for (role, health) in [("slave", Health::Degraded), ("master", Health::Up)] {
+        worker.pass(CHECK_MS);
+        assert!(worker.asked(backend).contains("HELLO"));
+        let len = role.len();
+        worker.replies(backend, format!("*2\r\n$4\r\nrole\r\n${len}\r\n{role}\r\n"));
+        assert_eq!(worker.health(1).0, health, "{role}");
+    }
+    worker.pass(CHECK_MS);
+    assert!(worker.asked(backend).contains("PING"));
+}
+
+/// The first worker looks after instances that nobody uses.
+#[test]
+fn an_unused_instance_is_asked_by_connecting() {
+    let mut registry = Registry::of(&[1]);
+    let settings = Settings {
+        worker: 0,
+        check_ms: CHECK_MS,
+        ..Settings::default()
+    };
+    let mut worker = Worker::following(settings, registry.snapshot());
+    worker.pass(200);
+    let first = worker.begun_one();
+    worker.refuse(first, "-NOAUTH Authentication required.\r\n");
+    assert_eq!(worker.health(1).0, Health::Up);
+    worker.pass(20 * CHECK_MS);
+    let begun = worker.begun().len();
+    assert!((1..=5).contains(&begun), "{begun} connections were opened");
+}

@@ -1,0 +1,267 @@
+//! Limits of tenants and pauses, step by step.
+
+use elika::cluster::{ClusterKey, TenantLimits};
+use elika::proxy::{BackendKey, ClientKey, ConnKey, Millis, Settings};
+
+use super::harness::Worker;
+use super::instances::Registry;
+
+const NOW: Millis = Millis(1_000);
+
+fn limited(limits: TenantLimits) -> (Worker, Registry) {
+    limited_with(limits, |_| {})
+}
+
+fn limited_with(limits: TenantLimits, change: impl Fn(&mut Settings)) -> (Worker, Registry) {
+    let mut registry = Registry::of(&[1]);
+    registry.limits = limits;
+    let mut settings = Settings {
+        worker: 1,
+        ..Settings::default()
+    };
+    change(&mut settings);
+    let worker = Worker::following(settings, registry.snapshot());
+    (worker, registry)
+}
+
+impl Worker {
+    fn pause(&mut self, ms: u64) {
+        let tenant = ClusterKey::local().tenant();
+        self.machine.pause(&tenant, ms, NOW);
+        self.turn();
+    }
+
+    fn unpause(&mut self) {
+        self.machine.unpause(&ClusterKey::local().tenant());
+        self.settle();
+    }
+
+    /// A pipeline of so many GETs; returns how many of them went to the backend, and what was said
+    /// to the others.
+    fn burst(&mut self, client: ClientKey, backend: BackendKey, n: usize) -> (usize, String) {
+        self.asked(backend);
+        self.sends(client, super::harness::command("GET k").repeat(n));
+        let asked = self.asked(backend).matches("GET").count();
+        self.replies(backend, "$-1\r\n".repeat(asked));
+        let heard = self.heard(client).replace("$-1\r\n", "");
+        (asked, heard)
+    }
+}
+
+#[test]
+fn no_more_requests_than_the_rate_allows() {
+    let (mut worker, mut registry) = limited(TenantLimits {
+        requests_per_second: Some(50),
+        ..TenantLimits::default()
+    });
+    let (client, backend) = worker.user("ann");
+    let (asked, heard) = worker.burst(client, backend, 80);
+    assert_eq!(asked, 50);
+    let error = "-ERR elika: rate limit exceeded: requests per second\r\n";
+    assert_eq!(heard, error.repeat(30));
+    worker.pass(500);
+    assert_eq!(worker.burst(client, backend, 80).0, 25);
+    // The limit is lifted for who is connected.
+    registry.limits = TenantLimits::default();
+    worker.follows(registry.snapshot());
+    assert_eq!(worker.burst(client, backend, 80), (80, String::new()));
+}
+
+#[test]
+fn no_more_bytes_than_the_rate_allows() {
+    let (mut worker, _registry) = limited(TenantLimits {
+        bytes_per_second: Some(10_000),
+        ..TenantLimits::default()
+    });
+    let (client, backend) = worker.user("ann");
+    worker.says(client, "GET big");
+    worker.replies(backend, super::harness::value(30_000));
+    worker.heard(client);
+    let error = "-ERR elika: rate limit exceeded: bytes per second\r\n";
+    assert_eq!(worker.burst(client, backend, 1), (0, error.to_owned()));
+    worker.pass(1_000);
+    assert_eq!(worker.burst(client, backend, 1).0, 0);
+    worker.pass(1_500);
+    assert_eq!(worker.burst(client, backend, 1).0, 1);
+}
+
+#[test]
+fn a_denied_command_spoils_the_transaction_it_is_in() {
+    let (mut worker, _registry) = limited(TenantLimits {
+        deny: vec!["flushall".into(), "config|set".into()],
+        ..TenantLimits::default()
+    });
+    let (client, shared) = worker.user("ann");
+    worker.asked(shared);
+    let denied =
+        |name: &str| format!("-NOPERM User ann has no permissions to run the '{name}' command\r\n");
+    worker.says(client, "FLUSHALL ASYNC");
+    worker.says(client, "Config Set a b");
+    let heard = worker.heard(client);
+    assert_eq!(heard, denied("flushall") + &denied("config|set"));
+    worker.says(client, "MULTI");
+    let own = worker.begun_one();
+    worker.welcome(own);
+    worker.replies(own, "+OK\r\n");
+    worker.asked(own);
+    worker.says(client, "FLUSHALL");
+    assert!(!worker.asked(own).contains("FLUSHALL"));
+    worker.replies(own, "-ERR unknown command\r\n");
+    assert_eq!(
+        worker.heard(client),
+        "+OK\r\n".to_owned() + &denied("flushall")
+    );
+    assert_eq!(worker.asked(shared), "");
+}
+
+#[test]
+fn one_client_more_than_there_may_be_is_closed_after_its_login() {
+    let (mut worker, mut registry) = limited(TenantLimits {
+        clients: Some(2),
+        ..TenantLimits::default()
+    });
+    let (first, backend) = worker.user("ann");
+    let _second = worker.user_on(backend, "ann", "pw");
+    let third = worker.client();
+    worker.says(third, "AUTH ann pw");
+    worker.replies(backend, "+OK\r\n");
+    worker.settle();
+    assert_eq!(
+        worker.heard(third),
+        "-ERR max number of clients reached\r\n"
+    );
+    assert!(worker.closed(ConnKey::Client(third)));
+    worker.machine.client_closed(first);
+    let _fourth = worker.user_on(backend, "ann", "pw");
+    registry.limits.clients = Some(1);
+    worker.follows(registry.snapshot());
+    worker.settle();
+    assert_eq!(worker.machine.clients(), 2, "nobody is thrown out");
+}
+
+/// Two workers share what a tenant may use.
+#[test]
+fn limits_are_those_of_all_workers_together() {
+    let limits = TenantLimits {
+        clients: Some(1),
+        requests_per_second: Some(10),
+        ..TenantLimits::default()
+    };
+    let (mut one, mut registry) = limited(limits);
+    let settings = Settings {
+        worker: 2,
+        ..Settings::default()
+    };
+    let mut two = Worker::following(settings, registry.snapshot());
+    let (client, backend) = one.user("ann");
+    let other = two.client();
+    two.says(other, "AUTH ann pw");
+    let opened = two.begun_one();
+    two.welcome(opened);
+    two.settle();
+    assert_eq!(two.heard(other), "-ERR max number of clients reached\r\n");
+    assert_eq!(one.burst(client, backend, 20).0, 10);
+    one.machine.client_closed(client);
+    let client = two.user_on(opened, "ann", "pw");
+    assert_eq!(
+        two.burst(client, opened, 20).0,
+        0,
+        "the first took them all"
+    );
+}
+
+#[test]
+fn so_many_connections_of_clients_own_and_no_more() {
+    let (mut worker, _registry) = limited_with(
+        TenantLimits {
+            pinned: Some(1),
+            ..TenantLimits::default()
+        },
+        |settings| settings.pool_wait_ms = 500,
+    );
+    let (first, shared) = worker.user("ann");
+    let second = worker.user_on(shared, "ann", "pw");
+    worker.says(first, "BLPOP k 0");
+    let own = worker.begun_one();
+    worker.welcome(own);
+    worker.says(second, "BLPOP k 0");
+    assert!(worker.begun().is_empty());
+    worker.pass(700);
+    let heard = worker.heard(second);
+    assert_eq!(
+        heard,
+        "-ERR elika: no dedicated backend connection available\r\n"
+    );
+    worker.says(second, "BLPOP k 0");
+    worker.replies(own, "*2\r\n$1\r\nk\r\n$1\r\nv\r\n");
+    worker.settle();
+    assert_eq!(worker.asked(own).matches("BLPOP").count(), 2);
+}
+
+#[test]
+fn a_request_may_be_as_large_as_its_tenant_allows() {
+    let (mut worker, _registry) = limited(TenantLimits {
+        request_bytes: Some(2_000),
+        ..TenantLimits::default()
+    });
+    let (client, backend) = worker.user("ann");
+    worker.sends(client, super::harness::set(1_900));
+    worker.replies(backend, "+OK\r\n");
+    assert_eq!(worker.heard(client), "+OK\r\n");
+    worker.sends(client, super::harness::set(2_000));
+    worker.settle();
+    assert!(worker.heard(client).starts_with("-ERR Protocol error: "));
+    assert!(worker.closed(ConnKey::Client(client)));
+}
+
+#[test]
+fn a_pause_holds_requests_and_logins_until_its_end() {
+    let (mut worker, _registry) = limited(TenantLimits::default());
+    let (client, backend) = worker.user("ann");
+    worker.says(client, "GET before");
+    worker.asked(backend);
+    worker.pause(60_000);
+    worker.says(client, "GET while");
+    let newcomer = worker.client();
+    worker.says(newcomer, "AUTH ann pw");
+    worker.replies(backend, "$-1\r\n");
+    worker.settle();
+    assert_eq!(
+        worker.heard(client),
+        "$-1\r\n",
+        "what was in flight is answered"
+    );
+    assert_eq!(worker.asked(backend), "");
+    worker.unpause();
+    let asked = worker.asked(backend);
+    assert!(asked.contains("while") && asked.contains("AUTH"), "{asked}");
+    worker.replies(backend, "$-1\r\n+OK\r\n");
+    assert_eq!(worker.heard(client), "$-1\r\n");
+    assert_eq!(worker.heard(newcomer), "+OK\r\n");
+}
+
+#[test]
+fn a_pause_ends_by_itself_and_not_too_many_wait() {
+    let (mut worker, _registry) = limited_with(TenantLimits::default(), |settings| {
+        settings.paused_clients_max = 1;
+    });
+    let (first, backend) = worker.user("ann");
+    let second = worker.user_on(backend, "ann", "pw");
+    worker.asked(backend);
+    worker.pause(1_000);
+    worker.says(first, "GET a");
+    worker.says(second, "GET b");
+    let heard = worker.heard(second);
+    assert_eq!(
+        heard,
+        "-ERR elika: paused, and too many clients wait already\r\n"
+    );
+    // Who goes makes room.
+    worker.machine.client_closed(first);
+    worker.says(second, "GET b");
+    assert_eq!(worker.asked(backend), "");
+    worker.pass(1_500);
+    assert!(worker.asked(backend).contains("GET"));
+    worker.replies(backend, "$-1\r\n");
+    assert_eq!(worker.heard(second), "$-1\r\n");
+}
