@@ -6,7 +6,7 @@
 
 use std::mem;
 
-use crate::command::{self, Own, Plan};
+use crate::command::Plan;
 use crate::resp::{Args, ProtocolError, RequestDecoder, RequestLimits, Step, inline_to_array};
 
 use super::action::Flow;
@@ -14,7 +14,6 @@ use super::answer::{Taken, kind_of};
 use super::client::Hold;
 use super::forward::{NOAUTH, Refusal, append, mark_dirty, record, unpause};
 use super::gate::Ruling;
-use super::instance::Instance;
 use super::key::{BackendKey, ClientKey, TenantSlot};
 use super::machine::Machine;
 use super::settings::Millis;
@@ -238,79 +237,10 @@ impl Machine {
         Decoded::at(used)
     }
 
-    /// What is to be done with a frame, on this client's backend.
-    fn plan(&self, key: ClientKey, frame: &[u8]) -> Plan {
-        let plan = command::plan(Args::new(frame));
-        if plan != Plan::Forward || !self.learned_any {
-            return plan;
-        }
-        let account = self
-            .clients
-            .get(key)
-            .and_then(|client| self.pools.accounts.get(client.account));
-        let name = Args::new(frame).next().unwrap_or_default();
-        let instance = account.and_then(|account| self.pools.instances.get(account.instance));
-        let blocks = match instance {
-            Some(instance) => instance.learned.blocks(name),
-            // Who has never asked for anything will be served by one of the default tenant's.
-            None => self.any_default_instance(|instance| instance.learned.blocks(name)),
-        };
-        match blocks {
-            true => Plan::Own(Own::Block),
-            false => plan,
-        }
-    }
-
-    fn any_default_instance(&self, is: impl Fn(&Instance) -> bool) -> bool {
-        let tenant = self.snapshot.default_tenant();
-        let slot = tenant.and_then(|tenant| self.pools.tenant(&tenant.key));
-        let tenant = slot.and_then(|slot| self.pools.tenants.get(slot));
-        let mut keys = tenant.into_iter().flat_map(|tenant| &tenant.instances);
-        keys.any(|&key| self.pools.instances.get(key).is_some_and(&is))
-    }
-
-    /// What is to be done with a frame, if the tenant's rules allow it.
-    fn ruling(&mut self, key: ClientKey, gate: Option<TenantSlot>, frame: &[u8]) -> Ruling {
-        let plan = self.plan(key, frame);
-        match gate {
-            None => Ruling::Do(plan),
-            Some(gate) => self.rule(gate, plan, frame),
-        }
-    }
-
-    /// What a client's requests are held to: their sizes, and its tenant's rules if it has any.
-    fn rules_of(&self, key: ClientKey) -> (RequestLimits, Option<TenantSlot>) {
-        (self.limits_of(key), self.gate_of(key))
-    }
-
     fn note_command_of(&mut self, key: ClientKey, frame: &[u8]) {
         if let (Some(client), Some(name)) = (self.clients.get_mut(key), Args::new(frame).next()) {
             client.note_command(name);
         }
-    }
-
-    fn limits_of(&self, key: ClientKey) -> RequestLimits {
-        let account = self
-            .clients
-            .get(key)
-            .and_then(|c| self.pools.accounts.get(c.account));
-        let limits = match account {
-            Some(account) if account.open => self.settings.after_login,
-            _ => self.settings.before_login,
-        };
-        match self.request_bytes_max(key) {
-            Some(max) => limits.at_most(max),
-            None => limits,
-        }
-    }
-
-    /// The largest request of the client's tenant, if it has a limit of its own.
-    fn request_bytes_max(&self, key: ClientKey) -> Option<u64> {
-        if !self.pools.any_gate {
-            return None;
-        }
-        let slot = self.clients.get(key)?.tenant;
-        self.pools.tenants.get(slot)?.limits.request_bytes
     }
 
     /// Records a forwarded frame as part of the run. `None`: it cannot go now; `dispatch` says why.

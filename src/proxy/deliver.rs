@@ -3,7 +3,6 @@
 //! What has arrived of the head's reply goes out at once, whether it is complete or not; the bytes
 //! of all consecutive replies of one record are appended in one piece.
 
-use std::collections::VecDeque;
 use std::mem;
 
 use crate::metrics::{ErrorKind, Traffic};
@@ -11,17 +10,13 @@ use crate::resp::{ReplyError, ReplyScanner, Scan};
 
 use super::action::Flow;
 use super::backend::{Backend, Failure, State};
-use super::chunk::ChunkPool;
-use super::client::{Client, Hold};
-use super::counters::Counters;
 use super::handshake::Progress;
 use super::key::{BackendKey, ClientKey};
-use super::machine::{Machine, mark_ready};
-use super::outbound::{mark_client_dirty, release_parked};
+use super::machine::Machine;
+use super::owner::{Full, Owner};
 use super::pin::Verb;
-use super::request::{Kind, Request, Requests};
-use super::settings::{Millis, Settings};
-use super::table::Table;
+use super::request::{Kind, Request};
+use super::settings::Millis;
 
 /// Above this many bytes for a client that nobody waits behind, its backend is not read.
 const PAUSE_BYTES: usize = 256 * 1024;
@@ -364,67 +359,6 @@ fn scan_record(
     found
 }
 
-/// Do too many bytes wait for a client?
-#[derive(PartialEq, Eq)]
-pub(super) enum Full {
-    No,
-    Yes,
-}
-
-/// What a reply needs to get to its owner.
-pub(super) struct Owner<'a> {
-    pub clients: &'a mut Table<ClientKey, Client>,
-    pub requests: &'a mut Requests,
-    pub chunks: &'a mut ChunkPool,
-    pub dirty: &'a mut Vec<ClientKey>,
-    pub ready: &'a mut VecDeque<ClientKey>,
-    pub counters: &'a mut Counters,
-    pub settings: &'a Settings,
-    pub draining: bool,
-}
-
-impl Owner<'_> {
-    /// Gives a client bytes of its replies, of which `done` are complete and `popped` is a record
-    /// that is through. If the client has gone, nobody hears them.
-    pub(super) fn take(
-        self,
-        key: ClientKey,
-        kind: Kind,
-        part: &[u8],
-        done: u32,
-        popped: Option<Request>,
-    ) -> Full {
-        let Some(client) = self.clients.get_mut(key) else {
-            self.counters.replies_dropped += u64::from(done);
-            return Full::No;
-        };
-        client.in_flight -= done;
-        if kind == Kind::Deliver {
-            self.counters.replies += u64::from(done);
-            self.chunks.append(&mut client.outbound, part);
-        } else {
-            self.counters.replies_dropped += u64::from(done);
-        }
-        if let Some(popped) = popped {
-            Requests::advance_client(&mut client.fifo, &popped);
-            release_parked(self.requests, self.chunks, client);
-        }
-        if !client.outbound.is_empty() {
-            mark_client_dirty(self.dirty, client, key);
-        }
-        if may_go_on(client, self.draining, self.settings) {
-            mark_ready(self.ready, client, key);
-        }
-        if client.unread_bytes() > self.settings.client_outbound_bytes_max / 2 {
-            client.hold.set(Hold::OUTBOUND);
-        }
-        if client.outbound.len() > self.settings.client_outbound_bytes_max {
-            return Full::Yes;
-        }
-        Full::No
-    }
-}
-
 /// Does a push begin here, or go on?
 fn at_push(scanner: &ReplyScanner, rest: &[u8]) -> bool {
     if scanner.at_start() {
@@ -432,14 +366,6 @@ fn at_push(scanner: &ReplyScanner, rest: &[u8]) -> bool {
     } else {
         scanner.is_push()
     }
-}
-
-/// Is there anything a client was waiting for that may have happened now?
-fn may_go_on(client: &Client, draining: bool, settings: &Settings) -> bool {
-    let over =
-        client.hold.has(Hold::IN_FLIGHT) && client.in_flight <= settings.client_in_flight_max / 2;
-    let done = client.hold.has(Hold::BARRIER) || client.eof || draining;
-    over || (done && client.fifo.is_empty())
 }
 
 pub(super) fn collect(into: &mut Vec<u8>, part: &[u8]) -> Result<(), Failure> {

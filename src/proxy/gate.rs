@@ -1,12 +1,15 @@
-//! What a tenant's limits and pauses say to a request, before anything else is done with it.
+//! What is to be done with a request: what its command needs, if its tenant's limits and pauses
+//! let it pass.
 //!
-//! Nearly all tenants have neither, and their requests are not looked at here at all.
+//! Most tenants have neither; their requests are not looked at a second time.
 
 use crate::cluster::{Login, TenantKey};
-use crate::command::{self, Plan, Session};
+use crate::command::{self, Own, Plan, Session};
+use crate::resp::{Args, RequestLimits};
 
 use super::answer::Taken;
 use super::client::Hold;
+use super::instance::Instance;
 use super::key::{ClientKey, TenantSlot};
 use super::machine::Machine;
 use super::pool::Pools;
@@ -51,6 +54,80 @@ impl Pools {
 }
 
 impl Machine {
+    /// What is to be done with a frame, on this client's backend.
+    pub(super) fn plan(&self, key: ClientKey, frame: &[u8]) -> Plan {
+        let plan = command::plan(Args::new(frame));
+        if plan != Plan::Forward || !self.learned_any {
+            return plan;
+        }
+        let account = self
+            .clients
+            .get(key)
+            .and_then(|client| self.pools.accounts.get(client.account));
+        let name = Args::new(frame).next().unwrap_or_default();
+        let instance = account.and_then(|account| self.pools.instances.get(account.instance));
+        let blocks = match instance {
+            Some(instance) => instance.learned.blocks(name),
+            // Who has never asked for anything will be served by one of the default tenant's.
+            None => self.any_default_instance(|instance| instance.learned.blocks(name)),
+        };
+        match blocks {
+            true => Plan::Own(Own::Block),
+            false => plan,
+        }
+    }
+
+    fn any_default_instance(&self, is: impl Fn(&Instance) -> bool) -> bool {
+        let tenant = self.snapshot.default_tenant();
+        let slot = tenant.and_then(|tenant| self.pools.tenant(&tenant.key));
+        let tenant = slot.and_then(|slot| self.pools.tenants.get(slot));
+        let mut keys = tenant.into_iter().flat_map(|tenant| &tenant.instances);
+        keys.any(|&key| self.pools.instances.get(key).is_some_and(&is))
+    }
+
+    /// What is to be done with a frame, if the tenant's rules allow it.
+    pub(super) fn ruling(
+        &mut self,
+        key: ClientKey,
+        gate: Option<TenantSlot>,
+        frame: &[u8],
+    ) -> Ruling {
+        let plan = self.plan(key, frame);
+        match gate {
+            None => Ruling::Do(plan),
+            Some(gate) => self.rule(gate, plan, frame),
+        }
+    }
+
+    /// What a client's requests are held to: their sizes, and its tenant's rules if it has any.
+    pub(super) fn rules_of(&self, key: ClientKey) -> (RequestLimits, Option<TenantSlot>) {
+        (self.limits_of(key), self.gate_of(key))
+    }
+
+    pub(super) fn limits_of(&self, key: ClientKey) -> RequestLimits {
+        let account = self
+            .clients
+            .get(key)
+            .and_then(|c| self.pools.accounts.get(c.account));
+        let limits = match account {
+            Some(account) if account.open => self.settings.after_login,
+            _ => self.settings.before_login,
+        };
+        match self.request_bytes_max(key) {
+            Some(max) => limits.at_most(max),
+            None => limits,
+        }
+    }
+
+    /// The largest request of the client's tenant, if it has a limit of its own.
+    pub(super) fn request_bytes_max(&self, key: ClientKey) -> Option<u64> {
+        if !self.pools.any_gate {
+            return None;
+        }
+        let slot = self.clients.get(key)?.tenant;
+        self.pools.tenants.get(slot)?.limits.request_bytes
+    }
+
     /// The tenant whose rules a client's requests have to pass, if there are any.
     pub(super) fn gate_of(&self, key: ClientKey) -> Option<TenantSlot> {
         if !self.pools.any_gate {

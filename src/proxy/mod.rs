@@ -11,7 +11,7 @@
 //! | `decode`, `forward` | client to backend: frames, plans, the queue of a connection |
 //! | `gate` | what a tenant's limits and pauses say to a request |
 //! | `answer` | what a client hears from us, in its place |
-//! | `deliver` | backend to client: whose reply it is; slow readers |
+//! | `deliver`, `owner` | backend to client: whose reply it is; slow readers |
 //! | `login`, `session` | who a client is: AUTH, HELLO, SELECT, RESET and what they wait for |
 //! | `pin` | a connection of a client's own: MULTI, blocking commands, subscriptions, tracking |
 //! | `tenant`, `instance`, `pool` | who the backends are, and our connections to them |
@@ -56,6 +56,7 @@ mod login;
 mod machine;
 mod numbers;
 mod outbound;
+mod owner;
 mod peers;
 mod pin;
 mod pool;

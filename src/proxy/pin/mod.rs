@@ -17,7 +17,8 @@
 //!
 //! | file | what is there |
 //! |---|---|
-//! | `take` | a connection is taken from the pool, waited for, and given back |
+//! | `take` | a connection is taken from the pool, and given back |
+//! | `line` | the line of those who wait for one |
 //! | `leave` | a client goes, or its connection |
 //! | `send` | client to its connection: which reply will say what |
 //! | `queue` | commands inside MULTI, and the reply to EXEC |
@@ -38,6 +39,7 @@ use super::pool::UserId;
 
 mod frame;
 mod leave;
+mod line;
 mod queue;
 mod receive;
 mod send;

@@ -7,10 +7,11 @@ use crate::resp::{Protocol, Scan};
 
 use super::super::backend::Failure;
 use super::super::client::Hold;
-use super::super::deliver::{Afterwards, Full, Owner, collect, desync};
+use super::super::deliver::{Afterwards, collect, desync};
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::{Machine, mark_ready};
 use super::super::outbound::{mark_client_dirty, release_parked};
+use super::super::owner::{Full, Owner};
 use super::super::request::Kind;
 use super::frame::{Class, Fate};
 use super::{Change, Frame, Pin, Verb, Walker};

@@ -11,15 +11,11 @@ use super::super::backend::Failure;
 use super::super::client::Hold;
 use super::super::forward::{NOAUTH, Refusal};
 use super::super::key::{BackendKey, ClientKey, PoolKey, TenantSlot};
-use super::super::machine::{Machine, mark_ready};
+use super::super::machine::Machine;
 use super::super::pool::Turn;
 use super::super::settings::Millis;
-use super::super::survey::Limit;
 use super::super::tenant::Use;
 use super::Pin;
-
-/// The error for a client whose turn did not come in time.
-const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
 
 impl Machine {
     /// Gives a client a connection of its own, of which nothing may be in flight; or a place in
@@ -66,7 +62,7 @@ impl Machine {
     }
 
     /// Is the pool's instance down? Then those in line wait for it, too.
-    fn is_out(&self, pool_key: PoolKey) -> bool {
+    pub(super) fn is_out(&self, pool_key: PoolKey) -> bool {
         let instance = self.pools.instance_of_pool(pool_key);
         instance.is_some_and(|instance| instance.is_out(self.now))
     }
@@ -110,7 +106,10 @@ impl Machine {
     }
 
     /// One that is idle, or a new one, and counted as the tenant's. `None`: there may be no more.
-    fn free_connection(&mut self, pool_key: PoolKey) -> Result<Option<BackendKey>, Refusal> {
+    pub(super) fn free_connection(
+        &mut self,
+        pool_key: PoolKey,
+    ) -> Result<Option<BackendKey>, Refusal> {
         let slot = self.tenant_of_pool(pool_key);
         let tenant = self.pools.tenants.get_mut(slot);
         if tenant.is_some_and(|tenant| !tenant.take(Use::Pinned, tenant.limits.pinned)) {
@@ -123,7 +122,7 @@ impl Machine {
         found
     }
 
-    fn tenant_of_pool(&self, pool_key: PoolKey) -> TenantSlot {
+    pub(super) fn tenant_of_pool(&self, pool_key: PoolKey) -> TenantSlot {
         let instance = self.pools.instance_of_pool(pool_key);
         instance.map_or(TenantSlot::NONE, |instance| instance.slot)
     }
@@ -190,7 +189,7 @@ impl Machine {
     }
 
     /// The connection is counted as the tenant's already.
-    fn own(&mut self, backend_key: BackendKey, key: ClientKey) {
+    pub(super) fn own(&mut self, backend_key: BackendKey, key: ClientKey) {
         let pool = self.backends.get(backend_key).map(|it| it.pool);
         let tenant = self.tenant_of_pool(pool.unwrap_or_default());
         let (client, backend) = (
@@ -330,97 +329,6 @@ impl Machine {
             self.serve_line(pool_key);
         } else {
             self.fail(key, &Failure::Removed);
-        }
-    }
-
-    /// Was a client's login refused while it stood in line? A connection would come in with the
-    /// password of somebody else.
-    fn is_logged_out(&self, key: ClientKey) -> bool {
-        let client = self.clients.get(key);
-        let account = client.and_then(|client| self.pools.accounts.get(client.account));
-        client.zip(account).is_some_and(|(client, account)| {
-            account.user.is_some() && client.epoch < account.valid_from
-        })
-    }
-
-    /// Whose turn it is gets what is free.
-    pub(in super::super) fn serve_line(&mut self, pool_key: PoolKey) {
-        while !self.is_out(pool_key)
-            // Out of the line first: what is closed on the way serves the line, too.
-            && let Some(pool) = self.pools.pools.get_mut(pool_key)
-            && let Some(turn) = pool.line.pop_front()
-        {
-            let key = turn.client;
-            let found = match self.is_logged_out(key) {
-                true => Err(Refusal::Error(NOAUTH.into())),
-                false => self.free_connection(pool_key),
-            };
-            let refusal = match found {
-                Ok(None) => {
-                    if let Some(pool) = self.pools.pools.get_mut(pool_key) {
-                        pool.line.push_front(turn);
-                    }
-                    return;
-                }
-                Ok(Some(backend)) => {
-                    self.own(backend, key);
-                    None
-                }
-                Err(Refusal::Error(text)) => Some(text),
-                Err(Refusal::Unknown | Refusal::Later) => Some(NO_TURN.to_owned()),
-            };
-            self.end_turn(key, refusal);
-        }
-    }
-
-    /// A client is in line no more: its command is decoded again.
-    fn end_turn(&mut self, key: ClientKey, refusal: Option<String>) {
-        self.in_line -= 1;
-        if let Some(client) = self.clients.get_mut(key) {
-            client.refusal = refusal.map(Into::into);
-            client.hold.clear(Hold::TURN);
-            mark_ready(&mut self.ready, client, key);
-        }
-    }
-
-    /// Who has waited for too long hears so.
-    pub(in super::super) fn check_lines(&mut self) {
-        if self.in_line == 0 {
-            return;
-        }
-        let wait_ms = self.settings.pool_wait_ms;
-        for pool_key in self.pools.pools.keys() {
-            self.serve_line(pool_key);
-            let instance = self.pools.instance_of_pool(pool_key);
-            let out = instance.filter(|instance| instance.is_out(self.now));
-            let text = out.map_or_else(|| NO_TURN.to_owned(), |it| it.down_text.clone());
-            let slot = self.tenant_of_pool(pool_key);
-            let now = self.now;
-            let late = |turn: &Turn| now.since(turn.since) >= wait_ms;
-            while let Some(pool) = self.pools.pools.get_mut(pool_key)
-                && let Some(at) = pool.line.iter().position(late)
-                && let Some(Turn { client: key, .. }) = pool.line.remove(at)
-            {
-                self.counters.pins_refused += 1;
-                if let Some(tenant) = self.pools.tenants.get_mut(slot) {
-                    tenant.refuse(Limit::Pinned);
-                }
-                self.end_turn(key, Some(text.clone()));
-            }
-        }
-    }
-
-    /// A client in line goes.
-    pub(in super::super) fn leave_line(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        if client.hold.has(Hold::TURN)
-            && let Some(pool) = self.pools.pools.get_mut(client.pool)
-        {
-            client.hold.clear(Hold::TURN);
-            pool.line.retain(|turn| turn.client != key);
-            self.in_line -= 1;
         }
     }
 }

@@ -1,0 +1,104 @@
+//! The line for a connection of one's own: who waits, whose turn it is, who has waited too long.
+
+use super::super::client::Hold;
+use super::super::forward::{NOAUTH, Refusal};
+use super::super::key::{ClientKey, PoolKey};
+use super::super::machine::{Machine, mark_ready};
+use super::super::pool::Turn;
+use super::super::survey::Limit;
+
+/// The error for a client whose turn did not come in time.
+const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
+
+impl Machine {
+    /// Was a client's login refused while it stood in line? A connection would come in with the
+    /// password of somebody else.
+    pub(super) fn is_logged_out(&self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        let account = client.and_then(|client| self.pools.accounts.get(client.account));
+        client.zip(account).is_some_and(|(client, account)| {
+            account.user.is_some() && client.epoch < account.valid_from
+        })
+    }
+
+    /// Whose turn it is gets what is free.
+    pub(in super::super) fn serve_line(&mut self, pool_key: PoolKey) {
+        while !self.is_out(pool_key)
+            // Out of the line first: what is closed on the way serves the line, too.
+            && let Some(pool) = self.pools.pools.get_mut(pool_key)
+            && let Some(turn) = pool.line.pop_front()
+        {
+            let key = turn.client;
+            let found = match self.is_logged_out(key) {
+                true => Err(Refusal::Error(NOAUTH.into())),
+                false => self.free_connection(pool_key),
+            };
+            let refusal = match found {
+                Ok(None) => {
+                    if let Some(pool) = self.pools.pools.get_mut(pool_key) {
+                        pool.line.push_front(turn);
+                    }
+                    return;
+                }
+                Ok(Some(backend)) => {
+                    self.own(backend, key);
+                    None
+                }
+                Err(Refusal::Error(text)) => Some(text),
+                Err(Refusal::Unknown | Refusal::Later) => Some(NO_TURN.to_owned()),
+            };
+            self.end_turn(key, refusal);
+        }
+    }
+
+    /// A client is in line no more: its command is decoded again.
+    fn end_turn(&mut self, key: ClientKey, refusal: Option<String>) {
+        self.in_line -= 1;
+        if let Some(client) = self.clients.get_mut(key) {
+            client.refusal = refusal.map(Into::into);
+            client.hold.clear(Hold::TURN);
+            mark_ready(&mut self.ready, client, key);
+        }
+    }
+
+    /// Who has waited for too long hears so.
+    pub(in super::super) fn check_lines(&mut self) {
+        if self.in_line == 0 {
+            return;
+        }
+        let wait_ms = self.settings.pool_wait_ms;
+        for pool_key in self.pools.pools.keys() {
+            self.serve_line(pool_key);
+            let instance = self.pools.instance_of_pool(pool_key);
+            let out = instance.filter(|instance| instance.is_out(self.now));
+            let text = out.map_or_else(|| NO_TURN.to_owned(), |it| it.down_text.clone());
+            let slot = self.tenant_of_pool(pool_key);
+            let now = self.now;
+            let late = |turn: &Turn| now.since(turn.since) >= wait_ms;
+            while let Some(pool) = self.pools.pools.get_mut(pool_key)
+                && let Some(at) = pool.line.iter().position(late)
+                && let Some(Turn { client: key, .. }) = pool.line.remove(at)
+            {
+                self.counters.pins_refused += 1;
+                if let Some(tenant) = self.pools.tenants.get_mut(slot) {
+                    tenant.refuse(Limit::Pinned);
+                }
+                self.end_turn(key, Some(text.clone()));
+            }
+        }
+    }
+
+    /// A client in line goes.
+    pub(in super::super) fn leave_line(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if client.hold.has(Hold::TURN)
+            && let Some(pool) = self.pools.pools.get_mut(client.pool)
+        {
+            client.hold.clear(Hold::TURN);
+            pool.line.retain(|turn| turn.client != key);
+            self.in_line -= 1;
+        }
+    }
+}
