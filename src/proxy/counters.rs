@@ -81,9 +81,9 @@ counters! {
     pub backends_failed: u64,
     /// Connections that became a client's own.
     pub pins: u64,
-    /// Times that a client had to wait for one.
+    /// Times that a client had to wait for a connection of its own.
     pub pins_delayed: u64,
-    /// Times that it did not get one in time.
+    /// Times that a client did not get a connection of its own in time.
     pub pins_refused: u64,
     /// Clients closed because their own connection was lost.
     pub pins_lost: u64,
@@ -93,7 +93,7 @@ counters! {
     pub pinned_idle_timeouts: u64,
     /// Clients that moved to another instance because theirs was on its way out.
     pub clients_moved: u64,
-    /// Clients closed because they could not, or not in time.
+    /// Clients closed because they could not move, or not in time.
     pub clients_left_behind: u64,
     /// Requests and logins that waited because their tenant was paused.
     pub paused_waits: u64,

@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
@@ -52,15 +52,23 @@ pub(super) struct Acceptor {
     next_id: u64,
     turn: usize,
     tokens: (f64, Instant),
-    refused: u64,
+    counts: Arc<AcceptCounts>,
     starved: bool,
 }
 
-/// Ends an acceptor.
+/// What an acceptor counts: it alone writes, anybody reads.
+#[derive(Debug, Default)]
+struct AcceptCounts {
+    refused: AtomicU64,
+    rests: AtomicU64,
+}
+
+/// Ends an acceptor, and tells what it counted.
 #[derive(Debug)]
 pub(super) struct AcceptorHandle {
     closed: Arc<AtomicBool>,
     waker: Waker,
+    counts: Arc<AcceptCounts>,
 }
 
 impl AcceptorHandle {
@@ -70,6 +78,16 @@ impl AcceptorHandle {
         if let Err(error) = self.waker.wake() {
             log::error!("the listener cannot be told to close: {error}");
         }
+    }
+
+    /// Clients refused because there were too many.
+    pub(super) fn refused(&self) -> u64 {
+        self.counts.refused.load(Ordering::Relaxed)
+    }
+
+    /// Times that accepting rested.
+    pub(super) fn rests(&self) -> u64 {
+        self.counts.rests.load(Ordering::Relaxed)
     }
 }
 
@@ -88,11 +106,13 @@ impl Acceptor {
             .register(&mut listener, LISTENER, Interest::READABLE)?;
         let closed = Arc::new(AtomicBool::new(false));
         let waker = Waker::new(poll.registry(), WAKER)?;
+        let counts = Arc::new(AcceptCounts::default());
         let handle = AcceptorHandle {
             closed: Arc::clone(&closed),
             waker,
+            counts: Arc::clone(&counts),
         };
-        let (next_id, turn, refused, starved) = (0, 0, 0, false);
+        let (next_id, turn, starved) = (0, 0, false);
         let tokens = (f64::from(limits.per_second), now());
         let acceptor = Self {
             poll,
@@ -105,7 +125,7 @@ impl Acceptor {
             next_id,
             turn,
             tokens,
-            refused,
+            counts,
             starved,
         };
         Ok((acceptor, handle))
@@ -162,6 +182,9 @@ impl Acceptor {
                 }
             }
         }
+        if again == Some(REST) {
+            self.counts.rests.fetch_add(1, Ordering::Relaxed);
+        }
         for (inbox, _) in self.inboxes.iter().zip(woken).filter(|(_, woken)| *woken) {
             if let Err(error) = inbox.wake() {
                 log::error!("a worker cannot be woken: {error}");
@@ -172,9 +195,9 @@ impl Acceptor {
 
     fn hand_over(&mut self, mut stream: TcpStream, peer: SocketAddr, woken: &mut [bool]) {
         if self.loads.total() >= self.limits.clients {
-            self.refused += 1;
-            if self.refused.is_power_of_two() {
-                let (n, max) = (self.refused, self.limits.clients);
+            let n = self.counts.refused.fetch_add(1, Ordering::Relaxed) + 1;
+            if n.is_power_of_two() {
+                let max = self.limits.clients;
                 log::warn!("{n} clients refused so far: limit.clients is {max}");
             }
             // A fresh socket takes these few bytes; if not, the close alone has to do.

@@ -113,6 +113,8 @@ impl service::Office for Office {
             workers: u16::try_from(self.inboxes.len()).unwrap_or(u16::MAX),
             ready: self.ready().is_ok(),
             draining: self.is_draining(),
+            clients_refused: self.acceptor.refused(),
+            accept_rests: self.acceptor.rests(),
             clusters: &self.clusters(),
             health: &|tenant, instance| self.board.desk().health(tenant, instance).0,
         };

@@ -21,6 +21,8 @@ pub(super) struct Whole {
     pub answered: usize,
     pub ready: bool,
     pub draining: bool,
+    pub clients_refused: u64,
+    pub accept_rests: u64,
     /// Tenants that there are.
     pub tenants: usize,
     /// Those that stand on their own.
@@ -100,6 +102,20 @@ pub(super) const PROCESS: &[Row<Whole>] = &[
         &[],
         "Tenants that have samples of their own.",
         |it, s| s.size(&[], it.shown),
+    ),
+    row(
+        Counter,
+        "elika_clients_refused_total",
+        &[],
+        "Clients refused because there were limit.clients of them.",
+        |it, s| s.number(&[], it.clients_refused),
+    ),
+    row(
+        Counter,
+        "elika_accept_rests_total",
+        &[],
+        "Rests of 50 ms: limit.accepts-per-second was used up, or no file could be opened.",
+        |it, s| s.number(&[], it.accept_rests),
     ),
     row(
         Gauge,

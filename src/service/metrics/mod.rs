@@ -33,6 +33,10 @@ pub(crate) struct About<'a> {
     pub ready: bool,
     /// Is the process about to end?
     pub draining: bool,
+    /// Clients that were refused because there were too many.
+    pub clients_refused: u64,
+    /// Times that accepting clients rested.
+    pub accept_rests: u64,
     /// All clusters, to tell which cluster a tenant's key stands for.
     pub clusters: &'a [ClusterKey],
     /// What all workers together found out about an instance.
@@ -75,6 +79,8 @@ impl Page {
             answered,
             ready: about.ready,
             draining: about.draining,
+            clients_refused: about.clients_refused,
+            accept_rests: about.accept_rests,
             tenants: ledger.tenant_count(),
             shown: ledger.shown().len(),
             process,

@@ -88,6 +88,8 @@ fn show(page: &Page, surveys: Vec<Survey>) -> String {
             workers: 2,
             ready: true,
             draining: false,
+            clients_refused: 3,
+            accept_rests: 4,
             clusters: &clusters,
             health: &|_: &TenantKey, _: &InstanceId| Health::Degraded,
         },
@@ -225,6 +227,8 @@ fn workers_are_added_up() {
     assert_eq!(page.value("elika_build_info", &[("node", "n\\1\n\"")]), 1.0);
     assert_eq!(page.value("elika_workers_silent", &[]), 0.0);
     assert_eq!(page.value("elika_ready", &[]), 1.0);
+    assert_eq!(page.value("elika_clients_refused_total", &[]), 3.0);
+    assert_eq!(page.value("elika_accept_rests_total", &[]), 4.0);
     assert_eq!(page.value("elika_draining", &[]), 0.0);
 }
 
