@@ -3,7 +3,9 @@
 //! Thousands of clients share a few connections to each backend. A client logs in as
 //! `TENANT.USER`; the tenant decides the cluster, and the backend checks the password. What runs
 //! in production is the program `elika-proxy`; as a library, Elika follows a control plane of
-//! yours: implement [`ClusterRegistry`].
+//! yours: implement [`ClusterRegistry`], or keep a [`MemoryRegistry`] up to date.
+//! `examples/custom_registry.rs` is a whole service discovery in a hundred lines; [`config::parse`]
+//! gives a program of yours the options of `elika-proxy`.
 //!
 //! ```no_run
 //! use elika::{Config, MemoryRegistry, Proxy};
@@ -83,7 +85,6 @@
 pub mod cluster;
 #[doc(hidden)]
 pub mod command;
-#[doc(hidden)]
 pub mod config;
 #[doc(hidden)]
 pub mod metrics;

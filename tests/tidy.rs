@@ -380,7 +380,7 @@ fn report(complaints: impl IntoIterator<Item = String>) {
 
 fn sources() -> Vec<Source> {
     let mut paths = Vec::new();
-    for folder in ["src", "tests", "benches", "fuzz/fuzz_targets"] {
+    for folder in ["src", "tests", "examples", "benches", "fuzz/fuzz_targets"] {
         find_sources(folder, &mut paths);
     }
     paths
