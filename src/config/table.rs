@@ -149,7 +149,8 @@ const PROCESS: &[Row] = &[
         name: "service-token",
         hint: "TOKEN",
         default: "",
-        help: "what callers that change something must show as a bearer token; without it they must be on this machine",
+        help: "what callers that change something must show as a bearer token; without it they \
+               must be on this machine",
         value: Text(SECRET, |c, v| fill(&mut c.service_token, parse_secret(v))),
     },
     Row {
@@ -208,7 +209,8 @@ const ROUTING: &[Row] = &[
         name: "router.type",
         hint: "TYPE",
         default: "static",
-        help: "where clusters come from: one backend, or the service port, a file and a control plane",
+        help: "where clusters come from: static is one backend; sync is the service port, a file \
+               and a control plane",
         value: OneOf(RouterType::NAMES, |c, v| pick(&mut c.router.kind, v)),
     },
     Row {
@@ -351,7 +353,8 @@ const HEALTH: &[Row] = &[
         name: "health.timeout-ms",
         hint: "N",
         default: "1000",
-        help: "an instance that takes longer to answer a check gets no new clients while others do better",
+        help: "an instance that takes longer to answer a check gets no new clients while others do \
+               better",
         value: Number(1, MS_MAX, |c, n| store(&mut c.health.timeout_ms, n)),
     },
 ];

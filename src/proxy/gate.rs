@@ -301,8 +301,8 @@ impl Machine {
         }
     }
 
-    /// Does a login wait for the tenant it is for?
-    pub(super) fn is_login_paused(&mut self, key: ClientKey, login: Option<&[u8]>) -> bool {
+    /// What becomes of a login for a tenant that is paused; `None`: it is not.
+    pub(super) fn hold_login(&mut self, key: ClientKey, login: Option<&[u8]>) -> Option<Taken> {
         let tenant = match login.map(|login| self.snapshot.resolve_login(login)) {
             Some(Login::User { tenant, .. }) => Some(tenant),
             Some(Login::UnknownTenant) => None,
@@ -313,10 +313,8 @@ impl Machine {
             let tenant = self.pools.tenants.get(*slot);
             tenant.is_some_and(|tenant| tenant.paused_until.is_some())
         };
-        match slot.filter(paused) {
-            Some(slot) => self.wait_for_end_of_pause(key, slot) == Taken::No,
-            None => false,
-        }
+        let slot = slot.filter(paused)?;
+        Some(self.wait_for_end_of_pause(key, slot))
     }
 }
 

@@ -1,5 +1,5 @@
-//! Does an instance do as it should? Asked actively, with a PING now and then, and learned from what
-//! it answers to requests.
+//! Does an instance do as it should? Asked actively, with a PING now and then, and learned from
+//! what it answers to requests.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +16,9 @@ use super::key::{BackendKey, ClientKey, InstanceKey};
 use super::machine::Machine;
 use super::pin::Verb;
 use super::request::{Fifo, Kind};
+
+/// Why an instance is not as it should be that was asked to write and would not.
+const READ_ONLY: &str = "it answers READONLY to a write";
 
 /// An instance that has no clients is asked so many times more seldom: that takes a connection.
 const UNUSED_FACTOR: u64 = 5;
@@ -141,9 +144,12 @@ impl Machine {
                 self.counters.checks_failed += 1;
                 self.degrade(key, text);
             }
+            _ if instance.read_only && !is_primary(reply) => {
+                self.counters.checks_failed += 1;
+                self.degrade(key, READ_ONLY.to_owned());
+            }
             // It answers, whatever it thinks of the question.
-            _ if !instance.read_only || is_primary(reply) => self.passed(key),
-            _ => {}
+            _ => self.passed(key),
         }
     }
 
@@ -168,7 +174,7 @@ impl Machine {
         let reason = match kind {
             ErrorKind::Loading => "it answers LOADING",
             ErrorKind::MasterDown => "it answers MASTERDOWN",
-            _ => "it answers READONLY to a write",
+            _ => READ_ONLY,
         };
         if self.settings.check_ms == 0 {
             // Nobody would find out when that is over.

@@ -159,7 +159,7 @@ impl Machine {
             || client.waiting.is_some()
             || client.closing
             || client.hold.has(Hold::TURN);
-        if busy {
+        if busy || self.draining {
             return;
         }
         let (slot, may) = (instance.slot, self.now >= instance.moves_after);

@@ -51,8 +51,8 @@ impl Machine {
         if !in_order && !self.at_barrier(key) {
             return Taken::No;
         }
-        if !self.paused_tenants_let_in(key, session, frame) {
-            return Taken::No;
+        if let Some(taken) = self.hold_up(key, session, frame) {
+            return taken;
         }
         self.asking = (key, frame.len());
         let outcome = match session {
@@ -76,10 +76,10 @@ impl Machine {
         Taken::Yes
     }
 
-    /// False: the client wants to log in to a tenant that is paused, and waits for that to end.
-    fn paused_tenants_let_in(&mut self, key: ClientKey, session: Session, frame: &[u8]) -> bool {
+    /// A login to a tenant that is paused waits for that to end.
+    fn hold_up(&mut self, key: ClientKey, session: Session, frame: &[u8]) -> Option<Taken> {
         if !self.pools.any_gate {
-            return true;
+            return None;
         }
         let args = Args::new(frame);
         let login = match session {
@@ -90,7 +90,7 @@ impl Machine {
             }
             _ => None,
         };
-        login.is_none_or(|login| !self.is_login_paused(key, login))
+        self.hold_login(key, login?)
     }
 
     fn auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {

@@ -1,4 +1,4 @@
-//! The service port: HTTP for people, probes, Prometheus and control planes, on a thread of its own.
+//! The service port: HTTP for people, probes, Prometheus and control planes, on its own thread.
 
 mod metrics;
 

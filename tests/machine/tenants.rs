@@ -256,6 +256,13 @@ fn a_pause_ends_by_itself_and_not_too_many_wait() {
         heard,
         "-ERR elika: paused, and too many clients wait already\r\n"
     );
+    let newcomer = worker.client();
+    worker.says(newcomer, "AUTH ann pw");
+    assert_eq!(
+        worker.heard(newcomer),
+        heard,
+        "a login is refused alike, and once"
+    );
     // Who goes makes room.
     worker.machine.client_closed(first);
     worker.says(second, "GET b");
