@@ -241,7 +241,7 @@ pub(super) fn error_text(reply: &[u8]) -> Option<String> {
 
 /// Does an error to AUTH say that the credential is wrong? (Others are about the connection:
 /// too many clients, protected mode.) The texts are those of Redis 2 to 8.
-fn is_refusal(text: &str) -> bool {
+pub(super) fn is_refusal(text: &str) -> bool {
     [
         "WRONGPASS",
         "NOAUTH",

@@ -10,6 +10,7 @@
 use crate::cluster::TenantKey;
 
 use super::client::Hold;
+use super::handshake::is_refusal;
 use super::key::{AccountKey, BackendKey, ClientKey, InstanceKey, PoolKey, TenantSlot};
 use super::login::{Goal, Target};
 use super::machine::Machine;
@@ -210,9 +211,9 @@ impl Machine {
         }
     }
 
-    /// A client could not move: it stays for now, unless it would never be let in there.
+    /// A client could not move: it stays for now, unless it is not let in there.
     pub(super) fn move_failed(&mut self, key: ClientKey, text: &str) {
-        if !text.starts_with("ERR elika: ") {
+        if is_refusal(text) {
             return self.close_left(key);
         }
         let again = self.now.after(MOVE_AGAIN_MS);
