@@ -18,7 +18,9 @@ use std::thread;
 
 pub use error::ConfigError;
 pub use parse::{Parsed, parse};
-pub use values::{AdminCommands, Balancer, HostPort, LogLevel, OnLoss, RouterType, Secret};
+pub use values::{
+    AdminCommands, Balancer, HostPort, LogLevel, OnLoss, RouterType, Secret, control_plane,
+};
 
 /// Everything the proxy is told when it starts. Fields are named like their options.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -201,14 +201,22 @@ fn check_host(host: &str) -> Result<(), &'static str> {
 /// What [`HostPort::parse`] takes.
 pub(super) const HOST_PORT: &str = "HOST:PORT, the host a name, an IPv4 address or [IPv6]";
 
-/// The address of a control plane, kept as written: `HOST:PORT`, `http://` before it or not.
-pub(super) fn parse_control_plane(text: &str) -> Result<String, &'static str> {
+/// The address of a control plane: `HOST:PORT`, `http://` before it or not.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn control_plane(text: &str) -> Result<HostPort, &'static str> {
     let address = text.strip_prefix("http://").unwrap_or(text);
     if address.contains("://") {
         return Err("no scheme but http:// is understood");
     }
-    HostPort::parse(address.strip_suffix('/').unwrap_or(address))?;
-    Ok(text.to_owned())
+    HostPort::parse(address.strip_suffix('/').unwrap_or(address))
+}
+
+/// The same, kept as written.
+pub(super) fn parse_control_plane(text: &str) -> Result<String, &'static str> {
+    control_plane(text).map(|_| text.to_owned())
 }
 
 /// A text that no log, error or debug output may show.

@@ -3,12 +3,13 @@
 //!
 //! It never waits for any of these: whatever takes time has a thread of its own and tells it here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 use std::{io, net::SocketAddr};
 
-use crate::cluster::{Health, Known, SnapshotBuilder, TenantKey, TenantLimits};
+use crate::cluster::{ClusterInstance, Health, Known, SnapshotBuilder, TenantKey, TenantRules};
 use crate::proxy::Report;
 use crate::reactor::{Inbox, Message};
 
@@ -39,6 +40,8 @@ pub(super) enum Fact {
     Resolved(String, io::Result<Vec<SocketAddr>>),
     /// What a worker (by its number) found out about an instance.
     Report(usize, Report),
+    /// What the tenants' file says now.
+    Rules(TenantRules),
     /// The proxy has stopped.
     Stop,
 }
@@ -50,6 +53,9 @@ pub(super) struct Directory {
     listing: Listing,
     names: Names,
     resolver: Resolver,
+    rules: TenantRules,
+    /// What was said of labels that make no sense, and is still so.
+    complaints: BTreeSet<(TenantKey, String)>,
     board: Arc<Board>,
     /// Since when something is known that is in no picture yet.
     changed: Option<Instant>,
@@ -78,12 +84,16 @@ impl Directory {
             listing: Listing::default(),
             names: Names::new(now),
             resolver: Resolver::new(lookup, deliver),
+            rules: TenantRules::default(),
+            complaints: BTreeSet::new(),
             board,
             changed: None,
             not_before: now,
             stopped: false,
         };
         directory.take(Fact::Listing(listing), now);
+        // The tenants' file, for one, has been read already.
+        directory.wait(now);
         directory.ask_names(now);
         while directory.names.any_new() && self::now() < now + FIRST_PATIENCE {
             directory.wait(now + FIRST_PATIENCE);
@@ -149,6 +159,7 @@ impl Directory {
             Fact::Listing(listing) => self.follow(listing, now),
             Fact::Resolved(name, answer) => self.names.answered(&name, answer, now),
             Fact::Report(worker, report) => self.board.desk().tell(worker, report),
+            Fact::Rules(rules) => std::mem::replace(&mut self.rules, rules) != self.rules,
             Fact::Stop => {
                 self.stopped = true;
                 false
@@ -203,10 +214,19 @@ impl Directory {
             }
         });
         let clusters = &self.listing.clusters;
-        let limits = |_: &TenantKey, _: &[&str], _: &[_]| TenantLimits::default();
+        let mut complaints = BTreeSet::new();
+        let limits = |tenant: &TenantKey, aliases: &[&str], instances: &[ClusterInstance]| {
+            let (limits, wrong) = self.rules.limits_of(tenant, aliases, instances);
+            complaints.extend(wrong.into_iter().map(|wrong| (tenant.clone(), wrong)));
+            limits
+        };
         let snapshot = self.builder.build(clusters, known, limits);
         drop(desk);
         self.board.show(Arc::new(snapshot));
+        for (tenant, wrong) in complaints.difference(&self.complaints) {
+            log::warn!("tenant code {tenant}: {wrong}");
+        }
+        self.complaints = complaints;
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
 use super::*;
-use crate::cluster::{ClusterInstance, ClusterKey, ClusterRegistry, Endpoint, MemoryRegistry};
+use crate::cluster::{ClusterKey, ClusterRegistry, Endpoint, MemoryRegistry};
 use crate::cluster::{Snapshot, Status};
 use crate::proxy::News;
 use crate::reactor::poll_and_inbox;
@@ -181,6 +181,25 @@ fn the_first_picture_has_the_addresses_of_names() {
         seen(&desk.board.snapshot()),
         ["a ready unknown 10.0.0.9:6379"]
     );
+}
+
+#[test]
+fn new_rules_are_in_the_next_picture() {
+    let mut a = instance("a", "10.0.0.1");
+    a.labels.insert("limit.clients".into(), "7".into());
+    let desk = Desk::start(&[a], nobody());
+    let clients = |snapshot: &Snapshot| snapshot.tenants().next().unwrap().limits.clients;
+    assert_eq!(clients(&desk.board.snapshot()), Some(7));
+    let tenant = ClusterKey::local().tenant();
+    let rules = format!(r#"{{"tenants":{{"{tenant}":{{"clients":3}}}}}}"#);
+    let rules = TenantRules::from_json(&rules).unwrap();
+    desk.facts.send(Fact::Rules(rules.clone())).unwrap();
+    assert_eq!(clients(&desk.picture()), Some(3));
+    desk.facts.send(Fact::Rules(rules)).unwrap();
+    desk.facts
+        .send(Fact::Rules(TenantRules::default()))
+        .unwrap();
+    assert_eq!(clients(&desk.picture()), Some(7));
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod resolver;
 mod running;
 mod settings;
 mod shared;
+mod source;
 
 use std::io;
 use std::net::SocketAddr;
@@ -48,6 +49,7 @@ use office::Office;
 use registry::{Listing, Watched};
 use resolver::Resolver;
 use shared::{Loads, WorkerOutside};
+use source::Sources;
 
 pub use running::Running;
 
@@ -141,8 +143,10 @@ impl Proxy {
         let address = acceptor.local_addr();
 
         let (registry, rings) = Watched::new(registry)?;
+        let registry: Arc<dyn ClusterRegistry> = registry;
         let board = Arc::new(Board::new(workers));
         let (facts, told) = channel();
+        let sources = Sources::start(&config, &registry, &facts)?;
         let directory = Directory::new(
             (facts.clone(), told),
             default_tenant,
@@ -154,7 +158,7 @@ impl Proxy {
         let office = Arc::new(Office::new(
             &config,
             Arc::clone(&board),
-            Arc::<Watched>::clone(&registry),
+            Arc::clone(&registry),
             Arc::clone(&inboxes),
             handle,
             sender.clone(),
@@ -183,6 +187,7 @@ impl Proxy {
             office,
             accepting,
             inboxes,
+            sources: Arc::new(sources),
             workers: threads,
             grace: Duration::from_secs(config.grace_seconds),
             facts,

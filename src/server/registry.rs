@@ -1,7 +1,8 @@
 //! What the registry says, read on a thread of its own: one that answers slowly delays nothing but
 //! its own news.
 //!
-//! The registry is read as a whole after each change; changes that come meanwhile are read together.
+//! The registry is read as a whole after each change; changes that come meanwhile are read
+//! together.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -10,6 +10,7 @@ use crate::reactor::{Inbox, Message};
 
 use super::directory::Fact;
 use super::office::Office;
+use super::source::Sources;
 use super::{Event, now, tell};
 
 /// A proxy that runs. Dropping this leaves it running; see [`stop`](Running::stop).
@@ -19,6 +20,7 @@ pub struct Running {
     pub(super) office: Arc<Office>,
     pub(super) accepting: JoinHandle<()>,
     pub(super) inboxes: Arc<[Inbox]>,
+    pub(super) sources: Arc<Sources>,
     pub(super) workers: Vec<JoinHandle<()>>,
     pub(super) grace: Duration,
     pub(super) facts: Sender<Fact>,

@@ -1,0 +1,156 @@
+//! Where clusters come from, besides the service port and whoever embeds the proxy: a file, a
+//! control plane. And the file that says what tenants may use.
+//!
+//! Each has a thread of its own, which ends when [`Sources`] is dropped. All of them have been read
+//! once before the proxy takes clients.
+
+mod control_plane;
+mod file;
+mod follow;
+mod followed;
+mod http;
+mod state;
+mod tenants;
+mod watch;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use crate::cluster::ClusterRegistry;
+use crate::config::{Config, RouterType};
+
+use super::directory::Fact;
+use super::spawn;
+
+use control_plane::ControlPlane;
+use file::ClusterFile;
+use follow::{Claims, Follower};
+use state::StateFile;
+use tenants::TenantsFile;
+
+/// Between two looks at a file.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What a registry refused is tried again after this.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// How long somebody who asks for a look waits for it.
+const ASK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The sources that run.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    files: Vec<WatchedFile>,
+    /// Keeps the thread of the control plane.
+    _plane: Option<Sender<()>>,
+    /// There is a control plane, and it has not told anything yet.
+    settled: Option<Arc<AtomicBool>>,
+}
+
+/// A file that is watched.
+#[derive(Debug)]
+struct WatchedFile {
+    option: &'static str,
+    /// Asks its thread for a look; what was found comes back in a word.
+    ask: Sender<Sender<&'static str>>,
+}
+
+impl Sources {
+    /// Reads all sources once, and follows them from now on.
+    ///
+    /// # Errors
+    ///
+    /// If the address of the control plane makes no sense, or a thread cannot be had.
+    pub(super) fn start(
+        config: &Config,
+        registry: &Arc<dyn ClusterRegistry>,
+        facts: &Sender<Fact>,
+    ) -> io::Result<Self> {
+        let mut sources = Self::default();
+        if let Some(path) = &config.tenants.file {
+            let mut file = TenantsFile::new(path, facts.clone());
+            sources.watch("tenants.file", move |asked| file.look(asked))?;
+        }
+        if config.router.kind == RouterType::Static {
+            return Ok(sources);
+        }
+        let claims = Arc::new(Claims::default());
+        let follower = |name: &str| Follower::new(name, Arc::clone(registry), Arc::clone(&claims));
+        if let Some(path) = &config.router.file {
+            let mut file = ClusterFile::new(path, follower("router.file"));
+            sources.watch("router.file", move |asked| file.look(asked))?;
+        }
+        if let Some(settings) = control_plane::Settings::of(&config.router)? {
+            let state = config.router.state_file.as_deref().map(StateFile::new);
+            let settled = Arc::new(AtomicBool::new(false));
+            let follower = follower("router.cp-addr");
+            let plane = ControlPlane::new(settings, follower, state, Arc::clone(&settled));
+            let (keep, stop) = channel();
+            spawn("control-plane", move || plane.run(&stop))?;
+            (sources._plane, sources.settled) = (Some(keep), Some(settled));
+        }
+        Ok(sources)
+    }
+
+    /// Reads every file now; what was found in each, for the log.
+    pub(super) fn read_again(&self) -> Vec<String> {
+        let files = self.files.iter();
+        let words = files.map(|file| {
+            let (answer, word) = channel();
+            let asked = file.ask.send(answer);
+            let word = asked
+                .ok()
+                .and_then(|()| word.recv_timeout(ASK_PATIENCE).ok());
+            format!("{} {}", file.option, word.unwrap_or("takes long"))
+        });
+        words.collect()
+    }
+
+    /// Is it known which clusters there are? `false`: the control plane has to answer first.
+    pub(super) fn are_settled(&self) -> bool {
+        let settled = self.settled.as_ref();
+        settled.is_none_or(|settled| settled.load(Ordering::Acquire))
+    }
+
+    /// Looks at a file for the first time here, then on a thread of its own.
+    fn watch(
+        &mut self,
+        option: &'static str,
+        mut look: impl FnMut(bool) -> &'static str + Send + 'static,
+    ) -> io::Result<()> {
+        look(true);
+        let (ask, asked) = channel();
+        spawn(option, move || keep_looking(look, &asked))?;
+        self.files.push(WatchedFile { option, ask });
+        Ok(())
+    }
+}
+
+fn keep_looking(
+    mut look: impl FnMut(bool) -> &'static str,
+    asked: &Receiver<Sender<&'static str>>,
+) {
+    loop {
+        match asked.recv_timeout(LOOK_EVERY) {
+            Ok(answer) => {
+                // Who asked may have lost patience.
+                let _ = answer.send(look(true));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                look(false);
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "sources have threads and a clock of their own"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
