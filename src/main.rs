@@ -52,14 +52,6 @@ fn run(config: Config) -> ExitCode {
 }
 
 fn start_log(level: LogLevel) {
-    let level = match level {
-        LogLevel::Off => LevelFilter::Off,
-        LogLevel::Error => LevelFilter::Error,
-        LogLevel::Warn => LevelFilter::Warn,
-        LogLevel::Info => LevelFilter::Info,
-        LogLevel::Debug => LevelFilter::Debug,
-        LogLevel::Trace => LevelFilter::Trace,
-    };
     let format = ConfigBuilder::new()
         .set_time_format_rfc3339()
         .set_target_level(LevelFilter::Off)
@@ -68,5 +60,7 @@ fn start_log(level: LogLevel) {
         .add_filter_ignore_str("mio")
         .build();
     // It fails only if there is a logger already, and there is none.
-    let _ = WriteLogger::init(level, format, io::stderr());
+    let _ = WriteLogger::init(LevelFilter::Trace, format, io::stderr());
+    // What is logged is decided here, so that it can change while the proxy runs.
+    log::set_max_level(level.into());
 }

@@ -110,6 +110,26 @@ choices! {
     }
 }
 
+impl LogLevel {
+    /// The level called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        choose(name)
+    }
+}
+
+impl From<LogLevel> for log::LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Off => Self::Off,
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+            LogLevel::Trace => Self::Trace,
+        }
+    }
+}
+
 /// The value called `name`.
 pub(super) fn choose<T: Choice>(name: &str) -> Option<T> {
     T::ALL.iter().copied().find(|value| value.name() == name)

@@ -8,12 +8,16 @@
 //! | registry | reads the registry after each change | when the directory has ended |
 //! | registry-notify | waits for the registry to tell of a change | with the registry |
 //! | resolver 0..3 | look names up | with the directory |
-//! | the caller of [`Proxy::run`] | waits for signals | when all workers ended |
+//! | router.file, tenants.file | look at a file | when the proxy stops |
+//! | control-plane | asks a control plane | when the proxy stops |
+//! | signals | acts on signals | when the proxy has stopped |
+//! | the caller of [`Proxy::run`] | waits for a reason to end it | when all others but these ended |
 
 mod acceptor;
 mod board;
 mod desk;
 mod directory;
+mod level;
 mod names;
 mod office;
 mod registry;
@@ -21,6 +25,7 @@ mod resolver;
 mod running;
 mod settings;
 mod shared;
+mod signals;
 mod source;
 
 use std::io;
@@ -30,10 +35,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use mio::Poll;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-
 use crate::cluster::{
     ClusterInstance, ClusterKey, ClusterRegistry, Endpoint, MemoryRegistry, RegistryError,
     Snapshot, TenantKey,
@@ -41,10 +42,12 @@ use crate::cluster::{
 use crate::config::{Config, RouterType};
 use crate::proxy::Machine;
 use crate::reactor::{Inbox, Message, Reactor, poll_and_inbox};
+use mio::Poll;
 
 use acceptor::Acceptor;
 use board::Board;
 use directory::{Directory, Fact};
+use level::Level;
 use office::Office;
 use registry::{Listing, Watched};
 use resolver::Resolver;
@@ -90,25 +93,20 @@ impl Proxy {
     }
 
     /// Starts, and returns when SIGTERM or SIGINT came and the clients' work was finished, or the
-    /// grace period was over. A second signal ends it at once.
+    /// grace period was over. A second signal ends it at once. SIGHUP reads files again.
     ///
     /// # Errors
     ///
     /// If a port cannot be bound, or a thread, a poll or a signal handler cannot be had.
     pub fn run(self) -> io::Result<()> {
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-        let handle = signals.handle();
+        let signals = signals::catch()?;
+        let level = Level::new(&self.config);
+        if let Some(level) = level.read() {
+            log::set_max_level(level);
+        }
         let running = self.start()?;
-        let sender = running.sender();
-        spawn("signals", move || {
-            for signal in signals.forever() {
-                if signal == SIGHUP {
-                    log::info!("SIGHUP: nothing to read again in this version");
-                } else if sender.send(Event::Signal).is_err() {
-                    return;
-                }
-            }
-        })?;
+        let sources = Arc::clone(&running.sources);
+        let handle = signals::act(signals, level, sources, running.sender())?;
         let event = running.wait();
         running.finish(event);
         handle.close();

@@ -1,0 +1,51 @@
+//! The thread that signals come to: it asks for the end, and reads files again.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+
+use super::level::Level;
+use super::source::Sources;
+use super::{Event, spawn};
+
+/// What signals are about; they are caught from now on, and wait.
+pub(super) fn catch() -> io::Result<Signals> {
+    Signals::new([SIGTERM, SIGINT, SIGHUP])
+}
+
+/// Acts on signals until the handle is closed, or nobody waits for the end any more.
+pub(super) fn act(
+    mut signals: Signals,
+    level: Level,
+    sources: Arc<Sources>,
+    end: Sender<Event>,
+) -> io::Result<Handle> {
+    let handle = signals.handle();
+    spawn("signals", move || {
+        for signal in signals.forever() {
+            if signal == SIGHUP {
+                read_again(&level, &sources);
+            } else if end.send(Event::Signal).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(handle)
+}
+
+fn read_again(level: &Level, sources: &Sources) {
+    let mut words = sources.read_again();
+    let new = level.read();
+    if let Some(level) = new {
+        let name = level.as_str().to_ascii_lowercase();
+        words.push(format!("log level {name}"));
+    }
+    let text = match words.is_empty() {
+        true => "SIGHUP: there is nothing to read again".to_owned(),
+        false => format!("SIGHUP: read again: {}", words.join(", ")),
+    };
+    Level::set(new, &text);
+}
