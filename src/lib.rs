@@ -94,7 +94,8 @@ mod reactor;
 #[doc(hidden)]
 pub mod resp;
 mod server;
-mod service;
+#[doc(hidden)]
+pub mod service;
 
 pub use cluster::{
     ALIAS_LABEL, Catalog, Cluster, ClusterInstance, ClusterKey, ClusterName, ClusterRegistry,

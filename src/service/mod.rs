@@ -1,12 +1,46 @@
 //! The service port: HTTP for people, probes, Prometheus and control planes, on its own thread.
+//!
+//! Few connections that anybody may open, so every one of them has limits, and none can hold the
+//! thread up. Nothing here touches a worker: what is to be done in the process is asked of the
+//! [`Office`], clusters are changed in the registry.
+//!
+//! | file | what is there |
+//! |---|---|
+//! | `server`, `link` | the loop: sockets and a clock |
+//! | `connection` | one connection without its socket: requests in, responses out, and in time |
+//! | `http` | bytes as requests, responses as bytes |
+//! | `routes`, `guard` | which calls there are, and who may make them |
+//! | `clusters`, `look`, `steer` | the calls: about clusters, about clients, about traffic |
+//! | `metrics` | the metrics page, made of what workers tell |
+//! | `desk` | what they are answered from |
+//! | `limits`, `counters` | how much anybody gets, and how often that was not enough |
+//! | `check`, `fake` | any bytes as a connection, for the fuzzer; an office that only writes down |
 
+#[doc(hidden)]
+pub mod check;
+mod clusters;
+mod connection;
+mod counters;
+mod desk;
+mod fake;
+mod guard;
+mod http;
+mod limits;
+mod link;
+mod look;
 mod metrics;
+mod routes;
+mod server;
+mod steer;
 
 use crate::cluster::{ClusterKey, Health, InstanceId, TenantKey};
 use crate::proxy::{Survey, Wanted};
 
+pub(crate) use desk::ServiceSettings;
+pub(crate) use guard::Token;
 pub use metrics::table as metrics_table;
 pub(crate) use metrics::{About, Page};
+pub(crate) use server::{ServiceHandle, ServicePort};
 
 /// What the service port may ask of the rest of the process.
 pub(crate) trait Office: Send + Sync {

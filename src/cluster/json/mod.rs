@@ -133,7 +133,11 @@ fn cluster(node: &Node<'_>) -> Result<Cluster, JsonError> {
 }
 
 /// A key; the object may have more fields.
-fn key(node: &Node<'_>) -> Result<ClusterKey, JsonError> {
+///
+/// # Errors
+///
+/// See [`ClusterKey::from_json`].
+pub fn key(node: &Node<'_>) -> Result<ClusterKey, JsonError> {
     let name = node.needed("name")?;
     let location = node.needed("location")?;
     let part = |node: &Node<'_>, field| {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::cluster::{ClusterKey, Health};
 use crate::metrics::{ErrorKind, Family, Text};
 use crate::proxy::{Counters, Limit, PinReason};
+use crate::service::counters::{self, FAMILIES};
 
 use super::About;
 use super::families::{PROCESS, Row, WORKERS, Whole};
@@ -108,7 +109,8 @@ pub(super) fn all() -> [(&'static str, Vec<Family>); 4] {
 /// readme shows them.
 pub fn table() -> String {
     let mut table = String::new();
-    for (title, families) in all() {
+    let own = ("The service port", FAMILIES.to_vec());
+    for (title, families) in all().into_iter().chain([own]) {
         table.push_str(&format!("| {title} | | labels | |\n|---|---|---|---|\n"));
         for family in families {
             let (name, kind, help) = (family.name, family.kind.name(), family.help);
@@ -126,6 +128,7 @@ pub fn table() -> String {
     for (label, values) in [
         ("`kind`", errors),
         ("`limit`", limits),
+        ("`limit` of the service port", list(counters::limits())),
         ("`reason`", reasons),
         ("`state` of an instance", states),
         ("`state` of connections", connections),

@@ -1,0 +1,169 @@
+//! Clusters and their instances: the list that another proxy can follow, and the calls that change
+//! it.
+
+use tinyjson::JsonValue;
+
+use crate::cluster::{
+    Catalog, ClusterInstance, ClusterKey, JsonError, RegistryError, TenantKey, json,
+};
+
+use super::desk::{Answer, Desk, failure, success};
+use super::http::{Query, Request, Response};
+use super::limits::WAIT_SECONDS_MAX;
+use super::routes::done;
+
+/// `GET /list_cluster[?wait=SECONDS]`
+pub(super) fn list(desk: &Desk, request: &Request) -> Result<Answer, Response> {
+    let query = query(request, &["wait"])?;
+    let wait = query.number("wait", 1, WAIT_SECONDS_MAX);
+    let wait = wait.map_err(|error| failure(400, error))?;
+    let known = request.head.if_none_match.as_deref().unwrap_or_default();
+    if known.is_empty() {
+        return Ok(Answer::Now(desk.list()));
+    }
+    let etag = desk.etag();
+    if !names(known, &etag) {
+        return Ok(Answer::Now(desk.list()));
+    }
+    Ok(match wait {
+        Some(seconds) => Answer::Wait {
+            etag,
+            ms: seconds * 1000,
+        },
+        None => Answer::Now(Desk::not_modified(&etag)),
+    })
+}
+
+/// `POST /add_cluster`
+pub(super) fn add(desk: &Desk, request: &Request) -> Result<Answer, Response> {
+    let key = ClusterKey::from_json(text(request)?).map_err(bad_json)?;
+    let tenant = desk.registry.add_cluster(key).map_err(refused)?;
+    desk.set_changed();
+    let tenant = json::object([("tenant", tenant.to_string().into())]);
+    Ok(Answer::Now(success(200, tenant)))
+}
+
+/// `POST /status_change`
+pub(super) fn status_change(desk: &Desk, request: &Request) -> Result<Answer, Response> {
+    let instance = ClusterInstance::from_json(text(request)?).map_err(bad_json)?;
+    desk.registry.status_change(instance).map_err(refused)?;
+    desk.set_changed();
+    Ok(done(200))
+}
+
+/// `DELETE /cluster`, with a body or with `?tenant=KEY_OR_ALIAS`
+pub(super) fn remove(desk: &Desk, request: &Request) -> Result<Answer, Response> {
+    let query = query(request, &["tenant"])?;
+    let key = match (query.get("tenant"), request.body.is_empty()) {
+        (Some(name), true) => desk.cluster_of(&desk.tenant(name)?)?,
+        (None, false) => ClusterKey::from_json(text(request)?).map_err(bad_json)?,
+        _ => {
+            let message = "give the cluster either as the body or with ?tenant=KEY_OR_ALIAS";
+            return Err(failure(400, message));
+        }
+    };
+    desk.registry.remove_cluster(&key).map_err(refused)?;
+    desk.set_changed();
+    Ok(done(200))
+}
+
+impl Desk {
+    /// All clusters with what is known of their instances.
+    pub(super) fn list(&self) -> Response {
+        let catalog = Catalog::of(&*self.registry);
+        let etag = catalog.etag();
+        let data = json::catalog_value(&catalog, &|instance| {
+            let id = instance.id.as_str().into();
+            let (health, reason) = self.office.health(&instance.key.tenant(), &id);
+            vec![
+                ("health".to_owned(), JsonValue::String(health.to_string())),
+                ("reason".to_owned(), JsonValue::String(reason)),
+            ]
+        });
+        success(200, data).with("ETag", format!("\"{etag}\""))
+    }
+
+    /// What names the clusters as they are. Their health is no part of it: it changes all the time,
+    /// and is for each proxy to find out itself.
+    pub(super) fn etag(&self) -> String {
+        Catalog::of(&*self.registry).etag()
+    }
+
+    /// The answer to somebody who has the list already.
+    pub(super) fn not_modified(etag: &str) -> Response {
+        Response::not_modified().with("ETag", format!("\"{etag}\""))
+    }
+
+    /// The tenant of this key or alias.
+    pub(super) fn tenant(&self, name: &str) -> Result<TenantKey, Response> {
+        // The office may hear of a new cluster a moment later than the registry.
+        let new = || self.cluster_where(|tenant| tenant.as_str() == name);
+        let tenant = self.office.tenant(name);
+        let tenant = tenant.or_else(|| Some(new()?.tenant()));
+        tenant.ok_or_else(|| failure(404, format!("unknown tenant {name}")))
+    }
+
+    /// The tenant of a cluster that is known.
+    pub(super) fn tenant_of(&self, key: &ClusterKey) -> Result<TenantKey, Response> {
+        let known = self.office.clusters().contains(key);
+        let unknown = || failure(404, format!("unknown cluster {key}"));
+        known.then(|| key.tenant()).ok_or_else(unknown)
+    }
+
+    fn cluster_of(&self, tenant: &TenantKey) -> Result<ClusterKey, Response> {
+        let found = self.cluster_where(|other| other == tenant);
+        found.ok_or_else(|| failure(404, format!("tenant {tenant} has no cluster")))
+    }
+
+    fn cluster_where(&self, is: impl Fn(&TenantKey) -> bool) -> Option<ClusterKey> {
+        let mut clusters = self.office.clusters().into_iter();
+        clusters.find(|key| is(&key.tenant()))
+    }
+}
+
+/// The parameters of a request, which may have these.
+pub(super) fn query(request: &Request, known: &[&str]) -> Result<Query, Response> {
+    Query::parse(&request.head.query, known).map_err(|error| failure(400, error))
+}
+
+/// The body.
+pub(super) fn text(request: &Request) -> Result<&str, Response> {
+    str::from_utf8(&request.body).map_err(|_| failure(400, "the body is not UTF-8"))
+}
+
+pub(super) fn bad_json(error: JsonError) -> Response {
+    failure(400, error)
+}
+
+fn refused(error: RegistryError) -> Response {
+    let status = match error {
+        RegistryError::UnknownCluster(_) => 404,
+        RegistryError::TenantTaken(_) => 409,
+        RegistryError::Unavailable(_) => 503,
+    };
+    failure(status, error)
+}
+
+/// Is `etag` one of those that `If-None-Match` lists?
+fn names(list: &str, etag: &str) -> bool {
+    list.split(',').map(str::trim).any(|one| {
+        let quoted = one.strip_prefix("W/").unwrap_or(one);
+        let bare = quoted.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+        one == "*" || bare == Some(etag)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_is_found_in_a_list() {
+        for list in ["\"ab\"", "W/\"ab\"", "\"x\", \"ab\"", "*", " \"ab\" "] {
+            assert!(names(list, "ab"), "{list}");
+        }
+        for list in ["", "ab", "\"AB\"", "\"ab", "\"abc\", \"a\"", "w/\"ab\""] {
+            assert!(!names(list, "ab"), "{list}");
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! One connection to the service port, without its socket: what is received becomes requests,
+//! answers become bytes to send, one request after the other.
+//!
+//! Owns the times a peer is given. The server owns the socket and the clock, the desk the answers.
+
+use std::mem;
+use std::net::IpAddr;
+
+use crate::proxy::Millis;
+
+use super::counters::Limit;
+use super::desk::{Answer, Desk};
+use super::http::{After, CONTINUE, Decoder, Head, Method, Response, Step};
+use super::limits::{IDLE_MS, LINGER_MS, PARKED_MAX, REQUEST_MS, RESPONSE_MS, SLOW_MS};
+
+/// What a connection needs from outside to go on.
+#[derive(Clone, Copy)]
+pub(super) struct Turn<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) now: Millis,
+    /// How many requests wait for the clusters to change, this connection's not counted.
+    pub(super) parked: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Connection {
+    peer: IpAddr,
+    decoder: Decoder,
+    output: Vec<u8>,
+    /// So much of `output` has gone.
+    sent: usize,
+    phase: Phase,
+    /// When the phase began.
+    since: Millis,
+    /// There may be something new to decode.
+    fresh: bool,
+    /// The peer sends no more.
+    finished: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Between two requests, or before the first.
+    Idle,
+    /// A part of a request has come.
+    Receiving,
+    /// A request waits for the clusters to change.
+    Parked(Parked),
+    /// A response is on its way.
+    Sending(After),
+    /// All is said; the peer is to see it before the connection is closed.
+    Lingering,
+    Ended,
+}
+
+#[derive(Debug)]
+struct Parked {
+    /// What the client knows.
+    etag: String,
+    until: Millis,
+    head_only: bool,
+    after: After,
+}
+
+impl Connection {
+    pub(super) fn new(peer: IpAddr, now: Millis) -> Self {
+        Self {
+            peer,
+            decoder: Decoder::default(),
+            output: Vec::new(),
+            sent: 0,
+            phase: Phase::Idle,
+            since: now,
+            fresh: false,
+            finished: false,
+        }
+    }
+
+    /// Should its socket be read?
+    pub(super) fn wants_input(&self) -> bool {
+        match self.phase {
+            Phase::Idle | Phase::Receiving => !self.fresh && !self.finished,
+            Phase::Lingering => true,
+            Phase::Parked(_) | Phase::Sending(_) | Phase::Ended => false,
+        }
+    }
+
+    /// Can [`proceed`](Self::proceed) do anything?
+    pub(super) fn is_fresh(&self) -> bool {
+        self.fresh && matches!(self.phase, Phase::Idle | Phase::Receiving)
+    }
+
+    /// Only the end of the peer's bytes is waited for: ours have ended.
+    pub(super) fn is_lingering(&self) -> bool {
+        matches!(self.phase, Phase::Lingering)
+    }
+
+    pub(super) fn is_parked(&self) -> bool {
+        matches!(self.phase, Phase::Parked(_))
+    }
+
+    /// Its socket is to be closed.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended)
+    }
+
+    /// How much another one deserves its place, if it may be closed for one at all, and since when:
+    /// those that are idle first, then the slow.
+    pub(super) fn dispensable(&self, now: Millis) -> Option<(u8, Millis)> {
+        let slow = now.since(self.since) >= SLOW_MS;
+        match self.phase {
+            Phase::Idle | Phase::Lingering => Some((0, self.since)),
+            Phase::Receiving if slow => Some((1, self.since)),
+            Phase::Sending(_) if slow => Some((2, self.since)),
+            Phase::Receiving | Phase::Sending(_) | Phase::Parked(_) | Phase::Ended => None,
+        }
+    }
+
+    /// The peer sent this.
+    pub(super) fn received(&mut self, bytes: &[u8]) {
+        if !self.is_lingering() {
+            self.decoder.feed(bytes);
+            self.fresh = true;
+        }
+    }
+
+    /// The peer sends no more.
+    pub(super) fn input_ended(&mut self) {
+        if self.is_lingering() {
+            self.phase = Phase::Ended;
+        }
+        self.finished = true;
+        self.fresh = true;
+    }
+
+    /// The peer sends no more, though there may be bytes of it that nobody has read. If it waits
+    /// for a change it has gone, most likely: it is answered now.
+    pub(super) fn hung_up(&mut self, turn: &Turn<'_>) {
+        if let Phase::Parked(parked) = &mut self.phase {
+            parked.after = After::Close;
+            self.unchanged(turn);
+        }
+    }
+
+    /// Its socket is broken.
+    pub(super) fn failed(&mut self) {
+        self.phase = Phase::Ended;
+    }
+
+    /// Makes one request of what was received, and answers it.
+    pub(super) fn proceed(&mut self, turn: &Turn<'_>) {
+        if !self.is_fresh() {
+            return;
+        }
+        self.fresh = false;
+        loop {
+            match self.decoder.next() {
+                Ok(Step::NeedMore) if self.finished => return self.failed(),
+                Ok(Step::NeedMore) => {
+                    if self.decoder.has_begun() {
+                        self.begin(turn.now);
+                    }
+                    return;
+                }
+                Ok(Step::Head) => {
+                    self.begin(turn.now);
+                    if self.is_refused(turn) {
+                        return;
+                    }
+                }
+                Ok(Step::Request(request)) => {
+                    let answer = turn.desk.answer(&request, self.peer);
+                    return self.answer(answer, &request.head, turn);
+                }
+                Err(refusal) => {
+                    let response = turn.desk.refusal(&refusal);
+                    return self.respond(response, false, After::Close, turn);
+                }
+            }
+        }
+    }
+
+    /// The first bytes of a request are here.
+    fn begin(&mut self, now: Millis) {
+        if matches!(self.phase, Phase::Idle) {
+            self.phase = Phase::Receiving;
+            self.since = now;
+        }
+    }
+
+    /// Looks at a head before its body is taken: who may not ask need not send it.
+    fn is_refused(&mut self, turn: &Turn<'_>) -> bool {
+        let Some(head) = self.decoder.head() else {
+            return false;
+        };
+        if let Err(response) = turn.desk.admit(head, self.peer) {
+            let head_only = head.method == Method::Head;
+            self.respond(response, head_only, After::Close, turn);
+            return true;
+        }
+        if head.expects_continue && !self.decoder.has_input() {
+            self.output.extend_from_slice(CONTINUE);
+        }
+        false
+    }
+
+    fn answer(&mut self, answer: Answer, head: &Head, turn: &Turn<'_>) {
+        let head_only = head.method == Method::Head;
+        let after = match (head.keep_alive, head.is_old) {
+            (false, _) => After::Close,
+            (true, false) => After::Keep,
+            (true, true) => After::SayKeep,
+        };
+        match answer {
+            Answer::Now(response) => self.respond(response, head_only, after, turn),
+            Answer::Wait { etag, ms } if turn.parked < PARKED_MAX => {
+                self.since = turn.now;
+                self.phase = Phase::Parked(Parked {
+                    etag,
+                    until: turn.now.after(ms),
+                    head_only,
+                    after,
+                });
+            }
+            Answer::Wait { .. } => {
+                let response = turn.desk.exhausted(Limit::Parked);
+                self.respond(response, head_only, after, turn);
+            }
+        }
+    }
+
+    fn respond(&mut self, response: Response, head_only: bool, after: After, turn: &Turn<'_>) {
+        turn.desk.counters.answered(response.status());
+        self.output.extend(response.into_bytes(head_only, after));
+        self.phase = Phase::Sending(after);
+        self.since = turn.now;
+    }
+
+    /// What is to be sent.
+    pub(super) fn outbound(&self) -> &[u8] {
+        self.output.get(self.sent..).unwrap_or_default()
+    }
+
+    /// So much of it has gone.
+    pub(super) fn sent(&mut self, n: usize, now: Millis) {
+        self.sent += n;
+        if !self.outbound().is_empty() {
+            return;
+        }
+        self.output = Vec::new();
+        self.sent = 0;
+        let Phase::Sending(after) = self.phase else {
+            return;
+        };
+        self.since = now;
+        if after == After::Close {
+            self.phase = Phase::Lingering;
+            if self.finished {
+                self.phase = Phase::Ended;
+            }
+            self.decoder = Decoder::default();
+        } else {
+            self.phase = Phase::Idle;
+            self.fresh = self.finished || self.decoder.has_input();
+        }
+    }
+
+    /// The clusters have changed to what `etag` names.
+    pub(super) fn changed(&mut self, etag: &str, turn: &Turn<'_>) {
+        match &self.phase {
+            Phase::Parked(parked) if parked.etag != etag => {
+                let (head_only, after) = (parked.head_only, parked.after);
+                let response = turn.desk.list();
+                self.respond(response, head_only, after, turn);
+            }
+            _ => {}
+        }
+    }
+
+    /// It has waited long enough: nothing has changed.
+    fn unchanged(&mut self, turn: &Turn<'_>) {
+        if let Phase::Parked(parked) = &mut self.phase {
+            let response = Desk::not_modified(&mem::take(&mut parked.etag));
+            let (head_only, after) = (parked.head_only, parked.after);
+            self.respond(response, head_only, after, turn);
+        }
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    pub(super) fn deadline(&self) -> Option<Millis> {
+        match &self.phase {
+            Phase::Idle => Some(self.since.after(IDLE_MS)),
+            Phase::Receiving => Some(self.since.after(REQUEST_MS)),
+            Phase::Parked(parked) => Some(parked.until),
+            Phase::Sending(_) => Some(self.since.after(RESPONSE_MS)),
+            Phase::Lingering => Some(self.since.after(LINGER_MS)),
+            Phase::Ended => None,
+        }
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&mut self, turn: &Turn<'_>) {
+        if self.deadline().is_none_or(|at| turn.now < at) {
+            return;
+        }
+        let counters = &turn.desk.counters;
+        match self.phase {
+            Phase::Idle => {
+                counters.reached(Limit::IdleMs);
+                self.failed();
+            }
+            Phase::Receiving => {
+                let response = turn.desk.exhausted(Limit::RequestMs);
+                self.respond(response, false, After::Close, turn);
+            }
+            Phase::Parked(_) => self.unchanged(turn),
+            Phase::Sending(_) => {
+                counters.reached(Limit::ResponseMs);
+                self.failed();
+            }
+            Phase::Lingering | Phase::Ended => self.failed(),
+        }
+    }
+
+    /// The port closes: what is on its way may arrive, and nothing new begins.
+    pub(super) fn close(&mut self, turn: &Turn<'_>) {
+        match &mut self.phase {
+            Phase::Idle | Phase::Receiving => self.failed(),
+            Phase::Sending(after) => *after = After::Close,
+            Phase::Parked(_) => self.hung_up(turn),
+            Phase::Lingering | Phase::Ended => {}
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

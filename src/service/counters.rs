@@ -1,0 +1,134 @@
+//! What the service port counts of itself, and how the metrics page shows it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::metrics::{Family, Kind, Text};
+
+/// A limit of [`limits`](super::limits) that somebody ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// The head or its headers.
+    Head,
+    /// The body.
+    Body,
+    /// Connections.
+    Connections,
+    /// Requests that wait for a change.
+    Parked,
+    /// The time to send a request.
+    RequestMs,
+    /// The time between requests.
+    IdleMs,
+    /// The time to take a response.
+    ResponseMs,
+}
+
+impl Limit {
+    /// Every limit.
+    const ALL: [Self; 7] = [
+        Self::Head,
+        Self::Body,
+        Self::Connections,
+        Self::Parked,
+        Self::RequestMs,
+        Self::IdleMs,
+        Self::ResponseMs,
+    ];
+
+    /// The name used in metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Body => "body",
+            Self::Connections => "connections",
+            Self::Parked => "parked",
+            Self::RequestMs => "request_ms",
+            Self::IdleMs => "idle_ms",
+            Self::ResponseMs => "response_ms",
+        }
+    }
+}
+
+const RESPONSES: Family = Family {
+    name: "elika_service_responses_total",
+    kind: Kind::Counter,
+    labels: &["code"],
+    help: "Responses of the service port, by HTTP status.",
+};
+
+const LIMITED: Family = Family {
+    name: "elika_service_limited_total",
+    kind: Kind::Counter,
+    labels: &["limit"],
+    help: "How often somebody ran into a limit of the service port.",
+};
+
+const CONNECTIONS: Family = Family {
+    name: "elika_service_connections",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Connections to the service port.",
+};
+
+/// See the module. Counted by one thread.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    responses: Mutex<BTreeMap<u16, u64>>,
+    limited: [AtomicU64; Limit::ALL.len()],
+    connections: AtomicU64,
+}
+
+impl Counters {
+    /// A response with this status was begun.
+    pub(super) fn answered(&self, status: u16) {
+        let mut responses = self
+            .responses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *responses.entry(status).or_default() += 1;
+    }
+
+    /// Somebody ran into a limit.
+    pub(super) fn reached(&self, limit: Limit) {
+        if let Some(count) = self.limited.get(limit as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// So many connections are open.
+    pub(super) fn set_connections(&self, n: usize) {
+        self.connections.store(n as u64, Ordering::Relaxed);
+    }
+}
+
+/// What is shown, and with it its documentation.
+pub(super) const FAMILIES: [Family; 3] = [RESPONSES, LIMITED, CONNECTIONS];
+
+/// The names of all limits.
+pub(super) fn limits() -> impl Iterator<Item = &'static str> {
+    Limit::ALL.into_iter().map(Limit::name)
+}
+
+impl Counters {
+    /// The end of the metrics page.
+    pub(super) fn page(&self) -> String {
+        let mut text = Text::default();
+        let responses = self
+            .responses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut samples = text.family(&RESPONSES);
+        for (status, n) in &*responses {
+            samples.number(&[&status.to_string()], *n);
+        }
+        let mut samples = text.family(&LIMITED);
+        for (limit, n) in Limit::ALL.iter().zip(&self.limited) {
+            samples.number(&[limit.name()], n.load(Ordering::Relaxed));
+        }
+        let connections = self.connections.load(Ordering::Relaxed);
+        text.family(&CONNECTIONS).number(&[], connections);
+        text.finish()
+    }
+}

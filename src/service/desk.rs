@@ -1,0 +1,121 @@
+//! Everything that requests are answered from: the settings, the office, the registry.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tinyjson::JsonValue;
+
+use crate::cluster::{ClusterRegistry, json};
+
+use super::Office;
+use super::counters::{Counters, Limit};
+use super::guard::Token;
+use super::http::{Refusal, Response};
+
+/// What the service port is told once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServiceSettings {
+    /// What callers that change something, or look at clients, must bring; without one they must
+    /// be on this machine.
+    pub(crate) token: Option<Token>,
+    /// Where the metrics page is, with the leading slash; `None`: nowhere.
+    pub(crate) metrics_path: Option<String>,
+    /// The clusters cannot be changed here: the static router has the one it was started with.
+    pub(crate) fixed: bool,
+}
+
+/// See the module.
+pub(super) struct Desk {
+    pub(super) settings: ServiceSettings,
+    pub(super) office: Arc<dyn Office>,
+    pub(super) registry: Arc<dyn ClusterRegistry>,
+    pub(super) counters: Counters,
+    /// The clusters may have changed since [`take_changed`](Self::take_changed).
+    changed: Arc<AtomicBool>,
+}
+
+/// What becomes of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Now(Response),
+    /// It waits until the clusters are no longer those that `etag` names, so many milliseconds at
+    /// most.
+    Wait {
+        etag: String,
+        ms: u64,
+    },
+}
+
+impl Desk {
+    pub(super) fn new(
+        settings: ServiceSettings,
+        office: Arc<dyn Office>,
+        registry: Arc<dyn ClusterRegistry>,
+        changed: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            settings,
+            office,
+            registry,
+            counters: Counters::default(),
+            changed,
+        }
+    }
+
+    /// Whoever waits for the clusters to change has to be looked at.
+    pub(super) fn set_changed(&self) {
+        self.changed.store(true, Ordering::Release);
+    }
+
+    /// Is there something for [`take_changed`](Self::take_changed)?
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed.load(Ordering::Acquire)
+    }
+
+    /// May they have changed since the last call?
+    pub(super) fn take_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::AcqRel)
+    }
+
+    /// The answer to bytes that are no request.
+    pub(super) fn refusal(&self, refusal: &Refusal) -> Response {
+        match refusal.status {
+            413 => self.counters.reached(Limit::Body),
+            414 | 431 => self.counters.reached(Limit::Head),
+            _ => {}
+        }
+        failure(refusal.status, refusal.reason)
+    }
+
+    /// The answer to somebody who ran into a limit.
+    pub(super) fn exhausted(&self, limit: Limit) -> Response {
+        self.counters.reached(limit);
+        match limit {
+            Limit::RequestMs => failure(408, "the request took too long to arrive"),
+            Limit::Parked => failure(503, "too many requests wait for changes"),
+            _ => failure(503, "too many connections"),
+        }
+    }
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = &self.settings;
+        f.debug_struct("Desk")
+            .field("settings", settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Success, with what there is to tell.
+pub(super) fn success(status: u16, data: JsonValue) -> Response {
+    Response::json(status, json::envelope(0, "success", data))
+}
+
+/// An error, in the same form as success.
+pub(super) fn failure(status: u16, message: impl fmt::Display) -> Response {
+    let message = message.to_string();
+    let null = JsonValue::Null;
+    Response::json(status, json::envelope(status.into(), &message, null))
+}

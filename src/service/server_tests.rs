@@ -1,0 +1,440 @@
+//! The service port over real sockets: patient and impatient peers, one beside the other.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::thread::{self, JoinHandle};
+
+use super::*;
+use crate::cluster::{ClusterInstance, ClusterKey, Endpoint};
+use crate::service::fake::FakeOffice;
+use crate::service::limits::{BODY_BYTES_MAX, PARKED_MAX};
+
+/// Longer than anything takes on a busy machine; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// A service port on a thread of its own; closed when dropped.
+struct Port {
+    address: SocketAddr,
+    handle: ServiceHandle,
+    office: Arc<FakeOffice>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Port {
+    fn new() -> Self {
+        let office = Arc::new(FakeOffice::new());
+        let (port, handle) = ServicePort::bind(
+            (Ipv4Addr::LOCALHOST, 0).into(),
+            ServiceSettings::default(),
+            Arc::clone(&office) as _,
+            Arc::clone(&office.registry) as _,
+        )
+        .unwrap();
+        Self {
+            address: port.local_addr(),
+            handle,
+            office,
+            thread: Some(thread::spawn(|| port.run())),
+        }
+    }
+
+    fn peer(&self) -> Peer {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let input = Vec::new();
+        Peer { stream, input }
+    }
+
+    /// Somebody else gets an answer.
+    fn is_well(&self) {
+        self.peer().is_healthy();
+    }
+
+    /// A peer that knows the list, and waits for so many seconds until it changes.
+    fn waiting(&self, seconds: u64) -> Peer {
+        let mut peer = self.peer();
+        peer.send("GET /list_cluster HTTP/1.1\r\nHost: x\r\n\r\n");
+        let etag = peer.response().header("ETag");
+        peer.send(&format!(
+            "GET /list_cluster?wait={seconds} HTTP/1.1\r\nHost: x\r\nIf-None-Match: {etag}\r\n\r\n"
+        ));
+        peer
+    }
+
+    fn change(&self, id: &str) {
+        let registry = &self.office.registry;
+        registry.status_change(instance(id)).unwrap();
+    }
+
+    /// Closes it, and waits for its end.
+    fn end(&mut self) {
+        self.handle.close();
+        let thread = self.thread.take().unwrap();
+        thread.join().unwrap().unwrap();
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        if self.thread.is_some() && !thread::panicking() {
+            self.end();
+        }
+    }
+}
+
+fn instance(id: &str) -> ClusterInstance {
+    let endpoint = Endpoint {
+        addr: "127.0.0.1".into(),
+        port: 1,
+        name: "redis".into(),
+    };
+    ClusterInstance::new(ClusterKey::local(), id, endpoint)
+}
+
+/// Somebody who is connected.
+struct Peer {
+    stream: TcpStream,
+    input: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Got {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Got {
+    fn header(&self, name: &str) -> String {
+        let prefix = format!("{name}: ");
+        let line = self
+            .head
+            .lines()
+            .find_map(|line| line.strip_prefix(&prefix));
+        line.unwrap_or_else(|| panic!("no {name}: {self:?}")).into()
+    }
+}
+
+impl Peer {
+    fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Sends as much of it as is wanted.
+    fn try_send(&mut self, bytes: &[u8]) {
+        // The other side may have enough of it.
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// The next response, if there is one.
+    fn try_response(&mut self) -> Option<Got> {
+        loop {
+            let text = String::from_utf8_lossy(&self.input).into_owned();
+            if let Some((head, rest)) = text.split_once("\r\n\r\n") {
+                let status = head.split(' ').nth(1)?.parse().ok()?;
+                let length = head
+                    .lines()
+                    .find_map(|it| it.strip_prefix("Content-Length: "));
+                let length = length.map_or(0, |it| it.parse().unwrap());
+                if rest.len() >= length {
+                    self.input.drain(..head.len() + 4 + length);
+                    let (head, body) = (head.to_owned(), rest[..length].to_owned());
+                    return Some(Got { status, head, body });
+                }
+            }
+            if !self.receive() {
+                return None;
+            }
+        }
+    }
+
+    fn response(&mut self) -> Got {
+        let got = self.try_response();
+        got.unwrap_or_else(|| panic!("the end after {}", self.input.escape_ascii()))
+    }
+
+    /// Receives something; false at the end, of which a reset is one.
+    fn receive(&mut self) -> bool {
+        let mut buffer = [0; 64 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(n) => {
+                self.input.extend_from_slice(&buffer[..n]);
+                n > 0
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("{error} after {}", self.input.escape_ascii()),
+        }
+    }
+
+    fn expect_end(&mut self) {
+        while self.receive() {}
+        assert!(self.input.is_empty(), "{}", self.input.escape_ascii());
+    }
+
+    fn is_healthy(&mut self) {
+        self.send(HEALTH);
+        let got = self.response();
+        assert_eq!((got.status, &*got.body), (200, r#"{"status":"ok"}"#));
+    }
+
+    /// Connected, and known to be served.
+    fn greeted(mut self) -> Self {
+        self.is_healthy();
+        self
+    }
+}
+
+#[test]
+fn one_connection_serves_many_requests() {
+    let port = Port::new();
+    let mut peer = port.peer();
+    for _ in 0..10 {
+        peer.is_healthy();
+    }
+    peer.send(&HEALTH.repeat(100));
+    for _ in 0..100 {
+        assert_eq!(peer.response().status, 200);
+    }
+    peer.send("HEAD /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    while peer.receive() {}
+    let text = String::from_utf8(peer.input).unwrap();
+    assert!(
+        text.contains("Content-Length: 15\r\n") && text.ends_with("\r\n\r\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_was_sent_before_the_end_is_answered() {
+    let port = Port::new();
+    let mut peer = port.peer();
+    peer.send(&HEALTH.repeat(3));
+    peer.stream.shutdown(Shutdown::Write).unwrap();
+    for _ in 0..3 {
+        assert_eq!(peer.response().status, 200);
+    }
+    peer.expect_end();
+}
+
+#[test]
+fn a_request_may_come_byte_by_byte() {
+    let port = Port::new();
+    let mut peer = port.peer();
+    for byte in HEALTH.chars() {
+        peer.send(&byte.to_string());
+    }
+    assert_eq!(peer.response().status, 200);
+}
+
+#[test]
+fn garbage_costs_its_own_connection() {
+    let port = Port::new();
+    let mut beside = port.peer().greeted();
+    let tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(100);
+    let garbage: [&[u8]; 4] = [
+        &tls,
+        b"*1\r\n$4\r\nPING\r\n",
+        b"\r\n\r\nx\r\n",
+        &[0; 100_000],
+    ];
+    for bytes in garbage {
+        let mut peer = port.peer();
+        peer.try_send(bytes);
+        let got = peer.response();
+        assert_eq!(got.status, 400);
+        assert_eq!(got.header("Connection"), "close");
+        peer.expect_end();
+        beside.is_healthy();
+    }
+}
+
+/// The answer arrives although much of what was sent is never read as a request.
+#[test]
+fn what_is_too_large_is_refused() {
+    let port = Port::new();
+    let post = "POST /pause HTTP/1.1\r\nHost: localhost\r\n";
+    let body = vec![b'x'; 4 * BODY_BYTES_MAX];
+    for (head, status) in [
+        (format!("GET /{} HTTP/1.1\r\n", "x".repeat(100_000)), 414),
+        (
+            format!("GET / HTTP/1.1\r\nA: {}\r\n", "x".repeat(100_000)),
+            431,
+        ),
+        (format!("GET / HTTP/1.1\r\n{}", "A: b\r\n".repeat(65)), 431),
+        (format!("{post}Content-Length: {}\r\n\r\n", body.len()), 413),
+        (
+            format!("{post}Transfer-Encoding: chunked\r\n\r\n400000\r\n"),
+            413,
+        ),
+    ] {
+        let mut peer = port.peer();
+        peer.try_send(head.as_bytes());
+        peer.try_send(&body);
+        assert_eq!(peer.response().status, status);
+        peer.expect_end();
+    }
+    port.is_well();
+}
+
+#[test]
+fn a_large_body_is_asked_for() {
+    let port = Port::new();
+    let mut peer = port.peer();
+    let body = format!(
+        r#"{{"tenant":"yigF5wkxq44","x":"{}"}}"#,
+        "x".repeat(1_000_000)
+    );
+    peer.send(&format!(
+        "POST /pause HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    ));
+    assert_eq!(peer.response().status, 100);
+    peer.send(&body);
+    let got = peer.response();
+    assert_eq!(got.status, 200, "{got:?}");
+    assert_eq!(port.office.take_calls(), ["pause yigF5wkxq44 30000"]);
+}
+
+#[test]
+fn half_a_request_is_given_up() {
+    let port = Port::new();
+    let mut peer = port.peer();
+    peer.send(&HEALTH[..20]);
+    let got = peer.response();
+    assert_eq!(got.status, 408);
+    peer.expect_end();
+}
+
+#[test]
+fn the_longest_idle_connection_makes_room() {
+    let port = Port::new();
+    let mut peers: Vec<Peer> = (0..CONNECTIONS_MAX)
+        .map(|_| port.peer().greeted())
+        .collect();
+    let mut more = port.peer().greeted();
+    peers[0].expect_end();
+    for peer in &mut peers[2..] {
+        peer.is_healthy();
+    }
+    more.is_healthy();
+    // Now the second is the one that is idle longest.
+    port.is_well();
+    peers[1].expect_end();
+    peers[2].is_healthy();
+}
+
+/// Slow peers take every place, and it is theirs for a second.
+#[test]
+fn slow_peers_cannot_keep_others_away() {
+    let port = Port::new();
+    let mut slow: Vec<Peer> = (0..CONNECTIONS_MAX).map(|_| port.peer()).collect();
+    for peer in &mut slow {
+        peer.send(&HEALTH[..20]);
+    }
+    let mut refused = 0;
+    loop {
+        let mut peer = port.peer();
+        peer.send(HEALTH);
+        match peer.try_response() {
+            Some(got) if got.status == 200 => break,
+            Some(got) => assert_eq!(
+                (got.status, got.header("Connection")),
+                (503, "close".into())
+            ),
+            // It was closed for one that came later.
+            None => {}
+        }
+        refused += 1;
+        assert!(refused < 3_000, "refused every time");
+        thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_change_is_told_at_once() {
+    let port = Port::new();
+    let mut waiting: Vec<Peer> = (0..PARKED_MAX).map(|_| port.waiting(60)).collect();
+    // Nothing has changed: they wait on. That they all wait is known when one more may not.
+    port.handle.changed();
+    let got = port.waiting(60).response();
+    assert_eq!(got.status, 503, "{got:?}");
+    port.change("b");
+    port.handle.changed();
+    for peer in &mut waiting {
+        let got = peer.response();
+        assert_eq!(got.status, 200);
+        assert!(got.body.contains(r#""id":"b""#), "{got:?}");
+        peer.is_healthy();
+    }
+}
+
+#[test]
+fn a_change_over_the_port_itself_is_told_too() {
+    let port = Port::new();
+    let mut waiting = port.waiting(60);
+    let mut peer = port.peer();
+    let body = instance("c").to_json();
+    peer.send(&format!(
+        "POST /status_change HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    assert_eq!(peer.response().status, 200);
+    assert!(waiting.response().body.contains(r#""id":"c""#));
+}
+
+#[test]
+fn who_waits_in_vain_hears_so() {
+    let port = Port::new();
+    let mut waiting = port.waiting(1);
+    let got = waiting.response();
+    assert_eq!((got.status, &*got.body), (304, ""));
+    waiting.is_healthy();
+    // Who says that no more will come is not kept waiting.
+    let mut waiting = port.waiting(60);
+    waiting.stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(waiting.response().status, 304);
+    waiting.expect_end();
+}
+
+#[test]
+fn a_peer_that_reads_slowly_holds_nobody_up() {
+    let port = Port::new();
+    for n in 0..3_000 {
+        port.change(&format!("{n}"));
+    }
+    let list = "GET /list_cluster HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut slow = port.peer();
+    // More than the kernel takes on its way.
+    slow.send(&list.repeat(40));
+    let mut beside = port.peer();
+    for _ in 0..10 {
+        beside.is_healthy();
+    }
+    for _ in 0..40 {
+        let got = slow.response();
+        assert!(
+            got.status == 200 && got.body.len() > 500_000,
+            "{}",
+            got.body.len()
+        );
+    }
+}
+
+#[test]
+fn the_port_closes_when_all_is_said() {
+    let mut port = Port::new();
+    let mut idle = port.peer().greeted();
+    let mut half = port.peer();
+    half.send(&HEALTH[..20]);
+    let mut waiting = port.waiting(60);
+    port.end();
+    idle.expect_end();
+    half.expect_end();
+    // It may not have come so far as to wait.
+    assert!(waiting.try_response().is_none_or(|got| got.status == 304));
+    assert!(TcpStream::connect(port.address).is_err());
+}
