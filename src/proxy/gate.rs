@@ -86,6 +86,7 @@ impl Machine {
     }
 
     /// What is to be done with a frame, if the tenant's rules allow it.
+    #[inline]
     pub(super) fn ruling(
         &mut self,
         key: ClientKey,
@@ -100,10 +101,12 @@ impl Machine {
     }
 
     /// What a client's requests are held to: their sizes, and its tenant's rules if it has any.
+    #[inline]
     pub(super) fn rules_of(&self, key: ClientKey) -> (RequestLimits, Option<TenantSlot>) {
         (self.limits_of(key), self.gate_of(key))
     }
 
+    #[inline]
     pub(super) fn limits_of(&self, key: ClientKey) -> RequestLimits {
         let account = self
             .clients
@@ -120,6 +123,7 @@ impl Machine {
     }
 
     /// The largest request of the client's tenant, if it has a limit of its own.
+    #[inline]
     pub(super) fn request_bytes_max(&self, key: ClientKey) -> Option<u64> {
         if !self.pools.any_gate {
             return None;
@@ -129,6 +133,7 @@ impl Machine {
     }
 
     /// The tenant whose rules a client's requests have to pass, if there are any.
+    #[inline]
     pub(super) fn gate_of(&self, key: ClientKey) -> Option<TenantSlot> {
         if !self.pools.any_gate {
             return None;
