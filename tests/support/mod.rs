@@ -15,6 +15,7 @@
     reason = "a test fails by panicking; these helpers are not marked as tests"
 )]
 
+mod http;
 mod proxy;
 mod redis;
 mod same;
@@ -24,6 +25,7 @@ mod wire;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+pub(crate) use http::{Answer, Http};
 pub(crate) use proxy::{Proxy, TENANT};
 pub(crate) use redis::{Redis, id_of, unused_port};
 pub(crate) use same::{Door, both_ways, same, same_at};

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use super::{Redis, Wire, signal, wait_for, wait_until};
+use super::{Http, Redis, Wire, signal, wait_for, wait_until};
 
 /// The tenant code of the static cluster.
 pub(crate) const TENANT: &str = "yigF5wkxq44";
@@ -31,20 +31,27 @@ impl Proxy {
 
     /// In front of whatever is, or is not, at this address.
     pub(crate) fn at(backend: &str, options: &[&str]) -> Self {
-        Self::start(Command::new(BINARY), backend, options)
+        let backend = format!("--router.static-be={backend}");
+        Self::start(Command::new(BINARY), &[&[&*backend], options].concat())
+    }
+
+    /// With the sync router, which knows no cluster yet.
+    pub(crate) fn sync(options: &[&str]) -> Self {
+        let sync = ["--router.type=sync"];
+        Self::start(Command::new(BINARY), &[&sync, options].concat())
     }
 
     /// Begun by a shell, in whose `$0` the program is, with its options in `$@`.
     pub(crate) fn by_shell(script: &str, redis: &Redis, options: &[&str]) -> Self {
         let mut shell = Command::new("sh");
         shell.args(["-c", script, BINARY]);
-        Self::start(shell, &redis.address(), options)
+        let backend = format!("--router.static-be={}", redis.address());
+        Self::start(shell, &[&[&*backend], options].concat())
     }
 
-    fn start(mut command: Command, backend: &str, options: &[&str]) -> Self {
+    fn start(mut command: Command, options: &[&str]) -> Self {
         command
             .args(["--bind=127.0.0.1", "--port=0", "--service-port=0"])
-            .arg(format!("--router.static-be={backend}"))
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -67,7 +74,7 @@ impl Proxy {
                 child.try_wait().unwrap().is_none(),
                 "the proxy ended: {log}"
             );
-            address = listening_at(&log);
+            address = listening_at(&log, "proxy address ");
             address.is_some()
         });
         Self {
@@ -84,6 +91,16 @@ impl Proxy {
 
     pub(crate) fn port(&self) -> String {
         self.address.port().to_string()
+    }
+
+    /// Its service port, as somebody on this machine sees it.
+    pub(crate) fn service(&self) -> Http {
+        let mut address = None;
+        wait_until("the proxy says where its service port is", || {
+            address = listening_at(&self.log(), "service address ");
+            address.is_some()
+        });
+        Http::at(address.unwrap())
     }
 
     /// A new client.
@@ -168,8 +185,8 @@ impl Drop for Proxy {
 
 const BINARY: &str = env!("CARGO_BIN_EXE_elika-proxy");
 
-fn listening_at(log: &str) -> Option<SocketAddr> {
-    let (_, rest) = log.split_once("proxy address ")?;
+fn listening_at(log: &str, what: &str) -> Option<SocketAddr> {
+    let (_, rest) = log.split_once(what)?;
     let (address, _) = rest.split_once('\n')?;
     address.trim().parse().ok()
 }
