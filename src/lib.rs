@@ -27,6 +27,7 @@
 //! let config = Config {
 //!     bind: Ipv4Addr::LOCALHOST.into(),
 //!     port: 0,
+//!     service_port: 0,
 //!     ..Config::default()
 //! };
 //! let running = Proxy::new(config).start()?;

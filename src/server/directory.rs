@@ -102,9 +102,8 @@ impl Directory {
         directory
     }
 
-    /// Follows what comes until told to stop, or until no worker is left. `on_picture` is called
-    /// after each new picture.
-    pub(super) fn run(mut self, inboxes: &[Inbox], on_picture: impl Fn()) {
+    /// Follows what comes until told to stop, or until no worker is left.
+    pub(super) fn run(mut self, inboxes: &[Inbox]) {
         loop {
             let due = self.picture_due();
             let idle = || now() + IDLE;
@@ -126,7 +125,6 @@ impl Directory {
             if !anybody {
                 return;
             }
-            on_picture();
             self.not_before = self::now() + PACE;
         }
     }

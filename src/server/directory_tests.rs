@@ -52,7 +52,7 @@ impl Desk {
             Arc::clone(&board),
             lookup,
         );
-        std::thread::spawn(move || directory.run(&[inbox], || ()));
+        std::thread::spawn(move || directory.run(&[inbox]));
         Self {
             facts,
             mail,

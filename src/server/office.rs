@@ -14,6 +14,7 @@ use crate::service::{self, About, Page};
 
 use super::acceptor::AcceptorHandle;
 use super::board::Board;
+use super::source::Sources;
 use super::{Event, tell};
 
 /// How long workers are waited for that are asked something.
@@ -26,6 +27,7 @@ pub(super) struct Office {
     page: Page,
     board: Arc<Board>,
     registry: Arc<dyn ClusterRegistry>,
+    sources: Arc<Sources>,
     inboxes: Arc<[Inbox]>,
     acceptor: AcceptorHandle,
     draining: AtomicBool,
@@ -38,6 +40,7 @@ impl Office {
         config: &Config,
         board: Arc<Board>,
         registry: Arc<dyn ClusterRegistry>,
+        sources: Arc<Sources>,
         inboxes: Arc<[Inbox]>,
         acceptor: AcceptorHandle,
         events: Sender<Event>,
@@ -48,6 +51,7 @@ impl Office {
             page: Page::new(config.metrics.tenants),
             board,
             registry,
+            sources,
             inboxes,
             acceptor,
             draining: AtomicBool::new(false),
@@ -87,6 +91,13 @@ impl service::Office for Office {
         match self.is_draining() {
             true => Err("draining".to_owned()),
             false => self.board.usable(),
+        }
+    }
+
+    fn settled(&self) -> Result<(), String> {
+        match self.sources.are_settled() {
+            true => Ok(()),
+            false => Err("the control plane has not told which clusters there are".to_owned()),
         }
     }
 

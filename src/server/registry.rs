@@ -74,7 +74,9 @@ impl Watched {
     /// # Errors
     ///
     /// If a thread cannot be had.
-    pub(super) fn new(registry: Arc<dyn ClusterRegistry>) -> io::Result<(Arc<Self>, Receiver<()>)> {
+    pub(super) fn around(
+        registry: Arc<dyn ClusterRegistry>,
+    ) -> io::Result<(Arc<dyn ClusterRegistry>, Receiver<()>)> {
         let changes = registry.notify();
         let (bell, rings) = channel();
         let ringer = bell.clone();

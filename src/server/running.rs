@@ -10,6 +10,7 @@ use crate::reactor::{Inbox, Message};
 
 use super::directory::Fact;
 use super::office::Office;
+use super::service::Service;
 use super::source::Sources;
 use super::{Event, now, tell};
 
@@ -17,6 +18,7 @@ use super::{Event, now, tell};
 #[derive(Debug)]
 pub struct Running {
     pub(super) address: SocketAddr,
+    pub(super) service: Option<Service>,
     pub(super) office: Arc<Office>,
     pub(super) accepting: JoinHandle<()>,
     pub(super) inboxes: Arc<[Inbox]>,
@@ -32,6 +34,11 @@ impl Running {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the service port listens, if there is one.
+    pub fn service_address(&self) -> Option<SocketAddr> {
+        self.service.as_ref().map(Service::address)
     }
 
     /// Drains: no new clients, what is in flight is finished, then the connections are closed.
@@ -93,6 +100,9 @@ impl Running {
         }
         // It may have ended with the last worker.
         let _ = self.facts.send(Fact::Stop);
+        if let Some(service) = self.service {
+            service.close();
+        }
         log::info!("stopped");
     }
 }

@@ -14,6 +14,8 @@ use super::routes::done;
 
 /// `GET /list_cluster[?wait=SECONDS]`
 pub(super) fn list(desk: &Desk, request: &Request) -> Result<Answer, Response> {
+    // Whoever follows would take an empty list for the truth.
+    desk.office.settled().map_err(|why| failure(503, why))?;
     let query = query(request, &["wait"])?;
     let wait = query.number("wait", 1, WAIT_SECONDS_MAX);
     let wait = wait.map_err(|error| failure(400, error))?;

@@ -75,6 +75,10 @@ impl Office for FakeOffice {
         locked(&self.unready).clone().map_or(Ok(()), Err)
     }
 
+    fn settled(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     fn health(&self, _: &TenantKey, instance: &InstanceId) -> (Health, String) {
         match instance.as_str() {
             "bad" => (Health::Down, "connection refused".to_owned()),

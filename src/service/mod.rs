@@ -46,6 +46,8 @@ pub(crate) use server::{ServiceHandle, ServicePort};
 pub(crate) trait Office: Send + Sync {
     /// May clients be sent here? If not, why.
     fn ready(&self) -> Result<(), String>;
+    /// Is it known which clusters there are? If not yet, why.
+    fn settled(&self) -> Result<(), String>;
     /// What all workers together found out about an instance, and why it is so.
     fn health(&self, tenant: &TenantKey, instance: &InstanceId) -> (Health, String);
     /// One survey per worker; of one that does not answer in time there is none.

@@ -199,7 +199,7 @@ impl Reader {
             match parsed.map_err(|_| "a chunk has no size".to_owned())? {
                 httparse::Status::Complete((used, size)) => {
                     self.bytes.drain(..used);
-                    return usize::try_from(size).or(Err(too_large()));
+                    return usize::try_from(size).map_err(|_| too_large());
                 }
                 httparse::Status::Partial if self.bytes.len() >= CHUNK_LINE_BYTES_MAX => {
                     return Err("a chunk has no size".to_owned());

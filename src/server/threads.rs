@@ -1,0 +1,100 @@
+//! The threads that carry clients: workers and the acceptor; and how to start any thread.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread::{self, JoinHandle};
+
+use mio::Poll;
+
+use crate::cluster::Snapshot;
+use crate::config::Config;
+use crate::proxy::Machine;
+use crate::reactor::{Inbox, Message, Reactor, poll_and_inbox};
+
+use super::acceptor::Acceptor;
+use super::shared::WorkerOutside;
+use super::{Event, now, settings};
+
+/// One of each per worker.
+#[allow(clippy::type_complexity, reason = "it is taken apart at once")]
+pub(super) fn polls_and_inboxes(
+    workers: u16,
+) -> io::Result<(Vec<(Poll, Receiver<Message>)>, Arc<[Inbox]>)> {
+    let mut polls = Vec::new();
+    let mut inboxes = Vec::new();
+    for _ in 0..workers {
+        let (poll, inbox, receiver) = poll_and_inbox()?;
+        polls.push((poll, receiver));
+        inboxes.push(inbox);
+    }
+    Ok((polls, inboxes.into()))
+}
+
+/// Starts the workers; each tells of its end.
+pub(super) fn spawn_workers(
+    config: &Config,
+    polls: Vec<(Poll, Receiver<Message>)>,
+    snapshot: &Arc<Snapshot>,
+    outside: impl Fn(usize) -> WorkerOutside,
+    end: &Sender<Event>,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let start = now();
+    let mut threads = Vec::new();
+    for (worker, poll) in (0..config.workers()).zip(polls) {
+        let settings = settings::settings(config, worker);
+        let outside = outside(usize::from(worker));
+        let reactor = Reactor::new(poll, settings, Arc::clone(snapshot), outside, start);
+        let end = end.clone();
+        threads.push(spawn(&format!("worker-{worker}"), move || {
+            match reactor.run() {
+                Ok(machine) => log_counters(worker, &machine),
+                Err(error) => log::error!("worker {worker} failed: {error}"),
+            }
+            // Nobody listens any more if the grace period is over.
+            let _ = end.send(Event::WorkerEnded);
+        })?);
+    }
+    Ok(threads)
+}
+
+/// Starts to accept, until the listener is closed. Its last clients are with the workers before these are told to drain.
+pub(super) fn spawn_acceptor(
+    acceptor: Acceptor,
+    inboxes: Arc<[Inbox]>,
+    failed: Sender<Event>,
+) -> io::Result<JoinHandle<()>> {
+    spawn("acceptor", move || {
+        if let Err(error) = acceptor.run() {
+            log::error!("the listener failed: {error}");
+            // If nobody hears it, nobody accepts either.
+            let _ = failed.send(Event::ListenerFailed);
+        }
+        tell(&inboxes, || Message::Drain);
+    })
+}
+
+/// Starts a thread of this name.
+pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)
+}
+
+/// Leaves a message for every worker.
+pub(super) fn tell(inboxes: &[Inbox], message: impl Fn() -> Message) {
+    for inbox in inboxes {
+        // A worker that has ended needs no telling.
+        inbox.send(message());
+    }
+}
+
+fn log_counters(worker: u16, machine: &Machine) {
+    let n = machine.counters();
+    log::info!(
+        "worker {worker}: {} clients in all, {} requests forwarded, {} replies, {} errors made here",
+        n.clients_opened,
+        n.requests,
+        n.replies,
+        n.errors
+    );
+    log::debug!("worker {worker}: {n:?}");
+}
