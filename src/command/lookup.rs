@@ -44,7 +44,7 @@ pub(super) fn find(name: &[u8]) -> Option<&'static Row> {
 ///
 /// Reads the first and the last bytes of the name as whole words, which overlap: cheaper than
 /// copying a variable number of bytes.
-const fn key(name: &[u8]) -> Option<u128> {
+pub(super) const fn key(name: &[u8]) -> Option<u128> {
     let len = name.len();
     let word = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
         (Some(first), Some(last)) if len <= NAME_BYTES_MAX => {
@@ -92,12 +92,17 @@ const fn lower_case(word: u128) -> u128 {
     word | upper >> 2
 }
 
-/// A slot for the key: multiplication mixes upwards, so the top byte depends on all others.
+/// A slot for the key.
 const fn hash(key: u128) -> u8 {
+    (mixed(key) >> 56) as u8
+}
+
+/// Multiplication mixes upwards, so the top byte depends on all others.
+pub(super) const fn mixed(key: u128) -> u64 {
     // 2^64 divided by the golden ratio: the usual odd multiplier of Fibonacci hashing.
     const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mixed = (key as u64) ^ ((key >> 64) as u64).rotate_left(29);
-    (mixed.wrapping_mul(MULTIPLIER) >> 56) as u8
+    let folded = (key as u64) ^ ((key >> 64) as u64).rotate_left(29);
+    folded.wrapping_mul(MULTIPLIER)
 }
 
 const fn keys() -> [u128; ROWS.len()] {
