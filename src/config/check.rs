@@ -44,7 +44,7 @@ fn router(given: &Given, config: &mut Config) -> Result<(), ConfigError> {
 
 /// Both ports are bound at the same address; 0 is a port of its own each time.
 fn ports(given: &Given, config: &Config) -> Result<(), ConfigError> {
-    let clash = config.port != 0 && config.port == config.service_port;
+    let clash = config.port != 0 && config.port == config.service_port && config.service_enable;
     match given.get("port").or_else(|| given.get("service-port")) {
         Some(setting) if clash => {
             let remedy = "--port and --service-port need different ports";

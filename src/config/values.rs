@@ -308,6 +308,21 @@ pub(super) fn parse_name(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// Where the service port has something else.
+const TAKEN_PATHS: &[&str] = &[
+    "/healthz",
+    "/readyz",
+    "/list_cluster",
+    "/add_cluster",
+    "/status_change",
+    "/cluster",
+    "/clients",
+    "/pools",
+    "/pause",
+    "/resume",
+    "/drain",
+];
+
 /// What [`parse_path`] takes.
 pub(super) const PATH: &str = "a path such as /metrics, in printable ASCII without ? and #";
 
@@ -321,6 +336,9 @@ pub(super) fn parse_path(text: &str) -> Result<String, &'static str> {
         .all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#')
     {
         return Err("has characters that no path has");
+    }
+    if TAKEN_PATHS.contains(&text) {
+        return Err("is where the service port has something else");
     }
     Ok(text.to_owned())
 }

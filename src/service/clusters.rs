@@ -21,11 +21,11 @@ pub(super) fn list(desk: &Desk, request: &Request) -> Result<Answer, Response> {
     let wait = wait.map_err(|error| failure(400, error))?;
     let known = request.head.if_none_match.as_deref().unwrap_or_default();
     if known.is_empty() {
-        return Ok(Answer::Now(desk.list()));
+        return Ok(Answer::Now(desk.list().1));
     }
     let etag = desk.etag();
     if !names(known, &etag) {
-        return Ok(Answer::Now(desk.list()));
+        return Ok(Answer::Now(desk.list().1));
     }
     Ok(match wait {
         Some(seconds) => Answer::Wait {
@@ -70,8 +70,8 @@ pub(super) fn remove(desk: &Desk, request: &Request) -> Result<Answer, Response>
 }
 
 impl Desk {
-    /// All clusters with what is known of their instances.
-    pub(super) fn list(&self) -> Response {
+    /// All clusters with what is known of their instances, and what names them.
+    pub(super) fn list(&self) -> (String, Response) {
         let catalog = Catalog::of(&*self.registry);
         let etag = catalog.etag();
         let data = json::catalog_value(&catalog, &|instance| {
@@ -82,7 +82,8 @@ impl Desk {
                 ("reason".to_owned(), JsonValue::String(reason)),
             ]
         });
-        success(200, data).with("ETag", format!("\"{etag}\""))
+        let list = success(200, data).with("ETag", format!("\"{etag}\""));
+        (etag, list)
     }
 
     /// What names the clusters as they are. Their health is no part of it: it changes all the time,

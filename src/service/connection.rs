@@ -266,15 +266,18 @@ impl Connection {
         }
     }
 
-    /// The clusters have changed to what `etag` names.
-    pub(super) fn changed(&mut self, etag: &str, turn: &Turn<'_>) {
-        match &self.phase {
-            Phase::Parked(parked) if parked.etag != etag => {
-                let (head_only, after) = (parked.head_only, parked.after);
-                let response = turn.desk.list();
-                self.respond(response, head_only, after, turn);
-            }
-            _ => {}
+    /// Does it wait for the clusters to be others than those that `etag` names?
+    pub(super) fn waits_for_other(&self, etag: &str) -> bool {
+        matches!(&self.phase, Phase::Parked(parked) if parked.etag != etag)
+    }
+
+    /// The clusters have changed: this is what they are now, and what names them.
+    pub(super) fn changed(&mut self, etag: &str, list: &Response, turn: &Turn<'_>) {
+        if self.waits_for_other(etag)
+            && let Phase::Parked(parked) = &self.phase
+        {
+            let (head_only, after) = (parked.head_only, parked.after);
+            self.respond(list.clone(), head_only, after, turn);
         }
     }
 

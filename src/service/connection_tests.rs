@@ -262,7 +262,11 @@ fn who_waits_for_a_change_hears_of_it_or_that_there_was_none() {
     let mut scene = Scene::new();
     scene.park("2");
     let etag = scene.etag();
-    assert_eq!(scene.with(|it, turn| it.changed(&etag, turn)), "");
+    let changed = |it: &mut Connection, turn: &Turn<'_>| {
+        let (etag, list) = turn.desk.list();
+        it.changed(&etag, &list, turn);
+    };
+    assert_eq!(scene.with(changed), "");
     assert_eq!(scene.pass(1_999), "");
     let answer = scene.pass(1);
     let expected = format!("HTTP/1.1 304 Not Modified\r\nETag: \"{etag}\"\r\n\r\n");
@@ -273,7 +277,7 @@ fn who_waits_for_a_change_hears_of_it_or_that_there_was_none() {
     scene.change();
     let new = scene.etag();
     assert_ne!(new, etag);
-    let answer = scene.with(|it, turn| it.changed(&new, turn));
+    let answer = scene.with(changed);
     assert_eq!(status(&answer), "200");
     assert!(answer.contains(&format!("\r\nETag: \"{new}\"\r\n")) && answer.contains("\"new\""));
     scene.take();

@@ -296,18 +296,23 @@ impl ServicePort {
 
     /// Answers whoever waits for the clusters to change, if they have.
     fn tell_changes(&mut self) {
-        let parked = self.parked();
-        if !self.desk.take_changed() || parked == 0 {
+        if !self.desk.take_changed() || self.parked() == 0 {
             return;
         }
         let etag = self.desk.etag();
+        let mut links = self.links.iter();
+        if !links.any(|(_, link)| link.connection.waits_for_other(&etag)) {
+            return;
+        }
+        // One list for all.
+        let (etag, list) = self.desk.list();
         let turn = Turn {
             desk: &self.desk,
             now: self.now,
-            parked,
+            parked: 0,
         };
         for (_, link) in &mut self.links {
-            link.connection.changed(&etag, &turn);
+            link.connection.changed(&etag, &list, &turn);
         }
     }
 

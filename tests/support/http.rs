@@ -26,6 +26,10 @@ impl Http {
         Self { address, headers }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The same with one more header in every request.
     pub(crate) fn with(&self, header: &str) -> Self {
         let headers = format!("{}{header}\r\n", self.headers);

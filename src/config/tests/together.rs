@@ -99,8 +99,10 @@ fn two_ports_are_two_ports() {
     );
     let line = format!("--service-port=6378: taken twice; {remedy}");
     assert_eq!(refusal(&["--service-port=6378"]), line);
-    let config = config(&["--port=0", "--service-port=0"]);
-    assert_eq!((config.port, config.service_port), (0, 0));
+    let both = config(&["--port=0", "--service-port=0"]);
+    assert_eq!((both.port, both.service_port), (0, 0));
+    let one = config(&["--port=7080", "--service.enable=false"]);
+    assert_eq!(one.port, 7080);
 }
 
 #[test]

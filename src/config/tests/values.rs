@@ -261,6 +261,8 @@ fn names_and_paths_are_fit_for_logs_and_urls() {
         ("/a?b", "has characters that no path has"),
         ("/a b", "has characters that no path has"),
         ("/é", "has characters that no path has"),
+        ("/healthz", "is where the service port has something else"),
+        ("/clients", "is where the service port has something else"),
     ] {
         assert!(
             refusal(&[&format!("--metrics.path={path}")]).contains(reason),
