@@ -19,7 +19,7 @@ use super::instance::Instance;
 use super::key::{AccountKey, BackendKey, ClientKey, InstanceKey, PoolKey, TenantSlot};
 use super::settings::Millis;
 use super::table::Table;
-use super::tenant::Tenant;
+use super::tenant::{DeniedLists, Tenant};
 
 /// How long a backend that refused the default user is not asked again, ms.
 const REFUSAL_MS: u64 = 1_000;
@@ -133,6 +133,7 @@ pub(super) struct Pools {
     /// Some tenant's requests must be looked at one by one.
     pub any_gate: bool,
     pub by_tenant: HashMap<TenantKey, TenantSlot>,
+    pub denied_lists: DeniedLists,
     pub by_id: HashMap<(TenantKey, InstanceId), InstanceKey>,
     by_user: HashMap<UserId, AccountKey>,
 }

@@ -4,6 +4,7 @@
 //! that is touched: a worker takes requests in portions, and charges bytes in portions.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::cluster::{self, Quota, Snapshot, TenantKey, TenantLimits};
@@ -24,7 +25,7 @@ pub(super) struct Tenant {
     pub key: TenantKey,
     pub limits: Arc<TenantLimits>,
     /// The commands it may not use.
-    denied: Option<Denied>,
+    denied: Option<Arc<Denied>>,
     quota: Arc<Quota>,
     /// What of `quota` is this worker's: clients, connections of clients' own, clients that wait.
     used: [u32; 3],
@@ -53,11 +54,11 @@ pub(super) enum Use {
 }
 
 impl Tenant {
-    fn new(tenant: &cluster::Tenant) -> Self {
+    fn new(tenant: &cluster::Tenant, lists: &mut DeniedLists) -> Self {
         Self {
             key: tenant.key.clone(),
             limits: Arc::clone(&tenant.limits),
-            denied: Denied::compile(&tenant.limits.deny),
+            denied: lists.get(&tenant.limits.deny),
             quota: Arc::clone(&tenant.quota),
             used: [0; 3],
             instances: Vec::new(),
@@ -211,16 +212,16 @@ impl Pools {
 
     /// Takes over what a new picture says.
     pub(super) fn follow_tenant(&mut self, tenant: &cluster::Tenant) -> TenantSlot {
-        let tenants = &mut self.tenants;
+        let (tenants, lists) = (&mut self.tenants, &mut self.denied_lists);
         let slot = *self
             .by_tenant
             .entry(tenant.key.clone())
-            .or_insert_with(|| tenants.insert(Tenant::new(tenant)));
+            .or_insert_with(|| tenants.insert(Tenant::new(tenant, lists)));
         if let Some(known) = tenants.get_mut(slot) {
             known.follow_quota(&tenant.quota);
             if known.limits != tenant.limits {
                 known.limits = Arc::clone(&tenant.limits);
-                known.denied = Denied::compile(&tenant.limits.deny);
+                known.denied = lists.get(&tenant.limits.deny);
                 known.portion = 0;
             }
             known.gone = false;
@@ -255,5 +256,45 @@ impl Pools {
             }
             !forgotten
         });
+        self.denied_lists.sweep();
+    }
+}
+
+/// What tenants may not use, by the words that say it: many have the same, and it is large.
+#[derive(Debug, Default)]
+pub(super) struct DeniedLists(HashMap<Vec<String>, Arc<Denied>>);
+
+impl DeniedLists {
+    fn get(&mut self, words: &[String]) -> Option<Arc<Denied>> {
+        if let Some(known) = self.0.get(words) {
+            return Some(Arc::clone(known));
+        }
+        let new = Arc::new(Denied::compile(words)?);
+        self.0.insert(words.to_vec(), Arc::clone(&new));
+        Some(new)
+    }
+
+    /// Forgets those that no tenant has any more.
+    fn sweep(&mut self) {
+        self.0.retain(|_, list| Arc::strong_count(list) > 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenants_share_what_they_may_not_use() {
+        let mut lists = DeniedLists::default();
+        let words = ["flushall".to_owned()];
+        let (first, second) = (lists.get(&words), lists.get(&words));
+        assert!(Arc::ptr_eq(&first.unwrap(), second.as_ref().unwrap()));
+        assert_eq!(lists.get(&[]), None);
+        lists.sweep();
+        assert_eq!(lists.0.len(), 1);
+        drop(second);
+        lists.sweep();
+        assert!(lists.0.is_empty());
     }
 }
