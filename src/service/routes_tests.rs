@@ -440,6 +440,7 @@ fn tenants_are_paused_and_go_on() {
     let gone_on = format!(r#"{{"tenant":"{tenant}"}}"#);
     scene.succeeds("POST /resume", Some(&gone_on), &gone_on);
     scene.succeeds("POST /resume", Some(&cluster), &gone_on);
+    // The workers have heard of it when the answer is given.
     let calls = [
         format!("pause {tenant} 30000"),
         format!("pause {tenant} 1000"),
@@ -447,7 +448,8 @@ fn tenants_are_paused_and_go_on() {
         format!("resume {tenant}"),
         format!("resume {tenant}"),
     ];
-    assert_eq!(scene.office.take_calls(), calls);
+    let calls = calls.map(|call| [call, "survey Clients(0, None)".to_owned()]);
+    assert_eq!(scene.office.take_calls(), calls.as_flattened());
 
     registry.remove_cluster(&other()).unwrap();
     let range = "line 1: seconds: must be a whole number from 1 to 3600";

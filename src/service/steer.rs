@@ -2,6 +2,7 @@
 
 use crate::cluster::json::{self, Node};
 use crate::cluster::{JsonError, TenantKey};
+use crate::proxy::Wanted;
 
 use super::clusters::{bad_json, text};
 use super::desk::{Answer, Desk, success};
@@ -16,6 +17,7 @@ const PAUSE_SECONDS: u64 = 30;
 pub(super) fn pause(desk: &Desk, request: &Request) -> Result<Answer, Response> {
     let (tenant, seconds) = whom(desk, request)?;
     desk.office.pause(&tenant, seconds * 1000);
+    until_heard(desk);
     let data = json::object([
         ("tenant", tenant.to_string().into()),
         // Exact: it is a small number.
@@ -28,6 +30,7 @@ pub(super) fn pause(desk: &Desk, request: &Request) -> Result<Answer, Response> 
 pub(super) fn resume(desk: &Desk, request: &Request) -> Result<Answer, Response> {
     let (tenant, _) = whom(desk, request)?;
     desk.office.resume(&tenant);
+    until_heard(desk);
     let data = json::object([("tenant", tenant.to_string().into())]);
     Ok(Answer::Now(success(200, data)))
 }
@@ -36,6 +39,12 @@ pub(super) fn resume(desk: &Desk, request: &Request) -> Result<Answer, Response>
 pub(super) fn drain(desk: &Desk, _: &Request) -> Result<Answer, Response> {
     desk.office.drain();
     Ok(done(202))
+}
+
+/// An answer means that it is so. Workers read their mail in order: who answers a question has read
+/// what came before it.
+fn until_heard(desk: &Desk) {
+    desk.office.survey(&Wanted::Clients(0, None));
 }
 
 /// Whom a body speaks of, and for how many seconds.
