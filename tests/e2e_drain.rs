@@ -1,5 +1,7 @@
 //! SIGTERM: what is under way is finished, nothing new begins, and it ends in time.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::net::TcpStream;
@@ -43,6 +45,51 @@ fn work_under_way_is_finished() {
     assert_eq!(client.replies(3), [":7", "$-1", "+PONG"]);
     client.expect_end();
     assert_eq!(proxy.wait().code(), Some(0));
+}
+
+/// Probes and a curl see it end; what Kubernetes sends afterwards makes it no worse.
+#[test]
+fn a_drain_by_the_service_port() {
+    let redis = Redis::open();
+    let mut proxy = Proxy::with(&redis, &["--core-num=1", "--grace-seconds=60"]);
+    let service = proxy.service();
+    wait_until("it is ready", || service.get("/readyz").status == 200);
+    let (mut client, mut idle) = (proxy.client(), proxy.client());
+    begin(&mut client, &mut idle, slow(400));
+    assert_eq!(service.post("/drain", "").status, 202);
+    idle.expect_end();
+    let answer = service.get("/readyz");
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.contains("draining"), "{answer:?}");
+    assert_eq!(service.get("/healthz").status, 200);
+    assert!(
+        service
+            .get("/metrics")
+            .body
+            .contains("\nelika_draining 1\n")
+    );
+    proxy.signal("TERM");
+    wait_until("that is noted", || proxy.logged("draining already") == 1);
+    assert_eq!(client.reply(), ":7");
+    client.expect_end();
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert!(service.try_ask("GET", "/healthz", None).is_err());
+}
+
+#[test]
+fn a_second_signal_after_a_drain_ends_it_at_once() {
+    let redis = Redis::open();
+    let mut proxy = Proxy::with(&redis, &["--core-num=1", "--grace-seconds=60"]);
+    let (mut client, mut idle) = (proxy.client(), proxy.client());
+    begin(&mut client, &mut idle, slow(10_000));
+    proxy.service().post("/drain", "");
+    idle.expect_end();
+    proxy.signal("TERM");
+    wait_until("that is noted", || proxy.logged("draining already") == 1);
+    proxy.signal("TERM");
+    proxy.wait();
+    client.expect_end();
+    assert_eq!(proxy.logged("closing what is left"), 1);
 }
 
 #[test]
@@ -124,15 +171,21 @@ fn a_hang_up_signal_does_no_harm() {
 
 #[test]
 fn a_taken_port_is_one_clear_line() {
+    refused_for("port", "service-port");
+    refused_for("service-port", "port");
+}
+
+fn refused_for(option: &str, other: &str) {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_elika-proxy"))
-        .args(["--bind=127.0.0.1", "--service-port=0", "--log.level=off"])
-        .arg(format!("--port={port}"))
+        .args(["--bind=127.0.0.1", "--log.level=off"])
+        .args([format!("--{option}={port}"), format!("--{other}=0")])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains(&format!("127.0.0.1:{port}")), "{text}");
+    let line = format!("elika-proxy: cannot listen at 127.0.0.1:{port} (--{option}): ");
+    assert!(text.starts_with(&line), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
 }

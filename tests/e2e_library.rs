@@ -16,15 +16,20 @@ use elika::{Proxy, Running};
 use redis::{
     Client, Commands, Connection, ConnectionLike, ErrorKind, RedisResult, ServerErrorKind,
 };
-use support::{Redis, TENANT, Wire};
+use support::{Http, Redis, TENANT, Wire, wait_until};
 
 fn start(redis: &Redis) -> Running {
+    start_with(redis, &[])
+}
+
+fn start_with(redis: &Redis, more: &[&str]) -> Running {
     let args = [
         "--bind=127.0.0.1".to_owned(),
         "--port=0".into(),
         "--service-port=0".into(),
         format!("--router.static-be={}", redis.address()),
     ];
+    let args = args.into_iter().chain(more.iter().map(ToString::to_string));
     let Ok(Parsed::Run(config)) = config::parse(args, &|_| None) else {
         panic!("the options are not understood");
     };
@@ -49,6 +54,56 @@ fn it_starts_and_stops_within_a_process() {
     assert!(std::net::TcpStream::connect(address).is_err());
     assert_eq!(Wire::connect(second.address()).ask("GET k"), "$1 v");
     second.stop();
+}
+
+#[test]
+fn its_service_port_is_there_or_not() {
+    let redis = Redis::open();
+    let (with, without) = (
+        start(&redis),
+        start_with(&redis, &["--service.enable=false"]),
+    );
+    let service = Http::at(with.service_address().unwrap());
+    assert_eq!(service.get("/healthz").status, 200);
+    assert_eq!(without.service_address(), None);
+    assert_eq!(Wire::connect(without.address()).ask("PING"), "+PONG");
+    let mut client = Wire::connect(with.address());
+    assert_eq!(client.ask("PING"), "+PONG");
+    // Whoever started it decides when to stop waiting.
+    assert_eq!(service.post("/drain", "").status, 202);
+    client.expect_end();
+    assert_eq!(service.get("/readyz").status, 503);
+    with.stop();
+    assert!(service.try_ask("GET", "/healthz", None).is_err());
+    without.stop();
+}
+
+/// Its threads are gone with it.
+#[test]
+fn what_has_stopped_leaves_nothing_behind() {
+    let redis = Redis::open();
+    let dir = tempfile::TempDir::new().unwrap();
+    let tenants = format!("--tenants.file={}/t.json", dir.path().display());
+    let name = |path: std::path::PathBuf| std::fs::read_to_string(path.join("comm"));
+    let ours = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let names = tasks.filter_map(|task| name(task.ok()?.path()).ok());
+        let ours = [
+            "worker-",
+            "directory",
+            "registry",
+            "tenants.file",
+            "service",
+        ];
+        names
+            .filter(|name| ours.iter().any(|own| name.starts_with(own)))
+            .count()
+    };
+    let running = start_with(&redis, &[&tenants]);
+    assert!(ours() >= 5);
+    running.stop();
+    // Those of the other tests end as well.
+    wait_until("its threads have ended", || ours() == 0);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! | thread | what it does | ends |
 //! |---|---|---|
 //! | acceptor | accepts, hands each client to the worker with the fewest | when draining begins |
-//! | worker 0..n | a [`Reactor`](crate::reactor::Reactor) each | when its last client is gone, or told to |
+//! | worker 0..n | a [`crate::reactor`] each | when its last client is gone, or told to |
 //! | directory | makes the pictures of the clusters that workers see | when the proxy stops |
 //! | service | the service port: HTTP | last of all |
 //! | registry | reads the registry after each change | when the directory has ended |
@@ -12,7 +12,7 @@
 //! | router.file, tenants.file | look at a file | when the proxy stops |
 //! | control-plane | asks a control plane | when the proxy stops |
 //! | signals | acts on signals | when the proxy has stopped |
-//! | the caller of [`Proxy::run`] | waits for a reason to end it | when all others but these ended |
+//! | the caller of [`Proxy::run`] | waits for a reason to end it | when workers and service ended |
 
 mod acceptor;
 mod announce;

@@ -1,5 +1,6 @@
 //! The service port as the process sees it: a thread to be started and ended.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ impl Service {
             token: token.map(|token| Token::new(token.reveal())),
             metrics_path: config.metrics.enable.then(|| path.clone()),
             fixed: config.router.kind == RouterType::Static,
+            process: format!("{:016x}", RandomState::new().hash_one(std::process::id())),
         };
         let address = SocketAddr::new(config.bind, config.service_port);
         let office = Arc::<Office>::clone(office);

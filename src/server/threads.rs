@@ -58,7 +58,8 @@ pub(super) fn spawn_workers(
     Ok(threads)
 }
 
-/// Starts to accept, until the listener is closed. Its last clients are with the workers before these are told to drain.
+/// Starts to accept, until the listener is closed. Its last clients are with the workers before
+/// these are told to drain.
 pub(super) fn spawn_acceptor(
     acceptor: Acceptor,
     inboxes: Arc<[Inbox]>,

@@ -82,7 +82,9 @@ impl Desk {
                 ("reason".to_owned(), JsonValue::String(reason)),
             ]
         });
-        let list = success(200, data).with("ETag", format!("\"{etag}\""));
+        let list = success(200, data)
+            .with("ETag", format!("\"{etag}\""))
+            .with("Elika-Process", self.settings.process.clone());
         (etag, list)
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct ServiceSettings {
     pub(crate) metrics_path: Option<String>,
     /// The clusters cannot be changed here: the static router has the one it was started with.
     pub(crate) fixed: bool,
+    /// Other processes have others: a restart shows to those who follow the list.
+    pub(crate) process: String,
 }
 
 /// See the module.

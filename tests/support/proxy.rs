@@ -50,8 +50,13 @@ impl Proxy {
     }
 
     fn start(mut command: Command, options: &[&str]) -> Self {
+        let given = |name: &str| options.iter().any(|option| option.starts_with(name));
+        let any = ["--bind=127.0.0.1", "--port=0", "--service-port=0"];
+        let missing = any
+            .iter()
+            .filter(|it| !given(it.split('=').next().unwrap()));
         command
-            .args(["--bind=127.0.0.1", "--port=0", "--service-port=0"])
+            .args(missing)
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -130,6 +135,13 @@ impl Proxy {
 
     pub(crate) fn signal(&self, name: &str) {
         signal(self.child.id(), name);
+    }
+
+    /// It is gone at once.
+    pub(crate) fn kill(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        self.wait();
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {

@@ -7,7 +7,8 @@
 //!                                 └─► anything else: what was there serves on; ask again soon
 //! ```
 //! One that knows `wait` and `ETag` answers when something changes; another one is asked twice a
-//! second.
+//! second. After a restart it may have lost its memory, which shows in that it was away, or in
+//! its header `Elika-Process`.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, ErrorKind};
@@ -79,6 +80,8 @@ pub(super) struct ControlPlane {
     /// The last list, and its version.
     last: Option<Catalog>,
     etag: Option<String>,
+    /// Which process said so, if it tells.
+    process: Option<String>,
     /// Until when what is missing in the list stays.
     keep_until: Option<Instant>,
     /// How much of that there is.
@@ -124,6 +127,7 @@ impl ControlPlane {
             state,
             last: None,
             etag: None,
+            process: None,
             keep_until,
             kept: 0,
             failures: 0,
@@ -193,9 +197,12 @@ impl ControlPlane {
     fn take(&mut self, answer: Answer) -> Result<bool, (Trouble, String)> {
         let new = match answer.status {
             200 => {
+                let (before, after) = (&self.process, &answer.process);
+                let another = before.is_some() && after.is_some() && before != after;
                 let catalog = parse(&answer.body).map_err(|why| (Trouble::Nonsense, why))?;
                 self.etag = answer.etag;
-                if self.failures > 0 && !self.follower.is_empty() {
+                self.process = answer.process;
+                if (self.failures > 0 || another) && !self.follower.is_empty() {
                     self.keep_until = Some(now() + self.settings.keep);
                 }
                 let before = self.last.replace(catalog);

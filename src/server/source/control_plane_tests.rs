@@ -201,6 +201,23 @@ fn one_that_lost_its_memory_takes_nothing_away_at_once() {
     desk.expect(&["a"]);
 }
 
+/// It was away too short to be missed.
+#[test]
+fn one_that_is_another_process_may_have_lost_its_memory() {
+    let mut desk = Desk::new();
+    let from = |process: &str, list: String| {
+        list.replacen("\r\n", &format!("\r\nElika-Process: {process}\r\n"), 1)
+    };
+    desk.turn(&from("a1", list("\"1\"", &["a", "b"])));
+    desk.turn(&from("a1", list("\"2\"", &["a"])));
+    desk.expect(&["a"]);
+    desk.turn(&from("b2", list("\"3\"", &["c"])));
+    desk.expect(&["a", "c"]);
+    desk.turn(&from("b2", list("\"4\"", &["a", "c"])));
+    desk.turn(&from("b2", list("\"5\"", &["c"])));
+    desk.expect(&["c"]);
+}
+
 #[test]
 fn what_it_does_not_list_in_the_end_goes() {
     let mut desk = Desk::with(Duration::from_millis(1500), None);

@@ -45,6 +45,8 @@ pub(super) struct Question<'a> {
 pub(super) struct Answer {
     pub status: u16,
     pub etag: Option<String>,
+    /// Which process answered, if it says so: another one may not know what this one knew.
+    pub process: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -75,6 +77,7 @@ pub(super) fn ask(question: &Question<'_>) -> Result<Answer, String> {
     Ok(Answer {
         status: head.status,
         etag: head.etag,
+        process: head.process,
         body,
     })
 }
@@ -114,6 +117,7 @@ fn request(question: &Question<'_>) -> Result<String, String> {
 struct Head {
     status: u16,
     etag: Option<String>,
+    process: Option<String>,
     length: Length,
 }
 
@@ -265,10 +269,13 @@ fn head(response: &httparse::Response<'_, '_>) -> Result<Head, String> {
     } else {
         Length::UntilEnd
     };
-    let etag = named("etag")?.first().map(|&tag| tag.to_owned());
+    let first = |name: &str| -> Result<Option<String>, String> {
+        Ok(named(name)?.first().map(|&value| value.to_owned()))
+    };
     Ok(Head {
         status,
-        etag,
+        etag: first("etag")?,
+        process: first("elika-process")?,
         length,
     })
 }

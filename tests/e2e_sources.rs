@@ -1,0 +1,416 @@
+//! Where clusters come from: a file, another proxy, a state file; and the tenants' file.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use support::{Http, Proxy, Redis, Wire, now, unused_port, wait_until};
+use tempfile::TempDir;
+
+/// Clusters, each with the alias it is named by and one instance called `i`.
+fn clusters(list: &[(&str, &Redis)]) -> String {
+    let clusters = list.iter().map(|(name, redis)| {
+        format!(
+            r#"{{
+  "name": {{"namespace": "shop", "name": "{name}"}},
+  "location": {{"region": "eu", "availability_zone": "a", "node_name": "n1"}},
+  "instances": [{{"id": "i", "labels": {{"tenant": "{name}"}},
+    "endpoints": [{{"addr": "127.0.0.1", "port": {}}}]}}]
+}}"#,
+            redis.port()
+        )
+    });
+    format!("[{}]\n", clusters.collect::<Vec<_>>().join(",\n"))
+}
+
+/// The same for one instance by the service port.
+fn feed(service: &Http, name: &str, redis: &Redis) {
+    let all = clusters(&[(name, redis)]);
+    let (key, _) = all
+        .trim_start_matches('[')
+        .split_once(",\n  \"instances\"")
+        .unwrap();
+    let key = format!("{key}}}");
+    let (_, instance) = all.split_once("\"instances\": [{").unwrap();
+    let (instance, _) = instance.rsplit_once("}]\n}").unwrap();
+    service.post("/add_cluster", &key).data();
+    let instance = format!("{{\"key\": {key}, {instance}}}");
+    service.post("/status_change", &instance).data();
+}
+
+/// A redis-server that knows its name.
+fn redis(name: &str) -> Redis {
+    let redis = Redis::open();
+    redis.ask(&format!("SET who {name}"));
+    redis
+}
+
+/// Waits until a new client of this tenant is served by that server.
+#[track_caller]
+fn expect(proxy: &Proxy, tenant: &str, who: &str) {
+    let login = format!("AUTH {tenant}.ann annpw");
+    let wanted = format!("${} {who}", who.len());
+    wait_until(&format!("{tenant} is served by {who}"), || {
+        let mut client = proxy.client();
+        client.ask(&login) == "+OK" && client.ask("GET who") == wanted
+    });
+}
+
+fn is_known(proxy: &Proxy, tenant: &str) -> bool {
+    let reply = proxy.client().ask(&format!("AUTH {tenant}.ann annpw"));
+    assert!(reply == "+OK" || reply.starts_with("-WRONGPASS"), "{reply}");
+    reply == "+OK"
+}
+
+fn client_of(proxy: &Proxy, tenant: &str) -> Wire {
+    proxy.client_as(&format!("{tenant}.ann"), "annpw")
+}
+
+/// Clients that ask one thing after the other, until it is over; none of them may notice anything.
+struct Busy {
+    over: Arc<AtomicBool>,
+    clients: Vec<thread::JoinHandle<u32>>,
+}
+
+impl Busy {
+    fn start(proxies: &[&Proxy], tenant: &str, who: &str) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let wanted = format!("${} {who}", who.len());
+        let clients = proxies.iter().map(|proxy| {
+            let mut client = client_of(proxy, tenant);
+            let (over, wanted) = (Arc::clone(&over), wanted.clone());
+            thread::spawn(move || {
+                let mut asked = 0;
+                while !over.load(Ordering::Relaxed) {
+                    assert_eq!(client.ask("GET who"), wanted);
+                    asked += 1;
+                }
+                asked
+            })
+        });
+        Self {
+            clients: clients.collect(),
+            over,
+        }
+    }
+
+    fn end(self) {
+        self.over.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            assert!(client.join().unwrap() > 0);
+        }
+    }
+}
+
+/// A proxy that follows the one with this service port.
+fn follower(port: u16, options: &[&str]) -> Proxy {
+    let control_plane = format!("--router.cp-addr=127.0.0.1:{port}");
+    Proxy::sync(&[&[&*control_plane, "--core-num=1"], options].concat())
+}
+
+/// The first of three, at the same port each time.
+fn first(port: u16, options: &[&str]) -> Proxy {
+    let port = format!("--service-port={port}");
+    Proxy::sync(&[&[&*port, "--core-num=1"], options].concat())
+}
+
+#[test]
+fn three_in_a_row_and_the_first_is_killed() {
+    let (carts, users) = (redis("carts"), redis("users"));
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("clusters.json");
+    fs::write(&file, clusters(&[("carts", &carts)])).unwrap();
+    let option = format!("--router.file={}", file.display());
+    let (port, next) = (unused_port(), unused_port());
+    let mut one = first(port, &[&option]);
+    let two = follower(port, &[&format!("--service-port={next}")]);
+    let three = follower(next, &[]);
+    for proxy in [&one, &two, &three] {
+        expect(proxy, "carts", "carts");
+    }
+    let busy = Busy::start(&[&two, &three], "carts", "carts");
+    one.kill();
+    wait_until("the second notices", || {
+        two.logged("what is known serves on") == 1
+    });
+    expect(&two, "carts", "carts");
+    expect(&three, "carts", "carts");
+    let one = first(port, &[&option]);
+    let start = now();
+    fs::write(&file, clusters(&[("carts", &carts), ("users", &users)])).unwrap();
+    expect(&three, "users", "users");
+    eprintln!("a change reached the third after {:?}", start.elapsed());
+    expect(&three, "carts", "carts");
+    // What the first no longer has goes everywhere.
+    fs::write(&file, clusters(&[("users", &users)])).unwrap();
+    busy.end();
+    for proxy in [&one, &two, &three] {
+        wait_until("carts is gone", || !is_known(proxy, "carts"));
+        expect(proxy, "users", "users");
+    }
+    assert_eq!(two.logged("it is back"), 1);
+    assert_eq!(
+        three.logged("what is known serves on"),
+        0,
+        "its own was there"
+    );
+}
+
+#[test]
+fn the_first_forgot_everything_and_is_told_again() {
+    let (carts, users) = (redis("carts"), redis("users"));
+    let (port, next) = (unused_port(), unused_port());
+    let mut one = first(port, &[]);
+    feed(&one.service(), "carts", &carts);
+    let two = follower(port, &[&format!("--service-port={next}")]);
+    let three = follower(next, &[]);
+    expect(&two, "carts", "carts");
+    expect(&three, "carts", "carts");
+    let busy = Busy::start(&[&two, &three], "carts", "carts");
+    one.kill();
+    let one = first(port, &[]);
+    wait_until("the second has heard that there is nothing", || {
+        two.logged("lists no longer") == 1
+    });
+    expect(&three, "carts", "carts");
+    let start = now();
+    feed(&one.service(), "users", &users);
+    expect(&three, "users", "users");
+    eprintln!("a change reached the third after {:?}", start.elapsed());
+    feed(&one.service(), "carts", &carts);
+    wait_until("the first has what it had", || is_known(&one, "carts"));
+    busy.end();
+    // From now on it is believed.
+    assert_eq!(one.service().delete("/cluster?tenant=carts").data(), "null");
+    wait_until("carts is gone", || !is_known(&three, "carts"));
+}
+
+#[test]
+fn a_control_plane_is_asked_with_its_token() {
+    let carts = redis("carts");
+    let port = unused_port();
+    let one = first(port, &["--service-token=s3cret"]);
+    let service = one.service().with("Authorization: Bearer s3cret");
+    feed(&service, "carts", &carts);
+    let two = follower(port, &["--router.cp-token=s3cret"]);
+    expect(&two, "carts", "carts");
+    for proxy in [&one, &two] {
+        assert_eq!(proxy.logged("s3cret"), 0, "{}", proxy.log());
+    }
+}
+
+#[test]
+fn the_last_state_serves_while_the_control_plane_is_away() {
+    let carts = redis("carts");
+    let dir = TempDir::new().unwrap();
+    let state = format!("--router.state-file={}/state.json", dir.path().display());
+    let port = unused_port();
+    let mut one = first(port, &[]);
+    feed(&one.service(), "carts", &carts);
+    let mut two = follower(port, &[&state]);
+    expect(&two, "carts", "carts");
+    one.kill();
+    two.kill();
+    // One that has never known anything says so, instead of listing nothing.
+    let stranger = follower(port, &[]);
+    let (status, why) = {
+        let answer = stranger.service().get("/list_cluster");
+        (answer.status, answer.body)
+    };
+    assert_eq!(status, 503, "{why}");
+    assert!(why.contains("the control plane has not told"), "{why}");
+    let two = follower(port, &[&state]);
+    expect(&two, "carts", "carts");
+    assert_eq!(two.logged("router.state-file: 1 clusters"), 1);
+    assert!(two.service().get("/list_cluster").data().contains("carts"));
+    // A state that makes no sense is no reason not to start.
+    fs::write(dir.path().join("state.json"), "[\n{\"name\":").unwrap();
+    let three = follower(port, &[&state]);
+    assert_eq!(three.logged("state.json: line 2: "), 1, "{}", three.log());
+    let one = first(port, &[]);
+    feed(&one.service(), "carts", &carts);
+    for proxy in [&two, &three, &stranger] {
+        expect(proxy, "carts", "carts");
+    }
+}
+
+fn with_file(path: &Path) -> Proxy {
+    Proxy::sync(&[&format!("--router.file={}", path.display())])
+}
+
+#[test]
+fn a_file_is_followed_however_it_is_edited() {
+    let (carts, users) = (redis("carts"), redis("users"));
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("clusters.json");
+    let proxy = with_file(&file);
+    assert_eq!(proxy.logged("there is no such file"), 1);
+    // In place.
+    fs::write(&file, clusters(&[("carts", &carts)])).unwrap();
+    expect(&proxy, "carts", "carts");
+    fs::write(&file, clusters(&[("carts", &users)])).unwrap();
+    expect(&proxy, "carts", "users");
+    // Another file is moved over it.
+    let next = dir.path().join("next.json");
+    fs::write(&next, clusters(&[("carts", &carts), ("users", &users)])).unwrap();
+    fs::rename(&next, &file).unwrap();
+    expect(&proxy, "users", "users");
+    expect(&proxy, "carts", "carts");
+    // What is gone changes nothing.
+    fs::remove_file(&file).unwrap();
+    wait_until("that is noted", || {
+        proxy.logged("there is no such file") == 2
+    });
+    expect(&proxy, "users", "users");
+    fs::write(&file, clusters(&[])).unwrap();
+    wait_until("nothing is left", || {
+        !is_known(&proxy, "users") && !is_known(&proxy, "carts")
+    });
+}
+
+#[test]
+fn a_mounted_config_map_is_followed() {
+    let (carts, users) = (redis("carts"), redis("users"));
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    // As Kubernetes lays it out: each version in a directory, to which one link points.
+    let version = |name: &str, content: &str| {
+        fs::create_dir(at(name)).unwrap();
+        fs::write(at(name).join("clusters.json"), content).unwrap();
+        symlink(name, at("..data_tmp")).unwrap();
+        fs::rename(at("..data_tmp"), at("..data")).unwrap();
+    };
+    version("..2026_01", &clusters(&[("carts", &carts)]));
+    symlink("..data/clusters.json", at("clusters.json")).unwrap();
+    let proxy = with_file(&at("clusters.json"));
+    expect(&proxy, "carts", "carts");
+    version("..2026_02", &clusters(&[("users", &users)]));
+    fs::remove_dir_all(at("..2026_01")).unwrap();
+    expect(&proxy, "users", "users");
+    wait_until("carts is gone", || !is_known(&proxy, "carts"));
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_is_told_once() {
+    let carts = redis("carts");
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("clusters.json");
+    fs::write(&file, "[\n\n{\"name\": 7}]").unwrap();
+    // It must not keep a restart from happening.
+    let proxy = with_file(&file);
+    let path = file.display();
+    assert_eq!(
+        proxy.logged(&format!("router.file {path}: line 3: ")),
+        1,
+        "{}",
+        proxy.log()
+    );
+    let good = clusters(&[("carts", &carts)]);
+    fs::write(&file, &good).unwrap();
+    expect(&proxy, "carts", "carts");
+    let bad = good.replace("\"port\": ", "\"port\": -");
+    fs::write(&file, &bad).unwrap();
+    let complaint = "instances[0].endpoints[0].port: ";
+    wait_until("it is told", || proxy.logged(complaint) == 1);
+    let line = proxy
+        .log()
+        .lines()
+        .find(|line| line.contains(complaint))
+        .unwrap()
+        .to_owned();
+    assert!(line.contains(&format!("{path}: line 5: ")), "{line}");
+    expect(&proxy, "carts", "carts");
+    // Asked to, it says so again; of its own accord it does not.
+    proxy.signal("HUP");
+    wait_until("it was read", || {
+        proxy.logged("SIGHUP: read again: router.file bad") == 1
+    });
+    assert_eq!(proxy.logged(complaint), 2);
+    fs::write(&file, &good).unwrap();
+    wait_until("it is well", || proxy.logged("is well again") == 2);
+    expect(&proxy, "carts", "carts");
+}
+
+#[test]
+fn a_hang_up_reads_files_and_the_level() {
+    let carts = redis("carts");
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("level"), "warn\n").unwrap();
+    fs::write(at("clusters.json"), clusters(&[("carts", &carts)])).unwrap();
+    let option = |name: &str, file: &str| format!("--{name}={}", at(file).display());
+    let proxy = Proxy::with(
+        &carts,
+        &[
+            &option("tenants.file", "tenants.json"),
+            &option("log.level-file", "missing"),
+        ],
+    );
+    fs::write(at("missing"), "debug").unwrap();
+    fs::write(at("tenants.json"), "{\"tenants\":{}}").unwrap();
+    proxy.signal("HUP");
+    let line = "SIGHUP: read again: tenants.file ";
+    wait_until("it is read", || proxy.logged(line) == 1);
+    wait_until("more is logged", || {
+        proxy.client().ask("PING");
+        proxy.logged("[DEBUG]") > 0
+    });
+    fs::write(at("missing"), "error").unwrap();
+    proxy.signal("HUP");
+    wait_until("it is read", || proxy.logged(", log level error") == 1);
+    fs::write(at("missing"), "loud").unwrap();
+    proxy.signal("HUP");
+    wait_until("it is told", || {
+        proxy.logged("line 1: no level; allowed: off, error") == 1
+    });
+    fs::remove_file(at("missing")).unwrap();
+    proxy.signal("HUP");
+    wait_until("it is as the options say", || {
+        proxy.logged(", log level info") == 1
+    });
+}
+
+#[test]
+fn what_the_tenants_file_says_counts_for_connected_clients() {
+    let redis = redis("static");
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("tenants.json");
+    let option = format!("--tenants.file={}", file.display());
+    fs::write(&file, r#"{"tenants": {"*": {"deny": ["flushall"]}}}"#).unwrap();
+    let proxy = Proxy::with(&redis, &[&option, "--core-num=2"]);
+    let mut clients: Vec<Wire> = (0..4).map(|_| proxy.client_as("ann", "annpw")).collect();
+    for client in &mut clients {
+        let refused = client.ask("FLUSHALL");
+        assert!(refused.starts_with("-NOPERM"), "{refused}");
+        assert_eq!(client.ask("GET who"), "$6 static");
+    }
+    fs::write(&file, r#"{"tenants": {"*": {"deny": ["get"]}}}"#).unwrap();
+    for client in &mut clients {
+        wait_until("GET is denied", || {
+            client.ask("GET who").starts_with("-NOPERM")
+        });
+    }
+    fs::write(&file, "{\"tenants\":\n {\"*\": {\"dney\": []}}}").unwrap();
+    wait_until("it is told", || proxy.logged("tenants.json: line 2: ") == 1);
+    assert!(clients[0].ask("GET who").starts_with("-NOPERM"));
+    fs::write(
+        &file,
+        r#"{"tenants": {"yigF5wkxq44": {"requests_per_second": 1}}}"#,
+    )
+    .unwrap();
+    let client = &mut clients[0];
+    wait_until("there is a rate", || {
+        client.ask("GET who") == "-ERR elika: rate limit exceeded: requests per second"
+    });
+    fs::write(&file, r#"{"tenants": {}}"#).unwrap();
+    wait_until("there is none", || {
+        (0..10).all(|_| client.ask("GET who") == "$6 static")
+    });
+}
