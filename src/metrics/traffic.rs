@@ -95,9 +95,9 @@ pub struct Traffic {
     pub reply_bytes: u64,
     /// Error replies, in the order of [`ErrorKind::ALL`].
     pub errors: [u64; ErrorKind::ALL.len()],
-    /// From a request's arrival at the proxy to the end of its reply.
+    /// From a request's arrival at the proxy to the end of its reply, for those that do not block.
     pub client_latency: Histogram,
-    /// From the moment a request went to the backend to the end of its reply.
+    /// From the moment a request was queued for the backend to the end of its reply.
     pub backend_latency: Histogram,
 }
 

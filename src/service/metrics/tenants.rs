@@ -181,14 +181,14 @@ pub(super) const INSTANCES: &[Row<InstanceRow>] = &[
         Histogram,
         "elika_instance_client_latency_seconds",
         &["tenant", "instance_id"],
-        "From a request's arrival here to the end of its reply.",
+        "From a request's arrival here to the end of its reply, for those that do not block.",
         |it, s| s.histogram(&[], &it.traffic.client_latency),
     ),
     row(
         Histogram,
         "elika_instance_backend_latency_seconds",
         &["tenant", "instance_id"],
-        "From the moment a request went to the backend to the end of its reply.",
+        "From the moment a request was queued for the backend to the end of its reply.",
         |it, s| s.histogram(&[], &it.traffic.backend_latency),
     ),
 ];
