@@ -139,7 +139,9 @@ impl Machine {
             let Scanned { len, done, broken } = scan_record(backend, request, rest, late);
             let all_done = request.count == 0;
             self.requests.measure(&mut backend.traffic, &moments, done);
-            backend.traffic.reply_bytes += len as u64;
+            if kind.is_counted() {
+                backend.traffic.reply_bytes += len as u64;
+            }
             let part = rest.get(..len).unwrap_or_default();
             pos += len;
             let mut outcome = broken.map_or(Ok(()), Err);
@@ -303,12 +305,14 @@ struct Scanned {
 
 impl Afterwards {
     /// A reply begins so: is it an error?
-    pub(super) fn note(&mut self, traffic: &mut Traffic, begin: &[u8]) {
+    pub(super) fn note(&mut self, traffic: Option<&mut Traffic>, begin: &[u8]) {
         if !matches!(begin.first(), Some(b'-' | b'!')) {
             return;
         }
         let kind = ErrorKind::of(begin);
-        traffic.error(kind);
+        if let Some(traffic) = traffic {
+            traffic.error(kind);
+        }
         let serious = [
             ErrorKind::Loading,
             ErrorKind::MasterDown,
@@ -337,7 +341,8 @@ fn scan_record(
             break;
         }
         if backend.scanner.at_start() {
-            late.note(&mut backend.traffic, rest);
+            let counted = request.kind.is_counted();
+            late.note(counted.then_some(&mut backend.traffic), rest);
         }
         match backend.scanner.scan(rest) {
             Ok(Scan::Complete { len }) => {

@@ -236,6 +236,21 @@ pub(super) fn record_as(
     count: u32,
     len: usize,
 ) {
+    record_apart(requests, backend, client, key, what, count, len);
+    backend.traffic.requests += 1;
+    backend.traffic.request_bytes += len as u64;
+}
+
+/// The same, without counting it.
+pub(super) fn record_apart(
+    requests: &mut Requests,
+    backend: &mut Backend,
+    client: &mut Client,
+    key: ClientKey,
+    what: (Kind, Verb),
+    count: u32,
+    len: usize,
+) {
     let start = backend.queued;
     let moment = (start, client.asked);
     requests.push(
@@ -246,8 +261,6 @@ pub(super) fn record_as(
         count,
         moment,
     );
-    backend.traffic.requests += 1;
-    backend.traffic.request_bytes += len as u64;
     backend.queued += len as u64;
     client.in_flight += count;
 }

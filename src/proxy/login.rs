@@ -19,12 +19,13 @@ use crate::resp::{Protocol, write};
 
 use super::backend::Failure;
 use super::client::{Client, Hold};
-use super::forward::{NOAUTH, append, record, unpause};
+use super::forward::{NOAUTH, append, record_apart, unpause};
 use super::gate::TOO_MANY_CLIENTS;
 use super::handshake::{Credential, HelloReply, error_text};
 use super::key::{AccountKey, BackendKey, ClientKey, PoolKey};
 use super::machine::{Machine, mark_ready};
 use super::peers::Gathering;
+use super::pin::Verb;
 use super::pool::{Account, ready};
 use super::request::Kind;
 
@@ -167,12 +168,13 @@ impl Machine {
         } else if backend.paused {
             unpause(backend, on, &mut self.actions, self.now);
         }
-        record(
+        record_apart(
             &mut self.requests,
             backend,
             client,
             key,
-            Kind::Verdict,
+            (Kind::Verdict, Verb::Plain),
+            1,
             auth.len(),
         );
         append(

@@ -37,6 +37,14 @@ pub(super) enum Kind {
     Parked(u32),
 }
 
+impl Kind {
+    /// Is it what a client wants of its backend? Logins have counters of their own, and so do our
+    /// questions: whether either goes over a connection that is there depends on chance.
+    pub(super) fn is_counted(self) -> bool {
+        !matches!(self, Self::Verdict | Self::Check)
+    }
+}
+
 /// See the module. `count > 0`, except for a parked record.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -107,6 +115,7 @@ pub(super) struct Moments {
     asked: u32,
     queued: u32,
     patient: bool,
+    counted: bool,
 }
 
 impl Request {
@@ -114,7 +123,8 @@ impl Request {
         Moments {
             asked: self.asked,
             queued: self.queued,
-            patient: self.verb.is_patient() || self.kind == Kind::Check,
+            patient: self.verb.is_patient(),
+            counted: self.kind.is_counted(),
         }
     }
 }
@@ -314,8 +324,11 @@ impl Requests {
     /// Counts replies that came now: how long the client and the backend took for them. Who waits
     /// for something to come is not counted.
     pub(super) fn measure(&self, traffic: &mut Traffic, request: &Moments, done: u32) {
+        if done == 0 || !request.counted {
+            return;
+        }
         traffic.replies += u64::from(done);
-        if done == 0 || request.patient {
+        if request.patient {
             return;
         }
         let since = |earlier: u32| u64::from(self.clock.wrapping_sub(earlier));

@@ -23,6 +23,35 @@ pub(crate) struct Announced {
 }
 
 impl Exposition {
+    /// Reads a page, or says what is wrong with it.
+    pub(crate) fn read(page: &str) -> Result<Self, String> {
+        let mut read = Self {
+            families: Vec::new(),
+            samples: BTreeMap::new(),
+        };
+        let body = page.strip_suffix('\n').ok_or("no line feed at the end")?;
+        let mut lines = body.split('\n').peekable();
+        while let Some(line) = lines.next() {
+            let family = head(line, lines.next().unwrap_or_default())?;
+            if read.families.iter().any(|it| it.name == family.name) {
+                return Err(format!("{} comes twice", family.name));
+            }
+            let mut samples = Vec::new();
+            while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
+                samples.push(sample(line).map_err(|why| format!("{why}: {line}"))?);
+            }
+            check(&family, &samples).map_err(|why| format!("{}: {why}", family.name))?;
+            for (name, labels, n) in samples {
+                let key = (name, labels);
+                if let Some(before) = read.samples.insert(key.clone(), n) {
+                    return Err(format!("{key:?} twice: {before} and {n}"));
+                }
+            }
+            read.families.push(family);
+        }
+        Ok(read)
+    }
+
     /// The sum of all samples that have these labels, whatever others they have.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.matching(name, labels).sum()
@@ -74,35 +103,6 @@ impl Exposition {
             .filter(move |((of, has), _)| of == name && fits(has))
             .map(|(_, n)| *n)
     }
-}
-
-/// Reads a page, or says what is wrong with it.
-pub(crate) fn read(page: &str) -> Result<Exposition, String> {
-    let mut read = Exposition {
-        families: Vec::new(),
-        samples: BTreeMap::new(),
-    };
-    let body = page.strip_suffix('\n').ok_or("no line feed at the end")?;
-    let mut lines = body.split('\n').peekable();
-    while let Some(line) = lines.next() {
-        let family = head(line, lines.next().unwrap_or_default())?;
-        if read.families.iter().any(|it| it.name == family.name) {
-            return Err(format!("{} comes twice", family.name));
-        }
-        let mut samples = Vec::new();
-        while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
-            samples.push(sample(line).map_err(|why| format!("{why}: {line}"))?);
-        }
-        check(&family, &samples).map_err(|why| format!("{}: {why}", family.name))?;
-        for (name, labels, n) in samples {
-            let key = (name, labels);
-            if let Some(before) = read.samples.insert(key.clone(), n) {
-                return Err(format!("{key:?} twice: {before} and {n}"));
-            }
-        }
-        read.families.push(family);
-    }
-    Ok(read)
 }
 
 fn head(help: &str, kind: &str) -> Result<Announced, String> {

@@ -15,6 +15,7 @@
     reason = "a test fails by panicking; these helpers are not marked as tests"
 )]
 
+mod exposition;
 mod http;
 mod proxy;
 mod redis;
@@ -25,6 +26,7 @@ mod wire;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+pub(crate) use exposition::Exposition;
 pub(crate) use http::{Answer, Http};
 pub(crate) use proxy::{Proxy, TENANT};
 pub(crate) use redis::{Redis, id_of, unused_port};

@@ -40,7 +40,7 @@ impl Machine {
             if backend.scanner.at_start() {
                 let fate = self.fate(key, rest)?;
                 if let Some(backend) = self.backends.get_mut(key) {
-                    late.note(&mut backend.traffic, rest);
+                    late.note(Some(&mut backend.traffic), rest);
                     let head = self.requests.get(backend.fifo.head);
                     if head.is_some_and(|head| head.verb == Verb::Exec) {
                         backend.scanner.pushes_between();
