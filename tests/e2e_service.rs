@@ -101,6 +101,8 @@ fn clusters_are_added_served_and_deleted() {
             .starts_with("text/plain; version=0.0.4")
     );
     assert!(metrics.body.contains(&carts_key), "{}", metrics.body);
+    let none = "\nelika_service_connections 0\n";
+    assert!(!metrics.body.contains(none), "there is this one");
 
     let mut kept = client_of(&proxy, "users", "ursula", "ursulapw");
     let mut lost = client_of(&proxy, "carts", "carla", "carlapw");

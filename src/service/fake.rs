@@ -1,6 +1,7 @@
 //! An office without a process behind it: it writes down what it was asked to do.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cluster::{
@@ -18,6 +19,7 @@ pub(super) struct FakeOffice {
     pub(super) registry: Arc<MemoryRegistry>,
     calls: Mutex<Vec<String>>,
     unready: Mutex<Option<String>>,
+    unsettled: AtomicBool,
 }
 
 impl FakeOffice {
@@ -39,6 +41,7 @@ impl FakeOffice {
             registry,
             calls: Mutex::default(),
             unready: Mutex::default(),
+            unsettled: AtomicBool::new(false),
         }
     }
 
@@ -61,6 +64,12 @@ impl FakeOffice {
         *locked(&self.unready) = Some(why.to_owned());
     }
 
+    /// From now on it does not know which clusters there are.
+    #[cfg(test)]
+    pub(super) fn set_unsettled(&self) {
+        self.unsettled.store(true, Ordering::Relaxed);
+    }
+
     fn called(&self, call: String) {
         locked(&self.calls).push(call);
     }
@@ -76,7 +85,10 @@ impl Office for FakeOffice {
     }
 
     fn settled(&self) -> Result<(), String> {
-        Ok(())
+        match self.unsettled.load(Ordering::Relaxed) {
+            true => Err("the control plane has not answered yet".to_owned()),
+            false => Ok(()),
+        }
     }
 
     fn health(&self, _: &TenantKey, instance: &InstanceId) -> (Health, String) {

@@ -238,6 +238,18 @@ fn who_has_the_list_need_not_get_it_again() {
     );
 }
 
+/// Another proxy would take a list that is not complete for the truth.
+#[test]
+fn there_is_no_list_before_all_is_known() {
+    let scene = Scene::new();
+    scene.office.set_unsettled();
+    let why = "the control plane has not answered yet";
+    scene.fails("GET /list_cluster", None, 503, why);
+    let known = format!("If-None-Match: \"{}\"\r\n", scene.desk.etag());
+    let response = scene.ask_with("GET /list_cluster?wait=1", &known, None);
+    assert_eq!(response.status(), 503);
+}
+
 #[test]
 fn clusters_come_and_go() {
     let scene = Scene::new();

@@ -147,11 +147,11 @@ impl ServicePort {
                 self.event(event);
             }
             self.accept();
+            self.desk.counters.set_connections(self.links.len());
             self.turns();
             self.tell_changes();
             self.close();
             self.links.retain(|_, link| !link.connection.has_ended());
-            self.desk.counters.set_connections(self.links.len());
         }
         Ok(())
     }
