@@ -48,7 +48,7 @@
 //! | `command` | what a command means to a proxy: one table, and the replies made here | `resp` |
 //! | `cluster` | tenants, clusters, instances, and the registry that knows them | |
 //! | `metrics` | what is counted per instance, and how Prometheus reads it | |
-//! | `proxy` | a worker's whole proxy, no socket, no clock | `command`, `cluster`, `metrics`, `resp` |
+//! | `proxy` | a worker without socket and clock | `command`, `cluster`, `metrics`, `resp` |
 //! | `reactor` | one worker's loop: sockets and a clock around `proxy` | `proxy`, `cluster` |
 //! | `service` | the service port: HTTP on a thread of its own | `proxy`, `cluster`, `metrics` |
 //! | `server` | the process: threads, listener, signals, drain | all of these, `config` |
