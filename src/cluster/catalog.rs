@@ -1,20 +1,21 @@
 //! Clusters and their instances as a whole: what a control plane's list and a file hold.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use super::instance::ClusterInstance;
-use super::key::{ClusterKey, fnv1a};
+use super::key::ClusterKey;
 use super::registry::ClusterRegistry;
 
 /// All clusters of a source, each with its instances.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Catalog {
     /// In the order given.
     pub clusters: Vec<Cluster>,
 }
 
 /// A cluster and its instances.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cluster {
     /// What identifies it.
     pub key: ClusterKey,
@@ -46,6 +47,8 @@ impl Catalog {
     /// 16 hexadecimal digits that change with the content: a version for pollers. It is no proof
     /// against somebody who looks for two catalogs with the same one.
     pub fn etag(&self) -> String {
-        format!("{:016x}", fnv1a(self.to_json().as_bytes()))
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
     }
 }

@@ -12,7 +12,7 @@ use super::key::ClusterKey;
 pub const ALIAS_LABEL: &str = "tenant";
 
 /// A Redis or Valkey server (or a group that acts as one) that serves a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClusterInstance {
     /// The cluster it belongs to.
     pub key: ClusterKey,
@@ -57,7 +57,7 @@ impl ClusterInstance {
 }
 
 /// An address at which an instance listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// A host name or an IP address, an IPv6 address without its brackets.
     pub addr: String,

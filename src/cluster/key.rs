@@ -60,7 +60,21 @@ impl ClusterKey {
     /// cryptographic hash. Whoever keeps clusters must refuse the second one, as
     /// [`MemoryRegistry`](super::MemoryRegistry) does.
     pub fn tenant(&self) -> TenantKey {
-        TenantKey(base62(fnv1a(self.to_string().as_bytes())).into())
+        let (name, location) = (&self.name, &self.location);
+        let parts = [
+            &location.region,
+            &location.availability_zone,
+            &location.node_name,
+            &name.namespace,
+            &name.name,
+        ];
+        let parts = parts.iter().enumerate();
+        // As in the text form, without writing that down: there may be many.
+        let bytes = parts.flat_map(|(n, part)| {
+            let colon = (n > 0).then_some(&b':');
+            colon.into_iter().chain(part.as_bytes())
+        });
+        TenantKey(base62(fnv1a(bytes)).into())
     }
 }
 
@@ -114,10 +128,10 @@ impl fmt::Debug for TenantKey {
 }
 
 /// FNV-1a, 64 bits; both constants are those of its authors.
-pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
+fn fnv1a<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
     const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
-    bytes.iter().fold(OFFSET_BASIS, |hash, &byte| {
+    bytes.into_iter().fold(OFFSET_BASIS, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(PRIME)
     })
 }

@@ -3,7 +3,9 @@
 //! Owns the meaning of a login name (which tenant, which user). Host names are resolved by
 //! whoever builds a snapshot; nothing here blocks or changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +20,8 @@ use super::quota::Quota;
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     version: u64,
-    tenants: BTreeMap<TenantKey, Tenant>,
+    /// Who is as before is the same as before: see [`Snapshot::changes_since`].
+    tenants: BTreeMap<TenantKey, Arc<Tenant>>,
     /// Other names of tenants.
     aliases: BTreeMap<Box<str>, TenantKey>,
     default_tenant: Option<TenantKey>,
@@ -116,22 +119,51 @@ impl Snapshot {
     pub fn tenant(&self, name: &[u8]) -> Option<&Tenant> {
         let name = str::from_utf8(name).ok()?;
         let by_alias = || self.tenants.get(self.aliases.get(name)?);
-        self.tenants.get(name).or_else(by_alias)
+        self.tenants.get(name).or_else(by_alias).map(Arc::as_ref)
     }
 
     /// The tenant of this key, whatever its aliases.
     pub fn tenant_by_key(&self, key: &TenantKey) -> Option<&Tenant> {
-        self.tenants.get(key)
+        self.tenants.get(key).map(Arc::as_ref)
     }
 
     /// The tenant of clients that name none.
     pub fn default_tenant(&self) -> Option<&Tenant> {
-        self.tenants.get(self.default_tenant.as_ref()?)
+        self.tenant_by_key(self.default_tenant.as_ref()?)
     }
 
     /// All tenants, sorted by key.
     pub fn tenants(&self) -> impl ExactSizeIterator<Item = &Tenant> {
-        self.tenants.values()
+        self.tenants.values().map(Arc::as_ref)
+    }
+
+    /// The tenants that are not the same in an older picture: as they were there, and as they are
+    /// now. Those of one [`SnapshotBuilder`] about which nothing has changed are found without
+    /// looking into them.
+    pub fn changes_since<'a>(
+        &'a self,
+        old: &'a Self,
+    ) -> impl Iterator<Item = (Option<&'a Tenant>, Option<&'a Tenant>)> {
+        let (mut before, mut now) = (old.tenants.values(), self.tenants.values());
+        let (mut left, mut right) = (before.next(), now.next());
+        std::iter::from_fn(move || {
+            loop {
+                let order = match (left, right) {
+                    (None, None) => return None,
+                    (Some(_), None) => Ordering::Less,
+                    (None, Some(_)) => Ordering::Greater,
+                    (Some(left), Some(right)) => left.key.cmp(&right.key),
+                };
+                let gone = left.filter(|_| order.is_le());
+                let new = right.filter(|_| order.is_ge());
+                left = if order.is_le() { before.next() } else { left };
+                right = if order.is_ge() { now.next() } else { right };
+                match (gone, new) {
+                    (Some(gone), Some(new)) if Arc::ptr_eq(gone, new) => {}
+                    (gone, new) => return Some((gone.map(Arc::as_ref), new.map(Arc::as_ref))),
+                }
+            }
+        })
     }
 
     /// Whom `login` stands for, the name a client gave to AUTH or HELLO.
@@ -159,15 +191,18 @@ impl Snapshot {
 impl Tenant {
     /// The instance called `id`.
     pub fn instance(&self, id: &InstanceId) -> Option<&Instance> {
-        self.instances.iter().find(|instance| instance.id == *id)
+        let found = self
+            .instances
+            .binary_search_by(|instance| instance.id.cmp(id));
+        self.instances.get(found.ok()?)
     }
 }
 
 /// What is known of an instance when a picture is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
-    /// As the registry has it.
-    pub instance: ClusterInstance,
+pub struct Known<I = ClusterInstance> {
+    /// As the registry has it; borrowed or owned.
+    pub instance: I,
     /// What its endpoints resolved to, in the order to try.
     pub addresses: Vec<SocketAddr>,
     /// What the proxy found out.
@@ -180,7 +215,8 @@ pub struct Known {
 pub struct SnapshotBuilder {
     version: u64,
     default_tenant: Option<TenantKey>,
-    quotas: BTreeMap<TenantKey, Arc<Quota>>,
+    /// As in the last picture.
+    tenants: BTreeMap<TenantKey, Arc<Tenant>>,
     aliases: BTreeMap<Box<str>, TenantKey>,
 }
 
@@ -191,7 +227,7 @@ impl SnapshotBuilder {
         Self {
             version: 0,
             default_tenant,
-            quotas: BTreeMap::new(),
+            tenants: BTreeMap::new(),
             aliases: BTreeMap::new(),
         }
     }
@@ -206,34 +242,14 @@ impl SnapshotBuilder {
     /// never one that is a tenant's key.
     ///
     /// [`ALIAS_LABEL`]: super::ALIAS_LABEL
-    pub fn build(
+    pub fn build<I: Borrow<ClusterInstance>>(
         &mut self,
         clusters: &[ClusterKey],
-        instances: impl IntoIterator<Item = Known>,
-        mut limits: impl FnMut(&TenantKey, &[&str], &[ClusterInstance]) -> TenantLimits,
+        instances: impl IntoIterator<Item = Known<I>>,
+        mut limits: impl FnMut(&TenantKey, &[&str], &[I]) -> TenantLimits,
     ) -> Snapshot {
-        let named = clusters.iter().map(ClusterKey::tenant);
-        let named = self.default_tenant.clone().into_iter().chain(named);
-        let mut groups: BTreeMap<_, BTreeMap<_, _>> =
-            named.map(|key| (key, BTreeMap::new())).collect();
-        for Known {
-            instance,
-            addresses,
-            health,
-        } in instances
-        {
-            if instance.status != Status::Deleted {
-                let seen = Instance::new(&instance, addresses, health);
-                let group = groups.entry(instance.key.tenant()).or_default();
-                group.insert(seen.id.clone(), (seen, instance));
-            }
-        }
-        let groups: BTreeMap<TenantKey, (Vec<Instance>, Vec<ClusterInstance>)> = groups
-            .into_iter()
-            .map(|(key, group)| (key, group.into_values().unzip()))
-            .collect();
-        self.take_aliases(groups.iter().map(|(key, group)| (key, group.1.as_slice())));
-        self.quotas.retain(|key, _| groups.contains_key(key));
+        let groups = self.group(clusters, instances);
+        self.take_aliases(&groups);
         let mut names: BTreeMap<&TenantKey, Vec<&str>> = BTreeMap::new();
         for (alias, owner) in &self.aliases {
             names.entry(owner).or_default().push(alias);
@@ -241,15 +257,19 @@ impl SnapshotBuilder {
         let mut tenants = BTreeMap::new();
         for (key, (instances, described)) in groups {
             let names = names.get(&key).map_or(&[][..], Vec::as_slice);
-            let quota = self.quotas.entry(key.clone()).or_default();
-            let tenant = Tenant {
-                key: key.clone(),
-                instances,
-                limits: Arc::new(limits(&key, names, &described)),
-                quota: Arc::clone(quota),
+            let limits = limits(&key, names, &described);
+            let tenant = match self.tenants.get(&key) {
+                Some(old) if old.instances == instances && *old.limits == limits => Arc::clone(old),
+                old => Arc::new(Tenant {
+                    key: key.clone(),
+                    instances,
+                    limits: Arc::new(limits),
+                    quota: old.map(|old| Arc::clone(&old.quota)).unwrap_or_default(),
+                }),
             };
             tenants.insert(key, tenant);
         }
+        self.tenants.clone_from(&tenants);
         self.version += 1;
         Snapshot {
             version: self.version,
@@ -259,29 +279,55 @@ impl SnapshotBuilder {
         }
     }
 
+    /// The instances of each tenant, as workers see them and as the registry has them.
+    fn group<I: Borrow<ClusterInstance>>(
+        &self,
+        clusters: &[ClusterKey],
+        instances: impl IntoIterator<Item = Known<I>>,
+    ) -> Groups<I> {
+        let named = clusters.iter().map(ClusterKey::tenant);
+        let named = self.default_tenant.clone().into_iter().chain(named);
+        let mut groups: BTreeMap<_, BTreeMap<_, _>> =
+            named.map(|key| (key, BTreeMap::new())).collect();
+        for known in instances {
+            let instance = known.instance.borrow();
+            if instance.status != Status::Deleted {
+                let seen = Instance::new(instance, known.addresses, known.health);
+                let group = groups.entry(instance.key.tenant()).or_default();
+                group.insert(seen.id.clone(), (seen, known.instance));
+            }
+        }
+        let groups = groups.into_iter();
+        groups
+            .map(|(key, group)| (key, group.into_values().unzip()))
+            .collect()
+    }
+
     /// See [`build`](Self::build).
-    fn take_aliases<'a>(
-        &mut self,
-        tenants: impl Iterator<Item = (&'a TenantKey, &'a [ClusterInstance])> + Clone,
-    ) {
-        let keys: BTreeSet<&str> = tenants.clone().map(|(key, _)| key.as_str()).collect();
-        let mut wanted: BTreeMap<Box<str>, Vec<TenantKey>> = BTreeMap::new();
-        for (key, instances) in tenants {
-            for alias in instances.iter().filter_map(ClusterInstance::alias) {
-                if !keys.contains(alias) {
-                    wanted.entry(alias.into()).or_default().push(key.clone());
+    fn take_aliases<I: Borrow<ClusterInstance>>(&mut self, groups: &Groups<I>) {
+        let mut wanted: BTreeMap<&str, Vec<&TenantKey>> = BTreeMap::new();
+        for (key, (_, instances)) in groups {
+            for alias in instances.iter().filter_map(|it| it.borrow().alias()) {
+                if !groups.contains_key(alias) {
+                    let who = wanted.entry(alias).or_default();
+                    if who.last() != Some(&key) {
+                        who.push(key);
+                    }
                 }
             }
         }
         let before = std::mem::take(&mut self.aliases);
         for (alias, who) in wanted {
-            let owner = before.get(&alias).filter(|owner| who.contains(owner));
-            if let Some(owner) = owner.or_else(|| who.first()).cloned() {
-                self.aliases.insert(alias, owner);
+            let owner = before.get(alias).filter(|owner| who.contains(owner));
+            if let Some(owner) = owner.or_else(|| who.first().copied()) {
+                self.aliases.insert(alias.into(), owner.clone());
             }
         }
     }
 }
+
+/// See [`SnapshotBuilder::group`].
+type Groups<I> = BTreeMap<TenantKey, (Vec<Instance>, Vec<I>)>;
 
 impl Instance {
     fn new(instance: &ClusterInstance, addresses: Vec<SocketAddr>, health: Health) -> Self {

@@ -243,3 +243,61 @@ fn limits_are_asked_for_with_the_aliases_a_tenant_owns_and_its_latest_instances(
     let limits = snapshot.tenant(tenants[0].as_str().as_bytes()).unwrap();
     assert_eq!(limits.limits.clients, Some(2));
 }
+
+#[test]
+fn only_tenants_that_changed_are_followed() {
+    let known = |name: &str, id: &str, health| {
+        let (instance, addresses) = instance(name, id, 1, Status::Ready);
+        Known {
+            instance,
+            addresses,
+            health,
+        }
+    };
+    let mut builder = SnapshotBuilder::new(None);
+    let mut build =
+        |known: Vec<Known>| builder.build(&[], known, |_, _, _| TenantLimits::default());
+    let changes = |new: &Snapshot, old: &Snapshot| {
+        let changes = new.changes_since(old);
+        let words = changes.map(|(old, new)| {
+            let name = |it: Option<&Tenant>| it.map(|it| it.instances.len().to_string());
+            let key = old.or(new).unwrap().key.clone();
+            let names = [old, new].map(|it| name(it).unwrap_or_default());
+            (key, names.join(">"))
+        });
+        words.collect::<BTreeMap<_, _>>()
+    };
+    let [one, two, three] = ["one", "two", "three"].map(|name| cluster(name).tenant());
+    let up = Health::Up;
+    let a = build(vec![known("one", "a", up), known("two", "a", up)]);
+    let first = changes(&a, &Snapshot::default());
+    let wanted = [(one.clone(), ">1"), (two.clone(), ">1")];
+    assert_eq!(
+        first,
+        wanted.map(|(key, word)| (key, word.to_owned())).into()
+    );
+    let b = build(vec![known("two", "a", up), known("one", "a", up)]);
+    assert_eq!(changes(&b, &a), BTreeMap::new());
+    let c = build(vec![
+        known("one", "a", Health::Down),
+        known("two", "a", up),
+        known("three", "a", up),
+        known("three", "b", up),
+    ]);
+    let wanted = [(one.clone(), "1>1"), (three.clone(), ">2")];
+    assert_eq!(
+        changes(&c, &b),
+        wanted.map(|(key, word)| (key, word.to_owned())).into()
+    );
+    let d = build(vec![known("three", "b", up)]);
+    let wanted = [(one, "1>"), (two, "1>"), (three, "2>1")];
+    assert_eq!(
+        changes(&d, &c),
+        wanted.map(|(key, word)| (key, word.to_owned())).into()
+    );
+    // What a tenant uses stays with it.
+    let quota = |snapshot: &Snapshot| Arc::clone(&snapshot.tenants().next().unwrap().quota);
+    let before = quota(&d);
+    let e = build(vec![known("three", "c", up)]);
+    assert!(Arc::ptr_eq(&before, &quota(&e)));
+}

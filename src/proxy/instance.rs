@@ -153,10 +153,14 @@ pub(super) struct Changes {
 }
 
 impl Pools {
-    /// Follows a new picture of the registry.
-    pub(super) fn follow(&mut self, snapshot: &Snapshot, now: Millis) -> Changes {
-        let (mut changes, mut seen) = (Changes::default(), HashSet::new());
-        for tenant in snapshot.tenants() {
+    /// Follows the registry from one picture to the next.
+    pub(super) fn follow(&mut self, old: &Snapshot, new: &Snapshot, now: Millis) -> Changes {
+        let mut changes = Changes::default();
+        for (old, new) in new.changes_since(old) {
+            if let Some(old) = old {
+                self.lose(old, new, now, &mut changes);
+            }
+            let Some(tenant) = new else { continue };
             let slot = self.follow_tenant(tenant);
             let mut usable = Vec::new();
             for new in &tenant.instances {
@@ -165,7 +169,6 @@ impl Pools {
                 let key = *self.by_id.entry(id).or_insert_with(|| {
                     instances.insert(Instance::new(tenant.key.clone(), slot, new))
                 });
-                seen.insert(key);
                 let Some(instance) = instances.get_mut(key) else {
                     continue;
                 };
@@ -183,7 +186,23 @@ impl Pools {
                 tenant.instances = usable;
             }
         }
-        for &key in self.by_id.values().filter(|key| !seen.contains(key)) {
+        changes
+    }
+
+    /// What a tenant had and has no longer.
+    fn lose(
+        &mut self,
+        old: &cluster::Tenant,
+        new: Option<&cluster::Tenant>,
+        now: Millis,
+        changes: &mut Changes,
+    ) {
+        let stays = |id: &InstanceId| new.is_some_and(|new| new.instance(id).is_some());
+        for lost in old.instances.iter().filter(|it| !stays(&it.id)) {
+            let id = (old.key.clone(), lost.id.clone());
+            let Some(&key) = self.by_id.get(&id) else {
+                continue;
+            };
             if let Some(instance) = self.instances.get_mut(key)
                 && !std::mem::replace(&mut instance.gone, true)
             {
@@ -193,8 +212,9 @@ impl Pools {
                 changes.leaving.push(key);
             }
         }
-        self.forget_tenants(snapshot);
-        changes
+        if new.is_none() {
+            self.forget_tenant(&old.key);
+        }
     }
 
     /// Is there an instance in use that is down, or, if that is asked too, of which nothing is
@@ -295,10 +315,11 @@ mod tests {
     #[test]
     fn each_change_is_told_once() {
         let mut builder = SnapshotBuilder::new(None);
-        let mut pools = Pools::default();
+        let (mut pools, mut old) = (Pools::default(), Snapshot::default());
         let mut follow = |instances: Vec<Known>, now: u64| {
             let snapshot = builder.build(&[], instances, |_, _, _| TenantLimits::default());
-            let changes = pools.follow(&snapshot, Millis(now));
+            let changes = pools.follow(&old, &snapshot, Millis(now));
+            old = snapshot;
             let sets = [&changes.gone, &changes.leaving, &changes.moved];
             sets.map(|keys| names(&pools, keys))
         };

@@ -91,7 +91,7 @@ impl Machine {
     /// A machine without clients.
     pub fn new(settings: Settings, snapshot: Arc<Snapshot>) -> Self {
         let mut pools = Pools::default();
-        pools.follow(&snapshot, Millis::default());
+        pools.follow(&Snapshot::default(), &snapshot, Millis::default());
         pools.look_for_gates();
         Self {
             tokens: (settings.logins_per_second, Millis::default()),
@@ -169,7 +169,7 @@ impl Machine {
 
     /// The registry has a new picture of the clusters.
     pub fn registry_changed(&mut self, snapshot: Arc<Snapshot>) {
-        let changes = self.pools.follow(&snapshot, self.now);
+        let changes = self.pools.follow(&self.snapshot, &snapshot, self.now);
         self.pools.look_for_gates();
         self.snapshot = snapshot;
         self.probing = true;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::cluster::{self, Quota, Snapshot, TenantKey, TenantLimits};
+use crate::cluster::{self, Quota, TenantKey, TenantLimits};
 use crate::command::Denied;
 use crate::resp::Args;
 
@@ -229,20 +229,17 @@ impl Pools {
         slot
     }
 
-    /// Tenants that are not in the picture get no new clients, and are forgotten when the last of
-    /// their clients has gone.
-    pub(super) fn forget_tenants(&mut self, snapshot: &Snapshot) {
-        for (key, &slot) in &self.by_tenant {
-            if snapshot.tenant_by_key(key).is_none()
-                && let Some(tenant) = self.tenants.get_mut(slot)
-            {
-                tenant.gone = true;
-                tenant.instances.clear();
-            }
+    /// A tenant that is not in the picture gets no new clients, and is forgotten when the last of
+    /// its clients has gone.
+    pub(super) fn forget_tenant(&mut self, key: &TenantKey) {
+        let slot = self.by_tenant.get(key);
+        if let Some(tenant) = slot.and_then(|&slot| self.tenants.get_mut(slot)) {
+            tenant.gone = true;
+            tenant.instances.clear();
         }
     }
 
-    /// See [`forget_tenants`](Self::forget_tenants).
+    /// See [`forget_tenant`](Self::forget_tenant).
     pub(super) fn sweep_tenants(&mut self) {
         let used: std::collections::HashSet<TenantSlot> = (self.instances.iter())
             .map(|(_, instance)| instance.slot)

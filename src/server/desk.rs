@@ -1,7 +1,7 @@
 //! What all workers together found out about the instances: each tells what it sees, and the log
 //! hears once of every change of the whole.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::cluster::{Health, InstanceId, TenantKey};
 use crate::proxy::{News, Report};
@@ -30,27 +30,22 @@ impl HealthDesk {
         }
     }
 
-    /// These are the instances from now on; what is known of others is forgotten.
-    pub(super) fn follow<'a>(
-        &mut self,
-        listed: impl Iterator<Item = (&'a TenantKey, &'a InstanceId)>,
-    ) {
-        let mut seen: HashMap<&TenantKey, HashSet<&InstanceId>> = HashMap::new();
-        for (tenant, id) in listed {
-            seen.entry(tenant).or_default().insert(id);
-        }
-        self.instances.retain(|tenant, instances| {
-            let ids = seen.get(tenant);
-            instances.retain(|id, _| ids.is_some_and(|ids| ids.contains(id)));
-            ids.is_some()
-        });
-        for (tenant, ids) in seen {
-            let instances = self.instances.entry(tenant.clone()).or_default();
-            for id in ids {
-                instances.entry(id.clone()).or_insert_with(|| Opinion {
-                    words: vec![(Health::Unknown, String::new()); self.workers],
-                    whole: Health::Unknown,
-                });
+    /// There is a new instance.
+    pub(super) fn expect(&mut self, tenant: &TenantKey, id: &InstanceId) {
+        let instances = self.instances.entry(tenant.clone()).or_default();
+        let nothing = Opinion {
+            words: vec![(Health::Unknown, String::new()); self.workers],
+            whole: Health::Unknown,
+        };
+        instances.insert(id.clone(), nothing);
+    }
+
+    /// There is no such instance any more.
+    pub(super) fn forget(&mut self, tenant: &TenantKey, id: &InstanceId) {
+        if let Some(instances) = self.instances.get_mut(tenant) {
+            instances.remove(id);
+            if instances.is_empty() {
+                self.instances.remove(tenant);
             }
         }
     }
@@ -134,7 +129,7 @@ mod tests {
     fn the_worst_word_counts_and_a_change_is_one() {
         let (tenant, id) = (ClusterKey::local().tenant(), InstanceId::from("a"));
         let mut desk = HealthDesk::new(2);
-        desk.follow([(&tenant, &id)].into_iter());
+        desk.expect(&tenant, &id);
         let health = |desk: &HealthDesk| {
             let (health, why) = desk.health(&tenant, &id);
             (health, why.to_owned())
@@ -174,15 +169,15 @@ mod tests {
         let (tenant, id) = (ClusterKey::local().tenant(), InstanceId::from("a"));
         let mut desk = HealthDesk::new(1);
         assert!(!desk.tell(0, report(News::Up)), "it is not listed");
-        desk.follow([(&tenant, &id)].into_iter());
+        desk.expect(&tenant, &id);
+        desk.expect(&tenant, &InstanceId::from("b"));
         assert!(desk.tell(0, report(News::Up)));
-        desk.follow([(&tenant, &id)].into_iter());
+        desk.forget(&tenant, &InstanceId::from("b"));
         assert_eq!(desk.health(&tenant, &id).0, Health::Up);
-        desk.follow([(&tenant, &InstanceId::from("b"))].into_iter());
+        desk.forget(&tenant, &id);
         assert!(!desk.tell(0, report(News::Up)));
-        desk.follow([(&tenant, &id)].into_iter());
-        assert_eq!(desk.health(&tenant, &id), (Health::Unknown, ""));
-        desk.follow([].into_iter());
         assert!(desk.instances.is_empty());
+        desk.expect(&tenant, &id);
+        assert_eq!(desk.health(&tenant, &id), (Health::Unknown, ""));
     }
 }

@@ -172,12 +172,16 @@ impl Directory {
         if listing == self.listing {
             return false;
         }
+        let mut desk = self.board.desk();
+        listing.changes_since(&self.listing, |listed, there| match there {
+            true => desk.expect(&listed.tenant, &listed.id),
+            false => desk.forget(&listed.tenant, &listed.id),
+        });
+        drop(desk);
         self.listing = listing;
-        let instances = || self.listing.instances.iter();
-        let endpoints = instances().filter_map(|it| it.instance.endpoint());
+        let instances = self.listing.instances.iter();
+        let endpoints = instances.filter_map(|it| it.instance.endpoint());
         self.names.follow(endpoints, now);
-        let ids = instances().map(|it| (&it.tenant, &it.id));
-        self.board.desk().follow(ids);
         true
     }
 
@@ -206,14 +210,14 @@ impl Directory {
                 health => health,
             };
             Known {
-                instance: instance.clone(),
+                instance,
                 addresses,
                 health,
             }
         });
         let clusters = &self.listing.clusters;
         let mut complaints = BTreeSet::new();
-        let limits = |tenant: &TenantKey, aliases: &[&str], instances: &[ClusterInstance]| {
+        let limits = |tenant: &TenantKey, aliases: &[&str], instances: &[&ClusterInstance]| {
             let (limits, wrong) = self.rules.limits_of(tenant, aliases, instances);
             complaints.extend(wrong.into_iter().map(|wrong| (tenant.clone(), wrong)));
             limits

@@ -4,7 +4,6 @@
 //! The registry is read as a whole after each change; changes that come meanwhile are read
 //! together.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -40,24 +39,44 @@ impl Listing {
         let mut clusters = registry.all_clusters();
         clusters.sort_unstable();
         clusters.dedup();
+        let instances = registry.all_cluster_instances().into_iter();
+        let mut instances: Vec<Listed> = instances
+            .filter(|instance| instance.status != Status::Deleted)
+            .map(|instance| Listed {
+                tenant: instance.key.tenant(),
+                id: InstanceId::from(instance.id.as_str()),
+                instance,
+            })
+            .collect();
         // Of two with the same id the later one counts.
-        let mut instances = BTreeMap::new();
-        for instance in registry.all_cluster_instances() {
-            if instance.status != Status::Deleted {
-                let tenant = instance.key.tenant();
-                let id = InstanceId::from(instance.id.as_str());
-                let listed = Listed {
-                    tenant: tenant.clone(),
-                    id: id.clone(),
-                    instance,
-                };
-                instances.insert((tenant, id), listed);
-            }
-        }
+        instances.reverse();
+        instances.sort_by(|one, other| one.name().cmp(&other.name()));
+        instances.dedup_by(|one, other| one.name() == other.name());
         Self {
             clusters,
-            instances: instances.into_values().collect(),
+            instances,
         }
+    }
+
+    /// Tells `take` of every instance that is not in `old` (`true`), and of every one that is there
+    /// and no longer here (`false`).
+    pub(super) fn changes_since(&self, old: &Self, mut take: impl FnMut(&Listed, bool)) {
+        let mut before = old.instances.iter().peekable();
+        for listed in &self.instances {
+            while let Some(gone) = before.next_if(|it| it.name() < listed.name()) {
+                take(gone, false);
+            }
+            if before.next_if(|it| it.name() == listed.name()).is_none() {
+                take(listed, true);
+            }
+        }
+        before.for_each(|gone| take(gone, false));
+    }
+}
+
+impl Listed {
+    fn name(&self) -> (&TenantKey, &InstanceId) {
+        (&self.tenant, &self.id)
     }
 }
 
@@ -150,5 +169,101 @@ pub(super) fn read_on(
         if !take(Listing::read(registry)) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Endpoint, MemoryRegistry};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn instance(id: &str, port: u16) -> ClusterInstance {
+        let endpoint = Endpoint {
+            addr: "h".into(),
+            port,
+            name: String::new(),
+        };
+        ClusterInstance::new(ClusterKey::local(), id, endpoint)
+    }
+
+    fn listing(instances: &[(&str, u16)]) -> Listing {
+        let registry = MemoryRegistry::new();
+        registry.add_cluster(ClusterKey::local()).unwrap();
+        for &(id, port) in instances {
+            registry.status_change(instance(id, port)).unwrap();
+        }
+        Listing::read(&registry)
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_told() {
+        let changes = |new: &Listing, old: &Listing| {
+            let mut words = Vec::new();
+            new.changes_since(old, |it, there| words.push(format!("{} {there}", it.id)));
+            words.sort();
+            words
+        };
+        let none = Listing::default();
+        let first = listing(&[("b", 1), ("d", 1)]);
+        assert_eq!(changes(&first, &none), ["b true", "d true"]);
+        assert!(changes(&first, &first).is_empty());
+        let second = listing(&[("a", 1), ("b", 2), ("c", 1)]);
+        assert_eq!(changes(&second, &first), ["a true", "c true", "d false"]);
+        assert_eq!(changes(&none, &second), ["a false", "b false", "c false"]);
+    }
+
+    /// One that tells of nothing, and lists what it is asked to in any order and twice.
+    struct Silent(MemoryRegistry);
+
+    impl ClusterRegistry for Silent {
+        fn add_cluster(&self, key: ClusterKey) -> Result<TenantKey, RegistryError> {
+            self.0.add_cluster(key)
+        }
+
+        fn status_change(&self, instance: ClusterInstance) -> Result<(), RegistryError> {
+            self.0.status_change(instance)
+        }
+
+        fn notify(&self) -> Receiver<ClusterInstance> {
+            channel().1
+        }
+
+        fn get_cluster_instance(&self, tenant: &TenantKey) -> Vec<ClusterInstance> {
+            self.0.get_cluster_instance(tenant)
+        }
+
+        fn all_cluster_instances(&self) -> Vec<ClusterInstance> {
+            let mut all = vec![instance("b", 1), instance("a", 2)];
+            all.extend(self.0.all_cluster_instances());
+            all
+        }
+    }
+
+    #[test]
+    fn changes_made_through_the_proxy_are_seen_at_once() {
+        let (registry, rings) = Watched::around(Arc::new(Silent(MemoryRegistry::new()))).unwrap();
+        let (listings, seen) = channel();
+        let read = Arc::clone(&registry);
+        let reader = thread::spawn(move || {
+            read_on(&*read, &rings, |listing| listings.send(listing).is_ok());
+        });
+        registry.add_cluster(ClusterKey::local()).unwrap();
+        registry.status_change(instance("b", 3)).unwrap();
+        let ports = |listing: &Listing| -> Vec<(String, u16)> {
+            let all = listing.instances.iter();
+            all.map(|it| (it.id.to_string(), it.instance.endpoints[0].port))
+                .collect()
+        };
+        let wanted = [("a".to_owned(), 2), ("b".to_owned(), 3)];
+        let until = |wanted: &[(String, u16)]| {
+            while ports(&seen.recv_timeout(PATIENCE).unwrap()) != wanted {}
+        };
+        until(&wanted);
+        registry.remove_cluster(&ClusterKey::local()).unwrap();
+        until(&[("a".to_owned(), 2), ("b".to_owned(), 1)]);
+        drop(seen);
+        reader.join().unwrap();
     }
 }

@@ -1,5 +1,6 @@
 //! Limits in the labels of instances: `limit.clients` and the like, and `deny`.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{NUMBERS, Saying, TenantLimits, denied_word, in_order};
@@ -26,11 +27,11 @@ impl TenantLimits {
 
 /// What the labels of all instances say together: of two numbers the smaller one counts, and what
 /// one of them denies is denied. Each complaint is made once, however many instances deserve it.
-pub(super) fn of_all(instances: &[ClusterInstance]) -> (Saying, Vec<String>) {
+pub(super) fn of_all(instances: &[impl Borrow<ClusterInstance>]) -> (Saying, Vec<String>) {
     let mut all = Saying::default();
     let mut complaints = BTreeSet::new();
     for instance in instances {
-        let one = said(&instance.labels, &mut |complaint| {
+        let one = said(&instance.borrow().labels, &mut |complaint| {
             complaints.insert(complaint);
         });
         for (number, other) in all.numbers.iter_mut().zip(one.numbers) {

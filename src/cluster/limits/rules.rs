@@ -1,5 +1,6 @@
 //! The tenants' file: limits by tenant key, by alias, and for everybody.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use tinyjson::JsonValue;
@@ -57,7 +58,7 @@ impl TenantRules {
         &self,
         key: &TenantKey,
         aliases: &[&str],
-        instances: &[ClusterInstance],
+        instances: &[impl Borrow<ClusterInstance>],
     ) -> (TenantLimits, Vec<String>) {
         let (labels, complaints) = labels::of_all(instances);
         let names = [key.as_str()].into_iter().chain(aliases.iter().copied());

@@ -182,7 +182,7 @@ fn each_limit_comes_from_the_first_that_speaks_of_it() {
         },
         ..ClusterKey::local()
     };
-    let (limits, _) = rules.limits_of(&other.tenant(), &[], &[]);
+    let (limits, _) = rules.limits_of(&other.tenant(), &[], &[] as &[ClusterInstance]);
     assert_eq!(
         (limits.clients, limits.request_bytes),
         (Some(5), Some(5000))
