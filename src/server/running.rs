@@ -60,15 +60,15 @@ impl Running {
 
     /// See [`stop`](Self::stop); this is why.
     pub(super) fn finish(self, why: Event) {
+        log::info!(
+            "draining: waiting up to {} s for work in flight",
+            self.grace.as_secs()
+        );
         self.office.begin_drain();
         if self.accepting.join().is_err() {
             log::error!("the acceptor panicked");
             tell(&self.inboxes, || Message::Drain);
         }
-        log::info!(
-            "draining: waiting up to {} s for work in flight",
-            self.grace.as_secs()
-        );
         // Kubernetes, for one, first asks for a drain and then sends a signal all the same.
         let mut patient = why == Event::Drain;
         let until = now() + self.grace;
