@@ -242,7 +242,7 @@ impl Machine {
         if self
             .requests
             .of_backend(backend.fifo)
-            .all(|(_, request)| request.client == reader)
+            .all(|(_, request)| request.client == reader || request.kind == Kind::Check)
         {
             backend.paused = true;
             return Flow::Pause;

@@ -1,5 +1,7 @@
 //! A backend connection ends: who hears what, and what moves on.
 
+use std::collections::HashSet;
+
 use super::action::{Action, News, Report};
 use super::backend::{Backend, Failure};
 use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey, PoolKey};
@@ -85,6 +87,9 @@ impl Machine {
                 if self.pools.came_up(instance) {
                     self.report(instance, News::Up);
                 }
+                if backend.login_of.is_none() {
+                    self.may_not_ask(instance);
+                }
                 if matches!(failure, Failure::Refused(_)) && backend.login_of.is_none() {
                     self.refuse_account(backend.pool, backend.epoch, failure);
                 }
@@ -121,25 +126,23 @@ impl Machine {
         }
     }
 
-    /// An instance is not to be used any more.
-    pub(super) fn retire_instance(&mut self, instance: InstanceKey) {
-        let of_instance = |pools: &Pools, key: PoolKey| {
-            pools
-                .account_of(key)
-                .is_some_and(|account| account.instance == instance)
+    /// These instances are not to be used any more.
+    pub(super) fn retire_instances(&mut self, which: &HashSet<InstanceKey>) {
+        if which.is_empty() {
+            return;
+        }
+        let theirs = |pools: &Pools, key: PoolKey| {
+            let account = pools.account_of(key);
+            account.is_some_and(|account| which.contains(&account.instance))
         };
         for pool in self.pools.pools.keys() {
-            if of_instance(&self.pools, pool) {
+            if theirs(&self.pools, pool) {
                 self.retire_pool(pool, u32::MAX);
             }
         }
-        let of_instance = |backend: &Backend| {
-            let account = self.pools.account_of(backend.pool);
-            account.is_some_and(|account| account.instance == instance)
-        };
         let mut owned: Vec<BackendKey> = Vec::new();
         for (key, backend) in self.backends.iter() {
-            if backend.owner != ClientKey::NONE && of_instance(backend) {
+            if backend.owner != ClientKey::NONE && theirs(&self.pools, backend.pool) {
                 owned.push(key);
             }
         }

@@ -297,6 +297,10 @@ impl Machine {
 
     /// A client that goes waits no more.
     pub(super) fn leave_pause(&mut self, key: ClientKey) {
+        let client = self.clients.get(key);
+        if client.is_none_or(|client| !client.hold.has(Hold::PAUSED)) {
+            return;
+        }
         let at = self.paused.iter().position(|(waiting, _)| *waiting == key);
         if let Some((_, slot)) = at.map(|at| self.paused.swap_remove(at)) {
             self.pools.release(slot, Use::Waiting);

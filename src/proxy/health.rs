@@ -44,7 +44,9 @@ impl Machine {
         for key in due {
             match asked.get(&key) {
                 Some(&(_, on)) => self.begin_check(key, on),
-                None if self.settings.worker == 0 => self.check_by_connecting(key, unused),
+                None if self.settings.worker == 0 || self.is_degraded(key) => {
+                    self.check_by_connecting(key, unused);
+                }
                 None => {}
             }
         }
@@ -127,6 +129,19 @@ impl Machine {
         self.counters.checks += 1;
     }
 
+    fn is_degraded(&self, key: InstanceKey) -> bool {
+        let instance = self.pools.instances.get(key);
+        instance.is_some_and(|instance| instance.health == Health::Degraded)
+    }
+
+    /// Who has no login may not ask an instance. If nobody else can, what was wrong with it is
+    /// forgotten: its next client finds out whether it still is.
+    pub(super) fn may_not_ask(&mut self, key: InstanceKey) {
+        if self.is_degraded(key) && !self.ready_by_instance().contains_key(&key) {
+            self.passed(key);
+        }
+    }
+
     /// The answer to a check.
     pub(super) fn checked(&mut self, on: BackendKey, reply: &[u8]) {
         let backend = self.backends.get(on);
@@ -192,6 +207,7 @@ impl Machine {
         {
             instance.health = Health::Degraded;
             instance.reason.clone_from(&reason);
+            self.probing = true;
             self.report(key, News::Degraded(reason));
         }
     }
@@ -200,6 +216,14 @@ impl Machine {
     fn find_late_checks(&mut self) {
         let patience = self.settings.check_timeout_ms;
         let late = |since| self.now.since(since) >= patience;
+        for (_, instance) in self.pools.instances.iter_mut() {
+            // Behind a reply that its client does not read: that is not the instance's fault.
+            if let Some((on, since)) = &mut instance.check
+                && self.backends.get(*on).is_some_and(|it| it.paused)
+            {
+                *since = self.now;
+            }
+        }
         let instances = self.pools.instances.iter();
         let late: Vec<InstanceKey> = instances
             .filter(|(_, it)| it.health == Health::Up && it.check.is_some_and(|it| late(it.1)))

@@ -122,7 +122,12 @@ impl Instance {
 
     /// Takes over what a new picture says. Returns whether its addresses are others now.
     fn follow(&mut self, new: &cluster::Instance, now: Millis) -> bool {
-        (self.told, self.gone) = (new.health, false);
+        self.told = new.health;
+        if std::mem::take(&mut self.gone) {
+            // It is back, and nobody knows it: who keeps what workers tell has forgotten it.
+            (self.health, self.read_only) = (Health::Unknown, false);
+            self.reason.clear();
+        }
         if new.status.is_usable() {
             self.leaving = None;
         } else {
@@ -145,11 +150,11 @@ impl Instance {
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     /// Instances that are not in it any more.
-    pub gone: Vec<InstanceKey>,
+    pub gone: HashSet<InstanceKey>,
     /// Instances that are to be left by their clients, those that are gone included.
-    pub leaving: Vec<InstanceKey>,
+    pub leaving: HashSet<InstanceKey>,
     /// Instances that have other addresses now.
-    pub moved: Vec<InstanceKey>,
+    pub moved: HashSet<InstanceKey>,
 }
 
 impl Pools {
@@ -174,11 +179,13 @@ impl Pools {
                 };
                 let stayed = instance.leaving.is_none();
                 if instance.follow(new, now) {
-                    changes.moved.push(key);
+                    changes.moved.insert(key);
                 }
                 match instance.leaving {
                     None => usable.push(key),
-                    Some(_) if stayed => changes.leaving.push(key),
+                    Some(_) if stayed => {
+                        changes.leaving.insert(key);
+                    }
                     Some(_) => {}
                 }
             }
@@ -208,8 +215,8 @@ impl Pools {
             {
                 instance.down_text = Failure::Removed.text_if_unsent();
                 instance.leaving = instance.leaving.or(Some(now));
-                changes.gone.push(key);
-                changes.leaving.push(key);
+                changes.gone.insert(key);
+                changes.leaving.insert(key);
             }
         }
         if new.is_none() {
@@ -217,15 +224,15 @@ impl Pools {
         }
     }
 
-    /// Is there an instance in use that is down, or, if that is asked too, of which nothing is
-    /// known?
+    /// Is there an instance in use that does not do as it should, or, if that is asked too, of
+    /// which nothing is known?
     pub(super) fn any_not_up(&self, unknown_too: bool) -> bool {
         let mut all = self.instances.iter();
         all.any(|(_, it)| match it.health {
             _ if it.leaving.is_some() => false,
             Health::Unknown => unknown_too,
-            Health::Down => true,
-            Health::Up | Health::Degraded => false,
+            Health::Down | Health::Degraded => true,
+            Health::Up => false,
         })
     }
 
@@ -265,11 +272,15 @@ impl Pools {
         std::mem::replace(&mut instance.health, Health::Down) != Health::Down
     }
 
+    /// Instances that anybody uses, or has a connection to.
+    pub(super) fn used_instances(&self) -> HashSet<InstanceKey> {
+        let accounts = self.accounts.iter();
+        accounts.map(|(_, account)| account.instance).collect()
+    }
+
     /// Forgets instances that are gone and that nobody uses.
     pub(super) fn sweep_instances(&mut self) {
-        let used: HashSet<InstanceKey> = (self.accounts.iter())
-            .map(|(_, account)| account.instance)
-            .collect();
+        let used = self.used_instances();
         let instances = &mut self.instances;
         self.by_id.retain(|_, &mut key| {
             let instance = instances.get(key);
@@ -307,7 +318,7 @@ mod tests {
         }
     }
 
-    fn names(pools: &Pools, keys: &[InstanceKey]) -> Vec<String> {
+    fn names(pools: &Pools, keys: &HashSet<InstanceKey>) -> Vec<String> {
         let names = keys.iter().filter_map(|&key| pools.instances.get(key));
         names.map(|instance| instance.id.to_string()).collect()
     }

@@ -173,15 +173,9 @@ impl Machine {
         self.pools.look_for_gates();
         self.snapshot = snapshot;
         self.probing = true;
-        for instance in changes.gone {
-            self.retire_instance(instance);
-        }
-        for instance in changes.moved {
-            self.leave_addresses(instance, false);
-        }
-        if !changes.leaving.is_empty() {
-            self.disperse(&changes.leaving);
-        }
+        self.retire_instances(&changes.gone);
+        self.leave_addresses(&changes.moved, false);
+        self.disperse(&changes.leaving);
         self.check_invariants();
     }
 

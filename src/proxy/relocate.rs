@@ -7,6 +7,8 @@
 //!   after the grace  ──► who is still there (blocked, subscribed, or nowhere to go) is closed
 //! ```
 
+use std::collections::HashSet;
+
 use crate::cluster::TenantKey;
 
 use super::client::Hold;
@@ -30,7 +32,15 @@ impl Machine {
         let slot = self.pools.tenant(tenant)?;
         let has = self.instance_of_client(key);
         let usable = &self.pools.tenants.get(slot)?.instances;
-        match has.filter(|has| usable.contains(has)) {
+        // What a connection of its own holds does not move.
+        let own = self.clients.get(key).is_some_and(|it| it.pin.is_some());
+        let same = |has| {
+            self.pools
+                .instances
+                .get(has)
+                .is_some_and(|it| it.slot == slot)
+        };
+        match has.filter(|&has| usable.contains(&has) || (own && same(has))) {
             has @ Some(_) => has,
             None => self.balance(slot),
         }
@@ -108,7 +118,10 @@ impl Machine {
 
     /// The clients of these instances shall go elsewhere: each as soon as nothing of it is in
     /// flight. Until then no more of it is sent.
-    pub(super) fn disperse(&mut self, leaving: &[InstanceKey]) {
+    pub(super) fn disperse(&mut self, leaving: &HashSet<InstanceKey>) {
+        if leaving.is_empty() {
+            return;
+        }
         for key in self.clients.keys() {
             let instance = self.instance_of_client(key);
             if !instance.is_some_and(|instance| leaving.contains(&instance)) {
@@ -235,43 +248,37 @@ impl Machine {
     /// and in the end by all.
     pub(super) fn clear_leaving(&mut self) {
         let grace = self.settings.offline_grace_ms;
-        let (mut leaving, mut over, mut moved) = (Vec::new(), Vec::new(), Vec::new());
-        for (key, instance) in self.pools.instances.iter() {
+        let (mut leaving, mut left, mut over) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let mut moved = HashSet::new();
+        // There may be many that are offline for good, and cost nothing.
+        for key in self.pools.used_instances() {
+            let Some(instance) = self.pools.instances.get_mut(key) else {
+                continue;
+            };
             let since = |at: Option<_>| at.map(|at| self.now.since(at));
-            if let Some(ms) = since(instance.leaving) {
-                if ms >= grace {
-                    over.push(key);
-                } else if instance.clients > 0 {
-                    leaving.push(key);
-                }
-                if instance.clients == 0 {
-                    moved.push((key, true));
-                }
-            } else if since(instance.moved_at).is_some_and(|ms| ms >= grace) {
-                moved.push((key, false));
-            }
-        }
-        if !leaving.is_empty() {
-            self.disperse(&leaving);
-        }
-        if !over.is_empty() {
-            self.end_grace(&over);
-        }
-        for (key, all) in moved {
-            if all {
-                self.retire_instance(key);
-            } else {
-                self.leave_addresses(key, true);
-                if let Some(instance) = self.pools.instances.get_mut(key) {
+            match since(instance.leaving) {
+                Some(_) if instance.clients == 0 => left.insert(key),
+                Some(ms) if ms >= grace => over.insert(key),
+                Some(_) => leaving.insert(key),
+                None if since(instance.moved_at).is_some_and(|ms| ms >= grace) => {
                     instance.moved_at = None;
+                    moved.insert(key)
                 }
-            }
+                None => false,
+            };
         }
+        self.disperse(&leaving);
+        self.end_grace(&over);
+        self.retire_instances(&left);
+        self.leave_addresses(&moved, true);
     }
 
     /// The grace is over: who still has something in flight has until that is answered, unless
     /// it waits for something to come.
-    fn end_grace(&mut self, over: &[InstanceKey]) {
+    fn end_grace(&mut self, over: &HashSet<InstanceKey>) {
+        if over.is_empty() {
+            return;
+        }
         self.disperse(over);
         for key in self.clients.keys() {
             let instance = self.instance_of_client(key);
@@ -289,23 +296,24 @@ impl Machine {
                 self.stop_waiting(key);
             }
         }
-        for &key in over {
-            self.retire_instance(key);
-        }
+        self.retire_instances(over);
     }
 
-    /// Connections to addresses that an instance does not have any more serve nobody new. Those
+    /// Connections to addresses that these instances do not have any more serve nobody new. Those
     /// that are clients' own go at the end of the grace.
-    pub(super) fn leave_addresses(&mut self, key: InstanceKey, owned_too: bool) {
-        let Some(instance) = self.pools.instances.get(key) else {
+    pub(super) fn leave_addresses(&mut self, moved: &HashSet<InstanceKey>, owned_too: bool) {
+        if moved.is_empty() {
             return;
-        };
+        }
         let mut left: Vec<(BackendKey, bool)> = Vec::new();
-        for (backend_key, backend) in self.backends.iter() {
+        for (key, backend) in self.backends.iter() {
             let account = self.pools.account_of(backend.pool);
-            let here = account.is_some_and(|account| account.instance == key);
-            if here && backend.is_ready() && !instance.is_at(backend.address) {
-                left.push((backend_key, backend.owner != ClientKey::NONE));
+            let instance = account.map(|account| account.instance);
+            let instance = instance.filter(|instance| moved.contains(instance));
+            let instance = instance.and_then(|key| self.pools.instances.get(key));
+            let away = instance.is_some_and(|instance| !instance.is_at(backend.address));
+            if away && backend.is_ready() {
+                left.push((key, backend.owner != ClientKey::NONE));
             }
         }
         for (backend, owned) in left {

@@ -81,6 +81,13 @@ impl<K: Key, T> Table<K, T> {
             .map(|(i, slot)| (K::new(i as u32, slot.generation), &slot.value))
     }
 
+    /// All values, to be changed, in the order of their slots.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (K, &mut T)> {
+        self.slots
+            .iter_mut()
+            .map(|(i, slot)| (K::new(i as u32, slot.generation), &mut slot.value))
+    }
+
     /// The keys of all values.
     pub(super) fn keys(&self) -> Vec<K> {
         self.iter().map(|(key, _)| key).collect()

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::cluster::TenantKey;
+
 use super::client::Client;
 use super::instance::Instance;
 use super::key::{ClientKey, InstanceKey, PoolKey};
@@ -31,16 +33,11 @@ impl Machine {
             }
             Wanted::Clients(max, tenant) => {
                 let all = self.clients.iter();
-                let all = all.filter_map(|(key, client)| self.survey_client(key, client));
-                let wanted = |it: &ClientSurvey| tenant.is_none() || it.tenant == *tenant;
-                survey.clients = all.filter(wanted).take(*max).collect();
+                let wanted = all.filter(|(_, it)| self.is_of(it, tenant.as_ref()));
+                let wanted = wanted.filter_map(|(key, it)| self.survey_client(key, it));
+                survey.clients = wanted.take(*max).collect();
             }
-            Wanted::Pools => {
-                let all = self.pools.pools.iter();
-                survey.pools = all
-                    .filter_map(|(key, pool)| self.survey_pool(key, pool))
-                    .collect();
-            }
+            Wanted::Pools => survey.pools = self.survey_pools(),
         }
         survey
     }
@@ -117,6 +114,13 @@ impl Machine {
             .collect()
     }
 
+    /// Is a client one of this tenant's? With none everybody is meant.
+    fn is_of(&self, client: &Client, tenant: Option<&TenantKey>) -> bool {
+        let account = self.pools.accounts.get(client.account);
+        let instance = account.and_then(|it| self.pools.instances.get(it.instance));
+        tenant.is_none_or(|tenant| instance.is_some_and(|it| it.tenant == *tenant))
+    }
+
     fn survey_client(&self, key: ClientKey, client: &Client) -> Option<ClientSurvey> {
         let account = self.pools.accounts.get(client.account);
         let instance = account.and_then(|it| self.pools.instances.get(it.instance));
@@ -140,10 +144,22 @@ impl Machine {
         })
     }
 
-    fn survey_pool(&self, key: PoolKey, pool: &Pool) -> Option<PoolSurvey> {
+    fn survey_pools(&self) -> Vec<PoolSurvey> {
+        let mut in_flight: HashMap<PoolKey, u64> = HashMap::new();
+        for (_, client) in self.clients.iter() {
+            *in_flight.entry(client.pool).or_default() += u64::from(client.in_flight);
+        }
+        let all = self.pools.pools.iter();
+        let all = all.filter_map(|(key, pool)| {
+            let in_flight = in_flight.get(&key).copied();
+            self.survey_pool(pool, in_flight.unwrap_or_default())
+        });
+        all.collect()
+    }
+
+    fn survey_pool(&self, pool: &Pool, in_flight: u64) -> Option<PoolSurvey> {
         let account = self.pools.accounts.get(pool.account)?;
         let instance = self.pools.instances.get(account.instance)?;
-        let clients = self.clients.iter().filter(|(_, it)| it.pool == key);
         Some(PoolSurvey {
             tenant: instance.tenant.clone(),
             instance: instance.id.clone(),
@@ -154,7 +170,7 @@ impl Machine {
             shared: pool.backends.len(),
             own: pool.dedicated - pool.idle.len(),
             idle: pool.idle.len(),
-            in_flight: clients.map(|(_, it)| u64::from(it.in_flight)).sum(),
+            in_flight,
             waiting: pool.line.len(),
             oldest_wait_ms: self.oldest_wait_ms(pool),
         })

@@ -37,8 +37,8 @@ pub(super) struct Tenant {
     pub paused_until: Option<Millis>,
     /// Requests that were taken from the quota and not made yet.
     portion: u32,
-    /// Bytes that went over and were not charged yet.
-    uncharged: u64,
+    /// Bytes that went over and were not charged yet; below 0: were charged, and did not go.
+    uncharged: i64,
     /// How often each limit was reached, in the order of [`Limit::ALL`].
     pub refused: [u64; Limit::ALL.len()],
     /// The registry dropped it.
@@ -148,10 +148,11 @@ impl Tenant {
             return Err(Limit::Requests);
         }
         if self.limits.bytes_per_second.is_some() {
-            self.charge(bytes as u64, now);
+            // What is refused costs nothing: else who does not wait would never be served again.
             if self.quota.bytes.is_overdrawn(now.0) {
                 return Err(Limit::Bytes);
             }
+            self.charge(bytes as u64, now);
         }
         Ok(())
     }
@@ -175,7 +176,7 @@ impl Tenant {
         if self.limits.requests_per_second.is_some() {
             self.portion = self.portion.saturating_add(1);
         }
-        self.uncharged = self.uncharged.saturating_sub(bytes as u64);
+        self.uncharged = self.uncharged.saturating_sub_unsigned(bytes as u64);
     }
 
     /// So many bytes went over, if anybody counts them.
@@ -183,9 +184,11 @@ impl Tenant {
         let Some(rate) = self.limits.bytes_per_second else {
             return;
         };
-        self.uncharged = self.uncharged.saturating_add(bytes);
-        if self.uncharged >= rate / PORTIONS_PER_SECOND {
-            let bytes = std::mem::take(&mut self.uncharged);
+        self.uncharged = self.uncharged.saturating_add_unsigned(bytes);
+        if let Ok(bytes) = u64::try_from(self.uncharged)
+            && bytes >= rate / PORTIONS_PER_SECOND
+        {
+            self.uncharged = 0;
             self.quota.bytes.charge(bytes, rate, now.0);
         }
     }

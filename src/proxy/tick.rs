@@ -74,7 +74,10 @@ impl Machine {
             return Some(self.next_round);
         }
         let anybody = !self.clients.is_empty() || !self.backends.is_empty();
-        anybody.then_some(self.next_slow_round.max(self.next_round))
+        // The first worker checks instances that nobody uses.
+        let checks = self.settings.worker == 0 && self.settings.check_ms > 0;
+        let checks = checks && !self.draining && !self.pools.instances.is_empty();
+        (anybody || checks).then_some(self.next_slow_round.max(self.next_round))
     }
 
     /// Asks after instances that were found to be down; the first worker also after those of which

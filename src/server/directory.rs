@@ -3,13 +3,15 @@
 //!
 //! It never waits for any of these: whatever takes time has a thread of its own and tells it here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 use std::{io, net::SocketAddr};
 
-use crate::cluster::{ClusterInstance, Health, Known, SnapshotBuilder, TenantKey, TenantRules};
+use crate::cluster::{
+    ClusterInstance, Health, InstanceId, Known, SnapshotBuilder, TenantKey, TenantRules,
+};
 use crate::proxy::Report;
 use crate::reactor::{Inbox, Message};
 
@@ -57,6 +59,9 @@ pub(super) struct Directory {
     /// What was said of labels that make no sense, and is still so.
     complaints: BTreeSet<(TenantKey, String)>,
     board: Arc<Board>,
+    /// Instances that were in the last picture, and will not be in the next. Workers that have seen
+    /// nothing of that would not tell again about one that comes back before.
+    gone: HashSet<(TenantKey, InstanceId)>,
     /// Since when something is known that is in no picture yet.
     changed: Option<Instant>,
     /// No picture before this.
@@ -87,6 +92,7 @@ impl Directory {
             rules: TenantRules::default(),
             complaints: BTreeSet::new(),
             board,
+            gone: HashSet::new(),
             changed: None,
             not_before: now,
             stopped: false,
@@ -172,10 +178,16 @@ impl Directory {
         if listing == self.listing {
             return false;
         }
-        let mut desk = self.board.desk();
+        let (mut desk, gone) = (self.board.desk(), &mut self.gone);
         listing.changes_since(&self.listing, |listed, there| match there {
-            true => desk.expect(&listed.tenant, &listed.id),
-            false => desk.forget(&listed.tenant, &listed.id),
+            true => {
+                if !gone.remove(&(listed.tenant.clone(), listed.id.clone())) {
+                    desk.expect(&listed.tenant, &listed.id);
+                }
+            }
+            false => {
+                gone.insert((listed.tenant.clone(), listed.id.clone()));
+            }
         });
         drop(desk);
         self.listing = listing;
@@ -195,7 +207,10 @@ impl Directory {
     fn show(&mut self) {
         self.changed = None;
         let (names, board) = (&self.names, &self.board);
-        let desk = board.desk();
+        let mut desk = board.desk();
+        for (tenant, id) in std::mem::take(&mut self.gone) {
+            desk.forget(&tenant, &id);
+        }
         let known = self.listing.instances.iter().map(|listed| {
             let Listed {
                 tenant,

@@ -234,3 +234,37 @@ fn it_ends_when_told_to() {
     };
     assert_eq!(end, RecvTimeoutError::Disconnected);
 }
+
+/// Workers that never saw it go do not tell again.
+#[test]
+fn an_instance_that_comes_back_before_the_next_picture_never_went() {
+    let (facts, told) = channel();
+    let board = Arc::new(Board::new(1));
+    let a = [instance("a", "10.0.0.1")];
+    let mut directory = Directory::new(
+        (facts, told),
+        None,
+        listing(&a),
+        Arc::clone(&board),
+        nobody(),
+    );
+    let (tenant, id) = (ClusterKey::local().tenant(), InstanceId::from("a"));
+    let health = || board.desk().health(&tenant, &id).0;
+    let report = Report {
+        instance: "a".into(),
+        tenant: tenant.to_string(),
+        address: "10.0.0.1:6379".into(),
+        news: News::Up,
+    };
+    let now = now();
+    directory.take(Fact::Report(0, report), now);
+    directory.take(Fact::Listing(listing(&[])), now);
+    directory.take(Fact::Listing(listing(&a)), now);
+    directory.show();
+    assert_eq!(health(), Health::Up);
+    directory.take(Fact::Listing(listing(&[])), now);
+    directory.show();
+    directory.take(Fact::Listing(listing(&a)), now);
+    directory.show();
+    assert_eq!(health(), Health::Unknown);
+}

@@ -1,9 +1,9 @@
 //! Checks of instances: what is asked, what the answers mean, and that no client hears any of it.
 
-use elika::cluster::Health;
-use elika::proxy::{BackendKey, ClientKey, Settings, Wanted};
+use elika::cluster::{Health, Status};
+use elika::proxy::{BackendKey, ClientKey, ConnKey, Flow, Settings, Wanted};
 
-use super::harness::Worker;
+use super::harness::{Worker, value};
 use super::instances::Registry;
 
 const CHECK_MS: u64 = 1_000;
@@ -115,4 +115,93 @@ fn an_unused_instance_is_asked_by_connecting() {
     worker.pass(20 * CHECK_MS);
     let begun = worker.begun().len();
     assert!((1..=5).contains(&begun), "{begun} connections were opened");
+}
+
+/// Who kept what workers tell has forgotten it: they have to tell again.
+#[test]
+fn an_instance_that_comes_back_is_one_that_nobody_knows() {
+    let mut registry = Registry::of(&[1, 2]);
+    let mut worker = start(&mut registry);
+    let (_, backend) = worker.client_and_connection();
+    let port = worker.port(backend);
+    assert_eq!(worker.health(port).0, Health::Up);
+    worker.follows(registry.remove(port));
+    worker.follows(registry.set(port, Status::Ready));
+    assert_eq!(worker.health(port).0, Health::Unknown);
+    worker.follows(registry.remove(3 - port));
+    worker.begun();
+    let (_, backend) = worker.client_and_connection();
+    assert_eq!(worker.port(backend), port);
+    assert_eq!(worker.health(port).0, Health::Up);
+}
+
+/// A worker whose clients have left may know nothing better than what it heard last. Its word would
+/// keep all workers' clients away.
+#[test]
+fn a_worker_that_has_no_clients_there_asks_all_the_same() {
+    for known_to_strangers in [true, false] {
+        let mut registry = Registry::of(&[1]);
+        let mut worker = start(&mut registry);
+        let (client, backend) = worker.client_and_connection();
+        worker.says(client, "SET k v");
+        worker.replies(backend, "-READONLY You can't write.\r\n");
+        worker.machine.client_closed(client);
+        worker.pass(500);
+        worker.fails(backend, &elika::proxy::Failure::Lost);
+        assert_eq!(worker.health(1).0, Health::Degraded);
+        assert_eq!(worker.machine.backends(), 0);
+        assert!(worker.machine.next_deadline().is_some(), "it would sleep");
+        worker.pass(6 * CHECK_MS);
+        let stranger = worker.begun_one();
+        if known_to_strangers {
+            worker.welcome(stranger);
+            worker.asked(stranger);
+            worker.pass(CHECK_MS);
+            assert!(worker.asked(stranger).contains("HELLO"));
+            worker.replies(stranger, "*2\r\n$4\r\nrole\r\n$6\r\nmaster\r\n");
+        } else {
+            worker.refuse(stranger, "-NOAUTH Authentication required.\r\n");
+        }
+        assert_eq!(worker.health(1), (Health::Up, String::new()));
+    }
+}
+
+/// Nothing else would wake it.
+#[test]
+fn the_first_worker_wakes_to_check_though_nobody_is_connected() {
+    let mut registry = Registry::of(&[1]);
+    let settings = Settings {
+        worker: 0,
+        check_ms: CHECK_MS,
+        ..Settings::default()
+    };
+    let mut worker = Worker::following(settings, registry.snapshot());
+    worker.pass(200);
+    let first = worker.begun_one();
+    worker.refuse(first, "-NOAUTH Authentication required.\r\n");
+    worker.pass(1_000);
+    assert_eq!(worker.machine.backends(), 0);
+    assert!(worker.machine.next_deadline().is_some());
+}
+
+/// A check behind the reply of a slow reader neither makes that one be closed, nor says anything
+/// about the instance.
+#[test]
+fn a_check_does_not_hurry_a_slow_reader() {
+    let mut registry = Registry::of(&[1]);
+    let mut worker = start(&mut registry);
+    let (client, backend) = worker.client_and_connection();
+    worker.pass(100);
+    assert!(worker.asked(backend).contains("PING"));
+    worker.replies(backend, "+PONG\r\n");
+    worker.pass(CHECK_MS - 100);
+    worker.stall(ConnKey::Client(client));
+    worker.says(client, "GET big");
+    worker.pass(100);
+    let asked = worker.asked(backend);
+    assert!(asked.find("GET") < asked.find("PING"), "{asked}");
+    let flow = worker.replies(backend, &value(1 << 20)[..512 * 1024]);
+    assert_eq!(flow, Flow::Pause);
+    worker.pass(5 * CHECK_MS);
+    assert_eq!(worker.health(1).0, Health::Up);
 }

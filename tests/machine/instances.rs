@@ -54,17 +54,17 @@ impl Registry {
         Arc::new(snapshot)
     }
 
-    fn set(&mut self, port: u16, status: Status) -> Arc<Snapshot> {
+    pub(crate) fn set(&mut self, port: u16, status: Status) -> Arc<Snapshot> {
         self.instances.insert(port, (status, port, Health::Unknown));
         self.snapshot()
     }
 
-    fn healthy(&mut self, port: u16, health: Health) -> Arc<Snapshot> {
+    pub(crate) fn healthy(&mut self, port: u16, health: Health) -> Arc<Snapshot> {
         self.instances.insert(port, (Status::Ready, port, health));
         self.snapshot()
     }
 
-    fn remove(&mut self, port: u16) -> Arc<Snapshot> {
+    pub(crate) fn remove(&mut self, port: u16) -> Arc<Snapshot> {
         self.instances.remove(&port);
         self.snapshot()
     }
@@ -336,4 +336,22 @@ fn a_removed_tenant_is_nobodys_login() {
     assert_eq!(heard, "-ERR elika: backend unavailable: no instance\r\n");
     worker.pass(GRACE_MS + 1_500);
     assert!(worker.closed(ConnKey::Client(client)));
+}
+
+/// What a connection of its own holds stays where it is, and so does its login.
+#[test]
+fn a_client_that_watches_may_log_in_again_where_it_is() {
+    let mut registry = Registry::of(&[1, 2]);
+    let mut worker = start(&mut registry);
+    let (client, one) = worker.login();
+    worker.says(client, "WATCH k");
+    let own = worker.begun_one();
+    worker.welcome(own);
+    worker.replies(own, "+OK\r\n");
+    worker.follows(registry.set(worker.port(one), Status::Offline));
+    worker.heard(client);
+    worker.says(client, "AUTH ann pw");
+    assert!(worker.asked(own).contains("AUTH"));
+    worker.replies(own, "+OK\r\n");
+    assert_eq!(worker.heard(client), "+OK\r\n");
 }

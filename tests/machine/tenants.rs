@@ -86,6 +86,49 @@ fn no_more_bytes_than_the_rate_allows() {
 }
 
 #[test]
+fn who_asks_for_too_much_all_the_time_gets_what_the_rate_allows() {
+    let (mut worker, _registry) = limited(TenantLimits {
+        bytes_per_second: Some(10_000),
+        ..TenantLimits::default()
+    });
+    let (client, backend) = worker.user("ann");
+    let mut served = 0;
+    for _ in 0..200 {
+        // About 25,000 bytes in a second.
+        served += worker.burst(client, backend, 100).0;
+        worker.pass(100);
+    }
+    assert!((7_000..=9_500).contains(&served), "{served} in 20 s");
+    worker.pass(1_000);
+    assert_eq!(worker.burst(client, backend, 1).0, 1);
+}
+
+#[test]
+fn a_request_that_has_to_wait_is_paid_for_once() {
+    let (mut worker, _registry) = limited(TenantLimits {
+        bytes_per_second: Some(100_000),
+        ..TenantLimits::default()
+    });
+    let (client, backend) = worker.user("ann");
+    worker.says(client, "GET k");
+    let key = "k".repeat(45_000);
+    for turn in 0..2 {
+        // It waits for the reply, and for a connection of its own.
+        worker.says(client, &format!("BLPOP {key} 1"));
+        worker.replies(backend, "$-1\r\n");
+        if turn == 0 {
+            let own = worker.begun_one();
+            worker.welcome(own);
+            worker.replies(own, "*-1\r\n");
+            worker.settle();
+            worker.heard(client);
+            worker.says(client, "GET k");
+        }
+    }
+    assert_eq!(worker.heard(client), "$-1\r\n", "nothing is refused");
+}
+
+#[test]
 fn a_denied_command_spoils_the_transaction_it_is_in() {
     let (mut worker, _registry) = limited(TenantLimits {
         deny: vec!["flushall".into(), "config|set".into()],
