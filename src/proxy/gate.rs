@@ -227,17 +227,20 @@ impl Machine {
     /// Requests of a tenant wait from now on, so many milliseconds at most.
     pub fn pause(&mut self, tenant: &TenantKey, ms: u64, now: Millis) {
         self.now = now;
+        let until = now.after(ms);
         let Some(slot) = self.pools.tenant(tenant) else {
+            self.pools.early_pauses.insert(tenant.clone(), until);
             return;
         };
         if let Some(tenant) = self.pools.tenants.get_mut(slot) {
-            tenant.paused_until = Some(now.after(ms));
+            tenant.paused_until = Some(until);
         }
         self.pools.look_for_gates();
     }
 
     /// They go on.
     pub fn unpause(&mut self, tenant: &TenantKey) {
+        self.pools.early_pauses.remove(tenant);
         if let Some(slot) = self.pools.tenant(tenant) {
             self.end_pause(slot);
         }
@@ -267,6 +270,7 @@ impl Machine {
 
     /// Pauses end by themselves.
     pub(super) fn end_pauses(&mut self) {
+        self.pools.early_pauses.retain(|_, until| self.now < *until);
         let due = |until: Option<Millis>| until.is_some_and(|until| self.now >= until);
         let tenants = self.pools.tenants.iter();
         let over: Vec<TenantSlot> = tenants

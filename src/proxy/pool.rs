@@ -133,6 +133,8 @@ pub(super) struct Pools {
     /// Some tenant's requests must be looked at one by one.
     pub any_gate: bool,
     pub by_tenant: HashMap<TenantKey, TenantSlot>,
+    /// Pauses of tenants that the next picture will have: until when.
+    pub early_pauses: HashMap<TenantKey, Millis>,
     pub denied_lists: DeniedLists,
     pub by_id: HashMap<(TenantKey, InstanceId), InstanceKey>,
     by_user: HashMap<UserId, AccountKey>,

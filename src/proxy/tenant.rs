@@ -228,6 +228,9 @@ impl Pools {
                 known.portion = 0;
             }
             known.gone = false;
+            if let Some(until) = self.early_pauses.remove(&tenant.key) {
+                known.paused_until = Some(until);
+            }
         }
         slot
     }

@@ -1,6 +1,8 @@
 //! Limits of tenants and pauses, step by step.
 
-use elika::cluster::{ClusterKey, TenantLimits};
+use std::sync::Arc;
+
+use elika::cluster::{ClusterKey, Snapshot, TenantLimits};
 use elika::proxy::{BackendKey, ClientKey, ConnKey, Millis, Settings};
 
 use super::harness::Worker;
@@ -314,4 +316,19 @@ fn a_pause_ends_by_itself_and_not_too_many_wait() {
     assert!(worker.asked(backend).contains("GET"));
     worker.replies(backend, "$-1\r\n");
     assert_eq!(worker.heard(second), "$-1\r\n");
+}
+
+/// Whoever has just added a cluster may pause it before workers know of it.
+#[test]
+fn a_pause_may_come_before_its_tenant() {
+    let nothing = Arc::new(Snapshot::new(1, None, []));
+    let mut worker = Worker::following(Settings::default(), nothing);
+    worker.pause(60_000);
+    worker.follows(Registry::of(&[1]).snapshot());
+    worker.begun();
+    let client = worker.client();
+    worker.says(client, "AUTH ann pw");
+    assert!(worker.begun().is_empty(), "it does not wait");
+    worker.unpause();
+    worker.begun_one();
 }
