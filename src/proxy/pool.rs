@@ -7,7 +7,7 @@
 //! A pool never mixes tenants, users, databases or protocol versions, so no session can change
 //! what another one sees.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::cluster::{InstanceId, TenantKey};
@@ -227,11 +227,13 @@ impl Pools {
     }
 
     /// Forgets pools and accounts that nobody uses, and what the registry has dropped.
-    pub(super) fn sweep(&mut self) {
-        let unused =
-            |pool: &Pool| pool.clients == 0 && pool.connections() == 0 && pool.waiters.is_empty();
+    pub(super) fn sweep(&mut self, backends: &Table<BackendKey, Backend>) {
+        // One that is out of its pool and still owes something is the pool's all the same.
+        let used: HashSet<PoolKey> = backends.iter().map(|(_, backend)| backend.pool).collect();
+        let unused = |pool: &Pool| pool.clients == 0 && pool.waiters.is_empty();
         for key in self.pools.keys() {
-            if self.pools.get(key).is_some_and(unused)
+            if !used.contains(&key)
+                && self.pools.get(key).is_some_and(unused)
                 && self
                     .account_of(key)
                     .is_none_or(|account| account.connecting == 0)

@@ -54,7 +54,7 @@ impl Machine {
             self.close_overdue_clients();
             self.clear_leaving();
             self.close_idle_backends();
-            self.pools.sweep();
+            self.pools.sweep(&self.backends);
         }
         self.check_invariants();
     }

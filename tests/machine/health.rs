@@ -98,6 +98,36 @@ fn a_refused_write_is_forgiven_when_the_server_says_that_it_is_a_primary() {
     assert!(worker.asked(backend).contains("PING"));
 }
 
+/// The connection on which strangers are asked for is renewed each minute; a check may be under way
+/// on the one that goes.
+#[test]
+fn an_idle_proxy_goes_on_asking() {
+    let mut registry = Registry::of(&[1]);
+    let settings = Settings {
+        worker: 0,
+        check_ms: CHECK_MS,
+        ..Settings::default()
+    };
+    let mut worker = Worker::following(settings, registry.snapshot());
+    let mut open = Vec::new();
+    for _ in 0..3_000 {
+        worker.pass(100);
+        for backend in worker.begun() {
+            worker.welcome(backend);
+            open.push(backend);
+        }
+        let asked: Vec<_> = (open.iter())
+            .filter(|&&backend| worker.asked(backend).contains("PING"))
+            .copied()
+            .collect();
+        for backend in asked {
+            worker.replies(backend, "+PONG\r\n");
+        }
+        assert_ne!(worker.health(1).0, Health::Degraded);
+    }
+    assert!(worker.machine.counters().checks > 200);
+}
+
 /// The first worker looks after instances that nobody uses.
 #[test]
 fn an_unused_instance_is_asked_by_connecting() {
