@@ -217,7 +217,7 @@ impl<'a> World<'a> {
                 let (listed, open) = (self.input.number(), self.input.number());
                 self.version += 1;
                 let snapshot = snapshot(self.version, open % 2 == 0, listed % 2 == 0);
-                self.machine.registry_changed(snapshot);
+                self.machine.registry_changed(snapshot, self.now);
             }
             _ => {
                 if let Some((key, answer)) = self.asked.pop() {

@@ -146,8 +146,10 @@ impl Machine {
         if let (Some(backend), Some(instance)) =
             (self.backends.get(key), self.pools.instances.get(instance))
             && !instance.is_at(backend.address)
+            && backend.owner == ClientKey::NONE
         {
-            // It moved while the connection was opened.
+            // It moved while the connection was opened. One that is a client's own has until the
+            // end of the grace.
             self.retire(key);
         }
         if self.pools.came_up(instance) {

@@ -104,6 +104,8 @@ impl Machine {
             Failure::TurnedAway(text) if text.starts_with("BUSY ") => {}
             // Nobody asked it.
             Failure::Starved(_) => {}
+            // It has moved meanwhile.
+            _ if !self.pools.is_at(instance, backend.address) => {}
             _ => {
                 let jitter = self.next_random();
                 self.probing = true;

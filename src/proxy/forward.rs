@@ -108,7 +108,11 @@ impl Machine {
             let fit =
                 connection.is_ready() && !connection.is_busy(self.now) && connection.is_open();
             if sticky || fit {
-                return self.with_room(key, backend);
+                // It may have come in with a newer password than the client.
+                return match self.is_logged_out(key) {
+                    true => Err(Refusal::Error(NOAUTH.into())),
+                    false => self.with_room(key, backend),
+                };
             }
         }
         match self.admit(key) {

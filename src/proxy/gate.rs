@@ -187,6 +187,12 @@ impl Machine {
         {
             tenant.refund(frame.len());
         }
+        if taken == Taken::Yes
+            && let Some(client) = self.clients.get_mut(key)
+        {
+            // Whatever became of it, the next one has not stood in line yet.
+            client.line_since = Millis::default();
+        }
         taken
     }
 

@@ -23,7 +23,10 @@ pub(super) struct Instance {
     pub slot: TenantSlot,
     pub id: InstanceId,
     pub address_text: String,
+    /// What its name led to the last time that it led anywhere.
     pub addresses: Vec<SocketAddr>,
+    /// It leads there now.
+    resolves: bool,
     /// As far as this worker has found out.
     pub health: Health,
     /// Why it is not up.
@@ -72,6 +75,7 @@ impl Instance {
             id: new.id.clone(),
             address_text: new.address_text.clone(),
             addresses: new.addresses.clone(),
+            resolves: !new.addresses.is_empty(),
             health: Health::Unknown,
             reason: String::new(),
             told: Health::Unknown,
@@ -100,6 +104,9 @@ impl Instance {
     }
 
     pub(super) fn next_address(&self) -> Option<SocketAddr> {
+        if !self.resolves {
+            return None;
+        }
         let n = self.addresses.len().max(1);
         self.addresses.get(self.failures as usize % n).copied()
     }
@@ -134,13 +141,19 @@ impl Instance {
             self.leaving = self.leaving.or(Some(now));
         }
         self.address_text.clone_from(&new.address_text);
-        if self.addresses == new.addresses {
+        let resolves = !new.addresses.is_empty();
+        let stays = !resolves || self.addresses == new.addresses;
+        if stays && resolves == self.resolves {
             return false;
         }
-        let moved = !self.addresses.is_empty() && !new.addresses.is_empty();
-        self.addresses.clone_from(&new.addresses);
+        self.resolves = resolves;
         // What was found out was found out elsewhere.
         (self.failures, self.retry_at, self.asked_at) = (0, now, None);
+        if stays {
+            return false;
+        }
+        let moved = !self.addresses.is_empty();
+        self.addresses.clone_from(&new.addresses);
         self.moved_at = moved.then_some(now);
         moved
     }
@@ -234,6 +247,11 @@ impl Pools {
             Health::Down | Health::Degraded => true,
             Health::Up => false,
         })
+    }
+
+    /// Is an instance where this address leads?
+    pub(super) fn is_at(&self, key: InstanceKey, address: Option<SocketAddr>) -> bool {
+        self.instances.get(key).is_some_and(|it| it.is_at(address))
     }
 
     /// An instance answered. That says nothing of what it answers to requests: one that does not do

@@ -168,7 +168,8 @@ impl Machine {
     }
 
     /// The registry has a new picture of the clusters.
-    pub fn registry_changed(&mut self, snapshot: Arc<Snapshot>) {
+    pub fn registry_changed(&mut self, snapshot: Arc<Snapshot>, now: Millis) {
+        self.now = now;
         let changes = self.pools.follow(&self.snapshot, &snapshot, self.now);
         self.pools.look_for_gates();
         self.snapshot = snapshot;

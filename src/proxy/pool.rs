@@ -7,7 +7,7 @@
 //! A pool never mixes tenants, users, databases or protocol versions, so no session can change
 //! what another one sees.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::cluster::{InstanceId, TenantKey};
@@ -123,7 +123,8 @@ impl Pool {
 /// A user of an instance; `None` is who one is without logging in.
 pub(super) type UserId = (InstanceKey, Option<Box<[u8]>>);
 
-/// The tables of this file, with what keeps them consistent.
+/// The tables of this file, with what keeps them consistent. Ordered, so that the same calls find
+/// the same things in the same order.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
     pub tenants: Table<TenantSlot, Tenant>,
@@ -132,12 +133,12 @@ pub(super) struct Pools {
     pub pools: Table<PoolKey, Pool>,
     /// Some tenant's requests must be looked at one by one.
     pub any_gate: bool,
-    pub by_tenant: HashMap<TenantKey, TenantSlot>,
+    pub by_tenant: BTreeMap<TenantKey, TenantSlot>,
     /// Pauses of tenants that the next picture will have: until when.
-    pub early_pauses: HashMap<TenantKey, Millis>,
+    pub early_pauses: BTreeMap<TenantKey, Millis>,
     pub denied_lists: DeniedLists,
-    pub by_id: HashMap<(TenantKey, InstanceId), InstanceKey>,
-    by_user: HashMap<UserId, AccountKey>,
+    pub by_id: BTreeMap<(TenantKey, InstanceId), InstanceKey>,
+    by_user: BTreeMap<UserId, AccountKey>,
 }
 
 impl Pools {

@@ -182,46 +182,42 @@ impl Machine {
             let instance = self.pools.instances.get(to);
             instance.is_some_and(|instance| !instance.is_out(self.now))
         });
-        match to {
-            Some(to) => self.move_to(key, to),
-            None if self.now.since(since) >= self.settings.offline_grace_ms => {
-                self.close_left(key);
-            }
-            None => {}
+        let moves = to.is_some_and(|to| self.move_to(key, to));
+        if !moves && self.now.since(since) >= self.settings.offline_grace_ms {
+            self.close_left(key);
         }
     }
 
-    /// The client logs in over there with what it logged in with here.
-    fn move_to(&mut self, key: ClientKey, to: InstanceKey) {
+    /// The client logs in over there with what it logged in with here. False: it may have come in
+    /// with an earlier password, which is not known any more.
+    fn move_to(&mut self, key: ClientKey, to: InstanceKey) -> bool {
         let Some(client) = self.clients.get(key) else {
-            return;
+            return false;
         };
         let (db, protocol, epoch) = (client.db, client.protocol, client.epoch);
         let Some(account) = self.pools.accounts.get(client.account) else {
-            return;
+            return false;
         };
         let Some(user) = account.user.clone() else {
             // Who never logged in is let in over there, or not, with its next request.
             self.become_user(key, AccountKey::NONE, false);
             self.move_client(key, PoolKey::NONE);
             self.counters.clients_moved += 1;
-            return;
+            return true;
         };
-        match account.credential.clone() {
-            // It may have come in with an earlier password, which is not known any more.
-            Some(credential) if epoch == account.epoch => {
-                let account = self.pools.account(to, Some(&user));
-                let credential = Some(credential);
-                let target = Target {
-                    account,
-                    credential,
-                    db,
-                    protocol,
-                };
-                self.change(key, Goal::Move, Some(target));
-            }
-            _ => self.close_left(key),
-        }
+        let known = account.credential.clone();
+        let Some(credential) = known.filter(|_| epoch == account.epoch) else {
+            return false;
+        };
+        let account = self.pools.account(to, Some(&user));
+        let target = Target {
+            account,
+            credential: Some(credential),
+            db,
+            protocol,
+        };
+        self.change(key, Goal::Move, Some(target));
+        true
     }
 
     /// A client could not move: it stays for now, unless it is not let in there.
@@ -305,15 +301,20 @@ impl Machine {
         if moved.is_empty() {
             return;
         }
-        let mut left: Vec<(BackendKey, bool)> = Vec::new();
+        let (mut left, mut opening) = (Vec::new(), Vec::new());
         for (key, backend) in self.backends.iter() {
             let account = self.pools.account_of(backend.pool);
             let instance = account.map(|account| account.instance);
             let instance = instance.filter(|instance| moved.contains(instance));
             let instance = instance.and_then(|key| self.pools.instances.get(key));
-            let away = instance.is_some_and(|instance| !instance.is_at(backend.address));
-            if away && backend.is_ready() {
-                left.push((key, backend.owner != ClientKey::NONE));
+            if instance.is_none_or(|instance| instance.is_at(backend.address)) {
+                continue;
+            }
+            let owned = backend.owner != ClientKey::NONE;
+            match backend.is_ready() {
+                true => left.push((key, owned)),
+                false if owned || backend.login_of.is_some() => {}
+                false => opening.push(key),
             }
         }
         for (backend, owned) in left {
@@ -321,6 +322,27 @@ impl Machine {
                 false => self.retire(backend),
                 true if owned_too => self.retire_owned(backend),
                 true => {}
+            }
+        }
+        for backend in opening {
+            self.retire_opening(backend);
+        }
+    }
+
+    /// A connection being opened takes nothing more, and serves what it has. Who waits for it
+    /// begins again.
+    fn retire_opening(&mut self, key: BackendKey) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        backend.retired = true;
+        let Some(pool) = self.pools.pools.get_mut(backend.pool) else {
+            return;
+        };
+        pool.backends.retain(|&other| other != key);
+        if pool.backends.is_empty() {
+            for client in std::mem::take(&mut pool.waiters) {
+                self.advance(client);
             }
         }
     }

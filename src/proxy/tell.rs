@@ -1,6 +1,6 @@
 //! Fills in a [`Survey`]: walks the tables once, when somebody asks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::cluster::TenantKey;
 
@@ -44,7 +44,7 @@ impl Machine {
 
     fn survey_instances(&self) -> Vec<InstanceSurvey> {
         let instances = self.pools.instances.iter();
-        let mut found: HashMap<InstanceKey, InstanceSurvey> = instances
+        let mut found: BTreeMap<InstanceKey, InstanceSurvey> = instances
             .map(|(key, instance)| (key, begin(instance)))
             .collect();
         for (_, backend) in self.backends.iter() {

@@ -322,7 +322,7 @@ impl<O: Outside> Reactor<O> {
         while let Ok(message) = self.inbox.try_recv() {
             match message {
                 Message::Client(stream, origin) => self.open_client(stream, origin),
-                Message::Snapshot(snapshot) => self.machine.registry_changed(snapshot),
+                Message::Snapshot(snapshot) => self.machine.registry_changed(snapshot, self.now),
                 Message::Question(from, ticket, question) => {
                     let answer = self.machine.peer_asked(question);
                     if let Some(peer) = self.outside.peers().get(usize::from(from)) {

@@ -120,6 +120,11 @@ impl Worker {
         }
     }
 
+    /// Time passes, and the reactor has no reason to wake up.
+    pub(crate) fn sleeps(&mut self, ms: u64) {
+        self.now = self.now.after(ms);
+    }
+
     /// The far end of a connection reads no more.
     pub(crate) fn stall(&mut self, key: ConnKey) {
         self.stalled.insert(key);
@@ -170,7 +175,7 @@ impl Worker {
 
     /// The registry has a new picture.
     pub(crate) fn follows(&mut self, snapshot: Arc<Snapshot>) {
-        self.machine.registry_changed(snapshot);
+        self.machine.registry_changed(snapshot, self.now);
         self.turn();
     }
 

@@ -1,8 +1,10 @@
 //! Who may log in, what a verdict decides, and that a login that is over stays over.
 
+use elika::cluster::Status;
 use elika::proxy::{ConnKey, Failure, Flow};
 
 use super::harness::{Worker, value};
+use super::instances::{GRACE_MS, Registry, start};
 
 const NOAUTH: &str = "-NOAUTH Authentication required.\r\n";
 const WRONGPASS: &str = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
@@ -127,6 +129,27 @@ fn a_refused_password_does_not_end_logins_with_a_later_one() {
 }
 
 #[test]
+fn who_is_logged_out_is_not_served_where_others_came_in() {
+    let mut worker = Worker::new();
+    let (bob, bobs) = worker.user("bob");
+    let carl = worker.user_on(bobs, "bob", "pw");
+    worker.says(carl, "SELECT 5");
+    let five = worker.begun_one();
+    worker.user_on(bobs, "bob", "new");
+    worker.fails(bobs, &Failure::Lost);
+    worker.says(bob, "GET x");
+    let newer = worker.begun_one();
+    worker.welcome(newer);
+    worker.replies(newer, "$1\r\nx\r\n");
+    assert_eq!(worker.heard(bob), "$1\r\nx\r\n");
+    worker.asked(newer);
+    worker.refuse(five, WRONGPASS);
+    worker.says(bob, "GET y");
+    assert_eq!(worker.heard(bob), NOAUTH);
+    assert_eq!(worker.asked(newer), "");
+}
+
+#[test]
 fn client_list_does_not_renew_a_login_that_ended_meanwhile() {
     let mut worker = Worker::with(|settings| settings.workers = 2);
     let (bob, bobs) = worker.user("bob");
@@ -186,4 +209,25 @@ fn a_rate_of_no_logins_locks_nobody_out() {
     let backend = worker.begun_one();
     worker.welcome(backend);
     assert_eq!(worker.heard(client), "$4\r\nPONG\r\n");
+}
+
+#[test]
+fn who_came_with_an_earlier_password_stays_until_the_grace_is_over() {
+    let mut registry = Registry::of(&[1]);
+    let mut worker = start(&mut registry);
+    let (early, one) = worker.login();
+    let late = worker.user_on(one, "ann", "newer");
+    worker.follows(registry.set(2, Status::Ready));
+    worker.follows(registry.set(1, Status::Offline));
+    worker.settle();
+    let two = worker.begun_one();
+    assert!(worker.connect(two).contains("newer"));
+    worker.replies(two, "+OK\r\n*2\r\n$2\r\nid\r\n:7\r\n*0\r\n");
+    worker.pass(GRACE_MS - 1_200);
+    worker.says(early, "GET a");
+    worker.replies(one, "$-1\r\n");
+    assert_eq!(worker.heard(early), "$-1\r\n");
+    worker.pass(2_500);
+    assert!(worker.closed(ConnKey::Client(early)));
+    assert!(!worker.closed(ConnKey::Client(late)));
 }

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking; helpers are not marked as tests"
 )]
 
+mod addresses;
 mod failure;
 mod harness;
 mod health;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use elika::cluster::{ClusterKey, Snapshot, TenantLimits};
+use elika::cluster::{ClusterKey, Snapshot, Status, TenantLimits};
 use elika::proxy::{BackendKey, ClientKey, ConnKey, Millis, Settings};
 
 use super::harness::Worker;
@@ -241,6 +241,38 @@ fn so_many_connections_of_clients_own_and_no_more() {
     worker.replies(own, "*2\r\n$1\r\nk\r\n$1\r\nv\r\n");
     worker.settle();
     assert_eq!(worker.asked(own).matches("BLPOP").count(), 2);
+}
+
+#[test]
+fn who_stood_in_line_and_was_refused_begins_to_wait_anew() {
+    let (mut worker, mut registry) = limited_with(
+        TenantLimits {
+            pinned: Some(1),
+            ..TenantLimits::default()
+        },
+        |settings| settings.pool_wait_ms = 1_000,
+    );
+    let (first, shared) = worker.user("ann");
+    let second = worker.user_on(shared, "ann", "pw");
+    worker.says(first, "WATCH k");
+    let own = worker.begun_one();
+    worker.welcome(own);
+    worker.replies(own, "+OK\r\n");
+    worker.says(second, "WATCH k");
+    worker.pass(900);
+    worker.follows(registry.remove(1));
+    worker.settle();
+    assert!(worker.heard(second).starts_with("-ERR elika: backend "));
+    worker.follows(registry.set(1, Status::Ready));
+    let third = worker.client();
+    worker.says(third, "AUTH ann pw");
+    worker.welcome_to(1);
+    assert_eq!(worker.heard(third), "+OK\r\n");
+    worker.says(third, "WATCH k");
+    worker.begun();
+    worker.says(second, "WATCH k");
+    worker.pass(500);
+    assert_eq!(worker.heard(second), "", "it waited before");
 }
 
 #[test]

@@ -209,11 +209,12 @@ impl World {
         let own = session.is_some_and(|it| it.own || it.waited);
         let unused = session.is_none_or(|it| !it.used);
         let failed = link.late || refused || link.garbage || link.dying || server.unlisted;
-        // One that was opened before a refusal, or before its server was taken off the list, is
-        // closed once it owes nothing. So is one that is not used, and an old one without a login.
-        let outdated = (server.changes.iter().map(|at| at.ms))
-            .chain(server.unlisted_at)
-            .any(|at| at >= link.due);
+        // One that was opened before a refusal, or before its server was no place for clients any
+        // more, is closed once it owes nothing. So is one that is not used, and an old one without
+        // a login.
+        let left = { self.view().since(link.begun) }
+            .any(|it| !(it.is_usable(server) && it.leads_to(server)));
+        let outdated = left || server.changes.iter().any(|at| at.ms >= link.due);
         let silent = self.now.ms.saturating_sub(link.heard) >= 30_000;
         let old = self.now.ms.saturating_sub(link.due) >= 60_000;
         let done = link.is_idle() && (outdated || silent || old);

@@ -8,13 +8,19 @@ use super::judge::Model;
 use super::redis::{Moment, Tag};
 use super::script::Script;
 
-/// Where and as whom a client wants to log in.
+/// As whom a client wants to log in.
 #[derive(Clone, Debug)]
 pub(crate) struct Login {
-    /// `None`: a tenant nobody knows.
-    pub(crate) server: Option<usize>,
-    pub(crate) user: String,
+    /// As it says; `None`: the password only.
+    pub(crate) name: Option<String>,
     pub(crate) password: String,
+}
+
+impl Login {
+    /// Does nobody else have this password?
+    pub(crate) fn is_unique(&self) -> bool {
+        self.password.contains('-')
+    }
 }
 
 /// What a client asked for, as far as the reply depends on it.
@@ -183,8 +189,9 @@ pub(crate) struct Client {
     pub(crate) bereft: Option<Moment>,
     /// The same, if that was not for another reason.
     pub(crate) maybe_bereft: bool,
-    /// The proxy hung up.
+    /// The proxy hung up, and when.
     pub(crate) hung_up: bool,
+    pub(crate) hung_up_at: Moment,
     /// A server was waiting for something to come for it.
     pub(crate) was_blocked: bool,
     /// A reply said that this is the end.

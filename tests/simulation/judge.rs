@@ -4,17 +4,22 @@
 use std::collections::BTreeMap;
 
 use super::client::{Op, Sent};
-use super::plan::Plan;
-use super::redis::{Execution, Moment, Redis, Tag};
+use super::redis::{Execution, Moment, Tag};
 use super::wire;
 
+mod absent;
 mod listener;
 mod login;
 mod own;
+mod place;
 mod transaction;
+mod view;
 
+use absent::{is_lost, is_unavailable};
 use listener::Subscription;
+use place::Place;
 use transaction::Transaction;
+pub(crate) use view::View;
 
 /// How long after a failure an instance may still be treated as down, ms: the longest backoff, and
 /// as much again for the time the news takes.
@@ -22,23 +27,15 @@ pub(crate) const GRACE_MS: u64 = 4_000;
 
 const NOAUTH: &str = "NOAUTH Authentication required.";
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
-const FULL: &str = "ERR max number of clients reached";
 const NO_HELLO: &str = "ERR unknown command 'HELLO'";
-
-/// What the judge can see.
-#[derive(Clone, Copy)]
-pub(crate) struct View<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) servers: &'a [Redis],
-    pub(crate) now: Moment,
-}
 
 /// Who, where and how a client is, as far as its replies told.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) id: u64,
-    /// `None`: it never logged in, or was reset.
+    /// To which tenant, and as whom. `None`: it never logged in, or was reset.
     pub(crate) login: Option<(usize, String)>,
+    pub(crate) place: Place,
     pub(crate) db: u32,
     pub(crate) protocol: u8,
     pub(crate) name: String,
@@ -53,8 +50,8 @@ pub(crate) struct Model {
     pub(crate) patterns: BTreeMap<String, Subscription>,
     pub(crate) tracking: bool,
     no_touch: bool,
-    /// The last invalidation that it got.
-    pub(crate) invalidated: usize,
+    /// The last invalidation that it got, by server.
+    invalidated: BTreeMap<usize, usize>,
 }
 
 /// What a good reply means for the rest.
@@ -75,10 +72,11 @@ pub(crate) struct After {
 type Verdict = Result<After, String>;
 
 impl Model {
-    pub(crate) fn new(id: u64) -> Self {
+    pub(crate) fn new(id: u64, seen: Moment) -> Self {
         Self {
             id,
             login: None,
+            place: Place { server: None, seen },
             db: 0,
             protocol: 2,
             name: String::new(),
@@ -90,14 +88,14 @@ impl Model {
             patterns: BTreeMap::new(),
             tracking: false,
             no_touch: false,
-            invalidated: 0,
+            invalidated: BTreeMap::new(),
         }
     }
 
-    /// Where its requests go.
-    pub(crate) fn server(&self, view: &View<'_>) -> Option<usize> {
+    /// Whose client it is.
+    pub(crate) fn tenant(&self, view: &View<'_>) -> Option<usize> {
         match &self.login {
-            Some((server, _)) => Some(*server),
+            Some((tenant, _)) => Some(*tenant),
             None => view.plan.default_tenant.then_some(0),
         }
     }
@@ -110,7 +108,7 @@ impl Model {
     fn may_be_stranger(&self, view: &View<'_>) -> bool {
         match &self.login {
             // Its password may have been changed, and refused to a new connection.
-            Some((server, _)) => !view.servers[*server].changes.is_empty(),
+            Some((tenant, _)) => view.has_new_passwords(*tenant),
             None => self.must_be_stranger(view),
         }
     }
@@ -118,13 +116,14 @@ impl Model {
     fn must_be_stranger(&self, view: &View<'_>) -> bool {
         self.login.is_none()
             && self
-                .server(view)
-                .is_none_or(|server| !view.servers[server].is_open())
+                .tenant(view)
+                .is_none_or(|tenant| !view.tenants[tenant].home.open)
     }
 
     /// An old server says neither who may connect nor who may not, before a real command comes.
     fn may_be_taken_for_friend(&self, view: &View<'_>) -> bool {
-        !self.must_be_stranger(view) || self.server(view).is_some_and(|s| view.servers[s].old)
+        let tenant = self.tenant(view);
+        !self.must_be_stranger(view) || tenant.is_some_and(|it| view.tenants[it].home.old)
     }
 
     /// Judges the reply to `sent`, and remembers what it changes.
@@ -145,7 +144,7 @@ impl Model {
             Op::Data { tag, big } => {
                 if *big && error.is_some_and(|e| e.starts_with("ERR Protocol error: ")) {
                     // The small limits hold for whoever is not known to be logged in.
-                    let small = self.may_be_stranger(view) || self.is_unavailable(sent, view);
+                    let small = self.may_be_stranger(view) || self.has_failed(sent, view);
                     return match small {
                         true => Ok(After {
                             closes: Some("a big request before login"),
@@ -209,7 +208,11 @@ impl Model {
             Op::Hello { .. } => self.hello(sent, reply, view),
             Op::Select(db) => self.select(*db, sent, reply, view),
             Op::Reset if reply == b"+RESET\r\n" => {
-                *self = Self::new(self.id);
+                // What it sent since then without hearing of it is still to come.
+                *self = Self {
+                    unheard: self.unheard,
+                    ..Self::new(self.id, sent.at)
+                };
                 Ok(After::default())
             }
             Op::ReplyOn if reply == b"+OK\r\n" => Ok(After::default()),
@@ -243,6 +246,7 @@ impl Model {
     }
 
     fn data(&mut self, tag: Tag, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+        let executed = view.execution(tag);
         if let Some(text) = wire::error_text(reply) {
             let never = Ok(After {
                 never: vec![tag],
@@ -253,31 +257,27 @@ impl Model {
                 return never;
             }
             if is_lost(text) {
-                let Some(server) = self.server(view).map(|server| &view.servers[server]) else {
-                    return Err("a loss without a tenant".into());
-                };
-                if !server.failed_since(sent.at, 0) {
+                if !self.has_lost(sent, view) {
                     return Err("nothing was lost".into());
                 }
-                let done = server.executed.get(&tag);
-                return done
-                    .map_or(Ok(()), |done| self.is_mine(done))
-                    .map(|()| After::default());
+                if let Some((server, done)) = executed {
+                    self.is_mine(done)?;
+                    self.comes_to(server, done, view)?;
+                }
+                return Ok(After::default());
             }
             if is_unavailable(text) {
-                return match self.is_unavailable(sent, view) {
+                return match self.is_unavailable(text, sent, view) {
                     true => never,
                     false => Err("it is available".into()),
                 };
             }
         }
-        let Some(server) = self.server(view) else {
-            return Err("a reply without a tenant".into());
-        };
-        let Some(done) = view.servers[server].executed.get(&tag) else {
+        let Some((server, done)) = executed else {
             return Err("a reply to what was not executed".into());
         };
         self.is_mine(done)?;
+        self.comes_to(server, done, view)?;
         if done.reply != reply {
             return Err("not the reply that the server gave".into());
         }
@@ -317,7 +317,7 @@ impl Model {
         let refused = wire::error_text(reply).is_some_and(|text| {
             let lost = is_lost(text) && sent.op.is_passed_on();
             text == NOAUTH && self.may_be_stranger(view)
-                || is_unavailable(text) && self.is_unavailable(sent, view)
+                || self.is_unavailable(text, sent, view)
                 || lost && self.has_lost(sent, view)
         });
         // CLIENT REPLY and the like change nothing for others: nobody need be known for them.
@@ -359,30 +359,4 @@ impl Model {
         let after = self.local(sent, reply, view, |_, _| right)?;
         Ok(After { listed, ..after })
     }
-
-    /// May a connection to its server have been lost since?
-    fn has_lost(&self, sent: &Sent, view: &View<'_>) -> bool {
-        let server = self.server(view);
-        server.is_some_and(|server| view.servers[server].failed_since(sent.at, 0))
-    }
-
-    /// May its server be taken for down?
-    pub(crate) fn is_unavailable(&self, sent: &Sent, view: &View<'_>) -> bool {
-        self.server(view)
-            .is_some_and(|server| failed(&view.servers[server], sent, view))
-    }
-}
-
-fn failed(server: &Redis, sent: &Sent, view: &View<'_>) -> bool {
-    server.unlisted || server.down_until > view.now.ms || server.failed_since(sent.at, GRACE_MS)
-}
-
-/// Was it sent, and its reply lost?
-fn is_lost(text: &str) -> bool {
-    text.ends_with(", outcome unknown") && text.starts_with("ERR elika: backend ")
-}
-
-fn is_unavailable(text: &str) -> bool {
-    let why = text.strip_prefix("ERR elika: backend unavailable: ");
-    why.is_some_and(|why| !why.is_empty()) || text == FULL
 }

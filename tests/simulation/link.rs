@@ -34,6 +34,8 @@ pub(crate) struct Link {
     pub(crate) server: usize,
     /// What the server calls it; `None`: being opened.
     pub(crate) session: Option<u64>,
+    /// When the machine began it.
+    pub(crate) begun: Moment,
     pub(crate) prospect: Prospect,
     /// When it will be opened or refused, ms.
     pub(crate) due: u64,
@@ -67,12 +69,13 @@ impl Link {
         server: usize,
         prospect: Prospect,
         due: u64,
-        now: u64,
+        now: Moment,
     ) -> Self {
         Self {
             key,
             server,
             session: None,
+            begun: now,
             prospect,
             due,
             input: Vec::new(),
@@ -86,7 +89,7 @@ impl Link {
             garbage: false,
             dying: false,
             late: false,
-            heard: now,
+            heard: now.ms,
             forsaken: 0,
         }
     }

@@ -17,6 +17,7 @@
 
 mod backends;
 mod client;
+mod clusters;
 mod judge;
 mod link;
 mod network;

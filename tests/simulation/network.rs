@@ -5,8 +5,9 @@ use std::io::IoSlice;
 
 use elika::proxy::{Action, BackendKey, ClientKey, ConnKey, SLICES_MAX};
 
+use super::clusters::address;
 use super::link::{Link, Prospect};
-use super::world::{Letter, Text, World, address};
+use super::world::{Letter, Text, World};
 
 impl World {
     /// A machine's turn.
@@ -18,6 +19,7 @@ impl World {
             phases.swap(a, b);
         }
         self.post(node);
+        self.hear_news(node);
         for phase in phases {
             match phase {
                 0 => self.nodes[node].machine.resume(now),
@@ -73,6 +75,7 @@ impl World {
                 Action::Close(ConnKey::Client(key)) => {
                     if let Some(client) = self.nodes[node].clients.remove(&key) {
                         self.clients[client].hung_up = true;
+                        self.clients[client].hung_up_at = self.now;
                         self.clients[client].was_blocked = self.is_blocked(client);
                     }
                 }
@@ -119,7 +122,7 @@ impl World {
             () => Prospect::Open,
         };
         let due = self.now.ms + *self.rng.pick(&[0, 0, 1, 5, 40]);
-        let mut link = Link::new(key, server, prospect, due, self.now.ms);
+        let mut link = Link::new(key, server, prospect, due, self.now);
         link.input_max = match self.calm {
             false => *self.rng.pick(&[300, 300, 2_000, 20_000, 200_000, 2 << 20]),
             true => 1 << 20,

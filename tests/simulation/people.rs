@@ -50,9 +50,7 @@ impl World {
             let around = Around {
                 servers: &self.servers,
                 tenants: &self.tenants,
-                default_tenant: self.plan.default_tenant,
-                huge: self.plan.huge,
-                narrow: self.plan.narrow,
+                plan: &self.plan,
                 ids: &ids,
             };
             let client = &mut self.clients[index];
@@ -92,6 +90,7 @@ impl World {
         }
         let (client, at) = (&mut self.clients[index], self.now);
         client.wire.extend(line.bytes);
+        client.followed |= client.model.holds();
         client.model.unheard |= client.script.unheard;
         client.asked = at;
         if let Some(op) = line.op {
@@ -211,8 +210,8 @@ impl World {
         }
         if sent.op.is_own() {
             client.held = sent.at;
-            client.followed = true;
         }
+        client.followed |= sent.op.is_own() || model.holds();
         client.followed &= !client.pending.is_empty();
         if client.model.login != model.login {
             client.changed = self.now;
@@ -239,10 +238,28 @@ impl World {
         }
         let tag = sent.op.tag();
         let done = tag.and_then(|tag| self.servers.iter().find_map(|s| s.executed.get(&tag)));
-        match done.is_some_and(|done| done.unblocked) && !client.unblocked {
-            true => Err(format!("nobody wanted to unblock client {id}")),
-            false => Ok(()),
+        if done.is_some_and(|done| done.unblocked) && !client.unblocked {
+            return Err(format!("nobody wanted to unblock client {id}"));
         }
+        self.went_to_the_right_place(client, sent)
+    }
+
+    /// What it asked after its instance had another address went there, if nothing of its own kept
+    /// it at the old one.
+    fn went_to_the_right_place(&self, client: &Client, sent: &Sent) -> Result<(), String> {
+        let view = self.view();
+        let Some((server, done)) = sent.op.tag().and_then(|tag| view.execution(tag)) else {
+            return Ok(());
+        };
+        let free = !client.model.holds() && !client.followed && !client.script.unheard;
+        let mut pictures = view.pictures(sent.at, done.at);
+        if free && !pictures.any(|it| it.leads_to(server) || !it.lists(server)) {
+            return Err(format!(
+                "client {} is still at the old address {}",
+                client.id, server.index
+            ));
+        }
+        Ok(())
     }
 
     /// CLIENT LIST must not show other users' clients.
@@ -257,8 +274,8 @@ impl World {
         };
         let settled = other.pending.is_empty() && !other.done && other.changed < since;
         let (mine, its) = (model, &other.model);
-        let same =
-            mine.server(&self.view()) == its.server(&self.view()) && mine.user() == its.user();
+        let view = self.view();
+        let same = mine.tenant(&view) == its.tenant(&view) && mine.user() == its.user();
         match settled && !same {
             true => Err(format!(
                 "client {} was shown {}, a stranger",

@@ -1,5 +1,6 @@
 //! What kind of world a seed makes: who is there, what can go wrong, and which limits hold.
 
+use elika::cluster::Balancer;
 use elika::proxy::Settings;
 
 use super::rng::Rng;
@@ -21,20 +22,51 @@ pub(crate) struct Faults {
     pub(crate) full: u64,
     /// A server goes down for a while.
     pub(crate) restart: u64,
+    /// A server goes down for good some time after its instance has moved.
+    pub(crate) stop: u64,
     /// A password changes.
     pub(crate) password: u64,
-    /// The registry drops an instance for a while.
-    pub(crate) registry: u64,
     /// A client's connection is reset.
     pub(crate) client_reset: u64,
+}
+
+/// What happens to tenants and their instances; per thousand events of the world.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stir {
+    /// An instance goes offline, or comes back.
+    pub(crate) status: u64,
+    /// An instance is deleted, or comes back.
+    pub(crate) delete: u64,
+    /// There is an instance more.
+    pub(crate) add: u64,
+    /// An instance is another server from now on, at another address.
+    pub(crate) address: u64,
+    /// The name of an instance does not resolve, or does so again.
+    pub(crate) resolve: u64,
+    /// A tenant disappears with all its instances, or comes back.
+    pub(crate) tenant: u64,
+    /// A tenant has an alias, or has it no more.
+    pub(crate) alias: u64,
+    /// Others found out how an instance does.
+    pub(crate) health: u64,
+}
+
+/// A tenant as it begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Home {
+    /// Its servers are older than 6.0.
+    pub(crate) old: bool,
+    pub(crate) databases: u32,
+    /// Everybody may be the default user.
+    pub(crate) open: bool,
+    pub(crate) instances: usize,
 }
 
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) workers: u16,
-    /// Of each server: old? how many databases? open to everybody?
-    pub(crate) servers: Vec<(bool, u32, bool)>,
-    /// Clients that name no tenant belong to the first server.
+    pub(crate) homes: Vec<Home>,
+    /// Clients that name no tenant belong to the first.
     pub(crate) default_tenant: bool,
     pub(crate) clients: usize,
     /// Requests of one client, about.
@@ -47,19 +79,28 @@ pub(crate) struct Plan {
     pub(crate) narrow: bool,
     /// Pushes on RESP3 connections, per thousand replies.
     pub(crate) pushes: u64,
+    /// Most who log in as the same user do so with the same password.
+    pub(crate) same_passwords: bool,
     /// A reply is late by up to this, ms.
     pub(crate) delay_ms: u64,
     pub(crate) faults: Faults,
+    pub(crate) stir: Stir,
     pub(crate) settings: Settings,
 }
 
 impl Plan {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let (huge, narrow) = (rng.one_in(6), rng.one_in(8));
-        let servers = (0..if narrow { 1 } else { *rng.pick(&[1, 1, 2, 3]) })
-            .map(|_| {
-                let old = rng.one_in(8);
-                (old, *rng.pick(&[16, 16, 4]), narrow || !rng.one_in(4))
+        let homes = (0..if narrow { 1 } else { *rng.pick(&[1, 1, 2, 3]) })
+            .map(|_| Home {
+                old: rng.one_in(8),
+                databases: *rng.pick(&[16, 16, 4]),
+                open: narrow || !rng.one_in(4),
+                instances: if narrow {
+                    1
+                } else {
+                    *rng.pick(&[1, 1, 2, 2, 3])
+                },
             })
             .collect();
         let workers = if narrow { 1 } else { *rng.pick(&[1, 1, 2, 3]) };
@@ -79,21 +120,29 @@ impl Plan {
             client_login_ms: *rng.pick(&[0, 0, 4_000]),
             client_idle_ms: *rng.pick(&[0, 0, 0, 3_000]),
             logins_per_second: *rng.pick(&[200, 10, 5]),
+            balancer: *rng.pick(&[Balancer::Random, Balancer::RoundRobin, Balancer::LeastConn]),
+            offline_grace_ms: *rng.pick(&[0, 200, 1_500, 4_000, 30_000]),
             seed: rng.next(),
             ..Settings::default()
         };
         Self {
             own: !rng.one_in(3),
             workers,
-            servers,
+            homes,
             default_tenant: narrow || !rng.one_in(4),
             clients: rng.between(3, 12) as usize,
             requests: rng.between(20, if huge { 60 } else { 250 }),
             huge,
             narrow,
             pushes: *rng.pick(&[0, 0, 50, 400]),
+            same_passwords: rng.one_in(2),
             delay_ms: *rng.pick(&[0, 3, 50]),
             faults: Self::draw_faults(rng, settings.backend_reply_ms > 0),
+            stir: if narrow {
+                Stir::default()
+            } else {
+                Self::draw_stir(rng)
+            },
             settings,
         }
     }
@@ -117,9 +166,31 @@ impl Plan {
             garbage: some(6),
             full: some(150),
             restart: some(60),
+            stop: some(500),
             password: some(60),
-            registry: some(40),
             client_reset: some(4),
+        }
+    }
+
+    /// In every third world tenants and instances stay as they are.
+    fn draw_stir(rng: &mut Rng) -> Stir {
+        if rng.one_in(3) {
+            return Stir::default();
+        }
+        let mut some = |often: u64| match rng.below(5) {
+            0 | 1 => often.div_ceil(4),
+            2 => often,
+            _ => 0,
+        };
+        Stir {
+            status: some(400),
+            delete: some(100),
+            add: some(100),
+            address: some(120),
+            resolve: some(40),
+            tenant: some(40),
+            alias: some(100),
+            health: some(200),
         }
     }
 }

@@ -6,6 +6,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use elika::cluster::TenantKey;
+
+use super::plan::Home;
 use super::wire;
 
 mod data;
@@ -32,7 +35,7 @@ pub(crate) struct Moment {
 }
 
 /// Somebody a server knows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct User {
     pub(crate) generation: u32,
     pub(crate) enabled: bool,
@@ -62,6 +65,7 @@ pub(crate) struct Execution {
     pub(crate) exec: Option<u64>,
     /// CLIENT UNBLOCK ended it.
     pub(crate) unblocked: bool,
+    pub(crate) at: Moment,
 }
 
 /// A key of which a session that had read it heard that it was written.
@@ -75,6 +79,10 @@ pub(crate) struct Invalidation {
 #[derive(Debug)]
 pub(crate) struct Redis {
     pub(crate) index: usize,
+    /// Whose server it is, and which of the instances it is, or was.
+    pub(crate) tenant: usize,
+    pub(crate) tenant_key: TenantKey,
+    pub(crate) instance: String,
     /// A server before 6.0: no HELLO, no users.
     pub(crate) old: bool,
     pub(crate) databases: u32,
@@ -113,11 +121,15 @@ pub(crate) struct Redis {
     pub(crate) changes: Vec<Moment>,
     /// It accepts no connections before this, ms.
     pub(crate) down_until: u64,
-    /// The registry does not know it at the moment.
+    /// It goes down for good at this time, ms.
+    pub(crate) stops_at: Option<u64>,
+    /// The registry does not know its instance at the moment.
     pub(crate) unlisted: bool,
-    /// When it was last taken off the registry's list, ms.
-    pub(crate) unlisted_at: Option<u64>,
+    /// The name of its instance does not resolve.
+    pub(crate) nameless: bool,
     next_connection: u64,
+    /// When the request under way is executed.
+    now: Moment,
 }
 
 const NOAUTH: &str = "NOAUTH Authentication required.";
@@ -130,7 +142,14 @@ pub(crate) const HELLO_NOAUTH: &str = "NOAUTH HELLO must be called with the clie
 pub(crate) const DB_RANGE: &str = "ERR DB index is out of range";
 
 impl Redis {
-    pub(crate) fn new(index: usize, old: bool, databases: u32, open: bool) -> Self {
+    pub(crate) fn new(index: usize, seat: (usize, TenantKey, String), home: Home) -> Self {
+        let (tenant, tenant_key, instance) = seat;
+        let Home {
+            old,
+            databases,
+            open,
+            ..
+        } = home;
         let user = |enabled, nopass| User {
             generation: 1,
             enabled,
@@ -149,6 +168,9 @@ impl Redis {
         }
         Self {
             index,
+            tenant,
+            tenant_key,
+            instance,
             old,
             databases,
             users,
@@ -173,9 +195,11 @@ impl Redis {
             failures: Vec::new(),
             changes: Vec::new(),
             down_until: 0,
+            stops_at: None,
             unlisted: false,
-            unlisted_at: None,
+            nameless: false,
             next_connection: 1,
+            now: Moment::default(),
         }
     }
 
@@ -205,6 +229,7 @@ impl Redis {
     /// Executes one request; its reply, if there is one already, is with the session's output.
     /// Errors are the proxy's mistakes.
     pub(crate) fn execute(&mut self, id: u64, args: &[Vec<u8>], at: Moment) -> Result<(), String> {
+        self.now = at;
         let noisy = self.at(id).protocol == 3;
         let name = text(&args[0]).to_ascii_uppercase();
         let reply = self.command(id, &name, args, at)?;
@@ -287,6 +312,11 @@ impl Redis {
             "UNSUBSCRIBE" | "PUNSUBSCRIBE" => Ok(Some(self.unsubscribe(id, name, args))),
             _ => self.data_command(id, name, args, exec).map(Some),
         }
+    }
+
+    /// Can it not be reached, as far as the world says?
+    pub(crate) fn is_out(&self, now: Moment) -> bool {
+        self.unlisted || self.nameless || self.down_until > now.ms
     }
 
     pub(crate) fn failed(&mut self, at: Moment) {

@@ -1,6 +1,6 @@
 //! The course of one seed: the storm, the calm after it, the last questions, and the end.
 
-use elika::proxy::BackendKey;
+use elika::proxy::{BackendKey, Wanted};
 
 use super::client::Client;
 use super::link::Link;
@@ -20,6 +20,7 @@ const END_MS: u64 = 40_000;
 enum End {
     Clients,
     Drain,
+    Registry,
 }
 
 /// Runs one seed to its end. The error says what was wrong.
@@ -72,12 +73,12 @@ impl World {
         }
         for server in 0..self.servers.len() {
             self.servers[server].calm = true;
-            self.servers[server].down_until = 0;
-            if self.servers[server].unlisted {
-                self.servers[server].unlisted = false;
-                self.announce(server);
+            let moved = self.servers[server].down_until == u64::MAX;
+            if !moved {
+                self.servers[server].down_until = 0;
             }
         }
+        self.calm_clusters();
         for node in 0..self.nodes.len() {
             let links: Vec<BackendKey> = self.nodes[node].links.keys().copied().collect();
             for key in links {
@@ -95,9 +96,9 @@ impl World {
 
     /// Everybody moves once.
     fn sweep(&mut self) -> Result<(), String> {
-        self.now.step += 1;
         for client in 0..self.clients.len() {
             for _ in 0..4 {
+                self.now.step += 1;
                 self.client_event(client)?;
             }
         }
@@ -111,6 +112,7 @@ impl World {
                     link.hung = false;
                 }
                 for _ in 0..4 {
+                    self.now.step += 1;
                     self.link_event(node, key)?;
                 }
             }
@@ -180,15 +182,15 @@ impl World {
     fn check_messages(&self) -> Result<(), String> {
         for client in &self.clients {
             let there = !client.done && !client.hung_up && client.closing.is_none();
-            let server = client.model.server(&self.view());
-            if let Some(server) = server.filter(|_| there && client.bereft.is_none()) {
+            if there && client.bereft.is_none() {
                 client
                     .model
-                    .has_all(&self.servers[server])
+                    .has_all(&self.servers)
                     .map_err(|why| format!("client {}: {why}", client.id))?;
             }
             let model = &client.model;
             let idle = model.is_in_transaction() && !model.is_subscribed() && !model.tracking;
+            let idle = idle && !model.unheard;
             if there && idle && self.plan.settings.pinned_idle_ms > 0 {
                 return Err(format!("client {} sleeps in its transaction", client.id));
             }
@@ -212,15 +214,15 @@ impl World {
         }
     }
 
-    /// All clients leave, by themselves or because the machines are drained.
+    /// All clients leave, by themselves, because the machines are drained, or because there is
+    /// nothing for them any more.
     fn end(&mut self) -> Result<(), String> {
-        let how = if self.rng.one_in(3) {
-            End::Drain
-        } else {
-            End::Clients
-        };
+        let how = *self
+            .rng
+            .pick(&[End::Clients, End::Clients, End::Drain, End::Registry]);
         self.note(|| "-- the end".into());
         match how {
+            End::Registry => self.end_of_registry()?,
             End::Drain => {
                 for node in &mut self.nodes {
                     node.draining = true;
@@ -256,6 +258,26 @@ impl World {
                     node.links
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// The registry forgets everything: after the grace nobody is anywhere any more.
+    fn end_of_registry(&mut self) -> Result<(), String> {
+        self.vanish();
+        self.wait(self.plan.settings.offline_grace_ms + 3_000)?;
+        for (worker, node) in self.nodes.iter().enumerate() {
+            let survey = node.machine.survey(&Wanted::Numbers);
+            let clients: u32 = survey.instances.iter().map(|it| it.clients).sum();
+            if clients > 0 || survey.backend_count > 0 {
+                return Err(format!(
+                    "worker {worker} has {clients} clients and {} backends that are gone",
+                    survey.backend_count
+                ));
+            }
+        }
+        for client in &mut self.clients {
+            client.eof = true;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::mem;
 
 use super::client::Op;
+use super::clusters::Tenant;
 use super::plan::Plan;
 use super::redis::{Redis, SEQUENCE, Tag};
 use super::rng::Rng;
@@ -74,13 +75,18 @@ pub(crate) struct Script {
 /// What a script can see of the world.
 pub(crate) struct Around<'a> {
     pub(crate) servers: &'a [Redis],
-    /// By server: what to write before the dot.
-    pub(crate) tenants: &'a [String],
-    pub(crate) default_tenant: bool,
-    pub(crate) huge: bool,
-    pub(crate) narrow: bool,
+    pub(crate) tenants: &'a [Tenant],
+    pub(crate) plan: &'a Plan,
     /// Ids of clients that may be killed.
     pub(crate) ids: &'a [u64],
+}
+
+impl Around<'_> {
+    /// The tenant of this name, if it is not an alias that another one has.
+    fn called(&self, name: &str) -> Option<usize> {
+        let named = |it: &Tenant| it.key.as_str() == name || it.alias.as_deref() == Some(name);
+        self.tenants.iter().position(named)
+    }
 }
 
 /// A request, ready to be sent.
@@ -246,7 +252,7 @@ impl Script {
             0 => rng.below(100),
             1 => rng.below(5_000),
             2 => rng.below(70_000),
-            _ if around.huge => rng.below(3 << 20),
+            _ if around.plan.huge => rng.below(3 << 20),
             _ => rng.below(700_000),
         };
         let hauls = self.temper == Temper::Hauler;
@@ -271,7 +277,7 @@ impl Script {
                 args
             }
             _ => {
-                let len = rng.below(if around.huge { 900_000 } else { 200_000 });
+                let len = rng.below(if around.plan.huge { 900_000 } else { 200_000 });
                 big = len > 16 * 1024;
                 vec!["SET".into(), shared, "v".repeat(len), t]
             }
@@ -292,8 +298,8 @@ impl Script {
             4 => Line::new(&["ACL", "WHOAMI"], Op::WhoAmI),
             5 => Line::new(&["EXEC"], Op::Exec),
             6 => Line::new(&["PING", "a", "b"], Op::Miscounted),
-            7 if !around.narrow => self.trader(around, rng),
-            8 if !around.narrow => self.queuer(around, rng),
+            7 if !around.plan.narrow => self.trader(around, rng),
+            8 if !around.plan.narrow => self.queuer(around, rng),
             11..=13 if self.listens || self.inside => {
                 self.inside = false;
                 Line::new(&["DISCARD"], Op::Discard)

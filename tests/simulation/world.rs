@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
-use elika::cluster::{ClusterInstance, ClusterKey, Endpoint, Snapshot, TenantKey};
+use elika::cluster::SnapshotBuilder;
 use elika::proxy::{Answer, BackendKey, ClientKey, Machine, Millis, Origin, Question, Settings};
 
 use super::client::Client;
+use super::clusters::{Mail, Picture, Tenant};
 use super::judge::{Model, View};
 use super::link::Link;
 use super::plan::Plan;
@@ -48,9 +48,12 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) clients: Vec<Client>,
     pub(crate) servers: Vec<Redis>,
-    pub(crate) tenants: Vec<String>,
+    pub(crate) tenants: Vec<Tenant>,
+    pub(crate) builder: SnapshotBuilder,
+    /// All there were, the newest last.
+    pub(crate) pictures: Vec<Picture>,
+    pub(crate) mail: Vec<Mail>,
     pub(crate) letters: Vec<Letter>,
-    pub(crate) version: u64,
     /// Nothing fails any more, and nobody asks for anything.
     pub(crate) calm: bool,
     trace: bool,
@@ -60,36 +63,40 @@ impl World {
     pub(crate) fn new(seed: u64, trace: bool) -> Self {
         let mut rng = Rng::new(seed);
         let plan = Plan::draw(&mut rng);
-        let mut servers: Vec<Redis> = (plan.servers.iter().enumerate())
-            .map(|(index, &(old, databases, open))| Redis::new(index, old, databases, open))
+        let homes = plan.homes.iter().enumerate();
+        let tenants: Vec<Tenant> = homes
+            .map(|(index, home)| Tenant::new(index, *home))
             .collect();
-        for server in servers.iter_mut().filter(|_| plan.workers == 1) {
-            server.own_max = plan.settings.pool_connections_max.max(1);
-        }
-        let tenants = (0..servers.len())
-            .map(|index| cluster(index).tenant().as_str().to_owned())
-            .collect();
+        let default = tenants.first().filter(|_| plan.default_tenant);
+        let builder = SnapshotBuilder::new(default.map(|tenant| tenant.key.clone()));
         let mut world = Self {
             rng,
             now: Moment::default(),
             nodes: Vec::new(),
             clients: Vec::new(),
-            servers,
+            servers: Vec::new(),
             tenants,
+            builder,
+            pictures: Vec::new(),
+            mail: Vec::new(),
             letters: Vec::new(),
-            version: 0,
             calm: false,
             trace,
             plan,
         };
+        for tenant in 0..world.tenants.len() {
+            for _ in 0..world.plan.homes[tenant].instances {
+                world.add_instance(tenant);
+            }
+        }
+        let snapshot = world.picture();
         for worker in 0..world.plan.workers {
             let settings = Settings {
                 worker,
                 ..world.plan.settings.clone()
             };
-            let snapshot = world.snapshot();
             world.nodes.push(Node {
-                machine: Machine::new(settings, snapshot),
+                machine: Machine::new(settings, snapshot.clone()),
                 clients: BTreeMap::new(),
                 links: BTreeMap::new(),
                 draining: false,
@@ -115,26 +122,10 @@ impl World {
         View {
             plan: &self.plan,
             servers: &self.servers,
+            tenants: &self.tenants,
+            pictures: &self.pictures,
             now: self.now,
         }
-    }
-
-    /// What the registry says at the moment.
-    pub(crate) fn snapshot(&mut self) -> Arc<Snapshot> {
-        self.version += 1;
-        let instances = self.servers.iter().filter(|server| !server.unlisted);
-        let instances = instances.map(|server| {
-            let address = address(server.index);
-            let endpoint = Endpoint {
-                addr: address.ip().to_string(),
-                port: address.port(),
-                name: String::new(),
-            };
-            let instance = ClusterInstance::new(cluster(server.index), "one", endpoint);
-            (instance, vec![address])
-        });
-        let default: Option<TenantKey> = self.plan.default_tenant.then(|| cluster(0).tenant());
-        Arc::new(Snapshot::new(self.version, default, instances))
     }
 
     pub(crate) fn open_client(&mut self) {
@@ -156,7 +147,7 @@ impl World {
             worker,
             key,
             script,
-            model: Model::new(id),
+            model: Model::new(id, self.now),
             changed: self.now,
             pending: std::collections::VecDeque::new(),
             never: Vec::new(),
@@ -180,6 +171,7 @@ impl World {
             followed: false,
             maybe_bereft: false,
             hung_up: false,
+            hung_up_at: self.now,
             was_blocked: false,
             closing: None,
             may_close: false,
@@ -192,6 +184,7 @@ impl World {
     /// One event.
     pub(crate) fn step(&mut self) -> Result<(), String> {
         self.now.step += 1;
+        self.stop_servers()?;
         let node = self.rng.below(self.nodes.len());
         match self.rng.below(100) {
             0..=44 if !self.clients.is_empty() => {
@@ -227,42 +220,53 @@ impl World {
             self.restart(server)?;
         }
         if self.rng.permille(faults.password) {
-            let name = *self.rng.pick(&["ann", "bob", "default"]);
-            let now = self.now;
-            if let Some(user) = self.servers[server].users.get_mut(name)
-                && !user.nopass
-            {
-                user.generation += 1;
-                self.servers[server].changes.push(now);
-                self.note(|| format!("server {server} has a new password for {name}"));
-            }
+            self.new_password(server);
         }
-        if self.rng.permille(faults.registry) || self.servers[server].unlisted && self.rng.one_in(9)
-        {
-            self.servers[server].unlisted ^= true;
-            self.servers[server].unlisted_at = Some(self.now.ms);
-            self.announce(server);
-        }
+        self.stir();
         Ok(())
     }
 
-    /// The registry has news of a server.
-    pub(crate) fn announce(&mut self, server: usize) {
-        let now = self.now;
-        self.servers[server].failed(now);
-        let unlisted = self.servers[server].unlisted;
-        self.note(|| format!("server {server} is unlisted: {unlisted}"));
-        let snapshot = self.snapshot();
-        for node in &mut self.nodes {
-            node.machine.registry_changed(Arc::clone(&snapshot));
+    /// A password changes: at all servers of a tenant, or at one of them.
+    fn new_password(&mut self, server: usize) {
+        let name = *self.rng.pick(&["ann", "bob", "default"]);
+        let (now, alone) = (self.now, self.rng.one_in(4));
+        let tenant = self.servers[server].tenant;
+        self.note(|| format!("tenant {tenant} has a new password for {name}, alone: {alone}"));
+        for other in &mut self.servers {
+            if (other.index == server || !alone && other.tenant == tenant)
+                && let Some(user) = other.users.get_mut(name)
+                && !user.nopass
+            {
+                user.generation += 1;
+                other.changes.push(now);
+            }
         }
+    }
+
+    /// Those of which nobody needs anything any more.
+    pub(crate) fn stop_servers(&mut self) -> Result<(), String> {
+        for server in 0..self.servers.len() {
+            let due = self.servers[server]
+                .stops_at
+                .filter(|at| *at <= self.now.ms);
+            if due.is_some() {
+                self.servers[server].stops_at = None;
+                self.shut(server, u64::MAX)?;
+            }
+        }
+        Ok(())
     }
 
     /// A server loses all its connections, and takes none for a while.
     fn restart(&mut self, server: usize) -> Result<(), String> {
         let down_ms = self.rng.between(1, 3_000);
-        self.servers[server].down_until = self.now.ms + down_ms;
-        self.note(|| format!("server {server} restarts, {down_ms} ms"));
+        self.shut(server, self.now.ms + down_ms)
+    }
+
+    fn shut(&mut self, server: usize, until: u64) -> Result<(), String> {
+        let until = self.servers[server].down_until.max(until);
+        self.servers[server].down_until = until;
+        self.note(|| format!("server {server} is down until {until} ms"));
         for node in 0..self.nodes.len() {
             let links = self.nodes[node].links.values();
             let its: Vec<BackendKey> = links
@@ -275,16 +279,4 @@ impl World {
         }
         Ok(())
     }
-}
-
-fn cluster(index: usize) -> ClusterKey {
-    let mut key = ClusterKey::local();
-    if index > 0 {
-        key.name.name = format!("c{index}");
-    }
-    key
-}
-
-pub(crate) fn address(index: usize) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), 7000 + index as u16))
 }

@@ -11,7 +11,8 @@ use super::{After, Model, Verdict, View};
 /// A channel or pattern that the client is subscribed to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subscription {
-    /// The SUBSCRIBE that began it.
+    /// Where it is, and the SUBSCRIBE that began it.
+    server: usize,
     tag: Tag,
     /// Which message of the channel comes next.
     pub(crate) next: usize,
@@ -45,14 +46,11 @@ impl Model {
             return None;
         }
         let words = wire::elements(frame).ok()?;
-        let server = self.server(view).map(|server| &view.servers[server]);
         let word = words.first().and_then(|word| wire::text(word));
-        let right = match (word, server) {
-            (Some(b"message" | b"pmessage"), Some(server)) => self.message(mark, &words, server),
-            (Some(b"invalidate"), Some(server)) if mark == b'>' => {
-                self.invalidation(&words, server)
-            }
-            (None, Some(_)) if mark == b'>' && words.first() == Some(&&b"+noise\r\n"[..]) => {
+        let right = match word {
+            Some(b"message" | b"pmessage") => self.message(mark, &words, view),
+            Some(b"invalidate") if mark == b'>' => self.invalidation(&words, view),
+            None if mark == b'>' && words.first() == Some(&&b"+noise\r\n"[..]) => {
                 let number = words.get(1).and_then(|word| wire::integer(word));
                 // WAIT may go to where the client was before.
                 let mut noises = view.servers.iter().filter_map(|it| it.noises.get(number?));
@@ -66,7 +64,7 @@ impl Model {
         Some(right)
     }
 
-    fn message(&mut self, mark: u8, words: &[&[u8]], server: &Redis) -> Result<(), String> {
+    fn message(&mut self, mark: u8, words: &[&[u8]], view: &View<'_>) -> Result<(), String> {
         let texts: Vec<String> = (words.iter().filter_map(|word| wire::text(word)))
             .map(|text| String::from_utf8_lossy(text).into_owned())
             .collect();
@@ -83,7 +81,8 @@ impl Model {
         let Some(subscription) = self.topic(pattern).get_mut(log) else {
             return Err(format!("client {id} is not subscribed to {log}"));
         };
-        let all = server.messages.get(log).map_or(&[][..], Vec::as_slice);
+        let messages = &view.servers[subscription.server].messages;
+        let all = messages.get(log).map_or(&[][..], Vec::as_slice);
         let expected = all.get(subscription.next).map(|tag| format!("t{tag}"));
         subscription.next += 1;
         match expected.as_deref() == Some(message) {
@@ -92,21 +91,24 @@ impl Model {
         }
     }
 
-    fn invalidation(&mut self, words: &[&[u8]], server: &Redis) -> Result<(), String> {
+    fn invalidation(&mut self, words: &[&[u8]], view: &View<'_>) -> Result<(), String> {
         let keys = wire::elements(words.get(1).copied().unwrap_or_default())?;
         let [key, number] = keys[..] else {
             return Err("no invalidation".into());
         };
         let number = wire::text(number).and_then(|text| {
             let text = std::str::from_utf8(text).ok()?;
-            text.strip_prefix('i')?.parse::<usize>().ok()
+            let (server, number) = text.strip_prefix('i')?.split_once('.')?;
+            Some((server.parse::<usize>().ok()?, number.parse::<usize>().ok()?))
         });
-        let number = number.ok_or("no invalidation")?;
-        let told = server.invalidations.get(number).ok_or("invented")?;
-        let between = server.invalidations.get(self.invalidated + 1..number);
+        let (server, number) = number.ok_or("no invalidation")?;
+        let told = &view.servers.get(server).ok_or("invented")?.invalidations;
+        let last = self.invalidated.get(&server).copied().unwrap_or(0);
+        let between = told.get(last + 1..number);
+        let told = told.get(number).ok_or("invented")?;
         let skipped = between.unwrap_or_default().iter();
         let mine = told.client.is_none_or(|client| client == self.id);
-        if !mine || wire::text(key) != Some(told.key.as_bytes()) || number <= self.invalidated {
+        if !mine || wire::text(key) != Some(told.key.as_bytes()) || number <= last {
             return Err(format!("not its invalidation: {told:?}"));
         }
         for other in skipped {
@@ -114,13 +116,14 @@ impl Model {
                 return Err(format!("missed {other:?}"));
             }
         }
-        self.invalidated = number;
+        self.invalidated.insert(server, number);
         Ok(())
     }
 
     /// Nothing is under way any more: did it get all messages and invalidations?
-    pub(crate) fn has_all(&self, server: &Redis) -> Result<(), String> {
+    pub(crate) fn has_all(&self, servers: &[Redis]) -> Result<(), String> {
         for (log, subscription) in self.channels.iter().chain(&self.patterns) {
+            let server = &servers[subscription.server];
             let all = server.messages.get(log).map_or(0, Vec::len);
             if subscription.next != all {
                 return Err(format!(
@@ -128,14 +131,17 @@ impl Model {
                 ));
             }
         }
-        let later = server.invalidations.iter().skip(self.invalidated + 1);
-        let missed = later
-            .filter(|told| told.client == Some(self.id) && self.tracking)
-            .find(|told| server.sessions.contains_key(&told.session));
-        match missed {
-            Some(missed) => Err(format!("{missed:?} never came")),
-            None => Ok(()),
+        for server in servers {
+            let last = self.invalidated.get(&server.index).copied().unwrap_or(0);
+            let later = server.invalidations.iter().skip(last + 1);
+            let missed = later
+                .filter(|told| told.client == Some(self.id) && self.tracking)
+                .find(|told| server.sessions.contains_key(&told.session));
+            if let Some(missed) = missed {
+                return Err(format!("{missed:?} never came"));
+            }
         }
+        Ok(())
     }
 
     /// One confirmation, of as many as there are channels; or one error for all.
@@ -154,17 +160,19 @@ impl Model {
                 _ => Err("an error after confirmations".into()),
             };
         }
-        let Some(server) = self.server(view).map(|server| &view.servers[server]) else {
-            return Err("subscribed to nowhere".into());
-        };
-        let Some(done) = server.executed.get(tag) else {
+        let Some((server, done)) = view.execution(*tag) else {
             return Err("subscribed to by whom?".into());
         };
         self.is_mine(done)?;
+        self.comes_to(server, done, view)?;
         let channel = channels.get(sent.done).ok_or("a confirmation too many")?;
         let next = server.spans.get(&(*tag, channel.clone()));
         let next = next.map_or(0, |span| span.from);
-        let subscription = Subscription { tag: *tag, next };
+        let subscription = Subscription {
+            server: server.index,
+            tag: *tag,
+            next,
+        };
         let topic = self.topic(*pattern);
         topic.entry(channel.clone()).or_insert(subscription);
         self.confirmation(
@@ -231,8 +239,7 @@ impl Model {
         subscription: Option<Subscription>,
         view: &View<'_>,
     ) -> Result<(), String> {
-        let (Some(server), Some(Subscription { tag, next })) = (self.server(view), subscription)
-        else {
+        let Some(Subscription { server, tag, next }) = subscription else {
             return Ok(());
         };
         let span = view.servers[server].spans.get(&(tag, channel.to_owned()));

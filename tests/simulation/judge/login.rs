@@ -1,9 +1,11 @@
 //! AUTH, HELLO and SELECT: what the server said of the very password must be what the client hears.
 
 use super::super::client::{Login, Op, Sent};
-use super::super::redis::{self, DB_RANGE, HELLO_NOAUTH, hello};
+use super::super::redis::{self, DB_RANGE, HELLO_NOAUTH, Moment, hello};
 use super::super::wire;
-use super::{After, Model, NO_HELLO, NOAUTH, Verdict, View, WRONGPASS, failed, is_unavailable};
+use super::absent::{NO_INSTANCE, failed, is_unavailable};
+use super::place::Place;
+use super::{After, Model, NO_HELLO, NOAUTH, Verdict, View, WRONGPASS};
 
 /// What a connection of one's own holds cannot go elsewhere.
 const BOUND: &str =
@@ -17,21 +19,46 @@ impl Model {
         sent: &Sent,
         view: &View<'_>,
     ) -> Result<(), String> {
-        let Some(server) = login.server else {
-            return Err(format!("logged in to nowhere: {login:?}"));
-        };
-        let asked = view.servers[server]
-            .verdicts
-            .iter()
-            .rev()
-            .take_while(|verdict| verdict.step >= sent.at.step)
-            .any(|verdict| verdict.password == login.password && verdict.reply == "OK");
-        if !asked {
-            return Err(format!("{login:?} was not verified by the server"));
+        let meanings = view.meanings(login, sent.at);
+        let mut verified = Vec::new();
+        for server in view.servers {
+            let recent = server.verdicts.iter().rev();
+            let recent = recent.take_while(|verdict| verdict.at.step >= sent.at.step);
+            for it in recent.filter(|it| it.password == login.password && it.reply == "OK") {
+                if meanings.contains(&Some((server.tenant, it.user.clone()))) {
+                    verified.push((it.at, server.index, it.user.clone()));
+                }
+            }
         }
-        self.login = Some((server, login.user.clone()));
+        // Others may have come with the same password; else the first is the one.
+        let known = login.is_unique();
+        verified.sort();
+        verified.truncate(if known { 1 } else { usize::MAX });
+        let right = |it: &(Moment, usize, String)| self.may_come_to(it.1, sent, it.0, view);
+        let Some((at, server, user)) = verified.iter().find(|it| right(it)).cloned() else {
+            return Err(format!(
+                "{login:?} was not verified where it may be: {verified:?}"
+            ));
+        };
+        self.login = Some((view.servers[server].tenant, user));
         self.logged_out = false;
+        if !self.holds() {
+            self.place = Place {
+                server: known.then_some(server),
+                seen: if known { at } else { sent.at },
+            };
+        }
         Ok(())
+    }
+
+    /// May it be logged in there: by a login that was sent then, and verified at this moment?
+    fn may_come_to(&self, server: usize, sent: &Sent, at: Moment, view: &View<'_>) -> bool {
+        // What it holds stays where it is.
+        let stays = self.holds() && self.place.server.is_none_or(|last| last == server);
+        let server = &view.servers[server];
+        let pictures = view.pictures(sent.at, at);
+        let leads = { pictures.clone() }.any(|it| it.leads_to(server));
+        stays || leads && { pictures }.any(|it| it.is_usable(server))
     }
 
     /// May a login fail with this text?
@@ -48,24 +75,32 @@ impl Model {
             verdict.password == login.password && verdict.reply == text && text != "OK"
         };
         let by_server = view.servers.iter().any(|server| {
-            let mut recent = server.verdicts.iter().rev().take_while(|v| since(v.step));
+            let mut recent = server
+                .verdicts
+                .iter()
+                .rev()
+                .take_while(|v| since(v.at.step));
             recent.any(|verdict| said(&verdict))
         });
-        let Some(server) = login.server else {
-            return by_server || text == WRONGPASS;
-        };
-        if text == BOUND {
-            return self.holds() && self.server(view) != login.server;
+        let meanings = view.meanings(login, sent.at);
+        if meanings.contains(&None) && (by_server || text == WRONGPASS) {
+            return true;
         }
-        let server = &view.servers[server];
-        let changed = !server.changes.is_empty() && [WRONGPASS, NOAUTH].contains(&text);
-        let unlisted = text == WRONGPASS && failed(server, sent, view);
-        by_server
-            || changed
-            || unlisted
-            || text == DB_RANGE && self.db >= server.databases
-            || text == NO_HELLO && server.old && (protocol == 3 || self.holds())
-            || is_unavailable(text) && failed(server, sent, view)
+        let mut tenants = meanings.iter().flatten().map(|(tenant, _)| *tenant);
+        tenants.any(|tenant| {
+            if text == BOUND {
+                return self.holds() && self.tenant(view) != Some(tenant);
+            }
+            let home = view.tenants[tenant].home;
+            let changed = view.has_new_passwords(tenant) && [WRONGPASS, NOAUTH].contains(&text);
+            let mut servers = view.servers_of(tenant);
+            by_server
+                || changed
+                || text == DB_RANGE && self.db >= home.databases
+                || text == NO_HELLO && home.old && (protocol == 3 || self.holds())
+                || text == NO_INSTANCE && view.lacks_instances(tenant, sent.at)
+                || is_unavailable(text) && servers.any(|server| failed(server, sent, view))
+        })
     }
 
     pub(super) fn hello(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
@@ -79,17 +114,16 @@ impl Model {
         };
         let wanted = protocol.unwrap_or(self.protocol);
         if let Some(text) = wire::error_text(reply) {
-            let server = login
-                .as_ref()
-                .map_or_else(|| self.server(view), |login| login.server);
-            let old = server.is_some_and(|server| view.servers[server].old);
+            let old = self
+                .tenant(view)
+                .is_some_and(|it| view.tenants[it].home.old);
             let fine = text.starts_with("NOPROTO") && wanted == 4
                 || match login {
                     Some(login) => self.may_fail(login, wanted, text, sent, view),
                     None => {
                         [HELLO_NOAUTH, NOAUTH].contains(&text) && self.may_be_stranger(view)
                             || text == NO_HELLO && old
-                            || is_unavailable(text) && self.is_unavailable(sent, view)
+                            || self.is_unavailable(text, sent, view)
                     }
                 };
             return match fine {
@@ -119,10 +153,10 @@ impl Model {
         reply: &[u8],
         view: &View<'_>,
     ) -> Verdict {
-        let Some(server) = self.server(view) else {
+        let Some(tenant) = self.tenant(view) else {
             return self.local(sent, reply, view, |_, _| false);
         };
-        let exists = (0..i64::from(view.servers[server].databases)).contains(&db);
+        let exists = (0..i64::from(view.tenants[tenant].home.databases)).contains(&db);
         let after = self.local(sent, reply, view, |_, reply| match exists {
             true => reply == b"+OK\r\n",
             false => wire::error_text(reply) == Some(DB_RANGE),

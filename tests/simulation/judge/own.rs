@@ -2,7 +2,8 @@
 
 use super::super::client::{Op, Sent};
 use super::super::wire;
-use super::{After, Model, Verdict, View, is_lost};
+use super::absent::is_lost;
+use super::{After, Model, Verdict, View};
 
 /// The error for a client whose turn did not come in time.
 const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
@@ -75,7 +76,8 @@ impl Model {
         if error == Some(NO_TURN) && sent.op.is_own() {
             let settings = &view.plan.settings;
             let waited = view.now.ms >= sent.at.ms + settings.pool_wait_ms;
-            return match waited && settings.pool_connections_max < view.plan.clients {
+            return // One more may be there that is shared.
+            match waited && settings.pool_connections_max <= view.plan.clients {
                 true => Ok(never()),
                 false => Err("there is a connection for it".into()),
             };
@@ -141,13 +143,10 @@ impl Model {
                 reply == b"-ERR DISCARD without MULTI\r\n"
             }),
             Op::Wait(_) if error == Some(UNKNOWN_WRITES) => Ok(After::default()),
-            Op::Wait(_) if error.is_some_and(is_lost) => {
-                let server = self.server(view).map(|server| &view.servers[server]);
-                match server.is_some_and(|server| server.failed_since(sent.at, 0)) {
-                    true => Ok(After::default()),
-                    false => Err("nothing was lost".into()),
-                }
-            }
+            Op::Wait(_) if error.is_some_and(is_lost) => match self.has_lost(sent, view) {
+                true => Ok(After::default()),
+                false => Err("nothing was lost".into()),
+            },
             Op::Wait(replicas) => self.local(sent, reply, view, |_, reply| {
                 reply == b":0\r\n" || reply == format!(":{replicas}\r\n").as_bytes()
             }),

@@ -83,10 +83,6 @@ impl Model {
     }
 
     fn exec(&mut self, reply: &[u8], view: &View<'_>) -> Verdict {
-        let Some(server) = self.server(view) else {
-            return Err("a transaction without a tenant".into());
-        };
-        let server = &view.servers[server];
         let Transaction { queued, failed } = self.transaction.clone().unwrap_or_default();
         let tags: Vec<Tag> = queued.iter().filter_map(|sent| sent.op.tag()).collect();
         let mut watches = std::mem::take(&mut self.watches);
@@ -95,13 +91,16 @@ impl Model {
             watches.clear();
         }
         let mut parts = tags.iter().chain(&watches);
-        let outcome = parts.find_map(|tag| server.outcomes.get(tag));
+        let found = parts.find_map(|tag| view.outcome(*tag));
+        let outcome = found.map(|(_, outcome)| outcome);
+        let touched = |at: usize| match found {
+            Some((server, _)) => touched(server, &watches, at),
+            None => Ok(false),
+        };
         let never = self.dropped();
         if reply == null_array(self.protocol) {
             return match outcome {
-                Some(Outcome::Null(at))
-                    if !failed && (self.unheard || touched(server, &watches, *at)?) =>
-                {
+                Some(Outcome::Null(at)) if !failed && (self.unheard || touched(*at)?) => {
                     Ok(After {
                         never,
                         ..After::default()
@@ -125,7 +124,7 @@ impl Model {
                 if done != &tags {
                     return Err(format!("executed {done:?} instead of {tags:?}"));
                 }
-                if touched(server, &watches, *at)? {
+                if touched(*at)? {
                     return Err("executed, though a watched key had been written".into());
                 }
                 Some(*exec)
@@ -161,12 +160,14 @@ impl Model {
             Op::Unwatch if element == b"+OK\r\n" => return Ok(After::default()),
             _ => return self.judge_op(sent, element, view),
         };
-        let server = self.server(view).map(|server| &view.servers[server]);
-        let done = server.and_then(|server| server.executed.get(&tag));
-        if done.is_none_or(|done| done.exec != exec || done.reply != element) {
-            return Err(format!("{tag}: {done:?} in {exec:?}"));
-        }
-        done.map_or(Ok(()), |done| self.is_mine(done))?;
+        let executed = view.execution(tag);
+        let Some((server, done)) =
+            executed.filter(|(_, it)| it.exec == exec && it.reply == element)
+        else {
+            return Err(format!("{tag}: {executed:?} in {exec:?}"));
+        };
+        self.is_mine(done)?;
+        self.comes_to(server, done, view)?;
         Ok(After::default())
     }
 }

@@ -31,10 +31,10 @@ impl World {
         let settings = &self.plan.settings;
         let since = client.pending.front().map_or(client.asked, |sent| sent.at);
         let mut servers = self.servers.iter();
-        let failed = servers.any(|it| {
-            it.unlisted || it.down_until > self.now.ms || it.failed_since(since, GRACE_MS)
-        });
-        if settings.close_on_loss && failed {
+        let failed = servers.any(|it| it.is_out(self.now) || it.failed_since(since, GRACE_MS));
+        let view = self.view();
+        let nowhere = || (0..self.tenants.len()).any(|it| view.lacks_instances(it, since));
+        if settings.close_on_loss && (failed || nowhere()) {
             return Ok(());
         }
         // Who leaves gets nothing that is still to come.
@@ -44,7 +44,7 @@ impl World {
         );
         let waiting = |sent: &Sent| matches!(sent.op, Op::Wait(_));
         let waits = !cut && blocked || client.was_blocked || client.pending.iter().any(waiting);
-        if waits && (client.eof || draining) || self.may_be_bereft(index) {
+        if waits && (client.eof || draining) || self.may_be_bereft(index) || self.was_left(index) {
             return Ok(());
         }
         // What the proxy had not even begun may be dropped.
@@ -75,9 +75,25 @@ impl World {
             true => client.held,
             false => client.pending.front().map_or(client.asked, |sent| sent.at),
         };
-        let server = client.model.server(&self.view());
-        let failed = server.is_some_and(|server| self.servers[server].failed_since(since, 0));
+        let servers = client.model.servers(since, &self.view());
+        let failed = { servers.iter() }.any(|server| server.failed_since(since, 0));
         client.bereft.is_some() || client.maybe_bereft || own && failed
+    }
+
+    /// Was its instance on its way out, for as long as clients may stay? Or could it not log in
+    /// elsewhere?
+    fn was_left(&self, index: usize) -> bool {
+        let client = &self.clients[index];
+        let node = &self.nodes[client.worker];
+        let counted = node.machine.counters();
+        if counted.clients_left_behind + counted.pins_lost == 0 {
+            return false;
+        }
+        let view = self.view();
+        let changed = client.model.tenant(&view);
+        let changed = changed.is_some_and(|tenant| view.has_new_passwords(tenant));
+        let left = client.model.left_for(client.hung_up_at, &view);
+        left.is_some_and(|ms| ms >= self.plan.settings.offline_grace_ms || changed)
     }
 
     /// Half a reply, because its backend broke in the middle of it?
@@ -86,21 +102,19 @@ impl World {
         let Some(sent) = client.pending.front() else {
             return false;
         };
-        let Some(server) = client.model.server(&self.view()) else {
-            return false;
-        };
-        let server = &self.servers[server];
-        let whole = sent.op.tag().and_then(|tag| server.executed.get(&tag));
+        let servers = client.model.servers(sent.at, &self.view());
+        let whole = sent.op.tag().and_then(|tag| self.view().execution(tag));
         // An old server lets strangers in, and then says so itself.
-        let stranger = server.old && STRANGER.starts_with(&client.read);
+        let old = servers.first().is_some_and(|server| server.old);
+        let stranger = old && STRANGER.starts_with(&client.read);
         // It may be the begin of what turned out to be no reply.
         let begun = stranger
             || sent.op.is_passed_on()
-            || whole.is_some_and(|whole| whole.reply.starts_with(&client.read))
+            || whole.is_some_and(|(_, whole)| whole.reply.starts_with(&client.read))
             || GARBAGE
                 .iter()
                 .any(|garbage| garbage.starts_with(&client.read));
-        begun && server.failed_since(sent.at, 0)
+        begun && servers.iter().any(|server| server.failed_since(sent.at, 0))
     }
 
     /// Was it killed, and if so, by one of its own?
@@ -118,7 +132,7 @@ impl World {
             let killer = &self.clients[killer as usize - 1];
             !killer.pending.is_empty()
                 || killer.changed >= at
-                || killer.model.server(&view) == victim.model.server(&view)
+                || killer.model.tenant(&view) == victim.model.tenant(&view)
                     && killer.model.user() == victim.model.user()
         };
         // So may the victim, if not all of its replies were heard.

@@ -45,6 +45,7 @@ impl Redis {
             no_touch: session.no_touch,
             exec,
             unblocked: false,
+            at: self.now,
         };
         if self.executed.insert(tag, execution).is_some() {
             return Err(format!("request {tag} was executed twice"));
@@ -137,7 +138,7 @@ impl Redis {
             session.touched |= session.watched.contains(&key);
             if session.tracked.remove(&key.1) && session.protocol == 3 {
                 // With a second key that tells which it is.
-                let number = format!("i{}", self.invalidations.len());
+                let number = format!("i{}.{}", self.index, self.invalidations.len());
                 let keys = [key.1.as_bytes(), number.as_bytes()].map(wire::bulk);
                 let push = [&b">2\r\n$10\r\ninvalidate\r\n"[..], &array(&keys)].concat();
                 self.late.push((*id, push));

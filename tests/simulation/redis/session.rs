@@ -9,7 +9,8 @@ use super::{DB_RANGE, HELLO_NOAUTH, Moment, NO_PASSWORD, Redis, Tag, WRONGPASS, 
 /// An AUTH that was answered.
 #[derive(Debug)]
 pub(crate) struct Verdict {
-    pub(crate) step: u64,
+    pub(crate) at: Moment,
+    pub(crate) user: String,
     pub(crate) password: String,
     pub(crate) reply: String,
 }
@@ -155,7 +156,8 @@ impl Redis {
         };
         let outcome = self.check(args.len(), &name, &password);
         self.verdicts.push(Verdict {
-            step: at.step,
+            at,
+            user: name.clone(),
             password,
             reply: outcome.clone().map_or_else(|text| text, |()| "OK".into()),
         });

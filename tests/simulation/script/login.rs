@@ -47,16 +47,17 @@ pub(super) fn enter(around: &Around<'_>, rng: &mut Rng) -> Line {
         else {
             continue;
         };
-        let Some(server) = login.server.and_then(|server| around.servers.get(server)) else {
-            // There may be nowhere to log in to.
-            if rng.one_in(9) {
-                return line;
-            } else {
-                continue;
-            };
+        let user = login.name.as_deref().unwrap_or("default");
+        let (place, user) = match user.split_once('.') {
+            Some((tenant, user)) if tenant != "eve" => (around.called(tenant), user),
+            _ => (around.plan.default_tenant.then_some(0), user),
         };
-        let right =
-            (server.users.get(&login.user)).is_some_and(|user| user.admits(&login.password));
+        let mut servers = around.servers.iter();
+        // There may be nowhere to log in to.
+        let right = servers.any(|server| {
+            let user = server.users.get(user);
+            Some(server.tenant) == place && user.is_some_and(|it| it.admits(&login.password))
+        });
         if right || rng.one_in(50) {
             return line;
         }
@@ -90,13 +91,15 @@ fn hello(around: &Around<'_>, rng: &mut Rng, number: u64) -> Line {
 
 /// A login, and the arguments that say it to AUTH.
 fn login(around: &Around<'_>, rng: &mut Rng, number: u64) -> (Login, Vec<String>) {
-    let index = rng.below(around.servers.len());
-    let server = &around.servers[index];
+    let index = rng.below(around.tenants.len());
+    let tenant = &around.tenants[index];
+    let server = around.servers.iter().rev().find(|it| it.tenant == index);
     let user = match rng.below(3) {
         0 => *rng.pick(&["bob", "eve.x", "off", "default", "nobody"]),
         _ => "ann",
     };
-    let generation = server.users.get(user).map_or(1, |user| user.generation);
+    let generation = server.and_then(|server| server.users.get(user));
+    let generation = generation.map_or(1, |user| user.generation);
     let generation = if rng.one_in(8) {
         generation + 1
     } else {
@@ -107,30 +110,23 @@ fn login(around: &Around<'_>, rng: &mut Rng, number: u64) -> (Login, Vec<String>
     } else {
         format!("g{generation}")
     };
-    let password = format!("{word}:{number}-{}", rng.next());
-    if rng.one_in(12) {
-        let login = Login {
-            server: around.default_tenant.then_some(0),
-            user: "default".into(),
-            password: password.clone(),
-        };
-        return (login, vec![password]);
-    }
-    let (target, name) = match rng.below(10) {
-        // Without a tenant: the first server's user of that name, if there is a default.
-        0..=3 if index == 0 => (around.default_tenant.then_some(0), user.to_owned()),
+    let password = match around.plan.same_passwords && !rng.one_in(4) {
+        true => format!("{word}:same"),
+        false => format!("{word}:{number}-{}", rng.next()),
+    };
+    let name = match rng.below(12) {
+        0 => None,
+        // Without a tenant: the first one's user of that name, if there is a default.
+        1..=4 if index == 0 => Some(user.to_owned()),
         // Nobody knows this tenant: then it may be a user's name with a dot in it.
-        4 if rng.one_in(3) => (around.default_tenant.then_some(0), format!("nix.{user}")),
-        _ => (Some(index), format!("{}.{user}", around.tenants[index])),
+        5 if rng.one_in(3) => Some(format!("nix.{user}")),
+        6 | 7 => {
+            let alias = tenant.alias.as_deref().unwrap_or("shop-0");
+            Some(format!("{alias}.{user}"))
+        }
+        _ => Some(format!("{}.{user}", tenant.key)),
     };
-    let user = match target {
-        Some(_) if name.starts_with("nix.") => name.clone(),
-        _ => user.to_owned(),
-    };
-    let login = Login {
-        server: target,
-        user,
-        password: password.clone(),
-    };
-    (login, vec![name, password])
+    let mut words: Vec<String> = name.iter().cloned().collect();
+    words.push(password.clone());
+    (Login { name, password }, words)
 }

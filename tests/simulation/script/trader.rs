@@ -25,7 +25,7 @@ impl Script {
         for _ in 0..rng.below(7) {
             let line = match rng.below(6) {
                 0 => self.known_better(rng),
-                1 if spoiled => self.forbidden(around, rng),
+                1 if spoiled => self.forbidden(rng),
                 _ => self.small(around, rng),
             };
             lines.push(line);
@@ -98,12 +98,11 @@ impl Script {
     }
 
     /// What has no place inside a transaction.
-    fn forbidden(&mut self, around: &Around<'_>, rng: &mut Rng) -> Line {
+    fn forbidden(&mut self, rng: &mut Rng) -> Line {
         match rng.below(10) {
             0 => {
                 let login = Login {
-                    server: around.default_tenant.then_some(0),
-                    user: "nix.nobody".into(),
+                    name: Some("nix.nobody".into()),
                     password: "bad".into(),
                 };
                 Line::new(&["AUTH", "nix.nobody", "bad"], Op::Auth(login))

@@ -1,0 +1,389 @@
+//! Tenants and their instances: what the registry says of them, what becomes of that in the course
+//! of time, and when each worker hears.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use elika::cluster::{
+    ALIAS_LABEL, ClusterInstance, ClusterKey, Endpoint, Health, InstanceId, Known, Login, Snapshot,
+    Status, TenantKey, TenantLimits,
+};
+
+use super::plan::Home;
+use super::redis::{Moment, Redis};
+use super::world::World;
+
+/// A tenant, and what the registry says of it.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    cluster: ClusterKey,
+    pub(crate) key: TenantKey,
+    pub(crate) home: Home,
+    /// The registry knows it.
+    listed: bool,
+    /// Another name of it.
+    pub(crate) alias: Option<String>,
+    pub(crate) instances: Vec<Instance>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Instance {
+    id: String,
+    /// Which server is at its address.
+    pub(crate) server: usize,
+    listed: bool,
+    status: Status,
+    /// What others found out.
+    health: Health,
+    /// Its name leads to an address.
+    resolves: bool,
+    /// Which server that led to the last time that it led anywhere.
+    known: usize,
+}
+
+/// What workers go by, from when it was made until the last of them has a newer one.
+#[derive(Debug)]
+pub(crate) struct Picture {
+    pub(crate) at: Moment,
+    /// When the last worker was told.
+    pub(crate) told: Option<Moment>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// To which servers the names of all instances led, or did so before they led nowhere.
+    known: BTreeSet<usize>,
+}
+
+/// A picture on its way to a worker.
+#[derive(Debug)]
+pub(crate) struct Mail {
+    due: u64,
+    node: usize,
+    picture: usize,
+}
+
+impl Tenant {
+    pub(crate) fn new(index: usize, home: Home) -> Self {
+        let mut cluster = ClusterKey::local();
+        if index > 0 {
+            cluster.name.name = format!("c{index}");
+        }
+        Self {
+            key: cluster.tenant(),
+            cluster,
+            home,
+            listed: true,
+            alias: None,
+            instances: Vec::new(),
+        }
+    }
+
+    fn shown(&self) -> String {
+        let Self {
+            key, alias, listed, ..
+        } = self;
+        let instances: Vec<String> = (self.instances.iter())
+            .map(|it| {
+                let away = if it.listed { "" } else { " unlisted" };
+                let lost = if it.resolves { "" } else { " unresolved" };
+                let (id, server, status) = (&it.id, it.server, it.status);
+                format!("{id} at {server} is {status}{away}{lost}, {}", it.health)
+            })
+            .collect();
+        format!("{key} alias {alias:?} listed {listed}: {instances:?}")
+    }
+
+    fn known(&self) -> impl Iterator<Item = Known> + '_ {
+        let listed = self.instances.iter().filter(|it| it.listed && self.listed);
+        listed.map(|instance| {
+            let address = address(instance.server);
+            let endpoint = Endpoint {
+                addr: address.ip().to_string(),
+                port: address.port(),
+                name: String::new(),
+            };
+            let alias = self.alias.iter().cloned();
+            let described = ClusterInstance {
+                status: instance.status,
+                labels: alias.map(|it| (ALIAS_LABEL.to_owned(), it)).collect(),
+                ..ClusterInstance::new(self.cluster.clone(), &instance.id, endpoint)
+            };
+            Known {
+                instance: described,
+                addresses: instance.resolves.then_some(address).into_iter().collect(),
+                health: instance.health,
+            }
+        })
+    }
+}
+
+impl Picture {
+    /// Which tenant a login name stands for, and which user of it.
+    pub(crate) fn meaning<'a>(&'a self, name: Option<&'a str>) -> Option<(&'a TenantKey, &'a str)> {
+        let Some(name) = name else {
+            return Some((&self.snapshot.default_tenant()?.key, "default"));
+        };
+        match self.snapshot.resolve_login(name.as_bytes()) {
+            Login::User { tenant, user } => Some((&tenant.key, std::str::from_utf8(user).ok()?)),
+            Login::UnknownTenant => None,
+        }
+    }
+
+    fn instance(&self, server: &Redis) -> Option<&elika::cluster::Instance> {
+        let tenant = self.snapshot.tenant_by_key(&server.tenant_key)?;
+        tenant.instance(&InstanceId::from(server.instance.as_str()))
+    }
+
+    /// May new clients be sent to the instance of this server?
+    pub(crate) fn is_usable(&self, server: &Redis) -> bool {
+        self.instance(server)
+            .is_some_and(|it| it.status.is_usable())
+    }
+
+    /// Is it known at all?
+    pub(crate) fn lists(&self, server: &Redis) -> bool {
+        self.instance(server).is_some()
+    }
+
+    /// Does its name lead to any address?
+    fn reaches(&self, server: &Redis) -> bool {
+        self.instance(server)
+            .is_some_and(|it| !it.addresses.is_empty())
+    }
+
+    /// Is this server at the address of its instance, or was, before that had none?
+    pub(crate) fn leads_to(&self, server: &Redis) -> bool {
+        self.lists(server) && self.known.contains(&server.index)
+    }
+
+    /// Is there an instance for new clients of this tenant?
+    pub(crate) fn serves(&self, tenant: &TenantKey) -> bool {
+        let instances = self.snapshot.tenant_by_key(tenant).map(|it| &it.instances);
+        let mut instances = instances.into_iter().flatten();
+        instances.any(|it| it.status.is_usable())
+    }
+}
+
+impl World {
+    /// Another server, for an instance of this tenant.
+    pub(crate) fn found(&mut self, tenant: usize, id: &str) -> usize {
+        let index = self.servers.len();
+        let Tenant { home, key, .. } = &self.tenants[tenant];
+        let mut server = Redis::new(index, (tenant, key.clone(), id.to_owned()), *home);
+        if self.plan.workers == 1 {
+            server.own_max = self.plan.settings.pool_connections_max.max(1);
+        }
+        if let Some(other) = self.servers.iter().find(|it| it.tenant == tenant) {
+            server.users.clone_from(&other.users);
+        }
+        server.calm = self.calm;
+        self.servers.push(server);
+        index
+    }
+
+    pub(crate) fn add_instance(&mut self, tenant: usize) {
+        let id = format!("i{}", self.tenants[tenant].instances.len());
+        let server = self.found(tenant, &id);
+        self.note(|| format!("server {server} is instance {id} of tenant {tenant}"));
+        self.tenants[tenant].instances.push(Instance {
+            id,
+            server,
+            listed: true,
+            status: Status::Ready,
+            health: Health::Unknown,
+            resolves: true,
+            known: server,
+        });
+    }
+
+    /// A new picture of what the registry says.
+    pub(crate) fn picture(&mut self) -> Arc<Snapshot> {
+        let clusters: Vec<ClusterKey> = (self.tenants.iter())
+            .filter(|tenant| tenant.listed)
+            .map(|tenant| tenant.cluster.clone())
+            .collect();
+        let known: Vec<Known> = self.tenants.iter().flat_map(Tenant::known).collect();
+        let limits = |_: &TenantKey, _: &[&str], _: &[ClusterInstance]| TenantLimits::default();
+        let snapshot = Arc::new(self.builder.build(&clusters, known, limits));
+        let mut instances = self.tenants.iter_mut().flat_map(|it| &mut it.instances);
+        let known = instances.by_ref().map(|instance| {
+            if instance.resolves {
+                instance.known = instance.server;
+            }
+            instance.known
+        });
+        self.pictures.push(Picture {
+            known: known.collect(),
+            at: self.now,
+            told: None,
+            snapshot: Arc::clone(&snapshot),
+        });
+        for server in 0..self.servers.len() {
+            let picture = &self.pictures[self.pictures.len() - 1];
+            let listed = picture.lists(&self.servers[server]);
+            let server = &mut self.servers[server];
+            if std::mem::replace(&mut server.unlisted, !listed) == listed {
+                server.failed(self.now);
+            }
+        }
+        snapshot
+    }
+
+    /// The registry has news: the workers will hear of it.
+    pub(crate) fn announce(&mut self) {
+        self.picture();
+        let picture = self.pictures.len() - 1;
+        for node in 0..self.nodes.len() {
+            let before = self.mail.iter().filter(|mail| mail.node == node);
+            let before = before.map(|mail| mail.due).max().unwrap_or(0);
+            let soon = *self.rng.pick(&[0, 0, 5, 30]);
+            let due = before.max(self.now.ms + soon);
+            self.mail.push(Mail { due, node, picture });
+        }
+    }
+
+    /// A worker gets the pictures that have arrived.
+    pub(crate) fn hear_news(&mut self, node: usize) {
+        let now = self.now;
+        let mut heard = Vec::new();
+        self.mail.retain(|mail| {
+            let due = mail.node == node && mail.due <= now.ms;
+            if due {
+                heard.push(mail.picture);
+            }
+            !due
+        });
+        for picture in heard {
+            self.note(|| format!("worker {node} gets picture {picture}"));
+            let snapshot = Arc::clone(&self.pictures[picture].snapshot);
+            let now = self.millis();
+            self.nodes[node].machine.registry_changed(snapshot, now);
+            if self.mail.iter().all(|mail| mail.picture != picture) {
+                self.pictures[picture].told = Some(self.now);
+            }
+            // What it means for those who are there may be felt from now on.
+            let changed = &self.pictures[picture.saturating_sub(1)..=picture];
+            let [before, .., after] = changed else {
+                continue;
+            };
+            for server in &mut self.servers {
+                let change = before.reaches(server) != after.reaches(server);
+                if change || before.lists(server) != after.lists(server) {
+                    server.failed(self.now);
+                }
+            }
+        }
+    }
+
+    /// Something happens to a tenant or one of its instances.
+    pub(crate) fn stir(&mut self) {
+        let stir = self.plan.stir;
+        let tenant = self.rng.below(self.tenants.len());
+        let version = self.pictures.len();
+        let mut news = false;
+        if self.rng.permille(stir.add) && self.tenants[tenant].instances.len() < 4 {
+            self.add_instance(tenant);
+            news = true;
+        }
+        if self.rng.permille(stir.tenant) {
+            self.tenants[tenant].listed ^= true;
+            news = true;
+        }
+        if self.rng.permille(stir.alias) {
+            let all = self.tenants.len();
+            let alias = format!("shop-{}", self.rng.below(all));
+            let tenant = &mut self.tenants[tenant];
+            tenant.alias = match tenant.alias.is_some() && self.rng.one_in(2) {
+                true => None,
+                false => Some(alias),
+            };
+            news = true;
+        }
+        news |= self.stir_instance(tenant);
+        // One that is away comes back some time.
+        if !self.tenants[tenant].listed && self.rng.one_in(9) {
+            self.tenants[tenant].listed = true;
+            news = true;
+        }
+        if news {
+            self.note(|| format!("picture {version}: {}", self.tenants[tenant].shown()));
+            self.announce();
+        }
+    }
+
+    fn stir_instance(&mut self, tenant: usize) -> bool {
+        let stir = self.plan.stir;
+        let nth = self.rng.below(self.tenants[tenant].instances.len());
+        let mut news = false;
+        if self.rng.permille(stir.address) {
+            let id = self.tenants[tenant].instances[nth].id.clone();
+            let server = self.found(tenant, &id);
+            let before = &mut self.tenants[tenant].instances[nth].server;
+            let before = std::mem::replace(before, server);
+            if self.rng.permille(self.plan.faults.stop) {
+                let left = self.now.ms + self.rng.between(0, 4_000);
+                self.servers[before].stops_at = Some(left);
+            }
+            news = true;
+        }
+        let Some(instance) = self.tenants[tenant].instances.get_mut(nth) else {
+            return news;
+        };
+        let back = self.rng.one_in(9);
+        if self.rng.permille(stir.status) || instance.status == Status::Offline && back {
+            instance.status = match instance.status {
+                Status::Offline => *self.rng.pick(&[Status::Ready, Status::Online]),
+                _ => Status::Offline,
+            };
+            news = true;
+        }
+        if self.rng.permille(stir.delete) || !instance.listed && back {
+            instance.listed ^= true;
+            news = true;
+        }
+        if self.rng.permille(stir.resolve) || !instance.resolves && back {
+            instance.resolves ^= true;
+            let at = self.now;
+            let server = &mut self.servers[instance.server];
+            server.nameless = !instance.resolves;
+            server.failed(at);
+            news = true;
+        }
+        if self.rng.permille(stir.health) {
+            instance.health = *self.rng.pick(&Health::ALL);
+            news = true;
+        }
+        news
+    }
+
+    /// In the calm everything is there again, or nearly everything stays as it is.
+    pub(crate) fn calm_clusters(&mut self) {
+        let all = self.rng.one_in(2);
+        for tenant in &mut self.tenants {
+            tenant.listed |= all;
+            for instance in &mut tenant.instances {
+                if !std::mem::replace(&mut instance.resolves, true) {
+                    let server = &mut self.servers[instance.server];
+                    server.nameless = false;
+                    server.failed(self.now);
+                }
+                if all {
+                    instance.listed = true;
+                    instance.status = Status::Online;
+                }
+            }
+        }
+        self.announce();
+    }
+
+    /// The registry forgets everything.
+    pub(crate) fn vanish(&mut self) {
+        for tenant in &mut self.tenants {
+            tenant.listed = false;
+        }
+        self.announce();
+    }
+}
+
+pub(crate) fn address(server: usize) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), 7000 + server as u16))
+}

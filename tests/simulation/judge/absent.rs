@@ -1,0 +1,50 @@
+//! What a client hears where a server is missing: its connection was lost, it cannot be reached, or
+//! there is none.
+
+use super::super::client::Sent;
+use super::super::redis::Redis;
+use super::{GRACE_MS, Model, View};
+
+pub(super) const NO_INSTANCE: &str = "ERR elika: backend unavailable: no instance";
+pub(super) const REMOVED: &str = "ERR elika: backend unavailable: removed";
+pub(super) const FULL: &str = "ERR max number of clients reached";
+
+impl Model {
+    /// May a connection to its server have been lost since?
+    pub(super) fn has_lost(&self, sent: &Sent, view: &View<'_>) -> bool {
+        let servers = self.servers(sent.at, view);
+        { servers.iter() }.any(|server| server.failed_since(sent.at, 0))
+    }
+
+    /// May its server be taken for down?
+    pub(super) fn has_failed(&self, sent: &Sent, view: &View<'_>) -> bool {
+        let servers = self.servers(sent.at, view);
+        { servers.iter() }.any(|server| failed(server, sent, view))
+    }
+
+    /// May it hear this, because its server may be taken for down, or there is none?
+    pub(super) fn is_unavailable(&self, text: &str, sent: &Sent, view: &View<'_>) -> bool {
+        let tenant = self.tenant(view);
+        let nowhere = |tenant| text == NO_INSTANCE && view.lacks_instances(tenant, sent.at);
+        let over = || {
+            let left = self.left_for(view.now, view);
+            text == REMOVED && left.is_some_and(|ms| ms >= view.plan.settings.offline_grace_ms)
+        };
+        is_unavailable(text)
+            && (tenant.is_some_and(nowhere) || self.has_failed(sent, view) || over())
+    }
+}
+
+pub(super) fn failed(server: &Redis, sent: &Sent, view: &View<'_>) -> bool {
+    server.is_out(view.now) || server.failed_since(sent.at, GRACE_MS)
+}
+
+/// Was it sent, and its reply lost?
+pub(super) fn is_lost(text: &str) -> bool {
+    text.ends_with(", outcome unknown") && text.starts_with("ERR elika: backend ")
+}
+
+pub(super) fn is_unavailable(text: &str) -> bool {
+    let why = text.strip_prefix("ERR elika: backend unavailable: ");
+    why.is_some_and(|why| !why.is_empty()) || text == FULL
+}

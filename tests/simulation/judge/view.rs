@@ -1,0 +1,105 @@
+//! What the judge can see: the servers' books, and what the registry said when.
+
+use elika::cluster::TenantKey;
+
+use super::super::client::Login;
+use super::super::clusters::{Picture, Tenant};
+use super::super::plan::Plan;
+use super::super::redis::{Execution, Moment, Outcome, Redis, Tag};
+
+/// See the module.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) servers: &'a [Redis],
+    pub(crate) tenants: &'a [Tenant],
+    pub(crate) pictures: &'a [Picture],
+    pub(crate) now: Moment,
+}
+
+impl<'a> View<'a> {
+    /// The pictures that some worker may have gone by between these moments.
+    pub(crate) fn pictures(
+        &self,
+        from: Moment,
+        to: Moment,
+    ) -> impl Iterator<Item = &'a Picture> + Clone + use<'a> {
+        let followed = self.pictures.iter().skip(1).map(|next| next.told);
+        let ends = followed.chain([None]);
+        let all = self.pictures.iter().zip(ends);
+        all.filter(move |(picture, end)| picture.at <= to && end.is_none_or(|end| end >= from))
+            .map(|(picture, _)| picture)
+    }
+
+    /// Those since then.
+    pub(crate) fn since(
+        &self,
+        from: Moment,
+    ) -> impl Iterator<Item = &'a Picture> + Clone + use<'a> {
+        self.pictures(from, self.now)
+    }
+
+    /// Where a request was executed, and how.
+    pub(crate) fn execution(&self, tag: Tag) -> Option<(&'a Redis, &'a Execution)> {
+        let servers = self.servers.iter();
+        { servers }.find_map(|server| Some((server, server.executed.get(&tag)?)))
+    }
+
+    /// What became of the transaction that a request was a part of, and where.
+    pub(crate) fn outcome(&self, tag: Tag) -> Option<(&'a Redis, &'a Outcome)> {
+        let servers = self.servers.iter();
+        { servers }.find_map(|server| Some((server, server.outcomes.get(&tag)?)))
+    }
+
+    pub(crate) fn servers_of(&self, tenant: usize) -> impl Iterator<Item = &'a Redis> + use<'a> {
+        let servers = self.servers.iter();
+        servers.filter(move |server| server.tenant == tenant)
+    }
+
+    /// Was any password changed at any of its servers?
+    pub(crate) fn has_new_passwords(&self, tenant: usize) -> bool {
+        { self.servers_of(tenant) }.any(|server| !server.changes.is_empty())
+    }
+
+    fn tenant(&self, key: &TenantKey) -> Option<usize> {
+        self.tenants.iter().position(|tenant| tenant.key == *key)
+    }
+
+    /// Whom a login may have stood for since then: which tenant, and which of its users. `None`:
+    /// for nobody.
+    pub(crate) fn meanings(&self, login: &Login, since: Moment) -> Vec<Option<(usize, String)>> {
+        let mut all: Vec<Option<(usize, String)>> = Vec::new();
+        for picture in self.since(since) {
+            let meaning = picture.meaning(login.name.as_deref());
+            let meaning =
+                meaning.and_then(|(key, user)| Some((self.tenant(key)?, user.to_owned())));
+            if !all.contains(&meaning) {
+                all.push(meaning);
+            }
+        }
+        all
+    }
+
+    /// Was there a time since then at which this tenant had no instance for new clients?
+    pub(crate) fn lacks_instances(&self, tenant: usize, since: Moment) -> bool {
+        let key = &self.tenants[tenant].key;
+        { self.since(since) }.any(|picture| !picture.serves(key))
+    }
+
+    /// For how long at most the instance of this server was of no use for new clients, as workers
+    /// saw it, until some moment between these, ms.
+    pub(crate) fn left_for(&self, server: &Redis, from: Moment, to: Moment) -> Option<u64> {
+        let (mut longest, mut since) = (None, None);
+        for picture in self.pictures.iter().take_while(|it| it.at <= to) {
+            if !(picture.is_usable(server) && picture.leads_to(server)) {
+                since = since.or(Some(picture.at.ms));
+                continue;
+            }
+            let told = picture.told.map_or(to, |told| told.min(to));
+            if let Some(since) = since.take().filter(|_| told >= from) {
+                longest = longest.max(Some(told.ms - since));
+            }
+        }
+        longest.max(since.map(|since| to.ms - since))
+    }
+}
