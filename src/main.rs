@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use elika::config::{self, LogLevel, Parsed};
+use elika::config::{self, LogLevel, Parsed, RouterType};
 use elika::{Config, Proxy};
 use log::LevelFilter;
 use simplelog::{ConfigBuilder, WriteLogger};
@@ -21,6 +21,13 @@ fn main() -> ExitCode {
         .map(|arg| arg.to_string_lossy().into_owned());
     let parsed = config::parse(args, &|name| std::env::var(name).ok());
     match parsed {
+        Ok(Parsed::Run(config)) if has_no_source(&config) => {
+            eprintln!(
+                "elika-proxy: --router.type=sync: has no clusters and no way to get any; leave out \
+                 --service.enable=false, or give --router.file or --router.cp-addr"
+            );
+            ExitCode::from(2)
+        }
         Ok(Parsed::Run(config)) => run(*config),
         Ok(Parsed::Help(text) | Parsed::Version(text)) => {
             // A closed pipe (`--help | head`) is no failure.
@@ -32,6 +39,15 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Another program would bring a registry of its own; this one has none.
+fn has_no_source(config: &Config) -> bool {
+    let router = &config.router;
+    router.kind == RouterType::Sync
+        && !config.service_enable
+        && router.file.is_none()
+        && router.cp_addr.is_none()
 }
 
 fn run(config: Config) -> ExitCode {

@@ -5,7 +5,7 @@
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -217,6 +217,10 @@ pub struct SnapshotBuilder {
     default_tenant: Option<TenantKey>,
     /// As in the last picture.
     tenants: BTreeMap<TenantKey, Arc<Tenant>>,
+    /// Whose instances were in the last picture: another cluster of the same tenant key gets none of
+    /// that tenant's clients.
+    owners: BTreeMap<TenantKey, ClusterKey>,
+    left_out: BTreeSet<ClusterKey>,
     aliases: BTreeMap<Box<str>, TenantKey>,
 }
 
@@ -228,6 +232,8 @@ impl SnapshotBuilder {
             version: 0,
             default_tenant,
             tenants: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            left_out: BTreeSet::new(),
             aliases: BTreeMap::new(),
         }
     }
@@ -279,9 +285,15 @@ impl SnapshotBuilder {
         }
     }
 
+    /// Clusters whose instances are not in the last picture, because another one had their tenant
+    /// key first. A registry should have refused them.
+    pub fn left_out(&self) -> impl Iterator<Item = &ClusterKey> {
+        self.left_out.iter()
+    }
+
     /// The instances of each tenant, as workers see them and as the registry has them.
     fn group<I: Borrow<ClusterInstance>>(
-        &self,
+        &mut self,
         clusters: &[ClusterKey],
         instances: impl IntoIterator<Item = Known<I>>,
     ) -> Groups<I> {
@@ -289,13 +301,29 @@ impl SnapshotBuilder {
         let named = self.default_tenant.clone().into_iter().chain(named);
         let mut groups: BTreeMap<_, BTreeMap<_, _>> =
             named.map(|key| (key, BTreeMap::new())).collect();
-        for known in instances {
-            let instance = known.instance.borrow();
-            if instance.status != Status::Deleted {
-                let seen = Instance::new(instance, known.addresses, known.health);
-                let group = groups.entry(instance.key.tenant()).or_default();
-                group.insert(seen.id.clone(), (seen, known.instance));
+        let live: Vec<(TenantKey, Known<I>)> = instances
+            .into_iter()
+            .filter(|known| known.instance.borrow().status != Status::Deleted)
+            .map(|known| (known.instance.borrow().key.tenant(), known))
+            .collect();
+        let mut owners: BTreeMap<TenantKey, ClusterKey> = BTreeMap::new();
+        for (tenant, known) in &live {
+            let key = &known.instance.borrow().key;
+            if self.owners.get(tenant) == Some(key) || !owners.contains_key(tenant) {
+                owners.insert(tenant.clone(), key.clone());
             }
+        }
+        self.owners = owners;
+        self.left_out.clear();
+        for (tenant, known) in live {
+            let instance = known.instance.borrow();
+            if self.owners.get(&tenant) != Some(&instance.key) {
+                self.left_out.insert(instance.key.clone());
+                continue;
+            }
+            let seen = Instance::new(instance, known.addresses, known.health);
+            let group = groups.entry(tenant).or_default();
+            group.insert(seen.id.clone(), (seen, known.instance));
         }
         let groups = groups.into_iter();
         groups

@@ -301,3 +301,32 @@ fn only_tenants_that_changed_are_followed() {
     let e = build(vec![known("three", "c", up)]);
     assert!(Arc::ptr_eq(&before, &quota(&e)));
 }
+
+/// `a:b` and `c` read like `a` and `b:c`. A registry should refuse the second.
+#[test]
+fn clusters_of_one_tenant_key_never_share_clients() {
+    let named = |namespace: &str, name: &str, id: &str| {
+        let mut key = ClusterKey::local();
+        (key.name.namespace, key.name.name) = (namespace.into(), name.into());
+        let (instance, addresses) = instance("x", id, 1, Status::Ready);
+        Known {
+            instance: ClusterInstance { key, ..instance },
+            addresses,
+            health: Health::Unknown,
+        }
+    };
+    let (first, second) = (named("a:b", "c", "1"), named("a", "b:c", "2"));
+    assert_eq!(first.instance.key.tenant(), second.instance.key.tenant());
+    let mut builder = SnapshotBuilder::new(None);
+    let mut ids = |known: Vec<Known>| {
+        let snapshot = builder.build(&[], known, |_, _, _| TenantLimits::default());
+        let instances = snapshot.tenants().flat_map(|tenant| &tenant.instances);
+        let ids: Vec<String> = instances.map(|it| it.id.to_string()).collect();
+        (ids, builder.left_out().count())
+    };
+    let one = |id: &str, left_out| (vec![id.to_owned()], left_out);
+    assert_eq!(ids(vec![second.clone()]), one("2", 0));
+    assert_eq!(ids(vec![first.clone(), second.clone()]), one("2", 1));
+    assert_eq!(ids(vec![first.clone()]), one("1", 0));
+    assert_eq!(ids(vec![second, first]), one("1", 1));
+}

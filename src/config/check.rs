@@ -25,7 +25,11 @@ fn router(given: &Given, config: &mut Config) -> Result<(), ConfigError> {
     };
     if let Some(setting) = strangers.iter().find_map(|name| given.get(name)) {
         let reason = format!("makes no sense with --router.type={}", config.router.kind);
-        return Err(setting.error(reason, "give one or the other"));
+        let remedy = match given.get("router.type") {
+            Some(_) => "give one or the other",
+            None => "add --router.type=sync",
+        };
+        return Err(setting.error(reason, remedy));
     }
     for name in ["router.cp-token", "router.state-file"] {
         if let Some(setting) = given.get(name).filter(|_| config.router.cp_addr.is_none()) {

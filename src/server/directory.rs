@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use std::{io, net::SocketAddr};
 
 use crate::cluster::{
-    ClusterInstance, Health, InstanceId, Known, SnapshotBuilder, TenantKey, TenantRules,
+    ALIAS_LABEL, ClusterInstance, Health, InstanceId, Known, SnapshotBuilder, TenantKey,
+    TenantRules,
 };
 use crate::proxy::Report;
 use crate::reactor::{Inbox, Message};
@@ -234,10 +235,15 @@ impl Directory {
         let mut complaints = BTreeSet::new();
         let limits = |tenant: &TenantKey, aliases: &[&str], instances: &[&ClusterInstance]| {
             let (limits, wrong) = self.rules.limits_of(tenant, aliases, instances);
-            complaints.extend(wrong.into_iter().map(|wrong| (tenant.clone(), wrong)));
+            let wrong = wrong.into_iter().chain(bad_aliases(aliases, instances));
+            complaints.extend(wrong.map(|wrong| (tenant.clone(), wrong)));
             limits
         };
         let snapshot = self.builder.build(clusters, known, limits);
+        complaints.extend(self.builder.left_out().map(|key| {
+            let why = format!("cluster {key} is left out: another one has its tenant key");
+            (key.tenant(), why)
+        }));
         drop(desk);
         self.board.show(Arc::new(snapshot));
         for (tenant, wrong) in complaints.difference(&self.complaints) {
@@ -245,6 +251,24 @@ impl Directory {
         }
         self.complaints = complaints;
     }
+}
+
+/// Labels that were to be a name of the tenant's and are not.
+fn bad_aliases(aliases: &[&str], instances: &[&ClusterInstance]) -> Vec<String> {
+    let labels = instances.iter().filter_map(|instance| {
+        let label = instance.labels.get(ALIAS_LABEL)?;
+        Some((label, instance.alias()))
+    });
+    let complaint = |(label, alias): (&String, Option<&str>)| match alias {
+        None => Some(format!(
+            "label {ALIAS_LABEL}: {label:?} is no alias: 1 to 64 letters, digits, - and _"
+        )),
+        Some(alias) if !aliases.contains(&alias) => Some(format!(
+            "label {ALIAS_LABEL}: {alias} is another tenant's name already"
+        )),
+        Some(_) => None,
+    };
+    labels.filter_map(complaint).collect()
 }
 
 #[allow(

@@ -284,10 +284,7 @@ fn what_is_too_large_is_refused() {
 fn a_large_body_is_asked_for() {
     let port = Port::new();
     let mut peer = port.peer();
-    let body = format!(
-        r#"{{"tenant":"yigF5wkxq44","x":"{}"}}"#,
-        "x".repeat(1_000_000)
-    );
+    let body = format!(r#"{{"tenant":"yigF5wkxq44"{}}}"#, " ".repeat(1_000_000));
     peer.send(&format!(
         "POST /pause HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
         body.len()

@@ -50,6 +50,11 @@ fn until_heard(desk: &Desk) {
 /// Whom a body speaks of, and for how many seconds.
 fn whom(desk: &Desk, request: &Request) -> Result<(TenantKey, u64), Response> {
     let (tenant, seconds) = json::read(text(request)?, |node| {
+        for (name, field) in node.fields()? {
+            if !["tenant", "cluster", "seconds"].contains(&name) {
+                return Err(field.wrong("unknown field; allowed: tenant, cluster, seconds"));
+            }
+        }
         let seconds = node.field("seconds")?;
         let seconds = seconds.map(|node| node.whole(1, PAUSE_SECONDS_MAX));
         Ok((tenant(desk, &node)?, seconds.transpose()?))

@@ -8,9 +8,8 @@ fn options_of_the_two_routers_do_not_mix() {
     let only_one = "give one or the other";
     assert_eq!(
         refusal(&["--router.cp-addr=control:8080"]),
-        format!(
-            "--router.cp-addr=control:8080: makes no sense with --router.type=static; {only_one}"
-        )
+        "--router.cp-addr=control:8080: makes no sense with --router.type=static; \
+         add --router.type=sync"
     );
     assert_eq!(
         refusal_with(
@@ -32,9 +31,7 @@ fn options_of_the_two_routers_do_not_mix() {
     );
     for name in ["cp-token", "state-file", "file"] {
         let line = refusal(&[&format!("--router.{name}=x")]);
-        assert!(line.ends_with(&format!(
-            "makes no sense with --router.type=static; {only_one}"
-        )));
+        assert!(line.ends_with("makes no sense with --router.type=static; add --router.type=sync"));
     }
 }
 

@@ -27,7 +27,7 @@ impl Method {
             Self::Head => "HEAD",
             Self::Post => "POST",
             Self::Delete => "DELETE",
-            Self::Other => "another method",
+            Self::Other => "this method",
         }
     }
 
