@@ -217,8 +217,8 @@ pub struct SnapshotBuilder {
     default_tenant: Option<TenantKey>,
     /// As in the last picture.
     tenants: BTreeMap<TenantKey, Arc<Tenant>>,
-    /// Whose instances were in the last picture: another cluster of the same tenant key gets none of
-    /// that tenant's clients.
+    /// Whose instances were in the last picture: another cluster of the same tenant key gets none
+    /// of that tenant's clients.
     owners: BTreeMap<TenantKey, ClusterKey>,
     left_out: BTreeSet<ClusterKey>,
     aliases: BTreeMap<Box<str>, TenantKey>,
