@@ -1,17 +1,16 @@
 //! Tenants and their instances: what the registry says of them, what becomes of that in the course
 //! of time, and when each worker hears.
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use elika::cluster::{
-    ALIAS_LABEL, ClusterInstance, ClusterKey, Endpoint, Health, InstanceId, Known, Login, Snapshot,
-    Status, TenantKey, TenantLimits,
+    ALIAS_LABEL, ClusterInstance, ClusterKey, Endpoint, Health, Known, Snapshot, Status, TenantKey,
+    TenantLimits,
 };
 
+use super::picture::{Picture, address};
 use super::plan::Home;
-use super::redis::{Moment, Redis};
+use super::redis::{Redis, Trouble};
 use super::world::World;
 
 /// A tenant, and what the registry says of it.
@@ -40,17 +39,6 @@ pub(crate) struct Instance {
     resolves: bool,
     /// Which server that led to the last time that it led anywhere.
     known: usize,
-}
-
-/// What workers go by, from when it was made until the last of them has a newer one.
-#[derive(Debug)]
-pub(crate) struct Picture {
-    pub(crate) at: Moment,
-    /// When the last worker was told.
-    pub(crate) told: Option<Moment>,
-    pub(crate) snapshot: Arc<Snapshot>,
-    /// To which servers the names of all instances led, or did so before they led nowhere.
-    known: BTreeSet<usize>,
 }
 
 /// A picture on its way to a worker.
@@ -113,53 +101,6 @@ impl Tenant {
                 health: instance.health,
             }
         })
-    }
-}
-
-impl Picture {
-    /// Which tenant a login name stands for, and which user of it.
-    pub(crate) fn meaning<'a>(&'a self, name: Option<&'a str>) -> Option<(&'a TenantKey, &'a str)> {
-        let Some(name) = name else {
-            return Some((&self.snapshot.default_tenant()?.key, "default"));
-        };
-        match self.snapshot.resolve_login(name.as_bytes()) {
-            Login::User { tenant, user } => Some((&tenant.key, std::str::from_utf8(user).ok()?)),
-            Login::UnknownTenant => None,
-        }
-    }
-
-    fn instance(&self, server: &Redis) -> Option<&elika::cluster::Instance> {
-        let tenant = self.snapshot.tenant_by_key(&server.tenant_key)?;
-        tenant.instance(&InstanceId::from(server.instance.as_str()))
-    }
-
-    /// May new clients be sent to the instance of this server?
-    pub(crate) fn is_usable(&self, server: &Redis) -> bool {
-        self.instance(server)
-            .is_some_and(|it| it.status.is_usable())
-    }
-
-    /// Is it known at all?
-    pub(crate) fn lists(&self, server: &Redis) -> bool {
-        self.instance(server).is_some()
-    }
-
-    /// Does its name lead to any address?
-    fn reaches(&self, server: &Redis) -> bool {
-        self.instance(server)
-            .is_some_and(|it| !it.addresses.is_empty())
-    }
-
-    /// Is this server at the address of its instance, or was, before that had none?
-    pub(crate) fn leads_to(&self, server: &Redis) -> bool {
-        self.lists(server) && self.known.contains(&server.index)
-    }
-
-    /// Is there an instance for new clients of this tenant?
-    pub(crate) fn serves(&self, tenant: &TenantKey) -> bool {
-        let instances = self.snapshot.tenant_by_key(tenant).map(|it| &it.instances);
-        let mut instances = instances.into_iter().flatten();
-        instances.any(|it| it.status.is_usable())
     }
 }
 
@@ -355,6 +296,22 @@ impl World {
         news
     }
 
+    /// Something happens to a server, of which the registry knows nothing.
+    pub(crate) fn ail(&mut self, server: usize) {
+        let (stir, now) = (self.plan.stir, self.now.ms);
+        if self.rng.permille(stir.trouble) {
+            let trouble = *self.rng.pick(&Trouble::ALL);
+            let to = now + self.rng.between(50, 3_000);
+            self.note(|| format!("server {server} suffers from {trouble:?} until {to} ms"));
+            self.servers[server].fall_ill(trouble, now, to);
+        }
+        if self.rng.permille(stir.mute) {
+            let until = now + self.rng.between(50, 1_500);
+            self.note(|| format!("server {server} does nothing until {until} ms"));
+            self.servers[server].mute_until = until;
+        }
+    }
+
     /// In the calm everything is there again, or nearly everything stays as it is.
     pub(crate) fn calm_clusters(&mut self) {
         let all = self.rng.one_in(2);
@@ -382,8 +339,4 @@ impl World {
         }
         self.announce();
     }
-}
-
-pub(crate) fn address(server: usize) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), 7000 + server as u16))
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::client::{Op, Sent};
-use super::redis::{Execution, Moment, Tag};
+use super::redis::{Execution, Moment, Tag, is_trouble};
 use super::wire;
 
 mod absent;
@@ -33,6 +33,10 @@ const NO_HELLO: &str = "ERR unknown command 'HELLO'";
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) id: u64,
+    /// Its worker.
+    pub(crate) node: usize,
+    /// It has done nothing so far.
+    untouched: bool,
     /// To which tenant, and as whom. `None`: it never logged in, or was reset.
     pub(crate) login: Option<(usize, String)>,
     pub(crate) place: Place,
@@ -72,9 +76,11 @@ pub(crate) struct After {
 type Verdict = Result<After, String>;
 
 impl Model {
-    pub(crate) fn new(id: u64, seen: Moment) -> Self {
+    pub(crate) fn new(id: u64, node: usize, seen: Moment) -> Self {
         Self {
             id,
+            node,
+            untouched: true,
             login: None,
             place: Place { server: None, seen },
             db: 0,
@@ -135,11 +141,17 @@ impl Model {
     }
 
     fn judge_op(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
-        let wrong = |why: &str| Err(why.to_owned());
-        let error = wire::error_text(reply);
         if let Some(verdict) = self.in_a_state(sent, reply, view) {
             return verdict;
         }
+        let verdict = self.judge_plain(sent, reply, view);
+        self.untouched = matches!(sent.op, Op::Reset);
+        verdict
+    }
+
+    fn judge_plain(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+        let wrong = |why: &str| Err(why.to_owned());
+        let error = wire::error_text(reply);
         match &sent.op {
             Op::Data { tag, big } => {
                 if *big && error.is_some_and(|e| e.starts_with("ERR Protocol error: ")) {
@@ -211,7 +223,7 @@ impl Model {
                 // What it sent since then without hearing of it is still to come.
                 *self = Self {
                     unheard: self.unheard,
-                    ..Self::new(self.id, sent.at)
+                    ..Self::new(self.id, self.node, sent.at)
                 };
                 Ok(After::default())
             }
@@ -262,9 +274,12 @@ impl Model {
                 }
                 if let Some((server, done)) = executed {
                     self.is_mine(done)?;
-                    self.comes_to(server, done, view)?;
+                    self.comes_to(server, done.at, view)?;
                 }
                 return Ok(After::default());
+            }
+            if is_trouble(text) {
+                return self.in_trouble(tag, text, view);
             }
             if is_unavailable(text) {
                 return match self.is_unavailable(text, sent, view) {
@@ -277,7 +292,7 @@ impl Model {
             return Err("a reply to what was not executed".into());
         };
         self.is_mine(done)?;
-        self.comes_to(server, done, view)?;
+        self.comes_to(server, done.at, view)?;
         if done.reply != reply {
             return Err("not the reply that the server gave".into());
         }
@@ -318,6 +333,7 @@ impl Model {
             let lost = is_lost(text) && sent.op.is_passed_on();
             text == NOAUTH && self.may_be_stranger(view)
                 || self.is_unavailable(text, sent, view)
+                || sent.op.is_passed_on() && self.had_trouble(text, sent, view)
                 || lost && self.has_lost(sent, view)
         });
         // CLIENT REPLY and the like change nothing for others: nobody need be known for them.

@@ -131,7 +131,7 @@ impl Link {
         let Some(id) = self.session else {
             return Ok(());
         };
-        if self.hung || self.dying {
+        if self.hung || self.dying || redis.mute_until > now.ms {
             return Ok(());
         }
         redis.expire(now)?;

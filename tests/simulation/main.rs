@@ -16,12 +16,14 @@
 )]
 
 mod backends;
+mod census;
 mod client;
 mod clusters;
 mod judge;
 mod link;
 mod network;
 mod people;
+mod picture;
 mod plan;
 mod redis;
 mod rng;

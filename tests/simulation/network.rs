@@ -5,8 +5,8 @@ use std::io::IoSlice;
 
 use elika::proxy::{Action, BackendKey, ClientKey, ConnKey, SLICES_MAX};
 
-use super::clusters::address;
 use super::link::{Link, Prospect};
+use super::picture::address;
 use super::world::{Letter, Text, World};
 
 impl World {
@@ -99,7 +99,7 @@ impl World {
                         self.send_letter(node, to, asker, Text::Question(question.clone()));
                     }
                 }
-                Action::Report(_) => {}
+                Action::Report(report) => self.hear_report(node, report)?,
             }
         }
         Ok(())

@@ -4,12 +4,15 @@ use elika::proxy::{ConnKey, Flow};
 
 use super::client::{Client, Op, Sent};
 use super::judge::After;
-use super::redis::Moment;
+use super::redis::{Moment, Redis};
 use super::script::{Around, Line, Temper};
 use super::wire;
 use super::world::World;
 
 mod ending;
+
+/// After so long at the latest, a client has moved that may do so, ms.
+const MOVED_MS: u64 = 5_000;
 
 impl World {
     /// Something happens at a client.
@@ -259,7 +262,42 @@ impl World {
                 client.id, server.index
             ));
         }
+        let left = view.left_for(server, sent.at, sent.at);
+        if free && left.is_some_and(|ms| ms >= MOVED_MS) && self.may_have_moved(client, server) {
+            let (id, server) = (client.id, server.index);
+            return Err(format!(
+                "client {id} is still at server {server}, which is offline"
+            ));
+        }
         Ok(())
+    }
+
+    /// Had a client of this server, which is offline, enough time to move, and where to?
+    fn may_have_moved(&self, client: &Client, server: &Redis) -> bool {
+        let view = self.view();
+        let all = view.servers_of(server.tenant);
+        let long_ago = client.asked.ms.saturating_sub(MOVED_MS);
+        let mut pictures = view.pictures.iter().enumerate().filter(|(at, _)| {
+            let next = view.pictures.get(at + 1).and_then(|next| next.told);
+            next.is_none_or(|told| told.ms >= long_ago)
+        });
+        let where_to = { all.clone() }.any(|it| {
+            let mut pictures = pictures.clone();
+            pictures.all(|(_, picture)| picture.is_usable(it) && picture.leads_to(it))
+        });
+        // Who came with an earlier password than others is not known elsewhere.
+        let user = client.model.user();
+        let verdicts = server
+            .verdicts
+            .iter()
+            .filter(|it| it.user == user && it.reply == "OK");
+        let mut passwords: Vec<&str> = verdicts.map(|it| it.password.as_str()).collect();
+        passwords.sort_unstable();
+        passwords.dedup();
+        let known = client.model.login.is_none() || passwords.len() == 1;
+        let well = |it: &Redis| !it.has_ever_failed() && it.changes.is_empty();
+        let away = pictures.all(|(_, picture)| !picture.is_usable(server));
+        where_to && known && away && { all }.all(well)
     }
 
     /// CLIENT LIST must not show other users' clients.

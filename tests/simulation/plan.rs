@@ -49,6 +49,10 @@ pub(crate) struct Stir {
     pub(crate) alias: u64,
     /// Others found out how an instance does.
     pub(crate) health: u64,
+    /// A server is in trouble for a while.
+    pub(crate) trouble: u64,
+    /// A server does nothing for a while.
+    pub(crate) mute: u64,
 }
 
 /// A tenant as it begins.
@@ -121,6 +125,8 @@ impl Plan {
             client_idle_ms: *rng.pick(&[0, 0, 0, 3_000]),
             logins_per_second: *rng.pick(&[200, 10, 5]),
             balancer: *rng.pick(&[Balancer::Random, Balancer::RoundRobin, Balancer::LeastConn]),
+            check_ms: *rng.pick(&[0, 0, 150, 1_000]),
+            check_timeout_ms: *rng.pick(&[100, 1_000]),
             offline_grace_ms: *rng.pick(&[0, 200, 1_500, 4_000, 30_000]),
             seed: rng.next(),
             ..Settings::default()
@@ -191,6 +197,8 @@ impl Plan {
             tenant: some(40),
             alias: some(100),
             health: some(200),
+            trouble: some(200),
+            mute: some(60),
         }
     }
 }

@@ -17,11 +17,13 @@ mod pubsub;
 mod replies;
 mod session;
 mod transactions;
+mod trouble;
 
 pub(crate) use pubsub::Span;
 pub(crate) use replies::{array, hello, null, null_array};
 pub(crate) use session::{Session, Verdict};
 pub(crate) use transactions::{Outcome, Watch};
+pub(crate) use trouble::{Spell, Trouble, is_trouble};
 
 /// Which client's which request: `client * SEQUENCE + number`.
 pub(crate) type Tag = u64;
@@ -111,12 +113,17 @@ pub(crate) struct Redis {
     pub(crate) invalidations: Vec<Invalidation>,
     /// For whom each push was that nobody asked for: `None`: not known, `Some(0)`: nobody.
     pub(crate) noises: Vec<Option<u64>>,
+    /// When it was in trouble, and what it refused because of that.
+    pub(crate) spells: Vec<Spell>,
+    pub(crate) refusals: BTreeMap<Tag, (&'static str, Moment)>,
+    /// It does nothing before this, ms.
+    pub(crate) mute_until: u64,
     /// So many connections of clients' own may be the same user's, in one database and protocol.
     pub(crate) own_max: usize,
     /// Nobody is blocked for long.
     pub(crate) calm: bool,
     /// When a connection failed, or could not be had.
-    pub(crate) failures: Vec<Moment>,
+    failures: Vec<Moment>,
     /// When a password was changed.
     pub(crate) changes: Vec<Moment>,
     /// It accepts no connections before this, ms.
@@ -190,6 +197,9 @@ impl Redis {
             spans: BTreeMap::new(),
             invalidations: vec![Invalidation::default()],
             noises: Vec::new(),
+            spells: Vec::new(),
+            refusals: BTreeMap::new(),
+            mute_until: 0,
             own_max: usize::MAX,
             calm: false,
             failures: Vec::new(),
@@ -276,6 +286,9 @@ impl Redis {
             session.client = any_tag(args).map(|tag| tag / SEQUENCE).or(session.client);
             return Ok(Some(wire::error(NOAUTH)));
         }
+        if let Some(error) = self.refused(id, name, args)? {
+            return Ok(Some(error));
+        }
         match self.transaction(id, name, args)? {
             Some(reply) => Ok(Some(reply)),
             None => self.perform(id, name, args, at, None),
@@ -321,6 +334,10 @@ impl Redis {
 
     pub(crate) fn failed(&mut self, at: Moment) {
         self.failures.push(at);
+    }
+
+    pub(crate) fn has_ever_failed(&self) -> bool {
+        !self.failures.is_empty()
     }
 
     /// Was there any failure that may concern a request of this moment?

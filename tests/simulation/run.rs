@@ -52,6 +52,9 @@ impl World {
         self.settle("the calm")?;
         self.wait(6_000)?;
         self.check_messages()?;
+        self.wait(6_000)?;
+        self.check_health()?;
+        self.check_left()?;
         self.epilogue();
         self.settle("the epilogue")?;
         self.end()?;
@@ -73,6 +76,9 @@ impl World {
         }
         for server in 0..self.servers.len() {
             self.servers[server].calm = true;
+            self.servers[server].mute_until = 0;
+            let now = self.now.ms;
+            self.servers[server].heal(now);
             let moved = self.servers[server].down_until == u64::MAX;
             if !moved {
                 self.servers[server].down_until = 0;
@@ -245,6 +251,10 @@ impl World {
             if how == End::Drain && !node.machine.is_drained() {
                 return Err(format!("worker {worker} is not drained"));
             }
+        }
+        if self.plan.settings.check_ms > 0 && how == End::Clients {
+            // Those that are there are asked for ever.
+            self.vanish();
         }
         self.wait(END_MS)?;
         for (worker, node) in self.nodes.iter().enumerate() {

@@ -6,10 +6,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use elika::cluster::SnapshotBuilder;
 use elika::proxy::{Answer, BackendKey, ClientKey, Machine, Millis, Origin, Question, Settings};
 
+use super::census::Told;
 use super::client::Client;
-use super::clusters::{Mail, Picture, Tenant};
+use super::clusters::{Mail, Tenant};
 use super::judge::{Model, View};
 use super::link::Link;
+use super::picture::Picture;
 use super::plan::Plan;
 use super::redis::{Moment, Redis};
 use super::rng::Rng;
@@ -53,6 +55,8 @@ pub(crate) struct World {
     /// All there were, the newest last.
     pub(crate) pictures: Vec<Picture>,
     pub(crate) mail: Vec<Mail>,
+    /// What workers told of instances.
+    pub(crate) told: Vec<Told>,
     pub(crate) letters: Vec<Letter>,
     /// Nothing fails any more, and nobody asks for anything.
     pub(crate) calm: bool,
@@ -79,6 +83,7 @@ impl World {
             builder,
             pictures: Vec::new(),
             mail: Vec::new(),
+            told: Vec::new(),
             letters: Vec::new(),
             calm: false,
             trace,
@@ -124,6 +129,7 @@ impl World {
             servers: &self.servers,
             tenants: &self.tenants,
             pictures: &self.pictures,
+            told: &self.told,
             now: self.now,
         }
     }
@@ -147,7 +153,7 @@ impl World {
             worker,
             key,
             script,
-            model: Model::new(id, self.now),
+            model: Model::new(id, worker, self.now),
             changed: self.now,
             pending: std::collections::VecDeque::new(),
             never: Vec::new(),
@@ -223,6 +229,7 @@ impl World {
             self.new_password(server);
         }
         self.stir();
+        self.ail(server);
         Ok(())
     }
 

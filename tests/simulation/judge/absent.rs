@@ -2,8 +2,8 @@
 //! there is none.
 
 use super::super::client::Sent;
-use super::super::redis::Redis;
-use super::{GRACE_MS, Model, View};
+use super::super::redis::{Redis, Tag, is_trouble};
+use super::{After, GRACE_MS, Model, Verdict, View};
 
 pub(super) const NO_INSTANCE: &str = "ERR elika: backend unavailable: no instance";
 pub(super) const REMOVED: &str = "ERR elika: backend unavailable: removed";
@@ -14,6 +14,23 @@ impl Model {
     pub(super) fn has_lost(&self, sent: &Sent, view: &View<'_>) -> bool {
         let servers = self.servers(sent.at, view);
         { servers.iter() }.any(|server| server.failed_since(sent.at, 0))
+    }
+
+    /// Was its server in trouble?
+    pub(super) fn had_trouble(&self, text: &str, sent: &Sent, view: &View<'_>) -> bool {
+        let servers = self.servers(sent.at, view);
+        is_trouble(text) && { servers.iter() }.any(|server| server.was_ill(sent.at))
+    }
+
+    /// A server said that it cannot do that now: nothing of it was done.
+    pub(super) fn in_trouble(&mut self, tag: Tag, text: &str, view: &View<'_>) -> Verdict {
+        let refusal = view.refusal(tag).filter(|(_, said, _)| *said == text);
+        let (server, _, at) = refusal.ok_or("no server in trouble said so")?;
+        self.comes_to(server, at, view)?;
+        Ok(After {
+            never: vec![tag],
+            ..After::default()
+        })
     }
 
     /// May its server be taken for down?

@@ -40,6 +40,11 @@ impl Model {
                 "{login:?} was not verified where it may be: {verified:?}"
             ));
         };
+        if known && self.untouched && !self.is_well_placed(server, sent, at, view) {
+            return Err(format!(
+                "logged in at server {server}, though others are fitter"
+            ));
+        }
         self.login = Some((view.servers[server].tenant, user));
         self.logged_out = false;
         if !self.holds() {
@@ -49,6 +54,22 @@ impl Model {
             };
         }
         Ok(())
+    }
+
+    /// Was its instance one of the fittest for a new client, as far as that is known?
+    fn is_well_placed(&self, server: usize, sent: &Sent, at: Moment, view: &View<'_>) -> bool {
+        let server = &view.servers[server];
+        let unknown = view.has_news(self.node, server.tenant, sent.at);
+        let mut pictures = view.pictures(sent.at, at);
+        unknown
+            || pictures.any(|it| {
+                let usable = view.servers_of(server.tenant);
+                let usable = usable.filter(|other| it.is_usable(other));
+                let best = usable
+                    .map(|other| view.unfitness(self.node, other, it))
+                    .min();
+                it.is_usable(server) && best == Some(view.unfitness(self.node, server, it))
+            })
     }
 
     /// May it be logged in there: by a login that was sent then, and verified at this moment?
@@ -131,7 +152,10 @@ impl Model {
                 false => Err("HELLO failed".into()),
             };
         }
-        if wanted == 4 || reply != hello(wanted, self.id) {
+        // What it says of the server was said at an earlier time.
+        let ill = { view.servers.iter() }.any(|server| !server.spells.is_empty());
+        let right = |primary| reply == hello(wanted, self.id, primary);
+        if wanted == 4 || !(right(true) || ill && right(false)) {
             return Err("not a reply to this HELLO".into());
         }
         match login {

@@ -1,7 +1,7 @@
 //! Where a client may be: at the instance that it was given, and after that has become unusable or
 //! got another address, elsewhere in its tenant.
 
-use super::super::redis::{Execution, Moment, Redis};
+use super::super::redis::{Moment, Redis};
 use super::{Model, View};
 
 /// Where a client was last known to be.
@@ -38,18 +38,18 @@ impl Model {
             .max()
     }
 
-    /// A request of it was executed there: may it be there?
+    /// A request of it was executed there at this moment: may it be there?
     pub(super) fn comes_to(
         &mut self,
         server: &Redis,
-        done: &Execution,
+        at: Moment,
         view: &View<'_>,
     ) -> Result<(), String> {
         if Some(server.tenant) != self.tenant(view) {
             return Err(format!("executed by server {}, a stranger's", server.index));
         }
         let Place { server: last, seen } = self.place;
-        let mut pictures = view.pictures(seen, done.at);
+        let mut pictures = view.pictures(seen, at);
         let last = last.map(|last| &view.servers[last]);
         let right = match last {
             Some(last) if last.index == server.index => true,
@@ -74,7 +74,7 @@ impl Model {
         }
         self.place = Place {
             server: Some(server.index),
-            seen: done.at,
+            seen: at,
         };
         Ok(())
     }

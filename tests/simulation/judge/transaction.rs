@@ -1,7 +1,7 @@
 //! Transactions: what was queued is executed all together, or nothing of it.
 
 use super::super::client::{Op, Sent};
-use super::super::redis::{Outcome, Redis, Tag, null_array};
+use super::super::redis::{Outcome, Redis, Tag, is_trouble, null_array};
 use super::super::wire;
 use super::own::{MISCOUNTED, UNKNOWN};
 use super::{After, Model, Verdict, View};
@@ -14,6 +14,7 @@ pub(super) struct Transaction {
 }
 
 const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";
+const BECAUSE: &str = "EXECABORT Transaction discarded because of: ";
 const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
 
 impl Model {
@@ -33,9 +34,17 @@ impl Model {
             Op::Admin { .. } if !view.plan.settings.admin_commands => Some("config|set"),
             _ => None,
         };
+        if let Some(text) = text.filter(|text| is_trouble(text)) {
+            self.transaction.get_or_insert_default().failed = true;
+            return match sent.op.tag() {
+                Some(tag) => self.in_trouble(tag, text, view),
+                None if self.had_trouble(text, sent, view) => Ok(After::default()),
+                None => Err("its server is not in trouble".into()),
+            };
+        }
         // Whether it is refused, and the transaction lost with it.
         let (right, fatal) = match &sent.op {
-            Op::Exec => return self.exec(reply, view),
+            Op::Exec => return self.exec(sent, reply, view),
             Op::Discard if reply == b"+OK\r\n" => {
                 let never = self.dropped();
                 return Ok(After {
@@ -82,7 +91,7 @@ impl Model {
         queued.iter().filter_map(|sent| sent.op.tag()).collect()
     }
 
-    fn exec(&mut self, reply: &[u8], view: &View<'_>) -> Verdict {
+    fn exec(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
         let Transaction { queued, failed } = self.transaction.clone().unwrap_or_default();
         let tags: Vec<Tag> = queued.iter().filter_map(|sent| sent.op.tag()).collect();
         let mut watches = std::mem::take(&mut self.watches);
@@ -117,6 +126,16 @@ impl Model {
                     ..After::default()
                 }),
                 _ => Err(format!("aborted without a reason: {outcome:?}")),
+            };
+        }
+        let because = wire::error_text(reply).and_then(|text| text.strip_prefix(BECAUSE));
+        if let Some(text) = because {
+            return match outcome {
+                Some(Outcome::Abort) | None if self.had_trouble(text, sent, view) => Ok(After {
+                    never,
+                    ..After::default()
+                }),
+                _ => Err(format!("why was it aborted? {outcome:?}")),
             };
         }
         let exec = match outcome {
@@ -167,7 +186,7 @@ impl Model {
             return Err(format!("{tag}: {executed:?} in {exec:?}"));
         };
         self.is_mine(done)?;
-        self.comes_to(server, done, view)?;
+        self.comes_to(server, done.at, view)?;
         Ok(After::default())
     }
 }

@@ -1,9 +1,11 @@
 //! What the judge can see: the servers' books, and what the registry said when.
 
-use elika::cluster::TenantKey;
+use elika::cluster::{Health, TenantKey};
 
+use super::super::census::Told;
 use super::super::client::Login;
-use super::super::clusters::{Picture, Tenant};
+use super::super::clusters::Tenant;
+use super::super::picture::Picture;
 use super::super::plan::Plan;
 use super::super::redis::{Execution, Moment, Outcome, Redis, Tag};
 
@@ -14,6 +16,7 @@ pub(crate) struct View<'a> {
     pub(crate) servers: &'a [Redis],
     pub(crate) tenants: &'a [Tenant],
     pub(crate) pictures: &'a [Picture],
+    pub(crate) told: &'a [Told],
     pub(crate) now: Moment,
 }
 
@@ -45,13 +48,24 @@ impl<'a> View<'a> {
         { servers }.find_map(|server| Some((server, server.executed.get(&tag)?)))
     }
 
+    /// Which server in trouble refused a request, how and when.
+    pub(crate) fn refusal(&self, tag: Tag) -> Option<(&'a Redis, &'static str, Moment)> {
+        self.servers.iter().find_map(|server| {
+            let (text, at) = server.refusals.get(&tag)?;
+            Some((server, *text, *at))
+        })
+    }
+
     /// What became of the transaction that a request was a part of, and where.
     pub(crate) fn outcome(&self, tag: Tag) -> Option<(&'a Redis, &'a Outcome)> {
         let servers = self.servers.iter();
         { servers }.find_map(|server| Some((server, server.outcomes.get(&tag)?)))
     }
 
-    pub(crate) fn servers_of(&self, tenant: usize) -> impl Iterator<Item = &'a Redis> + use<'a> {
+    pub(crate) fn servers_of(
+        &self,
+        tenant: usize,
+    ) -> impl Iterator<Item = &'a Redis> + Clone + use<'a> {
         let servers = self.servers.iter();
         servers.filter(move |server| server.tenant == tenant)
     }
@@ -59,6 +73,29 @@ impl<'a> View<'a> {
     /// Was any password changed at any of its servers?
     pub(crate) fn has_new_passwords(&self, tenant: usize) -> bool {
         { self.servers_of(tenant) }.any(|server| !server.changes.is_empty())
+    }
+
+    /// How little the instance of this server was fit for new clients, as this worker knew; 0 is
+    /// the best.
+    pub(crate) fn unfitness(&self, node: usize, server: &Redis, picture: &Picture) -> u8 {
+        let told = self.told.iter().rev().find(|told| {
+            (told.node, &told.instance) == (node, &server.instance)
+                && told.tenant == server.tenant_key.as_str()
+        });
+        let of = |health| match health {
+            Health::Unknown | Health::Up => 0,
+            Health::Degraded => 1,
+            Health::Down => 2,
+        };
+        let own = told.map_or(Health::Unknown, |told| told.health);
+        of(own).max(of(picture.health(server)))
+    }
+
+    /// Did this worker tell any news of this tenant since then?
+    pub(crate) fn has_news(&self, node: usize, tenant: usize, since: Moment) -> bool {
+        let key = self.tenants[tenant].key.as_str();
+        let mut told = self.told.iter().rev().take_while(|told| told.at >= since);
+        told.any(|told| told.node == node && told.tenant == key)
     }
 
     fn tenant(&self, key: &TenantKey) -> Option<usize> {

@@ -4,6 +4,7 @@ use super::super::client::{Op, Sent};
 use super::super::judge::GRACE_MS;
 use super::super::link::GARBAGE;
 use super::super::redis::Moment;
+use super::super::wire;
 use super::super::world::World;
 
 /// What a server says to strangers.
@@ -108,7 +109,10 @@ impl World {
         let old = servers.first().is_some_and(|server| server.old);
         let stranger = old && STRANGER.starts_with(&client.read);
         // It may be the begin of what turned out to be no reply.
+        let refusal = sent.op.tag().and_then(|tag| self.view().refusal(tag));
+        let refusal = refusal.map(|(_, text, _)| wire::error(text));
         let begun = stranger
+            || refusal.is_some_and(|refusal| refusal.starts_with(&client.read))
             || sent.op.is_passed_on()
             || whole.is_some_and(|(_, whole)| whole.reply.starts_with(&client.read))
             || GARBAGE

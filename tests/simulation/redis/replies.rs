@@ -3,7 +3,7 @@
 use super::super::wire;
 
 /// The reply to HELLO that names this connection.
-pub(crate) fn hello(protocol: u8, id: u64) -> Vec<u8> {
+pub(crate) fn hello(protocol: u8, id: u64, primary: bool) -> Vec<u8> {
     let mut out = match protocol {
         3 => b"%7\r\n".to_vec(),
         _ => b"*14\r\n".to_vec(),
@@ -17,7 +17,10 @@ pub(crate) fn hello(protocol: u8, id: u64) -> Vec<u8> {
     field("proto", format!(":{protocol}\r\n").into_bytes());
     field("id", format!(":{id}\r\n").into_bytes());
     field("mode", wire::bulk(b"standalone"));
-    field("role", wire::bulk(b"master"));
+    field(
+        "role",
+        wire::bulk(if primary { b"master" } else { b"replica" }),
+    );
     field("modules", b"*0\r\n".to_vec());
     out
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::wire;
 use super::lists::Blocked;
+use super::trouble::Trouble;
 use super::{DB_RANGE, HELLO_NOAUTH, Moment, NO_PASSWORD, Redis, Tag, WRONGPASS, hello, text};
 
 /// An AUTH that was answered.
@@ -130,7 +131,7 @@ impl Redis {
         let outcome = match name {
             "AUTH" => self.auth(id, &args[1..], at),
             "HELLO" if self.old => {
-                self.at(id).refused |= args[1] != b"2";
+                self.at(id).refused |= args.get(1).is_some_and(|version| version != b"2");
                 return Ok(wire::error("ERR unknown command 'HELLO'"));
             }
             "HELLO" => self.greet(id, &args[1..], at),
@@ -214,7 +215,8 @@ impl Redis {
             return Err(HELLO_NOAUTH.into());
         }
         session.protocol = protocol;
-        Ok(hello(protocol, id))
+        let primary = self.trouble() != Some(Trouble::ReadOnly);
+        Ok(hello(protocol, id, primary))
     }
 
     /// What the proxy mostly answers itself, and what is set on the connection.

@@ -138,6 +138,10 @@ impl Redis {
             self.end_transaction(id, &Outcome::Null(writes));
             return Ok(null_array(protocol));
         }
+        if let Some(text) = self.refused_exec(id) {
+            self.end_transaction(id, &Outcome::Abort);
+            return Ok(wire::error(&text));
+        }
         self.execs += 1;
         let exec = self.execs;
         let queue = self.at(id).queue.take().unwrap_or_default();

@@ -1,0 +1,127 @@
+//! What the machines tell: news of instances as they come, and surveys when somebody asks. Both
+//! must agree with the world.
+
+use elika::cluster::Health;
+use elika::proxy::{News, Report, Wanted};
+
+use super::redis::Moment;
+use super::world::World;
+
+/// News of an instance that a worker told.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) node: usize,
+    pub(crate) tenant: String,
+    pub(crate) instance: String,
+    pub(crate) health: Health,
+    pub(crate) at: Moment,
+}
+
+impl World {
+    /// A worker tells news: there is something new, and a reason for it.
+    pub(crate) fn hear_report(&mut self, node: usize, report: Report) -> Result<(), String> {
+        let Report {
+            instance, tenant, ..
+        } = &report;
+        let health = match &report.news {
+            News::Up => Health::Up,
+            News::Degraded(_) => Health::Degraded,
+            News::Down(_) => Health::Down,
+            News::Distrusted(_) => return Ok(()),
+        };
+        let servers = self
+            .servers
+            .iter()
+            .filter(|server| server.tenant_key.as_str() == tenant && server.instance == *instance);
+        let before = self.told.iter().rev();
+        let before =
+            { before }.find(|it| (it.node, &it.tenant, &it.instance) == (node, tenant, instance));
+        // One that was away meanwhile may have been forgotten.
+        let stayed = before.is_none_or(|told| {
+            let mut pictures = self.view().since(told.at);
+            pictures.all(|it| servers.clone().all(|server| it.is_usable(server)))
+        });
+        if stayed && before.is_some_and(|told| told.health == health) {
+            return Err(format!("worker {node} told before: {report:?}"));
+        }
+        let checks = self.plan.settings.check_ms > 0;
+        let right = match &report.news {
+            News::Degraded(why) if why.contains("to a check within") => checks,
+            News::Degraded(why) => {
+                let mut spells = servers.flat_map(|server| &server.spells);
+                checks && spells.any(|spell| why.contains(spell.trouble.word()))
+            }
+            News::Down(_) => {
+                let broken = { self.nodes[node].links.values() }.any(|link| link.garbage);
+                broken || { servers }.any(|it| it.is_out(self.now) || it.has_ever_failed())
+            }
+            News::Up | News::Distrusted(_) => true,
+        };
+        if !right {
+            return Err(format!("worker {node} has no reason for {report:?}"));
+        }
+        let (tenant, instance) = (tenant.clone(), instance.clone());
+        self.told.push(Told {
+            node,
+            tenant,
+            instance,
+            health,
+            at: self.now,
+        });
+        Ok(())
+    }
+
+    /// In the calm, when all has had its time: what is there and is asked after does well.
+    pub(crate) fn check_health(&self) -> Result<(), String> {
+        if self.plan.settings.check_ms == 0 {
+            return Ok(());
+        }
+        let survey = self.nodes[0].machine.survey(&Wanted::Numbers);
+        let Some(picture) = self.pictures.last() else {
+            return Ok(());
+        };
+        for instance in &survey.instances {
+            let server = self.servers.iter().find(|server| {
+                server.tenant_key == instance.tenant
+                    && server.instance == instance.id.as_str()
+                    && picture.is_usable(server)
+            });
+            // In the calm the clock runs too fast for a short patience.
+            let slow = instance.reason.contains("to a check within 100 ms");
+            if server.is_some() && instance.health != Health::Up && !slow {
+                return Err(format!("not well: {instance:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// In the calm, nobody is where the grace is over, and no connection leads there.
+    pub(crate) fn check_left(&self) -> Result<(), String> {
+        let view = self.view();
+        let over = self.plan.settings.offline_grace_ms + 3_000;
+        for server in &self.servers {
+            let left = view.left_for(server, self.now, self.now);
+            if left.is_none_or(|ms| ms < over) {
+                continue;
+            }
+            let mut links = self.nodes.iter().flat_map(|node| node.links.values());
+            if let Some(link) = links.find(|link| link.server == server.index) {
+                return Err(format!("{left:?} ms after the end there is {link:?}"));
+            }
+            let newest = self.pictures.last();
+            let instances = self.nodes.iter().flat_map(|node| {
+                let survey = node.machine.survey(&Wanted::Numbers);
+                survey.instances
+            });
+            for instance in instances {
+                let same = server.tenant_key == instance.tenant
+                    && server.instance == instance.id.as_str()
+                    && newest.is_some_and(|it| !it.is_usable(server));
+                if same && instance.clients > 0 {
+                    return Err(format!("{left:?} ms after the end there are {instance:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! A server that cannot do what it is there for, for a while: it loads its data, has lost its
+//! master, or takes no writes.
+
+use super::super::wire;
+use super::{Moment, Redis, SEQUENCE, any_tag, session, tag_of};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    Loading,
+    MasterDown,
+    ReadOnly,
+}
+
+/// A trouble, from when to when, ms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spell {
+    pub(crate) trouble: Trouble,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
+impl Trouble {
+    pub(crate) const ALL: [Self; 3] = [Self::Loading, Self::MasterDown, Self::ReadOnly];
+
+    /// What is said to a command.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Loading => "LOADING Redis is loading the dataset in memory",
+            Self::MasterDown => {
+                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+            }
+            Self::ReadOnly => "READONLY You can't write against a read only replica.",
+        }
+    }
+
+    /// How its text begins.
+    pub(crate) fn word(self) -> &'static str {
+        self.text().split(' ').next().unwrap_or_default()
+    }
+
+    fn refuses(self, name: &str) -> bool {
+        match self {
+            Self::Loading | Self::MasterDown => !is_about_connections(name),
+            Self::ReadOnly => is_write(name),
+        }
+    }
+}
+
+/// Does a server say so that is in trouble?
+pub(crate) fn is_trouble(text: &str) -> bool {
+    Trouble::ALL.iter().any(|trouble| trouble.text() == text)
+}
+
+/// Carried out whatever the data is like.
+fn is_about_connections(name: &str) -> bool {
+    matches!(
+        name,
+        "AUTH" | "HELLO" | "SELECT" | "CLIENT" | "COMMAND" | "CONFIG" | "ACL" | "ECHO" | "WAIT"
+    ) || matches!(
+        name,
+        "MULTI" | "EXEC" | "DISCARD" | "WATCH" | "UNWATCH" | "PUBLISH"
+    ) || name.ends_with("SUBSCRIBE")
+}
+
+pub(super) fn is_write(name: &str) -> bool {
+    matches!(
+        name,
+        "SET" | "INCR" | "MSET" | "RPUSH" | "LPUSH" | "LPOP" | "BLPOP" | "BRPOP"
+    )
+}
+
+impl Redis {
+    /// Begins a trouble.
+    pub(crate) fn fall_ill(&mut self, trouble: Trouble, from: u64, to: u64) {
+        self.heal(from);
+        self.spells.push(Spell { trouble, from, to });
+    }
+
+    /// The trouble is over.
+    pub(crate) fn heal(&mut self, at: u64) {
+        if let Some(last) = self.spells.last_mut() {
+            last.to = last.to.min(at);
+        }
+    }
+
+    /// What it suffers from at the moment.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        let last = self.spells.last();
+        let now = last.filter(|spell| (spell.from..spell.to).contains(&self.now.ms));
+        now.map(|spell| spell.trouble)
+    }
+
+    /// Was it in trouble at any time since then?
+    pub(crate) fn was_ill(&self, since: Moment) -> bool {
+        self.spells.iter().any(|spell| spell.to >= since.ms)
+    }
+
+    /// The error for a command that cannot be done now. A transaction is lost with it.
+    pub(super) fn refused(
+        &mut self,
+        id: u64,
+        name: &str,
+        args: &[Vec<u8>],
+    ) -> Result<Option<Vec<u8>>, String> {
+        let Some(text) = self
+            .trouble()
+            .filter(|it| it.refuses(name))
+            .map(Trouble::text)
+        else {
+            return Ok(None);
+        };
+        if let Some(tag) = tag_of(args.last()).or_else(|| any_tag(args)) {
+            self.begin(id, tag)?;
+            self.refusals.insert(tag, (text, self.now));
+        }
+        let session = self.at(id);
+        session.used = true;
+        session.queue_failed |= session.queue.is_some();
+        session.waited |= session::needs_its_own(name);
+        session.client = any_tag(args).map(|tag| tag / SEQUENCE).or(session.client);
+        Ok(Some(wire::error(text)))
+    }
+
+    /// The error for EXEC, where writes were queued that cannot be done now.
+    pub(super) fn refused_exec(&mut self, id: u64) -> Option<String> {
+        let text = self.trouble().filter(|it| *it == Trouble::ReadOnly)?.text();
+        let queue = self.at(id).queue.iter().flatten();
+        let mut names = queue.map(|args| super::text(&args[0]).to_ascii_uppercase());
+        let any = names.any(|name| is_write(&name));
+        any.then(|| format!("EXECABORT Transaction discarded because of: {text}"))
+    }
+}
