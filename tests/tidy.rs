@@ -35,7 +35,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "service", "reactor", "proxy", "cluster", "metrics", "config", "resp",
+            "service", "reactor", "proxy", "command", "cluster", "metrics", "config", "resp",
         ],
     ),
 ];

@@ -231,3 +231,29 @@ pub(super) const TABLE: &[(&str, &str)] = &[
 pub fn categories() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|(name, _)| *name).chain([ALL])
 }
+
+/// Does Redis or Valkey have a command, or a sub-command `config|set`, of this name? It is in lower
+/// case. Modules have others.
+pub fn is_command(name: &str) -> bool {
+    let named = |listed: &str| {
+        let rest = listed.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('|'))
+    };
+    let mut listed = TABLE.iter().flat_map(|(_, names)| names.split(' '));
+    listed.any(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_and_containers_are_known_by_their_whole_name() {
+        for name in ["get", "flushall", "config", "config|set", "client"] {
+            assert!(is_command(name), "{name}");
+        }
+        for name in ["", "flushal", "config|st", "conf", "ft.search", "get|x"] {
+            assert!(!is_command(name), "{name}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 //!
 //! It never waits for any of these: whatever takes time has a thread of its own and tells it here.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -11,8 +11,9 @@ use std::{io, net::SocketAddr};
 
 use crate::cluster::{
     ALIAS_LABEL, ClusterInstance, Health, InstanceId, Known, SnapshotBuilder, TenantKey,
-    TenantRules,
+    TenantLimits, TenantRules,
 };
+use crate::command::is_command;
 use crate::proxy::Report;
 use crate::reactor::{Inbox, Message};
 
@@ -233,9 +234,12 @@ impl Directory {
         });
         let clusters = &self.listing.clusters;
         let mut complaints = BTreeSet::new();
+        // Many tenants are denied the same.
+        let mut commands = HashMap::new();
         let limits = |tenant: &TenantKey, aliases: &[&str], instances: &[&ClusterInstance]| {
             let (limits, wrong) = self.rules.limits_of(tenant, aliases, instances);
             let wrong = wrong.into_iter().chain(bad_aliases(aliases, instances));
+            let wrong = wrong.chain(unknown_commands(&limits, &mut commands));
             complaints.extend(wrong.map(|wrong| (tenant.clone(), wrong)));
             limits
         };
@@ -251,6 +255,19 @@ impl Directory {
         }
         self.complaints = complaints;
     }
+}
+
+/// Denied commands that nobody has heard of: a module's, or misspelt ones.
+fn unknown_commands(
+    limits: &TenantLimits,
+    known: &mut HashMap<String, bool>,
+) -> impl Iterator<Item = String> {
+    let commands = limits.deny.iter().filter(|word| !word.starts_with('@'));
+    let unknown = commands.filter(|word| {
+        let known = known.entry(word.to_string());
+        !*known.or_insert_with_key(|word| is_command(word))
+    });
+    unknown.map(|word| format!("deny: no command of Redis or Valkey is called {word}"))
 }
 
 /// Labels that were to be a name of the tenant's and are not.
