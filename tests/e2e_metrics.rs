@@ -206,7 +206,7 @@ fn refusals_and_pauses_are_counted_and_few_tenants_shown() {
         let reply = second.ask("FLUSHALL");
         assert!(reply.starts_with("-NOPERM"), "{reply}");
     }
-    let pause = format!(r#"{{"tenant":"{}","ms":60000}}"#, one.key);
+    let pause = format!(r#"{{"tenant":"{}","seconds":60}}"#, one.key);
     proxy.service().post("/pause", &pause).data();
     let labels = [("tenant", one.key.as_str())];
     let mut page = look(&proxy);
