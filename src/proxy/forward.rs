@@ -35,7 +35,7 @@ pub(super) const NOAUTH: &str = "NOAUTH Authentication required.";
 impl Machine {
     /// May this client have anything done at all? Makes the anonymous account known to it.
     pub(super) fn admit(&mut self, key: ClientKey) -> Result<(), Refusal> {
-        let Some(client) = self.clients.get(key) else {
+        let Some(client) = self.clients.get(key).filter(|it| !it.closing) else {
             return Err(Refusal::Later);
         };
         if self.pools.accounts.get(client.account).is_none() {
@@ -82,9 +82,9 @@ impl Machine {
         let instance = instance.ok_or_else(|| Refusal::Error(NO_INSTANCE.into()))?;
         let account = self.pools.account(instance, None);
         if !self.join(key, account) {
-            self.finish_client(key);
+            self.say_and_close(key, TOO_MANY_CLIENTS);
             self.wake(key);
-            return Err(Refusal::Error(TOO_MANY_CLIENTS.into()));
+            return Err(Refusal::Later);
         }
         self.become_user(key, account, false);
         Ok(())

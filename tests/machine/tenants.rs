@@ -184,6 +184,21 @@ fn one_client_more_than_there_may_be_is_closed_after_its_login() {
     assert_eq!(worker.machine.clients(), 2, "nobody is thrown out");
 }
 
+#[test]
+fn one_stranger_more_than_there_may_be_hears_so_before_it_is_closed() {
+    let (mut worker, _registry) = limited(TenantLimits {
+        clients: Some(1),
+        ..TenantLimits::default()
+    });
+    let (_first, _backend) = worker.stranger();
+    let second = worker.client();
+    worker.says(second, "GET a");
+    worker.settle();
+    let heard = worker.heard(second);
+    assert_eq!(heard, "-ERR max number of clients reached\r\n");
+    assert!(worker.closed(ConnKey::Client(second)));
+}
+
 /// Two workers share what a tenant may use.
 #[test]
 fn limits_are_those_of_all_workers_together() {
