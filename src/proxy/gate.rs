@@ -204,6 +204,9 @@ impl Machine {
         gate: Option<TenantSlot>,
         frame: &[u8],
     ) -> Taken {
+        if !self.is_settled(key) {
+            return Taken::No;
+        }
         let text = match limit {
             Limit::Requests => TOO_MANY_REQUESTS.to_owned(),
             Limit::Bytes => TOO_MANY_BYTES.to_owned(),
@@ -214,9 +217,6 @@ impl Machine {
                 command::denied(self.user_of(key), &name.unwrap_or_default())
             }
         };
-        if !self.is_outside(key) {
-            return Taken::No;
-        }
         if self.is_inside(key) {
             if self.poison(key, &text) == Taken::No {
                 return Taken::No;

@@ -109,8 +109,14 @@ impl Machine {
         taken
     }
 
+    /// Is it known who the client is, and what its own connection holds? Else it waits until it is.
+    pub(in super::super) fn is_settled(&mut self, key: ClientKey) -> bool {
+        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        pin.is_none_or(|pin| pin.unsettled == 0) || self.at_barrier(key)
+    }
+
     /// Is it known whether the client is inside MULTI? Else it waits until it is.
-    pub(in super::super) fn is_outside(&mut self, key: ClientKey) -> bool {
+    fn is_outside(&mut self, key: ClientKey) -> bool {
         let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
         pin.is_none_or(|pin| pin.transactions == 0) || self.at_barrier(key)
     }
