@@ -146,11 +146,14 @@ impl Machine {
         if let (Some(backend), Some(instance)) =
             (self.backends.get(key), self.pools.instances.get(instance))
             && !instance.is_at(backend.address)
-            && backend.owner == ClientKey::NONE
         {
             // It moved while the connection was opened. One that is a client's own has until the
             // end of the grace.
-            self.retire(key);
+            match (backend.owner == ClientKey::NONE, instance.moved_at) {
+                (true, _) => self.retire(key),
+                (false, None) => self.retire_owned(key),
+                (false, Some(_)) => {}
+            }
         }
         if self.pools.came_up(instance) {
             self.report(instance, News::Up);

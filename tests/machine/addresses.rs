@@ -1,7 +1,8 @@
 //! An instance gets another address: where requests go from then on, and who stays for a while.
 
-use elika::proxy::{ConnKey, Failure};
+use elika::proxy::{ConnKey, Failure, Settings};
 
+use super::harness::Worker;
 use super::instances::{GRACE_MS, Registry, start};
 
 #[test]
@@ -35,6 +36,32 @@ fn who_has_a_connection_to_an_old_address_for_itself_has_until_the_end_of_the_gr
     worker.pass(GRACE_MS - 1_200);
     assert!(!worker.closed(ConnKey::Client(client)));
     worker.pass(2_500);
+    assert!(worker.closed(ConnKey::Client(client)));
+}
+
+#[test]
+fn one_that_gets_ready_after_the_grace_serves_what_waits_for_it_and_goes() {
+    let mut registry = Registry::of(&[1]);
+    let settings = Settings {
+        worker: 1,
+        offline_grace_ms: GRACE_MS,
+        backend_connect_ms: 3 * GRACE_MS,
+        ..Settings::default()
+    };
+    let mut worker = Worker::following(settings, registry.snapshot());
+    let (client, _) = worker.login();
+    worker.says(client, "WATCH k");
+    let own = worker.begun_one();
+    worker.follows(registry.moves(1, 9));
+    worker.pass(GRACE_MS - 1_000);
+    let handshake = worker.connect(own);
+    assert!(handshake.contains("ann"));
+    worker.pass(2_000);
+    worker.replies(own, "+OK\r\n*2\r\n$2\r\nid\r\n:7\r\n*0\r\n");
+    assert!(worker.asked(own).contains("WATCH"));
+    worker.replies(own, "+OK\r\n");
+    worker.settle();
+    assert_eq!(worker.heard(client), "+OK\r\n");
     assert!(worker.closed(ConnKey::Client(client)));
 }
 

@@ -259,6 +259,45 @@ fn so_many_connections_of_clients_own_and_no_more() {
 }
 
 #[test]
+fn a_stranger_more_than_there_may_be_hears_so_once() {
+    let (mut worker, _registry) = limited(TenantLimits {
+        clients: Some(0),
+        ..TenantLimits::default()
+    });
+    let client = worker.client();
+    worker.says(client, "GET a");
+    worker.settle();
+    assert_eq!(
+        worker.heard(client),
+        "-ERR max number of clients reached\r\n"
+    );
+    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.begun().is_empty());
+}
+
+#[test]
+fn a_denied_command_behind_a_login_hears_whose_it_is() {
+    let (mut worker, _registry) = limited(TenantLimits {
+        deny: vec!["get".into()],
+        ..TenantLimits::default()
+    });
+    let (client, _) = worker.user("ann");
+    worker.says(client, "WATCH k");
+    let own = worker.begun_one();
+    worker.welcome(own);
+    worker.replies(own, "+OK\r\n");
+    worker.heard(client);
+    let pipeline = ["AUTH bob pw", "GET k"]
+        .map(super::harness::command)
+        .concat();
+    worker.sends(client, pipeline);
+    worker.replies(own, "+OK\r\n");
+    worker.settle();
+    let heard = worker.heard(client);
+    assert!(heard.starts_with("+OK\r\n-NOPERM User bob has"), "{heard}");
+}
+
+#[test]
 fn who_stood_in_line_and_was_refused_begins_to_wait_anew() {
     let (mut worker, mut registry) = limited_with(
         TenantLimits {

@@ -135,6 +135,7 @@ impl World {
         let n = self.rng.piece(link.output.len().min(128 * 1024));
         let bytes: Vec<u8> = link.output.drain(..n).collect();
         link.heard = now.0;
+        self.servers[link.server].bytes += bytes.len() as u64;
         let flow = self.nodes[node].machine.backend_bytes(key, &bytes, now);
         if let Some(link) = self.nodes[node].links.get_mut(&key) {
             link.paused = flow == Flow::Pause;

@@ -6,7 +6,7 @@ use elika::proxy::ClientKey;
 
 use super::judge::Model;
 use super::redis::{Moment, Tag};
-use super::script::Script;
+use super::script::{Asks, Script};
 
 /// As whom a client wants to log in.
 #[derive(Clone, Debug)]
@@ -144,6 +144,7 @@ pub(crate) struct Sent {
     pub(crate) at: Moment,
     /// Confirmations that have come.
     pub(crate) done: usize,
+    pub(crate) asks: Asks,
 }
 
 #[derive(Debug)]
@@ -185,6 +186,8 @@ pub(crate) struct Client {
     pub(crate) held: Moment,
     /// Whatever became of that, it had a request under way ever since: all may have gone there.
     pub(crate) followed: bool,
+    /// It has asked for something to which no reply comes.
+    pub(crate) silent: bool,
     /// When its own connection was lost, with something held there or under way.
     pub(crate) bereft: Option<Moment>,
     /// The same, if that was not for another reason.

@@ -8,6 +8,7 @@ use elika::cluster::{
     TenantLimits,
 };
 
+use super::limits::{self, Count, Pause};
 use super::picture::{Picture, address};
 use super::plan::Home;
 use super::redis::{Redis, Trouble};
@@ -24,6 +25,9 @@ pub(crate) struct Tenant {
     /// Another name of it.
     pub(crate) alias: Option<String>,
     pub(crate) instances: Vec<Instance>,
+    limits: TenantLimits,
+    pub(crate) pauses: Vec<Pause>,
+    pub(crate) count: Count,
 }
 
 #[derive(Debug)]
@@ -62,6 +66,9 @@ impl Tenant {
             listed: true,
             alias: None,
             instances: Vec::new(),
+            limits: TenantLimits::default(),
+            pauses: Vec::new(),
+            count: Count::default(),
         }
     }
 
@@ -77,7 +84,8 @@ impl Tenant {
                 format!("{id} at {server} is {status}{away}{lost}, {}", it.health)
             })
             .collect();
-        format!("{key} alias {alias:?} listed {listed}: {instances:?}")
+        let limits = &self.limits;
+        format!("{key} alias {alias:?} listed {listed}: {instances:?} {limits:?}")
     }
 
     fn known(&self) -> impl Iterator<Item = Known> + '_ {
@@ -143,7 +151,10 @@ impl World {
             .map(|tenant| tenant.cluster.clone())
             .collect();
         let known: Vec<Known> = self.tenants.iter().flat_map(Tenant::known).collect();
-        let limits = |_: &TenantKey, _: &[&str], _: &[ClusterInstance]| TenantLimits::default();
+        let limits = |key: &TenantKey, _: &[&str], _: &[ClusterInstance]| {
+            let tenant = self.tenants.iter().find(|tenant| tenant.key == *key);
+            tenant.map_or_else(TenantLimits::default, |it| it.limits.clone())
+        };
         let snapshot = Arc::new(self.builder.build(&clusters, known, limits));
         let mut instances = self.tenants.iter_mut().flat_map(|it| &mut it.instances);
         let known = instances.by_ref().map(|instance| {
@@ -239,6 +250,13 @@ impl World {
             };
             news = true;
         }
+        if self.plan.limited && self.rng.permille(stir.limits) {
+            self.tenants[tenant].limits = limits::draw(&mut self.rng);
+            news = true;
+        }
+        if self.plan.limited {
+            self.stir_pause(tenant);
+        }
         news |= self.stir_instance(tenant);
         // One that is away comes back some time.
         if !self.tenants[tenant].listed && self.rng.one_in(9) {
@@ -312,8 +330,18 @@ impl World {
         }
     }
 
+    /// The limits with which tenants begin.
+    pub(crate) fn limit(&mut self) {
+        for tenant in self.tenants.iter_mut().filter(|_| self.plan.limited) {
+            tenant.limits = limits::draw(&mut self.rng);
+        }
+    }
+
     /// In the calm everything is there again, or nearly everything stays as it is.
     pub(crate) fn calm_clusters(&mut self) {
+        for tenant in 0..self.tenants.len() {
+            self.unpause(tenant);
+        }
         let all = self.rng.one_in(2);
         for tenant in &mut self.tenants {
             tenant.listed |= all;

@@ -8,6 +8,7 @@ use super::redis::{Execution, Moment, Tag, is_trouble};
 use super::wire;
 
 mod absent;
+mod limits;
 mod listener;
 mod login;
 mod own;
@@ -134,7 +135,9 @@ impl Model {
 
     /// Judges the reply to `sent`, and remembers what it changes.
     pub(crate) fn judge(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
-        self.judge_op(sent, reply, view).map_err(|why| {
+        let verdict = self.limited(sent, reply, view);
+        let verdict = verdict.unwrap_or_else(|| self.judge_op(sent, reply, view));
+        verdict.map_err(|why| {
             let shown = String::from_utf8_lossy(&reply[..reply.len().min(300)]);
             format!("{why}: {shown:?} for {sent:?} of {self:?}")
         })

@@ -15,11 +15,13 @@
     reason = "a test may fail, and has no users"
 )]
 
+mod audit;
 mod backends;
 mod census;
 mod client;
 mod clusters;
 mod judge;
+mod limits;
 mod link;
 mod network;
 mod people;

@@ -170,6 +170,7 @@ impl World {
                 }
                 ConnKey::Backend(key) => {
                     if let Some(link) = self.nodes[node].links.get_mut(&key) {
+                        self.servers[link.server].bytes += bytes.len() as u64;
                         link.input.extend(bytes);
                         link.wants_write = more;
                     }

@@ -96,8 +96,28 @@ impl World {
         client.followed |= client.model.holds();
         client.model.unheard |= client.script.unheard;
         client.asked = at;
-        if let Some(op) = line.op {
-            client.pending.push_back(Sent { op, at, done: 0 });
+        let asks = line.asks;
+        self.sent_bytes += asks.bytes as u64;
+        if let Some(tag) = asks.tag {
+            self.asked.insert(tag, (at, asks.clone()));
+        }
+        if let Some(
+            Op::Auth(login)
+            | Op::Hello {
+                login: Some(login), ..
+            },
+        ) = &line.op
+            && login.is_unique()
+        {
+            self.logins.insert(login.password.clone(), at);
+        }
+        let (client, done) = (&mut self.clients[index], 0);
+        match line.op {
+            Some(op) => client.pending.push_back(Sent { op, at, done, asks }),
+            None => {
+                client.silent = true;
+                self.silent += 1;
+            }
         }
     }
 
@@ -216,6 +236,7 @@ impl World {
         }
         client.followed |= sent.op.is_own() || model.holds();
         client.followed &= !client.pending.is_empty();
+        self.answered.push(self.now.ms);
         if client.model.login != model.login {
             client.changed = self.now;
         }

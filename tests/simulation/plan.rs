@@ -49,6 +49,10 @@ pub(crate) struct Stir {
     pub(crate) alias: u64,
     /// Others found out how an instance does.
     pub(crate) health: u64,
+    /// A tenant has other limits.
+    pub(crate) limits: u64,
+    /// A tenant is paused, or goes on.
+    pub(crate) pause: u64,
     /// A server is in trouble for a while.
     pub(crate) trouble: u64,
     /// A server does nothing for a while.
@@ -83,6 +87,8 @@ pub(crate) struct Plan {
     pub(crate) narrow: bool,
     /// Pushes on RESP3 connections, per thousand replies.
     pub(crate) pushes: u64,
+    /// Tenants may have limits, and may be paused.
+    pub(crate) limited: bool,
     /// Most who log in as the same user do so with the same password.
     pub(crate) same_passwords: bool,
     /// A reply is late by up to this, ms.
@@ -125,6 +131,7 @@ impl Plan {
             client_idle_ms: *rng.pick(&[0, 0, 0, 3_000]),
             logins_per_second: *rng.pick(&[200, 10, 5]),
             balancer: *rng.pick(&[Balancer::Random, Balancer::RoundRobin, Balancer::LeastConn]),
+            paused_clients_max: *rng.pick(&[1, 3, 10_000]),
             check_ms: *rng.pick(&[0, 0, 150, 1_000]),
             check_timeout_ms: *rng.pick(&[100, 1_000]),
             offline_grace_ms: *rng.pick(&[0, 200, 1_500, 4_000, 30_000]),
@@ -141,6 +148,7 @@ impl Plan {
             huge,
             narrow,
             pushes: *rng.pick(&[0, 0, 50, 400]),
+            limited: !narrow && rng.one_in(3),
             same_passwords: rng.one_in(2),
             delay_ms: *rng.pick(&[0, 3, 50]),
             faults: Self::draw_faults(rng, settings.backend_reply_ms > 0),
@@ -197,6 +205,8 @@ impl Plan {
             tenant: some(40),
             alias: some(100),
             health: some(200),
+            limits: some(200),
+            pause: some(150),
             trouble: some(200),
             mute: some(60),
         }

@@ -11,12 +11,14 @@ use super::rng::Rng;
 use super::wire;
 
 mod form;
+mod line;
 mod listener;
 mod login;
 mod queuer;
 mod trader;
 
 use form::{as_inline, last_words};
+pub(crate) use line::{Asks, Line};
 use login::{change, enter};
 
 /// What is no request, and has no reply.
@@ -66,6 +68,10 @@ pub(crate) struct Script {
     listens: bool,
     /// It may be inside MULTI, where it is, too.
     inside: bool,
+    /// It may do what would go wrong if CLIENT REPLY was refused, or want silence. Where requests
+    /// may be refused, it does one of both: else nobody would know whether it is inside MULTI.
+    may_trade: bool,
+    may_be_silent: bool,
     /// It may be inside a MULTI that it did not hear of.
     pub(crate) unheard: bool,
     /// Nothing more may be sent.
@@ -89,34 +95,6 @@ impl Around<'_> {
     }
 }
 
-/// A request, ready to be sent.
-#[derive(Debug)]
-pub(crate) struct Line {
-    pub(crate) bytes: Vec<u8>,
-    /// `None`: no reply will come.
-    pub(crate) op: Option<Op>,
-    /// Whom it wants to kill.
-    pub(crate) victim: Option<u64>,
-}
-
-impl Line {
-    fn new(args: &[&str], op: Op) -> Self {
-        Self {
-            bytes: wire::command(args),
-            op: Some(op),
-            victim: None,
-        }
-    }
-
-    fn unheard(args: &[&str]) -> Self {
-        Self {
-            bytes: wire::command(args),
-            op: None,
-            victim: None,
-        }
-    }
-}
-
 impl Script {
     pub(crate) fn new(id: u64, left: u64, plan: &Plan, rng: &mut Rng) -> Self {
         use Temper::{Changer, Hauler, Listener, Queuer, Trader, Warden, Worker};
@@ -126,8 +104,11 @@ impl Script {
             (_, true) => &[Worker, Changer, Warden, Hauler, Hauler, Hauler],
             (_, false) => &[Worker, Worker, Changer, Changer, Warden, Hauler],
         };
+        let silent = rng.one_in(2);
         Self {
             id,
+            may_trade: !plan.limited || !silent,
+            may_be_silent: !plan.limited || silent,
             temper: *rng.pick(tempers),
             // In a narrow world everybody stays who he is.
             entered: plan.narrow,
@@ -173,7 +154,7 @@ impl Script {
             Temper::Warden if roll < 40 => self.data(around, rng),
             Temper::Warden if roll < 75 => self.warden(around, rng),
             Temper::Hauler if roll < 80 => self.data(around, rng),
-            Temper::Trader if roll < 75 => self.trader(around, rng),
+            Temper::Trader if roll < 75 && self.may_trade => self.trader(around, rng),
             Temper::Queuer if roll < 75 => self.queuer(around, rng),
             Temper::Listener if roll < 75 => self.listener(around, rng),
             _ => self.other(around, rng),
@@ -212,7 +193,7 @@ impl Script {
             self.voice = Voice::On;
         }
         match rng.below(7) {
-            6 if self.voice == Voice::Off && self.temper == Temper::Trader => {
+            6 if self.voice == Voice::Off && self.temper == Temper::Trader && self.may_trade => {
                 self.unheard = true;
                 for _ in 0..rng.below(3) {
                     let data = self.small(around, rng);
@@ -282,11 +263,7 @@ impl Script {
                 vec!["SET".into(), shared, "v".repeat(len), t]
             }
         };
-        Line {
-            bytes: wire::command(&args),
-            op: Some(Op::Data { tag, big }),
-            victim: None,
-        }
+        Line::raw(wire::command(&args), Some(Op::Data { tag, big }))
     }
 
     fn other(&mut self, around: &Around<'_>, rng: &mut Rng) -> Line {
@@ -298,9 +275,9 @@ impl Script {
             4 => Line::new(&["ACL", "WHOAMI"], Op::WhoAmI),
             5 => Line::new(&["EXEC"], Op::Exec),
             6 => Line::new(&["PING", "a", "b"], Op::Miscounted),
-            7 if !around.plan.narrow => self.trader(around, rng),
+            7 if !around.plan.narrow && self.may_trade => self.trader(around, rng),
             8 if !around.plan.narrow => self.queuer(around, rng),
-            11..=13 if self.listens || self.inside => {
+            11..=13 if self.listens || self.inside || !self.may_be_silent => {
                 self.inside = false;
                 Line::new(&["DISCARD"], Op::Discard)
             }

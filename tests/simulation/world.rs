@@ -13,9 +13,9 @@ use super::judge::{Model, View};
 use super::link::Link;
 use super::picture::Picture;
 use super::plan::Plan;
-use super::redis::{Moment, Redis};
+use super::redis::{Moment, Redis, Tag};
 use super::rng::Rng;
-use super::script::Script;
+use super::script::{Asks, Script};
 
 /// One worker: its machine, and what the reactor would own.
 #[derive(Debug)]
@@ -58,6 +58,16 @@ pub(crate) struct World {
     /// What workers told of instances.
     pub(crate) told: Vec<Told>,
     pub(crate) letters: Vec<Letter>,
+    /// Every request with a tag that was ever sent: when, and what it asked for.
+    pub(crate) asked: BTreeMap<Tag, (Moment, Asks)>,
+    /// When every login with a password of its own was sent.
+    pub(crate) logins: BTreeMap<String, Moment>,
+    /// Requests so far to which no reply comes.
+    pub(crate) silent: usize,
+    /// Bytes of all requests.
+    pub(crate) sent_bytes: u64,
+    /// When the others were answered, ms.
+    pub(crate) answered: Vec<u64>,
     /// Nothing fails any more, and nobody asks for anything.
     pub(crate) calm: bool,
     trace: bool,
@@ -85,6 +95,11 @@ impl World {
             mail: Vec::new(),
             told: Vec::new(),
             letters: Vec::new(),
+            asked: BTreeMap::new(),
+            logins: BTreeMap::new(),
+            silent: 0,
+            sent_bytes: 0,
+            answered: Vec::new(),
             calm: false,
             trace,
             plan,
@@ -94,6 +109,7 @@ impl World {
                 world.add_instance(tenant);
             }
         }
+        world.limit();
         let snapshot = world.picture();
         for worker in 0..world.plan.workers {
             let settings = Settings {
@@ -130,6 +146,14 @@ impl World {
             tenants: &self.tenants,
             pictures: &self.pictures,
             told: &self.told,
+            answered: &self.answered,
+            unanswered: self.silent
+                + self
+                    .clients
+                    .iter()
+                    .map(|it| it.pending.len())
+                    .sum::<usize>(),
+            sent_bytes: self.sent_bytes,
             now: self.now,
         }
     }
@@ -174,6 +198,7 @@ impl World {
             asked: self.now,
             held: self.now,
             bereft: None,
+            silent: false,
             followed: false,
             maybe_bereft: false,
             hung_up: false,
@@ -191,6 +216,12 @@ impl World {
     pub(crate) fn step(&mut self) -> Result<(), String> {
         self.now.step += 1;
         self.stop_servers()?;
+        self.count()?;
+        self.happen()?;
+        self.count()
+    }
+
+    fn happen(&mut self) -> Result<(), String> {
         let node = self.rng.below(self.nodes.len());
         match self.rng.below(100) {
             0..=44 if !self.clients.is_empty() => {

@@ -10,7 +10,7 @@ use super::{After, Model, Verdict, View};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transaction {
     queued: Vec<Sent>,
-    failed: bool,
+    pub(super) failed: bool,
 }
 
 const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";

@@ -1,9 +1,9 @@
 //! What the judge can see: the servers' books, and what the registry said when.
 
-use elika::cluster::{Health, TenantKey};
+use elika::cluster::{Health, TenantKey, TenantLimits};
 
 use super::super::census::Told;
-use super::super::client::Login;
+use super::super::client::{Login, Sent};
 use super::super::clusters::Tenant;
 use super::super::picture::Picture;
 use super::super::plan::Plan;
@@ -17,6 +17,11 @@ pub(crate) struct View<'a> {
     pub(crate) tenants: &'a [Tenant],
     pub(crate) pictures: &'a [Picture],
     pub(crate) told: &'a [Told],
+    /// When requests were answered, ms; and how many were not, or will not be.
+    pub(crate) answered: &'a [u64],
+    pub(crate) unanswered: usize,
+    /// Bytes of all requests.
+    pub(crate) sent_bytes: u64,
     pub(crate) now: Moment,
 }
 
@@ -138,5 +143,53 @@ impl<'a> View<'a> {
             }
         }
         longest.max(since.map(|since| to.ms - since))
+    }
+
+    /// The limits of a tenant that some worker may have gone by since then.
+    pub(crate) fn limits(&self, tenant: usize, since: Moment) -> Vec<&'a TenantLimits> {
+        let key = &self.tenants[tenant].key;
+        let known = |it: &'a Picture| Some(&*it.snapshot.tenant_by_key(key)?.limits);
+        let mut all: Vec<&TenantLimits> = self.since(since).filter_map(known).collect();
+        if !self.knows(tenant, since) {
+            // They stay until all its clients have gone.
+            let before = self.pictures.iter().rev().skip_while(|it| it.at >= since);
+            all.extend({ before }.find_map(known));
+        }
+        all
+    }
+
+    /// Was it never away since then?
+    pub(crate) fn knows(&self, tenant: usize, since: Moment) -> bool {
+        let key = &self.tenants[tenant].key;
+        { self.since(since) }.all(|it| it.snapshot.tenant_by_key(key).is_some())
+    }
+
+    /// Had a tenant as many clients as it may, at any time since then?
+    pub(crate) fn was_crowded(&self, tenant: usize, since: Moment) -> bool {
+        let at = self.tenants[tenant].count.crowded;
+        at.is_some_and(|at| at >= since)
+    }
+
+    /// Was it paused since then, and waited as many as may?
+    pub(crate) fn made_too_many_wait(&self, tenant: usize, since: Moment) -> bool {
+        let tenant = &self.tenants[tenant];
+        let full = tenant.count.full_of_waiters.is_some_and(|at| at >= since);
+        full && { tenant.pauses.iter() }.any(|pause| pause.since(since))
+    }
+
+    /// Were there, in the second before this request and since then, as many requests as a tenant
+    /// may make in one second? What workers hold in advance is not counted.
+    pub(crate) fn was_busy(&self, rate: u32, sent: &Sent) -> bool {
+        let from = sent.at.ms.saturating_sub(1_000);
+        let answered = self.answered.iter().rev().take_while(|at| **at >= from);
+        let portions = u32::from(self.plan.workers) * (rate / 100).max(1);
+        answered.count() + self.unanswered + portions as usize >= rate as usize
+    }
+
+    /// Did so many bytes go to and from the servers of these tenants?
+    pub(crate) fn was_chatty(&self, tenants: &[usize], rate: u64) -> bool {
+        let servers = tenants.iter().flat_map(|tenant| self.servers_of(*tenant));
+        let bytes: u64 = servers.map(|server| server.bytes).sum();
+        bytes + self.sent_bytes >= rate
     }
 }

@@ -38,6 +38,11 @@ impl World {
         if settings.close_on_loss && (failed || nowhere()) {
             return Ok(());
         }
+        // It was told that its tenant has too many clients, but wanted to hear nothing.
+        let crowded = |tenant| view.was_crowded(tenant, since);
+        if client.silent && (0..self.tenants.len()).any(crowded) {
+            return Ok(());
+        }
         // Who leaves gets nothing that is still to come.
         let blocked = matches!(
             client.pending.front().map(|sent| &sent.op),
@@ -87,7 +92,7 @@ impl World {
         let client = &self.clients[index];
         let node = &self.nodes[client.worker];
         let counted = node.machine.counters();
-        if counted.clients_left_behind + counted.pins_lost == 0 {
+        if counted.clients_left_behind + counted.pins_lost + counted.closed_on_loss == 0 {
             return false;
         }
         let view = self.view();

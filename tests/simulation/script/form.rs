@@ -16,11 +16,7 @@ pub(super) fn last_words(rng: &mut Rng) -> Line {
         7 => (b"*1\r\n$4\r\nPINGPONG\r\n", Op::Malformed),
         _ => (b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", Op::Http),
     };
-    Line {
-        bytes: bytes.to_vec(),
-        op: Some(op),
-        victim: None,
-    }
+    Line::raw(bytes.to_vec(), Some(op))
 }
 
 /// The same request as a person would type it.

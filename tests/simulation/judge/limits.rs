@@ -1,0 +1,114 @@
+//! What a client hears because of its tenant's limits and pauses: if, and only if, they say so.
+
+use elika::cluster::TenantLimits;
+
+use super::super::client::{Op, Sent};
+use super::super::limits::denies;
+use super::super::wire;
+use super::absent::{FULL, failed};
+use super::{After, Model, Verdict, View};
+
+const TOO_MANY_REQUESTS: &str = "ERR elika: rate limit exceeded: requests per second";
+const TOO_MANY_BYTES: &str = "ERR elika: rate limit exceeded: bytes per second";
+const TOO_MANY_WAIT: &str = "ERR elika: paused, and too many clients wait already";
+const TOO_BIG: &str = "ERR Protocol error: ";
+
+impl Model {
+    /// What its tenant's limits and pauses say to a request. `None`: nothing.
+    pub(super) fn limited(
+        &mut self,
+        sent: &Sent,
+        reply: &[u8],
+        view: &View<'_>,
+    ) -> Option<Verdict> {
+        let text = wire::error_text(reply).unwrap_or_default();
+        // A login may find that its tenant has too many clients, or waits.
+        let tenants = match &sent.op {
+            Op::Auth(login)
+            | Op::Hello {
+                login: Some(login), ..
+            } => {
+                let meanings = view.meanings(login, sent.at).into_iter().flatten();
+                meanings.map(|(tenant, _)| tenant).collect()
+            }
+            _ => Vec::from_iter(self.tenant(view)),
+        };
+        let limits: Vec<&TenantLimits> = { tenants.iter() }
+            .flat_map(|tenant| view.limits(*tenant, sent.at))
+            .collect();
+        if text == FULL && { tenants.iter() }.any(|it| view.was_crowded(*it, sent.at)) {
+            // Or a server said so, which means this one request.
+            let mut servers = tenants.iter().flat_map(|it| view.servers_of(*it));
+            let open = servers.any(|server| failed(server, sent, view));
+            return Some(Ok(After {
+                never: sent.op.tag().into_iter().collect(),
+                closes: (!open).then_some("too many clients"),
+                may_close: open,
+                ..After::default()
+            }));
+        }
+        if text == TOO_MANY_WAIT {
+            let held = { tenants.iter() }.any(|it| view.made_too_many_wait(*it, sent.at));
+            return Some(self.turned_down(sent, held));
+        }
+        if sent.asks.is_free() {
+            return None;
+        }
+        if text == TOO_MANY_REQUESTS {
+            let rates = limits
+                .iter()
+                .filter_map(|limits| limits.requests_per_second);
+            let right = rates.min().is_some_and(|rate| view.was_busy(rate, sent));
+            return Some(self.turned_down(sent, right));
+        }
+        if text == TOO_MANY_BYTES {
+            let rates = limits.iter().filter_map(|limits| limits.bytes_per_second);
+            let right = rates
+                .min()
+                .is_some_and(|rate| view.was_chatty(&tenants, rate));
+            return Some(self.turned_down(sent, right));
+        }
+        let too_big = |limits: &&TenantLimits| {
+            let most = limits.request_bytes;
+            most.is_some_and(|most| sent.asks.bytes as u64 > most)
+        };
+        if text.starts_with(TOO_BIG) && limits.iter().any(|it| too_big(it)) {
+            return Some(Ok(After {
+                never: sent.op.tag().into_iter().collect(),
+                closes: Some("a request too big for its tenant"),
+                ..After::default()
+            }));
+        }
+        let denied = |limits: &&TenantLimits| denies(limits, &sent.asks.command);
+        let name = &sent.asks.command;
+        if self.denied(name, reply) && limits.iter().any(|it| denied(it)) {
+            return Some(self.turned_down(sent, true));
+        }
+        // What is too big for a stranger is not looked at any further.
+        if text.starts_with(TOO_BIG) && matches!(sent.op, Op::Data { big: true, .. }) {
+            return None;
+        }
+        let surely = !limits.is_empty() && tenants.iter().all(|it| view.knows(*it, sent.at));
+        if surely && limits.iter().all(|it| denied(it)) {
+            return Some(Err("it is denied".into()));
+        }
+        if surely && self.login.is_some() && limits.iter().all(|it| too_big(it)) {
+            return Some(Err("it is too big for its tenant".into()));
+        }
+        None
+    }
+
+    /// A request was refused: nothing of it was done, and a transaction is lost with it.
+    fn turned_down(&mut self, sent: &Sent, right: bool) -> Verdict {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.failed = true;
+        }
+        match right {
+            true => Ok(After {
+                never: sent.op.tag().into_iter().collect(),
+                ..After::default()
+            }),
+            false => Err("no limit of its tenant says so".into()),
+        }
+    }
+}
