@@ -17,6 +17,7 @@ mod instances;
 mod limits;
 mod logins;
 mod memory;
+mod pauses;
 mod peers;
 mod pins;
 mod readers;

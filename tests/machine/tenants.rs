@@ -1,20 +1,19 @@
 //! Limits of tenants and pauses, step by step.
 
-use std::sync::Arc;
-
-use elika::cluster::{ClusterKey, Snapshot, Status, TenantLimits};
-use elika::proxy::{BackendKey, ClientKey, ConnKey, Millis, Settings};
+use elika::cluster::{Status, TenantLimits};
+use elika::proxy::{BackendKey, ClientKey, ConnKey, Settings};
 
 use super::harness::Worker;
 use super::instances::Registry;
 
-const NOW: Millis = Millis(1_000);
-
-fn limited(limits: TenantLimits) -> (Worker, Registry) {
+pub(crate) fn limited(limits: TenantLimits) -> (Worker, Registry) {
     limited_with(limits, |_| {})
 }
 
-fn limited_with(limits: TenantLimits, change: impl Fn(&mut Settings)) -> (Worker, Registry) {
+pub(crate) fn limited_with(
+    limits: TenantLimits,
+    change: impl Fn(&mut Settings),
+) -> (Worker, Registry) {
     let mut registry = Registry::of(&[1]);
     registry.limits = limits;
     let mut settings = Settings {
@@ -27,17 +26,6 @@ fn limited_with(limits: TenantLimits, change: impl Fn(&mut Settings)) -> (Worker
 }
 
 impl Worker {
-    fn pause(&mut self, ms: u64) {
-        let tenant = ClusterKey::local().tenant();
-        self.machine.pause(&tenant, ms, NOW);
-        self.turn();
-    }
-
-    fn unpause(&mut self) {
-        self.machine.unpause(&ClusterKey::local().tenant());
-        self.settle();
-    }
-
     /// A pipeline of so many GETs; returns how many of them went to the backend, and what was said
     /// to the others.
     fn burst(&mut self, client: ClientKey, backend: BackendKey, n: usize) -> (usize, String) {
@@ -259,23 +247,6 @@ fn so_many_connections_of_clients_own_and_no_more() {
 }
 
 #[test]
-fn a_stranger_more_than_there_may_be_hears_so_once() {
-    let (mut worker, _registry) = limited(TenantLimits {
-        clients: Some(0),
-        ..TenantLimits::default()
-    });
-    let client = worker.client();
-    worker.says(client, "GET a");
-    worker.settle();
-    assert_eq!(
-        worker.heard(client),
-        "-ERR max number of clients reached\r\n"
-    );
-    assert!(worker.closed(ConnKey::Client(client)));
-    assert!(worker.begun().is_empty());
-}
-
-#[test]
 fn a_denied_command_behind_a_login_hears_whose_it_is() {
     let (mut worker, _registry) = limited(TenantLimits {
         deny: vec!["get".into()],
@@ -343,78 +314,4 @@ fn a_request_may_be_as_large_as_its_tenant_allows() {
     worker.settle();
     assert!(worker.heard(client).starts_with("-ERR Protocol error: "));
     assert!(worker.closed(ConnKey::Client(client)));
-}
-
-#[test]
-fn a_pause_holds_requests_and_logins_until_its_end() {
-    let (mut worker, _registry) = limited(TenantLimits::default());
-    let (client, backend) = worker.user("ann");
-    worker.says(client, "GET before");
-    worker.asked(backend);
-    worker.pause(60_000);
-    worker.says(client, "GET while");
-    let newcomer = worker.client();
-    worker.says(newcomer, "AUTH ann pw");
-    worker.replies(backend, "$-1\r\n");
-    worker.settle();
-    assert_eq!(
-        worker.heard(client),
-        "$-1\r\n",
-        "what was in flight is answered"
-    );
-    assert_eq!(worker.asked(backend), "");
-    worker.unpause();
-    let asked = worker.asked(backend);
-    assert!(asked.contains("while") && asked.contains("AUTH"), "{asked}");
-    worker.replies(backend, "$-1\r\n+OK\r\n");
-    assert_eq!(worker.heard(client), "$-1\r\n");
-    assert_eq!(worker.heard(newcomer), "+OK\r\n");
-}
-
-#[test]
-fn a_pause_ends_by_itself_and_not_too_many_wait() {
-    let (mut worker, _registry) = limited_with(TenantLimits::default(), |settings| {
-        settings.paused_clients_max = 1;
-    });
-    let (first, backend) = worker.user("ann");
-    let second = worker.user_on(backend, "ann", "pw");
-    worker.asked(backend);
-    worker.pause(1_000);
-    worker.says(first, "GET a");
-    worker.says(second, "GET b");
-    let heard = worker.heard(second);
-    assert_eq!(
-        heard,
-        "-ERR elika: paused, and too many clients wait already\r\n"
-    );
-    let newcomer = worker.client();
-    worker.says(newcomer, "AUTH ann pw");
-    assert_eq!(
-        worker.heard(newcomer),
-        heard,
-        "a login is refused alike, and once"
-    );
-    // Who goes makes room.
-    worker.machine.client_closed(first);
-    worker.says(second, "GET b");
-    assert_eq!(worker.asked(backend), "");
-    worker.pass(1_500);
-    assert!(worker.asked(backend).contains("GET"));
-    worker.replies(backend, "$-1\r\n");
-    assert_eq!(worker.heard(second), "$-1\r\n");
-}
-
-/// Whoever has just added a cluster may pause it before workers know of it.
-#[test]
-fn a_pause_may_come_before_its_tenant() {
-    let nothing = Arc::new(Snapshot::new(1, None, []));
-    let mut worker = Worker::following(Settings::default(), nothing);
-    worker.pause(60_000);
-    worker.follows(Registry::of(&[1]).snapshot());
-    worker.begun();
-    let client = worker.client();
-    worker.says(client, "AUTH ann pw");
-    assert!(worker.begun().is_empty(), "it does not wait");
-    worker.unpause();
-    worker.begun_one();
 }

@@ -68,7 +68,7 @@ impl Model {
                 .is_some_and(|rate| view.was_chatty(&tenants, rate));
             return Some(self.turned_down(sent, right));
         }
-        let too_big = |limits: &&TenantLimits| {
+        let too_big = |limits: &TenantLimits| {
             let most = limits.request_bytes;
             most.is_some_and(|most| sent.asks.bytes as u64 > most)
         };
@@ -79,7 +79,7 @@ impl Model {
                 ..After::default()
             }));
         }
-        let denied = |limits: &&TenantLimits| denies(limits, &sent.asks.command);
+        let denied = |limits: &TenantLimits| denies(limits, &sent.asks.command);
         let name = &sent.asks.command;
         if self.denied(name, reply) && limits.iter().any(|it| denied(it)) {
             return Some(self.turned_down(sent, true));
