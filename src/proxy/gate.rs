@@ -223,6 +223,8 @@ impl Machine {
             }
         } else {
             self.say_error(key, &text);
+            // Its turn may have come for a connection of its own, which it does not need now.
+            self.unpin_if_done(key);
         }
         if let Some(tenant) = gate.and_then(|gate| self.pools.tenants.get_mut(gate)) {
             tenant.refuse(limit);

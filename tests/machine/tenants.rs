@@ -1,7 +1,7 @@
 //! Limits of tenants and pauses, step by step.
 
 use elika::cluster::{Status, TenantLimits};
-use elika::proxy::{BackendKey, ClientKey, ConnKey, Settings};
+use elika::proxy::{BackendKey, ClientKey, ConnKey, Settings, Wanted};
 
 use super::harness::Worker;
 use super::instances::Registry;
@@ -266,6 +266,27 @@ fn a_denied_command_behind_a_login_hears_whose_it_is() {
     worker.settle();
     let heard = worker.heard(client);
     assert!(heard.starts_with("+OK\r\n-NOPERM User bob has"), "{heard}");
+}
+
+#[test]
+fn who_is_refused_when_its_turn_comes_gives_the_connection_back() {
+    let limits = TenantLimits::default();
+    let (mut worker, mut registry) = limited_with(limits, |it| it.pool_connections_max = 1);
+    let (first, shared) = worker.user("ann");
+    let second = worker.user_on(shared, "ann", "pw");
+    worker.says(first, "WATCH k");
+    let own = worker.begun_one();
+    worker.welcome(own);
+    worker.replies(own, "+OK\r\n");
+    worker.says(second, "WATCH k");
+    registry.limits.deny = vec!["watch".into()];
+    worker.follows(registry.snapshot());
+    worker.says(first, "UNWATCH");
+    worker.replies(own, "+OK\r\n");
+    worker.settle();
+    assert!(worker.heard(second).starts_with("-NOPERM "));
+    let survey = worker.machine.survey(&Wanted::Numbers);
+    assert_eq!((survey.instances[0].own, survey.instances[0].idle), (0, 1));
 }
 
 #[test]

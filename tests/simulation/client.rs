@@ -221,6 +221,14 @@ impl Client {
             && self.pending.len() < self.script.pending_max
     }
 
+    /// Has it heard all that there is to hear, and nothing happened that nobody knows of?
+    pub(crate) fn is_settled(&self) -> bool {
+        let unread = self.wire.len() + self.kernel.len() + self.read.len();
+        let lost = self.bereft.is_some() || self.maybe_bereft;
+        let quiet = self.pending.is_empty() && unread == 0 && !self.silent;
+        quiet && !lost && !self.done && self.closing.is_none() && !self.may_close
+    }
+
     pub(crate) fn is_waiting(&self) -> bool {
         !self.done
             && !self.wedged

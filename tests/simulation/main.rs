@@ -31,6 +31,7 @@ mod redis;
 mod rng;
 mod run;
 mod script;
+mod survey;
 mod wire;
 mod world;
 

@@ -55,6 +55,9 @@ impl World {
         self.wait(6_000)?;
         self.check_health()?;
         self.check_left()?;
+        for node in 0..self.nodes.len() {
+            self.survey(node)?;
+        }
         self.epilogue();
         self.settle("the epilogue")?;
         self.end()?;

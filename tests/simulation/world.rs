@@ -261,7 +261,8 @@ impl World {
         }
         self.stir();
         self.ail(server);
-        Ok(())
+        let node = self.rng.below(self.nodes.len());
+        self.survey(node)
     }
 
     /// A password changes: at all servers of a tenant, or at one of them.

@@ -80,7 +80,9 @@ impl Machine {
                 && let Some(Turn { client: key, .. }) = pool.line.remove(at)
             {
                 self.counters.pins_refused += 1;
-                if let Some(tenant) = self.pools.tenants.get_mut(slot) {
+                if let Some(tenant) = self.pools.tenants.get_mut(slot)
+                    && tenant.limits.pinned.is_some()
+                {
                     tenant.refuse(Limit::Pinned);
                 }
                 self.end_turn(key, Some(text.clone()));

@@ -21,6 +21,10 @@ impl Model {
         self.is_in_transaction() || self.is_subscribed() || self.tracking || self.no_touch
     }
 
+    pub(crate) fn no_touch(&self) -> bool {
+        self.no_touch
+    }
+
     /// Inside MULTI, or after WATCH.
     pub(crate) fn is_in_transaction(&self) -> bool {
         self.transaction.is_some() || !self.watches.is_empty()

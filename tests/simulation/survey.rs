@@ -1,0 +1,217 @@
+//! Surveys: what a machine tells when it is asked must agree with the world, at any time.
+
+use elika::cluster::{Health, TenantKey};
+use elika::proxy::{ClientSurvey, InstanceSurvey, PinReason, Survey, TenantSurvey, Wanted};
+
+use super::client::{Client, Op};
+use super::world::World;
+
+impl World {
+    /// Asks a worker about itself.
+    pub(crate) fn survey(&mut self, node: usize) -> Result<(), String> {
+        // What it wants done is done in its books.
+        self.actions(node)?;
+        let tenant = self.rng.below(self.tenants.len() + 1);
+        let tenant = self.tenants.get(tenant).map(|tenant| tenant.key.clone());
+        let most = *self.rng.pick(&[0, 1, 3, 100, 100]);
+        for wanted in [
+            Wanted::Numbers,
+            Wanted::Clients(most, tenant.clone()),
+            Wanted::Pools,
+        ] {
+            let survey = self.nodes[node].machine.survey(&wanted);
+            self.check_totals(node, &survey)?;
+            let right = match wanted {
+                Wanted::Numbers => self.check_numbers(node, &survey),
+                Wanted::Clients(..) => self.check_clients(node, &survey, most, tenant.as_ref()),
+                Wanted::Pools => self.check_pools(node, &survey),
+            };
+            right.map_err(|why| format!("worker {node} told {why}"))?;
+        }
+        Ok(())
+    }
+
+    fn check_totals(&self, node: usize, survey: &Survey) -> Result<(), String> {
+        let known = &self.nodes[node];
+        // Those to a name that leads nowhere are not begun at all.
+        let nameless = self.plan.stir.resolve > 0 && survey.backend_count > known.links.len();
+        let right = survey.client_count == known.clients.len()
+            && (survey.backend_count == known.links.len() || nameless)
+            && survey.outbound_bytes == known.machine.outbound_bytes()
+            && survey.worker == node as u16;
+        match right {
+            true => Ok(()),
+            false => Err(format!(
+                "worker {node} has {} clients and {} links: {survey:?}",
+                known.clients.len(),
+                known.links.len()
+            )),
+        }
+    }
+
+    /// Requests that may be under way, of clients of this worker.
+    fn owed(&self, node: usize) -> u64 {
+        let its = self.clients.iter().filter(|client| client.worker == node);
+        let pending = its.flat_map(|client| &client.pending);
+        let weight = |op: &Op| match op {
+            Op::Subscribe { channels, .. } | Op::Unsubscribe { channels, .. } => {
+                channels.len().max(1)
+            }
+            _ => 1,
+        };
+        pending.map(|sent| weight(&sent.op) as u64).sum()
+    }
+
+    fn check_numbers(&self, node: usize, survey: &Survey) -> Result<(), String> {
+        let all = &survey.instances;
+        let clients: u32 = all.iter().map(|it| it.clients).sum();
+        let connections = all
+            .iter()
+            .map(|it| it.shared + it.own + it.idle + it.opening);
+        let connections: u32 = connections.sum();
+        let in_flight: u64 = all.iter().map(|it| it.in_flight).sum();
+        let waiting: u32 = all.iter().map(|it| it.waiting).sum();
+        let pinned: u32 = all.iter().flat_map(|it| it.pinned).sum();
+        // A client that moves waits for a login that it has not asked for.
+        let owed = self.owed(node) + u64::from(clients);
+        if clients as usize > survey.client_count
+            || connections as usize != survey.backend_count
+            || in_flight > owed && self.silent == 0
+            || waiting > clients
+            || pinned > clients
+        {
+            return Err(format!(
+                "numbers that do not fit, {owed} requests: {survey:?}"
+            ));
+        }
+        all.iter()
+            .try_for_each(|it| self.check_instance(node, it))?;
+        survey
+            .tenants
+            .iter()
+            .try_for_each(|it| self.check_tenant(it))
+    }
+
+    /// It told of every change of its health.
+    fn check_instance(&self, node: usize, survey: &InstanceSurvey) -> Result<(), String> {
+        let (tenant, id) = (survey.tenant.as_str(), survey.id.as_str());
+        let told = { self.told.iter().rev() }
+            .find(|told| (told.node, &*told.tenant, &*told.instance) == (node, tenant, id));
+        let server = { self.servers.iter() }
+            .find(|it| it.tenant_key == survey.tenant && it.instance == id)
+            .ok_or("an instance that there never was")?;
+        let Some(told) = told else {
+            return match survey.health {
+                Health::Unknown => Ok(()),
+                _ => Err(format!("nobody of this: {survey:?}")),
+            };
+        };
+        // What is away for a while may be forgotten.
+        let stayed = { self.view().since(told.at) }.all(|it| it.is_usable(server));
+        match stayed && told.health != survey.health {
+            true => Err(format!("{told:?}, and now {survey:?}")),
+            false => Ok(()),
+        }
+    }
+
+    fn check_tenant(&self, survey: &TenantSurvey) -> Result<(), String> {
+        let tenant = self.tenants.iter().position(|it| it.key == survey.key);
+        let tenant = tenant.ok_or("a tenant that there never was")?;
+        let now = self.now;
+        let mut pauses = self.tenants[tenant].pauses.iter();
+        let paused = pauses.clone().any(|pause| {
+            // It may have been forgotten, and its pause with it.
+            pause.holds(now) && self.view().knows(tenant, pause.from)
+        });
+        let may_be_paused = pauses.any(|pause| pause.since(now));
+        let right = if survey.paused {
+            may_be_paused
+        } else {
+            !paused
+        };
+        let unlimited = self.plan.limited || survey.refused.iter().all(|n| *n == 0);
+        let waiting = survey.waiting <= self.plan.settings.paused_clients_max;
+        match right && unlimited && waiting {
+            true => Ok(()),
+            false => Err(format!("{survey:?}")),
+        }
+    }
+
+    fn check_clients(
+        &self,
+        node: usize,
+        survey: &Survey,
+        most: usize,
+        tenant: Option<&TenantKey>,
+    ) -> Result<(), String> {
+        let all = if tenant.is_none() {
+            survey.client_count
+        } else {
+            0
+        };
+        if survey.clients.len() > most || survey.clients.len() < all.min(most) {
+            return Err(format!("{} clients, not {most}", survey.clients.len()));
+        }
+        for it in &survey.clients {
+            let client = self.clients.get((it.id as usize).wrapping_sub(1));
+            let client = client.filter(|client| client.worker == node && !client.hung_up);
+            let client = client.ok_or_else(|| format!("{it:?}, who is not there"))?;
+            if tenant.is_some() && it.tenant.as_ref() != tenant {
+                return Err(format!("{it:?}, for whom nobody asked"));
+            }
+            if client.is_settled() {
+                let right = self.is_told(client, it);
+                right.map_err(|what| format!("{what} of {it:?}, which is {:?}", client.model))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Is what is told of a client true, of whom nothing is under way?
+    fn is_told(&self, client: &Client, it: &ClientSurvey) -> Result<(), &'static str> {
+        let (model, view) = (&client.model, self.view());
+        let servers = model.servers(self.now, &view);
+        let stays = servers.len() == 1;
+        let key = model.tenant(&view).map(|tenant| &view.tenants[tenant].key);
+        let logged_in = model.login.is_some();
+        // Who never asked for anything, or moves on, is nobody's at the moment.
+        let tenant = it.tenant.as_ref() == key || !logged_in && it.tenant.is_none();
+        let user = it.user == model.user() || !logged_in && it.user.is_empty();
+        let place = it.instance.as_ref().map(|id| id.as_str());
+        let place = !stays || place.is_none_or(|id| servers[0].instance == id);
+        let idle = it.in_flight == 0 || !stays;
+        let odd = matches!(it.pinned, Some(PinReason::Blocked | PinReason::Other));
+        let checks = [
+            (tenant, "a wrong tenant"),
+            (user, "a wrong user"),
+            (place, "a wrong instance"),
+            (it.name == model.name, "a wrong name"),
+            (it.db == model.db, "a wrong database"),
+            (it.protocol == model.protocol, "a wrong protocol"),
+            (idle, "requests"),
+            (it.outbound_bytes == 0, "bytes"),
+            (it.pinned.is_some() == model.holds(), "a wrong pin"),
+            (!odd || model.no_touch(), "a wrong reason"),
+        ];
+        match checks.iter().find(|(right, _)| !right) {
+            Some((_, what)) => Err(what),
+            None => Ok(()),
+        }
+    }
+
+    fn check_pools(&self, node: usize, survey: &Survey) -> Result<(), String> {
+        let all = &survey.pools;
+        let clients: u32 = all.iter().map(|pool| pool.clients).sum();
+        let connections: usize = all.iter().map(|it| it.shared + it.own + it.idle).sum();
+        let in_flight: u64 = all.iter().map(|it| it.in_flight).sum();
+        let waiting: usize = all.iter().map(|it| it.waiting).sum();
+        if clients as usize > survey.client_count
+            || connections > survey.backend_count
+            || in_flight > self.owed(node) + u64::from(clients) && self.silent == 0
+            || waiting > clients as usize
+        {
+            return Err(format!("pools that do not fit: {survey:?}"));
+        }
+        Ok(())
+    }
+}
