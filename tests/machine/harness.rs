@@ -29,7 +29,7 @@ const HELLO_3: &str = "%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n"
 /// See the module.
 pub(crate) struct Worker {
     pub(crate) machine: Machine,
-    now: Millis,
+    pub(crate) now: Millis,
     clients: u64,
     /// Connections that the machine wants opened.
     begun: Vec<BackendKey>,
@@ -118,11 +118,6 @@ impl Worker {
             self.machine.tick(self.now);
             self.turn();
         }
-    }
-
-    /// Time passes, and the reactor has no reason to wake up.
-    pub(crate) fn sleeps(&mut self, ms: u64) {
-        self.now = self.now.after(ms);
     }
 
     /// The far end of a connection reads no more.
