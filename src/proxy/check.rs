@@ -6,21 +6,22 @@
 //! in the end everything is taken away, and nothing may be left. Not for the data path.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
-use crate::cluster::{ClusterInstance, ClusterKey, Endpoint, Snapshot, TenantKey};
-use crate::resp::{Args, RequestDecoder, RequestLimits, Step, write};
+use crate::cluster::{Balancer, ClusterKey, TenantKey};
+use crate::resp::write;
 
 use super::{
     Action, Answer, BackendKey, ClientKey, ConnKey, Failure, Flow, Machine, Millis, Origin,
-    SLICES_MAX, Settings,
+    Settings, Wanted,
 };
 
+mod network;
+mod pictures;
 mod speech;
 
-use speech::{REPLIES, REQUESTS, Session, reply_to};
+use pictures::Pictures;
+use speech::{REPLIES, REQUESTS, Session, Trouble};
 
 /// Longer inputs add nothing but time.
 const OPERATIONS_MAX: usize = 2_000;
@@ -84,7 +85,9 @@ struct World<'a> {
     asked: Vec<(ClientKey, Answer)>,
     tenant: TenantKey,
     opened: u64,
-    version: u64,
+    pictures: Pictures,
+    /// What servers suffer from.
+    trouble: Trouble,
 }
 
 impl<'a> World<'a> {
@@ -102,9 +105,18 @@ impl<'a> World<'a> {
             pool_wait_ms: if own & 2 == 0 { 5_000 } else { 100 },
             pinned_idle_ms: if own & 4 == 0 { 300_000 } else { 1_000 },
             subscriber_outbound_bytes_max: if own & 8 == 0 { 32 << 20 } else { 50 },
+            check_ms: if own & 16 == 0 { 0 } else { 200 },
+            paused_clients_max: if own & 32 == 0 { 10_000 } else { 1 },
+            offline_grace_ms: if own & 64 == 0 { 30_000 } else { 500 },
+            balancer: if own & 128 == 0 {
+                Balancer::RoundRobin
+            } else {
+                Balancer::LeastConn
+            },
             ..Settings::default()
         };
-        let machine = Machine::new(settings, snapshot(0, shape & 64 == 0, true));
+        let mut pictures = Pictures::new(shape & 64 == 0);
+        let machine = Machine::new(settings, pictures.take(0, 0));
         Self {
             input,
             machine,
@@ -116,7 +128,8 @@ impl<'a> World<'a> {
             asked: Vec::new(),
             tenant: ClusterKey::local().tenant(),
             opened: 0,
-            version: 0,
+            pictures,
+            trouble: Trouble::None,
         }
     }
 
@@ -206,7 +219,8 @@ impl<'a> World<'a> {
     }
 
     fn rare(&mut self) {
-        match self.input.number() % 10 {
+        match self.input.number() % 16 {
+            10..=15 => self.rarer(),
             8 | 9 => {
                 if let Some(key) = self.input.pick(&self.clients) {
                     self.machine.client_hung_up(key);
@@ -214,15 +228,52 @@ impl<'a> World<'a> {
             }
             0 => self.machine.drain(),
             1 | 2 => {
-                let (listed, open) = (self.input.number(), self.input.number());
-                self.version += 1;
-                let snapshot = snapshot(self.version, open % 2 == 0, listed % 2 == 0);
-                self.machine.registry_changed(snapshot, self.now);
+                let (one, other) = (self.input.number(), self.input.number());
+                let picture = self.pictures.take(one, other);
+                self.machine.registry_changed(picture, self.now);
             }
             _ => {
                 if let Some((key, answer)) = self.asked.pop() {
                     self.machine.peer_told(key, answer);
                 }
+            }
+        }
+    }
+
+    /// What concerns tenants and servers as a whole.
+    fn rarer(&mut self) {
+        let what = self.input.number();
+        let [first, second] = pictures::tenants();
+        let tenant = if what & 64 == 0 { first } else { second };
+        match what % 8 {
+            0 | 1 => {
+                let how = self.input.number();
+                self.pictures.limit(how);
+                let (one, other) = (self.input.number(), self.input.number());
+                let picture = self.pictures.take(one, other);
+                self.machine.registry_changed(picture, self.now);
+            }
+            2 => {
+                let ms = 20 * self.input.number() as u64;
+                self.machine.pause(&tenant, ms, self.now);
+            }
+            3 => self.machine.unpause(&tenant),
+            4 => {
+                let wanted = [
+                    Wanted::Numbers,
+                    Wanted::Clients(2, None),
+                    Wanted::Clients(9, Some(tenant)),
+                    Wanted::Pools,
+                ];
+                for wanted in wanted {
+                    let survey = self.machine.survey(&wanted);
+                    assert_eq!(survey.client_count, self.machine.clients());
+                }
+            }
+            5 => self.machine.clock(1 << self.input.number().min(40)),
+            _ => {
+                let troubles = [Trouble::None, Trouble::Loading, Trouble::ReadOnly];
+                self.trouble = self.input.pick(&troubles).unwrap_or_default();
             }
         }
     }
@@ -251,96 +302,6 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A link for which `wanted` holds.
-    fn link(&mut self, wanted: impl Fn(&BackendKey, &Link) -> bool) -> Option<BackendKey> {
-        let links = self.links.iter();
-        let keys: Vec<BackendKey> = links
-            .filter(|(key, link)| wanted(key, link))
-            .map(|(key, _)| *key)
-            .collect();
-        self.input.pick(&keys)
-    }
-
-    fn connect(&mut self) {
-        if let Some(key) = self.link(|_, link| !link.open)
-            && let Some(link) = self.links.get_mut(&key)
-        {
-            link.open = true;
-            self.machine.backend_connected(key, self.now);
-        }
-    }
-
-    fn break_link(&mut self) {
-        let Some(key) = self.link(|_, _| true) else {
-            return;
-        };
-        self.links.remove(&key);
-        let failure = match self.input.number() % 3 {
-            0 => Failure::Unreachable("connection refused".into()),
-            _ => Failure::Lost,
-        };
-        self.machine.backend_failed(key, &failure, self.now);
-    }
-
-    fn server_says(&mut self, bytes: &[u8]) {
-        let paused = self.paused_links.clone();
-        if let Some(key) = self.link(|key, link| link.open && !paused.contains(key)) {
-            self.deliver(key, bytes);
-        }
-    }
-
-    fn deliver(&mut self, key: BackendKey, bytes: &[u8]) {
-        if self.machine.backend_bytes(key, bytes, self.now) == Flow::Pause {
-            self.paused_links.insert(key);
-        }
-    }
-
-    /// A server answers all it got, as a good one would.
-    fn serve(&mut self) {
-        let paused = self.paused_links.clone();
-        let Some(key) = self.link(|key, link| link.open && !paused.contains(key)) else {
-            return;
-        };
-        let Some(link) = self.links.get_mut(&key) else {
-            return;
-        };
-        let mut replies = Vec::new();
-        let mut decoder = RequestDecoder::default();
-        if std::mem::take(&mut link.session.blocked) {
-            replies.extend_from_slice(b"*-1\r\n");
-        }
-        while !link.session.blocked
-            && let Ok(Step::Array { len, .. }) =
-                decoder.decode(&link.got, &RequestLimits::AFTER_LOGIN)
-        {
-            let frame: Vec<u8> = link.got.drain(..len).collect();
-            reply_to(Args::new(&frame), &mut link.session, &mut replies);
-        }
-        self.deliver(key, &replies);
-    }
-
-    /// The network takes some of what is to be sent.
-    fn flush(&mut self) {
-        let how = self.input.number();
-        while let Some(key) = self.machine.next_dirty() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let n = self.machine.outbound(key, &mut slices);
-            let all: Vec<u8> = (slices.iter().take(n))
-                .flat_map(|slice| slice.iter().copied())
-                .collect();
-            let taken = match how % 4 {
-                0 => all.len() * (how / 4) / 64,
-                _ => all.len(),
-            };
-            if let ConnKey::Backend(key) = key
-                && let Some(link) = self.links.get_mut(&key)
-            {
-                link.got.extend(all.iter().take(taken));
-            }
-            self.machine.sent(key, taken);
-        }
-    }
-
     /// Everybody goes, and nothing may stay behind.
     fn end(mut self) {
         for key in std::mem::take(&mut self.clients) {
@@ -365,20 +326,6 @@ impl<'a> World<'a> {
         assert_eq!(self.machine.outbound_bytes(), 0);
         assert_eq!(self.machine.backends(), 0);
         assert_eq!(self.machine.next_deadline(), None);
+        self.pictures.end();
     }
-}
-
-/// What the registry says: one instance, or none.
-fn snapshot(version: u64, has_default: bool, listed: bool) -> Arc<Snapshot> {
-    let key = ClusterKey::local();
-    let default = has_default.then(|| key.tenant());
-    let endpoint = Endpoint {
-        addr: "10.0.0.1".into(),
-        port: 6379,
-        name: String::new(),
-    };
-    let instance = ClusterInstance::new(key, "one", endpoint);
-    let address = SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), 6379));
-    let instances = listed.then(|| (instance, vec![address]));
-    Arc::new(Snapshot::new(version, default, instances))
 }

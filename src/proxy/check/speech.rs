@@ -60,6 +60,10 @@ pub(super) const REQUESTS: &[&str] = &[
     "HELLO 2",
     "SELECT 0",
     "*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n*1\r\n$4\r\nEXEC\r\n",
+    "AUTH shop.ann good",
+    "SET k v",
+    "EVAL x 0",
+    "AUTH shop.bob good\r\nGET k\r\nBLPOP k 0\r\nGET k",
 ];
 
 /// What servers say when they do not listen.
@@ -94,7 +98,20 @@ pub(super) const REPLIES: &[&str] = &[
     ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n",
     "+1339518083.107412 [0 127.0.0.1:60866] \"keys\" \"*\"\r\n",
     "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n",
+    "-LOADING Redis is loading the dataset in memory\r\n",
+    "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
+    "-READONLY You can't write against a read only replica.\r\n",
+    "*4\r\n$2\r\nid\r\n:7\r\n$4\r\nrole\r\n$7\r\nreplica\r\n",
 ];
+
+/// What servers suffer from.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Trouble {
+    #[default]
+    None,
+    Loading,
+    ReadOnly,
+}
 
 /// What a good server knows of a connection.
 #[derive(Default)]
@@ -109,9 +126,22 @@ pub(super) struct Session {
 }
 
 /// What a good server answers. `good` is the right password.
-pub(super) fn reply_to(args: Args<'_>, session: &mut Session, out: &mut Vec<u8>) {
+pub(super) fn reply_to(args: Args<'_>, trouble: Trouble, session: &mut Session, out: &mut Vec<u8>) {
     let words: Vec<&[u8]> = args.collect();
     let name = words.first().map(|name| name.to_ascii_uppercase());
+    let (loads, reads) = (trouble == Trouble::Loading, trouble == Trouble::ReadOnly);
+    match name.as_deref().unwrap_or_default() {
+        b"GET" | b"PING" | b"SET" | b"BLPOP" if loads => {
+            return write::error(out, "LOADING Redis is loading the dataset in memory");
+        }
+        b"SET" | b"BLPOP" if reads => {
+            return write::error(out, "READONLY You can't write against a read only replica.");
+        }
+        b"HELLO" if reads && words.len() == 1 => {
+            return out.extend_from_slice(b"*2\r\n$4\r\nrole\r\n$7\r\nreplica\r\n");
+        }
+        _ => {}
+    }
     match (name.as_deref().unwrap_or_default(), session.queued) {
         (b"EXEC", Some(queued)) => {
             session.queued = None;

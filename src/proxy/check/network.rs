@@ -1,0 +1,107 @@
+//! The network of a [`check`](super): connections to servers come up, break, and bring what the
+//! servers say.
+
+use std::io::IoSlice;
+
+use crate::resp::{Args, RequestDecoder, RequestLimits, Step};
+
+use super::super::{BackendKey, ConnKey, Failure, Flow, SLICES_MAX};
+use super::speech::reply_to;
+use super::{Link, World};
+
+impl World<'_> {
+    /// A link for which `wanted` holds.
+    fn link(&mut self, wanted: impl Fn(&BackendKey, &Link) -> bool) -> Option<BackendKey> {
+        let links = self.links.iter();
+        let keys: Vec<BackendKey> = links
+            .filter(|(key, link)| wanted(key, link))
+            .map(|(key, _)| *key)
+            .collect();
+        self.input.pick(&keys)
+    }
+
+    pub(super) fn connect(&mut self) {
+        if let Some(key) = self.link(|_, link| !link.open)
+            && let Some(link) = self.links.get_mut(&key)
+        {
+            link.open = true;
+            self.machine.backend_connected(key, self.now);
+        }
+    }
+
+    pub(super) fn break_link(&mut self) {
+        let Some(key) = self.link(|_, _| true) else {
+            return;
+        };
+        self.links.remove(&key);
+        let failure = match self.input.number() % 3 {
+            0 => Failure::Unreachable("connection refused".into()),
+            _ => Failure::Lost,
+        };
+        self.machine.backend_failed(key, &failure, self.now);
+    }
+
+    pub(super) fn server_says(&mut self, bytes: &[u8]) {
+        let paused = self.paused_links.clone();
+        if let Some(key) = self.link(|key, link| link.open && !paused.contains(key)) {
+            self.deliver(key, bytes);
+        }
+    }
+
+    fn deliver(&mut self, key: BackendKey, bytes: &[u8]) {
+        if self.machine.backend_bytes(key, bytes, self.now) == Flow::Pause {
+            self.paused_links.insert(key);
+        }
+    }
+
+    /// A server answers all it got, as a good one would.
+    pub(super) fn serve(&mut self) {
+        let paused = self.paused_links.clone();
+        let Some(key) = self.link(|key, link| link.open && !paused.contains(key)) else {
+            return;
+        };
+        let Some(link) = self.links.get_mut(&key) else {
+            return;
+        };
+        let mut replies = Vec::new();
+        let mut decoder = RequestDecoder::default();
+        if std::mem::take(&mut link.session.blocked) {
+            replies.extend_from_slice(b"*-1\r\n");
+        }
+        while !link.session.blocked
+            && let Ok(Step::Array { len, .. }) =
+                decoder.decode(&link.got, &RequestLimits::AFTER_LOGIN)
+        {
+            let frame: Vec<u8> = link.got.drain(..len).collect();
+            reply_to(
+                Args::new(&frame),
+                self.trouble,
+                &mut link.session,
+                &mut replies,
+            );
+        }
+        self.deliver(key, &replies);
+    }
+
+    /// The network takes some of what is to be sent.
+    pub(super) fn flush(&mut self) {
+        let how = self.input.number();
+        while let Some(key) = self.machine.next_dirty() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let n = self.machine.outbound(key, &mut slices);
+            let all: Vec<u8> = (slices.iter().take(n))
+                .flat_map(|slice| slice.iter().copied())
+                .collect();
+            let taken = match how % 4 {
+                0 => all.len() * (how / 4) / 64,
+                _ => all.len(),
+            };
+            if let ConnKey::Backend(key) = key
+                && let Some(link) = self.links.get_mut(&key)
+            {
+                link.got.extend(all.iter().take(taken));
+            }
+            self.machine.sent(key, taken);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What the registry says in a [`check`](super): pictures of one tenant or two, as bytes draw them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use crate::cluster::{
+    ALIAS_LABEL, ClusterInstance, ClusterKey, Endpoint, Health, Known, Quota, Snapshot,
+    SnapshotBuilder, Status, TenantKey, TenantLimits,
+};
+
+/// Takes the pictures, and remembers whose use of anything was ever counted.
+pub(super) struct Pictures {
+    builder: SnapshotBuilder,
+    limits: TenantLimits,
+    quotas: Vec<Arc<Quota>>,
+}
+
+/// The two tenants there may be; the first may be the default one.
+pub(super) fn tenants() -> [TenantKey; 2] {
+    clusters().map(|cluster| cluster.tenant())
+}
+
+fn clusters() -> [ClusterKey; 2] {
+    let mut second = ClusterKey::local();
+    second.name.name = "second".into();
+    [ClusterKey::local(), second]
+}
+
+impl Pictures {
+    pub(super) fn new(has_default: bool) -> Self {
+        let [first, _] = tenants();
+        Self {
+            builder: SnapshotBuilder::new(has_default.then_some(first)),
+            limits: TenantLimits::default(),
+            quotas: Vec::new(),
+        }
+    }
+
+    /// Two bytes say which instances there are: of each whether it is there, its status, its
+    /// address, and what is known of its health.
+    pub(super) fn take(&mut self, one: usize, other: usize) -> Arc<Snapshot> {
+        let [first, second] = clusters();
+        let instances = [
+            (one & 1 == 0).then(|| known(&first, "one", one >> 1)),
+            (other & 1 == 1).then(|| known(&first, "two", other >> 1)),
+            (one & 64 != 0).then(|| known(&second, "one", other >> 1)),
+        ];
+        let limits = &self.limits;
+        let instances = instances.into_iter().flatten();
+        let picture = self.builder.build(&[], instances, |_, _, _| limits.clone());
+        for tenant in picture.tenants() {
+            if !self.quotas.iter().any(|it| Arc::ptr_eq(it, &tenant.quota)) {
+                self.quotas.push(Arc::clone(&tenant.quota));
+            }
+        }
+        Arc::new(picture)
+    }
+
+    /// A byte says what tenants are limited to from the next picture on.
+    pub(super) fn limit(&mut self, how: usize) {
+        let few = |bit: usize| (how & bit != 0).then_some(1);
+        let mut deny = Vec::new();
+        if how & 32 != 0 {
+            deny.push("@transaction".into());
+        }
+        if how & 64 != 0 {
+            deny.push("get".into());
+        }
+        self.limits = TenantLimits {
+            clients: few(1),
+            pinned: few(2),
+            requests_per_second: few(4).map(|few| few + 1),
+            bytes_per_second: few(8).map(|few| u64::from(few) + 100),
+            request_bytes: few(16).map(|few| u64::from(few) + 100),
+            deny,
+        };
+    }
+
+    /// Nobody is left, and nothing may count as used.
+    pub(super) fn end(&self) {
+        for quota in &self.quotas {
+            let used = [&quota.clients, &quota.pinned, &quota.waiting].map(|it| it.get());
+            assert_eq!(used, [0; 3]);
+        }
+    }
+}
+
+fn known(cluster: &ClusterKey, id: &str, how: usize) -> Known {
+    let statuses = [
+        Status::Ready,
+        Status::Offline,
+        Status::Online,
+        Status::Deleted,
+    ];
+    let status = statuses.get(how & 3).copied().unwrap_or(Status::Ready);
+    let port = 6379 + u16::from(how & 4 != 0);
+    let endpoint = Endpoint {
+        addr: "10.0.0.1".into(),
+        port,
+        name: String::new(),
+    };
+    let address = SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), port));
+    let mut instance = ClusterInstance::new(cluster.clone(), id, endpoint);
+    instance.status = status;
+    instance.labels.insert(ALIAS_LABEL.into(), "shop".into());
+    let health = match how & 16 {
+        0 => Health::Unknown,
+        _ => Health::Degraded,
+    };
+    Known {
+        instance,
+        addresses: (how & 8 == 0).then_some(address).into_iter().collect(),
+        health,
+    }
+}
