@@ -11,6 +11,10 @@ help: ## list the targets
 build: ## build target/release/elika-proxy
 	cargo build --release --locked
 
+.PHONY: static
+static: ## build target/static/elika-proxy, which needs no library: for images FROM scratch
+	@scripts/build-static
+
 .PHONY: run-local
 run-local: ## run the proxy and, if there is none, a Redis: make run-local ARGS="--port=7000"
 	@scripts/run-local $(ARGS)
@@ -30,6 +34,10 @@ compat: build ## Redis's own test suite, two client libraries' and job queues, d
 .PHONY: compat-subset
 compat-subset: build ## what of Redis's own test suite concerns connections
 	tests/compat/redis-suite/run --subset
+
+.PHONY: static-test
+static-test: static ## the static program alone in an empty root
+	tests/static/run
 
 .PHONY: lint
 lint: ## check format, lints and documentation
