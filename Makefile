@@ -1,6 +1,7 @@
 # What users and developers of Elika run. `make` alone lists it.
 
 ARGS ?=
+BENCH ?=
 FUZZ_SECONDS ?= 60
 
 .PHONY: help
@@ -52,8 +53,8 @@ fuzz: ## fuzz each target for FUZZ_SECONDS (60)
 	@scripts/fuzz $(FUZZ_SECONDS)
 
 .PHONY: bench
-bench: ## measure
-	@if [ -x benches/run ]; then benches/run; else echo "there is no benchmark here yet"; fi
+bench: build ## compare with other proxies: make bench BENCH="--quick --only=elika,haproxy"
+	benches/run $(BENCH)
 
 .PHONY: clean
 clean: ## delete what was built

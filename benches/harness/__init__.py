@@ -1,0 +1,1 @@
+"""The parts of `benches/run`: what is started, what is asked of it, and how it is told."""

@@ -1,0 +1,135 @@
+"""The results of a run as JSON, as Markdown, as a picture, and as a part of the readme."""
+
+import json
+import platform
+import re
+from datetime import date
+from pathlib import Path
+
+from . import picture
+from .figures import FIGURES, heading, table, written
+from .targets import judged, of, targets_table
+
+BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+
+TITLES = {
+    "elika": "Elika",
+    "predixy": "predixy",
+    "twemproxy": "twemproxy",
+    "envoy": "Envoy",
+    "haproxy": "HAProxy (TCP)",
+    "direct": "direct",
+}
+
+METHOD = """\
+`redis-server` and the load share one core, the proxy has another one to itself, with one worker; all
+is on loopback. Only one proxy runs at a time, and each scenario starts it afresh. Figures are medians
+of {rounds} interleaved rounds. CPU is user and system time of the proxy from `/proc/PID/stat`, per
+operation; on a busy machine it still means much the same, while throughput and latencies do
+not: compare them only within one run, as ratios. System calls are counted by `strace -c -f`, in a
+run of their own. Loads are `redis-benchmark`'s SET and GET unless the name of the scenario says
+otherwise; latencies are those of GET, p99.9 is the 99.902 % row of its distribution. Elika's
+clients are logged in with `AUTH TENANT.USER`, and its metrics are on."""
+
+
+def machine():
+    cpu = re.search(r"model name\s+: (.+)", Path("/proc/cpuinfo").read_text())
+    return {
+        "cpu": cpu[1] if cpu else platform.machine(),
+        "cores": len(list(Path("/sys/devices/system/cpu").glob("cpu[0-9]*"))),
+        "kernel": platform.release().split("-")[0],
+    }
+
+
+def save(folder, readme, results, scenarios, versions, rounds):
+    """Writes benchmarks.json, .md and .svg, and the part of `readme` between the markers."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = {
+        "date": date.today().isoformat(),
+        "rounds": rounds,
+        "machine": machine(),
+        "versions": versions,
+        "targets": judged(results),
+        "results": results,
+    }
+    text = json.dumps(whole, indent=1, ensure_ascii=False)
+    (folder / "benchmarks.json").write_text(text + "\n")
+    (folder / "benchmarks.md").write_text(markdown(whole, scenarios))
+    (folder / "benchmarks.svg").write_text(picture.draw(results, scenarios, TITLES))
+    if readme:
+        rewrite(Path(readme), overview(whole, scenarios))
+
+
+def where_and_when(whole):
+    names = {**TITLES, "direct": "redis-server"}
+    versions = ", ".join(f"{names[peer]} {number}" for peer, number in whole["versions"].items())
+    on = whole["machine"]
+    return (
+        f"{whole['date']}, {on['cpu']}, {on['cores']} cores, Linux {on['kernel']}; {versions}; "
+        f"medians of {whole['rounds']} rounds."
+    )
+
+
+def markdown(whole, scenarios):
+    results = whole["results"]
+    parts = [
+        "# Benchmarks",
+        "Written by `make bench`; not to be edited.",
+        where_and_when(whole),
+        "![CPU per operation](benchmarks.svg)",
+        "## Targets",
+        targets_table(results),
+        "## CPU per operation",
+        cpu_table(results, scenarios),
+        "## Method",
+        METHOD.format(rounds=whole["rounds"]),
+        "## All figures",
+    ]
+    for scenario in scenarios:
+        if scenario.name in results:
+            parts += [f"### {scenario.title}", f"`{scenario.name}`"]
+            parts.append(scenario_table(results[scenario.name]))
+    return "\n\n".join(parts) + "\n"
+
+
+def scenario_table(by_peer):
+    measured = [figures for figures in by_peer.values() if isinstance(figures, dict)]
+    names = [name for name in FIGURES if any(name in figures for figures in measured)]
+    rows = []
+    for peer, figures in by_peer.items():
+        if isinstance(figures, dict):
+            cells = [written(name, figures[name]) if name in figures else "" for name in names]
+        else:
+            cells = [f"no: {figures}"] + [""] * (len(names) - 1)
+        rows.append((TITLES[peer], *cells))
+    return table(("", *map(heading, names)), rows)
+
+
+def cpu_table(results, scenarios):
+    """CPU of each proxy: of Elika in µs, of the others as multiples of that."""
+    measured = {peer for by_peer in results.values() for peer in by_peer}
+    others = [peer for peer in TITLES if peer in measured - {"elika", "direct"}]
+    rows = []
+    for scenario in scenarios:
+        mine = of(results, scenario.name, "elika", "cpu")
+        if not mine or scenario.elika:
+            continue
+        cells = [written("cpu", mine)]
+        for peer in others:
+            theirs = of(results, scenario.name, peer, "cpu")
+            cells.append(f"× {theirs / mine:.2f}" if theirs else "–")
+        rows.append((scenario.title, *cells))
+    return table(("load", "Elika, µs", *(TITLES[peer] for peer in others)), rows)
+
+
+def overview(whole, scenarios):
+    return f"{where_and_when(whole)}\n\n{cpu_table(whole['results'], scenarios)}"
+
+
+def rewrite(path, text):
+    """Puts `text` between the markers of a file."""
+    before, found, rest = path.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    if found:
+        path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")

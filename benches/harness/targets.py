@@ -1,0 +1,65 @@
+"""What Elika is to reach, and whether it does: computed from the results of a run."""
+
+from .figures import MB, brief, table
+
+
+def of(results, scenario, peer, figure):
+    """One figure; None if there is none."""
+    figures = results.get(scenario, {}).get(peer)
+    return figures.get(figure) if isinstance(figures, dict) else None
+
+
+def against(scenario, *peers, figure="cpu", ours=None):
+    """Elika's figure, as a multiple of the least that one of `peers` has."""
+
+    def ratio(results):
+        mine = of(results, ours or scenario, "elika", figure)
+        theirs = [of(results, scenario, peer, figure) for peer in peers]
+        theirs = [value for value in theirs if value]
+        return mine / min(theirs) if mine is not None and theirs else None
+
+    return ratio
+
+
+def own(scenario, figure, divisor=1):
+    """A figure of Elika's."""
+
+    def value(results):
+        found = of(results, scenario, "elika", figure)
+        return None if found is None else found / divisor
+
+    return value
+
+
+MUX = ("twemproxy", "predixy")
+
+# (load, what is compared, at most, the figure of a run)
+TARGETS = [
+    ("50 clients, unpipelined", "× twemproxy or predixy", 0.85, against("p1-c50", *MUX)),
+    ("500 clients, unpipelined", "× twemproxy or predixy", 0.85, against("p1-c500", *MUX)),
+    ("50 × 16 pipelined", "× twemproxy", 0.40, against("p16-c50", "twemproxy")),
+    ("10 × 100 pipelined", "× twemproxy", 0.25, against("p100-c10", "twemproxy")),
+    ("50 clients, 16 KB", "× twemproxy", 0.60, against("v16k-c50", "twemproxy")),
+    ("4 clients, 1 MB", "× HAProxy", 1.0, against("v1m-c4", "haproxy")),
+    ("50 clients, unpipelined", "system calls/op", 2.15, own("p1-c50", "calls")),
+    ("50 clients, unpipelined", "user µs/op", 1.0, own("p1-c50", "user")),
+    ("50 × 16 pipelined", "user µs/op", 0.3, own("p16-c50", "user")),
+]
+
+
+def judged(results):
+    """[(load, what, at most, value or None, holds or None)]"""
+    rows = []
+    for load, what, most, figure in TARGETS:
+        value = figure(results)
+        rows.append((load, what, most, value, None if value is None else value <= most))
+    return rows
+
+
+def targets_table(results):
+    words = {True: "yes", False: "**no**", None: "not measured"}
+    rows = [
+        (load, what, "–" if value is None else brief(value), brief(most), words[holds])
+        for load, what, most, value, holds in judged(results)
+    ]
+    return table(("load", "of Elika", "measured", "at most", "holds"), rows)
