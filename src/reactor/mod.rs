@@ -228,8 +228,7 @@ impl<O: Outside> Reactor<O> {
             };
             let Some(socket) = socket else { return };
             if socket.paused {
-                // Whatever the event said is found again when the pause is over.
-                return self.pause(key);
+                return self.pause(key, true);
             }
             let (n, drained) = match socket.read(&mut self.scratch) {
                 Got::More(n) => (n, false),
@@ -244,7 +243,7 @@ impl<O: Outside> Reactor<O> {
                 ConnKey::Backend(key) => self.machine.backend_bytes(key, bytes, self.now),
             };
             if flow == Flow::Pause {
-                return self.pause(key);
+                return self.pause(key, !drained);
             }
             if drained {
                 return;
@@ -253,12 +252,14 @@ impl<O: Outside> Reactor<O> {
         self.read_later(key);
     }
 
-    /// A connection is not read for now. That a client has gone is told all the same.
-    fn pause(&mut self, key: ConnKey) {
+    /// A connection is not read for now; is there anything left that no event will tell of again?
+    /// That a client has gone is told all the same.
+    fn pause(&mut self, key: ConnKey, left: bool) {
         let Some(socket) = self.socket(key) else {
             return;
         };
         socket.paused = true;
+        socket.left |= left;
         if socket.hung_up
             && let ConnKey::Client(key) = key
         {
@@ -372,7 +373,9 @@ impl<O: Outside> Reactor<O> {
                 Action::Resume(key) => {
                     if let Some(socket) = self.socket(key) {
                         socket.paused = false;
-                        self.read_later(key);
+                        if mem::take(&mut socket.left) {
+                            self.read_later(key);
+                        }
                     }
                 }
                 Action::Ask(ticket, question) => {

@@ -32,6 +32,8 @@ pub(super) struct Socket {
     pub connecting: bool,
     /// The machine wants no more bytes for now.
     pub paused: bool,
+    /// There was something to read when it was paused, or there is since.
+    pub left: bool,
     /// The peer's end of stream is in, though maybe behind unread bytes: no further event will
     /// tell, so read until it shows.
     pub hung_up: bool,
@@ -63,6 +65,7 @@ impl Socket {
             writable: true,
             connecting: false,
             paused: false,
+            left: false,
             hung_up: false,
             queued: false,
         }
