@@ -12,6 +12,13 @@ use slab::Slab;
 /// that are written to cost memory.
 pub(super) const CHUNK_BYTES: usize = 16 * 1024;
 
+/// Bytes of the chunk that a list begins with, if no more is wanted: many clients have one reply
+/// each in a turn, and a whole chunk for each would go beyond those that are kept.
+const FIRST_BYTES: usize = 1024;
+
+/// Free first chunks kept for the next turn: as many as a turn has events.
+const FREE_FIRST_MAX: usize = 512;
+
 /// Free chunks kept for the next turn (last in, first out: the warm ones are reused first).
 const FREE_CHUNKS_MAX: usize = 64;
 
@@ -26,6 +33,7 @@ const NIL: u32 = u32::MAX;
 pub(super) struct ChunkPool {
     chunks: Slab<Chunk>,
     free: Vec<Vec<u8>>,
+    free_first: Vec<Vec<u8>>,
     bytes: usize,
 }
 
@@ -87,13 +95,13 @@ impl ChunkPool {
         if bytes.is_empty() {
             return;
         }
-        let mut chunk = if bytes.len() <= CHUNK_BYTES {
-            self.free
-                .pop()
-                .unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES))
-        } else {
-            Vec::with_capacity(bytes.len())
+        let first = list.head == NIL;
+        let (free, capacity) = match bytes.len() {
+            ..=FIRST_BYTES if first => (self.free_first.pop(), FIRST_BYTES),
+            ..=CHUNK_BYTES => (self.free.pop(), CHUNK_BYTES),
+            more => (None, more),
         };
+        let mut chunk = free.unwrap_or_else(|| Vec::with_capacity(capacity));
         chunk.extend_from_slice(bytes);
         self.link(list, chunk);
     }
@@ -162,9 +170,14 @@ impl ChunkPool {
             list.tail = NIL;
         }
         let mut bytes = chunk.bytes;
-        if bytes.capacity() == CHUNK_BYTES && self.free.len() < FREE_CHUNKS_MAX {
+        let (free, max) = match bytes.capacity() {
+            FIRST_BYTES => (&mut self.free_first, FREE_FIRST_MAX),
+            CHUNK_BYTES => (&mut self.free, FREE_CHUNKS_MAX),
+            _ => return,
+        };
+        if free.len() < max {
             bytes.clear();
-            self.free.push(bytes);
+            free.push(bytes);
         }
     }
 
@@ -223,9 +236,10 @@ mod tests {
     fn an_empty_list_owns_nothing_and_free_chunks_are_bounded() {
         let mut pool = ChunkPool::default();
         let mut lists: Vec<ChunkList> = Vec::new();
-        for _ in 0..3 * FREE_CHUNKS_MAX {
+        for _ in 0..2 * FREE_FIRST_MAX {
             let mut list = ChunkList::default();
             pool.append(&mut list, b"x");
+            pool.append(&mut list, &[b'x'; FIRST_BYTES]);
             lists.push(list);
         }
         for list in &mut lists {
@@ -234,6 +248,7 @@ mod tests {
         }
         assert!(pool.chunks.is_empty());
         assert_eq!(pool.free.len(), FREE_CHUNKS_MAX);
+        assert_eq!(pool.free_first.len(), FREE_FIRST_MAX);
     }
 
     #[test]

@@ -1,0 +1,213 @@
+//! A worker without sockets: bytes of clients and of a backend in, bytes out, turn by turn.
+//!
+//! Owns the clients, who all ask the same at once, and the backend, which answers all of it at
+//! once. Between two turns it allocates nothing itself, so that what is counted is the machine's.
+
+use std::io::IoSlice;
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use elika::cluster::{ClusterInstance, ClusterKey, Endpoint, Snapshot};
+use elika::proxy::{
+    Action, BackendKey, ClientKey, ConnKey, Machine, Millis, Origin, SLICES_MAX, Settings,
+};
+use elika::resp::write;
+
+/// What a reactor reads at once, bytes.
+const READ_BYTES: usize = 64 * 1024;
+
+/// The answer to the greeting of a connection: to AUTH, HELLO and COMMAND.
+const WELCOME: &[u8] = b"+OK\r\n*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n*0\r\n";
+
+/// See the module.
+pub(crate) struct Worker {
+    machine: Machine,
+    /// Microseconds since the start.
+    clock: u64,
+    clients: Vec<ClientKey>,
+    /// Connections to the backend, and how many bytes of requests each got in this turn.
+    backends: Vec<(BackendKey, usize)>,
+    /// Bytes that clients have got.
+    delivered: usize,
+}
+
+/// What all clients ask in a turn, and what they hear.
+pub(crate) struct Exchange {
+    /// A pipeline of requests.
+    request: Vec<u8>,
+    /// The reply to one request.
+    reply: Vec<u8>,
+    /// As many replies as can be read at once.
+    replies: Vec<u8>,
+    /// Requests in the pipeline.
+    pub(crate) pipeline: usize,
+}
+
+impl Exchange {
+    /// `pipeline` times the command of these words, each answered with a string of `size` bytes.
+    pub(crate) fn new(words: &[&[u8]], pipeline: usize, size: usize) -> Self {
+        let (mut request, mut reply) = (Vec::new(), Vec::new());
+        write::command(&mut request, words);
+        write::bulk(&mut reply, &vec![b'x'; size]);
+        let together = (READ_BYTES / reply.len()).max(1);
+        Self {
+            request: request.repeat(pipeline),
+            replies: reply.repeat(together),
+            reply,
+            pipeline,
+        }
+    }
+
+    /// GET of a value.
+    pub(crate) fn get(pipeline: usize, size: usize) -> Self {
+        Self::new(&[b"GET", b"key:000000012345"], pipeline, size)
+    }
+}
+
+impl Worker {
+    /// A worker with this many clients, all logged in as the same user.
+    pub(crate) fn new(clients: usize) -> Self {
+        let settings = Settings {
+            // Not the first of its process, so that it opens connections for clients only.
+            worker: 1,
+            ..Settings::default()
+        };
+        let mut worker = Self {
+            machine: Machine::new(settings, one_instance()),
+            clock: 1_000_000,
+            clients: Vec::new(),
+            backends: Vec::new(),
+            delivered: 0,
+        };
+        for _ in 0..clients {
+            worker.log_in();
+        }
+        worker
+    }
+
+    fn log_in(&mut self) {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1_000));
+        let origin = Origin {
+            id: self.clients.len() as u64,
+            peer: address,
+            local: address,
+        };
+        let client = self.machine.client_opened(origin, self.now());
+        let known = self.backends.len();
+        self.client_says(client, b"*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$2\r\npw\r\n");
+        self.turn();
+        let backend = self.backends[known.saturating_sub(1)].0;
+        if known == 0 {
+            self.machine.backend_connected(backend, self.now());
+            self.turn();
+            self.backend_says(backend, WELCOME);
+        } else {
+            self.backend_says(backend, b"+OK\r\n");
+        }
+        self.turn();
+        self.backends[0].1 = 0;
+        self.clients.push(client);
+    }
+
+    /// The first `active` clients ask, and hear. Returns the number of requests.
+    pub(crate) fn exchange(&mut self, active: usize, exchange: &Exchange) -> usize {
+        let (before, reply_bytes) = (self.delivered, exchange.reply.len());
+        for i in 0..active {
+            self.client_says(self.clients[i], &exchange.request);
+        }
+        self.turn();
+        let request_bytes = exchange.request.len() / exchange.pipeline;
+        for i in 0..self.backends.len() {
+            let backend = self.backends[i].0;
+            let mut left = mem::take(&mut self.backends[i].1) / request_bytes;
+            while left > 0 {
+                let together = left.min(exchange.replies.len() / reply_bytes);
+                self.backend_says(backend, &exchange.replies[..together * reply_bytes]);
+                left -= together;
+            }
+        }
+        self.turn();
+        let count = active * exchange.pipeline;
+        assert_eq!(self.delivered - before, count * reply_bytes, "replies");
+        count
+    }
+
+    /// As a reactor reads it: piece by piece, and each piece in a turn of its own.
+    fn client_says(&mut self, client: ClientKey, bytes: &[u8]) {
+        let mut parts = bytes.chunks(READ_BYTES).peekable();
+        while let Some(part) = parts.next() {
+            self.machine.client_bytes(client, part, self.now());
+            if parts.peek().is_some() {
+                self.turn();
+            }
+        }
+    }
+
+    fn backend_says(&mut self, backend: BackendKey, bytes: &[u8]) {
+        let mut parts = bytes.chunks(READ_BYTES).peekable();
+        while let Some(part) = parts.next() {
+            self.machine.backend_bytes(backend, part, self.now());
+            if parts.peek().is_some() {
+                self.turn();
+            }
+        }
+    }
+
+    /// What a turn of the loop does, but for reading.
+    fn turn(&mut self) {
+        self.clock += 10;
+        self.machine.clock(self.clock);
+        self.machine.resume(self.now());
+        self.actions();
+        self.machine.tick(self.now());
+        while let Some(key) = self.machine.next_dirty() {
+            self.flush(key);
+        }
+        self.actions();
+    }
+
+    fn actions(&mut self) {
+        while let Some(action) = self.machine.next_action() {
+            match action {
+                Action::Connect(key, _) => self.backends.push((key, 0)),
+                Action::Close(key) => panic!("{key:?} was closed"),
+                _ => {}
+            }
+        }
+    }
+
+    fn flush(&mut self, key: ConnKey) {
+        let mut more = true;
+        while more {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let n = self.machine.outbound(key, &mut slices);
+            let bytes = slices[..n].iter().map(|slice| slice.len()).sum();
+            more = self.machine.sent(key, bytes);
+            match key {
+                ConnKey::Client(_) => self.delivered += bytes,
+                ConnKey::Backend(key) => {
+                    let of = self.backends.iter_mut().find(|(other, _)| *other == key);
+                    of.expect("it was opened").1 += bytes;
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Millis {
+        Millis(self.clock / 1_000)
+    }
+}
+
+fn one_instance() -> Arc<Snapshot> {
+    let key = ClusterKey::local();
+    let endpoint = Endpoint {
+        addr: "127.0.0.1".into(),
+        port: 6379,
+        name: "redis".into(),
+    };
+    let address = SocketAddr::from(([127, 0, 0, 1], 6_379));
+    let instance = ClusterInstance::new(key.clone(), "one", endpoint);
+    let tenant = Some(key.tenant());
+    Arc::new(Snapshot::new(1, tenant, [(instance, vec![address])]))
+}
