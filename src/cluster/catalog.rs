@@ -29,8 +29,8 @@ impl Catalog {
         // The instances first: a cluster that is added between has none yet, which is true too.
         let instances = registry.all_cluster_instances();
         let keys = registry.all_clusters().into_iter();
-        let mut clusters: BTreeMap<_, BTreeMap<_, _>> =
-            keys.map(|key| (key, BTreeMap::new())).collect();
+        let mut clusters: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        clusters.extend(keys.map(|key| (key, BTreeMap::new())));
         for instance in instances {
             let cluster = clusters.entry(instance.key.clone()).or_default();
             cluster.insert(instance.id.clone(), instance);

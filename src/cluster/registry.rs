@@ -74,7 +74,8 @@ pub trait ClusterRegistry: Send + Sync {
     /// one. A cluster that is not among them and has no instance is an unknown tenant to clients.
     fn all_clusters(&self) -> Vec<ClusterKey> {
         let instances = self.all_cluster_instances();
-        let keys: BTreeSet<ClusterKey> = instances.into_iter().map(|it| it.key).collect();
+        let mut keys = BTreeSet::new();
+        keys.extend(instances.into_iter().map(|it| it.key));
         keys.into_iter().collect()
     }
 

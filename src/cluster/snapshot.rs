@@ -261,7 +261,8 @@ impl SnapshotBuilder {
             names.entry(owner).or_default().push(alias);
         }
         let mut tenants = BTreeMap::new();
-        for (key, (instances, described)) in groups {
+        for (key, group) in groups {
+            let (instances, described): (Vec<_>, Vec<_>) = group.into_values().unzip();
             let names = names.get(&key).map_or(&[][..], Vec::as_slice);
             let limits = limits(&key, names, &described);
             let tenant = match self.tenants.get(&key) {
@@ -299,8 +300,8 @@ impl SnapshotBuilder {
     ) -> Groups<I> {
         let named = clusters.iter().map(ClusterKey::tenant);
         let named = self.default_tenant.clone().into_iter().chain(named);
-        let mut groups: BTreeMap<_, BTreeMap<_, _>> =
-            named.map(|key| (key, BTreeMap::new())).collect();
+        let mut groups = Groups::new();
+        groups.extend(named.map(|key| (key, BTreeMap::new())));
         let live: Vec<(TenantKey, Known<I>)> = instances
             .into_iter()
             .filter(|known| known.instance.borrow().status != Status::Deleted)
@@ -325,17 +326,14 @@ impl SnapshotBuilder {
             let group = groups.entry(tenant).or_default();
             group.insert(seen.id.clone(), (seen, known.instance));
         }
-        let groups = groups.into_iter();
         groups
-            .map(|(key, group)| (key, group.into_values().unzip()))
-            .collect()
     }
 
     /// See [`build`](Self::build).
     fn take_aliases<I: Borrow<ClusterInstance>>(&mut self, groups: &Groups<I>) {
         let mut wanted: BTreeMap<&str, Vec<&TenantKey>> = BTreeMap::new();
-        for (key, (_, instances)) in groups {
-            for alias in instances.iter().filter_map(|it| it.borrow().alias()) {
+        for (key, group) in groups {
+            for alias in group.values().filter_map(|(_, it)| it.borrow().alias()) {
                 if !groups.contains_key(alias) {
                     let who = wanted.entry(alias).or_default();
                     if who.last() != Some(&key) {
@@ -355,7 +353,7 @@ impl SnapshotBuilder {
 }
 
 /// See [`SnapshotBuilder::group`].
-type Groups<I> = BTreeMap<TenantKey, (Vec<Instance>, Vec<I>)>;
+type Groups<I> = BTreeMap<TenantKey, BTreeMap<InstanceId, (Instance, I)>>;
 
 impl Instance {
     fn new(instance: &ClusterInstance, addresses: Vec<SocketAddr>, health: Health) -> Self {

@@ -234,7 +234,8 @@ impl Words {
     /// The commands among the words that are not in the table.
     fn strange(&self) -> impl Iterator<Item = Command> {
         let first = |word: &String| word.split('|').next().unwrap_or_default().to_owned();
-        let names: BTreeSet<String> = self.names.iter().map(first).collect();
+        let mut names = BTreeSet::new();
+        names.extend(self.names.iter().map(first));
         let names = names
             .into_iter()
             .filter(|name| !KNOWN.contains_key(&**name));

@@ -44,9 +44,8 @@ impl Machine {
 
     fn survey_instances(&self) -> Vec<InstanceSurvey> {
         let instances = self.pools.instances.iter();
-        let mut found: BTreeMap<InstanceKey, InstanceSurvey> = instances
-            .map(|(key, instance)| (key, begin(instance)))
-            .collect();
+        let mut found: BTreeMap<InstanceKey, InstanceSurvey> = BTreeMap::new();
+        found.extend(instances.map(|(key, instance)| (key, begin(instance))));
         for (_, backend) in self.backends.iter() {
             let account = self.pools.account_of(backend.pool);
             let Some(of) = account.and_then(|it| found.get_mut(&it.instance)) else {

@@ -39,7 +39,7 @@ pub(super) fn clients(desk: &Desk, request: &Request) -> Result<Answer, Response
     for survey in desk.office.survey(&wanted) {
         clients.extend(survey.clients.into_iter().map(|it| (survey.worker, it)));
     }
-    clients.sort_by_key(|(_, client)| client.id);
+    clients.sort_unstable_by_key(|(_, client)| client.id);
     clients.truncate(limit);
     let clients = clients.iter().map(|(worker, it)| client(*worker, it));
     Ok(Answer::Now(success(

@@ -121,7 +121,7 @@ impl<'a> Node<'a> {
         let below =
             |(name, value): (&'b String, _)| (&**name, self.below(value, Step::Field(name)));
         let mut fields: Vec<_> = fields.iter().map(below).collect();
-        fields.sort_by_key(|(name, _)| *name);
+        fields.sort_unstable_by_key(|(name, _)| *name);
         Ok(fields)
     }
 

@@ -1,7 +1,5 @@
 //! Values written: clusters as JSON, and equal values always as the same text.
 
-use std::collections::BTreeMap;
-
 use tinyjson::JsonValue;
 
 use crate::cluster::{Catalog, ClusterInstance, ClusterKey, Endpoint};
@@ -57,7 +55,8 @@ fn write(out: &mut String, value: &JsonValue) {
             let named = fields
                 .iter()
                 .map(|(name, value)| ((rank(name), name), value));
-            let sorted: BTreeMap<_, _> = named.collect();
+            let mut sorted: Vec<_> = named.collect();
+            sorted.sort_unstable_by_key(|(order, _)| *order);
             let mut before = '{';
             for ((_, name), value) in sorted {
                 out.push(before);

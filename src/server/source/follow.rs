@@ -1,7 +1,7 @@
 //! What a source of clusters brought into the registry: from one state of the source to the next,
 //! only the differences are told, and only what it brought is taken away again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cluster::{
@@ -84,8 +84,8 @@ impl Follower {
     /// The source lists these now. What is new comes before what is old goes, so that a name that
     /// moves from one to the other is never without an owner.
     pub(super) fn apply(&mut self, catalog: &Catalog, missing: Missing) -> Applied {
-        let wanted: BTreeMap<&ClusterKey, &Cluster> =
-            catalog.clusters.iter().map(|it| (&it.key, it)).collect();
+        let mut wanted: BTreeMap<&ClusterKey, &Cluster> = BTreeMap::new();
+        wanted.extend(catalog.clusters.iter().map(|it| (&it.key, it)));
         let mut applied = Applied::default();
         let mut refused = BTreeMap::new();
         for cluster in wanted.values() {
@@ -209,7 +209,7 @@ impl Follower {
                     false
                 });
             };
-            let listed: BTreeSet<&str> = live(cluster).map(|it| it.id.as_str()).collect();
+            let listed: HashSet<&str> = live(cluster).map(|it| it.id.as_str()).collect();
             instances.retain(|id, instance| {
                 if listed.contains(id.as_str()) {
                     return true;

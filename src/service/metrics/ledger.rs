@@ -6,7 +6,7 @@
 //! or a tenant leaves the others to stand on its own. So what each row gained since the last time
 //! is added to it, and a row begins at 0 where another one ends.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::cluster::{Health, InstanceId, TenantKey};
 use crate::metrics::Traffic;
@@ -108,7 +108,7 @@ impl Ledger {
     /// Rows end with what they stand for, and when their tenant is hidden.
     fn forget(&mut self) {
         let instances = self.told.values().flat_map(|survey| &survey.instances);
-        let known: BTreeSet<(&TenantKey, &InstanceId)> = instances
+        let known: HashSet<(&TenantKey, &InstanceId)> = instances
             .filter(|it| self.shown.contains(&it.tenant))
             .map(|it| (&it.tenant, &it.id))
             .collect();
@@ -229,13 +229,13 @@ fn choose(
     max: usize,
 ) -> BTreeSet<TenantKey> {
     let mut order: Vec<(&TenantKey, &u64)> = clients.iter().collect();
-    order.sort_by_key(|(tenant, n)| (u64::MAX - **n, !before.contains(*tenant), *tenant));
+    order.sort_unstable_by_key(|(tenant, n)| (u64::MAX - **n, !before.contains(*tenant), *tenant));
     let (most, rest) = order.split_at(max.min(order.len()));
     let kept = rest.iter().filter(|(tenant, _)| before.contains(*tenant));
-    most.iter()
-        .chain(kept.take(max))
-        .map(|(tenant, _)| (*tenant).clone())
-        .collect()
+    let chosen = most.iter().chain(kept.take(max));
+    let mut shown = BTreeSet::new();
+    shown.extend(chosen.map(|(tenant, _)| (*tenant).clone()));
+    shown
 }
 
 fn count_instances(

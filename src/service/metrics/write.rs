@@ -67,11 +67,9 @@ fn workers(text: &mut Text, ledger: &Ledger) {
 }
 
 fn clusters(text: &mut Text, ledger: &Ledger, clusters: &[ClusterKey]) {
-    let shown: BTreeMap<_, _> = clusters
-        .iter()
-        .map(|cluster| (cluster.tenant(), cluster))
-        .filter(|(tenant, _)| ledger.shown().contains(tenant))
-        .collect();
+    let clusters = clusters.iter().map(|it| (it.tenant(), it));
+    let mut shown = BTreeMap::new();
+    shown.extend(clusters.filter(|(tenant, _)| ledger.shown().contains(tenant)));
     let shown = shown.iter().map(|(tenant, it)| ([tenant.as_str()], *it));
     fill(text, &CLUSTER, shown);
 }
