@@ -44,6 +44,7 @@ pub(super) fn find(name: &[u8]) -> Option<&'static Row> {
 ///
 /// Reads the first and the last bytes of the name as whole words, which overlap: cheaper than
 /// copying a variable number of bytes.
+#[inline]
 pub(super) const fn key(name: &[u8]) -> Option<u128> {
     let len = name.len();
     let word = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
@@ -62,6 +63,7 @@ pub(super) const fn key(name: &[u8]) -> Option<u128> {
 }
 
 /// The bytes of a name of less than eight.
+#[inline]
 const fn short_word(name: &[u8]) -> u128 {
     let len = name.len();
     if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {

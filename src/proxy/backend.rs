@@ -129,6 +129,7 @@ impl Backend {
 
     /// Had others better go elsewhere? It is in the middle of a big reply, runs a script, or owes
     /// a reply for so long that something holds it up: on another connection the server tells.
+    #[inline]
     pub(super) fn is_busy(&self, now: Millis) -> bool {
         const BIG: u64 = 64 * 1024;
         const LONG_MS: u64 = 100;

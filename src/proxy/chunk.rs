@@ -116,6 +116,7 @@ impl ChunkPool {
         self.link(list, bytes);
     }
 
+    #[inline]
     fn link(&mut self, list: &mut ChunkList, bytes: Vec<u8>) {
         let node = self.chunks.insert(Chunk {
             bytes,
@@ -130,6 +131,7 @@ impl ChunkPool {
     }
 
     /// The front of a list as slices for one write; `into` bounds how many. Returns their number.
+    #[inline]
     pub(super) fn slices<'a>(&'a self, list: &ChunkList, into: &mut [IoSlice<'a>]) -> usize {
         let mut node = list.head;
         let mut n = 0;

@@ -273,6 +273,7 @@ impl Machine {
     }
 
     /// Appends the run's bytes, up to `to`.
+    #[inline]
     fn end_run(&mut self, run: &mut Run, bytes: &[u8], to: usize) {
         if let Some(backend) = self.backends.get_mut(run.backend) {
             let bytes = bytes.get(run.from..to).unwrap_or_default();

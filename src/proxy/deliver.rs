@@ -305,6 +305,7 @@ struct Scanned {
 
 impl Afterwards {
     /// A reply begins so: is it an error?
+    #[inline]
     pub(super) fn note(&mut self, traffic: Option<&mut Traffic>, begin: &[u8]) {
         if !matches!(begin.first(), Some(b'-' | b'!')) {
             return;

@@ -132,6 +132,7 @@ impl Machine {
     }
 
     /// Is the backend taking what it was sent? Else the client waits for that.
+    #[inline]
     pub(super) fn with_room(
         &mut self,
         key: ClientKey,
@@ -231,6 +232,7 @@ pub(super) fn record(
 }
 
 /// The same for one that has a record to itself, and `count` replies.
+#[inline]
 pub(super) fn record_as(
     requests: &mut Requests,
     backend: &mut Backend,
@@ -246,6 +248,7 @@ pub(super) fn record_as(
 }
 
 /// The same, without counting it.
+#[inline]
 pub(super) fn record_apart(
     requests: &mut Requests,
     backend: &mut Backend,
@@ -270,6 +273,7 @@ pub(super) fn record_apart(
 }
 
 /// Appends the bytes of recorded requests, and has them sent this turn.
+#[inline]
 pub(super) fn append(
     chunks: &mut ChunkPool,
     dirty: &mut Vec<BackendKey>,
@@ -282,6 +286,7 @@ pub(super) fn append(
 }
 
 /// Has a backend's bytes sent this turn.
+#[inline]
 pub(super) fn mark_dirty(dirty: &mut Vec<BackendKey>, backend: &mut Backend, key: BackendKey) {
     if !backend.dirty && !matches!(backend.state, State::Connecting) {
         backend.dirty = true;

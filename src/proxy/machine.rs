@@ -279,6 +279,7 @@ impl Machine {
     }
 
     /// Closes a client that is done: told to close, half-closed, or drained.
+    #[inline]
     pub(super) fn settle(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get(key) else {
             return;

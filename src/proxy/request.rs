@@ -130,10 +130,12 @@ impl Request {
 }
 
 impl Requests {
+    #[inline]
     pub(super) fn get(&self, index: u32) -> Option<&Request> {
         self.records.get(index as usize)
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Request> {
         self.records.get_mut(index as usize)
     }
@@ -155,6 +157,7 @@ impl Requests {
     }
 
     /// Adds a record for `client` at the end of both queues.
+    #[inline]
     pub(super) fn push(
         &mut self,
         of_client: &mut Fifo,
@@ -205,6 +208,7 @@ impl Requests {
         self.link_client(of_client, index);
     }
 
+    #[inline]
     fn insert(&mut self, client: ClientKey, kind: Kind, count: u32, start: u64) -> u32 {
         let (next_of_client, next_of_backend) = (NIL, NIL);
         let record = Request {
@@ -221,6 +225,7 @@ impl Requests {
         self.records.insert(record) as u32
     }
 
+    #[inline]
     fn link_client(&mut self, fifo: &mut Fifo, index: u32) {
         match self.get_mut(fifo.tail) {
             Some(tail) => tail.next_of_client = index,
@@ -230,6 +235,7 @@ impl Requests {
     }
 
     /// Takes the head off a backend's queue and forgets the record.
+    #[inline]
     pub(super) fn pop_of_backend(&mut self, fifo: &mut Fifo) -> Option<Request> {
         let record = self.records.try_remove(fifo.head as usize)?;
         fifo.head = record.next_of_backend;
@@ -323,6 +329,7 @@ impl Requests {
 
     /// Counts replies that came now: how long the client and the backend took for them. Who waits
     /// for something to come is not counted.
+    #[inline]
     pub(super) fn measure(&self, traffic: &mut Traffic, request: &Moments, done: u32) {
         if done == 0 || !request.counted {
             return;

@@ -159,6 +159,7 @@ impl<O: Outside> Reactor<O> {
     }
 
     #[allow(clippy::disallowed_methods, reason = "the one clock of this worker")]
+    #[inline]
     fn clock_us(&self) -> u64 {
         let elapsed = Instant::now().duration_since(self.start);
         u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
@@ -208,6 +209,7 @@ impl<O: Outside> Reactor<O> {
         }
     }
 
+    #[inline]
     fn socket(&mut self, key: ConnKey) -> Option<&mut Socket> {
         match key {
             ConnKey::Client(key) => self.clients.get(key.index(), key.generation()),

@@ -13,6 +13,7 @@ const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
 impl Machine {
     /// Was a client's login refused while it stood in line? A connection would come in with the
     /// password of somebody else.
+    #[inline]
     pub(in super::super) fn is_logged_out(&self, key: ClientKey) -> bool {
         let client = self.clients.get(key);
         let account = client.and_then(|client| self.pools.accounts.get(client.account));
