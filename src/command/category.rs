@@ -5,6 +5,8 @@
 //! say it, and else by analogy: a command that writes to streams is in `write`, `stream` and one of
 //! `fast` and `slow`. A command of another module, or one invented tomorrow, has no category here.
 
+use crate::resp::Args;
+
 /// The category of everything.
 pub(super) const ALL: &str = "all";
 
@@ -243,6 +245,15 @@ pub fn is_command(name: &str) -> bool {
     listed.any(named)
 }
 
+/// Does a request change nothing, so that asking it twice gives nobody another answer than asking
+/// it once? It is not so of a command that nobody here knows.
+pub fn only_reads(frame: &[u8]) -> bool {
+    let name = Args::new(frame).next().unwrap_or_default();
+    let row = TABLE.iter().find(|(category, _)| *category == "read");
+    let mut names = row.into_iter().flat_map(|(_, names)| names.split(' '));
+    names.any(|listed| listed.as_bytes().eq_ignore_ascii_case(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +265,22 @@ mod tests {
         }
         for name in ["", "flushal", "config|st", "conf", "ft.search", "get|x"] {
             assert!(!is_command(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_asked_twice_is_known_to_be_a_read() {
+        for frame in ["*2\r\n$3\r\nGeT\r\n$1\r\nk\r\n", "*1\r\n$6\r\ndbsize\r\n"] {
+            assert!(only_reads(frame.as_bytes()), "{frame}");
+        }
+        for frame in [
+            "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n",
+            "*2\r\n$6\r\nGETDEL\r\n$1\r\nk\r\n",
+            "*1\r\n$0\r\n\r\n",
+            "*1\r\n$3\r\nget",
+            "*1\r\n$10\r\nfuture.get\r\n",
+        ] {
+            assert!(!only_reads(frame.as_bytes()), "{frame}");
         }
     }
 }

@@ -25,7 +25,7 @@ mod table;
 mod tests;
 
 pub use answer::{Answer, View, answer};
-pub use category::{categories, is_command};
+pub use category::{categories, is_command, only_reads};
 pub use deny::{Denied, UNDENIABLE};
 pub use refusal::{Refusal, denied};
 

@@ -7,6 +7,7 @@ use crate::metrics::Traffic;
 use crate::resp::ReplyScanner;
 
 use super::chunk::ChunkList;
+use super::detour::{Recent, Stall};
 use super::handshake::{Credential, Handshake};
 use super::key::{ClientKey, PoolKey};
 use super::pin::Frame;
@@ -60,6 +61,12 @@ pub(super) struct Backend {
     pub dedicated: bool,
     /// Requests in flight that wait for something to come: then silence is no failure.
     pub blocking: u32,
+    /// Who waits behind a big reply that its client reads slowly.
+    pub stall: Stall,
+    /// Records of replies that nobody waits for: they are asked for again elsewhere.
+    pub forsaken: u32,
+    /// What it was asked and has not answered.
+    pub recent: Recent,
     /// Scripts in flight: others had better not stand behind them.
     pub scripts: u32,
     /// The two ends of the frame under way, where it is a client's own.
@@ -106,6 +113,9 @@ impl Backend {
             owner: ClientKey::NONE,
             dedicated: false,
             blocking: 0,
+            stall: Stall::None,
+            forsaken: 0,
+            recent: Recent::default(),
             scripts: 0,
             frame: Frame::default(),
             id: None,
@@ -122,9 +132,10 @@ impl Backend {
         matches!(self.state, State::Ready)
     }
 
-    /// May whoever is of its pool send on it? Not behind a WAIT: that may take its time.
+    /// May whoever is of its pool send on it? Not behind a WAIT: that may take its time, nor behind
+    /// big replies that nobody wants.
     pub(super) fn is_open(&self) -> bool {
-        !self.retired && self.owner == ClientKey::NONE && self.blocking == 0
+        !self.retired && self.owner == ClientKey::NONE && self.blocking == 0 && self.forsaken == 0
     }
 
     /// Had others better go elsewhere? It is in the middle of a big reply, runs a script, or owes
@@ -137,6 +148,7 @@ impl Backend {
         held_up
             || self.scripts > 0
             || self.paused
+            || self.forsaken > 0
             || self.reply_bytes > BIG
             || self.scanner.bulk_left() > BIG
     }

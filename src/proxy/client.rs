@@ -107,6 +107,8 @@ pub(super) struct Client {
     pub line_since: Millis,
     /// It has sent something, and then changed to another pool.
     pub moved: bool,
+    /// It uses a connection only because another one was held up.
+    pub led_round: bool,
     /// The pool of (account, db, protocol), once it was needed.
     pub pool: PoolKey,
     pub account: AccountKey,
@@ -157,6 +159,7 @@ impl Client {
             last_own: BackendKey::NONE,
             line_since: Millis::default(),
             moved: false,
+            led_round: false,
             pool: PoolKey::NONE,
             account: AccountKey::NONE,
             tenant: TenantSlot::NONE,

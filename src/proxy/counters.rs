@@ -49,6 +49,9 @@ counters! {
     pub replies: u64,
     /// Replies nobody waited for any more, or that the client did not want.
     pub replies_dropped: u64,
+    /// Clients whose reads were asked again on another connection, because the one that they were
+    /// on was held up by somebody who read a big reply slowly.
+    pub asked_again: u64,
     /// Replies made here, errors not included.
     pub answers: u64,
     /// Errors made here.

@@ -12,7 +12,8 @@ use crate::resp::{Args, ProtocolError, RequestDecoder, RequestLimits, Step, inli
 use super::action::Flow;
 use super::answer::{Taken, kind_of};
 use super::client::Hold;
-use super::forward::{NOAUTH, Refusal, append, mark_dirty, record, unpause};
+use super::detour::follow;
+use super::forward::{NOAUTH, Refusal, append, mark_dirty, record};
 use super::gate::Ruling;
 use super::key::{BackendKey, ClientKey, TenantSlot};
 use super::machine::Machine;
@@ -140,6 +141,7 @@ impl Machine {
             let rest = match moved_to.and_then(|to| Some((to, self.backends.get_mut(to)?))) {
                 Some((to, backend)) => {
                     let rest = inbound.split_off(used);
+                    backend.recent.skip(inbound.len());
                     self.to_backends
                         .append_owned(&mut backend.outbound, inbound);
                     mark_dirty(&mut self.dirty_backends, backend, to);
@@ -252,7 +254,7 @@ impl Machine {
             clients,
             backends,
             requests,
-            actions,
+            stalled,
             counters,
             ..
         } = self;
@@ -261,7 +263,7 @@ impl Machine {
         if backend.fifo.is_empty() {
             backend.since = self.now;
         } else if backend.paused {
-            unpause(backend, run.backend, actions, self.now);
+            follow(requests, stalled, backend, run.backend, key, self.now);
         }
         let kind = kind_of(client);
         record(requests, backend, client, key, kind, len);

@@ -10,6 +10,7 @@ use crate::resp::{ReplyError, ReplyScanner, Scan};
 
 use super::action::Flow;
 use super::backend::{Backend, Failure, State};
+use super::detour::Stall;
 use super::handshake::Progress;
 use super::key::{BackendKey, ClientKey};
 use super::machine::Machine;
@@ -17,9 +18,6 @@ use super::owner::{Full, Owner};
 use super::pin::Verb;
 use super::request::{Kind, Request};
 use super::settings::Millis;
-
-/// Above this many bytes for a client that nobody waits behind, its backend is not read.
-const PAUSE_BYTES: usize = 256 * 1024;
 
 /// What must be seen whole (a verdict, a part of a handshake, TRACKINGINFO) is never longer.
 const COLLECT_BYTES_MAX: usize = 64 * 1024;
@@ -51,6 +49,7 @@ impl Machine {
             self.fail(key, &failure);
         }
         self.close_retired(key);
+        self.close_forsaken(key);
         let flow = self.pause_for_slow_reader(key);
         self.evict_worst();
         self.check_invariants();
@@ -93,7 +92,18 @@ impl Machine {
             self.checked(key, &reply);
         }
         self.charge_replies(key, bytes.len());
+        self.note_answered(key);
         outcome
+    }
+
+    /// What is answered need not be remembered.
+    fn note_answered(&mut self, key: BackendKey) {
+        if let Some(backend) = self.backends.get_mut(key) {
+            let next = self.requests.get(backend.fifo.head);
+            backend
+                .recent
+                .answered(next.map_or(backend.queued, |next| next.start));
+        }
     }
 
     /// Replies count towards a tenant's bytes per second.
@@ -164,6 +174,8 @@ impl Machine {
             if let Some(popped) = &popped {
                 backend.blocking -= u32::from(popped.verb.is_patient());
                 backend.scripts -= u32::from(popped.verb == Verb::Script);
+                backend.forsaken -= u32::from(popped.kind == Kind::Forsaken);
+                backend.stall = Stall::None;
                 if backend.owner != ClientKey::NONE {
                     // What was to go apart, on what is shared otherwise.
                     late.settled.push(backend.owner);
@@ -218,36 +230,6 @@ impl Machine {
             }
         }
         Ok(pos)
-    }
-
-    /// A client that does not read: its backend is not read either, unless somebody waits behind
-    /// it. Then the client's own limit decides.
-    fn pause_for_slow_reader(&mut self, key: BackendKey) -> Flow {
-        let Some(backend) = self.backends.get_mut(key) else {
-            return Flow::Continue;
-        };
-        // A verdict is read here, however slow its client is.
-        let head = self.requests.get(backend.fifo.head);
-        let Some(head) = head.filter(|head| head.kind == Kind::Deliver) else {
-            return Flow::Continue;
-        };
-        let reader = head.client;
-        let waiting = self
-            .clients
-            .get(reader)
-            .map_or(0, |client| client.outbound.len());
-        if waiting <= PAUSE_BYTES {
-            return Flow::Continue;
-        }
-        if self
-            .requests
-            .of_backend(backend.fifo)
-            .all(|(_, request)| request.client == reader || request.kind == Kind::Check)
-        {
-            backend.paused = true;
-            return Flow::Pause;
-        }
-        Flow::Continue
     }
 
     /// Too many bytes wait for a client.

@@ -238,6 +238,7 @@ impl Machine {
         let base = self.requests.get(fifo.head).map_or(0, |first| first.start);
         heir.outbound = std::mem::take(&mut lost.outbound);
         heir.queued = heir.outbound.len() as u64;
+        heir.recent.skip(heir.outbound.len());
         heir.fifo = fifo;
         heir.is_heir = true;
         let scripts = self.requests.of_backend(fifo);

@@ -107,6 +107,7 @@ impl Machine {
             }
             let fit =
                 connection.is_ready() && !connection.is_busy(self.now) && connection.is_open();
+            let fit = fit && !(client.led_round && self.is_calm(client.pool));
             if sticky || fit {
                 // It may have come in with a newer password than the client.
                 return match self.is_logged_out(key) {
@@ -127,6 +128,7 @@ impl Machine {
         let backend = self.choose(client.pool)?;
         if let Some(client) = self.clients.get_mut(key) {
             client.backend = backend;
+            client.led_round = false;
         }
         self.with_room(key, backend)
     }
@@ -174,7 +176,7 @@ impl Machine {
                 opening = opening.or(Some(key));
             }
             let load = (
-                backend.blocking,
+                backend.blocking + backend.forsaken,
                 backend.paused,
                 backend.scanner.bulk_left(),
             );
@@ -282,6 +284,9 @@ pub(super) fn append(
     bytes: &[u8],
 ) {
     chunks.append(&mut backend.outbound, bytes);
+    if !backend.dedicated {
+        backend.recent.push(bytes);
+    }
     mark_dirty(dirty, backend, key);
 }
 

@@ -33,6 +33,12 @@ impl Machine {
                 );
             }
             self.check_owner(key, backend);
+            if !backend.dedicated {
+                assert_eq!(backend.recent.end(), backend.queued, "{key:?}");
+            }
+            let forsaken = self.requests.of_backend(backend.fifo);
+            let forsaken = forsaken.filter(|(_, it)| it.kind == Kind::Forsaken);
+            assert_eq!(forsaken.count(), backend.forsaken as usize, "{key:?}");
             let mut start = 0;
             for (_, request) in self.requests.of_backend(backend.fifo) {
                 assert!(request.count > 0);

@@ -19,7 +19,8 @@ use crate::resp::{Protocol, write};
 
 use super::backend::Failure;
 use super::client::{Client, Hold};
-use super::forward::{NOAUTH, append, record_apart, unpause};
+use super::detour::follow;
+use super::forward::{NOAUTH, append, record_apart};
 use super::gate::TOO_MANY_CLIENTS;
 use super::handshake::{Credential, HelloReply, error_text};
 use super::key::{AccountKey, BackendKey, ClientKey, PoolKey};
@@ -166,7 +167,8 @@ impl Machine {
         if backend.fifo.is_empty() {
             backend.since = self.now;
         } else if backend.paused {
-            unpause(backend, on, &mut self.actions, self.now);
+            let (requests, stalled) = (&self.requests, &mut self.stalled);
+            follow(requests, stalled, backend, on, key, self.now);
         }
         record_apart(
             &mut self.requests,

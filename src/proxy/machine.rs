@@ -50,6 +50,8 @@ pub struct Machine {
     pub(super) delayed: VecDeque<ClientKey>,
     /// Clients that wait for a backend to take what it was sent.
     pub(super) crowded: Vec<(BackendKey, ClientKey)>,
+    /// Connections on which somebody waits behind a reply that its client reads slowly.
+    pub(super) stalled: Vec<BackendKey>,
     /// Connections begun to an instance whose name has no address: they fail in the next turn.
     pub(super) unresolved: Vec<BackendKey>,
     /// Clients that asked for another one's own connection, which is not ready yet.
@@ -112,6 +114,7 @@ impl Machine {
             ready: VecDeque::new(),
             delayed: VecDeque::new(),
             crowded: Vec::new(),
+            stalled: Vec::new(),
             unresolved: Vec::new(),
             again: Vec::new(),
             next_turn: Vec::new(),

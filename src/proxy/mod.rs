@@ -44,6 +44,7 @@ mod connect;
 mod counters;
 mod decode;
 mod deliver;
+mod detour;
 mod failure;
 mod forward;
 mod gate;

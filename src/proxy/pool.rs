@@ -102,6 +102,8 @@ pub(super) struct Pool {
     pub waiters: Vec<ClientKey>,
     /// Clients that use this pool.
     pub clients: u32,
+    /// When somebody last had to be sent round a big reply.
+    pub led_round_at: Millis,
     /// What the last handshake said to HELLO.
     pub hello: Option<HelloReply>,
 }
@@ -191,6 +193,7 @@ impl Pools {
             line: VecDeque::new(),
             waiters,
             clients: 0,
+            led_round_at: Millis::default(),
             hello: None,
         };
         let key = pools.insert(pool);

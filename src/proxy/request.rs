@@ -33,6 +33,8 @@ pub(super) enum Kind {
     Verdict,
     /// It is the answer to a question of ours; there is no client.
     Check,
+    /// They are asked for again on another connection: nobody waits for these.
+    Forsaken,
     /// The reply was made here; the index is into [`Requests::parked`]. Never in a backend's queue.
     Parked(u32),
 }
@@ -41,7 +43,7 @@ impl Kind {
     /// Is it what a client wants of its backend? Logins have counters of their own, and so do our
     /// questions: whether either goes over a connection that is there depends on chance.
     pub(super) fn is_counted(self) -> bool {
-        !matches!(self, Self::Verdict | Self::Check)
+        !matches!(self, Self::Verdict | Self::Check | Self::Forsaken)
     }
 }
 
@@ -234,6 +236,23 @@ impl Requests {
         fifo.tail = index;
     }
 
+    /// Hangs a record at the end of a client's queue again, after those that went before it.
+    pub(super) fn relink(&mut self, fifo: &mut Fifo, index: u32) {
+        if let Some(record) = self.get_mut(index) {
+            record.next_of_client = NIL;
+            self.link_client(fifo, index);
+        }
+    }
+
+    /// Nobody waits for the replies to a record any more; the backend brings them all the same.
+    pub(super) fn forsake(&mut self, index: u32) {
+        if let Some(record) = self.get_mut(index) {
+            record.client = ClientKey::NONE;
+            record.kind = Kind::Forsaken;
+            record.next_of_client = NIL;
+        }
+    }
+
     /// Takes the head off a backend's queue and forgets the record.
     #[inline]
     pub(super) fn pop_of_backend(&mut self, fifo: &mut Fifo) -> Option<Request> {
@@ -294,7 +313,7 @@ impl Requests {
                         *reply = Bytes::new();
                     }
                 }
-                Kind::Swallow | Kind::Verdict | Kind::Check => {}
+                Kind::Swallow | Kind::Verdict | Kind::Check | Kind::Forsaken => {}
             }
             index = record.next_of_client;
         }

@@ -38,6 +38,7 @@ impl Machine {
     /// Time passed. Does what is due; to be called once per turn, and cheap if nothing is.
     pub fn tick(&mut self, now: Millis) {
         self.now = now;
+        self.check_stalls();
         if now < self.next_round {
             return;
         }
@@ -64,6 +65,14 @@ impl Machine {
         if self.has_ready() {
             return Some(self.now);
         }
+        let round = self.next_deadline_of_rounds();
+        match (self.next_look_at_stalls(), round) {
+            (Some(look), Some(round)) => Some(look.min(round)),
+            (look, round) => look.or(round),
+        }
+    }
+
+    fn next_deadline_of_rounds(&self) -> Option<Millis> {
         let owed = self.requests.len() > 0
             || self.opening > 0
             || !self.delayed.is_empty()

@@ -113,8 +113,11 @@ impl Worker {
 
     /// Time passes, in the steps of a reactor.
     pub(crate) fn pass(&mut self, ms: u64) {
-        for _ in 0..ms / STEP_MS {
-            self.now = self.now.after(STEP_MS);
+        let mut left = ms;
+        while left > 0 {
+            let step = left.min(STEP_MS);
+            left -= step;
+            self.now = self.now.after(step);
             self.machine.tick(self.now);
             self.turn();
         }

@@ -59,6 +59,7 @@ fn a_login_behind_a_slow_reader_has_its_connection_read_on() {
     assert!(!worker.resumed(ConnKey::Backend(bobs)));
     let other = worker.client();
     worker.says(other, "AUTH bob pw");
+    worker.pass(20);
     assert!(worker.resumed(ConnKey::Backend(bobs)));
     assert_eq!(worker.replies(bobs, end), Flow::Continue);
     worker.replies(bobs, "+OK\r\n");

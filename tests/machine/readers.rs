@@ -1,8 +1,8 @@
 //! Clients on their way out, with replies that they have not read.
 
-use elika::proxy::ConnKey;
+use elika::proxy::{BackendKey, ClientKey, ConnKey, Flow};
 
-use super::harness::{Worker, value};
+use super::harness::{READ_BYTES, Worker, value};
 
 /// However long ago the client said its last word: what counts is since when it does not read.
 #[test]
@@ -39,4 +39,127 @@ fn a_client_being_closed_cannot_stay_by_sending() {
     }
     assert!(worker.closed(ConnKey::Client(client)));
     assert_eq!(worker.machine.clients(), 0);
+}
+
+/// Two users of one connection: one asks for something big, and reads nothing; the other asks
+/// `line` behind it.
+fn reader_and_follower(worker: &mut Worker, line: &str) -> (ClientKey, ClientKey, BackendKey) {
+    let (reader, backend) = worker.user("ann");
+    let follower = worker.user_on(backend, "ann", "pw");
+    get_big(worker, reader);
+    worker.says(follower, line);
+    assert!(worker.asked(backend).contains("big"));
+    (reader, follower, backend)
+}
+
+fn get_big(worker: &mut Worker, reader: ClientKey) {
+    worker.stall(ConnKey::Client(reader));
+    worker.says(reader, "GET big");
+}
+
+#[test]
+fn a_read_behind_a_slow_reader_is_asked_again_elsewhere() {
+    let mut worker = Worker::new();
+    let (reader, follower, held_up) = reader_and_follower(&mut worker, "GET small");
+    let big = value(1_000_000);
+    let mut sent = 0;
+    while worker.replies(held_up, &big[sent..sent + READ_BYTES]) == Flow::Continue {
+        sent += READ_BYTES;
+    }
+    sent += READ_BYTES;
+    worker.pass(10);
+    assert_eq!(worker.begun(), [], "it may still catch up");
+    worker.pass(20);
+    let other = worker.begun_one();
+    worker.welcome(other);
+    worker.pass(10);
+    assert_eq!(worker.asked(other).matches("small").count(), 1);
+    worker.replies(other, "$2\r\nhi\r\n");
+    assert_eq!(worker.heard(follower), "$2\r\nhi\r\n");
+    // Whoever reads slowly gets all of it, and then the connection has nothing that anybody wants.
+    worker.unstall(ConnKey::Client(reader));
+    assert!(worker.resumed(ConnKey::Backend(held_up)));
+    worker.replies(held_up, &big[sent..]);
+    assert_eq!(worker.heard(reader).len(), big.len());
+    assert!(worker.closed(ConnKey::Backend(held_up)));
+    worker.says(reader, "GET next");
+    assert!(worker.asked(other).contains("next"));
+}
+
+#[test]
+fn a_reply_that_nobody_waits_for_is_dropped_as_it_comes() {
+    let mut worker = Worker::new();
+    let (reader, held_up) = worker.user("ann");
+    let follower = worker.user_on(held_up, "ann", "pw");
+    let writer = worker.user_on(held_up, "ann", "pw");
+    get_big(&mut worker, reader);
+    worker.says(follower, "GET small");
+    worker.says(writer, "INCR n");
+    worker.replies(held_up, &value(1_000_000)[..700_000]);
+    worker.pass(30);
+    let other = worker.begun_one();
+    worker.welcome(other);
+    worker.pass(10);
+    worker.replies(other, "$3\r\nnew\r\n");
+    assert_eq!(worker.heard(follower), "$3\r\nnew\r\n");
+    // A write is never sent twice: for its sake the big reply is kept.
+    worker.replies(held_up, &value(1_000_000)[700_000..]);
+    worker.replies(held_up, "$3\r\nold\r\n:1\r\n");
+    assert_eq!(worker.heard(writer), ":1\r\n");
+    assert_eq!(worker.heard(follower), "");
+    worker.unstall(ConnKey::Client(reader));
+    assert_eq!(worker.heard(reader).len(), value(1_000_000).len());
+    assert!(!worker.closed(ConnKey::Backend(held_up)));
+}
+
+#[test]
+fn who_waits_for_a_write_is_not_sent_round() {
+    let mut worker = Worker::new();
+    let (_, follower, held_up) = reader_and_follower(&mut worker, "GET small");
+    worker.says(follower, "INCR n");
+    let big = value(1_000_000);
+    assert_eq!(worker.replies(held_up, &big[..500_000]), Flow::Pause);
+    worker.pass(30);
+    assert_eq!(worker.begun(), []);
+    assert!(worker.resumed(ConnKey::Backend(held_up)));
+    worker.replies(held_up, &big[500_000..]);
+    worker.replies(held_up, "$2\r\nhi\r\n:1\r\n");
+    assert_eq!(worker.heard(follower), "$2\r\nhi\r\n:1\r\n");
+}
+
+#[test]
+fn a_pipeline_of_reads_goes_round_in_order_with_what_is_answered_here() {
+    let mut worker = Worker::new();
+    let (_, follower, held_up) = reader_and_follower(&mut worker, "GET a");
+    worker.says(follower, "CLIENT GETNAME");
+    worker.says(follower, "GET b");
+    worker.replies(held_up, &value(1_000_000)[..500_000]);
+    worker.pass(30);
+    let other = worker.begun_one();
+    worker.welcome(other);
+    worker.pass(10);
+    let asked = worker.asked(other);
+    assert!(
+        asked
+            .find("$1\r\na")
+            .is_some_and(|a| asked.find("$1\r\nb").is_some_and(|b| a < b))
+    );
+    worker.replies(other, "$1\r\nA\r\n$1\r\nB\r\n");
+    assert_eq!(worker.heard(follower), "$1\r\nA\r\n$-1\r\n$1\r\nB\r\n");
+}
+
+#[test]
+fn a_reader_that_catches_up_in_time_costs_nobody_anything() {
+    let mut worker = Worker::new();
+    let (reader, follower, backend) = reader_and_follower(&mut worker, "GET small");
+    let big = value(1_000_000);
+    assert_eq!(worker.replies(backend, &big[..500_000]), Flow::Pause);
+    worker.pass(10);
+    worker.unstall(ConnKey::Client(reader));
+    assert!(worker.resumed(ConnKey::Backend(backend)));
+    worker.replies(backend, &big[500_000..]);
+    worker.replies(backend, "$2\r\nhi\r\n");
+    worker.pass(100);
+    assert_eq!(worker.begun(), []);
+    assert_eq!(worker.heard(follower), "$2\r\nhi\r\n");
 }

@@ -6,7 +6,8 @@ use crate::resp::{Args, write};
 
 use super::super::answer::{Taken, kind_of};
 use super::super::client::Hold;
-use super::super::forward::{NOAUTH, Refusal, append, record_as, unpause};
+use super::super::detour::follow;
+use super::super::forward::{NOAUTH, Refusal, append, record_as};
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::Machine;
 use super::super::request::Kind;
@@ -345,7 +346,8 @@ impl Machine {
         if backend.fifo.is_empty() {
             backend.since = self.now;
         } else if backend.paused {
-            unpause(backend, on, &mut self.actions, self.now);
+            let (requests, stalled) = (&self.requests, &mut self.stalled);
+            follow(requests, stalled, backend, on, key, self.now);
         }
         client.line_since = Millis::default();
         let len = bytes.len();
