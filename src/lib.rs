@@ -56,8 +56,8 @@
 //!
 //! # Threads
 //!
-//! One thread accepts and hands each client to the worker with the fewest; every worker is a
-//! `reactor` around a `proxy` of its own. Workers share a picture of the registry that nobody
+//! Every worker is a `reactor` around a `proxy` of its own. The first one accepts, and hands each
+//! client to the worker with the fewest. Workers share a picture of the registry that nobody
 //! changes, load counters and inboxes, and nothing per request. Whatever can block, such as
 //! resolving names, has a thread of its own.
 //!

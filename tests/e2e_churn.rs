@@ -1,10 +1,11 @@
-//! Clients that come, ask once and go, by the thousand: nothing of them is left behind.
+//! Clients that come, ask once and go, by the thousand: nothing of them is left behind, and those
+//! that stay are evenly spread.
 
 mod support;
 
 use std::thread;
 
-use support::{Proxy, Redis, array, wait_until};
+use support::{Exposition, Proxy, Redis, array, wait_until};
 
 const AT_A_TIME: usize = 6;
 const EACH: usize = 1_000;
@@ -36,4 +37,48 @@ fn clients_that_left_do_not_count() {
     });
     let refusal = proxy.client().reply();
     assert_eq!(refusal, "-ERR max number of clients reached");
+}
+
+/// The busiest worker has no more than a tenth above the mean.
+#[test]
+fn workers_get_equally_many_clients() {
+    let redis = Redis::open();
+    for workers in [2, 4] {
+        let proxy = Proxy::with(&redis, &[&format!("--core-num={workers}")]);
+        let of_each = || {
+            let page = proxy.service().get("/metrics").body;
+            let page = Exposition::read(&page).unwrap();
+            let of = |worker: u32| {
+                page.value("elika_worker_clients", &[("worker", &worker.to_string())])
+            };
+            (0..workers).map(of).collect::<Vec<f64>>()
+        };
+        let even = |all: u32| {
+            let mut counts = Vec::new();
+            wait_until("all are counted", || {
+                counts = of_each();
+                counts.iter().sum::<f64>() == f64::from(all)
+            });
+            let mean = f64::from(all) / f64::from(workers);
+            assert!(counts.iter().all(|&n| n <= mean * 1.1), "{counts:?}");
+        };
+        let come = |n: u32| {
+            let mut clients: Vec<_> = (0..n).map(|_| proxy.client()).collect();
+            for client in &mut clients {
+                assert_eq!(client.ask("PING"), "+PONG");
+            }
+            clients
+        };
+        let mut clients = come(50);
+        even(50);
+        // Those of one worker go; the next ones fill it up again.
+        let mut at = 0..50;
+        clients.retain(|_| at.next().is_some_and(|i| i % workers != 0));
+        let left = u32::try_from(clients.len()).unwrap();
+        wait_until("they are gone", || {
+            of_each().iter().sum::<f64>() == f64::from(left)
+        });
+        clients.extend(come(50 - left));
+        even(50);
+    }
 }

@@ -67,7 +67,7 @@ pub(super) struct Details {
     pub lib_ver: Vec<u8>,
 }
 
-/// Where a client came from; made by the acceptor.
+/// Where a client came from; made when it is accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin {
     /// Unique in the process, rising: what CLIENT ID answers.

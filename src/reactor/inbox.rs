@@ -1,6 +1,5 @@
 //! How other threads reach a worker: a queue and one wake-up.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -27,7 +26,7 @@ pub(crate) enum Message {
     Pause(TenantKey, u64),
     /// They go on.
     Unpause(TenantKey),
-    /// Finish what is in flight, then end.
+    /// No new clients; finish what is in flight, then end. Who accepts for all tells the others.
     Drain,
     /// End now.
     Stop,
@@ -52,18 +51,8 @@ impl Inbox {
         )
     }
 
-    /// Leaves a message without waking the worker; see [`wake`](Self::wake). `false`: it ended.
-    pub(crate) fn leave(&self, message: Message) -> bool {
-        self.sender.send(message).is_ok()
-    }
-
-    /// Makes the worker look.
-    pub(crate) fn wake(&self) -> io::Result<()> {
-        self.waker.wake()
-    }
-
     /// Leaves a message and wakes the worker. `false`: it ended.
     pub(crate) fn send(&self, message: Message) -> bool {
-        self.leave(message) && self.wake().is_ok()
+        self.sender.send(message).is_ok() && self.waker.wake().is_ok()
     }
 }

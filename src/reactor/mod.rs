@@ -4,6 +4,7 @@
 //! of [`Reactor::run`], in that order, one function each; what one connection does to another goes
 //! through the machine's queues, never through a call.
 
+mod accept;
 mod inbox;
 mod socket;
 mod token;
@@ -16,7 +17,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
-use mio::net::TcpStream;
+use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Poll, Waker};
 
 use crate::cluster::Snapshot;
@@ -25,6 +26,7 @@ use crate::proxy::{
     SLICES_MAX, Settings, Survey, Wanted,
 };
 
+pub(crate) use accept::{Accepted, Newcomer};
 pub(crate) use inbox::{Inbox, Message};
 
 use socket::{Got, Socket, Sockets};
@@ -53,6 +55,12 @@ pub(crate) trait Outside: Send {
     fn report(&self, report: crate::proxy::Report);
     /// The inboxes of all workers, by number.
     fn peers(&self) -> &[Inbox];
+    /// Where clients connect, if this worker accepts for all.
+    fn listener(&mut self) -> Option<&mut TcpListener>;
+    /// Accepts at most `max` clients. Adds this worker's to `mine`, and hands the others on.
+    fn accept(&mut self, max: usize, now_us: u64, mine: &mut Vec<Newcomer>) -> Accepted;
+    /// No new clients from now on. `false`: this worker does not accept.
+    fn close_listener(&mut self) -> bool;
 }
 
 /// See the module.
@@ -73,6 +81,7 @@ pub(crate) struct Reactor<O> {
     /// To be written in this turn though the machine has nothing new for them.
     unwritten: Vec<ConnKey>,
     turn: Turns,
+    door: accept::Door,
     mail: bool,
     stop: bool,
 }
@@ -117,6 +126,7 @@ impl<O: Outside> Reactor<O> {
             unread: Vec::new(),
             unwritten: Vec::new(),
             turn: Turns::default(),
+            door: accept::Door::default(),
             mail: false,
             stop: false,
         }
@@ -125,10 +135,12 @@ impl<O: Outside> Reactor<O> {
     /// Runs until told to stop, or drained. Returns the machine, for its counters.
     pub(crate) fn run(mut self) -> io::Result<Machine> {
         let mut events = Events::with_capacity(EVENTS_MAX);
+        self.open_door()?;
         while !self.stop && !self.machine.is_drained() {
             self.poll(&mut events)?;
             self.read_on();
             self.events(&events);
+            self.accept(&events)?;
             self.open_mail();
             self.machine.resume(self.now);
             self.actions();
@@ -143,8 +155,9 @@ impl<O: Outside> Reactor<O> {
     /// Waits for something to do; what the turn goes by is the time at its end.
     fn poll(&mut self, events: &mut Events) -> io::Result<()> {
         let timeout = if self.unread.is_empty() && self.unwritten.is_empty() {
-            let deadline = self.machine.next_deadline();
-            deadline.map(|at| Duration::from_millis(at.since(self.now)))
+            let deadlines = [self.machine.next_deadline(), self.door.rests_until()];
+            let next = deadlines.into_iter().flatten().min();
+            next.map(|at| Duration::from_millis(at.since(self.now)))
         } else {
             Some(Duration::ZERO)
         };
@@ -185,6 +198,7 @@ impl<O: Outside> Reactor<O> {
         for event in events {
             match token::decode(event.token()) {
                 Some(key) => self.event(key, event),
+                None if event.token() == token::LISTENER => self.door.knock(),
                 None => self.mail = true,
             }
         }
@@ -339,7 +353,7 @@ impl<O: Outside> Reactor<O> {
                 }
                 Message::Pause(tenant, ms) => self.machine.pause(&tenant, ms, self.now),
                 Message::Unpause(tenant) => self.machine.unpause(&tenant),
-                Message::Drain => self.machine.drain(),
+                Message::Drain => self.drain(),
                 Message::Stop => self.stop = true,
             }
         }

@@ -9,8 +9,9 @@ use crate::proxy::{BackendKey, ClientKey, ConnKey, Key};
 
 const _: () = assert!(usize::BITS == 64, "tokens are 64 bits wide");
 
-/// The inbox's waker; no connection has this kind.
+/// The inbox's waker and the listener; no connection has their kinds.
 pub(super) const WAKER: Token = Token(0b11 << INDEX_BITS);
+pub(super) const LISTENER: Token = Token(0b10 << INDEX_BITS);
 
 const INDEX_BITS: u32 = 30;
 const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
@@ -28,7 +29,7 @@ pub(super) fn encode(key: ConnKey) -> Token {
     }
 }
 
-/// The connection of a token; `None` for the waker's.
+/// The connection of a token; `None` for those that are no connection's.
 pub(super) fn decode(Token(token): Token) -> Option<ConnKey> {
     let (index, generation) = ((token & INDEX_MASK) as u32, (token >> 32) as u32);
     match token >> INDEX_BITS & 0b11 {
@@ -52,6 +53,6 @@ mod tests {
                 assert_eq!(decode(encode(key)), Some(key));
             }
         }
-        assert_eq!(decode(WAKER), None);
+        assert_eq!((decode(WAKER), decode(LISTENER)), (None, None));
     }
 }

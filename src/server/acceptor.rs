@@ -1,31 +1,21 @@
-//! The thread that accepts clients and hands each to the worker with the fewest.
+//! Accepting clients, each of which goes to the worker with the fewest.
 //!
 //! One listener instead of one per worker: Redis clients are few and long-lived, and the kernel's
-//! hashing would leave workers a quarter apart.
+//! hashing would leave workers a quarter apart. The first worker accepts for all: on a thread of
+//! its own, whoever connects and soon leaves costs two changes of threads more.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::proxy::Origin;
-use crate::reactor::{Inbox, Message};
+use crate::reactor::{Accepted, Inbox, Message, Newcomer};
 
 use super::shared::Loads;
-
-const LISTENER: Token = Token(0);
-const WAKER: Token = Token(1);
-
-/// Clients accepted before the workers are woken.
-const BURST_MAX: usize = 64;
-
-/// How long accepting rests when the process has no file descriptor left, or the accept rate is
-/// used up.
-const REST: Duration = Duration::from_millis(50);
 
 /// What Redis says.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -42,93 +32,56 @@ pub(super) struct AcceptLimits {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    poll: Poll,
     listener: TcpListener,
     local: SocketAddr,
     limits: AcceptLimits,
     loads: Arc<Loads>,
-    inboxes: Arc<[Inbox]>,
-    closed: Arc<AtomicBool>,
     next_id: u64,
     turn: usize,
-    tokens: (f64, Instant),
+    /// Clients that may be accepted now, and when that was so, us since the start.
+    tokens: (f64, u64),
     counts: Arc<AcceptCounts>,
     starved: bool,
 }
 
 /// What an acceptor counts: it alone writes, anybody reads.
 #[derive(Debug, Default)]
-struct AcceptCounts {
+pub(super) struct AcceptCounts {
     refused: AtomicU64,
     rests: AtomicU64,
 }
 
-/// Ends an acceptor, and tells what it counted.
-#[derive(Debug)]
-pub(super) struct AcceptorHandle {
-    closed: Arc<AtomicBool>,
-    waker: Waker,
-    counts: Arc<AcceptCounts>,
-}
-
-impl AcceptorHandle {
-    /// Closes the listener: no new clients.
-    pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        if let Err(error) = self.waker.wake() {
-            log::error!("the listener cannot be told to close: {error}");
-        }
-    }
-
+impl AcceptCounts {
     /// Clients refused because there were too many.
     pub(super) fn refused(&self) -> u64 {
-        self.counts.refused.load(Ordering::Relaxed)
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Times that accepting rested.
     pub(super) fn rests(&self) -> u64 {
-        self.counts.rests.load(Ordering::Relaxed)
+        self.rests.load(Ordering::Relaxed)
     }
 }
 
 impl Acceptor {
-    /// Listens.
+    /// Listens. The clients of each worker are counted in `loads`.
     pub(super) fn bind(
         address: SocketAddr,
         limits: AcceptLimits,
         loads: Arc<Loads>,
-        inboxes: Arc<[Inbox]>,
-    ) -> io::Result<(Self, AcceptorHandle)> {
-        let poll = Poll::new()?;
-        let mut listener = TcpListener::bind(address)?;
-        let local = listener.local_addr()?;
-        poll.registry()
-            .register(&mut listener, LISTENER, Interest::READABLE)?;
-        let closed = Arc::new(AtomicBool::new(false));
-        let waker = Waker::new(poll.registry(), WAKER)?;
-        let counts = Arc::new(AcceptCounts::default());
-        let handle = AcceptorHandle {
-            closed: Arc::clone(&closed),
-            waker,
-            counts: Arc::clone(&counts),
-        };
-        let (next_id, turn, starved) = (0, 0, false);
-        let tokens = (f64::from(limits.per_second), now());
-        let acceptor = Self {
-            poll,
+    ) -> io::Result<Self> {
+        let listener = without_delay(TcpListener::bind(address)?)?;
+        Ok(Self {
+            local: listener.local_addr()?,
             listener,
-            local,
             limits,
             loads,
-            inboxes,
-            closed,
-            next_id,
-            turn,
-            tokens,
-            counts,
-            starved,
-        };
-        Ok((acceptor, handle))
+            next_id: 0,
+            turn: 0,
+            tokens: (f64::from(limits.per_second), 0),
+            counts: Arc::default(),
+            starved: false,
+        })
     }
 
     /// Where it listens: the port is known even if any was asked for.
@@ -136,64 +89,60 @@ impl Acceptor {
         self.local
     }
 
-    /// Accepts until closed.
-    pub(super) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(8);
-        let mut again = None;
-        loop {
-            match self.poll.poll(&mut events, again) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => outcome?,
-            }
-            if self.closed.load(Ordering::Acquire) {
-                return Ok(());
-            }
-            again = self.burst();
-        }
+    /// What it will have counted.
+    pub(super) fn counts(&self) -> Arc<AcceptCounts> {
+        Arc::clone(&self.counts)
     }
 
-    /// Accepts some; returns when to look again without an event.
-    fn burst(&mut self) -> Option<Duration> {
-        let mut woken = vec![false; self.inboxes.len()];
-        let mut again = Some(Duration::ZERO);
-        for _ in 0..BURST_MAX {
-            if !self.has_token() {
-                again = Some(REST);
-                break;
+    /// The socket, to be registered.
+    pub(super) fn listener(&mut self) -> &mut TcpListener {
+        &mut self.listener
+    }
+
+    /// Accepts at most `max` clients; those of the worker that asks, `me`, are added to `mine`.
+    pub(super) fn accept(
+        &mut self,
+        max: usize,
+        now_us: u64,
+        (me, inboxes): (usize, &[Inbox]),
+        mine: &mut Vec<Newcomer>,
+    ) -> Accepted {
+        for _ in 0..max {
+            if !self.has_token(now_us) {
+                return self.rest();
             }
             match self.listener.accept() {
                 Ok((stream, peer)) => {
                     self.starved = false;
                     self.tokens.0 -= 1.0;
-                    self.hand_over(stream, peer, &mut woken);
+                    self.hand_over(stream, peer, (me, inboxes), mine);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    again = None;
-                    break;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Accepted::All,
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
                     // Out of descriptors or memory: clients wait in the kernel's queue.
                     if !std::mem::replace(&mut self.starved, true) {
                         log::warn!("accepting rests: {error}");
                     }
-                    again = Some(REST);
-                    break;
+                    return self.rest();
                 }
             }
         }
-        if again == Some(REST) {
-            self.counts.rests.fetch_add(1, Ordering::Relaxed);
-        }
-        for (inbox, _) in self.inboxes.iter().zip(woken).filter(|(_, woken)| *woken) {
-            if let Err(error) = inbox.wake() {
-                log::error!("a worker cannot be woken: {error}");
-            }
-        }
-        again
+        Accepted::Some
     }
 
-    fn hand_over(&mut self, mut stream: TcpStream, peer: SocketAddr, woken: &mut [bool]) {
+    fn rest(&self) -> Accepted {
+        self.counts.rests.fetch_add(1, Ordering::Relaxed);
+        Accepted::Rest
+    }
+
+    fn hand_over(
+        &mut self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        (me, inboxes): (usize, &[Inbox]),
+        mine: &mut Vec<Newcomer>,
+    ) {
         if self.loads.total() >= self.limits.clients {
             let n = self.counts.refused.fetch_add(1, Ordering::Relaxed) + 1;
             if n.is_power_of_two() {
@@ -204,49 +153,49 @@ impl Acceptor {
             let _ = stream.write(TOO_MANY);
             return;
         }
-        let local = stream.local_addr().unwrap_or(self.local);
-        if let Err(error) = stream.set_nodelay(true) {
-            log::debug!("client from {peer} is gone: {error}");
-            return;
-        }
+        let local = match self.local.ip().is_unspecified() {
+            true => stream.local_addr().unwrap_or(self.local),
+            false => self.local,
+        };
         self.next_id += 1;
-        let worker = self.loads.least(self.turn);
-        self.turn = self.turn.wrapping_add(1);
-        self.loads.add(worker);
         let origin = Origin {
             id: self.next_id,
             peer,
             local,
         };
-        let inbox = self.inboxes.get(worker);
-        if !inbox.is_some_and(|inbox| inbox.leave(Message::Client(stream, origin))) {
-            self.loads.subtract(worker);
+        let worker = self.loads.least(self.turn);
+        self.turn = self.turn.wrapping_add(1);
+        self.loads.add(worker);
+        if worker == me {
+            return mine.push((stream, origin));
         }
-        if let Some(woken) = woken.get_mut(worker) {
-            *woken = true;
+        let inbox = inboxes.get(worker);
+        if !inbox.is_some_and(|inbox| inbox.send(Message::Client(stream, origin))) {
+            self.loads.subtract(worker);
         }
     }
 
     /// Is there room in this second?
-    fn has_token(&mut self) -> bool {
+    fn has_token(&mut self, now_us: u64) -> bool {
         let rate = f64::from(self.limits.per_second);
         if rate == 0.0 {
             return true;
         }
         let (tokens, at) = self.tokens;
-        let time = now();
-        let tokens = (tokens + time.duration_since(at).as_secs_f64() * rate).min(rate);
-        self.tokens = (tokens, time);
+        let seconds = now_us.saturating_sub(at) as f64 / 1e6;
+        let tokens = (tokens + seconds * rate).min(rate);
+        self.tokens = (tokens, now_us);
         tokens >= 1.0
     }
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the acceptor has a thread and a clock of its own"
-)]
-fn now() -> Instant {
-    Instant::now()
+/// Every socket accepted from it has TCP_NODELAY from the start: one write a turn, so there is
+/// nothing for Nagle to gather. The option is a stream's to the library, and any socket's to the
+/// kernel.
+fn without_delay(listener: TcpListener) -> io::Result<TcpListener> {
+    let stream = TcpStream::from(OwnedFd::from(listener));
+    stream.set_nodelay(true)?;
+    Ok(OwnedFd::from(stream).into())
 }
 
 /// Did the client go before it was accepted? (The kernel reports errors of the new connection.)
@@ -260,4 +209,74 @@ fn is_the_clients(error: &io::Error) -> bool {
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::TimedOut
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{self, Ipv4Addr};
+
+    use super::*;
+
+    fn acceptor(clients: usize, per_second: u32) -> Acceptor {
+        let limits = AcceptLimits {
+            clients,
+            per_second,
+        };
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Acceptor::bind(any, limits, Arc::new(Loads::new(1))).unwrap()
+    }
+
+    fn accept(acceptor: &mut Acceptor, max: usize, now_us: u64) -> (Accepted, Vec<Newcomer>) {
+        let mut mine = Vec::new();
+        let accepted = acceptor.accept(max, now_us, (0, &[]), &mut mine);
+        (accepted, mine)
+    }
+
+    fn connect(acceptor: &Acceptor, n: usize) -> Vec<net::TcpStream> {
+        let to = acceptor.local_addr();
+        (0..n)
+            .map(|_| net::TcpStream::connect(to).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn clients_are_accepted_in_bounded_bursts_and_without_delay() {
+        let mut acceptor = acceptor(100, 0);
+        let clients = connect(&acceptor, 5);
+        let (accepted, mine) = accept(&mut acceptor, 3, 0);
+        assert_eq!((accepted, mine.len()), (Accepted::Some, 3));
+        for (i, ((stream, origin), client)) in mine.iter().zip(&clients).enumerate() {
+            assert!(stream.nodelay().unwrap());
+            assert_eq!(origin.id, i as u64 + 1);
+            assert_eq!(origin.peer, client.local_addr().unwrap());
+            assert_eq!(origin.local, stream.local_addr().unwrap());
+        }
+        let (accepted, mine) = accept(&mut acceptor, 3, 0);
+        assert_eq!((accepted, mine.len()), (Accepted::All, 2));
+    }
+
+    #[test]
+    fn no_more_than_the_rate_are_accepted_in_a_second() {
+        let mut acceptor = acceptor(100, 4);
+        let _clients = connect(&acceptor, 7);
+        let (accepted, mine) = accept(&mut acceptor, 64, 10);
+        assert_eq!((accepted, mine.len()), (Accepted::Rest, 4));
+        let (accepted, mine) = accept(&mut acceptor, 64, 500_010);
+        assert_eq!((accepted, mine.len()), (Accepted::Rest, 2));
+        let (accepted, mine) = accept(&mut acceptor, 64, 1_000_010);
+        assert_eq!((accepted, mine.len()), (Accepted::All, 1));
+        assert_eq!(acceptor.counts().rests(), 2);
+    }
+
+    #[test]
+    fn one_too_many_hears_so() {
+        let mut acceptor = acceptor(1, 0);
+        let mut clients = connect(&acceptor, 2);
+        let (accepted, mine) = accept(&mut acceptor, 64, 0);
+        assert_eq!((accepted, mine.len()), (Accepted::All, 1));
+        assert_eq!(acceptor.counts().refused(), 1);
+        let mut heard = Vec::new();
+        io::Read::read_to_end(&mut clients[1], &mut heard).unwrap();
+        assert_eq!(heard, TOO_MANY);
+    }
 }

@@ -2,8 +2,7 @@
 //!
 //! | thread | what it does | ends |
 //! |---|---|---|
-//! | acceptor | accepts, hands each client to the worker with the fewest | when draining begins |
-//! | worker 0..n | a [`crate::reactor`] each | when its last client is gone, or told to |
+//! | worker 0..n | a [`crate::reactor`] each; 0 accepts | when its last client is gone, or told |
 //! | directory | makes the pictures of the clusters that workers see | when the proxy stops |
 //! | service | the service port: HTTP | last of all |
 //! | registry | reads the registry after each change | when the directory has ended |
@@ -56,7 +55,7 @@ use resolver::Resolver;
 use service::Service;
 use shared::{Loads, WorkerOutside};
 use source::Sources;
-use threads::{polls_and_inboxes, spawn, spawn_acceptor, spawn_workers, tell};
+use threads::{polls_and_inboxes, spawn, spawn_workers, tell};
 
 pub use running::Running;
 
@@ -75,8 +74,6 @@ enum Event {
     Drain,
     /// A worker ended.
     WorkerEnded,
-    /// No client can be accepted any more.
-    ListenerFailed,
 }
 
 impl Proxy {
@@ -116,7 +113,6 @@ impl Proxy {
         handle.close();
         match event {
             Event::Signal | Event::Drain => Ok(()),
-            Event::ListenerFailed => Err(io::Error::other("the listener failed")),
             Event::WorkerEnded => Err(io::Error::other("a worker failed")),
         }
     }
@@ -135,9 +131,8 @@ impl Proxy {
         let (polls, inboxes) = polls_and_inboxes(workers)?;
         let wanted = SocketAddr::new(config.bind, config.port);
         let limits = settings::accept_limits(&config);
-        let (acceptor, closer) =
-            Acceptor::bind(wanted, limits, Arc::clone(&loads), Arc::clone(&inboxes))
-                .map_err(|error| cannot_listen(wanted, "port", &error))?;
+        let acceptor = Acceptor::bind(wanted, limits, Arc::clone(&loads))
+            .map_err(|error| cannot_listen(wanted, "port", &error))?;
         let address = acceptor.local_addr();
 
         let (registry, rings) = Watched::around(registry)?;
@@ -151,7 +146,7 @@ impl Proxy {
             Arc::clone(&registry),
             Arc::clone(&sources),
             Arc::clone(&inboxes),
-            closer,
+            acceptor.counts(),
             sender.clone(),
         ));
         let service = Service::start(&config, &office, &registry)?;
@@ -164,14 +159,16 @@ impl Proxy {
             Arc::clone(&board),
             Resolver::system(),
         );
+        let mut acceptor = Some(acceptor);
         let outside = |worker| WorkerOutside {
             worker,
+            // The first one accepts for all.
+            acceptor: acceptor.take(),
             loads: Arc::clone(&loads),
             facts: facts.clone(),
             inboxes: Arc::clone(&inboxes),
         };
         let workers = spawn_workers(&config, polls, &board.snapshot(), outside, &sender)?;
-        let accepting = spawn_acceptor(acceptor, Arc::clone(&inboxes), sender.clone())?;
         let changed = service.as_ref().map(Service::on_change);
         spawn_registry(registry, rings, facts.clone(), changed)?;
         let all = Arc::clone(&inboxes);
@@ -181,7 +178,6 @@ impl Proxy {
             address,
             service,
             office,
-            accepting,
             inboxes,
             sources,
             workers,

@@ -12,7 +12,7 @@ use crate::proxy::{Survey, Wanted};
 use crate::reactor::{Inbox, Message};
 use crate::service::{self, About, Page};
 
-use super::acceptor::AcceptorHandle;
+use super::acceptor::AcceptCounts;
 use super::board::Board;
 use super::source::Sources;
 use super::{Event, tell};
@@ -29,7 +29,7 @@ pub(super) struct Office {
     registry: Arc<dyn ClusterRegistry>,
     sources: Arc<Sources>,
     inboxes: Arc<[Inbox]>,
-    acceptor: AcceptorHandle,
+    accepts: Arc<AcceptCounts>,
     draining: AtomicBool,
     events: Sender<Event>,
 }
@@ -42,7 +42,7 @@ impl Office {
         registry: Arc<dyn ClusterRegistry>,
         sources: Arc<Sources>,
         inboxes: Arc<[Inbox]>,
-        acceptor: AcceptorHandle,
+        accepts: Arc<AcceptCounts>,
         events: Sender<Event>,
     ) -> Self {
         Self {
@@ -53,17 +53,21 @@ impl Office {
             registry,
             sources,
             inboxes,
-            acceptor,
+            accepts,
             draining: AtomicBool::new(false),
             events,
         }
     }
 
-    /// Closes the listener, whereupon the workers are told to drain. `false`: that was done before.
+    /// Has the listener closed and the workers drain. `false`: that was done before.
     pub(super) fn begin_drain(&self) -> bool {
         let first = !self.draining.swap(true, Ordering::AcqRel);
         if first {
-            self.acceptor.close();
+            // Who accepts passes it on to the others behind their last clients.
+            let first = self.inboxes.first();
+            if !first.is_some_and(|first| first.send(Message::Drain)) {
+                self.tell(|| Message::Drain);
+            }
         }
         first
     }
@@ -124,8 +128,8 @@ impl service::Office for Office {
             workers: u16::try_from(self.inboxes.len()).unwrap_or(u16::MAX),
             ready: self.ready().is_ok(),
             draining: self.is_draining(),
-            clients_refused: self.acceptor.refused(),
-            accept_rests: self.acceptor.rests(),
+            clients_refused: self.accepts.refused(),
+            accept_rests: self.accepts.rests(),
             clusters: &self.clusters(),
             health: &|tenant, instance| self.board.desk().health(tenant, instance).0,
         };

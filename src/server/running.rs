@@ -20,7 +20,6 @@ pub struct Running {
     pub(super) address: SocketAddr,
     pub(super) service: Option<Service>,
     pub(super) office: Arc<Office>,
-    pub(super) accepting: JoinHandle<()>,
     pub(super) inboxes: Arc<[Inbox]>,
     pub(super) sources: Arc<Sources>,
     pub(super) workers: Vec<JoinHandle<()>>,
@@ -65,8 +64,8 @@ impl Running {
             self.grace.as_secs()
         );
         self.office.begin_drain();
-        if self.accepting.join().is_err() {
-            log::error!("the acceptor panicked");
+        if why == Event::WorkerEnded {
+            // It may have been the one that passes it on.
             tell(&self.inboxes, || Message::Drain);
         }
         // Kubernetes, for one, first asks for a drain and then sends a signal all the same.
@@ -78,7 +77,7 @@ impl Running {
             let rest = until.saturating_duration_since(now());
             match self.events.recv_timeout(rest) {
                 Ok(Event::WorkerEnded) => left -= 1,
-                Ok(Event::ListenerFailed | Event::Drain) => {}
+                Ok(Event::Drain) => {}
                 Ok(Event::Signal) if std::mem::take(&mut patient) => {
                     log::info!("signal: draining already");
                 }

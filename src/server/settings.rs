@@ -10,7 +10,7 @@ use super::acceptor::AcceptLimits;
 /// Descriptors beside the clients': listeners, wakers, logs, and connections to backends.
 const SPARE_DESCRIPTORS: u64 = 1_024;
 
-/// What the acceptor is told of the configuration.
+/// What accepting is told of the configuration.
 pub(super) fn accept_limits(config: &Config) -> AcceptLimits {
     AcceptLimits {
         clients: config.limits.clients,

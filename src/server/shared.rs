@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 
-use crate::proxy::Report;
-use crate::reactor::{Inbox, Outside};
+use mio::net::TcpListener;
 
+use crate::proxy::Report;
+use crate::reactor::{Accepted, Inbox, Newcomer, Outside};
+
+use super::acceptor::Acceptor;
 use super::directory::Fact;
 
-/// Clients of each worker, counted by the acceptor at the hand-off and counted down by the worker
-/// that closes: the acceptor never sees a client twice, nor one that is gone.
+/// Clients of each worker, counted by who accepts at the hand-off and counted down by the worker
+/// that closes: no client is counted twice, nor one that is gone.
 #[derive(Debug)]
 pub(super) struct Loads(Vec<Load>);
 
@@ -62,12 +65,28 @@ impl Loads {
 #[derive(Debug)]
 pub(super) struct WorkerOutside {
     pub worker: usize,
+    /// Where clients connect, as long as there is one that accepts them here.
+    pub acceptor: Option<Acceptor>,
     pub loads: Arc<Loads>,
     pub facts: Sender<Fact>,
     pub inboxes: Arc<[Inbox]>,
 }
 
 impl Outside for WorkerOutside {
+    fn listener(&mut self) -> Option<&mut TcpListener> {
+        self.acceptor.as_mut().map(Acceptor::listener)
+    }
+
+    fn accept(&mut self, max: usize, now_us: u64, mine: &mut Vec<Newcomer>) -> Accepted {
+        let among = (self.worker, &*self.inboxes);
+        let acceptor = self.acceptor.as_mut();
+        acceptor.map_or(Accepted::All, |it| it.accept(max, now_us, among, mine))
+    }
+
+    fn close_listener(&mut self) -> bool {
+        self.acceptor.take().is_some()
+    }
+
     fn client_gone(&self) {
         self.loads.subtract(self.worker);
     }

@@ -1,4 +1,4 @@
-//! The threads that carry clients: workers and the acceptor; and how to start any thread.
+//! The threads that carry clients, the workers; and how to start any thread.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use crate::config::Config;
 use crate::proxy::Machine;
 use crate::reactor::{Inbox, Message, Reactor, poll_and_inbox};
 
-use super::acceptor::Acceptor;
 use super::shared::WorkerOutside;
 use super::{Event, now, settings};
 
@@ -36,7 +35,7 @@ pub(super) fn spawn_workers(
     config: &Config,
     polls: Vec<(Poll, Receiver<Message>)>,
     snapshot: &Arc<Snapshot>,
-    outside: impl Fn(usize) -> WorkerOutside,
+    mut outside: impl FnMut(usize) -> WorkerOutside,
     end: &Sender<Event>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let start = now();
@@ -56,23 +55,6 @@ pub(super) fn spawn_workers(
         })?);
     }
     Ok(threads)
-}
-
-/// Starts to accept, until the listener is closed. Its last clients are with the workers before
-/// these are told to drain.
-pub(super) fn spawn_acceptor(
-    acceptor: Acceptor,
-    inboxes: Arc<[Inbox]>,
-    failed: Sender<Event>,
-) -> io::Result<JoinHandle<()>> {
-    spawn("acceptor", move || {
-        if let Err(error) = acceptor.run() {
-            log::error!("the listener failed: {error}");
-            // If nobody hears it, nobody accepts either.
-            let _ = failed.send(Event::ListenerFailed);
-        }
-        tell(&inboxes, || Message::Drain);
-    })
 }
 
 /// Starts a thread of this name.
