@@ -130,6 +130,13 @@ impl ChunkPool {
         list.tail = node;
     }
 
+    /// All bytes of a list, if they are in one piece.
+    #[inline]
+    pub(super) fn whole(&self, list: &ChunkList) -> Option<&[u8]> {
+        let chunk = self.chunks.get(list.head as usize)?;
+        (list.head == list.tail).then_some(chunk.bytes.get(chunk.start..)?)
+    }
+
     /// The front of a list as slices for one write; `into` bounds how many. Returns their number.
     #[inline]
     pub(super) fn slices<'a>(&'a self, list: &ChunkList, into: &mut [IoSlice<'a>]) -> usize {

@@ -4,7 +4,7 @@
 use std::io::IoSlice;
 
 use super::backend::State;
-use super::chunk::ChunkPool;
+use super::chunk::{ChunkList, ChunkPool};
 use super::client::{Client, Hold};
 use super::forward::{BACKEND_OUTBOUND_BYTES_MAX, unpause};
 use super::key::{BackendKey, ClientKey, ConnKey};
@@ -33,23 +33,33 @@ impl Machine {
         None
     }
 
+    /// All that a connection has to send, if that is in one piece.
+    pub fn outbound_whole(&self, key: ConnKey) -> Option<&[u8]> {
+        let (pool, list) = self.to_send(key)?;
+        pool.whole(list)
+    }
+
     /// The front of what a connection has to send; returns how many slices were filled.
     pub fn outbound<'a>(&'a self, key: ConnKey, into: &mut [IoSlice<'a>]) -> usize {
+        let found = self.to_send(key);
+        found.map_or(0, |(pool, list)| pool.slices(list, into))
+    }
+
+    #[inline]
+    fn to_send(&self, key: ConnKey) -> Option<(&ChunkPool, &ChunkList)> {
         match key {
             ConnKey::Client(key) => {
-                let client = self.clients.get(key);
-                client.map_or(0, |client| self.to_clients.slices(&client.outbound, into))
+                let client = self.clients.get(key)?;
+                Some((&self.to_clients, &client.outbound))
             }
             ConnKey::Backend(key) => {
-                let list = self
-                    .backends
-                    .get(key)
-                    .and_then(|backend| match backend.state {
-                        State::Connecting => None,
-                        State::Greeting(_) => Some(&backend.greeting),
-                        State::Ready => Some(&backend.outbound),
-                    });
-                list.map_or(0, |list| self.to_backends.slices(list, into))
+                let backend = self.backends.get(key)?;
+                let list = match backend.state {
+                    State::Connecting => return None,
+                    State::Greeting(_) => &backend.greeting,
+                    State::Ready => &backend.outbound,
+                };
+                Some((&self.to_backends, list))
             }
         }
     }

@@ -456,11 +456,18 @@ impl<O: Outside> Reactor<O> {
             return;
         };
         for _ in 0..WRITES_MAX {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let n = self.machine.outbound(key, &mut slices);
-            let slices = slices.get(..n).unwrap_or_default();
-            let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
-            match socket.write(slices) {
+            let (wanted, written) = match self.machine.outbound_whole(key) {
+                // As nearly always: all those slices need not be set up.
+                Some(bytes) => (bytes.len(), socket.write(bytes)),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                    let n = self.machine.outbound(key, &mut slices);
+                    let slices = slices.get(..n).unwrap_or_default();
+                    let wanted = slices.iter().map(|slice| slice.len()).sum();
+                    (wanted, socket.write_vectored(slices))
+                }
+            };
+            match written {
                 Ok(written) => {
                     let more = self.machine.sent(key, written);
                     if written < wanted {

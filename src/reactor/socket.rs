@@ -125,20 +125,26 @@ impl Socket {
     }
 
     /// One write. `Ok(0)`: nothing for now.
-    pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        loop {
-            // A single write has the shorter way through the kernel.
-            let outcome = match slices {
-                [] => return Ok(0),
-                [one] => self.stream.write(one),
-                many => self.stream.write_vectored(many),
-            };
-            match outcome {
-                Ok(n) => return Ok(n),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
-                Err(error) => return Err(error),
-            }
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        retried(|| self.stream.write(bytes))
+    }
+
+    /// The same for many pieces, or none; a single one has a shorter way through the kernel.
+    pub(super) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if slices.is_empty() {
+            return Ok(0);
+        }
+        retried(|| self.stream.write_vectored(slices))
+    }
+}
+
+#[inline]
+fn retried(mut write: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match write() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            outcome => return outcome,
         }
     }
 }

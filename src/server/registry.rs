@@ -4,6 +4,7 @@
 //! The registry is read as a whole after each change; changes that come meanwhile are read
 //! together.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -39,22 +40,22 @@ impl Listing {
         let mut clusters = registry.all_clusters();
         clusters.sort_unstable();
         clusters.dedup();
-        let instances = registry.all_cluster_instances().into_iter();
-        let mut instances: Vec<Listed> = instances
-            .filter(|instance| instance.status != Status::Deleted)
-            .map(|instance| Listed {
-                tenant: instance.key.tenant(),
-                id: InstanceId::from(instance.id.as_str()),
-                instance,
-            })
-            .collect();
         // Of two with the same id the later one counts.
-        instances.reverse();
-        instances.sort_by(|one, other| one.name().cmp(&other.name()));
-        instances.dedup_by(|one, other| one.name() == other.name());
+        let mut instances = BTreeMap::new();
+        for instance in registry.all_cluster_instances() {
+            if instance.status != Status::Deleted {
+                let id = InstanceId::from(instance.id.as_str());
+                instances.insert((instance.key.tenant(), id), instance);
+            }
+        }
+        let listed = |((tenant, id), instance)| Listed {
+            tenant,
+            id,
+            instance,
+        };
         Self {
             clusters,
-            instances,
+            instances: instances.into_iter().map(listed).collect(),
         }
     }
 

@@ -228,13 +228,15 @@ fn choose(
     before: &BTreeSet<TenantKey>,
     max: usize,
 ) -> BTreeSet<TenantKey> {
-    let mut order: Vec<(&TenantKey, &u64)> = clients.iter().collect();
-    order.sort_unstable_by_key(|(tenant, n)| (u64::MAX - **n, !before.contains(*tenant), *tenant));
-    let (most, rest) = order.split_at(max.min(order.len()));
-    let kept = rest.iter().filter(|(tenant, _)| before.contains(*tenant));
-    let chosen = most.iter().chain(kept.take(max));
+    let mut order = BTreeSet::new();
+    order.extend(clients.iter().map(|(tenant, n)| {
+        let is_new = !before.contains(tenant);
+        (u64::MAX - n, is_new, tenant)
+    }));
+    let most = order.iter().take(max);
+    let kept = order.iter().skip(max).filter(|(_, is_new, _)| !is_new);
     let mut shown = BTreeSet::new();
-    shown.extend(chosen.map(|(tenant, _)| (*tenant).clone()));
+    shown.extend(most.chain(kept.take(max)).map(|(_, _, it)| (*it).clone()));
     shown
 }
 
