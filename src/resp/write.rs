@@ -94,6 +94,8 @@ pub fn push(out: &mut Vec<u8>, protocol: Protocol, n: usize) {
 
 /// A whole request.
 pub fn command(out: &mut Vec<u8>, args: &[&[u8]]) {
+    // At once, with some room for the headers: byte by byte it would grow several times.
+    out.reserve(args.iter().map(|arg| arg.len() + 16).sum());
     array(out, args.len());
     for arg in args {
         bulk(out, arg);

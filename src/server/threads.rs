@@ -43,9 +43,11 @@ pub(super) fn spawn_workers(
     for (worker, poll) in (0..config.workers()).zip(polls) {
         let settings = settings::settings(config, worker);
         let outside = outside(usize::from(worker));
-        let reactor = Reactor::new(poll, settings, Arc::clone(snapshot), outside, start);
+        let snapshot = Arc::clone(snapshot);
         let end = end.clone();
         threads.push(spawn(&format!("worker-{worker}"), move || {
+            // Made here, its memory is this thread's alone: no cache line has two workers.
+            let reactor = Reactor::new(poll, settings, snapshot, outside, start);
             match reactor.run() {
                 Ok(machine) => log_counters(worker, &machine),
                 Err(error) => log::error!("worker {worker} failed: {error}"),
