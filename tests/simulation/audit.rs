@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::limits::denies;
-use super::redis::{Execution, Moment, Redis, SEQUENCE, Tag};
+use super::redis::{Execution, Moment, Redis, SEQUENCE, Tag, is_read};
 use super::script::Asks;
 use super::world::World;
 
 /// A request that was executed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Done<'a> {
     tag: Tag,
     server: &'a Redis,
@@ -21,8 +21,13 @@ struct Done<'a> {
 impl World {
     pub(crate) fn audit(&self) -> Result<(), String> {
         for client in &self.clients {
+            let counted = self.nodes[client.worker].machine.counters();
             for tag in &client.never {
-                if self.view().execution(*tag).is_some() {
+                // What says so of a read that was asked for again means the second time.
+                let asks = self.asked.get(tag);
+                let again =
+                    counted.asked_again > 0 && asks.is_some_and(|it| is_read(&it.1.command));
+                if !again && self.view().executions(*tag).next().is_some() {
                     return Err(format!("{tag} was executed, although its client heard not"));
                 }
             }
@@ -32,6 +37,7 @@ impl World {
             }
         }
         let done = self.done()?;
+        self.audit_again(&done)?;
         self.audit_order(&done)?;
         for it in &done {
             self.audit_denied(it)?;
@@ -43,35 +49,82 @@ impl World {
 
     /// All that was executed, by tag.
     fn done(&self) -> Result<Vec<Done<'_>>, String> {
-        let mut all = BTreeMap::new();
+        let mut all = Vec::new();
         for server in &self.servers {
-            for (tag, execution) in &server.executed {
-                let Some((sent, asks)) = self.asked.get(tag) else {
+            for (tag, execution) in { server.executed.iter() }
+                .flat_map(|(tag, all)| all.iter().map(move |it| (*tag, it)))
+            {
+                let Some((sent, asks)) = self.asked.get(&tag) else {
                     return Err(format!("{tag} was invented"));
                 };
-                let done = Done {
-                    tag: *tag,
+                all.push(Done {
+                    tag,
                     server,
                     execution,
                     sent: *sent,
                     asks,
-                };
-                if all.insert(*tag, done).is_some() {
-                    return Err(format!("{tag} was executed by two servers"));
-                }
+                });
             }
         }
-        Ok(all.into_values().collect())
+        all.sort_by_key(|it| (it.tag, it.execution.at));
+        Ok(all)
     }
 
-    /// A client's requests are executed in their order, wherever that is.
+    /// A read is executed again, or after its turn, only where it was asked for again; and of all
+    /// its replies one was read.
+    fn audit_again(&self, done: &[Done<'_>]) -> Result<(), String> {
+        for same in done.chunk_by(|a, b| a.tag == b.tag) {
+            let [first, others @ ..] = same else { continue };
+            if others.is_empty() && !first.execution.late {
+                continue;
+            }
+            let whose = |it: &Execution| (it.user.clone(), it.db, it.protocol);
+            let same_place = { same.iter() }.all(|it| {
+                let tenants = (it.server.tenant, first.server.tenant);
+                tenants.0 == tenants.1 && whose(it.execution) == whose(first.execution)
+            });
+            let places = same
+                .iter()
+                .map(|it| (it.server.index, it.execution.session));
+            let places: BTreeSet<(usize, u64)> = places.collect();
+            let heard = same.iter().filter(|it| it.execution.heard).count();
+            if !(self.may_be_asked_again(first)
+                && same_place
+                && heard <= 1
+                && places.len() == same.len())
+            {
+                return Err(format!(
+                    "{} was executed without a reason: {same:?}",
+                    first.tag
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Is it a read, whose worker sent anybody round a slow reader?
+    fn may_be_asked_again(&self, done: &Done<'_>) -> bool {
+        let client = &self.clients[(done.tag / SEQUENCE) as usize - 1];
+        let counted = self.nodes[client.worker].machine.counters();
+        counted.asked_again > 0 && is_read(&done.asks.command)
+    }
+
+    /// A client's requests are executed in their order, wherever that is. What was asked for again
+    /// counts where its reply was read.
     fn audit_order(&self, done: &[Done<'_>]) -> Result<(), String> {
-        for pair in done.windows(2) {
+        let counts = |same: &'_ [Done<'_>]| {
+            let heard = same.iter().position(|it| it.execution.heard);
+            heard.or_else(|| (!self.may_be_asked_again(&same[0])).then_some(0))
+        };
+        let all = done.chunk_by(|a, b| a.tag == b.tag);
+        let all: Vec<&Done<'_>> = all.filter_map(|same| Some(&same[counts(same)?])).collect();
+        for pair in all.windows(2) {
             let [before, after] = pair else { continue };
             let same = before.tag / SEQUENCE == after.tag / SEQUENCE;
             // Elements of a transaction have the time of their EXEC, and no order to others.
             if same && before.execution.at.step > after.execution.at.step {
-                return Err(format!("{} was executed before {}", after.tag, before.tag));
+                let [before, after] = [before, after].map(|it| (it.tag, it.execution));
+                return Err(format!("{after:?} was executed before {before:?}"));
             }
         }
         Ok(())
@@ -150,6 +203,8 @@ impl World {
         for tenant in 0..self.tenants.len() {
             let its = done.iter().filter(|it| it.server.tenant == tenant);
             let mut its: Vec<&Done<'_>> = its.collect();
+            // What is asked for again is not counted again.
+            its.dedup_by_key(|it| it.tag);
             its.sort_unstable_by_key(|it| it.execution.at);
             let starts: BTreeSet<Moment> = its.iter().map(|it| it.sent).collect();
             let apart = starts.len().div_ceil(12).max(1);

@@ -203,7 +203,7 @@ impl World {
     }
 
     /// The machine closes a backend connection: it must have a reason.
-    pub(crate) fn given_up(&mut self, link: Link) -> Result<(), String> {
+    pub(crate) fn given_up(&mut self, node: usize, link: Link) -> Result<(), String> {
         let server = &self.servers[link.server];
         let session = link.session.and_then(|id| server.sessions.get(&id));
         let refused = session.is_some_and(|session| session.refused);
@@ -228,9 +228,11 @@ impl World {
             (false, Some(id)) => self.servers[link.server].close(id),
             (false, None) => {}
         }
+        // All that it still owes was asked for again elsewhere.
+        let forsaken = self.nodes[node].machine.counters().asked_again > 0 && link.only_reads();
         // What is a client's own goes with it: whether the client had to go is judged there. So
         // does one that was opened for a client and has not served it yet.
-        match failed || done || own || unused {
+        match failed || done || own || unused || forsaken {
             true => Ok(()),
             false => Err(format!("a healthy connection was closed: {link:?}")),
         }

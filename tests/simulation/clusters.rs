@@ -301,17 +301,25 @@ impl World {
         }
         if self.rng.permille(stir.resolve) || !instance.resolves && back {
             instance.resolves ^= true;
-            let at = self.now;
-            let server = &mut self.servers[instance.server];
-            server.nameless = !instance.resolves;
-            server.failed(at);
             news = true;
         }
         if self.rng.permille(stir.health) {
             instance.health = *self.rng.pick(&Health::ALL);
             news = true;
         }
+        let (id, nameless) = (instance.id.clone(), !instance.resolves);
+        self.name(tenant, &id, nameless);
         news
+    }
+
+    /// The name of an instance leads nowhere, or does so no more: also from its earlier servers.
+    fn name(&mut self, tenant: usize, id: &str, nameless: bool) {
+        let its = |server: &&mut Redis| server.tenant == tenant && server.instance == id;
+        for server in self.servers.iter_mut().filter(its) {
+            if std::mem::replace(&mut server.nameless, nameless) != nameless {
+                server.failed(self.now);
+            }
+        }
     }
 
     /// Something happens to a server, of which the registry knows nothing.
@@ -346,16 +354,16 @@ impl World {
         for tenant in &mut self.tenants {
             tenant.listed |= all;
             for instance in &mut tenant.instances {
-                if !std::mem::replace(&mut instance.resolves, true) {
-                    let server = &mut self.servers[instance.server];
-                    server.nameless = false;
-                    server.failed(self.now);
-                }
+                instance.resolves = true;
                 if all {
                     instance.listed = true;
                     instance.status = Status::Online;
                 }
             }
+        }
+        for server in self.servers.iter_mut().filter(|server| server.nameless) {
+            server.nameless = false;
+            server.failed(self.now);
         }
         self.announce();
     }

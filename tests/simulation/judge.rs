@@ -261,7 +261,7 @@ impl Model {
     }
 
     fn data(&mut self, tag: Tag, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
-        let executed = view.execution(tag);
+        let executed = view.execution(tag, reply);
         if let Some(text) = wire::error_text(reply) {
             let never = Ok(After {
                 never: vec![tag],

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use elika::proxy::BackendKey;
 
-use super::redis::{Moment, Redis, SEQUENCE, any_tag};
+use super::redis::{Moment, Redis, SEQUENCE, any_tag, is_read};
 use super::rng::Rng;
 use super::wire;
 
@@ -112,6 +112,19 @@ impl Link {
         let bytes = [&self.buffer[..], &self.input].concat();
         let (_, args) = wire::request(&bytes).ok()??;
         Some(any_tag(&args)? / SEQUENCE)
+    }
+
+    /// Does all that the server has not executed change nothing?
+    pub(crate) fn only_reads(&self) -> bool {
+        let bytes = [&self.buffer[..], &self.input].concat();
+        let mut rest = &bytes[..];
+        while let Ok(Some((len, args))) = wire::request(rest) {
+            if !is_read(&String::from_utf8_lossy(&args[0])) {
+                return false;
+            }
+            rest = &rest[len..];
+        }
+        true
     }
 
     /// Has the proxy sent what has this in it, and the server not executed it?

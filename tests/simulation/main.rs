@@ -53,8 +53,28 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// So many failing seeds are enough to know.
 const FAILURES_MAX: usize = 5;
 
-/// The events of a seed that went well, or what was wrong.
-type Outcome = Result<u64, String>;
+/// In this many of them, at least, reads are asked for again.
+const SEEDS_WITH_DETOURS_MIN: u64 = 40;
+
+/// What a seed that went well saw, or what was wrong.
+type Outcome = Result<Seen, String>;
+
+/// So much happened in a seed, or in several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) events: u64,
+    /// Clients whose reads were asked for again, and seeds in which there were any.
+    pub(crate) asked_again: u64,
+    with_detours: u64,
+}
+
+impl Seen {
+    fn add(&mut self, other: Self) {
+        self.events += other.events;
+        self.asked_again += other.asked_again;
+        self.with_detours += u64::from(other.asked_again > 0);
+    }
+}
 
 fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().unwrap())
@@ -92,7 +112,7 @@ fn seeds() {
         thread::spawn(move || work(seeds, &next, &tell));
     }
     drop(tell);
-    let (mut events, mut under_way, mut failures) = (0, BTreeSet::new(), Vec::new());
+    let (mut all, mut under_way, mut failures) = (Seen::default(), BTreeSet::new(), Vec::new());
     while failures.len() < FAILURES_MAX {
         match told.recv_timeout(PATIENCE) {
             Ok((seed, None)) => {
@@ -101,7 +121,7 @@ fn seeds() {
             Ok((seed, Some(outcome))) => {
                 under_way.remove(&seed);
                 match outcome {
-                    Ok(steps) => events += steps,
+                    Ok(seen) => all.add(seen),
                     Err(why) => failures.push((seed, why)),
                 }
             }
@@ -113,7 +133,7 @@ fn seeds() {
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    println!("{seeds} seeds, {events} events");
+    println!("{seeds} seeds, {all:?}");
     failures.sort();
     for (seed, why) in &failures {
         println!(
@@ -123,6 +143,11 @@ fn seeds() {
     }
     let failed: Vec<u64> = failures.iter().map(|(seed, _)| *seed).collect();
     assert!(failed.is_empty(), "failing seeds: {failed:?}");
+    let enough = seeds / (SEEDS / SEEDS_WITH_DETOURS_MIN);
+    assert!(
+        all.with_detours >= enough,
+        "it hardly ever happens: {all:?}"
+    );
 }
 
 #[test]
@@ -132,7 +157,7 @@ fn replay() {
     };
     let trace = env::var_os("ELIKA_SIM_TRACE").is_some();
     match run(seed, trace) {
-        Ok(steps) => println!("seed {seed}: well, after {steps} events"),
+        Ok(seen) => println!("seed {seed}: well, {seen:?}"),
         Err(why) => panic!("seed {seed}: {why}"),
     }
 }

@@ -30,6 +30,8 @@ impl World {
                 }
                 _ => self.flush(node),
             }
+            // What comes and goes in one turn is seen, too.
+            self.count()?;
         }
         self.check_blocked(node)
     }
@@ -81,7 +83,7 @@ impl World {
                 }
                 Action::Close(ConnKey::Backend(key)) => {
                     if let Some(link) = self.nodes[node].links.remove(&key) {
-                        self.given_up(link)?;
+                        self.given_up(node, link)?;
                     }
                 }
                 Action::Resume(ConnKey::Client(key)) => {

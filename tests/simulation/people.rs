@@ -4,7 +4,7 @@ use elika::proxy::{ConnKey, Flow};
 
 use super::client::{Client, Op, Sent};
 use super::judge::After;
-use super::redis::{Moment, Redis};
+use super::redis::{Execution, Moment, Redis, Tag};
 use super::script::{Around, Line, Temper};
 use super::wire;
 use super::world::World;
@@ -40,6 +40,18 @@ impl World {
         }
     }
 
+    /// Everybody asks for something at the same moment: so many come to wait behind one another.
+    pub(crate) fn rush(&mut self) -> Result<(), String> {
+        for index in 0..self.clients.len() {
+            let client = &self.clients[index];
+            if !client.done && !client.wedged {
+                self.ask(index);
+                self.deliver_requests(index)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The client sends a pipeline.
     fn ask(&mut self, index: usize) {
         let client = &self.clients[index];
@@ -64,7 +76,8 @@ impl World {
             self.send(index, line);
         }
         let hauls = self.clients[index].script.temper == Temper::Hauler;
-        if self.rng.one_in(if hauls { 8 } else { 40 }) {
+        let reads = self.clients[index].script.temper == Temper::Reader;
+        if self.rng.one_in(if hauls || reads { 8 } else { 40 }) {
             let ms = self.rng.between(0, 2_000);
             self.clients[index].asleep_until = self.now.ms + ms;
             self.clients[index].wedged = hauls || self.rng.one_in(8);
@@ -214,7 +227,7 @@ impl World {
             return Err(format!("client {id} got a reply too many: {:?}", shown()));
         };
         self.note(|| format!("client {id} reads {:?} for {:?}", shown(), sent.op));
-        self.went_on(client, &sent)?;
+        self.went_on(client, &sent, reply)?;
         let After {
             closes,
             may_close,
@@ -226,6 +239,7 @@ impl World {
         for other in listed {
             self.check_listed(&model, other, sent.at)?;
         }
+        self.hear(sent.op.tag(), reply);
         let client = &mut self.clients[index];
         match client.pending.front_mut() {
             Some(front) if more => front.done += 1,
@@ -253,28 +267,42 @@ impl World {
         Ok(())
     }
 
+    /// The client has read the reply of this execution, and not of another one.
+    fn hear(&mut self, tag: Option<Tag>, reply: &[u8]) {
+        let Some(tag) = tag else { return };
+        let servers = self.servers.iter_mut();
+        for done in servers.filter_map(|it| it.executed.get_mut(&tag)).flatten() {
+            done.heard = done.reply == reply;
+        }
+    }
+
     /// Did it hear an answer to what it asked after its own connection was lost? Was its blocking
     /// command ended by nobody?
-    fn went_on(&self, client: &Client, sent: &Sent) -> Result<(), String> {
+    fn went_on(&self, client: &Client, sent: &Sent, reply: &[u8]) -> Result<(), String> {
         let id = client.id;
         if client.bereft.is_some_and(|lost| sent.at > lost) {
             return Err(format!("client {id} goes on without its own connection"));
         }
-        let tag = sent.op.tag();
-        let done = tag.and_then(|tag| self.servers.iter().find_map(|s| s.executed.get(&tag)));
-        if done.is_some_and(|done| done.unblocked) && !client.unblocked {
+        let done = { sent.op.tag() }.and_then(|tag| self.view().execution(tag, reply));
+        let Some((server, done)) = done else {
+            return Ok(());
+        };
+        if done.unblocked && !client.unblocked {
             return Err(format!("nobody wanted to unblock client {id}"));
         }
-        self.went_to_the_right_place(client, sent)
+        self.went_to_the_right_place(client, sent, server, done)
     }
 
     /// What it asked after its instance had another address went there, if nothing of its own kept
     /// it at the old one.
-    fn went_to_the_right_place(&self, client: &Client, sent: &Sent) -> Result<(), String> {
+    fn went_to_the_right_place(
+        &self,
+        client: &Client,
+        sent: &Sent,
+        server: &Redis,
+        done: &Execution,
+    ) -> Result<(), String> {
         let view = self.view();
-        let Some((server, done)) = sent.op.tag().and_then(|tag| view.execution(tag)) else {
-            return Ok(());
-        };
         let free = !client.model.holds() && !client.followed && !client.script.unheard;
         let mut pictures = view.pictures(sent.at, done.at);
         if free && !pictures.any(|it| it.leads_to(server) || !it.lists(server)) {

@@ -83,7 +83,7 @@ pub(crate) struct Plan {
     pub(crate) huge: bool,
     /// Many do what needs a connection of their own.
     pub(crate) own: bool,
-    /// Everybody shares one connection, as the same user, and many read slowly.
+    /// Everybody is the same user, on one connection or a few, and many read slowly.
     pub(crate) narrow: bool,
     /// Pushes on RESP3 connections, per thousand replies.
     pub(crate) pushes: u64,
@@ -100,7 +100,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
-        let (huge, narrow) = (rng.one_in(6), rng.one_in(8));
+        let (huge, narrow) = (rng.one_in(6), rng.one_in(5));
         let homes = (0..if narrow { 1 } else { *rng.pick(&[1, 1, 2, 3]) })
             .map(|_| Home {
                 old: rng.one_in(8),
@@ -117,7 +117,11 @@ impl Plan {
         let settings = Settings {
             workers,
             admin_commands: !rng.one_in(4),
-            pool_connections_max: if narrow { 1 } else { *rng.pick(&[1, 2, 3, 30]) },
+            pool_connections_max: *rng.pick(if narrow {
+                &[1, 2, 8, 30, 30]
+            } else {
+                &[1, 2, 3, 30]
+            }),
             close_on_loss: rng.one_in(5),
             pool_idle_max: *rng.pick(&[0, 1, 10]),
             pool_wait_ms: *rng.pick(&[5_000, 5_000, 300]),
@@ -143,7 +147,7 @@ impl Plan {
             workers,
             homes,
             default_tenant: narrow || !rng.one_in(4),
-            clients: rng.between(3, 12) as usize,
+            clients: rng.between(if narrow { 6 } else { 3 }, 12) as usize,
             requests: rng.between(20, if huge { 60 } else { 250 }),
             huge,
             narrow,

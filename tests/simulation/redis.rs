@@ -19,6 +19,7 @@ mod session;
 mod transactions;
 mod trouble;
 
+pub(crate) use data::is_read;
 pub(crate) use pubsub::Span;
 pub(crate) use replies::{array, hello, null, null_array};
 pub(crate) use session::{Session, Verdict};
@@ -56,6 +57,8 @@ impl User {
 /// A command with a tag that was executed.
 #[derive(Debug)]
 pub(crate) struct Execution {
+    /// On which connection.
+    pub(crate) session: u64,
     pub(crate) user: String,
     pub(crate) db: u32,
     pub(crate) protocol: u8,
@@ -67,6 +70,10 @@ pub(crate) struct Execution {
     pub(crate) exec: Option<u64>,
     /// CLIENT UNBLOCK ended it.
     pub(crate) unblocked: bool,
+    /// A later request of its client had been executed.
+    pub(crate) late: bool,
+    /// Its client read this reply.
+    pub(crate) heard: bool,
     pub(crate) at: Moment,
 }
 
@@ -96,7 +103,8 @@ pub(crate) struct Redis {
     waiters: Vec<u64>,
     /// What other sessions get because of the command under way.
     late: Vec<(u64, Vec<u8>)>,
-    pub(crate) executed: BTreeMap<Tag, Execution>,
+    /// How often: see [`is_read`].
+    pub(crate) executed: BTreeMap<Tag, Vec<Execution>>,
     pub(crate) verdicts: Vec<Verdict>,
     /// The last request of each client that was executed here.
     last: BTreeMap<u64, u64>,
@@ -115,7 +123,7 @@ pub(crate) struct Redis {
     pub(crate) noises: Vec<Option<u64>>,
     /// When it was in trouble, and what it refused because of that.
     pub(crate) spells: Vec<Spell>,
-    pub(crate) refusals: BTreeMap<Tag, (&'static str, Moment)>,
+    pub(crate) refusals: BTreeMap<Tag, Vec<(&'static str, Moment)>>,
     /// It does nothing before this, ms.
     pub(crate) mute_until: u64,
     /// Bytes that came here or were sent from here.

@@ -2,6 +2,7 @@
 
 use elika::proxy::{BackendKey, Wanted};
 
+use super::Seen;
 use super::client::Client;
 use super::link::Link;
 use super::redis::Redis;
@@ -24,22 +25,33 @@ enum End {
 }
 
 /// Runs one seed to its end. The error says what was wrong.
-pub(crate) fn run(seed: u64, trace: bool) -> Result<u64, String> {
+pub(crate) fn run(seed: u64, trace: bool) -> Result<Seen, String> {
     let mut world = World::new(seed, trace);
     world.open_client();
+    while world.plan.narrow && world.clients.len() < world.plan.clients {
+        world.open_client();
+    }
     let outcome = world.live();
     let at = world.now;
     outcome.map_err(|why| format!("{why}\n(at step {}, {} ms)", at.step, at.ms))?;
-    Ok(world.now.step)
+    let nodes = world.nodes.iter();
+    Ok(Seen {
+        events: world.now.step,
+        asked_again: nodes.map(|it| it.machine.counters().asked_again).sum(),
+        ..Seen::default()
+    })
 }
 
 impl World {
     fn live(&mut self) -> Result<(), String> {
+        // Slow readers go on for a while after everybody has said all he may.
+        let patience = if self.plan.narrow { 3_000 } else { 200 };
         // A bound, not a wish: most are done long before.
         for _ in 0..60_000 {
             self.step()?;
             let all = self.clients.len() == self.plan.clients;
-            if all && self.clients.iter().all(|client| !client.may_send()) && self.rng.one_in(200) {
+            let busy = self.clients.iter().any(Client::may_send);
+            if all && !busy && self.rng.one_in(patience) {
                 break;
             }
         }

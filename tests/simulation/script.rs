@@ -35,6 +35,8 @@ pub(crate) enum Temper {
     Warden,
     /// Big values.
     Hauler,
+    /// Reads, one after the other, small and big.
+    Reader,
     /// Transactions.
     Trader,
     /// Pushes to lists, and waits for what others push.
@@ -97,12 +99,14 @@ impl Around<'_> {
 
 impl Script {
     pub(crate) fn new(id: u64, left: u64, plan: &Plan, rng: &mut Rng) -> Self {
-        use Temper::{Changer, Hauler, Listener, Queuer, Trader, Warden, Worker};
+        use Temper::{Changer, Hauler, Listener, Queuer, Reader, Trader, Warden, Worker};
         let tempers: &[Temper] = match (plan.narrow, plan.huge) {
-            (true, _) => &[Worker, Hauler],
+            (true, _) => &[
+                Worker, Hauler, Hauler, Reader, Reader, Reader, Reader, Reader,
+            ],
             _ if plan.own => &[Worker, Changer, Warden, Trader, Queuer, Listener],
-            (_, true) => &[Worker, Changer, Warden, Hauler, Hauler, Hauler],
-            (_, false) => &[Worker, Worker, Changer, Changer, Warden, Hauler],
+            (_, true) => &[Worker, Changer, Warden, Hauler, Hauler, Hauler, Reader],
+            (_, false) => &[Worker, Worker, Changer, Changer, Warden, Hauler, Reader],
         };
         let silent = rng.one_in(2);
         Self {
@@ -154,6 +158,8 @@ impl Script {
             Temper::Warden if roll < 40 => self.data(around, rng),
             Temper::Warden if roll < 75 => self.warden(around, rng),
             Temper::Hauler if roll < 80 => self.data(around, rng),
+            Temper::Reader if roll < 97 => self.read(around, rng, roll < 15),
+            Temper::Hauler if roll < 75 && around.plan.narrow => self.read(around, rng, true),
             Temper::Trader if roll < 75 && self.may_trade => self.trader(around, rng),
             Temper::Queuer if roll < 75 => self.queuer(around, rng),
             Temper::Listener if roll < 75 => self.listener(around, rng),
@@ -229,13 +235,6 @@ impl Script {
         let own = format!("ctr:{}", self.id);
         let shared = format!("k{}", rng.below(5));
         let mut big = false;
-        let size = |rng: &mut Rng| match rng.below(4) {
-            0 => rng.below(100),
-            1 => rng.below(5_000),
-            2 => rng.below(70_000),
-            _ if around.plan.huge => rng.below(3 << 20),
-            _ => rng.below(700_000),
-        };
         let hauls = self.temper == Temper::Hauler;
         let args: Vec<String> = match rng.below(if hauls { 16 } else { 11 }) {
             _ if rng.one_in(12) => vec!["PUBLISH".into(), channel(rng), t],
@@ -249,7 +248,10 @@ impl Script {
             8 => vec!["FAIL".into(), t],
             9 => vec!["TAG".into(), t],
             10 => vec!["NIL".into(), t],
-            11 | 12 => vec!["BIG".into(), size(rng).to_string(), t],
+            11 | 12 => {
+                let name = *rng.pick(&["BIG", "GETRANGE", "lrange"]);
+                vec![name.into(), size(around, rng).to_string(), t]
+            }
             13 => {
                 big = true;
                 let argc = 10 + rng.below(300);
@@ -264,6 +266,17 @@ impl Script {
             }
         };
         Line::raw(wire::command(&args), Some(Op::Data { tag, big }))
+    }
+
+    /// What changes nothing, and may be asked for again if its reply does not come.
+    fn read(&mut self, around: &Around<'_>, rng: &mut Rng, big: bool) -> Line {
+        let tag = self.tag();
+        let (t, op) = (format!("t{tag}"), Op::Data { tag, big: false });
+        let name = *rng.pick(&["GETRANGE", "LRANGE"]);
+        match big {
+            true => Line::new(&[name, &size(around, rng).to_string(), &t], op),
+            false => Line::new(&["GET", &format!("k{}", rng.below(5)), &t], op),
+        }
     }
 
     fn other(&mut self, around: &Around<'_>, rng: &mut Rng) -> Line {
@@ -336,6 +349,19 @@ impl Script {
                 }
             }
         }
+    }
+}
+
+/// Of a big value, bytes.
+fn size(around: &Around<'_>, rng: &mut Rng) -> usize {
+    match rng.below(4) {
+        // Too big to be kept for who does not read it.
+        0 | 1 if around.plan.narrow => 300_000 + rng.below(700_000),
+        0 => rng.below(100),
+        1 => rng.below(5_000),
+        2 => rng.below(70_000),
+        _ if around.plan.huge => rng.below(3 << 20),
+        _ => rng.below(700_000),
     }
 }
 

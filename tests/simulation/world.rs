@@ -224,6 +224,7 @@ impl World {
     fn happen(&mut self) -> Result<(), String> {
         let node = self.rng.below(self.nodes.len());
         match self.rng.below(100) {
+            0..=44 if self.plan.narrow && !self.calm && self.rng.one_in(15) => self.rush(),
             0..=44 if !self.clients.is_empty() => {
                 let client = self.rng.below(self.clients.len());
                 self.client_event(client)
@@ -238,7 +239,11 @@ impl World {
             }
             85..=94 => self.turn(node),
             95..=98 => {
-                let ms = *self.rng.pick(&[0, 0, 1, 1, 2, 5, 20, 20, 110, 300]);
+                // Who stands behind a slow reader waits for a tenth of a second at most.
+                let ms = *self.rng.pick(match self.plan.narrow {
+                    true => &[0, 1, 1, 2, 2, 5, 5, 10, 20, 40],
+                    false => &[0, 0, 1, 1, 2, 5, 20, 20, 110, 300],
+                });
                 self.now.ms += ms;
                 Ok(())
             }

@@ -24,7 +24,7 @@ impl Model {
 
     /// A server said that it cannot do that now: nothing of it was done.
     pub(super) fn in_trouble(&mut self, tag: Tag, text: &str, view: &View<'_>) -> Verdict {
-        let refusal = view.refusal(tag).filter(|(_, said, _)| *said == text);
+        let refusal = view.refusals(tag).find(|(_, said, _)| *said == text);
         let (server, _, at) = refusal.ok_or("no server in trouble said so")?;
         self.comes_to(server, at, view)?;
         Ok(After {

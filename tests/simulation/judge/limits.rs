@@ -5,7 +5,7 @@ use elika::cluster::TenantLimits;
 use super::super::client::{Op, Sent};
 use super::super::limits::denies;
 use super::super::wire;
-use super::absent::{FULL, failed};
+use super::absent::{FULL, failed, is_unavailable};
 use super::{After, Model, Verdict, View};
 
 const TOO_MANY_REQUESTS: &str = "ERR elika: rate limit exceeded: requests per second";
@@ -85,7 +85,8 @@ impl Model {
             return Some(self.turned_down(sent, true));
         }
         // What is too big for a stranger is not looked at any further.
-        if text.starts_with(TOO_BIG) && matches!(sent.op, Op::Data { big: true, .. }) {
+        let unread = text.starts_with(TOO_BIG) || is_unavailable(text);
+        if unread && matches!(sent.op, Op::Data { big: true, .. }) {
             return None;
         }
         let surely = !limits.is_empty() && tenants.iter().all(|it| view.knows(*it, sent.at));

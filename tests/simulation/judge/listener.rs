@@ -160,7 +160,7 @@ impl Model {
                 _ => Err("an error after confirmations".into()),
             };
         }
-        let Some((server, done)) = view.execution(*tag) else {
+        let Some((server, done)) = view.execution(*tag, reply) else {
             return Err("subscribed to by whom?".into());
         };
         self.is_mine(done)?;

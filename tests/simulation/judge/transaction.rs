@@ -179,7 +179,7 @@ impl Model {
             Op::Unwatch if element == b"+OK\r\n" => return Ok(After::default()),
             _ => return self.judge_op(sent, element, view),
         };
-        let executed = view.execution(tag);
+        let executed = view.execution(tag, element);
         let Some((server, done)) =
             executed.filter(|(_, it)| it.exec == exec && it.reply == element)
         else {

@@ -47,17 +47,32 @@ impl<'a> View<'a> {
         self.pictures(from, self.now)
     }
 
-    /// Where a request was executed, and how.
-    pub(crate) fn execution(&self, tag: Tag) -> Option<(&'a Redis, &'a Execution)> {
-        let servers = self.servers.iter();
-        { servers }.find_map(|server| Some((server, server.executed.get(&tag)?)))
+    /// Where a request was executed, and how: more than once, if it was asked for again.
+    pub(crate) fn executions(
+        &self,
+        tag: Tag,
+    ) -> impl Iterator<Item = (&'a Redis, &'a Execution)> + use<'a> {
+        self.servers.iter().flat_map(move |server| {
+            let all = server.executed.get(&tag).into_iter().flatten();
+            all.map(move |it| (server, it))
+        })
+    }
+
+    /// The one that this is the reply of, or else the first.
+    pub(crate) fn execution(&self, tag: Tag, reply: &[u8]) -> Option<(&'a Redis, &'a Execution)> {
+        let mut all = self.executions(tag);
+        let this = { all.by_ref() }.find(|(_, it)| it.reply == reply);
+        this.or_else(|| self.executions(tag).next())
     }
 
     /// Which server in trouble refused a request, how and when.
-    pub(crate) fn refusal(&self, tag: Tag) -> Option<(&'a Redis, &'static str, Moment)> {
-        self.servers.iter().find_map(|server| {
-            let (text, at) = server.refusals.get(&tag)?;
-            Some((server, *text, *at))
+    pub(crate) fn refusals(
+        &self,
+        tag: Tag,
+    ) -> impl Iterator<Item = (&'a Redis, &'static str, Moment)> + use<'a> {
+        self.servers.iter().flat_map(move |server| {
+            let all = server.refusals.get(&tag).into_iter().flatten();
+            all.map(move |(text, at)| (server, *text, *at))
         })
     }
 

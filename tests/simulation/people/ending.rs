@@ -109,17 +109,19 @@ impl World {
             return false;
         };
         let servers = client.model.servers(sent.at, &self.view());
-        let whole = sent.op.tag().and_then(|tag| self.view().execution(tag));
+        let tag = sent.op.tag().unwrap_or_default();
+        let whole =
+            { self.view().executions(tag) }.any(|(_, whole)| whole.reply.starts_with(&client.read));
         // An old server lets strangers in, and then says so itself.
         let old = servers.first().is_some_and(|server| server.old);
         let stranger = old && STRANGER.starts_with(&client.read);
         // It may be the begin of what turned out to be no reply.
-        let refusal = sent.op.tag().and_then(|tag| self.view().refusal(tag));
-        let refusal = refusal.map(|(_, text, _)| wire::error(text));
+        let refused = { self.view().refusals(tag) }
+            .any(|(_, text, _)| wire::error(text).starts_with(&client.read));
         let begun = stranger
-            || refusal.is_some_and(|refusal| refusal.starts_with(&client.read))
+            || refused
             || sent.op.is_passed_on()
-            || whole.is_some_and(|(_, whole)| whole.reply.starts_with(&client.read))
+            || whole
             || GARBAGE
                 .iter()
                 .any(|garbage| garbage.starts_with(&client.read));

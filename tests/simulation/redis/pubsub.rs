@@ -30,7 +30,7 @@ impl Redis {
     ) -> Result<Vec<u8>, String> {
         let tag = tag_of(args.last()).ok_or("SUBSCRIBE without a tag")?;
         self.begin_own(id, Some(tag / SEQUENCE))?;
-        self.begin(id, tag)?;
+        self.begin(id, name, tag)?;
         let mut out = Vec::new();
         for channel in args[1..].iter().map(|arg| text(arg)) {
             let from = self.messages.get(&channel).map_or(0, Vec::len);
@@ -46,7 +46,7 @@ impl Redis {
             }
             out.extend(self.confirmation(id, name, wire::bulk(channel.as_bytes())));
         }
-        self.book(id, tag, &out, None)?;
+        self.book(id, name, tag, &out, None)?;
         Ok(out)
     }
 

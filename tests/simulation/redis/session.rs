@@ -33,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) used: bool,
     /// Whose last request had a tag.
     pub(crate) client: Option<u64>,
+    /// The last request of each client that was executed here.
+    pub(super) lasts: BTreeMap<u64, u64>,
     /// Inside MULTI: what was queued.
     pub(super) queue: Option<Vec<Vec<Vec<u8>>>>,
     /// What could not be queued.

@@ -103,7 +103,7 @@ impl Redis {
     fn watch(&mut self, id: u64, args: &[Vec<u8>]) -> Result<Vec<u8>, String> {
         let tag = tag_of(args.last()).ok_or("WATCH without a tag")?;
         self.begin_own(id, Some(tag / SEQUENCE))?;
-        self.begin(id, tag)?;
+        self.begin(id, "WATCH", tag)?;
         let session = self.at(id);
         let keys: Vec<(u32, String)> = (args[1..].iter())
             .map(|key| (session.db, text(key)))
@@ -112,7 +112,7 @@ impl Redis {
         session.transaction.push(tag);
         let at = self.writes.len();
         self.watches.insert(tag, Watch { at, keys });
-        self.book(id, tag, b"+OK\r\n", None)?;
+        self.book(id, "WATCH", tag, b"+OK\r\n", None)?;
         Ok(b"+OK\r\n".to_vec())
     }
 

@@ -110,8 +110,9 @@ impl Redis {
             return Ok(None);
         };
         if let Some(tag) = tag_of(args.last()).or_else(|| any_tag(args)) {
-            self.begin(id, tag)?;
-            self.refusals.insert(tag, (text, self.now));
+            self.begin(id, name, tag)?;
+            let refusals = self.refusals.entry(tag).or_default();
+            refusals.push((text, self.now));
         }
         let session = self.at(id);
         session.used = true;
