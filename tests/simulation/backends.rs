@@ -2,6 +2,7 @@
 
 use elika::proxy::{BackendKey, ConnKey, Failure, Flow};
 
+use super::client::Client;
 use super::link::{GARBAGE, Link, Prospect};
 use super::redis::SEQUENCE;
 use super::world::World;
@@ -184,6 +185,14 @@ impl World {
             .and_then(|session| session.client);
         if let Some(maybe) = maybe {
             self.clients[maybe as usize - 1].maybe_bereft = true;
+        }
+        // MULTI alone does not say whose it is.
+        let nameless = { server.sessions.get(&id) }.is_some_and(|it| it.own && it.client.is_none());
+        if nameless {
+            let inside = |it: &&mut Client| it.model.is_in_transaction();
+            for client in self.clients.iter_mut().filter(inside) {
+                client.maybe_bereft = true;
+            }
         }
         let owner = server.sessions.get(&id).and_then(|session| {
             let owes = session.holds() || link.is_to_say() || !surely;
