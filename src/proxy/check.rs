@@ -70,6 +70,8 @@ struct Link {
     open: bool,
     /// What the server got and has not answered.
     got: Vec<u8>,
+    /// What it has to say and the machine has not read.
+    says: Vec<u8>,
     session: Session,
 }
 
@@ -81,6 +83,8 @@ struct World<'a> {
     links: BTreeMap<BackendKey, Link>,
     paused_clients: BTreeSet<ClientKey>,
     paused_links: BTreeSet<BackendKey>,
+    /// Those who read only when they are told to.
+    slow_clients: BTreeSet<ClientKey>,
     /// Workers that were asked something, and by whom.
     asked: Vec<(ClientKey, Answer)>,
     tenant: TenantKey,
@@ -125,6 +129,7 @@ impl<'a> World<'a> {
             links: BTreeMap::new(),
             paused_clients: BTreeSet::new(),
             paused_links: BTreeSet::new(),
+            slow_clients: BTreeSet::new(),
             asked: Vec::new(),
             tenant: ClusterKey::local().tenant(),
             opened: 0,
@@ -232,6 +237,7 @@ impl<'a> World<'a> {
                 let picture = self.pictures.take(one, other);
                 self.machine.registry_changed(picture, self.now);
             }
+            6 | 7 => self.sip(),
             _ => {
                 if let Some((key, answer)) = self.asked.pop() {
                     self.machine.peer_told(key, answer);

@@ -9,6 +9,9 @@ use super::super::{BackendKey, ConnKey, Failure, Flow, SLICES_MAX};
 use super::speech::reply_to;
 use super::{Link, World};
 
+/// So much at most is read from a connection at once, bytes.
+const PIECE_BYTES: usize = 128 * 1024;
+
 impl World<'_> {
     /// A link for which `wanted` holds.
     fn link(&mut self, wanted: impl Fn(&BackendKey, &Link) -> bool) -> Option<BackendKey> {
@@ -63,7 +66,7 @@ impl World<'_> {
         let Some(link) = self.links.get_mut(&key) else {
             return;
         };
-        let mut replies = Vec::new();
+        let mut replies = std::mem::take(&mut link.says);
         let mut decoder = RequestDecoder::default();
         if std::mem::take(&mut link.session.blocked) {
             replies.extend_from_slice(b"*-1\r\n");
@@ -80,7 +83,48 @@ impl World<'_> {
                 &mut replies,
             );
         }
-        self.deliver(key, &replies);
+        // A big one comes in pieces, and what the machine does not read stays where it is.
+        let mut pieces = replies.chunks(PIECE_BYTES);
+        for piece in pieces.by_ref() {
+            self.deliver(key, piece);
+            if self.paused_links.contains(&key) {
+                break;
+            }
+        }
+        if let Some(link) = self.links.get_mut(&key) {
+            link.says = pieces.flatten().copied().collect();
+        }
+    }
+
+    /// A client begins to read only when it is told to, is told to read some, or reads on.
+    pub(super) fn sip(&mut self) {
+        let how = self.input.number();
+        let Some(key) = self.input.pick(&self.clients) else {
+            return;
+        };
+        match how % 4 {
+            0 | 1 => drop(self.slow_clients.insert(key)),
+            2 => self.take(ConnKey::Client(key), 1 + (how / 4) * 8_000),
+            _ => {
+                self.slow_clients.remove(&key);
+                self.take(ConnKey::Client(key), usize::MAX);
+            }
+        }
+    }
+
+    /// The network takes so many bytes at most of what a connection has to send.
+    fn take(&mut self, key: ConnKey, most: usize) {
+        let mut left = most;
+        loop {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let n = self.machine.outbound(key, &mut slices);
+            let all: usize = slices.iter().take(n).map(|slice| slice.len()).sum();
+            let taken = all.min(left);
+            left -= taken;
+            if !self.machine.sent(key, taken) || taken == 0 {
+                return;
+            }
+        }
     }
 
     /// The network takes some of what is to be sent.
@@ -92,7 +136,9 @@ impl World<'_> {
             let all: Vec<u8> = (slices.iter().take(n))
                 .flat_map(|slice| slice.iter().copied())
                 .collect();
+            let slow = matches!(key, ConnKey::Client(key) if self.slow_clients.contains(&key));
             let taken = match how % 4 {
+                _ if slow => 0,
                 0 => all.len() * (how / 4) / 64,
                 _ => all.len(),
             };

@@ -64,6 +64,10 @@ pub(super) const REQUESTS: &[&str] = &[
     "SET k v",
     "EVAL x 0",
     "AUTH shop.bob good\r\nGET k\r\nBLPOP k 0\r\nGET k",
+    "GET big",
+    "GET big\r\nGET k",
+    "GET k\r\nPING\r\nGET k",
+    "INCR n",
 ];
 
 /// What servers say when they do not listen.
@@ -103,6 +107,9 @@ pub(super) const REPLIES: &[&str] = &[
     "-READONLY You can't write against a read only replica.\r\n",
     "*4\r\n$2\r\nid\r\n:7\r\n$4\r\nrole\r\n$7\r\nreplica\r\n",
 ];
+
+/// A value that is too big to be kept for a client that does not read it, bytes.
+const BIG_BYTES: usize = 1_000_000;
 
 /// What servers suffer from.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -192,6 +199,8 @@ fn plain_reply(name: &[u8], words: &[&[u8]], session: &mut Session, out: &mut Ve
         b"SUBSCRIBE" | b"PSUBSCRIBE" | b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" => {
             confirm(name, words, session, out);
         }
+        b"GET" if first == b"big" => write::bulk(out, &[b'v'; BIG_BYTES]),
+        b"INCR" => write::integer(out, 1),
         _ => write::bulk(out, b"a value"),
     }
 }
