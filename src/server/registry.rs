@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::Duration;
 
 use crate::cluster::{
     ClusterInstance, ClusterKey, ClusterRegistry, InstanceId, RegistryError, Status, TenantKey,
 };
+
+use super::threads::spawn;
 
 /// A registry is read again after this even if it tells of no change: that a cluster without
 /// instances was added, for one, is no change of an instance.
@@ -100,15 +101,13 @@ impl Watched {
         let changes = registry.notify();
         let (bell, rings) = channel();
         let ringer = bell.clone();
-        thread::Builder::new()
-            .name("registry-notify".into())
-            .spawn(move || {
-                while changes.recv().is_ok() {
-                    if ringer.send(()).is_err() {
-                        return;
-                    }
+        spawn("registry-notify", move || {
+            while changes.recv().is_ok() {
+                if ringer.send(()).is_err() {
+                    return;
                 }
-            })?;
+            }
+        })?;
         Ok((Arc::new(Self { registry, bell }), rings))
     }
 
@@ -247,7 +246,7 @@ mod tests {
         let (registry, rings) = Watched::around(Arc::new(Silent(MemoryRegistry::new()))).unwrap();
         let (listings, seen) = channel();
         let read = Arc::clone(&registry);
-        let reader = thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             read_on(&*read, &rings, |listing| listings.send(listing).is_ok());
         });
         registry.add_cluster(ClusterKey::local()).unwrap();

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+
+use super::threads::spawn;
 
 /// Looks a name up: all of its addresses.
 pub(super) type Lookup = Arc<dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
@@ -82,14 +83,12 @@ impl Resolver {
         let queue = Arc::clone(&self.queue);
         let (lookup, deliver) = (Arc::clone(&self.lookup), Arc::clone(&self.deliver));
         let takes_bad = self.threads + 1 < THREADS_MAX;
-        let started = thread::Builder::new()
-            .name(format!("resolver-{}", self.threads))
-            .spawn(move || {
-                while let Some(name) = queue.next(takes_bad) {
-                    let answer = lookup(&name);
-                    deliver(name, answer);
-                }
-            });
+        let started = spawn(&format!("resolver-{}", self.threads), move || {
+            while let Some(name) = queue.next(takes_bad) {
+                let answer = lookup(&name);
+                deliver(name, answer);
+            }
+        });
         match started {
             Ok(_) => self.threads += 1,
             Err(error) => log::error!("a resolver thread cannot be had: {error}"),

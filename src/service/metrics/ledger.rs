@@ -30,12 +30,14 @@ pub(super) struct Ledger {
     tenants: BTreeMap<TenantKey, u64>,
     /// Those of them that stand on their own.
     shown: BTreeSet<TenantKey>,
-    counted: BTreeMap<InstancePlace, (Traffic, u64)>,
-    refused: BTreeMap<TenantPlace, Refused>,
+    /// What only grows; the rest of these rows is of the moment, and not filled in here.
+    instance_rows: BTreeMap<InstancePlace, InstanceRow>,
+    /// The same of tenants.
+    tenant_rows: BTreeMap<TenantPlace, TenantRow>,
 }
 
 /// One instance, over all workers, or several.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct InstanceRow {
     /// `host:port`; empty for several.
     pub address: String,
@@ -57,7 +59,7 @@ pub(super) struct InstanceRow {
 }
 
 /// One tenant, over all workers, or several.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct TenantRow {
     /// How many are paused: 0 or 1, or of several more.
     pub paused: u64,
@@ -73,8 +75,8 @@ impl Ledger {
             told: BTreeMap::new(),
             tenants: BTreeMap::new(),
             shown: BTreeSet::new(),
-            counted: BTreeMap::new(),
-            refused: BTreeMap::new(),
+            instance_rows: BTreeMap::new(),
+            tenant_rows: BTreeMap::new(),
         }
     }
 
@@ -96,8 +98,8 @@ impl Ledger {
         };
         for (worker, before) in &earlier {
             if let Some(survey) = self.told.get(worker) {
-                count_instances(&mut self.counted, survey, before, place);
-                count_refused(&mut self.refused, survey, before, place);
+                count_instances(&mut self.instance_rows, survey, before, place);
+                count_refused(&mut self.tenant_rows, survey, before, place);
             }
         }
         self.tenants = tenants;
@@ -112,12 +114,12 @@ impl Ledger {
             .filter(|it| self.shown.contains(&it.tenant))
             .map(|it| (&it.tenant, &it.id))
             .collect();
-        self.counted.retain(|place, _| match place {
+        self.instance_rows.retain(|place, _| match place {
             Some((tenant, id)) => known.contains(&(tenant, id)),
             None => true,
         });
         let shown = &self.shown;
-        self.refused
+        self.tenant_rows
             .retain(|place, _| place.as_ref().is_none_or(|tenant| shown.contains(tenant)));
     }
 
@@ -138,7 +140,7 @@ impl Ledger {
 
     /// Every tenant that is shown, and all others together if there are any, or ever were.
     pub(super) fn tenants(&self) -> BTreeMap<TenantPlace, TenantRow> {
-        let mut rows: BTreeMap<TenantPlace, TenantRow> = BTreeMap::new();
+        let mut rows = self.tenant_rows.clone();
         let mut paused = BTreeSet::new();
         for tenant in self.told.values().flat_map(|survey| &survey.tenants) {
             let row = rows.entry(self.place(&tenant.key)).or_default();
@@ -148,9 +150,6 @@ impl Ledger {
                 row.paused += 1;
             }
         }
-        for (place, refused) in &self.refused {
-            rows.entry(place.clone()).or_default().refused = *refused;
-        }
         rows
     }
 
@@ -159,7 +158,7 @@ impl Ledger {
         &self,
         health: &dyn Fn(&TenantKey, &InstanceId) -> Health,
     ) -> BTreeMap<InstancePlace, InstanceRow> {
-        let mut rows: BTreeMap<InstancePlace, InstanceRow> = BTreeMap::new();
+        let mut rows = self.instance_rows.clone();
         let mut listed = BTreeMap::new();
         for instance in self.told.values().flat_map(|survey| &survey.instances) {
             let tenant = self.place(&instance.tenant);
@@ -176,10 +175,6 @@ impl Ledger {
             for (count, of) in row.health.iter_mut().zip(Health::ALL) {
                 *count += u64::from(of == state);
             }
-        }
-        for (place, (traffic, evictions)) in &self.counted {
-            let row = rows.entry(place.clone()).or_default();
-            (row.traffic, row.evictions) = (*traffic, *evictions);
         }
         rows
     }
@@ -241,7 +236,7 @@ fn choose(
 }
 
 fn count_instances(
-    counted: &mut BTreeMap<InstancePlace, (Traffic, u64)>,
+    counted: &mut BTreeMap<InstancePlace, InstanceRow>,
     survey: &Survey,
     before: &Survey,
     place: impl Fn(&TenantKey) -> TenantPlace,
@@ -256,13 +251,13 @@ fn count_instances(
         }
         let place = place(&now.tenant).map(|tenant| (tenant, now.id.clone()));
         let sum = counted.entry(place).or_default();
-        sum.0.add(&traffic);
-        sum.1 += evictions;
+        sum.traffic.add(&traffic);
+        sum.evictions += evictions;
     }
 }
 
 fn count_refused(
-    refused: &mut BTreeMap<TenantPlace, Refused>,
+    counted: &mut BTreeMap<TenantPlace, TenantRow>,
     survey: &Survey,
     before: &Survey,
     place: impl Fn(&TenantKey) -> TenantPlace,
@@ -272,8 +267,8 @@ fn count_refused(
         let earlier = before
             .get(&now.key)
             .map_or([0; Limit::ALL.len()], |it| it.refused);
-        let sums = refused.entry(place(&now.key)).or_default();
-        for ((sum, n), less) in sums.iter_mut().zip(now.refused).zip(earlier) {
+        let sums = counted.entry(place(&now.key)).or_default();
+        for ((sum, n), less) in sums.refused.iter_mut().zip(now.refused).zip(earlier) {
             *sum += gained(n, less);
         }
     }
