@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import statistics
+import time
 from functools import partial
 
 from . import loads
@@ -42,9 +43,10 @@ def measure_all(bench, scenarios, peers, rounds):
             for peer in peers:
                 if scenario.suits(peer):
                     key = (scenario.name, peer.name)
+                    begin = time.monotonic()
                     figures = attempt(scenario.measure, bench, peer)
                     taken.setdefault(key, []).append(figures)
-                    tell(*key, figures)
+                    tell(*key, figures, time.monotonic() - begin)
     results = {}
     for (scenario, peer), several in taken.items():
         results.setdefault(scenario, {})[peer] = medians(several)
@@ -56,12 +58,13 @@ def count_system_calls(bench, scenarios, peers, results):
     if not shutil.which("strace"):
         print("strace is not installed: no system calls are counted")
         return
+    traced = loads.TRACED[:3] if bench.quick else loads.TRACED
     for scenario in scenarios:
-        for peer in peers if scenario.load else []:
+        for peer in peers if scenario.name in traced else []:
             figures = results.get(scenario.name, {}).get(peer.name)
             if peer.name != "direct" and isinstance(figures, dict):
                 counted = attempt(partial(loads.system_calls, scenario.load), bench, peer)
-                tell(scenario.name, peer.name, counted)
+                tell(scenario.name, peer.name, counted, 0)
                 if isinstance(counted, dict):
                     figures.update(counted)
 
@@ -82,9 +85,10 @@ def medians(several):
     return {name: statistics.median(one[name] for one in figures) for name in figures[0]}
 
 
-def tell(scenario, peer, figures):
+def tell(scenario, peer, figures, seconds):
     """A line of progress."""
     if isinstance(figures, dict):
         told = [f"{heading(name)} {written(name, value)}" for name, value in figures.items()]
         figures = "   ".join(told)
-    print(f"{scenario:12} {peer:10} {figures}", flush=True)
+    took = f"   ({seconds:.1f} s)" if seconds else ""
+    print(f"{scenario:12} {peer:13} {figures}{took}", flush=True)

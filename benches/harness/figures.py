@@ -13,7 +13,23 @@ FIGURES = {
     "p50": ("p50, ms", 1),
     "p99": ("p99, ms", 1),
     "p99.9": ("p99.9, ms", 1),
+    "alone": ("alone, µs/op", 1),
+    "times": ("×", 1),
+    "quiet p50": ("p50 in quiet, ms", 1),
+    "quiet p99": ("p99 in quiet, ms", 1),
+    "times p99": ("p99, × quiet", 1),
+    "served": ("served to the end", 1),
+    "first reply": ("first reply, ms", 1),
+    "binary": ("binary, MB", MB),
+    "one tenant": ("1 tenant, µs/op", 1),
+    "many tenants": ("1,000 tenants, µs/op", 1),
+    "one worker": ("1 worker, op/s", 1),
+    "two workers": ("2 workers, op/s", 1),
     "memory": ("RSS, MB", MB),
+    "start": ("RSS at start, MB", MB),
+    "peak": ("peak RSS, MB", MB),
+    "after": ("RSS afterwards, MB", MB),
+    "per client": ("bytes/client", 1),
 }
 
 

@@ -101,19 +101,22 @@ MSET = ["-r", 1000, "MSET", *PAIRS]
 LRANGE = ["LRANGE", "list", 0, LIST_ELEMENTS - 1]
 RESP3 = ["-3", "-t", "set,get", "-d", 32, "-r", 100_000]
 
+# Those in which system calls are counted; the first three in a quick run.
+TRACED = ("p1-c50", "p16-c50", "v1m-c4", "p1-c500", "p100-c10", "v16k-c50", "mset-100")
+
 LOADS = {
-    "p1-c50": ("50 clients, one request at a time", Load(50, 1, 100_000)),
-    "p1-c500": ("500 clients, one request at a time", Load(500, 1, 100_000)),
-    "p1-c1": ("1 client, one request at a time", Load(1, 1, 10_000)),
-    "p16-c50": ("50 clients, 16 requests at a time", Load(50, 16, 600_000)),
-    "p100-c10": ("10 clients, 100 requests at a time", Load(10, 100, 1_000_000)),
-    "v16k-c50": ("50 clients, values of 16 KB", Load(50, 1, 50_000, 16 << 10)),
-    "v64k-c50": ("50 clients, values of 64 KB", Load(50, 1, 20_000, 64 << 10)),
-    "v1m-c4": ("4 clients, values of 1 MB", Load(4, 1, 1_500, 1 << 20)),
+    "p1-c50": ("50 clients, one request at a time", Load(50, 1, 60_000)),
+    "p1-c500": ("500 clients, one request at a time", Load(500, 1, 60_000)),
+    "p1-c1": ("1 client, one request at a time", Load(1, 1, 5_000)),
+    "p16-c50": ("50 clients, 16 requests at a time", Load(50, 16, 400_000)),
+    "p100-c10": ("10 clients, 100 requests at a time", Load(10, 100, 500_000)),
+    "v16k-c50": ("50 clients, values of 16 KB", Load(50, 1, 30_000, 16 << 10)),
+    "v64k-c50": ("50 clients, values of 64 KB", Load(50, 1, 10_000, 64 << 10)),
+    "v1m-c4": ("4 clients, values of 1 MB", Load(4, 1, 1_000, 1 << 20)),
     "mset-100": ("50 clients, MSET of 100 keys", Load(50, 1, 15_000, more=MSET)),
-    "lrange-100": ("50 clients, LRANGE of 100 elements", Load(50, 1, 50_000, more=LRANGE)),
-    "resp3-c50": ("50 clients with RESP3", Load(50, 1, 100_000, more=RESP3)),
-    "users-3x2": ("3 users in 2 databases each, 8 clients each", UsersAndDatabases(48, 1, 100_000)),
+    "lrange-100": ("50 clients, LRANGE of 100 elements", Load(50, 1, 40_000, more=LRANGE)),
+    "resp3-c50": ("50 clients with RESP3", Load(50, 1, 40_000, more=RESP3)),
+    "users-3x2": ("3 users in 2 databases each, 8 clients each", UsersAndDatabases(48, 1, 60_000)),
 }
 
 

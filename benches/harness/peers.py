@@ -101,7 +101,10 @@ StandaloneServerPool {{
 
 
 ENVOY_WORDS = ["--concurrency", "1", "-l", "warn", "--use-dynamic-base-id"]
-TWEMPROXY_WORDS = ["-c", "{config}", "-s", "{stats}", "-a", "127.0.0.1"]
+TWEMPROXY_WORDS = ["-c", "{config}", "-s", "{stats}", "-a", "127.0.0.1", "-m"]
+# Where the size of its buffers matters, both what its documentation recommends for many connections
+# and what it does if it is not told.
+TWEMPROXY_16K = ("v16k-c50", "v64k-c50", "v1m-c4", "idle")
 
 
 class Peer:
@@ -112,6 +115,8 @@ class Peer:
         self.words, self.version_words, self.login = words, version, login
         # Whether it passes a login and a database on.
         self.knows_users = False
+        # The names of the scenarios it is for, if not for all.
+        self.only_in = None
 
     def installed(self):
         return bool(self.program and shutil.which(str(self.program)))
@@ -170,20 +175,23 @@ class Elika(Peer):
         words = super().command_line(folder, port, backend)
         return [*words, "--core-num=1", f"--router.static-be=127.0.0.1:{backend}"]
 
-    def start_with(self, processes, words, core=PROXY_CORE):
+    def start_with(self, processes, words, cores=(PROXY_CORE,)):
         """With options of a scenario's own."""
         port = free_port()
         line = super().command_line(processes.folder, port, 0)
-        return processes.serve(self.name, [*line, *words], port, core)
+        return processes.serve(self.name, [*line, *words], port, cores)
 
 
 def all_peers(elika=ELIKA, predixy=None):
     """All that are known, Elika first; those that are not installed, too."""
     predixy = predixy or os.environ.get("PREDIXY") or "predixy"
+    large_buffers = Peer("twemproxy-16k", "nutcracker", TWEMPROXY, [*TWEMPROXY_WORDS, "16384"])
+    large_buffers.only_in = TWEMPROXY_16K
     return [
         Elika(elika),
         Peer("predixy", predixy, PREDIXY, ["{config}"], ["--version"]),
-        Peer("twemproxy", "nutcracker", TWEMPROXY, TWEMPROXY_WORDS, ["--version"]),
+        Peer("twemproxy", "nutcracker", TWEMPROXY, [*TWEMPROXY_WORDS, "512"], ["--version"]),
+        large_buffers,
         Peer("envoy", "envoy", ENVOY, [*ENVOY_WORDS, "-c", "{config}"], ["--version"]),
         Peer("haproxy", "haproxy", HAPROXY, ["-db", "-f", "{config}"], ["-v"]),
         Direct(),
@@ -199,4 +207,4 @@ def start_backend(processes):
     words += ["--appendonly", "no", "--maxclients", str(CLIENTS_MAX + 100), "--dir", "."]
     for user in USERS:
         words += ["--user", user, "on", f">{PASSWORD}", "~*", "&*", "+@all"]
-    return processes.serve("redis", words, port, LOAD_CORE)
+    return processes.serve("redis", words, port, (LOAD_CORE,))

@@ -2,64 +2,77 @@
 
 from .targets import of
 
-WIDTH, LEFT, RIGHT = 760, 120, 60
-ROW, GAP, TITLE = 16, 14, 22
-TIMES_MAX = 6.0
+# What is drawn, column by column.
+COLUMNS = (
+    ("p1-c50", "p16-c50", "v16k-c50", "churn"),
+    ("p1-c500", "p100-c10", "v1m-c4", "mset-100"),
+)
+
+COLUMN, SPACE = 380, 28
+# Within a column: where bars begin, and what is kept free for the figure behind them.
+LEFT, RIGHT = 128, 56
+HEAD, ROW, GAP = 56, 16, 22
+TIMES_MAX = 5.0
 
 STYLE = """\
 <style>
   text { font: 12px system-ui, sans-serif; fill: #3d3d3a; }
   .head { font-size: 15px; font-weight: 600; fill: #141413; }
   .load { font-weight: 600; fill: #141413; }
-  .bar { fill: #a9a79e; } .elika { fill: #2a78d6; } .one { stroke: #8a887f; stroke-dasharray: 2 3; }
+  .bar { fill: #a9a79e; } .elika { fill: #2a78d6; }
   @media (prefers-color-scheme: dark) {
     text { fill: #c9c7bd; } .head, .load { fill: #faf9f5; }
-    .bar { fill: #6b6a63; } .elika { fill: #4a94ec; } .one { stroke: #8a887f; }
+    .bar { fill: #6b6a63; } .elika { fill: #4a94ec; }
   }
 </style>"""
 
 
 def draw(results, scenarios, titles):
-    """The text of the picture: a group of bars for each scenario that proxies share."""
-    groups = []
-    for scenario in scenarios:
-        mine = of(results, scenario.name, "elika", "cpu")
-        bars = [(peer, of(results, scenario.name, peer, "cpu")) for peer in titles]
-        bars = [(peer, cpu) for peer, cpu in bars if cpu and peer != "direct"]
-        if mine and len(bars) > 1:
-            groups.append((scenario.title, [(peer, cpu / mine, cpu) for peer, cpu in bars]))
-    body, y = [], 56
-    for title, bars in groups:
-        body.append(f'<text class="load" x="0" y="{y}">{title}</text>')
-        y += TITLE - ROW
-        for peer, times, cpu in bars:
-            y += ROW
-            body.append(bar(titles[peer], peer, times, cpu, y))
-        y += GAP + ROW
-    one = LEFT + (WIDTH - LEFT - RIGHT) / TIMES_MAX
-    line = f'<line class="one" x1="{one:.1f}" x2="{one:.1f}" y1="40" y2="{y - ROW - GAP + 6}"/>'
+    """The text of the picture: a group of bars for each load that was measured."""
+    loads = {scenario.name: scenario.title for scenario in scenarios}
+    body, bottom = [], HEAD
+    for number, names in enumerate(COLUMNS):
+        x, y = number * (COLUMN + SPACE), HEAD
+        for name in names:
+            bars = group(results, name, titles)
+            if bars:
+                body.append(f'<text class="load" x="{x}" y="{y}">{loads[name]}</text>')
+                body += [bar(x, y + ROW * (n + 1) + 4, *one) for n, one in enumerate(bars)]
+                y += ROW * (len(bars) + 1) + GAP
+        bottom = max(bottom, y)
+    width, height = 2 * COLUMN + SPACE, bottom - GAP
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" role="img"'
-            f' width="{WIDTH}" height="{y}">',
-            "<title>CPU of the proxy per operation; Elika is 1</title>",
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+            f' width="{width}" height="{height}" role="img">',
+            "<title>CPU of the proxies per operation; Elika is 1</title>",
             STYLE,
-            '<text class="head" x="0" y="18">CPU of the proxy per operation: Elika is 1,'
-            " less is better</text>",
-            line,
+            '<text class="head" x="0" y="18">CPU of the proxy per operation, as a multiple of'
+            " Elika’s; less is better</text>",
             *body,
             "</svg>\n",
         ]
     )
 
 
-def bar(title, peer, times, cpu, y):
-    length = (WIDTH - LEFT - RIGHT) * min(times, TIMES_MAX) / TIMES_MAX
-    kind = "bar elika" if peer == "elika" else "bar"
-    told = f"{cpu:.3g} µs" if peer == "elika" else f"× {times:.2f}"
-    more = " →" if times > TIMES_MAX else ""
+def group(results, name, titles):
+    """[(title, is it Elika, times Elika's, µs)] of those that were measured, if there are two."""
+    found = {peer: of(results, name, peer, "cpu") for peer in titles if peer != "direct"}
+    mine = found.get("elika")
+    if not mine or len([cpu for cpu in found.values() if cpu]) < 2:
+        return []
+    rows = [(peer, cpu) for peer, cpu in found.items() if cpu]
+    return [(titles[peer], peer == "elika", cpu / mine, cpu) for peer, cpu in rows]
+
+
+def bar(x, y, title, elika, times, cpu):
+    length = (COLUMN - LEFT - RIGHT) * min(times, TIMES_MAX) / TIMES_MAX
+    kind = "bar elika" if elika else "bar"
+    told = f"{cpu:.3g} µs" if cpu < 1000 else f"{cpu:.0f} µs"
+    if not elika:
+        told = f"× {times:.2f}" + (" →" if times > TIMES_MAX else "")
     return (
-        f'<text x="{LEFT - 8}" y="{y}" text-anchor="end">{title}</text>'
-        f'<rect class="{kind}" x="{LEFT}" y="{y - 10}" width="{length:.1f}" height="11" rx="2"/>'
-        f'<text x="{LEFT + length + 6:.1f}" y="{y}">{told}{more}</text>'
+        f'<text x="{x + LEFT - 8}" y="{y}" text-anchor="end">{title}</text>'
+        f'<rect class="{kind}" x="{x + LEFT}" y="{y - 10}" width="{length:.1f}" height="11"/>'
+        f'<text x="{x + LEFT + length + 6:.1f}" y="{y}">{told}</text>'
     )

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -55,9 +54,9 @@ class Running:
         return int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) * 1024
 
     def settled_memory(self, seconds=4):
-        """Resident bytes once they have not changed for half a second."""
+        """Resident bytes once they have not changed for some moments."""
         end, last, since = time.monotonic() + seconds, self.memory(), time.monotonic()
-        while time.monotonic() < min(end, since + 0.5):
+        while time.monotonic() < min(end, since + 0.3):
             time.sleep(0.05)
             now = self.memory()
             if now != last:
@@ -89,6 +88,7 @@ class Processes:
         self.running = []
 
     def __enter__(self):
+        os.sched_setaffinity(0, (LOAD_CORE,))
         # So that a SIGTERM unwinds, too.
         signal.signal(signal.SIGTERM, lambda *_: exit(143))
         return self
@@ -96,24 +96,28 @@ class Processes:
     def __exit__(self, *_):
         for running in reversed(self.running[:]):
             self.stop(running)
+        os.sched_setaffinity(0, CORES)
 
-    def start(self, name, words, port, core=PROXY_CORE):
-        """Starts a server, pinned to `core` (None: free), without waiting for it."""
+    def start(self, name, words, port, cores=(PROXY_CORE,)):
+        """Starts a server on these cores, without waiting for it."""
         log = self.folder / f"{name}.log"
-        if core is not None and shutil.which("taskset"):
-            words = ["taskset", "-c", str(core), *words]
-        with log.open("w") as out:
-            process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder
-            )
+        # A child runs where it was begun; the harness itself is part of the load.
+        os.sched_setaffinity(0, cores)
+        try:
+            with log.open("w") as out:
+                process = subprocess.Popen(
+                    words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder
+                )
+        finally:
+            os.sched_setaffinity(0, (LOAD_CORE,))
         running = Running(name, process, port)
         running.log = log
         self.running.append(running)
         return running
 
-    def serve(self, name, words, port, core=PROXY_CORE):
+    def serve(self, name, words, port, cores=(PROXY_CORE,)):
         """Starts a server and waits until it listens."""
-        running = self.start(name, words, port, core)
+        running = self.start(name, words, port, cores)
         try:
             wait_for(running.listens, READY_SECONDS, f"{name} listens")
         except Failed:

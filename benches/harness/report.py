@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import picture
 from .figures import FIGURES, heading, table, written
+from .micro import micro_table
 from .targets import judged, of, targets_table
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
@@ -16,20 +17,24 @@ TITLES = {
     "elika": "Elika",
     "predixy": "predixy",
     "twemproxy": "twemproxy",
+    "twemproxy-16k": "twemproxy -m 16384",
     "envoy": "Envoy",
     "haproxy": "HAProxy (TCP)",
     "direct": "direct",
 }
 
 METHOD = """\
-`redis-server` and the load share one core, the proxy has another one to itself, with one worker; all
-is on loopback. Only one proxy runs at a time, and each scenario starts it afresh. Figures are medians
-of {rounds} interleaved rounds. CPU is user and system time of the proxy from `/proc/PID/stat`, per
-operation; on a busy machine it still means much the same, while throughput and latencies do
-not: compare them only within one run, as ratios. System calls are counted by `strace -c -f`, in a
-run of their own. Loads are `redis-benchmark`'s SET and GET unless the name of the scenario says
-otherwise; latencies are those of GET, p99.9 is the 99.902 % row of its distribution. Elika's
-clients are logged in with `AUTH TENANT.USER`, and its metrics are on."""
+`redis-server` and the load share one core, the proxy has another one to itself, with one worker;
+all is on loopback. Only one proxy runs at a time, and each scenario starts it afresh. Figures are
+medians of interleaved rounds. CPU is user and system time of the proxy, all threads, from
+`/proc/PID/stat`, per operation; on a busy machine it still means much the same, while throughput
+and latencies do not: compare them only within one run, as ratios. System calls are counted by
+`strace -c -f`, in a run of their own. Loads are `redis-benchmark`'s SET and GET unless the name of
+the scenario says otherwise; latencies are those of GET, p99.9 is the 99.902 % row of its
+distribution. Elika's clients are logged in with `AUTH TENANT.USER`, and its metrics are on.
+Memory is `VmRSS`, its peak `VmHWM`. twemproxy has buffers of 512 bytes (`-m 512`), as its
+documentation recommends for many connections; where their size matters, those of 16 KB that it
+has by default are measured, too."""
 
 
 def machine():
@@ -41,17 +46,20 @@ def machine():
     }
 
 
-def save(folder, readme, results, scenarios, versions, rounds):
-    """Writes benchmarks.json, .md and .svg, and the part of `readme` between the markers."""
+def save(folder, readme, results, scenarios, micro, **about):
+    """Writes benchmarks.json, .md and .svg, and the part of `readme` between the markers.
+
+    `about` is the `versions` of the peers, the number of `rounds`, and whether it was `quick`.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     whole = {
         "date": date.today().isoformat(),
-        "rounds": rounds,
+        **about,
         "machine": machine(),
-        "versions": versions,
         "targets": judged(results),
         "results": results,
+        "micro": micro,
     }
     text = json.dumps(whole, indent=1, ensure_ascii=False)
     (folder / "benchmarks.json").write_text(text + "\n")
@@ -67,8 +75,14 @@ def where_and_when(whole):
     on = whole["machine"]
     return (
         f"{whole['date']}, {on['cpu']}, {on['cores']} cores, Linux {on['kernel']}; {versions}; "
-        f"medians of {whole['rounds']} rounds."
+        f"{rounds_of(whole)}."
     )
+
+
+def rounds_of(whole):
+    if whole["rounds"] == 1:
+        return "one round" + (", in a hurry" if whole["quick"] else "")
+    return f"medians of {whole['rounds']} rounds"
 
 
 def markdown(whole, scenarios):
@@ -83,9 +97,11 @@ def markdown(whole, scenarios):
         "## CPU per operation",
         cpu_table(results, scenarios),
         "## Method",
-        METHOD.format(rounds=whole["rounds"]),
+        METHOD,
         "## All figures",
     ]
+    if whole["micro"]:
+        parts += ["### Without sockets", "`benches/micro`", micro_table(whole["micro"])]
     for scenario in scenarios:
         if scenario.name in results:
             parts += [f"### {scenario.title}", f"`{scenario.name}`"]
@@ -107,20 +123,24 @@ def scenario_table(by_peer):
 
 
 def cpu_table(results, scenarios):
-    """CPU of each proxy: of Elika in µs, of the others as multiples of that."""
+    """CPU per operation: of Elika in µs, of the others as multiples of that. And idle clients."""
     measured = {peer for by_peer in results.values() for peer in by_peer}
     others = [peer for peer in TITLES if peer in measured - {"elika", "direct"}]
     rows = []
     for scenario in scenarios:
         mine = of(results, scenario.name, "elika", "cpu")
-        if not mine or scenario.elika:
+        if not mine or scenario.kinds.get("elika"):
             continue
-        cells = [written("cpu", mine)]
+        cells = [f"{written('cpu', mine)} µs"]
         for peer in others:
             theirs = of(results, scenario.name, peer, "cpu")
             cells.append(f"× {theirs / mine:.2f}" if theirs else "–")
         rows.append((scenario.title, *cells))
-    return table(("load", "Elika, µs", *(TITLES[peer] for peer in others)), rows)
+    idle = [of(results, "idle", peer, "per client") for peer in ("elika", *others)]
+    if any(idle):
+        cells = ("–" if bytes_ is None else f"{bytes_:,.0f} B" for bytes_ in idle)
+        rows.append(("Memory of an idle client", *cells))
+    return table(("load", "Elika", *(TITLES[peer] for peer in others)), rows)
 
 
 def overview(whole, scenarios):

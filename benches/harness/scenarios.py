@@ -8,17 +8,23 @@ class Scenario:
 
     `measure(bench, peer)` starts what it needs and returns the figures. `load` is the load of
     redis-benchmark, if it is one; system calls are counted in a second run of it. `users` says
-    that it logs in several users, `rounds` bounds how often a long one is measured.
+    that it logs in several users, `proxies` and `elika` that it is for these only; `rounds` bounds
+    how often a long one is measured.
     """
 
-    def __init__(self, name, title, measure, load=None, users=False, elika=False, rounds=99):
+    def __init__(self, name, title, measure, load=None, rounds=99, **kinds):
         self.name, self.title, self.measure, self.load = name, title, measure, load
-        self.users, self.elika, self.rounds = users, elika, rounds
+        self.rounds, self.kinds = rounds, kinds
 
     def suits(self, peer):
-        if self.elika:
-            return peer.name == "elika"
-        return peer.knows_users or not self.users
+        if peer.only_in and self.name not in peer.only_in:
+            return False
+        suitable = {
+            "users": peer.knows_users,
+            "proxies": peer.name != "direct",
+            "elika": peer.name == "elika",
+        }
+        return all(suitable[kind] for kind, wanted in self.kinds.items() if wanted)
 
 
 def with_cpu(bench, running, load):

@@ -16,8 +16,12 @@ def command(*words):
 class Client:
     """One connection. Replies come as bytes; an error reply raises `Failed`."""
 
-    def __init__(self, port, login=None):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS)
+    def __init__(self, port, login=None, receive_buffer=None):
+        self.socket = socket.socket()
+        self.socket.settimeout(TIMEOUT_SECONDS)
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.rest = bytearray()
         if login:
