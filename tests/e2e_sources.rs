@@ -216,6 +216,9 @@ fn the_last_state_serves_while_the_control_plane_is_away() {
     feed(&one.service(), "carts", &carts);
     let mut two = follower(port, &[&state]);
     expect(&two, "carts", "carts");
+    // It serves what it was told before it has written that down.
+    let written = dir.path().join("state.json");
+    wait_until("the state is written", || written.exists());
     one.kill();
     two.kill();
     // One that has never known anything says so, instead of listing nothing.
