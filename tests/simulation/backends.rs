@@ -186,11 +186,11 @@ impl World {
         if let Some(maybe) = maybe {
             self.clients[maybe as usize - 1].maybe_bereft = true;
         }
-        // MULTI alone does not say whose it is.
+        // MULTI or CLIENT TRACKING alone does not say whose it is.
         let nameless = { server.sessions.get(&id) }.is_some_and(|it| it.own && it.client.is_none());
         if nameless {
-            let inside = |it: &&mut Client| it.model.is_in_transaction();
-            for client in self.clients.iter_mut().filter(inside) {
+            let may_be = |it: &&mut Client| it.model.holds();
+            for client in self.clients.iter_mut().filter(may_be) {
                 client.maybe_bereft = true;
             }
         }

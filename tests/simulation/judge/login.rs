@@ -30,9 +30,14 @@ impl Model {
                 }
             }
         }
-        // Others may have come with the same password; else the first is the one.
+        // Others may have come with the same password; else the first is the one, at the last of
+        // the tenants for whom its name stood.
         let known = login.is_unique();
         verified.sort();
+        let tenant = |it: &(Moment, usize, String)| view.servers[it.1].tenant;
+        if let Some(last) = verified.last().map(tenant).filter(|_| known) {
+            verified.retain(|it| tenant(it) == last);
+        }
         verified.truncate(if known { 1 } else { usize::MAX });
         let right = |it: &(Moment, usize, String)| self.may_come_to(it.1, sent, it.0, view);
         let Some((at, server, user)) = verified.iter().find(|it| right(it)).cloned() else {
