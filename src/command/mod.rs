@@ -141,6 +141,12 @@ pub fn plan(mut args: Args<'_>) -> Plan {
     }
 }
 
+/// Is a request forwarded whatever its arguments are? Only its name has to be there.
+pub fn is_plain(frame: &[u8]) -> bool {
+    let name = Args::new(frame).next();
+    name.is_some_and(|name| lookup::find(name).is_none())
+}
+
 /// The plan for a command with a row; `rest` are the arguments after the name.
 fn plan_row(row: &'static Row, argc: usize, mut rest: Args<'_>) -> Plan {
     match row.class {

@@ -65,7 +65,7 @@ impl Machine {
         out.clear();
         let user = self.user_of(key);
         if let Some(client) = self.clients.get(key) {
-            let (protocol, id) = (client.protocol, client.origin.id);
+            let (protocol, id) = (client.protocol, client.id);
             let view = View {
                 protocol,
                 id,
@@ -115,7 +115,7 @@ impl Machine {
         let refusal = self
             .clients
             .get_mut(key)
-            .and_then(|client| client.refusal.take());
+            .and_then(|client| client.take_refusal());
         if let Some(text) = refusal {
             // It was asked, and could not tell.
             self.say_error(key, &text);
@@ -148,7 +148,7 @@ impl Machine {
     /// Closes a client when all that it was told is out.
     pub(super) fn finish_client(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
-            client.finish();
+            client.finish(&mut self.to_backends);
         }
     }
 

@@ -1,12 +1,17 @@
 //! Outbound bytes: lists of chunks, their nodes and their memory owned by one pool per worker.
 //!
 //! An empty list owns nothing, so an idle connection costs its record only. Small appends share
-//! pooled chunks; what is larger than a chunk gets memory of exactly its size, and a request that
-//! is in a buffer of its own already is moved in whole.
+//! pooled chunks; what is larger than a chunk gets memory of exactly its size. Large bytes that were
+//! just read are not copied: the buffer that they were read into becomes a chunk, and the reactor
+//! gets another one ([`ChunkPool::offer`]).
 
+use std::collections::TryReserveError;
 use std::io::IoSlice;
+use std::mem;
 
 use slab::Slab;
+
+use super::buffer::{READ_BYTES, ReadBuffer};
 
 /// Bytes of a pooled chunk: a turn's requests to one backend fit in a few, and only the pages
 /// that are written to cost memory.
@@ -16,33 +21,55 @@ pub(super) const CHUNK_BYTES: usize = 16 * 1024;
 /// each in a turn, and a whole chunk for each would go beyond those that are kept.
 const FIRST_BYTES: usize = 1024;
 
+/// From this size on bytes are not copied out of the buffer that they were read into: so at most
+/// half of its memory goes unused.
+const TAKE_BYTES_MIN: usize = READ_BYTES / 2;
+
+/// Free read buffers kept for the next turn: a megabyte of them.
+const FREE_BUFFERS_MAX: usize = 16;
+
 /// Free first chunks kept for the next turn: as many as a turn has events.
 const FREE_FIRST_MAX: usize = 512;
 
 /// Free chunks kept for the next turn (last in, first out: the warm ones are reused first).
 const FREE_CHUNKS_MAX: usize = 64;
 
-/// Slices of one vectored write: as many chunks are a quarter of a megabyte, and setting them up
-/// costs nothing beside the write.
+/// Slices of one vectored write: as many read buffers are a megabyte, and setting them up costs
+/// nothing beside the write.
 pub const SLICES_MAX: usize = 16;
 
 const NIL: u32 = u32::MAX;
 
 /// All chunks of a worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ChunkPool {
     chunks: Slab<Chunk>,
     free: Vec<Vec<u8>>,
     free_first: Vec<Vec<u8>>,
+    free_buffers: Vec<Vec<u8>>,
+    /// Lists are many, and short for most of the time: they begin with a small chunk.
+    short_lists: bool,
     bytes: usize,
+    /// Address and length of the bytes in a buffer that may be taken.
+    offer: Option<(usize, usize)>,
+    /// The chunk that has taken it, and gets its memory when the offer ends.
+    taker: u32,
 }
 
-/// `start <= bytes.len()`; what is before `start` has been sent.
+/// `bytes[start..end]` is to be sent. `start <= end <= bytes.len()`, except for the taker of an
+/// offer.
 #[derive(Debug)]
 struct Chunk {
     bytes: Vec<u8>,
     start: usize,
+    end: usize,
     next: u32,
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
 }
 
 /// A queue of bytes in a [`ChunkPool`]. Not `Clone`: one owner. It must be given back with
@@ -77,50 +104,123 @@ impl ChunkList {
 }
 
 impl ChunkPool {
+    /// A pool for many lists that are short for most of the time.
+    pub(super) fn of_short_lists() -> Self {
+        Self::new(true)
+    }
+
+    /// A pool for few lists that are long for most of the time.
+    pub(super) fn of_long_lists() -> Self {
+        Self::new(false)
+    }
+
+    fn new(short_lists: bool) -> Self {
+        Self {
+            chunks: Slab::new(),
+            free: Vec::new(),
+            free_first: Vec::new(),
+            free_buffers: Vec::new(),
+            short_lists,
+            bytes: 0,
+            offer: None,
+            taker: NIL,
+        }
+    }
+
     /// Bytes in all lists.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Copies bytes to the end of a list.
+    /// What a buffer holds is about to be appended here and there: if it is much for one list, the
+    /// buffer itself may be taken, until [`end_offer`](Self::end_offer).
+    pub(super) fn offer(&mut self, bytes: &[u8]) {
+        let whole = bytes.len() >= TAKE_BYTES_MIN;
+        self.offer = whole.then(|| (bytes.as_ptr() as usize, bytes.len()));
+    }
+
+    /// All of it is appended. A buffer that was taken is replaced. Returns whether it was.
+    pub(super) fn end_offer(&mut self, buffer: &mut ReadBuffer) -> bool {
+        self.offer = None;
+        let taker = mem::replace(&mut self.taker, NIL);
+        let Some(chunk) = self.chunks.get_mut(taker as usize) else {
+            return false;
+        };
+        let fresh = self.free_buffers.pop();
+        chunk.bytes = buffer.exchange(fresh.unwrap_or_else(|| vec![0; READ_BYTES]));
+        true
+    }
+
+    /// Is there a list with bytes that cannot be read before [`end_offer`](Self::end_offer)?
+    pub(super) fn is_taking(&self) -> bool {
+        self.taker != NIL
+    }
+
+    /// Puts bytes at the end of a list.
     pub(super) fn append(&mut self, list: &mut ChunkList, mut bytes: &[u8]) {
         list.len += bytes.len();
         self.bytes += bytes.len();
-        if let Some(tail) = self.chunks.get_mut(list.tail as usize) {
+        if bytes.len() >= TAKE_BYTES_MIN
+            && let Some((offered, len)) = self.offer
+            && let Some(start) = (bytes.as_ptr() as usize).checked_sub(offered)
+            && start + bytes.len() <= len
+        {
+            self.offer = None;
+            self.taker = self.link(list, Vec::new(), start, start + bytes.len());
+            return;
+        }
+        if let Some(tail) = self.chunks.get_mut(list.tail as usize)
+            && tail.end == tail.bytes.len()
+        {
             let room = tail.bytes.capacity() - tail.bytes.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             tail.bytes.extend_from_slice(now);
+            tail.end = tail.bytes.len();
             bytes = later;
         }
         if bytes.is_empty() {
             return;
         }
-        let first = list.head == NIL;
+        let short = self.short_lists && list.head == NIL;
         let (free, capacity) = match bytes.len() {
-            ..=FIRST_BYTES if first => (self.free_first.pop(), FIRST_BYTES),
+            ..=FIRST_BYTES if short => (self.free_first.pop(), FIRST_BYTES),
             ..=CHUNK_BYTES => (self.free.pop(), CHUNK_BYTES),
             more => (None, more),
         };
         let mut chunk = free.unwrap_or_else(|| Vec::with_capacity(capacity));
         chunk.extend_from_slice(bytes);
-        self.link(list, chunk);
+        self.link(list, chunk, 0, bytes.len());
     }
 
     /// Moves a buffer to the end of a list, without a copy.
     pub(super) fn append_owned(&mut self, list: &mut ChunkList, bytes: Vec<u8>) {
-        if bytes.is_empty() {
-            return;
+        let len = bytes.len();
+        if len > 0 {
+            list.len += len;
+            self.bytes += len;
+            self.link(list, bytes, 0, len);
         }
-        list.len += bytes.len();
-        self.bytes += bytes.len();
-        self.link(list, bytes);
     }
 
-    #[inline]
-    fn link(&mut self, list: &mut ChunkList, bytes: Vec<u8>) {
+    /// Moves a whole list to the end of another one.
+    pub(super) fn append_list(&mut self, list: &mut ChunkList, other: &mut ChunkList) {
+        let other = mem::take(other);
+        if other.is_empty() {
+            return;
+        }
+        match self.chunks.get_mut(list.tail as usize) {
+            Some(tail) => tail.next = other.head,
+            None => list.head = other.head,
+        }
+        list.tail = other.tail;
+        list.len += other.len;
+    }
+
+    fn link(&mut self, list: &mut ChunkList, bytes: Vec<u8>, start: usize, end: usize) -> u32 {
         let node = self.chunks.insert(Chunk {
             bytes,
-            start: 0,
+            start,
+            end,
             next: NIL,
         }) as u32;
         match self.chunks.get_mut(list.tail as usize) {
@@ -128,6 +228,32 @@ impl ChunkPool {
             None => list.head = node,
         }
         list.tail = node;
+        node
+    }
+
+    /// The first of the pieces that a list consists of.
+    pub(super) fn first_piece(&self, list: &ChunkList) -> &[u8] {
+        self.chunks
+            .get(list.head as usize)
+            .map_or(&[], Chunk::bytes)
+    }
+
+    /// Adds the bytes of a list to `into`, if there is memory for them, and empties it. Not while a
+    /// buffer is being taken.
+    pub(super) fn gather(
+        &mut self,
+        list: &mut ChunkList,
+        into: &mut Vec<u8>,
+    ) -> Result<(), TryReserveError> {
+        debug_assert!(!self.is_taking());
+        into.try_reserve_exact(list.len)?;
+        let mut node = list.head;
+        while let Some(chunk) = self.chunks.get(node as usize) {
+            into.extend_from_slice(chunk.bytes());
+            node = chunk.next;
+        }
+        self.clear(list);
+        Ok(())
     }
 
     /// All bytes of a list, if they are in one piece.
@@ -143,7 +269,7 @@ impl ChunkPool {
         let mut node = list.head;
         let mut n = 0;
         while let (Some(chunk), Some(slot)) = (self.chunks.get(node as usize), into.get_mut(n)) {
-            *slot = IoSlice::new(chunk.bytes.get(chunk.start..).unwrap_or_default());
+            *slot = IoSlice::new(chunk.bytes());
             node = chunk.next;
             n += 1;
         }
@@ -157,7 +283,7 @@ impl ChunkPool {
         list.len -= n;
         self.bytes -= n;
         while let Some(chunk) = self.chunks.get_mut(list.head as usize) {
-            let here = chunk.bytes.len() - chunk.start;
+            let here = chunk.end - chunk.start;
             if n < here {
                 chunk.start += n;
                 return;
@@ -173,6 +299,10 @@ impl ChunkPool {
     }
 
     fn unlink(&mut self, list: &mut ChunkList) {
+        if self.taker == list.head {
+            // The buffer stays where it is.
+            self.taker = NIL;
+        }
         let chunk = self.chunks.remove(list.head as usize);
         list.head = chunk.next;
         if list.head == NIL {
@@ -182,11 +312,28 @@ impl ChunkPool {
         let (free, max) = match bytes.capacity() {
             FIRST_BYTES => (&mut self.free_first, FREE_FIRST_MAX),
             CHUNK_BYTES => (&mut self.free, FREE_CHUNKS_MAX),
+            // As it is: a read buffer is never shorter than it is long.
+            _ if bytes.len() == READ_BYTES => {
+                if self.free_buffers.len() < FREE_BUFFERS_MAX {
+                    self.free_buffers.push(bytes);
+                }
+                return;
+            }
             _ => return,
         };
         if free.len() < max {
             bytes.clear();
             free.push(bytes);
+        }
+    }
+
+    /// Gives memory back that is not needed at the moment.
+    pub(super) fn trim(&mut self) {
+        for free in [&mut self.free, &mut self.free_first, &mut self.free_buffers] {
+            free.clear();
+        }
+        if self.chunks.is_empty() {
+            self.chunks = Slab::new();
         }
     }
 
@@ -196,7 +343,7 @@ impl ChunkPool {
         let mut all = Vec::with_capacity(list.len);
         let mut node = list.head;
         while let Some(chunk) = self.chunks.get(node as usize) {
-            all.extend_from_slice(chunk.bytes.get(chunk.start..).unwrap_or_default());
+            all.extend_from_slice(chunk.bytes());
             node = chunk.next;
         }
         all
@@ -209,7 +356,7 @@ mod tests {
 
     #[test]
     fn bytes_come_out_as_they_went_in_whatever_the_pieces() {
-        let mut pool = ChunkPool::default();
+        let mut pool = ChunkPool::of_short_lists();
         let mut list = ChunkList::default();
         let mut expected = Vec::new();
         for (i, size) in [1, 7, CHUNK_BYTES, 3, 50_000, 2 * CHUNK_BYTES, 9]
@@ -243,7 +390,7 @@ mod tests {
 
     #[test]
     fn an_empty_list_owns_nothing_and_free_chunks_are_bounded() {
-        let mut pool = ChunkPool::default();
+        let mut pool = ChunkPool::of_short_lists();
         let mut lists: Vec<ChunkList> = Vec::new();
         for _ in 0..2 * FREE_FIRST_MAX {
             let mut list = ChunkList::default();
@@ -262,7 +409,7 @@ mod tests {
 
     #[test]
     fn slices_are_bounded_and_skip_what_was_sent() {
-        let mut pool = ChunkPool::default();
+        let mut pool = ChunkPool::of_short_lists();
         let mut list = ChunkList::default();
         for _ in 0..5 {
             pool.append_owned(&mut list, b"abc".to_vec());

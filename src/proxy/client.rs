@@ -1,16 +1,17 @@
 //! A client as the machine sees it: what it sent and has not been answered, who it is, and what
 //! its session is set to. An idle client owns no heap.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 
-use crate::resp::{Protocol, RequestDecoder};
+use crate::resp::Protocol;
 
-use super::chunk::ChunkList;
+use super::chunk::{ChunkList, ChunkPool};
+use super::inbound::Inbound;
 use super::key::{AccountKey, BackendKey, PoolKey, TenantSlot};
 use super::login::Waiting;
 use super::pin::Pin;
 use super::request::Fifo;
-use super::settings::Millis;
+use super::settings::{Millis, Tenths};
 
 /// Why the machine does not decode a client's bytes just now; any bit stops it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,12 +60,25 @@ pub(super) enum ReplyMode {
     SkipNext,
 }
 
-/// What few clients set.
+/// What few clients have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Details {
     pub name: Vec<u8>,
     pub lib_name: Vec<u8>,
     pub lib_ver: Vec<u8>,
+    /// Why the backend's verdict could not be had: what its next command hears.
+    pub refusal: Option<Box<str>>,
+    /// Since when it has stood in line for what it asks; 0: it does not.
+    pub line_since: Millis,
+    /// The connection that it had to itself last: some of its writes went there.
+    pub last_own: BackendKey,
+}
+
+/// Both ends of a client's connection, in as few bytes as most of them need.
+#[derive(Clone, Debug)]
+enum Ends {
+    V4(SocketAddrV4, SocketAddrV4),
+    Other(Box<(SocketAddr, SocketAddr)>),
 }
 
 /// Where a client came from; made when it is accepted.
@@ -78,19 +92,27 @@ pub struct Origin {
     pub local: SocketAddr,
 }
 
+impl Ends {
+    fn new(peer: SocketAddr, local: SocketAddr) -> Self {
+        match (peer, local) {
+            (SocketAddr::V4(peer), SocketAddr::V4(local)) => Self::V4(peer, local),
+            ends => Self::Other(Box::new(ends)),
+        }
+    }
+}
+
 /// One client connection.
 #[derive(Debug)]
 pub(super) struct Client {
-    pub origin: Origin,
+    /// See [`Origin::id`].
+    pub id: u64,
+    ends: Ends,
     /// Replies on their way out.
     pub outbound: ChunkList,
     /// Bytes of replies made here that wait for those before them.
     pub parked_bytes: usize,
-    /// What was read and not yet consumed: a partial frame, or anything while on hold.
-    pub inbound: Vec<u8>,
-    /// Bytes the partial frame in `inbound` lacks at least.
-    pub missing: usize,
-    pub decoder: RequestDecoder,
+    /// What was read and not yet consumed, if there is anything.
+    pub inbound: Option<Box<Inbound>>,
     /// When what it asks now arrived, on the clock of [`Requests`](super::request::Requests).
     pub asked: u32,
     /// Its records, in the order of its requests.
@@ -101,10 +123,6 @@ pub(super) struct Client {
     pub backend: BackendKey,
     /// What its own connection holds for it, as long as it has one.
     pub pin: Option<Box<Pin>>,
-    /// The connection that it had to itself last: some of its writes went there.
-    pub last_own: BackendKey,
-    /// Since when it has stood in line for what it asks; 0: it does not.
-    pub line_since: Millis,
     /// It has sent something, and then changed to another pool.
     pub moved: bool,
     /// It uses a connection only because another one was held up.
@@ -130,12 +148,10 @@ pub(super) struct Client {
     pub eof: bool,
     /// The client hung up, or half-closed; what it sent before is not all read yet, maybe.
     pub gone: bool,
-    /// Why the backend's verdict could not be had: what its next command hears.
-    pub refusal: Option<Box<str>>,
     /// Nothing more is decoded; closed when `outbound` is empty.
     pub closing: bool,
-    pub opened: Millis,
-    pub active: Millis,
+    pub opened: Tenths,
+    pub active: Tenths,
     /// Name of the last command, lower case, cut to fit; zeroes at the end.
     pub command: [u8; 16],
     /// The session change under way. `Some` exactly while `hold` has `VERDICT`.
@@ -143,21 +159,21 @@ pub(super) struct Client {
     pub details: Option<Box<Details>>,
 }
 
+/// Thousands of clients are idle, and each costs its record, a slot and a socket.
+const _: () = assert!(size_of::<Client>() <= 176);
+
 impl Client {
     pub(super) fn new(origin: Origin, now: Millis) -> Self {
         Self {
-            origin,
+            id: origin.id,
+            ends: Ends::new(origin.peer, origin.local),
             outbound: ChunkList::default(),
             parked_bytes: 0,
-            inbound: Vec::new(),
-            missing: 0,
-            decoder: RequestDecoder::default(),
+            inbound: None,
             fifo: Fifo::default(),
             in_flight: 0,
             backend: BackendKey::NONE,
             pin: None,
-            last_own: BackendKey::NONE,
-            line_since: Millis::default(),
             moved: false,
             led_round: false,
             pool: PoolKey::NONE,
@@ -175,12 +191,51 @@ impl Client {
             eof: false,
             gone: false,
             closing: false,
-            opened: now,
-            active: now,
+            opened: now.tenths(),
+            active: now.tenths(),
             command: [0; 16],
             waiting: None,
-            refusal: None,
             details: None,
+        }
+    }
+
+    /// The client's end of the connection, and ours.
+    pub(super) fn ends(&self) -> (SocketAddr, SocketAddr) {
+        match &self.ends {
+            Ends::V4(peer, local) => ((*peer).into(), (*local).into()),
+            Ends::Other(ends) => **ends,
+        }
+    }
+
+    /// What its next command is to hear, if anything.
+    pub(super) fn take_refusal(&mut self) -> Option<Box<str>> {
+        self.details.as_mut()?.refusal.take()
+    }
+
+    /// See [`Details::last_own`].
+    pub(super) fn last_own(&self) -> BackendKey {
+        self.details
+            .as_ref()
+            .map_or(BackendKey::NONE, |it| it.last_own)
+    }
+
+    pub(super) fn forget_last_own(&mut self) {
+        if let Some(details) = &mut self.details {
+            details.last_own = BackendKey::NONE;
+        }
+    }
+
+    /// Since when it has stood in line; 0: it does not.
+    pub(super) fn line_since(&self) -> Millis {
+        self.details
+            .as_ref()
+            .map_or(Millis::default(), |it| it.line_since)
+    }
+
+    /// What it asks next has not stood in line yet.
+    pub(super) fn forget_line(&mut self) {
+        if let Some(details) = &mut self.details {
+            details.line_since = Millis::default();
         }
     }
 
@@ -193,9 +248,16 @@ impl Client {
     }
 
     /// No more is decoded, and it is closed once `outbound` is sent.
-    pub(super) fn finish(&mut self) {
+    pub(super) fn finish(&mut self, to_backends: &mut ChunkPool) {
         self.closing = true;
-        self.inbound = Vec::new();
+        if let Some(mut inbound) = self.inbound.take() {
+            inbound.clear(to_backends);
+        }
+    }
+
+    /// Bytes that were read and are not consumed.
+    pub(super) fn inbound_bytes(&self) -> usize {
+        self.inbound.as_ref().map_or(0, |inbound| inbound.len())
     }
 
     /// Bytes that are kept for it to read.
@@ -209,9 +271,15 @@ impl Client {
     }
 
     pub(super) fn note_command(&mut self, name: &[u8]) {
-        self.command = [0; 16];
-        for (to, from) in self.command.iter_mut().zip(name) {
-            *to = from.to_ascii_lowercase();
-        }
+        self.command = noted(name);
     }
+}
+
+/// A command's name as it is noted in [`Client::command`].
+pub(super) fn noted(name: &[u8]) -> [u8; 16] {
+    let mut noted = [0; 16];
+    for (to, from) in noted.iter_mut().zip(name) {
+        *to = from.to_ascii_lowercase();
+    }
+    noted
 }

@@ -15,6 +15,7 @@ use super::client::Hold;
 use super::detour::follow;
 use super::forward::{NOAUTH, Refusal, append, mark_dirty, record};
 use super::gate::Ruling;
+use super::inbound::{Progress, SPARE_BYTES_MAX};
 use super::key::{BackendKey, ClientKey, TenantSlot};
 use super::machine::Machine;
 use super::settings::Millis;
@@ -23,76 +24,42 @@ use super::survey::Limit;
 /// From this size on a frame at the front of its buffer is moved to the backend with it.
 const MOVE_BYTES_MIN: usize = 32 * 1024;
 
-/// A partial frame's buffer grows to this at once, if the frame is at least as long.
-const GROW_BYTES_MIN: usize = 16 * 1024;
-
 /// How far a decode got.
 struct Decoded {
     used: usize,
     /// What was used is one frame for this backend: move it there.
     moved_to: Option<BackendKey>,
+    /// About the frame behind it, of which the end has not come.
+    progress: Progress,
 }
 
 /// Forwarded frames that are recorded and not yet appended: `bytes[from..]` up to the cursor.
-struct Run {
+pub(super) struct Run {
     backend: BackendKey,
     from: usize,
 }
 
-impl Decoded {
-    fn at(used: usize) -> Self {
-        let moved_to = None;
-        Self { used, moved_to }
-    }
-}
-
 impl Run {
     /// Nothing yet, from here.
-    fn at(from: usize) -> Self {
+    pub(super) fn at(from: usize) -> Self {
         let backend = BackendKey::NONE;
         Self { backend, from }
     }
 }
 
 impl Machine {
-    /// Bytes of a client. On `Pause` they are kept, and no more are wanted for now.
-    pub fn client_bytes(&mut self, key: ClientKey, bytes: &[u8], now: Millis) -> Flow {
+    /// `n` bytes of a client were read to [`space`](Self::space). On `Pause` they are kept, and no
+    /// more are wanted for now.
+    pub fn client_read(&mut self, key: ClientKey, n: usize, now: Millis) -> Flow {
         self.now = now;
-        let Some(client) = self.clients.get_mut(key) else {
-            return Flow::Continue;
-        };
-        if !client.closing {
-            client.active = now;
-        }
-        if !client.hold.any() || client.inbound.is_empty() {
-            client.asked = self.requests.clock;
-        }
-        let mut rest = bytes;
-        while let Some(client) = self.clients.get_mut(key) {
-            if rest.is_empty() || client.closing {
-                break;
-            }
-            if client.hold.any() {
-                self.keep(key, rest);
-                break;
-            }
-            if client.inbound.is_empty() {
-                let Decoded { used, .. } = self.decode(key, rest, false);
-                rest = rest.get(used..).unwrap_or_default();
-                self.keep(key, rest);
-                break;
-            }
-            // The partial frame first gets what it lacks, and not more if that is much: so its
-            // buffer ends with the frame and can be moved.
-            let lacking = client.missing.max(1);
-            let take = if lacking >= GROW_BYTES_MIN {
-                lacking.min(rest.len())
-            } else {
-                rest.len()
-            };
-            let (now_in, later) = rest.split_at(take);
-            rest = later;
-            self.keep(key, now_in);
+        let mut buffer = mem::take(&mut self.buffer);
+        buffer.fill(n);
+        self.to_backends.offer(buffer.bytes());
+        self.client_input(key, buffer.bytes());
+        let taken = self.to_backends.end_offer(&mut buffer);
+        self.buffer = buffer;
+        if taken {
+            // It may have been complete, but not to be looked at.
             self.decode_inbound(key);
         }
         self.settle(key);
@@ -107,61 +74,102 @@ impl Machine {
         }
     }
 
-    /// Adds to what is kept of a client's bytes.
-    fn keep(&mut self, key: ClientKey, bytes: &[u8]) {
+    /// The same for bytes that are elsewhere, read by read.
+    pub fn client_bytes(&mut self, key: ClientKey, mut bytes: &[u8], now: Millis) -> Flow {
+        let mut flow = Flow::Continue;
+        while !bytes.is_empty() {
+            let n = self.buffer.copy_from(bytes);
+            bytes = bytes.get(n..).unwrap_or_default();
+            flow = self.client_read(key, n, now);
+        }
+        flow
+    }
+
+    fn client_input(&mut self, key: ClientKey, bytes: &[u8]) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        if bytes.is_empty() || client.closing {
-            return;
+        if !client.closing {
+            client.active = self.now.tenths();
         }
-        let have = client.inbound.len();
-        if client.inbound.capacity() - have < bytes.len() {
-            // Never more than the frame will need, and never more than doubled on a mere claim.
-            let claimed = client.missing.max(bytes.len());
-            let wanted = claimed.min(have.max(GROW_BYTES_MIN)).max(bytes.len());
-            if client.inbound.try_reserve_exact(wanted).is_err() {
-                self.counters.out_of_memory += 1;
-                self.say_and_close(key, "ERR elika: out of memory for this request");
-                return;
+        if !client.hold.any() || client.inbound.is_none() {
+            client.asked = self.requests.clock;
+        }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if let Some(later) = self.keep_of_upload(key, rest) {
+                rest = later;
+                self.decode_inbound(key);
+                continue;
             }
+            let Some(client) = self.clients.get(key).filter(|it| !it.closing) else {
+                break;
+            };
+            if client.hold.any() {
+                self.keep(key, rest);
+                break;
+            }
+            let Some(inbound) = &client.inbound else {
+                let decoder = RequestDecoder::default();
+                let Decoded { used, progress, .. } = self.decode(key, rest, decoder, false);
+                let rest = rest.get(used..).unwrap_or_default();
+                self.keep_begun(key, rest, progress);
+                break;
+            };
+            // The partial frame first gets what it lacks, and not more if that is much: so its
+            // buffer ends with the frame and can be moved.
+            let lacking = inbound.missing.max(1);
+            let take = if lacking >= SPARE_BYTES_MAX {
+                lacking.min(rest.len())
+            } else {
+                rest.len()
+            };
+            let (now_in, later) = rest.split_at(take);
+            rest = later;
+            self.keep(key, now_in);
+            self.decode_inbound(key);
         }
-        client.inbound.extend_from_slice(bytes);
-        client.missing = client.missing.saturating_sub(bytes.len());
     }
 
     /// Decodes what was kept.
     pub(super) fn decode_inbound(&mut self, key: ClientKey) {
         while let Some(client) = self.clients.get_mut(key) {
-            if client.inbound.is_empty() || client.hold.any() || client.closing {
+            if client.hold.any() || client.closing {
                 return;
             }
-            let mut inbound = mem::take(&mut client.inbound);
-            let Decoded { used, moved_to } = self.decode(key, &inbound, true);
-            let rest = match moved_to.and_then(|to| Some((to, self.backends.get_mut(to)?))) {
+            if client
+                .inbound
+                .as_ref()
+                .is_some_and(|it| it.upload.is_some())
+            {
+                match self.go_on_uploading(key) {
+                    true => continue,
+                    false => return,
+                }
+            }
+            let Some(mut inbound) = client.inbound.take() else {
+                return;
+            };
+            let decoder = mem::take(&mut inbound.decoder);
+            let decoded = self.decode(key, &inbound.bytes, decoder, true);
+            let (used, moved_to) = (decoded.used, decoded.moved_to);
+            match moved_to.and_then(|to| Some((to, self.backends.get_mut(to)?))) {
                 Some((to, backend)) => {
-                    let rest = inbound.split_off(used);
-                    backend.recent.skip(inbound.len());
-                    self.to_backends
-                        .append_owned(&mut backend.outbound, inbound);
+                    let rest = inbound.bytes.split_off(used);
+                    let frame = mem::replace(&mut inbound.bytes, rest);
+                    backend.recent.skip(frame.len());
+                    self.to_backends.append_owned(&mut backend.outbound, frame);
                     mark_dirty(&mut self.dirty_backends, backend, to);
-                    rest
                 }
                 None => {
-                    inbound.drain(..used);
+                    inbound.bytes.drain(..used);
                     if used > 0 {
                         // The buffer of a big frame is not kept for what follows it.
-                        inbound.shrink_to(GROW_BYTES_MIN);
+                        inbound.bytes.shrink_to(SPARE_BYTES_MAX);
                     }
-                    inbound
                 }
-            };
-            let Some(client) = self.clients.get_mut(key) else {
-                return;
-            };
-            if !client.closing && !rest.is_empty() {
-                client.inbound = rest;
             }
+            self.keep_on(key, inbound, decoded.progress);
             if moved_to.is_none() {
                 return;
             }
@@ -169,16 +177,22 @@ impl Machine {
     }
 
     /// Decodes `bytes` frame by frame. `whole`: the caller owns them in a buffer of their own.
-    fn decode(&mut self, key: ClientKey, bytes: &[u8], whole: bool) -> Decoded {
+    fn decode(
+        &mut self,
+        key: ClientKey,
+        bytes: &[u8],
+        mut decoder: RequestDecoder,
+        whole: bool,
+    ) -> Decoded {
         let mut run = Run::at(0);
-        let (mut used, mut last) = (0, 0..0);
+        let (mut used, mut last, mut missing) = (0, 0..0, 0);
         let (mut limits, mut gate) = self.rules_of(key);
         while let Some(client) = self.clients.get_mut(key) {
             let rest = bytes.get(used..).unwrap_or_default();
             if client.hold.any() || client.closing || rest.is_empty() {
                 break;
             }
-            let len = match client.decoder.decode(rest, &limits) {
+            let len = match decoder.decode(rest, &limits) {
                 Ok(Step::Array { len, .. }) => len,
                 Ok(Step::Inline { len }) => {
                     self.end_run(&mut run, bytes, used);
@@ -198,11 +212,13 @@ impl Machine {
                     continue;
                 }
                 Ok(Step::NeedMore { at_least }) => {
-                    client.missing = at_least;
+                    missing = at_least;
                     break;
                 }
                 Err(error) => {
                     self.end_run(&mut run, bytes, used);
+                    // If it cannot be answered yet, the frame is kept and decoded again.
+                    decoder = RequestDecoder::default();
                     if self.is_held_to_less(key, &limits) {
                         limits = self.limits_of(key);
                         continue;
@@ -218,8 +234,11 @@ impl Machine {
             {
                 if whole && used == 0 && len >= MOVE_BYTES_MIN {
                     self.note_command_of(key, frame);
-                    used = len;
-                    return Decoded { used, moved_to };
+                    return Decoded {
+                        used: len,
+                        moved_to,
+                        progress: Progress::default(),
+                    };
                 }
                 last = used..used + len;
                 used += len;
@@ -236,7 +255,11 @@ impl Machine {
         }
         self.end_run(&mut run, bytes, used);
         self.note_command_of(key, bytes.get(last).unwrap_or_default());
-        Decoded::at(used)
+        Decoded {
+            used,
+            moved_to: None,
+            progress: Progress { decoder, missing },
+        }
     }
 
     fn note_command_of(&mut self, key: ClientKey, frame: &[u8]) {
@@ -246,7 +269,12 @@ impl Machine {
     }
 
     /// Records a forwarded frame as part of the run. `None`: it cannot go now; `dispatch` says why.
-    fn forward_run(&mut self, key: ClientKey, run: &mut Run, len: usize) -> Option<BackendKey> {
+    pub(super) fn forward_run(
+        &mut self,
+        key: ClientKey,
+        run: &mut Run,
+        len: usize,
+    ) -> Option<BackendKey> {
         if run.backend == BackendKey::NONE {
             run.backend = self.route(key).ok()?;
         }
@@ -328,21 +356,11 @@ impl Machine {
     /// Was a frame judged as a stranger's, though this client need not log in? What its first
     /// request may be is known only once it is admitted.
     fn is_held_to_less(&mut self, key: ClientKey, limits: &RequestLimits) -> bool {
-        if self.admit(key).is_err() || self.limits_of(key) == *limits {
-            return false;
-        }
-        if let Some(client) = self.clients.get_mut(key) {
-            client.decoder = RequestDecoder::default();
-        }
-        true
+        self.admit(key).is_ok() && self.limits_of(key) != *limits
     }
 
     /// A protocol error ends the connection, in the server's words; the earlier replies go first.
-    fn malformed(&mut self, key: ClientKey, error: ProtocolError) {
-        if let Some(client) = self.clients.get_mut(key) {
-            // If it cannot be answered yet, the frame is kept and decoded again.
-            client.decoder = RequestDecoder::default();
-        }
+    pub(super) fn malformed(&mut self, key: ClientKey, error: ProtocolError) {
         let small_limit = matches!(
             error,
             ProtocolError::UnauthenticatedMultibulkLength

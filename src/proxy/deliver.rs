@@ -23,9 +23,34 @@ use super::settings::Millis;
 const COLLECT_BYTES_MAX: usize = 64 * 1024;
 
 impl Machine {
-    /// Bytes of a backend. On `Pause`, the rest of them shall stay in the kernel for now.
-    pub fn backend_bytes(&mut self, key: BackendKey, bytes: &[u8], now: Millis) -> Flow {
+    /// `n` bytes of a backend were read to [`space`](Self::space). On `Pause`, the rest of them shall
+    /// stay in the kernel for now.
+    pub fn backend_read(&mut self, key: BackendKey, n: usize, now: Millis) -> Flow {
         self.now = now;
+        let mut buffer = mem::take(&mut self.buffer);
+        buffer.fill(n);
+        self.to_clients.offer(buffer.bytes());
+        let flow = self.backend_input(key, buffer.bytes());
+        self.to_clients.end_offer(&mut buffer);
+        self.buffer = buffer;
+        self.evict_worst();
+        self.check_invariants();
+        flow
+    }
+
+    /// The same for bytes that are elsewhere, read by read.
+    pub fn backend_bytes(&mut self, key: BackendKey, mut bytes: &[u8], now: Millis) -> Flow {
+        let mut flow = Flow::Continue;
+        while !bytes.is_empty() {
+            let n = self.buffer.copy_from(bytes);
+            bytes = bytes.get(n..).unwrap_or_default();
+            flow = self.backend_read(key, n, now);
+        }
+        flow
+    }
+
+    fn backend_input(&mut self, key: BackendKey, bytes: &[u8]) -> Flow {
+        let now = self.now;
         let Some(backend) = self.backends.get_mut(key) else {
             return Flow::Continue;
         };
@@ -50,10 +75,7 @@ impl Machine {
         }
         self.close_retired(key);
         self.close_forsaken(key);
-        let flow = self.pause_for_slow_reader(key);
-        self.evict_worst();
-        self.check_invariants();
-        flow
+        self.pause_for_slow_reader(key)
     }
 
     /// Replies of a ready backend. What they mean for others is done when all are dealt with.

@@ -197,7 +197,7 @@ impl Machine {
             && let key = head.client
             && let Some(client) = self.clients.get_mut(key)
         {
-            client.finish();
+            client.finish(&mut self.to_backends);
             self.requests.silence(client.fifo);
             mark_client_dirty(&mut self.dirty_clients, client, key);
         }
@@ -277,7 +277,7 @@ impl Machine {
             match request.kind {
                 Kind::Deliver | Kind::Swallow if self.settings.close_on_loss => {
                     self.counters.closed_on_loss += u64::from(!client.closing);
-                    client.finish();
+                    client.finish(&mut self.to_backends);
                     self.requests.silence(client.fifo);
                 }
                 Kind::Deliver => {

@@ -191,7 +191,7 @@ impl Machine {
             && let Some(client) = self.clients.get_mut(key)
         {
             // Whatever became of it, the next one has not stood in line yet.
-            client.line_since = Millis::default();
+            client.forget_line();
         }
         taken
     }

@@ -108,7 +108,7 @@ impl Machine {
                 let own = self.backends.get(client.backend);
                 assert!(own.is_some_and(|own| own.owner == key), "{key:?}");
             }
-            assert!(!client.closing || client.inbound.is_empty() || client.hold.any());
+            assert!(!client.closing || client.inbound.is_none() || client.hold.any());
         }
     }
 

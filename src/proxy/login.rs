@@ -390,7 +390,7 @@ impl Machine {
             .get(pool)
             .and_then(|pool| pool.hello.as_ref())
         {
-            Some(hello) => hello.write(client.origin.id, &mut out),
+            Some(hello) => hello.write(client.id, &mut out),
             None => write::error(&mut out, NOAUTH),
         }
         self.say(key, &out);
@@ -405,8 +405,8 @@ impl Machine {
         let before = client.account;
         if !same {
             client.account = account;
-            client.moved |= client.last_own != BackendKey::NONE;
-            client.last_own = BackendKey::NONE;
+            client.moved |= client.last_own() != BackendKey::NONE;
+            client.forget_last_own();
         }
         if verified || !same {
             let account = self.pools.accounts.get(account);
@@ -438,6 +438,6 @@ impl Machine {
 
 fn client_refused(client: Option<&mut Client>, text: String) {
     if let Some(client) = client {
-        client.refusal = Some(text.into());
+        client.details_mut().refusal = Some(text.into());
     }
 }

@@ -14,10 +14,12 @@ use crate::cluster::Snapshot;
 
 use super::action::Action;
 use super::backend::Backend;
+use super::buffer::ReadBuffer;
 use super::chunk::ChunkPool;
 use super::client::{Client, Hold, Origin};
 use super::counters::Counters;
 use super::forward::Actions;
+use super::inbound::{Inbound, first_spares};
 use super::key::{AccountKey, BackendKey, ClientKey, ConnKey, PoolKey, TenantSlot};
 use super::pool::Pools;
 use super::request::Requests;
@@ -39,6 +41,10 @@ pub struct Machine {
     pub(super) to_clients: ChunkPool,
     /// Bytes on their way to backends; more are not read from clients while one does not take them.
     pub(super) to_backends: ChunkPool,
+    /// What is read to.
+    pub(super) buffer: ReadBuffer,
+    /// For clients that send less than a request.
+    pub(super) spare_inbounds: Vec<Box<Inbound>>,
     pub(super) pools: Pools,
     pub(super) counters: Counters,
     pub(super) actions: Actions,
@@ -104,8 +110,10 @@ impl Machine {
             clients: Table::default(),
             backends: Table::default(),
             requests: Requests::default(),
-            to_clients: ChunkPool::default(),
-            to_backends: ChunkPool::default(),
+            to_clients: ChunkPool::of_short_lists(),
+            to_backends: ChunkPool::of_long_lists(),
+            buffer: ReadBuffer::new(),
+            spare_inbounds: first_spares(),
             pools,
             counters: Counters::default(),
             actions: VecDeque::new(),
@@ -133,6 +141,11 @@ impl Machine {
             out: Vec::new(),
             inline_frame: Vec::new(),
         }
+    }
+
+    /// Where the next bytes of a client or a backend are to be read to.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.buffer.space()
     }
 
     /// A client connected.
@@ -261,12 +274,12 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        if !client.hold.any() && !client.inbound.is_empty() && !client.closing {
+        if !client.hold.any() && client.inbound.is_some() && !client.closing {
             self.decode_inbound(key);
         }
         if let Some(client) = self.clients.get_mut(key) {
             // It was for the command that had asked, if there still was one.
-            client.refusal = None;
+            client.take_refusal();
             if !client.hold.any() && mem::take(&mut client.paused) {
                 self.actions.push_back(Action::Resume(ConnKey::Client(key)));
             }
@@ -320,6 +333,9 @@ impl Machine {
         self.counters.clients_closed += 1;
         self.requests.abandon(&mut client.fifo);
         self.to_clients.clear(&mut client.outbound);
+        if let Some(inbound) = client.inbound.take() {
+            self.spare(inbound);
+        }
         self.count_client(client.account, AccountKey::NONE);
         self.pools.release(client.tenant, Use::Client);
         let waited_for = client.waiting.take().map(|waiting| waiting.account);

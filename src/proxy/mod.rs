@@ -36,6 +36,7 @@
 mod action;
 mod answer;
 mod backend;
+mod buffer;
 #[doc(hidden)]
 pub mod check;
 mod chunk;
@@ -50,6 +51,7 @@ mod forward;
 mod gate;
 mod handshake;
 mod health;
+mod inbound;
 mod instance;
 mod invariants;
 mod key;

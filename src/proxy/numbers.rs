@@ -75,7 +75,7 @@ impl Machine {
 
     /// A client of this worker by its number, if the one who asks may know it.
     fn by_number(&self, scope: &Scope, id: i64) -> Option<ClientKey> {
-        let its = |client: &Client| client.origin.id.cast_signed() == id;
+        let its = |client: &Client| client.id.cast_signed() == id;
         let mut clients = self.clients.iter();
         let (key, _) = clients.find(|(_, client)| its(client) && self.in_scope(client, scope))?;
         Some(key)

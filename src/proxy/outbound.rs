@@ -4,6 +4,7 @@
 use std::io::IoSlice;
 
 use super::backend::State;
+use super::buffer::ReadBuffer;
 use super::chunk::{ChunkList, ChunkPool};
 use super::client::{Client, Hold};
 use super::forward::{BACKEND_OUTBOUND_BYTES_MAX, unpause};
@@ -80,7 +81,7 @@ impl Machine {
         self.to_clients.consume(&mut client.outbound, n);
         if n > 0 {
             // It reads.
-            client.active = self.now;
+            client.active = self.now.tenths();
         }
         let left = client.outbound.len();
         if left <= RESUME_BYTES
@@ -116,6 +117,19 @@ impl Machine {
         self.backends
             .get(key)
             .is_some_and(|backend| !backend.outbound.is_empty())
+    }
+
+    /// Gives memory back that was needed once.
+    pub(super) fn trim(&mut self) {
+        self.to_clients.trim();
+        self.to_backends.trim();
+        self.trim_spares();
+        self.requests.trim();
+        self.clients.shrink();
+        self.backends.shrink();
+        // The buffer may have come last, after many that are gone, and hold what is beneath it; and
+        // not before something so large is freed does glibc look for what it can give back.
+        self.buffer = ReadBuffer::new();
     }
 
     /// A backend has room again, or is gone: who waited for that goes on.

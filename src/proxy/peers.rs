@@ -289,7 +289,7 @@ impl Machine {
         self.say(key, &out);
         if me_too && let Some(client) = self.clients.get_mut(key) {
             self.counters.kills += 1;
-            client.finish();
+            client.finish(&mut self.to_backends);
         }
     }
 
@@ -363,6 +363,7 @@ impl Machine {
         let (lib_name, lib_ver) = client.details.as_deref().map_or((empty, empty), |details| {
             (&details.lib_name, &details.lib_ver)
         });
+        let (peer, local) = client.ends();
         let letters = client.command.iter().take_while(|&&b| b != 0);
         let end = letters.count();
         let (asker, bytes) = self.asking;
@@ -370,12 +371,12 @@ impl Machine {
         let empty_pin = Pin::default();
         let pin = client.pin.as_deref().unwrap_or(&empty_pin);
         f(&Line {
-            id: client.origin.id,
-            addr: client.origin.peer.to_string().as_bytes(),
-            laddr: client.origin.local.to_string().as_bytes(),
+            id: client.id,
+            addr: peer.to_string().as_bytes(),
+            laddr: local.to_string().as_bytes(),
             name: client.name(),
-            age: self.now.since(client.opened) / 1000,
-            idle: self.now.since(client.active) / 1000,
+            age: self.now.since_tenths(client.opened) / 1000,
+            idle: self.now.since_tenths(client.active) / 1000,
             db: client.db,
             sub: pin.channels,
             psub: pin.patterns,
@@ -387,7 +388,7 @@ impl Machine {
             no_touch: pin.no_touch,
             tracking: pin.tracking.map(|it| it.redirect.unwrap_or_default()),
             closing: client.closing,
-            qbuf: (client.inbound.len() + asked) as u64,
+            qbuf: (client.inbound_bytes() + asked) as u64,
             omem: client.outbound.len() as u64,
             cmd: client.command.get(..end).unwrap_or_default(),
             user: self.user_of(key),

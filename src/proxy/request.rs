@@ -158,6 +158,14 @@ impl Requests {
         self.records.len()
     }
 
+    /// Gives memory back if there is no record.
+    pub(super) fn trim(&mut self) {
+        if self.records.is_empty() {
+            self.records = Slab::new();
+            self.parked = Slab::new();
+        }
+    }
+
     /// Adds a record for `client` at the end of both queues.
     #[inline]
     pub(super) fn push(

@@ -7,6 +7,12 @@ use crate::resp::RequestLimits;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
 
+/// A moment that need not be known better than to a tenth of a second, in half the bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tenths(u32);
+
+const TENTH_MS: u64 = 100;
+
 impl Millis {
     /// This much later.
     #[must_use]
@@ -18,6 +24,16 @@ impl Millis {
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// The same in tenths of seconds, rounded down, as far as 32 bits go (13 years).
+    pub(super) fn tenths(self) -> Tenths {
+        Tenths(u32::try_from(self.0 / TENTH_MS).unwrap_or(u32::MAX))
+    }
+
+    /// Milliseconds from `earlier` to this, to a tenth of a second.
+    pub(super) fn since_tenths(self, earlier: Tenths) -> u64 {
+        u64::from(self.tenths().0.saturating_sub(earlier.0)) * TENTH_MS
     }
 
     /// Whole seconds since the start, as far as 32 bits go (136 years).

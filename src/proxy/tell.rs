@@ -126,16 +126,16 @@ impl Machine {
         let user = account.map(|account| text(account.name()));
         let letters = client.command.iter().take_while(|&&b| b != 0).count();
         Some(ClientSurvey {
-            id: client.origin.id,
-            peer: client.origin.peer,
+            id: client.id,
+            peer: client.ends().0,
             tenant: instance.map(|it| it.tenant.clone()),
             instance: instance.map(|it| it.id.clone()),
             user: user.unwrap_or_default(),
             name: text(client.name()),
             db: client.db,
             protocol: client.protocol.number(),
-            age_seconds: self.now.since(client.opened) / 1000,
-            idle_seconds: self.now.since(client.active) / 1000,
+            age_seconds: self.now.since_tenths(client.opened) / 1000,
+            idle_seconds: self.now.since_tenths(client.active) / 1000,
             in_flight: client.in_flight,
             outbound_bytes: client.unread_bytes(),
             pinned: client.pin.as_deref().map(|pin| self.pin_reason(key, pin)),

@@ -56,6 +56,7 @@ impl Machine {
             self.clear_leaving();
             self.close_idle_backends();
             self.pools.sweep(&self.backends);
+            self.trim();
         }
         self.check_invariants();
     }
@@ -133,7 +134,7 @@ impl Machine {
             pinned_idle_ms: pinned_idle,
             ..
         } = self.settings;
-        let silent = self.now.since(client.active);
+        let silent = self.now.since_tenths(client.active);
         let pin = client.pin.as_deref();
         let listens = pin.is_some_and(|pin| pin.subscriptions() > 0 || pin.monitor);
         let transaction = pin.is_some_and(Pin::holds_transaction_only);
@@ -142,9 +143,9 @@ impl Machine {
             .accounts
             .get(client.account)
             .is_some_and(|it| it.open);
-        let asks = client.waiting.is_some() || (admitted && !client.inbound.is_empty());
+        let asks = client.waiting.is_some() || (admitted && client.inbound.is_some());
         let asked = asks || client.command != [0; 16];
-        if login > 0 && !asked && self.now.since(client.opened) >= login {
+        if login > 0 && !asked && self.now.since_tenths(client.opened) >= login {
             Some(Overdue::Login)
         } else if idle > 0 && client.is_quiet() && !listens && silent >= idle {
             Some(Overdue::Idle)

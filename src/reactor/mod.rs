@@ -31,10 +31,6 @@ pub(crate) use inbox::{Inbox, Message};
 
 use socket::{Got, Socket, Sockets};
 
-/// Bytes of the buffer all sockets of a worker are read into. A read that fills it is rare, and
-/// untouched pages cost nothing.
-const SCRATCH_BYTES: usize = 64 * 1024;
-
 /// Events taken from the kernel at once: fewer favour latency, more bandwidth.
 const EVENTS_MAX: usize = 512;
 
@@ -69,7 +65,6 @@ pub(crate) struct Reactor<O> {
     machine: Machine,
     clients: Sockets,
     backends: Sockets,
-    scratch: Box<[u8]>,
     inbox: Receiver<Message>,
     outside: O,
     /// Which worker this is.
@@ -118,7 +113,6 @@ impl<O: Outside> Reactor<O> {
             machine: Machine::new(settings, snapshot),
             clients: Sockets::default(),
             backends: Sockets::default(),
-            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             inbox,
             outside,
             start,
@@ -246,17 +240,16 @@ impl<O: Outside> Reactor<O> {
             if socket.paused {
                 return self.pause(key, true);
             }
-            let (n, drained) = match socket.read(&mut self.scratch) {
+            let (n, drained) = match socket.read(self.machine.space()) {
                 Got::More(n) => (n, false),
                 Got::Drained(n) => (n, true),
                 Got::Nothing => return,
                 Got::End => return self.ended(key),
                 Got::Broken => return self.broken(key),
             };
-            let bytes = self.scratch.get(..n).unwrap_or_default();
             let flow = match key {
-                ConnKey::Client(key) => self.machine.client_bytes(key, bytes, self.now),
-                ConnKey::Backend(key) => self.machine.backend_bytes(key, bytes, self.now),
+                ConnKey::Client(key) => self.machine.client_read(key, n, self.now),
+                ConnKey::Backend(key) => self.machine.backend_read(key, n, self.now),
             };
             if flow == Flow::Pause {
                 return self.pause(key, !drained);

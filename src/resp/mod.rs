@@ -37,7 +37,7 @@ pub use error::{ProtocolError, ReplyError};
 pub use inline::inline_to_array;
 pub use limits::RequestLimits;
 pub use reply::{ReplyScanner, Scan};
-pub use request::{RequestDecoder, Step};
+pub use request::{RequestDecoder, Rest, RestDecoder, Step};
 
 /// The version of the protocol a connection speaks; HELLO changes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

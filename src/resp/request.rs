@@ -98,27 +98,13 @@ impl RequestDecoder {
             self.left = self.argc;
             self.next = header.line_bytes;
         }
-        let mut next = self.next;
-        let mut left = self.left;
-        while left > 0 {
-            let rest = input.get(next..).unwrap_or_default();
-            match argument_end(
-                rest,
-                limits.request_bytes_max.saturating_sub(next as u64),
-                limits,
-            )? {
-                Argument::Complete { len } => next += len,
-                Argument::NeedMore { at_least } => {
-                    (self.next, self.left) = (next, left);
-                    return Ok(Step::NeedMore { at_least });
-                }
-            }
-            left -= 1;
+        match arguments_end(input, &mut self.next, &mut self.left, limits, 0)? {
+            Argument::Complete { len } => Ok(Step::Array {
+                len,
+                argc: self.argc,
+            }),
+            Argument::NeedMore { at_least } => Ok(Step::NeedMore { at_least }),
         }
-        Ok(Step::Array {
-            len: next,
-            argc: self.argc,
-        })
     }
 
     fn decode_inline(
@@ -140,6 +126,89 @@ impl RequestDecoder {
             _ => Err(ProtocolError::InlineTooBig),
         }
     }
+}
+
+/// Finds the end of a request that is too large to be gathered in one piece, from behind its first
+/// large argument on.
+#[derive(Clone, Copy, Debug)]
+pub struct RestDecoder {
+    /// As in [`RequestDecoder`].
+    next: usize,
+    left: u32,
+}
+
+/// How much of the rest of a request there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// The first `len` bytes are all of it.
+    Complete {
+        /// Bytes of the arguments that were left; 0 if there was none.
+        len: usize,
+    },
+    /// It is not complete.
+    NeedMore {
+        /// As in [`Step::NeedMore`].
+        at_least: usize,
+    },
+}
+
+impl RequestDecoder {
+    /// What is left of the request behind the argument under way, if the last call needed more than
+    /// one byte to its end, and the command's name is complete.
+    pub fn behind_argument(&self) -> Option<RestDecoder> {
+        let left = self.left.checked_sub(1)?;
+        (self.left < self.argc).then_some(RestDecoder { next: 0, left })
+    }
+}
+
+impl RestDecoder {
+    /// Looks for the end of the request. `input` begins behind an argument that was large, and
+    /// there are `before` bytes of the request before it; calls are repeated as those of
+    /// [`RequestDecoder::decode`].
+    pub fn decode(
+        &mut self,
+        input: &[u8],
+        limits: &RequestLimits,
+        before: usize,
+    ) -> Result<Rest, ProtocolError> {
+        match arguments_end(input, &mut self.next, &mut self.left, limits, before)? {
+            Argument::Complete { len } => Ok(Rest::Complete { len }),
+            Argument::NeedMore { at_least } => Ok(Rest::NeedMore { at_least }),
+        }
+    }
+
+    /// The argument under way is large as well: the next call is about what is behind it. Only
+    /// after [`Rest::NeedMore`] with more than one byte.
+    pub fn leave_argument(&mut self) {
+        self.next = 0;
+        self.left = self.left.saturating_sub(1);
+    }
+}
+
+/// Where the arguments end of which `left` begin at `next` or behind it; both go on as far as the
+/// input does. `before` bytes of the request are not in it.
+#[inline]
+fn arguments_end(
+    input: &[u8],
+    next: &mut usize,
+    left: &mut u32,
+    limits: &RequestLimits,
+    before: usize,
+) -> Result<Argument, ProtocolError> {
+    let (mut at, mut arguments) = (*next, *left);
+    while arguments > 0 {
+        let rest = input.get(at..).unwrap_or_default();
+        let taken = (before + at) as u64;
+        match argument_end(rest, limits.request_bytes_max.saturating_sub(taken), limits)? {
+            Argument::Complete { len } => at += len,
+            Argument::NeedMore { at_least } => {
+                (*next, *left) = (at, arguments);
+                return Ok(Argument::NeedMore { at_least });
+            }
+        }
+        arguments -= 1;
+    }
+    Ok(Argument::Complete { len: at })
 }
 
 enum Argument {

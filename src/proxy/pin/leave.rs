@@ -109,7 +109,7 @@ impl Machine {
             return;
         }
         self.counters.pins_lost += 1;
-        client.finish();
+        client.finish(&mut self.to_backends);
         let fifo = client.fifo;
         self.requests.silence(fifo);
         // What waited for the end of a message does so no more.
@@ -135,7 +135,7 @@ impl Machine {
             return;
         };
         let backend = mem::replace(&mut client.backend, BackendKey::NONE);
-        client.finish();
+        client.finish(&mut self.to_backends);
         self.requests.silence(client.fifo);
         self.pools.release(pin.tenant, Use::Pinned);
         self.orphan(backend, &pin);

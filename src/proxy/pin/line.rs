@@ -56,7 +56,10 @@ impl Machine {
     fn end_turn(&mut self, key: ClientKey, refusal: Option<String>) {
         self.in_line -= 1;
         if let Some(client) = self.clients.get_mut(key) {
-            client.refusal = refusal.map(Into::into);
+            client.take_refusal();
+            if let Some(text) = refusal {
+                client.details_mut().refusal = Some(text.into());
+            }
             client.hold.clear(Hold::TURN);
             mark_ready(&mut self.ready, client, key);
         }

@@ -187,7 +187,7 @@ impl Machine {
                 };
                 let view = View {
                     protocol: client.protocol,
-                    id: client.origin.id,
+                    id: client.id,
                     user,
                     name: client.name(),
                 };

@@ -11,7 +11,6 @@ use super::super::forward::{NOAUTH, Refusal, append, record_as};
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::Machine;
 use super::super::request::Kind;
-use super::super::settings::Millis;
 use super::queue::NOT_INSIDE;
 use super::session::CLOSED;
 use super::{Change, Verb};
@@ -349,7 +348,7 @@ impl Machine {
             let (requests, stalled) = (&self.requests, &mut self.stalled);
             follow(requests, stalled, backend, on, key, self.now);
         }
-        client.line_since = Millis::default();
+        client.forget_line();
         let len = bytes.len();
         record_as(&mut self.requests, backend, client, key, what, count, len);
         backend.blocking += u32::from(what.1.is_patient());

@@ -262,7 +262,7 @@ impl Machine {
         }
         let mut out = Vec::new();
         if let (Some(client), Some((hello, _))) = (self.clients.get(key), split_hello(reply)) {
-            hello.write(client.origin.id, &mut out);
+            hello.write(client.id, &mut out);
         }
         if !silent {
             self.tell_own(key, &out);

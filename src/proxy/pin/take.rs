@@ -25,8 +25,8 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return Err(Refusal::Later);
         };
-        if let Some(text) = client.refusal.take() {
-            client.line_since = Millis::default();
+        if let Some(text) = client.take_refusal() {
+            client.forget_line();
             return Err(Refusal::Error(text.into()));
         }
         let pool_key = client.pool;
@@ -47,12 +47,12 @@ impl Machine {
             return Err(Refusal::Error(NOAUTH.into()));
         };
         // Its turn may have come before, and the connection have failed: that is one wait.
-        if client.line_since == Millis::default() {
-            client.line_since = self.now;
+        if client.line_since() == Millis::default() {
+            client.details_mut().line_since = self.now;
         }
         let turn = Turn {
             client: key,
-            since: client.line_since,
+            since: client.line_since(),
         };
         client.hold.set(Hold::TURN);
         pool.line.push_back(turn);
@@ -255,7 +255,7 @@ impl Machine {
         let backend_key = mem::replace(&mut client.backend, pin.shared);
         let to = client.pool;
         if !pin.provisional {
-            client.last_own = backend_key;
+            client.details_mut().last_own = backend_key;
         }
         // As it was before, if it still is of that pool.
         if let Some(shared) = self.backends.get(pin.shared)

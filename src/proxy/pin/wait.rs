@@ -25,7 +25,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return Taken::Yes;
         };
-        let (shared, own) = (client.backend, client.last_own);
+        let (shared, own) = (client.backend, client.last_own());
         let has_shared = self.may_wait_on(shared);
         if own == BackendKey::NONE && has_shared {
             return self.wait_on_shared(key, shared, frame);
@@ -37,7 +37,7 @@ impl Machine {
             return Taken::Yes;
         };
         let moved = mem::take(&mut client.moved);
-        client.last_own = BackendKey::NONE;
+        client.forget_last_own();
         if own == BackendKey::NONE && (moved || shared != BackendKey::NONE) {
             // It was lost meanwhile, or serves another pool: nobody can tell.
             client.backend = BackendKey::NONE;

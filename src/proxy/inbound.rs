@@ -1,0 +1,370 @@
+//! What was read from a client and is not consumed: a request of which the end has not come, or
+//! anything while the client is on hold.
+//!
+//! Most requests come whole, and are decoded where they were read to. Of one that does not, the
+//! bytes are gathered in one piece, so that it can be looked at; unless it is large: then its pieces
+//! stay in the buffers that they were read into ([`Upload`]), and leave from there.
+
+use std::collections::TryReserveError;
+
+use crate::command::{self, Plan};
+use crate::resp::{Args, ProtocolError, RequestDecoder, Rest, RestDecoder};
+
+use super::chunk::{ChunkList, ChunkPool};
+use super::client::noted;
+use super::decode::Run;
+use super::forward::append;
+use super::key::ClientKey;
+use super::machine::Machine;
+
+/// A request that lacks so many bytes of an argument at least is not gathered in one piece.
+pub(super) const UPLOAD_BYTES_MIN: usize = 32 * 1024;
+
+/// Records kept for the next client that sends less than a request.
+const SPARE_MAX: usize = 64;
+
+/// Records that are there from the start: a small thing that is allocated amid large ones would
+/// keep the allocator from giving back what is beneath it, when those are freed.
+const SPARE_MIN: usize = 4;
+
+/// A buffer that is larger than this is not kept for what follows, bytes; and it grows to this at
+/// once, if the frame is at least as long.
+pub(super) const SPARE_BYTES_MAX: usize = 16 * 1024;
+
+const OUT_OF_MEMORY: &str = "ERR elika: out of memory for this request";
+
+/// See the module. Never empty.
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    /// Begins a frame, or goes on behind what `upload` has of it.
+    pub bytes: Vec<u8>,
+    /// Bytes that the frame lacks at least.
+    pub missing: usize,
+    pub decoder: RequestDecoder,
+    pub upload: Option<Upload>,
+}
+
+/// Records for the first clients that send less than a request.
+pub(super) fn first_spares() -> Vec<Box<Inbound>> {
+    let mut spares = Vec::with_capacity(SPARE_MAX);
+    spares.resize_with(SPARE_MIN, || {
+        Box::new(Inbound {
+            bytes: Vec::with_capacity(SPARE_BYTES_MAX),
+            ..Inbound::default()
+        })
+    });
+    spares
+}
+
+/// A large request on its way in.
+#[derive(Debug)]
+pub(super) struct Upload {
+    /// Its pieces, among those that are on their way to backends.
+    front: ChunkList,
+    /// Bytes that the argument under way lacks; those behind it are in [`Inbound::bytes`].
+    lacking: usize,
+    /// The last two bytes of `front`.
+    last: [u8; 2],
+    rest: RestDecoder,
+}
+
+impl Inbound {
+    /// All bytes in it.
+    pub(super) fn len(&self) -> usize {
+        let upload = self.upload.as_ref();
+        self.bytes.len() + upload.map_or(0, |upload| upload.front.len())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.upload.is_none()
+    }
+
+    /// Gives up all that was read.
+    pub(super) fn clear(&mut self, chunks: &mut ChunkPool) {
+        if let Some(mut upload) = self.upload.take() {
+            chunks.clear(&mut upload.front);
+        }
+        self.bytes.clear();
+        self.bytes.shrink_to(SPARE_BYTES_MAX);
+        self.missing = 0;
+        self.decoder = RequestDecoder::default();
+    }
+}
+
+impl Upload {
+    /// Begins with what there is of a frame whose argument under way is large.
+    fn begin(bytes: &[u8], lacking: usize, rest: RestDecoder, chunks: &mut ChunkPool) -> Self {
+        let mut upload = Self {
+            front: ChunkList::default(),
+            lacking,
+            last: [0; 2],
+            rest,
+        };
+        upload.add(bytes, chunks);
+        upload
+    }
+
+    /// Takes as much of the argument under way as `bytes` begin with; returns what follows it.
+    fn take<'a>(&mut self, bytes: &'a [u8], chunks: &mut ChunkPool) -> &'a [u8] {
+        let (mine, later) = bytes.split_at(self.lacking.min(bytes.len()));
+        self.lacking -= mine.len();
+        self.add(mine, chunks);
+        later
+    }
+
+    fn add(&mut self, bytes: &[u8], chunks: &mut ChunkPool) {
+        self.last = match *bytes {
+            [.., one, two] => [one, two],
+            [one] => [self.last[1], one],
+            [] => self.last,
+        };
+        chunks.append(&mut self.front, bytes);
+    }
+}
+
+/// How far the decoder came with a frame that is not complete.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub decoder: RequestDecoder,
+    /// As in [`Inbound`].
+    pub missing: usize,
+}
+
+impl Progress {
+    /// Begins an upload with `bytes`, which are all that there is of the frame, if it is large. The
+    /// progress is the upload's from then on.
+    fn upload(&mut self, bytes: &[u8], chunks: &mut ChunkPool) -> Option<Upload> {
+        if self.missing < UPLOAD_BYTES_MIN {
+            return None;
+        }
+        let rest = self.decoder.behind_argument()?;
+        let lacking = std::mem::take(self).missing;
+        Some(Upload::begin(bytes, lacking, rest, chunks))
+    }
+}
+
+/// What becomes of a large request when more of it has come.
+enum Outcome {
+    /// It is not complete, or cannot go now.
+    Wait,
+    /// It is through, or is to be looked at in one piece.
+    GoOn,
+    Malformed(ProtocolError),
+}
+
+impl Machine {
+    /// Adds to what is kept of a client's bytes.
+    pub(super) fn keep(&mut self, key: ClientKey, bytes: &[u8]) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if bytes.is_empty() || client.closing {
+            return;
+        }
+        let spares = &mut self.spare_inbounds;
+        let new = || spares.pop().unwrap_or_default();
+        let inbound = client.inbound.get_or_insert_with(new);
+        let have = inbound.bytes.len();
+        if inbound.bytes.capacity() - have < bytes.len() {
+            // Never more than the frame will need, and never more than doubled on a mere claim.
+            let claimed = inbound.missing.max(bytes.len());
+            let wanted = claimed.min(have.max(SPARE_BYTES_MAX)).max(bytes.len());
+            if inbound.bytes.try_reserve_exact(wanted).is_err() {
+                self.counters.out_of_memory += 1;
+                self.say_and_close(key, OUT_OF_MEMORY);
+                return;
+            }
+        }
+        inbound.bytes.extend_from_slice(bytes);
+        inbound.missing = inbound.missing.saturating_sub(bytes.len());
+    }
+
+    /// Keeps the beginning of a frame that a decode found incomplete.
+    pub(super) fn keep_begun(&mut self, key: ClientKey, bytes: &[u8], mut progress: Progress) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if bytes.is_empty() || client.closing {
+            return;
+        }
+        let upload = progress.upload(bytes, &mut self.to_backends);
+        let bytes = if upload.is_some() { &[] } else { bytes };
+        let mut inbound = self.spare_inbounds.pop().unwrap_or_default();
+        inbound.upload = upload;
+        (inbound.decoder, inbound.missing) = (progress.decoder, progress.missing);
+        client.inbound = Some(inbound);
+        self.keep(key, bytes);
+    }
+
+    /// Keeps what is left after a decode of what was kept.
+    pub(super) fn keep_on(
+        &mut self,
+        key: ClientKey,
+        mut inbound: Box<Inbound>,
+        mut progress: Progress,
+    ) {
+        let client = self.clients.get_mut(key).filter(|it| !it.closing);
+        let Some(client) = client.filter(|_| !inbound.bytes.is_empty()) else {
+            return self.spare(inbound);
+        };
+        inbound.upload = progress.upload(&inbound.bytes, &mut self.to_backends);
+        if inbound.upload.is_some() {
+            inbound.bytes.clear();
+        }
+        (inbound.decoder, inbound.missing) = (progress.decoder, progress.missing);
+        client.inbound = Some(inbound);
+    }
+
+    /// A large request gets what it lacks, and what follows it is returned. `None`: there is no
+    /// such request.
+    pub(super) fn keep_of_upload<'a>(
+        &mut self,
+        key: ClientKey,
+        bytes: &'a [u8],
+    ) -> Option<&'a [u8]> {
+        let inbound = self.clients.get_mut(key)?.inbound.as_deref_mut()?;
+        let upload = inbound
+            .upload
+            .as_mut()
+            .filter(|upload| upload.lacking > 0)?;
+        Some(upload.take(bytes, &mut self.to_backends))
+    }
+
+    /// Goes on with a large request. Returns whether what follows it, or the request in one piece,
+    /// can be decoded.
+    pub(super) fn go_on_uploading(&mut self, key: ClientKey) -> bool {
+        match self.uploaded(key) {
+            Outcome::Wait => false,
+            Outcome::GoOn => true,
+            Outcome::Malformed(error) => {
+                self.malformed(key, error);
+                false
+            }
+        }
+    }
+
+    fn uploaded(&mut self, key: ClientKey) -> Outcome {
+        let limits = self.limits_of(key);
+        let Some(client) = self.clients.get_mut(key) else {
+            return Outcome::Wait;
+        };
+        let Some(inbound) = client.inbound.as_deref_mut() else {
+            return Outcome::GoOn;
+        };
+        let Some(upload) = &mut inbound.upload else {
+            return Outcome::GoOn;
+        };
+        if upload.lacking > 0 {
+            return Outcome::Wait;
+        }
+        if upload.last != *b"\r\n" {
+            return Outcome::Malformed(ProtocolError::ExpectedCrlf);
+        }
+        let before = upload.front.len();
+        let len = match upload.rest.decode(&inbound.bytes, &limits, before) {
+            Ok(Rest::Complete { len }) => len,
+            Ok(Rest::NeedMore { at_least }) if at_least >= UPLOAD_BYTES_MIN => {
+                upload.rest.leave_argument();
+                upload.lacking = at_least;
+                upload.add(&inbound.bytes, &mut self.to_backends);
+                inbound.bytes.clear();
+                return Outcome::Wait;
+            }
+            Ok(Rest::NeedMore { at_least }) => {
+                inbound.missing = at_least;
+                return Outcome::Wait;
+            }
+            Err(error) => return Outcome::Malformed(error),
+        };
+        self.send_upload(key, len)
+    }
+
+    /// A large request is complete with the first `len` of the bytes that follow its pieces.
+    fn send_upload(&mut self, key: ClientKey, len: usize) -> Outcome {
+        let inbound = self.clients.get(key).and_then(|it| it.inbound.as_deref());
+        let Some(upload) = inbound.and_then(|inbound| inbound.upload.as_ref()) else {
+            return Outcome::GoOn;
+        };
+        let before = upload.front.len();
+        let head = self.to_backends.first_piece(&upload.front);
+        // All but the simplest commands, and tenants with rules, need to see all of it.
+        let plain = self.gate_of(key).is_none()
+            && command::is_plain(head)
+            && self.plan(key, head) == Plan::Forward;
+        let name = Args::new(head).next().unwrap_or_default();
+        let noted = noted(name);
+        let to = match plain {
+            true => self.forward_run(key, &mut Run::at(0), before + len),
+            false => None,
+        };
+        let Some(client) = self.clients.get_mut(key) else {
+            return Outcome::Wait;
+        };
+        if to.is_none() && (client.hold.any() || self.to_backends.is_taking()) {
+            return Outcome::Wait;
+        }
+        let Some(inbound) = client.inbound.as_deref_mut() else {
+            return Outcome::GoOn;
+        };
+        let Some(mut upload) = inbound.upload.take() else {
+            return Outcome::GoOn;
+        };
+        if let Some(to) = to
+            && let Some(backend) = self.backends.get_mut(to)
+        {
+            client.command = noted;
+            backend.recent.skip(before);
+            let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
+            chunks.append_list(&mut backend.outbound, &mut upload.front);
+            let last = inbound.bytes.get(..len).unwrap_or_default();
+            append(chunks, dirty, backend, to, last);
+            inbound.bytes.drain(..len);
+        } else if self.join_pieces(key, upload).is_err() {
+            self.counters.out_of_memory += 1;
+            self.say_and_close(key, OUT_OF_MEMORY);
+            return Outcome::Wait;
+        }
+        self.drop_empty(key);
+        Outcome::GoOn
+    }
+
+    /// Makes one piece of a large request.
+    fn join_pieces(&mut self, key: ClientKey, mut upload: Upload) -> Result<(), TryReserveError> {
+        let mut whole = Vec::new();
+        self.to_backends.gather(&mut upload.front, &mut whole)?;
+        let client = self.clients.get_mut(key);
+        if let Some(inbound) = client.and_then(|client| client.inbound.as_deref_mut()) {
+            whole.try_reserve_exact(inbound.bytes.len())?;
+            whole.append(&mut inbound.bytes);
+            *inbound = Inbound {
+                bytes: whole,
+                ..Inbound::default()
+            };
+        }
+        Ok(())
+    }
+
+    /// Who has sent nothing that waits has no record of it.
+    fn drop_empty(&mut self, key: ClientKey) {
+        let client = self.clients.get_mut(key);
+        if let Some(client) = client
+            && let Some(inbound) = client.inbound.take_if(|inbound| inbound.is_empty())
+        {
+            self.spare(inbound);
+        }
+    }
+
+    /// Gives up records that were needed once.
+    pub(super) fn trim_spares(&mut self) {
+        let half = self.spare_inbounds.len() / 2;
+        self.spare_inbounds.truncate(half.max(SPARE_MIN));
+    }
+
+    /// Keeps a record for the next client that needs one.
+    pub(super) fn spare(&mut self, mut inbound: Box<Inbound>) {
+        inbound.clear(&mut self.to_backends);
+        if self.spare_inbounds.len() < SPARE_MAX {
+            self.spare_inbounds.push(inbound);
+        }
+    }
+}
