@@ -229,7 +229,7 @@ impl Client {
     pub(super) fn line_since(&self) -> Millis {
         self.details
             .as_ref()
-            .map_or(Millis::default(), |it| it.line_since)
+            .map_or_else(Millis::default, |it| it.line_since)
     }
 
     /// What it asks next has not stood in line yet.

@@ -23,8 +23,8 @@ use super::settings::Millis;
 const COLLECT_BYTES_MAX: usize = 64 * 1024;
 
 impl Machine {
-    /// `n` bytes of a backend were read to [`space`](Self::space). On `Pause`, the rest of them shall
-    /// stay in the kernel for now.
+    /// `n` bytes of a backend were read to [`space`](Self::space). On `Pause`, what follows them
+    /// shall stay in the kernel for now.
     pub fn backend_read(&mut self, key: BackendKey, n: usize, now: Millis) -> Flow {
         self.now = now;
         let mut buffer = mem::take(&mut self.buffer);

@@ -2,8 +2,8 @@
 //! anything while the client is on hold.
 //!
 //! Most requests come whole, and are decoded where they were read to. Of one that does not, the
-//! bytes are gathered in one piece, so that it can be looked at; unless it is large: then its pieces
-//! stay in the buffers that they were read into ([`Upload`]), and leave from there.
+//! bytes are gathered in one piece, so that it can be looked at; unless it is large: then its
+//! pieces stay in the buffers that they were read into ([`Upload`]), and leave from there.
 
 use std::collections::TryReserveError;
 
@@ -44,8 +44,12 @@ pub(super) struct Inbound {
     pub upload: Option<Upload>,
 }
 
+/// Each goes to a client as it is.
+#[allow(clippy::vec_box, reason = "the boxes are what is handed out")]
+pub(super) type Spares = Vec<Box<Inbound>>;
+
 /// Records for the first clients that send less than a request.
-pub(super) fn first_spares() -> Vec<Box<Inbound>> {
+pub(super) fn first_spares() -> Spares {
     let mut spares = Vec::with_capacity(SPARE_MAX);
     spares.resize_with(SPARE_MIN, || {
         Box::new(Inbound {

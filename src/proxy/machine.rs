@@ -3,11 +3,10 @@
 //! In: `client_opened`, `client_bytes`, `client_eof`, `client_hung_up`, `client_closed`,
 //! `backend_connected`, `backend_failed`, `backend_bytes`, `registry_changed`, `peer_asked`,
 //! `peer_told`, `tick`, `drain`. Out: `next_dirty`, `outbound`, `sent`, `next_action`,
-//! `next_deadline`. After any number
-//! of calls, [`Machine::resume`] lets those clients go on that waited for something.
+//! `next_deadline`. After any number of calls, [`Machine::resume`] lets those clients go on that
+//! waited for something.
 
 use std::collections::VecDeque;
-use std::mem;
 use std::sync::Arc;
 
 use crate::cluster::Snapshot;
@@ -16,10 +15,10 @@ use super::action::Action;
 use super::backend::Backend;
 use super::buffer::ReadBuffer;
 use super::chunk::ChunkPool;
-use super::client::{Client, Hold, Origin};
+use super::client::{Client, Origin};
 use super::counters::Counters;
 use super::forward::Actions;
-use super::inbound::{Inbound, first_spares};
+use super::inbound::{Spares, first_spares};
 use super::key::{AccountKey, BackendKey, ClientKey, ConnKey, PoolKey, TenantSlot};
 use super::pool::Pools;
 use super::request::Requests;
@@ -44,7 +43,7 @@ pub struct Machine {
     /// What is read to.
     pub(super) buffer: ReadBuffer,
     /// For clients that send less than a request.
-    pub(super) spare_inbounds: Vec<Box<Inbound>>,
+    pub(super) spare_inbounds: Spares,
     pub(super) pools: Pools,
     pub(super) counters: Counters,
     pub(super) actions: Actions,
@@ -234,57 +233,6 @@ impl Machine {
     /// What was counted so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
-    }
-
-    /// Lets clients go on whose hold is over. Call once per turn, after what came in.
-    pub fn resume(&mut self, now: Millis) {
-        self.now = now;
-        for key in mem::take(&mut self.next_turn) {
-            self.stop_gathering(key);
-        }
-        for key in mem::take(&mut self.unresolved) {
-            let why = super::backend::Failure::Unreachable("its name does not resolve".into());
-            self.fail(key, &why);
-        }
-        while let Some(key) = self.ready.pop_front() {
-            self.resume_client(key);
-        }
-        self.check_invariants();
-    }
-
-    fn resume_client(&mut self, key: ClientKey) {
-        let outbound_max = self.settings.client_outbound_bytes_max;
-        let in_flight_max = self.settings.client_in_flight_max;
-        // Until a message that is on its way has come whole, its connection is not given back.
-        let in_a_message = self.is_in_a_message(key);
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        client.ready = false;
-        if client.fifo.is_empty() && !in_a_message {
-            client.hold.clear(Hold::BARRIER);
-        }
-        if client.in_flight <= in_flight_max / 2 {
-            client.hold.clear(Hold::IN_FLIGHT);
-        }
-        if client.unread_bytes() <= outbound_max / 4 {
-            client.hold.clear(Hold::OUTBOUND);
-        }
-        self.relocate(key);
-        let Some(client) = self.clients.get(key) else {
-            return;
-        };
-        if !client.hold.any() && client.inbound.is_some() && !client.closing {
-            self.decode_inbound(key);
-        }
-        if let Some(client) = self.clients.get_mut(key) {
-            // It was for the command that had asked, if there still was one.
-            client.take_refusal();
-            if !client.hold.any() && mem::take(&mut client.paused) {
-                self.actions.push_back(Action::Resume(ConnKey::Client(key)));
-            }
-        }
-        self.settle(key);
     }
 
     /// Has `key` looked at in the next [`resume`](Self::resume).

@@ -9,9 +9,12 @@
 //! | `machine` | the tables and the entry points |
 //! | `outbound`, `action` | the way out: bytes to send, and what else is to be done |
 //! | `decode`, `forward` | client to backend: frames, plans, the queue of a connection |
+//! | `inbound` | requests that have not come whole; large ones, which are not copied |
 //! | `gate` | what a tenant's limits and pauses say to a request |
 //! | `answer` | what a client hears from us, in its place |
-//! | `deliver`, `owner` | backend to client: whose reply it is; slow readers |
+//! | `deliver`, `owner` | backend to client: whose reply it is |
+//! | `detour` | big replies whose client reads slowly, and who waits behind them |
+//! | `resume`, `tick` | clients go on that waited for something; what time brings |
 //! | `login`, `session` | who a client is: AUTH, HELLO, SELECT, RESET and what they wait for |
 //! | `pin` | a connection of a client's own: MULTI, blocking commands, subscriptions, tracking |
 //! | `tenant`, `instance`, `pool` | who the backends are, and our connections to them |
@@ -24,7 +27,7 @@
 //! | `numbers` | another client's own connection by its number: UNBLOCK, TRACKING REDIRECT |
 //! | `survey`, `tell` | what a worker tells when somebody asks |
 //! | `client`, `backend`, `request` | the records |
-//! | `table`, `key`, `chunk` | where records and bytes are kept |
+//! | `table`, `key`, `chunk`, `buffer` | where records and bytes are kept |
 //! | `invariants`, `check` | what must always hold; any bytes as operations, for the fuzzer |
 //!
 //! The rules of ownership: connections hold keys and never references; a request record is the
@@ -65,6 +68,7 @@ mod pin;
 mod pool;
 mod relocate;
 mod request;
+mod resume;
 mod session;
 mod settings;
 mod survey;

@@ -59,8 +59,8 @@ impl<K: Key, T> Table<K, T> {
         Some(self.slots.remove(key.index() as usize).value)
     }
 
-    /// Gives memory back if most of it is unused. Slots behind the last one in use are given up; the
-    /// keys of what was there stay stale.
+    /// Gives memory back if most of it is unused. Slots behind the last one in use are given up;
+    /// the keys of what was there stay stale.
     pub(super) fn shrink(&mut self) {
         if self.slots.len() < self.slots.capacity() / 4 {
             self.slots.shrink_to_fit();

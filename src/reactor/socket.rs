@@ -196,6 +196,14 @@ impl Sockets {
     /// Takes a socket out; dropping it closes it, and the kernel forgets its registration.
     pub(super) fn take(&mut self, index: u32, generation: u32) -> Option<Socket> {
         self.get(index, generation)?;
-        self.slots.get_mut(index as usize)?.take()
+        let socket = self.slots.get_mut(index as usize)?.take();
+        while let Some(None) = self.slots.last() {
+            self.slots.pop();
+        }
+        if self.slots.len() < self.slots.capacity() / 4 {
+            // What a crowd needed is given back when it has gone.
+            self.slots.shrink_to(self.slots.len() * 2);
+        }
+        socket
     }
 }

@@ -1,0 +1,63 @@
+//! Clients that waited for something go on.
+
+use std::mem;
+
+use super::action::Action;
+use super::backend::Failure;
+use super::client::Hold;
+use super::key::{ClientKey, ConnKey};
+use super::machine::Machine;
+use super::settings::Millis;
+
+impl Machine {
+    /// Lets clients go on whose hold is over. Call once per turn, after what came in.
+    pub fn resume(&mut self, now: Millis) {
+        self.now = now;
+        for key in mem::take(&mut self.next_turn) {
+            self.stop_gathering(key);
+        }
+        for key in mem::take(&mut self.unresolved) {
+            let why = Failure::Unreachable("its name does not resolve".into());
+            self.fail(key, &why);
+        }
+        while let Some(key) = self.ready.pop_front() {
+            self.resume_client(key);
+        }
+        self.check_invariants();
+    }
+
+    fn resume_client(&mut self, key: ClientKey) {
+        let outbound_max = self.settings.client_outbound_bytes_max;
+        let in_flight_max = self.settings.client_in_flight_max;
+        // Until a message that is on its way has come whole, its connection is not given back.
+        let in_a_message = self.is_in_a_message(key);
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.ready = false;
+        if client.fifo.is_empty() && !in_a_message {
+            client.hold.clear(Hold::BARRIER);
+        }
+        if client.in_flight <= in_flight_max / 2 {
+            client.hold.clear(Hold::IN_FLIGHT);
+        }
+        if client.unread_bytes() <= outbound_max / 4 {
+            client.hold.clear(Hold::OUTBOUND);
+        }
+        self.relocate(key);
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        if !client.hold.any() && client.inbound.is_some() && !client.closing {
+            self.decode_inbound(key);
+        }
+        if let Some(client) = self.clients.get_mut(key) {
+            // It was for the command that had asked, if there still was one.
+            client.take_refusal();
+            if !client.hold.any() && mem::take(&mut client.paused) {
+                self.actions.push_back(Action::Resume(ConnKey::Client(key)));
+            }
+        }
+        self.settle(key);
+    }
+}
