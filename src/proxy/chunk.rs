@@ -67,6 +67,7 @@ struct Chunk {
 }
 
 impl Chunk {
+    #[inline]
     fn bytes(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
@@ -260,7 +261,7 @@ impl ChunkPool {
     #[inline]
     pub(super) fn whole(&self, list: &ChunkList) -> Option<&[u8]> {
         let chunk = self.chunks.get(list.head as usize)?;
-        (list.head == list.tail).then_some(chunk.bytes.get(chunk.start..)?)
+        (list.head == list.tail).then(|| chunk.bytes())
     }
 
     /// The front of a list as slices for one write; `into` bounds how many. Returns their number.

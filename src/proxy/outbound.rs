@@ -42,8 +42,14 @@ impl Machine {
 
     /// The front of what a connection has to send; returns how many slices were filled.
     pub fn outbound<'a>(&'a self, key: ConnKey, into: &mut [IoSlice<'a>]) -> usize {
-        let found = self.to_send(key);
-        found.map_or(0, |(pool, list)| pool.slices(list, into))
+        let Some((pool, list)) = self.to_send(key) else {
+            return 0;
+        };
+        let n = pool.slices(list, into);
+        if let Some(whole) = pool.whole(list) {
+            debug_assert!(into.first().is_none_or(|first| **first == *whole));
+        }
+        n
     }
 
     #[inline]
