@@ -100,7 +100,15 @@ impl World {
         let view = self.view();
         let over = self.plan.settings.offline_grace_ms + 3_000;
         for server in &self.servers {
-            let left = view.left_for(server, self.now, self.now);
+            if view.left_for(server, self.now, self.now).is_none() {
+                continue;
+            }
+            // Who has something of his own at an earlier address stays until the last change of it
+            // is so long ago.
+            let same = { self.servers.iter() }
+                .filter(|it| (it.tenant, &it.instance) == (server.tenant, &server.instance));
+            let left = same.filter_map(|it| view.left_for(it, self.now, self.now));
+            let left = left.min();
             if left.is_none_or(|ms| ms < over) {
                 continue;
             }

@@ -9,6 +9,15 @@ use super::link::{Link, Prospect};
 use super::picture::address;
 use super::world::{Letter, Text, World};
 
+/// Above so many bytes that a server has not taken, nothing more is sent to it.
+const BACKEND_OUTBOUND_BYTES_MAX: usize = 1 << 20;
+
+/// What clients set is smaller, bytes.
+const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// And what the proxy says itself to one client in a turn, bytes.
+const OWN_BYTES_MAX: usize = 64 * 1024;
+
 impl World {
     /// A machine's turn.
     pub(crate) fn turn(&mut self, node: usize) -> Result<(), String> {
@@ -33,7 +42,24 @@ impl World {
             // What comes and goes in one turn is seen, too.
             self.count()?;
         }
+        self.check_memory(node)?;
         self.check_blocked(node)
+    }
+
+    /// What waits to be sent stays within the limits, however slowly it is read.
+    fn check_memory(&self, node: usize) -> Result<(), String> {
+        let node = &self.nodes[node];
+        let to_clients = self.plan.settings.worker_outbound_bytes_max;
+        // A client may still ask for something when a server has not taken this much: one value.
+        let to_servers = node.links.len() * (BACKEND_OUTBOUND_BYTES_MAX + VALUE_BYTES_MAX);
+        // What we say ourselves is not weighed until the next reply comes.
+        let own = node.clients.len() * OWN_BYTES_MAX;
+        match node.machine.outbound_bytes() {
+            bytes if bytes > to_clients + to_servers + own => Err(format!(
+                "{bytes} bytes wait, of {to_clients}, {to_servers} and {own}"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Letters of other workers.

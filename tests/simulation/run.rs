@@ -197,7 +197,12 @@ impl World {
         let until = self.now.ms + ms;
         while self.now.ms < until {
             self.sweep()?;
-            self.now.ms += 100;
+            // Checks want to be answered in time.
+            self.now.ms += if self.plan.settings.check_ms > 0 {
+                30
+            } else {
+                100
+            };
         }
         Ok(())
     }
@@ -315,7 +320,7 @@ impl Redis {
     /// Is, or will be, somebody blocked on this connection?
     fn is_patient(&self, link: &Link) -> bool {
         let session = link.session.and_then(|id| self.sessions.get(&id));
-        session.is_some_and(|it| it.blocked.is_some() || it.own && link.is_to_say())
+        session.is_some_and(|it| it.blocked.is_some() || (it.own || it.waited) && link.is_to_say())
             || link.is_to_do(b"WAIT\r\n")
             || link.is_to_do(b"POP\r\n")
             || link.is_to_do(b"pop\r\n")

@@ -156,6 +156,9 @@ impl World {
             let client = self.clients.get((it.id as usize).wrapping_sub(1));
             let client = client.filter(|client| client.worker == node && !client.hung_up);
             let client = client.ok_or_else(|| format!("{it:?}, who is not there"))?;
+            if it.outbound_bytes > self.plan.settings.client_outbound_bytes_max {
+                return Err(format!("{it:?}, who should have been closed"));
+            }
             if tenant.is_some() && it.tenant.as_ref() != tenant {
                 return Err(format!("{it:?}, for whom nobody asked"));
             }
@@ -180,6 +183,8 @@ impl World {
         let place = it.instance.as_ref().map(|id| id.as_str());
         let place = !stays || place.is_none_or(|id| servers[0].instance == id);
         let idle = it.in_flight == 0 || !stays;
+        // What nobody asked for may come at any time.
+        let hears = model.is_subscribed() || model.tracking;
         let odd = matches!(it.pinned, Some(PinReason::Blocked | PinReason::Other));
         let checks = [
             (tenant, "a wrong tenant"),
@@ -189,7 +194,7 @@ impl World {
             (it.db == model.db, "a wrong database"),
             (it.protocol == model.protocol, "a wrong protocol"),
             (idle, "requests"),
-            (it.outbound_bytes == 0, "bytes"),
+            (it.outbound_bytes == 0 || hears, "bytes"),
             (it.pinned.is_some() == model.holds(), "a wrong pin"),
             (!odd || model.no_touch(), "a wrong reason"),
         ];
