@@ -158,6 +158,9 @@ pub struct Limits {
     pub subscriber_outbound_bytes: usize,
     /// Bytes waiting to be read by all clients of a worker.
     pub worker_outbound_bytes: usize,
+    /// Bytes of requests and replies that one worker keeps, whichever way they go: those that are
+    /// not complete, those that backends have not taken, and those that clients have not read.
+    pub worker_buffer_bytes: usize,
     /// How long a client may neither log in nor send a request, in seconds; 0 is for ever.
     pub login_seconds: u64,
     /// How long a client may be silent, in seconds; 0 is for ever.
@@ -237,6 +240,7 @@ impl Default for Config {
                 client_outbound_bytes: 64 << 20,
                 subscriber_outbound_bytes: 32 << 20,
                 worker_outbound_bytes: 512 << 20,
+                worker_buffer_bytes: 2 << 30,
                 login_seconds: 60,
                 idle_seconds: 0,
                 logins_per_second: 200,

@@ -444,6 +444,15 @@ const LIMITS: &[Row] = &[
         }),
     },
     Row {
+        name: "limit.worker-buffer-bytes",
+        hint: "N",
+        default: "2147483648",
+        help: "requests and replies that one worker keeps, whichever way they go",
+        value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
+            store(&mut c.limits.worker_buffer_bytes, n)
+        }),
+    },
+    Row {
         name: "limit.login-seconds",
         hint: "N",
         default: "60",

@@ -265,6 +265,11 @@ impl Client {
         self.outbound.len() + self.parked_bytes
     }
 
+    /// Bytes that are kept for it, whichever way they go.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.unread_bytes() + self.inbound_bytes()
+    }
+
     /// Does it wait for nothing at all? Then a drain, or its own FIN, may end it.
     pub(super) fn is_quiet(&self) -> bool {
         self.fifo.is_empty() && self.outbound.is_empty() && self.waiting.is_none()

@@ -49,6 +49,8 @@ counters! {
     pub replies: u64,
     /// Replies nobody waited for any more, or that the client did not want.
     pub replies_dropped: u64,
+    /// Clients closed because their worker kept too many bytes of requests and replies.
+    pub buffers_full: u64,
     /// Clients whose reads were asked again on another connection, because the one that they were
     /// on was held up by somebody who read a big reply slowly.
     pub asked_again: u64,

@@ -63,7 +63,7 @@ impl Machine {
             self.decode_inbound(key);
         }
         self.settle(key);
-        self.evict_worst();
+        self.keep_limits();
         self.check_invariants();
         match self.clients.get_mut(key) {
             Some(client) if client.hold.any() => {

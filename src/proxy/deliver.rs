@@ -33,7 +33,7 @@ impl Machine {
         let flow = self.backend_input(key, buffer.bytes());
         self.to_clients.end_offer(&mut buffer);
         self.buffer = buffer;
-        self.evict_worst();
+        self.keep_limits();
         self.check_invariants();
         flow
     }
@@ -252,33 +252,6 @@ impl Machine {
             }
         }
         Ok(pos)
-    }
-
-    /// Too many bytes wait for a client.
-    fn close_slow(&mut self, key: ClientKey) {
-        let instance = self.instance_of_client(key);
-        if let Some(instance) = instance.and_then(|key| self.pools.instances.get_mut(key)) {
-            instance.evictions += 1;
-        }
-        self.close_now(key);
-    }
-
-    /// Keeps the worker within its limit of waiting bytes: the worst reader goes.
-    pub(super) fn evict_worst(&mut self) {
-        let unread = |it: &Self| it.to_clients.bytes() + it.requests.parked_bytes();
-        while unread(self) > self.settings.worker_outbound_bytes_max {
-            let worst = self
-                .clients
-                .iter()
-                .max_by_key(|(_, client)| client.unread_bytes());
-            match worst {
-                Some((key, client)) if client.unread_bytes() > 0 => {
-                    self.counters.evictions += 1;
-                    self.close_slow(key);
-                }
-                _ => return,
-            }
-        }
     }
 }
 

@@ -16,6 +16,7 @@ use super::decode::Run;
 use super::forward::append;
 use super::key::ClientKey;
 use super::machine::Machine;
+use super::memory::OUT_OF_MEMORY;
 
 /// A request that lacks so many bytes of an argument at least is not gathered in one piece.
 pub(super) const UPLOAD_BYTES_MIN: usize = 32 * 1024;
@@ -30,8 +31,6 @@ const SPARE_MIN: usize = 4;
 /// A buffer that is larger than this is not kept for what follows, bytes; and it grows to this at
 /// once, if the frame is at least as long.
 pub(super) const SPARE_BYTES_MAX: usize = 16 * 1024;
-
-const OUT_OF_MEMORY: &str = "ERR elika: out of memory for this request";
 
 /// See the module. Never empty.
 #[derive(Debug, Default)]
@@ -179,6 +178,7 @@ impl Machine {
                 return;
             }
         }
+        self.partial_bytes += bytes.len();
         inbound.bytes.extend_from_slice(bytes);
         inbound.missing = inbound.missing.saturating_sub(bytes.len());
     }
@@ -340,6 +340,7 @@ impl Machine {
         if let Some(inbound) = client.and_then(|client| client.inbound.as_deref_mut()) {
             whole.try_reserve_exact(inbound.bytes.len())?;
             whole.append(&mut inbound.bytes);
+            self.partial_bytes += whole.len();
             *inbound = Inbound {
                 bytes: whole,
                 ..Inbound::default()

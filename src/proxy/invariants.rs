@@ -14,6 +14,12 @@ impl Machine {
         if !cfg!(debug_assertions) {
             return;
         }
+        let partial = self
+            .clients
+            .iter()
+            .filter_map(|(_, it)| it.inbound.as_ref());
+        let partial: usize = partial.map(|inbound| inbound.bytes.len()).sum();
+        assert!(partial <= self.partial_bytes, "bytes were not counted");
         self.check_backends();
         self.check_clients();
         self.check_pools();

@@ -42,6 +42,8 @@ pub struct Machine {
     pub(super) to_backends: ChunkPool,
     /// What is read to.
     pub(super) buffer: ReadBuffer,
+    /// At most so many bytes are kept of incomplete requests in one piece.
+    pub(super) partial_bytes: usize,
     /// For clients that send less than a request.
     pub(super) spare_inbounds: Spares,
     pub(super) pools: Pools,
@@ -112,6 +114,7 @@ impl Machine {
             to_clients: ChunkPool::of_short_lists(),
             to_backends: ChunkPool::of_long_lists(),
             buffer: ReadBuffer::new(),
+            partial_bytes: 0,
             spare_inbounds: first_spares(),
             pools,
             counters: Counters::default(),

@@ -27,6 +27,7 @@
 //! | `numbers` | another client's own connection by its number: UNBLOCK, TRACKING REDIRECT |
 //! | `survey`, `tell` | what a worker tells when somebody asks |
 //! | `client`, `backend`, `request` | the records |
+//! | `memory` | what is kept for others, its limits, and how it is given back |
 //! | `table`, `key`, `chunk`, `buffer` | where records and bytes are kept |
 //! | `invariants`, `check` | what must always hold; any bytes as operations, for the fuzzer |
 //!
@@ -60,6 +61,7 @@ mod invariants;
 mod key;
 mod login;
 mod machine;
+mod memory;
 mod numbers;
 mod outbound;
 mod owner;

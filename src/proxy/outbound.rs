@@ -4,7 +4,6 @@
 use std::io::IoSlice;
 
 use super::backend::State;
-use super::buffer::ReadBuffer;
 use super::chunk::{ChunkList, ChunkPool};
 use super::client::{Client, Hold};
 use super::forward::{BACKEND_OUTBOUND_BYTES_MAX, unpause};
@@ -123,19 +122,6 @@ impl Machine {
         self.backends
             .get(key)
             .is_some_and(|backend| !backend.outbound.is_empty())
-    }
-
-    /// Gives memory back that was needed once.
-    pub(super) fn trim(&mut self) {
-        self.to_clients.trim();
-        self.to_backends.trim();
-        self.trim_spares();
-        self.requests.trim();
-        self.clients.shrink();
-        self.backends.shrink();
-        // The buffer may have come last, after many that are gone, and hold what is beneath it; and
-        // not before something so large is freed does glibc look for what it can give back.
-        self.buffer = ReadBuffer::new();
     }
 
     /// A backend has room again, or is gone: who waited for that goes on.

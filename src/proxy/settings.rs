@@ -76,6 +76,9 @@ pub struct Settings {
     pub subscriber_outbound_bytes_max: usize,
     /// Bytes waiting for all clients of this worker; above it the worst reader is closed.
     pub worker_outbound_bytes_max: usize,
+    /// Bytes of requests and replies that this worker keeps, whichever way they go: above it the
+    /// client that takes up most is closed.
+    pub worker_buffer_bytes_max: usize,
     /// A client that has neither logged in nor sent a request is closed after this; 0: never.
     pub client_login_ms: u64,
     /// A client that has been silent this long is closed; 0: never.
@@ -117,6 +120,7 @@ impl Default for Settings {
             client_outbound_bytes_max: 64 << 20,
             subscriber_outbound_bytes_max: 32 << 20,
             worker_outbound_bytes_max: 512 << 20,
+            worker_buffer_bytes_max: 2 << 30,
             client_login_ms: 60_000,
             client_idle_ms: 0,
             logins_per_second: 200,

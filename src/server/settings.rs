@@ -40,6 +40,7 @@ pub(super) fn settings(config: &Config, worker: u16) -> Settings {
         client_outbound_bytes_max: limits.client_outbound_bytes,
         subscriber_outbound_bytes_max: limits.subscriber_outbound_bytes,
         worker_outbound_bytes_max: limits.worker_outbound_bytes,
+        worker_buffer_bytes_max: limits.worker_buffer_bytes,
         client_login_ms: limits.login_seconds * 1000,
         client_idle_ms: limits.idle_seconds * 1000,
         logins_per_second: limits.logins_per_second,

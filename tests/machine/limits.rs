@@ -2,7 +2,7 @@
 
 use elika::proxy::{ConnKey, Flow};
 
-use super::harness::{Worker, set};
+use super::harness::{Worker, set, value};
 
 /// CLIENT HELP makes the longest answer from the shortest request.
 fn many_questions() -> String {
@@ -93,4 +93,56 @@ fn a_client_that_only_sends_big_requests_is_not_a_late_login() {
         assert_eq!(worker.heard(client), "+OK\r\n");
         worker.pass(1_000);
     }
+}
+
+#[test]
+fn at_the_ceiling_of_all_buffers_the_largest_request_goes_and_hears_why() {
+    let mut worker = Worker::with(|settings| settings.worker_buffer_bytes_max = 1 << 20);
+    let (first, backend) = worker.user("ann");
+    let second = worker.user_on(backend, "ann", "pw");
+    let (large, small) = (set(2_000_000), set(300_000));
+    worker.uploads(second, &small[..200_000]);
+    worker.uploads(first, &large[..900_000]);
+    assert_eq!(
+        worker.heard(first),
+        "-ERR elika: out of memory for this request\r\n"
+    );
+    assert!(worker.closed(ConnKey::Client(first)));
+    assert_eq!(worker.machine.counters().buffers_full, 1);
+    worker.uploads(second, &small[200_000..]);
+    worker.replies(backend, "+OK\r\n");
+    assert_eq!(worker.heard(second), "+OK\r\n");
+}
+
+#[test]
+fn at_the_ceiling_many_small_arguments_count_as_one_large_one_does() {
+    let mut worker = Worker::with(|settings| settings.worker_buffer_bytes_max = 1 << 20);
+    let (client, _) = worker.user("ann");
+    let mut many = b"*200001\r\n$4\r\nMSET\r\n".to_vec();
+    many.extend(b"$1\r\nk\r\n".repeat(200_000));
+    worker.uploads(client, &many);
+    assert!(worker.heard(client).contains("out of memory"));
+    assert!(worker.closed(ConnKey::Client(client)));
+}
+
+#[test]
+fn at_the_ceiling_who_keeps_most_goes_though_another_came_before() {
+    let mut worker = Worker::with(|settings| settings.worker_buffer_bytes_max = 1 << 20);
+    let (reader, backend) = worker.user("ann");
+    let writer = worker.user_on(backend, "ann", "pw");
+    worker.stall(ConnKey::Client(reader));
+    worker.says(reader, "GET big");
+    worker.says(writer, "INCR n");
+    worker.replies(backend, value(400_000));
+    worker.pass(200);
+    worker.says(reader, "GET big");
+    assert_eq!(worker.machine.counters().buffers_full, 0);
+    worker.replies(backend, ":1\r\n");
+    worker.uploads(writer, &set(1_000_000)[..800_000]);
+    assert_eq!(worker.machine.counters().buffers_full, 1);
+    assert_eq!(
+        worker.heard(writer),
+        ":1\r\n-ERR elika: out of memory for this request\r\n"
+    );
+    assert!(!worker.closed(ConnKey::Client(reader)));
 }

@@ -1,0 +1,98 @@
+//! What a worker keeps in memory for others, its limits, and how it is given back.
+
+use super::buffer::ReadBuffer;
+use super::client::Client;
+use super::key::ClientKey;
+use super::machine::Machine;
+
+/// The error for a request that is too large for what memory there is.
+pub(super) const OUT_OF_MEMORY: &str = "ERR elika: out of memory for this request";
+
+impl Machine {
+    /// Bytes of requests and replies that are kept here: those on their way in, those on their way
+    /// out. It may be too many, until they are [counted](Self::count_partial).
+    fn kept_bytes(&self) -> usize {
+        self.partial_bytes + self.to_backends.bytes() + self.unread_bytes()
+    }
+
+    fn unread_bytes(&self) -> usize {
+        self.to_clients.bytes() + self.requests.parked_bytes()
+    }
+
+    /// Keeps the worker within its limits: the client that takes up most goes.
+    pub(super) fn keep_limits(&mut self) {
+        let (unread_max, kept_max) = (
+            self.settings.worker_outbound_bytes_max,
+            self.settings.worker_buffer_bytes_max,
+        );
+        while self.unread_bytes() > unread_max {
+            let Some(worst) = self.worst(Client::unread_bytes) else {
+                break;
+            };
+            self.counters.evictions += 1;
+            self.close_slow(worst);
+        }
+        if self.kept_bytes() <= kept_max {
+            return;
+        }
+        let mut of_clients = self.count_partial();
+        // Without them, it is what backends are slow to take: that ends by itself.
+        while self.kept_bytes() > kept_max && of_clients > kept_max / 2 {
+            let Some(worst) = self.worst(Client::kept_bytes) else {
+                break;
+            };
+            self.counters.buffers_full += 1;
+            self.give_up(worst);
+            of_clients = self.count_partial();
+        }
+    }
+
+    /// The client with the most bytes, as `of` counts them.
+    fn worst(&self, of: fn(&Client) -> usize) -> Option<ClientKey> {
+        let worst = self.clients.iter().max_by_key(|(_, client)| of(client));
+        let (key, client) = worst?;
+        (of(client) > 0).then_some(key)
+    }
+
+    /// A client goes, so that there is room for others. It hears why, if it only sends too much.
+    fn give_up(&mut self, key: ClientKey) {
+        let client = self.clients.get(key);
+        if client.is_some_and(|client| client.is_quiet() && !client.closing) {
+            self.say_and_close(key, OUT_OF_MEMORY);
+        } else {
+            self.close_slow(key);
+        }
+    }
+
+    /// Too many bytes wait for a client.
+    pub(super) fn close_slow(&mut self, key: ClientKey) {
+        let instance = self.instance_of_client(key);
+        if let Some(instance) = instance.and_then(|key| self.pools.instances.get_mut(key)) {
+            instance.evictions += 1;
+        }
+        self.close_now(key);
+    }
+
+    /// Counts what is kept of incomplete requests: until the next time, what comes is added and
+    /// what goes is not subtracted. Returns all that is kept for clients.
+    fn count_partial(&mut self) -> usize {
+        let clients = self.clients.iter();
+        let partial = clients.filter_map(|(_, client)| client.inbound.as_ref());
+        self.partial_bytes = partial.map(|inbound| inbound.bytes.len()).sum();
+        self.clients.iter().map(|(_, it)| it.kept_bytes()).sum()
+    }
+
+    /// Gives memory back that was needed once.
+    pub(super) fn trim(&mut self) {
+        self.count_partial();
+        self.to_clients.trim();
+        self.to_backends.trim();
+        self.trim_spares();
+        self.requests.trim();
+        self.clients.shrink();
+        self.backends.shrink();
+        // The buffer may have come last, after many that are gone, and hold what is beneath it; and
+        // not before something so large is freed does glibc look for what it can give back.
+        self.buffer = ReadBuffer::new();
+    }
+}
