@@ -131,6 +131,7 @@ impl Plan {
             client_in_flight_max: *rng.pick(&[1, 4, 64, 4096]),
             client_outbound_bytes_max: *rng.pick(&[64 << 20, 64 << 20, 600_000]),
             worker_outbound_bytes_max: *rng.pick(&[512 << 20, 512 << 20, 3 << 20]),
+            worker_buffer_bytes_max: *rng.pick(&[2 << 30, 2 << 30, 2 << 30, 1 << 20]),
             client_login_ms: *rng.pick(&[0, 0, 4_000]),
             client_idle_ms: *rng.pick(&[0, 0, 0, 3_000]),
             logins_per_second: *rng.pick(&[200, 10, 5]),

@@ -34,10 +34,11 @@ pub(crate) fn run(seed: u64, trace: bool) -> Result<Seen, String> {
     let outcome = world.live();
     let at = world.now;
     outcome.map_err(|why| format!("{why}\n(at step {}, {} ms)", at.step, at.ms))?;
-    let nodes = world.nodes.iter();
+    let counters = world.nodes.iter().map(|it| it.machine.counters());
     Ok(Seen {
         events: world.now.step,
-        asked_again: nodes.map(|it| it.machine.counters().asked_again).sum(),
+        asked_again: counters.clone().map(|it| it.asked_again).sum(),
+        buffers_full: counters.map(|it| it.buffers_full).sum(),
         ..Seen::default()
     })
 }

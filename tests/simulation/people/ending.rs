@@ -17,7 +17,8 @@ impl World {
         let client = &self.clients[index];
         let counted = self.nodes[client.worker].machine.counters();
         let cut = !client.read.is_empty();
-        let slow = counted.slow_readers + counted.evictions + counted.slow_subscribers > 0;
+        let slow = counted.slow_readers + counted.evictions + counted.slow_subscribers;
+        let slow = slow + counted.buffers_full > 0;
         let late = counted.idle_timeouts + counted.login_timeouts > 0;
         let http = (client.pending.iter()).any(|sent| matches!(sent.op, Op::Http));
         if http || slow || client.closing.is_some() || client.may_close {
