@@ -2,14 +2,15 @@
 //! anything while the client is on hold.
 //!
 //! Most requests come whole, and are decoded where they were read to. Of one that does not, the
-//! bytes are gathered in one piece, so that it can be looked at; unless it is large: then its
-//! pieces stay in the buffers that they were read into ([`Upload`]), and leave from there.
+//! bytes are gathered in one piece, so that it can be looked at; unless it is large, and not huge:
+//! then its pieces stay in the buffers that they were read into ([`Upload`]), and leave from there.
 
 use std::collections::TryReserveError;
 
 use crate::command::{self, Plan};
 use crate::resp::{Args, ProtocolError, RequestDecoder, Rest, RestDecoder};
 
+use super::buffer::READ_BYTES;
 use super::chunk::{ChunkList, ChunkPool};
 use super::client::noted;
 use super::decode::Run;
@@ -19,7 +20,11 @@ use super::machine::Machine;
 use super::memory::OUT_OF_MEMORY;
 
 /// A request that lacks so many bytes of an argument at least is not gathered in one piece.
-pub(super) const UPLOAD_BYTES_MIN: usize = 32 * 1024;
+const UPLOAD_BYTES_MIN: usize = 32 * 1024;
+
+/// One that lacks more than this is, though that costs a copy: memory in one piece is given back to
+/// the system as soon as it is free, and that of many pieces only when nothing lies behind it.
+const UPLOAD_BYTES_MAX: usize = 8 << 20;
 
 /// Records kept for the next client that sends less than a request.
 const SPARE_MAX: usize = 64;
@@ -137,7 +142,9 @@ impl Progress {
     /// Begins an upload with `bytes`, which are all that there is of the frame, if it is large. The
     /// progress is the upload's from then on.
     fn upload(&mut self, bytes: &[u8], chunks: &mut ChunkPool) -> Option<Upload> {
-        if self.missing < UPLOAD_BYTES_MIN {
+        // What is in one piece already stays so.
+        let begins = bytes.len() <= READ_BYTES;
+        if !begins || !(UPLOAD_BYTES_MIN..=UPLOAD_BYTES_MAX).contains(&self.missing) {
             return None;
         }
         let rest = self.decoder.behind_argument()?;
