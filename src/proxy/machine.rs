@@ -233,6 +233,12 @@ impl Machine {
         self.to_clients.bytes() + self.to_backends.bytes()
     }
 
+    /// Requests forwarded so far, and those under way, but for those that wait for something to
+    /// come.
+    pub fn load(&self) -> (u64, usize) {
+        (self.counters.requests, self.requests.moving())
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> &Counters {
         &self.counters

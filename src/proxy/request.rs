@@ -98,6 +98,8 @@ pub(super) struct Requests {
     records: Slab<Request>,
     parked: Slab<Bytes>,
     parked_bytes: usize,
+    /// Records whose replies may take as long as they like.
+    patient: usize,
     /// Microseconds since the start, at the beginning of this turn; it wraps, and only differences
     /// count.
     pub clock: u32,
@@ -158,6 +160,21 @@ impl Requests {
         self.records.len()
     }
 
+    /// Records but for those whose replies may take as long as they like.
+    pub(super) fn moving(&self) -> usize {
+        self.records.len() - self.patient
+    }
+
+    /// What a backend owes says nothing, and must not take as long as it likes any more.
+    pub(super) fn lose_patience(&mut self, fifo: Fifo) {
+        let mut index = fifo.head;
+        while let Some(record) = self.records.get_mut(index as usize) {
+            let verb = std::mem::replace(&mut record.verb, Verb::Plain);
+            self.patient -= usize::from(verb.is_patient());
+            index = record.next_of_backend;
+        }
+    }
+
     /// Gives memory back if there is no record.
     pub(super) fn trim(&mut self) {
         if self.records.is_empty() {
@@ -178,6 +195,7 @@ impl Requests {
         (start, asked): (u64, u32),
     ) {
         let index = self.insert(client, kind, count, start);
+        self.patient += usize::from(verb.is_patient());
         if let Some(record) = self.get_mut(index) {
             (record.verb, record.asked) = (verb, asked);
         }
@@ -265,6 +283,7 @@ impl Requests {
     #[inline]
     pub(super) fn pop_of_backend(&mut self, fifo: &mut Fifo) -> Option<Request> {
         let record = self.records.try_remove(fifo.head as usize)?;
+        self.patient -= usize::from(record.verb.is_patient());
         fifo.head = record.next_of_backend;
         if fifo.head == NIL {
             fifo.tail = NIL;

@@ -5,6 +5,7 @@
 //! through the machine's queues, never through a call.
 
 mod accept;
+mod gather;
 mod inbox;
 mod socket;
 mod token;
@@ -14,6 +15,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
@@ -29,6 +31,7 @@ use crate::proxy::{
 pub(crate) use accept::{Accepted, Newcomer};
 pub(crate) use inbox::{Inbox, Message};
 
+use gather::Gather;
 use socket::{Got, Socket, Sockets};
 
 /// Events taken from the kernel at once: fewer favour latency, more bandwidth.
@@ -42,6 +45,9 @@ const BACKEND_READS_MAX: usize = 4;
 
 /// Writes per turn of one connection.
 const WRITES_MAX: usize = 4;
+
+/// As short as the system can; Linux makes some 50 microseconds of it, a thread's timer slack.
+const SHORTEST_SLEEP: Duration = Duration::from_nanos(1);
 
 /// What a worker tells the rest of the process.
 pub(crate) trait Outside: Send {
@@ -76,6 +82,7 @@ pub(crate) struct Reactor<O> {
     /// To be written in this turn though the machine has nothing new for them.
     unwritten: Vec<ConnKey>,
     turn: Turns,
+    gather: Gather,
     door: accept::Door,
     mail: bool,
     stop: bool,
@@ -120,6 +127,7 @@ impl<O: Outside> Reactor<O> {
             unread: Vec::new(),
             unwritten: Vec::new(),
             turn: Turns::default(),
+            gather: Gather::default(),
             door: accept::Door::default(),
             mail: false,
             stop: false,
@@ -155,6 +163,9 @@ impl<O: Outside> Reactor<O> {
         } else {
             Some(Duration::ZERO)
         };
+        if timeout != Some(Duration::ZERO) {
+            self.gather();
+        }
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             outcome => outcome?,
@@ -163,6 +174,20 @@ impl<O: Outside> Reactor<O> {
         self.now = Millis(self.turn.began_us / 1000);
         self.machine.clock(self.turn.began_us);
         Ok(())
+    }
+
+    /// Lets more come before the poll is asked, if that is worth it.
+    fn gather(&mut self) {
+        let now = self.clock_us();
+        let (requests, under_way) = self.machine.load();
+        if self.gather.is_due(now, requests, under_way) {
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "it is bounded, and nobody waits longer"
+            )]
+            thread::sleep(SHORTEST_SLEEP);
+            self.gather.waited(now, self.clock_us() - now);
+        }
     }
 
     #[allow(clippy::disallowed_methods, reason = "the one clock of this worker")]

@@ -69,13 +69,7 @@ impl Machine {
             return;
         };
         (backend.blocking, backend.scripts) = (0, 0);
-        let owed = self.requests.of_backend(backend.fifo);
-        let owed: Vec<u32> = owed.map(|(index, _)| index).collect();
-        for index in owed {
-            if let Some(request) = self.requests.get_mut(index) {
-                request.verb = Verb::Plain;
-            }
-        }
+        self.requests.lose_patience(backend.fifo);
         self.retire(key);
     }
 
