@@ -27,6 +27,7 @@
 //! | `numbers` | another client's own connection by its number: UNBLOCK, TRACKING REDIRECT |
 //! | `survey`, `tell` | what a worker tells when somebody asks |
 //! | `client`, `backend`, `request` | the records |
+//! | `measure` | how long a request took |
 //! | `memory` | what is kept for others, its limits, and how it is given back |
 //! | `table`, `key`, `chunk`, `buffer` | where records and bytes are kept |
 //! | `invariants`, `check` | what must always hold; any bytes as operations, for the fuzzer |
@@ -61,6 +62,7 @@ mod invariants;
 mod key;
 mod login;
 mod machine;
+mod measure;
 mod memory;
 mod numbers;
 mod outbound;

@@ -14,8 +14,6 @@
 use bytes::Bytes;
 use slab::Slab;
 
-use crate::metrics::Traffic;
-
 use super::key::ClientKey;
 use super::pin::Verb;
 
@@ -111,26 +109,6 @@ const PARKED_BYTES: usize = size_of::<Request>() + size_of::<Bytes>();
 /// What a parked reply counts as towards the limits on unread bytes.
 pub(super) fn parked_size(reply: &Bytes) -> usize {
     PARKED_BYTES + reply.len()
-}
-
-/// What of a record is needed to measure it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moments {
-    asked: u32,
-    queued: u32,
-    patient: bool,
-    counted: bool,
-}
-
-impl Request {
-    pub(super) fn moments(&self) -> Moments {
-        Moments {
-            asked: self.asked,
-            queued: self.queued,
-            patient: self.verb.is_patient(),
-            counted: self.kind.is_counted(),
-        }
-    }
 }
 
 impl Requests {
@@ -371,23 +349,6 @@ impl Requests {
             None => *fifo = Fifo::default(),
         }
         unsent
-    }
-
-    /// Counts replies that came now: how long the client and the backend took for them. Who waits
-    /// for something to come is not counted.
-    #[inline]
-    pub(super) fn measure(&self, traffic: &mut Traffic, request: &Moments, done: u32) {
-        if done == 0 || !request.counted {
-            return;
-        }
-        traffic.replies += u64::from(done);
-        if request.patient {
-            return;
-        }
-        let since = |earlier: u32| u64::from(self.clock.wrapping_sub(earlier));
-        let done = u64::from(done);
-        traffic.client_latency.record(since(request.asked), done);
-        traffic.backend_latency.record(since(request.queued), done);
     }
 
     /// The records of a backend's queue, for invariants and moves.
