@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::command::{self, Plan, View};
 use crate::resp::{Args, write};
 
-use super::client::{Client, Hold, ReplyMode};
+use super::client::{Client, Flag, Hold, ReplyMode};
 use super::forward::Refusal;
 use super::key::ClientKey;
 use super::login::Goal;
@@ -171,7 +171,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        if kind_of(client) == Kind::Swallow || client.closing || reply.is_empty() {
+        if kind_of(client) == Kind::Swallow || client.is(Flag::Closing) || reply.is_empty() {
             return;
         }
         if client.fifo.is_empty() && !in_a_message {
@@ -179,7 +179,7 @@ impl Machine {
             mark_client_dirty(&mut self.dirty_clients, client, key);
         } else {
             let reply = Bytes::copy_from_slice(reply);
-            client.parked_bytes += parked_size(&reply);
+            client.count_parked(parked_size(&reply));
             self.requests.park(&mut client.fifo, key, reply);
         }
         if client.unread_bytes() > self.settings.client_outbound_bytes_max / 2 {

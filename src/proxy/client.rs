@@ -110,7 +110,7 @@ pub(super) struct Client {
     /// Replies on their way out.
     pub outbound: ChunkList,
     /// Bytes of replies made here that wait for those before them.
-    pub parked_bytes: usize,
+    parked_bytes: u32,
     /// What was read and not yet consumed, if there is anything.
     pub inbound: Option<Box<Inbound>>,
     /// When what it asks now arrived, on the clock of [`Requests`](super::request::Requests).
@@ -123,10 +123,6 @@ pub(super) struct Client {
     pub backend: BackendKey,
     /// What its own connection holds for it, as long as it has one.
     pub pin: Option<Box<Pin>>,
-    /// It has sent something, and then changed to another pool.
-    pub moved: bool,
-    /// It uses a connection only because another one was held up.
-    pub led_round: bool,
     /// The pool of (account, db, protocol), once it was needed.
     pub pool: PoolKey,
     pub account: AccountKey,
@@ -138,18 +134,7 @@ pub(super) struct Client {
     pub protocol: Protocol,
     pub reply_mode: ReplyMode,
     pub hold: Hold,
-    /// The reactor was told to stop reading.
-    pub paused: bool,
-    /// In the list of connections that have something to send.
-    pub dirty: bool,
-    /// Already in the list of those that may go on.
-    pub ready: bool,
-    /// The client sent its FIN: it is closed once all it asked for is answered.
-    pub eof: bool,
-    /// The client hung up, or half-closed; what it sent before is not all read yet, maybe.
-    pub gone: bool,
-    /// Nothing more is decoded; closed when `outbound` is empty.
-    pub closing: bool,
+    flags: u8,
     pub opened: Tenths,
     pub active: Tenths,
     /// Name of the last command, lower case, cut to fit; zeroes at the end.
@@ -160,9 +145,49 @@ pub(super) struct Client {
 }
 
 /// Thousands of clients are idle, and each costs its record, a slot and a socket.
-const _: () = assert!(size_of::<Client>() <= 176);
+const _: () = assert!(size_of::<Client>() <= 160);
+
+/// What is so of a client or is not, a bit each.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Flag {
+    /// The reactor was told to stop reading.
+    Paused = 1,
+    /// In the list of connections that have something to send.
+    Dirty = 2,
+    /// Already in the list of those that may go on.
+    Ready = 4,
+    /// The client sent its FIN: it is closed once all it asked for is answered.
+    Eof = 8,
+    /// The client hung up, or half-closed; what it sent before is not all read yet, maybe.
+    Gone = 16,
+    /// Nothing more is decoded; closed when `outbound` is empty.
+    Closing = 32,
+    /// It has sent something, and then changed to another pool.
+    Moved = 64,
+    /// It uses a connection only because another one was held up.
+    LedRound = 128,
+}
 
 impl Client {
+    pub(super) fn is(&self, flag: Flag) -> bool {
+        self.flags & flag as u8 != 0
+    }
+
+    pub(super) fn set(&mut self, flag: Flag) {
+        self.flags |= flag as u8;
+    }
+
+    pub(super) fn clear(&mut self, flag: Flag) {
+        self.flags &= !(flag as u8);
+    }
+
+    /// Was it set? It is not any more.
+    pub(super) fn take(&mut self, flag: Flag) -> bool {
+        let was = self.is(flag);
+        self.clear(flag);
+        was
+    }
+
     pub(super) fn new(origin: Origin, now: Millis) -> Self {
         Self {
             id: origin.id,
@@ -174,8 +199,6 @@ impl Client {
             in_flight: 0,
             backend: BackendKey::NONE,
             pin: None,
-            moved: false,
-            led_round: false,
             pool: PoolKey::NONE,
             account: AccountKey::NONE,
             tenant: TenantSlot::NONE,
@@ -185,12 +208,7 @@ impl Client {
             protocol: Protocol::Resp2,
             reply_mode: ReplyMode::On,
             hold: Hold::default(),
-            paused: false,
-            dirty: false,
-            ready: false,
-            eof: false,
-            gone: false,
-            closing: false,
+            flags: 0,
             opened: now.tenths(),
             active: now.tenths(),
             command: [0; 16],
@@ -249,7 +267,7 @@ impl Client {
 
     /// No more is decoded, and it is closed once `outbound` is sent.
     pub(super) fn finish(&mut self, to_backends: &mut ChunkPool) {
-        self.closing = true;
+        self.set(Flag::Closing);
         if let Some(mut inbound) = self.inbound.take() {
             inbound.clear(to_backends);
         }
@@ -260,9 +278,22 @@ impl Client {
         self.inbound.as_ref().map_or(0, |inbound| inbound.len())
     }
 
+    /// A reply made here waits for those before it. (In the record they have 32 bits: a client is
+    /// not read long before it has so many.)
+    pub(super) fn count_parked(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.parked_bytes = self.parked_bytes.saturating_add(bytes);
+    }
+
+    /// It waits no more.
+    pub(super) fn count_unparked(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.parked_bytes = self.parked_bytes.saturating_sub(bytes);
+    }
+
     /// Bytes that are kept for it to read.
     pub(super) fn unread_bytes(&self) -> usize {
-        self.outbound.len() + self.parked_bytes
+        self.outbound.len() + self.parked_bytes as usize
     }
 
     /// Bytes that are kept for it, whichever way they go.

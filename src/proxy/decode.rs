@@ -11,7 +11,7 @@ use crate::resp::{Args, ProtocolError, RequestDecoder, RequestLimits, Step, inli
 
 use super::action::Flow;
 use super::answer::{Taken, kind_of};
-use super::client::Hold;
+use super::client::{Flag, Hold};
 use super::detour::follow;
 use super::forward::{NOAUTH, Refusal, append, mark_dirty, record};
 use super::gate::Ruling;
@@ -67,7 +67,7 @@ impl Machine {
         self.check_invariants();
         match self.clients.get_mut(key) {
             Some(client) if client.hold.any() => {
-                client.paused = true;
+                client.set(Flag::Paused);
                 Flow::Pause
             }
             _ => Flow::Continue,
@@ -89,7 +89,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        if !client.closing {
+        if !client.is(Flag::Closing) {
             client.active = self.now.tenths();
         }
         if !client.hold.any() || client.inbound.is_none() {
@@ -102,7 +102,7 @@ impl Machine {
                 self.decode_inbound(key);
                 continue;
             }
-            let Some(client) = self.clients.get(key).filter(|it| !it.closing) else {
+            let Some(client) = self.clients.get(key).filter(|it| !it.is(Flag::Closing)) else {
                 break;
             };
             if client.hold.any() {
@@ -134,7 +134,7 @@ impl Machine {
     /// Decodes what was kept.
     pub(super) fn decode_inbound(&mut self, key: ClientKey) {
         while let Some(client) = self.clients.get_mut(key) {
-            if client.hold.any() || client.closing {
+            if client.hold.any() || client.is(Flag::Closing) {
                 return;
             }
             if client
@@ -189,7 +189,7 @@ impl Machine {
         let (mut limits, mut gate) = self.rules_of(key);
         while let Some(client) = self.clients.get_mut(key) {
             let rest = bytes.get(used..).unwrap_or_default();
-            if client.hold.any() || client.closing || rest.is_empty() {
+            if client.hold.any() || client.is(Flag::Closing) || rest.is_empty() {
                 break;
             }
             let len = match decoder.decode(rest, &limits) {

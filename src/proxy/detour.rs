@@ -18,6 +18,7 @@ use crate::resp::{RequestDecoder, RequestLimits, Step};
 
 use super::action::Flow;
 use super::backend::{Backend, Failure};
+use super::client::Flag;
 use super::forward::{append, unpause};
 use super::key::{BackendKey, ClientKey, PoolKey};
 use super::machine::Machine;
@@ -298,7 +299,7 @@ impl Machine {
             index = next;
         }
         client.backend = to;
-        client.led_round = true;
+        client.set(Flag::LedRound);
         if let Some(pool) = self.pools.pools.get_mut(client.pool) {
             pool.led_round_at = self.now;
         }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::action::{Action, News, Report};
 use super::backend::{Backend, Failure};
+use super::client::Flag;
 use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey, PoolKey};
 use super::login::Goal;
 use super::machine::Machine;
@@ -276,7 +277,7 @@ impl Machine {
             Requests::advance_client(&mut client.fifo, &request);
             match request.kind {
                 Kind::Deliver | Kind::Swallow if self.settings.close_on_loss => {
-                    self.counters.closed_on_loss += u64::from(!client.closing);
+                    self.counters.closed_on_loss += u64::from(!client.is(Flag::Closing));
                     client.finish(&mut self.to_backends);
                     self.requests.silence(client.fifo);
                 }

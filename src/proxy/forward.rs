@@ -3,7 +3,7 @@
 use super::action::Action;
 use super::backend::{Backend, Failure, State};
 use super::chunk::ChunkPool;
-use super::client::{Client, Hold};
+use super::client::{Client, Flag, Hold};
 use super::gate::TOO_MANY_CLIENTS;
 use super::key::{BackendKey, ClientKey, ConnKey, PoolKey};
 use super::machine::Machine;
@@ -35,7 +35,7 @@ pub(super) const NOAUTH: &str = "NOAUTH Authentication required.";
 impl Machine {
     /// May this client have anything done at all? Makes the anonymous account known to it.
     pub(super) fn admit(&mut self, key: ClientKey) -> Result<(), Refusal> {
-        let Some(client) = self.clients.get(key).filter(|it| !it.closing) else {
+        let Some(client) = self.clients.get(key).filter(|it| !it.is(Flag::Closing)) else {
             return Err(Refusal::Later);
         };
         if self.pools.accounts.get(client.account).is_none() {
@@ -107,7 +107,7 @@ impl Machine {
             }
             let fit =
                 connection.is_ready() && !connection.is_busy(self.now) && connection.is_open();
-            let fit = fit && !(client.led_round && self.is_calm(client.pool));
+            let fit = fit && !(client.is(Flag::LedRound) && self.is_calm(client.pool));
             if sticky || fit {
                 // It may have come in with a newer password than the client.
                 return match self.is_logged_out(key) {
@@ -128,7 +128,7 @@ impl Machine {
         let backend = self.choose(client.pool)?;
         if let Some(client) = self.clients.get_mut(key) {
             client.backend = backend;
-            client.led_round = false;
+            client.clear(Flag::LedRound);
         }
         self.with_room(key, backend)
     }

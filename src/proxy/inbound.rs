@@ -12,7 +12,7 @@ use crate::resp::{Args, ProtocolError, RequestDecoder, Rest, RestDecoder};
 
 use super::buffer::READ_BYTES;
 use super::chunk::{ChunkList, ChunkPool};
-use super::client::noted;
+use super::client::{Flag, noted};
 use super::decode::Run;
 use super::forward::append;
 use super::key::ClientKey;
@@ -168,7 +168,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        if bytes.is_empty() || client.closing {
+        if bytes.is_empty() || client.is(Flag::Closing) {
             return;
         }
         let spares = &mut self.spare_inbounds;
@@ -195,7 +195,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        if bytes.is_empty() || client.closing {
+        if bytes.is_empty() || client.is(Flag::Closing) {
             return;
         }
         let upload = progress.upload(bytes, &mut self.to_backends);
@@ -214,7 +214,7 @@ impl Machine {
         mut inbound: Box<Inbound>,
         mut progress: Progress,
     ) {
-        let client = self.clients.get_mut(key).filter(|it| !it.closing);
+        let client = self.clients.get_mut(key).filter(|it| !it.is(Flag::Closing));
         let Some(client) = client.filter(|_| !inbound.bytes.is_empty()) else {
             return self.spare(inbound);
         };

@@ -1,7 +1,7 @@
 //! What must hold between the calls, checked after each of them in debug builds.
 
 use super::backend::Backend;
-use super::client::Hold;
+use super::client::{Flag, Hold};
 use super::key::{AccountKey, BackendKey, ClientKey};
 use super::machine::Machine;
 use super::pin::Verb;
@@ -120,7 +120,7 @@ impl Machine {
                 let own = self.backends.get(client.backend);
                 assert!(own.is_some_and(|own| own.owner == key), "{key:?}");
             }
-            assert!(!client.closing || client.inbound.is_none() || client.hold.any());
+            assert!(!client.is(Flag::Closing) || client.inbound.is_none() || client.hold.any());
         }
     }
 

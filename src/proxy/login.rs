@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::resp::{Protocol, write};
 
 use super::backend::Failure;
-use super::client::{Client, Hold};
+use super::client::{Client, Flag, Hold};
 use super::detour::follow;
 use super::forward::{NOAUTH, append, record_apart};
 use super::gate::TOO_MANY_CLIENTS;
@@ -405,7 +405,9 @@ impl Machine {
         let before = client.account;
         if !same {
             client.account = account;
-            client.moved |= client.last_own() != BackendKey::NONE;
+            if client.last_own() != BackendKey::NONE {
+                client.set(Flag::Moved);
+            }
             client.forget_last_own();
         }
         if verified || !same {

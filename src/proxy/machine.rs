@@ -15,7 +15,7 @@ use super::action::Action;
 use super::backend::Backend;
 use super::buffer::ReadBuffer;
 use super::chunk::ChunkPool;
-use super::client::{Client, Origin};
+use super::client::{Client, Flag, Origin};
 use super::counters::Counters;
 use super::forward::Actions;
 use super::inbound::{Spares, first_spares};
@@ -164,7 +164,7 @@ impl Machine {
     /// A client will send no more. It is closed when all that it asked for is answered.
     pub fn client_eof(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
-            client.eof = true;
+            client.set(Flag::Eof);
             self.settle(key);
         }
     }
@@ -173,7 +173,7 @@ impl Machine {
     /// waits for something to come must not get it any more.
     pub fn client_hung_up(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
-            client.gone = true;
+            client.set(Flag::Gone);
             self.settle(key);
             self.check_invariants();
         }
@@ -257,14 +257,14 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        let leaving = client.eof || self.draining;
-        if !client.closing && (leaving || client.gone) && self.is_blocked(key) {
+        let leaving = client.is(Flag::Eof) || self.draining;
+        if !client.is(Flag::Closing) && (leaving || client.is(Flag::Gone)) && self.is_blocked(key) {
             return self.stop_waiting(key);
         }
-        let done = match client.closing {
+        let done = match client.is(Flag::Closing) {
             true => client.outbound.is_empty(),
             // One that may go on has requests left, maybe: `resume` will tell.
-            false => leaving && client.is_quiet() && !client.hold.any() && !client.ready,
+            false => leaving && client.is_quiet() && !client.hold.any() && !client.is(Flag::Ready),
         };
         if done {
             self.close_now(key);
@@ -326,7 +326,9 @@ impl Machine {
         if let Some(pool) = self.pools.pools.get_mut(client.pool) {
             pool.clients -= 1;
         }
-        client.moved |= client.backend != BackendKey::NONE;
+        if client.backend != BackendKey::NONE {
+            client.set(Flag::Moved);
+        }
         (client.pool, client.backend) = (to, BackendKey::NONE);
         if let Some(pool) = self.pools.pools.get_mut(to) {
             pool.clients += 1;
@@ -355,8 +357,8 @@ impl Machine {
 
 /// Has a client looked at in this turn's resume.
 pub(super) fn mark_ready(ready: &mut VecDeque<ClientKey>, client: &mut Client, key: ClientKey) {
-    if !client.ready {
-        client.ready = true;
+    if !client.is(Flag::Ready) {
+        client.set(Flag::Ready);
         ready.push_back(key);
     }
 }

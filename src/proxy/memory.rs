@@ -1,7 +1,7 @@
 //! What a worker keeps in memory for others, its limits, and how it is given back.
 
 use super::buffer::ReadBuffer;
-use super::client::Client;
+use super::client::{Client, Flag};
 use super::key::ClientKey;
 use super::machine::Machine;
 
@@ -60,7 +60,7 @@ impl Machine {
     /// A client goes, so that there is room for others. It hears why, if it only sends too much.
     fn give_up(&mut self, key: ClientKey) {
         let client = self.clients.get(key);
-        if client.is_some_and(|client| client.is_quiet() && !client.closing) {
+        if client.is_some_and(|client| client.is_quiet() && !client.is(Flag::Closing)) {
             self.say_and_close(key, OUT_OF_MEMORY);
         } else {
             self.close_slow(key);

@@ -10,7 +10,7 @@ use crate::command::client as client_command;
 use crate::resp::{Args, write};
 
 use super::answer::Taken;
-use super::client::Client;
+use super::client::{Client, Flag};
 use super::key::ClientKey;
 use super::login::Goal;
 use super::machine::Machine;
@@ -109,7 +109,7 @@ impl Machine {
             return Found::Nobody;
         };
         if client.pin.is_none() {
-            let free = client.fifo.is_empty() && !client.hold.any() && !client.closing;
+            let free = client.fifo.is_empty() && !client.hold.any() && !client.is(Flag::Closing);
             if !free || self.pin(key).is_err() {
                 self.leave_line(key);
                 return Found::Soon;

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use super::backend::State;
 use super::chunk::{ChunkList, ChunkPool};
-use super::client::{Client, Hold};
+use super::client::{Client, Flag, Hold};
 use super::forward::{BACKEND_OUTBOUND_BYTES_MAX, unpause};
 use super::key::{BackendKey, ClientKey, ConnKey};
 use super::machine::{Machine, mark_ready};
@@ -26,7 +26,7 @@ impl Machine {
         }
         while let Some(key) = self.dirty_clients.pop() {
             if let Some(client) = self.clients.get_mut(key) {
-                client.dirty = false;
+                client.clear(Flag::Dirty);
                 return Some(ConnKey::Client(key));
             }
         }
@@ -99,7 +99,7 @@ impl Machine {
         if few && client.hold.has(Hold::OUTBOUND) {
             mark_ready(&mut self.ready, client, key);
         }
-        if left == 0 && (client.closing || client.eof || self.draining) {
+        if left == 0 && (client.is(Flag::Closing) || client.is(Flag::Eof) || self.draining) {
             self.settle(key);
         }
         left > 0
@@ -146,8 +146,8 @@ impl Machine {
 
 /// Has a client's bytes sent this turn.
 pub(super) fn mark_client_dirty(dirty: &mut Vec<ClientKey>, client: &mut Client, key: ClientKey) {
-    if !client.dirty {
-        client.dirty = true;
+    if !client.is(Flag::Dirty) {
+        client.set(Flag::Dirty);
         dirty.push(key);
     }
 }
@@ -155,7 +155,7 @@ pub(super) fn mark_client_dirty(dirty: &mut Vec<ClientKey>, client: &mut Client,
 /// Lets replies made here go that waited for nothing but their turn.
 pub(super) fn release_parked(requests: &mut Requests, chunks: &mut ChunkPool, client: &mut Client) {
     while let Some(reply) = requests.take_parked(&mut client.fifo) {
-        client.parked_bytes = client.parked_bytes.saturating_sub(parked_size(&reply));
+        client.count_unparked(parked_size(&reply));
         chunks.append(&mut client.outbound, &reply);
     }
 }

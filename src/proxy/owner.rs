@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::chunk::ChunkPool;
-use super::client::{Client, Hold};
+use super::client::{Client, Flag, Hold};
 use super::counters::Counters;
 use super::key::ClientKey;
 use super::machine::mark_ready;
@@ -77,6 +77,6 @@ impl Owner<'_> {
 fn may_go_on(client: &Client, draining: bool, settings: &Settings) -> bool {
     let over =
         client.hold.has(Hold::IN_FLIGHT) && client.in_flight <= settings.client_in_flight_max / 2;
-    let done = client.hold.has(Hold::BARRIER) || client.eof || draining;
+    let done = client.hold.has(Hold::BARRIER) || client.is(Flag::Eof) || draining;
     over || (done && client.fifo.is_empty())
 }

@@ -9,7 +9,7 @@ use crate::command::client::{Filter, Line};
 use crate::resp::{Args, write};
 
 use super::action::Action;
-use super::client::Client;
+use super::client::{Client, Flag};
 use super::key::ClientKey;
 use super::login::Goal;
 use super::machine::Machine;
@@ -387,7 +387,7 @@ impl Machine {
             monitor: pin.monitor,
             no_touch: pin.no_touch,
             tracking: pin.tracking.map(|it| it.redirect.unwrap_or_default()),
-            closing: client.closing,
+            closing: client.is(Flag::Closing),
             qbuf: (client.inbound_bytes() + asked) as u64,
             omem: client.outbound.len() as u64,
             cmd: client.command.get(..end).unwrap_or_default(),

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 use crate::cluster::TenantKey;
 
-use super::client::Hold;
+use super::client::{Flag, Hold};
 use super::handshake::is_refusal;
 use super::key::{AccountKey, BackendKey, ClientKey, InstanceKey, PoolKey, TenantSlot};
 use super::login::{Goal, Target};
@@ -141,7 +141,7 @@ impl Machine {
     /// Nothing more of a client is sent until nothing of it is in flight; then it is looked at.
     pub(super) fn gather(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
-            if client.pin.is_none() && !client.closing {
+            if client.pin.is_none() && !client.is(Flag::Closing) {
                 client.hold.set(Hold::BARRIER);
             }
             self.wake(key);
@@ -171,7 +171,7 @@ impl Machine {
         let busy = !client.fifo.is_empty()
             || client.pin.is_some()
             || client.waiting.is_some()
-            || client.closing
+            || client.is(Flag::Closing)
             || client.hold.has(Hold::TURN);
         if busy || self.draining {
             return;
@@ -281,7 +281,11 @@ impl Machine {
             if !instance.is_some_and(|instance| over.contains(&instance)) {
                 continue;
             }
-            let Some(client) = self.clients.get(key).filter(|client| !client.closing) else {
+            let Some(client) = self
+                .clients
+                .get(key)
+                .filter(|client| !client.is(Flag::Closing))
+            else {
                 continue;
             };
             if client.pin.is_some() && client.fifo.is_empty() {

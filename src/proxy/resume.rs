@@ -4,7 +4,7 @@ use std::mem;
 
 use super::action::Action;
 use super::backend::Failure;
-use super::client::Hold;
+use super::client::{Flag, Hold};
 use super::key::{ClientKey, ConnKey};
 use super::machine::Machine;
 use super::settings::Millis;
@@ -34,7 +34,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        client.ready = false;
+        client.clear(Flag::Ready);
         if client.fifo.is_empty() && !in_a_message {
             client.hold.clear(Hold::BARRIER);
         }
@@ -48,13 +48,13 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        if !client.hold.any() && client.inbound.is_some() && !client.closing {
+        if !client.hold.any() && client.inbound.is_some() && !client.is(Flag::Closing) {
             self.decode_inbound(key);
         }
         if let Some(client) = self.clients.get_mut(key) {
             // It was for the command that had asked, if there still was one.
             client.take_refusal();
-            if !client.hold.any() && mem::take(&mut client.paused) {
+            if !client.hold.any() && client.take(Flag::Paused) {
                 self.actions.push_back(Action::Resume(ConnKey::Client(key)));
             }
         }

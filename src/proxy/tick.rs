@@ -3,7 +3,7 @@
 use crate::cluster::Health;
 
 use super::backend::Failure;
-use super::client::Client;
+use super::client::{Client, Flag};
 use super::key::{ClientKey, InstanceKey};
 use super::machine::Machine;
 use super::pin::Pin;
@@ -151,7 +151,10 @@ impl Machine {
             Some(Overdue::Idle)
         } else if pinned_idle > 0 && transaction && client.is_quiet() && silent >= pinned_idle {
             Some(Overdue::PinnedIdle)
-        } else if (client.closing || client.eof) && client.fifo.is_empty() && silent >= LINGER_MS {
+        } else if (client.is(Flag::Closing) || client.is(Flag::Eof))
+            && client.fifo.is_empty()
+            && silent >= LINGER_MS
+        {
             Some(Overdue::Linger)
         } else {
             None

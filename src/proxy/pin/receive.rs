@@ -6,7 +6,7 @@ use std::mem;
 use crate::resp::{Protocol, Scan};
 
 use super::super::backend::Failure;
-use super::super::client::Hold;
+use super::super::client::{Flag, Hold};
 use super::super::deliver::{Afterwards, collect, desync};
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::{Machine, mark_ready};
@@ -172,7 +172,7 @@ impl Machine {
                 let Some(client) = self.clients.get_mut(owner) else {
                     return Ok(());
                 };
-                if client.closing {
+                if client.is(Flag::Closing) {
                     // After its last word it hears nothing more.
                     return Ok(());
                 }

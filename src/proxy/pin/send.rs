@@ -5,7 +5,7 @@ use crate::command::{Answer, Own, Plan, Session, denied};
 use crate::resp::{Args, write};
 
 use super::super::answer::{Taken, kind_of};
-use super::super::client::Hold;
+use super::super::client::{Flag, Hold};
 use super::super::detour::follow;
 use super::super::forward::{NOAUTH, Refusal, append, record_as};
 use super::super::key::{BackendKey, ClientKey};
@@ -37,7 +37,7 @@ impl Machine {
             return Taken::Yes;
         };
         if client.pin.is_none() {
-            if own == Own::Block && (client.gone || client.eof) {
+            if own == Own::Block && (client.is(Flag::Gone) || client.is(Flag::Eof)) {
                 // Nobody would get what comes: it stays where it is.
                 if !self.at_barrier(key) {
                     return Taken::No;

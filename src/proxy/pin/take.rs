@@ -8,7 +8,7 @@ use std::mem;
 use crate::resp::Protocol;
 
 use super::super::backend::Failure;
-use super::super::client::Hold;
+use super::super::client::{Flag, Hold};
 use super::super::forward::{NOAUTH, Refusal};
 use super::super::key::{BackendKey, ClientKey, PoolKey, TenantSlot};
 use super::super::machine::Machine;
@@ -261,7 +261,8 @@ impl Machine {
         if let Some(shared) = self.backends.get(pin.shared)
             && shared.pool != to
         {
-            (client.backend, client.moved) = (BackendKey::NONE, true);
+            client.backend = BackendKey::NONE;
+            client.set(Flag::Moved);
         }
         if self.is_leaving(key) {
             self.gather(key);

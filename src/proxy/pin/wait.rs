@@ -11,7 +11,7 @@ use crate::resp::Args;
 use crate::resp::number::parse_i64;
 
 use super::super::answer::{Taken, kind_of};
-use super::super::client::{Hold, ReplyMode};
+use super::super::client::{Flag, Hold, ReplyMode};
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::Machine;
 use super::{Change, Verb};
@@ -36,7 +36,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return Taken::Yes;
         };
-        let moved = mem::take(&mut client.moved);
+        let moved = client.take(Flag::Moved);
         client.forget_last_own();
         if own == BackendKey::NONE && (moved || shared != BackendKey::NONE) {
             // It was lost meanwhile, or serves another pool: nobody can tell.
