@@ -1,5 +1,7 @@
 //! Client to backend: which connection a request takes, and its record in both queues.
 
+use std::collections::VecDeque;
+
 use super::action::Action;
 use super::backend::{Backend, Failure, State};
 use super::chunk::ChunkPool;
@@ -278,7 +280,7 @@ pub(super) fn record_apart(
 #[inline]
 pub(super) fn append(
     chunks: &mut ChunkPool,
-    dirty: &mut Vec<BackendKey>,
+    dirty: &mut VecDeque<BackendKey>,
     backend: &mut Backend,
     key: BackendKey,
     bytes: &[u8],
@@ -292,10 +294,10 @@ pub(super) fn append(
 
 /// Has a backend's bytes sent this turn.
 #[inline]
-pub(super) fn mark_dirty(dirty: &mut Vec<BackendKey>, backend: &mut Backend, key: BackendKey) {
+pub(super) fn mark_dirty(dirty: &mut VecDeque<BackendKey>, backend: &mut Backend, key: BackendKey) {
     if !backend.dirty && !matches!(backend.state, State::Connecting) {
         backend.dirty = true;
-        dirty.push(key);
+        dirty.push_back(key);
     }
 }
 
@@ -308,4 +310,4 @@ pub(super) fn unpause(backend: &mut Backend, key: BackendKey, actions: &mut Acti
 }
 
 /// What the machine wants done, in order.
-pub(super) type Actions = std::collections::VecDeque<Action>;
+pub(super) type Actions = VecDeque<Action>;

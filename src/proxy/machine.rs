@@ -49,8 +49,8 @@ pub struct Machine {
     pub(super) pools: Pools,
     pub(super) counters: Counters,
     pub(super) actions: Actions,
-    pub(super) dirty_backends: Vec<BackendKey>,
-    pub(super) dirty_clients: Vec<ClientKey>,
+    pub(super) dirty_backends: VecDeque<BackendKey>,
+    pub(super) dirty_clients: VecDeque<ClientKey>,
     /// Clients whose hold may be over, or that may be done.
     pub(super) ready: VecDeque<ClientKey>,
     /// Logins and SELECTs that wait for a token to open a connection.
@@ -119,8 +119,8 @@ impl Machine {
             pools,
             counters: Counters::default(),
             actions: VecDeque::new(),
-            dirty_backends: Vec::new(),
-            dirty_clients: Vec::new(),
+            dirty_backends: VecDeque::new(),
+            dirty_clients: VecDeque::new(),
             ready: VecDeque::new(),
             delayed: VecDeque::new(),
             crowded: Vec::new(),

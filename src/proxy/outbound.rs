@@ -1,6 +1,7 @@
 //! The way out: which connections have bytes to send, what they are, and what follows when they
 //! are gone.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use super::backend::State;
@@ -16,15 +17,16 @@ const RESUME_BYTES: usize = 64 * 1024;
 
 impl Machine {
     /// The next connection that has bytes to send: backends first, so that their replies may
-    /// still come in this turn.
+    /// still come in this turn, and in the order in which requests came. A server that is asked
+    /// by two clients one after the other so hears them in that order.
     pub fn next_dirty(&mut self) -> Option<ConnKey> {
-        while let Some(key) = self.dirty_backends.pop() {
+        while let Some(key) = self.dirty_backends.pop_front() {
             if let Some(backend) = self.backends.get_mut(key) {
                 backend.dirty = false;
                 return Some(ConnKey::Backend(key));
             }
         }
-        while let Some(key) = self.dirty_clients.pop() {
+        while let Some(key) = self.dirty_clients.pop_front() {
             if let Some(client) = self.clients.get_mut(key) {
                 client.clear(Flag::Dirty);
                 return Some(ConnKey::Client(key));
@@ -145,10 +147,14 @@ impl Machine {
 }
 
 /// Has a client's bytes sent this turn.
-pub(super) fn mark_client_dirty(dirty: &mut Vec<ClientKey>, client: &mut Client, key: ClientKey) {
+pub(super) fn mark_client_dirty(
+    dirty: &mut VecDeque<ClientKey>,
+    client: &mut Client,
+    key: ClientKey,
+) {
     if !client.is(Flag::Dirty) {
         client.set(Flag::Dirty);
-        dirty.push(key);
+        dirty.push_back(key);
     }
 }
 

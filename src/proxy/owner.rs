@@ -24,7 +24,7 @@ pub(super) struct Owner<'a> {
     pub clients: &'a mut Table<ClientKey, Client>,
     pub requests: &'a mut Requests,
     pub chunks: &'a mut ChunkPool,
-    pub dirty: &'a mut Vec<ClientKey>,
+    pub dirty: &'a mut VecDeque<ClientKey>,
     pub ready: &'a mut VecDeque<ClientKey>,
     pub counters: &'a mut Counters,
     pub settings: &'a Settings,

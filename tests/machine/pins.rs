@@ -2,7 +2,7 @@
 
 use elika::proxy::{BackendKey, ClientKey, ConnKey, Failure};
 
-use super::harness::Worker;
+use super::harness::{Worker, command};
 
 const NOAUTH: &str = "-NOAUTH Authentication required.\r\n";
 
@@ -27,6 +27,31 @@ impl Worker {
             }
             self.settle();
             self.pass(200);
+        }
+    }
+}
+
+/// Somebody gives two commands over two clients, and does not wait between them.
+#[test]
+fn requests_leave_in_the_order_in_which_they_came() {
+    let mut worker = Worker::new();
+    let (ann, shared) = worker.user("ann");
+    let bob = worker.user_on(shared, "ann", "pw");
+    let own = worker.own(ann, "WATCH key", "+OK\r\n");
+    for order in [[(ann, own), (bob, shared)], [(bob, shared), (ann, own)]] {
+        for (client, _) in order {
+            let get = command("GET key");
+            (worker.machine).client_bytes(client, &get, worker.now);
+        }
+        let left = [(); 2].map(|()| worker.machine.next_dirty());
+        assert_eq!(
+            left,
+            order.map(|(_, backend)| Some(ConnKey::Backend(backend)))
+        );
+        for (client, backend) in order {
+            worker.discard(ConnKey::Backend(backend));
+            worker.replies(backend, "$-1\r\n");
+            assert_eq!(worker.heard(client), "$-1\r\n");
         }
     }
 }
