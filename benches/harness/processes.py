@@ -53,10 +53,10 @@ class Running:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) * 1024
 
-    def settled_memory(self, seconds=4):
-        """Resident bytes once they have not changed for some moments."""
+    def settled_memory(self, seconds=8):
+        """Resident bytes once they have not changed for longer than Elika's second between trims."""
         end, last, since = time.monotonic() + seconds, self.memory(), time.monotonic()
-        while time.monotonic() < min(end, since + 0.3):
+        while time.monotonic() < min(end, since + 1.5):
             time.sleep(0.05)
             now = self.memory()
             if now != last:
