@@ -46,19 +46,28 @@ def idle_clients(port, logins):
 
 def churn(bench, peer):
     """CPU per client that connects, logs in where the peer knows that, asks once and goes."""
+    return come_and_go(bench, peer, peer.login)
+
+
+def churn_plain(bench, peer):
+    """The same without a login: the same work for every peer."""
+    return come_and_go(bench, peer, None)
+
+
+def come_and_go(bench, peer, login):
     prepare(bench)
     count = CHURN_CLIENTS // bench.part
 
     def load():
         begin = time.monotonic()
         for _ in range(count):
-            client = Client(running.port, peer.login)
+            client = Client(running.port, login)
             client.call("GET", "none")
             client.close()
         return {"operations": count, "throughput": count / (time.monotonic() - begin)}
 
     with bench.started(peer) as running:
-        Client(running.port, peer.login).close()
+        Client(running.port, login).close()
         return with_cpu(bench, running, load)
 
 
@@ -131,6 +140,7 @@ def first_reply(running, end):
 
 def scenarios():
     yield Scenario("churn", "Clients that connect, log in, ask once and go", churn)
+    yield Scenario("churn-plain", "Clients that connect, ask once and go", churn_plain)
     yield Scenario("idle", "Idle clients that have asked once", idle)
     yield Scenario("burst", "After 5,000 clients with replies of 1 MB", burst, rounds=1)
     yield Scenario("start-up", "Start", start_up, proxies=True, rounds=1)
