@@ -8,10 +8,12 @@
 mod worker;
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use elika::resp::{Args, ReplyScanner, RequestDecoder, RequestLimits, Scan, Step, write};
-use worker::{Exchange, Worker};
+use worker::{Exchange, Worker, one_instance};
 
 /// How long each workload is measured, and how long it warms up.
 const MEASURE: Duration = Duration::from_millis(400);
@@ -61,9 +63,14 @@ const WORKLOADS: &[Workload] = &[
     workload("c500", "500 clients, one GET at a time", || {
         exchange(500, 500, Exchange::get(1, 32))
     }),
-    workload("c50-idle", "the same beside 8,000 idle clients", || {
+    workload("c50-idle", "50 clients beside 8,000 idle ones", || {
         exchange(50 + IDLE_CLIENTS, 50, Exchange::get(1, 32))
     }),
+    workload(
+        "c50-twice",
+        "50 clients on each of two threads at once",
+        || beside_another(50, Exchange::get(1, 32)),
+    ),
     workload("c50-p16", "50 clients, 16 GETs at a time", || {
         exchange(50, 50, Exchange::get(16, 32))
     }),
@@ -137,6 +144,24 @@ fn run_for(step: &mut Operations, time: Duration) -> (usize, Duration) {
 fn exchange(clients: usize, active: usize, exchange: Exchange) -> Operations {
     let mut worker = Worker::new(clients);
     Box::new(move || worker.exchange(active, &exchange))
+}
+
+/// Another thread does the same for clients of its own, as another worker of the process would:
+/// what the two shared for each request would make both slower than one alone.
+fn beside_another(clients: usize, exchange: Exchange) -> Operations {
+    let (clusters, goes_on) = (one_instance(), Arc::new(()));
+    let mut worker = Worker::following(Arc::clone(&clusters), clients);
+    let (ends, same) = (Arc::downgrade(&goes_on), exchange.clone());
+    thread::spawn(move || {
+        let mut other = Worker::following(clusters, clients);
+        while ends.strong_count() > 0 {
+            other.exchange(clients, &same);
+        }
+    });
+    Box::new(move || {
+        let _until_dropped = &goes_on;
+        worker.exchange(clients, &exchange)
+    })
 }
 
 /// The request of these words, many in a buffer.

@@ -33,6 +33,7 @@ pub(crate) struct Worker {
 }
 
 /// What all clients ask in a turn, and what they hear.
+#[derive(Clone)]
 pub(crate) struct Exchange {
     /// A pipeline of requests.
     request: Vec<u8>,
@@ -68,13 +69,18 @@ impl Exchange {
 impl Worker {
     /// A worker with this many clients, all logged in as the same user.
     pub(crate) fn new(clients: usize) -> Self {
+        Self::following(one_instance(), clients)
+    }
+
+    /// The same, with this picture of the clusters, which several workers may share.
+    pub(crate) fn following(clusters: Arc<Snapshot>, clients: usize) -> Self {
         let settings = Settings {
             // Not the first of its process, so that it opens connections for clients only.
             worker: 1,
             ..Settings::default()
         };
         let mut worker = Self {
-            machine: Machine::new(settings, one_instance()),
+            machine: Machine::new(settings, clusters),
             clock: 1_000_000,
             clients: Vec::new(),
             backends: Vec::new(),
@@ -199,7 +205,8 @@ impl Worker {
     }
 }
 
-fn one_instance() -> Arc<Snapshot> {
+/// One cluster with one instance.
+pub(crate) fn one_instance() -> Arc<Snapshot> {
     let key = ClusterKey::local();
     let endpoint = Endpoint {
         addr: "127.0.0.1".into(),
