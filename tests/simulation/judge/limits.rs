@@ -1,4 +1,5 @@
-//! What a client hears because of its tenant's limits and pauses: if, and only if, they say so.
+//! What a client hears because of its tenant's limits and pauses, and its worker's: if, and only
+//! if, they say so.
 
 use elika::cluster::TenantLimits;
 
@@ -12,6 +13,7 @@ const TOO_MANY_REQUESTS: &str = "ERR elika: rate limit exceeded: requests per se
 const TOO_MANY_BYTES: &str = "ERR elika: rate limit exceeded: bytes per second";
 const TOO_MANY_WAIT: &str = "ERR elika: paused, and too many clients wait already";
 const TOO_BIG: &str = "ERR Protocol error: ";
+const OUT_OF_MEMORY: &str = "ERR elika: out of memory for this request";
 
 impl Model {
     /// What its tenant's limits and pauses say to a request. `None`: nothing.
@@ -51,6 +53,15 @@ impl Model {
             let held = { tenants.iter() }.any(|it| view.made_too_many_wait(*it, sent.at));
             return Some(self.turned_down(sent, held));
         }
+        let most = view.plan.settings.worker_buffer_bytes_max as u64;
+        let big = matches!(sent.op, Op::Data { big: true, .. });
+        if text == OUT_OF_MEMORY && big && view.sent_bytes > most / 2 {
+            return Some(Ok(After {
+                never: sent.op.tag().into_iter().collect(),
+                closes: Some("the ceiling of all buffers"),
+                ..After::default()
+            }));
+        }
         if sent.asks.is_free() {
             return None;
         }
@@ -86,7 +97,7 @@ impl Model {
         }
         // What is too big for a stranger is not looked at any further.
         let unread = text.starts_with(TOO_BIG) || is_unavailable(text);
-        if unread && matches!(sent.op, Op::Data { big: true, .. }) {
+        if unread && big {
             return None;
         }
         let surely = !limits.is_empty() && tenants.iter().all(|it| view.knows(*it, sent.at));
