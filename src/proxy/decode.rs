@@ -388,8 +388,8 @@ impl Machine {
             error,
             ProtocolError::RequestTooBig | ProtocolError::InvalidBulkLength
         ) && self.request_bytes_max(key).is_some()
-            && let Some(client) = self.clients.get(key)
-            && let Some(tenant) = self.pools.tenants.get_mut(client.tenant)
+            && let Some(slot) = self.tenant_of(key)
+            && let Some(tenant) = self.pools.tenants.get_mut(slot)
         {
             tenant.refuse(Limit::RequestBytes);
         }

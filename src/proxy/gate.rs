@@ -128,8 +128,18 @@ impl Machine {
         if !self.pools.any_gate {
             return None;
         }
-        let slot = self.clients.get(key)?.tenant;
+        let slot = self.tenant_of(key)?;
         self.pools.tenants.get(slot)?.limits.request_bytes
+    }
+
+    /// Whose rules hold for a client: who has never asked for anything will be one of the default
+    /// tenant's.
+    #[inline]
+    pub(super) fn tenant_of(&self, key: ClientKey) -> Option<TenantSlot> {
+        match self.clients.get(key)?.tenant {
+            TenantSlot::NONE => self.pools.tenant(&self.snapshot.default_tenant()?.key),
+            slot => Some(slot),
+        }
     }
 
     /// The tenant whose rules a client's requests have to pass, if there are any.
@@ -138,11 +148,7 @@ impl Machine {
         if !self.pools.any_gate {
             return None;
         }
-        let slot = match self.clients.get(key)?.tenant {
-            // Who has never asked for anything will be one of the default tenant's.
-            TenantSlot::NONE => self.pools.tenant(&self.snapshot.default_tenant()?.key)?,
-            slot => slot,
-        };
+        let slot = self.tenant_of(key)?;
         self.pools.tenants.get(slot)?.is_gated().then_some(slot)
     }
 
