@@ -27,12 +27,13 @@ METHOD = """\
 `redis-server` and the load share one core, the proxy has another one to itself, with one worker;
 all is on loopback. Only one proxy runs at a time, and each scenario starts it afresh. Figures are
 medians of interleaved rounds. CPU is user and system time of the proxy, all threads, from
-`/proc/PID/stat`, per operation; on a busy machine it still means much the same, while throughput
-and latencies do not: compare them only within one run, as ratios. System calls are counted by
+`/proc/PID/stat`, per operation; the kernel counts it in steps of 10 ms, which matters where one
+costs much and there are few. On a busy machine it still means much the same, while throughput and
+latencies do not: compare them only within one run, as ratios. System calls are counted by
 `strace -c -f`, in a run of their own. Loads are `redis-benchmark`'s SET and GET unless the name of
 the scenario says otherwise; latencies are those of GET, p99.9 is the 99.902 % row of its
 distribution. Elika's clients are logged in with `AUTH TENANT.USER`, and its metrics are on.
-Memory is `VmRSS`, its peak `VmHWM`. twemproxy has buffers of 512 bytes (`-m 512`), as its
+Memory is `VmRSS`, its peak `VmHWM`; KB and MB are 2^10 and 2^20 bytes. twemproxy has buffers of 512 bytes (`-m 512`), as its
 documentation recommends for many connections; where their size matters, those of 16 KB that it
 has by default are measured, too."""
 
@@ -81,7 +82,7 @@ def where_and_when(whole):
 
 def rounds_of(whole):
     if whole["rounds"] == 1:
-        return "one round" + (", in a hurry" if whole["quick"] else "")
+        return "one round" + (" of a fifth of the load" if whole["quick"] else "")
     return f"medians of {whole['rounds']} rounds"
 
 

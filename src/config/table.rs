@@ -92,6 +92,10 @@ const MS_MAX: u64 = 24 * 3_600 * 1_000;
 /// Below this not even the smallest sensible request and reply fit.
 const BYTES_MIN: u64 = 1_024;
 
+/// Of all buffers of a worker: a few reads of a connection must have room, and what a large reply
+/// may have ahead of its client.
+const WORKER_BUFFER_BYTES_MIN: u64 = 1 << 20;
+
 const BOOLEAN: &[&str] = &["true", "false"];
 
 pub(super) static GROUPS: &[Group] = &[
@@ -448,7 +452,7 @@ const LIMITS: &[Row] = &[
         hint: "N",
         default: "2147483648",
         help: "requests and replies that one worker keeps, whichever way they go",
-        value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
+        value: Number(WORKER_BUFFER_BYTES_MIN, BYTES_MAX, |c, n| {
             store(&mut c.limits.worker_buffer_bytes, n)
         }),
     },
