@@ -51,7 +51,10 @@ class Running:
     def memory(self, field="VmRSS"):
         """Resident bytes: now, or at most since the start (`VmHWM`)."""
         status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) * 1024
+        found = re.search(rf"{field}:\s+(\d+) kB", status)
+        if not found:
+            raise Failed(f"{self.name} has ended: {self.last_words()}")
+        return int(found[1]) * 1024
 
     def settled_memory(self, seconds=8):
         """Resident bytes once they have not changed for longer than Elika's second between trims."""
