@@ -25,15 +25,18 @@ def measure(quick):
     count = shutil.which("valgrind") and not quick
     try:
         program = build()
-    except (OSError, subprocess.CalledProcessError) as why:
-        print(f"the micro benchmarks cannot be built: {why}")
+        told = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.SubprocessError) as why:
+        print(f"the micro benchmarks cannot be run: {why}")
         return {}
-    told = subprocess.run([program], capture_output=True, text=True, check=True).stdout
     results = {}
     for name, ns, what in re.findall(r"^(\S+) +([\d.]+) ns +(.+)$", told, re.MULTILINE):
         results[name] = {"what": what, "ns": float(ns)}
-        if count and name not in UNCOUNTED:
-            results[name]["instructions"] = instructions(program, name)
+        try:
+            if count and name not in UNCOUNTED:
+                results[name]["instructions"] = instructions(program, name)
+        except (OSError, subprocess.SubprocessError) as why:
+            print(f"{name:12} its instructions cannot be counted: {why}")
         numbers = [(brief(n), unit) for unit, n in results[name].items() if unit != "what"]
         print(f"{name:12}", *(f"{n} {unit}" for n, unit in numbers), flush=True)
     if not count:
