@@ -111,7 +111,10 @@ class Peer:
     """One way to Redis. `words` makes its command line, after its configuration was written."""
 
     def __init__(self, name, program, template=None, words=(), version=(), login=None):
-        self.name, self.program, self.template = name, program, template
+        self.name, self.template = name, template
+        # Whole, as it does not start where the harness does.
+        found = shutil.which(program)
+        self.program = found and os.path.abspath(found)
         self.words, self.version_words, self.login = words, version, login
         # Whether it passes a login and a database on.
         self.knows_users = False
@@ -119,12 +122,15 @@ class Peer:
         self.only_in = None
 
     def installed(self):
-        return bool(self.program and shutil.which(str(self.program)))
+        return bool(self.program)
 
     def version(self):
         """The version it tells about itself."""
-        words = [str(self.program), *self.version_words]
-        told = subprocess.run(words, capture_output=True, text=True, timeout=30)
+        words = [self.program, *self.version_words]
+        try:
+            told = subprocess.run(words, capture_output=True, text=True, timeout=30)
+        except (OSError, subprocess.SubprocessError):
+            return "unknown"
         # Envoy begins with where it lies.
         said = re.sub(r"^\s*/\S+", "", told.stdout + told.stderr)
         found = re.search(r"\d+\.\d+(\.\d+)?", said)
@@ -137,7 +143,7 @@ class Peer:
             text = self.template.format(port=port, backend=backend, clients=CLIENTS_MAX)
             config.write_text(text)
         names = {"config": config, "port": port, "backend": backend, "stats": free_port()}
-        return [str(self.program), *(word.format(**names) for word in self.words)]
+        return [self.program, *(word.format(**names) for word in self.words)]
 
     def start(self, processes, backend, wait=True):
         port = free_port()
