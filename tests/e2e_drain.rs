@@ -76,6 +76,17 @@ fn a_drain_by_the_service_port() {
     assert!(service.try_ask("GET", "/healthz", None).is_err());
 }
 
+/// Workers without a client end at once: that looked like a failure now and then.
+#[test]
+fn a_drain_by_the_service_port_of_workers_that_do_nothing() {
+    let redis = Redis::open();
+    for _ in 0..40 {
+        let mut proxy = Proxy::with(&redis, &["--core-num=4"]);
+        assert_eq!(proxy.service().post("/drain", "").status, 202);
+        assert_eq!(proxy.wait().code(), Some(0), "{}", proxy.log());
+    }
+}
+
 #[test]
 fn a_second_signal_after_a_drain_ends_it_at_once() {
     let redis = Redis::open();

@@ -59,17 +59,16 @@ impl Office {
         }
     }
 
-    /// Has the listener closed and the workers drain. `false`: that was done before.
-    pub(super) fn begin_drain(&self) -> bool {
-        let first = !self.draining.swap(true, Ordering::AcqRel);
-        if first {
-            // Who accepts passes it on to the others behind their last clients.
-            let first = self.inboxes.first();
-            if !first.is_some_and(|first| first.send(Message::Drain)) {
-                self.tell(|| Message::Drain);
-            }
+    /// Has the listener closed and the workers drain, if that was not done before.
+    pub(super) fn begin_drain(&self) {
+        if self.draining.swap(true, Ordering::AcqRel) {
+            return;
         }
-        first
+        // Who accepts passes it on to the others behind their last clients.
+        let first = self.inboxes.first();
+        if !first.is_some_and(|first| first.send(Message::Drain)) {
+            self.tell(|| Message::Drain);
+        }
     }
 
     fn is_draining(&self) -> bool {
@@ -145,10 +144,10 @@ impl service::Office for Office {
     }
 
     fn drain(&self) {
-        if self.begin_drain() {
-            // If nobody listens, the process ends already, or whoever started this proxy decides.
-            let _ = self.events.send(Event::Drain);
-        }
+        // Told first: the end of a worker that has nothing to finish would look like a failure. If
+        // nobody listens, the process ends already, or whoever started this proxy decides.
+        let _ = self.events.send(Event::Drain);
+        self.begin_drain();
     }
 
     fn tenant(&self, name: &str) -> Option<TenantKey> {
