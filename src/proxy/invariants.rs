@@ -20,12 +20,11 @@ impl Machine {
             .filter_map(|(_, it)| it.inbound.as_ref());
         let partial: usize = partial.map(|inbound| inbound.bytes.len()).sum();
         assert!(partial <= self.partial_bytes, "bytes were not counted");
-        let patient = self.backends.iter().map(|(_, backend)| {
+        let moving = self.backends.iter().map(|(_, backend)| {
             let queue = self.requests.of_backend(backend.fifo);
-            queue.filter(|(_, it)| it.verb.is_patient()).count()
+            queue.filter(|(_, it)| !it.verb.is_patient()).count()
         });
-        let moving = self.requests.len() - patient.sum::<usize>();
-        assert_eq!(moving, self.requests.moving());
+        assert_eq!(moving.sum::<usize>(), self.requests.moving());
         self.check_backends();
         self.check_clients();
         self.check_pools();

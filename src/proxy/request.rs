@@ -138,9 +138,9 @@ impl Requests {
         self.records.len()
     }
 
-    /// Records but for those whose replies may take as long as they like.
+    /// Records whose replies a backend owes, but for those that may take as long as they like.
     pub(super) fn moving(&self) -> usize {
-        self.records.len() - self.patient
+        self.records.len() - self.parked.len() - self.patient
     }
 
     /// What a backend owes says nothing, and must not take as long as it likes any more.

@@ -40,6 +40,18 @@ fn answers_made_here_wait_for_their_turn_and_are_not_made_without_end() {
     assert_eq!(heard.matches("CLIENT <subcommand>").count(), 5_000);
 }
 
+/// Nor is such an answer among what a worker waits for, and would let more come meanwhile.
+#[test]
+fn answers_made_here_are_not_under_way() {
+    let mut worker = Worker::new();
+    let (client, backend) = worker.stranger();
+    let (before, _) = worker.machine.load();
+    worker.sends(client, "GET x\r\nCLIENT GETNAME\r\n".repeat(10));
+    assert_eq!(worker.machine.load(), (before + 10, 10));
+    worker.replies(backend, "$-1\r\n".repeat(10));
+    assert_eq!(worker.machine.load(), (before + 10, 0));
+}
+
 /// One client keeps the backend busy, which takes as much as that one sends. Who waits for room
 /// goes on as soon as there is some, not when all is taken.
 #[test]
