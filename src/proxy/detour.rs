@@ -27,7 +27,7 @@ use super::request::{Kind, Requests};
 use super::settings::Millis;
 
 /// Above this many bytes for a client, its backend is not read.
-const PAUSE_BYTES: usize = 256 * 1024;
+pub(super) const PAUSE_BYTES: usize = 256 * 1024;
 
 /// Others wait behind a reply that is not read for so long at most before they are sent round it,
 /// ms. A client on the same network takes a reply of many megabytes in that time.
@@ -130,22 +130,18 @@ impl Machine {
         if waiting <= PAUSE_BYTES {
             return Flow::Continue;
         }
-        if self.has_followers(key) {
-            let Some(backend) = self.backends.get_mut(key) else {
-                return Flow::Continue;
-            };
-            match backend.stall {
-                Stall::Kept => return Flow::Continue,
-                Stall::Since(_) => {}
-                Stall::None => {
-                    backend.stall = Stall::Since(self.now);
-                    self.stalled.push(key);
-                }
-            }
+        let followed = self.has_followers(key);
+        let Some(backend) = self.backends.get_mut(key) else {
+            return Flow::Continue;
+        };
+        match backend.stall {
+            // Those for whom it was kept have gone: who comes next waits anew.
+            _ if !followed => backend.stall = Stall::None,
+            Stall::Kept => return Flow::Continue,
+            Stall::Since(_) => {}
+            Stall::None => stall(&mut self.stalled, backend, key, self.now),
         }
-        if let Some(backend) = self.backends.get_mut(key) {
-            backend.paused = true;
-        }
+        backend.paused = true;
         Flow::Pause
     }
 
@@ -337,7 +333,15 @@ pub(super) fn follow(
 ) {
     let head = requests.get(backend.fifo.head).map(|head| head.client);
     if backend.stall == Stall::None && head.is_some_and(|head| head != by) {
-        backend.stall = Stall::Since(now);
+        stall(stalled, backend, key, now);
+    }
+}
+
+/// Somebody waits on a connection that is not read, from now on.
+fn stall(stalled: &mut Vec<BackendKey>, backend: &mut Backend, key: BackendKey, now: Millis) {
+    backend.stall = Stall::Since(now);
+    // It may have stalled since the last look, and gone on.
+    if !stalled.contains(&key) {
         stalled.push(key);
     }
 }

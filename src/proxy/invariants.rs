@@ -2,6 +2,7 @@
 
 use super::backend::Backend;
 use super::client::{Flag, Hold};
+use super::detour::{PAUSE_BYTES, Stall};
 use super::key::{AccountKey, BackendKey, ClientKey};
 use super::machine::Machine;
 use super::pin::Verb;
@@ -26,8 +27,27 @@ impl Machine {
         });
         assert_eq!(moving.sum::<usize>(), self.requests.moving());
         self.check_backends();
+        self.check_stalled();
         self.check_clients();
         self.check_pools();
+    }
+
+    /// Whoever waits behind a slow reader is looked after.
+    fn check_stalled(&self) {
+        for (i, key) in self.stalled.iter().enumerate() {
+            assert!(!self.stalled[..i].contains(key), "{key:?} is stalled twice");
+        }
+        for (key, backend) in self.backends.iter() {
+            let looked_after = matches!(backend.stall, Stall::Since(_));
+            assert!(!looked_after || self.stalled.contains(&key), "{key:?}");
+            let head = self.requests.get(backend.fifo.head);
+            let reader = head.and_then(|head| self.clients.get(head.client));
+            let held_up =
+                backend.paused && reader.is_some_and(|it| it.outbound.len() > PAUSE_BYTES);
+            if held_up && self.has_followers(key) {
+                assert!(looked_after, "{key:?}: somebody waits for ever");
+            }
+        }
     }
 
     fn check_backends(&self) {

@@ -39,9 +39,14 @@ impl Machine {
     pub fn tick(&mut self, now: Millis) {
         self.now = now;
         self.check_stalls();
-        if now < self.next_round {
-            return;
+        if now >= self.next_round {
+            self.round();
         }
+        self.check_invariants();
+    }
+
+    fn round(&mut self) {
+        let now = self.now;
         self.next_round = now.after(ROUND_MS);
         self.check_deadlines();
         self.refill_tokens();
@@ -58,7 +63,6 @@ impl Machine {
             self.pools.sweep(&self.backends);
             self.trim();
         }
-        self.check_invariants();
     }
 
     /// When [`tick`](Self::tick) is to be called next; `None`: not before something happens.

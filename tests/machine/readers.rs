@@ -163,3 +163,45 @@ fn a_reader_that_catches_up_in_time_costs_nobody_anything() {
     assert_eq!(worker.begun(), []);
     assert_eq!(worker.heard(follower), "$2\r\nhi\r\n");
 }
+
+/// The reply is kept for somebody who then goes; whoever comes after that must not wait for ever.
+#[test]
+fn who_comes_after_the_last_follower_has_gone_does_not_wait_for_the_reader() {
+    let mut worker = Worker::with(|settings| settings.pool_connections_max = 1);
+    let (reader, writer, held_up) = reader_and_follower(&mut worker, "INCR n");
+    let next = worker.client();
+    let big = value(1_000_000);
+    assert_eq!(worker.replies(held_up, &big[..500_000]), Flow::Pause);
+    worker.pass(200);
+    assert!(worker.resumed(ConnKey::Backend(held_up)));
+    worker.machine.client_closed(writer);
+    assert_eq!(worker.replies(held_up, &big[500_000..560_000]), Flow::Pause);
+    worker.says(next, "AUTH ann pw");
+    worker.pass(200);
+    assert!(worker.resumed(ConnKey::Backend(held_up)));
+    worker.replies(held_up, &big[560_000..]);
+    worker.replies(held_up, ":1\r\n+OK\r\n");
+    assert_eq!(worker.heard(next), "+OK\r\n");
+    worker.unstall(ConnKey::Client(reader));
+    assert_eq!(worker.heard(reader).len(), big.len());
+}
+
+/// Several times between two looks at who is held up.
+#[test]
+fn a_connection_may_be_held_up_again_and_again() {
+    let mut worker = Worker::new();
+    let (reader, follower, backend) = reader_and_follower(&mut worker, "GET small");
+    let big = value(400_000);
+    for _ in 0..3 {
+        worker.says(reader, "GET big");
+        worker.says(follower, "GET small");
+    }
+    for _ in 0..4 {
+        assert_eq!(worker.replies(backend, &big[..300_000]), Flow::Pause);
+        worker.take(ConnKey::Client(reader), 300_000);
+        worker.replies(backend, &big[300_000..]);
+        worker.take(ConnKey::Client(reader), 100_000);
+        worker.replies(backend, "$2\r\nhi\r\n");
+        assert_eq!(worker.heard(follower), "$2\r\nhi\r\n");
+    }
+}
