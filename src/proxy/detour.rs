@@ -203,6 +203,7 @@ impl Machine {
         let Some(pool_key) = self.backends.get(key).map(|backend| backend.pool) else {
             return false;
         };
+        let out = self.is_out(pool_key);
         loop {
             let Some(pool) = self.pools.pools.get(pool_key) else {
                 return false;
@@ -211,7 +212,7 @@ impl Machine {
             let opening =
                 opening.filter(|&&it| self.backends.get(it).is_some_and(|it| !it.is_ready()));
             let opening = opening.count();
-            let room = pool.connections() < self.settings.pool_connections_max;
+            let room = !out && pool.connections() < self.settings.pool_connections_max;
             if opening >= wanted || !room || self.open_shared(pool_key).is_none() {
                 return wanted > 0 && opening > 0;
             }

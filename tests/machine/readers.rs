@@ -1,6 +1,6 @@
 //! Clients on their way out, with replies that they have not read.
 
-use elika::proxy::{BackendKey, ClientKey, ConnKey, Flow};
+use elika::proxy::{BackendKey, ClientKey, ConnKey, Failure, Flow};
 
 use super::harness::{READ_BYTES, Worker, value};
 
@@ -204,4 +204,36 @@ fn a_connection_may_be_held_up_again_and_again() {
         worker.replies(backend, "$2\r\nhi\r\n");
         assert_eq!(worker.heard(follower), "$2\r\nhi\r\n");
     }
+}
+
+#[test]
+fn nobody_is_sent_round_to_an_instance_that_is_gone() {
+    let mut worker = Worker::new();
+    let (_, follower, held_up) = reader_and_follower(&mut worker, "GET small");
+    let big = value(1_000_000);
+    assert_eq!(worker.replies(held_up, &big[..500_000]), Flow::Pause);
+    worker.remove_instance();
+    worker.pass(30);
+    assert_eq!(worker.begun(), []);
+    assert!(worker.resumed(ConnKey::Backend(held_up)));
+    worker.replies(held_up, &big[500_000..]);
+    worker.replies(held_up, "$2\r\nhi\r\n");
+    assert_eq!(worker.heard(follower), "$2\r\nhi\r\n");
+}
+
+#[test]
+fn a_way_round_is_not_tried_again_at_once_if_the_server_cannot_be_reached() {
+    let mut worker = Worker::new();
+    let (_, _, held_up) = reader_and_follower(&mut worker, "GET small");
+    worker.replies(held_up, &value(1_000_000)[..500_000]);
+    let mut begun = 0;
+    for _ in 0..10 {
+        worker.pass(10);
+        for backend in worker.begun() {
+            begun += 1;
+            worker.fails(backend, &Failure::Unreachable("no".into()));
+        }
+    }
+    assert_eq!(begun, 1);
+    assert!(worker.resumed(ConnKey::Backend(held_up)));
 }

@@ -62,7 +62,7 @@ impl Machine {
     }
 
     /// Is the pool's instance down? Then those in line wait for it, too.
-    pub(super) fn is_out(&self, pool_key: PoolKey) -> bool {
+    pub(in super::super) fn is_out(&self, pool_key: PoolKey) -> bool {
         let instance = self.pools.instance_of_pool(pool_key);
         instance.is_some_and(|instance| instance.is_out(self.now))
     }
