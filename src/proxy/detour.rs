@@ -246,6 +246,8 @@ impl Machine {
             let end = next.map_or(backend.queued, |next| next.start);
             let bytes = backend.recent.get(request.start, end);
             let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
+            // Another connection may have come in with a newer password than the client.
+            let plain = plain && !self.is_logged_out(client);
             if !plain || !bytes.is_some_and(only_reads) {
                 bound.push(client);
             } else if !movable.contains(&client) {

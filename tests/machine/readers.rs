@@ -237,3 +237,26 @@ fn a_way_round_is_not_tried_again_at_once_if_the_server_cannot_be_reached() {
     assert_eq!(begun, 1);
     assert!(worker.resumed(ConnKey::Backend(held_up)));
 }
+
+/// The way round is open only because somebody else knows the new password.
+#[test]
+fn who_is_logged_out_is_not_sent_round() {
+    let mut worker = Worker::new();
+    let (_, follower, held_up) = reader_and_follower(&mut worker, "GET secret");
+    let big = value(1_000_000);
+    worker.replies(held_up, &big[..500_000]);
+    worker.pass(20);
+    let refused = worker.begun_one();
+    worker.refuse(refused, "-WRONGPASS no\r\n");
+    let other = worker.client();
+    worker.says(other, "AUTH ann new");
+    let new = worker.begun_one();
+    worker.welcome(new);
+    assert_eq!(worker.heard(other), "+OK\r\n");
+    worker.pass(20);
+    assert_eq!(worker.asked(new), "");
+    // It hears what it had asked for before, from where it asked.
+    worker.replies(held_up, &big[500_000..]);
+    worker.replies(held_up, "$2\r\nhi\r\n");
+    assert_eq!(worker.heard(follower), "$2\r\nhi\r\n");
+}
