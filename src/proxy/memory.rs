@@ -62,6 +62,8 @@ impl Machine {
         let client = self.clients.get(key);
         if client.is_some_and(|client| client.is_quiet() && !client.is(Flag::Closing)) {
             self.say_and_close(key, OUT_OF_MEMORY);
+            // It may have asked for silence, and then there is nothing to be sent before it goes.
+            self.wake(key);
         } else {
             self.close_slow(key);
         }

@@ -127,6 +127,19 @@ fn at_the_ceiling_of_all_buffers_the_largest_request_goes_and_hears_why() {
 }
 
 #[test]
+fn at_the_ceiling_who_wants_to_hear_nothing_goes_as_well() {
+    let mut worker = Worker::with(|settings| settings.worker_buffer_bytes_max = 1 << 20);
+    let (silent, backend) = worker.user("ann");
+    let second = worker.user_on(backend, "ann", "pw");
+    worker.says(silent, "CLIENT REPLY OFF");
+    worker.uploads(silent, &set(2_000_000)[..900_000]);
+    worker.uploads(second, &set(300_000)[..200_000]);
+    assert_eq!(worker.machine.counters().buffers_full, 1);
+    assert_eq!(worker.heard(silent), "");
+    assert!(worker.closed(ConnKey::Client(silent)));
+}
+
+#[test]
 fn at_the_ceiling_many_small_arguments_count_as_one_large_one_does() {
     let mut worker = Worker::with(|settings| settings.worker_buffer_bytes_max = 1 << 20);
     let (client, _) = worker.user("ann");
