@@ -240,22 +240,24 @@ impl ChunkPool {
             .map_or(&[], Chunk::bytes)
     }
 
-    /// Adds the bytes of a list to `into`, if there is memory for them, and empties it. Not while a
-    /// buffer is being taken.
+    /// Empties a list, and adds its bytes to `into` if there is memory for them. Not while a buffer
+    /// is being taken.
     pub(super) fn gather(
         &mut self,
         list: &mut ChunkList,
         into: &mut Vec<u8>,
     ) -> Result<(), TryReserveError> {
         debug_assert!(!self.is_taking());
-        into.try_reserve_exact(list.len)?;
+        let room = into.try_reserve_exact(list.len);
         let mut node = list.head;
-        while let Some(chunk) = self.chunks.get(node as usize) {
+        while room.is_ok()
+            && let Some(chunk) = self.chunks.get(node as usize)
+        {
             into.extend_from_slice(chunk.bytes());
             node = chunk.next;
         }
         self.clear(list);
-        Ok(())
+        room
     }
 
     /// All bytes of a list, if they are in one piece.
