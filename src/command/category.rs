@@ -5,6 +5,9 @@
 //! say it, and else by analogy: a command that writes to streams is in `write`, `stream` and one of
 //! `fast` and `slow`. A command of another module, or one invented tomorrow, has no category here.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use crate::resp::Args;
 
 /// The category of everything.
@@ -248,10 +251,20 @@ pub fn is_command(name: &str) -> bool {
 /// Does a request change nothing, so that asking it twice gives nobody another answer than asking
 /// it once? It is not so of a command that nobody here knows.
 pub fn only_reads(frame: &[u8]) -> bool {
+    static READS: LazyLock<HashSet<&[u8]>> = LazyLock::new(|| {
+        let row = TABLE.iter().find(|(category, _)| *category == "read");
+        let names = row.into_iter().flat_map(|(_, names)| names.split(' '));
+        names.map(str::as_bytes).collect()
+    });
     let name = Args::new(frame).next().unwrap_or_default();
-    let row = TABLE.iter().find(|(category, _)| *category == "read");
-    let mut names = row.into_iter().flat_map(|(_, names)| names.split(' '));
-    names.any(|listed| listed.as_bytes().eq_ignore_ascii_case(name))
+    // As long as the longest of them, and some more.
+    let mut lower = [0; 32];
+    let Some(lower) = lower.get_mut(..name.len()) else {
+        return false;
+    };
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    READS.contains(&*lower)
 }
 
 #[cfg(test)]

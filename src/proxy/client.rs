@@ -1,6 +1,7 @@
 //! A client as the machine sees it: what it sent and has not been answered, who it is, and what
 //! its session is set to. An idle client owns no heap.
 
+use std::mem;
 use std::net::{SocketAddr, SocketAddrV4};
 
 use crate::resp::Protocol;
@@ -162,7 +163,8 @@ pub(super) enum Flag {
     Gone = 16,
     /// Nothing more is decoded; closed when `outbound` is empty.
     Closing = 32,
-    /// It has sent something, and then changed to another pool.
+    /// It has left a connection, and sent nothing but reads since: of what it wrote there no other
+    /// one can tell.
     Moved = 64,
     /// It uses a connection only because another one was held up.
     LedRound = 128,
@@ -179,6 +181,14 @@ impl Client {
 
     pub(super) fn clear(&mut self, flag: Flag) {
         self.flags &= !(flag as u8);
+    }
+
+    /// It uses this shared connection from now on.
+    pub(super) fn go_to(&mut self, backend: BackendKey) {
+        let before = mem::replace(&mut self.backend, backend);
+        if before != BackendKey::NONE && before != backend {
+            self.set(Flag::Moved);
+        }
     }
 
     /// Was it set? It is not any more.

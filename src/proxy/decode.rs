@@ -6,8 +6,8 @@
 
 use std::mem;
 
-use crate::command::Plan;
-use crate::resp::{Args, ProtocolError, RequestDecoder, RequestLimits, Step, inline_to_array};
+use crate::command::{self, Plan};
+use crate::resp::{Args, ProtocolError, RequestDecoder, Step, inline_to_array};
 
 use super::action::Flow;
 use super::answer::{Taken, kind_of};
@@ -230,7 +230,8 @@ impl Machine {
             let frame = rest.get(..len).unwrap_or_default();
             let ruling = self.ruling(key, gate, frame);
             if ruling == Ruling::Do(Plan::Forward)
-                && let moved_to @ Some(_) = self.forward_run(key, &mut run, len)
+                && let moved_to @ Some(_) =
+                    self.forward_run(key, &mut run, len, || command::only_reads(frame))
             {
                 if whole && used == 0 && len >= MOVE_BYTES_MIN {
                     self.note_command_of(key, frame);
@@ -274,6 +275,7 @@ impl Machine {
         key: ClientKey,
         run: &mut Run,
         len: usize,
+        only_reads: impl FnOnce() -> bool,
     ) -> Option<BackendKey> {
         if run.backend == BackendKey::NONE {
             run.backend = self.route(key).ok()?;
@@ -292,6 +294,9 @@ impl Machine {
             backend.since = self.now;
         } else if backend.paused {
             follow(requests, stalled, backend, run.backend, key, self.now);
+        }
+        if client.is(Flag::Moved) && !only_reads() {
+            client.clear(Flag::Moved);
         }
         let kind = kind_of(client);
         record(requests, backend, client, key, kind, len);
@@ -323,7 +328,8 @@ impl Machine {
         match self.route(key) {
             Ok(backend) => {
                 let mut run = Run { backend, from: 0 };
-                self.forward_run(key, &mut run, frame.len());
+                let only_reads = || command::only_reads(frame);
+                self.forward_run(key, &mut run, frame.len(), only_reads);
                 self.end_run(&mut run, frame, frame.len());
                 Taken::Yes
             }
@@ -351,12 +357,6 @@ impl Machine {
         };
         self.inline_frame = frame;
         taken
-    }
-
-    /// Was a frame judged as a stranger's, though this client need not log in? What its first
-    /// request may be is known only once it is admitted.
-    fn is_held_to_less(&mut self, key: ClientKey, limits: &RequestLimits) -> bool {
-        self.admit(key).is_ok() && self.limits_of(key) != *limits
     }
 
     /// A protocol error ends the connection, in the server's words; the earlier replies go first.

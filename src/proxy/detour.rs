@@ -297,7 +297,7 @@ impl Machine {
             }
             index = next;
         }
-        client.backend = to;
+        client.go_to(to);
         client.set(Flag::LedRound);
         if let Some(pool) = self.pools.pools.get_mut(client.pool) {
             pool.led_round_at = self.now;

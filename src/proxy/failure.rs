@@ -259,7 +259,7 @@ impl Machine {
             if request.kind != Kind::Verdict
                 && let Some(client) = self.clients.get_mut(request.client)
             {
-                client.backend = key;
+                client.go_to(key);
             }
         }
     }

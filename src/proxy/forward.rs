@@ -129,7 +129,7 @@ impl Machine {
         };
         let backend = self.choose(client.pool)?;
         if let Some(client) = self.clients.get_mut(key) {
-            client.backend = backend;
+            client.go_to(backend);
             client.clear(Flag::LedRound);
         }
         self.with_room(key, backend)

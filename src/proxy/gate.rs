@@ -122,6 +122,12 @@ impl Machine {
         }
     }
 
+    /// Was a frame judged as a stranger's, though this client need not log in? What its first
+    /// request may be is known only once it is admitted.
+    pub(super) fn is_held_to_less(&mut self, key: ClientKey, limits: &RequestLimits) -> bool {
+        self.admit(key).is_ok() && self.limits_of(key) != *limits
+    }
+
     /// The largest request of the client's tenant, if it has a limit of its own.
     #[inline]
     pub(super) fn request_bytes_max(&self, key: ClientKey) -> Option<u64> {

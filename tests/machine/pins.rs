@@ -2,7 +2,7 @@
 
 use elika::proxy::{BackendKey, ClientKey, ConnKey, Failure};
 
-use super::harness::{Worker, command};
+use super::harness::{Worker, command, value};
 
 const NOAUTH: &str = "-NOAUTH Authentication required.\r\n";
 
@@ -112,6 +112,51 @@ fn another_user_does_not_wait_on_the_connection_of_the_first() {
     worker.asked(anns);
     worker.says(client, "WAIT 1 0");
     assert_eq!(worker.asked(anns), "");
+}
+
+/// The connection that a client writes on is held up by somebody else, and the client reads on
+/// another one: that one knows nothing of the write, and would say yes.
+#[test]
+fn a_connection_that_carried_only_reads_is_not_asked_about_writes() {
+    for behind in [true, false] {
+        let mut worker = Worker::new();
+        let (client, first) = worker.user("ann");
+        let reader = worker.user_on(first, "ann", "pw");
+        worker.says(client, "SET k v");
+        worker.replies(first, "+OK\r\n");
+        worker.stall(ConnKey::Client(reader));
+        worker.says(reader, "GET big");
+        if behind {
+            worker.says(client, "GET k");
+        }
+        worker.replies(first, &value(1_000_000)[..500_000]);
+        if !behind {
+            worker.says(client, "GET k");
+        }
+        worker.pass(20);
+        let other = worker.begun_one();
+        worker.welcome(other);
+        worker.pass(20);
+        assert!(worker.asked(other).contains("GET"));
+        worker.replies(other, "$1\r\nv\r\n");
+        worker.heard(client);
+        for _ in 0..2 {
+            worker.says(client, "WAIT 1 0");
+            assert_eq!(worker.asked(other), "");
+            assert!(
+                worker
+                    .heard(client)
+                    .starts_with("-ERR elika: the connection that carried")
+            );
+        }
+        // What is written there now comes after all that was written before.
+        worker.says(client, "SET k w");
+        worker.replies(other, "+OK\r\n");
+        worker.says(client, "WAIT 1 0");
+        assert!(worker.asked(other).contains("WAIT"));
+        worker.replies(other, ":1\r\n");
+        assert_eq!(worker.heard(client), "+OK\r\n:1\r\n");
+    }
 }
 
 #[test]

@@ -263,6 +263,7 @@ impl Machine {
         match self.route(key) {
             Ok(on) => {
                 if let Some(client) = self.clients.get_mut(key) {
+                    client.clear(Flag::Moved);
                     let what = (kind_of(client), Verb::Script);
                     self.put(key, on, what, 1, frame);
                 }

@@ -26,8 +26,9 @@ impl Machine {
             return Taken::Yes;
         };
         let (shared, own) = (client.backend, client.last_own());
+        let moved = client.is(Flag::Moved);
         let has_shared = self.may_wait_on(shared);
-        if own == BackendKey::NONE && has_shared {
+        if own == BackendKey::NONE && has_shared && !moved {
             return self.wait_on_shared(key, shared, frame);
         }
         if !self.at_barrier(key) {
@@ -36,11 +37,12 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return Taken::Yes;
         };
-        let moved = client.take(Flag::Moved);
+        client.clear(Flag::Moved);
         client.forget_last_own();
-        if own == BackendKey::NONE && (moved || shared != BackendKey::NONE) {
-            // It was lost meanwhile, or serves another pool: nobody can tell.
-            client.backend = BackendKey::NONE;
+        let left = own == BackendKey::NONE && (moved || shared != BackendKey::NONE);
+        if left || moved && has_shared {
+            // It was lost meanwhile, or serves others: nobody can tell, however often it is asked.
+            client.set(Flag::Moved);
             self.say_error(key, UNKNOWN);
             return Taken::Yes;
         }
