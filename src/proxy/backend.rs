@@ -135,7 +135,12 @@ impl Backend {
     /// May whoever is of its pool send on it? Not behind a WAIT: that may take its time, nor behind
     /// big replies that nobody wants.
     pub(super) fn is_open(&self) -> bool {
-        !self.retired && self.owner == ClientKey::NONE && self.blocking == 0 && self.forsaken == 0
+        self.is_shared() && self.blocking == 0 && self.forsaken == 0
+    }
+
+    /// Is it nobody's own, and not on its way out?
+    pub(super) fn is_shared(&self) -> bool {
+        !self.retired && self.owner == ClientKey::NONE
     }
 
     /// Had others better go elsewhere? It is in the middle of a big reply, runs a script, or owes

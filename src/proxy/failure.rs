@@ -217,8 +217,11 @@ impl Machine {
         self.to_backends
             .consume(&mut backend.outbound, skip as usize);
         // On another connection WAIT would say yes to what it knows nothing of.
-        let shared = !backend.dedicated && backend.is_open();
-        if was_ready && shared && !backend.is_heir && *failure != Failure::Removed {
+        let shared = !backend.dedicated && backend.is_shared() && backend.blocking == 0;
+        let mut queue = self.requests.of_backend(backend.fifo);
+        let wanted = queue.any(|(_, it)| it.kind != Kind::Forsaken);
+        drop(queue);
+        if was_ready && shared && wanted && !backend.is_heir && *failure != Failure::Removed {
             let heir = self.open_shared(backend.pool);
             if let Some(heir) = heir {
                 self.inherit(heir, backend);
@@ -242,9 +245,10 @@ impl Machine {
         heir.recent.skip(heir.outbound.len());
         heir.fifo = fifo;
         heir.is_heir = true;
-        let scripts = self.requests.of_backend(fifo);
-        let scripts = scripts.filter(|(_, it)| it.verb == Verb::Script).count();
-        heir.scripts = u32::try_from(scripts).unwrap_or(u32::MAX);
+        for (_, request) in self.requests.of_backend(fifo) {
+            heir.scripts += u32::from(request.verb == Verb::Script);
+            heir.forsaken += u32::from(request.kind == Kind::Forsaken);
+        }
         let moved: Vec<u32> = self
             .requests
             .of_backend(fifo)

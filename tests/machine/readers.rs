@@ -260,3 +260,32 @@ fn who_is_logged_out_is_not_sent_round() {
     worker.replies(held_up, "$2\r\nhi\r\n");
     assert_eq!(worker.heard(follower), "$2\r\nhi\r\n");
 }
+
+/// Of what it was to be asked it has not seen a byte, but for the big reply.
+#[test]
+fn a_write_that_was_not_sent_moves_on_though_a_read_before_it_went_round() {
+    let mut worker = Worker::new();
+    let (reader, held_up) = worker.user("ann");
+    let [follower, writer] = [(); 2].map(|()| worker.user_on(held_up, "ann", "pw"));
+    get_big(&mut worker, reader);
+    worker.stall(ConnKey::Backend(held_up));
+    worker.says(follower, "GET small");
+    worker.says(writer, "INCR n");
+    worker.replies(held_up, &value(1_000_000)[..500_000]);
+    worker.pass(30);
+    let other = worker.begun_one();
+    worker.welcome(other);
+    worker.pass(10);
+    worker.replies(other, "$2\r\nhi\r\n");
+    assert_eq!(worker.heard(follower), "$2\r\nhi\r\n");
+    worker.fails(held_up, &Failure::Lost);
+    assert_eq!(worker.heard(writer), "");
+    let heir = worker.begun_one();
+    worker.welcome(heir);
+    assert_eq!(worker.asked(heir).matches("INCR").count(), 1);
+    worker.replies(heir, "$3\r\nold\r\n:1\r\n");
+    assert_eq!(worker.heard(writer), ":1\r\n");
+    assert_eq!(worker.heard(follower), "");
+    worker.says(writer, "INCR n");
+    assert!(worker.asked(heir).contains("INCR"));
+}
