@@ -12,7 +12,7 @@ use super::key::{BackendKey, ClientKey, ConnKey};
 use super::machine::{Machine, mark_ready};
 use super::request::{Requests, parked_size};
 
-/// A client that reads slowly and has nobody behind it: below this its backend is read again.
+/// A client that reads slowly: with no more than this to read, its backend is read again.
 const RESUME_BYTES: usize = 64 * 1024;
 
 impl Machine {

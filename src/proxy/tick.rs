@@ -45,6 +45,7 @@ impl Machine {
         self.check_invariants();
     }
 
+    /// What is due every so often.
     fn round(&mut self) {
         let now = self.now;
         self.next_round = now.after(ROUND_MS);
