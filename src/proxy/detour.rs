@@ -13,12 +13,14 @@
 //!            the reply is kept here as it comes, up to its client's limit
 //! ```
 
+use std::collections::HashSet;
+
 use crate::command;
 use crate::resp::{RequestDecoder, RequestLimits, Step};
 
 use super::action::Flow;
 use super::backend::{Backend, Failure};
-use super::client::Flag;
+use super::client::{Flag, Hold};
 use super::forward::{append, unpause};
 use super::key::{BackendKey, ClientKey, PoolKey};
 use super::machine::Machine;
@@ -156,7 +158,8 @@ impl Machine {
                 continue;
             };
             let waited = self.now.since(since);
-            if waited < PATIENCE_MS || (self.lead_round(key) && waited < PATIENCE_MAX_MS) {
+            let last = waited >= PATIENCE_MAX_MS;
+            if waited < PATIENCE_MS || self.lead_round(key, last) {
                 self.stalled.push(key);
                 continue;
             }
@@ -190,16 +193,23 @@ impl Machine {
         queue.any(|(_, it)| it.client != reader && self.clients.contains(it.client))
     }
 
-    /// Sends those who wait behind the head's reply to other connections, as far as they may go and
-    /// there are any. Returns whether one that is being opened may serve more of them.
-    fn lead_round(&mut self, key: BackendKey) -> bool {
-        let mut wanted = 0;
-        for client in self.movable(key) {
-            match self.unused_beside(key) {
-                Some(to) => self.ask_again_on(client, key, to),
-                None => wanted += 1,
-            }
+    /// Sends those who wait behind the head's reply to other connections, as far as they may go:
+    /// one to each if there are enough, as some may read no faster than the head. Returns whether
+    /// that had better wait for more connections, unless this is the `last` look.
+    fn lead_round(&mut self, key: BackendKey, last: bool) -> bool {
+        let (movable, unused) = (self.movable(key), self.unused_beside(key));
+        if !last && self.opens_beside(key, movable.len().saturating_sub(unused.len())) {
+            return true;
         }
+        for (client, to) in movable.into_iter().zip(unused.into_iter().cycle()) {
+            self.ask_again_on(client, key, to);
+        }
+        false
+    }
+
+    /// Begins to open connections of the same pool until there are so many, or no room for more.
+    /// Returns whether any is being opened.
+    fn opens_beside(&mut self, key: BackendKey, wanted: usize) -> bool {
         let Some(pool_key) = self.backends.get(key).map(|backend| backend.pool) else {
             return false;
         };
@@ -219,14 +229,18 @@ impl Machine {
         }
     }
 
-    /// A ready connection of the same pool on which nothing is under way.
-    fn unused_beside(&self, key: BackendKey) -> Option<BackendKey> {
-        let pool = self.pools.pools.get(self.backends.get(key)?.pool)?;
+    /// Ready connections of the same pool on which nothing is under way.
+    fn unused_beside(&self, key: BackendKey) -> Vec<BackendKey> {
+        let pool = self.backends.get(key).map(|backend| backend.pool);
+        let Some(pool) = pool.and_then(|pool| self.pools.pools.get(pool)) else {
+            return Vec::new();
+        };
         let unused = |it: &Backend| {
             it.is_ready() && it.is_open() && it.fifo.is_empty() && it.outbound.is_empty()
         };
-        let mut keys = pool.backends.iter().copied();
-        keys.find(|&it| it != key && self.backends.get(it).is_some_and(unused))
+        let keys = pool.backends.iter().copied();
+        keys.filter(|&it| it != key && self.backends.get(it).is_some_and(unused))
+            .collect()
     }
 
     /// The clients behind the head's that wait for nothing but replies to reads.
@@ -236,22 +250,23 @@ impl Machine {
         };
         let mut queue = self.requests.of_backend(backend.fifo);
         let reader = queue.next().map(|(_, head)| head.client);
-        let (mut movable, mut bound): (Vec<ClientKey>, Vec<ClientKey>) = (Vec::new(), Vec::new());
+        let (mut movable, mut seen, mut bound) = (Vec::new(), HashSet::new(), HashSet::new());
         for (_, request) in queue {
-            let client = request.client;
-            if Some(client) == reader || !self.clients.contains(client) {
+            let key = request.client;
+            let Some(client) = self.clients.get(key).filter(|_| Some(key) != reader) else {
                 continue;
-            }
+            };
             let next = self.requests.get(request.next_of_backend);
             let end = next.map_or(backend.queued, |next| next.start);
             let bytes = backend.recent.get(request.start, end);
             let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
-            // Another connection may have come in with a newer password than the client.
-            let plain = plain && !self.is_logged_out(client);
-            if !plain || !bytes.is_some_and(only_reads) {
-                bound.push(client);
-            } else if !movable.contains(&client) {
-                movable.push(client);
+            // Another connection may have come in with a newer password than the client; and who
+            // waits until this one takes more would do so in vain.
+            let free = !self.is_logged_out(key) && !client.hold.has(Hold::BACKEND);
+            if !plain || !free || !bytes.is_some_and(only_reads) {
+                bound.insert(key);
+            } else if seen.insert(key) {
+                movable.push(key);
             }
         }
         movable.retain(|client| !bound.contains(client));

@@ -86,6 +86,30 @@ fn a_read_behind_a_slow_reader_is_asked_again_elsewhere() {
     assert!(worker.asked(other).contains("next"));
 }
 
+/// They share the ways round that there are.
+#[test]
+fn many_go_round_a_slow_reader_on_few_connections() {
+    let mut worker = Worker::with(|settings| settings.pool_connections_max = 3);
+    let (reader, held_up) = worker.user("ann");
+    let followers = [(); 5].map(|()| worker.user_on(held_up, "ann", "pw"));
+    get_big(&mut worker, reader);
+    for follower in followers {
+        worker.says(follower, &format!("GET of-{follower:?}"));
+    }
+    worker.replies(held_up, &value(1_000_000)[..500_000]);
+    worker.pass(30);
+    let ways = worker.begun();
+    assert_eq!(ways.len(), 2);
+    ways.iter().for_each(|&way| worker.welcome(way));
+    worker.pass(10);
+    let asked = ways.iter().map(|&way| worker.asked(way));
+    let asked: String = asked.collect();
+    for follower in followers {
+        let wanted = format!("of-{follower:?}");
+        assert_eq!(asked.matches(&wanted).count(), 1, "{asked}");
+    }
+}
+
 #[test]
 fn a_reply_that_nobody_waits_for_is_dropped_as_it_comes() {
     let mut worker = Worker::new();
