@@ -218,9 +218,8 @@ impl Machine {
             .consume(&mut backend.outbound, skip as usize);
         // On another connection WAIT would say yes to what it knows nothing of.
         let shared = !backend.dedicated && backend.is_shared() && backend.blocking == 0;
-        let mut queue = self.requests.of_backend(backend.fifo);
-        let wanted = queue.any(|(_, it)| it.kind != Kind::Forsaken);
-        drop(queue);
+        let wanted =
+            (self.requests.of_backend(backend.fifo)).any(|(_, it)| it.kind != Kind::Forsaken);
         if was_ready && shared && wanted && !backend.is_heir && *failure != Failure::Removed {
             let heir = self.open_shared(backend.pool);
             if let Some(heir) = heir {
