@@ -12,6 +12,7 @@ use std::mem;
 use slab::Slab;
 
 use super::buffer::{READ_BYTES, ReadBuffer};
+use super::table::give_back;
 
 /// Bytes of a pooled chunk: a turn's requests to one backend fit in a few, and only the pages
 /// that are written to cost memory.
@@ -337,7 +338,13 @@ impl ChunkPool {
             free.clear();
         }
         if self.chunks.is_empty() {
-            self.chunks = Slab::new();
+            let chunk = Chunk {
+                bytes: Vec::new(),
+                start: 0,
+                end: 0,
+                next: NIL,
+            };
+            give_back(&mut self.chunks, chunk);
         }
     }
 

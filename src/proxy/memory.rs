@@ -4,12 +4,10 @@ use super::buffer::ReadBuffer;
 use super::client::{Client, Flag};
 use super::key::ClientKey;
 use super::machine::Machine;
+use super::table::shrink_queue;
 
 /// The error for a request that is too large for what memory there is.
 pub(super) const OUT_OF_MEMORY: &str = "ERR elika: out of memory for this request";
-
-/// Places that a queue keeps for the next turn.
-const QUEUE_MIN: usize = 512;
 
 impl Machine {
     /// Bytes of requests and replies that are kept here: those on their way in, those on their way
@@ -94,9 +92,9 @@ impl Machine {
         self.to_backends.trim();
         self.trim_spares();
         self.requests.trim();
-        self.actions.shrink_to(QUEUE_MIN);
-        self.ready.shrink_to(QUEUE_MIN);
-        self.dirty_clients.shrink_to(QUEUE_MIN);
+        shrink_queue(&mut self.actions);
+        shrink_queue(&mut self.ready);
+        shrink_queue(&mut self.dirty_clients);
         self.clients.shrink();
         self.backends.shrink();
         // The buffer may have come last, after many that are gone, and hold what is beneath it; and

@@ -16,6 +16,7 @@ use slab::Slab;
 
 use super::key::ClientKey;
 use super::pin::Verb;
+use super::table::give_back;
 
 /// No record.
 pub(super) const NIL: u32 = u32::MAX;
@@ -156,8 +157,10 @@ impl Requests {
     /// Gives memory back if there is no record.
     pub(super) fn trim(&mut self) {
         if self.records.is_empty() {
-            self.records = Slab::new();
-            self.parked = Slab::new();
+            let any = self.insert(ClientKey::NONE, Kind::Forsaken, 0, 0);
+            let any = self.records.remove(any as usize);
+            give_back(&mut self.records, any);
+            give_back(&mut self.parked, Bytes::new());
         }
     }
 

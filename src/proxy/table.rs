@@ -1,10 +1,14 @@
 //! A slab whose keys carry a generation, so that a stale key finds nothing.
 
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 
 use slab::Slab;
 
 use super::key::Key;
+
+/// Slots that an empty table may keep.
+const EMPTY_SLOTS_MAX: usize = 64;
 
 /// Values by key. An index is reused, a key is not (the generation has 32 bits).
 #[derive(Debug)]
@@ -56,7 +60,11 @@ impl<K: Key, T> Table<K, T> {
     /// Takes the value out; its key is stale from now on.
     pub(super) fn remove(&mut self, key: K) -> Option<T> {
         self.get(key)?;
-        Some(self.slots.remove(key.index() as usize).value)
+        let mut slot = self.slots.remove(key.index() as usize);
+        if self.slots.is_empty() && self.slots.capacity() > EMPTY_SLOTS_MAX {
+            slot = make_small(&mut self.slots, slot);
+        }
+        Some(slot.value)
     }
 
     /// Gives memory back if most of it is unused. Slots behind the last one in use are given up;
@@ -102,6 +110,32 @@ impl<K: Key, T> Table<K, T> {
     }
 }
 
+/// Makes the memory of an empty slab small, which it can only be while there is something in it.
+///
+/// Large memory is to be made small before it is freed: glibc takes the largest piece that it sees
+/// freed for a size that comes and goes, and from then on keeps up to twice as much of what is
+/// free (mallopt(3), `M_MMAP_THRESHOLD`; malloc.c, `mp_.trim_threshold`).
+#[cold]
+fn make_small<T>(slab: &mut Slab<T>, something: T) -> T {
+    slab.clear();
+    let index = slab.insert(something);
+    slab.shrink_to_fit();
+    slab.remove(index)
+}
+
+/// Gives back the memory of a slab that holds nothing; see [`make_small`].
+pub(super) fn give_back<T>(slab: &mut Slab<T>, something: T) {
+    make_small(slab, something);
+    *slab = Slab::new();
+}
+
+/// Gives back what a queue needed once; see [`make_small`].
+pub(super) fn shrink_queue<T>(queue: &mut VecDeque<T>) {
+    queue.shrink_to(1);
+    // And not left where it is, which may be behind all that has been freed.
+    queue.shrink_to(0);
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::key::ClientKey;
@@ -120,5 +154,18 @@ mod tests {
         assert_eq!(table.get_mut(second), Some(&mut "second"));
         assert_eq!(table.len(), 1);
         assert!(!table.contains(ClientKey::NONE));
+    }
+
+    #[test]
+    fn an_empty_table_is_small() {
+        let mut table: Table<ClientKey, usize> = Table::default();
+        let keys: Vec<_> = (0..1_000).map(|n| table.insert(n)).collect();
+        for (n, &key) in keys.iter().enumerate() {
+            assert_eq!(table.remove(key), Some(n));
+        }
+        assert!(table.slots.capacity() <= EMPTY_SLOTS_MAX);
+        let key = table.insert(7);
+        assert_eq!(table.get(key), Some(&7));
+        assert!(keys.iter().all(|&old| !table.contains(old)));
     }
 }

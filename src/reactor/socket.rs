@@ -20,6 +20,9 @@ const SHORT_READ_IS_DRAINED: bool = cfg!(any(
     target_os = "freebsd"
 ));
 
+/// Slots that are kept when all sockets have gone.
+const SLOTS_MIN: usize = 64;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -201,8 +204,10 @@ impl Sockets {
             self.slots.pop();
         }
         if self.slots.len() < self.slots.capacity() / 4 {
-            // What a crowd needed is given back when it has gone.
-            self.slots.shrink_to(self.slots.len() * 2);
+            // What a crowd needed is given back when it has gone; not all of it, because glibc
+            // keeps the more, the larger a piece is that it frees rather than makes small.
+            let room = (self.slots.len() * 2).max(SLOTS_MIN);
+            self.slots.shrink_to(room);
         }
         socket
     }
