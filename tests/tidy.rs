@@ -19,7 +19,6 @@ const LINE_CHARS_MAX: usize = 100;
 const LONG_FILES: &[(&str, &str)] = &[
     ("src/proxy/login.rs", "steps in a row, drawn at the top"),
     ("src/config/table.rs", "data, one option after the other"),
-    ("src/reactor/mod.rs", "one loop, its phases in a row"),
 ];
 
 /// Which rooms a room may name, besides itself. What is not here has no room yet.

@@ -9,8 +9,9 @@ mod gather;
 mod inbox;
 mod socket;
 mod token;
+mod transfer;
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,27 +25,18 @@ use mio::{Events, Poll, Waker};
 
 use crate::cluster::Snapshot;
 use crate::proxy::{
-    Action, Answer, BackendKey, ClientKey, ConnKey, Failure, Flow, Key, Machine, Millis, Origin,
-    SLICES_MAX, Settings, Survey, Wanted,
+    Action, Answer, BackendKey, ClientKey, ConnKey, Failure, Key, Machine, Millis, Origin,
+    Settings, Survey, Wanted,
 };
 
 pub(crate) use accept::{Accepted, Newcomer};
 pub(crate) use inbox::{Inbox, Message};
 
 use gather::Gather;
-use socket::{Got, Socket, Sockets};
+use socket::{Socket, Sockets};
 
 /// Events taken from the kernel at once: fewer favour latency, more bandwidth.
 const EVENTS_MAX: usize = 512;
-
-/// Reads per turn of a client; whoever has more to say goes on in the next turn.
-const CLIENT_READS_MAX: usize = 1;
-
-/// Reads per turn of a backend, which speaks for many clients.
-const BACKEND_READS_MAX: usize = 4;
-
-/// Writes per turn of one connection.
-const WRITES_MAX: usize = 4;
 
 /// As short as the system can; Linux makes some 50 microseconds of it, a thread's timer slack.
 const SHORTEST_SLEEP: Duration = Duration::from_nanos(1);
@@ -250,94 +242,6 @@ impl<O: Outside> Reactor<O> {
         }
     }
 
-    /// Reads a socket and feeds the machine, as much as one turn allows.
-    fn read(&mut self, key: ConnKey) {
-        let reads = match key {
-            ConnKey::Client(_) => CLIENT_READS_MAX,
-            ConnKey::Backend(_) => BACKEND_READS_MAX,
-        };
-        for _ in 0..reads {
-            let socket = match key {
-                ConnKey::Client(key) => self.clients.get(key.index(), key.generation()),
-                ConnKey::Backend(key) => self.backends.get(key.index(), key.generation()),
-            };
-            let Some(socket) = socket else { return };
-            if socket.paused {
-                return self.pause(key, true);
-            }
-            let (n, drained) = match socket.read(self.machine.space()) {
-                Got::More(n) => (n, false),
-                Got::Drained(n) => (n, true),
-                Got::Nothing => return,
-                Got::End => return self.ended(key),
-                Got::Broken => return self.broken(key),
-            };
-            let flow = match key {
-                ConnKey::Client(key) => self.machine.client_read(key, n, self.now),
-                ConnKey::Backend(key) => self.machine.backend_read(key, n, self.now),
-            };
-            if flow == Flow::Pause {
-                return self.pause(key, !drained);
-            }
-            if drained {
-                return;
-            }
-        }
-        self.read_later(key);
-    }
-
-    /// A connection is not read for now; is there anything left that no event will tell of again?
-    /// That a client has gone is told all the same.
-    fn pause(&mut self, key: ConnKey, left: bool) {
-        let Some(socket) = self.socket(key) else {
-            return;
-        };
-        socket.paused = true;
-        socket.left |= left;
-        if socket.hung_up
-            && let ConnKey::Client(key) = key
-        {
-            self.machine.client_hung_up(key);
-        }
-    }
-
-    fn read_later(&mut self, key: ConnKey) {
-        if let Some(socket) = self.socket(key)
-            && !mem::replace(&mut socket.queued, true)
-        {
-            self.unread.push(key);
-        }
-    }
-
-    /// Those that used up their turn, or were paused, are read on.
-    fn read_on(&mut self) {
-        // What reading adds is for the next turn.
-        for key in mem::take(&mut self.unread) {
-            if let Some(socket) = self.socket(key) {
-                socket.queued = false;
-                self.read(key);
-            }
-        }
-    }
-
-    /// The peer sends no more.
-    fn ended(&mut self, key: ConnKey) {
-        match key {
-            ConnKey::Client(key) => self.machine.client_eof(key),
-            ConnKey::Backend(key) => self.lost(key, &Failure::Lost),
-        }
-    }
-
-    fn broken(&mut self, key: ConnKey) {
-        match key {
-            ConnKey::Client(key) => {
-                self.machine.client_closed(key);
-                self.drop_client(key);
-            }
-            ConnKey::Backend(key) => self.lost(key, &Failure::Lost),
-        }
-    }
-
     fn lost(&mut self, key: BackendKey, failure: &Failure) {
         self.backends.take(key.index(), key.generation());
         self.machine.backend_failed(key, failure, self.now);
@@ -453,52 +357,5 @@ impl<O: Outside> Reactor<O> {
             }
             Some(Err(error)) => self.lost(key, &socket::why_unopened(&error)),
         }
-    }
-
-    /// Writes once to every connection that has something to send, backends first.
-    fn flush(&mut self) {
-        for key in mem::take(&mut self.unwritten) {
-            self.write(key);
-        }
-        while let Some(key) = self.machine.next_dirty() {
-            self.write(key);
-        }
-    }
-
-    fn write(&mut self, key: ConnKey) {
-        let socket = match key {
-            ConnKey::Client(key) => self.clients.get(key.index(), key.generation()),
-            ConnKey::Backend(key) => self.backends.get(key.index(), key.generation()),
-        };
-        let Some(socket) = socket.filter(|socket| socket.writable) else {
-            return;
-        };
-        for _ in 0..WRITES_MAX {
-            let (wanted, written) = match self.machine.outbound_whole(key) {
-                // As nearly always: all those slices need not be set up.
-                Some(bytes) => (bytes.len(), socket.write(bytes)),
-                None => {
-                    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                    let n = self.machine.outbound(key, &mut slices);
-                    let slices = slices.get(..n).unwrap_or_default();
-                    let wanted = slices.iter().map(|slice| slice.len()).sum();
-                    (wanted, socket.write_vectored(slices))
-                }
-            };
-            match written {
-                Ok(written) => {
-                    let more = self.machine.sent(key, written);
-                    if written < wanted {
-                        socket.writable = false;
-                        return;
-                    }
-                    if !more {
-                        return;
-                    }
-                }
-                Err(_) => return self.broken(key),
-            }
-        }
-        self.unwritten.push(key);
     }
 }
