@@ -6,15 +6,16 @@ use std::mem;
 use bytes::Bytes;
 
 use crate::command::{self, Plan, View};
-use crate::resp::{Args, write};
+use crate::resp::{Args, ProtocolError, write};
 
 use super::client::{Client, Flag, Hold, ReplyMode};
-use super::forward::Refusal;
+use super::forward::{NOAUTH, Refusal};
 use super::key::ClientKey;
 use super::login::Goal;
 use super::machine::Machine;
 use super::outbound::mark_client_dirty;
 use super::request::{Kind, parked_size};
+use super::survey::Limit;
 
 /// How all errors begin that say that a backend cannot be reached.
 const UNAVAILABLE: &str = "ERR elika: backend unavailable: ";
@@ -137,6 +138,56 @@ impl Machine {
             }
             client => client.is_some(),
         }
+    }
+
+    /// A protocol error ends the connection, in the server's words; the earlier replies go first.
+    pub(super) fn malformed(&mut self, key: ClientKey, mut error: ProtocolError) {
+        let mut small_limit = matches!(
+            error,
+            ProtocolError::UnauthenticatedMultibulkLength
+                | ProtocolError::UnauthenticatedBulkLength
+                | ProtocolError::RequestTooBig
+        );
+        // What is too big for a stranger may be too big for his tenant anyway.
+        if let Some(max) = self.request_bytes_max(key) {
+            let strangers = &self.settings.before_login;
+            match error {
+                ProtocolError::UnauthenticatedBulkLength if max <= strangers.arg_bytes_max => {
+                    (error, small_limit) = (ProtocolError::InvalidBulkLength, false);
+                }
+                ProtocolError::RequestTooBig if max <= strangers.request_bytes_max => {
+                    small_limit = false;
+                }
+                _ => {}
+            }
+        }
+        // Only who has to log in is held to the small limits: find out whether this one has to.
+        let mut text = error.text().to_string();
+        match self.admit(key) {
+            Err(Refusal::Unknown) if small_limit => {
+                if self.ask_verdict(key) == Taken::Yes {
+                    self.finish_client(key);
+                }
+                return;
+            }
+            // Nobody can tell.
+            Err(Refusal::Error(why)) if small_limit && why != NOAUTH => text = why,
+            _ => {}
+        }
+        if !self.at_barrier(key) {
+            return;
+        }
+        self.counters.protocol_errors += 1;
+        if matches!(
+            error,
+            ProtocolError::RequestTooBig | ProtocolError::InvalidBulkLength
+        ) && self.request_bytes_max(key).is_some()
+            && let Some(slot) = self.tenant_of(key)
+            && let Some(tenant) = self.pools.tenants.get_mut(slot)
+        {
+            tenant.refuse(Limit::RequestBytes);
+        }
+        self.say_and_close(key, &text);
     }
 
     /// Says an error and closes the connection when it is out.

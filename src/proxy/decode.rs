@@ -7,19 +7,18 @@
 use std::mem;
 
 use crate::command::{self, Plan};
-use crate::resp::{Args, ProtocolError, RequestDecoder, Step, inline_to_array};
+use crate::resp::{Args, RequestDecoder, Step, inline_to_array};
 
 use super::action::Flow;
 use super::answer::{Taken, kind_of};
 use super::client::{Flag, Hold};
 use super::detour::follow;
-use super::forward::{NOAUTH, Refusal, append, mark_dirty, record};
+use super::forward::{append, mark_dirty, record};
 use super::gate::Ruling;
 use super::inbound::{Progress, SPARE_BYTES_MAX};
 use super::key::{BackendKey, ClientKey, TenantSlot};
 use super::machine::Machine;
 use super::settings::Millis;
-use super::survey::Limit;
 
 /// From this size on a frame at the front of its buffer is moved to the backend with it.
 const MOVE_BYTES_MIN: usize = 32 * 1024;
@@ -357,42 +356,5 @@ impl Machine {
         };
         self.inline_frame = frame;
         taken
-    }
-
-    /// A protocol error ends the connection, in the server's words; the earlier replies go first.
-    pub(super) fn malformed(&mut self, key: ClientKey, error: ProtocolError) {
-        let small_limit = matches!(
-            error,
-            ProtocolError::UnauthenticatedMultibulkLength
-                | ProtocolError::UnauthenticatedBulkLength
-                | ProtocolError::RequestTooBig
-        );
-        // Only who has to log in is held to the small limits: find out whether this one has to.
-        let mut text = error.text().to_string();
-        match self.admit(key) {
-            Err(Refusal::Unknown) if small_limit => {
-                if self.ask_verdict(key) == Taken::Yes {
-                    self.finish_client(key);
-                }
-                return;
-            }
-            // Nobody can tell.
-            Err(Refusal::Error(why)) if small_limit && why != NOAUTH => text = why,
-            _ => {}
-        }
-        if !self.at_barrier(key) {
-            return;
-        }
-        self.counters.protocol_errors += 1;
-        if matches!(
-            error,
-            ProtocolError::RequestTooBig | ProtocolError::InvalidBulkLength
-        ) && self.request_bytes_max(key).is_some()
-            && let Some(slot) = self.tenant_of(key)
-            && let Some(tenant) = self.pools.tenants.get_mut(slot)
-        {
-            tenant.refuse(Limit::RequestBytes);
-        }
-        self.say_and_close(key, &text);
     }
 }

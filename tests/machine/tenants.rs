@@ -337,7 +337,8 @@ fn a_request_may_be_as_large_as_its_tenant_allows() {
     assert!(worker.closed(ConnKey::Client(client)));
 }
 
-/// Nor may the first one of somebody who does not log in be larger.
+/// Nor may the first one of somebody who does not log in be larger, and no backend is asked whether
+/// he has to.
 #[test]
 fn a_first_request_may_be_as_large_as_its_tenant_allows() {
     for (size, kept) in [(1_900, true), (2_000, false), (5_000, false)] {
@@ -347,14 +348,15 @@ fn a_first_request_may_be_as_large_as_its_tenant_allows() {
         });
         let client = worker.client();
         worker.sends(client, super::harness::set(size));
-        let backend = worker.begun_one();
-        worker.welcome(backend);
-        worker.settle();
         if kept {
+            let backend = worker.begun_one();
+            worker.welcome(backend);
             worker.asked(backend);
             worker.replies(backend, "+OK\r\n");
             assert_eq!(worker.heard(client), "+OK\r\n");
         } else {
+            worker.settle();
+            assert!(worker.begun().is_empty());
             assert!(worker.heard(client).starts_with("-ERR Protocol error: "));
             assert!(worker.closed(ConnKey::Client(client)));
         }

@@ -170,8 +170,9 @@ impl Model {
                     };
                 }
                 let after = self.data(*tag, sent, reply, view)?;
-                // Nobody can tell whether it was too big for a stranger: it is not skipped.
-                let may_close = *big && self.login.is_none() && error.is_some_and(is_unavailable);
+                // It was too big for a stranger, or nobody can tell: it is not skipped.
+                let why = error.filter(|_| *big && self.login.is_none());
+                let may_close = why.is_some_and(|why| why == NOAUTH || is_unavailable(why));
                 Ok(After { may_close, ..after })
             }
             Op::Admin { tag } if view.plan.settings.admin_commands => {

@@ -185,6 +185,10 @@ impl World {
         let idle = it.in_flight == 0 || !stays;
         // What nobody asked for may come at any time.
         let hears = model.is_subscribed() || model.tracking;
+        // Whose instance was removed is on its way out.
+        let grace = view.plan.settings.offline_grace_ms;
+        let leaves = (model.left_for(self.now, &view)).is_some_and(|ms| ms >= grace);
+        let pinned = it.pinned.is_some() == model.holds() || leaves;
         let odd = matches!(it.pinned, Some(PinReason::Blocked | PinReason::Other));
         let checks = [
             (tenant, "a wrong tenant"),
@@ -195,7 +199,7 @@ impl World {
             (it.protocol == model.protocol, "a wrong protocol"),
             (idle, "requests"),
             (it.outbound_bytes == 0 || hears, "bytes"),
-            (it.pinned.is_some() == model.holds(), "a wrong pin"),
+            (pinned, "a wrong pin"),
             (!odd || model.no_touch(), "a wrong reason"),
         ];
         match checks.iter().find(|(right, _)| !right) {

@@ -35,9 +35,11 @@ impl Model {
             }
             _ => Vec::from_iter(self.tenant(view)),
         };
-        let limits: Vec<&TenantLimits> = { tenants.iter() }
-            .flat_map(|tenant| view.limits(*tenant, sent.at))
-            .collect();
+        let limits_since = |at| -> Vec<&TenantLimits> {
+            let limits = tenants.iter().map(|tenant| view.limits(*tenant, at));
+            limits.flatten().collect()
+        };
+        let limits = limits_since(sent.at);
         if text == FULL && { tenants.iter() }.any(|it| view.was_crowded(*it, sent.at)) {
             // Or a server said so, which means this one request.
             let mut servers = tenants.iter().flat_map(|it| view.servers_of(*it));
@@ -66,14 +68,14 @@ impl Model {
             return None;
         }
         if text == TOO_MANY_REQUESTS {
-            let rates = limits
-                .iter()
-                .filter_map(|limits| limits.requests_per_second);
+            let rates = limits_since(view.second_before(sent.at));
+            let rates = rates.iter().filter_map(|it| it.requests_per_second);
             let right = rates.min().is_some_and(|rate| view.was_busy(rate, sent));
             return Some(self.turned_down(sent, right));
         }
         if text == TOO_MANY_BYTES {
-            let rates = limits.iter().filter_map(|limits| limits.bytes_per_second);
+            let rates = limits_since(view.second_before(sent.at));
+            let rates = rates.iter().filter_map(|it| it.bytes_per_second);
             let right = rates
                 .min()
                 .is_some_and(|rate| view.was_chatty(&tenants, rate));

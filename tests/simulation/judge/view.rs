@@ -173,6 +173,14 @@ impl<'a> View<'a> {
         all
     }
 
+    /// The first news within the second before: what was spent at a lower rate takes a second to
+    /// come back, whatever the rate has become since.
+    pub(crate) fn second_before(&self, at: Moment) -> Moment {
+        let from = at.ms.saturating_sub(1_000);
+        let news = self.pictures.iter().map(|it| it.at);
+        news.filter(|it| it.ms >= from).fold(at, Moment::min)
+    }
+
     /// Was it never away since then?
     pub(crate) fn knows(&self, tenant: usize, since: Moment) -> bool {
         let key = &self.tenants[tenant].key;
