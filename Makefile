@@ -53,7 +53,7 @@ fuzz: ## fuzz each target for FUZZ_SECONDS (60)
 	@scripts/fuzz $(FUZZ_SECONDS)
 
 .PHONY: bench
-bench: build ## compare with other proxies: make bench BENCH="--quick --only=elika,haproxy"
+bench: build static ## compare with other proxies: make bench BENCH="--quick --only=elika,haproxy"
 	benches/run $(BENCH)
 
 .PHONY: clean

@@ -16,6 +16,7 @@ from .processes import LOAD_CORE, PROXY_CORE, Failed, free_port
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 ELIKA = TARGET / "release/elika-proxy"
+STATIC = TARGET / "static/elika-proxy"
 
 # The static router's only tenant, and a user of the backend.
 TENANT = "yigF5wkxq44"
@@ -105,6 +106,8 @@ TWEMPROXY_WORDS = ["-c", "{config}", "-s", "{stats}", "-a", "127.0.0.1", "-m"]
 # Where the size of its buffers matters, both what its documentation recommends for many connections
 # and what it does if it is not told.
 TWEMPROXY_16K = ("v16k-c50", "v64k-c50", "v1m-c4", "idle")
+# Where it matters that a program brings its libraries along.
+STATIC_IN = ("start-up",)
 
 
 class Peer:
@@ -170,10 +173,10 @@ class Direct(Peer):
 class Elika(Peer):
     """The proxy of this project; everything on that is on by default, metrics too."""
 
-    def __init__(self, program):
+    def __init__(self, program, name="elika"):
         words = ["--bind=127.0.0.1", "--port={port}", "--service-port=0", "--log.level=warn"]
         words += [f"--limit.clients={CLIENTS_MAX}"]
-        super().__init__("elika", program, words=words, version=["--version"])
+        super().__init__(name, program, words=words, version=["--version"])
         self.login = (f"{TENANT}.{USER}", PASSWORD)
         self.knows_users = True
 
@@ -193,8 +196,11 @@ def all_peers(elika=ELIKA, predixy=None):
     predixy = predixy or os.environ.get("PREDIXY") or "predixy"
     large_buffers = Peer("twemproxy-16k", "nutcracker", TWEMPROXY, [*TWEMPROXY_WORDS, "16384"])
     large_buffers.only_in = TWEMPROXY_16K
+    static = Elika(STATIC, "elika-static")
+    static.only_in = STATIC_IN
     return [
         Elika(elika),
+        static,
         Peer("predixy", predixy, PREDIXY, ["{config}"], ["--version"]),
         Peer("twemproxy", "nutcracker", TWEMPROXY, [*TWEMPROXY_WORDS, "512"], ["--version"]),
         large_buffers,

@@ -15,6 +15,7 @@ BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 TITLES = {
     "elika": "Elika",
+    "elika-static": "Elika, static",
     "predixy": "predixy",
     "twemproxy": "twemproxy",
     "twemproxy-16k": "twemproxy -m 16384",
@@ -125,8 +126,8 @@ def scenario_table(by_peer):
 
 def cpu_table(results, scenarios):
     """CPU per operation: of Elika in µs, of the others as multiples of that. And idle clients."""
-    measured = {peer for by_peer in results.values() for peer in by_peer}
-    others = [peer for peer in TITLES if peer in measured - {"elika", "direct"}]
+    measured = [peer for peer in TITLES if any(of(results, name, peer, "cpu") for name in results)]
+    others = [peer for peer in measured if peer not in ("elika", "direct")]
     rows = []
     for scenario in scenarios:
         mine = of(results, scenario.name, "elika", "cpu")

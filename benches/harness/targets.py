@@ -22,14 +22,19 @@ def against(scenario, *peers, figure="cpu"):
     return ratio
 
 
-def own(scenario, figure, divisor=1):
+def own(scenario, figure, divisor=1, program="elika"):
     """A figure of Elika's."""
 
     def value(results):
-        found = of(results, scenario, "elika", figure)
+        found = of(results, scenario, program, figure)
         return None if found is None else found / divisor
 
     return value
+
+
+def of_static(figure, divisor=1):
+    """A figure of the start of the program that needs no libraries."""
+    return own("start-up", figure, divisor, "elika-static")
 
 
 def unserved(results):
@@ -63,6 +68,9 @@ TARGETS = [
     ("start", "ms to the first reply", 20, own("start-up", "first reply")),
     ("start", "RSS, MB", 3, own("start-up", "start", MB)),
     ("start", "binary, MB", 1, own("start-up", "binary", MB)),
+    ("start of the static program", "ms to the first reply", 20, of_static("first reply")),
+    ("start of the static program", "RSS, MB", 3, of_static("start", MB)),
+    ("start of the static program", "binary, MB", 1, of_static("binary", MB)),
     ("50 clients, unpipelined", "system calls/op", 2.15, own("p1-c50", "calls")),
     ("50 clients, unpipelined", "user µs/op", 1.0, own("p1-c50", "user")),
     ("50 × 16 pipelined", "user µs/op", 0.3, own("p16-c50", "user")),
