@@ -12,7 +12,7 @@ use std::mem;
 use slab::Slab;
 
 use super::buffer::{READ_BYTES, ReadBuffer};
-use super::table::give_back;
+use super::memory::give_back;
 
 /// Bytes of a pooled chunk: a turn's requests to one backend fit in a few, and only the pages
 /// that are written to cost memory.

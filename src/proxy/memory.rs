@@ -1,10 +1,13 @@
 //! What a worker keeps in memory for others, its limits, and how it is given back.
 
+use std::collections::VecDeque;
+
+use slab::Slab;
+
 use super::buffer::ReadBuffer;
 use super::client::{Client, Flag};
 use super::key::ClientKey;
 use super::machine::Machine;
-use super::table::shrink_queue;
 
 /// The error for a request that is too large for what memory there is.
 pub(super) const OUT_OF_MEMORY: &str = "ERR elika: out of memory for this request";
@@ -101,4 +104,30 @@ impl Machine {
         // not before something so large is freed does glibc look for what it can give back.
         self.buffer = ReadBuffer::new();
     }
+}
+
+/// Makes the memory of an empty slab small, which it can only be while there is something in it.
+///
+/// Large memory is to be made small before it is freed: glibc takes the largest piece that it sees
+/// freed for a size that comes and goes, and from then on keeps up to twice as much of what is
+/// free (mallopt(3), `M_MMAP_THRESHOLD`; malloc.c, `mp_.trim_threshold`).
+#[cold]
+pub(super) fn make_small<T>(slab: &mut Slab<T>, something: T) -> T {
+    slab.clear();
+    let index = slab.insert(something);
+    slab.shrink_to_fit();
+    slab.remove(index)
+}
+
+/// Gives back the memory of a slab that holds nothing; see [`make_small`].
+pub(super) fn give_back<T>(slab: &mut Slab<T>, something: T) {
+    make_small(slab, something);
+    *slab = Slab::new();
+}
+
+/// Gives back what a queue needed once; see [`make_small`].
+fn shrink_queue<T>(queue: &mut VecDeque<T>) {
+    queue.shrink_to(1);
+    // And not left where it is, which may be behind all that has been freed.
+    queue.shrink_to(0);
 }

@@ -15,8 +15,8 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::key::ClientKey;
+use super::memory::give_back;
 use super::pin::Verb;
-use super::table::give_back;
 
 /// No record.
 pub(super) const NIL: u32 = u32::MAX;

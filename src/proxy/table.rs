@@ -1,11 +1,11 @@
 //! A slab whose keys carry a generation, so that a stale key finds nothing.
 
-use std::collections::VecDeque;
 use std::marker::PhantomData;
 
 use slab::Slab;
 
 use super::key::Key;
+use super::memory::make_small;
 
 /// Slots that an empty table may keep.
 const EMPTY_SLOTS_MAX: usize = 64;
@@ -108,32 +108,6 @@ impl<K: Key, T> Table<K, T> {
     pub(super) fn keys(&self) -> Vec<K> {
         self.iter().map(|(key, _)| key).collect()
     }
-}
-
-/// Makes the memory of an empty slab small, which it can only be while there is something in it.
-///
-/// Large memory is to be made small before it is freed: glibc takes the largest piece that it sees
-/// freed for a size that comes and goes, and from then on keeps up to twice as much of what is
-/// free (mallopt(3), `M_MMAP_THRESHOLD`; malloc.c, `mp_.trim_threshold`).
-#[cold]
-fn make_small<T>(slab: &mut Slab<T>, something: T) -> T {
-    slab.clear();
-    let index = slab.insert(something);
-    slab.shrink_to_fit();
-    slab.remove(index)
-}
-
-/// Gives back the memory of a slab that holds nothing; see [`make_small`].
-pub(super) fn give_back<T>(slab: &mut Slab<T>, something: T) {
-    make_small(slab, something);
-    *slab = Slab::new();
-}
-
-/// Gives back what a queue needed once; see [`make_small`].
-pub(super) fn shrink_queue<T>(queue: &mut VecDeque<T>) {
-    queue.shrink_to(1);
-    // And not left where it is, which may be behind all that has been freed.
-    queue.shrink_to(0);
 }
 
 #[cfg(test)]

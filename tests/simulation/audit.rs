@@ -85,7 +85,8 @@ impl World {
             });
             // Those of one connection say the same.
             let heard = same.iter().filter(|it| it.execution.heard);
-            let heard: BTreeSet<u64> = heard.map(|it| it.execution.session).collect();
+            let heard = heard.map(|it| (it.server.index, it.execution.session));
+            let heard: BTreeSet<(usize, u64)> = heard.collect();
             if !(self.may_be_asked_again(first) && same_place && heard.len() <= 1) {
                 return Err(format!(
                     "{} was executed without a reason: {same:?}",
