@@ -7,12 +7,13 @@ use crate::metrics::Traffic;
 use crate::resp::ReplyScanner;
 
 use super::chunk::ChunkList;
-use super::detour::{Recent, Stall};
 use super::handshake::{Credential, Handshake};
 use super::key::{ClientKey, PoolKey};
 use super::pin::Frame;
+use super::recent::Recent;
 use super::request::Fifo;
 use super::settings::Millis;
+use super::stall::Stall;
 
 /// ```text
 ///   Connecting --connected--> Greeting --all replies good--> Ready

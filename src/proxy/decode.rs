@@ -12,13 +12,13 @@ use crate::resp::{Args, RequestDecoder, Step, inline_to_array};
 use super::action::Flow;
 use super::answer::{Taken, kind_of};
 use super::client::{Flag, Hold};
-use super::detour::follow;
 use super::forward::{append, mark_dirty, record};
 use super::gate::Ruling;
 use super::inbound::{Progress, SPARE_BYTES_MAX};
 use super::key::{BackendKey, ClientKey, TenantSlot};
 use super::machine::Machine;
 use super::settings::Millis;
+use super::stall::follow;
 
 /// From this size on a frame at the front of its buffer is moved to the backend with it.
 const MOVE_BYTES_MIN: usize = 32 * 1024;

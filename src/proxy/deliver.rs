@@ -10,7 +10,6 @@ use crate::resp::{ReplyError, ReplyScanner, Scan};
 
 use super::action::Flow;
 use super::backend::{Backend, Failure, State};
-use super::detour::Stall;
 use super::handshake::Progress;
 use super::key::{BackendKey, ClientKey};
 use super::machine::Machine;
@@ -18,6 +17,7 @@ use super::owner::{Full, Owner};
 use super::pin::Verb;
 use super::request::{Kind, Request};
 use super::settings::Millis;
+use super::stall::Stall;
 
 /// What must be seen whole (a verdict, a part of a handshake, TRACKINGINFO) is never longer.
 const COLLECT_BYTES_MAX: usize = 64 * 1024;

@@ -2,11 +2,11 @@
 
 use super::backend::Backend;
 use super::client::{Flag, Hold};
-use super::detour::{PAUSE_BYTES, Stall};
 use super::key::{AccountKey, BackendKey, ClientKey};
 use super::machine::Machine;
 use super::pin::Verb;
 use super::request::Kind;
+use super::stall::{PAUSE_BYTES, Stall};
 use super::tenant::Use;
 
 impl Machine {

@@ -19,7 +19,6 @@ use crate::resp::{Protocol, write};
 
 use super::backend::Failure;
 use super::client::{Client, Flag, Hold};
-use super::detour::follow;
 use super::forward::{NOAUTH, append, record_apart};
 use super::gate::TOO_MANY_CLIENTS;
 use super::handshake::{Credential, HelloReply, error_text};
@@ -29,6 +28,7 @@ use super::peers::Gathering;
 use super::pin::Verb;
 use super::pool::{Account, ready};
 use super::request::Kind;
+use super::stall::follow;
 
 /// A session change under way.
 #[derive(Debug)]

@@ -13,7 +13,8 @@
 //! | `gate` | what a tenant's limits and pauses say to a request |
 //! | `answer` | what a client hears from us, in its place |
 //! | `deliver`, `owner` | backend to client: whose reply it is |
-//! | `detour` | big replies whose client reads slowly, and who waits behind them |
+//! | `stall` | connections on which others wait behind one client, and what is done about it |
+//! | `retry`, `recent` | requests that are asked again on another connection |
 //! | `resume`, `tick` | clients go on that waited for something; what time brings |
 //! | `login`, `session` | who a client is: AUTH, HELLO, SELECT, RESET and what they wait for |
 //! | `pin` | a connection of a client's own: MULTI, blocking commands, subscriptions, tracking |
@@ -50,7 +51,6 @@ mod connect;
 mod counters;
 mod decode;
 mod deliver;
-mod detour;
 mod failure;
 mod forward;
 mod gate;
@@ -70,11 +70,14 @@ mod owner;
 mod peers;
 mod pin;
 mod pool;
+mod recent;
 mod relocate;
 mod request;
 mod resume;
+mod retry;
 mod session;
 mod settings;
+mod stall;
 mod survey;
 mod table;
 mod tell;
