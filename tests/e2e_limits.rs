@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Proxy, Redis, Wire, array, now, request, wait_until};
+use support::{Proxy, Redis, Wire, array, now, request, timers_of_established, wait_until};
 
 #[test]
 fn clients() {
@@ -31,36 +31,57 @@ fn clients() {
 }
 
 #[test]
-fn file_descriptors() {
+fn clients_leave_descriptors_for_backends_and_probes() {
     let redis = Redis::open();
     let proxy = Proxy::by_shell(
-        "ulimit -n 64; exec \"$0\" \"$@\"",
+        "ulimit -n 128; exec \"$0\" \"$@\"",
         &redis,
         &["--core-num=1"],
     );
+    assert_eq!(proxy.logged("limit.clients lowered"), 1, "{}", proxy.log());
     let mut first = proxy.client();
     assert_eq!(first.ask("SET k v"), "+OK");
-    let mut clients: Vec<_> = (0..80).map(|_| proxy.client()).collect();
-    wait_until("no descriptor is left", || {
-        proxy.logged("accepting rests") > 0
-    });
-    for client in clients.iter_mut().take(20) {
-        assert_eq!(client.ask("GET k"), "$1 v");
-    }
-    // Who needs another connection to the backend cannot have one now, and hears so.
-    let reply = first.ask("AUTH ann annpw");
-    assert!(
-        reply.starts_with("-ERR elika: backend unavailable: "),
-        "{reply}"
-    );
-    assert_eq!(first.ask("GET k"), "$1 v");
-    // The last ones wait in the kernel's queue; they are served when others leave.
+    let mut clients: Vec<_> = (0..150).map(|_| proxy.client()).collect();
     let last = clients.last_mut().unwrap();
-    last.send(array("GET k"));
-    assert_eq!(proxy.logged(" offline, "), 0, "{}", proxy.log());
-    clients.drain(..60);
-    assert_eq!(clients.last_mut().unwrap().reply(), "$1 v");
-    wait_until("logins work again", || first.ask("AUTH ann annpw") == "+OK");
+    assert_eq!(last.reply(), "-ERR max number of clients reached");
+    assert_eq!(proxy.logged("accepting rests"), 0, "{}", proxy.log());
+    // Whatever needs a descriptor gets one.
+    assert_eq!(first.ask("AUTH ann annpw"), "+OK");
+    assert_eq!(first.ask("SUBSCRIBE news"), "*3 $9 subscribe $4 news :1");
+    assert_eq!(proxy.service().get("/healthz").status, 200);
+    drop(clients);
+    wait_until("there is room again", || {
+        let mut client = proxy.client();
+        client.try_send(array("GET k"));
+        client
+            .try_frame()
+            .is_ok_and(|reply| reply == b"$1\r\nv\r\n")
+    });
+}
+
+/// A peer whose machine is gone says nothing: the kernel has to ask. Its timer is the second column
+/// that follows the queues, `02` for keepalive.
+#[cfg(target_os = "linux")]
+#[test]
+fn silent_peers_are_probed_on_both_sides() {
+    let redis = Redis::open();
+    for (option, timer) in [
+        ("tcp.keepalive-seconds=30", "02"),
+        ("tcp.keepalive-seconds=0", "00"),
+    ] {
+        let proxy = Proxy::with(&redis, &[&format!("--{option}")]);
+        let mut client = proxy.client();
+        assert_eq!(client.ask("PING"), "+PONG");
+        let ports = [(proxy.address().port(), true), (redis.port(), false)];
+        for (port, local) in ports {
+            let mut timers = Vec::new();
+            wait_until(&format!("{option}: timer {timer} at {port}"), || {
+                timers = timers_of_established(port, local);
+                !timers.is_empty() && timers.iter().all(|it| it == timer)
+            });
+        }
+        drop(client);
+    }
 }
 
 #[test]

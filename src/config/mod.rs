@@ -56,6 +56,8 @@ pub struct Config {
     pub health: HealthChecks,
     /// The connections to one backend.
     pub backend_pool: BackendPool,
+    /// Every TCP connection, clients' and backends'.
+    pub tcp: Tcp,
     /// The metrics page.
     pub metrics: Metrics,
     /// What clients may ask for.
@@ -128,6 +130,14 @@ pub struct BackendPool {
     pub connect_ms: u64,
     /// How long a backend may owe a reply in silence, in milliseconds; 0 is for ever.
     pub reply_ms: u64,
+}
+
+/// What the kernel is asked to do for every connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tcp {
+    /// Silence after which the peer is probed, in seconds; 0: never. A peer that answers nothing
+    /// is given up after twice the time.
+    pub keepalive_seconds: u32,
 }
 
 /// The metrics page of the service port.
@@ -226,6 +236,9 @@ impl Default for Config {
                 on_loss: OnLoss::Error,
                 connect_ms: 3_000,
                 reply_ms: 60_000,
+            },
+            tcp: Tcp {
+                keepalive_seconds: 60,
             },
             metrics: Metrics {
                 enable: true,

@@ -87,6 +87,8 @@ const COUNT_MAX: u64 = 10_000_000;
 const PORT_MAX: u64 = 65_535;
 const BYTES_MAX: u64 = 1 << 40;
 const SECONDS_MAX: u64 = 365 * 24 * 3_600;
+/// More than Linux takes as TCP_KEEPIDLE is refused by it.
+const KEEPALIVE_SECONDS_MAX: u64 = 32_767;
 const MS_MAX: u64 = 24 * 3_600 * 1_000;
 
 /// Below this not even the smallest sensible request and reply fit.
@@ -110,6 +112,10 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: "Backend pools (each: one worker, instance, user, database, protocol)",
         rows: POOL,
+    },
+    Group {
+        title: "Connections",
+        rows: TCP,
     },
     Group {
         title: "Health",
@@ -344,6 +350,17 @@ const POOL: &[Row] = &[
         value: Number(0, MS_MAX, |c, n| store(&mut c.backend_pool.reply_ms, n)),
     },
 ];
+
+const TCP: &[Row] = &[Row {
+    name: "tcp.keepalive-seconds",
+    hint: "N",
+    default: "60",
+    help: "silence after which a client or backend is probed; one that answers nothing is given up \
+           after twice the time; 0 is never",
+    value: Number(0, KEEPALIVE_SECONDS_MAX, |c, n| {
+        store(&mut c.tcp.keepalive_seconds, n)
+    }),
+}];
 
 const HEALTH: &[Row] = &[
     Row {

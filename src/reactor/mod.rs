@@ -7,6 +7,7 @@
 mod accept;
 mod gather;
 mod inbox;
+mod keepalive;
 mod socket;
 mod token;
 mod transfer;
@@ -31,6 +32,7 @@ use crate::proxy::{
 
 pub(crate) use accept::{Accepted, Newcomer};
 pub(crate) use inbox::{Inbox, Message};
+pub(crate) use keepalive::Keepalive;
 
 use gather::Gather;
 use socket::{Socket, Sockets};
@@ -67,6 +69,8 @@ pub(crate) struct Reactor<O> {
     outside: O,
     /// Which worker this is.
     worker: u16,
+    /// Of connections to backends; clients' have it from the listener.
+    keepalive: Keepalive,
     start: Instant,
     now: Millis,
     /// To be read in this turn though no event may say so.
@@ -102,6 +106,7 @@ impl<O: Outside> Reactor<O> {
     pub(crate) fn new(
         (poll, inbox): (Poll, Receiver<Message>),
         settings: Settings,
+        keepalive: Keepalive,
         snapshot: Arc<Snapshot>,
         outside: O,
         start: Instant,
@@ -109,6 +114,7 @@ impl<O: Outside> Reactor<O> {
         Self {
             poll,
             worker: settings.worker,
+            keepalive,
             machine: Machine::new(settings, snapshot),
             clients: Sockets::default(),
             backends: Sockets::default(),
@@ -348,7 +354,7 @@ impl<O: Outside> Reactor<O> {
         let Some(socket) = self.backends.get(key.index(), key.generation()) else {
             return;
         };
-        match socket.connected() {
+        match socket.connected(self.keepalive) {
             None => {}
             Some(Ok(())) => {
                 self.machine.backend_connected(key, self.now);

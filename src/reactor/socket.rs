@@ -12,6 +12,8 @@ use mio::{Interest, Registry, Token};
 
 use crate::proxy::Failure;
 
+use super::keepalive::Keepalive;
+
 /// On epoll and kqueue a short read from a stream socket means that it is drained: the next byte
 /// makes a new event. Elsewhere only `WouldBlock` does.
 const SHORT_READ_IS_DRAINED: bool = cfg!(any(
@@ -94,7 +96,7 @@ impl Socket {
     }
 
     /// An event came while connecting: is it done, and how? `None`: not yet.
-    pub(super) fn connected(&mut self) -> Option<io::Result<()>> {
+    pub(super) fn connected(&mut self, keepalive: Keepalive) -> Option<io::Result<()>> {
         match self.stream.take_error() {
             Ok(Some(error)) | Err(error) => return Some(Err(error)),
             Ok(None) => {}
@@ -104,7 +106,8 @@ impl Socket {
                 self.connecting = false;
                 self.writable = true;
                 // One write a turn: there is nothing for Nagle to gather.
-                Some(self.stream.set_nodelay(true))
+                let nodelay = self.stream.set_nodelay(true);
+                Some(nodelay.and_then(|()| keepalive.set(&self.stream)))
             }
             Err(error) if error.kind() == ErrorKind::NotConnected => None,
             Err(error) => Some(Err(error)),

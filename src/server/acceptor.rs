@@ -4,21 +4,29 @@
 //! hashing would leave workers a quarter apart. The first worker accepts for all: on a thread of
 //! its own, whoever connects and soon leaves costs two changes of threads more.
 
+use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::proxy::Origin;
-use crate::reactor::{Accepted, Inbox, Message, Newcomer};
+use crate::reactor::{Accepted, Inbox, Keepalive, Message, Newcomer};
 
 use super::shared::Loads;
 
 /// What Redis says.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+
+/// Connections that may wait to be accepted. A client that finds no place is heard again only
+/// after a second, when its SYN is repeated.
+const BACKLOG: i32 = 4_096;
+
+/// Where Linux tells how many it lets wait at most.
+const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
 
 /// Limits of accepting.
 #[derive(Debug, Clone, Copy)]
@@ -68,9 +76,10 @@ impl Acceptor {
     pub(super) fn bind(
         address: SocketAddr,
         limits: AcceptLimits,
+        keepalive: Keepalive,
         loads: Arc<Loads>,
     ) -> io::Result<Self> {
-        let listener = without_delay(TcpListener::bind(address)?)?;
+        let listener = listen(address, keepalive)?;
         Ok(Self {
             local: listener.local_addr()?,
             listener,
@@ -189,13 +198,32 @@ impl Acceptor {
     }
 }
 
-/// Every socket accepted from it has TCP_NODELAY from the start: one write a turn, so there is
-/// nothing for Nagle to gather. The option is a stream's to the library, and any socket's to the
-/// kernel.
-fn without_delay(listener: TcpListener) -> io::Result<TcpListener> {
-    let stream = TcpStream::from(OwnedFd::from(listener));
-    stream.set_nodelay(true)?;
-    Ok(OwnedFd::from(stream).into())
+/// Listens. Every socket accepted from it has TCP_NODELAY and keepalive from the start, without a
+/// system call of its own: one write a turn, so there is nothing for Nagle to gather.
+fn listen(address: SocketAddr, keepalive: Keepalive) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // A restart finds connections of before in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    keepalive.set(&socket)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    if let Some(max) = backlog_cut() {
+        log::warn!("listener: backlog cut by net.core.somaxconn wanted={BACKLOG} now={max}");
+    }
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// What the system makes of [`BACKLOG`], if that is less; where it is known.
+fn backlog_cut() -> Option<i32> {
+    let text = fs::read_to_string(SOMAXCONN).ok()?;
+    let max = text.trim().parse().ok()?;
+    (max < BACKLOG).then_some(max)
 }
 
 /// Did the client go before it was accepted? (The kernel reports errors of the new connection.)
@@ -214,6 +242,9 @@ fn is_the_clients(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::net::{self, Ipv4Addr};
+    use std::time::Duration;
+
+    use socket2::SockRef;
 
     use super::*;
 
@@ -223,7 +254,7 @@ mod tests {
             per_second,
         };
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Acceptor::bind(any, limits, Arc::new(Loads::new(1))).unwrap()
+        Acceptor::bind(any, limits, Keepalive::new(60), Arc::new(Loads::new(1))).unwrap()
     }
 
     fn accept(acceptor: &mut Acceptor, max: usize, now_us: u64) -> (Accepted, Vec<Newcomer>) {
@@ -247,12 +278,32 @@ mod tests {
         assert_eq!((accepted, mine.len()), (Accepted::Some, 3));
         for (i, ((stream, origin), client)) in mine.iter().zip(&clients).enumerate() {
             assert!(stream.nodelay().unwrap());
+            let socket = SockRef::from(stream);
+            assert!(socket.keepalive().unwrap());
+            #[cfg(target_os = "linux")]
+            {
+                let seconds = Duration::from_secs;
+                assert_eq!(socket.tcp_keepalive_time().unwrap(), seconds(60));
+                assert_eq!(socket.tcp_keepalive_interval().unwrap(), seconds(20));
+                assert_eq!(socket.tcp_user_timeout().unwrap(), Some(seconds(120)));
+            }
             assert_eq!(origin.id, i as u64 + 1);
             assert_eq!(origin.peer, client.local_addr().unwrap());
             assert_eq!(origin.local, stream.local_addr().unwrap());
         }
         let (accepted, mine) = accept(&mut acceptor, 3, 0);
         assert_eq!((accepted, mine.len()), (Accepted::All, 2));
+    }
+
+    #[test]
+    fn a_burst_waits_in_the_listeners_queue() {
+        let acceptor = acceptor(1_000, 0);
+        let room = usize::try_from(backlog_cut().unwrap_or(BACKLOG)).unwrap();
+        let wait = Duration::from_secs(5);
+        let connect = |_| net::TcpStream::connect_timeout(&acceptor.local_addr(), wait);
+        // Nobody accepts: a client beyond the queue would be refused by the timeout.
+        let clients: Result<Vec<_>, _> = (0..room.min(300)).map(connect).collect();
+        assert!(clients.is_ok(), "{clients:?}");
     }
 
     #[test]

@@ -123,15 +123,19 @@ impl Proxy {
     ///
     /// See [`run`](Self::run).
     pub fn start(self) -> io::Result<Running> {
-        let Self { config, registry } = self;
+        let Self {
+            mut config,
+            registry,
+        } = self;
         let default_tenant = default_tenant(&config, &*registry)?;
-        settings::raise_descriptor_limit(&config);
+        settings::fit_descriptors(&mut config);
         let workers = config.workers();
         let loads = Arc::new(Loads::new(workers));
         let (polls, inboxes) = polls_and_inboxes(workers)?;
         let wanted = SocketAddr::new(config.bind, config.port);
         let limits = settings::accept_limits(&config);
-        let acceptor = Acceptor::bind(wanted, limits, Arc::clone(&loads))
+        let keepalive = settings::keepalive(&config);
+        let acceptor = Acceptor::bind(wanted, limits, keepalive, Arc::clone(&loads))
             .map_err(|error| cannot_listen(wanted, "port", &error))?;
         let address = acceptor.local_addr();
 

@@ -3,12 +3,20 @@
 use crate::cluster;
 use crate::config::{AdminCommands, Balancer, Config, OnLoss};
 use crate::proxy::Settings;
+use crate::reactor::Keepalive;
 use crate::resp::RequestLimits;
 
 use super::acceptor::AcceptLimits;
 
-/// Descriptors beside the clients': listeners, wakers, logs, and connections to backends.
-const SPARE_DESCRIPTORS: u64 = 1_024;
+/// Descriptors for connections to backends that clients leave free.
+const BACKEND_DESCRIPTORS: u64 = 1_024;
+
+/// Descriptors of the process itself: the service port with all its connections, listeners, files,
+/// the log, signals.
+const OWN_DESCRIPTORS: u64 = 96;
+
+/// Descriptors of a worker: its poll, its waker, and one to spare.
+const WORKER_DESCRIPTORS: u64 = 3;
 
 /// What accepting is told of the configuration.
 pub(super) fn accept_limits(config: &Config) -> AcceptLimits {
@@ -16,6 +24,11 @@ pub(super) fn accept_limits(config: &Config) -> AcceptLimits {
         clients: config.limits.clients,
         per_second: config.limits.accepts_per_second,
     }
+}
+
+/// Of all connections, clients' and backends'.
+pub(super) fn keepalive(config: &Config) -> Keepalive {
+    Keepalive::new(config.tcp.keepalive_seconds)
 }
 
 /// What a worker's machine is told of the configuration.
@@ -60,11 +73,50 @@ pub(super) fn settings(config: &Config, worker: u16) -> Settings {
     }
 }
 
-/// Asks for as many open files as the limit on clients needs, as redis-server does.
-pub(super) fn raise_descriptor_limit(config: &Config) {
-    let wanted = config.limits.clients as u64 + SPARE_DESCRIPTORS;
-    let got = rlimit::increase_nofile_limit(wanted).unwrap_or(0);
-    if got < wanted {
-        log::warn!("only {got} open files are allowed, limit.clients would need {wanted}");
+/// Raises the soft limit of open files to the hard one, and lowers `limit.clients` to what fits
+/// beside backends and the process itself: clients that are connected must not keep the proxy from
+/// its backends, nor a probe from the service port.
+pub(super) fn fit_descriptors(config: &mut Config) {
+    let files = match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => files,
+        Err(error) => return log::warn!("the limit of open files is not known: {error}"),
+    };
+    let fit = clients_that_fit(files, config.workers());
+    let wanted = config.limits.clients;
+    if wanted > fit {
+        log::warn!(
+            "open files: limit.clients lowered to what fits limit={wanted} now={fit} \
+             open_files={files}"
+        );
+        config.limits.clients = fit;
+    }
+}
+
+/// How many clients so many descriptors leave room for; at least one.
+fn clients_that_fit(files: u64, workers: u16) -> usize {
+    let own = OWN_DESCRIPTORS + WORKER_DESCRIPTORS * u64::from(workers);
+    // Where there are few, one half is for clients.
+    let reserve = (own + BACKEND_DESCRIPTORS).min(files / 2);
+    usize::try_from(files - reserve)
+        .unwrap_or(usize::MAX)
+        .max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_descriptors_to_backends_and_the_service_port() {
+        for (files, workers, clients) in [
+            (20_000, 2, 18_874),
+            (1_024, 2, 512),
+            (256, 2, 128),
+            (1, 1, 1),
+            (0, 1, 1),
+        ] {
+            assert_eq!(clients_that_fit(files, workers), clients, "{files}");
+        }
+        assert!(clients_that_fit(u64::MAX, 1_024) > 1 << 40);
     }
 }

@@ -42,12 +42,13 @@ pub(super) fn spawn_workers(
     let mut threads = Vec::new();
     for (worker, poll) in (0..config.workers()).zip(polls) {
         let settings = settings::settings(config, worker);
+        let keepalive = settings::keepalive(config);
         let outside = outside(usize::from(worker));
         let snapshot = Arc::clone(snapshot);
         let end = end.clone();
         threads.push(spawn(&format!("worker-{worker}"), move || {
             // Made here, its memory is this thread's alone: no cache line has two workers.
-            let reactor = Reactor::new(poll, settings, snapshot, outside, start);
+            let reactor = Reactor::new(poll, settings, keepalive, snapshot, outside, start);
             match reactor.run() {
                 Ok(machine) => log_counters(worker, &machine),
                 Err(error) => log::error!("worker {worker} failed: {error}"),

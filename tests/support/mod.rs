@@ -78,3 +78,16 @@ pub(crate) fn wait_for(child: &mut std::process::Child) -> ExitStatus {
     });
     status.unwrap()
 }
+
+/// The kernel's timers of connections with this port at one end.
+pub(crate) fn timers_of_established(port: u16, local: bool) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = format!(":{port:04X}");
+    let rows = table.lines().filter_map(|row| {
+        let fields: Vec<&str> = row.split_whitespace().collect();
+        let end = if local { fields[1] } else { fields[2] };
+        let is_it = end.ends_with(&port) && fields[3] == "01";
+        is_it.then(|| fields[5].split(':').next().unwrap().to_owned())
+    });
+    rows.collect()
+}

@@ -23,6 +23,7 @@ fn another(row: &Row) -> &'static str {
         "service.enable" => "false",
         "health.check-ms" | "health.timeout-ms" | "router.offline-grace-seconds" => "99",
         "metrics.tenants" | "limit.paused-clients" => "9",
+        "tcp.keepalive-seconds" => "30",
         "admin-commands" => "deny",
         "backend-pool.max-size" => "31",
         "backend-pool.max-idle" => "9",
