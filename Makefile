@@ -3,6 +3,7 @@
 ARGS ?=
 BENCH ?=
 FUZZ_SECONDS ?= 60
+SERVERS ?=
 
 .PHONY: help
 help: ## list the targets
@@ -24,6 +25,10 @@ run-local: ## run the proxy and, if there is none, a Redis: make run-local ARGS=
 test: ## run every test
 	@scripts/need-redis
 	cargo test --locked --no-fail-fast
+
+.PHONY: test-servers
+test-servers: ## run the tests against Valkey and other Redis versions: make test-servers SERVERS=valkey-9.1
+	@scripts/test-servers $(SERVERS)
 
 .PHONY: compat
 compat: build ## Redis's own test suite, two client libraries' and job queues, direct and through

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use elika::cluster::{CATEGORIES, UNDENIABLE};
 use elika::command::{self, Denied};
 use elika::resp::{Args, write};
-use support::Redis;
+use support::{Feature, Redis};
 
 /// What later versions have in a category, and Redis 7.0 has not.
 const LATER: &[(&str, &str)] = &[("blocking", "wait")];
@@ -21,16 +21,23 @@ fn list(redis: &Redis, line: &str) -> BTreeSet<String> {
     words.filter(|word| !word.starts_with(['*', '$'])).collect()
 }
 
-fn is_denied(denied: &Denied, name: &str) -> bool {
+/// The name by which a list denies a command. Some modules name their commands in capitals, and of
+/// what a newer server has only the container may be known here.
+fn name_in(denied: &Denied, name: &str) -> Option<String> {
     let words: Vec<&[u8]> = name.split('|').map(str::as_bytes).collect();
     let mut frame = Vec::new();
     write::command(&mut frame, &words);
-    let found = denied.name_of(Args::new(&frame));
+    let found = denied.name_of(Args::new(&frame))?;
+    let container = name.split('|').next().unwrap_or_default();
     assert!(
-        found.as_ref().is_none_or(|found| found == name),
-        "{found:?}"
+        found.eq_ignore_ascii_case(name) || found == container,
+        "{found}"
     );
-    found.is_some()
+    Some(found.into_owned())
+}
+
+fn is_denied(denied: &Denied, name: &str) -> bool {
+    name_in(denied, name).is_some()
 }
 
 #[test]
@@ -43,6 +50,9 @@ fn the_two_rooms_agree_on_what_can_be_denied() {
 #[test]
 fn categories_have_the_commands_that_the_server_says() {
     let redis = Redis::open();
+    if redis.lacks(Feature::Functions) {
+        return;
+    }
     let all = list(&redis, "COMMAND LIST");
     assert!(all.len() > 300, "{all:?}");
     let is_container = |name: &str| {
@@ -59,7 +69,8 @@ fn categories_have_the_commands_that_the_server_says() {
         // A container is never sent alone; a newer server has commands that are not known here.
         let names = all.iter().filter(|name| {
             let undeniable = UNDENIABLE.contains(&name.as_str());
-            let known = known.iter().any(|list| is_denied(list, name));
+            let is_known = |list| name_in(list, name).is_some_and(|it| it == **name);
+            let known = known.iter().any(is_known);
             assert!(known || undeniable || !exact, "{name} has no category");
             known && !undeniable && !is_container(name)
         });

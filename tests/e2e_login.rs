@@ -164,7 +164,10 @@ fn another_user_at_any_time() {
     .flat_map(|line| array(line))
     .collect();
     client.send(&pipeline);
-    let noperm = "-NOPERM this user has no permissions to run the 'set' command";
+    let mut reader = redis.direct();
+    assert_eq!(reader.ask("AUTH reader readerpw"), "+OK");
+    let noperm = &*reader.ask("SET a 3");
+    assert!(noperm.starts_with("-NOPERM "), "{noperm}");
     assert_eq!(
         client.replies(15),
         [

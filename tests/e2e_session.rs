@@ -109,7 +109,7 @@ fn hello_tells_of_the_server_and_of_this_connection() {
         assert!(direct.ends_with(after), "{direct}");
         let list = client.ask("CLIENT INFO");
         assert!(list.contains(&format!("id={} ", &id[1..])), "{list}");
-        assert!(before.contains("$7 version $6 7.0.15 "), "{before}");
+        assert!(before.contains("$7 version $"), "{before}");
     }
 }
 

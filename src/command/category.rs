@@ -100,10 +100,10 @@ pub(super) const TABLE: &[(&str, &str)] = &[
     ("hyperloglog", "pfadd pfcount pfdebug pfmerge pfselftest"),
     (
         "keyspace",
-        "clusterscan copy dbsize del dump exists expire expireat expiretime flushall flushdb \
-         keys migrate move object|encoding object|freq object|help object|idletime \
-         object|refcount persist pexpire pexpireat pexpiretime pttl randomkey rename renamenx \
-         restore restore-asking scan sflush swapdb touch ttl type unlink",
+        "clusterscan cluster|flushslot copy dbsize del dump exists expire expireat expiretime \
+         flushall flushdb keys migrate move object|encoding object|freq object|help \
+         object|idletime object|refcount persist pexpire pexpireat pexpiretime pttl randomkey \
+         rename renamenx restore restore-asking scan sflush swapdb touch ttl type unlink",
     ),
     (
         "list",
@@ -216,19 +216,19 @@ pub(super) const TABLE: &[(&str, &str)] = &[
     (
         "write",
         "append ardel ardelrange arinsert armset arring arseek arset bitfield bitop blmove \
-         blmovem blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin copy decr decrby del \
-         delex delifeq expire expireat flushall flushdb function|delete function|flush \
-         function|load function|restore geoadd georadius georadiusbymember geosearchstore \
-         getdel getex getset hdel hexpire hexpireat hgetdel hgetex himport hincrby hincrbyfloat \
-         hmset hpersist hpexpire hpexpireat hset hsetex hsetnx incr incrby incrbyfloat increx \
-         linsert lmove lmovem lmpop lpop lpush lpushx lrem lset ltrim migrate move mset msetex \
-         msetnx persist pexpire pexpireat pfadd pfdebug pfmerge psetex rename renamenx restore \
-         restore-asking rpop rpoplpush rpush rpushx sadd sdiffstore set setbit setex setnx \
-         setrange sflush sinterstore smove sort spop srem sunionstore swapdb unlink vadd vrem \
-         vsetattr xack xackdel xadd xautoclaim xcfgset xclaim xdel xdelex xgroup|create \
-         xgroup|createconsumer xgroup|delconsumer xgroup|destroy xgroup|setid xnack xreadgroup \
-         xsetid xtrim zadd zdiffstore zincrby zinterstore zmpop zpopmax zpopmin zrangestore \
-         zrem zremrangebylex zremrangebyrank zremrangebyscore zunionstore",
+         blmovem blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin cluster|flushslot copy \
+         decr decrby del delex delifeq expire expireat flushall flushdb function|delete \
+         function|flush function|load function|restore geoadd georadius georadiusbymember \
+         geosearchstore getdel getex getset hdel hexpire hexpireat hgetdel hgetex himport \
+         hincrby hincrbyfloat hmset hpersist hpexpire hpexpireat hset hsetex hsetnx incr incrby \
+         incrbyfloat increx linsert lmove lmovem lmpop lpop lpush lpushx lrem lset ltrim migrate \
+         move mset msetex msetnx persist pexpire pexpireat pfadd pfdebug pfmerge psetex rename \
+         renamenx restore restore-asking rpop rpoplpush rpush rpushx sadd sdiffstore set setbit \
+         setex setnx setrange sflush sinterstore smove sort spop srem sunionstore swapdb unlink \
+         vadd vrem vsetattr xack xackdel xadd xautoclaim xcfgset xclaim xdel xdelex \
+         xgroup|create xgroup|createconsumer xgroup|delconsumer xgroup|destroy xgroup|setid \
+         xnack xreadgroup xsetid xtrim zadd zdiffstore zincrby zinterstore zmpop zpopmax zpopmin \
+         zrangestore zrem zremrangebylex zremrangebyrank zremrangebyscore zunionstore",
     ),
 ];
 

@@ -17,6 +17,9 @@ const NOPERM: &str =
 
 const USERS: [&str; 4] = ["default", "one", "two", "three"];
 
+/// So many of the clients guess passwords all the time.
+const GUESSERS: u64 = 3;
+
 /// Commands of one batch at most.
 const BATCH_MAX: u64 = 40;
 
@@ -62,6 +65,8 @@ enum Op {
     Auth(&'static str, bool),
     /// The protocol; the user.
     Hello(u8, Option<&'static str>),
+    /// HELLO with a wrong password: the protocol; the user.
+    WrongHello(u8, &'static str),
     Reset,
 }
 
@@ -83,6 +88,9 @@ impl Op {
             Self::Hello(version, None) => format!("HELLO {version}"),
             Self::Hello(version, Some(user)) => {
                 format!("HELLO {version} AUTH {TENANT}.{user} pw-{user}")
+            }
+            Self::WrongHello(version, user) => {
+                format!("HELLO {version} AUTH {TENANT}.{user} wrong")
             }
             Self::Reset => "RESET".into(),
         }
@@ -209,6 +217,13 @@ impl<'a> Client<'a> {
         let key = |kind, n: u64| format!("{user}:{kind}:{}:{n}", self.number);
         let word = format!("{user}:{db}:{protocol}:{}:{}", self.number, self.count);
         let n = self.random.below(4);
+        if self.number < GUESSERS && self.random.below(6) == 0 {
+            let (user, version) = (self.random.pick(&USERS[1..]), self.random.pick(&[2, 3]));
+            return match n {
+                0 | 1 => Op::WrongHello(version, user),
+                _ => Op::Auth(user, false),
+            };
+        }
         match self.random.below(40) {
             0..8 => Op::Set(user, key("s", n), word),
             8..16 => Op::Get(user, key("s", n)),
@@ -335,13 +350,14 @@ impl<'a> Client<'a> {
             }
             Op::Echo(word) => bulk(reply).as_ref() == Some(word),
             Op::Ping => reply == "+PONG",
-            Op::Unknown(word) => reply.starts_with(&format!("-ERR unknown command '{word}'")),
+            // The quotes differ from one version to the next.
+            Op::Unknown(word) => reply.starts_with("-ERR unknown command ") && reply.contains(word),
             Op::Id => self.is_my_id(reply),
             Op::Select(db) => {
                 self.session.db = *db;
                 reply == "+OK"
             }
-            Op::Auth(_, false) => reply.starts_with(WRONGPASS),
+            Op::Auth(_, false) | Op::WrongHello(..) => reply.starts_with(WRONGPASS),
             Op::Auth(user, true) => {
                 self.session.user = user;
                 reply == "+OK"

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 pub(crate) use exposition::Exposition;
 pub(crate) use http::{Answer, Http};
 pub(crate) use proxy::{Proxy, TENANT};
-pub(crate) use redis::{Redis, id_of, unused_port};
+pub(crate) use redis::{Feature, Redis, id_of, unused_port};
 pub(crate) use same::{Door, both_ways, same, same_at};
 pub(crate) use script::{Backend, HELLO, WHICH_BLOCK, hello_reply, request};
 pub(crate) use wire::{Wire, array, commands, packet, text};

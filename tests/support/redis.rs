@@ -1,9 +1,11 @@
-//! A real redis-server, which must be installed.
+//! A real server: the installed redis-server, or the one of another version that
+//! `ELIKA_TEST_SERVER` names (see `make test-servers`).
 
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use tempfile::TempDir;
@@ -25,6 +27,32 @@ const OPEN: &str = "user default on nopass ~* &* +@all\n";
 
 /// The default user has a password.
 const GUARDED: &str = "user default on >secret ~* &* +@all\n";
+
+/// What some versions of a server have and others do not. A test about one of these asks
+/// [`Redis::lacks`] first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Feature {
+    /// HELLO and users beside the default one, which came together (Redis 6.0).
+    Users,
+    /// Functions, `COMMAND LIST` and shard channels, which came together (Redis 7.0).
+    Functions,
+    /// CLIENT NO-TOUCH (Redis 7.2).
+    NoTouch,
+    /// WAITAOF (Redis 7.2).
+    WaitAof,
+}
+
+impl Feature {
+    /// A command that is refused where the feature is missing.
+    fn probe(self) -> &'static str {
+        match self {
+            Self::Users => "HELLO",
+            Self::Functions => "FUNCTION STATS",
+            Self::NoTouch => "CLIENT NO-TOUCH OFF",
+            Self::WaitAof => "WAITAOF 0 0 1",
+        }
+    }
+}
 
 /// A redis-server; killed when dropped.
 pub(crate) struct Redis {
@@ -66,11 +94,18 @@ impl Redis {
     /// `None` if somebody else took the port.
     fn try_start(port: u16, lines: &str) -> Option<Self> {
         let dir = TempDir::new().unwrap();
-        let config = format!(
+        let mut config = format!(
             "port {port}\nbind 127.0.0.1\nunixsocket {0}/redis.sock\ndir {0}\n\
-             save \"\"\nappendonly no\nloglevel warning\n{USERS}{lines}",
+             save \"\"\nappendonly no\nloglevel warning\n",
             dir.path().display()
         );
+        let users = has_users();
+        for line in USERS.lines().chain(lines.lines()) {
+            if users || !line.starts_with("user ") {
+                config.push_str(line);
+                config.push('\n');
+            }
+        }
         fs::write(dir.path().join("redis.conf"), config).unwrap();
         let child = spawn(&dir);
         let mut redis = Self { child, port, dir };
@@ -107,6 +142,9 @@ impl Redis {
 
     fn try_control(&self) -> Option<Wire<UnixStream>> {
         let mut wire = Wire::connect_unix(&self.dir.path().join("redis.sock"))?;
+        if !has_users() {
+            return Some(wire);
+        }
         if !wire.try_send(b"AUTH control x\r\n") {
             return None;
         }
@@ -117,6 +155,15 @@ impl Redis {
     /// One command over a control connection of its own.
     pub(crate) fn ask(&self, line: &str) -> String {
         self.control().ask(line)
+    }
+
+    /// Is the server too old for this? Says so, because the test then ends without a check.
+    pub(crate) fn lacks(&self, feature: Feature) -> bool {
+        let lacks = self.ask(feature.probe()).starts_with("-ERR ");
+        if lacks {
+            println!("not checked: the server has no {feature:?}");
+        }
+        lacks
     }
 
     /// The proxy's connections, by their lines in CLIENT LIST.
@@ -177,8 +224,26 @@ pub(crate) fn id_of(line: &str) -> &str {
     rest.split(' ').next().unwrap()
 }
 
+fn program() -> Command {
+    let program = std::env::var_os("ELIKA_TEST_SERVER");
+    Command::new(program.unwrap_or_else(|| "redis-server".into()))
+}
+
+/// Has the server users beside the default one? Its configuration depends on that.
+fn has_users() -> bool {
+    static USERS: LazyLock<bool> = LazyLock::new(|| {
+        let said = program().arg("--version").output();
+        let said = String::from_utf8(said.expect("redis-server must be installed").stdout);
+        let said = said.unwrap();
+        let version = said.split("v=").nth(1).expect(&said);
+        let major: u32 = version.split('.').next().unwrap().parse().expect(&said);
+        major >= 6
+    });
+    *USERS
+}
+
 fn spawn(dir: &TempDir) -> Child {
-    Command::new("redis-server")
+    program()
         .arg(dir.path().join("redis.conf"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
