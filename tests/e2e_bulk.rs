@@ -126,3 +126,29 @@ fn a_big_reply_whose_reader_goes_away() {
             == 1
     });
 }
+
+/// Every library that has pipelines writes them so: all requests, and then it reads. Through the
+/// proxy they come to their end as they do without it.
+#[test]
+fn pipelines_written_whole_before_they_are_read() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &[]);
+    let (one, four) = ("x".repeat(1_024), "y".repeat(4_096));
+    let pipelines = [
+        (20_000, array(&format!("GETSET a {one}")), one.len()),
+        (10_000, array(&format!("SET b {four} GET")), four.len()),
+        (250_000, array("GET a"), one.len()),
+    ];
+    redis.ask(&format!("MSET a {one} b {four}"));
+    for (n, request, len) in pipelines {
+        let mut client = proxy.client();
+        client.send(request.repeat(n));
+        let reply = format!("${len}\r\n").len() + len + 2;
+        client.finish_sending();
+        assert_eq!(
+            client.rest_len(),
+            n * reply,
+            "of {n} replies of {len} bytes"
+        );
+    }
+}

@@ -250,7 +250,7 @@ impl Default for Config {
                 accepts_per_second: 0,
                 request_bytes: 1 << 30,
                 in_flight: 4_096,
-                client_outbound_bytes: 64 << 20,
+                client_outbound_bytes: 256 << 20,
                 subscriber_outbound_bytes: 32 << 20,
                 worker_outbound_bytes: 512 << 20,
                 worker_buffer_bytes: 2 << 30,

@@ -440,7 +440,7 @@ const LIMITS: &[Row] = &[
     Row {
         name: "limit.client-outbound-bytes",
         hint: "N",
-        default: "67108864",
+        default: "268435456",
         help: "replies that one client has not read yet",
         value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
             store(&mut c.limits.client_outbound_bytes, n)

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::key::{BackendKey, ClientKey, ConnKey};
+use super::notice::Notice;
 use super::peers::Question;
 
 /// A wish of the machine. The reactor carries them out in order, once per turn.
@@ -18,6 +19,8 @@ pub enum Action {
     Ask(ClientKey, Question),
     /// News of an instance, as this worker sees it.
     Report(Report),
+    /// A client was closed because of a limit: a line for the log.
+    Notice(Box<Notice>),
 }
 
 /// News of an instance, for the log. Several workers may tell the same.

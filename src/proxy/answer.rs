@@ -12,7 +12,8 @@ use super::client::{Client, Flag, Hold, ReplyMode};
 use super::forward::{NOAUTH, Refusal};
 use super::key::ClientKey;
 use super::login::Goal;
-use super::machine::Machine;
+use super::machine::{Machine, mark_ready};
+use super::memory::ANONYMOUS_UNREAD_BYTES_MAX;
 use super::outbound::mark_client_dirty;
 use super::request::{Kind, parked_size};
 use super::survey::Limit;
@@ -219,6 +220,7 @@ impl Machine {
     /// One reply made here: now, or after those that are still to come.
     pub(super) fn say(&mut self, key: ClientKey, reply: &[u8]) {
         let in_a_message = self.is_in_a_message(key);
+        let admitted = self.is_admitted(key);
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -233,7 +235,10 @@ impl Machine {
             client.count_parked(parked_size(&reply));
             self.requests.park(&mut client.fifo, key, reply);
         }
-        if client.unread_bytes() > self.settings.client_outbound_bytes_max / 2 {
+        if client.unread_bytes() > self.settings.client_outbound_bytes_max {
+            // It is closed when it is looked at.
+            mark_ready(&mut self.ready, client, key);
+        } else if !admitted && client.unread_bytes() > ANONYMOUS_UNREAD_BYTES_MAX {
             client.hold.set(Hold::OUTBOUND);
         }
     }

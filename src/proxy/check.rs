@@ -218,7 +218,7 @@ impl<'a> World<'a> {
                     let answer = self.machine.peer_asked(question);
                     self.asked.push((key, answer));
                 }
-                Action::Report(_) => {}
+                Action::Report(_) | Action::Notice(_) => {}
             }
         }
     }

@@ -23,7 +23,7 @@ impl Hold {
     pub(super) const BARRIER: Self = Self(1);
     /// Too many requests are not answered yet.
     pub(super) const IN_FLIGHT: Self = Self(2);
-    /// Too many bytes wait for the client to read them.
+    /// It has not logged in, and too many bytes wait for it to read them.
     pub(super) const OUTBOUND: Self = Self(4);
     /// A backend or another worker has to say something first: see [`Client::waiting`].
     pub(super) const VERDICT: Self = Self(8);

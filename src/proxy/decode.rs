@@ -12,7 +12,7 @@ use crate::resp::{Args, RequestDecoder, Step, inline_to_array};
 use super::action::Flow;
 use super::answer::{Taken, kind_of};
 use super::client::{Flag, Hold};
-use super::forward::{append, mark_dirty, record};
+use super::forward::{append, mark_dirty, record, unpause};
 use super::gate::Ruling;
 use super::inbound::{Progress, SPARE_BYTES_MAX};
 use super::key::{BackendKey, ClientKey, TenantSlot};
@@ -67,9 +67,23 @@ impl Machine {
         match self.clients.get_mut(key) {
             Some(client) if client.hold.any() => {
                 client.set(Flag::Paused);
+                self.keep_reading_for(key);
                 Flow::Pause
             }
             _ => Flow::Continue,
+        }
+    }
+
+    /// The client is not read from now on, and so may be stuck in its send, where it reads nothing:
+    /// its backend must not wait for it to read.
+    fn keep_reading_for(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key)
+            && let Some(backend) = self.backends.get_mut(client.backend)
+            && backend.paused
+            && let Some(head) = self.requests.get(backend.fifo.head)
+            && head.client == key
+        {
+            unpause(backend, client.backend, &mut self.actions, self.now);
         }
     }
 

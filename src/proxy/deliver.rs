@@ -13,6 +13,7 @@ use super::backend::{Backend, Failure, State};
 use super::handshake::Progress;
 use super::key::{BackendKey, ClientKey};
 use super::machine::Machine;
+use super::notice::Bound;
 use super::owner::{Full, Owner};
 use super::pin::Verb;
 use super::request::{Kind, Request};
@@ -93,16 +94,11 @@ impl Machine {
         }
         self.wait_further();
         for client in late.flooded {
-            if self.clients.contains(client) {
-                self.counters.slow_subscribers += 1;
-                self.close_slow(client);
-            }
+            let unread = self.clients.get(client).map_or(0, |it| it.outbound.len());
+            self.evict(client, Bound::SubscriberOutbound, unread as u64);
         }
         for client in late.overfull {
-            if self.clients.contains(client) {
-                self.counters.slow_readers += 1;
-                self.close_slow(client);
-            }
+            self.close_overfull(client);
         }
         for (client, reply) in late.verdicts {
             self.verdict(client, &reply);

@@ -106,15 +106,19 @@ impl Machine {
         (self.limits_of(key), self.gate_of(key))
     }
 
+    /// Has the client logged in, or been admitted as the default user?
+    #[inline]
+    pub(super) fn is_admitted(&self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        let account = client.and_then(|client| self.pools.accounts.get(client.account));
+        account.is_some_and(|account| account.open)
+    }
+
     #[inline]
     pub(super) fn limits_of(&self, key: ClientKey) -> RequestLimits {
-        let account = self
-            .clients
-            .get(key)
-            .and_then(|c| self.pools.accounts.get(c.account));
-        let limits = match account {
-            Some(account) if account.open => self.settings.after_login,
-            _ => self.settings.before_login,
+        let limits = match self.is_admitted(key) {
+            true => self.settings.after_login,
+            false => self.settings.before_login,
         };
         match self.request_bytes_max(key) {
             Some(max) => limits.at_most(max),

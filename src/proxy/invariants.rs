@@ -140,6 +140,20 @@ impl Machine {
                 assert!(own.is_some_and(|own| own.owner == key), "{key:?}");
             }
             assert!(!client.is(Flag::Closing) || client.inbound.is_none() || client.hold.any());
+            let waits = client.hold.any() || client.is(Flag::Ready) || client.is(Flag::Closing);
+            assert!(
+                !client.is(Flag::Paused) || waits,
+                "{key:?} is not read, and waits for nothing"
+            );
+            if client.is(Flag::Paused)
+                && let Some(backend) = self.backends.get(client.backend)
+                && let Some(head) = self.requests.get(backend.fifo.head)
+            {
+                assert!(
+                    !backend.paused || head.client != key,
+                    "{key:?} is not read, and may be stuck in its send: its backend waits for it"
+                );
+            }
         }
     }
 

@@ -20,6 +20,7 @@ use super::counters::Counters;
 use super::forward::Actions;
 use super::inbound::{Spares, first_spares};
 use super::key::{AccountKey, BackendKey, ClientKey, ConnKey, PoolKey, TenantSlot};
+use super::notice::Notices;
 use super::pool::Pools;
 use super::request::Requests;
 use super::settings::{Millis, Settings};
@@ -48,6 +49,7 @@ pub struct Machine {
     pub(super) spare_inbounds: Spares,
     pub(super) pools: Pools,
     pub(super) counters: Counters,
+    pub(super) notices: Notices,
     pub(super) actions: Actions,
     pub(super) dirty_backends: VecDeque<BackendKey>,
     pub(super) dirty_clients: VecDeque<ClientKey>,
@@ -118,6 +120,7 @@ impl Machine {
             spare_inbounds: first_spares(),
             pools,
             counters: Counters::default(),
+            notices: Notices::default(),
             actions: VecDeque::new(),
             dirty_backends: VecDeque::new(),
             dirty_clients: VecDeque::new(),

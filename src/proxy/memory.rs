@@ -8,9 +8,14 @@ use super::buffer::ReadBuffer;
 use super::client::{Client, Flag};
 use super::key::ClientKey;
 use super::machine::Machine;
+use super::notice::Bound;
 
 /// The error for a request that is too large for what memory there is.
 pub(super) const OUT_OF_MEMORY: &str = "ERR elika: out of memory for this request";
+
+/// Bytes of replies that a client may leave unread before it has logged in: it is read again when
+/// it has read half of them.
+pub(super) const ANONYMOUS_UNREAD_BYTES_MAX: usize = 64 * 1024;
 
 impl Machine {
     /// Bytes of requests and replies that are kept here: those on their way in, those on their way
@@ -33,8 +38,8 @@ impl Machine {
             let Some(worst) = self.worst(Client::unread_bytes) else {
                 break;
             };
-            self.counters.evictions += 1;
-            self.close_slow(worst);
+            let unread = self.unread_bytes();
+            self.evict(worst, Bound::WorkerOutbound, unread as u64);
         }
         if self.kept_bytes() <= kept_max {
             return;
@@ -45,7 +50,6 @@ impl Machine {
             let Some(worst) = self.worst(Client::kept_bytes) else {
                 break;
             };
-            self.counters.buffers_full += 1;
             self.give_up(worst);
             of_clients = self.count_partial();
         }
@@ -60,23 +64,22 @@ impl Machine {
 
     /// A client goes, so that there is room for others. It hears why, if it only sends too much.
     fn give_up(&mut self, key: ClientKey) {
+        let kept = self.kept_bytes() as u64;
         let client = self.clients.get(key);
         if client.is_some_and(|client| client.is_quiet() && !client.is(Flag::Closing)) {
+            self.note_eviction(key, Bound::WorkerBuffer, kept);
             self.say_and_close(key, OUT_OF_MEMORY);
             // It may have asked for silence, and then there is nothing to be sent before it goes.
             self.wake(key);
         } else {
-            self.close_slow(key);
+            self.evict(key, Bound::WorkerBuffer, kept);
         }
     }
 
-    /// Too many bytes wait for a client.
-    pub(super) fn close_slow(&mut self, key: ClientKey) {
-        let instance = self.instance_of_client(key);
-        if let Some(instance) = instance.and_then(|key| self.pools.instances.get_mut(key)) {
-            instance.evictions += 1;
-        }
-        self.close_now(key);
+    /// Too many replies wait for a client.
+    pub(super) fn close_overfull(&mut self, key: ClientKey) {
+        let unread = self.clients.get(key).map_or(0, Client::unread_bytes);
+        self.evict(key, Bound::ClientOutbound, unread as u64);
     }
 
     /// Counts what is kept of incomplete requests: until the next time, what comes is added and

@@ -30,6 +30,7 @@
 //! | `client`, `backend`, `request` | the records |
 //! | `measure` | how long a request took |
 //! | `memory` | what is kept for others, its limits, and how it is given back |
+//! | `notice` | limits that closed a client, for the log |
 //! | `table`, `key`, `chunk`, `buffer` | where records and bytes are kept |
 //! | `invariants`, `check` | what must always hold; any bytes as operations, for the fuzzer |
 //!
@@ -64,6 +65,7 @@ mod login;
 mod machine;
 mod measure;
 mod memory;
+mod notice;
 mod numbers;
 mod outbound;
 mod owner;
@@ -91,6 +93,7 @@ pub use client::Origin;
 pub use counters::{Counter, Counters};
 pub use key::{BackendKey, ClientKey, ConnKey, Key};
 pub use machine::Machine;
+pub use notice::{Bound, Notice};
 pub use peers::{Answer, Found, Question, Scope};
 pub use settings::{Millis, Settings};
 pub use survey::{

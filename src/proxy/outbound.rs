@@ -10,6 +10,7 @@ use super::client::{Client, Flag, Hold};
 use super::forward::{BACKEND_OUTBOUND_BYTES_MAX, unpause};
 use super::key::{BackendKey, ClientKey, ConnKey};
 use super::machine::{Machine, mark_ready};
+use super::memory::ANONYMOUS_UNREAD_BYTES_MAX;
 use super::request::{Requests, parked_size};
 
 /// A client that reads slowly: with no more than this to read, its backend is read again.
@@ -97,8 +98,9 @@ impl Machine {
         {
             unpause(backend, client.backend, &mut self.actions, self.now);
         }
-        let few = client.unread_bytes() <= self.settings.client_outbound_bytes_max / 4;
-        if few && client.hold.has(Hold::OUTBOUND) {
+        if client.hold.has(Hold::OUTBOUND)
+            && client.unread_bytes() <= ANONYMOUS_UNREAD_BYTES_MAX / 2
+        {
             mark_ready(&mut self.ready, client, key);
         }
         if left == 0 && (client.is(Flag::Closing) || client.is(Flag::Eof) || self.draining) {

@@ -63,10 +63,7 @@ impl Owner<'_> {
         if may_go_on(client, self.draining, self.settings) {
             mark_ready(self.ready, client, key);
         }
-        if client.unread_bytes() > self.settings.client_outbound_bytes_max / 2 {
-            client.hold.set(Hold::OUTBOUND);
-        }
-        if client.outbound.len() > self.settings.client_outbound_bytes_max {
+        if client.unread_bytes() > self.settings.client_outbound_bytes_max {
             return Full::Yes;
         }
         Full::No

@@ -7,6 +7,7 @@ use super::backend::Failure;
 use super::client::{Flag, Hold};
 use super::key::{ClientKey, ConnKey};
 use super::machine::Machine;
+use super::memory::ANONYMOUS_UNREAD_BYTES_MAX;
 use super::settings::Millis;
 
 impl Machine {
@@ -35,13 +36,16 @@ impl Machine {
             return;
         };
         client.clear(Flag::Ready);
+        if client.unread_bytes() > outbound_max {
+            return self.close_overfull(key);
+        }
         if client.fifo.is_empty() && !in_a_message {
             client.hold.clear(Hold::BARRIER);
         }
         if client.in_flight <= in_flight_max / 2 {
             client.hold.clear(Hold::IN_FLIGHT);
         }
-        if client.unread_bytes() <= outbound_max / 4 {
+        if client.unread_bytes() <= ANONYMOUS_UNREAD_BYTES_MAX / 2 {
             client.hold.clear(Hold::OUTBOUND);
         }
         self.relocate(key);

@@ -69,8 +69,7 @@ pub struct Settings {
     pub backend_connect_ms: u64,
     /// Requests of one client that are not answered yet; more are read later.
     pub client_in_flight_max: u32,
-    /// Bytes waiting for one client. Half of it: no more requests are read from it. All of it
-    /// while others wait behind its reply: it is closed.
+    /// Bytes of replies waiting for one client: above it the client is closed.
     pub client_outbound_bytes_max: usize,
     /// Bytes of messages waiting for one subscriber: above it it is closed.
     pub subscriber_outbound_bytes_max: usize,
@@ -117,7 +116,7 @@ impl Default for Settings {
             backend_reply_ms: 60_000,
             backend_connect_ms: 3_000,
             client_in_flight_max: 4096,
-            client_outbound_bytes_max: 64 << 20,
+            client_outbound_bytes_max: 256 << 20,
             subscriber_outbound_bytes_max: 32 << 20,
             worker_outbound_bytes_max: 512 << 20,
             worker_buffer_bytes_max: 2 << 30,

@@ -15,6 +15,7 @@
 
 use super::action::Flow;
 use super::backend::Backend;
+use super::client::{Client, Flag};
 use super::forward::unpause;
 use super::key::{BackendKey, ClientKey};
 use super::machine::Machine;
@@ -53,17 +54,17 @@ impl Machine {
         let Some(backend) = self.backends.get_mut(key) else {
             return Flow::Continue;
         };
+        // It has just been read.
+        backend.paused = false;
         // A verdict is read here, however slow its client is.
         let head = self.requests.get(backend.fifo.head);
         let Some(head) = head.filter(|head| head.kind == Kind::Deliver) else {
             return Flow::Continue;
         };
         let reader = head.client;
-        let waiting = self
-            .clients
-            .get(reader)
-            .map_or(0, |client| client.outbound.len());
-        if waiting <= PAUSE_BYTES {
+        // One that is not read may be stuck in its send until its replies are here.
+        let slow = |it: &&Client| it.outbound.len() > PAUSE_BYTES && !it.is(Flag::Paused);
+        if self.clients.get(reader).filter(slow).is_none() {
             return Flow::Continue;
         }
         let followed = self.has_followers(key);

@@ -26,7 +26,7 @@ use mio::{Events, Poll, Waker};
 
 use crate::cluster::Snapshot;
 use crate::proxy::{
-    Action, Answer, BackendKey, ClientKey, ConnKey, Failure, Key, Machine, Millis, Origin,
+    Action, Answer, BackendKey, ClientKey, ConnKey, Failure, Key, Machine, Millis, Notice, Origin,
     Settings, Survey, Wanted,
 };
 
@@ -332,6 +332,7 @@ impl<O: Outside> Reactor<O> {
                     }
                 }
                 Action::Report(report) => self.outside.report(report),
+                Action::Notice(notice) => tell_log(&notice),
             }
         }
     }
@@ -364,4 +365,23 @@ impl<O: Outside> Reactor<O> {
             Some(Err(error)) => self.lost(key, &socket::why_unopened(&error)),
         }
     }
+}
+
+#[cold]
+fn tell_log(notice: &Notice) {
+    let Notice {
+        client,
+        peer,
+        tenant,
+        user,
+        bound,
+        value,
+        left_out,
+    } = notice;
+    log::warn!(
+        "client {client}: closed peer={peer} tenant={} user={user} limit={} {}={value} left_out={left_out}",
+        tenant.as_deref().unwrap_or("-"),
+        bound.name(),
+        bound.unit(),
+    );
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use elika::cluster::{ClusterInstance, ClusterKey, Endpoint, Snapshot};
 use elika::proxy::{
-    Action, Answer, BackendKey, ClientKey, ConnKey, Failure, Flow, Machine, Millis, Origin,
+    Action, Answer, BackendKey, ClientKey, ConnKey, Failure, Flow, Machine, Millis, Notice, Origin,
     SLICES_MAX, Settings,
 };
 use elika::resp::write;
@@ -38,6 +38,7 @@ pub(crate) struct Worker {
     closed: Vec<ConnKey>,
     resumed: Vec<ConnKey>,
     questions: usize,
+    notices: Vec<Notice>,
     /// Far ends that do not read.
     stalled: HashSet<ConnKey>,
     /// What the others were sent.
@@ -71,6 +72,7 @@ impl Worker {
             closed: Vec::new(),
             resumed: Vec::new(),
             questions: 0,
+            notices: Vec::new(),
             stalled: HashSet::new(),
             received: HashMap::new(),
         }
@@ -99,6 +101,7 @@ impl Worker {
                 Action::Resume(key) => self.resumed.push(key),
                 Action::Ask(..) => self.questions += 1,
                 Action::Report(_) => {}
+                Action::Notice(notice) => self.notices.push(*notice),
             }
         }
     }
@@ -343,6 +346,11 @@ impl Worker {
     /// Was it told, at any time, to close this connection?
     pub(crate) fn closed(&self, key: ConnKey) -> bool {
         self.closed.contains(&key)
+    }
+
+    /// The lines for the log since the last look.
+    pub(crate) fn notices(&mut self) -> Vec<Notice> {
+        mem::take(&mut self.notices)
     }
 
     /// Questions for the other workers so far.

@@ -172,6 +172,8 @@ pub(crate) struct Client {
     pub(crate) asleep_until: u64,
     /// It reads nothing at all until all others are done.
     pub(crate) wedged: bool,
+    /// It writes all that it has to say before it reads: while its send blocks, it reads nothing.
+    pub(crate) hasty: bool,
     pub(crate) paused: bool,
     /// The kernel took less than the proxy had.
     pub(crate) wants_write: bool,
@@ -209,7 +211,15 @@ pub(crate) struct Client {
     pub(crate) unblocked: bool,
 }
 
+/// What the kernel takes of a client's bytes before its send blocks.
+const SOCKET_BYTES: usize = 300;
+
 impl Client {
+    /// Is it stuck in its send, where it reads nothing?
+    pub(crate) fn is_stuck_in_send(&self) -> bool {
+        self.hasty && !self.hung_up && self.wire.len() > SOCKET_BYTES
+    }
+
     /// May the script go on?
     pub(crate) fn may_send(&self) -> bool {
         !self.done

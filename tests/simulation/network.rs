@@ -128,6 +128,7 @@ impl World {
                     }
                 }
                 Action::Report(report) => self.hear_report(node, report)?,
+                Action::Notice(_) => {}
             }
         }
         Ok(())

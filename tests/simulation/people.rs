@@ -60,7 +60,10 @@ impl World {
             return;
         }
         let ids: Vec<u64> = self.clients.iter().map(|client| client.id).collect();
-        let most = *self.rng.pick(&[1, 1, 3, 10, 50]);
+        let most = match self.clients[index].hasty {
+            true => 100,
+            false => *self.rng.pick(&[1, 1, 3, 10, 50]),
+        };
         for _ in 0..self.rng.between(1, most) {
             let around = Around {
                 servers: &self.servers,
@@ -181,7 +184,10 @@ impl World {
     /// The client reads, and judges what it read.
     pub(crate) fn read_replies(&mut self, index: usize) -> Result<(), String> {
         let client = &mut self.clients[index];
-        if client.done || client.wedged || client.asleep_until > self.now.ms && !self.calm {
+        if client.is_stuck_in_send() || client.done || client.wedged {
+            return Ok(());
+        }
+        if client.asleep_until > self.now.ms && !self.calm {
             return Ok(());
         }
         let n = self.rng.piece(client.kernel.len());

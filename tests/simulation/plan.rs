@@ -128,7 +128,12 @@ impl Plan {
             pinned_idle_ms: *rng.pick(&[0, 0, 3_000]),
             subscriber_outbound_bytes_max: *rng.pick(&[32 << 20, 32 << 20, 2_000]),
             backend_reply_ms: *rng.pick(&[0, 2_000, 5_000, 60_000]),
-            client_in_flight_max: *rng.pick(&[1, 4, 64, 4096]),
+            // One that reads slowly keeps its connection from being read only while it is read.
+            client_in_flight_max: *rng.pick(if narrow {
+                &[64, 4096, 4096, 4096]
+            } else {
+                &[1, 4, 64, 4096]
+            }),
             client_outbound_bytes_max: *rng.pick(&[64 << 20, 64 << 20, 600_000]),
             worker_outbound_bytes_max: *rng.pick(&[512 << 20, 512 << 20, 3 << 20]),
             worker_buffer_bytes_max: *rng.pick(&[2 << 30, 2 << 30, 2 << 30, 1 << 20]),

@@ -128,6 +128,11 @@ impl Script {
         }
     }
 
+    /// Does it send pipelines with much to reply to?
+    pub(crate) fn writes_much(&self) -> bool {
+        matches!(self.temper, Temper::Hauler | Temper::Reader) && self.pending_max > 1
+    }
+
     fn tag(&mut self) -> Tag {
         self.number += 1;
         self.id * SEQUENCE + self.number

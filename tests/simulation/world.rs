@@ -171,7 +171,11 @@ impl World {
         self.nodes[worker].clients.insert(key, self.clients.len());
         let left = self.rng.between(1, self.plan.requests);
         let script = Script::new(id, left, &self.plan, &mut self.rng);
-        self.note(|| format!("client {id} on worker {worker}, {:?}", script.temper));
+        let hasty = script.writes_much() && self.rng.one_in(3);
+        self.note(|| {
+            let temper = script.temper;
+            format!("client {id} on worker {worker}, {temper:?}, hasty: {hasty}")
+        });
         self.clients.push(Client {
             id,
             worker,
@@ -190,6 +194,7 @@ impl World {
             read: Vec::new(),
             asleep_until: 0,
             wedged: false,
+            hasty,
             paused: false,
             wants_write: false,
             eof: false,

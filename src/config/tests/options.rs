@@ -116,7 +116,7 @@ fn defaults_are_the_published_ones() {
     assert_eq!(config.admin_commands, AdminCommands::Allow);
     assert_eq!(config.log_level, LogLevel::Info);
     assert_eq!(config.limits.request_bytes, 1_073_741_824);
-    assert_eq!(config.limits.client_outbound_bytes, 67_108_864);
+    assert_eq!(config.limits.client_outbound_bytes, 268_435_456);
     assert_eq!(config.limits.worker_outbound_bytes, 536_870_912);
 }
 

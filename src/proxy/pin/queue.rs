@@ -12,7 +12,7 @@ use crate::resp::{Args, ReplyScanner, Scan, write};
 use super::super::answer::{Taken, kind_of};
 use super::super::backend::Failure;
 use super::super::key::{BackendKey, ClientKey};
-use super::super::machine::Machine;
+use super::super::machine::{Machine, mark_ready};
 use super::super::outbound::mark_client_dirty;
 use super::super::request::Kind;
 use super::{Change, Verb};
@@ -167,6 +167,10 @@ impl Machine {
             if !silent && !replaces {
                 self.to_clients.append(&mut client.outbound, now);
                 mark_client_dirty(&mut self.dirty_clients, client, key);
+                if client.unread_bytes() > self.settings.client_outbound_bytes_max {
+                    // It is closed when it is looked at.
+                    mark_ready(&mut self.ready, client, key);
+                }
             }
             if let Some(kind) = step.ended.filter(|_| has_effect)
                 && let Some((_, effect)) = self.pin_mut(key).and_then(|pin| pin.effects.pop_front())
