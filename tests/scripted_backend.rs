@@ -260,8 +260,11 @@ fn what_no_server_may_send() {
         server.send(format!("+good\r\n{bad}"));
         server.expect_end();
         // Nothing of the bad reply was passed on: its bytes came all at once.
-        let replies = client.replies(4);
-        assert_eq!(replies, ["+good", LOST, "$1 e", LOST], "{bad:?}");
+        let mut next = backend.accept_greeted();
+        next.expect([array("GET b"), array("GET c")].concat());
+        next.send("+b\r\n+c\r\n");
+        assert_eq!(client.replies(4), ["+good", "+b", "$1 e", "+c"], "{bad:?}");
+        first = Some(next);
     }
 }
 
@@ -279,17 +282,15 @@ fn a_reply_that_breaks_off() {
     first.expect("$10\r\n12345");
     drop(server);
     first.expect_end();
-    assert_eq!(second.reply(), LOST);
-    second.send(array("GET d"));
     let mut next = backend.accept_greeted();
-    next.expect(array("GET d"));
-    next.send("+d\r\n");
-    assert_eq!(second.reply(), "+d");
+    next.expect(array("GET c"));
+    next.send("+c\r\n");
+    assert_eq!(second.reply(), "+c");
 }
 
 #[test]
 fn a_handshake_that_never_ends() {
-    let options = ["--core-num=1", "--backend-pool.connect-ms=300"];
+    let options = ["--core-num=1", "--backend-pool.reply-ms=300"];
     for said in ["", "*14\r\n$6\r\nserver\r\n"] {
         let backend = Backend::listen();
         let proxy = Proxy::at(&backend.address(), &options);

@@ -329,7 +329,8 @@ const POOL: &[Row] = &[
         name: "backend-pool.connect-ms",
         hint: "N",
         default: "3000",
-        help: "time for a connection to be ready",
+        help: "time for a TCP connection to be made; the reply to what is said first on it has \
+               reply-ms",
         value: Number(1, MS_MAX, |c, n| store(&mut c.backend_pool.connect_ms, n)),
     },
     Row {

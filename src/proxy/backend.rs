@@ -144,21 +144,33 @@ impl Backend {
         !self.retired && self.owner == ClientKey::NONE
     }
 
-    /// Had others better go elsewhere? It is in the middle of a big reply, runs a script, or owes
-    /// a reply for so long that something holds it up: on another connection the server tells.
+    /// Should requests that can choose take another connection, even one that is being opened? It
+    /// is in the middle of a big reply, or runs a script. That a reply takes long is no reason: the
+    /// server may be busy, and then it is so on every connection.
     #[inline]
-    pub(super) fn is_busy(&self, now: Millis) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         const BIG: u64 = 64 * 1024;
-        const LONG_MS: u64 = 100;
-        let held_up = !self.fifo.is_empty() && now.since(self.since) > LONG_MS;
-        held_up
-            || self.scripts > 0
+        self.scripts > 0
             || self.paused
             || self.forsaken > 0
             || self.reply_bytes > BIG
             || self.scanner.bulk_left() > BIG
     }
+
+    /// Is its next reply late? Of two ready connections the other one is the better choice.
+    #[inline]
+    pub(super) fn is_late(&self, now: Millis) -> bool {
+        !self.fifo.is_empty() && !self.paused && now.since(self.since) >= LATE_MS
+    }
+
+    /// What makes a ready connection worse than another one, the worst last.
+    pub(super) fn drawbacks(&self, now: Millis) -> (bool, bool) {
+        (self.is_busy(), self.is_late(now))
+    }
 }
+
+/// A reply is late when its connection has brought nothing for so long, ms.
+pub(super) const LATE_MS: u64 = 50;
 
 /// Why a backend connection ended, and what those hear who wait for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

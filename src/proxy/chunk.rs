@@ -219,6 +219,38 @@ impl ChunkPool {
         list.len += other.len;
     }
 
+    /// Cuts the first `n` bytes off a list. Only what lies on both sides of the cut is copied. Not
+    /// while a buffer is being taken.
+    pub(super) fn split_front(&mut self, list: &mut ChunkList, n: usize) -> ChunkList {
+        debug_assert!(!self.is_taking());
+        let (mut front, mut n) = (ChunkList::default(), n.min(list.len));
+        while n > 0
+            && let Some(chunk) = self.chunks.get_mut(list.head as usize)
+        {
+            let here = chunk.end - chunk.start;
+            if n < here {
+                let part = chunk.bytes().get(..n).unwrap_or_default().to_vec();
+                self.consume(list, n);
+                self.append(&mut front, &part);
+                break;
+            }
+            let next = mem::replace(&mut chunk.next, NIL);
+            let mut first = ChunkList {
+                head: list.head,
+                tail: list.head,
+                len: here,
+            };
+            list.head = next;
+            if next == NIL {
+                list.tail = NIL;
+            }
+            list.len -= here;
+            n -= here;
+            self.append_list(&mut front, &mut first);
+        }
+        front
+    }
+
     fn link(&mut self, list: &mut ChunkList, bytes: Vec<u8>, start: usize, end: usize) -> u32 {
         let node = self.chunks.insert(Chunk {
             bytes,

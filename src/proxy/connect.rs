@@ -81,6 +81,7 @@ impl Machine {
             asked.is_none_or(|at| now.since(at) >= LEARN_AGAIN_MS)
         });
         let handshake = Handshake::start(credential, pool.protocol, pool.db, learn, &mut bytes);
+        backend.since = now;
         backend.state = State::Greeting(Box::new(handshake));
         self.greet(key, &bytes);
     }
@@ -115,6 +116,7 @@ impl Machine {
         let credential = backend.credential.clone();
         mark_dirty(&mut self.dirty_backends, backend, key);
         self.connecting_ended(key);
+        self.count_ready(pool_key, true);
         let Some(pool) = self.pools.pools.get_mut(pool_key) else {
             return;
         };
@@ -165,6 +167,17 @@ impl Machine {
         }
         for client in waiters.into_iter().chain(logins) {
             self.advance(client);
+        }
+    }
+
+    /// A connection has become ready, or one that was has ended.
+    pub(super) fn count_ready(&mut self, pool: PoolKey, more: bool) {
+        let instance = self.pools.account_of(pool).map(|it| it.instance);
+        if let Some(instance) = instance.and_then(|key| self.pools.instances.get_mut(key)) {
+            match more {
+                true => instance.ready += 1,
+                false => instance.ready -= 1,
+            }
         }
     }
 

@@ -51,9 +51,13 @@ counters! {
     pub replies_dropped: u64,
     /// Clients closed because their worker kept too many bytes of requests and replies.
     pub buffers_full: u64,
-    /// Clients whose reads were asked again on another connection, because the one that they were
-    /// on was held up by somebody who read a big reply slowly.
+    /// Requests and clients whose reads were asked again on another connection, for whatever
+    /// reason.
     pub asked_again: u64,
+    /// Clients whose reads were asked again because a reply before theirs was late.
+    pub asked_again_late: u64,
+    /// Requests that only read and were asked again because their connection was lost.
+    pub asked_again_lost: u64,
     /// Replies made here, errors not included.
     pub answers: u64,
     /// Errors made here.

@@ -3,17 +3,12 @@
 use std::collections::HashSet;
 
 use super::action::{Action, News, Report};
-use super::backend::{Backend, Failure};
-use super::client::Flag;
+use super::backend::{Backend, Failure, State};
 use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey, PoolKey};
 use super::login::Goal;
 use super::machine::Machine;
-use super::outbound::{mark_client_dirty, release_parked};
-use super::pin::Verb;
 use super::pool::Pools;
-use super::request::{Fifo, Kind, Requests};
 use super::settings::Millis;
-use crate::resp::write;
 
 impl Machine {
     /// A connection could not be opened, or is broken. The reactor drops the socket by itself.
@@ -36,8 +31,9 @@ impl Machine {
             return false;
         };
         let (was_ready, pool_key) = (backend.is_ready(), backend.pool);
-        if !was_ready {
-            self.connecting_ended(key);
+        match was_ready {
+            true => self.count_ready(pool_key, false),
+            false => self.connecting_ended(key),
         }
         let Some(mut backend) = self.backends.remove(key) else {
             return false;
@@ -52,8 +48,7 @@ impl Machine {
         self.count_ended(key, &backend);
         self.to_backends.clear(&mut backend.greeting);
         self.judge(&backend, was_ready, failure);
-        self.settle_sent(&mut backend, failure);
-        self.settle_unsent(&mut backend, was_ready, failure);
+        self.hand_over(&mut backend, was_ready, failure);
         self.to_backends.clear(&mut backend.outbound);
         self.release_crowd(key);
         self.tell_waiters(&backend, failure);
@@ -109,9 +104,9 @@ impl Machine {
             _ if !self.pools.is_at(instance, backend.address) => {}
             _ => {
                 let jitter = self.next_random();
-                self.probing = true;
                 if self.pools.went_down(instance, failure, self.now, jitter) {
                     self.report(instance, News::Down(failure.reason()));
+                    self.probing = true;
                 }
             }
         }
@@ -187,127 +182,6 @@ impl Machine {
         }
     }
 
-    /// Requests that the backend may have seen: each gets its error, in order.
-    fn settle_sent(&mut self, backend: &mut Backend, failure: &Failure) {
-        let mut sent = backend.fifo;
-        let unsent = self.requests.split_unsent(&mut sent, backend.sent);
-        // The first bytes of a reply are with its client already: an error cannot follow them.
-        if backend.reply_bytes > 0
-            && let Some(head) = self.requests.get(sent.head)
-            && head.kind == Kind::Deliver
-            && let key = head.client
-            && let Some(client) = self.clients.get_mut(key)
-        {
-            client.finish(&mut self.to_backends);
-            self.requests.silence(client.fifo);
-            mark_client_dirty(&mut self.dirty_clients, client, key);
-        }
-        self.fail_all(&mut sent, failure.text_if_sent());
-        backend.fifo = unsent;
-    }
-
-    /// Requests that the backend cannot have seen: they move to a new connection, once; if there
-    /// is none to be had, each gets its error.
-    fn settle_unsent(&mut self, backend: &mut Backend, was_ready: bool, failure: &Failure) {
-        let Some(first) = self.requests.get(backend.fifo.head) else {
-            return;
-        };
-        // What is left of a request that was sent in part stays behind.
-        let skip = first.start - backend.sent;
-        self.to_backends
-            .consume(&mut backend.outbound, skip as usize);
-        // On another connection WAIT would say yes to what it knows nothing of.
-        let shared = !backend.dedicated && backend.is_shared() && backend.blocking == 0;
-        let wanted =
-            (self.requests.of_backend(backend.fifo)).any(|(_, it)| it.kind != Kind::Forsaken);
-        if was_ready && shared && wanted && !backend.is_heir && *failure != Failure::Removed {
-            let heir = self.open_shared(backend.pool);
-            if let Some(heir) = heir {
-                self.inherit(heir, backend);
-                return;
-            }
-        }
-        let text = failure.text_if_unsent();
-        let mut fifo = std::mem::take(&mut backend.fifo);
-        self.fail_all(&mut fifo, &text);
-    }
-
-    /// Gives the queue of a lost connection, of which nothing was sent, to a new one.
-    fn inherit(&mut self, key: BackendKey, lost: &mut Backend) {
-        let Some(heir) = self.backends.get_mut(key) else {
-            return;
-        };
-        let fifo = std::mem::take(&mut lost.fifo);
-        let base = self.requests.get(fifo.head).map_or(0, |first| first.start);
-        heir.outbound = std::mem::take(&mut lost.outbound);
-        heir.queued = heir.outbound.len() as u64;
-        heir.recent.skip(heir.outbound.len());
-        heir.fifo = fifo;
-        heir.is_heir = true;
-        for (_, request) in self.requests.of_backend(fifo) {
-            heir.scripts += u32::from(request.verb == Verb::Script);
-            heir.forsaken += u32::from(request.kind == Kind::Forsaken);
-        }
-        let moved: Vec<u32> = self
-            .requests
-            .of_backend(fifo)
-            .map(|(index, _)| index)
-            .collect();
-        for index in moved {
-            let Some(request) = self.requests.get_mut(index) else {
-                continue;
-            };
-            request.start -= base;
-            // Who only asked for a verdict there is not its client, and maybe never will be.
-            if request.kind != Kind::Verdict
-                && let Some(client) = self.clients.get_mut(request.client)
-            {
-                client.go_to(key);
-            }
-        }
-    }
-
-    /// Answers all records of a queue with an error.
-    fn fail_all(&mut self, fifo: &mut Fifo, text: &str) {
-        let mut error = Vec::new();
-        write::error(&mut error, text);
-        while let Some(request) = self.requests.pop_of_backend(fifo) {
-            let key = request.client;
-            let Some(client) = self.clients.get_mut(key) else {
-                continue;
-            };
-            client.in_flight -= request.count;
-            Requests::advance_client(&mut client.fifo, &request);
-            match request.kind {
-                Kind::Deliver | Kind::Swallow if self.settings.close_on_loss => {
-                    self.counters.closed_on_loss += u64::from(!client.is(Flag::Closing));
-                    client.finish(&mut self.to_backends);
-                    self.requests.silence(client.fifo);
-                }
-                Kind::Deliver => {
-                    // However many confirmations were asked for, there is one error.
-                    let errors = if request.verb.confirms() {
-                        1
-                    } else {
-                        request.count
-                    };
-                    for _ in 0..errors {
-                        self.to_clients.append(&mut client.outbound, &error);
-                    }
-                    self.counters.errors += u64::from(errors);
-                    mark_client_dirty(&mut self.dirty_clients, client, key);
-                }
-                Kind::Verdict => self.again.push(key),
-                _ => {}
-            }
-            release_parked(&mut self.requests, &mut self.to_clients, client);
-            if !client.outbound.is_empty() {
-                mark_client_dirty(&mut self.dirty_clients, client, key);
-            }
-            self.wake(key);
-        }
-    }
-
     /// Those who wait for this connection to get ready.
     fn tell_waiters(&mut self, backend: &Backend, failure: &Failure) {
         for client in std::mem::take(&mut self.again) {
@@ -363,13 +237,18 @@ impl Machine {
             self.settings.backend_reply_ms,
             self.settings.backend_connect_ms,
         );
-        let late = |backend: &Backend, now: Millis| match backend.is_ready() {
-            true => {
-                let owes = backend.sent > 0 && !backend.fifo.is_empty();
-                let patient = backend.paused || backend.blocking > 0;
-                reply > 0 && owes && !patient && now.since(backend.since) >= reply
+        let late = |backend: &Backend, now: Millis| {
+            let silent = now.since(backend.since);
+            match backend.state {
+                State::Connecting => silent >= connect,
+                // A busy server takes as long for a handshake as for anything else.
+                State::Greeting(_) => reply > 0 && silent >= reply,
+                State::Ready => {
+                    let owes = backend.sent > 0 && !backend.fifo.is_empty();
+                    let patient = backend.paused || backend.blocking > 0;
+                    reply > 0 && owes && !patient && silent >= reply
+                }
             }
-            false => now.since(backend.since) >= connect,
         };
         let late: Vec<BackendKey> = (self.backends.iter())
             .filter(|(_, backend)| late(backend, self.now))

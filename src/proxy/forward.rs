@@ -107,8 +107,10 @@ impl Machine {
                 self.at_barrier(key);
                 return Err(Refusal::Later);
             }
-            let fit =
-                connection.is_ready() && !connection.is_busy(self.now) && connection.is_open();
+            let fit = connection.is_ready()
+                && !connection.is_busy()
+                && connection.is_open()
+                && !connection.is_late(self.now);
             let fit = fit && !(client.is(Flag::LedRound) && self.is_calm(client.pool));
             if sticky || fit {
                 // It may have come in with a newer password than the client.
@@ -158,24 +160,26 @@ impl Machine {
         Err(Refusal::Later)
     }
 
-    /// A connection of this pool: a ready one that is not stuck in a big reply, else one being
-    /// opened, else a new one, else the one with the least left of its big reply.
+    /// A connection of this pool: a ready one, best one without a late reply. Where all that are
+    /// ready are in the middle of a big reply or a script: one being opened, else a new one, else
+    /// the one with the least left of its big reply.
     fn choose(&mut self, pool_key: PoolKey) -> Result<BackendKey, Refusal> {
         let unavailable = || Refusal::Error(Failure::Removed.text_if_unsent());
         let Some(pool) = self.pools.pools.get(pool_key) else {
             return Err(unavailable());
         };
-        let mut opening = None;
+        let (mut late, mut opening) = (None, None);
         let mut least: Option<((u32, bool, u64), BackendKey)> = None;
         for &key in &pool.backends {
             let Some(backend) = self.backends.get(key) else {
                 continue;
             };
-            if backend.is_ready() && backend.blocking == 0 && !backend.is_busy(self.now) {
-                return Ok(key);
-            }
-            if !backend.is_ready() && backend.blocking == 0 {
-                opening = opening.or(Some(key));
+            match (backend.is_ready(), backend.blocking == 0) {
+                (true, true) if backend.is_busy() => {}
+                (true, true) if backend.is_late(self.now) => late = late.or(Some(key)),
+                (true, true) => return Ok(key),
+                (false, true) => opening = opening.or(Some(key)),
+                (_, false) => {}
             }
             let load = (
                 backend.blocking + backend.forsaken,
@@ -186,15 +190,23 @@ impl Machine {
                 least = Some((load, key));
             }
         }
-        if let Some(key) = opening {
+        if let Some(key) = late.or(opening) {
             return Ok(key);
         }
         let out = self
             .pools
             .instance_of_pool(pool_key)
             .is_none_or(|i| i.is_out(self.now));
-        if (least.is_none() || pool.connections() < self.settings.pool_connections_max) && !out {
-            return self.open_shared(pool_key).ok_or_else(unavailable);
+        let rests = self
+            .pools
+            .instance_of_pool(pool_key)
+            .is_none_or(|it| it.rests(self.now));
+        let room = pool.connections() < self.settings.pool_connections_max && !rests;
+        if (least.is_none() || room) && !out {
+            let new = self.open_shared(pool_key);
+            return new
+                .or_else(|| least.map(|(_, key)| key))
+                .ok_or_else(unavailable);
         }
         least.map(|(_, key)| key).ok_or_else(|| {
             let down = self

@@ -64,7 +64,7 @@ impl Machine {
                 continue;
             }
             for &key in &pool.backends {
-                let fit = |it: &&Backend| it.is_ready() && it.is_open() && !it.is_busy(self.now);
+                let fit = |it: &&Backend| it.is_ready() && it.is_open() && !it.is_busy();
                 let Some(backend) = self.backends.get(key).filter(fit) else {
                     continue;
                 };

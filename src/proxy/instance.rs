@@ -47,6 +47,8 @@ pub(super) struct Instance {
     pub checked_at: Millis,
     /// Connections being opened.
     pub connecting: u32,
+    /// Connections that are ready, whoever uses them.
+    pub ready: u32,
     /// The registry dropped it.
     pub gone: bool,
     /// Since when it has been offline or gone: its clients shall go elsewhere.
@@ -86,6 +88,7 @@ impl Instance {
             check: None,
             checked_at: Millis::default(),
             connecting: 0,
+            ready: 0,
             gone: false,
             leaving: None,
             moves_after: Millis::default(),
@@ -101,6 +104,11 @@ impl Instance {
     /// Must a request for it fail at once?
     pub(super) fn is_out(&self, now: Millis) -> bool {
         self.gone || (self.health == Health::Down && now < self.retry_at)
+    }
+
+    /// Could no connection to it be made a moment ago? Then one that is not needed waits.
+    pub(super) fn rests(&self, now: Millis) -> bool {
+        self.gone || now < self.retry_at
     }
 
     pub(super) fn next_address(&self) -> Option<SocketAddr> {
@@ -260,7 +268,7 @@ impl Pools {
         let Some(instance) = self.instances.get_mut(key) else {
             return false;
         };
-        instance.failures = 0;
+        (instance.failures, instance.retry_at) = (0, Millis::default());
         if !matches!(instance.health, Health::Unknown | Health::Down) {
             return false;
         }
@@ -268,7 +276,9 @@ impl Pools {
         true
     }
 
-    /// An instance could not be reached. `jitter` is a random number.
+    /// An instance could not be reached. It is down, unless a connection to it is ready: then that
+    /// is left alone for a while. `jitter` is a random number. Returns whether it was not down
+    /// before.
     pub(super) fn went_down(
         &mut self,
         key: InstanceKey,
@@ -285,6 +295,9 @@ impl Pools {
         let wait = wait / 2 + jitter % (wait / 2 + 1);
         instance.failures = instance.failures.saturating_add(1);
         instance.retry_at = now.after(wait);
+        if instance.ready > 0 {
+            return false;
+        }
         instance.down_text = why.text_if_unsent();
         instance.reason = why.reason();
         std::mem::replace(&mut instance.health, Health::Down) != Health::Down

@@ -166,6 +166,11 @@ impl Machine {
             let clients = self.clients.iter();
             let clients = clients.filter(|(_, it)| of_instance(it.account)).count();
             assert_eq!(clients, instance.clients as usize, "{key:?}");
+            let ready = self.backends.iter().filter(|(_, it)| {
+                let account = self.pools.account_of(it.pool);
+                it.is_ready() && account.is_some_and(|account| account.instance == key)
+            });
+            assert_eq!(ready.count(), instance.ready as usize, "{key:?}");
         }
         for (key, tenant) in self.pools.tenants.iter() {
             let clients = self.clients.iter();

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::resp::{Protocol, write};
 
-use super::backend::Failure;
+use super::backend::{Backend, Failure};
 use super::client::{Client, Flag, Hold};
 use super::forward::{NOAUTH, append, record_apart};
 use super::gate::TOO_MANY_CLIENTS;
@@ -125,7 +125,7 @@ impl Machine {
         let ready = self.pools.ready_of(account_key, &self.backends, self.now);
         let busy = ready
             .and_then(|key| self.backends.get(key))
-            .is_some_and(|backend| backend.is_busy(self.now));
+            .is_some_and(Backend::is_busy);
         let pool = self.pools.pool(account_key, db, protocol);
         let room = self
             .pools

@@ -23,7 +23,8 @@
 //! | `connect` | a backend connection comes up |
 //! | `health` | does an instance do as it should? |
 //! | `relocate` | which instance a client gets, and how it leaves one |
-//! | `failure` | one is lost, or retired: who hears what, and what moves on |
+//! | `failure` | one is lost, or retired |
+//! | `handover` | the requests of a connection that has ended: who hears what, and what moves on |
 //! | `peers` | CLIENT LIST and KILL over all workers |
 //! | `numbers` | another client's own connection by its number: UNBLOCK, TRACKING REDIRECT |
 //! | `survey`, `tell` | what a worker tells when somebody asks |
@@ -55,6 +56,7 @@ mod deliver;
 mod failure;
 mod forward;
 mod gate;
+mod handover;
 mod handshake;
 mod health;
 mod inbound;

@@ -226,7 +226,7 @@ impl Pools {
         let keys = pools.flat_map(|pool| &pool.backends).copied();
         let ready = keys.filter_map(|key| Some((key, backends.get(key)?)));
         let best = ready.filter(|(_, backend)| backend.is_ready() && backend.is_open());
-        best.min_by_key(|(_, backend)| backend.is_busy(now))
+        best.min_by_key(|(_, backend)| backend.drawbacks(now))
             .map(|(key, _)| key)
     }
 

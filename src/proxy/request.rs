@@ -11,12 +11,16 @@
 //! A record stands for one or more *consecutive* commands of one client on one backend connection
 //! (`count`), so a pipeline of a hundred commands costs one record.
 
+mod moves;
+
 use bytes::Bytes;
 use slab::Slab;
 
 use super::key::ClientKey;
 use super::memory::give_back;
 use super::pin::Verb;
+
+pub(super) use moves::{Reason, Retried};
 
 /// No record.
 pub(super) const NIL: u32 = u32::MAX;
@@ -67,7 +71,12 @@ pub(super) struct Request {
     pub asked: u32,
     /// See `asked`.
     pub queued: u32,
+    /// Why it was asked again so far.
+    pub retried: Retried,
 }
+
+/// Records are many.
+const _: () = assert!(size_of::<Request>() <= 48);
 
 /// A queue of records; which link it follows is up to its owner.
 #[derive(Clone, Copy, Debug)]
@@ -201,7 +210,12 @@ impl Requests {
             return false;
         }
         match self.get_mut(of_client.tail) {
-            Some(last) if last.kind == kind && last.verb == Verb::Plain && last.start >= sent => {
+            Some(last)
+                if last.kind == kind
+                    && last.verb == Verb::Plain
+                    && last.start >= sent
+                    && last.retried == Retried::default() =>
+            {
                 last.count += 1;
                 true
             }
@@ -230,6 +244,7 @@ impl Requests {
             start,
             asked: self.clock,
             queued: self.clock,
+            retried: Retried::default(),
         };
         self.records.insert(record) as u32
     }
@@ -241,23 +256,6 @@ impl Requests {
             None => fifo.head = index,
         }
         fifo.tail = index;
-    }
-
-    /// Hangs a record at the end of a client's queue again, after those that went before it.
-    pub(super) fn relink(&mut self, fifo: &mut Fifo, index: u32) {
-        if let Some(record) = self.get_mut(index) {
-            record.next_of_client = NIL;
-            self.link_client(fifo, index);
-        }
-    }
-
-    /// Nobody waits for the replies to a record any more; the backend brings them all the same.
-    pub(super) fn forsake(&mut self, index: u32) {
-        if let Some(record) = self.get_mut(index) {
-            record.client = ClientKey::NONE;
-            record.kind = Kind::Forsaken;
-            record.next_of_client = NIL;
-        }
     }
 
     /// Takes the head off a backend's queue and forgets the record.
@@ -325,33 +323,6 @@ impl Requests {
             }
             index = record.next_of_client;
         }
-    }
-
-    /// Cuts a backend's queue before the first record of which no byte has been sent: the front
-    /// stays in `fifo`, the rest is returned.
-    pub(super) fn split_unsent(&mut self, fifo: &mut Fifo, sent: u64) -> Fifo {
-        let (mut last_sent, mut index) = (NIL, fifo.head);
-        while let Some(record) = self.get(index) {
-            if record.start >= sent {
-                break;
-            }
-            (last_sent, index) = (index, record.next_of_backend);
-        }
-        if index == NIL {
-            return Fifo::default();
-        }
-        let unsent = Fifo {
-            head: index,
-            tail: fifo.tail,
-        };
-        match self.get_mut(last_sent) {
-            Some(last) => {
-                last.next_of_backend = NIL;
-                fifo.tail = last_sent;
-            }
-            None => *fifo = Fifo::default(),
-        }
-        unsent
     }
 
     /// The records of a backend's queue, for invariants and moves.

@@ -38,7 +38,8 @@ impl Machine {
         let Some(pool_key) = self.backends.get(key).map(|backend| backend.pool) else {
             return false;
         };
-        let out = self.is_out(pool_key);
+        let instance = self.pools.instance_of_pool(pool_key);
+        let rests = instance.is_none_or(|instance| instance.rests(self.now));
         loop {
             let Some(pool) = self.pools.pools.get(pool_key) else {
                 return false;
@@ -47,7 +48,7 @@ impl Machine {
             let opening =
                 opening.filter(|&&it| self.backends.get(it).is_some_and(|it| !it.is_ready()));
             let opening = opening.count();
-            let room = !out && pool.connections() < self.settings.pool_connections_max;
+            let room = !rests && pool.connections() < self.settings.pool_connections_max;
             if opening >= wanted || !room || self.open_shared(pool_key).is_none() {
                 return wanted > 0 && opening > 0;
             }
@@ -165,17 +166,53 @@ impl Machine {
 }
 
 /// Are these whole requests that change nothing, so that it does no harm to send them twice?
-fn only_reads(mut bytes: &[u8]) -> bool {
-    while !bytes.is_empty() {
+fn only_reads(bytes: &[u8]) -> bool {
+    unanswered_reads(bytes, u32::MAX).is_some()
+}
+
+/// The last `count` of these requests, if all of them change nothing.
+pub(super) fn unanswered_reads(bytes: &[u8], count: u32) -> Option<&[u8]> {
+    let all = frames(bytes).try_fold(0_u32, |n, frame| frame.map(|_| n + 1))?;
+    let answered = all.saturating_sub(count) as usize;
+    let skip = frames(bytes).take(answered).flatten().map(<[u8]>::len);
+    let left = bytes.get(skip.sum::<usize>()..)?;
+    let reads = |frame: Option<&[u8]>| frame.is_some_and(command::only_reads);
+    (!left.is_empty() && frames(left).all(reads)).then_some(left)
+}
+
+/// The last `count` of these requests as runs of those that only read, and of others: of how many
+/// requests each run consists, and where it begins.
+pub(super) fn runs(bytes: &[u8], count: u32) -> Vec<(u32, usize)> {
+    let mut runs: Vec<(u32, usize)> = Vec::new();
+    let (mut at, mut last) = (0, None);
+    let answered = frames(bytes).count().saturating_sub(count as usize);
+    for (i, frame) in frames(bytes).flatten().enumerate() {
+        let reads = Some(command::only_reads(frame));
+        if i >= answered {
+            match runs.last_mut().filter(|_| last == reads) {
+                Some(run) => run.0 += 1,
+                None => runs.push((1, at)),
+            }
+            last = reads;
+        }
+        at += frame.len();
+    }
+    runs
+}
+
+/// The requests that these bytes consist of; ends with a `None` where they are no whole requests.
+fn frames(mut bytes: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
         let step = RequestDecoder::default().decode(bytes, &RequestLimits::AFTER_LOGIN);
         let Ok(Step::Array { len, .. }) = step else {
-            return false;
+            bytes = &[];
+            return Some(None);
         };
         let (frame, rest) = bytes.split_at(len.min(bytes.len()));
-        if !command::only_reads(frame) {
-            return false;
-        }
         bytes = rest;
-    }
-    true
+        Some(Some(frame))
+    })
 }

@@ -117,7 +117,7 @@ fn a_full_backend_is_left_alone_for_a_while() {
 /// Bytes that are no answer do not put its deadline off.
 #[test]
 fn a_handshake_has_one_deadline_for_all_of_it() {
-    let mut worker = Worker::with(|settings| settings.backend_connect_ms = 3_000);
+    let mut worker = Worker::with(|settings| settings.backend_reply_ms = 3_000);
     let client = worker.client();
     worker.says(client, "GET x");
     let backend = worker.begun_one();

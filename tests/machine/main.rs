@@ -10,6 +10,7 @@
 )]
 
 mod addresses;
+mod busy;
 mod failure;
 mod harness;
 mod health;

@@ -1,0 +1,315 @@
+//! The requests of a connection that has ended.
+//!
+//! ```text
+//!   not sent ─────────────────────────────► they go on elsewhere, whole and in order
+//!   sent, and it only reads ──────────────► asked again elsewhere, once; unless its client wrote
+//!                                           something after it that was sent, too
+//!   sent, and it may have been executed ──► an error, behind the replies before it
+//! ```
+//! *Elsewhere* is one connection for all of them: a new one in place of one that was ready; else
+//! one of the same pool that lives. Only where there is none, they hear why.
+//!
+//! Each record keeps its place in its client's queue, so that replies keep their order.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+
+use crate::resp::write;
+
+use super::backend::{Backend, Failure};
+use super::client::Flag;
+use super::forward::{append, mark_dirty};
+use super::key::BackendKey;
+use super::machine::Machine;
+use super::outbound::{mark_client_dirty, release_parked};
+use super::pin::Verb;
+use super::request::{Fifo, Kind, Reason, Request, parked_size};
+use super::retry::{runs, unanswered_reads};
+use super::stall::follow;
+
+/// Up to so many bytes of an unsent request are copied, so that they are remembered where they go.
+const COPY_BYTES_MAX: usize = 8 * 1024;
+
+/// What becomes of a request.
+enum Fate {
+    /// These bytes are sent once more.
+    Again(Box<[u8]>),
+    /// Its bytes, of which none was sent, go elsewhere.
+    Move,
+    /// Its client hears that it may have been executed.
+    InDoubt,
+    /// Its client hears that it was not executed.
+    Unsent,
+    /// Nobody waits for it.
+    Drop,
+}
+
+impl Machine {
+    /// Settles all requests of a connection that is no longer in the table.
+    pub(super) fn hand_over(&mut self, lost: &mut Backend, was_ready: bool, failure: &Failure) {
+        self.cut_off(lost);
+        self.split_mixed(lost);
+        let fates = self.fates(lost, failure);
+        let goes_on = |(_, fate): &(u32, Fate)| matches!(fate, Fate::Again(_) | Fate::Move);
+        let to = match fates.iter().any(goes_on) {
+            true => self.successor(lost, was_ready),
+            false => None,
+        };
+        // What is left of a request that was sent in part stays behind.
+        let mut at = lost.sent;
+        let ends = self.ends(lost);
+        let (in_doubt, unsent) = (
+            error(failure.text_if_sent()),
+            error(&failure.text_if_unsent()),
+        );
+        for ((index, fate), end) in fates.into_iter().zip(ends) {
+            match (fate, to) {
+                (Fate::Again(bytes), Some(to)) => self.ask_lost_again(index, to, &bytes),
+                (Fate::Again(_) | Fate::InDoubt, _) => self.answer_lost(index, &in_doubt),
+                (Fate::Move, Some(to)) => {
+                    let start = self.requests.get(index).map_or(at, |it| it.start);
+                    let skip = usize::try_from(start.saturating_sub(at)).unwrap_or(usize::MAX);
+                    self.to_backends.consume(&mut lost.outbound, skip);
+                    self.move_unsent(index, lost, to, end.saturating_sub(start));
+                    at = end;
+                }
+                (Fate::Move | Fate::Unsent, _) => self.answer_lost(index, &unsent),
+                (Fate::Drop, _) => self.requests.forget(index),
+            }
+        }
+        lost.fifo = Fifo::default();
+    }
+
+    /// Where each request of a queue ends, in all that was ever queued.
+    fn ends(&self, lost: &Backend) -> Vec<u64> {
+        let starts = self.requests.of_backend(lost.fifo).skip(1);
+        let starts = starts.map(|(_, request)| request.start);
+        starts.chain([lost.queued]).collect()
+    }
+
+    /// The first bytes of a reply are with its client already: nothing can follow them.
+    fn cut_off(&mut self, lost: &Backend) {
+        if lost.reply_bytes > 0
+            && let Some(head) = self.requests.get(lost.fifo.head)
+            && head.kind == Kind::Deliver
+            && let key = head.client
+            && let Some(client) = self.clients.get_mut(key)
+        {
+            client.finish(&mut self.to_backends);
+            self.requests.silence(client.fifo);
+            mark_client_dirty(&mut self.dirty_clients, client, key);
+        }
+    }
+
+    /// A record of several requests that were sent, of which some only read, becomes several.
+    fn split_mixed(&mut self, lost: &mut Backend) {
+        let mut index = lost.fifo.head;
+        while let Some(record) = self.requests.get(index) {
+            let (mut last, next, key) = (index, record.next_of_backend, record.client);
+            index = next;
+            let (from, count) = (record.start, record.count);
+            let end = self
+                .requests
+                .get(next)
+                .map_or(lost.queued, |next| next.start);
+            let bytes = lost.recent.get(from, end);
+            let bytes = bytes.filter(|_| from < lost.sent && count > 1);
+            let (Some(bytes), Some(client)) = (bytes, self.clients.get_mut(key)) else {
+                continue;
+            };
+            for pair in runs(bytes, count).windows(2) {
+                if let [(count, _), (_, start)] = *pair {
+                    let cut = (last, count, from + start as u64);
+                    last = self.requests.split(cut, &mut client.fifo, &mut lost.fifo);
+                }
+            }
+        }
+    }
+
+    /// What becomes of each request, in order.
+    fn fates(&self, lost: &Backend, failure: &Failure) -> Vec<(u32, Fate)> {
+        let moves = lost.is_shared()
+            && !lost.dedicated
+            && !matches!(
+                failure,
+                Failure::Removed | Failure::Refused(_) | Failure::Rejected(_)
+            );
+        let again = moves && matches!(failure, Failure::Lost | Failure::Desync(_));
+        let queue = self.requests.of_backend(lost.fifo);
+        let fate = |(index, request): (u32, &Request)| {
+            let sent = request.start < lost.sent;
+            let heard = self.clients.contains(request.client);
+            let fate = match request.kind {
+                Kind::Check | Kind::Forsaken => Fate::Drop,
+                _ if sent && !heard => Fate::Drop,
+                _ if sent => again
+                    .then(|| self.bytes_to_ask_again(lost, request))
+                    .flatten()
+                    .map_or(Fate::InDoubt, Fate::Again),
+                // Another connection would say yes to a WAIT about which it knows nothing.
+                _ if moves && !request.verb.is_patient() => Fate::Move,
+                _ => Fate::Unsent,
+            };
+            (index, fate)
+        };
+        let mut fates: Vec<_> = queue.map(fate).collect();
+        // Asked again, a read would see what its client wrote after it.
+        let mut in_doubt = HashSet::new();
+        for (index, fate) in fates.iter_mut().rev() {
+            let client = self.requests.get(*index).map(|request| request.client);
+            match fate {
+                Fate::InDoubt => drop(in_doubt.insert(client)),
+                Fate::Again(_) if in_doubt.contains(&client) => *fate = Fate::InDoubt,
+                _ => {}
+            }
+        }
+        fates
+    }
+
+    /// The bytes of a request that was sent, if it may be asked again.
+    fn bytes_to_ask_again(&self, lost: &Backend, request: &Request) -> Option<Box<[u8]>> {
+        let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
+        if !plain || request.retried.has(Reason::LinkLost) || self.is_logged_out(request.client) {
+            return None;
+        }
+        let next = self.requests.get(request.next_of_backend);
+        let end = next.map_or(lost.queued, |next| next.start);
+        let bytes = lost.recent.get(request.start, end)?;
+        Some(unanswered_reads(bytes, request.count)?.into())
+    }
+
+    /// The connection on which the requests of a lost one go on. One that took over before and has
+    /// not sent a byte gets no successor: else requests would move for ever.
+    fn successor(&mut self, lost: &Backend, was_ready: bool) -> Option<BackendKey> {
+        let instance = self.pools.instance_of_pool(lost.pool);
+        let gone = instance.is_none_or(|instance| instance.gone);
+        if was_ready
+            && !lost.is_heir
+            && !gone
+            && let Some(new) = self.open_shared(lost.pool)
+        {
+            self.backends.get_mut(new)?.is_heir = true;
+            return Some(new);
+        }
+        let pool = self.pools.pools.get(lost.pool)?;
+        let living = pool.backends.iter();
+        let living = living.filter_map(|&key| Some((key, self.backends.get(key)?)));
+        let worst = |it: &Backend| (!it.is_ready(), !it.is_open(), it.drawbacks(self.now));
+        let best = living.min_by_key(|(_, backend)| worst(backend));
+        best.map(|(key, _)| key)
+    }
+
+    fn ask_lost_again(&mut self, index: u32, to: BackendKey, bytes: &[u8]) {
+        self.carry(index, to, bytes.len() as u64);
+        if let Some(request) = self.requests.get_mut(index) {
+            request.retried = request.retried.and(Reason::LinkLost);
+        }
+        if let Some(backend) = self.backends.get_mut(to) {
+            let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
+            append(chunks, dirty, backend, to, bytes);
+        }
+        self.counters.asked_again += 1;
+        self.counters.asked_again_lost += 1;
+    }
+
+    /// Moves the first `len` bytes that a lost connection did not send, and their record.
+    fn move_unsent(&mut self, index: u32, lost: &mut Backend, to: BackendKey, len: u64) {
+        self.carry(index, to, len);
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let mut bytes = self.to_backends.split_front(&mut lost.outbound, len);
+        let Some(backend) = self.backends.get_mut(to) else {
+            return self.to_backends.clear(&mut bytes);
+        };
+        let mut copy = Vec::new();
+        if len <= COPY_BYTES_MAX && self.to_backends.gather(&mut bytes, &mut copy).is_ok() {
+            let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
+            append(chunks, dirty, backend, to, &copy);
+        } else {
+            backend.recent.skip(len);
+            self.to_backends
+                .append_list(&mut backend.outbound, &mut bytes);
+            mark_dirty(&mut self.dirty_backends, backend, to);
+        }
+    }
+
+    /// Hangs a record into the queue of another connection. Its bytes must follow.
+    fn carry(&mut self, index: u32, to: BackendKey, len: u64) {
+        let (Some(backend), Some(request)) = (self.backends.get_mut(to), self.requests.get(index))
+        else {
+            return;
+        };
+        let (key, verdict) = (request.client, request.kind == Kind::Verdict);
+        if backend.fifo.is_empty() {
+            backend.since = self.now;
+        } else if backend.paused {
+            let (requests, stalled) = (&self.requests, &mut self.stalled);
+            follow(requests, stalled, backend, to, key, self.now);
+        }
+        backend.scripts += u32::from(request.verb == Verb::Script);
+        self.requests
+            .rehang(index, &mut backend.fifo, backend.queued);
+        backend.queued += len;
+        // A client that only has its login verified there is not the connection's client.
+        if !verdict && let Some(client) = self.clients.get_mut(key) {
+            client.go_to(to);
+        }
+    }
+
+    /// Answers a record with an error, in its place.
+    fn answer_lost(&mut self, index: u32, error: &Bytes) {
+        let Some(&Request {
+            client: key,
+            kind,
+            verb,
+            count,
+            ..
+        }) = self.requests.get(index)
+        else {
+            return;
+        };
+        let Some(client) = self.clients.get_mut(key) else {
+            return self.requests.forget(index);
+        };
+        client.in_flight -= count;
+        if kind == Kind::Verdict {
+            // It is all that its client waits for.
+            self.requests.forget(index);
+            client.fifo = Fifo::default();
+            self.again.push(key);
+            return self.wake(key);
+        }
+        let closes = self.settings.close_on_loss;
+        let errors = match kind {
+            Kind::Deliver if closes => 0,
+            // However many confirmations were asked for, there is one error.
+            Kind::Deliver if verb.confirms() => 1,
+            Kind::Deliver => count,
+            _ => 0,
+        };
+        let reply = match errors {
+            0 => Bytes::new(),
+            1 => error.clone(),
+            more => error.repeat(more as usize).into(),
+        };
+        client.count_parked(parked_size(&reply));
+        self.requests.answer(index, reply);
+        self.counters.errors += u64::from(errors);
+        if closes {
+            self.counters.closed_on_loss += u64::from(!client.is(Flag::Closing));
+            client.finish(&mut self.to_backends);
+            self.requests.silence(client.fifo);
+        }
+        release_parked(&mut self.requests, &mut self.to_clients, client);
+        if !client.outbound.is_empty() {
+            mark_client_dirty(&mut self.dirty_clients, client, key);
+        }
+        self.wake(key);
+    }
+}
+
+fn error(text: &str) -> Bytes {
+    let mut out = Vec::new();
+    write::error(&mut out, text);
+    out.into()
+}

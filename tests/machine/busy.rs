@@ -1,0 +1,215 @@
+//! A busy server is not a broken one: who waits, who is asked elsewhere, and what is no failure.
+
+use elika::cluster::Health;
+use elika::proxy::{BackendKey, ClientKey, ConnKey, Failure, Wanted};
+
+use super::harness::{Worker, command};
+
+const IN_DOUBT: &str = "-ERR elika: backend connection lost, outcome unknown\r\n";
+const BUSY: &str = "-BUSY Redis is busy running a script.\r\n";
+
+fn unreachable() -> Failure {
+    Failure::Unreachable("connection refused".into())
+}
+
+impl Worker {
+    fn state(&self) -> Health {
+        let survey = self.machine.survey(&Wanted::Numbers);
+        survey.instances[0].health
+    }
+
+    /// Two clients of one user on one connection.
+    fn two(&mut self) -> (ClientKey, ClientKey, BackendKey) {
+        let (first, backend) = self.user("ann");
+        let second = self.user_on(backend, "ann", "pw");
+        self.asked(backend);
+        (first, second, backend)
+    }
+
+    /// Time passes, and the server takes connections and answers nothing.
+    fn pass_in_silence(&mut self, ms: u64) -> Vec<BackendKey> {
+        let mut opened = Vec::new();
+        for _ in 0..ms / 100 {
+            self.pass(100);
+            for backend in self.begun() {
+                self.connect(backend);
+                opened.push(backend);
+            }
+        }
+        opened
+    }
+}
+
+#[test]
+fn requests_wait_for_a_busy_server_as_long_as_it_takes() {
+    let mut worker = Worker::new();
+    let (sleeper, other, backend) = worker.two();
+    worker.says(sleeper, "DEBUG SLEEP 10");
+    worker.says(other, "GET a");
+    let opened = worker.pass_in_silence(9_000);
+    worker.says(other, "GET b");
+    let more = worker.pass_in_silence(1_000);
+    assert!(opened.len() + more.len() <= 1, "{opened:?} {more:?}");
+    assert_eq!(worker.heard(other), "");
+    assert_eq!(worker.state(), Health::Up);
+    let asked = worker.asked(backend);
+    assert!(
+        asked.contains("\r\na\r\n") && asked.contains("\r\nb\r\n"),
+        "{asked}"
+    );
+    worker.replies(backend, "+OK\r\n$1\r\na\r\n$1\r\nb\r\n");
+    assert_eq!(worker.heard(sleeper), "+OK\r\n");
+    assert_eq!(worker.heard(other), "$1\r\na\r\n$1\r\nb\r\n");
+}
+
+#[test]
+fn a_handshake_takes_as_long_as_a_busy_server_makes_it() {
+    let mut worker = Worker::new();
+    let client = worker.client();
+    worker.says(client, "GET a");
+    let backend = worker.begun_one();
+    worker.connect(backend);
+    worker.pass(20_000);
+    assert_eq!(worker.heard(client), "");
+    worker.replies(
+        backend,
+        "*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:7\r\n*0\r\n",
+    );
+    assert!(worker.asked(backend).contains("GET"));
+    worker.replies(backend, "$1\r\na\r\n");
+    assert_eq!(worker.heard(client), "$1\r\na\r\n");
+}
+
+/// A script keeps one connection; another one is opened for those who come, and cannot be had.
+#[test]
+fn requests_of_a_connection_that_cannot_be_made_go_to_one_that_lives() {
+    let full = Failure::TurnedAway("ERR max number of clients reached".into());
+    for failure in [unreachable(), Failure::TimedOut, Failure::Lost, full] {
+        let mut worker = Worker::new();
+        let (runner, other, backend) = worker.two();
+        let third = worker.user_on(backend, "ann", "pw");
+        worker.says(runner, "EVAL s 0");
+        worker.says(other, "GET a");
+        worker.says(third, "SET b");
+        worker.says(other, "SET c");
+        let opening = worker.begun_one();
+        worker.connect(opening);
+        assert_eq!(worker.asked(opening), "");
+        worker.asked(backend);
+        worker.fails(opening, &failure);
+        let whole = ["GET a", "SET b", "SET c"].map(command).concat();
+        assert_eq!(worker.asked(backend).as_bytes(), whole);
+        assert_eq!(worker.state(), Health::Up);
+        worker.says(other, "GET d");
+        assert_eq!(worker.begun(), [], "it is tried again at once");
+        worker.replies(backend, "+OK\r\n$1\r\na\r\n+B\r\n+C\r\n$1\r\nd\r\n");
+        assert_eq!(worker.heard(other), "$1\r\na\r\n+C\r\n$1\r\nd\r\n");
+        assert_eq!(worker.heard(third), "+B\r\n");
+    }
+}
+
+#[test]
+fn who_needs_a_connection_hears_that_the_server_is_full_and_others_go_on() {
+    let mut worker = Worker::new();
+    let (client, backend) = worker.user("ann");
+    let new = worker.client();
+    for _ in 0..3 {
+        worker.says(new, "AUTH bob pw");
+        let opening = worker.begun_one();
+        worker.refuse(opening, "-ERR max number of clients reached\r\n");
+        let heard = worker.heard(new);
+        assert_eq!(heard, "-ERR max number of clients reached\r\n");
+        assert_eq!(worker.state(), Health::Up);
+        worker.asked(backend);
+        worker.says(client, "GET a");
+        assert!(worker.asked(backend).contains("GET"));
+        worker.replies(backend, "$1\r\na\r\n");
+        assert_eq!(worker.heard(client), "$1\r\na\r\n");
+    }
+}
+
+#[test]
+fn those_behind_a_script_hear_that_the_server_is_busy_when_it_says_so() {
+    let mut worker = Worker::new();
+    let (runner, other, backend) = worker.two();
+    worker.says(runner, "EVAL s 0");
+    worker.says(other, "GET a");
+    let second = worker.begun_one();
+    worker.connect(second);
+    worker.pass(4_900);
+    assert_eq!(worker.heard(other), "");
+    worker.replies(second, "+OK\r\n*2\r\n$2\r\nid\r\n:7\r\n");
+    worker.replies(second, BUSY);
+    assert_eq!(worker.heard(other), BUSY);
+    worker.replies(backend, "$4\r\ndone\r\n");
+    assert_eq!(worker.heard(runner), "$4\r\ndone\r\n");
+}
+
+#[test]
+fn reads_of_a_lost_connection_are_asked_again_and_writes_are_in_doubt() {
+    let mut worker = Worker::new();
+    let (one, two, backend) = worker.two();
+    let line = ["GET a", "SET b 1", "GET c", "CLIENT GETNAME"];
+    worker.sends(one, line.map(command).concat());
+    worker.says(two, "GET d");
+    assert!(worker.asked(backend).contains("SET"));
+    worker.fails(backend, &Failure::Lost);
+    // Asked again, GET a might see what SET b did.
+    assert_eq!(worker.heard(one), IN_DOUBT.repeat(2));
+    let next = worker.begun_one();
+    worker.welcome(next);
+    let again = ["GET c", "GET d"].map(command).concat();
+    assert_eq!(worker.asked(next).as_bytes(), again);
+    worker.replies(next, "$1\r\nc\r\n$1\r\nd\r\n");
+    assert_eq!(worker.heard(one), "$1\r\nc\r\n$-1\r\n");
+    assert_eq!(worker.heard(two), "$1\r\nd\r\n");
+    assert_eq!(worker.machine.counters().asked_again_lost, 2);
+}
+
+/// The replies that have come are not asked for a second time.
+#[test]
+fn what_is_left_of_a_pipeline_is_asked_again() {
+    let mut worker = Worker::new();
+    let (client, backend) = worker.user("ann");
+    let line = ["SET a 1", "GET b", "SET c 1", "GET d", "GET e"];
+    worker.sends(client, line.map(command).concat());
+    worker.replies(backend, "+OK\r\n$1\r\nb\r\n");
+    assert_eq!(worker.heard(client), "+OK\r\n$1\r\nb\r\n");
+    worker.fails(backend, &Failure::Lost);
+    assert_eq!(worker.heard(client), IN_DOUBT);
+    let next = worker.begun_one();
+    worker.welcome(next);
+    let again = ["GET d", "GET e"].map(command).concat();
+    assert_eq!(worker.asked(next).as_bytes(), again);
+    worker.replies(next, "$1\r\nd\r\n$1\r\ne\r\n");
+    assert_eq!(worker.heard(client), "$1\r\nd\r\n$1\r\ne\r\n");
+}
+
+/// It may be what ends the server.
+#[test]
+fn a_read_is_asked_again_once_when_its_connection_is_lost() {
+    let mut worker = Worker::new();
+    let (client, backend) = worker.user("ann");
+    worker.says(client, "GET poison");
+    worker.fails(backend, &Failure::Lost);
+    let next = worker.begun_one();
+    worker.welcome(next);
+    worker.fails(next, &Failure::Lost);
+    assert_eq!(worker.begun(), []);
+    assert_eq!(worker.heard(client), IN_DOUBT);
+}
+
+#[test]
+fn a_reply_that_has_begun_is_not_asked_for_again() {
+    let mut worker = Worker::new();
+    let (reader, other, backend) = worker.two();
+    worker.says(reader, "GET a");
+    worker.says(other, "GET b");
+    worker.replies(backend, "$3\r\nab");
+    worker.fails(backend, &Failure::Lost);
+    assert_eq!(worker.heard(reader), "$3\r\nab");
+    assert!(worker.closed(ConnKey::Client(reader)));
+    let next = worker.begun_one();
+    worker.welcome(next);
+    assert_eq!(worker.asked(next).as_bytes(), command("GET b"));
+}
