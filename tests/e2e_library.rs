@@ -63,9 +63,10 @@ fn its_service_port_is_there_or_not() {
         start(&redis),
         start_with(&redis, &["--service.enable=false"]),
     );
-    let service = Http::at(with.service_address().unwrap());
+    let service = Http::at(with.service_address().unwrap()).with_admin(with.admin_address());
     assert_eq!(service.get("/healthz").status, 200);
     assert_eq!(without.service_address(), None);
+    assert_eq!(without.admin_address(), None);
     assert_eq!(Wire::connect(without.address()).ask("PING"), "+PONG");
     let mut client = Wire::connect(with.address());
     assert_eq!(client.ask("PING"), "+PONG");

@@ -221,6 +221,35 @@ fn a_web_page_cannot_steer_a_proxy_on_its_readers_machine() {
     assert_eq!(service.get("/clients").data(), "[]");
 }
 
+/// A reverse proxy that adds no header, as HAProxy by default, looks like a caller on this machine.
+#[test]
+fn a_reverse_proxy_on_this_machine_can_add_clusters_and_nothing_else() {
+    let redis = Redis::open();
+    let mut proxy = Proxy::sync(&[]);
+    let by_proxy = Http::at(proxy.service().address());
+    add_with(&by_proxy, "carts", &redis);
+    let admin = proxy.service();
+    for (method, target) in [
+        ("POST", "/drain"),
+        ("POST", "/pause"),
+        ("DELETE", "/cluster?tenant=carts"),
+        ("GET", "/clients"),
+    ] {
+        let answer = by_proxy.ask(method, target, None);
+        let (status, message) = answer.error();
+        assert_eq!(status, 403, "{target}");
+        assert!(
+            message.contains("is for the admin listener, http://127.0.0.1:"),
+            "{message}"
+        );
+    }
+    let more = instance("carts", "carts-1", &redis, "ready");
+    assert_eq!(by_proxy.post("/status_change", &more).status, 403);
+    assert!(!proxy.has_ended());
+    assert_eq!(admin.post("/drain", "").status, 202);
+    proxy.wait();
+}
+
 #[test]
 fn the_static_router_keeps_its_cluster() {
     let redis = Redis::open();

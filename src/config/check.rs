@@ -1,5 +1,7 @@
 //! What depends on more than one option: contradictions, and defaults that follow others.
 
+use std::net::SocketAddr;
+
 use super::error::ConfigError;
 use super::given::Given;
 use super::values::{AdminCommands, RouterType};
@@ -9,6 +11,7 @@ use super::{BackendPool, Config};
 pub(super) fn relations(given: &Given, config: &mut Config) -> Result<(), ConfigError> {
     router(given, config)?;
     ports(given, config)?;
+    admin(given, config)?;
     pool(given, &mut config.backend_pool)?;
     Ok(())
 }
@@ -53,6 +56,20 @@ fn ports(given: &Given, config: &Config) -> Result<(), ConfigError> {
         Some(setting) if clash => {
             let remedy = "--port and --service-port need different ports";
             Err(setting.error("taken twice", remedy))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Without a token only this machine is trusted: elsewhere nobody could use the listener.
+fn admin(given: &Given, config: &Config) -> Result<(), ConfigError> {
+    let elsewhere = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+    let alone = config.service_token.is_none()
+        && config.service_admin_bind.is_some_and(|it| elsewhere(&it));
+    match given.get("service-admin-bind") {
+        Some(setting) if alone => {
+            let reason = "is not loopback, and there is no token";
+            Err(setting.error(reason, "give --service-token too"))
         }
         _ => Ok(()),
     }

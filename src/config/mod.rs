@@ -11,7 +11,7 @@ mod parse;
 mod table;
 mod values;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::thread;
@@ -33,8 +33,11 @@ pub struct Config {
     pub service_port: u16,
     /// Whether there is a service port at all.
     pub service_enable: bool,
+    /// Where callers on this machine may do everything without a token; unless given, and if there
+    /// is no token, 10,000 above the service port, on loopback.
+    pub service_admin_bind: Option<SocketAddr>,
     /// What callers that change something, or look at clients, must bring; without one they must
-    /// be on this machine.
+    /// be on this machine, and come to the admin listener.
     pub service_token: Option<Secret>,
     /// Worker threads; 0 is one per core, see [`Config::workers`].
     pub core_num: u16,
@@ -200,6 +203,7 @@ impl Default for Config {
             port: 6378,
             service_port: 7080,
             service_enable: true,
+            service_admin_bind: None,
             service_token: None,
             core_num: 0,
             grace_seconds: 10,

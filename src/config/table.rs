@@ -160,8 +160,22 @@ const PROCESS: &[Row] = &[
         hint: "TOKEN",
         default: "",
         help: "what callers that change something must show as a bearer token; without it they \
-               must be on this machine",
+               must be on this machine, and come to the admin listener",
         value: Text(SECRET, |c, v| fill(&mut c.service_token, parse_secret(v))),
+    },
+    Row {
+        name: "service-admin-bind",
+        hint: "IP:PORT",
+        default: "",
+        help: "the admin listener: HTTP for callers on this machine, which need no token there \
+               [127.0.0.1, 10000 above the service port; none with a token]",
+        value: Text(
+            "an IP address and a port, such as 127.0.0.1:17080",
+            |c, v| {
+                let address = v.parse().map_err(|_| "not an IP address with a port");
+                fill(&mut c.service_admin_bind, address.map(Some))
+            },
+        ),
     },
     Row {
         name: "service.enable",

@@ -6,7 +6,11 @@ use crate::cluster::ClusterKey;
 use crate::config::{Config, RouterType};
 
 /// Who this is, where its clusters come from, and where it listens.
-pub(super) fn announce(config: &Config, address: SocketAddr, service: Option<SocketAddr>) {
+pub(super) fn announce(
+    config: &Config,
+    address: SocketAddr,
+    service: Option<(SocketAddr, Option<SocketAddr>)>,
+) {
     log::info!(
         "node {} in namespace {}: {} workers, {} router",
         config.node.id,
@@ -22,8 +26,11 @@ pub(super) fn announce(config: &Config, address: SocketAddr, service: Option<Soc
         }
         RouterType::Sync => log::info!("clusters come from {}", sources(config)),
     }
-    if let Some(service) = service {
+    if let Some((service, admin)) = service {
         log::info!("service address {service}");
+        if let Some(admin) = admin {
+            log::info!("admin address {admin}");
+        }
     }
     log::info!("proxy address {address}");
 }

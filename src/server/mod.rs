@@ -5,6 +5,7 @@
 //! | worker 0..n | a [`crate::reactor`] each; 0 accepts | when its last client is gone, or told |
 //! | directory | makes the pictures of the clusters that workers see | when the proxy stops |
 //! | service | the service port: HTTP | last of all |
+//! | service-calls, service-pages | what takes long there | with it |
 //! | registry | reads the registry after each change | when the directory has ended |
 //! | registry-notify | waits for the registry to tell of a change | with the registry |
 //! | resolver 0..3 | look names up | with the directory |
@@ -154,7 +155,8 @@ impl Proxy {
             sender.clone(),
         ));
         let service = Service::start(&config, &office, &registry)?;
-        let service_address = service.as_ref().map(Service::address);
+        let addresses = service.as_ref();
+        let addresses = addresses.map(|it| (it.address(), it.admin_address()));
 
         let directory = Directory::new(
             (facts.clone(), told),
@@ -177,7 +179,7 @@ impl Proxy {
         spawn_registry(registry, rings, facts.clone(), changed)?;
         let all = Arc::clone(&inboxes);
         spawn("directory", move || directory.run(&all))?;
-        announce(&config, address, service_address);
+        announce(&config, address, addresses);
         Ok(Running {
             address,
             service,

@@ -40,6 +40,11 @@ impl Running {
         self.service.as_ref().map(Service::address)
     }
 
+    /// Where its admin listener is, if there is one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.service.as_ref().and_then(Service::admin_address)
+    }
+
     /// Drains: no new clients, what is in flight is finished, then the connections are closed.
     /// Returns when that is done, or the grace period is over.
     pub fn stop(self) {

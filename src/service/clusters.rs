@@ -8,12 +8,13 @@ use crate::cluster::{
 };
 
 use super::desk::{Answer, Desk, failure, success};
+use super::guard::{self, Trust};
 use super::http::{Query, Request, Response};
 use super::limits::WAIT_SECONDS_MAX;
 use super::routes::done;
 
 /// `GET /list_cluster[?wait=SECONDS]`
-pub(super) fn list(desk: &Desk, request: &Request) -> Result<Answer, Response> {
+pub(super) fn list(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, Response> {
     // Whoever follows would take an empty list for the truth.
     desk.office.settled().map_err(|why| failure(503, why))?;
     let query = query(request, &["wait"])?;
@@ -37,7 +38,7 @@ pub(super) fn list(desk: &Desk, request: &Request) -> Result<Answer, Response> {
 }
 
 /// `POST /add_cluster`
-pub(super) fn add(desk: &Desk, request: &Request) -> Result<Answer, Response> {
+pub(super) fn add(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, Response> {
     let key = ClusterKey::from_json(text(request)?).map_err(bad_json)?;
     let tenant = desk.registry.add_cluster(key).map_err(refused)?;
     desk.set_changed();
@@ -46,15 +47,28 @@ pub(super) fn add(desk: &Desk, request: &Request) -> Result<Answer, Response> {
 }
 
 /// `POST /status_change`
-pub(super) fn status_change(desk: &Desk, request: &Request) -> Result<Answer, Response> {
+///
+/// With the trust to add, only a cluster's first instance: one more would get a part of the
+/// clients, and their passwords with them.
+pub(super) fn status_change(
+    desk: &Desk,
+    request: &Request,
+    trust: Trust,
+) -> Result<Answer, Response> {
     let instance = ClusterInstance::from_json(text(request)?).map_err(bad_json)?;
+    if trust < Trust::Full {
+        let known = desk.registry.get_cluster_instance(&instance.key.tenant());
+        if !known.is_empty() && !known.contains(&instance) {
+            return Err(guard::wrong_listener(desk.settings.admin));
+        }
+    }
     desk.registry.status_change(instance).map_err(refused)?;
     desk.set_changed();
     Ok(done(200))
 }
 
 /// `DELETE /cluster`, with a body or with `?tenant=KEY_OR_ALIAS`
-pub(super) fn remove(desk: &Desk, request: &Request) -> Result<Answer, Response> {
+pub(super) fn remove(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, Response> {
     let query = query(request, &["tenant"])?;
     let key = match (query.get("tenant"), request.body.is_empty()) {
         (Some(name), true) => desk.cluster_of(&desk.tenant(name)?)?,

@@ -4,14 +4,17 @@
 //! Owns the times a peer is given. The server owns the socket and the clock, the desk the answers.
 
 use std::mem;
-use std::net::IpAddr;
 
 use crate::proxy::Millis;
 
 use super::counters::Limit;
 use super::desk::{Answer, Desk};
-use super::http::{After, CONTINUE, Decoder, Head, Method, Response, Step};
-use super::limits::{IDLE_MS, LINGER_MS, PARKED_MAX, REQUEST_MS, RESPONSE_MS, SLOW_MS};
+use super::form::{Form, Parked};
+use super::guard::Caller;
+use super::http::{After, CONTINUE, Decoder, Request, Response, Step};
+use super::limits::{IDLE_MS, LINGER_MS, PARKED_MAX, PROBE_MS, REQUEST_MS, RESPONSE_MS, SLOW_MS};
+use super::places::Class;
+use super::routes::Place;
 
 /// What a connection needs from outside to go on.
 #[derive(Clone, Copy)]
@@ -25,7 +28,8 @@ pub(super) struct Turn<'a> {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Connection {
-    peer: IpAddr,
+    caller: Caller,
+    class: Class,
     decoder: Decoder,
     output: Vec<u8>,
     /// So much of `output` has gone.
@@ -45,6 +49,8 @@ enum Phase {
     Idle,
     /// A part of a request has come.
     Receiving,
+    /// A request is answered on another thread, which may not have it yet.
+    Asked(Option<(Place, Box<Request>)>, Form),
     /// A request waits for the clusters to change.
     Parked(Parked),
     /// A response is on its way.
@@ -54,19 +60,11 @@ enum Phase {
     Ended,
 }
 
-#[derive(Debug)]
-struct Parked {
-    /// What the client knows.
-    etag: String,
-    until: Millis,
-    head_only: bool,
-    after: After,
-}
-
 impl Connection {
-    pub(super) fn new(peer: IpAddr, now: Millis) -> Self {
+    pub(super) fn new(caller: Caller, class: Class, now: Millis) -> Self {
         Self {
-            peer,
+            caller,
+            class,
             decoder: Decoder::default(),
             output: Vec::new(),
             sent: 0,
@@ -82,8 +80,16 @@ impl Connection {
         match self.phase {
             Phase::Idle | Phase::Receiving => !self.fresh && !self.finished,
             Phase::Lingering => true,
-            Phase::Parked(_) | Phase::Sending(_) | Phase::Ended => false,
+            Phase::Asked(..) | Phase::Parked(_) | Phase::Sending(_) | Phase::Ended => false,
         }
+    }
+
+    pub(super) fn caller(&self) -> Caller {
+        self.caller
+    }
+
+    pub(super) fn class(&self) -> Class {
+        self.class
     }
 
     /// Can [`proceed`](Self::proceed) do anything?
@@ -108,12 +114,20 @@ impl Connection {
     /// How much another one deserves its place, if it may be closed for one at all, and since when:
     /// those that are idle first, then the slow.
     pub(super) fn dispensable(&self, now: Millis) -> Option<(u8, Millis)> {
-        let slow = now.since(self.since) >= SLOW_MS;
+        let age = now.since(self.since);
+        if self.class == Class::Probes && age < PROBE_MS {
+            return None;
+        }
+        let slow = self.class == Class::Probes || age >= SLOW_MS;
         match self.phase {
             Phase::Idle | Phase::Lingering => Some((0, self.since)),
             Phase::Receiving if slow => Some((1, self.since)),
-            Phase::Sending(_) if slow => Some((2, self.since)),
-            Phase::Receiving | Phase::Sending(_) | Phase::Parked(_) | Phase::Ended => None,
+            Phase::Sending(_) | Phase::Asked(..) if slow => Some((2, self.since)),
+            Phase::Receiving
+            | Phase::Sending(_)
+            | Phase::Asked(..)
+            | Phase::Parked(_)
+            | Phase::Ended => None,
         }
     }
 
@@ -138,7 +152,7 @@ impl Connection {
     /// for a change it has gone, most likely: it is answered now.
     pub(super) fn hung_up(&mut self, turn: &Turn<'_>) {
         if let Phase::Parked(parked) = &mut self.phase {
-            parked.after = After::Close;
+            parked.form.after = After::Close;
             self.unchanged(turn);
         }
     }
@@ -169,16 +183,52 @@ impl Connection {
                         return;
                     }
                 }
-                Ok(Step::Request(request)) => {
-                    let answer = turn.desk.answer(&request, self.peer);
-                    return self.answer(answer, &request.head, turn);
-                }
+                Ok(Step::Request(request)) => return self.request(request, turn),
                 Err(refusal) => {
                     let response = turn.desk.refusal(&refusal);
-                    return self.respond(response, false, After::Close, turn);
+                    return self.respond(response, Form::LAST, turn);
                 }
             }
         }
+    }
+
+    fn request(&mut self, request: Request, turn: &Turn<'_>) {
+        let mut form = Form::of(&request.head);
+        let place = turn.desk.place(&request.head, self.caller);
+        if self.class == Class::Probes {
+            form.after = After::Close;
+            if place != Place::Here {
+                let response = turn.desk.exhausted(Limit::Connections);
+                return self.respond(response, form, turn);
+            }
+        }
+        if place == Place::Here {
+            let answer = turn.desk.answer(&request, self.caller);
+            return self.answer(answer, form, turn);
+        }
+        self.since = turn.now;
+        self.phase = Phase::Asked(Some((place, Box::new(request))), form);
+    }
+
+    /// What another thread has to answer; [`answered`](Self::answered) takes that.
+    pub(super) fn question(&mut self) -> Option<(Place, Box<Request>)> {
+        match &mut self.phase {
+            Phase::Asked(question, _) => question.take(),
+            _ => None,
+        }
+    }
+
+    /// The answer to its question.
+    pub(super) fn answered(&mut self, answer: Answer, turn: &Turn<'_>) {
+        if let Phase::Asked(_, form) = self.phase {
+            self.answer(answer, form, turn);
+        }
+    }
+
+    /// Nobody answers its question.
+    pub(super) fn unanswered(&mut self, turn: &Turn<'_>) {
+        let response = turn.desk.exhausted(Limit::Calls);
+        self.answered(Answer::Now(response), turn);
     }
 
     /// The first bytes of a request are here.
@@ -194,9 +244,12 @@ impl Connection {
         let Some(head) = self.decoder.head() else {
             return false;
         };
-        if let Err(response) = turn.desk.admit(head, self.peer) {
-            let head_only = head.method == Method::Head;
-            self.respond(response, head_only, After::Close, turn);
+        if let Err(response) = turn.desk.admit(head, self.caller) {
+            let form = Form {
+                after: After::Close,
+                ..Form::of(head)
+            };
+            self.respond(response, form, turn);
             return true;
         }
         if head.expects_continue && !self.decoder.has_input() {
@@ -205,32 +258,26 @@ impl Connection {
         false
     }
 
-    fn answer(&mut self, answer: Answer, head: &Head, turn: &Turn<'_>) {
-        let head_only = head.method == Method::Head;
-        let after = match (head.keep_alive, head.is_old) {
-            (false, _) => After::Close,
-            (true, false) => After::Keep,
-            (true, true) => After::SayKeep,
-        };
+    fn answer(&mut self, answer: Answer, form: Form, turn: &Turn<'_>) {
         match answer {
-            Answer::Now(response) => self.respond(response, head_only, after, turn),
+            Answer::Now(response) => self.respond(response, form, turn),
             Answer::Wait { etag, ms } if turn.parked < PARKED_MAX => {
                 self.since = turn.now;
                 self.phase = Phase::Parked(Parked {
                     etag,
                     until: turn.now.after(ms),
-                    head_only,
-                    after,
+                    form,
                 });
             }
             Answer::Wait { .. } => {
                 let response = turn.desk.exhausted(Limit::Parked);
-                self.respond(response, head_only, after, turn);
+                self.respond(response, form, turn);
             }
         }
     }
 
-    fn respond(&mut self, response: Response, head_only: bool, after: After, turn: &Turn<'_>) {
+    fn respond(&mut self, response: Response, form: Form, turn: &Turn<'_>) {
+        let Form { head_only, after } = form;
         turn.desk.counters.answered(response.status());
         self.output.extend(response.into_bytes(head_only, after));
         self.phase = Phase::Sending(after);
@@ -266,9 +313,17 @@ impl Connection {
         }
     }
 
+    /// What the clusters are to differ from, if it waits for a change.
+    pub(super) fn parked_with(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Parked(parked) => Some(&parked.etag),
+            _ => None,
+        }
+    }
+
     /// Does it wait for the clusters to be others than those that `etag` names?
     pub(super) fn waits_for_other(&self, etag: &str) -> bool {
-        matches!(&self.phase, Phase::Parked(parked) if parked.etag != etag)
+        self.parked_with().is_some_and(|known| known != etag)
     }
 
     /// The clusters have changed: this is what they are now, and what names them.
@@ -276,8 +331,8 @@ impl Connection {
         if self.waits_for_other(etag)
             && let Phase::Parked(parked) = &self.phase
         {
-            let (head_only, after) = (parked.head_only, parked.after);
-            self.respond(list.clone(), head_only, after, turn);
+            let form = parked.form;
+            self.respond(list.clone(), form, turn);
         }
     }
 
@@ -285,8 +340,8 @@ impl Connection {
     fn unchanged(&mut self, turn: &Turn<'_>) {
         if let Phase::Parked(parked) = &mut self.phase {
             let response = Desk::not_modified(&mem::take(&mut parked.etag));
-            let (head_only, after) = (parked.head_only, parked.after);
-            self.respond(response, head_only, after, turn);
+            let form = parked.form;
+            self.respond(response, form, turn);
         }
     }
 
@@ -296,7 +351,7 @@ impl Connection {
             Phase::Idle => Some(self.since.after(IDLE_MS)),
             Phase::Receiving => Some(self.since.after(REQUEST_MS)),
             Phase::Parked(parked) => Some(parked.until),
-            Phase::Sending(_) => Some(self.since.after(RESPONSE_MS)),
+            Phase::Sending(_) | Phase::Asked(..) => Some(self.since.after(RESPONSE_MS)),
             Phase::Lingering => Some(self.since.after(LINGER_MS)),
             Phase::Ended => None,
         }
@@ -315,8 +370,9 @@ impl Connection {
             }
             Phase::Receiving => {
                 let response = turn.desk.exhausted(Limit::RequestMs);
-                self.respond(response, false, After::Close, turn);
+                self.respond(response, Form::LAST, turn);
             }
+            Phase::Asked(..) => self.unanswered(turn),
             Phase::Parked(_) => self.unchanged(turn),
             Phase::Sending(_) => {
                 counters.reached(Limit::ResponseMs);
@@ -330,7 +386,7 @@ impl Connection {
     pub(super) fn close(&mut self, turn: &Turn<'_>) {
         match &mut self.phase {
             Phase::Idle | Phase::Receiving => self.failed(),
-            Phase::Sending(after) => *after = After::Close,
+            Phase::Sending(after) | Phase::Asked(_, Form { after, .. }) => *after = After::Close,
             Phase::Parked(_) => self.hung_up(turn),
             Phase::Lingering | Phase::Ended => {}
         }

@@ -1,6 +1,6 @@
 //! A connection step by step: what it says when, and how long it is given.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::*;
@@ -11,6 +11,12 @@ use crate::service::fake::FakeOffice;
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n\
     {\"status\":\"ok\"}";
+
+/// One that may do everything.
+const CALLER: Caller = Caller {
+    peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    admin: true,
+};
 
 /// A connection with its peer and the time.
 struct Scene {
@@ -27,7 +33,7 @@ impl Scene {
         Self {
             desk: office.desk(ServiceSettings::default()),
             office,
-            connection: Connection::new(Ipv4Addr::LOCALHOST.into(), Millis(0)),
+            connection: Connection::new(CALLER, Class::General, Millis(0)),
             now: 0,
             parked: 0,
         }
@@ -50,6 +56,10 @@ impl Scene {
         self.with(|connection, turn| {
             connection.received(text.as_bytes());
             connection.proceed(turn);
+            if let Some((_, request)) = connection.question() {
+                let answer = turn.desk.answer(&request, connection.caller());
+                connection.answered(answer, turn);
+            }
         })
     }
 
@@ -332,6 +342,53 @@ fn the_idle_are_spared_first_then_the_slow() {
     scene.park("60");
     scene.now += 50_000;
     assert_eq!(rank(&scene), None);
+}
+
+#[test]
+fn a_question_is_asked_once_and_has_half_a_minute() {
+    let mut scene = Scene::new();
+    let ask = |scene: &mut Scene| {
+        scene.with(|connection, turn| {
+            connection.received(b"GET /clients HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            connection.proceed(turn);
+            assert!(connection.question().is_some() && connection.question().is_none());
+            assert!(!connection.wants_input());
+        })
+    };
+    assert_eq!(ask(&mut scene), "");
+    assert_eq!(scene.pass(RESPONSE_MS - 1), "");
+    let answer = scene.pass(1);
+    assert_eq!(status(&answer), "503");
+    assert!(answer.contains("the service port is busy with other calls"));
+    // What comes after that is nobody's.
+    let late = |connection: &mut Connection, turn: &Turn<'_>| {
+        connection.answered(Answer::Now(Response::json(200, String::new())), turn);
+    };
+    assert_eq!(scene.with(late), answer);
+    scene.take();
+    assert!(scene.connection.wants_input());
+    ask(&mut scene);
+    assert_eq!(status(&scene.with(late)), "200");
+}
+
+#[test]
+fn a_place_for_probes_serves_one_probe() {
+    for (path, code) in [
+        ("/healthz", "200"),
+        ("/readyz", "200"),
+        ("/clients", "503"),
+        ("/list_cluster", "503"),
+    ] {
+        let mut scene = Scene::new();
+        scene.connection = Connection::new(CALLER, Class::Probes, Millis(0));
+        assert_eq!(scene.connection.dispensable(Millis(PROBE_MS - 1)), None);
+        let rank = scene.connection.dispensable(Millis(PROBE_MS));
+        assert_eq!(rank, Some((0, Millis(0))), "its request should be there");
+        let answer = scene.hear(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        assert_eq!(status(&answer), code, "{path}");
+        scene.take();
+        assert!(scene.connection.is_lingering());
+    }
 }
 
 #[test]

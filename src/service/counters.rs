@@ -15,8 +15,12 @@ pub(super) enum Limit {
     Body,
     /// Connections.
     Connections,
+    /// Connections of one address.
+    Peer,
     /// Requests that wait for a change.
     Parked,
+    /// Calls that wait for the thread that answers them, or the time they have.
+    Calls,
     /// The time to send a request.
     RequestMs,
     /// The time between requests.
@@ -27,11 +31,13 @@ pub(super) enum Limit {
 
 impl Limit {
     /// Every limit.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Head,
         Self::Body,
         Self::Connections,
+        Self::Peer,
         Self::Parked,
+        Self::Calls,
         Self::RequestMs,
         Self::IdleMs,
         Self::ResponseMs,
@@ -43,7 +49,9 @@ impl Limit {
             Self::Head => "head",
             Self::Body => "body",
             Self::Connections => "connections",
+            Self::Peer => "peer",
             Self::Parked => "parked",
+            Self::Calls => "calls",
             Self::RequestMs => "request_ms",
             Self::IdleMs => "idle_ms",
             Self::ResponseMs => "response_ms",
@@ -72,7 +80,7 @@ const CONNECTIONS: Family = Family {
     help: "Connections to the service port.",
 };
 
-/// See the module. Counted by one thread.
+/// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     responses: Mutex<BTreeMap<u16, u64>>,

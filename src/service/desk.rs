@@ -1,6 +1,7 @@
 //! Everything that requests are answered from: the settings, the office, the registry.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,6 +20,9 @@ pub(crate) struct ServiceSettings {
     /// What callers that change something, or look at clients, must bring; without one they must
     /// be on this machine.
     pub(crate) token: Option<Token>,
+    /// Where calls are made that need more trust than a caller on this machine has at the service
+    /// port.
+    pub(crate) admin: Option<SocketAddr>,
     /// Where the metrics page is, with the leading slash; `None`: nowhere.
     pub(crate) metrics_path: Option<String>,
     /// The clusters cannot be changed here: the static router has the one it was started with.
@@ -38,7 +42,7 @@ pub(super) struct Desk {
 }
 
 /// What becomes of a request.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     Now(Response),
     /// It waits until the clusters are no longer those that `etag` names, so many milliseconds at
@@ -96,6 +100,7 @@ impl Desk {
         match limit {
             Limit::RequestMs => failure(408, "the request took too long to arrive"),
             Limit::Parked => failure(503, "too many requests wait for changes"),
+            Limit::Calls => failure(503, "the service port is busy with other calls"),
             _ => failure(503, "too many connections"),
         }
     }

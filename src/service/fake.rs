@@ -1,7 +1,7 @@
 //! An office without a process behind it: it writes down what it was asked to do.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cluster::{
@@ -20,6 +20,7 @@ pub(super) struct FakeOffice {
     calls: Mutex<Vec<String>>,
     unready: Mutex<Option<String>>,
     unsettled: AtomicBool,
+    pages: AtomicUsize,
 }
 
 impl FakeOffice {
@@ -42,6 +43,7 @@ impl FakeOffice {
             calls: Mutex::default(),
             unready: Mutex::default(),
             unsettled: AtomicBool::new(false),
+            pages: AtomicUsize::new(0),
         }
     }
 
@@ -56,6 +58,12 @@ impl FakeOffice {
     #[cfg(test)]
     pub(super) fn take_calls(&self) -> Vec<String> {
         std::mem::take(&mut *locked(&self.calls))
+    }
+
+    /// How often the metrics page was made.
+    #[cfg(test)]
+    pub(super) fn pages(&self) -> usize {
+        self.pages.load(Ordering::Relaxed)
     }
 
     /// From now on clients may not be sent here.
@@ -123,6 +131,7 @@ impl Office for FakeOffice {
     }
 
     fn metrics(&self) -> String {
+        self.pages.fetch_add(1, Ordering::Relaxed);
         "# TYPE elika_fake gauge\nelika_fake 1\n".to_owned()
     }
 

@@ -1,8 +1,9 @@
-//! Who may change something, or look at clients: who brings the token, or is on this machine.
+//! Who may change something, or look at clients: who brings the token, or is on this machine and
+//! comes to the admin listener.
 
 use std::fmt;
 use std::hint::black_box;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::desk::failure;
 use super::http::{Head, Response};
@@ -35,21 +36,56 @@ impl fmt::Debug for Token {
     }
 }
 
-/// May this peer make this request?
-pub(super) fn check(token: Option<&Token>, head: &Head, peer: IpAddr) -> Result<(), Response> {
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Caller {
+    pub(super) peer: IpAddr,
+    /// It came to the admin listener.
+    pub(super) admin: bool,
+}
+
+/// How far a caller is trusted; each may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trust {
+    /// To look at what is no secret.
+    Anybody,
+    /// To add what takes nothing from any tenant. A reverse proxy on this machine that adds no
+    /// header looks like a caller on this machine: whoever it serves has this much.
+    Adds,
+    /// Everything.
+    Full,
+}
+
+/// How far is this caller trusted?
+///
+/// # Errors
+///
+/// The answer to a caller that is trusted no more than anybody.
+pub(super) fn check(token: Option<&Token>, head: &Head, caller: Caller) -> Result<Trust, Response> {
     match token {
-        Some(token) if bearer(head).is_some_and(|text| token.is(text)) => Ok(()),
+        Some(token) if bearer(head).is_some_and(|text| token.is(text)) => Ok(Trust::Full),
         Some(_) => {
             let message = "needs the header Authorization: Bearer TOKEN, with the service token";
             Err(failure(401, message).with("WWW-Authenticate", "Bearer"))
         }
-        None if is_local(head, peer) => Ok(()),
-        None => Err(failure(
+        None if !is_local(head, caller.peer) => Err(failure(
             403,
             "without a --service-token this is for callers on this machine only, which say \
              localhost or an IP address, and are neither web pages nor proxies",
         )),
+        None if caller.admin => Ok(Trust::Full),
+        None => Ok(Trust::Adds),
     }
+}
+
+/// The answer to a caller on this machine that came to the wrong listener.
+pub(super) fn wrong_listener(admin: Option<SocketAddr>) -> Response {
+    let place = match admin {
+        Some(address) => format!("is for the admin listener, http://{address}"),
+        None => "needs --service-admin-bind".to_owned(),
+    };
+    let message = format!("without a --service-token this {place}");
+    failure(403, message)
 }
 
 fn bearer(head: &Head) -> Option<&str> {
@@ -87,7 +123,11 @@ mod tests {
     fn status(token: Option<&str>, headers: &str, peer: impl Into<IpAddr>) -> u16 {
         let token = token.map(Token::new);
         let head = request_of(&format!("POST /drain HTTP/1.1\r\n{headers}\r\n\r\n")).head;
-        let refused = check(token.as_ref(), &head, peer.into()).err();
+        let caller = Caller {
+            peer: peer.into(),
+            admin: true,
+        };
+        let refused = check(token.as_ref(), &head, caller).err();
         refused.map_or(200, |response| response.status())
     }
 
@@ -117,7 +157,11 @@ mod tests {
     #[test]
     fn a_refusal_tells_what_to_bring() {
         let head = request_of("GET /clients HTTP/1.0\r\n\r\n").head;
-        let response = check(Some(&Token::new("x")), &head, HERE.into()).unwrap_err();
+        let caller = Caller {
+            peer: HERE.into(),
+            admin: false,
+        };
+        let response = check(Some(&Token::new("x")), &head, caller).unwrap_err();
         assert_eq!(response.header("WWW-Authenticate"), Some("Bearer"));
     }
 
@@ -162,6 +206,16 @@ mod tests {
         ] {
             assert_eq!(status(None, &format!("Host: {host}"), HERE), 200, "{host}");
         }
+    }
+
+    #[test]
+    fn the_listener_decides_how_far_a_local_caller_is_trusted() {
+        let head = request_of("POST /drain HTTP/1.1\r\nHost: localhost\r\n\r\n").head;
+        let peer = HERE.into();
+        let trust = |token: Option<&Token>, admin| check(token, &head, Caller { peer, admin }).ok();
+        assert_eq!(trust(None, true), Some(Trust::Full));
+        assert_eq!(trust(None, false), Some(Trust::Adds));
+        assert_eq!(trust(Some(&Token::new("x")), true), None);
     }
 
     #[test]

@@ -18,8 +18,26 @@ pub(super) const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// Bytes of the headers behind the last chunk.
 pub(super) const TRAILER_BYTES_MAX: usize = 1024;
 
-/// Connections at a time.
+/// Connections at a time that may make any call.
 pub(super) const CONNECTIONS_MAX: usize = 64;
+
+/// Those of them that one address may have.
+pub(super) const PEER_MAX: usize = 48;
+
+/// Connections beside them, for whoever finds no place: they are answered if they ask for a probe.
+pub(super) const PROBES_MAX: usize = 32;
+
+/// Milliseconds that a place for a probe is its own: its request is there by then.
+pub(super) const PROBE_MS: u64 = 5;
+
+/// Connections of the admin listener at a time.
+pub(super) const ADMIN_MAX: usize = 16;
+
+/// Calls that wait for the thread that answers them.
+pub(super) const CALLS_MAX: usize = 64;
+
+/// Milliseconds between two metrics pages; who asks meanwhile shares the next one.
+pub(super) const PAGE_MS: u64 = 100;
 
 /// Requests at a time that wait for the clusters to change; the other connections are for probes
 /// and people.

@@ -1,6 +1,6 @@
 //! A connection together with its socket, and what is known of that one's readiness.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
 
 use mio::net::TcpStream;
@@ -14,6 +14,8 @@ use super::connection::{Connection, Turn};
 pub(super) struct Link {
     stream: TcpStream,
     pub(super) connection: Connection,
+    /// No other connection has it.
+    pub(super) number: u64,
     /// The last read did not say that there is no more.
     pub(super) readable: bool,
     /// The last write did not say that there is no room.
@@ -25,10 +27,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(stream: TcpStream, connection: Connection) -> Self {
+    pub(super) fn new(stream: TcpStream, connection: Connection, number: u64) -> Self {
         Self {
             stream,
             connection,
+            number,
             readable: true,
             writable: true,
             hung_up: false,
@@ -95,4 +98,17 @@ pub(super) fn refuse(stream: &mut TcpStream, answer: &[u8], scratch: &mut [u8]) 
     let _ = stream.write(answer);
     let _ = stream.shutdown(Shutdown::Write);
     let _ = stream.read(scratch);
+}
+
+/// Did the peer go before it was accepted?
+pub(super) fn is_the_peers(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Interrupted
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::HostUnreachable
+            | ErrorKind::TimedOut
+    )
 }

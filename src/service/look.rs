@@ -7,6 +7,7 @@ use crate::proxy::{ClientSurvey, PinReason, PoolSurvey, Wanted};
 
 use super::clusters::query;
 use super::desk::{Answer, Desk, failure, success};
+use super::guard::Trust;
 use super::http::{Request, Response};
 use super::limits::CLIENTS_MAX;
 
@@ -14,7 +15,7 @@ use super::limits::CLIENTS_MAX;
 const CLIENTS: usize = 1_000;
 
 /// `GET /readyz`
-pub(super) fn ready(desk: &Desk, _: &Request) -> Result<Answer, Response> {
+pub(super) fn ready(desk: &Desk, _: &Request, _: Trust) -> Result<Answer, Response> {
     let text = |text: &str| JsonValue::String(text.to_owned());
     let (status, object) = match desk.office.ready() {
         Ok(()) => (200, json::object([("status", text("ok"))])),
@@ -27,7 +28,7 @@ pub(super) fn ready(desk: &Desk, _: &Request) -> Result<Answer, Response> {
 }
 
 /// `GET /clients[?tenant=KEY_OR_ALIAS][&limit=N]`
-pub(super) fn clients(desk: &Desk, request: &Request) -> Result<Answer, Response> {
+pub(super) fn clients(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, Response> {
     let query = query(request, &["tenant", "limit"])?;
     let limit = query.number("limit", 1, CLIENTS_MAX as u64);
     let limit = limit.map_err(|error| failure(400, error))?;
@@ -49,7 +50,7 @@ pub(super) fn clients(desk: &Desk, request: &Request) -> Result<Answer, Response
 }
 
 /// `GET /pools`
-pub(super) fn pools(desk: &Desk, request: &Request) -> Result<Answer, Response> {
+pub(super) fn pools(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, Response> {
     query(request, &[])?;
     let mut pools = Vec::new();
     for survey in desk.office.survey(&Wanted::Pools) {

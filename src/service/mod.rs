@@ -1,4 +1,4 @@
-//! The service port: HTTP for people, probes, Prometheus and control planes, on its own thread.
+//! The service port: HTTP for people, probes, Prometheus and control planes, on its own threads.
 //!
 //! Few connections that anybody may open, so every one of them has limits, and none can hold the
 //! thread up. Nothing here touches a worker: what is to be done in the process is asked of the
@@ -8,7 +8,9 @@
 //! |---|---|
 //! | `server`, `link` | the loop: sockets and a clock |
 //! | `connection` | one connection without its socket: requests in, responses out, and in time |
-//! | `http` | bytes as requests, responses as bytes |
+//! | `http`, `form` | bytes as requests, responses as bytes |
+//! | `places` | which connections there is room for |
+//! | `helpers`, `handle` | the threads of what may take long; how others reach the port |
 //! | `routes`, `guard` | which calls there are, and who may make them |
 //! | `clusters`, `look`, `steer` | the calls: about clusters, about clients, about traffic |
 //! | `metrics` | the metrics page, made of what workers tell |
@@ -23,12 +25,16 @@ mod connection;
 mod counters;
 mod desk;
 mod fake;
+mod form;
 mod guard;
+mod handle;
+mod helpers;
 mod http;
 mod limits;
 mod link;
 mod look;
 mod metrics;
+mod places;
 mod routes;
 mod server;
 mod steer;
@@ -38,9 +44,10 @@ use crate::proxy::{Survey, Wanted};
 
 pub(crate) use desk::ServiceSettings;
 pub(crate) use guard::Token;
+pub(crate) use handle::ServiceHandle;
 pub use metrics::table as metrics_table;
 pub(crate) use metrics::{About, Page};
-pub(crate) use server::{ServiceHandle, ServicePort};
+pub(crate) use server::ServicePort;
 
 /// What the service port may ask of the rest of the process.
 pub(crate) trait Office: Send + Sync {

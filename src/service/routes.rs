@@ -1,12 +1,11 @@
 //! Which calls there are, who may make them, and who answers them.
 
-use std::net::IpAddr;
-
 use crate::metrics::CONTENT_TYPE;
 
 use super::desk::{Answer, Desk, failure, success};
+use super::guard::{self, Caller, Trust};
 use super::http::{Head, Length, Method, Request, Response};
-use super::{clusters, guard, look, steer};
+use super::{clusters, look, steer};
 
 /// One call.
 struct Route {
@@ -15,10 +14,22 @@ struct Route {
     /// `None` is the metrics page, whose path is a setting.
     path: Option<&'static str>,
     body: BodyRule,
-    access: Access,
+    access: Trust,
+    place: Place,
     /// It changes clusters, which the static router does not let anybody do.
     changes_clusters: bool,
-    run: fn(&Desk, &Request) -> Result<Answer, Response>,
+    run: Run,
+}
+
+/// Where a call is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// At once, on the thread of the sockets: probes, and what is refused.
+    Here,
+    /// On the thread that makes the metrics page.
+    Page,
+    /// On the thread of what may take long: it asks workers, or a registry.
+    Call,
 }
 
 /// Does a call take a body?
@@ -29,51 +40,51 @@ enum BodyRule {
     Must,
 }
 
-/// Who may make a call?
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
-    Anybody,
-    /// See [`guard`].
-    Trusted,
-}
-
 const ROUTES: &[Route] = &[
-    look_at("/healthz", Access::Anybody, |_, _| {
+    probe("/healthz", |_, _, _| {
         let text = r#"{"status":"ok"}"#.to_owned();
         Ok(Answer::Now(Response::json(200, text)))
     }),
-    look_at("/readyz", Access::Anybody, look::ready),
+    probe("/readyz", look::ready),
     Route {
         path: None,
-        ..look_at("", Access::Anybody, |desk, _| {
+        place: Place::Page,
+        ..look_at("", Trust::Anybody, |desk, _, _| {
             let page = desk.office.metrics() + &desk.counters.page();
             Ok(Answer::Now(Response::new(200, CONTENT_TYPE, page)))
         })
     },
-    look_at("/list_cluster", Access::Anybody, clusters::list),
-    change_cluster(Method::Post, "/add_cluster", BodyRule::Must, clusters::add),
-    change_cluster(
-        Method::Post,
-        "/status_change",
-        BodyRule::Must,
-        clusters::status_change,
-    ),
-    change_cluster(Method::Delete, "/cluster", BodyRule::May, clusters::remove),
-    look_at("/clients", Access::Trusted, look::clients),
-    look_at("/pools", Access::Trusted, look::pools),
+    look_at("/list_cluster", Trust::Anybody, clusters::list),
+    add_to_cluster("/add_cluster", clusters::add),
+    add_to_cluster("/status_change", clusters::status_change),
+    Route {
+        method: Method::Delete,
+        changes_clusters: true,
+        ..change("/cluster", BodyRule::May, clusters::remove)
+    },
+    look_at("/clients", Trust::Full, look::clients),
+    look_at("/pools", Trust::Full, look::pools),
     change("/pause", BodyRule::Must, steer::pause),
     change("/resume", BodyRule::Must, steer::resume),
     change("/drain", BodyRule::No, steer::drain),
 ];
 
-type Run = fn(&Desk, &Request) -> Result<Answer, Response>;
+type Run = fn(&Desk, &Request, Trust) -> Result<Answer, Response>;
 
-const fn look_at(path: &'static str, access: Access, run: Run) -> Route {
+const fn probe(path: &'static str, run: Run) -> Route {
+    Route {
+        place: Place::Here,
+        ..look_at(path, Trust::Anybody, run)
+    }
+}
+
+const fn look_at(path: &'static str, access: Trust, run: Run) -> Route {
     Route {
         method: Method::Get,
         path: Some(path),
         body: BodyRule::No,
         access,
+        place: Place::Call,
         changes_clusters: false,
         run,
     }
@@ -83,15 +94,15 @@ const fn change(path: &'static str, body: BodyRule, run: Run) -> Route {
     Route {
         method: Method::Post,
         body,
-        ..look_at(path, Access::Trusted, run)
+        ..look_at(path, Trust::Full, run)
     }
 }
 
-const fn change_cluster(method: Method, path: &'static str, body: BodyRule, run: Run) -> Route {
+const fn add_to_cluster(path: &'static str, run: Run) -> Route {
     Route {
-        method,
+        access: Trust::Adds,
         changes_clusters: true,
-        ..change(path, body, run)
+        ..change(path, BodyRule::Must, run)
     }
 }
 
@@ -113,21 +124,27 @@ impl Desk {
     /// # Errors
     ///
     /// The answer to those who may not.
-    pub(super) fn admit(&self, head: &Head, peer: IpAddr) -> Result<(), Response> {
-        self.route(head, peer).map(|_| ())
+    pub(super) fn admit(&self, head: &Head, caller: Caller) -> Result<(), Response> {
+        self.route(head, caller).map(|_| ())
+    }
+
+    /// Where a request is to be answered.
+    pub(super) fn place(&self, head: &Head, caller: Caller) -> Place {
+        let route = self.route(head, caller);
+        route.map_or(Place::Here, |(route, _)| route.place)
     }
 
     /// Answers a request.
-    pub(super) fn answer(&self, request: &Request, peer: IpAddr) -> Answer {
+    pub(super) fn answer(&self, request: &Request, caller: Caller) -> Answer {
         let head = &request.head;
-        let outcome = self.route(head, peer).and_then(|route| {
-            let outcome = (route.run)(self, request);
+        let outcome = self.route(head, caller).and_then(|(route, trust)| {
+            let outcome = (route.run)(self, request, trust);
             if route.method != Method::Get {
                 let status = match &outcome {
                     Ok(Answer::Now(response)) | Err(response) => response.status(),
                     Ok(Answer::Wait { .. }) => 0,
                 };
-                let (method, path) = (route.method.name(), &head.path);
+                let (method, path, peer) = (route.method.name(), &head.path, caller.peer);
                 log::info!("service port: {method} {path} from {peer}: {status}");
             }
             outcome
@@ -135,7 +152,8 @@ impl Desk {
         outcome.unwrap_or_else(Answer::Now)
     }
 
-    fn route(&self, head: &Head, peer: IpAddr) -> Result<&'static Route, Response> {
+    /// The call, and how far its caller is trusted.
+    fn route(&self, head: &Head, caller: Caller) -> Result<(&'static Route, Trust), Response> {
         let here = || {
             let here = |route: &&Route| route.path(self) == Some(&*head.path);
             ROUTES.iter().filter(here)
@@ -144,8 +162,12 @@ impl Desk {
             let methods: Vec<&str> = here().map(|route| route.method.name()).collect();
             return Err(self.nowhere(head, &methods));
         };
-        if route.access == Access::Trusted {
-            guard::check(self.settings.token.as_ref(), head, peer)?;
+        let trust = match route.access {
+            Trust::Anybody => Trust::Anybody,
+            Trust::Adds | Trust::Full => guard::check(self.settings.token.as_ref(), head, caller)?,
+        };
+        if trust < route.access {
+            return Err(guard::wrong_listener(self.settings.admin));
         }
         if route.changes_clusters && self.settings.fixed {
             return Err(failure(
@@ -162,7 +184,7 @@ impl Desk {
             (BodyRule::No, Length::Bytes(1..) | Length::Chunked) => {
                 Err(failure(400, format!("{method} {path} takes no body")))
             }
-            _ => Ok(route),
+            _ => Ok((route, trust)),
         }
     }
 

@@ -11,7 +11,10 @@ use crate::service::desk::ServiceSettings;
 use crate::service::fake::FakeOffice;
 use crate::service::guard::Token;
 
-const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const HERE: Caller = Caller {
+    peer: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+    admin: true,
+};
 const LOCAL: &str = "yigF5wkxq44";
 
 struct Scene {
@@ -45,6 +48,24 @@ impl Scene {
         ));
         match self.desk.answer(&request, HERE) {
             Answer::Now(response) => response,
+            waits => panic!("{line}: {waits:?}"),
+        }
+    }
+
+    /// The status of the answer to a caller on this machine that comes to the service port.
+    fn status_at_the_service_port(&self, line: &str, body: Option<&str>) -> u16 {
+        let length = body.map(|body| format!("Content-Length: {}\r\n", body.len()));
+        let request = request_of(&format!(
+            "{line} HTTP/1.1\r\nHost: localhost\r\n{}\r\n{}",
+            length.unwrap_or_default(),
+            body.unwrap_or_default()
+        ));
+        let caller = Caller {
+            admin: false,
+            ..HERE
+        };
+        match self.desk.answer(&request, caller) {
+            Answer::Now(response) => response.status(),
             waits => panic!("{line}: {waits:?}"),
         }
     }
@@ -536,4 +557,39 @@ fn what_changes_or_shows_something_is_guarded() {
         assert_eq!(response.status(), 403, "{line}");
     }
     assert_eq!(scene.office.take_calls(), [""; 0]);
+}
+
+/// A reverse proxy on this machine may look like a caller on this machine.
+#[test]
+fn the_service_port_lets_local_callers_add_and_nothing_else() {
+    let scene = Scene::new();
+    let status = |line: &str, body: Option<&str>| scene.status_at_the_service_port(line, body);
+    for (line, body) in [
+        ("POST /drain", None),
+        ("GET /clients", None),
+        ("GET /pools", None),
+        ("POST /pause", Some("{}")),
+        ("POST /resume", Some("{}")),
+        ("DELETE /cluster", Some("{}")),
+    ] {
+        assert_eq!(status(line, body), 403, "{line}");
+    }
+    assert_eq!(scene.office.take_calls(), [""; 0]);
+    let mut own = instance(other(), "a", "carts");
+    assert_eq!(status("POST /add_cluster", Some(&other().to_json())), 200);
+    let add = |it: &ClusterInstance| status("POST /status_change", Some(&it.to_json()));
+    assert_eq!(add(&own), 200);
+    assert_eq!(add(&own), 200, "it changes nothing");
+    // One more, or another address, would get clients and their passwords.
+    assert_eq!(add(&instance(other(), "b", "carts")), 403);
+    own.endpoints[0].port += 1;
+    assert_eq!(add(&own), 403);
+    assert_eq!(
+        scene
+            .office
+            .registry
+            .get_cluster_instance(&other().tenant())
+            .len(),
+        1
+    );
 }

@@ -2,12 +2,13 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use super::*;
-use crate::cluster::{ClusterInstance, ClusterKey, Endpoint};
+use crate::cluster::{ClusterInstance, ClusterKey, Endpoint, RegistryError, TenantKey};
 use crate::service::fake::FakeOffice;
-use crate::service::limits::{BODY_BYTES_MAX, PARKED_MAX};
+use crate::service::limits::{BODY_BYTES_MAX, PARKED_MAX, PEER_MAX};
 
 /// Longer than anything takes on a busy machine; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -17,6 +18,7 @@ const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 /// A service port on a thread of its own; closed when dropped.
 struct Port {
     address: SocketAddr,
+    admin: SocketAddr,
     handle: ServiceHandle,
     office: Arc<FakeOffice>,
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -25,15 +27,26 @@ struct Port {
 impl Port {
     fn new() -> Self {
         let office = Arc::new(FakeOffice::new());
-        let (port, handle) = ServicePort::bind(
-            (Ipv4Addr::LOCALHOST, 0).into(),
-            ServiceSettings::default(),
+        let registry = Arc::clone(&office.registry) as _;
+        Self::with(office, registry)
+    }
+
+    fn with(office: Arc<FakeOffice>, registry: Arc<dyn ClusterRegistry>) -> Self {
+        let listener = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let settings = ServiceSettings {
+            metrics_path: Some("/metrics".into()),
+            ..ServiceSettings::default()
+        };
+        let (port, handle) = ServicePort::new(
+            (listener(), Some(listener())),
+            settings,
             Arc::clone(&office) as _,
-            Arc::clone(&office.registry) as _,
+            registry,
         )
         .unwrap();
         Self {
             address: port.local_addr(),
+            admin: port.admin_addr().unwrap(),
             handle,
             office,
             thread: Some(thread::spawn(|| port.run())),
@@ -41,7 +54,16 @@ impl Port {
     }
 
     fn peer(&self) -> Peer {
-        let stream = TcpStream::connect(self.address).unwrap();
+        Self::connect(self.address)
+    }
+
+    /// Somebody who may do everything.
+    fn admin(&self) -> Peer {
+        Self::connect(self.admin)
+    }
+
+    fn connect(to: SocketAddr) -> Peer {
+        let stream = TcpStream::connect(to).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -56,7 +78,10 @@ impl Port {
 
     /// A peer that knows the list, and waits for so many seconds until it changes.
     fn waiting(&self, seconds: u64) -> Peer {
-        let mut peer = self.peer();
+        Self::wait(self.peer(), seconds)
+    }
+
+    fn wait(mut peer: Peer, seconds: u64) -> Peer {
         peer.send("GET /list_cluster HTTP/1.1\r\nHost: x\r\n\r\n");
         let etag = peer.response().header("ETag");
         peer.send(&format!(
@@ -271,7 +296,7 @@ fn what_is_too_large_is_refused() {
             413,
         ),
     ] {
-        let mut peer = port.peer();
+        let mut peer = port.admin();
         peer.try_send(head.as_bytes());
         peer.try_send(&body);
         assert_eq!(peer.response().status, status);
@@ -283,7 +308,7 @@ fn what_is_too_large_is_refused() {
 #[test]
 fn a_large_body_is_asked_for() {
     let port = Port::new();
-    let mut peer = port.peer();
+    let mut peer = port.admin();
     let body = format!(r#"{{"tenant":"yigF5wkxq44"{}}}"#, " ".repeat(1_000_000));
     peer.send(&format!(
         "POST /pause HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
@@ -309,9 +334,7 @@ fn half_a_request_is_given_up() {
 #[test]
 fn the_longest_idle_connection_makes_room() {
     let port = Port::new();
-    let mut peers: Vec<Peer> = (0..CONNECTIONS_MAX)
-        .map(|_| port.peer().greeted())
-        .collect();
+    let mut peers: Vec<Peer> = (0..PEER_MAX).map(|_| port.peer().greeted()).collect();
     let mut more = port.peer().greeted();
     peers[0].expect_end();
     for peer in &mut peers[2..] {
@@ -324,31 +347,86 @@ fn the_longest_idle_connection_makes_room() {
     peers[2].is_healthy();
 }
 
-/// Slow peers take every place, and it is theirs for a second.
+/// They take every place that there is, and more come all the time.
 #[test]
-fn slow_peers_cannot_keep_others_away() {
+fn half_requests_do_not_make_probes_fail() {
     let port = Port::new();
-    let mut slow: Vec<Peer> = (0..CONNECTIONS_MAX).map(|_| port.peer()).collect();
-    for peer in &mut slow {
-        peer.send(&HEALTH[..20]);
-    }
-    let mut refused = 0;
-    loop {
+    let mut half = Vec::new();
+    for n in 0..400 {
         let mut peer = port.peer();
-        peer.send(HEALTH);
-        match peer.try_response() {
-            Some(got) if got.status == 200 => break,
-            Some(got) => assert_eq!(
-                (got.status, got.header("Connection")),
-                (503, "close".into())
-            ),
-            // It was closed for one that came later.
-            None => {}
+        peer.try_send(&HEALTH.as_bytes()[..20]);
+        half.push(peer);
+        if n % 10 == 9 {
+            port.is_well();
         }
-        refused += 1;
-        assert!(refused < 3_000, "refused every time");
-        thread::park_timeout(Duration::from_millis(10));
     }
+    // Those who come to the admin listener do not feel it either.
+    port.admin().is_healthy();
+}
+
+/// A registry that takes as long as the test says.
+struct Slow(std::sync::Mutex<mpsc::Receiver<()>>);
+
+impl ClusterRegistry for Slow {
+    fn add_cluster(&self, key: ClusterKey) -> Result<TenantKey, RegistryError> {
+        // Its end is an answer, too.
+        let _ = self.0.lock().unwrap().recv();
+        Ok(key.tenant())
+    }
+
+    fn status_change(&self, _: ClusterInstance) -> Result<(), RegistryError> {
+        Ok(())
+    }
+
+    fn notify(&self) -> mpsc::Receiver<ClusterInstance> {
+        mpsc::channel().1
+    }
+
+    fn get_cluster_instance(&self, _: &TenantKey) -> Vec<ClusterInstance> {
+        Vec::new()
+    }
+
+    fn all_cluster_instances(&self) -> Vec<ClusterInstance> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn a_slow_registry_delays_neither_probes_nor_the_metrics() {
+    let (answer, answers) = mpsc::channel();
+    let registry = Slow(std::sync::Mutex::new(answers));
+    let port = Port::with(Arc::new(FakeOffice::new()), Arc::new(registry));
+    let body = ClusterKey::local().to_json();
+    let mut slow = port.peer();
+    slow.send(&format!(
+        "POST /add_cluster HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    for _ in 0..3 {
+        port.is_well();
+        let mut peer = port.peer();
+        peer.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(peer.response().body.contains("elika_fake 1"));
+    }
+    answer.send(()).unwrap();
+    assert_eq!(slow.response().status, 200);
+}
+
+#[test]
+fn many_who_ask_for_metrics_share_a_page() {
+    let port = Port::new();
+    let mut peers: Vec<Peer> = (0..40).map(|_| port.peer().greeted()).collect();
+    for _ in 0..5 {
+        for peer in &mut peers {
+            peer.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        }
+        for peer in &mut peers {
+            assert_eq!(peer.response().status, 200);
+        }
+    }
+    // A page is made for whoever is there; two for a batch that comes while one is being made.
+    let made = port.office.pages();
+    assert!((5..=40).contains(&made), "{made} pages for 200 requests");
 }
 
 #[test]
@@ -357,7 +435,7 @@ fn a_change_is_told_at_once() {
     let mut waiting: Vec<Peer> = (0..PARKED_MAX).map(|_| port.waiting(60)).collect();
     // Nothing has changed: they wait on. That they all wait is known when one more may not.
     port.handle.changed();
-    let got = port.waiting(60).response();
+    let got = Port::wait(port.admin(), 60).response();
     assert_eq!(got.status, 503, "{got:?}");
     port.change("b");
     port.handle.changed();
@@ -373,7 +451,7 @@ fn a_change_is_told_at_once() {
 fn a_change_over_the_port_itself_is_told_too() {
     let port = Port::new();
     let mut waiting = port.waiting(60);
-    let mut peer = port.peer();
+    let mut peer = port.admin();
     let body = instance("c").to_json();
     peer.send(&format!(
         "POST /status_change HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",

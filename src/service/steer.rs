@@ -6,6 +6,7 @@ use crate::proxy::Wanted;
 
 use super::clusters::{bad_json, text};
 use super::desk::{Answer, Desk, success};
+use super::guard::Trust;
 use super::http::{Request, Response};
 use super::limits::PAUSE_SECONDS_MAX;
 use super::routes::done;
@@ -14,7 +15,7 @@ use super::routes::done;
 const PAUSE_SECONDS: u64 = 30;
 
 /// `POST /pause`
-pub(super) fn pause(desk: &Desk, request: &Request) -> Result<Answer, Response> {
+pub(super) fn pause(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, Response> {
     let (tenant, seconds) = whom(desk, request)?;
     desk.office.pause(&tenant, seconds * 1000);
     until_heard(desk);
@@ -27,7 +28,7 @@ pub(super) fn pause(desk: &Desk, request: &Request) -> Result<Answer, Response> 
 }
 
 /// `POST /resume`
-pub(super) fn resume(desk: &Desk, request: &Request) -> Result<Answer, Response> {
+pub(super) fn resume(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, Response> {
     let (tenant, _) = whom(desk, request)?;
     desk.office.resume(&tenant);
     until_heard(desk);
@@ -36,7 +37,7 @@ pub(super) fn resume(desk: &Desk, request: &Request) -> Result<Answer, Response>
 }
 
 /// `POST /drain`
-pub(super) fn drain(desk: &Desk, _: &Request) -> Result<Answer, Response> {
+pub(super) fn drain(desk: &Desk, _: &Request, _: Trust) -> Result<Answer, Response> {
     desk.office.drain();
     Ok(done(202))
 }

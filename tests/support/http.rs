@@ -9,6 +9,8 @@ use super::PATIENCE;
 #[derive(Clone)]
 pub(crate) struct Http {
     address: SocketAddr,
+    /// Where to make calls that need more trust, if not there.
+    admin: Option<SocketAddr>,
     headers: String,
 }
 
@@ -22,8 +24,28 @@ pub(crate) struct Answer {
 
 impl Http {
     pub(crate) fn at(address: SocketAddr) -> Self {
-        let headers = String::new();
-        Self { address, headers }
+        Self {
+            address,
+            admin: None,
+            headers: String::new(),
+        }
+    }
+
+    /// The same; what only administrators may do is asked of the admin listener.
+    pub(crate) fn with_admin(&self, admin: Option<SocketAddr>) -> Self {
+        Self {
+            admin,
+            ..self.clone()
+        }
+    }
+
+    /// Where this call is made.
+    fn place(&self, method: &str, target: &str) -> SocketAddr {
+        let public = method == "GET"
+            && !["/clients", "/pools"]
+                .iter()
+                .any(|it| target.starts_with(it));
+        self.admin.filter(|_| !public).unwrap_or(self.address)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -60,12 +82,13 @@ impl Http {
         target: &str,
         body: Option<&str>,
     ) -> Result<Answer, String> {
-        let mut stream = TcpStream::connect(self.address).map_err(|error| error.to_string())?;
+        let address = self.place(method, target);
+        let mut stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let length = body.map(|body| format!("Content-Length: {}\r\n", body.len()));
         let request = format!(
             "{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}{}\r\n{}",
-            self.address,
+            address,
             self.headers,
             length.unwrap_or_default(),
             body.unwrap_or_default(),

@@ -105,7 +105,9 @@ impl Proxy {
             address = listening_at(&self.log(), "service address ");
             address.is_some()
         });
-        Http::at(address.unwrap())
+        // It is told of before the proxy's own address, if there is one.
+        let admin = listening_at(&self.log(), "admin address ");
+        Http::at(address.unwrap()).with_admin(admin)
     }
 
     /// A new client.

@@ -10,6 +10,7 @@ fn another(row: &Row) -> &'static str {
         "bind" => "::1",
         "port" => "7000",
         "service-port" => "7001",
+        "service-admin-bind" => "127.0.0.1:7002",
         "core-num" => "2",
         "grace-seconds" => "11",
         "log.level" => "warn",
@@ -79,6 +80,7 @@ fn the_defaults_of_the_table_are_those_of_the_type() {
         .collect();
     let optional = [
         "service-token",
+        "service-admin-bind",
         "log.level-file",
         "router.cp-addr",
         "router.cp-token",

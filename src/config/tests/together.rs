@@ -120,3 +120,22 @@ fn core_num_zero_is_every_core() {
     assert_eq!(config(&["--core-num=3"]).workers(), 3);
     assert!((1..=WORKERS_MAX).contains(&config(&["--core-num=0"]).workers()));
 }
+
+#[test]
+fn an_admin_listener_elsewhere_wants_a_token() {
+    let elsewhere = "--service-admin-bind=0.0.0.0:17080";
+    let line = refusal(&[elsewhere]);
+    assert!(
+        line.contains("is not loopback, and there is no token"),
+        "{line}"
+    );
+    let both = config(&[elsewhere, "--service-token=s3cret"]);
+    assert_eq!(both.service_admin_bind, Some(([0, 0, 0, 0], 17080).into()));
+    let here = config(&["--service-admin-bind=[::1]:0"]);
+    assert_eq!(
+        here.service_admin_bind,
+        Some((std::net::Ipv6Addr::LOCALHOST, 0).into())
+    );
+    let line = refusal(&["--service-admin-bind=localhost"]);
+    assert!(line.contains("not an IP address with a port"), "{line}");
+}
