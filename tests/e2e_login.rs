@@ -238,13 +238,14 @@ fn a_new_password_and_killed_connections() {
     // Connections of that user go on until they end: so does Redis.
     assert_eq!(clients[0].ask("GET k"), "$1 v");
     assert!(control.ask("CLIENT KILL TYPE normal").starts_with(':'));
+    // A client that is connected directly is closed then.
     for client in &mut clients {
-        wait_until("the client hears of it", || client.ask("GET k") == NOAUTH);
-        assert_eq!(client.ask("AUTH ann annpw"), WRONGPASS);
-        assert_eq!(client.ask("GET k"), NOAUTH);
-        assert_eq!(client.ask("AUTH ann newpw"), "+OK");
-        assert_eq!(client.ask("GET k"), "$1 v");
+        client.expect_end();
     }
+    let mut client = proxy.client();
+    assert_eq!(client.ask("AUTH ann annpw"), WRONGPASS);
+    assert_eq!(client.ask("AUTH ann newpw"), "+OK");
+    assert_eq!(client.ask("GET k"), "$1 v");
     // Nobody else noticed.
     assert_eq!(proxy.client_as("bob", "bobpw").ask("GET k"), "$1 v");
 }
@@ -273,4 +274,109 @@ fn names_and_passwords_with_odd_bytes() {
             assert_eq!(client.ask("ACL WHOAMI"), format!("${} {user}", user.len()));
         }
     }
+}
+
+/// Some servers send no reply to a failed AUTH while other replies wait: on a connection that
+/// serves others, each of them would hear what was meant for the next.
+#[test]
+fn failed_login_beside_requests_crosses_no_reply() {
+    let redis = Redis::guarded();
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    assert_eq!(redis.ask("SET secret treasure"), "+OK");
+    let mut ann = proxy.client_as("ann", "annpw");
+    assert_eq!(ann.ask("GET secret"), "$8 treasure");
+    let mut guesser = proxy.client();
+    redis.freeze();
+    ann.send(array("GET secret"));
+    guesser.send(array("AUTH ann bad"));
+    ann.send(array("SET x 1"));
+    redis.thaw();
+    assert_eq!(ann.reply(), "$8 treasure");
+    assert_eq!(ann.reply(), "+OK");
+    assert_eq!(guesser.reply(), WRONGPASS);
+    assert_eq!(guesser.ask("GET secret"), NOAUTH);
+    assert_eq!(ann.ask("GET x"), "$1 1");
+}
+
+#[test]
+fn guessing_beside_requests_crosses_no_reply() {
+    let redis = Redis::guarded();
+    let proxy = Proxy::with(&redis, &["--core-num=1", "--limit.logins-per-second=1000"]);
+    let mut clients: Vec<_> = (0..8).map(|_| proxy.client_as("ann", "annpw")).collect();
+    let mut guessers: Vec<_> = (0..3).map(|_| proxy.client()).collect();
+    let login = ["AUTH ann bad", "HELLO 3 AUTH ann bad", "AUTH bad"];
+    for round in 0..200 {
+        for (i, guesser) in guessers.iter_mut().enumerate() {
+            guesser.send(array(login[(round + i) % 3]));
+        }
+        for (i, client) in clients.iter_mut().enumerate() {
+            client.send(
+                [
+                    array(&format!("SET k{i} {round:05}")),
+                    array(&format!("GET k{i}")),
+                ]
+                .concat(),
+            );
+        }
+        for client in &mut clients {
+            assert_eq!(
+                client.replies(2),
+                ["+OK".to_owned(), format!("$5 {round:05}")]
+            );
+        }
+        for guesser in &mut guessers {
+            assert_eq!(guesser.reply(), WRONGPASS);
+        }
+    }
+}
+
+/// What happens to a session, and to one that is connected directly.
+#[test]
+fn session_ends_as_a_direct_one_does() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut control = redis.control();
+    for (change, ends) in [
+        ("ACL SETUSER ann resetpass >other", false),
+        ("ACL SETUSER ann off", false),
+        ("ACL DELUSER ann", true),
+    ] {
+        control.ask("ACL SETUSER ann reset on >annpw ~* &* +@all");
+        let mut direct = redis.direct();
+        assert_eq!(direct.ask("AUTH ann annpw"), "+OK");
+        let mut through = proxy.client_as("ann", "annpw");
+        for session in [&mut direct, &mut through] {
+            assert_eq!(session.ask("SET k v"), "+OK");
+        }
+        assert!(control.ask(change).starts_with(['+', ':']), "{change}");
+        for session in [&mut direct, &mut through] {
+            match ends {
+                true => session.expect_end(),
+                false => assert_eq!(session.ask("GET k"), "$1 v", "{change}"),
+            }
+        }
+    }
+}
+
+/// A session that came in with a password that was removed is not served where others came in.
+#[test]
+fn removed_password_ends_with_its_connections() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut control = redis.control();
+    assert_eq!(control.ask("ACL SETUSER ann >second"), "+OK");
+    let mut first = proxy.client_as("ann", "annpw");
+    let mut second = proxy.client_as("ann", "second");
+    for session in [&mut first, &mut second] {
+        assert_eq!(session.ask("SET k v"), "+OK");
+    }
+    assert_eq!(control.ask("ACL SETUSER ann <annpw"), "+OK");
+    assert!(control.ask("CLIENT KILL USER ann").starts_with(':'));
+    first.expect_end();
+    // Its connection was killed, too, but it may come in again.
+    wait_until("the second session is served again", || {
+        second.ask("GET k") == "$1 v"
+    });
+    let mut late = proxy.client();
+    assert_eq!(late.ask("AUTH ann annpw"), WRONGPASS);
 }

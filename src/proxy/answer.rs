@@ -108,6 +108,11 @@ impl Machine {
             }
             Refusal::Unknown => self.ask_verdict(key),
             Refusal::Later => Taken::No,
+            Refusal::LoggedOut if !self.at_barrier(key) => Taken::No,
+            Refusal::LoggedOut => {
+                self.log_out(key);
+                Taken::Yes
+            }
         }
     }
 

@@ -1,14 +1,13 @@
 //! A connection to a backend: its queue of requests, its handshake, and why it may fail.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use crate::metrics::Traffic;
 use crate::resp::ReplyScanner;
 
 use super::chunk::ChunkList;
-use super::handshake::{Credential, Handshake};
-use super::key::{ClientKey, PoolKey};
+use super::handshake::Handshake;
+use super::key::{ClientKey, InstanceKey, PoolKey};
 use super::pin::Frame;
 use super::recent::Recent;
 use super::request::Fifo;
@@ -16,29 +15,39 @@ use super::settings::Millis;
 use super::stall::Stall;
 
 /// ```text
-///   Connecting --connected--> Greeting --all replies good--> Ready
-///       |                        |                              |
-///       +------ failed ----------+----------- failed -----------+--> removed from the table
+///   Connecting --of a pool--> Greeting --all replies good--> Ready
+///       |                        ^
+///       |                        | a pool needs it
+///       +---to verify logins---> Verifying
+///
+///   any of them --failed--> removed from the table
 /// ```
 /// Requests may be queued in any state; they are sent in `Ready` only.
 #[derive(Debug)]
 pub(super) enum State {
     Connecting,
+    /// It verifies logins, one at a time, and is of no pool: see `verify`.
+    Verifying(Verifying),
     Greeting(Box<Handshake>),
     Ready,
+}
+
+/// What a connection that verifies logins does at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verifying {
+    /// Nothing is asked and nothing is owed. `proven`: it has verified a login before.
+    Idle { proven: bool },
+    /// AUTH is asked for this client, and nothing else.
+    Asked { client: ClientKey, proven: bool },
 }
 
 /// One backend connection of this worker.
 #[derive(Debug)]
 pub(super) struct Backend {
+    pub instance: InstanceKey,
+    /// `NONE`: it verifies logins.
     pub pool: PoolKey,
     pub state: State,
-    /// The client whose login this handshake decides. It joins its pool only when that went well.
-    pub login_of: Option<ClientKey>,
-    /// Who it logs in as; `None`: as the backend's default user.
-    pub credential: Option<Arc<Credential>>,
-    /// The account's number for this credential, once it is accepted.
-    pub epoch: u32,
     /// Handshake bytes, sent before anything in `outbound`.
     pub greeting: ChunkList,
     /// Requests. Held back until the state is `Ready`.
@@ -51,7 +60,7 @@ pub(super) struct Backend {
     pub scanner: ReplyScanner,
     /// Bytes of the reply under way that have come so far.
     pub reply_bytes: u64,
-    /// A reply that must be seen whole: a verdict, or a part of the handshake.
+    /// A reply that must be seen whole: an auth result, or a part of the handshake.
     pub collected: Vec<u8>,
     /// Not read, because the client at its head does not read either.
     pub paused: bool,
@@ -89,18 +98,11 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    pub(super) fn new(
-        pool: PoolKey,
-        credential: Option<Arc<Credential>>,
-        login_of: Option<ClientKey>,
-        now: Millis,
-    ) -> Self {
+    pub(super) fn new(instance: InstanceKey, pool: PoolKey, now: Millis) -> Self {
         Self {
+            instance,
             pool,
-            epoch: 0,
             state: State::Connecting,
-            login_of,
-            credential,
             greeting: ChunkList::default(),
             outbound: ChunkList::default(),
             queued: 0,
@@ -131,6 +133,25 @@ impl Backend {
 
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready)
+    }
+
+    /// Is it being opened, its handshake included?
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(self.state, State::Connecting | State::Greeting(_))
+    }
+
+    /// Has it been of use before, or is nothing asked of it yet? Then its end says nothing.
+    pub(super) fn has_worked(&self) -> bool {
+        match self.state {
+            State::Ready | State::Verifying(Verifying::Idle { .. }) => true,
+            State::Verifying(Verifying::Asked { proven, .. }) => proven,
+            State::Connecting | State::Greeting(_) => false,
+        }
+    }
+
+    /// Does it verify logins, and is of no pool?
+    pub(super) fn is_verifier(&self) -> bool {
+        self.pool == PoolKey::NONE
     }
 
     /// May whoever is of its pool send on it? Not behind a WAIT: that may take its time, nor behind

@@ -73,6 +73,8 @@ pub(super) struct Details {
     pub line_since: Millis,
     /// The connection that it had to itself last: some of its writes went there.
     pub last_own: BackendKey,
+    /// Its last login was refused: the next one waits behind those of others.
+    pub login_refused: bool,
 }
 
 /// Both ends of a client's connection, in as few bytes as most of them need.
@@ -129,14 +131,14 @@ pub(super) struct Client {
     pub account: AccountKey,
     /// Whose client it counts as.
     pub tenant: TenantSlot,
-    /// The account's epoch at login: before its `valid_from` the login is over.
-    pub epoch: u32,
     pub db: u32,
     pub protocol: Protocol,
     pub reply_mode: ReplyMode,
     pub hold: Hold,
     flags: u8,
     pub opened: Tenths,
+    /// Since when it has been nobody: since it was opened, or since RESET.
+    pub nobody_since: Tenths,
     pub active: Tenths,
     /// Name of the last command, lower case, cut to fit; zeroes at the end.
     pub command: [u8; 16],
@@ -213,13 +215,13 @@ impl Client {
             account: AccountKey::NONE,
             tenant: TenantSlot::NONE,
             asked: 0,
-            epoch: 0,
             db: 0,
             protocol: Protocol::Resp2,
             reply_mode: ReplyMode::On,
             hold: Hold::default(),
             flags: 0,
             opened: now.tenths(),
+            nobody_since: now.tenths(),
             active: now.tenths(),
             command: [0; 16],
             waiting: None,
@@ -238,6 +240,11 @@ impl Client {
     /// What its next command is to hear, if anything.
     pub(super) fn take_refusal(&mut self) -> Option<Box<str>> {
         self.details.as_mut()?.refusal.take()
+    }
+
+    /// See [`Details::login_refused`].
+    pub(super) fn login_refused(&self) -> bool {
+        self.details.as_ref().is_some_and(|it| it.login_refused)
     }
 
     /// See [`Details::last_own`].

@@ -1,14 +1,13 @@
 //! A backend connection comes up: it is opened, says its handshake, and is shared from then on.
 
 use std::mem;
-use std::sync::Arc;
 
 use crate::command::learned::Learned;
 
 use super::action::{Action, News};
 use super::backend::{Backend, State};
 use super::forward::mark_dirty;
-use super::handshake::{Credential, Greeted, Handshake};
+use super::handshake::{Greeted, Handshake};
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
 use super::machine::Machine;
 use super::settings::Millis;
@@ -18,41 +17,27 @@ use super::settings::Millis;
 const LEARN_AGAIN_MS: u64 = 60_000;
 
 impl Machine {
-    /// Opens a connection that the pool's clients share, as the account's user.
+    /// Opens a connection that the pool's clients share.
     pub(super) fn open_shared(&mut self, pool: PoolKey) -> Option<BackendKey> {
-        let key = self.open_as_user(pool)?;
+        let key = self.open(pool)?;
         self.pools.pools.get_mut(pool)?.backends.push(key);
         Some(key)
     }
 
-    /// Opens a connection of the pool, as the account's user. Nobody uses it yet.
-    pub(super) fn open_as_user(&mut self, pool: PoolKey) -> Option<BackendKey> {
-        let account = self.pools.account_of(pool)?;
-        if account.user.is_some() && account.credential.is_none() {
-            return None;
-        }
-        let (credential, epoch) = (account.credential.clone(), account.epoch);
-        let key = self.open(pool, credential, None)?;
-        self.backends.get_mut(key)?.epoch = epoch;
-        Some(key)
+    /// Opens a connection of the pool, with its account's credential. Nobody uses it yet.
+    pub(super) fn open(&mut self, pool: PoolKey) -> Option<BackendKey> {
+        let instance = self.pools.account_of(pool)?.instance;
+        self.connect(instance, pool)
     }
 
-    /// Begins a connection. It belongs to `login_of` until that login is decided.
-    pub(super) fn open(
-        &mut self,
-        pool: PoolKey,
-        credential: Option<Arc<Credential>>,
-        login_of: Option<ClientKey>,
-    ) -> Option<BackendKey> {
-        let account = self.pools.account_of_mut(pool)?;
-        account.connecting += 1;
-        let instance = account.instance;
-        let instance = self.pools.instances.get_mut(instance)?;
+    /// Begins a connection to an instance: of a pool, or with `NONE` one that verifies logins.
+    pub(super) fn connect(&mut self, of: InstanceKey, pool: PoolKey) -> Option<BackendKey> {
+        let instance = self.pools.instances.get_mut(of)?;
         instance.connecting += 1;
         let address = instance.next_address();
         let backend = Backend {
             address,
-            ..Backend::new(pool, credential, login_of, self.now)
+            ..Backend::new(of, pool, self.now)
         };
         let key = self.backends.insert(backend);
         match address {
@@ -64,25 +49,45 @@ impl Machine {
         Some(key)
     }
 
-    /// A connection is open: the handshake begins.
+    /// A connection is open: the handshake begins, or it verifies logins.
     pub fn backend_connected(&mut self, key: BackendKey, now: Millis) {
         self.now = now;
-        let Some(backend) = self.backends.get_mut(key) else {
+        let Some(backend) = self.backends.get(key) else {
             return;
         };
-        let Some(pool) = self.pools.pools.get(backend.pool) else {
+        if backend.is_verifier() {
+            self.verifier_connected(key);
+            return self.check_invariants();
+        }
+        let (Some(pool), Some(account)) = (
+            self.pools.pools.get(backend.pool),
+            self.pools.account_of(backend.pool),
+        ) else {
             return;
         };
-        let mut bytes = Vec::new();
-        let credential = backend.credential.as_deref();
-        let instance = self.pools.instance_of_pool(backend.pool);
-        let learn = instance.is_none_or(|instance| {
-            let asked = instance.asked_at;
-            asked.is_none_or(|at| now.since(at) >= LEARN_AGAIN_MS)
-        });
-        let handshake = Handshake::start(credential, pool.protocol, pool.db, learn, &mut bytes);
-        backend.since = now;
-        backend.state = State::Greeting(Box::new(handshake));
+        let learn = self.is_to_learn(backend.instance);
+        let credential = account.credential.clone();
+        let handshake = Handshake::new(credential, pool.protocol, pool.db, learn);
+        self.begin_handshake(key, handshake);
+    }
+
+    /// Is a backend to be asked which of its commands may block?
+    pub(super) fn is_to_learn(&self, instance: InstanceKey) -> bool {
+        let asked = self
+            .pools
+            .instances
+            .get(instance)
+            .and_then(|it| it.asked_at);
+        asked.is_none_or(|at| self.now.since(at) >= LEARN_AGAIN_MS)
+    }
+
+    /// The first flight of a handshake goes out.
+    pub(super) fn begin_handshake(&mut self, key: BackendKey, mut handshake: Handshake) {
+        let bytes = handshake.next_flight();
+        if let Some(backend) = self.backends.get_mut(key) {
+            backend.since = self.now;
+            backend.state = State::Greeting(Box::new(handshake));
+        }
         self.greet(key, &bytes);
     }
 
@@ -106,74 +111,53 @@ impl Machine {
     /// The handshake went well: the connection can be used from now on.
     pub(super) fn greeted(&mut self, key: BackendKey, greeted: Greeted) {
         let Greeted { hello, id, learned } = greeted;
+        self.opened(key);
         let Some(backend) = self.backends.get_mut(key) else {
             return;
         };
         backend.state = State::Ready;
         (backend.since, backend.ready_at, backend.id) = (self.now, self.now, id);
-        let shared = !backend.dedicated && !backend.retired;
-        let (pool_key, login_of) = (backend.pool, backend.login_of.take());
-        let credential = backend.credential.clone();
+        let (pool_key, instance) = (backend.pool, backend.instance);
         mark_dirty(&mut self.dirty_backends, backend, key);
-        self.connecting_ended(key);
-        self.count_ready(pool_key, true);
+        self.count_ready(instance, true);
         let Some(pool) = self.pools.pools.get_mut(pool_key) else {
             return;
         };
         pool.hello = Some(hello);
-        if shared && !pool.backends.contains(&key) {
-            pool.backends.push(key);
-        }
-        let (waiters, account_key) = (mem::take(&mut pool.waiters), pool.account);
-        let Some(account) = self.pools.accounts.get_mut(account_key) else {
-            return;
-        };
-        if login_of.is_some() || account.user.is_none() {
-            account.accept(credential);
-        }
-        let (instance, epoch, valid_from) = (account.instance, account.epoch, account.valid_from);
-        let logins = mem::take(&mut account.logins);
-        if let Some(backend) = self.backends.get_mut(key) {
-            if login_of.is_some() {
-                backend.epoch = epoch;
-            }
-            if backend.epoch < valid_from {
-                // Its password was refused on another connection meanwhile.
-                self.retire(key);
-            }
+        let (waiters, account) = (mem::take(&mut pool.waiters), pool.account);
+        if let Some(account) = self.pools.accounts.get_mut(account) {
+            account.accept();
         }
         if let Some(learned) = learned {
             self.learn(instance, learned);
         }
-        if let (Some(backend), Some(instance)) =
-            (self.backends.get(key), self.pools.instances.get(instance))
+        self.leave_if_moved(key);
+        if self.pools.came_up(instance) {
+            self.report(instance, News::Up);
+        }
+        for client in waiters {
+            self.advance(client);
+        }
+    }
+
+    /// The instance may have moved while the connection was opened. One that is a client's own has
+    /// until the end of the grace.
+    fn leave_if_moved(&mut self, key: BackendKey) {
+        if let Some(backend) = self.backends.get(key)
+            && let Some(instance) = self.pools.instances.get(backend.instance)
             && !instance.is_at(backend.address)
         {
-            // It moved while the connection was opened. One that is a client's own has until the
-            // end of the grace.
             match (backend.owner == ClientKey::NONE, instance.moved_at) {
                 (true, _) => self.retire(key),
                 (false, None) => self.retire_owned(key),
                 (false, Some(_)) => {}
             }
         }
-        if self.pools.came_up(instance) {
-            self.report(instance, News::Up);
-        }
-        if let Some(client) = login_of {
-            self.counters.logins += 1;
-            self.accepted(client);
-            self.conclude(client, Ok(()));
-        }
-        for client in waiters.into_iter().chain(logins) {
-            self.advance(client);
-        }
     }
 
     /// A connection has become ready, or one that was has ended.
-    pub(super) fn count_ready(&mut self, pool: PoolKey, more: bool) {
-        let instance = self.pools.account_of(pool).map(|it| it.instance);
-        if let Some(instance) = instance.and_then(|key| self.pools.instances.get_mut(key)) {
+    pub(super) fn count_ready(&mut self, instance: InstanceKey, more: bool) {
+        if let Some(instance) = self.pools.instances.get_mut(instance) {
             match more {
                 true => instance.ready += 1,
                 false => instance.ready -= 1,
@@ -181,18 +165,13 @@ impl Machine {
         }
     }
 
-    /// A connection is no longer being opened.
-    pub(super) fn connecting_ended(&mut self, key: BackendKey) {
-        let Some(backend) = self.backends.get(key) else {
+    /// A connection is no longer being opened; its state is about to say so.
+    pub(super) fn opened(&mut self, key: BackendKey) {
+        let Some(backend) = self.backends.get(key).filter(|it| it.is_opening()) else {
             return;
         };
         self.opening -= 1;
-        let Some(account) = self.pools.account_of_mut(backend.pool) else {
-            return;
-        };
-        account.connecting -= 1;
-        let instance = account.instance;
-        if let Some(instance) = self.pools.instances.get_mut(instance) {
+        if let Some(instance) = self.pools.instances.get_mut(backend.instance) {
             instance.connecting -= 1;
         }
     }

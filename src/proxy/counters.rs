@@ -82,8 +82,10 @@ counters! {
     pub logins: u64,
     /// Logins the backend refused.
     pub logins_refused: u64,
-    /// Logins and SELECTs that had to wait for their turn to open a connection.
+    /// Times that logins and SELECTs had to wait for their turn to open a connection.
     pub logins_delayed: u64,
+    /// Clients closed because the backend does not accept any more what they logged in with.
+    pub logged_out: u64,
     /// Backend connections begun.
     pub backends_opened: u64,
     /// Backend connections that failed or were lost.

@@ -20,7 +20,7 @@ use super::request::{Kind, Request};
 use super::settings::Millis;
 use super::stall::Stall;
 
-/// What must be seen whole (a verdict, a part of a handshake, TRACKINGINFO) is never longer.
+/// What must be seen whole (an auth result, a part of a handshake, TRACKINGINFO) is never longer.
 const COLLECT_BYTES_MAX: usize = 64 * 1024;
 
 impl Machine {
@@ -100,9 +100,6 @@ impl Machine {
         for client in late.overfull {
             self.close_overfull(client);
         }
-        for (client, reply) in late.verdicts {
-            self.verdict(client, &reply);
-        }
         if let Some(kind) = late.trouble {
             self.trouble(key, kind);
         }
@@ -173,15 +170,11 @@ impl Machine {
             let part = rest.get(..len).unwrap_or_default();
             pos += len;
             let mut outcome = broken.map_or(Ok(()), Err);
-            if matches!(kind, Kind::Verdict | Kind::Check) {
+            if kind == Kind::Check {
                 let collected = collect(&mut backend.collected, part);
                 outcome = outcome.and(collected);
                 if all_done {
-                    let verdict = mem::take(&mut backend.collected);
-                    match kind {
-                        Kind::Check => late.check = Some(verdict),
-                        _ => late.verdicts.push((client, verdict)),
-                    }
+                    late.check = Some(mem::take(&mut backend.collected));
                 }
             }
             let popped = if all_done {
@@ -224,9 +217,9 @@ impl Machine {
             let Some(backend) = self.backends.get_mut(key) else {
                 return Ok(bytes.len());
             };
-            let State::Greeting(handshake) = &mut backend.state else {
+            if backend.is_ready() {
                 return Ok(pos);
-            };
+            }
             let rest = bytes.get(pos..).unwrap_or_default();
             let push = at_push(&backend.scanner, rest);
             let (len, complete) = match backend.scanner.scan(rest).map_err(desync)? {
@@ -240,21 +233,36 @@ impl Machine {
             collect(&mut backend.collected, rest.get(..len).unwrap_or_default())?;
             if complete {
                 let reply = mem::take(&mut backend.collected);
-                match handshake.reply(&reply) {
-                    Progress::More => {}
-                    Progress::Done(greeted) => self.greeted(key, greeted),
-                    Progress::Failed(failure) => return Err(failure),
-                }
+                self.greeting_reply(key, &reply, pos < bytes.len())?;
             }
         }
         Ok(pos)
+    }
+
+    /// One complete reply of a handshake, or to the AUTH of a verifier. `more`: something follows.
+    fn greeting_reply(&mut self, key: BackendKey, reply: &[u8], more: bool) -> Result<(), Failure> {
+        let backend = self.backends.get_mut(key);
+        match backend.map(|backend| &mut backend.state) {
+            Some(State::Greeting(handshake)) => match handshake.reply(reply) {
+                Progress::More => {}
+                Progress::Say(_) if more => {
+                    let why = "sent a reply that nobody asked for";
+                    return Err(Failure::Desync(why.into()));
+                }
+                Progress::Say(bytes) => self.greet(key, &bytes),
+                Progress::Done(greeted) => self.greeted(key, greeted),
+                Progress::Failed(failure) => return Err(failure),
+            },
+            Some(State::Verifying(_)) => self.auth_result(key, reply, more)?,
+            _ => {}
+        }
+        Ok(())
     }
 }
 
 /// Consequences of replies, for clients other than the one whose reply it is at the moment.
 #[derive(Default)]
 pub(super) struct Afterwards {
-    verdicts: Vec<(ClientKey, Vec<u8>)>,
     /// The answer to a question of ours.
     check: Option<Vec<u8>>,
     /// An error that says something about the server.

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::action::{Action, News, Report};
-use super::backend::{Backend, Failure, State};
+use super::backend::{Backend, Failure, State, Verifying};
+use super::client::Client;
 use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey, PoolKey};
 use super::login::Goal;
 use super::machine::Machine;
@@ -32,8 +33,8 @@ impl Machine {
         };
         let (was_ready, pool_key) = (backend.is_ready(), backend.pool);
         match was_ready {
-            true => self.count_ready(pool_key, false),
-            false => self.connecting_ended(key),
+            true => self.count_ready(backend.instance, false),
+            false => self.opened(key),
         }
         let Some(mut backend) = self.backends.remove(key) else {
             return false;
@@ -47,55 +48,52 @@ impl Machine {
         self.lose_owner(&backend);
         self.count_ended(key, &backend);
         self.to_backends.clear(&mut backend.greeting);
-        self.judge(&backend, was_ready, failure);
+        self.judge(&backend, failure);
+        if backend.is_verifier() {
+            self.verifier_ended(key, &backend, failure);
+            return true;
+        }
         self.hand_over(&mut backend, was_ready, failure);
         self.to_backends.clear(&mut backend.outbound);
         self.release_crowd(key);
         self.tell_waiters(&backend, failure);
         self.serve_line(pool_key);
+        if was_ready && *failure == Failure::Lost && !self.has_connections(pool_key) {
+            self.ask_about_lost(pool_key, backend.instance);
+        }
         true
     }
 
     /// What went over a connection that has ended is not forgotten.
     fn count_ended(&mut self, key: BackendKey, backend: &Backend) {
-        let account = self.pools.account_of(backend.pool);
-        let Some(of) = account.map(|account| account.instance) else {
-            return;
-        };
-        if let Some(instance) = self.pools.instances.get_mut(of) {
+        if let Some(instance) = self.pools.instances.get_mut(backend.instance) {
             instance.traffic.add(&backend.traffic);
         }
-        self.end_check(of, key);
+        self.end_check(backend.instance, key);
     }
 
     /// What a failure says about the instance or the account.
-    fn judge(&mut self, backend: &Backend, was_ready: bool, failure: &Failure) {
-        let Some(account) = self.pools.account_of(backend.pool) else {
-            return;
-        };
-        let instance = account.instance;
+    fn judge(&mut self, backend: &Backend, failure: &Failure) {
+        let instance = backend.instance;
         if let Failure::Desync(why) = failure {
             self.report(instance, News::Distrusted(why.clone()));
         }
         match failure {
-            // It did answer: the instance is there. A stranger's wrong password is his own matter.
+            // It did answer: the instance is there.
             Failure::Refused(_) | Failure::Rejected(_) => {
                 if self.pools.came_up(instance) {
                     self.report(instance, News::Up);
                 }
-                if backend.login_of.is_none() {
-                    self.may_not_ask(instance);
-                }
-                if matches!(failure, Failure::Refused(_)) && backend.login_of.is_none() {
-                    self.refuse_account(backend.pool, backend.epoch, failure);
+                self.may_not_ask(instance);
+                if matches!(failure, Failure::Refused(_)) {
+                    self.refuse_account(backend.pool, failure);
                 }
             }
             // A ready connection that ends says nothing yet: the next one will tell. Unless it is
             // the next one.
-            Failure::Lost | Failure::Desync(_) if was_ready && !backend.is_heir => {}
+            Failure::Lost | Failure::Desync(_) if backend.has_worked() && !backend.is_heir => {}
             Failure::Removed => {}
-            // It may be what was asked for: an old server knows no users.
-            Failure::TurnedAway(_) if backend.login_of.is_some() => {}
+            Failure::TurnedAway(_) if backend.is_verifier() => {}
             // It runs a script, and will have done so at some time; until then everybody hears so.
             Failure::TurnedAway(text) if text.starts_with("BUSY ") => {}
             // Nobody asked it.
@@ -112,18 +110,6 @@ impl Machine {
         }
     }
 
-    /// A password that had been good was refused, or nobody may be the default user: connections
-    /// that came in with it serve nobody any more.
-    fn refuse_account(&mut self, pool: PoolKey, epoch: u32, failure: &Failure) {
-        let now = self.now;
-        if let Some(account) = self.pools.account_of_mut(pool) {
-            account.refuse(epoch, failure.text_if_unsent(), now);
-            for pool in account.pools.clone() {
-                self.retire_pool(pool, epoch);
-            }
-        }
-    }
-
     /// These instances are not to be used any more.
     pub(super) fn retire_instances(&mut self, which: &HashSet<InstanceKey>) {
         if which.is_empty() {
@@ -135,8 +121,11 @@ impl Machine {
         };
         for pool in self.pools.pools.keys() {
             if theirs(&self.pools, pool) {
-                self.retire_pool(pool, u32::MAX);
+                self.retire_pool(pool);
             }
+        }
+        for &instance in which {
+            self.end_logins(instance);
         }
         let mut owned: Vec<BackendKey> = Vec::new();
         for (key, backend) in self.backends.iter() {
@@ -149,13 +138,12 @@ impl Machine {
         }
     }
 
-    /// Retires a pool's ready connections of this epoch and before.
-    fn retire_pool(&mut self, pool: PoolKey, epoch: u32) {
+    /// Retires a pool's ready connections.
+    pub(super) fn retire_pool(&mut self, pool: PoolKey) {
         let pool = self.pools.pools.get(pool);
         let backends = pool.map(|pool| [&pool.backends[..], &pool.idle[..]].concat());
         for key in backends.unwrap_or_default() {
-            let outdated = |backend: &Backend| backend.is_ready() && backend.epoch <= epoch;
-            if self.backends.get(key).is_some_and(outdated) {
+            if self.backends.get(key).is_some_and(Backend::is_ready) {
                 self.retire(key);
             }
         }
@@ -184,32 +172,30 @@ impl Machine {
 
     /// Those who wait for this connection to get ready.
     fn tell_waiters(&mut self, backend: &Backend, failure: &Failure) {
-        for client in std::mem::take(&mut self.again) {
-            self.advance(client);
+        if backend.is_ready() {
+            return;
         }
-        if let Some(client) = backend.login_of {
-            if matches!(failure, Failure::Refused(_)) {
-                self.counters.logins_refused += 1;
-            }
-            self.conclude(client, Err(failure.text_for_login()));
-        } else if !backend.is_ready()
-            && let Some(pool) = self.pools.pools.get_mut(backend.pool)
-            && pool.backends.is_empty()
-        {
-            for client in std::mem::take(&mut pool.waiters) {
+        let Some(pool) = self.pools.pools.get_mut(backend.pool) else {
+            return;
+        };
+        if !pool.backends.is_empty() {
+            return;
+        }
+        let (waiters, account) = (std::mem::take(&mut pool.waiters), pool.account);
+        for client in waiters {
+            let is_of = |it: &Client| it.account == account;
+            let of_it = self.clients.get(client).is_some_and(is_of);
+            if of_it && self.is_refused(backend.pool) {
+                self.log_out(client);
+            } else {
                 let text = self.text_for_waiter(client, failure);
                 self.conclude(client, Err(text));
             }
         }
-        if let Some(account) = self.pools.account_of_mut(backend.pool) {
-            for client in std::mem::take(&mut account.logins) {
-                self.advance(client);
-            }
-        }
     }
 
-    /// A refusal means the password that somebody logged in with earlier: to one who only changes
-    /// database or protocol it says that a login is needed.
+    /// To a client without a login, a refusal says that one is needed; HELLO has words of its own
+    /// for that.
     fn text_for_waiter(&self, key: ClientKey, failure: &Failure) -> String {
         let waiting = self.clients.get(key).and_then(|c| c.waiting.as_deref());
         let hello = waiting.is_some_and(|waiting| matches!(waiting.goal, Goal::Hello { .. }));
@@ -241,8 +227,9 @@ impl Machine {
             let silent = now.since(backend.since);
             match backend.state {
                 State::Connecting => silent >= connect,
-                // A busy server takes as long for a handshake as for anything else.
-                State::Greeting(_) => reply > 0 && silent >= reply,
+                State::Verifying(Verifying::Idle { .. }) => false,
+                // A busy server takes as long for a login as for anything else.
+                State::Greeting(_) | State::Verifying(_) => reply > 0 && silent >= reply,
                 State::Ready => {
                     let owes = backend.sent > 0 && !backend.fifo.is_empty();
                     let patient = backend.paused || backend.blocking > 0;

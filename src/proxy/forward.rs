@@ -26,6 +26,8 @@ pub(super) enum Refusal {
     Unknown,
     /// Not now: the client is on hold until there is room.
     Later,
+    /// The backend does not accept any more what the client came in with.
+    LoggedOut,
 }
 
 /// The error while a tenant has no instance that may be used.
@@ -50,21 +52,14 @@ impl Machine {
         let Some(account) = account else {
             return Err(Refusal::Error(NOAUTH.into()));
         };
-        if account.user.is_some() && client.epoch < account.valid_from {
-            return Err(Refusal::Error(NOAUTH.into()));
-        }
-        if let Some((until, text)) = &account.refused
-            && account.user.is_none()
-            && self.now < *until
+        if account.is_anonymous()
+            && let Some(text) = account.refusal(self.now)
         {
-            return Err(Refusal::Error(text.clone()));
+            return Err(Refusal::Error(text.to_owned()));
         }
         if let Some(instance) = self.pools.instances.get(account.instance)
             && instance.is_out(self.now)
-            && self
-                .pools
-                .ready_of(client.account, &self.backends, self.now)
-                .is_none()
+            && !self.pools.has_ready(client.account, &self.backends)
         {
             return Err(Refusal::Error(instance.down_text.clone()));
         }
@@ -82,13 +77,13 @@ impl Machine {
         };
         let instance = self.instance_for(key, &tenant);
         let instance = instance.ok_or_else(|| Refusal::Error(NO_INSTANCE.into()))?;
-        let account = self.pools.account(instance, None);
+        let account = self.pools.account((instance, None));
         if !self.join(key, account) {
             self.say_and_close(key, TOO_MANY_CLIENTS);
             self.wake(key);
             return Err(Refusal::Later);
         }
-        self.become_user(key, account, false);
+        self.become_user(key, account);
         Ok(())
     }
 
@@ -113,11 +108,7 @@ impl Machine {
                 && !connection.is_late(self.now);
             let fit = fit && !(client.is(Flag::LedRound) && self.is_calm(client.pool));
             if sticky || fit {
-                // It may have come in with a newer password than the client.
-                return match self.is_logged_out(key) {
-                    true => Err(Refusal::Error(NOAUTH.into())),
-                    false => self.with_room(key, backend),
-                };
+                return self.with_room(key, backend);
             }
         }
         match self.admit(key) {
@@ -201,8 +192,12 @@ impl Machine {
             .pools
             .instance_of_pool(pool_key)
             .is_none_or(|it| it.rests(self.now));
+        let refused = self.is_refused(pool_key);
+        if refused && least.is_none() {
+            return Err(Refusal::LoggedOut);
+        }
         let room = pool.connections() < self.settings.pool_connections_max && !rests;
-        if (least.is_none() || room) && !out {
+        if (least.is_none() || room) && !out && !refused {
             let new = self.open_shared(pool_key);
             return new
                 .or_else(|| least.map(|(_, key)| key))

@@ -59,6 +59,7 @@ impl Machine {
         // What is left of a request that was sent in part stays behind.
         let mut at = lost.sent;
         let ends = self.ends(lost);
+        let logged_out = self.is_logged_out(lost, failure);
         let (in_doubt, unsent) = (
             error(failure.text_if_sent()),
             error(&failure.text_if_unsent()),
@@ -66,7 +67,7 @@ impl Machine {
         for ((index, fate), end) in fates.into_iter().zip(ends) {
             match (fate, to) {
                 (Fate::Again(bytes), Some(to)) => self.ask_lost_again(index, to, &bytes),
-                (Fate::Again(_) | Fate::InDoubt, _) => self.answer_lost(index, &in_doubt),
+                (Fate::Again(_) | Fate::InDoubt, _) => self.answer_lost(index, &in_doubt, false),
                 (Fate::Move, Some(to)) => {
                     let start = self.requests.get(index).map_or(at, |it| it.start);
                     let skip = usize::try_from(start.saturating_sub(at)).unwrap_or(usize::MAX);
@@ -74,11 +75,17 @@ impl Machine {
                     self.move_unsent(index, lost, to, end.saturating_sub(start));
                     at = end;
                 }
-                (Fate::Move | Fate::Unsent, _) => self.answer_lost(index, &unsent),
+                (Fate::Move | Fate::Unsent, _) => self.answer_lost(index, &unsent, logged_out),
                 (Fate::Drop, _) => self.requests.forget(index),
             }
         }
         lost.fifo = Fifo::default();
+    }
+
+    /// Does the backend not accept any more what the clients of a connection came in with? Those
+    /// that find no other connection that did are closed.
+    fn is_logged_out(&self, lost: &Backend, failure: &Failure) -> bool {
+        matches!(failure, Failure::Refused(_)) && self.is_refused(lost.pool)
     }
 
     /// Where each request of a queue ends, in all that was ever queued.
@@ -131,10 +138,11 @@ impl Machine {
     fn fates(&self, lost: &Backend, failure: &Failure) -> Vec<(u32, Fate)> {
         let moves = lost.is_shared()
             && !lost.dedicated
-            && !matches!(
-                failure,
-                Failure::Removed | Failure::Refused(_) | Failure::Rejected(_)
-            );
+            && match failure {
+                Failure::Removed | Failure::Rejected(_) => false,
+                Failure::Refused(_) => self.is_logged_out(lost, failure),
+                _ => true,
+            };
         let again = moves && matches!(failure, Failure::Lost | Failure::Desync(_));
         let queue = self.requests.of_backend(lost.fifo);
         let fate = |(index, request): (u32, &Request)| {
@@ -170,7 +178,7 @@ impl Machine {
     /// The bytes of a request that was sent, if it may be asked again.
     fn bytes_to_ask_again(&self, lost: &Backend, request: &Request) -> Option<Box<[u8]>> {
         let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
-        if !plain || request.retried.has(Reason::LinkLost) || self.is_logged_out(request.client) {
+        if !plain || request.retried.has(Reason::LinkLost) {
             return None;
         }
         let next = self.requests.get(request.next_of_backend);
@@ -239,7 +247,7 @@ impl Machine {
         else {
             return;
         };
-        let (key, verdict) = (request.client, request.kind == Kind::Verdict);
+        let key = request.client;
         if backend.fifo.is_empty() {
             backend.since = self.now;
         } else if backend.paused {
@@ -250,14 +258,13 @@ impl Machine {
         self.requests
             .rehang(index, &mut backend.fifo, backend.queued);
         backend.queued += len;
-        // A client that only has its login verified there is not the connection's client.
-        if !verdict && let Some(client) = self.clients.get_mut(key) {
+        if let Some(client) = self.clients.get_mut(key) {
             client.go_to(to);
         }
     }
 
-    /// Answers a record with an error, in its place.
-    fn answer_lost(&mut self, index: u32, error: &Bytes) {
+    /// Answers a record with an error, in its place; or ends its client, which is `logged_out`.
+    fn answer_lost(&mut self, index: u32, error: &Bytes, logged_out: bool) {
         let Some(&Request {
             client: key,
             kind,
@@ -272,14 +279,7 @@ impl Machine {
             return self.requests.forget(index);
         };
         client.in_flight -= count;
-        if kind == Kind::Verdict {
-            // It is all that its client waits for.
-            self.requests.forget(index);
-            client.fifo = Fifo::default();
-            self.again.push(key);
-            return self.wake(key);
-        }
-        let closes = self.settings.close_on_loss;
+        let closes = logged_out || self.settings.close_on_loss;
         let errors = match kind {
             Kind::Deliver if closes => 0,
             // However many confirmations were asked for, there is one error.
@@ -296,7 +296,11 @@ impl Machine {
         self.requests.answer(index, reply);
         self.counters.errors += u64::from(errors);
         if closes {
-            self.counters.closed_on_loss += u64::from(!client.is(Flag::Closing));
+            let count = match logged_out {
+                true => &mut self.counters.logged_out,
+                false => &mut self.counters.closed_on_loss,
+            };
+            *count += u64::from(!client.is(Flag::Closing));
             client.finish(&mut self.to_backends);
             self.requests.silence(client.fifo);
         }

@@ -1,54 +1,33 @@
-//! What a backend connection says first: `AUTH`, `HELLO p SETNAME …`, `SELECT n`, in one write.
+//! What a backend connection says first, in flights: each is one write, and the next is written
+//! when all replies of the one before have come.
 //!
-//! `SELECT` is said twice, before AUTH and at the end: on a connection that a client has to itself
-//! it may choose its database first and log in as a user who may not do so later. One that goes
-//! well is enough.
+//! ```text
+//!   SELECT n          with a login and a database that is not 0
+//!   AUTH user pw      with a login: alone
+//!   HELLO p SETNAME …, SELECT n, COMMAND LIST …
+//! ```
+//! AUTH stands alone, because Redis 7.2 to 8.2 and Valkey up to 8.1 send no reply to a failed AUTH
+//! while other replies of the connection wait to be sent: each reply behind it would be taken for
+//! the one before. It is a command of its own (not an option of HELLO), because its error is then
+//! exactly the one that a client gets for its own AUTH, and because it works with servers that have
+//! no HELLO.
 //!
-//! AUTH is a command of its own (not HELLO's option), because its error is then exactly the one a
-//! client gets for its own AUTH, and because it works with servers that have no HELLO.
+//! SELECT is said twice, before AUTH and at the end: a client may choose its database first and
+//! then log in as a user that may not do so. One that goes well is enough.
 
-use std::fmt;
+use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::command::hello;
 use crate::command::learned::{self, Learned};
 use crate::resp::{Protocol, write};
 
 use super::backend::Failure;
+use super::credential::Credential;
 
 /// How the backend's own CLIENT LIST shows our connections.
 const CONNECTION_NAME: &[u8] = b"elika";
-
-/// What a client logged in with. Kept as long as its account is used, for new connections.
-#[derive(PartialEq, Eq)]
-pub(super) struct Credential {
-    /// `None` is the one-argument AUTH.
-    pub user: Option<Box<[u8]>>,
-    pub password: Box<[u8]>,
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credential(..)")
-    }
-}
-
-impl Credential {
-    /// The AUTH command, as the client gave it.
-    pub(super) fn write_auth(&self, out: &mut Vec<u8>) {
-        match &self.user {
-            Some(user) => write::command(out, &[b"AUTH", user, &self.password]),
-            None => write::command(out, &[b"AUTH", &self.password]),
-        }
-    }
-
-    /// HELLO with this credential; one without a user is the default user's.
-    pub(super) fn write_hello(&self, version: &str, out: &mut Vec<u8>) {
-        let user = self.user.as_deref().unwrap_or(b"default");
-        let version = version.as_bytes();
-        write::command(out, &[b"HELLO", version, b"AUTH", user, &self.password]);
-    }
-}
 
 /// A HELLO reply of the backend, in one protocol, ready to carry a client's id instead of ours.
 #[derive(Clone, Debug)]
@@ -92,11 +71,16 @@ enum Step {
     Learn,
 }
 
-/// The replies that are still to come, in order.
+/// A handshake under way: what has been said and not answered, and what is said next.
 #[derive(Debug)]
 pub(super) struct Handshake {
-    steps: [Option<Step>; 5],
-    next: usize,
+    /// Replies that are still to come, in order.
+    awaited: VecDeque<Step>,
+    /// Flights that have not been written, in order.
+    flights: VecDeque<Vec<Step>>,
+    /// For the flight of AUTH.
+    credential: Option<Arc<Credential>>,
+    db: u32,
     /// The database is the right one already.
     selected: bool,
     protocol: Protocol,
@@ -119,49 +103,43 @@ pub(super) struct Greeted {
 /// What a reply of the backend means for its handshake.
 #[derive(Debug)]
 pub(super) enum Progress {
+    /// More replies are to come.
     More,
+    /// These bytes are to be written next.
+    Say(Vec<u8>),
     Done(Greeted),
     Failed(Failure),
 }
 
 impl Handshake {
-    /// Starts a handshake: its bytes are appended to `out`.
-    pub(super) fn start(
-        credential: Option<&Credential>,
+    /// A handshake on a connection that has said nothing.
+    pub(super) fn new(
+        credential: Option<Arc<Credential>>,
         protocol: Protocol,
         db: u32,
         learn: bool,
-        out: &mut Vec<u8>,
     ) -> Self {
-        let index = db.to_string();
-        let select: &[&[u8]] = &[b"SELECT", index.as_bytes()];
-        if let Some(credential) = credential {
+        let mut handshake = Self::of_verified(protocol, db, learn);
+        if credential.is_some() {
+            handshake.flights.push_front(vec![Step::Auth]);
             if db != 0 {
-                write::command(out, select);
+                handshake.flights.push_front(vec![Step::EarlySelect]);
             }
-            credential.write_auth(out);
         }
-        let version = protocol.number().to_string();
-        write::command(
-            out,
-            &[b"HELLO", version.as_bytes(), b"SETNAME", CONNECTION_NAME],
-        );
-        if db != 0 {
-            write::command(out, select);
-        }
-        let steps = [
-            (db != 0 && credential.is_some()).then_some(Step::EarlySelect),
-            credential.is_some().then_some(Step::Auth),
-            Some(Step::Hello),
-            (db != 0).then_some(Step::Select),
-            learn.then_some(Step::Learn),
-        ];
-        if learn {
-            learned::ask(out);
-        }
+        handshake.credential = credential;
+        handshake
+    }
+
+    /// A handshake on a connection on which AUTH has gone well.
+    pub(super) fn of_verified(protocol: Protocol, db: u32, learn: bool) -> Self {
+        let mut last = vec![Step::Hello];
+        last.extend((db != 0).then_some(Step::Select));
+        last.extend(learn.then_some(Step::Learn));
         Self {
-            steps,
-            next: 0,
+            awaited: VecDeque::new(),
+            flights: VecDeque::from([last]),
+            credential: None,
+            db,
             selected: false,
             protocol,
             hello: None,
@@ -170,53 +148,53 @@ impl Handshake {
         }
     }
 
+    /// The bytes of the next flight; nothing if there is none.
+    pub(super) fn next_flight(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for step in self.flights.pop_front().unwrap_or_default() {
+            self.write(step, &mut out);
+            self.awaited.push_back(step);
+        }
+        out
+    }
+
+    fn write(&self, step: Step, out: &mut Vec<u8>) {
+        match step {
+            Step::EarlySelect | Step::Select => {
+                write::command(out, &[b"SELECT", self.db.to_string().as_bytes()]);
+            }
+            Step::Auth => {
+                if let Some(credential) = &self.credential {
+                    credential.write_auth(out);
+                }
+            }
+            Step::Hello => {
+                let version = self.protocol.number().to_string();
+                let setname = &[b"HELLO", version.as_bytes(), b"SETNAME", CONNECTION_NAME];
+                write::command(out, setname);
+            }
+            Step::Learn => learned::ask(out),
+        }
+    }
+
     /// Takes one complete reply.
     pub(super) fn reply(&mut self, reply: &[u8]) -> Progress {
-        let step = loop {
-            let Some(step) = self.steps.get(self.next) else {
-                return Progress::Failed(Failure::Desync(
-                    "unexpected reply in the handshake".into(),
-                ));
-            };
-            self.next += 1;
-            if let Some(step) = step {
-                break *step;
-            }
+        let Some(step) = self.awaited.pop_front() else {
+            let why = "sent a reply that nobody asked for";
+            return Progress::Failed(match error_text(reply) {
+                // What a server says that serves nobody just now.
+                Some(text) => Failure::TurnedAway(text),
+                None => Failure::Desync(why.into()),
+            });
         };
-        let error = error_text(reply);
-        match (step, error) {
-            // What it may not tell changes nothing; a server of before knows none.
-            (Step::Learn, Some(text)) if is_passing(&text) => {}
-            (Step::Learn, _) => self.learned = Some(Learned::read(reply).unwrap_or_default()),
-            (Step::EarlySelect, error) => self.selected = error.is_none(),
-            (Step::Select, Some(_)) if self.selected => {}
-            (Step::Auth, Some(text)) if is_refusal(&text) => {
-                return Progress::Failed(Failure::Refused(text));
-            }
-            (Step::Hello, Some(text)) if text.starts_with("NOAUTH") => {
-                return Progress::Failed(Failure::Refused(text));
-            }
-            // A server before 6.0 speaks RESP2 only, and needs no HELLO for that.
-            (Step::Hello, Some(text)) if is_unknown(&text) && self.protocol == Protocol::Resp2 => {
-                self.hello = Some(HelloReply::Unknown(text));
-            }
-            (Step::Select, Some(text)) if !text.starts_with("BUSY ") => {
-                return Progress::Failed(Failure::Rejected(text));
-            }
-            (Step::Hello, Some(text)) if is_unknown(&text) || text.starts_with("NOPROTO") => {
-                return Progress::Failed(Failure::Rejected(text));
-            }
-            (_, Some(text)) => return Progress::Failed(Failure::TurnedAway(text)),
-            (Step::Hello, None) => match split_hello(reply) {
-                Some((hello, id)) => (self.hello, self.id) = (Some(hello), Some(id)),
-                None => {
-                    return Progress::Failed(Failure::Desync("unknown form of HELLO reply".into()));
-                }
-            },
-            (Step::Auth | Step::Select, None) => {}
+        if let Err(failure) = self.take(step, reply) {
+            return Progress::Failed(failure);
         }
-        if self.steps.iter().skip(self.next).any(Option::is_some) {
+        if !self.awaited.is_empty() {
             return Progress::More;
+        }
+        if !self.flights.is_empty() {
+            return Progress::Say(self.next_flight());
         }
         match self.hello.take() {
             Some(hello) => Progress::Done(Greeted {
@@ -226,6 +204,40 @@ impl Handshake {
             }),
             None => Progress::Failed(Failure::Desync("no reply to HELLO".into())),
         }
+    }
+
+    fn take(&mut self, step: Step, reply: &[u8]) -> Result<(), Failure> {
+        match (step, error_text(reply)) {
+            // What it may not tell changes nothing; a server of before knows none.
+            (Step::Learn, Some(text)) if is_passing(&text) => {}
+            (Step::Learn, _) => self.learned = Some(Learned::read(reply).unwrap_or_default()),
+            (Step::EarlySelect, error) => self.selected = error.is_none(),
+            (Step::Select, Some(_)) if self.selected => {}
+            (Step::Auth, Some(text)) if is_refusal(&text) => return Err(Failure::Refused(text)),
+            (Step::Hello, Some(text)) if text.starts_with("NOAUTH") => {
+                return Err(Failure::Refused(text));
+            }
+            // A server before 6.0 speaks RESP2 only, and needs no HELLO for that.
+            (Step::Hello, Some(text)) if is_unknown(&text) && self.protocol == Protocol::Resp2 => {
+                self.hello = Some(HelloReply::Unknown(text));
+            }
+            (Step::Select, Some(text)) if !text.starts_with("BUSY ") => {
+                return Err(Failure::Rejected(text));
+            }
+            (Step::Hello, Some(text)) if is_unknown(&text) || text.starts_with("NOPROTO") => {
+                return Err(Failure::Rejected(text));
+            }
+            (_, Some(text)) => return Err(Failure::TurnedAway(text)),
+            (Step::Hello, None) => match split_hello(reply) {
+                Some((hello, id)) => (self.hello, self.id) = (Some(hello), Some(id)),
+                None => return Err(Failure::Desync("unknown form of HELLO reply".into())),
+            },
+            (Step::Auth, None) if reply != b"+OK\r\n" => {
+                return Err(Failure::Desync("unknown form of AUTH reply".into()));
+            }
+            (Step::Auth | Step::Select, None) => {}
+        }
+        Ok(())
     }
 }
 
@@ -265,114 +277,4 @@ fn is_unknown(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HELLO2: &[u8] = b"*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n";
-
-    fn start(auth: bool, protocol: Protocol, db: u32) -> (Handshake, String) {
-        let credential = Credential {
-            user: Some((*b"ann").into()),
-            password: (*b"pw").into(),
-        };
-        let mut out = Vec::new();
-        let handshake =
-            Handshake::start(auth.then_some(&credential), protocol, db, false, &mut out);
-        (handshake, String::from_utf8(out).unwrap())
-    }
-
-    #[test]
-    fn all_steps_in_one_write() {
-        let (mut handshake, bytes) = start(true, Protocol::Resp2, 3);
-        let words: Vec<&str> = bytes
-            .split("\r\n")
-            .filter(|w| !w.starts_with(['*', '$']) && !w.is_empty())
-            .collect();
-        assert_eq!(
-            words,
-            [
-                "SELECT", "3", "AUTH", "ann", "pw", "HELLO", "2", "SETNAME", "elika", "SELECT", "3"
-            ]
-        );
-        let early = b"-NOAUTH Authentication required.\r\n";
-        assert!(matches!(handshake.reply(early), Progress::More));
-        assert!(matches!(handshake.reply(b"+OK\r\n"), Progress::More));
-        assert!(matches!(handshake.reply(HELLO2), Progress::More));
-        let Progress::Done(Greeted {
-            hello,
-            id: Some(77),
-            learned: None,
-        }) = handshake.reply(b"+OK\r\n")
-        else {
-            panic!()
-        };
-        let mut out = Vec::new();
-        hello.write(5, &mut out);
-        assert_eq!(
-            out,
-            b"*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:5\r\n"
-        );
-    }
-
-    #[test]
-    fn a_user_that_may_not_select_gets_its_database_all_the_same() {
-        let (mut handshake, _) = start(true, Protocol::Resp2, 3);
-        let denied = b"-NOPERM this user has no permissions to run the 'select' command\r\n";
-        assert!(matches!(handshake.reply(b"+OK\r\n"), Progress::More));
-        assert!(matches!(handshake.reply(b"+OK\r\n"), Progress::More));
-        assert!(matches!(handshake.reply(HELLO2), Progress::More));
-        assert!(matches!(handshake.reply(denied), Progress::Done(..)));
-    }
-
-    #[test]
-    fn refusals_are_told_from_other_errors() {
-        let wrong = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n";
-        let (mut handshake, _) = start(true, Protocol::Resp2, 0);
-        let Progress::Failed(Failure::Refused(text)) = handshake.reply(wrong) else {
-            panic!()
-        };
-        assert!(text.starts_with("WRONGPASS"));
-        let (mut handshake, _) = start(true, Protocol::Resp2, 0);
-        let full = b"-ERR max number of clients reached\r\n";
-        assert!(matches!(
-            handshake.reply(full),
-            Progress::Failed(Failure::TurnedAway(_))
-        ));
-        let (mut handshake, _) = start(false, Protocol::Resp3, 0);
-        let noauth = b"-NOAUTH HELLO must be called with the client already authenticated\r\n";
-        assert!(matches!(
-            handshake.reply(noauth),
-            Progress::Failed(Failure::Refused(_))
-        ));
-    }
-
-    #[test]
-    fn an_old_server_is_served_in_resp2_only() {
-        let unknown = b"-ERR unknown command 'HELLO'\r\n";
-        let (mut handshake, _) = start(false, Protocol::Resp2, 0);
-        assert!(matches!(
-            handshake.reply(unknown),
-            Progress::Done(Greeted {
-                hello: HelloReply::Unknown(_),
-                ..
-            })
-        ));
-        let (mut handshake, _) = start(false, Protocol::Resp3, 0);
-        assert!(matches!(
-            handshake.reply(unknown),
-            Progress::Failed(Failure::Rejected(_))
-        ));
-    }
-
-    #[test]
-    fn a_database_that_is_not_there() {
-        let (mut handshake, _) = start(false, Protocol::Resp2, 99);
-        assert!(matches!(handshake.reply(HELLO2), Progress::More));
-        let Progress::Failed(Failure::Rejected(text)) =
-            handshake.reply(b"-ERR DB index is out of range\r\n")
-        else {
-            panic!()
-        };
-        assert_eq!(text, "ERR DB index is out of range");
-    }
-}
+mod tests;

@@ -60,7 +60,7 @@ impl Machine {
             let Some(account) = self.pools.accounts.get(pool.account) else {
                 continue;
             };
-            if pool.clients == 0 && account.user.is_some() {
+            if pool.clients == 0 && !account.is_anonymous() {
                 continue;
             }
             for &key in &pool.backends {
@@ -123,7 +123,7 @@ impl Machine {
             return;
         }
         instance.checked_at = self.now;
-        let account = self.pools.account(key, None);
+        let account = self.pools.account((key, None));
         let pool = self.pools.pool(account, 0, crate::resp::Protocol::Resp2);
         self.open_shared(pool);
         self.counters.checks += 1;
@@ -145,8 +145,7 @@ impl Machine {
     /// The answer to a check.
     pub(super) fn checked(&mut self, on: BackendKey, reply: &[u8]) {
         let backend = self.backends.get(on);
-        let account = backend.and_then(|backend| self.pools.account_of(backend.pool));
-        let Some(key) = account.map(|account| account.instance) else {
+        let Some(key) = backend.map(|backend| backend.instance) else {
             return;
         };
         let Some(instance) = self.pools.instances.get_mut(key) else {
@@ -182,8 +181,7 @@ impl Machine {
     /// A reply said that the instance cannot do what it is there for.
     pub(super) fn trouble(&mut self, on: BackendKey, kind: ErrorKind) {
         let backend = self.backends.get(on);
-        let account = backend.and_then(|backend| self.pools.account_of(backend.pool));
-        let Some(key) = account.map(|account| account.instance) else {
+        let Some(key) = backend.map(|backend| backend.instance) else {
             return;
         };
         let reason = match kind {

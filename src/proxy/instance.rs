@@ -10,6 +10,7 @@ use crate::metrics::Traffic;
 
 use super::backend::Failure;
 use super::key::{BackendKey, InstanceKey, TenantSlot};
+use super::login_queue::Logins;
 use super::pool::Pools;
 use super::settings::Millis;
 
@@ -49,6 +50,7 @@ pub(super) struct Instance {
     pub connecting: u32,
     /// Connections that are ready, whoever uses them.
     pub ready: u32,
+    pub logins: Logins,
     /// The registry dropped it.
     pub gone: bool,
     /// Since when it has been offline or gone: its clients shall go elsewhere.
@@ -89,6 +91,7 @@ impl Instance {
             checked_at: Millis::default(),
             connecting: 0,
             ready: 0,
+            logins: Logins::default(),
             gone: false,
             leaving: None,
             moves_after: Millis::default(),
@@ -248,8 +251,7 @@ impl Pools {
     /// Is there an instance in use that does not do as it should, or, if that is asked too, of
     /// which nothing is known?
     pub(super) fn any_not_up(&self, unknown_too: bool) -> bool {
-        let mut all = self.instances.iter();
-        all.any(|(_, it)| match it.health {
+        self.instances.iter().any(|(_, it)| match it.health {
             _ if it.leaving.is_some() => false,
             Health::Unknown => unknown_too,
             Health::Down | Health::Degraded => true,
@@ -305,8 +307,7 @@ impl Pools {
 
     /// Instances that anybody uses, or has a connection to.
     pub(super) fn used_instances(&self) -> HashSet<InstanceKey> {
-        let accounts = self.accounts.iter();
-        accounts.map(|(_, account)| account.instance).collect()
+        self.accounts.iter().map(|(_, it)| it.instance).collect()
     }
 
     /// Forgets instances that are gone and that nobody uses.

@@ -1,6 +1,6 @@
 //! What must hold between the calls, checked after each of them in debug builds.
 
-use super::backend::Backend;
+use super::backend::{Backend, State, Verifying};
 use super::client::{Flag, Hold};
 use super::key::{AccountKey, BackendKey, ClientKey};
 use super::machine::Machine;
@@ -50,6 +50,24 @@ impl Machine {
         }
     }
 
+    fn check_verifiers(&self) {
+        for (key, instance) in self.pools.instances.iter() {
+            let all = self.backends.iter();
+            let all = all.filter(|(_, it)| it.instance == key && it.is_verifier());
+            let (mut verifiers, mut opening) = (0, 0);
+            for (on, backend) in all {
+                verifiers += 1;
+                opening += usize::from(backend.is_opening());
+                let idle = matches!(backend.state, State::Verifying(Verifying::Idle { .. }));
+                let listed = instance.logins.idle.contains(&on);
+                assert_eq!(idle, listed, "{on:?}");
+                assert!(backend.fifo.is_empty() && backend.queued == 0, "{on:?}");
+            }
+            let counted = (instance.logins.verifiers, instance.logins.opening);
+            assert_eq!((verifiers, opening), counted, "{key:?}");
+        }
+    }
+
     fn check_backends(&self) {
         for (key, backend) in self.backends.iter() {
             assert_eq!(
@@ -76,9 +94,7 @@ impl Machine {
                 assert!(!matches!(request.kind, Kind::Parked(_)));
                 assert!(request.start >= start, "{key:?}: records out of order");
                 start = request.start;
-                if let Some(client) = self.clients.get(request.client)
-                    && request.kind != Kind::Verdict
-                {
+                if let Some(client) = self.clients.get(request.client) {
                     assert_eq!(
                         client.backend, key,
                         "a client has requests on two connections"
@@ -235,6 +251,7 @@ impl Machine {
             assert_eq!(clients, account.clients as usize, "{key:?}");
         }
         self.check_tenants();
+        self.check_verifiers();
         for (_, client) in self.clients.iter() {
             let account = self.pools.pools.get(client.pool).map(|pool| pool.account);
             assert!(account.is_none_or(|account| account == client.account));

@@ -20,6 +20,7 @@ use super::counters::Counters;
 use super::forward::Actions;
 use super::inbound::{Spares, first_spares};
 use super::key::{AccountKey, BackendKey, ClientKey, ConnKey, PoolKey, TenantSlot};
+use super::login_queue::Tokens;
 use super::notice::Notices;
 use super::pool::Pools;
 use super::request::Requests;
@@ -55,8 +56,6 @@ pub struct Machine {
     pub(super) dirty_clients: VecDeque<ClientKey>,
     /// Clients whose hold may be over, or that may be done.
     pub(super) ready: VecDeque<ClientKey>,
-    /// Logins and SELECTs that wait for a token to open a connection.
-    pub(super) delayed: VecDeque<ClientKey>,
     /// Clients that wait for a backend to take what it was sent.
     pub(super) crowded: Vec<(BackendKey, ClientKey)>,
     /// Connections on which somebody waits behind a reply that its client reads slowly.
@@ -74,10 +73,8 @@ pub struct Machine {
     pub(super) asking: (ClientKey, usize),
     /// Clients whose question about other clients is answered in the next turn.
     pub(super) next_turn: Vec<ClientKey>,
-    /// Logins whose verdict was lost with a connection: they are tried again.
-    pub(super) again: Vec<ClientKey>,
-    /// Connections that may be opened for logins at this moment, and when they were last refilled.
-    pub(super) tokens: (u32, Millis),
+    /// Connections that may be opened for logins and SELECTs, and who waits to do so.
+    pub(super) tokens: Tokens,
     /// Connections being opened.
     pub(super) opening: u32,
     /// When the next look at deadlines is due, and the next round over all clients and pools.
@@ -105,7 +102,7 @@ impl Machine {
         pools.follow(&Snapshot::default(), &snapshot, Millis::default());
         pools.look_for_gates();
         Self {
-            tokens: (settings.logins_per_second, Millis::default()),
+            tokens: Tokens::full(settings.logins_per_second),
             random: settings.seed,
             settings,
             snapshot,
@@ -125,11 +122,9 @@ impl Machine {
             dirty_backends: VecDeque::new(),
             dirty_clients: VecDeque::new(),
             ready: VecDeque::new(),
-            delayed: VecDeque::new(),
             crowded: Vec::new(),
             stalled: Vec::new(),
             unresolved: Vec::new(),
-            again: Vec::new(),
             next_turn: Vec::new(),
             opening: 0,
             in_line: 0,

@@ -17,9 +17,11 @@
 //! | `retry`, `recent` | requests that are asked again on another connection |
 //! | `resume`, `tick` | clients go on that waited for something; what time brings |
 //! | `login`, `session` | who a client is: AUTH, HELLO, SELECT, RESET and what they wait for |
+//! | `verify`, `login_queue` | the connections that verify a login, and who waits for one |
+//! | `revoke` | a login is over: which connections and clients end |
 //! | `pin` | a connection of a client's own: MULTI, blocking commands, subscriptions, tracking |
 //! | `tenant`, `instance`, `pool` | who the backends are, and our connections to them |
-//! | `handshake` | what a connection says first |
+//! | `credential`, `handshake` | what a connection says first |
 //! | `connect` | a backend connection comes up |
 //! | `health` | does an instance do as it should? |
 //! | `relocate` | which instance a client gets, and how it leaves one |
@@ -51,6 +53,7 @@ mod chunk;
 mod client;
 mod connect;
 mod counters;
+mod credential;
 mod decode;
 mod deliver;
 mod failure;
@@ -64,6 +67,7 @@ mod instance;
 mod invariants;
 mod key;
 mod login;
+mod login_queue;
 mod machine;
 mod measure;
 mod memory;
@@ -79,6 +83,7 @@ mod relocate;
 mod request;
 mod resume;
 mod retry;
+mod revoke;
 mod session;
 mod settings;
 mod stall;
@@ -87,6 +92,7 @@ mod table;
 mod tell;
 mod tenant;
 mod tick;
+mod verify;
 
 pub use action::{Action, Flow, News, Report};
 pub use backend::Failure;

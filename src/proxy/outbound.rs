@@ -65,7 +65,7 @@ impl Machine {
                 let backend = self.backends.get(key)?;
                 let list = match backend.state {
                     State::Connecting => return None,
-                    State::Greeting(_) => &backend.greeting,
+                    State::Greeting(_) | State::Verifying(_) => &backend.greeting,
                     State::Ready => &backend.outbound,
                 };
                 Some((&self.to_backends, list))

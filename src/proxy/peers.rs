@@ -38,6 +38,8 @@ pub enum Question {
     Blocked(Scope, i64),
     /// The connection on which the client of this number gets messages.
     Subscriber(Scope, i64),
+    /// Nothing: this instance wants a login of everybody, as the asker was told.
+    LoginNeeded(TenantKey, InstanceId),
 }
 
 /// What another worker says to it.
@@ -49,7 +51,7 @@ pub enum Answer {
     Killed(u64),
     /// The connection asked for.
     Connection(Found),
-    /// That worker has ended.
+    /// Nothing: that worker has ended, or was only told something.
     Gone,
 }
 
@@ -179,6 +181,7 @@ impl Machine {
             Question::Subscriber(scope, id) => {
                 Answer::Connection(self.subscriber_connection(&scope, id))
             }
+            Question::LoginNeeded(tenant, id) => self.login_needed(tenant, id),
         }
     }
 
@@ -194,9 +197,8 @@ impl Machine {
         match answer {
             Answer::Lines(lines) => gathering.lines.extend(lines),
             Answer::Killed(n) => gathering.killed += n,
-            Answer::Connection(Found::Nobody) => {}
+            Answer::Connection(Found::Nobody) | Answer::Gone => {}
             Answer::Connection(found) => gathering.found = found,
-            Answer::Gone => {}
         }
         gathering.left = gathering.left.saturating_sub(1);
         if gathering.left == 0 {
@@ -243,11 +245,8 @@ impl Machine {
         match gathering.purpose {
             Purpose::List => {
                 gathering.lines.sort_unstable_by_key(|(id, _)| *id);
-                let text: Vec<u8> = gathering
-                    .lines
-                    .into_iter()
-                    .flat_map(|(_, line)| line)
-                    .collect();
+                let lines = gathering.lines.into_iter();
+                let text: Vec<u8> = lines.flat_map(|(_, line)| line).collect();
                 write::verbatim(&mut out, client.protocol, &text);
             }
             Purpose::Kill {

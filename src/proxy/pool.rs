@@ -1,11 +1,12 @@
-//! How we are connected to backends: the accounts (users) on instances, and the pools of
-//! connections.
+//! How we are connected to backends: the accounts (users with a credential) on instances, and the
+//! pools of connections.
 //!
 //! ```text
-//!   Tenant 1 -- n Instance 1 -- n Account (user) 1 -- n Pool (db, protocol) 1 -- n Backend
+//!   Tenant 1 -- n Instance 1 -- n Account (credential) 1 -- n Pool (db, protocol) 1 -- n Backend
 //! ```
-//! A pool never mixes tenants, users, databases or protocol versions, so no session can change
-//! what another one sees.
+//! A pool never mixes tenants, users, passwords, databases or protocol versions, so no session can
+//! change what another one sees, and a password that the server no longer accepts serves nobody as
+//! soon as its own connections have ended.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use crate::cluster::{InstanceId, TenantKey};
 use crate::resp::Protocol;
 
 use super::backend::Backend;
-use super::handshake::{Credential, HelloReply};
+use super::credential::Credential;
+use super::handshake::HelloReply;
 use super::instance::Instance;
 use super::key::{AccountKey, BackendKey, ClientKey, InstanceKey, PoolKey, TenantSlot};
 use super::settings::Millis;
@@ -24,63 +26,54 @@ use super::tenant::{DeniedLists, Tenant};
 /// How long a backend that refused the default user is not asked again, ms.
 const REFUSAL_MS: u64 = 1_000;
 
-/// One user of an instance. The user `None` is who one is without logging in.
+/// Clients of one user of an instance that came in with one credential: two passwords of one user
+/// are two accounts, and never share a connection.
 #[derive(Debug)]
 pub(super) struct Account {
     pub instance: InstanceKey,
-    pub user: Option<Box<[u8]>>,
-    /// The last password that the backend accepted, for new connections.
+    /// What its clients and connections came in with; `None`: without a login.
     pub credential: Option<Arc<Credential>>,
-    /// A handshake as this user went well, and none was refused since.
+    /// The backend has accepted the credential. Without one: a handshake without a login went
+    /// well, and none was refused since.
     pub open: bool,
-    /// Counts the passwords that were accepted one after the other: clients and connections have
-    /// the number of the one they came in with.
-    pub epoch: u32,
-    /// Who came in with an earlier password than this is logged out: it was refused since.
-    pub valid_from: u32,
-    /// Until when, and in which words, the backend's last refusal is repeated: that a login is
-    /// needed, or, of a server that is full, that it is.
+    /// Until when the backend's last refusal is repeated, and its words: that the credential is
+    /// not good any more, that a login is needed, or, of a server that is full, that it is.
     pub refused: Option<(Millis, String)>,
     pub pools: Vec<PoolKey>,
-    /// Clients that are this user.
+    /// Clients that are logged in to this account.
     pub clients: u32,
-    /// Clients that want to become, or to go on as, this user.
+    /// Clients whose session change is about this account.
     pub waiting: u32,
-    /// Its connections being opened.
-    pub connecting: u32,
-    /// Clients whose login waits for a connection being opened.
-    pub logins: VecDeque<ClientKey>,
 }
 
 impl Account {
-    /// The name the backend knows: without login one is the default user.
+    /// The user's name as the backend knows it: without a login it is the default user.
     pub(super) fn name(&self) -> &[u8] {
-        self.user.as_deref().unwrap_or(b"default")
+        let credential = self.credential.as_deref();
+        credential.map_or(b"default", Credential::name)
     }
 
-    /// The backend refused what a connection of this epoch came in with: that login is over, and
-    /// those before it; or nobody may be the default user for a while.
-    pub(super) fn refuse(&mut self, epoch: u32, text: String, now: Millis) {
-        self.valid_from = self.valid_from.max(epoch.saturating_add(1));
-        if epoch == self.epoch {
-            self.open = false;
-            self.refused = Some((now.after(REFUSAL_MS), text));
-            self.credential = None;
-            self.epoch = self.valid_from;
-        }
+    /// Is it that of clients without a login?
+    pub(super) fn is_anonymous(&self) -> bool {
+        self.credential.is_none()
     }
 
-    /// The backend accepted this credential.
-    pub(super) fn accept(&mut self, credential: Option<Arc<Credential>>) {
-        self.open = true;
-        self.refused = None;
-        if self.credential != credential {
-            // After a refusal nobody has the number yet.
-            self.epoch = self
-                .epoch
-                .saturating_add(u32::from(self.credential.is_some()));
-            self.credential = credential;
-        }
+    /// The backend refused a handshake as this account. An account with a credential stays open:
+    /// connections that came in before it was changed are served on, as on a server.
+    pub(super) fn refuse(&mut self, text: String, now: Millis) {
+        self.refused = Some((now.after(REFUSAL_MS), text));
+        self.open &= !self.is_anonymous();
+    }
+
+    /// The backend accepted a handshake as this account.
+    pub(super) fn accept(&mut self) {
+        (self.open, self.refused) = (true, None);
+    }
+
+    /// The backend's words, if a new connection would be refused.
+    pub(super) fn refusal(&self, now: Millis) -> Option<&str> {
+        let (until, text) = self.refused.as_ref()?;
+        (now < *until).then_some(text)
     }
 }
 
@@ -122,8 +115,8 @@ impl Pool {
     }
 }
 
-/// A user of an instance; `None` is who one is without logging in.
-pub(super) type UserId = (InstanceKey, Option<Box<[u8]>>);
+/// An account by what it is: an instance and a credential; `None` is no login.
+pub(super) type Identity = (InstanceKey, Option<Arc<Credential>>);
 
 /// The tables of this file, with what keeps them consistent. Ordered, so that the same calls find
 /// the same things in the same order.
@@ -140,30 +133,40 @@ pub(super) struct Pools {
     pub early_pauses: BTreeMap<TenantKey, Millis>,
     pub denied_lists: DeniedLists,
     pub by_id: BTreeMap<(TenantKey, InstanceId), InstanceKey>,
-    by_user: BTreeMap<UserId, AccountKey>,
+    by_identity: BTreeMap<Identity, AccountKey>,
 }
 
 impl Pools {
-    pub(super) fn account(&mut self, instance: InstanceKey, user: Option<&[u8]>) -> AccountKey {
-        let id: UserId = (instance, user.map(Into::into));
-        let user = id.1.clone();
+    /// The account, made if need be.
+    pub(super) fn account(&mut self, identity: Identity) -> AccountKey {
+        let (instance, credential) = identity.clone();
         let accounts = &mut self.accounts;
-        *self.by_user.entry(id).or_insert_with(|| {
+        *self.by_identity.entry(identity).or_insert_with(|| {
             accounts.insert(Account {
                 instance,
-                user,
-                credential: None,
+                credential,
                 open: false,
-                epoch: 0,
-                valid_from: 0,
                 refused: None,
                 pools: Vec::new(),
                 clients: 0,
                 waiting: 0,
-                connecting: 0,
-                logins: VecDeque::new(),
             })
         })
+    }
+
+    /// The account of clients without a login, if there is one already.
+    pub(super) fn anonymous(&self, instance: InstanceKey) -> Option<AccountKey> {
+        self.by_identity.get(&(instance, None)).copied()
+    }
+
+    /// Forgets an account that a refused login made, if nothing else is of it.
+    pub(super) fn forget_unused(&mut self, key: AccountKey) {
+        let unused = |it: &&Account| it.clients + it.waiting == 0 && it.pools.is_empty();
+        if let Some(account) = self.accounts.get(key).filter(unused) {
+            let identity = (account.instance, account.credential.clone());
+            self.by_identity.remove(&identity);
+            self.accounts.remove(key);
+        }
     }
 
     /// The pool, made if need be. `NONE` if the account is gone.
@@ -205,29 +208,23 @@ impl Pools {
         self.accounts.get(self.pools.get(pool)?.account)
     }
 
-    pub(super) fn account_of_mut(&mut self, pool: PoolKey) -> Option<&mut Account> {
-        self.accounts.get_mut(self.pools.get(pool)?.account)
-    }
-
     pub(super) fn instance_of_pool(&self, pool: PoolKey) -> Option<&Instance> {
         self.instances.get(self.account_of(pool)?.instance)
     }
 
-    /// A ready connection as this user, in whatever database and protocol. One that is stuck in
-    /// a big reply is the last choice.
-    pub(super) fn ready_of(
+    /// Does this account have a ready connection that takes requests, in whatever database and
+    /// protocol?
+    pub(super) fn has_ready(
         &self,
         account: AccountKey,
         backends: &Table<BackendKey, Backend>,
-        now: Millis,
-    ) -> Option<BackendKey> {
-        let account = self.accounts.get(account)?;
-        let pools = account.pools.iter().filter_map(|&key| self.pools.get(key));
-        let keys = pools.flat_map(|pool| &pool.backends).copied();
-        let ready = keys.filter_map(|key| Some((key, backends.get(key)?)));
-        let best = ready.filter(|(_, backend)| backend.is_ready() && backend.is_open());
-        best.min_by_key(|(_, backend)| backend.drawbacks(now))
-            .map(|(key, _)| key)
+    ) -> bool {
+        let pools = self.accounts.get(account).map(|it| &it.pools);
+        let pools = pools.into_iter().flatten();
+        let pools = pools.filter_map(|&key| self.pools.get(key));
+        let mut keys = pools.flat_map(|pool| &pool.backends);
+        let open = |it: &Backend| it.is_ready() && it.is_open();
+        keys.any(|&key| backends.get(key).is_some_and(open))
     }
 
     /// Forgets pools and accounts that nobody uses, and what the registry has dropped.
@@ -238,9 +235,6 @@ impl Pools {
         for key in self.pools.keys() {
             if !used.contains(&key)
                 && self.pools.get(key).is_some_and(unused)
-                && self
-                    .account_of(key)
-                    .is_none_or(|account| account.connecting == 0)
                 && let Some(pool) = self.pools.remove(key)
                 && let Some(account) = self.accounts.get_mut(pool.account)
             {
@@ -248,11 +242,9 @@ impl Pools {
             }
         }
         let accounts = &mut self.accounts;
-        self.by_user.retain(|_, &mut key| {
-            let used = accounts.get(key).is_some_and(|account| {
-                account.clients + account.waiting + account.connecting > 0
-                    || !account.pools.is_empty()
-            });
+        self.by_identity.retain(|_, &mut key| {
+            let used = |it: &Account| it.clients + it.waiting > 0 || !it.pools.is_empty();
+            let used = accounts.get(key).is_some_and(used);
             if !used {
                 accounts.remove(key);
             }

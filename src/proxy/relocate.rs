@@ -11,6 +11,7 @@ use std::collections::HashSet;
 
 use crate::cluster::TenantKey;
 
+use super::backend::{Failure, State, Verifying};
 use super::client::{Flag, Hold};
 use super::handshake::is_refusal;
 use super::key::{AccountKey, BackendKey, ClientKey, InstanceKey, PoolKey, TenantSlot};
@@ -53,7 +54,7 @@ impl Machine {
     }
 
     /// One of the tenant's instances that are the fittest.
-    fn balance(&mut self, slot: TenantSlot) -> Option<InstanceKey> {
+    pub(super) fn balance(&mut self, slot: TenantSlot) -> Option<InstanceKey> {
         let random = self.next_random();
         let tenant = self.pools.tenants.get_mut(slot)?;
         let instances = &self.pools.instances;
@@ -188,31 +189,26 @@ impl Machine {
         }
     }
 
-    /// The client logs in over there with what it logged in with here. False: it may have come in
-    /// with an earlier password, which is not known any more.
+    /// The client logs in over there with what it logged in with here. False: it has gone.
     fn move_to(&mut self, key: ClientKey, to: InstanceKey) -> bool {
         let Some(client) = self.clients.get(key) else {
             return false;
         };
-        let (db, protocol, epoch) = (client.db, client.protocol, client.epoch);
+        let (db, protocol) = (client.db, client.protocol);
         let Some(account) = self.pools.accounts.get(client.account) else {
             return false;
         };
-        let Some(user) = account.user.clone() else {
+        let Some(credential) = account.credential.clone() else {
             // Who never logged in is let in over there, or not, with its next request.
-            self.become_user(key, AccountKey::NONE, false);
+            self.become_user(key, AccountKey::NONE);
             self.move_client(key, PoolKey::NONE);
             self.counters.clients_moved += 1;
             return true;
         };
-        let known = account.credential.clone();
-        let Some(credential) = known.filter(|_| epoch == account.epoch) else {
-            return false;
-        };
-        let account = self.pools.account(to, Some(&user));
+        let account = self.pools.account((to, Some(credential)));
         let target = Target {
             account,
-            credential: Some(credential),
+            login: true,
             db,
             protocol,
         };
@@ -305,20 +301,21 @@ impl Machine {
         if moved.is_empty() {
             return;
         }
-        let (mut left, mut opening) = (Vec::new(), Vec::new());
+        let (mut left, mut opening, mut idle) = (Vec::new(), Vec::new(), Vec::new());
         for (key, backend) in self.backends.iter() {
-            let account = self.pools.account_of(backend.pool);
-            let instance = account.map(|account| account.instance);
-            let instance = instance.filter(|instance| moved.contains(instance));
-            let instance = instance.and_then(|key| self.pools.instances.get(key));
+            let instance = moved.get(&backend.instance);
+            let instance = instance.and_then(|&key| self.pools.instances.get(key));
             if instance.is_none_or(|instance| instance.is_at(backend.address)) {
                 continue;
             }
             let owned = backend.owner != ClientKey::NONE;
-            match backend.is_ready() {
-                true => left.push((key, owned)),
-                false if owned || backend.login_of.is_some() => {}
-                false => opening.push(key),
+            match backend.state {
+                State::Ready => left.push((key, owned)),
+                State::Verifying(Verifying::Idle { .. }) => idle.push(key),
+                // When its login is verified.
+                State::Verifying(_) => {}
+                State::Connecting | State::Greeting(_) if owned || backend.is_verifier() => {}
+                State::Connecting | State::Greeting(_) => opening.push(key),
             }
         }
         for (backend, owned) in left {
@@ -330,6 +327,9 @@ impl Machine {
         }
         for backend in opening {
             self.retire_opening(backend);
+        }
+        for backend in idle {
+            self.fail(backend, &Failure::Removed);
         }
     }
 

@@ -32,8 +32,6 @@ pub(super) enum Kind {
     Deliver,
     /// They are swallowed: the client asked for silence (CLIENT REPLY OFF or SKIP).
     Swallow,
-    /// It is the verdict on a login that the client waits for.
-    Verdict,
     /// It is the answer to a question of ours; there is no client.
     Check,
     /// They are asked for again on another connection: nobody waits for these.
@@ -43,10 +41,9 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Is it what a client wants of its backend? Logins have counters of their own, and so do our
-    /// questions: whether either goes over a connection that is there depends on chance.
+    /// Is it what a client wants of its backend? Our questions have counters of their own.
     pub(super) fn is_counted(self) -> bool {
-        !matches!(self, Self::Verdict | Self::Check | Self::Forsaken)
+        !matches!(self, Self::Check | Self::Forsaken)
     }
 }
 
@@ -319,7 +316,7 @@ impl Requests {
                         *reply = Bytes::new();
                     }
                 }
-                Kind::Swallow | Kind::Verdict | Kind::Check | Kind::Forsaken => {}
+                Kind::Swallow | Kind::Check | Kind::Forsaken => {}
             }
             index = record.next_of_client;
         }

@@ -86,9 +86,8 @@ impl Machine {
             let end = next.map_or(backend.queued, |next| next.start);
             let bytes = backend.recent.get(request.start, end);
             let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
-            // Another connection may have come in with a newer password than the client; and who
-            // waits until this one takes more would do so in vain.
-            let free = !self.is_logged_out(key) && !client.hold.has(Hold::BACKEND);
+            // Who waits until this one takes more would do so in vain.
+            let free = !client.hold.has(Hold::BACKEND);
             if !plain || !free || !bytes.is_some_and(only_reads) {
                 bound.insert(key);
             } else if seen.insert(key) {

@@ -8,8 +8,8 @@ use crate::resp::{Args, Protocol};
 
 use super::answer::Taken;
 use super::client::ReplyMode;
+use super::credential::Credential;
 use super::forward::{NO_INSTANCE, Refusal};
-use super::handshake::Credential;
 use super::key::{AccountKey, ClientKey, PoolKey};
 use super::login::{Goal, Target};
 use super::machine::Machine;
@@ -41,7 +41,9 @@ impl Machine {
                     return Taken::Yes;
                 }
                 Err(Refusal::Unknown) => return self.ask_verdict(key),
-                Err(Refusal::Later) => return Taken::No,
+                Err(refusal @ (Refusal::Later | Refusal::LoggedOut)) => {
+                    return self.refuse(key, refusal);
+                }
             }
         }
         let in_order = matches!(
@@ -133,15 +135,14 @@ impl Machine {
             }
         };
         let instance = self.instance_for(key, &tenant).ok_or(NO_INSTANCE)?;
-        let account = self.pools.account(instance, Some(user));
         let credential = Credential {
             user: login.map(|_| user.into()),
             password: password.into(),
         };
-        let credential = Some(Arc::new(credential));
+        let account = self.pools.account((instance, Some(Arc::new(credential))));
         Ok(Target {
             account,
-            credential,
+            login: true,
             db,
             protocol: protocol.unwrap_or(current),
         })
@@ -155,14 +156,14 @@ impl Machine {
                 return Err(HELLO_NOAUTH.into());
             }
             Err(Refusal::Error(text)) => return Err(text),
-            Err(Refusal::Later) => return Err(HELLO_NOAUTH.into()),
+            Err(Refusal::Later | Refusal::LoggedOut) => return Err(HELLO_NOAUTH.into()),
         }
         let client = self.clients.get(key).ok_or(HELLO_NOAUTH)?;
         let protocol = protocol.unwrap_or(client.protocol);
         let (account, db) = (client.account, client.db);
         Ok(Target {
             account,
-            credential: None,
+            login: false,
             db,
             protocol,
         })
@@ -179,7 +180,7 @@ impl Machine {
             Goal::Select,
             Some(Target {
                 account,
-                credential: None,
+                login: false,
                 db,
                 protocol,
             }),
@@ -191,7 +192,7 @@ impl Machine {
     fn reset(&mut self, key: ClientKey) -> Result<(), String> {
         self.drop_pin(key);
         self.move_client(key, PoolKey::NONE);
-        self.become_user(key, AccountKey::NONE, false);
+        self.become_user(key, AccountKey::NONE);
         self.leave_tenant(key);
         if let Some(client) = self.clients.get_mut(key) {
             (client.db, client.protocol) = (0, Protocol::Resp2);

@@ -81,6 +81,8 @@ pub struct InstanceSurvey {
     pub idle: u32,
     /// Connections being opened.
     pub opening: u32,
+    /// Connections that verify logins, and those kept for the next ones.
+    pub verifying: u32,
     /// Clients closed because too many bytes waited for them.
     pub evictions: u64,
     /// All that went over its connections.

@@ -47,13 +47,13 @@ impl Machine {
         let mut found: BTreeMap<InstanceKey, InstanceSurvey> = BTreeMap::new();
         found.extend(instances.map(|(key, instance)| (key, begin(instance))));
         for (_, backend) in self.backends.iter() {
-            let account = self.pools.account_of(backend.pool);
-            let Some(of) = account.and_then(|it| found.get_mut(&it.instance)) else {
+            let Some(of) = found.get_mut(&backend.instance) else {
                 continue;
             };
             of.traffic.add(&backend.traffic);
             match (backend.is_ready(), backend.dedicated) {
-                (false, _) => of.opening += 1,
+                (false, _) if backend.is_opening() => of.opening += 1,
+                (false, _) => of.verifying += 1,
                 (true, false) => of.shared += 1,
                 (true, true) if backend.owner == ClientKey::NONE => of.idle += 1,
                 (true, true) => of.own += 1,
@@ -193,6 +193,7 @@ fn begin(instance: &Instance) -> InstanceSurvey {
         own: 0,
         idle: 0,
         opening: 0,
+        verifying: 0,
         evictions: instance.evictions,
         traffic: instance.traffic,
     }

@@ -2,11 +2,12 @@
 
 use crate::cluster::Health;
 
-use super::backend::Failure;
+use super::backend::{Failure, State, Verifying};
 use super::client::{Client, Flag};
 use super::key::{ClientKey, InstanceKey};
 use super::machine::Machine;
 use super::pin::Pin;
+use super::pool::Account;
 use super::settings::{Millis, Settings};
 
 /// Between two looks at deadlines, ms: whatever is late is found late by this at most.
@@ -39,6 +40,7 @@ impl Machine {
     pub fn tick(&mut self, now: Millis) {
         self.now = now;
         self.check_stalls();
+        self.grant_tokens();
         if now >= self.next_round {
             self.round();
         }
@@ -50,7 +52,6 @@ impl Machine {
         let now = self.now;
         self.next_round = now.after(ROUND_MS);
         self.check_deadlines();
-        self.refill_tokens();
         self.check_lines();
         self.end_pauses();
         self.check_health();
@@ -72,16 +73,13 @@ impl Machine {
             return Some(self.now);
         }
         let round = self.next_deadline_of_rounds();
-        match (self.next_look_at_stalls(), round) {
-            (Some(look), Some(round)) => Some(look.min(round)),
-            (look, round) => look.or(round),
-        }
+        let all = [self.next_look_at_stalls(), self.next_token(), round];
+        all.into_iter().flatten().min()
     }
 
     fn next_deadline_of_rounds(&self) -> Option<Millis> {
         let owed = self.requests.len() > 0
             || self.opening > 0
-            || !self.delayed.is_empty()
             || self.in_line > 0
             || !self.again_later.is_empty()
             || !self.paused.is_empty();
@@ -112,7 +110,7 @@ impl Machine {
             .map(|(key, _)| key)
             .collect();
         for instance in due {
-            let account = self.pools.account(instance, None);
+            let account = self.pools.account((instance, None));
             let pool = self.pools.pool(account, 0, crate::resp::Protocol::Resp2);
             self.open_shared(pool);
         }
@@ -148,9 +146,10 @@ impl Machine {
             .accounts
             .get(client.account)
             .is_some_and(|it| it.open);
-        let asks = client.waiting.is_some() || (admitted && client.inbound.is_some());
-        let asked = asks || client.command != [0; 16];
-        if login > 0 && !asked && self.now.since_tenths(client.opened) >= login {
+        // A busy server may take its time with a login, as it would with a direct one.
+        let asks = client.waiting.is_some();
+        let nobody_for = self.now.since_tenths(client.nobody_since);
+        if login > 0 && !admitted && !asks && nobody_for >= login {
             Some(Overdue::Login)
         } else if idle > 0 && client.is_quiet() && !listens && silent >= idle {
             Some(Overdue::Idle)
@@ -175,7 +174,7 @@ impl Machine {
         for (_, pool) in self.pools.pools.iter() {
             let spared = usize::from(pool.clients > 0);
             let account = self.pools.accounts.get(pool.account);
-            let anonymous = account.is_some_and(|account| account.user.is_none());
+            let anonymous = account.is_some_and(Account::is_anonymous);
             for (i, &key) in pool.backends.iter().enumerate() {
                 let Some(backend) = self.backends.get(key).filter(|it| it.is_ready()) else {
                     continue;
@@ -188,12 +187,21 @@ impl Machine {
                 }
             }
             for &key in &pool.idle {
-                let since = self.backends.get(key).map(|backend| backend.since);
-                if since.is_none_or(|since| self.now.since(since) >= IDLE_MS) {
+                let Some(backend) = self.backends.get(key) else {
+                    continue;
+                };
+                let age = self.now.since(backend.ready_at);
+                let old = anonymous && age >= ANONYMOUS_MS;
+                if old || self.now.since(backend.since) >= IDLE_MS {
                     idle.push(key);
                 }
             }
         }
+        let verifiers = self.backends.iter().filter(|(_, it)| {
+            let unused = matches!(it.state, State::Verifying(Verifying::Idle { .. }));
+            unused && self.now.since(it.since) >= IDLE_MS
+        });
+        idle.extend(verifiers.map(|(key, _)| key));
         for key in idle {
             self.fail(key, &Failure::Removed);
         }

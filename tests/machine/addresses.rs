@@ -57,7 +57,7 @@ fn one_that_gets_ready_after_the_grace_serves_what_waits_for_it_and_goes() {
     let handshake = worker.connect(own);
     assert!(handshake.contains("ann"));
     worker.pass(2_000);
-    worker.replies(own, "+OK\r\n*2\r\n$2\r\nid\r\n:7\r\n*0\r\n");
+    worker.accept(own, handshake);
     assert!(worker.asked(own).contains("WATCH"));
     worker.replies(own, "+OK\r\n");
     worker.settle();

@@ -21,7 +21,7 @@ impl Worker {
     /// Two clients of one user on one connection.
     fn two(&mut self) -> (ClientKey, ClientKey, BackendKey) {
         let (first, backend) = self.user("ann");
-        let second = self.user_on(backend, "ann", "pw");
+        let second = self.logs_in("ann", "pw");
         self.asked(backend);
         (first, second, backend)
     }
@@ -87,7 +87,7 @@ fn requests_of_a_connection_that_cannot_be_made_go_to_one_that_lives() {
     for failure in [unreachable(), Failure::TimedOut, Failure::Lost, full] {
         let mut worker = Worker::new();
         let (runner, other, backend) = worker.two();
-        let third = worker.user_on(backend, "ann", "pw");
+        let third = worker.logs_in("ann", "pw");
         worker.says(runner, "EVAL s 0");
         worker.says(other, "GET a");
         worker.says(third, "SET b");
@@ -138,7 +138,8 @@ fn those_behind_a_script_hear_that_the_server_is_busy_when_it_says_so() {
     worker.connect(second);
     worker.pass(4_900);
     assert_eq!(worker.heard(other), "");
-    worker.replies(second, "+OK\r\n*2\r\n$2\r\nid\r\n:7\r\n");
+    worker.replies(second, "+OK\r\n");
+    worker.replies(second, "*2\r\n$2\r\nid\r\n:7\r\n");
     worker.replies(second, BUSY);
     assert_eq!(worker.heard(other), BUSY);
     worker.replies(backend, "$4\r\ndone\r\n");

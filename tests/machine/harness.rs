@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use elika::cluster::{ClusterInstance, ClusterKey, Endpoint, Snapshot};
 use elika::proxy::{
-    Action, Answer, BackendKey, ClientKey, ConnKey, Failure, Flow, Machine, Millis, Notice, Origin,
+    Action, BackendKey, ClientKey, ConnKey, Failure, Flow, Machine, Millis, Notice, Origin,
     SLICES_MAX, Settings,
 };
 use elika::resp::write;
@@ -213,13 +213,39 @@ impl Worker {
         (client, backend)
     }
 
-    /// A client that is logged in with this password, which a connection of that user accepts.
-    pub(crate) fn user_on(&mut self, on: BackendKey, name: &str, password: &str) -> ClientKey {
+    /// A client that is logged in with this password, though no connection is opened for it but
+    /// to verify that.
+    pub(crate) fn logs_in(&mut self, name: &str, password: &str) -> ClientKey {
         let client = self.client();
+        let before = self.begun.len();
         self.says(client, &format!("AUTH {name} {password}"));
+        for backend in self.begun.split_off(before) {
+            self.opens(backend);
+        }
+        let on = self.verifier();
         self.replies(on, "+OK\r\n");
         assert_eq!(self.heard(client), "+OK\r\n");
         client
+    }
+
+    /// The connection that was sent AUTH and nothing else.
+    #[track_caller]
+    pub(crate) fn verifier(&mut self) -> BackendKey {
+        let is_auth = |bytes: &Vec<u8>| {
+            let words = bytes.starts_with(b"*2\r\n$4\r\nAUTH\r\n");
+            words || bytes.starts_with(b"*3\r\n$4\r\nAUTH\r\n")
+        };
+        let asked = self.received.iter().filter(|(_, bytes)| is_auth(bytes));
+        let mut keys: Vec<BackendKey> = asked
+            .filter_map(|(key, _)| match key {
+                ConnKey::Backend(key) => Some(*key),
+                ConnKey::Client(_) => None,
+            })
+            .collect();
+        keys.sort();
+        assert!(!keys.is_empty(), "nobody is asked to verify a login");
+        self.received.remove(&ConnKey::Backend(keys[0]));
+        keys[0]
     }
 
     /// A client gives a command: the words of a line.
@@ -266,33 +292,46 @@ impl Worker {
         self.addresses[&backend].port()
     }
 
-    /// A connection is open; returns its handshake.
-    pub(crate) fn connect(&mut self, backend: BackendKey) -> String {
+    /// A connection is open.
+    pub(crate) fn opens(&mut self, backend: BackendKey) {
         self.machine.backend_connected(backend, self.now);
         self.turn();
+    }
+
+    /// A connection is open; returns the first flight of its handshake.
+    pub(crate) fn connect(&mut self, backend: BackendKey) -> String {
+        self.opens(backend);
         self.asked(backend)
     }
 
     /// A connection is open, and the server likes its handshake.
     pub(crate) fn welcome(&mut self, backend: BackendKey) {
-        let handshake = self.connect(backend);
-        let mut answer = String::new();
-        let selects = handshake.matches("SELECT\r\n").count();
-        if handshake.contains("AUTH\r\n") {
-            answer += &"+OK\r\n".repeat(selects.max(1));
+        let flight = self.connect(backend);
+        self.accept(backend, flight);
+    }
+
+    /// The server likes this flight of a handshake and those that follow.
+    pub(crate) fn accept(&mut self, backend: BackendKey, mut flight: String) {
+        while !flight.is_empty() {
+            let said = |word: &str| flight.contains(&format!("{word}\r\n"));
+            let mut answer = String::new();
+            let last = said("HELLO");
+            if last {
+                let three = said("HELLO\r\n$1\r\n3");
+                answer += if three { HELLO_3 } else { HELLO_2 };
+            }
+            if said("SELECT") || said("AUTH") {
+                answer += "+OK\r\n";
+            }
+            if said("COMMAND") {
+                answer += "*0\r\n";
+            }
+            self.replies(backend, answer);
+            if last {
+                return;
+            }
+            flight = self.asked(backend);
         }
-        answer += if handshake.contains("HELLO\r\n$1\r\n3") {
-            HELLO_3
-        } else {
-            HELLO_2
-        };
-        if selects > 0 {
-            answer += "+OK\r\n";
-        }
-        if handshake.contains("COMMAND\r\n") {
-            answer += "*0\r\n";
-        }
-        self.replies(backend, answer);
     }
 
     /// A connection is open, and ends together with the good answer to its handshake: nothing else
@@ -309,7 +348,7 @@ impl Worker {
 
     /// A connection is open, and the server answers its handshake with an error.
     pub(crate) fn refuse(&mut self, backend: BackendKey, error: &str) {
-        // One that begins with its database hears first that a stranger may choose none.
+        // One that begins with its database hears first that none may be chosen before the login.
         if self.connect(backend).starts_with("*2\r\n$6\r\nSELECT") {
             self.replies(backend, "-NOAUTH Authentication required.\r\n");
         }
@@ -356,12 +395,6 @@ impl Worker {
     /// Questions for the other workers so far.
     pub(crate) fn questions(&self) -> usize {
         self.questions
-    }
-
-    /// Another worker has answered, with nothing.
-    pub(crate) fn peer_answers(&mut self, client: ClientKey) {
-        self.machine.peer_told(client, Answer::Lines(Vec::new()));
-        self.turn();
     }
 
     fn received_by(&mut self, key: ConnKey) -> String {

@@ -159,7 +159,9 @@ fn an_instance_that_comes_back_is_one_that_nobody_knows() {
     worker.follows(registry.set(port, Status::Ready));
     assert_eq!(worker.health(port).0, Health::Unknown);
     worker.follows(registry.remove(3 - port));
-    worker.begun();
+    for backend in worker.begun() {
+        worker.welcome(backend);
+    }
     let (_, backend) = worker.client_and_connection();
     assert_eq!(worker.port(backend), port);
     assert_eq!(worker.health(port).0, Health::Up);

@@ -209,7 +209,7 @@ fn a_client_moves_when_nothing_of_it_is_in_flight() {
     assert_eq!(worker.port(two), 2);
     let handshake = worker.connect(two);
     assert!(handshake.contains("ann\r\n$2\r\npw"), "{handshake}");
-    worker.replies(two, "+OK\r\n*2\r\n$2\r\nid\r\n:7\r\n*0\r\n");
+    worker.accept(two, handshake);
     worker.settle();
     assert!(worker.asked(two).contains("$1\r\nb\r\n"));
     worker.replies(two, "$1\r\nb\r\n");
@@ -226,7 +226,7 @@ fn who_cannot_move_goes_when_the_grace_is_over() {
     let mut registry = Registry::of(&[1]);
     let mut worker = start(&mut registry);
     let (idle, one) = worker.login();
-    let blocked = worker.user_on(one, "ann", "pw");
+    let blocked = worker.logs_in("ann", "pw");
     worker.says(blocked, "BLPOP k 0");
     let own = worker.begun_one();
     worker.welcome(own);
@@ -374,6 +374,13 @@ fn a_client_that_watches_may_log_in_again_where_it_is() {
     worker.follows(registry.set(worker.port(one), Status::Offline));
     worker.heard(client);
     worker.says(client, "AUTH ann pw");
+    let asked = worker.asked(own);
+    assert!(
+        !asked.contains("AUTH"),
+        "it is not known to be good: {asked}"
+    );
+    let verifier = worker.begun_one();
+    worker.welcome(verifier);
     assert!(worker.asked(own).contains("AUTH"));
     worker.replies(own, "+OK\r\n");
     assert_eq!(worker.heard(client), "+OK\r\n");

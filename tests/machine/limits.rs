@@ -145,7 +145,7 @@ fn a_client_that_only_sends_big_requests_is_not_a_late_login() {
 fn at_the_ceiling_of_all_buffers_the_largest_request_goes_and_hears_why() {
     let mut worker = Worker::with(|settings| settings.worker_buffer_bytes_max = 1 << 20);
     let (first, backend) = worker.user("ann");
-    let second = worker.user_on(backend, "ann", "pw");
+    let second = worker.logs_in("ann", "pw");
     let (large, small) = (set(2_000_000), set(300_000));
     worker.uploads(second, &small[..200_000]);
     worker.uploads(first, &large[..900_000]);
@@ -163,8 +163,8 @@ fn at_the_ceiling_of_all_buffers_the_largest_request_goes_and_hears_why() {
 #[test]
 fn at_the_ceiling_who_wants_to_hear_nothing_goes_as_well() {
     let mut worker = Worker::with(|settings| settings.worker_buffer_bytes_max = 1 << 20);
-    let (silent, backend) = worker.user("ann");
-    let second = worker.user_on(backend, "ann", "pw");
+    let (silent, _) = worker.user("ann");
+    let second = worker.logs_in("ann", "pw");
     worker.says(silent, "CLIENT REPLY OFF");
     worker.uploads(silent, &set(2_000_000)[..900_000]);
     worker.uploads(second, &set(300_000)[..200_000]);
@@ -188,7 +188,7 @@ fn at_the_ceiling_many_small_arguments_count_as_one_large_one_does() {
 fn at_the_ceiling_who_keeps_most_goes_though_another_came_before() {
     let mut worker = Worker::with(|settings| settings.worker_buffer_bytes_max = 1 << 20);
     let (reader, backend) = worker.user("ann");
-    let writer = worker.user_on(backend, "ann", "pw");
+    let writer = worker.logs_in("ann", "pw");
     worker.stall(ConnKey::Client(reader));
     worker.says(reader, "GET big");
     worker.says(writer, "INCR n");

@@ -153,11 +153,12 @@ fn one_client_more_than_there_may_be_is_closed_after_its_login() {
         clients: Some(2),
         ..TenantLimits::default()
     });
-    let (first, backend) = worker.user("ann");
-    let _second = worker.user_on(backend, "ann", "pw");
+    let (first, _) = worker.user("ann");
+    let _second = worker.logs_in("ann", "pw");
     let third = worker.client();
     worker.says(third, "AUTH ann pw");
-    worker.replies(backend, "+OK\r\n");
+    let on = worker.verifier();
+    worker.replies(on, "+OK\r\n");
     worker.settle();
     assert_eq!(
         worker.heard(third),
@@ -165,7 +166,7 @@ fn one_client_more_than_there_may_be_is_closed_after_its_login() {
     );
     assert!(worker.closed(ConnKey::Client(third)));
     worker.machine.client_closed(first);
-    let _fourth = worker.user_on(backend, "ann", "pw");
+    let _fourth = worker.logs_in("ann", "pw");
     registry.limits.clients = Some(1);
     worker.follows(registry.snapshot());
     worker.settle();
@@ -210,7 +211,7 @@ fn limits_are_those_of_all_workers_together() {
     assert_eq!(two.heard(other), "-ERR max number of clients reached\r\n");
     assert_eq!(one.burst(client, backend, 20).0, 10);
     one.machine.client_closed(client);
-    let client = two.user_on(opened, "ann", "pw");
+    let client = two.logs_in("ann", "pw");
     assert_eq!(
         two.burst(client, opened, 20).0,
         0,
@@ -227,8 +228,8 @@ fn so_many_connections_of_clients_own_and_no_more() {
         },
         |settings| settings.pool_wait_ms = 500,
     );
-    let (first, shared) = worker.user("ann");
-    let second = worker.user_on(shared, "ann", "pw");
+    let (first, _) = worker.user("ann");
+    let second = worker.logs_in("ann", "pw");
     worker.says(first, "BLPOP k 0");
     let own = worker.begun_one();
     worker.welcome(own);
@@ -262,6 +263,8 @@ fn a_denied_command_behind_a_login_hears_whose_it_is() {
         .map(super::harness::command)
         .concat();
     worker.sends(client, pipeline);
+    let verifier = worker.begun_one();
+    worker.welcome(verifier);
     worker.replies(own, "+OK\r\n");
     worker.settle();
     let heard = worker.heard(client);
@@ -272,8 +275,8 @@ fn a_denied_command_behind_a_login_hears_whose_it_is() {
 fn who_is_refused_when_its_turn_comes_gives_the_connection_back() {
     let limits = TenantLimits::default();
     let (mut worker, mut registry) = limited_with(limits, |it| it.pool_connections_max = 1);
-    let (first, shared) = worker.user("ann");
-    let second = worker.user_on(shared, "ann", "pw");
+    let (first, _) = worker.user("ann");
+    let second = worker.logs_in("ann", "pw");
     worker.says(first, "WATCH k");
     let own = worker.begun_one();
     worker.welcome(own);
@@ -298,8 +301,8 @@ fn who_stood_in_line_and_was_refused_begins_to_wait_anew() {
         },
         |settings| settings.pool_wait_ms = 1_000,
     );
-    let (first, shared) = worker.user("ann");
-    let second = worker.user_on(shared, "ann", "pw");
+    let (first, _) = worker.user("ann");
+    let second = worker.logs_in("ann", "pw");
     worker.says(first, "WATCH k");
     let own = worker.begun_one();
     worker.welcome(own);

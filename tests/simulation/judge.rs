@@ -44,8 +44,8 @@ pub(crate) struct Model {
     pub(crate) db: u32,
     pub(crate) protocol: u8,
     pub(crate) name: String,
-    /// Its login is over, it heard: only another one helps.
-    logged_out: bool,
+    /// What it logged in with.
+    password: Option<String>,
     transaction: Option<Transaction>,
     /// It may have begun and ended transactions without hearing of them.
     pub(crate) unheard: bool,
@@ -87,7 +87,7 @@ impl Model {
             db: 0,
             protocol: 2,
             name: String::new(),
-            logged_out: false,
+            password: None,
             transaction: None,
             unheard: false,
             watches: Vec::new(),
@@ -113,11 +113,7 @@ impl Model {
 
     /// May it hear that it has to log in?
     fn may_be_stranger(&self, view: &View<'_>) -> bool {
-        match &self.login {
-            // Its password may have been changed, and refused to a new connection.
-            Some((tenant, _)) => view.has_new_passwords(*tenant),
-            None => self.must_be_stranger(view),
-        }
+        self.must_be_stranger(view)
     }
 
     fn must_be_stranger(&self, view: &View<'_>) -> bool {
@@ -269,7 +265,6 @@ impl Model {
                 ..After::default()
             });
             if text == NOAUTH && self.may_be_stranger(view) {
-                self.logged_out = self.login.is_some();
                 return never;
             }
             if is_lost(text) {
@@ -300,9 +295,6 @@ impl Model {
         if done.reply != reply {
             return Err("not the reply that the server gave".into());
         }
-        if self.logged_out {
-            return Err("executed after the login was over".into());
-        }
         Ok(After::default())
     }
 
@@ -313,6 +305,12 @@ impl Model {
             return Err(format!(
                 "executed with tracking: {}, no-touch: {}",
                 done.tracking, done.no_touch
+            ));
+        }
+        if done.password != self.password {
+            return Err(format!(
+                "executed with the login {:?} instead of {:?}",
+                done.password, self.password
             ));
         }
         let user = self.user();

@@ -156,6 +156,9 @@ impl Link {
             && let Some((len, args)) = wire::request(&self.buffer[at..])?
         {
             (at, left) = (at + len, left - 1);
+            if let Some(session) = redis.sessions.get_mut(&id) {
+                session.pending = !self.replies.is_empty() || !self.output.is_empty();
+            }
             redis.execute(id, &args, now)?;
             self.collect(redis, now.ms, delay_ms, rng);
         }

@@ -64,6 +64,8 @@ pub(crate) struct Stir {
 pub(crate) struct Home {
     /// Its servers are older than 6.0.
     pub(crate) old: bool,
+    /// They say nothing to a failed AUTH while other replies of the connection wait to be sent.
+    pub(crate) silent: bool,
     pub(crate) databases: u32,
     /// Everybody may be the default user.
     pub(crate) open: bool,
@@ -104,6 +106,7 @@ impl Plan {
         let homes = (0..if narrow { 1 } else { *rng.pick(&[1, 1, 2, 3]) })
             .map(|_| Home {
                 old: rng.one_in(8),
+                silent: rng.one_in(2),
                 databases: *rng.pick(&[16, 16, 4]),
                 open: narrow || !rng.one_in(4),
                 instances: if narrow {

@@ -60,6 +60,8 @@ pub(crate) struct Execution {
     /// On which connection.
     pub(crate) session: u64,
     pub(crate) user: String,
+    /// What the connection had logged in with.
+    pub(crate) password: Option<String>,
     pub(crate) db: u32,
     pub(crate) protocol: u8,
     pub(crate) reply: Vec<u8>,
@@ -94,6 +96,8 @@ pub(crate) struct Redis {
     pub(crate) instance: String,
     /// A server before 6.0: no HELLO, no users.
     pub(crate) old: bool,
+    /// It says nothing to a failed AUTH while other replies of the connection wait to be sent.
+    pub(crate) silent: bool,
     pub(crate) databases: u32,
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) sessions: BTreeMap<u64, Session>,
@@ -163,6 +167,7 @@ impl Redis {
         let (tenant, tenant_key, instance) = seat;
         let Home {
             old,
+            silent,
             databases,
             open,
             ..
@@ -189,6 +194,7 @@ impl Redis {
             tenant_key,
             instance,
             old,
+            silent,
             databases,
             users,
             sessions: BTreeMap::new(),
@@ -322,7 +328,7 @@ impl Redis {
             {
                 Err(format!("{name} was queued in a transaction"))
             }
-            "AUTH" | "HELLO" | "SELECT" => self.identify(id, name, args, at).map(Some),
+            "AUTH" | "HELLO" | "SELECT" => self.identify(id, name, args, at),
             "CLIENT" => self.client_command(id, args, inside).map(Some),
             // In a handshake: which commands may block. Nothing is counted as use.
             "COMMAND" if self.old => Ok(Some(wire::error("ERR unknown subcommand"))),

@@ -67,7 +67,7 @@ impl World {
         let clients: u32 = all.iter().map(|it| it.clients).sum();
         let connections = all
             .iter()
-            .map(|it| it.shared + it.own + it.idle + it.opening);
+            .map(|it| it.shared + it.own + it.idle + it.opening + it.verifying);
         let connections: u32 = connections.sum();
         let in_flight: u64 = all.iter().map(|it| it.in_flight).sum();
         let waiting: u32 = all.iter().map(|it| it.waiting).sum();

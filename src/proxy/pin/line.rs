@@ -1,7 +1,7 @@
 //! The line for a connection of one's own: who waits, whose turn it is, who has waited too long.
 
 use super::super::client::Hold;
-use super::super::forward::{NOAUTH, Refusal};
+use super::super::forward::Refusal;
 use super::super::key::{ClientKey, PoolKey};
 use super::super::machine::{Machine, mark_ready};
 use super::super::pool::Turn;
@@ -11,17 +11,6 @@ use super::super::survey::Limit;
 const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
 
 impl Machine {
-    /// Was a client's login refused while it stood in line? A connection would come in with the
-    /// password of somebody else.
-    #[inline]
-    pub(in super::super) fn is_logged_out(&self, key: ClientKey) -> bool {
-        let client = self.clients.get(key);
-        let account = client.and_then(|client| self.pools.accounts.get(client.account));
-        client.zip(account).is_some_and(|(client, account)| {
-            account.user.is_some() && client.epoch < account.valid_from
-        })
-    }
-
     /// Whose turn it is gets what is free.
     pub(in super::super) fn serve_line(&mut self, pool_key: PoolKey) {
         while !self.is_out(pool_key)
@@ -30,11 +19,7 @@ impl Machine {
             && let Some(turn) = pool.line.pop_front()
         {
             let key = turn.client;
-            let found = match self.is_logged_out(key) {
-                true => Err(Refusal::Error(NOAUTH.into())),
-                false => self.free_connection(pool_key),
-            };
-            let refusal = match found {
+            let refusal = match self.free_connection(pool_key) {
                 Ok(None) => {
                     if let Some(pool) = self.pools.pools.get_mut(pool_key) {
                         pool.line.push_front(turn);
@@ -45,6 +30,8 @@ impl Machine {
                     self.own(backend, key);
                     None
                 }
+                // Asked again, it finds out itself.
+                Err(Refusal::LoggedOut) => None,
                 Err(Refusal::Error(text)) => Some(text),
                 Err(Refusal::Unknown | Refusal::Later) => Some(NO_TURN.to_owned()),
             };

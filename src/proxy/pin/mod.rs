@@ -28,14 +28,12 @@
 //! | `receive` | its connection to the client: what the replies said |
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::command::Topic;
 use crate::resp::Protocol;
 
-use super::handshake::Credential;
 use super::key::{BackendKey, TenantSlot};
-use super::pool::UserId;
+use super::pool::Identity;
 
 mod frame;
 mod leave;
@@ -113,12 +111,9 @@ enum Change {
     Keep,
     Select(u32),
     /// The account may be swept away until the backend has answered.
-    Login {
-        user: UserId,
-        credential: Arc<Credential>,
-    },
+    Login(Identity),
     Hello {
-        login: Option<(UserId, Arc<Credential>)>,
+        login: Option<Identity>,
         protocol: Protocol,
         name: Option<Vec<u8>>,
     },

@@ -369,9 +369,7 @@ impl Machine {
             }
             (Change::Queue(_) | Change::Wait { .. }, None) | (_, Some(_)) => {}
             (Change::Select(db), None) => self.selected(key, db),
-            (Change::Login { user, credential }, None) => {
-                self.logged_in_own(key, user, credential);
-            }
+            (Change::Login(identity), None) => self.logged_in_own(key, identity),
             (change @ Change::Hello { .. }, None) => self.greeted_own(key, change, reply, silent),
             (Change::TrackingInfo, None) => self.tracking_told(key, reply, silent),
             (change, None) => {

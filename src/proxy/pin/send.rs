@@ -320,6 +320,7 @@ impl Machine {
                 self.say_error(key, &text);
                 return Taken::Yes;
             }
+            Err(refusal @ Refusal::LoggedOut) => return self.refuse(key, refusal),
             Err(Refusal::Later | Refusal::Unknown) => return Taken::No,
         };
         self.put(key, on, (kind, verb), count, bytes);

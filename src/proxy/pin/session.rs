@@ -9,11 +9,11 @@ use crate::resp::{Args, Protocol, write};
 
 use super::super::answer::Taken;
 use super::super::client::{Client, Flag};
-use super::super::handshake::{Credential, split_hello};
+use super::super::handshake::split_hello;
 use super::super::key::{AccountKey, ClientKey};
-use super::super::login::Target;
+use super::super::login::{Goal, Target};
 use super::super::machine::Machine;
-use super::super::pool::UserId;
+use super::super::pool::Identity;
 use super::{Change, Tracking};
 
 /// What a connection holds cannot move to another server.
@@ -62,50 +62,78 @@ impl Machine {
     fn pinned_auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<Taken, String> {
         let request = auth::parse(args).map_err(|refusal| refusal.to_string())?;
         let target = self.target(key, request.user, request.password, None)?;
-        let (user, credential) = self.same_instance(key, target)?;
+        self.verify_own(key, Goal::Auth, target)
+    }
+
+    /// Has a credential verified before it goes over a client's own connection: from that a server
+    /// may not answer a failed AUTH, where messages are on their way.
+    fn verify_own(&mut self, key: ClientKey, goal: Goal, target: Target) -> Result<Taken, String> {
+        let current = self.instance_of_client(key);
+        let wanted = self.pools.accounts.get(target.account);
+        if wanted.map(|account| account.instance) != current {
+            return Err(OTHER_TENANT.into());
+        }
+        if !self.at_barrier(key) {
+            return Ok(Taken::No);
+        }
+        self.change(key, goal, Some(target));
+        Ok(Taken::Yes)
+    }
+
+    /// The credential of a client that has a connection to itself is good: it logs in there.
+    pub(in super::super) fn change_own(
+        &mut self,
+        key: ClientKey,
+        goal: Goal,
+        account: AccountKey,
+        protocol: Protocol,
+    ) {
+        let Some(account) = self.pools.accounts.get(account) else {
+            return;
+        };
+        let Some(credential) = account.credential.clone() else {
+            return;
+        };
+        let identity = (account.instance, Some(Arc::clone(&credential)));
         let mut bytes = Vec::new();
-        credential.write_auth(&mut bytes);
-        let change = Change::Login { user, credential };
-        Ok(self.change_by(key, change, &bytes))
+        let change = match goal {
+            Goal::Hello { name } => {
+                let version = protocol.number().to_string();
+                credential.write_hello(&version, &mut bytes);
+                Change::Hello {
+                    login: Some(identity),
+                    protocol,
+                    name,
+                }
+            }
+            _ => {
+                credential.write_auth(&mut bytes);
+                Change::Login(identity)
+            }
+        };
+        if self.change_by(key, change, &bytes) == Taken::No {
+            self.say_error(key, CLOSED);
+        }
     }
 
     fn pinned_hello(&mut self, key: ClientKey, args: Args<'_>) -> Result<Taken, String> {
         let request = hello::parse(args).map_err(|refusal| refusal.to_string())?;
         let client = self.clients.get(key).ok_or("ERR no client")?;
         let protocol = request.protocol.unwrap_or(client.protocol);
-        let mut login = None;
+        let name = request.name.map(<[u8]>::to_vec);
         if let Some((user, password)) = request.auth {
             let target = self.target(key, Some(user), password, request.protocol)?;
-            login = Some(self.same_instance(key, target)?);
+            return self.verify_own(key, Goal::Hello { name }, target);
         }
         let mut bytes = Vec::new();
         let version = protocol.number().to_string();
-        match &login {
-            Some((_, credential)) => credential.write_hello(&version, &mut bytes),
-            None => write::command(&mut bytes, &[b"HELLO", version.as_bytes()]),
-        }
+        write::command(&mut bytes, &[b"HELLO", version.as_bytes()]);
         let change = Change::Hello {
-            login,
+            login: None,
             protocol,
-            name: request.name.map(<[u8]>::to_vec),
+            name,
         };
         Ok(self.change_by(key, change, &bytes))
-    }
-
-    fn same_instance(
-        &self,
-        key: ClientKey,
-        target: Target,
-    ) -> Result<(UserId, Arc<Credential>), String> {
-        let account = |account: AccountKey| self.pools.accounts.get(account);
-        let current = self.clients.get(key).and_then(|c| account(c.account));
-        let current = current.map(|account| account.instance);
-        match (account(target.account), target.credential) {
-            (Some(account), Some(credential)) if Some(account.instance) == current => {
-                Ok(((account.instance, account.user.clone()), credential))
-            }
-            _ => Err(OTHER_TENANT.into()),
-        }
     }
 
     /// CLIENT TRACKING ON. The number of a client to redirect to is one of ours: the backend's
@@ -188,28 +216,16 @@ impl Machine {
     }
 
     /// The backend took the credential that came over the client's own connection.
-    pub(super) fn logged_in_own(
-        &mut self,
-        key: ClientKey,
-        user: UserId,
-        credential: Arc<Credential>,
-    ) {
-        self.counters.logins += 1;
-        let account = self.pools.account(user.0, user.1.as_deref());
-        let Some(of) = self.pools.accounts.get_mut(account) else {
-            return;
-        };
-        of.accept(Some(Arc::clone(&credential)));
-        let epoch = of.epoch;
-        self.become_user(key, account, true);
-        let Some(client) = self.clients.get(key) else {
-            return;
-        };
-        let (db, protocol) = (client.db, client.protocol);
-        if let Some(backend) = self.backends.get_mut(client.backend) {
-            (backend.credential, backend.epoch) = (Some(credential), epoch);
+    pub(super) fn logged_in_own(&mut self, key: ClientKey, identity: Identity) {
+        let account = self.pools.account(identity);
+        if let Some(account) = self.pools.accounts.get_mut(account) {
+            account.accept();
         }
-        self.rehome(key, account, db, protocol);
+        self.become_user(key, account);
+        if let Some(client) = self.clients.get(key) {
+            let (db, protocol) = (client.db, client.protocol);
+            self.rehome(key, account, db, protocol);
+        }
     }
 
     /// A client moves to the pool of what it has become, and its own connection with it, but that
@@ -252,8 +268,8 @@ impl Machine {
         else {
             return;
         };
-        if let Some((user, credential)) = login {
-            self.logged_in_own(key, user, credential);
+        if let Some(identity) = login {
+            self.logged_in_own(key, identity);
         }
         if let Some(client) = self.clients.get(key) {
             let (account, db) = (client.account, client.db);

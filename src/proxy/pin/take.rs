@@ -30,9 +30,6 @@ impl Machine {
             return Err(Refusal::Error(text.into()));
         }
         let pool_key = client.pool;
-        if self.is_logged_out(key) {
-            return Err(Refusal::Error(NOAUTH.into()));
-        }
         if !self.is_out(pool_key)
             && let Some(backend) = self.free_connection(pool_key)?
         {
@@ -89,7 +86,10 @@ impl Machine {
         }
         // While a script runs, no server lets a new connection choose its database.
         let pool = self.pools.pool(account, 0, Protocol::Resp2);
-        let on = self.open_as_user(pool);
+        if self.is_refused(pool) {
+            return Err(Refusal::LoggedOut);
+        }
+        let on = self.open(pool);
         let on = on.ok_or_else(|| Refusal::Error(NOAUTH.into()))?;
         self.dedicate(on);
         self.own_for_once(on, key);
@@ -154,7 +154,10 @@ impl Machine {
         if !room(dedicated, all) {
             return Ok(None);
         }
-        match self.open_as_user(pool_key) {
+        if self.is_refused(pool_key) {
+            return Err(Refusal::LoggedOut);
+        }
+        match self.open(pool_key) {
             Some(key) => {
                 self.dedicate(key);
                 Ok(Some(key))
@@ -213,20 +216,13 @@ impl Machine {
         let Some(backend) = self.backends.get(key) else {
             return false;
         };
-        let Some(account) = self.pools.account_of(backend.pool) else {
-            return false;
-        };
-        let gone = self
-            .pools
-            .instances
-            .get(account.instance)
-            .is_none_or(|instance| instance.gone || !instance.is_at(backend.address));
+        let instance = self.pools.instances.get(backend.instance);
+        let gone = instance.is_none_or(|it| it.gone || !it.is_at(backend.address));
         backend.is_ready()
             && backend.fifo.is_empty()
             && backend.scanner.at_start()
             && !backend.retired
             && !gone
-            && backend.epoch >= account.valid_from
     }
 
     /// Lets go of a client's own connection if it holds nothing and nothing is in flight.

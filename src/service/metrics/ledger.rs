@@ -50,6 +50,7 @@ pub(super) struct InstanceRow {
     pub own: u64,
     pub idle: u64,
     pub opening: u64,
+    pub verifying: u64,
     /// How many are listed: 0 or 1, or of several more.
     pub listed: u64,
     /// How many are in this state, in the order of [`Health::ALL`].
@@ -199,6 +200,7 @@ impl InstanceRow {
         self.own += u64::from(one.own);
         self.idle += u64::from(one.idle);
         self.opening += u64::from(one.opening);
+        self.verifying += u64::from(one.verifying);
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) const ADDRESS: Row<InstanceRow> = row(
 );
 
 /// What a connection can be.
-pub(super) const CONNECTIONS: [&str; 4] = ["shared", "own", "idle", "opening"];
+pub(super) const CONNECTIONS: [&str; 5] = ["shared", "own", "idle", "opening", "verifying"];
 
 pub(super) const INSTANCES: &[Row<InstanceRow>] = &[
     row(
@@ -123,9 +123,9 @@ pub(super) const INSTANCES: &[Row<InstanceRow>] = &[
         Gauge,
         "elika_instance_connections",
         &["tenant", "instance_id", "state"],
-        "Backend connections: shared by clients, a client's own, idle, or being opened.",
+        "Backend connections: shared by clients, a client's own, idle, being opened, or for logins.",
         |it, s| {
-            let numbers = [it.shared, it.own, it.idle, it.opening];
+            let numbers = [it.shared, it.own, it.idle, it.opening, it.verifying];
             for (state, n) in CONNECTIONS.into_iter().zip(numbers) {
                 s.number(&[state], n);
             }

@@ -57,6 +57,7 @@ fn instance(name: &str, clients: u32, requests: u64) -> InstanceSurvey {
         own: 3,
         idle: 2,
         opening: 1,
+        verifying: 2,
         evictions: requests / 100,
         traffic,
     }
@@ -175,6 +176,7 @@ fn workers_are_added_up() {
         ("connections", ("state", "own"), 6.0),
         ("connections", ("state", "idle"), 4.0),
         ("connections", ("state", "opening"), 2.0),
+        ("connections", ("state", "verifying"), 4.0),
         ("evictions_total", sole, 3.0),
         ("health", ("state", "degraded"), 1.0),
         ("health", ("state", "up"), 0.0),

@@ -51,7 +51,7 @@ impl Model {
             ));
         }
         self.login = Some((view.servers[server].tenant, user));
-        self.logged_out = false;
+        self.password = Some(login.password.clone());
         if !self.holds() {
             self.place = Place {
                 server: known.then_some(server),

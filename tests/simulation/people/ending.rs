@@ -31,10 +31,18 @@ impl World {
             return Ok(());
         }
         let settings = &self.plan.settings;
+        // It had to log in, whatever else it asked; or the server does not accept any more what it
+        // had logged in with.
+        let nobody = client.model.login.is_none() && settings.client_login_ms > 0;
+        let view = self.view();
+        let tenant = client.model.tenant(&view);
+        let revoked = tenant.is_some_and(|tenant| view.has_new_passwords(tenant));
+        if nobody && counted.login_timeouts > 0 || revoked && counted.logged_out > 0 {
+            return Ok(());
+        }
         let since = client.pending.front().map_or(client.asked, |sent| sent.at);
         let mut servers = self.servers.iter();
         let failed = servers.any(|it| it.is_out(self.now) || it.failed_since(since, GRACE_MS));
-        let view = self.view();
         let nowhere = || (0..self.tenants.len()).any(|it| view.lacks_instances(it, since));
         if settings.close_on_loss && (failed || nowhere()) {
             return Ok(());

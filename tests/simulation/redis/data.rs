@@ -54,6 +54,7 @@ impl Redis {
         let execution = Execution {
             session: id,
             user: session.user.clone().unwrap_or_default(),
+            password: session.password.clone(),
             db: session.db,
             protocol: session.protocol,
             reply: reply.to_vec(),

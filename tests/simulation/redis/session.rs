@@ -19,6 +19,10 @@ pub(crate) struct Verdict {
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     pub(crate) user: Option<String>,
+    /// What it logged in with; `None`: it did not.
+    pub(crate) password: Option<String>,
+    /// Replies wait to be sent: some servers say nothing to a failed AUTH then.
+    pub(crate) pending: bool,
     pub(crate) db: u32,
     pub(crate) protocol: u8,
     /// It heard an error from AUTH, HELLO or SELECT: the proxy may give the connection up.
@@ -106,7 +110,7 @@ impl Redis {
     /// Something begins that needs a connection of one's own. `None`: whose it is is not known.
     pub(super) fn begin_own(&mut self, id: u64, client: Option<u64>) -> Result<(), String> {
         self.at(id).becomes_own(client);
-        let mine = |it: &Session| (it.user.clone(), it.db, it.protocol);
+        let mine = |it: &Session| (it.user.clone(), it.db, it.protocol, it.password.clone());
         let me = mine(self.at(id));
         // Without a login one is the default user, too, in a pool of one's own.
         let counts = me.0.as_deref() != Some("default");
@@ -127,14 +131,14 @@ impl Redis {
         name: &str,
         args: &[Vec<u8>],
         at: Moment,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Option<Vec<u8>>, String> {
         let session = self.at(id);
         session.moved |= session.own;
         let outcome = match name {
             "AUTH" => self.auth(id, &args[1..], at),
             "HELLO" if self.old => {
                 self.at(id).refused |= args.get(1).is_some_and(|version| version != b"2");
-                return Ok(wire::error("ERR unknown command 'HELLO'"));
+                return Ok(Some(wire::error("ERR unknown command 'HELLO'")));
             }
             "HELLO" => self.greet(id, &args[1..], at),
             _ => match text(&args[1]).parse::<u32>() {
@@ -145,10 +149,16 @@ impl Redis {
                 _ => Err(DB_RANGE.to_owned()),
             },
         };
-        Ok(outcome.unwrap_or_else(|text| {
-            self.at(id).refused = true;
-            wire::error(&text)
-        }))
+        let silent = self.silent && self.at(id).pending;
+        Ok(match outcome {
+            Ok(reply) => Some(reply),
+            // The reply that never comes.
+            Err(text) if silent && text == WRONGPASS => None,
+            Err(text) => {
+                self.at(id).refused = true;
+                Some(wire::error(&text))
+            }
+        })
     }
 
     fn auth(&mut self, id: u64, args: &[Vec<u8>], at: Moment) -> Result<Vec<u8>, String> {
@@ -164,8 +174,14 @@ impl Redis {
             password,
             reply: outcome.clone().map_or_else(|text| text, |()| "OK".into()),
         });
+        if self.old && outcome.is_err() && args.len() == 1 && !self.is_open() {
+            // Before 6.0, who says a wrong password is nobody from then on.
+            self.at(id).user = None;
+        }
+        let password = text(args.last().map_or(&[][..], |it| it));
         outcome?;
-        self.at(id).user = Some(name);
+        let session = self.at(id);
+        (session.user, session.password) = (Some(name), Some(password));
         Ok(b"+OK\r\n".to_vec())
     }
 

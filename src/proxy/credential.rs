@@ -1,0 +1,41 @@
+//! What a client logs in with.
+
+use std::fmt;
+
+use crate::resp::write;
+
+/// What a client logged in with. Kept as long as its account is used, for new connections.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Credential {
+    /// `None` is the one-argument AUTH.
+    pub user: Option<Box<[u8]>>,
+    pub password: Box<[u8]>,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(..)")
+    }
+}
+
+impl Credential {
+    /// The user's name as the backend knows it.
+    pub(super) fn name(&self) -> &[u8] {
+        self.user.as_deref().unwrap_or(b"default")
+    }
+
+    /// The AUTH command, as the client gave it.
+    pub(super) fn write_auth(&self, out: &mut Vec<u8>) {
+        match &self.user {
+            Some(user) => write::command(out, &[b"AUTH", user, &self.password]),
+            None => write::command(out, &[b"AUTH", &self.password]),
+        }
+    }
+
+    /// HELLO with this credential; one without a user is the default user's.
+    pub(super) fn write_hello(&self, version: &str, out: &mut Vec<u8>) {
+        let user = self.user.as_deref().unwrap_or(b"default");
+        let version = version.as_bytes();
+        write::command(out, &[b"HELLO", version, b"AUTH", user, &self.password]);
+    }
+}
