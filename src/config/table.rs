@@ -361,7 +361,8 @@ const POOL: &[Row] = &[
         name: "backend-pool.reply-ms",
         hint: "N",
         default: "60000",
-        help: "a backend that owes a reply and is silent this long is given up; 0 is never",
+        help: "a backend connection that owes a reply for this long is given up, unless the server \
+               answers on another one; 0 is never",
         value: Number(0, MS_MAX, |c, n| store(&mut c.backend_pool.reply_ms, n)),
     },
 ];

@@ -184,6 +184,11 @@ impl Backend {
         !self.fifo.is_empty() && !self.paused && now.since(self.since) >= LATE_MS
     }
 
+    /// Is a reply due, whose deadline is now running?
+    pub(super) fn owes(&self) -> bool {
+        self.sent > 0 && !self.fifo.is_empty() && !self.paused && self.blocking == 0
+    }
+
     /// What makes a ready connection worse than another one, the worst last.
     pub(super) fn drawbacks(&self, now: Millis) -> (bool, bool) {
         (self.is_busy(), self.is_late(now))

@@ -305,7 +305,7 @@ impl Machine {
         let backend = backends.get_mut(run.backend)?;
         if backend.fifo.is_empty() {
             backend.since = self.now;
-        } else if backend.paused {
+        } else if backend.paused || backend.is_late(self.now) {
             follow(requests, stalled, backend, run.backend, key, self.now);
         }
         if client.is(Flag::Moved) && !only_reads() {

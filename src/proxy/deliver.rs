@@ -55,6 +55,9 @@ impl Machine {
         let Some(backend) = self.backends.get_mut(key) else {
             return Flow::Continue;
         };
+        if let Some(instance) = self.pools.instances.get_mut(backend.instance) {
+            instance.heard = now;
+        }
         let used = match backend.state {
             State::Ready => {
                 backend.since = now;

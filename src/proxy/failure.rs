@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::action::{Action, News, Report};
-use super::backend::{Backend, Failure, State, Verifying};
+use super::backend::{Backend, Failure};
 use super::client::Client;
 use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey, PoolKey};
 use super::login::Goal;
@@ -214,35 +214,6 @@ impl Machine {
                 address: instance.address_text.clone(),
                 news,
             }));
-        }
-    }
-
-    /// A backend that is silent for too long, or does not get ready, is given up.
-    pub(super) fn check_deadlines(&mut self) {
-        let (reply, connect) = (
-            self.settings.backend_reply_ms,
-            self.settings.backend_connect_ms,
-        );
-        let late = |backend: &Backend, now: Millis| {
-            let silent = now.since(backend.since);
-            match backend.state {
-                State::Connecting => silent >= connect,
-                State::Verifying(Verifying::Idle { .. }) => false,
-                // A busy server takes as long for a login as for anything else.
-                State::Greeting(_) | State::Verifying(_) => reply > 0 && silent >= reply,
-                State::Ready => {
-                    let owes = backend.sent > 0 && !backend.fifo.is_empty();
-                    let patient = backend.paused || backend.blocking > 0;
-                    reply > 0 && owes && !patient && silent >= reply
-                }
-            }
-        };
-        let late: Vec<BackendKey> = (self.backends.iter())
-            .filter(|(_, backend)| late(backend, self.now))
-            .map(|(key, _)| key)
-            .collect();
-        for key in late {
-            self.fail(key, &Failure::TimedOut);
         }
     }
 }

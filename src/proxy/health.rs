@@ -12,6 +12,7 @@ use super::action::News;
 use super::backend::Backend;
 use super::forward::append;
 use super::handshake::error_text;
+use super::instance::Instance;
 use super::key::{BackendKey, ClientKey, InstanceKey};
 use super::machine::Machine;
 use super::pin::Verb;
@@ -37,8 +38,11 @@ impl Machine {
         self.next_check = self.now.after(every);
         let asked = self.ready_by_instance();
         let unused = every.saturating_mul(UNUSED_FACTOR);
+        // One that is held back on its connection is asked anew on another one.
+        let over = |since| self.now.since(since) >= every.max(self.settings.check_timeout_ms);
         let due: Vec<InstanceKey> = (self.pools.instances.iter())
-            .filter(|(_, it)| it.check.is_none() && it.leaving.is_none())
+            .filter(|(_, it)| it.check.is_none_or(|(_, since)| over(since)))
+            .filter(|(_, it)| it.leaving.is_none())
             .map(|(key, _)| key)
             .collect();
         for key in due {
@@ -64,7 +68,9 @@ impl Machine {
                 continue;
             }
             for &key in &pool.backends {
-                let fit = |it: &&Backend| it.is_ready() && it.is_open() && !it.is_busy();
+                let fit = |it: &&Backend| {
+                    it.is_ready() && it.is_open() && it.drawbacks(self.now) == (false, false)
+                };
                 let Some(backend) = self.backends.get(key).filter(fit) else {
                     continue;
                 };
@@ -213,7 +219,6 @@ impl Machine {
     /// Checks that are not answered in time.
     fn find_late_checks(&mut self) {
         let patience = self.settings.check_timeout_ms;
-        let late = |since| self.now.since(since) >= patience;
         for (_, instance) in self.pools.instances.iter_mut() {
             // Behind a reply that its client does not read: that is not the instance's fault.
             if let Some((on, since)) = &mut instance.check
@@ -223,8 +228,13 @@ impl Machine {
             }
         }
         let instances = self.pools.instances.iter();
+        // One that answers others holds back this answer only.
+        let silent = |it: &Instance| {
+            let asked = it.check.map(|(_, since)| since.max(it.heard));
+            asked.is_some_and(|since| self.now.since(since) >= patience)
+        };
         let late: Vec<InstanceKey> = instances
-            .filter(|(_, it)| it.health == Health::Up && it.check.is_some_and(|it| late(it.1)))
+            .filter(|(_, it)| it.health == Health::Up && silent(it))
             .map(|(key, _)| key)
             .collect();
         for key in late {

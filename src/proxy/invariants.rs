@@ -38,7 +38,10 @@ impl Machine {
             assert!(!self.stalled[..i].contains(key), "{key:?} is stalled twice");
         }
         for (key, backend) in self.backends.iter() {
-            let looked_after = matches!(backend.stall, Stall::Since(_));
+            let looked_after = matches!(
+                backend.stall,
+                Stall::Since(_) | Stall::Late(_) | Stall::Served(_)
+            );
             assert!(!looked_after || self.stalled.contains(&key), "{key:?}");
             let head = self.requests.get(backend.fifo.head);
             let reader = head.and_then(|head| self.clients.get(head.client));

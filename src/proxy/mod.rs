@@ -14,6 +14,7 @@
 //! | `answer` | what a client hears from us, in its place |
 //! | `deliver`, `owner` | backend to client: whose reply it is |
 //! | `stall` | connections on which others wait behind one client, and what is done about it |
+//! | `late` | replies that are late, and what that says |
 //! | `retry`, `recent` | requests that are asked again on another connection |
 //! | `resume`, `tick` | clients go on that waited for something; what time brings |
 //! | `login`, `session` | who a client is: AUTH, HELLO, SELECT, RESET and what they wait for |
@@ -66,6 +67,7 @@ mod inbound;
 mod instance;
 mod invariants;
 mod key;
+mod late;
 mod login;
 mod login_queue;
 mod machine;

@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Swallow,
     /// It is the answer to a question of ours; there is no client.
     Check,
+    /// That it comes shows that the server answers; there is no client.
+    Alive,
     /// They are asked for again on another connection: nobody waits for these.
     Forsaken,
     /// The reply was made here; the index is into [`Requests::parked`]. Never in a backend's queue.
@@ -43,7 +45,7 @@ pub(super) enum Kind {
 impl Kind {
     /// Is it what a client wants of its backend? Our questions have counters of their own.
     pub(super) fn is_counted(self) -> bool {
-        !matches!(self, Self::Check | Self::Forsaken)
+        !matches!(self, Self::Check | Self::Alive | Self::Forsaken)
     }
 }
 
@@ -316,7 +318,7 @@ impl Requests {
                         *reply = Bytes::new();
                     }
                 }
-                Kind::Swallow | Kind::Check | Kind::Forsaken => {}
+                Kind::Swallow | Kind::Check | Kind::Alive | Kind::Forsaken => {}
             }
             index = record.next_of_client;
         }

@@ -1,5 +1,6 @@
 //! Requests that only read are asked again on another connection, because a reply in front of them
-//! holds theirs up. What the first connection brings for them is dropped.
+//! holds theirs up: one that its client reads slowly (`stall`), or one that is late (`late`). What
+//! the first connection brings for them is dropped. Those of a lost connection are in `handover`.
 
 use std::collections::HashSet;
 
@@ -12,7 +13,7 @@ use super::forward::append;
 use super::key::{BackendKey, ClientKey, PoolKey};
 use super::machine::Machine;
 use super::pin::Verb;
-use super::request::Kind;
+use super::request::{Kind, Reason};
 
 /// After so long without a way round, those who took one go back, ms.
 const CALM_MS: u64 = 10_000;
@@ -27,14 +28,14 @@ impl Machine {
             return true;
         }
         for (client, to) in movable.into_iter().zip(unused.into_iter().cycle()) {
-            self.ask_again_on(client, key, to);
+            self.ask_again_on(client, key, to, Reason::SlowReader);
         }
         false
     }
 
     /// Begins to open connections of the same pool until there are so many, or no room for more.
     /// Returns whether any is being opened.
-    fn opens_beside(&mut self, key: BackendKey, wanted: usize) -> bool {
+    pub(super) fn opens_beside(&mut self, key: BackendKey, wanted: usize) -> bool {
         let Some(pool_key) = self.backends.get(key).map(|backend| backend.pool) else {
             return false;
         };
@@ -56,7 +57,7 @@ impl Machine {
     }
 
     /// Ready connections of the same pool on which nothing is under way.
-    fn unused_beside(&self, key: BackendKey) -> Vec<BackendKey> {
+    pub(super) fn unused_beside(&self, key: BackendKey) -> Vec<BackendKey> {
         let pool = self.backends.get(key).map(|backend| backend.pool);
         let Some(pool) = pool.and_then(|pool| self.pools.pools.get(pool)) else {
             return Vec::new();
@@ -69,8 +70,22 @@ impl Machine {
             .collect()
     }
 
+    /// Ready connections of the same pool that take requests, and on which nothing is late.
+    pub(super) fn serving_beside(&self, key: BackendKey) -> Vec<BackendKey> {
+        let pool = self.backends.get(key).map(|backend| backend.pool);
+        let Some(pool) = pool.and_then(|pool| self.pools.pools.get(pool)) else {
+            return Vec::new();
+        };
+        let serves = |it: &Backend| {
+            it.is_ready() && it.is_open() && it.drawbacks(self.now) == (false, false)
+        };
+        let keys = pool.backends.iter().copied();
+        keys.filter(|&it| it != key && self.backends.get(it).is_some_and(serves))
+            .collect()
+    }
+
     /// The clients behind the head's that wait for nothing but replies to reads.
-    fn movable(&self, key: BackendKey) -> Vec<ClientKey> {
+    pub(super) fn movable(&self, key: BackendKey) -> Vec<ClientKey> {
         let Some(backend) = self.backends.get(key) else {
             return Vec::new();
         };
@@ -99,7 +114,13 @@ impl Machine {
     }
 
     /// Asks for all that a client waits for on `from` once more, on `to`.
-    fn ask_again_on(&mut self, key: ClientKey, from: BackendKey, to: BackendKey) {
+    pub(super) fn ask_again_on(
+        &mut self,
+        key: ClientKey,
+        from: BackendKey,
+        to: BackendKey,
+        why: Reason,
+    ) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -118,6 +139,7 @@ impl Machine {
                     .unwrap_or_default()
                     .to_vec();
                 let moved = (request.count, request.asked);
+                let retried = request.retried.and(why);
                 self.requests.forsake(index);
                 old.forsaken += 1;
                 let Some(new) = self.backends.get_mut(to) else {
@@ -131,6 +153,9 @@ impl Machine {
                 let (queue, count) = (&mut client.fifo, moved.0);
                 self.requests
                     .push(queue, &mut new.fifo, key, what, count, moment);
+                if let Some(request) = self.requests.get_mut(new.fifo.tail) {
+                    request.retried = retried;
+                }
                 new.queued += bytes.len() as u64;
                 let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
                 append(chunks, dirty, new, to, &bytes);
@@ -143,6 +168,7 @@ impl Machine {
             pool.led_round_at = self.now;
         }
         self.counters.asked_again += 1;
+        self.counters.asked_again_late += u64::from(why == Reason::LateReply);
     }
 
     /// Has nobody read a big reply slowly for some time? Then those who were sent round it go back

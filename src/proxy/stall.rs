@@ -1,4 +1,5 @@
-//! A big reply whose client reads slowly, and who waits behind it on the same connection.
+//! A big reply whose client reads slowly, and who waits behind it on the same connection. (Replies
+//! that are late are in `late`.)
 //!
 //! ```text
 //!   its bytes pile up here ──► its backend is not read for now ──► the client catches up: go on
@@ -14,7 +15,7 @@
 //! ```
 
 use super::action::Flow;
-use super::backend::Backend;
+use super::backend::{Backend, LATE_MS};
 use super::client::{Client, Flag};
 use super::forward::unpause;
 use super::key::{BackendKey, ClientKey};
@@ -33,7 +34,7 @@ const PATIENCE_MS: u64 = 20;
 const PATIENCE_MAX_MS: u64 = 100;
 
 /// Between two looks for a way round, ms.
-const LOOK_AGAIN_MS: u64 = 10;
+pub(super) const LOOK_AGAIN_MS: u64 = 10;
 
 /// What becomes of those who wait behind a reply that its client reads slowly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +44,10 @@ pub(super) enum Stall {
     None,
     /// They have waited since then.
     Since(Millis),
+    /// The reply at the head has been late since then: does the server answer anybody?
+    Late(Millis),
+    /// It does, as was found out then.
+    Served(Millis),
     /// They cannot go elsewhere: the reply is kept here, so that theirs can come.
     Kept,
 }
@@ -76,7 +81,9 @@ impl Machine {
             _ if !followed => backend.stall = Stall::None,
             Stall::Kept => return Flow::Continue,
             Stall::Since(_) => {}
-            Stall::None => stall(&mut self.stalled, backend, key, self.now),
+            Stall::None | Stall::Late(_) | Stall::Served(_) => {
+                stall(&mut self.stalled, backend, key, self.now)
+            }
         }
         backend.paused = true;
         Flow::Pause
@@ -89,8 +96,15 @@ impl Machine {
             let Some(backend) = self.backends.get(key) else {
                 continue;
             };
-            let Stall::Since(since) = backend.stall else {
-                continue;
+            let since = match backend.stall {
+                Stall::Since(since) => since,
+                Stall::Late(_) | Stall::Served(_) => {
+                    if self.look_at_late(key) {
+                        self.stalled.push(key);
+                    }
+                    continue;
+                }
+                Stall::None | Stall::Kept => continue,
             };
             let waited = self.now.since(since);
             let last = waited >= PATIENCE_MAX_MS;
@@ -129,8 +143,8 @@ impl Machine {
     }
 }
 
-/// A request of `by` was put behind what is under way on a connection. If that waits for its client
-/// to read, it does not do so for long.
+/// A request of `by` was put behind what is under way on a connection that is not read, or whose
+/// reply is late: it does not wait there for long.
 pub(super) fn follow(
     requests: &Requests,
     stalled: &mut Vec<BackendKey>,
@@ -140,8 +154,12 @@ pub(super) fn follow(
     now: Millis,
 ) {
     let head = requests.get(backend.fifo.head).map(|head| head.client);
-    if backend.stall == Stall::None && head.is_some_and(|head| head != by) {
-        stall(stalled, backend, key, now);
+    if backend.stall != Stall::None || head.is_none_or(|head| head == by) {
+        return;
+    }
+    stall(stalled, backend, key, now);
+    if !backend.paused {
+        backend.stall = Stall::Late(backend.since.after(LATE_MS));
     }
 }
 

@@ -52,6 +52,7 @@ impl Machine {
         let now = self.now;
         self.next_round = now.after(ROUND_MS);
         self.check_deadlines();
+        self.find_late();
         self.check_lines();
         self.end_pauses();
         self.check_health();

@@ -214,3 +214,157 @@ fn a_reply_that_has_begun_is_not_asked_for_again() {
     worker.welcome(next);
     assert_eq!(worker.asked(next).as_bytes(), command("GET b"));
 }
+
+const NO_LIMIT: u64 = 0;
+
+/// The server holds back a write and answers reads.
+fn held_write(worker: &mut Worker) -> (ClientKey, ClientKey, BackendKey) {
+    let (writer, reader, backend) = worker.two();
+    worker.says(writer, "SET a 1");
+    worker.says(reader, "GET b");
+    worker.asked(backend);
+    (writer, reader, backend)
+}
+
+#[test]
+fn a_read_behind_a_write_that_is_held_back_is_asked_elsewhere() {
+    let mut worker = Worker::new();
+    let (writer, reader, held) = held_write(&mut worker);
+    worker.pass(200);
+    let other = worker.begun_one();
+    worker.welcome(other);
+    worker.pass(20);
+    worker.pass(20);
+    assert_eq!(worker.asked(other).as_bytes(), command("GET b"));
+    worker.replies(other, "$1\r\nb\r\n");
+    assert_eq!(worker.heard(reader), "$1\r\nb\r\n");
+    // From now on reads do not get there at all.
+    let third = worker.user_on(other, "ann", "pw");
+    for client in [reader, third] {
+        worker.says(client, "GET c");
+        assert!(worker.asked(other).contains("GET"));
+        worker.replies(other, "$1\r\nc\r\n");
+        assert_eq!(worker.heard(client), "$1\r\nc\r\n");
+    }
+    worker.pass(3_000);
+    worker.replies(held, "+OK\r\n$3\r\nold\r\n");
+    assert_eq!(worker.heard(writer), "+OK\r\n");
+    assert_eq!(worker.heard(reader), "");
+    assert_eq!(worker.machine.counters().asked_again_late, 1);
+}
+
+/// The connection that is opened to find that out is answered when all others are.
+#[test]
+fn a_busy_server_is_asked_nothing_twice() {
+    let mut worker = Worker::new();
+    let (writer, reader, busy) = held_write(&mut worker);
+    let opened = worker.pass_in_silence(5_000);
+    assert_eq!(opened.len(), 1);
+    worker.replies(opened[0], "+OK\r\n*2\r\n$2\r\nid\r\n:7\r\n");
+    worker.replies(busy, "+OK\r\n$1\r\nb\r\n");
+    worker.pass(200);
+    assert_eq!(worker.asked(opened[0]), "");
+    assert_eq!(worker.heard(writer), "+OK\r\n");
+    assert_eq!(worker.heard(reader), "$1\r\nb\r\n");
+    assert_eq!(worker.machine.counters().asked_again, 0);
+}
+
+#[test]
+fn a_late_read_is_asked_again_once() {
+    let mut worker = Worker::new();
+    let (_, reader, _) = held_write(&mut worker);
+    worker.pass(200);
+    let mut ways = vec![worker.begun_one()];
+    worker.welcome(ways[0]);
+    worker.pass(100);
+    for _ in 0..20 {
+        worker.pass(100);
+        for way in worker.begun() {
+            worker.welcome(way);
+            ways.push(way);
+        }
+    }
+    let asked: String = ways.iter().map(|&way| worker.asked(way)).collect();
+    assert_eq!(asked.matches("GET").count(), 1, "{asked}");
+    assert_eq!(worker.heard(reader), "");
+}
+
+#[test]
+fn a_reply_that_is_overdue_concerns_its_own_connection() {
+    let mut worker = Worker::with(|settings| settings.backend_reply_ms = 2_000);
+    let (writer, reader, held) = held_write(&mut worker);
+    worker.pass(200);
+    let other = worker.begun_one();
+    worker.welcome(other);
+    for _ in 0..100 {
+        worker.pass(100);
+        let asked = worker.asked(other);
+        for _ in 0..asked.matches("GET").count() {
+            worker.replies(other, "$1\r\nb\r\n");
+        }
+        for _ in 0..asked.matches("PING").count() {
+            worker.replies(other, "+PONG\r\n");
+        }
+    }
+    assert_eq!(worker.heard(reader), "$1\r\nb\r\n");
+    assert_eq!(
+        (worker.heard(writer), worker.state()),
+        (String::new(), Health::Up)
+    );
+    assert!(!worker.closed(ConnKey::Backend(held)));
+    worker.replies(held, "+OK\r\n$1\r\nb\r\n");
+    assert_eq!(worker.heard(writer), "+OK\r\n");
+    worker.says(writer, "SET a 2");
+    assert!(worker.asked(other).contains("SET"));
+}
+
+/// Nobody else asks for anything: the script of the only client runs.
+#[test]
+fn a_long_script_is_waited_for_while_the_server_says_busy() {
+    let mut worker = Worker::with(|settings| settings.backend_reply_ms = 2_000);
+    let (client, backend) = worker.user("ann");
+    worker.says(client, "EVAL s 0");
+    let mut others = Vec::new();
+    for _ in 0..100 {
+        worker.pass(100);
+        for other in worker.begun() {
+            worker.welcome(other);
+            others.push(other);
+        }
+        for &other in &others {
+            for _ in 0..worker.asked(other).matches("PING").count() {
+                worker.replies(other, BUSY);
+            }
+        }
+    }
+    assert_eq!(others.len(), 1);
+    assert_eq!(worker.heard(client), "");
+    worker.replies(backend, "$4\r\ndone\r\n");
+    assert_eq!(worker.heard(client), "$4\r\ndone\r\n");
+    assert_eq!(worker.state(), Health::Up);
+}
+
+#[test]
+fn a_server_that_answers_nobody_is_given_up_after_the_time_for_a_reply() {
+    for reply_ms in [2_000, NO_LIMIT] {
+        let mut worker = Worker::with(|settings| settings.backend_reply_ms = reply_ms);
+        let (writer, reader, backend) = worker.two();
+        worker.says(writer, "SET a 1");
+        worker.says(reader, "GET b");
+        worker.pass_in_silence(1_900);
+        assert!(!worker.closed(ConnKey::Backend(backend)));
+        worker.pass_in_silence(3_000);
+        let late = "-ERR elika: backend did not answer in time, outcome unknown\r\n";
+        let heard = if reply_ms == NO_LIMIT { "" } else { late };
+        assert_eq!(
+            (&*worker.heard(writer), &*worker.heard(reader)),
+            (heard, heard)
+        );
+        let state = if reply_ms == NO_LIMIT {
+            Health::Up
+        } else {
+            Health::Down
+        };
+        assert_eq!(worker.state(), state);
+    }
+}

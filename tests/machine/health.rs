@@ -226,10 +226,10 @@ fn a_check_does_not_hurry_a_slow_reader() {
     worker.pass(100);
     assert!(worker.asked(backend).contains("PING"));
     worker.replies(backend, "+PONG\r\n");
-    worker.pass(CHECK_MS - 100);
+    worker.pass(CHECK_MS - 40);
     worker.stall(ConnKey::Client(client));
     worker.says(client, "GET big");
-    worker.pass(100);
+    worker.pass(40);
     let asked = worker.asked(backend);
     assert!(asked.find("GET") < asked.find("PING"), "{asked}");
     let flow = worker.replies(backend, &value(1 << 20)[..512 * 1024]);

@@ -104,12 +104,14 @@ impl World {
         for node in 0..self.nodes.len() {
             let links: Vec<BackendKey> = self.nodes[node].links.keys().copied().collect();
             for key in links {
-                let never_again = self.plan.settings.backend_reply_ms > 10_000;
-                match self.nodes[node].links.get_mut(&key) {
-                    Some(link) if link.hung && (never_again || self.rng.one_in(2)) => {
-                        link.hung = false;
-                    }
-                    _ => {}
+                let hung = |link: &&mut Link| link.hung;
+                let Some(link) = self.nodes[node].links.get_mut(&key).filter(hung) else {
+                    continue;
+                };
+                match self.rng.one_in(2) {
+                    true => link.hung = false,
+                    // As long as its server answers others, only the network ends it.
+                    false => self.lose(node, key)?,
                 }
             }
         }

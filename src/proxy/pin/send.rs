@@ -346,7 +346,7 @@ impl Machine {
         };
         if backend.fifo.is_empty() {
             backend.since = self.now;
-        } else if backend.paused {
+        } else if backend.paused || backend.is_late(self.now) {
             let (requests, stalled) = (&self.requests, &mut self.stalled);
             follow(requests, stalled, backend, on, key, self.now);
         }

@@ -11,10 +11,8 @@ use super::{Fifo, Kind, NIL, Request, Requests, parked_size};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Reason {
     /// A big reply in front of its reply, whose client reads slowly.
-    #[expect(dead_code)]
     SlowReader = 1,
     /// A reply in front of its reply is late.
-    #[expect(dead_code)]
     LateReply = 2,
     /// Its connection was lost.
     LinkLost = 4,
