@@ -91,6 +91,8 @@ pub(super) struct Backend {
     pub ready_at: Millis,
     /// Where it leads, if its name resolved.
     pub address: Option<SocketAddr>,
+    /// Addresses that were tried before this one.
+    pub tried: usize,
     /// What went over it.
     pub traffic: Traffic,
     /// Since when it was begun, or last heard of, or has owed a reply: for the deadline.
@@ -126,6 +128,7 @@ impl Backend {
             retired: false,
             ready_at: now,
             address: None,
+            tried: 0,
             traffic: Traffic::default(),
             since: now,
         }

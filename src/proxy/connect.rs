@@ -5,7 +5,7 @@ use std::mem;
 use crate::command::learned::Learned;
 
 use super::action::{Action, News};
-use super::backend::{Backend, State};
+use super::backend::{Backend, Failure, State};
 use super::forward::mark_dirty;
 use super::handshake::{Greeted, Handshake};
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
@@ -15,6 +15,9 @@ use super::settings::Millis;
 /// A backend is asked again which of its commands may block, when a connection to it is opened so
 /// long after, ms: a module may have been loaded meanwhile.
 const LEARN_AGAIN_MS: u64 = 60_000;
+
+/// One of several addresses is tried for so long at least, ms.
+const ADDRESS_MS_MIN: u64 = 250;
 
 impl Machine {
     /// Opens a connection that the pool's clients share.
@@ -34,7 +37,7 @@ impl Machine {
     pub(super) fn connect(&mut self, of: InstanceKey, pool: PoolKey) -> Option<BackendKey> {
         let instance = self.pools.instances.get_mut(of)?;
         instance.connecting += 1;
-        let address = instance.next_address();
+        let address = instance.address(0);
         let backend = Backend {
             address,
             ..Backend::new(of, pool, self.now)
@@ -49,12 +52,43 @@ impl Machine {
         Some(key)
     }
 
+    /// A connection could not be opened to its address. Is it opened to another one of the same
+    /// instance instead?
+    pub(super) fn try_next_address(&mut self, key: BackendKey, failure: &Failure) -> bool {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return false;
+        };
+        // Starved, too: this machine may have no IPv6, say.
+        let elsewhere = !matches!(failure, Failure::Removed);
+        if !elsewhere || !matches!(backend.state, State::Connecting) || backend.address.is_none() {
+            return false;
+        }
+        let instance = self.pools.instances.get(backend.instance);
+        let next = instance.and_then(|instance| instance.address(backend.tried + 1));
+        let Some(next) = next else { return false };
+        (backend.tried, backend.address, backend.since) = (backend.tried + 1, Some(next), self.now);
+        self.counters.addresses_skipped += 1;
+        self.actions.push_back(Action::Connect(key, next));
+        true
+    }
+
+    /// How long one of an instance's addresses is tried, ms: all of them get their share.
+    pub(super) fn connect_ms(&self, backend: &Backend) -> u64 {
+        let all = self.settings.backend_connect_ms;
+        let instance = self.pools.instances.get(backend.instance);
+        let addresses = instance.map_or(1, |instance| instance.addresses.len().max(1));
+        (all / addresses as u64).max(ADDRESS_MS_MIN).min(all)
+    }
+
     /// A connection is open: the handshake begins, or it verifies logins.
     pub fn backend_connected(&mut self, key: BackendKey, now: Millis) {
         self.now = now;
         let Some(backend) = self.backends.get(key) else {
             return;
         };
+        if let Some(instance) = self.pools.instances.get_mut(backend.instance) {
+            instance.prefer(backend.address, true);
+        }
         if backend.is_verifier() {
             self.verifier_connected(key);
             return self.check_invariants();

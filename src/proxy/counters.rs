@@ -88,6 +88,8 @@ counters! {
     pub logged_out: u64,
     /// Backend connections begun.
     pub backends_opened: u64,
+    /// Addresses of names with several that could not be connected to, so that the next was tried.
+    pub addresses_skipped: u64,
     /// Backend connections that failed or were lost.
     pub backends_failed: u64,
     /// Connections that became a client's own.

@@ -15,7 +15,9 @@ impl Machine {
     /// A connection could not be opened, or is broken. The reactor drops the socket by itself.
     pub fn backend_failed(&mut self, key: BackendKey, failure: &Failure, now: Millis) {
         self.now = now;
-        self.end(key, failure);
+        if !self.try_next_address(key, failure) {
+            self.end(key, failure);
+        }
         self.check_invariants();
     }
 
@@ -75,6 +77,12 @@ impl Machine {
     /// What a failure says about the instance or the account.
     fn judge(&mut self, backend: &Backend, failure: &Failure) {
         let instance = backend.instance;
+        if !backend.has_worked()
+            && !matches!(failure, Failure::Removed | Failure::Refused(_))
+            && let Some(instance) = self.pools.instances.get_mut(instance)
+        {
+            instance.prefer(backend.address, false);
+        }
         if let Failure::Desync(why) = failure {
             self.report(instance, News::Distrusted(why.clone()));
         }

@@ -38,8 +38,10 @@ pub(super) struct Instance {
     pub read_only: bool,
     /// What to tell clients while it is down.
     pub down_text: String,
-    /// Failures in a row; also chooses the next address.
+    /// Failures in a row.
     pub failures: u32,
+    /// Where in `addresses` the next attempt to connect begins: where the last one went well.
+    preferred: usize,
     /// Not before this, while it is down.
     pub retry_at: Millis,
     /// The check under way: on which connection, and since when.
@@ -90,6 +92,7 @@ impl Instance {
             read_only: false,
             down_text: String::new(),
             failures: 0,
+            preferred: 0,
             retry_at: Millis::default(),
             check: None,
             checked_at: Millis::default(),
@@ -120,12 +123,21 @@ impl Instance {
         self.gone || now < self.retry_at
     }
 
-    pub(super) fn next_address(&self) -> Option<SocketAddr> {
-        if !self.resolves {
+    /// The address that an attempt to connect tries after so many others.
+    pub(super) fn address(&self, tried: usize) -> Option<SocketAddr> {
+        let n = self.addresses.len();
+        if !self.resolves || tried >= n {
             return None;
         }
-        let n = self.addresses.len().max(1);
-        self.addresses.get(self.failures as usize % n).copied()
+        self.addresses.get((self.preferred + tried) % n).copied()
+    }
+
+    /// A connection to this address works, or not: the next attempt begins there, or behind it.
+    pub(super) fn prefer(&mut self, address: Option<SocketAddr>, works: bool) {
+        let at = self.addresses.iter().position(|it| Some(*it) == address);
+        if let Some(at) = at {
+            self.preferred = at + usize::from(!works);
+        }
     }
 
     /// Is this where it still is? Names that do not resolve any more are no news.
@@ -166,6 +178,7 @@ impl Instance {
         self.resolves = resolves;
         // What was found out was found out elsewhere.
         (self.failures, self.retry_at, self.asked_at) = (0, now, None);
+        self.preferred = 0;
         if stays {
             return false;
         }

@@ -167,16 +167,16 @@ impl Machine {
     /// long, unless its server answers others.
     pub(super) fn check_deadlines(&mut self) {
         let settings = &self.settings;
-        let (reply, connect) = (settings.backend_reply_ms, settings.backend_connect_ms);
+        let reply = settings.backend_reply_ms;
         let (mut over, mut owing) = (Vec::new(), Vec::new());
         for (key, backend) in self.backends.iter() {
             let silent = self.now.since(backend.since);
             match backend.state {
-                State::Connecting if silent >= connect => over.push(key),
+                State::Connecting if silent >= self.connect_ms(backend) => over.push(key),
                 State::Verifying(Verifying::Idle { .. }) => {}
                 // A busy server takes as long for a handshake or a login as for anything else.
                 State::Greeting(_) | State::Verifying(_) if reply > 0 && silent >= reply => {
-                    over.push(key)
+                    over.push(key);
                 }
                 State::Ready if reply > 0 && silent >= reply / 2 && backend.owes() => {
                     owing.push((key, backend.pool, silent >= reply));
@@ -185,7 +185,9 @@ impl Machine {
             }
         }
         for key in over {
-            self.fail(key, &Failure::TimedOut);
+            if !self.try_next_address(key, &Failure::TimedOut) {
+                self.fail(key, &Failure::TimedOut);
+            }
         }
         for (key, pool, late) in owing {
             let unheard = self.now.since(self.heard_of(pool));

@@ -101,3 +101,91 @@ fn what_is_begun_to_an_old_address_takes_nothing_more_and_its_failure_says_nothi
     assert!(asked.contains("\r\nb\r\n") && asked.contains("\r\nc\r\n"));
     assert_eq!(worker.heard(first), "");
 }
+
+fn of_several(hosts: &[u8]) -> Worker {
+    let snapshot = Registry::of(&[]).of_addresses(hosts);
+    let settings = Settings {
+        worker: 1,
+        ..Settings::default()
+    };
+    Worker::following(settings, snapshot)
+}
+
+fn refused() -> Failure {
+    Failure::Unreachable("connection refused".into())
+}
+
+#[test]
+fn all_addresses_are_tried_within_one_attempt_and_the_one_that_works_comes_first() {
+    let mut worker = of_several(&[1, 2, 3]);
+    for (user, tried) in [("ann", &[1, 2, 3][..]), ("bob", &[3]), ("eve", &[3])] {
+        let client = worker.client();
+        worker.says(client, &format!("AUTH {user} pw"));
+        for &host in tried {
+            let backend = worker.begun_one();
+            assert_eq!(worker.host(backend), host);
+            match host {
+                3 => worker.welcome(backend),
+                _ => worker.fails(backend, &refused()),
+            }
+        }
+        assert_eq!(worker.heard(client), "+OK\r\n");
+    }
+    assert_eq!(worker.machine.counters().backends_failed, 0);
+    assert_eq!(worker.machine.counters().addresses_skipped, 2);
+}
+
+#[test]
+fn an_attempt_fails_when_no_address_can_be_connected_to() {
+    let mut worker = of_several(&[1, 2]);
+    let client = worker.client();
+    worker.says(client, "GET a");
+    for host in [1, 2] {
+        assert_eq!(worker.heard(client), "");
+        let backend = worker.begun_one();
+        assert_eq!(worker.host(backend), host);
+        worker.fails(backend, &refused());
+    }
+    let heard = worker.heard(client);
+    assert_eq!(
+        heard,
+        "-ERR elika: backend unavailable: connection refused\r\n"
+    );
+    assert_eq!(worker.machine.counters().backends_failed, 1);
+}
+
+#[test]
+fn an_address_that_swallows_everything_takes_its_share_of_the_time() {
+    let mut worker = of_several(&[1, 2, 3]);
+    let client = worker.client();
+    worker.says(client, "GET a");
+    let backend = worker.begun_one();
+    worker.pass(900);
+    assert_eq!(worker.begun(), []);
+    worker.pass(200);
+    assert_eq!((worker.begun_one(), worker.host(backend)), (backend, 2));
+    worker.welcome(backend);
+    assert!(worker.asked(backend).contains("GET"));
+    worker.replies(backend, "$1\r\na\r\n");
+    assert_eq!(worker.heard(client), "$1\r\na\r\n");
+}
+
+/// Who listens there may be no server: nothing comes of it but a connection.
+#[test]
+fn an_address_where_handshakes_fail_is_tried_last() {
+    let mut worker = of_several(&[1, 2]);
+    let client = worker.client();
+    worker.says(client, "AUTH ann pw");
+    let first = worker.begun_one();
+    assert_eq!(worker.host(first), 1);
+    worker.connect(first);
+    worker.fails(first, &Failure::Lost);
+    assert!(worker.heard(client).starts_with("-ERR elika: backend "));
+    worker.pass(300);
+    let second = worker.begun_one();
+    assert_eq!(worker.host(second), 2);
+    worker.welcome(second);
+    worker.says(client, "AUTH ann pw");
+    let third = worker.begun_one();
+    assert_eq!(worker.host(third), 2);
+}

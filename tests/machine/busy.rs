@@ -239,7 +239,7 @@ fn a_read_behind_a_write_that_is_held_back_is_asked_elsewhere() {
     worker.replies(other, "$1\r\nb\r\n");
     assert_eq!(worker.heard(reader), "$1\r\nb\r\n");
     // From now on reads do not get there at all.
-    let third = worker.user_on(other, "ann", "pw");
+    let third = worker.logs_in("ann", "pw");
     for client in [reader, third] {
         worker.says(client, "GET c");
         assert!(worker.asked(other).contains("GET"));
@@ -260,7 +260,9 @@ fn a_busy_server_is_asked_nothing_twice() {
     let (writer, reader, busy) = held_write(&mut worker);
     let opened = worker.pass_in_silence(5_000);
     assert_eq!(opened.len(), 1);
-    worker.replies(opened[0], "+OK\r\n*2\r\n$2\r\nid\r\n:7\r\n");
+    worker.replies(opened[0], "+OK\r\n");
+    worker.replies(opened[0], "*2\r\n$2\r\nid\r\n:7\r\n");
+    worker.asked(opened[0]);
     worker.replies(busy, "+OK\r\n$1\r\nb\r\n");
     worker.pass(200);
     assert_eq!(worker.asked(opened[0]), "");

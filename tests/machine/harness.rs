@@ -287,6 +287,14 @@ impl Worker {
         mem::take(&mut self.begun)
     }
 
+    /// The last octet of the address that a connection leads to, or is tried at.
+    pub(crate) fn host(&self, backend: BackendKey) -> u8 {
+        match self.addresses[&backend].ip() {
+            std::net::IpAddr::V4(ip) => ip.octets()[3],
+            std::net::IpAddr::V6(_) => 0,
+        }
+    }
+
     /// The port that a connection leads to.
     pub(crate) fn port(&self, backend: BackendKey) -> u16 {
         self.addresses[&backend].port()

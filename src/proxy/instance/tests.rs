@@ -1,3 +1,5 @@
+//! What a new picture of the registry changes is told once.
+
 use super::*;
 use crate::cluster::{
     ClusterInstance, ClusterKey, Endpoint, Known, SnapshotBuilder, Status, TenantLimits,
