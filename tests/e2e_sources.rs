@@ -417,3 +417,59 @@ fn what_the_tenants_file_says_counts_for_connected_clients() {
         (0..10).all(|_| client.ask("GET who") == "$6 static")
     });
 }
+
+/// The names are the same in every round; the clusters that want them come in the wrong order.
+#[test]
+fn names_belong_to_the_first_cluster_over_restarts() {
+    let (first, second) = (redis("first"), redis("second"));
+    let dir = TempDir::new().unwrap();
+    let (path, state) = (
+        dir.path().join("clusters.json"),
+        dir.path().join("state.json"),
+    );
+    let list = |clusters: &[(&str, &Redis)]| {
+        let cluster = |(name, redis): &(&str, &Redis)| {
+            let location = r#"{"region":"r","availability_zone":"a","node_name":"n"}"#;
+            format!(
+                r#"{{"name":{{"namespace":"n","name":"{name}"}},"location":{location},
+                    "instances":[{{"id":"{name}","labels":{{"tenant":"shop"}},
+                    "endpoints":[{{"addr":"127.0.0.1","port":{}}}]}}]}}"#,
+                redis.port()
+            )
+        };
+        let clusters: Vec<String> = clusters.iter().map(cluster).collect();
+        fs::write(&path, format!("[{}]", clusters.join(","))).unwrap();
+    };
+    let start = || {
+        Proxy::sync(&[
+            &format!("--router.file={}", path.display()),
+            &format!("--router.state-file={}", state.display()),
+        ])
+    };
+    // In the order of keys the second comes first.
+    list(&[("z-first", &first)]);
+    let mut proxy = start();
+    expect(&proxy, "shop", "first");
+    wait_until("it is written down", || {
+        fs::read_to_string(&state).is_ok_and(|text| text.contains("shop"))
+    });
+    list(&[("a-second", &second), ("z-first", &first)]);
+    wait_until("it is refused", || {
+        proxy.logged("alias shop already belongs to") == 1
+    });
+    expect(&proxy, "shop", "first");
+    // The first is away while the proxy starts again.
+    list(&[("a-second", &second)]);
+    proxy.kill();
+    let proxy = start();
+    let page = proxy.service().get("/metrics").body;
+    assert!(page.contains("elika_names_refused 1\n"), "{page}");
+    let mut client = proxy.client();
+    assert!(
+        client
+            .ask("AUTH shop.admin admin")
+            .starts_with("-WRONGPASS")
+    );
+    list(&[("a-second", &second), ("z-first", &first)]);
+    expect(&proxy, "shop", "first");
+}

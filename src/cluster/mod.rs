@@ -11,6 +11,7 @@ mod instance;
 pub mod json;
 mod key;
 mod limits;
+mod owners;
 mod quota;
 mod registry;
 mod snapshot;
@@ -22,6 +23,7 @@ pub use instance::{ALIAS_LABEL, ClusterInstance, Endpoint, Status, UnknownStatus
 pub use json::JsonError;
 pub use key::{ClusterKey, ClusterName, Location, TenantKey};
 pub use limits::{CATEGORIES, TenantLimits, TenantRules, UNDENIABLE};
+pub use owners::{Owners, Refused};
 pub use quota::{Bucket, Gauge, Quota};
 pub use registry::{ClusterRegistry, MemoryRegistry, RegistryError};
 pub use snapshot::{Instance, InstanceId, Known, Login, Snapshot, SnapshotBuilder, Tenant};

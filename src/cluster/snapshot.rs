@@ -14,6 +14,7 @@ use super::health::Health;
 use super::instance::{ClusterInstance, Endpoint, Status};
 use super::key::{ClusterKey, TenantKey};
 use super::limits::TenantLimits;
+use super::owners::{Owners, Refused};
 use super::quota::Quota;
 
 /// All tenants at one moment.
@@ -217,24 +218,26 @@ pub struct SnapshotBuilder {
     default_tenant: Option<TenantKey>,
     /// As in the last picture.
     tenants: BTreeMap<TenantKey, Arc<Tenant>>,
-    /// Whose instances were in the last picture: another cluster of the same tenant key gets none
-    /// of that tenant's clients.
-    owners: BTreeMap<TenantKey, ClusterKey>,
-    left_out: BTreeSet<ClusterKey>,
-    aliases: BTreeMap<Box<str>, TenantKey>,
+    /// Another cluster with the same name gets none of a tenant's clients.
+    owners: Owners,
+    refused: BTreeSet<(ClusterKey, Refused)>,
 }
 
 impl SnapshotBuilder {
     /// `default_tenant` is the tenant of clients that name none: the static router has one, and it
     /// is known even while it has no instance.
     pub fn new(default_tenant: Option<TenantKey>) -> Self {
+        Self::with_owners(default_tenant, Owners::default())
+    }
+
+    /// The same, with names that belong to clusters already.
+    pub fn with_owners(default_tenant: Option<TenantKey>, owners: Owners) -> Self {
         Self {
             version: 0,
             default_tenant,
             tenants: BTreeMap::new(),
-            owners: BTreeMap::new(),
-            left_out: BTreeSet::new(),
-            aliases: BTreeMap::new(),
+            owners,
+            refused: BTreeSet::new(),
         }
     }
 
@@ -243,9 +246,9 @@ impl SnapshotBuilder {
     /// counts. `limits` tells what a tenant may use, from its key, its aliases and its instances;
     /// it is asked once for each tenant.
     ///
-    /// The label [`ALIAS_LABEL`] of an instance is another name of its tenant. It belongs to whom
-    /// it belonged in the last picture; else, of several who want it, to the first by key. It is
-    /// never one that is a tenant's key.
+    /// The label [`ALIAS_LABEL`] of an instance is another name of its tenant. Names belong to
+    /// clusters by the rules of [`Owners`]; of several that want one at the same time, the first by
+    /// key gets it.
     ///
     /// [`ALIAS_LABEL`]: super::ALIAS_LABEL
     pub fn build<I: Borrow<ClusterInstance>>(
@@ -257,7 +260,7 @@ impl SnapshotBuilder {
         let groups = self.group(clusters, instances);
         self.take_aliases(&groups);
         let mut names: BTreeMap<&TenantKey, Vec<&str>> = BTreeMap::new();
-        for (alias, owner) in &self.aliases {
+        for (alias, owner) in self.owners.aliases() {
             names.entry(owner).or_default().push(alias);
         }
         let mut tenants = BTreeMap::new();
@@ -281,15 +284,25 @@ impl SnapshotBuilder {
         Snapshot {
             version: self.version,
             tenants,
-            aliases: self.aliases.clone(),
+            aliases: self.owners.aliases().clone(),
             default_tenant: self.default_tenant.clone(),
         }
     }
 
-    /// Clusters whose instances are not in the last picture, because another one had their tenant
-    /// key first. A registry should have refused them.
-    pub fn left_out(&self) -> impl Iterator<Item = &ClusterKey> {
-        self.left_out.iter()
+    /// Clusters that did not get a name in the last picture: those refused their tenant key are not
+    /// in it. A registry should have refused them.
+    pub fn refused(&self) -> impl ExactSizeIterator<Item = &(ClusterKey, Refused)> {
+        self.refused.iter()
+    }
+
+    /// Whom names belong to.
+    pub fn owners(&self) -> &Owners {
+        &self.owners
+    }
+
+    /// The cluster is gone for good: its names are free.
+    pub fn release(&mut self, cluster: &ClusterKey) {
+        self.owners.release(cluster);
     }
 
     /// The instances of each tenant, as workers see them and as the registry has them.
@@ -298,62 +311,68 @@ impl SnapshotBuilder {
         clusters: &[ClusterKey],
         instances: impl IntoIterator<Item = Known<I>>,
     ) -> Groups<I> {
-        let named = clusters.iter().map(ClusterKey::tenant);
-        let named = self.default_tenant.clone().into_iter().chain(named);
+        self.refused.clear();
         let mut groups = Groups::new();
-        groups.extend(named.map(|key| (key, BTreeMap::new())));
-        let live: Vec<(TenantKey, Known<I>)> = instances
-            .into_iter()
-            .filter(|known| known.instance.borrow().status != Status::Deleted)
-            .map(|known| (known.instance.borrow().key.tenant(), known))
-            .collect();
-        let mut owners: BTreeMap<TenantKey, ClusterKey> = BTreeMap::new();
-        for (tenant, known) in &live {
-            let key = &known.instance.borrow().key;
-            if self.owners.get(tenant) == Some(key) || !owners.contains_key(tenant) {
-                owners.insert(tenant.clone(), key.clone());
+        groups.extend(
+            self.default_tenant
+                .clone()
+                .map(|key| (key, BTreeMap::new())),
+        );
+        for cluster in clusters {
+            if let Some(tenant) = self.claim(cluster) {
+                groups.entry(tenant).or_default();
             }
         }
-        self.owners = owners;
-        self.left_out.clear();
-        for (tenant, known) in live {
+        for known in instances {
             let instance = known.instance.borrow();
-            if self.owners.get(&tenant) != Some(&instance.key) {
-                self.left_out.insert(instance.key.clone());
+            if instance.status == Status::Deleted {
                 continue;
             }
+            let Some(tenant) = self.claim(&instance.key) else {
+                continue;
+            };
             let seen = Instance::new(instance, known.addresses, known.health);
             let group = groups.entry(tenant).or_default();
             group.insert(seen.id.clone(), (seen, known.instance));
         }
+        self.owners
+            .forget_some(|tenant| groups.contains_key(tenant));
         groups
+    }
+
+    fn claim(&mut self, cluster: &ClusterKey) -> Option<TenantKey> {
+        let claimed = self.owners.claim_key(cluster);
+        let refused = claimed.map_err(|why| self.refused.insert((cluster.clone(), why)));
+        refused.ok()
     }
 
     /// See [`build`](Self::build).
     fn take_aliases<I: Borrow<ClusterInstance>>(&mut self, groups: &Groups<I>) {
-        let mut wanted: BTreeMap<&str, Vec<&TenantKey>> = BTreeMap::new();
-        for (key, group) in groups {
-            for alias in group.values().filter_map(|(_, it)| it.borrow().alias()) {
-                if !groups.contains_key(alias) {
-                    let who = wanted.entry(alias).or_default();
-                    if who.last() != Some(&key) {
-                        who.push(key);
-                    }
+        let labels = |group: &Group<I>, alias: &str| {
+            let mut instances = group.values();
+            instances.any(|(_, it)| it.borrow().alias() == Some(alias))
+        };
+        self.owners.retain_aliases(|owner, alias| {
+            let group = groups.get(owner).filter(|group| !group.is_empty());
+            group.is_none_or(|group| labels(group, alias))
+        });
+        for (tenant, group) in groups {
+            for (_, instance) in group.values() {
+                let instance = instance.borrow();
+                let Some(alias) = instance.alias() else {
+                    continue;
+                };
+                if let Err(why) = self.owners.claim_alias(tenant, alias) {
+                    self.refused.insert((instance.key.clone(), why));
                 }
-            }
-        }
-        let before = std::mem::take(&mut self.aliases);
-        for (alias, who) in wanted {
-            let owner = before.get(alias).filter(|owner| who.contains(owner));
-            if let Some(owner) = owner.or_else(|| who.first().copied()) {
-                self.aliases.insert(alias.into(), owner.clone());
             }
         }
     }
 }
 
 /// See [`SnapshotBuilder::group`].
-type Groups<I> = BTreeMap<TenantKey, BTreeMap<InstanceId, (Instance, I)>>;
+type Groups<I> = BTreeMap<TenantKey, Group<I>>;
+type Group<I> = BTreeMap<InstanceId, (Instance, I)>;
 
 impl Instance {
     fn new(instance: &ClusterInstance, addresses: Vec<SocketAddr>, health: Health) -> Self {

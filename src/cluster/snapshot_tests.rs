@@ -322,11 +322,21 @@ fn clusters_of_one_tenant_key_never_share_clients() {
         let snapshot = builder.build(&[], known, |_, _, _| TenantLimits::default());
         let instances = snapshot.tenants().flat_map(|tenant| &tenant.instances);
         let ids: Vec<String> = instances.map(|it| it.id.to_string()).collect();
-        (ids, builder.left_out().count())
+        (ids, builder.refused().len())
     };
     let one = |id: &str, left_out| (vec![id.to_owned()], left_out);
     assert_eq!(ids(vec![second.clone()]), one("2", 0));
     assert_eq!(ids(vec![first.clone(), second.clone()]), one("2", 1));
-    assert_eq!(ids(vec![first.clone()]), one("1", 0));
-    assert_eq!(ids(vec![second, first]), one("1", 1));
+    // The first is away for a moment.
+    assert_eq!(ids(vec![first.clone()]), (Vec::new(), 1));
+    assert_eq!(ids(vec![second.clone()]), one("2", 0));
+    builder.release(&second.instance.key);
+    let snapshot = builder.build(&[], [first], |_, _, _| TenantLimits::default());
+    assert_eq!(
+        snapshot
+            .tenants()
+            .map(|it| it.instances.len())
+            .sum::<usize>(),
+        1
+    );
 }

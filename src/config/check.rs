@@ -34,11 +34,10 @@ fn router(given: &Given, config: &mut Config) -> Result<(), ConfigError> {
         };
         return Err(setting.error(reason, remedy));
     }
-    for name in ["router.cp-token", "router.state-file"] {
-        if let Some(setting) = given.get(name).filter(|_| config.router.cp_addr.is_none()) {
-            let remedy = "give --router.cp-addr=HOST:PORT too";
-            return Err(setting.error("is about a control plane, and there is none", remedy));
-        }
+    let token = given.get("router.cp-token");
+    if let Some(setting) = token.filter(|_| config.router.cp_addr.is_none()) {
+        let remedy = "give --router.cp-addr=HOST:PORT too";
+        return Err(setting.error("is about a control plane, and there is none", remedy));
     }
     if given.get("admin-commands").is_none() {
         config.admin_commands = match config.router.kind {

@@ -91,7 +91,8 @@ pub struct Router {
     pub cp_token: Option<Secret>,
     /// A file with clusters, watched.
     pub file: Option<PathBuf>,
-    /// Where the last known clusters of the control plane are kept for the next start.
+    /// Where the last known clusters of the control plane, and whom names belong to, are kept for
+    /// the next start.
     pub state_file: Option<PathBuf>,
     /// Which instance of a cluster a client gets.
     pub balancer: Balancer,

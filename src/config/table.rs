@@ -266,7 +266,8 @@ const ROUTING: &[Row] = &[
         name: "router.state-file",
         hint: "PATH",
         default: "",
-        help: "where the last known clusters of the control plane are kept for the next start",
+        help: "where the last known clusters of the control plane, and whom names belong to, are \
+               kept for the next start",
         value: Text(FILE, |c, v| fill(&mut c.router.state_file, parse_file(v))),
     },
     Row {

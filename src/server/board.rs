@@ -1,9 +1,10 @@
 //! What the process knows at the moment, for whoever asks: the last picture of the clusters, and
 //! their health. Locks are held for a look or a change, never while anything is waited for.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::cluster::{Health, Snapshot};
+use crate::cluster::{Health, Owners, Snapshot};
 
 use super::desk::HealthDesk;
 
@@ -12,6 +13,9 @@ use super::desk::HealthDesk;
 pub(super) struct Board {
     snapshot: Mutex<Arc<Snapshot>>,
     desk: Mutex<HealthDesk>,
+    owners: Mutex<Owners>,
+    /// Names that clusters did not get.
+    refused: AtomicUsize,
 }
 
 impl Board {
@@ -20,6 +24,8 @@ impl Board {
         Self {
             snapshot: Mutex::default(),
             desk: Mutex::new(HealthDesk::new(workers)),
+            owners: Mutex::default(),
+            refused: AtomicUsize::new(0),
         }
     }
 
@@ -28,9 +34,24 @@ impl Board {
         Arc::clone(&lock(&self.snapshot))
     }
 
-    /// There is a new picture.
-    pub(super) fn show(&self, snapshot: Arc<Snapshot>) {
+    /// There is a new picture; so many names were refused.
+    pub(super) fn show(&self, snapshot: Arc<Snapshot>, refused: usize) {
         *lock(&self.snapshot) = snapshot;
+        self.refused.store(refused, Ordering::Relaxed);
+    }
+
+    /// Names that clusters did not get in the last picture.
+    pub(super) fn names_refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Whom names belong to.
+    pub(super) fn owners(&self) -> MutexGuard<'_, Owners> {
+        lock(&self.owners)
+    }
+
+    pub(super) fn set_owners(&self, owners: Owners) {
+        *lock(&self.owners) = owners;
     }
 
     /// The health of all instances.

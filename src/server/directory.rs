@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use std::{io, net::SocketAddr};
 
 use crate::cluster::{
-    ALIAS_LABEL, ClusterInstance, Health, InstanceId, Known, SnapshotBuilder, TenantKey,
-    TenantLimits, TenantRules,
+    ALIAS_LABEL, ClusterInstance, ClusterKey, Health, InstanceId, Known, Owners, Refused,
+    SnapshotBuilder, TenantKey, TenantLimits, TenantRules,
 };
 use crate::command::is_command;
 use crate::proxy::Report;
@@ -32,6 +32,9 @@ const NAME_PATIENCE: Duration = Duration::from_millis(50);
 /// The same for the first picture, which the first clients get.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Listings that may still have a deleted cluster: one that was being read, and the next.
+const LISTINGS_AFTER_RELEASE: u8 = 2;
+
 /// How often to look whether there is anything to do, if nothing is known to be.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -46,6 +49,8 @@ pub(super) enum Fact {
     Report(usize, Report),
     /// What the tenants' file says now.
     Rules(TenantRules),
+    /// A cluster was deleted: its names are free.
+    Release(ClusterKey),
     /// The proxy has stopped.
     Stop,
 }
@@ -61,6 +66,10 @@ pub(super) struct Directory {
     /// What was said of labels that make no sense, and is still so.
     complaints: BTreeSet<(TenantKey, String)>,
     board: Arc<Board>,
+    /// Where to tell whom names belong to, and which version of that was told.
+    keep_owners: (Option<Sender<Owners>>, u64),
+    /// Deleted clusters, each with how many listings may still have it.
+    released: Vec<(ClusterKey, u8)>,
     /// Instances that were in the last picture, and will not be in the next. Workers that have seen
     /// nothing of that would not tell again about one that comes back before.
     gone: HashSet<(TenantKey, InstanceId)>,
@@ -72,22 +81,27 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Takes the first picture, of this listing. `sender` is the other end of `facts`.
+    /// Takes the first picture, of this listing. `sender` is the other end of `facts`; names belong
+    /// to `owners`, whose changes are told to the other end of `keep`.
     pub(super) fn new(
         (sender, facts): (Sender<Fact>, Receiver<Fact>),
         default_tenant: Option<TenantKey>,
         listing: Listing,
+        (owners, keep): (Owners, Option<Sender<Owners>>),
         board: Arc<Board>,
         lookup: Lookup,
     ) -> Self {
         let now = now();
+        board.set_owners(owners.clone());
         let deliver = move |name, answer| {
             // Nobody takes it if the proxy has stopped.
             let _ = sender.send(Fact::Resolved(name, answer));
         };
         let mut directory = Self {
             facts,
-            builder: SnapshotBuilder::new(default_tenant),
+            keep_owners: (keep, owners.version()),
+            released: Vec::new(),
+            builder: SnapshotBuilder::with_owners(default_tenant, owners),
             listing: Listing::default(),
             names: Names::new(now),
             resolver: Resolver::new(lookup, deliver),
@@ -166,6 +180,10 @@ impl Directory {
             Fact::Resolved(name, answer) => self.names.answered(&name, answer, now),
             Fact::Report(worker, report) => self.board.desk().tell(worker, report),
             Fact::Rules(rules) => std::mem::replace(&mut self.rules, rules) != self.rules,
+            Fact::Release(cluster) => {
+                self.released.push((cluster, LISTINGS_AFTER_RELEASE));
+                true
+            }
             Fact::Stop => {
                 self.stopped = true;
                 false
@@ -177,6 +195,7 @@ impl Directory {
     }
 
     fn follow(&mut self, listing: Listing, now: Instant) -> bool {
+        self.release_some(&listing);
         if listing == self.listing {
             return false;
         }
@@ -197,6 +216,34 @@ impl Directory {
         let endpoints = instances.filter_map(|it| it.instance.endpoint());
         self.names.follow(endpoints, now);
         true
+    }
+
+    /// Names are free as soon as the registry no longer lists their deleted cluster. A listing may
+    /// have been read before the deletion.
+    fn release_some(&mut self, listing: &Listing) {
+        let builder = &mut self.builder;
+        self.released.retain_mut(|(cluster, listings)| {
+            if listing.clusters.binary_search(cluster).is_err() {
+                builder.release(cluster);
+                return false;
+            }
+            *listings -= 1;
+            *listings > 0
+        });
+    }
+
+    /// Tells whom names belong to, if that has changed.
+    fn tell_owners(&mut self) {
+        let owners = self.builder.owners();
+        if owners.version() == self.keep_owners.1 {
+            return;
+        }
+        self.keep_owners.1 = owners.version();
+        self.board.set_owners(owners.clone());
+        if let Some(keep) = &self.keep_owners.0 {
+            // Its thread lives as long as this end of it.
+            let _ = keep.send(owners.clone());
+        }
     }
 
     fn ask_names(&mut self, now: Instant) {
@@ -238,18 +285,23 @@ impl Directory {
         let mut commands = HashMap::new();
         let limits = |tenant: &TenantKey, aliases: &[&str], instances: &[&ClusterInstance]| {
             let (limits, wrong) = self.rules.limits_of(tenant, aliases, instances);
-            let wrong = wrong.into_iter().chain(bad_aliases(aliases, instances));
+            let wrong = wrong.into_iter().chain(bad_aliases(instances));
             let wrong = wrong.chain(unknown_commands(&limits, &mut commands));
             complaints.extend(wrong.map(|wrong| (tenant.clone(), wrong)));
             limits
         };
         let snapshot = self.builder.build(clusters, known, limits);
-        complaints.extend(self.builder.left_out().map(|key| {
-            let why = format!("cluster {key} is left out: another one has its tenant key");
-            (key.tenant(), why)
+        complaints.extend(self.builder.refused().map(|(key, why)| {
+            let what = match why {
+                Refused::Key(_) => "left out",
+                Refused::Alias(..) | Refused::KeyForm(_) => "alias refused",
+            };
+            (key.tenant(), format!("cluster {key} {what}: {why}"))
         }));
+        let refused = self.builder.refused().len();
         drop(desk);
-        self.board.show(Arc::new(snapshot));
+        self.board.show(Arc::new(snapshot), refused);
+        self.tell_owners();
         for (tenant, wrong) in complaints.difference(&self.complaints) {
             log::warn!("tenant code {tenant}: {wrong}");
         }
@@ -270,22 +322,16 @@ fn unknown_commands(
     unknown.map(|word| format!("deny: no command of Redis or Valkey is called {word}"))
 }
 
-/// Labels that were to be a name of the tenant's and are not.
-fn bad_aliases(aliases: &[&str], instances: &[&ClusterInstance]) -> Vec<String> {
+/// Labels that cannot be a name of the tenant's.
+fn bad_aliases(instances: &[&ClusterInstance]) -> Vec<String> {
     let labels = instances.iter().filter_map(|instance| {
         let label = instance.labels.get(ALIAS_LABEL)?;
-        Some((label, instance.alias()))
+        let bad = instance.alias().is_none();
+        bad.then(|| {
+            format!("label {ALIAS_LABEL}: {label:?} is no alias: 1 to 64 letters, digits, - and _")
+        })
     });
-    let complaint = |(label, alias): (&String, Option<&str>)| match alias {
-        None => Some(format!(
-            "label {ALIAS_LABEL}: {label:?} is no alias: 1 to 64 letters, digits, - and _"
-        )),
-        Some(alias) if !aliases.contains(&alias) => Some(format!(
-            "label {ALIAS_LABEL}: {alias} is another tenant's name already"
-        )),
-        Some(_) => None,
-    };
-    labels.filter_map(complaint).collect()
+    labels.collect()
 }
 
 #[allow(

@@ -49,6 +49,7 @@ impl Desk {
             (facts.clone(), told),
             None,
             listing(first),
+            Default::default(),
             Arc::clone(&board),
             lookup,
         );
@@ -245,6 +246,7 @@ fn an_instance_that_comes_back_before_the_next_picture_never_went() {
         (facts, told),
         None,
         listing(&a),
+        Default::default(),
         Arc::clone(&board),
         nobody(),
     );

@@ -152,7 +152,7 @@ impl Proxy {
             Arc::clone(&sources),
             Arc::clone(&inboxes),
             acceptor.counts(),
-            sender.clone(),
+            (sender.clone(), facts.clone()),
         ));
         let service = Service::start(&config, &office, &registry)?;
         let addresses = service.as_ref();
@@ -162,6 +162,7 @@ impl Proxy {
             (facts.clone(), told),
             default_tenant,
             Listing::read(&*registry),
+            sources.owners()?,
             Arc::clone(&board),
             Resolver::system(),
         );

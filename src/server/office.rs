@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use crate::cluster::{ClusterKey, ClusterRegistry, Health, InstanceId, TenantKey};
+use crate::cluster::{ClusterKey, ClusterRegistry, Health, InstanceId, Refused, TenantKey};
 use crate::config::Config;
 use crate::proxy::{Survey, Wanted};
 use crate::reactor::{Inbox, Message};
@@ -14,6 +14,7 @@ use crate::service::{self, About, Page};
 
 use super::acceptor::AcceptCounts;
 use super::board::Board;
+use super::directory::Fact;
 use super::source::Sources;
 use super::{Event, tell};
 
@@ -32,6 +33,7 @@ pub(super) struct Office {
     accepts: Arc<AcceptCounts>,
     draining: AtomicBool,
     events: Sender<Event>,
+    facts: Sender<Fact>,
 }
 
 impl Office {
@@ -43,7 +45,7 @@ impl Office {
         sources: Arc<Sources>,
         inboxes: Arc<[Inbox]>,
         accepts: Arc<AcceptCounts>,
-        events: Sender<Event>,
+        (events, facts): (Sender<Event>, Sender<Fact>),
     ) -> Self {
         Self {
             node: config.node.id.clone(),
@@ -56,6 +58,7 @@ impl Office {
             accepts,
             draining: AtomicBool::new(false),
             events,
+            facts,
         }
     }
 
@@ -129,6 +132,7 @@ impl service::Office for Office {
             draining: self.is_draining(),
             clients_refused: self.accepts.refused(),
             accept_rests: self.accepts.rests(),
+            names_refused: self.board.names_refused(),
             clusters: &self.clusters(),
             health: &|tenant, instance| self.board.desk().health(tenant, instance).0,
         };
@@ -153,6 +157,20 @@ impl service::Office for Office {
     fn tenant(&self, name: &str) -> Option<TenantKey> {
         let snapshot = self.board.snapshot();
         snapshot.tenant(name.as_bytes()).map(|it| it.key.clone())
+    }
+
+    fn may_have(&self, cluster: &ClusterKey, alias: Option<&str>) -> Result<(), Refused> {
+        let owners = self.board.owners();
+        owners.check_key(cluster)?;
+        match alias {
+            Some(alias) => owners.check_alias(&cluster.tenant(), alias),
+            None => Ok(()),
+        }
+    }
+
+    fn release(&self, cluster: &ClusterKey) {
+        // The directory is there as long as a worker is.
+        let _ = self.facts.send(Fact::Release(cluster.clone()));
     }
 
     fn clusters(&self) -> Vec<ClusterKey> {

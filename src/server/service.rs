@@ -96,8 +96,8 @@ impl Service {
 }
 
 /// Where callers on this machine may do everything without a token: at the address that was given,
-/// else, if there is no token, at the service port's number and [`ADMIN_PORT_OFFSET`] on loopback.
-/// That the latter is taken, by another proxy, say, is no reason not to start.
+/// else, if there is no token, on loopback, [`ADMIN_PORT_OFFSET`] above the service port. That this is
+/// taken, by another proxy, say, is no reason not to start: any other port does, too.
 fn admin_listener(config: &Config) -> io::Result<Option<TcpListener>> {
     if let Some(address) = config.service_admin_bind {
         let listener = TcpListener::bind(address);
@@ -117,14 +117,9 @@ fn admin_listener(config: &Config) -> io::Result<Option<TcpListener>> {
         _ => Ipv4Addr::LOCALHOST.into(),
     };
     let address = SocketAddr::new(loopback, port);
-    match TcpListener::bind(address) {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) => {
-            log::warn!(
-                "admin listener: not available address={address} reason={error}; give \
-                 --service-admin-bind or --service-token"
-            );
-            Ok(None)
-        }
-    }
+    let listener = TcpListener::bind(address).or_else(|error| {
+        log::warn!("admin listener: port taken, using a free one address={address} reason={error}");
+        TcpListener::bind(SocketAddr::new(loopback, 0))
+    });
+    listener.map(Some)
 }

@@ -4,7 +4,8 @@
 use tinyjson::JsonValue;
 
 use crate::cluster::{
-    Catalog, ClusterInstance, ClusterKey, JsonError, RegistryError, TenantKey, json,
+    Catalog, ClusterInstance, ClusterKey, JsonError, Refused, RegistryError, Status, TenantKey,
+    json,
 };
 
 use super::desk::{Answer, Desk, failure, success};
@@ -40,6 +41,7 @@ pub(super) fn list(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, R
 /// `POST /add_cluster`
 pub(super) fn add(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, Response> {
     let key = ClusterKey::from_json(text(request)?).map_err(bad_json)?;
+    desk.office.may_have(&key, None).map_err(taken)?;
     let tenant = desk.registry.add_cluster(key).map_err(refused)?;
     desk.set_changed();
     let tenant = json::object([("tenant", tenant.to_string().into())]);
@@ -62,6 +64,10 @@ pub(super) fn status_change(
             return Err(guard::wrong_listener(desk.settings.admin));
         }
     }
+    if instance.status != Status::Deleted {
+        let may_have = desk.office.may_have(&instance.key, instance.alias());
+        may_have.map_err(taken)?;
+    }
     desk.registry.status_change(instance).map_err(refused)?;
     desk.set_changed();
     Ok(done(200))
@@ -79,6 +85,7 @@ pub(super) fn remove(desk: &Desk, request: &Request, _: Trust) -> Result<Answer,
         }
     };
     desk.registry.remove_cluster(&key).map_err(refused)?;
+    desk.office.release(&key);
     desk.set_changed();
     Ok(done(200))
 }
@@ -152,6 +159,11 @@ pub(super) fn text(request: &Request) -> Result<&str, Response> {
 
 pub(super) fn bad_json(error: JsonError) -> Response {
     failure(400, error)
+}
+
+fn taken(why: Refused) -> Response {
+    log::warn!("service port: name refused: {why}");
+    failure(409, why)
 }
 
 fn refused(error: RegistryError) -> Response {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cluster::{
     ALIAS_LABEL, ClusterInstance, ClusterKey, ClusterRegistry, Endpoint, Health, InstanceId,
-    MemoryRegistry, TenantKey,
+    MemoryRegistry, Refused, TenantKey,
 };
 use crate::proxy::{ClientSurvey, PinReason, PoolSurvey, Survey, Wanted};
 
@@ -145,6 +145,21 @@ impl Office for FakeOffice {
 
     fn drain(&self) {
         self.called("drain".to_owned());
+    }
+
+    /// One name is another cluster's.
+    fn may_have(&self, _: &ClusterKey, alias: Option<&str>) -> Result<(), Refused> {
+        match alias {
+            Some("taken") => Err(Refused::Alias(
+                "taken".to_owned(),
+                Arc::new(ClusterKey::local()),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn release(&self, cluster: &ClusterKey) {
+        self.called(format!("release {cluster}"));
     }
 
     fn clusters(&self) -> Vec<ClusterKey> {

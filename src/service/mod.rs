@@ -39,7 +39,7 @@ mod routes;
 mod server;
 mod steer;
 
-use crate::cluster::{ClusterKey, Health, InstanceId, TenantKey};
+use crate::cluster::{ClusterKey, Health, InstanceId, Refused, TenantKey};
 use crate::proxy::{Survey, Wanted};
 
 pub(crate) use desk::ServiceSettings;
@@ -69,6 +69,10 @@ pub(crate) trait Office: Send + Sync {
     fn drain(&self);
     /// Which tenant a name stands for, as in a login: a key or an alias.
     fn tenant(&self, name: &str) -> Option<TenantKey>;
+    /// May a cluster have its tenant key, and this alias? If not, why.
+    fn may_have(&self, cluster: &ClusterKey, alias: Option<&str>) -> Result<(), Refused>;
+    /// The cluster was deleted: its names are free.
+    fn release(&self, cluster: &ClusterKey);
     /// The clusters that there are.
     fn clusters(&self) -> Vec<ClusterKey>;
 }

@@ -593,3 +593,16 @@ fn the_service_port_lets_local_callers_add_and_nothing_else() {
         1
     );
 }
+
+#[test]
+fn a_name_that_belongs_to_another_cluster_is_refused() {
+    let scene = Scene::new();
+    let registry = &scene.office.registry;
+    registry.add_cluster(other()).unwrap();
+    let taken = instance(other(), "a", "taken");
+    let why = "alias taken already belongs to cluster local:local:local:default:default";
+    scene.fails("POST /status_change", Some(&taken.to_json()), 409, why);
+    assert!(registry.get_cluster_instance(&other().tenant()).is_empty());
+    scene.succeeds("DELETE /cluster", Some(&other().to_json()), "null");
+    assert_eq!(scene.office.take_calls(), [format!("release {}", other())]);
+}

@@ -10,11 +10,12 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use node::{JsonError, Node, read};
-pub use write::{catalog_value, envelope, instance_value, key_value, object, text};
+pub use write::{catalog_value, envelope, instance_value, key_value, object, owners_value, text};
 
 use super::catalog::{Catalog, Cluster};
 use super::instance::{ClusterInstance, Endpoint, Status};
 use super::key::{ClusterKey, ClusterName, Location};
+use super::owners::Owners;
 
 /// Bytes of an id, of an address and of each part of a cluster's key.
 const NAME_BYTES_MAX: usize = 256;
@@ -66,8 +67,9 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// It is no JSON, or an answer with another code; something is missing or makes no sense; two
-    /// clusters have one tenant key, or two instances of a cluster one id.
+    /// It is no JSON, or an answer with another code; something is missing or makes no sense; a
+    /// cluster, or an instance of a cluster, is there twice. Two clusters may have one tenant key:
+    /// whoever takes the catalog over refuses one of them.
     pub fn from_json(text: &str) -> Result<Self, JsonError> {
         read(text, |node| {
             if node.value().get::<Vec<_>>().is_some() {
@@ -92,18 +94,37 @@ impl Catalog {
 }
 
 fn catalog(node: &Node<'_>) -> Result<Catalog, JsonError> {
-    let mut tenants = BTreeMap::new();
+    let mut keys = BTreeSet::new();
     let mut clusters = Vec::new();
     for node in node.items()? {
         let cluster = cluster(&node)?;
-        let tenant = cluster.key.tenant();
-        if let Some(first) = tenants.insert(tenant.clone(), cluster.key.clone()) {
-            let why = format_args!("tenant key {tenant} already belongs to cluster {first}");
-            return Err(node.wrong(why));
+        if !keys.insert(cluster.key.clone()) {
+            return Err(node.wrong(format_args!("cluster {} is there twice", cluster.key)));
         }
         clusters.push(cluster);
     }
     Ok(Catalog { clusters })
+}
+
+impl Owners {
+    /// Reads an array of the clusters that have names: the fields of a [`ClusterKey`] and
+    /// `aliases`, an array of texts.
+    ///
+    /// # Errors
+    ///
+    /// Something is missing or makes no sense.
+    pub fn from_node(node: &Node<'_>) -> Result<Self, JsonError> {
+        let mut owners = Self::default();
+        for node in node.items()? {
+            let tenant = owners.claim_key(&key(&node)?);
+            let tenant = tenant.map_err(|why| node.wrong(why))?;
+            for alias in node.needed("aliases")?.items()? {
+                let taken = owners.claim_alias(&tenant, alias.string()?);
+                taken.map_err(|why| alias.wrong(why))?;
+            }
+        }
+        Ok(owners)
+    }
 }
 
 fn cluster(node: &Node<'_>) -> Result<Cluster, JsonError> {

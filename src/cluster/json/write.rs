@@ -2,7 +2,7 @@
 
 use tinyjson::JsonValue;
 
-use crate::cluster::{Catalog, ClusterInstance, ClusterKey, Endpoint};
+use crate::cluster::{Catalog, ClusterInstance, ClusterKey, Endpoint, Owners};
 
 /// Fields in the order in which they are written, those of inner values first. All others follow
 /// in alphabetical order.
@@ -122,6 +122,17 @@ fn key_fields(key: &ClusterKey) -> [(&'static str, JsonValue); 2] {
         ("node_name", text(&key.location.node_name)),
     ];
     [("name", object(name)), ("location", object(location))]
+}
+
+/// What [`Owners::from_node`] reads.
+pub fn owners_value(owners: &Owners) -> JsonValue {
+    let list = owners.list().into_iter().map(|(key, aliases)| {
+        let aliases = aliases.into_iter().map(|alias| alias.to_owned().into());
+        let aliases: Vec<JsonValue> = aliases.collect();
+        let aliases = [("aliases", aliases.into())];
+        object(key_fields(key).into_iter().chain(aliases))
+    });
+    list.collect::<Vec<_>>().into()
 }
 
 /// What [`ClusterInstance::to_json`] writes.

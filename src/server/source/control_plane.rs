@@ -110,10 +110,10 @@ impl ControlPlane {
     pub(super) fn new(
         settings: Settings,
         mut follower: Follower,
-        mut state: Option<StateFile>,
+        state: Option<StateFile>,
         settled: Arc<AtomicBool>,
     ) -> Self {
-        let known = state.as_mut().and_then(StateFile::read);
+        let known = state.as_ref().and_then(StateFile::catalog);
         if let Some(known) = &known {
             let done = follower.apply(known, Missing::Delete);
             let n = known.clusters.len();
@@ -223,8 +223,8 @@ impl ControlPlane {
         if new || self.keep_until.is_some() || self.follower.any_refused() {
             self.apply();
         }
-        if let Some(state) = &mut self.state {
-            state.write(&self.follower.catalog());
+        if let Some(state) = &self.state {
+            state.keep_catalog(&self.follower.catalog());
         }
         Ok(new)
     }

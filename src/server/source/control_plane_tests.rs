@@ -241,7 +241,7 @@ fn what_it_does_not_list_in_the_end_goes() {
 fn the_state_of_the_last_run_serves_until_it_answers() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("state.json");
-    let state = || Some(StateFile::new(&path));
+    let state = || Some(StateFile::open(&path));
     let hour = Duration::from_secs(3600);
     let mut desk = Desk::with(hour, state());
     desk.turn(&list("\"1\"", &["a", "b"]));
@@ -251,11 +251,11 @@ fn the_state_of_the_last_run_serves_until_it_answers() {
     let (question, _) = next.turn(&list("\"2\"", &["b"]));
     assert!(!question.contains("If-None-Match"), "{question}");
     next.expect(&["a", "b"]);
-    assert_eq!(StateFile::new(&path).read(), Some(catalog(&["a", "b"])));
+    assert_eq!(StateFile::open(&path).catalog(), Some(catalog(&["a", "b"])));
     next.turn(&list("\"3\"", &["a", "b", "c"]));
     next.turn(&list("\"4\"", &["c"]));
     next.expect(&["c"]);
-    assert_eq!(StateFile::new(&path).read(), Some(catalog(&["c"])));
+    assert_eq!(StateFile::open(&path).catalog(), Some(catalog(&["c"])));
 }
 
 #[test]

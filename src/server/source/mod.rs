@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use crate::cluster::ClusterRegistry;
+use crate::cluster::{ClusterRegistry, Owners};
 use crate::config::{Config, RouterType};
 
 use super::directory::Fact;
@@ -46,6 +46,7 @@ pub(super) struct Sources {
     files: Vec<WatchedFile>,
     /// Keeps the thread of the control plane.
     _plane: Option<Sender<()>>,
+    state: Option<StateFile>,
     /// There is a control plane, and it has not told anything yet.
     settled: Option<Arc<AtomicBool>>,
 }
@@ -77,6 +78,7 @@ impl Sources {
         if config.router.kind == RouterType::Static {
             return Ok(sources);
         }
+        sources.state = config.router.state_file.as_deref().map(StateFile::open);
         let claims = Arc::new(Claims::default());
         let follower = |name: &str| Follower::new(name, Arc::clone(registry), Arc::clone(&claims));
         if let Some(path) = &config.router.file {
@@ -84,7 +86,7 @@ impl Sources {
             sources.watch("router.file", move |asked| file.look(asked))?;
         }
         if let Some(settings) = control_plane::Settings::of(&config.router)? {
-            let state = config.router.state_file.as_deref().map(StateFile::new);
+            let state = sources.state.clone();
             let settled = Arc::new(AtomicBool::new(false));
             let follower = follower("router.cp-addr");
             let plane = ControlPlane::new(settings, follower, state, Arc::clone(&settled));
@@ -113,6 +115,29 @@ impl Sources {
     pub(super) fn are_settled(&self) -> bool {
         let settled = self.settled.as_ref();
         settled.is_none_or(|settled| settled.load(Ordering::Acquire))
+    }
+
+    /// Whom names belonged to in the last run, and where to tell when that changes: a thread of its
+    /// own writes it down.
+    ///
+    /// # Errors
+    ///
+    /// If a thread cannot be had.
+    pub(super) fn owners(&self) -> io::Result<(Owners, Option<Sender<Owners>>)> {
+        let Some(state) = self.state.clone() else {
+            return Ok((Owners::default(), None));
+        };
+        let (sender, changes) = channel::<Owners>();
+        let owners = state.owners();
+        spawn("router.state-file", move || {
+            while let Ok(mut owners) = changes.recv() {
+                while let Ok(newer) = changes.try_recv() {
+                    owners = newer;
+                }
+                state.keep_owners(owners);
+            }
+        })?;
+        Ok((owners, Some(sender)))
     }
 
     /// Looks at a file for the first time here, then on a thread of its own.

@@ -23,6 +23,7 @@ pub(super) struct Whole {
     pub draining: bool,
     pub clients_refused: u64,
     pub accept_rests: u64,
+    pub names_refused: usize,
     /// Tenants that there are.
     pub tenants: usize,
     /// Those that stand on their own.
@@ -116,6 +117,13 @@ pub(super) const PROCESS: &[Row<Whole>] = &[
         &[],
         "Rests of 50 ms: limit.accepts-per-second was used up, or no file could be opened.",
         |it, s| s.number(&[], it.accept_rests),
+    ),
+    row(
+        Gauge,
+        "elika_names_refused",
+        &[],
+        "Tenant keys and aliases that clusters do not get: they belong to others, or look like keys.",
+        |it, s| s.size(&[], it.names_refused),
     ),
     row(
         Gauge,

@@ -37,6 +37,8 @@ pub(crate) struct About<'a> {
     pub clients_refused: u64,
     /// Times that accepting clients rested.
     pub accept_rests: u64,
+    /// Names that clusters do not get.
+    pub names_refused: usize,
     /// All clusters, to tell which cluster a tenant's key stands for.
     pub clusters: &'a [ClusterKey],
     /// What all workers together found out about an instance.
@@ -81,6 +83,7 @@ impl Page {
             draining: about.draining,
             clients_refused: about.clients_refused,
             accept_rests: about.accept_rests,
+            names_refused: about.names_refused,
             tenants: ledger.tenant_count(),
             shown: ledger.shown().len(),
             process,

@@ -90,6 +90,7 @@ fn show(page: &Page, surveys: Vec<Survey>) -> String {
             ready: true,
             draining: false,
             clients_refused: 3,
+            names_refused: 1,
             accept_rests: 4,
             clusters: &clusters,
             health: &|_: &TenantKey, _: &InstanceId| Health::Degraded,

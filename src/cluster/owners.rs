@@ -1,0 +1,259 @@
+//! Which cluster the names of tenants belong to.
+//!
+//! A login sends a password to whichever cluster has the name before the dot, so a name belongs to
+//! the cluster that had it first, also while that cluster is not listed. A cluster that is there
+//! gives up an alias when none of its instances has the label any more.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::key::{ClusterKey, TenantKey};
+
+/// Clusters that are remembered while they are not listed. Beyond these, those that came last are
+/// forgotten: a cluster of long standing keeps its names however many others come and go.
+const GONE_MAX: usize = 100_000;
+
+/// See the module.
+#[derive(Debug, Clone, Default)]
+pub struct Owners {
+    owners: BTreeMap<TenantKey, Owner>,
+    aliases: BTreeMap<Box<str>, TenantKey>,
+    version: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Owner {
+    cluster: Arc<ClusterKey>,
+    /// How many changes there were before it.
+    since: u64,
+}
+
+/// Why a cluster does not get a name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refused {
+    /// The tenant key belongs to this other cluster.
+    Key(Arc<ClusterKey>),
+    /// The alias belongs to this other cluster: as an alias or as its tenant key.
+    Alias(String, Arc<ClusterKey>),
+    /// The alias could be the tenant key of a cluster to come.
+    KeyForm(String),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(owner) => {
+                let tenant = owner.tenant();
+                write!(f, "tenant key {tenant} already belongs to cluster {owner}")
+            }
+            Self::Alias(alias, owner) => {
+                write!(f, "alias {alias} already belongs to cluster {owner}")
+            }
+            Self::KeyForm(alias) => {
+                write!(f, "alias {alias} has the form of a tenant key")
+            }
+        }
+    }
+}
+
+impl Owners {
+    /// Changes with every change.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// May the cluster have its tenant key?
+    ///
+    /// # Errors
+    ///
+    /// If it belongs to another one.
+    pub fn check_key(&self, cluster: &ClusterKey) -> Result<(), Refused> {
+        match self.owners.get(&cluster.tenant()) {
+            Some(owner) if *owner.cluster != *cluster => {
+                Err(Refused::Key(Arc::clone(&owner.cluster)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// May the tenant, whose key is its own, have this alias?
+    ///
+    /// # Errors
+    ///
+    /// If it belongs to another one, or is like a key.
+    pub fn check_alias(&self, tenant: &TenantKey, alias: &str) -> Result<(), Refused> {
+        let by_key = self.owners.get_key_value(alias).map(|(key, _)| key);
+        let owner = by_key.or_else(|| self.aliases.get(alias));
+        match owner {
+            Some(owner) if owner != tenant => {
+                let cluster = self.owners.get(owner).map(|it| Arc::clone(&it.cluster));
+                Err(cluster.map_or_else(
+                    || Refused::KeyForm(alias.to_owned()),
+                    |cluster| Refused::Alias(alias.to_owned(), cluster),
+                ))
+            }
+            Some(_) => Ok(()),
+            None if TenantKey::is_form(alias) => Err(Refused::KeyForm(alias.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the cluster its tenant key, if that is free.
+    ///
+    /// # Errors
+    ///
+    /// See [`check_key`](Self::check_key).
+    pub fn claim_key(&mut self, cluster: &ClusterKey) -> Result<TenantKey, Refused> {
+        self.check_key(cluster)?;
+        let tenant = cluster.tenant();
+        if !self.owners.contains_key(&tenant) {
+            self.version += 1;
+            let owner = Owner {
+                cluster: Arc::new(cluster.clone()),
+                since: self.version,
+            };
+            self.owners.insert(tenant.clone(), owner);
+        }
+        Ok(tenant)
+    }
+
+    /// Gives the tenant this alias, if it is free.
+    ///
+    /// # Errors
+    ///
+    /// See [`check_alias`](Self::check_alias).
+    pub fn claim_alias(&mut self, tenant: &TenantKey, alias: &str) -> Result<(), Refused> {
+        self.check_alias(tenant, alias)?;
+        if alias != tenant.as_str() && !self.aliases.contains_key(alias) {
+            self.version += 1;
+            self.aliases.insert(alias.into(), tenant.clone());
+        }
+        Ok(())
+    }
+
+    /// Takes away the aliases of which this is not true.
+    pub fn retain_aliases(&mut self, keep: impl Fn(&TenantKey, &str) -> bool) {
+        let before = self.aliases.len();
+        self.aliases.retain(|alias, owner| keep(owner, alias));
+        self.version += (before - self.aliases.len()) as u64;
+    }
+
+    /// The cluster is gone for good: its names are free.
+    pub fn release(&mut self, cluster: &ClusterKey) {
+        let tenant = cluster.tenant();
+        if self.check_key(cluster).is_ok() && self.owners.remove(&tenant).is_some() {
+            self.version += 1;
+            self.aliases.retain(|_, owner| *owner != tenant);
+        }
+    }
+
+    /// Forgets clusters that are not listed, if there are very many of them.
+    pub fn forget_some(&mut self, is_listed: impl Fn(&TenantKey) -> bool) {
+        if self.owners.len() <= GONE_MAX {
+            return;
+        }
+        let gone = self.owners.iter().filter(|(tenant, _)| !is_listed(tenant));
+        let mut gone: Vec<(u64, Arc<ClusterKey>)> = gone
+            .map(|(_, owner)| (owner.since, Arc::clone(&owner.cluster)))
+            .collect();
+        gone.sort_unstable();
+        for (_, cluster) in gone.split_off(GONE_MAX.min(gone.len())) {
+            self.release(&cluster);
+        }
+    }
+
+    /// All aliases, with the tenants that they stand for.
+    pub fn aliases(&self) -> &BTreeMap<Box<str>, TenantKey> {
+        &self.aliases
+    }
+
+    /// All clusters with their aliases, those that came first first.
+    pub fn list(&self) -> Vec<(&ClusterKey, Vec<&str>)> {
+        let mut aliases: BTreeMap<&TenantKey, Vec<&str>> = BTreeMap::new();
+        for (alias, owner) in &self.aliases {
+            aliases.entry(owner).or_default().push(alias);
+        }
+        let mut list: Vec<_> = self.owners.iter().collect();
+        list.sort_unstable_by_key(|(_, owner)| owner.since);
+        let named = list.into_iter().map(|(tenant, owner)| {
+            let names = aliases.remove(tenant).unwrap_or_default();
+            (&*owner.cluster, names)
+        });
+        named.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(name: &str) -> ClusterKey {
+        let mut key = ClusterKey::local();
+        key.name.name = name.into();
+        key
+    }
+
+    #[test]
+    fn a_name_belongs_to_the_first_until_it_is_given_up() {
+        let mut owners = Owners::default();
+        let (one, two) = (cluster("one"), cluster("two"));
+        let (a, b) = (one.tenant(), two.tenant());
+        owners.claim_key(&one).unwrap();
+        owners.claim_alias(&a, "shop").unwrap();
+        owners.claim_key(&two).unwrap();
+        let taken = Refused::Alias("shop".into(), Arc::new(one.clone()));
+        assert_eq!(owners.claim_alias(&b, "shop"), Err(taken));
+        assert_eq!(owners.claim_alias(&a, "shop"), Ok(()));
+        // Another tenant's key is no alias either.
+        let key = Refused::Alias(a.to_string(), Arc::new(one.clone()));
+        assert_eq!(owners.claim_alias(&b, a.as_str()), Err(key));
+        let version = owners.version();
+        owners.retain_aliases(|_, _| true);
+        assert_eq!(owners.version(), version);
+        owners.retain_aliases(|owner, _| *owner != a);
+        assert_ne!(owners.version(), version);
+        assert_eq!(owners.claim_alias(&b, "shop"), Ok(()));
+        assert_eq!(owners.list(), [(&one, vec![]), (&two, vec!["shop"])]);
+        owners.release(&two);
+        assert_eq!(owners.list(), [(&one, vec![])]);
+        assert_eq!(owners.claim_alias(&a, "shop"), Ok(()));
+    }
+
+    #[test]
+    fn an_alias_that_could_be_a_key_is_refused() {
+        let mut owners = Owners::default();
+        let tenant = owners.claim_key(&cluster("one")).unwrap();
+        let unknown = cluster("to-come").tenant();
+        for alias in [unknown.as_str(), "yigF5wkxq44", "00000000001"] {
+            let refused = Refused::KeyForm(alias.into());
+            assert_eq!(owners.claim_alias(&tenant, alias), Err(refused), "{alias}");
+        }
+        // The last of the eleven is more than a key can have there, or it is not that long.
+        for alias in ["inventories", "production", "a", "shop-000001"] {
+            assert_eq!(owners.claim_alias(&tenant, alias), Ok(()), "{alias}");
+        }
+        // A tenant's own key is no alias.
+        let own = tenant.to_string();
+        assert_eq!(owners.claim_alias(&tenant, &own), Ok(()));
+        assert!(!owners.aliases().contains_key(&*own));
+    }
+
+    #[test]
+    fn a_colliding_cluster_is_refused_while_the_first_is_away() {
+        let named = |namespace: &str, name: &str| {
+            let mut key = ClusterKey::local();
+            (key.name.namespace, key.name.name) = (namespace.into(), name.into());
+            key
+        };
+        let (first, second) = (named("a:b", "c"), named("a", "b:c"));
+        let mut owners = Owners::default();
+        owners.claim_key(&first).unwrap();
+        let taken = Err(Refused::Key(Arc::new(first.clone())));
+        assert_eq!(owners.claim_key(&second), taken);
+        owners.release(&second);
+        assert_eq!(owners.claim_key(&second), taken);
+        owners.release(&first);
+        assert!(owners.claim_key(&second).is_ok());
+    }
+}
