@@ -96,8 +96,8 @@ impl Service {
 }
 
 /// Where callers on this machine may do everything without a token: at the address that was given,
-/// else, if there is no token, on loopback, [`ADMIN_PORT_OFFSET`] above the service port. That this is
-/// taken, by another proxy, say, is no reason not to start: any other port does, too.
+/// else, if there is no token, on loopback, [`ADMIN_PORT_OFFSET`] above the service port. That this
+/// is taken, by another proxy, say, is no reason not to start: any other port does, too.
 fn admin_listener(config: &Config) -> io::Result<Option<TcpListener>> {
     if let Some(address) = config.service_admin_bind {
         let listener = TcpListener::bind(address);
