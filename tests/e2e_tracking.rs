@@ -241,6 +241,120 @@ fn monitor() {
     }
 }
 
+/// The next replies and lines of MONITOR that are not about the proxy's own connections; lines
+/// without their beginning.
+fn lines(client: &mut Wire, count: usize) -> Vec<String> {
+    let tell = |reply: String| match reply.split_once("] ") {
+        Some((_, rest)) => rest.to_owned(),
+        None => reply,
+    };
+    std::iter::repeat_with(|| tell(client.reply()))
+        .filter(|line| !line.contains("elika") && !line.contains("COMMAND"))
+        .take(count)
+        .collect()
+}
+
+/// No server replies to a second MONITOR.
+#[test]
+fn second_monitor_has_no_reply_and_holds_nothing_up() {
+    same(|door| {
+        let (mut client, mut other) = (door.client(), door.client());
+        client.send(packet("MONITOR | MONITOR | ECHO x"));
+        let mut said = lines(&mut client, 3);
+        client.send(packet("CLIENT REPLY SKIP | MONITOR | ECHO y"));
+        // Only a server sees CLIENT REPLY.
+        let mut told = lines(&mut client, if door.is_direct() { 3 } else { 2 });
+        told.retain(|line| !line.contains("REPLY"));
+        said.extend(told);
+        other.ask("SET k v");
+        said.extend(lines(&mut client, 1));
+        said
+    });
+}
+
+#[test]
+fn monitor_that_wants_no_replies_hears_no_lines() {
+    same(|door| {
+        let (mut client, mut other) = (door.client(), door.client());
+        client.send(packet("CLIENT REPLY OFF | MONITOR | MONITOR"));
+        wait_until("it monitors", || {
+            door.redis().ask("CLIENT LIST").contains(" flags=O ")
+        });
+        other.ask_all("SET k v | GET k");
+        client.expect_silence();
+        client.send(array("CLIENT REPLY ON"));
+        let mut said = vec![client.reply()];
+        client.send(array("ECHO x"));
+        let mut told = lines(&mut client, if door.is_direct() { 3 } else { 2 });
+        told.retain(|line| !line.contains("REPLY"));
+        said.extend(told);
+        said
+    });
+}
+
+#[test]
+fn monitors_that_leave_leave_nothing_behind() {
+    let redis = Redis::open();
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let mut asker = proxy.client();
+    for _ in 0..40 {
+        let mut client = proxy.client();
+        client.send(packet("CLIENT REPLY OFF | MONITOR | MONITOR"));
+    }
+    wait_until("all clients but one have gone", || {
+        asker.ask("CLIENT LIST").matches(" addr=").count() == 1
+    });
+    wait_until("nobody monitors", || {
+        !redis.ask("CLIENT LIST").contains(" flags=O ")
+    });
+    assert_eq!(
+        asker.ask_all("MULTI | PING | EXEC"),
+        ["+OK", "+QUEUED", "*1 +PONG"]
+    );
+}
+
+/// What asks about the connection, or changes it, does so inside MULTI as on a server.
+#[test]
+fn commands_about_the_connection_inside_multi() {
+    same(|door| {
+        let mut client = door.client();
+        let mut said = Vec::new();
+        for line in [
+            "MULTI | CLIENT GETREDIR | CLIENT TRACKINGINFO | EXEC",
+            "CLIENT TRACKING ON BCAST PREFIX p",
+            "MULTI | GET k | CLIENT TRACKINGINFO | CLIENT GETREDIR | GET k | EXEC",
+            "CLIENT TRACKING OFF",
+            "MULTI | CLIENT NO-TOUCH ON | EXEC | GET k",
+            "MULTI | CLIENT NO-TOUCH OFF | EXEC",
+            "MULTI | CLIENT NO-TOUCH MAYBE | EXEC",
+            "MULTI | CLIENT IMPORT-SOURCE ON | EXEC",
+            "CLIENT IMPORT-SOURCE ON",
+        ] {
+            if line.contains("TRACKING ON") && !door.is_resp3() {
+                continue;
+            }
+            said.extend(client.ask_all(line));
+        }
+        let id = door.client().number("CLIENT ID");
+        let mut listener = door.client();
+        let number = listener.number("CLIENT ID");
+        assert!(
+            number != id
+                && listener
+                    .ask("SUBSCRIBE __redis__:invalidate")
+                    .contains(":1")
+        );
+        client.ask(&format!("CLIENT TRACKING ON REDIRECT {number}"));
+        let replies = client.ask_all("MULTI | CLIENT GETREDIR | CLIENT TRACKINGINFO | EXEC");
+        said.extend(
+            replies
+                .iter()
+                .map(|it| it.replace(&format!(":{number}"), ":N")),
+        );
+        said
+    });
+}
+
 /// The fields that say what a client has a connection of its own for, as the server has them.
 #[test]
 fn client_list() {

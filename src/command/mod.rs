@@ -82,6 +82,8 @@ pub enum Own {
     Tracking,
     /// CLIENT NO-TOUCH ON.
     NoTouch,
+    /// CLIENT IMPORT-SOURCE (Valkey 8.1): how keys expire for this connection.
+    ImportSource,
     /// HIMPORT PREPARE: what it prepares stays until the connection ends.
     Prepare,
 }

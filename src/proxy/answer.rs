@@ -5,7 +5,7 @@ use std::mem;
 
 use bytes::Bytes;
 
-use crate::command::{self, Plan, View};
+use crate::command::{self, Answer, Plan, View};
 use crate::resp::{Args, ProtocolError, write};
 
 use super::client::{Client, Flag, Hold, ReplyMode};
@@ -87,7 +87,16 @@ impl Machine {
             }
         }
         self.counters.answers += 1;
-        self.say(key, &out);
+        match plan {
+            // Confirmations are no replies: a server sends them whatever CLIENT REPLY says.
+            Plan::Answer(Answer::Unsubscribe(_)) => {
+                if let Some(client) = self.clients.get_mut(key) {
+                    kind_of(client);
+                }
+                self.tell(key, &out);
+            }
+            _ => self.say(key, &out),
+        }
         self.out = out;
     }
 
@@ -222,14 +231,22 @@ impl Machine {
         self.say(key, &out);
     }
 
-    /// One reply made here: now, or after those that are still to come.
+    /// One reply made here, if the client wants to hear it.
     pub(super) fn say(&mut self, key: ClientKey, reply: &[u8]) {
+        let wanted = self.clients.get_mut(key).map(kind_of);
+        if wanted == Some(Kind::Deliver) {
+            self.tell(key, reply);
+        }
+    }
+
+    /// What a client hears in any case: now, or after the replies that are still to come.
+    fn tell(&mut self, key: ClientKey, reply: &[u8]) {
         let in_a_message = self.is_in_a_message(key);
         let admitted = self.is_admitted(key);
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        if kind_of(client) == Kind::Swallow || client.is(Flag::Closing) || reply.is_empty() {
+        if client.is(Flag::Closing) || reply.is_empty() {
             return;
         }
         if client.fifo.is_empty() && !in_a_message {

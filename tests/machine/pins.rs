@@ -54,6 +54,33 @@ fn requests_leave_in_the_order_in_which_they_came() {
     }
 }
 
+/// Lines of MONITOR come in pieces while a reply is due.
+#[test]
+fn line_of_monitor_is_no_reply_however_it_is_cut() {
+    let line = "+1339518083.107412 [0 127.0.0.1:1] \"keys\" \"*\"\r\n";
+    let mut worker = Worker::new();
+    let (client, _) = worker.user("ann");
+    let own = worker.own(client, "MONITOR", "+OK\r\n");
+    worker.says(client, "MONITOR");
+    assert_eq!(worker.asked(own), "");
+    worker.says(client, "PING");
+    for byte in format!("{line}+PONG\r\n{line}").bytes() {
+        worker.replies(own, [byte]);
+    }
+    assert_eq!(worker.heard(client), format!("{line}+PONG\r\n{line}"));
+    worker.says(client, "CLIENT REPLY OFF");
+    worker.says(client, "PING");
+    for byte in format!("{line}+PONG\r\n{line}").bytes() {
+        worker.replies(own, [byte]);
+    }
+    worker.says(client, "CLIENT REPLY ON");
+    assert_eq!(worker.heard(client), "+OK\r\n");
+    worker.machine.client_hung_up(client);
+    worker.machine.client_eof(client);
+    worker.settle();
+    assert!(worker.closed(ConnKey::Client(client)) && worker.closed(ConnKey::Backend(own)));
+}
+
 /// While the other client is looked for, the connection that is to track is lost.
 #[test]
 fn tracking_never_goes_to_a_shared_connection() {

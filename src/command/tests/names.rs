@@ -65,6 +65,7 @@ pub(super) const ANSWERED: &[&str] = &[
 
 /// Need a connection of their own, or would need one had the client not given it up.
 pub(super) const OWN: &[&str] = &[
+    "CLIENT IMPORT-SOURCE",
     "BLMOVE",
     "BLMOVEM",
     "BLMPOP",
@@ -105,7 +106,6 @@ pub(super) const ADMIN: &[&str] = &[
     "ACL USERS",
     "BGREWRITEAOF",
     "BGSAVE",
-    "CLIENT IMPORT-SOURCE",
     "CLIENT PAUSE",
     "CLIENT UNPAUSE",
     "CLUSTER ADDSLOTS",

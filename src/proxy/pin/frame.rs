@@ -33,6 +33,10 @@ pub(super) enum Fate {
     Collect,
     /// To the owner, element by element: the reply to EXEC.
     Walk,
+    /// To nobody: a line of MONITOR while the client wants no replies.
+    Drop,
+    /// Its first byte is here, and the second decides: a reply, or a line of MONITOR.
+    Open,
 }
 
 /// What a complete frame is.
@@ -113,10 +117,7 @@ impl Frame {
                 Class::Unsolicited if !self.is_message() => Class::Reply,
                 class => class,
             },
-            // Its lines begin with the time; no status does.
-            b'+' if monitor && self.head().get(1).is_some_and(u8::is_ascii_digit) => {
-                Class::Unsolicited
-            }
+            b'+' if monitor && is_line(self.head()) => Class::Unsolicited,
             _ => Class::Reply,
         }
     }
@@ -157,6 +158,12 @@ impl Frame {
         let line = tail.rsplit(|byte| *byte == b'\n').next()?;
         u32::try_from(parse_i64(line.strip_prefix(b":")?)?).ok()
     }
+}
+
+/// Does a frame of a connection that monitors begin like a line of MONITOR? Lines begin with the
+/// time; no status does.
+pub(super) fn is_line(begin: &[u8]) -> bool {
+    matches!(begin, [b'+', digit, ..] if digit.is_ascii_digit())
 }
 
 #[cfg(test)]

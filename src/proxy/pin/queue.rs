@@ -5,12 +5,15 @@
 //! place of that element; what changes the client's session does so if its element says yes. What
 //! could not be done in the middle of EXEC's reply is refused, and the transaction with it.
 
+use std::mem;
+
 use crate::command::client as client_command;
-use crate::command::{Answer, Plan, Session, View, answer, denied, select};
+use crate::command::{Answer, Own, Plan, Session, View, answer, denied, select};
 use crate::resp::{Args, ReplyScanner, Scan, write};
 
 use super::super::answer::{Taken, kind_of};
 use super::super::backend::Failure;
+use super::super::deliver::collect;
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::{Machine, mark_ready};
 use super::super::outbound::mark_client_dirty;
@@ -45,6 +48,14 @@ pub(super) enum Effect {
     Name(Box<[u8]>),
     /// What CLIENT SETINFO said, if the element is no error.
     Library(Box<[u8]>),
+    /// CLIENT NO-TOUCH, if the element is no error.
+    NoTouch(bool),
+    /// Something stays on the connection until it ends, if the element is no error.
+    Keep,
+    /// CLIENT GETREDIR of a client that tracks: the element is replaced by a number of ours.
+    Redirect,
+    /// CLIENT TRACKINGINFO of a client that tracks: so is the number in the element.
+    TrackingInfo,
 }
 
 impl Effect {
@@ -53,18 +64,24 @@ impl Effect {
         let bytes = match self {
             Self::Answer(_, frame) | Self::Library(frame) => frame.len(),
             Self::Name(name) => name.len(),
-            Self::Info | Self::Select(_) => 0,
+            _ => 0,
         };
         EFFECT_BYTES + bytes
     }
 
     fn replaces(&self) -> bool {
-        matches!(self, Self::Answer(..) | Self::Info)
+        matches!(
+            self,
+            Self::Answer(..) | Self::Info | Self::Redirect | Self::TrackingInfo
+        )
     }
 
     /// Does the backend's connection end up with something that only this client wanted?
     pub(super) fn soils(&self) -> bool {
-        !matches!(self, Self::Info | Self::Select(_))
+        matches!(
+            self,
+            Self::Answer(..) | Self::Name(_) | Self::Library(_) | Self::Keep
+        )
     }
 }
 
@@ -74,11 +91,13 @@ impl Machine {
         let args = Args::new(frame);
         let effect = match plan {
             // Whom invalidations go to, the backend knows by a number of its own.
-            Plan::Answer(Answer::ClientGetRedir | Answer::ClientTrackingInfo)
-                if self.is_tracking(key) =>
-            {
-                return self.poison(key, NOT_INSIDE);
+            Plan::Answer(Answer::ClientGetRedir) if self.is_tracking(key) => Effect::Redirect,
+            Plan::Answer(Answer::ClientTrackingInfo) if self.is_tracking(key) => {
+                Effect::TrackingInfo
             }
+            Plan::Answer(Answer::ClientNoTouchOff) => Effect::NoTouch(false),
+            Plan::Own(Own::NoTouch) => Effect::NoTouch(true),
+            Plan::Own(Own::ImportSource | Own::Prepare) => Effect::Keep,
             Plan::Answer(answer) => Effect::Answer(answer, frame.into()),
             Plan::Session(Session::ClientInfo) => Effect::Info,
             Plan::Session(Session::Select) => match select::parse(args) {
@@ -108,6 +127,12 @@ impl Machine {
             return self.poison(key, TOO_MUCH);
         }
         self.send(key, Verb::Change, 1, Some(Change::Queue(effect)), frame)
+    }
+
+    fn hold_own(&mut self, key: ClientKey, change: &Change) {
+        if let Some(pin) = self.pin_mut(key) {
+            pin.change(change);
+        }
     }
 
     fn is_tracking(&self, key: ClientKey) -> bool {
@@ -162,8 +187,12 @@ impl Machine {
                 .effects
                 .front()
                 .filter(|(at, _)| step.element == Some(*at));
-            let (has_effect, replaces) =
-                effect.map_or((false, false), |(_, effect)| (true, effect.replaces()));
+            let has_effect = effect.is_some();
+            let replaces = effect.is_some_and(|(_, effect)| effect.replaces());
+            let rewrites = matches!(effect, Some((_, Effect::TrackingInfo)));
+            if rewrites && let Some(backend) = self.backends.get_mut(backend_key) {
+                collect(&mut backend.collected, now)?;
+            }
             if !silent && !replaces {
                 self.to_clients.append(&mut client.outbound, now);
                 mark_client_dirty(&mut self.dirty_clients, client, key);
@@ -175,13 +204,24 @@ impl Machine {
             if let Some(kind) = step.ended.filter(|_| has_effect)
                 && let Some((_, effect)) = self.pin_mut(key).and_then(|pin| pin.effects.pop_front())
             {
-                self.take_effect(key, effect, !matches!(kind, b'-' | b'!'), silent);
+                let backend = self.backends.get_mut(backend_key);
+                let element = backend.map(|it| mem::take(&mut it.collected));
+                let good = !matches!(kind, b'-' | b'!');
+                self.take_effect(key, effect, good, &element.unwrap_or_default(), silent);
             }
         }
         Ok(())
     }
 
-    fn take_effect(&mut self, key: ClientKey, effect: Effect, good: bool, silent: bool) {
+    /// `element` is what came, if that is to be changed.
+    fn take_effect(
+        &mut self,
+        key: ClientKey,
+        effect: Effect,
+        good: bool,
+        element: &[u8],
+        silent: bool,
+    ) {
         let mut out = Vec::new();
         match effect {
             Effect::Answer(what, frame) => {
@@ -205,7 +245,20 @@ impl Machine {
                     self.note_library(key, info);
                 }
             }
-            Effect::Select(_) | Effect::Name(_) | Effect::Library(_) => {}
+            Effect::NoTouch(on) if good => self.hold_own(key, &Change::NoTouch(on)),
+            Effect::Keep if good => self.hold_own(key, &Change::Keep),
+            Effect::Redirect => {
+                let pin = self.pin_mut(key);
+                let tracking = pin.and_then(|pin| pin.tracking);
+                let id = tracking.map_or(-1, |it| it.redirect.unwrap_or_default().cast_signed());
+                write::integer(&mut out, id);
+            }
+            Effect::TrackingInfo => self.tracking_told(key, element, silent),
+            Effect::Select(_)
+            | Effect::Name(_)
+            | Effect::Library(_)
+            | Effect::NoTouch(_)
+            | Effect::Keep => {}
         }
         if let Some(client) = self.clients.get_mut(key)
             && !silent

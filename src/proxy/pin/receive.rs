@@ -6,14 +6,14 @@ use std::mem;
 use crate::resp::{Protocol, Scan};
 
 use super::super::backend::Failure;
-use super::super::client::{Flag, Hold};
+use super::super::client::{Flag, Hold, ReplyMode};
 use super::super::deliver::{Afterwards, collect, desync};
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::{Machine, mark_ready};
 use super::super::outbound::{mark_client_dirty, release_parked};
 use super::super::owner::{Full, Owner};
 use super::super::request::Kind;
-use super::frame::{Class, Fate};
+use super::frame::{Class, Fate, is_line};
 use super::{Change, Frame, Pin, Verb, Walker};
 
 /// What of a client decides how a frame is read.
@@ -22,6 +22,8 @@ struct Manner {
     /// Messages look like replies.
     modal: bool,
     monitor: bool,
+    /// It said CLIENT REPLY OFF.
+    silent: bool,
 }
 
 impl Machine {
@@ -37,7 +39,14 @@ impl Machine {
             let Some(backend) = self.backends.get(key) else {
                 return Ok(());
             };
-            if backend.scanner.at_start() {
+            if backend.frame.fate == Fate::Open && !backend.scanner.at_start() {
+                let begin: Vec<u8> = rest.first().map_or(vec![b'+'], |&next| vec![b'+', next]);
+                let fate = self.fate(key, &begin)?;
+                if let Some(backend) = self.backends.get_mut(key) {
+                    backend.frame.fate = fate;
+                }
+                self.pass(key, fate, b"+", late)?;
+            } else if backend.scanner.at_start() {
                 let fate = self.fate(key, rest)?;
                 if let Some(backend) = self.backends.get_mut(key) {
                     late.note(Some(&mut backend.traffic), rest);
@@ -115,6 +124,7 @@ impl Machine {
             modal: client.protocol == Protocol::Resp2
                 && (confirms || pin.is_some_and(|pin| pin.subscriptions() > 0)),
             monitor: pin.is_some_and(|pin| pin.monitor),
+            silent: client.reply_mode == ReplyMode::Off,
         }
     }
 
@@ -122,6 +132,15 @@ impl Machine {
     fn fate(&self, key: BackendKey, begin: &[u8]) -> Result<Fate, Failure> {
         let manner = self.manner(key);
         let first = begin.first();
+        if manner.monitor && first == Some(&b'+') {
+            match begin.len() {
+                1 => return Ok(Fate::Open),
+                // A server sends no lines to a client that wants no replies.
+                _ if is_line(begin) && manner.silent => return Ok(Fate::Drop),
+                _ if is_line(begin) => return Ok(Fate::Push),
+                _ => {}
+            }
+        }
         if first == Some(&b'>') || first == Some(&b'*') && manner.modal {
             // CLIENT REPLY OFF is about replies: what was subscribed to comes all the same.
             return Ok(Fate::Push);
@@ -145,7 +164,6 @@ impl Machine {
                 Fate::Collect
             }
             (Some(_), _) => Fate::Reply,
-            (None, _) if manner.monitor && first == Some(&b'+') => Fate::Push,
             (None, _) => {
                 let why = "sent a reply that nobody asked for";
                 return Err(Failure::Desync(why.into()));
@@ -190,6 +208,7 @@ impl Machine {
             }
             Fate::Collect => collect(&mut backend.collected, part)?,
             Fate::Walk => self.walk(key, part, kind != Kind::Deliver)?,
+            Fate::Drop | Fate::Open => {}
         }
         Ok(())
     }

@@ -91,10 +91,37 @@ impl Machine {
                 let count = argc.saturating_sub(1).max(1);
                 self.send(key, Verb::Confirm(topic), count, None, frame)
             }
-            Own::Monitor => self.change_by(key, Change::Monitor, frame),
+            Own::Monitor => self.monitor(key, frame),
+            Own::ImportSource => self.import_source(key, frame),
             Own::NoTouch => self.change_by(key, Change::NoTouch(true), frame),
             Own::Prepare => self.change_by(key, Change::Keep, frame),
             Own::Tracking => self.track(key, frame),
+        }
+    }
+
+    /// MONITOR. No server replies to a second one, and the connection would owe a reply for good: it
+    /// stays here, and the client hears as little as of its server.
+    fn monitor(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+        if !self.is_settled(key) {
+            return Taken::No;
+        }
+        let monitors = self.pin_mut(key).is_some_and(|pin| pin.monitor);
+        match self.clients.get_mut(key).filter(|_| monitors) {
+            Some(client) => {
+                // It uses up CLIENT REPLY SKIP like any command.
+                kind_of(client);
+                Taken::Yes
+            }
+            None => self.change_by(key, Change::Monitor, frame),
+        }
+    }
+
+    /// CLIENT IMPORT-SOURCE. How keys expire for the connection stays so until it ends.
+    fn import_source(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+        let on = Args::new(frame).nth(2);
+        match on.is_some_and(|on| on.eq_ignore_ascii_case(b"on")) {
+            true => self.change_by(key, Change::Keep, frame),
+            false => self.send(key, Verb::Plain, 1, None, frame),
         }
     }
 
@@ -233,8 +260,11 @@ impl Machine {
                 return Some(Taken::No);
             }
             // What ON may not do inside MULTI, OFF may not either.
-            Answer::ClientTrackingOff | Answer::ClientNoTouchOff if self.is_inside(key) => {
+            Answer::ClientTrackingOff if self.is_inside(key) => {
                 return Some(self.poison(key, NOT_INSIDE));
+            }
+            Answer::ClientNoTouchOff if self.is_inside(key) => {
+                return Some(self.queue(key, Plan::Answer(answer), frame));
             }
             // The number of a client to redirect to is one of ours, and means nothing any more.
             Answer::ClientTrackingOff if redirect_of(Args::new(frame)).is_some() => {
