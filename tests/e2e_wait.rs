@@ -207,6 +207,50 @@ fn the_client_went_elsewhere() {
     }
 }
 
+/// Nobody answers them: there is no replica.
+#[test]
+fn waits_of_many_clients_hold_up_no_other_and_open_few_connections() {
+    let redis = Redis::open();
+    let options = [
+        "--core-num=1",
+        "--backend-pool.max-size=6",
+        "--backend-pool.wait-ms=400",
+    ];
+    let proxy = Proxy::with(&redis, &options);
+    let mut other = proxy.client();
+    assert_eq!(other.ask("SET n 0"), "+OK");
+    let mut waiting: Vec<Wire> = Vec::new();
+    for i in 1..=30 {
+        let mut client = proxy.client();
+        client.send(packet(&format!("AUTH ann annpw | SET k{i} v | WAIT 5 0")));
+        assert_eq!(client.replies(2), ["+OK", "+OK"]);
+        waiting.push(client);
+        let mut ann = proxy.client();
+        assert_eq!(ann.ask_all("AUTH ann annpw | INCR n")[1], format!(":{i}"));
+        assert_eq!(other.ask("GET k1"), "$1 v");
+    }
+    // Those for which there is no connection hear so in time.
+    let refused = 30 - redis.stat("blocked_clients") as usize;
+    assert!((24..=27).contains(&refused), "{refused}");
+    wait_until("the others are refused", || {
+        proxy
+            .client_as("ann", "annpw")
+            .ask("CLIENT LIST")
+            .matches(" flags=b ")
+            .count()
+            == 30 - refused
+    });
+    let connections = redis.connections().len();
+    assert!(connections <= 6 + 4, "{connections} connections");
+    drop(waiting);
+    redis.wait_blocked(0);
+    let mut ann = proxy.client_as("ann", "annpw");
+    assert_eq!(
+        ann.ask_all("SET k v | WAIT 0 1 | WAIT 5 1 | GET k")[3],
+        "$1 v"
+    );
+}
+
 /// Every answer is about one's own write, or says that nobody can tell.
 #[test]
 fn many_at_once() {
@@ -255,6 +299,12 @@ fn its_words_are_the_servers() {
         }
         client.send(array("SET k v"));
         said.extend(client.ask_all("WAIT 1 20000 | QUIT"));
+        // One that has changed its connection since, and has not written anything.
+        let mut client = door.client();
+        client.ask_all("GET k | SELECT 1 | GET k");
+        said.extend(client.ask_all("WAIT 1 | WAIT x 1 | WAIT 1 x | WAIT 1 -1 | WAITAOF 1 0 x"));
+        in_step(door.redis());
+        said.push(client.ask("WAIT 0 1"));
         said
     });
 }

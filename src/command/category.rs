@@ -251,11 +251,31 @@ pub fn is_command(name: &str) -> bool {
 /// Does a request change nothing, so that asking it twice gives nobody another answer than asking
 /// it once? It is not so of a command that nobody here knows.
 pub fn only_reads(frame: &[u8]) -> bool {
-    static READS: LazyLock<HashSet<&[u8]>> = LazyLock::new(|| {
-        let row = TABLE.iter().find(|(category, _)| *category == "read");
-        let names = row.into_iter().flat_map(|(_, names)| names.split(' '));
-        names.map(str::as_bytes).collect()
+    static READS: LazyLock<HashSet<&[u8]>> = LazyLock::new(|| row("read").collect());
+    is_in(&READS, frame)
+}
+
+/// May a server send anything to its replicas because of this request? WAIT of the same connection
+/// is about the last that did. It may be so of a command that nobody here knows.
+pub fn may_write(frame: &[u8]) -> bool {
+    static HARMLESS: LazyLock<HashSet<&[u8]>> = LazyLock::new(|| {
+        let writes = ["write", "scripting", "pubsub"].into_iter();
+        let writes: HashSet<_> = writes.flat_map(row).collect();
+        let known = ["fast", "slow"].into_iter().flat_map(row);
+        known.filter(|name| !writes.contains(name)).collect()
     });
+    !is_in(&HARMLESS, frame)
+}
+
+/// The names of a category.
+fn row(category: &'static str) -> impl Iterator<Item = &'static [u8]> {
+    let row = TABLE.iter().find(move |(name, _)| *name == category);
+    let names = row.into_iter().flat_map(|(_, names)| names.split(' '));
+    names.map(str::as_bytes)
+}
+
+/// Is the command of a request one of these names, which are in lower case?
+fn is_in(names: &HashSet<&[u8]>, frame: &[u8]) -> bool {
     let name = Args::new(frame).next().unwrap_or_default();
     // As long as the longest of them, and some more.
     let mut lower = [0; 32];
@@ -264,7 +284,7 @@ pub fn only_reads(frame: &[u8]) -> bool {
     };
     lower.copy_from_slice(name);
     lower.make_ascii_lowercase();
-    READS.contains(&*lower)
+    names.contains(&*lower)
 }
 
 #[cfg(test)]
@@ -278,6 +298,21 @@ mod tests {
         }
         for name in ["", "flushal", "config|st", "conf", "ft.search", "get|x"] {
             assert!(!is_command(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_replicas_may_hear_of_is_known() {
+        for frame in ["*1\r\n$4\r\nPING\r\n", "*2\r\n$3\r\nget\r\n$1\r\nk\r\n"] {
+            assert!(!may_write(frame.as_bytes()), "{frame}");
+        }
+        for frame in [
+            "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n",
+            "*3\r\n$7\r\nPublish\r\n$1\r\nc\r\n$1\r\nm\r\n",
+            "*3\r\n$4\r\nEVAL\r\n$1\r\nx\r\n$1\r\n0\r\n",
+            "*1\r\n$6\r\nFT.ADD\r\n",
+        ] {
+            assert!(may_write(frame.as_bytes()), "{frame}");
         }
     }
 

@@ -7,6 +7,27 @@
 //! the arguments and a [`View`] of the session; the parsers ([`auth`], [`hello`], [`select`],
 //! [`client`]) read the commands that the proxy itself carries out.
 //!
+//! A shared connection must have one reply for each request. These have not, on Redis 6.2, 7.0 and
+//! 8.2, and on Valkey 8.1 and 9.1, where each was sent before a PING:
+//!
+//! | request | what comes | here |
+//! |---|---|---|
+//! | failed AUTH, HELLO AUTH | nothing while replies are pending (1) | apart; not in MULTI |
+//! | MONITOR | a line for every command | dedicated |
+//! | a second MONITOR | nothing | not forwarded |
+//! | CLIENT REPLY OFF, SKIP | nothing | carried out here |
+//! | SUBSCRIBE, UNSUBSCRIBE, … | a confirmation for each channel | dedicated, or answered here |
+//! | SYNC, PSYNC | the stream of writes | never |
+//! | REPLCONF ACK, GETACK | nothing | never |
+//! | SCRIPT DEBUG YES, EVAL | the debugger's dialogue, then the end | never |
+//! | QUIT, RESET, CLIENT KILL | one reply, then the end or a new session | carried out here |
+//! | SHUTDOWN, DEBUG SEGFAULT, … | the end of the connection | administrative |
+//! | DEBUG PROTOCOL PUSH, PUBLISH | in RESP3 a push before the reply | told by its type |
+//! | POST, Host: | the end of the connection | the client is closed |
+//!
+//! (1) Redis 7.2 to 8.2 and Valkey up to 8.1; inside EXEC, too, whose reply then lacks an element.
+//! FAILOVER, CLIENT PAUSE, WAIT, WAITAOF and the other sub-commands of DEBUG have one reply.
+//!
 //! The room is pure: it has no state, does no input or output, and knows neither clients nor
 //! backends.
 
@@ -25,7 +46,7 @@ mod table;
 mod tests;
 
 pub use answer::{Answer, View, answer};
-pub use category::{categories, is_command, only_reads};
+pub use category::{categories, is_command, may_write, only_reads};
 pub use deny::{Denied, UNDENIABLE};
 pub use refusal::{Refusal, denied};
 

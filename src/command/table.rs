@@ -4,25 +4,6 @@
 //! server's place, how many arguments it takes. It holds no logic. A command that is not here is
 //! forwarded unseen, so that one invented tomorrow works today; a row is needed only for commands
 //! that carry connection state, are answered here, or are administrative.
-//!
-//! A shared connection must have one reply for each request. These have not, on Redis 6.2, 7.0 and
-//! 8.2, and on Valkey 8.1 and 9.1, where each was sent before a PING:
-//!
-//! | request | what comes | here |
-//! |---|---|---|
-//! | AUTH, HELLO AUTH that fail | nothing while other replies are pending (Redis 7.2 to 8.2, Valkey up to 8.1), inside EXEC, too | on a connection of its own; refused inside MULTI |
-//! | MONITOR | a line for every command from then on; a second one: nothing | dedicated; the second stays here |
-//! | CLIENT REPLY OFF, SKIP | nothing | carried out here |
-//! | SUBSCRIBE, UNSUBSCRIBE and the like | a confirmation for each channel | dedicated, or answered here |
-//! | SYNC, PSYNC | the stream of writes | never |
-//! | REPLCONF ACK, GETACK | nothing | never |
-//! | SCRIPT DEBUG YES, then EVAL | the debugger's dialogue, and the end of the connection | never |
-//! | QUIT, RESET, CLIENT KILL of itself | one reply; the connection ends, or is as new | carried out here |
-//! | SHUTDOWN, DEBUG SEGFAULT and the like | the end of the connection | administrative |
-//! | DEBUG PROTOCOL PUSH, scripts that publish to their own client | in RESP3 a push before the reply | pushes are told from replies |
-//! | POST, Host: | the end of the connection | the client is closed |
-//!
-//! FAILOVER, CLIENT PAUSE, WAIT, WAITAOF and the other sub-commands of DEBUG have one reply.
 
 use super::{Answer, Own, Plan, Session, Topic};
 

@@ -240,7 +240,7 @@ impl Machine {
     }
 
     /// What a client hears in any case: now, or after the replies that are still to come.
-    fn tell(&mut self, key: ClientKey, reply: &[u8]) {
+    pub(super) fn tell(&mut self, key: ClientKey, reply: &[u8]) {
         let in_a_message = self.is_in_a_message(key);
         let admitted = self.is_admitted(key);
         let Some(client) = self.clients.get_mut(key) else {

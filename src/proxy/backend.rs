@@ -41,6 +41,18 @@ pub(super) enum Verifying {
     Asked { client: ClientKey, proven: bool },
 }
 
+/// A shared connection that one client needs for one request: WAIT is about the very connection
+/// that carried the client's writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Lending {
+    #[default]
+    None,
+    /// Nothing more is sent on it; this client gets it when nothing is in flight.
+    Reserved(ClientKey),
+    /// It is its owner's, and out of its pool's shared connections.
+    Lent,
+}
+
 /// One backend connection of this worker.
 #[derive(Debug)]
 pub(super) struct Backend {
@@ -69,6 +81,8 @@ pub(super) struct Backend {
     pub owner: ClientKey,
     /// It was opened to be a client's own, and is never shared.
     pub dedicated: bool,
+    /// Whether it is shared, or a client's for one request.
+    pub lending: Lending,
     /// Requests in flight that wait for something to come: then silence is no failure.
     pub blocking: u32,
     /// Who waits behind a big reply that its client reads slowly.
@@ -117,6 +131,7 @@ impl Backend {
             dirty: false,
             owner: ClientKey::NONE,
             dedicated: false,
+            lending: Lending::None,
             blocking: 0,
             stall: Stall::None,
             forsaken: 0,
@@ -157,10 +172,15 @@ impl Backend {
         self.pool == PoolKey::NONE
     }
 
-    /// May whoever is of its pool send on it? Not behind a WAIT: that may take its time, nor behind
-    /// big replies that nobody wants.
+    /// May clients of its pool send on it? Not while it is kept for one of them, nor behind big
+    /// replies that nobody wants.
     pub(super) fn is_open(&self) -> bool {
-        self.is_shared() && self.blocking == 0 && self.forsaken == 0
+        self.is_shared() && self.lending == Lending::None && self.forsaken == 0
+    }
+
+    /// Is it kept for a client that waits until nothing is in flight?
+    pub(super) fn is_reserved(&self) -> bool {
+        matches!(self.lending, Lending::Reserved(_))
     }
 
     /// Is it nobody's own, and not on its way out?

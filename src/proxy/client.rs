@@ -33,6 +33,8 @@ impl Hold {
     pub(super) const TURN: Self = Self(32);
     /// Its tenant is paused.
     pub(super) const PAUSED: Self = Self(64);
+    /// Its WAIT needs a shared connection that is in use: see [`Waiter`](super::pin::Waiter).
+    pub(super) const WAIT: Self = Self(128);
 
     pub(super) fn set(&mut self, bit: Self) {
         self.0 |= bit.0;

@@ -244,7 +244,7 @@ impl Machine {
             let ruling = self.ruling(key, gate, frame);
             if ruling == Ruling::Do(Plan::Forward)
                 && let moved_to @ Some(_) =
-                    self.forward_run(key, &mut run, len, || command::only_reads(frame))
+                    self.forward_run(key, &mut run, len, || command::may_write(frame))
             {
                 if whole && used == 0 && len >= MOVE_BYTES_MIN {
                     self.note_command_of(key, frame);
@@ -288,7 +288,7 @@ impl Machine {
         key: ClientKey,
         run: &mut Run,
         len: usize,
-        only_reads: impl FnOnce() -> bool,
+        may_write: impl FnOnce() -> bool,
     ) -> Option<BackendKey> {
         if run.backend == BackendKey::NONE {
             run.backend = self.route(key).ok()?;
@@ -308,7 +308,7 @@ impl Machine {
         } else if backend.paused || backend.is_late(self.now) {
             follow(requests, stalled, backend, run.backend, key, self.now);
         }
-        if client.is(Flag::Moved) && !only_reads() {
+        if client.is(Flag::Moved) && may_write() {
             client.clear(Flag::Moved);
         }
         let kind = kind_of(client);
@@ -341,8 +341,8 @@ impl Machine {
         match self.route(key) {
             Ok(backend) => {
                 let mut run = Run { backend, from: 0 };
-                let only_reads = || command::only_reads(frame);
-                self.forward_run(key, &mut run, frame.len(), only_reads);
+                let may_write = || command::may_write(frame);
+                self.forward_run(key, &mut run, frame.len(), may_write);
                 self.end_run(&mut run, frame, frame.len());
                 Taken::Yes
             }

@@ -90,12 +90,16 @@ impl Machine {
             true => self.own_bytes(key, bytes, &mut late),
             false => self.replies(key, bytes, &mut late),
         };
+        let settled = !late.settled.is_empty();
         for client in late.settled {
             self.unpin_if_done(client);
             // It may wait for something to come now, and be about to leave.
             self.settle(client);
         }
-        self.wait_further();
+        let reserved = self.backends.get(key).is_some_and(Backend::is_reserved);
+        if settled || reserved {
+            self.serve_waits();
+        }
         for client in late.flooded {
             let unread = self.clients.get(client).map_or(0, |it| it.outbound.len());
             self.evict(client, Bound::SubscriberOutbound, unread as u64);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::action::{Action, News, Report};
-use super::backend::{Backend, Failure};
+use super::backend::{Backend, Failure, Lending};
 use super::client::Client;
 use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey, PoolKey};
 use super::login::Goal;
@@ -46,6 +46,7 @@ impl Machine {
             pool.backends.retain(|&other| other != key);
             pool.idle.retain(|&other| other != key);
             pool.dedicated -= usize::from(backend.dedicated);
+            pool.lent -= usize::from(backend.lending == Lending::Lent);
         }
         self.lose_owner(&backend);
         self.count_ended(key, &backend);
@@ -63,6 +64,7 @@ impl Machine {
         if was_ready && *failure == Failure::Lost && !self.has_connections(pool_key) {
             self.ask_about_lost(pool_key, backend.instance);
         }
+        self.serve_waits();
         true
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::action::Action;
-use super::backend::{Backend, Failure, State};
+use super::backend::{Backend, Failure, Lending, State};
 use super::chunk::ChunkPool;
 use super::client::{Client, Flag, Hold};
 use super::gate::TOO_MANY_CLIENTS;
@@ -165,15 +165,17 @@ impl Machine {
             let Some(backend) = self.backends.get(key) else {
                 continue;
             };
-            match (backend.is_ready(), backend.blocking == 0) {
-                (true, true) if backend.is_busy() => {}
-                (true, true) if backend.is_late(self.now) => late = late.or(Some(key)),
-                (true, true) => return Ok(key),
-                (false, true) => opening = opening.or(Some(key)),
-                (_, false) => {}
+            if backend.lending != Lending::None {
+                continue;
+            }
+            match backend.is_ready() {
+                true if backend.is_busy() => {}
+                true if backend.is_late(self.now) => late = late.or(Some(key)),
+                true => return Ok(key),
+                false => opening = opening.or(Some(key)),
             }
             let load = (
-                backend.blocking + backend.forsaken,
+                backend.forsaken,
                 backend.paused,
                 backend.scanner.bulk_left(),
             );

@@ -304,9 +304,9 @@ impl Machine {
             && self.plan(key, head) == Plan::Forward;
         let name = Args::new(head).next().unwrap_or_default();
         let noted = noted(name);
-        let only_reads = command::only_reads(head);
+        let may_write = command::may_write(head);
         let to = match plain {
-            true => self.forward_run(key, &mut Run::at(0), before + len, || only_reads),
+            true => self.forward_run(key, &mut Run::at(0), before + len, || may_write),
             false => None,
         };
         let Some(client) = self.clients.get_mut(key) else {

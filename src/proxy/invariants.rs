@@ -1,6 +1,6 @@
 //! What must hold between the calls, checked after each of them in debug builds.
 
-use super::backend::{Backend, State, Verifying};
+use super::backend::{Backend, Lending, State, Verifying};
 use super::client::{Flag, Hold};
 use super::key::{AccountKey, BackendKey, ClientKey};
 use super::machine::Machine;
@@ -115,6 +115,20 @@ impl Machine {
             let mut scripts = self.requests.of_backend(backend.fifo);
             let scripts = scripts.by_ref().filter(|(_, it)| it.verb == Verb::Script);
             assert_eq!(scripts.count(), backend.scripts as usize, "{key:?}");
+        }
+        if let Lending::Reserved(client) = backend.lending {
+            let waits = (self.waits.iter()).any(|it| it.client == client && it.on == key);
+            assert!(
+                waits,
+                "{key:?} is kept for a client that does not wait for it"
+            );
+        }
+        if !backend.dedicated && !backend.retired && backend.blocking > 0 {
+            assert_eq!(
+                backend.lending,
+                Lending::Lent,
+                "{key:?} is shared, and blocks"
+            );
         }
         if backend.owner == ClientKey::NONE {
             assert!(!backend.dedicated || backend.fifo.is_empty() || backend.retired);
@@ -235,6 +249,9 @@ impl Machine {
                 .filter(|(_, b)| b.dedicated && b.pool == key)
                 .count();
             assert_eq!(dedicated, pool.dedicated, "{key:?}");
+            let lent = self.backends.iter();
+            let lent = lent.filter(|(_, b)| b.lending == Lending::Lent && b.pool == key);
+            assert_eq!(lent.count(), pool.lent, "{key:?}");
         }
         let in_line: usize = self
             .pools

@@ -22,6 +22,7 @@ use super::inbound::{Spares, first_spares};
 use super::key::{AccountKey, BackendKey, ClientKey, ConnKey, PoolKey, TenantSlot};
 use super::login_queue::Tokens;
 use super::notice::Notices;
+use super::pin::Waiter;
 use super::pool::Pools;
 use super::request::Requests;
 use super::settings::{Millis, Settings};
@@ -66,8 +67,8 @@ pub struct Machine {
     pub(super) again_later: Vec<ClientKey>,
     /// Clients in line for a connection of their own.
     pub(super) in_line: u32,
-    /// WAITs to which the first of two connections said yes, and whether the client hears nothing.
-    pub(super) wait_on: Vec<(ClientKey, BackendKey, Box<[u8]>, bool)>,
+    /// Clients in WAIT that need a shared connection for that.
+    pub(super) waits: Vec<Waiter>,
     /// Who is just asking about clients, and in how many bytes: they are still in its buffer, as a
     /// server sees it.
     pub(super) asking: (ClientKey, usize),
@@ -128,7 +129,7 @@ impl Machine {
             next_turn: Vec::new(),
             opening: 0,
             in_line: 0,
-            wait_on: Vec::new(),
+            waits: Vec::new(),
             asking: (ClientKey::NONE, 0),
             again_later: Vec::new(),
             next_round: Millis::default(),
@@ -277,8 +278,8 @@ impl Machine {
     }
 
     fn forget_client(&mut self, key: ClientKey) -> bool {
-        let gone = key;
         self.leave_line(key);
+        self.leave_waits(key);
         self.leave_pause(key);
         let shared = self.clients.get(key).map(|client| client.backend);
         self.move_client(key, PoolKey::NONE);
@@ -302,12 +303,9 @@ impl Machine {
             && let Some(backend) = self.backends.get_mut(key)
         {
             super::forward::unpause(backend, key, &mut self.actions, self.now);
-            match client.pin.take() {
-                Some(pin) => {
-                    self.pools.release(pin.tenant, Use::Pinned);
-                    self.orphan(key, &pin);
-                }
-                None => self.forget_wait(key, gone),
+            if let Some(pin) = client.pin.take() {
+                self.pools.release(pin.tenant, Use::Pinned);
+                self.orphan(key, &pin);
             }
         }
         true

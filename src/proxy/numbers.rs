@@ -91,7 +91,7 @@ impl Machine {
             return Found::Nobody;
         };
         match (client.pin.as_deref_mut(), self.backends.get(client.backend)) {
-            (Some(pin), Some(backend)) if backend.blocking > 0 && backend.dedicated => {
+            (Some(pin), Some(backend)) if backend.blocking > 0 && backend.owner == key => {
                 pin.soil();
                 backend.id.map_or(Found::Otherwise, Found::Connection)
             }

@@ -89,6 +89,8 @@ pub(super) struct Pool {
     pub idle: Vec<BackendKey>,
     /// Connections that are or were a client's own.
     pub dedicated: usize,
+    /// Shared connections that are a client's for one request.
+    pub lent: usize,
     /// Clients that wait for a connection of their own, in order.
     pub line: VecDeque<Turn>,
     /// Clients whose session change waits for a connection of this pool.
@@ -111,7 +113,7 @@ pub(super) struct Turn {
 impl Pool {
     /// All connections: shared ones, and clients' own.
     pub(super) fn connections(&self) -> usize {
-        self.backends.len() + self.dedicated
+        self.backends.len() + self.dedicated + self.lent
     }
 }
 
@@ -193,6 +195,7 @@ impl Pools {
             backends,
             idle: Vec::new(),
             dedicated: 0,
+            lent: 0,
             line: VecDeque::new(),
             waiters,
             clients: 0,

@@ -173,7 +173,8 @@ impl Machine {
             || client.pin.is_some()
             || client.waiting.is_some()
             || client.is(Flag::Closing)
-            || client.hold.has(Hold::TURN);
+            || client.hold.has(Hold::TURN)
+            || client.hold.has(Hold::WAIT);
         if busy || self.draining {
             return;
         }

@@ -54,6 +54,7 @@ impl Machine {
         self.check_deadlines();
         self.find_late();
         self.check_lines();
+        self.check_waits();
         self.end_pauses();
         self.check_health();
         self.ask_again();
@@ -82,6 +83,7 @@ impl Machine {
         let owed = self.requests.len() > 0
             || self.opening > 0
             || self.in_line > 0
+            || !self.waits.is_empty()
             || !self.again_later.is_empty()
             || !self.paused.is_empty();
         if owed || self.probing {

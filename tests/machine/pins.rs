@@ -54,6 +54,52 @@ fn requests_leave_in_the_order_in_which_they_came() {
     }
 }
 
+/// A WAIT stands neither before nor behind requests of others, which keep their deadline.
+#[test]
+fn connection_is_lent_for_wait_when_nothing_is_in_flight() {
+    let mut worker = Worker::with(|settings| settings.backend_reply_ms = 5_000);
+    let (client, shared) = worker.user("ann");
+    let ann = worker.logs_in("ann", "pw");
+    worker.asked(shared);
+    worker.says(client, "SET k v");
+    worker.says(ann, "GET a");
+    worker.says(client, "WAIT 1 0");
+    worker.asked(shared);
+    worker.replies(shared, "+OK\r\n");
+    assert_eq!(worker.heard(client), "+OK\r\n");
+    assert_eq!(worker.asked(shared), "");
+    worker.says(client, "GET behind");
+    worker.replies(shared, "$-1\r\n");
+    assert_eq!(worker.heard(ann), "$-1\r\n");
+    assert_eq!(
+        worker.asked(shared),
+        "*3\r\n$4\r\nWAIT\r\n$1\r\n1\r\n$1\r\n0\r\n"
+    );
+    // A WAIT may take its time; a read of another client finds another connection.
+    worker.says(ann, "GET b");
+    worker.go_on();
+    worker.pass(20_000);
+    assert_eq!(worker.asked(shared), "");
+    assert!(!worker.closed(ConnKey::Backend(shared)));
+    worker.replies(shared, ":1\r\n");
+    worker.settle();
+    assert_eq!(worker.heard(client), ":1\r\n");
+    assert_eq!(worker.asked(shared), "*2\r\n$3\r\nGET\r\n$6\r\nbehind\r\n");
+}
+
+#[test]
+fn request_before_a_wait_keeps_its_deadline() {
+    let mut worker = Worker::with(|settings| settings.backend_reply_ms = 2_000);
+    let (client, shared) = worker.user("ann");
+    let ann = worker.logs_in("ann", "pw");
+    worker.says(client, "SET k v");
+    worker.replies(shared, "+OK\r\n");
+    worker.says(ann, "SET a v");
+    worker.says(client, "WAIT 1 0");
+    worker.pass(2_500);
+    assert!(worker.heard(ann).contains("outcome unknown"));
+}
+
 /// Lines of MONITOR come in pieces while a reply is due.
 #[test]
 fn line_of_monitor_is_no_reply_however_it_is_cut() {

@@ -3,6 +3,7 @@
 use std::mem;
 
 use super::super::backend::{Backend, Failure};
+use super::super::client::Hold;
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::Machine;
 use super::super::outbound::release_parked;
@@ -26,7 +27,7 @@ impl Machine {
             && !pin.monitor
             && pin.changes.is_empty()
             && !confirms;
-        if backend.is_ready() && (!backend.dedicated || plain) && !backend.fifo.is_empty() {
+        if backend.is_ready() && plain && !backend.fifo.is_empty() {
             return self.lose_patience(key);
         }
         if backend.fifo.is_empty() && pin.unsettled == 0 && !pin.holds() && backend.dedicated {
@@ -46,19 +47,6 @@ impl Machine {
             self.fail(key, &Failure::Removed);
         } else {
             backend.retired = true;
-        }
-    }
-
-    /// A client has gone that shared a connection, and may have waited there for replicas.
-    pub(in super::super) fn forget_wait(&mut self, key: BackendKey, client: ClientKey) {
-        let Some(backend) = self.backends.get(key).filter(|it| it.blocking > 0) else {
-            return;
-        };
-        let mut owed = self.requests.of_backend(backend.fifo);
-        let its = owed.any(|(_, it)| it.client == client && it.verb.is_patient());
-        drop(owed);
-        if its {
-            self.lose_patience(key);
         }
     }
 
@@ -140,6 +128,9 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return false;
         };
+        if client.hold.has(Hold::WAIT) {
+            return true;
+        }
         let head = self.requests.get(client.fifo.head);
         // Once the reply has begun, the rest of it is on its way.
         let begun = self.is_in_a_message(key);

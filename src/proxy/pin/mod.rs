@@ -24,6 +24,7 @@
 //! | `queue` | commands inside MULTI, and the reply to EXEC |
 //! | `session` | SELECT, AUTH, HELLO and tracking on a connection of one's own |
 //! | `wait` | WAIT, on the connections that carried the writes |
+//! | `fate` | where a frame goes |
 //! | `frame` | what a frame of the backend is: a reply, a confirmation, or neither |
 //! | `receive` | its connection to the client: what the replies said |
 
@@ -35,6 +36,7 @@ use crate::resp::Protocol;
 use super::key::{BackendKey, TenantSlot};
 use super::pool::Identity;
 
+mod fate;
 mod frame;
 mod leave;
 mod line;
@@ -47,6 +49,7 @@ mod wait;
 
 pub(super) use frame::Frame;
 use queue::{Effect, Walker};
+pub(super) use wait::Waiter;
 
 /// What the reply to a request says about the connection that it went to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

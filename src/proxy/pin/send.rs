@@ -99,8 +99,8 @@ impl Machine {
         }
     }
 
-    /// MONITOR. No server replies to a second one, and the connection would owe a reply for good: it
-    /// stays here, and the client hears as little as of its server.
+    /// MONITOR. No server replies to a second one: it is not forwarded, because the connection
+    /// would wait for a reply that never comes.
     fn monitor(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
         if !self.is_settled(key) {
             return Taken::No;

@@ -7,7 +7,7 @@ use std::mem;
 
 use crate::resp::Protocol;
 
-use super::super::backend::Failure;
+use super::super::backend::{Backend, Failure, Lending};
 use super::super::client::{Flag, Hold};
 use super::super::forward::{NOAUTH, Refusal};
 use super::super::key::{BackendKey, ClientKey, PoolKey, TenantSlot};
@@ -74,13 +74,15 @@ impl Machine {
         let pools = pools.unwrap_or_default();
         let pools = pools.iter().filter_map(|&pool| self.pools.pools.get(pool));
         let mut all = pools.flat_map(|pool| pool.idle.iter().chain(&pool.backends));
-        let free = all.find(|&&key| self.is_clean(key)).copied();
+        let is_free = |key| !self.backends.get(key).is_some_and(Backend::is_reserved);
+        let free = all.find(|&&key| self.is_clean(key) && is_free(key));
+        let free = free.copied();
         if let Some(on) = free {
             let pool = self.backends.get(on).map(|backend| backend.pool);
             if let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool)) {
                 pool.idle.retain(|&other| other != on);
-                pool.backends.retain(|&other| other != on);
             }
+            self.lend(on);
             self.own_for_once(on, key);
             return Ok(());
         }
@@ -94,6 +96,18 @@ impl Machine {
         self.dedicate(on);
         self.own_for_once(on, key);
         Ok(())
+    }
+
+    /// Takes a shared connection out of its pool, for one request.
+    pub(super) fn lend(&mut self, key: BackendKey) {
+        if let Some(backend) = self.backends.get_mut(key)
+            && !backend.dedicated
+            && let Some(pool) = self.pools.pools.get_mut(backend.pool)
+        {
+            backend.lending = Lending::Lent;
+            pool.backends.retain(|&other| other != key);
+            pool.lent += 1;
+        }
     }
 
     /// For one request, whatever the connection is otherwise.
@@ -274,9 +288,14 @@ impl Machine {
         }
         // It was taken away from the others for a while.
         let pool = backend.pool;
-        if !self.is_clean(backend_key) {
-            self.retire(backend_key);
-        } else if let Some(pool) = self.pools.pools.get_mut(pool) {
+        if pin.soiled || !self.is_clean(backend_key) {
+            return self.retire(backend_key);
+        }
+        if let Some(pool) = self.pools.pools.get_mut(pool) {
+            pool.lent -= 1;
+            if let Some(backend) = self.backends.get_mut(backend_key) {
+                backend.lending = Lending::None;
+            }
             pool.backends.push(backend_key);
             // Who waits for one being opened in its place need not do so any more.
             for client in mem::take(&mut pool.waiters) {
