@@ -7,11 +7,13 @@
 //!   sent, and it may have been executed ──► an error, behind the replies before it
 //! ```
 //! *Elsewhere* is one connection for all of them: a new one in place of one that was ready; else
-//! one of the same pool that lives. Only where there is none, they hear why.
+//! one of the same pool that lives. Only where there is none, they hear why. Clients whose requests
+//! may have made the server end the connection get one of their own, so that others do not lose
+//! theirs a second time.
 //!
 //! Each record keeps its place in its client's queue, so that replies keep their order.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 
@@ -20,16 +22,40 @@ use crate::resp::write;
 use super::backend::{Backend, Failure};
 use super::client::Flag;
 use super::forward::{append, mark_dirty};
-use super::key::BackendKey;
+use super::key::{BackendKey, ClientKey};
 use super::machine::Machine;
 use super::outbound::{mark_client_dirty, release_parked};
 use super::pin::Verb;
 use super::request::{Fifo, Kind, Reason, Request, parked_size};
 use super::retry::{runs, unanswered_reads};
-use super::stall::follow;
+use super::stall::{PAUSE_BYTES, follow};
 
 /// Up to so many bytes of an unsent request are copied, so that they are remembered where they go.
 const COPY_BYTES_MAX: usize = 8 * 1024;
+
+/// A client with more requests in flight than this may be why a server ended the connection: their
+/// replies may go beyond its limit on what a client has not read.
+const SUSPECT_MIN: u32 = 16;
+
+/// Where requests go on.
+struct Ways {
+    to: Option<BackendKey>,
+    /// Clients that may be why the connection was lost: their requests are asked again apart from
+    /// those of the others.
+    suspects: BTreeSet<ClientKey>,
+    apart: Option<BackendKey>,
+}
+
+impl Ways {
+    fn of(&self, client: Option<ClientKey>, fate: &Fate) -> Option<BackendKey> {
+        let suspect = client.is_some_and(|client| self.suspects.contains(&client));
+        match fate {
+            Fate::Again(_) if suspect => self.apart,
+            _ if suspect => self.apart.or(self.to),
+            _ => self.to,
+        }
+    }
+}
 
 /// What becomes of a request.
 enum Fate {
@@ -51,11 +77,7 @@ impl Machine {
         self.cut_off(lost);
         self.split_mixed(lost);
         let fates = self.fates(lost, failure);
-        let goes_on = |(_, fate): &(u32, Fate)| matches!(fate, Fate::Again(_) | Fate::Move);
-        let to = match fates.iter().any(goes_on) {
-            true => self.successor(lost, was_ready),
-            false => None,
-        };
+        let ways = self.ways(lost, was_ready, &fates);
         // What is left of a request that was sent in part stays behind.
         let mut at = lost.sent;
         let ends = self.ends(lost);
@@ -65,8 +87,9 @@ impl Machine {
             error(&failure.text_if_unsent()),
         );
         for ((index, fate), end) in fates.into_iter().zip(ends) {
-            match (fate, to) {
-                (Fate::Again(bytes), Some(to)) => self.ask_lost_again(index, to, &bytes),
+            let client = self.requests.get(index).map(|request| request.client);
+            match (&fate, ways.of(client, &fate)) {
+                (Fate::Again(bytes), Some(to)) => self.ask_lost_again(index, to, bytes),
                 (Fate::Again(_) | Fate::InDoubt, _) => self.answer_lost(index, &in_doubt, false),
                 (Fate::Move, Some(to)) => {
                     let start = self.requests.get(index).map_or(at, |it| it.start);
@@ -178,13 +201,55 @@ impl Machine {
     /// The bytes of a request that was sent, if it may be asked again.
     fn bytes_to_ask_again(&self, lost: &Backend, request: &Request) -> Option<Box<[u8]>> {
         let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
-        if !plain || request.retried.has(Reason::LinkLost) {
+        // A server ends the connection of a client that does not read: it may have been this one.
+        let client = self.clients.get(request.client);
+        let reads = client.is_some_and(|client| client.outbound.len() <= PAUSE_BYTES);
+        if !plain || !reads || request.retried.has(Reason::LinkLost) {
             return None;
         }
         let next = self.requests.get(request.next_of_backend);
         let end = next.map_or(lost.queued, |next| next.start);
         let bytes = lost.recent.get(request.start, end)?;
         Some(unanswered_reads(bytes, request.count)?.into())
+    }
+
+    /// Where the requests of a lost connection go on.
+    fn ways(&mut self, lost: &Backend, was_ready: bool, fates: &[(u32, Fate)]) -> Ways {
+        let mut due: BTreeMap<ClientKey, u32> = BTreeMap::new();
+        let (mut again, mut moved) = (Vec::new(), false);
+        for (index, fate) in fates {
+            let Some(request) = self.requests.get(*index) else {
+                continue;
+            };
+            if request.start < lost.sent && request.kind != Kind::Check {
+                *due.entry(request.client).or_default() += request.count;
+            }
+            match fate {
+                Fate::Again(_) => again.push(request.client),
+                Fate::Move => moved = true,
+                _ => {}
+            }
+        }
+        let head = self.requests.get(lost.fifo.head).map(|head| head.client);
+        let alone = due.len() < 2;
+        due.retain(|client, due| !alone && (*due > SUSPECT_MIN || Some(*client) == head));
+        let mut ways = Ways {
+            to: None,
+            suspects: due.into_keys().collect(),
+            apart: None,
+        };
+        if moved || again.iter().any(|client| !ways.suspects.contains(client)) {
+            ways.to = self.successor(lost, was_ready);
+        }
+        let pool = self.pools.pools.get(lost.pool);
+        let room = pool.is_some_and(|it| it.connections() < self.settings.pool_connections_max);
+        if room && was_ready && again.iter().any(|client| ways.suspects.contains(client)) {
+            ways.apart = self.open_shared(lost.pool);
+            if let Some(apart) = ways.apart.and_then(|key| self.backends.get_mut(key)) {
+                apart.is_heir = true;
+            }
+        }
+        ways
     }
 
     /// The connection on which the requests of a lost one go on. One that took over before and has

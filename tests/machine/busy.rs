@@ -157,11 +157,14 @@ fn reads_of_a_lost_connection_are_asked_again_and_writes_are_in_doubt() {
     worker.fails(backend, &Failure::Lost);
     // Asked again, GET a might see what SET b did.
     assert_eq!(worker.heard(one), IN_DOUBT.repeat(2));
-    let next = worker.begun_one();
-    worker.welcome(next);
-    let again = ["GET c", "GET d"].map(command).concat();
-    assert_eq!(worker.asked(next).as_bytes(), again);
-    worker.replies(next, "$1\r\nc\r\n$1\r\nd\r\n");
+    // The first in the queue may be why the server ended the connection.
+    let next = worker.begun();
+    for (&next, name) in next.iter().zip(["d", "c"]) {
+        worker.welcome(next);
+        let again = command(&format!("GET {name}"));
+        assert_eq!(worker.asked(next).as_bytes(), again);
+        worker.replies(next, format!("$1\r\n{name}\r\n"));
+    }
     assert_eq!(worker.heard(one), "$1\r\nc\r\n$-1\r\n");
     assert_eq!(worker.heard(two), "$1\r\nd\r\n");
     assert_eq!(worker.machine.counters().asked_again_lost, 2);
