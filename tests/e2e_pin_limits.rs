@@ -28,8 +28,8 @@ fn connections(redis: &Redis) -> usize {
 #[test]
 fn one_after_the_other() {
     let redis = Redis::open();
-    for size in ["1", "2"] {
-        let options = ["--core-num=1", &format!("--backend-pool.max-size={size}")];
+    {
+        let options = ["--core-num=1", "--backend-pool.dedicated-max=1"];
         let proxy = Proxy::with(&redis, &options);
         let mut asker = proxy.client();
         let mut clients: Vec<_> = (0..5).map(|_| proxy.client()).collect();
@@ -58,7 +58,7 @@ fn one_after_the_other() {
 #[test]
 fn in_the_order_in_which_they_came() {
     let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.max-size=2"]);
+    let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.dedicated-max=1"]);
     let mut asker = proxy.client();
     let mut clients: Vec<_> = (0..6).map(|_| proxy.client()).collect();
     let lines = [
@@ -104,7 +104,7 @@ fn no_turn_in_time() {
     let redis = Redis::open();
     let options = [
         "--core-num=1",
-        "--backend-pool.max-size=2",
+        "--backend-pool.dedicated-max=1",
         "--backend-pool.wait-ms=200",
     ];
     let proxy = Proxy::with(&redis, &options);
@@ -132,15 +132,8 @@ fn no_turn_in_time() {
             "{took:?}"
         );
     }
-    // Others' pools have a line of their own.
-    assert_eq!(
-        client.ask_all("SELECT 1 | MULTI | GET k | EXEC")[3],
-        "*1 $-1"
-    );
-    assert_eq!(
-        client.ask_all("SELECT 0 | AUTH ann annpw | MULTI | GET k | EXEC")[4],
-        "*1 $1 v"
-    );
+    // They are counted for the tenant.
+    assert_eq!(client.ask_all("SELECT 1 | MULTI | SELECT 0")[1], NO_TURN);
     assert_eq!(holder.ask_all("GET k | EXEC"), ["+QUEUED", "*1 $1 v"]);
     assert_eq!(client.ask_all("RESET | MULTI | GET k | EXEC")[3], "*1 $1 v");
 }
@@ -149,7 +142,7 @@ fn no_turn_in_time() {
 #[test]
 fn a_crowd() {
     let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=2", "--backend-pool.max-size=3"]);
+    let proxy = Proxy::with(&redis, &["--core-num=2", "--backend-pool.dedicated-max=2"]);
     let mut clients: Vec<_> = (0..60).map(|_| proxy.client()).collect();
     for client in &mut clients {
         client.send(packet(
@@ -261,7 +254,7 @@ fn in_line_for_a_server_that_is_gone() {
     let mut redis = Redis::open();
     let options = [
         "--core-num=1",
-        "--backend-pool.max-size=2",
+        "--backend-pool.dedicated-max=1",
         "--backend-pool.wait-ms=1000",
     ];
     let proxy = Proxy::with(&redis, &options);
@@ -295,7 +288,7 @@ fn many_clients_count_together() {
     const CLIENTS: u64 = 8;
     const EACH: u64 = 25;
     let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=2", "--backend-pool.max-size=4"]);
+    let proxy = Proxy::with(&redis, &["--core-num=2", "--backend-pool.dedicated-max=3"]);
     let count = |mut client: Wire| {
         let mut done = 0;
         while done < EACH {

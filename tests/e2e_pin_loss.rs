@@ -187,7 +187,7 @@ fn big_replies_to_exec() {
 fn gone_in_the_middle_of_execs_reply() {
     let redis = Redis::open();
     redis.ask("SETRANGE big 20000000 x");
-    let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.max-size=2"]);
+    let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.dedicated-max=1"]);
     let mut neighbour = proxy.client();
     for i in 1..=5 {
         let mut client = proxy.client();

@@ -74,16 +74,16 @@ fn admin(given: &Given, config: &Config) -> Result<(), ConfigError> {
     }
 }
 
-/// A small pool alone also lowers the default of its idle connections.
+/// Few connections of clients' own alone also lower the default of those that are kept.
 fn pool(given: &Given, pool: &mut BackendPool) -> Result<(), ConfigError> {
+    let max = pool.dedicated_max as usize;
     match given.get("backend-pool.max-idle") {
-        Some(setting) if pool.max_idle > pool.max_size => {
-            let size = pool.max_size;
-            let reason = format!("more than --backend-pool.max-size, which is {size}");
-            Err(setting.error(reason, format!("allowed: 0 to {size}")))
+        Some(setting) if pool.max_idle > max => {
+            let reason = format!("more than --backend-pool.dedicated-max, which is {max}");
+            Err(setting.error(reason, format!("allowed: 0 to {max}")))
         }
         _ => {
-            pool.max_idle = pool.max_idle.min(pool.max_size);
+            pool.max_idle = pool.max_idle.min(max);
             Ok(())
         }
     }

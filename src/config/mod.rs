@@ -119,10 +119,15 @@ pub struct HealthChecks {
 /// The connections of one worker to one instance, for one user, database and protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendPool {
-    /// Connections at most, shared ones and clients' own together; the first of each kind is
-    /// always allowed.
+    /// Connections that clients share.
     pub max_size: usize,
-    /// Connections that were a client's own and are kept for the next one; never above `max_size`.
+    /// Connections of clients' own of one tenant, per worker.
+    pub dedicated_max: u32,
+    /// Connections of one tenant to one instance, per worker; 0 until it is derived from the limit
+    /// of open files.
+    pub tenant_max: u32,
+    /// Connections that were a client's own and are kept for the next one; never above
+    /// `dedicated_max`.
     pub max_idle: usize,
     /// How long a client waits for a connection of its own, in milliseconds.
     pub wait_ms: u64,
@@ -235,6 +240,8 @@ impl Default for Config {
             },
             backend_pool: BackendPool {
                 max_size: 30,
+                dedicated_max: 1_000,
+                tenant_max: 0,
                 max_idle: 10,
                 wait_ms: 5_000,
                 pinned_idle_seconds: 300,

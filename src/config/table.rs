@@ -315,8 +315,27 @@ const POOL: &[Row] = &[
         name: "backend-pool.max-size",
         hint: "N",
         default: "30",
-        help: "connections at most, shared ones and clients' own together",
+        help: "connections that are shared by the clients of one user, database and protocol",
         value: Number(1, 10_000, |c, n| store(&mut c.backend_pool.max_size, n)),
+    },
+    Row {
+        name: "backend-pool.dedicated-max",
+        hint: "N",
+        default: "1000",
+        help: "connections of clients' own of one tenant, per worker",
+        value: Number(1, 1_000_000, |c, n| {
+            store(&mut c.backend_pool.dedicated_max, n)
+        }),
+    },
+    Row {
+        name: "backend-pool.tenant-max",
+        hint: "N",
+        default: "",
+        help: "connections of one tenant to one instance, per worker [half of the descriptors that \
+               a worker has for backends]",
+        value: Number(1, 1_000_000, |c, n| {
+            store(&mut c.backend_pool.tenant_max, n)
+        }),
     },
     Row {
         name: "backend-pool.max-idle",
@@ -329,7 +348,7 @@ const POOL: &[Row] = &[
         name: "backend-pool.wait-ms",
         hint: "N",
         default: "5000",
-        help: "how long a client waits for a connection of its own when max-size is reached",
+        help: "how long a client waits for a connection of its own when there are no more",
         value: Number(1, MS_MAX, |c, n| store(&mut c.backend_pool.wait_ms, n)),
     },
     Row {

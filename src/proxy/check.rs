@@ -102,6 +102,8 @@ impl<'a> World<'a> {
             workers: if shape & 1 == 0 { 1 } else { 2 },
             admin_commands: shape & 2 == 0,
             pool_connections_max: if shape & 4 == 0 { 30 } else { 1 },
+            dedicated_max: if shape & 4 == 0 { 1_000 } else { 1 },
+            instance_connections_max: if shape & 4 == 0 { 10_000 } else { 2 },
             client_in_flight_max: if shape & 8 == 0 { 4096 } else { 2 },
             client_outbound_bytes_max: if shape & 16 == 0 { 64 << 20 } else { 400_000 },
             logins_per_second: if shape & 32 == 0 { 200 } else { 1 },

@@ -10,6 +10,7 @@ use super::forward::mark_dirty;
 use super::handshake::{Greeted, Handshake};
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
 use super::machine::Machine;
+use super::pool::Pool;
 use super::settings::Millis;
 
 /// A backend is asked again which of its commands may block, when a connection to it is opened so
@@ -27,10 +28,48 @@ impl Machine {
         Some(key)
     }
 
-    /// Opens a connection of the pool, with its account's credential. Nobody uses it yet.
+    /// Opens a connection of the pool, with its account's credential. Nobody uses it yet. `None`:
+    /// there are as many to the instance as there may be, and all are in use.
     pub(super) fn open(&mut self, pool: PoolKey) -> Option<BackendKey> {
-        let instance = self.pools.account_of(pool)?.instance;
-        self.connect(instance, pool)
+        let of = self.pools.account_of(pool)?.instance;
+        if self.is_full(of) && !self.close_unused(of) {
+            self.counters.connections_refused += 1;
+            return None;
+        }
+        let key = self.connect(of, pool)?;
+        self.pools.instances.get_mut(of)?.connections += 1;
+        Some(key)
+    }
+
+    /// Are there as many connections to this instance as there may be?
+    pub(super) fn is_full(&self, of: InstanceKey) -> bool {
+        let max = self.settings.instance_connections_max;
+        let instance = self.pools.instances.get(of);
+        instance.is_some_and(|instance| instance.connections >= max)
+    }
+
+    /// Closes a connection to this instance that nobody uses, to make room for another.
+    fn close_unused(&mut self, of: InstanceKey) -> bool {
+        let its = |pool: &Pool| {
+            let account = self.pools.accounts.get(pool.account);
+            account.is_some_and(|account| account.instance == of)
+        };
+        let unused = |key: &BackendKey| {
+            let backend = self.backends.get(*key);
+            backend.is_some_and(|it| it.is_ready() && it.fifo.is_empty())
+        };
+        let pools = self.pools.pools.iter().filter(|(_, pool)| its(pool));
+        let mut keys = pools.flat_map(|(_, pool)| {
+            // One connection of a pool that has clients stays.
+            let spared = usize::from(pool.clients > 0);
+            pool.idle.iter().chain(pool.backends.iter().skip(spared))
+        });
+        let Some(key) = keys.find(|key| unused(key)).copied() else {
+            return false;
+        };
+        drop(keys);
+        self.fail(key, &Failure::Removed);
+        true
     }
 
     /// Begins a connection to an instance: of a pool, or with `NONE` one that verifies logins.

@@ -90,6 +90,9 @@ counters! {
     pub backends_opened: u64,
     /// Addresses of names with several that could not be connected to, so that the next was tried.
     pub addresses_skipped: u64,
+    /// Times that no backend connection was opened, because there were as many to the instance as
+    /// there may be.
+    pub connections_refused: u64,
     /// Backend connections that failed or were lost.
     pub backends_failed: u64,
     /// Connections that became a client's own.

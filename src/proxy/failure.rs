@@ -48,6 +48,11 @@ impl Machine {
             pool.dedicated -= usize::from(backend.dedicated);
             pool.lent -= usize::from(backend.lending == Lending::Lent);
         }
+        if !backend.is_verifier()
+            && let Some(instance) = self.pools.instances.get_mut(backend.instance)
+        {
+            instance.connections -= 1;
+        }
         self.lose_owner(&backend);
         self.count_ended(key, &backend);
         self.to_backends.clear(&mut backend.greeting);

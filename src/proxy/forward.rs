@@ -33,6 +33,9 @@ pub(super) enum Refusal {
 /// The error while a tenant has no instance that may be used.
 pub(super) const NO_INSTANCE: &str = "ERR elika: backend unavailable: no instance";
 
+/// The error where there are as many connections to an instance as there may be.
+pub(super) const TOO_MANY_CONNECTIONS: &str = "ERR elika: too many backend connections";
+
 /// The answer to everything before a login that is needed.
 pub(super) const NOAUTH: &str = "NOAUTH Authentication required.";
 
@@ -155,7 +158,13 @@ impl Machine {
     /// ready are in the middle of a big reply or a script: one being opened, else a new one, else
     /// the one with the least left of its big reply.
     fn choose(&mut self, pool_key: PoolKey) -> Result<BackendKey, Refusal> {
-        let unavailable = || Refusal::Error(Failure::Removed.text_if_unsent());
+        let full = { self.pools.account_of(pool_key) }.is_some_and(|it| self.is_full(it.instance));
+        let unavailable = || {
+            Refusal::Error(match full {
+                true => TOO_MANY_CONNECTIONS.into(),
+                false => Failure::Removed.text_if_unsent(),
+            })
+        };
         let Some(pool) = self.pools.pools.get(pool_key) else {
             return Err(unavailable());
         };
@@ -198,7 +207,7 @@ impl Machine {
         if refused && least.is_none() {
             return Err(Refusal::LoggedOut);
         }
-        let room = pool.connections() < self.settings.pool_connections_max && !rests;
+        let room = pool.shared() < self.settings.pool_connections_max && !rests;
         if (least.is_none() || room) && !out && !refused {
             let new = self.open_shared(pool_key);
             return new

@@ -52,10 +52,10 @@ pub(super) struct Instance {
     pub heard: Millis,
     /// When it was last asked for a sign that it answers.
     pub asked_alive: Millis,
-    /// Connections being opened.
+    /// Connections being opened; those that are ready; and all but those that verify logins.
     pub connecting: u32,
-    /// Connections that are ready, whoever uses them.
     pub ready: u32,
+    pub connections: u32,
     pub logins: Logins,
     /// The registry dropped it.
     pub gone: bool,
@@ -100,6 +100,7 @@ impl Instance {
             asked_alive: Millis::default(),
             connecting: 0,
             ready: 0,
+            connections: 0,
             logins: Logins::default(),
             gone: false,
             leaving: None,

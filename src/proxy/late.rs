@@ -127,7 +127,7 @@ impl Machine {
         });
         let (idle, room) = (
             idle.next(),
-            pool.connections() < self.settings.pool_connections_max,
+            pool.shared() < self.settings.pool_connections_max,
         );
         let instance = self.pools.account_of(pool_key).map(|it| it.instance);
         let Some(instance) = instance.and_then(|key| self.pools.instances.get_mut(key)) else {

@@ -13,11 +13,12 @@
 use crate::resp::{Protocol, write};
 
 use super::client::{Client, Flag, Hold};
-use super::forward::NOAUTH;
+use super::forward::{NOAUTH, TOO_MANY_CONNECTIONS};
 use super::gate::TOO_MANY_CLIENTS;
 use super::handshake::HelloReply;
 use super::key::{AccountKey, BackendKey, ClientKey, PoolKey};
 use super::machine::{Machine, mark_ready};
+use super::notice::Bound;
 use super::peers::Gathering;
 use super::pool::ready;
 
@@ -161,7 +162,8 @@ impl Machine {
                 return;
             }
             if self.open_shared(pool_key).is_none() {
-                return self.conclude(key, Err(NOAUTH.into()));
+                self.note_refusal(key, Bound::InstanceConnections);
+                return self.conclude(key, Err(TOO_MANY_CONNECTIONS.into()));
             }
         }
         if let Some(pool) = self.pools.pools.get_mut(pool_key) {

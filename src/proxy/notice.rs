@@ -1,4 +1,4 @@
-//! Limits that closed a client, for the log: who, which limit, which value.
+//! Limits that closed a client or refused it something, for the log: who, which limit, which value.
 //!
 //! At most one line a second for each limit; the next one says how many were left out.
 
@@ -8,11 +8,12 @@ use super::action::Action;
 use super::key::ClientKey;
 use super::machine::Machine;
 use super::settings::Millis;
+use super::tenant::Use;
 
 /// Between two lines about the same limit, ms.
 const SILENCE_MS: u64 = 1_000;
 
-/// A limit at which a client is closed.
+/// A limit at which a client is closed, or refused something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// Replies that one client has not read.
@@ -23,11 +24,15 @@ pub enum Bound {
     WorkerOutbound,
     /// All that a worker keeps.
     WorkerBuffer,
+    /// Connections of clients' own of one tenant.
+    Dedicated,
+    /// Connections to one instance.
+    InstanceConnections,
 }
 
 impl Bound {
     /// How many there are.
-    const COUNT: usize = 4;
+    const COUNT: usize = 6;
 
     /// The option that sets it.
     #[must_use]
@@ -37,17 +42,31 @@ impl Bound {
             Self::SubscriberOutbound => "limit.subscriber-outbound-bytes",
             Self::WorkerOutbound => "limit.worker-outbound-bytes",
             Self::WorkerBuffer => "limit.worker-buffer-bytes",
+            Self::Dedicated => "backend-pool.dedicated-max",
+            Self::InstanceConnections => "backend-pool.tenant-max",
         }
     }
 
     /// What its values are.
     #[must_use]
     pub fn unit(self) -> &'static str {
-        "bytes"
+        match self {
+            Self::Dedicated | Self::InstanceConnections => "connections",
+            _ => "bytes",
+        }
+    }
+
+    /// What happens to a client that reaches it.
+    #[must_use]
+    pub fn consequence(self) -> &'static str {
+        match self {
+            Self::Dedicated | Self::InstanceConnections => "refused",
+            _ => "closed",
+        }
     }
 }
 
-/// A client was closed because of a limit.
+/// A client was closed, or refused something, because of a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// What CLIENT ID answers to it.
@@ -62,7 +81,7 @@ pub struct Notice {
     pub bound: Bound,
     /// What it had of what is limited.
     pub value: u64,
-    /// Clients closed since the last line about this limit that have none of their own.
+    /// How often that happened since the last line about this limit, without a line.
     pub left_out: u64,
 }
 
@@ -100,12 +119,27 @@ impl Machine {
             Bound::SubscriberOutbound => self.counters.slow_subscribers += 1,
             Bound::WorkerOutbound => self.counters.evictions += 1,
             Bound::WorkerBuffer => self.counters.buffers_full += 1,
+            Bound::Dedicated | Bound::InstanceConnections => {}
         }
         let instance = self.instance_of_client(key);
         if let Some(instance) = instance.and_then(|key| self.pools.instances.get_mut(key)) {
             instance.evictions += 1;
         }
         self.notice(key, bound, value);
+    }
+
+    /// Tells that a client did not get a connection because of a limit.
+    pub(super) fn note_refusal(&mut self, key: ClientKey, bound: Bound) {
+        let of = self.instance_of_client(key);
+        let instance = of.and_then(|of| self.pools.instances.get(of));
+        let value = instance.map_or(0, |instance| match bound {
+            Bound::Dedicated => {
+                let tenant = self.pools.tenants.get(instance.slot);
+                tenant.map_or(0, |tenant| tenant.used(Use::Pinned))
+            }
+            _ => instance.connections,
+        });
+        self.notice(key, bound, value.into());
     }
 
     fn notice(&mut self, key: ClientKey, bound: Bound, value: u64) {

@@ -111,9 +111,9 @@ pub(super) struct Turn {
 }
 
 impl Pool {
-    /// All connections: shared ones, and clients' own.
-    pub(super) fn connections(&self) -> usize {
-        self.backends.len() + self.dedicated + self.lent
+    /// Connections that clients share, those that are lent to one of them included.
+    pub(super) fn shared(&self) -> usize {
+        self.backends.len() + self.lent
     }
 }
 

@@ -49,7 +49,7 @@ impl Machine {
             let opening =
                 opening.filter(|&&it| self.backends.get(it).is_some_and(|it| !it.is_ready()));
             let opening = opening.count();
-            let room = !rests && pool.connections() < self.settings.pool_connections_max;
+            let room = !rests && pool.shared() < self.settings.pool_connections_max;
             if opening >= wanted || !room || self.open_shared(pool_key).is_none() {
                 return wanted > 0 && opening > 0;
             }

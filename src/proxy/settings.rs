@@ -52,8 +52,12 @@ pub struct Settings {
     pub workers: u16,
     /// Are administrative commands forwarded, so that the backend's own ACL decides?
     pub admin_commands: bool,
-    /// Connections of one pool, shared ones and clients' own together.
+    /// Shared connections of one pool.
     pub pool_connections_max: usize,
+    /// Connections of clients' own of one tenant, on this worker.
+    pub dedicated_max: u32,
+    /// Connections to one instance, shared ones and clients' own together.
+    pub instance_connections_max: u32,
     /// Connections of one pool that were a client's own and are kept for the next.
     pub pool_idle_max: usize,
     /// A client that finds no connection of its own free waits so long for one.
@@ -109,6 +113,8 @@ impl Default for Settings {
             workers: 1,
             admin_commands: true,
             pool_connections_max: 30,
+            dedicated_max: 1_000,
+            instance_connections_max: 10_000,
             pool_idle_max: 10,
             pool_wait_ms: 5_000,
             pinned_idle_ms: 300_000,

@@ -168,9 +168,10 @@ impl Machine {
         }
     }
 
-    /// One connection of a pool that has clients stays; the others go when they are not used. One
-    /// without a login goes in any case, after a while: whether the backend still lets strangers
-    /// in is found out by asking, and its clients do not ask.
+    /// Of a pool that has clients one shared connection stays, and one of those that were a
+    /// client's own: whoever blocks next does not wait for a new one, and misses nothing meanwhile.
+    /// The others go when they are not used. One without a login goes in any case, after a while:
+    /// whether the backend still lets strangers in is found out by asking, and its clients do not.
     fn close_idle_backends(&mut self) {
         let mut idle = Vec::new();
         let mut old = Vec::new();
@@ -189,13 +190,13 @@ impl Machine {
                     old.push(key);
                 }
             }
-            for &key in &pool.idle {
+            for (i, &key) in pool.idle.iter().enumerate() {
                 let Some(backend) = self.backends.get(key) else {
                     continue;
                 };
                 let age = self.now.since(backend.ready_at);
                 let old = anonymous && age >= ANONYMOUS_MS;
-                if old || self.now.since(backend.since) >= IDLE_MS {
+                if old || i >= spared && self.now.since(backend.since) >= IDLE_MS {
                     idle.push(key);
                 }
             }

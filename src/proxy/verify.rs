@@ -236,7 +236,9 @@ impl Machine {
             .is_some_and(|pool| pool.backends.is_empty());
         // Its user may not be allowed to choose a database, where a client that has not logged in
         // is: see `handshake`.
-        if empty && db == 0 && !pinned {
+        let of = self.pools.accounts.get(account).map(|it| it.instance);
+        let full = of.is_some_and(|of| self.is_full(of));
+        if empty && db == 0 && !pinned && !full {
             return Some(pool);
         }
         self.advance(key);
@@ -258,6 +260,7 @@ impl Machine {
         if let Some(instance) = self.pools.instances.get_mut(of) {
             instance.logins.verifiers -= 1;
             instance.connecting += 1;
+            instance.connections += 1;
         }
         self.opening += 1;
         let learn = self.is_to_learn(of);

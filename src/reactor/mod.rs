@@ -379,7 +379,8 @@ fn tell_log(notice: &Notice) {
         left_out,
     } = notice;
     log::warn!(
-        "client {client}: closed peer={peer} tenant={} user={user} limit={} {}={value} left_out={left_out}",
+        "client {client}: {} peer={peer} tenant={} user={user} limit={} {}={value} left_out={left_out}",
+        bound.consequence(),
         tenant.as_deref().unwrap_or("-"),
         bound.name(),
         bound.unit(),

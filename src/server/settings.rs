@@ -43,6 +43,8 @@ pub(super) fn settings(config: &Config, worker: u16) -> Settings {
         workers: config.workers(),
         admin_commands: config.admin_commands == AdminCommands::Allow,
         pool_connections_max: config.backend_pool.max_size,
+        dedicated_max: config.backend_pool.dedicated_max,
+        instance_connections_max: config.backend_pool.tenant_max,
         pool_idle_max: config.backend_pool.max_idle,
         pool_wait_ms: config.backend_pool.wait_ms,
         close_on_loss: config.backend_pool.on_loss == OnLoss::Close,
@@ -73,6 +75,9 @@ pub(super) fn settings(config: &Config, worker: u16) -> Settings {
     }
 }
 
+/// The least and the most that `backend-pool.tenant-max` is by default.
+const TENANT_CONNECTIONS: (u32, u32) = (64, 10_000);
+
 /// Raises the soft limit of open files to the hard one, and lowers `limit.clients` to what fits
 /// beside backends and the process itself: clients that are connected must not keep the proxy from
 /// its backends, nor a probe from the service port.
@@ -90,6 +95,19 @@ pub(super) fn fit_descriptors(config: &mut Config) {
         );
         config.limits.clients = fit;
     }
+    if config.backend_pool.tenant_max == 0 {
+        let left = files.saturating_sub(config.limits.clients as u64);
+        config.backend_pool.tenant_max = tenant_connections(left, config.workers());
+    }
+}
+
+/// How many connections a worker may have to one instance, with so many descriptors left beside the
+/// clients': half of the worker's share, so that one tenant does not take what others need.
+fn tenant_connections(files: u64, workers: u16) -> u32 {
+    let own = OWN_DESCRIPTORS + WORKER_DESCRIPTORS * u64::from(workers);
+    let share = files.saturating_sub(own) / u64::from(workers.max(1));
+    let half = u32::try_from(share / 2).unwrap_or(u32::MAX);
+    half.clamp(TENANT_CONNECTIONS.0, TENANT_CONNECTIONS.1)
 }
 
 /// How many clients so many descriptors leave room for; at least one.
@@ -118,5 +136,18 @@ mod tests {
             assert_eq!(clients_that_fit(files, workers), clients, "{files}");
         }
         assert!(clients_that_fit(u64::MAX, 1_024) > 1 << 40);
+    }
+
+    #[test]
+    fn tenant_gets_half_of_what_a_worker_has_for_backends() {
+        for (files, workers, connections) in [
+            (1 << 20, 2, 10_000),
+            (10_000, 2, 2_458),
+            (1_024, 2, 214),
+            (100, 1, 64),
+            (0, 1, 64),
+        ] {
+            assert_eq!(tenant_connections(files, workers), connections, "{files}");
+        }
     }
 }

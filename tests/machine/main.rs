@@ -11,6 +11,7 @@
 
 mod addresses;
 mod busy;
+mod connections;
 mod failure;
 mod harness;
 mod health;

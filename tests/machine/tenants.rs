@@ -274,7 +274,7 @@ fn a_denied_command_behind_a_login_hears_whose_it_is() {
 #[test]
 fn who_is_refused_when_its_turn_comes_gives_the_connection_back() {
     let limits = TenantLimits::default();
-    let (mut worker, mut registry) = limited_with(limits, |it| it.pool_connections_max = 1);
+    let (mut worker, mut registry) = limited_with(limits, |it| it.dedicated_max = 1);
     let (first, _) = worker.user("ann");
     let second = worker.logs_in("ann", "pw");
     worker.says(first, "WATCH k");

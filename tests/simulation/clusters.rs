@@ -119,7 +119,8 @@ impl World {
         let Tenant { home, key, .. } = &self.tenants[tenant];
         let mut server = Redis::new(index, (tenant, key.clone(), id.to_owned()), *home);
         if self.plan.workers == 1 {
-            server.own_max = self.plan.settings.pool_connections_max.max(1);
+            let settings = &self.plan.settings;
+            server.own_max = settings.dedicated_max as usize + settings.pool_idle_max;
         }
         if let Some(other) = self.servers.iter().find(|it| it.tenant == tenant) {
             server.users.clone_from(&other.users);

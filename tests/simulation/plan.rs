@@ -125,6 +125,7 @@ impl Plan {
             } else {
                 &[1, 2, 3, 30]
             }),
+            dedicated_max: *rng.pick(&[1, 2, 3, 1_000]),
             close_on_loss: rng.one_in(5),
             pool_idle_max: *rng.pick(&[0, 1, 10]),
             pool_wait_ms: *rng.pick(&[5_000, 5_000, 300]),

@@ -27,6 +27,7 @@ fn another(row: &Row) -> &'static str {
         "tcp.keepalive-seconds" => "30",
         "admin-commands" => "deny",
         "backend-pool.max-size" => "31",
+        "backend-pool.dedicated-max" | "backend-pool.tenant-max" => "99",
         "backend-pool.max-idle" => "9",
         "backend-pool.on-loss" => "close",
         "backend-pool.connect-ms" | "backend-pool.reply-ms" | "backend-pool.wait-ms" => "1234",
@@ -88,6 +89,7 @@ fn the_defaults_of_the_table_are_those_of_the_type() {
         "router.file",
         "tenants.file",
         "admin-commands",
+        "backend-pool.tenant-max",
     ];
     assert_eq!(without, optional);
 }

@@ -102,13 +102,16 @@ fn two_ports_are_two_ports() {
 #[test]
 fn a_pool_keeps_no_more_idle_connections_than_it_may_have() {
     assert_eq!(
-        refusal(&["--backend-pool.max-idle=31"]),
-        "--backend-pool.max-idle=31: more than --backend-pool.max-size, which is 30; \
-         allowed: 0 to 30"
+        refusal(&["--backend-pool.max-idle=1001"]),
+        "--backend-pool.max-idle=1001: more than --backend-pool.dedicated-max, which is 1000; \
+         allowed: 0 to 1000"
     );
-    let pool = config(&["--backend-pool.max-size=4"]).backend_pool;
-    assert_eq!((pool.max_size, pool.max_idle), (4, 4));
-    let both = ["--backend-pool.max-size=4", "--backend-pool.max-idle=4"];
+    let pool = config(&["--backend-pool.dedicated-max=4"]).backend_pool;
+    assert_eq!((pool.dedicated_max, pool.max_idle), (4, 4));
+    let both = [
+        "--backend-pool.dedicated-max=4",
+        "--backend-pool.max-idle=4",
+    ];
     assert_eq!(config(&both).backend_pool, pool);
 }
 

@@ -2,10 +2,12 @@
 
 use super::super::client::Hold;
 use super::super::forward::Refusal;
-use super::super::key::{ClientKey, PoolKey};
+use super::super::key::{ClientKey, PoolKey, TenantSlot};
 use super::super::machine::{Machine, mark_ready};
+use super::super::notice::Bound;
 use super::super::pool::Turn;
 use super::super::survey::Limit;
+use super::super::tenant::Use;
 
 /// The error for a client whose turn did not come in time.
 const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
@@ -62,7 +64,8 @@ impl Machine {
             self.serve_line(pool_key);
             let instance = self.pools.instance_of_pool(pool_key);
             let out = instance.filter(|instance| instance.is_out(self.now));
-            let text = out.map_or_else(|| NO_TURN.to_owned(), |it| it.down_text.clone());
+            let out_text = out.map(|it| it.down_text.clone());
+            let text = out_text.clone().unwrap_or_else(|| NO_TURN.to_owned());
             let slot = self.tenant_of_pool(pool_key);
             let now = self.now;
             let late = |turn: &Turn| now.since(turn.since) >= wait_ms;
@@ -71,6 +74,9 @@ impl Machine {
                 && let Some(Turn { client: key, .. }) = pool.line.remove(at)
             {
                 self.counters.pins_refused += 1;
+                if out_text.is_none() {
+                    self.note_refusal(key, self.dedicated_bound(slot));
+                }
                 if let Some(tenant) = self.pools.tenants.get_mut(slot)
                     && tenant.limits.pinned.is_some()
                 {
@@ -78,6 +84,16 @@ impl Machine {
                 }
                 self.end_turn(key, Some(text.clone()));
             }
+        }
+    }
+
+    /// Which limit keeps a tenant from having one more.
+    fn dedicated_bound(&self, slot: TenantSlot) -> Bound {
+        let max = self.settings.dedicated_max;
+        let used = self.pools.tenants.get(slot).map(|it| it.used(Use::Pinned));
+        match used.is_some_and(|used| used >= max) {
+            true => Bound::Dedicated,
+            false => Bound::InstanceConnections,
         }
     }
 

@@ -1,7 +1,7 @@
 //! A connection is taken from the pool, waited for, and given back.
 //!
-//! A pool has so many connections, shared ones and clients' own together; the first of each kind
-//! is always to be had, so that neither keeps the other out. Who finds none stands in line.
+//! A tenant may have so many of them, and there may be so many connections to an instance. A client
+//! that finds none waits in line.
 
 use std::mem;
 
@@ -9,7 +9,7 @@ use crate::resp::Protocol;
 
 use super::super::backend::{Backend, Failure, Lending};
 use super::super::client::{Flag, Hold};
-use super::super::forward::{NOAUTH, Refusal};
+use super::super::forward::{NOAUTH, Refusal, TOO_MANY_CONNECTIONS};
 use super::super::key::{BackendKey, ClientKey, PoolKey, TenantSlot};
 use super::super::machine::Machine;
 use super::super::pool::Turn;
@@ -92,7 +92,7 @@ impl Machine {
             return Err(Refusal::LoggedOut);
         }
         let on = self.open(pool);
-        let on = on.ok_or_else(|| Refusal::Error(NOAUTH.into()))?;
+        let on = on.ok_or_else(|| Refusal::Error(TOO_MANY_CONNECTIONS.into()))?;
         self.dedicate(on);
         self.own_for_once(on, key);
         Ok(())
@@ -124,9 +124,12 @@ impl Machine {
         &mut self,
         pool_key: PoolKey,
     ) -> Result<Option<BackendKey>, Refusal> {
-        let slot = self.tenant_of_pool(pool_key);
+        let (slot, max) = (self.tenant_of_pool(pool_key), self.settings.dedicated_max);
         let tenant = self.pools.tenants.get_mut(slot);
-        if tenant.is_some_and(|tenant| !tenant.take(Use::Pinned, tenant.limits.pinned)) {
+        if tenant.is_some_and(|tenant| {
+            let full = tenant.used(Use::Pinned) >= max;
+            full || !tenant.take(Use::Pinned, tenant.limits.pinned)
+        }) {
             return Ok(None);
         }
         let found = self.find_free(pool_key);
@@ -158,26 +161,14 @@ impl Machine {
             }
             self.fail(key, &Failure::Removed);
         }
-        let most = self.settings.pool_connections_max;
-        let room = |dedicated: usize, all: usize| dedicated == 0 || all < most;
-        let (dedicated, all) = self
-            .pools
-            .pools
-            .get(pool_key)
-            .map_or((0, 0), |pool| (pool.dedicated, pool.connections()));
-        if !room(dedicated, all) {
-            return Ok(None);
-        }
         if self.is_refused(pool_key) {
             return Err(Refusal::LoggedOut);
         }
-        match self.open(pool_key) {
-            Some(key) => {
-                self.dedicate(key);
-                Ok(Some(key))
-            }
-            None => Err(Refusal::Error(NOAUTH.into())),
+        let opened = self.open(pool_key);
+        if let Some(key) = opened {
+            self.dedicate(key);
         }
+        Ok(opened)
     }
 
     /// A connection of which nothing is shared from now on.
@@ -304,7 +295,7 @@ impl Machine {
         }
     }
 
-    /// A connection has become one of this pool, by SELECT or a login, if there is room for it.
+    /// A connection has become one of this pool, by SELECT or a login.
     fn bring_home(&mut self, key: BackendKey, to: PoolKey) -> bool {
         let Some(backend) = self.backends.get_mut(key) else {
             return false;
@@ -313,13 +304,9 @@ impl Machine {
         if from == to {
             return true;
         }
-        let most = self.settings.pool_connections_max;
         let Some(pool) = self.pools.pools.get_mut(to) else {
             return false;
         };
-        if pool.dedicated > 0 && pool.connections() >= most {
-            return false;
-        }
         pool.dedicated += 1;
         backend.pool = to;
         if let Some(pool) = self.pools.pools.get_mut(from) {

@@ -219,9 +219,7 @@ impl Machine {
         let most = self.settings.pool_connections_max;
         let open =
             |&key: &BackendKey| key != on && self.backends.get(key).is_some_and(|it| it.is_open());
-        pool.dedicated + pool.lent == 0
-            || pool.connections() < most
-            || pool.backends.iter().any(open)
+        pool.lent == 0 || pool.shared() < most || pool.backends.iter().any(open)
     }
 
     /// Counts a connection as one of its tenant's dedicated ones, if there may be one more.
@@ -229,7 +227,10 @@ impl Machine {
         let pool = self.backends.get(on).map(|backend| backend.pool);
         let slot = self.tenant_of_pool(pool.unwrap_or_default());
         let tenant = self.pools.tenants.get_mut(slot);
-        tenant.is_none_or(|tenant| tenant.take(Use::Pinned, tenant.limits.pinned))
+        let max = self.settings.dedicated_max;
+        tenant.is_none_or(|tenant| {
+            tenant.used(Use::Pinned) < max && tenant.take(Use::Pinned, tenant.limits.pinned)
+        })
     }
 
     /// No connection can tell, or not in time.

@@ -80,8 +80,7 @@ impl Model {
         if error == Some(NO_TURN) && sent.op.is_own() {
             let settings = &view.plan.settings;
             let waited = view.now.ms >= sent.at.ms + settings.pool_wait_ms;
-            // One more may be there that is shared.
-            let few = settings.pool_connections_max <= view.plan.clients;
+            let few = settings.dedicated_max as usize <= view.plan.clients;
             let limits = self.tenant(view).map(|it| view.limits(it, sent.at));
             let limited = limits.is_some_and(|all| all.iter().any(|it| it.pinned.is_some()));
             return match waited && (few || limited) {
