@@ -242,7 +242,7 @@ impl Machine {
             ways.to = self.successor(lost, was_ready);
         }
         let pool = self.pools.pools.get(lost.pool);
-        let room = pool.is_some_and(|it| it.connections() < self.settings.pool_connections_max);
+        let room = pool.is_some_and(|it| it.shared() < self.settings.pool_connections_max);
         if room && was_ready && again.iter().any(|client| ways.suspects.contains(client)) {
             ways.apart = self.open_shared(lost.pool);
             if let Some(apart) = ways.apart.and_then(|key| self.backends.get_mut(key)) {
