@@ -79,6 +79,23 @@ impl Bucket {
         let _ = self.0.fetch_update(order, order, spend);
     }
 
+    /// How many could be taken now.
+    #[must_use]
+    pub fn left(&self, per_second: u64, now_ms: u64) -> u64 {
+        let at = self
+            .0
+            .load(Ordering::Relaxed)
+            .max(now_ms.saturating_mul(1_000_000));
+        most(now_ms).saturating_sub(at) / pace(1, per_second).max(1)
+    }
+
+    /// How long until `n` could be taken, rounded up, ms.
+    #[must_use]
+    pub fn wait_ms(&self, n: u64, per_second: u64, now_ms: u64) -> u64 {
+        let after = spent(self.0.load(Ordering::Relaxed), n, per_second, now_ms);
+        after.saturating_sub(most(now_ms)).div_ceil(1_000_000)
+    }
+
     /// Is more spent than the rate allows?
     #[must_use]
     pub fn is_overdrawn(&self, now_ms: u64) -> bool {
@@ -87,9 +104,13 @@ impl Bucket {
 }
 
 fn spent(at: u64, n: u64, per_second: u64, now_ms: u64) -> u64 {
-    let pace = n.saturating_mul(SECOND_NS) / per_second.max(1);
     at.max(now_ms.saturating_mul(1_000_000))
-        .saturating_add(pace)
+        .saturating_add(pace(n, per_second))
+}
+
+/// How long `n` take at an even pace, in nanoseconds.
+fn pace(n: u64, per_second: u64) -> u64 {
+    n.saturating_mul(SECOND_NS) / per_second.max(1)
 }
 
 fn most(now_ms: u64) -> u64 {
@@ -115,8 +136,12 @@ mod tests {
     fn a_second_of_rest_is_worth_a_second_of_spending() {
         let bucket = Bucket::default();
         let taken = |now_ms| (0..).take_while(|_| bucket.take(10, 100, now_ms)).count();
+        assert_eq!(bucket.left(100, 5_000), 100);
         assert_eq!(taken(5_000), 10);
         assert_eq!(taken(5_050), 0);
+        assert_eq!(bucket.left(100, 5_050), 5);
+        assert_eq!(bucket.wait_ms(10, 100, 5_050), 50);
+        assert_eq!(bucket.wait_ms(5, 100, 5_050), 0);
         assert_eq!(taken(5_100), 1);
         assert_eq!(taken(5_600), 5);
         assert_eq!(taken(60_000), 10);

@@ -229,6 +229,9 @@ impl Machine {
         write::error(&mut out, text);
         self.counters.errors += 1;
         self.say(key, &out);
+        if text.starts_with("NOAUTH") {
+            self.note_refused_command(key);
+        }
     }
 
     /// One reply made here, if the client wants to hear it.
@@ -242,7 +245,7 @@ impl Machine {
     /// What a client hears in any case: now, or after the replies that are still to come.
     pub(super) fn tell(&mut self, key: ClientKey, reply: &[u8]) {
         let in_a_message = self.is_in_a_message(key);
-        let admitted = self.is_admitted(key);
+        let anonymous = self.is_anonymous(key);
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -253,15 +256,20 @@ impl Machine {
             self.to_clients.append(&mut client.outbound, reply);
             mark_client_dirty(&mut self.dirty_clients, client, key);
         } else {
-            let reply = Bytes::copy_from_slice(reply);
-            client.count_parked(parked_size(&reply));
-            self.requests.park(&mut client.fifo, key, reply);
+            let parked = Bytes::copy_from_slice(reply);
+            client.count_parked(parked_size(&parked));
+            self.requests.park(&mut client.fifo, key, parked);
         }
         if client.unread_bytes() > self.settings.client_outbound_bytes_max {
             // It is closed when it is looked at.
             mark_ready(&mut self.ready, client, key);
-        } else if !admitted && client.unread_bytes() > ANONYMOUS_UNREAD_BYTES_MAX {
-            client.hold.set(Hold::OUTBOUND);
+        } else if anonymous && client.unread_bytes() > ANONYMOUS_UNREAD_BYTES_MAX / 2 {
+            // Half of it; and what it asked before a RESET does not count.
+            let said = &mut client.details_mut().said_anonymous;
+            *said += reply.len();
+            if *said > ANONYMOUS_UNREAD_BYTES_MAX / 2 {
+                client.hold.set(Hold::OUTBOUND);
+            }
         }
     }
 }

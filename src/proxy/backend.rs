@@ -74,6 +74,8 @@ pub(super) struct Backend {
     pub reply_bytes: u64,
     /// A reply that must be seen whole: an auth result, or a part of the handshake.
     pub collected: Vec<u8>,
+    /// Bytes of pushes that nobody asked for.
+    pub pushed_bytes: usize,
     /// Not read, because the client at its head does not read either.
     pub paused: bool,
     pub dirty: bool,
@@ -127,6 +129,7 @@ impl Backend {
             scanner: ReplyScanner::default(),
             reply_bytes: 0,
             collected: Vec::new(),
+            pushed_bytes: 0,
             paused: false,
             dirty: false,
             owner: ClientKey::NONE,

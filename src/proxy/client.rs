@@ -31,8 +31,9 @@ impl Hold {
     pub(super) const BACKEND: Self = Self(16);
     /// It is in the line for a connection of its own.
     pub(super) const TURN: Self = Self(32);
-    /// Its tenant is paused.
-    pub(super) const PAUSED: Self = Self(64);
+    /// Its tenant is paused or over its rate, or it has had its share of the turn: it is in one of
+    /// the lists of those who wait for that, see `gate` and `share`.
+    pub(super) const LIMIT: Self = Self(64);
     /// Its WAIT needs a shared connection that is in use: see [`Waiter`](super::pin::Waiter).
     pub(super) const WAIT: Self = Self(128);
 
@@ -71,6 +72,10 @@ pub(super) struct Details {
     pub lib_ver: Vec<u8>,
     /// Why the backend's verdict could not be had: what its next command hears.
     pub refusal: Option<Box<str>>,
+    /// Bytes said to it before a login, while it had many to read.
+    pub said_anonymous: usize,
+    /// Commands refused before a login, since the last login.
+    pub refused_commands: u32,
     /// Since when it has stood in line for what it asks; 0: it does not.
     pub line_since: Millis,
     /// The connection that it had to itself last: some of its writes went there.

@@ -74,6 +74,8 @@ counters! {
     pub evictions: u64,
     /// Clients closed because they neither logged in nor asked anything.
     pub login_timeouts: u64,
+    /// Clients closed because too many of their commands were refused before a login.
+    pub refused_anonymous: u64,
     /// Clients closed because they were idle.
     pub idle_timeouts: u64,
     /// Clients closed by CLIENT KILL.

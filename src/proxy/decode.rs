@@ -18,6 +18,7 @@ use super::inbound::{Progress, SPARE_BYTES_MAX};
 use super::key::{BackendKey, ClientKey, TenantSlot};
 use super::machine::Machine;
 use super::settings::Millis;
+use super::share::Share;
 use super::stall::follow;
 
 /// From this size on a frame at the front of its buffer is moved to the backend with it.
@@ -51,6 +52,7 @@ impl Machine {
     /// more are wanted for now.
     pub fn client_read(&mut self, key: ClientKey, n: usize, now: Millis) -> Flow {
         self.now = now;
+        self.share = Share::default();
         let mut buffer = mem::take(&mut self.buffer);
         buffer.fill(n);
         self.to_backends.offer(buffer.bytes());
@@ -61,6 +63,7 @@ impl Machine {
             // It may have been complete, but not to be looked at.
             self.decode_inbound(key);
         }
+        self.end_go(key);
         self.settle(key);
         self.keep_limits();
         self.check_invariants();
@@ -203,6 +206,10 @@ impl Machine {
         while let Some(client) = self.clients.get_mut(key) {
             let rest = bytes.get(used..).unwrap_or_default();
             if client.hold.any() || client.is(Flag::Closing) || rest.is_empty() {
+                break;
+            }
+            if !self.share.take() {
+                self.defer(key);
                 break;
             }
             let len = match decoder.decode(rest, &limits) {

@@ -23,6 +23,25 @@ use super::stall::Stall;
 /// What must be seen whole (an auth result, a part of a handshake, TRACKINGINFO) is never longer.
 const COLLECT_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of pushes on a shared connection, where nobody asked for any.
+const PUSHED_BYTES_MAX: usize = 64 * 1024;
+
+impl Backend {
+    /// A push that nobody asked for, or a part of one: how long it is here, and whether that is
+    /// its end. A server that sends them without end is not served by.
+    fn scan_push(&mut self, rest: &[u8]) -> Result<(usize, bool), Failure> {
+        let (len, whole) = match self.scanner.scan(rest).map_err(desync)? {
+            Scan::Complete { len } => (len, true),
+            Scan::Partial => (rest.len(), false),
+        };
+        self.pushed_bytes += len;
+        match self.pushed_bytes > PUSHED_BYTES_MAX {
+            true => Err(Failure::Desync("sent pushes that nobody asked for".into())),
+            false => Ok((len, whole)),
+        }
+    }
+}
+
 impl Machine {
     /// `n` bytes of a backend were read to [`space`](Self::space). On `Pause`, what follows them
     /// shall stay in the kernel for now.
@@ -154,11 +173,9 @@ impl Machine {
         while let Some(rest) = bytes.get(pos..).filter(|rest| !rest.is_empty()) {
             if at_push(&backend.scanner, rest) {
                 // No session asked for pushes on a shared connection: nobody's.
-                match backend.scanner.scan(rest).map_err(desync)? {
-                    Scan::Complete { len } => pos += len,
-                    Scan::Partial => return Ok(()),
-                }
-                self.counters.pushes_dropped += 1;
+                let (len, whole) = backend.scan_push(rest)?;
+                pos += len;
+                self.counters.pushes_dropped += u64::from(whole);
                 continue;
             }
             let head = self.requests.get_mut(backend.fifo.head);
@@ -228,15 +245,16 @@ impl Machine {
                 return Ok(pos);
             }
             let rest = bytes.get(pos..).unwrap_or_default();
-            let push = at_push(&backend.scanner, rest);
+            if at_push(&backend.scanner, rest) {
+                let (len, _) = backend.scan_push(rest)?;
+                pos += len;
+                continue;
+            }
             let (len, complete) = match backend.scanner.scan(rest).map_err(desync)? {
                 Scan::Complete { len } => (len, true),
                 Scan::Partial => (rest.len(), false),
             };
             pos += len;
-            if push {
-                continue;
-            }
             collect(&mut backend.collected, rest.get(..len).unwrap_or_default())?;
             if complete {
                 let reply = mem::take(&mut backend.collected);

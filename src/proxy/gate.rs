@@ -114,6 +114,14 @@ impl Machine {
         account.is_some_and(|account| account.open)
     }
 
+    /// Is nothing known of the client but that it is not let in as it is? One whose login is over
+    /// is not anonymous: what it asked before that is still answered.
+    pub(super) fn is_anonymous(&self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        let account = client.and_then(|client| self.pools.accounts.get(client.account));
+        account.is_none_or(|account| account.credential.is_none() && !account.open)
+    }
+
     #[inline]
     pub(super) fn limits_of(&self, key: ClientKey) -> RequestLimits {
         let limits = match self.is_admitted(key) {
@@ -245,6 +253,9 @@ impl Machine {
         if let Some(tenant) = gate.and_then(|gate| self.pools.tenants.get_mut(gate)) {
             tenant.refuse(limit);
         }
+        if matches!(limit, Limit::Requests | Limit::Bytes) {
+            self.note_refusal(key);
+        }
         Taken::Yes
     }
 
@@ -286,7 +297,7 @@ impl Machine {
         for key in waiting {
             self.pools.release(slot, Use::Waiting);
             if let Some(client) = self.clients.get_mut(key) {
-                client.hold.clear(Hold::PAUSED);
+                client.hold.clear(Hold::LIMIT);
             }
             self.wake(key);
         }
@@ -316,7 +327,7 @@ impl Machine {
             return self.turn_down(key, Limit::Paused, Some(slot), &[]);
         }
         if let Some(client) = self.clients.get_mut(key) {
-            client.hold.set(Hold::PAUSED);
+            client.hold.set(Hold::LIMIT);
             self.paused.push((key, slot));
             self.counters.paused_waits += 1;
         }
@@ -326,14 +337,14 @@ impl Machine {
     /// A client that goes waits no more.
     pub(super) fn leave_pause(&mut self, key: ClientKey) {
         let client = self.clients.get(key);
-        if client.is_none_or(|client| !client.hold.has(Hold::PAUSED)) {
+        if client.is_none_or(|client| !client.hold.has(Hold::LIMIT)) {
             return;
         }
         let at = self.paused.iter().position(|(waiting, _)| *waiting == key);
         if let Some((_, slot)) = at.map(|at| self.paused.swap_remove(at)) {
             self.pools.release(slot, Use::Waiting);
             if let Some(client) = self.clients.get_mut(key) {
-                client.hold.clear(Hold::PAUSED);
+                client.hold.clear(Hold::LIMIT);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What must hold between the calls, checked after each of them in debug builds.
 
+use std::collections::HashSet;
+
 use super::backend::{Backend, Lending, State, Verifying};
 use super::client::{Flag, Hold};
 use super::key::{AccountKey, BackendKey, ClientKey};
@@ -29,6 +31,7 @@ impl Machine {
         self.check_backends();
         self.check_stalled();
         self.check_clients();
+        self.check_shares();
         self.check_pools();
     }
 
@@ -149,6 +152,18 @@ impl Machine {
         }
     }
 
+    fn check_shares(&self) {
+        let paused = self.paused.iter().map(|(key, _)| *key);
+        let shared = self.backlog.keys().chain(self.throttled.keys());
+        let waiting: Vec<ClientKey> = shared.chain(paused).collect();
+        let all: HashSet<ClientKey> = waiting.iter().copied().collect();
+        assert_eq!(waiting.len(), all.len(), "a client waits in two lists");
+        for (key, client) in self.clients.iter() {
+            let waits = client.hold.has(Hold::LIMIT);
+            assert_eq!(waits, all.contains(&key), "{key:?}");
+        }
+    }
+
     fn check_clients(&self) {
         for (key, client) in self.clients.iter() {
             let (mut in_flight, mut index, mut first) = (0, client.fifo.head, true);
@@ -216,8 +231,6 @@ impl Machine {
             assert_eq!(paused, tenant.used(Use::Waiting) as usize, "{key:?}");
         }
         for (key, client) in self.clients.iter() {
-            let paused = self.paused.iter().any(|(it, _)| *it == key);
-            assert_eq!(client.hold.has(Hold::PAUSED), paused, "{key:?}");
             if let Some(instance) = self.instance_of_client(key)
                 && let Some(instance) = self.pools.instances.get(instance)
             {

@@ -281,6 +281,15 @@ impl Machine {
         if account == AccountKey::NONE {
             client.nobody_since = now;
         }
+        if self
+            .pools
+            .accounts
+            .get(account)
+            .is_some_and(|it| it.credential.is_some())
+            && let Some(details) = client.details.as_deref_mut()
+        {
+            details.refused_commands = 0;
+        }
         if client.last_own() != BackendKey::NONE {
             client.set(Flag::Moved);
         }

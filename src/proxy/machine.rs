@@ -26,6 +26,7 @@ use super::pin::Waiter;
 use super::pool::Pools;
 use super::request::Requests;
 use super::settings::{Millis, Settings};
+use super::share::{Rows, Share};
 use super::table::Table;
 use super::tenant::Use;
 
@@ -57,6 +58,13 @@ pub struct Machine {
     pub(super) dirty_clients: VecDeque<ClientKey>,
     /// Clients whose hold may be over, or that may be done.
     pub(super) ready: VecDeque<ClientKey>,
+    /// What is left of the go of the client whose bytes are decoded.
+    pub(super) share: Share,
+    /// Clients that had their go, and sent more.
+    pub(super) backlog: Rows,
+    /// Clients that wait for their tenant's rate, and when that is looked at.
+    pub(super) throttled: Rows,
+    pub(super) next_look_at_rates: Millis,
     /// Clients that wait for a backend to take what it was sent.
     pub(super) crowded: Vec<(BackendKey, ClientKey)>,
     /// Connections on which somebody waits behind a reply that its client reads slowly.
@@ -123,6 +131,10 @@ impl Machine {
             dirty_backends: VecDeque::new(),
             dirty_clients: VecDeque::new(),
             ready: VecDeque::new(),
+            share: Share::default(),
+            backlog: Rows::default(),
+            throttled: Rows::default(),
+            next_look_at_rates: Millis::default(),
             crowded: Vec::new(),
             stalled: Vec::new(),
             unresolved: Vec::new(),
@@ -333,7 +345,10 @@ impl Machine {
 
     /// Is there anything left for [`resume`](Self::resume) to do?
     pub fn has_ready(&self) -> bool {
-        !(self.ready.is_empty() && self.unresolved.is_empty() && self.next_turn.is_empty())
+        !(self.ready.is_empty()
+            && self.backlog.is_empty()
+            && self.unresolved.is_empty()
+            && self.next_turn.is_empty())
     }
 
     /// What is to be done next, in order.

@@ -16,6 +16,7 @@
 //! | `stall` | connections on which others wait behind one client, and what is done about it |
 //! | `late` | replies that are late, and what that says |
 //! | `retry`, `recent` | requests that are asked again on another connection |
+//! | `share` | how much is done for one client before the others have their turn |
 //! | `resume`, `tick` | clients go on that waited for something; what time brings |
 //! | `login`, `session` | who a client is: AUTH, HELLO, SELECT, RESET and what they wait for |
 //! | `verify`, `login_queue` | the connections that verify a login, and who waits for one |
@@ -88,6 +89,7 @@ mod retry;
 mod revoke;
 mod session;
 mod settings;
+mod share;
 mod stall;
 mod survey;
 mod table;

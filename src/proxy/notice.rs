@@ -28,11 +28,13 @@ pub enum Bound {
     Dedicated,
     /// Connections to one instance.
     InstanceConnections,
+    /// Commands refused before a login.
+    RefusedCommands,
 }
 
 impl Bound {
     /// How many there are.
-    const COUNT: usize = 6;
+    const COUNT: usize = 7;
 
     /// The option that sets it.
     #[must_use]
@@ -44,6 +46,7 @@ impl Bound {
             Self::WorkerBuffer => "limit.worker-buffer-bytes",
             Self::Dedicated => "backend-pool.dedicated-max",
             Self::InstanceConnections => "backend-pool.tenant-max",
+            Self::RefusedCommands => "refused-before-login",
         }
     }
 
@@ -51,6 +54,7 @@ impl Bound {
     #[must_use]
     pub fn unit(self) -> &'static str {
         match self {
+            Self::RefusedCommands => "commands",
             Self::Dedicated | Self::InstanceConnections => "connections",
             _ => "bytes",
         }
@@ -120,6 +124,7 @@ impl Machine {
             Bound::WorkerOutbound => self.counters.evictions += 1,
             Bound::WorkerBuffer => self.counters.buffers_full += 1,
             Bound::Dedicated | Bound::InstanceConnections => {}
+            Bound::RefusedCommands => self.counters.refused_anonymous += 1,
         }
         let instance = self.instance_of_client(key);
         if let Some(instance) = instance.and_then(|key| self.pools.instances.get_mut(key)) {

@@ -36,6 +36,11 @@ impl Machine {
         None
     }
 
+    /// Bytes that a connection has to send.
+    pub fn outbound_len(&self, key: ConnKey) -> usize {
+        self.to_send(key).map_or(0, |(_, list)| list.len())
+    }
+
     /// All that a connection has to send, if that is in one piece.
     pub fn outbound_whole(&self, key: ConnKey) -> Option<&[u8]> {
         let (pool, list) = self.to_send(key)?;

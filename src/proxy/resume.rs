@@ -9,6 +9,7 @@ use super::key::{ClientKey, ConnKey};
 use super::machine::Machine;
 use super::memory::ANONYMOUS_UNREAD_BYTES_MAX;
 use super::settings::Millis;
+use super::share::Share;
 
 impl Machine {
     /// Lets clients go on whose hold is over. Call once per turn, after what came in.
@@ -21,13 +22,18 @@ impl Machine {
             let why = Failure::Unreachable("its name does not resolve".into());
             self.fail(key, &why);
         }
-        while let Some(key) = self.ready.pop_front() {
-            self.resume_client(key);
+        // What that makes ready is for the next turn.
+        for _ in 0..self.ready.len() {
+            if let Some(key) = self.ready.pop_front() {
+                self.resume_client(key);
+            }
         }
+        self.resume_backlog();
         self.check_invariants();
     }
 
-    fn resume_client(&mut self, key: ClientKey) {
+    pub(super) fn resume_client(&mut self, key: ClientKey) {
+        self.share = Share::default();
         let outbound_max = self.settings.client_outbound_bytes_max;
         let in_flight_max = self.settings.client_in_flight_max;
         // Until a message that is on its way has come whole, its connection is not given back.
@@ -47,6 +53,9 @@ impl Machine {
         }
         if client.unread_bytes() <= ANONYMOUS_UNREAD_BYTES_MAX / 2 {
             client.hold.clear(Hold::OUTBOUND);
+            if let Some(details) = client.details.as_deref_mut() {
+                details.said_anonymous = 0;
+            }
         }
         self.relocate(key);
         let Some(client) = self.clients.get(key) else {
@@ -54,6 +63,7 @@ impl Machine {
         };
         if !client.hold.any() && client.inbound.is_some() && !client.is(Flag::Closing) {
             self.decode_inbound(key);
+            self.end_go(key);
         }
         if let Some(client) = self.clients.get_mut(key) {
             // It was for the command that had asked, if there still was one.

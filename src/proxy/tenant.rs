@@ -157,6 +157,31 @@ impl Tenant {
         Ok(())
     }
 
+    /// How many requests its rates allow now.
+    pub(super) fn room(&self, now: Millis) -> u32 {
+        let of_bytes = self.limits.bytes_per_second.is_some();
+        if of_bytes && self.quota.bytes.is_overdrawn(now.0) {
+            return 0;
+        }
+        let Some(rate) = self.limits.requests_per_second else {
+            return u32::MAX;
+        };
+        let left = self.quota.requests.left(u64::from(rate), now.0);
+        u32::try_from(left).map_or(u32::MAX, |left| left.saturating_add(self.portion))
+    }
+
+    /// How long until they may allow one, ms.
+    pub(super) fn wait_ms(&self, now: Millis) -> u64 {
+        let rates = &self.limits;
+        let requests = rates.requests_per_second.map_or(0, |rate| {
+            self.quota.requests.wait_ms(1, u64::from(rate), now.0)
+        });
+        let bytes = rates
+            .bytes_per_second
+            .map_or(0, |rate| self.quota.bytes.wait_ms(0, rate, now.0));
+        requests.max(bytes)
+    }
+
     fn take_request(&mut self, rate: u32, now: Millis) -> bool {
         let rate = u64::from(rate);
         if self.portion == 0 {

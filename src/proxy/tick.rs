@@ -41,6 +41,7 @@ impl Machine {
         self.now = now;
         self.check_stalls();
         self.grant_tokens();
+        self.check_rates();
         if now >= self.next_round {
             self.round();
         }
@@ -75,7 +76,12 @@ impl Machine {
             return Some(self.now);
         }
         let round = self.next_deadline_of_rounds();
-        let all = [self.next_look_at_stalls(), self.next_token(), round];
+        let all = [
+            self.next_look_at_stalls(),
+            self.next_look_at_rates(),
+            self.next_token(),
+            round,
+        ];
         all.into_iter().flatten().min()
     }
 

@@ -8,6 +8,7 @@ mod accept;
 mod gather;
 mod inbox;
 mod keepalive;
+mod pace;
 mod socket;
 mod token;
 mod transfer;
@@ -35,6 +36,7 @@ pub(crate) use inbox::{Inbox, Message};
 pub(crate) use keepalive::Keepalive;
 
 use gather::Gather;
+use pace::Pace;
 use socket::{Socket, Sockets};
 
 /// Events taken from the kernel at once: fewer favour latency, more bandwidth.
@@ -78,6 +80,7 @@ pub(crate) struct Reactor<O> {
     /// To be written in this turn though the machine has nothing new for them.
     unwritten: Vec<ConnKey>,
     turn: Turns,
+    pace: Pace,
     gather: Gather,
     door: accept::Door,
     mail: bool,
@@ -125,6 +128,7 @@ impl<O: Outside> Reactor<O> {
             unread: Vec::new(),
             unwritten: Vec::new(),
             turn: Turns::default(),
+            pace: Pace::default(),
             gather: Gather::default(),
             door: accept::Door::default(),
             mail: false,
@@ -169,6 +173,7 @@ impl<O: Outside> Reactor<O> {
             outcome => outcome?,
         }
         self.turn.began_us = self.clock_us();
+        self.pace.begin(self.turn.began_us);
         self.now = Millis(self.turn.began_us / 1000);
         self.machine.clock(self.turn.began_us);
         Ok(())
@@ -188,11 +193,9 @@ impl<O: Outside> Reactor<O> {
         }
     }
 
-    #[allow(clippy::disallowed_methods, reason = "the one clock of this worker")]
     #[inline]
     fn clock_us(&self) -> u64 {
-        let elapsed = Instant::now().duration_since(self.start);
-        u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
+        us_since(self.start)
     }
 
     fn end_turn(&mut self) {
@@ -232,10 +235,13 @@ impl<O: Outside> Reactor<O> {
             let ConnKey::Backend(key) = key else { return };
             return self.connected(key);
         }
+        let queued = socket.queued;
         if event.is_writable() && !mem::replace(&mut socket.writable, true) {
-            self.unwritten.push(key);
+            self.write_later(key);
         }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
+        let reads = event.is_readable() || event.is_read_closed() || event.is_error();
+        // One that is to be read on keeps its place among the others.
+        if reads && !queued {
             self.read(key);
         }
     }
@@ -365,6 +371,14 @@ impl<O: Outside> Reactor<O> {
             Some(Err(error)) => self.lost(key, &socket::why_unopened(&error)),
         }
     }
+}
+
+/// The one clock of a worker.
+#[allow(clippy::disallowed_methods, reason = "it is the one")]
+#[inline]
+fn us_since(start: Instant) -> u64 {
+    let elapsed = Instant::now().duration_since(start);
+    u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cold]

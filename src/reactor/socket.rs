@@ -44,6 +44,8 @@ pub(super) struct Socket {
     pub hung_up: bool,
     /// On the list of sockets to read in the next turn.
     pub queued: bool,
+    /// On the list of sockets to write in the next turn.
+    pub owed: bool,
 }
 
 /// How a read ended.
@@ -73,6 +75,7 @@ impl Socket {
             left: false,
             hung_up: false,
             queued: false,
+            owed: false,
         }
     }
 

@@ -3,8 +3,9 @@
 use std::io::IoSlice;
 use std::mem;
 
+use super::pace::{SMALL_READ_BYTES, SMALL_WRITE_BYTES};
 use super::socket::Got;
-use super::{Outside, Reactor};
+use super::{Outside, Reactor, us_since};
 use crate::proxy::{ConnKey, Failure, Flow, Key, SLICES_MAX};
 
 /// Reads per turn of a client; whoever has more to say goes on in the next turn.
@@ -24,6 +25,7 @@ impl<O: Outside> Reactor<O> {
             ConnKey::Backend(_) => BACKEND_READS_MAX,
         };
         for _ in 0..reads {
+            let over = self.pace.is_over();
             let socket = match key {
                 ConnKey::Client(key) => self.clients.get(key.index(), key.generation()),
                 ConnKey::Backend(key) => self.backends.get(key.index(), key.generation()),
@@ -32,7 +34,12 @@ impl<O: Outside> Reactor<O> {
             if socket.paused {
                 return self.pause(key, true);
             }
-            let (n, drained) = match socket.read(self.machine.space()) {
+            let space = self.machine.space();
+            let room = match over {
+                true => SMALL_READ_BYTES.min(space.len()),
+                false => space.len(),
+            };
+            let (n, drained) = match socket.read(space.get_mut(..room).unwrap_or_default()) {
                 Got::More(n) => (n, false),
                 Got::Drained(n) => (n, true),
                 Got::Nothing => return,
@@ -43,11 +50,15 @@ impl<O: Outside> Reactor<O> {
                 ConnKey::Client(key) => self.machine.client_read(key, n, self.now),
                 ConnKey::Backend(key) => self.machine.backend_read(key, n, self.now),
             };
+            self.pace.serve(n, || us_since(self.start));
             if flow == Flow::Pause {
                 return self.pause(key, !drained);
             }
             if drained {
                 return;
+            }
+            if over {
+                break;
             }
         }
         self.read_later(key);
@@ -80,7 +91,9 @@ impl<O: Outside> Reactor<O> {
     pub(super) fn read_on(&mut self) {
         // What reading adds is for the next turn.
         for key in mem::take(&mut self.unread) {
-            if let Some(socket) = self.socket(key) {
+            if self.pace.is_over() {
+                self.unread.push(key);
+            } else if let Some(socket) = self.socket(key) {
                 socket.queued = false;
                 self.read(key);
             }
@@ -105,10 +118,24 @@ impl<O: Outside> Reactor<O> {
         }
     }
 
+    /// A connection is written to in the next turn, after those that are so already.
+    pub(super) fn write_later(&mut self, key: ConnKey) {
+        if let Some(socket) = self.socket(key)
+            && !mem::replace(&mut socket.owed, true)
+        {
+            self.unwritten.push(key);
+        }
+    }
+
     /// Writes once to every connection that has something to send, backends first.
     pub(super) fn flush(&mut self) {
+        let now = self.clock_us();
+        self.pace.begin(now);
         for key in mem::take(&mut self.unwritten) {
-            self.write(key);
+            if let Some(socket) = self.socket(key) {
+                socket.owed = false;
+                self.write(key);
+            }
         }
         while let Some(key) = self.machine.next_dirty() {
             self.write(key);
@@ -124,6 +151,9 @@ impl<O: Outside> Reactor<O> {
             return;
         };
         for _ in 0..WRITES_MAX {
+            if self.pace.is_over() && self.machine.outbound_len(key) > SMALL_WRITE_BYTES {
+                break;
+            }
             let (wanted, written) = match self.machine.outbound_whole(key) {
                 // As nearly always: all those slices need not be set up.
                 Some(bytes) => (bytes.len(), socket.write(bytes)),
@@ -138,6 +168,7 @@ impl<O: Outside> Reactor<O> {
             match written {
                 Ok(written) => {
                     let more = self.machine.sent(key, written);
+                    self.pace.serve(written, || us_since(self.start));
                     if written < wanted {
                         socket.writable = false;
                         return;
@@ -149,6 +180,6 @@ impl<O: Outside> Reactor<O> {
                 Err(_) => return self.broken(key),
             }
         }
-        self.unwritten.push(key);
+        self.write_later(key);
     }
 }

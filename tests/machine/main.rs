@@ -23,4 +23,5 @@ mod pauses;
 mod peers;
 mod pins;
 mod readers;
+mod shares;
 mod tenants;

@@ -1,7 +1,7 @@
 //! Limits of tenants and pauses, step by step.
 
 use elika::cluster::{Status, TenantLimits};
-use elika::proxy::{BackendKey, ClientKey, ConnKey, Settings, Wanted};
+use elika::proxy::{BackendKey, ClientKey, ConnKey, Flow, Settings, Wanted};
 
 use super::harness::Worker;
 use super::instances::Registry;
@@ -31,6 +31,12 @@ impl Worker {
     fn burst(&mut self, client: ClientKey, backend: BackendKey, n: usize) -> (usize, String) {
         self.asked(backend);
         self.sends(client, super::harness::command("GET k").repeat(n));
+        self.serve(client, backend)
+    }
+
+    /// Answers the GETs that a backend was asked since the last look: how many, and what the
+    /// client heard to others.
+    fn serve(&mut self, client: ClientKey, backend: BackendKey) -> (usize, String) {
         let asked = self.asked(backend).matches("GET").count();
         self.replies(backend, "$-1\r\n".repeat(asked));
         let heard = self.heard(client).replace("$-1\r\n", "");
@@ -48,13 +54,45 @@ fn no_more_requests_than_the_rate_allows() {
     let (asked, heard) = worker.burst(client, backend, 80);
     assert_eq!(asked, 50);
     let error = "-ERR elika: rate limit exceeded: requests per second\r\n";
-    assert_eq!(heard, error.repeat(30));
-    worker.pass(500);
-    assert_eq!(worker.burst(client, backend, 80).0, 25);
+    assert_eq!(heard, error.repeat(8), "the others wait");
+    // They go on as the rate allows.
+    let (mut served, mut refused) = (0, 0);
+    for _ in 0..5 {
+        worker.pass(100);
+        let (asked, heard) = worker.serve(client, backend);
+        assert!(asked <= 5, "{asked} in a tenth of a second");
+        served += asked;
+        refused += heard.matches(error).count();
+    }
+    assert_eq!(served + refused, 22);
     // The limit is lifted for who is connected.
     registry.limits = TenantLimits::default();
     worker.follows(registry.snapshot());
+    worker.pass(100);
     assert_eq!(worker.burst(client, backend, 80), (80, String::new()));
+}
+
+/// However fast it asks again: a client over its rate is read again when the rate allows that.
+#[test]
+fn a_client_over_its_rate_is_not_answered_at_full_speed() {
+    let (mut worker, _registry) = limited(TenantLimits {
+        requests_per_second: Some(10),
+        ..TenantLimits::default()
+    });
+    let (client, backend) = worker.user("ann");
+    let other = worker.logs_in("ann", "pw");
+    worker.burst(client, backend, 10);
+    worker.resumed(ConnKey::Client(client));
+    assert_eq!(worker.says(client, "GET k"), Flow::Pause);
+    assert_eq!(worker.says(other, "GET k"), Flow::Pause);
+    assert!(worker.heard(client).contains("rate limit exceeded"));
+    worker.pass(50);
+    assert!(!worker.resumed(ConnKey::Client(client)), "it is too early");
+    worker.pass(100);
+    assert!(worker.resumed(ConnKey::Client(client)));
+    // There is one request for both.
+    worker.says(client, "GET k");
+    assert_eq!(worker.asked(backend).matches("GET").count(), 1);
 }
 
 #[test]
@@ -82,14 +120,20 @@ fn who_asks_for_too_much_all_the_time_gets_what_the_rate_allows() {
         ..TenantLimits::default()
     });
     let (client, backend) = worker.user("ann");
-    let mut served = 0;
+    let (mut served, mut paused) = (0, false);
     for _ in 0..200 {
-        // About 25,000 bytes in a second.
-        served += worker.burst(client, backend, 100).0;
+        // About 25,000 bytes in a second, if it is read.
+        if !paused {
+            let gets = super::harness::command("GET k").repeat(100);
+            paused = worker.sends(client, gets) == Flow::Pause;
+        }
+        served += worker.serve(client, backend).0;
         worker.pass(100);
+        paused &= !worker.resumed(ConnKey::Client(client));
     }
     assert!((7_000..=9_500).contains(&served), "{served} in 20 s");
-    worker.pass(1_000);
+    worker.pass(3_000);
+    worker.serve(client, backend);
     assert_eq!(worker.burst(client, backend, 1).0, 1);
 }
 

@@ -7,6 +7,7 @@ use elika::proxy::ClientKey;
 use super::judge::Model;
 use super::redis::{Moment, Tag};
 use super::script::{Asks, Script};
+use super::wire;
 
 /// As whom a client wants to log in.
 #[derive(Clone, Debug)]
@@ -184,6 +185,8 @@ pub(crate) struct Client {
     pub(crate) gone_told: bool,
     /// When it last sent anything.
     pub(crate) asked: Moment,
+    /// Commands refused before a login, since the last one.
+    pub(crate) refused: u32,
     /// When it sent what it last heard a reply to and that needs a connection of its own.
     pub(crate) held: Moment,
     /// Whatever became of that, it had a request under way ever since: all may have gone there.
@@ -214,10 +217,23 @@ pub(crate) struct Client {
 /// What the kernel takes of a client's bytes before its send blocks.
 const SOCKET_BYTES: usize = 300;
 
+/// Commands that are refused before a login.
+pub(crate) const REFUSED_COMMANDS_MAX: u32 = 64;
+
 impl Client {
     /// Is it stuck in its send, where it reads nothing?
     pub(crate) fn is_stuck_in_send(&self) -> bool {
         self.hasty && !self.hung_up && self.wire.len() > SOCKET_BYTES
+    }
+
+    /// Notes a reply: a client without a login is refused so often, and then closed.
+    pub(crate) fn note_refusal(&mut self, op: &Op, reply: &[u8]) {
+        let login = matches!(op, Op::Auth(_) | Op::Hello { login: Some(_), .. });
+        match wire::error_text(reply) {
+            Some(text) if text.starts_with("NOAUTH") => self.refused += 1,
+            None if login => self.refused = 0,
+            _ => {}
+        }
     }
 
     /// May the script go on?

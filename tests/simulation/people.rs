@@ -2,7 +2,7 @@
 
 use elika::proxy::{ConnKey, Flow};
 
-use super::client::{Client, Op, Sent};
+use super::client::{Client, Op, REFUSED_COMMANDS_MAX, Sent};
 use super::judge::After;
 use super::redis::{Execution, Moment, Redis, Tag};
 use super::script::{Around, Line, Temper};
@@ -246,6 +246,14 @@ impl World {
             self.check_listed(&model, other, sent.at)?;
         }
         self.hear(sent.op.tag(), reply);
+        self.clients[index].note_refusal(&sent.op, reply);
+        // A server before 6.0 says so itself; and what was sent before it was known that a login is
+        // needed is refused by the server.
+        let old = self.plan.homes.iter().any(|home| home.old);
+        let most = REFUSED_COMMANDS_MAX + self.clients[index].script.pending_max as u32;
+        if !old && self.clients[index].refused > most {
+            return Err(format!("client {id} is refused without end"));
+        }
         let client = &mut self.clients[index];
         match client.pending.front_mut() {
             Some(front) if more => front.done += 1,

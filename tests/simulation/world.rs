@@ -171,7 +171,7 @@ impl World {
         self.nodes[worker].clients.insert(key, self.clients.len());
         let left = self.rng.between(1, self.plan.requests);
         let script = Script::new(id, left, &self.plan, &mut self.rng);
-        let hasty = script.writes_much() && self.rng.one_in(3);
+        let hasty = script.writes_much() && self.rng.one_in(6);
         self.note(|| {
             let temper = script.temper;
             format!("client {id} on worker {worker}, {temper:?}, hasty: {hasty}")
@@ -202,6 +202,7 @@ impl World {
             gone_told: false,
             asked: self.now,
             held: self.now,
+            refused: 0,
             bereft: None,
             silent: false,
             followed: false,

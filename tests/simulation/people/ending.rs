@@ -1,6 +1,6 @@
 //! The end of a client's connection: was there a reason?
 
-use super::super::client::{Op, Sent};
+use super::super::client::{Op, REFUSED_COMMANDS_MAX, Sent};
 use super::super::judge::GRACE_MS;
 use super::super::link::GARBAGE;
 use super::super::redis::Moment;
@@ -19,6 +19,10 @@ impl World {
         let cut = !client.read.is_empty();
         let slow = counted.slow_readers + counted.evictions + counted.slow_subscribers;
         let slow = slow + counted.buffers_full > 0;
+        let refused = client.refused >= REFUSED_COMMANDS_MAX || client.silent;
+        if counted.refused_anonymous > 0 && refused {
+            return Ok(());
+        }
         let late = counted.idle_timeouts + counted.login_timeouts > 0;
         let http = (client.pending.iter()).any(|sent| matches!(sent.op, Op::Http));
         if http || slow || client.closing.is_some() || client.may_close {
