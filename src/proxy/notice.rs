@@ -2,6 +2,7 @@
 //!
 //! At most one line a second for each limit; the next one says how many were left out.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use super::action::Action;
@@ -87,6 +88,27 @@ pub struct Notice {
     pub value: u64,
     /// How often that happened since the last line about this limit, without a line.
     pub left_out: u64,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            client,
+            peer,
+            tenant,
+            user,
+            bound,
+            value,
+            left_out,
+        } = self;
+        let tenant = tenant.as_deref().unwrap_or("-");
+        let (what, name, unit) = (bound.consequence(), bound.name(), bound.unit());
+        write!(
+            f,
+            "client {client}: {what} peer={peer} tenant={tenant} user={user} limit={name} \
+             {unit}={value} left_out={left_out}"
+        )
+    }
 }
 
 /// When the last line about each limit was written, and how many were left out since.

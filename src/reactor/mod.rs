@@ -27,7 +27,7 @@ use mio::{Events, Poll, Waker};
 
 use crate::cluster::Snapshot;
 use crate::proxy::{
-    Action, Answer, BackendKey, ClientKey, ConnKey, Failure, Key, Machine, Millis, Notice, Origin,
+    Action, Answer, BackendKey, ClientKey, ConnKey, Failure, Key, Machine, Millis, Origin,
     Settings, Survey, Wanted,
 };
 
@@ -338,7 +338,7 @@ impl<O: Outside> Reactor<O> {
                     }
                 }
                 Action::Report(report) => self.outside.report(report),
-                Action::Notice(notice) => tell_log(&notice),
+                Action::Notice(notice) => log::warn!("{notice}"),
             }
         }
     }
@@ -379,24 +379,4 @@ impl<O: Outside> Reactor<O> {
 fn us_since(start: Instant) -> u64 {
     let elapsed = Instant::now().duration_since(start);
     u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
-}
-
-#[cold]
-fn tell_log(notice: &Notice) {
-    let Notice {
-        client,
-        peer,
-        tenant,
-        user,
-        bound,
-        value,
-        left_out,
-    } = notice;
-    log::warn!(
-        "client {client}: {} peer={peer} tenant={} user={user} limit={} {}={value} left_out={left_out}",
-        bound.consequence(),
-        tenant.as_deref().unwrap_or("-"),
-        bound.name(),
-        bound.unit(),
-    );
 }
