@@ -254,7 +254,7 @@ impl Machine {
             tenant.refuse(limit);
         }
         if matches!(limit, Limit::Requests | Limit::Bytes) {
-            self.note_refusal(key);
+            self.note_over_rate(key);
         }
         Taken::Yes
     }

@@ -143,7 +143,7 @@ impl Machine {
     }
 
     /// A rate refused a request of this client.
-    pub(super) fn note_refusal(&mut self, key: ClientKey) {
+    pub(super) fn note_over_rate(&mut self, key: ClientKey) {
         self.share.refusals = self.share.refusals.saturating_sub(1);
         if self.share.refusals == 0 {
             self.throttle(key);
