@@ -1,12 +1,12 @@
 //! The `elika-proxy` program: arguments, configuration, banner, log; then the proxy.
 
+mod logger;
+
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use elika::config::{self, LogLevel, Parsed, RouterType};
+use elika::config::{self, Parsed, RouterType};
 use elika::{Config, Proxy};
-use log::LevelFilter;
-use simplelog::{ConfigBuilder, WriteLogger};
 
 const BANNER: &str = r"
    ___ _ _ _
@@ -54,29 +54,17 @@ fn run(config: Config) -> ExitCode {
     if io::stdout().is_terminal() {
         println!("{BANNER}  {}\n", env!("CARGO_PKG_VERSION"));
     }
-    start_log(config.log_level);
+    logger::start(config.log_level.into());
     for note in &config.notes {
         log::warn!("{note}");
     }
-    match Proxy::new(config).run() {
+    let outcome = Proxy::new(config).run();
+    log::logger().flush();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("elika-proxy: {error}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn start_log(level: LogLevel) {
-    let format = ConfigBuilder::new()
-        .set_time_format_rfc3339()
-        .set_target_level(LevelFilter::Off)
-        .set_thread_level(LevelFilter::Debug)
-        .set_location_level(LevelFilter::Off)
-        .add_filter_ignore_str("mio")
-        .build();
-    // It fails only if there is a logger already, and there is none.
-    let _ = WriteLogger::init(LevelFilter::Trace, format, io::stderr());
-    // What is logged is decided here, so that it can change while the proxy runs.
-    log::set_max_level(level.into());
 }

@@ -5,9 +5,10 @@
 mod support;
 
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use support::{Proxy, Redis, Wire, array, now, request, wait_until};
+use support::{Proxy, Redis, Wire, array, now, request, signal, unused_port, wait_for, wait_until};
 
 /// Keeps the server busy for so many ms, then answers 7.
 fn slow(ms: u32) -> Vec<u8> {
@@ -199,4 +200,31 @@ fn refused_for(option: &str, other: &str) {
     let line = format!("elika-proxy: cannot listen at 127.0.0.1:{port} (--{option}): ");
     assert!(text.starts_with(&line), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+/// The log fills the pipe and a queue behind it; nobody reads them.
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up() {
+    let redis = Redis::open();
+    let port = unused_port();
+    let mut proxy = Command::new(env!("CARGO_BIN_EXE_elika-proxy"))
+        .args(["--bind=127.0.0.1", "--service-port=0", "--log.level=debug"])
+        .arg(format!("--port={port}"))
+        .arg(format!("--router.static-be={}", redis.address()))
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let unread = proxy.stderr.take().unwrap();
+    wait_until("it listens", || {
+        TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    // Each is a line of some 80 bytes, and a pipe takes 64 KiB.
+    for _ in 0..2_000 {
+        let mut client = Wire::connect(("127.0.0.1", port));
+        assert_eq!(client.ask("PING"), "+PONG");
+    }
+    signal(proxy.id(), "TERM");
+    assert_eq!(wait_for(&mut proxy).code(), Some(0));
+    drop(unread);
 }

@@ -28,6 +28,7 @@ mod inline;
 mod length;
 pub mod limits;
 pub mod number;
+mod printable;
 pub mod reply;
 mod request;
 pub mod write;
@@ -36,6 +37,7 @@ pub use args::Args;
 pub use error::{ProtocolError, ReplyError};
 pub use inline::inline_to_array;
 pub use limits::RequestLimits;
+pub use printable::Printable;
 pub use reply::{ReplyScanner, Scan};
 pub use request::{RequestDecoder, Rest, RestDecoder, Step};
 

@@ -2,15 +2,44 @@
 //! hears once of every change of the whole.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use crate::cluster::{Health, InstanceId, TenantKey};
 use crate::proxy::{News, Report};
+use crate::resp::Printable;
+
+use super::now;
+
+/// Between two lines about connections that were given up.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// The last word of every worker about every instance that there is.
 #[derive(Debug)]
 pub(super) struct HealthDesk {
     workers: usize,
     instances: HashMap<TenantKey, HashMap<InstanceId, Opinion>>,
+    /// Connections that were given up.
+    distrusted: Once,
+}
+
+/// A line of the log that comes at most once a second.
+#[derive(Debug, Default)]
+struct Once {
+    last: Option<Instant>,
+    left_out: u64,
+}
+
+impl Once {
+    /// Is it due? Then, how many were left out since the last.
+    fn due(&mut self, now: Instant) -> Option<u64> {
+        let since = self.last.map(|last| now.saturating_duration_since(last));
+        if since.is_some_and(|since| since < SILENCE) {
+            self.left_out += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.left_out))
+    }
 }
 
 /// About one instance.
@@ -27,6 +56,7 @@ impl HealthDesk {
         Self {
             workers: usize::from(workers),
             instances: HashMap::new(),
+            distrusted: Once::default(),
         }
     }
 
@@ -58,12 +88,20 @@ impl HealthDesk {
             address,
             news,
         } = report;
+        // They are words of servers.
+        let shown = |why: String| Printable(why.as_bytes()).to_string();
         let word = match news {
             News::Up => (Health::Up, String::new()),
-            News::Degraded(why) => (Health::Degraded, why),
-            News::Down(why) => (Health::Down, why),
+            News::Degraded(why) => (Health::Degraded, shown(why)),
+            News::Down(why) => (Health::Down, shown(why)),
             News::Distrusted(why) => {
-                log::warn!("backend {address}, tenant code {tenant}: connection given up: {why}");
+                if let Some(left_out) = self.distrusted.due(now()) {
+                    let why = shown(why);
+                    log::warn!(
+                        "backend {address}, tenant code {tenant}: connection given up: {why} \
+                         (left_out={left_out})"
+                    );
+                }
                 return false;
             }
         };
@@ -162,6 +200,28 @@ mod tests {
             assert_eq!(desk.tell(worker, report(news)), changed, "step {step}");
             assert_eq!(health(&desk), (whole, why.to_owned()), "step {step}");
         }
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_of_line_is_one_line_a_second() {
+        let mut once = Once::default();
+        let start = now();
+        assert_eq!(once.due(start), Some(0));
+        for ms in 1..=519 {
+            assert_eq!(once.due(start + Duration::from_millis(ms)), None);
+        }
+        assert_eq!(once.due(start + SILENCE), Some(519));
+    }
+
+    #[test]
+    fn words_of_servers_are_made_printable() {
+        let (tenant, id) = (ClusterKey::local().tenant(), InstanceId::from("a"));
+        let mut desk = HealthDesk::new(1);
+        desk.expect(&tenant, &id);
+        let why = "ERR x\n[ERROR] forged \u{1b}[2J".to_owned();
+        assert!(desk.tell(0, report(News::Degraded(why))));
+        let shown = "ERR x\\n[ERROR] forged \\u{1b}[2J";
+        assert_eq!(desk.health(&tenant, &id).1, shown);
     }
 
     #[test]

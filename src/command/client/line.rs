@@ -1,7 +1,7 @@
 //! How CLIENT LIST and CLIENT INFO show a client.
 
 use super::filter::Kind;
-use crate::resp::Protocol;
+use crate::resp::{Printable, Protocol};
 
 /// What the proxy knows of a client, for one line of CLIENT LIST.
 ///
@@ -80,6 +80,8 @@ impl Line<'_> {
             out.extend_from_slice(value);
         };
         let number = |value: u64| value.to_string();
+        // The word may be no command at all.
+        let cmd = Printable(self.cmd).to_string().replace(' ', "\\x20");
         field("id=", number(self.id).as_bytes());
         field(" addr=", self.addr);
         field(" laddr=", self.laddr);
@@ -114,7 +116,7 @@ impl Line<'_> {
             if self.cmd.is_empty() {
                 b"NULL"
             } else {
-                self.cmd
+                cmd.as_bytes()
             },
         );
         field(" user=", self.user);
