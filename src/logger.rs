@@ -188,7 +188,10 @@ impl<W: Write> Writer<W> {
 
 /// How much every place in the code has logged.
 #[derive(Clone, Default)]
-struct Places(Arc<Mutex<HashMap<(&'static str, Option<u32>), Place>>>);
+struct Places(Arc<Mutex<PlaceMap>>);
+
+/// By file and line.
+type PlaceMap = HashMap<(&'static str, Option<u32>), Place>;
 
 struct Place {
     tokens: f64,
@@ -199,7 +202,7 @@ struct Place {
 }
 
 impl Places {
-    fn lock(&self) -> MutexGuard<'_, HashMap<(&'static str, Option<u32>), Place>> {
+    fn lock(&self) -> MutexGuard<'_, PlaceMap> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

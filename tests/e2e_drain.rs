@@ -202,6 +202,24 @@ fn refused_for(option: &str, other: &str) {
     assert_eq!(text.lines().count(), 1, "{text}");
 }
 
+#[test]
+fn signals_that_mean_nothing_end_nothing() {
+    let redis = Redis::open();
+    let mut proxy = Proxy::of(&redis);
+    let mut client = proxy.client();
+    for name in [
+        "XFSZ", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "XCPU", "IO",
+    ] {
+        proxy.signal(name);
+        assert_eq!(client.ask("PING"), "+PONG", "SIG{name}");
+    }
+    // Ctrl-\\ is a drain, as Ctrl-C is.
+    proxy.signal("QUIT");
+    client.expect_end();
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert_eq!(proxy.logged("stopped"), 1);
+}
+
 /// The log fills the pipe and a queue behind it; nobody reads them.
 #[test]
 fn a_log_that_nobody_reads_holds_nothing_up() {

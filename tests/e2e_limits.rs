@@ -84,6 +84,26 @@ fn silent_peers_are_probed_on_both_sides() {
     }
 }
 
+/// What nobody can have is an error, not the end of the process.
+#[test]
+fn half_requests_in_little_memory() {
+    let redis = Redis::open();
+    let proxy = Proxy::by_shell(
+        "ulimit -v 1500000; exec \"$0\" \"$@\"",
+        &redis,
+        &["--core-num=1"],
+    );
+    let lowered = "memory: limit.worker-buffer-bytes lowered";
+    assert_eq!(proxy.logged(lowered), 1, "{}", proxy.log());
+    let half = vec![b'x'; 100 << 20];
+    let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        client.try_send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$400000000\r\n");
+        client.try_send(&half);
+        assert_eq!(proxy.client().ask("PING"), "+PONG", "{}", proxy.log());
+    }
+}
+
 #[test]
 fn requests_in_flight() {
     let redis = Redis::open();

@@ -40,6 +40,7 @@ pub mod hello;
 pub mod learned;
 mod lookup;
 mod refusal;
+mod secret;
 pub mod select;
 mod table;
 #[cfg(test)]
@@ -191,6 +192,10 @@ fn plan_row(row: &'static Row, argc: usize, mut rest: Args<'_>) -> Plan {
         Class::OwnIfOn(..) => Plan::Answer(Answer::Arity(row.name)),
         Class::Script => Plan::Script,
         Class::Admin => Plan::Admin(row.name),
+        Class::AdminIfSecret => match secret::is_asked_for(rest) {
+            true => Plan::Admin(row.name),
+            false => Plan::Forward,
+        },
         Class::Never => Plan::Never(row.name),
         Class::CrossProtocol => Plan::CrossProtocol,
         Class::Container(subs, other) => match (rest.next(), other) {

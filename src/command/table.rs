@@ -37,6 +37,8 @@ pub(super) enum Class {
     /// Runs a script or a function of the user's.
     Script,
     /// For whoever administers the backend.
+    /// CONFIG GET: administrative where it shows a password.
+    AdminIfSecret,
     Admin,
     /// Would turn the connection into something that no longer speaks request and reply.
     Never,
@@ -329,6 +331,10 @@ const COMMANDLOG: &[Row] = &[
 ];
 
 const CONFIG: &[Row] = &[
+    Row {
+        name: "config|get",
+        class: Class::AdminIfSecret,
+    },
     admin("config|resetstat"),
     admin("config|rewrite"),
     admin("config|set"),

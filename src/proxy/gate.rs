@@ -202,7 +202,9 @@ impl Machine {
         let taken = match ruling {
             Ruling::Do(plan) => self.dispatch(key, plan, frame),
             Ruling::Refuse(limit) => self.turn_down(key, limit, gate, frame),
-            Ruling::Wait(tenant) => self.wait_for_end_of_pause(key, tenant),
+            Ruling::Wait(tenant) => {
+                self.wait_for_end_of_pause(key, tenant, self.settings.paused_clients_max)
+            }
         };
         if taken == Taken::No
             && let Ruling::Do(plan) = ruling
@@ -318,8 +320,8 @@ impl Machine {
     }
 
     /// A client waits until its tenant goes on, if not too many do so already.
-    fn wait_for_end_of_pause(&mut self, key: ClientKey, slot: TenantSlot) -> Taken {
-        let max = Some(self.settings.paused_clients_max);
+    fn wait_for_end_of_pause(&mut self, key: ClientKey, slot: TenantSlot, max: u32) -> Taken {
+        let max = Some(max);
         let Some(tenant) = self.pools.tenants.get_mut(slot) else {
             return Taken::No;
         };
@@ -362,7 +364,9 @@ impl Machine {
             tenant.is_some_and(|tenant| tenant.paused_until.is_some())
         };
         let slot = slot.filter(paused)?;
-        Some(self.wait_for_end_of_pause(key, slot))
+        // Anybody may say that it is somebody: one half is kept for clients that are logged in.
+        let max = self.settings.paused_clients_max.div_ceil(2);
+        Some(self.wait_for_end_of_pause(key, slot, max))
     }
 }
 

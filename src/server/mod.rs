@@ -20,6 +20,7 @@ mod board;
 mod desk;
 mod directory;
 mod level;
+mod memory;
 mod names;
 mod office;
 mod registry;
@@ -130,6 +131,7 @@ impl Proxy {
         } = self;
         let default_tenant = default_tenant(&config, &*registry)?;
         settings::fit_descriptors(&mut config);
+        memory::fit(&mut config);
         let workers = config.workers();
         let loads = Arc::new(Loads::new(workers));
         let (polls, inboxes) = polls_and_inboxes(workers)?;

@@ -4,16 +4,28 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM,
+    SIGXCPU, SIGXFSZ,
+};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::level::Level;
 use super::source::Sources;
 use super::{Event, spawn};
 
+/// They begin a drain.
+const END: [i32; 3] = [SIGTERM, SIGINT, SIGQUIT];
+
+/// They mean nothing here, and would end the process without a drain. A write that is refused
+/// because of a limit on the size of files is an error then, as on a full disk.
+const IGNORED: [i32; 8] = [
+    SIGALRM, SIGIO, SIGPROF, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
+];
+
 /// What signals are about; they are caught from now on, and wait.
 pub(super) fn catch() -> io::Result<Signals> {
-    Signals::new([SIGTERM, SIGINT, SIGHUP])
+    Signals::new(END.into_iter().chain([SIGHUP]).chain(IGNORED))
 }
 
 /// Acts on signals until the handle is closed, or nobody waits for the end any more.
@@ -28,7 +40,7 @@ pub(super) fn act(
         for signal in signals.forever() {
             if signal == SIGHUP {
                 read_again(&level, &sources);
-            } else if end.send(Event::Signal).is_err() {
+            } else if END.contains(&signal) && end.send(Event::Signal).is_err() {
                 return;
             }
         }

@@ -85,6 +85,29 @@ fn a_pause_ends_by_itself_and_not_too_many_wait() {
     assert_eq!(worker.heard(second), "$-1\r\n");
 }
 
+/// Anybody may say that it is somebody, and wait.
+#[test]
+fn logins_leave_one_half_of_the_places_to_clients_that_are_logged_in() {
+    let (mut worker, _registry) = limited_with(TenantLimits::default(), |settings| {
+        settings.paused_clients_max = 4;
+    });
+    let (first, backend) = worker.user("ann");
+    let second = worker.logs_in("ann", "pw");
+    worker.asked(backend);
+    worker.pause(60_000);
+    let strangers: Vec<_> = (0..3).map(|_| worker.client()).collect();
+    for &stranger in &strangers {
+        worker.says(stranger, "AUTH ann guess");
+    }
+    let refused = "-ERR elika: paused, and too many clients wait already\r\n";
+    let heard = strangers.iter().map(|&it| worker.heard(it));
+    assert_eq!(heard.collect::<Vec<_>>(), ["", "", refused]);
+    for client in [first, second] {
+        worker.says(client, "GET a");
+        assert_eq!(worker.heard(client), "", "it waits");
+    }
+}
+
 /// Whoever has just added a cluster may pause it before workers know of it.
 #[test]
 fn a_pause_may_come_before_its_tenant() {

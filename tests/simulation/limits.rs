@@ -212,7 +212,8 @@ impl World {
         if limits.iter().any(full) {
             count.crowded = Some(now);
         }
-        if quota.waiting.get() >= self.plan.settings.paused_clients_max {
+        // Logins wait while no more than one half of the places are taken.
+        if quota.waiting.get() >= self.plan.settings.paused_clients_max.div_ceil(2) {
             count.full_of_waiters = Some(now);
         }
         (count.clients, count.pinned, count.quota) = (clients, pinned, Some(quota));

@@ -43,6 +43,11 @@ fn every_row_is_found_in_any_case() {
                 Class::Own(own) | Class::OwnIfOn(own, ..) => assert_eq!(plan, Plan::Own(own)),
                 Class::Script => assert_eq!(plan, Plan::Script),
                 Class::Admin => assert_eq!(plan, Plan::Admin(row.name)),
+                Class::AdminIfSecret => {
+                    assert_eq!(plan, Plan::Forward);
+                    let plan = plan_of(&format!("{words} maxmemory masterauth"));
+                    assert_eq!(plan, Plan::Admin(row.name));
+                }
                 Class::Never => assert_eq!(plan, Plan::Never(row.name)),
                 Class::CrossProtocol => assert_eq!(plan, Plan::CrossProtocol),
                 Class::Answer(answer, _) => {
