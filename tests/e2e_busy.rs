@@ -1,5 +1,5 @@
-//! A server that is busy, stopped, full, or holds back writes: the proxy's clients see what a client
-//! connected directly sees.
+//! A server that is busy, stopped, full, or holds back writes: the proxy's clients see what a
+//! client connected directly sees.
 
 mod support;
 
@@ -81,13 +81,30 @@ fn a_command_that_takes_long_costs_nobody_a_reply() {
     let (mut direct, mut sleeper) = (redis.direct(), clients.pop().unwrap());
     assert_eq!(sleeper.ask("SET k v"), "+OK");
     sleeper.send(array("DEBUG SLEEP 1.5"));
+    let start = now();
+    // Two come at once, the others later.
+    for (i, client) in clients.iter_mut().enumerate() {
+        if i == 2 {
+            let_pass(Duration::from_millis(300));
+        }
+        client.send(array(if i % 2 == 0 { "INCR n" } else { "GET k" }));
+    }
     assert_eq!(direct.ask("ECHO x"), "$1 x");
+    let direct = start.elapsed();
+    let mut counted = Vec::new();
     for (i, client) in clients.iter_mut().enumerate() {
-        client.send(array(if i == 0 { "INCR n" } else { "GET k" }));
+        match i % 2 {
+            0 => counted.push(client.reply()),
+            _ => assert_eq!(client.reply(), "$1 v"),
+        }
     }
-    for (i, client) in clients.iter_mut().enumerate() {
-        assert_eq!(client.reply(), if i == 0 { ":1" } else { "$1 v" });
-    }
+    counted.sort();
+    assert_eq!(counted, [":1", ":2", ":3"]);
+    let ours = start.elapsed();
+    assert!(
+        ours < direct + Duration::from_secs(1),
+        "{ours:?} {direct:?}"
+    );
     assert_eq!(sleeper.reply(), "+OK");
     assert_eq!(proxy.logged(" offline, "), 0, "{}", proxy.log());
 }
@@ -262,7 +279,19 @@ fn a_slow_reader_costs_its_neighbours_nothing() {
     let shared = of_ann();
     assert_eq!(shared.len(), 1);
     let is_cut = || !of_ann().contains(&shared[0]);
+    // All of them are on one connection when the server begins.
+    redis.freeze();
     slow.send(array("GET big").repeat(40));
+    let mut asker = proxy.client();
+    for client in &mut clients {
+        asker.ask("ECHO x");
+        client.send(array("GET k"));
+        asker.ask("ECHO x");
+    }
+    redis.thaw();
+    for client in &mut clients {
+        assert_eq!(client.reply(), "$1 v");
+    }
     let until = now() + PATIENCE;
     while !is_cut() {
         assert!(

@@ -79,6 +79,18 @@ pub fn field<'a>(reply: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     payload(reply.get(find(reply, key)?)?)
 }
 
+/// A complete reply to HELLO, in which these keys have the values of another one. None: both have
+/// the same.
+pub fn adopt(reply: &[u8], from: &[u8], keys: &[&[u8]]) -> Option<Vec<u8>> {
+    let mut adopted = reply.to_vec();
+    for key in keys {
+        if let (Some(old), Some(new)) = (find(&adopted, key), find(from, key)) {
+            adopted.splice(old, from.get(new)?.iter().copied());
+        }
+    }
+    (adopted != reply).then_some(adopted)
+}
+
 /// The frame of the value that belongs to `key`, in a map or in an array of keys and values.
 fn find(reply: &[u8], key: &[u8]) -> Option<Range<usize>> {
     let (count, mut at) = header(reply)?;

@@ -127,10 +127,13 @@ impl Machine {
             self.close_overfull(client);
         }
         if let Some(kind) = late.trouble {
-            self.trouble(key, kind);
+            self.suspect(key, kind);
         }
-        if let Some(reply) = late.check {
-            self.checked(key, &reply);
+        for (kind, reply) in late.checks {
+            match kind {
+                Kind::Role => self.role_told(key, &reply),
+                _ => self.checked(key, &reply),
+            }
         }
         self.charge_replies(key, bytes.len());
         self.note_answered(key);
@@ -194,11 +197,11 @@ impl Machine {
             let part = rest.get(..len).unwrap_or_default();
             pos += len;
             let mut outcome = broken.map_or(Ok(()), Err);
-            if kind == Kind::Check {
+            if matches!(kind, Kind::Check | Kind::Role) {
                 let collected = collect(&mut backend.collected, part);
                 outcome = outcome.and(collected);
                 if all_done {
-                    late.check = Some(mem::take(&mut backend.collected));
+                    late.checks.push((kind, mem::take(&mut backend.collected)));
                 }
             }
             let popped = if all_done {
@@ -288,8 +291,8 @@ impl Machine {
 /// Consequences of replies, for clients other than the one whose reply it is at the moment.
 #[derive(Default)]
 pub(super) struct Afterwards {
-    /// The answer to a question of ours.
-    check: Option<Vec<u8>>,
+    /// Answers to questions of ours.
+    checks: Vec<(Kind, Vec<u8>)>,
     /// An error that says something about the server.
     trouble: Option<ErrorKind>,
     pub overfull: Vec<ClientKey>,

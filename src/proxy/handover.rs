@@ -172,7 +172,7 @@ impl Machine {
             let sent = request.start < lost.sent;
             let heard = self.clients.contains(request.client);
             let fate = match request.kind {
-                Kind::Check | Kind::Alive | Kind::Forsaken => Fate::Drop,
+                Kind::Check | Kind::Role | Kind::Alive | Kind::Forsaken => Fate::Drop,
                 _ if sent && !heard => Fate::Drop,
                 _ if sent => again
                     .then(|| self.bytes_to_ask_again(lost, request))
@@ -221,7 +221,7 @@ impl Machine {
             let Some(request) = self.requests.get(*index) else {
                 continue;
             };
-            if request.start < lost.sent && request.kind != Kind::Check {
+            if request.start < lost.sent && request.kind.is_counted() {
                 *due.entry(request.client).or_default() += request.count;
             }
             match fate {

@@ -49,6 +49,17 @@ impl HelloReply {
             Self::Unknown(text) => write::error(out, text),
         }
     }
+
+    /// The same with what a newer reply says of these keys. None: nothing else.
+    pub(super) fn adopt(&self, newer: &[u8], keys: &[&[u8]]) -> Option<Self> {
+        if matches!(self, Self::Unknown(_)) {
+            return None;
+        }
+        let mut whole = Vec::new();
+        self.write(0, &mut whole);
+        let (adopted, _) = split_hello(&hello::adopt(&whole, newer, keys)?)?;
+        Some(adopted)
+    }
 }
 
 /// Takes a reply to HELLO apart: what clients hear, and the connection's number on the backend.

@@ -1,5 +1,6 @@
 //! Does an instance do as it should? Asked actively, with a PING now and then, and learned from
-//! what it answers to requests.
+//! what it answers to requests. A reply alone is no evidence: a script may say anything. It only
+//! makes a check be due.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use crate::resp::write;
 use super::action::News;
 use super::backend::Backend;
 use super::forward::append;
-use super::handshake::error_text;
+use super::handshake::{HelloReply, error_text};
 use super::instance::Instance;
 use super::key::{BackendKey, ClientKey, InstanceKey};
 use super::machine::Machine;
@@ -20,6 +21,12 @@ use super::request::{Fifo, Kind};
 
 /// Why an instance is not as it should be that was asked to write and would not.
 const READ_ONLY: &str = "it answers READONLY to a write";
+
+/// What a check reads of a reply to HELLO, and every later client is to hear.
+const TOLD: &[&[u8]] = &[b"role", b"availability_zone"];
+
+/// Between two checks for which replies are the reason, ms.
+const SUSPECT_MS: u64 = 200;
 
 /// An instance that has no clients is asked so many times more seldom: that takes a connection.
 const UNUSED_FACTOR: u64 = 5;
@@ -32,6 +39,7 @@ impl Machine {
             return;
         }
         self.find_late_checks();
+        self.check_suspects();
         if self.draining || self.now < self.next_check {
             return;
         }
@@ -52,6 +60,28 @@ impl Machine {
                     self.check_by_connecting(key, unused);
                 }
                 None => {}
+            }
+        }
+    }
+
+    /// Checks instances of which a reply said that they do not as they should.
+    fn check_suspects(&mut self) {
+        if !std::mem::take(&mut self.suspects) {
+            return;
+        }
+        let suspected = self.pools.instances.iter();
+        let suspected = suspected.filter(|(_, it)| it.suspected.is_some() && it.check.is_none());
+        let suspected: Vec<(InstanceKey, bool)> = suspected
+            .map(|(key, it)| (key, self.now.since(it.checked_at) >= SUSPECT_MS))
+            .collect();
+        if suspected.is_empty() {
+            return;
+        }
+        let asked = self.ready_by_instance();
+        for (key, due) in suspected {
+            match asked.get(&key) {
+                Some(&(_, on)) if due => self.begin_check(key, on),
+                _ => self.suspects = true,
             }
         }
     }
@@ -84,38 +114,37 @@ impl Machine {
         found
     }
 
-    /// Asks an instance on this connection: PING, or whether it takes writes again.
+    /// Asks an instance on this connection whether it answers, and which role it has.
     fn begin_check(&mut self, key: InstanceKey, on: BackendKey) {
-        let (Some(instance), Some(backend)) =
-            (self.pools.instances.get_mut(key), self.backends.get_mut(on))
-        else {
+        let Some(instance) = self.pools.instances.get_mut(key) else {
+            return;
+        };
+        (instance.check, instance.checked_at) = (Some((on, self.now)), self.now);
+        let pool = self.backends.get(on).map(|backend| backend.pool);
+        let pool = pool.and_then(|pool| self.pools.pools.get(pool));
+        let old = pool.is_some_and(|pool| matches!(pool.hello, Some(HelloReply::Unknown(_))));
+        self.ask_server(on, Kind::Check, b"PING");
+        self.ask_server(on, Kind::Role, if old { b"ROLE" } else { b"HELLO" });
+        self.counters.checks += 1;
+    }
+
+    /// A question of ours, of one word.
+    pub(super) fn ask_server(&mut self, on: BackendKey, kind: Kind, question: &[u8]) {
+        let Some(backend) = self.backends.get_mut(on) else {
             return;
         };
         let mut bytes = Vec::new();
-        let question: &[u8] = if instance.read_only {
-            b"HELLO"
-        } else {
-            b"PING"
-        };
         write::command(&mut bytes, &[question]);
-        (instance.check, instance.checked_at) = (Some((on, self.now)), self.now);
         if backend.fifo.is_empty() {
             backend.since = self.now;
         }
-        let (start, what) = (backend.queued, (Kind::Check, Verb::Plain));
-        let nobody = ClientKey::NONE;
-        let mut nobodys = Fifo::default();
+        let (start, what) = (backend.queued, (kind, Verb::Plain));
+        let (mut nobodys, nobody) = (Fifo::default(), ClientKey::NONE);
         self.requests
             .push(&mut nobodys, &mut backend.fifo, nobody, what, 1, (start, 0));
         backend.queued += bytes.len() as u64;
-        append(
-            &mut self.to_backends,
-            &mut self.dirty_backends,
-            backend,
-            on,
-            &bytes,
-        );
-        self.counters.checks += 1;
+        let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
+        append(chunks, dirty, backend, on, &bytes);
     }
 
     /// An instance that nobody uses is asked by opening a connection to it.
@@ -158,18 +187,57 @@ impl Machine {
             return;
         };
         instance.check = None;
+        if instance.suspected != Some(ErrorKind::ReadOnly) {
+            instance.suspected = None;
+        }
         let passing = ["LOADING", "MASTERDOWN", "BUSY"];
         match error_text(reply) {
             Some(text) if passing.iter().any(|word| text.starts_with(word)) => {
                 self.counters.checks_failed += 1;
                 self.degrade(key, text);
             }
-            _ if instance.read_only && !is_primary(reply) => {
+            // Its role decides.
+            _ if instance.read_only => {}
+            // It answers, whatever it thinks of the question.
+            _ => self.passed(key),
+        }
+    }
+
+    /// Which role an instance has.
+    pub(super) fn role_told(&mut self, on: BackendKey, reply: &[u8]) {
+        let Some(key) = self.backends.get(on).map(|backend| backend.instance) else {
+            return;
+        };
+        self.tell_pools(key, reply);
+        let Some(instance) = self.pools.instances.get_mut(key) else {
+            return;
+        };
+        let suspected = instance.suspected == Some(ErrorKind::ReadOnly);
+        if suspected {
+            instance.suspected = None;
+        }
+        match is_primary(reply) {
+            false if suspected || instance.read_only => {
+                instance.read_only = true;
                 self.counters.checks_failed += 1;
                 self.degrade(key, READ_ONLY.to_owned());
             }
-            // It answers, whatever it thinks of the question.
-            _ => self.passed(key),
+            true if instance.read_only => self.passed(key),
+            _ => {}
+        }
+    }
+
+    /// Clients that say HELLO from now on hear the role that the instance has now, whenever the
+    /// connections of their pool were opened.
+    fn tell_pools(&mut self, key: InstanceKey, reply: &[u8]) {
+        let accounts = self.pools.accounts.iter();
+        let of_instance = accounts.filter(|(_, account)| account.instance == key);
+        for pool in of_instance.flat_map(|(_, account)| &account.pools) {
+            if let Some(pool) = self.pools.pools.get_mut(*pool)
+                && let Some(hello) = pool.hello.as_ref().and_then(|it| it.adopt(reply, TOLD))
+            {
+                pool.hello = Some(hello);
+            }
         }
     }
 
@@ -184,25 +252,18 @@ impl Machine {
         }
     }
 
-    /// A reply said that the instance cannot do what it is there for.
-    pub(super) fn trouble(&mut self, on: BackendKey, kind: ErrorKind) {
-        let backend = self.backends.get(on);
-        let Some(key) = backend.map(|backend| backend.instance) else {
-            return;
-        };
-        let reason = match kind {
-            ErrorKind::Loading => "it answers LOADING",
-            ErrorKind::MasterDown => "it answers MASTERDOWN",
-            _ => READ_ONLY,
-        };
-        if self.settings.check_ms == 0 {
-            // Nobody would find out when that is over.
-            return;
+    /// A reply said that the instance cannot do what it is there for. A check finds out.
+    pub(super) fn suspect(&mut self, on: BackendKey, kind: ErrorKind) {
+        let instance = self.backends.get(on).map(|backend| backend.instance);
+        let instance = instance.and_then(|key| self.pools.instances.get_mut(key));
+        if let Some(instance) = instance
+            && self.settings.check_ms > 0
+            && instance.health == Health::Up
+            && instance.suspected != Some(ErrorKind::ReadOnly)
+        {
+            instance.suspected = Some(kind);
+            self.suspects = true;
         }
-        if let Some(instance) = self.pools.instances.get_mut(key) {
-            instance.read_only |= kind == ErrorKind::ReadOnly;
-        }
-        self.degrade(key, reason.to_owned());
     }
 
     fn degrade(&mut self, key: InstanceKey, reason: String) {
@@ -253,8 +314,10 @@ impl Machine {
     }
 }
 
-/// Does a reply to HELLO say that the server takes writes? One without HELLO tells nothing, and is
-/// believed.
+/// Does a reply to HELLO or ROLE say that the server takes writes? An error tells nothing, and the
+/// server is believed.
 fn is_primary(reply: &[u8]) -> bool {
-    hello::field(reply, b"role").is_none_or(|role| role == b"master")
+    let role = hello::field(reply, b"role");
+    let replica = reply.starts_with(b"*5\r\n$5\r\nslave\r\n");
+    role.map_or(!replica, |role| role == b"master")
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::cluster::{self, Health, InstanceId, Snapshot, TenantKey};
 use crate::command::learned::Learned;
-use crate::metrics::Traffic;
+use crate::metrics::{ErrorKind, Traffic};
 
 use super::backend::Failure;
 use super::key::{BackendKey, InstanceKey, TenantSlot};
@@ -34,8 +34,10 @@ pub(super) struct Instance {
     pub reason: String,
     /// What all workers together found out.
     pub told: Health,
-    /// It refused a write: it is up again only when it says that it takes writes.
+    /// It is no primary, though it was asked to write: it is up again only when it is one.
     pub read_only: bool,
+    /// What a reply said of it, which may be a client's invention, until a check has found out.
+    pub suspected: Option<ErrorKind>,
     /// What to tell clients while it is down.
     pub down_text: String,
     /// Failures in a row.
@@ -90,6 +92,7 @@ impl Instance {
             reason: String::new(),
             told: Health::Unknown,
             read_only: false,
+            suspected: None,
             down_text: String::new(),
             failures: 0,
             preferred: 0,

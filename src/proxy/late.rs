@@ -14,14 +14,10 @@
 //! After `backend-pool.reply-ms` of silence the same question decides whether a connection is given
 //! up: as long as the server answers elsewhere, it is not, but takes no new requests.
 
-use crate::resp::write;
-
 use super::backend::{Backend, Failure, LATE_MS, State, Verifying};
-use super::forward::append;
 use super::key::{BackendKey, ClientKey, PoolKey};
 use super::machine::Machine;
-use super::pin::Verb;
-use super::request::{Fifo, Kind, Reason};
+use super::request::{Kind, Reason};
 use super::settings::Millis;
 use super::stall::{LOOK_AGAIN_MS, Stall};
 
@@ -141,26 +137,9 @@ impl Machine {
         }
         instance.asked_alive = self.now;
         match idle {
-            Some(on) => self.ask_alive(on),
+            Some(on) => self.ask_server(on, Kind::Alive, b"PING"),
             None => drop(self.open_shared(pool_key)),
         }
-    }
-
-    /// Asks for any answer.
-    fn ask_alive(&mut self, on: BackendKey) {
-        let Some(backend) = self.backends.get_mut(on) else {
-            return;
-        };
-        let mut bytes = Vec::new();
-        write::command(&mut bytes, &[b"PING"]);
-        backend.since = self.now;
-        let (start, what) = (backend.queued, (Kind::Alive, Verb::Plain));
-        let (mut nobodys, nobody) = (Fifo::default(), ClientKey::NONE);
-        self.requests
-            .push(&mut nobodys, &mut backend.fifo, nobody, what, 1, (start, 0));
-        backend.queued += bytes.len() as u64;
-        let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
-        append(chunks, dirty, backend, on, &bytes);
     }
 
     /// A connection that does not come about in time is given up, and one that owes a reply for too

@@ -93,6 +93,8 @@ pub struct Machine {
     pub(super) next_check: Millis,
     /// Clients that wait for their tenant to go on, or for the one they want to log in to.
     pub(super) paused: Vec<(ClientKey, TenantSlot)>,
+    /// Some instance is suspected not to do as it should.
+    pub(super) suspects: bool,
     /// This worker asks after an instance that is not known to be there.
     pub(super) probing: bool,
     /// Some backend has blocking commands that the table does not have.
@@ -149,6 +151,7 @@ impl Machine {
             next_check: Millis::default(),
             paused: Vec::new(),
             probing: true,
+            suspects: false,
             learned_any: false,
             draining: false,
             out: Vec::new(),

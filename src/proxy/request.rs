@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Swallow,
     /// It is the answer to a question of ours; there is no client.
     Check,
+    /// It is the answer to our question which role a server has; there is no client.
+    Role,
     /// That it comes shows that the server answers; there is no client.
     Alive,
     /// They are asked for again on another connection: nobody waits for these.
@@ -45,7 +47,10 @@ pub(super) enum Kind {
 impl Kind {
     /// Is it what a client wants of its backend? Our questions have counters of their own.
     pub(super) fn is_counted(self) -> bool {
-        !matches!(self, Self::Check | Self::Alive | Self::Forsaken)
+        !matches!(
+            self,
+            Self::Check | Self::Role | Self::Alive | Self::Forsaken
+        )
     }
 }
 
@@ -318,7 +323,7 @@ impl Requests {
                         *reply = Bytes::new();
                     }
                 }
-                Kind::Swallow | Kind::Check | Kind::Alive | Kind::Forsaken => {}
+                Kind::Swallow | Kind::Check | Kind::Role | Kind::Alive | Kind::Forsaken => {}
             }
             index = record.next_of_client;
         }

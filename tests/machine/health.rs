@@ -8,6 +8,14 @@ use super::instances::Registry;
 
 const CHECK_MS: u64 = 1_000;
 
+/// The answers to a check, of a primary.
+const WELL: &str = "+PONG\r\n*2\r\n$4\r\nrole\r\n$6\r\nmaster\r\n";
+
+/// The same, of a replica.
+const REPLICA: &str = "+PONG\r\n*2\r\n$4\r\nrole\r\n$7\r\nreplica\r\n";
+
+const READONLY: &str = "-READONLY You can't write against a read only replica.\r\n";
+
 fn start(registry: &mut Registry) -> Worker {
     let settings = Settings {
         worker: 1,
@@ -41,7 +49,7 @@ fn an_idle_connection_is_asked_and_nobody_hears_of_it() {
     for _ in 0..3 {
         worker.pass(100);
         assert!(worker.asked(backend).contains("PING"));
-        worker.replies(backend, "+PONG\r\n");
+        worker.replies(backend, WELL);
         worker.pass(CHECK_MS - 100);
     }
     worker.says(client, "GET a");
@@ -58,7 +66,9 @@ fn a_server_that_loads_or_hangs_is_degraded_until_it_answers_well() {
         let (_, backend) = worker.client_and_connection();
         let port = worker.port(backend);
         worker.pass(CHECK_MS);
-        worker.replies(backend, answer);
+        if !answer.is_empty() {
+            worker.replies(backend, WELL.replace("+PONG\r\n", answer));
+        }
         worker.pass(500);
         let (health, reason) = worker.health(port);
         assert_eq!(health, Health::Degraded, "{answer}");
@@ -71,7 +81,7 @@ fn a_server_that_loads_or_hangs_is_degraded_until_it_answers_well() {
             worker.welcome(other);
         }
         worker.pass(CHECK_MS);
-        worker.replies(backend, "+PONG\r\n");
+        worker.replies(backend, WELL);
         assert_eq!(worker.health(port), (Health::Up, String::new()));
     }
 }
@@ -81,21 +91,70 @@ fn a_refused_write_is_forgiven_when_the_server_says_that_it_is_a_primary() {
     let mut registry = Registry::of(&[1]);
     let mut worker = start(&mut registry);
     let (client, backend) = worker.client_and_connection();
-    worker.says(client, "SET k v");
-    let refusal = "-READONLY You can't write against a read only replica.\r\n";
-    worker.replies(backend, refusal);
-    assert_eq!(worker.heard(client), refusal);
-    assert_eq!(worker.health(1).0, Health::Degraded);
     worker.asked(backend);
-    for (role, health) in [("slave", Health::Degraded), ("master", Health::Up)] {
+    worker.says(client, "SET k v");
+    worker.replies(backend, READONLY);
+    assert_eq!(worker.heard(client), READONLY);
+    for (reply, health) in [(REPLICA, Health::Degraded), (WELL, Health::Up)] {
         worker.pass(CHECK_MS);
         assert!(worker.asked(backend).contains("HELLO"));
-        let len = role.len();
-        worker.replies(backend, format!("*2\r\n$4\r\nrole\r\n${len}\r\n{role}\r\n"));
-        assert_eq!(worker.health(1).0, health, "{role}");
+        worker.replies(backend, reply);
+        assert_eq!(worker.health(1).0, health);
     }
+}
+
+/// `EVAL "return redis.error_reply('LOADING x')" 0` is all that it takes.
+#[test]
+fn what_a_reply_says_of_a_server_is_checked_before_it_is_believed() {
+    for said in ["-LOADING x\r\n", "-MASTERDOWN x\r\n", READONLY] {
+        let mut registry = Registry::of(&[1]);
+        let mut worker = start(&mut registry);
+        let (client, backend) = worker.client_and_connection();
+        worker.pass(100);
+        worker.replies(backend, WELL);
+        let before = worker.machine.counters().checks;
+        let mut checks = 0;
+        for _ in 0..9 {
+            worker.asked(backend);
+            worker.says(client, "EVAL s 0");
+            worker.replies(backend, said);
+            assert_eq!(worker.heard(client), said);
+            assert_eq!(worker.health(1).0, Health::Up);
+            worker.pass(100);
+            let asked = worker.asked(backend).matches("PING").count();
+            worker.replies(backend, WELL.repeat(asked));
+            checks += asked;
+            assert_eq!(worker.health(1).0, Health::Up);
+        }
+        assert!((1..=5).contains(&checks), "{checks}");
+        assert_eq!(worker.machine.counters().checks - before, checks as u64);
+    }
+}
+
+/// The connections of a pool may have been opened long ago.
+#[test]
+fn hello_tells_the_role_of_the_last_check() {
+    let hello = "*6\r\n$2\r\nid\r\n:7\r\n$4\r\nrole\r\n$6\r\nmaster\r\n\
+                 $17\r\navailability_zone\r\n$1\r\na\r\n";
+    let mut registry = Registry::of(&[1]);
+    let mut worker = start(&mut registry);
+    let client = worker.client();
+    worker.says(client, "HELLO 2");
+    let backend = worker.begun_one();
+    worker.connect(backend);
+    worker.replies(backend, format!("{hello}*0\r\n"));
+    assert!(worker.heard(client).contains("master"));
     worker.pass(CHECK_MS);
-    assert!(worker.asked(backend).contains("PING"));
+    worker.replies(
+        backend,
+        format!("+PONG\r\n{hello}").replace("$6\r\nmaster", "$7\r\nreplica"),
+    );
+    worker.says(client, "HELLO");
+    let heard = worker.heard(client);
+    let expected = hello
+        .replace("$6\r\nmaster", "$7\r\nreplica")
+        .replace(":7", ":1");
+    assert_eq!(heard, expected);
 }
 
 /// The connection on which strangers are asked for is renewed each minute; a check may be under way
@@ -121,7 +180,7 @@ fn an_idle_proxy_goes_on_asking() {
             .copied()
             .collect();
         for backend in asked {
-            worker.replies(backend, "+PONG\r\n");
+            worker.replies(backend, WELL);
         }
         assert_ne!(worker.health(1).0, Health::Degraded);
     }
@@ -176,9 +235,11 @@ fn a_worker_that_has_no_clients_there_asks_all_the_same() {
         let mut worker = start(&mut registry);
         let (client, backend) = worker.client_and_connection();
         worker.says(client, "SET k v");
-        worker.replies(backend, "-READONLY You can't write.\r\n");
+        worker.replies(backend, READONLY);
+        worker.pass(100);
+        worker.replies(backend, REPLICA);
         worker.machine.client_closed(client);
-        worker.pass(500);
+        worker.pass(400);
         worker.fails(backend, &elika::proxy::Failure::Lost);
         assert_eq!(worker.health(1).0, Health::Degraded);
         assert_eq!(worker.machine.backends(), 0);
@@ -190,7 +251,7 @@ fn a_worker_that_has_no_clients_there_asks_all_the_same() {
             worker.asked(stranger);
             worker.pass(CHECK_MS);
             assert!(worker.asked(stranger).contains("HELLO"));
-            worker.replies(stranger, "*2\r\n$4\r\nrole\r\n$6\r\nmaster\r\n");
+            worker.replies(stranger, WELL);
         } else {
             worker.refuse(stranger, "-NOAUTH Authentication required.\r\n");
         }
@@ -225,7 +286,7 @@ fn a_check_does_not_hurry_a_slow_reader() {
     let (client, backend) = worker.client_and_connection();
     worker.pass(100);
     assert!(worker.asked(backend).contains("PING"));
-    worker.replies(backend, "+PONG\r\n");
+    worker.replies(backend, WELL);
     worker.pass(CHECK_MS - 40);
     worker.stall(ConnKey::Client(client));
     worker.says(client, "GET big");

@@ -336,6 +336,7 @@ impl Redis {
                 &["blpop", "brpop"].map(|it| wire::bulk(it.as_bytes())),
             ))),
             "WAIT" => Ok(Some(self.wait(id, &text(&args[1])))),
+            "ROLE" => Ok(Some(array(&[b"$6\r\nmaster\r\n".to_vec()]))),
             "PING" | "ECHO" | "ACL" => Ok(Some(self.small_talk(id, name, args))),
             "BLPOP" | "BRPOP" => self.pop(id, name, args, at, exec),
             "SUBSCRIBE" | "PSUBSCRIBE" => self.subscribe(id, name, args).map(Some),
