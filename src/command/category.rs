@@ -248,6 +248,16 @@ pub fn is_command(name: &str) -> bool {
     listed.any(named)
 }
 
+/// Has a command sub-commands, by which it is known?
+pub fn is_container(name: &[u8]) -> bool {
+    const NAMES: [&str; 15] = [
+        "acl", "client", "cluster", "command", "config", "function", "latency", "memory", "module",
+        "object", "pubsub", "script", "slowlog", "xgroup", "xinfo",
+    ];
+    let mut names = NAMES.iter();
+    names.any(|it| it.as_bytes().eq_ignore_ascii_case(name))
+}
+
 /// Does a request change nothing, so that asking it twice gives nobody another answer than asking
 /// it once? It is not so of a command that nobody here knows.
 pub fn only_reads(frame: &[u8]) -> bool {

@@ -4,7 +4,8 @@
 use std::mem;
 use std::net::{SocketAddr, SocketAddrV4};
 
-use crate::resp::Protocol;
+use crate::command;
+use crate::resp::{Args, Protocol};
 
 use super::chunk::{ChunkList, ChunkPool};
 use super::inbound::Inbound;
@@ -332,6 +333,24 @@ impl Client {
 
     pub(super) fn note_command(&mut self, name: &[u8]) {
         self.command = noted(name);
+    }
+
+    /// Notes the command of a request, with its sub-command if it has one.
+    pub(super) fn note_command_of(&mut self, frame: &[u8]) {
+        let mut args = Args::new(frame);
+        let Some(name) = args.next() else {
+            return;
+        };
+        self.note_command(name);
+        if command::is_container(name)
+            && let Some(sub) = args.next()
+        {
+            let rest = self.command.iter_mut().skip(name.len());
+            let letters = std::iter::once(&b'|').chain(sub);
+            for (to, from) in rest.zip(letters) {
+                *to = from.to_ascii_lowercase();
+            }
+        }
     }
 }
 

@@ -80,6 +80,8 @@ counters! {
     pub idle_timeouts: u64,
     /// Clients closed by CLIENT KILL.
     pub kills: u64,
+    /// Requests for CLIENT LIST whose reply would have been longer than 64 MiB.
+    pub lists_refused: u64,
     /// Logins the backend accepted.
     pub logins: u64,
     /// Logins the backend refused.

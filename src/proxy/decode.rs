@@ -7,7 +7,7 @@
 use std::mem;
 
 use crate::command::{self, Plan};
-use crate::resp::{Args, RequestDecoder, Step, inline_to_array};
+use crate::resp::{RequestDecoder, Step, inline_to_array};
 
 use super::action::Flow;
 use super::answer::{Taken, kind_of};
@@ -284,8 +284,8 @@ impl Machine {
     }
 
     fn note_command_of(&mut self, key: ClientKey, frame: &[u8]) {
-        if let (Some(client), Some(name)) = (self.clients.get_mut(key), Args::new(frame).next()) {
-            client.note_command(name);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.note_command_of(frame);
         }
     }
 

@@ -82,6 +82,8 @@ pub struct Machine {
     pub(super) asking: (ClientKey, usize),
     /// Clients whose question about other clients is answered in the next turn.
     pub(super) next_turn: Vec<ClientKey>,
+    /// Clients whose search among clients has a slice to go.
+    pub(super) searches: VecDeque<ClientKey>,
     /// Connections that may be opened for logins and SELECTs, and who waits to do so.
     pub(super) tokens: Tokens,
     /// Connections being opened.
@@ -141,6 +143,7 @@ impl Machine {
             stalled: Vec::new(),
             unresolved: Vec::new(),
             next_turn: Vec::new(),
+            searches: VecDeque::new(),
             opening: 0,
             in_line: 0,
             waits: Vec::new(),
@@ -222,7 +225,10 @@ impl Machine {
     pub fn drain(&mut self) {
         self.draining = true;
         for key in self.clients.keys() {
-            self.stop_gathering(key);
+            // One that has not begun goes on without the others.
+            if !self.searches.contains(&key) {
+                self.stop_gathering(key);
+            }
             self.wake(key);
         }
     }
@@ -351,7 +357,8 @@ impl Machine {
         !(self.ready.is_empty()
             && self.backlog.is_empty()
             && self.unresolved.is_empty()
-            && self.next_turn.is_empty())
+            && self.next_turn.is_empty()
+            && self.searches.is_empty())
     }
 
     /// What is to be done next, in order.

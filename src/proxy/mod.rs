@@ -29,7 +29,7 @@
 //! | `relocate` | which instance a client gets, and how it leaves one |
 //! | `failure` | one is lost, or retired |
 //! | `handover` | the requests of a connection that has ended: who hears what, and what moves on |
-//! | `peers` | CLIENT LIST and KILL over all workers |
+//! | `peers`, `search`, `line` | CLIENT LIST, KILL and INFO over all workers |
 //! | `numbers` | another client's own connection by its number: UNBLOCK, TRACKING REDIRECT |
 //! | `survey`, `tell` | what a worker tells when somebody asks |
 //! | `client`, `backend`, `request` | the records |
@@ -69,6 +69,7 @@ mod instance;
 mod invariants;
 mod key;
 mod late;
+mod line;
 mod login;
 mod login_queue;
 mod machine;
@@ -87,6 +88,7 @@ mod request;
 mod resume;
 mod retry;
 mod revoke;
+mod search;
 mod session;
 mod settings;
 mod share;
@@ -106,7 +108,7 @@ pub use counters::{Counter, Counters};
 pub use key::{BackendKey, ClientKey, ConnKey, Key};
 pub use machine::Machine;
 pub use notice::{Bound, Notice};
-pub use peers::{Answer, Found, Question, Scope};
+pub use peers::{Answer, Found, Matches, Question, Scope, Search};
 pub use settings::{Millis, Settings};
 pub use survey::{
     ClientSurvey, InstanceSurvey, Limit, PinReason, PoolSurvey, Survey, TenantSurvey, Wanted,

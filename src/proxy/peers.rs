@@ -5,19 +5,24 @@
 //! Addresses, names and ids of other users' clients are nobody's business.
 
 use crate::cluster::{InstanceId, TenantKey};
-use crate::command::client::{Filter, Line};
-use crate::resp::{Args, write};
+use crate::command::client::Filter;
+use crate::resp::write;
 
 use super::action::Action;
-use super::client::{Client, Flag};
+use super::client::Client;
 use super::key::ClientKey;
 use super::login::Goal;
 use super::machine::Machine;
-use super::pin::Pin;
 
 /// A client that is to get invalidations gets a connection for them within so many rounds of a
 /// tenth of a second, or the one who wants that hears so.
 const REDIRECT_TRIES_MAX: u32 = 30;
+
+/// The longest reply to CLIENT LIST, bytes.
+const LIST_BYTES_MAX: usize = 64 << 20;
+
+/// The error for a longer one.
+const LIST_TOO_LONG: &str = "ERR elika: the list of clients is longer than 64 MiB";
 
 /// Whose clients are meant: those of one backend user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +35,8 @@ pub struct Scope {
 /// What one worker wants to know from the others.
 #[derive(Clone, Debug)]
 pub enum Question {
-    /// The lines of the clients that match.
-    List(Scope, Filter),
-    /// Close the clients that match.
-    Kill(Scope, Filter),
+    /// Some of the clients that match: their lines, or their end.
+    Search(Search),
     /// The connection on which the client of this number is blocked.
     Blocked(Scope, i64),
     /// The connection on which the client of this number gets messages.
@@ -45,10 +48,8 @@ pub enum Question {
 /// What another worker says to it.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// Ids and lines.
-    Lines(Vec<(u64, Vec<u8>)>),
-    /// How many were closed.
-    Killed(u64),
+    /// What was found, and whether there are more clients to look at.
+    Found(Matches, bool),
     /// The connection asked for.
     Connection(Found),
     /// Nothing: that worker has ended, or was only told something.
@@ -74,10 +75,43 @@ pub enum Found {
 pub(super) struct Gathering {
     /// Workers that have not answered.
     left: u16,
-    lines: Vec<(u64, Vec<u8>)>,
-    killed: u64,
+    matches: Matches,
     found: Found,
+    /// What is looked for, slice by slice.
+    pub search: Option<Search>,
+    /// Some worker has clients behind this slice.
+    more: bool,
     pub purpose: Purpose,
+}
+
+/// What CLIENT LIST or CLIENT KILL looks for among the clients, slice by slice.
+#[derive(Clone, Debug)]
+pub struct Search {
+    pub(super) scope: Scope,
+    pub(super) filter: Filter,
+    /// The clients that match are closed.
+    pub(super) kill: bool,
+    /// Which slice of each worker's clients.
+    pub(super) slice: u32,
+}
+
+/// What was found of them.
+#[derive(Clone, Debug, Default)]
+pub struct Matches {
+    /// Numbers and lines.
+    pub(super) lines: Vec<(u64, Vec<u8>)>,
+    /// Bytes of the lines.
+    pub(super) bytes: usize,
+    /// How many were closed.
+    pub(super) killed: u64,
+}
+
+impl Matches {
+    pub(super) fn add(&mut self, others: Self) {
+        self.bytes += others.bytes;
+        self.killed += others.killed;
+        self.lines.extend(others.lines);
+    }
 }
 
 /// What is done when all answers are in.
@@ -108,75 +142,34 @@ impl Gathering {
         }
     }
 
+    pub(super) fn of_search(search: Search, matches: Matches, purpose: Purpose) -> Self {
+        Self {
+            search: Some(search),
+            matches,
+            ..Self::new(purpose)
+        }
+    }
+
     fn new(purpose: Purpose) -> Self {
         Self {
             left: 0,
-            lines: Vec::new(),
-            killed: 0,
+            matches: Matches::default(),
             found: Found::Nobody,
+            search: None,
+            more: false,
             purpose,
         }
     }
 }
 
 impl Machine {
-    pub(super) fn client_list(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
-        let filter = Filter::parse_list(args).map_err(|refusal| refusal.to_string())?;
-        let Some(scope) = self.scope_of(key) else {
-            return Ok(());
-        };
-        self.note(key, b"client|list");
-        let lines = self.lines(&scope, &filter);
-        let gathering = Gathering {
-            lines,
-            ..Gathering::new(Purpose::List)
-        };
-        self.ask(key, Question::List(scope, filter), gathering);
-        Ok(())
-    }
-
-    pub(super) fn client_info(&mut self, key: ClientKey) -> Result<(), String> {
-        self.note(key, b"client|info");
-        let mut out = Vec::new();
-        self.write_info(key, &mut out);
-        self.say(key, &out);
-        Ok(())
-    }
-
-    /// The client's own line, as a reply.
-    pub(super) fn write_info(&self, key: ClientKey, out: &mut Vec<u8>) {
-        let mut line = Vec::new();
-        self.with_line(key, |it| it.write(&mut line));
-        if let Some(client) = self.clients.get(key) {
-            write::verbatim(out, client.protocol, &line);
-        }
-    }
-
-    pub(super) fn client_kill(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
-        let filter = Filter::parse_kill(args).map_err(|refusal| refusal.to_string())?;
-        let Some(scope) = self.scope_of(key) else {
-            return Ok(());
-        };
-        let mut matches = false;
-        self.with_line(key, |line| matches = filter.matches(line));
-        let me_too = matches && !filter.skip_me();
-        let killed = self.kill(&scope, &filter, Some(key)) + u64::from(me_too);
-        let gathering = Gathering {
-            killed,
-            ..Gathering::new(Purpose::Kill {
-                old_form: filter.is_old_form(),
-                me_too,
-            })
-        };
-        self.ask(key, Question::Kill(scope, filter), gathering);
-        Ok(())
-    }
-
     /// Another worker asks.
     pub fn peer_asked(&mut self, question: Question) -> Answer {
         match question {
-            Question::List(scope, filter) => Answer::Lines(self.lines(&scope, &filter)),
-            Question::Kill(scope, filter) => Answer::Killed(self.kill(&scope, &filter, None)),
+            Question::Search(search) => {
+                let (matches, more) = self.slice(&search, None);
+                Answer::Found(matches, more)
+            }
             Question::Blocked(scope, id) => Answer::Connection(self.blocked_connection(&scope, id)),
             Question::Subscriber(scope, id) => {
                 Answer::Connection(self.subscriber_connection(&scope, id))
@@ -195,8 +188,10 @@ impl Machine {
             return;
         };
         match answer {
-            Answer::Lines(lines) => gathering.lines.extend(lines),
-            Answer::Killed(n) => gathering.killed += n,
+            Answer::Found(matches, more) => {
+                gathering.matches.add(matches);
+                gathering.more |= more;
+            }
             Answer::Connection(Found::Nobody) | Answer::Gone => {}
             Answer::Connection(found) => gathering.found = found,
         }
@@ -207,7 +202,7 @@ impl Machine {
     }
 
     /// The client gets what has come: all answers, or in a drain those of workers that had not
-    /// ended.
+    /// ended; unless there are more clients to look at.
     pub(super) fn stop_gathering(&mut self, key: ClientKey) {
         let waiting = self
             .clients
@@ -216,6 +211,15 @@ impl Machine {
         let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
             return;
         };
+        gathering.left = 0;
+        if let Some(search) = &mut gathering.search
+            && std::mem::take(&mut gathering.more)
+            && gathering.matches.bytes <= LIST_BYTES_MAX
+        {
+            search.slice += 1;
+            self.searches.push_back(key);
+            return;
+        }
         let done = std::mem::replace(gathering, Gathering::new(Purpose::List));
         self.conclude(key, Ok(()));
         self.gathered(key, done);
@@ -224,9 +228,8 @@ impl Machine {
     /// Puts a question to the other workers, if there are any, and has it answered in a later turn:
     /// who asks for a long list again and again does so beside the others, not before them.
     pub(super) fn ask(&mut self, key: ClientKey, question: Question, mut gathering: Gathering) {
-        // In a drain the others may have ended.
-        let alone = self.draining || self.settings.workers < 2;
-        gathering.left = if alone { 0 } else { self.settings.workers - 1 };
+        gathering.left = self.others();
+        let alone = gathering.left == 0;
         self.change(key, Goal::Peers(gathering), None);
         if alone {
             self.next_turn.push(key);
@@ -235,8 +238,49 @@ impl Machine {
         }
     }
 
+    /// How many workers are there to ask? In a drain they may have ended.
+    fn others(&self) -> u16 {
+        match self.draining {
+            true => 0,
+            false => self.settings.workers.saturating_sub(1),
+        }
+    }
+
+    /// Takes the next slice of one search: one in a turn, whoever asks, so that others have their
+    /// turns between.
+    pub(super) fn search_on(&mut self) {
+        while let Some(key) = self.searches.pop_front() {
+            let others = self.others();
+            let waiting = self.clients.get(key).and_then(|it| it.waiting.as_deref());
+            let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &waiting.goal) else {
+                continue;
+            };
+            let Some(search) = gathering.search.clone() else {
+                continue;
+            };
+            let (matches, more) = self.slice(&search, Some(key));
+            let waiting = self
+                .clients
+                .get_mut(key)
+                .and_then(|it| it.waiting.as_deref_mut());
+            if let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) {
+                gathering.matches.add(matches);
+                gathering.more |= more;
+                gathering.left = others;
+            }
+            match others {
+                0 => self.stop_gathering(key),
+                _ => {
+                    let question = Question::Search(search);
+                    self.actions.push_back(Action::Ask(key, question));
+                }
+            }
+            return;
+        }
+    }
+
     /// All answers are in.
-    fn gathered(&mut self, key: ClientKey, mut gathering: Gathering) {
+    fn gathered(&mut self, key: ClientKey, gathering: Gathering) {
         let mut out = Vec::new();
         let Some(client) = self.clients.get(key) else {
             return;
@@ -244,9 +288,16 @@ impl Machine {
         let mut me_too = false;
         match gathering.purpose {
             Purpose::List => {
-                gathering.lines.sort_unstable_by_key(|(id, _)| *id);
-                let lines = gathering.lines.into_iter();
-                let text: Vec<u8> = lines.flat_map(|(_, line)| line).collect();
+                let mut found = gathering.matches;
+                if found.bytes > LIST_BYTES_MAX {
+                    self.counters.lists_refused += 1;
+                    return self.say_error(key, LIST_TOO_LONG);
+                }
+                found.lines.sort_unstable_by_key(|(id, _)| *id);
+                let mut text = Vec::with_capacity(found.bytes);
+                for (_, line) in &found.lines {
+                    text.extend_from_slice(line);
+                }
                 write::verbatim(&mut out, client.protocol, &text);
             }
             Purpose::Kill {
@@ -255,8 +306,10 @@ impl Machine {
             } => {
                 me_too = me;
                 match old_form {
-                    false => write::integer(&mut out, gathering.killed.cast_signed()),
-                    true if gathering.killed == 0 => write::error(&mut out, "ERR No such client"),
+                    false => write::integer(&mut out, gathering.matches.killed.cast_signed()),
+                    true if gathering.matches.killed == 0 => {
+                        write::error(&mut out, "ERR No such client")
+                    }
                     true => write::simple(&mut out, "OK"),
                 }
             }
@@ -308,92 +361,5 @@ impl Machine {
         let instance = account.and_then(|account| self.pools.instances.get(account.instance));
         account.is_some_and(|account| account.name() == &*scope.user)
             && instance.is_some_and(|it| it.tenant == scope.tenant && it.id == scope.instance)
-    }
-
-    fn matching(&self, scope: &Scope, filter: &Filter) -> Vec<ClientKey> {
-        let mut found = Vec::new();
-        for (key, _) in self.clients.iter().filter(|(_, c)| self.in_scope(c, scope)) {
-            self.with_line(key, |line| {
-                if filter.matches(line) {
-                    found.push(key);
-                }
-            });
-        }
-        found
-    }
-
-    fn lines(&self, scope: &Scope, filter: &Filter) -> Vec<(u64, Vec<u8>)> {
-        let mut lines = Vec::new();
-        for key in self.matching(scope, filter) {
-            self.with_line(key, |line| {
-                let mut text = Vec::with_capacity(256);
-                line.write(&mut text);
-                lines.push((line.id, text));
-            });
-        }
-        lines
-    }
-
-    /// Closes what matches, `spared` excepted.
-    fn kill(&mut self, scope: &Scope, filter: &Filter, spared: Option<ClientKey>) -> u64 {
-        let mut killed = 0;
-        for key in self.matching(scope, filter) {
-            if Some(key) != spared {
-                killed += 1;
-                self.counters.kills += 1;
-                self.close_now(key);
-            }
-        }
-        killed
-    }
-
-    fn note(&mut self, key: ClientKey, name: &[u8]) {
-        if let Some(client) = self.clients.get_mut(key) {
-            client.note_command(name);
-        }
-    }
-
-    /// What CLIENT LIST says of one client.
-    fn with_line(&self, key: ClientKey, f: impl FnOnce(&Line<'_>)) {
-        let Some(client) = self.clients.get(key) else {
-            return;
-        };
-        let empty: &[u8] = &[];
-        let (lib_name, lib_ver) = client.details.as_deref().map_or((empty, empty), |details| {
-            (&details.lib_name, &details.lib_ver)
-        });
-        let (peer, local) = client.ends();
-        let letters = client.command.iter().take_while(|&&b| b != 0);
-        let end = letters.count();
-        let (asker, bytes) = self.asking;
-        let asked = if asker == key { bytes } else { 0 };
-        let empty_pin = Pin::default();
-        let pin = client.pin.as_deref().unwrap_or(&empty_pin);
-        f(&Line {
-            id: client.id,
-            addr: peer.to_string().as_bytes(),
-            laddr: local.to_string().as_bytes(),
-            name: client.name(),
-            age: self.now.since_tenths(client.opened) / 1000,
-            idle: self.now.since_tenths(client.active) / 1000,
-            db: client.db,
-            sub: pin.channels,
-            psub: pin.patterns,
-            ssub: pin.shard_channels,
-            multi: pin.multi.then_some(pin.queued),
-            watch: pin.watched,
-            blocked: self.is_blocked(key),
-            monitor: pin.monitor,
-            no_touch: pin.no_touch,
-            tracking: pin.tracking.map(|it| it.redirect.unwrap_or_default()),
-            closing: client.is(Flag::Closing),
-            qbuf: (client.inbound_bytes() + asked) as u64,
-            omem: client.outbound.len() as u64,
-            cmd: client.command.get(..end).unwrap_or_default(),
-            user: self.user_of(key),
-            protocol: client.protocol,
-            lib_name,
-            lib_ver,
-        });
     }
 }

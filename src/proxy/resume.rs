@@ -18,6 +18,7 @@ impl Machine {
         for key in mem::take(&mut self.next_turn) {
             self.stop_gathering(key);
         }
+        self.search_on();
         for key in mem::take(&mut self.unresolved) {
             let why = Failure::Unreachable("its name does not resolve".into());
             self.fail(key, &why);

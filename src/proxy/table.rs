@@ -1,6 +1,7 @@
 //! A slab whose keys carry a generation, so that a stale key finds nothing.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use slab::Slab;
 
@@ -102,6 +103,20 @@ impl<K: Key, T> Table<K, T> {
         self.slots
             .iter_mut()
             .map(|(i, slot)| (K::new(i as u32, slot.generation), &mut slot.value))
+    }
+
+    /// The values of some slots.
+    pub(super) fn within(&self, slots: Range<usize>) -> impl Iterator<Item = (K, &T)> {
+        let end = slots.end.min(self.slots.capacity());
+        (slots.start..end).filter_map(|i| {
+            let slot = self.slots.get(i)?;
+            Some((K::new(i as u32, slot.generation), &slot.value))
+        })
+    }
+
+    /// No value's slot is as high.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.capacity()
     }
 
     /// The keys of all values.

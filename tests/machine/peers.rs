@@ -57,3 +57,45 @@ fn a_pipeline_of_client_list_gets_one_answer_a_turn() {
     worker.replies(backend, "$-1\r\n");
     assert_eq!(worker.heard(neighbour), "$-1\r\n");
 }
+
+/// Searches of many clients among many: a turn looks at some places of one of them.
+#[test]
+fn lists_and_kills_of_many_clients_take_turns() {
+    let mut worker = Worker::new();
+    let (first, backend) = worker.stranger();
+    let mut others = vec![first];
+    for _ in 0..999 {
+        let client = worker.client();
+        worker.says(client, "ECHO x");
+        worker.heard(client);
+        others.push(client);
+    }
+    for &client in &others[..20] {
+        worker.says(client, "CLIENT LIST");
+    }
+    worker.says(others[20], "CLIENT KILL ID 999999");
+    worker.says(others[21], "CLIENT KILL ID 500");
+    worker.says(others[22], "GET x");
+    worker.replies(backend, "$-1\r\n");
+    assert_eq!(worker.heard(others[22]), "$-1\r\n");
+    let mut turns = 0;
+    let heard: Vec<_> = others[..20].iter().map(|&it| worker.heard(it)).collect();
+    let mut answers = heard.iter().filter(|it| !it.is_empty()).count();
+    assert!(answers <= 8, "{answers} answers in 23 turns");
+    while worker.machine.has_ready() {
+        let before = worker.machine.clients();
+        worker.turn();
+        turns += 1;
+        let heard: Vec<_> = others[..20].iter().map(|&it| worker.heard(it)).collect();
+        let now = heard.iter().filter(|it| !it.is_empty()).count();
+        assert!(now <= 1 && before - worker.machine.clients() <= 1);
+        answers += now;
+        let lines: usize = heard.iter().map(|it| it.matches(" addr=").count()).sum();
+        assert!(lines == 0 || lines >= 998, "{lines} lines");
+    }
+    assert_eq!(answers, 20);
+    assert!(turns >= 12 * 4, "{turns} turns");
+    assert_eq!(worker.heard(others[20]), ":0\r\n");
+    assert_eq!(worker.heard(others[21]), ":1\r\n");
+    assert_eq!(worker.machine.clients(), 999);
+}

@@ -139,6 +139,17 @@ impl Filter {
             && line.age >= self.age_min
     }
 
+    /// Whether clients are named by their numbers.
+    pub fn has_numbers(&self) -> bool {
+        self.ids.is_some()
+    }
+
+    /// Whether a client of this number can be meant, whatever else it is.
+    pub fn may_mean(&self, id: u64) -> bool {
+        let ids = self.ids.as_ref();
+        ids.is_none_or(|ids| ids.binary_search(&id.cast_signed()).is_ok())
+    }
+
     /// Whether the client that asks is not meant itself.
     pub fn skip_me(&self) -> bool {
         self.skip_me

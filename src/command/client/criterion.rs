@@ -1,0 +1,137 @@
+//! The filters of CLIENT LIST and CLIENT KILL that Valkey has and Redis has not.
+
+use super::filter::{Kind, parse_kind, parse_positive};
+use super::{Dialect, Line};
+use crate::command::Refusal;
+use crate::command::refusal::shown;
+use crate::resp::number::parse_i64;
+
+/// The letters of `flags=`.
+const FLAGS: &[u8] = b"AbcBdeEGiIjkKlLMNOPrRStTuUxX";
+
+/// What a client is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    Numbers(Vec<i64>),
+    Kind(Kind),
+    Addr(Box<[u8]>),
+    LAddr(Box<[u8]>),
+    User(Box<[u8]>),
+    Ip(Box<[u8]>),
+    Name(Box<[u8]>),
+    LibName(Box<[u8]>),
+    LibVer(Box<[u8]>),
+    /// Has all of these letters.
+    Flags(Box<[u8]>),
+    Db(u32),
+    /// At least so many seconds.
+    Idle(u64),
+    /// The proxy's clients have none.
+    Capa,
+}
+
+/// One filter, or its opposite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Criterion {
+    what: What,
+    not: bool,
+}
+
+impl Criterion {
+    /// Reads an option that is none of those that every version has. `None`: there is no such
+    /// option.
+    pub(super) fn parse(
+        option: &[u8],
+        value: &[u8],
+        dialect: Dialect,
+    ) -> Result<Option<Self>, Refusal> {
+        if dialect != Dialect::Valkey9 {
+            return Ok(None);
+        }
+        let option = option.to_ascii_lowercase();
+        let (not, name) = match option.strip_prefix(b"not-") {
+            Some(name) => (true, name),
+            None => (false, &option[..]),
+        };
+        let what = match name {
+            b"type" if not => What::Kind(parse_kind(value)?),
+            b"addr" if not => What::Addr(value.into()),
+            b"laddr" if not => What::LAddr(value.into()),
+            b"user" if not => What::User(value.into()),
+            b"ip" => What::Ip(value.into()),
+            b"name" => What::Name(value.into()),
+            b"lib-name" => What::LibName(value.into()),
+            b"lib-ver" => What::LibVer(value.into()),
+            b"idle" if !not => What::Idle(parse_positive(value, "idle")?),
+            b"db" => What::Db(parse_db(value)?),
+            b"flags" => What::Flags(all_of(value, FLAGS, "flags")?),
+            b"capa" => {
+                all_of(value, b"r", "capa")?;
+                What::Capa
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Self { what, not }))
+    }
+
+    /// `NOT-ID`.
+    pub(super) fn not_numbers(mut ids: Vec<i64>) -> Self {
+        ids.sort_unstable();
+        Self {
+            what: What::Numbers(ids),
+            not: true,
+        }
+    }
+
+    /// Does it take the place of this one, which came before it?
+    pub(super) fn replaces(&self, other: &Self) -> bool {
+        self.not == other.not
+            && std::mem::discriminant(&self.what) == std::mem::discriminant(&other.what)
+    }
+
+    pub(super) fn admits(&self, line: &Line<'_>) -> bool {
+        let is = match &self.what {
+            What::Numbers(ids) => ids.binary_search(&line.id.cast_signed()).is_ok(),
+            What::Kind(kind) => line.kind() == *kind,
+            What::Addr(addr) => line.addr == &**addr,
+            What::LAddr(addr) => line.laddr == &**addr,
+            What::User(user) => line.user == &**user,
+            What::Ip(ip) => ip_of(line.addr) == &**ip,
+            What::Name(name) => line.name == &**name,
+            What::LibName(name) => line.lib_name == &**name,
+            What::LibVer(version) => line.lib_ver == &**version,
+            What::Flags(letters) => {
+                let flags = line.flags();
+                letters.iter().all(|letter| flags.as_bytes().contains(letter))
+            }
+            What::Db(db) => line.db == *db,
+            What::Idle(seconds) => line.idle >= *seconds,
+            What::Capa => false,
+        };
+        is != self.not
+    }
+}
+
+/// The address without its port.
+fn ip_of(addr: &[u8]) -> &[u8] {
+    let end = addr.iter().rposition(|byte| *byte == b':');
+    let ip = addr.get(..end.unwrap_or(addr.len())).unwrap_or_default();
+    let inner = ip.strip_prefix(b"[").and_then(|ip| ip.strip_suffix(b"]"));
+    inner.unwrap_or(ip)
+}
+
+/// How many databases the backend has is not known here: it says so at SELECT.
+fn parse_db(value: &[u8]) -> Result<u32, Refusal> {
+    let db = parse_i64(value).ok_or(Refusal::fixed("ERR DB is not an integer or out of range"))?;
+    u32::try_from(db).map_err(|_| Refusal::fixed("ERR DB number should be between 0 and 15"))
+}
+
+fn all_of(value: &[u8], known: &[u8], what: &str) -> Result<Box<[u8]>, Refusal> {
+    match value.iter().position(|letter| !known.contains(letter)) {
+        None => Ok(value.into()),
+        Some(at) => Err(Refusal::new(format!(
+            "ERR Unknown {what} found in the provided filter: {}",
+            shown(value.get(at..).unwrap_or_default())
+        ))),
+    }
+}

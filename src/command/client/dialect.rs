@@ -1,0 +1,66 @@
+//! What CLIENT LIST and CLIENT KILL are like on the version of the backend.
+
+use crate::command::hello;
+
+/// The versions whose CLIENT LIST and CLIENT KILL differ.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dialect {
+    /// Redis before 7.4, and a server whose version is not known.
+    #[default]
+    Old,
+    /// Redis since 7.4: `watch=`.
+    Redis,
+    /// Valkey 8: CLIENT LIST has the filters of CLIENT KILL, `ID` takes several numbers.
+    Valkey8,
+    /// Valkey since 9: more filters, and each of them with `NOT-`.
+    Valkey9,
+}
+
+impl Dialect {
+    /// The dialect of a server by its reply to HELLO, of which the rest may be missing.
+    pub fn of(reply: &[u8]) -> Self {
+        let version = hello::field(reply, b"version").unwrap_or_default();
+        let version = std::str::from_utf8(version).unwrap_or_default();
+        let mut numbers = version.split('.').map(|it| it.parse().unwrap_or_default());
+        let mut next = || -> u32 { numbers.next().unwrap_or_default() };
+        let (major, minor) = (next(), next());
+        match hello::field(reply, b"server") {
+            Some(b"valkey") if major >= 9 => Self::Valkey9,
+            Some(b"valkey") if major == 8 => Self::Valkey8,
+            Some(b"redis") if (major, minor) >= (7, 4) => Self::Redis,
+            _ => Self::Old,
+        }
+    }
+
+    /// Is it one of Valkey's?
+    pub fn is_valkey(self) -> bool {
+        self >= Self::Valkey8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_the_beginning_of_a_reply() {
+        for (server, version, dialect) in [
+            ("redis", "7.0.15", Dialect::Old),
+            ("redis", "7.4.1", Dialect::Redis),
+            ("redis", "8.2.3", Dialect::Redis),
+            ("valkey", "7.2.4", Dialect::Old),
+            ("valkey", "8.1.8", Dialect::Valkey8),
+            ("valkey", "9.1.2", Dialect::Valkey9),
+            ("other", "x", Dialect::Old),
+        ] {
+            let reply = format!(
+                "*14\r\n$6\r\nserver\r\n${}\r\n{server}\r\n$7\r\nversion\r\n${}\r\n{version}\r\n\
+                 $5\r\nproto\r\n:2\r\n$2\r\nid\r\n:",
+                server.len(),
+                version.len()
+            );
+            assert_eq!(Dialect::of(reply.as_bytes()), dialect, "{server} {version}");
+        }
+        assert_eq!(Dialect::of(b"-ERR unknown command"), Dialect::Old);
+    }
+}
