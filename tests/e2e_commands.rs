@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Proxy, Redis, array, request};
+use support::{Feature, Proxy, Redis, Wire, array, request};
 
 #[test]
 fn commands_go_through_unseen() {
@@ -51,6 +51,29 @@ fn commands_go_through_unseen() {
         };
         let (ours, direct) = (ours.ask("INFO server"), direct.ask("INFO server"));
         assert!(version(ours).is_some_and(|ours| Some(ours) == version(direct)));
+    }
+}
+
+/// It goes over a connection that is not busy, in the protocol of the client.
+#[test]
+fn function_stats_come_in_the_protocol_of_the_client() {
+    let redis = Redis::open();
+    if redis.lacks(Feature::Functions) {
+        return;
+    }
+    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let ask = |mut client: Wire, hello: &str| {
+        client.ask(hello);
+        client.ask("GET k");
+        client
+    };
+    let hellos = ["HELLO 2", "HELLO 3"];
+    let mut ours = hellos.map(|hello| ask(proxy.client(), hello));
+    let mut direct = hellos.map(|hello| ask(redis.direct(), hello));
+    for _ in 0..2 {
+        for (ours, direct) in ours.iter_mut().zip(&mut direct) {
+            assert_eq!(ours.ask("FUNCTION STATS"), direct.ask("FUNCTION STATS"));
+        }
     }
 }
 
@@ -192,7 +215,7 @@ fn ten_thousand_commands_in_one_pipeline() {
     let pipeline: Vec<u8> = (1..=count)
         .flat_map(|i| [array("INCR n"), array(&format!("ECHO {i}"))].concat())
         .collect();
-    let mut writer = support::Wire::over(client.tcp().try_clone().unwrap());
+    let mut writer = Wire::over(client.tcp().try_clone().unwrap());
     let sender = std::thread::spawn(move || writer.send(pipeline));
     for i in 1..=count {
         let digits = i.to_string();

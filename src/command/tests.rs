@@ -1,6 +1,6 @@
 //! What the tests of this room share: requests from words, plans and answers for them.
 
-use super::client::Line;
+use super::client::{Dialect, Line};
 use super::{Plan, View, answer, plan};
 use crate::resp::{Args, Protocol, write};
 
@@ -71,5 +71,6 @@ fn line() -> Line<'static> {
         protocol: Protocol::Resp2,
         lib_name: b"",
         lib_ver: b"",
+        dialect: Dialect::Old,
     }
 }

@@ -348,7 +348,10 @@ impl Client {
             let rest = self.command.iter_mut().skip(name.len());
             let letters = std::iter::once(&b'|').chain(sub);
             for (to, from) in rest.zip(letters) {
-                *to = from.to_ascii_lowercase();
+                *to = match from.is_ascii_graphic() {
+                    true => from.to_ascii_lowercase(),
+                    false => b'?',
+                };
             }
         }
     }

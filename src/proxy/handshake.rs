@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::command::client::Dialect;
 use crate::command::hello;
 use crate::command::learned::{self, Learned};
 use crate::resp::{Protocol, write};
@@ -39,6 +40,14 @@ pub(super) enum HelloReply {
 }
 
 impl HelloReply {
+    /// How the server's version shows clients.
+    pub(super) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Around(before, _) => Dialect::of(before),
+            Self::Unknown(_) => Dialect::default(),
+        }
+    }
+
     pub(super) fn write(&self, id: u64, out: &mut Vec<u8>) {
         match self {
             Self::Around(before, after) => {

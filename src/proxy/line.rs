@@ -1,9 +1,10 @@
 //! CLIENT INFO, and what CLIENT LIST shows of one client.
 
-use crate::command::client::Line;
+use crate::command::client::{Dialect, Line};
 use crate::resp::write;
 
 use super::client::Flag;
+use super::handshake::HelloReply;
 use super::key::ClientKey;
 use super::machine::Machine;
 use super::pin::Pin;
@@ -30,6 +31,14 @@ impl Machine {
         if let Some(client) = self.clients.get_mut(key) {
             client.note_command(name);
         }
+    }
+
+    /// How the version of a client's backend shows clients.
+    pub(super) fn dialect_of(&self, key: ClientKey) -> Dialect {
+        let pool = self.clients.get(key).map(|client| client.pool);
+        let pool = pool.and_then(|pool| self.pools.pools.get(pool));
+        let hello = pool.and_then(|pool| pool.hello.as_ref());
+        hello.map_or_else(Dialect::default, HelloReply::dialect)
     }
 
     /// What CLIENT LIST says of one client.
@@ -73,6 +82,7 @@ impl Machine {
             protocol: client.protocol,
             lib_name,
             lib_ver,
+            dialect: self.dialect_of(key),
         });
     }
 }

@@ -57,7 +57,7 @@ pub(super) enum Goal {
     /// Nothing: it moves to another instance, and does not know.
     Move,
     /// A question about other clients: the other workers' answers.
-    Peers(Gathering),
+    Peers(Box<Gathering>),
 }
 
 /// Who, where and how a client wants to be.

@@ -220,7 +220,7 @@ impl Machine {
             self.searches.push_back(key);
             return;
         }
-        let done = std::mem::replace(gathering, Gathering::new(Purpose::List));
+        let done = std::mem::replace(&mut **gathering, Gathering::new(Purpose::List));
         self.conclude(key, Ok(()));
         self.gathered(key, done);
     }
@@ -230,7 +230,7 @@ impl Machine {
     pub(super) fn ask(&mut self, key: ClientKey, question: Question, mut gathering: Gathering) {
         gathering.left = self.others();
         let alone = gathering.left == 0;
-        self.change(key, Goal::Peers(gathering), None);
+        self.change(key, Goal::Peers(Box::new(gathering)), None);
         if alone {
             self.next_turn.push(key);
         } else {
@@ -330,7 +330,7 @@ impl Machine {
                     frame,
                     tries,
                 };
-                self.change(key, Goal::Peers(Gathering::new(purpose)), None);
+                self.change(key, Goal::Peers(Box::new(Gathering::new(purpose))), None);
                 self.again_later.push(key);
                 return;
             }

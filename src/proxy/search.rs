@@ -19,13 +19,15 @@ const SLICE_OF_NUMBERS: usize = 32 * 1024;
 
 impl Machine {
     pub(super) fn client_list(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
-        let filter = Filter::parse_list(args).map_err(|refusal| refusal.to_string())?;
+        let filter = Filter::parse_list(args, self.dialect_of(key))
+            .map_err(|refusal| refusal.to_string())?;
         self.search(key, filter, Matches::default(), Purpose::List);
         Ok(())
     }
 
     pub(super) fn client_kill(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
-        let filter = Filter::parse_kill(args).map_err(|refusal| refusal.to_string())?;
+        let filter = Filter::parse_kill(args, self.dialect_of(key))
+            .map_err(|refusal| refusal.to_string())?;
         let mut matches = false;
         self.with_line(key, |line| matches = filter.matches(line));
         let me_too = matches && !filter.skip_me();
@@ -50,7 +52,7 @@ impl Machine {
             slice: 0,
         };
         let gathering = Gathering::of_search(search, matches, purpose);
-        self.change(key, Goal::Peers(gathering), None);
+        self.change(key, Goal::Peers(Box::new(gathering)), None);
         self.searches.push_back(key);
     }
 

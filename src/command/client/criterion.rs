@@ -102,7 +102,9 @@ impl Criterion {
             What::LibVer(version) => line.lib_ver == &**version,
             What::Flags(letters) => {
                 let flags = line.flags();
-                letters.iter().all(|letter| flags.as_bytes().contains(letter))
+                letters
+                    .iter()
+                    .all(|letter| flags.as_bytes().contains(letter))
             }
             What::Db(db) => line.db == *db,
             What::Idle(seconds) => line.idle >= *seconds,

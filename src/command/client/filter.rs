@@ -5,7 +5,8 @@ use crate::command::refusal::shown;
 use crate::resp::Args;
 use crate::resp::number::parse_i64;
 
-use super::Line;
+use super::criterion::Criterion;
+use super::{Dialect, Line};
 
 /// What a client is, to the `TYPE` option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct Filter {
     age_min: u64,
     skip_me: bool,
     old_form: bool,
+    /// What only Valkey has.
+    more: Vec<Criterion>,
 }
 
 impl Filter {
@@ -46,13 +49,17 @@ impl Filter {
         age_min: 0,
         skip_me: false,
         old_form: false,
+        more: Vec::new(),
     };
 
-    /// Reads `CLIENT LIST [TYPE type | ID id [id ...]]`.
-    pub fn parse_list(mut args: Args<'_>) -> Result<Self, Refusal> {
+    /// Reads `CLIENT LIST [TYPE type | ID id [id ...]]`, and what a Valkey takes beside.
+    pub fn parse_list(mut args: Args<'_>, dialect: Dialect) -> Result<Self, Refusal> {
         let Some(option) = args.nth(2) else {
             return Ok(Self::ALL);
         };
+        if dialect.is_valkey() {
+            return Self::ALL.options(option, args, dialect);
+        }
         if option.eq_ignore_ascii_case(b"type") && args.len() == 1 {
             let kind = parse_kind(args.next().unwrap_or_default())?;
             Ok(Self {
@@ -77,7 +84,7 @@ impl Filter {
     ///
     /// Of an option given twice the last one counts. Redis refuses a `USER` that does not exist; a
     /// proxy does not know the backend's users, so that nobody is killed.
-    pub fn parse_kill(mut args: Args<'_>) -> Result<Self, Refusal> {
+    pub fn parse_kill(mut args: Args<'_>, dialect: Dialect) -> Result<Self, Refusal> {
         let Some(first) = args.nth(2) else {
             return Err(Refusal::arity("client|kill"));
         };
@@ -88,16 +95,54 @@ impl Filter {
                 ..Self::ALL
             });
         }
-        let mut filter = Self {
+        let filter = Self {
             skip_me: true,
             ..Self::ALL
         };
+        filter.options(first, args, dialect)
+    }
+
+    /// Reads options and their values.
+    fn options(
+        mut self,
+        first: &[u8],
+        mut args: Args<'_>,
+        dialect: Dialect,
+    ) -> Result<Self, Refusal> {
         let mut next = Some(first);
         while let Some(option) = next {
-            filter.set(option, args.next().ok_or(Refusal::SYNTAX)?)?;
+            let value = args.next().ok_or(Refusal::SYNTAX)?;
             next = args.next();
+            let not = option.eq_ignore_ascii_case(b"not-id") && dialect == Dialect::Valkey9;
+            if not || option.eq_ignore_ascii_case(b"id") && dialect.is_valkey() {
+                // As many numbers as there are, except for Valkey 8's CLIENT KILL and LIST, where
+                // each has its option.
+                let mut ids = vec![parse_i64(value).ok_or(Refusal::SYNTAX).and_then(positive)?];
+                while let Some(id) = next.and_then(parse_i64) {
+                    ids.push(positive(id)?);
+                    next = args.next();
+                }
+                match not {
+                    true => self.add(Criterion::not_numbers(ids)),
+                    false => self.ids.get_or_insert_default().extend(ids),
+                }
+                continue;
+            }
+            match Criterion::parse(option, value, dialect)? {
+                Some(criterion) => self.add(criterion),
+                None => self.set(option, value)?,
+            }
         }
-        Ok(filter)
+        if let Some(ids) = &mut self.ids {
+            // There may be a million, and every client is compared with them.
+            ids.sort_unstable();
+        }
+        Ok(self)
+    }
+
+    fn add(&mut self, criterion: Criterion) {
+        self.more.retain(|other| !criterion.replaces(other));
+        self.more.push(criterion);
     }
 
     /// One option of CLIENT KILL.
@@ -106,7 +151,7 @@ impl Filter {
         if is("id") {
             self.ids = Some(vec![parse_id(value)?]);
         } else if is("maxage") {
-            self.age_min = parse_age(value)?;
+            self.age_min = parse_positive(value, "maxage")?;
         } else if is("type") {
             self.kind = Some(parse_kind(value)?);
         } else if is("addr") {
@@ -137,6 +182,7 @@ impl Filter {
             && admits(self.user.as_deref(), line.user)
             && admits(self.kind.as_ref(), &line.kind())
             && line.age >= self.age_min
+            && self.more.iter().all(|it| it.admits(line))
     }
 
     /// Whether clients are named by their numbers.
@@ -168,15 +214,24 @@ fn parse_id(value: &[u8]) -> Result<i64, Refusal> {
         .ok_or(Refusal::fixed("ERR client-id should be greater than 0"))
 }
 
-fn parse_age(value: &[u8]) -> Result<u64, Refusal> {
-    let age = parse_i64(value).ok_or(Refusal::fixed(
-        "ERR maxage is not an integer or out of range",
-    ))?;
-    let age = u64::try_from(age).ok().filter(|age| *age > 0);
-    age.ok_or(Refusal::fixed("ERR maxage should be greater than 0"))
+fn positive(id: i64) -> Result<i64, Refusal> {
+    match id > 0 {
+        true => Ok(id),
+        false => Err(Refusal::fixed("ERR client-id should be greater than 0")),
+    }
 }
 
-fn parse_kind(value: &[u8]) -> Result<Kind, Refusal> {
+/// A number of seconds, for the option of this name.
+pub(super) fn parse_positive(value: &[u8], option: &str) -> Result<u64, Refusal> {
+    let Some(seconds) = parse_i64(value) else {
+        let text = format!("ERR {option} is not an integer or out of range");
+        return Err(Refusal::new(text));
+    };
+    let seconds = u64::try_from(seconds).ok().filter(|it| *it > 0);
+    seconds.ok_or_else(|| Refusal::new(format!("ERR {option} should be greater than 0")))
+}
+
+pub(super) fn parse_kind(value: &[u8]) -> Result<Kind, Refusal> {
     const NAMES: [(&str, Kind); 6] = [
         ("normal", Kind::Normal),
         ("pubsub", Kind::PubSub),

@@ -1,5 +1,6 @@
 //! How CLIENT LIST and CLIENT INFO show a client.
 
+use super::Dialect;
 use super::filter::Kind;
 use crate::resp::{Printable, Protocol};
 
@@ -57,6 +58,8 @@ pub struct Line<'a> {
     pub lib_name: &'a [u8],
     /// From CLIENT SETINFO; empty if none.
     pub lib_ver: &'a [u8],
+    /// How the backend's version shows it.
+    pub dialect: Dialect,
 }
 
 impl Line<'_> {
@@ -89,16 +92,20 @@ impl Line<'_> {
         field(" age=", number(self.age).as_bytes());
         field(" idle=", number(self.idle).as_bytes());
         field(" flags=", self.flags().as_bytes());
+        if self.dialect.is_valkey() {
+            field(" capa=", b"");
+        }
         field(" db=", number(self.db.into()).as_bytes());
         field(" sub=", number(self.sub.into()).as_bytes());
         field(" psub=", number(self.psub.into()).as_bytes());
         field(" ssub=", number(self.ssub.into()).as_bytes());
-        field(
-            " multi=",
-            self.multi.map_or(-1, i64::from).to_string().as_bytes(),
-        );
-        // Only servers since 7.4 show it, and tools of before know nothing of it.
-        if self.watch > 0 {
+        // A Valkey keeps what is watched with what is queued.
+        let watches = self.dialect.is_valkey() && self.watch > 0;
+        let multi = self.multi.or_else(|| watches.then_some(0));
+        let multi = multi.map_or(-1, i64::from);
+        field(" multi=", multi.to_string().as_bytes());
+        // Tools for older servers know nothing of it.
+        if self.watch > 0 || self.dialect != Dialect::Old {
             field(" watch=", number(self.watch.into()).as_bytes());
         }
         field(" qbuf=", number(self.qbuf).as_bytes());
@@ -129,7 +136,7 @@ impl Line<'_> {
     }
 
     /// Redis's letters, in its order: `N` for a client of which there is nothing to say.
-    fn flags(&self) -> String {
+    pub(super) fn flags(&self) -> String {
         let letters = [
             ('O', self.monitor),
             ('P', self.subscribed()),

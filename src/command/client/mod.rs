@@ -2,9 +2,12 @@
 //!
 //! It does not know the clients: [`Filter`] says which are meant, [`Line`] how one is shown.
 
+mod criterion;
+mod dialect;
 mod filter;
 mod line;
 
+pub use dialect::Dialect;
 pub use filter::Filter;
 pub use line::Line;
 

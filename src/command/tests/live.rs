@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use super::{line, request};
-use crate::command::client::{self, Filter};
+use crate::command::client::{self, Dialect, Filter};
 use crate::command::{Plan, Session, View, answer, auth, hello, plan, select};
 use crate::resp::{Args, Protocol, ReplyScanner, Scan, write};
 
@@ -109,8 +109,8 @@ fn ours(words: &str, view: &View<'_>) -> String {
         Plan::Session(Session::ClientSetName) => client::parse_set_name(args()).err(),
         Plan::Session(Session::ClientSetInfo) => client::parse_set_info(args()).err(),
         Plan::Session(Session::ClientReply) => client::parse_reply(args()).err(),
-        Plan::Session(Session::ClientList) => Filter::parse_list(args()).err(),
-        Plan::Session(Session::ClientKill) => Filter::parse_kill(args()).err(),
+        Plan::Session(Session::ClientList) => Filter::parse_list(args(), Dialect::Old).err(),
+        Plan::Session(Session::ClientKill) => Filter::parse_kill(args(), Dialect::Old).err(),
         Plan::Session(Session::ClientUnblock) => client::parse_unblock(args()).err(),
         plan => panic!("{words}: nothing to compare, {plan:?}"),
     };

@@ -1,7 +1,7 @@
 //! The parsers of what the proxy carries out itself.
 
 use super::{line, request};
-use crate::command::client::{self, Filter, Line, ReplyMode, SetInfo};
+use crate::command::client::{self, Dialect, Filter, Line, ReplyMode, SetInfo};
 use crate::command::{Refusal, auth, hello, select};
 use crate::resp::{Args, Protocol};
 
@@ -147,7 +147,7 @@ fn client_settings_are_read() {
 #[test]
 fn filters_select_clients() {
     let list = |words| {
-        Filter::parse_list(Args::new(&request(words)))
+        Filter::parse_list(Args::new(&request(words)), Dialect::Old)
             .unwrap()
             .matches(&line())
     };
@@ -158,7 +158,7 @@ fn filters_select_clients() {
     assert!(!list("CLIENT LIST TYPE pubsub"));
     assert!(!list("CLIENT LIST TYPE replica"));
 
-    let kill = |words| Filter::parse_kill(Args::new(&request(words))).unwrap();
+    let kill = |words| Filter::parse_kill(Args::new(&request(words)), Dialect::Old).unwrap();
     assert!(kill("CLIENT KILL 10.0.0.1:4000").is_old_form());
     assert!(!kill("CLIENT KILL 10.0.0.1:4000").skip_me());
     assert!(kill("CLIENT KILL 10.0.0.1:4000").matches(&line()));
@@ -189,4 +189,69 @@ fn filters_select_clients() {
 fn filters_can_go_to_other_threads() {
     fn is_send<T: Send + Sync + Clone + 'static>() {}
     is_send::<Filter>();
+}
+
+#[test]
+fn a_valkey_has_more_filters() {
+    let list = |dialect, words| Filter::parse_list(Args::new(&request(words)), dialect);
+    for (words, matches) in [
+        ("CLIENT LIST ID 9 5 USER app", true),
+        ("CLIENT LIST ID 9 ID 5", true),
+        ("CLIENT LIST NOT-ID 5", false),
+        ("CLIENT LIST NOT-ID 4 6", true),
+        ("CLIENT LIST IP 10.0.0.1", true),
+        ("CLIENT LIST NOT-IP 10.0.0.1", false),
+        ("CLIENT LIST FLAGS N", true),
+        ("CLIENT LIST FLAGS Nx", false),
+        ("CLIENT LIST NOT-FLAGS x", true),
+        ("CLIENT LIST DB 0 IDLE 2 MAXAGE 30", true),
+        ("CLIENT LIST IDLE 3", false),
+        ("CLIENT LIST NOT-DB 0", false),
+        ("CLIENT LIST NAME a", false),
+        ("CLIENT LIST NOT-NAME a NOT-LIB-NAME b NOT-LIB-VER c", true),
+        ("CLIENT LIST NOT-TYPE pubsub", true),
+        ("CLIENT LIST TYPE pubsub TYPE normal", true),
+        ("CLIENT LIST NAME a NAME b", false),
+        ("CLIENT LIST CAPA r", false),
+        ("CLIENT LIST NOT-CAPA r", true),
+        ("CLIENT LIST NOT-USER app", false),
+        ("CLIENT LIST NOT-ADDR 10.0.0.1:1 NOT-LADDR 10.0.0.9:1", true),
+    ] {
+        let filter = list(Dialect::Valkey9, words).unwrap();
+        assert_eq!(filter.matches(&line()), matches, "{words}");
+    }
+    for words in [
+        "CLIENT LIST NOT-IDLE 1",
+        "CLIENT LIST ID x",
+        "CLIENT LIST NAME",
+    ] {
+        assert_eq!(
+            list(Dialect::Valkey9, words),
+            Err(Refusal::SYNTAX),
+            "{words}"
+        );
+    }
+    for words in ["CLIENT LIST NAME a", "CLIENT LIST NOT-ID 5"] {
+        assert_eq!(
+            list(Dialect::Valkey8, words),
+            Err(Refusal::SYNTAX),
+            "{words}"
+        );
+        assert_eq!(list(Dialect::Redis, words), Err(Refusal::SYNTAX), "{words}");
+    }
+    let text = |dialect, watch| {
+        let mut out = Vec::new();
+        let line = Line {
+            watch,
+            dialect,
+            ..line()
+        };
+        line.write(&mut out);
+        String::from_utf8(out).unwrap()
+    };
+    assert!(!text(Dialect::Old, 0).contains(" watch="));
+    assert!(text(Dialect::Redis, 0).contains(" multi=-1 watch=0 "));
+    assert!(text(Dialect::Redis, 2).contains(" multi=-1 watch=2 "));
+    assert!(text(Dialect::Valkey9, 2).contains(" multi=0 watch=2 "));
+    assert!(text(Dialect::Valkey9, 0).contains(" flags=N capa= db=0 "));
 }

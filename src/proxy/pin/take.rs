@@ -5,8 +5,6 @@
 
 use std::mem;
 
-use crate::resp::Protocol;
-
 use super::super::backend::{Backend, Failure, Lending};
 use super::super::client::{Flag, Hold};
 use super::super::forward::{NOAUTH, Refusal, TOO_MANY_CONNECTIONS};
@@ -69,10 +67,12 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
         };
-        let account = client.account;
+        let (account, protocol) = (client.account, client.protocol);
         let pools = self.pools.accounts.get(account).map(|it| it.pools.clone());
         let pools = pools.unwrap_or_default();
+        // The reply to FUNCTION STATS has another form in the other protocol.
         let pools = pools.iter().filter_map(|&pool| self.pools.pools.get(pool));
+        let pools = pools.filter(|pool| pool.protocol == protocol);
         let mut all = pools.flat_map(|pool| pool.idle.iter().chain(&pool.backends));
         let is_free = |key| !self.backends.get(key).is_some_and(Backend::is_reserved);
         let free = all.find(|&&key| self.is_clean(key) && is_free(key));
@@ -87,7 +87,7 @@ impl Machine {
             return Ok(());
         }
         // While a script runs, no server lets a new connection choose its database.
-        let pool = self.pools.pool(account, 0, Protocol::Resp2);
+        let pool = self.pools.pool(account, 0, protocol);
         if self.is_refused(pool) {
             return Err(Refusal::LoggedOut);
         }
