@@ -248,9 +248,11 @@ impl World {
         self.hear(sent.op.tag(), reply);
         self.clients[index].note_refusal(&sent.op, reply);
         // A server before 6.0 says so itself; and what was sent before it was known that a login is
-        // needed is refused by the server.
+        // needed is refused by the server, which is asked once a second.
         let old = self.plan.homes.iter().any(|home| home.old);
-        let most = REFUSED_COMMANDS_MAX + self.clients[index].script.pending_max as u32;
+        let asked = 1 + self.now.ms as u32 / 1_000;
+        let pending = self.clients[index].script.pending_max as u32;
+        let most = REFUSED_COMMANDS_MAX + pending * asked;
         if !old && self.clients[index].refused > most {
             return Err(format!("client {id} is refused without end"));
         }
