@@ -330,7 +330,10 @@ impl Pools {
 
     /// Instances that anybody uses, or has a connection to.
     pub(super) fn used_instances(&self) -> HashSet<InstanceKey> {
-        self.accounts.iter().map(|(_, it)| it.instance).collect()
+        let verifying = self.instances.iter();
+        let verifying = verifying.filter(|(_, it)| it.logins.verifiers > 0);
+        let used = self.accounts.iter().map(|(_, it)| it.instance);
+        used.chain(verifying.map(|(key, _)| key)).collect()
     }
 
     /// Forgets instances that are gone and that nobody uses.
