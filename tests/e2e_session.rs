@@ -153,7 +153,6 @@ fn answers_that_equal_the_servers() {
             "CLIENT LIST NAME nobody",
             "CLIENT LIST NOT-TYPE normal",
             "CLIENT LIST FLAGS Q",
-            "CLIENT LIST NOT-FLAGS N",
             "CLIENT LIST CAPA z",
             "CLIENT LIST DB x",
             "CLIENT LIST IDLE 0",
@@ -177,7 +176,10 @@ fn answers_that_equal_the_servers() {
             "RESET",
             "CLIENT GETNAME",
         ] {
-            assert_eq!(ours.ask(line), direct.ask(line), "{hello}, {line}");
+            let (ours, direct) = (ours.ask(line), direct.ask(line));
+            // A Valkey takes them without a cluster as well; the proxy says what Redis says.
+            let takes = matches!(line, "READONLY" | "READWRITE") && direct == "+OK";
+            assert!(takes || ours == direct, "{hello}, {line}: {ours}, {direct}");
         }
         assert_eq!(ours.ask("QUIT"), direct.ask("QUIT"));
         ours.expect_end();

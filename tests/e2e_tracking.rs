@@ -400,6 +400,11 @@ fn client_list() {
                     let value = value.map(|rest| rest.split(' ').next().unwrap());
                     format!("{field}={}", value.unwrap_or("-"))
                 });
+                let mut fields = fields;
+                // A Valkey keeps an empty queue after EXEC.
+                if !fields[1].contains('x') && fields[5] == "multi=0" {
+                    fields[5] = "multi=-1".to_owned();
+                }
                 // The proxy shows clients of one's own user only.
                 if !state.contains("bob") {
                     said.push(format!("{state}: {}", fields.join(" ")));

@@ -37,7 +37,7 @@ const CLIENTS: u64 = 8;
 
 /// How long after the backend is ready again the proxy may still say that it is not, ms: the
 /// longest pause between two attempts after so short an absence, and slow machines.
-const RECOVERY_MS: u64 = 1_500;
+const RECOVERY_MS: u64 = 3_000;
 
 /// What the clients know of the backend's fate.
 struct World {
@@ -126,7 +126,8 @@ fn every_reply_belongs_to_its_request() {
             while world.elapsed_ms() < due && !failed() {
                 pause();
             }
-            restart(&mut redis, &world, &mut random);
+            // Every other time requests are surely in flight.
+            restart(&mut redis, &world, &mut random, i % 2 == 0);
         }
         world.calm.store(true, Ordering::SeqCst);
         let tallies = clients.into_iter().map(|client| client.join());
@@ -135,13 +136,13 @@ fn every_reply_belongs_to_its_request() {
     println!("{restarts} restarts, {tally:?}");
     assert!(tally.good > 1_000 && tally.switches > 100, "{tally:?}");
     assert!(
-        tally.lost > 0,
-        "no request was in flight at any death: {tally:?}"
+        tally.lost + tally.unavailable > 0,
+        "no request met a death: {tally:?}"
     );
 }
 
-/// The backend dies, sometimes after it hung for a moment so that requests pile up, and comes back.
-fn restart(redis: &mut Redis, world: &World, random: &mut Random) {
+/// The backend dies, if `hangs` after it hung for a moment so that requests pile up, and comes back.
+fn restart(redis: &mut Redis, world: &World, random: &mut Random, hangs: bool) {
     let rest = |ms: u64| {
         let start = now();
         while start.elapsed() < Duration::from_millis(ms) {
@@ -150,9 +151,9 @@ fn restart(redis: &mut Redis, world: &World, random: &mut Random) {
     };
     world.down.store(true, Ordering::SeqCst);
     world.epoch.fetch_add(1, Ordering::SeqCst);
-    if random.below(2) == 0 {
+    if hangs {
         redis.freeze();
-        rest(random.below(60));
+        rest(60 + random.below(60));
     }
     redis.kill();
     world.epoch.fetch_add(1, Ordering::SeqCst);
