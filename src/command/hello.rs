@@ -9,7 +9,7 @@ use crate::resp::number::parse_i64;
 use crate::resp::{Args, Protocol, ReplyScanner, Scan};
 
 use super::Refusal;
-use super::client::is_printable;
+use super::client::{NAME_BYTES_MAX, is_printable};
 use super::refusal::shown;
 
 /// HELLO's arguments.
@@ -38,6 +38,9 @@ pub fn parse(mut args: Args<'_>) -> Result<HelloRequest<'_>, Refusal> {
             request.auth = args.next().zip(args.next());
         } else if option.eq_ignore_ascii_case(b"setname") && left >= 1 {
             request.name = args.next();
+            if request.name.is_some_and(|name| name.len() > NAME_BYTES_MAX) {
+                return Err(Refusal::NAME_TOO_LONG);
+            }
             if !request.name.is_some_and(is_printable) {
                 return Err(Refusal::BAD_NAME);
             }

@@ -20,6 +20,8 @@ impl Refusal {
     pub(super) const BAD_NAME: Self =
         Self::fixed("ERR Client names cannot contain spaces, newlines or special characters.");
 
+    pub(super) const NAME_TOO_LONG: Self = Self::fixed("ERR elika: name longer than 4096 bytes");
+
     pub(super) const fn fixed(text: &'static str) -> Self {
         Self(Cow::Borrowed(text))
     }

@@ -180,6 +180,10 @@ pub struct Limits {
     /// Bytes of requests and replies that one worker keeps, whichever way they go: those that are
     /// not complete, those that backends have not taken, and those that clients have not read.
     pub worker_buffer_bytes: usize,
+    /// The same for the clients of one tenant; 0 is any number.
+    pub tenant_buffer_bytes: usize,
+    /// How long a client may take nothing of what it has to read, in seconds; 0 is for ever.
+    pub send_seconds: u64,
     /// How long a client may neither log in nor send a request, in seconds; 0 is for ever.
     pub login_seconds: u64,
     /// How long a client may be silent, in seconds; 0 is for ever.
@@ -266,6 +270,8 @@ impl Default for Config {
                 subscriber_outbound_bytes: 32 << 20,
                 worker_outbound_bytes: 512 << 20,
                 worker_buffer_bytes: 2 << 30,
+                tenant_buffer_bytes: 512 << 20,
+                send_seconds: 60,
                 login_seconds: 60,
                 idle_seconds: 0,
                 logins_per_second: 200,

@@ -510,6 +510,22 @@ const LIMITS: &[Row] = &[
         }),
     },
     Row {
+        name: "limit.tenant-buffer-bytes",
+        hint: "N",
+        default: "536870912",
+        help: "the same for the clients of one tenant; 0 is any number",
+        value: Number(0, BYTES_MAX, |c, n| {
+            store(&mut c.limits.tenant_buffer_bytes, n)
+        }),
+    },
+    Row {
+        name: "limit.send-seconds",
+        hint: "N",
+        default: "60",
+        help: "a client that takes nothing this long of what it has to read is closed; 0 is never",
+        value: Number(0, SECONDS_MAX, |c, n| store(&mut c.limits.send_seconds, n)),
+    },
+    Row {
         name: "limit.login-seconds",
         hint: "N",
         default: "60",

@@ -323,7 +323,13 @@ impl Client {
 
     /// Bytes that are kept for it, whichever way they go.
     pub(super) fn kept_bytes(&self) -> usize {
-        self.unread_bytes() + self.inbound_bytes()
+        self.unread_bytes() + self.inbound_bytes() + self.name_bytes()
+    }
+
+    /// Bytes of what it calls itself and its library.
+    pub(super) fn name_bytes(&self) -> usize {
+        let details = self.details.as_deref();
+        details.map_or(0, |it| it.name.len() + it.lib_name.len() + it.lib_ver.len())
     }
 
     /// Does it wait for nothing at all? Then a drain, or its own FIN, may end it.

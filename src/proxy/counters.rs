@@ -51,6 +51,8 @@ counters! {
     pub replies_dropped: u64,
     /// Clients closed because their worker kept too many bytes of requests and replies.
     pub buffers_full: u64,
+    /// Clients closed because their worker kept too many bytes for their tenant.
+    pub tenant_buffers_full: u64,
     /// Requests and clients whose reads were asked again on another connection, for whatever
     /// reason.
     pub asked_again: u64,
@@ -74,6 +76,8 @@ counters! {
     pub evictions: u64,
     /// Clients closed because they neither logged in nor asked anything.
     pub login_timeouts: u64,
+    /// Clients closed because they took nothing of what they had to read for too long.
+    pub send_timeouts: u64,
     /// Clients closed because too many of their commands were refused before a login.
     pub refused_anonymous: u64,
     /// Clients closed because they were idle.

@@ -6,7 +6,7 @@
 //! `next_deadline`. After any number of calls, [`Machine::resume`] lets those clients go on that
 //! waited for something.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::cluster::Snapshot;
@@ -65,6 +65,9 @@ pub struct Machine {
     /// Clients that wait for their tenant's rate, and when that is looked at.
     pub(super) throttled: Rows,
     pub(super) next_look_at_rates: Millis,
+    /// Clients that had something to read when they were looked at last, and took none of it since
+    /// then.
+    pub(super) stuck: HashMap<ClientKey, Millis>,
     /// Clients that wait for a backend to take what it was sent.
     pub(super) crowded: Vec<(BackendKey, ClientKey)>,
     /// Connections on which somebody waits behind a reply that its client reads slowly.
@@ -139,6 +142,7 @@ impl Machine {
             backlog: Rows::default(),
             throttled: Rows::default(),
             next_look_at_rates: Millis::default(),
+            stuck: HashMap::new(),
             crowded: Vec::new(),
             stalled: Vec::new(),
             unresolved: Vec::new(),

@@ -1,12 +1,12 @@
 //! What a worker keeps in memory for others, its limits, and how it is given back.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use slab::Slab;
 
 use super::buffer::ReadBuffer;
 use super::client::{Client, Flag};
-use super::key::ClientKey;
+use super::key::{ClientKey, TenantSlot};
 use super::machine::Machine;
 use super::notice::Bound;
 
@@ -16,6 +16,9 @@ pub(super) const OUT_OF_MEMORY: &str = "ERR elika: out of memory for this reques
 /// Bytes of replies that a client may leave unread before it has logged in: it is read again when
 /// it has read half of them.
 pub(super) const ANONYMOUS_UNREAD_BYTES_MAX: usize = 64 * 1024;
+
+/// What a client that is about to log in may keep at a ceiling of the worker.
+const LOGIN_BYTES_MAX: usize = 4 * 1024;
 
 impl Machine {
     /// Bytes of requests and replies that are kept here: those on their way in, those on their way
@@ -50,29 +53,77 @@ impl Machine {
             let Some(worst) = self.worst(Client::kept_bytes) else {
                 break;
             };
-            self.give_up(worst);
+            let kept = self.kept_bytes() as u64;
+            self.give_up(worst, Bound::WorkerBuffer, kept);
             of_clients = self.count_partial();
         }
     }
 
-    /// The client with the most bytes, as `of` counts them.
+    /// Who goes at a ceiling of the worker, by what `of` counts: of the anonymous clients that
+    /// keep more than a login needs the largest; without them, the largest client of the tenant
+    /// with the most bytes. So no tenant pays for another, or for anonymous clients.
     fn worst(&self, of: fn(&Client) -> usize) -> Option<ClientKey> {
-        let worst = self.clients.iter().max_by_key(|(_, client)| of(client));
-        let (key, client) = worst?;
-        (of(client) > 0).then_some(key)
+        let anonymous = (self.clients.iter())
+            .filter(|(key, client)| of(client) > LOGIN_BYTES_MAX && self.is_anonymous(*key));
+        if let Some((key, _)) = anonymous.max_by_key(|(_, client)| of(client)) {
+            return Some(key);
+        }
+        let all = self.usage(of);
+        let (tenant, _) = all.into_iter().max_by_key(|(_, bytes)| *bytes)?;
+        self.largest(tenant, of)
+    }
+
+    /// The client of a tenant with the most bytes, if any has some.
+    fn largest(&self, tenant: TenantSlot, of: fn(&Client) -> usize) -> Option<ClientKey> {
+        let its = (self.clients.iter()).filter(|(_, it)| it.tenant == tenant && of(it) > 0);
+        its.max_by_key(|(_, client)| of(client)).map(|(key, _)| key)
+    }
+
+    /// The bytes of each tenant's clients.
+    fn usage(&self, of: fn(&Client) -> usize) -> HashMap<TenantSlot, usize> {
+        let mut all = HashMap::new();
+        for (_, client) in self.clients.iter() {
+            *all.entry(client.tenant).or_default() += of(client);
+        }
+        all
+    }
+
+    /// Keeps each tenant within its share of the worker: its largest client goes, whether there
+    /// is room or not.
+    pub(super) fn keep_tenant_limits(&mut self) {
+        let max = self.settings.tenant_buffer_bytes_max;
+        if max == 0 || self.kept_bytes() <= max {
+            return;
+        }
+        self.count_partial();
+        for (tenant, mut bytes) in self.usage(Client::kept_bytes) {
+            while bytes > max
+                && let Some(key) = self.largest(tenant, Client::kept_bytes)
+            {
+                let its = self.clients.get(key).map_or(0, Client::kept_bytes);
+                self.give_up(key, Bound::TenantBuffer, bytes as u64);
+                bytes = bytes.saturating_sub(its);
+                if self
+                    .clients
+                    .get(key)
+                    .is_some_and(|it| it.kept_bytes() >= its)
+                {
+                    break;
+                }
+            }
+        }
     }
 
     /// A client goes, so that there is room for others. It hears why, if it only sends too much.
-    fn give_up(&mut self, key: ClientKey) {
-        let kept = self.kept_bytes() as u64;
+    fn give_up(&mut self, key: ClientKey, bound: Bound, kept: u64) {
         let client = self.clients.get(key);
         if client.is_some_and(|client| client.is_quiet() && !client.is(Flag::Closing)) {
-            self.note_eviction(key, Bound::WorkerBuffer, kept);
+            self.note_eviction(key, bound, kept);
             self.say_and_close(key, OUT_OF_MEMORY);
             // It may have asked for silence, and then there is nothing to be sent before it goes.
             self.wake(key);
         } else {
-            self.evict(key, Bound::WorkerBuffer, kept);
+            self.evict(key, bound, kept);
         }
     }
 
@@ -82,12 +133,14 @@ impl Machine {
         self.evict(key, Bound::ClientOutbound, unread as u64);
     }
 
-    /// Counts what is kept of incomplete requests: until the next time, what comes is added and
-    /// what goes is not subtracted. Returns all that is kept for clients.
+    /// Counts what is kept of incomplete requests and of names: until the next time, what comes is
+    /// added and what goes is not subtracted. Returns all that is kept for clients.
     fn count_partial(&mut self) -> usize {
-        let clients = self.clients.iter();
-        let partial = clients.filter_map(|(_, client)| client.inbound.as_ref());
-        self.partial_bytes = partial.map(|inbound| inbound.bytes.len()).sum();
+        let partial = |client: &Client| {
+            let inbound = client.inbound.as_ref();
+            client.name_bytes() + inbound.map_or(0, |inbound| inbound.bytes.len())
+        };
+        self.partial_bytes = self.clients.iter().map(|(_, it)| partial(it)).sum();
         self.clients.iter().map(|(_, it)| it.kept_bytes()).sum()
     }
 

@@ -29,13 +29,17 @@ pub enum Bound {
     Dedicated,
     /// Connections to one instance.
     InstanceConnections,
+    /// All that a worker keeps for one tenant.
+    TenantBuffer,
+    /// Time without a byte taken by a client that has some to read.
+    Send,
     /// Commands refused before a login.
     RefusedCommands,
 }
 
 impl Bound {
     /// How many there are.
-    const COUNT: usize = 7;
+    const COUNT: usize = 9;
 
     /// The option that sets it.
     #[must_use]
@@ -47,6 +51,8 @@ impl Bound {
             Self::WorkerBuffer => "limit.worker-buffer-bytes",
             Self::Dedicated => "backend-pool.dedicated-max",
             Self::InstanceConnections => "backend-pool.tenant-max",
+            Self::TenantBuffer => "limit.tenant-buffer-bytes",
+            Self::Send => "limit.send-seconds",
             Self::RefusedCommands => "refused-before-login",
         }
     }
@@ -56,6 +62,7 @@ impl Bound {
     pub fn unit(self) -> &'static str {
         match self {
             Self::RefusedCommands => "commands",
+            Self::Send => "ms",
             Self::Dedicated | Self::InstanceConnections => "connections",
             _ => "bytes",
         }
@@ -146,6 +153,8 @@ impl Machine {
             Bound::WorkerOutbound => self.counters.evictions += 1,
             Bound::WorkerBuffer => self.counters.buffers_full += 1,
             Bound::Dedicated | Bound::InstanceConnections => {}
+            Bound::TenantBuffer => self.counters.tenant_buffers_full += 1,
+            Bound::Send => self.counters.send_timeouts += 1,
             Bound::RefusedCommands => self.counters.refused_anonymous += 1,
         }
         let instance = self.instance_of_client(key);

@@ -95,6 +95,9 @@ impl Machine {
         if n > 0 {
             // It reads.
             client.active = self.now.tenths();
+            if !self.stuck.is_empty() {
+                self.stuck.remove(&key);
+            }
         }
         let left = client.outbound.len();
         if left <= RESUME_BYTES

@@ -82,6 +82,10 @@ pub struct Settings {
     /// Bytes of requests and replies that this worker keeps, whichever way they go: above it the
     /// client that takes up most is closed.
     pub worker_buffer_bytes_max: usize,
+    /// The same for the clients of one tenant; 0: no limit of its own.
+    pub tenant_buffer_bytes_max: usize,
+    /// A client that takes nothing for so long of what it has to read is closed; 0: never.
+    pub client_send_ms: u64,
     /// A client that has neither logged in nor sent a request is closed after this; 0: never.
     pub client_login_ms: u64,
     /// A client that has been silent this long is closed; 0: never.
@@ -126,6 +130,8 @@ impl Default for Settings {
             subscriber_outbound_bytes_max: 32 << 20,
             worker_outbound_bytes_max: 512 << 20,
             worker_buffer_bytes_max: 2 << 30,
+            tenant_buffer_bytes_max: 512 << 20,
+            client_send_ms: 60_000,
             client_login_ms: 60_000,
             client_idle_ms: 0,
             logins_per_second: 200,

@@ -6,6 +6,7 @@ use super::backend::{Failure, State, Verifying};
 use super::client::{Client, Flag};
 use super::key::{ClientKey, InstanceKey};
 use super::machine::Machine;
+use super::notice::Bound;
 use super::pin::Pin;
 use super::pool::Account;
 use super::settings::{Millis, Settings};
@@ -58,11 +59,13 @@ impl Machine {
         self.check_waits();
         self.end_pauses();
         self.check_health();
+        self.keep_tenant_limits();
         self.ask_again();
         self.probe();
         if now >= self.next_slow_round {
             self.next_slow_round = now.after(SLOW_ROUND_MS);
             self.close_overdue_clients();
+            self.close_stuck_clients();
             self.clear_leaving();
             self.close_idle_backends();
             self.pools.sweep(&self.backends);
@@ -136,6 +139,29 @@ impl Machine {
                 Overdue::Linger => self.counters.slow_readers += 1,
             }
             self.close_now(key);
+        }
+    }
+
+    /// Closes clients that have not taken a byte of what they have to read for too long. Those that
+    /// have just been written to are looked at a second later.
+    fn close_stuck_clients(&mut self) {
+        let max = self.settings.client_send_ms;
+        if max == 0 {
+            return;
+        }
+        let (clients, now) = (&self.clients, self.now);
+        let stuck = |client: &Client| !client.outbound.is_empty() && !client.is(Flag::Dirty);
+        self.stuck
+            .retain(|key, _| clients.get(*key).is_some_and(stuck));
+        for (key, _) in clients.iter().filter(|(_, client)| stuck(client)) {
+            self.stuck.entry(key).or_insert(now);
+        }
+        let late: Vec<(ClientKey, u64)> = (self.stuck.iter())
+            .map(|(key, since)| (*key, now.since(*since)))
+            .filter(|(_, ms)| *ms >= max)
+            .collect();
+        for (key, ms) in late {
+            self.evict(key, Bound::Send, ms);
         }
     }
 

@@ -56,6 +56,8 @@ pub(super) fn settings(config: &Config, worker: u16) -> Settings {
         subscriber_outbound_bytes_max: limits.subscriber_outbound_bytes,
         worker_outbound_bytes_max: limits.worker_outbound_bytes,
         worker_buffer_bytes_max: limits.worker_buffer_bytes,
+        tenant_buffer_bytes_max: limits.tenant_buffer_bytes,
+        client_send_ms: limits.send_seconds * 1000,
         client_login_ms: limits.login_seconds * 1000,
         client_idle_ms: limits.idle_seconds * 1000,
         logins_per_second: limits.logins_per_second,

@@ -205,3 +205,71 @@ fn at_the_ceiling_who_keeps_most_goes_though_another_came_before() {
     );
     assert!(!worker.closed(ConnKey::Client(reader)));
 }
+
+#[test]
+fn a_client_that_takes_nothing_is_closed() {
+    let mut worker = Worker::with(|settings| settings.client_send_ms = 10_000);
+    let (reader, backend) = worker.stranger();
+    worker.stall(ConnKey::Client(reader));
+    worker.says(reader, "GET big");
+    worker.replies(backend, value(200_000));
+    for _ in 0..4 {
+        worker.pass(8_000);
+        worker.take(ConnKey::Client(reader), 1);
+        // It sends, but that is not reading.
+        worker.says(reader, "GET k");
+    }
+    assert!(!worker.closed(ConnKey::Client(reader)), "it takes a byte");
+    worker.pass(12_000);
+    assert!(worker.closed(ConnKey::Client(reader)));
+    assert_eq!(worker.machine.counters().send_timeouts, 1);
+    assert_eq!(worker.notices()[0].bound, Bound::Send);
+}
+
+/// Though it has fewer bytes than another tenant's only client.
+#[test]
+fn at_the_ceiling_a_client_without_a_login_goes_first() {
+    let mut worker = Worker::with(|settings| settings.worker_buffer_bytes_max = 1 << 20);
+    let (user, _) = worker.user("ann");
+    worker.uploads(user, &set(2_000_000)[..800_000]);
+    let anonymous = worker.client();
+    worker.sends(anonymous, "*2\r\n$4\r\nPING\r\n$16000\r\n");
+    for _ in 0..3 {
+        worker.sends(anonymous, [b'x'; 5_000]);
+    }
+    worker.uploads(user, &[b'x'; 240_000]);
+    assert!(worker.closed(ConnKey::Client(anonymous)));
+    assert!(!worker.closed(ConnKey::Client(user)));
+}
+
+#[test]
+fn a_tenant_loses_its_largest_client_at_its_own_limit() {
+    let mut worker = Worker::with(|settings| settings.tenant_buffer_bytes_max = 1 << 20);
+    let (large, _) = worker.user("ann");
+    let small = worker.logs_in("ann", "pw");
+    worker.uploads(small, &set(2_000_000)[..300_000]);
+    worker.uploads(large, &set(2_000_000)[..900_000]);
+    worker.pass(200);
+    assert!(worker.closed(ConnKey::Client(large)));
+    assert!(!worker.closed(ConnKey::Client(small)));
+    assert_eq!(worker.machine.counters().tenant_buffers_full, 1);
+    assert_eq!(worker.notices()[0].bound, Bound::TenantBuffer);
+}
+
+#[test]
+fn names_are_bounded() {
+    let mut worker = Worker::new();
+    let (client, _) = worker.stranger();
+    let long = "n".repeat(4_097);
+    let error = "-ERR elika: name longer than 4096 bytes\r\n";
+    for line in [
+        "CLIENT SETNAME",
+        "CLIENT SETINFO LIB-NAME",
+        "HELLO 2 SETNAME",
+    ] {
+        worker.says(client, &format!("{line} {long}"));
+        assert_eq!(worker.heard(client), error, "{line}");
+    }
+    worker.says(client, &format!("CLIENT SETNAME {}", &long[..4_096]));
+    assert_eq!(worker.heard(client), "+OK\r\n");
+}

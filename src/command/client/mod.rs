@@ -16,6 +16,10 @@ use super::refusal::shown;
 use crate::resp::Args;
 use crate::resp::number::parse_i64;
 
+/// Bytes of a client's name, or of what it says of its library. A server has no such limit; here a
+/// name is kept for each client.
+pub(super) const NAME_BYTES_MAX: usize = 4 * 1024;
+
 /// What CLIENT REPLY asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyMode {
@@ -39,6 +43,7 @@ pub enum SetInfo<'a> {
 /// Reads `CLIENT SETNAME name`. An empty name takes the name away.
 pub fn parse_set_name(mut args: Args<'_>) -> Result<&[u8], Refusal> {
     match args.nth(2) {
+        Some(name) if name.len() > NAME_BYTES_MAX => Err(Refusal::NAME_TOO_LONG),
         Some(name) if is_printable(name) => Ok(name),
         Some(_) => Err(Refusal::BAD_NAME),
         None => Err(Refusal::arity("client|setname")),
@@ -60,6 +65,9 @@ pub fn parse_set_info(mut args: Args<'_>) -> Result<SetInfo<'_>, Refusal> {
             shown(attribute)
         )));
     };
+    if value.len() > NAME_BYTES_MAX {
+        return Err(Refusal::NAME_TOO_LONG);
+    }
     if is_printable(value) {
         return Ok(info);
     }

@@ -38,9 +38,13 @@ fn another(row: &Row) -> &'static str {
         "limit.client-outbound-bytes"
         | "limit.subscriber-outbound-bytes"
         | "limit.worker-outbound-bytes"
-        | "limit.worker-buffer-bytes" => "1048576",
+        | "limit.worker-buffer-bytes"
+        | "limit.tenant-buffer-bytes" => "1048576",
         "backend-pool.pinned-idle-seconds" => "78",
-        "limit.login-seconds" | "limit.idle-seconds" | "limit.logins-per-second" => "77",
+        "limit.login-seconds"
+        | "limit.idle-seconds"
+        | "limit.send-seconds"
+        | "limit.logins-per-second" => "77",
         name => panic!("give {name} a value here"),
     }
 }
