@@ -141,7 +141,7 @@ fn every_reply_belongs_to_its_request() {
     );
 }
 
-/// The backend dies, if `hangs` after it hung for a moment so that requests pile up, and comes back.
+/// The backend dies and comes back. If it `hangs` for a moment before, requests pile up.
 fn restart(redis: &mut Redis, world: &World, random: &mut Random, hangs: bool) {
     let rest = |ms: u64| {
         let start = now();
