@@ -11,21 +11,28 @@ impl World {
     /// The machine may give up what is silent for too long.
     pub(crate) fn expect_timeouts(&mut self, node: usize) {
         let settings = &self.plan.settings;
-        let reply_ms = settings.backend_reply_ms;
-        for link in self.nodes[node].links.values_mut() {
+        let (reply_ms, connect_ms) = (settings.backend_reply_ms, settings.backend_connect_ms);
+        let links = &mut self.nodes[node].links;
+        // When each server was last heard of, on whatever connection.
+        let mut heard = vec![0; self.servers.len()];
+        for link in links.values().filter(|link| link.answered) {
+            heard[link.server] = link.heard.max(heard[link.server]);
+        }
+        for link in links.values_mut() {
             // The machine counts from when it decided to connect.
             let silent = self.now.ms - link.heard + 1_000;
-            let waits = link.wants_write || !link.is_idle();
+            let quiet = self.now.ms - heard[link.server];
+            let waits = link.wants_write || !link.is_idle() || link.hung;
             // The deadline of a handshake is for all of it, however much is heard meanwhile.
-            let age = self.now.ms.saturating_sub(link.due);
-            let begins = (settings.backend_connect_ms.saturating_sub(1_000)
-                ..=settings.backend_connect_ms + 1_000)
-                .contains(&age);
-            if waits && begins
-                || reply_ms > 0 && silent >= reply_ms && waits
-                || (waits || link.hung || link.session.is_none())
-                    && silent >= settings.backend_connect_ms
-            {
+            let age = self.now.ms.saturating_sub(link.due) + 1_000;
+            let begins = (reply_ms..=reply_ms + 2_000).contains(&age);
+            link.overdue |= reply_ms > 0 && waits && silent >= reply_ms;
+            let late = match link.session {
+                None => silent >= connect_ms,
+                Some(_) if reply_ms == 0 => false,
+                Some(_) => waits && (begins || silent >= reply_ms && quiet >= reply_ms),
+            };
+            if late {
                 link.late = true;
                 self.servers[link.server].failed(self.now);
             }
@@ -135,7 +142,7 @@ impl World {
         }
         let n = self.rng.piece(link.output.len().min(128 * 1024));
         let bytes: Vec<u8> = link.output.drain(..n).collect();
-        link.heard = now.0;
+        (link.heard, link.answered) = (now.0, true);
         self.servers[link.server].bytes += bytes.len() as u64;
         let flow = self.nodes[node].machine.backend_bytes(key, &bytes, now);
         if let Some(link) = self.nodes[node].links.get_mut(&key) {
@@ -227,7 +234,8 @@ impl World {
         let outdated = left || server.changes.iter().any(|at| at.ms >= link.due);
         let silent = self.now.ms.saturating_sub(link.heard) >= 30_000;
         let old = self.now.ms.saturating_sub(link.due) >= 60_000;
-        let done = link.is_idle() && (outdated || silent || old);
+        // One that owed a reply for too long takes nothing new, though its server answers others.
+        let done = link.is_idle() && (outdated || silent || old || link.overdue);
         match (failed, link.session) {
             (true, _) => {
                 let now = self.now;

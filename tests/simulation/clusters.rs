@@ -333,9 +333,18 @@ impl World {
             self.servers[server].fall_ill(trouble, now, to);
         }
         if self.rng.permille(stir.mute) {
-            let until = now + self.rng.between(50, 1_500);
-            self.note(|| format!("server {server} does nothing until {until} ms"));
-            self.servers[server].mute_until = until;
+            let until = now + self.rng.between(50, 6_000);
+            let (writes, redis) = (self.rng.one_in(2), &mut self.servers[server]);
+            match writes {
+                true => redis.holds_writes_until = until,
+                false => redis.mute_until = until,
+            }
+            self.note(|| {
+                format!(
+                    "server {server} is busy until {until} ms, to reads: {}",
+                    !writes
+                )
+            });
         }
     }
 

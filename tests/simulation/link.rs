@@ -59,6 +59,10 @@ pub(crate) struct Link {
     pub(crate) late: bool,
     /// When the proxy last heard of it, or began it, ms.
     pub(crate) heard: u64,
+    /// It owed a reply for longer than that may take.
+    pub(crate) overdue: bool,
+    /// It has brought anything.
+    pub(crate) answered: bool,
     /// So many turns of the machine ago the client that it is blocked for has gone.
     pub(crate) forsaken: u32,
 }
@@ -90,6 +94,8 @@ impl Link {
             dying: false,
             late: false,
             heard: now.ms,
+            answered: false,
+            overdue: false,
             forsaken: 0,
         }
     }
@@ -154,6 +160,7 @@ impl Link {
         while left > 0
             && redis.sessions[&id].blocked.is_none()
             && let Some((len, args)) = wire::request(&self.buffer[at..])?
+            && !redis.holds_back(&args[0], now)
         {
             (at, left) = (at + len, left - 1);
             if let Some(session) = redis.sessions.get_mut(&id) {

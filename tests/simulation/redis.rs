@@ -130,6 +130,8 @@ pub(crate) struct Redis {
     pub(crate) refusals: BTreeMap<Tag, Vec<(&'static str, Moment)>>,
     /// It does nothing before this, ms.
     pub(crate) mute_until: u64,
+    /// It executes no write before this, ms.
+    pub(crate) holds_writes_until: u64,
     /// Bytes that came here or were sent from here.
     pub(crate) bytes: u64,
     /// So many connections of clients' own may be the same user's, in one database and protocol.
@@ -216,6 +218,7 @@ impl Redis {
             spells: Vec::new(),
             refusals: BTreeMap::new(),
             mute_until: 0,
+            holds_writes_until: 0,
             bytes: 0,
             own_max: usize::MAX,
             calm: false,

@@ -93,6 +93,7 @@ impl World {
         for server in 0..self.servers.len() {
             self.servers[server].calm = true;
             self.servers[server].mute_until = 0;
+            self.servers[server].holds_writes_until = 0;
             let now = self.now.ms;
             self.servers[server].heal(now);
             let moved = self.servers[server].down_until == u64::MAX;

@@ -95,6 +95,12 @@ impl Redis {
         self.spells.iter().any(|spell| spell.to >= since.ms)
     }
 
+    /// Is a command to wait, because it may write?
+    pub(crate) fn holds_back(&self, name: &[u8], now: Moment) -> bool {
+        let name = String::from_utf8_lossy(name).to_ascii_uppercase();
+        self.holds_writes_until > now.ms && (is_write(&name) || name == "EXEC")
+    }
+
     /// The error for a command that cannot be done now. A transaction is lost with it.
     pub(super) fn refused(
         &mut self,
