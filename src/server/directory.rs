@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use std::{io, net::SocketAddr};
 
 use crate::cluster::{
-    ALIAS_LABEL, ClusterInstance, ClusterKey, Health, InstanceId, Known, Owners, Refused,
+    ALIAS_LABEL, ClusterInstance, ClusterKey, Endpoint, Health, InstanceId, Known, Owners, Refused,
     SnapshotBuilder, TenantKey, TenantLimits, TenantRules,
 };
 use crate::command::is_command;
@@ -19,7 +19,7 @@ use crate::reactor::{Inbox, Message};
 
 use super::board::Board;
 use super::names::Names;
-use super::registry::{Listed, Listing};
+use super::registry::{Listed, Listing, changes};
 use super::resolver::{Lookup, Resolver};
 
 /// Time between two pictures: workers go through each as a whole. A change that comes after a rest
@@ -43,6 +43,8 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(super) enum Fact {
     /// What the registry says now.
     Listing(Listing),
+    /// What the registry says now of one tenant.
+    Tenant(TenantKey, Vec<Listed>),
     /// What a name resolves to now.
     Resolved(String, io::Result<Vec<SocketAddr>>),
     /// What a worker (by its number) found out about an instance.
@@ -177,6 +179,7 @@ impl Directory {
     fn take(&mut self, fact: Fact, now: Instant) {
         let changed = match fact {
             Fact::Listing(listing) => self.follow(listing, now),
+            Fact::Tenant(tenant, instances) => self.follow_tenant(&tenant, instances, now),
             Fact::Resolved(name, answer) => self.names.answered(&name, answer, now),
             Fact::Report(worker, report) => self.board.desk().tell(worker, report),
             Fact::Rules(rules) => std::mem::replace(&mut self.rules, rules) != self.rules,
@@ -199,8 +202,34 @@ impl Directory {
         if listing == self.listing {
             return false;
         }
+        let old = std::mem::take(&mut self.listing);
+        self.note_changes(&listing.instances, &old.instances);
+        self.listing = listing;
+        self.follow_names(now);
+        true
+    }
+
+    /// The same for one tenant: of many, most are as they were.
+    fn follow_tenant(&mut self, tenant: &TenantKey, new: Vec<Listed>, now: Instant) -> bool {
+        let old = self.listing.replace(tenant, new.clone());
+        if old == new {
+            return false;
+        }
+        self.note_changes(&new, &old);
+        let endpoints = |all: &[Listed]| -> Vec<Option<Endpoint>> {
+            let all = all.iter();
+            all.map(|it| it.instance.endpoint().cloned()).collect()
+        };
+        if endpoints(&new) != endpoints(&old) {
+            self.follow_names(now);
+        }
+        true
+    }
+
+    /// Instances have come and gone.
+    fn note_changes(&mut self, new: &[Listed], old: &[Listed]) {
         let (mut desk, gone) = (self.board.desk(), &mut self.gone);
-        listing.changes_since(&self.listing, |listed, there| match there {
+        changes(new, old, |listed, there| match there {
             true => {
                 if !gone.remove(&(listed.tenant.clone(), listed.id.clone())) {
                     desk.expect(&listed.tenant, &listed.id);
@@ -210,12 +239,12 @@ impl Directory {
                 gone.insert((listed.tenant.clone(), listed.id.clone()));
             }
         });
-        drop(desk);
-        self.listing = listing;
+    }
+
+    fn follow_names(&mut self, now: Instant) {
         let instances = self.listing.instances.iter();
         let endpoints = instances.filter_map(|it| it.instance.endpoint());
         self.names.follow(endpoints, now);
-        true
     }
 
     /// Names are free as soon as the registry no longer lists their deleted cluster. A listing may

@@ -52,7 +52,7 @@ use board::Board;
 use directory::{Directory, Fact};
 use level::Level;
 use office::Office;
-use registry::{Listing, Watched};
+use registry::{Listing, News, Ring, Watched};
 use resolver::Resolver;
 use service::Service;
 use shared::{Loads, WorkerOutside};
@@ -201,16 +201,20 @@ impl Proxy {
 /// Tells of everything that the registry says, and of its changes.
 fn spawn_registry(
     registry: Arc<dyn ClusterRegistry>,
-    rings: Receiver<()>,
+    rings: Receiver<Ring>,
     facts: Sender<Fact>,
     changed: Option<impl Fn() + Send + 'static>,
 ) -> io::Result<JoinHandle<()>> {
     spawn("registry", move || {
-        registry::read_on(&*registry, &rings, |listing| {
+        registry::read_on(&*registry, &rings, |news| {
             if let Some(changed) = &changed {
                 changed();
             }
-            facts.send(Fact::Listing(listing)).is_ok()
+            let fact = match news {
+                News::All(listing) => Fact::Listing(listing),
+                News::Tenant(tenant, instances) => Fact::Tenant(tenant, instances),
+            };
+            facts.send(fact).is_ok()
         });
     })
 }

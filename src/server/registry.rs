@@ -1,10 +1,10 @@
 //! What the registry says, read on a thread of its own: one that answers slowly delays nothing but
 //! its own news.
 //!
-//! The registry is read as a whole after each change; changes that come meanwhile are read
-//! together.
+//! After a change of instances only their tenants are read again; after any other change, and every
+//! few seconds, the registry is read as a whole. Changes that come meanwhile are read together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -14,11 +14,32 @@ use crate::cluster::{
     ClusterInstance, ClusterKey, ClusterRegistry, InstanceId, RegistryError, Status, TenantKey,
 };
 
+use super::now;
 use super::threads::spawn;
 
 /// A registry is read again after this even if it tells of no change: that a cluster without
 /// instances was added, for one, is no change of an instance.
 const READ_EVERY: Duration = Duration::from_secs(5);
+
+/// Tenants that are read one by one; of more, all are read at once.
+const TENANTS_MAX: usize = 64;
+
+/// What has changed.
+#[derive(Debug)]
+pub(super) enum Ring {
+    /// Instances of this tenant.
+    Tenant(TenantKey),
+    /// Anything.
+    All,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(super) enum News {
+    All(Listing),
+    /// The instances of one tenant, by id.
+    Tenant(TenantKey, Vec<Listed>),
+}
 
 /// All that a registry said at one moment, in order; nothing that is deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -41,39 +62,50 @@ impl Listing {
         let mut clusters = registry.all_clusters();
         clusters.sort_unstable();
         clusters.dedup();
-        // Of two with the same id the later one counts.
-        let mut instances = BTreeMap::new();
-        for instance in registry.all_cluster_instances() {
-            if instance.status != Status::Deleted {
-                let id = InstanceId::from(instance.id.as_str());
-                instances.insert((instance.key.tenant(), id), instance);
-            }
-        }
-        let listed = |((tenant, id), instance)| Listed {
-            tenant,
-            id,
-            instance,
-        };
         Self {
             clusters,
-            instances: instances.into_iter().map(listed).collect(),
+            instances: sorted(registry.all_cluster_instances()),
         }
     }
 
-    /// Tells `take` of every instance that is not in `old` (`true`), and of every one that is there
-    /// and no longer here (`false`).
-    pub(super) fn changes_since(&self, old: &Self, mut take: impl FnMut(&Listed, bool)) {
-        let mut before = old.instances.iter().peekable();
-        for listed in &self.instances {
-            while let Some(gone) = before.next_if(|it| it.name() < listed.name()) {
-                take(gone, false);
-            }
-            if before.next_if(|it| it.name() == listed.name()).is_none() {
-                take(listed, true);
-            }
-        }
-        before.for_each(|gone| take(gone, false));
+    /// Puts these in the place of a tenant's instances; returns those that were there.
+    pub(super) fn replace(&mut self, tenant: &TenantKey, new: Vec<Listed>) -> Vec<Listed> {
+        let from = self.instances.partition_point(|it| it.tenant < *tenant);
+        let to = self.instances.partition_point(|it| it.tenant <= *tenant);
+        self.instances.splice(from..to, new).collect()
     }
+}
+
+/// Tells `take` of every instance that is not in `old` (`true`), and of every one that is there and
+/// no longer in `new` (`false`).
+pub(super) fn changes(new: &[Listed], old: &[Listed], mut take: impl FnMut(&Listed, bool)) {
+    let mut before = old.iter().peekable();
+    for listed in new {
+        while let Some(gone) = before.next_if(|it| it.name() < listed.name()) {
+            take(gone, false);
+        }
+        if before.next_if(|it| it.name() == listed.name()).is_none() {
+            take(listed, true);
+        }
+    }
+    before.for_each(|gone| take(gone, false));
+}
+
+/// In order, without those that are deleted; of two with the same id the later one counts.
+fn sorted(all: Vec<ClusterInstance>) -> Vec<Listed> {
+    let mut instances = BTreeMap::new();
+    for instance in all {
+        if instance.status != Status::Deleted {
+            let id = InstanceId::from(instance.id.as_str());
+            instances.insert((instance.key.tenant(), id), instance);
+        }
+    }
+    let listed = |((tenant, id), instance)| Listed {
+        tenant,
+        id,
+        instance,
+    };
+    instances.into_iter().map(listed).collect()
 }
 
 impl Listed {
@@ -86,7 +118,7 @@ impl Listed {
 /// registry itself tells.
 pub(super) struct Watched {
     registry: Arc<dyn ClusterRegistry>,
-    bell: Sender<()>,
+    bell: Sender<Ring>,
 }
 
 impl Watched {
@@ -97,13 +129,13 @@ impl Watched {
     /// If a thread cannot be had.
     pub(super) fn around(
         registry: Arc<dyn ClusterRegistry>,
-    ) -> io::Result<(Arc<dyn ClusterRegistry>, Receiver<()>)> {
+    ) -> io::Result<(Arc<dyn ClusterRegistry>, Receiver<Ring>)> {
         let changes = registry.notify();
         let (bell, rings) = channel();
         let ringer = bell.clone();
         spawn("registry-notify", move || {
-            while changes.recv().is_ok() {
-                if ringer.send(()).is_err() {
+            while let Ok(instance) = changes.recv() {
+                if ringer.send(Ring::Tenant(instance.key.tenant())).is_err() {
                     return;
                 }
             }
@@ -112,22 +144,23 @@ impl Watched {
     }
 
     /// Has the registry read again.
-    fn ring(&self) {
+    fn ring(&self, ring: Ring) {
         // Without a reader the proxy has stopped.
-        let _ = self.bell.send(());
+        let _ = self.bell.send(ring);
     }
 }
 
 impl ClusterRegistry for Watched {
     fn add_cluster(&self, key: ClusterKey) -> Result<TenantKey, RegistryError> {
         let tenant = self.registry.add_cluster(key)?;
-        self.ring();
+        self.ring(Ring::All);
         Ok(tenant)
     }
 
     fn status_change(&self, instance: ClusterInstance) -> Result<(), RegistryError> {
+        let tenant = instance.key.tenant();
         self.registry.status_change(instance)?;
-        self.ring();
+        self.ring(Ring::Tenant(tenant));
         Ok(())
     }
 
@@ -149,24 +182,53 @@ impl ClusterRegistry for Watched {
 
     fn remove_cluster(&self, key: &ClusterKey) -> Result<(), RegistryError> {
         self.registry.remove_cluster(key)?;
-        self.ring();
+        self.ring(Ring::All);
         Ok(())
     }
 }
 
-/// Reads the registry after each ring, and every few seconds, until nobody takes what it says.
+/// Reads what has changed after each ring, and all every few seconds, until nobody takes what the
+/// registry says.
 pub(super) fn read_on(
     registry: &dyn ClusterRegistry,
-    rings: &Receiver<()>,
-    take: impl Fn(Listing) -> bool,
+    rings: &Receiver<Ring>,
+    take: impl Fn(News) -> bool,
 ) {
+    let mut all_at = now() + READ_EVERY;
     loop {
-        match rings.recv_timeout(READ_EVERY) {
-            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+        let left = all_at.saturating_duration_since(now());
+        let first = match rings.recv_timeout(left) {
+            Ok(ring) => ring,
+            Err(RecvTimeoutError::Timeout) => Ring::All,
             Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let mut all = false;
+        let mut tenants = BTreeSet::new();
+        for ring in std::iter::once(first).chain(rings.try_iter()) {
+            match ring {
+                Ring::All => all = true,
+                Ring::Tenant(tenant) => {
+                    tenants.insert(tenant);
+                }
+            }
         }
-        while rings.try_recv().is_ok() {}
-        if !take(Listing::read(registry)) {
+        let taken = if all || tenants.len() > TENANTS_MAX {
+            let taken = take(News::All(Listing::read(registry)));
+            all_at = now() + READ_EVERY;
+            taken
+        } else {
+            let mut read = tenants.into_iter().map(|tenant| {
+                let mut instances = sorted(registry.get_cluster_instance(&tenant));
+                instances.retain(|it| it.tenant == tenant);
+                match instances.is_empty() {
+                    // Its cluster may be gone, too.
+                    true => News::All(Listing::read(registry)),
+                    false => News::Tenant(tenant, instances),
+                }
+            });
+            read.all(&take)
+        };
+        if !taken {
             return;
         }
     }
@@ -201,7 +263,8 @@ mod tests {
     fn what_comes_and_goes_is_told() {
         let changes = |new: &Listing, old: &Listing| {
             let mut words = Vec::new();
-            new.changes_since(old, |it, there| words.push(format!("{} {there}", it.id)));
+            let take = |it: &Listed, there| words.push(format!("{} {there}", it.id));
+            super::changes(&new.instances, &old.instances, take);
             words.sort();
             words
         };
@@ -230,8 +293,8 @@ mod tests {
             channel().1
         }
 
-        fn get_cluster_instance(&self, tenant: &TenantKey) -> Vec<ClusterInstance> {
-            self.0.get_cluster_instance(tenant)
+        fn get_cluster_instance(&self, _: &TenantKey) -> Vec<ClusterInstance> {
+            self.all_cluster_instances()
         }
 
         fn all_cluster_instances(&self) -> Vec<ClusterInstance> {
@@ -242,12 +305,45 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_an_instance_reads_its_tenant_alone() {
+        let (registry, rings) = Watched::around(Arc::new(MemoryRegistry::new())).unwrap();
+        let (sender, news) = channel();
+        let read = Arc::clone(&registry);
+        registry.add_cluster(ClusterKey::local()).unwrap();
+        let reader = std::thread::spawn(move || {
+            read_on(&*read, &rings, |news| sender.send(news).is_ok());
+        });
+        let all = news.recv_timeout(PATIENCE).unwrap();
+        assert!(matches!(all, News::All(_)), "{all:?}");
+        registry.status_change(instance("b", 3)).unwrap();
+        let one = news.recv_timeout(PATIENCE).unwrap();
+        let News::Tenant(tenant, instances) = one else {
+            panic!("{one:?}");
+        };
+        assert_eq!((tenant, instances.len()), (ClusterKey::local().tenant(), 1));
+        let mut listing = listing(&[("a", 1), ("c", 1)]);
+        let old = listing.replace(&ClusterKey::local().tenant(), instances);
+        assert_eq!((old.len(), listing.instances.len()), (2, 1));
+        drop(news);
+        registry.status_change(instance("b", 4)).unwrap();
+        reader.join().unwrap();
+    }
+
+    #[test]
     fn changes_made_through_the_proxy_are_seen_at_once() {
         let (registry, rings) = Watched::around(Arc::new(Silent(MemoryRegistry::new()))).unwrap();
         let (listings, seen) = channel();
         let read = Arc::clone(&registry);
         let reader = std::thread::spawn(move || {
-            read_on(&*read, &rings, |listing| listings.send(listing).is_ok());
+            let listing = std::sync::Mutex::new(Listing::default());
+            read_on(&*read, &rings, |news| {
+                let mut listing = listing.lock().unwrap();
+                match news {
+                    News::All(all) => *listing = all,
+                    News::Tenant(tenant, new) => drop(listing.replace(&tenant, new)),
+                }
+                listings.send(listing.clone()).is_ok()
+            });
         });
         registry.add_cluster(ClusterKey::local()).unwrap();
         registry.status_change(instance("b", 3)).unwrap();
