@@ -64,8 +64,7 @@ impl Model {
             | Op::Unblock
             | Op::Subscribe { .. }
             | Op::Unsubscribe { .. }
-            | Op::Tracking(_)
-            | Op::NoTouch(_) => (text == Some(NOT_INSIDE), true),
+            | Op::Tracking(_) => (text == Some(NOT_INSIDE), true),
             _ if denied.is_some() => {
                 let right = denied.is_some_and(|name| self.denied(name, reply));
                 (right, true)

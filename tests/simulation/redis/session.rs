@@ -267,8 +267,8 @@ impl Redis {
                 session.tracked.clear();
                 ok
             }
-            ["NO-TOUCH", switch] if !inside => {
-                if switch == "ON" {
+            ["NO-TOUCH", switch] => {
+                if switch == "ON" && !inside {
                     self.begin_own(id, None)?;
                 }
                 let session = self.at(id);
