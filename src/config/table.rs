@@ -529,7 +529,8 @@ const LIMITS: &[Row] = &[
         name: "limit.login-seconds",
         hint: "N",
         default: "60",
-        help: "a client that did not log in nor send a request by then is closed; 0 is never",
+        help: "a client that has neither logged in nor been let in without a login by then is \
+               closed, whatever it sends; 0 is never",
         value: Number(0, SECONDS_MAX, |c, n| store(&mut c.limits.login_seconds, n)),
     },
     Row {

@@ -74,7 +74,7 @@ counters! {
     pub slow_readers: u64,
     /// Clients closed to keep the worker within its limit of waiting bytes.
     pub evictions: u64,
-    /// Clients closed because they neither logged in nor asked anything.
+    /// Clients closed because they neither logged in nor were let in without a login.
     pub login_timeouts: u64,
     /// Clients closed because they took nothing of what they had to read for too long.
     pub send_timeouts: u64,
