@@ -190,7 +190,7 @@ fn a_taken_port_is_one_clear_line() {
 fn refused_for(option: &str, other: &str) {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_elika-proxy"))
+    let output = Command::new(env!("CARGO_BIN_EXE_elika-proxy"))
         .args(["--bind=127.0.0.1", "--log.level=off"])
         .args([format!("--{option}={port}"), format!("--{other}=0")])
         .output()

@@ -264,7 +264,7 @@ mod tests {
         let changes = |new: &Listing, old: &Listing| {
             let mut words = Vec::new();
             let take = |it: &Listed, there| words.push(format!("{} {there}", it.id));
-            super::changes(&new.instances, &old.instances, take);
+            changes(&new.instances, &old.instances, take);
             words.sort();
             words
         };
