@@ -65,7 +65,13 @@ fn admin(given: &Given, config: &Config) -> Result<(), ConfigError> {
     let elsewhere = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
     let alone = config.service_token.is_none()
         && config.service_admin_bind.is_some_and(|it| elsewhere(&it));
+    let port = config.service_admin_bind.map_or(0, |it| it.port());
+    let taken = port != 0 && [config.port, config.service_port].contains(&port);
     match given.get("service-admin-bind") {
+        Some(setting) if taken => {
+            let reason = "is the port of --port or --service-port";
+            Err(setting.error(reason, "give another one"))
+        }
         Some(setting) if alone => {
             let reason = "is not loopback, and there is no token";
             Err(setting.error(reason, "give --service-token too"))

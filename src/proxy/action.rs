@@ -47,6 +47,8 @@ pub enum News {
     Down(String),
     /// It sent what no server may send; that connection was given up.
     Distrusted(String),
+    /// It does not accept any more what clients of this user logged in with.
+    Revoked(String),
 }
 
 /// Shall the reactor read on?

@@ -25,8 +25,10 @@ pub enum Bound {
     WorkerOutbound,
     /// All that a worker keeps.
     WorkerBuffer,
-    /// Connections of clients' own of one tenant.
+    /// Connections of clients' own of one tenant, per worker.
     Dedicated,
+    /// The same, of all workers together.
+    Pinned,
     /// Connections to one instance.
     InstanceConnections,
     /// All that a worker keeps for one tenant.
@@ -39,7 +41,7 @@ pub enum Bound {
 
 impl Bound {
     /// How many there are.
-    const COUNT: usize = 9;
+    const COUNT: usize = 10;
 
     /// The option that sets it.
     #[must_use]
@@ -50,6 +52,7 @@ impl Bound {
             Self::WorkerOutbound => "limit.worker-outbound-bytes",
             Self::WorkerBuffer => "limit.worker-buffer-bytes",
             Self::Dedicated => "backend-pool.dedicated-max",
+            Self::Pinned => "pinned",
             Self::InstanceConnections => "backend-pool.tenant-max",
             Self::TenantBuffer => "limit.tenant-buffer-bytes",
             Self::Send => "limit.send-seconds",
@@ -63,7 +66,7 @@ impl Bound {
         match self {
             Self::RefusedCommands => "commands",
             Self::Send => "ms",
-            Self::Dedicated | Self::InstanceConnections => "connections",
+            Self::Dedicated | Self::Pinned | Self::InstanceConnections => "connections",
             _ => "bytes",
         }
     }
@@ -72,7 +75,7 @@ impl Bound {
     #[must_use]
     pub fn consequence(self) -> &'static str {
         match self {
-            Self::Dedicated | Self::InstanceConnections => "refused",
+            Self::Dedicated | Self::Pinned | Self::InstanceConnections => "refused",
             _ => "closed",
         }
     }
@@ -152,7 +155,7 @@ impl Machine {
             Bound::SubscriberOutbound => self.counters.slow_subscribers += 1,
             Bound::WorkerOutbound => self.counters.evictions += 1,
             Bound::WorkerBuffer => self.counters.buffers_full += 1,
-            Bound::Dedicated | Bound::InstanceConnections => {}
+            Bound::Dedicated | Bound::Pinned | Bound::InstanceConnections => {}
             Bound::TenantBuffer => self.counters.tenant_buffers_full += 1,
             Bound::Send => self.counters.send_timeouts += 1,
             Bound::RefusedCommands => self.counters.refused_anonymous += 1,
@@ -169,7 +172,7 @@ impl Machine {
         let of = self.instance_of_client(key);
         let instance = of.and_then(|of| self.pools.instances.get(of));
         let value = instance.map_or(0, |instance| match bound {
-            Bound::Dedicated => {
+            Bound::Dedicated | Bound::Pinned => {
                 let tenant = self.pools.tenants.get(instance.slot);
                 tenant.map_or(0, |tenant| tenant.used(Use::Pinned))
             }

@@ -13,7 +13,7 @@
 
 use crate::cluster::{InstanceId, TenantKey};
 
-use super::action::Action;
+use super::action::{Action, News};
 use super::backend::Failure;
 use super::forward::NOAUTH;
 use super::key::{AccountKey, ClientKey, PoolKey};
@@ -34,6 +34,9 @@ impl Machine {
         };
         account.refuse(failure.text_if_unsent(), now);
         if !account.is_anonymous() {
+            let user = String::from_utf8_lossy(account.name()).into_owned();
+            let of = account.instance;
+            self.report(of, News::Revoked(user));
             if !self.has_connections(pool) {
                 self.log_all_out(key);
             }

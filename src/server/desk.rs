@@ -104,6 +104,14 @@ impl HealthDesk {
                 }
                 return false;
             }
+            News::Revoked(user) => {
+                log::warn!(
+                    "backend {address}, tenant code {tenant}: login refused that was accepted \
+                     before user={}",
+                    shown(user)
+                );
+                return false;
+            }
         };
         let id = InstanceId::from(instance.as_str());
         let instances = self.instances.get_mut(tenant.as_str());

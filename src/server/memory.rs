@@ -39,6 +39,14 @@ pub(super) fn fit(config: &mut Config) {
             );
         }
     }
+    // What one client and one tenant may take of that.
+    let (outbound, buffer) = (limits.worker_outbound_bytes, limits.worker_buffer_bytes);
+    if limits.client_outbound_bytes == defaults.client_outbound_bytes {
+        limits.client_outbound_bytes = limits.client_outbound_bytes.min(outbound / 2);
+    }
+    if limits.tenant_buffer_bytes == defaults.tenant_buffer_bytes {
+        limits.tenant_buffer_bytes = limits.tenant_buffer_bytes.min(buffer / 4);
+    }
 }
 
 /// A worker's share of half of the memory.

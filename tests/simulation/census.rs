@@ -27,7 +27,7 @@ impl World {
             News::Up => Health::Up,
             News::Degraded(_) => Health::Degraded,
             News::Down(_) => Health::Down,
-            News::Distrusted(_) => return Ok(()),
+            News::Distrusted(_) | News::Revoked(_) => return Ok(()),
         };
         let servers = self
             .servers
@@ -55,7 +55,7 @@ impl World {
                 let broken = { self.nodes[node].links.values() }.any(|link| link.garbage);
                 broken || { servers }.any(|it| it.is_out(self.now) || it.has_ever_failed())
             }
-            News::Up | News::Distrusted(_) => true,
+            News::Up | News::Distrusted(_) | News::Revoked(_) => true,
         };
         if !right {
             return Err(format!("worker {node} has no reason for {report:?}"));

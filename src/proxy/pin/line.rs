@@ -2,7 +2,7 @@
 
 use super::super::client::Hold;
 use super::super::forward::Refusal;
-use super::super::key::{ClientKey, PoolKey, TenantSlot};
+use super::super::key::{ClientKey, PoolKey};
 use super::super::machine::{Machine, mark_ready};
 use super::super::notice::Bound;
 use super::super::pool::Turn;
@@ -75,25 +75,30 @@ impl Machine {
             {
                 self.counters.pins_refused += 1;
                 if out_text.is_none() {
-                    self.note_refusal(key, self.dedicated_bound(slot));
-                }
-                if let Some(tenant) = self.pools.tenants.get_mut(slot)
-                    && tenant.limits.pinned.is_some()
-                {
-                    tenant.refuse(Limit::Pinned);
+                    let bound = self.dedicated_bound(pool_key);
+                    self.note_refusal(key, bound);
+                    if bound == Bound::Pinned
+                        && let Some(tenant) = self.pools.tenants.get_mut(slot)
+                    {
+                        tenant.refuse(Limit::Pinned);
+                    }
                 }
                 self.end_turn(key, Some(text.clone()));
             }
         }
     }
 
-    /// Which limit keeps a tenant from having one more.
-    fn dedicated_bound(&self, slot: TenantSlot) -> Bound {
-        let max = self.settings.dedicated_max;
-        let used = self.pools.tenants.get(slot).map(|it| it.used(Use::Pinned));
-        match used.is_some_and(|used| used >= max) {
-            true => Bound::Dedicated,
-            false => Bound::InstanceConnections,
+    /// Which limit keeps the clients of a pool from having one more.
+    fn dedicated_bound(&self, pool: PoolKey) -> Bound {
+        let tenant = self.pools.tenants.get(self.tenant_of_pool(pool));
+        let used = tenant.map_or(0, |tenant| tenant.used(Use::Pinned));
+        let full = { self.pools.account_of(pool) }.is_some_and(|it| self.is_full(it.instance));
+        if used >= self.settings.dedicated_max {
+            Bound::Dedicated
+        } else if full {
+            Bound::InstanceConnections
+        } else {
+            Bound::Pinned
         }
     }
 
