@@ -273,7 +273,7 @@ impl Model {
                 }
                 if let Some((server, done)) = executed {
                     self.is_mine(done)?;
-                    self.comes_to(server, done.at, view)?;
+                    self.comes_to(server, (sent.at, done.at), view)?;
                 }
                 return Ok(After::default());
             }
@@ -291,7 +291,7 @@ impl Model {
             return Err("a reply to what was not executed".into());
         };
         self.is_mine(done)?;
-        self.comes_to(server, done.at, view)?;
+        self.comes_to(server, (sent.at, done.at), view)?;
         if done.reply != reply {
             return Err("not the reply that the server gave".into());
         }

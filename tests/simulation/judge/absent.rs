@@ -26,7 +26,7 @@ impl Model {
     pub(super) fn in_trouble(&mut self, tag: Tag, text: &str, view: &View<'_>) -> Verdict {
         let refusal = view.refusals(tag).find(|(_, said, _)| *said == text);
         let (server, _, at) = refusal.ok_or("no server in trouble said so")?;
-        self.comes_to(server, at, view)?;
+        self.comes_to(server, (at, at), view)?;
         Ok(After {
             never: vec![tag],
             ..After::default()

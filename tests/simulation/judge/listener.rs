@@ -164,7 +164,7 @@ impl Model {
             return Err("subscribed to by whom?".into());
         };
         self.is_mine(done)?;
-        self.comes_to(server, done.at, view)?;
+        self.comes_to(server, (sent.at, done.at), view)?;
         let channel = channels.get(sent.done).ok_or("a confirmation too many")?;
         let next = server.spans.get(&(*tag, channel.clone()));
         let next = next.map_or(0, |span| span.from);

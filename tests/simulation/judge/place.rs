@@ -38,11 +38,11 @@ impl Model {
             .max()
     }
 
-    /// A request of it was executed there at this moment: may it be there?
+    /// A request of it that was sent then was executed there at this moment: may it be there?
     pub(super) fn comes_to(
         &mut self,
         server: &Redis,
-        at: Moment,
+        (sent, at): (Moment, Moment),
         view: &View<'_>,
     ) -> Result<(), String> {
         if Some(server.tenant) != self.tenant(view) {
@@ -53,7 +53,9 @@ impl Model {
         let last = last.map(|last| &view.servers[last]);
         let right = match last {
             Some(last) if last.index == server.index => true,
+            // Connections to earlier addresses bring what they owe, and what was asked again there.
             Some(last) if last.instance == server.instance => {
+                let mut pictures = view.pictures(seen.min(sent), at);
                 pictures.any(|it| it.leads_to(server))
             }
             Some(last) => {

@@ -185,7 +185,7 @@ impl Model {
             return Err(format!("{tag}: {executed:?} in {exec:?}"));
         };
         self.is_mine(done)?;
-        self.comes_to(server, done.at, view)?;
+        self.comes_to(server, (sent.at, done.at), view)?;
         Ok(After::default())
     }
 }
