@@ -115,10 +115,6 @@ impl Machine {
             // It may wait for something to come now, and be about to leave.
             self.settle(client);
         }
-        let reserved = self.backends.get(key).is_some_and(Backend::is_reserved);
-        if settled || reserved {
-            self.serve_waits();
-        }
         for client in late.flooded {
             let unread = self.clients.get(client).map_or(0, |it| it.outbound.len());
             self.evict(client, Bound::SubscriberOutbound, unread as u64);
@@ -136,18 +132,22 @@ impl Machine {
             }
         }
         self.charge_replies(key, bytes.len());
-        self.note_answered(key);
+        if self.note_answered(key) || settled {
+            self.serve_waits();
+        }
         outcome
     }
 
-    /// What is answered need not be remembered.
-    fn note_answered(&mut self, key: BackendKey) {
-        if let Some(backend) = self.backends.get_mut(key) {
-            let next = self.requests.get(backend.fifo.head);
-            backend
-                .recent
-                .answered(next.map_or(backend.queued, |next| next.start));
-        }
+    /// What is answered need not be remembered. Returns whether the connection is reserved for a
+    /// WAIT.
+    fn note_answered(&mut self, key: BackendKey) -> bool {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return false;
+        };
+        let next = self.requests.get(backend.fifo.head);
+        let until = next.map_or(backend.queued, |next| next.start);
+        backend.recent.answered(until);
+        backend.is_reserved()
     }
 
     /// Replies count towards a tenant's bytes per second.
