@@ -361,3 +361,21 @@ fn the_same_over_inline_commands() {
     client.send(request(&[b"GET", b"a b"]));
     assert_eq!(client.reply(), "$3 c d");
 }
+
+/// What SKIP and OFF leave of RESET's reply, direct and through the proxy.
+#[test]
+fn reset_is_heard_after_off_and_not_after_skip() {
+    let redis = Redis::open();
+    let proxy = Proxy::of(&redis);
+    for (mode, replies) in [("SKIP", &["$3 END"][..]), ("OFF", &["+RESET", "$3 END"])] {
+        for mut client in [redis.direct(), proxy.client()] {
+            let lines = [
+                format!("CLIENT REPLY {mode}"),
+                "RESET".into(),
+                "ECHO END".into(),
+            ];
+            client.send(lines.map(|line| array(&line)).concat());
+            assert_eq!(client.replies(replies.len()), replies, "{mode}");
+        }
+    }
+}

@@ -10,7 +10,6 @@ use super::forward::mark_dirty;
 use super::handshake::{Greeted, Handshake};
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
 use super::machine::Machine;
-use super::pool::Pool;
 use super::settings::Millis;
 
 /// A backend is asked again which of its commands may block, when a connection to it is opened so
@@ -32,9 +31,12 @@ impl Machine {
     /// there are as many to the instance as there may be, and all are in use.
     pub(super) fn open(&mut self, pool: PoolKey) -> Option<BackendKey> {
         let of = self.pools.account_of(pool)?.instance;
-        if self.is_full(of) && !self.close_unused(of) {
-            self.counters.connections_refused += 1;
-            return None;
+        // A client in line may take the place of the one that was closed.
+        while self.is_full(of) {
+            if !self.close_unused(of) {
+                self.counters.connections_refused += 1;
+                return None;
+            }
         }
         let key = self.connect(of, pool)?;
         self.pools.instances.get_mut(of)?.connections += 1;
@@ -50,24 +52,32 @@ impl Machine {
 
     /// Closes a connection to this instance that nobody uses, to make room for another.
     fn close_unused(&mut self, of: InstanceKey) -> bool {
-        let its = |pool: &Pool| {
-            let account = self.pools.accounts.get(pool.account);
-            account.is_some_and(|account| account.instance == of)
+        let now = self.now;
+        let Some(instance) = self.pools.instances.get_mut(of) else {
+            return false;
         };
+        // Looked for once a millisecond: there may be many pools.
+        if instance.all_used_at == Some(now) {
+            return false;
+        }
         let unused = |key: &BackendKey| {
             let backend = self.backends.get(*key);
             backend.is_some_and(|it| it.is_ready() && it.fifo.is_empty())
         };
-        let pools = self.pools.pools.iter().filter(|(_, pool)| its(pool));
-        let mut keys = pools.flat_map(|(_, pool)| {
+        let pools = self.pools.pools_of(of);
+        let mut keys = pools.flat_map(|pool| {
             // One connection of a pool that has clients stays.
             let spared = usize::from(pool.clients > 0);
             pool.idle.iter().chain(pool.backends.iter().skip(spared))
         });
-        let Some(key) = keys.find(|key| unused(key)).copied() else {
+        let found = keys.find(|key| unused(key)).copied();
+        drop(keys);
+        let Some(key) = found else {
+            if let Some(instance) = self.pools.instances.get_mut(of) {
+                instance.all_used_at = Some(now);
+            }
             return false;
         };
-        drop(keys);
         self.fail(key, &Failure::Removed);
         true
     }

@@ -9,7 +9,8 @@ use crate::metrics::{ErrorKind, Traffic};
 use crate::resp::{ReplyError, ReplyScanner, Scan};
 
 use super::action::Flow;
-use super::backend::{Backend, Failure, State};
+use super::backend::{Backend, Failure, Lending, State};
+use super::client::Hold;
 use super::handshake::Progress;
 use super::key::{BackendKey, ClientKey};
 use super::machine::Machine;
@@ -105,12 +106,16 @@ impl Machine {
     fn reply_bytes(&mut self, key: BackendKey, bytes: &[u8]) -> Result<(), Failure> {
         let mut late = Afterwards::default();
         let own = |backend: &Backend| backend.dedicated && backend.owner != ClientKey::NONE;
-        let outcome = match self.backends.get(key).is_some_and(own) {
+        let (own, lent) = { self.backends.get(key) }
+            .map_or((false, false), |it| (own(it), it.lending != Lending::None));
+        let outcome = match own {
             true => self.own_bytes(key, bytes, &mut late),
             false => self.replies(key, bytes, &mut late),
         };
-        let settled = !late.settled.is_empty();
+        let mut waits = lent;
         for client in late.settled {
+            let settled = self.clients.get(client);
+            waits |= settled.is_some_and(|it| it.hold.has(Hold::WAIT));
             self.unpin_if_done(client);
             // It may wait for something to come now, and be about to leave.
             self.settle(client);
@@ -132,22 +137,20 @@ impl Machine {
             }
         }
         self.charge_replies(key, bytes.len());
-        if self.note_answered(key) || settled {
+        self.note_answered(key);
+        if waits {
             self.serve_waits();
         }
         outcome
     }
 
-    /// What is answered need not be remembered. Returns whether the connection is reserved for a
-    /// WAIT.
-    fn note_answered(&mut self, key: BackendKey) -> bool {
-        let Some(backend) = self.backends.get_mut(key) else {
-            return false;
-        };
-        let next = self.requests.get(backend.fifo.head);
-        let until = next.map_or(backend.queued, |next| next.start);
-        backend.recent.answered(until);
-        backend.is_reserved()
+    /// What is answered need not be remembered.
+    fn note_answered(&mut self, key: BackendKey) {
+        if let Some(backend) = self.backends.get_mut(key) {
+            let next = self.requests.get(backend.fifo.head);
+            let until = next.map_or(backend.queued, |next| next.start);
+            backend.recent.answered(until);
+        }
     }
 
     /// Replies count towards a tenant's bytes per second.

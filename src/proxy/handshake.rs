@@ -231,6 +231,10 @@ impl Handshake {
             // What it may not tell changes nothing; a server of before knows none.
             (Step::Learn, Some(text)) if is_passing(&text) => {}
             (Step::Learn, _) => self.learned = Some(Learned::read(reply).unwrap_or_default()),
+            // It was not for the command, and another reply will not come.
+            (Step::EarlySelect, Some(text)) if is_about_the_connection(&text) => {
+                return Err(Failure::TurnedAway(text));
+            }
             (Step::EarlySelect, error) => self.selected = error.is_none(),
             (Step::Select, Some(_)) if self.selected => {}
             (Step::Auth, Some(text)) if is_refusal(&text) => return Err(Failure::Refused(text)),
@@ -289,6 +293,13 @@ pub(super) fn is_refusal(text: &str) -> bool {
 fn is_passing(text: &str) -> bool {
     let passing = ["NOPERM", "NOAUTH", "BUSY", "LOADING", "MASTERDOWN"];
     passing.iter().any(|start| text.starts_with(start))
+}
+
+/// Is an error what a server says before it closes a new connection?
+fn is_about_the_connection(text: &str) -> bool {
+    ["ERR max number of clients", "DENIED "]
+        .iter()
+        .any(|start| text.starts_with(start))
 }
 
 /// Does an error say that there is no such command?

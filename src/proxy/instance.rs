@@ -58,6 +58,8 @@ pub(super) struct Instance {
     pub connecting: u32,
     pub ready: u32,
     pub connections: u32,
+    /// When no connection was found that nobody uses.
+    pub all_used_at: Option<Millis>,
     pub logins: Logins,
     /// The registry dropped it.
     pub gone: bool,
@@ -104,6 +106,7 @@ impl Instance {
             connecting: 0,
             ready: 0,
             connections: 0,
+            all_used_at: None,
             logins: Logins::default(),
             gone: false,
             leaving: None,

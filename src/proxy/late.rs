@@ -58,7 +58,6 @@ impl Machine {
         let next = match stall {
             _ if !late => Stall::None,
             Stall::Late(at) if self.heard_of(pool) > at => Stall::Served(self.now),
-            Stall::Late(_) if self.late_movable(key).is_empty() => Stall::None,
             Stall::Late(_) => {
                 self.seek_answer(pool);
                 stall

@@ -15,6 +15,9 @@ use super::settings::Millis;
 /// Connections of one instance that verify logins at the same time, per worker.
 const VERIFIERS_MAX: usize = 16;
 
+/// Between two questions about the credential of a pool that lost its last connection, ms.
+const ASK_AGAIN_MS: u64 = 1_000;
+
 /// The logins of one instance that wait, and the connections that verify them.
 #[derive(Debug, Default)]
 pub(super) struct Logins {
@@ -129,7 +132,7 @@ impl Machine {
     fn take_token(&mut self, of: InstanceKey) -> bool {
         self.tokens
             .refill(self.settings.logins_per_second, self.now);
-        if self.tokens.left > 0 {
+        if self.tokens.left > 0 && self.tokens.ring.is_empty() {
             self.tokens.left -= 1;
             return true;
         }
@@ -159,6 +162,15 @@ impl Machine {
     /// A pool has lost its last connection, and its clients may not know: whether their credential
     /// is still good is asked once more.
     pub(super) fn ask_about_lost(&mut self, pool: PoolKey, of: InstanceKey) {
+        let now = self.now;
+        let Some(lost) = self.pools.pools.get_mut(pool) else {
+            return;
+        };
+        // One whose connections end as soon as they are there waits for who needs one.
+        let asked = lost.asked_about.replace(now);
+        if asked.is_some_and(|at| now.since(at) < ASK_AGAIN_MS) {
+            return;
+        }
         if let Some(instance) = self.pools.instances.get_mut(of) {
             instance.logins.lost.push_back(pool);
             self.enter_ring(of);
@@ -178,6 +190,8 @@ impl Machine {
             let Some(instance) = self.pools.instances.get_mut(of) else {
                 continue;
             };
+            // The turn is this instance's.
+            let mut others = mem::take(&mut self.tokens.ring);
             let logins = &mut instance.logins;
             logins.in_ring = false;
             if let Some(client) = logins.openers.pop_front() {
@@ -187,6 +201,8 @@ impl Machine {
             } else {
                 self.serve_logins(of);
             }
+            others.append(&mut self.tokens.ring);
+            self.tokens.ring = others;
             let instance = self.pools.instances.get(of);
             if instance.is_some_and(|it| it.logins.wants_token()) {
                 self.enter_ring(of);

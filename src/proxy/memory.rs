@@ -97,19 +97,17 @@ impl Machine {
         }
         self.count_partial();
         for (tenant, mut bytes) in self.usage(Client::kept_bytes) {
+            if bytes <= max {
+                continue;
+            }
+            let its = (self.clients.iter()).filter(|(_, client)| client.tenant == tenant);
+            let mut its: Vec<_> = its.map(|(key, it)| (it.kept_bytes(), key)).collect();
+            its.sort_unstable();
             while bytes > max
-                && let Some(key) = self.largest(tenant, Client::kept_bytes)
+                && let Some((kept, key)) = its.pop()
             {
-                let its = self.clients.get(key).map_or(0, Client::kept_bytes);
                 self.give_up(key, Bound::TenantBuffer, bytes as u64);
-                bytes = bytes.saturating_sub(its);
-                if self
-                    .clients
-                    .get(key)
-                    .is_some_and(|it| it.kept_bytes() >= its)
-                {
-                    break;
-                }
+                bytes = bytes.saturating_sub(kept);
             }
         }
     }

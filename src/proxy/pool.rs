@@ -97,6 +97,8 @@ pub(super) struct Pool {
     pub waiters: Vec<ClientKey>,
     /// Clients that use this pool.
     pub clients: u32,
+    /// When its credential was last asked about because it had lost its last connection.
+    pub asked_about: Option<Millis>,
     /// When somebody last had to be sent round a big reply.
     pub led_round_at: Millis,
     /// What the last handshake said to HELLO.
@@ -156,6 +158,15 @@ impl Pools {
         })
     }
 
+    /// The pools of an instance.
+    pub(super) fn pools_of(&self, of: InstanceKey) -> impl Iterator<Item = &Pool> {
+        let accounts = self.by_identity.range((of, None)..);
+        let accounts = accounts.take_while(move |((instance, _), _)| *instance == of);
+        let accounts = accounts.filter_map(|(_, &key)| self.accounts.get(key));
+        let keys = accounts.flat_map(|account| &account.pools);
+        keys.filter_map(|&key| self.pools.get(key))
+    }
+
     /// The account of clients without a login, if there is one already.
     pub(super) fn anonymous(&self, instance: InstanceKey) -> Option<AccountKey> {
         self.by_identity.get(&(instance, None)).copied()
@@ -199,6 +210,7 @@ impl Pools {
             line: VecDeque::new(),
             waiters,
             clients: 0,
+            asked_about: None,
             led_round_at: Millis::default(),
             hello: None,
         };

@@ -3,7 +3,7 @@
 //!
 //! | at the server | a client connected directly | here |
 //! |---|---|---|
-//! | password removed, user off | is served until its connection ends | the same |
+//! | password removed, user off | is served until its connection ends | or until it needs another |
 //! | user deleted | is closed | the same |
 //! | user's connections killed | is closed | goes on if its credential is still good |
 //! | default user gets a password | is served until its connection ends | hears NOAUTH soon |

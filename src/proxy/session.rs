@@ -194,14 +194,19 @@ impl Machine {
         self.move_client(key, PoolKey::NONE);
         self.become_user(key, AccountKey::NONE);
         self.leave_tenant(key);
+        let mut skipped = false;
         if let Some(client) = self.clients.get_mut(key) {
             (client.db, client.protocol) = (0, Protocol::Resp2);
+            // OFF ends with what it answers, SKIP behind it.
+            skipped = client.reply_mode == ReplyMode::SkipNext;
             client.reply_mode = ReplyMode::On;
             if let Some(details) = client.details.as_deref_mut() {
                 details.name.clear();
             }
         }
-        self.say(key, b"+RESET\r\n");
+        if !skipped {
+            self.say(key, b"+RESET\r\n");
+        }
         Ok(())
     }
 

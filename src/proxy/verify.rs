@@ -292,11 +292,16 @@ impl Machine {
                 Verifying::Idle { .. } => {}
             }
         }
-        if failed && last && *why != Failure::Removed {
-            self.fail_logins(of, &text);
-        } else {
-            self.serve_logins(of);
+        if failed && *why != Failure::Removed {
+            if last {
+                return self.fail_logins(of, &text);
+            }
+            let asked = matches!(backend.state, State::Verifying(Verifying::Asked { .. }));
+            if !asked && let Some((_, client)) = self.next_login(of) {
+                self.conclude(client, Err(text));
+            }
         }
+        self.serve_logins(of);
     }
 
     /// No login of this instance can be verified now.

@@ -1,6 +1,6 @@
 //! How many connections a tenant may have, and what happens when it has them.
 
-use elika::proxy::{ConnKey, Settings};
+use elika::proxy::{ConnKey, Settings, Wanted};
 
 use super::harness::Worker;
 
@@ -95,6 +95,46 @@ fn tenant_at_its_limit_shares_what_it_has() {
     worker.says(ann, "GET x");
     assert!(worker.asked(shared).contains("GET"));
     assert!(worker.machine.counters().connections_refused > 0);
+}
+
+/// What one that ends makes room for is not opened twice.
+#[test]
+fn tenant_never_has_more_connections_than_it_may() {
+    let mut worker = with(|settings| settings.instance_connections_max = 8);
+    let clients: Vec<_> = (0..8).map(|_| worker.client()).collect();
+    let mut shared = Vec::new();
+    for &client in &clients {
+        worker.says(client, "AUTH ann pw");
+        for on in worker.begun() {
+            let flight = worker.connect(on);
+            worker.accept(on, flight);
+        }
+        worker.says(client, "EVAL s 0");
+        for on in worker.begun() {
+            worker.welcome(on);
+            shared.push(on);
+        }
+    }
+    let blocked: Vec<_> = (0..8).map(|_| worker.client()).collect();
+    for &client in &blocked {
+        worker.says(client, "AUTH ann pw");
+        for on in worker.begun() {
+            worker.opens(on);
+        }
+        let on = worker.verifier();
+        worker.replies(on, "+OK\r\n");
+        worker.says(client, "BLPOP l 0");
+    }
+    for &on in &shared {
+        worker.replies(on, "+done\r\n");
+    }
+    worker.pass(300);
+    let survey = worker.machine.survey(&Wanted::Numbers);
+    let its = &survey.instances[0];
+    assert!(
+        its.shared + its.own + its.idle + its.opening <= 8,
+        "{its:?}"
+    );
 }
 
 /// What is pushed while a connection is opened for a client that blocks is missed by it.

@@ -305,17 +305,19 @@ fn revoked_password_is_not_served_where_a_new_one_came_in() {
     worker.fails(olds, &Failure::Lost);
     let new = worker.client();
     worker.says(new, "AUTH bob new");
+    worker.pass(100);
     let begun = worker.begun();
-    assert_eq!(begun.len(), 1, "{begun:?}");
-    worker.welcome(begun[0]);
+    let [again, verifier] = begun[..] else {
+        panic!("{begun:?}")
+    };
+    worker.welcome(verifier);
     assert_eq!(worker.heard(new), "+OK\r\n");
     worker.says(old, "GET secret");
-    assert_eq!(worker.asked(begun[0]), "");
-    let again = worker.begun_one();
+    assert_eq!(worker.asked(verifier), "");
     worker.refuse(again, WRONGPASS);
     worker.settle();
     assert!(worker.closed(ConnKey::Client(old)));
-    assert_eq!(worker.asked(begun[0]), "");
+    assert_eq!(worker.asked(verifier), "");
 }
 
 fn two_tenants() -> (Worker, [String; 2]) {
@@ -366,6 +368,112 @@ fn guessing_at_one_tenant_does_not_delay_logins_of_another() {
     let on = *on.expect("no connection is opened for the login");
     worker.welcome(on);
     assert_eq!(worker.heard(client), "+OK\r\n");
+}
+
+/// Each guess takes a token as soon as there is one, if others do not take turns.
+#[test]
+fn steady_guessing_at_one_tenant_leaves_turns_to_another() {
+    let (mut worker, [a, b]) = two_tenants();
+    let client = worker.client();
+    for ms in 0..1_000 {
+        let guesser = worker.client();
+        worker.says(guesser, &format!("AUTH {a}.ann guess{ms}"));
+        if ms == 500 {
+            worker.says(client, &format!("AUTH {b}.ann pw"));
+        }
+        for on in worker.begun() {
+            let flight = worker.connect(on);
+            match worker.port(on) {
+                2 => worker.accept(on, flight),
+                _ => drop(worker.replies(on, WRONGPASS)),
+            }
+        }
+        worker.pass(1);
+        let due = ms >= 500 + 300;
+        assert!(
+            !due || worker.heard(client) == "+OK\r\n",
+            "it waits for ever"
+        );
+        if due {
+            return;
+        }
+    }
+}
+
+/// None of the connections that are begun for logins is ever made.
+#[test]
+fn logins_end_when_no_connection_can_be_made() {
+    let mut worker = Worker::new();
+    let clients = [worker.client(), worker.client(), worker.client()];
+    for client in clients {
+        worker.says(client, "AUTH bob pw");
+        worker.pass(1_000);
+    }
+    let mut begun = 0;
+    for _ in 0..10 {
+        begun += worker.begun().len();
+        worker.pass(1_000);
+    }
+    for client in clients {
+        assert!(
+            worker
+                .heard(client)
+                .starts_with("-ERR elika: backend unavail")
+        );
+    }
+    assert!(begun < 10, "{begun}");
+}
+
+#[test]
+fn logins_end_though_requests_go_on() {
+    let mut worker = Worker::new();
+    worker.user("carl");
+    let clients = [worker.client(), worker.client()];
+    for client in clients {
+        worker.says(client, "AUTH bob pw");
+    }
+    for _ in 0..20 {
+        for on in worker.begun() {
+            worker.fails(on, &Failure::Unreachable("refused".into()));
+        }
+        worker.pass(100);
+    }
+    for client in clients {
+        assert!(
+            worker
+                .heard(client)
+                .starts_with("-ERR elika: backend unavail")
+        );
+    }
+}
+
+#[test]
+fn lost_credential_is_asked_about_once_a_second() {
+    let mut worker = Worker::new();
+    let (_client, backend) = worker.user("carl");
+    worker.fails(backend, &Failure::Lost);
+    let mut begun = 0;
+    for _ in 0..5_000 {
+        worker.pass(1);
+        for on in worker.begun() {
+            begun += 1;
+            worker.welcome(on);
+            worker.fails(on, &Failure::Lost);
+        }
+    }
+    assert!(begun <= 6, "{begun}");
+}
+
+#[test]
+fn server_that_is_full_says_so_to_a_select() {
+    let full = "-ERR max number of clients reached\r\n";
+    let mut worker = Worker::new();
+    let (client, _) = worker.user("carl");
+    worker.says(client, "SELECT 3");
+    let three = worker.begun_one();
+    worker.connect(three);
+    worker.replies(three, full);
+    assert_eq!(worker.heard(client), full);
 }
 
 #[test]

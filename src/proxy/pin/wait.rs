@@ -261,8 +261,10 @@ impl Machine {
     /// A client that waits for a connection hears an error after the time that it waits for any.
     pub(in super::super) fn check_waits(&mut self) {
         let (now, wait_ms) = (self.now, self.settings.pool_wait_ms);
-        while let Some(at) = (self.waits.iter()).position(|it| now.since(it.since) >= wait_ms) {
-            let waiter = self.waits.remove(at);
+        let late = |it: &Waiter| now.since(it.since) >= wait_ms;
+        let (late, left): (Vec<_>, Vec<_>) = mem::take(&mut self.waits).into_iter().partition(late);
+        self.waits = left;
+        for waiter in late {
             self.counters.pins_refused += 1;
             self.end_wait(&waiter);
         }
@@ -271,7 +273,10 @@ impl Machine {
 
     /// A client that waits for a connection goes.
     pub(in super::super) fn leave_waits(&mut self, key: ClientKey) {
-        if let Some(at) = self.waits.iter().position(|it| it.client == key) {
+        let client = self.clients.get(key);
+        if client.is_some_and(|it| it.hold.has(Hold::WAIT))
+            && let Some(at) = self.waits.iter().position(|it| it.client == key)
+        {
             let waiter = self.waits.remove(at);
             self.unreserve(&waiter);
             if let Some(client) = self.clients.get_mut(key) {
