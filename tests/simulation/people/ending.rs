@@ -70,7 +70,7 @@ impl World {
         // What the proxy had not even begun may be dropped.
         let begun = (client.pending.iter().filter_map(|sent| sent.op.tag()))
             .any(|tag| self.servers.iter().any(|s| s.executed.contains_key(&tag)));
-        let dropped = !cut && !begun && (draining || late);
+        let dropped = !cut && !begun && (draining || late || sleepy);
         if dropped || cut && self.was_torn(index) || self.was_killed(index)? {
             return Ok(());
         }
