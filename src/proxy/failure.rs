@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::action::{Action, News, Report};
 use super::backend::{Backend, Failure, Lending};
 use super::client::Client;
+use super::handshake::is_busy;
 use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey, PoolKey};
 use super::login::Goal;
 use super::machine::Machine;
@@ -110,7 +111,7 @@ impl Machine {
             Failure::Removed => {}
             Failure::TurnedAway(_) if backend.is_verifier() => {}
             // It runs a script, and will have done so at some time; until then everybody hears so.
-            Failure::TurnedAway(text) if text.starts_with("BUSY ") => {}
+            Failure::TurnedAway(text) if is_busy(text) => {}
             // Nobody asked it.
             Failure::Starved(_) => {}
             // It has moved meanwhile.

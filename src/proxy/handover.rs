@@ -22,6 +22,7 @@ use crate::resp::write;
 use super::backend::{Backend, Failure};
 use super::client::Flag;
 use super::forward::{append, mark_dirty};
+use super::handshake::is_busy;
 use super::key::{BackendKey, ClientKey};
 use super::machine::Machine;
 use super::outbound::{mark_client_dirty, release_parked};
@@ -164,6 +165,8 @@ impl Machine {
             && match failure {
                 Failure::Removed | Failure::Rejected(_) => false,
                 Failure::Refused(_) => self.is_logged_out(lost, failure),
+                // It runs a script, behind which they would wait where they hear so directly.
+                Failure::TurnedAway(text) => !is_busy(text),
                 _ => true,
             };
         let again = moves && matches!(failure, Failure::Lost | Failure::Desync(_));

@@ -245,7 +245,7 @@ impl Handshake {
             (Step::Hello, Some(text)) if is_unknown(&text) && self.protocol == Protocol::Resp2 => {
                 self.hello = Some(HelloReply::Unknown(text));
             }
-            (Step::Select, Some(text)) if !text.starts_with("BUSY ") => {
+            (Step::Select, Some(text)) if !is_busy(&text) => {
                 return Err(Failure::Rejected(text));
             }
             (Step::Hello, Some(text)) if is_unknown(&text) || text.starts_with("NOPROTO") => {
@@ -293,6 +293,11 @@ pub(super) fn is_refusal(text: &str) -> bool {
 fn is_passing(text: &str) -> bool {
     let passing = ["NOPERM", "NOAUTH", "BUSY", "LOADING", "MASTERDOWN"];
     passing.iter().any(|start| text.starts_with(start))
+}
+
+/// Does a server say that it runs a script, as it says to everybody then?
+pub(super) fn is_busy(text: &str) -> bool {
+    text.starts_with("BUSY ")
 }
 
 /// Is an error what a server says before it closes a new connection?

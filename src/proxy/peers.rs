@@ -79,6 +79,8 @@ pub(super) struct Gathering {
     found: Found,
     /// What is looked for, slice by slice.
     pub search: Option<Search>,
+    /// In how many bytes: they show in the asker's own line.
+    asked: usize,
     /// Some worker has clients behind this slice.
     more: bool,
     pub purpose: Purpose,
@@ -142,9 +144,14 @@ impl Gathering {
         }
     }
 
-    pub(super) fn of_search(search: Search, matches: Matches, purpose: Purpose) -> Self {
+    pub(super) fn of_search(
+        (search, asked): (Search, usize),
+        matches: Matches,
+        purpose: Purpose,
+    ) -> Self {
         Self {
             search: Some(search),
+            asked,
             matches,
             ..Self::new(purpose)
         }
@@ -156,6 +163,7 @@ impl Gathering {
             matches: Matches::default(),
             found: Found::Nobody,
             search: None,
+            asked: 0,
             more: false,
             purpose,
         }
@@ -258,7 +266,9 @@ impl Machine {
             let Some(search) = gathering.search.clone() else {
                 continue;
             };
+            self.asking = (key, gathering.asked);
             let (matches, more) = self.slice(&search, Some(key));
+            self.asking.0 = ClientKey::NONE;
             let waiting = self
                 .clients
                 .get_mut(key)

@@ -146,6 +146,25 @@ fn those_behind_a_script_hear_that_the_server_is_busy_when_it_says_so() {
     assert_eq!(worker.heard(runner), "$4\r\ndone\r\n");
 }
 
+/// It lets no new connection choose a database then. Behind the script the others would wait where
+/// they hear so directly, and could not kill it.
+#[test]
+fn who_finds_no_connection_because_of_a_script_hears_that_the_server_is_busy() {
+    let mut worker = Worker::new();
+    let (runner, other, backend) = worker.two();
+    worker.says(runner, "EVAL s 0");
+    worker.says(other, "GET a");
+    worker.asked(backend);
+    let opening = worker.begun_one();
+    worker.connect(opening);
+    worker.fails(opening, &Failure::TurnedAway(BUSY[1..].trim_end().into()));
+    assert_eq!(worker.heard(other), BUSY);
+    assert_eq!(worker.asked(backend), "");
+    assert_eq!(worker.state(), Health::Up);
+    worker.replies(backend, "$4\r\ndone\r\n");
+    assert_eq!(worker.heard(runner), "$4\r\ndone\r\n");
+}
+
 #[test]
 fn reads_of_a_lost_connection_are_asked_again_and_writes_are_in_doubt() {
     let mut worker = Worker::new();

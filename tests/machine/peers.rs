@@ -17,6 +17,7 @@ fn client_list_asks_nobody_in_a_drain() {
     let heard = worker.heard(client);
     assert!(heard.starts_with("$-1\r\n$"), "{heard}");
     assert!(heard.contains("cmd=client|list"), "{heard}");
+    assert!(heard.contains("qbuf=26 "), "{heard}");
     assert!(worker.closed(ConnKey::Client(client)));
     assert!(worker.machine.is_drained());
 }
