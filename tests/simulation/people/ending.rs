@@ -38,7 +38,11 @@ impl World {
         let settings = &self.plan.settings;
         // It had to log in, whatever else it asked; or the server does not accept any more what it
         // had logged in with.
-        let nobody = client.model.login.is_none() && settings.client_login_ms > 0;
+        let left = client
+            .pending
+            .iter()
+            .any(|sent| matches!(sent.op, Op::Reset));
+        let nobody = (client.model.login.is_none() || left) && settings.client_login_ms > 0;
         let view = self.view();
         let tenant = client.model.tenant(&view);
         let revoked = tenant.is_some_and(|tenant| view.has_new_passwords(tenant));
