@@ -102,10 +102,12 @@ impl Link {
 
     /// Nothing is under way in either direction.
     pub(crate) fn is_idle(&self) -> bool {
-        self.input.is_empty()
-            && self.buffer.is_empty()
-            && self.replies.is_empty()
-            && self.output.is_empty()
+        self.input.is_empty() && !self.owes()
+    }
+
+    /// Has the server begun with a request, or something to say?
+    pub(crate) fn owes(&self) -> bool {
+        !(self.buffer.is_empty() && self.replies.is_empty() && self.output.is_empty())
     }
 
     /// Has the server something to say that the proxy has not read?
