@@ -54,9 +54,10 @@ impl Model {
         let right = match last {
             Some(last) if last.index == server.index => true,
             // Connections to earlier addresses bring what they owe, and what was asked again there.
+            // Who stays with an instance that is not listed any more is at its last address.
             Some(last) if last.instance == server.instance => {
                 let mut pictures = view.pictures(seen.min(sent), at);
-                pictures.any(|it| it.leads_to(server))
+                pictures.any(|it| it.known.contains(&server.index))
             }
             Some(last) => {
                 let mut left = false;
