@@ -323,7 +323,12 @@ impl Client {
 
     /// Bytes that are kept for it, whichever way they go.
     pub(super) fn kept_bytes(&self) -> usize {
-        self.unread_bytes() + self.inbound_bytes() + self.name_bytes()
+        self.unread_bytes() + self.inbound_bytes() + self.name_bytes() + self.gathered_bytes()
+    }
+
+    /// Bytes of the answers that it waits for, as far as they have come.
+    pub(super) fn gathered_bytes(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |it| it.gathered_bytes())
     }
 
     /// Bytes of what it calls itself and its library.

@@ -33,6 +33,16 @@ pub(super) struct Waiting {
     pub login: Login,
 }
 
+impl Waiting {
+    /// Bytes of the other clients' lines that have been found.
+    pub(super) fn gathered_bytes(&self) -> usize {
+        match &self.goal {
+            Goal::Peers(gathering) => gathering.bytes(),
+            _ => 0,
+        }
+    }
+}
+
 /// How far the credential of a session change is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Login {

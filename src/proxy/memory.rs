@@ -131,12 +131,12 @@ impl Machine {
         self.evict(key, Bound::ClientOutbound, unread as u64);
     }
 
-    /// Counts what is kept of incomplete requests and of names: until the next time, what comes is
+    /// Counts what is kept of incomplete requests, of names and of unfinished lists: until the next time, what comes is
     /// added and what goes is not subtracted. Returns all that is kept for clients.
     fn count_partial(&mut self) -> usize {
         let partial = |client: &Client| {
-            let inbound = client.inbound.as_ref();
-            client.name_bytes() + inbound.map_or(0, |inbound| inbound.bytes.len())
+            let inbound = client.inbound.as_ref().map_or(0, |it| it.bytes.len());
+            inbound + client.name_bytes() + client.gathered_bytes()
         };
         self.partial_bytes = self.clients.iter().map(|(_, it)| partial(it)).sum();
         self.clients.iter().map(|(_, it)| it.kept_bytes()).sum()

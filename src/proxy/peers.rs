@@ -109,7 +109,12 @@ pub struct Matches {
 }
 
 impl Matches {
-    pub(super) fn add(&mut self, others: Self) {
+    /// Bytes that they take up.
+    pub(super) fn kept(&self) -> usize {
+        self.bytes + self.lines.len() * size_of::<(u64, Vec<u8>)>()
+    }
+
+    fn add(&mut self, others: Self) {
         self.bytes += others.bytes;
         self.killed += others.killed;
         self.lines.extend(others.lines);
@@ -137,6 +142,11 @@ pub(super) enum Purpose {
 }
 
 impl Gathering {
+    /// Bytes of what was found.
+    pub(super) fn bytes(&self) -> usize {
+        self.matches.kept()
+    }
+
     pub(super) fn about(found: Found, purpose: Purpose) -> Self {
         Self {
             found,
@@ -197,6 +207,7 @@ impl Machine {
         };
         match answer {
             Answer::Found(matches, more) => {
+                self.partial_bytes += matches.kept();
                 gathering.matches.add(matches);
                 gathering.more |= more;
             }
@@ -274,6 +285,7 @@ impl Machine {
                 .get_mut(key)
                 .and_then(|it| it.waiting.as_deref_mut());
             if let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) {
+                self.partial_bytes += matches.kept();
                 gathering.matches.add(matches);
                 gathering.more |= more;
                 gathering.left = others;
@@ -285,7 +297,7 @@ impl Machine {
                     self.actions.push_back(Action::Ask(key, question));
                 }
             }
-            return;
+            return self.keep_limits();
         }
     }
 

@@ -51,6 +51,7 @@ impl Machine {
             kill: matches!(purpose, Purpose::Kill { .. }),
             slice: 0,
         };
+        self.partial_bytes += matches.kept();
         let gathering = Gathering::of_search((search, self.asking.1), matches, purpose);
         self.change(key, Goal::Peers(Box::new(gathering)), None);
         self.searches.push_back(key);

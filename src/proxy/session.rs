@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cluster::Login;
 use crate::command::{Session, auth, client as client_command, hello, select};
-use crate::resp::{Args, Protocol};
+use crate::resp::{Args, Protocol, RequestLimits};
 
 use super::answer::Taken;
 use super::client::ReplyMode;
@@ -16,6 +16,9 @@ use super::machine::Machine;
 
 /// What Redis says to a wrong name as to a wrong password: nobody learns which it was.
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+
+/// The longest name and the longest password that are verified, bytes.
+const CREDENTIAL_BYTES_MAX: usize = RequestLimits::BEFORE_LOGIN.arg_bytes_max as usize;
 
 /// What Redis says to HELLO without a login where one is needed.
 const HELLO_NOAUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, \
@@ -123,6 +126,11 @@ impl Machine {
     ) -> Result<Target, String> {
         let client = self.clients.get(key).ok_or(WRONGPASS)?;
         let (db, current) = (client.db, client.protocol);
+        // It is kept as long as it serves somebody, and no server takes a longer one from a client
+        // that has not logged in.
+        if login.unwrap_or_default().len().max(password.len()) > CREDENTIAL_BYTES_MAX {
+            return Err(WRONGPASS.into());
+        }
         let snapshot = Arc::clone(&self.snapshot);
         let (tenant, user) = match login {
             Some(login) => match snapshot.resolve_login(login) {

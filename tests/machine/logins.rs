@@ -553,6 +553,34 @@ fn client_that_is_nobody_is_closed_in_time() {
 }
 
 #[test]
+fn client_that_guesses_again_and_again_is_closed_in_time() {
+    let mut worker = Worker::with(|settings| settings.client_login_ms = 5_000);
+    let client = worker.client();
+    worker.says(client, "AUTH ann wrong");
+    let first = worker.begun_one();
+    worker.refuse(first, "-WRONGPASS wrong\r\n");
+    assert_eq!(worker.heard(client), "-WRONGPASS wrong\r\n");
+    worker.says(client, "AUTH ann wrong");
+    worker.begun_one();
+    worker.pass(4_000);
+    assert!(!worker.closed(ConnKey::Client(client)));
+    worker.pass(2_000);
+    assert!(worker.closed(ConnKey::Client(client)));
+}
+
+#[test]
+fn password_longer_than_servers_take_is_wrong_without_being_asked() {
+    let mut worker = Worker::new();
+    let (client, _) = worker.stranger();
+    let longest = "x".repeat(16 * 1024);
+    worker.says(client, &format!("AUTH ann {longest}x"));
+    assert!(worker.heard(client).starts_with("-WRONGPASS "));
+    assert!(worker.begun().is_empty());
+    worker.says(client, &format!("AUTH ann {longest}"));
+    assert!(!worker.begun().is_empty());
+}
+
+#[test]
 fn client_that_the_default_user_lets_in_is_somebody() {
     let mut worker = Worker::with(|settings| settings.client_login_ms = 5_000);
     let (stranger, _) = worker.stranger();

@@ -100,3 +100,23 @@ fn lists_and_kills_of_many_clients_take_turns() {
     assert_eq!(worker.heard(others[21]), ":1\r\n");
     assert_eq!(worker.machine.clients(), 999);
 }
+
+#[test]
+fn lists_that_are_not_finished_count_as_bytes_kept_for_who_asked() {
+    let mut worker = Worker::with(|settings| settings.worker_buffer_bytes_max = 4 << 20);
+    let (first, _) = worker.stranger();
+    let mut clients = vec![first];
+    clients.extend((1..400).map(|_| worker.client()));
+    let name = "n".repeat(4_000);
+    for &client in &clients {
+        worker.says(client, &format!("CLIENT SETNAME {name}"));
+        assert_eq!(worker.heard(client), "+OK\r\n");
+    }
+    for &client in &clients[..10] {
+        worker.says(client, "CLIENT LIST");
+    }
+    worker.settle();
+    let closed = clients.iter().filter(|&&it| worker.closed(ConnKey::Client(it)));
+    assert!(closed.count() > 0);
+    assert!(worker.machine.counters().buffers_full > 0);
+}
