@@ -8,7 +8,7 @@ use crate::resp::ReplyScanner;
 use super::chunk::ChunkList;
 use super::handshake::Handshake;
 use super::key::{ClientKey, InstanceKey, PoolKey};
-use super::pin::Frame;
+use super::pin::{Frame, Waits};
 use super::recent::Recent;
 use super::request::Fifo;
 use super::settings::Millis;
@@ -41,15 +41,15 @@ pub(super) enum Verifying {
     Asked { client: ClientKey, proven: bool },
 }
 
-/// A shared connection that one client needs for one request: WAIT is about the very connection
-/// that carried the client's writes.
+/// A shared connection that some clients need for one request: WAIT is about the very connection
+/// that carried their writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Lending {
     #[default]
     None,
-    /// Nothing more is sent on it; this client gets it when nothing is in flight.
-    Reserved(ClientKey),
-    /// It is its owner's, and out of its pool's shared connections.
+    /// Nothing more is sent on it; it is lent when nothing is in flight.
+    Reserved,
+    /// It is out of its pool's shared connections: its owner's, or those clients' who wait on it.
     Lent,
 }
 
@@ -83,8 +83,12 @@ pub(super) struct Backend {
     pub owner: ClientKey,
     /// It was opened to be a client's own, and is never shared.
     pub dedicated: bool,
-    /// Whether it is shared, or a client's for one request.
+    /// Whether it is shared, or kept for one request.
     pub lending: Lending,
+    /// Clients that wait until replicas have what was written here.
+    pub waits: Waits,
+    /// When the server last answered that.
+    pub asked_wait: Millis,
     /// Requests in flight that wait for something to come: then silence is no failure.
     pub blocking: u32,
     /// Who waits behind a big reply that its client reads slowly.
@@ -135,6 +139,8 @@ impl Backend {
             owner: ClientKey::NONE,
             dedicated: false,
             lending: Lending::None,
+            waits: Waits::default(),
+            asked_wait: Millis::default(),
             blocking: 0,
             stall: Stall::None,
             forsaken: 0,
@@ -181,9 +187,9 @@ impl Backend {
         self.is_shared() && self.lending == Lending::None && self.forsaken == 0
     }
 
-    /// Is it kept for a client that waits until nothing is in flight?
+    /// Is it kept for clients that wait until nothing is in flight?
     pub(super) fn is_reserved(&self) -> bool {
-        matches!(self.lending, Lending::Reserved(_))
+        self.lending == Lending::Reserved
     }
 
     /// Is it nobody's own, and not on its way out?

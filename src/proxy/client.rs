@@ -35,7 +35,7 @@ impl Hold {
     /// Its tenant is paused or over its rate, or it has had its share of the turn: it is in one of
     /// the lists of those who wait for that, see `gate` and `share`.
     pub(super) const LIMIT: Self = Self(64);
-    /// Its WAIT needs a shared connection that is in use: see [`Waiter`](super::pin::Waiter).
+    /// It waits for replicas: see [`Waits`](super::pin::Waits).
     pub(super) const WAIT: Self = Self(128);
 
     pub(super) fn set(&mut self, bit: Self) {

@@ -221,6 +221,7 @@ impl Machine {
         for client in waiters {
             self.advance(client);
         }
+        self.serve_waits();
     }
 
     /// The instance may have moved while the connection was opened. One that is a client's own has

@@ -133,6 +133,7 @@ impl Machine {
         for (kind, reply) in late.checks {
             match kind {
                 Kind::Role => self.role_told(key, &reply),
+                Kind::Wait => self.wait_told(key, &reply),
                 _ => self.checked(key, &reply),
             }
         }
@@ -200,7 +201,7 @@ impl Machine {
             let part = rest.get(..len).unwrap_or_default();
             pos += len;
             let mut outcome = broken.map_or(Ok(()), Err);
-            if matches!(kind, Kind::Check | Kind::Role) {
+            if matches!(kind, Kind::Check | Kind::Role | Kind::Wait) {
                 let collected = collect(&mut backend.collected, part);
                 outcome = outcome.and(collected);
                 if all_done {

@@ -63,6 +63,8 @@ impl Machine {
             return true;
         }
         self.hand_over(&mut backend, was_ready, failure);
+        self.waits.retain(|&other| other != key);
+        self.end_waits(backend.waits.take());
         self.to_backends.clear(&mut backend.outbound);
         self.release_crowd(key);
         self.tell_waiters(&backend, failure);

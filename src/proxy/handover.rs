@@ -175,7 +175,7 @@ impl Machine {
             let sent = request.start < lost.sent;
             let heard = self.clients.contains(request.client);
             let fate = match request.kind {
-                Kind::Check | Kind::Role | Kind::Alive | Kind::Forsaken => Fate::Drop,
+                Kind::Check | Kind::Role | Kind::Alive | Kind::Wait | Kind::Forsaken => Fate::Drop,
                 _ if sent && !heard => Fate::Drop,
                 _ if sent => again
                     .then(|| self.bytes_to_ask_again(lost, request))

@@ -123,22 +123,27 @@ impl Machine {
         let pool = self.backends.get(on).map(|backend| backend.pool);
         let pool = pool.and_then(|pool| self.pools.pools.get(pool));
         let old = pool.is_some_and(|pool| matches!(pool.hello, Some(HelloReply::Unknown(_))));
-        self.ask_server(on, Kind::Check, b"PING");
-        self.ask_server(on, Kind::Role, if old { b"ROLE" } else { b"HELLO" });
+        self.ask_server(on, Kind::Check, &[b"PING"]);
+        self.ask_server(on, Kind::Role, &[if old { b"ROLE" } else { b"HELLO" }]);
         self.counters.checks += 1;
     }
 
-    /// A question of ours, of one word.
-    pub(super) fn ask_server(&mut self, on: BackendKey, kind: Kind, question: &[u8]) {
+    /// A question of ours.
+    pub(super) fn ask_server(&mut self, on: BackendKey, kind: Kind, question: &[&[u8]]) {
         let Some(backend) = self.backends.get_mut(on) else {
             return;
         };
         let mut bytes = Vec::new();
-        write::command(&mut bytes, &[question]);
+        write::command(&mut bytes, question);
         if backend.fifo.is_empty() {
             backend.since = self.now;
         }
-        let (start, what) = (backend.queued, (kind, Verb::Plain));
+        let verb = match kind {
+            Kind::Wait => Verb::Block,
+            _ => Verb::Plain,
+        };
+        backend.blocking += u32::from(verb.is_patient());
+        let (start, what) = (backend.queued, (kind, verb));
         let (mut nobodys, nobody) = (Fifo::default(), ClientKey::NONE);
         self.requests
             .push(&mut nobodys, &mut backend.fifo, nobody, what, 1, (start, 0));

@@ -110,6 +110,26 @@ impl Machine {
         }
     }
 
+    /// Who waits for replicas on a shared connection is known there, and that connection is looked
+    /// after.
+    fn check_waits_of(&self, key: BackendKey, backend: &Backend) {
+        let waits = &backend.waits;
+        for client in waits.clients() {
+            let client = self.clients.get(client);
+            assert!(client.is_some_and(|it| it.hold.has(Hold::WAIT)), "{key:?}");
+        }
+        let served = self.waits.contains(&key);
+        assert!(served || waits.is_empty(), "{key:?}: nobody asks");
+        assert!(
+            served || !backend.is_reserved(),
+            "{key:?} is kept for nobody"
+        );
+        if !backend.dedicated && !backend.retired && backend.owner == ClientKey::NONE {
+            let asking = u32::from(waits.is_asking());
+            assert_eq!(backend.blocking, asking, "{key:?} is shared, and blocks");
+        }
+    }
+
     fn check_owner(&self, key: BackendKey, backend: &Backend) {
         let verbs = self.requests.of_backend(backend.fifo);
         let blocking = verbs.filter(|(_, it)| it.verb.is_patient()).count();
@@ -119,20 +139,7 @@ impl Machine {
             let scripts = scripts.by_ref().filter(|(_, it)| it.verb == Verb::Script);
             assert_eq!(scripts.count(), backend.scripts as usize, "{key:?}");
         }
-        if let Lending::Reserved(client) = backend.lending {
-            let waits = (self.waits.iter()).any(|it| it.client == client && it.on == key);
-            assert!(
-                waits,
-                "{key:?} is kept for a client that does not wait for it"
-            );
-        }
-        if !backend.dedicated && !backend.retired && backend.blocking > 0 {
-            assert_eq!(
-                backend.lending,
-                Lending::Lent,
-                "{key:?} is shared, and blocks"
-            );
-        }
+        self.check_waits_of(key, backend);
         if backend.owner == ClientKey::NONE {
             assert!(!backend.dedicated || backend.fifo.is_empty() || backend.retired);
             return;

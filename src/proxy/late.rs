@@ -136,7 +136,7 @@ impl Machine {
         }
         instance.asked_alive = self.now;
         match idle {
-            Some(on) => self.ask_server(on, Kind::Alive, b"PING"),
+            Some(on) => self.ask_server(on, Kind::Alive, &[b"PING"]),
             None => drop(self.open_shared(pool_key)),
         }
     }

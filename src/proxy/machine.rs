@@ -22,7 +22,6 @@ use super::inbound::{Spares, first_spares};
 use super::key::{AccountKey, BackendKey, ClientKey, ConnKey, PoolKey, TenantSlot};
 use super::login_queue::Tokens;
 use super::notice::Notices;
-use super::pin::Waiter;
 use super::pool::Pools;
 use super::request::Requests;
 use super::settings::{Millis, Settings};
@@ -78,8 +77,8 @@ pub struct Machine {
     pub(super) again_later: Vec<ClientKey>,
     /// Clients in line for a connection of their own.
     pub(super) in_line: u32,
-    /// Clients in WAIT that need a shared connection for that.
-    pub(super) waits: Vec<Waiter>,
+    /// Shared connections on which clients wait for replicas, in the order of their turns.
+    pub(super) waits: Vec<BackendKey>,
     /// Who is just asking about clients, and in how many bytes: they are still in its buffer, as a
     /// server sees it.
     pub(super) asking: (ClientKey, usize),

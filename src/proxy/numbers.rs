@@ -24,10 +24,11 @@ impl Machine {
         let Some(scope) = self.scope_of(key) else {
             return Ok(());
         };
-        let found = self.blocked_connection(&scope, asked.id);
         let with_error = asked.with_error;
+        let found = self.blocked_connection(&scope, asked.id, with_error);
         let gathering = Gathering::about(found, Purpose::Unblock { with_error });
-        self.ask(key, Question::Blocked(scope, asked.id), gathering);
+        let question = Question::Blocked(scope, asked.id, with_error);
+        self.ask(key, question, gathering);
         Ok(())
     }
 
@@ -82,11 +83,14 @@ impl Machine {
     }
 
     /// Once its number is known, somebody may unblock whatever happens there: the connection
-    /// serves no other client after this one.
-    pub(super) fn blocked_connection(&mut self, scope: &Scope, id: i64) -> Found {
+    /// serves no other client after this one. A wait that is shared with others ends here.
+    pub(super) fn blocked_connection(&mut self, scope: &Scope, id: i64, with_error: bool) -> Found {
         let Some(key) = self.by_number(scope, id) else {
             return Found::Nobody;
         };
+        if self.unblock_wait(key, with_error) {
+            return Found::Unblocked;
+        }
         let Some(client) = self.clients.get_mut(key) else {
             return Found::Nobody;
         };
@@ -132,8 +136,10 @@ impl Machine {
     }
 
     pub(super) fn unblock(&mut self, key: ClientKey, found: Found, with_error: bool) {
-        let Found::Connection(id) = found else {
-            return self.say(key, b":0\r\n");
+        let id = match found {
+            Found::Connection(id) => id,
+            Found::Unblocked => return self.say(key, b":1\r\n"),
+            Found::Nobody | Found::Otherwise | Found::Soon => return self.say(key, b":0\r\n"),
         };
         let (id, reason) = (id.to_string(), if with_error { "ERROR" } else { "TIMEOUT" });
         let mut bytes = Vec::new();
@@ -156,7 +162,7 @@ impl Machine {
             Found::Nobody => {
                 self.say_error(key, "ERR The client ID you want redirect to does not exist");
             }
-            Found::Otherwise | Found::Soon => self.say_error(
+            Found::Otherwise | Found::Unblocked | Found::Soon => self.say_error(
                 key,
                 "ERR elika: the client to redirect to gets no connection of its own",
             ),

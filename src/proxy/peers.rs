@@ -37,8 +37,9 @@ pub struct Scope {
 pub enum Question {
     /// Some of the clients that match: their lines, or their end.
     Search(Search),
-    /// The connection on which the client of this number is blocked.
-    Blocked(Scope, i64),
+    /// The connection on which the client of this number is blocked; or it is unblocked at once,
+    /// maybe with an error.
+    Blocked(Scope, i64, bool),
     /// The connection on which the client of this number gets messages.
     Subscriber(Scope, i64),
     /// Nothing: this instance wants a login of everybody, as the asker was told.
@@ -66,6 +67,8 @@ pub enum Found {
     Otherwise,
     /// It is about to be.
     Soon,
+    /// It was blocked, and is not any more.
+    Unblocked,
     /// The backend's number of its own connection.
     Connection(u64),
 }
@@ -188,7 +191,9 @@ impl Machine {
                 let (matches, more) = self.slice(&search, None);
                 Answer::Found(matches, more)
             }
-            Question::Blocked(scope, id) => Answer::Connection(self.blocked_connection(&scope, id)),
+            Question::Blocked(scope, id, with_error) => {
+                Answer::Connection(self.blocked_connection(&scope, id, with_error))
+            }
             Question::Subscriber(scope, id) => {
                 Answer::Connection(self.subscriber_connection(&scope, id))
             }

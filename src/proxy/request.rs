@@ -38,6 +38,8 @@ pub(super) enum Kind {
     Role,
     /// That it comes shows that the server answers; there is no client.
     Alive,
+    /// It is the answer to a WAIT, on behalf of all who wait on the connection.
+    Wait,
     /// They are asked for again on another connection: nobody waits for these.
     Forsaken,
     /// The reply was made here; the index is into [`Requests::parked`]. Never in a backend's queue.
@@ -49,7 +51,7 @@ impl Kind {
     pub(super) fn is_counted(self) -> bool {
         !matches!(
             self,
-            Self::Check | Self::Role | Self::Alive | Self::Forsaken
+            Self::Check | Self::Role | Self::Alive | Self::Wait | Self::Forsaken
         )
     }
 }
@@ -323,7 +325,12 @@ impl Requests {
                         *reply = Bytes::new();
                     }
                 }
-                Kind::Swallow | Kind::Check | Kind::Role | Kind::Alive | Kind::Forsaken => {}
+                Kind::Swallow
+                | Kind::Check
+                | Kind::Role
+                | Kind::Alive
+                | Kind::Wait
+                | Kind::Forsaken => {}
             }
             index = record.next_of_client;
         }

@@ -67,24 +67,155 @@ fn connection_is_lent_for_wait_when_nothing_is_in_flight() {
     worker.asked(shared);
     worker.replies(shared, "+OK\r\n");
     assert_eq!(worker.heard(client), "+OK\r\n");
-    assert_eq!(worker.asked(shared), "");
     worker.says(client, "GET behind");
+    let other = worker.begun_one();
+    worker.welcome(other);
+    assert_eq!(worker.asked(shared), "");
     worker.replies(shared, "$-1\r\n");
     assert_eq!(worker.heard(ann), "$-1\r\n");
-    assert_eq!(
-        worker.asked(shared),
-        "*3\r\n$4\r\nWAIT\r\n$1\r\n1\r\n$1\r\n0\r\n"
-    );
+    assert_eq!(worker.asked(shared), command_text("WAIT 1 50"));
     // A WAIT may take its time; a read of another client finds another connection.
+    worker.asked(other);
     worker.says(ann, "GET b");
-    worker.go_on();
+    assert_eq!(worker.asked(other), command_text("GET b"));
+    worker.replies(other, "$-1\r\n");
     worker.pass(20_000);
-    assert_eq!(worker.asked(shared), "");
     assert!(!worker.closed(ConnKey::Backend(shared)));
     worker.replies(shared, ":1\r\n");
     worker.settle();
     assert_eq!(worker.heard(client), ":1\r\n");
-    assert_eq!(worker.asked(shared), "*2\r\n$3\r\nGET\r\n$6\r\nbehind\r\n");
+    let behind = worker.asked(shared);
+    assert!(behind.ends_with(&command_text("GET behind")), "{behind}");
+}
+
+/// The server is asked for the least of what is waited for; its reply answers all who are content.
+#[test]
+fn clients_that_wait_on_one_connection_are_answered_by_one_wait() {
+    let mut worker = Worker::new();
+    let (first, shared) = worker.user("ann");
+    let others = [(); 3].map(|()| worker.logs_in("ann", "pw"));
+    let [second, third, fourth] = others;
+    for client in [first, second, third, fourth] {
+        worker.says(client, "SET k v");
+        worker.replies(shared, "+OK\r\n");
+        worker.heard(client);
+    }
+    worker.asked(shared);
+    worker.says(first, "WAIT 5 0");
+    let other = worker.begun_one();
+    worker.welcome(other);
+    assert_eq!(worker.asked(shared), command_text("WAIT 5 50"));
+    worker.says(second, "WAIT 1 0");
+    worker.says(third, "WAIT 2 200");
+    worker.says(fourth, "WAIT 1 700");
+    worker.pass(50);
+    worker.replies(shared, ":1\r\n");
+    // They had come after it, and may have written meanwhile.
+    assert_eq!(worker.heard(second), "");
+    assert_eq!(worker.asked(shared), command_text("WAIT 1 50"));
+    worker.replies(shared, ":1\r\n");
+    assert_eq!(worker.heard(second), ":1\r\n");
+    assert_eq!(worker.heard(fourth), ":1\r\n");
+    assert_eq!(worker.heard(third), "");
+    assert_eq!(worker.asked(shared), command_text("WAIT 2 100"));
+    worker.pass(100);
+    worker.replies(shared, ":1\r\n");
+    worker.pass(50);
+    worker.asked(shared);
+    worker.replies(shared, ":1\r\n");
+    worker.pass(100);
+    assert_eq!(worker.heard(third), ":1\r\n");
+    assert_eq!(worker.heard(first), "");
+    assert!(worker.begun().is_empty());
+}
+
+/// Whoever waits for ever holds no connection for longer than a moment.
+#[test]
+fn connections_on_which_clients_wait_take_turns() {
+    let mut worker = Worker::with(|settings| settings.pool_connections_max = 2);
+    let (ann, first) = worker.user("ann");
+    let bob = worker.logs_in("ann", "pw");
+    worker.says(ann, "SET k v");
+    worker.replies(first, "+OK\r\n");
+    worker.says(ann, "WAIT 5 0");
+    let second = worker.begun_one();
+    worker.welcome(second);
+    worker.says(bob, "SET l v");
+    worker.replies(second, "+OK\r\n");
+    worker.heard(bob);
+    worker.asked(first);
+    worker.asked(second);
+    for round in 0..4 {
+        worker.says(bob, "WAIT 7 450");
+        // The first one is lent: this is the last one that takes requests.
+        assert_eq!(worker.asked(second), "", "{round}");
+        worker.pass(400);
+        worker.replies(first, ":0\r\n");
+        assert_eq!(worker.asked(second), command_text("WAIT 7 50"));
+        let third = worker.logs_in("ann", "pw");
+        worker.says(third, "GET k");
+        assert!(worker.asked(first).ends_with(&command_text("GET k")));
+        worker.replies(first, "$-1\r\n");
+        assert_eq!(worker.heard(third), "$-1\r\n");
+        worker.pass(50);
+        worker.replies(second, ":0\r\n");
+        assert_eq!(worker.heard(bob), ":0\r\n");
+        assert!(worker.asked(first).contains("WAIT"));
+    }
+    assert_eq!(worker.heard(ann), "+OK\r\n");
+}
+
+/// Nobody else can be served elsewhere: they wait behind a WAIT, but not for long.
+#[test]
+fn only_connection_of_a_pool_is_asked_for_a_moment() {
+    let mut worker = Worker::with(|settings| settings.pool_connections_max = 1);
+    let (ann, shared) = worker.user("ann");
+    let bob = worker.logs_in("ann", "pw");
+    worker.pass(200);
+    worker.says(ann, "SET k v");
+    worker.replies(shared, "+OK\r\n");
+    worker.asked(shared);
+    worker.says(ann, "WAIT 5 0");
+    for _ in 0..3 {
+        assert_eq!(worker.asked(shared), command_text("WAIT 5 10"));
+        worker.says(bob, "GET k");
+        worker.pass(10);
+        worker.replies(shared, ":0\r\n$-1\r\n");
+        assert_eq!(worker.heard(bob).matches("$-1\r\n").count(), 1);
+        assert_eq!(worker.asked(shared), command_text("GET k"));
+        worker.pass(200);
+    }
+    assert!(worker.begun().is_empty());
+    assert_eq!(worker.heard(ann), "+OK\r\n");
+}
+
+#[test]
+fn wait_of_one_client_is_unblocked_alone() {
+    let mut worker = Worker::new();
+    let (ann, shared) = worker.user("ann");
+    let bob = worker.logs_in("ann", "pw");
+    let warden = worker.logs_in("ann", "pw");
+    for client in [ann, bob] {
+        worker.says(client, "SET k v");
+        worker.replies(shared, "+OK\r\n");
+        worker.says(client, "WAIT 5 0");
+        worker.heard(client);
+    }
+    let other = worker.begun_one();
+    worker.welcome(other);
+    worker.heard(warden);
+    worker.says(warden, "CLIENT UNBLOCK 1");
+    worker.settle();
+    assert_eq!(worker.heard(ann), ":0\r\n");
+    worker.says(warden, "CLIENT UNBLOCK 2 ERROR");
+    worker.settle();
+    let unblocked = "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
+    assert_eq!(worker.heard(bob), unblocked);
+    assert_eq!(worker.heard(warden), ":1\r\n:1\r\n");
+}
+
+fn command_text(line: &str) -> String {
+    String::from_utf8(command(line)).unwrap()
 }
 
 #[test]
@@ -224,6 +355,10 @@ fn a_connection_that_carried_only_reads_is_not_asked_about_writes() {
         worker.says(client, "SET k w");
         worker.replies(other, "+OK\r\n");
         worker.says(client, "WAIT 1 0");
+        for backend in worker.begun() {
+            worker.welcome(backend);
+        }
+        worker.pass(200);
         assert!(worker.asked(other).contains("WAIT"));
         worker.replies(other, ":1\r\n");
         assert_eq!(worker.heard(client), "+OK\r\n:1\r\n");

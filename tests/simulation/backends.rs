@@ -2,7 +2,7 @@
 
 use elika::proxy::{BackendKey, ConnKey, Failure, Flow};
 
-use super::client::{Client, Op};
+use super::client::Client;
 use super::link::{GARBAGE, Link, Prospect};
 use super::redis::SEQUENCE;
 use super::world::World;
@@ -247,16 +247,9 @@ impl World {
         }
         // All that it still owes was asked for again elsewhere.
         let forsaken = self.nodes[node].machine.counters().asked_again > 0 && link.only_reads();
-        // A shared one is lent for WAIT, of which no byte may have been sent, or no more than its
-        // first ones.
-        let waits = |client: &Client| client.pending.iter().any(|it| matches!(it.op, Op::Wait(_)));
-        let begun = b"*3\r\n$4\r\nWAIT";
-        let begun = !link.owes() && begun.starts_with(&link.input);
-        let lent = begun || link.is_to_do(b"WAIT");
-        let lent = lent && (self.clients.iter()).any(|it| it.worker == node && waits(it));
         // What is a client's own goes with it: whether the client had to go is judged there. So
         // does one that was opened for a client and has not served it yet.
-        match failed || done || own || unused || forsaken || lent {
+        match failed || done || own || unused || forsaken {
             true => Ok(()),
             false => Err(format!("a healthy connection was closed: {link:?}")),
         }

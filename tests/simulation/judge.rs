@@ -18,6 +18,7 @@ mod view;
 
 use absent::{is_lost, is_unavailable};
 use listener::Subscription;
+pub(crate) use own::UNBLOCKED;
 use place::Place;
 use transaction::Transaction;
 pub(crate) use view::View;

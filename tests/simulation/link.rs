@@ -161,6 +161,7 @@ impl Link {
         let (mut at, mut left) = (0, if rng.one_in(3) { 1 } else { usize::MAX });
         while left > 0
             && redis.sessions[&id].blocked.is_none()
+            && redis.sessions[&id].waits_until.is_none()
             && let Some((len, args)) = wire::request(&self.buffer[at..])?
             && !redis.holds_back(&args[0], now)
         {

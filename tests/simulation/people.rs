@@ -3,7 +3,7 @@
 use elika::proxy::{ConnKey, Flow};
 
 use super::client::{Client, Op, REFUSED_COMMANDS_MAX, Sent};
-use super::judge::After;
+use super::judge::{After, UNBLOCKED};
 use super::redis::{Execution, Moment, Redis, Tag};
 use super::script::{Around, Line, Temper};
 use super::wire;
@@ -300,12 +300,16 @@ impl World {
             return Err(format!("client {id} goes on without its own connection"));
         }
         let done = { sent.op.tag() }.and_then(|tag| self.view().execution(tag, reply));
+        let unblocked = match sent.op {
+            Op::Wait(_) => wire::error_text(reply) == Some(UNBLOCKED),
+            _ => done.is_some_and(|(_, done)| done.unblocked),
+        };
+        if unblocked && !client.unblocked {
+            return Err(format!("nobody wanted to unblock client {id}"));
+        }
         let Some((server, done)) = done else {
             return Ok(());
         };
-        if done.unblocked && !client.unblocked {
-            return Err(format!("nobody wanted to unblock client {id}"));
-        }
         self.went_to_the_right_place(client, sent, server, done)
     }
 

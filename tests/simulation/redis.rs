@@ -338,13 +338,16 @@ impl Redis {
             "COMMAND" => Ok(Some(array(
                 &["blpop", "brpop"].map(|it| wire::bulk(it.as_bytes())),
             ))),
-            "WAIT" => Ok(Some(self.wait(id, &text(&args[1])))),
+            "WAIT" => self.wait(id, args, inside),
             "ROLE" => Ok(Some(array(&[b"$6\r\nmaster\r\n".to_vec()]))),
             "PING" | "ECHO" | "ACL" => Ok(Some(self.small_talk(id, name, args))),
             "BLPOP" | "BRPOP" => self.pop(id, name, args, at, exec),
             "SUBSCRIBE" | "PSUBSCRIBE" => self.subscribe(id, name, args).map(Some),
             "UNSUBSCRIBE" | "PUNSUBSCRIBE" => Ok(Some(self.unsubscribe(id, name, args))),
-            _ => self.data_command(id, name, args, exec).map(Some),
+            _ => {
+                self.at(id).shared = true;
+                self.data_command(id, name, args, exec).map(Some)
+            }
         }
     }
 

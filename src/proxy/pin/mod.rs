@@ -24,6 +24,7 @@
 //! | `queue` | commands inside MULTI, and the reply to EXEC |
 //! | `session` | SELECT, AUTH, HELLO and tracking on a connection of one's own |
 //! | `wait` | WAIT, on the connections that carried the writes |
+//! | `waits`, `round` | who waits on a shared connection for what, and when the server is asked |
 //! | `fate` | where a frame goes |
 //! | `frame` | what a frame of the backend is: a reply, a confirmation, or neither |
 //! | `receive` | its connection to the client: what the replies said |
@@ -35,6 +36,7 @@ use crate::resp::Protocol;
 
 use super::key::{BackendKey, TenantSlot};
 use super::pool::Identity;
+use super::settings::Millis;
 
 mod fate;
 mod frame;
@@ -42,14 +44,17 @@ mod leave;
 mod line;
 mod queue;
 mod receive;
+mod round;
 mod send;
 mod session;
 mod take;
 mod wait;
+mod waits;
 
 pub(super) use frame::Frame;
 use queue::{Effect, Walker};
-pub(super) use wait::Waiter;
+use waits::Counts;
+pub(super) use waits::Waits;
 
 /// What the reply to a request says about the connection that it went to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +127,8 @@ enum Change {
     },
     /// WAIT: what the first of two connections is asked, and which is the other.
     Wait {
-        frame: Box<[u8]>,
+        wanted: Counts,
+        until: Option<Millis>,
         shared: BackendKey,
     },
     /// If it is queued, EXEC will have this effect.

@@ -277,21 +277,34 @@ impl Machine {
             self.give_back(backend_key, pin.soiled || !at_home);
             return;
         }
-        // It was taken away from the others for a while.
-        let pool = backend.pool;
-        if pin.soiled || !self.is_clean(backend_key) {
+        if pin.soiled {
             return self.retire(backend_key);
         }
-        if let Some(pool) = self.pools.pools.get_mut(pool) {
-            pool.lent -= 1;
-            if let Some(backend) = self.backends.get_mut(backend_key) {
-                backend.lending = Lending::None;
-            }
-            pool.backends.push(backend_key);
-            // Who waits for one being opened in its place need not do so any more.
-            for client in mem::take(&mut pool.waiters) {
-                self.advance(client);
-            }
+        self.take_back(backend_key);
+    }
+
+    /// A shared connection that was lent is shared again.
+    pub(super) fn take_back(&mut self, key: BackendKey) {
+        let Some(backend) = self.backends.get(key) else {
+            return;
+        };
+        let pool = backend.pool;
+        if backend.lending != Lending::Lent {
+            return;
+        }
+        if !self.is_clean(key) {
+            return self.retire(key);
+        }
+        let (backend, pool) = (self.backends.get_mut(key), self.pools.pools.get_mut(pool));
+        let (Some(backend), Some(pool)) = (backend, pool) else {
+            return;
+        };
+        pool.lent -= 1;
+        backend.lending = Lending::None;
+        pool.backends.push(key);
+        // Who waits for one being opened in its place need not do so any more.
+        for client in mem::take(&mut pool.waiters) {
+            self.advance(client);
         }
     }
 

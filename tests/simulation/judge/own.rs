@@ -8,6 +8,9 @@ use super::{After, Model, Verdict, View};
 /// The error for a client whose turn did not come in time.
 const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
 
+/// A wait was ended by CLIENT UNBLOCK.
+pub(crate) const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+
 /// The error where no connection can tell whether writes were copied.
 const UNKNOWN_WRITES: &str =
     "ERR elika: the connection that carried the writes is in use or closed";
@@ -149,6 +152,8 @@ impl Model {
                 reply == b"-ERR DISCARD without MULTI\r\n"
             }),
             Op::Wait(_) if error == Some(UNKNOWN_WRITES) => Ok(After::default()),
+            // Whether anybody wanted that is known elsewhere.
+            Op::Wait(_) if error == Some(UNBLOCKED) => Ok(After::default()),
             Op::Wait(_) if error.is_some_and(is_lost) => match self.has_lost(sent, view) {
                 true => Ok(After::default()),
                 false => Err("nothing was lost".into()),

@@ -139,6 +139,7 @@ impl Redis {
     /// Nobody waits longer than it wanted.
     pub(crate) fn expire(&mut self, now: Moment) -> Result<(), String> {
         self.now = now;
+        self.end_waits();
         for id in self.waiters.clone() {
             let calm = self.calm;
             let session = self.at(id);

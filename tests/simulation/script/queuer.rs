@@ -26,7 +26,8 @@ impl Script {
             _ if rng.one_in(2) => {
                 self.number += 1;
                 let replicas = self.number;
-                Line::new(&["WAIT", &replicas.to_string(), "100"], Op::Wait(replicas))
+                let ms = *rng.pick(&["0", "100", "700"]);
+                Line::new(&["WAIT", &replicas.to_string(), ms], Op::Wait(replicas))
             }
             _ => self.small(around, rng),
         }

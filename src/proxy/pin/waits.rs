@@ -1,0 +1,395 @@
+//! WAIT and WAITAOF of clients whose writes went over one shared connection: who waits for what,
+//! what the server is asked next, and whom its reply answers.
+//!
+//! The server is asked for the least that anybody waits for, again and again, for a moment each
+//! time: one reply answers everybody who is content with it, and those whose time is over.
+
+use crate::resp::number::parse_i64;
+use crate::resp::{Args, write};
+
+use super::super::key::ClientKey;
+use super::super::request::Kind;
+use super::super::settings::Millis;
+
+/// The server is asked for so long the first time, ms: a client that asks meanwhile for less waits
+/// so much longer than it would directly.
+const FIRST_MS: u64 = 50;
+
+/// For each further time twice as long, up to `FIRST_MS` times two to the power of this. (Before
+/// Redis 7.2 a WAIT is about everything written before the WAIT in front of it. Where writes go on
+/// and a replica lags behind for longer than a WAIT lasts, no WAIT would ever be met.)
+const DOUBLINGS_MAX: u32 = 3;
+
+/// A server's clock may differ from ours by so much, ms.
+const EARLY_MS: u64 = 5;
+
+/// Replicas and, for WAITAOF, the server's own file: as many as are waited for, or as there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Counts {
+    /// `None`: it is WAIT.
+    local: Option<i64>,
+    replicas: i64,
+}
+
+impl Counts {
+    /// What is waited for, and for how long at most; 0: for ever. `None`: the server answers at
+    /// once, because an argument is wrong or nothing is wanted. That is so of any connection.
+    pub(super) fn parse(frame: &[u8]) -> Option<(Self, u64)> {
+        let mut args = Args::new(frame);
+        let file = args.next()?.len() > "WAIT".len();
+        let count = args.len();
+        let numbers: Vec<_> = args.map_while(parse_i64).collect();
+        let (local, replicas, ms) = match *numbers {
+            _ if numbers.len() != count => return None,
+            [replicas, ms] if !file => (None, replicas, ms),
+            [local, replicas, ms] if file => (Some(local), replicas, ms),
+            _ => return None,
+        };
+        // To a server, a time that ends after the last one that it can tell is no time.
+        const LAST_MS: i64 = i64::MAX - (1 << 40);
+        let wanted = replicas > 0 || local.is_some_and(|local| local > 0);
+        let ms = u64::try_from(ms).ok().filter(|_| ms <= LAST_MS)?;
+        wanted.then_some((Self { local, replicas }, ms))
+    }
+
+    /// The words of the request.
+    pub(super) fn words(self, ms: u64) -> Vec<String> {
+        let name = self.local.map_or("WAIT", |_| "WAITAOF").to_owned();
+        let local = self.local.map(|local| local.to_string());
+        let numbers = [self.replicas.to_string(), ms.to_string()];
+        [name].into_iter().chain(local).chain(numbers).collect()
+    }
+
+    /// What a reply to this says; `None`: it is an error.
+    fn told(self, reply: &[u8]) -> Option<Self> {
+        let lines = reply.split(|byte| *byte == b'\n');
+        let numbers = lines.filter_map(|line| line.strip_suffix(b"\r")?.strip_prefix(b":"));
+        let numbers: Vec<_> = numbers.filter_map(parse_i64).collect();
+        match (&numbers[..], self.local) {
+            (&[replicas], None) => Some(Self {
+                local: None,
+                replicas,
+            }),
+            (&[local, replicas], Some(_)) => Some(Self {
+                local: Some(local),
+                replicas,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Is a reply to this a yes?
+    pub(super) fn is_met(self, reply: &[u8]) -> bool {
+        self.told(reply).is_some_and(|told| self.is_met_by(told))
+    }
+
+    fn is_met_by(self, told: Self) -> bool {
+        told.local >= self.local && told.replicas >= self.replicas
+    }
+
+    fn is_file(self) -> bool {
+        self.local.is_some()
+    }
+
+    fn nothing(self) -> Self {
+        Self {
+            local: self.local.map(|_| 0),
+            replicas: 0,
+        }
+    }
+
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        if let Some(local) = self.local {
+            write::array(out, 2);
+            write::integer(out, local);
+        }
+        write::integer(out, self.replicas);
+    }
+}
+
+/// A client in WAIT.
+#[derive(Debug)]
+pub(in super::super) struct Waiter {
+    pub client: ClientKey,
+    /// Whether it hears the reply.
+    pub(super) kind: Kind,
+    wanted: Counts,
+    until: Option<Millis>,
+    /// How often the server was asked since.
+    rounds: u32,
+    /// What the server said last.
+    pub(super) told: Counts,
+}
+
+impl Waiter {
+    pub(super) fn new(
+        client: ClientKey,
+        kind: Kind,
+        wanted: Counts,
+        until: Option<Millis>,
+    ) -> Self {
+        Self {
+            client,
+            kind,
+            wanted,
+            until,
+            rounds: 0,
+            told: wanted.nothing(),
+        }
+    }
+
+    fn is_late(&self, now: Millis, by: u64) -> bool {
+        self.until.is_some_and(|until| now >= until.after(by))
+    }
+}
+
+/// Those who wait on one connection.
+#[derive(Debug, Default)]
+pub(in super::super) struct Waits {
+    waiters: Vec<Waiter>,
+    /// What the server is being asked for, and until when.
+    asked: Option<(Counts, Millis)>,
+    /// WAITAOF was asked for last: the two take turns.
+    file: bool,
+}
+
+impl Waits {
+    pub(in super::super) fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+
+    pub(in super::super) fn clients(&self) -> impl Iterator<Item = ClientKey> {
+        self.waiters.iter().map(|waiter| waiter.client)
+    }
+
+    /// Is the server being asked?
+    pub(in super::super) fn is_asking(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    pub(super) fn add(&mut self, waiter: Waiter) {
+        self.waiters.push(waiter);
+    }
+
+    pub(super) fn remove(&mut self, client: ClientKey) -> Option<Waiter> {
+        let at = self.waiters.iter().position(|it| it.client == client)?;
+        Some(self.waiters.remove(at))
+    }
+
+    pub(in super::super) fn take(&mut self) -> Vec<Waiter> {
+        std::mem::take(&mut self.waiters)
+    }
+
+    /// What the server is to be asked, and for how many milliseconds, `most` of them; `None`:
+    /// nobody is `ready`.
+    pub(super) fn ask(
+        &mut self,
+        now: Millis,
+        most: u64,
+        ready: impl Fn(ClientKey) -> bool,
+    ) -> Option<(Counts, u64)> {
+        let ready = |it: &&Waiter| ready(it.client);
+        let wanted = self.waiters.iter().filter(ready).map(|it| it.wanted);
+        let turn = wanted.min_by_key(|it| (it.is_file() == self.file, *it))?;
+        let file = turn.is_file();
+        let left = self.waiters.iter().filter_map(|it| it.until);
+        let left = left.map(|until| until.since(now).max(1)).min();
+        let mut rounds = DOUBLINGS_MAX;
+        for waiter in &mut self.waiters {
+            if waiter.wanted.is_file() == file {
+                rounds = rounds.min(waiter.rounds);
+                waiter.rounds = waiter.rounds.saturating_add(1);
+            }
+        }
+        let ms = most.min(FIRST_MS << rounds);
+        let ms = left.map_or(ms, |left| ms.min(left));
+        (self.asked, self.file) = (Some((turn, now.after(ms))), file);
+        Some((turn, ms))
+    }
+
+    /// The server has answered. Returns those who hear this reply.
+    pub(super) fn answered(&mut self, reply: &[u8], now: Millis) -> Vec<Waiter> {
+        let Some((asked, until)) = self.asked.take() else {
+            return Vec::new();
+        };
+        let told = asked.told(reply);
+        // A server that says no at once would do so again.
+        let last = now.after(EARLY_MS) < until;
+        let (mut done, mut left) = (Vec::new(), Vec::new());
+        for mut waiter in self.take() {
+            // Who came later may have written after it.
+            let concerns = waiter.rounds > 0 && waiter.wanted.is_file() == asked.is_file();
+            let over = match told {
+                Some(told) if concerns => {
+                    waiter.told = told;
+                    let met = waiter.wanted.is_met_by(told) || waiter.is_late(now, 0);
+                    met || last && waiter.wanted == asked
+                }
+                None if concerns => waiter.wanted == asked,
+                _ => false,
+            };
+            if over { &mut done } else { &mut left }.push(waiter);
+        }
+        self.waiters = left;
+        done
+    }
+
+    /// Those whose time is over and who are not being asked for. A client of which the server was
+    /// never asked waits `more` for that.
+    pub(super) fn overdue(&mut self, now: Millis, more: u64) -> Vec<Waiter> {
+        let asking = self.is_asking();
+        let over = |it: &Waiter| {
+            let more = if asking || it.rounds == 0 { more } else { 0 };
+            it.is_late(now, more)
+        };
+        let (over, left) = self.take().into_iter().partition(over);
+        self.waiters = left;
+        over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::key::Key;
+    use super::*;
+
+    fn frame(line: &str) -> Vec<u8> {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let mut frame = Vec::new();
+        write::command(&mut frame, &words);
+        frame
+    }
+
+    fn wanted(line: &str) -> Counts {
+        Counts::parse(&frame(line)).unwrap().0
+    }
+
+    #[test]
+    fn only_valid_waits_for_something_block() {
+        for line in ["WAIT 1 0", "WAIT 1 10", "WAITAOF 1 0 0", "WAITAOF 0 1 5"] {
+            let (counts, ms) = Counts::parse(&frame(line)).unwrap();
+            assert_eq!(counts.words(ms).join(" "), line);
+        }
+        for line in [
+            "WAIT",
+            "WAIT 1",
+            "WAIT 0 1",
+            "WAIT -1 1",
+            "WAIT x 1",
+            "WAIT 1 x",
+            "WAIT 1 -1",
+            "WAIT 1 9223372036854775807",
+            "WAIT 1 2 3",
+            "WAIT 1 2 3 4",
+            "WAITAOF 1 2",
+            "WAITAOF",
+            "WAITAOF 0 0 1",
+            "WAITAOF 1 1 -1",
+            "WAITAOF 1 1 x",
+        ] {
+            assert_eq!(Counts::parse(&frame(line)), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn only_enough_of_everything_is_a_yes() {
+        let wait = wanted("WAIT 2 100");
+        assert!(wait.is_met(b":2\r\n") && wait.is_met(b":3\r\n"));
+        assert!(!wait.is_met(b":1\r\n") && !wait.is_met(b"-ERR no\r\n"));
+        let aof = wanted("WAITAOF 1 2 0");
+        assert!(aof.is_met(b"*2\r\n:1\r\n:2\r\n"));
+        assert!(!aof.is_met(b"*2\r\n:0\r\n:2\r\n") && !aof.is_met(b":2\r\n"));
+    }
+
+    /// Clients by number, with what they wait for.
+    fn waits(lines: &[&str]) -> Waits {
+        let mut waits = Waits::default();
+        for (i, line) in lines.iter().enumerate() {
+            let (counts, ms) = Counts::parse(&frame(line)).unwrap();
+            let until = (ms > 0).then_some(Millis(ms));
+            waits.add(Waiter::new(number(i), Kind::Deliver, counts, until));
+        }
+        waits
+    }
+
+    fn number(i: usize) -> ClientKey {
+        ClientKey::new(i as u32, 0)
+    }
+
+    fn asks(waits: &mut Waits, now: u64) -> String {
+        let (counts, ms) = waits.ask(Millis(now), 10_000, |_| true).unwrap();
+        counts.words(ms).join(" ")
+    }
+
+    fn hear(waits: &mut Waits, reply: &str, now: u64) -> Vec<ClientKey> {
+        let done = waits.answered(reply.as_bytes(), Millis(now));
+        done.iter().map(|it| it.client).collect()
+    }
+
+    #[test]
+    fn one_reply_answers_all_who_are_content_or_out_of_time() {
+        let mut waits = waits(&["WAIT 2 0", "WAIT 1 0", "WAIT 5 120", "WAIT 1 9000"]);
+        assert_eq!(asks(&mut waits, 0), "WAIT 1 50");
+        assert_eq!(hear(&mut waits, ":1\r\n", 5), [number(1), number(3)]);
+        assert_eq!(asks(&mut waits, 5), "WAIT 2 100");
+        assert_eq!(hear(&mut waits, ":1\r\n", 105), []);
+        assert_eq!(asks(&mut waits, 105), "WAIT 2 15");
+        assert_eq!(hear(&mut waits, ":1\r\n", 120), [number(2)]);
+        assert_eq!(asks(&mut waits, 120), "WAIT 2 400");
+        assert_eq!(hear(&mut waits, ":1\r\n", 521), []);
+        assert_eq!(asks(&mut waits, 521), "WAIT 2 400");
+        assert_eq!(hear(&mut waits, "-ERR no\r\n", 530), [number(0)]);
+        assert!(waits.is_empty());
+    }
+
+    #[test]
+    fn a_reply_says_nothing_to_who_came_after_it_was_asked_for() {
+        let mut waits = waits(&["WAIT 2 0"]);
+        asks(&mut waits, 0);
+        let late = Waiter::new(number(9), Kind::Deliver, wanted("WAIT 1 0"), None);
+        waits.add(late);
+        assert_eq!(hear(&mut waits, ":2\r\n", 1), [number(0)]);
+        assert_eq!(asks(&mut waits, 1), "WAIT 1 50");
+    }
+
+    #[test]
+    fn wait_and_waitaof_take_turns() {
+        let mut waits = waits(&["WAIT 2 0", "WAITAOF 1 1 0", "WAITAOF 0 2 0"]);
+        let mut said = Vec::new();
+        for now in [0, 100, 200, 300] {
+            said.push(asks(&mut waits, now));
+            let reply = match waits.file {
+                true => "*2\r\n:0\r\n:1\r\n",
+                false => ":1\r\n",
+            };
+            assert_eq!(hear(&mut waits, reply, now + 100), []);
+        }
+        let turns = [
+            "WAITAOF 0 2 50",
+            "WAIT 2 50",
+            "WAITAOF 0 2 100",
+            "WAIT 2 100",
+        ];
+        assert_eq!(said, turns);
+    }
+
+    #[test]
+    fn server_that_does_not_wait_is_not_asked_again_and_again() {
+        let mut waits = waits(&["WAIT 2 0", "WAIT 3 0"]);
+        asks(&mut waits, 0);
+        assert_eq!(hear(&mut waits, ":1\r\n", 1), [number(0)]);
+        asks(&mut waits, 1);
+        assert_eq!(hear(&mut waits, ":1\r\n", 2), [number(1)]);
+    }
+
+    #[test]
+    fn time_ends_a_wait_that_is_not_asked_for() {
+        let mut waits = waits(&["WAIT 1 100", "WAIT 1 0"]);
+        assert!(waits.overdue(Millis(500), 1_000).is_empty());
+        asks(&mut waits, 0);
+        assert!(waits.overdue(Millis(500), 1_000).is_empty());
+        hear(&mut waits, ":0\r\n", 50);
+        assert_eq!(waits.overdue(Millis(99), 1_000).len(), 0);
+        assert_eq!(waits.overdue(Millis(100), 1_000).len(), 1);
+    }
+}
