@@ -138,7 +138,7 @@ impl fmt::Debug for TenantKey {
 }
 
 /// FNV-1a, 64 bits; both constants are those of its authors.
-fn fnv1a<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
+pub(super) fn fnv1a<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
     const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     bytes.into_iter().fold(OFFSET_BASIS, |hash, &byte| {

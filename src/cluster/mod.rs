@@ -5,6 +5,7 @@
 //! request travels is not known here.
 
 mod balancer;
+mod builder;
 mod catalog;
 mod health;
 mod instance;
@@ -14,9 +15,11 @@ mod limits;
 mod owners;
 mod quota;
 mod registry;
+mod shards;
 mod snapshot;
 
 pub use balancer::Balancer;
+pub use builder::{Known, SnapshotBuilder};
 pub use catalog::{Catalog, Cluster};
 pub use health::Health;
 pub use instance::{ALIAS_LABEL, ClusterInstance, Endpoint, Status, UnknownStatus};
@@ -26,4 +29,4 @@ pub use limits::{CATEGORIES, TenantLimits, TenantRules, UNDENIABLE};
 pub use owners::{Owners, Refused};
 pub use quota::{Bucket, Gauge, Quota};
 pub use registry::{ClusterRegistry, MemoryRegistry, RegistryError};
-pub use snapshot::{Instance, InstanceId, Known, Login, Snapshot, SnapshotBuilder, Tenant};
+pub use snapshot::{Instance, InstanceId, Login, Snapshot, Tenant};

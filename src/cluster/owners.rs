@@ -4,11 +4,12 @@
 //! the cluster that had it first, also while that cluster is not listed. A cluster that is there
 //! gives up an alias when none of its instances has the label any more.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use super::key::{ClusterKey, TenantKey};
+use super::shards::Shards;
 
 /// Clusters that are remembered while they are not listed. Beyond these, those that came last are
 /// forgotten: a cluster of long standing keeps its names however many others come and go.
@@ -17,8 +18,9 @@ const GONE_MAX: usize = 100_000;
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Owners {
-    owners: BTreeMap<TenantKey, Owner>,
-    aliases: BTreeMap<Box<str>, TenantKey>,
+    owners: Shards<TenantKey, Owner>,
+    /// All aliases.
+    aliases: Shards<Box<str>, TenantKey>,
     version: u64,
 }
 
@@ -27,6 +29,7 @@ struct Owner {
     cluster: Arc<ClusterKey>,
     /// How many changes there were before it.
     since: u64,
+    aliases: BTreeSet<Box<str>>,
 }
 
 /// Why a cluster does not get a name.
@@ -69,7 +72,7 @@ impl Owners {
     ///
     /// If it belongs to another one.
     pub fn check_key(&self, cluster: &ClusterKey) -> Result<(), Refused> {
-        match self.owners.get(&cluster.tenant()) {
+        match self.owners.get(cluster.tenant().as_str()) {
             Some(owner) if *owner.cluster != *cluster => {
                 Err(Refused::Key(Arc::clone(&owner.cluster)))
             }
@@ -83,17 +86,16 @@ impl Owners {
     ///
     /// If it belongs to another one, or is like a key.
     pub fn check_alias(&self, tenant: &TenantKey, alias: &str) -> Result<(), Refused> {
-        let by_key = self.owners.get_key_value(alias).map(|(key, _)| key);
-        let owner = by_key.or_else(|| self.aliases.get(alias));
-        match owner {
-            Some(owner) if owner != tenant => {
-                let cluster = self.owners.get(owner).map(|it| Arc::clone(&it.cluster));
-                Err(cluster.map_or_else(
-                    || Refused::KeyForm(alias.to_owned()),
-                    |cluster| Refused::Alias(alias.to_owned(), cluster),
-                ))
+        let by_alias = || self.owners.get(self.aliases.get(alias)?.as_str());
+        let own = self.owners.get(tenant.as_str());
+        match self.owners.get(alias).or_else(by_alias) {
+            Some(owner) if own.is_some_and(|own| Arc::ptr_eq(&own.cluster, &owner.cluster)) => {
+                Ok(())
             }
-            Some(_) => Ok(()),
+            Some(owner) => {
+                let cluster = Arc::clone(&owner.cluster);
+                Err(Refused::Alias(alias.to_owned(), cluster))
+            }
             None if TenantKey::is_form(alias) => Err(Refused::KeyForm(alias.to_owned())),
             None => Ok(()),
         }
@@ -107,11 +109,12 @@ impl Owners {
     pub fn claim_key(&mut self, cluster: &ClusterKey) -> Result<TenantKey, Refused> {
         self.check_key(cluster)?;
         let tenant = cluster.tenant();
-        if !self.owners.contains_key(&tenant) {
+        if !self.owners.contains_key(tenant.as_str()) {
             self.version += 1;
             let owner = Owner {
                 cluster: Arc::new(cluster.clone()),
                 since: self.version,
+                aliases: BTreeSet::new(),
             };
             self.owners.insert(tenant.clone(), owner);
         }
@@ -125,32 +128,45 @@ impl Owners {
     /// See [`check_alias`](Self::check_alias).
     pub fn claim_alias(&mut self, tenant: &TenantKey, alias: &str) -> Result<(), Refused> {
         self.check_alias(tenant, alias)?;
-        if alias != tenant.as_str() && !self.aliases.contains_key(alias) {
+        if alias != tenant.as_str()
+            && !self.aliases.contains_key(alias)
+            && let Some(owner) = self.owners.get_mut(tenant.as_str())
+        {
             self.version += 1;
+            owner.aliases.insert(alias.into());
             self.aliases.insert(alias.into(), tenant.clone());
         }
         Ok(())
     }
 
-    /// Takes away the aliases of which this is not true.
-    pub fn retain_aliases(&mut self, keep: impl Fn(&TenantKey, &str) -> bool) {
-        let before = self.aliases.len();
-        self.aliases.retain(|alias, owner| keep(owner, alias));
-        self.version += (before - self.aliases.len()) as u64;
+    /// Takes away the aliases of this tenant of which this is not true.
+    pub fn retain_aliases(&mut self, tenant: &TenantKey, keep: impl Fn(&str) -> bool) {
+        let wrong = self.aliases_of(tenant).filter(|alias| !keep(alias));
+        let wrong: Vec<Box<str>> = wrong.map(Into::into).collect();
+        for alias in wrong {
+            self.version += 1;
+            self.aliases.remove(&alias);
+            if let Some(owner) = self.owners.get_mut(tenant.as_str()) {
+                owner.aliases.remove(&alias);
+            }
+        }
     }
 
     /// The cluster is gone for good: its names are free.
     pub fn release(&mut self, cluster: &ClusterKey) {
-        let tenant = cluster.tenant();
-        if self.check_key(cluster).is_ok() && self.owners.remove(&tenant).is_some() {
+        if self.check_key(cluster).is_ok()
+            && let Some(owner) = self.owners.remove(cluster.tenant().as_str())
+        {
             self.version += 1;
-            self.aliases.retain(|_, owner| *owner != tenant);
+            for alias in owner.aliases {
+                self.aliases.remove(&alias);
+            }
         }
     }
 
-    /// Forgets clusters that are not listed, if there are very many of them.
-    pub fn forget_some(&mut self, is_listed: impl Fn(&TenantKey) -> bool) {
-        if self.owners.len() <= GONE_MAX {
+    /// Forgets clusters that are not among those listed, if there are very many of them.
+    pub fn forget_some(&mut self, listed: usize, is_listed: impl Fn(&TenantKey) -> bool) {
+        if self.owners.len() <= GONE_MAX + listed {
             return;
         }
         let gone = self.owners.iter().filter(|(tenant, _)| !is_listed(tenant));
@@ -164,21 +180,23 @@ impl Owners {
     }
 
     /// All aliases, with the tenants that they stand for.
-    pub fn aliases(&self) -> &BTreeMap<Box<str>, TenantKey> {
+    pub(super) fn aliases(&self) -> &Shards<Box<str>, TenantKey> {
         &self.aliases
+    }
+
+    /// The aliases of one tenant, in order.
+    pub fn aliases_of(&self, tenant: &TenantKey) -> impl Iterator<Item = &str> {
+        let owner = self.owners.get(tenant.as_str()).into_iter();
+        owner.flat_map(|owner| owner.aliases.iter().map(AsRef::as_ref))
     }
 
     /// All clusters with their aliases, those that came first first.
     pub fn list(&self) -> Vec<(&ClusterKey, Vec<&str>)> {
-        let mut aliases: BTreeMap<&TenantKey, Vec<&str>> = BTreeMap::new();
-        for (alias, owner) in &self.aliases {
-            aliases.entry(owner).or_default().push(alias);
-        }
-        let mut list: Vec<_> = self.owners.iter().collect();
-        list.sort_unstable_by_key(|(_, owner)| owner.since);
-        let named = list.into_iter().map(|(tenant, owner)| {
-            let names = aliases.remove(tenant).unwrap_or_default();
-            (&*owner.cluster, names)
+        let mut list: Vec<_> = self.owners.iter().map(|(_, owner)| owner).collect();
+        list.sort_unstable_by_key(|owner| owner.since);
+        let named = list.into_iter().map(|owner| {
+            let names = owner.aliases.iter().map(AsRef::as_ref);
+            (&*owner.cluster, names.collect())
         });
         named.collect()
     }
@@ -209,9 +227,9 @@ mod tests {
         let key = Refused::Alias(a.to_string(), Arc::new(one.clone()));
         assert_eq!(owners.claim_alias(&b, a.as_str()), Err(key));
         let version = owners.version();
-        owners.retain_aliases(|_, _| true);
+        owners.retain_aliases(&a, |_| true);
         assert_eq!(owners.version(), version);
-        owners.retain_aliases(|owner, _| *owner != a);
+        owners.retain_aliases(&a, |_| false);
         assert_ne!(owners.version(), version);
         assert_eq!(owners.claim_alias(&b, "shop"), Ok(()));
         assert_eq!(owners.list(), [(&one, vec![]), (&two, vec!["shop"])]);
@@ -236,7 +254,7 @@ mod tests {
         // A tenant's own key is no alias.
         let own = tenant.to_string();
         assert_eq!(owners.claim_alias(&tenant, &own), Ok(()));
-        assert!(!owners.aliases().contains_key(&*own));
+        assert!(!owners.aliases().contains_key(&own));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Snapshots: how they are built, and who a login name stands for.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::*;
-use crate::cluster::{ClusterKey, ClusterName};
+use crate::cluster::{ClusterKey, ClusterName, Known, SnapshotBuilder};
 
 fn cluster(name: &str) -> ClusterKey {
     let local = ClusterKey::local();
@@ -121,7 +123,7 @@ fn tenants_are_found_by_their_exact_name() {
     let tenant = snapshot.default_tenant().map(|tenant| tenant.key.as_str());
     assert_eq!(tenant, Some("yigF5wkxq44"));
     assert!(followed().default_tenant().is_none());
-    assert_eq!(followed().tenants().len(), 2);
+    assert_eq!(followed().tenants().count(), 2);
 }
 
 #[test]
@@ -164,7 +166,7 @@ fn instances_are_grouped_sorted_and_unique() {
     );
     assert_eq!(one.instance(&"c".into()), None);
     assert_eq!(
-        snapshot.tenants().len(),
+        snapshot.tenants().count(),
         2,
         "a tenant without a live instance is not known"
     );
@@ -322,7 +324,7 @@ fn clusters_of_one_tenant_key_never_share_clients() {
         let snapshot = builder.build(&[], known, |_, _, _| TenantLimits::default());
         let instances = snapshot.tenants().flat_map(|tenant| &tenant.instances);
         let ids: Vec<String> = instances.map(|it| it.id.to_string()).collect();
-        (ids, builder.refused().len())
+        (ids, builder.refused().count())
     };
     let one = |id: &str, left_out| (vec![id.to_owned()], left_out);
     assert_eq!(ids(vec![second.clone()]), one("2", 0));
@@ -339,4 +341,55 @@ fn clusters_of_one_tenant_key_never_share_clients() {
             .sum::<usize>(),
         1
     );
+}
+
+#[test]
+fn an_update_looks_at_its_tenants_alone_and_hands_on_what_others_gave_up() {
+    let known = |name: &str, alias: &str| {
+        let (mut instance, addresses) = instance(name, "a", 1, Status::Ready);
+        instance.labels.insert("tenant".into(), alias.into());
+        Known {
+            instance,
+            addresses,
+            health: Health::Up,
+        }
+    };
+    let [one, two, three] = ["one", "two", "three"].map(|name| cluster(name).tenant());
+    let mut builder = SnapshotBuilder::new(None);
+    let mut asked = Vec::new();
+    let mut update = |tenants: &[&TenantKey], known: Vec<Known>| {
+        asked.clear();
+        let tenants = tenants.iter().map(|it| (*it).clone());
+        let limits = |key: &TenantKey, _: &[&str], _: &[ClusterInstance]| {
+            asked.push(key.clone());
+            TenantLimits::default()
+        };
+        let snapshot = builder.update(&tenants.collect(), [], known, limits);
+        asked.sort();
+        let refused: BTreeSet<TenantKey> = builder.refused().map(|(it, _)| it.clone()).collect();
+        (snapshot, asked.clone(), refused)
+    };
+    update(&[&one], vec![known("one", "shop")]);
+    update(&[&three], vec![known("three", "cart")]);
+    let (before, _, refused) = update(&[&two], vec![known("two", "shop")]);
+    assert_eq!(before.tenants().count(), 3);
+    assert_eq!(refused, [two.clone()].into());
+    assert_eq!(before.tenant(b"shop").unwrap().key, one);
+    let both = vec![known("one", "store"), known("two", "shop")];
+    let (after, asked, refused) = update(&[&one, &two], both);
+    let mut wanted = vec![one.clone(), two.clone()];
+    wanted.sort();
+    assert_eq!((asked, refused), (wanted, BTreeSet::new()));
+    assert_eq!(after.tenant(b"shop").unwrap().key, two);
+    assert_eq!(after.tenant(b"store").unwrap().key, one);
+    assert_eq!(
+        after.changes_since(&before).count(),
+        0,
+        "names are no instances"
+    );
+    let (gone, ..) = update(&[&one], Vec::new());
+    let changes = gone.changes_since(&after);
+    let changes: Vec<_> = changes.map(|(old, new)| (&old.unwrap().key, new)).collect();
+    assert!(matches!(changes[..], [(key, None)] if *key == one));
+    assert!(gone.tenant(b"cart").is_some() && gone.tenant(b"store").is_none());
 }

@@ -3,23 +3,23 @@
 //!
 //! It never waits for any of these: whatever takes time has a thread of its own and tells it here.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 use std::{io, net::SocketAddr};
 
 use crate::cluster::{
-    ALIAS_LABEL, ClusterInstance, ClusterKey, Endpoint, Health, InstanceId, Known, Owners, Refused,
-    SnapshotBuilder, TenantKey, TenantLimits, TenantRules,
+    ClusterInstance, ClusterKey, Health, InstanceId, Known, Owners, Refused, SnapshotBuilder,
+    TenantKey, TenantRules,
 };
-use crate::command::is_command;
 use crate::proxy::Report;
 use crate::reactor::{Inbox, Message};
 
 use super::board::Board;
+use super::complaints::{Complaints, bad_aliases, unknown_commands};
 use super::names::Names;
-use super::registry::{Listed, Listing, changes};
+use super::registry::{Listed, Listing};
 use super::resolver::{Lookup, Resolver};
 
 /// Time between two pictures: workers go through each as a whole. A change that comes after a rest
@@ -44,7 +44,7 @@ pub(super) enum Fact {
     /// What the registry says now.
     Listing(Listing),
     /// What the registry says now of one tenant.
-    Tenant(TenantKey, Vec<Listed>),
+    Tenant(TenantKey, Listed),
     /// What a name resolves to now.
     Resolved(String, io::Result<Vec<SocketAddr>>),
     /// What a worker (by its number) found out about an instance.
@@ -65,8 +65,7 @@ pub(super) struct Directory {
     names: Names,
     resolver: Resolver,
     rules: TenantRules,
-    /// What was said of labels that make no sense, and is still so.
-    complaints: BTreeSet<(TenantKey, String)>,
+    complaints: Complaints,
     board: Arc<Board>,
     /// Where to tell whom names belong to, and which version of that was told.
     keep_owners: (Option<Sender<Owners>>, u64),
@@ -75,7 +74,9 @@ pub(super) struct Directory {
     /// Instances that were in the last picture, and will not be in the next. Workers that have seen
     /// nothing of that would not tell again about one that comes back before.
     gone: HashSet<(TenantKey, InstanceId)>,
-    /// Since when something is known that is in no picture yet.
+    /// Tenants of which something is known that is in no snapshot yet.
+    dirty: BTreeSet<TenantKey>,
+    /// Since when there are any.
     changed: Option<Instant>,
     /// No picture before this.
     not_before: Instant,
@@ -103,12 +104,13 @@ impl Directory {
             facts,
             keep_owners: (keep, owners.version()),
             released: Vec::new(),
+            dirty: default_tenant.iter().cloned().collect(),
             builder: SnapshotBuilder::with_owners(default_tenant, owners),
             listing: Listing::default(),
             names: Names::new(now),
             resolver: Resolver::new(lookup, deliver),
             rules: TenantRules::default(),
-            complaints: BTreeSet::new(),
+            complaints: Complaints::default(),
             board,
             gone: HashSet::new(),
             changed: None,
@@ -177,83 +179,108 @@ impl Directory {
     }
 
     fn take(&mut self, fact: Fact, now: Instant) {
-        let changed = match fact {
+        match fact {
             Fact::Listing(listing) => self.follow(listing, now),
-            Fact::Tenant(tenant, instances) => self.follow_tenant(&tenant, instances, now),
-            Fact::Resolved(name, answer) => self.names.answered(&name, answer, now),
-            Fact::Report(worker, report) => self.board.desk().tell(worker, report),
-            Fact::Rules(rules) => std::mem::replace(&mut self.rules, rules) != self.rules,
-            Fact::Release(cluster) => {
-                self.released.push((cluster, LISTINGS_AFTER_RELEASE));
-                true
+            Fact::Tenant(tenant, mut listed) => {
+                if let Some(old) = self.listing.get(&tenant) {
+                    listed.clusters.extend(old.clusters.iter().cloned());
+                }
+                self.follow_tenant(tenant, listed, now);
             }
-            Fact::Stop => {
-                self.stopped = true;
-                false
+            Fact::Resolved(name, answer) => {
+                if self.names.answered(&name, answer, now) {
+                    self.dirty.extend(self.names.tenants(&name).cloned());
+                }
             }
-        };
-        if changed {
+            Fact::Report(worker, report) => {
+                let tenant = self.listing.get_key_value(report.tenant.as_str());
+                let tenant = tenant.map(|(tenant, _)| tenant.clone());
+                if self.board.desk().tell(worker, report) {
+                    self.dirty.extend(tenant);
+                }
+            }
+            Fact::Rules(rules) => {
+                if std::mem::replace(&mut self.rules, rules) != self.rules {
+                    self.dirty.extend(self.listing.keys().cloned());
+                }
+            }
+            Fact::Release(cluster) => self.released.push((cluster, LISTINGS_AFTER_RELEASE)),
+            Fact::Stop => self.stopped = true,
+        }
+        if !self.dirty.is_empty() {
             self.changed.get_or_insert(now);
         }
     }
 
-    fn follow(&mut self, listing: Listing, now: Instant) -> bool {
+    fn follow(&mut self, listing: Listing, now: Instant) {
         self.release_some(&listing);
-        if listing == self.listing {
-            return false;
+        let known = self.listing.keys();
+        let known: BTreeSet<TenantKey> = known.cloned().collect();
+        for tenant in known.iter().filter(|it| !listing.contains_key(*it)) {
+            self.follow_tenant(tenant.clone(), Listed::default(), now);
         }
-        let old = std::mem::take(&mut self.listing);
-        self.note_changes(&listing.instances, &old.instances);
-        self.listing = listing;
-        self.follow_names(now);
-        true
+        for (tenant, listed) in listing {
+            self.follow_tenant(tenant, listed, now);
+        }
     }
 
-    /// The same for one tenant: of many, most are as they were.
-    fn follow_tenant(&mut self, tenant: &TenantKey, new: Vec<Listed>, now: Instant) -> bool {
-        let old = self.listing.replace(tenant, new.clone());
-        if old == new {
-            return false;
+    /// Of many tenants, most are as they were.
+    fn follow_tenant(&mut self, tenant: TenantKey, new: Listed, now: Instant) {
+        let old = self.listing.remove(&tenant).unwrap_or_default();
+        if old != new {
+            self.note_changes(&tenant, &new.instances, &old.instances, now);
+            self.dirty.insert(tenant.clone());
         }
-        self.note_changes(&new, &old);
-        let endpoints = |all: &[Listed]| -> Vec<Option<Endpoint>> {
-            let all = all.iter();
-            all.map(|it| it.instance.endpoint().cloned()).collect()
+        if new != Listed::default() {
+            self.listing.insert(tenant, new);
+        }
+    }
+
+    /// Instances have come and gone, and have other addresses.
+    fn note_changes(
+        &mut self,
+        tenant: &TenantKey,
+        new: &BTreeMap<InstanceId, ClusterInstance>,
+        old: &BTreeMap<InstanceId, ClusterInstance>,
+        now: Instant,
+    ) {
+        let (mut desk, names) = (self.board.desk(), &mut self.names);
+        let name = |instance: Option<&ClusterInstance>| {
+            let endpoint = instance.and_then(ClusterInstance::endpoint);
+            endpoint.map(|it| it.addr.clone())
         };
-        if endpoints(&new) != endpoints(&old) {
-            self.follow_names(now);
+        for (id, instance) in new {
+            let user = (tenant.clone(), id.clone());
+            if !old.contains_key(id) && !self.gone.remove(&user) {
+                desk.expect(tenant, id);
+            }
+            if let Some(addr) = name(Some(instance)) {
+                names.want(&addr, user, now);
+            }
         }
-        true
-    }
-
-    /// Instances have come and gone.
-    fn note_changes(&mut self, new: &[Listed], old: &[Listed]) {
-        let (mut desk, gone) = (self.board.desk(), &mut self.gone);
-        changes(new, old, |listed, there| match there {
-            true => {
-                if !gone.remove(&(listed.tenant.clone(), listed.id.clone())) {
-                    desk.expect(&listed.tenant, &listed.id);
-                }
+        for (id, instance) in old {
+            let user = (tenant.clone(), id.clone());
+            let (before, after) = (name(Some(instance)), name(new.get(id)));
+            if let Some(before) = before.filter(|before| after.as_ref() != Some(before)) {
+                names.leave(&before, &user);
             }
-            false => {
-                gone.insert((listed.tenant.clone(), listed.id.clone()));
+            if !new.contains_key(id) {
+                self.gone.insert(user);
             }
-        });
-    }
-
-    fn follow_names(&mut self, now: Instant) {
-        let instances = self.listing.instances.iter();
-        let endpoints = instances.filter_map(|it| it.instance.endpoint());
-        self.names.follow(endpoints, now);
+        }
     }
 
     /// Names are free as soon as the registry no longer lists their deleted cluster. A listing may
     /// have been read before the deletion.
     fn release_some(&mut self, listing: &Listing) {
-        let builder = &mut self.builder;
+        let (builder, dirty) = (&mut self.builder, &mut self.dirty);
         self.released.retain_mut(|(cluster, listings)| {
-            if listing.clusters.binary_search(cluster).is_err() {
+            let tenant = cluster.tenant();
+            let listed = listing.get(&tenant);
+            if listed.is_none_or(|listed| !listed.clusters.contains(cluster)) {
                 builder.release(cluster);
+                // Another one may have been refused its name.
+                dirty.insert(tenant);
                 return false;
             }
             *listings -= 1;
@@ -281,7 +308,7 @@ impl Directory {
         }
     }
 
-    /// Takes a picture.
+    /// Takes a snapshot.
     fn show(&mut self) {
         self.changed = None;
         let (names, board) = (&self.names, &self.board);
@@ -289,12 +316,16 @@ impl Directory {
         for (tenant, id) in std::mem::take(&mut self.gone) {
             desk.forget(&tenant, &id);
         }
-        let known = self.listing.instances.iter().map(|listed| {
-            let Listed {
-                tenant,
-                id,
-                instance,
-            } = listed;
+        let mut dirty = std::mem::take(&mut self.dirty);
+        // The name that they want may be free now.
+        dirty.extend(self.builder.refused().map(|(tenant, _)| tenant.clone()));
+        let listed = dirty.iter().filter_map(|it| self.listing.get_key_value(it));
+        let clusters = listed.clone().flat_map(|(_, listed)| &listed.clusters);
+        let all = listed.flat_map(|(tenant, listed)| {
+            let instances = listed.instances.iter();
+            instances.map(move |(id, instance)| (tenant, id, instance))
+        });
+        let known = all.map(|(tenant, id, instance)| {
             let endpoint = instance.endpoint();
             let addresses = endpoint.map_or_else(Vec::new, |it| names.addresses(it));
             let health = match desk.health(tenant, id).0 {
@@ -308,59 +339,38 @@ impl Directory {
                 health,
             }
         });
-        let clusters = &self.listing.clusters;
-        let mut complaints = BTreeSet::new();
+        let mut complaints: BTreeMap<TenantKey, BTreeSet<String>> = BTreeMap::new();
         // Many tenants are denied the same.
         let mut commands = HashMap::new();
         let limits = |tenant: &TenantKey, aliases: &[&str], instances: &[&ClusterInstance]| {
             let (limits, wrong) = self.rules.limits_of(tenant, aliases, instances);
             let wrong = wrong.into_iter().chain(bad_aliases(instances));
             let wrong = wrong.chain(unknown_commands(&limits, &mut commands));
-            complaints.extend(wrong.map(|wrong| (tenant.clone(), wrong)));
+            complaints.entry(tenant.clone()).or_default().extend(wrong);
             limits
         };
-        let snapshot = self.builder.build(clusters, known, limits);
-        complaints.extend(self.builder.refused().map(|(key, why)| {
+        let snapshot = self.builder.update(&dirty, clusters, known, limits);
+        let mut refused = 0;
+        for (tenant, (key, why)) in self.builder.refused() {
+            refused += 1;
             let what = match why {
                 Refused::Key(_) => "left out",
                 Refused::Alias(..) | Refused::KeyForm(_) => "alias refused",
             };
-            (key.tenant(), format!("cluster {key} {what}: {why}"))
-        }));
-        let refused = self.builder.refused().len();
+            let complaint = format!("cluster {key} {what}: {why}");
+            complaints
+                .entry(tenant.clone())
+                .or_default()
+                .insert(complaint);
+        }
         drop(desk);
         self.board.show(Arc::new(snapshot), refused);
         self.tell_owners();
-        for (tenant, wrong) in complaints.difference(&self.complaints) {
-            log::warn!("tenant code {tenant}: {wrong}");
+        for tenant in dirty {
+            let wrong = complaints.remove(&tenant).unwrap_or_default();
+            self.complaints.tell(tenant, wrong);
         }
-        self.complaints = complaints;
     }
-}
-
-/// Denied commands that nobody has heard of: a module's, or misspelt ones.
-fn unknown_commands(
-    limits: &TenantLimits,
-    known: &mut HashMap<String, bool>,
-) -> impl Iterator<Item = String> {
-    let commands = limits.deny.iter().filter(|word| !word.starts_with('@'));
-    let unknown = commands.filter(|word| {
-        let known = known.entry(word.to_string());
-        !*known.or_insert_with_key(|word| is_command(word))
-    });
-    unknown.map(|word| format!("deny: no command of Redis or Valkey is called {word}"))
-}
-
-/// Labels that cannot be a name of the tenant's.
-fn bad_aliases(instances: &[&ClusterInstance]) -> Vec<String> {
-    let labels = instances.iter().filter_map(|instance| {
-        let label = instance.labels.get(ALIAS_LABEL)?;
-        let bad = instance.alias().is_none();
-        bad.then(|| {
-            format!("label {ALIAS_LABEL}: {label:?} is no alias: 1 to 64 letters, digits, - and _")
-        })
-    });
-    labels.collect()
 }
 
 #[allow(

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
 use super::*;
-use crate::cluster::{ClusterKey, ClusterRegistry, Endpoint, MemoryRegistry};
+use crate::cluster::{ALIAS_LABEL, ClusterKey, ClusterRegistry, Endpoint, MemoryRegistry};
 use crate::cluster::{Snapshot, Status};
 use crate::proxy::News;
 use crate::reactor::poll_and_inbox;
@@ -35,9 +35,7 @@ fn listing(instances: &[ClusterInstance]) -> Listing {
     for instance in instances {
         registry.status_change(instance.clone()).unwrap();
     }
-    let mut listing = Listing::read(&registry);
-    listing.clusters = vec![ClusterKey::local()];
-    listing
+    crate::server::registry::read(&registry)
 }
 
 impl Desk {
@@ -119,7 +117,7 @@ fn changes_of_the_registry_are_passed_on() {
         (seen(&next).len(), next.version()),
         (0, picture.version() + 1)
     );
-    assert_eq!(next.tenants().len(), 1, "the cluster is still there");
+    assert_eq!(next.tenants().count(), 1, "the cluster is still there");
 }
 
 #[test]
@@ -201,6 +199,40 @@ fn new_rules_are_in_the_next_picture() {
         .send(Fact::Rules(TenantRules::default()))
         .unwrap();
     assert_eq!(clients(&desk.picture()), Some(7));
+}
+
+/// A cluster that waits for a name gets it when the other one gives it up.
+#[test]
+fn an_alias_goes_to_the_cluster_that_was_refused_it() {
+    let named = |name: &str, alias: &str| {
+        let mut instance = instance("a", "10.0.0.1");
+        instance.key.name.name = name.into();
+        instance.labels.insert(ALIAS_LABEL.into(), alias.into());
+        let tenant = instance.key.tenant();
+        let clusters = [instance.key.clone()].into();
+        let instances = [("a".into(), instance)].into();
+        let listed = Listed {
+            clusters,
+            instances,
+        };
+        Fact::Tenant(tenant, listed)
+    };
+    let desk = Desk::start(&[], nobody());
+    let owner = |snapshot: &Snapshot| snapshot.tenant(b"shop").map(|it| it.key.clone());
+    let key = |fact: &Fact| match fact {
+        Fact::Tenant(tenant, _) => Some(tenant.clone()),
+        _ => None,
+    };
+    let (first, second) = (named("one", "shop"), named("two", "shop"));
+    let (one, two) = (key(&first), key(&second));
+    desk.facts.send(first).unwrap();
+    assert_eq!(owner(&desk.picture()), one);
+    desk.facts.send(second).unwrap();
+    assert_eq!(owner(&desk.picture()), one);
+    assert_eq!(desk.board.names_refused(), 1);
+    desk.facts.send(named("one", "store")).unwrap();
+    assert_eq!(owner(&desk.picture()), two);
+    assert_eq!(desk.board.names_refused(), 0);
 }
 
 #[test]

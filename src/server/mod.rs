@@ -17,6 +17,7 @@
 mod acceptor;
 mod announce;
 mod board;
+mod complaints;
 mod desk;
 mod directory;
 mod level;
@@ -52,7 +53,7 @@ use board::Board;
 use directory::{Directory, Fact};
 use level::Level;
 use office::Office;
-use registry::{Listing, News, Ring, Watched};
+use registry::{News, Ring, Watched};
 use resolver::Resolver;
 use service::Service;
 use shared::{Loads, WorkerOutside};
@@ -163,7 +164,7 @@ impl Proxy {
         let directory = Directory::new(
             (facts.clone(), told),
             default_tenant,
-            Listing::read(&*registry),
+            registry::read(&*registry),
             sources.owners()?,
             Arc::clone(&board),
             Resolver::system(),
@@ -212,7 +213,7 @@ fn spawn_registry(
             }
             let fact = match news {
                 News::All(listing) => Fact::Listing(listing),
-                News::Tenant(tenant, instances) => Fact::Tenant(tenant, instances),
+                News::Tenant(tenant, listed) => Fact::Tenant(tenant, listed),
             };
             facts.send(fact).is_ok()
         });

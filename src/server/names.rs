@@ -1,12 +1,12 @@
 //! The names of backends that the registry mentions, and what they resolved to: when each is to be
 //! looked up again, and which addresses stay while the resolver fails. Pure: it is told the time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::cluster::Endpoint;
+use crate::cluster::{Endpoint, InstanceId, TenantKey};
 
 /// How long an answer counts: no resolver keeps one for less than seconds.
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
@@ -26,6 +26,15 @@ struct Name {
     state: State,
     /// The last answer was none.
     failed: bool,
+    /// Instances that are there.
+    users: BTreeSet<User>,
+}
+
+/// An instance that has an address.
+pub(super) type User = (TenantKey, InstanceId);
+
+fn is_name(addr: &str) -> bool {
+    addr.parse::<IpAddr>().is_err()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,30 +56,37 @@ impl Names {
         }
     }
 
-    /// These endpoints are wanted from now on; the names of others are forgotten.
-    pub(super) fn follow<'a>(
-        &mut self,
-        endpoints: impl Iterator<Item = &'a Endpoint>,
-        now: Instant,
-    ) {
-        let is_name = |addr: &&str| addr.parse::<IpAddr>().is_err();
-        let wanted: HashSet<&str> = endpoints
-            .map(|endpoint| endpoint.addr.as_str())
-            .filter(is_name)
-            .collect();
-        self.names.retain(|name, _| wanted.contains(name.as_str()));
-        for name in wanted {
-            if !self.names.contains_key(name) {
-                let state = State::New { asked: false };
-                let new = Name {
+    /// This instance is there.
+    pub(super) fn want(&mut self, addr: &str, user: User, now: Instant) {
+        if is_name(addr) {
+            let next = &mut self.next;
+            let name = self.names.entry(addr.to_owned()).or_insert_with(|| {
+                *next = now;
+                Name {
                     addresses: Vec::new(),
-                    state,
+                    state: State::New { asked: false },
                     failed: false,
-                };
-                self.names.insert(name.to_owned(), new);
-                self.next = now;
+                    users: BTreeSet::new(),
+                }
+            });
+            name.users.insert(user);
+        }
+    }
+
+    /// It is there no longer. A name that nobody uses is forgotten.
+    pub(super) fn leave(&mut self, addr: &str, user: &User) {
+        if let Some(name) = self.names.get_mut(addr) {
+            name.users.remove(user);
+            if name.users.is_empty() {
+                self.names.remove(addr);
             }
         }
+    }
+
+    /// The tenants of the instances that are there.
+    pub(super) fn tenants(&self, addr: &str) -> impl Iterator<Item = &TenantKey> {
+        let name = self.names.get(addr).into_iter();
+        name.flat_map(|name| name.users.iter().map(|(tenant, _)| tenant))
     }
 
     /// The names to be looked up now, each with whether it failed the last time.
@@ -160,6 +176,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::ClusterKey;
 
     fn endpoint(addr: &str, port: u16) -> Endpoint {
         Endpoint {
@@ -167,6 +184,10 @@ mod tests {
             port,
             name: "redis".into(),
         }
+    }
+
+    fn user(id: &str) -> User {
+        (ClusterKey::local().tenant(), id.into())
     }
 
     #[allow(clippy::disallowed_methods, reason = "a time to count from")]
@@ -183,7 +204,9 @@ mod tests {
             endpoint("::1", 2),
             endpoint("redis", 3),
         ];
-        names.follow(all.iter(), now);
+        for (endpoint, id) in all.iter().zip(["a", "b", "c"]) {
+            names.want(&endpoint.addr, user(id), now);
+        }
         assert_eq!(names.due(now), [("redis".to_owned(), false)]);
         assert_eq!(names.due(now), [], "asked once");
         assert_eq!(names.addresses(&all[0]), ["10.0.0.1:1".parse().unwrap()]);
@@ -201,7 +224,8 @@ mod tests {
         let now = start();
         let mut names = Names::new(now);
         let redis = endpoint("redis", 1);
-        names.follow([&redis].into_iter(), now);
+        names.want("redis", user("a"), now);
+        names.want("redis", user("b"), now);
         names.due(now);
         let found = || Ok(vec!["10.0.0.7:0".parse().unwrap()]);
         let fails = || Err(io::Error::other("no server"));
@@ -217,7 +241,9 @@ mod tests {
         assert!(!names.addresses(&redis).is_empty());
         let later = later + RESOLVE_EVERY;
         assert_eq!(names.due(later), [("redis".to_owned(), true)]);
-        names.follow([].into_iter(), later);
+        names.leave("redis", &user("a"));
+        assert_eq!(names.tenants("redis").count(), 1);
+        names.leave("redis", &user("b"));
         assert!(!names.answered("redis", found(), later), "nobody wants it");
         assert!(names.names.is_empty());
     }
@@ -226,7 +252,7 @@ mod tests {
     fn that_a_new_name_does_not_resolve_is_news_once() {
         let now = start();
         let mut names = Names::new(now);
-        names.follow([&endpoint("redis", 1)].into_iter(), now);
+        names.want("redis", user("a"), now);
         names.due(now);
         assert!(names.answered("redis", Ok(Vec::new()), now));
         assert!(!names.answered("redis", Ok(Vec::new()), now));

@@ -1,8 +1,8 @@
 //! What the registry says, read on a thread of its own: one that answers slowly delays nothing but
 //! its own news.
 //!
-//! After a change of instances only their tenants are read again; after any other change, and every
-//! few seconds, the registry is read as a whole. Changes that come meanwhile are read together.
+//! After a change only the tenants that it concerns are read again; when a cluster may be gone, and
+//! every few seconds, the registry is read as a whole. Changes that come meanwhile are read together.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -29,6 +29,8 @@ const TENANTS_MAX: usize = 64;
 pub(super) enum Ring {
     /// Instances of this tenant.
     Tenant(TenantKey),
+    /// There is this cluster now.
+    Added(ClusterKey),
     /// Anything.
     All,
 }
@@ -37,81 +39,60 @@ pub(super) enum Ring {
 #[derive(Debug)]
 pub(super) enum News {
     All(Listing),
-    /// The instances of one tenant, by id.
-    Tenant(TenantKey, Vec<Listed>),
+    /// Of one tenant: all its instances, and clusters that it may have had before.
+    Tenant(TenantKey, Listed),
 }
 
-/// All that a registry said at one moment, in order; nothing that is deleted.
+/// All that a registry said at one moment, by tenant.
+pub(super) type Listing = BTreeMap<TenantKey, Listed>;
+
+/// What it said of one tenant; nothing that is deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Listing {
-    pub clusters: Vec<ClusterKey>,
-    pub instances: Vec<Listed>,
-}
-
-/// One instance, with the names under which others know it.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listed {
-    pub tenant: TenantKey,
-    pub id: InstanceId,
-    pub instance: ClusterInstance,
-}
-
-impl Listing {
-    /// Asks the registry; may block.
-    pub(super) fn read(registry: &dyn ClusterRegistry) -> Self {
-        let mut clusters = registry.all_clusters();
-        clusters.sort_unstable();
-        clusters.dedup();
-        Self {
-            clusters,
-            instances: sorted(registry.all_cluster_instances()),
-        }
-    }
-
-    /// Puts these in the place of a tenant's instances; returns those that were there.
-    pub(super) fn replace(&mut self, tenant: &TenantKey, new: Vec<Listed>) -> Vec<Listed> {
-        let from = self.instances.partition_point(|it| it.tenant < *tenant);
-        let to = self.instances.partition_point(|it| it.tenant <= *tenant);
-        self.instances.splice(from..to, new).collect()
-    }
-}
-
-/// Tells `take` of every instance that is not in `old` (`true`), and of every one that is there and
-/// no longer in `new` (`false`).
-pub(super) fn changes(new: &[Listed], old: &[Listed], mut take: impl FnMut(&Listed, bool)) {
-    let mut before = old.iter().peekable();
-    for listed in new {
-        while let Some(gone) = before.next_if(|it| it.name() < listed.name()) {
-            take(gone, false);
-        }
-        if before.next_if(|it| it.name() == listed.name()).is_none() {
-            take(listed, true);
-        }
-    }
-    before.for_each(|gone| take(gone, false));
-}
-
-/// In order, without those that are deleted; of two with the same id the later one counts.
-fn sorted(all: Vec<ClusterInstance>) -> Vec<Listed> {
-    let mut instances = BTreeMap::new();
-    for instance in all {
-        if instance.status != Status::Deleted {
-            let id = InstanceId::from(instance.id.as_str());
-            instances.insert((instance.key.tenant(), id), instance);
-        }
-    }
-    let listed = |((tenant, id), instance)| Listed {
-        tenant,
-        id,
-        instance,
-    };
-    instances.into_iter().map(listed).collect()
+    /// More than one if their names collide.
+    pub clusters: BTreeSet<ClusterKey>,
+    pub instances: BTreeMap<InstanceId, ClusterInstance>,
 }
 
 impl Listed {
-    fn name(&self) -> (&TenantKey, &InstanceId) {
-        (&self.tenant, &self.id)
+    /// Of two with the same id the later one counts.
+    fn take(&mut self, instance: ClusterInstance) {
+        if instance.status != Status::Deleted {
+            self.instances.insert(instance.id.as_str().into(), instance);
+        }
     }
+}
+
+/// Asks the registry; may block.
+pub(super) fn read(registry: &dyn ClusterRegistry) -> Listing {
+    let mut listing = Listing::new();
+    for cluster in registry.all_clusters() {
+        let listed = listing.entry(cluster.tenant()).or_default();
+        listed.clusters.insert(cluster);
+    }
+    for instance in registry.all_cluster_instances() {
+        let tenant = instance.key.tenant();
+        listing.entry(tenant).or_default().take(instance);
+    }
+    listing
+}
+
+/// The same for one tenant.
+fn read_tenant(
+    registry: &dyn ClusterRegistry,
+    tenant: &TenantKey,
+    clusters: BTreeSet<ClusterKey>,
+) -> Listed {
+    let mut listed = Listed {
+        clusters,
+        ..Listed::default()
+    };
+    for instance in registry.get_cluster_instance(tenant) {
+        if instance.key.tenant() == *tenant {
+            listed.take(instance);
+        }
+    }
+    listed
 }
 
 /// A registry whose reader is told of every change made through it, at once and whatever the
@@ -152,8 +133,8 @@ impl Watched {
 
 impl ClusterRegistry for Watched {
     fn add_cluster(&self, key: ClusterKey) -> Result<TenantKey, RegistryError> {
-        let tenant = self.registry.add_cluster(key)?;
-        self.ring(Ring::All);
+        let tenant = self.registry.add_cluster(key.clone())?;
+        self.ring(Ring::Added(key));
         Ok(tenant)
     }
 
@@ -203,30 +184,32 @@ pub(super) fn read_on(
             Err(RecvTimeoutError::Disconnected) => return,
         };
         let mut all = false;
-        let mut tenants = BTreeSet::new();
+        let mut tenants: BTreeMap<TenantKey, BTreeSet<ClusterKey>> = BTreeMap::new();
         for ring in std::iter::once(first).chain(rings.try_iter()) {
             match ring {
                 Ring::All => all = true,
                 Ring::Tenant(tenant) => {
-                    tenants.insert(tenant);
+                    tenants.entry(tenant).or_default();
+                }
+                Ring::Added(cluster) => {
+                    tenants.entry(cluster.tenant()).or_default().insert(cluster);
                 }
             }
         }
         let taken = if all || tenants.len() > TENANTS_MAX {
-            let taken = take(News::All(Listing::read(registry)));
+            let taken = take(News::All(read(registry)));
             all_at = now() + READ_EVERY;
             taken
         } else {
-            let mut read = tenants.into_iter().map(|tenant| {
-                let mut instances = sorted(registry.get_cluster_instance(&tenant));
-                instances.retain(|it| it.tenant == tenant);
-                match instances.is_empty() {
-                    // Its cluster may be gone, too.
-                    true => News::All(Listing::read(registry)),
-                    false => News::Tenant(tenant, instances),
+            let mut news = tenants.into_iter().map(|(tenant, clusters)| {
+                let listed = read_tenant(registry, &tenant, clusters);
+                // Without any its cluster may be gone, too.
+                match listed == Listed::default() {
+                    true => News::All(read(registry)),
+                    false => News::Tenant(tenant, listed),
                 }
             });
-            read.all(&take)
+            news.all(&take)
         };
         if !taken {
             return;
@@ -248,33 +231,6 @@ mod tests {
             name: String::new(),
         };
         ClusterInstance::new(ClusterKey::local(), id, endpoint)
-    }
-
-    fn listing(instances: &[(&str, u16)]) -> Listing {
-        let registry = MemoryRegistry::new();
-        registry.add_cluster(ClusterKey::local()).unwrap();
-        for &(id, port) in instances {
-            registry.status_change(instance(id, port)).unwrap();
-        }
-        Listing::read(&registry)
-    }
-
-    #[test]
-    fn what_comes_and_goes_is_told() {
-        let changes = |new: &Listing, old: &Listing| {
-            let mut words = Vec::new();
-            let take = |it: &Listed, there| words.push(format!("{} {there}", it.id));
-            changes(&new.instances, &old.instances, take);
-            words.sort();
-            words
-        };
-        let none = Listing::default();
-        let first = listing(&[("b", 1), ("d", 1)]);
-        assert_eq!(changes(&first, &none), ["b true", "d true"]);
-        assert!(changes(&first, &first).is_empty());
-        let second = listing(&[("a", 1), ("b", 2), ("c", 1)]);
-        assert_eq!(changes(&second, &first), ["a true", "c true", "d false"]);
-        assert_eq!(changes(&none, &second), ["a false", "b false", "c false"]);
     }
 
     /// One that tells of nothing, and lists what it is asked to in any order and twice.
@@ -305,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_an_instance_reads_its_tenant_alone() {
+    fn a_change_of_a_cluster_reads_its_tenant_alone() {
         let (registry, rings) = Watched::around(Arc::new(MemoryRegistry::new())).unwrap();
         let (sender, news) = channel();
         let read = Arc::clone(&registry);
@@ -313,17 +269,15 @@ mod tests {
         let reader = std::thread::spawn(move || {
             read_on(&*read, &rings, |news| sender.send(news).is_ok());
         });
-        let all = news.recv_timeout(PATIENCE).unwrap();
-        assert!(matches!(all, News::All(_)), "{all:?}");
-        registry.status_change(instance("b", 3)).unwrap();
-        let one = news.recv_timeout(PATIENCE).unwrap();
-        let News::Tenant(tenant, instances) = one else {
-            panic!("{one:?}");
+        let one = |news: News| match news {
+            News::Tenant(tenant, listed) if tenant == ClusterKey::local().tenant() => {
+                (listed.clusters.len(), listed.instances.len())
+            }
+            other => panic!("{other:?}"),
         };
-        assert_eq!((tenant, instances.len()), (ClusterKey::local().tenant(), 1));
-        let mut listing = listing(&[("a", 1), ("c", 1)]);
-        let old = listing.replace(&ClusterKey::local().tenant(), instances);
-        assert_eq!((old.len(), listing.instances.len()), (2, 1));
+        assert_eq!(one(news.recv_timeout(PATIENCE).unwrap()), (1, 0));
+        registry.status_change(instance("b", 3)).unwrap();
+        assert_eq!(one(news.recv_timeout(PATIENCE).unwrap()), (0, 1));
         drop(news);
         registry.status_change(instance("b", 4)).unwrap();
         reader.join().unwrap();
@@ -335,22 +289,22 @@ mod tests {
         let (listings, seen) = channel();
         let read = Arc::clone(&registry);
         let reader = std::thread::spawn(move || {
-            let listing = std::sync::Mutex::new(Listing::default());
             read_on(&*read, &rings, |news| {
-                let mut listing = listing.lock().unwrap();
-                match news {
-                    News::All(all) => *listing = all,
-                    News::Tenant(tenant, new) => drop(listing.replace(&tenant, new)),
-                }
-                listings.send(listing.clone()).is_ok()
+                let local = ClusterKey::local().tenant();
+                let listed = match news {
+                    News::All(mut all) => all.remove(&local).unwrap_or_default(),
+                    News::Tenant(_, listed) => listed,
+                };
+                listings.send(listed.instances).is_ok()
             });
         });
         registry.add_cluster(ClusterKey::local()).unwrap();
         registry.status_change(instance("b", 3)).unwrap();
-        let ports = |listing: &Listing| -> Vec<(String, u16)> {
-            let all = listing.instances.iter();
-            all.map(|it| (it.id.to_string(), it.instance.endpoints[0].port))
-                .collect()
+        let ports = |all: &BTreeMap<InstanceId, ClusterInstance>| -> Vec<(String, u16)> {
+            let ports = all
+                .iter()
+                .map(|(id, it)| (id.to_string(), it.endpoints[0].port));
+            ports.collect()
         };
         let wanted = [("a".to_owned(), 2), ("b".to_owned(), 3)];
         let until = |wanted: &[(String, u16)]| {
