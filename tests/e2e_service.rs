@@ -197,6 +197,8 @@ fn changes_need_the_token_where_there_is_one() {
             .status,
         401
     );
+    let line = "service port: refused peer=127.0.0.1 method=POST path=/add_cluster status=401";
+    wait_until("the log tells of it", || proxy.logged(line) == 1);
     assert_eq!(trusted.get("/clients").data(), "[]");
     add_with(&trusted, "carts", &redis);
     for path in ["/healthz", "/metrics", "/list_cluster"] {

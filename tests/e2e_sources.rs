@@ -367,9 +367,10 @@ fn a_hang_up_reads_files_and_the_level() {
         proxy.client().ask("PING");
         proxy.logged("[DEBUG]") > 0
     });
-    fs::write(at("missing"), "error").unwrap();
+    fs::write(at("missing"), "loud").unwrap();
     proxy.signal("HUP");
-    wait_until("it is read", || proxy.logged(", log level error") == 1);
+    let line = ", log.level-file makes no sense, log level stays debug";
+    wait_until("it is told", || proxy.logged(line) == 1);
     fs::write(at("missing"), "loud").unwrap();
     proxy.signal("HUP");
     wait_until("it is told", || {
@@ -380,6 +381,9 @@ fn a_hang_up_reads_files_and_the_level() {
     wait_until("it is as the options say", || {
         proxy.logged(", log level info") == 1
     });
+    fs::write(at("missing"), "error").unwrap();
+    proxy.signal("HUP");
+    wait_until("it is read", || proxy.logged(", log level error") == 1);
 }
 
 #[test]

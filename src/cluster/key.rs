@@ -94,7 +94,7 @@ impl fmt::Display for ClusterKey {
     }
 }
 
-/// The short code of a tenant, such as `yigF5wkxq44`: what stands before the dot in a login.
+/// The short name of a tenant, such as `yigF5wkxq44`: what stands before the dot in a login.
 ///
 /// At most 11 characters of `0-9A-Za-z`. Made by [`ClusterKey::tenant`] only; cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,13 +7,28 @@ use super::given::Given;
 use super::values::{AdminCommands, RouterType};
 use super::{BackendPool, Config};
 
+/// As for a worker's: see `table.rs`.
+const TENANT_BUFFER_BYTES_MIN: u64 = 1 << 20;
+
 /// Refuses what makes no sense together, and completes `config`.
 pub(super) fn relations(given: &Given, config: &mut Config) -> Result<(), ConfigError> {
     router(given, config)?;
     ports(given, config)?;
     admin(given, config)?;
     pool(given, &mut config.backend_pool)?;
-    Ok(())
+    tenant_buffer(given, config)
+}
+
+/// With less a tenant could not send a request of ordinary size: each would close its client.
+fn tenant_buffer(given: &Given, config: &Config) -> Result<(), ConfigError> {
+    let few = 1..TENANT_BUFFER_BYTES_MIN;
+    match given.get("limit.tenant-buffer-bytes") {
+        Some(setting) if few.contains(&(config.limits.tenant_buffer_bytes as u64)) => {
+            let allowed = format!("allowed: 0, or {TENANT_BUFFER_BYTES_MIN} and more");
+            Err(setting.error("too small", allowed))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn router(given: &Given, config: &mut Config) -> Result<(), ConfigError> {
@@ -68,6 +83,10 @@ fn admin(given: &Given, config: &Config) -> Result<(), ConfigError> {
     let port = config.service_admin_bind.map_or(0, |it| it.port());
     let taken = port != 0 && [config.port, config.service_port].contains(&port);
     match given.get("service-admin-bind") {
+        Some(setting) if !config.service_enable => {
+            let reason = "makes no sense with --service.enable=false";
+            Err(setting.error(reason, "give one or the other"))
+        }
         Some(setting) if taken => {
             let reason = "is the port of --port or --service-port";
             Err(setting.error(reason, "give another one"))

@@ -198,9 +198,8 @@ impl Machine {
             ProtocolError::RequestTooBig | ProtocolError::InvalidBulkLength
         ) && self.request_bytes_max(key).is_some()
             && let Some(slot) = self.tenant_of(key)
-            && let Some(tenant) = self.pools.tenants.get_mut(slot)
         {
-            tenant.refuse(Limit::RequestBytes);
+            self.note_limit(key, slot, Limit::RequestBytes);
         }
         self.say_and_close(key, &text);
     }

@@ -252,8 +252,8 @@ impl Machine {
             // Its turn may have come for a connection of its own, which it does not need now.
             self.unpin_if_done(key);
         }
-        if let Some(tenant) = gate.and_then(|gate| self.pools.tenants.get_mut(gate)) {
-            tenant.refuse(limit);
+        if let Some(gate) = gate {
+            self.note_limit(key, gate, limit);
         }
         if matches!(limit, Limit::Requests | Limit::Bytes) {
             self.note_over_rate(key);

@@ -75,7 +75,7 @@ pub(super) struct Instance {
     pub asked_at: Option<Millis>,
     /// Clients logged in there.
     pub clients: u32,
-    /// Clients closed because too many bytes waited for them.
+    /// Clients closed at a limit: of bytes kept for them, or of time in which they took none.
     pub evictions: u64,
     /// What went over connections that have ended.
     pub traffic: Traffic,

@@ -21,6 +21,10 @@ use super::request::{Kind, Reason};
 use super::settings::Millis;
 use super::stall::{LOOK_AGAIN_MS, Stall};
 
+/// Where replies may take any time, those to a handshake or a login may take so long, ms: no request
+/// of a client depends on this one connection, and verifiers are few.
+const GREETING_MS: u64 = 60_000;
+
 /// A server that has answered nothing is asked again after this, ms.
 const ASK_AGAIN_MS: u64 = 1_000;
 
@@ -146,6 +150,7 @@ impl Machine {
     pub(super) fn check_deadlines(&mut self) {
         let settings = &self.settings;
         let reply = settings.backend_reply_ms;
+        let greeting = if reply > 0 { reply } else { GREETING_MS };
         let (mut over, mut owing) = (Vec::new(), Vec::new());
         for (key, backend) in self.backends.iter() {
             let silent = self.now.since(backend.since);
@@ -153,9 +158,7 @@ impl Machine {
                 State::Connecting if silent >= self.connect_ms(backend) => over.push(key),
                 State::Verifying(Verifying::Idle { .. }) => {}
                 // A busy server takes as long for a handshake or a login as for anything else.
-                State::Greeting(_) | State::Verifying(_) if reply > 0 && silent >= reply => {
-                    over.push(key);
-                }
+                State::Greeting(_) | State::Verifying(_) if silent >= greeting => over.push(key),
                 State::Ready if reply > 0 && silent >= reply / 2 && backend.owes() => {
                     owing.push((key, backend.pool, silent >= reply));
                 }

@@ -35,7 +35,7 @@
 //! | `client`, `backend`, `request` | the records |
 //! | `measure` | how long a request took |
 //! | `memory` | what is kept for others, its limits, and how it is given back |
-//! | `notice` | limits that closed a client, for the log |
+//! | `notice` | limits that were reached and logins that were refused, for the log |
 //! | `table`, `key`, `chunk`, `buffer` | where records and bytes are kept |
 //! | `invariants`, `check` | what must always hold; any bytes as operations, for the fuzzer |
 //!
@@ -107,7 +107,7 @@ pub use client::Origin;
 pub use counters::{Counter, Counters};
 pub use key::{BackendKey, ClientKey, ConnKey, Key};
 pub use machine::Machine;
-pub use notice::{Bound, Notice};
+pub use notice::{Bound, Notice, Who};
 pub use peers::{Answer, Found, Matches, Question, Scope, Search};
 pub use settings::{Millis, Settings};
 pub use survey::{

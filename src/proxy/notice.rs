@@ -1,21 +1,28 @@
-//! Limits that closed a client or refused it something, for the log: who, which limit, which value.
+//! Limits that closed a client or refused it something, and logins that were refused, for the log:
+//! who, which limit, which value.
 //!
-//! At most one line a second for each limit; the next one says how many were left out.
+//! At most one line a second for each limit; the next one says how many were left out, or one of
+//! its own when there is no next one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
 use super::action::Action;
-use super::key::ClientKey;
+use super::key::{ClientKey, TenantSlot};
 use super::machine::Machine;
 use super::settings::Millis;
+use super::survey::Limit;
 use super::tenant::Use;
 
 /// Between two lines about the same limit, ms.
 const SILENCE_MS: u64 = 1_000;
 
+/// Of the name of a user so many bytes are shown: anybody may send a long one.
+const USER_BYTES_MAX: usize = 256;
+
 /// A limit at which a client is closed, or refused something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bound {
     /// Replies that one client has not read.
     ClientOutbound,
@@ -27,8 +34,6 @@ pub enum Bound {
     WorkerBuffer,
     /// Connections of clients' own of one tenant, per worker.
     Dedicated,
-    /// The same, of all workers together.
-    Pinned,
     /// Connections to one instance.
     InstanceConnections,
     /// All that a worker keeps for one tenant.
@@ -37,12 +42,13 @@ pub enum Bound {
     Send,
     /// Commands refused before a login.
     RefusedCommands,
+    /// A limit of the client's tenant.
+    Tenant(Limit),
+    /// None: a login was refused.
+    Login,
 }
 
 impl Bound {
-    /// How many there are.
-    const COUNT: usize = 10;
-
     /// The option that sets it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -52,11 +58,13 @@ impl Bound {
             Self::WorkerOutbound => "limit.worker-outbound-bytes",
             Self::WorkerBuffer => "limit.worker-buffer-bytes",
             Self::Dedicated => "backend-pool.dedicated-max",
-            Self::Pinned => "pinned",
             Self::InstanceConnections => "backend-pool.tenant-max",
             Self::TenantBuffer => "limit.tenant-buffer-bytes",
             Self::Send => "limit.send-seconds",
             Self::RefusedCommands => "refused-before-login",
+            Self::Tenant(Limit::Paused) => "limit.paused-clients",
+            Self::Tenant(limit) => limit.name(),
+            Self::Login => "login",
         }
     }
 
@@ -64,9 +72,15 @@ impl Bound {
     #[must_use]
     pub fn unit(self) -> &'static str {
         match self {
-            Self::RefusedCommands => "commands",
+            Self::RefusedCommands | Self::Tenant(Limit::Denied) => "commands",
             Self::Send => "ms",
-            Self::Dedicated | Self::Pinned | Self::InstanceConnections => "connections",
+            Self::Dedicated | Self::InstanceConnections | Self::Tenant(Limit::Pinned) => {
+                "connections"
+            }
+            Self::Tenant(Limit::Clients | Limit::Paused) => "clients",
+            Self::Tenant(Limit::Requests) => "per_second",
+            Self::Tenant(Limit::Bytes) => "bytes_per_second",
+            Self::Login => "logins",
             _ => "bytes",
         }
     }
@@ -75,7 +89,8 @@ impl Bound {
     #[must_use]
     pub fn consequence(self) -> &'static str {
         match self {
-            Self::Dedicated | Self::Pinned | Self::InstanceConnections => "refused",
+            Self::Login => "login refused",
+            Self::Dedicated | Self::InstanceConnections | Self::Tenant(_) => "refused",
             _ => "closed",
         }
     }
@@ -84,57 +99,82 @@ impl Bound {
 /// A client was closed, or refused something, because of a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// What CLIENT ID answers to it.
-    pub client: u64,
-    /// Its end of the connection.
-    pub peer: SocketAddr,
-    /// Its tenant; `None` before a login.
-    pub tenant: Option<String>,
-    /// The user it logged in as, escaped.
-    pub user: String,
+    /// Which client; `None`: this is about those left out since the last line, and about no other.
+    pub who: Option<Who>,
     /// Which limit.
     pub bound: Bound,
-    /// What it had of what is limited.
+    /// What it had of what is limited; of a tenant's limit, what that is.
     pub value: u64,
     /// How often that happened since the last line about this limit, without a line.
     pub left_out: u64,
 }
 
+/// A client, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// What CLIENT ID answers to it.
+    pub client: u64,
+    /// Its end of the connection.
+    pub peer: SocketAddr,
+    /// Its tenant; `None` before a login, or if it named none that is known.
+    pub tenant: Option<String>,
+    /// The user that it is, or wanted to be, escaped.
+    pub user: String,
+}
+
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            client,
-            peer,
-            tenant,
-            user,
-            bound,
-            value,
-            left_out,
-        } = self;
-        let tenant = tenant.as_deref().unwrap_or("-");
+        let (bound, value, left_out) = (self.bound, self.value, self.left_out);
         let (what, name, unit) = (bound.consequence(), bound.name(), bound.unit());
+        let Some(who) = &self.who else {
+            return write!(f, "clients: {what} limit={name} left_out={left_out}");
+        };
+        let (client, peer, user) = (who.client, who.peer, &who.user);
+        let tenant = who.tenant.as_deref().unwrap_or("-");
         write!(
             f,
-            "client {client}: {what} peer={peer} tenant={tenant} user={user} limit={name} \
-             {unit}={value} left_out={left_out}"
-        )
+            "client {client}: {what} peer={peer} tenant={tenant} user={user} "
+        )?;
+        if bound != Bound::Login {
+            write!(f, "limit={name} {unit}={value} ")?;
+        }
+        write!(f, "left_out={left_out}")
     }
 }
 
 /// When the last line about each limit was written, and how many were left out since.
 #[derive(Debug, Default)]
-pub(super) struct Notices([(Option<Millis>, u64); Bound::COUNT]);
+pub(super) struct Notices(BTreeMap<Bound, (Millis, u64)>);
 
 impl Notices {
     /// Is there to be a line now? Returns how many were left out before it.
     fn due(&mut self, bound: Bound, now: Millis) -> Option<u64> {
-        let (last, left_out) = self.0.get_mut(bound as usize)?;
-        if last.is_some_and(|last| now.since(last) < SILENCE_MS) {
+        let Some((last, left_out)) = self.0.get_mut(&bound) else {
+            self.0.insert(bound, (now, 0));
+            return Some(0);
+        };
+        if now.since(*last) < SILENCE_MS {
             *left_out += 1;
             return None;
         }
-        *last = Some(now);
+        *last = now;
         Some(std::mem::take(left_out))
+    }
+
+    /// Those of which no more came for a second, with how many were left out; they are told.
+    fn take_over(&mut self, now: Millis) -> impl Iterator<Item = (Bound, u64)> {
+        let over = self.0.iter_mut();
+        let over = over.filter(move |(_, (last, _))| now.since(*last) >= SILENCE_MS);
+        let over = over.filter(|(_, (_, left_out))| *left_out > 0);
+        over.map(move |(bound, (last, left_out))| {
+            *last = now;
+            (*bound, std::mem::take(left_out))
+        })
+    }
+
+    /// Is there anything left out that is to be told?
+    pub(super) fn any_left_out(&self) -> bool {
+        self.0.values().any(|(_, left_out)| *left_out > 0)
     }
 }
 
@@ -155,7 +195,7 @@ impl Machine {
             Bound::SubscriberOutbound => self.counters.slow_subscribers += 1,
             Bound::WorkerOutbound => self.counters.evictions += 1,
             Bound::WorkerBuffer => self.counters.buffers_full += 1,
-            Bound::Dedicated | Bound::Pinned | Bound::InstanceConnections => {}
+            Bound::Dedicated | Bound::InstanceConnections | Bound::Tenant(_) | Bound::Login => {}
             Bound::TenantBuffer => self.counters.tenant_buffers_full += 1,
             Bound::Send => self.counters.send_timeouts += 1,
             Bound::RefusedCommands => self.counters.refused_anonymous += 1,
@@ -172,7 +212,7 @@ impl Machine {
         let of = self.instance_of_client(key);
         let instance = of.and_then(|of| self.pools.instances.get(of));
         let value = instance.map_or(0, |instance| match bound {
-            Bound::Dedicated | Bound::Pinned => {
+            Bound::Dedicated => {
                 let tenant = self.pools.tenants.get(instance.slot);
                 tenant.map_or(0, |tenant| tenant.used(Use::Pinned))
             }
@@ -181,24 +221,83 @@ impl Machine {
         self.notice(key, bound, value.into());
     }
 
+    /// Counts and tells that a client ran into a limit of a tenant.
+    pub(super) fn note_limit(&mut self, key: ClientKey, slot: TenantSlot, limit: Limit) {
+        let Some(tenant) = self.pools.tenants.get_mut(slot) else {
+            return;
+        };
+        let refused = tenant.refuse(limit);
+        let Some(left_out) = self.notices.due(Bound::Tenant(limit), self.now) else {
+            return;
+        };
+        let limits = &tenant.limits;
+        let value = match limit {
+            Limit::Clients => limits.clients.map(u64::from),
+            Limit::Pinned => limits.pinned.map(u64::from),
+            Limit::Requests => limits.requests_per_second.map(u64::from),
+            Limit::Bytes => limits.bytes_per_second,
+            Limit::RequestBytes => limits.request_bytes,
+            Limit::Denied => Some(refused),
+            Limit::Paused => Some(self.settings.paused_clients_max.into()),
+        };
+        let who = self.who(key, slot, self.user_of(key));
+        self.say_notice(
+            who,
+            Bound::Tenant(limit),
+            value.unwrap_or_default(),
+            left_out,
+        );
+    }
+
+    /// Tells that a login was refused, of this user of this tenant.
+    pub(super) fn note_refused_login(&mut self, key: ClientKey, slot: TenantSlot, user: &[u8]) {
+        if let Some(left_out) = self.notices.due(Bound::Login, self.now) {
+            let who = self.who(key, slot, user);
+            self.say_notice(who, Bound::Login, 1, left_out);
+        }
+    }
+
     fn notice(&mut self, key: ClientKey, bound: Bound, value: u64) {
-        let Some(client) = self.clients.get(key) else {
+        let Some(slot) = self.clients.get(key).map(|client| client.tenant) else {
             return;
         };
-        let Some(left_out) = self.notices.due(bound, self.now) else {
-            return;
-        };
-        let tenant = self.pools.tenants.get(client.tenant);
-        let notice = Notice {
+        if let Some(left_out) = self.notices.due(bound, self.now) {
+            let who = self.who(key, slot, self.user_of(key));
+            self.say_notice(who, bound, value, left_out);
+        }
+    }
+
+    fn who(&self, key: ClientKey, slot: TenantSlot, user: &[u8]) -> Option<Who> {
+        let client = self.clients.get(key)?;
+        let tenant = self.pools.tenants.get(slot);
+        Some(Who {
             client: client.id,
             peer: client.ends().0,
             tenant: tenant.map(|tenant| tenant.key.to_string()),
-            user: self.user_of(key).escape_ascii().to_string(),
+            user: user
+                .get(..USER_BYTES_MAX)
+                .unwrap_or(user)
+                .escape_ascii()
+                .to_string(),
+        })
+    }
+
+    fn say_notice(&mut self, who: Option<Who>, bound: Bound, value: u64, left_out: u64) {
+        let notice = Notice {
+            who,
             bound,
             value,
             left_out,
         };
         self.actions.push_back(Action::Notice(Box::new(notice)));
+    }
+
+    /// Tells how many lines were left out, where no other one tells it.
+    pub(super) fn tell_left_out(&mut self) {
+        let over: Vec<(Bound, u64)> = self.notices.take_over(self.now).collect();
+        for (bound, left_out) in over {
+            self.say_notice(None, bound, 0, left_out);
+        }
     }
 }
 
@@ -216,5 +315,18 @@ mod tests {
         assert_eq!(due(Bound::ClientOutbound, 1_004), None);
         assert_eq!(due(Bound::ClientOutbound, 1_005), Some(2));
         assert_eq!(due(Bound::ClientOutbound, 2_005), Some(0));
+    }
+    #[test]
+    fn the_end_of_a_burst_is_told() {
+        let mut notices = Notices::default();
+        for ms in 0..5 {
+            notices.due(Bound::Send, Millis(ms));
+        }
+        let over = |notices: &mut Notices, ms| notices.take_over(Millis(ms)).collect::<Vec<_>>();
+        assert!(notices.any_left_out());
+        assert_eq!(over(&mut notices, 999), []);
+        assert_eq!(over(&mut notices, 1_000), [(Bound::Send, 4)]);
+        assert_eq!(over(&mut notices, 9_000), []);
+        assert!(!notices.any_left_out());
     }
 }

@@ -84,7 +84,8 @@ impl Machine {
             return true;
         };
         if !tenant.take(Use::Client, tenant.limits.clients) {
-            tenant.refuse(Limit::Clients);
+            let slot = instance.slot;
+            self.note_limit(key, slot, Limit::Clients);
             return false;
         }
         let before = std::mem::replace(&mut client.tenant, instance.slot);

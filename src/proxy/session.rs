@@ -10,7 +10,7 @@ use super::answer::Taken;
 use super::client::ReplyMode;
 use super::credential::Credential;
 use super::forward::{NO_INSTANCE, Refusal};
-use super::key::{AccountKey, ClientKey, PoolKey};
+use super::key::{AccountKey, ClientKey, PoolKey, TenantSlot};
 use super::login::{Goal, Target};
 use super::machine::Machine;
 
@@ -135,7 +135,10 @@ impl Machine {
         let (tenant, user) = match login {
             Some(login) => match snapshot.resolve_login(login) {
                 Login::User { tenant, user } => (tenant.key.clone(), user),
-                Login::UnknownTenant => return Err(WRONGPASS.into()),
+                Login::UnknownTenant => {
+                    self.note_refused_login(key, TenantSlot::NONE, login);
+                    return Err(WRONGPASS.into());
+                }
             },
             None => {
                 let tenant = snapshot.default_tenant().ok_or(WRONGPASS)?;

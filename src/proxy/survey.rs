@@ -83,7 +83,7 @@ pub struct InstanceSurvey {
     pub opening: u32,
     /// Connections that verify logins, and those kept for the next ones.
     pub verifying: u32,
-    /// Clients closed because too many bytes waited for them.
+    /// Clients closed at a limit: of bytes kept for them, or of time in which they took none.
     pub evictions: u64,
     /// All that went over its connections.
     pub traffic: Traffic,
@@ -144,7 +144,7 @@ impl PinReason {
 }
 
 /// A limit of a tenant that something ran into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Limit {
     /// Clients.
     Clients,

@@ -218,11 +218,13 @@ impl Tenant {
         }
     }
 
-    /// Notes that a limit was reached.
-    pub(super) fn refuse(&mut self, limit: Limit) {
-        if let Some(count) = self.refused.get_mut(limit as usize) {
+    /// Counts that a limit was reached; returns how often it was.
+    pub(super) fn refuse(&mut self, limit: Limit) -> u64 {
+        let count = self.refused.get_mut(limit as usize);
+        count.map_or(0, |count| {
             *count += 1;
-        }
+            *count
+        })
     }
 }
 

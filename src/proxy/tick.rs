@@ -62,6 +62,7 @@ impl Machine {
         self.keep_tenant_limits();
         self.ask_again();
         self.probe();
+        self.tell_left_out();
         if now >= self.next_slow_round {
             self.next_slow_round = now.after(SLOW_ROUND_MS);
             self.close_overdue_clients();
@@ -94,7 +95,8 @@ impl Machine {
             || self.in_line > 0
             || !self.waits.is_empty()
             || !self.again_later.is_empty()
-            || !self.paused.is_empty();
+            || !self.paused.is_empty()
+            || self.notices.any_left_out();
         if owed || self.probing {
             return Some(self.next_round);
         }

@@ -201,9 +201,7 @@ impl Machine {
             if let Some(of) = of.filter(|&of| self.pools.came_up(of)) {
                 self.report(of, News::Up);
             }
-            if let Some(client) = self.clients.get_mut(key) {
-                client.details_mut().login_refused = true;
-            }
+            self.note_login_refused_by_backend(key);
         }
         if let Some(State::Verifying(verifying)) = self.backends.get_mut(on).map(|it| &mut it.state)
         {
@@ -211,6 +209,20 @@ impl Machine {
         }
         self.conclude(key, Err(text));
         self.fail(on, &Failure::Removed);
+    }
+
+    fn note_login_refused_by_backend(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.details_mut().login_refused = true;
+        let account = client.waiting.as_deref().map(|waiting| waiting.account);
+        let account = account.and_then(|account| self.pools.accounts.get(account));
+        let Some(account) = account else { return };
+        let of = self.pools.instances.get(account.instance);
+        let slot = of.map(|instance| instance.slot).unwrap_or_default();
+        let user = account.name().to_vec();
+        self.note_refused_login(key, slot, &user);
     }
 
     /// A credential is good. Returns the pool of its client if that needs a connection and can have

@@ -22,7 +22,7 @@ pub(super) fn announce(
         RouterType::Static => {
             let key = ClusterKey::local();
             let (tenant, backend) = (key.tenant(), &config.router.static_be);
-            log::info!("cluster {key}, tenant code {tenant}, backend {backend}");
+            log::info!("cluster {key}, tenant key {tenant}, backend {backend}");
         }
         RouterType::Sync => log::info!("clusters come from {}", sources(config)),
     }

@@ -14,7 +14,7 @@ impl Complaints {
     pub(super) fn tell(&mut self, tenant: TenantKey, wrong: BTreeSet<String>) {
         let before = self.0.remove(&tenant).unwrap_or_default();
         for complaint in wrong.difference(&before) {
-            log::warn!("tenant code {tenant}: {complaint}");
+            log::warn!("tenant key {tenant}: {complaint}");
         }
         if !wrong.is_empty() {
             self.0.insert(tenant, wrong);

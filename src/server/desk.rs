@@ -40,6 +40,13 @@ impl Once {
         self.last = Some(now);
         Some(std::mem::take(&mut self.left_out))
     }
+
+    /// When those left out are to be told, if no other line does so before.
+    fn told_at(&self) -> Option<Instant> {
+        self.last
+            .filter(|_| self.left_out > 0)
+            .map(|last| last + SILENCE)
+    }
 }
 
 /// About one instance.
@@ -98,7 +105,7 @@ impl HealthDesk {
                 if let Some(left_out) = self.distrusted.due(now()) {
                     let why = shown(why);
                     log::warn!(
-                        "backend {address}, tenant code {tenant}: connection given up: {why} \
+                        "backend {address}, tenant key {tenant}: connection given up: {why} \
                          (left_out={left_out})"
                     );
                 }
@@ -106,7 +113,7 @@ impl HealthDesk {
             }
             News::Revoked(user) => {
                 log::warn!(
-                    "backend {address}, tenant code {tenant}: login refused that was accepted \
+                    "backend {address}, tenant key {tenant}: login refused that was accepted \
                      before user={}",
                     shown(user)
                 );
@@ -129,13 +136,28 @@ impl HealthDesk {
         }
         match whole {
             Health::Unknown => {}
+            // Scripts wait for this line as it is.
             Health::Up => log::info!("backend {address} online, tenant code {tenant}"),
             Health::Degraded => {
-                log::warn!("backend {address} degraded, tenant code {tenant}: {why}");
+                log::warn!("backend {address} degraded, tenant key {tenant}: {why}");
             }
-            Health::Down => log::warn!("backend {address} offline, tenant code {tenant}: {why}"),
+            Health::Down => log::warn!("backend {address} offline, tenant key {tenant}: {why}"),
         }
         true
+    }
+
+    /// When [`tell_left_out`](Self::tell_left_out) has something to do.
+    pub(super) fn told_at(&self) -> Option<Instant> {
+        self.distrusted.told_at()
+    }
+
+    /// Tells how many lines were left out since the last, if there is no other to tell that.
+    pub(super) fn tell_left_out(&mut self, now: Instant) {
+        if self.told_at().is_some_and(|at| at <= now)
+            && let Some(left_out) = self.distrusted.due(now)
+        {
+            log::warn!("backends: connections given up left_out={left_out}");
+        }
     }
 
     /// What the workers together think of an instance, and why.
@@ -218,7 +240,9 @@ mod tests {
         for ms in 1..=519 {
             assert_eq!(once.due(start + Duration::from_millis(ms)), None);
         }
+        assert_eq!(once.told_at(), Some(start + SILENCE));
         assert_eq!(once.due(start + SILENCE), Some(519));
+        assert_eq!(once.told_at(), None);
     }
 
     #[test]

@@ -133,11 +133,14 @@ impl Directory {
         loop {
             let due = self.picture_due();
             let idle = || now() + IDLE;
-            self.wait(due.unwrap_or_else(idle).min(self.names.next_due()));
+            let until = due.unwrap_or_else(idle).min(self.names.next_due());
+            let left_out = self.board.desk().told_at();
+            self.wait(left_out.map_or(until, |told_at| told_at.min(until)));
             if self.stopped {
                 return;
             }
             let now = now();
+            self.board.desk().tell_left_out(now);
             self.ask_names(now);
             if self.picture_due().is_none_or(|due| now < due) {
                 continue;

@@ -26,6 +26,11 @@ impl Level {
         }
     }
 
+    /// Is there a file that may say otherwise?
+    pub(super) fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// The level that counts now; `None`: the one there is, since there is no file to say
     /// otherwise, or it makes no sense.
     pub(super) fn read(&self) -> Option<LevelFilter> {

@@ -51,9 +51,13 @@ pub(super) fn act(
 fn read_again(level: &Level, sources: &Sources) {
     let mut words = sources.read_again();
     let new = level.read();
-    if let Some(level) = new {
-        let name = level.as_str().to_ascii_lowercase();
-        words.push(format!("log level {name}"));
+    if level.has_file() {
+        let name = new.unwrap_or_else(log::max_level).as_str();
+        let name = name.to_ascii_lowercase();
+        words.push(match new {
+            Some(_) => format!("log level {name}"),
+            None => format!("log.level-file makes no sense, log level stays {name}"),
+        });
     }
     let text = match words.is_empty() {
         true => "SIGHUP: there is nothing to read again".to_owned(),

@@ -125,7 +125,8 @@ impl Desk {
     ///
     /// The answer to those who may not.
     pub(super) fn admit(&self, head: &Head, caller: Caller) -> Result<(), Response> {
-        self.route(head, caller).map(|_| ())
+        let outcome = self.route(head, caller).map(|_| ());
+        outcome.inspect_err(|response| note_refusal(response, head, caller))
     }
 
     /// Where a request is to be answered.
@@ -149,7 +150,10 @@ impl Desk {
             }
             outcome
         });
-        outcome.unwrap_or_else(Answer::Now)
+        outcome.unwrap_or_else(|response| {
+            note_refusal(&response, head, caller);
+            Answer::Now(response)
+        })
     }
 
     /// The call, and how far its caller is trusted.
@@ -209,6 +213,14 @@ impl Desk {
             format!("{method} is not for {path}; allowed: {allowed}"),
         )
         .with("Allow", allowed)
+    }
+}
+
+/// Somebody tries what it may not do. The log leaves lines out if there are many.
+fn note_refusal(response: &Response, head: &Head, caller: Caller) {
+    if let status @ (401 | 403) = response.status() {
+        let (method, path, peer) = (head.method.name(), &head.path, caller.peer);
+        log::warn!("service port: refused peer={peer} method={method} path={path} status={status}");
     }
 }
 

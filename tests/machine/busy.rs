@@ -368,6 +368,20 @@ fn a_long_script_is_waited_for_while_the_server_says_busy() {
     assert_eq!(worker.state(), Health::Up);
 }
 
+/// Where replies may take any time, else only the server's end would end it.
+#[test]
+fn a_handshake_without_an_answer_is_given_up_though_replies_may_take_any_time() {
+    let mut worker = Worker::with(|settings| settings.backend_reply_ms = 0);
+    let client = worker.client();
+    worker.says(client, "AUTH bob pw");
+    let verifier = worker.begun_one();
+    worker.connect(verifier);
+    worker.pass_in_silence(55_000);
+    assert!(!worker.closed(ConnKey::Backend(verifier)));
+    worker.pass_in_silence(10_000);
+    assert!(worker.closed(ConnKey::Backend(verifier)));
+}
+
 #[test]
 fn a_server_that_answers_nobody_is_given_up_after_the_time_for_a_reply() {
     for reply_ms in [2_000, NO_LIMIT] {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use elika::cluster::{
     ClusterInstance, ClusterKey, ClusterName, Endpoint, InstanceId, Snapshot, Status,
 };
-use elika::proxy::{ConnKey, Failure, Question, Settings};
+use elika::proxy::{ConnKey, Failure, Notice, Question, Settings};
 
 use super::harness::Worker;
 use super::instances::{Registry, start};
@@ -35,6 +35,33 @@ fn auth_is_alone_on_a_connection_that_serves_nobody() {
     assert_eq!(worker.heard(bob), "$6\r\nsecret\r\n+OK\r\n");
     worker.says(guesser, "GET secret");
     assert_eq!(worker.asked(bobs), "");
+}
+
+#[test]
+fn refused_logins_are_told_once_a_second_with_how_many_there_were() {
+    let mut worker = Worker::new();
+    let (client, _) = worker.stranger();
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        worker.says(client, "AUTH bo\x1b[b bad");
+        let verifier = worker.begun_one();
+        worker.connect(verifier);
+        worker.replies(verifier, WRONGPASS);
+        assert_eq!(worker.heard(client), WRONGPASS);
+        told.extend(worker.notices());
+    }
+    let line = |notice: &Notice| notice.to_string();
+    let [first] = &told[..] else {
+        panic!("{told:?}");
+    };
+    let first = line(first);
+    assert!(first.contains(": login refused peer="), "{first}");
+    assert!(first.ends_with(" user=bo\\x1b[b left_out=0"), "{first}");
+    worker.pass(1_100);
+    let rest: Vec<String> = worker.notices().iter().map(line).collect();
+    assert_eq!(rest, ["clients: login refused limit=login left_out=2"]);
+    worker.pass(3_000);
+    assert_eq!(worker.notices(), []);
 }
 
 #[test]

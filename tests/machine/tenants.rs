@@ -1,6 +1,6 @@
 //! Limits of tenants and pauses, step by step.
 
-use elika::cluster::{Status, TenantLimits};
+use elika::cluster::{ClusterKey, Status, TenantLimits};
 use elika::proxy::{BackendKey, ClientKey, ConnKey, Flow, Settings, Wanted};
 
 use super::harness::Worker;
@@ -55,6 +55,18 @@ fn no_more_requests_than_the_rate_allows() {
     assert_eq!(asked, 50);
     let error = "-ERR elika: rate limit exceeded: requests per second\r\n";
     assert_eq!(heard, error.repeat(8), "the others wait");
+    let notices = worker.notices();
+    let [line] = &notices[..] else {
+        panic!("one line a second: {notices:?}");
+    };
+    let line = line.to_string();
+    let end = " user=ann limit=requests per_second=50 left_out=0";
+    assert!(
+        line.contains(": refused peer=") && line.ends_with(end),
+        "{line}"
+    );
+    let tenant = ClusterKey::local().tenant();
+    assert!(line.contains(&format!(" tenant={tenant} ")), "{line}");
     // They go on as the rate allows.
     let (mut served, mut refused) = (0, 0);
     for _ in 0..5 {

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use super::{Http, Redis, Wire, signal, wait_for, wait_until};
 
-/// The tenant code of the static cluster.
+/// The tenant key of the static cluster.
 pub(crate) const TENANT: &str = "yigF5wkxq44";
 
 /// A running proxy; killed when dropped.

@@ -139,3 +139,29 @@ fn an_admin_listener_elsewhere_wants_a_token() {
     let line = refusal(&["--service-admin-bind=localhost"]);
     assert!(line.contains("not an IP address with a port"), "{line}");
 }
+
+#[test]
+fn an_admin_listener_needs_a_service_port() {
+    let bind = "--service-admin-bind=127.0.0.1:17080";
+    assert_eq!(
+        refusal(&[bind, "--service.enable=false"]),
+        format!("{bind}: makes no sense with --service.enable=false; give one or the other")
+    );
+    assert!(config(&[bind]).service_enable);
+}
+
+#[test]
+fn a_tenant_has_room_for_a_request_or_no_limit() {
+    for few in [1, 1_048_575] {
+        assert_eq!(
+            refusal(&[&format!("--limit.tenant-buffer-bytes={few}")]),
+            format!(
+                "--limit.tenant-buffer-bytes={few}: too small; allowed: 0, or 1048576 and more"
+            )
+        );
+    }
+    for bytes in [0, 1_048_576] {
+        let config = config(&[&format!("--limit.tenant-buffer-bytes={bytes}")]);
+        assert_eq!(config.limits.tenant_buffer_bytes, bytes);
+    }
+}

@@ -76,11 +76,9 @@ impl Machine {
                 self.counters.pins_refused += 1;
                 if out_text.is_none() {
                     let bound = self.dedicated_bound(pool_key);
-                    self.note_refusal(key, bound);
-                    if bound == Bound::Pinned
-                        && let Some(tenant) = self.pools.tenants.get_mut(slot)
-                    {
-                        tenant.refuse(Limit::Pinned);
+                    match bound {
+                        Bound::Tenant(limit) => self.note_limit(key, slot, limit),
+                        bound => self.note_refusal(key, bound),
                     }
                 }
                 self.end_turn(key, Some(text.clone()));
@@ -98,7 +96,7 @@ impl Machine {
         } else if full {
             Bound::InstanceConnections
         } else {
-            Bound::Pinned
+            Bound::Tenant(Limit::Pinned)
         }
     }
 

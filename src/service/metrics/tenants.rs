@@ -174,7 +174,7 @@ pub(super) const INSTANCES: &[Row<InstanceRow>] = &[
         Counter,
         "elika_instance_evictions_total",
         &["tenant", "instance_id"],
-        "Clients closed because too many bytes waited for them.",
+        "Clients closed at a limit: of bytes kept for them, or of time in which they took none.",
         |it, s| s.number(&[], it.evictions),
     ),
     row(
