@@ -1,7 +1,7 @@
 //! The rules of this project that a machine can check: layers, lengths, words, documentation.
 //!
 //! A rule is a function from a file to complaints, so that `every_rule_can_fail` can show each of
-//! them something bad. To go on with a long file, give a reason for it in [`LONG_FILES`].
+//! them something bad.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs;
@@ -9,14 +9,11 @@ use std::path::Path;
 
 use elika::config::{self, Parsed};
 
-/// Lines of a file: as a rule, and ever.
+/// Lines of a file, and of one with tests.
 const LINES_MAX: (usize, usize) = (400, 700);
 
 /// Characters of a line; rustfmt holds code to it, but not comments.
 const LINE_CHARS_MAX: usize = 100;
-
-/// Files above the first limit, and why they are better in one piece. Tests need no reason.
-const LONG_FILES: &[(&str, &str)] = &[("src/config/table.rs", "data, one option after the other")];
 
 /// Which rooms a room may name, besides itself. What is not here has no room yet.
 const LAYERS: &[(&str, &[&str])] = &[
@@ -121,19 +118,18 @@ fn sources_keep_the_rules() {
     report(rules.flat_map(|rule| sources.iter().flat_map(rule)));
 }
 
-/// See [`LONG_FILES`].
+/// See [`LINES_MAX`].
 fn length(source: &Source) -> Vec<String> {
     let lines = source.text.lines().count();
-    let known = LONG_FILES.iter().any(|(path, _)| *path == source.path);
-    let what = if lines > LINES_MAX.1 {
-        format!("{lines} lines: more than any file may have")
-    } else if lines > LINES_MAX.0 && !known && !source.is_test() {
-        format!("{lines} lines: split it, or give a reason in tests/tidy.rs")
-    } else if lines <= LINES_MAX.0 && known {
-        format!("{lines} lines: needs no reason in tests/tidy.rs any more")
+    let max = if source.is_test() {
+        LINES_MAX.1
     } else {
-        return Vec::new();
+        LINES_MAX.0
     };
+    if lines <= max {
+        return Vec::new();
+    }
+    let what = format!("{lines} lines: split it");
     vec![source.complain(1, what)]
 }
 
@@ -228,11 +224,12 @@ fn is_word(c: char) -> bool {
 #[test]
 fn every_rule_can_fail() {
     let long = "x\n".repeat(LINES_MAX.0 + 1);
+    let very_long = "//! Yes.\n".repeat(LINES_MAX.1 + 1);
     let wide = format!("// {}", "x".repeat(LINE_CHARS_MAX));
     let left = format!("{}{})", UNFINISHED[0].0, UNFINISHED[0].1);
     let bad = [
         ("length", "src/resp/new.rs", long.as_str()),
-        ("length", LONG_FILES[0].0, "short"),
+        ("length", "tests/new.rs", very_long.as_str()),
         ("line length", "src/resp/new.rs", &wide),
         ("opening", "src/resp/new.rs", "// No.\n"),
         ("unfinished", "tests/new.rs", &left),

@@ -4,6 +4,9 @@
 //! Defaults and ranges are written here as users see them. What depends on two options at once
 //! is in `check.rs`.
 
+mod limits;
+mod pool;
+
 use super::Config;
 use super::values::{
     AdminCommands, Balancer, Choice, FILE, HOST_PORT, HostPort, LogLevel, NAME, OnLoss, PATH,
@@ -11,6 +14,8 @@ use super::values::{
     parse_secret,
 };
 use Value::{Number, OneOf, Text};
+use limits::LIMITS;
+use pool::POOL;
 
 /// Options that stand under one heading in the help.
 pub(super) struct Group {
@@ -310,83 +315,6 @@ const ROUTING: &[Row] = &[
     },
 ];
 
-const POOL: &[Row] = &[
-    Row {
-        name: "backend-pool.max-size",
-        hint: "N",
-        default: "30",
-        help: "connections that are shared by the clients of one user, database and protocol",
-        value: Number(1, 10_000, |c, n| store(&mut c.backend_pool.max_size, n)),
-    },
-    Row {
-        name: "backend-pool.dedicated-max",
-        hint: "N",
-        default: "1000",
-        help: "connections of clients' own of one tenant, per worker",
-        value: Number(1, 1_000_000, |c, n| {
-            store(&mut c.backend_pool.dedicated_max, n)
-        }),
-    },
-    Row {
-        name: "backend-pool.tenant-max",
-        hint: "N",
-        default: "",
-        help: "connections of one tenant to one instance, per worker [half of the descriptors that \
-               a worker has for backends]",
-        value: Number(1, 1_000_000, |c, n| {
-            store(&mut c.backend_pool.tenant_max, n)
-        }),
-    },
-    Row {
-        name: "backend-pool.max-idle",
-        hint: "N",
-        default: "10",
-        help: "connections that were a client's own and are kept for the next one",
-        value: Number(0, 10_000, |c, n| store(&mut c.backend_pool.max_idle, n)),
-    },
-    Row {
-        name: "backend-pool.wait-ms",
-        hint: "N",
-        default: "5000",
-        help: "how long a client waits for a connection of its own when there are no more",
-        value: Number(1, MS_MAX, |c, n| store(&mut c.backend_pool.wait_ms, n)),
-    },
-    Row {
-        name: "backend-pool.on-loss",
-        hint: "WHAT",
-        default: "error",
-        help: "what clients get whose backend is lost or cannot be reached: an error for each \
-               request, or, as from the server itself, the end of their connection",
-        value: OneOf(OnLoss::NAMES, |c, v| pick(&mut c.backend_pool.on_loss, v)),
-    },
-    Row {
-        name: "backend-pool.connect-ms",
-        hint: "N",
-        default: "3000",
-        help: "time for a TCP connection to be made; the reply to what is said first on it has \
-               reply-ms",
-        value: Number(1, MS_MAX, |c, n| store(&mut c.backend_pool.connect_ms, n)),
-    },
-    Row {
-        name: "backend-pool.pinned-idle-seconds",
-        hint: "N",
-        default: "300",
-        help: "a client that does nothing for so long inside MULTI or after WATCH is closed; 0 is \
-               never",
-        value: Number(0, SECONDS_MAX, |c, n| {
-            store(&mut c.backend_pool.pinned_idle_seconds, n)
-        }),
-    },
-    Row {
-        name: "backend-pool.reply-ms",
-        hint: "N",
-        default: "60000",
-        help: "a backend connection that owes a reply for this long is given up, unless the server \
-               answers on another one; 0 is never",
-        value: Number(0, MS_MAX, |c, n| store(&mut c.backend_pool.reply_ms, n)),
-    },
-];
-
 const TCP: &[Row] = &[Row {
     name: "tcp.keepalive-seconds",
     hint: "N",
@@ -437,124 +365,6 @@ const METRICS: &[Row] = &[
         default: "50",
         help: "tenants shown each on its own, those with the most clients; the rest together",
         value: Number(0, COUNT_MAX, |c, n| store(&mut c.metrics.tenants, n)),
-    },
-];
-
-const LIMITS: &[Row] = &[
-    Row {
-        name: "limit.clients",
-        hint: "N",
-        default: "10000",
-        help: "clients of the process at a time",
-        value: Number(1, COUNT_MAX, |c, n| store(&mut c.limits.clients, n)),
-    },
-    Row {
-        name: "limit.accepts-per-second",
-        hint: "N",
-        default: "0",
-        help: "clients accepted in one second; 0 is any number",
-        value: Number(0, COUNT_MAX, |c, n| {
-            store(&mut c.limits.accepts_per_second, n)
-        }),
-    },
-    Row {
-        name: "limit.request-bytes",
-        hint: "N",
-        default: "1073741824",
-        help: "size of one request",
-        value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
-            store(&mut c.limits.request_bytes, n)
-        }),
-    },
-    Row {
-        name: "limit.in-flight",
-        hint: "N",
-        default: "4096",
-        help: "requests of one client not yet answered; more are read later",
-        value: Number(1, COUNT_MAX, |c, n| store(&mut c.limits.in_flight, n)),
-    },
-    Row {
-        name: "limit.client-outbound-bytes",
-        hint: "N",
-        default: "268435456",
-        help: "replies that one client has not read yet",
-        value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
-            store(&mut c.limits.client_outbound_bytes, n)
-        }),
-    },
-    Row {
-        name: "limit.subscriber-outbound-bytes",
-        hint: "N",
-        default: "33554432",
-        help: "messages that one subscriber has not read yet",
-        value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
-            store(&mut c.limits.subscriber_outbound_bytes, n)
-        }),
-    },
-    Row {
-        name: "limit.worker-outbound-bytes",
-        hint: "N",
-        default: "536870912",
-        help: "replies that all clients of one worker have not read yet",
-        value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
-            store(&mut c.limits.worker_outbound_bytes, n)
-        }),
-    },
-    Row {
-        name: "limit.worker-buffer-bytes",
-        hint: "N",
-        default: "2147483648",
-        help: "requests and replies that one worker keeps, whichever way they go",
-        value: Number(WORKER_BUFFER_BYTES_MIN, BYTES_MAX, |c, n| {
-            store(&mut c.limits.worker_buffer_bytes, n)
-        }),
-    },
-    Row {
-        name: "limit.tenant-buffer-bytes",
-        hint: "N",
-        default: "536870912",
-        help: "the same for the clients of one tenant; 0 is any number",
-        value: Number(0, BYTES_MAX, |c, n| {
-            store(&mut c.limits.tenant_buffer_bytes, n)
-        }),
-    },
-    Row {
-        name: "limit.send-seconds",
-        hint: "N",
-        default: "60",
-        help: "a client that takes nothing this long of what it has to read is closed; 0 is never",
-        value: Number(0, SECONDS_MAX, |c, n| store(&mut c.limits.send_seconds, n)),
-    },
-    Row {
-        name: "limit.login-seconds",
-        hint: "N",
-        default: "60",
-        help: "a client that has neither logged in nor been let in without a login by then is \
-               closed, whatever it sends; 0 is never",
-        value: Number(0, SECONDS_MAX, |c, n| store(&mut c.limits.login_seconds, n)),
-    },
-    Row {
-        name: "limit.idle-seconds",
-        hint: "N",
-        default: "0",
-        help: "a client that is silent this long is closed; 0 is never",
-        value: Number(0, SECONDS_MAX, |c, n| store(&mut c.limits.idle_seconds, n)),
-    },
-    Row {
-        name: "limit.logins-per-second",
-        hint: "N",
-        default: "200",
-        help: "logins of one worker that need a new backend connection; more wait",
-        value: Number(1, COUNT_MAX, |c, n| {
-            store(&mut c.limits.logins_per_second, n)
-        }),
-    },
-    Row {
-        name: "limit.paused-clients",
-        hint: "N",
-        default: "10000",
-        help: "clients of one tenant that wait while it is paused; more hear an error",
-        value: Number(0, COUNT_MAX, |c, n| store(&mut c.limits.paused_clients, n)),
     },
 ];
 

@@ -1,0 +1,122 @@
+//! What the proxy gives to anybody at most.
+
+use super::Value::Number;
+use super::{BYTES_MAX, BYTES_MIN, COUNT_MAX, Row, SECONDS_MAX, WORKER_BUFFER_BYTES_MIN, store};
+
+pub(super) const LIMITS: &[Row] = &[
+    Row {
+        name: "limit.clients",
+        hint: "N",
+        default: "10000",
+        help: "clients of the process at a time",
+        value: Number(1, COUNT_MAX, |c, n| store(&mut c.limits.clients, n)),
+    },
+    Row {
+        name: "limit.accepts-per-second",
+        hint: "N",
+        default: "0",
+        help: "clients accepted in one second; 0 is any number",
+        value: Number(0, COUNT_MAX, |c, n| {
+            store(&mut c.limits.accepts_per_second, n)
+        }),
+    },
+    Row {
+        name: "limit.request-bytes",
+        hint: "N",
+        default: "1073741824",
+        help: "size of one request",
+        value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
+            store(&mut c.limits.request_bytes, n)
+        }),
+    },
+    Row {
+        name: "limit.in-flight",
+        hint: "N",
+        default: "4096",
+        help: "requests of one client not yet answered; more are read later",
+        value: Number(1, COUNT_MAX, |c, n| store(&mut c.limits.in_flight, n)),
+    },
+    Row {
+        name: "limit.client-outbound-bytes",
+        hint: "N",
+        default: "268435456",
+        help: "replies that one client has not read yet",
+        value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
+            store(&mut c.limits.client_outbound_bytes, n)
+        }),
+    },
+    Row {
+        name: "limit.subscriber-outbound-bytes",
+        hint: "N",
+        default: "33554432",
+        help: "messages that one subscriber has not read yet",
+        value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
+            store(&mut c.limits.subscriber_outbound_bytes, n)
+        }),
+    },
+    Row {
+        name: "limit.worker-outbound-bytes",
+        hint: "N",
+        default: "536870912",
+        help: "replies that all clients of one worker have not read yet",
+        value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
+            store(&mut c.limits.worker_outbound_bytes, n)
+        }),
+    },
+    Row {
+        name: "limit.worker-buffer-bytes",
+        hint: "N",
+        default: "2147483648",
+        help: "requests and replies that one worker keeps, whichever way they go",
+        value: Number(WORKER_BUFFER_BYTES_MIN, BYTES_MAX, |c, n| {
+            store(&mut c.limits.worker_buffer_bytes, n)
+        }),
+    },
+    Row {
+        name: "limit.tenant-buffer-bytes",
+        hint: "N",
+        default: "536870912",
+        help: "the same for the clients of one tenant; 0 is any number",
+        value: Number(0, BYTES_MAX, |c, n| {
+            store(&mut c.limits.tenant_buffer_bytes, n)
+        }),
+    },
+    Row {
+        name: "limit.send-seconds",
+        hint: "N",
+        default: "60",
+        help: "a client that takes nothing this long of what it has to read is closed; 0 is never",
+        value: Number(0, SECONDS_MAX, |c, n| store(&mut c.limits.send_seconds, n)),
+    },
+    Row {
+        name: "limit.login-seconds",
+        hint: "N",
+        default: "60",
+        help: "a client that has neither logged in nor been let in without a login by then is \
+               closed, whatever it sends; 0 is never",
+        value: Number(0, SECONDS_MAX, |c, n| store(&mut c.limits.login_seconds, n)),
+    },
+    Row {
+        name: "limit.idle-seconds",
+        hint: "N",
+        default: "0",
+        help: "a client that is silent this long is closed; 0 is never",
+        value: Number(0, SECONDS_MAX, |c, n| store(&mut c.limits.idle_seconds, n)),
+    },
+    Row {
+        name: "limit.logins-per-second",
+        hint: "N",
+        default: "200",
+        help: "logins of one worker that need a new backend connection; more wait",
+        value: Number(1, COUNT_MAX, |c, n| {
+            store(&mut c.limits.logins_per_second, n)
+        }),
+    },
+    Row {
+        name: "limit.paused-clients",
+        hint: "N",
+        default: "10000",
+        help: "clients of one tenant that wait while it is paused; more hear an error",
+        value: Number(0, COUNT_MAX, |c, n| store(&mut c.limits.paused_clients, n)),
+    },
+];
