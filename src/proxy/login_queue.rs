@@ -4,8 +4,9 @@
 //! another pool. Instances that want a token stand in a ring and get one at a time, so that
 //! guessing at one tenant costs the logins of another one turn at most.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::mem;
+use std::net::IpAddr;
 
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
 use super::machine::Machine;
@@ -22,7 +23,7 @@ const ASK_AGAIN_MS: u64 = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct Logins {
     /// Clients that wait to be verified, by [`Class`].
-    pub waiting: [VecDeque<ClientKey>; 3],
+    pub waiting: [InTurn; 3],
     /// Clients that wait for a token to open a connection of their pool.
     pub openers: VecDeque<ClientKey>,
     /// Pools that lost their last connection: their credential is asked about once more.
@@ -37,6 +38,57 @@ pub(super) struct Logins {
     in_ring: bool,
 }
 
+/// Clients that wait, by the address that they come from: each address has one turn after the
+/// other, so that many who guess from one keep nobody waiting who comes from another.
+#[derive(Debug, Default)]
+pub(super) struct InTurn {
+    clients: HashMap<IpAddr, VecDeque<ClientKey>>,
+    /// Every address that has clients here, once.
+    turns: VecDeque<IpAddr>,
+    len: usize,
+}
+
+impl InTurn {
+    pub(super) fn push(&mut self, from: IpAddr, client: ClientKey) {
+        let from = source(from);
+        let clients = self.clients.entry(from).or_insert_with(|| {
+            self.turns.push_back(from);
+            VecDeque::new()
+        });
+        clients.push_back(client);
+        self.len += 1;
+    }
+
+    /// The client whose turn it is.
+    pub(super) fn front(&self) -> Option<ClientKey> {
+        self.clients.get(self.turns.front()?)?.front().copied()
+    }
+
+    /// Takes it out; the next turn is another address's.
+    pub(super) fn pop(&mut self) -> Option<ClientKey> {
+        let from = self.turns.pop_front()?;
+        let clients = self.clients.get_mut(&from)?;
+        let client = clients.pop_front();
+        self.len -= usize::from(client.is_some());
+        match clients.is_empty() {
+            true => drop(self.clients.remove(&from)),
+            false => self.turns.push_back(from),
+        }
+        client
+    }
+}
+
+/// Whom an address belongs to: of IPv6, one host has as many as it likes.
+fn source(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let network = v6.to_bits() & !u128::from(u64::MAX);
+            IpAddr::V6(network.into())
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 /// Which logins come first.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Class {
@@ -49,7 +101,7 @@ pub(super) enum Class {
 
 impl Logins {
     fn len(&self) -> usize {
-        self.waiting.iter().map(VecDeque::len).sum()
+        self.waiting.iter().map(|queue| queue.len).sum()
     }
 
     fn wants_verifier(&self) -> bool {

@@ -14,7 +14,7 @@
 //! A failed login ends its verifier, so guessing costs a new connection each time, and those are
 //! limited by tokens, which the instances that want any get in turn. Before all others come the
 //! logins with a credential that serves clients already, and last those of clients that were
-//! refused before.
+//! refused before; among equals every source address has its turn.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -38,6 +38,7 @@ impl Machine {
             return;
         };
         let refused = client.login_refused();
+        let from = client.ends().0.ip();
         let Some(waiting) = client.waiting.as_deref_mut() else {
             return;
         };
@@ -55,7 +56,7 @@ impl Machine {
             return self.conclude(key, Err(Failure::Removed.text_if_unsent()));
         };
         if let Some(queue) = instance.logins.waiting.get_mut(class as usize) {
-            queue.push_back(key);
+            queue.push(from, key);
         }
         self.serve_logins(of);
     }
@@ -70,7 +71,7 @@ impl Machine {
                 return self.want_verifier(of);
             };
             if let Some(queue) = instance.logins.waiting.get_mut(class) {
-                queue.pop_front();
+                queue.pop();
             }
             self.ask_auth(on, client);
         }
@@ -80,12 +81,12 @@ impl Machine {
     fn next_login(&mut self, of: InstanceKey) -> Option<(usize, ClientKey)> {
         let logins = &mut self.pools.instances.get_mut(of)?.logins;
         for (class, queue) in logins.waiting.iter_mut().enumerate() {
-            while let Some(&key) = queue.front() {
+            while let Some(key) = queue.front() {
                 let waiting = self.clients.get(key).and_then(|it| it.waiting.as_deref());
                 if waiting.is_some_and(|it| it.login == Login::Waits) {
                     return Some((class, key));
                 }
-                queue.pop_front();
+                queue.pop();
             }
         }
         None
@@ -338,7 +339,7 @@ impl Machine {
             if let Some(instance) = self.pools.instances.get_mut(of)
                 && let Some(queue) = instance.logins.waiting.get_mut(class)
             {
-                queue.pop_front();
+                queue.pop();
             }
             self.log_in_elsewhere(client);
         }

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::IoSlice;
 use std::mem;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use elika::cluster::{ClusterInstance, ClusterKey, Endpoint, Snapshot};
@@ -183,8 +183,12 @@ impl Worker {
     // Clients.
 
     pub(crate) fn client(&mut self) -> ClientKey {
+        self.client_from([127, 0, 0, 1])
+    }
+
+    pub(crate) fn client_from(&mut self, host: impl Into<IpAddr>) -> ClientKey {
         self.clients += 1;
-        let address = SocketAddr::from(([127, 0, 0, 1], 1_000));
+        let address = SocketAddr::new(host.into(), 1_000);
         let origin = Origin {
             id: self.clients,
             peer: address,
@@ -290,8 +294,8 @@ impl Worker {
     /// The last octet of the address that a connection leads to, or is tried at.
     pub(crate) fn host(&self, backend: BackendKey) -> u8 {
         match self.addresses[&backend].ip() {
-            std::net::IpAddr::V4(ip) => ip.octets()[3],
-            std::net::IpAddr::V6(_) => 0,
+            IpAddr::V4(ip) => ip.octets()[3],
+            IpAddr::V6(_) => 0,
         }
     }
 
