@@ -187,19 +187,24 @@ fn an_idle_proxy_goes_on_asking() {
     assert!(worker.machine.counters().checks > 200);
 }
 
-/// The first worker looks after instances that nobody uses.
-#[test]
-fn an_unused_instance_is_asked_by_connecting() {
-    let mut registry = Registry::of(&[1]);
+/// The first worker, which has found its instance to be there.
+fn first_worker_alone() -> Worker {
     let settings = Settings {
         worker: 0,
         check_ms: CHECK_MS,
         ..Settings::default()
     };
-    let mut worker = Worker::following(settings, registry.snapshot());
+    let mut worker = Worker::following(settings, Registry::of(&[1]).snapshot());
     worker.pass(200);
     let first = worker.begun_one();
     worker.refuse(first, "-NOAUTH Authentication required.\r\n");
+    worker
+}
+
+/// The first worker looks after instances that nobody uses.
+#[test]
+fn an_unused_instance_is_asked_by_connecting() {
+    let mut worker = first_worker_alone();
     assert_eq!(worker.health(1).0, Health::Up);
     worker.pass(20 * CHECK_MS);
     let begun = worker.begun().len();
@@ -262,16 +267,7 @@ fn a_worker_that_has_no_clients_there_asks_all_the_same() {
 /// Nothing else would wake it.
 #[test]
 fn the_first_worker_wakes_to_check_though_nobody_is_connected() {
-    let mut registry = Registry::of(&[1]);
-    let settings = Settings {
-        worker: 0,
-        check_ms: CHECK_MS,
-        ..Settings::default()
-    };
-    let mut worker = Worker::following(settings, registry.snapshot());
-    worker.pass(200);
-    let first = worker.begun_one();
-    worker.refuse(first, "-NOAUTH Authentication required.\r\n");
+    let mut worker = first_worker_alone();
     worker.pass(1_000);
     assert_eq!(worker.machine.backends(), 0);
     assert!(worker.machine.next_deadline().is_some());

@@ -116,7 +116,9 @@ fn lists_that_are_not_finished_count_as_bytes_kept_for_who_asked() {
         worker.says(client, "CLIENT LIST");
     }
     worker.settle();
-    let closed = clients.iter().filter(|&&it| worker.closed(ConnKey::Client(it)));
+    let closed = clients
+        .iter()
+        .filter(|&&it| worker.closed(ConnKey::Client(it)));
     assert!(closed.count() > 0);
     assert!(worker.machine.counters().buffers_full > 0);
 }
