@@ -21,8 +21,8 @@ use super::request::{Kind, Reason};
 use super::settings::Millis;
 use super::stall::{LOOK_AGAIN_MS, Stall};
 
-/// Where replies may take any time, those to a handshake or a login may take so long, ms: no request
-/// of a client depends on this one connection, and verifiers are few.
+/// Where replies may take any time, those to a handshake or a login may take so long, ms: no
+/// request of a client depends on this one connection, and verifiers are few.
 const GREETING_MS: u64 = 60_000;
 
 /// A server that has answered nothing is asked again after this, ms.

@@ -131,8 +131,9 @@ impl Machine {
         self.evict(key, Bound::ClientOutbound, unread as u64);
     }
 
-    /// Counts what is kept of incomplete requests, of names and of unfinished lists: until the next time, what comes is
-    /// added and what goes is not subtracted. Returns all that is kept for clients.
+    /// Counts what is kept of incomplete requests, of names and of unfinished lists: until the next
+    /// time, what comes is added and what goes is not subtracted. Returns all that is kept for
+    /// clients.
     fn count_partial(&mut self) -> usize {
         let partial = |client: &Client| {
             let inbound = client.inbound.as_ref().map_or(0, |it| it.bytes.len());

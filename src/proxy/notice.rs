@@ -257,6 +257,21 @@ impl Machine {
         }
     }
 
+    /// The backend refused the login that a client waits for.
+    pub(super) fn note_login_refused_by_backend(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.details_mut().login_refused = true;
+        let account = client.waiting.as_deref().map(|waiting| waiting.account);
+        if let Some(account) = account.and_then(|key| self.pools.accounts.get(key))
+            && let Some(instance) = self.pools.instances.get(account.instance)
+        {
+            let (slot, user) = (instance.slot, account.name().to_vec());
+            self.note_refused_login(key, slot, &user);
+        }
+    }
+
     fn notice(&mut self, key: ClientKey, bound: Bound, value: u64) {
         let Some(slot) = self.clients.get(key).map(|client| client.tenant) else {
             return;

@@ -212,20 +212,6 @@ impl Machine {
         self.fail(on, &Failure::Removed);
     }
 
-    fn note_login_refused_by_backend(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        client.details_mut().login_refused = true;
-        let account = client.waiting.as_deref().map(|waiting| waiting.account);
-        let account = account.and_then(|account| self.pools.accounts.get(account));
-        let Some(account) = account else { return };
-        let of = self.pools.instances.get(account.instance);
-        let slot = of.map(|instance| instance.slot).unwrap_or_default();
-        let user = account.name().to_vec();
-        self.note_refused_login(key, slot, &user);
-    }
-
     /// A credential is good. Returns the pool of its client if that needs a connection and can have
     /// this one; else the client has gone on by itself.
     fn accepted(&mut self, key: ClientKey) -> Option<PoolKey> {

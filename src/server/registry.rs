@@ -1,8 +1,9 @@
 //! What the registry says, read on a thread of its own: one that answers slowly delays nothing but
 //! its own news.
 //!
-//! After a change only the tenants that it concerns are read again; when a cluster may be gone, and
-//! every few seconds, the registry is read as a whole. Changes that come meanwhile are read together.
+//! After a change only the tenants that it concerns are read again; when a cluster may be gone,
+//! and every few seconds, the registry is read as a whole. Changes that come meanwhile are read
+//! together.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
