@@ -214,9 +214,26 @@ impl<O: Outside> Reactor<O> {
         }
     }
 
+    /// Clients that hung up come first, and what they wait for on the server is given up before
+    /// anything else is done: it must not be given to them any more.
     fn events(&mut self, events: &Events) {
+        let hung_up = |event: &Event, key| {
+            let gone = event.is_read_closed() || event.is_error();
+            gone && matches!(key, ConnKey::Client(_))
+        };
+        let mut any = false;
+        for event in events {
+            if let Some(key) = token::decode(event.token()).filter(|&key| hung_up(event, key)) {
+                self.event(key, event);
+                any = true;
+            }
+        }
+        if any {
+            self.actions();
+        }
         for event in events {
             match token::decode(event.token()) {
+                Some(key) if hung_up(event, key) => {}
                 Some(key) => self.event(key, event),
                 None if event.token() == token::LISTENER => self.door.knock(),
                 None => self.mail = true,
