@@ -249,17 +249,20 @@ pub fn is_command(name: &str) -> bool {
 }
 
 /// Has a command sub-commands, by which it is known? Asked for every request: most are told from
-/// these by their length.
+/// these by their length and first letter.
 #[inline]
 pub fn is_container(name: &[u8]) -> bool {
-    let names: &[&str] = match name.len() {
-        3 => &["acl"],
-        5 => &["xinfo"],
-        6 => &[
+    let Some(letter) = name.first().map(u8::to_ascii_lowercase) else {
+        return false;
+    };
+    let names: &[&str] = match (name.len(), letter) {
+        (3, b'a') => &["acl"],
+        (5, b'x') => &["xinfo"],
+        (6, b'c' | b'm' | b'o' | b'p' | b's' | b'x') => &[
             "client", "config", "memory", "module", "object", "pubsub", "script", "xgroup",
         ],
-        7 => &["cluster", "command", "latency", "slowlog"],
-        8 => &["function"],
+        (7, b'c' | b'l' | b's') => &["cluster", "command", "latency", "slowlog"],
+        (8, b'f') => &["function"],
         _ => return false,
     };
     let mut names = names.iter();
