@@ -104,6 +104,44 @@ fn half_requests_in_little_memory() {
     }
 }
 
+/// The ceilings are higher than what the process can have: whoever sends most goes, and nobody
+/// else notices.
+#[test]
+fn half_requests_that_fill_the_memory_below_the_ceilings() {
+    let redis = Redis::open();
+    let options = [
+        "--core-num=1",
+        "--limit.worker-buffer-bytes=2000000000",
+        "--limit.worker-outbound-bytes=2000000000",
+        "--limit.tenant-buffer-bytes=2000000000",
+    ];
+    let proxy = Proxy::by_shell("ulimit -v 400000; exec \"$0\" \"$@\"", &redis, &options);
+    let mut neighbour = proxy.client();
+    assert_eq!(neighbour.ask("SET k v"), "+OK");
+    let mut clients = Vec::new();
+    for round in 0..120 {
+        // Kept in pieces, in one piece, and as it came with a buffer that doubles.
+        let sent = [40_000, 1 << 20, 5 << 20, 12 << 20][round % 4];
+        let mut client = proxy.client();
+        client.try_send(format!("*3\r\n$3\r\nSET\r\n$1\r\nh\r\n${}\r\n", 2 * sent));
+        client.try_send(vec![b'x'; sent]);
+        clients.push(client);
+        assert_eq!(neighbour.ask("GET k"), "$1 v", "{}", proxy.log());
+    }
+    assert!(proxy.logged("limit=memory") >= 1, "{}", proxy.log());
+    // And those whose answer would be as large as they are.
+    for _ in 0..4 {
+        let mut client = proxy.client();
+        client.try_send("*2\r\n$4\r\nECHO\r\n$60000000\r\n");
+        client.try_send(vec![b'x'; 60_000_000]);
+        client.try_send("\r\n");
+        clients.push(client);
+        assert_eq!(neighbour.ask("GET k"), "$1 v", "{}", proxy.log());
+    }
+    drop(clients);
+    assert_eq!(neighbour.ask("GET k"), "$1 v", "{}", proxy.log());
+}
+
 #[test]
 fn requests_in_flight() {
     let redis = Redis::open();

@@ -3,8 +3,6 @@
 
 use std::mem;
 
-use bytes::Bytes;
-
 use crate::command::{self, Answer, Plan, View};
 use crate::resp::{Args, ProtocolError, write};
 
@@ -15,7 +13,7 @@ use super::login::Goal;
 use super::machine::{Machine, mark_ready};
 use super::memory::ANONYMOUS_UNREAD_BYTES_MAX;
 use super::outbound::mark_client_dirty;
-use super::request::{Kind, parked_size};
+use super::request::Kind;
 use super::survey::Limit;
 
 /// How all errors begin that say that a backend cannot be reached.
@@ -255,9 +253,9 @@ impl Machine {
             self.to_clients.append(&mut client.outbound, reply);
             mark_client_dirty(&mut self.dirty_clients, client, key);
         } else {
-            let parked = Bytes::copy_from_slice(reply);
-            client.count_parked(parked_size(&parked));
-            self.requests.park(&mut client.fifo, key, parked);
+            let chunks = &mut self.to_clients;
+            let size = self.requests.park(&mut client.fifo, key, reply, chunks);
+            client.count_parked(size);
         }
         if client.unread_bytes() > self.settings.client_outbound_bytes_max {
             // It is closed when it is looked at.

@@ -5,6 +5,8 @@
 //! were just read are not copied: the buffer that they were read into becomes a chunk
 //! ([`ChunkPool::offer`]).
 
+mod lists;
+
 use std::collections::TryReserveError;
 use std::io::IoSlice;
 use std::mem;
@@ -12,16 +14,15 @@ use std::mem;
 use slab::Slab;
 
 use super::buffer::{READ_BYTES, ReadBuffer};
-use super::memory::give_back;
+use super::memory::{UNCACHED_BYTES, give_back};
 
 /// Bytes of a pooled chunk: a turn's requests to one backend fit in a few, and only the pages
 /// that are written to cost memory.
 pub(super) const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Bytes of the chunk that a list begins with, if no more is wanted: many clients have one reply
-/// each in a turn, and a whole chunk for each would go beyond those that are kept. Not among the
-/// sizes (up to 1,032) that glibc keeps for each thread, and never gives back.
-const FIRST_BYTES: usize = 1_100;
+/// each in a turn, and a whole chunk for each would go beyond those that are kept.
+pub(super) const FIRST_BYTES: usize = UNCACHED_BYTES;
 
 /// From this size on bytes are not copied out of the buffer that they were read into: so at most
 /// half of its memory goes unused.
@@ -135,6 +136,11 @@ impl ChunkPool {
         self.bytes
     }
 
+    /// Bytes of the table of chunks.
+    pub(super) fn table_bytes(&self) -> usize {
+        self.chunks.capacity() * size_of::<Chunk>()
+    }
+
     /// What a buffer holds is about to be appended here and there: if it is much for one list, the
     /// buffer itself may be taken, until [`end_offer`](Self::end_offer).
     pub(super) fn offer(&mut self, bytes: &[u8]) {
@@ -203,52 +209,6 @@ impl ChunkPool {
             self.bytes += len;
             self.link(list, bytes, 0, len);
         }
-    }
-
-    /// Moves a whole list to the end of another one.
-    pub(super) fn append_list(&mut self, list: &mut ChunkList, other: &mut ChunkList) {
-        let other = mem::take(other);
-        if other.is_empty() {
-            return;
-        }
-        match self.chunks.get_mut(list.tail as usize) {
-            Some(tail) => tail.next = other.head,
-            None => list.head = other.head,
-        }
-        list.tail = other.tail;
-        list.len += other.len;
-    }
-
-    /// Cuts the first `n` bytes off a list. Only what lies on both sides of the cut is copied. Not
-    /// while a buffer is being taken.
-    pub(super) fn split_front(&mut self, list: &mut ChunkList, n: usize) -> ChunkList {
-        debug_assert!(!self.is_taking());
-        let (mut front, mut n) = (ChunkList::default(), n.min(list.len));
-        while n > 0
-            && let Some(chunk) = self.chunks.get_mut(list.head as usize)
-        {
-            let here = chunk.end - chunk.start;
-            if n < here {
-                let part = chunk.bytes().get(..n).unwrap_or_default().to_vec();
-                self.consume(list, n);
-                self.append(&mut front, &part);
-                break;
-            }
-            let next = mem::replace(&mut chunk.next, NIL);
-            let mut first = ChunkList {
-                head: list.head,
-                tail: list.head,
-                len: here,
-            };
-            list.head = next;
-            if next == NIL {
-                list.tail = NIL;
-            }
-            list.len -= here;
-            n -= here;
-            self.append_list(&mut front, &mut first);
-        }
-        front
     }
 
     fn link(&mut self, list: &mut ChunkList, bytes: Vec<u8>, start: usize, end: usize) -> u32 {

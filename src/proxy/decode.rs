@@ -17,6 +17,7 @@ use super::gate::Ruling;
 use super::inbound::{Progress, SPARE_BYTES_MAX};
 use super::key::{BackendKey, ClientKey, TenantSlot};
 use super::machine::Machine;
+use super::memory::shrink;
 use super::settings::Millis;
 use super::share::Share;
 use super::stall::follow;
@@ -181,7 +182,7 @@ impl Machine {
                     inbound.bytes.drain(..used);
                     if used > 0 {
                         // The buffer of a big frame is not kept for what follows it.
-                        inbound.bytes.shrink_to(SPARE_BYTES_MAX);
+                        shrink(&mut inbound.bytes, SPARE_BYTES_MAX);
                     }
                 }
             }

@@ -12,6 +12,7 @@ use super::client::Hold;
 use super::instance::Instance;
 use super::key::{ClientKey, TenantSlot};
 use super::machine::Machine;
+use super::memory::{LARGE_BYTES, OUT_OF_MEMORY, has_memory};
 use super::pool::Pools;
 use super::settings::Millis;
 use super::survey::Limit;
@@ -199,6 +200,12 @@ impl Machine {
         ruling: Ruling,
         frame: &[u8],
     ) -> Taken {
+        // An answer that repeats it, a queue or a question to others would be copies of it.
+        if frame.len() > LARGE_BYTES && !has_memory(4 * frame.len()) {
+            self.counters.out_of_memory += 1;
+            self.say_and_close(key, OUT_OF_MEMORY);
+            return Taken::Yes;
+        }
         let taken = match ruling {
             Ruling::Do(plan) => self.dispatch(key, plan, frame),
             Ruling::Refuse(limit) => self.turn_down(key, limit, gate, frame),

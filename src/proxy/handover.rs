@@ -15,11 +15,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use bytes::Bytes;
-
 use crate::resp::write;
 
 use super::backend::{Backend, Failure};
+use super::chunk::ChunkList;
 use super::client::Flag;
 use super::forward::{append, mark_dirty};
 use super::handshake::is_busy;
@@ -128,7 +127,7 @@ impl Machine {
             && let Some(client) = self.clients.get_mut(key)
         {
             client.finish(&mut self.to_backends);
-            self.requests.silence(client.fifo);
+            self.requests.silence(client.fifo, &mut self.to_clients);
             mark_client_dirty(&mut self.dirty_clients, client, key);
         }
     }
@@ -332,7 +331,7 @@ impl Machine {
     }
 
     /// Answers a record with an error, in its place; or ends its client, which is `logged_out`.
-    fn answer_lost(&mut self, index: u32, error: &Bytes, logged_out: bool) {
+    fn answer_lost(&mut self, index: u32, error: &[u8], logged_out: bool) {
         let Some(&Request {
             client: key,
             kind,
@@ -355,13 +354,12 @@ impl Machine {
             Kind::Deliver => count,
             _ => 0,
         };
-        let reply = match errors {
-            0 => Bytes::new(),
-            1 => error.clone(),
-            more => error.repeat(more as usize).into(),
-        };
-        client.count_parked(parked_size(&reply));
-        self.requests.answer(index, reply);
+        let mut replies = ChunkList::default();
+        for _ in 0..errors {
+            self.to_clients.append(&mut replies, error);
+        }
+        client.count_parked(parked_size(&replies));
+        self.requests.answer(index, replies);
         self.counters.errors += u64::from(errors);
         if closes {
             let count = match logged_out {
@@ -370,7 +368,7 @@ impl Machine {
             };
             *count += u64::from(!client.is(Flag::Closing));
             client.finish(&mut self.to_backends);
-            self.requests.silence(client.fifo);
+            self.requests.silence(client.fifo, &mut self.to_clients);
         }
         release_parked(&mut self.requests, &mut self.to_clients, client);
         if !client.outbound.is_empty() {
@@ -380,8 +378,8 @@ impl Machine {
     }
 }
 
-fn error(text: &str) -> Bytes {
+fn error(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     write::error(&mut out, text);
-    out.into()
+    out
 }

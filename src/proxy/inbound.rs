@@ -17,7 +17,7 @@ use super::decode::Run;
 use super::forward::append;
 use super::key::ClientKey;
 use super::machine::Machine;
-use super::memory::OUT_OF_MEMORY;
+use super::memory::{OUT_OF_MEMORY, UNCACHED_BYTES, shrink};
 
 /// A request that lacks so many bytes of an argument at least is not gathered in one piece.
 const UPLOAD_BYTES_MIN: usize = 32 * 1024;
@@ -55,13 +55,18 @@ pub(super) type Spares = Vec<Box<Inbound>>;
 /// Records for the first clients that send less than a request.
 pub(super) fn first_spares() -> Spares {
     let mut spares = Vec::with_capacity(SPARE_MAX);
+    add_spares(&mut spares);
+    spares
+}
+
+#[allow(clippy::vec_box, reason = "see `Spares`")]
+fn add_spares(spares: &mut Spares) {
     spares.resize_with(SPARE_MIN, || {
         Box::new(Inbound {
             bytes: Vec::with_capacity(SPARE_BYTES_MAX),
             ..Inbound::default()
         })
     });
-    spares
 }
 
 /// A large request on its way in.
@@ -93,7 +98,7 @@ impl Inbound {
             chunks.clear(&mut upload.front);
         }
         self.bytes.clear();
-        self.bytes.shrink_to(SPARE_BYTES_MAX);
+        shrink(&mut self.bytes, SPARE_BYTES_MAX);
         self.missing = 0;
         self.decoder = RequestDecoder::default();
     }
@@ -179,6 +184,7 @@ impl Machine {
             // Never more than the frame will need, and never more than doubled on a mere claim.
             let claimed = inbound.missing.max(bytes.len());
             let wanted = claimed.min(have.max(SPARE_BYTES_MAX)).max(bytes.len());
+            let wanted = wanted.max(UNCACHED_BYTES);
             if inbound.bytes.try_reserve_exact(wanted).is_err() {
                 self.counters.out_of_memory += 1;
                 self.say_and_close(key, OUT_OF_MEMORY);
@@ -367,10 +373,11 @@ impl Machine {
         }
     }
 
-    /// Gives up records that were needed once.
+    /// Gives up records that were needed once. Those that stay are new ones, which lie lower than
+    /// what a burst has left behind.
     pub(super) fn trim_spares(&mut self) {
-        let half = self.spare_inbounds.len() / 2;
-        self.spare_inbounds.truncate(half.max(SPARE_MIN));
+        self.spare_inbounds.clear();
+        add_spares(&mut self.spare_inbounds);
     }
 
     /// Keeps a record for the next client that needs one.

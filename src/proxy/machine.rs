@@ -47,6 +47,8 @@ pub struct Machine {
     pub(super) buffer: ReadBuffer,
     /// At most so many bytes are kept of incomplete requests in one piece.
     pub(super) partial_bytes: usize,
+    /// While no more bytes than these are kept, there is memory for what comes.
+    pub(super) proven_bytes: usize,
     /// For clients that send less than a request.
     pub(super) spare_inbounds: Spares,
     pub(super) pools: Pools,
@@ -129,6 +131,7 @@ impl Machine {
             to_backends: ChunkPool::of_long_lists(),
             buffer: ReadBuffer::new(),
             partial_bytes: 0,
+            proven_bytes: 0,
             spare_inbounds: first_spares(),
             pools,
             counters: Counters::default(),
@@ -311,7 +314,8 @@ impl Machine {
             return false;
         };
         self.counters.clients_closed += 1;
-        self.requests.abandon(&mut client.fifo);
+        self.requests
+            .abandon(&mut client.fifo, &mut self.to_clients);
         self.to_clients.clear(&mut client.outbound);
         if let Some(inbound) = client.inbound.take() {
             self.spare(inbound);

@@ -1,6 +1,7 @@
 //! What a worker keeps in memory for others, its limits, and how it is given back.
 
 use std::collections::{HashMap, VecDeque};
+use std::hint::black_box;
 
 use slab::Slab;
 
@@ -17,8 +18,24 @@ pub(super) const OUT_OF_MEMORY: &str = "ERR elika: out of memory for this reques
 /// it has read half of them.
 pub(super) const ANONYMOUS_UNREAD_BYTES_MAX: usize = 64 * 1024;
 
+/// Not among the sizes (up to 1,032) that glibc keeps for each thread, and never gives back.
+pub(super) const UNCACHED_BYTES: usize = 1_100;
+
+/// Before so many bytes are copied because of one request, it is made sure that there is memory.
+pub(super) const LARGE_BYTES: usize = 1 << 20;
+
 /// What a client that is about to log in may keep at a ceiling of the worker.
 const LOGIN_BYTES_MAX: usize = 4 * 1024;
+
+/// Memory that has to be there beside what is kept. Most of what bytes of clients make grow cannot
+/// tell when there is no memory: the process would end.
+const HEADROOM_BYTES: usize = 16 << 20;
+
+/// The system is asked for it again when so many bytes more are kept, and for each round.
+const LOOK_BYTES: usize = 4 << 20;
+
+/// A client with less than this does not go for want of memory: there is nothing to be gained.
+const EVICTED_BYTES_MIN: usize = 64 * 1024;
 
 impl Machine {
     /// Bytes of requests and replies that are kept here: those on their way in, those on their way
@@ -44,6 +61,10 @@ impl Machine {
             let unread = self.unread_bytes();
             self.evict(worst, Bound::WorkerOutbound, unread as u64);
         }
+        if self.kept_bytes() <= kept_max.min(self.proven_bytes) {
+            return;
+        }
+        self.keep_headroom();
         if self.kept_bytes() <= kept_max {
             return;
         }
@@ -57,6 +78,35 @@ impl Machine {
             self.give_up(worst, Bound::WorkerBuffer, kept);
             of_clients = self.count_partial();
         }
+    }
+
+    /// Looks whether there is memory for more than what is kept; if not, clients go as at a
+    /// ceiling.
+    #[cold]
+    fn keep_headroom(&mut self) {
+        if self.kept_bytes() <= self.proven_bytes {
+            return;
+        }
+        let large = |client: &Client| match client.kept_bytes() {
+            ..EVICTED_BYTES_MIN => 0,
+            bytes => bytes,
+        };
+        while !has_memory(HEADROOM_BYTES + 2 * self.table_bytes()) {
+            self.count_partial();
+            let Some(worst) = self.worst(large) else {
+                break;
+            };
+            let kept = self.kept_bytes() as u64;
+            self.give_up(worst, Bound::Memory, kept);
+            self.to_clients.trim();
+            self.to_backends.trim();
+        }
+        self.proven_bytes = self.kept_bytes() + LOOK_BYTES;
+    }
+
+    /// Bytes of tables that may have to double, and are in two places then.
+    fn table_bytes(&self) -> usize {
+        self.requests.table_bytes() + self.to_clients.table_bytes() + self.to_backends.table_bytes()
     }
 
     /// Who goes at a ceiling of the worker, by what `of` counts: of the anonymous clients that
@@ -146,19 +196,35 @@ impl Machine {
     /// Gives memory back that was needed once.
     pub(super) fn trim(&mut self) {
         self.count_partial();
+        self.proven_bytes = 0;
         self.to_clients.trim();
         self.to_backends.trim();
-        self.trim_spares();
         self.requests.trim();
         shrink_queue(&mut self.actions);
         shrink_queue(&mut self.ready);
         shrink_queue(&mut self.dirty_clients);
         self.clients.shrink();
         self.backends.shrink();
+        for room in [&mut self.out, &mut self.inline_frame] {
+            room.clear();
+            shrink(room, UNCACHED_BYTES);
+        }
+        self.trim_spares();
         // The buffer may have come last, after many that are gone, and hold what is beneath it; and
         // not before something so large is freed does glibc look for what it can give back.
         self.buffer = ReadBuffer::new();
     }
+}
+
+/// Can the process have so many bytes in one piece?
+pub(super) fn has_memory(bytes: usize) -> bool {
+    let mut piece: Vec<u8> = Vec::new();
+    let there = piece.try_reserve_exact(bytes).is_ok();
+    // Nobody writes to it, so it costs address space only; and it must not be optimised away.
+    black_box(&piece);
+    // See `make_small`.
+    piece.shrink_to(UNCACHED_BYTES);
+    there
 }
 
 /// Makes the memory of an empty slab small, which it can only be while there is something in it.
@@ -178,6 +244,23 @@ pub(super) fn make_small<T>(slab: &mut Slab<T>, something: T) -> T {
 pub(super) fn give_back<T>(slab: &mut Slab<T>, something: T) {
     make_small(slab, something);
     *slab = Slab::new();
+}
+
+/// Gives back most of a buffer that is larger than `max` and twice what is in it: by a copy,
+/// because what is cut off a piece of memory may be so small that glibc keeps it for the thread,
+/// amid all that is free; and never to so small a piece.
+pub(super) fn shrink(bytes: &mut Vec<u8>, max: usize) {
+    if bytes.is_empty() && bytes.capacity() > max {
+        *bytes = Vec::new();
+    }
+    let mut small = Vec::new();
+    if bytes.capacity() > max
+        && bytes.len() <= bytes.capacity() / 2
+        && small.try_reserve_exact(max.max(bytes.len())).is_ok()
+    {
+        small.extend_from_slice(bytes);
+        *bytes = small;
+    }
 }
 
 /// Gives back what a queue needed once; see [`make_small`].

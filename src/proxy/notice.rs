@@ -46,6 +46,8 @@ pub enum Bound {
     Tenant(Limit),
     /// None: a login was refused.
     Login,
+    /// The memory that the process can have.
+    Memory,
 }
 
 impl Bound {
@@ -65,6 +67,7 @@ impl Bound {
             Self::Tenant(Limit::Paused) => "limit.paused-clients",
             Self::Tenant(limit) => limit.name(),
             Self::Login => "login",
+            Self::Memory => "memory",
         }
     }
 
@@ -199,6 +202,7 @@ impl Machine {
             Bound::TenantBuffer => self.counters.tenant_buffers_full += 1,
             Bound::Send => self.counters.send_timeouts += 1,
             Bound::RefusedCommands => self.counters.refused_anonymous += 1,
+            Bound::Memory => self.counters.out_of_memory += 1,
         }
         let instance = self.instance_of_client(key);
         if let Some(instance) = instance.and_then(|key| self.pools.instances.get_mut(key)) {

@@ -170,8 +170,8 @@ pub(super) fn mark_client_dirty(
 
 /// Lets replies made here go that waited for nothing but their turn.
 pub(super) fn release_parked(requests: &mut Requests, chunks: &mut ChunkPool, client: &mut Client) {
-    while let Some(reply) = requests.take_parked(&mut client.fifo) {
-        client.count_unparked(parked_size(&reply));
-        chunks.append(&mut client.outbound, &reply);
+    while let Some(mut replies) = requests.take_parked(&mut client.fifo) {
+        client.count_unparked(parked_size(&replies));
+        chunks.join(&mut client.outbound, &mut replies);
     }
 }

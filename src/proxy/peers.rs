@@ -13,6 +13,7 @@ use super::client::Client;
 use super::key::ClientKey;
 use super::login::Goal;
 use super::machine::Machine;
+use super::memory::{LARGE_BYTES, OUT_OF_MEMORY, has_memory};
 
 /// A client that is to get invalidations gets a connection for them within so many rounds of a
 /// tenth of a second, or the one who wants that hears so.
@@ -319,6 +320,11 @@ impl Machine {
                 if found.bytes > LIST_BYTES_MAX {
                     self.counters.lists_refused += 1;
                     return self.say_error(key, LIST_TOO_LONG);
+                }
+                // In lines, in one text, as a reply, and on its way out.
+                if found.bytes > LARGE_BYTES && !has_memory(4 * found.bytes) {
+                    self.counters.out_of_memory += 1;
+                    return self.say_and_close(key, OUT_OF_MEMORY);
                 }
                 found.lines.sort_unstable_by_key(|(id, _)| *id);
                 let mut text = Vec::with_capacity(found.bytes);

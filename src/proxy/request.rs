@@ -13,9 +13,9 @@
 
 mod moves;
 
-use bytes::Bytes;
 use slab::Slab;
 
+use super::chunk::{ChunkList, ChunkPool, FIRST_BYTES};
 use super::key::ClientKey;
 use super::memory::give_back;
 use super::pin::Verb;
@@ -42,7 +42,7 @@ pub(super) enum Kind {
     Wait,
     /// They are asked for again on another connection: nobody waits for these.
     Forsaken,
-    /// The reply was made here; the index is into [`Requests::parked`]. Never in a backend's queue.
+    /// Replies were made here; the index is into [`Requests::parked`]. Never in a backend's queue.
     Parked(u32),
 }
 
@@ -110,8 +110,7 @@ impl Fifo {
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     records: Slab<Request>,
-    parked: Slab<Bytes>,
-    parked_bytes: usize,
+    parked: Slab<ChunkList>,
     /// Records whose replies may take as long as they like.
     patient: usize,
     /// Microseconds since the start, at the beginning of this turn; it wraps, and only differences
@@ -119,12 +118,12 @@ pub(super) struct Requests {
     pub clock: u32,
 }
 
-/// What a parked reply counts as beside its bytes: its record, and its place in the slab.
-const PARKED_BYTES: usize = size_of::<Request>() + size_of::<Bytes>();
+/// What parked replies count as beside their bytes: their record, their list and its first chunk.
+const PARKED_BYTES: usize = size_of::<Request>() + size_of::<ChunkList>() + FIRST_BYTES;
 
-/// What a parked reply counts as towards the limits on unread bytes.
-pub(super) fn parked_size(reply: &Bytes) -> usize {
-    PARKED_BYTES + reply.len()
+/// What parked replies count as towards the limits on unread bytes.
+pub(super) fn parked_size(replies: &ChunkList) -> usize {
+    PARKED_BYTES + replies.len()
 }
 
 impl Requests {
@@ -138,15 +137,15 @@ impl Requests {
         self.records.get_mut(index as usize)
     }
 
-    /// Bytes of all replies that wait for those before them.
+    /// What replies that wait for those before them take up beside their bytes.
     pub(super) fn parked_bytes(&self) -> usize {
-        self.parked_bytes
+        self.parked.len() * PARKED_BYTES
     }
 
-    fn take_reply(&mut self, parked: u32) -> Option<Bytes> {
-        let reply = self.parked.try_remove(parked as usize)?;
-        self.parked_bytes -= parked_size(&reply);
-        Some(reply)
+    /// Bytes of the tables that hold them.
+    pub(super) fn table_bytes(&self) -> usize {
+        self.records.capacity() * size_of::<Request>()
+            + self.parked.capacity() * size_of::<ChunkList>()
     }
 
     /// How many records there are: requests under way, and replies that wait for their turn.
@@ -175,7 +174,7 @@ impl Requests {
             let any = self.insert(ClientKey::NONE, Kind::Forsaken, 0, 0);
             let any = self.records.remove(any as usize);
             give_back(&mut self.records, any);
-            give_back(&mut self.parked, Bytes::new());
+            give_back(&mut self.parked, ChunkList::default());
         }
     }
 
@@ -229,12 +228,29 @@ impl Requests {
         }
     }
 
-    /// Adds a reply that has to wait for those before it.
-    pub(super) fn park(&mut self, of_client: &mut Fifo, client: ClientKey, reply: Bytes) {
-        self.parked_bytes += parked_size(&reply);
-        let parked = self.parked.insert(reply) as u32;
+    /// Adds a reply that has to wait for those before it, to the one before it if that waits, too.
+    /// Returns what it counts as.
+    pub(super) fn park(
+        &mut self,
+        of_client: &mut Fifo,
+        client: ClientKey,
+        reply: &[u8],
+        chunks: &mut ChunkPool,
+    ) -> usize {
+        let last = self.get(of_client.tail).map(|last| last.kind);
+        if let Some(Kind::Parked(last)) = last
+            && let Some(replies) = self.parked.get_mut(last as usize)
+        {
+            chunks.append(replies, reply);
+            return reply.len();
+        }
+        let mut replies = ChunkList::default();
+        chunks.append(&mut replies, reply);
+        let size = parked_size(&replies);
+        let parked = self.parked.insert(replies) as u32;
         let index = self.insert(client, Kind::Parked(parked), 0, 0);
         self.link_client(of_client, index);
+        size
     }
 
     #[inline]
@@ -284,8 +300,8 @@ impl Requests {
         }
     }
 
-    /// The reply at the head of a client's queue, if it is one made here.
-    pub(super) fn take_parked(&mut self, fifo: &mut Fifo) -> Option<Bytes> {
+    /// The replies at the head of a client's queue, if they were made here.
+    pub(super) fn take_parked(&mut self, fifo: &mut Fifo) -> Option<ChunkList> {
         let &Request {
             kind: Kind::Parked(parked),
             ..
@@ -295,18 +311,20 @@ impl Requests {
         };
         let record = self.records.try_remove(fifo.head as usize)?;
         Self::advance_client(fifo, &record);
-        self.take_reply(parked)
+        self.parked.try_remove(parked as usize)
     }
 
     /// A client goes: its parked replies are forgotten. What a backend still owes stays in that
     /// backend's queue, and finds nobody.
-    pub(super) fn abandon(&mut self, fifo: &mut Fifo) {
+    pub(super) fn abandon(&mut self, fifo: &mut Fifo, chunks: &mut ChunkPool) {
         let mut index = fifo.head;
         while let Some(record) = self.get(index) {
             let (next, kind) = (record.next_of_client, record.kind);
             if let Kind::Parked(parked) = kind {
                 self.records.try_remove(index as usize);
-                self.take_reply(parked);
+                if let Some(mut replies) = self.parked.try_remove(parked as usize) {
+                    chunks.clear(&mut replies);
+                }
             }
             index = next;
         }
@@ -314,15 +332,14 @@ impl Requests {
     }
 
     /// A client hears no more: what is still to come for it is swallowed.
-    pub(super) fn silence(&mut self, fifo: Fifo) {
+    pub(super) fn silence(&mut self, fifo: Fifo, chunks: &mut ChunkPool) {
         let mut index = fifo.head;
         while let Some(record) = self.records.get_mut(index as usize) {
             match record.kind {
                 Kind::Deliver => record.kind = Kind::Swallow,
-                Kind::Parked(reply) => {
-                    if let Some(reply) = self.parked.get_mut(reply as usize) {
-                        self.parked_bytes -= reply.len();
-                        *reply = Bytes::new();
+                Kind::Parked(replies) => {
+                    if let Some(replies) = self.parked.get_mut(replies as usize) {
+                        chunks.clear(replies);
                     }
                 }
                 Kind::Swallow
@@ -345,5 +362,27 @@ impl Requests {
             index = record.next_of_backend;
             Some((here, record))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::Key;
+    use super::*;
+
+    #[test]
+    fn replies_that_wait_one_behind_the_other_share_a_record() {
+        let (mut requests, mut fifo) = (Requests::default(), Fifo::default());
+        let mut chunks = ChunkPool::of_short_lists();
+        let client = ClientKey::new(1, 1);
+        let mut park = |reply| requests.park(&mut fifo, client, reply, &mut chunks);
+        assert_eq!(park(b"+1\r\n"), PARKED_BYTES + 4);
+        assert_eq!(park(b"+2\r\n"), 4);
+        assert_eq!((requests.len(), requests.parked_bytes()), (1, PARKED_BYTES));
+        let mut replies = requests.take_parked(&mut fifo).unwrap();
+        assert_eq!(chunks.to_vec(&replies), b"+1\r\n+2\r\n");
+        chunks.clear(&mut replies);
+        assert!(fifo.is_empty());
+        assert_eq!((requests.len(), requests.parked_bytes()), (0, 0));
     }
 }

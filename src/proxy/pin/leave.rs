@@ -93,7 +93,7 @@ impl Machine {
         self.counters.pins_lost += 1;
         client.finish(&mut self.to_backends);
         let fifo = client.fifo;
-        self.requests.silence(fifo);
+        self.requests.silence(fifo, &mut self.to_clients);
         // What waited for the end of a message does so no more.
         release_parked(&mut self.requests, &mut self.to_clients, client);
         let key = backend.owner;
@@ -118,7 +118,7 @@ impl Machine {
         };
         let backend = mem::replace(&mut client.backend, BackendKey::NONE);
         client.finish(&mut self.to_backends);
-        self.requests.silence(client.fifo);
+        self.requests.silence(client.fifo, &mut self.to_clients);
         self.pools.release(pin.tenant, Use::Pinned);
         self.orphan(backend, &pin);
     }

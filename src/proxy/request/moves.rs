@@ -1,11 +1,10 @@
 //! Records that leave their queue out of turn: for another connection, or because they are answered
 //! here.
 
-use bytes::Bytes;
-
+use super::super::chunk::ChunkList;
 use super::super::key::ClientKey;
 use super::super::pin::Verb;
-use super::{Fifo, Kind, NIL, Request, Requests, parked_size};
+use super::{Fifo, Kind, NIL, Request, Requests};
 
 /// Why a request that only reads is asked again on another connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,16 +93,14 @@ impl Requests {
         }
     }
 
-    /// A record that was taken off its backend's queue is answered here: the reply waits for those
-    /// before it.
-    pub(in super::super) fn answer(&mut self, index: u32, reply: Bytes) {
-        let size = parked_size(&reply);
+    /// A record that was taken off its backend's queue is answered here: the replies wait for those
+    /// before them.
+    pub(in super::super) fn answer(&mut self, index: u32, replies: ChunkList) {
         let Some(record) = self.records.get_mut(index as usize) else {
             return;
         };
-        self.parked_bytes += size;
         self.patient -= usize::from(record.verb.is_patient());
-        record.kind = Kind::Parked(self.parked.insert(reply) as u32);
+        record.kind = Kind::Parked(self.parked.insert(replies) as u32);
         (record.verb, record.count, record.next_of_backend) = (Verb::Plain, 0, NIL);
     }
 
