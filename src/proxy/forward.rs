@@ -236,6 +236,7 @@ impl Machine {
 
 /// Records one request of `len` bytes. The bytes themselves must be appended to the backend's
 /// outbound list before anybody else's, see [`append`].
+#[inline]
 pub(super) fn record(
     requests: &mut Requests,
     backend: &mut Backend,

@@ -80,6 +80,7 @@ impl Machine {
 
     /// `n` bytes of what [`outbound`](Self::outbound) showed have been taken by the kernel.
     /// Returns whether there is more.
+    #[inline]
     pub fn sent(&mut self, key: ConnKey, n: usize) -> bool {
         match key {
             ConnKey::Client(key) => self.sent_to_client(key, n),
