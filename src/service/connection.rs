@@ -45,7 +45,8 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 enum Phase {
-    /// Between two requests, or before the first.
+    New,
+    /// Between two requests; `New` is before the first.
     Idle,
     /// A part of a request has come.
     Receiving,
@@ -68,7 +69,7 @@ impl Connection {
             decoder: Decoder::default(),
             output: Vec::new(),
             sent: 0,
-            phase: Phase::Idle,
+            phase: Phase::New,
             since: now,
             fresh: false,
             finished: false,
@@ -78,7 +79,7 @@ impl Connection {
     /// Should its socket be read?
     pub(super) fn wants_input(&self) -> bool {
         match self.phase {
-            Phase::Idle | Phase::Receiving => !self.fresh && !self.finished,
+            Phase::New | Phase::Idle | Phase::Receiving => !self.fresh && !self.finished,
             Phase::Lingering => true,
             Phase::Asked(..) | Phase::Parked(_) | Phase::Sending(_) | Phase::Ended => false,
         }
@@ -94,7 +95,7 @@ impl Connection {
 
     /// Can [`proceed`](Self::proceed) do anything?
     pub(super) fn is_fresh(&self) -> bool {
-        self.fresh && matches!(self.phase, Phase::Idle | Phase::Receiving)
+        self.fresh && matches!(self.phase, Phase::New | Phase::Idle | Phase::Receiving)
     }
 
     /// Only the end of the peer's bytes is waited for: ours have ended.
@@ -115,12 +116,13 @@ impl Connection {
     /// those that are idle first, then the slow.
     pub(super) fn dispensable(&self, now: Millis) -> Option<(u8, Millis)> {
         let age = now.since(self.since);
-        if self.class == Class::Probes && age < PROBE_MS {
+        // The request of a new one is on its way, or has come and was not read yet.
+        if age < PROBE_MS && (self.class == Class::Probes || matches!(self.phase, Phase::New)) {
             return None;
         }
         let slow = self.class == Class::Probes || age >= SLOW_MS;
         match self.phase {
-            Phase::Idle | Phase::Lingering => Some((0, self.since)),
+            Phase::New | Phase::Idle | Phase::Lingering => Some((0, self.since)),
             Phase::Receiving if slow => Some((1, self.since)),
             Phase::Sending(_) | Phase::Asked(..) if slow => Some((2, self.since)),
             Phase::Receiving
@@ -233,7 +235,7 @@ impl Connection {
 
     /// The first bytes of a request are here.
     fn begin(&mut self, now: Millis) {
-        if matches!(self.phase, Phase::Idle) {
+        if matches!(self.phase, Phase::New | Phase::Idle) {
             self.phase = Phase::Receiving;
             self.since = now;
         }
@@ -348,7 +350,7 @@ impl Connection {
     /// When [`tick`](Self::tick) has something to do.
     pub(super) fn deadline(&self) -> Option<Millis> {
         match &self.phase {
-            Phase::Idle => Some(self.since.after(IDLE_MS)),
+            Phase::New | Phase::Idle => Some(self.since.after(IDLE_MS)),
             Phase::Receiving => Some(self.since.after(REQUEST_MS)),
             Phase::Parked(parked) => Some(parked.until),
             Phase::Sending(_) | Phase::Asked(..) => Some(self.since.after(RESPONSE_MS)),
@@ -364,7 +366,7 @@ impl Connection {
         }
         let counters = &turn.desk.counters;
         match self.phase {
-            Phase::Idle => {
+            Phase::New | Phase::Idle => {
                 counters.reached(Limit::IdleMs);
                 self.failed();
             }
@@ -385,7 +387,7 @@ impl Connection {
     /// The port closes: what is on its way may arrive, and nothing new begins.
     pub(super) fn close(&mut self, turn: &Turn<'_>) {
         match &mut self.phase {
-            Phase::Idle | Phase::Receiving => self.failed(),
+            Phase::New | Phase::Idle | Phase::Receiving => self.failed(),
             Phase::Sending(after) | Phase::Asked(_, Form { after, .. }) => *after = After::Close,
             Phase::Parked(_) => self.hung_up(turn),
             Phase::Lingering | Phase::Ended => {}

@@ -27,7 +27,8 @@ pub(super) const PEER_MAX: usize = 48;
 /// Connections beside them, for whoever finds no place: they are answered if they ask for a probe.
 pub(super) const PROBES_MAX: usize = 32;
 
-/// Milliseconds that a place for a probe is its own: its request is there by then.
+/// Milliseconds that a place is its own for a connection without a request, and a place for a probe
+/// in any case: the request is there by then.
 pub(super) const PROBE_MS: u64 = 5;
 
 /// Connections of the admin listener at a time.
