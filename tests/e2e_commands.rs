@@ -43,7 +43,8 @@ fn commands_go_through_unseen() {
             assert_eq!(ours.ask(line), direct.ask(line), "{hello}, {line}");
         }
         let docs = (ours.ask("COMMAND DOCS"), direct.ask("COMMAND DOCS"));
-        assert!(docs.0.len() > 100_000);
+        // They came together with functions.
+        assert!(docs.0.len() > 100_000 || redis.lacks(Feature::Functions));
         assert!(docs.0 == docs.1, "COMMAND DOCS differs");
         let version = |info: String| {
             let line = info.split(' ').find(|it| it.starts_with("redis_version:"));
@@ -175,7 +176,7 @@ fn protocol_errors_end_the_connection_after_what_came_before() {
         ("*2000000000\r\n", "invalid multibulk length"),
         ("*1\r\n$-5\r\n", "invalid bulk length"),
         ("*1\r\n$99999999999\r\n", "invalid bulk length"),
-        ("*1\r\n$4\r\nPINGxx", "expected CRLF"),
+        ("*1\r\n$4\r\nPINGxx", "invalid CRLF in request"),
         ("SET \"a\r\n", "unbalanced quotes in request"),
     ] {
         let mut client = proxy.client();

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Proxy, Redis, array, request, wait_until};
+use support::{Feature, Proxy, Redis, array, request, wait_until};
 
 #[test]
 fn databases_are_each_clients_own() {
@@ -176,10 +176,11 @@ fn answers_that_equal_the_servers() {
             "RESET",
             "CLIENT GETNAME",
         ] {
+            if line.starts_with("CLIENT NO-EVICT") && redis.lacks(Feature::Functions) {
+                continue;
+            }
             let (ours, direct) = (ours.ask(line), direct.ask(line));
-            // A Valkey takes them without a cluster as well; the proxy says what Redis says.
-            let takes = matches!(line, "READONLY" | "READWRITE") && direct == "+OK";
-            assert!(takes || ours == direct, "{hello}, {line}: {ours}, {direct}");
+            assert_eq!(ours, direct, "{hello}, {line}");
         }
         assert_eq!(ours.ask("QUIT"), direct.ask("QUIT"));
         ours.expect_end();
@@ -201,10 +202,7 @@ fn answers_of_its_own() {
     assert!(client.ask("CLIENT HELP").starts_with('*'));
     assert!(client.ask("CLUSTER HELP").starts_with('*'));
     let unknown = client.ask("CLIENT NONSENSE");
-    assert_eq!(
-        unknown,
-        "-ERR unknown subcommand 'NONSENSE'. Try CLIENT HELP."
-    );
+    assert_eq!(unknown, redis.direct().ask("CLIENT NONSENSE"));
     assert_eq!(client.ask("UNSUBSCRIBE a"), "*3 $11 unsubscribe $1 a :0");
 }
 
@@ -234,7 +232,9 @@ fn own_answers_keep_their_place_in_a_pipeline() {
         assert!(client.reply().starts_with('-'), "SYNC");
         let unknown = client.reply();
         assert!(
-            unknown.starts_with("-ERR unknown command 'NOSUCH'"),
+            unknown
+                .replace('`', "'")
+                .starts_with("-ERR unknown command 'NOSUCH'"),
             "{unknown}"
         );
     }

@@ -6,6 +6,7 @@
 use crate::resp::{Args, Protocol, write};
 
 use super::Topic;
+use super::client::Dialect;
 use super::refusal::{Refusal, shown};
 
 /// A command answered here.
@@ -29,7 +30,7 @@ pub enum Answer {
     ClientTrackingOff,
     /// CLIENT CACHING without tracking.
     ClientCaching,
-    /// CLIENT CAPA: what a client can do changes nothing here.
+    /// CLIENT CAPA: what a client can do shows in its line of CLIENT LIST and changes nothing else.
     ClientCapa,
     /// CLIENT NO-EVICT: no effect on a connection that is not the client's.
     ClientSwitch,
@@ -41,6 +42,9 @@ pub enum Answer {
     ClientUnknown,
     /// Whatever needs cluster mode.
     ClusterDisabled,
+    /// READONLY and READWRITE: Valkey takes them without a cluster too, and shows them in CLIENT
+    /// LIST.
+    ReadOnly(bool),
     /// CLUSTER HELP.
     ClusterHelp,
     /// EXEC without MULTI.
@@ -66,6 +70,8 @@ pub struct View<'a> {
     pub user: &'a [u8],
     /// The name from CLIENT SETNAME, empty if none.
     pub name: &'a [u8],
+    /// Whose version of CLIENT LIST it sees.
+    pub dialect: Dialect,
 }
 
 const OK: &str = "OK";
@@ -143,13 +149,11 @@ pub fn answer(answer: Answer, mut args: Args<'_>, view: &View<'_>, out: &mut Vec
         Answer::ClientSwitch | Answer::ClientNoTouchOff => confirm(switch(args), out),
         Answer::ClientHelp => help(CLIENT_HELP, out),
         Answer::ClientUnknown => {
-            let sub = shown(args.nth(1).unwrap_or_default());
-            write::error(
-                out,
-                &format!("ERR unknown subcommand '{sub}'. Try CLIENT HELP."),
-            );
+            let sub = args.nth(1).unwrap_or_default();
+            write::error(out, &unknown(sub, "client", view.dialect));
         }
-        Answer::ClusterDisabled => {
+        Answer::ReadOnly(_) if view.dialect.is_valkey() => write::simple(out, OK),
+        Answer::ClusterDisabled | Answer::ReadOnly(_) => {
             write::error(out, "ERR This instance has cluster support disabled");
         }
         Answer::ClusterHelp => help(CLUSTER_HELP, out),
@@ -162,8 +166,24 @@ pub fn answer(answer: Answer, mut args: Args<'_>, view: &View<'_>, out: &mut Vec
         Answer::Exec => write::error(out, "ERR EXEC without MULTI"),
         Answer::Discard => write::error(out, "ERR DISCARD without MULTI"),
         Answer::Unsubscribe(topic) => unsubscribe(topic, args, view.protocol, out),
-        Answer::Arity(full_name) => write::error(out, Refusal::arity(full_name).text()),
+        Answer::Arity(full_name) => match full_name.split_once('|') {
+            Some((container, _)) if view.dialect == Dialect::Redis6 => {
+                let sub = args.nth(1).unwrap_or_default();
+                write::error(out, &unknown(sub, container, view.dialect));
+            }
+            _ => write::error(out, Refusal::arity(full_name).text()),
+        },
     }
+}
+
+/// The error for a sub-command that there is not.
+fn unknown(sub: &[u8], container: &str, dialect: Dialect) -> String {
+    let what = match dialect {
+        Dialect::Redis6 => "Unknown subcommand or wrong number of arguments for",
+        _ => "unknown subcommand",
+    };
+    let (sub, container) = (shown(sub), container.to_ascii_uppercase());
+    format!("ERR {what} '{sub}'. Try {container} HELP.")
 }
 
 fn confirm(result: Result<(), Refusal>, out: &mut Vec<u8>) {

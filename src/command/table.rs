@@ -196,8 +196,8 @@ pub(super) const ROWS: &[Row] = &[
     script("fcall_ro"),
     // Cluster mode: the proxy shows one server that is not in a cluster.
     answer("asking", Answer::ClusterDisabled, exactly(1)),
-    answer("readonly", Answer::ClusterDisabled, exactly(1)),
-    answer("readwrite", Answer::ClusterDisabled, exactly(1)),
+    answer("readonly", Answer::ReadOnly(true), exactly(1)),
+    answer("readwrite", Answer::ReadOnly(false), exactly(1)),
     container("cluster", CLUSTER, Plan::Answer(Answer::ClusterDisabled)),
     // Server administration.
     container("acl", ACL, Plan::Forward),

@@ -34,6 +34,7 @@ fn answered(words: &str, protocol: Protocol) -> String {
         id: 7,
         user: b"app",
         name: b"",
+        dialect: Dialect::Old,
     };
     let mut out = Vec::new();
     answer(which, Args::new(&frame), &view, &mut out);
@@ -63,6 +64,8 @@ fn line() -> Line<'static> {
         monitor: false,
         no_touch: false,
         tracking: None,
+        read_only: false,
+        takes_redirects: false,
         closing: false,
         qbuf: 0,
         omem: 0,

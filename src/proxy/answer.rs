@@ -71,6 +71,7 @@ impl Machine {
                 id,
                 user,
                 name: client.name(),
+                dialect: self.dialect_of(key),
             };
             match plan {
                 Plan::Answer(answer) => command::answer(answer, Args::new(frame), &view, &mut out),
@@ -83,6 +84,9 @@ impl Machine {
                 | Plan::Own(_)
                 | Plan::CrossProtocol => {}
             }
+        }
+        if let Plan::Answer(answer) = plan {
+            self.note_answer(key, answer, Args::new(frame));
         }
         self.counters.answers += 1;
         match plan {

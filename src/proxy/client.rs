@@ -71,6 +71,10 @@ pub(super) struct Details {
     pub name: Vec<u8>,
     pub lib_name: Vec<u8>,
     pub lib_ver: Vec<u8>,
+    /// READONLY: it shows in CLIENT LIST.
+    pub read_only: bool,
+    /// CLIENT CAPA REDIRECT: so does that.
+    pub takes_redirects: bool,
     /// Why the backend's verdict could not be had: what its next command hears.
     pub refusal: Option<Box<str>>,
     /// Bytes said to it before a login, while it had many to read.

@@ -203,6 +203,9 @@ impl Machine {
         let (pool_key, instance) = (backend.pool, backend.instance);
         mark_dirty(&mut self.dirty_backends, backend, key);
         self.count_ready(instance, true);
+        if let Some(instance) = self.pools.instances.get_mut(instance) {
+            instance.dialect = hello.dialect();
+        }
         let Some(pool) = self.pools.pools.get_mut(pool_key) else {
             return;
         };

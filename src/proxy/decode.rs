@@ -6,6 +6,7 @@
 
 use std::mem;
 
+use crate::command::client::Dialect;
 use crate::command::{self, Plan};
 use crate::resp::{RequestDecoder, Step, inline_to_array};
 
@@ -362,7 +363,8 @@ impl Machine {
     fn inline(&mut self, key: ClientKey, gate: Option<TenantSlot>, line: &[u8]) -> Taken {
         let mut frame = mem::take(&mut self.inline_frame);
         frame.clear();
-        let taken = match inline_to_array(line, &mut frame) {
+        let mix = self.dialect_of(key) == Dialect::Valkey9;
+        let taken = match inline_to_array(line, mix, &mut frame) {
             Ok(0) => Taken::Yes,
             Ok(_) => {
                 let ruling = self.ruling(key, gate, &frame);

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use crate::cluster::{self, Health, InstanceId, Snapshot, TenantKey};
+use crate::command::client::Dialect;
 use crate::command::learned::Learned;
 use crate::metrics::{ErrorKind, Traffic};
 
@@ -69,6 +70,8 @@ pub(super) struct Instance {
     pub moves_after: Millis,
     /// When its addresses last changed.
     pub moved_at: Option<Millis>,
+    /// How its version shows clients.
+    pub dialect: Dialect,
     /// Its commands that may block, beside those of the table.
     pub learned: Learned,
     /// When it told.
@@ -112,6 +115,7 @@ impl Instance {
             leaving: None,
             moves_after: Millis::default(),
             moved_at: None,
+            dialect: Dialect::default(),
             learned: Learned::default(),
             asked_at: None,
             clients: 0,

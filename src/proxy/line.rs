@@ -1,10 +1,10 @@
 //! CLIENT INFO, and what CLIENT LIST shows of one client.
 
+use crate::command::Answer;
 use crate::command::client::{Dialect, Line};
-use crate::resp::write;
+use crate::resp::{Args, write};
 
 use super::client::Flag;
-use super::handshake::HelloReply;
 use super::key::ClientKey;
 use super::machine::Machine;
 use super::pin::Pin;
@@ -35,10 +35,29 @@ impl Machine {
 
     /// How the version of a client's backend shows clients.
     pub(super) fn dialect_of(&self, key: ClientKey) -> Dialect {
-        let pool = self.clients.get(key).map(|client| client.pool);
-        let pool = pool.and_then(|pool| self.pools.pools.get(pool));
-        let hello = pool.and_then(|pool| pool.hello.as_ref());
-        hello.map_or_else(Dialect::default, HelloReply::dialect)
+        let account = self.clients.get(key).map(|client| client.account);
+        let account = account.and_then(|account| self.pools.accounts.get(account));
+        let instance = account.and_then(|account| self.pools.instances.get(account.instance));
+        instance.map_or_else(Dialect::default, |instance| instance.dialect)
+    }
+
+    /// What a command answered here leaves in the client's line.
+    pub(super) fn note_answer(&mut self, key: ClientKey, answer: Answer, args: Args<'_>) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        match answer {
+            Answer::ReadOnly(on) if on || client.details.is_some() => {
+                client.details_mut().read_only = on;
+            }
+            Answer::ClientCapa => {
+                let mut capabilities = args.skip(2);
+                if capabilities.any(|it| it.eq_ignore_ascii_case(b"redirect")) {
+                    client.details_mut().takes_redirects = true;
+                }
+            }
+            _ => {}
+        }
     }
 
     /// What CLIENT LIST says of one client.
@@ -47,14 +66,18 @@ impl Machine {
             return;
         };
         let empty: &[u8] = &[];
-        let (lib_name, lib_ver) = client.details.as_deref().map_or((empty, empty), |details| {
+        let details = client.details.as_deref();
+        let (lib_name, lib_ver) = details.map_or((empty, empty), |details| {
             (&details.lib_name, &details.lib_ver)
         });
         let (peer, local) = client.ends();
         let letters = client.command.iter().take_while(|&&b| b != 0);
         let end = letters.count();
         let (asker, bytes) = self.asking;
-        let asked = if asker == key { bytes } else { 0 };
+        let dialect = self.dialect_of(key);
+        // A Valkey has taken its bytes from the buffer by then.
+        let asks = asker == key && !dialect.is_valkey();
+        let asked = if asks { bytes } else { 0 };
         let empty_pin = Pin::default();
         let pin = client.pin.as_deref().unwrap_or(&empty_pin);
         f(&Line {
@@ -69,11 +92,13 @@ impl Machine {
             psub: pin.patterns,
             ssub: pin.shard_channels,
             multi: pin.multi.then_some(pin.queued),
-            watch: pin.watched,
+            watch: pin.watched.count(),
             blocked: self.is_blocked(key),
             monitor: pin.monitor,
             no_touch: pin.no_touch,
             tracking: pin.tracking.map(|it| it.redirect.unwrap_or_default()),
+            read_only: details.is_some_and(|it| it.read_only),
+            takes_redirects: details.is_some_and(|it| it.takes_redirects),
             closing: client.is(Flag::Closing),
             qbuf: (client.inbound_bytes() + asked) as u64,
             omem: client.outbound.len() as u64,
@@ -82,7 +107,7 @@ impl Machine {
             protocol: client.protocol,
             lib_name,
             lib_ver,
-            dialect: self.dialect_of(key),
+            dialect,
         });
     }
 }

@@ -213,6 +213,7 @@ impl Machine {
             client.reply_mode = ReplyMode::On;
             if let Some(details) = client.details.as_deref_mut() {
                 details.name.clear();
+                details.read_only = false;
             }
         }
         if !skipped {

@@ -92,7 +92,7 @@ impl Machine {
             PinReason::Subscribed
         } else if pin.tracking.is_some() {
             PinReason::Tracking
-        } else if pin.multi || pin.watched > 0 {
+        } else if pin.multi || !pin.watched.is_empty() {
             PinReason::Transaction
         } else if self.is_blocked(key) {
             PinReason::Blocked

@@ -139,7 +139,7 @@ fn check_frame(frame: &[u8], step: Step) {
         Step::Inline { len } => {
             assert_eq!(len, frame.len());
             let mut array = b"before".to_vec();
-            let argc = inline_to_array(frame, &mut array).unwrap_or(0);
+            let argc = inline_to_array(frame, false, &mut array).unwrap_or(0);
             let array = array.strip_prefix(b"before").unwrap_or_default();
             assert_eq!(argc == 0, array.is_empty());
             if argc > 0 {

@@ -54,7 +54,7 @@ impl fmt::Display for ProtocolError {
             Self::BulkHeaderTooLong => "too big bulk count string",
             Self::InvalidBulkLength => "invalid bulk length",
             Self::UnauthenticatedBulkLength => "unauthenticated bulk length",
-            Self::ExpectedCrlf => "expected CRLF",
+            Self::ExpectedCrlf => "invalid CRLF in request",
             Self::RequestTooBig => "too big request",
             Self::InlineTooBig => "too big inline request",
             Self::UnbalancedQuotes => "unbalanced quotes in request",

@@ -11,8 +11,8 @@ use super::write;
 ///
 /// Words are separated by white space. In double quotes `\n \r \t \b \a \xHH` are escapes and any
 /// other escaped byte stands for itself; in single quotes only `\'` is one. A closing quote ends
-/// its word.
-pub fn inline_to_array(line: &[u8], out: &mut Vec<u8>) -> Result<u32, ProtocolError> {
+/// its word, and white space must follow; where quotes `mix`, the word goes on.
+pub fn inline_to_array(line: &[u8], mix: bool, out: &mut Vec<u8>) -> Result<u32, ProtocolError> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let mut rest = line.strip_suffix(b"\r").unwrap_or(line);
     if rest.contains(&0) {
@@ -28,7 +28,7 @@ pub fn inline_to_array(line: &[u8], out: &mut Vec<u8>) -> Result<u32, ProtocolEr
             break;
         }
         word.clear();
-        rest = take_word(rest, &mut word)?;
+        rest = take_word(rest, mix, &mut word)?;
         write::bulk(&mut args, &word);
         argc += 1;
     }
@@ -40,16 +40,27 @@ pub fn inline_to_array(line: &[u8], out: &mut Vec<u8>) -> Result<u32, ProtocolEr
 }
 
 /// Moves the word that `rest` begins with to `word`, and returns what is behind it.
-fn take_word<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Result<&'a [u8], ProtocolError> {
+fn take_word<'a>(
+    mut rest: &'a [u8],
+    mix: bool,
+    word: &mut Vec<u8>,
+) -> Result<&'a [u8], ProtocolError> {
     while let [byte, tail @ ..] = rest {
-        match byte {
+        let closed = match byte {
             // Not is_space: vertical tab and form feed do separate words, but do not end one.
             b' ' | b'\t' | b'\r' | b'\n' => break,
-            b'"' => return take_double_quoted(tail, word),
-            b'\'' => return take_single_quoted(tail, word),
-            _ => word.push(*byte),
+            b'"' => take_double_quoted(tail, word)?,
+            b'\'' => take_single_quoted(tail, word)?,
+            _ => {
+                word.push(*byte);
+                rest = tail;
+                continue;
+            }
+        };
+        if !mix {
+            return quote_closed(closed);
         }
-        rest = tail;
+        rest = closed;
     }
     Ok(rest)
 }
@@ -61,7 +72,7 @@ fn take_double_quoted<'a>(
     loop {
         rest = match rest {
             [] => return Err(ProtocolError::UnbalancedQuotes),
-            [b'"', tail @ ..] => return quote_closed(tail),
+            [b'"', tail @ ..] => return Ok(tail),
             [b'\\', b'x', high, low, tail @ ..]
                 if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
             {
@@ -87,7 +98,7 @@ fn take_single_quoted<'a>(
     loop {
         rest = match rest {
             [] => return Err(ProtocolError::UnbalancedQuotes),
-            [b'\'', tail @ ..] => return quote_closed(tail),
+            [b'\'', tail @ ..] => return Ok(tail),
             [b'\\', b'\'', tail @ ..] => {
                 word.push(b'\'');
                 tail
@@ -140,8 +151,12 @@ mod tests {
     use crate::resp::Args;
 
     fn split(line: &str) -> Option<Vec<String>> {
+        split_with(line, false)
+    }
+
+    fn split_with(line: &str, mix: bool) -> Option<Vec<String>> {
         let mut out = b"before".to_vec();
-        match inline_to_array(line.as_bytes(), &mut out) {
+        match inline_to_array(line.as_bytes(), mix, &mut out) {
             Ok(0) => {
                 assert_eq!(out, b"before");
                 Some(Vec::new())
@@ -221,11 +236,11 @@ mod tests {
     fn refuses_zero_bytes() {
         let mut out = Vec::new();
         assert_eq!(
-            inline_to_array(b"GET \0\n", &mut out),
+            inline_to_array(b"GET \0\n", false, &mut out),
             Err(ProtocolError::InlineZeroByte)
         );
         assert_eq!(
-            inline_to_array(b"\0\n", &mut out),
+            inline_to_array(b"\0\n", false, &mut out),
             Err(ProtocolError::InlineZeroByte)
         );
         assert!(out.is_empty());
@@ -238,6 +253,23 @@ mod tests {
     impl MapStrings for &[&str] {
         fn map_strings(&self) -> Vec<String> {
             self.iter().map(|&text| text.to_owned()).collect()
+        }
+    }
+
+    #[test]
+    fn quotes_mix_where_the_server_lets_them() {
+        for (line, words) in [
+            (
+                r#"set """tes"t-'k'e"y" "test"'-'value"#,
+                vec!["set", "test-key", "test-value"],
+            ),
+            (r#"get test'-'key ''"#, vec!["get", "test-key", ""]),
+        ] {
+            assert_eq!(split_with(line, true).unwrap(), words);
+            assert_eq!(split(line), None);
+        }
+        for line in [r#"set foo "b"a"r"#, "set foo 'b'a'r"] {
+            assert_eq!(split_with(line, true), None);
         }
     }
 }

@@ -486,3 +486,93 @@ fn what_is_remembered_inside_multi_is_bounded() {
     }
     assert_eq!(refused, 1);
 }
+
+/// What a Valkey 9 says of itself.
+const HELLO_OF_VALKEY: &str = "*6\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n\
+    $7\r\nversion\r\n$5\r\n9.1.2\r\n$2\r\nid\r\n:77\r\n";
+
+/// A client whose backend is a Valkey 9, and its shared connection.
+fn on_valkey_9(worker: &mut Worker) -> (ClientKey, BackendKey) {
+    let ann = worker.client();
+    worker.says(ann, "AUTH ann pw");
+    let shared = worker.begun_one();
+    worker.connect(shared);
+    worker.replies(shared, "+OK\r\n");
+    worker.replies(shared, format!("{HELLO_OF_VALKEY}*0\r\n"));
+    worker.heard(ann);
+    (ann, shared)
+}
+
+#[test]
+fn client_reply_inside_multi_is_refused_in_the_words_of_the_server() {
+    let mut worker = Worker::new();
+    let (ann, _) = on_valkey_9(&mut worker);
+    worker.says(ann, "MULTI");
+    let own = worker.begun_one();
+    worker.connect(own);
+    worker.replies(own, "+OK\r\n");
+    worker.replies(own, HELLO_OF_VALKEY);
+    worker.settle();
+    worker.replies(own, "+OK\r\n");
+    worker.heard(ann);
+    worker.says(ann, "CLIENT REPLY OFF");
+    assert!(
+        worker.asked(own).contains("MULTI"),
+        "it loses the transaction"
+    );
+    worker.replies(own, "-ERR no\r\n");
+    assert_eq!(
+        worker.heard(ann),
+        "-ERR Command 'client|reply' not allowed inside a transaction\r\n"
+    );
+}
+
+#[test]
+fn readonly_and_capabilities_show_on_a_valkey() {
+    let mut worker = Worker::new();
+    let (ann, _) = on_valkey_9(&mut worker);
+    let shown = |worker: &mut Worker, line: &str| {
+        worker.says(ann, line);
+        worker.heard(ann)
+    };
+    assert!(shown(&mut worker, "CLIENT INFO").contains(" flags=N capa= "));
+    assert_eq!(shown(&mut worker, "READONLY"), "+OK\r\n");
+    assert_eq!(shown(&mut worker, "CLIENT CAPA x redirect"), "+OK\r\n");
+    assert!(shown(&mut worker, "CLIENT INFO").contains(" flags=r capa=r "));
+    assert_eq!(shown(&mut worker, "READWRITE"), "+OK\r\n");
+    assert!(shown(&mut worker, "CLIENT INFO").contains(" flags=N capa=r "));
+    let mut redis = Worker::new();
+    let (ann, _) = redis.user("ann");
+    redis.says(ann, "READONLY");
+    let refused = "-ERR This instance has cluster support disabled\r\n";
+    assert_eq!(redis.heard(ann), refused);
+}
+
+#[test]
+fn keys_watched_twice_count_once() {
+    let mut worker = Worker::new();
+    let (ann, _) = on_valkey_9(&mut worker);
+    let own = worker.own(ann, "WATCH k k", "+OK\r\n");
+    worker.says(ann, "WATCH k l");
+    worker.replies(own, "+OK\r\n");
+    worker.heard(ann);
+    worker.says(ann, "CLIENT INFO");
+    assert!(worker.heard(ann).contains(" watch=2 "));
+}
+
+#[test]
+fn inline_words_mix_quotes_where_the_server_lets_them() {
+    let mut worker = Worker::new();
+    let (ann, shared) = on_valkey_9(&mut worker);
+    worker.asked(shared);
+    worker.sends(ann, b"GET \"tes\"t-'k'ey\r\n");
+    assert_eq!(
+        worker.asked(shared),
+        "*2\r\n$3\r\nGET\r\n$8\r\ntest-key\r\n"
+    );
+    let mut worker = Worker::new();
+    let (ann, _) = worker.user("ann");
+    worker.sends(ann, b"GET \"tes\"t\r\n");
+    let refused = "-ERR Protocol error: unbalanced quotes in request\r\n";
+    assert_eq!(worker.heard(ann), refused);
+}

@@ -26,8 +26,8 @@ enum What {
     Db(u32),
     /// At least so many seconds.
     Idle(u64),
-    /// The proxy's clients have none.
-    Capa,
+    /// Has all of these letters.
+    Capa(Box<[u8]>),
 }
 
 /// One filter, or its opposite.
@@ -64,11 +64,8 @@ impl Criterion {
             b"lib-ver" => What::LibVer(value.into()),
             b"idle" if !not => What::Idle(parse_positive(value, "idle")?),
             b"db" => What::Db(parse_db(value)?),
-            b"flags" => What::Flags(all_of(value, FLAGS, "flags")?),
-            b"capa" => {
-                all_of(value, b"r", "capa")?;
-                What::Capa
-            }
+            b"flags" => What::Flags(all_of(value, FLAGS, "flags", not)?),
+            b"capa" => What::Capa(all_of(value, b"r", "capa", not)?),
             _ => return Ok(None),
         };
         Ok(Some(Self { what, not }))
@@ -100,15 +97,10 @@ impl Criterion {
             What::Name(name) => line.name == &**name,
             What::LibName(name) => line.lib_name == &**name,
             What::LibVer(version) => line.lib_ver == &**version,
-            What::Flags(letters) => {
-                let flags = line.flags();
-                letters
-                    .iter()
-                    .all(|letter| flags.as_bytes().contains(letter))
-            }
+            What::Flags(letters) => has_all(letters, &line.flags()),
             What::Db(db) => line.db == *db,
             What::Idle(seconds) => line.idle >= *seconds,
-            What::Capa => false,
+            What::Capa(letters) => has_all(letters, line.capa()),
         };
         is != self.not
     }
@@ -128,12 +120,20 @@ fn parse_db(value: &[u8]) -> Result<u32, Refusal> {
     u32::try_from(db).map_err(|_| Refusal::fixed("ERR DB number should be between 0 and 15"))
 }
 
-fn all_of(value: &[u8], known: &[u8], what: &str) -> Result<Box<[u8]>, Refusal> {
-    match value.iter().position(|letter| !known.contains(letter)) {
-        None => Ok(value.into()),
-        Some(at) => Err(Refusal::new(format!(
-            "ERR Unknown {what} found in the provided filter: {}",
-            shown(value.get(at..).unwrap_or_default())
-        ))),
+fn has_all(letters: &[u8], of: &str) -> bool {
+    letters.iter().all(|letter| of.as_bytes().contains(letter))
+}
+
+fn all_of(value: &[u8], known: &[u8], what: &str, not: bool) -> Result<Box<[u8]>, Refusal> {
+    if value.iter().all(|letter| known.contains(letter)) {
+        return Ok(value.into());
     }
+    let filter = match not {
+        true => format!("NOT-{}", what.to_ascii_uppercase()),
+        false => "provided".to_owned(),
+    };
+    let value = shown(value);
+    Err(Refusal::new(format!(
+        "ERR Unknown {what} found in the {filter} filter: {value}"
+    )))
 }

@@ -5,7 +5,9 @@ use crate::command::hello;
 /// The versions whose CLIENT LIST and CLIENT KILL differ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dialect {
-    /// Redis before 7.4, and a server whose version is not known.
+    /// Redis 6: other words for a sub-command that there is not, or has too many arguments.
+    Redis6,
+    /// Redis since 7, and a server whose version is not known.
     #[default]
     Old,
     /// Redis since 7.4: `watch=`.
@@ -28,6 +30,7 @@ impl Dialect {
             Some(b"valkey") if major >= 9 => Self::Valkey9,
             Some(b"valkey") if major == 8 => Self::Valkey8,
             Some(b"redis") if (major, minor) >= (7, 4) => Self::Redis,
+            Some(b"redis") if major == 6 => Self::Redis6,
             _ => Self::Old,
         }
     }
@@ -45,6 +48,7 @@ mod tests {
     #[test]
     fn versions_are_read_from_the_beginning_of_a_reply() {
         for (server, version, dialect) in [
+            ("redis", "6.2.5", Dialect::Redis6),
             ("redis", "7.0.15", Dialect::Old),
             ("redis", "7.4.1", Dialect::Redis),
             ("redis", "8.2.3", Dialect::Redis),

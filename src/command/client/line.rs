@@ -42,6 +42,10 @@ pub struct Line<'a> {
     pub no_touch: bool,
     /// Client-side caching is on: the client that gets the invalidations, 0 for itself.
     pub tracking: Option<u64>,
+    /// READONLY.
+    pub read_only: bool,
+    /// CLIENT CAPA REDIRECT.
+    pub takes_redirects: bool,
     /// Will be closed once its replies are out.
     pub closing: bool,
     /// Bytes of requests received and not yet passed on.
@@ -93,7 +97,7 @@ impl Line<'_> {
         field(" idle=", number(self.idle).as_bytes());
         field(" flags=", self.flags().as_bytes());
         if self.dialect.is_valkey() {
-            field(" capa=", b"");
+            field(" capa=", self.capa().as_bytes());
         }
         field(" db=", number(self.db.into()).as_bytes());
         field(" sub=", number(self.sub.into()).as_bytes());
@@ -105,7 +109,7 @@ impl Line<'_> {
         let multi = multi.map_or(-1, i64::from);
         field(" multi=", multi.to_string().as_bytes());
         // Tools for older servers know nothing of it.
-        if self.watch > 0 || self.dialect != Dialect::Old {
+        if self.watch > 0 || self.dialect > Dialect::Old {
             field(" watch=", number(self.watch.into()).as_bytes());
         }
         field(" qbuf=", number(self.qbuf).as_bytes());
@@ -132,7 +136,18 @@ impl Line<'_> {
         field(" resp=", number(self.protocol.number().into()).as_bytes());
         field(" lib-name=", self.lib_name);
         field(" lib-ver=", self.lib_ver);
+        if self.dialect == Dialect::Valkey9 {
+            field(" tot-net-in=0 tot-net-out=0 tot-cmds=0", b"");
+        }
         field("\n", b"");
+    }
+
+    /// Letters of what the client said in CLIENT CAPA.
+    pub(super) fn capa(&self) -> &'static str {
+        match self.takes_redirects {
+            true => "r",
+            false => "",
+        }
     }
 
     /// Redis's letters, in its order: `N` for a client of which there is nothing to say.
@@ -144,6 +159,7 @@ impl Line<'_> {
             ('b', self.blocked),
             ('t', self.tracking.is_some()),
             ('c', self.closing),
+            ('r', self.read_only),
             ('T', self.no_touch),
         ];
         let flags: String = letters

@@ -1,7 +1,7 @@
 //! What the proxy says itself, word for word.
 
 use super::{answered, line, plan_of, request, resp2};
-use crate::command::client::Line;
+use crate::command::client::{Dialect, Line};
 use crate::command::{Answer, Plan, Session, View, answer, denied, hello};
 use crate::resp::{Args, Protocol};
 
@@ -45,11 +45,33 @@ fn answers_of_a_session() {
         resp2(&format!("CLIENT {long}")),
         format!("-ERR unknown subcommand '{cut}'. Try CLIENT HELP.\r\n")
     );
+    let old = View {
+        protocol: Protocol::Resp2,
+        id: 1,
+        user: b"",
+        name: b"",
+        dialect: Dialect::Redis6,
+    };
+    for (words, which) in [
+        ("CLIENT NONSENSE", Answer::ClientUnknown),
+        ("CLIENT SETNAME a b", Answer::Arity("client|setname")),
+    ] {
+        let mut out = Vec::new();
+        answer(which, Args::new(&request(words)), &old, &mut out);
+        let sub = words.split(' ').nth(1).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            format!(
+                "-ERR Unknown subcommand or wrong number of arguments for '{sub}'. Try CLIENT HELP.\r\n"
+            )
+        );
+    }
     let named = View {
         protocol: Protocol::Resp2,
         id: 1,
         user: b"",
         name: b"worker",
+        dialect: Dialect::Old,
     };
     let mut out = Vec::new();
     answer(

@@ -235,6 +235,7 @@ fn texts_are_those_of_the_server() {
             id: 1,
             user: b"default",
             name: b"",
+            dialect: Dialect::Old,
         };
         for words in SAME {
             assert_eq!(
@@ -257,6 +258,7 @@ fn shapes_are_those_of_the_server() {
         id: 1,
         user: b"default",
         name: b"w",
+        dialect: Dialect::Old,
     };
     peer.ask("CLIENT SETNAME w");
     assert_eq!(ours("CLIENT GETNAME", &view), peer.ask("CLIENT GETNAME"));

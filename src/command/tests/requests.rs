@@ -220,6 +220,27 @@ fn a_valkey_has_more_filters() {
         let filter = list(Dialect::Valkey9, words).unwrap();
         assert_eq!(filter.matches(&line()), matches, "{words}");
     }
+    let able = Line {
+        read_only: true,
+        takes_redirects: true,
+        ..line()
+    };
+    for words in ["CLIENT LIST CAPA r FLAGS r", "CLIENT LIST NOT-FLAGS N"] {
+        assert!(list(Dialect::Valkey9, words).unwrap().matches(&able));
+        assert!(!list(Dialect::Valkey9, words).unwrap().matches(&line()));
+    }
+    for (words, text) in [
+        (
+            "CLIENT LIST FLAGS NZ",
+            "ERR Unknown flags found in the provided filter: NZ",
+        ),
+        (
+            "CLIENT LIST NOT-CAPA rx",
+            "ERR Unknown capa found in the NOT-CAPA filter: rx",
+        ),
+    ] {
+        assert_eq!(list(Dialect::Valkey9, words).unwrap_err().text(), text);
+    }
     for words in [
         "CLIENT LIST NOT-IDLE 1",
         "CLIENT LIST ID x",
@@ -254,4 +275,15 @@ fn a_valkey_has_more_filters() {
     assert!(text(Dialect::Redis, 2).contains(" multi=-1 watch=2 "));
     assert!(text(Dialect::Valkey9, 2).contains(" multi=0 watch=2 "));
     assert!(text(Dialect::Valkey9, 0).contains(" flags=N capa= db=0 "));
+    assert!(
+        text(Dialect::Valkey9, 0).ends_with(" lib-ver= tot-net-in=0 tot-net-out=0 tot-cmds=0\n")
+    );
+    let mut out = Vec::new();
+    let dialect = Dialect::Valkey9;
+    Line { dialect, ..able }.write(&mut out);
+    assert!(
+        String::from_utf8(out)
+            .unwrap()
+            .contains(" flags=r capa=r db=0 ")
+    );
 }

@@ -1,13 +1,19 @@
 //! Where a frame goes that begins on a client's own connection.
 
-use crate::resp::Protocol;
+use std::mem;
+
+use crate::resp::{Protocol, write};
 
 use super::super::backend::Failure;
 use super::super::client::ReplyMode;
 use super::super::key::BackendKey;
 use super::super::machine::Machine;
+use super::super::outbound::mark_client_dirty;
 use super::frame::{Fate, is_line};
-use super::{Change, Verb};
+use super::{Change, Frame, Verb};
+
+/// What a server calls the end of a redirection.
+const BROKEN: &[u8] = b"tracking-redir-broken";
 
 /// What of a client decides how a frame is read.
 #[derive(Clone, Copy, Default)]
@@ -39,6 +45,37 @@ impl Machine {
         }
     }
 
+    /// The client that gets the invalidations of the one which has this connection, if it is
+    /// another.
+    fn redirects_to(&self, key: BackendKey) -> Option<u64> {
+        let owner = self.backends.get(key)?.owner;
+        let pin = self.clients.get(owner)?.pin.as_deref()?;
+        pin.tracking?.redirect
+    }
+
+    /// A push of two elements to a client that redirects its invalidations: the one which says
+    /// that this has ended has the backend's number for the other client.
+    pub(super) fn redirect_told(&mut self, key: BackendKey, frame: Frame) {
+        let redirect = self.redirects_to(key);
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        let mut out = mem::take(&mut backend.collected);
+        if frame.first_word() == BROKEN
+            && let Some(id) = redirect
+        {
+            out.clear();
+            write::push(&mut out, Protocol::Resp3, 2);
+            write::bulk(&mut out, BROKEN);
+            write::integer(&mut out, id.cast_signed());
+        }
+        let owner = backend.owner;
+        if let Some(client) = self.clients.get_mut(owner) {
+            self.to_clients.append(&mut client.outbound, &out);
+            mark_client_dirty(&mut self.dirty_clients, client, owner);
+        }
+    }
+
     /// Where a frame will go that begins so.
     pub(super) fn fate(&self, key: BackendKey, begin: &[u8]) -> Result<Fate, Failure> {
         let manner = self.manner(key);
@@ -51,6 +88,10 @@ impl Machine {
                 _ if is_line(begin) => return Ok(Fate::Push),
                 _ => {}
             }
+        }
+        // Cut behind its first byte, it goes out as it is.
+        if begin.starts_with(b">2") && self.redirects_to(key).is_some() {
+            return Ok(Fate::Notice);
         }
         if first == Some(&b'>') || first == Some(&b'*') && manner.modal {
             // CLIENT REPLY OFF is about replies: what was subscribed to comes all the same.

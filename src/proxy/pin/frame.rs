@@ -31,6 +31,8 @@ pub(super) enum Fate {
     Push,
     /// Nowhere before all of it is here.
     Collect,
+    /// Nowhere before all of it is here: a push that may name the client which got invalidations.
+    Notice,
     /// To the owner, element by element: the reply to EXEC.
     Walk,
     /// To nobody: a line of MONITOR while the client wants no replies.
@@ -141,7 +143,7 @@ impl Frame {
     }
 
     /// The first element, if it is a string and short.
-    fn first_word(&self) -> &[u8] {
+    pub(super) fn first_word(&self) -> &[u8] {
         let mut lines = self.head().split(|byte| *byte == b'\n');
         let (Some(_), Some(length), Some(word)) = (lines.next(), lines.next(), lines.next()) else {
             return &[];

@@ -50,11 +50,13 @@ mod session;
 mod take;
 mod wait;
 mod waits;
+mod watches;
 
 pub(super) use frame::Frame;
 use queue::{Effect, Walker};
 use waits::Counts;
 pub(super) use waits::Waits;
+use watches::Watches;
 
 /// What the reply to a request says about the connection that it went to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +110,8 @@ impl Verb {
 /// What becomes of a client or its connection once the backend has said yes.
 #[derive(Debug)]
 enum Change {
-    /// So many keys more are watched.
-    Watch(u32),
+    /// These keys are watched too, by their hashes.
+    Watch(Box<[u64]>),
     Monitor,
     Tracking(Option<Tracking>),
     /// CLIENT TRACKINGINFO: the reply has another connection's number in it.
@@ -159,8 +161,7 @@ pub(super) struct Pin {
     pub multi: bool,
     /// Commands queued since.
     pub queued: u32,
-    /// Keys named to WATCH; one named twice counts twice.
-    pub watched: u32,
+    pub watched: Watches,
     pub channels: u32,
     pub patterns: u32,
     pub shard_channels: u32,
@@ -196,7 +197,7 @@ impl Pin {
     /// Does the connection hold anything, as far as the replies told?
     pub(super) fn holds(&self) -> bool {
         self.multi
-            || self.watched > 0
+            || !self.watched.is_empty()
             || self.subscriptions() > 0
             || self.tracking.is_some()
             || self.monitor
@@ -212,7 +213,7 @@ impl Pin {
     /// Does it hold a transaction or watches and nothing else? Such a client is expected to go on.
     pub(super) fn holds_transaction_only(&self) -> bool {
         let lasting = self.subscriptions() > 0 || self.tracking.is_some() || self.monitor;
-        (self.multi || self.watched > 0) && !lasting
+        (self.multi || !self.watched.is_empty()) && !lasting
     }
 
     /// Channels, patterns and shard channels.
@@ -247,7 +248,8 @@ impl Pin {
 
     /// The transaction is over, and with it all watches.
     fn end_transaction(&mut self) {
-        (self.multi, self.queued, self.watched) = (false, 0, 0);
+        (self.multi, self.queued) = (false, 0);
+        self.watched.clear();
         self.effects.clear();
         self.effect_bytes = 0;
     }
@@ -267,7 +269,7 @@ impl Pin {
     /// The backend did what changes nothing but this.
     fn change(&mut self, change: &Change) {
         match *change {
-            Change::Watch(keys) => self.watched = self.watched.saturating_add(keys),
+            Change::Watch(ref hashes) => self.watched.add(hashes),
             Change::Monitor => self.monitor = true,
             Change::Tracking(tracking) => self.tracking = tracking,
             Change::NoTouch(on) => self.no_touch = on,

@@ -7,7 +7,7 @@
 
 use std::mem;
 
-use crate::command::client as client_command;
+use crate::command::client::{self as client_command, Dialect};
 use crate::command::{Answer, Own, Plan, Session, View, answer, denied, select};
 use crate::resp::{Args, ReplyScanner, Scan, write};
 
@@ -22,6 +22,9 @@ use super::{Change, Verb};
 
 /// What Redis says where a command makes no sense inside a transaction.
 pub(super) const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";
+
+/// What Valkey 9 says of CLIENT REPLY there.
+const REPLY_NOT_INSIDE: &str = "ERR Command 'client|reply' not allowed inside a transaction";
 
 /// No server takes this, whatever its version: the transaction is lost from then on.
 const POISON: &[&[u8]] = &[b"MULTI", b"!"];
@@ -116,6 +119,9 @@ impl Machine {
             Plan::Admin(name) | Plan::Never(name) => {
                 let text = denied(self.user_of(key), name);
                 return self.poison(key, &text);
+            }
+            Plan::Session(Session::ClientReply) if self.dialect_of(key) == Dialect::Valkey9 => {
+                return self.poison(key, REPLY_NOT_INSIDE);
             }
             _ => return self.poison(key, NOT_INSIDE),
         };
@@ -234,8 +240,10 @@ impl Machine {
                     id: client.id,
                     user,
                     name: client.name(),
+                    dialect: self.dialect_of(key),
                 };
                 answer(what, Args::new(&frame), &view, &mut out);
+                self.note_answer(key, what, Args::new(&frame));
             }
             Effect::Info => self.write_info(key, &mut out),
             Effect::Select(db) if good => self.selected(key, db),

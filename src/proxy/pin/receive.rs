@@ -134,7 +134,7 @@ impl Machine {
                     late.overfull.push(client);
                 }
             }
-            Fate::Collect => collect(&mut backend.collected, part)?,
+            Fate::Collect | Fate::Notice => collect(&mut backend.collected, part)?,
             Fate::Walk => self.walk(key, part, kind != Kind::Deliver)?,
             Fate::Drop | Fate::Open => {}
         }
@@ -173,6 +173,9 @@ impl Machine {
         match frame.class(manner.modal, manner.monitor) {
             Class::Unsolicited => {
                 self.counters.pushes += 1;
+                if frame.fate == Fate::Notice {
+                    self.redirect_told(key, frame);
+                }
                 Ok(())
             }
             Class::Confirmation(topic, count) => {
@@ -268,7 +271,7 @@ impl Machine {
                 }
             }
             Verb::Discard if good && !queued => pin.end_transaction(),
-            Verb::Unwatch if good && !queued => pin.watched = 0,
+            Verb::Unwatch if good && !queued => pin.watched.clear(),
             Verb::Wait => {
                 if let Some(change) = pin.changes.pop_front() {
                     self.waited(owner, change, &collected, silent);

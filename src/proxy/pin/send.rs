@@ -83,7 +83,7 @@ impl Machine {
             Own::Multi => self.send(key, Verb::Multi, 1, None, frame),
             Own::Block | Own::Wait => self.send(key, Verb::Block, 1, None, frame),
             Own::Apart(_) => self.send_apart(key, frame),
-            Own::Watch => self.change_by(key, Change::Watch(argc.saturating_sub(1)), frame),
+            Own::Watch => self.watch(key, frame),
             // The others must not be queued.
             _ if !self.is_outside(key) => Taken::No,
             _ if self.is_inside(key) => self.queue(key, Plan::Own(own), frame),
@@ -248,7 +248,7 @@ impl Machine {
                     return Some(Taken::No);
                 }
                 if self.is_inside(key) {
-                    return Some(self.queue(key, Plan::Session(Session::ClientReply), frame));
+                    return Some(self.poison(key, NOT_INSIDE));
                 }
                 let verb = match argc {
                     1 => Verb::ConfirmAll(topic),
