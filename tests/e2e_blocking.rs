@@ -4,7 +4,9 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Proxy, Redis, array, both_ways, now, packet, request, same, same_at, wait_until};
+use support::{
+    Feature, Proxy, Redis, array, both_ways, now, packet, request, same, same_at, wait_until,
+};
 
 /// Commands that block, and one that serves them; they have what they need in an empty server.
 const BLOCKING: &[(&str, &str)] = &[
@@ -29,12 +31,18 @@ const OTHERS: &[(&str, &str)] = &[
     ),
 ];
 
-/// All of them, with this timeout; the last number is in milliseconds for streams.
-fn blocking(seconds: &str, ms: &str) -> Vec<(String, &'static str)> {
+/// All of them that the server has, with this timeout; the last number is in milliseconds for
+/// streams.
+fn blocking(redis: &Redis, seconds: &str, ms: &str) -> Vec<(String, &'static str)> {
+    // BLMPOP and BZMPOP came together with functions.
+    let lacks_mpop = redis.lacks(Feature::Functions);
     let at_the_end = BLOCKING
         .iter()
         .map(|(line, feed)| (format!("{line} {seconds}"), *feed));
-    let others = OTHERS.iter().map(|(line, feed)| {
+    let others = OTHERS
+        .iter()
+        .filter(|(line, _)| !(lacks_mpop && line.contains("MPOP")));
+    let others = others.map(|(line, feed)| {
         let time = if line.to_ascii_uppercase().starts_with('X') {
             ms
         } else {
@@ -52,7 +60,7 @@ fn served_at_once_or_later_or_not() {
         let (mut client, mut other) = (door.client(), door.client());
         let group = "XGROUP CREATE g g $ MKSTREAM";
         let mut said = Vec::new();
-        for (line, feed) in blocking("0", "0") {
+        for (line, feed) in blocking(door.redis(), "0", "0") {
             said.extend(other.ask_all(&format!("FLUSHALL | {group} | {feed}")));
             if !line.ends_with('$') {
                 said.push(client.ask(&line));
@@ -64,7 +72,7 @@ fn served_at_once_or_later_or_not() {
             said.push(client.reply());
             said.extend(other.ask_all("LRANGE l 0 -1 | LRANGE to 0 -1 | ZCARD z"));
         }
-        for (line, _) in blocking("0.02", "20") {
+        for (line, _) in blocking(door.redis(), "0.02", "20") {
             said.extend(other.ask_all(&format!("FLUSHALL | {group}")));
             // On its own, and before others.
             said.extend(client.ask_all(&line));
@@ -308,7 +316,7 @@ fn no_answer_is_owed() {
 /// A script of one's own user stops everybody; SCRIPT KILL must not wait behind it.
 #[test]
 fn scripts_are_killed_from_another_connection() {
-    let redis = Redis::open_with("busy-reply-threshold 30");
+    let redis = Redis::open_with("lua-time-limit 30");
     for workers in ["--core-num=1", "--core-num=2"] {
         let proxy = Proxy::with(&redis, &[workers]);
         for setup in ["PING", "SELECT 1", "HELLO 3", "AUTH ann annpw"] {

@@ -219,7 +219,7 @@ fn a_backend_that_is_full() {
 
 #[test]
 fn loading_or_busy_is_the_servers_word() {
-    let redis = Redis::open_with("busy-reply-threshold 50");
+    let redis = Redis::open_with("lua-time-limit 50");
     let proxy = Proxy::of(&redis);
     let (mut client, mut other) = (proxy.client(), proxy.client_as("ann", "annpw"));
     client.ask("SET k v");

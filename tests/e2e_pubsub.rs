@@ -5,7 +5,7 @@ mod support;
 use std::thread;
 
 use support::{
-    Proxy, Redis, Wire, array, commands, id_of, packet, request, same, same_at, wait_until,
+    Feature, Proxy, Redis, Wire, array, commands, id_of, packet, request, same, same_at, wait_until,
 };
 
 /// Asks, and returns all that came before the answer to a PING behind it, which is no push.
@@ -20,6 +20,11 @@ fn hear(client: &mut Wire, line: &str) -> Vec<String> {
         }
         said.push(reply);
     }
+}
+
+/// Does it name shard channels, which Redis 6 has not?
+fn is_of_shards(line: &str) -> bool {
+    line.contains("SSUB") || line.contains("SUNSUB")
 }
 
 #[test]
@@ -58,6 +63,9 @@ fn the_mode_of_a_subscriber() {
             "SUBSCRIBE",
             "SUBSCRIBE c",
         ] {
+            if is_of_shards(line) && door.redis().lacks(Feature::Functions) {
+                continue;
+            }
             said.extend(hear(&mut client, line));
         }
         said.push(client.ask("RESET"));
@@ -67,16 +75,11 @@ fn the_mode_of_a_subscriber() {
         client.expect_end();
         said
     });
-    let refused = "-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / \
-                   QUIT / RESET are allowed in this context";
     assert_eq!(
-        said[0][..3],
-        [
-            "*3 $9 subscribe $1 a :1",
-            "*3 $9 subscribe $1 b :2",
-            refused
-        ]
+        said[0][..2],
+        ["*3 $9 subscribe $1 a :1", "*3 $9 subscribe $1 b :2"]
     );
+    assert!(said[0][2].starts_with("-ERR Can't execute 'get': only "));
     assert_eq!(
         said[1][..3],
         [">3 $9 subscribe $1 a :1", ">3 $9 subscribe $1 b :2", "_"]
@@ -149,6 +152,7 @@ fn an_ordinary_life_beside() {
         if !door.is_resp3() {
             return Vec::new();
         }
+        let old = door.redis().lacks(Feature::Functions);
         let mut said = hear(&mut client, "SUBSCRIBE a | PSUBSCRIBE p*");
         for line in [
             "PUBLISH a me",
@@ -164,6 +168,10 @@ fn an_ordinary_life_beside() {
             "CLIENT REPLY OFF | PUBLISH a unheard | GET k | CLIENT REPLY ON",
             "HELLO 3 NONSENSE | SUBSCRIBE | NOSUCH | GET a b",
         ] {
+            // Redis 6 sends no messages then either.
+            if line.starts_with("CLIENT REPLY") && old {
+                continue;
+            }
             said.extend(hear(&mut client, line));
         }
         // While it is blocked.
@@ -186,6 +194,7 @@ fn an_ordinary_life_beside() {
 fn pipelines_in_and_out() {
     same(|door| {
         let mut client = door.client();
+        let old = door.redis().lacks(Feature::Functions);
         let mut said = Vec::new();
         client.ask("SET k v");
         for (line, count) in [
@@ -217,6 +226,9 @@ fn pipelines_in_and_out() {
                 7,
             ),
         ] {
+            if is_of_shards(line) && old {
+                continue;
+            }
             // What is behind RESET is said in RESP2.
             for _ in 0..5 {
                 client.send(packet(line));
@@ -318,6 +330,9 @@ fn the_connection_goes_back() {
     assert_eq!(other.ask("PING"), "+PONG");
     let both = ids();
     assert_eq!(both.len(), 2);
+    if redis.lacks(Feature::Functions) {
+        return;
+    }
     for i in 0..10 {
         assert_eq!(hear(&mut client, "PSUBSCRIBE b | SSUBSCRIBE c").len(), 2);
         assert_eq!(
@@ -346,16 +361,18 @@ fn the_server_ends_it() {
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let mut neighbour = proxy.client();
     for hello in ["HELLO 2", "HELLO 3"] {
-        let mut clients = [proxy.client(), proxy.client(), proxy.client()];
-        for (client, line) in
-            clients
-                .iter_mut()
-                .zip(["SUBSCRIBE a", "PSUBSCRIBE a", "SSUBSCRIBE a"])
-        {
+        let mut clients = Vec::new();
+        for line in ["SUBSCRIBE a", "PSUBSCRIBE a", "SSUBSCRIBE a"] {
+            if is_of_shards(line) && redis.lacks(Feature::Functions) {
+                continue;
+            }
+            let mut client = proxy.client();
             client.ask(hello);
             assert!(client.ask(line).ends_with(" $1 a :1"));
+            clients.push(client);
         }
-        assert_eq!(redis.ask("CLIENT KILL TYPE PUBSUB"), ":3");
+        let killed = format!(":{}", clients.len());
+        assert_eq!(redis.ask("CLIENT KILL TYPE PUBSUB"), killed);
         for client in &mut clients {
             client.expect_end();
         }

@@ -12,6 +12,10 @@ use tempfile::TempDir;
 
 use super::{Wire, signal, wait_for, wait_until};
 
+/// Somebody else may take the port first, but hardly so often: the server refuses its
+/// configuration then.
+const START_TRIES: usize = 10;
+
 /// The users that every server knows. `control` is for the test itself, over the Unix socket.
 const USERS: &str = "\
 user control on nopass ~* &* +@all
@@ -79,11 +83,9 @@ impl Redis {
 
     /// With these lines of configuration.
     pub(crate) fn with(lines: &str) -> Self {
-        loop {
-            if let Some(redis) = Self::try_start(unused_port(), lines) {
-                return redis;
-            }
-        }
+        (0..START_TRIES)
+            .find_map(|_| Self::try_start(unused_port(), lines))
+            .unwrap_or_else(|| panic!("redis-server does not start with {lines:?}"))
     }
 
     /// At this port, where nobody may listen.
