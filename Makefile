@@ -38,8 +38,10 @@ compat: build ## Redis's own test suite, two client libraries' and job queues, d
 	tests/compat/queues/run
 
 .PHONY: compat-subset
-compat-subset: build ## what of Redis's own test suite concerns connections
+compat-subset: build ## what of the servers' own test suites concerns connections
 	tests/compat/redis-suite/run --subset
+	tests/compat/redis-suite/run --subset --server valkey-9.1
+	tests/compat/redis-suite/run --subset --server redis-8.2
 
 .PHONY: static-test
 static-test: static ## the static program alone in an empty root

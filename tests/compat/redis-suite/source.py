@@ -1,8 +1,8 @@
-"""The source of Debian's redis package, unpacked under target/compat with the suite ready to run.
+"""A server and the suite that fits it, unpacked under target/compat and ready to run.
 
-The suite must fit the server: it is taken from the source of the very package that is installed.
-Machines rarely have source packages enabled, so apt gets sources and state of our own, made from
-those of the machine, and nothing of the machine's is changed.
+The suite comes from Debian's source packages: for the installed redis-server from the source of
+the very package that is installed, for another server from the release that has its version or
+the nearest before it.
 """
 
 import os
@@ -10,12 +10,14 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+from apt import OwnApt
 from servers import ROOT, need_redis
 
 HOME = ROOT / "target" / "compat" / "redis-src"
-APT = Path("/etc/apt")
+INSTALLED = "installed"
 
 # Command -> Debian package.
 TOOLS = {"tclsh": "tcl", "dpkg-source": "dpkg-dev"}
@@ -24,25 +26,44 @@ TOOLS = {"tclsh": "tcl", "dpkg-source": "dpkg-dev"}
 # after a hang nothing more is said.
 TESTING = 'set ::active_clients_task($fd) "(IN PROGRESS) $data"'
 TESTING_TOLD = TESTING + "\n        puts \"\\[testing\\]: $data\""
-FIRST_LINE = "package require Tcl 8.5\n"
+FIRST_LINE = "set tcl_precision 17\n"
 FIRST_LINE_UNBUFFERED = FIRST_LINE + "fconfigure stdout -buffering line\n"
 
 
-def suite():
-    """The directory of the suite, and the version of the package it is from."""
+@dataclass
+class Source:
+    """The suite's directory, and the server it is run against."""
+
+    name: str
+    tree: Path
+    server: str
+    # Of the server and of the suite.
+    version: str
+
+
+def suite(name):
+    """The suite for the installed server, or for one of `scripts/servers`."""
     need_redis()
     need_tools()
-    version = installed_version()
-    tree, stamp = HOME / "tree", HOME / "version"
-    if not (stamp.is_file() and stamp.read_text() == version):
-        shutil.rmtree(HOME, ignore_errors=True)
-        HOME.mkdir(parents=True)
-        unpack(download(version), tree)
+    server = "redis-server" if name == INSTALLED else unpacked_server(name)
+    version = installed_version() if name == INSTALLED else server_version(server)
+    home = HOME / name
+    tree, stamp = home / "tree", home / "version"
+    if not (stamp.is_file() and stamp.read_text().startswith(f"{version} ")):
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        if name == INSTALLED:
+            suite_version = unpack(download_installed(home, version), tree)
+            if suite_version != server_version(server):
+                sys.exit(f"the source is of {suite_version}, {server} is {server_version(server)}")
+        else:
+            package = name.partition("-")[0]
+            suite_version = unpack(download_nearest(home, package, version), tree)
         patch(tree / "tests" / "test_helper.tcl")
         # Last, so that what was broken off is begun again.
-        stamp.write_text(version)
-    link_programs(tree / "src")
-    return tree, version
+        stamp.write_text(f"{version} {suite_version}")
+    link_programs(tree / "src", server)
+    return Source(name, tree, server, stamp.read_text())
 
 
 def need_tools():
@@ -59,86 +80,59 @@ def need_tools():
         sys.exit(f"install them first (Debian: sudo apt-get install {names}): {names}")
 
 
+def unpacked_server(name):
+    said = subprocess.run(
+        [ROOT / "scripts" / "servers", name], stdout=subprocess.PIPE, text=True, check=False
+    )
+    path = said.stdout.strip()
+    return path or sys.exit(f"there is no server {name}")
+
+
 def installed_version():
     """The package's version; the server's own where it is not from a package."""
     query = ["dpkg-query", "--show", "--showformat", "${Version}", "redis-server"]
     found = subprocess.run(query, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or server_version()
+    return found.stdout.strip() or server_version("redis-server")
 
 
-def server_version():
-    said = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=True)
+def server_version(server):
+    said = subprocess.run([server, "--version"], capture_output=True, text=True, check=True)
     return re.search(r"v=(\S+)", said.stdout)[1]
 
 
-def download(version):
-    """The source package's description file, its archives beside it."""
-    apt = OwnApt(HOME / "apt")
-    apt.get("update")
+def download_installed(home, version):
+    """The description of the source package of the installed server."""
+    apt = OwnApt(home / "apt")
     # A security update may have replaced the installed version meanwhile: any will do then, as
-    # long as it is the same Redis, which `unpack` checks.
-    for wanted in f"redis={version}", "redis":
-        last = apt.get("source", "--download-only", wanted)
-        found = list(apt.directory.glob("redis_*.dsc"))
-        if found:
-            return found[0]
-    sys.exit(f"no source of redis {version}:\n{last}")
+    # long as it is the same Redis.
+    found = apt.source("redis", version) or apt.source("redis")
+    return found or sys.exit(f"no source of redis {version}:\n{apt.said}")
 
 
-class OwnApt:
-    """apt-get with the machine's sources as source packages, and directories of its own."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        (directory / "lists" / "partial").mkdir(parents=True)
-        (directory / "cache" / "archives" / "partial").mkdir(parents=True)
-        (directory / "sources").mkdir()
-        for path in [APT / "sources.list", *(APT / "sources.list.d").glob("*")]:
-            if path.is_file() and path.suffix in (".list", ".sources"):
-                text = as_source_packages(path.read_text(), path.suffix)
-                (directory / "sources" / path.name).write_text(text)
-
-    def get(self, *arguments):
-        """Runs it and returns what it said; a source of the machine that fails is no failure."""
-        options = {
-            "Dir::Etc::sourcelist": "/dev/null",
-            "Dir::Etc::sourceparts": self.directory / "sources",
-            "Dir::State::lists": self.directory / "lists",
-            "Dir::Cache": self.directory / "cache",
-        }
-        if os.geteuid() == 0:
-            # The user it downloads as elsewhere may not read a checkout.
-            options["APT::Sandbox::User"] = "root"
-        argv = ["apt-get", "-q"]
-        for name, value in options.items():
-            argv += ["-o", f"{name}={value}"]
-        done = subprocess.run(
-            [*argv, *arguments],
-            cwd=self.directory,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        return done.stdout
+def download_nearest(home, package, version):
+    """The description of the source package whose version is nearest to the server's."""
+    apt = OwnApt(home / "apt", other_releases=True)
+    versions = sorted(apt.versions(package), key=numbers)
+    if not versions:
+        sys.exit(f"no source of {package}:\n{apt.said}")
+    older = [one for one in versions if numbers(one) <= numbers(version)]
+    chosen = older[-1] if older else versions[0]
+    return apt.source(package, chosen) or sys.exit(f"no source of {package}:\n{apt.said}")
 
 
-def as_source_packages(text, suffix):
-    """A list of sources, with source packages in place of binary ones."""
-    if suffix == ".sources":
-        return re.sub(r"(?m)^Types:.*$", "Types: deb-src", text)
-    lines = [re.sub(r"^\s*deb\s", "deb-src ", line) for line in text.splitlines()]
-    return "".join(f"{line}\n" for line in dict.fromkeys(lines))
+def numbers(version):
+    """Of the server: without epoch and revision of a package."""
+    upstream = re.match(r"(?:\d+:)?([\d.]+)", version)[1]
+    return [int(number) for number in upstream.strip(".").split(".")]
 
 
 def unpack(description, tree):
+    """Unpacks a source package; returns the version of the server in it."""
     # What it says, it says to packagers.
     argv = ["dpkg-source", "--no-check", "--extract", description, tree]
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
     header = (tree / "src" / "version.h").read_text()
-    version = re.search(r'REDIS_VERSION "(.*)"', header)[1]
-    if version != server_version():
-        sys.exit(f"the source is of Redis {version}, redis-server is {server_version()}")
+    return re.search(r'(?:REDIS|VALKEY)_VERSION "(.*)"', header)[1]
 
 
 def patch(helper):
@@ -150,9 +144,11 @@ def patch(helper):
     helper.write_text(text)
 
 
-def link_programs(directory):
-    """Puts the installed programs where the suite expects those that were built."""
-    for name in "redis-server", "redis-cli", "redis-benchmark", "redis-check-aof", "redis-check-rdb":
-        program = directory / name
-        program.unlink(missing_ok=True)
-        program.symlink_to(shutil.which(name))
+def link_programs(directory, server):
+    """Puts the programs where the suite expects those that were built, by each name they go by."""
+    for name in "server", "cli", "benchmark", "check-aof", "check-rdb":
+        found = shutil.which(server if name == "server" else f"redis-{name}")
+        for kind in "redis", "valkey":
+            program = directory / f"{kind}-{name}"
+            program.unlink(missing_ok=True)
+            program.symlink_to(found)

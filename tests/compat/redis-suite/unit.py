@@ -29,6 +29,7 @@ ROUNDS_MAX = 5
 @dataclass
 class Settings:
     tree: Path
+    server: str
     # What it is told besides: `--tags` and the like.
     options: list
     # Without a sign of life for so long, a test hangs.
@@ -89,7 +90,7 @@ def spoiler(said, expected):
 def run_once(unit, settings, skipped, logs):
     logs.mkdir(parents=True)
     with contextlib.ExitStack() as stack:
-        port = stack.enter_context(killed(redis(settings.tree, logs))).port
+        port = stack.enter_context(killed(redis(settings, logs))).port
         if settings.proxy:
             port = stack.enter_context(killed(proxy(settings.proxy, port, logs))).port
         where = ["--host", LOOPBACK, "--port", str(port)]
@@ -112,13 +113,13 @@ def killed(server):
             server.child.kill()
 
 
-def redis(tree, logs):
+def redis(settings, logs):
     """A fresh server with the configuration that the suite gives its own."""
     directory = logs / "redis"
     directory.mkdir()
     port = free_port()
-    config = tree / "tests" / "assets" / "default.conf"
-    argv = ["redis-server", config, "--bind", LOOPBACK, "--port", port, "--dir", directory]
+    config = settings.tree / "tests" / "assets" / "default.conf"
+    argv = [settings.server, config, "--bind", LOOPBACK, "--port", port, "--dir", directory]
     argv += ["--save", "", "--pidfile", directory / "redis.pid"]
     return Server(argv, logs / "redis.log", port)
 
