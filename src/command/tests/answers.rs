@@ -62,7 +62,8 @@ fn answers_of_a_session() {
         assert_eq!(
             String::from_utf8(out).unwrap(),
             format!(
-                "-ERR Unknown subcommand or wrong number of arguments for '{sub}'. Try CLIENT HELP.\r\n"
+                "-ERR Unknown subcommand or wrong number of arguments for '{sub}'. \
+                 Try CLIENT HELP.\r\n"
             )
         );
     }
