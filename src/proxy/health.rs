@@ -235,15 +235,11 @@ impl Machine {
     /// Clients that say HELLO from now on hear the role that the instance has now, whenever the
     /// connections of their pool were opened.
     fn tell_pools(&mut self, key: InstanceKey, reply: &[u8]) {
-        let accounts = self.pools.accounts.iter();
-        let of_instance = accounts.filter(|(_, account)| account.instance == key);
-        for pool in of_instance.flat_map(|(_, account)| &account.pools) {
-            if let Some(pool) = self.pools.pools.get_mut(*pool)
-                && let Some(hello) = pool.hello.as_ref().and_then(|it| it.adopt(reply, TOLD))
-            {
+        self.pools.with_pools_of(key, |pool| {
+            if let Some(hello) = pool.hello.as_ref().and_then(|it| it.adopt(reply, TOLD)) {
                 pool.hello = Some(hello);
             }
-        }
+        });
     }
 
     /// An instance does as it should.

@@ -84,10 +84,8 @@ pub struct Machine {
     /// Who is just asking about clients, and in how many bytes: they are still in its buffer, as a
     /// server sees it.
     pub(super) asking: (ClientKey, usize),
-    /// Clients whose question about other clients is answered in the next turn.
-    pub(super) next_turn: Vec<ClientKey>,
-    /// Clients whose search among clients has a slice to go.
-    pub(super) searches: VecDeque<ClientKey>,
+    /// Clients whose question about other clients is to be put, or the next slice of it.
+    pub(super) questions: Rows,
     /// Connections that may be opened for logins and SELECTs, and who waits to do so.
     pub(super) tokens: Tokens,
     /// Connections being opened.
@@ -148,8 +146,7 @@ impl Machine {
             crowded: Vec::new(),
             stalled: Vec::new(),
             unresolved: Vec::new(),
-            next_turn: Vec::new(),
-            searches: VecDeque::new(),
+            questions: Rows::default(),
             opening: 0,
             in_line: 0,
             waits: Vec::new(),
@@ -232,7 +229,7 @@ impl Machine {
         self.draining = true;
         for key in self.clients.keys() {
             // One that has not begun goes on without the others.
-            if !self.searches.contains(&key) {
+            if !self.questions.keys().any(|its| its == key) {
                 self.stop_gathering(key);
             }
             self.wake(key);
@@ -364,8 +361,7 @@ impl Machine {
         !(self.ready.is_empty()
             && self.backlog.is_empty()
             && self.unresolved.is_empty()
-            && self.next_turn.is_empty()
-            && self.searches.is_empty())
+            && self.questions.is_empty())
     }
 
     /// What is to be done next, in order.

@@ -14,7 +14,7 @@ use super::client::{Client, Flag};
 use super::key::ClientKey;
 use super::login::Goal;
 use super::machine::Machine;
-use super::peers::{Found, Gathering, Purpose, Question, Scope};
+use super::peers::{Found, Matches, Purpose, Question, Scope};
 
 impl Machine {
     /// CLIENT UNBLOCK: whoever has the client tells on which connection of the backend it is
@@ -25,10 +25,9 @@ impl Machine {
             return Ok(());
         };
         let with_error = asked.with_error;
-        let found = self.blocked_connection(&scope, asked.id, with_error);
-        let gathering = Gathering::about(found, Purpose::Unblock { with_error });
+        let purpose = Purpose::Unblock { with_error };
         let question = Question::Blocked(scope, asked.id, with_error);
-        self.ask(key, question, gathering);
+        self.ask(key, question, (Matches::default(), purpose));
         Ok(())
     }
 
@@ -43,13 +42,8 @@ impl Machine {
             frame: frame.into(),
             tries: 0,
         };
-        self.ask_redirect(key, scope, id, purpose);
-    }
-
-    fn ask_redirect(&mut self, key: ClientKey, scope: Scope, id: i64, purpose: Purpose) {
-        let found = self.subscriber_connection(&scope, id);
-        let gathering = Gathering::about(found, purpose);
-        self.ask(key, Question::Subscriber(scope, id), gathering);
+        let question = Question::Subscriber(scope, id);
+        self.ask(key, question, (Matches::default(), purpose));
     }
 
     /// Another round has come for those whom nobody could answer yet.
@@ -68,8 +62,8 @@ impl Machine {
             let purpose = mem::take(&mut gathering.purpose);
             self.conclude(key, Ok(()));
             if let (Some(scope), Purpose::Redirect { id, .. }) = (self.scope_of(key), &purpose) {
-                let id = id.cast_signed();
-                self.ask_redirect(key, scope, id, purpose);
+                let question = Question::Subscriber(scope, id.cast_signed());
+                self.ask(key, question, (Matches::default(), purpose));
             }
         }
     }

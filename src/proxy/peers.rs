@@ -81,8 +81,8 @@ pub(super) struct Gathering {
     left: u16,
     matches: Matches,
     found: Found,
-    /// What is looked for, slice by slice.
-    pub search: Option<Search>,
+    /// What is asked, slice by slice if it is a search.
+    question: Option<Question>,
     /// In how many bytes: they show in the asker's own line.
     asked: usize,
     /// Some worker has clients behind this slice.
@@ -151,32 +151,12 @@ impl Gathering {
         self.matches.kept()
     }
 
-    pub(super) fn about(found: Found, purpose: Purpose) -> Self {
-        Self {
-            found,
-            ..Self::new(purpose)
-        }
-    }
-
-    pub(super) fn of_search(
-        (search, asked): (Search, usize),
-        matches: Matches,
-        purpose: Purpose,
-    ) -> Self {
-        Self {
-            search: Some(search),
-            asked,
-            matches,
-            ..Self::new(purpose)
-        }
-    }
-
     fn new(purpose: Purpose) -> Self {
         Self {
             left: 0,
             matches: Matches::default(),
             found: Found::Nobody,
-            search: None,
+            question: None,
             asked: 0,
             more: false,
             purpose,
@@ -187,9 +167,13 @@ impl Gathering {
 impl Machine {
     /// Another worker asks.
     pub fn peer_asked(&mut self, question: Question) -> Answer {
+        self.answer_to(question, None)
+    }
+
+    fn answer_to(&mut self, question: Question, asker: Option<ClientKey>) -> Answer {
         match question {
             Question::Search(search) => {
-                let (matches, more) = self.slice(&search, None);
+                let (matches, more) = self.slice(&search, asker);
                 Answer::Found(matches, more)
             }
             Question::Blocked(scope, id, with_error) => {
@@ -202,7 +186,7 @@ impl Machine {
         }
     }
 
-    /// Another worker answered.
+    /// A worker answered, another one or this.
     pub fn peer_told(&mut self, key: ClientKey, answer: Answer) {
         let waiting = self
             .clients
@@ -229,37 +213,45 @@ impl Machine {
     /// The client gets what has come: all answers, or in a drain those of workers that had not
     /// ended; unless there are more clients to look at.
     pub(super) fn stop_gathering(&mut self, key: ClientKey) {
-        let waiting = self
-            .clients
-            .get_mut(key)
-            .and_then(|client| client.waiting.as_deref_mut());
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let waiting = client.waiting.as_deref_mut();
         let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
             return;
         };
         gathering.left = 0;
-        if let Some(search) = &mut gathering.search
+        if let Some(Question::Search(search)) = &mut gathering.question
             && std::mem::take(&mut gathering.more)
             && gathering.matches.bytes <= LIST_BYTES_MAX
         {
             search.slice += 1;
-            self.searches.push_back(key);
-            return;
+            // Those that have begun end before others begin, and few lists are kept at a time.
+            return self.questions.push_first(client.tenant, key, self.now);
         }
         let done = std::mem::replace(&mut **gathering, Gathering::new(Purpose::List));
         self.conclude(key, Ok(()));
         self.gathered(key, done);
     }
 
-    /// Puts a question to the other workers, if there are any, and has it answered in a later turn:
-    /// who asks for a long list again and again does so beside the others, not before them.
-    pub(super) fn ask(&mut self, key: ClientKey, question: Question, mut gathering: Gathering) {
-        gathering.left = self.others();
-        let alone = gathering.left == 0;
+    /// Puts a question to all workers, this one among them, in a later turn: who asks again and
+    /// again does so beside the others, not before them.
+    pub(super) fn ask(
+        &mut self,
+        key: ClientKey,
+        question: Question,
+        (matches, purpose): (Matches, Purpose),
+    ) {
+        let gathering = Gathering {
+            question: Some(question),
+            asked: self.asking.1,
+            matches,
+            ..Gathering::new(purpose)
+        };
         self.change(key, Goal::Peers(Box::new(gathering)), None);
-        if alone {
-            self.next_turn.push(key);
-        } else {
-            self.actions.push_back(Action::Ask(key, question));
+        let tenant = self.clients.get(key).map(|client| client.tenant);
+        if let Some(tenant) = tenant {
+            self.questions.push(tenant, key, self.now);
         }
     }
 
@@ -271,38 +263,27 @@ impl Machine {
         }
     }
 
-    /// Takes the next slice of one search: one in a turn, whoever asks, so that others have their
-    /// turns between.
-    pub(super) fn search_on(&mut self) {
-        while let Some(key) = self.searches.pop_front() {
-            let others = self.others();
-            let waiting = self.clients.get(key).and_then(|it| it.waiting.as_deref());
-            let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &waiting.goal) else {
+    /// Puts one question, or the next slice of one search: one in a turn, tenant by tenant, so that
+    /// others have their turns between.
+    pub(super) fn put_question(&mut self) {
+        let others = self.others();
+        while let Some(key) = self.questions.pop() {
+            let client = self.clients.get_mut(key);
+            let waiting = client.and_then(|client| client.waiting.as_deref_mut());
+            let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
                 continue;
             };
-            let Some(search) = gathering.search.clone() else {
+            let Some(question) = gathering.question.clone() else {
                 continue;
             };
+            gathering.left = others + 1;
+            if others > 0 {
+                self.actions.push_back(Action::Ask(key, question.clone()));
+            }
             self.asking = (key, gathering.asked);
-            let (matches, more) = self.slice(&search, Some(key));
+            let answer = self.answer_to(question, Some(key));
             self.asking.0 = ClientKey::NONE;
-            let waiting = self
-                .clients
-                .get_mut(key)
-                .and_then(|it| it.waiting.as_deref_mut());
-            if let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) {
-                self.partial_bytes += matches.kept();
-                gathering.matches.add(matches);
-                gathering.more |= more;
-                gathering.left = others;
-            }
-            match others {
-                0 => self.stop_gathering(key),
-                _ => {
-                    let question = Question::Search(search);
-                    self.actions.push_back(Action::Ask(key, question));
-                }
-            }
+            self.peer_told(key, answer);
             return self.keep_limits();
         }
     }

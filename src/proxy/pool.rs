@@ -167,6 +167,19 @@ impl Pools {
         keys.filter_map(|&key| self.pools.get(key))
     }
 
+    /// Does something with each pool of an instance.
+    pub(super) fn with_pools_of(&mut self, of: InstanceKey, mut work: impl FnMut(&mut Pool)) {
+        let accounts = self.by_identity.range((of, None)..);
+        for (_, &key) in accounts.take_while(|((instance, _), _)| *instance == of) {
+            let pools = self.accounts.get(key).map(|account| &account.pools);
+            for &key in pools.into_iter().flatten() {
+                if let Some(pool) = self.pools.get_mut(key) {
+                    work(pool);
+                }
+            }
+        }
+    }
+
     /// The account of clients without a login, if there is one already.
     pub(super) fn anonymous(&self, instance: InstanceKey) -> Option<AccountKey> {
         self.by_identity.get(&(instance, None)).copied()

@@ -15,10 +15,7 @@ impl Machine {
     /// Lets clients go on whose hold is over. Call once per turn, after what came in.
     pub fn resume(&mut self, now: Millis) {
         self.now = now;
-        for key in mem::take(&mut self.next_turn) {
-            self.stop_gathering(key);
-        }
-        self.search_on();
+        self.put_question();
         for key in mem::take(&mut self.unresolved) {
             let why = Failure::Unreachable("its name does not resolve".into());
             self.fail(key, &why);

@@ -7,9 +7,8 @@ use crate::command::client::Filter;
 use crate::resp::Args;
 
 use super::key::ClientKey;
-use super::login::Goal;
 use super::machine::Machine;
-use super::peers::{Gathering, Matches, Purpose, Search};
+use super::peers::{Matches, Purpose, Question, Search};
 
 /// Places of clients that are looked at in one turn.
 const SLICE: usize = 256;
@@ -51,10 +50,7 @@ impl Machine {
             kill: matches!(purpose, Purpose::Kill { .. }),
             slice: 0,
         };
-        self.partial_bytes += matches.kept();
-        let gathering = Gathering::of_search((search, self.asking.1), matches, purpose);
-        self.change(key, Goal::Peers(Box::new(gathering)), None);
-        self.searches.push_back(key);
+        self.ask(key, Question::Search(search), (matches, purpose));
     }
 
     /// What there is in one slice of this worker's clients, and whether there are more behind it.

@@ -79,15 +79,23 @@ pub(super) struct Rows(VecDeque<(TenantSlot, Row)>);
 type Row = VecDeque<(ClientKey, Millis)>;
 
 impl Rows {
-    fn push(&mut self, tenant: TenantSlot, key: ClientKey, now: Millis) {
+    pub(super) fn push(&mut self, tenant: TenantSlot, key: ClientKey, now: Millis) {
         match self.0.iter_mut().find(|(of, _)| *of == tenant) {
             Some((_, row)) => row.push_back((key, now)),
             None => self.0.push_back((tenant, Row::from([(key, now)]))),
         }
     }
 
+    /// The client is its tenant's next one.
+    pub(super) fn push_first(&mut self, tenant: TenantSlot, key: ClientKey, now: Millis) {
+        match self.0.iter_mut().find(|(of, _)| *of == tenant) {
+            Some((_, row)) => row.push_front((key, now)),
+            None => self.push(tenant, key, now),
+        }
+    }
+
     /// The next client of the next tenant.
-    fn pop(&mut self) -> Option<ClientKey> {
+    pub(super) fn pop(&mut self) -> Option<ClientKey> {
         let (tenant, mut row) = self.0.pop_front()?;
         let (key, _) = row.pop_front()?;
         if !row.is_empty() {
@@ -116,7 +124,7 @@ impl Machine {
     /// The client's go is over: it goes on when the others have had theirs.
     #[cold]
     pub(super) fn defer(&mut self, key: ClientKey) {
-        if self.share.refusals < REFUSALS_MAX {
+        if self.share.refusals < REFUSALS_MAX && self.tenant_of(key).is_some() {
             self.throttle(key);
         } else if let Some(client) = self.clients.get_mut(key) {
             client.hold.set(Hold::LIMIT);

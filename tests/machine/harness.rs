@@ -264,6 +264,13 @@ impl Worker {
         flow
     }
 
+    /// Each of these clients sends the same, and all of it comes before the turn.
+    pub(crate) fn all_say(&mut self, clients: &[ClientKey], line: &str) {
+        for &client in clients {
+            self.machine.client_bytes(client, &command(line), self.now);
+        }
+    }
+
     /// A client sends much, and the reactor reads it piece by piece.
     pub(crate) fn uploads(&mut self, client: ClientKey, bytes: &[u8]) {
         for part in bytes.chunks(READ_BYTES) {

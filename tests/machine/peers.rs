@@ -101,9 +101,9 @@ fn lists_and_kills_of_many_clients_take_turns() {
     assert_eq!(worker.machine.clients(), 999);
 }
 
-#[test]
-fn lists_that_are_not_finished_count_as_bytes_kept_for_who_asked() {
-    let mut worker = Worker::with(|settings| settings.worker_buffer_bytes_max = 4 << 20);
+/// So many lists of 1.6 MB are asked for at once, where 4 MB may be kept. Returns how many of those
+/// who asked are closed before they have read any of it.
+fn closed_while_listing(worker: &mut Worker) -> usize {
     let (first, _) = worker.stranger();
     let mut clients = vec![first];
     clients.extend((1..400).map(|_| worker.client()));
@@ -115,10 +115,48 @@ fn lists_that_are_not_finished_count_as_bytes_kept_for_who_asked() {
     for &client in &clients[..10] {
         worker.says(client, "CLIENT LIST");
     }
-    worker.settle();
-    let closed = clients
-        .iter()
-        .filter(|&&it| worker.closed(ConnKey::Client(it)));
-    assert!(closed.count() > 0);
+    for _ in 0..100 {
+        worker.turn();
+        for &client in &clients[..10] {
+            worker.heard(client);
+        }
+    }
+    let closed = |key: &&_| worker.closed(ConnKey::Client(**key));
+    clients.iter().filter(closed).count()
+}
+
+/// While the other worker does not answer, all of them begin.
+#[test]
+fn lists_that_are_not_finished_count_as_bytes_kept_for_who_asked() {
+    let mut worker = Worker::with(|settings| {
+        settings.worker_buffer_bytes_max = 4 << 20;
+        settings.workers = 2;
+    });
+    assert!(closed_while_listing(&mut worker) > 0);
     assert!(worker.machine.counters().buffers_full > 0);
+}
+
+#[test]
+fn lists_of_one_tenant_are_made_one_after_the_other() {
+    let mut worker = Worker::with(|settings| settings.worker_buffer_bytes_max = 4 << 20);
+    assert_eq!(closed_while_listing(&mut worker), 0);
+}
+
+/// Each looks at all clients.
+#[test]
+fn a_turn_looks_for_one_client_by_its_number() {
+    let mut worker = Worker::new();
+    let (first, _) = worker.stranger();
+    let mut clients = vec![first];
+    clients.extend((1..20).map(|_| worker.client()));
+    for &client in &clients[1..] {
+        worker.says(client, "ECHO x");
+        worker.heard(client);
+    }
+    worker.all_say(&clients, "CLIENT UNBLOCK 999");
+    for _ in 0..clients.len() {
+        worker.turn();
+        let heard = clients.iter().filter(|&&it| worker.heard(it) == ":0\r\n");
+        assert_eq!(heard.count(), 1);
+    }
 }
