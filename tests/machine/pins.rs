@@ -316,6 +316,51 @@ fn another_user_does_not_wait_on_the_connection_of_the_first() {
     assert_eq!(worker.asked(anns), "");
 }
 
+/// Who has a connection of its own becomes another user there, which is still to say that it may.
+fn asks_for_bob(worker: &mut Worker, client: ClientKey, own: BackendKey) {
+    worker.says(client, "AUTH bob pw");
+    for verifier in worker.begun() {
+        worker.opens(verifier);
+    }
+    let verifier = worker.verifier();
+    worker.replies(verifier, "+OK\r\n");
+    worker.settle();
+    assert!(worker.asked(own).contains("AUTH"));
+}
+
+/// A connection that has become another user's is not the one that carried a client's writes.
+#[test]
+fn nobody_waits_on_a_connection_that_another_user_has_logged_in_on() {
+    let mut worker = Worker::new();
+    let (client, _) = worker.user("ann");
+    let other = worker.logs_in("ann", "pw");
+    let own = worker.own(client, "BLPOP l 1", "*-1\r\n");
+    worker.says(other, "WATCH k");
+    assert!(worker.asked(own).contains("WATCH"));
+    worker.replies(own, "+OK\r\n");
+    asks_for_bob(&mut worker, other, own);
+    worker.replies(own, "+OK\r\n");
+    worker.says(other, "UNWATCH");
+    worker.replies(own, "+OK\r\n");
+    assert_eq!(worker.heard(other), "+OK\r\n".repeat(3));
+    worker.settle();
+    worker.asked(own);
+    worker.says(client, "WAIT 1 0");
+    worker.settle();
+    assert_eq!(worker.asked(own), "");
+}
+
+#[test]
+fn a_connection_that_does_not_answer_a_login_with_ok_is_not_logged_in() {
+    let mut worker = Worker::new();
+    let (client, _) = worker.user("ann");
+    let own = worker.own(client, "WATCH k", "+OK\r\n");
+    asks_for_bob(&mut worker, client, own);
+    worker.replies(own, ":1\r\n");
+    worker.settle();
+    assert!(worker.closed(ConnKey::Client(client)));
+}
+
 /// The connection that a client writes on is held up by somebody else, and the client reads on
 /// another one: that one knows nothing of the write, and would say yes.
 #[test]

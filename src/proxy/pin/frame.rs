@@ -110,6 +110,11 @@ impl Frame {
         self.head() == b"+QUEUED\r\n"
     }
 
+    /// Can it be what a server says to AUTH, or to AUTH in a transaction?
+    pub(super) fn may_answer_auth(&self) -> bool {
+        self.is_error() || self.is_queued() || self.head() == b"+OK\r\n"
+    }
+
     /// What the complete frame is. `modal`: the client may have subscriptions, and speaks RESP2,
     /// in which messages are arrays like others.
     pub(super) fn class(&self, modal: bool, monitor: bool) -> Class {

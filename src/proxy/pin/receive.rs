@@ -197,6 +197,10 @@ impl Machine {
             Class::Reply => match head {
                 Some(head) => {
                     let (verb, count) = (head.verb, head.count);
+                    if verb == Verb::Change && !frame.may_answer_auth() && self.logs_in(key) {
+                        let why = "sent neither OK nor an error to AUTH";
+                        return Err(Failure::Desync(why.into()));
+                    }
                     self.replied(key, verb, frame);
                     // An error is one, however many confirmations were asked for.
                     let all = matches!(verb, Verb::Confirm(_) | Verb::ConfirmAll(_));
@@ -209,6 +213,16 @@ impl Machine {
                 }
             },
         }
+    }
+
+    /// Is the next change of this connection its login as another user? Some servers say nothing to
+    /// a wrong password while they owe replies, and then the next one is not about it.
+    fn logs_in(&self, key: BackendKey) -> bool {
+        let owner = self.backends.get(key).map(|backend| backend.owner);
+        let client = owner.and_then(|owner| self.clients.get(owner));
+        let pin = client.and_then(|client| client.pin.as_deref());
+        let change = pin.and_then(|pin| pin.changes.front());
+        matches!(change, Some(Change::Login(_)))
     }
 
     /// `done` of the replies to the head of the queue have come.

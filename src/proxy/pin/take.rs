@@ -181,9 +181,12 @@ impl Machine {
         }
     }
 
-    /// Takes this very connection, if it is idle.
+    /// Takes this very connection, if it is idle and still of the client's pool: whoever had it
+    /// since may have logged in there as somebody else.
     pub(super) fn take_idle(&mut self, key: BackendKey, owner: ClientKey) -> bool {
+        let mine = self.clients.get(owner).map(|client| client.pool);
         let pool = self.backends.get(key).map(|backend| backend.pool);
+        let pool = pool.filter(|&pool| Some(pool) == mine);
         let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool)) else {
             return false;
         };
