@@ -11,7 +11,6 @@ use super::forward::{NOAUTH, Refusal};
 use super::key::ClientKey;
 use super::login::Goal;
 use super::machine::{Machine, mark_ready};
-use super::memory::ANONYMOUS_UNREAD_BYTES_MAX;
 use super::outbound::mark_client_dirty;
 use super::request::Kind;
 use super::survey::Limit;
@@ -98,6 +97,9 @@ impl Machine {
                 self.tell(key, &out);
             }
             _ => self.say(key, &out),
+        }
+        if out.starts_with(b"-") {
+            self.note_refused_command(key);
         }
         self.out = out;
     }
@@ -230,7 +232,7 @@ impl Machine {
         write::error(&mut out, text);
         self.counters.errors += 1;
         self.say(key, &out);
-        if text.starts_with("NOAUTH") {
+        if !text.starts_with("ERR elika") {
             self.note_refused_command(key);
         }
     }
@@ -246,7 +248,6 @@ impl Machine {
     /// What a client hears in any case: now, or after the replies that are still to come.
     pub(super) fn tell(&mut self, key: ClientKey, reply: &[u8]) {
         let in_a_message = self.is_in_a_message(key);
-        let anonymous = self.is_anonymous(key);
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -264,13 +265,6 @@ impl Machine {
         if client.unread_bytes() > self.settings.client_outbound_bytes_max {
             // It is closed when it is looked at.
             mark_ready(&mut self.ready, client, key);
-        } else if anonymous && client.unread_bytes() > ANONYMOUS_UNREAD_BYTES_MAX / 2 {
-            // Half of it; and what it asked before a RESET does not count.
-            let said = &mut client.details_mut().said_anonymous;
-            *said += reply.len();
-            if *said > ANONYMOUS_UNREAD_BYTES_MAX / 2 {
-                client.hold.set(Hold::OUTBOUND);
-            }
         }
     }
 }

@@ -24,8 +24,6 @@ impl Hold {
     pub(super) const BARRIER: Self = Self(1);
     /// Too many requests are not answered yet.
     pub(super) const IN_FLIGHT: Self = Self(2);
-    /// It has not logged in, and too many bytes wait for it to read them.
-    pub(super) const OUTBOUND: Self = Self(4);
     /// A backend or another worker has to say something first: see [`Client::waiting`].
     pub(super) const VERDICT: Self = Self(8);
     /// The backend has not taken enough of what it was sent.
@@ -77,8 +75,6 @@ pub(super) struct Details {
     pub takes_redirects: bool,
     /// Why the backend's verdict could not be had: what its next command hears.
     pub refusal: Option<Box<str>>,
-    /// Bytes said to it before a login, while it had many to read.
-    pub said_anonymous: usize,
     /// Commands refused before a login, since the last login.
     pub refused_commands: u32,
     /// Since when it has stood in line for what it asks; 0: it does not.

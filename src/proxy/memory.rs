@@ -14,10 +14,6 @@ use super::notice::Bound;
 /// The error for a request that is too large for what memory there is.
 pub(super) const OUT_OF_MEMORY: &str = "ERR elika: out of memory for this request";
 
-/// Bytes of replies that a client may leave unread before it has logged in: it is read again when
-/// it has read half of them.
-pub(super) const ANONYMOUS_UNREAD_BYTES_MAX: usize = 64 * 1024;
-
 /// Not among the sizes (up to 1,032) that glibc keeps for each thread, and never gives back.
 pub(super) const UNCACHED_BYTES: usize = 1_100;
 

@@ -10,7 +10,6 @@ use super::client::{Client, Flag, Hold};
 use super::forward::{BACKEND_OUTBOUND_BYTES_MAX, unpause};
 use super::key::{BackendKey, ClientKey, ConnKey};
 use super::machine::{Machine, mark_ready};
-use super::memory::ANONYMOUS_UNREAD_BYTES_MAX;
 use super::request::{Requests, parked_size};
 
 /// A client that reads slowly: with no more than this to read, its backend is read again.
@@ -106,11 +105,6 @@ impl Machine {
             && backend.paused
         {
             unpause(backend, client.backend, &mut self.actions, self.now);
-        }
-        if client.hold.has(Hold::OUTBOUND)
-            && client.unread_bytes() <= ANONYMOUS_UNREAD_BYTES_MAX / 2
-        {
-            mark_ready(&mut self.ready, client, key);
         }
         if left == 0 && (client.is(Flag::Closing) || client.is(Flag::Eof) || self.draining) {
             self.settle(key);

@@ -7,7 +7,6 @@ use super::backend::Failure;
 use super::client::{Flag, Hold};
 use super::key::{ClientKey, ConnKey};
 use super::machine::Machine;
-use super::memory::ANONYMOUS_UNREAD_BYTES_MAX;
 use super::settings::Millis;
 use super::share::Share;
 
@@ -48,12 +47,6 @@ impl Machine {
         }
         if client.in_flight <= in_flight_max / 2 {
             client.hold.clear(Hold::IN_FLIGHT);
-        }
-        if client.unread_bytes() <= ANONYMOUS_UNREAD_BYTES_MAX / 2 {
-            client.hold.clear(Hold::OUTBOUND);
-            if let Some(details) = client.details.as_deref_mut() {
-                details.said_anonymous = 0;
-            }
         }
         self.relocate(key);
         let Some(client) = self.clients.get(key) else {

@@ -60,6 +60,9 @@ impl Machine {
             return taken;
         }
         self.asking = (key, frame.len());
+        if matches!(session, Session::Reset | Session::ClientReply) {
+            self.note_refused_command(key);
+        }
         let outcome = match session {
             Session::Auth => self.auth(key, args),
             Session::Hello => self.hello(key, args),

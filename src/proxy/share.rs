@@ -25,7 +25,8 @@ const BACKLOG_COMMANDS_MAX: u32 = 512;
 /// Requests of one client that a rate refuses in one go.
 const REFUSALS_MAX: u32 = 8;
 
-/// Commands that are refused before a login; then the client is closed.
+/// Commands before a login that are refused, wrong logins among them, or need none; then the client
+/// is closed.
 const REFUSED_COMMANDS_MAX: u32 = 64;
 
 /// Clients of one tenant that go on at once when its rate allows requests again.
@@ -158,10 +159,13 @@ impl Machine {
         }
     }
 
-    /// A command was refused because its client has not logged in: too many of them, and it is
-    /// closed when it has heard so.
+    /// A command of a client that has not logged in was refused, or does nothing for it: too many
+    /// of them, and it is closed when it has heard so.
     #[cold]
     pub(super) fn note_refused_command(&mut self, key: ClientKey) {
+        if !self.is_anonymous(key) {
+            return;
+        }
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };

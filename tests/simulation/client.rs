@@ -187,6 +187,8 @@ pub(crate) struct Client {
     pub(crate) asked: Moment,
     /// Commands refused before a login, since the last one.
     pub(crate) refused: u32,
+    /// Commands since its last login that may count as such: errors, and what needs no login.
+    pub(crate) vain: u32,
     /// When it sent what it last heard a reply to and that needs a connection of its own.
     pub(crate) held: Moment,
     /// Whatever became of that, it had a request under way ever since: all may have gone there.
@@ -229,6 +231,12 @@ impl Client {
     /// Notes a reply: a client without a login is refused so often, and then closed.
     pub(crate) fn note_refusal(&mut self, op: &Op, reply: &[u8]) {
         let login = matches!(op, Op::Auth(_) | Op::Hello { login: Some(_), .. });
+        let vain = matches!(op, Op::Reset | Op::ReplyOn) || wire::error_text(reply).is_some();
+        self.vain = if login && !vain {
+            0
+        } else {
+            self.vain + u32::from(vain)
+        };
         match wire::error_text(reply) {
             Some(text) if text.starts_with("NOAUTH") => self.refused += 1,
             None if login => self.refused = 0,

@@ -203,6 +203,7 @@ impl World {
             asked: self.now,
             held: self.now,
             refused: 0,
+            vain: 0,
             bereft: None,
             silent: false,
             followed: false,

@@ -20,7 +20,7 @@ impl World {
         let slow = counted.slow_readers + counted.evictions + counted.slow_subscribers;
         let slow = slow + counted.send_timeouts + counted.tenant_buffers_full;
         let slow = slow + counted.buffers_full > 0;
-        let refused = client.refused >= REFUSED_COMMANDS_MAX || client.silent;
+        let refused = client.vain >= REFUSED_COMMANDS_MAX || client.silent;
         if counted.refused_anonymous > 0 && refused {
             return Ok(());
         }
