@@ -131,8 +131,8 @@ fn settle(
         };
         if connection.is_fresh() {
             connection.proceed(&turn);
-            if let Some((_, request)) = connection.question() {
-                connection.answered(desk.answer(&request, CALLER), &turn);
+            if let Some((_, request)) = connection.question(0) {
+                connection.answered(0, desk.answer(&request, CALLER), &turn);
             }
         } else if connection.is_parked() {
             *now = now.after(WAIT_SECONDS_MAX * 1000);

@@ -9,7 +9,7 @@ use crate::proxy::Millis;
 
 use super::counters::Limit;
 use super::desk::{Answer, Desk};
-use super::form::{Form, Parked};
+use super::form::{Form, Parked, Question};
 use super::guard::Caller;
 use super::http::{After, CONTINUE, Decoder, Request, Response, Step};
 use super::limits::{IDLE_MS, LINGER_MS, PARKED_MAX, PROBE_MS, REQUEST_MS, RESPONSE_MS, SLOW_MS};
@@ -50,8 +50,8 @@ enum Phase {
     Idle,
     /// A part of a request has come.
     Receiving,
-    /// A request is answered on another thread, which may not have it yet.
-    Asked(Option<(Place, Box<Request>)>, Form),
+    /// A request is answered on another thread.
+    Asked(Question, Form),
     /// A request waits for the clusters to change.
     Parked(Parked),
     /// A response is on its way.
@@ -125,11 +125,7 @@ impl Connection {
             Phase::New | Phase::Idle | Phase::Lingering => Some((0, self.since)),
             Phase::Receiving if slow => Some((1, self.since)),
             Phase::Sending(_) | Phase::Asked(..) if slow => Some((2, self.since)),
-            Phase::Receiving
-            | Phase::Sending(_)
-            | Phase::Asked(..)
-            | Phase::Parked(_)
-            | Phase::Ended => None,
+            _ => None,
         }
     }
 
@@ -205,32 +201,36 @@ impl Connection {
             }
         }
         if place == Place::Here {
-            let answer = turn.desk.answer(&request, self.caller);
-            return self.answer(answer, form, turn);
+            return self.answer(turn.desk.answer(&request, self.caller), form, turn);
         }
         self.since = turn.now;
-        self.phase = Phase::Asked(Some((place, Box::new(request))), form);
+        self.phase = Phase::Asked(Question::New(place, Box::new(request)), form);
     }
 
-    /// What another thread has to answer; [`answered`](Self::answered) takes that.
-    pub(super) fn question(&mut self) -> Option<(Place, Box<Request>)> {
+    /// What another thread has to answer, if it is new: under this number, which no other has.
+    pub(super) fn question(&mut self, number: u64) -> Option<(Place, Box<Request>)> {
         match &mut self.phase {
-            Phase::Asked(question, _) => question.take(),
+            Phase::Asked(question, _) => question.ask(number),
             _ => None,
         }
     }
 
-    /// The answer to its question.
-    pub(super) fn answered(&mut self, answer: Answer, turn: &Turn<'_>) {
-        if let Phase::Asked(_, form) = self.phase {
-            self.answer(answer, form, turn);
+    /// The answer to the question of this number, which may have been given up.
+    pub(super) fn answered(&mut self, number: u64, answer: Answer, turn: &Turn<'_>) {
+        match self.phase {
+            Phase::Asked(Question::Asked(n), form) if n == number => {
+                self.answer(answer, form, turn)
+            }
+            _ => {}
         }
     }
 
     /// Nobody answers its question.
     pub(super) fn unanswered(&mut self, turn: &Turn<'_>) {
-        let response = turn.desk.exhausted(Limit::Calls);
-        self.answered(Answer::Now(response), turn);
+        if let Phase::Asked(_, form) = self.phase {
+            let response = turn.desk.exhausted(Limit::Calls);
+            self.respond(response, form, turn);
+        }
     }
 
     /// The first bytes of a request are here.

@@ -56,9 +56,9 @@ impl Scene {
         self.with(|connection, turn| {
             connection.received(text.as_bytes());
             connection.proceed(turn);
-            if let Some((_, request)) = connection.question() {
+            if let Some((_, request)) = connection.question(0) {
                 let answer = turn.desk.answer(&request, connection.caller());
-                connection.answered(answer, turn);
+                connection.answered(0, answer, turn);
             }
         })
     }
@@ -348,28 +348,34 @@ fn the_idle_are_spared_first_then_the_slow() {
 #[test]
 fn a_question_is_asked_once_and_has_half_a_minute() {
     let mut scene = Scene::new();
-    let ask = |scene: &mut Scene| {
+    let ask = |scene: &mut Scene, number: u64| {
         scene.with(|connection, turn| {
             connection.received(b"GET /clients HTTP/1.1\r\nHost: localhost\r\n\r\n");
             connection.proceed(turn);
-            assert!(connection.question().is_some() && connection.question().is_none());
+            assert!(connection.question(number).is_some() && connection.question(9).is_none());
             assert!(!connection.wants_input());
         })
     };
-    assert_eq!(ask(&mut scene), "");
+    assert_eq!(ask(&mut scene, 1), "");
     assert_eq!(scene.pass(RESPONSE_MS - 1), "");
     let answer = scene.pass(1);
     assert_eq!(status(&answer), "503");
     assert!(answer.contains("the service port is busy with other calls"));
     // What comes after that is nobody's.
-    let late = |connection: &mut Connection, turn: &Turn<'_>| {
-        connection.answered(Answer::Now(Response::json(200, String::new())), turn);
+    let answered = |scene: &mut Scene, number, code| {
+        let response = Response::json(code, String::new());
+        scene.with(|it, turn| it.answered(number, Answer::Now(response), turn))
     };
-    assert_eq!(scene.with(late), answer);
+    assert_eq!(answered(&mut scene, 1, 200), answer);
     scene.take();
     assert!(scene.connection.wants_input());
-    ask(&mut scene);
-    assert_eq!(status(&scene.with(late)), "200");
+    assert_eq!(ask(&mut scene, 2), "");
+    assert_eq!(
+        answered(&mut scene, 1, 200),
+        "",
+        "that was another question"
+    );
+    assert_eq!(status(&answered(&mut scene, 2, 404)), "404");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::routes::Place;
 /// A page that took long rests so many times as long: it costs the workers, too.
 const REST_FACTOR: u32 = 3;
 
-/// Which connection asks: its place, and a number that no other has.
+/// Which question is answered: the place of its connection, and a number that no other has.
 pub(super) type Asker = (usize, u64);
 
 /// What is to be done.

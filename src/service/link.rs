@@ -14,8 +14,6 @@ use super::connection::{Connection, Turn};
 pub(super) struct Link {
     stream: TcpStream,
     pub(super) connection: Connection,
-    /// No other connection has it.
-    pub(super) number: u64,
     /// The last read did not say that there is no more.
     pub(super) readable: bool,
     /// The last write did not say that there is no room.
@@ -27,11 +25,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(stream: TcpStream, connection: Connection, number: u64) -> Self {
+    pub(super) fn new(stream: TcpStream, connection: Connection) -> Self {
         Self {
             stream,
             connection,
-            number,
             readable: true,
             writable: true,
             hung_up: false,

@@ -54,8 +54,8 @@ pub(crate) struct ServicePort {
     listeners: Vec<Listener>,
     local: SocketAddr,
     links: Slab<Link>,
-    /// Connections so far.
-    accepted: u64,
+    /// Questions to the helpers so far.
+    asked: u64,
     desk: Arc<Desk>,
     helpers: Helpers,
     /// Somebody has begun to wait for a change that may have come before.
@@ -111,7 +111,7 @@ impl ServicePort {
             listeners,
             local,
             links: Slab::new(),
-            accepted: 0,
+            asked: 0,
             helpers: Helpers::start(&desk, &handle.waker)?,
             desk,
             look: false,
@@ -271,9 +271,8 @@ impl ServicePort {
             log::debug!("service port: the connection from {peer} is of no use: {error}");
             return;
         }
-        self.accepted += 1;
         let connection = Connection::new(caller, place.class, self.now);
-        entry.insert(Link::new(stream, connection, self.accepted));
+        entry.insert(Link::new(stream, connection));
     }
 
     /// Gives every connection its turn.
@@ -287,8 +286,9 @@ impl ServicePort {
                 parked,
             };
             link.turn(&turn, &mut self.scratch);
-            if let Some((place, request)) = link.connection.question() {
-                let asker = (index, link.number);
+            if let Some((place, request)) = link.connection.question(self.asked + 1) {
+                self.asked += 1;
+                let asker = (index, self.asked);
                 let job = Job::Call(asker, link.connection.caller(), request);
                 if !self.helpers.ask(place, job) {
                     link.connection.unanswered(&turn);
@@ -315,10 +315,9 @@ impl ServicePort {
             };
             match done {
                 Done::Answer((index, number), answer) => {
-                    let link = self.links.get_mut(index);
                     // It may have gone meanwhile, and another have its place.
-                    if let Some(link) = link.filter(|link| link.number == number) {
-                        link.connection.answered(answer, &turn);
+                    if let Some(link) = self.links.get_mut(index) {
+                        link.connection.answered(number, answer, &turn);
                         self.look |= link.connection.is_parked();
                     }
                 }
