@@ -65,6 +65,9 @@ pub struct Config {
     pub metrics: Metrics,
     /// What clients may ask for.
     pub limits: Limits,
+    /// The options that were set, by name: a limit among them is not fitted to the memory there is,
+    /// even if it was set to its default.
+    pub given: Vec<&'static str>,
     /// Lines for the log about what was given in vain; not an error, and none of them a secret.
     pub notes: Vec<String>,
 }
@@ -135,7 +138,7 @@ pub struct BackendPool {
     pub pinned_idle_seconds: u64,
     /// What clients get whose backend is lost or cannot be reached.
     pub on_loss: OnLoss,
-    /// Time to be ready for requests, in milliseconds.
+    /// Time to make the TCP connection, in milliseconds.
     pub connect_ms: u64,
     /// How long a backend may owe a reply in silence, in milliseconds; 0 is for ever.
     pub reply_ms: u64,
@@ -184,7 +187,7 @@ pub struct Limits {
     pub tenant_buffer_bytes: usize,
     /// How long a client may take nothing of what it has to read, in seconds; 0 is for ever.
     pub send_seconds: u64,
-    /// How long a client may neither log in nor send a request, in seconds; 0 is for ever.
+    /// How long a client may take to log in, whatever it sends meanwhile, in seconds; 0 is for ever.
     pub login_seconds: u64,
     /// How long a client may be silent, in seconds; 0 is for ever.
     pub idle_seconds: u64,
@@ -277,6 +280,7 @@ impl Default for Config {
                 logins_per_second: 200,
                 paused_clients: 10_000,
             },
+            given: Vec::new(),
             notes: Vec::new(),
         }
     }

@@ -48,6 +48,7 @@ pub fn parse(
     let mut config = Config::default();
     let given = Given::read(&matches, env, &mut config.notes);
     given.apply(&mut config)?;
+    config.given = given.iter().map(|setting| setting.row.name).collect();
     check::relations(&given, &mut config)?;
     Ok(Parsed::Run(Box::new(config)))
 }

@@ -12,41 +12,50 @@ use crate::config::Config;
 const BYTES_MIN: u64 = 1 << 20;
 
 /// Lowers the ceilings of a worker's buffers that nobody has set, so that those of all workers
-/// together are at most half of the memory.
+/// together are at most half of the memory; and what one client and one tenant may take of that.
 pub(super) fn fit(config: &mut Config) {
-    let Some(memory) = available() else { return };
-    let workers = config.workers();
-    let defaults = Config::default().limits;
-    let limits = &mut config.limits;
-    for (option, value, default) in [
-        (
-            "limit.worker-buffer-bytes",
-            &mut limits.worker_buffer_bytes,
-            defaults.worker_buffer_bytes,
-        ),
-        (
-            "limit.worker-outbound-bytes",
-            &mut limits.worker_outbound_bytes,
-            defaults.worker_outbound_bytes,
-        ),
-    ] {
-        let fit = share(memory, workers);
-        if *value == default && fit < default {
+    if let Some(memory) = available() {
+        fit_to(memory, config);
+    }
+}
+
+fn fit_to(memory: u64, config: &mut Config) {
+    let (workers, share) = (config.workers(), share(memory, config.workers()));
+    let (defaults, given) = (Config::default().limits, &config.given);
+    let lower = |option: &str, value: &mut usize, default: usize, fit: usize| {
+        if *value == default && fit < default && !given.contains(&option) {
             *value = fit;
             log::info!(
                 "memory: {option} lowered from its default to what fits limit={default} now={fit} \
                  memory={memory} workers={workers}"
             );
         }
-    }
-    // What one client and one tenant may take of that.
-    let (outbound, buffer) = (limits.worker_outbound_bytes, limits.worker_buffer_bytes);
-    if limits.client_outbound_bytes == defaults.client_outbound_bytes {
-        limits.client_outbound_bytes = limits.client_outbound_bytes.min(outbound / 2);
-    }
-    if limits.tenant_buffer_bytes == defaults.tenant_buffer_bytes {
-        limits.tenant_buffer_bytes = limits.tenant_buffer_bytes.min(buffer / 4);
-    }
+    };
+    let limits = &mut config.limits;
+    lower(
+        "limit.worker-buffer-bytes",
+        &mut limits.worker_buffer_bytes,
+        defaults.worker_buffer_bytes,
+        share,
+    );
+    lower(
+        "limit.worker-outbound-bytes",
+        &mut limits.worker_outbound_bytes,
+        defaults.worker_outbound_bytes,
+        share,
+    );
+    lower(
+        "limit.client-outbound-bytes",
+        &mut limits.client_outbound_bytes,
+        defaults.client_outbound_bytes,
+        limits.worker_outbound_bytes / 2,
+    );
+    lower(
+        "limit.tenant-buffer-bytes",
+        &mut limits.tenant_buffer_bytes,
+        defaults.tenant_buffer_bytes,
+        limits.worker_buffer_bytes / 4,
+    );
 }
 
 /// A worker's share of half of the memory.
@@ -115,6 +124,40 @@ mod tests {
         assert_eq!(share(0, 1), 1 << 20);
         assert_eq!(total("MemFree: 1 kB\nMemTotal:  2048 kB\n"), Some(2 << 20));
         assert_eq!(total("nothing"), None);
+    }
+
+    #[test]
+    fn ceilings_that_were_set_are_not_lowered_even_to_their_defaults() {
+        let limits = |given: Vec<&'static str>| {
+            let mut config = Config {
+                core_num: 1,
+                given,
+                ..Config::default()
+            };
+            fit_to(64 << 20, &mut config);
+            let it = config.limits;
+            [
+                it.worker_buffer_bytes,
+                it.worker_outbound_bytes,
+                it.client_outbound_bytes,
+                it.tenant_buffer_bytes,
+            ]
+        };
+        let mb = 1 << 20;
+        assert_eq!(limits(Vec::new()), [32 * mb, 32 * mb, 16 * mb, 8 * mb]);
+        let default = Config::default().limits;
+        let set = limits(vec![
+            "limit.worker-buffer-bytes",
+            "limit.client-outbound-bytes",
+        ]);
+        assert_eq!(set[0], default.worker_buffer_bytes);
+        assert_eq!(set[1..3], [32 * mb, default.client_outbound_bytes]);
+        let options = ["--limit.worker-buffer-bytes=2147483648".to_owned()];
+        let Ok(crate::config::Parsed::Run(config)) = crate::config::parse(options, &|_| None)
+        else {
+            panic!("a configuration");
+        };
+        assert_eq!(config.given, ["limit.worker-buffer-bytes"]);
     }
 
     #[test]

@@ -20,7 +20,11 @@ fn run(args: &[&str], env: &[(&str, &str)]) -> Result<Parsed, ConfigError> {
 #[track_caller]
 fn config_with(args: &[&str], env: &[(&str, &str)]) -> Config {
     match run(args, env) {
-        Ok(Parsed::Run(config)) => *config,
+        // What was set, whatever to, is in the values.
+        Ok(Parsed::Run(config)) => Config {
+            given: Vec::new(),
+            ..*config
+        },
         other => panic!("{other:?}"),
     }
 }
