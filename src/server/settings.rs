@@ -1,5 +1,7 @@
 //! The configuration in the words of those that work by it.
 
+use std::io;
+
 use crate::cluster;
 use crate::config::{AdminCommands, Balancer, Config, OnLoss};
 use crate::proxy::Settings;
@@ -80,14 +82,27 @@ pub(super) fn settings(config: &Config, worker: u16) -> Settings {
 /// The least and the most that `backend-pool.tenant-max` is by default.
 const TENANT_CONNECTIONS: (u32, u32) = (64, 10_000);
 
+/// The soft limit of open files where nobody has changed it.
+const FILES_DEFAULT: u64 = 1_024;
+
 /// Raises the soft limit of open files to the hard one, and lowers `limit.clients` to what fits
 /// beside backends and the process itself: clients that are connected must not keep the proxy from
 /// its backends, nor a probe from the service port.
 pub(super) fn fit_descriptors(config: &mut Config) {
-    let files = match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(files) => files,
-        Err(error) => return log::warn!("the limit of open files is not known: {error}"),
-    };
+    fit_to(open_files(rlimit::increase_nofile_limit(u64::MAX)), config);
+}
+
+/// How many files may be open, if raising that gave this. The limit that could not be raised is as
+/// good; what every system has, if not even that is known.
+fn open_files(raised: io::Result<u64>) -> u64 {
+    raised.unwrap_or_else(|error| {
+        let files = rlimit::Resource::NOFILE.get_soft().unwrap_or(FILES_DEFAULT);
+        log::warn!("open files: the limit cannot be raised open_files={files} reason={error}");
+        files
+    })
+}
+
+fn fit_to(files: u64, config: &mut Config) {
     let fit = clients_that_fit(files, config.workers());
     let wanted = config.limits.clients;
     if wanted > fit {
@@ -138,6 +153,15 @@ mod tests {
             assert_eq!(clients_that_fit(files, workers), clients, "{files}");
         }
         assert!(clients_that_fit(u64::MAX, 1_024) > 1 << 40);
+    }
+
+    #[test]
+    fn tenant_has_connections_where_the_limit_of_files_cannot_be_raised() {
+        let files = open_files(Err(io::ErrorKind::PermissionDenied.into()));
+        assert_eq!(Some(files), rlimit::Resource::NOFILE.get_soft().ok());
+        let mut config = Config::default();
+        fit_to(files, &mut config);
+        assert!(config.backend_pool.tenant_max >= TENANT_CONNECTIONS.0);
     }
 
     #[test]
