@@ -161,6 +161,7 @@ impl SnapshotBuilder {
             let Some(tenant) = self.claim(&instance.key) else {
                 continue;
             };
+            self.owners.serve(&tenant);
             let seen = Instance::new(instance, known.addresses, known.health);
             let group = groups.entry(tenant).or_default();
             group.insert(seen.id.clone(), (seen, known.instance));

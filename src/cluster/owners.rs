@@ -30,6 +30,8 @@ struct Owner {
     /// How many changes there were before it.
     since: u64,
     aliases: BTreeSet<Box<str>>,
+    /// It has had an instance, or is known from an earlier run.
+    served: bool,
 }
 
 /// Why a cluster does not get a name.
@@ -37,6 +39,8 @@ struct Owner {
 pub enum Refused {
     /// The tenant key belongs to this other cluster.
     Key(Arc<ClusterKey>),
+    /// The tenant key is an alias of this other cluster.
+    KeyIsAlias(TenantKey, Arc<ClusterKey>),
     /// The alias belongs to this other cluster: as an alias or as its tenant key.
     Alias(String, Arc<ClusterKey>),
     /// The alias could be the tenant key of a cluster to come.
@@ -49,6 +53,9 @@ impl fmt::Display for Refused {
             Self::Key(owner) => {
                 let tenant = owner.tenant();
                 write!(f, "tenant key {tenant} already belongs to cluster {owner}")
+            }
+            Self::KeyIsAlias(tenant, owner) => {
+                write!(f, "tenant key {tenant} is an alias of cluster {owner}")
             }
             Self::Alias(alias, owner) => {
                 write!(f, "alias {alias} already belongs to cluster {owner}")
@@ -70,13 +77,43 @@ impl Owners {
     ///
     /// # Errors
     ///
-    /// If it belongs to another one.
+    /// If it belongs to another one, be it as an alias: keys shorter than most may be aliases.
     pub fn check_key(&self, cluster: &ClusterKey) -> Result<(), Refused> {
-        match self.owners.get(cluster.tenant().as_str()) {
-            Some(owner) if *owner.cluster != *cluster => {
-                Err(Refused::Key(Arc::clone(&owner.cluster)))
-            }
-            _ => Ok(()),
+        let tenant = cluster.tenant();
+        if let Some(owner) = self.owners.get(tenant.as_str()) {
+            return match *owner.cluster == *cluster {
+                true => Ok(()),
+                false => Err(Refused::Key(Arc::clone(&owner.cluster))),
+            };
+        }
+        let owner = self.aliases.get(tenant.as_str());
+        match owner.and_then(|owner| self.owners.get(owner.as_str())) {
+            Some(owner) => Err(Refused::KeyIsAlias(tenant, Arc::clone(&owner.cluster))),
+            None => Ok(()),
+        }
+    }
+
+    /// The cluster that a name belongs to, a tenant key or an alias, listed or not.
+    pub fn owner(&self, name: &str) -> Option<&ClusterKey> {
+        let by_alias = || self.owners.get(self.aliases.get(name)?.as_str());
+        let owner = self.owners.get(name).or_else(by_alias);
+        owner.map(|owner| &*owner.cluster)
+    }
+
+    /// Has the cluster had an instance, or is it known from an earlier run?
+    pub fn is_served(&self, cluster: &ClusterKey) -> bool {
+        let owner = self.owners.get(cluster.tenant().as_str());
+        owner.is_some_and(|owner| owner.served && *owner.cluster == *cluster)
+    }
+
+    /// The tenant has an instance.
+    pub fn serve(&mut self, tenant: &TenantKey) {
+        let owner = self.owners.get(tenant.as_str());
+        if owner.is_some_and(|owner| !owner.served)
+            && let Some(owner) = self.owners.get_mut(tenant.as_str())
+        {
+            owner.served = true;
+            self.version += 1;
         }
     }
 
@@ -115,6 +152,7 @@ impl Owners {
                 cluster: Arc::new(cluster.clone()),
                 since: self.version,
                 aliases: BTreeSet::new(),
+                served: false,
             };
             self.owners.insert(tenant.clone(), owner);
         }
@@ -255,6 +293,26 @@ mod tests {
         let own = tenant.to_string();
         assert_eq!(owners.claim_alias(&tenant, &own), Ok(()));
         assert!(!owners.aliases().contains_key(&own));
+    }
+
+    /// One key in 20 is so short that an alias may look like it.
+    #[test]
+    fn a_cluster_whose_key_is_an_alias_of_another_is_refused() {
+        let mut owners = Owners::default();
+        let first = cluster("shop");
+        let tenant = owners.claim_key(&first).unwrap();
+        let mut others = (0..10_000).map(|n| cluster(&n.to_string()));
+        let short = |it: &ClusterKey| !TenantKey::is_form(it.tenant().as_str());
+        let other = others.find(short).unwrap();
+        owners
+            .claim_alias(&tenant, other.tenant().as_str())
+            .unwrap();
+        let refused = Refused::KeyIsAlias(other.tenant(), Arc::new(first.clone()));
+        assert_eq!(owners.claim_key(&other), Err(refused));
+        owners.release(&other);
+        assert_eq!(owners.owner(other.tenant().as_str()), Some(&first));
+        owners.retain_aliases(&tenant, |_| false);
+        assert_eq!(owners.claim_key(&other), Ok(other.tenant()));
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Directory {
             let left_out = self.board.desk().told_at();
             self.wait(left_out.map_or(until, |told_at| told_at.min(until)));
             if self.stopped {
-                return;
+                return self.tell_owners();
             }
             let now = now();
             self.board.desk().tell_left_out(now);
@@ -207,7 +207,14 @@ impl Directory {
                     self.dirty.extend(self.listing.keys().cloned());
                 }
             }
-            Fact::Release(cluster) => self.released.push((cluster, LISTINGS_AFTER_RELEASE)),
+            Fact::Release(cluster) => {
+                let tenant = cluster.tenant();
+                if { self.listing.get(&tenant) }.is_none_or(|it| !it.clusters.contains(&cluster)) {
+                    self.builder.release(&cluster);
+                    self.dirty.insert(tenant);
+                }
+                self.released.push((cluster, LISTINGS_AFTER_RELEASE));
+            }
             Fact::Stop => self.stopped = true,
         }
         if !self.dirty.is_empty() {
@@ -298,6 +305,10 @@ impl Directory {
             return;
         }
         self.keep_owners.1 = owners.version();
+        if self.builder.refused().next().is_some() {
+            // An alias that was given up may be the key of a cluster that was refused before.
+            self.changed.get_or_insert_with(now);
+        }
         self.board.set_owners(owners.clone());
         if let Some(keep) = &self.keep_owners.0 {
             // Its thread lives as long as this end of it.
@@ -357,7 +368,7 @@ impl Directory {
         for (tenant, (key, why)) in self.builder.refused() {
             refused += 1;
             let what = match why {
-                Refused::Key(_) => "left out",
+                Refused::Key(_) | Refused::KeyIsAlias(..) => "left out",
                 Refused::Alias(..) | Refused::KeyForm(_) => "alias refused",
             };
             let complaint = format!("cluster {key} {what}: {why}");

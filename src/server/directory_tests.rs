@@ -259,6 +259,19 @@ fn ten_thousand_instances_are_a_list_like_any_other() {
 }
 
 #[test]
+fn names_of_a_cluster_that_is_not_listed_are_freed_at_once() {
+    let desk = Desk::start(&[], nobody());
+    assert!(desk.board.owners().owner("yigF5wkxq44").is_some());
+    desk.facts.send(Fact::Listing(Listing::default())).unwrap();
+    assert_eq!(desk.picture().tenants().count(), 0);
+    assert!(desk.board.owners().owner("yigF5wkxq44").is_some());
+    // No listing comes after this.
+    desk.facts.send(Fact::Release(ClusterKey::local())).unwrap();
+    desk.picture();
+    assert!(desk.board.owners().owner("yigF5wkxq44").is_none());
+}
+
+#[test]
 fn it_ends_when_told_to() {
     let desk = Desk::start(&[], nobody());
     desk.facts.send(Fact::Stop).unwrap();

@@ -108,22 +108,34 @@ fn catalog(node: &Node<'_>) -> Result<Catalog, JsonError> {
 
 impl Owners {
     /// Reads an array of the clusters that have names: the fields of a [`ClusterKey`] and
-    /// `aliases`, an array of texts.
+    /// `aliases`, an array of texts. What makes no sense is left out, and returned beside the rest.
     ///
     /// # Errors
     ///
-    /// Something is missing or makes no sense.
-    pub fn from_node(node: &Node<'_>) -> Result<Self, JsonError> {
-        let mut owners = Self::default();
+    /// It is no array.
+    pub fn from_node(node: &Node<'_>) -> Result<(Self, Vec<JsonError>), JsonError> {
+        let (mut owners, mut wrong) = (Self::default(), Vec::new());
         for node in node.items()? {
-            let tenant = owners.claim_key(&key(&node)?);
-            let tenant = tenant.map_err(|why| node.wrong(why))?;
-            for alias in node.needed("aliases")?.items()? {
-                let taken = owners.claim_alias(&tenant, alias.string()?);
-                taken.map_err(|why| alias.wrong(why))?;
+            if let Err(why) = owners.read_one(&node, &mut wrong) {
+                wrong.push(why);
             }
         }
-        Ok(owners)
+        Ok((owners, wrong))
+    }
+
+    fn read_one(&mut self, node: &Node<'_>, wrong: &mut Vec<JsonError>) -> Result<(), JsonError> {
+        let tenant = self.claim_key(&key(node)?);
+        let tenant = tenant.map_err(|why| node.wrong(why))?;
+        self.serve(&tenant);
+        for alias in node.needed("aliases")?.items()? {
+            let text = alias.string();
+            let taken = text.map(|text| self.claim_alias(&tenant, text));
+            match taken {
+                Ok(taken) => wrong.extend(taken.err().map(|why| alias.wrong(why))),
+                Err(why) => wrong.push(why),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -35,13 +35,18 @@ struct Kept {
 }
 
 impl StateFile {
-    /// Reads what the last run left; a file that is missing or makes no sense is as good as none.
+    /// Reads what the last run left. What makes no sense is left out, and the file that has it kept
+    /// as `PATH.bad`.
     pub(super) fn open(path: &Path) -> Self {
-        let kept = read(path);
+        let (kept, is_good) = read(path);
+        if !is_good && let Err(error) = keep_bad(path) {
+            let path = path.display();
+            log::error!("router.state-file {path}: not kept as {path}.bad: {error}");
+        }
         Self(Arc::new(Mutex::new(State {
             path: path.to_owned(),
-            is_written: kept.is_some(),
-            kept: kept.unwrap_or_default(),
+            is_written: is_good,
+            kept,
             trouble: None,
         })))
     }
@@ -73,6 +78,11 @@ impl StateFile {
         state.kept.owners = owners;
         state.is_written = false;
         state.write();
+    }
+
+    /// Writes what is not written yet.
+    pub(super) fn write(&self) {
+        self.state().write();
     }
 
     /// It is changed in whole, so a thread that panicked spoils nothing.
@@ -107,23 +117,30 @@ impl State {
 
 impl Kept {
     /// Reads what [`to_json`](Self::to_json) writes, or a list of clusters alone, as it was before
-    /// there was more to keep.
-    fn from_json(text: &str) -> Result<Self, JsonError> {
-        let (owners, is_null) = json::read(text, |node| {
+    /// there was more to keep. What makes no sense is left out, and returned beside the rest.
+    fn from_json(text: &str) -> Result<(Self, Vec<JsonError>), JsonError> {
+        let ((owners, mut wrong), is_null) = json::read(text, |node| {
             if node.items().is_ok() {
-                return Ok((Owners::default(), false));
+                return Ok((Default::default(), false));
             }
             let owners = node.field("owners")?;
-            let owners = owners.map(|it| Owners::from_node(&it)).transpose()?;
+            let owners = owners.map(|it| Owners::from_node(&it)).transpose();
+            let owners = owners.unwrap_or_else(|why| Some((Owners::default(), vec![why])));
             let data = node.field("data")?;
             let is_null = data.is_some_and(|data| data.value().is_null());
             Ok((owners.unwrap_or_default(), is_null))
         })?;
-        let catalog = match is_null {
-            true => None,
-            false => Some(Catalog::from_json(text)?),
+        let mut kept = Self {
+            catalog: None,
+            owners,
         };
-        Ok(Self { catalog, owners })
+        if !is_null {
+            match Catalog::from_json(text) {
+                Ok(catalog) => kept.catalog = Some(catalog),
+                Err(why) => wrong.push(why),
+            }
+        }
+        Ok((kept, wrong))
     }
 
     /// The answer of a control plane, with whom names belong to beside it.
@@ -140,7 +157,8 @@ impl Kept {
     }
 }
 
-fn read(path: &Path) -> Option<Kept> {
+/// What the file has, and whether all of it makes sense.
+fn read(path: &Path) -> (Kept, bool) {
     let name = path.display();
     let read = read_text(path).map_err(|error| (error.kind(), error.to_string()));
     let kept = read.and_then(|text| {
@@ -148,14 +166,19 @@ fn read(path: &Path) -> Option<Kept> {
         kept.map_err(|error| (ErrorKind::InvalidData, error.to_string()))
     });
     match kept {
-        Ok(kept) => Some(kept),
+        Ok((kept, wrong)) => {
+            for why in &wrong {
+                log::error!("router.state-file {name}: {why}; left out");
+            }
+            (kept, wrong.is_empty())
+        }
         Err((ErrorKind::NotFound, _)) => {
             log::info!("router.state-file {name}: not there yet");
-            None
+            (Kept::default(), true)
         }
         Err((_, why)) => {
             log::error!("router.state-file {name}: {why}; it is ignored");
-            None
+            (Kept::default(), false)
         }
     }
 }
@@ -170,12 +193,30 @@ fn read_text(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
+/// Gives a file that makes no sense a second name, under which it stays when it is replaced.
+fn keep_bad(path: &Path) -> io::Result<()> {
+    // A link or a pipe is replaced, and what is behind it stays as it is.
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Ok(());
+    }
+    let bad = with_suffix(path, ".bad");
+    match fs::remove_file(&bad) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::hard_link(path, bad)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
 /// Puts a new file in the place of the old one, whatever that is: a link is not followed, and a
 /// pipe is not opened.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut name = OsString::from(path);
-    name.push(".new");
-    let new = PathBuf::from(name);
+    let new = with_suffix(path, ".new");
     let mut file = match create(&new) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             // What a crash left, or something that is not ours.
@@ -250,6 +291,56 @@ mod tests {
         again.keep_catalog(&catalog());
         let again = StateFile::open(&path);
         assert_eq!((list(&again), again.catalog()), (expected, Some(catalog())));
+    }
+
+    #[test]
+    fn what_makes_no_sense_costs_nothing_else_and_is_kept_beside() {
+        let dir = TempDir::new().unwrap();
+        let (path, bad) = (dir.path().join("s.json"), dir.path().join("s.json.bad"));
+        let named = |name: &str| {
+            let mut key = ClusterKey::local();
+            key.name.name = name.into();
+            key
+        };
+        let mut owners = Owners::default();
+        for name in ["one", "two"] {
+            let tenant = owners.claim_key(&named(name)).unwrap();
+            owners
+                .claim_alias(&tenant, &format!("alias-{name}"))
+                .unwrap();
+        }
+        let file = StateFile::open(&path);
+        file.keep_catalog(&catalog());
+        file.keep_owners(owners.clone());
+        let good = fs::read_to_string(&path).unwrap();
+        let names = |owners: &Owners| -> Vec<String> {
+            let list = owners.list().into_iter();
+            list.flat_map(|(_, aliases)| aliases)
+                .map(str::to_owned)
+                .collect()
+        };
+        let all = names(&owners);
+        // A cluster, an alias, the list of clusters: the rest stays.
+        for (from, to, aliases, has_catalog) in [
+            ("\"name\":\"one\"", "\"name\":7", &all[1..], true),
+            ("\"alias-two\"", "7", &all[..1], true),
+            ("\"data\":[", "\"data\":[7,", &all[..], false),
+        ] {
+            let text = good.replacen(from, to, 1);
+            assert_ne!(text, good, "{from}");
+            fs::write(&path, &text).unwrap();
+            let file = StateFile::open(&path);
+            assert_eq!(file.catalog().is_some(), has_catalog, "{from}");
+            let left = names(&file.owners());
+            assert_eq!(left, aliases, "{from}");
+            file.write();
+            assert_eq!(fs::read_to_string(&bad).unwrap(), text);
+            assert_ne!(fs::read_to_string(&path).unwrap(), text);
+        }
+        fs::write(&path, "[{").unwrap();
+        StateFile::open(&path).keep_owners(owners);
+        assert_eq!(fs::read_to_string(&bad).unwrap(), "[{");
+        assert_eq!(names(&StateFile::open(&path).owners()).len(), 2);
     }
 
     #[test]
