@@ -135,7 +135,8 @@ impl<R: ClusterRegistry + ?Sized> ClusterRegistry for Arc<R> {
 pub enum RegistryError {
     /// The caller's mistake: `add_cluster` has to come before `status_change`.
     UnknownCluster(ClusterKey),
-    /// This other cluster had the same tenant key first; one of the two needs another name.
+    /// This other cluster had the tenant key first, as its own or as an alias; one of the two needs
+    /// another name.
     TenantTaken(ClusterKey),
     /// The control plane behind the registry cannot be reached or refused; in its own words.
     Unavailable(String),
@@ -146,11 +147,7 @@ impl fmt::Display for RegistryError {
         match self {
             Self::UnknownCluster(key) => write!(f, "unknown cluster {key}: add it first"),
             Self::TenantTaken(owner) => {
-                write!(
-                    f,
-                    "tenant key {} already belongs to cluster {owner}",
-                    owner.tenant()
-                )
+                write!(f, "its tenant key already belongs to cluster {owner}")
             }
             Self::Unavailable(why) => write!(f, "control plane unavailable: {why}"),
         }

@@ -302,7 +302,7 @@ fn errors_say_what_to_do() {
     );
     assert_eq!(
         RegistryError::TenantTaken(local).to_string(),
-        "tenant key yigF5wkxq44 already belongs to cluster local:local:local:default:default"
+        "its tenant key already belongs to cluster local:local:local:default:default"
     );
     assert_eq!(
         RegistryError::Unavailable("timed out".into()).to_string(),

@@ -143,10 +143,10 @@ impl Proxy {
             .map_err(|error| cannot_listen(wanted, "port", &error))?;
         let address = acceptor.local_addr();
 
-        let (registry, rings) = Watched::around(registry)?;
         let board = Arc::new(Board::new(workers));
+        let (registry, rings) = Watched::around(registry, Arc::clone(&board))?;
         let (facts, told) = channel();
-        let sources = Arc::new(Sources::start(&config, &registry, &facts)?);
+        let sources = Arc::new(Sources::start(&config, &registry, &board, &facts)?);
         let (sender, events) = channel();
         let office = Arc::new(Office::new(
             &config,
@@ -161,11 +161,12 @@ impl Proxy {
         let addresses = service.as_ref();
         let addresses = addresses.map(|it| (it.address(), it.admin_address()));
 
+        let (owners, keeper) = sources.owners()?;
         let directory = Directory::new(
             (facts.clone(), told),
             default_tenant,
             registry::read(&*registry),
-            sources.owners()?,
+            owners,
             Arc::clone(&board),
             Resolver::system(),
         );
@@ -182,7 +183,7 @@ impl Proxy {
         let changed = service.as_ref().map(Service::on_change);
         spawn_registry(registry, rings, facts.clone(), changed)?;
         let all = Arc::clone(&inboxes);
-        spawn("directory", move || directory.run(&all))?;
+        let directory = spawn("directory", move || directory.run(&all))?;
         announce(&config, address, addresses);
         Ok(Running {
             address,
@@ -191,6 +192,7 @@ impl Proxy {
             inboxes,
             sources,
             workers,
+            keepers: std::iter::once(directory).chain(keeper).collect(),
             grace: Duration::from_secs(config.grace_seconds),
             facts,
             events,

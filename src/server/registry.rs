@@ -12,9 +12,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use crate::cluster::{
-    ClusterInstance, ClusterKey, ClusterRegistry, InstanceId, RegistryError, Status, TenantKey,
+    ClusterInstance, ClusterKey, ClusterRegistry, InstanceId, Refused, RegistryError, Status,
+    TenantKey,
 };
 
+use super::board::Board;
 use super::now;
 use super::threads::spawn;
 
@@ -97,9 +99,11 @@ fn read_tenant(
 }
 
 /// A registry whose reader is told of every change made through it, at once and whatever the
-/// registry itself tells.
+/// registry itself tells. It takes no cluster whose tenant key belongs to one that is not listed at
+/// the moment: neither of the two would be served when that comes back.
 pub(super) struct Watched {
     registry: Arc<dyn ClusterRegistry>,
+    board: Arc<Board>,
     bell: Sender<Ring>,
 }
 
@@ -111,6 +115,7 @@ impl Watched {
     /// If a thread cannot be had.
     pub(super) fn around(
         registry: Arc<dyn ClusterRegistry>,
+        board: Arc<Board>,
     ) -> io::Result<(Arc<dyn ClusterRegistry>, Receiver<Ring>)> {
         let changes = registry.notify();
         let (bell, rings) = channel();
@@ -122,7 +127,12 @@ impl Watched {
                 }
             }
         })?;
-        Ok((Arc::new(Self { registry, bell }), rings))
+        let watched = Self {
+            registry,
+            board,
+            bell,
+        };
+        Ok((Arc::new(watched), rings))
     }
 
     /// Has the registry read again.
@@ -134,6 +144,10 @@ impl Watched {
 
 impl ClusterRegistry for Watched {
     fn add_cluster(&self, key: ClusterKey) -> Result<TenantKey, RegistryError> {
+        let checked = self.board.owners().check_key(&key);
+        if let Err(Refused::Key(owner) | Refused::KeyIsAlias(_, owner)) = checked {
+            return Err(RegistryError::TenantTaken((*owner).clone()));
+        }
         let tenant = self.registry.add_cluster(key.clone())?;
         self.ring(Ring::Added(key));
         Ok(tenant)
@@ -221,9 +235,36 @@ pub(super) fn read_on(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Endpoint, MemoryRegistry};
+    use crate::cluster::{Endpoint, MemoryRegistry, Owners};
 
     const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn board() -> Arc<Board> {
+        Arc::new(Board::new(1))
+    }
+
+    #[test]
+    fn a_cluster_whose_key_belongs_to_one_that_is_away_is_not_taken() {
+        let named = |namespace: &str, name: &str| {
+            let mut key = ClusterKey::local();
+            (key.name.namespace, key.name.name) = (namespace.into(), name.into());
+            key
+        };
+        let (first, second) = (named("a:b", "c"), named("a", "b:c"));
+        let mut owners = Owners::default();
+        owners.claim_key(&first).unwrap();
+        let board = board();
+        board.set_owners(owners);
+        let memory = Arc::new(MemoryRegistry::new());
+        let (registry, _rings) = Watched::around(memory, Arc::clone(&board)).unwrap();
+        let taken = Err(RegistryError::TenantTaken(first.clone()));
+        assert_eq!(registry.add_cluster(second.clone()), taken);
+        assert_eq!(registry.add_cluster(first.clone()), Ok(first.tenant()));
+        registry.remove_cluster(&first).unwrap();
+        assert_eq!(registry.add_cluster(second.clone()), taken);
+        board.set_owners(Owners::default());
+        assert_eq!(registry.add_cluster(second.clone()), Ok(second.tenant()));
+    }
 
     fn instance(id: &str, port: u16) -> ClusterInstance {
         let endpoint = Endpoint {
@@ -263,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_change_of_a_cluster_reads_its_tenant_alone() {
-        let (registry, rings) = Watched::around(Arc::new(MemoryRegistry::new())).unwrap();
+        let (registry, rings) = Watched::around(Arc::new(MemoryRegistry::new()), board()).unwrap();
         let (sender, news) = channel();
         let read = Arc::clone(&registry);
         registry.add_cluster(ClusterKey::local()).unwrap();
@@ -286,7 +327,8 @@ mod tests {
 
     #[test]
     fn changes_made_through_the_proxy_are_seen_at_once() {
-        let (registry, rings) = Watched::around(Arc::new(Silent(MemoryRegistry::new()))).unwrap();
+        let silent = Arc::new(Silent(MemoryRegistry::new()));
+        let (registry, rings) = Watched::around(silent, board()).unwrap();
         let (listings, seen) = channel();
         let read = Arc::clone(&registry);
         let reader = std::thread::spawn(move || {

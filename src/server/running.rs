@@ -23,6 +23,8 @@ pub struct Running {
     pub(super) inboxes: Arc<[Inbox]>,
     pub(super) sources: Arc<Sources>,
     pub(super) workers: Vec<JoinHandle<()>>,
+    /// The directory, and who writes down what it tells: that ends with it.
+    pub(super) keepers: Vec<JoinHandle<()>>,
     pub(super) grace: Duration,
     pub(super) facts: Sender<Fact>,
     pub(super) events: Receiver<Event>,
@@ -104,6 +106,11 @@ impl Running {
         }
         // It may have ended with the last worker.
         let _ = self.facts.send(Fact::Stop);
+        for keeper in self.keepers {
+            if keeper.join().is_err() {
+                log::error!("the thread of the clusters, or of the state file, panicked");
+            }
+        }
         if let Some(service) = self.service {
             service.close();
         }

@@ -1,6 +1,8 @@
 //! `--router.file`: clusters from a file.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::cluster::Catalog;
@@ -15,15 +17,18 @@ pub(super) struct ClusterFile {
     follower: Follower,
     /// What was refused in part, and when to try again.
     again: Option<(Catalog, Instant)>,
+    /// Set when the file has told something.
+    settled: Arc<AtomicBool>,
 }
 
 impl ClusterFile {
     /// It need not exist.
-    pub(super) fn new(path: &Path, follower: Follower) -> Self {
+    pub(super) fn new(path: &Path, follower: Follower, settled: Arc<AtomicBool>) -> Self {
         Self {
             file: Followed::new("router.file", path, Catalog::from_json),
             follower,
             again: None,
+            settled,
         }
     }
 
@@ -49,6 +54,7 @@ impl ClusterFile {
             let n = catalog.clusters.len();
             log::info!("router.file: {n} clusters, {} changes", done.changes);
         }
+        self.settled.store(true, Ordering::Release);
         self.again = (done.refused > 0).then(|| (catalog, now() + RETRY));
     }
 }

@@ -17,11 +17,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::cluster::{ClusterRegistry, Owners};
 use crate::config::{Config, RouterType};
 
+use super::board::Board;
 use super::directory::Fact;
 use super::spawn;
 
@@ -47,9 +49,12 @@ pub(super) struct Sources {
     /// Keeps the thread of the control plane.
     _plane: Option<Sender<()>>,
     state: Option<StateFile>,
-    /// There is a control plane, and it has not told anything yet.
-    settled: Option<Arc<AtomicBool>>,
+    /// One for each source of clusters: it has told something.
+    settled: Vec<Arc<AtomicBool>>,
 }
+
+/// Whom names belonged to, and where to tell when that changes.
+type KeptOwners = (Owners, Option<Sender<Owners>>);
 
 /// A file that is watched.
 #[derive(Debug)]
@@ -60,7 +65,8 @@ struct WatchedFile {
 }
 
 impl Sources {
-    /// Reads all sources once, and follows them from now on.
+    /// Reads all sources once, and follows them from now on. The board is told first whom names
+    /// belonged to in the last run.
     ///
     /// # Errors
     ///
@@ -68,6 +74,7 @@ impl Sources {
     pub(super) fn start(
         config: &Config,
         registry: &Arc<dyn ClusterRegistry>,
+        board: &Board,
         facts: &Sender<Fact>,
     ) -> io::Result<Self> {
         let mut sources = Self::default();
@@ -79,20 +86,23 @@ impl Sources {
             return Ok(sources);
         }
         sources.state = config.router.state_file.as_deref().map(StateFile::open);
+        if let Some(state) = &sources.state {
+            board.set_owners(state.owners());
+        }
         let claims = Arc::new(Claims::default());
         let follower = |name: &str| Follower::new(name, Arc::clone(registry), Arc::clone(&claims));
         if let Some(path) = &config.router.file {
-            let mut file = ClusterFile::new(path, follower("router.file"));
+            let settled = sources.settle();
+            let mut file = ClusterFile::new(path, follower("router.file"), settled);
             sources.watch("router.file", move |asked| file.look(asked))?;
         }
         if let Some(settings) = control_plane::Settings::of(&config.router)? {
             let state = sources.state.clone();
-            let settled = Arc::new(AtomicBool::new(false));
             let follower = follower("router.cp-addr");
-            let plane = ControlPlane::new(settings, follower, state, Arc::clone(&settled));
+            let plane = ControlPlane::new(settings, follower, state, sources.settle());
             let (keep, stop) = channel();
             spawn("control-plane", move || plane.run(&stop))?;
-            (sources._plane, sources.settled) = (Some(keep), Some(settled));
+            sources._plane = Some(keep);
         }
         Ok(sources)
     }
@@ -111,33 +121,36 @@ impl Sources {
         words.collect()
     }
 
-    /// Is it known which clusters there are? `false`: the control plane has to answer first.
+    /// Is it known which clusters there are? `false`: the control plane, or a file that is missing
+    /// or makes no sense, has to tell first.
     pub(super) fn are_settled(&self) -> bool {
-        let settled = self.settled.as_ref();
-        settled.is_none_or(|settled| settled.load(Ordering::Acquire))
+        let mut settled = self.settled.iter();
+        settled.all(|settled| settled.load(Ordering::Acquire))
+    }
+
+    /// For a source to set when it has told something.
+    fn settle(&mut self) -> Arc<AtomicBool> {
+        let settled = Arc::new(AtomicBool::new(false));
+        self.settled.push(Arc::clone(&settled));
+        settled
     }
 
     /// Whom names belonged to in the last run, and where to tell when that changes: a thread of its
-    /// own writes it down.
+    /// own writes it down, until nobody can tell it any more.
     ///
     /// # Errors
     ///
     /// If a thread cannot be had.
-    pub(super) fn owners(&self) -> io::Result<(Owners, Option<Sender<Owners>>)> {
+    pub(super) fn owners(&self) -> io::Result<(KeptOwners, Option<JoinHandle<()>>)> {
         let Some(state) = self.state.clone() else {
-            return Ok((Owners::default(), None));
+            return Ok((KeptOwners::default(), None));
         };
-        let (sender, changes) = channel::<Owners>();
+        let (sender, changes) = channel();
         let owners = state.owners();
-        spawn("router.state-file", move || {
-            while let Ok(mut owners) = changes.recv() {
-                while let Ok(newer) = changes.try_recv() {
-                    owners = newer;
-                }
-                state.keep_owners(owners);
-            }
+        let keeper = spawn("router.state-file", move || {
+            keep_owners(&state, &changes, RETRY);
         })?;
-        Ok((owners, Some(sender)))
+        Ok(((owners, Some(sender)), Some(keeper)))
     }
 
     /// Looks at a file for the first time here, then on a thread of its own.
@@ -151,6 +164,17 @@ impl Sources {
         spawn(option, move || keep_looking(look, &asked))?;
         self.files.push(WatchedFile { option, ask });
         Ok(())
+    }
+}
+
+/// Writes down the last of what it is told. What could not be written is tried again after `retry`.
+fn keep_owners(state: &StateFile, changes: &Receiver<Owners>, retry: Duration) {
+    loop {
+        match changes.recv_timeout(retry) {
+            Ok(owners) => state.keep_owners(changes.try_iter().last().unwrap_or(owners)),
+            Err(RecvTimeoutError::Timeout) => state.write(),
+            Err(RecvTimeoutError::Disconnected) => return state.write(),
+        }
     }
 }
 
@@ -178,4 +202,36 @@ fn keep_looking(
 )]
 fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::cluster::ClusterKey;
+
+    #[test]
+    fn owners_that_could_not_be_written_are_tried_again() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("below/state.json");
+        let (sender, changes) = channel();
+        let state = StateFile::open(&path);
+        let retry = Duration::from_millis(10);
+        let keeper = std::thread::spawn(move || keep_owners(&state, &changes, retry));
+        let mut owners = Owners::default();
+        owners.claim_key(&ClusterKey::local()).unwrap();
+        sender.send(owners).unwrap();
+        fs::create_dir(dir.path().join("below")).unwrap();
+        let until = now() + Duration::from_secs(20);
+        while !path.exists() && now() < until {
+            std::thread::yield_now();
+        }
+        assert_eq!(StateFile::open(&path).owners().list().len(), 1);
+        // What was told last is written before it ends.
+        sender.send(Owners::default()).unwrap();
+        drop(sender);
+        keeper.join().unwrap();
+        assert_eq!(StateFile::open(&path).owners().list().len(), 0);
+    }
 }
