@@ -103,7 +103,9 @@ impl service::Office for Office {
     fn settled(&self) -> Result<(), String> {
         match self.sources.are_settled() {
             true => Ok(()),
-            false => Err("the control plane has not told which clusters there are".to_owned()),
+            false => Err(
+                "router.file or the control plane has not told which clusters there are".to_owned(),
+            ),
         }
     }
 
@@ -166,6 +168,14 @@ impl service::Office for Office {
             Some(alias) => owners.check_alias(&cluster.tenant(), alias),
             None => Ok(()),
         }
+    }
+
+    fn owner(&self, name: &str) -> Option<ClusterKey> {
+        self.board.owners().owner(name).cloned()
+    }
+
+    fn is_served(&self, cluster: &ClusterKey) -> bool {
+        self.board.owners().is_served(cluster)
     }
 
     fn release(&self, cluster: &ClusterKey) {

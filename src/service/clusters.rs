@@ -8,10 +8,11 @@ use crate::cluster::{
     json,
 };
 
+use super::counters::Limit;
 use super::desk::{Answer, Desk, failure, success};
 use super::guard::{self, Trust};
 use super::http::{Query, Request, Response};
-use super::limits::WAIT_SECONDS_MAX;
+use super::limits::{CLUSTERS_MAX, WAIT_SECONDS_MAX};
 use super::routes::done;
 
 /// `GET /list_cluster[?wait=SECONDS]`
@@ -39,10 +40,20 @@ pub(super) fn list(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, R
 }
 
 /// `POST /add_cluster`
-pub(super) fn add(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, Response> {
+///
+/// With the trust to add, only so many.
+pub(super) fn add(desk: &Desk, request: &Request, trust: Trust) -> Result<Answer, Response> {
     let key = ClusterKey::from_json(text(request)?).map_err(bad_json)?;
     desk.office.may_have(&key, None).map_err(taken)?;
-    let tenant = desk.registry.add_cluster(key).map_err(refused)?;
+    let counts = trust < Trust::Full && !desk.knows(&key);
+    if counts && !desk.added.has_room(|| desk.office.clusters()) {
+        log::warn!("service port: cluster refused cluster={key} limit=clusters max={CLUSTERS_MAX}");
+        return Err(desk.exhausted(Limit::Clusters));
+    }
+    let tenant = desk.registry.add_cluster(key.clone()).map_err(refused)?;
+    if counts {
+        desk.added.add(key);
+    }
     desk.set_changed();
     let tenant = json::object([("tenant", tenant.to_string().into())]);
     Ok(Answer::Now(success(200, tenant)))
@@ -50,8 +61,8 @@ pub(super) fn add(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, Re
 
 /// `POST /status_change`
 ///
-/// With the trust to add, only a cluster's first instance: one more would get a part of the
-/// clients, and their passwords with them.
+/// With the trust to add, only the first instance that a cluster has ever had, if it was added with
+/// no more trust: any other would get clients of somebody else's, and their passwords.
 pub(super) fn status_change(
     desk: &Desk,
     request: &Request,
@@ -59,32 +70,40 @@ pub(super) fn status_change(
 ) -> Result<Answer, Response> {
     let instance = ClusterInstance::from_json(text(request)?).map_err(bad_json)?;
     if trust < Trust::Full {
-        let known = desk.registry.get_cluster_instance(&instance.key.tenant());
-        if !known.is_empty() && !known.contains(&instance) {
-            return Err(guard::wrong_listener(desk.settings.admin));
-        }
+        desk.may_fill(&instance)?;
     }
     if instance.status != Status::Deleted {
         let may_have = desk.office.may_have(&instance.key, instance.alias());
         may_have.map_err(taken)?;
     }
+    let key = instance.key.clone();
     desk.registry.status_change(instance).map_err(refused)?;
+    desk.added.fill(&key);
     desk.set_changed();
     Ok(done(200))
 }
 
 /// `DELETE /cluster`, with a body or with `?tenant=KEY_OR_ALIAS`
+///
+/// A cluster that is not listed may have names: they are freed.
 pub(super) fn remove(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, Response> {
     let query = query(request, &["tenant"])?;
     let key = match (query.get("tenant"), request.body.is_empty()) {
-        (Some(name), true) => desk.cluster_of(&desk.tenant(name)?)?,
+        (Some(name), true) => match desk.office.owner(name) {
+            Some(owner) => owner,
+            None => desk.cluster_of(&desk.tenant(name)?)?,
+        },
         (None, false) => ClusterKey::from_json(text(request)?).map_err(bad_json)?,
         _ => {
             let message = "give the cluster either as the body or with ?tenant=KEY_OR_ALIAS";
             return Err(failure(400, message));
         }
     };
-    desk.registry.remove_cluster(&key).map_err(refused)?;
+    match desk.registry.remove_cluster(&key) {
+        Err(RegistryError::UnknownCluster(_)) if desk.owns_names(&key) => {}
+        removed => removed.map_err(refused)?,
+    }
+    desk.added.remove(&key);
     desk.office.release(&key);
     desk.set_changed();
     Ok(done(200))
@@ -134,6 +153,29 @@ impl Desk {
         let known = self.office.clusters().contains(key);
         let unknown = || failure(404, format!("unknown cluster {key}"));
         known.then(|| key.tenant()).ok_or_else(unknown)
+    }
+
+    /// May a caller with the trust to add make this change?
+    fn may_fill(&self, instance: &ClusterInstance) -> Result<(), Response> {
+        let key = &instance.key;
+        let known = self.registry.get_cluster_instance(&key.tenant());
+        let is_first = || self.added.is_empty(key) && !self.office.is_served(key);
+        if known.contains(instance) || known.is_empty() && is_first() {
+            return Ok(());
+        }
+        if known.is_empty() && !self.knows(key) {
+            return Err(refused(RegistryError::UnknownCluster(key.clone())));
+        }
+        Err(guard::wrong_listener(self.settings.admin))
+    }
+
+    /// Is the cluster listed, or does it have names?
+    fn knows(&self, key: &ClusterKey) -> bool {
+        self.owns_names(key) || self.office.clusters().contains(key)
+    }
+
+    fn owns_names(&self, key: &ClusterKey) -> bool {
+        self.office.owner(key.tenant().as_str()).as_ref() == Some(key)
     }
 
     fn cluster_of(&self, tenant: &TenantKey) -> Result<ClusterKey, Response> {

@@ -21,6 +21,8 @@ pub(super) enum Limit {
     Parked,
     /// Calls that wait for the thread that answers them, or the time they have.
     Calls,
+    /// Clusters that were added without a token or the admin listener.
+    Clusters,
     /// The time to send a request.
     RequestMs,
     /// The time between requests.
@@ -31,13 +33,14 @@ pub(super) enum Limit {
 
 impl Limit {
     /// Every limit.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Head,
         Self::Body,
         Self::Connections,
         Self::Peer,
         Self::Parked,
         Self::Calls,
+        Self::Clusters,
         Self::RequestMs,
         Self::IdleMs,
         Self::ResponseMs,
@@ -52,6 +55,7 @@ impl Limit {
             Self::Peer => "peer",
             Self::Parked => "parked",
             Self::Calls => "calls",
+            Self::Clusters => "clusters",
             Self::RequestMs => "request_ms",
             Self::IdleMs => "idle_ms",
             Self::ResponseMs => "response_ms",

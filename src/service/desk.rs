@@ -10,6 +10,7 @@ use tinyjson::JsonValue;
 use crate::cluster::{ClusterRegistry, json};
 
 use super::Office;
+use super::added::Added;
 use super::counters::{Counters, Limit};
 use super::guard::Token;
 use super::http::{Refusal, Response};
@@ -37,6 +38,7 @@ pub(super) struct Desk {
     pub(super) office: Arc<dyn Office>,
     pub(super) registry: Arc<dyn ClusterRegistry>,
     pub(super) counters: Counters,
+    pub(super) added: Added,
     /// The clusters may have changed since [`take_changed`](Self::take_changed).
     changed: Arc<AtomicBool>,
 }
@@ -65,6 +67,7 @@ impl Desk {
             office,
             registry,
             counters: Counters::default(),
+            added: Added::default(),
             changed,
         }
     }
@@ -100,6 +103,10 @@ impl Desk {
         match limit {
             Limit::RequestMs => failure(408, "the request took too long to arrive"),
             Limit::Parked => failure(503, "too many requests wait for changes"),
+            Limit::Clusters => failure(
+                503,
+                "too many clusters were added without a --service-token or the admin listener",
+            ),
             Limit::Calls => failure(503, "the service port is busy with other calls"),
             _ => failure(503, "too many connections"),
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cluster::{
     ALIAS_LABEL, ClusterInstance, ClusterKey, ClusterRegistry, Endpoint, Health, InstanceId,
-    MemoryRegistry, Refused, TenantKey,
+    MemoryRegistry, Owners, Refused, TenantKey,
 };
 use crate::proxy::{ClientSurvey, PinReason, PoolSurvey, Survey, Wanted};
 
@@ -21,6 +21,8 @@ pub(super) struct FakeOffice {
     unready: Mutex<Option<String>>,
     unsettled: AtomicBool,
     pages: AtomicUsize,
+    /// Whom names belong to.
+    pub(super) owners: Mutex<Owners>,
 }
 
 impl FakeOffice {
@@ -44,6 +46,7 @@ impl FakeOffice {
             unready: Mutex::default(),
             unsettled: AtomicBool::new(false),
             pages: AtomicUsize::new(0),
+            owners: Mutex::default(),
         }
     }
 
@@ -158,7 +161,16 @@ impl Office for FakeOffice {
         }
     }
 
+    fn owner(&self, name: &str) -> Option<ClusterKey> {
+        locked(&self.owners).owner(name).cloned()
+    }
+
+    fn is_served(&self, cluster: &ClusterKey) -> bool {
+        locked(&self.owners).is_served(cluster)
+    }
+
     fn release(&self, cluster: &ClusterKey) {
+        locked(&self.owners).release(cluster);
         self.called(format!("release {cluster}"));
     }
 

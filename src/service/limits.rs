@@ -66,6 +66,10 @@ pub(super) const CLOSE_MS: u64 = 1_000;
 /// Seconds that a request may wait for the clusters to change.
 pub(super) const WAIT_SECONDS_MAX: u64 = 60;
 
+/// Clusters that callers may have added who are trusted to add and nothing more: each is kept until
+/// somebody deletes it who is trusted with that.
+pub(super) const CLUSTERS_MAX: usize = 1_000;
+
 /// Seconds of a pause.
 pub(super) const PAUSE_SECONDS_MAX: u64 = 3_600;
 

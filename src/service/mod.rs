@@ -13,11 +13,13 @@
 //! | `helpers`, `handle` | the threads of what may take long; how others reach the port |
 //! | `routes`, `guard` | which calls there are, and who may make them |
 //! | `clusters`, `look`, `steer` | the calls: about clusters, about clients, about traffic |
+//! | `added` | clusters of callers that are trusted to add and nothing more |
 //! | `metrics` | the metrics page, made of what workers tell |
 //! | `desk` | what they are answered from |
 //! | `limits`, `counters` | how much anybody gets, and how often that was not enough |
 //! | `check`, `fake` | any bytes as a connection, for the fuzzer; an office that only writes down |
 
+mod added;
 #[doc(hidden)]
 pub mod check;
 mod clusters;
@@ -71,6 +73,10 @@ pub(crate) trait Office: Send + Sync {
     fn tenant(&self, name: &str) -> Option<TenantKey>;
     /// May a cluster have its tenant key, and this alias? If not, why.
     fn may_have(&self, cluster: &ClusterKey, alias: Option<&str>) -> Result<(), Refused>;
+    /// The cluster that a name belongs to, a tenant key or an alias, listed or not.
+    fn owner(&self, name: &str) -> Option<ClusterKey>;
+    /// Has the cluster had an instance, or is it known from an earlier run?
+    fn is_served(&self, cluster: &ClusterKey) -> bool;
     /// The cluster was deleted: its names are free.
     fn release(&self, cluster: &ClusterKey);
     /// The clusters that there are.

@@ -101,3 +101,70 @@ fn a_name_that_belongs_to_another_cluster_is_refused() {
     scene.succeeds("DELETE /cluster", Some(&other().to_json()), "null");
     assert_eq!(scene.office.take_calls(), [format!("release {}", other())]);
 }
+
+/// Its names may be in use, and its clients come back.
+#[test]
+fn the_service_port_gives_no_instance_to_a_cluster_that_was_there_before() {
+    let scene = Scene::new();
+    let port = |line: &str, body: String| scene.status_at_the_service_port(line, Some(&body));
+    let registry = &scene.office.registry;
+    let foreign = instance(other(), "evil", "orders");
+    assert_eq!(port("POST /status_change", foreign.to_json()), 404);
+    // Added with full trust, its only instance is deleted for a moment.
+    scene.ask("POST /add_cluster", Some(&other().to_json()));
+    assert_eq!(port("POST /add_cluster", other().to_json()), 200);
+    assert_eq!(port("POST /status_change", foreign.to_json()), 403);
+    let mut own = instance(other(), "a", "orders");
+    registry.status_change(own.clone()).unwrap();
+    own.status = crate::cluster::Status::Deleted;
+    registry.status_change(own).unwrap();
+    assert_eq!(port("POST /status_change", foreign.to_json()), 403);
+    // The same of a cluster that was added here, and was given its instance by another source.
+    let mut mine = other();
+    mine.name.name = "mine".into();
+    assert_eq!(port("POST /add_cluster", mine.to_json()), 200);
+    let mut owners = scene.office.owners.lock().unwrap();
+    let tenant = owners.claim_key(&mine).unwrap();
+    owners.serve(&tenant);
+    drop(owners);
+    let foreign = instance(mine, "evil", "mine").to_json();
+    assert_eq!(port("POST /status_change", foreign), 403);
+    // And of one that another run has left.
+    let mut old = other();
+    old.name.name = "old".into();
+    let mut owners = scene.office.owners.lock().unwrap();
+    owners.claim_key(&old).unwrap();
+    drop(owners);
+    assert_eq!(port("POST /add_cluster", old.to_json()), 200);
+    let foreign = instance(old, "evil", "old").to_json();
+    assert_eq!(port("POST /status_change", foreign), 403);
+}
+
+#[test]
+fn the_service_port_takes_so_many_clusters_of_local_callers() {
+    use crate::service::limits::CLUSTERS_MAX;
+    let scene = Scene::new();
+    let cluster = |n: usize| {
+        let mut key = ClusterKey::local();
+        key.name.name = format!("c{n}");
+        key
+    };
+    let add = |n| {
+        let key = cluster(n).to_json();
+        scene.status_at_the_service_port("POST /add_cluster", Some(&key))
+    };
+    assert!((0..CLUSTERS_MAX).all(|n| add(n) == 200));
+    assert_eq!(add(CLUSTERS_MAX), 503);
+    assert_eq!(add(7), 200, "it is there already");
+    let page = scene.desk.counters.page();
+    assert!(page.contains("elika_service_limited_total{limit=\"clusters\"} 1\n"));
+    // With full trust there is no such limit; a cluster that is deleted makes room.
+    let one_more = cluster(CLUSTERS_MAX + 1).to_json();
+    assert_eq!(scene.ask("POST /add_cluster", Some(&one_more)).0, 200);
+    let first = cluster(0).to_json();
+    scene.succeeds("DELETE /cluster", Some(&first), "null");
+    assert_eq!(add(CLUSTERS_MAX), 200);
+    assert_eq!(add(0), 503);
+    scene.office.registry.remove_cluster(&cluster(1)).unwrap();
+    assert_eq!(add(0), 200);
+}

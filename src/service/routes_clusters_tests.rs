@@ -190,7 +190,7 @@ fn what_the_registry_refuses_is_an_error() {
     let expected = format!(r#"{{"code":503,"message":"{message}","data":null}}"#);
     assert_eq!(ask(false), (503, expected));
     let local = "local:local:local:default:default";
-    let message = format!("tenant key {LOCAL} already belongs to cluster {local}");
+    let message = format!("its tenant key already belongs to cluster {local}");
     let expected = format!(r#"{{"code":409,"message":"{message}","data":null}}"#);
     assert_eq!(ask(true), (409, expected));
 }
@@ -210,4 +210,28 @@ fn the_static_router_keeps_its_cluster() {
     }
     assert_eq!(scene.ask("GET /list_cluster", None).0, 200);
     assert_eq!(scene.ask("POST /drain", None).0, 202);
+}
+
+#[test]
+fn names_of_a_cluster_that_is_not_listed_can_be_freed() {
+    let scene = Scene::new();
+    let mut owners = scene.office.owners.lock().unwrap();
+    let tenant = owners.claim_key(&other()).unwrap();
+    owners.claim_alias(&tenant, "carts").unwrap();
+    drop(owners);
+    let released = [format!("release {}", other())];
+    scene.succeeds("DELETE /cluster?tenant=carts", None, "null");
+    assert_eq!(scene.office.take_calls(), released);
+    assert_eq!(scene.ask("DELETE /cluster?tenant=carts", None).0, 404);
+    scene
+        .office
+        .owners
+        .lock()
+        .unwrap()
+        .claim_key(&other())
+        .unwrap();
+    scene.succeeds("DELETE /cluster", Some(&other().to_json()), "null");
+    assert_eq!(scene.office.take_calls(), released);
+    let again = scene.ask("DELETE /cluster", Some(&other().to_json()));
+    assert_eq!(again.0, 404);
 }
