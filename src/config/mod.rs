@@ -187,7 +187,7 @@ pub struct Limits {
     pub tenant_buffer_bytes: usize,
     /// How long a client may take nothing of what it has to read, in seconds; 0 is for ever.
     pub send_seconds: u64,
-    /// How long a client may take to log in, whatever it sends meanwhile, in seconds; 0 is for ever.
+    /// How long a client may take to log in, whatever it sends, in seconds; 0 is for ever.
     pub login_seconds: u64,
     /// How long a client may be silent, in seconds; 0 is for ever.
     pub idle_seconds: u64,

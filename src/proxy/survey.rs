@@ -98,6 +98,8 @@ pub struct TenantSurvey {
     pub paused: bool,
     /// Clients that wait for that to end.
     pub waiting: u32,
+    /// Connections of its clients' own.
+    pub dedicated: u32,
     /// Requests and logins refused, in the order of [`Limit::ALL`].
     pub refused: [u64; Limit::ALL.len()],
 }

@@ -108,6 +108,7 @@ impl Machine {
                 key: tenant.key.clone(),
                 paused: tenant.paused_until.is_some(),
                 waiting: tenant.used(Use::Waiting),
+                dedicated: tenant.used(Use::Pinned),
                 refused: tenant.refused,
             })
             .collect()

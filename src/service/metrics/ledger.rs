@@ -65,6 +65,8 @@ pub(super) struct TenantRow {
     /// How many are paused: 0 or 1, or of several more.
     pub paused: u64,
     pub waiting: u64,
+    /// On the worker that has most.
+    pub dedicated: u64,
     pub refused: Refused,
 }
 
@@ -146,6 +148,7 @@ impl Ledger {
         for tenant in self.told.values().flat_map(|survey| &survey.tenants) {
             let row = rows.entry(self.place(&tenant.key)).or_default();
             row.waiting += u64::from(tenant.waiting);
+            row.dedicated = row.dedicated.max(tenant.dedicated.into());
             // Every worker may say so; it is one tenant.
             if tenant.paused && paused.insert(&tenant.key) {
                 row.paused += 1;

@@ -37,6 +37,14 @@ pub(super) const TENANTS: &[Row<TenantRow>] = &[
         |it, s| s.number(&[], it.waiting),
     ),
     row(
+        Gauge,
+        "elika_tenant_dedicated_connections",
+        &["tenant"],
+        "Connections of clients' own on the worker with most of them: backend-pool.dedicated-max is \
+         their limit.",
+        |it, s| s.number(&[], it.dedicated),
+    ),
+    row(
         Counter,
         "elika_tenant_refused_total",
         &["tenant", "limit"],

@@ -69,6 +69,7 @@ fn told(worker: u16, instances: Vec<InstanceSurvey>) -> Survey {
         key,
         paused: false,
         waiting: 0,
+        dedicated: u32::from(worker) + 3,
         refused: [0; Limit::ALL.len()],
     });
     Survey {
@@ -212,6 +213,14 @@ fn workers_are_added_up() {
     assert_eq!(
         page.value("elika_tenant_paused_clients", &[("tenant", one.as_str())]),
         4.0
+    );
+    assert_eq!(
+        page.value(
+            "elika_tenant_dedicated_connections",
+            &[("tenant", one.as_str())]
+        ),
+        4.0,
+        "the worker with most"
     );
     let cluster = [
         ("tenant", one.as_str()),
