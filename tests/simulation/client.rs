@@ -90,6 +90,8 @@ pub(crate) enum Op {
     Unblock,
     /// WAIT for so many replicas.
     Wait(u64),
+    /// SCRIPT KILL.
+    ScriptKill,
     /// A command that no server knows.
     Unknown {
         tag: Tag,
@@ -119,7 +121,11 @@ impl Op {
     pub(crate) fn is_passed_on(&self) -> bool {
         matches!(
             self,
-            Self::Ping(_) | Self::Miscounted | Self::Unblock | Self::Unknown { .. }
+            Self::Ping(_)
+                | Self::Miscounted
+                | Self::Unblock
+                | Self::Unknown { .. }
+                | Self::ScriptKill
         )
     }
 

@@ -327,7 +327,7 @@ impl World {
     pub(crate) fn ail(&mut self, server: usize) {
         let (stir, now) = (self.plan.stir, self.now.ms);
         if self.rng.permille(stir.trouble) {
-            let trouble = *self.rng.pick(&Trouble::ALL);
+            let trouble = *self.rng.pick(&Trouble::PASSING);
             let to = now + self.rng.between(50, 3_000);
             self.note(|| format!("server {server} suffers from {trouble:?} until {to} ms"));
             self.servers[server].fall_ill(trouble, now, to);

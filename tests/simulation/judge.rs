@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::client::{Op, Sent};
-use super::redis::{Execution, Moment, Tag, is_trouble};
+use super::redis::{Execution, Moment, NOT_BUSY, Tag, is_trouble};
 use super::wire;
 
 mod absent;
@@ -208,6 +208,14 @@ impl Model {
                 let closes = (*me && error.is_none()).then_some("it killed itself");
                 Ok(After { closes, ..after })
             }
+            Op::ScriptKill if !view.plan.settings.admin_commands => {
+                self.local(sent, reply, view, |me, reply| {
+                    me.denied("script|kill", reply)
+                })
+            }
+            Op::ScriptKill => self.local(sent, reply, view, |_, reply| {
+                reply == b"+OK\r\n" || error == Some(NOT_BUSY)
+            }),
             Op::Auth(login) => match error {
                 None if reply == b"+OK\r\n" => {
                     self.logged_in(login, sent, view)?;
@@ -279,7 +287,7 @@ impl Model {
                 return Ok(After::default());
             }
             if is_trouble(text) {
-                return self.in_trouble(tag, text, view);
+                return self.in_trouble(tag, text, sent, view);
             }
             if is_unavailable(text) {
                 return match self.is_unavailable(text, sent, view) {
@@ -334,9 +342,10 @@ impl Model {
     ) -> Verdict {
         let refused = wire::error_text(reply).is_some_and(|text| {
             let lost = is_lost(text) && sent.op.is_passed_on();
+            let refusable = sent.op.is_passed_on() || matches!(sent.op, Op::Select(_));
             text == NOAUTH && self.may_be_stranger(view)
                 || self.is_unavailable(text, sent, view)
-                || sent.op.is_passed_on() && self.had_trouble(text, sent, view)
+                || refusable && self.had_trouble(text, sent, view)
                 || lost && self.has_lost(sent, view)
         });
         // CLIENT REPLY and the like change nothing for others: nobody need be known for them.

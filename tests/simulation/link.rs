@@ -162,6 +162,7 @@ impl Link {
         while left > 0
             && redis.sessions[&id].blocked.is_none()
             && redis.sessions[&id].waits_until.is_none()
+            && !redis.runs_for(id)
             && let Some((len, args)) = wire::request(&self.buffer[at..])?
             && !redis.holds_back(&args[0], now)
         {

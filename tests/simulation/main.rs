@@ -17,6 +17,7 @@
 
 mod audit;
 mod backends;
+mod busy;
 mod census;
 mod client;
 mod clusters;

@@ -15,6 +15,7 @@ mod data;
 mod lists;
 mod pubsub;
 mod replies;
+mod scripts;
 mod session;
 mod transactions;
 mod trouble;
@@ -22,9 +23,10 @@ mod trouble;
 pub(crate) use data::is_read;
 pub(crate) use pubsub::Span;
 pub(crate) use replies::{array, hello, null, null_array};
+pub(crate) use scripts::NOT_BUSY;
 pub(crate) use session::{Session, Verdict};
 pub(crate) use transactions::{Outcome, Watch};
-pub(crate) use trouble::{Spell, Trouble, is_trouble};
+pub(crate) use trouble::{Spell, Trouble, is_busy, is_trouble};
 
 /// Which client's which request: `client * SEQUENCE + number`.
 pub(crate) type Tag = u64;
@@ -128,6 +130,8 @@ pub(crate) struct Redis {
     /// When it was in trouble, and what it refused because of that.
     pub(crate) spells: Vec<Spell>,
     pub(crate) refusals: BTreeMap<Tag, Vec<(&'static str, Moment)>>,
+    /// The script that runs, and on which connection.
+    running: Option<(u64, Tag)>,
     /// It does nothing before this, ms.
     pub(crate) mute_until: u64,
     /// It executes no write before this, ms.
@@ -217,6 +221,7 @@ impl Redis {
             noises: Vec::new(),
             spells: Vec::new(),
             refusals: BTreeMap::new(),
+            running: None,
             mute_until: 0,
             holds_writes_until: 0,
             bytes: 0,
@@ -342,6 +347,8 @@ impl Redis {
             "ROLE" => Ok(Some(array(&[b"$6\r\nmaster\r\n".to_vec()]))),
             "PING" | "ECHO" | "ACL" => Ok(Some(self.small_talk(id, name, args))),
             "BLPOP" | "BRPOP" => self.pop(id, name, args, at, exec),
+            "EVAL" => self.run(id, args).map(|()| None),
+            "SCRIPT" => self.kill_script().map(Some),
             "SUBSCRIBE" | "PSUBSCRIBE" => self.subscribe(id, name, args).map(Some),
             "UNSUBSCRIBE" | "PUNSUBSCRIBE" => Ok(Some(self.unsubscribe(id, name, args))),
             _ => {

@@ -63,6 +63,7 @@ impl World {
             client.room = 1 << 20;
         }
         self.settle("the calm")?;
+        self.outlast_a_script()?;
         self.wait(6_000)?;
         self.check_messages()?;
         self.wait(6_000)?;
@@ -120,7 +121,7 @@ impl World {
     }
 
     /// Everybody moves once.
-    fn sweep(&mut self) -> Result<(), String> {
+    pub(crate) fn sweep(&mut self) -> Result<(), String> {
         for client in 0..self.clients.len() {
             for _ in 0..4 {
                 self.now.step += 1;
@@ -151,7 +152,7 @@ impl World {
     }
 
     /// Until nobody waits for anything.
-    fn settle(&mut self, when: &str) -> Result<(), String> {
+    pub(crate) fn settle(&mut self, when: &str) -> Result<(), String> {
         let missing = |it: &Self| it.clients.iter().map(|it| it.pending.len()).sum::<usize>();
         let (mut until, mut least) = (self.now.ms + CALM_MS, missing(self));
         while self.clients.iter().any(Client::is_waiting) {

@@ -15,6 +15,7 @@ mod line;
 mod listener;
 mod login;
 mod queuer;
+mod runner;
 mod trader;
 
 use form::{as_inline, last_words};

@@ -2,7 +2,7 @@
 //! there is none.
 
 use super::super::client::Sent;
-use super::super::redis::{Redis, Tag, is_trouble};
+use super::super::redis::{Redis, Tag, is_busy, is_trouble};
 use super::{After, GRACE_MS, Model, Verdict, View};
 
 pub(super) const NO_INSTANCE: &str = "ERR elika: backend unavailable: no instance";
@@ -19,14 +19,24 @@ impl Model {
     /// Was its server in trouble?
     pub(super) fn had_trouble(&self, text: &str, sent: &Sent, view: &View<'_>) -> bool {
         let servers = self.servers(sent.at, view);
-        is_trouble(text) && { servers.iter() }.any(|server| server.was_ill(sent.at))
+        is_trouble(text) && { servers.iter() }.any(|server| server.was_ill(text, sent.at))
     }
 
     /// A server said that it cannot do that now: nothing of it was done.
-    pub(super) fn in_trouble(&mut self, tag: Tag, text: &str, view: &View<'_>) -> Verdict {
+    pub(super) fn in_trouble(
+        &mut self,
+        tag: Tag,
+        text: &str,
+        sent: &Sent,
+        view: &View<'_>,
+    ) -> Verdict {
         let refusal = view.refusals(tag).find(|(_, said, _)| *said == text);
-        let (server, _, at) = refusal.ok_or("no server in trouble said so")?;
-        self.comes_to(server, (at, at), view)?;
+        match refusal {
+            Some((server, _, at)) => self.comes_to(server, (at, at), view)?,
+            // A connection for it could not choose its database.
+            None if is_busy(text) && self.had_trouble(text, sent, view) => {}
+            None => return Err("no server in trouble said so".into()),
+        }
         Ok(After {
             never: vec![tag],
             ..After::default()

@@ -37,7 +37,7 @@ impl Model {
         if let Some(text) = text.filter(|text| is_trouble(text)) {
             self.transaction.get_or_insert_default().failed = true;
             return match sent.op.tag() {
-                Some(tag) => self.in_trouble(tag, text, view),
+                Some(tag) => self.in_trouble(tag, text, sent, view),
                 None if self.had_trouble(text, sent, view) => Ok(After::default()),
                 None => Err("its server is not in trouble".into()),
             };

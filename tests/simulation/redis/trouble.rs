@@ -9,6 +9,8 @@ pub(crate) enum Trouble {
     Loading,
     MasterDown,
     ReadOnly,
+    /// It runs a script, until that is killed.
+    Busy,
 }
 
 /// A trouble, from when to when, ms.
@@ -20,7 +22,9 @@ pub(crate) struct Spell {
 }
 
 impl Trouble {
-    pub(crate) const ALL: [Self; 3] = [Self::Loading, Self::MasterDown, Self::ReadOnly];
+    /// Those that pass by themselves.
+    pub(crate) const PASSING: [Self; 3] = [Self::Loading, Self::MasterDown, Self::ReadOnly];
+    const ALL: [Self; 4] = [Self::Loading, Self::MasterDown, Self::ReadOnly, Self::Busy];
 
     /// What is said to a command.
     pub(crate) fn text(self) -> &'static str {
@@ -30,6 +34,10 @@ impl Trouble {
                 "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
             }
             Self::ReadOnly => "READONLY You can't write against a read only replica.",
+            Self::Busy => {
+                "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN \
+                 NOSAVE."
+            }
         }
     }
 
@@ -42,6 +50,7 @@ impl Trouble {
         match self {
             Self::Loading | Self::MasterDown => !is_about_connections(name),
             Self::ReadOnly => is_write(name),
+            Self::Busy => !is_for_busy_servers(name),
         }
     }
 }
@@ -49,6 +58,11 @@ impl Trouble {
 /// Does a server say so that is in trouble?
 pub(crate) fn is_trouble(text: &str) -> bool {
     Trouble::ALL.iter().any(|trouble| trouble.text() == text)
+}
+
+/// Does it say that a script runs?
+pub(crate) fn is_busy(text: &str) -> bool {
+    text == Trouble::Busy.text()
 }
 
 /// Carried out whatever the data is like.
@@ -60,6 +74,14 @@ fn is_about_connections(name: &str) -> bool {
         name,
         "MULTI" | "EXEC" | "DISCARD" | "WATCH" | "UNWATCH" | "PUBLISH"
     ) || name.ends_with("SUBSCRIBE")
+}
+
+/// Carried out while a script runs.
+fn is_for_busy_servers(name: &str) -> bool {
+    matches!(
+        name,
+        "AUTH" | "HELLO" | "MULTI" | "EXEC" | "DISCARD" | "WATCH" | "UNWATCH" | "SCRIPT"
+    )
 }
 
 pub(super) fn is_write(name: &str) -> bool {
@@ -90,9 +112,10 @@ impl Redis {
         now.map(|spell| spell.trouble)
     }
 
-    /// Was it in trouble at any time since then?
-    pub(crate) fn was_ill(&self, since: Moment) -> bool {
-        self.spells.iter().any(|spell| spell.to >= since.ms)
+    /// Was it in the trouble of which it says this, at any time since then?
+    pub(crate) fn was_ill(&self, text: &str, since: Moment) -> bool {
+        let mut its = { self.spells.iter() }.filter(|spell| spell.trouble.text() == text);
+        its.any(|spell| spell.to >= since.ms)
     }
 
     /// Is a command to wait, because it may write?
@@ -121,7 +144,8 @@ impl Redis {
             refusals.push((text, self.now));
         }
         let session = self.at(id);
-        session.used = true;
+        // A handshake is no use.
+        session.used |= !matches!(name, "SELECT" | "CLIENT" | "COMMAND");
         session.queue_failed |= session.queue.is_some();
         session.waited |= session::needs_its_own(name);
         session.client = any_tag(args).map(|tag| tag / SEQUENCE).or(session.client);

@@ -1,0 +1,125 @@
+//! A script that runs until it is killed. Its server answers BUSY to nearly all commands meanwhile,
+//! also to SELECT on a new connection. Only the client of the script waits for its end.
+
+use super::world::World;
+
+/// So long at most a client waits for its reply while the script of another runs, ms.
+const HEARD_MS: u64 = 10_000;
+
+/// The databases that clients choose before; every server has them.
+const DATABASES: usize = 3;
+
+impl World {
+    /// In the calm: a client runs the script, the others ask, and then it is killed.
+    pub(crate) fn outlast_a_script(&mut self) -> Result<(), String> {
+        let settings = &self.plan.settings;
+        // Limits may refuse anything. Behind the only connection of a pool all wait for the script.
+        // A client that is closed where it would hear an error hears nothing.
+        if self.plan.limited || settings.pool_connections_max == 1 || settings.close_on_loss {
+            return Ok(());
+        }
+        self.note(|| "-- a script".into());
+        let db = self.rng.below(DATABASES);
+        for client in self.free() {
+            if !self.rng.one_in(4) {
+                let line = self.clients[client].script.choose(db);
+                self.send(client, line);
+            }
+            self.touch(client);
+        }
+        self.settle("the calm before a script")?;
+        let all = self.free();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let runner = *self.rng.pick(&all);
+        let line = self.clients[runner].script.spin();
+        self.send(runner, line);
+        let Some(server) = self.begin_script(runner)? else {
+            return Ok(());
+        };
+        for &client in all.iter().filter(|client| **client != runner) {
+            for _ in 0..self.rng.between(1, 3) {
+                self.touch(client);
+            }
+            if self.rng.one_in(4) {
+                let line = self.clients[client].script.choose(DATABASES);
+                self.send(client, line);
+                self.touch(client);
+            }
+        }
+        self.hear_all_but(runner)?;
+        self.kill_the_script(server, runner)?;
+        self.settle("the calm after a script")
+    }
+
+    /// Clients that may ask anything, and are not about to end.
+    fn free(&self) -> Vec<usize> {
+        let all = self.clients.iter().enumerate();
+        let free = all.filter(|(_, it)| {
+            let there = !it.done && !it.eof && !it.hung_up && it.closing.is_none() && !it.may_close;
+            let lost = it.bereft.is_some() || it.maybe_bereft;
+            let held = it.model.holds() || it.model.unheard;
+            there && !lost && !held && it.script.is_free() && it.pending.is_empty()
+        });
+        free.map(|(index, _)| index).collect()
+    }
+
+    fn touch(&mut self, client: usize) {
+        let line = self.clients[client].script.touch(&mut self.rng);
+        self.send(client, line);
+    }
+
+    /// Until the script runs. `None`: its client was refused.
+    fn begin_script(&mut self, runner: usize) -> Result<Option<usize>, String> {
+        while self.clients[runner].is_waiting() {
+            let running = self.servers.iter().position(|server| server.is_running());
+            if running.is_some() {
+                return Ok(running);
+            }
+            self.sweep()?;
+        }
+        Ok(None)
+    }
+
+    /// Waits until every other client has its replies.
+    fn hear_all_but(&mut self, runner: usize) -> Result<(), String> {
+        let until = self.now.ms + HEARD_MS;
+        loop {
+            let mut others = self.clients.iter().enumerate();
+            let waits = others.find(|(index, it)| *index != runner && it.is_waiting());
+            let Some((_, client)) = waits else {
+                return Ok(());
+            };
+            if self.now.ms > until {
+                return Err(format!(
+                    "client {} waits for the script of client {}: {:?}",
+                    client.id, self.clients[runner].id, client.pending
+                ));
+            }
+            self.sweep()?;
+        }
+    }
+
+    /// Each client tries. Where none may or can, an administrator does it.
+    fn kill_the_script(&mut self, server: usize, runner: usize) -> Result<(), String> {
+        for client in self.free() {
+            if client == runner || self.clients[client].model.place.server != Some(server) {
+                continue;
+            }
+            let line = self.clients[client].script.kill();
+            self.send(client, line);
+            self.hear_all_but(runner)?;
+            let killed = !self.servers[server].is_running();
+            let model = &self.clients[client].model;
+            // A new connection for it is in database 0, or its SELECT is refused.
+            if !killed && self.plan.settings.admin_commands && model.db == 0 {
+                return Err(format!("client {} cannot kill the script", model.id));
+            }
+        }
+        if self.servers[server].is_running() {
+            self.servers[server].kill_script()?;
+        }
+        Ok(())
+    }
+}

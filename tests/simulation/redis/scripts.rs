@@ -1,0 +1,45 @@
+//! A script that runs until it is killed.
+
+use super::super::wire;
+use super::trouble::Trouble;
+use super::{Redis, tag_of};
+
+/// The reply to SCRIPT KILL where no script runs.
+pub(crate) const NOT_BUSY: &str = "NOTBUSY No scripts in execution right now.";
+
+const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
+
+impl Redis {
+    /// EVAL. The reply comes when somebody kills the script.
+    pub(super) fn run(&mut self, id: u64, args: &[Vec<u8>]) -> Result<(), String> {
+        let tag = tag_of(args.last()).ok_or("EVAL without a tag")?;
+        self.begin(id, "EVAL", tag)?;
+        self.at(id).shared = true;
+        self.running = Some((id, tag));
+        self.fall_ill(Trouble::Busy, self.now.ms, u64::MAX);
+        Ok(())
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Does the script of this connection run? What came after it waits.
+    pub(crate) fn runs_for(&self, id: u64) -> bool {
+        self.running.is_some_and(|(runner, _)| runner == id)
+    }
+
+    /// SCRIPT KILL.
+    pub(crate) fn kill_script(&mut self) -> Result<Vec<u8>, String> {
+        let Some((id, tag)) = self.running.take() else {
+            return Ok(wire::error(NOT_BUSY));
+        };
+        self.heal(self.now.ms);
+        if self.sessions.contains_key(&id) {
+            let reply = wire::error(KILLED);
+            self.book(id, "EVAL", tag, &reply, None)?;
+            self.at(id).output.push((reply, false));
+        }
+        Ok(b"+OK\r\n".to_vec())
+    }
+}

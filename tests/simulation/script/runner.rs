@@ -1,0 +1,34 @@
+//! What clients say around a script that runs until it is killed.
+
+use super::super::client::Op;
+use super::super::rng::Rng;
+use super::{Line, Script, Voice};
+
+impl Script {
+    /// Does it hear all replies, and has nothing begun that is to be ended?
+    pub(crate) fn is_free(&self) -> bool {
+        self.voice == Voice::On && self.block.is_empty() && !self.unheard
+    }
+
+    /// A script without an end.
+    pub(crate) fn spin(&mut self) -> Line {
+        let tag = self.tag();
+        let args = ["EVAL", "while true do end", "0", &format!("t{tag}")];
+        Line::new(&args, Op::Data { tag, big: false })
+    }
+
+    pub(crate) fn kill(&self) -> Line {
+        Line::new(&["SCRIPT", "KILL"], Op::ScriptKill)
+    }
+
+    pub(crate) fn choose(&self, db: usize) -> Line {
+        Line::new(&["SELECT", &db.to_string()], Op::Select(db as i64))
+    }
+
+    /// A short command.
+    pub(crate) fn touch(&mut self, rng: &mut Rng) -> Line {
+        let tag = self.tag();
+        let args = [*rng.pick(&["GET", "INCR"]), "ctr:0", &format!("t{tag}")];
+        Line::new(&args, Op::Data { tag, big: false })
+    }
+}
