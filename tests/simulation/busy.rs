@@ -54,7 +54,7 @@ impl World {
     }
 
     /// Clients that may ask anything, and are not about to end.
-    fn free(&self) -> Vec<usize> {
+    pub(crate) fn free(&self) -> Vec<usize> {
         let all = self.clients.iter().enumerate();
         let free = all.filter(|(_, it)| {
             let there = !it.done && !it.eof && !it.hung_up && it.closing.is_none() && !it.may_close;

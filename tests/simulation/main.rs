@@ -24,6 +24,7 @@ mod clusters;
 mod judge;
 mod limits;
 mod link;
+mod monitors;
 mod network;
 mod people;
 mod picture;

@@ -271,6 +271,7 @@ impl Redis {
         if let Some(reply) = reply {
             self.at(id).output.push((reply, noisy));
         }
+        self.show(id, &name);
         self.after()
     }
 
@@ -347,6 +348,7 @@ impl Redis {
             "ROLE" => Ok(Some(array(&[b"$6\r\nmaster\r\n".to_vec()]))),
             "PING" | "ECHO" | "ACL" => Ok(Some(self.small_talk(id, name, args))),
             "BLPOP" | "BRPOP" => self.pop(id, name, args, at, exec),
+            "MONITOR" => self.monitor(id),
             "EVAL" => self.run(id, args).map(|()| None),
             "SCRIPT" => self.kill_script().map(Some),
             "SUBSCRIBE" | "PSUBSCRIBE" => self.subscribe(id, name, args).map(Some),

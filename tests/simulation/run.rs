@@ -64,6 +64,7 @@ impl World {
         }
         self.settle("the calm")?;
         self.outlast_a_script()?;
+        self.outlast_monitors()?;
         self.wait(6_000)?;
         self.check_messages()?;
         self.wait(6_000)?;

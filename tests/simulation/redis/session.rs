@@ -63,6 +63,8 @@ pub(crate) struct Session {
     /// Keys that it will hear of.
     pub(super) tracked: BTreeSet<String>,
     pub(crate) no_touch: bool,
+    /// It sees what is executed on other connections.
+    monitors: bool,
     pub(crate) blocked: Option<Blocked>,
     /// What it has said, and whether a push may come before it.
     pub(crate) output: Vec<(Vec<u8>, bool)>,
@@ -286,6 +288,24 @@ impl Redis {
             }
             _ => return Err(format!("CLIENT {words:?} reached server {}", self.index)),
         })
+    }
+
+    /// MONITOR. A second one gets no reply.
+    pub(super) fn monitor(&mut self, id: u64) -> Result<Option<Vec<u8>>, String> {
+        self.begin_own(id, None)?;
+        let session = self.at(id);
+        session.used = true;
+        let before = std::mem::replace(&mut session.monitors, true);
+        Ok((!before).then(|| b"+OK\r\n".to_vec()))
+    }
+
+    /// Shows a command to those that monitor.
+    pub(super) fn show(&mut self, id: u64, name: &str) {
+        let others = self.sessions.iter();
+        let others = others.filter(|(other, it)| it.monitors && **other != id);
+        let line = format!("+1.5 [0 127.0.0.1:7] \"{name}\"\r\n").into_bytes();
+        let lines = others.map(|(other, _)| (*other, line.clone()));
+        self.late.extend(lines);
     }
 
     /// Now and then not all replicas are in time.

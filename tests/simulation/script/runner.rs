@@ -1,4 +1,4 @@
-//! What clients say around a script that runs until it is killed.
+//! What clients say around a script that runs until it is killed, and with MONITOR.
 
 use super::super::client::Op;
 use super::super::rng::Rng;
@@ -23,6 +23,14 @@ impl Script {
 
     pub(crate) fn choose(&self, db: usize) -> Line {
         Line::new(&["SELECT", &db.to_string()], Op::Select(db as i64))
+    }
+
+    /// The last words of a client that wants no replies, and monitors twice.
+    pub(crate) fn monitor(&mut self) -> [Line; 3] {
+        self.voice = Voice::Off;
+        self.ended = true;
+        let all: [&[&str]; 3] = [&["CLIENT", "REPLY", "OFF"], &["MONITOR"], &["MONITOR"]];
+        all.map(Line::unheard)
     }
 
     /// A short command.

@@ -1,0 +1,33 @@
+//! Clients that want no replies, say MONITOR twice and leave. No server replies to the second one:
+//! nobody may wait for that reply.
+
+use super::world::World;
+
+/// So long at most such a client stays, ms: it may wait for a connection of its own.
+const LEFT_MS: u64 = 15_000;
+
+impl World {
+    /// In the calm: some clients do so, and nothing of them stays.
+    pub(crate) fn outlast_monitors(&mut self) -> Result<(), String> {
+        self.note(|| "-- monitors".into());
+        let mut leaving = self.free();
+        leaving.retain(|_| self.rng.one_in(4));
+        for &client in &leaving {
+            for line in self.clients[client].script.monitor() {
+                self.send(client, line);
+            }
+            self.clients[client].eof = true;
+        }
+        let until = self.now.ms + LEFT_MS;
+        while let Some(&client) = { leaving.iter() }.find(|it| !self.clients[**it].done) {
+            if self.now.ms > until {
+                let id = self.clients[client].id;
+                return Err(format!(
+                    "client {id} monitored, has left, and is still there"
+                ));
+            }
+            self.sweep()?;
+        }
+        Ok(())
+    }
+}
