@@ -117,6 +117,8 @@ pub(super) struct Backend {
     pub traffic: Traffic,
     /// Since when it was begun, or last heard of, or has owed a reply: for the deadline.
     pub since: Millis,
+    /// Its reply is late when it has been silent for so long, ms.
+    pub late_ms: u64,
 }
 
 impl Backend {
@@ -155,6 +157,7 @@ impl Backend {
             tried: 0,
             traffic: Traffic::default(),
             since: now,
+            late_ms: LATE_MS,
         }
     }
 
@@ -213,7 +216,7 @@ impl Backend {
     /// Is its next reply late? Of two ready connections the other one is the better choice.
     #[inline]
     pub(super) fn is_late(&self, now: Millis) -> bool {
-        !self.fifo.is_empty() && !self.paused && now.since(self.since) >= LATE_MS
+        !self.fifo.is_empty() && !self.paused && now.since(self.since) >= self.late_ms
     }
 
     /// Is a reply due, whose deadline is now running?
@@ -228,7 +231,16 @@ impl Backend {
 }
 
 /// A reply is late when its connection has brought nothing for so long, ms.
-pub(super) const LATE_MS: u64 = 50;
+const LATE_MS: u64 = 50;
+
+/// The same at most, ms, of a server that is far away.
+const LATE_MS_MAX: u64 = 1_000;
+
+/// When a reply is late of a server whose handshakes take so long, ms: it takes a round trip, and
+/// what its connection brings may be delayed by as much.
+pub(super) fn late_after(handshake_ms: u64) -> u64 {
+    handshake_ms.saturating_mul(2).clamp(LATE_MS, LATE_MS_MAX)
+}
 
 /// Why a backend connection ended, and what those hear who wait for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::mem;
 use crate::command::learned::Learned;
 
 use super::action::{Action, News};
-use super::backend::{Backend, Failure, State};
+use super::backend::{Backend, Failure, State, late_after};
 use super::forward::mark_dirty;
 use super::handshake::{Greeted, Handshake};
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
@@ -199,6 +199,11 @@ impl Machine {
             return;
         };
         backend.state = State::Ready;
+        if let Some(instance) = self.pools.instances.get_mut(backend.instance) {
+            let took = self.now.since(backend.since);
+            instance.handshake_ms = instance.handshake_ms.min(took);
+            backend.late_ms = late_after(instance.handshake_ms);
+        }
         (backend.since, backend.ready_at, backend.id) = (self.now, self.now, id);
         let (pool_key, instance) = (backend.pool, backend.instance);
         mark_dirty(&mut self.dirty_backends, backend, key);

@@ -55,6 +55,8 @@ pub(super) struct Instance {
     pub heard: Millis,
     /// When it was last asked for a sign that it answers.
     pub asked_alive: Millis,
+    /// The shortest handshake so far, ms: a longer one tells that the server was busy, too.
+    pub handshake_ms: u64,
     /// Connections being opened; those that are ready; and all but those that verify logins.
     pub connecting: u32,
     pub ready: u32,
@@ -106,6 +108,7 @@ impl Instance {
             checked_at: Millis::default(),
             heard: Millis::default(),
             asked_alive: Millis::default(),
+            handshake_ms: u64::MAX,
             connecting: 0,
             ready: 0,
             connections: 0,
@@ -189,7 +192,7 @@ impl Instance {
         self.resolves = resolves;
         // What was found out was found out elsewhere.
         (self.failures, self.retry_at, self.asked_at) = (0, now, None);
-        self.preferred = 0;
+        (self.preferred, self.handshake_ms) = (0, u64::MAX);
         if stays {
             return false;
         }

@@ -1,7 +1,7 @@
 //! Late replies: is the whole server busy, or does something hold up this one reply?
 //!
 //! ```text
-//!   a connection is silent for LATE_MS ──► has the server answered anything since?
+//!   a connection is silent for late_ms ──► has the server answered anything since?
 //!        others wait behind its head          │no                      │yes
 //!                                             ▼                        ▼
 //!                    see that it is asked something:          those that wait for nothing but
@@ -14,7 +14,7 @@
 //! After `backend-pool.reply-ms` of silence the same question decides whether a connection is given
 //! up: as long as the server answers elsewhere, it is not, but takes no new requests.
 
-use super::backend::{Backend, Failure, LATE_MS, State, Verifying};
+use super::backend::{Backend, Failure, State, Verifying};
 use super::key::{BackendKey, ClientKey, PoolKey};
 use super::machine::Machine;
 use super::request::{Kind, Reason};
@@ -45,7 +45,7 @@ impl Machine {
 
     fn note_late(&mut self, key: BackendKey) {
         if let Some(backend) = self.backends.get_mut(key) {
-            backend.stall = Stall::Late(backend.since.after(LATE_MS));
+            backend.stall = Stall::Late(backend.since.after(backend.late_ms));
             if !self.stalled.contains(&key) {
                 self.stalled.push(key);
             }

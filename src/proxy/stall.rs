@@ -15,7 +15,7 @@
 //! ```
 
 use super::action::Flow;
-use super::backend::{Backend, LATE_MS};
+use super::backend::Backend;
 use super::client::{Client, Flag};
 use super::forward::unpause;
 use super::key::{BackendKey, ClientKey};
@@ -159,7 +159,7 @@ pub(super) fn follow(
     }
     stall(stalled, backend, key, now);
     if !backend.paused {
-        backend.stall = Stall::Late(backend.since.after(LATE_MS));
+        backend.stall = Stall::Late(backend.since.after(backend.late_ms));
     }
 }
 

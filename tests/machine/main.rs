@@ -12,6 +12,7 @@
 mod addresses;
 mod busy;
 mod connections;
+mod distant;
 mod failure;
 mod harness;
 mod health;
