@@ -148,32 +148,59 @@ fn reads_go_on_while_the_server_holds_back_writes() {
     }
 }
 
+/// One connection carries all of them, and the others serve.
 #[test]
-fn a_write_may_be_held_back_for_longer_than_the_time_for_a_reply() {
+fn reads_go_on_however_many_writes_the_server_holds_back() {
     let redis = Redis::open();
-    let options = ["--core-num=1", "--backend-pool.reply-ms=600"];
-    let proxy = Proxy::with(&redis, &options);
-    let mut clients = many(&proxy, 4);
-    assert_eq!(clients[0].ask("SET k v"), "+OK");
+    let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.max-size=2"]);
+    let mut readers = many(&proxy, 5);
+    let mut writers = many(&proxy, 8);
+    assert_eq!(readers[0].ask("SET k v"), "+OK");
     if !pauses_writes(&redis) {
         return;
     }
-    let (writer, readers) = clients.split_first_mut().unwrap();
-    writer.send(array("SET k w"));
-    let until = now() + Duration::from_millis(2_000);
-    while now() < until {
-        for reader in &mut *readers {
+    for writer in &mut writers {
+        writer.send(array("SET k w"));
+        let_pass(Duration::from_millis(150));
+        for reader in &mut readers {
             assert_eq!(reader.ask("GET k"), "$1 v");
         }
-        pause();
     }
-    // Nor if nobody asks for anything meanwhile.
-    let_pass(Duration::from_millis(2_000));
-    writer.expect_silence();
     assert_eq!(redis.ask("CLIENT UNPAUSE"), "+OK");
-    assert_eq!(writer.reply(), "+OK");
-    assert_eq!(writer.ask("GET k"), "$1 w");
-    assert_eq!(proxy.logged(" offline, "), 0, "{}", proxy.log());
+    for writer in &mut writers {
+        assert_eq!(writer.reply(), "+OK");
+    }
+}
+
+#[test]
+fn a_write_may_be_held_back_for_longer_than_the_time_for_a_reply() {
+    for size in ["30", "1"] {
+        let redis = Redis::open();
+        let size = format!("--backend-pool.max-size={size}");
+        let options = ["--core-num=1", "--backend-pool.reply-ms=600", &size];
+        let proxy = Proxy::with(&redis, &options);
+        let mut clients = many(&proxy, 4);
+        assert_eq!(clients[0].ask("SET k v"), "+OK");
+        if !pauses_writes(&redis) {
+            return;
+        }
+        let (writer, readers) = clients.split_first_mut().unwrap();
+        writer.send(array("SET k w"));
+        let until = now() + Duration::from_millis(2_000);
+        while now() < until {
+            for reader in &mut *readers {
+                assert_eq!(reader.ask("GET k"), "$1 v");
+            }
+            pause();
+        }
+        // Nor if nobody asks for anything meanwhile.
+        let_pass(Duration::from_millis(2_000));
+        writer.expect_silence();
+        assert_eq!(redis.ask("CLIENT UNPAUSE"), "+OK");
+        assert_eq!(writer.reply(), "+OK");
+        assert_eq!(writer.ask("GET k"), "$1 w");
+        assert_eq!(proxy.logged(" offline, "), 0, "{}", proxy.log());
+    }
 }
 
 #[test]

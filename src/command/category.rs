@@ -288,6 +288,17 @@ pub fn may_write(frame: &[u8]) -> bool {
     !is_in(&HARMLESS, frame)
 }
 
+/// Does a server that holds back writes (CLIENT PAUSE WRITE, FAILOVER) hold back this request? It
+/// is not said of a command that nobody here knows.
+pub fn is_held_back(frame: &[u8]) -> bool {
+    static HELD: LazyLock<HashSet<&[u8]>> = LazyLock::new(|| {
+        // These may tell replicas something, too.
+        let others = ["eval", "evalsha", "fcall", "pfcount", "publish", "spublish"];
+        row("write").chain(others.map(str::as_bytes)).collect()
+    });
+    is_in(&HELD, frame)
+}
+
 /// The names of a category.
 fn row(category: &'static str) -> impl Iterator<Item = &'static [u8]> {
     let row = TABLE.iter().find(move |(name, _)| *name == category);
@@ -311,6 +322,17 @@ fn is_in(names: &HashSet<&[u8]>, frame: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn writes_and_what_replicas_may_hear_of_are_held_back() {
+        let frame = |name: &str| format!("*2\r\n${}\r\n{name}\r\n$1\r\nk\r\n", name.len());
+        for name in ["SET", "del", "EVAL", "publish", "PFCOUNT"] {
+            assert!(is_held_back(frame(name).as_bytes()), "{name}");
+        }
+        for name in ["GET", "eval_ro", "JSON.SET", "PING", ""] {
+            assert!(!is_held_back(frame(name).as_bytes()), "{name}");
+        }
+    }
 
     #[test]
     fn commands_and_containers_are_known_by_their_whole_name() {

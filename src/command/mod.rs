@@ -47,7 +47,7 @@ mod table;
 mod tests;
 
 pub use answer::{Answer, View, answer};
-pub use category::{categories, is_command, is_container, may_write, only_reads};
+pub use category::{categories, is_command, is_container, is_held_back, may_write, only_reads};
 pub use deny::{Denied, UNDENIABLE};
 pub use refusal::{Refusal, denied};
 

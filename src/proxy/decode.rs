@@ -21,7 +21,7 @@ use super::machine::Machine;
 use super::memory::shrink;
 use super::settings::Millis;
 use super::share::Share;
-use super::stall::follow;
+use super::stall::begin;
 
 /// From this size on a frame at the front of its buffer is moved to the backend with it.
 const MOVE_BYTES_MIN: usize = 32 * 1024;
@@ -251,9 +251,12 @@ impl Machine {
             };
             let frame = rest.get(..len).unwrap_or_default();
             let ruling = self.ruling(key, gate, frame);
+            let elsewhere = !self.stalled.is_empty()
+                && run.backend != BackendKey::NONE
+                && self.is_for_another(key, run.backend, frame);
             if ruling == Ruling::Do(Plan::Forward)
-                && let moved_to @ Some(_) =
-                    self.forward_run(key, &mut run, len, || command::may_write(frame))
+                && !elsewhere
+                && let moved_to @ Some(_) = self.forward_run(key, &mut run, len, || frame)
             {
                 if whole && used == 0 && len >= MOVE_BYTES_MIN {
                     self.note_command_of(key, frame);
@@ -291,16 +294,18 @@ impl Machine {
         }
     }
 
-    /// Records a forwarded frame as part of the run. `None`: it cannot go now; `dispatch` says why.
-    pub(super) fn forward_run(
+    /// Records a forwarded frame as part of the run; its name at least is in `frame`. `None`: it
+    /// cannot go now; `dispatch` says why.
+    pub(super) fn forward_run<'a>(
         &mut self,
         key: ClientKey,
         run: &mut Run,
         len: usize,
-        may_write: impl FnOnce() -> bool,
+        frame: impl Fn() -> &'a [u8],
     ) -> Option<BackendKey> {
-        if run.backend == BackendKey::NONE {
-            run.backend = self.route(key).ok()?;
+        let begins = run.backend == BackendKey::NONE;
+        if begins {
+            run.backend = self.route(key, frame()).ok()?;
         }
         let Self {
             clients,
@@ -312,12 +317,10 @@ impl Machine {
         } = self;
         let client = clients.get_mut(key)?;
         let backend = backends.get_mut(run.backend)?;
-        if backend.fifo.is_empty() {
-            backend.since = self.now;
-        } else if backend.paused || backend.is_late(self.now) {
-            follow(requests, stalled, backend, run.backend, key, self.now);
+        if begins {
+            begin(requests, stalled, backend, run.backend, key, self.now);
         }
-        if client.is(Flag::Moved) && may_write() {
+        if client.is(Flag::Moved) && command::may_write(frame()) {
             client.clear(Flag::Moved);
         }
         let kind = kind_of(client);
@@ -347,11 +350,14 @@ impl Machine {
 
     /// Forwards one frame that is not part of a run.
     pub(super) fn forward_one(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
-        match self.route(key) {
+        match self.route(key, frame) {
             Ok(backend) => {
                 let mut run = Run { backend, from: 0 };
-                let may_write = || command::may_write(frame);
-                self.forward_run(key, &mut run, frame.len(), may_write);
+                if let Some(to) = self.backends.get_mut(backend) {
+                    let (requests, stalled) = (&self.requests, &mut self.stalled);
+                    begin(requests, stalled, to, backend, key, self.now);
+                }
+                self.forward_run(key, &mut run, frame.len(), || frame);
                 self.end_run(&mut run, frame, frame.len());
                 Taken::Yes
             }

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::command;
+
 use super::action::Action;
 use super::backend::{Backend, Failure, Lending, State};
 use super::chunk::ChunkPool;
@@ -12,6 +14,7 @@ use super::machine::Machine;
 use super::pin::Verb;
 use super::request::{Kind, Requests};
 use super::settings::Millis;
+use super::stall::Stall;
 
 /// No more requests are put behind this many bytes that a backend has not taken yet; below half of
 /// them they are again.
@@ -90,8 +93,8 @@ impl Machine {
         Ok(())
     }
 
-    /// The connection for this client's next request.
-    pub(super) fn route(&mut self, key: ClientKey) -> Result<BackendKey, Refusal> {
+    /// The connection for this client's next request, whose first bytes these are.
+    pub(super) fn route(&mut self, key: ClientKey, frame: &[u8]) -> Result<BackendKey, Refusal> {
         let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
         };
@@ -99,8 +102,16 @@ impl Machine {
         if client.pin.is_some() {
             return self.with_room(key, backend);
         }
+        if !self.stalled.is_empty()
+            && let Some(held) = self.held_back_in(client.pool)
+            && command::is_held_back(frame)
+        {
+            return self.route_held(key, held);
+        }
         if let Some(connection) = self.backends.get(backend) {
-            if !connection.is_open() && sticky {
+            if sticky && connection.is_open() {
+                return self.with_room(key, backend);
+            } else if sticky {
                 // First what it owes, then another.
                 self.at_barrier(key);
                 return Err(Refusal::Later);
@@ -109,8 +120,7 @@ impl Machine {
                 && !connection.is_busy()
                 && connection.is_open()
                 && !connection.is_late(self.now);
-            let fit = fit && !(client.is(Flag::LedRound) && self.is_calm(client.pool));
-            if sticky || fit {
+            if fit && !(client.is(Flag::LedRound) && self.is_calm(client.pool)) {
                 return self.with_room(key, backend);
             }
         }
@@ -155,8 +165,8 @@ impl Machine {
     }
 
     /// A connection of this pool: a ready one, best one without a late reply. Where all that are
-    /// ready are in the middle of a big reply or a script: one being opened, else a new one, else
-    /// the one with the least left of its big reply.
+    /// ready are in the middle of a big reply or a script, or hold back a write: one being opened,
+    /// else a new one, else the one with the least left of its big reply.
     fn choose(&mut self, pool_key: PoolKey) -> Result<BackendKey, Refusal> {
         let full = { self.pools.account_of(pool_key) }.is_some_and(|it| self.is_full(it.instance));
         let unavailable = || {
@@ -178,7 +188,7 @@ impl Machine {
                 continue;
             }
             match backend.is_ready() {
-                true if backend.is_busy() => {}
+                true if backend.is_busy() || backend.stall == Stall::Held => {}
                 true if backend.is_late(self.now) => late = late.or(Some(key)),
                 true => return Ok(key),
                 false => opening = opening.or(Some(key)),
@@ -207,7 +217,7 @@ impl Machine {
         if refused && least.is_none() {
             return Err(Refusal::LoggedOut);
         }
-        let room = pool.shared() < self.settings.pool_connections_max && !rests;
+        let room = !rests && self.has_room(pool_key, 0);
         if (least.is_none() || room) && !out && !refused {
             let new = self.open_shared(pool_key);
             return new

@@ -19,6 +19,9 @@ use super::key::ClientKey;
 use super::machine::Machine;
 use super::memory::{OUT_OF_MEMORY, UNCACHED_BYTES, shrink};
 
+/// In so many bytes of a request its name is, if that is known here.
+const NAME_BYTES: usize = 64;
+
 /// A request that lacks so many bytes of an argument at least is not gathered in one piece.
 const UPLOAD_BYTES_MIN: usize = 32 * 1024;
 
@@ -310,9 +313,10 @@ impl Machine {
             && self.plan(key, head) == Plan::Forward;
         let name = Args::new(head).next().unwrap_or_default();
         let noted = noted(name);
-        let may_write = command::may_write(head);
+        let begin = head.get(..NAME_BYTES.min(head.len())).unwrap_or_default();
+        let begin = begin.to_vec();
         let to = match plain {
-            true => self.forward_run(key, &mut Run::at(0), before + len, || may_write),
+            true => self.forward_run(key, &mut Run::at(0), before + len, || &begin),
             false => None,
         };
         let Some(client) = self.clients.get_mut(key) else {

@@ -10,20 +10,32 @@
 //! ```
 //! A busy server answers nobody, so that nothing is asked twice because of it. A server that holds
 //! back writes (CLIENT PAUSE WRITE, FAILOVER, a shutdown that waits for replicas) answers reads.
+//! Then one connection is enough for all writes: those that come later join the one that is late,
+//! so that the others serve reads. Those that are late with a write do not count towards the size
+//! of a pool.
 //!
 //! After `backend-pool.reply-ms` of silence the same question decides whether a connection is given
 //! up: as long as the server answers elsewhere, it is not, but takes no new requests.
 
-use super::backend::{Backend, Failure, State, Verifying};
-use super::key::{BackendKey, ClientKey, PoolKey};
+use crate::command;
+use crate::resp::{Protocol, write};
+
+use super::backend::{Backend, Failure, Lending, State, Verifying};
+use super::forward::Refusal;
+use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
 use super::machine::Machine;
+use super::pin::Verb;
 use super::request::{Kind, Reason};
+use super::retry::first_unanswered;
 use super::settings::Millis;
 use super::stall::{LOOK_AGAIN_MS, Stall};
 
 /// Where replies may take any time, those to a handshake or a login may take so long, ms: no
 /// request of a client depends on this one connection, and verifiers are few.
 const GREETING_MS: u64 = 60_000;
+
+/// So many connections beyond its size a pool may have, so that its server can be asked something.
+const BEYOND: usize = 1;
 
 /// A server that has answered nothing is asked again after this, ms.
 const ASK_AGAIN_MS: u64 = 1_000;
@@ -68,7 +80,9 @@ impl Machine {
             }
             // Its own reply may be on its way, too.
             Stall::Served(at) if self.now.since(at) < LOOK_AGAIN_MS => stall,
+            Stall::Held => stall,
             _ if self.lead_round_late(key) => stall,
+            _ if self.has_write_in_front(key) => Stall::Held,
             _ => Stall::None,
         };
         if let Some(backend) = self.backends.get_mut(key) {
@@ -115,34 +129,131 @@ impl Machine {
     }
 
     /// Sees that the server of a pool is asked something by which it can show that it is there.
-    fn seek_answer(&mut self, pool_key: PoolKey) {
-        let Some(pool) = self.pools.pools.get(pool_key) else {
+    fn seek_answer(&mut self, pool: PoolKey) {
+        let Some(of) = self.pools.account_of(pool).map(|it| it.instance) else {
             return;
         };
-        let idle = pool.backends.iter().copied();
-        let mut idle = idle.filter(|&key| {
-            let backend = self.backends.get(key);
-            backend.is_some_and(|it| it.is_ready() && it.is_open() && it.fifo.is_empty())
-        });
-        let (idle, room) = (
-            idle.next(),
-            pool.shared() < self.settings.pool_connections_max,
-        );
-        let instance = self.pools.account_of(pool_key).map(|it| it.instance);
-        let Some(instance) = instance.and_then(|key| self.pools.instances.get_mut(key)) else {
+        let idle = self.idle_connection(of, pool);
+        let Some(instance) = self.pools.instances.get_mut(of) else {
             return;
         };
         let asked = instance.asked_alive > instance.heard
             && self.now.since(instance.asked_alive) < ASK_AGAIN_MS;
-        let begins = instance.connecting > 0 || !room || instance.rests(self.now);
+        let begins = instance.connecting > 0 || instance.rests(self.now);
         if asked || idle.is_none() && begins {
             return;
         }
         instance.asked_alive = self.now;
-        match idle {
-            Some(on) => self.ask_server(on, Kind::Alive, &[b"PING"]),
-            None => drop(self.open_shared(pool_key)),
+        if let Some(on) = idle {
+            return self.ask_server(on, Kind::Alive, &[b"PING"]);
         }
+        let anonymous = self.pools.account((of, None));
+        let anonymous = self.pools.pool(anonymous, 0, Protocol::Resp2);
+        let mut pools = [pool, anonymous].into_iter();
+        if let Some(pool) = pools.find(|&it| self.has_room(it, BEYOND)) {
+            self.open_shared(pool);
+        }
+    }
+
+    /// A connection to an instance on which nothing is under way, best one of this pool.
+    fn idle_connection(&self, of: InstanceKey, pool: PoolKey) -> Option<BackendKey> {
+        let first = self.pools.pools.get(pool);
+        let pools = first.into_iter().chain(self.pools.pools_of(of));
+        let mut keys = pools.flat_map(|pool| pool.backends.iter().copied());
+        keys.find(|&key| {
+            let backend = self.backends.get(key);
+            backend.is_some_and(|it| it.is_ready() && it.is_open() && it.fifo.is_empty())
+        })
+    }
+
+    /// May this pool have one more shared connection? Those that are late with the reply to a write
+    /// serve nobody and do not count; some `beyond` the size of a pool may be allowed, too.
+    pub(super) fn has_room(&self, pool: PoolKey, beyond: usize) -> bool {
+        let Some(pool) = self.pools.pools.get(pool) else {
+            return false;
+        };
+        let held = |key: BackendKey| {
+            let late = self
+                .backends
+                .get(key)
+                .is_some_and(|it| it.is_late(self.now));
+            late && self.has_write_in_front(key)
+        };
+        let most = self.settings.pool_connections_max + beyond;
+        pool.shared() < most || {
+            let held = pool.backends.iter().filter(|&&key| held(key));
+            pool.shared() < most + held.count()
+        }
+    }
+
+    /// The connection of a pool that is late with the reply to a write, if others wait for it.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn held_back_in(&self, pool: PoolKey) -> Option<BackendKey> {
+        let holds = |key: BackendKey| {
+            let it = self.backends.get(key)?;
+            let fit = it.pool == pool && it.is_shared() && it.lending == Lending::None;
+            match it.stall {
+                _ if !fit || !it.is_late(self.now) => None,
+                Stall::Held => Some(key),
+                Stall::Late(_) | Stall::Served(_) => self.has_write_in_front(key).then_some(key),
+                Stall::None | Stall::Since(_) | Stall::Kept => None,
+            }
+        };
+        self.stalled.iter().find_map(|&key| holds(key))
+    }
+
+    /// Is the next reply of a connection one to a write, as far as is known?
+    fn has_write_in_front(&self, key: BackendKey) -> bool {
+        let Some(backend) = self.backends.get(key) else {
+            return false;
+        };
+        // A script may be running; then others had better not stand behind it.
+        let head = self.requests.get(backend.fifo.head);
+        let Some(head) = head.filter(|head| head.verb == Verb::Plain) else {
+            return false;
+        };
+        let next = self.requests.get(head.next_of_backend);
+        let end = next.map_or(backend.queued, |next| next.start);
+        match backend.recent.get(head.start, end) {
+            Some(bytes) => first_unanswered(bytes, head.count).is_some_and(command::is_held_back),
+            // It is a big one.
+            None => self.clients.get(head.client).is_some_and(|client| {
+                let mut name = Vec::new();
+                let letters = client.command.split(|&letter| letter == 0).next();
+                write::command(&mut name, &[letters.unwrap_or_default()]);
+                command::is_held_back(&name)
+            }),
+        }
+    }
+
+    /// Is this a write for another connection than the one where its client's run of requests goes?
+    #[cold]
+    #[inline(never)]
+    pub(super) fn is_for_another(&self, key: ClientKey, on: BackendKey, frame: &[u8]) -> bool {
+        let shares = self.clients.get(key).filter(|it| it.pin.is_none());
+        let held = shares.and_then(|client| self.held_back_in(client.pool));
+        held.is_some_and(|held| held != on) && command::is_held_back(frame)
+    }
+
+    /// Routes a write to the connection behind whose head other writes wait.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn route_held(
+        &mut self,
+        key: ClientKey,
+        on: BackendKey,
+    ) -> Result<BackendKey, Refusal> {
+        let Some(client) = self.clients.get_mut(key) else {
+            return Err(Refusal::Later);
+        };
+        if client.in_flight > 0 && client.backend != on {
+            // First what it is owed elsewhere: its requests keep their order.
+            self.at_barrier(key);
+            return Err(Refusal::Later);
+        }
+        client.go_to(on);
+        self.with_room(key, on)
     }
 
     /// A connection that does not come about in time is given up, and one that owes a reply for too

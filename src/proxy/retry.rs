@@ -49,7 +49,7 @@ impl Machine {
             let opening =
                 opening.filter(|&&it| self.backends.get(it).is_some_and(|it| !it.is_ready()));
             let opening = opening.count();
-            let room = !rests && pool.shared() < self.settings.pool_connections_max;
+            let room = !rests && self.has_room(pool_key, 0);
             if opening >= wanted || !room || self.open_shared(pool_key).is_none() {
                 return wanted > 0 && opening > 0;
             }
@@ -203,6 +203,12 @@ pub(super) fn unanswered_reads(bytes: &[u8], count: u32) -> Option<&[u8]> {
     let left = bytes.get(skip.sum::<usize>()..)?;
     let reads = |frame: Option<&[u8]>| frame.is_some_and(command::only_reads);
     (!left.is_empty() && frames(left).all(reads)).then_some(left)
+}
+
+/// The first of the last `count` of these requests.
+pub(super) fn first_unanswered(bytes: &[u8], count: u32) -> Option<&[u8]> {
+    let answered = frames(bytes).count().saturating_sub(count as usize);
+    frames(bytes).nth(answered)?
 }
 
 /// The last `count` of these requests as runs of those that only read, and of others: of how many

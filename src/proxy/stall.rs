@@ -48,6 +48,8 @@ pub(super) enum Stall {
     Late(Millis),
     /// It does, as was found out then.
     Served(Millis),
+    /// It does, and holds back the write at the head: reads go elsewhere, and writes come here.
+    Held,
     /// They cannot go elsewhere: the reply is kept here, so that theirs can come.
     Kept,
 }
@@ -81,7 +83,7 @@ impl Machine {
             _ if !followed => backend.stall = Stall::None,
             Stall::Kept => return Flow::Continue,
             Stall::Since(_) => {}
-            Stall::None | Stall::Late(_) | Stall::Served(_) => {
+            Stall::None | Stall::Late(_) | Stall::Served(_) | Stall::Held => {
                 stall(&mut self.stalled, backend, key, self.now)
             }
         }
@@ -98,7 +100,7 @@ impl Machine {
             };
             let since = match backend.stall {
                 Stall::Since(since) => since,
-                Stall::Late(_) | Stall::Served(_) => {
+                Stall::Late(_) | Stall::Served(_) | Stall::Held => {
                     if self.look_at_late(key) {
                         self.stalled.push(key);
                     }
@@ -143,6 +145,23 @@ impl Machine {
     }
 }
 
+/// Requests of `by` are about to be put into the queue of a connection.
+#[inline]
+pub(super) fn begin(
+    requests: &Requests,
+    stalled: &mut Vec<BackendKey>,
+    backend: &mut Backend,
+    key: BackendKey,
+    by: ClientKey,
+    now: Millis,
+) {
+    if backend.fifo.is_empty() {
+        backend.since = now;
+    } else if backend.paused || backend.is_late(now) {
+        follow(requests, stalled, backend, key, by, now);
+    }
+}
+
 /// A request of `by` was put behind what is under way on a connection that is not read, or whose
 /// reply is late: it does not wait there for long.
 pub(super) fn follow(
@@ -154,8 +173,17 @@ pub(super) fn follow(
     now: Millis,
 ) {
     let head = requests.get(backend.fifo.head).map(|head| head.client);
-    if backend.stall != Stall::None || head.is_none_or(|head| head == by) {
+    if head.is_none_or(|head| head == by) {
         return;
+    }
+    match backend.stall {
+        Stall::None => {}
+        // It may be a read that found no other connection.
+        Stall::Held => {
+            backend.stall = Stall::Served(now);
+            return;
+        }
+        _ => return,
     }
     stall(stalled, backend, key, now);
     if !backend.paused {

@@ -16,6 +16,7 @@ mod distant;
 mod failure;
 mod harness;
 mod health;
+mod held;
 mod instances;
 mod limits;
 mod logins;

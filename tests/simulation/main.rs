@@ -21,6 +21,7 @@ mod busy;
 mod census;
 mod client;
 mod clusters;
+mod held;
 mod judge;
 mod limits;
 mod link;

@@ -65,6 +65,9 @@ impl World {
         self.settle("the calm")?;
         self.outlast_a_script()?;
         self.outlast_monitors()?;
+        if self.rng.one_in(3) {
+            self.hold_back_writes()?;
+        }
         self.wait(6_000)?;
         self.check_messages()?;
         self.wait(6_000)?;
@@ -199,7 +202,7 @@ impl World {
         Ok(())
     }
 
-    fn wait(&mut self, ms: u64) -> Result<(), String> {
+    pub(crate) fn wait(&mut self, ms: u64) -> Result<(), String> {
         let until = self.now.ms + ms;
         while self.now.ms < until {
             self.sweep()?;

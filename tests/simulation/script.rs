@@ -181,6 +181,21 @@ impl Script {
         line
     }
 
+    /// Is every request answered?
+    pub(crate) fn is_heard(&self) -> bool {
+        self.voice == Voice::On && self.block.is_empty()
+    }
+
+    /// A small read, or a small write.
+    pub(crate) fn plain(&mut self, write: bool) -> Line {
+        let tag = self.tag();
+        let (t, op) = (format!("t{tag}"), Op::Data { tag, big: false });
+        match write {
+            true => Line::new(&["SET", "k0", "v", &t], op),
+            false => Line::new(&["GET", "k0", &t], op),
+        }
+    }
+
     /// In the end: is the client heard, and does its data command work?
     pub(crate) fn epilogue(&mut self) -> Vec<Line> {
         let mut lines: Vec<Line> = self.block.drain(..).collect();

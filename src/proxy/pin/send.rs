@@ -10,7 +10,7 @@ use super::super::forward::{NOAUTH, Refusal, append, record_as};
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::Machine;
 use super::super::request::Kind;
-use super::super::stall::follow;
+use super::super::stall::begin;
 use super::queue::NOT_INSIDE;
 use super::session::CLOSED;
 use super::{Change, Verb};
@@ -290,7 +290,7 @@ impl Machine {
 
     /// A script, on a shared connection.
     pub(in super::super) fn forward_script(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
-        match self.route(key) {
+        match self.route(key, frame) {
             Ok(on) => {
                 if let Some(client) = self.clients.get_mut(key) {
                     client.clear(Flag::Moved);
@@ -344,7 +344,7 @@ impl Machine {
             self.say_error(key, CLOSED);
             return Taken::Yes;
         }
-        let on = match self.route(key) {
+        let on = match self.route(key, bytes) {
             Ok(on) => on,
             Err(Refusal::Error(text)) => {
                 self.say_error(key, &text);
@@ -374,12 +374,8 @@ impl Machine {
         let (Some(client), Some(backend)) = (client, backend) else {
             return;
         };
-        if backend.fifo.is_empty() {
-            backend.since = self.now;
-        } else if backend.paused || backend.is_late(self.now) {
-            let (requests, stalled) = (&self.requests, &mut self.stalled);
-            follow(requests, stalled, backend, on, key, self.now);
-        }
+        let (requests, stalled) = (&self.requests, &mut self.stalled);
+        begin(requests, stalled, backend, on, key, self.now);
         client.forget_line();
         let len = bytes.len();
         record_as(&mut self.requests, backend, client, key, what, count, len);
