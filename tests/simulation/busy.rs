@@ -1,6 +1,7 @@
 //! A script that runs until it is killed. Its server answers BUSY to nearly all commands meanwhile,
 //! also to SELECT on a new connection. Only the client of the script waits for its end.
 
+use super::link::{Link, Prospect};
 use super::world::World;
 
 /// So long at most a client waits for its reply while the script of another runs, ms.
@@ -13,9 +14,9 @@ impl World {
     /// In the calm: a client runs the script, the others ask, and then it is killed.
     pub(crate) fn outlast_a_script(&mut self) -> Result<(), String> {
         let settings = &self.plan.settings;
-        // Limits may refuse anything. Behind the only connection of a pool all wait for the script.
-        // A client that is closed where it would hear an error hears nothing.
-        if self.plan.limited || settings.pool_connections_max == 1 || settings.close_on_loss {
+        // Limits may refuse anything. Where a pool has no room for one more connection, all wait
+        // for the script. A client that is closed where it would hear an error hears nothing.
+        if self.plan.limited || settings.pool_connections_max <= 2 || settings.close_on_loss {
             return Ok(());
         }
         self.note(|| "-- a script".into());
@@ -28,6 +29,15 @@ impl World {
             self.touch(client);
         }
         self.settle("the calm before a script")?;
+        // Requests that wait for a connection that never comes may move behind the script.
+        let silent = |link: &Link| link.session.is_none() && link.prospect == Prospect::Silence;
+        while self
+            .nodes
+            .iter()
+            .any(|node| node.links.values().any(silent))
+        {
+            self.sweep()?;
+        }
         let all = self.free();
         if all.is_empty() {
             return Ok(());
@@ -113,7 +123,9 @@ impl World {
             let killed = !self.servers[server].is_running();
             let model = &self.clients[client].model;
             // A new connection for it is in database 0, or its SELECT is refused.
-            if !killed && self.plan.settings.admin_commands && model.db == 0 {
+            let leaving = model.left_for(self.now, &self.view()).is_some();
+            let may = self.plan.settings.admin_commands && model.db == 0 && !leaving;
+            if !killed && may {
                 return Err(format!("client {} cannot kill the script", model.id));
             }
         }

@@ -350,7 +350,7 @@ impl Redis {
             "BLPOP" | "BRPOP" => self.pop(id, name, args, at, exec),
             "MONITOR" => self.monitor(id),
             "EVAL" => self.run(id, args).map(|()| None),
-            "SCRIPT" => self.kill_script().map(Some),
+            "SCRIPT" => self.script_command(id).map(Some),
             "SUBSCRIBE" | "PSUBSCRIBE" => self.subscribe(id, name, args).map(Some),
             "UNSUBSCRIBE" | "PUNSUBSCRIBE" => Ok(Some(self.unsubscribe(id, name, args))),
             _ => {

@@ -29,7 +29,15 @@ impl Redis {
         self.running.is_some_and(|(runner, _)| runner == id)
     }
 
-    /// SCRIPT KILL.
+    /// SCRIPT KILL from a client.
+    pub(super) fn script_command(&mut self, id: u64) -> Result<Vec<u8>, String> {
+        // It needs no connection of its client's own, and comes over one that nobody else uses.
+        let session = self.at(id);
+        (session.used, session.waited) = (true, true);
+        self.kill_script()
+    }
+
+    /// SCRIPT KILL from anybody.
     pub(crate) fn kill_script(&mut self) -> Result<Vec<u8>, String> {
         let Some((id, tag)) = self.running.take() else {
             return Ok(wire::error(NOT_BUSY));
