@@ -311,9 +311,9 @@ fn a_slow_reader_costs_its_neighbours_nothing() {
     slow.send(array("GET big").repeat(40));
     let mut asker = proxy.client();
     for client in &mut clients {
-        asker.ask("ECHO x");
+        asker.ask("UNWATCH");
         client.send(array("GET k"));
-        asker.ask("ECHO x");
+        asker.ask("UNWATCH");
     }
     redis.thaw();
     for client in &mut clients {

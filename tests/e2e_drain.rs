@@ -24,7 +24,7 @@ fn begin(client: &mut Wire, asker: &mut Wire, bytes: Vec<u8>) {
     assert_eq!(client.ask("PING"), "+PONG");
     client.send(bytes);
     // The one worker has read both by now.
-    assert_eq!(asker.ask("ECHO x"), "$1 x");
+    assert_eq!(asker.ask("UNWATCH"), "+OK");
 }
 
 #[test]

@@ -13,7 +13,7 @@ const NO_TURN: &str = "-ERR elika: no dedicated backend connection available";
 /// Sends it, and waits until the one worker has read it.
 fn begin(client: &mut Wire, asker: &mut Wire, line: &str) {
     client.send(packet(line));
-    assert_eq!(asker.ask("ECHO x"), "$1 x");
+    assert_eq!(asker.ask("UNWATCH"), "+OK");
 }
 
 /// All of the proxy's connections to the server, subscribers' as well.

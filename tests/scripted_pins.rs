@@ -111,11 +111,11 @@ fn messages_in_pieces() {
     let bytes = [&first[..], &rest].concat();
     // What the proxy says by itself stands behind the reply before it, and in no message.
     let heard = |cut: usize| match cut >= first.len() {
-        true => [&first[..], b":1\r\n", &bytes[first.len()..cut]].concat(),
+        true => [&first[..], ANSWER.as_bytes(), &bytes[first.len()..cut]].concat(),
         false => bytes[..cut].to_vec(),
     };
     for cut in 1..bytes.len() {
-        client.send(packet("GET a | CLIENT ID | GET b"));
+        client.send(packet("GET a | READONLY | GET b"));
         own.expect(packet("GET a | GET b"));
         own.send(&bytes[..cut]);
         let begin = heard(cut);
@@ -128,10 +128,10 @@ fn messages_in_pieces() {
     for cut in 1..message.len() {
         own.send(&message[..cut]);
         client.expect(&message[..cut]);
-        client.send(array("CLIENT ID"));
+        client.send(array("READONLY"));
         client.expect_silence();
         own.send(&message[cut..]);
-        client.expect([&message[cut..], b":1\r\n"].concat());
+        client.expect([&message[cut..], ANSWER.as_bytes()].concat());
     }
 }
 
@@ -192,10 +192,13 @@ fn confirmations_in_pieces() {
     }
 }
 
+/// What the proxy says to READONLY by itself.
+const ANSWER: &str = "-ERR This instance has cluster support disabled\r\n";
+
 /// A transaction up to its EXEC, over a new connection.
 fn begin_exec(backend: &Backend, client: &mut Wire) -> Wire {
     let lines = "MULTI | CLIENT ID | GET a | CLIENT GETNAME | SELECT 0 | CLIENT ID | EXEC";
-    client.send(packet(&format!("{lines} | CLIENT ID")));
+    client.send(packet(&format!("{lines} | READONLY")));
     let mut own = backend.accept_greeted();
     for line in commands(lines) {
         own.expect(array(line));
@@ -217,7 +220,8 @@ fn the_reply_to_exec_in_pieces() {
     let _shared = backend.accept_greeted();
     let mut client = proxy.client();
     let reply = "*5\r\n:77\r\n*2\r\n$3\r\n\r\nb\r\n*-1\r\n$7\r\nbackend\r\n+OK\r\n:77\r\n";
-    let heard = "*5\r\n:1\r\n*2\r\n$3\r\n\r\nb\r\n*-1\r\n$-1\r\n+OK\r\n:1\r\n:1\r\n";
+    let heard = "*5\r\n:1\r\n*2\r\n$3\r\n\r\nb\r\n*-1\r\n$-1\r\n+OK\r\n:1\r\n";
+    let heard = format!("{heard}{ANSWER}");
     for cut in 1..=reply.len() {
         let mut own = begin_exec(&backend, &mut client);
         own.send(&reply[..cut]);
@@ -228,7 +232,7 @@ fn the_reply_to_exec_in_pieces() {
             own.send(&reply[cut..]);
             client.expect(&heard[seen..]);
         } else {
-            client.expect(heard);
+            client.expect(&heard);
         }
         // It says the client's number now, so it serves nobody else.
         own.expect_end();
@@ -238,7 +242,7 @@ fn the_reply_to_exec_in_pieces() {
         own.send([*byte]);
         thread::yield_now();
     }
-    client.expect(heard);
+    client.expect(&heard);
     // It breaks off, within an element that is replaced or not: the client must not guess.
     for cut in 0..reply.len() {
         let mut client = proxy.client();

@@ -12,12 +12,6 @@ use super::refusal::{Refusal, shown};
 /// A command answered here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// ECHO.
-    Echo,
-    /// ROLE: a master without replicas.
-    Role,
-    /// ACL WHOAMI.
-    AclWhoami,
     /// CLIENT ID.
     ClientId,
     /// CLIENT GETNAME.
@@ -66,8 +60,6 @@ pub struct View<'a> {
     pub protocol: Protocol,
     /// The number the proxy gave the client.
     pub id: u64,
-    /// The backend's user as which the client acts.
-    pub user: &'a [u8],
     /// The name from CLIENT SETNAME, empty if none.
     pub name: &'a [u8],
     /// Whose version of CLIENT LIST it sees.
@@ -131,9 +123,6 @@ const CLUSTER_HELP: &[&str] = &[
 /// It is exactly one reply, except that the unsubscribing commands have one per channel.
 pub fn answer(answer: Answer, mut args: Args<'_>, view: &View<'_>, out: &mut Vec<u8>) {
     match answer {
-        Answer::Echo => write::bulk(out, args.nth(1).unwrap_or_default()),
-        Answer::Role => role(out),
-        Answer::AclWhoami => write::bulk(out, view.user),
         Answer::ClientId => write::integer(out, view.id.cast_signed()),
         Answer::ClientGetName if view.name.is_empty() => write::null(out, view.protocol),
         Answer::ClientGetName => write::bulk(out, view.name),
@@ -198,14 +187,6 @@ fn help(lines: &[&str], out: &mut Vec<u8>) {
     for line in lines {
         write::simple(out, line);
     }
-}
-
-/// A master at replication offset 0, without replicas.
-fn role(out: &mut Vec<u8>) {
-    write::array(out, 3);
-    write::bulk(out, b"master");
-    write::integer(out, 0);
-    write::array(out, 0);
 }
 
 fn tracking_info(protocol: Protocol, out: &mut Vec<u8>) {

@@ -39,6 +39,7 @@ mod deny;
 pub mod hello;
 pub mod learned;
 mod lookup;
+mod permission;
 mod refusal;
 mod secret;
 pub mod select;
@@ -49,6 +50,7 @@ mod tests;
 pub use answer::{Answer, View, answer};
 pub use category::{categories, is_command, is_container, is_held_back, may_write, only_reads};
 pub use deny::{Denied, UNDENIABLE};
+pub use permission::{Permission, Permissions};
 pub use refusal::{Refusal, denied};
 
 use crate::resp::Args;

@@ -128,9 +128,7 @@ const fn container(name: &'static str, subs: &'static [Row], other: Plan) -> Row
 /// All commands with a row. Arities are those of Redis's own command table.
 pub(super) const ROWS: &[Row] = &[
     // Connection and session.
-    // PING is not here: whoever sends it wants to know whether the backend is there.
-    answer("echo", Answer::Echo, exactly(2)),
-    answer("role", Answer::Role, exactly(1)),
+    // PING, ECHO and ROLE are not here: whoever sends them wants to know something of the backend.
     session("auth", Session::Auth, at_least(2)),
     session("hello", Session::Hello, at_least(1)),
     session("select", Session::Select, exactly(2)),
@@ -320,7 +318,6 @@ const ACL: &[Row] = &[
     admin("acl|save"),
     admin("acl|setuser"),
     admin("acl|users"),
-    answer("acl|whoami", Answer::AclWhoami, exactly(2)),
 ];
 
 /// Also the reading ones: the log shows the arguments of every user of the backend.

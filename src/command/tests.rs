@@ -32,7 +32,6 @@ fn answered(words: &str, protocol: Protocol) -> String {
     let view = View {
         protocol,
         id: 7,
-        user: b"app",
         name: b"",
         dialect: Dialect::Old,
     };

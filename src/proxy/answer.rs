@@ -52,6 +52,9 @@ impl Machine {
                 if let Err(refusal) = self.admit(key) {
                     return self.refuse(key, refusal);
                 }
+                if let Err(taken) = self.permit(key, plan) {
+                    return taken;
+                }
                 self.answer(key, plan, frame);
                 Taken::Yes
             }
@@ -62,20 +65,18 @@ impl Machine {
     pub(super) fn answer(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) {
         let mut out = mem::take(&mut self.out);
         out.clear();
-        let user = self.user_of(key);
         if let Some(client) = self.clients.get(key) {
             let (protocol, id) = (client.protocol, client.id);
             let view = View {
                 protocol,
                 id,
-                user,
                 name: client.name(),
                 dialect: self.dialect_of(key),
             };
             match plan {
                 Plan::Answer(answer) => command::answer(answer, Args::new(frame), &view, &mut out),
                 Plan::Admin(name) | Plan::Never(name) => {
-                    write::error(&mut out, &command::denied(user, name));
+                    write::error(&mut out, &command::denied(self.user_of(key), name));
                 }
                 Plan::Forward
                 | Plan::Script

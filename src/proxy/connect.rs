@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use crate::command::Permission;
 use crate::command::learned::Learned;
 
 use super::action::{Action, News};
@@ -193,7 +194,12 @@ impl Machine {
 
     /// The handshake went well: the connection can be used from now on.
     pub(super) fn greeted(&mut self, key: BackendKey, greeted: Greeted) {
-        let Greeted { hello, id, learned } = greeted;
+        let Greeted {
+            hello,
+            id,
+            learned,
+            selected,
+        } = greeted;
         self.opened(key);
         let Some(backend) = self.backends.get_mut(key) else {
             return;
@@ -215,6 +221,9 @@ impl Machine {
             return;
         };
         pool.hello = Some(hello);
+        if selected {
+            pool.permits.add(Permission::Select, self.now);
+        }
         let (waiters, account) = (mem::take(&mut pool.waiters), pool.account);
         if let Some(account) = self.pools.accounts.get_mut(account) {
             account.accept();

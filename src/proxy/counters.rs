@@ -53,6 +53,10 @@ counters! {
     pub buffers_full: u64,
     /// Clients closed because their worker kept too many bytes for their tenant.
     pub tenant_buffers_full: u64,
+    /// Questions to servers whether a user may give a command that is answered here.
+    pub permissions_asked: u64,
+    /// Of those, how many the server answered with an error such as NOPERM.
+    pub permissions_refused: u64,
     /// Requests and clients whose reads were asked again on another connection, for whatever
     /// reason.
     pub asked_again: u64,

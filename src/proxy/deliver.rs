@@ -134,6 +134,7 @@ impl Machine {
             match kind {
                 Kind::Role => self.role_told(key, &reply),
                 Kind::Wait => self.wait_told(key, &reply),
+                Kind::Permission(what) => self.permission_told(key, what, &reply),
                 _ => self.checked(key, &reply),
             }
         }
@@ -201,7 +202,7 @@ impl Machine {
             let part = rest.get(..len).unwrap_or_default();
             pos += len;
             let mut outcome = broken.map_or(Ok(()), Err);
-            if matches!(kind, Kind::Check | Kind::Role | Kind::Wait) {
+            if kind.is_collected() {
                 let collected = collect(&mut backend.collected, part);
                 outcome = outcome.and(collected);
                 if all_done {

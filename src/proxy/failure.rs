@@ -68,6 +68,7 @@ impl Machine {
         self.to_backends.clear(&mut backend.outbound);
         self.release_crowd(key);
         self.tell_waiters(&backend, failure);
+        self.inquire_again(key);
         self.serve_line(pool_key);
         if was_ready && *failure == Failure::Lost && !self.has_connections(pool_key) {
             self.ask_about_lost(pool_key, backend.instance);

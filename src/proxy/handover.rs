@@ -174,7 +174,7 @@ impl Machine {
             let sent = request.start < lost.sent;
             let heard = self.clients.contains(request.client);
             let fate = match request.kind {
-                Kind::Check | Kind::Role | Kind::Alive | Kind::Wait | Kind::Forsaken => Fate::Drop,
+                kind if !kind.is_counted() => Fate::Drop,
                 _ if sent && !heard => Fate::Drop,
                 _ if sent => again
                     .then(|| self.bytes_to_ask_again(lost, request))

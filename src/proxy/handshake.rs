@@ -101,7 +101,9 @@ pub(super) struct Handshake {
     /// For the flight of AUTH.
     credential: Option<Arc<Credential>>,
     db: u32,
-    /// The database is the right one already.
+    /// The database is the right one already, selected before the login.
+    selected_early: bool,
+    /// It was selected after the login.
     selected: bool,
     protocol: Protocol,
     hello: Option<HelloReply>,
@@ -118,6 +120,8 @@ pub(super) struct Greeted {
     pub id: Option<u64>,
     /// Its commands that may block, if it was asked and told.
     pub learned: Option<Learned>,
+    /// It let the user select the database, after its login if it has one.
+    pub selected: bool,
 }
 
 /// What a reply of the backend means for its handshake.
@@ -160,6 +164,7 @@ impl Handshake {
             flights: VecDeque::from([last]),
             credential: None,
             db,
+            selected_early: false,
             selected: false,
             protocol,
             hello: None,
@@ -221,6 +226,7 @@ impl Handshake {
                 hello,
                 id: self.id,
                 learned: self.learned.take(),
+                selected: self.selected,
             }),
             None => Progress::Failed(Failure::Desync("no reply to HELLO".into())),
         }
@@ -235,8 +241,8 @@ impl Handshake {
             (Step::EarlySelect, Some(text)) if is_about_the_connection(&text) => {
                 return Err(Failure::TurnedAway(text));
             }
-            (Step::EarlySelect, error) => self.selected = error.is_none(),
-            (Step::Select, Some(_)) if self.selected => {}
+            (Step::EarlySelect, error) => self.selected_early = error.is_none(),
+            (Step::Select, Some(_)) if self.selected_early => {}
             (Step::Auth, Some(text)) if is_refusal(&text) => return Err(Failure::Refused(text)),
             (Step::Hello, Some(text)) if text.starts_with("NOAUTH") => {
                 return Err(Failure::Refused(text));
@@ -259,7 +265,8 @@ impl Handshake {
             (Step::Auth, None) if reply != b"+OK\r\n" => {
                 return Err(Failure::Desync("unknown form of AUTH reply".into()));
             }
-            (Step::Auth | Step::Select, None) => {}
+            (Step::Auth, None) => {}
+            (Step::Select, None) => self.selected = true,
         }
         Ok(())
     }

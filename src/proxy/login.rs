@@ -10,6 +10,7 @@
 //! Nothing of the client is in flight meanwhile and its later bytes wait (`Hold::VERDICT`). Only
 //! when all went well its session changes; a refusal leaves it as it was.
 
+use crate::command::Permission;
 use crate::resp::{Protocol, write};
 
 use super::client::{Client, Flag, Hold};
@@ -66,6 +67,8 @@ pub(super) enum Goal {
     Verdict,
     /// Nothing: it moves to another instance, and does not know.
     Move,
+    /// Nothing: its command is decoded again, once it is known whether the user may give it.
+    Permission(Permission),
     /// A question about other clients: the other workers' answers.
     Peers(Box<Gathering>),
 }
@@ -119,10 +122,10 @@ impl Machine {
 
     /// Takes the next step of a session change that has nothing to verify, or has done so.
     pub(super) fn advance(&mut self, key: ClientKey) {
-        let waiting = self
-            .clients
-            .get(key)
-            .and_then(|client| client.waiting.as_deref());
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let waiting = client.waiting.as_deref();
         let Some(waiting) = waiting.filter(|waiting| waiting.login == Login::Done) else {
             return;
         };
@@ -130,13 +133,15 @@ impl Machine {
         if matches!(waiting.goal, Goal::Peers(_)) {
             return;
         }
+        // A connection of one's own answers whatever becomes of others.
+        let asks_own = matches!(waiting.goal, Goal::Permission(_)) && client.pin.is_some();
         let out = self.pools.accounts.get(account_key).and_then(|account| {
             let instance = self.pools.instances.get(account.instance)?;
             let out = instance.is_out(self.now);
             out.then(|| instance.down_text.clone())
         });
         match out {
-            Some(text) if !self.pools.has_ready(account_key, &self.backends) => {
+            Some(text) if !asks_own && !self.pools.has_ready(account_key, &self.backends) => {
                 self.conclude(key, Err(text));
             }
             _ => self.attach(key),
@@ -152,13 +157,17 @@ impl Machine {
             return;
         };
         let (account, own) = (waiting.account, client.pin.is_some());
+        let permission = waiting.goal.permission();
         let pool_key = self.pools.pool(account, waiting.db, waiting.protocol);
         let Some(pool) = self.pools.pools.get(pool_key) else {
             return self.conclude(key, Err(NOAUTH.into()));
         };
         // One that has a connection to itself goes on there.
         if own || ready(pool, &self.backends).is_some() {
-            return self.conclude(key, Ok(()));
+            return match permission.filter(|&what| !self.permits(pool_key, what)) {
+                Some(what) => self.inquire(key, pool_key, what),
+                None => self.conclude(key, Ok(())),
+            };
         }
         if pool.backends.is_empty() {
             let account = self.pools.accounts.get(account);
@@ -205,6 +214,13 @@ impl Machine {
         if matches!(goal, Goal::Peers(_)) {
             return;
         }
+        if let Goal::Permission(_) = goal {
+            // Decoded again, the command hears it.
+            if let Err(text) = outcome {
+                client_refused(self.clients.get_mut(key), text);
+            }
+            return;
+        }
         if own && outcome.is_ok() {
             return self.change_own(key, goal, account, protocol);
         }
@@ -231,7 +247,7 @@ impl Machine {
             Goal::Auth | Goal::Select => self.say(key, b"+OK\r\n"),
             Goal::Hello { name } => self.say_hello(key, pool, name),
             Goal::Move => self.counters.clients_moved += 1,
-            Goal::Verdict | Goal::Peers(_) => {}
+            Goal::Verdict | Goal::Permission(_) | Goal::Peers(_) => {}
         }
     }
 

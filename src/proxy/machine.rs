@@ -22,6 +22,7 @@ use super::inbound::{Spares, first_spares};
 use super::key::{AccountKey, BackendKey, ClientKey, ConnKey, PoolKey, TenantSlot};
 use super::login_queue::Tokens;
 use super::notice::Notices;
+use super::permit::Inquiry;
 use super::pool::Pools;
 use super::request::Requests;
 use super::settings::{Millis, Settings};
@@ -86,6 +87,8 @@ pub struct Machine {
     pub(super) asking: (ClientKey, usize),
     /// Clients whose question about other clients is to be put, or the next slice of it.
     pub(super) questions: Rows,
+    /// What servers are asked about the permissions of users.
+    pub(super) inquiries: Vec<Inquiry>,
     /// Connections that may be opened for logins and SELECTs, and who waits to do so.
     pub(super) tokens: Tokens,
     /// Connections being opened.
@@ -147,6 +150,7 @@ impl Machine {
             stalled: Vec::new(),
             unresolved: Vec::new(),
             questions: Rows::default(),
+            inquiries: Vec::new(),
             opening: 0,
             in_line: 0,
             waits: Vec::new(),

@@ -20,6 +20,7 @@
 //! | `resume`, `tick` | clients go on that waited for something; what time brings |
 //! | `login`, `session` | who a client is: AUTH, HELLO, SELECT, RESET and what they wait for |
 //! | `verify`, `login_queue` | the connections that verify a login, and who waits for one |
+//! | `permit` | what the server lets a user do of that which is answered here |
 //! | `revoke` | a login is over: which connections and clients end |
 //! | `pin` | a connection of a client's own: MULTI, blocking commands, subscriptions, tracking |
 //! | `tenant`, `instance`, `pool` | who the backends are, and our connections to them |
@@ -80,6 +81,7 @@ mod numbers;
 mod outbound;
 mod owner;
 mod peers;
+mod permit;
 mod pin;
 mod pool;
 mod recent;

@@ -19,6 +19,7 @@ use super::credential::Credential;
 use super::handshake::HelloReply;
 use super::instance::Instance;
 use super::key::{AccountKey, BackendKey, ClientKey, InstanceKey, PoolKey, TenantSlot};
+use super::permit::Permits;
 use super::settings::Millis;
 use super::table::Table;
 use super::tenant::{DeniedLists, Tenant};
@@ -103,6 +104,8 @@ pub(super) struct Pool {
     pub led_round_at: Millis,
     /// What the last handshake said to HELLO.
     pub hello: Option<HelloReply>,
+    /// What its user may do of that which is answered here.
+    pub permits: Permits,
 }
 
 /// A client's place in the line for a connection of its own.
@@ -226,6 +229,7 @@ impl Pools {
             asked_about: None,
             led_round_at: Millis::default(),
             hello: None,
+            permits: Permits::default(),
         };
         let key = pools.insert(pool);
         of_account.pools.push(key);

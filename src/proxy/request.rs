@@ -15,6 +15,8 @@ mod moves;
 
 use slab::Slab;
 
+use crate::command::Permission;
+
 use super::chunk::{ChunkList, ChunkPool, FIRST_BYTES};
 use super::key::ClientKey;
 use super::memory::give_back;
@@ -36,6 +38,8 @@ pub(super) enum Kind {
     Check,
     /// It is the answer to our question which role a server has; there is no client.
     Role,
+    /// It is the answer to our question whether a user may give a command; there is no client.
+    Permission(Permission),
     /// That it comes shows that the server answers; there is no client.
     Alive,
     /// It is the answer to a WAIT, on behalf of all who wait on the connection.
@@ -51,7 +55,20 @@ impl Kind {
     pub(super) fn is_counted(self) -> bool {
         !matches!(
             self,
-            Self::Check | Self::Role | Self::Alive | Self::Wait | Self::Forsaken
+            Self::Check
+                | Self::Role
+                | Self::Permission(_)
+                | Self::Alive
+                | Self::Wait
+                | Self::Forsaken
+        )
+    }
+
+    /// Is it an answer that is read here, once all of it has come?
+    pub(super) fn is_collected(self) -> bool {
+        matches!(
+            self,
+            Self::Check | Self::Role | Self::Permission(_) | Self::Wait
         )
     }
 }
@@ -342,12 +359,7 @@ impl Requests {
                         chunks.clear(replies);
                     }
                 }
-                Kind::Swallow
-                | Kind::Check
-                | Kind::Role
-                | Kind::Alive
-                | Kind::Wait
-                | Kind::Forsaken => {}
+                _ => {}
             }
             index = record.next_of_client;
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cluster::Login;
-use crate::command::{Session, auth, client as client_command, hello, select};
+use crate::command::{Plan, Session, auth, client as client_command, hello, select};
 use crate::resp::{Args, Protocol, RequestLimits};
 
 use super::answer::Taken;
@@ -48,6 +48,10 @@ impl Machine {
                     return self.refuse(key, refusal);
                 }
             }
+        }
+        // What inside MULTI the server says itself: see `queue`.
+        if let Err(taken) = self.permit(key, Plan::Session(session)) {
+            return taken;
         }
         let in_order = matches!(
             session,

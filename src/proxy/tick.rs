@@ -61,6 +61,7 @@ impl Machine {
         self.check_health();
         self.keep_tenant_limits();
         self.ask_again();
+        self.inquire_elsewhere();
         self.probe();
         self.tell_left_out();
         if now >= self.next_slow_round {

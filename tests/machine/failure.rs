@@ -79,7 +79,7 @@ fn a_parked_reply_of_a_client_being_closed_holds_nobody_up() {
     worker.stall(ConnKey::Client(cut));
     worker.stall(ConnKey::Backend(backend));
     worker.says(other, "GET z");
-    worker.sends(cut, [command("GET two"), command("ECHO PONG")].concat());
+    worker.sends(cut, [command("GET two"), command("UNWATCH")].concat());
     worker.replies(backend, &value(300_000)[..40_000]);
     worker.fails(backend, &Failure::Lost);
     let heir = worker.begun_one();
@@ -137,7 +137,7 @@ fn a_handshake_has_one_deadline_for_all_of_it() {
 fn a_first_request_hears_that_no_descriptor_is_left() {
     let mut worker = Worker::new();
     let client = worker.client();
-    for line in ["ECHO PONG", "GET x", "CLIENT ID"] {
+    for line in ["UNWATCH", "GET x", "CLIENT ID"] {
         worker.says(client, line);
         let backend = worker.begun_one();
         worker.fails(backend, &Failure::Starved("too many open files".into()));

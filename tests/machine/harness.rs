@@ -200,10 +200,10 @@ impl Worker {
     /// A client without a login, and the connection that was opened for it.
     pub(crate) fn stranger(&mut self) -> (ClientKey, BackendKey) {
         let client = self.client();
-        self.says(client, "ECHO PONG");
+        self.says(client, "UNWATCH");
         let backend = self.begun_one();
         self.welcome(backend);
-        assert_eq!(self.heard(client), "$4\r\nPONG\r\n");
+        assert_eq!(self.heard(client), "+OK\r\n");
         (client, backend)
     }
 
@@ -351,6 +351,14 @@ impl Worker {
             }
             flight = self.asked(backend);
         }
+    }
+
+    /// The server is asked whether its user may give a CLIENT command, and has nothing against it.
+    #[track_caller]
+    pub(crate) fn permits(&mut self, backend: BackendKey) {
+        let question = self.asked(backend);
+        assert!(question.contains("\r\nCLIENT\r\n"), "asked {question:?}");
+        self.replies(backend, "-ERR syntax error\r\n");
     }
 
     /// A connection is open, and ends together with the good answer to its handshake: nothing else

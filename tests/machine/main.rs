@@ -23,6 +23,7 @@ mod logins;
 mod memory;
 mod pauses;
 mod peers;
+mod permissions;
 mod pins;
 mod readers;
 mod shares;

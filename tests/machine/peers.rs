@@ -11,7 +11,9 @@ fn client_list_asks_nobody_in_a_drain() {
     let (client, backend) = worker.stranger();
     worker.sends(client, [command("GET x"), command("CLIENT LIST")].concat());
     worker.machine.drain();
+    worker.asked(backend);
     worker.replies(backend, "$-1\r\n");
+    worker.permits(backend);
     worker.settle();
     assert_eq!(worker.questions(), 0);
     let heard = worker.heard(client);
@@ -25,8 +27,10 @@ fn client_list_asks_nobody_in_a_drain() {
 #[test]
 fn a_drain_does_not_wait_for_workers_that_were_asked_before() {
     let mut worker = Worker::with(|settings| settings.workers = 2);
-    let (client, _) = worker.stranger();
+    let (client, backend) = worker.stranger();
     worker.says(client, "CLIENT LIST");
+    worker.permits(backend);
+    worker.turn();
     assert_eq!(worker.questions(), 1);
     worker.machine.drain();
     worker.settle();
@@ -43,7 +47,9 @@ fn a_pipeline_of_client_list_gets_one_answer_a_turn() {
     worker.says(neighbour, "GET x");
     worker.replies(backend, "$-1\r\n");
     worker.heard(neighbour);
+    worker.asked(backend);
     worker.sends(client, command("CLIENT LIST").repeat(10));
+    worker.permits(backend);
     let mut turns = 1;
     let mut answers = 0;
     while answers < 10 {
@@ -67,14 +73,17 @@ fn lists_and_kills_of_many_clients_take_turns() {
     let mut others = vec![first];
     for _ in 0..999 {
         let client = worker.client();
-        worker.says(client, "ECHO x");
+        worker.says(client, "UNWATCH");
         worker.heard(client);
         others.push(client);
     }
-    for &client in &others[..20] {
+    worker.says(others[0], "CLIENT LIST");
+    worker.permits(backend);
+    for &client in &others[1..20] {
         worker.says(client, "CLIENT LIST");
     }
     worker.says(others[20], "CLIENT KILL ID 999999");
+    worker.permits(backend);
     worker.says(others[21], "CLIENT KILL ID 500");
     worker.says(others[22], "GET x");
     worker.replies(backend, "$-1\r\n");
@@ -104,7 +113,10 @@ fn lists_and_kills_of_many_clients_take_turns() {
 /// So many lists of 1.6 MB are asked for at once, where 4 MB may be kept. Returns how many of those
 /// who asked are closed before they have read any of it.
 fn closed_while_listing(worker: &mut Worker) -> usize {
-    let (first, _) = worker.stranger();
+    let (first, backend) = worker.stranger();
+    worker.says(first, "CLIENT SETNAME first");
+    worker.permits(backend);
+    worker.heard(first);
     let mut clients = vec![first];
     clients.extend((1..400).map(|_| worker.client()));
     let name = "n".repeat(4_000);
@@ -115,6 +127,7 @@ fn closed_while_listing(worker: &mut Worker) -> usize {
     for &client in &clients[..10] {
         worker.says(client, "CLIENT LIST");
     }
+    worker.permits(backend);
     for _ in 0..100 {
         worker.turn();
         for &client in &clients[..10] {
@@ -146,13 +159,17 @@ fn lists_of_one_tenant_are_made_one_after_the_other() {
 #[test]
 fn a_turn_looks_for_one_client_by_its_number() {
     let mut worker = Worker::new();
-    let (first, _) = worker.stranger();
+    let (first, backend) = worker.stranger();
     let mut clients = vec![first];
     clients.extend((1..20).map(|_| worker.client()));
     for &client in &clients[1..] {
-        worker.says(client, "ECHO x");
+        worker.says(client, "UNWATCH");
         worker.heard(client);
     }
+    worker.says(first, "CLIENT UNBLOCK 999");
+    worker.permits(backend);
+    worker.settle();
+    assert_eq!(worker.heard(first), ":0\r\n");
     worker.all_say(&clients, "CLIENT UNBLOCK 999");
     for _ in 0..clients.len() {
         worker.turn();

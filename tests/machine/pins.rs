@@ -205,6 +205,7 @@ fn wait_of_one_client_is_unblocked_alone() {
     worker.welcome(other);
     worker.heard(warden);
     worker.says(warden, "CLIENT UNBLOCK 1");
+    worker.permits(other);
     worker.settle();
     assert_eq!(worker.heard(ann), ":0\r\n");
     worker.says(warden, "CLIENT UNBLOCK 2 ERROR");
@@ -575,14 +576,19 @@ fn client_reply_inside_multi_is_refused_in_the_words_of_the_server() {
 #[test]
 fn readonly_and_capabilities_show_on_a_valkey() {
     let mut worker = Worker::new();
-    let (ann, _) = on_valkey_9(&mut worker);
+    let (ann, shared) = on_valkey_9(&mut worker);
+    worker.says(ann, "CLIENT INFO");
+    worker.permits(shared);
+    worker.heard(ann);
     let shown = |worker: &mut Worker, line: &str| {
         worker.says(ann, line);
         worker.heard(ann)
     };
     assert!(shown(&mut worker, "CLIENT INFO").contains(" flags=N capa= "));
     assert_eq!(shown(&mut worker, "READONLY"), "+OK\r\n");
-    assert_eq!(shown(&mut worker, "CLIENT CAPA x redirect"), "+OK\r\n");
+    worker.says(ann, "CLIENT CAPA x redirect");
+    worker.permits(shared);
+    assert_eq!(worker.heard(ann), "+OK\r\n");
     assert!(shown(&mut worker, "CLIENT INFO").contains(" flags=r capa=r "));
     assert_eq!(shown(&mut worker, "READWRITE"), "+OK\r\n");
     assert!(shown(&mut worker, "CLIENT INFO").contains(" flags=N capa=r "));
@@ -602,6 +608,7 @@ fn keys_watched_twice_count_once() {
     worker.replies(own, "+OK\r\n");
     worker.heard(ann);
     worker.says(ann, "CLIENT INFO");
+    worker.permits(own);
     assert!(worker.heard(ann).contains(" watch=2 "));
 }
 

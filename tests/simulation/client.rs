@@ -125,6 +125,7 @@ impl Op {
                 | Self::Miscounted
                 | Self::Unblock
                 | Self::Unknown { .. }
+                | Self::WhoAmI
                 | Self::ScriptKill
         )
     }

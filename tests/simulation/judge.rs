@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::client::{Op, Sent};
-use super::redis::{Execution, Moment, NOT_BUSY, Tag, is_trouble};
+use super::redis::{Execution, MAY_NOT_LIST, Moment, NO_LIST, NOT_BUSY, Tag, is_trouble};
 use super::wire;
 
 mod absent;
@@ -200,6 +200,9 @@ impl Model {
                 Ok(after)
             }
             Op::Denied(name) => self.local(sent, reply, view, |me, reply| me.denied(name, reply)),
+            Op::List if self.user() == MAY_NOT_LIST => self.local(sent, reply, view, |_, reply| {
+                wire::error_text(reply) == Some(NO_LIST)
+            }),
             Op::Info | Op::List => self.list(sent, reply, view),
             Op::Kill { me } => {
                 let after = self.local(sent, reply, view, |_, reply| {
@@ -340,9 +343,10 @@ impl Model {
         view: &View<'_>,
         is_right: impl FnOnce(&Self, &[u8]) -> bool,
     ) -> Verdict {
+        let passed_on = sent.op.is_passed_on() || sent.asks.command == "echo";
         let refused = wire::error_text(reply).is_some_and(|text| {
-            let lost = is_lost(text) && sent.op.is_passed_on();
-            let refusable = sent.op.is_passed_on() || matches!(sent.op, Op::Select(_));
+            let lost = is_lost(text) && passed_on;
+            let refusable = passed_on || matches!(sent.op, Op::Select(_));
             text == NOAUTH && self.may_be_stranger(view)
                 || self.is_unavailable(text, sent, view)
                 || refusable && self.had_trouble(text, sent, view)

@@ -24,7 +24,7 @@ pub(crate) use data::is_read;
 pub(crate) use pubsub::Span;
 pub(crate) use replies::{array, hello, null, null_array};
 pub(crate) use scripts::NOT_BUSY;
-pub(crate) use session::{Session, Verdict};
+pub(crate) use session::{MAY_NOT_LIST, NO_LIST, Session, Verdict};
 pub(crate) use transactions::{Outcome, Watch};
 pub(crate) use trouble::{Spell, Trouble, is_busy, is_trouble};
 

@@ -8,8 +8,6 @@ use crate::resp::{Args, Protocol};
 #[test]
 fn arguments_are_counted() {
     for (words, name) in [
-        ("ECHO", "echo"),
-        ("ECHO a b", "echo"),
         ("CLIENT", "client"),
         ("CLIENT SETNAME", "client|setname"),
         ("CLIENT SETNAME a b", "client|setname"),
@@ -18,7 +16,6 @@ fn arguments_are_counted() {
         ("AUTH", "auth"),
         ("RESET now", "reset"),
         ("SELECT", "select"),
-        ("ACL WHOAMI x", "acl|whoami"),
     ] {
         let expected = format!("-ERR wrong number of arguments for '{name}' command\r\n");
         assert_eq!(resp2(words), expected, "{words}");
@@ -29,8 +26,6 @@ fn arguments_are_counted() {
 #[test]
 fn answers_of_a_session() {
     assert_eq!(resp2("CLIENT ID"), ":7\r\n");
-    assert_eq!(resp2("ACL WHOAMI"), "$3\r\napp\r\n");
-    assert_eq!(resp2("ROLE"), "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
     assert_eq!(resp2("CLIENT GETNAME"), "$-1\r\n");
     assert_eq!(answered("CLIENT GETNAME", Protocol::Resp3), "_\r\n");
     assert_eq!(resp2("CLIENT NO-TOUCH off"), "+OK\r\n");
@@ -48,7 +43,6 @@ fn answers_of_a_session() {
     let old = View {
         protocol: Protocol::Resp2,
         id: 1,
-        user: b"",
         name: b"",
         dialect: Dialect::Redis6,
     };
@@ -70,7 +64,6 @@ fn answers_of_a_session() {
     let named = View {
         protocol: Protocol::Resp2,
         id: 1,
-        user: b"",
         name: b"worker",
         dialect: Dialect::Old,
     };

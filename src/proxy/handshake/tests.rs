@@ -42,6 +42,7 @@ fn auth_is_alone_in_its_flight() {
         hello,
         id: Some(77),
         learned: None,
+        selected: true,
     }) = handshake.reply(b"+OK\r\n")
     else {
         panic!()

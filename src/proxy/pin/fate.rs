@@ -9,6 +9,7 @@ use super::super::client::ReplyMode;
 use super::super::key::BackendKey;
 use super::super::machine::Machine;
 use super::super::outbound::mark_client_dirty;
+use super::super::request::Kind;
 use super::frame::{Fate, is_line};
 use super::{Change, Frame, Verb};
 
@@ -107,6 +108,9 @@ impl Machine {
         let head = self.requests.get(backend.fifo.head);
         // A request that was not even sent has no reply.
         let head = head.filter(|head| head.start < backend.sent);
+        if head.is_some_and(|head| matches!(head.kind, Kind::Permission(_))) {
+            return Ok(Fate::Collect);
+        }
         Ok(match (head.map(|head| head.verb), pin) {
             (Some(Verb::Exec), Some(pin)) if !pin.effects.is_empty() => Fate::Walk,
             (Some(Verb::Wait), _) => Fate::Collect,

@@ -194,8 +194,10 @@ impl Machine {
                 .front()
                 .filter(|(at, _)| step.element == Some(*at));
             let has_effect = effect.is_some();
-            let replaces = effect.is_some_and(|(_, effect)| effect.replaces());
             let rewrites = matches!(effect, Some((_, Effect::TrackingInfo)));
+            // An error stays: the ACL may have changed meanwhile.
+            let replaces = effect.is_some_and(|(_, effect)| effect.replaces());
+            let replaces = replaces && (rewrites || !step.error);
             if rewrites && let Some(backend) = self.backends.get_mut(backend_key) {
                 collect(&mut backend.collected, now)?;
             }
@@ -230,22 +232,20 @@ impl Machine {
     ) {
         let mut out = Vec::new();
         match effect {
-            Effect::Answer(what, frame) => {
-                let user = self.user_of(key);
+            Effect::Answer(what, frame) if good => {
                 let Some(client) = self.clients.get(key) else {
                     return;
                 };
                 let view = View {
                     protocol: client.protocol,
                     id: client.id,
-                    user,
                     name: client.name(),
                     dialect: self.dialect_of(key),
                 };
                 answer(what, Args::new(&frame), &view, &mut out);
                 self.note_answer(key, what, Args::new(&frame));
             }
-            Effect::Info => self.write_info(key, &mut out),
+            Effect::Info if good => self.write_info(key, &mut out),
             Effect::Select(db) if good => self.selected(key, db),
             Effect::Name(name) if good => self.named(key, &name),
             Effect::Library(frame) if good => {
@@ -255,18 +255,14 @@ impl Machine {
             }
             Effect::NoTouch(on) if good => self.hold_own(key, &Change::NoTouch(on)),
             Effect::Keep if good => self.hold_own(key, &Change::Keep),
-            Effect::Redirect => {
+            Effect::Redirect if good => {
                 let pin = self.pin_mut(key);
                 let tracking = pin.and_then(|pin| pin.tracking);
                 let id = tracking.map_or(-1, |it| it.redirect.unwrap_or_default().cast_signed());
                 write::integer(&mut out, id);
             }
             Effect::TrackingInfo => self.tracking_told(key, element, silent),
-            Effect::Select(_)
-            | Effect::Name(_)
-            | Effect::Library(_)
-            | Effect::NoTouch(_)
-            | Effect::Keep => {}
+            _ => {}
         }
         if let Some(client) = self.clients.get_mut(key)
             && !silent
@@ -297,6 +293,8 @@ pub(super) struct Step {
     element: Option<u32>,
     /// The type of the element that ends with them.
     ended: Option<u8>,
+    /// The element is an error.
+    error: bool,
 }
 
 impl Walker {
@@ -311,6 +309,7 @@ impl Walker {
                 len: end.map_or(part.len(), |end| end + 1),
                 element: None,
                 ended: None,
+                error: false,
             });
         }
         if self.whole {
@@ -318,6 +317,7 @@ impl Walker {
                 len: part.len(),
                 element: None,
                 ended: None,
+                error: false,
             });
         }
         let at_start = self.scanner.at_start();
@@ -338,6 +338,7 @@ impl Walker {
             len,
             element,
             ended,
+            error: matches!(self.scanner.kind(), b'-' | b'!'),
         })
     }
 }

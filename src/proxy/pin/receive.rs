@@ -266,6 +266,9 @@ impl Machine {
         let owner = backend.owner;
         let collected = mem::take(&mut backend.collected);
         let head = self.requests.get(backend.fifo.head);
+        if let Some(Kind::Permission(what)) = head.map(|head| head.kind) {
+            return self.permission_told(key, what, &collected);
+        }
         let silent = head.is_some_and(|head| head.kind != Kind::Deliver);
         let Some(client) = self.clients.get_mut(owner) else {
             return;

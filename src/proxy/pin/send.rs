@@ -212,6 +212,9 @@ impl Machine {
         }
         match plan {
             Plan::Answer(answer) => {
+                if let Err(taken) = self.permit(key, plan) {
+                    return taken;
+                }
                 self.answer_tracking(key, answer, frame);
                 Taken::Yes
             }
@@ -278,11 +281,7 @@ impl Machine {
             Answer::ClientNoTouchOff => {
                 return Some(self.change_by(key, Change::NoTouch(false), frame));
             }
-            Answer::Echo
-            | Answer::AclWhoami
-            | Answer::ClientCaching
-            | Answer::ClientUnknown
-            | Answer::Arity(_) => Verb::Plain,
+            Answer::ClientCaching | Answer::ClientUnknown | Answer::Arity(_) => Verb::Plain,
             _ => return None,
         };
         Some(self.send(key, verb, 1, None, frame))

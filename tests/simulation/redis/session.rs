@@ -7,6 +7,11 @@ use super::lists::Blocked;
 use super::trouble::Trouble;
 use super::{DB_RANGE, HELLO_NOAUTH, Moment, NO_PASSWORD, Redis, Tag, WRONGPASS, hello, text};
 
+/// The user that may not give CLIENT LIST, and what it hears.
+pub(crate) const MAY_NOT_LIST: &str = "bob";
+pub(crate) const NO_LIST: &str =
+    "NOPERM User bob has no permissions to run the 'client|list' command";
+
 /// An AUTH that was answered.
 #[derive(Debug)]
 pub(crate) struct Verdict {
@@ -258,10 +263,15 @@ impl Redis {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let ok = b"+OK\r\n".to_vec();
         Ok(match words[1..] {
-            // Only inside a transaction, and the client must see none of it.
-            ["ID"] if inside => format!(":{id}\r\n").into_bytes(),
-            ["GETNAME"] if inside => wire::bulk(b"elika"),
-            ["INFO"] if inside => wire::bulk(b"id=0 user=nobody\n"),
+            ["LIST", ..] if self.at(id).user.as_deref() == Some(MAY_NOT_LIST) => {
+                wire::error(NO_LIST)
+            }
+            // Questions whether the user may: they are refused for their arguments.
+            [name, " ", ..] if !inside => wire::error(&format!("ERR syntax error in {name}")),
+            // Inside a transaction, or such questions, too. The client must see none of it.
+            ["ID"] => format!(":{id}\r\n").into_bytes(),
+            ["GETNAME"] => wire::bulk(b"elika"),
+            ["INFO"] => wire::bulk(b"id=0 user=nobody\n"),
             ["SETNAME", _] if inside => ok,
             ["UNBLOCK", target, reason] if !inside => {
                 let target = target.parse().unwrap_or(0);
