@@ -7,8 +7,8 @@ use super::given::Given;
 use super::values::{AdminCommands, RouterType};
 use super::{BackendPool, Config};
 
-/// As for a worker's: see `table.rs`.
-const TENANT_BUFFER_BYTES_MIN: u64 = 1 << 20;
+/// A first request and its replies have room in it.
+const TENANT_BUFFER_BYTES_MIN: u64 = 64 << 10;
 
 /// Refuses what makes no sense together, and completes `config`.
 pub(super) fn relations(given: &Given, config: &mut Config) -> Result<(), ConfigError> {

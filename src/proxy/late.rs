@@ -193,6 +193,8 @@ impl Machine {
         let holds = |key: BackendKey| {
             let it = self.backends.get(key)?;
             let fit = it.pool == pool && it.is_shared() && it.lending == Lending::None;
+            // Whoever stands behind a script waits for its end.
+            let fit = fit && it.scripts == 0;
             match it.stall {
                 _ if !fit || !it.is_late(self.now) => None,
                 Stall::Held => Some(key),

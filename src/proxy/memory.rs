@@ -107,7 +107,7 @@ impl Machine {
 
     /// Who goes at a ceiling of the worker, by what `of` counts: of the anonymous clients that
     /// keep more than a login needs the largest; without them, the largest client of the tenant
-    /// with the most bytes. So no tenant pays for another, or for anonymous clients.
+    /// that uses most of its share. So no tenant pays for another, or for anonymous clients.
     fn worst(&self, of: fn(&Client) -> usize) -> Option<ClientKey> {
         let anonymous = (self.clients.iter())
             .filter(|(key, client)| of(client) > LOGIN_BYTES_MAX && self.is_anonymous(*key));
@@ -115,8 +115,23 @@ impl Machine {
             return Some(key);
         }
         let all = self.usage(of);
-        let (tenant, _) = all.into_iter().max_by_key(|(_, bytes)| *bytes)?;
+        let used = |&(tenant, bytes): &(TenantSlot, usize)| {
+            ((bytes as u128) << u32::BITS) / self.share_of(tenant) as u128
+        };
+        let (tenant, _) = all.into_iter().max_by_key(used)?;
         self.largest(tenant, of)
+    }
+
+    /// Bytes that this worker may keep for a tenant, at least 1.
+    fn share_of(&self, tenant: TenantSlot) -> usize {
+        let tenant = self.pools.tenants.get(tenant);
+        let own = tenant.and_then(|it| it.limits.tenant_buffer_bytes);
+        let share = match (own, self.settings.tenant_buffer_bytes_max) {
+            (Some(own), _) => usize::try_from(own).unwrap_or(usize::MAX),
+            (None, 0) => usize::MAX,
+            (None, max) => max,
+        };
+        share.min(self.settings.worker_buffer_bytes_max).max(1)
     }
 
     /// The client of a tenant with the most bytes, if any has some.
@@ -137,12 +152,17 @@ impl Machine {
     /// Keeps each tenant within its share of the worker: its largest client goes, whether there
     /// is room or not.
     pub(super) fn keep_tenant_limits(&mut self) {
-        let max = self.settings.tenant_buffer_bytes_max;
-        if max == 0 || self.kept_bytes() <= max {
+        let tenants = self.pools.tenants.iter().map(|(slot, _)| slot);
+        let least = tenants.map(|slot| self.share_of(slot)).min();
+        let least = least
+            .unwrap_or(usize::MAX)
+            .min(self.share_of(TenantSlot::NONE));
+        if self.kept_bytes() <= least {
             return;
         }
         self.count_partial();
         for (tenant, mut bytes) in self.usage(Client::kept_bytes) {
+            let max = self.share_of(tenant);
             if bytes <= max {
                 continue;
             }

@@ -217,6 +217,9 @@ pub struct ClientSurvey {
     pub in_flight: u32,
     /// Bytes that wait for it.
     pub outbound_bytes: usize,
+    /// All bytes that are kept for it: those, what it sent of a request that is not complete, and
+    /// its names.
+    pub kept_bytes: usize,
     /// Why it has a connection of its own, if it has one.
     pub pinned: Option<PinReason>,
     /// The name of its last command.

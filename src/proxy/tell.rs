@@ -139,6 +139,7 @@ impl Machine {
             idle_seconds: self.now.since_tenths(client.active) / 1000,
             in_flight: client.in_flight,
             outbound_bytes: client.unread_bytes(),
+            kept_bytes: client.kept_bytes(),
             pinned: client.pin.as_deref().map(|pin| self.pin_reason(key, pin)),
             command: text(client.command.get(..letters)?),
         })

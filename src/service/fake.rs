@@ -206,6 +206,7 @@ fn client(id: u64, tenant: Option<TenantKey>) -> ClientSurvey {
         idle_seconds: 2,
         in_flight: 1,
         outbound_bytes: 0,
+        kept_bytes: 0,
         command: "blpop".to_owned(),
     }
 }

@@ -74,6 +74,7 @@ fn client(worker: u16, it: &ClientSurvey) -> JsonValue {
         ("idle_seconds", number(it.idle_seconds)),
         ("in_flight", number(it.in_flight)),
         ("outbound_bytes", number(it.outbound_bytes as u64)),
+        ("kept_bytes", number(it.kept_bytes as u64)),
         ("pinned", text(it.pinned.map(PinReason::name))),
         ("command", it.command.clone().into()),
     ])

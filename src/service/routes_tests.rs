@@ -184,7 +184,8 @@ fn clients_and_pools_are_those_of_all_workers() {
             concat!(
                 r#"{{"id":{},"name":"job \"7\"","tenant":"{}","age_seconds":60,"#,
                 r#""command":"blpop","db":1,"idle_seconds":2,"in_flight":1,"instance":"a","#,
-                r#""outbound_bytes":0,"peer":"127.0.0.1:50000","pinned":"blocked","#,
+                r#""kept_bytes":0,"outbound_bytes":0,"peer":"127.0.0.1:50000","#,
+                r#""pinned":"blocked","#,
                 r#""protocol":3,"user":"ann","worker":{}}}"#
             ),
             id, LOCAL, worker

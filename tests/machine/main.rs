@@ -27,4 +27,5 @@ mod permissions;
 mod pins;
 mod readers;
 mod shares;
+mod shares_of_tenants;
 mod tenants;

@@ -66,6 +66,7 @@ pub(super) fn draw(rng: &mut Rng) -> TenantLimits {
         requests_per_second: small(some(&[1, 5, 20, 100, 300])),
         bytes_per_second: some(&[1_000, 20_000, 200_000]),
         request_bytes: some(&[1_024, 5_000, 50_000]),
+        tenant_buffer_bytes: some(&[300_000, 700_000, 2 << 20]),
         deny,
     }
 }

@@ -15,7 +15,8 @@ const PREFIX: &str = "limit.";
 impl TenantLimits {
     /// What the labels of one instance say: `limit.clients`, `limit.pinned`,
     /// `limit.requests-per-second`, `limit.bytes-per-second`, `limit.request-bytes` (at least
-    /// 1024), and `deny`, a list of commands and @categories with commas or spaces between.
+    /// 1024), `limit.tenant-buffer-bytes` (at least 65536), and `deny`, a list of commands and
+    /// @categories with commas or spaces between.
     ///
     /// A label that makes no sense is no limit: the second part tells of each of them, for a log.
     pub fn from_labels(labels: &BTreeMap<String, String>) -> (Self, Vec<String>) {

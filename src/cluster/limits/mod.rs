@@ -8,7 +8,8 @@ mod rules;
 
 pub use rules::TenantRules;
 
-/// Limits of one tenant, over all workers of a proxy. `None` and an empty list mean: no limit.
+/// Limits of one tenant, over all workers of a proxy if nothing else is said. `None` and an empty
+/// list mean: no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TenantLimits {
     /// Clients at a time.
@@ -21,6 +22,9 @@ pub struct TenantLimits {
     pub bytes_per_second: Option<u64>,
     /// Bytes of one request.
     pub request_bytes: Option<u64>,
+    /// Bytes of requests and replies that one worker keeps for its clients; `None`: what holds for
+    /// every tenant.
+    pub tenant_buffer_bytes: Option<u64>,
     /// Commands (`flushall`, `config|set`) and categories (`@dangerous`) that are refused, in
     /// lower case, sorted, each once.
     pub deny: Vec<String>,
@@ -68,7 +72,7 @@ pub const UNDENIABLE: [&str; 8] = [
 
 /// Every limit that is a number: its name in JSON, its label, and what it may be. A rate of 0
 /// would refuse everything, and so would requests of a few bytes: neither can be meant.
-const NUMBERS: [Number; 5] = [
+const NUMBERS: [Number; 6] = [
     number("clients", "limit.clients", 0, u32::MAX as u64),
     number("pinned", "limit.pinned", 0, u32::MAX as u64),
     number(
@@ -79,6 +83,12 @@ const NUMBERS: [Number; 5] = [
     ),
     number("bytes_per_second", "limit.bytes-per-second", 1, EXACT_MAX),
     number("request_bytes", "limit.request-bytes", 1024, EXACT_MAX),
+    number(
+        "tenant_buffer_bytes",
+        "limit.tenant-buffer-bytes",
+        64 * 1024,
+        EXACT_MAX,
+    ),
 ];
 
 /// Whole numbers up to here are exact in JSON.
@@ -126,7 +136,7 @@ impl Saying {
     }
 
     fn limits(self) -> TenantLimits {
-        let [clients, pinned, requests, bytes, request] = self.numbers.map(Option::flatten);
+        let [clients, pinned, requests, bytes, request, buffer] = self.numbers.map(Option::flatten);
         // The range of each is that of its type.
         let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         TenantLimits {
@@ -135,6 +145,7 @@ impl Saying {
             requests_per_second: requests.map(small),
             bytes_per_second: bytes,
             request_bytes: request,
+            tenant_buffer_bytes: buffer,
             deny: self.deny.flatten().unwrap_or_default(),
         }
     }

@@ -21,13 +21,14 @@ pub struct TenantRules {
 impl TenantRules {
     /// Reads
     /// `{"tenants":{NAME:{"clients","pinned","requests_per_second","bytes_per_second",
-    /// "request_bytes","deny"}}}`. A name is a tenant key, an alias, or `*` for everybody; each
+    /// "request_bytes","tenant_buffer_bytes","deny"}}}`. A name is a tenant key, an alias, or `*` for everybody; each
     /// limit may be left out. `null` says that there is none.
     ///
     /// # Errors
     ///
     /// It is no JSON; a field is unknown, since a misspelt limit would be none; a number is
-    /// negative, has a fraction, is a rate of 0 or a `request_bytes` below 1024; a denied word
+    /// negative, has a fraction, is a rate of 0, a `request_bytes` below 1024 or a
+    /// `tenant_buffer_bytes` below 65536; a denied word
     /// is neither a known category nor like the name of a command.
     pub fn from_json(text: &str) -> Result<Self, JsonError> {
         read(text, |node| {

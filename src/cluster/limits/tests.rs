@@ -43,6 +43,7 @@ fn every_limit_can_be_a_label() {
         ("limit.requests-per-second", "1"),
         ("limit.bytes-per-second", "9007199254740992"),
         ("limit.request-bytes", "1024"),
+        ("limit.tenant-buffer-bytes", "65536"),
         (
             "deny",
             "FLUSHALL, config|SET  @Dangerous,flushall ft.search",
@@ -58,6 +59,7 @@ fn every_limit_can_be_a_label() {
         requests_per_second: Some(1),
         bytes_per_second: Some(1 << 53),
         request_bytes: Some(1024),
+        tenant_buffer_bytes: Some(65_536),
         deny: deny.map(str::to_owned).to_vec(),
     };
     assert_eq!(limits, expected);
@@ -83,6 +85,11 @@ fn a_bad_label_is_ignored_and_reported() {
             "limit.request-bytes",
             "1023",
             "from 1024 to 9007199254740992",
+        ),
+        (
+            "limit.tenant-buffer-bytes",
+            "65535",
+            "from 65536 to 9007199254740992",
         ),
     ];
     for (name, value, range) in cases {
@@ -142,7 +149,8 @@ fn each_limit_comes_from_the_first_that_speaks_of_it() {
     let rules = rules(
         r#"{
             "yigF5wkxq44": {"clients": 1, "pinned": null},
-            "shop": {"clients": 2, "requests_per_second": 2, "deny": []},
+            "shop": {"clients": 2, "requests_per_second": 2, "tenant_buffer_bytes": 700000,
+                     "deny": []},
             "cart": {"requests_per_second": 3, "bytes_per_second": 3},
             "*": {"clients": 5, "pinned": 5, "requests_per_second": 5, "bytes_per_second": 5,
                   "request_bytes": 5000, "deny": ["@all"]},
@@ -156,6 +164,7 @@ fn each_limit_comes_from_the_first_that_speaks_of_it() {
             ("limit.pinned", "4"),
             ("limit.bytes-per-second", "4"),
             ("limit.request-bytes", "4000"),
+            ("limit.tenant-buffer-bytes", "800000"),
             ("deny", "get"),
         ],
     )];
@@ -165,12 +174,14 @@ fn each_limit_comes_from_the_first_that_speaks_of_it() {
         requests_per_second: Some(2),
         bytes_per_second: Some(3),
         request_bytes: Some(4000),
+        tenant_buffer_bytes: Some(700_000),
         deny: Vec::new(),
     };
     assert_eq!(limits(&rules, &["shop", "cart"], &labelled), expected);
     let without_alias = TenantLimits {
         requests_per_second: Some(5),
         bytes_per_second: Some(4),
+        tenant_buffer_bytes: Some(800_000),
         deny: vec!["get".into()],
         ..expected
     };
@@ -223,7 +234,8 @@ fn a_file_that_makes_no_sense_is_refused_at_its_line() {
         (
             "\"client\": 1",
             "line 2: tenants.a.client: unknown field; allowed: clients, pinned, \
-          requests_per_second, bytes_per_second, request_bytes, deny"
+          requests_per_second, bytes_per_second, request_bytes, tenant_buffer_bytes, \
+         deny"
                 .to_owned(),
         ),
         ("\"clients\": -1", whole("clients", 0, small)),

@@ -72,6 +72,7 @@ impl Pictures {
             requests_per_second: few(4).map(|few| few + 1),
             bytes_per_second: few(8).map(|few| u64::from(few) + 100),
             request_bytes: few(16).map(|few| u64::from(few) + 100),
+            tenant_buffer_bytes: few(128).map(|few| u64::from(few) + 300),
             deny,
         };
     }

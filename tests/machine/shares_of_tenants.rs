@@ -1,0 +1,95 @@
+//! Who goes where a worker keeps too much: the tenant that uses most of its share pays.
+
+use std::collections::BTreeMap;
+
+use elika::cluster::{
+    ClusterInstance, ClusterKey, Endpoint, Health, Known, SnapshotBuilder, TenantRules,
+};
+use elika::proxy::{Bound, ClientKey, ConnKey, Settings};
+
+use super::harness::{Worker, set};
+
+/// A worker with a ceiling of 1 MiB and tenants `one` and `two`, whose instances have these labels.
+fn worker(shares: [Option<&str>; 2]) -> Worker {
+    let known = ["one", "two"].into_iter().zip(shares).map(|(name, share)| {
+        let endpoint = Endpoint {
+            addr: "127.0.0.1".into(),
+            port: 6379,
+            name: String::new(),
+        };
+        let label = share.map(|bytes| ("limit.tenant-buffer-bytes".to_owned(), bytes.to_owned()));
+        Known {
+            instance: ClusterInstance {
+                labels: BTreeMap::from_iter(label),
+                ..ClusterInstance::new(cluster(name), name, endpoint)
+            },
+            addresses: vec![([127, 0, 0, 1], 6379).into()],
+            health: Health::Unknown,
+        }
+    });
+    let rules = TenantRules::default();
+    let limits = |key: &_, aliases: &[&str], its: &[ClusterInstance]| {
+        let (limits, complaints) = rules.limits_of(key, aliases, its);
+        assert_eq!(complaints, [""; 0]);
+        limits
+    };
+    let snapshot = SnapshotBuilder::new(None).build(&[], known, limits);
+    let settings = Settings {
+        worker_buffer_bytes_max: 1 << 20,
+        ..Settings::default()
+    };
+    Worker::following(settings, snapshot.into())
+}
+
+fn cluster(name: &str) -> ClusterKey {
+    let mut cluster = ClusterKey::local();
+    cluster.name.name = name.into();
+    cluster
+}
+
+/// A client of a tenant, which has sent so many bytes of a request that is not complete.
+fn upload(worker: &mut Worker, name: &str, bytes: usize) -> ClientKey {
+    let (client, _) = worker.user(&format!("{}.u{bytes}", cluster(name).tenant()));
+    worker.uploads(client, &set(2_000_000)[..bytes]);
+    client
+}
+
+#[test]
+fn at_the_ceiling_the_tenant_that_uses_most_of_its_share_loses_a_client() {
+    let mut worker = worker([None, Some("300000")]);
+    let alone = upload(&mut worker, "one", 700_000);
+    let few = upload(&mut worker, "two", 130_000);
+    assert_eq!(worker.machine.counters().buffers_full, 0);
+    let most = upload(&mut worker, "two", 150_000);
+    let more = upload(&mut worker, "one", 100_000);
+    assert!(worker.closed(ConnKey::Client(most)));
+    assert_eq!(worker.machine.counters().buffers_full, 1);
+    assert_eq!(worker.notices()[0].bound, Bound::WorkerBuffer);
+    for client in [alone, few, more] {
+        assert!(!worker.closed(ConnKey::Client(client)));
+    }
+}
+
+#[test]
+fn at_the_ceiling_many_middling_clients_do_not_cost_another_tenant_its_only_one() {
+    let mut worker = worker([None, None]);
+    let alone = upload(&mut worker, "one", 400_000);
+    let middling: Vec<ClientKey> = (0..5)
+        .map(|nth| upload(&mut worker, "two", 140_000 + nth))
+        .collect();
+    assert_eq!(worker.machine.counters().buffers_full, 1);
+    assert!(worker.closed(ConnKey::Client(middling[3])));
+    assert!(!worker.closed(ConnKey::Client(alone)));
+}
+
+#[test]
+fn a_tenant_may_have_a_share_of_its_own() {
+    let mut worker = worker([Some("100000"), None]);
+    let over = upload(&mut worker, "one", 110_000);
+    let other = upload(&mut worker, "two", 500_000);
+    worker.pass(200);
+    assert!(worker.closed(ConnKey::Client(over)));
+    assert!(!worker.closed(ConnKey::Client(other)));
+    assert_eq!(worker.notices()[0].bound, Bound::TenantBuffer);
+    assert_eq!(worker.machine.counters().tenant_buffers_full, 1);
+}
