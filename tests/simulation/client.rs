@@ -155,6 +155,13 @@ pub(crate) struct Sent {
     pub(crate) asks: Asks,
 }
 
+impl Sent {
+    /// Is it the server that answers?
+    pub(crate) fn is_passed_on(&self) -> bool {
+        self.op.is_passed_on() || self.asks.command == "echo"
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) id: u64,

@@ -343,14 +343,15 @@ impl Model {
         view: &View<'_>,
         is_right: impl FnOnce(&Self, &[u8]) -> bool,
     ) -> Verdict {
-        let passed_on = sent.op.is_passed_on() || sent.asks.command == "echo";
+        // The server is asked whether its user may, if it is not asked to do it.
+        let command = &sent.asks.command;
+        let concerns_server =
+            sent.is_passed_on() || command == "select" || command.starts_with("client|");
         let refused = wire::error_text(reply).is_some_and(|text| {
-            let lost = is_lost(text) && passed_on;
-            let refusable = passed_on || matches!(sent.op, Op::Select(_));
             text == NOAUTH && self.may_be_stranger(view)
                 || self.is_unavailable(text, sent, view)
-                || refusable && self.had_trouble(text, sent, view)
-                || lost && self.has_lost(sent, view)
+                || concerns_server && self.had_trouble(text, sent, view)
+                || concerns_server && is_lost(text) && self.has_lost(sent, view)
         });
         // CLIENT REPLY and the like change nothing for others: nobody need be known for them.
         let known = self.may_be_taken_for_friend(view);

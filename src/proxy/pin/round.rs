@@ -59,6 +59,7 @@ impl Machine {
         };
         if !may {
             let waiters = backend.waits.take();
+            self.unreserve(on);
             self.end_waits(waiters);
             return false;
         }

@@ -138,7 +138,7 @@ impl World {
             .any(|(_, text, _)| wire::error(text).starts_with(&client.read));
         let begun = stranger
             || refused
-            || sent.op.is_passed_on()
+            || sent.is_passed_on()
             || whole
             || GARBAGE
                 .iter()
