@@ -304,6 +304,8 @@ impl Machine {
         if before == account {
             return;
         }
+        // It is about who the client was.
+        client.take_refusal();
         if account == AccountKey::NONE {
             client.nobody_since = now;
         }
