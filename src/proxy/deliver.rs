@@ -381,10 +381,9 @@ fn scan_record(
 
 /// Does a push begin here, or go on?
 fn at_push(scanner: &ReplyScanner, rest: &[u8]) -> bool {
-    if scanner.at_start() {
-        rest.first() == Some(&b'>')
-    } else {
-        scanner.is_push()
+    match scanner.at_start() {
+        true => rest.first() == Some(&b'>'),
+        false => scanner.is_push(),
     }
 }
 

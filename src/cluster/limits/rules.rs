@@ -21,8 +21,8 @@ pub struct TenantRules {
 impl TenantRules {
     /// Reads
     /// `{"tenants":{NAME:{"clients","pinned","requests_per_second","bytes_per_second",
-    /// "request_bytes","tenant_buffer_bytes","deny"}}}`. A name is a tenant key, an alias, or `*` for everybody; each
-    /// limit may be left out. `null` says that there is none.
+    /// "request_bytes","tenant_buffer_bytes","deny"}}}`. A name is a tenant key, an alias, or `*`
+    /// for everybody; each limit may be left out. `null` says that there is none.
     ///
     /// # Errors
     ///
