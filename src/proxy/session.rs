@@ -64,9 +64,6 @@ impl Machine {
             return taken;
         }
         self.asking = (key, frame.len());
-        if matches!(session, Session::Reset | Session::ClientReply) {
-            self.note_refused_command(key);
-        }
         let outcome = match session {
             Session::Auth => self.auth(key, args),
             Session::Hello => self.hello(key, args),
@@ -82,8 +79,12 @@ impl Machine {
             Session::ClientUnblock => self.client_unblock(key, args),
         };
         self.asking.0 = ClientKey::NONE;
-        if let Err(text) = outcome {
-            self.say_error(key, &text);
+        match outcome {
+            Err(text) => self.say_error(key, &text),
+            Ok(()) if matches!(session, Session::Reset | Session::ClientReply) => {
+                self.note_refused_command(key);
+            }
+            Ok(()) => {}
         }
         Taken::Yes
     }
