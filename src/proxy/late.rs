@@ -111,13 +111,15 @@ impl Machine {
         false
     }
 
-    /// Clients behind the head that may be asked again, and were not because of a late reply.
+    /// Clients behind the head that may be asked again, and were not because of a late reply. Behind
+    /// a write they may have been: they were sent on from one that is held back to another.
     fn late_movable(&self, key: BackendKey) -> Vec<ClientKey> {
         let mut movable = self.movable(key);
+        let again = self.has_write_in_front(key);
         movable.retain(|&client| {
             let head = self.clients.get(client).map(|client| client.fifo.head);
             let head = head.and_then(|head| self.requests.get(head));
-            head.is_some_and(|head| !head.retried.has(Reason::LateReply))
+            head.is_some_and(|head| again || !head.retried.has(Reason::LateReply))
         });
         movable
     }
