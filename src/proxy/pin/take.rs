@@ -181,13 +181,13 @@ impl Machine {
         }
     }
 
-    /// Takes this very connection, if it is idle and still of the client's pool: whoever had it
-    /// since may have logged in there as somebody else.
+    /// Takes this very connection, if it is idle and still logged in as the client is: whoever had
+    /// it since may have become somebody else there.
     pub(super) fn take_idle(&mut self, key: BackendKey, owner: ClientKey) -> bool {
-        let mine = self.clients.get(owner).map(|client| client.pool);
+        let account = self.clients.get(owner).map(|client| client.account);
         let pool = self.backends.get(key).map(|backend| backend.pool);
-        let pool = pool.filter(|&pool| Some(pool) == mine);
-        let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool)) else {
+        let pool = pool.and_then(|pool| self.pools.pools.get_mut(pool));
+        let Some(pool) = pool.filter(|pool| Some(pool.account) == account) else {
             return false;
         };
         let Some(at) = pool.idle.iter().position(|&idle| idle == key) else {
