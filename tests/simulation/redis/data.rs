@@ -6,7 +6,7 @@ use super::{Execution, Invalidation, Redis, SEQUENCE, Tag, array, null, tag_of, 
 
 /// Does it change nothing, so that it may be executed twice?
 pub(crate) fn is_read(name: &str) -> bool {
-    let names = ["GET", "GETRANGE", "LRANGE"];
+    let names = ["GET", "GETRANGE", "LRANGE", "PING", "ECHO", "ROLE"];
     names.iter().any(|read| read.eq_ignore_ascii_case(name))
 }
 
