@@ -111,8 +111,8 @@ impl Machine {
         false
     }
 
-    /// Clients behind the head that may be asked again, and were not because of a late reply. Behind
-    /// a write they may have been: they were sent on from one that is held back to another.
+    /// Clients behind the head that may be asked again, and were not because of a late reply.
+    /// Behind a write they may have been: they were sent on from one that is held back to another.
     fn late_movable(&self, key: BackendKey) -> Vec<ClientKey> {
         let mut movable = self.movable(key);
         let again = self.has_write_in_front(key);
@@ -175,10 +175,11 @@ impl Machine {
             return false;
         };
         let held = |key: BackendKey| {
-            let late = self
-                .backends
-                .get(key)
-                .is_some_and(|it| it.is_late(self.now));
+            // Only while they have room for further writes: else each pair of a write and a script
+            // would have a connection more.
+            let late = self.backends.get(key).is_some_and(|it| {
+                it.is_late(self.now) && it.scripts == 0 && it.lending == Lending::None
+            });
             late && self.has_write_in_front(key)
         };
         let most = self.settings.pool_connections_max + beyond;

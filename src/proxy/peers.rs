@@ -195,6 +195,10 @@ impl Machine {
         let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
             return;
         };
+        if gathering.left == 0 {
+            // A drain did not wait for it.
+            return;
+        }
         match answer {
             Answer::Found(matches, more) => {
                 self.partial_bytes += matches.kept();
@@ -204,7 +208,7 @@ impl Machine {
             Answer::Connection(Found::Nobody) | Answer::Gone => {}
             Answer::Connection(found) => gathering.found = found,
         }
-        gathering.left = gathering.left.saturating_sub(1);
+        gathering.left -= 1;
         if gathering.left == 0 {
             self.stop_gathering(key);
         }

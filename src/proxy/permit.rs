@@ -180,7 +180,11 @@ impl Machine {
     pub(super) fn inquire_elsewhere(&mut self) {
         for mut inquiry in mem::take(&mut self.inquiries) {
             let backend = self.backends.get(inquiry.on);
-            let held_up = backend.is_some_and(|it| it.drawbacks(self.now) != (false, false));
+            // A client's own connection may be of the pool that it came from: the user of that one
+            // cannot answer.
+            let held_up = backend.is_some_and(|it| {
+                it.pool == inquiry.pool && it.drawbacks(self.now) != (false, false)
+            });
             match self.serving_beside(inquiry.on).first() {
                 Some(&to) if held_up => {
                     inquiry.on = to;
