@@ -37,6 +37,17 @@ pub struct ClusterKey {
 }
 
 impl ClusterKey {
+    /// Two clusters with one tenant key, as names may have colons in them.
+    #[cfg(test)]
+    pub(crate) fn colliding() -> (Self, Self) {
+        let named = |namespace: &str, name: &str| {
+            let mut key = Self::local();
+            (key.name.namespace, key.name.name) = (namespace.into(), name.into());
+            key
+        };
+        (named("a:b", "c"), named("a", "b:c"))
+    }
+
     /// The cluster of the static router: `local:local:local:default:default`.
     pub fn local() -> Self {
         let local = || "local".to_owned();

@@ -317,12 +317,7 @@ mod tests {
 
     #[test]
     fn a_colliding_cluster_is_refused_while_the_first_is_away() {
-        let named = |namespace: &str, name: &str| {
-            let mut key = ClusterKey::local();
-            (key.name.namespace, key.name.name) = (namespace.into(), name.into());
-            key
-        };
-        let (first, second) = (named("a:b", "c"), named("a", "b:c"));
+        let (first, second) = ClusterKey::colliding();
         let mut owners = Owners::default();
         owners.claim_key(&first).unwrap();
         let taken = Err(Refused::Key(Arc::new(first.clone())));

@@ -245,12 +245,7 @@ mod tests {
 
     #[test]
     fn a_cluster_whose_key_belongs_to_one_that_is_away_is_not_taken() {
-        let named = |namespace: &str, name: &str| {
-            let mut key = ClusterKey::local();
-            (key.name.namespace, key.name.name) = (namespace.into(), name.into());
-            key
-        };
-        let (first, second) = (named("a:b", "c"), named("a", "b:c"));
+        let (first, second) = ClusterKey::colliding();
         let mut owners = Owners::default();
         owners.claim_key(&first).unwrap();
         let board = board();
