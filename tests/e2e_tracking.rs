@@ -434,6 +434,10 @@ fn client_list() {
                     said.push(format!("{state}: {}", fields.join(" ")));
                 }
             }
+            drop(client);
+            wait_until("the client is gone", || {
+                !asker.ask(&format!("CLIENT LIST ID {id}")).contains("id=")
+            });
         }
         said
     });
