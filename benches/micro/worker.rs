@@ -9,9 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use elika::cluster::{ClusterInstance, ClusterKey, Endpoint, Snapshot};
-use elika::proxy::{
-    Action, BackendKey, ClientKey, ConnKey, Machine, Millis, Origin, SLICES_MAX, Settings,
-};
+use elika::proxy::{Action, BackendKey, ClientKey, ConnKey, Machine, Origin, SLICES_MAX, Settings};
 use elika::resp::write;
 
 /// What a reactor reads at once, bytes.
@@ -116,14 +114,14 @@ impl Worker {
             peer: address,
             local: address,
         };
-        let client = self.machine.client_opened(origin, self.now());
+        let client = self.machine.client_opened(origin);
         let mut known = self.backends.len();
         self.client_says(client, b"*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$2\r\npw\r\n");
         self.turn();
         for _ in 0..FLIGHTS_MAX {
             while let Some(&(backend, _)) = self.backends.get(known) {
                 known += 1;
-                self.machine.backend_connected(backend, self.now());
+                self.machine.backend_connected(backend);
                 self.turn();
             }
             for (backend, flight) in mem::take(&mut self.flights) {
@@ -164,7 +162,7 @@ impl Worker {
     fn client_says(&mut self, client: ClientKey, bytes: &[u8]) {
         let mut parts = bytes.chunks(READ_BYTES).peekable();
         while let Some(part) = parts.next() {
-            self.machine.client_bytes(client, part, self.now());
+            self.machine.client_bytes(client, part);
             if parts.peek().is_some() {
                 self.turn();
             }
@@ -174,7 +172,7 @@ impl Worker {
     fn backend_says(&mut self, backend: BackendKey, bytes: &[u8]) {
         let mut parts = bytes.chunks(READ_BYTES).peekable();
         while let Some(part) = parts.next() {
-            self.machine.backend_bytes(backend, part, self.now());
+            self.machine.backend_bytes(backend, part);
             if parts.peek().is_some() {
                 self.turn();
             }
@@ -185,9 +183,9 @@ impl Worker {
     fn turn(&mut self) {
         self.clock += 10;
         self.machine.clock(self.clock);
-        self.machine.resume(self.now());
+        self.machine.resume();
         self.actions();
-        self.machine.tick(self.now());
+        self.machine.tick();
         while let Some(key) = self.machine.next_dirty() {
             self.flush(key);
         }
@@ -226,10 +224,6 @@ impl Worker {
                 }
             }
         }
-    }
-
-    fn now(&self) -> Millis {
-        Millis(self.clock / 1_000)
     }
 }
 

@@ -187,8 +187,9 @@ impl<'a> World<'a> {
             14 => self.serve(),
             15 => self.flush(),
             16 => {
-                self.now = self.now.after(1 << (self.input.number() % 17));
-                self.machine.tick(self.now);
+                let ms = 1 << (self.input.number() % 17);
+                self.sleep(ms);
+                self.machine.tick();
             }
             17 => self.rare(),
             _ => {
@@ -198,9 +199,14 @@ impl<'a> World<'a> {
         }
     }
 
+    fn sleep(&mut self, ms: u64) {
+        self.now = self.now.after(ms);
+        self.machine.clock(self.now.0 * 1_000);
+    }
+
     /// What the reactor does once per turn.
     fn turn(&mut self) {
-        self.machine.resume(self.now);
+        self.machine.resume();
         while let Some(action) = self.machine.next_action() {
             match action {
                 Action::Connect(key, _) => {
@@ -237,7 +243,7 @@ impl<'a> World<'a> {
             1 | 2 => {
                 let (one, other) = (self.input.number(), self.input.number());
                 let picture = self.pictures.take(one, other);
-                self.machine.registry_changed(picture, self.now);
+                self.machine.registry_changed(picture);
             }
             6 | 7 => self.sip(),
             _ => {
@@ -259,11 +265,11 @@ impl<'a> World<'a> {
                 self.pictures.limit(how);
                 let (one, other) = (self.input.number(), self.input.number());
                 let picture = self.pictures.take(one, other);
-                self.machine.registry_changed(picture, self.now);
+                self.machine.registry_changed(picture);
             }
             2 => {
                 let ms = 20 * self.input.number() as u64;
-                self.machine.pause(&tenant, ms, self.now);
+                self.machine.pause(&tenant, ms);
             }
             3 => self.machine.unpause(&tenant),
             4 => {
@@ -278,7 +284,6 @@ impl<'a> World<'a> {
                     assert_eq!(survey.client_count, self.machine.clients());
                 }
             }
-            5 => self.machine.clock(1 << self.input.number().min(40)),
             _ => {
                 let troubles = [Trouble::None, Trouble::Loading, Trouble::ReadOnly];
                 self.trouble = self.input.pick(&troubles).unwrap_or_default();
@@ -294,8 +299,7 @@ impl<'a> World<'a> {
             peer: end(1),
             local: end(2),
         };
-        self.clients
-            .push(self.machine.client_opened(origin, self.now));
+        self.clients.push(self.machine.client_opened(origin));
     }
 
     fn client_says(&mut self, bytes: &[u8]) {
@@ -305,7 +309,7 @@ impl<'a> World<'a> {
         if self.paused_clients.contains(&key) {
             return;
         }
-        if self.machine.client_bytes(key, bytes, self.now) == Flow::Pause {
+        if self.machine.client_bytes(key, bytes) == Flow::Pause {
             self.paused_clients.insert(key);
         }
     }
@@ -322,13 +326,13 @@ impl<'a> World<'a> {
         // Those that are lost may leave heirs, which have nobody to serve; nor has an answer.
         for _ in 0..4 {
             for (key, _) in std::mem::take(&mut self.links) {
-                self.machine.backend_failed(key, &Failure::Lost, self.now);
+                self.machine.backend_failed(key, &Failure::Lost);
             }
             self.turn();
         }
         for _ in 0..4 {
-            self.now = self.now.after(5_000);
-            self.machine.tick(self.now);
+            self.sleep(5_000);
+            self.machine.tick();
             self.turn();
         }
         assert_eq!(self.machine.outbound_bytes(), 0);

@@ -11,7 +11,6 @@ use super::forward::mark_dirty;
 use super::handshake::{Greeted, Handshake};
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
 use super::machine::Machine;
-use super::settings::Millis;
 
 /// A backend is asked again which of its commands may block, when a connection to it is opened so
 /// long after, ms: a module may have been loaded meanwhile.
@@ -131,8 +130,7 @@ impl Machine {
     }
 
     /// A connection is open: the handshake begins, or it verifies logins.
-    pub fn backend_connected(&mut self, key: BackendKey, now: Millis) {
-        self.now = now;
+    pub fn backend_connected(&mut self, key: BackendKey) {
         let Some(backend) = self.backends.get(key) else {
             return;
         };

@@ -19,7 +19,6 @@ use super::inbound::{Progress, SPARE_BYTES_MAX};
 use super::key::{BackendKey, ClientKey, TenantSlot};
 use super::machine::Machine;
 use super::memory::shrink;
-use super::settings::Millis;
 use super::share::Share;
 use super::stall::begin;
 
@@ -52,8 +51,7 @@ impl Run {
 impl Machine {
     /// `n` bytes of a client were read to [`space`](Self::space). On `Pause` they are kept, and no
     /// more are wanted for now.
-    pub fn client_read(&mut self, key: ClientKey, n: usize, now: Millis) -> Flow {
-        self.now = now;
+    pub fn client_read(&mut self, key: ClientKey, n: usize) -> Flow {
         self.share = Share::default();
         let mut buffer = mem::take(&mut self.buffer);
         buffer.fill(n);
@@ -93,12 +91,12 @@ impl Machine {
     }
 
     /// The same for bytes that are elsewhere, read by read.
-    pub fn client_bytes(&mut self, key: ClientKey, mut bytes: &[u8], now: Millis) -> Flow {
+    pub fn client_bytes(&mut self, key: ClientKey, mut bytes: &[u8]) -> Flow {
         let mut flow = Flow::Continue;
         while !bytes.is_empty() {
             let n = self.buffer.copy_from(bytes);
             bytes = bytes.get(n..).unwrap_or_default();
-            flow = self.client_read(key, n, now);
+            flow = self.client_read(key, n);
         }
         flow
     }

@@ -18,7 +18,6 @@ use super::notice::Bound;
 use super::owner::{Full, Owner};
 use super::pin::Verb;
 use super::request::{Kind, Request};
-use super::settings::Millis;
 use super::stall::Stall;
 
 /// What must be seen whole (an auth result, a part of a handshake, TRACKINGINFO) is never longer.
@@ -46,8 +45,7 @@ impl Backend {
 impl Machine {
     /// `n` bytes of a backend were read to [`space`](Self::space). On `Pause`, what follows them
     /// shall stay in the kernel for now.
-    pub fn backend_read(&mut self, key: BackendKey, n: usize, now: Millis) -> Flow {
-        self.now = now;
+    pub fn backend_read(&mut self, key: BackendKey, n: usize) -> Flow {
         let mut buffer = mem::take(&mut self.buffer);
         buffer.fill(n);
         self.to_clients.offer(buffer.bytes());
@@ -60,12 +58,12 @@ impl Machine {
     }
 
     /// The same for bytes that are elsewhere, read by read.
-    pub fn backend_bytes(&mut self, key: BackendKey, mut bytes: &[u8], now: Millis) -> Flow {
+    pub fn backend_bytes(&mut self, key: BackendKey, mut bytes: &[u8]) -> Flow {
         let mut flow = Flow::Continue;
         while !bytes.is_empty() {
             let n = self.buffer.copy_from(bytes);
             bytes = bytes.get(n..).unwrap_or_default();
-            flow = self.backend_read(key, n, now);
+            flow = self.backend_read(key, n);
         }
         flow
     }

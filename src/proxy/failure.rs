@@ -10,12 +10,10 @@ use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey, PoolKey};
 use super::login::Goal;
 use super::machine::Machine;
 use super::pool::Pools;
-use super::settings::Millis;
 
 impl Machine {
     /// A connection could not be opened, or is broken. The reactor drops the socket by itself.
-    pub fn backend_failed(&mut self, key: BackendKey, failure: &Failure, now: Millis) {
-        self.now = now;
+    pub fn backend_failed(&mut self, key: BackendKey, failure: &Failure) {
         if !self.try_next_address(key, failure) {
             self.end(key, failure);
         }

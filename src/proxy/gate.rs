@@ -269,9 +269,8 @@ impl Machine {
     }
 
     /// Requests of a tenant wait from now on, so many milliseconds at most.
-    pub fn pause(&mut self, tenant: &TenantKey, ms: u64, now: Millis) {
-        self.now = now;
-        let until = now.after(ms);
+    pub fn pause(&mut self, tenant: &TenantKey, ms: u64) {
+        let until = self.now.after(ms);
         let Some(slot) = self.pools.tenant(tenant) else {
             self.pools.early_pauses.insert(tenant.clone(), until);
             return;

@@ -175,10 +175,9 @@ impl Machine {
     }
 
     /// A client connected.
-    pub fn client_opened(&mut self, origin: Origin, now: Millis) -> ClientKey {
-        self.now = now;
+    pub fn client_opened(&mut self, origin: Origin) -> ClientKey {
         self.counters.clients_opened += 1;
-        let key = self.clients.insert(Client::new(origin, now));
+        let key = self.clients.insert(Client::new(origin, self.now));
         if self.draining {
             self.wake(key);
         }
@@ -210,8 +209,7 @@ impl Machine {
     }
 
     /// The registry has a new picture of the clusters.
-    pub fn registry_changed(&mut self, snapshot: Arc<Snapshot>, now: Millis) {
-        self.now = now;
+    pub fn registry_changed(&mut self, snapshot: Arc<Snapshot>) {
         let changes = self.pools.follow(&self.snapshot, &snapshot, self.now);
         self.pools.look_for_gates();
         self.snapshot = snapshot;
@@ -222,8 +220,10 @@ impl Machine {
         self.check_invariants();
     }
 
-    /// The time since the start in microseconds, for measuring only. Call once per turn.
+    /// The time since the start, microseconds. Call once per turn, before all else: what comes in
+    /// the turn comes at this time.
     pub fn clock(&mut self, us: u64) {
+        self.now = Millis(us / 1000);
         // Differences of up to an hour are right.
         self.requests.clock = us as u32;
     }

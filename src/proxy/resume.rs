@@ -7,13 +7,11 @@ use super::backend::Failure;
 use super::client::{Flag, Hold};
 use super::key::{ClientKey, ConnKey};
 use super::machine::Machine;
-use super::settings::Millis;
 use super::share::Share;
 
 impl Machine {
     /// Lets clients go on whose hold is over. Call once per turn, after what came in.
-    pub fn resume(&mut self, now: Millis) {
-        self.now = now;
+    pub fn resume(&mut self) {
         self.put_question();
         for key in mem::take(&mut self.unresolved) {
             let why = Failure::Unreachable("its name does not resolve".into());

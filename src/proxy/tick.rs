@@ -38,12 +38,11 @@ enum Overdue {
 
 impl Machine {
     /// Time passed. Does what is due; to be called once per turn, and cheap if nothing is.
-    pub fn tick(&mut self, now: Millis) {
-        self.now = now;
+    pub fn tick(&mut self) {
         self.check_stalls();
         self.grant_tokens();
         self.check_rates();
-        if now >= self.next_round {
+        if self.now >= self.next_round {
             self.round();
         }
         self.check_invariants();

@@ -146,9 +146,9 @@ impl<O: Outside> Reactor<O> {
             self.events(&events);
             self.accept(&events)?;
             self.open_mail();
-            self.machine.resume(self.now);
+            self.machine.resume();
             self.actions();
-            self.machine.tick(self.now);
+            self.machine.tick();
             self.flush();
             self.actions();
             self.end_turn();
@@ -273,7 +273,7 @@ impl<O: Outside> Reactor<O> {
 
     fn lost(&mut self, key: BackendKey, failure: &Failure) {
         self.backends.take(key.index(), key.generation());
-        self.machine.backend_failed(key, failure, self.now);
+        self.machine.backend_failed(key, failure);
     }
 
     fn drop_client(&mut self, key: ClientKey) {
@@ -290,7 +290,7 @@ impl<O: Outside> Reactor<O> {
         while let Ok(message) = self.inbox.try_recv() {
             match message {
                 Message::Client(stream, origin) => self.open_client(stream, origin),
-                Message::Snapshot(snapshot) => self.machine.registry_changed(snapshot, self.now),
+                Message::Snapshot(snapshot) => self.machine.registry_changed(snapshot),
                 Message::Question(from, ticket, question) => {
                     let answer = self.machine.peer_asked(question);
                     if let Some(peer) = self.outside.peers().get(usize::from(from)) {
@@ -302,7 +302,7 @@ impl<O: Outside> Reactor<O> {
                     // Who asked may have lost patience.
                     let _ = to.send(self.survey(&wanted));
                 }
-                Message::Pause(tenant, ms) => self.machine.pause(&tenant, ms, self.now),
+                Message::Pause(tenant, ms) => self.machine.pause(&tenant, ms),
                 Message::Unpause(tenant) => self.machine.unpause(&tenant),
                 Message::Drain => self.drain(),
                 Message::Stop => self.stop = true,
@@ -311,7 +311,7 @@ impl<O: Outside> Reactor<O> {
     }
 
     fn open_client(&mut self, stream: TcpStream, origin: Origin) {
-        let key = self.machine.client_opened(origin, self.now);
+        let key = self.machine.client_opened(origin);
         let mut socket = Socket::new(stream, key.generation());
         match socket.register(self.poll.registry(), token::encode(ConnKey::Client(key))) {
             Ok(()) => {
@@ -381,7 +381,7 @@ impl<O: Outside> Reactor<O> {
         match socket.connected(self.keepalive) {
             None => {}
             Some(Ok(())) => {
-                self.machine.backend_connected(key, self.now);
+                self.machine.backend_connected(key);
                 // A server that is full says so, and hangs up, in the very same event.
                 self.read_later(ConnKey::Backend(key));
             }

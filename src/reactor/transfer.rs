@@ -47,8 +47,8 @@ impl<O: Outside> Reactor<O> {
                 Got::Broken => return self.broken(key),
             };
             let flow = match key {
-                ConnKey::Client(key) => self.machine.client_read(key, n, self.now),
-                ConnKey::Backend(key) => self.machine.backend_read(key, n, self.now),
+                ConnKey::Client(key) => self.machine.client_read(key, n),
+                ConnKey::Backend(key) => self.machine.backend_read(key, n),
             };
             self.pace.serve(n, || us_since(self.start));
             if flow == Flow::Pause {

@@ -63,9 +63,9 @@ impl Worker {
 
     /// A worker that begins with this picture.
     pub(crate) fn following(settings: Settings, snapshot: Arc<Snapshot>) -> Self {
-        Self {
+        let mut worker = Self {
             machine: Machine::new(settings, snapshot),
-            now: Millis(1_000),
+            now: Millis::default(),
             clients: 0,
             begun: Vec::new(),
             addresses: HashMap::new(),
@@ -75,12 +75,20 @@ impl Worker {
             notices: Vec::new(),
             stalled: HashSet::new(),
             received: HashMap::new(),
-        }
+        };
+        worker.sleep(1_000);
+        worker
+    }
+
+    /// Time passes, and nothing wakes the reactor.
+    pub(crate) fn sleep(&mut self, ms: u64) {
+        self.now = self.now.after(ms);
+        self.machine.clock(self.now.0 * 1_000);
     }
 
     /// One turn of the loop, and what follows from its flush.
     pub(crate) fn turn(&mut self) {
-        self.machine.resume(self.now);
+        self.machine.resume();
         self.note_actions();
         while let Some(key) = self.machine.next_dirty() {
             if !self.stalled.contains(&key) {
@@ -120,8 +128,8 @@ impl Worker {
         while left > 0 {
             let step = left.min(STEP_MS);
             left -= step;
-            self.now = self.now.after(step);
-            self.machine.tick(self.now);
+            self.sleep(step);
+            self.machine.tick();
             self.turn();
         }
     }
@@ -176,7 +184,7 @@ impl Worker {
 
     /// The registry has a new picture.
     pub(crate) fn follows(&mut self, snapshot: Arc<Snapshot>) {
-        self.machine.registry_changed(snapshot, self.now);
+        self.machine.registry_changed(snapshot);
         self.turn();
     }
 
@@ -194,7 +202,7 @@ impl Worker {
             peer: address,
             local: address,
         };
-        self.machine.client_opened(origin, self.now)
+        self.machine.client_opened(origin)
     }
 
     /// A client without a login, and the connection that was opened for it.
@@ -259,7 +267,7 @@ impl Worker {
 
     /// A client sends bytes; at most what is read at once.
     pub(crate) fn sends(&mut self, client: ClientKey, bytes: impl AsRef<[u8]>) -> Flow {
-        let flow = self.machine.client_bytes(client, bytes.as_ref(), self.now);
+        let flow = self.machine.client_bytes(client, bytes.as_ref());
         self.turn();
         flow
     }
@@ -267,7 +275,7 @@ impl Worker {
     /// Each of these clients sends the same, and all of it comes before the turn.
     pub(crate) fn all_say(&mut self, clients: &[ClientKey], line: &str) {
         for &client in clients {
-            self.machine.client_bytes(client, &command(line), self.now);
+            self.machine.client_bytes(client, &command(line));
         }
     }
 
@@ -313,7 +321,7 @@ impl Worker {
 
     /// A connection is open.
     pub(crate) fn opens(&mut self, backend: BackendKey) {
-        self.machine.backend_connected(backend, self.now);
+        self.machine.backend_connected(backend);
         self.turn();
     }
 
@@ -368,8 +376,7 @@ impl Worker {
         if self.connect(backend).contains("COMMAND\r\n") {
             answer += "*0\r\n";
         }
-        self.machine
-            .backend_bytes(backend, answer.as_bytes(), self.now);
+        self.machine.backend_bytes(backend, answer.as_bytes());
         self.fails(backend, &Failure::Lost);
     }
 
@@ -386,14 +393,14 @@ impl Worker {
     pub(crate) fn replies(&mut self, backend: BackendKey, bytes: impl AsRef<[u8]>) -> Flow {
         let mut flow = Flow::Continue;
         for part in bytes.as_ref().chunks(READ_BYTES) {
-            flow = self.machine.backend_bytes(backend, part, self.now);
+            flow = self.machine.backend_bytes(backend, part);
             self.turn();
         }
         flow
     }
 
     pub(crate) fn fails(&mut self, backend: BackendKey, failure: &Failure) {
-        self.machine.backend_failed(backend, failure, self.now);
+        self.machine.backend_failed(backend, failure);
         self.turn();
     }
 

@@ -267,8 +267,7 @@ fn the_grace_begins_when_a_worker_is_told() {
     let mut registry = Registry::of(&[1]);
     let mut worker = start(&mut registry);
     let (client, _) = worker.login();
-    // Nothing wakes the reactor.
-    worker.now = worker.now.after(GRACE_MS);
+    worker.sleep(GRACE_MS);
     worker.follows(registry.set(1, Status::Offline));
     worker.pass(GRACE_MS - 1_200);
     assert!(!worker.closed(ConnKey::Client(client)));

@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use elika::cluster::{ClusterKey, Snapshot, TenantLimits};
-use elika::proxy::{Millis, Settings};
+use elika::proxy::Settings;
 
 use super::harness::Worker;
 use super::instances::Registry;
 use super::tenants::{limited, limited_with};
 
-const NOW: Millis = Millis(1_000);
-
 impl Worker {
     fn pause(&mut self, ms: u64) {
         let tenant = ClusterKey::local().tenant();
-        self.machine.pause(&tenant, ms, NOW);
+        self.machine.pause(&tenant, ms);
         self.turn();
     }
 

@@ -39,7 +39,7 @@ fn requests_leave_in_the_order_in_which_they_came() {
     for order in [[(ann, own), (bob, shared)], [(bob, shared), (ann, own)]] {
         for (client, _) in order {
             let get = command("GET key");
-            (worker.machine).client_bytes(client, &get, worker.now);
+            (worker.machine).client_bytes(client, &get);
         }
         let left = [(); 2].map(|()| worker.machine.next_dirty());
         assert_eq!(

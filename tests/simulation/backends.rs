@@ -88,11 +88,10 @@ impl World {
     }
 
     fn opening_event(&mut self, node: usize, key: BackendKey) -> Result<(), String> {
-        let now = self.millis();
         let Some(link) = self.nodes[node].links.get_mut(&key) else {
             return Ok(());
         };
-        if link.due > now.0 {
+        if link.due > self.now.ms {
             return Ok(());
         }
         let server = &mut self.servers[link.server];
@@ -103,7 +102,7 @@ impl World {
                 self.nodes[node].links.remove(&key);
                 self.note(|| format!("{key:?} is refused"));
                 let failure = Failure::Unreachable("connection refused".into());
-                self.nodes[node].machine.backend_failed(key, &failure, now);
+                self.nodes[node].machine.backend_failed(key, &failure);
             }
             Prospect::Open => {
                 link.session = Some(server.accept());
@@ -113,20 +112,19 @@ impl World {
                     server.failed(self.now);
                     self.note(|| format!("{key:?} finds the server full"));
                 }
-                self.nodes[node].machine.backend_connected(key, now);
+                self.nodes[node].machine.backend_connected(key);
             }
         }
         Ok(())
     }
 
     fn deliver_replies(&mut self, node: usize, key: BackendKey) -> Result<(), String> {
-        let now = self.millis();
         let Some(link) = self.nodes[node].links.get_mut(&key) else {
             return Ok(());
         };
         link.release(
             &mut self.servers[link.server],
-            now.0,
+            self.now.ms,
             self.plan.pushes,
             &mut self.rng,
         );
@@ -142,9 +140,9 @@ impl World {
         }
         let n = self.rng.piece(link.output.len().min(128 * 1024));
         let bytes: Vec<u8> = link.output.drain(..n).collect();
-        (link.heard, link.answered) = (now.0, true);
+        (link.heard, link.answered) = (self.now.ms, true);
         self.servers[link.server].bytes += bytes.len() as u64;
-        let flow = self.nodes[node].machine.backend_bytes(key, &bytes, now);
+        let flow = self.nodes[node].machine.backend_bytes(key, &bytes);
         if let Some(link) = self.nodes[node].links.get_mut(&key) {
             link.paused = flow == Flow::Pause;
         }
@@ -165,16 +163,13 @@ impl World {
     pub(crate) fn lose(&mut self, node: usize, key: BackendKey) -> Result<(), String> {
         // The machine may have let go of it already.
         self.actions(node)?;
-        let now = self.millis();
         let Some(link) = self.nodes[node].links.remove(&key) else {
             return Ok(());
         };
         self.note(|| format!("{key:?} breaks"));
         self.servers[link.server].failed(self.now);
         self.hang_up(&link, true);
-        self.nodes[node]
-            .machine
-            .backend_failed(key, &Failure::Lost, now);
+        self.nodes[node].machine.backend_failed(key, &Failure::Lost);
         self.maybe_turn(node)
     }
 

@@ -208,8 +208,7 @@ impl World {
         for picture in heard {
             self.note(|| format!("worker {node} gets picture {picture}"));
             let snapshot = Arc::clone(&self.pictures[picture].snapshot);
-            let now = self.millis();
-            self.nodes[node].machine.registry_changed(snapshot, now);
+            self.nodes[node].machine.registry_changed(snapshot);
             if self.mail.iter().all(|mail| mail.picture != picture) {
                 self.pictures[picture].told = Some(self.now);
             }

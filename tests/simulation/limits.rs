@@ -126,9 +126,9 @@ impl World {
             self.unpause(tenant);
             let ms = *self.rng.pick(&[0, 50, 400, 2_000, 10_000]);
             self.note(|| format!("tenant {tenant} is paused for {ms} ms"));
-            let (key, millis) = (self.tenants[tenant].key.clone(), self.millis());
+            let key = self.tenants[tenant].key.clone();
             for node in &mut self.nodes {
-                node.machine.pause(&key, ms, millis);
+                node.machine.pause(&key, ms);
             }
             self.tenants[tenant].pauses.push(Pause {
                 from: self.now,

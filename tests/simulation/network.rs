@@ -21,7 +21,6 @@ const OWN_BYTES_MAX: usize = 64 * 1024;
 impl World {
     /// A machine's turn.
     pub(crate) fn turn(&mut self, node: usize) -> Result<(), String> {
-        let now = self.millis();
         let mut phases = [0, 1, 2, 3, 1];
         if self.rng.one_in(2) {
             let (a, b) = (self.rng.below(5), self.rng.below(5));
@@ -31,11 +30,11 @@ impl World {
         self.hear_news(node);
         for phase in phases {
             match phase {
-                0 => self.nodes[node].machine.resume(now),
+                0 => self.nodes[node].machine.resume(),
                 1 => self.actions(node)?,
                 2 => {
                     self.expect_timeouts(node);
-                    self.nodes[node].machine.tick(now);
+                    self.nodes[node].machine.tick();
                 }
                 _ => self.flush(node),
             }

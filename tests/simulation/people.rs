@@ -139,7 +139,6 @@ impl World {
 
     /// The proxy reads some of what the client sent.
     pub(crate) fn deliver_requests(&mut self, index: usize) -> Result<(), String> {
-        let now = self.millis();
         let client = &mut self.clients[index];
         if client.hung_up || client.done {
             return Ok(());
@@ -165,7 +164,7 @@ impl World {
         }
         let n = self.rng.piece(client.wire.len().min(64 * 1024));
         let bytes: Vec<u8> = client.wire.drain(..n).collect();
-        let flow = self.nodes[node].machine.client_bytes(key, &bytes, now);
+        let flow = self.nodes[node].machine.client_bytes(key, &bytes);
         let client = &mut self.clients[index];
         client.paused = flow == Flow::Pause;
         self.maybe_turn(node)

@@ -151,7 +151,8 @@ impl World {
             self.turn(node)?;
             self.count()?;
         }
-        self.now.ms += self.rng.between(0, 40);
+        let ms = self.rng.between(0, 40);
+        self.pass(ms);
         Ok(())
     }
 
@@ -207,11 +208,8 @@ impl World {
         while self.now.ms < until {
             self.sweep()?;
             // Checks want to be answered in time.
-            self.now.ms += if self.plan.settings.check_ms > 0 {
-                30
-            } else {
-                100
-            };
+            let checks = self.plan.settings.check_ms > 0;
+            self.pass(if checks { 30 } else { 100 });
         }
         Ok(())
     }

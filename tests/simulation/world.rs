@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use elika::cluster::SnapshotBuilder;
-use elika::proxy::{Answer, BackendKey, ClientKey, Machine, Millis, Origin, Question, Settings};
+use elika::proxy::{Answer, BackendKey, ClientKey, Machine, Origin, Question, Settings};
 
 use super::census::Told;
 use super::client::Client;
@@ -135,10 +135,6 @@ impl World {
         }
     }
 
-    pub(crate) fn millis(&self) -> Millis {
-        Millis(self.now.ms)
-    }
-
     pub(crate) fn view(&self) -> View<'_> {
         View {
             plan: &self.plan,
@@ -166,8 +162,7 @@ impl World {
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 10_000 + id as u16)),
             local: SocketAddr::from((Ipv4Addr::LOCALHOST, 6378)),
         };
-        let now = self.millis();
-        let key = self.nodes[worker].machine.client_opened(origin, now);
+        let key = self.nodes[worker].machine.client_opened(origin);
         self.nodes[worker].clients.insert(key, self.clients.len());
         let left = self.rng.between(1, self.plan.requests);
         let script = Script::new(id, left, &self.plan, &mut self.rng);
@@ -251,10 +246,17 @@ impl World {
                     true => &[0, 1, 1, 2, 2, 5, 5, 10, 20, 40],
                     false => &[0, 0, 1, 1, 2, 5, 20, 20, 110, 300],
                 });
-                self.now.ms += ms;
+                self.pass(ms);
                 Ok(())
             }
             _ => self.world_event(),
+        }
+    }
+
+    pub(crate) fn pass(&mut self, ms: u64) {
+        self.now.ms += ms;
+        for node in &mut self.nodes {
+            node.machine.clock(self.now.ms * 1_000);
         }
     }
 

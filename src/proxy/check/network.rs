@@ -28,7 +28,7 @@ impl World<'_> {
             && let Some(link) = self.links.get_mut(&key)
         {
             link.open = true;
-            self.machine.backend_connected(key, self.now);
+            self.machine.backend_connected(key);
         }
     }
 
@@ -41,7 +41,7 @@ impl World<'_> {
             0 => Failure::Unreachable("connection refused".into()),
             _ => Failure::Lost,
         };
-        self.machine.backend_failed(key, &failure, self.now);
+        self.machine.backend_failed(key, &failure);
     }
 
     pub(super) fn server_says(&mut self, bytes: &[u8]) {
@@ -52,7 +52,7 @@ impl World<'_> {
     }
 
     fn deliver(&mut self, key: BackendKey, bytes: &[u8]) {
-        if self.machine.backend_bytes(key, bytes, self.now) == Flow::Pause {
+        if self.machine.backend_bytes(key, bytes) == Flow::Pause {
             self.paused_links.insert(key);
         }
     }
