@@ -23,8 +23,7 @@
 //! | `send` | client to its connection: which reply will say what |
 //! | `queue` | commands inside MULTI, and the reply to EXEC |
 //! | `session` | SELECT, AUTH, HELLO and tracking on a connection of one's own |
-//! | `wait` | WAIT, on the connections that carried the writes |
-//! | `waits`, `round` | who waits on a shared connection for what, and when the server is asked |
+//! | `wait` | WAIT, on the connections that carried the writes: who waits, and what is asked when |
 //! | `fate` | where a frame goes |
 //! | `frame` | what a frame of the backend is: a reply, a confirmation, or neither |
 //! | `receive` | its connection to the client: what the replies said |
@@ -44,18 +43,16 @@ mod leave;
 mod line;
 mod queue;
 mod receive;
-mod round;
 mod send;
 mod session;
 mod take;
 mod wait;
-mod waits;
 mod watches;
 
 pub(super) use frame::Frame;
 use queue::{Effect, Walker};
-use waits::Counts;
-pub(super) use waits::Waits;
+use wait::Counts;
+pub(super) use wait::Waits;
 use watches::Watches;
 
 /// What the reply to a request says about the connection that it went to.

@@ -7,9 +7,9 @@
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, write};
 
-use super::super::key::ClientKey;
-use super::super::request::Kind;
-use super::super::settings::Millis;
+use super::super::super::key::ClientKey;
+use super::super::super::request::Kind;
+use super::super::super::settings::Millis;
 
 /// The server is asked for so long the first time, ms: a client that asks meanwhile for less waits
 /// so much longer than it would directly.
@@ -25,7 +25,7 @@ const EARLY_MS: u64 = 5;
 
 /// Replicas and, for WAITAOF, the server's own file: as many as are waited for, or as there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Counts {
+pub(in super::super) struct Counts {
     /// `None`: it is WAIT.
     local: Option<i64>,
     replicas: i64,
@@ -109,7 +109,7 @@ impl Counts {
 
 /// A client in WAIT.
 #[derive(Debug)]
-pub(in super::super) struct Waiter {
+pub(in super::super::super) struct Waiter {
     pub client: ClientKey,
     /// Whether it hears the reply.
     pub(super) kind: Kind,
@@ -145,7 +145,7 @@ impl Waiter {
 
 /// Those who wait on one connection.
 #[derive(Debug, Default)]
-pub(in super::super) struct Waits {
+pub(in super::super::super) struct Waits {
     waiters: Vec<Waiter>,
     /// What the server is being asked for, and until when.
     asked: Option<(Counts, Millis)>,
@@ -154,16 +154,16 @@ pub(in super::super) struct Waits {
 }
 
 impl Waits {
-    pub(in super::super) fn is_empty(&self) -> bool {
+    pub(in super::super::super) fn is_empty(&self) -> bool {
         self.waiters.is_empty()
     }
 
-    pub(in super::super) fn clients(&self) -> impl Iterator<Item = ClientKey> {
+    pub(in super::super::super) fn clients(&self) -> impl Iterator<Item = ClientKey> {
         self.waiters.iter().map(|waiter| waiter.client)
     }
 
     /// Is the server being asked?
-    pub(in super::super) fn is_asking(&self) -> bool {
+    pub(in super::super::super) fn is_asking(&self) -> bool {
         self.asked.is_some()
     }
 
@@ -176,7 +176,7 @@ impl Waits {
         Some(self.waiters.remove(at))
     }
 
-    pub(in super::super) fn take(&mut self) -> Vec<Waiter> {
+    pub(in super::super::super) fn take(&mut self) -> Vec<Waiter> {
         std::mem::take(&mut self.waiters)
     }
 
@@ -250,7 +250,7 @@ impl Waits {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::key::Key;
+    use super::super::super::super::key::Key;
     use super::*;
 
     fn frame(line: &str) -> Vec<u8> {

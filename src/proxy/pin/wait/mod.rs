@@ -18,8 +18,14 @@ use super::super::client::{Flag, Hold};
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::{Machine, mark_ready};
 use super::super::request::Kind;
-use super::waits::{Counts, Waiter};
 use super::{Change, Verb};
+
+mod round;
+mod waits;
+
+pub(super) use waits::Counts;
+use waits::Waiter;
+pub(in super::super) use waits::Waits;
 
 /// The error where no connection can tell: an answer from another one would be wrong.
 const UNKNOWN: &str = "ERR elika: the connection that carried the writes is in use or closed";

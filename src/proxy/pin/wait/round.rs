@@ -17,10 +17,10 @@
 
 use std::mem;
 
-use super::super::backend::Lending;
-use super::super::key::BackendKey;
-use super::super::machine::Machine;
-use super::super::request::Kind;
+use super::super::super::backend::Lending;
+use super::super::super::key::BackendKey;
+use super::super::super::machine::Machine;
+use super::super::super::request::Kind;
 
 /// The server is asked for so long at most where others wait behind that, ms.
 const BEFORE_OTHERS_MS: u64 = 10;
@@ -40,7 +40,7 @@ enum Others {
 
 impl Machine {
     /// Asks the server where that can be done now. Connections have their turns in their order.
-    pub(in super::super) fn serve_waits(&mut self) {
+    pub(in super::super::super) fn serve_waits(&mut self) {
         if self.waits.is_empty() {
             return;
         }
@@ -146,7 +146,7 @@ impl Machine {
     }
 
     /// The server has answered.
-    pub(in super::super) fn wait_told(&mut self, on: BackendKey, reply: &[u8]) {
+    pub(in super::super::super) fn wait_told(&mut self, on: BackendKey, reply: &[u8]) {
         let Some(backend) = self.backends.get_mut(on) else {
             return;
         };
