@@ -268,6 +268,27 @@ fn waits_of_many_clients_hold_up_no_other_and_open_few_connections() {
     );
 }
 
+/// Whatever another client waits for at the same time, which is never met.
+#[test]
+fn wait_that_the_server_refuses_hears_so_at_once() {
+    let redis = Redis::open();
+    same_at(&redis, |door| {
+        let mut other = door.client();
+        other.send(packet("SET k v | WAITAOF 0 1 0"));
+        assert_eq!(other.reply(), "+OK");
+        let mut client = door.client();
+        // A server has one file, and this one has none.
+        let lines = ["WAITAOF 5 0 0", "WAITAOF -1 1 0", "WAITAOF 1 0 0"];
+        let mut said =
+            lines.map(|line| client.ask_all(&format!("SET k v | {line}")).swap_remove(1));
+        for words in &mut said {
+            // A server that does not know it repeats the arguments, also the time.
+            words.truncate(words.find(", with args").unwrap_or(words.len()));
+        }
+        said.into()
+    });
+}
+
 /// Every answer is about one's own write, or says that nobody can tell.
 #[test]
 fn many_at_once() {

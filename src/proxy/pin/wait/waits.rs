@@ -1,8 +1,9 @@
 //! WAIT and WAITAOF of clients whose writes went over one shared connection: who waits for what,
 //! what the server is asked next, and whom its reply answers.
 //!
-//! The server is asked for the least that anybody waits for, again and again, for a moment each
-//! time: one reply answers everybody who is content with it, and those whose time is over.
+//! The server is asked again and again, for a moment each time: one reply answers everybody who is
+//! content with it, and those whose time is over. It is asked for each value that is waited for in
+//! turn, because it may refuse one of them; for the least of them it is asked to wait.
 
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, write};
@@ -20,6 +21,9 @@ const FIRST_MS: u64 = 50;
 /// and a replica lags behind for longer than a WAIT lasts, no WAIT would ever be met.)
 const DOUBLINGS_MAX: u32 = 3;
 
+/// For the others the server is asked for so long, ms: a refusal comes at once.
+const REFUSAL_MS: u64 = 1;
+
 /// A server's clock may differ from ours by so much, ms.
 const EARLY_MS: u64 = 5;
 
@@ -34,6 +38,7 @@ pub(in super::super) struct Counts {
 impl Counts {
     /// What is waited for, and for how long at most; 0: for ever. `None`: the server answers at
     /// once, because an argument is wrong or nothing is wanted. That is so of any connection.
+    /// (A server has one file: it refuses to wait for more.)
     pub(super) fn parse(frame: &[u8]) -> Option<(Self, u64)> {
         let mut args = Args::new(frame);
         let file = args.next()?.len() > "WAIT".len();
@@ -42,7 +47,7 @@ impl Counts {
         let (local, replicas, ms) = match *numbers {
             _ if numbers.len() != count => return None,
             [replicas, ms] if !file => (None, replicas, ms),
-            [local, replicas, ms] if file => (Some(local), replicas, ms),
+            [local @ 0..=1, replicas, ms] if file => (Some(local), replicas, ms),
             _ => return None,
         };
         // To a server, a time that ends after the last one that it can tell is no time.
@@ -117,6 +122,8 @@ pub(in super::super::super) struct Waiter {
     until: Option<Millis>,
     /// How often the server was asked since.
     rounds: u32,
+    /// Which question was the last one for this very value; 0: none.
+    asked: u64,
     /// What the server said last.
     pub(super) told: Counts,
 }
@@ -134,6 +141,7 @@ impl Waiter {
             wanted,
             until,
             rounds: 0,
+            asked: 0,
             told: wanted.nothing(),
         }
     }
@@ -151,6 +159,8 @@ pub(in super::super::super) struct Waits {
     asked: Option<(Counts, Millis)>,
     /// WAITAOF was asked for last: the two take turns.
     file: bool,
+    /// Questions so far.
+    questions: u64,
 }
 
 impl Waits {
@@ -167,7 +177,10 @@ impl Waits {
         self.asked.is_some()
     }
 
-    pub(super) fn add(&mut self, waiter: Waiter) {
+    pub(super) fn add(&mut self, mut waiter: Waiter) {
+        // Others who wait for the same do so no longer because of it.
+        let same = self.waiters.iter().find(|it| it.wanted == waiter.wanted);
+        waiter.asked = same.map_or(0, |it| it.asked);
         self.waiters.push(waiter);
     }
 
@@ -188,23 +201,38 @@ impl Waits {
         most: u64,
         ready: impl Fn(ClientKey) -> bool,
     ) -> Option<(Counts, u64)> {
-        let ready = |it: &&Waiter| ready(it.client);
-        let wanted = self.waiters.iter().filter(ready).map(|it| it.wanted);
-        let turn = wanted.min_by_key(|it| (it.is_file() == self.file, *it))?;
+        let turn = self.turn(&ready)?;
         let file = turn.is_file();
+        let least = { self.waiters.iter() }.filter(|it| ready(it.client) && it.wanted < turn);
+        let is_least = least.filter(|it| it.wanted.is_file() == file).count() == 0;
         let left = self.waiters.iter().filter_map(|it| it.until);
         let left = left.map(|until| until.since(now).max(1)).min();
         let mut rounds = DOUBLINGS_MAX;
+        self.questions += 1;
         for waiter in &mut self.waiters {
             if waiter.wanted.is_file() == file {
                 rounds = rounds.min(waiter.rounds);
                 waiter.rounds = waiter.rounds.saturating_add(1);
             }
+            if waiter.wanted == turn {
+                waiter.asked = self.questions;
+            }
         }
-        let ms = most.min(FIRST_MS << rounds);
-        let ms = left.map_or(ms, |left| ms.min(left));
+        let ms = if is_least {
+            FIRST_MS << rounds
+        } else {
+            REFUSAL_MS
+        };
+        let ms = left.map_or(ms, |left| ms.min(left)).min(most);
         (self.asked, self.file) = (Some((turn, now.after(ms))), file);
         Some((turn, ms))
+    }
+
+    /// Whose value is asked for next: the one that was not for longest.
+    fn turn(&self, ready: impl Fn(ClientKey) -> bool) -> Option<Counts> {
+        let waiters = self.waiters.iter().filter(|it| ready(it.client));
+        let of = |it: &&Waiter| (it.wanted.is_file() == self.file, it.asked, it.wanted);
+        waiters.min_by_key(of).map(|it| it.wanted)
     }
 
     /// The server has answered. Returns those who hear this reply.
@@ -285,6 +313,8 @@ mod tests {
             "WAITAOF",
             "WAITAOF 0 0 1",
             "WAITAOF 1 1 -1",
+            "WAITAOF 5 1 0",
+            "WAITAOF -1 1 0",
             "WAITAOF 1 1 x",
         ] {
             assert_eq!(Counts::parse(&frame(line)), None, "{line}");
@@ -333,13 +363,31 @@ mod tests {
         assert_eq!(hear(&mut waits, ":1\r\n", 5), [number(1), number(3)]);
         assert_eq!(asks(&mut waits, 5), "WAIT 2 100");
         assert_eq!(hear(&mut waits, ":1\r\n", 105), []);
-        assert_eq!(asks(&mut waits, 105), "WAIT 2 15");
+        assert_eq!(asks(&mut waits, 105), "WAIT 5 1");
+        assert_eq!(hear(&mut waits, ":1\r\n", 106), []);
+        assert_eq!(asks(&mut waits, 106), "WAIT 2 14");
         assert_eq!(hear(&mut waits, ":1\r\n", 120), [number(2)]);
         assert_eq!(asks(&mut waits, 120), "WAIT 2 400");
         assert_eq!(hear(&mut waits, ":1\r\n", 521), []);
         assert_eq!(asks(&mut waits, 521), "WAIT 2 400");
         assert_eq!(hear(&mut waits, "-ERR no\r\n", 530), [number(0)]);
         assert!(waits.is_empty());
+    }
+
+    #[test]
+    fn each_value_is_asked_for_so_that_a_refusal_is_heard() {
+        let mut waits = waits(&["WAITAOF 0 1 0", "WAITAOF 1 0 0", "WAITAOF 1 1 0"]);
+        let (no, refused) = ("*2\r\n:0\r\n:0\r\n", "-ERR appendonly is disabled\r\n");
+        assert_eq!(asks(&mut waits, 0), "WAITAOF 0 1 50");
+        assert_eq!(hear(&mut waits, no, 50), []);
+        assert_eq!(asks(&mut waits, 50), "WAITAOF 1 0 1");
+        assert_eq!(hear(&mut waits, refused, 50), [number(1)]);
+        // One more of the same does not keep the others from their turn.
+        let more = Waiter::new(number(3), Kind::Deliver, wanted("WAITAOF 0 1 0"), None);
+        waits.add(more);
+        assert_eq!(asks(&mut waits, 51), "WAITAOF 1 1 1");
+        assert_eq!(hear(&mut waits, refused, 51), [number(2)]);
+        assert_eq!(asks(&mut waits, 52), "WAITAOF 0 1 100");
     }
 
     #[test]
@@ -364,12 +412,7 @@ mod tests {
             };
             assert_eq!(hear(&mut waits, reply, now + 100), []);
         }
-        let turns = [
-            "WAITAOF 0 2 50",
-            "WAIT 2 50",
-            "WAITAOF 0 2 100",
-            "WAIT 2 100",
-        ];
+        let turns = ["WAITAOF 0 2 50", "WAIT 2 50", "WAITAOF 1 1 1", "WAIT 2 100"];
         assert_eq!(said, turns);
     }
 
