@@ -49,6 +49,11 @@ impl Machine {
                 }
             }
         }
+        if matches!(session, Session::ClientList | Session::ClientKill)
+            && let Some(taken) = self.ask_about_user(key, frame)
+        {
+            return taken;
+        }
         // What inside MULTI the server says itself: see `queue`.
         if let Err(taken) = self.permit(key, Plan::Session(session)) {
             return taken;
@@ -104,6 +109,14 @@ impl Machine {
             _ => None,
         };
         self.hold_login(key, login?)
+    }
+
+    /// CLIENT LIST or KILL of the clients of another user: there are none here, and the server says
+    /// whether there is such a user.
+    fn ask_about_user(&mut self, key: ClientKey, frame: &[u8]) -> Option<Taken> {
+        let mut question = Vec::new();
+        let asks = client_command::ask_about_user(frame, self.user_of(key), &mut question);
+        asks.then(|| self.forward_one(key, &question))
     }
 
     fn auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {

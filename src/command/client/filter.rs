@@ -2,8 +2,8 @@
 
 use crate::command::Refusal;
 use crate::command::refusal::shown;
-use crate::resp::Args;
 use crate::resp::number::parse_i64;
+use crate::resp::{Args, write};
 
 use super::criterion::Criterion;
 use super::{Dialect, Line};
@@ -82,8 +82,7 @@ impl Filter {
 
     /// Reads `CLIENT KILL ip:port` and `CLIENT KILL option value [option value ...]`.
     ///
-    /// Of an option given twice the last one counts. Redis refuses a `USER` that does not exist; a
-    /// proxy does not know the backend's users, so that nobody is killed.
+    /// Of an option given twice the last one counts.
     pub fn parse_kill(mut args: Args<'_>, dialect: Dialect) -> Result<Self, Refusal> {
         let Some(first) = args.nth(2) else {
             return Err(Refusal::arity("client|kill"));
@@ -130,7 +129,7 @@ impl Filter {
             }
             match Criterion::parse(option, value, dialect)? {
                 Some(criterion) => self.add(criterion),
-                None => self.set(option, value)?,
+                None => self.set(option, value, dialect)?,
             }
         }
         if let Some(ids) = &mut self.ids {
@@ -146,11 +145,11 @@ impl Filter {
     }
 
     /// One option of CLIENT KILL.
-    fn set(&mut self, option: &[u8], value: &[u8]) -> Result<(), Refusal> {
+    fn set(&mut self, option: &[u8], value: &[u8], dialect: Dialect) -> Result<(), Refusal> {
         let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
         if is("id") {
-            self.ids = Some(vec![parse_id(value)?]);
-        } else if is("maxage") {
+            self.ids = Some(vec![parse_id(value, dialect)?]);
+        } else if is("maxage") && dialect > Dialect::Old {
             self.age_min = parse_positive(value, "maxage")?;
         } else if is("type") {
             self.kind = Some(parse_kind(value)?);
@@ -208,7 +207,37 @@ impl Filter {
     }
 }
 
-fn parse_id(value: &[u8]) -> Result<i64, Refusal> {
+/// Writes `CLIENT LIST` or `CLIENT KILL` with a `USER` that is not `me`, the user that asks, for
+/// the server: it knows whether there is such a user. `false`: the request names no other user.
+///
+/// No client of `me` can match, and the added filter matches none of the server's: a server takes
+/// all filters together, and no client has this address.
+pub fn ask_about_user(frame: &[u8], me: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut args = Args::new(frame);
+    let (mut next, mut user) = (args.nth(2), None);
+    while let (Some(option), Some(value)) = (next, args.next()) {
+        next = args.next();
+        let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
+        if is("user") {
+            user = Some(value);
+        }
+        while (is("id") || is("not-id")) && next.and_then(parse_i64).is_some() {
+            next = args.next();
+        }
+    }
+    let other = user.is_some_and(|user| user != me);
+    if other {
+        let nobodys: [&[u8]; 2] = [b"ADDR", b" "];
+        let words: Vec<&[u8]> = Args::new(frame).chain(nobodys).collect();
+        write::command(out, &words);
+    }
+    other
+}
+
+fn parse_id(value: &[u8], dialect: Dialect) -> Result<i64, Refusal> {
+    if dialect == Dialect::Redis6 {
+        return parse_i64(value).ok_or(Refusal::NOT_AN_INTEGER);
+    }
     parse_i64(value)
         .filter(|id| *id > 0)
         .ok_or(Refusal::fixed("ERR client-id should be greater than 0"))

@@ -8,7 +8,7 @@ mod filter;
 mod line;
 
 pub use dialect::Dialect;
-pub use filter::Filter;
+pub use filter::{Filter, ask_about_user};
 pub use line::Line;
 
 use super::Refusal;

@@ -158,7 +158,7 @@ fn filters_select_clients() {
     assert!(!list("CLIENT LIST TYPE pubsub"));
     assert!(!list("CLIENT LIST TYPE replica"));
 
-    let kill = |words| Filter::parse_kill(Args::new(&request(words)), Dialect::Old).unwrap();
+    let kill = |words| Filter::parse_kill(Args::new(&request(words)), Dialect::Redis).unwrap();
     assert!(kill("CLIENT KILL 10.0.0.1:4000").is_old_form());
     assert!(!kill("CLIENT KILL 10.0.0.1:4000").skip_me());
     assert!(kill("CLIENT KILL 10.0.0.1:4000").matches(&line()));
@@ -286,4 +286,32 @@ fn a_valkey_has_more_filters() {
             .unwrap()
             .contains(" flags=r capa=r db=0 ")
     );
+}
+
+#[test]
+fn other_users_are_asked_about() {
+    let asked = |words: &str| {
+        let mut out = Vec::new();
+        client::ask_about_user(&request(words), b"me", &mut out).then_some(out)
+    };
+    for words in [
+        "CLIENT KILL USER you",
+        "CLIENT KILL ID 1 2 3 user you",
+        "CLIENT KILL USER me USER you SKIPME no",
+        "CLIENT LIST NAME x USER you",
+    ] {
+        let wanted = [&request(words)[..], &b"$4\r\nADDR\r\n$1\r\n \r\n"[..]].concat();
+        let asked = asked(words).unwrap();
+        let end = |frame: &[u8]| frame.iter().position(|&byte| byte == b'\n').unwrap();
+        assert_eq!(asked[end(&asked)..], wanted[end(&wanted)..], "{words}");
+    }
+    for words in [
+        "CLIENT KILL USER me",
+        "CLIENT KILL USER you USER me",
+        "CLIENT KILL NAME user ID 7",
+        "CLIENT KILL 10.0.0.1:4000",
+        "CLIENT LIST",
+    ] {
+        assert_eq!(asked(words), None, "{words}");
+    }
 }
