@@ -5,15 +5,13 @@
 //! its category `blocking`, which every command with that flag is in (Redis 7.0 and later; before,
 //! no command of a module could have it).
 
-use super::lookup;
-use crate::resp::{ReplyScanner, Scan, write};
+use super::{lookup, marked};
+use crate::resp::{ReplyScanner, Scan};
 
 /// Writes the request for the names.
 pub fn ask(out: &mut Vec<u8>) {
-    write::command(
-        out,
-        &[b"COMMAND", b"LIST", b"FILTERBY", b"ACLCAT", b"blocking"],
-    );
+    let words: [&[u8]; 5] = [b"COMMAND", b"LIST", b"FILTERBY", b"ACLCAT", b"blocking"];
+    marked::write(out, &words);
 }
 
 /// Names of blocking commands, in lower case, that have no row in the table.

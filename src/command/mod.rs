@@ -39,6 +39,7 @@ mod deny;
 pub mod hello;
 pub mod learned;
 mod lookup;
+pub mod marked;
 mod permission;
 mod refusal;
 mod secret;

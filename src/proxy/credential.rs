@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::command::marked;
 use crate::resp::write;
 
 /// What a client logged in with. Kept as long as its account is used, for new connections.
@@ -24,18 +25,30 @@ impl Credential {
         self.user.as_deref().unwrap_or(b"default")
     }
 
-    /// The AUTH command, as the client gave it.
+    /// The AUTH command of a client, as the client gave it.
     pub(super) fn write_auth(&self, out: &mut Vec<u8>) {
-        match &self.user {
-            Some(user) => write::command(out, &[b"AUTH", user, &self.password]),
-            None => write::command(out, &[b"AUTH", &self.password]),
-        }
+        write::command(out, &self.auth());
     }
 
-    /// HELLO with this credential; one without a user is the default user's.
+    /// The same on one connection more.
+    pub(super) fn write_auth_again(&self, out: &mut Vec<u8>) {
+        marked::write(out, &self.auth());
+    }
+
+    fn auth(&self) -> Vec<&[u8]> {
+        let words = [
+            Some(&b"AUTH"[..]),
+            self.user.as_deref(),
+            Some(&self.password),
+        ];
+        words.into_iter().flatten().collect()
+    }
+
+    /// HELLO with this credential, which AUTH has verified; one without a user is the default
+    /// user's.
     pub(super) fn write_hello(&self, version: &str, out: &mut Vec<u8>) {
         let user = self.user.as_deref().unwrap_or(b"default");
         let version = version.as_bytes();
-        write::command(out, &[b"HELLO", version, b"AUTH", user, &self.password]);
+        marked::write(out, &[b"HELLO", version, b"AUTH", user, &self.password]);
     }
 }

@@ -5,6 +5,7 @@
 
 use std::mem;
 
+use crate::command::marked;
 use crate::metrics::{ErrorKind, Traffic};
 use crate::resp::{ReplyError, ReplyScanner, Scan};
 
@@ -131,7 +132,7 @@ impl Machine {
         for (kind, reply) in late.checks {
             match kind {
                 Kind::Role => self.role_told(key, &reply),
-                Kind::Wait => self.wait_told(key, &reply),
+                Kind::Wait => self.wait_told(key, &marked::unmark(&reply)),
                 Kind::Permission(what) => self.permission_told(key, what, &reply),
                 _ => self.checked(key, &reply),
             }

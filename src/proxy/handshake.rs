@@ -22,6 +22,7 @@ use std::sync::Arc;
 use crate::command::client::Dialect;
 use crate::command::hello;
 use crate::command::learned::{self, Learned};
+use crate::command::marked;
 use crate::resp::{Protocol, write};
 
 use super::backend::Failure;
@@ -186,17 +187,17 @@ impl Handshake {
     fn write(&self, step: Step, out: &mut Vec<u8>) {
         match step {
             Step::EarlySelect | Step::Select => {
-                write::command(out, &[b"SELECT", self.db.to_string().as_bytes()]);
+                marked::write(out, &[b"SELECT", self.db.to_string().as_bytes()]);
             }
             Step::Auth => {
                 if let Some(credential) = &self.credential {
-                    credential.write_auth(out);
+                    credential.write_auth_again(out);
                 }
             }
             Step::Hello => {
                 let version = self.protocol.number().to_string();
                 let setname = &[b"HELLO", version.as_bytes(), b"SETNAME", CONNECTION_NAME];
-                write::command(out, setname);
+                marked::write(out, setname);
             }
             Step::Learn => learned::ask(out),
         }
@@ -233,7 +234,7 @@ impl Handshake {
     }
 
     fn take(&mut self, step: Step, reply: &[u8]) -> Result<(), Failure> {
-        match (step, error_text(reply)) {
+        match (step, error_text(&marked::unmark(reply))) {
             // What it may not tell changes nothing; a server of before knows none.
             (Step::Learn, Some(text)) if is_passing(&text) => {}
             (Step::Learn, _) => self.learned = Some(Learned::read(reply).unwrap_or_default()),

@@ -5,9 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::Health;
-use crate::command::hello;
+use crate::command::{hello, marked};
 use crate::metrics::ErrorKind;
-use crate::resp::write;
 
 use super::action::News;
 use super::backend::Backend;
@@ -128,13 +127,13 @@ impl Machine {
         self.counters.checks += 1;
     }
 
-    /// A question of ours.
+    /// Asks a server something on the proxy's own account.
     pub(super) fn ask_server(&mut self, on: BackendKey, kind: Kind, question: &[&[u8]]) {
         let Some(backend) = self.backends.get_mut(on) else {
             return;
         };
         let mut bytes = Vec::new();
-        write::command(&mut bytes, question);
+        marked::write(&mut bytes, question);
         if backend.fifo.is_empty() {
             backend.since = self.now;
         }

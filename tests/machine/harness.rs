@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use elika::cluster::{ClusterInstance, ClusterKey, Endpoint, Snapshot};
+use elika::command::marked;
 use elika::proxy::{
     Action, BackendKey, ClientKey, ConnKey, Failure, Flow, Machine, Millis, Notice, Origin,
     SLICES_MAX, Settings,
@@ -433,8 +434,24 @@ impl Worker {
 
     fn received_by(&mut self, key: ConnKey) -> String {
         let bytes = self.received.remove(&key).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        // The proxy's own commands are written like those of clients.
+        let own = [
+            "AUTH", "CLIENT", "COMMAND", "HELLO", "PING", "ROLE", "SELECT", "WAIT",
+        ];
+        own.iter().fold(text, |text, name| {
+            let marked = marked_name(name);
+            text.replace(&format!("\r\n{marked}\r\n"), &format!("\r\n{name}\r\n"))
+        })
     }
+}
+
+/// How the proxy writes the name of a command of its own.
+fn marked_name(name: &str) -> String {
+    let mut own = Vec::new();
+    marked::write(&mut own, &[name.as_bytes()]);
+    let own = String::from_utf8(own).unwrap();
+    own.lines().nth(2).unwrap().to_owned()
 }
 
 fn one_instance() -> Arc<Snapshot> {

@@ -42,7 +42,7 @@ impl Backend {
     pub(crate) fn try_accept(&self) -> Option<Wire> {
         let (stream, _): (_, SocketAddr) = self.listener.accept().ok()?;
         stream.set_nonblocking(false).unwrap();
-        Some(Wire::over(stream))
+        Some(Wire::of_proxy(stream))
     }
 
     /// The next connection, after the handshake of the default user: database 0, RESP2.

@@ -12,6 +12,8 @@ pub(crate) struct Wire<S = TcpStream> {
     stream: S,
     input: Vec<u8>,
     from: usize,
+    /// The peer is the proxy, and its own commands are read like those of clients.
+    of_proxy: bool,
 }
 
 impl Wire<TcpStream> {
@@ -24,6 +26,14 @@ impl Wire<TcpStream> {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self::new(stream)
+    }
+
+    /// A connection of the proxy to a server.
+    pub(crate) fn of_proxy(stream: TcpStream) -> Self {
+        Self {
+            of_proxy: true,
+            ..Self::over(stream)
+        }
     }
 
     /// The peer sent these bytes in one piece, and nothing else.
@@ -69,6 +79,7 @@ impl<S: Read + Write> Wire<S> {
             stream,
             input: Vec::new(),
             from: 0,
+            of_proxy: false,
         }
     }
 
@@ -182,6 +193,9 @@ impl<S: Read + Write> Wire<S> {
         match self.stream.read(&mut buffer) {
             Ok(n) => {
                 self.input.extend_from_slice(&buffer[..n]);
+                if self.of_proxy {
+                    unmark(&mut self.input[self.from..]);
+                }
                 Ok(n > 0)
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(false),
@@ -193,6 +207,22 @@ impl<S: Read + Write> Wire<S> {
     fn seen(&self) -> String {
         let bytes = &self.input[self.from..];
         bytes[..bytes.len().min(2000)].escape_ascii().to_string()
+    }
+}
+
+/// Writes the names of the proxy's own commands like those of clients.
+fn unmark(bytes: &mut [u8]) {
+    for name in ["AUTH", "COMMAND", "HELLO", "PING", "SELECT"] {
+        let (most, last) = name.split_at(name.len() - 1);
+        let marked = format!("\r\n{}{last}\r\n", most.to_lowercase());
+        let places = bytes.windows(marked.len());
+        let places = places
+            .enumerate()
+            .filter(|(_, it)| *it == marked.as_bytes());
+        let places: Vec<usize> = places.map(|(at, _)| at + 2).collect();
+        for at in places {
+            bytes[at..at + name.len()].copy_from_slice(name.as_bytes());
+        }
     }
 }
 

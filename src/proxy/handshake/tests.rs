@@ -32,10 +32,10 @@ fn said(progress: Progress) -> String {
 #[test]
 fn auth_is_alone_in_its_flight() {
     let (mut handshake, bytes) = start(true, Protocol::Resp2, 3);
-    assert_eq!(words(&bytes), "SELECT 3");
+    assert_eq!(words(&bytes), "selecT 3");
     let early = b"-NOAUTH Authentication required.\r\n";
-    assert_eq!(said(handshake.reply(early)), "AUTH ann pw");
-    let last = "HELLO 2 SETNAME elika SELECT 3";
+    assert_eq!(said(handshake.reply(early)), "autH ann pw");
+    let last = "hellO 2 SETNAME elika selecT 3";
     assert_eq!(said(handshake.reply(b"+OK\r\n")), last);
     assert!(matches!(handshake.reply(HELLO2), Progress::More));
     let Progress::Done(Greeted {

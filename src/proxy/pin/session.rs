@@ -107,7 +107,7 @@ impl Machine {
                 }
             }
             _ => {
-                credential.write_auth(&mut bytes);
+                credential.write_auth_again(&mut bytes);
                 Change::Login(identity)
             }
         };
