@@ -192,6 +192,111 @@ fn confirmations_in_pieces() {
     }
 }
 
+/// The client hears its own number for the other client, and everything else as it comes.
+#[test]
+fn end_of_a_redirection_in_pieces() {
+    let backend = Backend::listen();
+    let (proxy, mut client, _shared) = greeted_in_3(&backend);
+    let mut other = proxy.client();
+    other.send(array("HELLO 3"));
+    assert!(other.reply().starts_with("%7 "));
+    other.send(array("SUBSCRIBE c"));
+    let mut others = accept_3(&backend);
+    others.expect(array("SUBSCRIBE c"));
+    others.send(confirmation('>', "subscribe", "c", 1));
+    other.expect(confirmation('>', "subscribe", "c", 1));
+    client.send(array("CLIENT TRACKING ON REDIRECT 2"));
+    let mut own = accept_3(&backend);
+    own.expect(array("CLIENT TRACKING ON REDIRECT 7"));
+    own.send("+OK\r\n");
+    assert_eq!(client.reply(), "+OK");
+
+    let broken = |id: &str| format!(">2\r\n$21\r\ntracking-redir-broken\r\n:{id}\r\n");
+    let pushes = |id: &str| {
+        let near = b">2\r\n$21\r\ntracking-redir-brokem\r\n:7\r\n".to_vec();
+        let invalid = message('>', &["invalidate", "k"]);
+        let long = message('>', &["message", "c", &"x".repeat(100)]);
+        [near, invalid, broken(id).into_bytes(), long].concat()
+    };
+    let alone = |id: &str| [&pushes(id)[..], b"$1\r\na\r\n"].concat();
+    let inside = |id: &str| [b"*2\r\n", &pushes(id)[..], b"+OK\r\n:1\r\n"].concat();
+    for (lines, says, hears) in [
+        ("GET a", alone("7"), alone("2")),
+        ("MULTI | SET k v | DEL k | EXEC", inside("7"), inside("2")),
+    ] {
+        for cut in 0..says.len() {
+            client.send(packet(lines));
+            own.expect(packet(lines));
+            if lines.starts_with("MULTI") {
+                own.send("+OK\r\n+QUEUED\r\n+QUEUED\r\n");
+                client.expect("+OK\r\n+QUEUED\r\n+QUEUED\r\n");
+            }
+            own.send(&says[..cut]);
+            if cut > 0 && !hears.starts_with(b">") {
+                // It shows that the first piece was read.
+                client.expect(&hears[..1]);
+                own.send(&says[cut..]);
+                client.expect(&hears[1..]);
+            } else {
+                thread::yield_now();
+                own.send(&says[cut..]);
+                client.expect(&hears);
+            }
+        }
+        client.send(packet(lines));
+        own.expect(packet(lines));
+        if lines.starts_with("MULTI") {
+            own.send("+OK\r\n+QUEUED\r\n+QUEUED\r\n");
+            client.expect("+OK\r\n+QUEUED\r\n+QUEUED\r\n");
+        }
+        for byte in &says {
+            own.send([*byte]);
+            thread::yield_now();
+        }
+        client.expect(&hears);
+    }
+}
+
+/// A line about a command of the proxy's own is nobody's business, in whatever pieces it comes.
+#[test]
+fn lines_of_monitor_in_pieces() {
+    let backend = Backend::listen();
+    let (_proxy, mut client, _shared) = greeted_in_3(&backend);
+    client.send(array("MONITOR"));
+    let mut own = accept_3(&backend);
+    own.expect(array("MONITOR"));
+    own.send("+OK\r\n");
+    assert_eq!(client.reply(), "+OK");
+    let line = |rest: &str| format!("+1339518083.107412 [0 127.0.0.1:60866] {rest}\r\n");
+    let long = format!("\"SET\" \"k\" \"{}\"", "x".repeat(600));
+    let (get, set) = (line("\"GET\" \"k\""), line(&long));
+    let says = [
+        &line("\"pinG\"")[..],
+        &get,
+        &line("\"hellO\" \"3\" \"SETNAME\" \"elika\""),
+        &set,
+        &line("\"selecT\" \"3\""),
+        "+x\r\n",
+    ]
+    .concat();
+    let hears = [&get[..], &set, "+x\r\n"].concat();
+    for cut in 1..says.len() {
+        client.send(array("GET a"));
+        own.expect(array("GET a"));
+        own.send(&says[..cut]);
+        thread::yield_now();
+        own.send(&says[cut..]);
+        client.expect(&hears);
+    }
+    client.send(array("GET a"));
+    own.expect(array("GET a"));
+    for byte in says.as_bytes() {
+        own.send([*byte]);
+        thread::yield_now();
+    }
+    client.expect(&hears);
+}
+
 /// What the proxy says to READONLY by itself.
 const ANSWER: &str = "-ERR This instance has cluster support disabled\r\n";
 

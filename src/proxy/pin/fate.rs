@@ -2,19 +2,20 @@
 
 use std::mem;
 
+use crate::command::marked;
 use crate::resp::{Protocol, write};
 
 use super::super::backend::Failure;
 use super::super::client::ReplyMode;
+use super::super::deliver::{Afterwards, collect};
 use super::super::key::BackendKey;
 use super::super::machine::Machine;
-use super::super::outbound::mark_client_dirty;
 use super::super::request::Kind;
 use super::frame::{Fate, is_line};
-use super::{Change, Frame, Verb};
+use super::{Change, Verb};
 
-/// What a server calls the end of a redirection.
-const BROKEN: &[u8] = b"tracking-redir-broken";
+/// How a server says that a redirection has ended: its number for the other client follows.
+const BROKEN: &[u8] = b">2\r\n$21\r\ntracking-redir-broken\r\n";
 
 /// What of a client decides how a frame is read.
 #[derive(Clone, Copy, Default)]
@@ -24,6 +25,14 @@ pub(super) struct Manner {
     pub(super) monitor: bool,
     /// It said CLIENT REPLY OFF.
     silent: bool,
+}
+
+/// Can a push that begins so say that a redirection has ended?
+fn may_be_broken(begin: &[u8]) -> bool {
+    begin
+        .iter()
+        .zip(BROKEN)
+        .all(|(came, wanted)| came == wanted)
 }
 
 impl Machine {
@@ -54,27 +63,100 @@ impl Machine {
         pin.tracking?.redirect
     }
 
-    /// A push of two elements to a client that redirects its invalidations: the one which says
-    /// that this has ended has the backend's number for the other client.
-    pub(super) fn redirect_told(&mut self, key: BackendKey, frame: Frame) {
-        let redirect = self.redirects_to(key);
+    /// The first part of a line of MONITOR: clients do not hear of the proxy's own commands.
+    pub(super) fn monitored(
+        &mut self,
+        key: BackendKey,
+        part: &[u8],
+        late: &mut Afterwards,
+    ) -> Result<(), Failure> {
         let Some(backend) = self.backends.get_mut(key) else {
-            return;
+            return Ok(());
         };
-        let mut out = mem::take(&mut backend.collected);
-        if frame.first_word() == BROKEN
-            && let Some(id) = redirect
-        {
-            out.clear();
-            write::push(&mut out, Protocol::Resp3, 2);
-            write::bulk(&mut out, BROKEN);
+        let (begin, rest) = part.split_at(part.len().min(marked::DECIDED_BYTES));
+        collect(&mut backend.collected, begin)?;
+        let Some(marked) = marked::is_marked(&backend.collected) else {
+            return Ok(());
+        };
+        let begin = mem::take(&mut backend.collected);
+        let fate = if marked { Fate::Drop } else { Fate::Push };
+        backend.frame.fate = fate;
+        self.pass(key, fate, &begin, late)?;
+        self.pass(key, fate, rest, late)
+    }
+
+    /// A part of a push to a client that redirects its invalidations. Until it is known not to say
+    /// that this has ended, nothing of it goes out.
+    pub(super) fn noticed(
+        &mut self,
+        key: BackendKey,
+        part: &[u8],
+        late: &mut Afterwards,
+    ) -> Result<(), Failure> {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return Ok(());
+        };
+        let (begin, rest) = part.split_at(part.len().min(BROKEN.len()));
+        collect(&mut backend.collected, begin)?;
+        if may_be_broken(&backend.collected) {
+            return collect(&mut backend.collected, rest);
+        }
+        let begin = mem::take(&mut backend.collected);
+        backend.frame.fate = Fate::Push;
+        self.pass(key, Fate::Push, &begin, late)?;
+        self.pass(key, Fate::Push, rest, late)
+    }
+
+    /// The whole push has come which says that a redirection has ended: the client hears the number
+    /// that the proxy has for the other client.
+    pub(super) fn redirect_told(&mut self, key: BackendKey) {
+        let out = self.redirect_broken(key);
+        let owner = self.backends.get(key).map(|backend| backend.owner);
+        if let Some(owner) = owner {
+            self.tell_own(owner, &out);
+        }
+    }
+
+    /// What the client hears instead of the push that has been collected.
+    fn redirect_broken(&mut self, key: BackendKey) -> Vec<u8> {
+        let redirect = self.redirects_to(key);
+        let backend = self.backends.get_mut(key);
+        let mut out = backend
+            .map(|it| mem::take(&mut it.collected))
+            .unwrap_or_default();
+        if let Some(id) = redirect {
+            out.truncate(BROKEN.len());
             write::integer(&mut out, id.cast_signed());
         }
-        let owner = backend.owner;
-        if let Some(client) = self.clients.get_mut(owner) {
-            self.to_clients.append(&mut client.outbound, &out);
-            mark_client_dirty(&mut self.dirty_clients, client, owner);
+        out
+    }
+
+    /// A part of a push within the reply to EXEC: what goes out now.
+    pub(super) fn noticed_between(
+        &mut self,
+        key: BackendKey,
+        part: &[u8],
+        (begins, ends): (bool, bool),
+    ) -> Result<Vec<u8>, Failure> {
+        let redirects = self.redirects_to(key).is_some();
+        let Some(backend) = self.backends.get_mut(key) else {
+            return Ok(Vec::new());
+        };
+        if !redirects || !begins && backend.collected.is_empty() {
+            return Ok(part.to_vec());
         }
+        let (begin, rest) = part.split_at(part.len().min(BROKEN.len()));
+        collect(&mut backend.collected, begin)?;
+        if !may_be_broken(&backend.collected) {
+            let mut out = mem::take(&mut backend.collected);
+            out.extend_from_slice(rest);
+            return Ok(out);
+        }
+        collect(&mut backend.collected, rest)?;
+        Ok(match ends {
+            true => self.redirect_broken(key),
+            false => Vec::new(),
+        })
     }
 
     /// Where a frame will go that begins so.
@@ -86,12 +168,11 @@ impl Machine {
                 1 => return Ok(Fate::Open),
                 // A server sends no lines to a client that wants no replies.
                 _ if is_line(begin) && manner.silent => return Ok(Fate::Drop),
-                _ if is_line(begin) => return Ok(Fate::Push),
+                _ if is_line(begin) => return Ok(Fate::Line),
                 _ => {}
             }
         }
-        // Cut behind its first byte, it goes out as it is.
-        if begin.starts_with(b">2") && self.redirects_to(key).is_some() {
+        if first == Some(&b'>') && self.redirects_to(key).is_some() {
             return Ok(Fate::Notice);
         }
         if first == Some(&b'>') || first == Some(&b'*') && manner.modal {
@@ -112,7 +193,7 @@ impl Machine {
             return Ok(Fate::Collect);
         }
         Ok(match (head.map(|head| head.verb), pin) {
-            (Some(Verb::Exec), Some(pin)) if !pin.effects.is_empty() => Fate::Walk,
+            (Some(Verb::Exec), Some(pin)) if pin.walks() => Fate::Walk,
             (Some(Verb::Wait), _) => Fate::Collect,
             (Some(Verb::Change), Some(pin))
                 if pin.changes.front().is_some_and(Change::rewrites) =>

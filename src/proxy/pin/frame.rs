@@ -31,11 +31,14 @@ pub(super) enum Fate {
     Push,
     /// Nowhere before all of it is here.
     Collect,
-    /// Nowhere before all of it is here: a push that may name the client which got invalidations.
+    /// Nowhere as long as it may be the push that names the client which got invalidations.
     Notice,
     /// To the owner, element by element: the reply to EXEC.
     Walk,
-    /// To nobody: a line of MONITOR while the client wants no replies.
+    /// Nowhere before its command's name is here: a line of MONITOR.
+    Line,
+    /// To nobody: a line of MONITOR while the client wants no replies, or about a command of the
+    /// proxy's own.
     Drop,
     /// Its first byte is here, and the second decides: a reply, or a line of MONITOR.
     Open,

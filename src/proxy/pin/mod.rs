@@ -47,12 +47,14 @@ mod send;
 mod session;
 mod take;
 mod wait;
+mod walker;
 mod watches;
 
 pub(super) use frame::Frame;
-use queue::{Effect, Walker};
+use queue::Effect;
 use wait::Counts;
 pub(super) use wait::Waits;
+use walker::Walker;
 use watches::Watches;
 
 /// What the reply to a request says about the connection that it went to.
@@ -205,6 +207,12 @@ impl Pin {
     /// Somebody knows the connection by its number.
     pub(super) fn soil(&mut self) {
         self.soiled = true;
+    }
+
+    /// Is something in the reply to EXEC replaced?
+    fn walks(&self) -> bool {
+        let redirects = self.tracking.is_some_and(|it| it.redirect.is_some());
+        redirects || !self.effects.is_empty()
     }
 
     /// Does it hold a transaction or watches and nothing else? Such a client is expected to go on.

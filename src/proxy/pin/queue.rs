@@ -9,7 +9,7 @@ use std::mem;
 
 use crate::command::client::{self as client_command, Dialect};
 use crate::command::{Answer, Own, Plan, Session, View, answer, denied, select};
-use crate::resp::{Args, ReplyScanner, Scan, write};
+use crate::resp::{Args, write};
 
 use super::super::answer::{Taken, kind_of};
 use super::super::backend::Failure;
@@ -188,6 +188,17 @@ impl Machine {
                 .map_err(|error| Failure::Desync(error.to_string()))?;
             let (now, later) = part.split_at(step.len);
             part = later;
+            let push = step
+                .push
+                .map(|ends| self.noticed_between(backend_key, now, ends));
+            let push = push.transpose()?;
+            let now = push.as_deref().unwrap_or(now);
+            let Some(client) = self.clients.get_mut(key) else {
+                return Ok(());
+            };
+            let Some(pin) = client.pin.as_deref_mut() else {
+                return Ok(());
+            };
             // They stand in the order of the queue.
             let effect = pin
                 .effects
@@ -270,124 +281,6 @@ impl Machine {
         {
             self.to_clients.append(&mut client.outbound, &out);
             mark_client_dirty(&mut self.dirty_clients, client, key);
-        }
-    }
-}
-
-/// Finds the elements of EXEC's reply, in whatever pieces it comes.
-#[derive(Debug, Default)]
-pub(super) struct Walker {
-    /// The line with the number of elements has come, or there is none.
-    begun: bool,
-    /// It is no array: an error, or null.
-    whole: bool,
-    scanner: ReplyScanner,
-    element: u32,
-}
-
-/// What the walker found in a part of the reply.
-pub(super) struct Step {
-    /// So many bytes, at least one.
-    len: usize,
-    /// Which element they belong to, if any.
-    element: Option<u32>,
-    /// The type of the element that ends with them.
-    ended: Option<u8>,
-    /// The element is an error.
-    error: bool,
-}
-
-impl Walker {
-    fn step(&mut self, part: &[u8]) -> Result<Step, crate::resp::ReplyError> {
-        if !self.begun {
-            self.whole |= self.element == 0 && !part.starts_with(b"*");
-            let end = part.iter().position(|byte| *byte == b'\n');
-            self.begun = end.is_some();
-            // So that the type is looked at once only.
-            self.element = u32::from(!self.begun && !self.whole);
-            return Ok(Step {
-                len: end.map_or(part.len(), |end| end + 1),
-                element: None,
-                ended: None,
-                error: false,
-            });
-        }
-        if self.whole {
-            return Ok(Step {
-                len: part.len(),
-                element: None,
-                ended: None,
-                error: false,
-            });
-        }
-        let at_start = self.scanner.at_start();
-        let (len, whole) = match self.scanner.scan(part)? {
-            Scan::Complete { len } => (len, true),
-            Scan::Partial => (part.len(), false),
-        };
-        // What was published meanwhile stands between the elements, and is none of them.
-        let push = if at_start {
-            part.first() == Some(&b'>')
-        } else {
-            self.scanner.is_push()
-        };
-        let element = (!push).then_some(self.element);
-        let ended = (whole && !push).then(|| self.scanner.kind());
-        self.element += u32::from(ended.is_some());
-        Ok(Step {
-            len,
-            element,
-            ended,
-            error: matches!(self.scanner.kind(), b'-' | b'!'),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn elements(reply: &[u8], piece: usize) -> (Vec<(u32, Vec<u8>)>, Vec<u8>) {
-        let (mut walker, mut found, mut kinds) = (Walker::default(), Vec::new(), Vec::new());
-        for mut part in reply.chunks(piece) {
-            while !part.is_empty() {
-                let step = walker.step(part).unwrap();
-                let (now, later) = part.split_at(step.len);
-                if let Some(element) = step.element {
-                    match found.last_mut() {
-                        Some((last, bytes)) if *last == element => Vec::extend(bytes, now),
-                        _ => found.push((element, now.to_vec())),
-                    }
-                }
-                kinds.extend(step.ended);
-                part = later;
-            }
-        }
-        (found, kinds)
-    }
-
-    #[test]
-    fn elements_are_found_whatever_the_pieces() {
-        let reply =
-            b"*4\r\n+OK\r\n*2\r\n:1\r\n:2\r\n>2\r\n+message\r\n+x\r\n-ERR no\r\n$3\r\nabc\r\n";
-        for piece in 1..=reply.len() {
-            let (found, kinds) = elements(reply, piece);
-            let texts: Vec<&[u8]> = found.iter().map(|(_, bytes)| bytes.as_slice()).collect();
-            assert_eq!(
-                texts,
-                [
-                    &b"+OK\r\n"[..],
-                    b"*2\r\n:1\r\n:2\r\n",
-                    b"-ERR no\r\n",
-                    b"$3\r\nabc\r\n"
-                ]
-            );
-            assert_eq!(kinds, b"+*-$");
-        }
-        for reply in [&b"*-1\r\n"[..], b"_\r\n", b"-EXECABORT no\r\n", b"*0\r\n"] {
-            for piece in 1..=reply.len() {
-                assert_eq!(elements(reply, piece).0, []);
-            }
         }
     }
 }

@@ -100,7 +100,7 @@ impl Machine {
     }
 
     /// Bytes of a frame go where they belong.
-    fn pass(
+    pub(super) fn pass(
         &mut self,
         key: BackendKey,
         fate: Fate,
@@ -134,7 +134,9 @@ impl Machine {
                     late.overfull.push(client);
                 }
             }
-            Fate::Collect | Fate::Notice => collect(&mut backend.collected, part)?,
+            Fate::Collect => collect(&mut backend.collected, part)?,
+            Fate::Notice => self.noticed(key, part, late)?,
+            Fate::Line => self.monitored(key, part, late)?,
             Fate::Walk => self.walk(key, part, kind != Kind::Deliver)?,
             Fate::Drop | Fate::Open => {}
         }
@@ -174,7 +176,7 @@ impl Machine {
             Class::Unsolicited => {
                 self.counters.pushes += 1;
                 if frame.fate == Fate::Notice {
-                    self.redirect_told(key, frame);
+                    self.redirect_told(key);
                 }
                 Ok(())
             }
