@@ -4,12 +4,12 @@
 use std::mem;
 use std::net::{SocketAddr, SocketAddrV4};
 
-use crate::command;
-use crate::resp::{Args, Protocol};
+use crate::resp::Protocol;
 
 use super::chunk::{ChunkList, ChunkPool};
 use super::inbound::Inbound;
 use super::key::{AccountKey, BackendKey, PoolKey, TenantSlot};
+use super::last_command::LastCommand;
 use super::login::Waiting;
 use super::pin::Pin;
 use super::request::Fifo;
@@ -148,8 +148,7 @@ pub(super) struct Client {
     /// Since when it has been nobody: since it was opened, or since RESET.
     pub nobody_since: Tenths,
     pub active: Tenths,
-    /// Name of the last command, lower case, cut to fit; zeroes at the end.
-    pub command: [u8; 16],
+    pub command: LastCommand,
     /// The session change under way. `Some` exactly while `hold` has `VERDICT`.
     pub waiting: Option<Box<Waiting>>,
     pub details: Option<Box<Details>>,
@@ -231,7 +230,7 @@ impl Client {
             opened: now.tenths(),
             nobody_since: now.tenths(),
             active: now.tenths(),
-            command: [0; 16],
+            command: LastCommand::default(),
             waiting: None,
             details: None,
         }
@@ -341,38 +340,4 @@ impl Client {
     pub(super) fn is_quiet(&self) -> bool {
         self.fifo.is_empty() && self.outbound.is_empty() && self.waiting.is_none()
     }
-
-    pub(super) fn note_command(&mut self, name: &[u8]) {
-        self.command = noted(name);
-    }
-
-    /// Notes the command of a request, with its sub-command if it has one.
-    pub(super) fn note_command_of(&mut self, frame: &[u8]) {
-        let mut args = Args::new(frame);
-        let Some(name) = args.next() else {
-            return;
-        };
-        self.note_command(name);
-        if command::is_container(name)
-            && let Some(sub) = args.next()
-        {
-            let rest = self.command.iter_mut().skip(name.len());
-            let letters = std::iter::once(&b'|').chain(sub);
-            for (to, from) in rest.zip(letters) {
-                *to = match from.is_ascii_graphic() {
-                    true => from.to_ascii_lowercase(),
-                    false => b'?',
-                };
-            }
-        }
-    }
-}
-
-/// A command's name as it is noted in [`Client::command`].
-pub(super) fn noted(name: &[u8]) -> [u8; 16] {
-    let mut noted = [0; 16];
-    for (to, from) in noted.iter_mut().zip(name) {
-        *to = from.to_ascii_lowercase();
-    }
-    noted
 }

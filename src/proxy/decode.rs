@@ -1,26 +1,27 @@
 //! A client's bytes: frames are found, planned, and forwarded, answered or refused.
 //!
-//! Consecutive forwarded commands are appended to the backend in one piece (a run), so a pipeline
-//! costs one copy. What changes the connection waits until nothing is in flight (a barrier): its
-//! frame stays in `inbound`, and the client is read again when its last reply is in.
+//! Consecutive forwarded commands make a run. What changes the connection waits until nothing is in
+//! flight (a barrier): its frame stays in `inbound`, and the client is read again when its last
+//! reply is in.
 
 use std::mem;
 
+use crate::command::Plan;
 use crate::command::client::Dialect;
-use crate::command::{self, Plan};
 use crate::resp::{RequestDecoder, Step, inline_to_array};
 
 use super::action::Flow;
-use super::answer::{Taken, kind_of};
-use super::client::{Flag, Hold};
-use super::forward::{append, mark_dirty, record, unpause};
+use super::answer::Taken;
+use super::client::Flag;
+use super::forward::{mark_dirty, unpause};
 use super::gate::Ruling;
 use super::inbound::{Progress, SPARE_BYTES_MAX};
 use super::key::{BackendKey, ClientKey, TenantSlot};
+use super::last_command::LastCommand;
 use super::machine::Machine;
 use super::memory::shrink;
+use super::run::Run;
 use super::share::Share;
-use super::stall::begin;
 
 /// From this size on a frame at the front of its buffer is moved to the backend with it.
 const MOVE_BYTES_MIN: usize = 32 * 1024;
@@ -32,20 +33,6 @@ struct Decoded {
     moved_to: Option<BackendKey>,
     /// About the frame behind it, of which the end has not come.
     progress: Progress,
-}
-
-/// Forwarded frames that are recorded and not yet appended: `bytes[from..]` up to the cursor.
-pub(super) struct Run {
-    backend: BackendKey,
-    from: usize,
-}
-
-impl Run {
-    /// Nothing yet, from here.
-    pub(super) fn at(from: usize) -> Self {
-        let backend = BackendKey::NONE;
-        Self { backend, from }
-    }
 }
 
 impl Machine {
@@ -215,20 +202,20 @@ impl Machine {
             let len = match decoder.decode(rest, &limits) {
                 Ok(Step::Array { len, .. }) => len,
                 Ok(Step::Inline { len }) => {
-                    self.end_run(&mut run, bytes, used);
+                    self.end_run(key, &mut run, bytes, used);
                     let line = rest.get(..len).unwrap_or_default();
                     if self.inline(key, gate, line) == Taken::No {
                         break;
                     }
                     used += len;
-                    run.from = used;
+                    run.begin_at(used);
                     (limits, gate) = self.rules_of(key);
                     continue;
                 }
                 Ok(Step::Empty { len }) => {
-                    self.end_run(&mut run, bytes, used);
+                    self.end_run(key, &mut run, bytes, used);
                     used += len;
-                    run.from = used;
+                    run.begin_at(used);
                     continue;
                 }
                 Ok(Step::NeedMore { at_least }) => {
@@ -236,7 +223,7 @@ impl Machine {
                     break;
                 }
                 Err(error) => {
-                    self.end_run(&mut run, bytes, used);
+                    self.end_run(key, &mut run, bytes, used);
                     // If it cannot be answered yet, the frame is kept and decoded again.
                     decoder = RequestDecoder::default();
                     if self.is_held_to_less(key, &limits) {
@@ -249,14 +236,14 @@ impl Machine {
             };
             let frame = rest.get(..len).unwrap_or_default();
             let ruling = self.ruling(key, gate, frame);
-            let elsewhere = !self.stalled.is_empty()
-                && run.backend != BackendKey::NONE
-                && self.is_for_another(key, run.backend, frame);
+            if !run.may_take(frame) {
+                self.end_run(key, &mut run, bytes, used);
+            }
             if ruling == Ruling::Do(Plan::Forward)
-                && !elsewhere
-                && let moved_to @ Some(_) = self.forward_run(key, &mut run, len, || frame)
+                && let moved_to @ Some(_) = self.add_to_run(key, &mut run, len, frame)
             {
                 if whole && used == 0 && len >= MOVE_BYTES_MIN {
+                    self.end_run(key, &mut run, &[], 0);
                     self.note_command_of(key, frame);
                     return Decoded {
                         used: len,
@@ -268,16 +255,16 @@ impl Machine {
                 used += len;
                 continue;
             }
-            self.end_run(&mut run, bytes, used);
+            self.end_run(key, &mut run, bytes, used);
             if self.carry_out(key, gate, ruling, frame) == Taken::No {
                 break;
             }
             last = used..used + len;
             used += len;
-            run.from = used;
+            run.begin_at(used);
             (limits, gate) = self.rules_of(key);
         }
-        self.end_run(&mut run, bytes, used);
+        self.end_run(key, &mut run, bytes, used);
         self.note_command_of(key, bytes.get(last).unwrap_or_default());
         Decoded {
             used,
@@ -287,79 +274,10 @@ impl Machine {
     }
 
     fn note_command_of(&mut self, key: ClientKey, frame: &[u8]) {
-        if let Some(client) = self.clients.get_mut(key) {
-            client.note_command_of(frame);
-        }
-    }
-
-    /// Records a forwarded frame as part of the run; its name at least is in `frame`. `None`: it
-    /// cannot go now; `dispatch` says why.
-    pub(super) fn forward_run<'a>(
-        &mut self,
-        key: ClientKey,
-        run: &mut Run,
-        len: usize,
-        frame: impl Fn() -> &'a [u8],
-    ) -> Option<BackendKey> {
-        let begins = run.backend == BackendKey::NONE;
-        if begins {
-            run.backend = self.route(key, frame()).ok()?;
-        }
-        let Self {
-            clients,
-            backends,
-            requests,
-            stalled,
-            counters,
-            ..
-        } = self;
-        let client = clients.get_mut(key)?;
-        let backend = backends.get_mut(run.backend)?;
-        if begins {
-            begin(requests, stalled, backend, run.backend, key, self.now);
-        }
-        if client.is(Flag::Moved) && command::may_write(frame()) {
-            client.clear(Flag::Moved);
-        }
-        let kind = kind_of(client);
-        record(requests, backend, client, key, kind, len);
-        counters.requests += 1;
-        if client.in_flight >= self.settings.client_in_flight_max {
-            client.hold.set(Hold::IN_FLIGHT);
-        }
-        Some(run.backend)
-    }
-
-    /// Appends the run's bytes, up to `to`.
-    #[inline]
-    fn end_run(&mut self, run: &mut Run, bytes: &[u8], to: usize) {
-        if let Some(backend) = self.backends.get_mut(run.backend) {
-            let bytes = bytes.get(run.from..to).unwrap_or_default();
-            append(
-                &mut self.to_backends,
-                &mut self.dirty_backends,
-                backend,
-                run.backend,
-                bytes,
-            );
-        }
-        *run = Run::at(to);
-    }
-
-    /// Forwards one frame that is not part of a run.
-    pub(super) fn forward_one(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
-        match self.route(key, frame) {
-            Ok(backend) => {
-                let mut run = Run { backend, from: 0 };
-                if let Some(to) = self.backends.get_mut(backend) {
-                    let (requests, stalled) = (&self.requests, &mut self.stalled);
-                    begin(requests, stalled, to, backend, key, self.now);
-                }
-                self.forward_run(key, &mut run, frame.len(), || frame);
-                self.end_run(&mut run, frame, frame.len());
-                Taken::Yes
-            }
-            Err(refusal) => self.refuse(key, refusal),
+        if let Some(client) = self.clients.get_mut(key)
+            && let Some(command) = LastCommand::of(frame)
+        {
+            client.command = command;
         }
     }
 

@@ -121,7 +121,10 @@ impl Machine {
                 && connection.is_open()
                 && !connection.is_late(self.now);
             if fit && !(client.is(Flag::LedRound) && self.is_calm(client.pool)) {
-                return self.with_room(key, backend);
+                return match connection.outbound.len() <= BACKEND_OUTBOUND_BYTES_MAX {
+                    true => Ok(backend),
+                    false => self.with_room(key, backend),
+                };
             }
         }
         match self.admit(key) {
@@ -244,8 +247,8 @@ impl Machine {
     }
 }
 
-/// Records one request of `len` bytes. The bytes themselves must be appended to the backend's
-/// outbound list before anybody else's, see [`append`].
+/// Records `count` plain requests of `len` bytes in all. The bytes themselves must be appended to
+/// the backend's outbound list before anybody else's, see [`append`].
 #[inline]
 pub(super) fn record(
     requests: &mut Requests,
@@ -253,15 +256,25 @@ pub(super) fn record(
     client: &mut Client,
     key: ClientKey,
     kind: Kind,
+    count: u32,
     len: usize,
 ) {
-    if !requests.extend(client.fifo, backend.fifo, kind, backend.sent) {
-        return record_as(requests, backend, client, key, (kind, Verb::Plain), 1, len);
+    if requests.extend(client.fifo, backend.fifo, kind, count, backend.sent) {
+        backend.queued += len as u64;
+        client.in_flight += count;
+    } else {
+        record_apart(
+            requests,
+            backend,
+            client,
+            key,
+            (kind, Verb::Plain),
+            count,
+            len,
+        );
     }
-    backend.traffic.requests += 1;
+    backend.traffic.requests += u64::from(count);
     backend.traffic.request_bytes += len as u64;
-    backend.queued += len as u64;
-    client.in_flight += 1;
 }
 
 /// The same for one that has a record to itself, and `count` replies.

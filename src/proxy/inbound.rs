@@ -12,12 +12,13 @@ use crate::resp::{Args, ProtocolError, RequestDecoder, Rest, RestDecoder};
 
 use super::buffer::READ_BYTES;
 use super::chunk::{ChunkList, ChunkPool};
-use super::client::{Flag, noted};
-use super::decode::Run;
+use super::client::Flag;
 use super::forward::append;
 use super::key::ClientKey;
+use super::last_command::LastCommand;
 use super::machine::Machine;
 use super::memory::{OUT_OF_MEMORY, UNCACHED_BYTES, shrink};
+use super::run::Run;
 
 /// In so many bytes of a request its name is, if that is known here.
 const NAME_BYTES: usize = 64;
@@ -312,13 +313,15 @@ impl Machine {
             && command::is_plain(head)
             && self.plan(key, head) == Plan::Forward;
         let name = Args::new(head).next().unwrap_or_default();
-        let noted = noted(name);
+        let noted = LastCommand::named(name);
         let begin = head.get(..NAME_BYTES.min(head.len())).unwrap_or_default();
         let begin = begin.to_vec();
+        let mut run = Run::at(0);
         let to = match plain {
-            true => self.forward_run(key, &mut Run::at(0), before + len, || &begin),
+            true => self.add_to_run(key, &mut run, before + len, &begin),
             false => None,
         };
+        self.end_run(key, &mut run, &[], 0);
         let Some(client) = self.clients.get_mut(key) else {
             return Outcome::Wait;
         };

@@ -225,20 +225,19 @@ impl Machine {
             // It is a big one.
             None => self.clients.get(head.client).is_some_and(|client| {
                 let mut name = Vec::new();
-                let letters = client.command.split(|&letter| letter == 0).next();
-                write::command(&mut name, &[letters.unwrap_or_default()]);
+                write::command(&mut name, &[&client.command.shown()]);
                 command::is_held_back(&name)
             }),
         }
     }
 
-    /// Is this a write for another connection than the one where its client's run of requests goes?
+    /// Do writes of this client go to another connection than this one?
     #[cold]
     #[inline(never)]
-    pub(super) fn is_for_another(&self, key: ClientKey, on: BackendKey, frame: &[u8]) -> bool {
+    pub(super) fn writes_go_elsewhere(&self, key: ClientKey, on: BackendKey) -> bool {
         let shares = self.clients.get(key).filter(|it| it.pin.is_none());
         let held = shares.and_then(|client| self.held_back_in(client.pool));
-        held.is_some_and(|held| held != on) && command::is_held_back(frame)
+        held.is_some_and(|held| held != on)
     }
 
     /// Routes a write to the connection behind whose head other writes wait.

@@ -6,6 +6,7 @@ use crate::resp::{Args, write};
 
 use super::client::Flag;
 use super::key::ClientKey;
+use super::last_command::LastCommand;
 use super::machine::Machine;
 use super::pin::Pin;
 
@@ -29,7 +30,7 @@ impl Machine {
 
     pub(super) fn note(&mut self, key: ClientKey, name: &[u8]) {
         if let Some(client) = self.clients.get_mut(key) {
-            client.note_command(name);
+            client.command = LastCommand::named(name);
         }
     }
 
@@ -71,8 +72,7 @@ impl Machine {
             (&details.lib_name, &details.lib_ver)
         });
         let (peer, local) = client.ends();
-        let letters = client.command.iter().take_while(|&&b| b != 0);
-        let end = letters.count();
+        let cmd = client.command.shown();
         let (asker, bytes) = self.asking;
         let dialect = self.dialect_of(key);
         // A Valkey has taken its bytes from the buffer by then.
@@ -102,7 +102,7 @@ impl Machine {
             closing: client.is(Flag::Closing),
             qbuf: (client.inbound_bytes() + asked) as u64,
             omem: client.outbound.len() as u64,
-            cmd: client.command.get(..end).unwrap_or_default(),
+            cmd: &cmd,
             user: self.user_of(key),
             protocol: client.protocol,
             lib_name,

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `machine` | the tables and the entry points |
 //! | `outbound`, `action` | the way out: bytes to send, and what else is to be done |
-//! | `decode`, `forward` | client to backend: frames, plans, the queue of a connection |
+//! | `decode`, `run`, `forward`, `last_command` | client to backend: frames, plans, the queue of a connection |
 //! | `inbound` | requests that have not come whole; large ones, which are not copied |
 //! | `gate` | what a tenant's limits and pauses say to a request |
 //! | `answer` | what a client hears from us, in its place |
@@ -69,6 +69,7 @@ mod inbound;
 mod instance;
 mod invariants;
 mod key;
+mod last_command;
 mod late;
 mod line;
 mod login;
@@ -90,6 +91,7 @@ mod request;
 mod resume;
 mod retry;
 mod revoke;
+mod run;
 mod search;
 mod session;
 mod settings;

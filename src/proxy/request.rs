@@ -219,30 +219,22 @@ impl Requests {
         of_backend.tail = index;
     }
 
-    /// Adds one plain command to the last record of both queues, if it is the same one, of the
-    /// same kind, plain, too, and not one byte of it has been sent.
+    /// Adds plain commands to the last record of both queues, if it is the same one, of the same
+    /// kind, plain, too, and not one byte of it has been sent.
     pub(super) fn extend(
         &mut self,
         of_client: Fifo,
         of_backend: Fifo,
         kind: Kind,
+        count: u32,
         sent: u64,
     ) -> bool {
-        if of_client.tail != of_backend.tail {
-            return false;
-        }
-        match self.get_mut(of_client.tail) {
-            Some(last)
-                if last.kind == kind
-                    && last.verb == Verb::Plain
-                    && last.start >= sent
-                    && last.retried == Retried::default() =>
-            {
-                last.count += 1;
-                true
-            }
-            _ => false,
-        }
+        let same = of_client.tail == of_backend.tail;
+        let last = self.get_mut(of_client.tail).filter(|last| {
+            let unsent = last.start >= sent && last.retried == Retried::default();
+            same && last.kind == kind && last.verb == Verb::Plain && unsent
+        });
+        last.map(|last| last.count += count).is_some()
     }
 
     /// Adds a reply that has to wait for those before it, to the one before it if that waits, too.

@@ -125,7 +125,6 @@ impl Machine {
         let account = self.pools.accounts.get(client.account);
         let instance = account.and_then(|it| self.pools.instances.get(it.instance));
         let user = account.map(|account| text(account.name()));
-        let letters = client.command.iter().take_while(|&&b| b != 0).count();
         Some(ClientSurvey {
             id: client.id,
             peer: client.ends().0,
@@ -141,7 +140,7 @@ impl Machine {
             outbound_bytes: client.unread_bytes(),
             kept_bytes: client.kept_bytes(),
             pinned: client.pin.as_deref().map(|pin| self.pin_reason(key, pin)),
-            command: text(client.command.get(..letters)?),
+            command: text(&client.command.shown()),
         })
     }
 
