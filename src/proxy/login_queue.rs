@@ -2,9 +2,11 @@
 //!
 //! A worker opens so many connections a second for logins and for session changes that need one of
 //! another pool. Instances that want a token stand in a ring and get one at a time, so that
-//! guessing at one tenant costs the logins of another one turn at most.
+//! guessing at one tenant costs the logins of another one turn at most. Behind a load balancer all
+//! come from one address: there, users whose last login was good go before those that are new.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::Hash;
 use std::mem;
 use std::net::IpAddr;
 
@@ -19,11 +21,19 @@ const VERIFIERS_MAX: usize = 16;
 /// Between two questions about the credential of a pool that lost its last connection, ms.
 const ASK_AGAIN_MS: u64 = 1_000;
 
+/// Users of one instance that are remembered to have logged in well, per worker.
+const FAMILIAR_MAX: usize = 256;
+
+/// The longest name of such a user, bytes.
+const FAMILIAR_BYTES_MAX: usize = 64;
+
 /// The logins of one instance that wait, and the connections that verify them.
 #[derive(Debug, Default)]
 pub(super) struct Logins {
     /// Clients that wait to be verified, by [`Class`].
-    pub waiting: [InTurn; 3],
+    pub waiting: [InTurn; 4],
+    /// Users whose last login was good.
+    familiar: HashSet<Box<[u8]>>,
     /// Clients that wait for a token to open a connection of their pool.
     pub openers: VecDeque<ClientKey>,
     /// Pools that lost their last connection: their credential is asked about once more.
@@ -38,42 +48,78 @@ pub(super) struct Logins {
     in_ring: bool,
 }
 
-/// Clients that wait, by the address that they come from: each address has one turn after the
-/// other, so that many who guess from one keep nobody waiting who comes from another.
+/// Clients that wait, by the address that they come from, and those of one address by the user that
+/// they want to be: each address has one turn after the other, and there each user. So many who
+/// guess keep nobody waiting who comes from elsewhere, nor who is another user behind the same
+/// load balancer.
 #[derive(Debug, Default)]
 pub(super) struct InTurn {
-    clients: HashMap<IpAddr, VecDeque<ClientKey>>,
-    /// Every address that has clients here, once.
-    turns: VecDeque<IpAddr>,
+    sources: Turns<IpAddr, Turns<Box<[u8]>, VecDeque<ClientKey>>>,
     len: usize,
 }
 
+/// Queues that have one turn after the other.
+#[derive(Debug)]
+struct Turns<K, Q> {
+    queues: HashMap<K, Q>,
+    /// Every queue that is not empty, once.
+    turns: VecDeque<K>,
+}
+
+impl<K, Q> Default for Turns<K, Q> {
+    fn default() -> Self {
+        Self {
+            queues: HashMap::new(),
+            turns: VecDeque::new(),
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash, Q: Default> Turns<K, Q> {
+    fn queue(&mut self, of: K) -> &mut Q {
+        let turns = &mut self.turns;
+        self.queues.entry(of).or_insert_with_key(|of| {
+            turns.push_back(of.clone());
+            Q::default()
+        })
+    }
+
+    fn front(&self) -> Option<&Q> {
+        self.queues.get(self.turns.front()?)
+    }
+
+    /// Takes something out of the queue whose turn it is; the next turn is another's.
+    fn take<T>(&mut self, take: impl FnOnce(&mut Q) -> (T, bool)) -> Option<T> {
+        let turn = self.turns.pop_front()?;
+        let (taken, is_empty) = take(self.queues.get_mut(&turn)?);
+        match is_empty {
+            true => drop(self.queues.remove(&turn)),
+            false => self.turns.push_back(turn),
+        }
+        Some(taken)
+    }
+}
+
 impl InTurn {
-    pub(super) fn push(&mut self, from: IpAddr, client: ClientKey) {
-        let from = source(from);
-        let clients = self.clients.entry(from).or_insert_with(|| {
-            self.turns.push_back(from);
-            VecDeque::new()
-        });
-        clients.push_back(client);
+    pub(super) fn push(&mut self, (from, user): (IpAddr, &[u8]), client: ClientKey) {
+        let users = self.sources.queue(source(from));
+        users.queue(user.into()).push_back(client);
         self.len += 1;
     }
 
     /// The client whose turn it is.
     pub(super) fn front(&self) -> Option<ClientKey> {
-        self.clients.get(self.turns.front()?)?.front().copied()
+        self.sources.front()?.front()?.front().copied()
     }
 
-    /// Takes it out; the next turn is another address's.
+    /// Takes it out.
     pub(super) fn pop(&mut self) -> Option<ClientKey> {
-        let from = self.turns.pop_front()?;
-        let clients = self.clients.get_mut(&from)?;
-        let client = clients.pop_front();
+        let client = self.sources.take(|users| {
+            let client = users.take(|clients| (clients.pop_front(), clients.is_empty()));
+            (client.flatten(), users.turns.is_empty())
+        });
+        let client = client.flatten();
         self.len -= usize::from(client.is_some());
-        match clients.is_empty() {
-            true => drop(self.clients.remove(&from)),
-            false => self.turns.push_back(from),
-        }
         client
     }
 }
@@ -94,12 +140,30 @@ fn source(address: IpAddr) -> IpAddr {
 pub(super) enum Class {
     /// The credential serves clients at the moment.
     Known = 0,
-    New = 1,
+    /// The last login of this user was good.
+    Familiar = 1,
+    New = 2,
     /// The client was refused before.
-    Refused = 2,
+    Refused = 3,
 }
 
 impl Logins {
+    pub(super) fn is_familiar(&self, user: &[u8]) -> bool {
+        self.familiar.contains(user)
+    }
+
+    /// How the last login of a user went. Beyond some, all are forgotten.
+    pub(super) fn note(&mut self, user: &[u8], good: bool) {
+        if !good {
+            self.familiar.remove(user);
+        } else if user.len() <= FAMILIAR_BYTES_MAX && !self.is_familiar(user) {
+            if self.familiar.len() >= FAMILIAR_MAX {
+                self.familiar.clear();
+            }
+            self.familiar.insert(user.into());
+        }
+    }
+
     fn len(&self) -> usize {
         self.waiting.iter().map(|queue| queue.len).sum()
     }
@@ -156,6 +220,17 @@ impl Tokens {
 }
 
 impl Machine {
+    /// How the login of a client went, for who comes first.
+    pub(super) fn note_login(&mut self, key: ClientKey, good: bool) {
+        let waiting = self.clients.get(key).and_then(|it| it.waiting.as_deref());
+        let account = waiting.and_then(|it| self.pools.accounts.get(it.account));
+        if let Some(account) = account
+            && let Some(instance) = self.pools.instances.get_mut(account.instance)
+        {
+            instance.logins.note(account.name(), good);
+        }
+    }
+
     /// Opens one verifier, now or when there is a token.
     pub(super) fn want_verifier(&mut self, of: InstanceKey) {
         let Some(instance) = self.pools.instances.get(of) else {

@@ -13,8 +13,9 @@
 //!
 //! A failed login ends its verifier, so guessing costs a new connection each time, and those are
 //! limited by tokens, which the instances that want any get in turn. Before all others come the
-//! logins with a credential that serves clients already, and last those of clients that were
-//! refused before; among equals every source address has its turn.
+//! logins with a credential that serves clients already, then those of users whose last login was
+//! good, and last those of clients that were refused before; among equals every source address has
+//! its turn, and there every user.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -46,17 +47,18 @@ impl Machine {
         let Some(account) = self.pools.accounts.get(waiting.account) else {
             return self.conclude(key, Err(Failure::Removed.text_if_unsent()));
         };
-        let of = account.instance;
-        let class = match (account.clients > 0 && account.open, refused) {
-            (true, _) => Class::Known,
-            (false, false) => Class::New,
-            (false, true) => Class::Refused,
-        };
+        let (of, user) = (account.instance, account.name());
         let Some(instance) = self.pools.instances.get_mut(of) else {
             return self.conclude(key, Err(Failure::Removed.text_if_unsent()));
         };
+        let class = match (account.clients > 0 && account.open, refused) {
+            (true, _) => Class::Known,
+            (false, true) => Class::Refused,
+            (false, false) if instance.logins.is_familiar(user) => Class::Familiar,
+            (false, false) => Class::New,
+        };
         if let Some(queue) = instance.logins.waiting.get_mut(class as usize) {
-            queue.push(from, key);
+            queue.push((from, user), key);
         }
         self.serve_logins(of);
     }
@@ -198,6 +200,7 @@ impl Machine {
     fn refused(&mut self, on: BackendKey, key: ClientKey, text: String) {
         if is_refusal(&text) {
             self.counters.logins_refused += 1;
+            self.note_login(key, false);
             let of = self.backends.get(on).map(|backend| backend.instance);
             if let Some(of) = of.filter(|&of| self.pools.came_up(of)) {
                 self.report(of, News::Up);
@@ -216,6 +219,7 @@ impl Machine {
     /// this one; else the client has gone on by itself.
     fn accepted(&mut self, key: ClientKey) -> Option<PoolKey> {
         self.counters.logins += 1;
+        self.note_login(key, true);
         let client = self.clients.get_mut(key)?;
         if client.login_refused() {
             client.details_mut().login_refused = false;

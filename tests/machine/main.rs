@@ -14,6 +14,7 @@ mod busy;
 mod connections;
 mod distant;
 mod failure;
+mod guessing;
 mod harness;
 mod health;
 mod held;

@@ -1,0 +1,83 @@
+//! Clients that guess at passwords, and those that come from the same address.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use elika::proxy::Failure;
+
+use super::harness::Worker;
+use super::logins::WRONGPASS;
+
+/// Hundreds of connections from one address guess at the very user.
+#[test]
+fn guessing_from_one_address_leaves_turns_to_the_same_user_from_others() {
+    let mut worker = Worker::new();
+    let here: [u8; 4] = [10, 0, 0, 7];
+    let there = "2001:db8::7".parse::<IpAddr>().unwrap();
+    for guess in 0..500 {
+        // An IPv6 host has as many addresses as it likes.
+        let guesser = match guess % 2 {
+            0 => worker.client_from(here),
+            _ => worker.client_from(Ipv6Addr::from(0x2001_0db8_0001_u128 << 80 | guess)),
+        };
+        worker.says(guesser, "AUTH bob bad");
+    }
+    let clients = [worker.client(), worker.client_from(there)];
+    for client in clients {
+        worker.says(client, "AUTH bob pw");
+    }
+    let mut begun = 0;
+    for _ in 0..100 {
+        for on in worker.begun() {
+            begun += 1;
+            let asked = worker.connect(on);
+            match asked.contains("bad") {
+                true => drop(worker.replies(on, WRONGPASS)),
+                false => worker.accept(on, asked),
+            }
+        }
+        worker.pass(1);
+    }
+    for client in clients {
+        assert_eq!(worker.heard(client), "+OK\r\n", "after {begun} guesses");
+    }
+    assert!(begun < 250, "{begun} of 500 guesses were verified before");
+}
+
+/// Behind a load balancer all clients have one address, and those that guess come anew each time.
+#[test]
+fn guessing_behind_a_load_balancer_delays_no_other_user() {
+    for (names, before) in [("one", false), ("many", true)] {
+        let mut worker = Worker::new();
+        if before {
+            // Carl has been here.
+            let (client, backend) = worker.user("carl");
+            worker.says(client, "QUIT");
+            worker.machine.client_closed(client);
+            worker.pass(100);
+            worker.fails(backend, &Failure::Removed);
+        }
+        for guess in 0..500 {
+            let guesser = worker.client();
+            let user = if names == "many" { guess } else { 0 };
+            worker.says(guesser, &format!("AUTH user{user} bad"));
+        }
+        let client = worker.client();
+        worker.says(client, "AUTH carl pw");
+        let (mut begun, mut heard) = (0, String::new());
+        while heard.is_empty() {
+            for on in worker.begun() {
+                begun += 1;
+                let asked = worker.connect(on);
+                match asked.contains("bad") {
+                    true => drop(worker.replies(on, WRONGPASS)),
+                    false => worker.accept(on, asked),
+                }
+            }
+            heard = worker.heard(client);
+            worker.pass(1);
+        }
+        assert_eq!(heard, "+OK\r\n");
+        // Those that had begun before go on.
+        assert!(begun < 40, "{names}: {begun} guesses were verified before");
+    }
+}
