@@ -142,10 +142,12 @@ impl World {
         let bytes: Vec<u8> = link.output.drain(..n).collect();
         (link.heard, link.answered) = (self.now.ms, true);
         self.servers[link.server].bytes += bytes.len() as u64;
+        self.before(node, bytes.len(), None);
         let flow = self.nodes[node].machine.backend_bytes(key, &bytes);
         if let Some(link) = self.nodes[node].links.get_mut(&key) {
             link.paused = flow == Flow::Pause;
         }
+        self.after(node)?;
         self.maybe_turn(node)
     }
 

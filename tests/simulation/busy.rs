@@ -7,6 +7,9 @@ use super::world::World;
 /// So long at most a client waits for its reply while the script of another runs, ms.
 const HEARD_MS: u64 = 10_000;
 
+/// After a connection that could not be made, at most so long none is begun that is not needed, ms.
+const RESTS_MS: u64 = 2_500;
+
 /// The databases that clients choose before; every server has them.
 const DATABASES: usize = 3;
 
@@ -29,15 +32,7 @@ impl World {
             self.touch(client);
         }
         self.settle("the calm before a script")?;
-        // Requests that wait for a connection that never comes may move behind the script.
-        let silent = |link: &Link| link.session.is_none() && link.prospect == Prospect::Silence;
-        while self
-            .nodes
-            .iter()
-            .any(|node| node.links.values().any(silent))
-        {
-            self.sweep()?;
-        }
+        self.outlast_silence()?;
         let all = self.free();
         if all.is_empty() {
             return Ok(());
@@ -61,6 +56,19 @@ impl World {
         self.hear_all_but(runner)?;
         self.kill_the_script(server, runner)?;
         self.settle("the calm after a script")
+    }
+
+    /// Requests that wait for a connection that never comes may move behind the script; and so may
+    /// those that come while the proxy rests after it was given up.
+    fn outlast_silence(&mut self) -> Result<(), String> {
+        let silent = |link: &Link| link.session.is_none() && link.prospect == Prospect::Silence;
+        while (self.nodes.iter()).any(|node| node.links.values().any(silent)) {
+            self.sweep()?;
+            if !(self.nodes.iter()).any(|node| node.links.values().any(silent)) {
+                self.wait(RESTS_MS)?;
+            }
+        }
+        Ok(())
     }
 
     /// Clients that may ask anything, and are not about to end.

@@ -251,7 +251,7 @@ impl World {
             news = true;
         }
         if self.plan.limited && self.rng.permille(stir.limits) {
-            self.tenants[tenant].limits = limits::draw(&mut self.rng);
+            self.tenants[tenant].limits = limits::draw(&mut self.rng, &self.plan);
             news = true;
         }
         if self.plan.limited {
@@ -350,7 +350,7 @@ impl World {
     /// The limits with which tenants begin.
     pub(crate) fn limit(&mut self) {
         for tenant in self.tenants.iter_mut().filter(|_| self.plan.limited) {
-            tenant.limits = limits::draw(&mut self.rng);
+            tenant.limits = limits::draw(&mut self.rng, &self.plan);
         }
     }
 

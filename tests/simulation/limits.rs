@@ -5,6 +5,7 @@ use std::sync::Arc;
 use elika::cluster::{Quota, TenantLimits};
 
 use super::client::Op;
+use super::plan::Plan;
 use super::redis::Moment;
 use super::rng::Rng;
 use super::world::World;
@@ -45,7 +46,15 @@ const WORDS: &[(&str, &[&str])] = &[
 ];
 
 /// Limits as a control plane may give them; often none.
-pub(super) fn draw(rng: &mut Rng) -> TenantLimits {
+pub(super) fn draw(rng: &mut Rng, plan: &Plan) -> TenantLimits {
+    if plan.crowded {
+        // Nothing else keeps them from sending too much.
+        let shares = [None, None, Some(15_000), Some(40_000), Some(150_000)];
+        return TenantLimits {
+            tenant_buffer_bytes: *rng.pick(&shares),
+            ..TenantLimits::default()
+        };
+    }
     if rng.one_in(3) {
         return TenantLimits::default();
     }

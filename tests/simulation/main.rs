@@ -18,6 +18,7 @@
 mod audit;
 mod backends;
 mod busy;
+mod ceiling;
 mod census;
 mod client;
 mod clusters;
@@ -71,6 +72,8 @@ pub(crate) struct Seen {
     with_detours: u64,
     /// Clients closed at the ceiling of all buffers.
     pub(crate) buffers_full: u64,
+    /// How often that, or too many unread replies, could have closed another tenant's client.
+    pub(crate) choices: u64,
 }
 
 impl Seen {
@@ -78,6 +81,7 @@ impl Seen {
         self.events += other.events;
         self.asked_again += other.asked_again;
         self.buffers_full += other.buffers_full;
+        self.choices += other.choices;
         self.with_detours += u64::from(other.asked_again > 0);
     }
 }
@@ -151,7 +155,7 @@ fn seeds() {
     assert!(failed.is_empty(), "failing seeds: {failed:?}");
     let enough = seeds / (SEEDS / SEEDS_WITH_DETOURS_MIN);
     assert!(
-        all.with_detours >= enough && all.buffers_full > 0,
+        all.with_detours >= enough && all.buffers_full > 0 && all.choices > 0,
         "it hardly ever happens: {all:?}"
     );
 }

@@ -127,7 +127,7 @@ impl World {
                     }
                 }
                 Action::Report(report) => self.hear_report(node, report)?,
-                Action::Notice(_) => {}
+                Action::Notice(notice) => self.check_ceiling(node, &notice)?,
             }
         }
         Ok(())

@@ -4,12 +4,13 @@ use elika::proxy::{ConnKey, Flow};
 
 use super::client::{Client, Op, REFUSED_COMMANDS_MAX, Sent};
 use super::judge::{After, UNBLOCKED};
-use super::redis::{Execution, Moment, Redis, Tag};
+use super::redis::{Execution, Redis, Tag};
 use super::script::{Around, Line, Temper};
 use super::wire;
 use super::world::World;
 
 mod ending;
+mod listed;
 
 /// After so long at the latest, a client has moved that may do so, ms.
 const MOVED_MS: u64 = 5_000;
@@ -164,9 +165,12 @@ impl World {
         }
         let n = self.rng.piece(client.wire.len().min(64 * 1024));
         let bytes: Vec<u8> = client.wire.drain(..n).collect();
+        let id = client.id;
+        self.before(node, bytes.len(), Some(id));
         let flow = self.nodes[node].machine.client_bytes(key, &bytes);
         let client = &mut self.clients[index];
         client.paused = flow == Flow::Pause;
+        self.after(node)?;
         self.maybe_turn(node)
     }
 
@@ -366,28 +370,5 @@ impl World {
         let well = |it: &Redis| !it.has_ever_failed() && it.changes.is_empty();
         let away = pictures.all(|(_, picture)| !picture.is_usable(server));
         where_to && known && away && { all }.all(well)
-    }
-
-    /// CLIENT LIST must not show other users' clients.
-    fn check_listed(
-        &self,
-        model: &super::judge::Model,
-        other: u64,
-        since: Moment,
-    ) -> Result<(), String> {
-        let Some(other) = self.clients.get((other as usize).wrapping_sub(1)) else {
-            return Err(format!("client {} was shown a client {other}", model.id));
-        };
-        let settled = other.pending.is_empty() && !other.done && other.changed < since;
-        let (mine, its) = (model, &other.model);
-        let view = self.view();
-        let same = mine.tenant(&view) == its.tenant(&view) && mine.user() == its.user();
-        match settled && !same {
-            true => Err(format!(
-                "client {} was shown {}, a stranger",
-                mine.id, other.id
-            )),
-            false => Ok(()),
-        }
     }
 }

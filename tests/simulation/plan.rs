@@ -87,6 +87,8 @@ pub(crate) struct Plan {
     pub(crate) own: bool,
     /// Everybody is the same user, on one connection or a few, and many read slowly.
     pub(crate) narrow: bool,
+    /// Several tenants send more to one worker than it keeps.
+    pub(crate) crowded: bool,
     /// Pushes on RESP3 connections, per thousand replies.
     pub(crate) pushes: u64,
     /// Tenants may have limits, and may be paused.
@@ -103,12 +105,18 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let (huge, narrow) = (rng.one_in(6), rng.one_in(5));
-        let homes = (0..if narrow { 1 } else { *rng.pick(&[1, 1, 2, 3]) })
+        let crowded = !narrow && rng.one_in(5);
+        let tenants = match crowded {
+            true => 3,
+            false if narrow => 1,
+            false => *rng.pick(&[1, 1, 2, 3]),
+        };
+        let homes = (0..tenants)
             .map(|_| Home {
                 old: rng.one_in(8),
                 silent: rng.one_in(2),
                 databases: *rng.pick(&[16, 16, 4]),
-                open: narrow || !rng.one_in(4),
+                open: narrow || !rng.one_in(if crowded { 2 } else { 4 }),
                 instances: if narrow {
                     1
                 } else {
@@ -116,7 +124,11 @@ impl Plan {
                 },
             })
             .collect();
-        let workers = if narrow { 1 } else { *rng.pick(&[1, 1, 2, 3]) };
+        let workers = if narrow || crowded {
+            1
+        } else {
+            *rng.pick(&[1, 1, 2, 3])
+        };
         let settings = Settings {
             workers,
             admin_commands: !rng.one_in(4),
@@ -139,8 +151,14 @@ impl Plan {
                 &[1, 4, 64, 4096]
             }),
             client_outbound_bytes_max: *rng.pick(&[64 << 20, 64 << 20, 600_000]),
-            worker_outbound_bytes_max: *rng.pick(&[512 << 20, 512 << 20, 3 << 20]),
-            worker_buffer_bytes_max: *rng.pick(&[2 << 30, 2 << 30, 2 << 30, 1 << 20]),
+            worker_outbound_bytes_max: match crowded {
+                true => *rng.pick(&[512 << 20, 300_000]),
+                false => *rng.pick(&[512 << 20, 512 << 20, 3 << 20]),
+            },
+            worker_buffer_bytes_max: match crowded {
+                true => 200_000,
+                false => *rng.pick(&[2 << 30, 2 << 30, 2 << 30, 1 << 20]),
+            },
             client_login_ms: *rng.pick(&[0, 0, 4_000]),
             client_idle_ms: *rng.pick(&[0, 0, 0, 3_000]),
             logins_per_second: *rng.pick(&[200, 10, 5]),
@@ -153,16 +171,17 @@ impl Plan {
             ..Settings::default()
         };
         Self {
-            own: !rng.one_in(3),
+            own: !crowded && !rng.one_in(3),
             workers,
             homes,
             default_tenant: narrow || !rng.one_in(4),
-            clients: rng.between(if narrow { 6 } else { 3 }, 12) as usize,
+            clients: rng.between(if narrow || crowded { 6 } else { 3 }, 12) as usize,
             requests: rng.between(20, if huge { 60 } else { 250 }),
             huge,
             narrow,
+            crowded,
             pushes: *rng.pick(&[0, 0, 50, 400]),
-            limited: !narrow && rng.one_in(3),
+            limited: crowded || !narrow && rng.one_in(3),
             same_passwords: rng.one_in(2),
             delay_ms: *rng.pick(&[0, 3, 50]),
             faults: Self::draw_faults(rng, settings.backend_reply_ms > 0),

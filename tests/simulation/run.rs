@@ -39,6 +39,7 @@ pub(crate) fn run(seed: u64, trace: bool) -> Result<Seen, String> {
         events: world.now.step,
         asked_again: counters.clone().map(|it| it.asked_again).sum(),
         buffers_full: counters.map(|it| it.buffers_full).sum(),
+        choices: world.choices,
         ..Seen::default()
     })
 }

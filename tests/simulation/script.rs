@@ -17,6 +17,7 @@ mod login;
 mod queuer;
 mod runner;
 mod trader;
+mod warden;
 
 use form::{as_inline, last_words};
 pub(crate) use line::{Asks, Line};
@@ -105,6 +106,7 @@ impl Script {
             (true, _) => &[
                 Worker, Hauler, Hauler, Reader, Reader, Reader, Reader, Reader,
             ],
+            _ if plan.crowded => &[Hauler, Hauler, Hauler, Changer],
             _ if plan.own => &[Worker, Changer, Warden, Trader, Queuer, Listener],
             (_, true) => &[Worker, Changer, Warden, Hauler, Hauler, Hauler, Reader],
             (_, false) => &[Worker, Worker, Changer, Changer, Warden, Hauler, Reader],
@@ -153,7 +155,8 @@ impl Script {
             return last_words(rng);
         }
         // Most who have to log in do so first, and well.
-        if !mem::replace(&mut self.entered, true) && rng.one_in(2) {
+        let enters = rng.one_in(2) || around.plan.crowded && !rng.one_in(6);
+        if !mem::replace(&mut self.entered, true) && enters {
             return enter(around, rng);
         }
         let roll = rng.below(100);
@@ -163,6 +166,7 @@ impl Script {
             Temper::Changer if roll < 85 => change(around, rng, self.number),
             Temper::Warden if roll < 40 => self.data(around, rng),
             Temper::Warden if roll < 75 => self.warden(around, rng),
+            Temper::Hauler if around.plan.crowded && roll < 97 => self.data(around, rng),
             Temper::Hauler if roll < 80 => self.data(around, rng),
             Temper::Reader if roll < 97 => self.read(around, rng, roll < 15),
             Temper::Hauler if roll < 75 && around.plan.narrow => self.read(around, rng, true),
@@ -257,7 +261,7 @@ impl Script {
         let shared = format!("k{}", rng.below(5));
         let mut big = false;
         let hauls = self.temper == Temper::Hauler;
-        let args: Vec<String> = match rng.below(if hauls { 16 } else { 11 }) {
+        let args: Vec<String> = match rng.below(if hauls { 20 } else { 11 }) {
             _ if rng.one_in(12) => vec!["PUBLISH".into(), channel(rng), t],
             _ if rng.one_in(12) => vec!["RPUSH".into(), list(rng), format!("e{tag}"), t],
             0 | 1 => vec!["GET".into(), shared, t],
@@ -277,6 +281,14 @@ impl Script {
                 big = true;
                 let argc = 10 + rng.below(300);
                 let mut args = vec!["MSET".to_owned(); argc];
+                args.push(t);
+                args
+            }
+            // As large as a stranger's may be.
+            14..=16 => {
+                let values = (0..7).map(|_| "v".repeat(16_000 + rng.below(300)));
+                let mut args = vec!["SET".to_owned(), shared];
+                args.extend(values);
                 args.push(t);
                 args
             }
@@ -335,40 +347,6 @@ impl Script {
             }
             15..=17 => change(around, rng, self.number),
             _ => self.warden(around, rng),
-        }
-    }
-
-    fn warden(&self, around: &Around<'_>, rng: &mut Rng) -> Line {
-        match rng.below(12) {
-            0 | 1 => Line::new(&["CLIENT", "ID"], Op::ClientId),
-            2 => Line::new(&["CLIENT", "GETNAME"], Op::GetName),
-            3 => {
-                let name = format!("n{}", rng.below(100));
-                Line::new(&["CLIENT", "SETNAME", &name], Op::SetName(name.clone()))
-            }
-            4 => Line::new(&["CLIENT", "SETNAME", ""], Op::SetName(String::new())),
-            5 | 6 => Line::new(&["CLIENT", "INFO"], Op::Info),
-            7..=9 => Line::new(&["CLIENT", "LIST"], Op::List),
-            10 if rng.one_in(6) => {
-                let id = self.id.to_string();
-                Line {
-                    victim: Some(self.id),
-                    ..Line::new(
-                        &["CLIENT", "KILL", "ID", &id, "SKIPME", "no"],
-                        Op::Kill { me: true },
-                    )
-                }
-            }
-            _ => {
-                let victim = *rng.pick(around.ids);
-                Line {
-                    victim: Some(victim),
-                    ..Line::new(
-                        &["CLIENT", "KILL", "ID", &victim.to_string()],
-                        Op::Kill { me: false },
-                    )
-                }
-            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use elika::cluster::SnapshotBuilder;
 use elika::proxy::{Answer, BackendKey, ClientKey, Machine, Origin, Question, Settings};
 
+use super::ceiling::Before;
 use super::census::Told;
 use super::client::Client;
 use super::clusters::{Mail, Tenant};
@@ -24,6 +25,17 @@ pub(crate) struct Node {
     pub(crate) clients: BTreeMap<ClientKey, usize>,
     pub(crate) links: BTreeMap<BackendKey, Link>,
     pub(crate) draining: bool,
+    /// At most so many bytes are kept for clients, and what was before a call that brings more.
+    pub(crate) kept: usize,
+    pub(crate) before: Option<Before>,
+}
+
+impl Node {
+    /// Clients closed so far because their worker kept too much.
+    pub(crate) fn evicted(&self) -> u64 {
+        let counted = self.machine.counters();
+        counted.evictions + counted.buffers_full
+    }
 }
 
 /// What workers tell one another, and when it arrives.
@@ -68,6 +80,8 @@ pub(crate) struct World {
     pub(crate) sent_bytes: u64,
     /// When the others were answered, ms.
     pub(crate) answered: Vec<u64>,
+    /// Clients closed at a ceiling where there was a choice.
+    pub(crate) choices: u64,
     /// Nothing fails any more, and nobody asks for anything.
     pub(crate) calm: bool,
     trace: bool,
@@ -100,6 +114,7 @@ impl World {
             silent: 0,
             sent_bytes: 0,
             answered: Vec::new(),
+            choices: 0,
             calm: false,
             trace,
             plan,
@@ -121,6 +136,8 @@ impl World {
                 clients: BTreeMap::new(),
                 links: BTreeMap::new(),
                 draining: false,
+                kept: 0,
+                before: None,
             });
         }
         let plan = format!("{:#?}", world.plan);

@@ -55,9 +55,13 @@ impl Model {
             let held = { tenants.iter() }.any(|it| view.made_too_many_wait(*it, sent.at));
             return Some(self.turned_down(sent, held));
         }
-        let most = view.plan.settings.worker_buffer_bytes_max as u64;
         let big = matches!(sent.op, Op::Data { big: true, .. });
-        if text == OUT_OF_MEMORY && big && view.sent_bytes > most / 2 {
+        // Where there are others of its tenant that keep more, it is not the one.
+        let large = big || sent.asks.bytes > 64 * 1024 || view.plan.crowded;
+        let shares = limits.iter().filter_map(|it| it.tenant_buffer_bytes);
+        let most = view.plan.settings.worker_buffer_bytes_max as u64 / 2;
+        let most = shares.fold(most, u64::min);
+        if text == OUT_OF_MEMORY && large && view.sent_bytes > most {
             return Some(Ok(After {
                 never: sent.op.tag().into_iter().collect(),
                 closes: Some("the ceiling of all buffers"),
