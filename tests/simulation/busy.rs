@@ -83,7 +83,7 @@ impl World {
         free.map(|(index, _)| index).collect()
     }
 
-    fn touch(&mut self, client: usize) {
+    pub(crate) fn touch(&mut self, client: usize) {
         let line = self.clients[client].script.touch(&mut self.rng);
         self.send(client, line);
     }

@@ -14,16 +14,23 @@ use super::plan::Home;
 use super::redis::{Redis, Trouble};
 use super::world::World;
 
+mod aliases;
+use aliases::cluster;
+
 /// A tenant, and what the registry says of it.
 #[derive(Debug)]
 pub(crate) struct Tenant {
     cluster: ClusterKey,
     pub(crate) key: TenantKey,
     pub(crate) home: Home,
+    /// Its servers want a password of everybody since some time.
+    pub(crate) locked: bool,
     /// The registry knows it.
     listed: bool,
-    /// Another name of it.
+    /// Another name of it, which may belong to another.
     pub(crate) alias: Option<String>,
+    /// Another cluster with the same key, which is not its own, is listed, too.
+    has_impostor: bool,
     pub(crate) instances: Vec<Instance>,
     limits: TenantLimits,
     pub(crate) pauses: Vec<Pause>,
@@ -55,16 +62,15 @@ pub(crate) struct Mail {
 
 impl Tenant {
     pub(crate) fn new(index: usize, home: Home) -> Self {
-        let mut cluster = ClusterKey::local();
-        if index > 0 {
-            cluster.name.name = format!("c{index}");
-        }
+        let cluster = cluster(index);
         Self {
             key: cluster.tenant(),
             cluster,
             home,
+            locked: false,
             listed: true,
             alias: None,
+            has_impostor: false,
             instances: Vec::new(),
             limits: TenantLimits::default(),
             pauses: Vec::new(),
@@ -151,12 +157,14 @@ impl World {
             .filter(|tenant| tenant.listed)
             .map(|tenant| tenant.cluster.clone())
             .collect();
-        let known: Vec<Known> = self.tenants.iter().flat_map(Tenant::known).collect();
+        let known = self.tenants.iter().flat_map(Tenant::known);
+        let known: Vec<Known> = known.chain(self.impostors()).collect();
         let limits = |key: &TenantKey, _: &[&str], _: &[ClusterInstance]| {
             let tenant = self.tenants.iter().find(|tenant| tenant.key == *key);
             tenant.map_or_else(TenantLimits::default, |it| it.limits.clone())
         };
         let snapshot = Arc::new(self.builder.build(&clusters, known, limits));
+        let meanings = self.meanings();
         let mut instances = self.tenants.iter_mut().flat_map(|it| &mut it.instances);
         let known = instances.by_ref().map(|instance| {
             if instance.resolves {
@@ -168,6 +176,7 @@ impl World {
             known: known.collect(),
             at: self.now,
             told: None,
+            meanings,
             snapshot: Arc::clone(&snapshot),
         });
         for server in 0..self.servers.len() {
@@ -241,13 +250,16 @@ impl World {
             news = true;
         }
         if self.rng.permille(stir.alias) {
-            let all = self.tenants.len();
-            let alias = format!("shop-{}", self.rng.below(all));
+            let alias = self.draw_alias();
             let tenant = &mut self.tenants[tenant];
             tenant.alias = match tenant.alias.is_some() && self.rng.one_in(2) {
                 true => None,
                 false => Some(alias),
             };
+            news = true;
+        }
+        if self.rng.permille(stir.alias) {
+            self.tenants[tenant].has_impostor ^= true;
             news = true;
         }
         if self.plan.limited && self.rng.permille(stir.limits) {

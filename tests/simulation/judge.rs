@@ -114,7 +114,8 @@ impl Model {
 
     /// May it hear that it has to log in?
     fn may_be_stranger(&self, view: &View<'_>) -> bool {
-        self.must_be_stranger(view)
+        let locked = |tenant: usize| view.tenants[tenant].locked;
+        self.must_be_stranger(view) || self.login.is_none() && self.tenant(view).is_some_and(locked)
     }
 
     fn must_be_stranger(&self, view: &View<'_>) -> bool {
@@ -302,6 +303,9 @@ impl Model {
         let Some((server, done)) = executed else {
             return Err("a reply to what was not executed".into());
         };
+        if self.must_be_stranger(view) {
+            return Err("served without a login".into());
+        }
         self.is_mine(done)?;
         self.comes_to(server, (sent.at, done.at), view)?;
         if done.reply != reply {

@@ -26,6 +26,7 @@ impl World {
             let (a, b) = (self.rng.below(5), self.rng.below(5));
             phases.swap(a, b);
         }
+        self.nodes[node].turns += 1;
         self.post(node);
         self.hear_news(node);
         for phase in phases {

@@ -245,8 +245,12 @@ impl World {
             listed,
         } = (model.judge(&sent, reply, &self.view()))
             .map_err(|why| format!("client {id}: {why}"))?;
-        for other in listed {
+        for &other in &listed {
             self.check_listed(&model, other, sent.at)?;
+        }
+        if matches!(sent.op, Op::List) && wire::error_text(reply).is_none() {
+            self.shown += listed.len() as u64;
+            self.check_complete(&model, &listed, sent.at)?;
         }
         self.hear(sent.op.tag(), reply);
         self.clients[index].note_refusal(&sent.op, reply);

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use elika::cluster::{Health, InstanceId, Login, Snapshot, TenantKey};
+use elika::cluster::{Health, InstanceId, Snapshot, TenantKey};
 
+use super::names::Meanings;
 use super::redis::{Moment, Redis};
 
 /// What workers go by, from when it was made until the last of them has a newer one.
@@ -17,20 +18,11 @@ pub(crate) struct Picture {
     pub(crate) snapshot: Arc<Snapshot>,
     /// To which servers the names of all instances led, or did so before they led nowhere.
     pub(crate) known: BTreeSet<usize>,
+    /// Whom names stand for.
+    pub(crate) meanings: Meanings,
 }
 
 impl Picture {
-    /// Which tenant a login name stands for, and which user of it.
-    pub(crate) fn meaning<'a>(&'a self, name: Option<&'a str>) -> Option<(&'a TenantKey, &'a str)> {
-        let Some(name) = name else {
-            return Some((&self.snapshot.default_tenant()?.key, "default"));
-        };
-        match self.snapshot.resolve_login(name.as_bytes()) {
-            Login::User { tenant, user } => Some((&tenant.key, std::str::from_utf8(user).ok()?)),
-            Login::UnknownTenant => None,
-        }
-    }
-
     fn instance(&self, server: &Redis) -> Option<&elika::cluster::Instance> {
         let tenant = self.snapshot.tenant_by_key(&server.tenant_key)?;
         tenant.instance(&InstanceId::from(server.instance.as_str()))

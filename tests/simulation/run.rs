@@ -66,6 +66,14 @@ impl World {
         self.settle("the calm")?;
         self.outlast_a_script()?;
         self.outlast_monitors()?;
+        if self.rng.one_in(2) {
+            self.outlast_guessers()?;
+        }
+        // It takes its time; and with several tenants on one worker most is known.
+        let one = self.nodes.len() == 1 && self.tenants.len() > 1;
+        if self.rng.one_in(if one { 2 } else { 20 }) {
+            self.answer_questions()?;
+        }
         if self.rng.one_in(3) {
             self.hold_back_writes()?;
         }
@@ -76,6 +84,9 @@ impl World {
         self.check_left()?;
         for node in 0..self.nodes.len() {
             self.survey(node)?;
+        }
+        if self.rng.one_in(6) {
+            self.want_a_password()?;
         }
         self.epilogue();
         self.settle("the epilogue")?;

@@ -12,6 +12,7 @@ use super::client::Client;
 use super::clusters::{Mail, Tenant};
 use super::judge::{Model, View};
 use super::link::Link;
+use super::names::Names;
 use super::picture::Picture;
 use super::plan::Plan;
 use super::redis::{Moment, Redis, Tag};
@@ -25,6 +26,7 @@ pub(crate) struct Node {
     pub(crate) clients: BTreeMap<ClientKey, usize>,
     pub(crate) links: BTreeMap<BackendKey, Link>,
     pub(crate) draining: bool,
+    pub(crate) turns: u64,
     /// At most so many bytes are kept for clients, and what was before a call that brings more.
     pub(crate) kept: usize,
     pub(crate) before: Option<Before>,
@@ -64,6 +66,7 @@ pub(crate) struct World {
     pub(crate) servers: Vec<Redis>,
     pub(crate) tenants: Vec<Tenant>,
     pub(crate) builder: SnapshotBuilder,
+    pub(crate) names: Names,
     /// All there were, the newest last.
     pub(crate) pictures: Vec<Picture>,
     pub(crate) mail: Vec<Mail>,
@@ -82,6 +85,8 @@ pub(crate) struct World {
     pub(crate) answered: Vec<u64>,
     /// Clients closed at a ceiling where there was a choice.
     pub(crate) choices: u64,
+    /// Clients that were shown to others.
+    pub(crate) shown: u64,
     /// Nothing fails any more, and nobody asks for anything.
     pub(crate) calm: bool,
     trace: bool,
@@ -105,6 +110,7 @@ impl World {
             servers: Vec::new(),
             tenants,
             builder,
+            names: Names::default(),
             pictures: Vec::new(),
             mail: Vec::new(),
             told: Vec::new(),
@@ -115,6 +121,7 @@ impl World {
             sent_bytes: 0,
             answered: Vec::new(),
             choices: 0,
+            shown: 0,
             calm: false,
             trace,
             plan,
@@ -136,6 +143,7 @@ impl World {
                 clients: BTreeMap::new(),
                 links: BTreeMap::new(),
                 draining: false,
+                turns: 0,
                 kept: 0,
                 before: None,
             });

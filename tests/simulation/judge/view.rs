@@ -1,6 +1,6 @@
 //! What the judge can see: the servers' books, and what the registry said when.
 
-use elika::cluster::{Health, TenantKey, TenantLimits};
+use elika::cluster::{Health, TenantLimits};
 
 use super::super::census::Told;
 use super::super::client::{Login, Sent};
@@ -118,18 +118,13 @@ impl<'a> View<'a> {
         told.any(|told| told.node == node && told.tenant == key)
     }
 
-    fn tenant(&self, key: &TenantKey) -> Option<usize> {
-        self.tenants.iter().position(|tenant| tenant.key == *key)
-    }
-
     /// Whom a login may have stood for since then: which tenant, and which of its users. `None`:
     /// for nobody.
     pub(crate) fn meanings(&self, login: &Login, since: Moment) -> Vec<Option<(usize, String)>> {
         let mut all: Vec<Option<(usize, String)>> = Vec::new();
         for picture in self.since(since) {
-            let meaning = picture.meaning(login.name.as_deref());
-            let meaning =
-                meaning.and_then(|(key, user)| Some((self.tenant(key)?, user.to_owned())));
+            let meaning = picture.meanings.of(login.name.as_deref());
+            let meaning = meaning.map(|(tenant, user)| (tenant, user.to_owned()));
             if !all.contains(&meaning) {
                 all.push(meaning);
             }

@@ -1,6 +1,6 @@
 //! What clients say around a script that runs until it is killed, and with MONITOR.
 
-use super::super::client::Op;
+use super::super::client::{Login, Op};
 use super::super::rng::Rng;
 use super::{Line, Script, Voice};
 
@@ -15,6 +15,36 @@ impl Script {
         let tag = self.tag();
         let args = ["EVAL", "while true do end", "0", &format!("t{tag}")];
         Line::new(&args, Op::Data { tag, big: false })
+    }
+
+    pub(crate) fn auth(&self, name: &str, password: &str) -> Line {
+        let login = Login {
+            name: Some(name.to_owned()),
+            password: password.to_owned(),
+        };
+        Line::new(&["AUTH", name, password], Op::Auth(login))
+    }
+
+    /// Asks about all clients, or kills none of them.
+    pub(crate) fn question(&self, kills: bool) -> Line {
+        match kills {
+            true => {
+                let args = ["CLIENT", "KILL", "ADDR", "192.0.2.1:1"];
+                Line::new(&args, Op::Kill { me: false })
+            }
+            false => Line::new(&["CLIENT", "LIST"], Op::List),
+        }
+    }
+
+    /// Takes a connection of its own, and gives it back.
+    pub(crate) fn watch_once(&mut self) -> [Line; 3] {
+        let tag = self.tag();
+        let watch = Line::new(&["WATCH", "k0", &format!("t{tag}")], Op::Watch { tag });
+        [
+            watch,
+            self.plain(false),
+            Line::new(&["UNWATCH"], Op::Unwatch),
+        ]
     }
 
     pub(crate) fn kill(&self) -> Line {

@@ -1,0 +1,175 @@
+//! In the calm, a user with many clients asks about them again and again. Each worker looks at a
+//! bounded number of clients for one question in a turn, and tenants have their turns one after the
+//! other.
+
+use elika::proxy::{BackendKey, ConnKey};
+
+use super::client::Client;
+use super::redis::MAY_NOT_LIST;
+use super::world::World;
+
+/// Clients that are looked at in one turn, for one question.
+const SLICE: u64 = 256;
+
+/// Clients that ask, and questions of each.
+const ASKERS: usize = 3;
+const QUESTIONS: usize = 8;
+
+/// While another tenant asks once, so many questions of one tenant are answered at most: one that
+/// had begun, those whose turns come between, and some while the answer is on its way.
+const OTHERS_MAX: usize = 5;
+
+/// All are answered within this, virtual ms.
+const ANSWERED_MS: u64 = 60_000;
+
+/// What is kept for lists, at least, bytes.
+const ROOM_BYTES: usize = 3 << 20;
+
+impl World {
+    /// See the module.
+    pub(crate) fn answer_questions(&mut self) -> Result<(), String> {
+        if !self.may_be_full() {
+            return Ok(());
+        }
+        self.note(|| "-- questions".into());
+        let mut crowd = Vec::new();
+        for _ in 0..self.rng.between(450, 700) {
+            let client = self.newcomer();
+            self.touch(client);
+            crowd.push(client);
+        }
+        for tenant in 1..self.tenants.len() {
+            if self.takes_logins(tenant) {
+                let (client, generation) = (self.newcomer(), self.generation(tenant));
+                self.log_in(client, tenant, &format!("g{generation}:{client}-0"));
+                crowd.push(client);
+            }
+        }
+        self.settle("the calm with many clients")?;
+        let askers: Vec<usize> = crowd[..ASKERS].to_vec();
+        let lists = |client: &&usize| self.clients[**client].asks_elsewhere();
+        let others: Vec<usize> = self.free().iter().filter(lists).copied().collect();
+        // Servers are asked whether their users may do that; it is known the second time.
+        for &client in &others {
+            let line = self.clients[client].script.question(false);
+            self.send(client, line);
+        }
+        self.settle("the calm before questions")?;
+        let from = self.turns();
+        self.shown = 0;
+        for &client in &askers {
+            for nth in 0..QUESTIONS {
+                let line = self.clients[client].script.question(nth == 1);
+                self.send(client, line);
+            }
+            self.deliver_all(client)?;
+        }
+        let before = self.left(&askers);
+        for &client in &others {
+            let line = self.clients[client].script.question(false);
+            self.send(client, line);
+            self.deliver_all(client)?;
+        }
+        let (mut waiting, until) = (others, self.now.ms + ANSWERED_MS);
+        while askers.iter().any(|&it| self.clients[it].is_waiting()) || !waiting.is_empty() {
+            if self.now.ms > until {
+                let all = askers.iter().chain(&waiting).map(|&it| &self.clients[it]);
+                let all: Vec<_> = all.map(|it| (it.id, it.pending.len(), it.paused)).collect();
+                return Err(format!("questions about clients are not answered: {all:?}"));
+            }
+            self.turns_of_all()?;
+            for &client in askers.iter().chain(&waiting) {
+                self.deliver_all(client)?;
+                self.read_replies(client)?;
+                while !self.clients[client].kernel.is_empty() {
+                    self.read_replies(client)?;
+                }
+                let it = &self.clients[client];
+                if it.wants_write && !it.hung_up {
+                    self.write(it.worker, ConnKey::Client(it.key));
+                }
+            }
+            self.check_slices(from)?;
+            let done = |client: &usize| !self.clients[*client].is_waiting();
+            if self.nodes.len() == 1 && waiting.iter().any(done) {
+                let answered = before - self.left(&askers);
+                if answered > OTHERS_MAX * waiting.len() {
+                    return Err(format!(
+                        "{answered} questions of one tenant were answered before one of another"
+                    ));
+                }
+            }
+            waiting.retain(|client| !done(client));
+            self.pass(1);
+        }
+        self.leave(&crowd)
+    }
+
+    /// Servers answer, and each machine has a turn.
+    fn turns_of_all(&mut self) -> Result<(), String> {
+        for node in 0..self.nodes.len() {
+            let links: Vec<BackendKey> = self.nodes[node].links.keys().copied().collect();
+            for key in links {
+                self.link_event(node, key)?;
+            }
+            self.turn(node)?;
+        }
+        Ok(())
+    }
+
+    /// Is there room for many clients that nobody counts, and for what they ask?
+    fn may_be_full(&self) -> bool {
+        let settings = &self.plan.settings;
+        let limits = self.plan.limited || settings.client_idle_ms > 0;
+        let bytes = (settings.worker_outbound_bytes_max).min(settings.worker_buffer_bytes_max);
+        let first = &self.tenants[0];
+        let listed = self.pictures.last().is_some_and(|it| it.serves(&first.key));
+        let open = self.plan.default_tenant && first.home.open && !settings.close_on_loss;
+        open && listed && !limits && bytes >= ROOM_BYTES
+    }
+
+    fn turns(&self) -> u64 {
+        self.nodes.iter().map(|node| node.turns).sum()
+    }
+
+    /// Questions that wait for their answers.
+    fn left(&self, askers: &[usize]) -> usize {
+        askers
+            .iter()
+            .map(|&it| self.clients[it].pending.len())
+            .sum()
+    }
+
+    fn deliver_all(&mut self, client: usize) -> Result<(), String> {
+        while !self.clients[client].wire.is_empty() && !self.clients[client].paused {
+            self.deliver_requests(client)?;
+        }
+        Ok(())
+    }
+
+    /// No more clients were shown than may be looked at in the turns since then: each worker puts
+    /// one question a turn, and all look for the answer.
+    fn check_slices(&self, from: u64) -> Result<(), String> {
+        let turns = self.turns() - from;
+        let most = turns * SLICE * self.nodes.len() as u64;
+        match self.shown > most {
+            true => Err(format!(
+                "{} clients were shown in {turns} turns",
+                self.shown
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Client {
+    /// Is it of another tenant than the first, and may it ask about clients?
+    fn asks_elsewhere(&self) -> bool {
+        let may = self.model.user() != MAY_NOT_LIST;
+        may && self
+            .model
+            .login
+            .as_ref()
+            .is_some_and(|(tenant, _)| *tenant > 0)
+    }
+}
