@@ -142,6 +142,8 @@ pub fn answer(answer: Answer, mut args: Args<'_>, view: &View<'_>, out: &mut Vec
             write::error(out, &unknown(sub, "client", view.dialect));
         }
         Answer::ReadOnly(_) if view.dialect.is_valkey() => write::simple(out, OK),
+        // Redis 6 takes the one without the other.
+        Answer::ReadOnly(false) if view.dialect == Dialect::Redis6 => write::simple(out, OK),
         Answer::ClusterDisabled | Answer::ReadOnly(_) => {
             write::error(out, "ERR This instance has cluster support disabled");
         }

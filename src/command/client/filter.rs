@@ -148,7 +148,8 @@ impl Filter {
     fn set(&mut self, option: &[u8], value: &[u8], dialect: Dialect) -> Result<(), Refusal> {
         let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
         if is("id") {
-            self.ids = Some(vec![parse_id(value, dialect)?]);
+            // To Redis 6.2, the number 0 is no filter.
+            self.ids = Some(vec![parse_id(value, dialect)?]).filter(|ids| *ids != [0]);
         } else if is("maxage") && dialect > Dialect::Old {
             self.age_min = parse_positive(value, "maxage")?;
         } else if is("type") {
