@@ -170,8 +170,7 @@ impl Directory {
 
     /// Waits for facts until this time, and takes all that there are.
     fn wait(&mut self, until: Instant) {
-        let left = until.saturating_duration_since(now());
-        match self.facts.recv_timeout(left) {
+        match (self.facts).recv_timeout(until.saturating_duration_since(now())) {
             Ok(fact) => self.take(fact, now()),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => self.stopped = true,
@@ -235,7 +234,8 @@ impl Directory {
     }
 
     /// Of many tenants, most are as they were.
-    fn follow_tenant(&mut self, tenant: TenantKey, new: Listed, now: Instant) {
+    fn follow_tenant(&mut self, tenant: TenantKey, mut new: Listed, now: Instant) {
+        new.prefer(self.builder.owners().owner(tenant.as_str()));
         let old = self.listing.remove(&tenant).unwrap_or_default();
         if old != new {
             self.note_changes(&tenant, &new.instances, &old.instances, now);

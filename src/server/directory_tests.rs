@@ -214,6 +214,7 @@ fn an_alias_goes_to_the_cluster_that_was_refused_it() {
         let listed = Listed {
             clusters,
             instances,
+            ..Listed::default()
         };
         Fact::Tenant(tenant, listed)
     };

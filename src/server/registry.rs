@@ -5,6 +5,7 @@
 //! and every few seconds, the registry is read as a whole. Changes that come meanwhile are read
 //! together.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
@@ -55,13 +56,35 @@ pub(super) struct Listed {
     /// More than one if their names collide.
     pub clusters: BTreeSet<ClusterKey>,
     pub instances: BTreeMap<InstanceId, ClusterInstance>,
+    /// Instances that have the id of one of another cluster, whose names collide.
+    pub shadowed: Vec<ClusterInstance>,
 }
 
 impl Listed {
-    /// Of two with the same id the later one counts.
-    fn take(&mut self, instance: ClusterInstance) {
-        if instance.status != Status::Deleted {
-            self.instances.insert(instance.id.as_str().into(), instance);
+    /// Of two of one cluster with the same id the later one counts; of two of different clusters,
+    /// that of the smaller key, until it is known whose the names are.
+    fn take(&mut self, mut instance: ClusterInstance) {
+        if instance.status == Status::Deleted {
+            return;
+        }
+        match self.instances.entry(instance.id.as_str().into()) {
+            Entry::Occupied(mut entry) if entry.get().key != instance.key => {
+                if instance.key < entry.get().key {
+                    std::mem::swap(entry.get_mut(), &mut instance);
+                }
+                self.shadowed.push(instance);
+            }
+            Entry::Occupied(mut entry) => drop(entry.insert(instance)),
+            Entry::Vacant(entry) => drop(entry.insert(instance)),
+        }
+    }
+
+    /// Names belong to this cluster: of instances that have one id, its own counts.
+    pub(super) fn prefer(&mut self, owner: Option<&ClusterKey>) {
+        for instance in self.shadowed.iter_mut().filter(|it| Some(&it.key) == owner) {
+            if let Some(shown) = self.instances.get_mut(&instance.id.as_str().into()) {
+                std::mem::swap(shown, instance);
+            }
         }
     }
 }
@@ -259,6 +282,25 @@ mod tests {
         assert_eq!(registry.add_cluster(second.clone()), taken);
         board.set_owners(Owners::default());
         assert_eq!(registry.add_cluster(second.clone()), Ok(second.tenant()));
+    }
+
+    #[test]
+    fn an_instance_of_a_colliding_cluster_does_not_hide_the_owners() {
+        let (first, second) = ClusterKey::colliding();
+        for order in [[&first, &second], [&second, &first]] {
+            let mut listed = Listed::default();
+            for key in order {
+                let mut instance = instance("a", 1);
+                instance.key = key.clone();
+                listed.take(instance);
+            }
+            let shown = |listed: &Listed| listed.instances[&"a".into()].key.clone();
+            assert_eq!(shown(&listed), *(&first).min(&second));
+            for owner in [&second, &first, &second] {
+                listed.prefer(Some(owner));
+                assert_eq!(shown(&listed), *owner);
+            }
+        }
     }
 
     fn instance(id: &str, port: u16) -> ClusterInstance {
