@@ -194,6 +194,8 @@ impl Machine {
                 true if backend.is_busy() || backend.stall == Stall::Held => {}
                 true if backend.is_late(self.now) => late = late.or(Some(key)),
                 true => return Ok(key),
+                // Who stands behind a script waits for its end.
+                false if backend.scripts > 0 => {}
                 false => opening = opening.or(Some(key)),
             }
             let load = (
