@@ -15,20 +15,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::resp::write;
-
 use super::backend::{Backend, Failure};
-use super::chunk::ChunkList;
-use super::client::Flag;
 use super::forward::{append, mark_dirty};
 use super::handshake::is_busy;
 use super::key::{BackendKey, ClientKey};
 use super::machine::Machine;
-use super::outbound::{mark_client_dirty, release_parked};
+use super::outbound::mark_client_dirty;
 use super::pin::Verb;
-use super::request::{Fifo, Kind, Reason, Request, parked_size};
+use super::request::{Fifo, Kind, Reason, Request};
 use super::retry::{runs, unanswered_reads};
 use super::stall::{PAUSE_BYTES, follow};
+use super::unanswered::error;
 
 /// Up to so many bytes of an unsent request are copied, so that they are remembered where they go.
 const COPY_BYTES_MAX: usize = 8 * 1024;
@@ -81,7 +78,7 @@ impl Machine {
         // What is left of a request that was sent in part stays behind.
         let mut at = lost.sent;
         let ends = self.ends(lost);
-        let logged_out = self.is_logged_out(lost, failure);
+        let (lost_end, unsent_end) = self.client_ends(lost, failure);
         let (in_doubt, unsent) = (
             error(failure.text_if_sent()),
             error(&failure.text_if_unsent()),
@@ -90,7 +87,9 @@ impl Machine {
             let client = self.requests.get(index).map(|request| request.client);
             match (&fate, ways.of(client, &fate)) {
                 (Fate::Again(bytes), Some(to)) => self.ask_lost_again(index, to, bytes),
-                (Fate::Again(_) | Fate::InDoubt, _) => self.answer_lost(index, &in_doubt, false),
+                (Fate::Again(_) | Fate::InDoubt, _) => {
+                    self.answer_lost(index, &in_doubt, lost_end);
+                }
                 (Fate::Move, Some(to)) => {
                     let start = self.requests.get(index).map_or(at, |it| it.start);
                     let skip = usize::try_from(start.saturating_sub(at)).unwrap_or(usize::MAX);
@@ -98,17 +97,13 @@ impl Machine {
                     self.move_unsent(index, lost, to, end.saturating_sub(start));
                     at = end;
                 }
-                (Fate::Move | Fate::Unsent, _) => self.answer_lost(index, &unsent, logged_out),
+                (Fate::Move | Fate::Unsent, _) => {
+                    self.answer_lost(index, &unsent, unsent_end);
+                }
                 (Fate::Drop, _) => self.requests.forget(index),
             }
         }
         lost.fifo = Fifo::default();
-    }
-
-    /// Does the backend not accept any more what the clients of a connection came in with? Those
-    /// that find no other connection that did are closed.
-    fn is_logged_out(&self, lost: &Backend, failure: &Failure) -> bool {
-        matches!(failure, Failure::Refused(_)) && self.is_refused(lost.pool)
     }
 
     /// Where each request of a queue ends, in all that was ever queued.
@@ -329,57 +324,4 @@ impl Machine {
             client.go_to(to);
         }
     }
-
-    /// Answers a record with an error, in its place; or ends its client, which is `logged_out`.
-    fn answer_lost(&mut self, index: u32, error: &[u8], logged_out: bool) {
-        let Some(&Request {
-            client: key,
-            kind,
-            verb,
-            count,
-            ..
-        }) = self.requests.get(index)
-        else {
-            return;
-        };
-        let Some(client) = self.clients.get_mut(key) else {
-            return self.requests.forget(index);
-        };
-        client.in_flight -= count;
-        let closes = logged_out || self.settings.close_on_loss;
-        let errors = match kind {
-            Kind::Deliver if closes => 0,
-            // However many confirmations were asked for, there is one error.
-            Kind::Deliver if verb.confirms() => 1,
-            Kind::Deliver => count,
-            _ => 0,
-        };
-        let mut replies = ChunkList::default();
-        for _ in 0..errors {
-            self.to_clients.append(&mut replies, error);
-        }
-        client.count_parked(parked_size(&replies));
-        self.requests.answer(index, replies);
-        self.counters.errors += u64::from(errors);
-        if closes {
-            let count = match logged_out {
-                true => &mut self.counters.logged_out,
-                false => &mut self.counters.closed_on_loss,
-            };
-            *count += u64::from(!client.is(Flag::Closing));
-            client.finish(&mut self.to_backends);
-            self.requests.silence(client.fifo, &mut self.to_clients);
-        }
-        release_parked(&mut self.requests, &mut self.to_clients, client);
-        if !client.outbound.is_empty() {
-            mark_client_dirty(&mut self.dirty_clients, client, key);
-        }
-        self.wake(key);
-    }
-}
-
-fn error(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    write::error(&mut out, text);
-    out
 }

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `machine` | the tables and the entry points |
 //! | `outbound`, `action` | the way out: bytes to send, and what else is to be done |
-//! | `decode`, `run`, `forward`, `last_command` | client to backend: frames, plans, the queue of a connection |
+//! | `decode`, `run`, `forward` | client to backend: frames, plans, the queue of a connection |
+//! | `last_command` | its name, for CLIENT LIST |
 //! | `inbound` | requests that have not come whole; large ones, which are not copied |
 //! | `gate` | what a tenant's limits and pauses say to a request |
 //! | `answer` | what a client hears from us, in its place |
@@ -29,7 +30,8 @@
 //! | `health` | does an instance do as it should? |
 //! | `relocate` | which instance a client gets, and how it leaves one |
 //! | `failure` | one is lost, or retired |
-//! | `handover` | the requests of a connection that has ended: who hears what, and what moves on |
+//! | `handover` | the requests of a connection that has ended: what moves on |
+//! | `unanswered` | what those hear for whom nothing can |
 //! | `peers`, `search`, `line` | CLIENT LIST, KILL and INFO over all workers |
 //! | `numbers` | another client's own connection by its number: UNBLOCK, TRACKING REDIRECT |
 //! | `survey`, `tell` | what a worker tells when somebody asks |
@@ -102,6 +104,7 @@ mod table;
 mod tell;
 mod tenant;
 mod tick;
+mod unanswered;
 mod verify;
 
 pub use action::{Action, Flow, News, Report};

@@ -150,7 +150,16 @@ fn those_behind_a_script_hear_that_the_server_is_busy_when_it_says_so() {
 /// they hear so directly, and could not kill it.
 #[test]
 fn who_finds_no_connection_because_of_a_script_hears_that_the_server_is_busy() {
-    let mut worker = Worker::new();
+    who_finds_no_connection(false);
+}
+
+#[test]
+fn who_hears_that_the_server_is_busy_has_not_lost_it() {
+    who_finds_no_connection(true);
+}
+
+fn who_finds_no_connection(close_on_loss: bool) {
+    let mut worker = Worker::with(|settings| settings.close_on_loss = close_on_loss);
     let (runner, other, backend) = worker.two();
     worker.says(runner, "EVAL s 0");
     worker.says(other, "GET a");
@@ -273,6 +282,42 @@ fn a_read_behind_a_write_that_is_held_back_is_asked_elsewhere() {
     assert_eq!(worker.heard(writer), "+OK\r\n");
     assert_eq!(worker.heard(reader), "");
     assert_eq!(worker.machine.counters().asked_again_late, 1);
+}
+
+#[test]
+fn a_read_that_finds_no_way_round_a_write_finds_one_later() {
+    let mut worker = Worker::new();
+    let (_, reader, _) = held_write(&mut worker);
+    worker.pass(200);
+    let full = worker.begun_one();
+    worker.connect(full);
+    let why = Failure::TurnedAway("ERR max number of clients reached".into());
+    worker.fails(full, &why);
+    let later = (0..100).find_map(|_| {
+        worker.pass(100);
+        worker.begun().pop()
+    });
+    let later = later.expect("it is tried again");
+    worker.welcome(later);
+    worker.pass(200);
+    assert_eq!(worker.asked(later).as_bytes(), command("GET b"));
+    worker.replies(later, "$1\r\nb\r\n");
+    assert_eq!(worker.heard(reader), "$1\r\nb\r\n");
+}
+
+#[test]
+fn nobody_is_put_behind_a_script_on_a_connection_being_opened() {
+    let mut worker = Worker::new();
+    let (runner, other, backend) = worker.two();
+    worker.fails(backend, &Failure::Lost);
+    worker.says(runner, "EVAL s 0");
+    let of_script = worker.begun_one();
+    worker.says(other, "GET a");
+    let beside = worker.begun_one();
+    worker.welcome(of_script);
+    worker.welcome(beside);
+    assert!(worker.asked(of_script).contains("EVAL"));
+    assert_eq!(worker.asked(beside).as_bytes(), command("GET a"));
 }
 
 /// The connection that is opened to find that out is answered when all others are.
