@@ -57,6 +57,10 @@ fn a_replica_that_does_not_answer_is_not_counted() {
             "SELECT 1 | SET k 9",
             "HELLO 3 | SUBSCRIBE c | SET k 10 | UNSUBSCRIBE c",
             "EVAL return(redis.call('set','k',1)) 0",
+            "SET k 11 | WATCH k",
+            "HELLO 3 | SET k 12 | CLIENT TRACKING ON",
+            "MULTI | SET k 13 | EXEC | SET k 14 NX | EVAL return(1) 0",
+            "MULTI | SET k 15 | EXEC | MULTI | GET k | EXEC",
         ] {
             for at_once in [true, false] {
                 let mut client = proxy.client();

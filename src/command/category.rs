@@ -308,7 +308,7 @@ fn row(category: &'static str) -> impl Iterator<Item = &'static [u8]> {
 }
 
 /// Is the command of a request one of these names, which are in lower case?
-fn is_in(names: &HashSet<&[u8]>, frame: &[u8]) -> bool {
+pub(super) fn is_in(names: &HashSet<&[u8]>, frame: &[u8]) -> bool {
     let name = Args::new(frame).next().unwrap_or_default();
     // As long as the longest of them, and some more.
     let mut lower = [0; 32];

@@ -47,12 +47,14 @@ pub mod select;
 mod table;
 #[cfg(test)]
 mod tests;
+mod writes;
 
 pub use answer::{Answer, View, answer};
 pub use category::{categories, is_command, is_container, is_held_back, may_write, only_reads};
 pub use deny::{Denied, UNDENIABLE};
 pub use permission::{Permission, Permissions};
 pub use refusal::{Refusal, denied};
+pub use writes::writes_if_done;
 
 use crate::resp::Args;
 use table::{Class, Row};

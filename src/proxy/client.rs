@@ -1,7 +1,6 @@
 //! A client as the machine sees it: what it sent and has not been answered, who it is, and what
 //! its session is set to. An idle client owns no heap.
 
-use std::mem;
 use std::net::{SocketAddr, SocketAddrV4};
 
 use crate::resp::Protocol;
@@ -63,6 +62,15 @@ pub(super) enum ReplyMode {
     SkipNext,
 }
 
+/// The connections that a client has left, see `former`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Former {
+    /// `NONE` stands for one of which nothing is known any more.
+    pub connections: Vec<BackendKey>,
+    /// The client has heard that nobody can tell of what it wrote so far.
+    pub told: bool,
+}
+
 /// What few clients have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Details {
@@ -79,8 +87,8 @@ pub(super) struct Details {
     pub refused_commands: u32,
     /// Since when it has stood in line for what it asks; 0: it does not.
     pub line_since: Millis,
-    /// The connection that it had to itself last: some of its writes went there.
-    pub last_own: BackendKey,
+    /// The connections that it has left, if it is [`Flag::Moved`].
+    pub former: Former,
     /// Its last login was refused: the next one waits behind those of others.
     pub login_refused: bool,
 }
@@ -172,8 +180,7 @@ pub(super) enum Flag {
     Gone = 16,
     /// Nothing more is decoded; closed when `outbound` is empty.
     Closing = 32,
-    /// It has left a connection, and sent nothing but reads since: of what it wrote there no other
-    /// one can tell.
+    /// It has left connections that may carry its last write: see [`Details::former`].
     Moved = 64,
     /// It uses a connection only because another one was held up.
     LedRound = 128,
@@ -190,14 +197,6 @@ impl Client {
 
     pub(super) fn clear(&mut self, flag: Flag) {
         self.flags &= !(flag as u8);
-    }
-
-    /// It uses this shared connection from now on.
-    pub(super) fn go_to(&mut self, backend: BackendKey) {
-        let before = mem::replace(&mut self.backend, backend);
-        if before != BackendKey::NONE && before != backend {
-            self.set(Flag::Moved);
-        }
     }
 
     /// Was it set? It is not any more.
@@ -252,19 +251,6 @@ impl Client {
     /// See [`Details::login_refused`].
     pub(super) fn login_refused(&self) -> bool {
         self.details.as_ref().is_some_and(|it| it.login_refused)
-    }
-
-    /// See [`Details::last_own`].
-    pub(super) fn last_own(&self) -> BackendKey {
-        self.details
-            .as_ref()
-            .map_or(BackendKey::NONE, |it| it.last_own)
-    }
-
-    pub(super) fn forget_last_own(&mut self) {
-        if let Some(details) = &mut self.details {
-            details.last_own = BackendKey::NONE;
-        }
     }
 
     /// Since when it has stood in line; 0: it does not.

@@ -357,6 +357,7 @@ fn scan_record(
         if backend.scanner.at_start() {
             let counted = request.kind.is_counted();
             late.note(counted.then_some(&mut backend.traffic), rest);
+            request.writes &= !rest.starts_with(b"-");
         }
         match backend.scanner.scan(rest) {
             Ok(Scan::Complete { len }) => {

@@ -138,7 +138,7 @@ impl Machine {
             backend.since = self.now;
         }
         let verb = match kind {
-            Kind::Wait => Verb::Block,
+            Kind::Wait => Verb::Wait,
             _ => Verb::Plain,
         };
         backend.blocking += u32::from(verb.is_patient());

@@ -141,7 +141,8 @@ impl Machine {
         }
         self.check_waits_of(key, backend);
         if backend.owner == ClientKey::NONE {
-            assert!(!backend.dedicated || backend.fifo.is_empty() || backend.retired);
+            let asked = backend.retired || backend.waits.is_asking();
+            assert!(!backend.dedicated || backend.fifo.is_empty() || asked);
             return;
         }
         let owner = self.clients.get(backend.owner);
@@ -151,7 +152,7 @@ impl Machine {
         );
         if backend.dedicated {
             for (_, request) in self.requests.of_backend(backend.fifo) {
-                let ours = matches!(request.kind, Kind::Permission(_));
+                let ours = matches!(request.kind, Kind::Permission(_) | Kind::Wait);
                 assert!(
                     ours || request.client == backend.owner,
                     "{key:?}: a stranger's request"
@@ -174,6 +175,7 @@ impl Machine {
 
     fn check_clients(&self) {
         for (key, client) in self.clients.iter() {
+            assert_eq!(client.is(Flag::Moved), !client.former().is_empty());
             let (mut in_flight, mut index, mut first) = (0, client.fifo.head, true);
             while let Some(request) = self.requests.get(index) {
                 assert_eq!(request.client, key, "a record in a stranger's queue");

@@ -13,11 +13,11 @@
 use crate::command::Permission;
 use crate::resp::{Protocol, write};
 
-use super::client::{Client, Flag, Hold};
+use super::client::{Client, Hold};
 use super::forward::{NOAUTH, TOO_MANY_CONNECTIONS};
 use super::gate::TOO_MANY_CLIENTS;
 use super::handshake::HelloReply;
-use super::key::{AccountKey, BackendKey, ClientKey, PoolKey};
+use super::key::{AccountKey, ClientKey, PoolKey};
 use super::machine::{Machine, mark_ready};
 use super::notice::Bound;
 use super::peers::Gathering;
@@ -318,10 +318,6 @@ impl Machine {
         {
             details.refused_commands = 0;
         }
-        if client.last_own() != BackendKey::NONE {
-            client.set(Flag::Moved);
-        }
-        client.forget_last_own();
         self.count_client(before, account);
     }
 }

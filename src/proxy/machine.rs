@@ -309,7 +309,8 @@ impl Machine {
         self.leave_line(key);
         self.leave_waits(key);
         self.leave_pause(key);
-        let shared = self.clients.get(key).map(|client| client.backend);
+        let client = self.clients.get_mut(key);
+        let shared = client.map(|it| std::mem::replace(&mut it.backend, BackendKey::NONE));
         self.move_client(key, PoolKey::NONE);
         let Some(mut client) = self.clients.remove(key) else {
             return false;
@@ -351,10 +352,8 @@ impl Machine {
         if let Some(pool) = self.pools.pools.get_mut(client.pool) {
             pool.clients -= 1;
         }
-        if client.backend != BackendKey::NONE {
-            client.set(Flag::Moved);
-        }
-        (client.pool, client.backend) = (to, BackendKey::NONE);
+        client.pool = to;
+        client.go_to(BackendKey::NONE);
         if let Some(pool) = self.pools.pools.get_mut(to) {
             pool.clients += 1;
         }

@@ -36,6 +36,7 @@
 //! | `numbers` | another client's own connection by its number: UNBLOCK, TRACKING REDIRECT |
 //! | `survey`, `tell` | what a worker tells when somebody asks |
 //! | `client`, `backend`, `request` | the records |
+//! | `former` | connections that a client has left, of which WAIT must ask |
 //! | `measure` | how long a request took |
 //! | `memory` | what is kept for others, its limits, and how it is given back |
 //! | `notice` | limits that were reached and logins that were refused, for the log |
@@ -62,6 +63,7 @@ mod credential;
 mod decode;
 mod deliver;
 mod failure;
+mod former;
 mod forward;
 mod gate;
 mod handover;

@@ -54,6 +54,9 @@ impl Owner<'_> {
             self.counters.replies_dropped += u64::from(done);
         }
         if let Some(popped) = popped {
+            if popped.writes && client.pin.is_none() {
+                client.has_written();
+            }
             Requests::advance_client(&mut client.fifo, &popped);
             release_parked(self.requests, self.chunks, client);
         }

@@ -96,6 +96,8 @@ pub(super) struct Request {
     pub queued: u32,
     /// Why it was asked again so far.
     pub retried: Retried,
+    /// Unless its reply is an error, it wrote something: see `former`. It has a record to itself.
+    pub writes: bool,
 }
 
 /// Records are many.
@@ -232,7 +234,7 @@ impl Requests {
         let same = of_client.tail == of_backend.tail;
         let last = self.get_mut(of_client.tail).filter(|last| {
             let unsent = last.start >= sent && last.retried == Retried::default();
-            same && last.kind == kind && last.verb == Verb::Plain && unsent
+            same && !last.writes && last.kind == kind && last.verb == Verb::Plain && unsent
         });
         last.map(|last| last.count += count).is_some()
     }
@@ -276,6 +278,7 @@ impl Requests {
             asked: self.clock,
             queued: self.clock,
             retried: Retried::default(),
+            writes: false,
         };
         self.records.insert(record) as u32
     }

@@ -5,9 +5,10 @@ use crate::command;
 
 use super::answer::{Taken, kind_of};
 use super::client::{Flag, Hold, ReplyMode};
-use super::forward::{append, record};
+use super::forward::{append, record, record_as};
 use super::key::{BackendKey, ClientKey};
 use super::machine::Machine;
+use super::pin::Verb;
 use super::request::Kind;
 use super::stall::begin;
 
@@ -23,6 +24,9 @@ pub(super) struct Run {
     single: bool,
     /// Writes go to the connection that holds back other writes, which is not this one.
     no_writes: bool,
+    /// Its client has left connections: a write that says whether it was one is a run to itself.
+    moved: bool,
+    writes: bool,
 }
 
 impl Run {
@@ -36,6 +40,8 @@ impl Run {
             len: 0,
             single: false,
             no_writes: false,
+            moved: false,
+            writes: false,
         }
     }
 
@@ -47,7 +53,9 @@ impl Run {
     /// May this frame be part of it?
     #[inline]
     pub(super) fn may_take(&self, frame: &[u8]) -> bool {
-        !(self.single || self.no_writes && command::is_held_back(frame))
+        !(self.single
+            || self.no_writes && command::is_held_back(frame)
+            || self.moved && self.commands > 0 && command::writes_if_done(frame))
     }
 }
 
@@ -76,8 +84,12 @@ impl Machine {
             run.single = client.reply_mode == ReplyMode::SkipNext;
             run.kind = kind_of(client);
         }
-        if client.is(Flag::Moved) && command::may_write(frame) {
-            client.clear(Flag::Moved);
+        if client.is(Flag::Moved) {
+            let writes = client.sends(frame);
+            if run.commands == 0 {
+                (run.moved, run.writes) = (true, writes);
+                run.single |= writes;
+            }
         }
         run.commands += 1;
         run.len += len;
@@ -95,7 +107,16 @@ impl Machine {
             && let Some(backend) = self.backends.get_mut(run.backend)
         {
             let (requests, count) = (&mut self.requests, run.commands);
-            record(requests, backend, client, key, run.kind, count, run.len);
+            let (kind, len) = (run.kind, run.len);
+            if run.writes {
+                let what = (kind, Verb::Plain);
+                record_as(requests, backend, client, key, what, count, len);
+                if let Some(request) = requests.get_mut(backend.fifo.tail) {
+                    request.writes = true;
+                }
+            } else {
+                record(requests, backend, client, key, kind, count, len);
+            }
             self.counters.requests += u64::from(count);
             let bytes = bytes.get(run.from..to).unwrap_or_default();
             let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);

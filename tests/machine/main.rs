@@ -30,3 +30,4 @@ mod readers;
 mod shares;
 mod shares_of_tenants;
 mod tenants;
+mod waits;

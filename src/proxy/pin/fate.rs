@@ -10,7 +10,6 @@ use super::super::client::ReplyMode;
 use super::super::deliver::{Afterwards, collect};
 use super::super::key::BackendKey;
 use super::super::machine::Machine;
-use super::super::request::Kind;
 use super::frame::{Fate, is_line};
 use super::{Change, Verb};
 
@@ -189,12 +188,11 @@ impl Machine {
         let head = self.requests.get(backend.fifo.head);
         // A request that was not even sent has no reply.
         let head = head.filter(|head| head.start < backend.sent);
-        if head.is_some_and(|head| matches!(head.kind, Kind::Permission(_))) {
+        if head.is_some_and(|head| head.kind.is_collected()) {
             return Ok(Fate::Collect);
         }
         Ok(match (head.map(|head| head.verb), pin) {
             (Some(Verb::Exec), Some(pin)) if pin.walks() => Fate::Walk,
-            (Some(Verb::Wait), _) => Fate::Collect,
             (Some(Verb::Change), Some(pin))
                 if pin.changes.front().is_some_and(Change::rewrites) =>
             {

@@ -67,7 +67,8 @@ impl Machine {
             return;
         };
         if let Some(pin) = client.pin.take() {
-            let backend = mem::replace(&mut client.backend, BackendKey::NONE);
+            let backend = client.backend;
+            client.go_to(BackendKey::NONE);
             self.pools.release(pin.tenant, Use::Pinned);
             self.orphan(backend, &pin);
         }
@@ -82,7 +83,11 @@ impl Machine {
         let Some(pin) = client.pin.take() else {
             return;
         };
-        client.backend = BackendKey::NONE;
+        let own = client.backend;
+        client.go_to(BackendKey::NONE);
+        if backend.sent == 0 {
+            client.forget_former(own);
+        }
         self.pools.release(pin.tenant, Use::Pinned);
         let head = self.requests.get(backend.fifo.head);
         let in_doubt = head.is_some_and(|head| head.start < backend.sent);

@@ -35,7 +35,6 @@ use crate::resp::Protocol;
 
 use super::key::{BackendKey, TenantSlot};
 use super::pool::Identity;
-use super::settings::Millis;
 
 mod fate;
 mod frame;
@@ -52,7 +51,6 @@ mod watches;
 
 pub(super) use frame::Frame;
 use queue::Effect;
-use wait::Counts;
 pub(super) use wait::Waits;
 use walker::Walker;
 use watches::Watches;
@@ -74,7 +72,7 @@ pub(super) enum Verb {
     Unwatch,
     /// The client waits for something to come.
     Block,
-    /// The same, and another connection is asked afterwards.
+    /// All who wait for replicas on the connection do so, for a moment.
     Wait,
     /// As many confirmations as the record counts, or one error.
     Confirm(Topic),
@@ -126,12 +124,6 @@ enum Change {
         protocol: Protocol,
         name: Option<Vec<u8>>,
     },
-    /// WAIT: what the first of two connections is asked, and which is the other.
-    Wait {
-        wanted: Counts,
-        until: Option<Millis>,
-        shared: BackendKey,
-    },
     /// If it is queued, EXEC will have this effect.
     Queue(Effect),
 }
@@ -139,10 +131,7 @@ enum Change {
 impl Change {
     /// Must the reply be seen whole, and maybe changed, before the client gets it?
     fn rewrites(&self) -> bool {
-        matches!(
-            self,
-            Self::Hello { .. } | Self::TrackingInfo | Self::Wait { .. }
-        )
+        matches!(self, Self::Hello { .. } | Self::TrackingInfo)
     }
 }
 

@@ -59,6 +59,8 @@ pub(super) enum Effect {
     Redirect,
     /// CLIENT TRACKINGINFO of a client that tracks: so is the number in the element.
     TrackingInfo,
+    /// Something was written here, if the element is no error.
+    Write,
 }
 
 impl Effect {
@@ -271,6 +273,11 @@ impl Machine {
                 let tracking = pin.and_then(|pin| pin.tracking);
                 let id = tracking.map_or(-1, |it| it.redirect.unwrap_or_default().cast_signed());
                 write::integer(&mut out, id);
+            }
+            Effect::Write if good => {
+                if let Some(client) = self.clients.get_mut(key) {
+                    client.has_written();
+                }
             }
             Effect::TrackingInfo => self.tracking_told(key, element, silent),
             _ => {}

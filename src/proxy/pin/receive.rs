@@ -14,7 +14,7 @@ use super::super::outbound::{mark_client_dirty, release_parked};
 use super::super::owner::{Full, Owner};
 use super::super::request::Kind;
 use super::frame::{Class, Fate};
-use super::{Change, Frame, Pin, Verb, Walker};
+use super::{Change, Effect, Frame, Pin, Verb, Walker};
 
 impl Machine {
     /// Bytes of a connection that is a client's own.
@@ -268,10 +268,13 @@ impl Machine {
         let owner = backend.owner;
         let collected = mem::take(&mut backend.collected);
         let head = self.requests.get(backend.fifo.head);
-        if let Some(Kind::Permission(what)) = head.map(|head| head.kind) {
-            return self.permission_told(key, what, &collected);
+        match head.map(|head| head.kind) {
+            Some(Kind::Permission(what)) => return self.permission_told(key, what, &collected),
+            Some(Kind::Wait) => return self.wait_told(key, &collected),
+            _ => {}
         }
         let silent = head.is_some_and(|head| head.kind != Kind::Deliver);
+        let writes = head.is_some_and(|head| head.writes);
         let Some(client) = self.clients.get_mut(owner) else {
             return;
         };
@@ -291,10 +294,11 @@ impl Machine {
             }
             Verb::Discard if good && !queued => pin.end_transaction(),
             Verb::Unwatch if good && !queued => pin.watched.clear(),
-            Verb::Wait => {
-                if let Some(change) = pin.changes.pop_front() {
-                    self.waited(owner, change, &collected, silent);
-                }
+            Verb::Plain if !writes || !good => {}
+            Verb::Plain if !queued => client.has_written(),
+            // One of them is enough.
+            Verb::Plain if !matches!(pin.effects.back(), Some((_, Effect::Write))) => {
+                pin.effects.push_back((place, Effect::Write));
             }
             Verb::Change => {
                 if let Some(change) = pin.changes.pop_front() {
@@ -336,7 +340,7 @@ impl Machine {
                     pin.effects.push_back((place, effect));
                 }
             }
-            (Change::Queue(_) | Change::Wait { .. }, None) | (_, Some(_)) => {}
+            (Change::Queue(_), None) | (_, Some(_)) => {}
             (Change::Select(db), None) => self.selected(key, db),
             (Change::Login(identity), None) => self.logged_in_own(key, identity),
             (change @ Change::Hello { .. }, None) => self.greeted_own(key, change, reply, silent),

@@ -81,6 +81,8 @@ impl Machine {
         let argc = Args::new(frame).len() as u32;
         match own {
             Own::Multi => self.send(key, Verb::Multi, 1, None, frame),
+            Own::Wait if !self.is_outside(key) => Taken::No,
+            Own::Wait if self.waits_elsewhere(key) => self.wait(key, frame),
             Own::Block | Own::Wait => self.send(key, Verb::Block, 1, None, frame),
             Own::Apart(_) => self.send_apart(key, frame),
             Own::Watch => self.watch(key, frame),
@@ -292,7 +294,9 @@ impl Machine {
         match self.route(key, frame) {
             Ok(on) => {
                 if let Some(client) = self.clients.get_mut(key) {
-                    client.clear(Flag::Moved);
+                    if client.is(Flag::Moved) {
+                        client.sends(frame);
+                    }
                     let what = (kind_of(client), Verb::Script);
                     self.put(key, on, what, 1, frame);
                 }

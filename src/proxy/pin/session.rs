@@ -8,7 +8,7 @@ use crate::command::{Answer, Plan, Session, auth, hello, select};
 use crate::resp::{Args, Protocol, write};
 
 use super::super::answer::Taken;
-use super::super::client::{Client, Flag};
+use super::super::client::Client;
 use super::super::handshake::split_hello;
 use super::super::key::{AccountKey, ClientKey};
 use super::super::login::{Goal, Target};
@@ -240,15 +240,13 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        let (on, moved) = (client.backend, client.is(Flag::Moved));
+        let on = client.backend;
         let to = self.pools.pool(account, db, protocol);
         self.move_client(key, to);
         if let Some(client) = self.clients.get_mut(key) {
-            (client.db, client.protocol, client.backend) = (db, protocol, on);
+            (client.db, client.protocol) = (db, protocol);
             // It is the same connection.
-            if !moved {
-                client.clear(Flag::Moved);
-            }
+            client.go_to(on);
         }
     }
 

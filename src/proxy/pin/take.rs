@@ -6,7 +6,7 @@
 use std::mem;
 
 use super::super::backend::{Backend, Failure, Lending};
-use super::super::client::{Flag, Hold};
+use super::super::client::Hold;
 use super::super::forward::{NOAUTH, Refusal, TOO_MANY_CONNECTIONS};
 use super::super::key::{BackendKey, ClientKey, PoolKey, TenantSlot};
 use super::super::machine::Machine;
@@ -181,22 +181,15 @@ impl Machine {
         }
     }
 
-    /// Takes this very connection, if it is idle and still logged in as the client is: whoever had
-    /// it since may have become somebody else there.
-    pub(super) fn take_idle(&mut self, key: BackendKey, owner: ClientKey) -> bool {
-        let account = self.clients.get(owner).map(|client| client.account);
+    /// Takes this very connection out of the idle ones, for clients that wait for replicas.
+    pub(super) fn take_idle(&mut self, key: BackendKey) -> bool {
         let pool = self.backends.get(key).map(|backend| backend.pool);
-        let pool = pool.and_then(|pool| self.pools.pools.get_mut(pool));
-        let Some(pool) = pool.filter(|pool| Some(pool.account) == account) else {
+        let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool)) else {
             return false;
         };
-        let Some(at) = pool.idle.iter().position(|&idle| idle == key) else {
-            return false;
-        };
-        pool.idle.remove(at);
-        self.count_owned(key);
-        self.own(key, owner);
-        true
+        let before = pool.idle.len();
+        pool.idle.retain(|&idle| idle != key);
+        pool.idle.len() < before
     }
 
     /// The connection is counted as the tenant's already.
@@ -209,7 +202,8 @@ impl Machine {
         );
         if let (Some(client), Some(backend)) = (client, backend) {
             backend.owner = key;
-            let shared = mem::replace(&mut client.backend, backend_key);
+            let shared = client.backend;
+            client.go_to(backend_key);
             client.pin = Some(Box::new(Pin {
                 tenant,
                 shared,
@@ -256,18 +250,13 @@ impl Machine {
             return;
         };
         self.pools.release(pin.tenant, Use::Pinned);
-        let backend_key = mem::replace(&mut client.backend, pin.shared);
-        let to = client.pool;
-        if !pin.provisional {
-            client.details_mut().last_own = backend_key;
-        }
+        let (backend_key, to) = (client.backend, client.pool);
         // As it was before, if it still is of that pool.
-        if let Some(shared) = self.backends.get(pin.shared)
-            && shared.pool != to
-        {
-            client.backend = BackendKey::NONE;
-            client.set(Flag::Moved);
-        }
+        let shared = self.backends.get(pin.shared);
+        client.go_to(match shared.is_some_and(|it| it.pool == to) {
+            true => pin.shared,
+            false => BackendKey::NONE,
+        });
         if self.is_leaving(key) {
             self.gather(key);
         }
@@ -338,13 +327,18 @@ impl Machine {
             return;
         };
         backend.since = self.now;
-        let pool_key = backend.pool;
+        let (pool_key, awaited) = (backend.pool, !backend.waits.is_empty());
+        // Whoever waits for replicas on it goes first, but not twice.
+        let asks = awaited && backend.asked_wait != self.now;
         if !soiled
             && self.is_clean(key)
             && let Some(pool) = self.pools.pools.get_mut(pool_key)
-            && (pool.idle.len() < self.settings.pool_idle_max || !pool.line.is_empty())
+            && (pool.idle.len() < self.settings.pool_idle_max || !pool.line.is_empty() || awaited)
         {
             pool.idle.push(key);
+            if asks {
+                self.serve_waits();
+            }
             self.serve_line(pool_key);
         } else {
             self.fail(key, &Failure::Removed);

@@ -1,14 +1,17 @@
-//! WAIT and WAITAOF: which connections carried what the client wrote, and who waits for them.
+//! WAIT and WAITAOF: which connections are asked, and who waits for them.
 //!
-//! A server measures them by the last write of the very connection. What went over a shared one is
-//! asked for there, together for all who wait for it (see `round`). A client that had a connection
-//! to itself before may have written there, too: then that one is asked first, and the shared one
-//! only if it says yes.
+//! A server measures them by the last write of the very connection. So each connection is asked
+//! that may carry the client's last write, one after the other: those that it has left (see
+//! `former`), and the present one. What is true of the last write, whichever it was, is the least
+//! that any of them says. Each of them is asked on behalf of all who wait there (see `round`).
 //!
 //! ```text
-//!   own connection of before, if any ── yes ──► among those who wait on the shared one
-//!                 │ no: the answer
-//!                 ▼
+//!   the next connection ── error ──► the client hears it
+//!     ▲         │ so many, and so many are wanted; or the time is over
+//!     └─────────┤
+//!               │ it was the last one
+//!               ▼
+//!         the client hears the least of all
 //! ```
 
 use crate::resp::write;
@@ -18,14 +21,15 @@ use super::super::client::{Flag, Hold};
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::{Machine, mark_ready};
 use super::super::request::Kind;
-use super::{Change, Verb};
+use super::Verb;
 
+mod counts;
 mod round;
 mod waits;
 
-pub(super) use waits::Counts;
-use waits::Waiter;
+use counts::Counts;
 pub(in super::super) use waits::Waits;
+use waits::{Next, Waiter};
 
 /// The error where no connection can tell: an answer from another one would be wrong.
 const UNKNOWN: &str = "ERR elika: the connection that carried the writes is in use or closed";
@@ -38,110 +42,76 @@ const UNBLOCKED: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
 const GRACE_MS: u64 = 1_000;
 
 impl Machine {
-    /// WAIT or WAITAOF of a client that has no connection of its own.
+    /// WAIT or WAITAOF, outside of MULTI.
     pub(super) fn wait(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+        let pinned = self.clients.get(key).is_some_and(|it| it.pin.is_some());
         let Some((wanted, ms)) = Counts::parse(frame) else {
-            return self.forward_one(key, frame);
+            return match pinned {
+                true => self.send(key, Verb::Block, 1, None, frame),
+                false => self.forward_one(key, frame),
+            };
         };
         if !self.at_barrier(key) {
             return Taken::No;
         }
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        let mut on = client.former().to_vec();
+        if client.backend != BackendKey::NONE {
+            on.push(client.backend);
+        }
+        if on.is_empty() {
+            // It has written nothing: any connection will do.
+            match self.route(key, frame) {
+                Ok(any) => on.push(any),
+                Err(refusal) => return self.refuse(key, refusal),
+            }
+        }
+        let known = on.iter().all(|&on| self.may_wait_on(on, key));
         let Some(client) = self.clients.get_mut(key) else {
             return Taken::Yes;
         };
-        let (shared, own) = (client.backend, client.last_own());
-        let moved = client.is(Flag::Moved);
-        let has_shared = self.may_wait_on(shared);
-        if moved || shared != BackendKey::NONE && !has_shared {
-            // Nobody can tell of what it wrote on a connection that it has left or lost, however
-            // often it is asked.
-            if let Some(client) = self.clients.get_mut(key) {
-                client.set(Flag::Moved);
-            }
+        if !known {
+            client.lose_writes();
             self.say_error(key, UNKNOWN);
             return Taken::Yes;
         }
+        let kind = kind_of(client);
         let until = (ms > 0).then(|| self.now.after(ms));
-        if own == BackendKey::NONE && has_shared {
-            let kind = self.clients.get_mut(key).map_or(Kind::Swallow, kind_of);
-            self.enlist(shared, Waiter::new(key, kind, wanted, until));
-            self.serve_waits();
-            return Taken::Yes;
-        }
-        if let Some(client) = self.clients.get_mut(key) {
-            client.forget_last_own();
-        }
-        if own != BackendKey::NONE && !self.take_idle(own, key) {
-            // What it wrote there no other one can tell.
-            if let Some(client) = self.clients.get_mut(key) {
-                client.set(Flag::Moved);
-            }
-            self.say_error(key, UNKNOWN);
-            return Taken::Yes;
-        }
-        if own == BackendKey::NONE
-            && let Err(refusal) = self.pin(key)
-        {
-            return self.refuse(key, refusal);
-        }
-        let then = has_shared.then_some(Change::Wait {
-            wanted,
-            until,
-            shared,
-        });
-        self.send_wait(key, then, frame)
+        let first = on.pop().unwrap_or_default();
+        self.counters.requests += 1;
+        self.enlist(first, Waiter::new(key, kind, wanted, until, on));
+        self.serve_waits();
+        Taken::Yes
     }
 
-    /// Asks the connection that the client has to itself for this.
-    fn send_wait(&mut self, key: ClientKey, then: Option<Change>, frame: &[u8]) -> Taken {
-        let verb = match then.is_some() {
-            true => Verb::Wait,
-            false => Verb::Block,
-        };
-        let taken = self.send(key, verb, 1, then, frame);
-        if let Some(client) = self.clients.get_mut(key) {
-            // Nothing else of it may go there: it is about what was written before.
-            client.hold.set(Hold::BARRIER);
-        }
-        if let Some(pin) = self.pin_mut(key) {
-            pin.provisional = true;
-        }
-        taken
+    /// Must other connections be asked beside its own? Not where that does not wait, or refuses.
+    pub(super) fn waits_elsewhere(&self, key: ClientKey) -> bool {
+        let client = self.clients.get(key).filter(|it| it.is(Flag::Moved));
+        let pin = client.and_then(|it| Some((it.protocol, it.pin.as_deref()?)));
+        pin.is_some_and(|(protocol, pin)| !pin.multi && !pin.is_modal(protocol))
     }
 
-    /// Is it a shared connection that can be asked?
-    pub(super) fn may_wait_on(&self, shared: BackendKey) -> bool {
-        let backend = self.backends.get(shared);
-        backend.is_some_and(|it| !it.dedicated && !it.retired)
-    }
-
-    /// The first answer is here. If it is a yes, the shared connection is asked as well, once this
-    /// one is given back.
-    pub(super) fn waited(&mut self, key: ClientKey, change: Change, reply: &[u8], silent: bool) {
-        let Change::Wait {
-            wanted,
-            until,
-            shared,
-        } = change
-        else {
-            return;
-        };
-        if wanted.is_met(reply) {
-            let kind = if silent { Kind::Swallow } else { Kind::Deliver };
-            self.enlist(shared, Waiter::new(key, kind, wanted, until));
-        } else if !silent {
-            self.tell_own(key, reply);
-        }
+    /// May this client ask what it wrote on this connection? Not if the connection is another
+    /// user's by now.
+    fn may_wait_on(&self, on: BackendKey, key: ClientKey) -> bool {
+        let backend = self.backends.get(on).filter(|it| !it.retired);
+        let account = backend.and_then(|it| self.pools.pools.get(it.pool));
+        let client = self.clients.get(key).map(|it| it.account);
+        account.is_some_and(|pool| Some(pool.account) == client)
     }
 
     /// Nothing more of the client is decoded until it is answered.
     fn enlist(&mut self, on: BackendKey, waiter: Waiter) {
         let key = waiter.client;
+        if !self.may_wait_on(on, key) {
+            return self.end_waits(vec![waiter]);
+        }
         let Some(backend) = self.backends.get_mut(on) else {
-            return self.end_wait(&waiter, &unknown());
+            return;
         };
         backend.waits.add(waiter);
-        self.counters.requests += 1;
         if !self.waits.contains(&on) {
             self.waits.push(on);
         }
@@ -150,8 +120,17 @@ impl Machine {
         }
     }
 
+    /// One connection has told. The next one is asked, unless this was the last.
+    fn go_on_waiting(&mut self, mut waiter: Waiter, reply: &[u8]) {
+        match waiter.next(reply) {
+            Next::Refused => self.end_wait(&waiter, reply),
+            Next::Ask(on) => self.enlist(on, waiter),
+            Next::Done => self.end_wait_as_told(&waiter),
+        }
+    }
+
     /// The client goes on, and hears this.
-    pub(super) fn end_wait(&mut self, waiter: &Waiter, reply: &[u8]) {
+    fn end_wait(&mut self, waiter: &Waiter, reply: &[u8]) {
         let key = waiter.client;
         let Some(client) = self.clients.get_mut(key) else {
             return;
@@ -169,9 +148,14 @@ impl Machine {
 
     /// The connection that could tell has gone, or goes.
     pub(in super::super) fn end_waits(&mut self, waiters: Vec<Waiter>) {
+        let mut unknown = Vec::new();
+        write::error(&mut unknown, UNKNOWN);
         for waiter in waiters {
             self.counters.errors += 1;
-            self.end_wait(&waiter, &unknown());
+            if let Some(client) = self.clients.get_mut(waiter.client) {
+                client.lose_writes();
+            }
+            self.end_wait(&waiter, &unknown);
         }
     }
 
@@ -190,7 +174,7 @@ impl Machine {
 
     fn end_wait_as_told(&mut self, waiter: &Waiter) {
         let mut out = Vec::new();
-        waiter.told.write(&mut out);
+        waiter.so_far().write(&mut out);
         self.end_wait(waiter, &out);
     }
 
@@ -221,10 +205,4 @@ impl Machine {
         self.serve_waits();
         true
     }
-}
-
-fn unknown() -> Vec<u8> {
-    let mut out = Vec::new();
-    write::error(&mut out, UNKNOWN);
-    out
 }

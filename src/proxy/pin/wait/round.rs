@@ -18,7 +18,7 @@
 use std::mem;
 
 use super::super::super::backend::Lending;
-use super::super::super::key::BackendKey;
+use super::super::super::key::{BackendKey, ClientKey};
 use super::super::super::machine::Machine;
 use super::super::super::request::Kind;
 
@@ -53,11 +53,10 @@ impl Machine {
     /// Asks the server on this connection, if that can be done now. Returns whether anybody waits
     /// there any more.
     fn take_turn(&mut self, on: BackendKey) -> bool {
-        let may = self.may_wait_on(on);
         let Some(backend) = self.backends.get_mut(on) else {
             return false;
         };
-        if !may {
+        if backend.retired {
             let waiters = backend.waits.take();
             self.unreserve(on);
             self.end_waits(waiters);
@@ -68,6 +67,10 @@ impl Machine {
             return false;
         }
         if backend.waits.is_asking() || backend.lending == Lending::Lent {
+            return true;
+        }
+        if backend.dedicated {
+            self.ask_own(on);
             return true;
         }
         let others = self.where_others_go(on);
@@ -93,6 +96,18 @@ impl Machine {
             _ => {}
         }
         true
+    }
+
+    /// Asks on a connection that is not shared: an idle one, or a client's own on its behalf.
+    /// Another client that has it now may hold anything there, and gives it back some time.
+    fn ask_own(&mut self, on: BackendKey) {
+        let Some(backend) = self.backends.get(on).filter(|it| it.is_ready()) else {
+            return;
+        };
+        let its = backend.waits.clients().any(|it| it == backend.owner);
+        if its && backend.fifo.is_empty() || self.take_idle(on) {
+            self.ask_wait(on, u64::MAX);
+        }
     }
 
     /// What others can do while the server is asked on this connection. Opens one for them if need
@@ -130,15 +145,11 @@ impl Machine {
     /// Asks the server for the least that anybody waits for.
     fn ask_wait(&mut self, on: BackendKey, most: u64) {
         let (now, clients) = (self.now, &self.clients);
-        // Its own connection of before is given back first.
-        let ready = |key| {
-            let client = clients.get(key);
-            client.is_some_and(|it| it.pin.is_none() && it.fifo.is_empty())
-        };
+        let ready = |key| clients.get(key).is_some_and(|it| it.fifo.is_empty());
         let backend = self.backends.get_mut(on);
         let asked = backend.and_then(|it| it.waits.ask(now, most, ready));
         let Some((wanted, ms)) = asked else {
-            return self.take_back(on);
+            return self.end_turn_of(on);
         };
         let words = wanted.words(ms);
         let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
@@ -154,14 +165,22 @@ impl Machine {
         let done = backend.waits.answered(reply, self.now);
         backend.traffic.requests += done.len() as u64;
         backend.traffic.replies += done.len() as u64;
-        self.take_back(on);
+        self.end_turn_of(on);
         // The others first.
         self.waits.retain(|&other| other != on);
         self.waits.push(on);
         for waiter in done {
-            self.end_wait(&waiter, reply);
+            self.go_on_waiting(waiter, reply);
         }
         self.serve_waits();
+    }
+
+    /// The connection is shared or idle again.
+    fn end_turn_of(&mut self, on: BackendKey) {
+        match self.backends.get(on) {
+            Some(it) if it.dedicated && it.owner == ClientKey::NONE => self.give_back(on, false),
+            _ => self.take_back(on),
+        }
     }
 
     fn unreserve(&mut self, on: BackendKey) {

@@ -5,12 +5,10 @@
 //! content with it, and those whose time is over. It is asked for each value that is waited for in
 //! turn, because it may refuse one of them; for the least of them it is asked to wait.
 
-use crate::resp::number::parse_i64;
-use crate::resp::{Args, write};
-
-use super::super::super::key::ClientKey;
+use super::super::super::key::{BackendKey, ClientKey};
 use super::super::super::request::Kind;
 use super::super::super::settings::Millis;
+use super::counts::Counts;
 
 /// The server is asked for so long the first time, ms: a client that asks meanwhile for less waits
 /// so much longer than it would directly.
@@ -27,91 +25,6 @@ const REFUSAL_MS: u64 = 1;
 /// A server's clock may differ from ours by so much, ms.
 const EARLY_MS: u64 = 5;
 
-/// Replicas and, for WAITAOF, the server's own file: as many as are waited for, or as there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in super::super) struct Counts {
-    /// `None`: it is WAIT.
-    local: Option<i64>,
-    replicas: i64,
-}
-
-impl Counts {
-    /// What is waited for, and for how long at most; 0: for ever. `None`: the server answers at
-    /// once, because an argument is wrong or nothing is wanted. That is so of any connection.
-    /// (A server has one file: it refuses to wait for more.)
-    pub(super) fn parse(frame: &[u8]) -> Option<(Self, u64)> {
-        let mut args = Args::new(frame);
-        let file = args.next()?.len() > "WAIT".len();
-        let count = args.len();
-        let numbers: Vec<_> = args.map_while(parse_i64).collect();
-        let (local, replicas, ms) = match *numbers {
-            _ if numbers.len() != count => return None,
-            [replicas, ms] if !file => (None, replicas, ms),
-            [local @ 0..=1, replicas, ms] if file => (Some(local), replicas, ms),
-            _ => return None,
-        };
-        // To a server, a time that ends after the last one that it can tell is no time.
-        const LAST_MS: i64 = i64::MAX - (1 << 40);
-        let wanted = replicas > 0 || local.is_some_and(|local| local > 0);
-        let ms = u64::try_from(ms).ok().filter(|_| ms <= LAST_MS)?;
-        wanted.then_some((Self { local, replicas }, ms))
-    }
-
-    /// The words of the request.
-    pub(super) fn words(self, ms: u64) -> Vec<String> {
-        let name = self.local.map_or("WAIT", |_| "WAITAOF").to_owned();
-        let local = self.local.map(|local| local.to_string());
-        let numbers = [self.replicas.to_string(), ms.to_string()];
-        [name].into_iter().chain(local).chain(numbers).collect()
-    }
-
-    /// What a reply to this says; `None`: it is an error.
-    fn told(self, reply: &[u8]) -> Option<Self> {
-        let lines = reply.split(|byte| *byte == b'\n');
-        let numbers = lines.filter_map(|line| line.strip_suffix(b"\r")?.strip_prefix(b":"));
-        let numbers: Vec<_> = numbers.filter_map(parse_i64).collect();
-        match (&numbers[..], self.local) {
-            (&[replicas], None) => Some(Self {
-                local: None,
-                replicas,
-            }),
-            (&[local, replicas], Some(_)) => Some(Self {
-                local: Some(local),
-                replicas,
-            }),
-            _ => None,
-        }
-    }
-
-    /// Is a reply to this a yes?
-    pub(super) fn is_met(self, reply: &[u8]) -> bool {
-        self.told(reply).is_some_and(|told| self.is_met_by(told))
-    }
-
-    fn is_met_by(self, told: Self) -> bool {
-        told.local >= self.local && told.replicas >= self.replicas
-    }
-
-    fn is_file(self) -> bool {
-        self.local.is_some()
-    }
-
-    fn nothing(self) -> Self {
-        Self {
-            local: self.local.map(|_| 0),
-            replicas: 0,
-        }
-    }
-
-    pub(super) fn write(self, out: &mut Vec<u8>) {
-        if let Some(local) = self.local {
-            write::array(out, 2);
-            write::integer(out, local);
-        }
-        write::integer(out, self.replicas);
-    }
-}
-
 /// A client in WAIT.
 #[derive(Debug)]
 pub(in super::super::super) struct Waiter {
@@ -125,7 +38,20 @@ pub(in super::super::super) struct Waiter {
     /// Which question was the last one for this very value; 0: none.
     asked: u64,
     /// What the server said last.
-    pub(super) told: Counts,
+    told: Counts,
+    /// The connections that are asked after this one.
+    left: Vec<BackendKey>,
+    /// The least that those before it said.
+    least: Option<Counts>,
+}
+
+/// What becomes of a client in WAIT when a connection has told.
+pub(super) enum Next {
+    /// It hears the error.
+    Refused,
+    Ask(BackendKey),
+    /// It hears what the server said.
+    Done,
 }
 
 impl Waiter {
@@ -134,6 +60,7 @@ impl Waiter {
         kind: Kind,
         wanted: Counts,
         until: Option<Millis>,
+        left: Vec<BackendKey>,
     ) -> Self {
         Self {
             client,
@@ -143,6 +70,31 @@ impl Waiter {
             rounds: 0,
             asked: 0,
             told: wanted.nothing(),
+            left,
+            least: None,
+        }
+    }
+
+    /// The connection that it waits on has told this.
+    pub(super) fn next(&mut self, reply: &[u8]) -> Next {
+        let Some(told) = self.wanted.told(reply) else {
+            return Next::Refused;
+        };
+        self.told = told;
+        let Some(next) = self.left.pop() else {
+            return Next::Done;
+        };
+        self.least = Some(self.least.map_or(told, |least| least.and(told)));
+        (self.rounds, self.told) = (0, self.wanted.nothing());
+        Next::Ask(next)
+    }
+
+    /// What is known by now: while a connection has not told, nothing.
+    pub(super) fn so_far(&self) -> Counts {
+        match self.least {
+            _ if !self.left.is_empty() => self.wanted.nothing(),
+            Some(least) => least.and(self.told),
+            None => self.told,
         }
     }
 
@@ -281,55 +233,7 @@ mod tests {
     use super::super::super::super::key::Key;
     use super::*;
 
-    fn frame(line: &str) -> Vec<u8> {
-        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        let mut frame = Vec::new();
-        write::command(&mut frame, &words);
-        frame
-    }
-
-    fn wanted(line: &str) -> Counts {
-        Counts::parse(&frame(line)).unwrap().0
-    }
-
-    #[test]
-    fn only_valid_waits_for_something_block() {
-        for line in ["WAIT 1 0", "WAIT 1 10", "WAITAOF 1 0 0", "WAITAOF 0 1 5"] {
-            let (counts, ms) = Counts::parse(&frame(line)).unwrap();
-            assert_eq!(counts.words(ms).join(" "), line);
-        }
-        for line in [
-            "WAIT",
-            "WAIT 1",
-            "WAIT 0 1",
-            "WAIT -1 1",
-            "WAIT x 1",
-            "WAIT 1 x",
-            "WAIT 1 -1",
-            "WAIT 1 9223372036854775807",
-            "WAIT 1 2 3",
-            "WAIT 1 2 3 4",
-            "WAITAOF 1 2",
-            "WAITAOF",
-            "WAITAOF 0 0 1",
-            "WAITAOF 1 1 -1",
-            "WAITAOF 5 1 0",
-            "WAITAOF -1 1 0",
-            "WAITAOF 1 1 x",
-        ] {
-            assert_eq!(Counts::parse(&frame(line)), None, "{line}");
-        }
-    }
-
-    #[test]
-    fn only_enough_of_everything_is_a_yes() {
-        let wait = wanted("WAIT 2 100");
-        assert!(wait.is_met(b":2\r\n") && wait.is_met(b":3\r\n"));
-        assert!(!wait.is_met(b":1\r\n") && !wait.is_met(b"-ERR no\r\n"));
-        let aof = wanted("WAITAOF 1 2 0");
-        assert!(aof.is_met(b"*2\r\n:1\r\n:2\r\n"));
-        assert!(!aof.is_met(b"*2\r\n:0\r\n:2\r\n") && !aof.is_met(b":2\r\n"));
-    }
+    use super::super::counts::tests::{frame, wanted};
 
     /// Clients by number, with what they wait for.
     fn waits(lines: &[&str]) -> Waits {
@@ -337,7 +241,13 @@ mod tests {
         for (i, line) in lines.iter().enumerate() {
             let (counts, ms) = Counts::parse(&frame(line)).unwrap();
             let until = (ms > 0).then_some(Millis(ms));
-            waits.add(Waiter::new(number(i), Kind::Deliver, counts, until));
+            waits.add(Waiter::new(
+                number(i),
+                Kind::Deliver,
+                counts,
+                until,
+                Vec::new(),
+            ));
         }
         waits
     }
@@ -383,7 +293,13 @@ mod tests {
         assert_eq!(asks(&mut waits, 50), "WAITAOF 1 0 1");
         assert_eq!(hear(&mut waits, refused, 50), [number(1)]);
         // One more of the same does not keep the others from their turn.
-        let more = Waiter::new(number(3), Kind::Deliver, wanted("WAITAOF 0 1 0"), None);
+        let more = Waiter::new(
+            number(3),
+            Kind::Deliver,
+            wanted("WAITAOF 0 1 0"),
+            None,
+            Vec::new(),
+        );
         waits.add(more);
         assert_eq!(asks(&mut waits, 51), "WAITAOF 1 1 1");
         assert_eq!(hear(&mut waits, refused, 51), [number(2)]);
@@ -394,7 +310,13 @@ mod tests {
     fn a_reply_says_nothing_to_who_came_after_it_was_asked_for() {
         let mut waits = waits(&["WAIT 2 0"]);
         asks(&mut waits, 0);
-        let late = Waiter::new(number(9), Kind::Deliver, wanted("WAIT 1 0"), None);
+        let late = Waiter::new(
+            number(9),
+            Kind::Deliver,
+            wanted("WAIT 1 0"),
+            None,
+            Vec::new(),
+        );
         waits.add(late);
         assert_eq!(hear(&mut waits, ":2\r\n", 1), [number(0)]);
         assert_eq!(asks(&mut waits, 1), "WAIT 1 50");

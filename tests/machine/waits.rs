@@ -1,0 +1,232 @@
+//! WAIT is about the last write of the very client, on whichever connection that was.
+
+use elika::proxy::{BackendKey, ClientKey, ConnKey, Failure};
+
+use super::harness::{Worker, command};
+
+const UNKNOWN: &str = "-ERR elika: the connection that carried the writes is in use or closed\r\n";
+
+/// One user has a single shared connection: it is asked for 10 ms at a time.
+fn worker() -> (Worker, ClientKey, BackendKey) {
+    let mut worker = Worker::with(|settings| settings.pool_connections_max = 1);
+    let (client, shared) = worker.user("ann");
+    worker.pass(200);
+    worker.asked(shared);
+    (worker, client, shared)
+}
+
+impl Worker {
+    /// One command and the reply to it.
+    fn does(&mut self, client: ClientKey, on: BackendKey, line: &str, reply: &str) {
+        self.says(client, line);
+        let asked = self.asked(on);
+        assert!(asked.ends_with(&text(line)), "{line}: {asked}");
+        self.replies(on, reply);
+        self.settle();
+        self.heard(client);
+    }
+
+    /// The server is asked for this here, and says so.
+    fn tells(&mut self, on: BackendKey, line: &str, reply: &str) {
+        let asked = self.asked(on);
+        assert!(asked.ends_with(&text(line)), "{line}: {asked}");
+        self.replies(on, reply);
+        self.settle();
+    }
+}
+
+fn text(line: &str) -> String {
+    String::from_utf8(command(line)).unwrap()
+}
+
+#[test]
+fn client_with_a_connection_of_its_own_waits_for_what_it_wrote_before() {
+    let (mut worker, client, shared) = worker();
+    worker.does(client, shared, "SET k v", "+OK\r\n");
+    let own = worker.own(client, "WATCH k", "+OK\r\n");
+    worker.says(client, "WAIT 1 0");
+    // Nothing was written there since the replicas were in step: that says nothing.
+    worker.tells(own, "WAIT 1 50", ":3\r\n");
+    assert_eq!(worker.heard(client), "");
+    worker.tells(shared, "WAIT 1 10", ":1\r\n");
+    assert_eq!(worker.heard(client), ":1\r\n");
+    // What it surely writes there now comes after that.
+    worker.does(client, own, "SET k w", "+OK\r\n");
+    worker.says(client, "WAIT 1 0");
+    worker.tells(own, "WAIT 1 0", ":2\r\n");
+    assert_eq!(worker.heard(client), ":2\r\n");
+}
+
+#[test]
+fn what_may_have_written_nothing_does_not_stand_for_the_last_write() {
+    let (mut worker, client, shared) = worker();
+    let own = worker.own(client, "MULTI", "+OK\r\n");
+    worker.does(client, own, "SET k v", "+QUEUED\r\n");
+    worker.does(client, own, "EXEC", "*1\r\n+OK\r\n");
+    for (line, reply) in [
+        ("SADD s m", ":0\r\n"),
+        ("EVAL x 0", "$-1\r\n"),
+        ("FOO", "+OK\r\n"),
+        ("SET k v NX", "$-1\r\n"),
+        ("SET k v", "-OOM no\r\n"),
+    ] {
+        worker.does(client, shared, line, reply);
+        worker.says(client, "WAIT 1 0");
+        worker.tells(shared, "WAIT 1 10", ":1\r\n");
+        assert_eq!(worker.heard(client), "", "{line}");
+        worker.tells(own, "WAIT 1 50", ":1\r\n");
+        assert_eq!(worker.heard(client), ":1\r\n", "{line}");
+        worker.pass(200);
+    }
+    worker.does(client, shared, "SET k v", "+OK\r\n");
+    worker.says(client, "WAIT 1 0");
+    worker.tells(shared, "WAIT 1 10", ":1\r\n");
+    assert_eq!(worker.heard(client), ":1\r\n");
+}
+
+/// The error comes in two pieces.
+#[test]
+fn refused_write_is_no_write_however_its_error_is_cut() {
+    let (mut worker, client, shared) = worker();
+    let own = worker.own(client, "BLPOP l 1", "*-1\r\n");
+    worker.says(client, "INCR n");
+    worker.replies(shared, "-");
+    worker.replies(shared, "OOM no\r\n");
+    worker.settle();
+    worker.heard(client);
+    worker.asked(shared);
+    worker.says(client, "WAIT 1 0");
+    worker.tells(shared, "WAIT 1 10", ":1\r\n");
+    assert_eq!(worker.heard(client), "");
+    worker.tells(own, "WAIT 1 50", ":1\r\n");
+    assert_eq!(worker.heard(client), ":1\r\n");
+}
+
+#[test]
+fn transaction_that_wrote_stands_for_what_was_written_before() {
+    let (mut worker, client, shared) = worker();
+    worker.does(client, shared, "SET k v", "+OK\r\n");
+    let own = worker.own(client, "BLPOP l 1", "*-1\r\n");
+    for reply in ["*1\r\n-WRONGTYPE no\r\n", "*1\r\n:1\r\n"] {
+        worker.does(client, own, "MULTI", "+OK\r\n");
+        worker.does(client, own, "INCR k", "+QUEUED\r\n");
+        worker.does(client, own, "EXEC", reply);
+        worker.fails(shared, &Failure::Lost);
+        worker.pass(200);
+        for backend in worker.begun() {
+            worker.welcome(backend);
+        }
+        worker.says(client, "WAIT 1 0");
+        let wrote = !reply.contains('-');
+        if wrote {
+            worker.tells(own, "WAIT 1 50", ":1\r\n");
+        }
+        let heard = worker.heard(client);
+        assert_eq!(heard, if wrote { ":1\r\n" } else { UNKNOWN }, "{reply}");
+    }
+}
+
+#[test]
+fn count_is_the_least_of_all_connections_that_may_carry_the_last_write() {
+    for (first, second) in [(":2\r\n", ":0\r\n"), (":0\r\n", ":2\r\n")] {
+        let (mut worker, client, shared) = worker();
+        worker.does(client, shared, "SET k v", "+OK\r\n");
+        let own = worker.own(client, "BLPOP l 1", "*2\r\n$1\r\nl\r\n$1\r\nv\r\n");
+        worker.says(client, "WAIT 3 5");
+        worker.pass(5);
+        worker.tells(shared, "WAIT 3 5", first);
+        assert_eq!(worker.heard(client), "");
+        worker.pass(1);
+        worker.tells(own, "WAIT 3 1", second);
+        assert_eq!(worker.heard(client), ":0\r\n");
+    }
+}
+
+#[test]
+fn wait_on_a_connection_that_another_client_has_is_asked_when_it_is_free() {
+    let (mut worker, client, shared) = worker();
+    let other = worker.logs_in("ann", "pw");
+    let own = worker.own(client, "BLPOP l 1", "*-1\r\n");
+    worker.says(other, "WATCH k");
+    assert!(worker.asked(own).contains("WATCH"));
+    worker.replies(own, "+OK\r\n");
+    worker.says(client, "WAIT 1 0");
+    worker.settle();
+    worker.asked(shared);
+    assert_eq!(worker.asked(own), "");
+    worker.says(other, "UNWATCH");
+    worker.asked(own);
+    worker.replies(own, "+OK\r\n");
+    worker.tells(own, "WAIT 1 50", ":1\r\n");
+    assert_eq!(worker.heard(client), ":1\r\n");
+}
+
+/// It is told so until it writes again. What happens then is up to the client: it is as after a
+/// connection of its own is lost.
+#[test]
+fn nobody_can_tell_of_writes_on_a_connection_that_is_lost() {
+    let (mut worker, client, shared) = worker();
+    worker.does(client, shared, "SADD s m", ":1\r\n");
+    worker.fails(shared, &Failure::Lost);
+    worker.settle();
+    worker.says(client, "WAIT 1 0");
+    assert_eq!(worker.heard(client), UNKNOWN);
+    worker.says(client, "GET k");
+    let second = worker.begun_one();
+    worker.welcome(second);
+    worker.replies(second, "$-1\r\n");
+    worker.heard(client);
+    worker.says(client, "WAIT 1 0");
+    assert_eq!(worker.heard(client), UNKNOWN);
+    worker.asked(second);
+    worker.pass(200);
+    worker.does(client, second, "SADD s m", ":1\r\n");
+    worker.says(client, "WAIT 1 0");
+    worker.tells(second, "WAIT 1 10", ":1\r\n");
+    assert_eq!(worker.heard(client), ":1\r\n");
+}
+
+/// It does not know yet, and what it did since may have written nothing.
+#[test]
+fn client_hears_once_that_the_connection_of_its_writes_was_lost() {
+    for (line, reply, known) in [("SADD s m", ":1\r\n", false), ("SET k v", "+OK\r\n", true)] {
+        let (mut worker, client, shared) = worker();
+        worker.does(client, shared, "SET k v", "+OK\r\n");
+        worker.fails(shared, &Failure::Lost);
+        worker.settle();
+        worker.says(client, line);
+        let second = worker.begun_one();
+        worker.welcome(second);
+        worker.replies(second, reply);
+        worker.heard(client);
+        worker.asked(second);
+        worker.pass(200);
+        worker.says(client, "WAIT 1 0");
+        if known {
+            worker.tells(second, "WAIT 1 10", ":1\r\n");
+            assert_eq!(worker.heard(client), ":1\r\n");
+        } else {
+            assert_eq!(worker.heard(client), UNKNOWN);
+        }
+        assert!(!worker.closed(ConnKey::Client(client)));
+    }
+}
+
+/// A connection of its own that came to nothing carried nothing.
+#[test]
+fn connection_that_never_sent_anything_is_not_asked() {
+    let (mut worker, client, shared) = worker();
+    worker.does(client, shared, "SET k v", "+OK\r\n");
+    worker.says(client, "WATCH k");
+    let own = worker.begun_one();
+    worker.fails(own, &Failure::Lost);
+    worker.settle();
+    worker.pass(200);
+    worker.heard(client);
+    for backend in worker.begun() {
+        worker.welcome(backend);
+    }
+    worker.says(client, "WAIT 1 0");
+    worker.settle();
+    assert_ne!(worker.heard(client), UNKNOWN);
+}
