@@ -125,8 +125,9 @@ impl Worker {
                 self.turn();
             }
             for (backend, flight) in mem::take(&mut self.flights) {
-                let said =
-                    |word: &&(&[u8], &[u8])| flight.windows(word.0.len()).any(|it| it == word.0);
+                let said = |word: &&(&[u8], &[u8])| {
+                    { flight.windows(word.0.len()) }.any(|it| it.eq_ignore_ascii_case(word.0))
+                };
                 let answers = ANSWERS.iter().filter(said).map(|(_, answer)| *answer);
                 self.backend_says(backend, &answers.collect::<Vec<_>>().concat());
                 self.turn();

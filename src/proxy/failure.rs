@@ -195,7 +195,9 @@ impl Machine {
         let Some(pool) = self.pools.pools.get_mut(backend.pool) else {
             return;
         };
-        if !pool.backends.is_empty() {
+        // While it runs a script, a server says so on every connection.
+        let busy = matches!(failure, Failure::TurnedAway(text) if is_busy(text));
+        if !pool.backends.is_empty() && !busy {
             return;
         }
         let (waiters, account) = (std::mem::take(&mut pool.waiters), pool.account);

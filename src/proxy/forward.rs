@@ -191,7 +191,7 @@ impl Machine {
                 continue;
             }
             match backend.is_ready() {
-                true if backend.is_busy() || backend.stall == Stall::Held => {}
+                true if backend.is_busy() || matches!(backend.stall, Stall::Held(_)) => {}
                 true if backend.is_late(self.now) => late = late.or(Some(key)),
                 true => return Ok(key),
                 // Who stands behind a script waits for its end.

@@ -43,7 +43,7 @@ impl Machine {
         for (key, backend) in self.backends.iter() {
             let looked_after = matches!(
                 backend.stall,
-                Stall::Since(_) | Stall::Late(_) | Stall::Served(_) | Stall::Held
+                Stall::Since(_) | Stall::Late(_) | Stall::Served(_) | Stall::Held(_)
             );
             assert!(!looked_after || self.stalled.contains(&key), "{key:?}");
             let head = self.requests.get(backend.fifo.head);

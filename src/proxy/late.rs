@@ -37,6 +37,9 @@ const GREETING_MS: u64 = 60_000;
 /// So many connections beyond its size a pool may have, so that its server can be asked something.
 const BEYOND: usize = 1;
 
+/// Between two looks for a way round a write that is held back, ms.
+const HELD_LOOK_MS: u64 = 100;
+
 /// A server that has answered nothing is asked again after this, ms.
 const ASK_AGAIN_MS: u64 = 1_000;
 
@@ -80,9 +83,10 @@ impl Machine {
             }
             // Its own reply may be on its way, too.
             Stall::Served(at) if self.now.since(at) < LOOK_AGAIN_MS => stall,
-            Stall::Held => stall,
-            _ if self.lead_round_late(key) => stall,
-            _ if self.has_write_in_front(key) => Stall::Held,
+            // Others may have found no way round it.
+            Stall::Held(at) if self.now.since(at) < HELD_LOOK_MS => stall,
+            _ if self.lead_round_late(key) => Stall::Served(self.now),
+            _ if self.has_write_in_front(key) => Stall::Held(self.now),
             _ => Stall::None,
         };
         if let Some(backend) = self.backends.get_mut(key) {
@@ -200,7 +204,7 @@ impl Machine {
             let fit = fit && it.scripts == 0;
             match it.stall {
                 _ if !fit || !it.is_late(self.now) => None,
-                Stall::Held => Some(key),
+                Stall::Held(_) => Some(key),
                 Stall::Late(_) | Stall::Served(_) => self.has_write_in_front(key).then_some(key),
                 Stall::None | Stall::Since(_) | Stall::Kept => None,
             }

@@ -48,8 +48,9 @@ pub(super) enum Stall {
     Late(Millis),
     /// It does, as was found out then.
     Served(Millis),
-    /// It does, and holds back the write at the head: reads go elsewhere, and writes come here.
-    Held,
+    /// It does, and holds back the write at the head, as was seen then: reads go elsewhere, and
+    /// writes come here.
+    Held(Millis),
     /// They cannot go elsewhere: the reply is kept here, so that theirs can come.
     Kept,
 }
@@ -83,7 +84,7 @@ impl Machine {
             _ if !followed => backend.stall = Stall::None,
             Stall::Kept => return Flow::Continue,
             Stall::Since(_) => {}
-            Stall::None | Stall::Late(_) | Stall::Served(_) | Stall::Held => {
+            Stall::None | Stall::Late(_) | Stall::Served(_) | Stall::Held(_) => {
                 stall(&mut self.stalled, backend, key, self.now)
             }
         }
@@ -100,7 +101,7 @@ impl Machine {
             };
             let since = match backend.stall {
                 Stall::Since(since) => since,
-                Stall::Late(_) | Stall::Served(_) | Stall::Held => {
+                Stall::Late(_) | Stall::Served(_) | Stall::Held(_) => {
                     if self.look_at_late(key) {
                         self.stalled.push(key);
                     }
@@ -179,7 +180,7 @@ pub(super) fn follow(
     match backend.stall {
         Stall::None => {}
         // It may be a read that found no other connection.
-        Stall::Held => {
+        Stall::Held(_) => {
             backend.stall = Stall::Served(now);
             return;
         }

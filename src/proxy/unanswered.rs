@@ -1,4 +1,4 @@
-//! What clients hear whose requests no backend answers any more, each in its place among the replies.
+//! What clients hear whose requests no backend answers any more, each in its place.
 
 use crate::resp::write;
 

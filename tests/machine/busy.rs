@@ -286,23 +286,31 @@ fn a_read_behind_a_write_that_is_held_back_is_asked_elsewhere() {
 
 #[test]
 fn a_read_that_finds_no_way_round_a_write_finds_one_later() {
-    let mut worker = Worker::new();
-    let (_, reader, _) = held_write(&mut worker);
+    let mut worker = Worker::with(|settings| settings.pool_connections_max = 1);
+    let (writer, reader, held) = held_write(&mut worker);
     worker.pass(200);
-    let full = worker.begun_one();
-    worker.connect(full);
-    let why = Failure::TurnedAway("ERR max number of clients reached".into());
-    worker.fails(full, &why);
-    let later = (0..100).find_map(|_| {
-        worker.pass(100);
-        worker.begun().pop()
-    });
-    let later = later.expect("it is tried again");
-    worker.welcome(later);
+    let other = worker.begun_one();
+    worker.welcome(other);
+    worker.pass(20);
+    worker.pass(20);
+    assert_eq!(worker.asked(other).as_bytes(), command("GET b"));
+    worker.replies(other, "$1\r\nb\r\n");
+    worker.replies(held, "+OK\r\n$1\r\nb\r\n");
+    // The other connection is in the middle of a big reply, and there is no room for a third.
+    worker.says(reader, "GET big");
+    assert!(worker.asked(other).contains("big"));
+    worker.replies(other, "$300000\r\n");
+    worker.says(writer, "SET a 1");
+    let third = worker.logs_in("ann", "pw");
+    worker.says(third, "GET c");
+    assert!(worker.asked(held).contains("GET"));
+    worker.pass(400);
+    assert_eq!(worker.asked(other), "");
+    worker.replies(other, "x".repeat(300_000) + "\r\n");
     worker.pass(200);
-    assert_eq!(worker.asked(later).as_bytes(), command("GET b"));
-    worker.replies(later, "$1\r\nb\r\n");
-    assert_eq!(worker.heard(reader), "$1\r\nb\r\n");
+    assert_eq!(worker.asked(other).as_bytes(), command("GET c"));
+    worker.replies(other, "$1\r\nc\r\n");
+    assert_eq!(worker.heard(third), "$1\r\nc\r\n");
 }
 
 #[test]

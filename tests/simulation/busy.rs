@@ -1,6 +1,7 @@
 //! A script that runs until it is killed. Its server answers BUSY to nearly all commands meanwhile,
 //! also to SELECT on a new connection. Only the client of the script waits for its end.
 
+use super::client::Client;
 use super::link::{Link, Prospect};
 use super::world::World;
 
@@ -105,7 +106,9 @@ impl World {
         let until = self.now.ms + HEARD_MS;
         loop {
             let mut others = self.clients.iter().enumerate();
-            let waits = others.find(|(index, it)| *index != runner && it.is_waiting());
+            // No connection is opened any more to an instance that is on its way out.
+            let stays = |it: &Client| it.model.left_for(self.now, &self.view()).is_none();
+            let waits = others.find(|(index, it)| *index != runner && it.is_waiting() && stays(it));
             let Some((_, client)) = waits else {
                 return Ok(());
             };
