@@ -200,6 +200,12 @@ impl Backend {
         !self.retired && self.owner == ClientKey::NONE
     }
 
+    /// Is it the own connection of another client than those who wait on it?
+    pub(super) fn is_anothers(&self) -> bool {
+        let owner = self.owner;
+        owner != ClientKey::NONE && self.waits.clients().all(|it| it != owner)
+    }
+
     /// Should requests that can choose take another connection, even one that is being opened? It
     /// is in the middle of a big reply, or runs a script. That a reply takes long is no reason: the
     /// server may be busy, and then it is so on every connection.

@@ -161,6 +161,21 @@ fn wait_on_a_connection_that_another_client_has_is_asked_when_it_is_free() {
     assert_eq!(worker.heard(client), ":1\r\n");
 }
 
+#[test]
+fn wait_on_a_connection_that_another_client_keeps_ends() {
+    let (mut worker, client, _) = worker();
+    let other = worker.logs_in("ann", "pw");
+    let own = worker.own(client, "BLPOP l 1", "*-1\r\n");
+    worker.says(other, "WATCH k");
+    worker.asked(own);
+    worker.replies(own, "+OK\r\n");
+    worker.says(client, "WAIT 1 0");
+    worker.pass(500);
+    assert_eq!(worker.heard(client), "");
+    worker.pass(1_000);
+    assert_eq!(worker.heard(client), UNKNOWN);
+}
+
 /// It is told so until it writes again. What happens then is up to the client: it is as after a
 /// connection of its own is lost.
 #[test]

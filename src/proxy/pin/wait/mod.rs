@@ -41,6 +41,10 @@ const UNBLOCKED: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
 /// that, ms. Then it hears that no replica is known to have them.
 const GRACE_MS: u64 = 1_000;
 
+/// A client waits so long for a connection that another client has for itself, ms: that one may
+/// keep it for ever.
+const IN_USE_MS: u64 = 1_000;
+
 impl Machine {
     /// WAIT or WAITAOF, outside of MULTI.
     pub(super) fn wait(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
@@ -103,7 +107,7 @@ impl Machine {
     }
 
     /// Nothing more of the client is decoded until it is answered.
-    fn enlist(&mut self, on: BackendKey, waiter: Waiter) {
+    fn enlist(&mut self, on: BackendKey, mut waiter: Waiter) {
         let key = waiter.client;
         if !self.may_wait_on(on, key) {
             return self.end_waits(vec![waiter]);
@@ -111,6 +115,7 @@ impl Machine {
         let Some(backend) = self.backends.get_mut(on) else {
             return;
         };
+        waiter.since = self.now;
         backend.waits.add(waiter);
         if !self.waits.contains(&on) {
             self.waits.push(on);
@@ -168,6 +173,9 @@ impl Machine {
             for waiter in overdue.unwrap_or_default() {
                 self.end_wait_as_told(&waiter);
             }
+            let kept = self.backends.get_mut(on).filter(|it| it.is_anothers());
+            let waiters = kept.map(|it| it.waits.older(now, IN_USE_MS));
+            self.end_waits(waiters.unwrap_or_default());
         }
         self.serve_waits();
     }

@@ -33,6 +33,8 @@ pub(in super::super::super) struct Waiter {
     pub(super) kind: Kind,
     wanted: Counts,
     until: Option<Millis>,
+    /// Since when it has waited on this connection.
+    pub(super) since: Millis,
     /// How often the server was asked since.
     rounds: u32,
     /// Which question was the last one for this very value; 0: none.
@@ -67,6 +69,7 @@ impl Waiter {
             kind,
             wanted,
             until,
+            since: Millis::default(),
             rounds: 0,
             asked: 0,
             told: wanted.nothing(),
@@ -212,6 +215,14 @@ impl Waits {
         }
         self.waiters = left;
         done
+    }
+
+    /// Those who have waited for so long, ms.
+    pub(super) fn older(&mut self, now: Millis, ms: u64) -> Vec<Waiter> {
+        let old = |it: &Waiter| now.since(it.since) >= ms;
+        let (old, left) = self.take().into_iter().partition(old);
+        self.waiters = left;
+        old
     }
 
     /// Those whose time is over and who are not being asked for. A client of which the server was
