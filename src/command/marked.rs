@@ -7,6 +7,11 @@
 
 use crate::resp::write;
 
+/// The names of the commands that the proxy gives. Others are a client's, however it writes them.
+const OWN: [&[u8]; 9] = [
+    b"auth", b"client", b"command", b"hello", b"ping", b"role", b"select", b"wait", b"waitaof",
+];
+
 /// No name of a marked command is longer, bytes.
 const NAME_BYTES_MAX: usize = 16;
 
@@ -33,6 +38,7 @@ pub fn write(out: &mut Vec<u8>, words: &[&[u8]]) {
 
 fn mark(name: &[u8]) -> Vec<u8> {
     let mut name = name.to_ascii_lowercase();
+    debug_assert!(OWN.contains(&&name[..]), "this is none of the proxy's own");
     if let Some(last) = name.last_mut() {
         last.make_ascii_uppercase();
     }
@@ -47,7 +53,7 @@ pub fn unmark(reply: &[u8]) -> Vec<u8> {
         && let Some([_quote, name @ ..]) = reply.get_mut(UNKNOWN.len()..)
         && let Some(end) = name.iter().position(|byte| !byte.is_ascii_alphabetic())
         && let Some(name) = name.get_mut(..end)
-        && *name == *mark(name)
+        && is_own(name)
     {
         name.make_ascii_uppercase();
     }
@@ -68,7 +74,13 @@ pub fn is_marked(line: &[u8]) -> Option<bool> {
         return (name.len() > NAME_BYTES_MAX || name.ends_with(b"\n")).then_some(false);
     };
     let name = name.get(..end).unwrap_or_default();
-    Some(name.len() > 1 && name.iter().all(u8::is_ascii_alphabetic) && name == mark(name))
+    Some(is_own(name))
+}
+
+/// Is this one of the proxy's names, as the proxy writes it?
+fn is_own(name: &[u8]) -> bool {
+    let own = { OWN.iter() }.find(|own| own.eq_ignore_ascii_case(name));
+    own.is_some_and(|own| name == mark(own))
 }
 
 #[cfg(test)]
@@ -89,6 +101,11 @@ mod tests {
             ),
             ("+1339518083.107412 [0 127.0.0.1:60866] \"PING\"\r\n", false),
             ("+1339518083.107412 [0 127.0.0.1:60866] \"ping\"\r\n", false),
+            // Somebody writes like the proxy.
+            (
+                "+1339518083.107412 [0 127.0.0.1:60866] \"flushalL\"\r\n",
+                false,
+            ),
             (
                 "+1339518083.107412 [0 lua] \"get\" \"] \\\"pinG\"\r\n",
                 false,
@@ -128,6 +145,10 @@ mod tests {
                 "-ERR unknown command 'WAITAOF'\r\n",
             ),
             ("-ERR unknown command '\r\n", "-ERR unknown command '\r\n"),
+            (
+                "-ERR unknown command 'foO'\r\n",
+                "-ERR unknown command 'foO'\r\n",
+            ),
             ("-ERR unknown\r\n", "-ERR unknown\r\n"),
             ("+OK\r\n", "+OK\r\n"),
         ] {
