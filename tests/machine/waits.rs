@@ -147,33 +147,97 @@ fn wait_on_a_connection_that_another_client_has_is_asked_when_it_is_free() {
     let (mut worker, client, shared) = worker();
     let other = worker.logs_in("ann", "pw");
     let own = worker.own(client, "BLPOP l 1", "*-1\r\n");
-    worker.says(other, "WATCH k");
-    assert!(worker.asked(own).contains("WATCH"));
-    worker.replies(own, "+OK\r\n");
+    worker.does(other, own, "MULTI", "+OK\r\n");
     worker.says(client, "WAIT 1 0");
     worker.settle();
     worker.asked(shared);
     assert_eq!(worker.asked(own), "");
-    worker.says(other, "UNWATCH");
+    worker.says(other, "EXEC");
     worker.asked(own);
-    worker.replies(own, "+OK\r\n");
+    worker.replies(own, "*0\r\n");
     worker.tells(own, "WAIT 1 50", ":1\r\n");
     assert_eq!(worker.heard(client), ":1\r\n");
 }
 
 #[test]
+fn wait_is_asked_for_a_moment_where_another_client_only_watches() {
+    let (mut worker, client, _) = worker();
+    let other = worker.logs_in("ann", "pw");
+    let own = worker.own(client, "BLPOP l 1", "*-1\r\n");
+    worker.does(other, own, "WATCH k", "+OK\r\n");
+    worker.says(client, "WAIT 1 0");
+    worker.pass(10);
+    worker.tells(own, "WAIT 1 10", ":0\r\n");
+    worker.pass(50);
+    assert_eq!(worker.asked(own), "", "it is the other's");
+    worker.does(other, own, "GET k", "$-1\r\n");
+    worker.pass(100);
+    worker.tells(own, "WAIT 1 10", ":1\r\n");
+    assert_eq!(worker.heard(client), ":1\r\n");
+}
+
+#[test]
+fn clients_that_have_each_others_connections_do_not_wait_for_ever() {
+    let (mut worker, client, _) = worker();
+    let other = worker.logs_in("ann", "pw");
+    let both = [client, other];
+    let first = worker.own(client, "WATCH k", "+OK\r\n");
+    let second = worker.own(other, "WATCH k", "+OK\r\n");
+    for (client, own) in [(client, first), (other, second)] {
+        worker.does(client, own, "SADD s m", ":1\r\n");
+        worker.does(client, own, "UNWATCH", "+OK\r\n");
+    }
+    worker.does(client, second, "WATCH k", "+OK\r\n");
+    worker.does(other, first, "WATCH k", "+OK\r\n");
+    for client in both {
+        worker.says(client, "WAIT 1 0");
+    }
+    for _ in 0..10 {
+        for own in [first, second] {
+            if worker.asked(own).contains("WAIT") {
+                worker.replies(own, ":1\r\n");
+            }
+        }
+        worker.pass(100);
+    }
+    assert_eq!(both.map(|client| worker.heard(client)), [":1\r\n"; 2]);
+}
+
+/// No server takes a WAIT there, and nobody knows until when.
+#[test]
 fn wait_on_a_connection_that_another_client_keeps_ends() {
     let (mut worker, client, _) = worker();
     let other = worker.logs_in("ann", "pw");
     let own = worker.own(client, "BLPOP l 1", "*-1\r\n");
-    worker.says(other, "WATCH k");
-    worker.asked(own);
-    worker.replies(own, "+OK\r\n");
+    worker.does(other, own, "WATCH k", "+OK\r\n");
     worker.says(client, "WAIT 1 0");
+    for _ in 0..10 {
+        // So far it could be asked.
+        worker.pass(10);
+        worker.tells(own, "WAIT 1 10", ":0\r\n");
+        worker.pass(190);
+    }
+    worker.tells(own, "WAIT 1 10", ":0\r\n");
+    let confirmed = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+    worker.does(other, own, "SUBSCRIBE c", confirmed);
     worker.pass(500);
     assert_eq!(worker.heard(client), "");
     worker.pass(1_000);
     assert_eq!(worker.heard(client), UNKNOWN);
+    assert!(!worker.closed(ConnKey::Client(client)));
+}
+
+#[test]
+fn errors_about_a_wait_name_it_as_clients_write_it() {
+    let (mut worker, client, shared) = worker();
+    worker.does(client, shared, "SADD s m", ":1\r\n");
+    let own = worker.own(client, "WATCH k", "+OK\r\n");
+    worker.says(client, "WAITAOF 0 1 0");
+    assert!(worker.asked(own).contains("waitaoF"));
+    worker.replies(own, "-ERR unknown command 'waitaoF'\r\n");
+    worker.settle();
+    let heard = worker.heard(client);
+    assert_eq!(heard, "-ERR unknown command 'WAITAOF'\r\n");
 }
 
 /// It is told so until it writes again. What happens then is up to the client: it is as after a

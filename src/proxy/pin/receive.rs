@@ -3,6 +3,7 @@
 
 use std::mem;
 
+use crate::command::marked;
 use crate::resp::Scan;
 
 use super::super::backend::Failure;
@@ -270,7 +271,7 @@ impl Machine {
         let head = self.requests.get(backend.fifo.head);
         match head.map(|head| head.kind) {
             Some(Kind::Permission(what)) => return self.permission_told(key, what, &collected),
-            Some(Kind::Wait) => return self.wait_told(key, &collected),
+            Some(Kind::Wait) => return self.wait_told(key, &marked::unmark(&collected)),
             _ => {}
         }
         let silent = head.is_some_and(|head| head.kind != Kind::Deliver);

@@ -41,8 +41,8 @@ const UNBLOCKED: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
 /// that, ms. Then it hears that no replica is known to have them.
 const GRACE_MS: u64 = 1_000;
 
-/// A client waits so long for a connection that another client has for itself, ms: that one may
-/// keep it for ever.
+/// A client waits so long for a connection on which the server cannot be asked because another
+/// client has it for itself, ms: that one may keep it for ever.
 const IN_USE_MS: u64 = 1_000;
 
 impl Machine {
@@ -174,7 +174,7 @@ impl Machine {
                 self.end_wait_as_told(&waiter);
             }
             let kept = self.backends.get_mut(on).filter(|it| it.is_anothers());
-            let waiters = kept.map(|it| it.waits.older(now, IN_USE_MS));
+            let waiters = kept.map(|it| it.waits.unasked(now, IN_USE_MS));
             self.end_waits(waiters.unwrap_or_default());
         }
         self.serve_waits();

@@ -98,16 +98,29 @@ impl Machine {
         true
     }
 
-    /// Asks on a connection that is not shared: an idle one, or a client's own on its behalf.
-    /// Another client that has it now may hold anything there, and gives it back some time.
+    /// Asks on a connection that is not shared: an idle one, or a client's own on its behalf. Where
+    /// it is another client's by now, the server is asked as before others.
     fn ask_own(&mut self, on: BackendKey) {
         let Some(backend) = self.backends.get(on).filter(|it| it.is_ready()) else {
             return;
         };
-        let its = backend.waits.clients().any(|it| it == backend.owner);
-        if its && backend.fifo.is_empty() || self.take_idle(on) {
+        let (owner, calm) = (backend.owner, backend.fifo.is_empty());
+        let its = backend.waits.clients().any(|it| it == owner);
+        let due = self.now.since(backend.asked_wait) >= BEFORE_OTHERS_EVERY_MS;
+        if its && calm || self.take_idle(on) {
             self.ask_wait(on, u64::MAX);
+        } else if calm && due && self.lets_ask(owner) {
+            self.ask_wait(on, BEFORE_OTHERS_MS);
         }
+    }
+
+    /// Would a server take a WAIT on this client's own connection, and answer it as on any other?
+    fn lets_ask(&self, owner: ClientKey) -> bool {
+        let pin =
+            { self.clients.get(owner) }.and_then(|it| Some((it.protocol, it.pin.as_deref()?)));
+        pin.is_some_and(|(protocol, pin)| {
+            pin.unsettled == 0 && !pin.multi && !pin.monitor && !pin.is_modal(protocol)
+        })
     }
 
     /// What others can do while the server is asked on this connection. Opens one for them if need

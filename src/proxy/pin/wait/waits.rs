@@ -33,7 +33,7 @@ pub(in super::super::super) struct Waiter {
     pub(super) kind: Kind,
     wanted: Counts,
     until: Option<Millis>,
-    /// Since when it has waited on this connection.
+    /// Since when it has waited on this connection, or the server has told last.
     pub(super) since: Millis,
     /// How often the server was asked since.
     rounds: u32,
@@ -204,7 +204,7 @@ impl Waits {
             let concerns = waiter.rounds > 0 && waiter.wanted.is_file() == asked.is_file();
             let over = match told {
                 Some(told) if concerns => {
-                    waiter.told = told;
+                    (waiter.told, waiter.since) = (told, now);
                     let met = waiter.wanted.is_met_by(told) || waiter.is_late(now, 0);
                     met || last && waiter.wanted == asked
                 }
@@ -215,14 +215,6 @@ impl Waits {
         }
         self.waiters = left;
         done
-    }
-
-    /// Those who have waited for so long, ms.
-    pub(super) fn older(&mut self, now: Millis, ms: u64) -> Vec<Waiter> {
-        let old = |it: &Waiter| now.since(it.since) >= ms;
-        let (old, left) = self.take().into_iter().partition(old);
-        self.waiters = left;
-        old
     }
 
     /// Those whose time is over and who are not being asked for. A client of which the server was
@@ -236,6 +228,15 @@ impl Waits {
         let (over, left) = self.take().into_iter().partition(over);
         self.waiters = left;
         over
+    }
+
+    /// Those for whom the server was not asked for so long, ms.
+    pub(super) fn unasked(&mut self, now: Millis, ms: u64) -> Vec<Waiter> {
+        let asking = self.is_asking();
+        let unasked = |it: &Waiter| !asking && now.since(it.since) >= ms;
+        let (unasked, left) = self.take().into_iter().partition(unasked);
+        self.waiters = left;
+        unasked
     }
 }
 
