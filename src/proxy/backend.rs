@@ -195,6 +195,12 @@ impl Backend {
         self.lending == Lending::Reserved
     }
 
+    /// Is it out of its pool so that its server can be asked about replicas? It owes nothing else.
+    pub(super) fn is_asked_only(&self) -> bool {
+        let lent = self.dedicated || self.lending == Lending::Lent;
+        lent && self.owner == ClientKey::NONE && self.waits.is_asking()
+    }
+
     /// Is it nobody's own, and not on its way out?
     pub(super) fn is_shared(&self) -> bool {
         !self.retired && self.owner == ClientKey::NONE

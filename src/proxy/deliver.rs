@@ -214,7 +214,7 @@ impl Machine {
                 None
             };
             if let Some(popped) = &popped {
-                backend.blocking -= u32::from(popped.verb.is_patient());
+                backend.blocking -= u32::from(popped.verb.blocks());
                 backend.scripts -= u32::from(popped.verb == Verb::Script);
                 backend.forsaken -= u32::from(popped.kind == Kind::Forsaken);
                 backend.stall = Stall::None;

@@ -141,7 +141,6 @@ impl Machine {
             Kind::Wait => Verb::Wait,
             _ => Verb::Plain,
         };
-        backend.blocking += u32::from(verb.is_patient());
         let (start, what) = (backend.queued, (kind, verb));
         let (mut nobodys, nobody) = (Fifo::default(), ClientKey::NONE);
         self.requests

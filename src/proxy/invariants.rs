@@ -125,14 +125,13 @@ impl Machine {
             "{key:?} is kept for nobody"
         );
         if !backend.dedicated && !backend.retired && backend.owner == ClientKey::NONE {
-            let asking = u32::from(waits.is_asking());
-            assert_eq!(backend.blocking, asking, "{key:?} is shared, and blocks");
+            assert_eq!(backend.blocking, 0, "{key:?} is shared, and blocks");
         }
     }
 
     fn check_owner(&self, key: BackendKey, backend: &Backend) {
         let verbs = self.requests.of_backend(backend.fifo);
-        let blocking = verbs.filter(|(_, it)| it.verb.is_patient()).count();
+        let blocking = verbs.filter(|(_, it)| it.verb.blocks()).count();
         if !backend.retired {
             assert_eq!(blocking, backend.blocking as usize, "{key:?}");
             let mut scripts = self.requests.of_backend(backend.fifo);

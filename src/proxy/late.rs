@@ -295,8 +295,12 @@ impl Machine {
                 self.seek_answer(pool);
             }
             let shared = |it: &Backend| it.is_shared() && !it.dedicated;
+            let asked = |it: &Backend| it.is_asked_only();
             match late {
                 true if unheard >= reply => self.fail(key, &Failure::TimedOut),
+                true if self.backends.get(key).is_some_and(asked) => {
+                    self.fail(key, &Failure::Removed);
+                }
                 // It brings what it owes, when it can.
                 true if self.backends.get(key).is_some_and(shared) => self.retire(key),
                 _ => {}

@@ -79,7 +79,7 @@ fn connection_is_lent_for_wait_when_nothing_is_in_flight() {
     worker.says(ann, "GET b");
     assert_eq!(worker.asked(other), command_text("GET b"));
     worker.replies(other, "$-1\r\n");
-    worker.pass(20_000);
+    worker.pass(4_000);
     assert!(!worker.closed(ConnKey::Backend(shared)));
     worker.replies(shared, ":1\r\n");
     worker.settle();
@@ -183,7 +183,7 @@ fn only_connection_of_a_pool_is_asked_for_a_moment() {
         worker.replies(shared, ":0\r\n$-1\r\n");
         assert_eq!(worker.heard(bob).matches("$-1\r\n").count(), 1);
         assert_eq!(worker.asked(shared), command_text("GET k"));
-        worker.pass(200);
+        worker.pass(100);
     }
     assert!(worker.begun().is_empty());
     assert_eq!(worker.heard(ann), "+OK\r\n");

@@ -240,6 +240,67 @@ fn errors_about_a_wait_name_it_as_clients_write_it() {
     assert_eq!(heard, "-ERR unknown command 'WAITAOF'\r\n");
 }
 
+/// Neither who waits, nor who stands behind that.
+#[test]
+fn nobody_waits_for_ever_where_the_server_has_gone_in_the_middle_of_a_wait() {
+    for connections in [1, 2] {
+        let mut worker = Worker::with(|settings| {
+            settings.pool_connections_max = connections;
+            settings.backend_reply_ms = 1_000;
+        });
+        let (client, shared) = worker.user("ann");
+        worker.pass(200);
+        worker.does(client, shared, "SADD s m", ":1\r\n");
+        worker.says(client, "WAIT 1 0");
+        worker.pass(100);
+        for backend in worker.begun() {
+            worker.welcome(backend);
+        }
+        worker.settle();
+        assert!(worker.asked(shared).contains("WAIT"));
+        let other = worker.logs_in("ann", "pw");
+        worker.says(other, "SADD s n");
+        worker.pass(5_000);
+        assert_eq!(worker.heard(client), UNKNOWN, "{connections}");
+        assert!(worker.heard(other).starts_with("-ERR elika: "));
+        assert!(worker.closed(ConnKey::Backend(shared)));
+    }
+}
+
+#[test]
+fn wait_that_the_server_never_answers_is_over_where_the_server_answers_others() {
+    let mut worker = Worker::with(|settings| settings.backend_reply_ms = 1_000);
+    let (client, shared) = worker.user("ann");
+    worker.pass(200);
+    worker.does(client, shared, "SADD s m", ":1\r\n");
+    worker.says(client, "WAIT 1 0");
+    worker.pass(100);
+    let second = worker.begun_one();
+    worker.welcome(second);
+    worker.settle();
+    assert!(worker.asked(shared).contains("WAIT"));
+    let other = worker.logs_in("ann", "pw");
+    for _ in 0..20 {
+        worker.does(other, second, "GET k", "$-1\r\n");
+        worker.pass(100);
+    }
+    assert_eq!(worker.heard(client), UNKNOWN);
+    assert!(worker.closed(ConnKey::Backend(shared)));
+}
+
+#[test]
+fn question_is_shorter_than_what_makes_a_reply_overdue() {
+    let mut worker = Worker::with(|settings| settings.backend_reply_ms = 100);
+    let (client, shared) = worker.user("ann");
+    worker.does(client, shared, "SADD s m", ":1\r\n");
+    worker.says(client, "WAIT 1 0");
+    let second = worker.begun_one();
+    worker.welcome(second);
+    worker.settle();
+    worker.tells(shared, "WAIT 1 25", ":1\r\n");
+    assert_eq!(worker.heard(client), ":1\r\n");
+}
+
 /// It is told so until it writes again. What happens then is up to the client: it is as after a
 /// connection of its own is lost.
 #[test]

@@ -102,6 +102,11 @@ impl Verb {
     pub(super) fn is_patient(self) -> bool {
         matches!(self, Self::Block | Self::Wait)
     }
+
+    /// Does silence of its connection say nothing? The proxy's own WAIT lasts for a moment only.
+    pub(super) fn blocks(self) -> bool {
+        self == Self::Block
+    }
 }
 
 /// What becomes of a client or its connection once the backend has said yes.

@@ -248,7 +248,7 @@ impl Machine {
             _ => None,
         };
         if popped.is_some() {
-            backend.blocking -= u32::from(verb.is_patient());
+            backend.blocking -= u32::from(verb.blocks());
             backend.scripts -= u32::from(verb == Verb::Script);
             if let Some(pin) = self
                 .clients

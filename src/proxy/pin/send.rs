@@ -382,7 +382,7 @@ impl Machine {
         client.forget_line();
         let len = bytes.len();
         record_as(&mut self.requests, backend, client, key, what, count, len);
-        backend.blocking += u32::from(what.1.is_patient());
+        backend.blocking += u32::from(what.1.blocks());
         backend.scripts += u32::from(what.1 == Verb::Script);
         if client.in_flight >= self.settings.client_in_flight_max {
             client.hold.set(Hold::IN_FLIGHT);

@@ -158,6 +158,11 @@ impl Machine {
     /// Asks the server for the least that anybody waits for.
     fn ask_wait(&mut self, on: BackendKey, most: u64) {
         let (now, clients) = (self.now, &self.clients);
+        // Its silence is no failure meanwhile.
+        let most = match self.settings.backend_reply_ms {
+            0 => most,
+            overdue => most.min(overdue / 4).max(1),
+        };
         let ready = |key| clients.get(key).is_some_and(|it| it.fifo.is_empty());
         let backend = self.backends.get_mut(on);
         let asked = backend.and_then(|it| it.waits.ask(now, most, ready));
