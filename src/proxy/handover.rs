@@ -285,7 +285,16 @@ impl Machine {
 
     /// Moves the first `len` bytes that a lost connection did not send, and their record.
     fn move_unsent(&mut self, index: u32, lost: &mut Backend, to: BackendKey, len: u64) {
+        let client = self.requests.get(index).map(|request| request.client);
+        let from = client.and_then(|key| Some(self.clients.get(key)?.backend));
         self.carry(index, to, len);
+        if lost.sent == 0
+            && let Some((client, from)) = client.zip(from)
+            && let Some(client) = self.clients.get_mut(client)
+        {
+            // Nothing was ever written there.
+            client.forget_former(from);
+        }
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let mut bytes = self.to_backends.split_front(&mut lost.outbound, len);
         let Some(backend) = self.backends.get_mut(to) else {

@@ -370,3 +370,32 @@ fn connection_that_never_sent_anything_is_not_asked() {
     worker.settle();
     assert_ne!(worker.heard(client), UNKNOWN);
 }
+
+/// It waited for a connection that was being opened, and went over another one.
+#[test]
+fn connection_on_which_a_write_only_waited_to_be_sent_is_not_asked() {
+    let mut worker = Worker::with(|settings| settings.pool_connections_max = 2);
+    let (ann, shared) = worker.user("ann");
+    let client = worker.logs_in("ann", "pw");
+    worker.pass(200);
+    worker.asked(shared);
+    worker.says(ann, "EVAL x 0");
+    worker.says(client, "SADD s m");
+    let second = worker.begun_one();
+    worker.fails(second, &Failure::Unreachable("no".into()));
+    worker.replies(shared, "+OK\r\n:1\r\n");
+    worker.settle();
+    assert_eq!(worker.heard(client), ":1\r\n");
+    worker.asked(shared);
+    worker.says(client, "WAIT 1 0");
+    worker.pass(200);
+    for backend in worker.begun() {
+        worker.welcome(backend);
+    }
+    worker.settle();
+    assert!(
+        worker.asked(shared).contains("WAIT"),
+        "{}",
+        worker.heard(client)
+    );
+}
