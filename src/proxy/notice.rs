@@ -9,8 +9,9 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::action::Action;
-use super::key::{ClientKey, TenantSlot};
+use super::key::{AccountKey, ClientKey, TenantSlot};
 use super::machine::Machine;
+use super::pool::Account;
 use super::settings::Millis;
 use super::survey::Limit;
 use super::tenant::Use;
@@ -40,6 +41,12 @@ pub enum Bound {
     TenantBuffer,
     /// Time without a byte taken by a client that has some to read.
     Send,
+    /// Time without a login.
+    LoginTime,
+    /// Time without a request.
+    Idle,
+    /// Time without a request of a client that keeps a connection for a transaction.
+    PinnedIdle,
     /// Commands refused before a login.
     RefusedCommands,
     /// A limit of the client's tenant.
@@ -63,6 +70,9 @@ impl Bound {
             Self::InstanceConnections => "backend-pool.tenant-max",
             Self::TenantBuffer => "limit.tenant-buffer-bytes",
             Self::Send => "limit.send-seconds",
+            Self::LoginTime => "limit.login-seconds",
+            Self::Idle => "limit.idle-seconds",
+            Self::PinnedIdle => "backend-pool.pinned-idle-seconds",
             Self::RefusedCommands => "refused-before-login",
             Self::Tenant(Limit::Paused) => "limit.paused-clients",
             Self::Tenant(limit) => limit.name(),
@@ -76,7 +86,7 @@ impl Bound {
     pub fn unit(self) -> &'static str {
         match self {
             Self::RefusedCommands | Self::Tenant(Limit::Denied) => "commands",
-            Self::Send => "ms",
+            Self::Send | Self::LoginTime | Self::Idle | Self::PinnedIdle => "ms",
             Self::Dedicated | Self::InstanceConnections | Self::Tenant(Limit::Pinned) => {
                 "connections"
             }
@@ -201,6 +211,9 @@ impl Machine {
             Bound::Dedicated | Bound::InstanceConnections | Bound::Tenant(_) | Bound::Login => {}
             Bound::TenantBuffer => self.counters.tenant_buffers_full += 1,
             Bound::Send => self.counters.send_timeouts += 1,
+            Bound::LoginTime => self.counters.login_timeouts += 1,
+            Bound::Idle => self.counters.idle_timeouts += 1,
+            Bound::PinnedIdle => self.counters.pinned_idle_timeouts += 1,
             Bound::RefusedCommands => self.counters.refused_anonymous += 1,
             Bound::Memory => self.counters.out_of_memory += 1,
         }
@@ -227,6 +240,18 @@ impl Machine {
 
     /// Counts and tells that a client ran into a limit of a tenant.
     pub(super) fn note_limit(&mut self, key: ClientKey, slot: TenantSlot, limit: Limit) {
+        let account = self.clients.get(key).map(|client| client.account);
+        self.note_limit_of(key, account.unwrap_or_default(), slot, limit);
+    }
+
+    /// The same of a client that wants to be of this account.
+    pub(super) fn note_limit_of(
+        &mut self,
+        key: ClientKey,
+        account: AccountKey,
+        slot: TenantSlot,
+        limit: Limit,
+    ) {
         let Some(tenant) = self.pools.tenants.get_mut(slot) else {
             return;
         };
@@ -244,7 +269,12 @@ impl Machine {
             Limit::Denied => Some(refused),
             Limit::Paused => Some(self.settings.paused_clients_max.into()),
         };
-        let who = self.who(key, slot, self.user_of(key));
+        let user = self
+            .pools
+            .accounts
+            .get(account)
+            .map_or(&b"default"[..], Account::name);
+        let who = self.who(key, slot, user);
         self.say_notice(
             who,
             Bound::Tenant(limit),

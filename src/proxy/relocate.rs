@@ -85,7 +85,7 @@ impl Machine {
         };
         if !tenant.take(Use::Client, tenant.limits.clients) {
             let slot = instance.slot;
-            self.note_limit(key, slot, Limit::Clients);
+            self.note_limit_of(key, account, slot, Limit::Clients);
             return false;
         }
         let before = std::mem::replace(&mut client.tenant, instance.slot);

@@ -27,15 +27,6 @@ const IDLE_MS: u64 = 30_000;
 /// default user after the backend began to want a password for that.
 const ANONYMOUS_MS: u64 = 60_000;
 
-/// Why a client is closed without having done anything wrong.
-#[derive(Clone, Copy)]
-enum Overdue {
-    Login,
-    Idle,
-    PinnedIdle,
-    Linger,
-}
-
 impl Machine {
     /// Time passed. Does what is due; to be called once per turn, and cheap if nothing is.
     pub fn tick(&mut self) {
@@ -132,14 +123,19 @@ impl Machine {
 
     fn close_overdue_clients(&mut self) {
         let overdue = |(key, client)| Some((key, self.overdue(client)?));
-        let late: Vec<(ClientKey, Overdue)> = self.clients.iter().filter_map(overdue).collect();
-        for (key, why) in late {
-            match why {
-                Overdue::Login => self.counters.login_timeouts += 1,
-                Overdue::Idle => self.counters.idle_timeouts += 1,
-                Overdue::PinnedIdle => self.counters.pinned_idle_timeouts += 1,
-                Overdue::Linger => self.counters.slow_readers += 1,
-            }
+        let late: Vec<_> = self.clients.iter().filter_map(overdue).collect();
+        for (key, (bound, ms)) in late {
+            self.evict(key, bound, ms);
+        }
+        let lingers = |client: &Client| {
+            (client.is(Flag::Closing) || client.is(Flag::Eof))
+                && client.fifo.is_empty()
+                && self.now.since_tenths(client.active) >= LINGER_MS
+        };
+        let late = self.clients.iter().filter(|(_, client)| lingers(client));
+        let late: Vec<ClientKey> = late.map(|(key, _)| key).collect();
+        for key in late {
+            self.counters.slow_readers += 1;
             self.close_now(key);
         }
     }
@@ -167,7 +163,8 @@ impl Machine {
         }
     }
 
-    fn overdue(&self, client: &Client) -> Option<Overdue> {
+    /// The time that a client has had without doing what it is given for, if that is too long, ms.
+    fn overdue(&self, client: &Client) -> Option<(Bound, u64)> {
         let Settings {
             client_login_ms: login,
             client_idle_ms: idle,
@@ -188,16 +185,11 @@ impl Machine {
         let asks = client.waiting.is_some() && !client.login_refused();
         let nobody_for = self.now.since_tenths(client.nobody_since);
         if login > 0 && !admitted && !asks && nobody_for >= login {
-            Some(Overdue::Login)
+            Some((Bound::LoginTime, nobody_for))
         } else if idle > 0 && client.is_quiet() && !listens && silent >= idle {
-            Some(Overdue::Idle)
+            Some((Bound::Idle, silent))
         } else if pinned_idle > 0 && transaction && client.is_quiet() && silent >= pinned_idle {
-            Some(Overdue::PinnedIdle)
-        } else if (client.is(Flag::Closing) || client.is(Flag::Eof))
-            && client.fifo.is_empty()
-            && silent >= LINGER_MS
-        {
-            Some(Overdue::Linger)
+            Some((Bound::PinnedIdle, silent))
         } else {
             None
         }

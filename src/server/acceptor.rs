@@ -153,11 +153,9 @@ impl Acceptor {
         mine: &mut Vec<Newcomer>,
     ) {
         if self.loads.total() >= self.limits.clients {
-            let n = self.counts.refused.fetch_add(1, Ordering::Relaxed) + 1;
-            if n.is_power_of_two() {
-                let max = self.limits.clients;
-                log::warn!("{n} clients refused so far: limit.clients is {max}");
-            }
+            self.counts.refused.fetch_add(1, Ordering::Relaxed);
+            let max = self.limits.clients;
+            log::warn!("client refused peer={peer} limit=limit.clients clients={max}");
             // A fresh socket takes these few bytes; if not, the close alone has to do.
             let _ = stream.write(TOO_MANY);
             return;

@@ -125,6 +125,30 @@ fn a_long_first_request_is_not_a_late_login() {
     }
     assert!(!worker.closed(ConnKey::Client(slow)));
     assert!(worker.closed(ConnKey::Client(silent)));
+    let bounds: Vec<Bound> = worker.notices().iter().map(|it| it.bound).collect();
+    assert_eq!(bounds, [Bound::LoginTime]);
+}
+
+#[test]
+fn a_client_that_asks_nothing_is_closed_and_the_log_says_so() {
+    for (pinned, bound) in [(false, Bound::Idle), (true, Bound::PinnedIdle)] {
+        let mut worker = Worker::with(|settings| {
+            settings.client_idle_ms = if pinned { 0 } else { 5_000 };
+            settings.pinned_idle_ms = 5_000;
+        });
+        let (client, _) = worker.user("ann");
+        if pinned {
+            worker.own(client, "WATCH k", "+OK\r\n");
+        }
+        worker.pass(4_000);
+        assert!(!worker.closed(ConnKey::Client(client)));
+        worker.pass(3_000);
+        assert!(worker.closed(ConnKey::Client(client)));
+        let notices = worker.notices();
+        assert_eq!(notices.len(), 1);
+        assert_eq!(notices[0].bound, bound);
+        assert!((5_000..7_000).contains(&notices[0].value));
+    }
 }
 
 /// Big requests take a way of their own; who sends nothing else has asked as well.
