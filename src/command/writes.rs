@@ -10,18 +10,42 @@ use super::category::is_in;
 /// Is it certain that a server sends something to its replicas because of this request, unless it
 /// replies with an error? Of most others that depends on what there is.
 pub fn writes_if_done(frame: &[u8]) -> bool {
-    // With more arguments, SET may leave the key as it is.
-    const ALWAYS: [&[u8]; 12] = [
-        b"decr", b"decrby", b"hincrby", b"hset", b"incr", b"incrby", b"lpush", b"mset", b"psetex",
-        b"rpush", b"set", b"setex",
+    const ALWAYS: [&[u8]; 19] = [
+        b"append",
+        b"decr",
+        b"decrby",
+        b"getset",
+        b"hincrby",
+        b"hincrbyfloat",
+        b"hmset",
+        b"hset",
+        b"incr",
+        b"incrby",
+        b"incrbyfloat",
+        b"lpush",
+        b"lset",
+        b"mset",
+        b"psetex",
+        b"rpush",
+        b"set",
+        b"setex",
+        b"xadd",
     ];
     static WRITES: LazyLock<HashSet<&[u8]>> = LazyLock::new(|| ALWAYS.into_iter().collect());
-    let mut args = Args::new(frame);
-    let plain = args.len() <= 3;
-    let is_set = args
-        .next()
-        .is_some_and(|name| name.eq_ignore_ascii_case(b"set"));
-    (plain || !is_set) && is_in(&WRITES, frame)
+    is_in(&WRITES, frame) && {
+        let mut args = Args::new(frame);
+        let name = args.next().unwrap_or_default();
+        let mut options = args.skip(if name.len() == 3 { 2 } else { 1 });
+        let is = |option: &[u8], word: &str| option.eq_ignore_ascii_case(word.as_bytes());
+        match name.to_ascii_lowercase().as_slice() {
+            // With other options, it may leave the key as it is.
+            b"set" => options
+                .next()
+                .is_none_or(|it| (is(it, "ex") || is(it, "px")) && options.len() == 1),
+            b"xadd" => options.next().is_some_and(|it| !is(it, "nomkstream")),
+            _ => true,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -33,11 +57,15 @@ mod tests {
         for frame in [
             "*3\r\n$3\r\nSet\r\n$1\r\nk\r\n$1\r\nv\r\n",
             "*2\r\n$4\r\nINCR\r\n$1\r\nk\r\n",
+            "*5\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n$2\r\nEX\r\n$1\r\n5\r\n",
+            "*5\r\n$4\r\nXADD\r\n$1\r\nk\r\n$1\r\n*\r\n$1\r\nf\r\n$1\r\nv\r\n",
         ] {
             assert!(writes_if_done(frame.as_bytes()), "{frame}");
         }
         for frame in [
             "*4\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n$2\r\nNX\r\n",
+            "*6\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n$2\r\nEX\r\n$1\r\n5\r\n$2\r\nNX\r\n",
+            "*6\r\n$4\r\nXADD\r\n$1\r\nk\r\n$10\r\nNOMKSTREAM\r\n$1\r\n*\r\n$1\r\nf\r\n$1\r\nv\r\n",
             "*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n",
             "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n",
             "*1\r\n$6\r\nFT.ADD\r\n",

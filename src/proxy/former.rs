@@ -74,7 +74,7 @@ impl Client {
     pub(super) fn has_written(&mut self) {
         self.clear(Flag::Moved);
         if let Some(details) = &mut self.details {
-            details.former.connections.clear();
+            details.former.connections = Vec::new();
             details.former.told = false;
         }
     }
