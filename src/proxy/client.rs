@@ -323,6 +323,11 @@ impl Client {
     }
 
     /// Does it wait for nothing at all? Then a drain, or its own FIN, may end it.
+    /// Has it hung up, or ended what it sends, and sent nothing for so long, ms?
+    pub(super) fn has_left_before(&self, now: Millis, ms: u64) -> bool {
+        (self.is(Flag::Eof) || self.is(Flag::Gone)) && now.since_tenths(self.active) >= ms
+    }
+
     pub(super) fn is_quiet(&self) -> bool {
         self.fifo.is_empty() && self.outbound.is_empty() && self.waiting.is_none()
     }

@@ -10,7 +10,9 @@ use std::hash::Hash;
 use std::mem;
 use std::net::IpAddr;
 
+use super::client::Client;
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
+use super::login::Login;
 use super::machine::Machine;
 use super::pool::Pool;
 use super::settings::Millis;
@@ -26,6 +28,10 @@ const FAMILIAR_MAX: usize = 256;
 
 /// The longest name of such a user, bytes.
 const FAMILIAR_BYTES_MAX: usize = 64;
+
+/// A client that has left, or will send no more, waits for the verdict on its login so long, ms: it
+/// may still read the answer.
+const LEFT_MS: u64 = 200;
 
 /// The logins of one instance that wait, and the connections that verify them.
 #[derive(Debug, Default)]
@@ -255,6 +261,17 @@ impl Machine {
         }
     }
 
+    /// Closes clients whose login waits and who have left: who guesses and does not wait for the
+    /// answer keeps no place among the clients.
+    pub(super) fn close_left_logins(&mut self) {
+        let left = |it: &Client| has_left(it, self.now);
+        let left = self.clients.iter().filter(|(_, client)| left(client));
+        let left: Vec<ClientKey> = left.map(|(key, _)| key).collect();
+        for key in left {
+            self.close_now(key);
+        }
+    }
+
     /// A token to open a connection to this instance with, or a place in the ring.
     fn take_token(&mut self, of: InstanceKey) -> bool {
         self.tokens
@@ -352,4 +369,15 @@ impl Machine {
             self.open_shared(key);
         }
     }
+}
+
+/// Has nobody asked for the verdict on this client's login yet?
+pub(super) fn waits_for_login(client: &Client) -> bool {
+    let waiting = client.waiting.as_deref();
+    waiting.is_some_and(|it| it.login == Login::Waits)
+}
+
+/// Does its login wait, though it has left?
+pub(super) fn has_left(client: &Client, now: Millis) -> bool {
+    waits_for_login(client) && client.has_left_before(now, LEFT_MS)
 }

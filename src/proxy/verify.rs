@@ -26,7 +26,7 @@ use super::forward::NO_INSTANCE;
 use super::handshake::{Handshake, error_text, is_refusal};
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
 use super::login::Login;
-use super::login_queue::Class;
+use super::login_queue::{Class, has_left, waits_for_login};
 use super::machine::Machine;
 
 /// Connections of one instance that are kept for the next logins, per worker.
@@ -81,17 +81,22 @@ impl Machine {
 
     /// The login that comes next; those whose client has gone, or waits no more, are forgotten.
     fn next_login(&mut self, of: InstanceKey) -> Option<(usize, ClientKey)> {
-        let logins = &mut self.pools.instances.get_mut(of)?.logins;
-        for (class, queue) in logins.waiting.iter_mut().enumerate() {
-            while let Some(key) = queue.front() {
-                let waiting = self.clients.get(key).and_then(|it| it.waiting.as_deref());
-                if waiting.is_some_and(|it| it.login == Login::Waits) {
-                    return Some((class, key));
-                }
+        loop {
+            let logins = &mut self.pools.instances.get_mut(of)?.logins;
+            let mut queues = logins.waiting.iter().enumerate();
+            let (class, key) = queues.find_map(|(class, it)| Some((class, it.front()?)))?;
+            let client = self.clients.get(key);
+            let left = client.is_some_and(|it| has_left(it, self.now));
+            if client.is_some_and(waits_for_login) && !left {
+                return Some((class, key));
+            }
+            if let Some(queue) = logins.waiting.get_mut(class) {
                 queue.pop();
             }
+            if left {
+                self.close_now(key);
+            }
         }
-        None
     }
 
     /// Asks a verifier on which nothing is under way: AUTH, and nothing else.

@@ -81,3 +81,34 @@ fn guessing_behind_a_load_balancer_delays_no_other_user() {
         assert!(begun < 40, "{names}: {begun} guesses were verified before");
     }
 }
+
+/// They hear nothing of it, and a server would forget them at once.
+#[test]
+fn guesses_of_clients_that_have_left_are_not_asked_about() {
+    let mut worker = Worker::new();
+    let guessers: Vec<_> = (0..500).map(|_| worker.client()).collect();
+    for (i, &guesser) in guessers.iter().enumerate() {
+        worker.says(guesser, &format!("AUTH user{i} bad"));
+        worker.machine.client_hung_up(guesser);
+    }
+    worker.pass(300);
+    let client = worker.client();
+    worker.says(client, "AUTH carl pw");
+    let (mut begun, mut heard) = (0, String::new());
+    while heard.is_empty() {
+        for on in worker.begun() {
+            begun += 1;
+            let asked = worker.connect(on);
+            match asked.contains("bad") {
+                true => drop(worker.replies(on, WRONGPASS)),
+                false => worker.accept(on, asked),
+            }
+        }
+        heard = worker.heard(client);
+        worker.pass(1);
+    }
+    assert_eq!(heard, "+OK\r\n");
+    assert!(begun < 40, "{begun} guesses were verified before");
+    worker.pass(2_000);
+    assert_eq!(worker.machine.clients(), 1);
+}
