@@ -62,7 +62,7 @@ impl Machine {
         }
         self.hand_over(&mut backend, was_ready, failure);
         self.waits.retain(|&other| other != key);
-        self.end_waits(backend.waits.take());
+        self.lose_waits(backend.waits.take());
         self.to_backends.clear(&mut backend.outbound);
         self.release_crowd(key);
         self.tell_waiters(&backend, failure);

@@ -301,6 +301,20 @@ fn question_is_shorter_than_what_makes_a_reply_overdue() {
     assert_eq!(worker.heard(client), ":1\r\n");
 }
 
+#[test]
+fn with_close_on_loss_a_wait_under_way_ends_with_its_connection() {
+    let mut worker = Worker::with(|settings| settings.close_on_loss = true);
+    let (client, shared) = worker.user("ann");
+    worker.asked(shared);
+    worker.does(client, shared, "SET k v", "+OK\r\n");
+    worker.says(client, "WAIT 1 0");
+    worker.settle();
+    worker.fails(shared, &Failure::Lost);
+    worker.settle();
+    assert_eq!(worker.heard(client), "");
+    assert!(worker.closed(ConnKey::Client(client)));
+}
+
 /// It is told so until it writes again. What happens then is up to the client: it is as after a
 /// connection of its own is lost.
 #[test]

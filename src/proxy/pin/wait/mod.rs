@@ -151,6 +151,23 @@ impl Machine {
         }
     }
 
+    /// The connection that could tell is lost: the clients hear so, or lose theirs as well, as the
+    /// operator wants it.
+    pub(in super::super) fn lose_waits(&mut self, waiters: Vec<Waiter>) {
+        if !self.settings.close_on_loss {
+            return self.end_waits(waiters);
+        }
+        for waiter in waiters {
+            let key = waiter.client;
+            if let Some(client) = self.clients.get_mut(key) {
+                client.hold.clear(Hold::WAIT);
+            }
+            self.counters.closed_on_loss += 1;
+            self.finish_client(key);
+            self.wake(key);
+        }
+    }
+
     /// The connection that could tell has gone, or goes.
     pub(in super::super) fn end_waits(&mut self, waiters: Vec<Waiter>) {
         let mut unknown = Vec::new();
