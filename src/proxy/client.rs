@@ -323,9 +323,9 @@ impl Client {
     }
 
     /// Does it wait for nothing at all? Then a drain, or its own FIN, may end it.
-    /// Has it hung up, or ended what it sends, and sent nothing for so long, ms?
-    pub(super) fn has_left_before(&self, now: Millis, ms: u64) -> bool {
-        (self.is(Flag::Eof) || self.is(Flag::Gone)) && now.since_tenths(self.active) >= ms
+    /// Has it hung up, or ended what it sends?
+    pub(super) fn has_left(&self) -> bool {
+        self.is(Flag::Eof) || self.is(Flag::Gone)
     }
 
     pub(super) fn is_quiet(&self) -> bool {

@@ -29,15 +29,14 @@ const FAMILIAR_MAX: usize = 256;
 /// The longest name of such a user, bytes.
 const FAMILIAR_BYTES_MAX: usize = 64;
 
-/// A client that has left, or will send no more, waits for the verdict on its login so long, ms: it
-/// may still read the answer.
-const LEFT_MS: u64 = 200;
+/// Clients of one instance that have left and whose logins still wait, per worker.
+const LEFT_MAX: usize = 256;
 
 /// The logins of one instance that wait, and the connections that verify them.
 #[derive(Debug, Default)]
 pub(super) struct Logins {
     /// Clients that wait to be verified, by [`Class`].
-    pub waiting: [InTurn; 4],
+    pub waiting: [InTurn; 5],
     /// Users whose last login was good.
     familiar: HashSet<Box<[u8]>>,
     /// Clients that wait for a token to open a connection of their pool.
@@ -151,6 +150,8 @@ pub(super) enum Class {
     New = 2,
     /// The client was refused before.
     Refused = 3,
+    /// The client has hung up, or ended what it sends.
+    Left = 4,
 }
 
 impl Logins {
@@ -261,14 +262,23 @@ impl Machine {
         }
     }
 
-    /// Closes clients whose login waits and who have left: who guesses and does not wait for the
-    /// answer keeps no place among the clients.
-    pub(super) fn close_left_logins(&mut self) {
-        let left = |it: &Client| has_left(it, self.now);
-        let left = self.clients.iter().filter(|(_, client)| left(client));
-        let left: Vec<ClientKey> = left.map(|(key, _)| key).collect();
-        for key in left {
-            self.close_now(key);
+    /// A client whose login waits has left, or sends no more: others go first. It may still read
+    /// the answer, unless there are many of them.
+    pub(super) fn set_aside(&mut self, of: InstanceKey, key: ClientKey) {
+        let client = self.clients.get(key);
+        let account = client.and_then(|it| self.pools.accounts.get(it.waiting.as_deref()?.account));
+        let (Some(client), Some(account)) = (client, account) else {
+            return;
+        };
+        let Some(instance) = self.pools.instances.get_mut(of) else {
+            return;
+        };
+        let [.., left] = &mut instance.logins.waiting;
+        left.push((client.ends().0.ip(), account.name()), key);
+        if left.len > LEFT_MAX
+            && let Some(client) = left.pop()
+        {
+            self.close_now(client);
         }
     }
 
@@ -375,9 +385,4 @@ impl Machine {
 pub(super) fn waits_for_login(client: &Client) -> bool {
     let waiting = client.waiting.as_deref();
     waiting.is_some_and(|it| it.login == Login::Waits)
-}
-
-/// Does its login wait, though it has left?
-pub(super) fn has_left(client: &Client, now: Millis) -> bool {
-    waits_for_login(client) && client.has_left_before(now, LEFT_MS)
 }

@@ -127,7 +127,6 @@ impl Machine {
         for (key, (bound, ms)) in late {
             self.evict(key, bound, ms);
         }
-        self.close_left_logins();
         let lingers = |client: &Client| {
             (client.is(Flag::Closing) || client.is(Flag::Eof))
                 && client.fifo.is_empty()

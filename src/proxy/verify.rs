@@ -14,19 +14,21 @@
 //! A failed login ends its verifier, so guessing costs a new connection each time, and those are
 //! limited by tokens, which the instances that want any get in turn. Before all others come the
 //! logins with a credential that serves clients already, then those of users whose last login was
-//! good, and last those of clients that were refused before; among equals every source address has
-//! its turn, and there every user.
+//! good, then new ones, then those of clients that were refused before, and last those of clients
+//! that have left and may still read the answer; among equals every source address has its turn,
+//! and there every user.
 
 use std::collections::VecDeque;
 use std::mem;
 
 use super::action::News;
 use super::backend::{Backend, Failure, State, Verifying};
+use super::client::Client;
 use super::forward::NO_INSTANCE;
 use super::handshake::{Handshake, error_text, is_refusal};
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
 use super::login::Login;
-use super::login_queue::{Class, has_left, waits_for_login};
+use super::login_queue::{Class, waits_for_login};
 use super::machine::Machine;
 
 /// Connections of one instance that are kept for the next logins, per worker.
@@ -85,16 +87,16 @@ impl Machine {
             let logins = &mut self.pools.instances.get_mut(of)?.logins;
             let mut queues = logins.waiting.iter().enumerate();
             let (class, key) = queues.find_map(|(class, it)| Some((class, it.front()?)))?;
-            let client = self.clients.get(key);
-            let left = client.is_some_and(|it| has_left(it, self.now));
-            if client.is_some_and(waits_for_login) && !left {
+            let client = self.clients.get(key).filter(|it| waits_for_login(it));
+            let left = client.is_some_and(Client::has_left) && class != Class::Left as usize;
+            if client.is_some() && !left {
                 return Some((class, key));
             }
             if let Some(queue) = logins.waiting.get_mut(class) {
                 queue.pop();
             }
             if left {
-                self.close_now(key);
+                self.set_aside(of, key);
             }
         }
     }
