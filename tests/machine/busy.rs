@@ -257,10 +257,9 @@ fn held_write(worker: &mut Worker) -> (ClientKey, ClientKey, BackendKey) {
     (writer, reader, backend)
 }
 
-#[test]
-fn a_read_behind_a_write_that_is_held_back_is_asked_elsewhere() {
-    let mut worker = Worker::new();
-    let (writer, reader, held) = held_write(&mut worker);
+/// The same, and the read was asked for and answered on another connection.
+fn led_round(worker: &mut Worker) -> (ClientKey, ClientKey, BackendKey, BackendKey) {
+    let (writer, reader, held) = held_write(worker);
     worker.pass(200);
     let other = worker.begun_one();
     worker.welcome(other);
@@ -268,6 +267,13 @@ fn a_read_behind_a_write_that_is_held_back_is_asked_elsewhere() {
     worker.pass(20);
     assert_eq!(worker.asked(other).as_bytes(), command("GET b"));
     worker.replies(other, "$1\r\nb\r\n");
+    (writer, reader, held, other)
+}
+
+#[test]
+fn a_read_behind_a_write_that_is_held_back_is_asked_elsewhere() {
+    let mut worker = Worker::new();
+    let (writer, reader, held, other) = led_round(&mut worker);
     assert_eq!(worker.heard(reader), "$1\r\nb\r\n");
     // From now on reads do not get there at all.
     let third = worker.logs_in("ann", "pw");
@@ -287,14 +293,7 @@ fn a_read_behind_a_write_that_is_held_back_is_asked_elsewhere() {
 #[test]
 fn a_read_that_finds_no_way_round_a_write_finds_one_later() {
     let mut worker = Worker::with(|settings| settings.pool_connections_max = 1);
-    let (writer, reader, held) = held_write(&mut worker);
-    worker.pass(200);
-    let other = worker.begun_one();
-    worker.welcome(other);
-    worker.pass(20);
-    worker.pass(20);
-    assert_eq!(worker.asked(other).as_bytes(), command("GET b"));
-    worker.replies(other, "$1\r\nb\r\n");
+    let (writer, reader, held, other) = led_round(&mut worker);
     worker.replies(held, "+OK\r\n$1\r\nb\r\n");
     // The other connection is in the middle of a big reply, and there is no room for a third.
     worker.says(reader, "GET big");

@@ -7,6 +7,21 @@ use elika::proxy::Failure;
 use super::harness::Worker;
 use super::logins::WRONGPASS;
 
+impl Worker {
+    /// Verifies what is asked on connections that were begun. Returns how many those are.
+    fn verify(&mut self) -> usize {
+        let begun = self.begun();
+        for &on in &begun {
+            let asked = self.connect(on);
+            match asked.contains("bad") {
+                true => drop(self.replies(on, WRONGPASS)),
+                false => self.accept(on, asked),
+            }
+        }
+        begun.len()
+    }
+}
+
 /// Hundreds of connections from one address guess at the very user.
 #[test]
 fn guessing_from_one_address_leaves_turns_to_the_same_user_from_others() {
@@ -27,14 +42,7 @@ fn guessing_from_one_address_leaves_turns_to_the_same_user_from_others() {
     }
     let mut begun = 0;
     for _ in 0..100 {
-        for on in worker.begun() {
-            begun += 1;
-            let asked = worker.connect(on);
-            match asked.contains("bad") {
-                true => drop(worker.replies(on, WRONGPASS)),
-                false => worker.accept(on, asked),
-            }
-        }
+        begun += worker.verify();
         worker.pass(1);
     }
     for client in clients {
@@ -65,14 +73,7 @@ fn guessing_behind_a_load_balancer_delays_no_other_user() {
         worker.says(client, "AUTH carl pw");
         let (mut begun, mut heard) = (0, String::new());
         while heard.is_empty() {
-            for on in worker.begun() {
-                begun += 1;
-                let asked = worker.connect(on);
-                match asked.contains("bad") {
-                    true => drop(worker.replies(on, WRONGPASS)),
-                    false => worker.accept(on, asked),
-                }
-            }
+            begun += worker.verify();
             heard = worker.heard(client);
             worker.pass(1);
         }
@@ -96,14 +97,7 @@ fn guesses_of_clients_that_have_left_come_last_and_most_are_forgotten() {
     worker.says(client, "AUTH carl pw");
     let (mut begun, mut heard) = (0, String::new());
     while heard.is_empty() {
-        for on in worker.begun() {
-            begun += 1;
-            let asked = worker.connect(on);
-            match asked.contains("bad") {
-                true => drop(worker.replies(on, WRONGPASS)),
-                false => worker.accept(on, asked),
-            }
-        }
+        begun += worker.verify();
         heard = worker.heard(client);
         worker.pass(1);
     }
