@@ -19,7 +19,7 @@ impl<'a> Args<'a> {
     /// `frame` is what [`RequestDecoder`](super::RequestDecoder) called an array.
     #[inline]
     pub fn new(frame: &'a [u8]) -> Self {
-        let header = match read_length(frame) {
+        let header = match read_length(frame, usize::MAX) {
             Ok(Some(header)) if frame.first() == Some(&b'*') => header,
             _ => return Self { rest: &[], left: 0 },
         };
@@ -31,7 +31,7 @@ impl<'a> Args<'a> {
 
     #[inline]
     fn split_first(&self) -> Option<(&'a [u8], &'a [u8])> {
-        let Ok(Some(header)) = read_length(self.rest) else {
+        let Ok(Some(header)) = read_length(self.rest, usize::MAX) else {
             return None;
         };
         let bytes = usize::try_from(header.value).ok()?;

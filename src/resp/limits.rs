@@ -11,7 +11,8 @@ pub const ARGS_MAX: u32 = 1_048_576;
 pub const ARG_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Bytes of one request with all its headers; the default of `client-query-buffer-limit` in Redis.
 pub const REQUEST_BYTES_MAX: u64 = 1024 * 1024 * 1024;
-/// Bytes of one inline line without its newline; `PROTO_INLINE_MAX_SIZE` in Redis.
+/// Bytes of an inline line or of a header line while its end is missing; `PROTO_INLINE_MAX_SIZE` in
+/// Redis.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// What one request may ask for.
@@ -23,7 +24,7 @@ pub struct RequestLimits {
     pub arg_bytes_max: u64,
     /// Bytes of the whole request, headers included.
     pub request_bytes_max: u64,
-    /// Bytes of an inline line, newline excluded.
+    /// Bytes of an inline line, newline excluded, and of a header line whose end is missing.
     pub inline_bytes_max: usize,
     /// Whether the client has logged in; decides only the wording of a refusal.
     pub authenticated: bool,

@@ -16,13 +16,10 @@ use super::limits::RequestLimits;
 /// connection is beyond saving.
 #[derive(Debug, Default)]
 pub struct RequestDecoder {
-    /// Array: offset of the first argument whose end has not been seen. Inline: no newline before
-    /// this offset.
-    next: usize,
+    /// Array: none left while its header is not complete. Inline: no newline before `next`.
+    arguments: Arguments,
     /// Arguments in all.
     argc: u32,
-    /// Arguments that begin at `next` or behind it; 0 while the array's header is not complete.
-    left: u32,
     /// Some bytes of a request were seen, but not all.
     under_way: bool,
 }
@@ -85,8 +82,14 @@ impl RequestDecoder {
         input: &[u8],
         limits: &RequestLimits,
     ) -> Result<Step, ProtocolError> {
-        if self.left == 0 {
-            let Some(header) = read_length(input).map_err(multibulk_error)? else {
+        let arguments = &mut self.arguments;
+        if arguments.line_lacks_end(input, limits) {
+            return Ok(Step::NeedMore { at_least: 1 });
+        }
+        if arguments.left == 0 {
+            let header = read_length(input, limits.inline_bytes_max).map_err(multibulk_error)?;
+            let Some(header) = header else {
+                arguments.search_line(input, limits);
                 return Ok(Step::NeedMore { at_least: 1 });
             };
             self.argc = limits.args(header.value)?;
@@ -95,10 +98,10 @@ impl RequestDecoder {
                     len: header.line_bytes,
                 });
             }
-            self.left = self.argc;
-            self.next = header.line_bytes;
+            arguments.left = self.argc;
+            arguments.next = header.line_bytes;
         }
-        match arguments_end(input, &mut self.next, &mut self.left, limits, 0)? {
+        match arguments.end(input, limits, 0)? {
             Argument::Complete { len } => Ok(Step::Array {
                 len,
                 argc: self.argc,
@@ -112,12 +115,13 @@ impl RequestDecoder {
         input: &[u8],
         limits: &RequestLimits,
     ) -> Result<Step, ProtocolError> {
-        let unseen = input.get(self.next..).unwrap_or_default();
+        let next = &mut self.arguments.next;
+        let unseen = input.get(*next..).unwrap_or_default();
         let newline = unseen
             .iter()
             .position(|&byte| byte == b'\n')
-            .map(|at| self.next + at);
-        self.next = input.len();
+            .map(|at| *next + at);
+        *next = input.len();
         match newline {
             Some(newline) if newline <= limits.inline_bytes_max => {
                 Ok(Step::Inline { len: newline + 1 })
@@ -131,11 +135,7 @@ impl RequestDecoder {
 /// Finds the end of a request that is too large to be gathered in one piece, from behind its first
 /// large argument on.
 #[derive(Clone, Copy, Debug)]
-pub struct RestDecoder {
-    /// As in [`RequestDecoder`].
-    next: usize,
-    left: u32,
-}
+pub struct RestDecoder(Arguments);
 
 /// How much of the rest of a request there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,8 +156,8 @@ impl RequestDecoder {
     /// What is left of the request behind the argument under way, if the last call needed more than
     /// one byte to its end, and the command's name is complete.
     pub fn behind_argument(&self) -> Option<RestDecoder> {
-        let left = self.left.checked_sub(1)?;
-        (self.left < self.argc).then_some(RestDecoder { next: 0, left })
+        let behind = self.arguments.behind_next()?;
+        (self.arguments.left < self.argc).then_some(RestDecoder(behind))
     }
 }
 
@@ -171,7 +171,10 @@ impl RestDecoder {
         limits: &RequestLimits,
         before: usize,
     ) -> Result<Rest, ProtocolError> {
-        match arguments_end(input, &mut self.next, &mut self.left, limits, before)? {
+        if self.0.line_lacks_end(input, limits) {
+            return Ok(Rest::NeedMore { at_least: 1 });
+        }
+        match self.0.end(input, limits, before)? {
             Argument::Complete { len } => Ok(Rest::Complete { len }),
             Argument::NeedMore { at_least } => Ok(Rest::NeedMore { at_least }),
         }
@@ -180,35 +183,19 @@ impl RestDecoder {
     /// The argument under way is large as well: the next call is about what is behind it. Only
     /// after [`Rest::NeedMore`] with more than one byte.
     pub fn leave_argument(&mut self) {
-        self.next = 0;
-        self.left = self.left.saturating_sub(1);
+        self.0 = self.0.behind_next().unwrap_or_default();
     }
 }
 
-/// Where the arguments end of which `left` begin at `next` or behind it; both go on as far as the
-/// input does. `before` bytes of the request are not in it.
-#[inline]
-fn arguments_end(
-    input: &[u8],
-    next: &mut usize,
-    left: &mut u32,
-    limits: &RequestLimits,
-    before: usize,
-) -> Result<Argument, ProtocolError> {
-    let (mut at, mut arguments) = (*next, *left);
-    while arguments > 0 {
-        let rest = input.get(at..).unwrap_or_default();
-        let taken = (before + at) as u64;
-        match argument_end(rest, limits.request_bytes_max.saturating_sub(taken), limits)? {
-            Argument::Complete { len } => at += len,
-            Argument::NeedMore { at_least } => {
-                (*next, *left) = (at, arguments);
-                return Ok(Argument::NeedMore { at_least });
-            }
-        }
-        arguments -= 1;
-    }
-    Ok(Argument::Complete { len: at })
+/// The arguments of a request whose ends have not been seen.
+#[derive(Clone, Copy, Debug, Default)]
+struct Arguments {
+    /// Offset of the first of them.
+    next: usize,
+    /// How many begin at `next` or behind it.
+    left: u32,
+    /// Bytes of the header line at `next` that are known to have no CR; 0 unless a call ended there.
+    searched: u32,
 }
 
 enum Argument {
@@ -216,35 +203,89 @@ enum Argument {
     NeedMore { at_least: usize },
 }
 
-/// Where the argument ends that `rest` begins with. `bytes_left` is what the request may still
-/// have.
-#[inline]
-fn argument_end(
-    rest: &[u8],
-    bytes_left: u64,
-    limits: &RequestLimits,
-) -> Result<Argument, ProtocolError> {
-    match rest.first() {
-        None => return Ok(Argument::NeedMore { at_least: 1 }),
-        Some(b'$') => {}
-        Some(&other) => return Err(ProtocolError::ExpectedDollar(other)),
+impl Arguments {
+    /// Those behind the first one, counted from its end on.
+    fn behind_next(self) -> Option<Self> {
+        let left = self.left.checked_sub(1)?;
+        Some(Self {
+            left,
+            ..Self::default()
+        })
     }
-    let Some(Length { value, line_bytes }) = read_length(rest).map_err(bulk_error)? else {
-        return Ok(Argument::NeedMore { at_least: 1 });
-    };
-    let bytes = limits
-        .arg_bytes(value)?
-        .saturating_add(line_bytes as u64 + 2);
-    if bytes > bytes_left {
-        return Err(ProtocolError::RequestTooBig);
+
+    /// Whether the line that the last call waited for still has no end, and may have one.
+    #[inline]
+    fn line_lacks_end(&mut self, input: &[u8], limits: &RequestLimits) -> bool {
+        self.searched != 0 && self.search_line(input, limits)
     }
-    let len = usize::try_from(bytes).map_err(|_| ProtocolError::RequestTooBig)?;
-    match rest.get(..len) {
-        Some([.., b'\r', b'\n']) => Ok(Argument::Complete { len }),
-        Some(_) => Err(ProtocolError::ExpectedCrlf),
-        None => Ok(Argument::NeedMore {
-            at_least: len - rest.len(),
-        }),
+
+    /// Goes on searching the header line at `next` for its end.
+    #[cold]
+    fn search_line(&mut self, input: &[u8], limits: &RequestLimits) -> bool {
+        let line = input.get(self.next..).unwrap_or_default();
+        let unseen = line.get(self.searched as usize..).unwrap_or_default();
+        let lacks_end = line.len() <= limits.inline_bytes_max && !unseen.contains(&b'\r');
+        self.searched = if lacks_end { line.len() as u32 } else { 0 };
+        lacks_end
+    }
+
+    /// Where the last of them ends; goes on as far as the input does. `before` bytes of the request
+    /// are not in it.
+    #[inline]
+    fn end(
+        &mut self,
+        input: &[u8],
+        limits: &RequestLimits,
+        before: usize,
+    ) -> Result<Argument, ProtocolError> {
+        let mut rest = *self;
+        while rest.left > 0 {
+            match rest.next_end(input, limits, before)? {
+                Argument::Complete { len } => rest.next += len,
+                more @ Argument::NeedMore { .. } => {
+                    *self = rest;
+                    return Ok(more);
+                }
+            }
+            rest.left -= 1;
+        }
+        Ok(Argument::Complete { len: rest.next })
+    }
+
+    /// How long the first of them is.
+    #[inline]
+    fn next_end(
+        &mut self,
+        input: &[u8],
+        limits: &RequestLimits,
+        before: usize,
+    ) -> Result<Argument, ProtocolError> {
+        let rest = input.get(self.next..).unwrap_or_default();
+        match rest.first() {
+            None => return Ok(Argument::NeedMore { at_least: 1 }),
+            Some(b'$') => {}
+            Some(&other) => return Err(ProtocolError::ExpectedDollar(other)),
+        }
+        let header = read_length(rest, limits.inline_bytes_max).map_err(bulk_error)?;
+        let Some(Length { value, line_bytes }) = header else {
+            self.search_line(input, limits);
+            return Ok(Argument::NeedMore { at_least: 1 });
+        };
+        let bytes = limits
+            .arg_bytes(value)?
+            .saturating_add(line_bytes as u64 + 2);
+        let taken = (before + self.next) as u64;
+        if bytes > limits.request_bytes_max.saturating_sub(taken) {
+            return Err(ProtocolError::RequestTooBig);
+        }
+        let len = usize::try_from(bytes).map_err(|_| ProtocolError::RequestTooBig)?;
+        match rest.get(..len) {
+            Some([.., b'\r', b'\n']) => Ok(Argument::Complete { len }),
+            Some(_) => Err(ProtocolError::ExpectedCrlf),
+            None => Ok(Argument::NeedMore {
+                at_least: len - rest.len(),
+            }),
+        }
     }
 }
 

@@ -53,7 +53,7 @@ fn read_request(cursor: &mut Cursor<'_>, limits: &RequestLimits) -> Result<Step,
         }
         return Err(Stop::Refused);
     }
-    let argc = read_announced(cursor)?;
+    let argc = read_announced(cursor, limits)?;
     if argc <= 0 {
         return Ok(Step::Empty { len: cursor.at });
     }
@@ -61,7 +61,7 @@ fn read_request(cursor: &mut Cursor<'_>, limits: &RequestLimits) -> Result<Step,
     refuse_if(argc > limits.args_max)?;
     for _ in 0..argc {
         refuse_if(cursor.byte()? != b'$')?;
-        let bytes = u64::try_from(read_announced(cursor)?).map_err(|_| Stop::Refused)?;
+        let bytes = u64::try_from(read_announced(cursor, limits)?).map_err(|_| Stop::Refused)?;
         refuse_if(bytes > limits.arg_bytes_max)?;
         refuse_if(cursor.at as u64 + bytes + 2 > limits.request_bytes_max)?;
         // Its CRLF is looked at when both bytes of it are there.
@@ -76,10 +76,10 @@ fn read_request(cursor: &mut Cursor<'_>, limits: &RequestLimits) -> Result<Step,
     })
 }
 
-/// The rest of a line whose type byte has been read: at most 30 characters and CRLF.
-fn read_announced(cursor: &mut Cursor<'_>) -> Result<i64, Stop> {
+/// The rest of a line whose type byte has been read, and CRLF.
+fn read_announced(cursor: &mut Cursor<'_>, limits: &RequestLimits) -> Result<i64, Stop> {
     let mut text = String::new();
-    for _ in 0..=30 {
+    while text.len() < limits.inline_bytes_max {
         match cursor.byte()? {
             b'\r' => {
                 let line_feed = cursor.byte()?;

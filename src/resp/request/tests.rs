@@ -158,7 +158,7 @@ fn refuses_with_the_words_of_redis() {
             "{input:?}"
         );
     }
-    let long = [b'1'; 100];
+    let long = vec![b'1'; AFTER.inline_bytes_max];
     let too_long = [b"*".as_slice(), &long].concat();
     assert_eq!(
         decode(&too_long, &AFTER),
@@ -292,6 +292,15 @@ fn single_bytes_cost_linear_time() {
             assert!(matches!(step, Ok(Step::NeedMore { .. })), "{step:?}");
         }
         assert_eq!(decoder.decode(input, &AFTER), Ok(whole));
+    }
+    let digits = vec![b'1'; AFTER.inline_bytes_max - 1];
+    for header in [b"*".as_slice(), b"*1\r\n$"] {
+        let endless = [header, &digits].concat();
+        let mut decoder = RequestDecoder::default();
+        for visible in 1..=endless.len() {
+            let step = decoder.decode(&endless[..visible], &AFTER);
+            assert_eq!(step, Ok(Step::NeedMore { at_least: 1 }));
+        }
     }
     // Quadratic work would take minutes.
     assert!(now() - started < Duration::from_secs(10));
