@@ -100,7 +100,7 @@ impl Machine {
             read_only: details.is_some_and(|it| it.read_only),
             takes_redirects: details.is_some_and(|it| it.takes_redirects),
             closing: client.is(Flag::Closing),
-            qbuf: (client.inbound_bytes() + asked) as u64,
+            qbuf: (client.inbound_bytes() + asked) as u64 + self.bytes_behind_blocked(key),
             omem: client.outbound.len() as u64,
             cmd: &cmd,
             user: self.user_of(key),
@@ -109,5 +109,19 @@ impl Machine {
             lib_ver,
             dialect,
         });
+    }
+
+    /// Bytes a client has sent behind a command that blocks. Its connection has them already; a
+    /// server keeps them in the client's buffer.
+    fn bytes_behind_blocked(&self, key: ClientKey) -> u64 {
+        let client = self.clients.get(key).filter(|_| self.is_blocked(key));
+        let Some((client, backend)) =
+            client.and_then(|client| Some((client, self.backends.get(client.backend)?)))
+        else {
+            return 0;
+        };
+        let blocking = self.requests.get(client.fifo.head);
+        let behind = blocking.and_then(|head| self.requests.get(head.next_of_client));
+        behind.map_or(0, |behind| backend.queued.saturating_sub(behind.start))
     }
 }

@@ -38,6 +38,37 @@ fn a_drain_does_not_wait_for_workers_that_were_asked_before() {
     assert!(worker.machine.is_drained());
 }
 
+/// A server reads them when the command ends.
+#[test]
+fn requests_behind_a_command_that_blocks_are_in_the_clients_buffer() {
+    let mut worker = Worker::new();
+    let (client, shared) = worker.stranger();
+    let own = worker.own(client, "BLPOP l 1", "*-1\r\n");
+    let other = worker.client();
+    worker.says(other, "CLIENT LIST");
+    worker.permits(shared);
+    worker.settle();
+    worker.heard(other);
+    let line = |worker: &mut Worker| {
+        worker.says(other, "CLIENT LIST");
+        worker.settle();
+        let heard = worker.heard(other);
+        heard.lines().nth(1).unwrap().to_owned()
+    };
+    worker.says(client, "BLPOP l 0");
+    let heard = line(&mut worker);
+    assert!(heard.contains("flags=b "), "{heard}");
+    assert!(heard.contains("qbuf=0 "), "{heard}");
+    worker.says(client, "SET k value");
+    let heard = line(&mut worker);
+    let bytes = command("SET k value").len();
+    assert!(heard.contains(&format!("qbuf={bytes} ")), "{heard}");
+    worker.replies(own, "*2\r\n$1\r\nl\r\n$1\r\nx\r\n+OK\r\n");
+    assert!(worker.heard(client).ends_with("+OK\r\n"));
+    let heard = line(&mut worker);
+    assert!(heard.contains("qbuf=0 "), "{heard}");
+}
+
 /// Each costs as much as there are clients, and its request next to nothing.
 #[test]
 fn a_pipeline_of_client_list_gets_one_answer_a_turn() {
