@@ -194,7 +194,7 @@ struct Arguments {
     next: usize,
     /// How many begin at `next` or behind it.
     left: u32,
-    /// Bytes of the header line at `next` that are known to have no CR; 0 unless a call ended there.
+    /// Bytes of the header line at `next` that have no CR; 0 unless the last call ended there.
     searched: u32,
 }
 
