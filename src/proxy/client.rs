@@ -74,9 +74,9 @@ pub(super) struct Former {
 /// What few clients have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Details {
-    pub name: Vec<u8>,
-    pub lib_name: Vec<u8>,
-    pub lib_ver: Vec<u8>,
+    pub name: Box<[u8]>,
+    pub lib_name: Box<[u8]>,
+    pub lib_ver: Box<[u8]>,
     /// READONLY: it shows in CLIENT LIST.
     pub read_only: bool,
     /// CLIENT CAPA REDIRECT: so does that.
@@ -91,6 +91,10 @@ pub(super) struct Details {
     pub former: Former,
     /// Its last login was refused: the next one waits behind those of others.
     pub login_refused: bool,
+    /// When a RESET, or a move to another instance, has made it nobody again.
+    pub nobody_since: Tenths,
+    /// Bytes of replies made here that wait for those before them.
+    parked_bytes: u32,
 }
 
 /// Both ends of a client's connection, in as few bytes as most of them need.
@@ -128,12 +132,8 @@ pub(super) struct Client {
     ends: Ends,
     /// Replies on their way out.
     pub outbound: ChunkList,
-    /// Bytes of replies made here that wait for those before them.
-    parked_bytes: u32,
     /// What was read and not yet consumed, if there is anything.
     pub inbound: Option<Box<Inbound>>,
-    /// When what it asks now arrived, on the clock of [`Requests`](super::request::Requests).
-    pub asked: u32,
     /// Its records, in the order of its requests.
     pub fifo: Fifo,
     /// Commands forwarded and not answered.
@@ -153,8 +153,6 @@ pub(super) struct Client {
     pub hold: Hold,
     flags: u8,
     pub opened: Tenths,
-    /// Since when it has been nobody: since it was opened, or since RESET.
-    pub nobody_since: Tenths,
     pub active: Tenths,
     pub command: LastCommand,
     /// The session change under way. `Some` exactly while `hold` has `VERDICT`.
@@ -211,7 +209,6 @@ impl Client {
             id: origin.id,
             ends: Ends::new(origin.peer, origin.local),
             outbound: ChunkList::default(),
-            parked_bytes: 0,
             inbound: None,
             fifo: Fifo::default(),
             in_flight: 0,
@@ -220,14 +217,12 @@ impl Client {
             pool: PoolKey::NONE,
             account: AccountKey::NONE,
             tenant: TenantSlot::NONE,
-            asked: 0,
             db: 0,
             protocol: Protocol::Resp2,
             reply_mode: ReplyMode::On,
             hold: Hold::default(),
             flags: 0,
             opened: now.tenths(),
-            nobody_since: now.tenths(),
             active: now.tenths(),
             command: LastCommand::default(),
             waiting: None,
@@ -288,22 +283,33 @@ impl Client {
         self.inbound.as_ref().map_or(0, |inbound| inbound.len())
     }
 
-    /// A reply made here waits for those before it. (In the record they have 32 bits: a client is
-    /// not read long before it has so many.)
+    /// Since when it has been nobody: since it was opened, or since RESET.
+    pub(super) fn nobody_since(&self) -> Tenths {
+        let since = self.details.as_ref().map(|it| it.nobody_since);
+        since.map_or(self.opened, |since| since.max(self.opened))
+    }
+
+    /// A reply made here waits for those before it. (They are counted in 32 bits: a client is not
+    /// read long before it has so many.)
     pub(super) fn count_parked(&mut self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.parked_bytes = self.parked_bytes.saturating_add(bytes);
+        let parked = &mut self.details_mut().parked_bytes;
+        *parked = parked.saturating_add(bytes);
     }
 
     /// It waits no more.
     pub(super) fn count_unparked(&mut self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.parked_bytes = self.parked_bytes.saturating_sub(bytes);
+        if let Some(details) = &mut self.details {
+            details.parked_bytes = details.parked_bytes.saturating_sub(bytes);
+        }
     }
 
     /// Bytes that are kept for it to read.
+    #[inline]
     pub(super) fn unread_bytes(&self) -> usize {
-        self.outbound.len() + self.parked_bytes as usize
+        let parked = self.details.as_ref().map_or(0, |it| it.parked_bytes);
+        self.outbound.len() + parked as usize
     }
 
     /// Bytes that are kept for it, whichever way they go.

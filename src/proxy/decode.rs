@@ -95,8 +95,10 @@ impl Machine {
         if !client.is(Flag::Closing) {
             client.active = self.now.tenths();
         }
-        if !client.hold.any() || client.inbound.is_none() {
-            client.asked = self.requests.clock;
+        if !client.hold.any()
+            && let Some(inbound) = &mut client.inbound
+        {
+            inbound.asked = self.requests.clock;
         }
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -134,8 +136,17 @@ impl Machine {
         }
     }
 
-    /// Decodes what was kept.
+    /// Decodes what was kept, which was asked when it arrived.
     pub(super) fn decode_inbound(&mut self, key: ClientKey) {
+        let client = self.clients.get(key);
+        if let Some(inbound) = client.and_then(|client| client.inbound.as_deref()) {
+            self.requests.asked = inbound.asked;
+            self.decode_kept(key);
+            self.requests.asked = self.requests.clock;
+        }
+    }
+
+    fn decode_kept(&mut self, key: ClientKey) {
         while let Some(client) = self.clients.get_mut(key) {
             if client.hold.any() || client.is(Flag::Closing) {
                 return;

@@ -307,15 +307,7 @@ pub(super) fn record_apart(
     len: usize,
 ) {
     let start = backend.queued;
-    let moment = (start, client.asked);
-    requests.push(
-        &mut client.fifo,
-        &mut backend.fifo,
-        key,
-        what,
-        count,
-        moment,
-    );
+    requests.push(&mut client.fifo, &mut backend.fifo, key, what, count, start);
     backend.queued += len as u64;
     client.in_flight += count;
 }

@@ -144,7 +144,7 @@ impl Machine {
         let (start, what) = (backend.queued, (kind, verb));
         let (mut nobodys, nobody) = (Fifo::default(), ClientKey::NONE);
         self.requests
-            .push(&mut nobodys, &mut backend.fifo, nobody, what, 1, (start, 0));
+            .push(&mut nobodys, &mut backend.fifo, nobody, what, 1, start);
         backend.queued += bytes.len() as u64;
         let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
         append(chunks, dirty, backend, on, &bytes);

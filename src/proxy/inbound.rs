@@ -50,6 +50,8 @@ pub(super) struct Inbound {
     pub missing: usize,
     pub decoder: RequestDecoder,
     pub upload: Option<Upload>,
+    /// When it arrived, on the clock of [`Requests`](super::request::Requests).
+    pub asked: u32,
 }
 
 /// Each goes to a client as it is.
@@ -180,9 +182,11 @@ impl Machine {
         if bytes.is_empty() || client.is(Flag::Closing) {
             return;
         }
-        let spares = &mut self.spare_inbounds;
-        let new = || spares.pop().unwrap_or_default();
+        let new = || self.spare_inbounds.pop().unwrap_or_default();
         let inbound = client.inbound.get_or_insert_with(new);
+        if inbound.is_empty() {
+            inbound.asked = self.requests.clock;
+        }
         let have = inbound.bytes.len();
         if inbound.bytes.capacity() - have < bytes.len() {
             // Never more than the frame will need, and never more than doubled on a mere claim.
@@ -211,7 +215,7 @@ impl Machine {
         let upload = progress.upload(bytes, &mut self.to_backends);
         let bytes = if upload.is_some() { &[] } else { bytes };
         let mut inbound = self.spare_inbounds.pop().unwrap_or_default();
-        inbound.upload = upload;
+        (inbound.upload, inbound.asked) = (upload, self.requests.clock);
         (inbound.decoder, inbound.missing) = (progress.decoder, progress.missing);
         client.inbound = Some(inbound);
         self.keep(key, bytes);
@@ -362,10 +366,8 @@ impl Machine {
             whole.try_reserve_exact(inbound.bytes.len())?;
             whole.append(&mut inbound.bytes);
             self.partial_bytes += whole.len();
-            *inbound = Inbound {
-                bytes: whole,
-                ..Inbound::default()
-            };
+            (inbound.missing, inbound.decoder) = Default::default();
+            inbound.bytes = whole;
         }
         Ok(())
     }

@@ -279,7 +279,7 @@ impl Machine {
             return;
         };
         if let Some(name) = name {
-            client.details_mut().name = name;
+            client.details_mut().name = name.into();
         }
         let mut out = Vec::new();
         match self
@@ -307,7 +307,7 @@ impl Machine {
         // It is about who the client was.
         client.take_refusal();
         if account == AccountKey::NONE {
-            client.nobody_since = now;
+            client.details_mut().nobody_since = now;
         }
         if self
             .pools

@@ -226,6 +226,7 @@ impl Machine {
         self.now = Millis(us / 1000);
         // Differences of up to an hour are right.
         self.requests.clock = us as u32;
+        self.requests.asked = self.requests.clock;
     }
 
     /// No new work is wanted: clients are closed as soon as nothing of theirs is in flight.

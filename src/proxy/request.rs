@@ -135,6 +135,8 @@ pub(super) struct Requests {
     /// Microseconds since the start, at the beginning of this turn; it wraps, and only differences
     /// count.
     pub clock: u32,
+    /// When what is decoded now arrived: in this turn, but for what was kept.
+    pub asked: u32,
 }
 
 /// What parked replies count as beside their bytes: their record, their list and its first chunk.
@@ -206,12 +208,12 @@ impl Requests {
         client: ClientKey,
         (kind, verb): (Kind, Verb),
         count: u32,
-        (start, asked): (u64, u32),
+        start: u64,
     ) {
         let index = self.insert(client, kind, count, start);
         self.patient += usize::from(verb.is_patient());
         if let Some(record) = self.get_mut(index) {
-            (record.verb, record.asked) = (verb, asked);
+            record.verb = verb;
         }
         self.link_client(of_client, index);
         match self.get_mut(of_backend.tail) {
@@ -275,7 +277,7 @@ impl Requests {
             kind,
             verb: Verb::Plain,
             start,
-            asked: self.clock,
+            asked: self.asked,
             queued: self.clock,
             retried: Retried::default(),
             writes: false,

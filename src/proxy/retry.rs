@@ -149,12 +149,11 @@ impl Machine {
                     new.since = self.now;
                 }
                 let what = (Kind::Deliver, Verb::Plain);
-                let moment = (new.queued, moved.1);
-                let (queue, count) = (&mut client.fifo, moved.0);
+                let (queue, (count, asked)) = (&mut client.fifo, moved);
                 self.requests
-                    .push(queue, &mut new.fifo, key, what, count, moment);
+                    .push(queue, &mut new.fifo, key, what, count, new.queued);
                 if let Some(request) = self.requests.get_mut(new.fifo.tail) {
-                    request.retried = retried;
+                    (request.retried, request.asked) = (retried, asked);
                 }
                 new.queued += bytes.len() as u64;
                 let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);

@@ -233,7 +233,7 @@ impl Machine {
             skipped = client.reply_mode == ReplyMode::SkipNext;
             client.reply_mode = ReplyMode::On;
             if let Some(details) = client.details.as_deref_mut() {
-                details.name.clear();
+                details.name = Box::default();
                 details.read_only = false;
             }
         }

@@ -8,7 +8,7 @@ use crate::resp::RequestLimits;
 pub struct Millis(pub u64);
 
 /// A moment that need not be known better than to a tenth of a second, in half the bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tenths(u32);
 
 const TENTH_MS: u64 = 100;

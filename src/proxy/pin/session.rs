@@ -309,7 +309,7 @@ impl Machine {
         if let Some(client) = self.clients.get_mut(key)
             && (client.details.is_some() || !name.is_empty())
         {
-            client.details_mut().name = name.to_vec();
+            client.details_mut().name = name.into();
         }
     }
 
@@ -320,8 +320,8 @@ impl Machine {
     ) {
         if let Some(details) = self.clients.get_mut(key).map(Client::details_mut) {
             match info {
-                client_command::SetInfo::LibName(name) => details.lib_name = name.to_vec(),
-                client_command::SetInfo::LibVer(version) => details.lib_ver = version.to_vec(),
+                client_command::SetInfo::LibName(name) => details.lib_name = name.into(),
+                client_command::SetInfo::LibVer(version) => details.lib_ver = version.into(),
             }
         }
     }
