@@ -2,7 +2,9 @@
 
 mod support;
 
-use support::{Feature, Proxy, Redis, array, request, wait_until};
+use support::{
+    Door, Feature, Proxy, Redis, Wire, array, commands, request, same, text, wait_until,
+};
 
 #[test]
 fn databases_are_each_clients_own() {
@@ -217,6 +219,87 @@ fn answers_of_its_own() {
     assert_eq!(client.ask("UNSUBSCRIBE a"), "*3 $11 unsubscribe $1 a :0");
 }
 
+/// Bytes read, bytes written and commands carried out, by a line of CLIENT LIST; nothing on a
+/// server that does not show them.
+fn totals(line: &str) -> Option<[u64; 3]> {
+    let field = |name: &str| {
+        let value = line.split(&format!(" {name}=")).nth(1)?;
+        value.split(' ').next()?.parse().ok()
+    };
+    Some([
+        field("tot-net-in")?,
+        field("tot-net-out")?,
+        field("tot-cmds")?,
+    ])
+}
+
+/// What the client is told of itself, but for the bytes of what it has heard so far: nothing else
+/// differs from a direct connection.
+fn own_totals(client: &mut Wire, heard: &mut u64) -> Option<[u64; 3]> {
+    client.send(array("CLIENT INFO"));
+    let frame = client.frame();
+    let [bytes_in, bytes_out, commands] = totals(&text(&frame))?;
+    let unheard = bytes_out - *heard;
+    *heard += frame.len() as u64;
+    Some([bytes_in, unheard, commands])
+}
+
+/// Scripts are left out: a server counts what they call, and nobody else can see that. So are
+/// commands that it refuses.
+#[test]
+fn totals_of_a_client_are_those_of_a_direct_one() {
+    let steps = |door: &Door<'_>| {
+        let (mut client, mut heard) = (door.client(), 0);
+        // Of HELLO's reply the id is not the same.
+        let hello = own_totals(&mut client, &mut heard).map_or(0, |it| it[1]);
+        heard += hello;
+        let mut said = Vec::new();
+        for line in [
+            "SET k v",
+            "GET k",
+            "LPUSH k v",
+            "CLIENT ID",
+            "SELECT 1; SELECT 0",
+            "ECHO x",
+            "WATCH k; MULTI; GET k; SET k w; CLIENT INFO; GET k; EXEC",
+            "MULTI; GET k; DISCARD",
+            "MULTI; GET k; NOSUCH; EXEC",
+            "WATCH k; SET k x; MULTI; GET k; EXEC",
+            "UNSUBSCRIBE a",
+        ] {
+            let mut last = String::new();
+            for command in commands(line) {
+                client.send(array(command));
+                let frame = client.frame();
+                heard += frame.len() as u64;
+                last = text(&frame);
+            }
+            let inside = totals(&last).map(|[bytes_in, _, commands]| (bytes_in, commands));
+            let own = own_totals(&mut client, &mut heard);
+            said.push(format!("{line}: {inside:?} {own:?}"));
+        }
+        client.send(array("GET k").repeat(100));
+        heard += (0..100).map(|_| client.frame().len() as u64).sum::<u64>();
+        said.push(format!("{:?}", own_totals(&mut client, &mut heard)));
+        let mut other = door.client();
+        other.send(array("BLPOP l 0"));
+        door.redis().wait_blocked(1);
+        let blocked = |client: &mut Wire| {
+            let list = client.ask("CLIENT LIST");
+            let line = list.split("id=").find(|line| line.contains(" cmd=blpop "));
+            format!("{:?}", line.and_then(totals).map(|it| (it[0], it[2])))
+        };
+        said.push(blocked(&mut client));
+        client.ask("RPUSH l v");
+        other.frame();
+        said.push(blocked(&mut client));
+        said
+    };
+    let [two, _] = same(steps);
+    let shown = two.iter().filter(|it| it.contains("Some")).count();
+    assert!(shown == 0 || shown == two.len(), "{two:?}");
+}
+
 #[test]
 fn own_answers_keep_their_place_in_a_pipeline() {
     let redis = Redis::open();
@@ -299,7 +382,7 @@ fn clients_of_both_workers_are_listed_and_killed() {
     assert_eq!(listed(&list), ids, "{list}");
     assert!(list.contains(" name=c5 "), "{list}");
     assert!(list.contains(" cmd=client|list user=ann "), "{list}");
-    let address = |client: &support::Wire| client.tcp().local_addr().unwrap().to_string();
+    let address = |client: &Wire| client.tcp().local_addr().unwrap().to_string();
     assert!(
         list.contains(&format!(" addr={} ", address(&clients[0]))),
         "{list}"

@@ -13,6 +13,7 @@ use super::login::Waiting;
 use super::pin::Pin;
 use super::request::Fifo;
 use super::settings::{Millis, Tenths};
+use super::totals::Halves;
 
 /// Why the machine does not decode a client's bytes just now; any bit stops it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +96,8 @@ pub(super) struct Details {
     pub nobody_since: Tenths,
     /// Bytes of replies made here that wait for those before them.
     parked_bytes: u32,
+    /// What the record has no room for.
+    pub totals: Halves,
 }
 
 /// Both ends of a client's connection, in as few bytes as most of them need.
@@ -154,6 +157,8 @@ pub(super) struct Client {
     flags: u8,
     pub opened: Tenths,
     pub active: Tenths,
+    /// What has gone through it; the other halves are in its [`Details`].
+    pub totals: Halves,
     pub command: LastCommand,
     /// The session change under way. `Some` exactly while `hold` has `VERDICT`.
     pub waiting: Option<Box<Waiting>>,
@@ -224,6 +229,7 @@ impl Client {
             flags: 0,
             opened: now.tenths(),
             active: now.tenths(),
+            totals: Halves::default(),
             command: LastCommand::default(),
             waiting: None,
             details: None,

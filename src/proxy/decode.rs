@@ -92,6 +92,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
+        client.count_read(bytes.len());
         if !client.is(Flag::Closing) {
             client.active = self.now.tenths();
         }

@@ -206,6 +206,9 @@ impl Machine {
             self.say_and_close(key, OUT_OF_MEMORY);
             return Taken::Yes;
         }
+        if let Some(client) = self.clients.get_mut(key) {
+            client.count_commands(1);
+        }
         let taken = match ruling {
             Ruling::Do(plan) => self.dispatch(key, plan, frame),
             Ruling::Refuse(limit) => self.turn_down(key, limit, gate, frame),
@@ -220,11 +223,12 @@ impl Machine {
         {
             tenant.refund(frame.len());
         }
-        if taken == Taken::Yes
-            && let Some(client) = self.clients.get_mut(key)
-        {
-            // Whatever became of it, the next one has not stood in line yet.
-            client.forget_line();
+        if let Some(client) = self.clients.get_mut(key) {
+            match taken {
+                // Whatever became of it, the next one has not stood in line yet.
+                Taken::Yes => client.forget_line(),
+                Taken::No => client.uncount_command(),
+            }
         }
         taken
     }

@@ -80,6 +80,18 @@ impl Machine {
         let asked = if asks { bytes } else { 0 };
         let empty_pin = Pin::default();
         let pin = client.pin.as_deref().unwrap_or(&empty_pin);
+        let totals = client.totals();
+        let blocked = self.is_blocked(key);
+        // What asks is not carried out yet, nor what blocks and all behind it; within EXEC what asks
+        // and EXEC are not.
+        let under_way = match blocked {
+            true => client.in_flight.max(1),
+            false => u32::from(asker == key),
+        };
+        let carried_out = match pin.carried_out() {
+            0 => totals.commands.saturating_sub(under_way.into()),
+            elements => (totals.commands + u64::from(elements)).saturating_sub(2),
+        };
         f(&Line {
             id: client.id,
             addr: peer.to_string().as_bytes(),
@@ -93,7 +105,7 @@ impl Machine {
             ssub: pin.shard_channels,
             multi: pin.multi.then_some(pin.queued),
             watch: pin.watched.count(),
-            blocked: self.is_blocked(key),
+            blocked,
             monitor: pin.monitor,
             no_touch: pin.no_touch,
             tracking: pin.tracking.map(|it| it.redirect.unwrap_or_default()),
@@ -102,6 +114,9 @@ impl Machine {
             closing: client.is(Flag::Closing),
             qbuf: (client.inbound_bytes() + asked) as u64 + self.bytes_behind_blocked(key),
             omem: client.outbound.len() as u64,
+            net_in: totals.bytes_in,
+            net_out: totals.bytes_out,
+            commands: carried_out,
             cmd: &cmd,
             user: self.user_of(key),
             protocol: client.protocol,

@@ -38,6 +38,7 @@
 //! | `client`, `backend`, `request` | the records |
 //! | `former` | connections that a client has left, of which WAIT must ask |
 //! | `measure` | how long a request took |
+//! | `totals` | how much has gone through a client, for CLIENT LIST |
 //! | `memory` | what is kept for others, its limits, and how it is given back |
 //! | `notice` | limits that were reached and logins that were refused, for the log |
 //! | `table`, `key`, `chunk`, `buffer` | where records and bytes are kept |
@@ -106,6 +107,7 @@ mod table;
 mod tell;
 mod tenant;
 mod tick;
+mod totals;
 mod unanswered;
 mod verify;
 

@@ -94,6 +94,7 @@ impl Machine {
         self.to_clients.consume(&mut client.outbound, n);
         if n > 0 {
             // It reads.
+            client.count_written(n);
             client.active = self.now.tenths();
             if !self.stuck.is_empty() {
                 self.stuck.remove(&key);

@@ -107,6 +107,7 @@ impl Machine {
             && let Some(backend) = self.backends.get_mut(run.backend)
         {
             let (requests, count) = (&mut self.requests, run.commands);
+            client.count_commands(count);
             let (kind, len) = (run.kind, run.len);
             if run.writes {
                 let what = (kind, Verb::Plain);
@@ -135,6 +136,10 @@ impl Machine {
                 };
                 self.add_to_run(key, &mut run, frame.len(), frame);
                 self.end_run(key, &mut run, frame, frame.len());
+                if let Some(client) = self.clients.get_mut(key) {
+                    // It is, or is part of, a command that is counted already.
+                    client.uncount_command();
+                }
                 Taken::Yes
             }
             Err(refusal) => self.refuse(key, refusal),

@@ -30,4 +30,5 @@ mod readers;
 mod shares;
 mod shares_of_tenants;
 mod tenants;
+mod totals;
 mod waits;

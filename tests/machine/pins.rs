@@ -533,11 +533,11 @@ fn what_is_remembered_inside_multi_is_bounded() {
 }
 
 /// What a Valkey 9 says of itself.
-const HELLO_OF_VALKEY: &str = "*6\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n\
+pub(crate) const HELLO_OF_VALKEY: &str = "*6\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n\
     $7\r\nversion\r\n$5\r\n9.1.2\r\n$2\r\nid\r\n:77\r\n";
 
 /// A client whose backend is a Valkey 9, and its shared connection.
-fn on_valkey_9(worker: &mut Worker) -> (ClientKey, BackendKey) {
+pub(crate) fn on_valkey_9(worker: &mut Worker) -> (ClientKey, BackendKey) {
     let ann = worker.client();
     worker.says(ann, "AUTH ann pw");
     let shared = worker.begun_one();

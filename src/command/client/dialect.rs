@@ -12,6 +12,8 @@ pub enum Dialect {
     Old,
     /// Redis since 7.4: `watch=`.
     Redis,
+    /// Redis since 8.2: `io-thread=`, and the totals that Valkey has, too.
+    Redis8,
     /// Valkey 8: CLIENT LIST has the filters of CLIENT KILL, `ID` takes several numbers.
     Valkey8,
     /// Valkey since 9: more filters, and each of them with `NOT-`.
@@ -29,6 +31,7 @@ impl Dialect {
         match hello::field(reply, b"server") {
             Some(b"valkey") if major >= 9 => Self::Valkey9,
             Some(b"valkey") if major == 8 => Self::Valkey8,
+            Some(b"redis") if (major, minor) >= (8, 2) => Self::Redis8,
             Some(b"redis") if (major, minor) >= (7, 4) => Self::Redis,
             Some(b"redis") if major == 6 => Self::Redis6,
             _ => Self::Old,
@@ -51,7 +54,8 @@ mod tests {
             ("redis", "6.2.5", Dialect::Redis6),
             ("redis", "7.0.15", Dialect::Old),
             ("redis", "7.4.1", Dialect::Redis),
-            ("redis", "8.2.3", Dialect::Redis),
+            ("redis", "8.0.1", Dialect::Redis),
+            ("redis", "8.2.3", Dialect::Redis8),
             ("valkey", "7.2.4", Dialect::Old),
             ("valkey", "8.1.8", Dialect::Valkey8),
             ("valkey", "9.1.2", Dialect::Valkey9),

@@ -6,8 +6,8 @@ use crate::resp::{Printable, Protocol};
 
 /// What the proxy knows of a client, for one line of CLIENT LIST.
 ///
-/// Tools read these lines, so they have every field of Redis 7.4 in its order; what only a server
-/// has (file descriptors, buffers of its own) is a constant.
+/// Tools read these lines, so they have every field of the server's version in its order; what only
+/// a server has (file descriptors, buffers of its own) is a constant.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<'a> {
     /// The number the proxy gave the client.
@@ -52,6 +52,12 @@ pub struct Line<'a> {
     pub qbuf: u64,
     /// Bytes of replies that wait for the client to read.
     pub omem: u64,
+    /// Bytes read from it since it connected.
+    pub net_in: u64,
+    /// Bytes written to it since then.
+    pub net_out: u64,
+    /// Its commands that have been carried out.
+    pub commands: u64,
     /// The last command, in lower case (`client|list`); empty if none.
     pub cmd: &'a [u8],
     /// The backend's user as which it acts.
@@ -136,8 +142,13 @@ impl Line<'_> {
         field(" resp=", number(self.protocol.number().into()).as_bytes());
         field(" lib-name=", self.lib_name);
         field(" lib-ver=", self.lib_ver);
-        if self.dialect == Dialect::Valkey9 {
-            field(" tot-net-in=0 tot-net-out=0 tot-cmds=0", b"");
+        if self.dialect == Dialect::Redis8 {
+            field(" io-thread=0", b"");
+        }
+        if self.dialect >= Dialect::Redis8 {
+            field(" tot-net-in=", number(self.net_in).as_bytes());
+            field(" tot-net-out=", number(self.net_out).as_bytes());
+            field(" tot-cmds=", number(self.commands).as_bytes());
         }
         field("\n", b"");
     }

@@ -275,9 +275,11 @@ fn a_valkey_has_more_filters() {
     assert!(text(Dialect::Redis, 2).contains(" multi=-1 watch=2 "));
     assert!(text(Dialect::Valkey9, 2).contains(" multi=0 watch=2 "));
     assert!(text(Dialect::Valkey9, 0).contains(" flags=N capa= db=0 "));
-    assert!(
-        text(Dialect::Valkey9, 0).ends_with(" lib-ver= tot-net-in=0 tot-net-out=0 tot-cmds=0\n")
-    );
+    let totals = "tot-net-in=70 tot-net-out=80 tot-cmds=9\n";
+    assert!(text(Dialect::Redis, 0).ends_with(" lib-ver=\n"));
+    assert!(text(Dialect::Redis8, 0).ends_with(&format!(" lib-ver= io-thread=0 {totals}")));
+    assert!(text(Dialect::Valkey8, 0).ends_with(&format!(" lib-ver= {totals}")));
+    assert!(text(Dialect::Valkey9, 0).ends_with(&format!(" lib-ver= {totals}")));
     let mut out = Vec::new();
     let dialect = Dialect::Valkey9;
     Line { dialect, ..able }.write(&mut out);

@@ -108,6 +108,11 @@ impl Frame {
         matches!(self.kind(), b'-' | b'!')
     }
 
+    /// Is it a null, as EXEC's reply after a watched key has changed?
+    pub(super) fn is_null(&self) -> bool {
+        matches!(self.head(), b"*-1\r\n" | b"_\r\n")
+    }
+
     /// Was the command put into the queue of a transaction?
     pub(super) fn is_queued(&self) -> bool {
         self.head() == b"+QUEUED\r\n"

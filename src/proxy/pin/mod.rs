@@ -203,6 +203,11 @@ impl Pin {
         self.soiled = true;
     }
 
+    /// How many commands EXEC has carried out, as far as its reply is looked at.
+    pub(super) fn carried_out(&self) -> u32 {
+        self.walker.ended()
+    }
+
     /// Is something in the reply to EXEC replaced?
     fn walks(&self) -> bool {
         let redirects = self.tracking.is_some_and(|it| it.redirect.is_some());

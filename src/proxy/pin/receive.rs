@@ -7,7 +7,7 @@ use crate::command::marked;
 use crate::resp::Scan;
 
 use super::super::backend::Failure;
-use super::super::client::{Flag, Hold};
+use super::super::client::{Client, Flag, Hold};
 use super::super::deliver::{Afterwards, collect, desync};
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::{Machine, mark_ready};
@@ -16,6 +16,21 @@ use super::super::owner::{Full, Owner};
 use super::super::request::Kind;
 use super::frame::{Class, Fate};
 use super::{Change, Effect, Frame, Pin, Verb, Walker};
+
+impl Client {
+    /// Inside MULTI a server carries out nothing but what ends it: what is queued, when EXEC does.
+    fn count_inside(&mut self, verb: Verb, reply: &Frame) {
+        let Some(pin) = self.pin.as_deref().filter(|pin| pin.multi) else {
+            return;
+        };
+        match verb {
+            Verb::Exec if !reply.is_error() && !reply.is_null() => self.count_commands(pin.queued),
+            _ if verb.is_transaction() => {}
+            _ if reply.is_queued() || reply.is_error() => self.uncount_command(),
+            _ => {}
+        }
+    }
+}
 
 impl Machine {
     /// Bytes of a connection that is a client's own.
@@ -279,6 +294,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(owner) else {
             return;
         };
+        client.count_inside(verb, &frame);
         let Some(pin) = client.pin.as_deref_mut() else {
             return;
         };

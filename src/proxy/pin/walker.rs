@@ -41,6 +41,11 @@ impl Step {
 }
 
 impl Walker {
+    /// How many elements have come whole.
+    pub(super) fn ended(&self) -> u32 {
+        if self.begun { self.element } else { 0 }
+    }
+
     pub(super) fn step(&mut self, part: &[u8]) -> Result<Step, ReplyError> {
         if !self.begun {
             self.whole |= self.element == 0 && !part.starts_with(b"*");

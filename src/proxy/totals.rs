@@ -1,0 +1,139 @@
+//! What CLIENT LIST says of how much has gone through a client's connection: bytes read and
+//! written, and commands carried out.
+//!
+//! All of it is counted as a server does: bytes when they are read or written, and a command when
+//! it is carried out, which for one inside MULTI is in EXEC. The record of a client has 32 bits for
+//! each of the numbers; only a client that goes beyond them has the other 32 in its [`Details`].
+//!
+//! [`Details`]: super::client::Details
+
+use super::client::Client;
+
+/// The lower or the upper 32 bits of the numbers of one client.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Halves {
+    bytes_in: u32,
+    bytes_out: u32,
+    commands: u32,
+}
+
+/// The numbers of one client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub commands: u64,
+}
+
+/// Adds to one half. Returns whether the other half is one more now.
+#[inline]
+fn add(to: &mut u32, n: usize) -> bool {
+    // A read or a write is never so long.
+    let n = u32::try_from(n).unwrap_or(u32::MAX);
+    let (sum, carry) = to.overflowing_add(n);
+    *to = sum;
+    carry
+}
+
+impl Client {
+    /// So many bytes of it have been read.
+    #[inline]
+    pub(super) fn count_read(&mut self, bytes: usize) {
+        if add(&mut self.totals.bytes_in, bytes) {
+            self.carry(|upper| &mut upper.bytes_in);
+        }
+    }
+
+    /// So many bytes have been written to it.
+    #[inline]
+    pub(super) fn count_written(&mut self, bytes: usize) {
+        if add(&mut self.totals.bytes_out, bytes) {
+            self.carry(|upper| &mut upper.bytes_out);
+        }
+    }
+
+    /// So many commands of it are, or will soon be, carried out.
+    #[inline]
+    pub(super) fn count_commands(&mut self, commands: u32) {
+        if add(&mut self.totals.commands, commands as usize) {
+            self.carry(|upper| &mut upper.commands);
+        }
+    }
+
+    /// A command that was counted is not carried out, or not now.
+    pub(super) fn uncount_command(&mut self) {
+        let (left, borrow) = self.totals.commands.overflowing_sub(1);
+        self.totals.commands = left;
+        if borrow {
+            let upper = &mut self.details_mut().totals.commands;
+            *upper = upper.wrapping_sub(1);
+        }
+    }
+
+    #[cold]
+    fn carry(&mut self, half: fn(&mut Halves) -> &mut u32) {
+        let upper = half(&mut self.details_mut().totals);
+        *upper = upper.wrapping_add(1);
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        let upper = self.details.as_ref().map(|it| it.totals);
+        let (upper, lower) = (upper.unwrap_or_default(), self.totals);
+        let whole = |upper: u32, lower: u32| u64::from(upper) << 32 | u64::from(lower);
+        Totals {
+            bytes_in: whole(upper.bytes_in, lower.bytes_in),
+            bytes_out: whole(upper.bytes_out, lower.bytes_out),
+            commands: whole(upper.commands, lower.commands),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::super::client::Origin;
+    use super::super::settings::Millis;
+    use super::*;
+
+    const HALF: u64 = 1 << 32;
+
+    fn client() -> Client {
+        let end = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let (id, peer, local) = (1, end, end);
+        Client::new(Origin { id, peer, local }, Millis::default())
+    }
+
+    #[test]
+    fn totals_go_beyond_32_bits_and_only_then_cost_memory() {
+        let mut client = client();
+        let almost = u32::MAX - 1;
+        client.count_read(almost as usize);
+        client.count_written(almost as usize);
+        client.count_commands(almost);
+        assert!(client.details.is_none());
+        for round in 1..4 {
+            client.count_read(1 << 20);
+            client.count_written(1 << 20);
+            client.count_commands(3);
+            let before = HALF - 2;
+            let bytes = before + (round << 20);
+            let totals = client.totals();
+            assert_eq!((totals.bytes_in, totals.bytes_out), (bytes, bytes));
+            assert_eq!(totals.commands, before + 3 * round);
+        }
+        assert!(client.details.is_some());
+    }
+
+    #[test]
+    fn a_command_may_be_taken_back_across_the_halves() {
+        let mut client = client();
+        client.count_commands(u32::MAX);
+        client.count_commands(1);
+        assert_eq!(client.totals().commands, HALF);
+        client.uncount_command();
+        assert_eq!(client.totals().commands, HALF - 1);
+        client.count_commands(2);
+        assert_eq!(client.totals().commands, HALF + 1);
+    }
+}
