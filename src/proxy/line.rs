@@ -82,8 +82,8 @@ impl Machine {
         let pin = client.pin.as_deref().unwrap_or(&empty_pin);
         let totals = client.totals();
         let blocked = self.is_blocked(key);
-        // What asks is not carried out yet, nor what blocks and all behind it; within EXEC what asks
-        // and EXEC are not.
+        // What asks is not carried out yet, nor what blocks and all behind it; within EXEC what
+        // asks and EXEC are not.
         let under_way = match blocked {
             true => client.in_flight.max(1),
             false => u32::from(asker == key),
