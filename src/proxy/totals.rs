@@ -27,27 +27,25 @@ pub(super) struct Totals {
 
 /// Adds to one half. Returns whether the other half is one more now.
 #[inline]
-fn add(to: &mut u32, n: usize) -> bool {
-    // A read or a write is never so long.
-    let n = u32::try_from(n).unwrap_or(u32::MAX);
+fn add(to: &mut u32, n: u32) -> bool {
     let (sum, carry) = to.overflowing_add(n);
     *to = sum;
     carry
 }
 
 impl Client {
-    /// So many bytes of it have been read.
+    /// So many bytes of it have been read, by one read: no system reads 4 GB at once.
     #[inline]
     pub(super) fn count_read(&mut self, bytes: usize) {
-        if add(&mut self.totals.bytes_in, bytes) {
+        if add(&mut self.totals.bytes_in, bytes as u32) {
             self.carry(|upper| &mut upper.bytes_in);
         }
     }
 
-    /// So many bytes have been written to it.
+    /// So many bytes have been written to it, by one write.
     #[inline]
     pub(super) fn count_written(&mut self, bytes: usize) {
-        if add(&mut self.totals.bytes_out, bytes) {
+        if add(&mut self.totals.bytes_out, bytes as u32) {
             self.carry(|upper| &mut upper.bytes_out);
         }
     }
@@ -55,7 +53,7 @@ impl Client {
     /// So many commands of it are, or will soon be, carried out.
     #[inline]
     pub(super) fn count_commands(&mut self, commands: u32) {
-        if add(&mut self.totals.commands, commands as usize) {
+        if add(&mut self.totals.commands, commands) {
             self.carry(|upper| &mut upper.commands);
         }
     }
