@@ -94,7 +94,7 @@ impl Machine {
         };
         client.count_read(bytes.len());
         if !client.is(Flag::Closing) {
-            client.active = self.now.tenths();
+            client.active = self.tenths;
         }
         if !client.hold.any()
             && let Some(inbound) = &mut client.inbound

@@ -25,7 +25,7 @@ use super::notice::Notices;
 use super::permit::Inquiry;
 use super::pool::Pools;
 use super::request::Requests;
-use super::settings::{Millis, Settings};
+use super::settings::{Millis, Settings, Tenths};
 use super::share::{Rows, Share};
 use super::table::Table;
 use super::tenant::Use;
@@ -37,6 +37,8 @@ pub struct Machine {
     pub(super) snapshot: Arc<Snapshot>,
     /// The time of the call under way.
     pub(super) now: Millis,
+    /// The same, as it is noted for each read and each write.
+    pub(super) tenths: Tenths,
     pub(super) clients: Table<ClientKey, Client>,
     pub(super) backends: Table<BackendKey, Backend>,
     pub(super) requests: Requests,
@@ -125,6 +127,7 @@ impl Machine {
             settings,
             snapshot,
             now: Millis::default(),
+            tenths: Tenths::default(),
             clients: Table::default(),
             backends: Table::default(),
             requests: Requests::default(),
@@ -224,6 +227,7 @@ impl Machine {
     /// the turn comes at this time.
     pub fn clock(&mut self, us: u64) {
         self.now = Millis(us / 1000);
+        self.tenths = self.now.tenths();
         // Differences of up to an hour are right.
         self.requests.clock = us as u32;
         self.requests.asked = self.requests.clock;

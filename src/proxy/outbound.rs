@@ -95,7 +95,7 @@ impl Machine {
         if n > 0 {
             // It reads.
             client.count_written(n);
-            client.active = self.now.tenths();
+            client.active = self.tenths;
             if !self.stuck.is_empty() {
                 self.stuck.remove(&key);
             }
