@@ -62,7 +62,8 @@ impl Run {
 impl Machine {
     /// Adds a command of `len` bytes to a run; its name at least is in `frame`. `None`: it cannot
     /// go now; `dispatch` says why.
-    #[inline]
+    // It runs for each command, and whether it is inlined changes with the code around it.
+    #[inline(always)]
     pub(super) fn add_to_run(
         &mut self,
         key: ClientKey,
