@@ -6,6 +6,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use crate::resp::Protocol;
 
 use super::chunk::{ChunkList, ChunkPool};
+use super::details::Details;
 use super::inbound::Inbound;
 use super::key::{AccountKey, BackendKey, PoolKey, TenantSlot};
 use super::last_command::LastCommand;
@@ -61,43 +62,6 @@ pub(super) enum ReplyMode {
     Off,
     /// CLIENT REPLY SKIP was the last command: the next one is silent.
     SkipNext,
-}
-
-/// The connections that a client has left, see `former`.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Former {
-    /// `NONE` stands for one of which nothing is known any more.
-    pub connections: Vec<BackendKey>,
-    /// The client has heard that nobody can tell of what it wrote so far.
-    pub told: bool,
-}
-
-/// What few clients have.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Details {
-    pub name: Box<[u8]>,
-    pub lib_name: Box<[u8]>,
-    pub lib_ver: Box<[u8]>,
-    /// READONLY: it shows in CLIENT LIST.
-    pub read_only: bool,
-    /// CLIENT CAPA REDIRECT: so does that.
-    pub takes_redirects: bool,
-    /// Why the backend's verdict could not be had: what its next command hears.
-    pub refusal: Option<Box<str>>,
-    /// Commands refused before a login, since the last login.
-    pub refused_commands: u32,
-    /// Since when it has stood in line for what it asks; 0: it does not.
-    pub line_since: Millis,
-    /// The connections that it has left, if it is [`Flag::Moved`].
-    pub former: Former,
-    /// Its last login was refused: the next one waits behind those of others.
-    pub login_refused: bool,
-    /// When a RESET, or a move to another instance, has made it nobody again.
-    pub nobody_since: Tenths,
-    /// Bytes of replies made here that wait for those before them.
-    parked_bytes: u32,
-    /// What the record has no room for.
-    pub totals: Halves,
 }
 
 /// Both ends of a client's connection, in as few bytes as most of them need.
@@ -160,13 +124,11 @@ pub(super) struct Client {
     /// What has gone through it; the other halves are in its [`Details`].
     pub totals: Halves,
     pub command: LastCommand,
-    /// The session change under way. `Some` exactly while `hold` has `VERDICT`.
-    pub waiting: Option<Box<Waiting>>,
     pub details: Option<Box<Details>>,
 }
 
 /// Thousands of clients are idle, and each costs its record, a slot and a socket.
-const _: () = assert!(size_of::<Client>() <= 160);
+const _: () = assert!(size_of::<Client>() <= 152);
 
 /// What is so of a client or is not, a bit each.
 #[derive(Clone, Copy, Debug)]
@@ -231,7 +193,6 @@ impl Client {
             active: now.tenths(),
             totals: Halves::default(),
             command: LastCommand::default(),
-            waiting: None,
             details: None,
         }
     }
@@ -242,38 +203,6 @@ impl Client {
             Ends::V4(peer, local) => ((*peer).into(), (*local).into()),
             Ends::Other(ends) => **ends,
         }
-    }
-
-    /// What its next command is to hear, if anything.
-    pub(super) fn take_refusal(&mut self) -> Option<Box<str>> {
-        self.details.as_mut()?.refusal.take()
-    }
-
-    /// See [`Details::login_refused`].
-    pub(super) fn login_refused(&self) -> bool {
-        self.details.as_ref().is_some_and(|it| it.login_refused)
-    }
-
-    /// Since when it has stood in line; 0: it does not.
-    pub(super) fn line_since(&self) -> Millis {
-        self.details
-            .as_ref()
-            .map_or_else(Millis::default, |it| it.line_since)
-    }
-
-    /// What it asks next has not stood in line yet.
-    pub(super) fn forget_line(&mut self) {
-        if let Some(details) = &mut self.details {
-            details.line_since = Millis::default();
-        }
-    }
-
-    pub(super) fn name(&self) -> &[u8] {
-        self.details.as_ref().map_or(&[], |details| &details.name)
-    }
-
-    pub(super) fn details_mut(&mut self) -> &mut Details {
-        self.details.get_or_insert_default()
     }
 
     /// No more is decoded, and it is closed once `outbound` is sent.
@@ -287,28 +216,6 @@ impl Client {
     /// Bytes that were read and are not consumed.
     pub(super) fn inbound_bytes(&self) -> usize {
         self.inbound.as_ref().map_or(0, |inbound| inbound.len())
-    }
-
-    /// Since when it has been nobody: since it was opened, or since RESET.
-    pub(super) fn nobody_since(&self) -> Tenths {
-        let since = self.details.as_ref().map(|it| it.nobody_since);
-        since.map_or(self.opened, |since| since.max(self.opened))
-    }
-
-    /// A reply made here waits for those before it. (They are counted in 32 bits: a client is not
-    /// read long before it has so many.)
-    pub(super) fn count_parked(&mut self, bytes: usize) {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let parked = &mut self.details_mut().parked_bytes;
-        *parked = parked.saturating_add(bytes);
-    }
-
-    /// It waits no more.
-    pub(super) fn count_unparked(&mut self, bytes: usize) {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        if let Some(details) = &mut self.details {
-            details.parked_bytes = details.parked_bytes.saturating_sub(bytes);
-        }
     }
 
     /// Bytes that are kept for it to read.
@@ -325,7 +232,7 @@ impl Client {
 
     /// Bytes of the answers that it waits for, as far as they have come.
     pub(super) fn gathered_bytes(&self) -> usize {
-        self.waiting.as_ref().map_or(0, |it| it.gathered_bytes())
+        self.waiting().map_or(0, Waiting::gathered_bytes)
     }
 
     /// Bytes of what it calls itself and its library.
@@ -341,6 +248,6 @@ impl Client {
     }
 
     pub(super) fn is_quiet(&self) -> bool {
-        self.fifo.is_empty() && self.outbound.is_empty() && self.waiting.is_none()
+        self.fifo.is_empty() && self.outbound.is_empty() && self.waiting().is_none()
     }
 }

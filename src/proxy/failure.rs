@@ -216,7 +216,7 @@ impl Machine {
     /// To a client without a login, a refusal says that one is needed; HELLO has words of its own
     /// for that.
     fn text_for_waiter(&self, key: ClientKey, failure: &Failure) -> String {
-        let waiting = self.clients.get(key).and_then(|c| c.waiting.as_deref());
+        let waiting = self.clients.get(key).and_then(|c| c.waiting());
         let hello = waiting.is_some_and(|waiting| matches!(waiting.goal, Goal::Hello { .. }));
         match failure {
             Failure::Refused(text) if hello && text.starts_with("NOAUTH") => text.clone(),

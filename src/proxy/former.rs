@@ -16,7 +16,8 @@ use std::mem;
 
 use crate::command;
 
-use super::client::{Client, Flag, Former};
+use super::client::{Client, Flag};
+use super::details::Former;
 use super::key::BackendKey;
 
 /// More of them are not remembered one by one.
@@ -43,7 +44,7 @@ impl Client {
             return;
         }
         if before != BackendKey::NONE {
-            self.details_mut().former.add(before);
+            self.former_mut().add(before);
             self.set(Flag::Moved);
         }
         if backend != BackendKey::NONE {
@@ -51,20 +52,24 @@ impl Client {
         }
     }
 
+    fn former_mut(&mut self) -> &mut Former {
+        self.details_mut().former.get_or_insert_default()
+    }
+
     /// The connections that it has left and that may carry its last write.
     pub(super) fn former(&self) -> &[BackendKey] {
         let details = self.details.as_deref().filter(|_| self.is(Flag::Moved));
-        details.map_or(&[], |it| &it.former.connections[..])
+        let former = details.and_then(|it| it.former.as_deref());
+        former.map_or(&[], |it| &it.connections[..])
     }
 
     /// This one carries nothing of it, or is the present one.
     pub(super) fn forget_former(&mut self, key: BackendKey) {
         if self.is(Flag::Moved)
-            && let Some(details) = &mut self.details
+            && let Some(former) = self.details.as_mut().and_then(|it| it.former.as_mut())
         {
-            let connections = &mut details.former.connections;
-            connections.retain(|&it| it != key);
-            if connections.is_empty() {
+            former.connections.retain(|&it| it != key);
+            if former.connections.is_empty() {
                 self.clear(Flag::Moved);
             }
         }
@@ -74,22 +79,22 @@ impl Client {
     pub(super) fn has_written(&mut self) {
         self.clear(Flag::Moved);
         if let Some(details) = &mut self.details {
-            details.former.connections = Vec::new();
-            details.former.told = false;
+            details.former = None;
         }
     }
 
     /// Nobody can tell where its last write is, as it hears now.
     pub(super) fn lose_writes(&mut self) {
         self.set(Flag::Moved);
-        let former = &mut self.details_mut().former;
+        let former = self.former_mut();
         former.add(BackendKey::NONE);
         former.told = true;
     }
 
     /// It sends this, and has left connections. Will the reply say whether that is its last write?
     pub(super) fn sends(&mut self, frame: &[u8]) -> bool {
-        let told = self.details.as_ref().is_some_and(|it| it.former.told);
+        let former = self.details.as_ref().and_then(|it| it.former.as_ref());
+        let told = former.is_some_and(|it| it.told);
         if told && command::may_write(frame) {
             self.has_written();
         }

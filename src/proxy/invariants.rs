@@ -189,7 +189,7 @@ impl Machine {
             assert_eq!(in_flight, client.in_flight, "{key:?}");
             assert_eq!(
                 client.hold.has(Hold::VERDICT),
-                client.waiting.is_some(),
+                client.waiting().is_some(),
                 "{key:?}"
             );
             if client.pin.is_some() {
@@ -299,7 +299,7 @@ impl Machine {
             assert!(account.is_none_or(|account| account == client.account));
             let backend = self.backends.get(client.backend);
             let pool = backend.map(|backend| backend.pool);
-            let apart = client.waiting.is_some() || client.pin.is_some();
+            let apart = client.waiting().is_some() || client.pin.is_some();
             assert!(apart || pool.is_none_or(|pool| pool == client.pool));
         }
     }

@@ -90,7 +90,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        debug_assert!(client.fifo.is_empty() && client.waiting.is_none());
+        debug_assert!(client.fifo.is_empty() && client.waiting().is_none());
         let target = target.unwrap_or(Target {
             account: client.account,
             login: false,
@@ -104,7 +104,7 @@ impl Machine {
             protocol,
         } = target;
         client.hold.set(Hold::VERDICT);
-        client.waiting = Some(Box::new(Waiting {
+        client.details_mut().waiting = Some(Box::new(Waiting {
             goal,
             account,
             db,
@@ -125,7 +125,7 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        let waiting = client.waiting.as_deref();
+        let waiting = client.waiting();
         let Some(waiting) = waiting.filter(|waiting| waiting.login == Login::Done) else {
             return;
         };
@@ -153,7 +153,7 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        let Some(waiting) = client.waiting.as_deref() else {
+        let Some(waiting) = client.waiting() else {
             return;
         };
         let (account, own) = (waiting.account, client.pin.is_some());
@@ -195,7 +195,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let Some(waiting) = client.waiting.take() else {
+        let Some(waiting) = client.end_waiting() else {
             return;
         };
         client.hold.clear(Hold::VERDICT);

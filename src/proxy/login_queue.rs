@@ -229,7 +229,7 @@ impl Tokens {
 impl Machine {
     /// How the login of a client went, for who comes first.
     pub(super) fn note_login(&mut self, key: ClientKey, good: bool) {
-        let waiting = self.clients.get(key).and_then(|it| it.waiting.as_deref());
+        let waiting = self.clients.get(key).and_then(|it| it.waiting());
         let account = waiting.and_then(|it| self.pools.accounts.get(it.account));
         if let Some(account) = account
             && let Some(instance) = self.pools.instances.get_mut(account.instance)
@@ -266,7 +266,7 @@ impl Machine {
     /// the answer, unless there are many of them.
     pub(super) fn set_aside(&mut self, of: InstanceKey, key: ClientKey) {
         let client = self.clients.get(key);
-        let account = client.and_then(|it| self.pools.accounts.get(it.waiting.as_deref()?.account));
+        let account = client.and_then(|it| self.pools.accounts.get(it.waiting()?.account));
         let (Some(client), Some(account)) = (client, account) else {
             return;
         };
@@ -383,6 +383,6 @@ impl Machine {
 
 /// Has nobody asked for the verdict on this client's login yet?
 pub(super) fn waits_for_login(client: &Client) -> bool {
-    let waiting = client.waiting.as_deref();
+    let waiting = client.waiting();
     waiting.is_some_and(|it| it.login == Login::Waits)
 }

@@ -329,7 +329,7 @@ impl Machine {
         }
         self.count_client(client.account, AccountKey::NONE);
         self.pools.release(client.tenant, Use::Client);
-        let waited_for = client.waiting.take().map(|waiting| waiting.account);
+        let waited_for = client.end_waiting().map(|waiting| waiting.account);
         if let Some(account) = waited_for.and_then(|key| self.pools.accounts.get_mut(key)) {
             account.waiting -= 1;
         }

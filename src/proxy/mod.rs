@@ -36,6 +36,7 @@
 //! | `numbers` | another client's own connection by its number: UNBLOCK, TRACKING REDIRECT |
 //! | `survey`, `tell` | what a worker tells when somebody asks |
 //! | `client`, `backend`, `request` | the records |
+//! | `details` | what few clients have |
 //! | `former` | connections that a client has left, of which WAIT must ask |
 //! | `measure` | how long a request took |
 //! | `totals` | how much has gone through a client, for CLIENT LIST |
@@ -63,6 +64,7 @@ mod counters;
 mod credential;
 mod decode;
 mod deliver;
+mod details;
 mod failure;
 mod former;
 mod forward;

@@ -297,7 +297,7 @@ impl Machine {
             return;
         };
         client.details_mut().login_refused = true;
-        let account = client.waiting.as_deref().map(|waiting| waiting.account);
+        let account = client.waiting().map(|waiting| waiting.account);
         if let Some(account) = account.and_then(|key| self.pools.accounts.get(key))
             && let Some(instance) = self.pools.instances.get(account.instance)
         {

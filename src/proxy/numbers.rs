@@ -52,7 +52,7 @@ impl Machine {
             let waiting = self
                 .clients
                 .get_mut(key)
-                .and_then(|client| client.waiting.as_deref_mut());
+                .and_then(|client| client.waiting_mut());
             let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
                 continue;
             };

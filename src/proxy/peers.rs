@@ -191,7 +191,7 @@ impl Machine {
         let waiting = self
             .clients
             .get_mut(key)
-            .and_then(|client| client.waiting.as_deref_mut());
+            .and_then(|client| client.waiting_mut());
         let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
             return;
         };
@@ -220,7 +220,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let waiting = client.waiting.as_deref_mut();
+        let waiting = client.waiting_mut();
         let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
             return;
         };
@@ -273,7 +273,7 @@ impl Machine {
         let others = self.others();
         while let Some(key) = self.questions.pop() {
             let client = self.clients.get_mut(key);
-            let waiting = client.and_then(|client| client.waiting.as_deref_mut());
+            let waiting = client.and_then(|client| client.waiting_mut());
             let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
                 continue;
             };

@@ -149,7 +149,7 @@ impl Machine {
             Some(_) => self.counters.permissions_refused += 1,
         }
         for client in mem::take(&mut pool.waiters) {
-            let waiting = { self.clients.get(client) }.and_then(|it| it.waiting.as_deref());
+            let waiting = { self.clients.get(client) }.and_then(|it| it.waiting());
             let about = waiting.and_then(|waiting| waiting.goal.permission());
             match &refusal {
                 Some(text) if about == Some(what) => self.conclude(client, Err(text.clone())),

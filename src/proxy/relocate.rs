@@ -172,7 +172,7 @@ impl Machine {
         };
         let busy = !client.fifo.is_empty()
             || client.pin.is_some()
-            || client.waiting.is_some()
+            || client.waiting().is_some()
             || client.is(Flag::Closing)
             || client.hold.has(Hold::TURN)
             || client.hold.has(Hold::WAIT);

@@ -182,7 +182,7 @@ impl Machine {
             .is_some_and(|it| it.open);
         // A busy server may take its time with a login, as it would with a direct one; but a client
         // that guesses is always about to log in.
-        let asks = client.waiting.is_some() && !client.login_refused();
+        let asks = client.waiting().is_some() && !client.login_refused();
         let nobody_for = self.now.since_tenths(client.nobody_since());
         if login > 0 && !admitted && !asks && nobody_for >= login {
             Some((Bound::LoginTime, nobody_for))

@@ -5,12 +5,12 @@
 //! it is carried out, which for one inside MULTI is in EXEC. The record of a client has 32 bits for
 //! each of the numbers; only a client that goes beyond them has the other 32 in its [`Details`].
 //!
-//! [`Details`]: super::client::Details
+//! [`Details`]: super::details::Details
 
 use super::client::Client;
 
 /// The lower or the upper 32 bits of the numbers of one client.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Halves {
     bytes_in: u32,
     bytes_out: u32,

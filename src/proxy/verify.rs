@@ -42,7 +42,7 @@ impl Machine {
         };
         let refused = client.login_refused();
         let from = client.ends().0.ip();
-        let Some(waiting) = client.waiting.as_deref_mut() else {
+        let Some(waiting) = client.waiting_mut() else {
             return;
         };
         waiting.login = Login::Waits;
@@ -105,7 +105,7 @@ impl Machine {
     fn ask_auth(&mut self, on: BackendKey, key: ClientKey) {
         let mut auth = Vec::new();
         if let Some(client) = self.clients.get_mut(key)
-            && let Some(waiting) = client.waiting.as_deref_mut()
+            && let Some(waiting) = client.waiting_mut()
             && let Some(account) = self.pools.accounts.get(waiting.account)
             && let Some(credential) = account.credential.as_deref()
         {
@@ -232,7 +232,7 @@ impl Machine {
             client.details_mut().login_refused = false;
         }
         let pinned = client.pin.is_some();
-        let waiting = client.waiting.as_deref_mut()?;
+        let waiting = client.waiting_mut()?;
         waiting.login = Login::Done;
         let (account, db, protocol) = (waiting.account, waiting.db, waiting.protocol);
         if let Some(account) = self.pools.accounts.get_mut(account) {
@@ -356,7 +356,7 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        let Some(waiting) = client.waiting.as_deref() else {
+        let Some(waiting) = client.waiting() else {
             return;
         };
         let (from, own) = (waiting.account, client.pin.is_some());
@@ -375,7 +375,7 @@ impl Machine {
         };
         let to = self.pools.account(identity);
         let client = self.clients.get_mut(key);
-        if let Some(waiting) = client.and_then(|client| client.waiting.as_deref_mut()) {
+        if let Some(waiting) = client.and_then(|client| client.waiting_mut()) {
             waiting.account = to;
         }
         for (account, more) in [(from, false), (to, true)] {
