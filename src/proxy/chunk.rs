@@ -14,7 +14,7 @@ use std::mem;
 use slab::Slab;
 
 use super::buffer::{READ_BYTES, ReadBuffer};
-use super::memory::{UNCACHED_BYTES, give_back};
+use super::memory::{UNCACHED_BYTES, give_back, give_back_list};
 
 /// Bytes of a pooled chunk: a turn's requests to one backend fit in a few, and only the pages
 /// that are written to cost memory.
@@ -328,6 +328,7 @@ impl ChunkPool {
     pub(super) fn trim(&mut self) {
         for free in [&mut self.free, &mut self.free_first, &mut self.free_buffers] {
             free.clear();
+            give_back_list(free);
         }
         if self.chunks.is_empty() {
             let chunk = Chunk {

@@ -17,6 +17,15 @@ pub(super) const OUT_OF_MEMORY: &str = "ERR elika: out of memory for this reques
 /// Not among the sizes (up to 1,032) that glibc keeps for each thread, and never gives back.
 pub(super) const UNCACHED_BYTES: usize = 1_100;
 
+/// How much larger the pieces of one of its sizes are than those of the one before, bytes.
+const CACHED_BYTES_STEP: usize = 16;
+
+/// How many free pieces of one size it keeps at most.
+const CACHED_PIECES: usize = 7;
+
+/// When the tables of requests and chunks need so many bytes less than before, there was a burst.
+const BURST_BYTES: usize = 16 * 1024;
+
 /// Before so many bytes are copied because of one request, it is made sure that there is memory.
 pub(super) const LARGE_BYTES: usize = 1 << 20;
 
@@ -211,6 +220,7 @@ impl Machine {
 
     /// Gives memory back that was needed once.
     pub(super) fn trim(&mut self) {
+        let tables = self.table_bytes();
         self.count_partial();
         self.proven_bytes = 0;
         self.to_clients.trim();
@@ -225,7 +235,13 @@ impl Machine {
             room.clear();
             shrink(room, UNCACHED_BYTES);
         }
+        give_back_list(&mut self.crowded);
+        give_back_list(&mut self.again_later);
+        give_back_list(&mut self.paused);
         self.trim_spares();
+        if self.table_bytes() + BURST_BYTES <= tables {
+            trade_cached_pieces();
+        }
         // The buffer may have come last, after many that are gone, and hold what is beneath it; and
         // not before something so large is freed does glibc look for what it can give back.
         self.buffer = ReadBuffer::new();
@@ -276,6 +292,24 @@ pub(super) fn shrink(bytes: &mut Vec<u8>, max: usize) {
     {
         small.extend_from_slice(bytes);
         *bytes = small;
+    }
+}
+
+/// Trades the small free pieces that glibc keeps for the thread, as if they were in use, for others
+/// at lower addresses: some were freed in a burst, and what is free beneath them is not given back.
+fn trade_cached_pieces() {
+    for bytes in (CACHED_BYTES_STEP..UNCACHED_BYTES).step_by(CACHED_BYTES_STEP) {
+        let pieces = || Vec::<u8>::with_capacity(bytes);
+        let mut pieces: Vec<_> = (0..2 * CACHED_PIECES).map(|_| pieces()).collect();
+        pieces.sort_unstable_by_key(|piece| piece.as_ptr());
+        black_box(&pieces);
+    }
+}
+
+/// Gives back what a list needed once that is empty: it may lie behind all that was freed.
+pub(super) fn give_back_list<T>(list: &mut Vec<T>) {
+    if list.is_empty() {
+        *list = Vec::new();
     }
 }
 

@@ -8,29 +8,74 @@ use std::process::Command;
 
 use elika::proxy::ConnKey;
 
-use super::harness::{READ_BYTES, Worker};
+use super::harness::{READ_BYTES, Worker, command};
 
-const NAME: &str = "memory::a_big_request_is_kept_once_though_another_follows";
 const ALONE: &str = "ELIKA_TEST_ALONE";
 
 /// Reads of the value but for its last bytes, which come with the next request's first.
 const READS: usize = 760;
 const VALUE_BYTES: usize = READS * READ_BYTES + 1_000;
 
+/// Clients whose replies wait for those before them, and how many each has.
+const CLIENTS: usize = 200;
+const ROUNDS: usize = 100;
+
 #[test]
 fn a_big_request_is_kept_once_though_another_follows() {
+    alone(
+        "memory::a_big_request_is_kept_once_though_another_follows",
+        keep_a_big_request,
+    );
+}
+
+#[test]
+fn replies_that_waited_for_others_leave_no_memory_behind() {
+    alone(
+        "memory::replies_that_waited_for_others_leave_no_memory_behind",
+        let_replies_wait,
+    );
+}
+
+/// Runs the test of this name in a process of its own.
+fn alone(name: &str, measure: fn()) {
     if env::var_os(ALONE).is_some() {
         return measure();
     }
     let mut again = Command::new(env::current_exe().unwrap());
-    let output = again.args(["--exact", NAME]).env(ALONE, "1").output();
+    let output = again.args(["--exact", name]).env(ALONE, "1").output();
     let output = output.unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("1 passed"), "{said}");
 }
 
-fn measure() {
+fn let_replies_wait() {
+    let mut worker = Worker::new();
+    let (first, backend) = worker.stranger();
+    let clients: Vec<_> = (1..CLIENTS).map(|_| worker.client()).collect();
+    worker.says(first, "CLIENT ID");
+    worker.permits(backend);
+    assert_eq!(worker.heard(first), ":1\r\n");
+    let before = resident("VmRSS:");
+    worker.stall(ConnKey::Backend(backend));
+    let pair = [command("GET x"), command("CLIENT ID")].concat();
+    for &client in clients.iter().chain([&first]) {
+        worker.sends(client, pair.repeat(ROUNDS));
+    }
+    let held = resident("VmRSS:") - before;
+    worker.discard(ConnKey::Backend(backend));
+    for &client in clients.iter().chain([&first]) {
+        worker.machine.client_closed(client);
+    }
+    worker.replies(backend, "$-1\r\n".repeat(ROUNDS * CLIENTS));
+    worker.pass(10_000);
+    worker.pass(10_000);
+    let kept = resident("VmRSS:").saturating_sub(before);
+    assert!(held > CLIENTS * ROUNDS * 1_000, "{held} bytes were held");
+    assert!(kept < held / 5, "{kept} of {held} bytes are kept");
+}
+
+fn keep_a_big_request() {
     let mut worker = Worker::new();
     let (client, backend) = worker.stranger();
     worker.stall(ConnKey::Backend(backend));
