@@ -4,7 +4,7 @@
 //! that a client that asks little is answered in this turn; the rest has its place in the next.
 
 /// The time for reading, and the time for writing, microseconds.
-const LONG_US: u64 = 500;
+const LONG_US: u64 = 100;
 
 /// The clock is looked at when so many connections were served; large pieces count as several.
 const LOOK: usize = 16;
