@@ -64,7 +64,7 @@ mod tests {
         for _ in 0..64 {
             pace.serve(100, || {
                 looks += 1;
-                1_100
+                1_050
             });
         }
         assert_eq!(looks, 4);
