@@ -142,6 +142,27 @@ fn count_is_the_least_of_all_connections_that_may_carry_the_last_write() {
     }
 }
 
+/// A server answers it at once, and about the last write of that very connection.
+#[test]
+fn wait_for_no_replica_tells_how_many_have_the_last_write() {
+    let (mut worker, client, shared) = worker();
+    worker.does(client, shared, "SET k v", "+OK\r\n");
+    let own = worker.own(client, "WATCH k", "+OK\r\n");
+    // Others do not wait for it, so that there is no reason not to ask again.
+    for _ in 0..2 {
+        worker.says(client, "WAIT 0 0");
+        worker.tells(own, "WAIT 0 0", ":3\r\n");
+        assert_eq!(worker.heard(client), "");
+        worker.tells(shared, "WAIT 0 0", ":1\r\n");
+        assert_eq!(worker.heard(client), ":1\r\n");
+    }
+    worker.fails(shared, &Failure::Lost);
+    for (line, reply) in [("WAIT 0 0", ":0\r\n"), ("WAIT 1 0", UNKNOWN)] {
+        worker.says(client, line);
+        assert_eq!(worker.heard(client), reply, "{line}");
+    }
+}
+
 #[test]
 fn wait_on_a_connection_that_another_client_has_is_asked_when_it_is_free() {
     let (mut worker, client, shared) = worker();

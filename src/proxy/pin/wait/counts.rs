@@ -12,9 +12,8 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// What is waited for, and for how long at most; 0: for ever. `None`: the server answers at
-    /// once, because an argument is wrong or nothing is wanted. That is so of any connection.
-    /// (A server has one file: it refuses to wait for more.)
+    /// What is waited for, and for how long at most; 0: for ever. `None`: an argument is wrong, and
+    /// the server says so on any connection. (It has one file: it refuses to wait for more.)
     pub(super) fn parse(frame: &[u8]) -> Option<(Self, u64)> {
         let mut args = Args::new(frame);
         let file = args.next()?.len() > "WAIT".len();
@@ -28,9 +27,13 @@ impl Counts {
         };
         // To a server, a time that ends after the last one that it can tell is no time.
         const LAST_MS: i64 = i64::MAX - (1 << 40);
-        let wanted = replicas > 0 || local.is_some_and(|local| local > 0);
         let ms = u64::try_from(ms).ok().filter(|_| ms <= LAST_MS)?;
-        wanted.then_some((Self { local, replicas }, ms))
+        Some((Self { local, replicas }, ms))
+    }
+
+    /// Is nothing wanted? Then the server tells at once how many there are.
+    pub(super) fn is_nothing(self) -> bool {
+        self.replicas <= 0 && self.local.is_none_or(|local| local == 0)
     }
 
     /// The words of the request.
@@ -108,16 +111,17 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn only_valid_waits_for_something_block() {
-        for line in ["WAIT 1 0", "WAIT 1 10", "WAITAOF 1 0 0", "WAITAOF 0 1 5"] {
+    fn only_valid_waits_are_about_what_was_written() {
+        let something = ["WAIT 1 0", "WAIT 1 10", "WAITAOF 1 0 0", "WAITAOF 0 1 5"];
+        let nothing = ["WAIT 0 1", "WAIT -1 1", "WAITAOF 0 0 1"];
+        for line in something.iter().chain(&nothing) {
             let (counts, ms) = Counts::parse(&frame(line)).unwrap();
-            assert_eq!(counts.words(ms).join(" "), line);
+            assert_eq!(counts.words(ms).join(" "), *line);
+            assert_eq!(counts.is_nothing(), nothing.contains(line));
         }
         for line in [
             "WAIT",
             "WAIT 1",
-            "WAIT 0 1",
-            "WAIT -1 1",
             "WAIT x 1",
             "WAIT 1 x",
             "WAIT 1 -1",
@@ -126,7 +130,6 @@ pub(super) mod tests {
             "WAIT 1 2 3 4",
             "WAITAOF 1 2",
             "WAITAOF",
-            "WAITAOF 0 0 1",
             "WAITAOF 1 1 -1",
             "WAITAOF 5 1 0",
             "WAITAOF -1 1 0",

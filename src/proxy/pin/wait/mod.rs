@@ -76,16 +76,16 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return Taken::Yes;
         };
-        if !known {
-            client.lose_writes();
-            self.say_error(key, UNKNOWN);
-            return Taken::Yes;
-        }
         let kind = kind_of(client);
         let until = (ms > 0).then(|| self.now.after(ms));
         let first = on.pop().unwrap_or_default();
         self.counters.requests += 1;
-        self.enlist(first, Waiter::new(key, kind, wanted, until, on));
+        let waiter = Waiter::new(key, kind, wanted, until, on);
+        if !known {
+            self.end_waits(vec![waiter]);
+            return Taken::Yes;
+        }
+        self.enlist(first, waiter);
         self.serve_waits();
         Taken::Yes
     }
@@ -168,16 +168,21 @@ impl Machine {
         }
     }
 
-    /// The connection that could tell has gone, or goes.
+    /// The connection that could tell has gone, or goes. Of no replica is known that it has what
+    /// was written: where none is wanted, that is an answer.
     pub(in super::super) fn end_waits(&mut self, waiters: Vec<Waiter>) {
-        let mut unknown = Vec::new();
-        write::error(&mut unknown, UNKNOWN);
         for waiter in waiters {
-            self.counters.errors += 1;
-            if let Some(client) = self.clients.get_mut(waiter.client) {
-                client.lose_writes();
+            let mut reply = Vec::new();
+            if waiter.wants_nothing() {
+                waiter.so_far().write(&mut reply);
+            } else {
+                self.counters.errors += 1;
+                if let Some(client) = self.clients.get_mut(waiter.client) {
+                    client.lose_writes();
+                }
+                write::error(&mut reply, UNKNOWN);
             }
-            self.end_wait(&waiter, &unknown);
+            self.end_wait(&waiter, &reply);
         }
     }
 

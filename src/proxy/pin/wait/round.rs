@@ -73,7 +73,11 @@ impl Machine {
             self.ask_own(on);
             return true;
         }
-        let others = self.where_others_go(on);
+        let at_once = backend.waits.want_nothing();
+        let others = match at_once {
+            true => Others::Behind,
+            false => self.where_others_go(on),
+        };
         let Some(backend) = self.backends.get_mut(on) else {
             return false;
         };
@@ -87,7 +91,7 @@ impl Machine {
                 self.ask_wait(on, u64::MAX);
             }
             Others::Behind
-                if self.now.since(backend.asked_wait) >= BEFORE_OTHERS_EVERY_MS
+                if (at_once || self.now.since(backend.asked_wait) >= BEFORE_OTHERS_EVERY_MS)
                     && backend.is_ready()
                     && backend.is_open() =>
             {

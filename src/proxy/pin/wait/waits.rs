@@ -92,6 +92,10 @@ impl Waiter {
         Next::Ask(next)
     }
 
+    pub(super) fn wants_nothing(&self) -> bool {
+        self.wanted.is_nothing()
+    }
+
     /// What is known by now: while a connection has not told, nothing.
     pub(super) fn so_far(&self) -> Counts {
         match self.least {
@@ -130,6 +134,11 @@ impl Waits {
     /// Is the server being asked?
     pub(in super::super::super) fn is_asking(&self) -> bool {
         self.asked.is_some()
+    }
+
+    /// Does the server answer at once whatever it is asked here?
+    pub(super) fn want_nothing(&self) -> bool {
+        self.waiters.iter().all(Waiter::wants_nothing)
     }
 
     pub(super) fn add(&mut self, mut waiter: Waiter) {
@@ -178,7 +187,11 @@ impl Waits {
         } else {
             REFUSAL_MS
         };
-        let ms = left.map_or(ms, |left| ms.min(left)).min(most);
+        let ms = match turn.is_nothing() {
+            // It answers at once. One that does not know the command repeats its arguments.
+            true => left.unwrap_or(0),
+            false => left.map_or(ms, |left| ms.min(left)).min(most),
+        };
         (self.asked, self.file) = (Some((turn, now.after(ms))), file);
         Some((turn, ms))
     }
