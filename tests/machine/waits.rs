@@ -163,6 +163,22 @@ fn wait_for_no_replica_tells_how_many_have_the_last_write() {
     }
 }
 
+/// It may be somebody's again in a moment.
+#[test]
+fn connection_that_is_asked_about_replicas_counts_as_dedicated() {
+    let mut worker = Worker::with(|settings| settings.dedicated_max = 1);
+    let (client, _) = worker.user("ann");
+    let other = worker.logs_in("ann", "pw");
+    let own = worker.own(client, "BLPOP l 1", "*2\r\n$1\r\nl\r\n$1\r\nv\r\n");
+    worker.says(client, "WAIT 5 0");
+    worker.tells(own, "WAIT 5 50", "");
+    worker.says(other, "BLPOP l 1");
+    assert!(worker.begun().is_empty());
+    worker.replies(own, ":0\r\n");
+    worker.settle();
+    assert!(worker.asked(own).ends_with(&text("BLPOP l 1")));
+}
+
 #[test]
 fn wait_on_a_connection_that_another_client_has_is_asked_when_it_is_free() {
     let (mut worker, client, shared) = worker();

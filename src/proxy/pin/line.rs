@@ -7,7 +7,6 @@ use super::super::machine::{Machine, mark_ready};
 use super::super::notice::Bound;
 use super::super::pool::Turn;
 use super::super::survey::Limit;
-use super::super::tenant::Use;
 
 /// The error for a client whose turn did not come in time.
 const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
@@ -88,10 +87,8 @@ impl Machine {
 
     /// Which limit keeps the clients of a pool from having one more.
     fn dedicated_bound(&self, pool: PoolKey) -> Bound {
-        let tenant = self.pools.tenants.get(self.tenant_of_pool(pool));
-        let used = tenant.map_or(0, |tenant| tenant.used(Use::Pinned));
         let full = { self.pools.account_of(pool) }.is_some_and(|it| self.is_full(it.instance));
-        if used >= self.settings.dedicated_max {
+        if self.has_all_dedicated(self.tenant_of_pool(pool)) {
             Bound::Dedicated
         } else if full {
             Bound::InstanceConnections

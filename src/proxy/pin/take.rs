@@ -124,12 +124,10 @@ impl Machine {
         &mut self,
         pool_key: PoolKey,
     ) -> Result<Option<BackendKey>, Refusal> {
-        let (slot, max) = (self.tenant_of_pool(pool_key), self.settings.dedicated_max);
+        let slot = self.tenant_of_pool(pool_key);
+        let full = self.has_all_dedicated(slot);
         let tenant = self.pools.tenants.get_mut(slot);
-        if tenant.is_some_and(|tenant| {
-            let full = tenant.used(Use::Pinned) >= max;
-            full || !tenant.take(Use::Pinned, tenant.limits.pinned)
-        }) {
+        if tenant.is_some_and(|tenant| full || !tenant.take(Use::Pinned, tenant.limits.pinned)) {
             return Ok(None);
         }
         let found = self.find_free(pool_key);
@@ -137,6 +135,14 @@ impl Machine {
             self.pools.release(slot, Use::Pinned);
         }
         found
+    }
+
+    /// Are as many connections of this tenant dedicated as may be? Those on which the server is
+    /// asked about replicas count, too: they come back in a moment.
+    pub(super) fn has_all_dedicated(&self, slot: TenantSlot) -> bool {
+        let tenant = self.pools.tenants.get(slot);
+        let used = tenant.map_or(0, |tenant| tenant.used(Use::Pinned));
+        used + self.asked_about_waits(slot) >= self.settings.dedicated_max
     }
 
     pub(super) fn tenant_of_pool(&self, pool_key: PoolKey) -> TenantSlot {

@@ -18,7 +18,7 @@
 use std::mem;
 
 use super::super::super::backend::Lending;
-use super::super::super::key::{BackendKey, ClientKey};
+use super::super::super::key::{BackendKey, ClientKey, TenantSlot};
 use super::super::super::machine::Machine;
 use super::super::super::request::Kind;
 
@@ -195,6 +195,16 @@ impl Machine {
             self.go_on_waiting(waiter, reply);
         }
         self.serve_waits();
+    }
+
+    /// Connections of a tenant that no client has for itself, and on which the server is asked.
+    pub(in super::super) fn asked_about_waits(&self, slot: TenantSlot) -> u32 {
+        let asked = self.waits.iter().filter(|&&on| {
+            let backend = self.backends.get(on);
+            let asked = backend.filter(|it| it.dedicated && it.is_asked_only());
+            asked.is_some_and(|it| self.tenant_of_pool(it.pool) == slot)
+        });
+        u32::try_from(asked.count()).unwrap_or(u32::MAX)
     }
 
     /// The connection is shared or idle again.
