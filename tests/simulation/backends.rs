@@ -193,7 +193,8 @@ impl World {
         // MULTI or CLIENT TRACKING alone does not say whose it is.
         let nameless = { server.sessions.get(&id) }.is_some_and(|it| it.own && it.client.is_none());
         if nameless {
-            let may_be = |it: &&mut Client| it.model.holds();
+            let own = |it: &Client| it.pending.iter().any(|sent| sent.op.is_own());
+            let may_be = |it: &&mut Client| it.model.holds() || own(it);
             for client in self.clients.iter_mut().filter(may_be) {
                 client.maybe_bereft = true;
             }

@@ -8,7 +8,7 @@ use super::redis::Moment;
 use super::world::World;
 
 /// What a client may keep before its login without being the first to go, bytes.
-const LOGIN_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const LOGIN_BYTES_MAX: usize = 4 * 1024;
 
 /// What comes in a call is not all that changes in it: the proxy says something, too, bytes.
 const MARGIN_BYTES: usize = 4 * 1024;

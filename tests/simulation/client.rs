@@ -88,8 +88,11 @@ pub(crate) enum Op {
     NoTouch(bool),
     /// CLIENT UNBLOCK.
     Unblock,
-    /// WAIT for so many replicas.
-    Wait(u64),
+    /// WAIT for so many replicas and so long, 0: for ever.
+    Wait {
+        replicas: u64,
+        ms: u64,
+    },
     /// SCRIPT KILL.
     ScriptKill,
     /// A command that no server knows.
@@ -140,7 +143,7 @@ impl Op {
                 | Self::Subscribe { .. }
                 | Self::Tracking(true)
                 | Self::NoTouch(true)
-                | Self::Wait(_)
+                | Self::Wait { .. }
         )
     }
 }

@@ -11,7 +11,7 @@ use elika::cluster::{
 use super::limits::{self, Count, Pause};
 use super::picture::{Picture, address};
 use super::plan::Home;
-use super::redis::{Redis, Trouble};
+use super::redis::{Redis, Replication, Trouble};
 use super::world::World;
 
 mod aliases;
@@ -124,6 +124,7 @@ impl World {
         let index = self.servers.len();
         let Tenant { home, key, .. } = &self.tenants[tenant];
         let mut server = Redis::new(index, (tenant, key.clone(), id.to_owned()), *home);
+        server.replication = Replication::draw(&mut self.rng);
         if self.plan.workers == 1 {
             let settings = &self.plan.settings;
             server.own_max = settings.dedicated_max as usize + settings.pool_idle_max;

@@ -9,12 +9,14 @@ use super::wire;
 
 mod absent;
 mod limits;
+mod list;
 mod listener;
 mod login;
 mod own;
 mod place;
 mod transaction;
 mod view;
+mod wait;
 
 use absent::{is_lost, is_unavailable};
 use listener::Subscription;
@@ -22,6 +24,7 @@ pub(crate) use own::UNBLOCKED;
 use place::Place;
 use transaction::Transaction;
 pub(crate) use view::View;
+pub(crate) use wait::{Waits, Written};
 
 /// How long after a failure an instance may still be treated as down, ms: the longest backoff, and
 /// as much again for the time the news takes.
@@ -58,6 +61,7 @@ pub(crate) struct Model {
     no_touch: bool,
     /// The last invalidation that it got, by server.
     invalidated: BTreeMap<usize, usize>,
+    pub(crate) written: Written,
 }
 
 /// What a good reply means for the rest.
@@ -97,6 +101,7 @@ impl Model {
             tracking: false,
             no_touch: false,
             invalidated: BTreeMap::new(),
+            written: Written::default(),
         }
     }
 
@@ -236,6 +241,7 @@ impl Model {
                 // What it sent since then without hearing of it is still to come.
                 *self = Self {
                     unheard: self.unheard,
+                    written: self.written.clone(),
                     ..Self::new(self.id, self.node, sent.at)
                 };
                 Ok(After::default())
@@ -263,7 +269,7 @@ impl Model {
             | Op::Tracking(_)
             | Op::NoTouch(_)
             | Op::Unblock
-            | Op::Wait(_)
+            | Op::Wait { .. }
             | Op::Ping(_)
             | Op::Miscounted
             | Op::Unknown { .. } => self.own(sent, reply, view),
@@ -311,6 +317,7 @@ impl Model {
         if done.reply != reply {
             return Err("not the reply that the server gave".into());
         }
+        self.hears_of(server, done);
         Ok(After::default())
     }
 
@@ -369,31 +376,5 @@ impl Model {
         let user = self.user();
         let text = format!("NOPERM User {user} has no permissions to run the '{name}' command");
         wire::error_text(reply) == Some(&text)
-    }
-
-    fn list(&self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
-        let mark = if self.protocol == 3 { b'=' } else { b'$' };
-        let text = String::from_utf8_lossy(wire::text(reply).unwrap_or_default());
-        let mut listed = Vec::new();
-        let (mut foreign, mut me) = (false, false);
-        for line in text.lines() {
-            let field = |name: &str| {
-                line.split(' ')
-                    .find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
-                    .unwrap_or_default()
-            };
-            foreign |= field("user") != self.user();
-            let id = field("id").parse().unwrap_or(0);
-            if id == self.id {
-                me = field("db") == self.db.to_string()
-                    && field("name") == self.name
-                    && field("resp") == self.protocol.to_string();
-            }
-            listed.push(id);
-        }
-        let alone = matches!(sent.op, Op::List) || listed.len() == 1;
-        let right = reply.first() == Some(&mark) && me && !foreign && alone;
-        let after = self.local(sent, reply, view, |_, _| right)?;
-        Ok(After { listed, ..after })
     }
 }

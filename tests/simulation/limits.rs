@@ -196,7 +196,7 @@ impl World {
         // WAIT takes a connection whatever the limit says.
         let waits = self.silent > 0
             || (self.clients.iter().flat_map(|client| &client.pending))
-                .any(|sent| matches!(sent.op, Op::Wait(_)));
+                .any(|sent| matches!(sent.op, Op::Wait { .. }));
         let (clients, pinned) = (quota.clients.get(), quota.pinned.get());
         let most = |of: fn(&TenantLimits) -> Option<u32>| {
             let all: Option<Vec<u32>> = limits.iter().map(|limits| of(limits)).collect();

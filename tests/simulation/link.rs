@@ -161,7 +161,7 @@ impl Link {
         let (mut at, mut left) = (0, if rng.one_in(3) { 1 } else { usize::MAX });
         while left > 0
             && redis.sessions[&id].blocked.is_none()
-            && redis.sessions[&id].waits_until.is_none()
+            && redis.sessions[&id].wait.is_none()
             && !redis.runs_for(id)
             && let Some((len, args)) = wire::request(&self.buffer[at..])?
             && !redis.holds_back(&args[0], now)
@@ -174,7 +174,15 @@ impl Link {
             self.collect(redis, now.ms, delay_ms, rng);
         }
         self.buffer.drain(..at);
-        Ok(())
+        let session = &redis.sessions[&id];
+        let wait = session.wait.as_ref().filter(|it| it.is_long);
+        match wait.filter(|_| !session.holds() && !self.buffer.is_empty()) {
+            Some(wait) => Err(format!(
+                "{:?} waits behind {wait:?}",
+                String::from_utf8_lossy(&self.buffer)
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Takes what the server has to say on this connection, asked for or not.

@@ -25,6 +25,7 @@ mod clusters;
 mod guessers;
 mod held;
 mod judge;
+mod lag;
 mod limits;
 mod link;
 mod locked;
@@ -52,6 +53,8 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
+use judge::Waits;
+
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 1_000;
 
@@ -63,6 +66,10 @@ const FAILURES_MAX: usize = 5;
 
 /// In this many of them, at least, reads are asked for again.
 const SEEDS_WITH_DETOURS_MIN: u64 = 40;
+
+/// At least once in this many, a client hears that replicas have what it wrote over a connection
+/// that it has left.
+const SEEDS_PER_WAIT_MAX: u64 = 5;
 
 /// What a seed that went well saw, or what was wrong.
 type Outcome = Result<Seen, String>;
@@ -78,6 +85,7 @@ pub(crate) struct Seen {
     pub(crate) buffers_full: u64,
     /// How often that, or too many unread replies, could have closed another tenant's client.
     pub(crate) choices: u64,
+    pub(crate) waits: Waits,
 }
 
 impl Seen {
@@ -86,6 +94,7 @@ impl Seen {
         self.asked_again += other.asked_again;
         self.buffers_full += other.buffers_full;
         self.choices += other.choices;
+        self.waits.add(other.waits);
         self.with_detours += u64::from(other.asked_again > 0);
     }
 }
@@ -161,6 +170,13 @@ fn seeds() {
     assert!(
         all.with_detours >= enough && all.buffers_full > 0 && all.choices > 0,
         "it hardly ever happens: {all:?}"
+    );
+    // Nor is it enough to say that nobody can tell.
+    let Waits { met_elsewhere, .. } = all.waits;
+    assert!(
+        met_elsewhere * SEEDS_PER_WAIT_MAX >= seeds,
+        "{:?}",
+        all.waits
     );
 }
 

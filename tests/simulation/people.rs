@@ -308,7 +308,7 @@ impl World {
         }
         let done = { sent.op.tag() }.and_then(|tag| self.view().execution(tag, reply));
         let unblocked = match sent.op {
-            Op::Wait(_) => wire::error_text(reply) == Some(UNBLOCKED),
+            Op::Wait { .. } => wire::error_text(reply) == Some(UNBLOCKED),
             _ => done.is_some_and(|(_, done)| done.unblocked),
         };
         if unblocked && !client.unblocked {

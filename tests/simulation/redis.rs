@@ -14,14 +14,17 @@ use super::wire;
 mod data;
 mod lists;
 mod pubsub;
+mod replicas;
 mod replies;
 mod scripts;
 mod session;
 mod transactions;
 mod trouble;
 
-pub(crate) use data::is_read;
+use data::tag_of;
+pub(crate) use data::{any_tag, is_read};
 pub(crate) use pubsub::Span;
+pub(crate) use replicas::Replication;
 pub(crate) use replies::{array, hello, null, null_array};
 pub(crate) use scripts::NOT_BUSY;
 pub(crate) use session::{MAY_NOT_LIST, NO_LIST, Session, Verdict};
@@ -67,6 +70,8 @@ pub(crate) struct Execution {
     pub(crate) db: u32,
     pub(crate) protocol: u8,
     pub(crate) reply: Vec<u8>,
+    /// Where that is in what replicas get, if it wrote anything.
+    pub(crate) offset: Option<u64>,
     /// What the connection was set to.
     pub(crate) tracking: bool,
     pub(crate) no_touch: bool,
@@ -116,6 +121,7 @@ pub(crate) struct Redis {
     last: BTreeMap<u64, u64>,
     /// Every key that was written, in order.
     pub(crate) writes: Vec<(u32, String)>,
+    pub(crate) replication: Replication,
     pub(crate) watches: BTreeMap<Tag, Watch>,
     /// What became of the transactions, under each tag that was part of one.
     pub(crate) outcomes: BTreeMap<Tag, Outcome>,
@@ -212,6 +218,7 @@ impl Redis {
             verdicts: Vec::new(),
             last: BTreeMap::new(),
             writes: Vec::new(),
+            replication: Replication::default(),
             watches: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             execs: 0,
@@ -382,15 +389,4 @@ impl Redis {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// The request that this argument is the tag of.
-fn tag_of(arg: Option<&Vec<u8>>) -> Option<Tag> {
-    text(arg?).strip_prefix('t')?.parse().ok()
-}
-
-/// The tag of a request, wherever it stands.
-pub(crate) fn any_tag(args: &[Vec<u8>]) -> Option<Tag> {
-    let last_but_one = args.len().checked_sub(2).and_then(|at| args.get(at));
-    tag_of(args.last()).or_else(|| tag_of(last_but_one))
 }

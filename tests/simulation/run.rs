@@ -4,6 +4,7 @@ use elika::proxy::{BackendKey, Wanted};
 
 use super::Seen;
 use super::client::Client;
+use super::judge::Waits;
 use super::link::Link;
 use super::redis::Redis;
 use super::world::World;
@@ -35,7 +36,12 @@ pub(crate) fn run(seed: u64, trace: bool) -> Result<Seen, String> {
     let at = world.now;
     outcome.map_err(|why| format!("{why}\n(at step {}, {} ms)", at.step, at.ms))?;
     let counters = world.nodes.iter().map(|it| it.machine.counters());
+    let mut waits = Waits::default();
+    for client in &world.clients {
+        waits.add(client.model.written.waits);
+    }
     Ok(Seen {
+        waits,
         events: world.now.step,
         asked_again: counters.clone().map(|it| it.asked_again).sum(),
         buffers_full: counters.map(|it| it.buffers_full).sum(),
@@ -66,6 +72,9 @@ impl World {
         self.settle("the calm")?;
         self.outlast_a_script()?;
         self.outlast_monitors()?;
+        if self.rng.one_in(2) {
+            self.outlast_lag()?;
+        }
         if self.rng.one_in(2) {
             self.outlast_guessers()?;
         }

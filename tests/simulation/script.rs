@@ -10,6 +10,7 @@ use super::redis::{Redis, SEQUENCE, Tag};
 use super::rng::Rng;
 use super::wire;
 
+mod durable;
 mod form;
 mod line;
 mod listener;
@@ -43,6 +44,8 @@ pub(crate) enum Temper {
     Trader,
     /// Pushes to lists, and waits for what others push.
     Queuer,
+    /// Writes, and waits until replicas have that.
+    Durable,
     /// Subscribes, and caches what it read.
     Listener,
 }
@@ -101,13 +104,15 @@ impl Around<'_> {
 
 impl Script {
     pub(crate) fn new(id: u64, left: u64, plan: &Plan, rng: &mut Rng) -> Self {
-        use Temper::{Changer, Hauler, Listener, Queuer, Reader, Trader, Warden, Worker};
+        use Temper::{Changer, Durable, Hauler, Listener, Queuer, Reader, Trader, Warden, Worker};
         let tempers: &[Temper] = match (plan.narrow, plan.huge) {
             (true, _) => &[
                 Worker, Hauler, Hauler, Reader, Reader, Reader, Reader, Reader,
             ],
             _ if plan.crowded => &[Hauler, Hauler, Hauler, Changer],
-            _ if plan.own => &[Worker, Changer, Warden, Trader, Queuer, Listener],
+            _ if plan.own => &[
+                Worker, Changer, Warden, Trader, Queuer, Listener, Durable, Durable,
+            ],
             (_, true) => &[Worker, Changer, Warden, Hauler, Hauler, Hauler, Reader],
             (_, false) => &[Worker, Worker, Changer, Changer, Warden, Hauler, Reader],
         };
@@ -155,7 +160,8 @@ impl Script {
             return last_words(rng);
         }
         // Most who have to log in do so first, and well.
-        let enters = rng.one_in(2) || around.plan.crowded && !rng.one_in(6);
+        let enters = rng.one_in(2) || self.temper == Temper::Durable;
+        let enters = enters || around.plan.crowded && !rng.one_in(6);
         if !mem::replace(&mut self.entered, true) && enters {
             return enter(around, rng);
         }
@@ -172,6 +178,7 @@ impl Script {
             Temper::Hauler if roll < 75 && around.plan.narrow => self.read(around, rng, true),
             Temper::Trader if roll < 75 && self.may_trade => self.trader(around, rng),
             Temper::Queuer if roll < 75 => self.queuer(around, rng),
+            Temper::Durable if roll < 85 => self.block_of(Self::write_and_wait, rng),
             Temper::Listener if roll < 75 => self.listener(around, rng),
             _ => self.other(around, rng),
         };
@@ -183,6 +190,18 @@ impl Script {
             line.bytes.splice(0..0, nothing.iter().copied());
         }
         line
+    }
+
+    /// The first of these lines, with the others to follow.
+    fn block_of(
+        &mut self,
+        lines: impl FnOnce(&mut Self, &mut Rng) -> Vec<Line>,
+        rng: &mut Rng,
+    ) -> Line {
+        let mut lines = lines(self, rng).into_iter();
+        let first = lines.next();
+        self.block.extend(lines);
+        first.unwrap_or_else(|| Line::new(&["PING"], Op::Ping(None)))
     }
 
     /// Is every request answered?

@@ -280,6 +280,9 @@ impl World {
 
     pub(crate) fn pass(&mut self, ms: u64) {
         self.now.ms += ms;
+        for server in &mut self.servers {
+            server.replicate(&mut self.rng);
+        }
         for node in &mut self.nodes {
             node.machine.clock(self.now.ms * 1_000);
         }

@@ -3,6 +3,7 @@
 
 use elika::cluster::TenantLimits;
 
+use super::super::ceiling::LOGIN_BYTES_MAX;
 use super::super::client::{Op, Sent};
 use super::super::limits::denies;
 use super::super::wire;
@@ -56,8 +57,10 @@ impl Model {
             return Some(self.turned_down(sent, held));
         }
         let big = matches!(sent.op, Op::Data { big: true, .. });
-        // Where there are others of its tenant that keep more, it is not the one.
-        let large = big || sent.asks.bytes > 64 * 1024 || view.plan.crowded;
+        // Where there are others of its tenant that keep more, it is not the one. Those that have
+        // no tenant yet go first.
+        let stranger = self.untouched && sent.asks.bytes > LOGIN_BYTES_MAX;
+        let large = big || sent.asks.bytes > 64 * 1024 || view.plan.crowded || stranger;
         let shares = limits.iter().filter_map(|it| it.tenant_buffer_bytes);
         let most = view.plan.settings.worker_buffer_bytes_max as u64 / 2;
         let most = shares.fold(most, u64::min);

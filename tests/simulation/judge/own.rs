@@ -11,10 +11,6 @@ const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
 /// A wait was ended by CLIENT UNBLOCK.
 pub(crate) const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
-/// The error where no connection can tell whether writes were copied.
-const UNKNOWN_WRITES: &str =
-    "ERR elika: the connection that carried the writes is in use or closed";
-
 pub(super) const MISCOUNTED: &str = "ERR wrong number of arguments for 'ping' command";
 pub(super) const UNKNOWN: &str = "ERR unknown command 'NOSUCH'";
 
@@ -92,7 +88,7 @@ impl Model {
             };
         }
         // WAIT may stand on a connection that is shared.
-        let wait = matches!(sent.op, Op::Wait(_));
+        let wait = matches!(sent.op, Op::Wait { .. });
         if error.is_some_and(is_lost) && (sent.op.is_own() && !wait || self.holds()) {
             return Err("it should have been closed".into());
         }
@@ -137,6 +133,7 @@ impl Model {
                 }
                 Ok(after)
             }
+            Op::Wait { .. } => self.has_waited(sent, reply, view),
             _ => self.passed_on(sent, reply, view),
         }
     }
@@ -150,17 +147,6 @@ impl Model {
             }),
             Op::Discard => self.local(sent, reply, view, |_, reply| {
                 reply == b"-ERR DISCARD without MULTI\r\n"
-            }),
-            Op::Wait(_) if error == Some(UNKNOWN_WRITES) => Ok(After::default()),
-            // Whether anybody wanted that is known elsewhere.
-            Op::Wait(_) if error == Some(UNBLOCKED) => Ok(After::default()),
-            Op::Wait(_) if error.is_some_and(is_lost) => match self.has_lost(sent, view) {
-                true => Ok(After::default()),
-                false => Err("nothing was lost".into()),
-            },
-            Op::Wait(replicas) => self.local(sent, reply, view, |_, reply| {
-                // Less than it wants may be what another one was told meanwhile.
-                wire::integer(reply).is_some_and(|told| told as u64 <= *replicas)
             }),
             Op::Unblock => self.local(sent, reply, view, |_, reply| {
                 reply == b":0\r\n" || reply == b":1\r\n"

@@ -175,6 +175,8 @@ impl Model {
     ) -> Verdict {
         let tag = match sent.op {
             Op::Data { tag, .. } | Op::Pop { tag } | Op::Admin { tag } => tag,
+            // There it does not wait, and is about the connection of the transaction.
+            Op::Wait { .. } if wire::integer(element).is_some() => return Ok(After::default()),
             Op::Unwatch if element == b"+OK\r\n" => return Ok(After::default()),
             _ => return self.judge_op(sent, element, view),
         };
@@ -186,6 +188,7 @@ impl Model {
         };
         self.is_mine(done)?;
         self.comes_to(server, (sent.at, done.at), view)?;
+        self.hears_of(server, done);
         Ok(After::default())
     }
 }

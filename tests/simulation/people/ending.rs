@@ -56,17 +56,21 @@ impl World {
         if settings.close_on_loss && (failed || nowhere()) {
             return Ok(());
         }
-        // It was told that its tenant has too many clients, but wanted to hear nothing.
-        let crowded = |tenant| view.was_crowded(tenant, since);
-        if client.silent && (0..self.tenants.len()).any(crowded) {
+        // It was told that its tenant has too many clients, or that its request is too big, but
+        // wanted to hear nothing.
+        let told = |tenant| {
+            let limits = view.limits(tenant, since);
+            view.was_crowded(tenant, since) || limits.iter().any(|it| it.request_bytes.is_some())
+        };
+        if client.silent && (0..self.tenants.len()).any(told) {
             return Ok(());
         }
         // Who leaves gets nothing that is still to come.
         let blocked = matches!(
             client.pending.front().map(|sent| &sent.op),
-            Some(Op::Pop { .. } | Op::Wait(_))
+            Some(Op::Pop { .. } | Op::Wait { .. })
         );
-        let waiting = |sent: &Sent| matches!(sent.op, Op::Wait(_));
+        let waiting = |sent: &Sent| matches!(sent.op, Op::Wait { .. });
         let waits = !cut && blocked || client.was_blocked || client.pending.iter().any(waiting);
         if waits && (client.eof || draining) || self.may_be_bereft(index) || self.was_left(index) {
             return Ok(());

@@ -2,12 +2,23 @@
 
 use super::super::wire;
 use super::replies::nest;
-use super::{Execution, Invalidation, Redis, SEQUENCE, Tag, array, null, tag_of, text};
+use super::{Execution, Invalidation, Redis, SEQUENCE, Tag, array, null, text};
 
 /// Does it change nothing, so that it may be executed twice?
 pub(crate) fn is_read(name: &str) -> bool {
     let names = ["GET", "GETRANGE", "LRANGE", "PING", "ECHO", "ROLE"];
     names.iter().any(|read| read.eq_ignore_ascii_case(name))
+}
+
+/// The request that this argument is the tag of.
+pub(super) fn tag_of(arg: Option<&Vec<u8>>) -> Option<Tag> {
+    text(arg?).strip_prefix('t')?.parse().ok()
+}
+
+/// The tag of a request, wherever it stands.
+pub(crate) fn any_tag(args: &[Vec<u8>]) -> Option<Tag> {
+    let last_but_one = args.len().checked_sub(2).and_then(|at| args.get(at));
+    tag_of(args.last()).or_else(|| tag_of(last_but_one))
 }
 
 impl Redis {
@@ -50,7 +61,9 @@ impl Redis {
         reply: &[u8],
         exec: Option<u64>,
     ) -> Result<(), String> {
+        let offset = self.replication.book();
         let session = self.at(id);
+        session.written = offset.unwrap_or(session.written);
         let execution = Execution {
             session: id,
             user: session.user.clone().unwrap_or_default(),
@@ -58,6 +71,7 @@ impl Redis {
             db: session.db,
             protocol: session.protocol,
             reply: reply.to_vec(),
+            offset,
             tracking: session.tracking,
             no_touch: session.no_touch,
             exec,
@@ -94,7 +108,10 @@ impl Redis {
         let stamp = format!("s{}.{id}/{user}/{db}/{protocol}/t{tag}", self.index);
         let reply = match name {
             "RPUSH" | "LPUSH" | "LPOP" => self.list_command(name, args, db, protocol),
-            "PUBLISH" => self.publish(&text(&args[1]), tag),
+            "PUBLISH" => {
+                self.replication.write();
+                self.publish(&text(&args[1]), tag)
+            }
             _ => self.reply(name, args, db, protocol, &stamp, tag),
         };
         if name == "GET" && self.at(id).tracking {
@@ -156,6 +173,10 @@ impl Redis {
                 body.extend(filler.bytes().cycle().take(len));
                 wire::bulk(&body)
             }
+            "MSET" => {
+                self.replication.write();
+                format!("+{stamp}\r\n").into_bytes()
+            }
             "NEST" => nest(protocol, stamp),
             "FAIL" => wire::error(&format!("ERR failed as asked: {stamp}")),
             "TAG" => format!(":{tag}\r\n").into_bytes(),
@@ -185,6 +206,7 @@ impl Redis {
                 });
             }
         }
+        self.replication.write();
         self.writes.push(key);
     }
 }

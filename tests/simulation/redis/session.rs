@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::wire;
 use super::lists::Blocked;
+use super::replicas::Wait;
 use super::trouble::Trouble;
 use super::{DB_RANGE, HELLO_NOAUTH, Moment, NO_PASSWORD, Redis, Tag, WRONGPASS, hello, text};
 
@@ -20,10 +21,6 @@ pub(crate) struct Verdict {
     pub(crate) password: String,
     pub(crate) reply: String,
 }
-
-/// A connection that clients share waits no longer for replicas, ms: those whose turn comes next
-/// would wait for that.
-const SHARED_WAIT_MS: u64 = 400;
 
 #[derive(Debug, Default)]
 pub(crate) struct Session {
@@ -44,8 +41,10 @@ pub(crate) struct Session {
     pub(crate) waited: bool,
     /// Data commands came that need no connection of one's own.
     pub(crate) shared: bool,
-    /// It waits for replicas that there are not, so long, ms.
-    pub(crate) waits_until: Option<u64>,
+    /// The offset of the last write that came over it.
+    pub(super) written: u64,
+    /// It waits for replicas.
+    pub(crate) wait: Option<Wait>,
     /// Anything but a handshake came.
     pub(crate) used: bool,
     /// Whose last request had a tag.
@@ -316,49 +315,6 @@ impl Redis {
         let line = format!("+1.5 [0 127.0.0.1:7] \"{name}\"\r\n").into_bytes();
         let lines = others.map(|(other, _)| (*other, line.clone()));
         self.late.extend(lines);
-    }
-
-    /// Now and then not all replicas are in time.
-    /// WAIT. No reply: it waits.
-    pub(super) fn wait(
-        &mut self,
-        id: u64,
-        args: &[Vec<u8>],
-        inside: bool,
-    ) -> Result<Option<Vec<u8>>, String> {
-        let (calm, now) = (self.calm, self.now.ms);
-        let session = self.at(id);
-        (session.used, session.waited) = (true, true);
-        if !session.holds() {
-            session.client = None;
-        }
-        let (replicas, ms) = (text(&args[1]), text(&args[2]));
-        if !replicas.ends_with(['3', '5', '7']) || calm {
-            return Ok(Some(format!(":{replicas}\r\n").into_bytes()));
-        }
-        if replicas.ends_with('3') || inside {
-            return Ok(Some(b":0\r\n".to_vec()));
-        }
-        let ms = ms.parse().ok().filter(|ms: &u64| *ms > 0);
-        if session.shared && !session.own && ms.is_none_or(|ms| ms > SHARED_WAIT_MS) {
-            return Err(format!("others wait behind WAIT {replicas} for {ms:?} ms"));
-        }
-        session.waits_until = Some(ms.map_or(u64::MAX, |ms| now + ms));
-        Ok(None)
-    }
-
-    /// A WAIT ends in time; in the calm, all of them are met.
-    pub(super) fn end_waits(&mut self) {
-        let (calm, now) = (self.calm, self.now.ms);
-        for session in self.sessions.values_mut() {
-            if session
-                .waits_until
-                .is_some_and(|until| calm || until <= now)
-            {
-                session.waits_until = None;
-                session.output.push((b":0\r\n".to_vec(), false));
-            }
-        }
     }
 
     pub(super) fn small_talk(&mut self, id: u64, name: &str, args: &[Vec<u8>]) -> Vec<u8> {

@@ -23,12 +23,7 @@ impl Script {
                     ..Line::new(&args, Op::Unblock)
                 }
             }
-            _ if rng.one_in(2) => {
-                self.number += 1;
-                let replicas = self.number;
-                let ms = *rng.pick(&["0", "100", "700"]);
-                Line::new(&["WAIT", &replicas.to_string(), ms], Op::Wait(replicas))
-            }
+            _ if rng.one_in(2) => self.wait(rng),
             _ => self.small(around, rng),
         }
     }

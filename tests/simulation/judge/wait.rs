@@ -1,0 +1,100 @@
+//! WAIT: whatever connections the proxy used, no client hears of more replicas than have its last
+//! write.
+
+use super::super::client::{Op, Sent};
+use super::super::redis::{Execution, Redis};
+use super::super::wire;
+use super::absent::is_lost;
+use super::own::UNBLOCKED;
+use super::{After, Model, Verdict, View};
+
+/// The error where no connection can tell whether writes were copied.
+const UNKNOWN: &str = "ERR elika: the connection that carried the writes is in use or closed";
+
+/// What a client wrote, as far as it heard.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Written {
+    last: Option<Write>,
+    /// The connection that last did anything for it, with its server.
+    here: Option<(usize, u64)>,
+    pub(crate) waits: Waits,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Write {
+    on: (usize, u64),
+    offset: u64,
+}
+
+/// What clients heard of what they had written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waits {
+    /// As many replicas as they wanted have it.
+    pub(crate) met: u64,
+    /// The same, where it had been written over a connection that they had left.
+    pub(crate) met_elsewhere: u64,
+    pub(crate) missed: u64,
+    /// Nobody can tell.
+    pub(crate) unknown: u64,
+}
+
+impl Waits {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.met += other.met;
+        self.met_elsewhere += other.met_elsewhere;
+        self.missed += other.missed;
+        self.unknown += other.unknown;
+    }
+}
+
+impl Model {
+    /// It hears that this was executed.
+    pub(super) fn hears_of(&mut self, server: &Redis, done: &Execution) {
+        let on = (server.index, done.session);
+        self.written.here = Some(on);
+        if let Some(offset) = done.offset {
+            self.written.last = Some(Write { on, offset });
+        }
+    }
+
+    /// Judges the reply to WAIT outside of MULTI.
+    pub(super) fn has_waited(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+        let Op::Wait { replicas, ms } = sent.op else {
+            return Err("this is no WAIT".into());
+        };
+        let Written { last, here, waits } = &mut self.written;
+        match wire::error_text(reply) {
+            Some(UNKNOWN) => {
+                waits.unknown += u64::from(last.is_some());
+                // It was told; what it writes from now on is another matter.
+                *last = None;
+                return Ok(After::default());
+            }
+            // Whether anybody wanted that is known elsewhere.
+            Some(UNBLOCKED) => return Ok(After::default()),
+            Some(text) if is_lost(text) => {
+                return match self.has_lost(sent, view) {
+                    true => Ok(After::default()),
+                    false => Err("nothing was lost".into()),
+                };
+            }
+            _ => {}
+        }
+        if let (Some(told), Some(write)) = (wire::integer(reply), *last) {
+            let told = told as u64;
+            let server = &view.servers[write.on.0];
+            let most = server.replication.acknowledged(write.offset);
+            if told > most {
+                return Err(format!("{most} replicas have {write:?}"));
+            }
+            if told < replicas && ms == 0 && !server.is_in_step() {
+                return Err("it was to wait for ever".into());
+            }
+            let met = told >= replicas && replicas > 0;
+            waits.met += u64::from(met);
+            waits.met_elsewhere += u64::from(met && *here != Some(write.on));
+            waits.missed += u64::from(!met);
+        }
+        self.local(sent, reply, view, |_, reply| wire::integer(reply).is_some())
+    }
+}

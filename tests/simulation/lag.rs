@@ -1,0 +1,51 @@
+//! In the calm, replicas lag behind for a while. Clients write, take connections of their own, give
+//! them back, and ask how many replicas have what they wrote.
+
+use super::world::World;
+
+/// Clients that come for it.
+const NEWCOMERS: usize = 4;
+
+/// Clients that do so, at most, and how often each of them.
+const CLIENTS_MAX: usize = 8;
+const ROUNDS: usize = 12;
+
+impl World {
+    /// See the module.
+    pub(crate) fn outlast_lag(&mut self) -> Result<(), String> {
+        self.note(|| "-- replicas lag".into());
+        for server in &mut self.servers {
+            server.replication.lag(&mut self.rng);
+        }
+        let tenant = self.rng.below(self.tenants.len());
+        let generation = self.generation(tenant);
+        let newcomers: Vec<usize> = (0..NEWCOMERS).map(|_| self.newcomer()).collect();
+        for &client in &newcomers {
+            // With one password they share connections.
+            self.log_in(client, tenant, &format!("g{generation}:same"));
+        }
+        self.settle("the calm before a lag")?;
+        let mut all = self.free();
+        while all.len() > CLIENTS_MAX {
+            all.swap_remove(self.rng.below(all.len()));
+        }
+        for _ in 0..ROUNDS {
+            let free = self.free();
+            for &client in &all {
+                if free.contains(&client) && self.rng.one_in(2) {
+                    for line in self.clients[client].script.write_and_wait(&mut self.rng) {
+                        self.send(client, line);
+                    }
+                }
+            }
+            for _ in 0..self.rng.below(4) {
+                self.sweep()?;
+            }
+        }
+        for server in &mut self.servers {
+            server.replication.catch_up();
+        }
+        self.settle("the calm after a lag")?;
+        self.leave(&newcomers)
+    }
+}
