@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::proxy::Origin;
 use crate::reactor::{Accepted, Inbox, Keepalive, Message, Newcomer};
 
-use super::shared::Loads;
+use super::loads::Loads;
 
 /// What Redis says.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";

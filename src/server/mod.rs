@@ -21,18 +21,20 @@ mod complaints;
 mod desk;
 mod directory;
 mod level;
+mod loads;
 mod memory;
 mod names;
 mod office;
+mod outside;
 mod registry;
 mod resolver;
 mod running;
 mod service;
 mod settings;
-mod shared;
 mod signals;
 mod source;
-mod threads;
+mod spawn;
+mod workers;
 
 use std::io;
 use std::net::SocketAddr;
@@ -52,13 +54,16 @@ use announce::announce;
 use board::Board;
 use directory::{Directory, Fact};
 use level::Level;
+use loads::Loads;
 use office::Office;
+use outside::WorkerOutside;
 use registry::{News, Ring, Watched};
 use resolver::Resolver;
 use service::Service;
-use shared::{Loads, WorkerOutside};
+
 use source::Sources;
-use threads::{polls_and_inboxes, spawn, spawn_workers, tell};
+use spawn::spawn;
+use workers::{polls_and_inboxes, spawn_workers, tell};
 
 pub use running::Running;
 

@@ -19,7 +19,7 @@ use crate::cluster::{
 
 use super::board::Board;
 use super::now;
-use super::threads::spawn;
+use super::spawn::spawn;
 
 /// A registry is read again after this even if it tells of no change: that a cluster without
 /// instances was added, for one, is no change of an instance.

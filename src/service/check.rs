@@ -16,8 +16,8 @@ use super::desk::{Desk, ServiceSettings};
 use super::fake::FakeOffice;
 use super::guard::Caller;
 use super::http::{CONTINUE, Decoder, Length, Refusal, Request, Step};
+use super::limits::Class;
 use super::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX, WAIT_SECONDS_MAX};
-use super::places::Class;
 
 /// One that may do everything.
 const CALLER: Caller = Caller {

@@ -4,16 +4,16 @@
 use tinyjson::JsonValue;
 
 use crate::cluster::{
-    Catalog, ClusterInstance, ClusterKey, JsonError, Refused, RegistryError, Status, TenantKey,
-    json,
+    Catalog, ClusterInstance, ClusterKey, Refused, RegistryError, Status, TenantKey, json,
 };
 
 use super::counters::Limit;
-use super::desk::{Answer, Desk, failure, success};
+use super::desk::{Answer, Desk};
+use super::envelope::{failure, success};
 use super::guard::{self, Trust};
-use super::http::{Query, Request, Response};
+use super::http::{Request, Response};
+use super::input::{bad_json, query, text};
 use super::limits::{CLUSTERS_MAX, WAIT_SECONDS_MAX};
-use super::routes::done;
 
 /// `GET /list_cluster[?wait=SECONDS]`
 pub(super) fn list(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, Response> {
@@ -80,7 +80,7 @@ pub(super) fn status_change(
     desk.registry.status_change(instance).map_err(refused)?;
     desk.added.fill(&key);
     desk.set_changed();
-    Ok(done(200))
+    Ok(Answer::done(200))
 }
 
 /// `DELETE /cluster`, with a body or with `?tenant=KEY_OR_ALIAS`
@@ -106,7 +106,7 @@ pub(super) fn remove(desk: &Desk, request: &Request, _: Trust) -> Result<Answer,
     desk.added.remove(&key);
     desk.office.release(&key);
     desk.set_changed();
-    Ok(done(200))
+    Ok(Answer::done(200))
 }
 
 impl Desk {
@@ -187,20 +187,6 @@ impl Desk {
         let mut clusters = self.office.clusters().into_iter();
         clusters.find(|key| is(&key.tenant()))
     }
-}
-
-/// The parameters of a request, which may have these.
-pub(super) fn query(request: &Request, known: &[&str]) -> Result<Query, Response> {
-    Query::parse(&request.head.query, known).map_err(|error| failure(400, error))
-}
-
-/// The body.
-pub(super) fn text(request: &Request) -> Result<&str, Response> {
-    str::from_utf8(&request.body).map_err(|_| failure(400, "the body is not UTF-8"))
-}
-
-pub(super) fn bad_json(error: JsonError) -> Response {
-    failure(400, error)
 }
 
 fn taken(why: Refused) -> Response {

@@ -12,8 +12,8 @@ use super::desk::{Answer, Desk};
 use super::form::{Form, Parked, Question};
 use super::guard::Caller;
 use super::http::{After, CONTINUE, Decoder, Request, Response, Step};
+use super::limits::Class;
 use super::limits::{IDLE_MS, LINGER_MS, PARKED_MAX, PROBE_MS, REQUEST_MS, RESPONSE_MS, SLOW_MS};
-use super::places::Class;
 use super::routes::Place;
 
 /// What a connection needs from outside to go on.

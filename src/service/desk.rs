@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tinyjson::JsonValue;
 
-use crate::cluster::{ClusterRegistry, json};
+use crate::cluster::ClusterRegistry;
 
 use super::Office;
 use super::added::Added;
 use super::counters::{Counters, Limit};
+use super::envelope::{failure, success};
 use super::guard::Token;
 use super::http::{Refusal, Response};
 
@@ -53,6 +54,13 @@ pub(super) enum Answer {
         etag: String,
         ms: u64,
     },
+}
+
+impl Answer {
+    /// Success without anything to tell.
+    pub(super) fn done(status: u16) -> Self {
+        Self::Now(success(status, JsonValue::Null))
+    }
 }
 
 impl Desk {
@@ -120,16 +128,4 @@ impl fmt::Debug for Desk {
             .field("settings", settings)
             .finish_non_exhaustive()
     }
-}
-
-/// Success, with what there is to tell.
-pub(super) fn success(status: u16, data: JsonValue) -> Response {
-    Response::json(status, json::envelope(0, "success", data))
-}
-
-/// An error, in the same form as success.
-pub(super) fn failure(status: u16, message: impl fmt::Display) -> Response {
-    let message = message.to_string();
-    let null = JsonValue::Null;
-    Response::json(status, json::envelope(status.into(), &message, null))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hint::black_box;
 use std::net::{IpAddr, SocketAddr};
 
-use super::desk::failure;
+use super::envelope::failure;
 use super::http::{Head, Response};
 
 /// What callers bring. No log and no debug output shows it.

@@ -75,3 +75,14 @@ pub(super) const PAUSE_SECONDS_MAX: u64 = 3_600;
 
 /// Clients in one list.
 pub(super) const CLIENTS_MAX: usize = 10_000;
+
+/// Which places a connection takes one of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Those for any call.
+    General,
+    /// Those for probes: it makes one call, and its place goes to the next connection.
+    Probes,
+    /// Those of the admin listener.
+    Admin,
+}

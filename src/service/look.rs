@@ -5,10 +5,11 @@ use tinyjson::JsonValue;
 use crate::cluster::json;
 use crate::proxy::{ClientSurvey, PinReason, PoolSurvey, Wanted};
 
-use super::clusters::query;
-use super::desk::{Answer, Desk, failure, success};
+use super::desk::{Answer, Desk};
+use super::envelope::{failure, success};
 use super::guard::Trust;
 use super::http::{Request, Response};
+use super::input::query;
 use super::limits::CLIENTS_MAX;
 
 /// Clients in a list, if nothing is said of it.

@@ -10,19 +10,8 @@ use slab::Slab;
 
 use crate::proxy::Millis;
 
-use super::limits::{ADMIN_MAX, CONNECTIONS_MAX, PEER_MAX, PROBES_MAX};
+use super::limits::{ADMIN_MAX, CONNECTIONS_MAX, Class, PEER_MAX, PROBES_MAX};
 use super::link::Link;
-
-/// Which places a connection takes one of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    /// Those for any call.
-    General,
-    /// Those for probes: it makes one call, and its place goes to the next connection.
-    Probes,
-    /// Those of the admin listener.
-    Admin,
-}
 
 /// A place for a connection.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use crate::metrics::CONTENT_TYPE;
 
-use super::desk::{Answer, Desk, failure, success};
+use super::desk::{Answer, Desk};
+use super::envelope::failure;
 use super::guard::{self, Caller, Trust};
 use super::http::{Head, Length, Method, Request, Response};
 use super::{clusters, look, steer};
@@ -222,11 +223,6 @@ fn note_refusal(response: &Response, head: &Head, caller: Caller) {
         let (method, path, peer) = (head.method.name(), &head.path, caller.peer);
         log::warn!("service port: refused peer={peer} method={method} path={path} status={status}");
     }
-}
-
-/// Success without anything to tell.
-pub(super) fn done(status: u16) -> Answer {
-    Answer::Now(success(status, tinyjson::JsonValue::Null))
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@ use crate::cluster::json::{self, Node};
 use crate::cluster::{JsonError, TenantKey};
 use crate::proxy::Wanted;
 
-use super::clusters::{bad_json, text};
-use super::desk::{Answer, Desk, success};
+use super::desk::{Answer, Desk};
+use super::envelope::success;
 use super::guard::Trust;
 use super::http::{Request, Response};
+use super::input::{bad_json, text};
 use super::limits::PAUSE_SECONDS_MAX;
-use super::routes::done;
 
 /// Seconds of a pause, if nothing is said of it.
 const PAUSE_SECONDS: u64 = 30;
@@ -39,7 +39,7 @@ pub(super) fn resume(desk: &Desk, request: &Request, _: Trust) -> Result<Answer,
 /// `POST /drain`
 pub(super) fn drain(desk: &Desk, _: &Request, _: Trust) -> Result<Answer, Response> {
     desk.office.drain();
-    Ok(done(202))
+    Ok(Answer::done(202))
 }
 
 /// An answer means that it is so. Workers read their mail in order: who answers a question has read

@@ -1,6 +1,6 @@
 //! The filters of CLIENT LIST and CLIENT KILL that Valkey has and Redis has not.
 
-use super::filter::{Kind, parse_kind, parse_positive};
+use super::kind::{Kind, parse_kind};
 use super::{Dialect, Line};
 use crate::command::Refusal;
 use crate::command::refusal::shown;
@@ -136,4 +136,14 @@ fn all_of(value: &[u8], known: &[u8], what: &str, not: bool) -> Result<Box<[u8]>
     Err(Refusal::new(format!(
         "ERR Unknown {what} found in the {filter} filter: {value}"
     )))
+}
+
+/// A number of seconds, for the option of this name.
+pub(super) fn parse_positive(value: &[u8], option: &str) -> Result<u64, Refusal> {
+    let Some(seconds) = parse_i64(value) else {
+        let text = format!("ERR {option} is not an integer or out of range");
+        return Err(Refusal::new(text));
+    };
+    let seconds = u64::try_from(seconds).ok().filter(|it| *it > 0);
+    seconds.ok_or_else(|| Refusal::new(format!("ERR {option} should be greater than 0")))
 }

@@ -1,25 +1,12 @@
 //! Which clients CLIENT LIST and CLIENT KILL mean.
 
 use crate::command::Refusal;
-use crate::command::refusal::shown;
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, write};
 
-use super::criterion::Criterion;
+use super::criterion::{Criterion, parse_positive};
+use super::kind::{Kind, parse_kind};
 use super::{Dialect, Line};
-
-/// What a client is, to the `TYPE` option.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Neither of the others.
-    Normal,
-    /// Has subscriptions.
-    PubSub,
-    /// A replica, which never is a client of the proxy.
-    Replica,
-    /// A master, which never is a client of the proxy.
-    Master,
-}
 
 /// Which clients are meant. Owns what it holds: the clients of other workers are asked too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -249,32 +236,6 @@ fn positive(id: i64) -> Result<i64, Refusal> {
         true => Ok(id),
         false => Err(Refusal::fixed("ERR client-id should be greater than 0")),
     }
-}
-
-/// A number of seconds, for the option of this name.
-pub(super) fn parse_positive(value: &[u8], option: &str) -> Result<u64, Refusal> {
-    let Some(seconds) = parse_i64(value) else {
-        let text = format!("ERR {option} is not an integer or out of range");
-        return Err(Refusal::new(text));
-    };
-    let seconds = u64::try_from(seconds).ok().filter(|it| *it > 0);
-    seconds.ok_or_else(|| Refusal::new(format!("ERR {option} should be greater than 0")))
-}
-
-pub(super) fn parse_kind(value: &[u8]) -> Result<Kind, Refusal> {
-    const NAMES: [(&str, Kind); 6] = [
-        ("normal", Kind::Normal),
-        ("pubsub", Kind::PubSub),
-        ("replica", Kind::Replica),
-        ("slave", Kind::Replica),
-        ("master", Kind::Master),
-        ("primary", Kind::Master),
-    ];
-    NAMES
-        .iter()
-        .find(|(name, _)| value.eq_ignore_ascii_case(name.as_bytes()))
-        .map(|(_, kind)| *kind)
-        .ok_or_else(|| Refusal::new(format!("ERR Unknown client type '{}'", shown(value))))
 }
 
 fn parse_yes(value: &[u8]) -> Result<bool, Refusal> {

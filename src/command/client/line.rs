@@ -1,7 +1,7 @@
 //! How CLIENT LIST and CLIENT INFO show a client.
 
 use super::Dialect;
-use super::filter::Kind;
+use super::kind::Kind;
 use crate::resp::{Printable, Protocol};
 
 /// What the proxy knows of a client, for one line of CLIENT LIST.

@@ -5,6 +5,7 @@
 mod criterion;
 mod dialect;
 mod filter;
+mod kind;
 mod line;
 
 pub use dialect::Dialect;

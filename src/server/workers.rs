@@ -1,9 +1,9 @@
-//! The threads that carry clients, the workers; and how to start any thread.
+//! The threads that carry clients, the workers.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use mio::Poll;
 
@@ -12,7 +12,8 @@ use crate::config::Config;
 use crate::proxy::Machine;
 use crate::reactor::{Inbox, Message, Reactor, poll_and_inbox};
 
-use super::shared::WorkerOutside;
+use super::outside::WorkerOutside;
+use super::spawn::spawn;
 use super::{Event, now, settings};
 
 /// One of each per worker.
@@ -58,13 +59,6 @@ pub(super) fn spawn_workers(
         })?);
     }
     Ok(threads)
-}
-
-/// Starts a thread of this name.
-pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    // In a box, so that starting threads is compiled once and not for each kind of them.
-    let run: Box<dyn FnOnce() + Send> = Box::new(run);
-    thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
 /// Leaves a message for every worker.

@@ -1,17 +1,6 @@
-//! What workers share with the rest of the process: load counters, inboxes, and where to report
-//! what happened to an instance. None of it is touched per request.
+//! How many clients each worker has, as who accepts and the workers count them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
-
-use mio::net::TcpListener;
-
-use crate::proxy::Report;
-use crate::reactor::{Accepted, Inbox, Newcomer, Outside};
-
-use super::acceptor::Acceptor;
-use super::directory::Fact;
 
 /// Clients of each worker, counted by who accepts at the hand-off and counted down by the worker
 /// that closes: no client is counted twice, nor one that is gone.
@@ -58,46 +47,6 @@ impl Loads {
         if let Some(load) = self.0.get(worker) {
             load.0.fetch_sub(1, Ordering::Relaxed);
         }
-    }
-}
-
-/// What one worker has of all this.
-#[derive(Debug)]
-pub(super) struct WorkerOutside {
-    pub worker: usize,
-    /// Where clients connect, as long as there is one that accepts them here.
-    pub acceptor: Option<Acceptor>,
-    pub loads: Arc<Loads>,
-    pub facts: Sender<Fact>,
-    pub inboxes: Arc<[Inbox]>,
-}
-
-impl Outside for WorkerOutside {
-    fn listener(&mut self) -> Option<&mut TcpListener> {
-        self.acceptor.as_mut().map(Acceptor::listener)
-    }
-
-    fn accept(&mut self, max: usize, now_us: u64, mine: &mut Vec<Newcomer>) -> Accepted {
-        let among = (self.worker, &*self.inboxes);
-        let acceptor = self.acceptor.as_mut();
-        acceptor.map_or(Accepted::All, |it| it.accept(max, now_us, among, mine))
-    }
-
-    fn close_listener(&mut self) -> bool {
-        self.acceptor.take().is_some()
-    }
-
-    fn client_gone(&self) {
-        self.loads.subtract(self.worker);
-    }
-
-    fn report(&self, report: Report) {
-        // The directory is there as long as a worker is.
-        let _ = self.facts.send(Fact::Report(self.worker, report));
-    }
-
-    fn peers(&self) -> &[Inbox] {
-        &self.inboxes
     }
 }
 
