@@ -8,9 +8,10 @@ COLUMNS = (
     ("p1-c500", "p100-c10", "v1m-c4", "mset-100"),
 )
 
-COLUMN, SPACE = 380, 28
+# Fonts differ from one reader's machine to another's: the widest, DejaVu Sans, still has room.
+MARGIN, COLUMN, SPACE = 12, 384, 24
 # Within a column: where bars begin, and what is kept free for the figure behind them.
-LEFT, RIGHT = 128, 56
+LEFT, RIGHT = 148, 76
 HEAD, ROW, GAP = 56, 16, 22
 TIMES_MAX = 5.0
 
@@ -32,7 +33,7 @@ def draw(results, scenarios, titles):
     loads = {scenario.name: scenario.title for scenario in scenarios}
     body, bottom = [], HEAD
     for number, names in enumerate(COLUMNS):
-        x, y = number * (COLUMN + SPACE), HEAD
+        x, y = MARGIN + number * (COLUMN + SPACE), HEAD
         for name in names:
             bars = group(results, name, titles)
             if bars:
@@ -40,14 +41,14 @@ def draw(results, scenarios, titles):
                 body += [bar(x, y + ROW * (n + 1) + 4, *one) for n, one in enumerate(bars)]
                 y += ROW * (len(bars) + 1) + GAP
         bottom = max(bottom, y)
-    width, height = 2 * COLUMN + SPACE, bottom - GAP
+    width, height = 2 * (MARGIN + COLUMN) + SPACE, bottom - GAP + MARGIN
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
             f' width="{width}" height="{height}" role="img">',
             "<title>CPU of the proxies per operation; Elika is 1</title>",
             STYLE,
-            '<text class="head" x="0" y="18">CPU of the proxy per operation, as a multiple of'
+            f'<text class="head" x="{MARGIN}" y="24">CPU of the proxy per operation, as a multiple of'
             " Elika’s; less is better</text>",
             *body,
             "</svg>\n",
