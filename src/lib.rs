@@ -108,7 +108,7 @@ pub use server::{Proxy, Running};
 #[doc(hidden)]
 pub use service::metrics_table;
 
-/// The examples of the readme, which are tested like those in here.
+/// The examples of the documentation, which are tested like those in here.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/embedding.md")]
+struct Embedding;

@@ -58,6 +58,16 @@ const UNFINISHED: &[(&str, &str)] = &[
     ("#[ig", "nore"),
 ];
 
+/// The first page, and how long it may be.
+const README: &str = "README.md";
+const README_LINES_MAX: usize = 250;
+
+/// Where each thing that must be documented is looked up.
+const OPTIONS: &str = "docs/options.md";
+const METRICS: &str = "docs/metrics.md";
+const ERRORS: &str = "docs/failures.md";
+const ARCHITECTURE: &str = "docs/architecture.md";
+
 struct Source {
     /// From the root of the project, with `/`.
     path: String,
@@ -260,36 +270,36 @@ fn every_rule_can_fail() {
 }
 
 #[test]
-fn the_readme_shows_the_help_as_it_is() {
+fn the_page_of_options_shows_the_help_as_it_is() {
     let Ok(Parsed::Help(help)) = config::parse(["--help".to_owned()], &|_| None) else {
         panic!("no help");
     };
-    let readme = read("README.md");
+    let page = read(OPTIONS);
     let options = help
         .lines()
         .filter_map(|line| line.trim_start().strip_prefix("--"));
     report(
         options
             .map(|line| line.split(['=', ' ']).next().unwrap_or_default())
-            .filter(|name| !has_word(&readme, &format!("--{name}")))
-            .map(|name| format!("README.md: --{name} is missing")),
+            .filter(|name| !has_word(&page, &format!("--{name}")))
+            .map(|name| format!("{OPTIONS}: --{name} is missing")),
     );
     assert!(
-        readme.contains(&format!("```text\n{}\n```\n", help.trim_end())),
-        "the options in README.md are not the output of elika-proxy --help"
+        page.contains(&format!("```text\n{}\n```\n", help.trim_end())),
+        "{OPTIONS} is not the output of elika-proxy --help"
     );
 }
 
 /// The table says what each of them means; a counter is on it as soon as it is declared.
 #[test]
-fn the_readme_knows_every_metric() {
-    let (readme, table) = (read("README.md"), elika::metrics_table());
-    let lines: Vec<&str> = readme.lines().collect();
+fn the_page_of_metrics_has_every_metric() {
+    let (page, table) = (read(METRICS), elika::metrics_table());
+    let lines: Vec<&str> = page.lines().collect();
     let missing = table.lines().filter(|line| !lines.contains(line));
-    report(missing.map(|line| format!("README.md: missing among the metrics: {line}")));
+    report(missing.map(|line| format!("{METRICS}: missing among the metrics: {line}")));
     assert!(
-        readme.contains(&table),
-        "the tables of metrics in README.md have lines too many, or another order"
+        page.contains(&table),
+        "the tables in {METRICS} have lines too many, or another order"
     );
     let rows = table.lines().filter(|line| line.starts_with("| `elika_"));
     report(rows.filter(|row| row.contains("|  |")).map(str::to_owned));
@@ -297,7 +307,7 @@ fn the_readme_knows_every_metric() {
 
 #[test]
 fn two_commands_set_everything_up() {
-    let readme = read("README.md");
+    let readme = read(README);
     let set_up = readme
         .split("\n## ")
         .find(|part| part.starts_with("Set up"));
@@ -305,10 +315,10 @@ fn two_commands_set_everything_up() {
     assert_eq!(block, Some("sh\nmake run-local\nmake test\n"));
 }
 
-/// Whoever meets one looks it up there.
+/// A reader who meets an error looks it up in one place.
 #[test]
-fn the_readme_knows_every_error_of_our_own() {
-    let readme = read("README.md");
+fn the_page_of_failures_has_every_error_of_our_own() {
+    let page = read(ERRORS);
     let mut missing = Vec::new();
     let mut found = 0;
     for source in sources().iter().filter(|source| source.room().is_some()) {
@@ -319,8 +329,8 @@ fn the_readme_knows_every_error_of_our_own() {
                 let parts = text.split(['{', '}']).map(str::trim);
                 let part = parts.max_by_key(|part| part.len()).unwrap_or_default();
                 found += 1;
-                if !readme.contains(part) {
-                    missing.push(source.complain(n, format!("not in README.md: {part}")));
+                if !page.contains(part) {
+                    missing.push(source.complain(n, format!("not in {ERRORS}: {part}")));
                 }
             }
         }
@@ -332,13 +342,13 @@ fn the_readme_knows_every_error_of_our_own() {
 /// Every room is on both maps.
 #[test]
 fn every_room_is_on_the_maps() {
-    let (readme, lib) = (read("README.md"), read("src/lib.rs"));
+    let (page, lib) = (read(ARCHITECTURE), read("src/lib.rs"));
     let mut complaints = Vec::new();
     let paths = entries("src");
     for path in paths.iter().filter(|path| !path.ends_with(".rs")) {
         let name = path.rsplit('/').next().unwrap_or_default();
-        if !readme.contains(&format!("{name}/")) {
-            complaints.push(format!("README.md: src/{name} is not in the architecture"));
+        if !page.contains(&format!("{name}/")) {
+            complaints.push(format!("{ARCHITECTURE}: src/{name} is not in the tree"));
         }
         if !lib.contains(&format!("//! | `{name}`")) {
             complaints.push(format!("src/lib.rs: {name} is not in the table of rooms"));
@@ -363,6 +373,99 @@ fn undocumented(source: &Source) -> Vec<String> {
         .filter(|(_, pair)| !pair[0].starts_with("/// "))
         .map(|(n, pair)| source.complain(n, format!("undocumented: {}", pair[1])))
         .collect()
+}
+
+/// Details are on the pages of `docs/`, each of which the first page links.
+#[test]
+fn the_readme_is_short_and_links_every_page() {
+    let readme = Source::new(README, read(README));
+    let lines = readme.text.lines().count();
+    assert!(lines <= README_LINES_MAX, "{README} has {lines} lines");
+    let pages: Vec<Source> = pages().collect();
+    assert!(pages.len() > 10, "{} pages found", pages.len());
+    let linked: Vec<&str> = links(&readme.text).map(|(_, link)| link).collect();
+    let missing = pages.iter().filter(|page| page.path.starts_with("docs/"));
+    let missing = missing.filter(|page| !linked.contains(&page.path.as_str()));
+    report(missing.map(|page| readme.complain(lines, format!("does not link {}", page.path))));
+}
+
+#[test]
+fn every_link_resolves() {
+    report(pages().flat_map(|page| broken_links(&page)));
+    let bad = "[a](gone.md) [b](docs/options.md#gone)\n[c](#gone)\n";
+    assert_eq!(broken_links(&Source::new(README, bad)).len(), 3);
+    let good = "# One, `two|three`\n## One\n## One\n```sh\n# No\n[x](y)\n```\n`[x](y)`\n\
+                [a](#one-twothree) [b](#one-1) [c](docs/options.md#options) [d](https://x.org/#z)\n";
+    report(broken_links(&Source::new(README, good)));
+}
+
+/// Relative links of a page to files that are not there, or to headings that they do not have.
+fn broken_links(page: &Source) -> Vec<String> {
+    let folder = Path::new(&page.path)
+        .parent()
+        .unwrap_or_else(|| Path::new(""));
+    let outside = |link: &str| link.contains("://");
+    let broken = links(&page.text).filter(|(_, link)| !outside(link));
+    let broken = broken.filter(|(_, link)| {
+        let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+        let path = root().join(folder).join(file);
+        let text = match file {
+            "" => page.text.clone(),
+            _ if anchor.is_empty() => return !path.exists(),
+            _ => fs::read_to_string(path).unwrap_or_default(),
+        };
+        !anchors(&text).iter().any(|known| known == anchor)
+    });
+    broken
+        .map(|(n, link)| page.complain(n, format!("{link} leads nowhere")))
+        .collect()
+}
+
+/// The targets of all links of a Markdown text, with their lines; pictures included.
+fn links(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    prose(text).flat_map(|(n, line)| {
+        // What is between backticks is no link.
+        let parts = line.split('`').step_by(2);
+        let targets = parts.flat_map(|part| part.split("](").skip(1));
+        targets.filter_map(move |rest| Some((n, rest.split_once(')')?.0)))
+    })
+}
+
+/// What GitHub calls the headings of a Markdown text.
+fn anchors(text: &str) -> Vec<String> {
+    let mut anchors: Vec<String> = Vec::new();
+    let headings = prose(text).filter(|(_, line)| line.starts_with('#'));
+    for (_, line) in headings {
+        let heading = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+        let anchor: String = heading.chars().filter(kept).collect();
+        let anchor = anchor.replace(' ', "-");
+        let again = (1..).map(|n| format!("{anchor}-{n}"));
+        let mut names = std::iter::once(anchor.clone()).chain(again);
+        anchors.extend(names.find(|name| !anchors.contains(name)));
+    }
+    anchors
+}
+
+/// Lines of a Markdown text, numbered: no blocks of code.
+fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut code = false;
+    (1..).zip(text.lines()).filter(move |(_, line)| {
+        let fence = line.starts_with("```");
+        code ^= fence;
+        !code && !fence
+    })
+}
+
+/// What users and developers read.
+fn pages() -> impl Iterator<Item = Source> {
+    let docs = entries("docs").into_iter();
+    let docs = docs.filter(|path| path.ends_with(".md"));
+    [README, "CONTRIBUTING.md"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(docs)
+        .map(|path| Source::new(&path, read(&path)))
 }
 
 #[track_caller]
