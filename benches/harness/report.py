@@ -64,9 +64,9 @@ METHOD = """\
 `redis-server` and the load share one core, the proxy has another one to itself, with one worker;
 all is on loopback. Only one proxy runs at a time, and each scenario starts it afresh. Figures are
 medians of interleaved rounds. CPU is user and system time of the proxy, all threads, from
-`/proc/PID/stat`, per operation; the kernel counts it in steps of 10 ms, which matters where one
-costs much and there are few. On a busy machine it still means much the same, while throughput and
-latencies do not: compare them only within one run, as ratios. System calls are counted by
+`/proc/PID/stat`, per operation. The kernel counts it in steps of 10 ms, which matters where an operation is
+expensive and a run has few of them. CPU time depends little on what else runs on the machine. Throughput and
+latencies do depend on it: compare them only within one run, as ratios. System calls are counted by
 `strace -c -f`, in a run of their own. Loads are `redis-benchmark`'s SET and GET unless the name of
 the scenario says otherwise; latencies are those of GET, p99.9 is the 99.902 % row of its
 distribution. Elika's clients are logged in with `AUTH TENANT.USER`, and its metrics are on.
