@@ -14,7 +14,7 @@ build: ## build target/release/elika-proxy
 	cargo build --release --locked
 
 .PHONY: static
-static: ## build target/static/elika-proxy, which needs no library: for images FROM scratch
+static: ## build target/static/elika-proxy, which needs no library, for images FROM scratch
 	@scripts/build-static
 
 .PHONY: run-local
@@ -31,20 +31,20 @@ test-servers: ## run the tests against Valkey and other Redis versions: make tes
 	@scripts/test-servers $(SERVERS)
 
 .PHONY: compat
-compat: build ## Redis's own test suite, two client libraries' and job queues, direct and through
+compat: build ## run the suites of servers, client libraries and job queues, direct and through the proxy
 	tests/compat/redis-suite/run --all
 	tests/compat/redis-py/run
 	tests/compat/node/run
 	tests/compat/queues/run
 
 .PHONY: compat-subset
-compat-subset: build ## what of the servers' own test suites concerns connections
+compat-subset: build ## run the part of the servers' own test suites that is about connections
 	tests/compat/redis-suite/run --subset
 	tests/compat/redis-suite/run --subset --server valkey-9.1
 	tests/compat/redis-suite/run --subset --server redis-8.2
 
 .PHONY: static-test
-static-test: static ## the static program alone in an empty root
+static-test: static ## run the static program alone in an empty root
 	tests/static/run
 
 .PHONY: lint

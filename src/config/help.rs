@@ -2,7 +2,7 @@
 
 use super::table::{self, GROUPS, Row, Value};
 
-/// What fits a terminal and a readme.
+/// What fits a terminal and `docs/options.md`.
 const WIDTH: usize = 100;
 
 /// One line: the program and its version.

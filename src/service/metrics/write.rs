@@ -103,8 +103,8 @@ pub(super) fn all() -> [(&'static str, Vec<Family>); 4] {
     ]
 }
 
-/// Every family with its meaning, and the values of those labels that have fixed ones, as the
-/// readme shows them.
+/// Every family with its meaning, and the values of those labels that have fixed ones, as
+/// `docs/metrics.md` shows them.
 pub fn table() -> String {
     let mut table = String::new();
     let own = ("The service port", FAMILIES.to_vec());
