@@ -155,7 +155,7 @@ pub(super) enum Class {
 }
 
 impl Logins {
-    pub(super) fn is_familiar(&self, user: &[u8]) -> bool {
+    fn is_familiar(&self, user: &[u8]) -> bool {
         self.familiar.contains(user)
     }
 
@@ -262,22 +262,34 @@ impl Machine {
         }
     }
 
-    /// A client whose login waits has left, or sends no more: others go first. It may still read
-    /// the answer, unless there are many of them.
-    pub(super) fn set_aside(&mut self, of: InstanceKey, key: ClientKey) {
+    /// Which logins the one of this client is among at the moment.
+    pub(super) fn login_class(&self, key: ClientKey) -> Option<Class> {
+        let client = self.clients.get(key)?;
+        let account = self.pools.accounts.get(client.waiting()?.account)?;
+        let logins = &self.pools.instances.get(account.instance)?.logins;
+        let known = account.clients > 0 && account.open;
+        Some(match client.has_left() {
+            true => Class::Left,
+            false if known => Class::Known,
+            false if client.login_refused() => Class::Refused,
+            false if logins.is_familiar(account.name()) => Class::Familiar,
+            false => Class::New,
+        })
+    }
+
+    /// A login waits among those. A client that has left may still read the answer, unless there
+    /// are many of them.
+    pub(super) fn queue_login(&mut self, key: ClientKey, class: Class) {
         let client = self.clients.get(key);
         let account = client.and_then(|it| self.pools.accounts.get(it.waiting()?.account));
-        let (Some(client), Some(account)) = (client, account) else {
+        let instance = account.and_then(|it| self.pools.instances.get_mut(it.instance));
+        let queue = instance.and_then(|it| it.logins.waiting.get_mut(class as usize));
+        let (Some(client), Some(account), Some(queue)) = (client, account, queue) else {
             return;
         };
-        let Some(instance) = self.pools.instances.get_mut(of) else {
-            return;
-        };
-        let [.., left] = &mut instance.logins.waiting;
-        left.push((client.ends().0.ip(), account.name()), key);
-        if left.len > LEFT_MAX
-            && let Some(client) = left.pop()
-        {
+        queue.push((client.ends().0.ip(), account.name()), key);
+        let many = matches!(class, Class::Left) && queue.len > LEFT_MAX;
+        if many && let Some(client) = queue.pop() {
             self.close_now(client);
         }
     }

@@ -23,12 +23,11 @@ use std::mem;
 
 use super::action::News;
 use super::backend::{Backend, Failure, State, Verifying};
-use super::client::Client;
 use super::forward::NO_INSTANCE;
 use super::handshake::{Handshake, error_text, is_refusal};
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
 use super::login::Login;
-use super::login_queue::{Class, waits_for_login};
+use super::login_queue::waits_for_login;
 use super::machine::Machine;
 
 /// Connections of one instance that are kept for the next logins, per worker.
@@ -40,28 +39,16 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let refused = client.login_refused();
-        let from = client.ends().0.ip();
         let Some(waiting) = client.waiting_mut() else {
             return;
         };
         waiting.login = Login::Waits;
-        let Some(account) = self.pools.accounts.get(waiting.account) else {
+        let of = { self.pools.accounts.get(waiting.account) }.map(|account| account.instance);
+        let of = of.filter(|&of| self.pools.instances.get(of).is_some());
+        let (Some(of), Some(class)) = (of, self.login_class(key)) else {
             return self.conclude(key, Err(Failure::Removed.text_if_unsent()));
         };
-        let (of, user) = (account.instance, account.name());
-        let Some(instance) = self.pools.instances.get_mut(of) else {
-            return self.conclude(key, Err(Failure::Removed.text_if_unsent()));
-        };
-        let class = match (account.clients > 0 && account.open, refused) {
-            (true, _) => Class::Known,
-            (false, true) => Class::Refused,
-            (false, false) if instance.logins.is_familiar(user) => Class::Familiar,
-            (false, false) => Class::New,
-        };
-        if let Some(queue) = instance.logins.waiting.get_mut(class as usize) {
-            queue.push((from, user), key);
-        }
+        self.queue_login(key, class);
         self.serve_logins(of);
     }
 
@@ -81,22 +68,24 @@ impl Machine {
         }
     }
 
-    /// The login that comes next; those whose client has gone, or waits no more, are forgotten.
+    /// The login that comes next. Those whose client has gone, or waits no more, are forgotten, and
+    /// those that others go before meanwhile wait for that.
     fn next_login(&mut self, of: InstanceKey) -> Option<(usize, ClientKey)> {
         loop {
             let logins = &mut self.pools.instances.get_mut(of)?.logins;
             let mut queues = logins.waiting.iter().enumerate();
             let (class, key) = queues.find_map(|(class, it)| Some((class, it.front()?)))?;
-            let client = self.clients.get(key).filter(|it| waits_for_login(it));
-            let left = client.is_some_and(Client::has_left) && class != Class::Left as usize;
-            if client.is_some() && !left {
+            let waits = self.clients.get(key).is_some_and(waits_for_login);
+            let now = waits.then(|| self.login_class(key)).flatten();
+            if now.is_some_and(|now| now as usize <= class) {
                 return Some((class, key));
             }
+            let logins = &mut self.pools.instances.get_mut(of)?.logins;
             if let Some(queue) = logins.waiting.get_mut(class) {
                 queue.pop();
             }
-            if left {
-                self.set_aside(of, key);
+            if let Some(now) = now {
+                self.queue_login(key, now);
             }
         }
     }

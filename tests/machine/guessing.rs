@@ -83,6 +83,31 @@ fn guessing_behind_a_load_balancer_delays_no_other_user() {
     }
 }
 
+/// Her logins come before those of users that are new, until somebody says a wrong password.
+#[test]
+fn guessing_at_a_user_who_has_been_here_delays_no_other_user() {
+    let mut worker = Worker::new();
+    let (ann, backend) = worker.user("ann");
+    worker.says(ann, "QUIT");
+    worker.machine.client_closed(ann);
+    worker.pass(100);
+    worker.fails(backend, &Failure::Removed);
+    for _ in 0..500 {
+        let guesser = worker.client();
+        worker.says(guesser, "AUTH ann bad");
+    }
+    let client = worker.client();
+    worker.says(client, "AUTH carl pw");
+    let (mut begun, mut heard) = (0, String::new());
+    while heard.is_empty() {
+        begun += worker.verify();
+        heard = worker.heard(client);
+        worker.pass(1);
+    }
+    assert_eq!(heard, "+OK\r\n");
+    assert!(begun < 40, "{begun} guesses were verified before");
+}
+
 /// They hear nothing of it, and a server would forget them at once.
 #[test]
 fn guesses_of_clients_that_have_left_come_last_and_most_are_forgotten() {
