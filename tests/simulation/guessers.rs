@@ -1,13 +1,15 @@
-//! In the calm, many guess the passwords of one tenant, and one client of another tenant logs in:
-//! it waits for one turn of each instance at most, not for the guesses.
+//! In the calm, many guess passwords, and one client logs in: it waits for some turns at most, not
+//! for all the guesses.
+
+use std::net::Ipv4Addr;
 
 use super::redis::Redis;
 use super::world::World;
 
-const GUESSERS: usize = 12;
+const GUESSERS: usize = 50;
 
 /// Logins that each of them tries in one pipeline.
-const GUESSES: usize = 5;
+const GUESSES: usize = 3;
 
 /// What a login takes where nobody guesses, with a connection to be opened, ms.
 const LOGIN_MS: u64 = 2_000;
@@ -15,53 +17,128 @@ const LOGIN_MS: u64 = 2_000;
 /// Logins per second, at most, with which the guesses take longer than that.
 const LOGINS_MAX: u32 = 10;
 
+/// Where some of the clients come from.
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+
+/// What sets the one that logs in apart from those that guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Honest {
+    OtherTenant,
+    OtherSource,
+    OtherUser,
+    /// Somebody is logged in with what it says, on the only worker at the only instance.
+    Known,
+    /// The last login of its user was good there. They guess at others, each at one.
+    Familiar,
+    /// Each of them has been refused by then.
+    NotRefused,
+}
+
 impl World {
     /// See the module.
     pub(crate) fn outlast_guessers(&mut self) -> Result<(), String> {
         let settings = &self.plan.settings;
         let rate = settings.logins_per_second;
+        if self.plan.limited || rate > LOGINS_MAX || settings.client_login_ms > 0 {
+            return Ok(());
+        }
+        let honest = *self.rng.pick(&[
+            Honest::OtherTenant,
+            Honest::OtherSource,
+            Honest::OtherUser,
+            Honest::Known,
+            Honest::Familiar,
+            Honest::NotRefused,
+        ]);
         let most = self.tenants.len();
-        if self.plan.limited || most < 2 || rate > LOGINS_MAX || settings.client_login_ms > 0 {
-            return Ok(());
-        }
         let guessed = self.rng.below(most);
-        let other = (guessed + self.rng.between(1, most as u64 - 1) as usize) % most;
-        if !(self.takes_logins(guessed) && self.takes_logins(other)) {
+        let tenant = match honest {
+            Honest::OtherTenant if most < 2 => return Ok(()),
+            Honest::OtherTenant => (guessed + self.rng.between(1, most as u64 - 1) as usize) % most,
+            _ => guessed,
+        };
+        let before = matches!(honest, Honest::Known | Honest::Familiar);
+        if before && self.nodes.len() + self.tenants[tenant].instances.len() > 2 {
             return Ok(());
         }
-        self.note(|| "-- guessers".into());
-        let mut all = Vec::new();
-        for _ in 0..GUESSERS {
-            all.push(self.newcomer());
+        if !(self.takes_logins(guessed) && self.takes_logins(tenant)) {
+            return Ok(());
         }
+        self.note(|| format!("-- guessers, and one: {honest:?}"));
+        let user = match honest {
+            Honest::OtherUser | Honest::Familiar => "bob",
+            _ => "ann",
+        };
+        let password = format!("g{}:honest", self.generation(tenant, user));
+        let mut came = Vec::new();
+        if before {
+            came.push(self.newcomer());
+            self.log_in_as(came[0], tenant, user, &password);
+            self.settle("the calm before guessers")?;
+        }
+        if honest == Honest::Familiar {
+            self.leave(&came)?;
+        }
+        let guessers = self.guess(guessed, honest)?;
+        let from = match honest {
+            Honest::OtherSource => ELSEWHERE,
+            _ => Ipv4Addr::LOCALHOST,
+        };
+        // On the worker where they guess.
+        let client = self.newcomer_from(from);
+        self.log_in_as(client, tenant, user, &password);
+        self.hear_of_login(client, honest)?;
+        for guesser in guessers {
+            self.reset_client(guesser);
+        }
+        self.settle("the calm after guessers")?;
+        came.push(client);
+        self.leave(&came)
+    }
+
+    /// Many guess at this tenant.
+    fn guess(&mut self, tenant: usize, honest: Honest) -> Result<Vec<usize>, String> {
+        let all: Vec<usize> = (0..GUESSERS).map(|_| self.newcomer()).collect();
         for &client in &all {
             for nth in 0..GUESSES {
-                self.log_in(client, guessed, &format!("bad:{client}-{nth}"));
+                let user = match honest {
+                    Honest::Familiar => format!("guess{client}"),
+                    _ => "ann".to_owned(),
+                };
+                self.log_in_as(client, tenant, &user, &format!("bad:{client}-{nth}"));
             }
         }
+        let refused = |it: &Self| {
+            let mut all = all.iter();
+            all.all(|&client| it.clients[client].pending.len() < GUESSES)
+        };
         for _ in 0..3 {
             self.sweep()?;
         }
-        let honest = self.newcomer();
-        // On the worker where they guess.
-        let generation = self.generation(other);
-        self.log_in(honest, other, &format!("g{generation}:{honest}-0"));
-        all.push(honest);
+        while honest == Honest::NotRefused && !refused(self) {
+            self.sweep()?;
+        }
+        Ok(all)
+    }
+
+    /// The one that logs in hears of it after some turns: of each instance, one of theirs and its
+    /// own, and one in advance.
+    fn hear_of_login(&mut self, client: usize, honest: Honest) -> Result<(), String> {
+        let rate = u64::from(self.plan.settings.logins_per_second);
         let instances: usize = self.tenants.iter().map(|it| it.instances.len()).sum();
-        let wait = (instances as u64 + 2) * 1_000 / u64::from(rate) + LOGIN_MS;
+        let wait = (instances as u64 + 2) * 1_000 / rate + LOGIN_MS;
         let until = self.now.ms + wait;
-        while self.clients[honest].is_waiting() {
+        while self.clients[client].is_waiting() {
             if self.now.ms > until {
                 return Err(format!(
-                    "client {} has waited for {wait} ms to log in to tenant {other}, behind those \
-                     who guess at tenant {guessed}",
-                    self.clients[honest].id
+                    "client {} has waited for {wait} ms to log in, behind those who guess: \
+                     {honest:?}",
+                    self.clients[client].id
                 ));
             }
             self.sweep()?;
         }
-        self.settle("the calm after guessers")?;
-        self.leave(&all)
+        Ok(())
     }
 
     /// Can one log in to every instance of this tenant, and are there any?
@@ -76,15 +153,19 @@ impl World {
         any && !self.tenants[tenant].home.old && usable.all(well)
     }
 
-    pub(crate) fn generation(&self, tenant: usize) -> u32 {
+    pub(crate) fn generation(&self, tenant: usize, user: &str) -> u32 {
         let mut its = self.servers.iter().rev().filter(|it| it.tenant == tenant);
-        let user = its.next().and_then(|it| it.users.get("ann"));
+        let user = its.next().and_then(|it| it.users.get(user));
         user.map_or(1, |user| user.generation)
     }
 
     /// One more client, which says nothing by itself and reads at once.
     pub(crate) fn newcomer(&mut self) -> usize {
-        self.open_client();
+        self.newcomer_from(Ipv4Addr::LOCALHOST)
+    }
+
+    fn newcomer_from(&mut self, from: Ipv4Addr) -> usize {
+        self.open_client_from(from);
         let index = self.clients.len() - 1;
         let client = &mut self.clients[index];
         client.script.ended = true;
@@ -93,7 +174,11 @@ impl World {
     }
 
     pub(crate) fn log_in(&mut self, client: usize, tenant: usize, password: &str) {
-        let name = format!("{}.ann", self.tenants[tenant].key);
+        self.log_in_as(client, tenant, "ann", password);
+    }
+
+    fn log_in_as(&mut self, client: usize, tenant: usize, user: &str, password: &str) {
+        let name = format!("{}.{user}", self.tenants[tenant].key);
         let line = self.clients[client].script.auth(&name, password);
         self.send(client, line);
     }

@@ -18,7 +18,7 @@ impl World {
             server.replication.lag(&mut self.rng);
         }
         let tenant = self.rng.below(self.tenants.len());
-        let generation = self.generation(tenant);
+        let generation = self.generation(tenant, "ann");
         let newcomers: Vec<usize> = (0..NEWCOMERS).map(|_| self.newcomer()).collect();
         for &client in &newcomers {
             // With one password they share connections.

@@ -174,7 +174,7 @@ impl World {
         self.maybe_turn(node)
     }
 
-    fn reset_client(&mut self, index: usize) {
+    pub(crate) fn reset_client(&mut self, index: usize) {
         let client = &mut self.clients[index];
         client.done = true;
         let (node, key) = (client.worker, client.key);

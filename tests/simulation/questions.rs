@@ -40,7 +40,7 @@ impl World {
         }
         for tenant in 1..self.tenants.len() {
             if self.takes_logins(tenant) {
-                let (client, generation) = (self.newcomer(), self.generation(tenant));
+                let (client, generation) = (self.newcomer(), self.generation(tenant, "ann"));
                 self.log_in(client, tenant, &format!("g{generation}:{client}-0"));
                 crowd.push(client);
             }

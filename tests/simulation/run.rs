@@ -72,6 +72,7 @@ impl World {
         self.settle("the calm")?;
         self.outlast_a_script()?;
         self.outlast_monitors()?;
+        self.outlast_claims()?;
         if self.rng.one_in(2) {
             self.outlast_lag()?;
         }

@@ -180,11 +180,15 @@ impl World {
     }
 
     pub(crate) fn open_client(&mut self) {
+        self.open_client_from(Ipv4Addr::LOCALHOST);
+    }
+
+    pub(crate) fn open_client_from(&mut self, from: Ipv4Addr) {
         let id = self.clients.len() as u64 + 1;
         let worker = self.rng.below(self.nodes.len());
         let origin = Origin {
             id,
-            peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 10_000 + id as u16)),
+            peer: SocketAddr::from((from, 10_000 + id as u16)),
             local: SocketAddr::from((Ipv4Addr::LOCALHOST, 6378)),
         };
         let key = self.nodes[worker].machine.client_opened(origin);

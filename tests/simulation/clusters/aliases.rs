@@ -7,6 +7,9 @@ use super::super::picture::address;
 use super::super::world::World;
 use super::Tenant;
 
+/// An alias that no tenant has before, nor later.
+const WANTED: &str = "market";
+
 /// The cluster of a tenant.
 pub(super) fn cluster(index: usize) -> ClusterKey {
     let mut cluster = ClusterKey::local();
@@ -76,5 +79,53 @@ impl World {
             1 => cluster(all + 1).tenant().to_string(),
             _ => format!("shop-{}", self.rng.below(2)),
         }
+    }
+
+    /// In the calm: a tenant has an alias, and another one wants it, too. Whoever logs in by it is
+    /// verified at the first, or at none while that is away.
+    pub(crate) fn outlast_claims(&mut self) -> Result<(), String> {
+        let all = 0..self.tenants.len();
+        let mut all: Vec<usize> = all.filter(|&it| self.takes_logins(it)).collect();
+        if all.len() < 2 {
+            return Ok(());
+        }
+        self.note(|| "-- an alias that two want".into());
+        let owner = all.swap_remove(self.rng.below(all.len()));
+        let other = *self.rng.pick(&all);
+        let before = [owner, other].map(|it| self.tenants[it].alias.clone());
+        for tenant in [owner, other] {
+            self.tenants[tenant].alias = Some(WANTED.to_owned());
+            self.tell_all()?;
+        }
+        let away = self.rng.one_in(4);
+        if away {
+            self.tenants[owner].listed = false;
+            self.tell_all()?;
+        }
+        let mut came = Vec::new();
+        for tenant in [owner, other] {
+            let client = self.newcomer();
+            let generation = self.generation(tenant, "ann");
+            let (name, password) = (format!("{WANTED}.ann"), format!("g{generation}:{client}-0"));
+            let line = self.clients[client].script.auth(&name, &password);
+            self.send(client, line);
+            came.push(client);
+        }
+        self.settle("the calm with an alias that two want")?;
+        self.leave(&came)?;
+        self.tenants[owner].listed |= away;
+        for (tenant, alias) in [owner, other].into_iter().zip(before) {
+            self.tenants[tenant].alias = alias;
+        }
+        self.tell_all()
+    }
+
+    /// The registry has news, and all workers hear of it.
+    fn tell_all(&mut self) -> Result<(), String> {
+        self.announce();
+        while !self.mail.is_empty() {
+            self.sweep()?;
+        }
+        Ok(())
     }
 }
