@@ -13,8 +13,8 @@ use std::mem;
 
 use slab::Slab;
 
+use super::allocator::{UNCACHED_BYTES, give_back, give_back_list};
 use super::buffer::{READ_BYTES, ReadBuffer};
-use super::memory::{UNCACHED_BYTES, give_back, give_back_list};
 
 /// Bytes of a pooled chunk: a turn's requests to one backend fit in a few, and only the pages
 /// that are written to cost memory.

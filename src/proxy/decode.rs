@@ -11,6 +11,7 @@ use crate::command::client::Dialect;
 use crate::resp::{RequestDecoder, Step, inline_to_array};
 
 use super::action::Flow;
+use super::allocator::shrink;
 use super::answer::Taken;
 use super::client::Flag;
 use super::forward::{mark_dirty, unpause};
@@ -19,7 +20,6 @@ use super::inbound::{Progress, SPARE_BYTES_MAX};
 use super::key::{BackendKey, ClientKey, TenantSlot};
 use super::last_command::LastCommand;
 use super::machine::Machine;
-use super::memory::shrink;
 use super::run::Run;
 use super::share::Share;
 

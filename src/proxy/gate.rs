@@ -7,12 +7,12 @@ use crate::cluster::{Login, TenantKey};
 use crate::command::{self, Own, Plan, Session};
 use crate::resp::{Args, RequestLimits};
 
+use super::allocator::{LARGE_BYTES, OUT_OF_MEMORY, has_memory};
 use super::answer::Taken;
 use super::client::Hold;
 use super::instance::Instance;
 use super::key::{ClientKey, TenantSlot};
 use super::machine::Machine;
-use super::memory::{LARGE_BYTES, OUT_OF_MEMORY, has_memory};
 use super::pool::Pools;
 use super::settings::Millis;
 use super::survey::Limit;

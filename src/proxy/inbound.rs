@@ -10,6 +10,7 @@ use std::collections::TryReserveError;
 use crate::command::{self, Plan};
 use crate::resp::{Args, ProtocolError, RequestDecoder, Rest, RestDecoder};
 
+use super::allocator::{OUT_OF_MEMORY, UNCACHED_BYTES, shrink};
 use super::buffer::READ_BYTES;
 use super::chunk::{ChunkList, ChunkPool};
 use super::client::Flag;
@@ -17,7 +18,6 @@ use super::forward::append;
 use super::key::ClientKey;
 use super::last_command::LastCommand;
 use super::machine::Machine;
-use super::memory::{OUT_OF_MEMORY, UNCACHED_BYTES, shrink};
 use super::run::Run;
 
 /// In so many bytes of a request its name is, if that is known here.

@@ -40,7 +40,7 @@
 //! | `former` | connections that a client has left, of which WAIT must ask |
 //! | `measure` | how long a request took |
 //! | `totals` | how much has gone through a client, for CLIENT LIST |
-//! | `memory` | what is kept for others, its limits, and how it is given back |
+//! | `memory`, `allocator` | what is kept for others, its limits, and how it is given back |
 //! | `notice` | limits that were reached and logins that were refused, for the log |
 //! | `table`, `key`, `chunk`, `buffer` | where records and bytes are kept |
 //! | `invariants`, `check` | what must always hold; any bytes as operations, for the fuzzer |
@@ -52,6 +52,7 @@
 //! A key that finds nothing is normal: its owner has gone meanwhile.
 
 mod action;
+mod allocator;
 mod answer;
 mod backend;
 mod buffer;

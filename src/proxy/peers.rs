@@ -9,11 +9,11 @@ use crate::command::client::Filter;
 use crate::resp::write;
 
 use super::action::Action;
+use super::allocator::{LARGE_BYTES, OUT_OF_MEMORY, has_memory};
 use super::client::Client;
 use super::key::ClientKey;
 use super::login::Goal;
 use super::machine::Machine;
-use super::memory::{LARGE_BYTES, OUT_OF_MEMORY, has_memory};
 
 /// A client that is to get invalidations gets a connection for them within so many rounds of a
 /// tenth of a second, or the one who wants that hears so.

@@ -17,9 +17,9 @@ use slab::Slab;
 
 use crate::command::Permission;
 
+use super::allocator::give_back;
 use super::chunk::{ChunkList, ChunkPool, FIRST_BYTES};
 use super::key::ClientKey;
-use super::memory::give_back;
 use super::pin::Verb;
 
 pub(super) use moves::{Reason, Retried};

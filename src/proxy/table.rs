@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use slab::Slab;
 
+use super::allocator::make_small;
 use super::key::Key;
-use super::memory::make_small;
 
 /// Slots that an empty table may keep.
 const EMPTY_SLOTS_MAX: usize = 64;
