@@ -7,9 +7,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::Path;
 
-/// Files of `src/proxy` that are in a ring. It is to become none, and never more.
-const PROXY_RING_MAX: usize = 28;
-
 /// The names of modules from the crate's root on.
 type Module = Vec<String>;
 
@@ -23,13 +20,8 @@ fn no_files_import_each_other_in_a_ring() {
         .keys()
         .filter_map(|file| ring(&imports, file))
         .collect();
-    let of_proxy =
-        |ring: &&Vec<Module>| ring.iter().all(|file| file.starts_with(&["proxy".into()]));
-    let (proxy, others): (Vec<_>, Vec<_>) = rings.iter().partition(of_proxy);
-    let shown: Vec<_> = others.iter().map(|ring| show(ring)).collect();
-    assert!(others.is_empty(), "\n{}\n", shown.join("\n"));
-    let shown: Vec<_> = proxy.iter().map(|ring| show(ring)).collect();
-    assert!(proxy.len() <= PROXY_RING_MAX, "\n{}\n", shown.join("\n"));
+    let shown: Vec<_> = rings.iter().map(|ring| show(ring)).collect();
+    assert!(rings.is_empty(), "\n{}\n", shown.join("\n"));
 }
 
 #[test]

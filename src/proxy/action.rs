@@ -1,10 +1,12 @@
 //! What the machine wants done outside: its words to the reactor.
 
+use std::collections::VecDeque;
+
 use std::net::SocketAddr;
 
 use super::key::{BackendKey, ClientKey, ConnKey};
 use super::notice::Notice;
-use super::peers::Question;
+use super::question::Question;
 
 /// A wish of the machine. The reactor carries them out in order, once per turn.
 #[derive(Debug)]
@@ -59,3 +61,6 @@ pub enum Flow {
     /// Not before an [`Action::Resume`] names this connection.
     Pause,
 }
+
+/// What the machine wants done, in order.
+pub(super) type Actions = VecDeque<Action>;

@@ -6,14 +6,15 @@ use std::mem;
 use crate::command::{self, Answer, Plan, View};
 use crate::resp::{Args, ProtocolError, write};
 
+use super::change::Goal;
 use super::client::{Client, Flag, Hold, ReplyMode};
-use super::forward::{NOAUTH, Refusal};
+use super::forward::Refusal;
 use super::key::ClientKey;
-use super::login::Goal;
 use super::machine::{Machine, mark_ready};
 use super::outbound::mark_client_dirty;
 use super::request::Kind;
 use super::survey::Limit;
+use super::texts::NOAUTH;
 
 /// How all errors begin that say that a backend cannot be reached.
 const UNAVAILABLE: &str = "ERR elika: backend unavailable: ";

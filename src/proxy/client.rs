@@ -1,20 +1,24 @@
 //! A client as the machine sees it: what it sent and has not been answered, who it is, and what
 //! its session is set to. An idle client owns no heap.
 
+mod details;
+mod totals;
+
 use std::net::{SocketAddr, SocketAddrV4};
 
 use crate::resp::Protocol;
 
+pub(super) use details::{Details, Former};
+use totals::Halves;
+
+use super::change::Waiting;
 use super::chunk::{ChunkList, ChunkPool};
-use super::details::Details;
 use super::inbound::Inbound;
 use super::key::{AccountKey, BackendKey, PoolKey, TenantSlot};
 use super::last_command::LastCommand;
-use super::login::Waiting;
 use super::pin::Pin;
 use super::request::Fifo;
 use super::settings::{Millis, Tenths};
-use super::totals::Halves;
 
 /// Why the machine does not decode a client's bytes just now; any bit stops it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,10 +6,11 @@ use crate::command::Permission;
 use crate::command::learned::Learned;
 
 use super::action::{Action, News};
-use super::backend::{Backend, Failure, State, late_after};
+use super::backend::{Backend, State, late_after};
 use super::forward::mark_dirty;
 use super::handshake::{Greeted, Handshake};
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
+use super::loss::Failure;
 use super::machine::Machine;
 
 /// A backend is asked again which of its commands may block, when a connection to it is opened so

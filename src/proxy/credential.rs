@@ -1,9 +1,12 @@
 //! What a client logs in with.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::command::marked;
 use crate::resp::write;
+
+use super::key::InstanceKey;
 
 /// What a client logged in with. Kept as long as its account is used, for new connections.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -52,3 +55,6 @@ impl Credential {
         marked::write(out, &[b"HELLO", version, b"AUTH", user, &self.password]);
     }
 }
+
+/// An account by what it is: an instance and a credential; `None` is no login.
+pub(super) type Identity = (InstanceKey, Option<Arc<Credential>>);

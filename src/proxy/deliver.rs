@@ -10,10 +10,11 @@ use crate::metrics::{ErrorKind, Traffic};
 use crate::resp::{ReplyError, ReplyScanner, Scan};
 
 use super::action::Flow;
-use super::backend::{Backend, Failure, Lending, State};
+use super::backend::{Backend, Lending, State};
 use super::client::Hold;
 use super::handshake::Progress;
 use super::key::{BackendKey, ClientKey};
+use super::loss::Failure;
 use super::machine::Machine;
 use super::notice::Bound;
 use super::owner::{Full, Owner};
@@ -87,10 +88,9 @@ impl Machine {
         };
         let outcome = used.and_then(|used| {
             let rest = bytes.get(used..).unwrap_or_default();
-            if rest.is_empty() {
-                Ok(())
-            } else {
-                self.reply_bytes(key, rest)
+            match rest.is_empty() {
+                true => Ok(()),
+                false => self.reply_bytes(key, rest),
             }
         });
         if let Err(failure) = outcome {

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use super::action::{Action, News, Report};
-use super::backend::{Backend, Failure, Lending};
+use super::backend::{Backend, Lending};
+use super::change::Goal;
 use super::client::Client;
 use super::handshake::is_busy;
 use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey, PoolKey};
-use super::login::Goal;
+use super::loss::Failure;
 use super::machine::Machine;
 use super::pool::Pools;
 

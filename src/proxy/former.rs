@@ -16,8 +16,8 @@ use std::mem;
 
 use crate::command;
 
+use super::client::Former;
 use super::client::{Client, Flag};
-use super::details::Former;
 use super::key::BackendKey;
 
 /// More of them are not remembered one by one.

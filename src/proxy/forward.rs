@@ -5,16 +5,19 @@ use std::collections::VecDeque;
 use crate::command;
 
 use super::action::Action;
-use super::backend::{Backend, Failure, Lending, State};
+use super::action::Actions;
+use super::backend::{Backend, Lending, State};
 use super::chunk::ChunkPool;
 use super::client::{Client, Flag, Hold};
-use super::gate::TOO_MANY_CLIENTS;
 use super::key::{BackendKey, ClientKey, ConnKey, PoolKey};
+use super::loss::Failure;
 use super::machine::Machine;
 use super::pin::Verb;
 use super::request::{Kind, Requests};
 use super::settings::Millis;
 use super::stall::Stall;
+use super::texts::TOO_MANY_CLIENTS;
+use super::texts::{NO_INSTANCE, NOAUTH, TOO_MANY_CONNECTIONS};
 
 /// No more requests are put behind this many bytes that a backend has not taken yet; below half of
 /// them they are again.
@@ -32,15 +35,6 @@ pub(super) enum Refusal {
     /// The backend does not accept any more what the client came in with.
     LoggedOut,
 }
-
-/// The error while a tenant has no instance that may be used.
-pub(super) const NO_INSTANCE: &str = "ERR elika: backend unavailable: no instance";
-
-/// The error where there are as many connections to an instance as there may be.
-pub(super) const TOO_MANY_CONNECTIONS: &str = "ERR elika: too many backend connections";
-
-/// The answer to everything before a login that is needed.
-pub(super) const NOAUTH: &str = "NOAUTH Authentication required.";
 
 impl Machine {
     /// May this client have anything done at all? Makes the anonymous account known to it.
@@ -344,6 +338,3 @@ pub(super) fn unpause(backend: &mut Backend, key: BackendKey, actions: &mut Acti
         actions.push_back(Action::Resume(ConnKey::Backend(key)));
     }
 }
-
-/// What the machine wants done, in order.
-pub(super) type Actions = VecDeque<Action>;

@@ -25,9 +25,6 @@ const TOO_MANY_BYTES: &str = "ERR elika: rate limit exceeded: bytes per second";
 /// The error for who finds too many others waiting.
 const TOO_MANY_WAIT: &str = "ERR elika: paused, and too many clients wait already";
 
-/// What Redis says, and so do we, to one client more than there may be.
-pub(super) const TOO_MANY_CLIENTS: &str = "ERR max number of clients reached";
-
 /// What is to be done with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ruling {

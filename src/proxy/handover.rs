@@ -15,16 +15,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::backend::{Backend, Failure};
+use super::backend::Backend;
 use super::forward::{append, mark_dirty};
 use super::handshake::is_busy;
 use super::key::{BackendKey, ClientKey};
+use super::loss::Failure;
 use super::machine::Machine;
 use super::outbound::mark_client_dirty;
 use super::pin::Verb;
 use super::request::{Fifo, Kind, Reason, Request};
 use super::retry::{runs, unanswered_reads};
-use super::stall::{PAUSE_BYTES, follow};
+use super::stall::PAUSE_BYTES;
+use super::stalled::follow;
 use super::unanswered::error;
 
 /// Up to so many bytes of an unsent request are copied, so that they are remembered where they go.

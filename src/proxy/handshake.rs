@@ -25,8 +25,8 @@ use crate::command::learned::{self, Learned};
 use crate::command::marked;
 use crate::resp::{Protocol, write};
 
-use super::backend::Failure;
 use super::credential::Credential;
+use super::loss::Failure;
 
 /// How the backend's own CLIENT LIST shows our connections.
 const CONNECTION_NAME: &[u8] = b"elika";

@@ -20,9 +20,10 @@
 use crate::command;
 use crate::resp::{Protocol, write};
 
-use super::backend::{Backend, Failure, Lending, State, Verifying};
+use super::backend::{Backend, Lending, State, Verifying};
 use super::forward::Refusal;
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
+use super::loss::Failure;
 use super::machine::Machine;
 use super::pin::Verb;
 use super::request::{Kind, Reason};

@@ -10,78 +10,17 @@
 //! Nothing of the client is in flight meanwhile and its later bytes wait (`Hold::VERDICT`). Only
 //! when all went well its session changes; a refusal leaves it as it was.
 
-use crate::command::Permission;
 use crate::resp::{Protocol, write};
 
+use super::change::{Goal, Login, Target, Waiting};
 use super::client::{Client, Hold};
-use super::forward::{NOAUTH, TOO_MANY_CONNECTIONS};
-use super::gate::TOO_MANY_CLIENTS;
 use super::handshake::HelloReply;
 use super::key::{AccountKey, ClientKey, PoolKey};
 use super::machine::{Machine, mark_ready};
 use super::notice::Bound;
-use super::peers::Gathering;
 use super::pool::ready;
-
-/// A session change under way.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub goal: Goal,
-    /// Who, where and how the client will be.
-    pub account: AccountKey,
-    pub db: u32,
-    pub protocol: Protocol,
-    pub login: Login,
-}
-
-impl Waiting {
-    /// Bytes of the other clients' lines that have been found.
-    pub(super) fn gathered_bytes(&self) -> usize {
-        match &self.goal {
-            Goal::Peers(gathering) => gathering.bytes(),
-            _ => 0,
-        }
-    }
-}
-
-/// How far the credential of a session change is verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Login {
-    /// It waits for a connection that verifies it.
-    Waits,
-    /// A backend is asked.
-    Asked,
-    /// It is accepted, or there is none to verify.
-    Done,
-}
-
-/// What the client asked for, hence what it hears in the end.
-#[derive(Debug)]
-pub(super) enum Goal {
-    Auth,
-    Hello {
-        name: Option<Vec<u8>>,
-    },
-    Select,
-    /// Nothing: its command is decoded again, once it is known whether the backend wants a login.
-    Verdict,
-    /// Nothing: it moves to another instance, and does not know.
-    Move,
-    /// Nothing: its command is decoded again, once it is known whether the user may give it.
-    Permission(Permission),
-    /// A question about other clients: the other workers' answers.
-    Peers(Box<Gathering>),
-}
-
-/// Who, where and how a client wants to be.
-#[derive(Debug)]
-pub(super) struct Target {
-    pub account: AccountKey,
-    /// The account's credential is to be verified.
-    pub login: bool,
-    pub db: u32,
-    pub protocol: Protocol,
-}
+use super::texts::TOO_MANY_CLIENTS;
+use super::texts::{NOAUTH, TOO_MANY_CONNECTIONS};
 
 impl Machine {
     /// Begins a session change; nothing of the client may be in flight. Without a target the

@@ -7,30 +7,22 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
-use std::mem;
 use std::net::IpAddr;
 
-use super::client::Client;
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
-use super::login::Login;
-use super::machine::Machine;
-use super::pool::Pool;
 use super::settings::Millis;
 
 /// Connections of one instance that verify logins at the same time, per worker.
 const VERIFIERS_MAX: usize = 16;
 
 /// Between two questions about the credential of a pool that lost its last connection, ms.
-const ASK_AGAIN_MS: u64 = 1_000;
+pub(super) const ASK_AGAIN_MS: u64 = 1_000;
 
 /// Users of one instance that are remembered to have logged in well, per worker.
 const FAMILIAR_MAX: usize = 256;
 
 /// The longest name of such a user, bytes.
 const FAMILIAR_BYTES_MAX: usize = 64;
-
-/// Clients of one instance that have left and whose logins still wait, per worker.
-const LEFT_MAX: usize = 256;
 
 /// The logins of one instance that wait, and the connections that verify them.
 #[derive(Debug, Default)]
@@ -42,7 +34,7 @@ pub(super) struct Logins {
     /// Clients that wait for a token to open a connection of their pool.
     pub openers: VecDeque<ClientKey>,
     /// Pools that lost their last connection: their credential is asked about once more.
-    lost: VecDeque<PoolKey>,
+    pub(super) lost: VecDeque<PoolKey>,
     /// Verifiers on which nothing is under way; the last is taken first.
     pub idle: Vec<BackendKey>,
     /// All verifiers.
@@ -50,7 +42,7 @@ pub(super) struct Logins {
     /// Those of them that are being opened.
     pub opening: usize,
     /// It has a place in the ring of those that want a token.
-    in_ring: bool,
+    pub(super) in_ring: bool,
 }
 
 /// Clients that wait, by the address that they come from, and those of one address by the user that
@@ -60,7 +52,7 @@ pub(super) struct Logins {
 #[derive(Debug, Default)]
 pub(super) struct InTurn {
     sources: Turns<IpAddr, Turns<Box<[u8]>, VecDeque<ClientKey>>>,
-    len: usize,
+    pub(super) len: usize,
 }
 
 /// Queues that have one turn after the other.
@@ -155,7 +147,7 @@ pub(super) enum Class {
 }
 
 impl Logins {
-    fn is_familiar(&self, user: &[u8]) -> bool {
+    pub(super) fn is_familiar(&self, user: &[u8]) -> bool {
         self.familiar.contains(user)
     }
 
@@ -175,11 +167,11 @@ impl Logins {
         self.waiting.iter().map(|queue| queue.len).sum()
     }
 
-    fn wants_verifier(&self) -> bool {
+    pub(super) fn wants_verifier(&self) -> bool {
         self.len() > self.opening && self.verifiers < VERIFIERS_MAX
     }
 
-    fn wants_token(&self) -> bool {
+    pub(super) fn wants_token(&self) -> bool {
         !self.openers.is_empty() || !self.lost.is_empty() || self.wants_verifier()
     }
 }
@@ -187,10 +179,10 @@ impl Logins {
 /// The tokens for opening connections, and the instances that wait for one, in turn.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
-    left: u32,
+    pub(super) left: u32,
     /// Up to when they were handed out.
     at: Millis,
-    ring: VecDeque<InstanceKey>,
+    pub(super) ring: VecDeque<InstanceKey>,
 }
 
 impl Tokens {
@@ -204,7 +196,7 @@ impl Tokens {
 
     /// Adds those of the time gone by: at most those of a second. A rate of 0 would lock everybody
     /// out.
-    fn refill(&mut self, rate: u32, now: Millis) {
+    pub(super) fn refill(&mut self, rate: u32, now: Millis) {
         let rate = u64::from(rate.max(1));
         let new = now.since(self.at) * rate / 1_000;
         if new == 0 {
@@ -220,181 +212,8 @@ impl Tokens {
     }
 
     /// When the next one is there for an instance that waits.
-    fn due(&self, rate: u32) -> Option<Millis> {
+    pub(super) fn due(&self, rate: u32) -> Option<Millis> {
         let next = self.at.after(1_000_u64.div_ceil(u64::from(rate.max(1))));
         (!self.ring.is_empty()).then_some(next)
     }
-}
-
-impl Machine {
-    /// How the login of a client went, for who comes first.
-    pub(super) fn note_login(&mut self, key: ClientKey, good: bool) {
-        let waiting = self.clients.get(key).and_then(|it| it.waiting());
-        let account = waiting.and_then(|it| self.pools.accounts.get(it.account));
-        if let Some(account) = account
-            && let Some(instance) = self.pools.instances.get_mut(account.instance)
-        {
-            instance.logins.note(account.name(), good);
-        }
-    }
-
-    /// Opens one verifier, now or when there is a token.
-    pub(super) fn want_verifier(&mut self, of: InstanceKey) {
-        let Some(instance) = self.pools.instances.get(of) else {
-            return;
-        };
-        if instance.is_out(self.now) && instance.logins.verifiers == 0 {
-            let text = instance.down_text.clone();
-            return self.fail_logins(of, &text);
-        }
-        if !instance.logins.wants_verifier() {
-            return;
-        }
-        if !self.take_token(of) {
-            self.counters.logins_delayed += 1;
-            return;
-        }
-        if self.connect(of, PoolKey::NONE).is_some()
-            && let Some(instance) = self.pools.instances.get_mut(of)
-        {
-            instance.logins.verifiers += 1;
-            instance.logins.opening += 1;
-        }
-    }
-
-    /// Which logins the one of this client is among at the moment.
-    pub(super) fn login_class(&self, key: ClientKey) -> Option<Class> {
-        let client = self.clients.get(key)?;
-        let account = self.pools.accounts.get(client.waiting()?.account)?;
-        let logins = &self.pools.instances.get(account.instance)?.logins;
-        let known = account.clients > 0 && account.open;
-        Some(match client.has_left() {
-            true => Class::Left,
-            false if known => Class::Known,
-            false if client.login_refused() => Class::Refused,
-            false if logins.is_familiar(account.name()) => Class::Familiar,
-            false => Class::New,
-        })
-    }
-
-    /// A login waits among those. A client that has left may still read the answer, unless there
-    /// are many of them.
-    pub(super) fn queue_login(&mut self, key: ClientKey, class: Class) {
-        let client = self.clients.get(key);
-        let account = client.and_then(|it| self.pools.accounts.get(it.waiting()?.account));
-        let instance = account.and_then(|it| self.pools.instances.get_mut(it.instance));
-        let queue = instance.and_then(|it| it.logins.waiting.get_mut(class as usize));
-        let (Some(client), Some(account), Some(queue)) = (client, account, queue) else {
-            return;
-        };
-        queue.push((client.ends().0.ip(), account.name()), key);
-        let many = matches!(class, Class::Left) && queue.len > LEFT_MAX;
-        if many && let Some(client) = queue.pop() {
-            self.close_now(client);
-        }
-    }
-
-    /// A token to open a connection to this instance with, or a place in the ring.
-    fn take_token(&mut self, of: InstanceKey) -> bool {
-        self.tokens
-            .refill(self.settings.logins_per_second, self.now);
-        if self.tokens.left > 0 && self.tokens.ring.is_empty() {
-            self.tokens.left -= 1;
-            return true;
-        }
-        self.enter_ring(of);
-        false
-    }
-
-    fn enter_ring(&mut self, of: InstanceKey) {
-        if let Some(instance) = self.pools.instances.get_mut(of)
-            && !mem::replace(&mut instance.logins.in_ring, true)
-        {
-            self.tokens.ring.push_back(of);
-        }
-    }
-
-    /// A token for a session change that opens a connection of a pool; without one the client goes
-    /// on when there is one.
-    pub(super) fn take_token_for(&mut self, key: ClientKey, of: InstanceKey) -> bool {
-        let taken = self.take_token(of);
-        if !taken && let Some(instance) = self.pools.instances.get_mut(of) {
-            self.counters.logins_delayed += 1;
-            instance.logins.openers.push_back(key);
-        }
-        taken
-    }
-
-    /// A pool has lost its last connection, and its clients may not know: whether their credential
-    /// is still good is asked once more.
-    pub(super) fn ask_about_lost(&mut self, pool: PoolKey, of: InstanceKey) {
-        let now = self.now;
-        let Some(lost) = self.pools.pools.get_mut(pool) else {
-            return;
-        };
-        // One whose connections end as soon as they are there waits for who needs one.
-        let asked = lost.asked_about.replace(now);
-        if asked.is_some_and(|at| now.since(at) < ASK_AGAIN_MS) {
-            return;
-        }
-        if let Some(instance) = self.pools.instances.get_mut(of) {
-            instance.logins.lost.push_back(pool);
-            self.enter_ring(of);
-        }
-    }
-
-    /// Hands out the tokens of the time gone by: one to each instance, in turn.
-    pub(super) fn grant_tokens(&mut self) {
-        if self.tokens.ring.is_empty() {
-            return;
-        }
-        self.tokens
-            .refill(self.settings.logins_per_second, self.now);
-        while self.tokens.left > 0
-            && let Some(of) = self.tokens.ring.pop_front()
-        {
-            let Some(instance) = self.pools.instances.get_mut(of) else {
-                continue;
-            };
-            // The turn is this instance's.
-            let mut others = mem::take(&mut self.tokens.ring);
-            let logins = &mut instance.logins;
-            logins.in_ring = false;
-            if let Some(client) = logins.openers.pop_front() {
-                self.advance(client);
-            } else if let Some(pool) = logins.lost.pop_front() {
-                self.reopen(pool);
-            } else {
-                self.serve_logins(of);
-            }
-            others.append(&mut self.tokens.ring);
-            self.tokens.ring = others;
-            let instance = self.pools.instances.get(of);
-            if instance.is_some_and(|it| it.logins.wants_token()) {
-                self.enter_ring(of);
-            }
-        }
-    }
-
-    /// When [`grant_tokens`](Self::grant_tokens) has something to do.
-    pub(super) fn next_token(&self) -> Option<Millis> {
-        self.tokens.due(self.settings.logins_per_second)
-    }
-
-    /// Opens a connection for a pool that lost its last one, unless that has happened already, or
-    /// can wait for the next request.
-    fn reopen(&mut self, key: PoolKey) {
-        let lone = |pool: &Pool| pool.clients > 0 && pool.backends.is_empty();
-        let wanted = self.pools.pools.get(key).is_some_and(lone);
-        if wanted && !self.is_out(key) {
-            self.tokens.left -= 1;
-            self.open_shared(key);
-        }
-    }
-}
-
-/// Has nobody asked for the verdict on this client's login yet?
-pub(super) fn waits_for_login(client: &Client) -> bool {
-    let waiting = client.waiting();
-    waiting.is_some_and(|it| it.login == Login::Waits)
 }

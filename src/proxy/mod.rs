@@ -10,18 +10,18 @@
 //! | `outbound`, `action` | the way out: bytes to send, and what else is to be done |
 //! | `decode`, `run`, `forward` | client to backend: frames, plans, the queue of a connection |
 //! | `last_command` | its name, for CLIENT LIST |
-//! | `inbound` | requests that have not come whole; large ones, which are not copied |
+//! | `inbound`, `partial` | requests that have not come whole; large ones, which are not copied |
 //! | `gate` | what a tenant's limits and pauses say to a request |
-//! | `answer` | what a client hears from us, in its place |
+//! | `answer`, `texts` | what a client hears from us, in its place |
 //! | `deliver`, `owner` | backend to client: whose reply it is |
-//! | `stall` | connections on which others wait behind one client, and what is done about it |
+//! | `stall`, `stalled` | others wait on a connection behind one client: what is done about it |
 //! | `late` | replies that are late, and what that says |
 //! | `retry`, `recent` | requests that are asked again on another connection |
-//! | `share` | how much is done for one client before the others have their turn |
+//! | `share`, `turns` | how much is done for one client before the others have their turn |
 //! | `resume`, `tick` | clients go on that waited for something; what time brings |
-//! | `login`, `session` | who a client is: AUTH, HELLO, SELECT, RESET and what they wait for |
-//! | `verify`, `login_queue` | the connections that verify a login, and who waits for one |
-//! | `permit` | what the server lets a user do of that which is answered here |
+//! | `login`, `session`, `change` | who a client is: AUTH, HELLO, SELECT, RESET |
+//! | `verify`, `login_queue`, `login_turns` | connections that verify a login; who is next |
+//! | `permit`, `permits` | what the server lets a user do of that which is answered here |
 //! | `revoke` | a login is over: which connections and clients end |
 //! | `pin` | a connection of a client's own: MULTI, blocking commands, subscriptions, tracking |
 //! | `tenant`, `instance`, `pool` | who the backends are, and our connections to them |
@@ -29,19 +29,17 @@
 //! | `connect` | a backend connection comes up |
 //! | `health` | does an instance do as it should? |
 //! | `relocate` | which instance a client gets, and how it leaves one |
-//! | `failure` | one is lost, or retired |
+//! | `failure`, `loss` | one is lost, or retired, and why |
 //! | `handover` | the requests of a connection that has ended: what moves on |
 //! | `unanswered` | what those hear for whom nothing can |
-//! | `peers`, `search`, `line` | CLIENT LIST, KILL and INFO over all workers |
+//! | `peers`, `question`, `search`, `line` | CLIENT LIST, KILL and INFO over all workers |
 //! | `numbers` | another client's own connection by its number: UNBLOCK, TRACKING REDIRECT |
 //! | `survey`, `tell` | what a worker tells when somebody asks |
 //! | `client`, `backend`, `request` | the records |
-//! | `details` | what few clients have |
 //! | `former` | connections that a client has left, of which WAIT must ask |
 //! | `measure` | how long a request took |
-//! | `totals` | how much has gone through a client, for CLIENT LIST |
 //! | `memory`, `allocator` | what is kept for others, its limits, and how it is given back |
-//! | `notice` | limits that were reached and logins that were refused, for the log |
+//! | `notice`, `notify` | limits that were reached and logins that were refused, for the log |
 //! | `table`, `key`, `chunk`, `buffer` | where records and bytes are kept |
 //! | `invariants`, `check` | what must always hold; any bytes as operations, for the fuzzer |
 //!
@@ -56,6 +54,7 @@ mod allocator;
 mod answer;
 mod backend;
 mod buffer;
+mod change;
 #[doc(hidden)]
 pub mod check;
 mod chunk;
@@ -65,7 +64,6 @@ mod counters;
 mod credential;
 mod decode;
 mod deliver;
-mod details;
 mod failure;
 mod former;
 mod forward;
@@ -82,17 +80,23 @@ mod late;
 mod line;
 mod login;
 mod login_queue;
+mod login_turns;
+mod loss;
 mod machine;
 mod measure;
 mod memory;
 mod notice;
+mod notify;
 mod numbers;
 mod outbound;
 mod owner;
+mod partial;
 mod peers;
 mod permit;
+mod permits;
 mod pin;
 mod pool;
+mod question;
 mod recent;
 mod relocate;
 mod request;
@@ -105,24 +109,26 @@ mod session;
 mod settings;
 mod share;
 mod stall;
+mod stalled;
 mod survey;
 mod table;
 mod tell;
 mod tenant;
+mod texts;
 mod tick;
-mod totals;
+mod turns;
 mod unanswered;
 mod verify;
 
 pub use action::{Action, Flow, News, Report};
-pub use backend::Failure;
 pub use chunk::SLICES_MAX;
 pub use client::Origin;
 pub use counters::{Counter, Counters};
 pub use key::{BackendKey, ClientKey, ConnKey, Key};
+pub use loss::Failure;
 pub use machine::Machine;
 pub use notice::{Bound, Notice, Who};
-pub use peers::{Answer, Found, Matches, Question, Scope, Search};
+pub use question::{Answer, Found, Matches, Question, Scope, Search};
 pub use settings::{Millis, Settings};
 pub use survey::{
     ClientSurvey, InstanceSurvey, Limit, PinReason, PoolSurvey, Survey, TenantSurvey, Wanted,

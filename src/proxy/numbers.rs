@@ -10,11 +10,11 @@ use crate::command::client as client_command;
 use crate::resp::{Args, write};
 
 use super::answer::Taken;
+use super::change::Goal;
 use super::client::{Client, Flag};
 use super::key::ClientKey;
-use super::login::Goal;
 use super::machine::Machine;
-use super::peers::{Found, Matches, Purpose, Question, Scope};
+use super::question::{Found, Matches, Purpose, Question, Scope};
 
 impl Machine {
     /// CLIENT UNBLOCK: whoever has the client tells on which connection of the backend it is

@@ -9,52 +9,20 @@
 //! ```
 //! What is allowed is remembered for each pool: on some servers a user has the right to some
 //! databases only. A refusal is not, so that whoever gets a permission has it at once; a permission
-//! that is taken away is in use for [`PERMITTED_MS`] at most.
+//! that is taken away is in use for a second at most.
 
 use std::mem;
 
-use crate::command::{Permission, Permissions, Plan};
+use crate::command::{Permission, Plan};
 
 use super::answer::Taken;
 use super::backend::Backend;
+use super::change::Goal;
 use super::handshake::error_text;
 use super::key::{BackendKey, ClientKey, PoolKey};
-use super::login::Goal;
 use super::machine::Machine;
+use super::permits::Inquiry;
 use super::request::Kind;
-use super::settings::Millis;
-
-/// How long a server's yes is good, ms.
-const PERMITTED_MS: u64 = 1_000;
-
-/// What the user of a pool may do.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Permits {
-    known: Permissions,
-    /// When the first of them was asked for.
-    since: Millis,
-}
-
-impl Permits {
-    fn have(&self, what: Permission, now: Millis) -> bool {
-        self.known.has(what) && now.since(self.since) < PERMITTED_MS
-    }
-
-    pub(super) fn add(&mut self, what: Permission, now: Millis) {
-        if now.since(self.since) >= PERMITTED_MS {
-            (self.known, self.since) = (Permissions::default(), now);
-        }
-        self.known.add(what);
-    }
-}
-
-/// A question to a server whether the user of a pool may do something.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Inquiry {
-    pool: PoolKey,
-    what: Permission,
-    on: BackendKey,
-}
 
 impl Goal {
     /// What the server is asked about before it is done.

@@ -8,6 +8,9 @@
 //! change what another one sees, and a password that the server no longer accepts serves nobody as
 //! soon as its own connections have ended.
 
+mod instances;
+mod tenants;
+
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -16,10 +19,11 @@ use crate::resp::Protocol;
 
 use super::backend::Backend;
 use super::credential::Credential;
+use super::credential::Identity;
 use super::handshake::HelloReply;
 use super::instance::Instance;
 use super::key::{AccountKey, BackendKey, ClientKey, InstanceKey, PoolKey, TenantSlot};
-use super::permit::Permits;
+use super::permits::Permits;
 use super::settings::Millis;
 use super::table::Table;
 use super::tenant::{DeniedLists, Tenant};
@@ -121,9 +125,6 @@ impl Pool {
         self.backends.len() + self.lent
     }
 }
-
-/// An account by what it is: an instance and a credential; `None` is no login.
-pub(super) type Identity = (InstanceKey, Option<Arc<Credential>>);
 
 /// The tables of this file, with what keeps them consistent. Ordered, so that the same calls find
 /// the same things in the same order.

@@ -11,11 +11,12 @@ use std::collections::HashSet;
 
 use crate::cluster::TenantKey;
 
-use super::backend::{Failure, State, Verifying};
+use super::backend::{State, Verifying};
+use super::change::{Goal, Target};
 use super::client::{Flag, Hold};
 use super::handshake::is_refusal;
 use super::key::{AccountKey, BackendKey, ClientKey, InstanceKey, PoolKey, TenantSlot};
-use super::login::{Goal, Target};
+use super::loss::Failure;
 use super::machine::Machine;
 use super::survey::Limit;
 use super::tenant::Use;

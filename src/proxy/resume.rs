@@ -3,9 +3,9 @@
 use std::mem;
 
 use super::action::Action;
-use super::backend::Failure;
 use super::client::{Flag, Hold};
 use super::key::{ClientKey, ConnKey};
+use super::loss::Failure;
 use super::machine::Machine;
 use super::share::Share;
 

@@ -7,10 +7,11 @@ use std::collections::HashSet;
 use crate::command;
 use crate::resp::{RequestDecoder, RequestLimits, Step};
 
-use super::backend::{Backend, Failure};
+use super::backend::Backend;
 use super::client::{Flag, Hold};
 use super::forward::append;
 use super::key::{BackendKey, ClientKey, PoolKey};
+use super::loss::Failure;
 use super::machine::Machine;
 use super::pin::Verb;
 use super::request::{Kind, Reason};

@@ -14,11 +14,11 @@
 use crate::cluster::{InstanceId, TenantKey};
 
 use super::action::{Action, News};
-use super::backend::Failure;
-use super::forward::NOAUTH;
 use super::key::{AccountKey, ClientKey, PoolKey};
+use super::loss::Failure;
 use super::machine::Machine;
-use super::peers::{Answer, Question};
+use super::question::{Answer, Question};
+use super::texts::NOAUTH;
 
 impl Machine {
     /// A handshake of a pool was refused. Without a login: connections that came in so serve

@@ -10,7 +10,7 @@ use super::key::{BackendKey, ClientKey};
 use super::machine::Machine;
 use super::pin::Verb;
 use super::request::Kind;
-use super::stall::begin;
+use super::stalled::begin;
 
 /// Commands that are neither recorded nor appended yet: `bytes[from..]` up to the cursor.
 pub(super) struct Run {

@@ -8,7 +8,7 @@ use crate::resp::Args;
 
 use super::key::ClientKey;
 use super::machine::Machine;
-use super::peers::{Matches, Purpose, Question, Search};
+use super::question::{Matches, Purpose, Question, Search};
 
 /// Places of clients that are looked at in one turn.
 const SLICE: usize = 256;

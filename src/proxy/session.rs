@@ -7,12 +7,13 @@ use crate::command::{Plan, Session, auth, client as client_command, hello, selec
 use crate::resp::{Args, Protocol, RequestLimits};
 
 use super::answer::Taken;
+use super::change::{Goal, Target};
 use super::client::ReplyMode;
 use super::credential::Credential;
-use super::forward::{NO_INSTANCE, Refusal};
+use super::forward::Refusal;
 use super::key::{AccountKey, ClientKey, PoolKey, TenantSlot};
-use super::login::{Goal, Target};
 use super::machine::Machine;
+use super::texts::NO_INSTANCE;
 
 /// What Redis says to a wrong name as to a wrong password: nobody learns which it was.
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";

@@ -10,39 +10,23 @@
 
 use std::collections::VecDeque;
 
-use super::client::Hold;
 use super::key::{ClientKey, TenantSlot};
-use super::machine::Machine;
-use super::notice::Bound;
 use super::settings::Millis;
 
 /// Commands of one client in one go: more than any usual pipeline has.
 const COMMANDS_MAX: u32 = 256;
 
-/// Commands of the backlog in one turn, to the end of a go: some tenth of a millisecond of work.
-const BACKLOG_COMMANDS_MAX: u32 = 512;
-
 /// Requests of one client that a rate refuses in one go.
-const REFUSALS_MAX: u32 = 8;
-
-/// Commands before a login that are refused, wrong logins among them, or need none; then the client
-/// is closed.
-const REFUSED_COMMANDS_MAX: u32 = 64;
-
-/// Clients of one tenant that go on at once when its rate allows requests again.
-const RELEASED_MAX: u32 = 64;
-
-/// A client waits so long for its tenant's rate at most, ms.
-const THROTTLED_MS: u64 = 1_000;
+pub(super) const REFUSALS_MAX: u32 = 8;
 
 /// A rate is looked at again after this, ms: it may have been lifted.
-const LOOK_AGAIN_MS: u64 = 100;
+pub(super) const LOOK_AGAIN_MS: u64 = 100;
 
 /// What is left of a client's go.
 #[derive(Debug)]
 pub(super) struct Share {
     commands: u32,
-    refusals: u32,
+    pub(super) refusals: u32,
 }
 
 impl Default for Share {
@@ -67,7 +51,7 @@ impl Share {
         }
     }
 
-    fn used(&self) -> u32 {
+    pub(super) fn used(&self) -> u32 {
         COMMANDS_MAX - self.commands
     }
 }
@@ -77,9 +61,18 @@ impl Share {
 #[derive(Debug, Default)]
 pub(super) struct Rows(VecDeque<(TenantSlot, Row)>);
 
-type Row = VecDeque<(ClientKey, Millis)>;
+/// The clients of one tenant, and since when they wait.
+pub(super) type Row = VecDeque<(ClientKey, Millis)>;
 
 impl Rows {
+    /// Looks at the row of each tenant, and drops it if nobody is left in it.
+    pub(super) fn retain(&mut self, mut look: impl FnMut(TenantSlot, &mut Row)) {
+        self.0.retain_mut(|(tenant, row)| {
+            look(*tenant, row);
+            !row.is_empty()
+        });
+    }
+
     pub(super) fn push(&mut self, tenant: TenantSlot, key: ClientKey, now: Millis) {
         match self.0.iter_mut().find(|(of, _)| *of == tenant) {
             Some((_, row)) => row.push_back((key, now)),
@@ -105,7 +98,7 @@ impl Rows {
         Some(key)
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.iter().map(|(_, row)| row.len()).sum()
     }
 
@@ -119,128 +112,6 @@ impl Rows {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-}
-
-impl Machine {
-    /// The client's go is over: it goes on when the others have had theirs.
-    #[cold]
-    pub(super) fn defer(&mut self, key: ClientKey) {
-        if self.share.refusals < REFUSALS_MAX && self.tenant_of(key).is_some() {
-            self.throttle(key);
-        } else if let Some(client) = self.clients.get_mut(key) {
-            client.hold.set(Hold::LIMIT);
-            self.backlog.push(client.tenant, key, self.now);
-        }
-    }
-
-    /// Clients of the backlog go on, each once at most.
-    pub(super) fn resume_backlog(&mut self) {
-        let mut left = BACKLOG_COMMANDS_MAX;
-        for _ in 0..self.backlog.len() {
-            if left == 0 {
-                return;
-            }
-            let Some(key) = self.backlog.pop() else {
-                return;
-            };
-            if let Some(client) = self.clients.get_mut(key) {
-                client.hold.clear(Hold::LIMIT);
-                self.resume_client(key);
-                left = left.saturating_sub(self.share.used());
-            }
-        }
-    }
-
-    /// A rate refused a request of this client.
-    pub(super) fn note_over_rate(&mut self, key: ClientKey) {
-        self.share.refusals = self.share.refusals.saturating_sub(1);
-        if self.share.refusals == 0 {
-            self.throttle(key);
-        }
-    }
-
-    /// A command of a client that has not logged in was refused, or does nothing for it: too many
-    /// of them, and it is closed when it has heard so.
-    #[cold]
-    pub(super) fn note_refused_command(&mut self, key: ClientKey) {
-        if !self.is_anonymous(key) {
-            return;
-        }
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        let refused = &mut client.details_mut().refused_commands;
-        *refused += 1;
-        if *refused == REFUSED_COMMANDS_MAX {
-            self.note_eviction(key, Bound::RefusedCommands, u64::from(REFUSED_COMMANDS_MAX));
-            self.finish_client(key);
-            self.wake(key);
-        }
-    }
-
-    /// The client's go has come to its end, whatever the reason.
-    #[inline]
-    pub(super) fn end_go(&mut self, key: ClientKey) {
-        if self.share.refusals < REFUSALS_MAX {
-            self.throttle(key);
-        }
-    }
-
-    /// The client waits until its tenant's rate allows a request.
-    #[cold]
-    fn throttle(&mut self, key: ClientKey) {
-        let tenant = self.tenant_of(key);
-        if let (Some(tenant), Some(client)) = (tenant, self.clients.get_mut(key))
-            && !client.hold.has(Hold::LIMIT)
-        {
-            client.hold.set(Hold::LIMIT);
-            self.throttled.push(tenant, key, self.now);
-            self.next_look_at_rates = self.now;
-        }
-    }
-
-    /// Lets clients go on whose tenant's rate allows requests again: as many as it allows.
-    pub(super) fn check_rates(&mut self) {
-        if self.throttled.is_empty() || self.now < self.next_look_at_rates {
-            return;
-        }
-        let mut soonest = LOOK_AGAIN_MS;
-        for (slot, mut row) in std::mem::take(&mut self.throttled.0) {
-            let tenant = self.pools.tenants.get(slot);
-            let room = tenant.map_or(RELEASED_MAX, |it| it.room(self.now).min(RELEASED_MAX));
-            let mut released = 0;
-            while let Some(&(key, since)) = row.front() {
-                let client = self.clients.get_mut(key);
-                let late = self.now.since(since) >= THROTTLED_MS && released < RELEASED_MAX;
-                if client.is_some() && released >= room && !late {
-                    break;
-                }
-                row.pop_front();
-                if let Some(client) = client {
-                    client.hold.clear(Hold::LIMIT);
-                    released += 1;
-                    self.wake(key);
-                }
-            }
-            if !row.is_empty() {
-                let wait = tenant_wait(self, slot);
-                soonest = soonest.min(wait);
-                self.throttled.0.push_back((slot, row));
-            }
-        }
-        self.next_look_at_rates = self.now.after(soonest);
-    }
-
-    /// When [`check_rates`](Self::check_rates) has to look again.
-    pub(super) fn next_look_at_rates(&self) -> Option<Millis> {
-        (!self.throttled.is_empty()).then_some(self.next_look_at_rates)
-    }
-}
-
-/// How long until the tenant's rate may allow a request, at least 1 ms.
-fn tenant_wait(machine: &Machine, slot: TenantSlot) -> u64 {
-    let tenant = machine.pools.tenants.get(slot);
-    tenant.map_or(1, |tenant| tenant.wait_ms(machine.now).max(1))
 }
 
 #[cfg(test)]

@@ -11,8 +11,7 @@ use crate::cluster::{self, Quota, TenantKey, TenantLimits};
 use crate::command::Denied;
 use crate::resp::Args;
 
-use super::key::{InstanceKey, TenantSlot};
-use super::pool::Pools;
+use super::key::InstanceKey;
 use super::settings::Millis;
 use super::survey::Limit;
 
@@ -25,10 +24,10 @@ pub(super) struct Tenant {
     pub key: TenantKey,
     pub limits: Arc<TenantLimits>,
     /// The commands it may not use.
-    denied: Option<Arc<Denied>>,
+    pub(super) denied: Option<Arc<Denied>>,
     quota: Arc<Quota>,
     /// What of `quota` is this worker's: clients, connections of clients' own, clients that wait.
-    used: [u32; 3],
+    pub(super) used: [u32; 3],
     /// Instances that may be given to new clients, by id.
     pub instances: Vec<InstanceKey>,
     /// Choices among them so far.
@@ -36,7 +35,7 @@ pub(super) struct Tenant {
     /// Requests wait until then.
     pub paused_until: Option<Millis>,
     /// Requests that were taken from the quota and not made yet.
-    portion: u32,
+    pub(super) portion: u32,
     /// Bytes that went over and were not charged yet; below 0: were charged, and did not go.
     uncharged: i64,
     /// How often each limit was reached, in the order of [`Limit::ALL`].
@@ -54,7 +53,7 @@ pub(super) enum Use {
 }
 
 impl Tenant {
-    fn new(tenant: &cluster::Tenant, lists: &mut DeniedLists) -> Self {
+    pub(super) fn new(tenant: &cluster::Tenant, lists: &mut DeniedLists) -> Self {
         Self {
             key: tenant.key.clone(),
             limits: Arc::clone(&tenant.limits),
@@ -113,7 +112,7 @@ impl Tenant {
     }
 
     /// Another quota counts from now on: the tenant was gone in between.
-    fn follow_quota(&mut self, quota: &Arc<Quota>) {
+    pub(super) fn follow_quota(&mut self, quota: &Arc<Quota>) {
         if Arc::ptr_eq(&self.quota, quota) {
             return;
         }
@@ -228,74 +227,12 @@ impl Tenant {
     }
 }
 
-impl Pools {
-    /// The tenant of this key.
-    pub(super) fn tenant(&self, key: &TenantKey) -> Option<TenantSlot> {
-        self.by_tenant.get(key).copied()
-    }
-
-    /// The tenant of an instance.
-    pub(super) fn tenant_of(&mut self, instance: InstanceKey) -> Option<&mut Tenant> {
-        let slot = self.instances.get(instance)?.slot;
-        self.tenants.get_mut(slot)
-    }
-
-    /// Takes over what a new picture says.
-    pub(super) fn follow_tenant(&mut self, tenant: &cluster::Tenant) -> TenantSlot {
-        let (tenants, lists) = (&mut self.tenants, &mut self.denied_lists);
-        let slot = *self
-            .by_tenant
-            .entry(tenant.key.clone())
-            .or_insert_with(|| tenants.insert(Tenant::new(tenant, lists)));
-        if let Some(known) = tenants.get_mut(slot) {
-            known.follow_quota(&tenant.quota);
-            if known.limits != tenant.limits {
-                known.limits = Arc::clone(&tenant.limits);
-                known.denied = lists.get(&tenant.limits.deny);
-                known.portion = 0;
-            }
-            known.gone = false;
-            if let Some(until) = self.early_pauses.remove(&tenant.key) {
-                known.paused_until = Some(until);
-            }
-        }
-        slot
-    }
-
-    /// A tenant that is not in the picture gets no new clients, and is forgotten when the last of
-    /// its clients has gone.
-    pub(super) fn forget_tenant(&mut self, key: &TenantKey) {
-        let slot = self.by_tenant.get(key);
-        if let Some(tenant) = slot.and_then(|&slot| self.tenants.get_mut(slot)) {
-            tenant.gone = true;
-            tenant.instances.clear();
-        }
-    }
-
-    /// See [`forget_tenant`](Self::forget_tenant).
-    pub(super) fn sweep_tenants(&mut self) {
-        let used: std::collections::HashSet<TenantSlot> = (self.instances.iter())
-            .map(|(_, instance)| instance.slot)
-            .collect();
-        let tenants = &mut self.tenants;
-        self.by_tenant.retain(|_, &mut slot| {
-            let unused = |it: &Tenant| it.gone && it.used == [0; 3] && !used.contains(&slot);
-            let forgotten = tenants.get(slot).is_none_or(unused);
-            if forgotten {
-                tenants.remove(slot);
-            }
-            !forgotten
-        });
-        self.denied_lists.sweep();
-    }
-}
-
 /// What tenants may not use, by the words that say it: many have the same, and it is large.
 #[derive(Debug, Default)]
 pub(super) struct DeniedLists(HashMap<Vec<String>, Arc<Denied>>);
 
 impl DeniedLists {
-    fn get(&mut self, words: &[String]) -> Option<Arc<Denied>> {
+    pub(super) fn get(&mut self, words: &[String]) -> Option<Arc<Denied>> {
         if let Some(known) = self.0.get(words) {
             return Some(Arc::clone(known));
         }
@@ -305,7 +242,7 @@ impl DeniedLists {
     }
 
     /// Forgets those that no tenant has any more.
-    fn sweep(&mut self) {
+    pub(super) fn sweep(&mut self) {
         self.0.retain(|_, list| Arc::strong_count(list) > 1);
     }
 }

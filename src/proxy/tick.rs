@@ -2,9 +2,10 @@
 
 use crate::cluster::Health;
 
-use super::backend::{Failure, State, Verifying};
+use super::backend::{State, Verifying};
 use super::client::{Client, Flag};
 use super::key::{ClientKey, InstanceKey};
+use super::loss::Failure;
 use super::machine::Machine;
 use super::notice::Bound;
 use super::pin::Pin;

@@ -2,10 +2,11 @@
 
 use crate::resp::write;
 
-use super::backend::{Backend, Failure};
+use super::backend::Backend;
 use super::chunk::ChunkList;
 use super::client::Flag;
 use super::handshake::is_busy;
+use super::loss::Failure;
 use super::machine::Machine;
 use super::outbound::{mark_client_dirty, release_parked};
 use super::request::{Kind, Request, parked_size};

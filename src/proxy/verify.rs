@@ -22,13 +22,14 @@ use std::collections::VecDeque;
 use std::mem;
 
 use super::action::News;
-use super::backend::{Backend, Failure, State, Verifying};
-use super::forward::NO_INSTANCE;
+use super::backend::{Backend, State, Verifying};
+use super::change::Login;
+use super::client::Client;
 use super::handshake::{Handshake, error_text, is_refusal};
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
-use super::login::Login;
-use super::login_queue::waits_for_login;
+use super::loss::Failure;
 use super::machine::Machine;
+use super::texts::NO_INSTANCE;
 
 /// Connections of one instance that are kept for the next logins, per worker.
 const IDLE_VERIFIERS_MAX: usize = 4;
@@ -75,7 +76,7 @@ impl Machine {
             let logins = &mut self.pools.instances.get_mut(of)?.logins;
             let mut queues = logins.waiting.iter().enumerate();
             let (class, key) = queues.find_map(|(class, it)| Some((class, it.front()?)))?;
-            let waits = self.clients.get(key).is_some_and(waits_for_login);
+            let waits = self.clients.get(key).is_some_and(Client::waits_for_login);
             let now = waits.then(|| self.login_class(key)).flatten();
             if now.is_some_and(|now| now as usize <= class) {
                 return Some((class, key));

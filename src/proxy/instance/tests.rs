@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::cluster::{
-    ClusterInstance, ClusterKey, Endpoint, Known, SnapshotBuilder, Status, TenantLimits,
+    ClusterInstance, ClusterKey, Endpoint, Known, Snapshot, SnapshotBuilder, Status, TenantLimits,
 };
+use crate::proxy::pool::Pools;
 
 fn known(id: &str, port: u16, status: Status) -> Known {
     let endpoint = Endpoint {

@@ -5,10 +5,10 @@ use std::mem;
 use crate::command::marked;
 use crate::resp::{Protocol, write};
 
-use super::super::backend::Failure;
 use super::super::client::ReplyMode;
 use super::super::deliver::{Afterwards, collect};
 use super::super::key::BackendKey;
+use super::super::loss::Failure;
 use super::super::machine::Machine;
 use super::frame::{Fate, is_line};
 use super::{Change, Verb};

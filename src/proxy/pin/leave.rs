@@ -2,9 +2,10 @@
 
 use std::mem;
 
-use super::super::backend::{Backend, Failure};
+use super::super::backend::Backend;
 use super::super::client::Hold;
 use super::super::key::{BackendKey, ClientKey};
+use super::super::loss::Failure;
 use super::super::machine::Machine;
 use super::super::outbound::release_parked;
 use super::super::tenant::Use;

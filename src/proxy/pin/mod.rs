@@ -33,8 +33,8 @@ use std::collections::VecDeque;
 use crate::command::Topic;
 use crate::resp::Protocol;
 
+use super::credential::Identity;
 use super::key::{BackendKey, TenantSlot};
-use super::pool::Identity;
 
 mod fate;
 mod frame;

@@ -12,9 +12,9 @@ use crate::command::{Answer, Own, Plan, Session, View, answer, denied, select};
 use crate::resp::{Args, write};
 
 use super::super::answer::{Taken, kind_of};
-use super::super::backend::Failure;
 use super::super::deliver::collect;
 use super::super::key::{BackendKey, ClientKey};
+use super::super::loss::Failure;
 use super::super::machine::{Machine, mark_ready};
 use super::super::outbound::mark_client_dirty;
 use super::super::request::Kind;

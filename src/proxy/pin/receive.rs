@@ -6,10 +6,10 @@ use std::mem;
 use crate::command::marked;
 use crate::resp::Scan;
 
-use super::super::backend::Failure;
 use super::super::client::{Client, Flag, Hold};
 use super::super::deliver::{Afterwards, collect, desync};
 use super::super::key::{BackendKey, ClientKey};
+use super::super::loss::Failure;
 use super::super::machine::{Machine, mark_ready};
 use super::super::outbound::{mark_client_dirty, release_parked};
 use super::super::owner::{Full, Owner};

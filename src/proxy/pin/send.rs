@@ -6,11 +6,12 @@ use crate::resp::{Args, write};
 
 use super::super::answer::{Taken, kind_of};
 use super::super::client::{Flag, Hold};
-use super::super::forward::{NOAUTH, Refusal, append, record_as};
+use super::super::forward::{Refusal, append, record_as};
 use super::super::key::{BackendKey, ClientKey};
 use super::super::machine::Machine;
 use super::super::request::Kind;
-use super::super::stall::begin;
+use super::super::stalled::begin;
+use super::super::texts::NOAUTH;
 use super::queue::NOT_INSIDE;
 use super::session::CLOSED;
 use super::{Change, Verb};

@@ -8,12 +8,12 @@ use crate::command::{Answer, Plan, Session, auth, hello, select};
 use crate::resp::{Args, Protocol, write};
 
 use super::super::answer::Taken;
+use super::super::change::{Goal, Target};
 use super::super::client::Client;
+use super::super::credential::Identity;
 use super::super::handshake::split_hello;
 use super::super::key::{AccountKey, ClientKey};
-use super::super::login::{Goal, Target};
 use super::super::machine::Machine;
-use super::super::pool::Identity;
 use super::{Change, Tracking};
 
 /// What a connection holds cannot move to another server.

@@ -5,14 +5,16 @@
 
 use std::mem;
 
-use super::super::backend::{Backend, Failure, Lending};
+use super::super::backend::{Backend, Lending};
 use super::super::client::Hold;
-use super::super::forward::{NOAUTH, Refusal, TOO_MANY_CONNECTIONS};
+use super::super::forward::Refusal;
 use super::super::key::{BackendKey, ClientKey, PoolKey, TenantSlot};
+use super::super::loss::Failure;
 use super::super::machine::Machine;
 use super::super::pool::Turn;
 use super::super::settings::Millis;
 use super::super::tenant::Use;
+use super::super::texts::{NOAUTH, TOO_MANY_CONNECTIONS};
 use super::Pin;
 
 impl Machine {

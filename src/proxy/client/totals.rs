@@ -7,11 +7,11 @@
 //!
 //! [`Details`]: super::details::Details
 
-use super::client::Client;
+use super::Client;
 
 /// The lower or the upper 32 bits of the numbers of one client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Halves {
+pub(in super::super) struct Halves {
     bytes_in: u32,
     bytes_out: u32,
     commands: u32,
@@ -19,7 +19,7 @@ pub(super) struct Halves {
 
 /// The numbers of one client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Totals {
+pub(in super::super) struct Totals {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub commands: u64,
@@ -36,7 +36,7 @@ fn add(to: &mut u32, n: u32) -> bool {
 impl Client {
     /// So many bytes of it have been read, by one read: no system reads 4 GB at once.
     #[inline]
-    pub(super) fn count_read(&mut self, bytes: usize) {
+    pub(in super::super) fn count_read(&mut self, bytes: usize) {
         if add(&mut self.totals.bytes_in, bytes as u32) {
             self.carry(|upper| &mut upper.bytes_in);
         }
@@ -44,7 +44,7 @@ impl Client {
 
     /// So many bytes have been written to it, by one write.
     #[inline]
-    pub(super) fn count_written(&mut self, bytes: usize) {
+    pub(in super::super) fn count_written(&mut self, bytes: usize) {
         if add(&mut self.totals.bytes_out, bytes as u32) {
             self.carry(|upper| &mut upper.bytes_out);
         }
@@ -52,14 +52,14 @@ impl Client {
 
     /// So many commands of it are, or will soon be, carried out.
     #[inline]
-    pub(super) fn count_commands(&mut self, commands: u32) {
+    pub(in super::super) fn count_commands(&mut self, commands: u32) {
         if add(&mut self.totals.commands, commands) {
             self.carry(|upper| &mut upper.commands);
         }
     }
 
     /// A command that was counted is not carried out, or not now.
-    pub(super) fn uncount_command(&mut self) {
+    pub(in super::super) fn uncount_command(&mut self) {
         let (left, borrow) = self.totals.commands.overflowing_sub(1);
         self.totals.commands = left;
         if borrow {
@@ -74,7 +74,7 @@ impl Client {
         *upper = upper.wrapping_add(1);
     }
 
-    pub(super) fn totals(&self) -> Totals {
+    pub(in super::super) fn totals(&self) -> Totals {
         let upper = self.details.as_ref().map(|it| it.totals);
         let (upper, lower) = (upper.unwrap_or_default(), self.totals);
         let whole = |upper: u32, lower: u32| u64::from(upper) << 32 | u64::from(lower);
@@ -90,8 +90,8 @@ impl Client {
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
-    use super::super::client::Origin;
-    use super::super::settings::Millis;
+    use super::super::super::settings::Millis;
+    use super::super::Origin;
     use super::*;
 
     const HALF: u64 = 1 << 32;

@@ -1,15 +1,15 @@
 //! What few clients have, or any has for a moment: it is kept apart from a client's record, and
 //! only while there is something to keep.
 
-use super::client::Client;
-use super::key::BackendKey;
-use super::login::Waiting;
-use super::settings::{Millis, Tenths};
+use super::super::change::Waiting;
+use super::super::key::BackendKey;
+use super::super::settings::{Millis, Tenths};
+use super::Client;
 use super::totals::Halves;
 
 /// The connections that a client has left, see `former`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Former {
+pub(in super::super) struct Former {
     /// `NONE` stands for one of which nothing is known any more.
     pub connections: Vec<BackendKey>,
     /// The client has heard that nobody can tell of what it wrote so far.
@@ -18,7 +18,7 @@ pub(super) struct Former {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Details {
+pub(in super::super) struct Details {
     pub name: Box<[u8]>,
     pub lib_name: Box<[u8]>,
     pub lib_ver: Box<[u8]>,
@@ -81,70 +81,70 @@ impl Details {
 
 impl Client {
     /// The session change under way.
-    pub(super) fn waiting(&self) -> Option<&Waiting> {
+    pub(in super::super) fn waiting(&self) -> Option<&Waiting> {
         self.details.as_ref()?.waiting.as_deref()
     }
 
     /// See [`waiting`](Self::waiting).
-    pub(super) fn waiting_mut(&mut self) -> Option<&mut Waiting> {
+    pub(in super::super) fn waiting_mut(&mut self) -> Option<&mut Waiting> {
         self.details.as_mut()?.waiting.as_deref_mut()
     }
 
     /// Ends a session change. Most clients have nothing else of the kind, and keep nothing.
-    pub(super) fn end_waiting(&mut self) -> Option<Box<Waiting>> {
+    pub(in super::super) fn end_waiting(&mut self) -> Option<Box<Waiting>> {
         let waiting = self.details.as_mut()?.waiting.take();
         self.details.take_if(|details| details.is_empty());
         waiting
     }
 
     /// What its next command is to hear, if anything.
-    pub(super) fn take_refusal(&mut self) -> Option<Box<str>> {
+    pub(in super::super) fn take_refusal(&mut self) -> Option<Box<str>> {
         self.details.as_mut()?.refusal.take()
     }
 
     /// See [`Details::login_refused`].
-    pub(super) fn login_refused(&self) -> bool {
+    pub(in super::super) fn login_refused(&self) -> bool {
         self.details.as_ref().is_some_and(|it| it.login_refused)
     }
 
     /// Since when it has stood in line; 0: it does not.
-    pub(super) fn line_since(&self) -> Millis {
+    pub(in super::super) fn line_since(&self) -> Millis {
         self.details
             .as_ref()
             .map_or_else(Millis::default, |it| it.line_since)
     }
 
     /// What it asks next has not stood in line yet.
-    pub(super) fn forget_line(&mut self) {
+    pub(in super::super) fn forget_line(&mut self) {
         if let Some(details) = &mut self.details {
             details.line_since = Millis::default();
         }
     }
 
-    pub(super) fn name(&self) -> &[u8] {
+    pub(in super::super) fn name(&self) -> &[u8] {
         self.details.as_ref().map_or(&[], |details| &details.name)
     }
 
-    pub(super) fn details_mut(&mut self) -> &mut Details {
+    pub(in super::super) fn details_mut(&mut self) -> &mut Details {
         self.details.get_or_insert_default()
     }
 
     /// Since when it has been nobody: since it was opened, or since RESET.
-    pub(super) fn nobody_since(&self) -> Tenths {
+    pub(in super::super) fn nobody_since(&self) -> Tenths {
         let since = self.details.as_ref().map(|it| it.nobody_since);
         since.map_or(self.opened, |since| since.max(self.opened))
     }
 
     /// A reply made here waits for those before it. (They are counted in 32 bits: a client is not
     /// read long before it has so many.)
-    pub(super) fn count_parked(&mut self, bytes: usize) {
+    pub(in super::super) fn count_parked(&mut self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let parked = &mut self.details_mut().parked_bytes;
         *parked = parked.saturating_add(bytes);
     }
 
     /// It waits no more.
-    pub(super) fn count_unparked(&mut self, bytes: usize) {
+    pub(in super::super) fn count_unparked(&mut self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         if let Some(details) = &mut self.details {
             details.parked_bytes = details.parked_bytes.saturating_sub(bytes);
@@ -156,9 +156,9 @@ impl Client {
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
-    use super::super::client::Origin;
-    use super::super::key::AccountKey;
-    use super::super::login::{Goal, Login};
+    use super::super::super::change::{Goal, Login};
+    use super::super::super::key::AccountKey;
+    use super::super::Origin;
     use super::*;
     use crate::resp::Protocol;
 
