@@ -116,7 +116,7 @@ impl Machine {
         self.next_look_at_rates = self.now.after(soonest);
     }
 
-    /// Lets clients of one tenant go on: as many as its rate allows, and those that waited for long.
+    /// Lets clients of one tenant go on: as many as its rate allows, and those that waited long.
     fn release(&mut self, slot: TenantSlot, row: &mut Row) {
         let tenant = self.pools.tenants.get(slot);
         let room = tenant.map_or(RELEASED_MAX, |it| it.room(self.now).min(RELEASED_MAX));
