@@ -75,6 +75,10 @@ impl World {
             came.push(self.newcomer());
             self.log_in_as(came[0], tenant, user, &password);
             self.settle("the calm before guessers")?;
+            // Its instance may still be taken for down.
+            if self.clients[came[0]].model.login.is_none() {
+                return self.leave(&came);
+            }
         }
         if honest == Honest::Familiar {
             self.leave(&came)?;
