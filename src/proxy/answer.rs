@@ -11,6 +11,7 @@ use super::client::{Client, Flag, Hold, ReplyMode};
 use super::forward::Refusal;
 use super::key::ClientKey;
 use super::machine::{Machine, mark_ready};
+use super::notice::Bound;
 use super::outbound::mark_client_dirty;
 use super::request::Kind;
 use super::survey::Limit;
@@ -199,15 +200,28 @@ impl Machine {
             return;
         }
         self.counters.protocol_errors += 1;
-        if matches!(
-            error,
-            ProtocolError::RequestTooBig | ProtocolError::InvalidBulkLength
-        ) && self.request_bytes_max(key).is_some()
-            && let Some(slot) = self.tenant_of(key)
-        {
-            self.note_limit(key, slot, Limit::RequestBytes);
-        }
+        self.note_too_big(key, error);
         self.say_and_close(key, &text);
+    }
+
+    /// Tells the log of a request that is larger than it may be.
+    fn note_too_big(&mut self, key: ClientKey, error: ProtocolError) {
+        let limits = self.limits_of(key);
+        let too_big = match error {
+            ProtocolError::RequestTooBig => true,
+            // Where an argument may be as long as any server takes, it is no length at all.
+            ProtocolError::InvalidBulkLength => limits.arg_bytes_max == limits.request_bytes_max,
+            _ => false,
+        };
+        if !too_big {
+            return;
+        }
+        match self.tenant_of(key) {
+            Some(slot) if self.request_bytes_max(key).is_some() => {
+                self.note_limit(key, slot, Limit::RequestBytes);
+            }
+            _ => self.note_eviction(key, Bound::Request, limits.request_bytes_max),
+        }
     }
 
     /// Says an error and closes the connection when it is out.

@@ -31,6 +31,8 @@ pub enum Bound {
     InstanceConnections,
     /// All that a worker keeps for one tenant.
     TenantBuffer,
+    /// The size of one request.
+    Request,
     /// Time without a byte taken by a client that has some to read.
     Send,
     /// Time without a login.
@@ -61,6 +63,7 @@ impl Bound {
             Self::Dedicated => "backend-pool.dedicated-max",
             Self::InstanceConnections => "backend-pool.tenant-max",
             Self::TenantBuffer => "limit.tenant-buffer-bytes",
+            Self::Request => "limit.request-bytes",
             Self::Send => "limit.send-seconds",
             Self::LoginTime => "limit.login-seconds",
             Self::Idle => "limit.idle-seconds",

@@ -29,6 +29,8 @@ impl Machine {
             Bound::WorkerOutbound => self.counters.evictions += 1,
             Bound::WorkerBuffer => self.counters.buffers_full += 1,
             Bound::Dedicated | Bound::InstanceConnections | Bound::Tenant(_) | Bound::Login => {}
+            // It is counted with the others that break the protocol.
+            Bound::Request => {}
             Bound::TenantBuffer => self.counters.tenant_buffers_full += 1,
             Bound::Send => self.counters.send_timeouts += 1,
             Bound::LoginTime => self.counters.login_timeouts += 1,

@@ -26,6 +26,47 @@ fn a_client_that_leaves_more_unread_than_its_limit_is_closed() {
     assert!(notices[0].value > 1 << 20, "{:?}", notices[0]);
 }
 
+#[test]
+fn a_request_that_is_too_big_is_refused_and_the_log_says_whose_it_was() {
+    let mut worker = Worker::with(|settings| {
+        settings.after_login = settings.after_login.at_most(10_000);
+    });
+    for (request, error) in [
+        (
+            "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10001\r\n",
+            "invalid bulk length",
+        ),
+        ("*2\r\n$3\r\nGET\r\n$9999\r\n", "too big request"),
+    ] {
+        let (ann, _) = worker.user("ann");
+        worker.sends(ann, request);
+        assert_eq!(
+            worker.heard(ann),
+            format!("-ERR Protocol error: {error}\r\n")
+        );
+        let notices = worker.notices();
+        let [notice] = &notices[..] else {
+            panic!("{notices:?}")
+        };
+        assert_eq!(
+            (notice.bound.name(), notice.value),
+            ("limit.request-bytes", 10_000)
+        );
+        let user = notice.who.as_ref().map(|who| &*who.user);
+        assert_eq!(user, Some("ann"));
+        worker.pass(2_000);
+    }
+    // No limit is told of where a length is none.
+    let mut worker = Worker::new();
+    let (ann, _) = worker.user("ann");
+    worker.sends(ann, "*1\r\n$x\r\n");
+    assert_eq!(
+        worker.heard(ann),
+        "-ERR Protocol error: invalid bulk length\r\n"
+    );
+    assert!(worker.notices().is_empty());
+}
+
 /// Until the backend has answered what was asked before them.
 #[test]
 fn replies_made_here_that_wait_for_earlier_ones_count_as_unread() {
