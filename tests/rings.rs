@@ -1,6 +1,7 @@
 //! Files of src import each other in one direction: whoever changes one knows what rests on it.
 //!
 //! Modules and their parents aside: a parent opens its room, and its files use what it declares.
+//! What a parent passes on by `pub use` is imported from the file that it comes from.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,6 +12,16 @@ use std::path::Path;
 type Module = Vec<String>;
 
 type Imports = BTreeMap<Module, BTreeSet<Module>>;
+
+/// Something in a file, by its name; without a name, the file.
+type Place = (Module, Option<String>);
+
+/// All files, and where that is which they pass on by `pub use`.
+#[derive(Default)]
+struct Files {
+    all: BTreeSet<Module>,
+    passed_on: BTreeMap<Place, Place>,
+}
 
 #[test]
 fn no_files_import_each_other_in_a_ring() {
@@ -26,8 +37,10 @@ fn no_files_import_each_other_in_a_ring() {
 
 #[test]
 fn trees_of_imports_are_read_as_rust_does() {
-    let files = ["a", "a::b", "a::c", "d"].map(|path| (module(path), BTreeSet::new()));
-    let files = Imports::from(files);
+    let texts = ["a", "a::b", "a::c", "d"].map(|path| (module(path), String::new()));
+    let mut texts = BTreeMap::from(texts);
+    texts.insert(module("a"), "pub use b::{V, W as U};".to_owned());
+    let files = Files::new(&texts);
     for (text, expected) in [
         ("use crate::d::X;", &["d"][..]),
         (
@@ -37,6 +50,12 @@ fn trees_of_imports_are_read_as_rust_does() {
         ("pub(in super::super) use super::super::d::{self};", &["d"]),
         ("    use super::b::*;", &["a::b"]),
         ("use std::d::X;\n// use crate::d;", &[]),
+        ("use super::{U, V};\nuse super::W;", &["a", "a::b"]),
+        (
+            "    super::c::x(crate::d::Y); // super::b::z()",
+            &["a::c", "d"],
+        ),
+        ("pub(in super::super) fn x() {}", &[""]),
     ] {
         let expected: BTreeSet<_> = expected.iter().map(|path| module(path)).collect();
         assert_eq!(
@@ -80,16 +99,55 @@ fn read_imports() -> Imports {
         &[],
         &mut texts,
     );
-    let files: Imports = texts
-        .keys()
-        .map(|file| (file.clone(), BTreeSet::new()))
-        .collect();
+    let files = Files::new(&texts);
     let imports = texts.iter().map(|(file, text)| {
         let mut imports = imports_of(file, text, &files);
         imports.retain(|other| !file.starts_with(other) && !other.starts_with(file));
         (file.clone(), imports)
     });
     imports.collect()
+}
+
+impl Files {
+    fn new(texts: &BTreeMap<Module, String>) -> Self {
+        let mut files = Self {
+            all: texts.keys().cloned().collect(),
+            passed_on: BTreeMap::new(),
+        };
+        for (file, text) in texts {
+            for path in uses(text, |before| before.starts_with("pub")) {
+                let name = path.rsplit([' ', ':']).next().unwrap().to_owned();
+                if let Some(place) = files.place(file, &path) {
+                    files.passed_on.insert((file.clone(), Some(name)), place);
+                }
+            }
+        }
+        files
+    }
+
+    /// Where a path leads.
+    fn place(&self, file: &Module, path: &str) -> Option<Place> {
+        let names = path.split(" as ").next()?.split("::");
+        let mut names = names.map(str::trim).peekable();
+        let mut at = match *names.peek()? {
+            "crate" => names.next().map(|_| Module::new())?,
+            "self" => names.next().map(|_| file.clone())?,
+            "super" => file.clone(),
+            child if self.all.contains(&child_of(file, child)) => file.clone(),
+            _ => return None,
+        };
+        while names.next_if_eq(&"super").is_some() {
+            at.pop();
+        }
+        while let Some(name) = names.next_if(|name| self.all.contains(&child_of(&at, name))) {
+            at.push(name.to_owned());
+        }
+        Some((at, names.next().map(str::to_owned)))
+    }
+}
+
+fn child_of(module: &Module, name: &str) -> Module {
+    [module, &[name.to_owned()][..]].concat()
 }
 
 /// All files but those of tests.
@@ -113,19 +171,48 @@ fn read_folder(folder: &Path, module: &[String], texts: &mut BTreeMap<Module, St
 }
 
 /// The files that a file imports from, itself among them if it does so.
-fn imports_of(file: &Module, text: &str, files: &Imports) -> BTreeSet<Module> {
-    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-    let mut imports = BTreeSet::new();
+fn imports_of(file: &Module, text: &str, files: &Files) -> BTreeSet<Module> {
+    let paths = uses(text, |_| true).into_iter().chain(inline_paths(text));
+    let places = paths.filter_map(|path| files.place(file, &path));
+    let origins = places.map(|mut place| {
+        while let Some(origin) = files.passed_on.get(&place) {
+            place = origin.clone();
+        }
+        place.0
+    });
+    origins.collect()
+}
+
+/// The paths of all `use` items with this before them in their line.
+fn uses(text: &str, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
+    let text = without_tests(text);
+    let mut all = Vec::new();
     for (at, _) in text.match_indices("use ") {
-        let line = text[..at].rsplit('\n').next().unwrap().trim();
-        if line.is_empty() || line.starts_with("pub") && !line.contains("//") {
+        let before = text[..at].rsplit('\n').next().unwrap().trim();
+        let is_use = before.is_empty() || before.starts_with("pub") && !before.contains("//");
+        if is_use && is_meant(before) {
             let tree = text[at + 4..].split(';').next().unwrap();
-            for path in paths(&tree.split_whitespace().collect::<Vec<_>>().join(" ")) {
-                imports.extend(target(file, &path, files));
-            }
+            all.extend(paths(
+                &tree.split_whitespace().collect::<Vec<_>>().join(" "),
+            ));
         }
     }
-    imports
+    all
+}
+
+/// The paths that stand where something is used.
+fn inline_paths(text: &str) -> Vec<String> {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let lines = without_tests(text).lines();
+    let lines = lines.map(|line| line.split("//").next().unwrap());
+    let lines = lines.filter(|line| !line.contains("use "));
+    let words = lines.flat_map(|line| line.split(|c| !is_name(c)));
+    let paths = words.filter(|word| word.starts_with("super::") || word.starts_with("crate::"));
+    paths.map(str::to_owned).collect()
+}
+
+fn without_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap()
 }
 
 /// `a::{b, c::d}` is `a::b` and `a::c::d`.
@@ -144,34 +231,7 @@ fn paths(tree: &str) -> Vec<String> {
     paths.collect()
 }
 
-/// The file that a path leads into.
-fn target(file: &Module, path: &str, files: &Imports) -> Option<Module> {
-    let mut names = path
-        .split(" as ")
-        .next()?
-        .split("::")
-        .map(str::trim)
-        .peekable();
-    let mut at = match *names.peek()? {
-        "crate" => names.next().map(|_| Module::new())?,
-        "self" => names.next().map(|_| file.clone())?,
-        "super" => file.clone(),
-        child if files.contains_key(&[&file[..], &[child.to_owned()]].concat()) => file.clone(),
-        _ => return None,
-    };
-    while names.next_if_eq(&"super").is_some() {
-        at.pop();
-    }
-    for name in names {
-        at.push(name.to_owned());
-        if !files.contains_key(&at) {
-            at.pop();
-            break;
-        }
-    }
-    Some(at)
-}
-
 fn module(path: &str) -> Module {
-    path.split("::").map(str::to_owned).collect()
+    let names = path.split("::").filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
 }

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use crate::metrics::Traffic;
 use crate::resp::ReplyScanner;
 
+use super::action::{Action, Actions};
 use super::chunk::ChunkList;
 use super::handshake::Handshake;
-use super::key::{ClientKey, InstanceKey, PoolKey};
+use super::key::{BackendKey, ClientKey, ConnKey, InstanceKey, PoolKey};
 use super::pin::{Frame, Waits};
 use super::recent::Recent;
 use super::request::Fifo;
@@ -199,6 +200,14 @@ impl Backend {
     pub(super) fn is_asked_only(&self) -> bool {
         let lent = self.dedicated || self.lending == Lending::Lent;
         lent && self.owner == ClientKey::NONE && self.waits.is_asking()
+    }
+
+    /// It is read again if it was paused; its silence was not its own.
+    pub(super) fn unpause(&mut self, key: BackendKey, actions: &mut Actions, now: Millis) {
+        if std::mem::take(&mut self.paused) {
+            self.since = now;
+            actions.push_back(Action::Resume(ConnKey::Backend(key)));
+        }
     }
 
     /// Is it nobody's own, and not on its way out?

@@ -14,7 +14,7 @@ use super::action::Flow;
 use super::allocator::shrink;
 use super::answer::Taken;
 use super::client::Flag;
-use super::forward::{mark_dirty, unpause};
+use super::forward::mark_dirty;
 use super::gate::Ruling;
 use super::inbound::{Progress, SPARE_BYTES_MAX};
 use super::key::{BackendKey, ClientKey, TenantSlot};
@@ -73,7 +73,7 @@ impl Machine {
             && let Some(head) = self.requests.get(backend.fifo.head)
             && head.client == key
         {
-            unpause(backend, client.backend, &mut self.actions, self.now);
+            backend.unpause(client.backend, &mut self.actions, self.now);
         }
     }
 

@@ -4,17 +4,14 @@ use std::collections::VecDeque;
 
 use crate::command;
 
-use super::action::Action;
-use super::action::Actions;
 use super::backend::{Backend, Lending, State};
 use super::chunk::ChunkPool;
 use super::client::{Client, Flag, Hold};
-use super::key::{BackendKey, ClientKey, ConnKey, PoolKey};
+use super::key::{BackendKey, ClientKey, PoolKey};
 use super::loss::Failure;
 use super::machine::Machine;
 use super::pin::Verb;
 use super::request::{Kind, Requests};
-use super::settings::Millis;
 use super::stall::Stall;
 use super::texts::TOO_MANY_CLIENTS;
 use super::texts::{NO_INSTANCE, NOAUTH, TOO_MANY_CONNECTIONS};
@@ -328,13 +325,5 @@ pub(super) fn mark_dirty(dirty: &mut VecDeque<BackendKey>, backend: &mut Backend
     if !backend.dirty && !matches!(backend.state, State::Connecting) {
         backend.dirty = true;
         dirty.push_back(key);
-    }
-}
-
-/// A paused backend is read again; its silence was not its own.
-pub(super) fn unpause(backend: &mut Backend, key: BackendKey, actions: &mut Actions, now: Millis) {
-    if std::mem::take(&mut backend.paused) {
-        backend.since = now;
-        actions.push_back(Action::Resume(ConnKey::Backend(key)));
     }
 }

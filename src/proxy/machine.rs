@@ -337,7 +337,7 @@ impl Machine {
         if let Some(key) = shared
             && let Some(backend) = self.backends.get_mut(key)
         {
-            super::forward::unpause(backend, key, &mut self.actions, self.now);
+            backend.unpause(key, &mut self.actions, self.now);
             if let Some(pin) = client.pin.take() {
                 self.pools.release(pin.tenant, Use::Pinned);
                 self.orphan(key, &pin);

@@ -7,7 +7,7 @@ use std::io::IoSlice;
 use super::backend::State;
 use super::chunk::{ChunkList, ChunkPool};
 use super::client::{Client, Flag, Hold};
-use super::forward::{BACKEND_OUTBOUND_BYTES_MAX, unpause};
+use super::forward::BACKEND_OUTBOUND_BYTES_MAX;
 use super::key::{BackendKey, ClientKey, ConnKey};
 use super::machine::{Machine, mark_ready};
 use super::request::{Requests, parked_size};
@@ -105,7 +105,7 @@ impl Machine {
             && let Some(backend) = self.backends.get_mut(client.backend)
             && backend.paused
         {
-            unpause(backend, client.backend, &mut self.actions, self.now);
+            backend.unpause(client.backend, &mut self.actions, self.now);
         }
         if left == 0 && (client.is(Flag::Closing) || client.is(Flag::Eof) || self.draining) {
             self.settle(key);

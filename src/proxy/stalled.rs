@@ -17,7 +17,6 @@
 use super::action::Flow;
 use super::backend::Backend;
 use super::client::{Client, Flag};
-use super::forward::unpause;
 use super::key::{BackendKey, ClientKey};
 use super::machine::Machine;
 use super::request::{Kind, Requests};
@@ -95,7 +94,7 @@ impl Machine {
             if let Some(backend) = self.backends.get_mut(key) {
                 if left {
                     backend.stall = Stall::Kept;
-                    unpause(backend, key, &mut self.actions, self.now);
+                    backend.unpause(key, &mut self.actions, self.now);
                 } else {
                     backend.stall = Stall::None;
                 }

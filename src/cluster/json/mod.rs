@@ -3,13 +3,15 @@
 //! Owns the names of the fields and what is refused. Fields that nobody knows are ignored, since a
 //! newer control plane may have more to say; a field that is known has to make sense.
 
+mod error;
 mod node;
 mod scan;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use node::{JsonError, Node, read};
+pub use error::JsonError;
+pub use node::{Node, read};
 pub use write::{catalog_value, envelope, instance_value, key_value, object, owners_value, text};
 
 use super::catalog::{Catalog, Cluster};

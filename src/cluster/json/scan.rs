@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use tinyjson::JsonValue;
 
-use super::JsonError;
+use super::error::JsonError;
 
 /// Brackets within brackets that a text may have. What is read here has six.
 pub(super) const DEPTH_MAX: usize = 32;
