@@ -1,5 +1,5 @@
-//! Who of those that wait for a login is verified next, and when a connection for it is opened.
-//! The lines that they stand in are in `login_queue`.
+//! Which login is verified next, and when a connection for it is opened. The wait queues are in
+//! `login_queue`.
 
 use std::mem;
 
@@ -47,6 +47,28 @@ impl Machine {
         {
             instance.logins.verifiers += 1;
             instance.logins.opening += 1;
+        }
+    }
+
+    /// The login that comes next. Those whose client has gone, or waits no more, are forgotten, and
+    /// those that others go before meanwhile wait for that.
+    pub(super) fn next_login(&mut self, of: InstanceKey) -> Option<(usize, ClientKey)> {
+        loop {
+            let logins = &mut self.pools.instances.get_mut(of)?.logins;
+            let mut queues = logins.waiting.iter().enumerate();
+            let (class, key) = queues.find_map(|(class, it)| Some((class, it.front()?)))?;
+            let waits = self.clients.get(key).is_some_and(Client::waits_for_login);
+            let now = waits.then(|| self.login_class(key)).flatten();
+            if now.is_some_and(|now| now as usize <= class) {
+                return Some((class, key));
+            }
+            let logins = &mut self.pools.instances.get_mut(of)?.logins;
+            if let Some(queue) = logins.waiting.get_mut(class) {
+                queue.pop();
+            }
+            if let Some(now) = now {
+                self.queue_login(key, now);
+            }
         }
     }
 

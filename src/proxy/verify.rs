@@ -24,7 +24,6 @@ use std::mem;
 use super::action::News;
 use super::backend::{Backend, State, Verifying};
 use super::change::Login;
-use super::client::Client;
 use super::handshake::{Handshake, error_text, is_refusal};
 use super::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
 use super::loss::Failure;
@@ -66,28 +65,6 @@ impl Machine {
                 queue.pop();
             }
             self.ask_auth(on, client);
-        }
-    }
-
-    /// The login that comes next. Those whose client has gone, or waits no more, are forgotten, and
-    /// those that others go before meanwhile wait for that.
-    fn next_login(&mut self, of: InstanceKey) -> Option<(usize, ClientKey)> {
-        loop {
-            let logins = &mut self.pools.instances.get_mut(of)?.logins;
-            let mut queues = logins.waiting.iter().enumerate();
-            let (class, key) = queues.find_map(|(class, it)| Some((class, it.front()?)))?;
-            let waits = self.clients.get(key).is_some_and(Client::waits_for_login);
-            let now = waits.then(|| self.login_class(key)).flatten();
-            if now.is_some_and(|now| now as usize <= class) {
-                return Some((class, key));
-            }
-            let logins = &mut self.pools.instances.get_mut(of)?.logins;
-            if let Some(queue) = logins.waiting.get_mut(class) {
-                queue.pop();
-            }
-            if let Some(now) = now {
-                self.queue_login(key, now);
-            }
         }
     }
 
