@@ -16,7 +16,8 @@ use super::limits::RequestLimits;
 /// connection is beyond saving.
 #[derive(Debug, Default)]
 pub struct RequestDecoder {
-    /// Array: none left while its header is not complete. Inline: no newline before `next`.
+    /// Those of an array, once its header is complete. Of an inline line it is only known that no
+    /// newline stands before `next`.
     arguments: Arguments,
     /// Arguments in all.
     argc: u32,

@@ -1,5 +1,5 @@
-//! What few clients have, or any has for a moment: it is kept apart from a client's record, and
-//! only while there is something to keep.
+//! What few clients have, or any has for a moment: it is kept apart from a client's record. When a
+//! session change ends and nothing else is there to keep, its memory is given back.
 
 use super::super::change::Waiting;
 use super::super::key::BackendKey;
@@ -26,7 +26,7 @@ pub(in super::super) struct Details {
     pub waiting: Option<Box<Waiting>>,
     /// Why the backend's verdict could not be had: what its next command hears.
     pub refusal: Option<Box<str>>,
-    /// The connections that it has left, if it is [`Flag::Moved`](super::client::Flag::Moved), and
+    /// The connections that it has left, if it is [`Flag::Moved`](super::Flag::Moved), and
     /// a little longer.
     pub former: Option<Box<Former>>,
     /// Since when it has stood in line for what it asks; 0: it does not.

@@ -60,6 +60,7 @@ impl Client {
 
     /// A command that was counted is not carried out, or not now.
     pub(in super::super) fn uncount_command(&mut self) {
+        debug_assert!(self.totals().commands > 0, "it was not counted");
         let (left, borrow) = self.totals.commands.overflowing_sub(1);
         self.totals.commands = left;
         if borrow {
