@@ -205,7 +205,7 @@ impl Machine {
 
 impl Client {
     /// Has nobody asked for the verdict on its login yet?
-    pub(super) fn waits_for_login(&self) -> bool {
+    fn waits_for_login(&self) -> bool {
         let waiting = self.waiting();
         waiting.is_some_and(|it| it.login == Login::Waits)
     }

@@ -21,7 +21,7 @@ use super::run::Run;
 const NAME_BYTES: usize = 64;
 
 /// What becomes of a large request when more of it has come.
-pub(super) enum Outcome {
+enum Outcome {
     /// It is not complete, or cannot go now.
     Wait,
     /// It is through, or is to be looked at in one piece.

@@ -143,7 +143,7 @@ impl Machine {
 }
 
 /// How long until the tenant's rate may allow a request, at least 1 ms.
-pub(super) fn tenant_wait(machine: &Machine, slot: TenantSlot) -> u64 {
+fn tenant_wait(machine: &Machine, slot: TenantSlot) -> u64 {
     let tenant = machine.pools.tenants.get(slot);
     tenant.map_or(1, |tenant| tenant.wait_ms(machine.now).max(1))
 }
