@@ -532,6 +532,27 @@ fn what_is_remembered_inside_multi_is_bounded() {
     assert_eq!(refused, 1);
 }
 
+/// They read what is the client's, and leave nothing on the connection.
+#[test]
+fn questions_inside_multi_do_not_cost_the_connection() {
+    for (question, closed) in [
+        ("CLIENT ID", false),
+        ("CLIENT GETNAME", false),
+        ("CLIENT NO-EVICT ON", true),
+        ("CLIENT SETNAME bob", true),
+    ] {
+        let mut worker = Worker::new();
+        let (ann, _) = worker.user("ann");
+        let own = worker.own(ann, "MULTI", "+OK\r\n");
+        worker.says(ann, question);
+        worker.replies(own, "+QUEUED\r\n");
+        worker.says(ann, "EXEC");
+        worker.replies(own, "*1\r\n+OK\r\n");
+        worker.settle();
+        assert_eq!(worker.closed(ConnKey::Backend(own)), closed, "{question}");
+    }
+}
+
 /// What a Valkey 9 says of itself.
 pub(crate) const HELLO_OF_VALKEY: &str = "*6\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n\
     $7\r\nversion\r\n$5\r\n9.1.2\r\n$2\r\nid\r\n:77\r\n";

@@ -83,10 +83,14 @@ impl Effect {
 
     /// Does the backend's connection end up with something that only this client wanted?
     pub(super) fn soils(&self) -> bool {
-        matches!(
-            self,
-            Self::Answer(..) | Self::Name(_) | Self::Library(_) | Self::Keep
-        )
+        match self {
+            Self::Answer(answer, _) => matches!(
+                answer,
+                Answer::ClientCapa | Answer::ClientSwitch | Answer::ReadOnly(_)
+            ),
+            Self::Name(_) | Self::Library(_) | Self::Keep => true,
+            _ => false,
+        }
     }
 }
 
