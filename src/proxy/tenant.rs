@@ -24,7 +24,7 @@ pub(super) struct Tenant {
     pub key: TenantKey,
     pub limits: Arc<TenantLimits>,
     /// The commands it may not use.
-    pub(super) denied: Option<Arc<Denied>>,
+    denied: Option<Arc<Denied>>,
     quota: Arc<Quota>,
     /// What of `quota` is this worker's: clients, connections of clients' own, clients that wait.
     pub(super) used: [u32; 3],
@@ -35,7 +35,7 @@ pub(super) struct Tenant {
     /// Requests wait until then.
     pub paused_until: Option<Millis>,
     /// Requests that were taken from the quota and not made yet.
-    pub(super) portion: u32,
+    portion: u32,
     /// Bytes that went over and were not charged yet; below 0: were charged, and did not go.
     uncharged: i64,
     /// How often each limit was reached, in the order of [`Limit::ALL`].
@@ -129,6 +129,17 @@ impl Tenant {
                 new.add();
             }
         }
+    }
+
+    /// Takes over the limits of a new snapshot. What is not charged yet, a hundredth of a second at
+    /// the old rates, is forgotten.
+    pub(super) fn follow_limits(&mut self, limits: &Arc<TenantLimits>, lists: &mut DeniedLists) {
+        if self.limits == *limits {
+            return;
+        }
+        self.limits = Arc::clone(limits);
+        self.denied = lists.get(&limits.deny);
+        (self.portion, self.uncharged) = (0, 0);
     }
 
     /// Must its requests be looked at one by one?

@@ -125,6 +125,28 @@ fn no_more_bytes_than_the_rate_allows() {
     assert_eq!(worker.burst(client, backend, 1).0, 1);
 }
 
+/// What has not been charged yet is little at the old rate, and may be much at the new one.
+#[test]
+fn a_lower_rate_does_not_count_what_went_over_before() {
+    let (mut worker, mut registry) = limited(TenantLimits {
+        bytes_per_second: Some(10_000_000),
+        ..TenantLimits::default()
+    });
+    let (client, backend) = worker.user("ann");
+    worker.says(client, "GET big");
+    worker.replies(backend, super::harness::value(90_000));
+    worker.heard(client);
+    registry.limits = TenantLimits {
+        bytes_per_second: Some(1_000),
+        ..TenantLimits::default()
+    };
+    worker.follows(registry.snapshot());
+    worker.pass(1_000);
+    assert_eq!(worker.burst(client, backend, 1).0, 1);
+    worker.pass(1_000);
+    assert_eq!(worker.burst(client, backend, 1).0, 1);
+}
+
 #[test]
 fn who_asks_for_too_much_all_the_time_gets_what_the_rate_allows() {
     let (mut worker, _registry) = limited(TenantLimits {

@@ -1,7 +1,5 @@
 //! The tenants of a worker: what the registry lists.
 
-use std::sync::Arc;
-
 use crate::cluster::{self, TenantKey};
 
 use super::super::key::{InstanceKey, TenantSlot};
@@ -29,11 +27,7 @@ impl Pools {
             .or_insert_with(|| tenants.insert(Tenant::new(tenant, lists)));
         if let Some(known) = tenants.get_mut(slot) {
             known.follow_quota(&tenant.quota);
-            if known.limits != tenant.limits {
-                known.limits = Arc::clone(&tenant.limits);
-                known.denied = lists.get(&tenant.limits.deny);
-                known.portion = 0;
-            }
+            known.follow_limits(&tenant.limits, lists);
             known.gone = false;
             if let Some(until) = self.early_pauses.remove(&tenant.key) {
                 known.paused_until = Some(until);
