@@ -300,11 +300,11 @@ fn lines_of_monitor_in_pieces() {
 /// What the proxy says to READONLY by itself.
 const ANSWER: &str = "-ERR This instance has cluster support disabled\r\n";
 
-/// A transaction up to its EXEC, over a new connection.
-fn begin_exec(backend: &Backend, client: &mut Wire) -> Wire {
+/// A transaction up to its EXEC, over the connection that is idle, or a new one.
+fn begin_exec(idle: Option<Wire>, backend: &Backend, client: &mut Wire) -> Wire {
     let lines = "MULTI | CLIENT ID | GET a | CLIENT GETNAME | SELECT 0 | CLIENT ID | EXEC";
     client.send(packet(&format!("{lines} | READONLY")));
-    let mut own = backend.accept_greeted();
+    let mut own = idle.unwrap_or_else(|| backend.accept_greeted());
     for line in commands(lines) {
         own.expect(array(line));
         let reply = match line {
@@ -327,8 +327,9 @@ fn the_reply_to_exec_in_pieces() {
     let reply = "*5\r\n:77\r\n*2\r\n$3\r\n\r\nb\r\n*-1\r\n$7\r\nbackend\r\n+OK\r\n:77\r\n";
     let heard = "*5\r\n:1\r\n*2\r\n$3\r\n\r\nb\r\n*-1\r\n$-1\r\n+OK\r\n:1\r\n";
     let heard = format!("{heard}{ANSWER}");
+    let mut idle = None;
     for cut in 1..=reply.len() {
-        let mut own = begin_exec(&backend, &mut client);
+        let mut own = begin_exec(idle, &backend, &mut client);
         own.send(&reply[..cut]);
         if cut < reply.len() {
             // The count goes out as it comes, and shows that the first piece was read.
@@ -339,19 +340,20 @@ fn the_reply_to_exec_in_pieces() {
         } else {
             client.expect(&heard);
         }
-        // It says the client's number now, so it serves nobody else.
-        own.expect_end();
+        // Nothing of the client stays on it, so it serves the next.
+        idle = Some(own);
     }
-    let mut own = begin_exec(&backend, &mut client);
+    let mut own = begin_exec(idle, &backend, &mut client);
     for byte in reply.as_bytes() {
         own.send([*byte]);
         thread::yield_now();
     }
     client.expect(&heard);
+    let mut idle = Some(own);
     // It breaks off, within an element that is replaced or not: the client must not guess.
     for cut in 0..reply.len() {
         let mut client = proxy.client();
-        let mut own = begin_exec(&backend, &mut client);
+        let mut own = begin_exec(idle.take(), &backend, &mut client);
         own.send(&reply[..cut]);
         drop(own);
         let rest = client.rest();
