@@ -79,7 +79,7 @@ fn read_request(cursor: &mut Cursor<'_>, limits: &RequestLimits) -> Result<Step,
 /// The rest of a line whose type byte has been read, and CRLF.
 fn read_announced(cursor: &mut Cursor<'_>, limits: &RequestLimits) -> Result<i64, Stop> {
     let mut text = String::new();
-    while text.len() < limits.inline_bytes_max {
+    for _ in 0..limits.inline_bytes_max {
         match cursor.byte()? {
             b'\r' => {
                 let line_feed = cursor.byte()?;
