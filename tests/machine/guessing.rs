@@ -20,6 +20,29 @@ impl Worker {
         }
         begun.len()
     }
+
+    /// A user has logged in well and has left.
+    fn has_been_here(&mut self, user: &str) {
+        let (client, backend) = self.user(user);
+        self.says(client, "QUIT");
+        self.machine.client_closed(client);
+        self.pass(100);
+        self.fails(backend, &Failure::Removed);
+    }
+
+    /// A user logs in behind many guesses. Returns how many logins are verified until he is in.
+    fn logs_in_behind(&mut self, user: &str) -> usize {
+        let client = self.client();
+        self.says(client, &format!("AUTH {user} pw"));
+        let (mut begun, mut heard) = (0, String::new());
+        while heard.is_empty() {
+            begun += self.verify();
+            heard = self.heard(client);
+            self.pass(1);
+        }
+        assert_eq!(heard, "+OK\r\n");
+        begun
+    }
 }
 
 /// Hundreds of connections from one address guess at the very user.
@@ -57,27 +80,14 @@ fn guessing_behind_a_load_balancer_delays_no_other_user() {
     for (names, before) in [("one", false), ("many", true)] {
         let mut worker = Worker::new();
         if before {
-            // Carl has been here.
-            let (client, backend) = worker.user("carl");
-            worker.says(client, "QUIT");
-            worker.machine.client_closed(client);
-            worker.pass(100);
-            worker.fails(backend, &Failure::Removed);
+            worker.has_been_here("carl");
         }
         for guess in 0..500 {
             let guesser = worker.client();
             let user = if names == "many" { guess } else { 0 };
             worker.says(guesser, &format!("AUTH user{user} bad"));
         }
-        let client = worker.client();
-        worker.says(client, "AUTH carl pw");
-        let (mut begun, mut heard) = (0, String::new());
-        while heard.is_empty() {
-            begun += worker.verify();
-            heard = worker.heard(client);
-            worker.pass(1);
-        }
-        assert_eq!(heard, "+OK\r\n");
+        let begun = worker.logs_in_behind("carl");
         // Those that had begun before go on.
         assert!(begun < 40, "{names}: {begun} guesses were verified before");
     }
@@ -87,24 +97,12 @@ fn guessing_behind_a_load_balancer_delays_no_other_user() {
 #[test]
 fn guessing_at_a_user_who_has_been_here_delays_no_other_user() {
     let mut worker = Worker::new();
-    let (ann, backend) = worker.user("ann");
-    worker.says(ann, "QUIT");
-    worker.machine.client_closed(ann);
-    worker.pass(100);
-    worker.fails(backend, &Failure::Removed);
+    worker.has_been_here("ann");
     for _ in 0..500 {
         let guesser = worker.client();
         worker.says(guesser, "AUTH ann bad");
     }
-    let client = worker.client();
-    worker.says(client, "AUTH carl pw");
-    let (mut begun, mut heard) = (0, String::new());
-    while heard.is_empty() {
-        begun += worker.verify();
-        heard = worker.heard(client);
-        worker.pass(1);
-    }
-    assert_eq!(heard, "+OK\r\n");
+    let begun = worker.logs_in_behind("carl");
     assert!(begun < 40, "{begun} guesses were verified before");
 }
 
@@ -118,15 +116,7 @@ fn guesses_of_clients_that_have_left_come_last_and_most_are_forgotten() {
         worker.machine.client_hung_up(guesser);
     }
     worker.pass(300);
-    let client = worker.client();
-    worker.says(client, "AUTH carl pw");
-    let (mut begun, mut heard) = (0, String::new());
-    while heard.is_empty() {
-        begun += worker.verify();
-        heard = worker.heard(client);
-        worker.pass(1);
-    }
-    assert_eq!(heard, "+OK\r\n");
+    let begun = worker.logs_in_behind("carl");
     assert!(begun < 40, "{begun} guesses were verified before");
     // Some may still read the answer.
     assert!(worker.machine.clients() < 300);
