@@ -144,7 +144,8 @@ impl Machine {
     pub(super) fn has_all_dedicated(&self, slot: TenantSlot) -> bool {
         let tenant = self.pools.tenants.get(slot);
         let used = tenant.map_or(0, |tenant| tenant.used(Use::Pinned));
-        used + self.asked_about_waits(slot) >= self.settings.dedicated_max
+        let left = self.settings.dedicated_max.saturating_sub(used);
+        left == 0 || self.asked_about_waits(slot) >= left
     }
 
     pub(super) fn tenant_of_pool(&self, pool_key: PoolKey) -> TenantSlot {
