@@ -48,7 +48,13 @@
 //! | `command` | what a command means to a proxy: one table, and the replies made here | `resp` |
 //! | `cluster` | tenants, clusters, instances, and the registry that knows them | |
 //! | `metrics` | what is counted per instance, and how Prometheus reads it | |
-//! | `proxy` | a worker without socket and clock | `command`, `cluster`, `metrics`, `resp` |
+//! | `store` | keys with generations, tables, lists of chunks, time | |
+//! | `stats` | what a worker counts and tells | `store`, `cluster`, `metrics` |
+//! | `link` | one connection to one server | `store`, `command`, `metrics`, `resp` |
+//! | `upstream` | tenants, instances, accounts, pools | `link`, `stats`, and theirs |
+//! | `dedicated` | what a client's own connection holds | `link`, `store`, `command`, `resp` |
+//! | `session` | one client: what it sent, who it is | `dedicated`, `link`, and theirs |
+//! | `proxy` | a worker without socket and clock: what crosses these | all above |
 //! | `reactor` | one worker's loop: sockets and a clock around `proxy` | `proxy`, `cluster` |
 //! | `service` | the service port: HTTP on a thread of its own | `proxy`, `cluster`, `metrics` |
 //! | `server` | the process: threads, listener, signals, drain | all of these, `config` |
@@ -87,6 +93,8 @@ pub mod cluster;
 #[doc(hidden)]
 pub mod command;
 pub mod config;
+mod dedicated;
+mod link;
 #[doc(hidden)]
 pub mod metrics;
 #[doc(hidden)]
@@ -97,6 +105,10 @@ pub mod resp;
 mod server;
 #[doc(hidden)]
 pub mod service;
+mod session;
+mod stats;
+mod store;
+mod upstream;
 
 pub use cluster::{
     ALIAS_LABEL, Catalog, Cluster, ClusterInstance, ClusterKey, ClusterName, ClusterRegistry,

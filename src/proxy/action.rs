@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use std::net::SocketAddr;
 
-use super::key::{BackendKey, ClientKey, ConnKey};
-use super::notice::Notice;
-use super::question::Question;
+use crate::session::question::Question;
+use crate::stats::notice::Notice;
+use crate::store::key::{BackendKey, ClientKey, ConnKey};
 
 /// A wish of the machine. The reactor carries them out in order, once per turn.
 #[derive(Debug)]

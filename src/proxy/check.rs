@@ -11,17 +11,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 use crate::cluster::{Balancer, ClusterKey, TenantKey};
 use crate::resp::write;
 
-use super::{
-    Action, Answer, BackendKey, ClientKey, ConnKey, Failure, Flow, Machine, Millis, Origin,
-    Settings, Wanted,
-};
+use crate::link::failure::Failure;
+use crate::proxy::action::{Action, Flow};
+use crate::proxy::check::pictures::Pictures;
+use crate::proxy::check::speech::{REPLIES, REQUESTS, Session, Trouble};
+use crate::proxy::machine::Machine;
+use crate::proxy::settings::Settings;
+use crate::session::client::Origin;
+use crate::session::question::Answer;
+use crate::stats::survey::Wanted;
+use crate::store::key::{BackendKey, ClientKey, ConnKey};
+use crate::store::time::Millis;
 
 mod network;
 mod pictures;
 mod speech;
-
-use pictures::Pictures;
-use speech::{REPLIES, REQUESTS, Session, Trouble};
 
 /// Longer inputs add nothing but time.
 const OPERATIONS_MAX: usize = 2_000;

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::backend::{Backend, Lending, State, Verifying};
-use super::client::{Flag, Hold};
-use super::key::{AccountKey, BackendKey, ClientKey};
-use super::machine::Machine;
-use super::pin::Verb;
-use super::request::Kind;
-use super::stall::{PAUSE_BYTES, Stall};
-use super::tenant::Use;
+use crate::link::link::{Backend, Lending, State, Verifying};
+use crate::link::request::Kind;
+use crate::link::stall::{PAUSE_BYTES, Stall};
+use crate::link::verb::Verb;
+use crate::proxy::machine::Machine;
+use crate::session::client::{Flag, Hold};
+use crate::store::key::{AccountKey, BackendKey, ClientKey};
+use crate::upstream::tenant::Use;
 
 impl Machine {
     /// Panics if the tables contradict one another. Nothing in release builds.

@@ -11,24 +11,24 @@ use std::sync::Arc;
 
 use crate::cluster::Snapshot;
 
-use super::action::Action;
-use super::action::Actions;
-use super::backend::Backend;
-use super::buffer::ReadBuffer;
-use super::chunk::ChunkPool;
-use super::client::{Client, Flag, Origin};
-use super::counters::Counters;
-use super::inbound::{Spares, first_spares};
-use super::key::{AccountKey, BackendKey, ClientKey, ConnKey, PoolKey, TenantSlot};
-use super::login_queue::Tokens;
-use super::notice::Notices;
-use super::permits::Inquiry;
-use super::pool::Pools;
-use super::request::Requests;
-use super::settings::{Millis, Settings, Tenths};
-use super::share::{Rows, Share};
-use super::table::Table;
-use super::tenant::Use;
+use crate::link::link::Backend;
+use crate::link::request::Requests;
+use crate::proxy::action::{Action, Actions};
+use crate::proxy::settings::Settings;
+use crate::session::client::{Client, Flag, Origin};
+use crate::session::inbound::{Spares, first_spares};
+use crate::session::share::{Rows, Share};
+use crate::stats::counters::Counters;
+use crate::stats::notice::Notices;
+use crate::store::buffer::ReadBuffer;
+use crate::store::chunk::ChunkPool;
+use crate::store::key::{AccountKey, BackendKey, ClientKey, ConnKey, PoolKey, TenantSlot};
+use crate::store::table::Table;
+use crate::store::time::{Millis, Tenths};
+use crate::upstream::logins::Tokens;
+use crate::upstream::permits::Inquiry;
+use crate::upstream::pool::Pools;
+use crate::upstream::tenant::Use;
 
 /// See the module.
 #[derive(Debug)]
@@ -337,7 +337,10 @@ impl Machine {
         if let Some(key) = shared
             && let Some(backend) = self.backends.get_mut(key)
         {
-            backend.unpause(key, &mut self.actions, self.now);
+            if backend.unpause(self.now) {
+                self.actions
+                    .push_back(Action::Resume(ConnKey::Backend(key)));
+            }
             if let Some(pin) = client.pin.take() {
                 self.pools.release(pin.tenant, Use::Pinned);
                 self.orphan(key, &pin);

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::allocator::{
+use crate::proxy::machine::Machine;
+use crate::session::client::{Client, Flag};
+use crate::stats::notice::Bound;
+use crate::store::allocator::{
     OUT_OF_MEMORY, UNCACHED_BYTES, give_back_list, has_memory, shrink, shrink_queue,
     trade_cached_pieces,
 };
-use super::buffer::ReadBuffer;
-use super::client::{Client, Flag};
-use super::key::{ClientKey, TenantSlot};
-use super::machine::Machine;
-use super::notice::Bound;
+use crate::store::buffer::ReadBuffer;
+use crate::store::key::{ClientKey, TenantSlot};
 
 /// When the tables of requests and chunks need so many bytes less than before, there was a burst.
 const BURST_BYTES: usize = 16 * 1024;

@@ -4,13 +4,14 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use super::backend::State;
-use super::chunk::{ChunkList, ChunkPool};
-use super::client::{Client, Flag, Hold};
-use super::forward::BACKEND_OUTBOUND_BYTES_MAX;
-use super::key::{BackendKey, ClientKey, ConnKey};
-use super::machine::{Machine, mark_ready};
-use super::request::{Requests, parked_size};
+use crate::link::link::State;
+use crate::link::request::{Requests, parked_size};
+use crate::proxy::action::Action;
+use crate::proxy::forward::route::BACKEND_OUTBOUND_BYTES_MAX;
+use crate::proxy::machine::{Machine, mark_ready};
+use crate::session::client::{Client, Flag, Hold};
+use crate::store::chunk::{ChunkList, ChunkPool};
+use crate::store::key::{BackendKey, ClientKey, ConnKey};
 
 /// A client that reads slowly: with no more than this to read, its backend is read again.
 const RESUME_BYTES: usize = 64 * 1024;
@@ -103,9 +104,10 @@ impl Machine {
         let left = client.outbound.len();
         if left <= RESUME_BYTES
             && let Some(backend) = self.backends.get_mut(client.backend)
-            && backend.paused
+            && backend.unpause(self.now)
         {
-            backend.unpause(client.backend, &mut self.actions, self.now);
+            self.actions
+                .push_back(Action::Resume(ConnKey::Backend(client.backend)));
         }
         if left == 0 && (client.is(Flag::Closing) || client.is(Flag::Eof) || self.draining) {
             self.settle(key);

@@ -2,12 +2,12 @@
 
 use std::mem;
 
-use super::action::Action;
-use super::client::{Flag, Hold};
-use super::key::{ClientKey, ConnKey};
-use super::loss::Failure;
-use super::machine::Machine;
-use super::share::Share;
+use crate::link::failure::Failure;
+use crate::proxy::action::Action;
+use crate::proxy::machine::Machine;
+use crate::session::client::{Flag, Hold};
+use crate::session::share::Share;
+use crate::store::key::{ClientKey, ConnKey};
 
 impl Machine {
     /// Lets clients go on whose hold is over. Call once per turn, after what came in.

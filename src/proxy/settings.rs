@@ -3,46 +3,6 @@
 use crate::cluster::Balancer;
 use crate::resp::RequestLimits;
 
-/// Milliseconds since the worker started: the machine's only notion of time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Millis(pub u64);
-
-/// A moment that need not be known better than to a tenth of a second, in half the bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Tenths(u32);
-
-const TENTH_MS: u64 = 100;
-
-impl Millis {
-    /// This much later.
-    #[must_use]
-    pub fn after(self, ms: u64) -> Self {
-        Self(self.0.saturating_add(ms))
-    }
-
-    /// Milliseconds from `earlier` to this.
-    #[must_use]
-    pub fn since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
-
-    /// The same in tenths of seconds, rounded down, as far as 32 bits go (13 years).
-    pub(super) fn tenths(self) -> Tenths {
-        Tenths(u32::try_from(self.0 / TENTH_MS).unwrap_or(u32::MAX))
-    }
-
-    /// Milliseconds from `earlier` to this, to a tenth of a second.
-    pub(super) fn since_tenths(self, earlier: Tenths) -> u64 {
-        u64::from(self.tenths().0.saturating_sub(earlier.0)) * TENTH_MS
-    }
-
-    /// Whole seconds since the start, as far as 32 bits go (136 years).
-    #[must_use]
-    pub fn seconds(self) -> u32 {
-        u32::try_from(self.0 / 1000).unwrap_or(u32::MAX)
-    }
-}
-
 /// Fixed for the life of a machine. Sizes are bytes.
 #[derive(Clone, Debug)]
 pub struct Settings {

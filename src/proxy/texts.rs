@@ -6,8 +6,5 @@ pub(super) const NO_INSTANCE: &str = "ERR elika: backend unavailable: no instanc
 /// The error where there are as many connections to an instance as there may be.
 pub(super) const TOO_MANY_CONNECTIONS: &str = "ERR elika: too many backend connections";
 
-/// The answer to everything before a login that is needed.
-pub(super) const NOAUTH: &str = "NOAUTH Authentication required.";
-
 /// What Redis says, and so do we, to one client more than there may be.
 pub(super) const TOO_MANY_CLIENTS: &str = "ERR max number of clients reached";

@@ -2,15 +2,16 @@
 
 use crate::cluster::Health;
 
-use super::backend::{State, Verifying};
-use super::client::{Client, Flag};
-use super::key::{ClientKey, InstanceKey};
-use super::loss::Failure;
-use super::machine::Machine;
-use super::notice::Bound;
-use super::pin::Pin;
-use super::pool::Account;
-use super::settings::{Millis, Settings};
+use crate::dedicated::pin::Pin;
+use crate::link::failure::Failure;
+use crate::link::link::{State, Verifying};
+use crate::proxy::machine::Machine;
+use crate::proxy::settings::Settings;
+use crate::session::client::{Client, Flag};
+use crate::stats::notice::Bound;
+use crate::store::key::{ClientKey, InstanceKey};
+use crate::store::time::Millis;
+use crate::upstream::pool::Account;
 
 /// Between two looks at deadlines, ms: whatever is late is found late by this at most.
 const ROUND_MS: u64 = 100;

@@ -5,9 +5,12 @@ use std::io::IoSlice;
 
 use crate::resp::{Args, RequestDecoder, RequestLimits, Step};
 
-use super::super::{BackendKey, ConnKey, Failure, Flow, SLICES_MAX};
-use super::speech::reply_to;
-use super::{Link, World};
+use crate::link::failure::Failure;
+use crate::proxy::action::Flow;
+use crate::proxy::check::speech::reply_to;
+use crate::proxy::check::{Link, World};
+use crate::store::chunk::SLICES_MAX;
+use crate::store::key::{BackendKey, ConnKey};
 
 /// So much at most is read from a connection at once, bytes.
 const PIECE_BYTES: usize = 128 * 1024;

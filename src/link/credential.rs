@@ -1,0 +1,60 @@
+//! What a client logs in with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::command::marked;
+use crate::resp::write;
+
+use crate::store::key::InstanceKey;
+
+/// What a client logged in with. Kept as long as its account is used, for new connections.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Credential {
+    /// `None` is the one-argument AUTH.
+    pub user: Option<Box<[u8]>>,
+    pub password: Box<[u8]>,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(..)")
+    }
+}
+
+impl Credential {
+    /// The user's name as the backend knows it.
+    pub(crate) fn name(&self) -> &[u8] {
+        self.user.as_deref().unwrap_or(b"default")
+    }
+
+    /// The AUTH command of a client, as the client gave it.
+    pub(crate) fn write_auth(&self, out: &mut Vec<u8>) {
+        write::command(out, &self.auth());
+    }
+
+    /// The same on one connection more.
+    pub(crate) fn write_auth_again(&self, out: &mut Vec<u8>) {
+        marked::write(out, &self.auth());
+    }
+
+    fn auth(&self) -> Vec<&[u8]> {
+        let words = [
+            Some(&b"AUTH"[..]),
+            self.user.as_deref(),
+            Some(&self.password),
+        ];
+        words.into_iter().flatten().collect()
+    }
+
+    /// HELLO with this credential, which AUTH has verified; one without a user is the default
+    /// user's.
+    pub(crate) fn write_hello(&self, version: &str, out: &mut Vec<u8>) {
+        let user = self.user.as_deref().unwrap_or(b"default");
+        let version = version.as_bytes();
+        marked::write(out, &[b"HELLO", version, b"AUTH", user, &self.password]);
+    }
+}
+
+/// An account by what it is: an instance and a credential; `None` is no login.
+pub(crate) type Identity = (InstanceKey, Option<Arc<Credential>>);

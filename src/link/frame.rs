@@ -1,0 +1,230 @@
+//! What a frame of the backend is to a client that has the connection to itself.
+//!
+//! Owns the two ends of the frame under way, which tell: a message may have any size, and goes out
+//! as it comes.
+
+use crate::command::Topic;
+use crate::resp::number::parse_i64;
+
+/// As much as `>3`, the longest first word (`punsubscribe`) and their lines have, and some more.
+const HEAD_BYTES: usize = 40;
+
+/// As much as `:`, twenty digits and a line's end have, and some more.
+const TAIL_BYTES: usize = 24;
+
+/// The begin and the end of a frame, of which any number of bytes may have come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    head: [u8; HEAD_BYTES],
+    head_len: usize,
+    tail: [u8; TAIL_BYTES],
+    tail_len: usize,
+    pub(crate) fate: Fate,
+}
+
+/// Where the bytes of a frame go; decided by its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// To whom the head of the queue belongs, if that one wants to hear it.
+    Reply,
+    /// To the owner, whatever it asked for.
+    Push,
+    /// Nowhere before all of it is here.
+    Collect,
+    /// Nowhere as long as it may be the push that names the client which got invalidations.
+    Notice,
+    /// To the owner, element by element: the reply to EXEC.
+    Walk,
+    /// Nowhere before its command's name is here: a line of MONITOR.
+    Line,
+    /// To nobody: a line of MONITOR while the client wants no replies, or about a command of the
+    /// proxy's own.
+    Drop,
+    /// Its first byte is here, and the second decides: a reply, or a line of MONITOR.
+    Open,
+}
+
+/// What a complete frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// The reply to the head of the queue.
+    Reply,
+    /// One channel more or less, and how many there are now.
+    Confirmation(Topic, u32),
+    /// A message, an invalidation, a line of MONITOR: nobody asked for it just now.
+    Unsolicited,
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Self {
+            head: [0; HEAD_BYTES],
+            head_len: 0,
+            tail: [0; TAIL_BYTES],
+            tail_len: 0,
+            fate: Fate::Reply,
+        }
+    }
+}
+
+impl Frame {
+    pub(crate) fn begin(fate: Fate) -> Self {
+        Self {
+            fate,
+            ..Self::default()
+        }
+    }
+
+    /// Notes the next bytes of the frame.
+    pub(crate) fn note(&mut self, part: &[u8]) {
+        let room = self.head.get_mut(self.head_len..).unwrap_or_default();
+        let n = room.len().min(part.len());
+        for (to, from) in room.iter_mut().zip(part) {
+            *to = *from;
+        }
+        self.head_len += n;
+        let end = part
+            .get(part.len().saturating_sub(TAIL_BYTES)..)
+            .unwrap_or_default();
+        let kept = self.tail_len.min(TAIL_BYTES - end.len());
+        self.tail
+            .copy_within(self.tail_len - kept..self.tail_len, 0);
+        if let Some(to) = self.tail.get_mut(kept..kept + end.len()) {
+            to.copy_from_slice(end);
+        }
+        self.tail_len = kept + end.len();
+    }
+
+    fn head(&self) -> &[u8] {
+        self.head.get(..self.head_len).unwrap_or_default()
+    }
+
+    /// Its first byte.
+    pub(crate) fn kind(&self) -> u8 {
+        self.head().first().copied().unwrap_or_default()
+    }
+
+    pub(crate) fn is_error(&self) -> bool {
+        matches!(self.kind(), b'-' | b'!')
+    }
+
+    /// Is it a null, as EXEC's reply after a watched key has changed?
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self.head(), b"*-1\r\n" | b"_\r\n")
+    }
+
+    /// Was the command put into the queue of a transaction?
+    pub(crate) fn is_queued(&self) -> bool {
+        self.head() == b"+QUEUED\r\n"
+    }
+
+    /// Can it be what a server says to AUTH, or to AUTH in a transaction?
+    pub(crate) fn may_answer_auth(&self) -> bool {
+        self.is_error() || self.is_queued() || self.head() == b"+OK\r\n"
+    }
+
+    /// What the complete frame is. `modal`: the client may have subscriptions, and speaks RESP2,
+    /// in which messages are arrays like others.
+    pub(crate) fn class(&self, modal: bool, monitor: bool) -> Class {
+        match self.kind() {
+            b'>' => self.published(),
+            b'*' if modal => match self.published() {
+                Class::Unsolicited if !self.is_message() => Class::Reply,
+                class => class,
+            },
+            b'+' if monitor && is_line(self.head()) => Class::Unsolicited,
+            _ => Class::Reply,
+        }
+    }
+
+    /// A confirmation, or else something nobody asked for.
+    fn published(&self) -> Class {
+        let topic = match self.first_word() {
+            b"subscribe" | b"unsubscribe" => Topic::Channel,
+            b"psubscribe" | b"punsubscribe" => Topic::Pattern,
+            b"ssubscribe" | b"sunsubscribe" => Topic::Shard,
+            _ => return Class::Unsolicited,
+        };
+        match self.last_number() {
+            Some(count) => Class::Confirmation(topic, count),
+            None => Class::Unsolicited,
+        }
+    }
+
+    fn is_message(&self) -> bool {
+        matches!(self.first_word(), b"message" | b"pmessage" | b"smessage")
+    }
+
+    /// The first element, if it is a string and short.
+    pub(crate) fn first_word(&self) -> &[u8] {
+        let mut lines = self.head().split(|byte| *byte == b'\n');
+        let (Some(_), Some(length), Some(word)) = (lines.next(), lines.next(), lines.next()) else {
+            return &[];
+        };
+        match (length.first(), word.split_last()) {
+            (Some(b'$'), Some((b'\r', word))) => word,
+            _ => &[],
+        }
+    }
+
+    /// The last line, if it is a number.
+    fn last_number(&self) -> Option<u32> {
+        let tail = self.tail.get(..self.tail_len)?.strip_suffix(b"\r\n")?;
+        let line = tail.rsplit(|byte| *byte == b'\n').next()?;
+        u32::try_from(parse_i64(line.strip_prefix(b":")?)?).ok()
+    }
+}
+
+/// Does a frame of a connection that monitors begin like a line of MONITOR? Lines begin with the
+/// time; no status does.
+pub(crate) fn is_line(begin: &[u8]) -> bool {
+    matches!(begin, [b'+', digit, ..] if digit.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class_of(bytes: &[u8], piece: usize, modal: bool, monitor: bool) -> Class {
+        let mut frame = Frame::default();
+        for part in bytes.chunks(piece) {
+            frame.note(part);
+        }
+        frame.class(modal, monitor)
+    }
+
+    #[test]
+    fn frames_are_told_apart_whatever_the_pieces() {
+        let long = format!(
+            "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$200\r\n{}\r\n",
+            "x".repeat(200)
+        );
+        let frames: &[(&[u8], Class)] = &[
+            (b"+OK\r\n", Class::Reply),
+            (b"*2\r\n$4\r\npong\r\n$0\r\n\r\n", Class::Reply),
+            (
+                b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n",
+                Class::Confirmation(Topic::Channel, 1),
+            ),
+            (
+                b">3\r\n$12\r\npunsubscribe\r\n_\r\n:1234567890\r\n",
+                Class::Confirmation(Topic::Pattern, 1_234_567_890),
+            ),
+            (
+                b">3\r\n$10\r\nssubscribe\r\n$60\r\n123456789012345678901234567890123456789012345678901234567890\r\n:2\r\n",
+                Class::Confirmation(Topic::Shard, 2),
+            ),
+            (b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n", Class::Unsolicited),
+            (long.as_bytes(), Class::Unsolicited),
+            (b"+1339518083.107412 [0 127.0.0.1:1] \"keys\" \"*\"\r\n", Class::Unsolicited),
+        ];
+        for (bytes, class) in frames {
+            for piece in 1..=bytes.len() {
+                assert_eq!(class_of(bytes, piece, true, true), *class, "{piece}");
+            }
+        }
+        // Outside of what they are for, they are replies like others.
+        assert_eq!(class_of(frames[2].0, 9, false, false), Class::Reply);
+        assert_eq!(class_of(frames[7].0, 9, false, false), Class::Reply);
+    }
+}

@@ -1,0 +1,324 @@
+//! What a backend connection says first, in flights: each is one write, and the next is written
+//! when all replies of the one before have come.
+//!
+//! ```text
+//!   SELECT n          with a login and a database that is not 0
+//!   AUTH user pw      with a login: alone
+//!   HELLO p SETNAME …, SELECT n, COMMAND LIST …
+//! ```
+//! AUTH stands alone, because Redis 7.2 to 8.2 and Valkey up to 8.1 send no reply to a failed AUTH
+//! while other replies of the connection wait to be sent: each reply behind it would be taken for
+//! the one before. It is a command of its own (not an option of HELLO), because its error is then
+//! exactly the one that a client gets for its own AUTH, and because it works with servers that have
+//! no HELLO.
+//!
+//! SELECT is said twice, before AUTH and at the end: a client may choose its database first and
+//! then log in as a user that may not do so. One that goes well is enough.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::command::client::Dialect;
+use crate::command::hello;
+use crate::command::learned::{self, Learned};
+use crate::command::marked;
+use crate::resp::{Protocol, write};
+
+use crate::link::credential::Credential;
+use crate::link::failure::Failure;
+
+/// How the backend's own CLIENT LIST shows our connections.
+const CONNECTION_NAME: &[u8] = b"elika";
+
+/// A HELLO reply of the backend, in one protocol, ready to carry a client's id instead of ours.
+#[derive(Clone, Debug)]
+pub(crate) enum HelloReply {
+    /// What comes before and after the id's digits.
+    Around(Box<[u8]>, Box<[u8]>),
+    /// The server knows no HELLO: its error, without the `-`.
+    Unknown(String),
+}
+
+impl HelloReply {
+    /// How the server's version shows clients.
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Around(before, _) => Dialect::of(before),
+            Self::Unknown(_) => Dialect::default(),
+        }
+    }
+
+    pub(crate) fn write(&self, id: u64, out: &mut Vec<u8>) {
+        match self {
+            Self::Around(before, after) => {
+                out.extend_from_slice(before);
+                out.extend_from_slice(id.to_string().as_bytes());
+                out.extend_from_slice(after);
+            }
+            Self::Unknown(text) => write::error(out, text),
+        }
+    }
+
+    /// The same with what a newer reply says of these keys. None: nothing else.
+    pub(crate) fn adopt(&self, newer: &[u8], keys: &[&[u8]]) -> Option<Self> {
+        if matches!(self, Self::Unknown(_)) {
+            return None;
+        }
+        let mut whole = Vec::new();
+        self.write(0, &mut whole);
+        let (adopted, _) = split_hello(&hello::adopt(&whole, newer, keys)?)?;
+        Some(adopted)
+    }
+}
+
+/// Takes a reply to HELLO apart: what clients hear, and the connection's number on the backend.
+pub(crate) fn split_hello(reply: &[u8]) -> Option<(HelloReply, u64)> {
+    let (before, after) = hello::split_at(reply, b"id")?;
+    let part = |range: Range<usize>| reply.get(range).unwrap_or_default();
+    let id = std::str::from_utf8(part(before.end..after.start)).ok()?;
+    let around = HelloReply::Around(part(before).into(), part(after).into());
+    Some((around, id.parse().ok()?))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The database, as who one is without a login.
+    EarlySelect,
+    Auth,
+    Hello,
+    Select,
+    /// Which commands may block.
+    Learn,
+}
+
+/// A handshake under way: what has been said and not answered, and what is said next.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    /// Replies that are still to come, in order.
+    awaited: VecDeque<Step>,
+    /// Flights that have not been written, in order.
+    flights: VecDeque<Vec<Step>>,
+    /// For the flight of AUTH.
+    credential: Option<Arc<Credential>>,
+    db: u32,
+    /// The database is the right one already, selected before the login.
+    selected_early: bool,
+    /// It was selected after the login.
+    selected: bool,
+    protocol: Protocol,
+    hello: Option<HelloReply>,
+    /// The connection's number on the backend, if it told.
+    id: Option<u64>,
+    learned: Option<Learned>,
+}
+
+/// What a backend told in a handshake that went well.
+#[derive(Debug)]
+pub(crate) struct Greeted {
+    pub hello: HelloReply,
+    /// The connection's number on the backend, if it told.
+    pub id: Option<u64>,
+    /// Its commands that may block, if it was asked and told.
+    pub learned: Option<Learned>,
+    /// It let the user select the database, after its login if it has one.
+    pub selected: bool,
+}
+
+/// What a reply of the backend means for its handshake.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// More replies are to come.
+    More,
+    /// These bytes are to be written next.
+    Say(Vec<u8>),
+    Done(Greeted),
+    Failed(Failure),
+}
+
+impl Handshake {
+    /// A handshake on a connection that has said nothing.
+    pub(crate) fn new(
+        credential: Option<Arc<Credential>>,
+        protocol: Protocol,
+        db: u32,
+        learn: bool,
+    ) -> Self {
+        let mut handshake = Self::of_verified(protocol, db, learn);
+        if credential.is_some() {
+            handshake.flights.push_front(vec![Step::Auth]);
+            if db != 0 {
+                handshake.flights.push_front(vec![Step::EarlySelect]);
+            }
+        }
+        handshake.credential = credential;
+        handshake
+    }
+
+    /// A handshake on a connection on which AUTH has gone well.
+    pub(crate) fn of_verified(protocol: Protocol, db: u32, learn: bool) -> Self {
+        let mut last = vec![Step::Hello];
+        last.extend((db != 0).then_some(Step::Select));
+        last.extend(learn.then_some(Step::Learn));
+        Self {
+            awaited: VecDeque::new(),
+            flights: VecDeque::from([last]),
+            credential: None,
+            db,
+            selected_early: false,
+            selected: false,
+            protocol,
+            hello: None,
+            id: None,
+            learned: None,
+        }
+    }
+
+    /// The bytes of the next flight; nothing if there is none.
+    pub(crate) fn next_flight(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for step in self.flights.pop_front().unwrap_or_default() {
+            self.write(step, &mut out);
+            self.awaited.push_back(step);
+        }
+        out
+    }
+
+    fn write(&self, step: Step, out: &mut Vec<u8>) {
+        match step {
+            Step::EarlySelect | Step::Select => {
+                marked::write(out, &[b"SELECT", self.db.to_string().as_bytes()]);
+            }
+            Step::Auth => {
+                if let Some(credential) = &self.credential {
+                    credential.write_auth_again(out);
+                }
+            }
+            Step::Hello => {
+                let version = self.protocol.number().to_string();
+                let setname = &[b"HELLO", version.as_bytes(), b"SETNAME", CONNECTION_NAME];
+                marked::write(out, setname);
+            }
+            Step::Learn => learned::ask(out),
+        }
+    }
+
+    /// Takes one complete reply.
+    pub(crate) fn reply(&mut self, reply: &[u8]) -> Progress {
+        let Some(step) = self.awaited.pop_front() else {
+            let why = "sent a reply that nobody asked for";
+            return Progress::Failed(match error_text(reply) {
+                // What a server says that serves nobody just now.
+                Some(text) => Failure::TurnedAway(text),
+                None => Failure::Desync(why.into()),
+            });
+        };
+        if let Err(failure) = self.take(step, reply) {
+            return Progress::Failed(failure);
+        }
+        if !self.awaited.is_empty() {
+            return Progress::More;
+        }
+        if !self.flights.is_empty() {
+            return Progress::Say(self.next_flight());
+        }
+        match self.hello.take() {
+            Some(hello) => Progress::Done(Greeted {
+                hello,
+                id: self.id,
+                learned: self.learned.take(),
+                selected: self.selected,
+            }),
+            None => Progress::Failed(Failure::Desync("no reply to HELLO".into())),
+        }
+    }
+
+    fn take(&mut self, step: Step, reply: &[u8]) -> Result<(), Failure> {
+        match (step, error_text(&marked::unmark(reply))) {
+            // What it may not tell changes nothing; a server of before knows none.
+            (Step::Learn, Some(text)) if is_passing(&text) => {}
+            (Step::Learn, _) => self.learned = Some(Learned::read(reply).unwrap_or_default()),
+            // It was not for the command, and another reply will not come.
+            (Step::EarlySelect, Some(text)) if is_about_the_connection(&text) => {
+                return Err(Failure::TurnedAway(text));
+            }
+            (Step::EarlySelect, error) => self.selected_early = error.is_none(),
+            (Step::Select, Some(_)) if self.selected_early => {}
+            (Step::Auth, Some(text)) if is_refusal(&text) => return Err(Failure::Refused(text)),
+            (Step::Hello, Some(text)) if text.starts_with("NOAUTH") => {
+                return Err(Failure::Refused(text));
+            }
+            // A server before 6.0 speaks RESP2 only, and needs no HELLO for that.
+            (Step::Hello, Some(text)) if is_unknown(&text) && self.protocol == Protocol::Resp2 => {
+                self.hello = Some(HelloReply::Unknown(text));
+            }
+            (Step::Select, Some(text)) if !is_busy(&text) => {
+                return Err(Failure::Rejected(text));
+            }
+            (Step::Hello, Some(text)) if is_unknown(&text) || text.starts_with("NOPROTO") => {
+                return Err(Failure::Rejected(text));
+            }
+            (_, Some(text)) => return Err(Failure::TurnedAway(text)),
+            (Step::Hello, None) => match split_hello(reply) {
+                Some((hello, id)) => (self.hello, self.id) = (Some(hello), Some(id)),
+                None => return Err(Failure::Desync("unknown form of HELLO reply".into())),
+            },
+            (Step::Auth, None) if reply != b"+OK\r\n" => {
+                return Err(Failure::Desync("unknown form of AUTH reply".into()));
+            }
+            (Step::Auth, None) => {}
+            (Step::Select, None) => self.selected = true,
+        }
+        Ok(())
+    }
+}
+
+/// The text of an error reply (RESP2, or RESP3's blob error), without the mark.
+pub(crate) fn error_text(reply: &[u8]) -> Option<String> {
+    let text = match reply.split_first()? {
+        (b'-', text) => text,
+        (b'!', blob) => blob.splitn(2, |&b| b == b'\n').nth(1)?,
+        _ => return None,
+    };
+    Some(String::from_utf8_lossy(text).trim_end().to_owned())
+}
+
+/// Does an error to AUTH say that the credential is wrong? (Others are about the connection:
+/// too many clients, protected mode.) The texts are those of Redis 2 to 8.
+pub(crate) fn is_refusal(text: &str) -> bool {
+    [
+        "WRONGPASS",
+        "NOAUTH",
+        "ERR invalid password",
+        "ERR Client sent AUTH",
+        "ERR AUTH ",
+    ]
+    .iter()
+    .any(|start| text.starts_with(start))
+}
+
+/// Does an error say nothing of what others hear, or the same one hears later?
+fn is_passing(text: &str) -> bool {
+    let passing = ["NOPERM", "NOAUTH", "BUSY", "LOADING", "MASTERDOWN"];
+    passing.iter().any(|start| text.starts_with(start))
+}
+
+/// Does a server say that it runs a script, as it says to everybody then?
+pub(crate) fn is_busy(text: &str) -> bool {
+    text.starts_with("BUSY ")
+}
+
+/// Is an error what a server says before it closes a new connection?
+fn is_about_the_connection(text: &str) -> bool {
+    ["ERR max number of clients", "DENIED "]
+        .iter()
+        .any(|start| text.starts_with(start))
+}
+
+/// Does an error say that there is no such command?
+fn is_unknown(text: &str) -> bool {
+    text.starts_with("ERR unknown command")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! Where replies end on a link, and which bytes are seen whole before anybody gets them.
+
+use crate::metrics::ErrorKind;
+use crate::resp::Scan;
+
+use super::failure::Failure;
+use super::link::Backend;
+use super::request::Request;
+
+/// What must be seen whole (an auth result, a part of a handshake, TRACKINGINFO) is never longer.
+const COLLECT_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of pushes on a shared connection, where nobody asked for any.
+const PUSHED_BYTES_MAX: usize = 64 * 1024;
+
+/// What was found of the replies to one record.
+#[derive(Debug, Default)]
+pub(crate) struct Scanned {
+    /// Bytes that belong to them.
+    pub len: usize,
+    /// Replies that are complete now.
+    pub done: u32,
+    /// What follows is not RESP. The good replies before it are delivered first.
+    pub broken: Option<Failure>,
+    /// An error among them that says something about the server.
+    pub trouble: Option<ErrorKind>,
+}
+
+impl Backend {
+    /// Finds the replies to `request`, the head of the queue, at the front of `bytes`.
+    #[inline]
+    pub(crate) fn scan_record(&mut self, request: &mut Request, bytes: &[u8]) -> Scanned {
+        let mut found = Scanned::default();
+        while request.count > 0 {
+            let rest = bytes.get(found.len..).unwrap_or_default();
+            if rest.is_empty() || self.at_push(rest) {
+                break;
+            }
+            if self.scanner.at_start() && matches!(rest.first(), Some(b'-' | b'!')) {
+                let trouble = self.note_error(request.kind.is_counted(), rest);
+                found.trouble = trouble.or(found.trouble);
+                request.writes &= !rest.starts_with(b"-");
+            }
+            match self.scanner.scan(rest) {
+                Ok(Scan::Complete { len }) => {
+                    found.len += len;
+                    found.done += 1;
+                    request.count -= 1;
+                    self.reply_bytes = 0;
+                }
+                Ok(Scan::Partial) => {
+                    found.len = bytes.len();
+                    self.reply_bytes += rest.len() as u64;
+                }
+                Err(error) => {
+                    found.broken = Some(error.into());
+                    break;
+                }
+            }
+        }
+        found
+    }
+
+    /// An error begins with these bytes. Returns its kind if it says something about the server.
+    #[cold]
+    pub(crate) fn note_error(&mut self, counted: bool, begin: &[u8]) -> Option<ErrorKind> {
+        let kind = ErrorKind::of(begin);
+        if counted {
+            self.traffic.error(kind);
+        }
+        let serious = [
+            ErrorKind::Loading,
+            ErrorKind::MasterDown,
+            ErrorKind::ReadOnly,
+        ];
+        serious.contains(&kind).then_some(kind)
+    }
+
+    /// Does a push begin here, or go on?
+    #[inline]
+    pub(crate) fn at_push(&self, rest: &[u8]) -> bool {
+        match self.scanner.at_start() {
+            true => rest.first() == Some(&b'>'),
+            false => self.scanner.is_push(),
+        }
+    }
+
+    /// A push that nobody asked for, or a part of one: how long it is here, and whether that is
+    /// its end.
+    ///
+    /// # Errors
+    ///
+    /// A server that sends them without end is not to be used.
+    pub(crate) fn scan_push(&mut self, rest: &[u8]) -> Result<(usize, bool), Failure> {
+        let (len, whole) = self.scan(rest)?;
+        self.pushed_bytes += len;
+        match self.pushed_bytes > PUSHED_BYTES_MAX {
+            true => Err(Failure::Desync("sent pushes that nobody asked for".into())),
+            false => Ok((len, whole)),
+        }
+    }
+
+    /// How many of these bytes belong to the frame under way, and whether it ends with them.
+    pub(crate) fn scan(&mut self, rest: &[u8]) -> Result<(usize, bool), Failure> {
+        match self.scanner.scan(rest)? {
+            Scan::Complete { len } => Ok((len, true)),
+            Scan::Partial => Ok((rest.len(), false)),
+        }
+    }
+
+    /// Keeps a part of a reply that must be seen whole.
+    pub(crate) fn collect(&mut self, part: &[u8]) -> Result<(), Failure> {
+        if self.collected.len() + part.len() > COLLECT_BYTES_MAX {
+            return Err(Failure::Desync("sent an answer that is too long".into()));
+        }
+        self.collected.extend_from_slice(part);
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! Another client by its number: CLIENT UNBLOCK, and CLIENT TRACKING with REDIRECT.
+//!
+//! A client knows another by our number; on the backend that one's own connection has another. The
+//! worker that has the client tells it, and from then on that connection never serves anybody else:
+//! what is done by its number must not hit a stranger.
+
+use std::mem;
+
+use crate::command::client as client_command;
+use crate::resp::{Args, write};
+
+use crate::proxy::forward::answer::Taken;
+use crate::proxy::machine::Machine;
+use crate::session::change::Goal;
+use crate::session::client::{Client, Flag};
+use crate::session::question::{Found, Matches, Purpose, Question, Scope};
+use crate::store::key::ClientKey;
+
+impl Machine {
+    /// CLIENT UNBLOCK: whoever has the client tells on which connection of the backend it is
+    /// blocked, and the backend is asked to unblock that.
+    pub(in crate::proxy) fn client_unblock(
+        &mut self,
+        key: ClientKey,
+        args: Args<'_>,
+    ) -> Result<(), String> {
+        let asked = client_command::parse_unblock(args).map_err(|refusal| refusal.to_string())?;
+        let Some(scope) = self.scope_of(key) else {
+            return Ok(());
+        };
+        let with_error = asked.with_error;
+        let purpose = Purpose::Unblock { with_error };
+        let question = Question::Blocked(scope, asked.id, with_error);
+        self.ask(key, question, (Matches::default(), purpose));
+        Ok(())
+    }
+
+    /// CLIENT TRACKING ON REDIRECT `id`, which stands `at` this argument of `frame`.
+    pub(in crate::proxy) fn ask_for_subscriber(
+        &mut self,
+        key: ClientKey,
+        id: i64,
+        at: usize,
+        frame: &[u8],
+    ) {
+        let Some(scope) = self.scope_of(key) else {
+            return;
+        };
+        let purpose = Purpose::Redirect {
+            id: id.cast_unsigned(),
+            at,
+            frame: frame.into(),
+            tries: 0,
+        };
+        let question = Question::Subscriber(scope, id);
+        self.ask(key, question, (Matches::default(), purpose));
+    }
+
+    /// Another round has come for those whom nobody could answer yet.
+    pub(in crate::proxy) fn ask_again(&mut self) {
+        for key in mem::take(&mut self.again_later) {
+            let waiting = self
+                .clients
+                .get_mut(key)
+                .and_then(|client| client.waiting_mut());
+            let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
+                continue;
+            };
+            if !matches!(gathering.purpose, Purpose::Redirect { .. }) {
+                continue;
+            }
+            let purpose = mem::take(&mut gathering.purpose);
+            self.conclude(key, Ok(()));
+            if let (Some(scope), Purpose::Redirect { id, .. }) = (self.scope_of(key), &purpose) {
+                let question = Question::Subscriber(scope, id.cast_signed());
+                self.ask(key, question, (Matches::default(), purpose));
+            }
+        }
+    }
+
+    /// A client of this worker by its number, if the one who asks may know it.
+    fn by_number(&self, scope: &Scope, id: i64) -> Option<ClientKey> {
+        let its = |client: &Client| client.id.cast_signed() == id;
+        let mut clients = self.clients.iter();
+        let (key, _) = clients.find(|(_, client)| its(client) && self.in_scope(client, scope))?;
+        Some(key)
+    }
+
+    /// Once its number is known, somebody may unblock whatever happens there: the connection
+    /// serves no other client after this one. A wait that is shared with others ends here.
+    pub(in crate::proxy) fn blocked_connection(
+        &mut self,
+        scope: &Scope,
+        id: i64,
+        with_error: bool,
+    ) -> Found {
+        let Some(key) = self.by_number(scope, id) else {
+            return Found::Nobody;
+        };
+        if self.unblock_wait(key, with_error) {
+            return Found::Unblocked;
+        }
+        let Some(client) = self.clients.get_mut(key) else {
+            return Found::Nobody;
+        };
+        match (client.pin.as_deref_mut(), self.backends.get(client.backend)) {
+            (Some(pin), Some(backend)) if backend.blocking > 0 && backend.owner == key => {
+                pin.soil();
+                backend.id.map_or(Found::Otherwise, Found::Connection)
+            }
+            _ => Found::Otherwise,
+        }
+    }
+
+    /// Once invalidations go to its number, the connection must stay this client's. One that has
+    /// none of its own gets one.
+    pub(in crate::proxy) fn subscriber_connection(&mut self, scope: &Scope, id: i64) -> Found {
+        let Some(key) = self.by_number(scope, id) else {
+            return Found::Nobody;
+        };
+        let Some(client) = self.clients.get(key) else {
+            return Found::Nobody;
+        };
+        if client.pin.is_none() {
+            let free = client.fifo.is_empty() && !client.hold.any() && !client.is(Flag::Closing);
+            if !free || self.pin(key).is_err() {
+                self.leave_line(key);
+                return Found::Soon;
+            }
+        }
+        let Some(client) = self.clients.get_mut(key) else {
+            return Found::Nobody;
+        };
+        match (client.pin.as_deref_mut(), self.backends.get(client.backend)) {
+            (Some(pin), Some(backend)) if backend.is_ready() && !pin.provisional => {
+                let Some(id) = backend.id else {
+                    return Found::Otherwise;
+                };
+                pin.kept = true;
+                Found::Connection(id)
+            }
+            (Some(_), Some(_)) => Found::Soon,
+            _ => Found::Otherwise,
+        }
+    }
+
+    pub(in crate::proxy) fn unblock(&mut self, key: ClientKey, found: Found, with_error: bool) {
+        let id = match found {
+            Found::Connection(id) => id,
+            Found::Unblocked => return self.say(key, b":1\r\n"),
+            Found::Nobody | Found::Otherwise | Found::Soon => return self.say(key, b":0\r\n"),
+        };
+        let (id, reason) = (id.to_string(), if with_error { "ERROR" } else { "TIMEOUT" });
+        let mut bytes = Vec::new();
+        let args = ["CLIENT", "UNBLOCK", &id, reason];
+        write::command(&mut bytes, &args.map(str::as_bytes));
+        if self.forward_one(key, &bytes) == Taken::No {
+            // Nobody was unblocked, and the client may ask again.
+            self.say(key, b":0\r\n");
+        }
+    }
+
+    pub(in crate::proxy) fn redirect(
+        &mut self,
+        key: ClientKey,
+        found: Found,
+        (id, at, frame): (u64, usize, &[u8]),
+    ) {
+        match found {
+            Found::Connection(backend_id) => self.track_for(key, (id, backend_id), at, frame),
+            Found::Nobody => {
+                self.say_error(key, "ERR The client ID you want redirect to does not exist");
+            }
+            Found::Otherwise | Found::Unblocked | Found::Soon => self.say_error(
+                key,
+                "ERR elika: the client to redirect to gets no connection of its own",
+            ),
+        }
+        self.unpin_if_done(key);
+    }
+}

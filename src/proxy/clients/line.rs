@@ -1,0 +1,142 @@
+//! CLIENT INFO, and what CLIENT LIST shows of one client.
+
+use crate::command::Answer;
+use crate::command::client::{Dialect, Line};
+use crate::resp::{Args, write};
+
+use crate::dedicated::pin::Pin;
+use crate::proxy::machine::Machine;
+use crate::session::client::Flag;
+use crate::session::last_command::LastCommand;
+use crate::store::key::ClientKey;
+
+impl Machine {
+    pub(in crate::proxy) fn client_info(&mut self, key: ClientKey) -> Result<(), String> {
+        self.note(key, b"client|info");
+        let mut out = Vec::new();
+        self.write_info(key, &mut out);
+        self.say(key, &out);
+        Ok(())
+    }
+
+    /// The client's own line, as a reply.
+    pub(in crate::proxy) fn write_info(&self, key: ClientKey, out: &mut Vec<u8>) {
+        let mut line = Vec::new();
+        self.with_line(key, |it| it.write(&mut line));
+        if let Some(client) = self.clients.get(key) {
+            write::verbatim(out, client.protocol, &line);
+        }
+    }
+
+    pub(in crate::proxy) fn note(&mut self, key: ClientKey, name: &[u8]) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.command = LastCommand::named(name);
+        }
+    }
+
+    /// How the version of a client's backend shows clients.
+    pub(in crate::proxy) fn dialect_of(&self, key: ClientKey) -> Dialect {
+        let account = self.clients.get(key).map(|client| client.account);
+        let account = account.and_then(|account| self.pools.accounts.get(account));
+        let instance = account.and_then(|account| self.pools.instances.get(account.instance));
+        instance.map_or_else(Dialect::default, |instance| instance.dialect)
+    }
+
+    /// What a command answered here leaves in the client's line.
+    pub(in crate::proxy) fn note_answer(&mut self, key: ClientKey, answer: Answer, args: Args<'_>) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        match answer {
+            Answer::ReadOnly(on) if on || client.details.is_some() => {
+                client.details_mut().read_only = on;
+            }
+            Answer::ClientCapa => {
+                let mut capabilities = args.skip(2);
+                if capabilities.any(|it| it.eq_ignore_ascii_case(b"redirect")) {
+                    client.details_mut().takes_redirects = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What CLIENT LIST says of one client.
+    pub(in crate::proxy) fn with_line(&self, key: ClientKey, f: impl FnOnce(&Line<'_>)) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let empty: &[u8] = &[];
+        let details = client.details.as_deref();
+        let (lib_name, lib_ver) = details.map_or((empty, empty), |details| {
+            (&details.lib_name, &details.lib_ver)
+        });
+        let (peer, local) = client.ends();
+        let cmd = client.command.shown();
+        let (asker, bytes) = self.asking;
+        let dialect = self.dialect_of(key);
+        // A Valkey has taken its bytes from the buffer by then.
+        let asks = asker == key && !dialect.is_valkey();
+        let asked = if asks { bytes } else { 0 };
+        let empty_pin = Pin::default();
+        let pin = client.pin.as_deref().unwrap_or(&empty_pin);
+        let totals = client.totals();
+        let blocked = self.is_blocked(key);
+        // What asks is not carried out yet, nor what blocks and all behind it; within EXEC what
+        // asks and EXEC are not.
+        let under_way = match blocked {
+            true => client.in_flight.max(1),
+            false => u32::from(asker == key),
+        };
+        let carried_out = match pin.carried_out() {
+            0 => totals.commands.saturating_sub(under_way.into()),
+            elements => (totals.commands + u64::from(elements)).saturating_sub(2),
+        };
+        f(&Line {
+            id: client.id,
+            addr: peer.to_string().as_bytes(),
+            laddr: local.to_string().as_bytes(),
+            name: client.name(),
+            age: self.now.since_tenths(client.opened) / 1000,
+            idle: self.now.since_tenths(client.active) / 1000,
+            db: client.db,
+            sub: pin.channels,
+            psub: pin.patterns,
+            ssub: pin.shard_channels,
+            multi: pin.multi.then_some(pin.queued),
+            watch: pin.watched.count(),
+            blocked,
+            monitor: pin.monitor,
+            no_touch: pin.no_touch,
+            tracking: pin.tracking.map(|it| it.redirect.unwrap_or_default()),
+            read_only: details.is_some_and(|it| it.read_only),
+            takes_redirects: details.is_some_and(|it| it.takes_redirects),
+            closing: client.is(Flag::Closing),
+            qbuf: (client.inbound_bytes() + asked) as u64 + self.bytes_behind_blocked(key),
+            omem: client.outbound.len() as u64,
+            net_in: totals.bytes_in,
+            net_out: totals.bytes_out,
+            commands: carried_out,
+            cmd: &cmd,
+            user: self.user_of(key),
+            protocol: client.protocol,
+            lib_name,
+            lib_ver,
+            dialect,
+        });
+    }
+
+    /// Bytes a client has sent behind a command that blocks. Its connection has them already; a
+    /// server keeps them in the client's buffer.
+    fn bytes_behind_blocked(&self, key: ClientKey) -> u64 {
+        let client = self.clients.get(key).filter(|_| self.is_blocked(key));
+        let Some((client, backend)) =
+            client.and_then(|client| Some((client, self.backends.get(client.backend)?)))
+        else {
+            return 0;
+        };
+        let blocking = self.requests.get(client.fifo.head);
+        let behind = blocking.and_then(|head| self.requests.get(head.next_of_client));
+        behind.map_or(0, |behind| backend.queued.saturating_sub(behind.start))
+    }
+}

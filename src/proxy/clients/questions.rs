@@ -1,0 +1,243 @@
+//! CLIENT LIST, INFO and KILL, and what else asks all workers: this proxy's own clients of the
+//! same user.
+//!
+//! Workers share nothing, so the one that is asked asks the others and waits for all answers.
+//! Addresses, names and ids of other users' clients are nobody's business.
+
+use crate::resp::write;
+
+use crate::proxy::action::Action;
+use crate::proxy::machine::Machine;
+use crate::session::change::Goal;
+use crate::session::client::Client;
+use crate::session::question::{Answer, Found, Gathering, Matches, Purpose, Question, Scope};
+use crate::store::allocator::{LARGE_BYTES, OUT_OF_MEMORY, has_memory};
+use crate::store::key::ClientKey;
+
+/// A client that is to get invalidations gets a connection for them within so many rounds of a
+/// tenth of a second, or the one who wants that hears so.
+const REDIRECT_TRIES_MAX: u32 = 30;
+
+/// The longest reply to CLIENT LIST, bytes.
+const LIST_BYTES_MAX: usize = 64 << 20;
+
+/// The error for a longer one.
+const LIST_TOO_LONG: &str = "ERR elika: the list of clients is longer than 64 MiB";
+
+impl Machine {
+    /// Another worker asks.
+    pub fn peer_asked(&mut self, question: Question) -> Answer {
+        self.answer_to(question, None)
+    }
+
+    fn answer_to(&mut self, question: Question, asker: Option<ClientKey>) -> Answer {
+        match question {
+            Question::Search(search) => {
+                let (matches, more) = self.slice(&search, asker);
+                Answer::Found(matches, more)
+            }
+            Question::Blocked(scope, id, with_error) => {
+                Answer::Connection(self.blocked_connection(&scope, id, with_error))
+            }
+            Question::Subscriber(scope, id) => {
+                Answer::Connection(self.subscriber_connection(&scope, id))
+            }
+            Question::LoginNeeded(tenant, id) => self.login_needed(tenant, id),
+        }
+    }
+
+    /// A worker answered, another one or this.
+    pub fn peer_told(&mut self, key: ClientKey, answer: Answer) {
+        let waiting = self
+            .clients
+            .get_mut(key)
+            .and_then(|client| client.waiting_mut());
+        let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
+            return;
+        };
+        if gathering.left == 0 {
+            // A drain did not wait for it.
+            return;
+        }
+        match answer {
+            Answer::Found(matches, more) => {
+                self.partial_bytes += matches.kept();
+                gathering.matches.add(matches);
+                gathering.more |= more;
+            }
+            Answer::Connection(Found::Nobody) | Answer::Gone => {}
+            Answer::Connection(found) => gathering.found = found,
+        }
+        gathering.left -= 1;
+        if gathering.left == 0 {
+            self.stop_gathering(key);
+        }
+    }
+
+    /// The client gets what has come: all answers, or in a drain those of workers that had not
+    /// ended; unless there are more clients to look at.
+    pub(in crate::proxy) fn stop_gathering(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let waiting = client.waiting_mut();
+        let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
+            return;
+        };
+        gathering.left = 0;
+        if let Some(Question::Search(search)) = &mut gathering.question
+            && std::mem::take(&mut gathering.more)
+            && gathering.matches.bytes <= LIST_BYTES_MAX
+        {
+            search.slice += 1;
+            // Those that have begun end before others begin, and few lists are kept at a time.
+            return self.questions.push_first(client.tenant, key, self.now);
+        }
+        let done = std::mem::replace(&mut **gathering, Gathering::new(Purpose::List));
+        self.conclude(key, Ok(()));
+        self.gathered(key, done);
+    }
+
+    /// Puts a question to all workers, this one among them, in a later turn: who asks again and
+    /// again does so beside the others, not before them.
+    pub(in crate::proxy) fn ask(
+        &mut self,
+        key: ClientKey,
+        question: Question,
+        (matches, purpose): (Matches, Purpose),
+    ) {
+        let gathering = Gathering {
+            question: Some(question),
+            asked: self.asking.1,
+            matches,
+            ..Gathering::new(purpose)
+        };
+        self.change(key, Goal::Peers(Box::new(gathering)), None);
+        let tenant = self.clients.get(key).map(|client| client.tenant);
+        if let Some(tenant) = tenant {
+            self.questions.push(tenant, key, self.now);
+        }
+    }
+
+    /// How many workers are there to ask? In a drain they may have ended.
+    fn others(&self) -> u16 {
+        match self.draining {
+            true => 0,
+            false => self.settings.workers.saturating_sub(1),
+        }
+    }
+
+    /// Puts one question, or the next slice of one search: one in a turn, tenant by tenant, so that
+    /// others have their turns between.
+    pub(in crate::proxy) fn put_question(&mut self) {
+        let others = self.others();
+        while let Some(key) = self.questions.pop() {
+            let client = self.clients.get_mut(key);
+            let waiting = client.and_then(|client| client.waiting_mut());
+            let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
+                continue;
+            };
+            let Some(question) = gathering.question.clone() else {
+                continue;
+            };
+            gathering.left = others + 1;
+            if others > 0 {
+                self.actions.push_back(Action::Ask(key, question.clone()));
+            }
+            self.asking = (key, gathering.asked);
+            let answer = self.answer_to(question, Some(key));
+            self.asking.0 = ClientKey::NONE;
+            self.peer_told(key, answer);
+            return self.keep_limits();
+        }
+    }
+
+    /// All answers are in.
+    fn gathered(&mut self, key: ClientKey, gathering: Gathering) {
+        let mut out = Vec::new();
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let mut me_too = false;
+        match gathering.purpose {
+            Purpose::List => {
+                let mut found = gathering.matches;
+                if found.bytes > LIST_BYTES_MAX {
+                    self.counters.lists_refused += 1;
+                    return self.say_error(key, LIST_TOO_LONG);
+                }
+                // In lines, in one text, as a reply, and on its way out.
+                if found.bytes > LARGE_BYTES && !has_memory(4 * found.bytes) {
+                    self.counters.out_of_memory += 1;
+                    return self.say_and_close(key, OUT_OF_MEMORY);
+                }
+                found.lines.sort_unstable_by_key(|(id, _)| *id);
+                let mut text = Vec::with_capacity(found.bytes);
+                for (_, line) in &found.lines {
+                    text.extend_from_slice(line);
+                }
+                write::verbatim(&mut out, client.protocol, &text);
+            }
+            Purpose::Kill {
+                old_form,
+                me_too: me,
+            } => {
+                me_too = me;
+                match old_form {
+                    false => write::integer(&mut out, gathering.matches.killed.cast_signed()),
+                    true if gathering.matches.killed == 0 => {
+                        write::error(&mut out, "ERR No such client")
+                    }
+                    true => write::simple(&mut out, "OK"),
+                }
+            }
+            Purpose::Unblock { with_error } => {
+                return self.unblock(key, gathering.found, with_error);
+            }
+            Purpose::Redirect {
+                id,
+                at,
+                frame,
+                tries,
+            } if gathering.found == Found::Soon && tries < REDIRECT_TRIES_MAX => {
+                // Asked again in the next round.
+                let tries = tries + 1;
+                let purpose = Purpose::Redirect {
+                    id,
+                    at,
+                    frame,
+                    tries,
+                };
+                self.change(key, Goal::Peers(Box::new(Gathering::new(purpose))), None);
+                self.again_later.push(key);
+                return;
+            }
+            Purpose::Redirect { id, at, frame, .. } => {
+                return self.redirect(key, gathering.found, (id, at, &frame));
+            }
+        }
+        self.say(key, &out);
+        if me_too && let Some(client) = self.clients.get_mut(key) {
+            self.counters.kills += 1;
+            client.finish(&mut self.to_backends);
+        }
+    }
+
+    /// The user a client is, if it is one already.
+    pub(in crate::proxy) fn scope_of(&self, key: ClientKey) -> Option<Scope> {
+        let account = self.pools.accounts.get(self.clients.get(key)?.account)?;
+        let instance = self.pools.instances.get(account.instance)?;
+        Some(Scope {
+            tenant: instance.tenant.clone(),
+            instance: instance.id.clone(),
+            user: account.name().into(),
+        })
+    }
+
+    pub(in crate::proxy) fn in_scope(&self, client: &Client, scope: &Scope) -> bool {
+        let account = self.pools.accounts.get(client.account);
+        let instance = account.and_then(|account| self.pools.instances.get(account.instance));
+        account.is_some_and(|account| account.name() == &*scope.user)
+            && instance.is_some_and(|it| it.tenant == scope.tenant && it.id == scope.instance)
+    }
+}

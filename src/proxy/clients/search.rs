@@ -1,0 +1,104 @@
+//! CLIENT LIST and CLIENT KILL: clients are looked at slice by slice.
+//!
+//! A line costs some microseconds, and there may be a hundred thousand clients: a worker looks at
+//! one slice in a turn, for one asker, and the other workers at the same slice of theirs.
+
+use crate::command::client::Filter;
+use crate::resp::Args;
+
+use crate::proxy::machine::Machine;
+use crate::session::question::{Matches, Purpose, Question, Search};
+use crate::store::key::ClientKey;
+
+/// Places of clients that are looked at in one turn.
+const SLICE: usize = 256;
+
+/// The same where nothing but their numbers is looked at.
+const SLICE_OF_NUMBERS: usize = 32 * 1024;
+
+impl Machine {
+    pub(in crate::proxy) fn client_list(
+        &mut self,
+        key: ClientKey,
+        args: Args<'_>,
+    ) -> Result<(), String> {
+        let filter = Filter::parse_list(args, self.dialect_of(key))
+            .map_err(|refusal| refusal.to_string())?;
+        self.search(key, filter, Matches::default(), Purpose::List);
+        Ok(())
+    }
+
+    pub(in crate::proxy) fn client_kill(
+        &mut self,
+        key: ClientKey,
+        args: Args<'_>,
+    ) -> Result<(), String> {
+        let filter = Filter::parse_kill(args, self.dialect_of(key))
+            .map_err(|refusal| refusal.to_string())?;
+        let mut matches = false;
+        self.with_line(key, |line| matches = filter.matches(line));
+        let me_too = matches && !filter.skip_me();
+        let matches = Matches {
+            killed: u64::from(me_too),
+            ..Matches::default()
+        };
+        let old_form = filter.is_old_form();
+        self.search(key, filter, matches, Purpose::Kill { old_form, me_too });
+        Ok(())
+    }
+
+    /// Begins a search; its first slice is taken in one of the next turns.
+    fn search(&mut self, key: ClientKey, filter: Filter, matches: Matches, purpose: Purpose) {
+        let Some(scope) = self.scope_of(key) else {
+            return;
+        };
+        let search = Search {
+            scope,
+            filter,
+            kill: matches!(purpose, Purpose::Kill { .. }),
+            slice: 0,
+        };
+        self.ask(key, Question::Search(search), (matches, purpose));
+    }
+
+    /// What there is in one slice of this worker's clients, and whether there are more behind it.
+    /// The asker is not closed here.
+    pub(in crate::proxy) fn slice(
+        &mut self,
+        search: &Search,
+        asker: Option<ClientKey>,
+    ) -> (Matches, bool) {
+        let size = match search.filter.has_numbers() {
+            true => SLICE_OF_NUMBERS,
+            false => SLICE,
+        };
+        let from = search.slice as usize * size;
+        let slots = from..from + size;
+        let more = slots.end < self.clients.slots();
+        let mut found = Vec::new();
+        for (key, client) in self.clients.within(slots) {
+            if search.filter.may_mean(client.id) && self.in_scope(client, &search.scope) {
+                found.push(key);
+            }
+        }
+        let mut matches = Matches::default();
+        for key in found {
+            let mut is_meant = false;
+            self.with_line(key, |line| {
+                is_meant = search.filter.matches(line);
+                if is_meant && !search.kill {
+                    let mut text = Vec::with_capacity(384);
+                    line.write(&mut text);
+                    matches.bytes += text.len();
+                    matches.lines.push((line.id, text));
+                }
+            });
+            if is_meant && search.kill && Some(key) != asker {
+                matches.killed += 1;
+                self.counters.kills += 1;
+                self.close_now(key);
+            }
+        }
+        (matches, more)
+    }
+}

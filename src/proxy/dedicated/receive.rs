@@ -1,0 +1,372 @@
+//! A client's own connection to the client: frames go out as they come, and what a complete one
+//! says changes what the connection holds.
+
+use std::mem;
+
+use crate::command::marked;
+
+use crate::dedicated::effect::Effect;
+use crate::dedicated::pin::{Change, Pin};
+use crate::dedicated::walker::Walker;
+use crate::link::failure::Failure;
+use crate::link::frame::{Class, Fate, Frame};
+use crate::link::request::Kind;
+use crate::link::verb::Verb;
+use crate::proxy::deliver::owner::{Full, Owner};
+use crate::proxy::deliver::replies::Afterwards;
+use crate::proxy::machine::{Machine, mark_ready};
+use crate::proxy::outbound::{mark_client_dirty, release_parked};
+use crate::session::client::{Flag, Hold};
+use crate::store::key::{BackendKey, ClientKey};
+
+impl Machine {
+    /// Bytes of a connection that is a client's own.
+    pub(in crate::proxy) fn own_bytes(
+        &mut self,
+        key: BackendKey,
+        bytes: &[u8],
+        late: &mut Afterwards,
+    ) -> Result<(), Failure> {
+        let mut pos = 0;
+        while let Some(rest) = bytes.get(pos..).filter(|rest| !rest.is_empty()) {
+            let Some(backend) = self.backends.get(key) else {
+                return Ok(());
+            };
+            if backend.frame.fate == Fate::Open && !backend.scanner.at_start() {
+                let next = rest.first().copied().unwrap_or_default();
+                let fate = self.fate(key, &[b'+', next])?;
+                if let Some(backend) = self.backends.get_mut(key) {
+                    backend.frame.fate = fate;
+                }
+                self.pass(key, fate, b"+", late)?;
+            } else if backend.scanner.at_start() {
+                let fate = self.fate(key, rest)?;
+                if let Some(backend) = self.backends.get_mut(key) {
+                    if matches!(rest.first(), Some(b'-' | b'!')) {
+                        late.trouble = backend.note_error(true, rest).or(late.trouble);
+                    }
+                    let head = self.requests.get(backend.fifo.head);
+                    if head.is_some_and(|head| head.verb == Verb::Exec) {
+                        backend.scanner.pushes_between();
+                    }
+                    backend.frame = Frame::begin(fate);
+                }
+            }
+            let Some(backend) = self.backends.get_mut(key) else {
+                return Ok(());
+            };
+            let (len, whole) = backend.scan(rest)?;
+            let part = rest.get(..len).unwrap_or_default();
+            pos += len;
+            backend.frame.note(part);
+            backend.traffic.reply_bytes += len as u64;
+            backend.reply_bytes = match whole {
+                true => 0,
+                false => backend.reply_bytes + part.len() as u64,
+            };
+            let (owner, fate) = (backend.owner, backend.frame.fate);
+            self.pass(key, fate, part, late)?;
+            if whole {
+                self.framed(key, owner)?;
+                self.release_held(owner);
+            }
+        }
+        if let Some(backend) = self.backends.get(key) {
+            late.settled.push(backend.owner);
+        }
+        Ok(())
+    }
+
+    /// Has a part of a message gone to the client that has a connection of its own, and the rest
+    /// not come yet? Nothing of ours may stand between.
+    pub(in crate::proxy) fn is_in_a_message(&self, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get(key).filter(|client| client.pin.is_some()) else {
+            return false;
+        };
+        let backend = self.backends.get(client.backend);
+        backend.is_some_and(|it| it.dedicated && it.is_ready() && !it.scanner.at_start())
+    }
+
+    /// A frame has come to its end: what waited for that goes out.
+    fn release_held(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        release_parked(&mut self.requests, &mut self.to_clients, client);
+        if !client.outbound.is_empty() {
+            mark_client_dirty(&mut self.dirty_clients, client, key);
+        }
+        if client.fifo.is_empty() && client.hold.has(Hold::BARRIER) {
+            mark_ready(&mut self.ready, client, key);
+        }
+    }
+
+    /// Bytes of a frame go where they belong.
+    pub(super) fn pass(
+        &mut self,
+        key: BackendKey,
+        fate: Fate,
+        part: &[u8],
+        late: &mut Afterwards,
+    ) -> Result<(), Failure> {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return Ok(());
+        };
+        let (owner, head) = (backend.owner, self.requests.get(backend.fifo.head));
+        let kind = head.map_or(Kind::Deliver, |head| head.kind);
+        match fate {
+            Fate::Push => {
+                let max = self.settings.subscriber_outbound_bytes_max;
+                let Some(client) = self.clients.get_mut(owner) else {
+                    return Ok(());
+                };
+                if client.is(Flag::Closing) {
+                    // After its last word it hears nothing more.
+                    return Ok(());
+                }
+                self.to_clients.append(&mut client.outbound, part);
+                mark_client_dirty(&mut self.dirty_clients, client, owner);
+                if client.outbound.len() > max {
+                    late.flooded.push(owner);
+                }
+            }
+            Fate::Reply => {
+                let client = head.map_or(owner, |head| head.client);
+                if self.owner_parts().take(client, kind, part, 0, None) == Full::Yes {
+                    late.overfull.push(client);
+                }
+            }
+            Fate::Collect => backend.collect(part)?,
+            Fate::Notice => self.noticed(key, part, late)?,
+            Fate::Line => self.monitored(key, part, late)?,
+            Fate::Walk => self.walk(key, part, kind != Kind::Deliver)?,
+            Fate::Drop | Fate::Open => {}
+        }
+        Ok(())
+    }
+
+    /// For the client whose reply it is. Shared connections, of which there are more replies,
+    /// borrow the tables beside their own (see `deliver`).
+    fn owner_parts(&mut self) -> Owner<'_> {
+        Owner {
+            clients: &mut self.clients,
+            requests: &mut self.requests,
+            chunks: &mut self.to_clients,
+            dirty: &mut self.dirty_clients,
+            ready: &mut self.ready,
+            counters: &mut self.counters,
+            settings: &self.settings,
+            draining: self.draining,
+        }
+    }
+
+    /// A frame is complete: what does it say?
+    fn framed(&mut self, key: BackendKey, owner: ClientKey) -> Result<(), Failure> {
+        let manner = self.manner(key);
+        let Some(backend) = self.backends.get_mut(key) else {
+            return Ok(());
+        };
+        let frame = backend.frame;
+        let head = self.requests.get_mut(backend.fifo.head);
+        // A request that was not even sent has no reply.
+        let head = head.filter(|head| head.start < backend.sent);
+        let pin = self
+            .clients
+            .get_mut(owner)
+            .and_then(|client| client.pin.as_deref_mut());
+        match frame.class(manner.modal, manner.monitor) {
+            Class::Unsolicited => {
+                self.counters.pushes += 1;
+                if frame.fate == Fate::Notice {
+                    self.redirect_told(key);
+                }
+                Ok(())
+            }
+            Class::Confirmation(topic, count) => {
+                self.counters.pushes += 1;
+                let left = pin.map_or(0, |pin| {
+                    pin.confirmed(topic, count);
+                    *pin.topic_mut(topic)
+                });
+                match head.map(|head| head.verb) {
+                    Some(Verb::Confirm(of)) if of == topic => self.advance_head(key, 1),
+                    Some(Verb::ConfirmAll(of)) if of == topic && left == 0 => {
+                        self.advance_head(key, 1);
+                    }
+                    // A server that moves a shard's slot elsewhere unsubscribes by itself.
+                    _ => {}
+                }
+                Ok(())
+            }
+            Class::Reply => match head {
+                Some(head) => {
+                    let (verb, count) = (head.verb, head.count);
+                    if verb == Verb::Change && !frame.may_answer_auth() && self.logs_in(key) {
+                        let why = "sent neither OK nor an error to AUTH";
+                        return Err(Failure::Desync(why.into()));
+                    }
+                    self.replied(key, verb, frame);
+                    // An error is one, however many confirmations were asked for.
+                    let all = matches!(verb, Verb::Confirm(_) | Verb::ConfirmAll(_));
+                    self.advance_head(key, if all { count } else { 1 });
+                    Ok(())
+                }
+                None => {
+                    let why = "sent a reply that nobody asked for";
+                    Err(Failure::Desync(why.into()))
+                }
+            },
+        }
+    }
+
+    /// Is the next change of this connection its login as another user? Some servers say nothing to
+    /// a wrong password while they owe replies, and then the next one is not about it.
+    fn logs_in(&self, key: BackendKey) -> bool {
+        let owner = self.backends.get(key).map(|backend| backend.owner);
+        let client = owner.and_then(|owner| self.clients.get(owner));
+        let pin = client.and_then(|client| client.pin.as_deref());
+        let change = pin.and_then(|pin| pin.changes.front());
+        matches!(change, Some(Change::Login(_)))
+    }
+
+    /// `done` of the replies to the head of the queue have come.
+    fn advance_head(&mut self, key: BackendKey, done: u32) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        let Some(head) = self.requests.get_mut(backend.fifo.head) else {
+            return;
+        };
+        head.count -= done;
+        let (client, verb, kind) = (head.client, head.verb, head.kind);
+        let moments = head.moments();
+        self.requests.measure(&mut backend.traffic, &moments, done);
+        let Some(head) = self.requests.get(backend.fifo.head) else {
+            return;
+        };
+        let popped = match head.count {
+            0 => self.requests.pop_of_backend(&mut backend.fifo),
+            _ => None,
+        };
+        if popped.is_some() {
+            backend.blocking -= u32::from(verb.blocks());
+            backend.scripts -= u32::from(verb == Verb::Script);
+            if let Some(pin) = self
+                .clients
+                .get_mut(backend.owner)
+                .and_then(|owner| owner.pin.as_deref_mut())
+            {
+                pin.answered(verb);
+            }
+        }
+        self.owner_parts().take(client, kind, &[], done, popped);
+    }
+
+    /// The reply to a request is complete.
+    fn replied(&mut self, key: BackendKey, verb: Verb, frame: Frame) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        let owner = backend.owner;
+        let collected = mem::take(&mut backend.collected);
+        let head = self.requests.get(backend.fifo.head);
+        match head.map(|head| head.kind) {
+            Some(Kind::Permission(what)) => return self.permission_told(key, what, &collected),
+            Some(Kind::Wait) => return self.wait_told(key, &marked::unmark(&collected)),
+            _ => {}
+        }
+        let silent = head.is_some_and(|head| head.kind != Kind::Deliver);
+        let writes = head.is_some_and(|head| head.writes);
+        let Some(client) = self.clients.get_mut(owner) else {
+            return;
+        };
+        client.count_inside(verb, &frame);
+        let Some(pin) = client.pin.as_deref_mut() else {
+            return;
+        };
+        let (good, queued) = (!frame.is_error(), pin.multi && frame.is_queued());
+        let place = pin.queued;
+        pin.queued += u32::from(queued);
+        match verb {
+            Verb::Multi if good && !queued => pin.multi = true,
+            Verb::Exec => {
+                pin.walker = Walker::default();
+                if pin.multi {
+                    pin.end_transaction();
+                }
+            }
+            Verb::Discard if good && !queued => pin.end_transaction(),
+            Verb::Unwatch if good && !queued => pin.watched.clear(),
+            Verb::Plain if !writes || !good => {}
+            Verb::Plain if !queued => client.has_written(),
+            // One of them is enough.
+            Verb::Plain if !matches!(pin.effects.back(), Some((_, Effect::Write))) => {
+                pin.effects.push_back((place, Effect::Write));
+            }
+            Verb::Change => {
+                if let Some(change) = pin.changes.pop_front() {
+                    self.changed(
+                        owner,
+                        change,
+                        good,
+                        queued.then_some(place),
+                        &collected,
+                        silent,
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The backend's word on a change: `place` is where in the queue of a transaction it stands.
+    fn changed(
+        &mut self,
+        key: ClientKey,
+        change: Change,
+        good: bool,
+        place: Option<u32>,
+        reply: &[u8],
+        silent: bool,
+    ) {
+        if !good {
+            // Empty, unless it was held back to be changed.
+            if !silent {
+                self.tell_own(key, reply);
+            }
+            return;
+        }
+        match (change, place) {
+            (Change::Queue(effect), Some(place)) => {
+                if let Some(pin) = self.pin_mut(key) {
+                    pin.soiled |= effect.soils();
+                    pin.effects.push_back((place, effect));
+                }
+            }
+            (Change::Queue(_), None) | (_, Some(_)) => {}
+            (Change::Select(db), None) => self.selected(key, db),
+            (Change::Login(identity), None) => self.logged_in_own(key, identity),
+            (change @ Change::Hello { .. }, None) => self.greeted_own(key, change, reply, silent),
+            (Change::TrackingInfo, None) => self.tracking_told(key, reply, silent),
+            (change, None) => {
+                if let Some(pin) = self.pin_mut(key) {
+                    pin.change(&change);
+                }
+            }
+        }
+    }
+
+    pub(super) fn pin_mut(&mut self, key: ClientKey) -> Option<&mut Pin> {
+        self.clients.get_mut(key)?.pin.as_deref_mut()
+    }
+
+    /// What a client hears in the place of a reply on its own connection.
+    pub(super) fn tell_own(&mut self, key: ClientKey, bytes: &[u8]) {
+        if let Some(client) = self.clients.get_mut(key)
+            && !bytes.is_empty()
+        {
+            self.to_clients.append(&mut client.outbound, bytes);
+            mark_client_dirty(&mut self.dirty_clients, client, key);
+        }
+    }
+}

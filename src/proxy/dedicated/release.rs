@@ -1,0 +1,149 @@
+//! A client goes that has a connection of its own, or that connection goes.
+
+use std::mem;
+
+use crate::dedicated::pin::Pin;
+use crate::link::failure::Failure;
+use crate::link::link::Backend;
+use crate::link::verb::Verb;
+use crate::proxy::machine::Machine;
+use crate::proxy::outbound::release_parked;
+use crate::session::client::Hold;
+use crate::store::key::{BackendKey, ClientKey};
+use crate::upstream::tenant::Use;
+
+impl Machine {
+    /// The owner of a connection has gone. What it was about to take must not be taken: a blocked
+    /// connection is closed at once. One that only has to answer does so, for what was sent is
+    /// done, whether anybody hears it or not.
+    pub(in crate::proxy) fn orphan(&mut self, key: BackendKey, pin: &Pin) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        backend.owner = ClientKey::NONE;
+        // Confirmations would be taken for messages, and never come.
+        let confirms =
+            (self.requests.of_backend(backend.fifo)).any(|(_, request)| request.verb.confirms());
+        let plain = backend.blocking == 0
+            && pin.subscriptions() == 0
+            && !pin.monitor
+            && pin.changes.is_empty()
+            && !confirms;
+        if backend.is_ready() && plain && !backend.fifo.is_empty() {
+            return self.lose_patience(key);
+        }
+        if backend.fifo.is_empty() && pin.unsettled == 0 && !pin.holds() && backend.dedicated {
+            self.give_back(key, pin.soiled);
+        } else {
+            self.fail(key, &Failure::Removed);
+        }
+    }
+
+    /// A client's own connection is not to be used any more: it ends when it owes nothing, or only
+    /// what may never come.
+    pub(in crate::proxy) fn retire_owned(&mut self, key: BackendKey) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        if backend.fifo.is_empty() || backend.blocking > 0 || !backend.is_ready() {
+            self.fail(key, &Failure::Removed);
+        } else {
+            backend.retired = true;
+        }
+    }
+
+    /// Nobody waits any more for as long as it takes: the connection is closed when it owes
+    /// nothing, or has owed it for too long.
+    fn lose_patience(&mut self, key: BackendKey) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        (backend.blocking, backend.scripts) = (0, 0);
+        self.requests.lose_patience(backend.fifo);
+        self.retire(key);
+    }
+
+    /// A client gives up its own connection with all that it holds. Nothing of it is in flight.
+    pub(in crate::proxy) fn drop_pin(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if let Some(pin) = client.pin.take() {
+            let backend = client.backend;
+            client.go_to(BackendKey::NONE);
+            self.pools.release(pin.tenant, Use::Pinned);
+            self.orphan(backend, &pin);
+        }
+    }
+
+    /// A connection ends that was a client's own. If it held anything, or anything was sent on
+    /// it, the client ends too: on a server it would have been the very same connection.
+    pub(in crate::proxy) fn lose_owner(&mut self, backend: &Backend) {
+        let Some(client) = self.clients.get_mut(backend.owner) else {
+            return;
+        };
+        let Some(pin) = client.pin.take() else {
+            return;
+        };
+        let own = client.backend;
+        client.go_to(BackendKey::NONE);
+        if backend.sent == 0 {
+            client.forget_former(own);
+        }
+        self.pools.release(pin.tenant, Use::Pinned);
+        let head = self.requests.get(backend.fifo.head);
+        let in_doubt = head.is_some_and(|head| head.start < backend.sent);
+        let torn = backend.dedicated && backend.is_ready() && !backend.scanner.at_start();
+        if !pin.holds() && !in_doubt && !torn {
+            return;
+        }
+        self.counters.pins_lost += 1;
+        client.finish(&mut self.to_backends);
+        let fifo = client.fifo;
+        self.requests.silence(fifo, &mut self.to_clients);
+        // What waited for the end of a message does so no more.
+        release_parked(&mut self.requests, &mut self.to_clients, client);
+        let key = backend.owner;
+        self.wake(key);
+    }
+
+    /// A client that leaves does not wait for what is still to come, so that it stays where it is.
+    /// What it was told before it gets.
+    pub(in crate::proxy) fn stop_waiting(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let own = self
+            .backends
+            .get(client.backend)
+            .is_some_and(|it| it.dedicated);
+        if client.outbound.is_empty() || !own {
+            return self.close_now(key);
+        }
+        let Some(pin) = client.pin.take() else {
+            return;
+        };
+        let backend = mem::replace(&mut client.backend, BackendKey::NONE);
+        client.finish(&mut self.to_backends);
+        self.requests.silence(client.fifo, &mut self.to_clients);
+        self.pools.release(pin.tenant, Use::Pinned);
+        self.orphan(backend, &pin);
+    }
+
+    /// Does a client wait for something to come before anything else?
+    pub(in crate::proxy) fn is_blocked(&self, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get(key) else {
+            return false;
+        };
+        if client.hold.has(Hold::WAIT) {
+            return true;
+        }
+        let head = self.requests.get(client.fifo.head);
+        // Once the reply has begun, the rest of it is on its way.
+        let begun = self.is_in_a_message(key);
+        // Inside MULTI nothing blocks.
+        client.pin.as_deref().is_none_or(|pin| !pin.multi)
+            && head.is_some_and(|head| head.verb == Verb::Block)
+            && !begun
+    }
+}

@@ -1,0 +1,367 @@
+//! A client's requests to its own connection: which reply will say what.
+
+use crate::command::client::redirect_of;
+use crate::command::{Answer, Own, Plan, Session, denied};
+use crate::resp::{Args, write};
+
+use crate::dedicated::pin::Change;
+use crate::link::failure::NOAUTH;
+use crate::link::request::Kind;
+use crate::link::verb::Verb;
+use crate::proxy::dedicated::session::CLOSED;
+use crate::proxy::dedicated::transaction::NOT_INSIDE;
+use crate::proxy::forward::answer::{Taken, kind_of};
+use crate::proxy::forward::route::Refusal;
+use crate::proxy::machine::Machine;
+use crate::session::client::{Flag, Hold};
+use crate::store::key::ClientKey;
+
+impl Machine {
+    /// A command that needs a connection of its own; the client may have one.
+    pub(in crate::proxy) fn dispatch_own(
+        &mut self,
+        key: ClientKey,
+        own: Own,
+        frame: &[u8],
+    ) -> Taken {
+        let administrative = match own {
+            Own::Monitor => Some("monitor"),
+            Own::Apart(name) => name,
+            _ => None,
+        };
+        if let Some(name) = administrative
+            && !self.settings.admin_commands
+        {
+            return self.dispatch(key, Plan::Admin(name), frame);
+        }
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        if client.pin.is_none() {
+            if own == Own::Block && (client.is(Flag::Gone) || client.is(Flag::Eof)) {
+                // Nobody would get what comes: it stays where it is.
+                if !self.at_barrier(key) {
+                    return Taken::No;
+                }
+                self.finish_client(key);
+                return Taken::Yes;
+            }
+            match self.admit(key) {
+                Err(Refusal::Error(text))
+                    if own == Own::Block && text != NOAUTH && self.is_down(key) => {}
+                Err(refusal) => return self.refuse(key, refusal),
+                Ok(()) => {}
+            }
+            if own == Own::Wait {
+                return self.wait(key, frame);
+            }
+            if !self.at_barrier(key) {
+                return Taken::No;
+            }
+            let pin = match own {
+                Own::Apart(_) => self.pin_apart(key),
+                _ => self.pin(key),
+            };
+            if let Err(refusal) = pin {
+                return self.refuse(key, refusal);
+            }
+        }
+        self.send_own(key, own, frame)
+    }
+
+    /// Is the client's instance down? Whoever blocks waits in line for it: hearing an error at
+    /// once, it would only ask again at once.
+    fn is_down(&self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        let account = client.and_then(|client| self.pools.accounts.get(client.account));
+        let instance = account.and_then(|account| self.pools.instances.get(account.instance));
+        instance.is_some_and(|instance| !instance.gone && instance.is_out(self.now))
+    }
+
+    fn send_own(&mut self, key: ClientKey, own: Own, frame: &[u8]) -> Taken {
+        let argc = Args::new(frame).len() as u32;
+        match own {
+            Own::Multi => self.send(key, Verb::Multi, 1, None, frame),
+            Own::Wait if !self.is_outside(key) => Taken::No,
+            Own::Wait if self.waits_elsewhere(key) => self.wait(key, frame),
+            Own::Block | Own::Wait => self.send(key, Verb::Block, 1, None, frame),
+            Own::Apart(_) => self.send_apart(key, frame),
+            Own::Watch => self.watch(key, frame),
+            // The others must not be queued.
+            _ if !self.is_outside(key) => Taken::No,
+            _ if self.is_inside(key) => self.queue(key, Plan::Own(own), frame),
+            Own::Subscribe(topic) => {
+                let count = argc.saturating_sub(1).max(1);
+                self.send(key, Verb::Confirm(topic), count, None, frame)
+            }
+            Own::Monitor => self.monitor(key, frame),
+            Own::ImportSource => self.import_source(key, frame),
+            Own::NoTouch => self.change_by(key, Change::NoTouch(true), frame),
+            Own::Prepare => self.change_by(key, Change::Keep, frame),
+            Own::Tracking => self.track(key, frame),
+        }
+    }
+
+    /// MONITOR. No server replies to a second one: it is not forwarded, because the connection
+    /// would wait for a reply that never comes.
+    fn monitor(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+        if !self.is_settled(key) {
+            return Taken::No;
+        }
+        let monitors = self.pin_mut(key).is_some_and(|pin| pin.monitor);
+        match self.clients.get_mut(key).filter(|_| monitors) {
+            Some(client) => {
+                // It uses up CLIENT REPLY SKIP like any command.
+                kind_of(client);
+                Taken::Yes
+            }
+            None => self.change_by(key, Change::Monitor, frame),
+        }
+    }
+
+    /// CLIENT IMPORT-SOURCE. How keys expire for the connection stays so until it ends.
+    fn import_source(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+        let on = Args::new(frame).nth(2);
+        match on.is_some_and(|on| on.eq_ignore_ascii_case(b"on")) {
+            true => self.change_by(key, Change::Keep, frame),
+            false => self.send(key, Verb::Plain, 1, None, frame),
+        }
+    }
+
+    /// Nothing else of the client may go to this connection: it may be in another database.
+    fn send_apart(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+        let taken = self.send(key, Verb::Plain, 1, None, frame);
+        if let Some(client) = self.clients.get_mut(key)
+            && !client.fifo.is_empty()
+        {
+            client.hold.set(Hold::BARRIER);
+        }
+        taken
+    }
+
+    /// Is it known who the client is, and what its own connection holds? Else it waits until it is.
+    pub(in crate::proxy) fn is_settled(&mut self, key: ClientKey) -> bool {
+        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        pin.is_none_or(|pin| pin.unsettled == 0) || self.at_barrier(key)
+    }
+
+    /// Is it known whether the client is inside MULTI? Else it waits until it is.
+    fn is_outside(&mut self, key: ClientKey) -> bool {
+        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        pin.is_none_or(|pin| pin.transactions == 0) || self.at_barrier(key)
+    }
+
+    pub(in crate::proxy) fn is_inside(&self, key: ClientKey) -> bool {
+        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        pin.is_some_and(|pin| pin.multi)
+    }
+
+    /// A command of a client that has a connection of its own. The backend answers all that it
+    /// can, in the client's state; the rest is done here as for any client.
+    pub(in crate::proxy) fn dispatch_pinned(
+        &mut self,
+        key: ClientKey,
+        plan: Plan,
+        frame: &[u8],
+    ) -> Taken {
+        let harmless = matches!(plan, Plan::Forward | Plan::Script | Plan::Own(Own::Wait));
+        if !harmless && self.is_provisional(key) && !self.at_barrier(key) {
+            return Taken::No;
+        }
+        match plan {
+            Plan::Forward | Plan::Script => return self.forward_one(key, frame),
+            Plan::Admin(_) if self.settings.admin_commands => return self.forward_one(key, frame),
+            Plan::Own(own) => return self.dispatch_own(key, own, frame),
+            Plan::CrossProtocol => {
+                self.counters.cross_protocol += 1;
+                self.close_now(key);
+                return Taken::Yes;
+            }
+            Plan::Answer(answer) => {
+                if let Some(taken) = self.send_answer(key, answer, frame) {
+                    return taken;
+                }
+            }
+            Plan::Session(_) | Plan::Admin(_) | Plan::Never(_) => {}
+        }
+        // What is done here depends on what the connection holds.
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        let Some(pin) = client.pin.as_deref() else {
+            return self.dispatch(key, plan, frame);
+        };
+        if pin.unsettled > 0 && !self.at_barrier(key) {
+            return Taken::No;
+        }
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        let Some(pin) = client.pin.as_deref() else {
+            return self.dispatch(key, plan, frame);
+        };
+        let (multi, modal) = (pin.multi, pin.is_modal(client.protocol));
+        match plan {
+            Plan::Session(Session::Quit | Session::Reset) => {}
+            Plan::Admin(name) | Plan::Never(name) if !multi => {
+                let text = denied(self.user_of(key), name);
+                self.say_error(key, &text);
+                return Taken::Yes;
+            }
+            // The backend refuses it, in its own words.
+            _ if modal => return self.forward_one(key, frame),
+            _ if multi => return self.queue(key, plan, frame),
+            _ => {}
+        }
+        match plan {
+            Plan::Answer(answer) => {
+                if let Err(taken) = self.permit(key, plan) {
+                    return taken;
+                }
+                self.answer_tracking(key, answer, frame);
+                Taken::Yes
+            }
+            Plan::Session(session) => self.pinned_session(key, session, frame),
+            // All others are done with.
+            _ => Taken::Yes,
+        }
+    }
+
+    /// Is a client's own connection none that it may do everything on?
+    fn is_provisional(&self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        // One that was taken from the others for one request goes back to them as it was.
+        let borrowed = client
+            .and_then(|client| self.backends.get(client.backend))
+            .is_some_and(|backend| !backend.dedicated);
+        // Who waited for a backend that was down may yet turn out to be a stranger there.
+        let stranger = client
+            .and_then(|client| self.pools.accounts.get(client.account))
+            .is_none_or(|account| !account.open);
+        borrowed || stranger
+    }
+
+    /// What is answered here for others, and by the backend for who is pinned. `None`: here in
+    /// any case.
+    fn send_answer(&mut self, key: ClientKey, answer: Answer, frame: &[u8]) -> Option<Taken> {
+        let argc = Args::new(frame).len() as u32;
+        let verb = match answer {
+            Answer::Exec => Verb::Exec,
+            Answer::Discard => Verb::Discard,
+            Answer::Unwatch => Verb::Unwatch,
+            Answer::Unsubscribe(topic) => {
+                if !self.is_outside(key) {
+                    return Some(Taken::No);
+                }
+                if self.is_inside(key) {
+                    return Some(self.poison(key, NOT_INSIDE));
+                }
+                let verb = match argc {
+                    1 => Verb::ConfirmAll(topic),
+                    _ => Verb::Confirm(topic),
+                };
+                return Some(self.send(key, verb, argc.saturating_sub(1).max(1), None, frame));
+            }
+            Answer::ClientTrackingOff | Answer::ClientNoTouchOff if !self.is_outside(key) => {
+                return Some(Taken::No);
+            }
+            // What ON may not do inside MULTI, OFF may not either.
+            Answer::ClientTrackingOff if self.is_inside(key) => {
+                return Some(self.poison(key, NOT_INSIDE));
+            }
+            Answer::ClientNoTouchOff if self.is_inside(key) => {
+                return Some(self.queue(key, Plan::Answer(answer), frame));
+            }
+            // The number of a client to redirect to is one of ours, and means nothing any more.
+            Answer::ClientTrackingOff if redirect_of(Args::new(frame)).is_some() => {
+                let mut off = Vec::new();
+                write::command(&mut off, &[b"CLIENT", b"TRACKING", b"OFF"]);
+                return Some(self.change_by(key, Change::Tracking(None), &off));
+            }
+            Answer::ClientTrackingOff => {
+                return Some(self.change_by(key, Change::Tracking(None), frame));
+            }
+            Answer::ClientNoTouchOff => {
+                return Some(self.change_by(key, Change::NoTouch(false), frame));
+            }
+            Answer::ClientCaching | Answer::ClientUnknown | Answer::Arity(_) => Verb::Plain,
+            _ => return None,
+        };
+        Some(self.send(key, verb, 1, None, frame))
+    }
+
+    /// A script, on a shared connection.
+    pub(in crate::proxy) fn forward_script(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+        match self.route(key, frame) {
+            Ok(on) => {
+                if let Some(client) = self.clients.get_mut(key) {
+                    if client.is(Flag::Moved) {
+                        client.sends(frame);
+                    }
+                    let what = (kind_of(client), Verb::Script);
+                    self.put(key, on, what, 1, frame);
+                }
+                Taken::Yes
+            }
+            Err(refusal) => self.refuse(key, refusal),
+        }
+    }
+
+    pub(super) fn change_by(&mut self, key: ClientKey, change: Change, bytes: &[u8]) -> Taken {
+        self.send(key, Verb::Change, 1, Some(change), bytes)
+    }
+
+    /// Sends one request whose reply, or `count` confirmations, say something.
+    pub(super) fn send(
+        &mut self,
+        key: ClientKey,
+        verb: Verb,
+        count: u32,
+        change: Option<Change>,
+        bytes: &[u8],
+    ) -> Taken {
+        let Some(client) = self.clients.get_mut(key) else {
+            return Taken::Yes;
+        };
+        let before = client.reply_mode;
+        let kind = kind_of(client);
+        let taken = self.send_as(key, (kind, verb), count, change, bytes);
+        if taken == Taken::No
+            && let Some(client) = self.clients.get_mut(key)
+        {
+            // It is asked again.
+            client.reply_mode = before;
+        }
+        taken
+    }
+
+    pub(super) fn send_as(
+        &mut self,
+        key: ClientKey,
+        (kind, verb): (Kind, Verb),
+        count: u32,
+        change: Option<Change>,
+        bytes: &[u8],
+    ) -> Taken {
+        if verb != Verb::Plain && self.pin_mut(key).is_none() {
+            // Its own connection is lost: nothing of this may go to a shared one.
+            self.say_error(key, CLOSED);
+            return Taken::Yes;
+        }
+        let on = match self.route(key, bytes) {
+            Ok(on) => on,
+            Err(Refusal::Error(text)) => {
+                self.say_error(key, &text);
+                return Taken::Yes;
+            }
+            Err(refusal @ Refusal::LoggedOut) => return self.refuse(key, refusal),
+            Err(Refusal::Later | Refusal::Unknown) => return Taken::No,
+        };
+        self.put(key, on, (kind, verb), count, bytes);
+        if let Some(pin) = self.pin_mut(key) {
+            pin.sent(verb);
+            pin.changes.extend(change);
+        }
+        Taken::Yes
+    }
+}

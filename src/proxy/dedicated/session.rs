@@ -1,0 +1,338 @@
+//! Session commands of a client that has a connection of its own: they are carried out on that
+//! very connection, and the client and its pool follow when the backend has said yes.
+
+use std::sync::Arc;
+
+use crate::command::client as client_command;
+use crate::command::{Answer, Plan, Session, auth, hello, select};
+use crate::resp::{Args, Protocol, write};
+
+use crate::dedicated::pin::{Change, Tracking};
+use crate::dedicated::watches::Watches;
+use crate::link::credential::Identity;
+use crate::link::handshake::split_hello;
+use crate::proxy::forward::answer::Taken;
+use crate::proxy::machine::Machine;
+use crate::session::change::{Goal, Target};
+use crate::session::client::Client;
+use crate::store::key::{AccountKey, ClientKey};
+
+/// What a connection holds cannot move to another server.
+const OTHER_TENANT: &str =
+    "ERR elika: a client that watches, tracks or subscribes cannot change its tenant";
+
+pub(super) const CLOSED: &str = "ERR elika: backend unavailable: connection closed";
+
+impl Machine {
+    /// Nothing unsettled is in flight; the client is not inside MULTI, nor in RESP2's mode of
+    /// subscribers.
+    pub(super) fn pinned_session(
+        &mut self,
+        key: ClientKey,
+        session: Session,
+        frame: &[u8],
+    ) -> Taken {
+        let args = Args::new(frame);
+        // Nothing is held: whatever keeps the connection is about to end, and then the client may
+        // go anywhere.
+        let held = self
+            .clients
+            .get(key)
+            .is_some_and(|client| client.pin.as_deref().is_some_and(|pin| pin.holds()));
+        if !held && matches!(session, Session::Auth | Session::Hello) && !self.at_barrier(key) {
+            return Taken::No;
+        }
+        let outcome = match session {
+            Session::Select => match select::parse(args) {
+                Ok(db) => return self.change_by(key, Change::Select(db), frame),
+                Err(refusal) => Err(refusal.to_string()),
+            },
+            Session::Auth => self.pinned_auth(key, args),
+            Session::Hello => self.pinned_hello(key, args),
+            _ => return self.session(key, session, frame),
+        };
+        match outcome {
+            Ok(taken) => taken,
+            Err(text) => {
+                self.say_error(key, &text);
+                Taken::Yes
+            }
+        }
+    }
+
+    fn pinned_auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<Taken, String> {
+        let request = auth::parse(args).map_err(|refusal| refusal.to_string())?;
+        let target = self.target(key, request.user, request.password, None)?;
+        self.verify_own(key, Goal::Auth, target)
+    }
+
+    /// Has a credential verified before it goes over a client's own connection: from that a server
+    /// may not answer a failed AUTH, where messages are on their way.
+    fn verify_own(&mut self, key: ClientKey, goal: Goal, target: Target) -> Result<Taken, String> {
+        let current = self.instance_of_client(key);
+        let wanted = self.pools.accounts.get(target.account);
+        if wanted.map(|account| account.instance) != current {
+            return Err(OTHER_TENANT.into());
+        }
+        if !self.at_barrier(key) {
+            return Ok(Taken::No);
+        }
+        self.change(key, goal, Some(target));
+        Ok(Taken::Yes)
+    }
+
+    /// The credential of a client that has a connection to itself is good: it logs in there.
+    pub(in crate::proxy) fn change_own(
+        &mut self,
+        key: ClientKey,
+        goal: Goal,
+        account: AccountKey,
+        protocol: Protocol,
+    ) {
+        let Some(account) = self.pools.accounts.get(account) else {
+            return;
+        };
+        let Some(credential) = account.credential.clone() else {
+            return;
+        };
+        let identity = (account.instance, Some(Arc::clone(&credential)));
+        let mut bytes = Vec::new();
+        let change = match goal {
+            Goal::Hello { name } => {
+                let version = protocol.number().to_string();
+                credential.write_hello(&version, &mut bytes);
+                Change::Hello {
+                    login: Some(identity),
+                    protocol,
+                    name,
+                }
+            }
+            _ => {
+                credential.write_auth_again(&mut bytes);
+                Change::Login(identity)
+            }
+        };
+        if self.change_by(key, change, &bytes) == Taken::No {
+            self.say_error(key, CLOSED);
+        }
+    }
+
+    fn pinned_hello(&mut self, key: ClientKey, args: Args<'_>) -> Result<Taken, String> {
+        let request = hello::parse(args).map_err(|refusal| refusal.to_string())?;
+        let client = self.clients.get(key).ok_or("ERR no client")?;
+        let protocol = request.protocol.unwrap_or(client.protocol);
+        let name = request.name.map(<[u8]>::to_vec);
+        if let Some((user, password)) = request.auth {
+            let target = self.target(key, Some(user), password, request.protocol)?;
+            return self.verify_own(key, Goal::Hello { name }, target);
+        }
+        let mut bytes = Vec::new();
+        let version = protocol.number().to_string();
+        write::command(&mut bytes, &[b"HELLO", version.as_bytes()]);
+        let change = Change::Hello {
+            login: None,
+            protocol,
+            name,
+        };
+        Ok(self.change_by(key, change, &bytes))
+    }
+
+    /// CLIENT TRACKING ON. The number of a client to redirect to is one of ours: the backend's
+    /// number of that client's connection takes its place.
+    pub(super) fn track(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+        let tracking = Tracking { redirect: None };
+        let change = Change::Tracking(Some(tracking));
+        let Some((at, id)) = client_command::redirect_of(Args::new(frame)) else {
+            return self.change_by(key, change, frame);
+        };
+        let modal = self.clients.get(key).is_some_and(|client| {
+            client
+                .pin
+                .as_deref()
+                .is_some_and(|pin| pin.is_modal(client.protocol))
+        });
+        if modal {
+            return self.forward_one(key, frame);
+        }
+        if !self.at_barrier(key) {
+            return Taken::No;
+        }
+        self.ask_for_subscriber(key, id, at, frame);
+        Taken::Yes
+    }
+
+    /// The client to redirect to is known: `at` is where its number stands in `frame`.
+    pub(in crate::proxy) fn track_for(
+        &mut self,
+        key: ClientKey,
+        (id, backend_id): (u64, u64),
+        at: usize,
+        frame: &[u8],
+    ) {
+        if self.pin_mut(key).is_none() {
+            // Its own connection was lost while others were asked.
+            return self.say_error(key, CLOSED);
+        }
+        let number = backend_id.to_string();
+        let args = Args::new(frame).enumerate();
+        let args: Vec<&[u8]> = args
+            .map(|(i, arg)| if i == at { number.as_bytes() } else { arg })
+            .collect();
+        let mut bytes = Vec::new();
+        write::command(&mut bytes, &args);
+        let tracking = Tracking { redirect: Some(id) };
+        if self.change_by(key, Change::Tracking(Some(tracking)), &bytes) == Taken::No {
+            self.say_error(key, CLOSED);
+        }
+    }
+
+    /// CLIENT GETREDIR and TRACKINGINFO tell whom the invalidations go to, and mean a number of
+    /// ours; everything else is answered as for any client.
+    pub(super) fn answer_tracking(&mut self, key: ClientKey, answer: Answer, frame: &[u8]) {
+        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        let tracking = pin.and_then(|pin| pin.tracking);
+        match (answer, tracking) {
+            (Answer::ClientGetRedir, Some(tracking)) => {
+                let mut out = Vec::new();
+                let id = tracking.redirect.unwrap_or_default();
+                write::integer(&mut out, id.cast_signed());
+                self.say(key, &out);
+            }
+            (Answer::ClientTrackingInfo, Some(Tracking { redirect: None })) => {
+                self.forward_one(key, frame);
+            }
+            (Answer::ClientTrackingInfo, Some(_)) => {
+                self.change_by(key, Change::TrackingInfo, frame);
+            }
+            _ => self.answer(key, Plan::Answer(answer), frame),
+        }
+    }
+
+    /// The client's own connection is in another database now.
+    pub(super) fn selected(&mut self, key: ClientKey, db: u32) {
+        if let Some(client) = self.clients.get(key) {
+            let (account, protocol) = (client.account, client.protocol);
+            self.rehome(key, account, db, protocol);
+        }
+    }
+
+    /// The backend took the credential that came over the client's own connection.
+    pub(super) fn logged_in_own(&mut self, key: ClientKey, identity: Identity) {
+        let account = self.pools.account(identity);
+        if let Some(account) = self.pools.accounts.get_mut(account) {
+            account.accept();
+        }
+        self.become_user(key, account);
+        if let Some(client) = self.clients.get(key) {
+            let (db, protocol) = (client.db, client.protocol);
+            self.rehome(key, account, db, protocol);
+        }
+    }
+
+    /// A client moves to the pool of what it has become, and its own connection with it, but that
+    /// counts where it came from as long as it is the client's.
+    pub(super) fn rehome(
+        &mut self,
+        key: ClientKey,
+        account: AccountKey,
+        db: u32,
+        protocol: Protocol,
+    ) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let on = client.backend;
+        let to = self.pools.pool(account, db, protocol);
+        self.move_client(key, to);
+        if let Some(client) = self.clients.get_mut(key) {
+            (client.db, client.protocol) = (db, protocol);
+            // It is the same connection.
+            client.go_to(on);
+        }
+    }
+
+    /// The reply to HELLO names the connection; the client's number takes the place of it.
+    pub(super) fn greeted_own(
+        &mut self,
+        key: ClientKey,
+        change: Change,
+        reply: &[u8],
+        silent: bool,
+    ) {
+        let Change::Hello {
+            login,
+            protocol,
+            name,
+        } = change
+        else {
+            return;
+        };
+        if let Some(identity) = login {
+            self.logged_in_own(key, identity);
+        }
+        if let Some(client) = self.clients.get(key) {
+            let (account, db) = (client.account, client.db);
+            self.rehome(key, account, db, protocol);
+        }
+        if let Some(name) = name {
+            self.named(key, &name);
+        }
+        let mut out = Vec::new();
+        if let (Some(client), Some((hello, _))) = (self.clients.get(key), split_hello(reply)) {
+            hello.write(client.id, &mut out);
+        }
+        if !silent {
+            self.tell_own(key, &out);
+        }
+    }
+
+    /// The reply to CLIENT TRACKINGINFO, with the number of a client of ours in it.
+    pub(super) fn tracking_told(&mut self, key: ClientKey, reply: &[u8], silent: bool) {
+        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        let redirect = pin
+            .and_then(|pin| pin.tracking)
+            .and_then(|tracking| tracking.redirect);
+        let mut out = Vec::new();
+        match (redirect, hello::split_at(reply, b"redirect")) {
+            (Some(id), Some((before, after))) => {
+                out.extend_from_slice(reply.get(before).unwrap_or_default());
+                out.extend_from_slice(id.to_string().as_bytes());
+                out.extend_from_slice(reply.get(after).unwrap_or_default());
+            }
+            _ => out.extend_from_slice(reply),
+        }
+        if !silent {
+            self.tell_own(key, &out);
+        }
+    }
+
+    pub(in crate::proxy) fn named(&mut self, key: ClientKey, name: &[u8]) {
+        if let Some(client) = self.clients.get_mut(key)
+            && (client.details.is_some() || !name.is_empty())
+        {
+            client.details_mut().name = name.into();
+        }
+    }
+
+    pub(in crate::proxy) fn note_library(
+        &mut self,
+        key: ClientKey,
+        info: client_command::SetInfo<'_>,
+    ) {
+        if let Some(details) = self.clients.get_mut(key).map(Client::details_mut) {
+            match info {
+                client_command::SetInfo::LibName(name) => details.lib_name = name.into(),
+                client_command::SetInfo::LibVer(version) => details.lib_ver = version.into(),
+            }
+        }
+    }
+}
+
+impl Machine {
+    /// WATCH.
+    pub(super) fn watch(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+        let db = self.clients.get(key).map_or(0, |client| client.db);
+        let hashes = Watches::hashes(db, Args::new(frame).skip(1));
+        self.change_by(key, Change::Watch(hashes), frame)
+    }
+}

@@ -1,0 +1,356 @@
+//! A connection is taken from the pool, waited for, and given back.
+//!
+//! A tenant may have so many of them, and there may be so many connections to an instance. A client
+//! that finds none waits in line.
+
+use std::mem;
+
+use crate::dedicated::pin::Pin;
+use crate::link::failure::{Failure, NOAUTH};
+use crate::link::link::{Backend, Lending};
+use crate::proxy::forward::route::Refusal;
+use crate::proxy::machine::Machine;
+use crate::proxy::texts::TOO_MANY_CONNECTIONS;
+use crate::session::client::Hold;
+use crate::store::key::{BackendKey, ClientKey, PoolKey, TenantSlot};
+use crate::store::time::Millis;
+use crate::upstream::pool::Turn;
+use crate::upstream::tenant::Use;
+
+impl Machine {
+    /// Gives a client a connection of its own, of which nothing may be in flight; or a place in
+    /// the line for one.
+    pub(in crate::proxy) fn pin(&mut self, key: ClientKey) -> Result<(), Refusal> {
+        self.attach_anonymous(key);
+        let Some(client) = self.clients.get_mut(key) else {
+            return Err(Refusal::Later);
+        };
+        if let Some(text) = client.take_refusal() {
+            client.forget_line();
+            return Err(Refusal::Error(text.into()));
+        }
+        let pool_key = client.pool;
+        if !self.is_out(pool_key)
+            && let Some(backend) = self.free_connection(pool_key)?
+        {
+            self.own(backend, key);
+            return Ok(());
+        }
+        let (client, pool) = (
+            self.clients.get_mut(key),
+            self.pools.pools.get_mut(pool_key),
+        );
+        let (Some(client), Some(pool)) = (client, pool) else {
+            return Err(Refusal::Error(NOAUTH.into()));
+        };
+        // Its turn may have come before, and the connection have failed: that is one wait.
+        if client.line_since() == Millis::default() {
+            client.details_mut().line_since = self.now;
+        }
+        let turn = Turn {
+            client: key,
+            since: client.line_since(),
+        };
+        client.hold.set(Hold::TURN);
+        pool.line.push_back(turn);
+        self.in_line += 1;
+        self.counters.pins_delayed += 1;
+        Err(Refusal::Later)
+    }
+
+    /// Is the pool's instance down? Then those in line wait for it, too.
+    pub(in crate::proxy) fn is_out(&self, pool_key: PoolKey) -> bool {
+        let instance = self.pools.instance_of_pool(pool_key);
+        instance.is_some_and(|instance| instance.is_out(self.now))
+    }
+
+    /// A connection on which nothing is in flight, of any of the user's pools, or a new one.
+    pub(super) fn pin_apart(&mut self, key: ClientKey) -> Result<(), Refusal> {
+        let Some(client) = self.clients.get(key) else {
+            return Err(Refusal::Later);
+        };
+        let (account, protocol) = (client.account, client.protocol);
+        let pools = self.pools.accounts.get(account).map(|it| it.pools.clone());
+        let pools = pools.unwrap_or_default();
+        // The reply to FUNCTION STATS has another form in the other protocol.
+        let pools = pools.iter().filter_map(|&pool| self.pools.pools.get(pool));
+        let pools = pools.filter(|pool| pool.protocol == protocol);
+        let mut all = pools.flat_map(|pool| pool.idle.iter().chain(&pool.backends));
+        let is_free = |key| !self.backends.get(key).is_some_and(Backend::is_reserved);
+        let free = all.find(|&&key| self.is_clean(key) && is_free(key));
+        let free = free.copied();
+        if let Some(on) = free {
+            let pool = self.backends.get(on).map(|backend| backend.pool);
+            if let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool)) {
+                pool.idle.retain(|&other| other != on);
+            }
+            self.lend(on);
+            self.own_for_once(on, key);
+            return Ok(());
+        }
+        // While a script runs, no server lets a new connection choose its database.
+        let pool = self.pools.pool(account, 0, protocol);
+        if self.is_refused(pool) {
+            return Err(Refusal::LoggedOut);
+        }
+        let on = self.open(pool);
+        let on = on.ok_or_else(|| Refusal::Error(TOO_MANY_CONNECTIONS.into()))?;
+        self.dedicate(on);
+        self.own_for_once(on, key);
+        Ok(())
+    }
+
+    /// Takes a shared connection out of its pool, for one request.
+    pub(super) fn lend(&mut self, key: BackendKey) {
+        if let Some(backend) = self.backends.get_mut(key)
+            && !backend.dedicated
+            && let Some(pool) = self.pools.pools.get_mut(backend.pool)
+        {
+            backend.lending = Lending::Lent;
+            pool.backends.retain(|&other| other != key);
+            pool.lent += 1;
+        }
+    }
+
+    /// For one request, whatever the connection is otherwise.
+    fn own_for_once(&mut self, backend: BackendKey, key: ClientKey) {
+        self.count_owned(backend);
+        self.own(backend, key);
+        if let Some(pin) = self.pin_mut(key) {
+            pin.provisional = true;
+        }
+    }
+
+    /// One that is idle, or a new one, and counted as the tenant's. `None`: there may be no more.
+    pub(super) fn free_connection(
+        &mut self,
+        pool_key: PoolKey,
+    ) -> Result<Option<BackendKey>, Refusal> {
+        let slot = self.tenant_of_pool(pool_key);
+        let full = self.has_all_dedicated(slot);
+        let tenant = self.pools.tenants.get_mut(slot);
+        if tenant.is_some_and(|tenant| full || !tenant.take(Use::Pinned, tenant.limits.pinned)) {
+            return Ok(None);
+        }
+        let found = self.find_free(pool_key);
+        if !matches!(found, Ok(Some(_))) {
+            self.pools.release(slot, Use::Pinned);
+        }
+        found
+    }
+
+    /// Are as many connections of this tenant dedicated as may be? Those on which the server is
+    /// asked about replicas count, too: they come back in a moment.
+    pub(super) fn has_all_dedicated(&self, slot: TenantSlot) -> bool {
+        let tenant = self.pools.tenants.get(slot);
+        let used = tenant.map_or(0, |tenant| tenant.used(Use::Pinned));
+        let left = self.settings.dedicated_max.saturating_sub(used);
+        left == 0 || self.asked_about_waits(slot) >= left
+    }
+
+    pub(super) fn tenant_of_pool(&self, pool_key: PoolKey) -> TenantSlot {
+        let instance = self.pools.instance_of_pool(pool_key);
+        instance.map_or(TenantSlot::NONE, |instance| instance.slot)
+    }
+
+    /// A connection is taken whatever the tenant's limit says.
+    fn count_owned(&mut self, key: BackendKey) {
+        let pool = self.backends.get(key).map(|backend| backend.pool);
+        let slot = pool.map(|pool| self.tenant_of_pool(pool));
+        if let Some(tenant) = slot.and_then(|slot| self.pools.tenants.get_mut(slot)) {
+            tenant.take(Use::Pinned, None);
+        }
+    }
+
+    fn find_free(&mut self, pool_key: PoolKey) -> Result<Option<BackendKey>, Refusal> {
+        while let Some(pool) = self.pools.pools.get_mut(pool_key) {
+            let Some(key) = pool.idle.pop() else { break };
+            if self.is_clean(key) {
+                return Ok(Some(key));
+            }
+            self.fail(key, &Failure::Removed);
+        }
+        if self.is_refused(pool_key) {
+            return Err(Refusal::LoggedOut);
+        }
+        let opened = self.open(pool_key);
+        if let Some(key) = opened {
+            self.dedicate(key);
+        }
+        Ok(opened)
+    }
+
+    /// A connection of which nothing is shared from now on.
+    fn dedicate(&mut self, key: BackendKey) {
+        if let Some(backend) = self.backends.get_mut(key) {
+            backend.dedicated = true;
+            if let Some(pool) = self.pools.pools.get_mut(backend.pool) {
+                pool.dedicated += 1;
+            }
+        }
+    }
+
+    /// Takes this very connection out of the idle ones, for clients that wait for replicas.
+    pub(super) fn take_idle(&mut self, key: BackendKey) -> bool {
+        let pool = self.backends.get(key).map(|backend| backend.pool);
+        let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool)) else {
+            return false;
+        };
+        let before = pool.idle.len();
+        pool.idle.retain(|&idle| idle != key);
+        pool.idle.len() < before
+    }
+
+    /// The connection is counted as the tenant's already.
+    pub(super) fn own(&mut self, backend_key: BackendKey, key: ClientKey) {
+        let pool = self.backends.get(backend_key).map(|it| it.pool);
+        let tenant = self.tenant_of_pool(pool.unwrap_or_default());
+        let (client, backend) = (
+            self.clients.get_mut(key),
+            self.backends.get_mut(backend_key),
+        );
+        if let (Some(client), Some(backend)) = (client, backend) {
+            backend.owner = key;
+            let shared = client.backend;
+            client.go_to(backend_key);
+            client.pin = Some(Box::new(Pin {
+                tenant,
+                shared,
+                ..Pin::default()
+            }));
+            self.counters.pins += 1;
+        }
+    }
+
+    /// May the connection serve another client as its own?
+    fn is_clean(&self, key: BackendKey) -> bool {
+        let Some(backend) = self.backends.get(key) else {
+            return false;
+        };
+        let instance = self.pools.instances.get(backend.instance);
+        let gone = instance.is_none_or(|it| it.gone || !it.is_at(backend.address));
+        backend.is_ready()
+            && backend.fifo.is_empty()
+            && backend.scanner.at_start()
+            && !backend.retired
+            && !gone
+    }
+
+    /// Lets go of a client's own connection if it holds nothing and nothing is in flight.
+    pub(in crate::proxy) fn unpin_if_done(&mut self, key: ClientKey) {
+        if self.is_in_a_message(key) {
+            return;
+        }
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let done = |pin: &Pin| pin.unsettled == 0 && !pin.holds();
+        if client.fifo.is_empty() && client.pin.as_deref().is_some_and(done) {
+            self.unpin(key);
+        }
+    }
+
+    /// The client shares a connection again. Nothing of it is in flight.
+    fn unpin(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(pin) = client.pin.take() else {
+            return;
+        };
+        self.pools.release(pin.tenant, Use::Pinned);
+        let (backend_key, to) = (client.backend, client.pool);
+        // As it was before, if it still is of that pool.
+        let shared = self.backends.get(pin.shared);
+        client.go_to(match shared.is_some_and(|it| it.pool == to) {
+            true => pin.shared,
+            false => BackendKey::NONE,
+        });
+        if self.is_leaving(key) {
+            self.gather(key);
+        }
+        let Some(backend) = self.backends.get_mut(backend_key) else {
+            return;
+        };
+        backend.owner = ClientKey::NONE;
+        if backend.dedicated {
+            let at_home = pin.provisional || self.bring_home(backend_key, to);
+            self.give_back(backend_key, pin.soiled || !at_home);
+            return;
+        }
+        if pin.soiled {
+            return self.retire(backend_key);
+        }
+        self.take_back(backend_key);
+    }
+
+    /// A shared connection that was lent is shared again.
+    pub(super) fn take_back(&mut self, key: BackendKey) {
+        let Some(backend) = self.backends.get(key) else {
+            return;
+        };
+        let pool = backend.pool;
+        if backend.lending != Lending::Lent {
+            return;
+        }
+        if !self.is_clean(key) {
+            return self.retire(key);
+        }
+        let (backend, pool) = (self.backends.get_mut(key), self.pools.pools.get_mut(pool));
+        let (Some(backend), Some(pool)) = (backend, pool) else {
+            return;
+        };
+        pool.lent -= 1;
+        backend.lending = Lending::None;
+        pool.backends.push(key);
+        // Who waits for one being opened in its place need not do so any more.
+        for client in mem::take(&mut pool.waiters) {
+            self.advance(client);
+        }
+    }
+
+    /// A connection has become one of this pool, by SELECT or a login.
+    fn bring_home(&mut self, key: BackendKey, to: PoolKey) -> bool {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return false;
+        };
+        let from = backend.pool;
+        if from == to {
+            return true;
+        }
+        let Some(pool) = self.pools.pools.get_mut(to) else {
+            return false;
+        };
+        pool.dedicated += 1;
+        backend.pool = to;
+        if let Some(pool) = self.pools.pools.get_mut(from) {
+            pool.dedicated -= 1;
+        }
+        self.serve_line(from);
+        true
+    }
+
+    /// A client's own connection is free.
+    pub(super) fn give_back(&mut self, key: BackendKey, soiled: bool) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        backend.since = self.now;
+        let (pool_key, awaited) = (backend.pool, !backend.waits.is_empty());
+        // Whoever waits for replicas on it goes first, but not twice.
+        let asks = awaited && backend.asked_wait != self.now;
+        if !soiled
+            && self.is_clean(key)
+            && let Some(pool) = self.pools.pools.get_mut(pool_key)
+            && (pool.idle.len() < self.settings.pool_idle_max || !pool.line.is_empty() || awaited)
+        {
+            pool.idle.push(key);
+            if asks {
+                self.serve_waits();
+            }
+            self.serve_line(pool_key);
+        } else {
+            self.fail(key, &Failure::Removed);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Commands inside MULTI, and the reply to EXEC.
+//!
+//! Inside MULTI everything is queued by the backend, so that the reply to EXEC has an element for
+//! it. What the proxy knows better than the backend (the client's number, its name) takes the
+//! place of that element; what changes the client's session does so if its element says yes. What
+//! could not be done in the middle of EXEC's reply is refused, and the transaction with it.
+
+use std::mem;
+
+use crate::command::client::{self as client_command, Dialect};
+use crate::command::{Answer, Own, Plan, Session, View, answer, denied, select};
+use crate::resp::{Args, write};
+
+use crate::dedicated::effect::Effect;
+use crate::dedicated::pin::Change;
+use crate::link::failure::Failure;
+use crate::link::request::Kind;
+use crate::link::verb::Verb;
+use crate::proxy::forward::answer::{Taken, kind_of};
+use crate::proxy::machine::{Machine, mark_ready};
+use crate::proxy::outbound::mark_client_dirty;
+use crate::store::key::{BackendKey, ClientKey};
+
+/// What Redis says where a command makes no sense inside a transaction.
+pub(super) const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";
+
+/// What Valkey 9 says of CLIENT REPLY there.
+const REPLY_NOT_INSIDE: &str = "ERR Command 'client|reply' not allowed inside a transaction";
+
+/// No server takes this, whatever its version: the transaction is lost from then on.
+const POISON: &[&[u8]] = &[b"MULTI", b"!"];
+
+/// Bytes of commands inside one MULTI that the proxy remembers; each counts as some more.
+const EFFECTS_BYTES_MAX: usize = 1 << 20;
+
+/// The error for one more.
+const TOO_MUCH: &str = "ERR elika: too many commands inside MULTI that the proxy answers itself";
+
+impl Machine {
+    /// A command of a client inside MULTI that the proxy would carry out or answer itself.
+    pub(super) fn queue(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) -> Taken {
+        let args = Args::new(frame);
+        let effect = match plan {
+            // Whom invalidations go to, the backend knows by a number of its own.
+            Plan::Answer(Answer::ClientGetRedir) if self.is_tracking(key) => Effect::Redirect,
+            Plan::Answer(Answer::ClientTrackingInfo) if self.is_tracking(key) => {
+                Effect::TrackingInfo
+            }
+            Plan::Answer(Answer::ClientNoTouchOff) => Effect::NoTouch(false),
+            Plan::Own(Own::NoTouch) => Effect::NoTouch(true),
+            Plan::Own(Own::ImportSource | Own::Prepare) => Effect::Keep,
+            Plan::Answer(answer) => Effect::Answer(answer, frame.into()),
+            Plan::Session(Session::ClientInfo) => Effect::Info,
+            Plan::Session(Session::Select) => match select::parse(args) {
+                Ok(db) => Effect::Select(db),
+                // The backend says what is wrong with it, in its place.
+                Err(_) => return self.forward_one(key, frame),
+            },
+            Plan::Session(Session::ClientSetName) => match client_command::parse_set_name(args) {
+                Ok(name) => Effect::Name(name.into()),
+                Err(_) => return self.forward_one(key, frame),
+            },
+            Plan::Session(Session::ClientSetInfo) => match client_command::parse_set_info(args) {
+                Ok(_) => Effect::Library(frame.into()),
+                Err(_) => return self.forward_one(key, frame),
+            },
+            Plan::Admin(name) | Plan::Never(name) => {
+                let text = denied(self.user_of(key), name);
+                return self.poison(key, &text);
+            }
+            Plan::Session(Session::ClientReply) if self.dialect_of(key) == Dialect::Valkey9 => {
+                return self.poison(key, REPLY_NOT_INSIDE);
+            }
+            _ => return self.poison(key, NOT_INSIDE),
+        };
+        let Some(pin) = self.pin_mut(key) else {
+            return Taken::Yes;
+        };
+        pin.effect_bytes += effect.size();
+        if pin.effect_bytes > EFFECTS_BYTES_MAX {
+            return self.poison(key, TOO_MUCH);
+        }
+        self.send(key, Verb::Change, 1, Some(Change::Queue(effect)), frame)
+    }
+
+    fn hold_own(&mut self, key: ClientKey, change: &Change) {
+        if let Some(pin) = self.pin_mut(key) {
+            pin.change(change);
+        }
+    }
+
+    fn is_tracking(&self, key: ClientKey) -> bool {
+        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        pin.is_some_and(|pin| pin.tracking.is_some())
+    }
+
+    /// Refuses a command inside MULTI. The backend must know that the transaction is lost: it gets
+    /// a command in its place that it refuses, and the client hears our reason.
+    pub(in crate::proxy) fn poison(&mut self, key: ClientKey, text: &str) -> Taken {
+        let mut wrong = Vec::new();
+        write::command(&mut wrong, POISON);
+        let Some(client) = self.clients.get_mut(key) else {
+            return Taken::Yes;
+        };
+        let kind = kind_of(client);
+        if self.send_as(key, (Kind::Swallow, Verb::Plain), 1, None, &wrong) == Taken::No {
+            return Taken::No;
+        }
+        if kind == Kind::Deliver {
+            self.say_error(key, text);
+        }
+        Taken::Yes
+    }
+
+    /// A part of EXEC's reply: it goes on, except for what is replaced.
+    pub(super) fn walk(
+        &mut self,
+        backend_key: BackendKey,
+        mut part: &[u8],
+        silent: bool,
+    ) -> Result<(), Failure> {
+        let Some(backend) = self.backends.get(backend_key) else {
+            return Ok(());
+        };
+        let key = backend.owner;
+        while !part.is_empty() {
+            let Some(client) = self.clients.get_mut(key) else {
+                return Ok(());
+            };
+            let Some(pin) = client.pin.as_deref_mut() else {
+                return Ok(());
+            };
+            let step = pin
+                .walker
+                .step(part)
+                .map_err(|error| Failure::Desync(error.to_string()))?;
+            let (now, later) = part.split_at(step.len);
+            part = later;
+            let push = step
+                .push
+                .map(|ends| self.noticed_between(backend_key, now, ends));
+            let push = push.transpose()?;
+            let now = push.as_deref().unwrap_or(now);
+            let Some(client) = self.clients.get_mut(key) else {
+                return Ok(());
+            };
+            let Some(pin) = client.pin.as_deref_mut() else {
+                return Ok(());
+            };
+            // They stand in the order of the queue.
+            let effect = pin
+                .effects
+                .front()
+                .filter(|(at, _)| step.element == Some(*at));
+            let has_effect = effect.is_some();
+            let rewrites = matches!(effect, Some((_, Effect::TrackingInfo)));
+            // An error stays: the ACL may have changed meanwhile.
+            let replaces = effect.is_some_and(|(_, effect)| effect.replaces());
+            let replaces = replaces && (rewrites || !step.error);
+            if rewrites && let Some(backend) = self.backends.get_mut(backend_key) {
+                backend.collect(now)?;
+            }
+            if !silent && !replaces {
+                self.to_clients.append(&mut client.outbound, now);
+                mark_client_dirty(&mut self.dirty_clients, client, key);
+                if client.unread_bytes() > self.settings.client_outbound_bytes_max {
+                    // It is closed when it is looked at.
+                    mark_ready(&mut self.ready, client, key);
+                }
+            }
+            if let Some(kind) = step.ended.filter(|_| has_effect)
+                && let Some((_, effect)) = self.pin_mut(key).and_then(|pin| pin.effects.pop_front())
+            {
+                let backend = self.backends.get_mut(backend_key);
+                let element = backend.map(|it| mem::take(&mut it.collected));
+                let good = !matches!(kind, b'-' | b'!');
+                self.take_effect(key, effect, good, &element.unwrap_or_default(), silent);
+            }
+        }
+        Ok(())
+    }
+
+    /// `element` is what came, if that is to be changed.
+    fn take_effect(
+        &mut self,
+        key: ClientKey,
+        effect: Effect,
+        good: bool,
+        element: &[u8],
+        silent: bool,
+    ) {
+        let mut out = Vec::new();
+        match effect {
+            Effect::Answer(what, frame) if good => {
+                let Some(client) = self.clients.get(key) else {
+                    return;
+                };
+                let view = View {
+                    protocol: client.protocol,
+                    id: client.id,
+                    name: client.name(),
+                    dialect: self.dialect_of(key),
+                };
+                answer(what, Args::new(&frame), &view, &mut out);
+                self.note_answer(key, what, Args::new(&frame));
+            }
+            Effect::Info if good => self.write_info(key, &mut out),
+            Effect::Select(db) if good => self.selected(key, db),
+            Effect::Name(name) if good => self.named(key, &name),
+            Effect::Library(frame) if good => {
+                if let Ok(info) = client_command::parse_set_info(Args::new(&frame)) {
+                    self.note_library(key, info);
+                }
+            }
+            Effect::NoTouch(on) if good => self.hold_own(key, &Change::NoTouch(on)),
+            Effect::Keep if good => self.hold_own(key, &Change::Keep),
+            Effect::Redirect if good => {
+                let pin = self.pin_mut(key);
+                let tracking = pin.and_then(|pin| pin.tracking);
+                let id = tracking.map_or(-1, |it| it.redirect.unwrap_or_default().cast_signed());
+                write::integer(&mut out, id);
+            }
+            Effect::Write if good => {
+                if let Some(client) = self.clients.get_mut(key) {
+                    client.has_written();
+                }
+            }
+            Effect::TrackingInfo => self.tracking_told(key, element, silent),
+            _ => {}
+        }
+        if let Some(client) = self.clients.get_mut(key)
+            && !silent
+            && !out.is_empty()
+        {
+            self.to_clients.append(&mut client.outbound, &out);
+            mark_client_dirty(&mut self.dirty_clients, client, key);
+        }
+    }
+}

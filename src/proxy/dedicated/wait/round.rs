@@ -1,0 +1,223 @@
+//! Shared connections on which clients wait for replicas: when the server is asked, and where
+//! others go meanwhile.
+//!
+//! A server answers nothing else on a connection that waits. So the connection is lent: others use
+//! another one, and the server is asked once nothing is in flight. It is asked for a moment only,
+//! so that no client's wait keeps connections from others: then the connection is shared again, and
+//! those that have waited longer for their turn go first.
+//!
+//! ```text
+//!                 another connection is ready            nothing is in flight
+//!   shared ─────────────────────────────────► reserved ──────────────────────► lent, asked
+//!     ▲                                                                            │
+//!     └───────────── answered: those who are content or out of time go ────────────┘
+//! ```
+//! Where no other connection can be had, the server is asked on the shared one, for so short a time
+//! that those behind hardly wait.
+
+use std::mem;
+
+use crate::link::link::Lending;
+use crate::link::request::Kind;
+use crate::proxy::machine::Machine;
+use crate::store::key::{BackendKey, ClientKey, TenantSlot};
+
+/// The server is asked for so long at most where others wait behind that, ms.
+const BEFORE_OTHERS_MS: u64 = 10;
+
+/// And once in so many ms.
+const BEFORE_OTHERS_EVERY_MS: u64 = 100;
+
+/// Where others go while the server is asked.
+enum Others {
+    /// To another connection, which is ready.
+    Elsewhere,
+    /// There is none yet.
+    Later,
+    /// They wait behind it.
+    Behind,
+}
+
+impl Machine {
+    /// Asks the server where that can be done now. Connections have their turns in their order.
+    pub(in crate::proxy) fn serve_waits(&mut self) {
+        if self.waits.is_empty() {
+            return;
+        }
+        let mut all = mem::take(&mut self.waits);
+        all.retain(|&on| self.take_turn(on));
+        all.append(&mut self.waits);
+        self.waits = all;
+    }
+
+    /// Asks the server on this connection, if that can be done now. Returns whether anybody waits
+    /// there any more.
+    fn take_turn(&mut self, on: BackendKey) -> bool {
+        let Some(backend) = self.backends.get_mut(on) else {
+            return false;
+        };
+        if backend.retired {
+            let waiters = backend.waits.take();
+            self.unreserve(on);
+            self.end_waits(waiters);
+            return false;
+        }
+        if backend.waits.is_empty() {
+            self.unreserve(on);
+            return false;
+        }
+        if backend.waits.is_asking() || backend.lending == Lending::Lent {
+            return true;
+        }
+        if backend.dedicated {
+            self.ask_own(on);
+            return true;
+        }
+        let at_once = backend.waits.want_nothing();
+        let others = match at_once {
+            true => Others::Behind,
+            false => self.where_others_go(on),
+        };
+        let Some(backend) = self.backends.get_mut(on) else {
+            return false;
+        };
+        backend.lending = match others {
+            Others::Elsewhere => Lending::Reserved,
+            Others::Later | Others::Behind => Lending::None,
+        };
+        match others {
+            Others::Elsewhere if backend.fifo.is_empty() && backend.is_ready() => {
+                self.lend(on);
+                self.ask_wait(on, u64::MAX);
+            }
+            Others::Behind
+                if (at_once || self.now.since(backend.asked_wait) >= BEFORE_OTHERS_EVERY_MS)
+                    && backend.is_ready()
+                    && backend.is_open() =>
+            {
+                self.ask_wait(on, BEFORE_OTHERS_MS);
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// Asks on a connection that is not shared: an idle one, or a client's own on its behalf. Where
+    /// it is another client's by now, the server is asked as before others.
+    fn ask_own(&mut self, on: BackendKey) {
+        let Some(backend) = self.backends.get(on).filter(|it| it.is_ready()) else {
+            return;
+        };
+        let (owner, calm) = (backend.owner, backend.fifo.is_empty());
+        let its = backend.waits.clients().any(|it| it == owner);
+        let due = self.now.since(backend.asked_wait) >= BEFORE_OTHERS_EVERY_MS;
+        if its && calm || self.take_idle(on) {
+            self.ask_wait(on, u64::MAX);
+        } else if calm && due && self.lets_ask(owner) {
+            self.ask_wait(on, BEFORE_OTHERS_MS);
+        }
+    }
+
+    /// Would a server take a WAIT on this client's own connection, and answer it as on any other?
+    fn lets_ask(&self, owner: ClientKey) -> bool {
+        let pin =
+            { self.clients.get(owner) }.and_then(|it| Some((it.protocol, it.pin.as_deref()?)));
+        pin.is_some_and(|(protocol, pin)| {
+            pin.unsettled == 0 && !pin.multi && !pin.monitor && !pin.is_modal(protocol)
+        })
+    }
+
+    /// What others can do while the server is asked on this connection. Opens one for them if need
+    /// be.
+    fn where_others_go(&mut self, on: BackendKey) -> Others {
+        let pool_key = self.backends.get(on).map(|it| it.pool).unwrap_or_default();
+        let Some(pool) = self.pools.pools.get(pool_key) else {
+            return Others::Later;
+        };
+        let others = pool.backends.iter().filter(|&&other| other != on);
+        let others = others.filter_map(|&other| self.backends.get(other));
+        let (mut opening, mut asking) = (false, pool.lent > 0);
+        for other in others {
+            if other.is_ready() && other.is_open() {
+                return Others::Elsewhere;
+            }
+            opening |= other.is_opening();
+            asking |= other.is_reserved();
+        }
+        if opening {
+            return Others::Later;
+        }
+        let instance = self.pools.instance_of_pool(pool_key);
+        let room = pool.shared() < self.settings.pool_connections_max
+            && instance.is_some_and(|it| !it.rests(self.now) && !it.is_out(self.now))
+            && !self.is_refused(pool_key);
+        match room && self.open_shared(pool_key).is_some() {
+            true => Others::Later,
+            // Theirs ends in a moment.
+            false if asking => Others::Later,
+            false => Others::Behind,
+        }
+    }
+
+    /// Asks the server for the least that anybody waits for.
+    fn ask_wait(&mut self, on: BackendKey, most: u64) {
+        let (now, clients) = (self.now, &self.clients);
+        // Its silence is no failure meanwhile.
+        let most = match self.settings.backend_reply_ms {
+            0 => most,
+            overdue => most.min(overdue / 4).max(1),
+        };
+        let ready = |key| clients.get(key).is_some_and(|it| it.fifo.is_empty());
+        let backend = self.backends.get_mut(on);
+        let asked = backend.and_then(|it| it.waits.ask(now, most, ready));
+        let Some((wanted, ms)) = asked else {
+            return self.end_turn_of(on);
+        };
+        let words = wanted.words(ms);
+        let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+        self.ask_server(on, Kind::Wait, &words);
+    }
+
+    /// The server has answered.
+    pub(in crate::proxy) fn wait_told(&mut self, on: BackendKey, reply: &[u8]) {
+        let Some(backend) = self.backends.get_mut(on) else {
+            return;
+        };
+        backend.asked_wait = self.now;
+        let done = backend.waits.answered(reply, self.now);
+        backend.traffic.requests += done.len() as u64;
+        backend.traffic.replies += done.len() as u64;
+        self.end_turn_of(on);
+        // The others first.
+        self.waits.retain(|&other| other != on);
+        self.waits.push(on);
+        for waiter in done {
+            self.go_on_waiting(waiter, reply);
+        }
+        self.serve_waits();
+    }
+
+    /// Connections of a tenant that no client has for itself, and on which the server is asked.
+    pub(in crate::proxy) fn asked_about_waits(&self, slot: TenantSlot) -> u32 {
+        let asked = self.waits.iter().filter(|&&on| {
+            let backend = self.backends.get(on);
+            let asked = backend.filter(|it| it.dedicated && it.is_asked_only());
+            asked.is_some_and(|it| self.tenant_of_pool(it.pool) == slot)
+        });
+        u32::try_from(asked.count()).unwrap_or(u32::MAX)
+    }
+
+    /// The connection is shared or idle again.
+    fn end_turn_of(&mut self, on: BackendKey) {
+        match self.backends.get(on) {
+            Some(it) if it.dedicated && it.owner == ClientKey::NONE => self.give_back(on, false),
+            _ => self.take_back(on),
+        }
+    }
+
+    fn unreserve(&mut self, on: BackendKey) {
+        if let Some(backend) = self.backends.get_mut(on).filter(|it| it.is_reserved()) {
+            backend.lending = Lending::None;
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The line for a connection of one's own: who waits, whose turn it is, who has waited too long.
+
+use crate::proxy::forward::route::Refusal;
+use crate::proxy::machine::{Machine, mark_ready};
+use crate::session::client::Hold;
+use crate::stats::notice::Bound;
+use crate::stats::survey::Limit;
+use crate::store::key::{ClientKey, PoolKey};
+use crate::upstream::pool::Turn;
+
+/// The error for a client whose turn did not come in time.
+const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
+
+impl Machine {
+    /// Whose turn it is gets what is free.
+    pub(in crate::proxy) fn serve_line(&mut self, pool_key: PoolKey) {
+        while !self.is_out(pool_key)
+            // Out of the line first: what is closed on the way serves the line, too.
+            && let Some(pool) = self.pools.pools.get_mut(pool_key)
+            && let Some(turn) = pool.line.pop_front()
+        {
+            let key = turn.client;
+            let refusal = match self.free_connection(pool_key) {
+                Ok(None) => {
+                    if let Some(pool) = self.pools.pools.get_mut(pool_key) {
+                        pool.line.push_front(turn);
+                    }
+                    return;
+                }
+                Ok(Some(backend)) => {
+                    self.own(backend, key);
+                    None
+                }
+                // Asked again, it finds out itself.
+                Err(Refusal::LoggedOut) => None,
+                Err(Refusal::Error(text)) => Some(text),
+                Err(Refusal::Unknown | Refusal::Later) => Some(NO_TURN.to_owned()),
+            };
+            self.end_turn(key, refusal);
+        }
+    }
+
+    /// A client is in line no more: its command is decoded again.
+    fn end_turn(&mut self, key: ClientKey, refusal: Option<String>) {
+        self.in_line -= 1;
+        if let Some(client) = self.clients.get_mut(key) {
+            client.take_refusal();
+            if let Some(text) = refusal {
+                client.details_mut().refusal = Some(text.into());
+            }
+            client.hold.clear(Hold::TURN);
+            mark_ready(&mut self.ready, client, key);
+        }
+    }
+
+    /// Who has waited for too long hears so.
+    pub(in crate::proxy) fn check_lines(&mut self) {
+        if self.in_line == 0 {
+            return;
+        }
+        let wait_ms = self.settings.pool_wait_ms;
+        for pool_key in self.pools.pools.keys() {
+            self.serve_line(pool_key);
+            let instance = self.pools.instance_of_pool(pool_key);
+            let out = instance.filter(|instance| instance.is_out(self.now));
+            let out_text = out.map(|it| it.down_text.clone());
+            let text = out_text.clone().unwrap_or_else(|| NO_TURN.to_owned());
+            let slot = self.tenant_of_pool(pool_key);
+            let now = self.now;
+            let late = |turn: &Turn| now.since(turn.since) >= wait_ms;
+            while let Some(pool) = self.pools.pools.get_mut(pool_key)
+                && let Some(at) = pool.line.iter().position(late)
+                && let Some(Turn { client: key, .. }) = pool.line.remove(at)
+            {
+                self.counters.pins_refused += 1;
+                if out_text.is_none() {
+                    let bound = self.dedicated_bound(pool_key);
+                    match bound {
+                        Bound::Tenant(limit) => self.note_limit(key, slot, limit),
+                        bound => self.note_refusal(key, bound),
+                    }
+                }
+                self.end_turn(key, Some(text.clone()));
+            }
+        }
+    }
+
+    /// Which limit keeps the clients of a pool from having one more.
+    fn dedicated_bound(&self, pool: PoolKey) -> Bound {
+        let full = { self.pools.account_of(pool) }.is_some_and(|it| self.is_full(it.instance));
+        if self.has_all_dedicated(self.tenant_of_pool(pool)) {
+            Bound::Dedicated
+        } else if full {
+            Bound::InstanceConnections
+        } else {
+            Bound::Tenant(Limit::Pinned)
+        }
+    }
+
+    /// A client in line goes.
+    pub(in crate::proxy) fn leave_line(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if client.hold.has(Hold::TURN)
+            && let Some(pool) = self.pools.pools.get_mut(client.pool)
+        {
+            client.hold.clear(Hold::TURN);
+            pool.line.retain(|turn| turn.client != key);
+            self.in_line -= 1;
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The requests of a connection that has ended.
+//!
+//! ```text
+//!   not sent ─────────────────────────────► they go on elsewhere, whole and in order
+//!   sent, and it only reads ──────────────► asked again elsewhere, once; unless its client wrote
+//!                                           something after it that was sent, too
+//!   sent, and it may have been executed ──► an error, behind the replies before it
+//! ```
+//! *Elsewhere* is one connection for all of them: a new one in place of one that was ready; else
+//! one of the same pool that lives. Only where there is none, they hear why. Clients whose requests
+//! may have made the server end the connection get one of their own, so that others do not lose
+//! theirs a second time.
+//!
+//! Each record keeps its place in its client's queue, so that replies keep their order.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::link::failure::Failure;
+use crate::link::handshake::is_busy;
+use crate::link::link::Backend;
+use crate::link::request::Reason;
+use crate::link::request::{Fifo, Kind, Request};
+use crate::link::stall::PAUSE_BYTES;
+use crate::link::verb::Verb;
+use crate::proxy::deliver::retry::{runs, unanswered_reads};
+use crate::proxy::deliver::slow_reader::follow;
+use crate::proxy::deliver::unanswered::error;
+use crate::proxy::forward::route::{append, mark_dirty};
+use crate::proxy::machine::Machine;
+use crate::proxy::outbound::mark_client_dirty;
+use crate::store::key::{BackendKey, ClientKey};
+
+/// Up to so many bytes of an unsent request are copied, so that they are remembered where they go.
+const COPY_BYTES_MAX: usize = 8 * 1024;
+
+/// A client with more requests in flight than this may be why a server ended the connection: their
+/// replies may go beyond its limit on what a client has not read.
+const SUSPECT_MIN: u32 = 16;
+
+/// Where requests go on.
+struct Ways {
+    to: Option<BackendKey>,
+    /// Clients that may be why the connection was lost: their requests are asked again apart from
+    /// those of the others.
+    suspects: BTreeSet<ClientKey>,
+    apart: Option<BackendKey>,
+}
+
+impl Ways {
+    fn of(&self, client: Option<ClientKey>, fate: &Fate) -> Option<BackendKey> {
+        let suspect = client.is_some_and(|client| self.suspects.contains(&client));
+        match fate {
+            Fate::Again(_) if suspect => self.apart,
+            _ if suspect => self.apart.or(self.to),
+            _ => self.to,
+        }
+    }
+}
+
+/// What becomes of a request.
+enum Fate {
+    /// These bytes are sent once more.
+    Again(Box<[u8]>),
+    /// Its bytes, of which none was sent, go elsewhere.
+    Move,
+    /// Its client hears that it may have been executed.
+    InDoubt,
+    /// Its client hears that it was not executed.
+    Unsent,
+    /// Nobody waits for it.
+    Drop,
+}
+
+impl Machine {
+    /// Settles all requests of a connection that is no longer in the table.
+    pub(in crate::proxy) fn hand_over(
+        &mut self,
+        lost: &mut Backend,
+        was_ready: bool,
+        failure: &Failure,
+    ) {
+        self.cut_off(lost);
+        self.split_mixed(lost);
+        let fates = self.fates(lost, failure);
+        let ways = self.ways(lost, was_ready, &fates);
+        // What is left of a request that was sent in part stays behind.
+        let mut at = lost.sent;
+        let ends = self.ends(lost);
+        let (lost_end, unsent_end) = self.client_ends(lost, failure);
+        let (in_doubt, unsent) = (
+            error(failure.text_if_sent()),
+            error(&failure.text_if_unsent()),
+        );
+        for ((index, fate), end) in fates.into_iter().zip(ends) {
+            let client = self.requests.get(index).map(|request| request.client);
+            match (&fate, ways.of(client, &fate)) {
+                (Fate::Again(bytes), Some(to)) => self.ask_lost_again(index, to, bytes),
+                (Fate::Again(_) | Fate::InDoubt, _) => {
+                    self.answer_lost(index, &in_doubt, lost_end);
+                }
+                (Fate::Move, Some(to)) => {
+                    let start = self.requests.get(index).map_or(at, |it| it.start);
+                    let skip = usize::try_from(start.saturating_sub(at)).unwrap_or(usize::MAX);
+                    self.to_backends.consume(&mut lost.outbound, skip);
+                    self.move_unsent(index, lost, to, end.saturating_sub(start));
+                    at = end;
+                }
+                (Fate::Move | Fate::Unsent, _) => {
+                    self.answer_lost(index, &unsent, unsent_end);
+                }
+                (Fate::Drop, _) => self.requests.forget(index),
+            }
+        }
+        lost.fifo = Fifo::default();
+    }
+
+    /// Where each request of a queue ends, in all that was ever queued.
+    fn ends(&self, lost: &Backend) -> Vec<u64> {
+        let starts = self.requests.of_backend(lost.fifo).skip(1);
+        let starts = starts.map(|(_, request)| request.start);
+        starts.chain([lost.queued]).collect()
+    }
+
+    /// The first bytes of a reply are with its client already: nothing can follow them.
+    fn cut_off(&mut self, lost: &Backend) {
+        if lost.reply_bytes > 0
+            && let Some(head) = self.requests.get(lost.fifo.head)
+            && head.kind == Kind::Deliver
+            && let key = head.client
+            && let Some(client) = self.clients.get_mut(key)
+        {
+            client.finish(&mut self.to_backends);
+            self.requests.silence(client.fifo, &mut self.to_clients);
+            mark_client_dirty(&mut self.dirty_clients, client, key);
+        }
+    }
+
+    /// A record of several requests that were sent, of which some only read, becomes several.
+    fn split_mixed(&mut self, lost: &mut Backend) {
+        let mut index = lost.fifo.head;
+        while let Some(record) = self.requests.get(index) {
+            let (mut last, next, key) = (index, record.next_of_backend, record.client);
+            index = next;
+            let (from, count) = (record.start, record.count);
+            let end = self
+                .requests
+                .get(next)
+                .map_or(lost.queued, |next| next.start);
+            let bytes = lost.recent.get(from, end);
+            let bytes = bytes.filter(|_| from < lost.sent && count > 1);
+            let (Some(bytes), Some(client)) = (bytes, self.clients.get_mut(key)) else {
+                continue;
+            };
+            for pair in runs(bytes, count).windows(2) {
+                if let [(count, _), (_, start)] = *pair {
+                    let cut = (last, count, from + start as u64);
+                    last = self.requests.split(cut, &mut client.fifo, &mut lost.fifo);
+                }
+            }
+        }
+    }
+
+    /// What becomes of each request, in order.
+    fn fates(&self, lost: &Backend, failure: &Failure) -> Vec<(u32, Fate)> {
+        let moves = lost.is_shared()
+            && !lost.dedicated
+            && match failure {
+                Failure::Removed | Failure::Rejected(_) => false,
+                Failure::Refused(_) => self.is_logged_out(lost, failure),
+                // It runs a script, behind which they would wait where they hear so directly.
+                Failure::TurnedAway(text) => !is_busy(text),
+                _ => true,
+            };
+        let again = moves && matches!(failure, Failure::Lost | Failure::Desync(_));
+        let queue = self.requests.of_backend(lost.fifo);
+        let fate = |(index, request): (u32, &Request)| {
+            let sent = request.start < lost.sent;
+            let heard = self.clients.contains(request.client);
+            let fate = match request.kind {
+                kind if !kind.is_counted() => Fate::Drop,
+                _ if sent && !heard => Fate::Drop,
+                _ if sent => again
+                    .then(|| self.bytes_to_ask_again(lost, request))
+                    .flatten()
+                    .map_or(Fate::InDoubt, Fate::Again),
+                // Another connection would say yes to a WAIT about which it knows nothing.
+                _ if moves && !request.verb.is_patient() => Fate::Move,
+                _ => Fate::Unsent,
+            };
+            (index, fate)
+        };
+        let mut fates: Vec<_> = queue.map(fate).collect();
+        // Asked again, a read would see what its client wrote after it.
+        let mut in_doubt = HashSet::new();
+        for (index, fate) in fates.iter_mut().rev() {
+            let client = self.requests.get(*index).map(|request| request.client);
+            match fate {
+                Fate::InDoubt => drop(in_doubt.insert(client)),
+                Fate::Again(_) if in_doubt.contains(&client) => *fate = Fate::InDoubt,
+                _ => {}
+            }
+        }
+        fates
+    }
+
+    /// The bytes of a request that was sent, if it may be asked again.
+    fn bytes_to_ask_again(&self, lost: &Backend, request: &Request) -> Option<Box<[u8]>> {
+        let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
+        // A server ends the connection of a client that does not read: it may have been this one.
+        let client = self.clients.get(request.client);
+        let reads = client.is_some_and(|client| client.outbound.len() <= PAUSE_BYTES);
+        if !plain || !reads || request.retried.has(Reason::LinkLost) {
+            return None;
+        }
+        let next = self.requests.get(request.next_of_backend);
+        let end = next.map_or(lost.queued, |next| next.start);
+        let bytes = lost.recent.get(request.start, end)?;
+        Some(unanswered_reads(bytes, request.count)?.into())
+    }
+
+    /// Where the requests of a lost connection go on.
+    fn ways(&mut self, lost: &Backend, was_ready: bool, fates: &[(u32, Fate)]) -> Ways {
+        let mut due: BTreeMap<ClientKey, u32> = BTreeMap::new();
+        let (mut again, mut moved) = (Vec::new(), false);
+        for (index, fate) in fates {
+            let Some(request) = self.requests.get(*index) else {
+                continue;
+            };
+            if request.start < lost.sent && request.kind.is_counted() {
+                *due.entry(request.client).or_default() += request.count;
+            }
+            match fate {
+                Fate::Again(_) => again.push(request.client),
+                Fate::Move => moved = true,
+                _ => {}
+            }
+        }
+        let head = self.requests.get(lost.fifo.head).map(|head| head.client);
+        let alone = due.len() < 2;
+        due.retain(|client, due| !alone && (*due > SUSPECT_MIN || Some(*client) == head));
+        let mut ways = Ways {
+            to: None,
+            suspects: due.into_keys().collect(),
+            apart: None,
+        };
+        if moved || again.iter().any(|client| !ways.suspects.contains(client)) {
+            ways.to = self.successor(lost, was_ready);
+        }
+        let pool = self.pools.pools.get(lost.pool);
+        let room = pool.is_some_and(|it| it.shared() < self.settings.pool_connections_max);
+        if room && was_ready && again.iter().any(|client| ways.suspects.contains(client)) {
+            ways.apart = self.open_shared(lost.pool);
+            if let Some(apart) = ways.apart.and_then(|key| self.backends.get_mut(key)) {
+                apart.is_heir = true;
+            }
+        }
+        ways
+    }
+
+    /// The connection on which the requests of a lost one go on. One that took over before and has
+    /// not sent a byte gets no successor: else requests would move for ever.
+    fn successor(&mut self, lost: &Backend, was_ready: bool) -> Option<BackendKey> {
+        let instance = self.pools.instance_of_pool(lost.pool);
+        let gone = instance.is_none_or(|instance| instance.gone);
+        if was_ready
+            && !lost.is_heir
+            && !gone
+            && let Some(new) = self.open_shared(lost.pool)
+        {
+            self.backends.get_mut(new)?.is_heir = true;
+            return Some(new);
+        }
+        let pool = self.pools.pools.get(lost.pool)?;
+        let living = pool.backends.iter();
+        let living = living.filter_map(|&key| Some((key, self.backends.get(key)?)));
+        let worst = |it: &Backend| (!it.is_ready(), !it.is_open(), it.drawbacks(self.now));
+        let best = living.min_by_key(|(_, backend)| worst(backend));
+        best.map(|(key, _)| key)
+    }
+
+    fn ask_lost_again(&mut self, index: u32, to: BackendKey, bytes: &[u8]) {
+        self.carry(index, to, bytes.len() as u64);
+        if let Some(request) = self.requests.get_mut(index) {
+            request.retried = request.retried.and(Reason::LinkLost);
+        }
+        if let Some(backend) = self.backends.get_mut(to) {
+            let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
+            append(chunks, dirty, backend, to, bytes);
+        }
+        self.counters.asked_again += 1;
+        self.counters.asked_again_lost += 1;
+    }
+
+    /// Moves the first `len` bytes that a lost connection did not send, and their record.
+    fn move_unsent(&mut self, index: u32, lost: &mut Backend, to: BackendKey, len: u64) {
+        let client = self.requests.get(index).map(|request| request.client);
+        let from = client.and_then(|key| Some(self.clients.get(key)?.backend));
+        self.carry(index, to, len);
+        if lost.sent == 0
+            && let Some((client, from)) = client.zip(from)
+            && let Some(client) = self.clients.get_mut(client)
+        {
+            // Nothing was ever written there.
+            client.forget_former(from);
+        }
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let mut bytes = self.to_backends.split_front(&mut lost.outbound, len);
+        let Some(backend) = self.backends.get_mut(to) else {
+            return self.to_backends.clear(&mut bytes);
+        };
+        let mut copy = Vec::new();
+        if len <= COPY_BYTES_MAX && self.to_backends.gather(&mut bytes, &mut copy).is_ok() {
+            let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
+            append(chunks, dirty, backend, to, &copy);
+        } else {
+            backend.recent.skip(len);
+            self.to_backends
+                .append_list(&mut backend.outbound, &mut bytes);
+            mark_dirty(&mut self.dirty_backends, backend, to);
+        }
+    }
+
+    /// Hangs a record into the queue of another connection. Its bytes must follow.
+    fn carry(&mut self, index: u32, to: BackendKey, len: u64) {
+        let (Some(backend), Some(request)) = (self.backends.get_mut(to), self.requests.get(index))
+        else {
+            return;
+        };
+        let key = request.client;
+        if backend.fifo.is_empty() {
+            backend.since = self.now;
+        } else if backend.paused {
+            let (requests, stalled) = (&self.requests, &mut self.stalled);
+            follow(requests, stalled, backend, to, key, self.now);
+        }
+        backend.scripts += u32::from(request.verb == Verb::Script);
+        self.requests
+            .rehang(index, &mut backend.fifo, backend.queued);
+        backend.queued += len;
+        if let Some(client) = self.clients.get_mut(key) {
+            client.go_to(to);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Late replies: is the whole server busy, or does something hold up this one reply?
+//!
+//! ```text
+//!   a connection is silent for late_ms ──► has the server answered anything since?
+//!        others wait behind its head          │no                      │yes
+//!                                             ▼                        ▼
+//!                    see that it is asked something:          those that wait for nothing but
+//!                    PING on an idle connection, else         replies to reads are asked again
+//!                    a new one, whose handshake is it         there; writes wait
+//! ```
+//! A busy server answers nobody, so that nothing is asked twice because of it. A server that holds
+//! back writes (CLIENT PAUSE WRITE, FAILOVER, a shutdown that waits for replicas) answers reads.
+//! Then one connection is enough for all writes: those that come later join the one that is late,
+//! so that the others serve reads. Those that are late with a write do not count towards the size
+//! of a pool.
+//!
+//! After `backend-pool.reply-ms` of silence the same question decides whether a connection is given
+//! up: as long as the server answers elsewhere, it is not, but takes no new requests.
+
+use crate::command;
+use crate::resp::{Protocol, write};
+
+use crate::link::failure::Failure;
+use crate::link::link::{Backend, Lending, State, Verifying};
+use crate::link::request::Kind;
+use crate::link::request::Reason;
+use crate::link::stall::{LOOK_AGAIN_MS, Stall};
+use crate::link::verb::Verb;
+use crate::proxy::deliver::retry::first_unanswered;
+use crate::proxy::forward::route::Refusal;
+use crate::proxy::machine::Machine;
+use crate::store::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
+use crate::store::time::Millis;
+
+/// Where replies may take any time, those to a handshake or a login may take so long, ms: no
+/// request of a client depends on this one connection, and verifiers are few.
+const GREETING_MS: u64 = 60_000;
+
+/// So many connections beyond its size a pool may have, so that its server can be asked something.
+const BEYOND: usize = 1;
+
+/// Between two looks for a way round a write that is held back, ms.
+const HELD_LOOK_MS: u64 = 100;
+
+/// A server that has answered nothing is asked again after this, ms.
+const ASK_AGAIN_MS: u64 = 1_000;
+
+impl Machine {
+    /// Finds replies that are late; called in each round.
+    pub(in crate::proxy) fn find_late(&mut self) {
+        let late = |backend: &Backend| {
+            backend.is_late(self.now) && backend.stall == Stall::None && may_be_led_round(backend)
+        };
+        let late = self.backends.iter().filter(|(_, it)| late(it));
+        let late: Vec<BackendKey> = late.map(|(key, _)| key).collect();
+        for key in late {
+            if self.has_followers(key) {
+                self.note_late(key);
+            }
+        }
+    }
+
+    fn note_late(&mut self, key: BackendKey) {
+        if let Some(backend) = self.backends.get_mut(key) {
+            backend.stall = Stall::Late(backend.since.after(backend.late_ms));
+            if !self.stalled.contains(&key) {
+                self.stalled.push(key);
+            }
+        }
+    }
+
+    /// Looks at a connection whose reply is late. Returns whether it is to be looked at again.
+    pub(in crate::proxy) fn look_at_late(&mut self, key: BackendKey) -> bool {
+        let Some(backend) = self.backends.get(key) else {
+            return false;
+        };
+        let (pool, stall) = (backend.pool, backend.stall);
+        let late = backend.is_late(self.now) && may_be_led_round(backend);
+        let next = match stall {
+            _ if !late => Stall::None,
+            Stall::Late(at) if self.heard_of(pool) > at => Stall::Served(self.now),
+            Stall::Late(_) => {
+                self.seek_answer(pool);
+                stall
+            }
+            // Its own reply may be on its way, too.
+            Stall::Served(at) if self.now.since(at) < LOOK_AGAIN_MS => stall,
+            // Others may have found no way round it.
+            Stall::Held(at) if self.now.since(at) < HELD_LOOK_MS => stall,
+            _ if self.lead_round_late(key) => Stall::Served(self.now),
+            _ if self.has_write_in_front(key) => Stall::Held(self.now),
+            _ => Stall::None,
+        };
+        if let Some(backend) = self.backends.get_mut(key) {
+            backend.stall = next;
+        }
+        next != Stall::None
+    }
+
+    /// Asks for what waits behind a late reply on other connections. Returns whether that had
+    /// better wait for one being opened.
+    fn lead_round_late(&mut self, key: BackendKey) -> bool {
+        let movable = self.late_movable(key);
+        if movable.is_empty() {
+            return false;
+        }
+        let mut ways = self.unused_beside(key);
+        if ways.is_empty() {
+            ways = self.serving_beside(key);
+        }
+        if ways.is_empty() {
+            return self.opens_beside(key, 1);
+        }
+        for (client, to) in movable.into_iter().zip(ways.into_iter().cycle()) {
+            self.ask_again_on(client, key, to, Reason::LateReply);
+        }
+        false
+    }
+
+    /// Clients behind the head that may be asked again, and were not because of a late reply.
+    /// Behind a write they may have been: they were sent on from one that is held back to another.
+    fn late_movable(&self, key: BackendKey) -> Vec<ClientKey> {
+        let mut movable = self.movable(key);
+        let again = self.has_write_in_front(key);
+        movable.retain(|&client| {
+            let head = self.clients.get(client).map(|client| client.fifo.head);
+            let head = head.and_then(|head| self.requests.get(head));
+            head.is_some_and(|head| again || !head.retried.has(Reason::LateReply))
+        });
+        movable
+    }
+
+    /// When the server of a pool was last heard of, on whatever connection of this worker.
+    fn heard_of(&self, pool: PoolKey) -> Millis {
+        let instance = self.pools.instance_of_pool(pool);
+        instance.map_or_else(Millis::default, |instance| instance.heard)
+    }
+
+    /// Sees that the server of a pool is asked something by which it can show that it is there.
+    fn seek_answer(&mut self, pool: PoolKey) {
+        let Some(of) = self.pools.account_of(pool).map(|it| it.instance) else {
+            return;
+        };
+        let idle = self.idle_connection(of, pool);
+        let Some(instance) = self.pools.instances.get_mut(of) else {
+            return;
+        };
+        let asked = instance.asked_alive > instance.heard
+            && self.now.since(instance.asked_alive) < ASK_AGAIN_MS;
+        let begins = instance.connecting > 0 || instance.rests(self.now);
+        if asked || idle.is_none() && begins {
+            return;
+        }
+        instance.asked_alive = self.now;
+        if let Some(on) = idle {
+            return self.ask_server(on, Kind::Alive, &[b"PING"]);
+        }
+        let anonymous = self.pools.account((of, None));
+        let anonymous = self.pools.pool(anonymous, 0, Protocol::Resp2);
+        let mut pools = [pool, anonymous].into_iter();
+        if let Some(pool) = pools.find(|&it| self.has_room(it, BEYOND)) {
+            self.open_shared(pool);
+        }
+    }
+
+    /// A connection to an instance on which nothing is under way, best one of this pool.
+    fn idle_connection(&self, of: InstanceKey, pool: PoolKey) -> Option<BackendKey> {
+        let first = self.pools.pools.get(pool);
+        let pools = first.into_iter().chain(self.pools.pools_of(of));
+        let mut keys = pools.flat_map(|pool| pool.backends.iter().copied());
+        keys.find(|&key| {
+            let backend = self.backends.get(key);
+            backend.is_some_and(|it| it.is_ready() && it.is_open() && it.fifo.is_empty())
+        })
+    }
+
+    /// May this pool have one more shared connection? Those that are late with the reply to a write
+    /// serve nobody and do not count; some `beyond` the size of a pool may be allowed, too.
+    pub(in crate::proxy) fn has_room(&self, pool: PoolKey, beyond: usize) -> bool {
+        let Some(pool) = self.pools.pools.get(pool) else {
+            return false;
+        };
+        let held = |key: BackendKey| {
+            // Only while they have room for further writes: else each pair of a write and a script
+            // would have a connection more.
+            let late = self.backends.get(key).is_some_and(|it| {
+                it.is_late(self.now) && it.scripts == 0 && it.lending == Lending::None
+            });
+            late && self.has_write_in_front(key)
+        };
+        let most = self.settings.pool_connections_max + beyond;
+        pool.shared() < most || {
+            let held = pool.backends.iter().filter(|&&key| held(key));
+            pool.shared() < most + held.count()
+        }
+    }
+
+    /// The connection of a pool that is late with the reply to a write, if others wait for it.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::proxy) fn held_back_in(&self, pool: PoolKey) -> Option<BackendKey> {
+        let holds = |key: BackendKey| {
+            let it = self.backends.get(key)?;
+            let fit = it.pool == pool && it.is_shared() && it.lending == Lending::None;
+            // Whoever stands behind a script waits for its end.
+            let fit = fit && it.scripts == 0;
+            match it.stall {
+                _ if !fit || !it.is_late(self.now) => None,
+                Stall::Held(_) => Some(key),
+                Stall::Late(_) | Stall::Served(_) => self.has_write_in_front(key).then_some(key),
+                Stall::None | Stall::Since(_) | Stall::Kept => None,
+            }
+        };
+        self.stalled.iter().find_map(|&key| holds(key))
+    }
+
+    /// Is the next reply of a connection one to a write, as far as is known?
+    fn has_write_in_front(&self, key: BackendKey) -> bool {
+        let Some(backend) = self.backends.get(key) else {
+            return false;
+        };
+        // A script may be running; then others had better not stand behind it.
+        let head = self.requests.get(backend.fifo.head);
+        let Some(head) = head.filter(|head| head.verb == Verb::Plain) else {
+            return false;
+        };
+        let next = self.requests.get(head.next_of_backend);
+        let end = next.map_or(backend.queued, |next| next.start);
+        match backend.recent.get(head.start, end) {
+            Some(bytes) => first_unanswered(bytes, head.count).is_some_and(command::is_held_back),
+            // It is a big one.
+            None => self.clients.get(head.client).is_some_and(|client| {
+                let mut name = Vec::new();
+                write::command(&mut name, &[&client.command.shown()]);
+                command::is_held_back(&name)
+            }),
+        }
+    }
+
+    /// Do writes of this client go to another connection than this one?
+    #[cold]
+    #[inline(never)]
+    pub(in crate::proxy) fn writes_go_elsewhere(&self, key: ClientKey, on: BackendKey) -> bool {
+        let shares = self.clients.get(key).filter(|it| it.pin.is_none());
+        let held = shares.and_then(|client| self.held_back_in(client.pool));
+        held.is_some_and(|held| held != on)
+    }
+
+    /// Routes a write to the connection behind whose head other writes wait.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::proxy) fn route_held(
+        &mut self,
+        key: ClientKey,
+        on: BackendKey,
+    ) -> Result<BackendKey, Refusal> {
+        let Some(client) = self.clients.get_mut(key) else {
+            return Err(Refusal::Later);
+        };
+        if client.in_flight > 0 && client.backend != on {
+            // First what it is owed elsewhere: its requests keep their order.
+            self.at_barrier(key);
+            return Err(Refusal::Later);
+        }
+        client.go_to(on);
+        self.with_room(key, on)
+    }
+
+    /// A connection that does not come about in time is given up, and one that owes a reply for too
+    /// long, unless its server answers others.
+    pub(in crate::proxy) fn check_deadlines(&mut self) {
+        let settings = &self.settings;
+        let reply = settings.backend_reply_ms;
+        let greeting = if reply > 0 { reply } else { GREETING_MS };
+        let (mut over, mut owing) = (Vec::new(), Vec::new());
+        for (key, backend) in self.backends.iter() {
+            let silent = self.now.since(backend.since);
+            match backend.state {
+                State::Connecting if silent >= self.connect_ms(backend) => over.push(key),
+                State::Verifying(Verifying::Idle { .. }) => {}
+                // A busy server takes as long for a handshake or a login as for anything else.
+                State::Greeting(_) | State::Verifying(_) if silent >= greeting => over.push(key),
+                State::Ready if reply > 0 && silent >= reply / 2 && backend.owes() => {
+                    owing.push((key, backend.pool, silent >= reply));
+                }
+                _ => {}
+            }
+        }
+        for key in over {
+            if !self.try_next_address(key, &Failure::TimedOut) {
+                self.fail(key, &Failure::TimedOut);
+            }
+        }
+        for (key, pool, late) in owing {
+            let unheard = self.now.since(self.heard_of(pool));
+            if unheard >= reply / 2 {
+                self.seek_answer(pool);
+            }
+            let shared = |it: &Backend| it.is_shared() && !it.dedicated;
+            let asked = |it: &Backend| it.is_asked_only();
+            match late {
+                true if unheard >= reply => self.fail(key, &Failure::TimedOut),
+                true if self.backends.get(key).is_some_and(asked) => {
+                    self.fail(key, &Failure::Removed);
+                }
+                // It brings what it owes, when it can.
+                true if self.backends.get(key).is_some_and(shared) => self.retire(key),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// May others that wait on a connection be asked elsewhere?
+fn may_be_led_round(backend: &Backend) -> bool {
+    backend.is_ready()
+        && !backend.dedicated
+        && backend.owner == ClientKey::NONE
+        && backend.blocking == 0
+}

@@ -1,0 +1,283 @@
+//! Backend to client: every reply belongs to the head of its backend's queue.
+//!
+//! What has arrived of the head's reply goes out at once, whether it is complete or not; the bytes
+//! of all consecutive replies of one record are appended in one piece.
+
+use std::mem;
+
+use crate::command::marked;
+use crate::metrics::ErrorKind;
+
+use crate::link::failure::Failure;
+use crate::link::handshake::Progress;
+use crate::link::link::{Backend, Lending, State};
+use crate::link::request::Kind;
+use crate::link::stall::Stall;
+use crate::link::verb::Verb;
+use crate::proxy::action::Flow;
+use crate::proxy::deliver::owner::{Full, Owner};
+use crate::proxy::machine::Machine;
+use crate::session::client::Hold;
+use crate::stats::notice::Bound;
+use crate::store::key::{BackendKey, ClientKey};
+
+impl Machine {
+    /// `n` bytes of a backend were read to [`space`](Self::space). On `Pause`, what follows them
+    /// shall stay in the kernel for now.
+    pub fn backend_read(&mut self, key: BackendKey, n: usize) -> Flow {
+        let mut buffer = mem::take(&mut self.buffer);
+        buffer.fill(n);
+        self.to_clients.offer(buffer.bytes());
+        let flow = self.backend_input(key, buffer.bytes());
+        self.to_clients.end_offer(&mut buffer);
+        self.buffer = buffer;
+        self.keep_limits();
+        self.check_invariants();
+        flow
+    }
+
+    /// The same for bytes that are elsewhere, read by read.
+    pub fn backend_bytes(&mut self, key: BackendKey, mut bytes: &[u8]) -> Flow {
+        let mut flow = Flow::Continue;
+        while !bytes.is_empty() {
+            let n = self.buffer.copy_from(bytes);
+            bytes = bytes.get(n..).unwrap_or_default();
+            flow = self.backend_read(key, n);
+        }
+        flow
+    }
+
+    fn backend_input(&mut self, key: BackendKey, bytes: &[u8]) -> Flow {
+        let now = self.now;
+        let Some(backend) = self.backends.get_mut(key) else {
+            return Flow::Continue;
+        };
+        if let Some(instance) = self.pools.instances.get_mut(backend.instance) {
+            instance.heard = now;
+        }
+        let used = match backend.state {
+            State::Ready => {
+                backend.since = now;
+                Ok(0)
+            }
+            // The deadline of a handshake is for all of it.
+            _ => self.greeting_bytes(key, bytes),
+        };
+        let outcome = used.and_then(|used| {
+            let rest = bytes.get(used..).unwrap_or_default();
+            match rest.is_empty() {
+                true => Ok(()),
+                false => self.reply_bytes(key, rest),
+            }
+        });
+        if let Err(failure) = outcome {
+            self.fail(key, &failure);
+        }
+        self.close_retired(key);
+        self.close_forsaken(key);
+        self.pause_for_slow_reader(key)
+    }
+
+    /// Replies of a ready backend. What they mean for others is done when all are dealt with.
+    fn reply_bytes(&mut self, key: BackendKey, bytes: &[u8]) -> Result<(), Failure> {
+        let mut late = Afterwards::default();
+        let own = |backend: &Backend| backend.dedicated && backend.owner != ClientKey::NONE;
+        let (own, lent) = { self.backends.get(key) }
+            .map_or((false, false), |it| (own(it), it.lending != Lending::None));
+        let outcome = match own {
+            true => self.own_bytes(key, bytes, &mut late),
+            false => self.replies(key, bytes, &mut late),
+        };
+        let mut waits = lent;
+        for client in late.settled {
+            let settled = self.clients.get(client);
+            waits |= settled.is_some_and(|it| it.hold.has(Hold::WAIT));
+            self.unpin_if_done(client);
+            // It may wait for something to come now, and be about to leave.
+            self.settle(client);
+        }
+        for client in late.flooded {
+            let unread = self.clients.get(client).map_or(0, |it| it.outbound.len());
+            self.evict(client, Bound::SubscriberOutbound, unread as u64);
+        }
+        for client in late.overfull {
+            self.close_overfull(client);
+        }
+        if let Some(kind) = late.trouble {
+            self.suspect(key, kind);
+        }
+        for (kind, reply) in late.checks {
+            match kind {
+                Kind::Role => self.role_told(key, &reply),
+                Kind::Wait => self.wait_told(key, &marked::unmark(&reply)),
+                Kind::Permission(what) => self.permission_told(key, what, &reply),
+                _ => self.checked(key, &reply),
+            }
+        }
+        self.charge_replies(key, bytes.len());
+        self.note_answered(key);
+        if waits {
+            self.serve_waits();
+        }
+        outcome
+    }
+
+    /// What is answered need not be remembered.
+    fn note_answered(&mut self, key: BackendKey) {
+        if let Some(backend) = self.backends.get_mut(key) {
+            let next = self.requests.get(backend.fifo.head);
+            let until = next.map_or(backend.queued, |next| next.start);
+            backend.recent.answered(until);
+        }
+    }
+
+    /// Replies count towards a tenant's bytes per second.
+    fn charge_replies(&mut self, key: BackendKey, bytes: usize) {
+        if !self.pools.any_gate {
+            return;
+        }
+        let pool = self.backends.get(key).map(|backend| backend.pool);
+        let account = pool.and_then(|pool| self.pools.account_of(pool));
+        let instance = account.map(|account| account.instance);
+        if let Some(tenant) = instance.and_then(|key| self.pools.tenant_of(key)) {
+            tenant.charge(bytes as u64, self.now);
+        }
+    }
+
+    fn replies(
+        &mut self,
+        key: BackendKey,
+        bytes: &[u8],
+        late: &mut Afterwards,
+    ) -> Result<(), Failure> {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return Ok(());
+        };
+        let mut pos = 0;
+        while let Some(rest) = bytes.get(pos..).filter(|rest| !rest.is_empty()) {
+            if backend.at_push(rest) {
+                // No session asked for pushes on a shared connection: nobody's.
+                let (len, whole) = backend.scan_push(rest)?;
+                pos += len;
+                self.counters.pushes_dropped += u64::from(whole);
+                continue;
+            }
+            let head = self.requests.get_mut(backend.fifo.head);
+            // A request that was not even sent has no reply.
+            let Some(request) = head.filter(|request| request.start < backend.sent) else {
+                let why = "sent a reply that nobody asked for";
+                return Err(Failure::Desync(why.into()));
+            };
+            let (client, kind, moments) = (request.client, request.kind, request.moments());
+            let found = backend.scan_record(request, rest);
+            let (len, done) = (found.len, found.done);
+            late.trouble = found.trouble.or(late.trouble);
+            let all_done = request.count == 0;
+            self.requests.measure(&mut backend.traffic, &moments, done);
+            if kind.is_counted() {
+                backend.traffic.reply_bytes += len as u64;
+            }
+            let part = rest.get(..len).unwrap_or_default();
+            pos += len;
+            let mut outcome = found.broken.map_or(Ok(()), Err);
+            if kind.is_collected() {
+                let collected = backend.collect(part);
+                outcome = outcome.and(collected);
+                if all_done {
+                    late.checks.push((kind, mem::take(&mut backend.collected)));
+                }
+            }
+            let popped = if all_done {
+                self.requests.pop_of_backend(&mut backend.fifo)
+            } else {
+                None
+            };
+            if let Some(popped) = &popped {
+                backend.blocking -= u32::from(popped.verb.blocks());
+                backend.scripts -= u32::from(popped.verb == Verb::Script);
+                backend.forsaken -= u32::from(popped.kind == Kind::Forsaken);
+                backend.stall = Stall::None;
+                if backend.owner != ClientKey::NONE {
+                    // What was to go apart, on what is shared otherwise.
+                    late.settled.push(backend.owner);
+                }
+            }
+            let to = Owner {
+                clients: &mut self.clients,
+                requests: &mut self.requests,
+                chunks: &mut self.to_clients,
+                dirty: &mut self.dirty_clients,
+                ready: &mut self.ready,
+                counters: &mut self.counters,
+                settings: &self.settings,
+                draining: self.draining,
+            };
+            if to.take(client, kind, part, done, popped) == Full::Yes {
+                late.overfull.push(client);
+            }
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// Handshake replies. Returns how many bytes they took: what follows is for the queue.
+    fn greeting_bytes(&mut self, key: BackendKey, bytes: &[u8]) -> Result<usize, Failure> {
+        let mut pos = 0;
+        while pos < bytes.len() {
+            let Some(backend) = self.backends.get_mut(key) else {
+                return Ok(bytes.len());
+            };
+            if backend.is_ready() {
+                return Ok(pos);
+            }
+            let rest = bytes.get(pos..).unwrap_or_default();
+            if backend.at_push(rest) {
+                let (len, _) = backend.scan_push(rest)?;
+                pos += len;
+                continue;
+            }
+            let (len, complete) = backend.scan(rest)?;
+            pos += len;
+            backend.collect(rest.get(..len).unwrap_or_default())?;
+            if complete {
+                let reply = mem::take(&mut backend.collected);
+                self.greeting_reply(key, &reply, pos < bytes.len())?;
+            }
+        }
+        Ok(pos)
+    }
+
+    /// One complete reply of a handshake, or to the AUTH of a verifier. `more`: something follows.
+    fn greeting_reply(&mut self, key: BackendKey, reply: &[u8], more: bool) -> Result<(), Failure> {
+        let backend = self.backends.get_mut(key);
+        match backend.map(|backend| &mut backend.state) {
+            Some(State::Greeting(handshake)) => match handshake.reply(reply) {
+                Progress::More => {}
+                Progress::Say(_) if more => {
+                    let why = "sent a reply that nobody asked for";
+                    return Err(Failure::Desync(why.into()));
+                }
+                Progress::Say(bytes) => self.greet(key, &bytes),
+                Progress::Done(greeted) => self.greeted(key, greeted),
+                Progress::Failed(failure) => return Err(failure),
+            },
+            Some(State::Verifying(_)) => self.auth_result(key, reply, more)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Consequences of replies, for clients other than the one whose reply it is at the moment.
+#[derive(Default)]
+pub(in crate::proxy) struct Afterwards {
+    /// Answers to questions of ours.
+    checks: Vec<(Kind, Vec<u8>)>,
+    /// An error that says something about the server.
+    pub trouble: Option<ErrorKind>,
+    pub overfull: Vec<ClientKey>,
+    /// Subscribers that do not read.
+    pub flooded: Vec<ClientKey>,
+    /// Owners of a connection that may hold nothing any more.
+    pub settled: Vec<ClientKey>,
+}

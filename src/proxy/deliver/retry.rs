@@ -1,0 +1,250 @@
+//! Requests that only read are asked again on another connection, because a reply in front of them
+//! holds theirs up: one that its client reads slowly (`stall`), or one that is late (`late`). What
+//! the first connection brings for them is dropped. Those of a lost connection are in `handover`.
+
+use std::collections::HashSet;
+
+use crate::command;
+use crate::resp::{RequestDecoder, RequestLimits, Step};
+
+use crate::link::failure::Failure;
+use crate::link::link::Backend;
+use crate::link::request::Kind;
+use crate::link::request::Reason;
+use crate::link::verb::Verb;
+use crate::proxy::forward::route::append;
+use crate::proxy::machine::Machine;
+use crate::session::client::{Flag, Hold};
+use crate::store::key::{BackendKey, ClientKey, PoolKey};
+
+/// After so long without a way round, those who took one go back, ms.
+const CALM_MS: u64 = 10_000;
+
+impl Machine {
+    /// Sends those who wait behind the head's reply to other connections, as far as they may go:
+    /// one to each if there are enough, as some may read no faster than the head. Returns whether
+    /// that had better wait for more connections, unless this is the `last` look.
+    pub(in crate::proxy) fn lead_round(&mut self, key: BackendKey, last: bool) -> bool {
+        let (movable, unused) = (self.movable(key), self.unused_beside(key));
+        if !last && self.opens_beside(key, movable.len().saturating_sub(unused.len())) {
+            return true;
+        }
+        for (client, to) in movable.into_iter().zip(unused.into_iter().cycle()) {
+            self.ask_again_on(client, key, to, Reason::SlowReader);
+        }
+        false
+    }
+
+    /// Begins to open connections of the same pool until there are so many, or no room for more.
+    /// Returns whether any is being opened.
+    pub(in crate::proxy) fn opens_beside(&mut self, key: BackendKey, wanted: usize) -> bool {
+        let Some(pool_key) = self.backends.get(key).map(|backend| backend.pool) else {
+            return false;
+        };
+        let instance = self.pools.instance_of_pool(pool_key);
+        let rests = instance.is_none_or(|instance| instance.rests(self.now));
+        loop {
+            let Some(pool) = self.pools.pools.get(pool_key) else {
+                return false;
+            };
+            let opening = pool.backends.iter();
+            let opening =
+                opening.filter(|&&it| self.backends.get(it).is_some_and(|it| !it.is_ready()));
+            let opening = opening.count();
+            let room = !rests && self.has_room(pool_key, 0);
+            if opening >= wanted || !room || self.open_shared(pool_key).is_none() {
+                return wanted > 0 && opening > 0;
+            }
+        }
+    }
+
+    /// Ready connections of the same pool on which nothing is under way.
+    pub(in crate::proxy) fn unused_beside(&self, key: BackendKey) -> Vec<BackendKey> {
+        let pool = self.backends.get(key).map(|backend| backend.pool);
+        let Some(pool) = pool.and_then(|pool| self.pools.pools.get(pool)) else {
+            return Vec::new();
+        };
+        let unused = |it: &Backend| {
+            it.is_ready() && it.is_open() && it.fifo.is_empty() && it.outbound.is_empty()
+        };
+        let keys = pool.backends.iter().copied();
+        keys.filter(|&it| it != key && self.backends.get(it).is_some_and(unused))
+            .collect()
+    }
+
+    /// Ready connections of the same pool that take requests, and on which nothing is late.
+    pub(in crate::proxy) fn serving_beside(&self, key: BackendKey) -> Vec<BackendKey> {
+        let pool = self.backends.get(key).map(|backend| backend.pool);
+        let Some(pool) = pool.and_then(|pool| self.pools.pools.get(pool)) else {
+            return Vec::new();
+        };
+        let serves = |it: &Backend| {
+            it.is_ready() && it.is_open() && it.drawbacks(self.now) == (false, false)
+        };
+        let keys = pool.backends.iter().copied();
+        keys.filter(|&it| it != key && self.backends.get(it).is_some_and(serves))
+            .collect()
+    }
+
+    /// The clients behind the head's that wait for nothing but replies to reads.
+    pub(in crate::proxy) fn movable(&self, key: BackendKey) -> Vec<ClientKey> {
+        let Some(backend) = self.backends.get(key) else {
+            return Vec::new();
+        };
+        let mut queue = self.requests.of_backend(backend.fifo);
+        let reader = queue.next().map(|(_, head)| head.client);
+        let (mut movable, mut seen, mut bound) = (Vec::new(), HashSet::new(), HashSet::new());
+        for (_, request) in queue {
+            let key = request.client;
+            let Some(client) = self.clients.get(key).filter(|_| Some(key) != reader) else {
+                continue;
+            };
+            let next = self.requests.get(request.next_of_backend);
+            let end = next.map_or(backend.queued, |next| next.start);
+            let bytes = backend.recent.get(request.start, end);
+            let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
+            // Who waits until this one takes more would do so in vain.
+            let free = !client.hold.has(Hold::BACKEND);
+            if !plain || !free || !bytes.is_some_and(only_reads) {
+                bound.insert(key);
+            } else if seen.insert(key) {
+                movable.push(key);
+            }
+        }
+        movable.retain(|client| !bound.contains(client));
+        movable
+    }
+
+    /// Asks for all that a client waits for on `from` once more, on `to`.
+    pub(in crate::proxy) fn ask_again_on(
+        &mut self,
+        key: ClientKey,
+        from: BackendKey,
+        to: BackendKey,
+        why: Reason,
+    ) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let queue = std::mem::take(&mut client.fifo);
+        let mut index = queue.head;
+        while let Some(request) = self.requests.get(index) {
+            let next = request.next_of_client;
+            if matches!(request.kind, Kind::Parked(_)) {
+                self.requests.relink(&mut client.fifo, index);
+            } else if let Some(old) = self.backends.get_mut(from) {
+                let following = self.requests.get(request.next_of_backend);
+                let end = following.map_or(old.queued, |following| following.start);
+                let bytes = old
+                    .recent
+                    .get(request.start, end)
+                    .unwrap_or_default()
+                    .to_vec();
+                let moved = (request.count, request.asked);
+                let retried = request.retried.and(why);
+                self.requests.forsake(index);
+                old.forsaken += 1;
+                let Some(new) = self.backends.get_mut(to) else {
+                    return;
+                };
+                if new.fifo.is_empty() {
+                    new.since = self.now;
+                }
+                let what = (Kind::Deliver, Verb::Plain);
+                let (queue, (count, asked)) = (&mut client.fifo, moved);
+                self.requests
+                    .push(queue, &mut new.fifo, key, what, count, new.queued);
+                if let Some(request) = self.requests.get_mut(new.fifo.tail) {
+                    (request.retried, request.asked) = (retried, asked);
+                }
+                new.queued += bytes.len() as u64;
+                let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
+                append(chunks, dirty, new, to, &bytes);
+            }
+            index = next;
+        }
+        client.go_to(to);
+        client.set(Flag::LedRound);
+        if let Some(pool) = self.pools.pools.get_mut(client.pool) {
+            pool.led_round_at = self.now;
+        }
+        self.counters.asked_again += 1;
+        self.counters.asked_again_late += u64::from(why == Reason::LateReply);
+    }
+
+    /// Has nobody read a big reply slowly for some time? Then those who were sent round it go back
+    /// to where the others are: the fewer connections, the more go into one write.
+    pub(in crate::proxy) fn is_calm(&self, pool: PoolKey) -> bool {
+        let pool = self.pools.pools.get(pool);
+        pool.is_none_or(|pool| self.now.since(pool.led_round_at) >= CALM_MS)
+    }
+
+    /// Closes a connection that brings nothing but what nobody waits for any more.
+    pub(in crate::proxy) fn close_forsaken(&mut self, key: BackendKey) {
+        let nobody = |backend: &Backend| {
+            let mut queue = self.requests.of_backend(backend.fifo);
+            backend.forsaken > 0 && queue.all(|(_, it)| it.kind == Kind::Forsaken)
+        };
+        if self.backends.get(key).is_some_and(nobody) {
+            self.fail(key, &Failure::Removed);
+        }
+    }
+}
+
+/// Are these whole requests that change nothing, so that it does no harm to send them twice?
+fn only_reads(bytes: &[u8]) -> bool {
+    unanswered_reads(bytes, u32::MAX).is_some()
+}
+
+/// The last `count` of these requests, if all of them change nothing.
+pub(in crate::proxy) fn unanswered_reads(bytes: &[u8], count: u32) -> Option<&[u8]> {
+    let all = frames(bytes).try_fold(0_u32, |n, frame| frame.map(|_| n + 1))?;
+    let answered = all.saturating_sub(count) as usize;
+    let skip = frames(bytes).take(answered).flatten().map(<[u8]>::len);
+    let left = bytes.get(skip.sum::<usize>()..)?;
+    let reads = |frame: Option<&[u8]>| frame.is_some_and(command::only_reads);
+    (!left.is_empty() && frames(left).all(reads)).then_some(left)
+}
+
+/// The first of the last `count` of these requests.
+pub(in crate::proxy) fn first_unanswered(bytes: &[u8], count: u32) -> Option<&[u8]> {
+    let answered = frames(bytes).count().saturating_sub(count as usize);
+    frames(bytes).nth(answered)?
+}
+
+/// The last `count` of these requests as runs of those that only read, and of others: of how many
+/// requests each run consists, and where it begins.
+pub(in crate::proxy) fn runs(bytes: &[u8], count: u32) -> Vec<(u32, usize)> {
+    let mut runs: Vec<(u32, usize)> = Vec::new();
+    let (mut at, mut last) = (0, None);
+    let answered = frames(bytes).count().saturating_sub(count as usize);
+    for (i, frame) in frames(bytes).flatten().enumerate() {
+        let reads = Some(command::only_reads(frame));
+        if i >= answered {
+            match runs.last_mut().filter(|_| last == reads) {
+                Some(run) => run.0 += 1,
+                None => runs.push((1, at)),
+            }
+            last = reads;
+        }
+        at += frame.len();
+    }
+    runs
+}
+
+/// The requests that these bytes consist of; ends with a `None` where they are no whole requests.
+fn frames(mut bytes: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let step = RequestDecoder::default().decode(bytes, &RequestLimits::AFTER_LOGIN);
+        let Ok(Step::Array { len, .. }) = step else {
+            bytes = &[];
+            return Some(None);
+        };
+        let (frame, rest) = bytes.split_at(len.min(bytes.len()));
+        bytes = rest;
+        Some(Some(frame))
+    })
+}

@@ -1,0 +1,185 @@
+//! A big reply whose client reads slowly, and who waits behind it on the same connection. (Replies
+//! that are late are in `late`.)
+//!
+//! ```text
+//!   its bytes pile up here ──► its backend is not read for now ──► the client catches up: go on
+//!                                          │
+//!                                          │ somebody waits behind it, for too long
+//!                                          ▼
+//!            those who wait for replies to reads only are asked for again on other connections;
+//!            what the first one brings for them is dropped
+//!                                          │
+//!                                          │ somebody is left: a write is never sent twice
+//!                                          ▼
+//!            the reply is kept here as it comes, up to its client's limit
+//! ```
+
+use crate::link::link::Backend;
+use crate::link::request::{Kind, Requests};
+use crate::link::stall::{LOOK_AGAIN_MS, PAUSE_BYTES, Stall};
+use crate::proxy::action::{Action, Flow};
+use crate::proxy::machine::Machine;
+use crate::session::client::{Client, Flag};
+use crate::store::key::{BackendKey, ClientKey, ConnKey};
+use crate::store::time::Millis;
+
+/// Others wait behind a reply that is not read for so long at most before they are sent round it,
+/// ms. A client on the same network takes a reply of many megabytes in that time.
+const PATIENCE_MS: u64 = 20;
+
+/// And for so long at most until a way round it is there, ms.
+const PATIENCE_MAX_MS: u64 = 100;
+
+impl Machine {
+    /// A client that does not read: its backend is not read either. If somebody waits behind it,
+    /// that is so for a moment only; then the client's own limit decides.
+    pub(in crate::proxy) fn pause_for_slow_reader(&mut self, key: BackendKey) -> Flow {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return Flow::Continue;
+        };
+        // It has just been read.
+        backend.paused = false;
+        // A verdict is read here, however slow its client is.
+        let head = self.requests.get(backend.fifo.head);
+        let Some(head) = head.filter(|head| head.kind == Kind::Deliver) else {
+            return Flow::Continue;
+        };
+        let reader = head.client;
+        // One that is not read may be stuck in its send until its replies are here.
+        let slow = |it: &&Client| it.outbound.len() > PAUSE_BYTES && !it.is(Flag::Paused);
+        if self.clients.get(reader).filter(slow).is_none() {
+            return Flow::Continue;
+        }
+        let followed = self.has_followers(key);
+        let Some(backend) = self.backends.get_mut(key) else {
+            return Flow::Continue;
+        };
+        match backend.stall {
+            // Those for whom it was kept have gone: who comes next waits anew.
+            _ if !followed => backend.stall = Stall::None,
+            Stall::Kept => return Flow::Continue,
+            Stall::Since(_) => {}
+            Stall::None | Stall::Late(_) | Stall::Served(_) | Stall::Held(_) => {
+                stall(&mut self.stalled, backend, key, self.now)
+            }
+        }
+        backend.paused = true;
+        Flow::Pause
+    }
+
+    /// Looks after those who wait behind a reply that its client reads slowly. Cheap if there are
+    /// none.
+    pub(in crate::proxy) fn check_stalls(&mut self) {
+        for key in std::mem::take(&mut self.stalled) {
+            let Some(backend) = self.backends.get(key) else {
+                continue;
+            };
+            let since = match backend.stall {
+                Stall::Since(since) => since,
+                Stall::Late(_) | Stall::Served(_) | Stall::Held(_) => {
+                    if self.look_at_late(key) {
+                        self.stalled.push(key);
+                    }
+                    continue;
+                }
+                Stall::None | Stall::Kept => continue,
+            };
+            let waited = self.now.since(since);
+            let last = waited >= PATIENCE_MAX_MS;
+            if waited < PATIENCE_MS || self.lead_round(key, last) {
+                self.stalled.push(key);
+                continue;
+            }
+            let left = self.has_followers(key);
+            if let Some(backend) = self.backends.get_mut(key) {
+                if left {
+                    backend.stall = Stall::Kept;
+                    if backend.unpause(self.now) {
+                        self.actions
+                            .push_back(Action::Resume(ConnKey::Backend(key)));
+                    }
+                } else {
+                    backend.stall = Stall::None;
+                }
+            }
+        }
+    }
+
+    /// When [`check_stalls`](Self::check_stalls) has to look again.
+    pub(in crate::proxy) fn next_look_at_stalls(&self) -> Option<Millis> {
+        (!self.stalled.is_empty()).then(|| self.now.after(LOOK_AGAIN_MS))
+    }
+
+    /// Does anybody but the client at the head wait for something of this connection?
+    pub(in crate::proxy) fn has_followers(&self, key: BackendKey) -> bool {
+        let Some(backend) = self.backends.get(key) else {
+            return false;
+        };
+        let mut queue = self.requests.of_backend(backend.fifo);
+        let Some((_, head)) = queue.next() else {
+            return false;
+        };
+        let reader = head.client;
+        queue.any(|(_, it)| it.client != reader && self.clients.contains(it.client))
+    }
+}
+
+/// Requests of `by` are about to be put into the queue of a connection.
+#[inline]
+pub(in crate::proxy) fn begin(
+    requests: &Requests,
+    stalled: &mut Vec<BackendKey>,
+    backend: &mut Backend,
+    key: BackendKey,
+    by: ClientKey,
+    now: Millis,
+) {
+    if backend.fifo.is_empty() {
+        backend.since = now;
+    } else if backend.paused || backend.is_late(now) {
+        follow(requests, stalled, backend, key, by, now);
+    }
+}
+
+/// A request of `by` was put behind what is under way on a connection that is not read, or whose
+/// reply is late: it does not wait there for long.
+pub(in crate::proxy) fn follow(
+    requests: &Requests,
+    stalled: &mut Vec<BackendKey>,
+    backend: &mut Backend,
+    key: BackendKey,
+    by: ClientKey,
+    now: Millis,
+) {
+    let head = requests.get(backend.fifo.head).map(|head| head.client);
+    if head.is_none_or(|head| head == by) {
+        return;
+    }
+    match backend.stall {
+        Stall::None => {}
+        // It may be a read that found no other connection.
+        Stall::Held(_) => {
+            backend.stall = Stall::Served(now);
+            return;
+        }
+        _ => return,
+    }
+    stall(stalled, backend, key, now);
+    if !backend.paused {
+        backend.stall = Stall::Late(backend.since.after(backend.late_ms));
+    }
+}
+
+/// Somebody waits on a connection that is not read, from now on.
+pub(in crate::proxy) fn stall(
+    stalled: &mut Vec<BackendKey>,
+    backend: &mut Backend,
+    key: BackendKey,
+    now: Millis,
+) {
+    backend.stall = Stall::Since(now);
+    // It may have stalled since the last look, and gone on.
+    if !stalled.contains(&key) {
+        stalled.push(key);
+    }
+}

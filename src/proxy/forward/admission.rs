@@ -1,0 +1,380 @@
+//! What is to be done with a request: what its command needs, if its tenant's limits and pauses
+//! let it pass.
+//!
+//! Most tenants have neither; their requests are not looked at a second time.
+
+use crate::cluster::{Login, TenantKey};
+use crate::command::{self, Own, Plan, Session};
+use crate::resp::{Args, RequestLimits};
+
+use crate::proxy::forward::answer::Taken;
+use crate::proxy::machine::Machine;
+use crate::session::client::Hold;
+use crate::stats::survey::Limit;
+use crate::store::allocator::{LARGE_BYTES, OUT_OF_MEMORY, has_memory};
+use crate::store::key::{ClientKey, TenantSlot};
+use crate::store::time::Millis;
+use crate::upstream::instance::Instance;
+use crate::upstream::tenant::Use;
+
+/// The error for requests that a tenant's rates do not allow.
+const TOO_MANY_REQUESTS: &str = "ERR elika: rate limit exceeded: requests per second";
+const TOO_MANY_BYTES: &str = "ERR elika: rate limit exceeded: bytes per second";
+
+/// The error for who finds too many others waiting.
+const TOO_MANY_WAIT: &str = "ERR elika: paused, and too many clients wait already";
+
+/// What is to be done with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proxy) enum Ruling {
+    /// What the plan says.
+    Do(Plan),
+    /// Nothing: the tenant may not, or not now.
+    Refuse(Limit),
+    /// Nothing yet: the tenant is paused.
+    Wait(TenantSlot),
+}
+
+impl Machine {
+    /// What is to be done with a frame, on this client's backend.
+    pub(in crate::proxy) fn plan(&self, key: ClientKey, frame: &[u8]) -> Plan {
+        let plan = command::plan(Args::new(frame));
+        if plan != Plan::Forward || !self.learned_any {
+            return plan;
+        }
+        let account = self
+            .clients
+            .get(key)
+            .and_then(|client| self.pools.accounts.get(client.account));
+        let name = Args::new(frame).next().unwrap_or_default();
+        let instance = account.and_then(|account| self.pools.instances.get(account.instance));
+        let blocks = match instance {
+            Some(instance) => instance.learned.blocks(name),
+            // Who has never asked for anything will be served by one of the default tenant's.
+            None => self.any_default_instance(|instance| instance.learned.blocks(name)),
+        };
+        match blocks {
+            true => Plan::Own(Own::Block),
+            false => plan,
+        }
+    }
+
+    fn any_default_instance(&self, is: impl Fn(&Instance) -> bool) -> bool {
+        let tenant = self.snapshot.default_tenant();
+        let slot = tenant.and_then(|tenant| self.pools.tenant(&tenant.key));
+        let tenant = slot.and_then(|slot| self.pools.tenants.get(slot));
+        let mut keys = tenant.into_iter().flat_map(|tenant| &tenant.instances);
+        keys.any(|&key| self.pools.instances.get(key).is_some_and(&is))
+    }
+
+    /// What is to be done with a frame, if the tenant's rules allow it.
+    #[inline]
+    pub(in crate::proxy) fn ruling(
+        &mut self,
+        key: ClientKey,
+        gate: Option<TenantSlot>,
+        frame: &[u8],
+    ) -> Ruling {
+        let plan = self.plan(key, frame);
+        match gate {
+            None => Ruling::Do(plan),
+            Some(gate) => self.rule(gate, plan, frame),
+        }
+    }
+
+    /// What a client's requests are held to: their sizes, and its tenant's rules if it has any.
+    #[inline]
+    pub(in crate::proxy) fn rules_of(&self, key: ClientKey) -> (RequestLimits, Option<TenantSlot>) {
+        (self.limits_of(key), self.gate_of(key))
+    }
+
+    /// Has the client logged in, or been admitted as the default user?
+    #[inline]
+    pub(in crate::proxy) fn is_admitted(&self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        let account = client.and_then(|client| self.pools.accounts.get(client.account));
+        account.is_some_and(|account| account.open)
+    }
+
+    /// Is nothing known of the client but that it is not let in as it is? One whose login is over
+    /// is not anonymous: what it asked before that is still answered.
+    pub(in crate::proxy) fn is_anonymous(&self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        let account = client.and_then(|client| self.pools.accounts.get(client.account));
+        account.is_none_or(|account| account.credential.is_none() && !account.open)
+    }
+
+    #[inline]
+    pub(in crate::proxy) fn limits_of(&self, key: ClientKey) -> RequestLimits {
+        let limits = match self.is_admitted(key) {
+            true => self.settings.after_login,
+            false => self.settings.before_login,
+        };
+        match self.request_bytes_max(key) {
+            Some(max) => limits.at_most(max),
+            None => limits,
+        }
+    }
+
+    /// Was a frame judged as a stranger's, though this client need not log in? What its first
+    /// request may be is known only once it is admitted.
+    pub(in crate::proxy) fn is_held_to_less(
+        &mut self,
+        key: ClientKey,
+        limits: &RequestLimits,
+    ) -> bool {
+        self.admit(key).is_ok() && self.limits_of(key) != *limits
+    }
+
+    /// The largest request of the client's tenant, if it has a limit of its own.
+    #[inline]
+    pub(in crate::proxy) fn request_bytes_max(&self, key: ClientKey) -> Option<u64> {
+        if !self.pools.any_gate {
+            return None;
+        }
+        let slot = self.tenant_of(key)?;
+        self.pools.tenants.get(slot)?.limits.request_bytes
+    }
+
+    /// Whose rules hold for a client: who has never asked for anything will be one of the default
+    /// tenant's.
+    #[inline]
+    pub(in crate::proxy) fn tenant_of(&self, key: ClientKey) -> Option<TenantSlot> {
+        match self.clients.get(key)?.tenant {
+            TenantSlot::NONE => self.pools.tenant(&self.snapshot.default_tenant()?.key),
+            slot => Some(slot),
+        }
+    }
+
+    /// The tenant whose rules a client's requests have to pass, if there are any.
+    #[inline]
+    pub(in crate::proxy) fn gate_of(&self, key: ClientKey) -> Option<TenantSlot> {
+        if !self.pools.any_gate {
+            return None;
+        }
+        let slot = self.tenant_of(key)?;
+        self.pools.tenants.get(slot)?.is_gated().then_some(slot)
+    }
+
+    /// What the tenant's rules say to a request for which there is this plan.
+    pub(in crate::proxy) fn rule(&mut self, gate: TenantSlot, plan: Plan, frame: &[u8]) -> Ruling {
+        let Some(tenant) = self.pools.tenants.get_mut(gate) else {
+            return Ruling::Do(plan);
+        };
+        if is_free(plan) {
+            return Ruling::Do(plan);
+        }
+        if tenant.paused_until.is_some() {
+            return Ruling::Wait(gate);
+        }
+        if tenant.denied_name(frame).is_some() {
+            return Ruling::Refuse(Limit::Denied);
+        }
+        match tenant.spend(frame.len(), self.now) {
+            Ok(()) => Ruling::Do(plan),
+            Err(limit) => Ruling::Refuse(limit),
+        }
+    }
+
+    /// Does what was ruled. A request that is not taken now is asked about again, and costs
+    /// nothing until then.
+    pub(in crate::proxy) fn carry_out(
+        &mut self,
+        key: ClientKey,
+        gate: Option<TenantSlot>,
+        ruling: Ruling,
+        frame: &[u8],
+    ) -> Taken {
+        // An answer that repeats it, a queue or a question to others would be copies of it.
+        if frame.len() > LARGE_BYTES && !has_memory(4 * frame.len()) {
+            self.counters.out_of_memory += 1;
+            self.say_and_close(key, OUT_OF_MEMORY);
+            return Taken::Yes;
+        }
+        if let Some(client) = self.clients.get_mut(key) {
+            client.count_commands(1);
+        }
+        let taken = match ruling {
+            Ruling::Do(plan) => self.dispatch(key, plan, frame),
+            Ruling::Refuse(limit) => self.turn_down(key, limit, gate, frame),
+            Ruling::Wait(tenant) => {
+                self.wait_for_end_of_pause(key, tenant, self.settings.paused_clients_max)
+            }
+        };
+        if taken == Taken::No
+            && let Ruling::Do(plan) = ruling
+            && !is_free(plan)
+            && let Some(tenant) = gate.and_then(|gate| self.pools.tenants.get_mut(gate))
+        {
+            tenant.refund(frame.len());
+        }
+        if let Some(client) = self.clients.get_mut(key) {
+            match taken {
+                // Whatever became of it, the next one has not stood in line yet.
+                Taken::Yes => client.forget_line(),
+                Taken::No => client.uncount_command(),
+            }
+        }
+        taken
+    }
+
+    /// A request is refused. Inside MULTI, EXEC must fail as well.
+    fn turn_down(
+        &mut self,
+        key: ClientKey,
+        limit: Limit,
+        gate: Option<TenantSlot>,
+        frame: &[u8],
+    ) -> Taken {
+        if !self.is_settled(key) {
+            return Taken::No;
+        }
+        let text = match limit {
+            Limit::Requests => TOO_MANY_REQUESTS.to_owned(),
+            Limit::Bytes => TOO_MANY_BYTES.to_owned(),
+            Limit::Paused => TOO_MANY_WAIT.to_owned(),
+            _ => {
+                let tenant = gate.and_then(|gate| self.pools.tenants.get(gate));
+                let name = tenant.and_then(|tenant| tenant.denied_name(frame));
+                command::denied(self.user_of(key), &name.unwrap_or_default())
+            }
+        };
+        if self.is_inside(key) {
+            if self.poison(key, &text) == Taken::No {
+                return Taken::No;
+            }
+        } else {
+            self.say_error(key, &text);
+            // Its turn may have come for a connection of its own, which it does not need now.
+            self.unpin_if_done(key);
+        }
+        if let Some(gate) = gate {
+            self.note_limit(key, gate, limit);
+        }
+        if matches!(limit, Limit::Requests | Limit::Bytes) {
+            self.note_over_rate(key);
+        }
+        Taken::Yes
+    }
+
+    /// Requests of a tenant wait from now on, so many milliseconds at most.
+    pub fn pause(&mut self, tenant: &TenantKey, ms: u64) {
+        let until = self.now.after(ms);
+        let Some(slot) = self.pools.tenant(tenant) else {
+            self.pools.early_pauses.insert(tenant.clone(), until);
+            return;
+        };
+        if let Some(tenant) = self.pools.tenants.get_mut(slot) {
+            tenant.paused_until = Some(until);
+        }
+        self.pools.look_for_gates();
+    }
+
+    /// They go on.
+    pub fn unpause(&mut self, tenant: &TenantKey) {
+        self.pools.early_pauses.remove(tenant);
+        if let Some(slot) = self.pools.tenant(tenant) {
+            self.end_pause(slot);
+        }
+    }
+
+    fn end_pause(&mut self, slot: TenantSlot) {
+        if let Some(tenant) = self.pools.tenants.get_mut(slot) {
+            tenant.paused_until = None;
+        }
+        self.pools.look_for_gates();
+        let (mut waiting, mut left) = (Vec::new(), Vec::new());
+        for (key, of) in std::mem::take(&mut self.paused) {
+            match of == slot {
+                true => waiting.push(key),
+                false => left.push((key, of)),
+            }
+        }
+        self.paused = left;
+        for key in waiting {
+            self.pools.release(slot, Use::Waiting);
+            if let Some(client) = self.clients.get_mut(key) {
+                client.hold.clear(Hold::LIMIT);
+            }
+            self.wake(key);
+        }
+    }
+
+    /// Pauses end by themselves.
+    pub(in crate::proxy) fn end_pauses(&mut self) {
+        self.pools.early_pauses.retain(|_, until| self.now < *until);
+        let due = |until: Option<Millis>| until.is_some_and(|until| self.now >= until);
+        let tenants = self.pools.tenants.iter();
+        let over: Vec<TenantSlot> = tenants
+            .filter(|(_, tenant)| due(tenant.paused_until))
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in over {
+            self.end_pause(slot);
+        }
+    }
+
+    /// A client waits until its tenant goes on, if not too many do so already.
+    fn wait_for_end_of_pause(&mut self, key: ClientKey, slot: TenantSlot, max: u32) -> Taken {
+        let max = Some(max);
+        let Some(tenant) = self.pools.tenants.get_mut(slot) else {
+            return Taken::No;
+        };
+        if !tenant.take(Use::Waiting, max) {
+            return self.turn_down(key, Limit::Paused, Some(slot), &[]);
+        }
+        if let Some(client) = self.clients.get_mut(key) {
+            client.hold.set(Hold::LIMIT);
+            self.paused.push((key, slot));
+            self.counters.paused_waits += 1;
+        }
+        Taken::No
+    }
+
+    /// A client that goes waits no more.
+    pub(in crate::proxy) fn leave_pause(&mut self, key: ClientKey) {
+        let client = self.clients.get(key);
+        if client.is_none_or(|client| !client.hold.has(Hold::LIMIT)) {
+            return;
+        }
+        let at = self.paused.iter().position(|(waiting, _)| *waiting == key);
+        if let Some((_, slot)) = at.map(|at| self.paused.swap_remove(at)) {
+            self.pools.release(slot, Use::Waiting);
+            if let Some(client) = self.clients.get_mut(key) {
+                client.hold.clear(Hold::LIMIT);
+            }
+        }
+    }
+
+    /// What becomes of a login for a tenant that is paused; `None`: it is not.
+    pub(in crate::proxy) fn hold_login(
+        &mut self,
+        key: ClientKey,
+        login: Option<&[u8]>,
+    ) -> Option<Taken> {
+        let tenant = match login.map(|login| self.snapshot.resolve_login(login)) {
+            Some(Login::User { tenant, .. }) => Some(tenant),
+            Some(Login::UnknownTenant) => None,
+            None => self.snapshot.default_tenant(),
+        };
+        let slot = tenant.and_then(|tenant| self.pools.tenant(&tenant.key));
+        let paused = |slot: &TenantSlot| {
+            let tenant = self.pools.tenants.get(*slot);
+            tenant.is_some_and(|tenant| tenant.paused_until.is_some())
+        };
+        let slot = slot.filter(paused)?;
+        // Anybody may say that it is somebody: one half is kept for clients that are logged in.
+        let max = self.settings.paused_clients_max.div_ceil(2);
+        Some(self.wait_for_end_of_pause(key, slot, max))
+    }
+}
+
+/// What costs a tenant nothing and is never held up: who one is, and how one goes.
+fn is_free(plan: Plan) -> bool {
+    matches!(
+        plan,
+        Plan::Session(
+            Session::Auth | Session::Hello | Session::Quit | Session::Reset | Session::ClientReply
+        ) | Plan::CrossProtocol
+    )
+}

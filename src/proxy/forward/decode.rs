@@ -1,0 +1,320 @@
+//! A client's bytes: frames are found, planned, and forwarded, answered or refused.
+//!
+//! Consecutive forwarded commands make a run. What changes the connection waits until nothing is in
+//! flight (a barrier): its frame stays in `inbound`, and the client is read again when its last
+//! reply is in.
+
+use std::mem;
+
+use crate::command::Plan;
+use crate::command::client::Dialect;
+use crate::resp::{RequestDecoder, Step, inline_to_array};
+
+use crate::proxy::action::{Action, Flow};
+use crate::proxy::forward::admission::Ruling;
+use crate::proxy::forward::answer::Taken;
+use crate::proxy::forward::route::mark_dirty;
+use crate::proxy::forward::run::Run;
+use crate::proxy::machine::Machine;
+use crate::session::client::Flag;
+use crate::session::inbound::{Progress, SPARE_BYTES_MAX};
+use crate::session::last_command::LastCommand;
+use crate::session::share::Share;
+use crate::store::allocator::shrink;
+use crate::store::key::{BackendKey, ClientKey, ConnKey, TenantSlot};
+
+/// From this size on a frame at the front of its buffer is moved to the backend with it.
+const MOVE_BYTES_MIN: usize = 32 * 1024;
+
+/// How far a decode got.
+struct Decoded {
+    used: usize,
+    /// What was used is one frame for this backend: move it there.
+    moved_to: Option<BackendKey>,
+    /// About the frame behind it, of which the end has not come.
+    progress: Progress,
+}
+
+impl Machine {
+    /// `n` bytes of a client were read to [`space`](Self::space). On `Pause` they are kept, and no
+    /// more are wanted for now.
+    pub fn client_read(&mut self, key: ClientKey, n: usize) -> Flow {
+        self.share = Share::default();
+        let mut buffer = mem::take(&mut self.buffer);
+        buffer.fill(n);
+        self.to_backends.offer(buffer.bytes());
+        self.client_input(key, buffer.bytes());
+        let taken = self.to_backends.end_offer(&mut buffer);
+        self.buffer = buffer;
+        if taken {
+            // It may have been complete, but not to be looked at.
+            self.decode_inbound(key);
+        }
+        self.end_go(key);
+        self.settle(key);
+        self.keep_limits();
+        self.check_invariants();
+        match self.clients.get_mut(key) {
+            Some(client) if client.hold.any() => {
+                client.set(Flag::Paused);
+                self.keep_reading_for(key);
+                Flow::Pause
+            }
+            _ => Flow::Continue,
+        }
+    }
+
+    /// The client is not read from now on, and so may be stuck in its send, where it reads nothing:
+    /// its backend must not wait for it to read.
+    fn keep_reading_for(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key)
+            && let Some(backend) = self.backends.get_mut(client.backend)
+            && backend.paused
+            && let Some(head) = self.requests.get(backend.fifo.head)
+            && head.client == key
+        {
+            backend.unpause(self.now);
+            self.actions
+                .push_back(Action::Resume(ConnKey::Backend(client.backend)));
+        }
+    }
+
+    /// The same for bytes that are elsewhere, read by read.
+    pub fn client_bytes(&mut self, key: ClientKey, mut bytes: &[u8]) -> Flow {
+        let mut flow = Flow::Continue;
+        while !bytes.is_empty() {
+            let n = self.buffer.copy_from(bytes);
+            bytes = bytes.get(n..).unwrap_or_default();
+            flow = self.client_read(key, n);
+        }
+        flow
+    }
+
+    fn client_input(&mut self, key: ClientKey, bytes: &[u8]) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.count_read(bytes.len());
+        if !client.is(Flag::Closing) {
+            client.active = self.tenths;
+        }
+        if !client.hold.any()
+            && let Some(inbound) = &mut client.inbound
+        {
+            inbound.asked = self.requests.clock;
+        }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if let Some(later) = self.keep_of_upload(key, rest) {
+                rest = later;
+                self.decode_inbound(key);
+                continue;
+            }
+            let Some(client) = self.clients.get(key).filter(|it| !it.is(Flag::Closing)) else {
+                break;
+            };
+            if client.hold.any() {
+                self.keep(key, rest);
+                break;
+            }
+            let Some(inbound) = &client.inbound else {
+                let decoder = RequestDecoder::default();
+                let Decoded { used, progress, .. } = self.decode(key, rest, decoder, false);
+                let rest = rest.get(used..).unwrap_or_default();
+                self.keep_begun(key, rest, progress);
+                break;
+            };
+            // The partial frame first gets what it lacks, and not more if that is much: so its
+            // buffer ends with the frame and can be moved.
+            let lacking = inbound.missing.max(1);
+            let take = if lacking >= SPARE_BYTES_MAX {
+                lacking.min(rest.len())
+            } else {
+                rest.len()
+            };
+            let (now_in, later) = rest.split_at(take);
+            rest = later;
+            self.keep(key, now_in);
+            self.decode_inbound(key);
+        }
+    }
+
+    /// Decodes what was kept, which was asked when it arrived.
+    pub(in crate::proxy) fn decode_inbound(&mut self, key: ClientKey) {
+        let client = self.clients.get(key);
+        if let Some(inbound) = client.and_then(|client| client.inbound.as_deref()) {
+            self.requests.asked = inbound.asked;
+            self.decode_kept(key);
+            self.requests.asked = self.requests.clock;
+        }
+    }
+
+    fn decode_kept(&mut self, key: ClientKey) {
+        while let Some(client) = self.clients.get_mut(key) {
+            if client.hold.any() || client.is(Flag::Closing) {
+                return;
+            }
+            if client
+                .inbound
+                .as_ref()
+                .is_some_and(|it| it.upload.is_some())
+            {
+                match self.go_on_uploading(key) {
+                    true => continue,
+                    false => return,
+                }
+            }
+            let Some(mut inbound) = client.inbound.take() else {
+                return;
+            };
+            let decoder = mem::take(&mut inbound.decoder);
+            let decoded = self.decode(key, &inbound.bytes, decoder, true);
+            let (used, moved_to) = (decoded.used, decoded.moved_to);
+            match moved_to.and_then(|to| Some((to, self.backends.get_mut(to)?))) {
+                Some((to, backend)) => {
+                    let rest = inbound.bytes.split_off(used);
+                    let frame = mem::replace(&mut inbound.bytes, rest);
+                    backend.recent.skip(frame.len());
+                    self.to_backends.append_owned(&mut backend.outbound, frame);
+                    mark_dirty(&mut self.dirty_backends, backend, to);
+                }
+                None => {
+                    inbound.bytes.drain(..used);
+                    if used > 0 {
+                        // The buffer of a big frame is not kept for what follows it.
+                        shrink(&mut inbound.bytes, SPARE_BYTES_MAX);
+                    }
+                }
+            }
+            self.keep_on(key, inbound, decoded.progress);
+            if moved_to.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Decodes `bytes` frame by frame. `whole`: the caller owns them in a buffer of their own.
+    fn decode(
+        &mut self,
+        key: ClientKey,
+        bytes: &[u8],
+        mut decoder: RequestDecoder,
+        whole: bool,
+    ) -> Decoded {
+        let mut run = Run::at(0);
+        let (mut used, mut last, mut missing) = (0, 0..0, 0);
+        let (mut limits, mut gate) = self.rules_of(key);
+        while let Some(client) = self.clients.get_mut(key) {
+            let rest = bytes.get(used..).unwrap_or_default();
+            if client.hold.any() || client.is(Flag::Closing) || rest.is_empty() {
+                break;
+            }
+            if !self.share.take() {
+                self.defer(key);
+                break;
+            }
+            let len = match decoder.decode(rest, &limits) {
+                Ok(Step::Array { len, .. }) => len,
+                Ok(Step::Inline { len }) => {
+                    self.end_run(key, &mut run, bytes, used);
+                    let line = rest.get(..len).unwrap_or_default();
+                    if self.inline(key, gate, line) == Taken::No {
+                        break;
+                    }
+                    used += len;
+                    run.begin_at(used);
+                    (limits, gate) = self.rules_of(key);
+                    continue;
+                }
+                Ok(Step::Empty { len }) => {
+                    self.end_run(key, &mut run, bytes, used);
+                    used += len;
+                    run.begin_at(used);
+                    continue;
+                }
+                Ok(Step::NeedMore { at_least }) => {
+                    missing = at_least;
+                    break;
+                }
+                Err(error) => {
+                    self.end_run(key, &mut run, bytes, used);
+                    // If it cannot be answered yet, the frame is kept and decoded again.
+                    decoder = RequestDecoder::default();
+                    if self.is_held_to_less(key, &limits) {
+                        limits = self.limits_of(key);
+                        continue;
+                    }
+                    self.malformed(key, error);
+                    break;
+                }
+            };
+            let frame = rest.get(..len).unwrap_or_default();
+            let ruling = self.ruling(key, gate, frame);
+            if !run.may_take(frame) {
+                self.end_run(key, &mut run, bytes, used);
+            }
+            if ruling == Ruling::Do(Plan::Forward)
+                && let moved_to @ Some(_) = self.add_to_run(key, &mut run, len, frame)
+            {
+                if whole && used == 0 && len >= MOVE_BYTES_MIN {
+                    self.end_run(key, &mut run, &[], 0);
+                    self.note_command_of(key, frame);
+                    return Decoded {
+                        used: len,
+                        moved_to,
+                        progress: Progress::default(),
+                    };
+                }
+                last = used..used + len;
+                used += len;
+                continue;
+            }
+            self.end_run(key, &mut run, bytes, used);
+            if self.carry_out(key, gate, ruling, frame) == Taken::No {
+                break;
+            }
+            last = used..used + len;
+            used += len;
+            run.begin_at(used);
+            (limits, gate) = self.rules_of(key);
+        }
+        self.end_run(key, &mut run, bytes, used);
+        self.note_command_of(key, bytes.get(last).unwrap_or_default());
+        Decoded {
+            used,
+            moved_to: None,
+            progress: Progress { decoder, missing },
+        }
+    }
+
+    fn note_command_of(&mut self, key: ClientKey, frame: &[u8]) {
+        if let Some(client) = self.clients.get_mut(key)
+            && let Some(command) = LastCommand::of(frame)
+        {
+            client.command = command;
+        }
+    }
+
+    /// An inline command: split and re-encoded, then like any other.
+    fn inline(&mut self, key: ClientKey, gate: Option<TenantSlot>, line: &[u8]) -> Taken {
+        let mut frame = mem::take(&mut self.inline_frame);
+        frame.clear();
+        let mix = self.dialect_of(key) == Dialect::Valkey9;
+        let taken = match inline_to_array(line, mix, &mut frame) {
+            Ok(0) => Taken::Yes,
+            Ok(_) => {
+                let ruling = self.ruling(key, gate, &frame);
+                let taken = self.carry_out(key, gate, ruling, &frame);
+                self.note_command_of(key, &frame);
+                taken
+            }
+            // If it cannot be answered yet, the line stays and is looked at again.
+            Err(error) => {
+                self.malformed(key, error);
+                Taken::No
+            }
+        };
+        self.inline_frame = frame;
+        taken
+    }
+}

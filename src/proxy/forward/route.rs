@@ -1,0 +1,336 @@
+//! Client to backend: which connection a request takes, and its record in both queues.
+
+use std::collections::VecDeque;
+
+use crate::command;
+
+use crate::link::failure::{Failure, NOAUTH};
+use crate::link::link::{Backend, Lending, State};
+use crate::link::request::{Kind, Requests};
+use crate::link::stall::Stall;
+use crate::link::verb::Verb;
+use crate::proxy::machine::Machine;
+use crate::proxy::texts::{NO_INSTANCE, TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS};
+use crate::session::client::{Client, Flag, Hold};
+use crate::store::chunk::ChunkPool;
+use crate::store::key::{BackendKey, ClientKey, PoolKey};
+
+/// No more requests are put behind this many bytes that a backend has not taken yet; below half of
+/// them they are again.
+pub(in crate::proxy) const BACKEND_OUTBOUND_BYTES_MAX: usize = 1 << 20;
+
+/// Why a request cannot be forwarded; the text is without the `-`.
+#[derive(Debug)]
+pub(in crate::proxy) enum Refusal {
+    /// Answer with this.
+    Error(String),
+    /// Nobody knows yet whether the default user is let in: ask first.
+    Unknown,
+    /// Not now: the client is on hold until there is room.
+    Later,
+    /// The backend does not accept any more what the client came in with.
+    LoggedOut,
+}
+
+impl Machine {
+    /// May this client have anything done at all? Makes the anonymous account known to it.
+    pub(in crate::proxy) fn admit(&mut self, key: ClientKey) -> Result<(), Refusal> {
+        let Some(client) = self.clients.get(key).filter(|it| !it.is(Flag::Closing)) else {
+            return Err(Refusal::Later);
+        };
+        if self.pools.accounts.get(client.account).is_none() {
+            self.become_stranger(key)?;
+        }
+        let Some(client) = self.clients.get(key) else {
+            return Err(Refusal::Later);
+        };
+        let account = self.pools.accounts.get(client.account);
+        let Some(account) = account else {
+            return Err(Refusal::Error(NOAUTH.into()));
+        };
+        if account.is_anonymous()
+            && let Some(text) = account.refusal(self.now)
+        {
+            return Err(Refusal::Error(text.to_owned()));
+        }
+        if let Some(instance) = self.pools.instances.get(account.instance)
+            && instance.is_out(self.now)
+            && !self.pools.has_ready(client.account, &self.backends)
+        {
+            return Err(Refusal::Error(instance.down_text.clone()));
+        }
+        if !account.open {
+            return Err(Refusal::Unknown);
+        }
+        Ok(())
+    }
+
+    /// Who never logged in is the default user of the default tenant.
+    fn become_stranger(&mut self, key: ClientKey) -> Result<(), Refusal> {
+        let tenant = self.snapshot.default_tenant();
+        let Some(tenant) = tenant.map(|tenant| tenant.key.clone()) else {
+            return Err(Refusal::Error(NOAUTH.into()));
+        };
+        let instance = self.instance_for(key, &tenant);
+        let instance = instance.ok_or_else(|| Refusal::Error(NO_INSTANCE.into()))?;
+        let account = self.pools.account((instance, None));
+        if !self.join(key, account) {
+            self.say_and_close(key, TOO_MANY_CLIENTS);
+            self.wake(key);
+            return Err(Refusal::Later);
+        }
+        self.become_user(key, account);
+        Ok(())
+    }
+
+    /// The connection for this client's next request, whose first bytes these are.
+    pub(in crate::proxy) fn route(
+        &mut self,
+        key: ClientKey,
+        frame: &[u8],
+    ) -> Result<BackendKey, Refusal> {
+        let Some(client) = self.clients.get(key) else {
+            return Err(Refusal::Later);
+        };
+        let (backend, sticky) = (client.backend, client.in_flight > 0);
+        if client.pin.is_some() {
+            return self.with_room(key, backend);
+        }
+        if !self.stalled.is_empty()
+            && let Some(held) = self.held_back_in(client.pool)
+            && command::is_held_back(frame)
+        {
+            return self.route_held(key, held);
+        }
+        if let Some(connection) = self.backends.get(backend) {
+            if sticky && connection.is_open() {
+                return self.with_room(key, backend);
+            } else if sticky {
+                // First what it owes, then another.
+                self.at_barrier(key);
+                return Err(Refusal::Later);
+            }
+            let fit = connection.is_ready()
+                && !connection.is_busy()
+                && connection.is_open()
+                && !connection.is_late(self.now);
+            if fit && !(client.is(Flag::LedRound) && self.is_calm(client.pool)) {
+                return match connection.outbound.len() <= BACKEND_OUTBOUND_BYTES_MAX {
+                    true => Ok(backend),
+                    false => self.with_room(key, backend),
+                };
+            }
+        }
+        match self.admit(key) {
+            // A request may go ahead of the verdict: it waits on the connection being opened.
+            Ok(()) | Err(Refusal::Unknown) => {}
+            Err(refusal) => return Err(refusal),
+        }
+        self.attach_anonymous(key);
+        let Some(client) = self.clients.get(key) else {
+            return Err(Refusal::Later);
+        };
+        let backend = self.choose(client.pool)?;
+        if let Some(client) = self.clients.get_mut(key) {
+            client.go_to(backend);
+            client.clear(Flag::LedRound);
+        }
+        self.with_room(key, backend)
+    }
+
+    /// Is the backend taking what it was sent? Else the client waits for that.
+    #[inline]
+    pub(in crate::proxy) fn with_room(
+        &mut self,
+        key: ClientKey,
+        backend: BackendKey,
+    ) -> Result<BackendKey, Refusal> {
+        let waiting = self
+            .backends
+            .get(backend)
+            .map_or(0, |backend| backend.outbound.len());
+        if waiting <= BACKEND_OUTBOUND_BYTES_MAX {
+            return Ok(backend);
+        }
+        if let Some(client) = self.clients.get_mut(key)
+            && !client.hold.has(Hold::BACKEND)
+        {
+            client.hold.set(Hold::BACKEND);
+            self.crowded.push((backend, key));
+        }
+        Err(Refusal::Later)
+    }
+
+    /// A connection of this pool: a ready one, best one without a late reply. Where all that are
+    /// ready are in the middle of a big reply or a script, or hold back a write: one being opened,
+    /// else a new one, else the one with the least left of its big reply.
+    fn choose(&mut self, pool_key: PoolKey) -> Result<BackendKey, Refusal> {
+        let full = { self.pools.account_of(pool_key) }.is_some_and(|it| self.is_full(it.instance));
+        let unavailable = || {
+            Refusal::Error(match full {
+                true => TOO_MANY_CONNECTIONS.into(),
+                false => Failure::Removed.text_if_unsent(),
+            })
+        };
+        let Some(pool) = self.pools.pools.get(pool_key) else {
+            return Err(unavailable());
+        };
+        let (mut late, mut opening) = (None, None);
+        let mut least: Option<((u32, bool, u64), BackendKey)> = None;
+        for &key in &pool.backends {
+            let Some(backend) = self.backends.get(key) else {
+                continue;
+            };
+            if backend.lending != Lending::None {
+                continue;
+            }
+            match backend.is_ready() {
+                true if backend.is_busy() || matches!(backend.stall, Stall::Held(_)) => {}
+                true if backend.is_late(self.now) => late = late.or(Some(key)),
+                true => return Ok(key),
+                // Who stands behind a script waits for its end.
+                false if backend.scripts > 0 => {}
+                false => opening = opening.or(Some(key)),
+            }
+            let load = (
+                backend.forsaken,
+                backend.paused,
+                backend.scanner.bulk_left(),
+            );
+            if least.is_none_or(|(other, _)| load < other) {
+                least = Some((load, key));
+            }
+        }
+        if let Some(key) = late.or(opening) {
+            return Ok(key);
+        }
+        let out = self
+            .pools
+            .instance_of_pool(pool_key)
+            .is_none_or(|i| i.is_out(self.now));
+        let rests = self
+            .pools
+            .instance_of_pool(pool_key)
+            .is_none_or(|it| it.rests(self.now));
+        let refused = self.is_refused(pool_key);
+        if refused && least.is_none() {
+            return Err(Refusal::LoggedOut);
+        }
+        let room = !rests && self.has_room(pool_key, 0);
+        if (least.is_none() || room) && !out && !refused {
+            let new = self.open_shared(pool_key);
+            return new
+                .or_else(|| least.map(|(_, key)| key))
+                .ok_or_else(unavailable);
+        }
+        least.map(|(_, key)| key).ok_or_else(|| {
+            let down = self
+                .pools
+                .instance_of_pool(pool_key)
+                .map(|i| i.down_text.clone());
+            down.map_or_else(unavailable, Refusal::Error)
+        })
+    }
+
+    /// A client that never logged in gets its pool when it first needs one.
+    pub(in crate::proxy) fn attach_anonymous(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key)
+            && self.pools.pools.get(client.pool).is_none()
+        {
+            let pool = self.pools.pool(client.account, client.db, client.protocol);
+            self.move_client(key, pool);
+        }
+    }
+}
+
+/// Records `count` plain requests of `len` bytes in all. The bytes themselves must be appended to
+/// the backend's outbound list before anybody else's, see [`append`].
+#[inline]
+pub(in crate::proxy) fn record(
+    requests: &mut Requests,
+    backend: &mut Backend,
+    client: &mut Client,
+    key: ClientKey,
+    kind: Kind,
+    count: u32,
+    len: usize,
+) {
+    if requests.extend(client.fifo, backend.fifo, kind, count, backend.sent) {
+        backend.queued += len as u64;
+        client.in_flight += count;
+    } else {
+        record_apart(
+            requests,
+            backend,
+            client,
+            key,
+            (kind, Verb::Plain),
+            count,
+            len,
+        );
+    }
+    backend.traffic.requests += u64::from(count);
+    backend.traffic.request_bytes += len as u64;
+}
+
+/// The same for one that has a record to itself, and `count` replies.
+#[inline]
+pub(in crate::proxy) fn record_as(
+    requests: &mut Requests,
+    backend: &mut Backend,
+    client: &mut Client,
+    key: ClientKey,
+    what: (Kind, Verb),
+    count: u32,
+    len: usize,
+) {
+    record_apart(requests, backend, client, key, what, count, len);
+    backend.traffic.requests += 1;
+    backend.traffic.request_bytes += len as u64;
+}
+
+/// The same, without counting it.
+#[inline]
+pub(in crate::proxy) fn record_apart(
+    requests: &mut Requests,
+    backend: &mut Backend,
+    client: &mut Client,
+    key: ClientKey,
+    what: (Kind, Verb),
+    count: u32,
+    len: usize,
+) {
+    let start = backend.queued;
+    requests.push(&mut client.fifo, &mut backend.fifo, key, what, count, start);
+    backend.queued += len as u64;
+    client.in_flight += count;
+}
+
+/// Appends the bytes of recorded requests, and has them sent this turn.
+#[inline]
+pub(in crate::proxy) fn append(
+    chunks: &mut ChunkPool,
+    dirty: &mut VecDeque<BackendKey>,
+    backend: &mut Backend,
+    key: BackendKey,
+    bytes: &[u8],
+) {
+    chunks.append(&mut backend.outbound, bytes);
+    if !backend.dedicated {
+        backend.recent.push(bytes);
+    }
+    mark_dirty(dirty, backend, key);
+}
+
+/// Has a backend's bytes sent this turn.
+#[inline]
+pub(in crate::proxy) fn mark_dirty(
+    dirty: &mut VecDeque<BackendKey>,
+    backend: &mut Backend,
+    key: BackendKey,
+) {
+    if !backend.dirty && !matches!(backend.state, State::Connecting) {
+        backend.dirty = true;
+        dirty.push_back(key);
+    }
+}

@@ -1,0 +1,188 @@
+//! Runs: consecutive commands of one client that go to one connection. They are recorded at once,
+//! and appended in one piece, so that a pipeline costs one record and one copy.
+
+use crate::command;
+
+use crate::link::request::Kind;
+use crate::link::verb::Verb;
+use crate::proxy::deliver::slow_reader::begin;
+use crate::proxy::forward::answer::{Taken, kind_of};
+use crate::proxy::forward::route::{append, record, record_as};
+use crate::proxy::machine::Machine;
+use crate::session::client::{Flag, Hold, ReplyMode};
+use crate::store::key::{BackendKey, ClientKey};
+
+/// Commands that are neither recorded nor appended yet: `bytes[from..]` up to the cursor.
+pub(in crate::proxy) struct Run {
+    /// `NONE`: it has not begun.
+    backend: BackendKey,
+    from: usize,
+    kind: Kind,
+    commands: u32,
+    len: usize,
+    /// It ends with its first command: the replies to the next ones are heard otherwise.
+    single: bool,
+    /// Writes go to the connection that holds back other writes, which is not this one.
+    no_writes: bool,
+    /// Its client has left connections: a write that says whether it was one is a run to itself.
+    moved: bool,
+    writes: bool,
+}
+
+impl Run {
+    /// Nothing yet, from here.
+    pub(in crate::proxy) fn at(from: usize) -> Self {
+        Self {
+            backend: BackendKey::NONE,
+            from,
+            kind: Kind::Deliver,
+            commands: 0,
+            len: 0,
+            single: false,
+            no_writes: false,
+            moved: false,
+            writes: false,
+        }
+    }
+
+    /// What comes before this is done without it.
+    pub(in crate::proxy) fn begin_at(&mut self, from: usize) {
+        self.from = from;
+    }
+
+    /// May this frame be part of it?
+    #[inline]
+    pub(in crate::proxy) fn may_take(&self, frame: &[u8]) -> bool {
+        !(self.single
+            || self.no_writes && command::is_held_back(frame)
+            || self.moved && self.commands > 0 && command::writes_if_done(frame))
+    }
+}
+
+impl Machine {
+    /// Adds a command of `len` bytes to a run; its name at least is in `frame`. `None`: it cannot
+    /// go now; `dispatch` says why.
+    // It runs for each command, and whether it is inlined changes with the code around it.
+    #[inline(always)]
+    pub(in crate::proxy) fn add_to_run(
+        &mut self,
+        key: ClientKey,
+        run: &mut Run,
+        len: usize,
+        frame: &[u8],
+    ) -> Option<BackendKey> {
+        if run.backend == BackendKey::NONE {
+            run.backend = self.route(key, frame).ok()?;
+        }
+        if run.commands == 0 && !self.stalled.is_empty() {
+            run.no_writes = self.writes_go_elsewhere(key, run.backend);
+        }
+        let client = self.clients.get_mut(key)?;
+        if run.commands == 0 {
+            let backend = self.backends.get_mut(run.backend)?;
+            let (requests, stalled) = (&self.requests, &mut self.stalled);
+            begin(requests, stalled, backend, run.backend, key, self.now);
+            run.single = client.reply_mode == ReplyMode::SkipNext;
+            run.kind = kind_of(client);
+        }
+        if client.is(Flag::Moved) {
+            let writes = client.sends(frame);
+            if run.commands == 0 {
+                (run.moved, run.writes) = (true, writes);
+                run.single |= writes;
+            }
+        }
+        run.commands += 1;
+        run.len += len;
+        if client.in_flight + run.commands >= self.settings.client_in_flight_max {
+            client.hold.set(Hold::IN_FLIGHT);
+        }
+        Some(run.backend)
+    }
+
+    /// Ends a run: records it, and appends its bytes up to `to`, if they are here. Another one may
+    /// begin there.
+    pub(in crate::proxy) fn end_run(
+        &mut self,
+        key: ClientKey,
+        run: &mut Run,
+        bytes: &[u8],
+        to: usize,
+    ) {
+        if run.commands > 0
+            && let Some(client) = self.clients.get_mut(key)
+            && let Some(backend) = self.backends.get_mut(run.backend)
+        {
+            let (requests, count) = (&mut self.requests, run.commands);
+            client.count_commands(count);
+            let (kind, len) = (run.kind, run.len);
+            if run.writes {
+                let what = (kind, Verb::Plain);
+                record_as(requests, backend, client, key, what, count, len);
+                if let Some(request) = requests.get_mut(backend.fifo.tail) {
+                    request.writes = true;
+                }
+            } else {
+                record(requests, backend, client, key, kind, count, len);
+            }
+            self.counters.requests += u64::from(count);
+            let bytes = bytes.get(run.from..to).unwrap_or_default();
+            let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
+            append(chunks, dirty, backend, run.backend, bytes);
+        }
+        *run = Run::at(to);
+    }
+
+    /// Forwards one frame that is not part of a run.
+    pub(in crate::proxy) fn forward_one(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+        match self.route(key, frame) {
+            Ok(backend) => {
+                let mut run = Run {
+                    backend,
+                    ..Run::at(0)
+                };
+                self.add_to_run(key, &mut run, frame.len(), frame);
+                self.end_run(key, &mut run, frame, frame.len());
+                if let Some(client) = self.clients.get_mut(key) {
+                    // It is, or is part of, a command that is counted already.
+                    client.uncount_command();
+                }
+                Taken::Yes
+            }
+            Err(refusal) => self.refuse(key, refusal),
+        }
+    }
+
+    /// Appends one request to a connection, with a record to itself.
+    pub(in crate::proxy) fn put(
+        &mut self,
+        key: ClientKey,
+        on: BackendKey,
+        what: (Kind, Verb),
+        count: u32,
+        bytes: &[u8],
+    ) {
+        let (client, backend) = (self.clients.get_mut(key), self.backends.get_mut(on));
+        let (Some(client), Some(backend)) = (client, backend) else {
+            return;
+        };
+        let (requests, stalled) = (&self.requests, &mut self.stalled);
+        begin(requests, stalled, backend, on, key, self.now);
+        client.forget_line();
+        let len = bytes.len();
+        record_as(&mut self.requests, backend, client, key, what, count, len);
+        backend.blocking += u32::from(what.1.blocks());
+        backend.scripts += u32::from(what.1 == Verb::Script);
+        if client.in_flight >= self.settings.client_in_flight_max {
+            client.hold.set(Hold::IN_FLIGHT);
+        }
+        self.counters.requests += 1;
+        append(
+            &mut self.to_backends,
+            &mut self.dirty_backends,
+            backend,
+            on,
+            bytes,
+        );
+    }
+}

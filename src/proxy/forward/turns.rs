@@ -1,0 +1,149 @@
+//! Whose turn it is: clients of the backlog, and those that are over their rate, tenant by tenant.
+//! How much each may do is in `share`.
+
+use crate::proxy::machine::Machine;
+use crate::session::client::Hold;
+use crate::session::share::{LOOK_AGAIN_MS, REFUSALS_MAX, Row};
+use crate::stats::notice::Bound;
+use crate::store::key::{ClientKey, TenantSlot};
+use crate::store::time::Millis;
+
+/// Commands of the backlog in one turn, to the end of a go: some tenth of a millisecond of work.
+const BACKLOG_COMMANDS_MAX: u32 = 512;
+
+/// Commands before a login that are refused, wrong logins among them, or need none; then the client
+/// is closed.
+const REFUSED_COMMANDS_MAX: u32 = 64;
+
+/// Clients of one tenant that go on at once when its rate allows requests again.
+const RELEASED_MAX: u32 = 64;
+
+/// A client waits so long for its tenant's rate at most, ms.
+const THROTTLED_MS: u64 = 1_000;
+
+impl Machine {
+    /// The client's go is over: it goes on when the others have had theirs.
+    #[cold]
+    pub(in crate::proxy) fn defer(&mut self, key: ClientKey) {
+        if self.share.refusals < REFUSALS_MAX && self.tenant_of(key).is_some() {
+            self.throttle(key);
+        } else if let Some(client) = self.clients.get_mut(key) {
+            client.hold.set(Hold::LIMIT);
+            self.backlog.push(client.tenant, key, self.now);
+        }
+    }
+
+    /// Clients of the backlog go on, each once at most.
+    pub(in crate::proxy) fn resume_backlog(&mut self) {
+        let mut left = BACKLOG_COMMANDS_MAX;
+        for _ in 0..self.backlog.len() {
+            if left == 0 {
+                return;
+            }
+            let Some(key) = self.backlog.pop() else {
+                return;
+            };
+            if let Some(client) = self.clients.get_mut(key) {
+                client.hold.clear(Hold::LIMIT);
+                self.resume_client(key);
+                left = left.saturating_sub(self.share.used());
+            }
+        }
+    }
+
+    /// A rate refused a request of this client.
+    pub(in crate::proxy) fn note_over_rate(&mut self, key: ClientKey) {
+        self.share.refusals = self.share.refusals.saturating_sub(1);
+        if self.share.refusals == 0 {
+            self.throttle(key);
+        }
+    }
+
+    /// A command of a client that has not logged in was refused, or does nothing for it: too many
+    /// of them, and it is closed when it has heard so.
+    #[cold]
+    pub(in crate::proxy) fn note_refused_command(&mut self, key: ClientKey) {
+        if !self.is_anonymous(key) {
+            return;
+        }
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let refused = &mut client.details_mut().refused_commands;
+        *refused += 1;
+        if *refused == REFUSED_COMMANDS_MAX {
+            self.note_eviction(key, Bound::RefusedCommands, u64::from(REFUSED_COMMANDS_MAX));
+            self.finish_client(key);
+            self.wake(key);
+        }
+    }
+
+    /// The client's go has come to its end, whatever the reason.
+    #[inline]
+    pub(in crate::proxy) fn end_go(&mut self, key: ClientKey) {
+        if self.share.refusals < REFUSALS_MAX {
+            self.throttle(key);
+        }
+    }
+
+    /// The client waits until its tenant's rate allows a request.
+    #[cold]
+    fn throttle(&mut self, key: ClientKey) {
+        let tenant = self.tenant_of(key);
+        if let (Some(tenant), Some(client)) = (tenant, self.clients.get_mut(key))
+            && !client.hold.has(Hold::LIMIT)
+        {
+            client.hold.set(Hold::LIMIT);
+            self.throttled.push(tenant, key, self.now);
+            self.next_look_at_rates = self.now;
+        }
+    }
+
+    /// Lets clients go on whose tenant's rate allows requests again: as many as it allows.
+    pub(in crate::proxy) fn check_rates(&mut self) {
+        if self.throttled.is_empty() || self.now < self.next_look_at_rates {
+            return;
+        }
+        let mut soonest = LOOK_AGAIN_MS;
+        let mut throttled = std::mem::take(&mut self.throttled);
+        throttled.retain(|slot, row| {
+            self.release(slot, row);
+            if !row.is_empty() {
+                soonest = soonest.min(tenant_wait(self, slot));
+            }
+        });
+        self.throttled = throttled;
+        self.next_look_at_rates = self.now.after(soonest);
+    }
+
+    /// Lets clients of one tenant go on: as many as its rate allows, and those that waited long.
+    fn release(&mut self, slot: TenantSlot, row: &mut Row) {
+        let tenant = self.pools.tenants.get(slot);
+        let room = tenant.map_or(RELEASED_MAX, |it| it.room(self.now).min(RELEASED_MAX));
+        let mut released = 0;
+        while let Some(&(key, since)) = row.front() {
+            let client = self.clients.get_mut(key);
+            let late = self.now.since(since) >= THROTTLED_MS && released < RELEASED_MAX;
+            if client.is_some() && released >= room && !late {
+                break;
+            }
+            row.pop_front();
+            if let Some(client) = client {
+                client.hold.clear(Hold::LIMIT);
+                released += 1;
+                self.wake(key);
+            }
+        }
+    }
+
+    /// When [`check_rates`](Self::check_rates) has to look again.
+    pub(in crate::proxy) fn next_look_at_rates(&self) -> Option<Millis> {
+        (!self.throttled.is_empty()).then_some(self.next_look_at_rates)
+    }
+}
+
+/// How long until the tenant's rate may allow a request, at least 1 ms.
+fn tenant_wait(machine: &Machine, slot: TenantSlot) -> u64 {
+    let tenant = machine.pools.tenants.get(slot);
+    tenant.map_or(1, |tenant| tenant.wait_ms(machine.now).max(1))
+}

@@ -1,0 +1,322 @@
+//! Does an instance do as it should? Asked actively, with a PING now and then, and learned from
+//! what it answers to requests. A reply alone is no evidence: a script may say anything. It only
+//! makes a check be due.
+
+use std::collections::BTreeMap;
+
+use crate::cluster::Health;
+use crate::command::{hello, marked};
+use crate::metrics::ErrorKind;
+
+use crate::link::handshake::{HelloReply, error_text};
+use crate::link::link::Backend;
+use crate::link::request::{Fifo, Kind};
+use crate::link::verb::Verb;
+use crate::proxy::action::News;
+use crate::proxy::forward::route::append;
+use crate::proxy::machine::Machine;
+use crate::store::key::{BackendKey, ClientKey, InstanceKey};
+use crate::upstream::instance::Instance;
+
+/// Why an instance is not as it should be that was asked to write and would not.
+const READ_ONLY: &str = "it answers READONLY to a write";
+
+/// What a check reads of a reply to HELLO, and every later client is to hear.
+const TOLD: &[&[u8]] = &[b"role", b"availability_zone"];
+
+/// Between two checks for which replies are the reason, ms.
+const SUSPECT_MS: u64 = 200;
+
+/// An instance that has no clients is asked so many times more seldom: that takes a connection.
+const UNUSED_FACTOR: u64 = 5;
+
+impl Machine {
+    /// What is due of the checks; called in each round.
+    pub(in crate::proxy) fn check_health(&mut self) {
+        let every = self.settings.check_ms;
+        if every == 0 {
+            return;
+        }
+        self.find_late_checks();
+        self.check_suspects();
+        if self.draining || self.now < self.next_check {
+            return;
+        }
+        self.next_check = self.now.after(every);
+        let asked = self.ready_by_instance();
+        let unused = every.saturating_mul(UNUSED_FACTOR);
+        // One that is held back on its connection is asked anew on another one.
+        let over = |since| self.now.since(since) >= every.max(self.settings.check_timeout_ms);
+        let due: Vec<InstanceKey> = (self.pools.instances.iter())
+            .filter(|(_, it)| it.check.is_none_or(|(_, since)| over(since)))
+            .filter(|(_, it)| it.leaving.is_none())
+            .map(|(key, _)| key)
+            .collect();
+        for key in due {
+            match asked.get(&key) {
+                Some(&(_, on)) => self.begin_check(key, on),
+                None if self.settings.worker == 0 || self.is_degraded(key) => {
+                    self.check_by_connecting(key, unused);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Checks instances of which a reply said that they do not as they should.
+    fn check_suspects(&mut self) {
+        if !std::mem::take(&mut self.suspects) {
+            return;
+        }
+        let suspected = self.pools.instances.iter();
+        let suspected = suspected.filter(|(_, it)| it.suspected.is_some() && it.check.is_none());
+        let suspected: Vec<(InstanceKey, bool)> = suspected
+            .map(|(key, it)| (key, self.now.since(it.checked_at) >= SUSPECT_MS))
+            .collect();
+        if suspected.is_empty() {
+            return;
+        }
+        let asked = self.ready_by_instance();
+        for (key, due) in suspected {
+            match asked.get(&key) {
+                Some(&(_, on)) if due => self.begin_check(key, on),
+                _ => self.suspects = true,
+            }
+        }
+    }
+
+    /// For each instance a connection to ask on, best an idle one: of a pool that is in use, or of
+    /// a stranger's, which was opened to ask on.
+    fn ready_by_instance(&self) -> BTreeMap<InstanceKey, (usize, BackendKey)> {
+        let mut found: BTreeMap<InstanceKey, (usize, BackendKey)> = BTreeMap::new();
+        for (_, pool) in self.pools.pools.iter() {
+            let Some(account) = self.pools.accounts.get(pool.account) else {
+                continue;
+            };
+            if pool.clients == 0 && !account.is_anonymous() {
+                continue;
+            }
+            for &key in &pool.backends {
+                let fit = |it: &&Backend| {
+                    it.is_ready() && it.is_open() && it.drawbacks(self.now) == (false, false)
+                };
+                let Some(backend) = self.backends.get(key).filter(fit) else {
+                    continue;
+                };
+                let owed = usize::from(!backend.fifo.is_empty());
+                let best = found.entry(account.instance).or_insert((owed, key));
+                if owed < best.0 {
+                    *best = (owed, key);
+                }
+            }
+        }
+        found
+    }
+
+    /// Asks an instance on this connection whether it answers, and which role it has.
+    fn begin_check(&mut self, key: InstanceKey, on: BackendKey) {
+        let Some(instance) = self.pools.instances.get_mut(key) else {
+            return;
+        };
+        (instance.check, instance.checked_at) = (Some((on, self.now)), self.now);
+        let pool = self.backends.get(on).map(|backend| backend.pool);
+        let pool = pool.and_then(|pool| self.pools.pools.get(pool));
+        let old = pool.is_some_and(|pool| matches!(pool.hello, Some(HelloReply::Unknown(_))));
+        self.ask_server(on, Kind::Check, &[b"PING"]);
+        self.ask_server(on, Kind::Role, &[if old { b"ROLE" } else { b"HELLO" }]);
+        self.counters.checks += 1;
+    }
+
+    /// Asks a server something on the proxy's own account.
+    pub(in crate::proxy) fn ask_server(&mut self, on: BackendKey, kind: Kind, question: &[&[u8]]) {
+        let Some(backend) = self.backends.get_mut(on) else {
+            return;
+        };
+        let mut bytes = Vec::new();
+        marked::write(&mut bytes, question);
+        if backend.fifo.is_empty() {
+            backend.since = self.now;
+        }
+        let verb = match kind {
+            Kind::Wait => Verb::Wait,
+            _ => Verb::Plain,
+        };
+        let (start, what) = (backend.queued, (kind, verb));
+        let (mut nobodys, nobody) = (Fifo::default(), ClientKey::NONE);
+        self.requests
+            .push(&mut nobodys, &mut backend.fifo, nobody, what, 1, start);
+        backend.queued += bytes.len() as u64;
+        let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
+        append(chunks, dirty, backend, on, &bytes);
+    }
+
+    /// An instance that nobody uses is asked by opening a connection to it.
+    fn check_by_connecting(&mut self, key: InstanceKey, every: u64) {
+        let Some(instance) = self.pools.instances.get_mut(key) else {
+            return;
+        };
+        // Those that are down or unknown are tried in `probe`.
+        let known = matches!(instance.health, Health::Up | Health::Degraded);
+        if !known || instance.connecting > 0 || self.now.since(instance.checked_at) < every {
+            return;
+        }
+        instance.checked_at = self.now;
+        let account = self.pools.account((key, None));
+        let pool = self.pools.pool(account, 0, crate::resp::Protocol::Resp2);
+        self.open_shared(pool);
+        self.counters.checks += 1;
+    }
+
+    fn is_degraded(&self, key: InstanceKey) -> bool {
+        let instance = self.pools.instances.get(key);
+        instance.is_some_and(|instance| instance.health == Health::Degraded)
+    }
+
+    /// Who has no login may not ask an instance. If nobody else can, what was wrong with it is
+    /// forgotten: its next client finds out whether it still is.
+    pub(in crate::proxy) fn may_not_ask(&mut self, key: InstanceKey) {
+        if self.is_degraded(key) && !self.ready_by_instance().contains_key(&key) {
+            self.passed(key);
+        }
+    }
+
+    /// The answer to a check.
+    pub(in crate::proxy) fn checked(&mut self, on: BackendKey, reply: &[u8]) {
+        let backend = self.backends.get(on);
+        let Some(key) = backend.map(|backend| backend.instance) else {
+            return;
+        };
+        let Some(instance) = self.pools.instances.get_mut(key) else {
+            return;
+        };
+        instance.check = None;
+        if instance.suspected != Some(ErrorKind::ReadOnly) {
+            instance.suspected = None;
+        }
+        let passing = ["LOADING", "MASTERDOWN", "BUSY"];
+        match error_text(reply) {
+            Some(text) if passing.iter().any(|word| text.starts_with(word)) => {
+                self.counters.checks_failed += 1;
+                self.degrade(key, text);
+            }
+            // Its role decides.
+            _ if instance.read_only => {}
+            // It answers, whatever it thinks of the question.
+            _ => self.passed(key),
+        }
+    }
+
+    /// Which role an instance has.
+    pub(in crate::proxy) fn role_told(&mut self, on: BackendKey, reply: &[u8]) {
+        let Some(key) = self.backends.get(on).map(|backend| backend.instance) else {
+            return;
+        };
+        self.tell_pools(key, reply);
+        let Some(instance) = self.pools.instances.get_mut(key) else {
+            return;
+        };
+        let suspected = instance.suspected == Some(ErrorKind::ReadOnly);
+        if suspected {
+            instance.suspected = None;
+        }
+        match is_primary(reply) {
+            false if suspected || instance.read_only => {
+                instance.read_only = true;
+                self.counters.checks_failed += 1;
+                self.degrade(key, READ_ONLY.to_owned());
+            }
+            true if instance.read_only => self.passed(key),
+            _ => {}
+        }
+    }
+
+    /// Clients that say HELLO from now on hear the role that the instance has now, whenever the
+    /// connections of their pool were opened.
+    fn tell_pools(&mut self, key: InstanceKey, reply: &[u8]) {
+        self.pools.with_pools_of(key, |pool| {
+            if let Some(hello) = pool.hello.as_ref().and_then(|it| it.adopt(reply, TOLD)) {
+                pool.hello = Some(hello);
+            }
+        });
+    }
+
+    /// An instance does as it should.
+    fn passed(&mut self, key: InstanceKey) {
+        if let Some(instance) = self.pools.instances.get_mut(key) {
+            instance.read_only = false;
+            if std::mem::replace(&mut instance.health, Health::Up) != Health::Up {
+                instance.reason.clear();
+                self.report(key, News::Up);
+            }
+        }
+    }
+
+    /// A reply said that the instance cannot do what it is there for. A check finds out.
+    pub(in crate::proxy) fn suspect(&mut self, on: BackendKey, kind: ErrorKind) {
+        let instance = self.backends.get(on).map(|backend| backend.instance);
+        let instance = instance.and_then(|key| self.pools.instances.get_mut(key));
+        if let Some(instance) = instance
+            && self.settings.check_ms > 0
+            && instance.health == Health::Up
+            && instance.suspected != Some(ErrorKind::ReadOnly)
+        {
+            instance.suspected = Some(kind);
+            self.suspects = true;
+        }
+    }
+
+    fn degrade(&mut self, key: InstanceKey, reason: String) {
+        if let Some(instance) = self.pools.instances.get_mut(key)
+            && instance.health != Health::Degraded
+        {
+            instance.health = Health::Degraded;
+            instance.reason.clone_from(&reason);
+            self.probing = true;
+            self.report(key, News::Degraded(reason));
+        }
+    }
+
+    /// Checks that are not answered in time.
+    fn find_late_checks(&mut self) {
+        let patience = self.settings.check_timeout_ms;
+        for (_, instance) in self.pools.instances.iter_mut() {
+            // Behind a reply that its client does not read: that is not the instance's fault.
+            if let Some((on, since)) = &mut instance.check
+                && self.backends.get(*on).is_some_and(|it| it.paused)
+            {
+                *since = self.now;
+            }
+        }
+        let instances = self.pools.instances.iter();
+        // One that answers others holds back this answer only.
+        let silent = |it: &Instance| {
+            let asked = it.check.map(|(_, since)| since.max(it.heard));
+            asked.is_some_and(|since| self.now.since(since) >= patience)
+        };
+        let late: Vec<InstanceKey> = instances
+            .filter(|(_, it)| it.health == Health::Up && silent(it))
+            .map(|(key, _)| key)
+            .collect();
+        for key in late {
+            self.counters.checks_failed += 1;
+            self.degrade(key, format!("no answer to a check within {patience} ms"));
+        }
+    }
+
+    /// A connection has ended, and the check on it with it.
+    pub(in crate::proxy) fn end_check(&mut self, key: InstanceKey, on: BackendKey) {
+        if let Some(instance) = self.pools.instances.get_mut(key)
+            && instance.check.is_some_and(|(with, _)| with == on)
+        {
+            instance.check = None;
+        }
+    }
+}
+
+/// Does a reply to HELLO or ROLE say that the server takes writes? An error tells nothing, and the
+/// server is believed.
+fn is_primary(reply: &[u8]) -> bool {
+    let role = hello::field(reply, b"role");
+    let replica = reply.starts_with(b"*5\r\n$5\r\nslave\r\n");
+    role.map_or(!replica, |role| role == b"master")
+}

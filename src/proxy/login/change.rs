@@ -1,0 +1,268 @@
+//! Session changes that need a backend's word: AUTH, HELLO, SELECT, and the first question of a
+//! client that never logged in.
+//!
+//! ```text
+//!   change ─┬─ with a credential ──► the backend verifies it (see `verify`)
+//!           │                              │ accepted
+//!           └─ without ────────────────────┴─► the pool for (account, db, protocol) has a ready
+//!                                              connection: done. Else wait for one
+//! ```
+//! Nothing of the client is in flight meanwhile and its later bytes wait (`Hold::VERDICT`). Only
+//! when all went well its session changes; a refusal leaves it as it was.
+
+use crate::resp::{Protocol, write};
+
+use crate::link::failure::NOAUTH;
+use crate::link::handshake::HelloReply;
+use crate::proxy::machine::{Machine, mark_ready};
+use crate::proxy::texts::{TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS};
+use crate::session::change::{Goal, Login, Target, Waiting};
+use crate::session::client::{Client, Hold};
+use crate::stats::notice::Bound;
+use crate::store::key::{AccountKey, ClientKey, PoolKey};
+use crate::upstream::pool::ready;
+
+impl Machine {
+    /// Begins a session change; nothing of the client may be in flight. Without a target the
+    /// client stays who, where and how it is.
+    pub(in crate::proxy) fn change(&mut self, key: ClientKey, goal: Goal, target: Option<Target>) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        debug_assert!(client.fifo.is_empty() && client.waiting().is_none());
+        let target = target.unwrap_or(Target {
+            account: client.account,
+            login: false,
+            db: client.db,
+            protocol: client.protocol,
+        });
+        let Target {
+            account,
+            login,
+            db,
+            protocol,
+        } = target;
+        client.hold.set(Hold::VERDICT);
+        client.details_mut().waiting = Some(Box::new(Waiting {
+            goal,
+            account,
+            db,
+            protocol,
+            login: Login::Done,
+        }));
+        if let Some(account) = self.pools.accounts.get_mut(account) {
+            account.waiting += 1;
+        }
+        match login {
+            true => self.log_in(key),
+            false => self.advance(key),
+        }
+    }
+
+    /// Takes the next step of a session change that has nothing to verify, or has done so.
+    pub(in crate::proxy) fn advance(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let waiting = client.waiting();
+        let Some(waiting) = waiting.filter(|waiting| waiting.login == Login::Done) else {
+            return;
+        };
+        let account_key = waiting.account;
+        if matches!(waiting.goal, Goal::Peers(_)) {
+            return;
+        }
+        // A connection of one's own answers whatever becomes of others.
+        let asks_own = matches!(waiting.goal, Goal::Permission(_)) && client.pin.is_some();
+        let out = self.pools.accounts.get(account_key).and_then(|account| {
+            let instance = self.pools.instances.get(account.instance)?;
+            let out = instance.is_out(self.now);
+            out.then(|| instance.down_text.clone())
+        });
+        match out {
+            Some(text) if !asks_own && !self.pools.has_ready(account_key, &self.backends) => {
+                self.conclude(key, Err(text));
+            }
+            _ => self.attach(key),
+        }
+    }
+
+    /// Finds the pool for the client as it wants to be.
+    fn attach(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let Some(waiting) = client.waiting() else {
+            return;
+        };
+        let (account, own) = (waiting.account, client.pin.is_some());
+        let permission = waiting.goal.permission();
+        let pool_key = self.pools.pool(account, waiting.db, waiting.protocol);
+        let Some(pool) = self.pools.pools.get(pool_key) else {
+            return self.conclude(key, Err(NOAUTH.into()));
+        };
+        // One that has a connection to itself goes on there.
+        if own || ready(pool, &self.backends).is_some() {
+            return match permission.filter(|&what| !self.permits(pool_key, what)) {
+                Some(what) => self.inquire(key, pool_key, what),
+                None => self.conclude(key, Ok(())),
+            };
+        }
+        if pool.backends.is_empty() {
+            let account = self.pools.accounts.get(account);
+            let Some(of) = account.map(|account| account.instance) else {
+                return;
+            };
+            if account.is_some_and(|it| !it.is_anonymous() && it.refusal(self.now).is_some()) {
+                return self.log_out(key);
+            }
+            if !self.take_token_for(key, of) {
+                return;
+            }
+            if self.open_shared(pool_key).is_none() {
+                self.note_refusal(key, Bound::InstanceConnections);
+                return self.conclude(key, Err(TOO_MANY_CONNECTIONS.into()));
+            }
+        }
+        if let Some(pool) = self.pools.pools.get_mut(pool_key) {
+            pool.waiters.push(key);
+        }
+    }
+
+    /// Ends a session change: it is done, or the client hears why not and stays as it was.
+    pub(in crate::proxy) fn conclude(&mut self, key: ClientKey, outcome: Result<(), String>) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(waiting) = client.end_waiting() else {
+            return;
+        };
+        client.hold.clear(Hold::VERDICT);
+        mark_ready(&mut self.ready, client, key);
+        let own = client.pin.is_some();
+        let Waiting {
+            goal,
+            account,
+            db,
+            protocol,
+            ..
+        } = *waiting;
+        if let Some(account) = self.pools.accounts.get_mut(account) {
+            account.waiting -= 1;
+        }
+        if matches!(goal, Goal::Peers(_)) {
+            return;
+        }
+        if let Goal::Permission(_) = goal {
+            // Decoded again, the command hears it.
+            if let Err(text) = outcome {
+                client_refused(self.clients.get_mut(key), text);
+            }
+            return;
+        }
+        if own && outcome.is_ok() {
+            return self.change_own(key, goal, account, protocol);
+        }
+        let outcome = outcome.and_then(|()| self.hello_known(&goal, account, db, protocol));
+        if let Err(text) = outcome {
+            self.pools.forget_unused(account);
+            return match goal {
+                // Decoded again, the command hears it.
+                Goal::Verdict => client_refused(self.clients.get_mut(key), text),
+                Goal::Move => self.move_failed(key, &text),
+                _ => self.say_error(key, &text),
+            };
+        }
+        if !self.join(key, account) {
+            return self.say_and_close(key, TOO_MANY_CLIENTS);
+        }
+        let pool = self.pools.pool(account, db, protocol);
+        self.become_user(key, account);
+        self.move_client(key, pool);
+        if let Some(client) = self.clients.get_mut(key) {
+            (client.db, client.protocol) = (db, protocol);
+        }
+        match goal {
+            Goal::Auth | Goal::Select => self.say(key, b"+OK\r\n"),
+            Goal::Hello { name } => self.say_hello(key, pool, name),
+            Goal::Move => self.counters.clients_moved += 1,
+            Goal::Verdict | Goal::Permission(_) | Goal::Peers(_) => {}
+        }
+    }
+
+    /// A server without HELLO logs nobody in with it: its error is the outcome.
+    fn hello_known(
+        &mut self,
+        goal: &Goal,
+        account: AccountKey,
+        db: u32,
+        protocol: Protocol,
+    ) -> Result<(), String> {
+        if !matches!(goal, Goal::Hello { .. }) {
+            return Ok(());
+        }
+        let pool = self.pools.pool(account, db, protocol);
+        match self
+            .pools
+            .pools
+            .get(pool)
+            .and_then(|pool| pool.hello.as_ref())
+        {
+            Some(HelloReply::Unknown(text)) => Err(text.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn say_hello(&mut self, key: ClientKey, pool: PoolKey, name: Option<Vec<u8>>) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if let Some(name) = name {
+            client.details_mut().name = name.into();
+        }
+        let mut out = Vec::new();
+        match self
+            .pools
+            .pools
+            .get(pool)
+            .and_then(|pool| pool.hello.as_ref())
+        {
+            Some(hello) => hello.write(client.id, &mut out),
+            None => write::error(&mut out, NOAUTH),
+        }
+        self.say(key, &out);
+    }
+
+    /// The client is of this account from now on; `NONE`: of no one, until it logs in or asks.
+    pub(in crate::proxy) fn become_user(&mut self, key: ClientKey, account: AccountKey) {
+        let now = self.now.tenths();
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let before = std::mem::replace(&mut client.account, account);
+        if before == account {
+            return;
+        }
+        // It is about who the client was.
+        client.take_refusal();
+        if account == AccountKey::NONE {
+            client.details_mut().nobody_since = now;
+        }
+        if self
+            .pools
+            .accounts
+            .get(account)
+            .is_some_and(|it| it.credential.is_some())
+            && let Some(details) = client.details.as_deref_mut()
+        {
+            details.refused_commands = 0;
+        }
+        self.count_client(before, account);
+    }
+}
+
+fn client_refused(client: Option<&mut Client>, text: String) {
+    if let Some(client) = client {
+        client.details_mut().refusal = Some(text.into());
+    }
+}

@@ -1,0 +1,166 @@
+//! What the server's ACL says of commands that are answered or carried out here.
+//!
+//! ```text
+//!   CLIENT KILL … ─► is it known that the user may? ─yes─► carried out
+//!                            │ no
+//!                            ▼                      an error of the server, NOPERM say
+//!              a harmless form of it is asked, ─────► the client hears that
+//!              on a connection of the user's ───────► known for a moment: carried out
+//! ```
+//! What is allowed is remembered for each pool: on some servers a user has the right to some
+//! databases only. A refusal is not, so that whoever gets a permission has it at once; a permission
+//! that is taken away is in use for a second at most.
+
+use std::mem;
+
+use crate::command::{Permission, Plan};
+
+use crate::link::handshake::error_text;
+use crate::link::link::Backend;
+use crate::link::request::Kind;
+use crate::proxy::forward::answer::Taken;
+use crate::proxy::machine::Machine;
+use crate::session::change::Goal;
+use crate::store::key::{BackendKey, ClientKey, PoolKey};
+use crate::upstream::permits::Inquiry;
+
+impl Machine {
+    /// May a client that was admitted have this done? If that is not known, the server is asked,
+    /// and the command is decoded again.
+    pub(in crate::proxy) fn permit(&mut self, key: ClientKey, plan: Plan) -> Result<(), Taken> {
+        let Some(what) = Permission::of(plan) else {
+            return Ok(());
+        };
+        self.attach_anonymous(key);
+        let Some(client) = self.clients.get_mut(key) else {
+            return Err(Taken::Yes);
+        };
+        let pool = client.pool;
+        if let Some(text) = client.take_refusal() {
+            self.say_error(key, &text);
+            return Err(Taken::Yes);
+        }
+        if self.permits(pool, what) {
+            return Ok(());
+        }
+        if self.at_barrier(key) {
+            self.change(key, Goal::Permission(what), None);
+        }
+        Err(Taken::No)
+    }
+
+    /// Is it known that the user of a pool may do this?
+    pub(in crate::proxy) fn permits(&self, pool: PoolKey, what: Permission) -> bool {
+        let pool = self.pools.pools.get(pool);
+        pool.is_some_and(|pool| pool.permits.have(what, self.now))
+    }
+
+    /// A client waits for the server to say whether the user of its pool may do this: on its own
+    /// connection, if it has one, else on one of the pool's, for all that wait for the same.
+    pub(in crate::proxy) fn inquire(
+        &mut self,
+        key: ClientKey,
+        pool_key: PoolKey,
+        what: Permission,
+    ) {
+        let own = self.clients.get(key).filter(|client| client.pin.is_some());
+        let own = own.map(|client| client.backend);
+        let Some(pool) = self.pools.pools.get_mut(pool_key) else {
+            return;
+        };
+        pool.waiters.push(key);
+        let asked = |it: &Inquiry| it.pool == pool_key && it.what == what;
+        if own.is_none() && self.inquiries.iter().any(asked) {
+            return;
+        }
+        let worst = |it: &Backend| (!it.is_ready(), !it.is_open(), it.drawbacks(self.now));
+        let shared = pool.backends.iter();
+        let shared = shared.filter_map(|&key| Some((key, worst(self.backends.get(key)?))));
+        let best = shared.min_by_key(|(_, worst)| *worst).map(|(key, _)| key);
+        if let Some(on) = own.or(best) {
+            self.inquiries.push(Inquiry {
+                pool: pool_key,
+                what,
+                on,
+            });
+            self.ask_permission(pool_key, what, on);
+        }
+    }
+
+    fn ask_permission(&mut self, pool: PoolKey, what: Permission, on: BackendKey) {
+        let db = self.pools.pools.get(pool).map_or(0, |pool| pool.db);
+        let db = db.to_string();
+        self.ask_server(on, Kind::Permission(what), &what.question(&db));
+        self.counters.permissions_asked += 1;
+    }
+
+    /// The server answered. An error that is about the arguments says that all else is well.
+    pub(in crate::proxy) fn permission_told(
+        &mut self,
+        on: BackendKey,
+        what: Permission,
+        reply: &[u8],
+    ) {
+        let mut inquiries = self.inquiries.iter();
+        // One that was asked elsewhere as well is no more of interest.
+        let Some(at) = inquiries.position(|it| it.on == on && it.what == what) else {
+            return;
+        };
+        let pool_key = self.inquiries.swap_remove(at).pool;
+        let Some(pool) = self.pools.pools.get_mut(pool_key) else {
+            return;
+        };
+        let refusal = error_text(reply).filter(|text| !text.starts_with("ERR "));
+        match refusal {
+            None => pool.permits.add(what, self.now),
+            Some(_) => self.counters.permissions_refused += 1,
+        }
+        for client in mem::take(&mut pool.waiters) {
+            let waiting = { self.clients.get(client) }.and_then(|it| it.waiting());
+            let about = waiting.and_then(|waiting| waiting.goal.permission());
+            match &refusal {
+                Some(text) if about == Some(what) => self.conclude(client, Err(text.clone())),
+                _ => self.advance(client),
+            }
+        }
+    }
+
+    /// A connection has ended: what was asked on it is asked again.
+    pub(in crate::proxy) fn inquire_again(&mut self, lost: BackendKey) {
+        let (over, left) = mem::take(&mut self.inquiries)
+            .into_iter()
+            .partition::<Vec<Inquiry>, _>(|it| it.on == lost);
+        self.inquiries = left;
+        for inquiry in over {
+            let pool = self.pools.pools.get_mut(inquiry.pool);
+            for client in pool
+                .map(|pool| mem::take(&mut pool.waiters))
+                .unwrap_or_default()
+            {
+                self.advance(client);
+            }
+        }
+    }
+
+    /// What stands behind a reply that is late, or that its client reads slowly, is asked on
+    /// another connection of the pool, be it a new one.
+    pub(in crate::proxy) fn inquire_elsewhere(&mut self) {
+        for mut inquiry in mem::take(&mut self.inquiries) {
+            let backend = self.backends.get(inquiry.on);
+            // A client's own connection may be of the pool that it came from: the user of that one
+            // cannot answer.
+            let held_up = backend.is_some_and(|it| {
+                it.pool == inquiry.pool && it.drawbacks(self.now) != (false, false)
+            });
+            match self.serving_beside(inquiry.on).first() {
+                Some(&to) if held_up => {
+                    inquiry.on = to;
+                    self.ask_permission(inquiry.pool, inquiry.what, to);
+                }
+                None if held_up => drop(self.opens_beside(inquiry.on, 1)),
+                _ => {}
+            }
+            self.inquiries.push(inquiry);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A credential that was good is not accepted any more, or nobody is let in without one: which
+//! connections end for that, and which clients.
+//!
+//! | at the server | a client connected directly | here |
+//! |---|---|---|
+//! | password removed, user off | is served until its connection ends | or until it needs another |
+//! | user deleted | is closed | the same |
+//! | user's connections killed | is closed | goes on if its credential is still good |
+//! | default user gets a password | is served until its connection ends | hears NOAUTH soon |
+//!
+//! A client that cannot be served any more is closed, not told NOAUTH: libraries log in again on a
+//! new connection, and not on an error.
+
+use crate::cluster::{InstanceId, TenantKey};
+
+use crate::link::failure::{Failure, NOAUTH};
+use crate::proxy::action::{Action, News};
+use crate::proxy::machine::Machine;
+use crate::session::question::{Answer, Question};
+use crate::store::key::{AccountKey, ClientKey, PoolKey};
+
+impl Machine {
+    /// A handshake of a pool was refused. Without a login: connections that came in so serve
+    /// nobody any more, here and on the other workers. With a credential: those that it was good
+    /// for serve on, as on a server; without any its clients are closed.
+    pub(in crate::proxy) fn refuse_account(&mut self, pool: PoolKey, failure: &Failure) {
+        let now = self.now;
+        let Some(key) = self.pools.pools.get(pool).map(|pool| pool.account) else {
+            return;
+        };
+        let Some(account) = self.pools.accounts.get_mut(key) else {
+            return;
+        };
+        account.refuse(failure.text_if_unsent(), now);
+        if !account.is_anonymous() {
+            let user = String::from_utf8_lossy(account.name()).into_owned();
+            let of = account.instance;
+            self.report(of, News::Revoked(user));
+            if !self.has_connections(pool) {
+                self.log_all_out(key);
+            }
+            return;
+        }
+        let of = account.instance;
+        self.retire_account(key);
+        if let Some(instance) = self.pools.instances.get(of) {
+            let question = Question::LoginNeeded(instance.tenant.clone(), instance.id.clone());
+            self.actions
+                .push_back(Action::Ask(ClientKey::NONE, question));
+        }
+    }
+
+    /// Another worker was told that this instance wants a login.
+    pub(in crate::proxy) fn login_needed(&mut self, tenant: TenantKey, id: InstanceId) -> Answer {
+        let now = self.now;
+        if let Some(&instance) = self.pools.by_id.get(&(tenant, id))
+            && let Some(key) = self.pools.anonymous(instance)
+            && let Some(account) = self.pools.accounts.get_mut(key)
+        {
+            account.refuse(NOAUTH.to_owned(), now);
+            self.retire_account(key);
+        }
+        Answer::Gone
+    }
+
+    fn retire_account(&mut self, account: AccountKey) {
+        let pools = self.pools.accounts.get(account).map(|it| it.pools.clone());
+        for pool in pools.unwrap_or_default() {
+            self.retire_pool(pool);
+        }
+    }
+
+    /// Has the account of a pool a shared connection left, or nobody who would need one?
+    pub(in crate::proxy) fn has_connections(&self, pool: PoolKey) -> bool {
+        let pools = &self.pools.pools;
+        let has = |key: &PoolKey| pools.get(*key).is_some_and(|it| !it.backends.is_empty());
+        self.pools.account_of(pool).is_none_or(|account| {
+            account.is_anonymous() || account.clients == 0 || account.pools.iter().any(has)
+        })
+    }
+
+    /// Was the credential of this pool refused a moment ago? Then no connection is opened with it.
+    pub(in crate::proxy) fn is_refused(&self, pool: PoolKey) -> bool {
+        let account = self.pools.account_of(pool);
+        account.is_some_and(|it| !it.is_anonymous() && it.refusal(self.now).is_some())
+    }
+
+    /// The backend does not accept any more what a client came in with, and no connection that did
+    /// is left for it: it is closed, as the server has closed that. Nothing of it is in flight.
+    pub(in crate::proxy) fn log_out(&mut self, key: ClientKey) {
+        self.counters.logged_out += 1;
+        self.finish_client(key);
+        self.wake(key);
+    }
+
+    /// An account has no connection left and may open none: its clients are closed, but for those
+    /// that still have one to themselves.
+    pub(in crate::proxy) fn log_all_out(&mut self, account: AccountKey) {
+        let clients = self.clients.iter();
+        let clients = clients.filter(|(_, it)| it.account == account && it.pin.is_none());
+        let clients: Vec<ClientKey> = clients.map(|(key, _)| key).collect();
+        for key in clients {
+            if self.clients.get(key).is_some_and(|it| it.fifo.is_empty()) {
+                self.log_out(key);
+            }
+        }
+    }
+}

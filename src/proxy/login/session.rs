@@ -1,0 +1,291 @@
+//! Commands that change the client's session, or ask about clients.
+
+use std::sync::Arc;
+
+use crate::cluster::Login;
+use crate::command::{Plan, Session, auth, client as client_command, hello, select};
+use crate::resp::{Args, Protocol, RequestLimits};
+
+use crate::link::credential::Credential;
+use crate::proxy::forward::answer::Taken;
+use crate::proxy::forward::route::Refusal;
+use crate::proxy::machine::Machine;
+use crate::proxy::texts::NO_INSTANCE;
+use crate::session::change::{Goal, Target};
+use crate::session::client::ReplyMode;
+use crate::store::key::{AccountKey, ClientKey, PoolKey, TenantSlot};
+
+/// What Redis says to a wrong name as to a wrong password: nobody learns which it was.
+const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+
+/// The longest name and the longest password that are verified, bytes.
+const CREDENTIAL_BYTES_MAX: usize = RequestLimits::BEFORE_LOGIN.arg_bytes_max as usize;
+
+/// What Redis says to HELLO without a login where one is needed.
+const HELLO_NOAUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, \
+    otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client \
+    and select the RESP protocol version at the same time";
+
+impl Machine {
+    /// Carries out a session command. Those that may change the connection wait until nothing of
+    /// the client is in flight.
+    pub(in crate::proxy) fn session(
+        &mut self,
+        key: ClientKey,
+        session: Session,
+        frame: &[u8],
+    ) -> Taken {
+        let args = Args::new(frame);
+        // CLIENT REPLY concerns nobody else, and must not fail: after OFF nobody would hear of it.
+        let before_login = matches!(
+            session,
+            Session::Auth | Session::Hello | Session::Quit | Session::Reset | Session::ClientReply
+        );
+        let pinned = self.clients.get(key).is_some_and(|c| c.pin.is_some());
+        if !before_login && !pinned {
+            match self.admit(key) {
+                Ok(()) => {}
+                Err(Refusal::Error(text)) => {
+                    self.say_error(key, &text);
+                    return Taken::Yes;
+                }
+                Err(Refusal::Unknown) => return self.ask_verdict(key),
+                Err(refusal @ (Refusal::Later | Refusal::LoggedOut)) => {
+                    return self.refuse(key, refusal);
+                }
+            }
+        }
+        if matches!(session, Session::ClientList | Session::ClientKill)
+            && let Some(taken) = self.ask_about_user(key, frame)
+        {
+            return taken;
+        }
+        // What inside MULTI the server says itself: see `queue`.
+        if let Err(taken) = self.permit(key, Plan::Session(session)) {
+            return taken;
+        }
+        let in_order = matches!(
+            session,
+            Session::ClientSetName | Session::ClientSetInfo | Session::ClientReply
+        );
+        if !in_order && !self.at_barrier(key) {
+            return Taken::No;
+        }
+        if let Some(taken) = self.hold_up(key, session, frame) {
+            return taken;
+        }
+        self.asking = (key, frame.len());
+        let outcome = match session {
+            Session::Auth => self.auth(key, args),
+            Session::Hello => self.hello(key, args),
+            Session::Select => self.select(key, args),
+            Session::Reset => self.reset(key),
+            Session::Quit => self.quit(key),
+            Session::ClientSetName => self.set_name(key, args),
+            Session::ClientSetInfo => self.set_info(key, args),
+            Session::ClientReply => self.reply_mode(key, args),
+            Session::ClientList => self.client_list(key, args),
+            Session::ClientInfo => self.client_info(key),
+            Session::ClientKill => self.client_kill(key, args),
+            Session::ClientUnblock => self.client_unblock(key, args),
+        };
+        self.asking.0 = ClientKey::NONE;
+        match outcome {
+            Err(text) => self.say_error(key, &text),
+            Ok(()) if matches!(session, Session::Reset | Session::ClientReply) => {
+                self.note_refused_command(key);
+            }
+            Ok(()) => {}
+        }
+        Taken::Yes
+    }
+
+    /// A login to a tenant that is paused waits for that to end.
+    fn hold_up(&mut self, key: ClientKey, session: Session, frame: &[u8]) -> Option<Taken> {
+        if !self.pools.any_gate {
+            return None;
+        }
+        let args = Args::new(frame);
+        let login = match session {
+            Session::Auth => auth::parse(args).ok().map(|request| request.user),
+            Session::Hello => {
+                let auth = hello::parse(args).ok().and_then(|request| request.auth);
+                auth.map(|(user, _)| Some(user))
+            }
+            _ => None,
+        };
+        self.hold_login(key, login?)
+    }
+
+    /// CLIENT LIST or KILL of the clients of another user: there are none here, and the server says
+    /// whether there is such a user.
+    fn ask_about_user(&mut self, key: ClientKey, frame: &[u8]) -> Option<Taken> {
+        let mut question = Vec::new();
+        let asks = client_command::ask_about_user(frame, self.user_of(key), &mut question);
+        asks.then(|| self.forward_one(key, &question))
+    }
+
+    fn auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
+        let request = auth::parse(args).map_err(|refusal| refusal.to_string())?;
+        let target = self.target(key, request.user, request.password, None)?;
+        self.change(key, Goal::Auth, Some(target));
+        Ok(())
+    }
+
+    fn hello(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
+        let request = hello::parse(args).map_err(|refusal| refusal.to_string())?;
+        let name = request.name.map(<[u8]>::to_vec);
+        let target = match request.auth {
+            Some((user, password)) => self.target(key, Some(user), password, request.protocol)?,
+            None => self.stay(key, request.protocol)?,
+        };
+        self.change(key, Goal::Hello { name }, Some(target));
+        Ok(())
+    }
+
+    /// Whom AUTH or HELLO names. `None` is the one-argument AUTH: the default user.
+    pub(in crate::proxy) fn target(
+        &mut self,
+        key: ClientKey,
+        login: Option<&[u8]>,
+        password: &[u8],
+        protocol: Option<Protocol>,
+    ) -> Result<Target, String> {
+        let client = self.clients.get(key).ok_or(WRONGPASS)?;
+        let (db, current) = (client.db, client.protocol);
+        // It is kept as long as it serves somebody, and no server takes a longer one from a client
+        // that has not logged in.
+        if login.unwrap_or_default().len().max(password.len()) > CREDENTIAL_BYTES_MAX {
+            return Err(WRONGPASS.into());
+        }
+        let snapshot = Arc::clone(&self.snapshot);
+        let (tenant, user) = match login {
+            Some(login) => match snapshot.resolve_login(login) {
+                Login::User { tenant, user } => (tenant.key.clone(), user),
+                Login::UnknownTenant => {
+                    self.note_refused_login(key, TenantSlot::NONE, login);
+                    return Err(WRONGPASS.into());
+                }
+            },
+            None => {
+                let tenant = snapshot.default_tenant().ok_or(WRONGPASS)?;
+                (tenant.key.clone(), &b"default"[..])
+            }
+        };
+        let instance = self.instance_for(key, &tenant).ok_or(NO_INSTANCE)?;
+        let credential = Credential {
+            user: login.map(|_| user.into()),
+            password: password.into(),
+        };
+        let account = self.pools.account((instance, Some(Arc::new(credential))));
+        Ok(Target {
+            account,
+            login: true,
+            db,
+            protocol: protocol.unwrap_or(current),
+        })
+    }
+
+    /// HELLO without a login: the same user, maybe in the other protocol.
+    fn stay(&mut self, key: ClientKey, protocol: Option<Protocol>) -> Result<Target, String> {
+        match self.admit(key) {
+            Ok(()) | Err(Refusal::Unknown) => {}
+            Err(Refusal::Error(text)) if text.starts_with("NOAUTH") => {
+                return Err(HELLO_NOAUTH.into());
+            }
+            Err(Refusal::Error(text)) => return Err(text),
+            Err(Refusal::Later | Refusal::LoggedOut) => return Err(HELLO_NOAUTH.into()),
+        }
+        let client = self.clients.get(key).ok_or(HELLO_NOAUTH)?;
+        let protocol = protocol.unwrap_or(client.protocol);
+        let (account, db) = (client.account, client.db);
+        Ok(Target {
+            account,
+            login: false,
+            db,
+            protocol,
+        })
+    }
+
+    fn select(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
+        let db = select::parse(args).map_err(|refusal| refusal.to_string())?;
+        let Some(client) = self.clients.get(key) else {
+            return Ok(());
+        };
+        let (account, protocol) = (client.account, client.protocol);
+        self.change(
+            key,
+            Goal::Select,
+            Some(Target {
+                account,
+                login: false,
+                db,
+                protocol,
+            }),
+        );
+        Ok(())
+    }
+
+    /// As the connection began, only that its id stays.
+    fn reset(&mut self, key: ClientKey) -> Result<(), String> {
+        self.drop_pin(key);
+        self.move_client(key, PoolKey::NONE);
+        self.become_user(key, AccountKey::NONE);
+        self.leave_tenant(key);
+        let mut skipped = false;
+        if let Some(client) = self.clients.get_mut(key) {
+            (client.db, client.protocol) = (0, Protocol::Resp2);
+            // OFF ends with what it answers, SKIP behind it.
+            skipped = client.reply_mode == ReplyMode::SkipNext;
+            client.reply_mode = ReplyMode::On;
+            if let Some(details) = client.details.as_deref_mut() {
+                details.name = Box::default();
+                details.read_only = false;
+            }
+        }
+        if !skipped {
+            self.say(key, b"+RESET\r\n");
+        }
+        Ok(())
+    }
+
+    fn quit(&mut self, key: ClientKey) -> Result<(), String> {
+        self.say(key, b"+OK\r\n");
+        if let Some(client) = self.clients.get_mut(key) {
+            client.finish(&mut self.to_backends);
+        }
+        Ok(())
+    }
+
+    fn set_name(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
+        let name = client_command::parse_set_name(args).map_err(|refusal| refusal.to_string())?;
+        self.named(key, name);
+        self.say(key, b"+OK\r\n");
+        Ok(())
+    }
+
+    fn set_info(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
+        let info = client_command::parse_set_info(args).map_err(|refusal| refusal.to_string())?;
+        self.note_library(key, info);
+        self.say(key, b"+OK\r\n");
+        Ok(())
+    }
+
+    fn reply_mode(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
+        let mode = client_command::parse_reply(args).map_err(|refusal| refusal.to_string())?;
+        let Some(client) = self.clients.get_mut(key) else {
+            return Ok(());
+        };
+        match mode {
+            client_command::ReplyMode::On => {
+                client.reply_mode = ReplyMode::On;
+                self.say(key, b"+OK\r\n");
+            }
+            client_command::ReplyMode::Off => client.reply_mode = ReplyMode::Off,
+            // After OFF it changes nothing.
+            client_command::ReplyMode::Skip if client.reply_mode == ReplyMode::Off => {}
+            client_command::ReplyMode::Skip => client.reply_mode = ReplyMode::SkipNext,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,203 @@
+//! Which login is verified next, and when a connection for it is opened. The wait queues are in
+//! `login_queue`.
+
+use std::mem;
+
+use crate::proxy::machine::Machine;
+use crate::session::client::Client;
+use crate::store::key::{ClientKey, InstanceKey, PoolKey};
+use crate::store::time::Millis;
+use crate::upstream::logins::{ASK_AGAIN_MS, Class};
+use crate::upstream::pool::Pool;
+
+/// Clients of one instance that have left and whose logins still wait, per worker.
+const LEFT_MAX: usize = 256;
+
+impl Machine {
+    /// How the login of a client went, for who comes first.
+    pub(in crate::proxy) fn note_login(&mut self, key: ClientKey, good: bool) {
+        let waiting = self.clients.get(key).and_then(|it| it.waiting());
+        let account = waiting.and_then(|it| self.pools.accounts.get(it.account));
+        if let Some(account) = account
+            && let Some(instance) = self.pools.instances.get_mut(account.instance)
+        {
+            instance.logins.note(account.name(), good);
+        }
+    }
+
+    /// Opens one verifier, now or when there is a token.
+    pub(in crate::proxy) fn want_verifier(&mut self, of: InstanceKey) {
+        let Some(instance) = self.pools.instances.get(of) else {
+            return;
+        };
+        if instance.is_out(self.now) && instance.logins.verifiers == 0 {
+            let text = instance.down_text.clone();
+            return self.fail_logins(of, &text);
+        }
+        if !instance.logins.wants_verifier() {
+            return;
+        }
+        if !self.take_token(of) {
+            self.counters.logins_delayed += 1;
+            return;
+        }
+        if self.connect(of, PoolKey::NONE).is_some()
+            && let Some(instance) = self.pools.instances.get_mut(of)
+        {
+            instance.logins.verifiers += 1;
+            instance.logins.opening += 1;
+        }
+    }
+
+    /// The login that comes next. Those whose client has gone, or waits no more, are forgotten, and
+    /// those that others go before meanwhile wait for that.
+    pub(in crate::proxy) fn next_login(&mut self, of: InstanceKey) -> Option<(usize, ClientKey)> {
+        loop {
+            let logins = &mut self.pools.instances.get_mut(of)?.logins;
+            let mut queues = logins.waiting.iter().enumerate();
+            let (class, key) = queues.find_map(|(class, it)| Some((class, it.front()?)))?;
+            let waits = self.clients.get(key).is_some_and(Client::waits_for_login);
+            let now = waits.then(|| self.login_class(key)).flatten();
+            if now.is_some_and(|now| now as usize <= class) {
+                return Some((class, key));
+            }
+            let logins = &mut self.pools.instances.get_mut(of)?.logins;
+            if let Some(queue) = logins.waiting.get_mut(class) {
+                queue.pop();
+            }
+            if let Some(now) = now {
+                self.queue_login(key, now);
+            }
+        }
+    }
+
+    /// Which logins the one of this client is among at the moment.
+    pub(in crate::proxy) fn login_class(&self, key: ClientKey) -> Option<Class> {
+        let client = self.clients.get(key)?;
+        let account = self.pools.accounts.get(client.waiting()?.account)?;
+        let logins = &self.pools.instances.get(account.instance)?.logins;
+        let known = account.clients > 0 && account.open;
+        Some(match client.has_left() {
+            true => Class::Left,
+            false if known => Class::Known,
+            false if client.login_refused() => Class::Refused,
+            false if logins.is_familiar(account.name()) => Class::Familiar,
+            false => Class::New,
+        })
+    }
+
+    /// A login waits among those. A client that has left may still read the answer, unless there
+    /// are many of them.
+    pub(in crate::proxy) fn queue_login(&mut self, key: ClientKey, class: Class) {
+        let client = self.clients.get(key);
+        let account = client.and_then(|it| self.pools.accounts.get(it.waiting()?.account));
+        let instance = account.and_then(|it| self.pools.instances.get_mut(it.instance));
+        let queue = instance.and_then(|it| it.logins.waiting.get_mut(class as usize));
+        let (Some(client), Some(account), Some(queue)) = (client, account, queue) else {
+            return;
+        };
+        queue.push((client.ends().0.ip(), account.name()), key);
+        let many = matches!(class, Class::Left) && queue.len > LEFT_MAX;
+        if many && let Some(client) = queue.pop() {
+            self.close_now(client);
+        }
+    }
+
+    /// A token to open a connection to this instance with, or a place in the ring.
+    fn take_token(&mut self, of: InstanceKey) -> bool {
+        self.tokens
+            .refill(self.settings.logins_per_second, self.now);
+        if self.tokens.left > 0 && self.tokens.ring.is_empty() {
+            self.tokens.left -= 1;
+            return true;
+        }
+        self.enter_ring(of);
+        false
+    }
+
+    fn enter_ring(&mut self, of: InstanceKey) {
+        if let Some(instance) = self.pools.instances.get_mut(of)
+            && !mem::replace(&mut instance.logins.in_ring, true)
+        {
+            self.tokens.ring.push_back(of);
+        }
+    }
+
+    /// A token for a session change that opens a connection of a pool; without one the client goes
+    /// on when there is one.
+    pub(in crate::proxy) fn take_token_for(&mut self, key: ClientKey, of: InstanceKey) -> bool {
+        let taken = self.take_token(of);
+        if !taken && let Some(instance) = self.pools.instances.get_mut(of) {
+            self.counters.logins_delayed += 1;
+            instance.logins.openers.push_back(key);
+        }
+        taken
+    }
+
+    /// A pool has lost its last connection, and its clients may not know: whether their credential
+    /// is still good is asked once more.
+    pub(in crate::proxy) fn ask_about_lost(&mut self, pool: PoolKey, of: InstanceKey) {
+        let now = self.now;
+        let Some(lost) = self.pools.pools.get_mut(pool) else {
+            return;
+        };
+        // One whose connections end as soon as they are there waits for who needs one.
+        let asked = lost.asked_about.replace(now);
+        if asked.is_some_and(|at| now.since(at) < ASK_AGAIN_MS) {
+            return;
+        }
+        if let Some(instance) = self.pools.instances.get_mut(of) {
+            instance.logins.lost.push_back(pool);
+            self.enter_ring(of);
+        }
+    }
+
+    /// Hands out the tokens of the time gone by: one to each instance, in turn.
+    pub(in crate::proxy) fn grant_tokens(&mut self) {
+        if self.tokens.ring.is_empty() {
+            return;
+        }
+        self.tokens
+            .refill(self.settings.logins_per_second, self.now);
+        while self.tokens.left > 0
+            && let Some(of) = self.tokens.ring.pop_front()
+        {
+            let Some(instance) = self.pools.instances.get_mut(of) else {
+                continue;
+            };
+            // The turn is this instance's.
+            let mut others = mem::take(&mut self.tokens.ring);
+            let logins = &mut instance.logins;
+            logins.in_ring = false;
+            if let Some(client) = logins.openers.pop_front() {
+                self.advance(client);
+            } else if let Some(pool) = logins.lost.pop_front() {
+                self.reopen(pool);
+            } else {
+                self.serve_logins(of);
+            }
+            others.append(&mut self.tokens.ring);
+            self.tokens.ring = others;
+            let instance = self.pools.instances.get(of);
+            if instance.is_some_and(|it| it.logins.wants_token()) {
+                self.enter_ring(of);
+            }
+        }
+    }
+
+    /// When [`grant_tokens`](Self::grant_tokens) has something to do.
+    pub(in crate::proxy) fn next_token(&self) -> Option<Millis> {
+        self.tokens.due(self.settings.logins_per_second)
+    }
+
+    /// Opens a connection for a pool that lost its last one, unless that has happened already, or
+    /// can wait for the next request.
+    fn reopen(&mut self, key: PoolKey) {
+        let lone = |pool: &Pool| pool.clients > 0 && pool.backends.is_empty();
+        let wanted = self.pools.pools.get(key).is_some_and(lone);
+        if wanted && !self.is_out(key) {
+            self.tokens.left -= 1;
+            self.open_shared(key);
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Logins: which connection verifies a credential, and who waits for one.
+//!
+//! ```text
+//!   AUTH, HELLO AUTH ─► the instance's wait queue ─► an idle verifier: AUTH, alone ─► result
+//!                           │ none is idle               ▲                  yes: idle again
+//!                           ▼                            │                  no: closed
+//!                     a turn, a token ─► a new connection ┘
+//! ```
+//! Every credential is verified by the backend, every time, on a connection that serves nobody and
+//! on which nothing else is under way: some servers send no reply to a failed AUTH while others are
+//! pending, and servers before 6.0 log the connection out. A verifier has logged in as one user
+//! after another; it joins a pool only as the one whose credential it verified last.
+//!
+//! A failed login ends its verifier, so guessing costs a new connection each time, and those are
+//! limited by tokens, which the instances that want any get in turn. Before all others come the
+//! logins with a credential that serves clients already, then those of users whose last login was
+//! good, then new ones, then those of clients that were refused before, and last those of clients
+//! that have left and may still read the answer; among equals every source address has its turn,
+//! and there every user.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use crate::link::failure::Failure;
+use crate::link::handshake::{Handshake, error_text, is_refusal};
+use crate::link::link::{Backend, State, Verifying};
+use crate::proxy::action::News;
+use crate::proxy::machine::Machine;
+use crate::proxy::texts::NO_INSTANCE;
+use crate::session::change::Login;
+use crate::store::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
+
+/// Connections of one instance that are kept for the next logins, per worker.
+const IDLE_VERIFIERS_MAX: usize = 4;
+
+impl Machine {
+    /// A client's login waits for a verifier.
+    pub(in crate::proxy) fn log_in(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let Some(waiting) = client.waiting_mut() else {
+            return;
+        };
+        waiting.login = Login::Waits;
+        let of = { self.pools.accounts.get(waiting.account) }.map(|account| account.instance);
+        let of = of.filter(|&of| self.pools.instances.get(of).is_some());
+        let (Some(of), Some(class)) = (of, self.login_class(key)) else {
+            return self.conclude(key, Err(Failure::Removed.text_if_unsent()));
+        };
+        self.queue_login(key, class);
+        self.serve_logins(of);
+    }
+
+    /// Gives the logins that wait the verifiers that are idle, and has one opened if there is none.
+    pub(in crate::proxy) fn serve_logins(&mut self, of: InstanceKey) {
+        while let Some((class, client)) = self.next_login(of) {
+            let Some(instance) = self.pools.instances.get_mut(of) else {
+                return;
+            };
+            let Some(on) = instance.logins.idle.pop() else {
+                return self.want_verifier(of);
+            };
+            if let Some(queue) = instance.logins.waiting.get_mut(class) {
+                queue.pop();
+            }
+            self.ask_auth(on, client);
+        }
+    }
+
+    /// Asks a verifier on which nothing is under way: AUTH, and nothing else.
+    fn ask_auth(&mut self, on: BackendKey, key: ClientKey) {
+        let mut auth = Vec::new();
+        if let Some(client) = self.clients.get_mut(key)
+            && let Some(waiting) = client.waiting_mut()
+            && let Some(account) = self.pools.accounts.get(waiting.account)
+            && let Some(credential) = account.credential.as_deref()
+        {
+            waiting.login = Login::Asked;
+            credential.write_auth(&mut auth);
+        }
+        if let Some(backend) = self.backends.get_mut(on)
+            && let State::Verifying(verifying) = &mut backend.state
+        {
+            let proven = verifying.is_proven();
+            *verifying = Verifying::Asked {
+                client: key,
+                proven,
+            };
+            backend.since = self.now;
+        }
+        self.greet(on, &auth);
+    }
+
+    /// A new verifier is open.
+    pub(in crate::proxy) fn verifier_connected(&mut self, key: BackendKey) {
+        self.opened(key);
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        backend.state = State::Verifying(Verifying::Idle { proven: false });
+        if let Some(instance) = self.pools.instances.get_mut(backend.instance) {
+            instance.logins.opening -= 1;
+        }
+        self.verifier_free(key);
+    }
+
+    /// Nothing is under way on a verifier: it serves the next login, or is kept for it.
+    fn verifier_free(&mut self, key: BackendKey) {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return;
+        };
+        backend.since = self.now;
+        let (of, address) = (backend.instance, backend.address);
+        let Some(instance) = self.pools.instances.get_mut(of) else {
+            return;
+        };
+        if instance.gone || !instance.is_at(address) {
+            return self.fail(key, &Failure::Removed);
+        }
+        instance.logins.idle.push(key);
+        self.serve_logins(of);
+        let logins = self.pools.instances.get(of).map(|it| &it.logins);
+        let many = logins.is_some_and(|it| it.idle.len() > IDLE_VERIFIERS_MAX);
+        if many && logins.is_some_and(|it| it.idle.last() == Some(&key)) {
+            self.fail(key, &Failure::Removed);
+        }
+    }
+
+    /// A verifier sent a reply. `more`: something follows it at once.
+    pub(in crate::proxy) fn auth_result(
+        &mut self,
+        key: BackendKey,
+        reply: &[u8],
+        more: bool,
+    ) -> Result<(), Failure> {
+        let Some(backend) = self.backends.get_mut(key) else {
+            return Ok(());
+        };
+        let (State::Verifying(verifying), of) = (&mut backend.state, backend.instance) else {
+            return Ok(());
+        };
+        let Verifying::Asked { client, .. } = *verifying else {
+            // What a server says that serves nobody just now.
+            let why = "sent a reply that nobody asked for";
+            return Err(
+                error_text(reply).map_or_else(|| Failure::Desync(why.into()), Failure::TurnedAway)
+            );
+        };
+        if more {
+            let why = "sent more than the reply to AUTH";
+            return Err(Failure::Desync(why.into()));
+        }
+        if let Some(text) = error_text(reply) {
+            self.refused(key, client, text);
+            return Ok(());
+        }
+        if reply != b"+OK\r\n" {
+            return Err(Failure::Desync("unknown form of AUTH reply".into()));
+        }
+        *verifying = Verifying::Idle { proven: true };
+        if self.pools.came_up(of) {
+            self.report(of, News::Up);
+        }
+        match self.accepted(client) {
+            Some(pool) => self.join_pool(key, pool, client),
+            None => self.verifier_free(key),
+        }
+        Ok(())
+    }
+
+    /// A credential was refused, or could not be verified: the client hears the server's words, and
+    /// the connection ends.
+    fn refused(&mut self, on: BackendKey, key: ClientKey, text: String) {
+        if is_refusal(&text) {
+            self.counters.logins_refused += 1;
+            self.note_login(key, false);
+            let of = self.backends.get(on).map(|backend| backend.instance);
+            if let Some(of) = of.filter(|&of| self.pools.came_up(of)) {
+                self.report(of, News::Up);
+            }
+            self.note_login_refused_by_backend(key);
+        }
+        if let Some(State::Verifying(verifying)) = self.backends.get_mut(on).map(|it| &mut it.state)
+        {
+            *verifying = Verifying::Idle { proven: true };
+        }
+        self.conclude(key, Err(text));
+        self.fail(on, &Failure::Removed);
+    }
+
+    /// A credential is good. Returns the pool of its client if that needs a connection and can have
+    /// this one; else the client has gone on by itself.
+    fn accepted(&mut self, key: ClientKey) -> Option<PoolKey> {
+        self.counters.logins += 1;
+        self.note_login(key, true);
+        let client = self.clients.get_mut(key)?;
+        if client.login_refused() {
+            client.details_mut().login_refused = false;
+        }
+        let pinned = client.pin.is_some();
+        let waiting = client.waiting_mut()?;
+        waiting.login = Login::Done;
+        let (account, db, protocol) = (waiting.account, waiting.db, waiting.protocol);
+        if let Some(account) = self.pools.accounts.get_mut(account) {
+            account.accept();
+        }
+        let pool = self.pools.pool(account, db, protocol);
+        let empty = self
+            .pools
+            .pools
+            .get(pool)
+            .is_some_and(|pool| pool.backends.is_empty());
+        // Its user may not be allowed to choose a database, where a client that has not logged in
+        // is: see `handshake`.
+        let of = self.pools.accounts.get(account).map(|it| it.instance);
+        let full = of.is_some_and(|of| self.is_full(of));
+        if empty && db == 0 && !pinned && !full {
+            return Some(pool);
+        }
+        self.advance(key);
+        None
+    }
+
+    /// A verifier becomes a shared connection of the pool of the client that it verified last.
+    fn join_pool(&mut self, key: BackendKey, to: PoolKey, client: ClientKey) {
+        let (Some(pool), Some(backend)) =
+            (self.pools.pools.get_mut(to), self.backends.get_mut(key))
+        else {
+            return;
+        };
+        pool.backends.push(key);
+        pool.waiters.push(client);
+        backend.pool = to;
+        backend.since = self.now;
+        let (of, protocol, db) = (backend.instance, pool.protocol, pool.db);
+        if let Some(instance) = self.pools.instances.get_mut(of) {
+            instance.logins.verifiers -= 1;
+            instance.connecting += 1;
+            instance.connections += 1;
+        }
+        self.opening += 1;
+        let learn = self.is_to_learn(of);
+        self.begin_handshake(key, Handshake::of_verified(protocol, db, learn));
+        self.serve_logins(of);
+    }
+
+    /// A verifier has ended: its login is tried again if it was lost after others went well on it,
+    /// and else hears why.
+    pub(in crate::proxy) fn verifier_ended(
+        &mut self,
+        key: BackendKey,
+        backend: &Backend,
+        why: &Failure,
+    ) {
+        let of = backend.instance;
+        let Some(instance) = self.pools.instances.get_mut(of) else {
+            return;
+        };
+        let gone = instance.gone;
+        let logins = &mut instance.logins;
+        logins.verifiers -= 1;
+        logins.opening -= usize::from(matches!(backend.state, State::Connecting));
+        logins.idle.retain(|&other| other != key);
+        let last = logins.verifiers == 0;
+        let text = why.text_for_login();
+        let mut failed = matches!(backend.state, State::Connecting);
+        if let State::Verifying(verifying) = backend.state {
+            failed = !verifying.is_proven();
+            match verifying {
+                Verifying::Asked { client, .. } if gone => self.log_in_elsewhere(client),
+                Verifying::Asked { client, proven } if proven => self.log_in(client),
+                Verifying::Asked { client, .. } => self.conclude(client, Err(text.clone())),
+                Verifying::Idle { .. } => {}
+            }
+        }
+        if failed && *why != Failure::Removed {
+            if last {
+                return self.fail_logins(of, &text);
+            }
+            let asked = matches!(backend.state, State::Verifying(Verifying::Asked { .. }));
+            if !asked && let Some((_, client)) = self.next_login(of) {
+                self.conclude(client, Err(text));
+            }
+        }
+        self.serve_logins(of);
+    }
+
+    /// No login of this instance can be verified now.
+    pub(in crate::proxy) fn fail_logins(&mut self, of: InstanceKey, text: &str) {
+        while let Some((_, client)) = self.next_login(of) {
+            self.conclude(client, Err(text.to_owned()));
+        }
+    }
+
+    /// This instance is not to be used any more: if it is gone, logins go to another one.
+    pub(in crate::proxy) fn end_logins(&mut self, of: InstanceKey) {
+        let Some(instance) = self.pools.instances.get_mut(of) else {
+            return;
+        };
+        let idle = mem::take(&mut instance.logins.idle);
+        let gone = instance.gone;
+        let openers = match gone {
+            true => mem::take(&mut instance.logins.openers),
+            false => VecDeque::new(),
+        };
+        while gone && let Some((class, client)) = self.next_login(of) {
+            if let Some(instance) = self.pools.instances.get_mut(of)
+                && let Some(queue) = instance.logins.waiting.get_mut(class)
+            {
+                queue.pop();
+            }
+            self.log_in_elsewhere(client);
+        }
+        for client in openers {
+            self.advance(client);
+        }
+        let asked = self.backends.iter();
+        let asked = asked.filter(|(_, it)| gone && it.instance == of && it.is_verifier());
+        let asked: Vec<BackendKey> = asked.map(|(key, _)| key).collect();
+        for key in idle.into_iter().chain(asked) {
+            self.fail(key, &Failure::Removed);
+        }
+    }
+
+    /// The instance of a client's login is gone: the login goes on at another one of the tenant.
+    fn log_in_elsewhere(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let Some(waiting) = client.waiting() else {
+            return;
+        };
+        let (from, own) = (waiting.account, client.pin.is_some());
+        let credential = self.pools.accounts.get(from).map(|account| {
+            let instance = self.pools.instances.get(account.instance);
+            (instance.map(|it| it.slot), account.credential.clone())
+        });
+        let to = match credential {
+            Some((Some(slot), Some(credential))) if !own => {
+                self.balance(slot).map(|to| (to, Some(credential)))
+            }
+            _ => None,
+        };
+        let Some(identity) = to else {
+            return self.conclude(key, Err(NO_INSTANCE.into()));
+        };
+        let to = self.pools.account(identity);
+        let client = self.clients.get_mut(key);
+        if let Some(waiting) = client.and_then(|client| client.waiting_mut()) {
+            waiting.account = to;
+        }
+        for (account, more) in [(from, false), (to, true)] {
+            if let Some(account) = self.pools.accounts.get_mut(account) {
+                account.waiting = match more {
+                    true => account.waiting + 1,
+                    false => account.waiting - 1,
+                };
+            }
+        }
+        self.log_in(key);
+    }
+}

@@ -1,0 +1,205 @@
+//! Fills in a [`Survey`]: walks the tables once, when somebody asks.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::cluster::TenantKey;
+
+use crate::dedicated::pin::Pin;
+use crate::proxy::machine::Machine;
+use crate::session::client::Client;
+use crate::stats::survey::{
+    ClientSurvey, InstanceSurvey, PinReason, PoolSurvey, Survey, TenantSurvey, Wanted,
+};
+use crate::store::key::{ClientKey, InstanceKey, PoolKey};
+use crate::upstream::instance::Instance;
+use crate::upstream::pool::Pool;
+use crate::upstream::tenant::Use;
+
+impl Machine {
+    /// What this worker tells about itself.
+    pub fn survey(&self, wanted: &Wanted) -> Survey {
+        let mut survey = Survey {
+            worker: self.settings.worker,
+            counters: self.counters,
+            client_count: self.clients.len(),
+            backend_count: self.backends.len(),
+            outbound_bytes: self.outbound_bytes(),
+            ..Survey::default()
+        };
+        match wanted {
+            Wanted::Numbers => {
+                survey.instances = self.survey_instances();
+                survey.tenants = self.survey_tenants();
+            }
+            Wanted::Clients(max, tenant) => {
+                let all = self.clients.iter();
+                let wanted = all.filter(|(_, it)| self.is_of(it, tenant.as_ref()));
+                let wanted = wanted.filter_map(|(key, it)| self.survey_client(key, it));
+                survey.clients = wanted.take(*max).collect();
+            }
+            Wanted::Pools => survey.pools = self.survey_pools(),
+        }
+        survey
+    }
+
+    fn survey_instances(&self) -> Vec<InstanceSurvey> {
+        let instances = self.pools.instances.iter();
+        let mut found: BTreeMap<InstanceKey, InstanceSurvey> = BTreeMap::new();
+        found.extend(instances.map(|(key, instance)| (key, begin(instance))));
+        for (_, backend) in self.backends.iter() {
+            let Some(of) = found.get_mut(&backend.instance) else {
+                continue;
+            };
+            of.traffic.add(&backend.traffic);
+            match (backend.is_ready(), backend.dedicated) {
+                (false, _) if backend.is_opening() => of.opening += 1,
+                (false, _) => of.verifying += 1,
+                (true, false) => of.shared += 1,
+                (true, true) if backend.owner == ClientKey::NONE => of.idle += 1,
+                (true, true) => of.own += 1,
+            }
+        }
+        for (key, client) in self.clients.iter() {
+            let account = self.pools.accounts.get(client.account);
+            let Some(of) = account.and_then(|it| found.get_mut(&it.instance)) else {
+                continue;
+            };
+            of.in_flight += u64::from(client.in_flight);
+            let reason = client.pin.as_deref().map(|pin| self.pin_reason(key, pin));
+            if let Some(count) = reason.and_then(|it| of.pinned.get_mut(it as usize)) {
+                *count += 1;
+            }
+        }
+        for (_, pool) in self.pools.pools.iter() {
+            let account = self.pools.accounts.get(pool.account);
+            if let Some(of) = account.and_then(|it| found.get_mut(&it.instance)) {
+                of.waiting += u32::try_from(pool.line.len()).unwrap_or(u32::MAX);
+                of.oldest_wait_ms = of.oldest_wait_ms.max(self.oldest_wait_ms(pool));
+            }
+        }
+        found.into_values().collect()
+    }
+
+    fn oldest_wait_ms(&self, pool: &Pool) -> u64 {
+        let waits = pool.line.iter().map(|turn| self.now.since(turn.since));
+        waits.max().unwrap_or_default()
+    }
+
+    fn pin_reason(&self, key: ClientKey, pin: &Pin) -> PinReason {
+        if pin.monitor {
+            PinReason::Monitor
+        } else if pin.subscriptions() > 0 {
+            PinReason::Subscribed
+        } else if pin.tracking.is_some() {
+            PinReason::Tracking
+        } else if pin.multi || !pin.watched.is_empty() {
+            PinReason::Transaction
+        } else if self.is_blocked(key) {
+            PinReason::Blocked
+        } else {
+            PinReason::Other
+        }
+    }
+
+    fn survey_tenants(&self) -> Vec<TenantSurvey> {
+        let tenants = self.pools.tenants.iter();
+        tenants
+            .map(|(_, tenant)| TenantSurvey {
+                key: tenant.key.clone(),
+                paused: tenant.paused_until.is_some(),
+                waiting: tenant.used(Use::Waiting),
+                dedicated: tenant.used(Use::Pinned),
+                refused: tenant.refused,
+            })
+            .collect()
+    }
+
+    /// Is a client one of this tenant's? With none everybody is meant.
+    fn is_of(&self, client: &Client, tenant: Option<&TenantKey>) -> bool {
+        let account = self.pools.accounts.get(client.account);
+        let instance = account.and_then(|it| self.pools.instances.get(it.instance));
+        tenant.is_none_or(|tenant| instance.is_some_and(|it| it.tenant == *tenant))
+    }
+
+    fn survey_client(&self, key: ClientKey, client: &Client) -> Option<ClientSurvey> {
+        let account = self.pools.accounts.get(client.account);
+        let instance = account.and_then(|it| self.pools.instances.get(it.instance));
+        let user = account.map(|account| text(account.name()));
+        Some(ClientSurvey {
+            id: client.id,
+            peer: client.ends().0,
+            tenant: instance.map(|it| it.tenant.clone()),
+            instance: instance.map(|it| it.id.clone()),
+            user: user.unwrap_or_default(),
+            name: text(client.name()),
+            db: client.db,
+            protocol: client.protocol.number(),
+            age_seconds: self.now.since_tenths(client.opened) / 1000,
+            idle_seconds: self.now.since_tenths(client.active) / 1000,
+            in_flight: client.in_flight,
+            outbound_bytes: client.unread_bytes(),
+            kept_bytes: client.kept_bytes(),
+            pinned: client.pin.as_deref().map(|pin| self.pin_reason(key, pin)),
+            command: text(&client.command.shown()),
+        })
+    }
+
+    fn survey_pools(&self) -> Vec<PoolSurvey> {
+        let mut in_flight: HashMap<PoolKey, u64> = HashMap::new();
+        for (_, client) in self.clients.iter() {
+            *in_flight.entry(client.pool).or_default() += u64::from(client.in_flight);
+        }
+        let all = self.pools.pools.iter();
+        let all = all.filter_map(|(key, pool)| {
+            let in_flight = in_flight.get(&key).copied();
+            self.survey_pool(pool, in_flight.unwrap_or_default())
+        });
+        all.collect()
+    }
+
+    fn survey_pool(&self, pool: &Pool, in_flight: u64) -> Option<PoolSurvey> {
+        let account = self.pools.accounts.get(pool.account)?;
+        let instance = self.pools.instances.get(account.instance)?;
+        Some(PoolSurvey {
+            tenant: instance.tenant.clone(),
+            instance: instance.id.clone(),
+            user: text(account.name()),
+            db: pool.db,
+            protocol: pool.protocol.number(),
+            clients: pool.clients,
+            shared: pool.backends.len(),
+            own: pool.dedicated - pool.idle.len(),
+            idle: pool.idle.len(),
+            in_flight,
+            waiting: pool.line.len(),
+            oldest_wait_ms: self.oldest_wait_ms(pool),
+        })
+    }
+}
+
+fn begin(instance: &Instance) -> InstanceSurvey {
+    InstanceSurvey {
+        tenant: instance.tenant.clone(),
+        id: instance.id.clone(),
+        address: instance.address_text.clone(),
+        listed: !instance.gone,
+        health: instance.health,
+        reason: instance.reason.clone(),
+        clients: instance.clients,
+        in_flight: 0,
+        pinned: [0; PinReason::ALL.len()],
+        waiting: 0,
+        oldest_wait_ms: 0,
+        shared: 0,
+        own: 0,
+        idle: 0,
+        opening: 0,
+        verifying: 0,
+        evictions: instance.evictions,
+        traffic: instance.traffic,
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

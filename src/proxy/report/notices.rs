@@ -1,0 +1,178 @@
+//! What the log is told of limits that were reached and logins that were refused.
+
+use crate::proxy::action::Action;
+use crate::proxy::machine::Machine;
+use crate::stats::notice::{Bound, Notice, Who};
+use crate::stats::survey::Limit;
+use crate::store::key::{AccountKey, ClientKey, TenantSlot};
+use crate::upstream::pool::Account;
+use crate::upstream::tenant::Use;
+
+/// Of the name of a user so many bytes are shown: anybody may send a long one.
+const USER_BYTES_MAX: usize = 256;
+
+impl Machine {
+    /// Closes a client that reached a limit with this value. It is counted, and the log is told.
+    pub(in crate::proxy) fn evict(&mut self, key: ClientKey, bound: Bound, value: u64) {
+        self.note_eviction(key, bound, value);
+        self.close_now(key);
+    }
+
+    /// Counts and tells that a client is about to be closed because of a limit.
+    pub(in crate::proxy) fn note_eviction(&mut self, key: ClientKey, bound: Bound, value: u64) {
+        if !self.clients.contains(key) {
+            return;
+        }
+        match bound {
+            Bound::ClientOutbound => self.counters.slow_readers += 1,
+            Bound::SubscriberOutbound => self.counters.slow_subscribers += 1,
+            Bound::WorkerOutbound => self.counters.evictions += 1,
+            Bound::WorkerBuffer => self.counters.buffers_full += 1,
+            Bound::Dedicated | Bound::InstanceConnections | Bound::Tenant(_) | Bound::Login => {}
+            // It is counted with the others that break the protocol.
+            Bound::Request => {}
+            Bound::TenantBuffer => self.counters.tenant_buffers_full += 1,
+            Bound::Send => self.counters.send_timeouts += 1,
+            Bound::LoginTime => self.counters.login_timeouts += 1,
+            Bound::Idle => self.counters.idle_timeouts += 1,
+            Bound::PinnedIdle => self.counters.pinned_idle_timeouts += 1,
+            Bound::RefusedCommands => self.counters.refused_anonymous += 1,
+            Bound::Memory => self.counters.out_of_memory += 1,
+        }
+        let instance = self.instance_of_client(key);
+        if let Some(instance) = instance.and_then(|key| self.pools.instances.get_mut(key)) {
+            instance.evictions += 1;
+        }
+        self.notice(key, bound, value);
+    }
+
+    /// Tells that a client did not get a connection because of a limit.
+    pub(in crate::proxy) fn note_refusal(&mut self, key: ClientKey, bound: Bound) {
+        let of = self.instance_of_client(key);
+        let instance = of.and_then(|of| self.pools.instances.get(of));
+        let value = instance.map_or(0, |instance| match bound {
+            Bound::Dedicated => {
+                let tenant = self.pools.tenants.get(instance.slot);
+                tenant.map_or(0, |tenant| tenant.used(Use::Pinned))
+            }
+            _ => instance.connections,
+        });
+        self.notice(key, bound, value.into());
+    }
+
+    /// Counts and tells that a client ran into a limit of a tenant.
+    pub(in crate::proxy) fn note_limit(&mut self, key: ClientKey, slot: TenantSlot, limit: Limit) {
+        let account = self.clients.get(key).map(|client| client.account);
+        self.note_limit_of(key, account.unwrap_or_default(), slot, limit);
+    }
+
+    /// The same of a client that wants to be of this account.
+    pub(in crate::proxy) fn note_limit_of(
+        &mut self,
+        key: ClientKey,
+        account: AccountKey,
+        slot: TenantSlot,
+        limit: Limit,
+    ) {
+        let Some(tenant) = self.pools.tenants.get_mut(slot) else {
+            return;
+        };
+        let refused = tenant.refuse(limit);
+        let Some(left_out) = self.notices.due(Bound::Tenant(limit), self.now) else {
+            return;
+        };
+        let limits = &tenant.limits;
+        let value = match limit {
+            Limit::Clients => limits.clients.map(u64::from),
+            Limit::Pinned => limits.pinned.map(u64::from),
+            Limit::Requests => limits.requests_per_second.map(u64::from),
+            Limit::Bytes => limits.bytes_per_second,
+            Limit::RequestBytes => limits.request_bytes,
+            Limit::Denied => Some(refused),
+            Limit::Paused => Some(self.settings.paused_clients_max.into()),
+        };
+        let user = self
+            .pools
+            .accounts
+            .get(account)
+            .map_or(&b"default"[..], Account::name);
+        let who = self.who(key, slot, user);
+        self.say_notice(
+            who,
+            Bound::Tenant(limit),
+            value.unwrap_or_default(),
+            left_out,
+        );
+    }
+
+    /// Tells that a login was refused, of this user of this tenant.
+    pub(in crate::proxy) fn note_refused_login(
+        &mut self,
+        key: ClientKey,
+        slot: TenantSlot,
+        user: &[u8],
+    ) {
+        if let Some(left_out) = self.notices.due(Bound::Login, self.now) {
+            let who = self.who(key, slot, user);
+            self.say_notice(who, Bound::Login, 1, left_out);
+        }
+    }
+
+    /// The backend refused the login that a client waits for.
+    pub(in crate::proxy) fn note_login_refused_by_backend(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        client.details_mut().login_refused = true;
+        let account = client.waiting().map(|waiting| waiting.account);
+        if let Some(account) = account.and_then(|key| self.pools.accounts.get(key))
+            && let Some(instance) = self.pools.instances.get(account.instance)
+        {
+            let (slot, user) = (instance.slot, account.name().to_vec());
+            self.note_refused_login(key, slot, &user);
+        }
+    }
+
+    fn notice(&mut self, key: ClientKey, bound: Bound, value: u64) {
+        let Some(slot) = self.clients.get(key).map(|client| client.tenant) else {
+            return;
+        };
+        if let Some(left_out) = self.notices.due(bound, self.now) {
+            let who = self.who(key, slot, self.user_of(key));
+            self.say_notice(who, bound, value, left_out);
+        }
+    }
+
+    fn who(&self, key: ClientKey, slot: TenantSlot, user: &[u8]) -> Option<Who> {
+        let client = self.clients.get(key)?;
+        let tenant = self.pools.tenants.get(slot);
+        Some(Who {
+            client: client.id,
+            peer: client.ends().0,
+            tenant: tenant.map(|tenant| tenant.key.to_string()),
+            user: user
+                .get(..USER_BYTES_MAX)
+                .unwrap_or(user)
+                .escape_ascii()
+                .to_string(),
+        })
+    }
+
+    fn say_notice(&mut self, who: Option<Who>, bound: Bound, value: u64, left_out: u64) {
+        let notice = Notice {
+            who,
+            bound,
+            value,
+            left_out,
+        };
+        self.actions.push_back(Action::Notice(Box::new(notice)));
+    }
+
+    /// Tells how many lines were left out, where no other one tells it.
+    pub(in crate::proxy) fn tell_left_out(&mut self) {
+        let over: Vec<(Bound, u64)> = self.notices.take_over(self.now).collect();
+        for (bound, left_out) in over {
+            self.say_notice(None, bound, 0, left_out);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! How much a worker does for one client before it turns to the others.
+//!
+//! What a client sends is decoded in goes of at most [`COMMANDS_MAX`] commands. A client that has
+//! more waits in the backlog, and is not read meanwhile; each turn goes through the backlog until
+//! so many commands are done, tenant by tenant, and client by client of each. So a client that
+//! sends little is answered in the turn in which its request came, whatever others send.
+//!
+//! A client that its tenant's rate refuses waits until the rate allows a request again, or for a
+//! second: then it hears so once more.
+
+use std::collections::VecDeque;
+
+use crate::store::key::{ClientKey, TenantSlot};
+use crate::store::time::Millis;
+
+/// Commands of one client in one go: more than any usual pipeline has.
+const COMMANDS_MAX: u32 = 256;
+
+/// Requests of one client that a rate refuses in one go.
+pub(crate) const REFUSALS_MAX: u32 = 8;
+
+/// A rate is looked at again after this, ms: it may have been lifted.
+pub(crate) const LOOK_AGAIN_MS: u64 = 100;
+
+/// What is left of a client's go.
+#[derive(Debug)]
+pub(crate) struct Share {
+    commands: u32,
+    pub(crate) refusals: u32,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self {
+            commands: COMMANDS_MAX,
+            refusals: REFUSALS_MAX,
+        }
+    }
+}
+
+impl Share {
+    /// Takes one command of it. `false`: the go is over.
+    #[inline]
+    pub(crate) fn take(&mut self) -> bool {
+        match self.commands.checked_sub(1) {
+            Some(left) => {
+                self.commands = left;
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(crate) fn used(&self) -> u32 {
+        COMMANDS_MAX - self.commands
+    }
+}
+
+/// Clients in a row for each tenant, with since when they wait, and the tenants in turn. Clients
+/// that are gone may be among them.
+#[derive(Debug, Default)]
+pub(crate) struct Rows(VecDeque<(TenantSlot, Row)>);
+
+/// The clients of one tenant, and since when they wait.
+pub(crate) type Row = VecDeque<(ClientKey, Millis)>;
+
+impl Rows {
+    /// Looks at the row of each tenant, and drops it if nobody is left in it.
+    pub(crate) fn retain(&mut self, mut look: impl FnMut(TenantSlot, &mut Row)) {
+        self.0.retain_mut(|(tenant, row)| {
+            look(*tenant, row);
+            !row.is_empty()
+        });
+    }
+
+    pub(crate) fn push(&mut self, tenant: TenantSlot, key: ClientKey, now: Millis) {
+        match self.0.iter_mut().find(|(of, _)| *of == tenant) {
+            Some((_, row)) => row.push_back((key, now)),
+            None => self.0.push_back((tenant, Row::from([(key, now)]))),
+        }
+    }
+
+    /// The client is its tenant's next one.
+    pub(crate) fn push_first(&mut self, tenant: TenantSlot, key: ClientKey, now: Millis) {
+        match self.0.iter_mut().find(|(of, _)| *of == tenant) {
+            Some((_, row)) => row.push_front((key, now)),
+            None => self.push(tenant, key, now),
+        }
+    }
+
+    /// The next client of the next tenant.
+    pub(crate) fn pop(&mut self) -> Option<ClientKey> {
+        let (tenant, mut row) = self.0.pop_front()?;
+        let (key, _) = row.pop_front()?;
+        if !row.is_empty() {
+            self.0.push_back((tenant, row));
+        }
+        Some(key)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(|(_, row)| row.len()).sum()
+    }
+
+    /// All of them.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = ClientKey> {
+        self.0
+            .iter()
+            .flat_map(|(_, row)| row.iter().map(|(key, _)| *key))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::key::Key;
+
+    #[test]
+    fn tenants_take_turns_and_so_do_the_clients_of_each() {
+        let mut rows = Rows::default();
+        let (one, other) = (TenantSlot::new(1, 0), TenantSlot::new(2, 0));
+        let client = |n| ClientKey::new(n, 0);
+        for n in 0..4 {
+            rows.push(one, client(n), Millis(0));
+        }
+        rows.push(other, client(9), Millis(0));
+        assert_eq!(rows.len(), 5);
+        let all: Vec<ClientKey> = std::iter::from_fn(|| rows.pop()).collect();
+        assert_eq!(all, [0, 9, 1, 2, 3].map(client));
+        assert!(rows.is_empty());
+    }
+}

@@ -1,0 +1,95 @@
+//! How memory is asked for and given back, so that the system gets it back from the allocator.
+//!
+//! What is known here is known of glibc's; another one may keep more or less, and loses nothing.
+
+use std::collections::VecDeque;
+use std::hint::black_box;
+
+use slab::Slab;
+
+/// The error for a request that is too large for what memory there is.
+pub(crate) const OUT_OF_MEMORY: &str = "ERR elika: out of memory for this request";
+
+/// Not among the sizes (up to 1,032) that glibc keeps for each thread, and never gives back.
+pub(crate) const UNCACHED_BYTES: usize = 1_100;
+
+/// How much larger the pieces of one of its sizes are than those of the one before, bytes.
+const CACHED_BYTES_STEP: usize = 16;
+
+/// How many free pieces of one size it keeps at most.
+const CACHED_PIECES: usize = 7;
+
+/// Before so many bytes are copied because of one request, it is made sure that there is memory.
+pub(crate) const LARGE_BYTES: usize = 1 << 20;
+
+/// Can the process have so many bytes in one piece?
+pub(crate) fn has_memory(bytes: usize) -> bool {
+    let mut piece: Vec<u8> = Vec::new();
+    let there = piece.try_reserve_exact(bytes).is_ok();
+    // Nobody writes to it, so it costs address space only; and it must not be optimised away.
+    black_box(&piece);
+    // See `make_small`.
+    piece.shrink_to(UNCACHED_BYTES);
+    there
+}
+
+/// Makes the memory of an empty slab small, which it can only be while there is something in it.
+///
+/// Large memory is to be made small before it is freed: glibc takes the largest piece that it sees
+/// freed for a size that comes and goes, and from then on keeps up to twice as much of what is
+/// free (mallopt(3), `M_MMAP_THRESHOLD`; malloc.c, `mp_.trim_threshold`).
+#[cold]
+pub(crate) fn make_small<T>(slab: &mut Slab<T>, something: T) -> T {
+    slab.clear();
+    let index = slab.insert(something);
+    slab.shrink_to_fit();
+    slab.remove(index)
+}
+
+/// Gives back the memory of a slab that holds nothing; see [`make_small`].
+pub(crate) fn give_back<T>(slab: &mut Slab<T>, something: T) {
+    make_small(slab, something);
+    *slab = Slab::new();
+}
+
+/// Gives back most of a buffer that is larger than `max` and twice what is in it: by a copy,
+/// because what is cut off a piece of memory may be so small that glibc keeps it for the thread,
+/// amid all that is free; and never to so small a piece.
+pub(crate) fn shrink(bytes: &mut Vec<u8>, max: usize) {
+    if bytes.is_empty() && bytes.capacity() > max {
+        *bytes = Vec::new();
+    }
+    let mut small = Vec::new();
+    if bytes.capacity() > max
+        && bytes.len() <= bytes.capacity() / 2
+        && small.try_reserve_exact(max.max(bytes.len())).is_ok()
+    {
+        small.extend_from_slice(bytes);
+        *bytes = small;
+    }
+}
+
+/// Trades the small free pieces that glibc keeps for the thread, as if they were in use, for others
+/// at lower addresses: some were freed in a burst, and what is free beneath them is not given back.
+pub(crate) fn trade_cached_pieces() {
+    for bytes in (CACHED_BYTES_STEP..UNCACHED_BYTES).step_by(CACHED_BYTES_STEP) {
+        let pieces = || Vec::<u8>::with_capacity(bytes);
+        let mut pieces: Vec<_> = (0..2 * CACHED_PIECES).map(|_| pieces()).collect();
+        pieces.sort_unstable_by_key(|piece| piece.as_ptr());
+        black_box(&pieces);
+    }
+}
+
+/// Gives back what a list needed once that is empty: it may lie behind all that was freed.
+pub(crate) fn give_back_list<T>(list: &mut Vec<T>) {
+    if list.is_empty() {
+        *list = Vec::new();
+    }
+}
+
+/// Gives back what a queue needed once; see [`make_small`].
+pub(crate) fn shrink_queue<T>(queue: &mut VecDeque<T>) {
+    queue.shrink_to(1);
+    // And not left where it is, which may be behind all that has been freed.
+    queue.shrink_to(0);
+}

@@ -1,0 +1,12 @@
+//! Where a worker keeps things: keys with generations, tables, lists of chunks, the read buffer,
+//! and time. Knows nothing of clients, links or the protocol.
+//!
+//! Connections hold keys and never references. A key that finds nothing is normal: what it names
+//! has gone meanwhile.
+
+pub(crate) mod allocator;
+pub(crate) mod buffer;
+pub(crate) mod chunk;
+pub(crate) mod key;
+pub(crate) mod table;
+pub(crate) mod time;

@@ -1,0 +1,79 @@
+//! The tenants of a worker: what the registry lists.
+
+use crate::cluster::{self, TenantKey};
+use crate::upstream::tenant::Use;
+
+use crate::store::key::{InstanceKey, TenantSlot};
+use crate::upstream::pool::Pools;
+use crate::upstream::tenant::Tenant;
+
+impl Pools {
+    /// The tenant of this key.
+    pub(crate) fn tenant(&self, key: &TenantKey) -> Option<TenantSlot> {
+        self.by_tenant.get(key).copied()
+    }
+
+    /// The tenant of an instance.
+    pub(crate) fn tenant_of(&mut self, instance: InstanceKey) -> Option<&mut Tenant> {
+        let slot = self.instances.get(instance)?.slot;
+        self.tenants.get_mut(slot)
+    }
+
+    /// Takes over what a new picture says.
+    pub(crate) fn follow_tenant(&mut self, tenant: &cluster::Tenant) -> TenantSlot {
+        let (tenants, lists) = (&mut self.tenants, &mut self.denied_lists);
+        let slot = *self
+            .by_tenant
+            .entry(tenant.key.clone())
+            .or_insert_with(|| tenants.insert(Tenant::new(tenant, lists)));
+        if let Some(known) = tenants.get_mut(slot) {
+            known.follow_quota(&tenant.quota);
+            known.follow_limits(&tenant.limits, lists);
+            known.gone = false;
+            if let Some(until) = self.early_pauses.remove(&tenant.key) {
+                known.paused_until = Some(until);
+            }
+        }
+        slot
+    }
+
+    /// A tenant that is not in the picture gets no new clients, and is forgotten when the last of
+    /// its clients has gone.
+    pub(crate) fn forget_tenant(&mut self, key: &TenantKey) {
+        let slot = self.by_tenant.get(key);
+        if let Some(tenant) = slot.and_then(|&slot| self.tenants.get_mut(slot)) {
+            tenant.gone = true;
+            tenant.instances.clear();
+        }
+    }
+
+    /// See [`forget_tenant`](Self::forget_tenant).
+    pub(crate) fn sweep_tenants(&mut self) {
+        let used: std::collections::HashSet<TenantSlot> = (self.instances.iter())
+            .map(|(_, instance)| instance.slot)
+            .collect();
+        let tenants = &mut self.tenants;
+        self.by_tenant.retain(|_, &mut slot| {
+            let unused = |it: &Tenant| it.gone && it.used == [0; 3] && !used.contains(&slot);
+            let forgotten = tenants.get(slot).is_none_or(unused);
+            if forgotten {
+                tenants.remove(slot);
+            }
+            !forgotten
+        });
+        self.denied_lists.sweep();
+    }
+
+    /// One less of a tenant's.
+    pub(crate) fn release(&mut self, tenant: TenantSlot, of: Use) {
+        if let Some(tenant) = self.tenants.get_mut(tenant) {
+            tenant.release(of);
+        }
+    }
+
+    /// Is there a tenant whose requests must be looked at?
+    pub(crate) fn look_for_gates(&mut self) {
+        let mut all = self.tenants.iter();
+        self.any_gate = all.any(|(_, it)| it.is_gated() || it.limits.request_bytes.is_some());
+    }
+}

@@ -1,0 +1,278 @@
+//! Tenants as this worker knows them: their limits, what they have used of them, and pauses.
+//!
+//! What a tenant uses is counted for all workers together (its [`Quota`]). Per request nothing of
+//! that is touched: a worker takes requests in portions, and charges bytes in portions.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::cluster::{self, Quota, TenantKey, TenantLimits};
+use crate::command::Denied;
+use crate::resp::Args;
+
+use crate::stats::survey::Limit;
+use crate::store::key::InstanceKey;
+use crate::store::time::Millis;
+
+/// A worker takes the requests and charges the bytes of so many parts of a second at once.
+const PORTIONS_PER_SECOND: u64 = 100;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    pub key: TenantKey,
+    pub limits: Arc<TenantLimits>,
+    /// The commands it may not use.
+    denied: Option<Arc<Denied>>,
+    quota: Arc<Quota>,
+    /// What of `quota` is this worker's: clients, connections of clients' own, clients that wait.
+    pub(crate) used: [u32; 3],
+    /// Instances that may be given to new clients, by id.
+    pub instances: Vec<InstanceKey>,
+    /// Choices among them so far.
+    pub turn: u64,
+    /// Requests wait until then.
+    pub paused_until: Option<Millis>,
+    /// Requests that were taken from the quota and not made yet.
+    portion: u32,
+    /// Bytes that went over and were not charged yet; below 0: were charged, and did not go.
+    uncharged: i64,
+    /// How often each limit was reached, in the order of [`Limit::ALL`].
+    pub refused: [u64; Limit::ALL.len()],
+    /// The registry dropped it.
+    pub gone: bool,
+}
+
+/// What of a quota is counted up and down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    Client,
+    Pinned,
+    Waiting,
+}
+
+impl Tenant {
+    pub(crate) fn new(tenant: &cluster::Tenant, lists: &mut DeniedLists) -> Self {
+        Self {
+            key: tenant.key.clone(),
+            limits: Arc::clone(&tenant.limits),
+            denied: lists.get(&tenant.limits.deny),
+            quota: Arc::clone(&tenant.quota),
+            used: [0; 3],
+            instances: Vec::new(),
+            turn: 0,
+            paused_until: None,
+            portion: 0,
+            uncharged: 0,
+            refused: [0; Limit::ALL.len()],
+            gone: false,
+        }
+    }
+
+    /// The full name of the command of this request, if the tenant may not use it.
+    pub(crate) fn denied_name<'a>(&'a self, frame: &'a [u8]) -> Option<Cow<'a, str>> {
+        self.denied.as_ref()?.name_of(Args::new(frame))
+    }
+
+    fn gauge(&self, of: Use) -> &cluster::Gauge {
+        match of {
+            Use::Client => &self.quota.clients,
+            Use::Pinned => &self.quota.pinned,
+            Use::Waiting => &self.quota.waiting,
+        }
+    }
+
+    /// One more, if that leaves them within `max`.
+    pub(crate) fn take(&mut self, of: Use, max: Option<u32>) -> bool {
+        let taken = match max {
+            Some(max) => self.gauge(of).add_below(max),
+            None => {
+                self.gauge(of).add();
+                true
+            }
+        };
+        if let Some(used) = self.used.get_mut(of as usize) {
+            *used += u32::from(taken);
+        }
+        taken
+    }
+
+    /// One less.
+    pub(crate) fn release(&mut self, of: Use) {
+        self.gauge(of).subtract();
+        if let Some(used) = self.used.get_mut(of as usize) {
+            *used -= 1;
+        }
+    }
+
+    /// How many of them this worker has.
+    pub(crate) fn used(&self, of: Use) -> u32 {
+        self.used.get(of as usize).copied().unwrap_or_default()
+    }
+
+    /// Another quota counts from now on: the tenant was gone in between.
+    pub(crate) fn follow_quota(&mut self, quota: &Arc<Quota>) {
+        if Arc::ptr_eq(&self.quota, quota) {
+            return;
+        }
+        let old = std::mem::replace(&mut self.quota, Arc::clone(quota));
+        let (old, new) = (&*old, &*self.quota);
+        let gauges = [
+            (&old.clients, &new.clients),
+            (&old.pinned, &new.pinned),
+            (&old.waiting, &new.waiting),
+        ];
+        for ((old, new), n) in gauges.into_iter().zip(self.used) {
+            for _ in 0..n {
+                old.subtract();
+                new.add();
+            }
+        }
+    }
+
+    /// Takes over the limits of a new snapshot. What is not charged yet, a hundredth of a second at
+    /// the old rates, is forgotten.
+    pub(crate) fn follow_limits(&mut self, limits: &Arc<TenantLimits>, lists: &mut DeniedLists) {
+        if self.limits == *limits {
+            return;
+        }
+        self.limits = Arc::clone(limits);
+        self.denied = lists.get(&limits.deny);
+        (self.portion, self.uncharged) = (0, 0);
+    }
+
+    /// Must its requests be looked at one by one?
+    pub(crate) fn is_gated(&self) -> bool {
+        self.paused_until.is_some()
+            || self.denied.is_some()
+            || self.limits.requests_per_second.is_some()
+            || self.limits.bytes_per_second.is_some()
+    }
+
+    /// May a request of so many bytes be made now?
+    pub(crate) fn spend(&mut self, bytes: usize, now: Millis) -> Result<(), Limit> {
+        if let Some(rate) = self.limits.requests_per_second
+            && !self.take_request(rate, now)
+        {
+            return Err(Limit::Requests);
+        }
+        if self.limits.bytes_per_second.is_some() {
+            // What is refused costs nothing: else who does not wait would never be served again.
+            if self.quota.bytes.is_overdrawn(now.0) {
+                return Err(Limit::Bytes);
+            }
+            self.charge(bytes as u64, now);
+        }
+        Ok(())
+    }
+
+    /// How many requests its rates allow now.
+    pub(crate) fn room(&self, now: Millis) -> u32 {
+        let of_bytes = self.limits.bytes_per_second.is_some();
+        if of_bytes && self.quota.bytes.is_overdrawn(now.0) {
+            return 0;
+        }
+        let Some(rate) = self.limits.requests_per_second else {
+            return u32::MAX;
+        };
+        let left = self.quota.requests.left(u64::from(rate), now.0);
+        u32::try_from(left).map_or(u32::MAX, |left| left.saturating_add(self.portion))
+    }
+
+    /// How long until they may allow one, ms.
+    pub(crate) fn wait_ms(&self, now: Millis) -> u64 {
+        let rates = &self.limits;
+        let requests = rates.requests_per_second.map_or(0, |rate| {
+            self.quota.requests.wait_ms(1, u64::from(rate), now.0)
+        });
+        let bytes = rates
+            .bytes_per_second
+            .map_or(0, |rate| self.quota.bytes.wait_ms(0, rate, now.0));
+        requests.max(bytes)
+    }
+
+    fn take_request(&mut self, rate: u32, now: Millis) -> bool {
+        let rate = u64::from(rate);
+        if self.portion == 0 {
+            let portion = (rate / PORTIONS_PER_SECOND).max(1);
+            let taken = [portion, 1]
+                .into_iter()
+                .find(|&n| self.quota.requests.take(n, rate, now.0));
+            self.portion = u32::try_from(taken.unwrap_or(0)).unwrap_or(u32::MAX);
+        }
+        let some = self.portion > 0;
+        self.portion = self.portion.saturating_sub(1);
+        some
+    }
+
+    /// A request that was paid for was not made after all.
+    pub(crate) fn refund(&mut self, bytes: usize) {
+        if self.limits.requests_per_second.is_some() {
+            self.portion = self.portion.saturating_add(1);
+        }
+        self.uncharged = self.uncharged.saturating_sub_unsigned(bytes as u64);
+    }
+
+    /// So many bytes went over, if anybody counts them.
+    pub(crate) fn charge(&mut self, bytes: u64, now: Millis) {
+        let Some(rate) = self.limits.bytes_per_second else {
+            return;
+        };
+        self.uncharged = self.uncharged.saturating_add_unsigned(bytes);
+        if let Ok(bytes) = u64::try_from(self.uncharged)
+            && bytes >= rate / PORTIONS_PER_SECOND
+        {
+            self.uncharged = 0;
+            self.quota.bytes.charge(bytes, rate, now.0);
+        }
+    }
+
+    /// Counts that a limit was reached; returns how often it was.
+    pub(crate) fn refuse(&mut self, limit: Limit) -> u64 {
+        let count = self.refused.get_mut(limit as usize);
+        count.map_or(0, |count| {
+            *count += 1;
+            *count
+        })
+    }
+}
+
+/// What tenants may not use, by the words that say it: many have the same, and it is large.
+#[derive(Debug, Default)]
+pub(crate) struct DeniedLists(HashMap<Vec<String>, Arc<Denied>>);
+
+impl DeniedLists {
+    pub(crate) fn get(&mut self, words: &[String]) -> Option<Arc<Denied>> {
+        if let Some(known) = self.0.get(words) {
+            return Some(Arc::clone(known));
+        }
+        let new = Arc::new(Denied::compile(words)?);
+        self.0.insert(words.to_vec(), Arc::clone(&new));
+        Some(new)
+    }
+
+    /// Forgets those that no tenant has any more.
+    pub(crate) fn sweep(&mut self) {
+        self.0.retain(|_, list| Arc::strong_count(list) > 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenants_share_what_they_may_not_use() {
+        let mut lists = DeniedLists::default();
+        let words = ["flushall".to_owned()];
+        let (first, second) = (lists.get(&words), lists.get(&words));
+        assert!(Arc::ptr_eq(&first.unwrap(), second.as_ref().unwrap()));
+        assert_eq!(lists.get(&[]), None);
+        lists.sweep();
+        assert_eq!(lists.0.len(), 1);
+        drop(second);
+        lists.sweep();
+        assert!(lists.0.is_empty());
+    }
+}
