@@ -76,7 +76,7 @@
 //!    client's pool (tenant, user, database, protocol), and a record of it goes to the end of two
 //!    queues, the connection's and the client's. Nothing else knows both sides.
 //! 4. At the end of the turn, each connection that has something to send is written once.
-//! 5. The reply comes: `proxy::Machine::backend_bytes`. The head of the connection's queue says
+//! 5. The reply comes: `proxy::Machine::link_bytes`. The head of the connection's queue says
 //!    whose it is, `resp::ReplyScanner` where it ends, and what has arrived of it is appended to
 //!    that client's outbound bytes. They go out at the end of that turn.
 //!

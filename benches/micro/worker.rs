@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use elika::cluster::{ClusterInstance, ClusterKey, Endpoint, Snapshot};
-use elika::proxy::{Action, BackendKey, ClientKey, ConnKey, Machine, Origin, SLICES_MAX, Settings};
+use elika::proxy::{Action, ClientKey, ConnKey, LinkKey, Machine, Origin, SLICES_MAX, Settings};
 use elika::resp::write;
 
 /// What a reactor reads at once, bytes.
@@ -35,11 +35,11 @@ pub(crate) struct Worker {
     clock: u64,
     clients: Vec<ClientKey>,
     /// Connections to the backend, and how many bytes of requests each got in this turn.
-    backends: Vec<(BackendKey, usize)>,
+    backends: Vec<(LinkKey, usize)>,
     /// Bytes that clients have got.
     delivered: usize,
     /// What backends were sent while clients log in.
-    flights: Vec<(BackendKey, Vec<u8>)>,
+    flights: Vec<(LinkKey, Vec<u8>)>,
     logging_in: bool,
 }
 
@@ -121,7 +121,7 @@ impl Worker {
         for _ in 0..FLIGHTS_MAX {
             while let Some(&(backend, _)) = self.backends.get(known) {
                 known += 1;
-                self.machine.backend_connected(backend);
+                self.machine.link_connected(backend);
                 self.turn();
             }
             for (backend, flight) in mem::take(&mut self.flights) {
@@ -170,10 +170,10 @@ impl Worker {
         }
     }
 
-    fn backend_says(&mut self, backend: BackendKey, bytes: &[u8]) {
+    fn backend_says(&mut self, backend: LinkKey, bytes: &[u8]) {
         let mut parts = bytes.chunks(READ_BYTES).peekable();
         while let Some(part) = parts.next() {
-            self.machine.backend_bytes(backend, part);
+            self.machine.link_bytes(backend, part);
             if parts.peek().is_some() {
                 self.turn();
             }
@@ -197,7 +197,7 @@ impl Worker {
         while let Some(action) = self.machine.next_action() {
             match action {
                 Action::Connect(key, _) => self.backends.push((key, 0)),
-                Action::Close(ConnKey::Backend(_)) if self.logging_in => {}
+                Action::Close(ConnKey::Link(_)) if self.logging_in => {}
                 Action::Close(key) => panic!("{key:?} was closed"),
                 _ => {}
             }
@@ -210,7 +210,7 @@ impl Worker {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let n = self.machine.outbound(key, &mut slices);
             let bytes = slices[..n].iter().map(|slice| slice.len()).sum();
-            if let ConnKey::Backend(key) = key
+            if let ConnKey::Link(key) = key
                 && self.logging_in
             {
                 let bytes: Vec<&[u8]> = slices[..n].iter().map(|slice| &**slice).collect();
@@ -219,7 +219,7 @@ impl Worker {
             more = self.machine.sent(key, bytes);
             match key {
                 ConnKey::Client(_) => self.delivered += bytes,
-                ConnKey::Backend(key) => {
+                ConnKey::Link(key) => {
                     let of = self.backends.iter_mut().find(|(other, _)| *other == key);
                     of.expect("it was opened").1 += bytes;
                 }

@@ -10,7 +10,7 @@ use crate::dedicated::walker::Walker;
 use crate::dedicated::watches::Watches;
 use crate::link::credential::Identity;
 use crate::link::verb::Verb;
-use crate::store::key::{BackendKey, TenantSlot};
+use crate::store::key::{LinkKey, TenantSlot};
 
 /// What becomes of a client or its connection once the backend has said yes.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ pub(crate) struct Pin {
     /// Whose connection of a client's own it counts as.
     pub tenant: TenantSlot,
     /// The shared connection that the client used before: some of its writes went there.
-    pub(crate) shared: BackendKey,
+    pub(crate) shared: LinkKey,
     /// Somebody may act on it by its number, or it is not as the pool's others: it serves nobody
     /// afterwards.
     pub(crate) soiled: bool,

@@ -64,7 +64,7 @@ pub(crate) enum Lending {
 
 /// One backend connection of this worker.
 #[derive(Debug)]
-pub(crate) struct Backend {
+pub(crate) struct Link {
     pub instance: InstanceKey,
     /// `NONE`: it verifies logins.
     pub pool: PoolKey,
@@ -130,7 +130,7 @@ pub(crate) struct Backend {
     pub late_ms: u64,
 }
 
-impl Backend {
+impl Link {
     pub(crate) fn new(instance: InstanceKey, pool: PoolKey, now: Millis) -> Self {
         Self {
             instance,

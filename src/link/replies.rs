@@ -4,7 +4,7 @@ use crate::metrics::ErrorKind;
 use crate::resp::Scan;
 
 use super::failure::Failure;
-use super::link::Backend;
+use super::link::Link;
 use super::request::Request;
 
 /// What must be seen whole (an auth result, a part of a handshake, TRACKINGINFO) is never longer.
@@ -26,7 +26,7 @@ pub(crate) struct Scanned {
     pub trouble: Option<ErrorKind>,
 }
 
-impl Backend {
+impl Link {
     /// Finds the replies to `request`, the head of the queue, at the front of `bytes`.
     #[inline]
     pub(crate) fn scan_record(&mut self, request: &mut Request, bytes: &[u8]) -> Scanned {

@@ -79,7 +79,7 @@ pub(crate) struct Request {
     /// May have gone meanwhile: then the replies are swallowed.
     pub client: ClientKey,
     pub next_of_client: u32,
-    pub next_of_backend: u32,
+    pub next_of_link: u32,
     /// Replies still to come.
     pub count: u32,
     pub kind: Kind,
@@ -185,7 +185,7 @@ impl Requests {
         while let Some(record) = self.records.get_mut(index as usize) {
             let verb = std::mem::replace(&mut record.verb, Verb::Plain);
             self.patient -= usize::from(verb.is_patient());
-            index = record.next_of_backend;
+            index = record.next_of_link;
         }
     }
 
@@ -204,7 +204,7 @@ impl Requests {
     pub(crate) fn push(
         &mut self,
         of_client: &mut Fifo,
-        of_backend: &mut Fifo,
+        of_link: &mut Fifo,
         client: ClientKey,
         (kind, verb): (Kind, Verb),
         count: u32,
@@ -216,11 +216,11 @@ impl Requests {
             record.verb = verb;
         }
         self.link_client(of_client, index);
-        match self.get_mut(of_backend.tail) {
-            Some(tail) => tail.next_of_backend = index,
-            None => of_backend.head = index,
+        match self.get_mut(of_link.tail) {
+            Some(tail) => tail.next_of_link = index,
+            None => of_link.head = index,
         }
-        of_backend.tail = index;
+        of_link.tail = index;
     }
 
     /// Adds plain commands to the last record of both queues, if it is the same one, of the same
@@ -228,12 +228,12 @@ impl Requests {
     pub(crate) fn extend(
         &mut self,
         of_client: Fifo,
-        of_backend: Fifo,
+        of_link: Fifo,
         kind: Kind,
         count: u32,
         sent: u64,
     ) -> bool {
-        let same = of_client.tail == of_backend.tail;
+        let same = of_client.tail == of_link.tail;
         let last = self.get_mut(of_client.tail).filter(|last| {
             let unsent = last.start >= sent && last.retried == Retried::default();
             same && !last.writes && last.kind == kind && last.verb == Verb::Plain && unsent
@@ -268,11 +268,11 @@ impl Requests {
 
     #[inline]
     fn insert(&mut self, client: ClientKey, kind: Kind, count: u32, start: u64) -> u32 {
-        let (next_of_client, next_of_backend) = (NIL, NIL);
+        let (next_of_client, next_of_link) = (NIL, NIL);
         let record = Request {
             client,
             next_of_client,
-            next_of_backend,
+            next_of_link,
             count,
             kind,
             verb: Verb::Plain,
@@ -296,10 +296,10 @@ impl Requests {
 
     /// Takes the head off a backend's queue and forgets the record.
     #[inline]
-    pub(crate) fn pop_of_backend(&mut self, fifo: &mut Fifo) -> Option<Request> {
+    pub(crate) fn pop_of_link(&mut self, fifo: &mut Fifo) -> Option<Request> {
         let record = self.records.try_remove(fifo.head as usize)?;
         self.patient -= usize::from(record.verb.is_patient());
-        fifo.head = record.next_of_backend;
+        fifo.head = record.next_of_link;
         if fifo.head == NIL {
             fifo.tail = NIL;
         }
@@ -363,12 +363,12 @@ impl Requests {
     }
 
     /// The records of a backend's queue, for invariants and moves.
-    pub(crate) fn of_backend(&self, fifo: Fifo) -> impl Iterator<Item = (u32, &Request)> {
+    pub(crate) fn of_link(&self, fifo: Fifo) -> impl Iterator<Item = (u32, &Request)> {
         let mut index = fifo.head;
         std::iter::from_fn(move || {
             let record = self.get(index)?;
             let here = index;
-            index = record.next_of_backend;
+            index = record.next_of_link;
             Some((here, record))
         })
     }

@@ -7,7 +7,7 @@
 
 use crate::link::counts::Counts;
 use crate::link::request::Kind;
-use crate::store::key::{BackendKey, ClientKey};
+use crate::store::key::{ClientKey, LinkKey};
 use crate::store::time::Millis;
 
 /// The server is asked for so long the first time, ms: a client that asks meanwhile for less waits
@@ -42,7 +42,7 @@ pub(crate) struct Waiter {
     /// What the server said last.
     told: Counts,
     /// The connections that are asked after this one.
-    left: Vec<BackendKey>,
+    left: Vec<LinkKey>,
     /// The least that those before it said.
     least: Option<Counts>,
 }
@@ -51,7 +51,7 @@ pub(crate) struct Waiter {
 pub(crate) enum Next {
     /// It hears the error.
     Refused,
-    Ask(BackendKey),
+    Ask(LinkKey),
     /// It hears what the server said.
     Done,
 }
@@ -62,7 +62,7 @@ impl Waiter {
         kind: Kind,
         wanted: Counts,
         until: Option<Millis>,
-        left: Vec<BackendKey>,
+        left: Vec<LinkKey>,
     ) -> Self {
         Self {
             client,

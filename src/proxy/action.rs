@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 
 use crate::session::question::Question;
 use crate::stats::notice::Notice;
-use crate::store::key::{BackendKey, ClientKey, ConnKey};
+use crate::store::key::{ClientKey, ConnKey, LinkKey};
 
 /// A wish of the machine. The reactor carries them out in order, once per turn.
 #[derive(Debug)]
 pub enum Action {
-    /// Open a connection; report with `backend_connected` or `backend_failed`.
-    Connect(BackendKey, SocketAddr),
+    /// Open a connection; report with `link_connected` or `link_failed`.
+    Connect(LinkKey, SocketAddr),
     /// Close the socket. The key is stale already; nothing is reported back.
     Close(ConnKey),
     /// Go on reading: a `Flow::Pause` is over. Must read at once, there may be no further event.

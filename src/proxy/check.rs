@@ -20,7 +20,7 @@ use crate::proxy::settings::Settings;
 use crate::session::client::Origin;
 use crate::session::question::Answer;
 use crate::stats::survey::Wanted;
-use crate::store::key::{BackendKey, ClientKey, ConnKey};
+use crate::store::key::{ClientKey, ConnKey, LinkKey};
 use crate::store::time::Millis;
 
 mod network;
@@ -70,7 +70,7 @@ impl<'a> Bytes<'a> {
 
 /// A connection to a server, as the network sees it.
 #[derive(Default)]
-struct Link {
+struct Wire {
     open: bool,
     /// What the server got and has not answered.
     got: Vec<u8>,
@@ -84,9 +84,9 @@ struct World<'a> {
     machine: Machine,
     now: Millis,
     clients: Vec<ClientKey>,
-    links: BTreeMap<BackendKey, Link>,
+    wires: BTreeMap<LinkKey, Wire>,
     paused_clients: BTreeSet<ClientKey>,
-    paused_links: BTreeSet<BackendKey>,
+    paused_links: BTreeSet<LinkKey>,
     /// Those who read only when they are told to.
     slow_clients: BTreeSet<ClientKey>,
     /// Workers that were asked something, and by whom.
@@ -132,7 +132,7 @@ impl<'a> World<'a> {
             machine,
             now: Millis::default(),
             clients: Vec::new(),
-            links: BTreeMap::new(),
+            wires: BTreeMap::new(),
             paused_clients: BTreeSet::new(),
             paused_links: BTreeSet::new(),
             slow_clients: BTreeSet::new(),
@@ -214,16 +214,16 @@ impl<'a> World<'a> {
         while let Some(action) = self.machine.next_action() {
             match action {
                 Action::Connect(key, _) => {
-                    self.links.insert(key, Link::default());
+                    self.wires.insert(key, Wire::default());
                 }
                 Action::Close(ConnKey::Client(key)) => self.clients.retain(|other| *other != key),
-                Action::Close(ConnKey::Backend(key)) => {
-                    self.links.remove(&key);
+                Action::Close(ConnKey::Link(key)) => {
+                    self.wires.remove(&key);
                 }
                 Action::Resume(ConnKey::Client(key)) => {
                     self.paused_clients.remove(&key);
                 }
-                Action::Resume(ConnKey::Backend(key)) => {
+                Action::Resume(ConnKey::Link(key)) => {
                     self.paused_links.remove(&key);
                 }
                 Action::Ask(key, question) => {
@@ -329,8 +329,8 @@ impl<'a> World<'a> {
         assert!(self.machine.is_drained());
         // Those that are lost may leave heirs, which have nobody to serve; nor has an answer.
         for _ in 0..4 {
-            for (key, _) in std::mem::take(&mut self.links) {
-                self.machine.backend_failed(key, &Failure::Lost);
+            for (key, _) in std::mem::take(&mut self.wires) {
+                self.machine.link_failed(key, &Failure::Lost);
             }
             self.turn();
         }
@@ -340,7 +340,7 @@ impl<'a> World<'a> {
             self.turn();
         }
         assert_eq!(self.machine.outbound_bytes(), 0);
-        assert_eq!(self.machine.backends(), 0);
+        assert_eq!(self.machine.links(), 0);
         assert_eq!(self.machine.next_deadline(), None);
         self.pictures.end();
     }

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use crate::link::link::{Backend, Lending, State, Verifying};
+use crate::link::link::{Lending, Link, State, Verifying};
 use crate::link::request::Kind;
 use crate::link::stall::{PAUSE_BYTES, Stall};
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold};
-use crate::store::key::{AccountKey, BackendKey, ClientKey};
+use crate::store::key::{AccountKey, ClientKey, LinkKey};
 use crate::upstream::tenant::Use;
 
 impl Machine {
@@ -23,12 +23,12 @@ impl Machine {
             .filter_map(|(_, it)| it.inbound.as_ref());
         let partial: usize = partial.map(|inbound| inbound.bytes.len()).sum();
         assert!(partial <= self.partial_bytes, "bytes were not counted");
-        let moving = self.backends.iter().map(|(_, backend)| {
-            let queue = self.requests.of_backend(backend.fifo);
+        let moving = self.links.iter().map(|(_, link)| {
+            let queue = self.requests.of_link(link.fifo);
             queue.filter(|(_, it)| !it.verb.is_patient()).count()
         });
         assert_eq!(moving.sum::<usize>(), self.requests.moving());
-        self.check_backends();
+        self.check_links();
         self.check_stalled();
         self.check_clients();
         self.check_shares();
@@ -40,16 +40,15 @@ impl Machine {
         for (i, key) in self.stalled.iter().enumerate() {
             assert!(!self.stalled[..i].contains(key), "{key:?} is stalled twice");
         }
-        for (key, backend) in self.backends.iter() {
+        for (key, link) in self.links.iter() {
             let looked_after = matches!(
-                backend.stall,
+                link.stall,
                 Stall::Since(_) | Stall::Late(_) | Stall::Served(_) | Stall::Held(_)
             );
             assert!(!looked_after || self.stalled.contains(&key), "{key:?}");
-            let head = self.requests.get(backend.fifo.head);
+            let head = self.requests.get(link.fifo.head);
             let reader = head.and_then(|head| self.clients.get(head.client));
-            let held_up =
-                backend.paused && reader.is_some_and(|it| it.outbound.len() > PAUSE_BYTES);
+            let held_up = link.paused && reader.is_some_and(|it| it.outbound.len() > PAUSE_BYTES);
             if held_up && self.has_followers(key) {
                 assert!(looked_after, "{key:?}: somebody waits for ever");
             }
@@ -58,53 +57,50 @@ impl Machine {
 
     fn check_verifiers(&self) {
         for (key, instance) in self.pools.instances.iter() {
-            let all = self.backends.iter();
+            let all = self.links.iter();
             let all = all.filter(|(_, it)| it.instance == key && it.is_verifier());
             let (mut verifiers, mut opening) = (0, 0);
-            for (on, backend) in all {
+            for (on, link) in all {
                 verifiers += 1;
-                opening += usize::from(backend.is_opening());
-                let idle = matches!(backend.state, State::Verifying(Verifying::Idle { .. }));
+                opening += usize::from(link.is_opening());
+                let idle = matches!(link.state, State::Verifying(Verifying::Idle { .. }));
                 let listed = instance.logins.idle.contains(&on);
                 assert_eq!(idle, listed, "{on:?}");
-                assert!(backend.fifo.is_empty() && backend.queued == 0, "{on:?}");
+                assert!(link.fifo.is_empty() && link.queued == 0, "{on:?}");
             }
             let counted = (instance.logins.verifiers, instance.logins.opening);
             assert_eq!((verifiers, opening), counted, "{key:?}");
         }
     }
 
-    fn check_backends(&self) {
-        for (key, backend) in self.backends.iter() {
+    fn check_links(&self) {
+        for (key, link) in self.links.iter() {
             assert_eq!(
-                backend.sent + backend.outbound.len() as u64,
-                backend.queued,
+                link.sent + link.outbound.len() as u64,
+                link.queued,
                 "{key:?}"
             );
-            if !backend.is_ready() {
+            if !link.is_ready() {
                 assert_eq!(
-                    backend.sent, 0,
+                    link.sent, 0,
                     "{key:?}: a request was sent before the handshake"
                 );
             }
-            self.check_owner(key, backend);
-            if !backend.dedicated {
-                assert_eq!(backend.recent.end(), backend.queued, "{key:?}");
+            self.check_owner(key, link);
+            if !link.dedicated {
+                assert_eq!(link.recent.end(), link.queued, "{key:?}");
             }
-            let forsaken = self.requests.of_backend(backend.fifo);
+            let forsaken = self.requests.of_link(link.fifo);
             let forsaken = forsaken.filter(|(_, it)| it.kind == Kind::Forsaken);
-            assert_eq!(forsaken.count(), backend.forsaken as usize, "{key:?}");
+            assert_eq!(forsaken.count(), link.forsaken as usize, "{key:?}");
             let mut start = 0;
-            for (_, request) in self.requests.of_backend(backend.fifo) {
+            for (_, request) in self.requests.of_link(link.fifo) {
                 assert!(request.count > 0);
                 assert!(!matches!(request.kind, Kind::Parked(_)));
                 assert!(request.start >= start, "{key:?}: records out of order");
                 start = request.start;
                 if let Some(client) = self.clients.get(request.client) {
-                    assert_eq!(
-                        client.backend, key,
-                        "a client has requests on two connections"
-                    );
+                    assert_eq!(client.link, key, "a client has requests on two connections");
                 }
             }
         }
@@ -112,48 +108,45 @@ impl Machine {
 
     /// Who waits for replicas on a shared connection is known there, and that connection is looked
     /// after.
-    fn check_waits_of(&self, key: BackendKey, backend: &Backend) {
-        let waits = &backend.waits;
+    fn check_waits_of(&self, key: LinkKey, link: &Link) {
+        let waits = &link.waits;
         for client in waits.clients() {
             let client = self.clients.get(client);
             assert!(client.is_some_and(|it| it.hold.has(Hold::WAIT)), "{key:?}");
         }
         let served = self.waits.contains(&key);
         assert!(served || waits.is_empty(), "{key:?}: nobody asks");
-        assert!(
-            served || !backend.is_reserved(),
-            "{key:?} is kept for nobody"
-        );
-        if !backend.dedicated && !backend.retired && backend.owner == ClientKey::NONE {
-            assert_eq!(backend.blocking, 0, "{key:?} is shared, and blocks");
+        assert!(served || !link.is_reserved(), "{key:?} is kept for nobody");
+        if !link.dedicated && !link.retired && link.owner == ClientKey::NONE {
+            assert_eq!(link.blocking, 0, "{key:?} is shared, and blocks");
         }
     }
 
-    fn check_owner(&self, key: BackendKey, backend: &Backend) {
-        let verbs = self.requests.of_backend(backend.fifo);
+    fn check_owner(&self, key: LinkKey, link: &Link) {
+        let verbs = self.requests.of_link(link.fifo);
         let blocking = verbs.filter(|(_, it)| it.verb.blocks()).count();
-        if !backend.retired {
-            assert_eq!(blocking, backend.blocking as usize, "{key:?}");
-            let mut scripts = self.requests.of_backend(backend.fifo);
+        if !link.retired {
+            assert_eq!(blocking, link.blocking as usize, "{key:?}");
+            let mut scripts = self.requests.of_link(link.fifo);
             let scripts = scripts.by_ref().filter(|(_, it)| it.verb == Verb::Script);
-            assert_eq!(scripts.count(), backend.scripts as usize, "{key:?}");
+            assert_eq!(scripts.count(), link.scripts as usize, "{key:?}");
         }
-        self.check_waits_of(key, backend);
-        if backend.owner == ClientKey::NONE {
-            let asked = backend.retired || backend.waits.is_asking();
-            assert!(!backend.dedicated || backend.fifo.is_empty() || asked);
+        self.check_waits_of(key, link);
+        if link.owner == ClientKey::NONE {
+            let asked = link.retired || link.waits.is_asking();
+            assert!(!link.dedicated || link.fifo.is_empty() || asked);
             return;
         }
-        let owner = self.clients.get(backend.owner);
+        let owner = self.clients.get(link.owner);
         assert!(
-            owner.is_some_and(|client| client.pin.is_some() && client.backend == key),
+            owner.is_some_and(|client| client.pin.is_some() && client.link == key),
             "{key:?} is owned by somebody who does not know"
         );
-        if backend.dedicated {
-            for (_, request) in self.requests.of_backend(backend.fifo) {
+        if link.dedicated {
+            for (_, request) in self.requests.of_link(link.fifo) {
                 let ours = matches!(request.kind, Kind::Permission(_) | Kind::Wait);
                 assert!(
-                    ours || request.client == backend.owner,
+                    ours || request.client == link.owner,
                     "{key:?}: a stranger's request"
                 );
             }
@@ -193,7 +186,7 @@ impl Machine {
                 "{key:?}"
             );
             if client.pin.is_some() {
-                let own = self.backends.get(client.backend);
+                let own = self.links.get(client.link);
                 assert!(own.is_some_and(|own| own.owner == key), "{key:?}");
             }
             assert!(!client.is(Flag::Closing) || client.inbound.is_none() || client.hold.any());
@@ -203,11 +196,11 @@ impl Machine {
                 "{key:?} is not read, and waits for nothing"
             );
             if client.is(Flag::Paused)
-                && let Some(backend) = self.backends.get(client.backend)
-                && let Some(head) = self.requests.get(backend.fifo.head)
+                && let Some(link) = self.links.get(client.link)
+                && let Some(head) = self.requests.get(link.fifo.head)
             {
                 assert!(
-                    !backend.paused || head.client != key,
+                    !link.paused || head.client != key,
                     "{key:?} is not read, and may be stuck in its send: its backend waits for it"
                 );
             }
@@ -223,7 +216,7 @@ impl Machine {
             let clients = self.clients.iter();
             let clients = clients.filter(|(_, it)| of_instance(it.account)).count();
             assert_eq!(clients, instance.clients as usize, "{key:?}");
-            let ready = self.backends.iter().filter(|(_, it)| {
+            let ready = self.links.iter().filter(|(_, it)| {
                 let account = self.pools.account_of(it.pool);
                 it.is_ready() && account.is_some_and(|account| account.instance == key)
             });
@@ -256,22 +249,22 @@ impl Machine {
                 .filter(|(_, client)| client.pool == key)
                 .count();
             assert_eq!(clients, pool.clients as usize, "{key:?}");
-            for &backend in &pool.backends {
-                let backend = self.backends.get(backend);
-                let shared = backend.map(|b| (b.pool, b.owner, b.retired));
+            for &link in &pool.links {
+                let link = self.links.get(link);
+                let shared = link.map(|b| (b.pool, b.owner, b.retired));
                 assert_eq!(shared, Some((key, ClientKey::NONE, false)));
             }
-            for &backend in &pool.idle {
-                let backend = self.backends.get(backend);
-                let idle = backend.map(|b| (b.pool, b.is_open(), b.fifo.is_empty()));
+            for &link in &pool.idle {
+                let link = self.links.get(link);
+                let idle = link.map(|b| (b.pool, b.is_open(), b.fifo.is_empty()));
                 assert_eq!(idle, Some((key, true, true)));
             }
-            let dedicated = self.backends.iter();
+            let dedicated = self.links.iter();
             let dedicated = dedicated
                 .filter(|(_, b)| b.dedicated && b.pool == key)
                 .count();
             assert_eq!(dedicated, pool.dedicated, "{key:?}");
-            let lent = self.backends.iter();
+            let lent = self.links.iter();
             let lent = lent.filter(|(_, b)| b.lending == Lending::Lent && b.pool == key);
             assert_eq!(lent.count(), pool.lent, "{key:?}");
         }
@@ -297,8 +290,8 @@ impl Machine {
         for (_, client) in self.clients.iter() {
             let account = self.pools.pools.get(client.pool).map(|pool| pool.account);
             assert!(account.is_none_or(|account| account == client.account));
-            let backend = self.backends.get(client.backend);
-            let pool = backend.map(|backend| backend.pool);
+            let link = self.links.get(client.link);
+            let pool = link.map(|link| link.pool);
             let apart = client.waiting().is_some() || client.pin.is_some();
             assert!(apart || pool.is_none_or(|pool| pool == client.pool));
         }

@@ -1,7 +1,7 @@
 //! The machine: its tables, what it is told, and what it wants done.
 //!
 //! In: `client_opened`, `client_bytes`, `client_eof`, `client_hung_up`, `client_closed`,
-//! `backend_connected`, `backend_failed`, `backend_bytes`, `registry_changed`, `peer_asked`,
+//! `link_connected`, `link_failed`, `link_bytes`, `registry_changed`, `peer_asked`,
 //! `peer_told`, `tick`, `drain`. Out: `next_dirty`, `outbound`, `sent`, `next_action`,
 //! `next_deadline`. After any number of calls, [`Machine::resume`] lets those clients go on that
 //! waited for something.
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::cluster::Snapshot;
 
-use crate::link::link::Backend;
+use crate::link::link::Link;
 use crate::link::request::Requests;
 use crate::proxy::action::{Action, Actions};
 use crate::proxy::settings::Settings;
@@ -22,7 +22,7 @@ use crate::stats::counters::Counters;
 use crate::stats::notice::Notices;
 use crate::store::buffer::ReadBuffer;
 use crate::store::chunk::ChunkPool;
-use crate::store::key::{AccountKey, BackendKey, ClientKey, ConnKey, PoolKey, TenantSlot};
+use crate::store::key::{AccountKey, ClientKey, ConnKey, LinkKey, PoolKey, TenantSlot};
 use crate::store::table::Table;
 use crate::store::time::{Millis, Tenths};
 use crate::upstream::logins::Tokens;
@@ -40,12 +40,12 @@ pub struct Machine {
     /// The same, as it is noted for each read and each write.
     pub(super) tenths: Tenths,
     pub(super) clients: Table<ClientKey, Client>,
-    pub(super) backends: Table<BackendKey, Backend>,
+    pub(super) links: Table<LinkKey, Link>,
     pub(super) requests: Requests,
     /// Bytes on their way to clients: the limit of waiting bytes is about these.
     pub(super) to_clients: ChunkPool,
     /// Bytes on their way to backends; more are not read from clients while one does not take them.
-    pub(super) to_backends: ChunkPool,
+    pub(super) to_links: ChunkPool,
     /// What is read to.
     pub(super) buffer: ReadBuffer,
     /// At most so many bytes are kept of incomplete requests in one piece.
@@ -58,7 +58,7 @@ pub struct Machine {
     pub(super) counters: Counters,
     pub(super) notices: Notices,
     pub(super) actions: Actions,
-    pub(super) dirty_backends: VecDeque<BackendKey>,
+    pub(super) dirty_links: VecDeque<LinkKey>,
     pub(super) dirty_clients: VecDeque<ClientKey>,
     /// Clients whose hold may be over, or that may be done.
     pub(super) ready: VecDeque<ClientKey>,
@@ -73,17 +73,17 @@ pub struct Machine {
     /// then.
     pub(super) stuck: HashMap<ClientKey, Millis>,
     /// Clients that wait for a backend to take what it was sent.
-    pub(super) crowded: Vec<(BackendKey, ClientKey)>,
+    pub(super) crowded: Vec<(LinkKey, ClientKey)>,
     /// Connections on which somebody waits behind a reply that its client reads slowly.
-    pub(super) stalled: Vec<BackendKey>,
+    pub(super) stalled: Vec<LinkKey>,
     /// Connections begun to an instance whose name has no address: they fail in the next turn.
-    pub(super) unresolved: Vec<BackendKey>,
+    pub(super) unresolved: Vec<LinkKey>,
     /// Clients that asked for another one's own connection, which is not ready yet.
     pub(super) again_later: Vec<ClientKey>,
     /// Clients in line for a connection of their own.
     pub(super) in_line: u32,
     /// Shared connections on which clients wait for replicas, in the order of their turns.
-    pub(super) waits: Vec<BackendKey>,
+    pub(super) waits: Vec<LinkKey>,
     /// Who is just asking about clients, and in how many bytes: they are still in its buffer, as a
     /// server sees it.
     pub(super) asking: (ClientKey, usize),
@@ -129,10 +129,10 @@ impl Machine {
             now: Millis::default(),
             tenths: Tenths::default(),
             clients: Table::default(),
-            backends: Table::default(),
+            links: Table::default(),
             requests: Requests::default(),
             to_clients: ChunkPool::of_short_lists(),
-            to_backends: ChunkPool::of_long_lists(),
+            to_links: ChunkPool::of_long_lists(),
             buffer: ReadBuffer::new(),
             partial_bytes: 0,
             proven_bytes: 0,
@@ -141,7 +141,7 @@ impl Machine {
             counters: Counters::default(),
             notices: Notices::default(),
             actions: VecDeque::new(),
-            dirty_backends: VecDeque::new(),
+            dirty_links: VecDeque::new(),
             dirty_clients: VecDeque::new(),
             ready: VecDeque::new(),
             share: Share::default(),
@@ -256,13 +256,13 @@ impl Machine {
     }
 
     /// Backend connections at this moment.
-    pub fn backends(&self) -> usize {
-        self.backends.len()
+    pub fn links(&self) -> usize {
+        self.links.len()
     }
 
     /// Bytes kept for sending, in both directions.
     pub fn outbound_bytes(&self) -> usize {
-        self.to_clients.bytes() + self.to_backends.bytes()
+        self.to_clients.bytes() + self.to_links.bytes()
     }
 
     /// Requests forwarded so far, and those under way, but for those that wait for something to
@@ -315,7 +315,7 @@ impl Machine {
         self.leave_waits(key);
         self.leave_pause(key);
         let client = self.clients.get_mut(key);
-        let shared = client.map(|it| std::mem::replace(&mut it.backend, BackendKey::NONE));
+        let shared = client.map(|it| std::mem::replace(&mut it.link, LinkKey::NONE));
         self.move_client(key, PoolKey::NONE);
         let Some(mut client) = self.clients.remove(key) else {
             return false;
@@ -335,11 +335,10 @@ impl Machine {
         }
         // It may have been the one that kept its backend from being read.
         if let Some(key) = shared
-            && let Some(backend) = self.backends.get_mut(key)
+            && let Some(link) = self.links.get_mut(key)
         {
-            if backend.unpause(self.now) {
-                self.actions
-                    .push_back(Action::Resume(ConnKey::Backend(key)));
+            if link.unpause(self.now) {
+                self.actions.push_back(Action::Resume(ConnKey::Link(key)));
             }
             if let Some(pin) = client.pin.take() {
                 self.pools.release(pin.tenant, Use::Pinned);
@@ -361,7 +360,7 @@ impl Machine {
             pool.clients -= 1;
         }
         client.pool = to;
-        client.go_to(BackendKey::NONE);
+        client.go_to(LinkKey::NONE);
         if let Some(pool) = self.pools.pools.get_mut(to) {
             pool.clients += 1;
         }

@@ -57,7 +57,7 @@ pub use crate::stats::survey::{
     ClientSurvey, InstanceSurvey, Limit, PinReason, PoolSurvey, Survey, TenantSurvey, Wanted,
 };
 pub use crate::store::chunk::SLICES_MAX;
-pub use crate::store::key::{BackendKey, ClientKey, ConnKey, Key};
+pub use crate::store::key::{ClientKey, ConnKey, Key, LinkKey};
 pub use crate::store::time::Millis;
 pub use action::{Action, Flow, News, Report};
 pub use machine::Machine;

@@ -11,7 +11,7 @@ use crate::proxy::forward::route::BACKEND_OUTBOUND_BYTES_MAX;
 use crate::proxy::machine::{Machine, mark_ready};
 use crate::session::client::{Client, Flag, Hold};
 use crate::store::chunk::{ChunkList, ChunkPool};
-use crate::store::key::{BackendKey, ClientKey, ConnKey};
+use crate::store::key::{ClientKey, ConnKey, LinkKey};
 
 /// A client that reads slowly: with no more than this to read, its backend is read again.
 const RESUME_BYTES: usize = 64 * 1024;
@@ -21,10 +21,10 @@ impl Machine {
     /// still come in this turn, and in the order in which requests came. A server that is asked
     /// by two clients one after the other so hears them in that order.
     pub fn next_dirty(&mut self) -> Option<ConnKey> {
-        while let Some(key) = self.dirty_backends.pop_front() {
-            if let Some(backend) = self.backends.get_mut(key) {
-                backend.dirty = false;
-                return Some(ConnKey::Backend(key));
+        while let Some(key) = self.dirty_links.pop_front() {
+            if let Some(link) = self.links.get_mut(key) {
+                link.dirty = false;
+                return Some(ConnKey::Link(key));
             }
         }
         while let Some(key) = self.dirty_clients.pop_front() {
@@ -66,14 +66,14 @@ impl Machine {
                 let client = self.clients.get(key)?;
                 Some((&self.to_clients, &client.outbound))
             }
-            ConnKey::Backend(key) => {
-                let backend = self.backends.get(key)?;
-                let list = match backend.state {
+            ConnKey::Link(key) => {
+                let link = self.links.get(key)?;
+                let list = match link.state {
                     State::Connecting => return None,
-                    State::Greeting(_) | State::Verifying(_) => &backend.greeting,
-                    State::Ready => &backend.outbound,
+                    State::Greeting(_) | State::Verifying(_) => &link.greeting,
+                    State::Ready => &link.outbound,
                 };
-                Some((&self.to_backends, list))
+                Some((&self.to_links, list))
             }
         }
     }
@@ -84,7 +84,7 @@ impl Machine {
     pub fn sent(&mut self, key: ConnKey, n: usize) -> bool {
         match key {
             ConnKey::Client(key) => self.sent_to_client(key, n),
-            ConnKey::Backend(key) => self.sent_to_backend(key, n),
+            ConnKey::Link(key) => self.sent_to_link(key, n),
         }
     }
 
@@ -103,11 +103,11 @@ impl Machine {
         }
         let left = client.outbound.len();
         if left <= RESUME_BYTES
-            && let Some(backend) = self.backends.get_mut(client.backend)
-            && backend.unpause(self.now)
+            && let Some(link) = self.links.get_mut(client.link)
+            && link.unpause(self.now)
         {
             self.actions
-                .push_back(Action::Resume(ConnKey::Backend(client.backend)));
+                .push_back(Action::Resume(ConnKey::Link(client.link)));
         }
         if left == 0 && (client.is(Flag::Closing) || client.is(Flag::Eof) || self.draining) {
             self.settle(key);
@@ -115,30 +115,30 @@ impl Machine {
         left > 0
     }
 
-    fn sent_to_backend(&mut self, key: BackendKey, n: usize) -> bool {
-        let Some(backend) = self.backends.get_mut(key) else {
+    fn sent_to_link(&mut self, key: LinkKey, n: usize) -> bool {
+        let Some(link) = self.links.get_mut(key) else {
             return false;
         };
-        if !backend.is_ready() {
-            self.to_backends.consume(&mut backend.greeting, n);
-            return !backend.greeting.is_empty();
+        if !link.is_ready() {
+            self.to_links.consume(&mut link.greeting, n);
+            return !link.greeting.is_empty();
         }
-        self.to_backends.consume(&mut backend.outbound, n);
-        backend.sent += n as u64;
-        backend.is_heir &= n == 0;
-        if !self.crowded.is_empty() && backend.outbound.len() <= BACKEND_OUTBOUND_BYTES_MAX / 2 {
+        self.to_links.consume(&mut link.outbound, n);
+        link.sent += n as u64;
+        link.is_heir &= n == 0;
+        if !self.crowded.is_empty() && link.outbound.len() <= BACKEND_OUTBOUND_BYTES_MAX / 2 {
             self.release_crowd(key);
         }
-        self.backends
+        self.links
             .get(key)
-            .is_some_and(|backend| !backend.outbound.is_empty())
+            .is_some_and(|link| !link.outbound.is_empty())
     }
 
     /// A backend has room again, or is gone: who waited for that goes on.
-    pub(super) fn release_crowd(&mut self, backend: BackendKey) {
+    pub(super) fn release_crowd(&mut self, link: LinkKey) {
         let (mut i, mut woken) = (0, Vec::new());
         while let Some(&(of, client)) = self.crowded.get(i) {
-            if of == backend {
+            if of == link {
                 self.crowded.swap_remove(i);
                 woken.push(client);
             } else {

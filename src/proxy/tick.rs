@@ -61,8 +61,8 @@ impl Machine {
             self.close_overdue_clients();
             self.close_stuck_clients();
             self.clear_leaving();
-            self.close_idle_backends();
-            self.pools.sweep(&self.backends);
+            self.close_idle_links();
+            self.pools.sweep(&self.links);
             self.trim();
         }
     }
@@ -93,7 +93,7 @@ impl Machine {
         if owed || self.probing {
             return Some(self.next_round);
         }
-        let anybody = !self.clients.is_empty() || !self.backends.is_empty();
+        let anybody = !self.clients.is_empty() || !self.links.is_empty();
         // The first worker checks instances that nobody uses.
         let checks = self.settings.worker == 0 && self.settings.check_ms > 0;
         let checks = checks && !self.draining && !self.pools.instances.is_empty();
@@ -201,36 +201,36 @@ impl Machine {
     /// client's own: whoever blocks next does not wait for a new one, and misses nothing meanwhile.
     /// The others go when they are not used. One without a login goes in any case, after a while:
     /// whether the backend still lets strangers in is found out by asking, and its clients do not.
-    fn close_idle_backends(&mut self) {
+    fn close_idle_links(&mut self) {
         let mut idle = Vec::new();
         let mut old = Vec::new();
         for (_, pool) in self.pools.pools.iter() {
             let spared = usize::from(pool.clients > 0);
             let account = self.pools.accounts.get(pool.account);
             let anonymous = account.is_some_and(Account::is_anonymous);
-            for (i, &key) in pool.backends.iter().enumerate() {
-                let Some(backend) = self.backends.get(key).filter(|it| it.is_ready()) else {
+            for (i, &key) in pool.links.iter().enumerate() {
+                let Some(link) = self.links.get(key).filter(|it| it.is_ready()) else {
                     continue;
                 };
-                let unused = backend.fifo.is_empty() && self.now.since(backend.since) >= IDLE_MS;
+                let unused = link.fifo.is_empty() && self.now.since(link.since) >= IDLE_MS;
                 if i >= spared && unused {
                     idle.push(key);
-                } else if anonymous && self.now.since(backend.ready_at) >= ANONYMOUS_MS {
+                } else if anonymous && self.now.since(link.ready_at) >= ANONYMOUS_MS {
                     old.push(key);
                 }
             }
             for (i, &key) in pool.idle.iter().enumerate() {
-                let Some(backend) = self.backends.get(key) else {
+                let Some(link) = self.links.get(key) else {
                     continue;
                 };
-                let age = self.now.since(backend.ready_at);
+                let age = self.now.since(link.ready_at);
                 let old = anonymous && age >= ANONYMOUS_MS;
-                if old || i >= spared && self.now.since(backend.since) >= IDLE_MS {
+                if old || i >= spared && self.now.since(link.since) >= IDLE_MS {
                     idle.push(key);
                 }
             }
         }
-        let verifiers = self.backends.iter().filter(|(_, it)| {
+        let verifiers = self.links.iter().filter(|(_, it)| {
             let unused = matches!(it.state, State::Verifying(Verifying::Idle { .. }));
             unused && self.now.since(it.since) >= IDLE_MS
         });

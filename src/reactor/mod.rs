@@ -27,8 +27,8 @@ use mio::{Events, Poll, Waker};
 
 use crate::cluster::Snapshot;
 use crate::proxy::{
-    Action, Answer, BackendKey, ClientKey, ConnKey, Failure, Key, Machine, Millis, Origin,
-    Settings, Survey, Wanted,
+    Action, Answer, ClientKey, ConnKey, Failure, Key, LinkKey, Machine, Millis, Origin, Settings,
+    Survey, Wanted,
 };
 
 pub(crate) use accept::{Accepted, Newcomer};
@@ -66,7 +66,7 @@ pub(crate) struct Reactor<O> {
     poll: Poll,
     machine: Machine,
     clients: Sockets,
-    backends: Sockets,
+    links: Sockets,
     inbox: Receiver<Message>,
     outside: O,
     /// Which worker this is.
@@ -120,7 +120,7 @@ impl<O: Outside> Reactor<O> {
             keepalive,
             machine: Machine::new(settings, snapshot),
             clients: Sockets::default(),
-            backends: Sockets::default(),
+            links: Sockets::default(),
             inbox,
             outside,
             start,
@@ -249,7 +249,7 @@ impl<O: Outside> Reactor<O> {
             socket.hung_up = true;
         }
         if socket.connecting {
-            let ConnKey::Backend(key) = key else { return };
+            let ConnKey::Link(key) = key else { return };
             return self.connected(key);
         }
         let queued = socket.queued;
@@ -267,13 +267,13 @@ impl<O: Outside> Reactor<O> {
     fn socket(&mut self, key: ConnKey) -> Option<&mut Socket> {
         match key {
             ConnKey::Client(key) => self.clients.get(key.index(), key.generation()),
-            ConnKey::Backend(key) => self.backends.get(key.index(), key.generation()),
+            ConnKey::Link(key) => self.links.get(key.index(), key.generation()),
         }
     }
 
-    fn lost(&mut self, key: BackendKey, failure: &Failure) {
-        self.backends.take(key.index(), key.generation());
-        self.machine.backend_failed(key, failure);
+    fn lost(&mut self, key: LinkKey, failure: &Failure) {
+        self.links.take(key.index(), key.generation());
+        self.machine.link_failed(key, failure);
     }
 
     fn drop_client(&mut self, key: ClientKey) {
@@ -334,8 +334,8 @@ impl<O: Outside> Reactor<O> {
             match action {
                 Action::Connect(key, to) => self.connect(key, to),
                 Action::Close(ConnKey::Client(key)) => self.drop_client(key),
-                Action::Close(ConnKey::Backend(key)) => {
-                    self.backends.take(key.index(), key.generation());
+                Action::Close(ConnKey::Link(key)) => {
+                    self.links.take(key.index(), key.generation());
                 }
                 Action::Resume(key) => {
                     if let Some(socket) = self.socket(key) {
@@ -360,30 +360,30 @@ impl<O: Outside> Reactor<O> {
         }
     }
 
-    fn connect(&mut self, key: BackendKey, to: SocketAddr) {
+    fn connect(&mut self, key: LinkKey, to: SocketAddr) {
         let opened = Socket::connect(to, key.generation()).and_then(|mut socket| {
-            let token = token::encode(ConnKey::Backend(key));
+            let token = token::encode(ConnKey::Link(key));
             socket.register(self.poll.registry(), token)?;
             Ok(socket)
         });
         match opened {
             Ok(socket) => {
-                self.backends.put(key.index(), socket);
+                self.links.put(key.index(), socket);
             }
             Err(error) => self.lost(key, &socket::why_unopened(&error)),
         }
     }
 
-    fn connected(&mut self, key: BackendKey) {
-        let Some(socket) = self.backends.get(key.index(), key.generation()) else {
+    fn connected(&mut self, key: LinkKey) {
+        let Some(socket) = self.links.get(key.index(), key.generation()) else {
             return;
         };
         match socket.connected(self.keepalive) {
             None => {}
             Some(Ok(())) => {
-                self.machine.backend_connected(key);
+                self.machine.link_connected(key);
                 // A server that is full says so, and hangs up, in the very same event.
-                self.read_later(ConnKey::Backend(key));
+                self.read_later(ConnKey::Link(key));
             }
             Some(Err(error)) => self.lost(key, &socket::why_unopened(&error)),
         }

@@ -5,7 +5,7 @@
 
 use mio::Token;
 
-use crate::proxy::{BackendKey, ClientKey, ConnKey, Key};
+use crate::proxy::{ClientKey, ConnKey, Key, LinkKey};
 
 const _: () = assert!(usize::BITS == 64, "tokens are 64 bits wide");
 
@@ -25,7 +25,7 @@ fn pack(kind: usize, key: impl Key) -> Token {
 pub(super) fn encode(key: ConnKey) -> Token {
     match key {
         ConnKey::Client(key) => pack(0, key),
-        ConnKey::Backend(key) => pack(1, key),
+        ConnKey::Link(key) => pack(1, key),
     }
 }
 
@@ -34,7 +34,7 @@ pub(super) fn decode(Token(token): Token) -> Option<ConnKey> {
     let (index, generation) = ((token & INDEX_MASK) as u32, (token >> 32) as u32);
     match token >> INDEX_BITS & 0b11 {
         0 => Some(ConnKey::Client(ClientKey::new(index, generation))),
-        1 => Some(ConnKey::Backend(BackendKey::new(index, generation))),
+        1 => Some(ConnKey::Link(LinkKey::new(index, generation))),
         _ => None,
     }
 }
@@ -48,7 +48,7 @@ mod tests {
         for (index, generation) in [(0, 0), (1, u32::MAX), ((1 << 30) - 1, 7)] {
             for key in [
                 ConnKey::Client(ClientKey::new(index, generation)),
-                ConnKey::Backend(BackendKey::new(index, generation)),
+                ConnKey::Link(LinkKey::new(index, generation)),
             ] {
                 assert_eq!(decode(encode(key)), Some(key));
             }

@@ -22,13 +22,13 @@ impl<O: Outside> Reactor<O> {
     pub(super) fn read(&mut self, key: ConnKey) {
         let reads = match key {
             ConnKey::Client(_) => CLIENT_READS_MAX,
-            ConnKey::Backend(_) => BACKEND_READS_MAX,
+            ConnKey::Link(_) => BACKEND_READS_MAX,
         };
         for _ in 0..reads {
             let over = self.pace.is_over();
             let socket = match key {
                 ConnKey::Client(key) => self.clients.get(key.index(), key.generation()),
-                ConnKey::Backend(key) => self.backends.get(key.index(), key.generation()),
+                ConnKey::Link(key) => self.links.get(key.index(), key.generation()),
             };
             let Some(socket) = socket else { return };
             if socket.paused {
@@ -48,7 +48,7 @@ impl<O: Outside> Reactor<O> {
             };
             let flow = match key {
                 ConnKey::Client(key) => self.machine.client_read(key, n),
-                ConnKey::Backend(key) => self.machine.backend_read(key, n),
+                ConnKey::Link(key) => self.machine.link_read(key, n),
             };
             self.pace.serve(n, || us_since(self.start));
             if flow == Flow::Pause {
@@ -104,7 +104,7 @@ impl<O: Outside> Reactor<O> {
     fn ended(&mut self, key: ConnKey) {
         match key {
             ConnKey::Client(key) => self.machine.client_eof(key),
-            ConnKey::Backend(key) => self.lost(key, &Failure::Lost),
+            ConnKey::Link(key) => self.lost(key, &Failure::Lost),
         }
     }
 
@@ -114,7 +114,7 @@ impl<O: Outside> Reactor<O> {
                 self.machine.client_closed(key);
                 self.drop_client(key);
             }
-            ConnKey::Backend(key) => self.lost(key, &Failure::Lost),
+            ConnKey::Link(key) => self.lost(key, &Failure::Lost),
         }
     }
 
@@ -145,7 +145,7 @@ impl<O: Outside> Reactor<O> {
     fn write(&mut self, key: ConnKey) {
         let socket = match key {
             ConnKey::Client(key) => self.clients.get(key.index(), key.generation()),
-            ConnKey::Backend(key) => self.backends.get(key.index(), key.generation()),
+            ConnKey::Link(key) => self.links.get(key.index(), key.generation()),
         };
         let Some(socket) = socket.filter(|socket| socket.writable) else {
             return;

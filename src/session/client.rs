@@ -15,7 +15,7 @@ use crate::session::client::totals::Halves;
 use crate::session::inbound::Inbound;
 use crate::session::last_command::LastCommand;
 use crate::store::chunk::{ChunkList, ChunkPool};
-use crate::store::key::{AccountKey, BackendKey, PoolKey, TenantSlot};
+use crate::store::key::{AccountKey, LinkKey, PoolKey, TenantSlot};
 use crate::store::time::{Millis, Tenths};
 pub(crate) use details::{Details, Former};
 
@@ -109,7 +109,7 @@ pub(crate) struct Client {
     /// Commands forwarded and not answered.
     pub in_flight: u32,
     /// The shared connection it sticks to while anything is in flight, or its own.
-    pub backend: BackendKey,
+    pub link: LinkKey,
     /// What its own connection holds for it, as long as it has one.
     pub pin: Option<Box<Pin>>,
     /// The pool of (account, db, protocol), once it was needed.
@@ -182,7 +182,7 @@ impl Client {
             inbound: None,
             fifo: Fifo::default(),
             in_flight: 0,
-            backend: BackendKey::NONE,
+            link: LinkKey::NONE,
             pin: None,
             pool: PoolKey::NONE,
             account: AccountKey::NONE,
@@ -209,10 +209,10 @@ impl Client {
     }
 
     /// No more is decoded, and it is closed once `outbound` is sent.
-    pub(crate) fn finish(&mut self, to_backends: &mut ChunkPool) {
+    pub(crate) fn finish(&mut self, to_links: &mut ChunkPool) {
         self.set(Flag::Closing);
         if let Some(mut inbound) = self.inbound.take() {
-            inbound.clear(to_backends);
+            inbound.clear(to_links);
         }
     }
 

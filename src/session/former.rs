@@ -18,19 +18,19 @@ use crate::command;
 
 use crate::session::client::Former;
 use crate::session::client::{Client, Flag};
-use crate::store::key::BackendKey;
+use crate::store::key::LinkKey;
 
 /// More of them are not remembered one by one.
 const CONNECTIONS_MAX: usize = 16;
 
 impl Former {
-    fn add(&mut self, key: BackendKey) {
+    fn add(&mut self, key: LinkKey) {
         if self.connections.contains(&key) {
             return;
         }
         if self.connections.len() >= CONNECTIONS_MAX {
             self.connections.clear();
-            self.connections.push(BackendKey::NONE);
+            self.connections.push(LinkKey::NONE);
         }
         self.connections.push(key);
     }
@@ -38,17 +38,17 @@ impl Former {
 
 impl Client {
     /// It uses this connection from now on, a shared one or its own; `NONE`: none.
-    pub(crate) fn go_to(&mut self, backend: BackendKey) {
-        let before = mem::replace(&mut self.backend, backend);
-        if before == backend {
+    pub(crate) fn go_to(&mut self, link: LinkKey) {
+        let before = mem::replace(&mut self.link, link);
+        if before == link {
             return;
         }
-        if before != BackendKey::NONE {
+        if before != LinkKey::NONE {
             self.former_mut().add(before);
             self.set(Flag::Moved);
         }
-        if backend != BackendKey::NONE {
-            self.forget_former(backend);
+        if link != LinkKey::NONE {
+            self.forget_former(link);
         }
     }
 
@@ -57,14 +57,14 @@ impl Client {
     }
 
     /// The connections that it has left and that may carry its last write.
-    pub(crate) fn former(&self) -> &[BackendKey] {
+    pub(crate) fn former(&self) -> &[LinkKey] {
         let details = self.details.as_deref().filter(|_| self.is(Flag::Moved));
         let former = details.and_then(|it| it.former.as_deref());
         former.map_or(&[], |it| &it.connections[..])
     }
 
     /// This one carries nothing of it, or is the present one.
-    pub(crate) fn forget_former(&mut self, key: BackendKey) {
+    pub(crate) fn forget_former(&mut self, key: LinkKey) {
         if self.is(Flag::Moved)
             && let Some(former) = self.details.as_mut().and_then(|it| it.former.as_mut())
         {
@@ -87,7 +87,7 @@ impl Client {
     pub(crate) fn lose_writes(&mut self) {
         self.set(Flag::Moved);
         let former = self.former_mut();
-        former.add(BackendKey::NONE);
+        former.add(LinkKey::NONE);
         former.told = true;
     }
 

@@ -64,7 +64,7 @@ keys! {
     /// A client connection.
     pub ClientKey "c",
     /// A backend connection.
-    pub BackendKey "b",
+    pub LinkKey "b",
     /// A pool: the connections for one user, database and protocol of one instance.
     pub(crate) PoolKey "p",
     /// An account: one user of one instance.
@@ -81,5 +81,5 @@ pub enum ConnKey {
     /// A client's connection.
     Client(ClientKey),
     /// A connection to a backend.
-    Backend(BackendKey),
+    Link(LinkKey),
 }

@@ -9,7 +9,7 @@ use crate::command::client::Dialect;
 use crate::command::learned::Learned;
 use crate::metrics::{ErrorKind, Traffic};
 
-use crate::store::key::{BackendKey, InstanceKey, TenantSlot};
+use crate::store::key::{InstanceKey, LinkKey, TenantSlot};
 use crate::store::time::Millis;
 use crate::upstream::logins::Logins;
 
@@ -46,7 +46,7 @@ pub(crate) struct Instance {
     /// Not before this, while it is down.
     pub retry_at: Millis,
     /// The check under way: on which connection, and since when.
-    pub check: Option<(BackendKey, Millis)>,
+    pub check: Option<(LinkKey, Millis)>,
     /// When the last one was begun.
     pub checked_at: Millis,
     /// When any connection to it last brought bytes.

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::net::IpAddr;
 
-use crate::store::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
+use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
 use crate::store::time::Millis;
 
 /// Connections of one instance that verify logins at the same time, per worker.
@@ -36,7 +36,7 @@ pub(crate) struct Logins {
     /// Pools that lost their last connection: their credential is asked about once more.
     pub(crate) lost: VecDeque<PoolKey>,
     /// Verifiers on which nothing is under way; the last is taken first.
-    pub idle: Vec<BackendKey>,
+    pub idle: Vec<LinkKey>,
     /// All verifiers.
     pub verifiers: usize,
     /// Those of them that are being opened.

@@ -2,7 +2,7 @@
 
 use crate::command::{Permission, Permissions};
 
-use crate::store::key::{BackendKey, PoolKey};
+use crate::store::key::{LinkKey, PoolKey};
 use crate::store::time::Millis;
 
 /// How long a server's yes is good, ms.
@@ -34,5 +34,5 @@ impl Permits {
 pub(crate) struct Inquiry {
     pub(crate) pool: PoolKey,
     pub(crate) what: Permission,
-    pub(crate) on: BackendKey,
+    pub(crate) on: LinkKey,
 }

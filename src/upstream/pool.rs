@@ -19,8 +19,8 @@ use crate::resp::Protocol;
 
 use crate::link::credential::{Credential, Identity};
 use crate::link::handshake::HelloReply;
-use crate::link::link::Backend;
-use crate::store::key::{AccountKey, BackendKey, ClientKey, InstanceKey, PoolKey, TenantSlot};
+use crate::link::link::Link;
+use crate::store::key::{AccountKey, ClientKey, InstanceKey, LinkKey, PoolKey, TenantSlot};
 use crate::store::table::Table;
 use crate::store::time::Millis;
 use crate::upstream::instance::Instance;
@@ -88,9 +88,9 @@ pub(crate) struct Pool {
     pub db: u32,
     pub protocol: Protocol,
     /// Shared connections, being opened or ready.
-    pub backends: Vec<BackendKey>,
+    pub links: Vec<LinkKey>,
     /// Connections that were a client's own and hold nothing; the last is taken first.
-    pub idle: Vec<BackendKey>,
+    pub idle: Vec<LinkKey>,
     /// Connections that are or were a client's own.
     pub dedicated: usize,
     /// Shared connections that are a client's for one request.
@@ -121,7 +121,7 @@ pub(crate) struct Turn {
 impl Pool {
     /// Connections that clients share, those that are lent to one of them included.
     pub(crate) fn shared(&self) -> usize {
-        self.backends.len() + self.lent
+        self.links.len() + self.lent
     }
 }
 
@@ -214,12 +214,12 @@ impl Pools {
         if let Some(&key) = of_account.pools.iter().find(same) {
             return key;
         }
-        let (backends, waiters) = (Vec::new(), Vec::new());
+        let (links, waiters) = (Vec::new(), Vec::new());
         let pool = Pool {
             account,
             db,
             protocol,
-            backends,
+            links,
             idle: Vec::new(),
             dedicated: 0,
             lent: 0,
@@ -246,23 +246,19 @@ impl Pools {
 
     /// Does this account have a ready connection that takes requests, in whatever database and
     /// protocol?
-    pub(crate) fn has_ready(
-        &self,
-        account: AccountKey,
-        backends: &Table<BackendKey, Backend>,
-    ) -> bool {
+    pub(crate) fn has_ready(&self, account: AccountKey, links: &Table<LinkKey, Link>) -> bool {
         let pools = self.accounts.get(account).map(|it| &it.pools);
         let pools = pools.into_iter().flatten();
         let pools = pools.filter_map(|&key| self.pools.get(key));
-        let mut keys = pools.flat_map(|pool| &pool.backends);
-        let open = |it: &Backend| it.is_ready() && it.is_open();
-        keys.any(|&key| backends.get(key).is_some_and(open))
+        let mut keys = pools.flat_map(|pool| &pool.links);
+        let open = |it: &Link| it.is_ready() && it.is_open();
+        keys.any(|&key| links.get(key).is_some_and(open))
     }
 
     /// Forgets pools and accounts that nobody uses, and what the registry has dropped.
-    pub(crate) fn sweep(&mut self, backends: &Table<BackendKey, Backend>) {
+    pub(crate) fn sweep(&mut self, links: &Table<LinkKey, Link>) {
         // One that is out of its pool and still owes something is the pool's all the same.
-        let used: HashSet<PoolKey> = backends.iter().map(|(_, backend)| backend.pool).collect();
+        let used: HashSet<PoolKey> = links.iter().map(|(_, link)| link.pool).collect();
         let unused = |pool: &Pool| pool.clients == 0 && pool.waiters.is_empty();
         for key in self.pools.keys() {
             if !used.contains(&key)
@@ -288,7 +284,7 @@ impl Pools {
 }
 
 /// A ready connection of a pool.
-pub(crate) fn ready(pool: &Pool, backends: &Table<BackendKey, Backend>) -> Option<BackendKey> {
-    let is_ready = |key: &BackendKey| backends.get(*key).is_some_and(Backend::is_ready);
-    pool.backends.iter().copied().find(is_ready)
+pub(crate) fn ready(pool: &Pool, links: &Table<LinkKey, Link>) -> Option<LinkKey> {
+    let is_ready = |key: &LinkKey| links.get(*key).is_some_and(Link::is_ready);
+    pool.links.iter().copied().find(is_ready)
 }

@@ -12,10 +12,10 @@ fn a_new_address_is_for_new_connections_and_old_ones_finish() {
     let (client, one) = worker.login();
     worker.says(client, "GET a");
     worker.follows(registry.moves(1, 9));
-    assert!(!worker.closed(ConnKey::Backend(one)), "it owes a reply");
+    assert!(!worker.closed(ConnKey::Link(one)), "it owes a reply");
     worker.replies(one, "$1\r\na\r\n");
     worker.settle();
-    assert!(worker.closed(ConnKey::Backend(one)));
+    assert!(worker.closed(ConnKey::Link(one)));
     assert_eq!(worker.heard(client), "$1\r\na\r\n");
     worker.says(client, "GET b");
     let nine = worker.welcome_to(9);
@@ -75,7 +75,7 @@ fn an_address_is_left_though_the_name_led_nowhere_for_a_while() {
     worker.replies(one, "$1\r\na\r\n");
     assert_eq!(worker.heard(client), "$1\r\na\r\n");
     worker.follows(registry.moves(1, 9));
-    assert!(worker.closed(ConnKey::Backend(one)));
+    assert!(worker.closed(ConnKey::Link(one)));
     worker.says(client, "GET b");
     let nine = worker.welcome_to(9);
     assert!(worker.asked(nine).contains("GET"));

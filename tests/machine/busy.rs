@@ -1,7 +1,7 @@
 //! A busy server is not a broken one: who waits, who is asked elsewhere, and what is no failure.
 
 use elika::cluster::Health;
-use elika::proxy::{BackendKey, ClientKey, ConnKey, Failure, Wanted};
+use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey, Wanted};
 
 use super::harness::{Worker, command};
 
@@ -19,7 +19,7 @@ impl Worker {
     }
 
     /// Two clients of one user on one connection.
-    fn two(&mut self) -> (ClientKey, ClientKey, BackendKey) {
+    fn two(&mut self) -> (ClientKey, ClientKey, LinkKey) {
         let (first, backend) = self.user("ann");
         let second = self.logs_in("ann", "pw");
         self.asked(backend);
@@ -27,7 +27,7 @@ impl Worker {
     }
 
     /// Time passes, and the server takes connections and answers nothing.
-    fn pass_in_silence(&mut self, ms: u64) -> Vec<BackendKey> {
+    fn pass_in_silence(&mut self, ms: u64) -> Vec<LinkKey> {
         let mut opened = Vec::new();
         for _ in 0..ms / 100 {
             self.pass(100);
@@ -249,7 +249,7 @@ fn a_reply_that_has_begun_is_not_asked_for_again() {
 const NO_LIMIT: u64 = 0;
 
 /// The server holds back a write and answers reads.
-fn held_write(worker: &mut Worker) -> (ClientKey, ClientKey, BackendKey) {
+fn held_write(worker: &mut Worker) -> (ClientKey, ClientKey, LinkKey) {
     let (writer, reader, backend) = worker.two();
     worker.says(writer, "SET a 1");
     worker.says(reader, "GET b");
@@ -258,7 +258,7 @@ fn held_write(worker: &mut Worker) -> (ClientKey, ClientKey, BackendKey) {
 }
 
 /// The same, and the read was asked for and answered on another connection.
-fn led_round(worker: &mut Worker) -> (ClientKey, ClientKey, BackendKey, BackendKey) {
+fn led_round(worker: &mut Worker) -> (ClientKey, ClientKey, LinkKey, LinkKey) {
     let (writer, reader, held) = held_write(worker);
     worker.pass(200);
     let other = worker.begun_one();
@@ -387,7 +387,7 @@ fn a_reply_that_is_overdue_concerns_its_own_connection() {
         (worker.heard(writer), worker.state()),
         (String::new(), Health::Up)
     );
-    assert!(!worker.closed(ConnKey::Backend(held)));
+    assert!(!worker.closed(ConnKey::Link(held)));
     worker.replies(held, "+OK\r\n$1\r\nb\r\n");
     assert_eq!(worker.heard(writer), "+OK\r\n");
     worker.says(writer, "SET a 2");
@@ -429,9 +429,9 @@ fn a_handshake_without_an_answer_is_given_up_though_replies_may_take_any_time() 
     let verifier = worker.begun_one();
     worker.connect(verifier);
     worker.pass_in_silence(55_000);
-    assert!(!worker.closed(ConnKey::Backend(verifier)));
+    assert!(!worker.closed(ConnKey::Link(verifier)));
     worker.pass_in_silence(10_000);
-    assert!(worker.closed(ConnKey::Backend(verifier)));
+    assert!(worker.closed(ConnKey::Link(verifier)));
 }
 
 #[test]
@@ -442,7 +442,7 @@ fn a_server_that_answers_nobody_is_given_up_after_the_time_for_a_reply() {
         worker.says(writer, "SET a 1");
         worker.says(reader, "GET b");
         worker.pass_in_silence(1_900);
-        assert!(!worker.closed(ConnKey::Backend(backend)));
+        assert!(!worker.closed(ConnKey::Link(backend)));
         worker.pass_in_silence(3_000);
         let late = "-ERR elika: backend did not answer in time, outcome unknown\r\n";
         let heard = if reply_ms == NO_LIMIT { "" } else { late };

@@ -64,13 +64,13 @@ fn connection_that_nobody_uses_makes_room_for_one_that_is_needed() {
     let idle = worker.own(ann, "BLPOP l 1", "*-1\r\n");
     worker.says(ann, "SELECT 5");
     let five = worker.begun_one();
-    assert!(worker.closed(ConnKey::Backend(idle)));
+    assert!(worker.closed(ConnKey::Link(idle)));
     worker.welcome(five);
     assert_eq!(worker.heard(ann).lines().last(), Some("+OK"));
     // The other has no client any more.
     worker.says(ann, "SELECT 6");
     let six = worker.begun_one();
-    assert!(worker.closed(ConnKey::Backend(shared)));
+    assert!(worker.closed(ConnKey::Link(shared)));
     worker.welcome(six);
 }
 

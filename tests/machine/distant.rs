@@ -1,13 +1,13 @@
 //! A server that is far away: when its replies are late.
 
-use elika::proxy::{BackendKey, ClientKey, ConnKey};
+use elika::proxy::{ClientKey, ConnKey, LinkKey};
 
 use super::harness::Worker;
 
 const ROUND_TRIP_MS: u64 = 150;
 
 impl Worker {
-    fn distant_user(&mut self, name: &str) -> (ClientKey, BackendKey) {
+    fn distant_user(&mut self, name: &str) -> (ClientKey, LinkKey) {
         let client = self.client();
         self.says(client, &format!("AUTH {name} pw"));
         let backend = self.begun_one();
@@ -47,5 +47,5 @@ fn a_reply_from_afar_is_not_late() {
         assert_eq!(worker.heard(other), "$1\r\nb\r\n");
     }
     assert_eq!(worker.machine.counters().asked_again, 0);
-    assert!(!worker.closed(ConnKey::Backend(backend)));
+    assert!(!worker.closed(ConnKey::Link(backend)));
 }

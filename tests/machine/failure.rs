@@ -51,7 +51,7 @@ fn more_arguments_than_a_stranger_may_send_hear_that_the_backend_is_down() {
 fn unsent_requests_do_not_move_for_ever() {
     let mut worker = Worker::new();
     let (client, backend) = worker.stranger();
-    worker.stall(ConnKey::Backend(backend));
+    worker.stall(ConnKey::Link(backend));
     worker.says(client, "GET x");
     worker.fails(backend, &Failure::Lost);
     let mut moves = 0;
@@ -77,7 +77,7 @@ fn a_parked_reply_of_a_client_being_closed_holds_nobody_up() {
     let other = worker.client();
     worker.says(cut, "GET big");
     worker.stall(ConnKey::Client(cut));
-    worker.stall(ConnKey::Backend(backend));
+    worker.stall(ConnKey::Link(backend));
     worker.says(other, "GET z");
     worker.sends(cut, [command("GET two"), command("UNWATCH")].concat());
     worker.replies(backend, &value(300_000)[..40_000]);
@@ -130,7 +130,7 @@ fn a_handshake_has_one_deadline_for_all_of_it() {
         worker.heard(client),
         "-ERR elika: backend unavailable: timed out\r\n"
     );
-    assert!(worker.closed(ConnKey::Backend(backend)));
+    assert!(worker.closed(ConnKey::Link(backend)));
 }
 
 #[test]
@@ -165,6 +165,6 @@ fn an_instance_that_was_removed_serves_nobody_any_more() {
         worker.heard(client),
         "-ERR elika: backend unavailable: removed\r\n"
     );
-    assert!(worker.closed(ConnKey::Backend(backend)));
-    assert_eq!(worker.machine.backends(), 0);
+    assert!(worker.closed(ConnKey::Link(backend)));
+    assert_eq!(worker.machine.links(), 0);
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use elika::cluster::{ClusterInstance, ClusterKey, Endpoint, Snapshot};
 use elika::command::marked;
 use elika::proxy::{
-    Action, BackendKey, ClientKey, ConnKey, Failure, Flow, Machine, Millis, Notice, Origin,
+    Action, ClientKey, ConnKey, Failure, Flow, LinkKey, Machine, Millis, Notice, Origin,
     SLICES_MAX, Settings,
 };
 use elika::resp::write;
@@ -33,9 +33,9 @@ pub(crate) struct Worker {
     pub(crate) now: Millis,
     clients: u64,
     /// Connections that the machine wants opened.
-    begun: Vec<BackendKey>,
+    begun: Vec<LinkKey>,
     /// Where all those lead that ever were.
-    addresses: HashMap<BackendKey, SocketAddr>,
+    addresses: HashMap<LinkKey, SocketAddr>,
     closed: Vec<ConnKey>,
     resumed: Vec<ConnKey>,
     questions: usize,
@@ -207,7 +207,7 @@ impl Worker {
     }
 
     /// A client without a login, and the connection that was opened for it.
-    pub(crate) fn stranger(&mut self) -> (ClientKey, BackendKey) {
+    pub(crate) fn stranger(&mut self) -> (ClientKey, LinkKey) {
         let client = self.client();
         self.says(client, "UNWATCH");
         let backend = self.begun_one();
@@ -217,7 +217,7 @@ impl Worker {
     }
 
     /// A client that is logged in, and the connection that was opened for it.
-    pub(crate) fn user(&mut self, name: &str) -> (ClientKey, BackendKey) {
+    pub(crate) fn user(&mut self, name: &str) -> (ClientKey, LinkKey) {
         let client = self.client();
         self.says(client, &format!("AUTH {name} pw"));
         let backend = self.begun_one();
@@ -243,21 +243,21 @@ impl Worker {
 
     /// The connection that was sent AUTH and nothing else.
     #[track_caller]
-    pub(crate) fn verifier(&mut self) -> BackendKey {
+    pub(crate) fn verifier(&mut self) -> LinkKey {
         let is_auth = |bytes: &Vec<u8>| {
             let words = bytes.starts_with(b"*2\r\n$4\r\nAUTH\r\n");
             words || bytes.starts_with(b"*3\r\n$4\r\nAUTH\r\n")
         };
         let asked = self.received.iter().filter(|(_, bytes)| is_auth(bytes));
-        let mut keys: Vec<BackendKey> = asked
+        let mut keys: Vec<LinkKey> = asked
             .filter_map(|(key, _)| match key {
-                ConnKey::Backend(key) => Some(*key),
+                ConnKey::Link(key) => Some(*key),
                 ConnKey::Client(_) => None,
             })
             .collect();
         keys.sort();
         assert!(!keys.is_empty(), "nobody is asked to verify a login");
-        self.received.remove(&ConnKey::Backend(keys[0]));
+        self.received.remove(&ConnKey::Link(keys[0]));
         keys[0]
     }
 
@@ -296,19 +296,19 @@ impl Worker {
 
     /// The connection that the machine wants opened.
     #[track_caller]
-    pub(crate) fn begun_one(&mut self) -> BackendKey {
+    pub(crate) fn begun_one(&mut self) -> LinkKey {
         let begun = self.begun();
         assert_eq!(begun.len(), 1, "{begun:?} were begun");
         begun[0]
     }
 
     /// The connections that the machine wants opened.
-    pub(crate) fn begun(&mut self) -> Vec<BackendKey> {
+    pub(crate) fn begun(&mut self) -> Vec<LinkKey> {
         mem::take(&mut self.begun)
     }
 
     /// The last octet of the address that a connection leads to, or is tried at.
-    pub(crate) fn host(&self, backend: BackendKey) -> u8 {
+    pub(crate) fn host(&self, backend: LinkKey) -> u8 {
         match self.addresses[&backend].ip() {
             IpAddr::V4(ip) => ip.octets()[3],
             IpAddr::V6(_) => 0,
@@ -316,30 +316,30 @@ impl Worker {
     }
 
     /// The port that a connection leads to.
-    pub(crate) fn port(&self, backend: BackendKey) -> u16 {
+    pub(crate) fn port(&self, backend: LinkKey) -> u16 {
         self.addresses[&backend].port()
     }
 
     /// A connection is open.
-    pub(crate) fn opens(&mut self, backend: BackendKey) {
-        self.machine.backend_connected(backend);
+    pub(crate) fn opens(&mut self, backend: LinkKey) {
+        self.machine.link_connected(backend);
         self.turn();
     }
 
     /// A connection is open; returns the first flight of its handshake.
-    pub(crate) fn connect(&mut self, backend: BackendKey) -> String {
+    pub(crate) fn connect(&mut self, backend: LinkKey) -> String {
         self.opens(backend);
         self.asked(backend)
     }
 
     /// A connection is open, and the server likes its handshake.
-    pub(crate) fn welcome(&mut self, backend: BackendKey) {
+    pub(crate) fn welcome(&mut self, backend: LinkKey) {
         let flight = self.connect(backend);
         self.accept(backend, flight);
     }
 
     /// The server likes this flight of a handshake and those that follow.
-    pub(crate) fn accept(&mut self, backend: BackendKey, mut flight: String) {
+    pub(crate) fn accept(&mut self, backend: LinkKey, mut flight: String) {
         while !flight.is_empty() {
             let said = |word: &str| flight.contains(&format!("{word}\r\n"));
             let mut answer = String::new();
@@ -364,7 +364,7 @@ impl Worker {
 
     /// The server is asked whether its user may give a CLIENT command, and has nothing against it.
     #[track_caller]
-    pub(crate) fn permits(&mut self, backend: BackendKey) {
+    pub(crate) fn permits(&mut self, backend: LinkKey) {
         let question = self.asked(backend);
         assert!(question.contains("\r\nCLIENT\r\n"), "asked {question:?}");
         self.replies(backend, "-ERR syntax error\r\n");
@@ -372,17 +372,17 @@ impl Worker {
 
     /// A connection is open, and ends together with the good answer to its handshake: nothing else
     /// can be sent on it.
-    pub(crate) fn welcome_and_end(&mut self, backend: BackendKey) {
+    pub(crate) fn welcome_and_end(&mut self, backend: LinkKey) {
         let mut answer = HELLO_2.to_owned();
         if self.connect(backend).contains("COMMAND\r\n") {
             answer += "*0\r\n";
         }
-        self.machine.backend_bytes(backend, answer.as_bytes());
+        self.machine.link_bytes(backend, answer.as_bytes());
         self.fails(backend, &Failure::Lost);
     }
 
     /// A connection is open, and the server answers its handshake with an error.
-    pub(crate) fn refuse(&mut self, backend: BackendKey, error: &str) {
+    pub(crate) fn refuse(&mut self, backend: LinkKey, error: &str) {
         // One that begins with its database hears first that none may be chosen before the login.
         if self.connect(backend).starts_with("*2\r\n$6\r\nSELECT") {
             self.replies(backend, "-NOAUTH Authentication required.\r\n");
@@ -391,23 +391,23 @@ impl Worker {
     }
 
     /// A backend sends bytes. Returns what the machine makes of the last of them.
-    pub(crate) fn replies(&mut self, backend: BackendKey, bytes: impl AsRef<[u8]>) -> Flow {
+    pub(crate) fn replies(&mut self, backend: LinkKey, bytes: impl AsRef<[u8]>) -> Flow {
         let mut flow = Flow::Continue;
         for part in bytes.as_ref().chunks(READ_BYTES) {
-            flow = self.machine.backend_bytes(backend, part);
+            flow = self.machine.link_bytes(backend, part);
             self.turn();
         }
         flow
     }
 
-    pub(crate) fn fails(&mut self, backend: BackendKey, failure: &Failure) {
-        self.machine.backend_failed(backend, failure);
+    pub(crate) fn fails(&mut self, backend: LinkKey, failure: &Failure) {
+        self.machine.link_failed(backend, failure);
         self.turn();
     }
 
     /// What a backend was sent since the last look.
-    pub(crate) fn asked(&mut self, backend: BackendKey) -> String {
-        self.received_by(ConnKey::Backend(backend))
+    pub(crate) fn asked(&mut self, backend: LinkKey) -> String {
+        self.received_by(ConnKey::Link(backend))
     }
 
     // The reactor.

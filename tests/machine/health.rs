@@ -1,7 +1,7 @@
 //! Checks of instances: what is asked, what the answers mean, and that no client hears any of it.
 
 use elika::cluster::{Health, Status};
-use elika::proxy::{BackendKey, ClientKey, ConnKey, Flow, Settings, Wanted};
+use elika::proxy::{ClientKey, ConnKey, Flow, LinkKey, Settings, Wanted};
 
 use super::harness::{Worker, value};
 use super::instances::Registry;
@@ -34,7 +34,7 @@ impl Worker {
         found.map(|it| (it.health, it.reason)).unwrap()
     }
 
-    fn client_and_connection(&mut self) -> (ClientKey, BackendKey) {
+    fn client_and_connection(&mut self) -> (ClientKey, LinkKey) {
         let (client, backend) = self.user("ann");
         self.asked(backend);
         (client, backend)
@@ -247,7 +247,7 @@ fn a_worker_that_has_no_clients_there_asks_all_the_same() {
         worker.pass(400);
         worker.fails(backend, &elika::proxy::Failure::Lost);
         assert_eq!(worker.health(1).0, Health::Degraded);
-        assert_eq!(worker.machine.backends(), 0);
+        assert_eq!(worker.machine.links(), 0);
         assert!(worker.machine.next_deadline().is_some(), "it would sleep");
         worker.pass(6 * CHECK_MS);
         let stranger = worker.begun_one();
@@ -269,7 +269,7 @@ fn a_worker_that_has_no_clients_there_asks_all_the_same() {
 fn the_first_worker_wakes_to_check_though_nobody_is_connected() {
     let mut worker = first_worker_alone();
     worker.pass(1_000);
-    assert_eq!(worker.machine.backends(), 0);
+    assert_eq!(worker.machine.links(), 0);
     assert!(worker.machine.next_deadline().is_some());
 }
 

@@ -1,16 +1,16 @@
 //! A server that holds back writes and answers reads: where requests go meanwhile.
 
 use elika::cluster::Health;
-use elika::proxy::{BackendKey, ClientKey, Settings, Wanted};
+use elika::proxy::{ClientKey, LinkKey, Settings, Wanted};
 
 use super::harness::{Worker, command};
 
 /// A server that answers at once, but no write.
 struct Server {
     worker: Worker,
-    open: Vec<BackendKey>,
+    open: Vec<LinkKey>,
     /// Connections that have a write in front, and what else they were asked.
-    held: Vec<(BackendKey, String)>,
+    held: Vec<(LinkKey, String)>,
 }
 
 impl Server {

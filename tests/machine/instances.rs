@@ -8,7 +8,7 @@ use elika::cluster::{
     Balancer, ClusterInstance, ClusterKey, Endpoint, Health, Known, Snapshot, SnapshotBuilder,
     Status, TenantLimits,
 };
-use elika::proxy::{BackendKey, ClientKey, ConnKey, Failure, Settings};
+use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey, Settings};
 
 use super::harness::Worker;
 
@@ -133,14 +133,14 @@ pub(crate) fn start(registry: &mut Registry) -> Worker {
 
 impl Worker {
     /// A client that logs in, on whatever is opened for that.
-    pub(crate) fn login(&mut self) -> (ClientKey, BackendKey) {
+    pub(crate) fn login(&mut self) -> (ClientKey, LinkKey) {
         let (client, backend) = self.user("ann");
         self.asked(backend);
         (client, backend)
     }
 
     /// All that is begun goes well; returns what leads to this port.
-    pub(crate) fn welcome_to(&mut self, port: u16) -> BackendKey {
+    pub(crate) fn welcome_to(&mut self, port: u16) -> LinkKey {
         let begun = self.begun();
         let found = begun.iter().find(|&&key| self.port(key) == port).copied();
         for key in begun {
@@ -235,7 +235,7 @@ fn a_client_moves_when_nothing_of_it_is_in_flight() {
     assert_eq!(worker.heard(client), "$1\r\nb\r\n");
     worker.pass(2_000);
     assert!(
-        worker.closed(ConnKey::Backend(one)),
+        worker.closed(ConnKey::Link(one)),
         "the old connection stays"
     );
 }
@@ -259,7 +259,7 @@ fn who_cannot_move_goes_when_the_grace_is_over() {
     for client in [idle, blocked] {
         assert!(worker.closed(ConnKey::Client(client)));
     }
-    assert_eq!(worker.machine.backends(), 0);
+    assert_eq!(worker.machine.links(), 0);
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn a_refused_move_ends_the_client_and_a_failed_one_is_tried_again() {
     worker.replies(one, "$-1\r\n");
     assert_eq!(worker.heard(ann), "$-1\r\n", "it is served where it is");
     worker.pass(2_000);
-    let again: Vec<BackendKey> = worker.begun();
+    let again: Vec<LinkKey> = worker.begun();
     assert!(!again.is_empty());
     for backend in again {
         if worker.connect(backend).contains("ann") {
@@ -364,7 +364,7 @@ fn a_removed_tenant_is_nobodys_login() {
     worker.follows(registry.remove(3 - port));
     worker.follows(registry.remove(port));
     worker.settle();
-    assert!(worker.closed(ConnKey::Backend(one)));
+    assert!(worker.closed(ConnKey::Link(one)));
     worker.says(client, "GET a");
     assert!(
         worker

@@ -136,7 +136,7 @@ fn who_waits_for_room_is_not_starved_by_who_keeps_sending() {
     let other = worker.client();
     worker.says(other, "UNWATCH");
     worker.asked(backend);
-    let to_backend = ConnKey::Backend(backend);
+    let to_backend = ConnKey::Link(backend);
     worker.stall(to_backend);
     worker.uploads(greedy, &set(1_100_000));
     assert_eq!(worker.says(other, "GET mine"), Flow::Pause);

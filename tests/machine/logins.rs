@@ -31,7 +31,7 @@ fn auth_is_alone_on_a_connection_that_serves_nobody() {
     assert!(!worker.asked(bobs).contains("AUTH"));
     worker.replies(verifier, WRONGPASS);
     assert_eq!(worker.heard(guesser), WRONGPASS);
-    assert!(worker.closed(ConnKey::Backend(verifier)));
+    assert!(worker.closed(ConnKey::Link(verifier)));
     worker.replies(bobs, "$6\r\nsecret\r\n+OK\r\n");
     assert_eq!(worker.heard(bob), "$6\r\nsecret\r\n+OK\r\n");
     worker.says(guesser, "GET secret");
@@ -115,11 +115,11 @@ fn logins_take_turns_on_an_idle_verifier() {
     assert_eq!(worker.asked(on), AUTH_BOB_BAD);
     worker.replies(on, WRONGPASS);
     assert_eq!(worker.heard(two), WRONGPASS);
-    assert!(worker.closed(ConnKey::Backend(on)));
+    assert!(worker.closed(ConnKey::Link(on)));
     worker.opens(second);
     assert_eq!(worker.asked(second), "");
     worker.pass(31_000);
-    assert!(worker.closed(ConnKey::Backend(second)));
+    assert!(worker.closed(ConnKey::Link(second)));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn more_than_the_reply_to_auth_is_not_believed() {
         worker.replies(on, answer);
         let heard = worker.heard(client);
         assert!(heard.starts_with("-ERR elika: backend "), "{heard}");
-        assert!(worker.closed(ConnKey::Backend(on)));
+        assert!(worker.closed(ConnKey::Link(on)));
     }
 }
 
@@ -167,7 +167,7 @@ fn verifier_that_speaks_unasked_is_closed() {
     worker.machine.client_closed(guesser);
     worker.replies(on, "+OK\r\n");
     worker.replies(on, "+OK\r\n");
-    assert!(worker.closed(ConnKey::Backend(on)));
+    assert!(worker.closed(ConnKey::Link(on)));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn strangers_are_let_out_when_the_default_user_gets_a_password() {
     let late = worker.client();
     worker.says(late, "GET x");
     assert_eq!(worker.heard(late), NOAUTH);
-    assert!(worker.closed(ConnKey::Backend(open)));
+    assert!(worker.closed(ConnKey::Link(open)));
     // The refusal is repeated for a while; then the backend is asked again.
     worker.pass(1_500);
     worker.says(late, "GET x");
@@ -223,8 +223,8 @@ fn strangers_are_let_out_when_another_worker_is_refused() {
     let id = InstanceId::from("one");
     worker.machine.peer_asked(Question::LoginNeeded(tenant, id));
     worker.settle();
-    assert!(worker.closed(ConnKey::Backend(open)));
-    assert_eq!(worker.machine.backends(), 0);
+    assert!(worker.closed(ConnKey::Link(open)));
+    assert_eq!(worker.machine.links(), 0);
     worker.says(stranger, "GET x");
     assert_eq!(worker.heard(stranger), NOAUTH);
 }
@@ -244,7 +244,7 @@ fn connection_without_a_login_is_replaced_though_it_is_in_use() {
         worker.replies(own, "*-1\r\n");
         worker.settle();
     }
-    assert!(worker.closed(ConnKey::Backend(own)));
+    assert!(worker.closed(ConnKey::Link(own)));
 }
 
 #[test]

@@ -57,13 +57,13 @@ fn let_replies_wait() {
     worker.permits(backend);
     assert_eq!(worker.heard(first), ":1\r\n");
     let before = resident("VmRSS:");
-    worker.stall(ConnKey::Backend(backend));
+    worker.stall(ConnKey::Link(backend));
     let pair = [command("GET x"), command("CLIENT ID")].concat();
     for &client in clients.iter().chain([&first]) {
         worker.sends(client, pair.repeat(ROUNDS));
     }
     let held = resident("VmRSS:") - before;
-    worker.discard(ConnKey::Backend(backend));
+    worker.discard(ConnKey::Link(backend));
     for &client in clients.iter().chain([&first]) {
         worker.machine.client_closed(client);
     }
@@ -78,7 +78,7 @@ fn let_replies_wait() {
 fn keep_a_big_request() {
     let mut worker = Worker::new();
     let (client, backend) = worker.stranger();
-    worker.stall(ConnKey::Backend(backend));
+    worker.stall(ConnKey::Link(backend));
     let before = resident("VmRSS:");
     worker.sends(
         client,
@@ -96,12 +96,12 @@ fn keep_a_big_request() {
     );
     let most = resident("VmHWM:") - before;
     assert!(most < VALUE_BYTES * 3 / 2, "it took {most} bytes");
-    worker.discard(ConnKey::Backend(backend));
+    worker.discard(ConnKey::Link(backend));
     worker.replies(backend, "+OK\r\n");
     assert_eq!(worker.heard(client), "+OK\r\n");
     // When the next request is through as well, nothing is left of either.
     worker.sends(client, "1\r\n$6\r\nDBSIZE\r\n");
-    worker.discard(ConnKey::Backend(backend));
+    worker.discard(ConnKey::Link(backend));
     worker.replies(backend, ":1\r\n");
     worker.pass(10_000);
     let kept = resident("VmRSS:").saturating_sub(before);

@@ -1,12 +1,12 @@
 //! Connections of clients' own: what must not be given to anybody else, and what must not stay.
 
-use elika::proxy::{BackendKey, ClientKey, ConnKey, Failure};
+use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey};
 
 use super::harness::{Worker, command, value};
 
 impl Worker {
     /// The connection that a client gets for itself, for this command and this reply to it.
-    pub(crate) fn own(&mut self, client: ClientKey, line: &str, reply: &str) -> BackendKey {
+    pub(crate) fn own(&mut self, client: ClientKey, line: &str, reply: &str) -> LinkKey {
         self.says(client, line);
         let own = self.begun_one();
         self.welcome(own);
@@ -42,12 +42,9 @@ fn requests_leave_in_the_order_in_which_they_came() {
             (worker.machine).client_bytes(client, &get);
         }
         let left = [(); 2].map(|()| worker.machine.next_dirty());
-        assert_eq!(
-            left,
-            order.map(|(_, backend)| Some(ConnKey::Backend(backend)))
-        );
+        assert_eq!(left, order.map(|(_, backend)| Some(ConnKey::Link(backend))));
         for (client, backend) in order {
-            worker.discard(ConnKey::Backend(backend));
+            worker.discard(ConnKey::Link(backend));
             worker.replies(backend, "$-1\r\n");
             assert_eq!(worker.heard(client), "$-1\r\n");
         }
@@ -80,7 +77,7 @@ fn connection_is_lent_for_wait_when_nothing_is_in_flight() {
     assert_eq!(worker.asked(other), command_text("GET b"));
     worker.replies(other, "$-1\r\n");
     worker.pass(4_000);
-    assert!(!worker.closed(ConnKey::Backend(shared)));
+    assert!(!worker.closed(ConnKey::Link(shared)));
     worker.replies(shared, ":1\r\n");
     worker.settle();
     assert_eq!(worker.heard(client), ":1\r\n");
@@ -256,7 +253,7 @@ fn line_of_monitor_is_no_reply_however_it_is_cut() {
     worker.machine.client_hung_up(client);
     worker.machine.client_eof(client);
     worker.settle();
-    assert!(worker.closed(ConnKey::Client(client)) && worker.closed(ConnKey::Backend(own)));
+    assert!(worker.closed(ConnKey::Client(client)) && worker.closed(ConnKey::Link(own)));
 }
 
 /// While the other client is looked for, the connection that is to track is lost.
@@ -318,7 +315,7 @@ fn another_user_does_not_wait_on_the_connection_of_the_first() {
 }
 
 /// Who has a connection of its own becomes another user there, which is still to say that it may.
-fn asks_for_bob(worker: &mut Worker, client: ClientKey, own: BackendKey) {
+fn asks_for_bob(worker: &mut Worker, client: ClientKey, own: LinkKey) {
     worker.says(client, "AUTH bob pw");
     for verifier in worker.begun() {
         worker.opens(verifier);
@@ -446,7 +443,7 @@ fn a_pool_has_no_more_connections_than_it_may() {
         worker.says(client, "WAIT 1 0");
     }
     // Those of its clients, and one that verified their logins.
-    assert!(worker.machine.backends() <= 3 + 1);
+    assert!(worker.machine.links() <= 3 + 1);
 }
 
 /// One user may not ask which commands block. That says nothing of what others heard.
@@ -481,7 +478,7 @@ fn a_removed_instance_keeps_nobody() {
     let own = worker.own(ann, "WATCH k", "+OK\r\n");
     worker.remove_instance();
     worker.settle();
-    assert!(worker.closed(ConnKey::Backend(own)));
+    assert!(worker.closed(ConnKey::Link(own)));
     assert!(worker.closed(ConnKey::Client(ann)), "its watch is lost");
 }
 
@@ -549,7 +546,7 @@ fn questions_inside_multi_do_not_cost_the_connection() {
         worker.says(ann, "EXEC");
         worker.replies(own, "*1\r\n+OK\r\n");
         worker.settle();
-        assert_eq!(worker.closed(ConnKey::Backend(own)), closed, "{question}");
+        assert_eq!(worker.closed(ConnKey::Link(own)), closed, "{question}");
     }
 }
 
@@ -558,7 +555,7 @@ pub(crate) const HELLO_OF_VALKEY: &str = "*6\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n
     $7\r\nversion\r\n$5\r\n9.1.2\r\n$2\r\nid\r\n:77\r\n";
 
 /// A client whose backend is a Valkey 9, and its shared connection.
-pub(crate) fn on_valkey_9(worker: &mut Worker) -> (ClientKey, BackendKey) {
+pub(crate) fn on_valkey_9(worker: &mut Worker) -> (ClientKey, LinkKey) {
     let ann = worker.client();
     worker.says(ann, "AUTH ann pw");
     let shared = worker.begun_one();

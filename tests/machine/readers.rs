@@ -1,6 +1,6 @@
 //! Clients on their way out, with replies that they have not read.
 
-use elika::proxy::{BackendKey, ClientKey, ConnKey, Failure, Flow};
+use elika::proxy::{ClientKey, ConnKey, Failure, Flow, LinkKey};
 
 use super::harness::{READ_BYTES, Worker, value};
 
@@ -43,7 +43,7 @@ fn a_client_being_closed_cannot_stay_by_sending() {
 
 /// Two users of one connection: one asks for something big, and reads nothing; the other asks
 /// `line` behind it.
-fn reader_and_follower(worker: &mut Worker, line: &str) -> (ClientKey, ClientKey, BackendKey) {
+fn reader_and_follower(worker: &mut Worker, line: &str) -> (ClientKey, ClientKey, LinkKey) {
     let (reader, backend) = worker.user("ann");
     let follower = worker.logs_in("ann", "pw");
     get_big(worker, reader);
@@ -78,10 +78,10 @@ fn a_read_behind_a_slow_reader_is_asked_again_elsewhere() {
     assert_eq!(worker.heard(follower), "$2\r\nhi\r\n");
     // Whoever reads slowly gets all of it, and then the connection has nothing that anybody wants.
     worker.unstall(ConnKey::Client(reader));
-    assert!(worker.resumed(ConnKey::Backend(held_up)));
+    assert!(worker.resumed(ConnKey::Link(held_up)));
     worker.replies(held_up, &big[sent..]);
     assert_eq!(worker.heard(reader).len(), big.len());
-    assert!(worker.closed(ConnKey::Backend(held_up)));
+    assert!(worker.closed(ConnKey::Link(held_up)));
     worker.says(reader, "GET next");
     assert!(worker.asked(other).contains("next"));
 }
@@ -133,7 +133,7 @@ fn a_reply_that_nobody_waits_for_is_dropped_as_it_comes() {
     assert_eq!(worker.heard(follower), "");
     worker.unstall(ConnKey::Client(reader));
     assert_eq!(worker.heard(reader).len(), value(1_000_000).len());
-    assert!(!worker.closed(ConnKey::Backend(held_up)));
+    assert!(!worker.closed(ConnKey::Link(held_up)));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn who_waits_for_a_write_is_not_sent_round() {
     assert_eq!(worker.replies(held_up, &big[..500_000]), Flow::Pause);
     worker.pass(30);
     assert_eq!(worker.begun(), []);
-    assert!(worker.resumed(ConnKey::Backend(held_up)));
+    assert!(worker.resumed(ConnKey::Link(held_up)));
     worker.replies(held_up, &big[500_000..]);
     worker.replies(held_up, "$2\r\nhi\r\n:1\r\n");
     assert_eq!(worker.heard(follower), "$2\r\nhi\r\n:1\r\n");
@@ -180,7 +180,7 @@ fn a_reader_that_catches_up_in_time_costs_nobody_anything() {
     assert_eq!(worker.replies(backend, &big[..500_000]), Flow::Pause);
     worker.pass(10);
     worker.unstall(ConnKey::Client(reader));
-    assert!(worker.resumed(ConnKey::Backend(backend)));
+    assert!(worker.resumed(ConnKey::Link(backend)));
     worker.replies(backend, &big[500_000..]);
     worker.replies(backend, "$2\r\nhi\r\n");
     worker.pass(100);
@@ -197,12 +197,12 @@ fn who_comes_after_the_last_follower_has_gone_does_not_wait_for_the_reader() {
     let big = value(1_000_000);
     assert_eq!(worker.replies(held_up, &big[..500_000]), Flow::Pause);
     worker.pass(200);
-    assert!(worker.resumed(ConnKey::Backend(held_up)));
+    assert!(worker.resumed(ConnKey::Link(held_up)));
     worker.machine.client_closed(writer);
     assert_eq!(worker.replies(held_up, &big[500_000..560_000]), Flow::Pause);
     worker.says(next, "INCR n");
     worker.pass(200);
-    assert!(worker.resumed(ConnKey::Backend(held_up)));
+    assert!(worker.resumed(ConnKey::Link(held_up)));
     worker.replies(held_up, &big[560_000..]);
     worker.replies(held_up, ":1\r\n:2\r\n");
     assert_eq!(worker.heard(next), ":2\r\n");
@@ -239,7 +239,7 @@ fn nobody_is_sent_round_to_an_instance_that_is_gone() {
     worker.remove_instance();
     worker.pass(30);
     assert_eq!(worker.begun(), []);
-    assert!(worker.resumed(ConnKey::Backend(held_up)));
+    assert!(worker.resumed(ConnKey::Link(held_up)));
     worker.replies(held_up, &big[500_000..]);
     worker.replies(held_up, "$2\r\nhi\r\n");
     assert_eq!(worker.heard(follower), "$2\r\nhi\r\n");
@@ -259,7 +259,7 @@ fn a_way_round_is_not_tried_again_at_once_if_the_server_cannot_be_reached() {
         }
     }
     assert_eq!(begun, 1);
-    assert!(worker.resumed(ConnKey::Backend(held_up)));
+    assert!(worker.resumed(ConnKey::Link(held_up)));
 }
 
 /// Of what it was to be asked it has not seen a byte, but for the big reply.
@@ -269,7 +269,7 @@ fn a_write_that_was_not_sent_moves_on_though_a_read_before_it_went_round() {
     let (reader, held_up) = worker.user("ann");
     let [follower, writer] = [(); 2].map(|()| worker.logs_in("ann", "pw"));
     get_big(&mut worker, reader);
-    worker.stall(ConnKey::Backend(held_up));
+    worker.stall(ConnKey::Link(held_up));
     worker.says(follower, "GET small");
     worker.says(writer, "INCR n");
     worker.replies(held_up, &value(1_000_000)[..500_000]);

@@ -1,7 +1,7 @@
 //! Limits of tenants and pauses, step by step.
 
 use elika::cluster::{ClusterKey, Status, TenantLimits};
-use elika::proxy::{BackendKey, ClientKey, ConnKey, Flow, Settings, Wanted};
+use elika::proxy::{ClientKey, ConnKey, Flow, LinkKey, Settings, Wanted};
 
 use super::harness::Worker;
 use super::instances::Registry;
@@ -28,7 +28,7 @@ pub(crate) fn limited_with(
 impl Worker {
     /// A pipeline of so many GETs; returns how many of them went to the backend, and what was said
     /// to the others.
-    fn burst(&mut self, client: ClientKey, backend: BackendKey, n: usize) -> (usize, String) {
+    fn burst(&mut self, client: ClientKey, backend: LinkKey, n: usize) -> (usize, String) {
         self.asked(backend);
         self.sends(client, super::harness::command("GET k").repeat(n));
         self.serve(client, backend)
@@ -36,7 +36,7 @@ impl Worker {
 
     /// Answers the GETs that a backend was asked since the last look: how many, and what the
     /// client heard to others.
-    fn serve(&mut self, client: ClientKey, backend: BackendKey) -> (usize, String) {
+    fn serve(&mut self, client: ClientKey, backend: LinkKey) -> (usize, String) {
         let asked = self.asked(backend).matches("GET").count();
         self.replies(backend, "$-1\r\n".repeat(asked));
         let heard = self.heard(client).replace("$-1\r\n", "");

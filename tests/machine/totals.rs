@@ -1,7 +1,7 @@
 //! What CLIENT LIST says of how much has gone through a client's connection, number by number. A
 //! server counts bytes when it reads and writes them, and a command when it has carried it out.
 
-use elika::proxy::{BackendKey, ClientKey, ConnKey};
+use elika::proxy::{ClientKey, ConnKey, LinkKey};
 
 use super::harness::{Worker, command};
 use super::pins::{HELLO_OF_VALKEY, on_valkey_9};
@@ -32,7 +32,7 @@ struct Asker {
 
 impl Asker {
     /// It has logged in, and the server lets it ask.
-    fn new(worker: &mut Worker) -> (Self, BackendKey) {
+    fn new(worker: &mut Worker) -> (Self, LinkKey) {
         let (client, shared) = on_valkey_9(worker);
         worker.says(client, "CLIENT INFO");
         worker.permits(shared);
@@ -62,7 +62,7 @@ impl Asker {
     }
 
     /// It gives a command, and the backend replies.
-    fn says(&mut self, worker: &mut Worker, line: &str, on: BackendKey, reply: &str, done: u64) {
+    fn says(&mut self, worker: &mut Worker, line: &str, on: LinkKey, reply: &str, done: u64) {
         worker.says(self.client, line);
         worker.replies(on, reply);
         let heard = worker.heard(self.client);
@@ -189,7 +189,7 @@ fn a_command_that_blocks_counts_when_it_ends() {
 }
 
 /// The connection of a client's own that is begun is made, and sent what it is for.
-fn open_own(worker: &mut Worker) -> BackendKey {
+fn open_own(worker: &mut Worker) -> LinkKey {
     let own = worker.begun_one();
     worker.connect(own);
     worker.replies(own, "+OK\r\n");
@@ -199,7 +199,7 @@ fn open_own(worker: &mut Worker) -> BackendKey {
 }
 
 /// Another client of the same user, which the server lets ask for others.
-fn other(worker: &mut Worker, shared: BackendKey) -> ClientKey {
+fn other(worker: &mut Worker, shared: LinkKey) -> ClientKey {
     let bob = worker.logs_in("ann", "pw");
     worker.says(bob, "CLIENT LIST ID 1");
     worker.permits(shared);

@@ -1,13 +1,13 @@
 //! WAIT is about the last write of the very client, on whichever connection that was.
 
-use elika::proxy::{BackendKey, ClientKey, ConnKey, Failure};
+use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey};
 
 use super::harness::{Worker, command};
 
 const UNKNOWN: &str = "-ERR elika: the connection that carried the writes is in use or closed\r\n";
 
 /// One user has a single shared connection: it is asked for 10 ms at a time.
-fn worker() -> (Worker, ClientKey, BackendKey) {
+fn worker() -> (Worker, ClientKey, LinkKey) {
     let mut worker = Worker::with(|settings| settings.pool_connections_max = 1);
     let (client, shared) = worker.user("ann");
     worker.pass(200);
@@ -17,7 +17,7 @@ fn worker() -> (Worker, ClientKey, BackendKey) {
 
 impl Worker {
     /// One command and the reply to it.
-    fn does(&mut self, client: ClientKey, on: BackendKey, line: &str, reply: &str) {
+    fn does(&mut self, client: ClientKey, on: LinkKey, line: &str, reply: &str) {
         self.says(client, line);
         let asked = self.asked(on);
         assert!(asked.ends_with(&text(line)), "{line}: {asked}");
@@ -27,7 +27,7 @@ impl Worker {
     }
 
     /// The server is asked for this here, and says so.
-    fn tells(&mut self, on: BackendKey, line: &str, reply: &str) {
+    fn tells(&mut self, on: LinkKey, line: &str, reply: &str) {
         let asked = self.asked(on);
         assert!(asked.ends_with(&text(line)), "{line}: {asked}");
         self.replies(on, reply);
@@ -300,7 +300,7 @@ fn nobody_waits_for_ever_where_the_server_has_gone_in_the_middle_of_a_wait() {
         worker.pass(5_000);
         assert_eq!(worker.heard(client), UNKNOWN, "{connections}");
         assert!(worker.heard(other).starts_with("-ERR elika: "));
-        assert!(worker.closed(ConnKey::Backend(shared)));
+        assert!(worker.closed(ConnKey::Link(shared)));
     }
 }
 
@@ -322,7 +322,7 @@ fn wait_that_the_server_never_answers_is_over_where_the_server_answers_others() 
         worker.pass(100);
     }
     assert_eq!(worker.heard(client), UNKNOWN);
-    assert!(worker.closed(ConnKey::Backend(shared)));
+    assert!(worker.closed(ConnKey::Link(shared)));
 }
 
 #[test]

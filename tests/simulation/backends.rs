@@ -1,6 +1,6 @@
 //! Backend connections: how they come about, what happens on them, and how they end.
 
-use elika::proxy::{BackendKey, ConnKey, Failure, Flow};
+use elika::proxy::{ConnKey, Failure, Flow, LinkKey};
 
 use super::client::Client;
 use super::link::{GARBAGE, Link, Prospect};
@@ -40,7 +40,7 @@ impl World {
     }
 
     /// Something happens on a backend connection.
-    pub(crate) fn link_event(&mut self, node: usize, key: BackendKey) -> Result<(), String> {
+    pub(crate) fn link_event(&mut self, node: usize, key: LinkKey) -> Result<(), String> {
         let Some(link) = self.nodes[node].links.get(&key) else {
             return Ok(());
         };
@@ -76,7 +76,7 @@ impl World {
             return Ok(());
         };
         match self.rng.below(4) {
-            0 if link.wants_write => self.write(node, ConnKey::Backend(key)),
+            0 if link.wants_write => self.write(node, ConnKey::Link(key)),
             0 | 1 => {
                 let redis = &mut self.servers[link.server];
                 link.serve(redis, moment, self.plan.delay_ms, &mut self.rng)?;
@@ -87,7 +87,7 @@ impl World {
         Ok(())
     }
 
-    fn opening_event(&mut self, node: usize, key: BackendKey) -> Result<(), String> {
+    fn opening_event(&mut self, node: usize, key: LinkKey) -> Result<(), String> {
         let Some(link) = self.nodes[node].links.get_mut(&key) else {
             return Ok(());
         };
@@ -102,7 +102,7 @@ impl World {
                 self.nodes[node].links.remove(&key);
                 self.note(|| format!("{key:?} is refused"));
                 let failure = Failure::Unreachable("connection refused".into());
-                self.nodes[node].machine.backend_failed(key, &failure);
+                self.nodes[node].machine.link_failed(key, &failure);
             }
             Prospect::Open => {
                 link.session = Some(server.accept());
@@ -112,13 +112,13 @@ impl World {
                     server.failed(self.now);
                     self.note(|| format!("{key:?} finds the server full"));
                 }
-                self.nodes[node].machine.backend_connected(key);
+                self.nodes[node].machine.link_connected(key);
             }
         }
         Ok(())
     }
 
-    fn deliver_replies(&mut self, node: usize, key: BackendKey) -> Result<(), String> {
+    fn deliver_replies(&mut self, node: usize, key: LinkKey) -> Result<(), String> {
         let Some(link) = self.nodes[node].links.get_mut(&key) else {
             return Ok(());
         };
@@ -143,7 +143,7 @@ impl World {
         (link.heard, link.answered) = (self.now.ms, true);
         self.servers[link.server].bytes += bytes.len() as u64;
         self.before(node, bytes.len(), None);
-        let flow = self.nodes[node].machine.backend_bytes(key, &bytes);
+        let flow = self.nodes[node].machine.link_bytes(key, &bytes);
         if let Some(link) = self.nodes[node].links.get_mut(&key) {
             link.paused = flow == Flow::Pause;
         }
@@ -162,7 +162,7 @@ impl World {
     }
 
     /// A backend connection breaks.
-    pub(crate) fn lose(&mut self, node: usize, key: BackendKey) -> Result<(), String> {
+    pub(crate) fn lose(&mut self, node: usize, key: LinkKey) -> Result<(), String> {
         // The machine may have let go of it already.
         self.actions(node)?;
         let Some(link) = self.nodes[node].links.remove(&key) else {
@@ -171,7 +171,7 @@ impl World {
         self.note(|| format!("{key:?} breaks"));
         self.servers[link.server].failed(self.now);
         self.hang_up(&link, true);
-        self.nodes[node].machine.backend_failed(key, &Failure::Lost);
+        self.nodes[node].machine.link_failed(key, &Failure::Lost);
         self.maybe_turn(node)
     }
 

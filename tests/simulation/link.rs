@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use elika::proxy::BackendKey;
+use elika::proxy::LinkKey;
 
 use super::redis::{Moment, Redis, SEQUENCE, any_tag, is_read};
 use super::rng::Rng;
@@ -30,7 +30,7 @@ pub(crate) enum Prospect {
 
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) key: BackendKey,
+    pub(crate) key: LinkKey,
     pub(crate) server: usize,
     /// What the server calls it; `None`: being opened.
     pub(crate) session: Option<u64>,
@@ -69,7 +69,7 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(
-        key: BackendKey,
+        key: LinkKey,
         server: usize,
         prospect: Prospect,
         due: u64,

@@ -3,7 +3,7 @@
 
 use std::io::IoSlice;
 
-use elika::proxy::{Action, BackendKey, ClientKey, ConnKey, SLICES_MAX};
+use elika::proxy::{Action, ClientKey, ConnKey, LinkKey, SLICES_MAX};
 
 use super::link::{Link, Prospect};
 use super::picture::address;
@@ -107,7 +107,7 @@ impl World {
                         self.clients[client].was_blocked = self.is_blocked(client);
                     }
                 }
-                Action::Close(ConnKey::Backend(key)) => {
+                Action::Close(ConnKey::Link(key)) => {
                     if let Some(link) = self.nodes[node].links.remove(&key) {
                         self.given_up(node, link)?;
                     }
@@ -117,7 +117,7 @@ impl World {
                         self.clients[*client].paused = false;
                     }
                 }
-                Action::Resume(ConnKey::Backend(key)) => {
+                Action::Resume(ConnKey::Link(key)) => {
                     if let Some(link) = self.nodes[node].links.get_mut(&key) {
                         link.paused = false;
                     }
@@ -137,7 +137,7 @@ impl World {
     fn connect(
         &mut self,
         node: usize,
-        key: BackendKey,
+        key: LinkKey,
         to: std::net::SocketAddr,
     ) -> Result<(), String> {
         let server = (0..self.servers.len())
@@ -181,7 +181,7 @@ impl World {
                 ConnKey::Client(key) => (self.nodes[node].clients.get(&key))
                     .map(|client| &self.clients[*client])
                     .map_or(0, |client| client.room.saturating_sub(client.kernel.len())),
-                ConnKey::Backend(key) => (self.nodes[node].links.get(&key))
+                ConnKey::Link(key) => (self.nodes[node].links.get(&key))
                     .map_or(0, |link| link.input_max.saturating_sub(link.input.len())),
             };
             let mut taken = bytes.len().min(room);
@@ -197,7 +197,7 @@ impl World {
                         self.clients[*client].wants_write = more;
                     }
                 }
-                ConnKey::Backend(key) => {
+                ConnKey::Link(key) => {
                     if let Some(link) = self.nodes[node].links.get_mut(&key) {
                         self.servers[link.server].bytes += bytes.len() as u64;
                         link.input.extend(bytes);

@@ -2,7 +2,7 @@
 //! bounded number of clients for one question in a turn, and tenants have their turns one after the
 //! other.
 
-use elika::proxy::{BackendKey, ConnKey};
+use elika::proxy::{ConnKey, LinkKey};
 
 use super::client::Client;
 use super::redis::MAY_NOT_LIST;
@@ -108,7 +108,7 @@ impl World {
     /// Servers answer, and each machine has a turn.
     fn turns_of_all(&mut self) -> Result<(), String> {
         for node in 0..self.nodes.len() {
-            let links: Vec<BackendKey> = self.nodes[node].links.keys().copied().collect();
+            let links: Vec<LinkKey> = self.nodes[node].links.keys().copied().collect();
             for key in links {
                 self.link_event(node, key)?;
             }

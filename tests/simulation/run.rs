@@ -1,6 +1,6 @@
 //! The course of one seed: the storm, the calm after it, the last questions, and the end.
 
-use elika::proxy::{BackendKey, Wanted};
+use elika::proxy::{LinkKey, Wanted};
 
 use super::Seen;
 use super::client::Client;
@@ -130,7 +130,7 @@ impl World {
         }
         self.calm_clusters();
         for node in 0..self.nodes.len() {
-            let links: Vec<BackendKey> = self.nodes[node].links.keys().copied().collect();
+            let links: Vec<LinkKey> = self.nodes[node].links.keys().copied().collect();
             for key in links {
                 let hung = |link: &&mut Link| link.hung;
                 let Some(link) = self.nodes[node].links.get_mut(&key).filter(hung) else {
@@ -156,7 +156,7 @@ impl World {
             }
         }
         for node in 0..self.nodes.len() {
-            let links: Vec<BackendKey> = self.nodes[node].links.keys().copied().collect();
+            let links: Vec<LinkKey> = self.nodes[node].links.keys().copied().collect();
             for key in links {
                 // A blocking command may wait for ever.
                 if let Some(link) = self.nodes[node].links.get_mut(&key)
@@ -311,7 +311,7 @@ impl World {
         self.wait(END_MS)?;
         for (worker, node) in self.nodes.iter().enumerate() {
             let machine = &node.machine;
-            let (bytes, backends) = (machine.outbound_bytes(), machine.backends());
+            let (bytes, backends) = (machine.outbound_bytes(), machine.links());
             let deadline = machine.next_deadline();
             if bytes > 0 || backends > 0 || deadline.is_some() {
                 return Err(format!(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use elika::cluster::SnapshotBuilder;
-use elika::proxy::{Answer, BackendKey, ClientKey, Machine, Origin, Question, Settings};
+use elika::proxy::{Answer, ClientKey, LinkKey, Machine, Origin, Question, Settings};
 
 use super::ceiling::Before;
 use super::census::Told;
@@ -24,7 +24,7 @@ use super::script::{Asks, Script};
 pub(crate) struct Node {
     pub(crate) machine: Machine,
     pub(crate) clients: BTreeMap<ClientKey, usize>,
-    pub(crate) links: BTreeMap<BackendKey, Link>,
+    pub(crate) links: BTreeMap<LinkKey, Link>,
     pub(crate) draining: bool,
     pub(crate) turns: u64,
     /// At most so many bytes are kept for clients, and what was before a call that brings more.
@@ -354,7 +354,7 @@ impl World {
         self.note(|| format!("server {server} is down until {until} ms"));
         for node in 0..self.nodes.len() {
             let links = self.nodes[node].links.values();
-            let its: Vec<BackendKey> = links
+            let its: Vec<LinkKey> = links
                 .filter(|link| link.server == server && link.session.is_some())
                 .map(|link| link.key)
                 .collect();

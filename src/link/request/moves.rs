@@ -56,7 +56,7 @@ impl Requests {
         &mut self,
         (index, count, start): (u32, u32, u64),
         of_client: &mut Fifo,
-        of_backend: &mut Fifo,
+        of_link: &mut Fifo,
     ) -> u32 {
         let new = self.insert(ClientKey::NONE, Kind::Deliver, 0, start);
         let Some(record) = self.records.get_mut(index as usize) else {
@@ -68,11 +68,11 @@ impl Requests {
             ..*record
         };
         record.count = count;
-        (record.next_of_client, record.next_of_backend) = (new, new);
+        (record.next_of_client, record.next_of_link) = (new, new);
         if let Some(record) = self.get_mut(new) {
             *record = second;
         }
-        for queue in [of_client, of_backend] {
+        for queue in [of_client, of_link] {
             if queue.tail == index {
                 queue.tail = new;
             }
@@ -82,14 +82,14 @@ impl Requests {
 
     /// Hangs a record at the end of a backend's queue, wherever it was before; its bytes will begin
     /// at `start`.
-    pub(crate) fn rehang(&mut self, index: u32, of_backend: &mut Fifo, start: u64) {
+    pub(crate) fn rehang(&mut self, index: u32, of_link: &mut Fifo, start: u64) {
         if let Some(record) = self.get_mut(index) {
-            (record.start, record.next_of_backend) = (start, NIL);
-            match self.get_mut(of_backend.tail) {
-                Some(tail) => tail.next_of_backend = index,
-                None => of_backend.head = index,
+            (record.start, record.next_of_link) = (start, NIL);
+            match self.get_mut(of_link.tail) {
+                Some(tail) => tail.next_of_link = index,
+                None => of_link.head = index,
             }
-            of_backend.tail = index;
+            of_link.tail = index;
         }
     }
 
@@ -101,7 +101,7 @@ impl Requests {
         };
         self.patient -= usize::from(record.verb.is_patient());
         record.kind = Kind::Parked(self.parked.insert(replies) as u32);
-        (record.verb, record.count, record.next_of_backend) = (Verb::Plain, 0, NIL);
+        (record.verb, record.count, record.next_of_link) = (Verb::Plain, 0, NIL);
     }
 
     /// Forgets a record that was taken off its backend's queue, and is in no client's.

@@ -8,54 +8,54 @@ use crate::resp::{Args, RequestDecoder, RequestLimits, Step};
 use crate::link::failure::Failure;
 use crate::proxy::action::Flow;
 use crate::proxy::check::speech::reply_to;
-use crate::proxy::check::{Link, World};
+use crate::proxy::check::{Wire, World};
 use crate::store::chunk::SLICES_MAX;
-use crate::store::key::{BackendKey, ConnKey};
+use crate::store::key::{ConnKey, LinkKey};
 
 /// So much at most is read from a connection at once, bytes.
 const PIECE_BYTES: usize = 128 * 1024;
 
 impl World<'_> {
-    /// A link for which `wanted` holds.
-    fn link(&mut self, wanted: impl Fn(&BackendKey, &Link) -> bool) -> Option<BackendKey> {
-        let links = self.links.iter();
-        let keys: Vec<BackendKey> = links
-            .filter(|(key, link)| wanted(key, link))
+    /// A wire for which `wanted` holds.
+    fn wire(&mut self, wanted: impl Fn(&LinkKey, &Wire) -> bool) -> Option<LinkKey> {
+        let wires = self.wires.iter();
+        let keys: Vec<LinkKey> = wires
+            .filter(|(key, wire)| wanted(key, wire))
             .map(|(key, _)| *key)
             .collect();
         self.input.pick(&keys)
     }
 
     pub(super) fn connect(&mut self) {
-        if let Some(key) = self.link(|_, link| !link.open)
-            && let Some(link) = self.links.get_mut(&key)
+        if let Some(key) = self.wire(|_, wire| !wire.open)
+            && let Some(wire) = self.wires.get_mut(&key)
         {
-            link.open = true;
-            self.machine.backend_connected(key);
+            wire.open = true;
+            self.machine.link_connected(key);
         }
     }
 
     pub(super) fn break_link(&mut self) {
-        let Some(key) = self.link(|_, _| true) else {
+        let Some(key) = self.wire(|_, _| true) else {
             return;
         };
-        self.links.remove(&key);
+        self.wires.remove(&key);
         let failure = match self.input.number() % 3 {
             0 => Failure::Unreachable("connection refused".into()),
             _ => Failure::Lost,
         };
-        self.machine.backend_failed(key, &failure);
+        self.machine.link_failed(key, &failure);
     }
 
     pub(super) fn server_says(&mut self, bytes: &[u8]) {
         let paused = self.paused_links.clone();
-        if let Some(key) = self.link(|key, link| link.open && !paused.contains(key)) {
+        if let Some(key) = self.wire(|key, wire| wire.open && !paused.contains(key)) {
             self.deliver(key, bytes);
         }
     }
 
-    fn deliver(&mut self, key: BackendKey, bytes: &[u8]) {
-        if self.machine.backend_bytes(key, bytes) == Flow::Pause {
+    fn deliver(&mut self, key: LinkKey, bytes: &[u8]) {
+        if self.machine.link_bytes(key, bytes) == Flow::Pause {
             self.paused_links.insert(key);
         }
     }
@@ -63,26 +63,26 @@ impl World<'_> {
     /// A server answers all it got, as a good one would.
     pub(super) fn serve(&mut self) {
         let paused = self.paused_links.clone();
-        let Some(key) = self.link(|key, link| link.open && !paused.contains(key)) else {
+        let Some(key) = self.wire(|key, wire| wire.open && !paused.contains(key)) else {
             return;
         };
-        let Some(link) = self.links.get_mut(&key) else {
+        let Some(wire) = self.wires.get_mut(&key) else {
             return;
         };
-        let mut replies = std::mem::take(&mut link.says);
+        let mut replies = std::mem::take(&mut wire.says);
         let mut decoder = RequestDecoder::default();
-        if std::mem::take(&mut link.session.blocked) {
+        if std::mem::take(&mut wire.session.blocked) {
             replies.extend_from_slice(b"*-1\r\n");
         }
-        while !link.session.blocked
+        while !wire.session.blocked
             && let Ok(Step::Array { len, .. }) =
-                decoder.decode(&link.got, &RequestLimits::AFTER_LOGIN)
+                decoder.decode(&wire.got, &RequestLimits::AFTER_LOGIN)
         {
-            let frame: Vec<u8> = link.got.drain(..len).collect();
+            let frame: Vec<u8> = wire.got.drain(..len).collect();
             reply_to(
                 Args::new(&frame),
                 self.trouble,
-                &mut link.session,
+                &mut wire.session,
                 &mut replies,
             );
         }
@@ -94,8 +94,8 @@ impl World<'_> {
                 break;
             }
         }
-        if let Some(link) = self.links.get_mut(&key) {
-            link.says = pieces.flatten().copied().collect();
+        if let Some(wire) = self.wires.get_mut(&key) {
+            wire.says = pieces.flatten().copied().collect();
         }
     }
 
@@ -145,10 +145,10 @@ impl World<'_> {
                 0 => all.len() * (how / 4) / 64,
                 _ => all.len(),
             };
-            if let ConnKey::Backend(key) = key
-                && let Some(link) = self.links.get_mut(&key)
+            if let ConnKey::Link(key) = key
+                && let Some(wire) = self.wires.get_mut(&key)
             {
-                link.got.extend(all.iter().take(taken));
+                wire.got.extend(all.iter().take(taken));
             }
             self.machine.sent(key, taken);
         }

@@ -103,7 +103,7 @@ pub(super) const REPLIES: &[&str] = &[
     "+1339518083.107412 [0 127.0.0.1:60866] \"keys\" \"*\"\r\n",
     "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n",
     "-LOADING Redis is loading the dataset in memory\r\n",
-    "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
+    "-MASTERDOWN Wire with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
     "-READONLY You can't write against a read only replica.\r\n",
     "*4\r\n$2\r\nid\r\n:7\r\n$4\r\nrole\r\n$7\r\nreplica\r\n",
 ];

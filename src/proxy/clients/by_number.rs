@@ -103,10 +103,10 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return Found::Nobody;
         };
-        match (client.pin.as_deref_mut(), self.backends.get(client.backend)) {
-            (Some(pin), Some(backend)) if backend.blocking > 0 && backend.owner == key => {
+        match (client.pin.as_deref_mut(), self.links.get(client.link)) {
+            (Some(pin), Some(link)) if link.blocking > 0 && link.owner == key => {
                 pin.soil();
-                backend.id.map_or(Found::Otherwise, Found::Connection)
+                link.id.map_or(Found::Otherwise, Found::Connection)
             }
             _ => Found::Otherwise,
         }
@@ -131,9 +131,9 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return Found::Nobody;
         };
-        match (client.pin.as_deref_mut(), self.backends.get(client.backend)) {
-            (Some(pin), Some(backend)) if backend.is_ready() && !pin.provisional => {
-                let Some(id) = backend.id else {
+        match (client.pin.as_deref_mut(), self.links.get(client.link)) {
+            (Some(pin), Some(link)) if link.is_ready() && !pin.provisional => {
+                let Some(id) = link.id else {
                     return Found::Otherwise;
                 };
                 pin.kept = true;

@@ -130,13 +130,13 @@ impl Machine {
     /// server keeps them in the client's buffer.
     fn bytes_behind_blocked(&self, key: ClientKey) -> u64 {
         let client = self.clients.get(key).filter(|_| self.is_blocked(key));
-        let Some((client, backend)) =
-            client.and_then(|client| Some((client, self.backends.get(client.backend)?)))
+        let Some((client, link)) =
+            client.and_then(|client| Some((client, self.links.get(client.link)?)))
         else {
             return 0;
         };
         let blocking = self.requests.get(client.fifo.head);
         let behind = blocking.and_then(|head| self.requests.get(head.next_of_client));
-        behind.map_or(0, |behind| backend.queued.saturating_sub(behind.start))
+        behind.map_or(0, |behind| link.queued.saturating_sub(behind.start))
     }
 }

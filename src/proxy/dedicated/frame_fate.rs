@@ -12,7 +12,7 @@ use crate::link::verb::Verb;
 use crate::proxy::deliver::replies::Afterwards;
 use crate::proxy::machine::Machine;
 use crate::session::client::ReplyMode;
-use crate::store::key::BackendKey;
+use crate::store::key::LinkKey;
 
 /// How a server says that a redirection has ended: its number for the other client follows.
 const BROKEN: &[u8] = b">2\r\n$21\r\ntracking-redir-broken\r\n";
@@ -36,15 +36,15 @@ fn may_be_broken(begin: &[u8]) -> bool {
 }
 
 impl Machine {
-    pub(super) fn manner(&self, key: BackendKey) -> Manner {
-        let Some(backend) = self.backends.get(key) else {
+    pub(super) fn manner(&self, key: LinkKey) -> Manner {
+        let Some(link) = self.links.get(key) else {
             return Manner::default();
         };
-        let Some(client) = self.clients.get(backend.owner) else {
+        let Some(client) = self.clients.get(link.owner) else {
             return Manner::default();
         };
         let pin = client.pin.as_deref();
-        let head = self.requests.get(backend.fifo.head);
+        let head = self.requests.get(link.fifo.head);
         let confirms =
             head.is_some_and(|head| matches!(head.verb, Verb::Confirm(_) | Verb::ConfirmAll(_)));
         Manner {
@@ -57,8 +57,8 @@ impl Machine {
 
     /// The client that gets the invalidations of the one which has this connection, if it is
     /// another.
-    fn redirects_to(&self, key: BackendKey) -> Option<u64> {
-        let owner = self.backends.get(key)?.owner;
+    fn redirects_to(&self, key: LinkKey) -> Option<u64> {
+        let owner = self.links.get(key)?.owner;
         let pin = self.clients.get(owner)?.pin.as_deref()?;
         pin.tracking?.redirect
     }
@@ -66,21 +66,21 @@ impl Machine {
     /// The first part of a line of MONITOR: clients do not hear of the proxy's own commands.
     pub(super) fn monitored(
         &mut self,
-        key: BackendKey,
+        key: LinkKey,
         part: &[u8],
         late: &mut Afterwards,
     ) -> Result<(), Failure> {
-        let Some(backend) = self.backends.get_mut(key) else {
+        let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
         let (begin, rest) = part.split_at(part.len().min(marked::DECIDED_BYTES));
-        backend.collect(begin)?;
-        let Some(marked) = marked::is_marked(&backend.collected) else {
+        link.collect(begin)?;
+        let Some(marked) = marked::is_marked(&link.collected) else {
             return Ok(());
         };
-        let begin = mem::take(&mut backend.collected);
+        let begin = mem::take(&mut link.collected);
         let fate = if marked { Fate::Drop } else { Fate::Push };
-        backend.frame.fate = fate;
+        link.frame.fate = fate;
         self.pass(key, fate, &begin, late)?;
         self.pass(key, fate, rest, late)
     }
@@ -89,39 +89,39 @@ impl Machine {
     /// that this has ended, nothing of it goes out.
     pub(super) fn noticed(
         &mut self,
-        key: BackendKey,
+        key: LinkKey,
         part: &[u8],
         late: &mut Afterwards,
     ) -> Result<(), Failure> {
-        let Some(backend) = self.backends.get_mut(key) else {
+        let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
         let (begin, rest) = part.split_at(part.len().min(BROKEN.len()));
-        backend.collect(begin)?;
-        if may_be_broken(&backend.collected) {
-            return backend.collect(rest);
+        link.collect(begin)?;
+        if may_be_broken(&link.collected) {
+            return link.collect(rest);
         }
-        let begin = mem::take(&mut backend.collected);
-        backend.frame.fate = Fate::Push;
+        let begin = mem::take(&mut link.collected);
+        link.frame.fate = Fate::Push;
         self.pass(key, Fate::Push, &begin, late)?;
         self.pass(key, Fate::Push, rest, late)
     }
 
     /// The whole push has come which says that a redirection has ended: the client hears the number
     /// that the proxy has for the other client.
-    pub(super) fn redirect_told(&mut self, key: BackendKey) {
+    pub(super) fn redirect_told(&mut self, key: LinkKey) {
         let out = self.redirect_broken(key);
-        let owner = self.backends.get(key).map(|backend| backend.owner);
+        let owner = self.links.get(key).map(|link| link.owner);
         if let Some(owner) = owner {
             self.tell_own(owner, &out);
         }
     }
 
     /// What the client hears instead of the push that has been collected.
-    fn redirect_broken(&mut self, key: BackendKey) -> Vec<u8> {
+    fn redirect_broken(&mut self, key: LinkKey) -> Vec<u8> {
         let redirect = self.redirects_to(key);
-        let backend = self.backends.get_mut(key);
-        let mut out = backend
+        let link = self.links.get_mut(key);
+        let mut out = link
             .map(|it| mem::take(&mut it.collected))
             .unwrap_or_default();
         if let Some(id) = redirect {
@@ -134,25 +134,25 @@ impl Machine {
     /// A part of a push within the reply to EXEC: what goes out now.
     pub(super) fn noticed_between(
         &mut self,
-        key: BackendKey,
+        key: LinkKey,
         part: &[u8],
         (begins, ends): (bool, bool),
     ) -> Result<Vec<u8>, Failure> {
         let redirects = self.redirects_to(key).is_some();
-        let Some(backend) = self.backends.get_mut(key) else {
+        let Some(link) = self.links.get_mut(key) else {
             return Ok(Vec::new());
         };
-        if !redirects || !begins && backend.collected.is_empty() {
+        if !redirects || !begins && link.collected.is_empty() {
             return Ok(part.to_vec());
         }
         let (begin, rest) = part.split_at(part.len().min(BROKEN.len()));
-        backend.collect(begin)?;
-        if !may_be_broken(&backend.collected) {
-            let mut out = mem::take(&mut backend.collected);
+        link.collect(begin)?;
+        if !may_be_broken(&link.collected) {
+            let mut out = mem::take(&mut link.collected);
             out.extend_from_slice(rest);
             return Ok(out);
         }
-        backend.collect(rest)?;
+        link.collect(rest)?;
         Ok(match ends {
             true => self.redirect_broken(key),
             false => Vec::new(),
@@ -160,7 +160,7 @@ impl Machine {
     }
 
     /// Where a frame will go that begins so.
-    pub(super) fn fate(&self, key: BackendKey, begin: &[u8]) -> Result<Fate, Failure> {
+    pub(super) fn fate(&self, key: LinkKey, begin: &[u8]) -> Result<Fate, Failure> {
         let manner = self.manner(key);
         let first = begin.first();
         if manner.monitor && first == Some(&b'+') {
@@ -179,16 +179,16 @@ impl Machine {
             // CLIENT REPLY OFF is about replies: what was subscribed to comes all the same.
             return Ok(Fate::Push);
         }
-        let Some(backend) = self.backends.get(key) else {
+        let Some(link) = self.links.get(key) else {
             return Ok(Fate::Reply);
         };
         let pin = self
             .clients
-            .get(backend.owner)
+            .get(link.owner)
             .and_then(|client| client.pin.as_deref());
-        let head = self.requests.get(backend.fifo.head);
+        let head = self.requests.get(link.fifo.head);
         // A request that was not even sent has no reply.
-        let head = head.filter(|head| head.start < backend.sent);
+        let head = head.filter(|head| head.start < link.sent);
         if head.is_some_and(|head| head.kind.is_collected()) {
             return Ok(Fate::Collect);
         }

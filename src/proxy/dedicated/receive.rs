@@ -17,62 +17,62 @@ use crate::proxy::deliver::replies::Afterwards;
 use crate::proxy::machine::{Machine, mark_ready};
 use crate::proxy::outbound::{mark_client_dirty, release_parked};
 use crate::session::client::{Flag, Hold};
-use crate::store::key::{BackendKey, ClientKey};
+use crate::store::key::{ClientKey, LinkKey};
 
 impl Machine {
     /// Bytes of a connection that is a client's own.
     pub(in crate::proxy) fn own_bytes(
         &mut self,
-        key: BackendKey,
+        key: LinkKey,
         bytes: &[u8],
         late: &mut Afterwards,
     ) -> Result<(), Failure> {
         let mut pos = 0;
         while let Some(rest) = bytes.get(pos..).filter(|rest| !rest.is_empty()) {
-            let Some(backend) = self.backends.get(key) else {
+            let Some(link) = self.links.get(key) else {
                 return Ok(());
             };
-            if backend.frame.fate == Fate::Open && !backend.scanner.at_start() {
+            if link.frame.fate == Fate::Open && !link.scanner.at_start() {
                 let next = rest.first().copied().unwrap_or_default();
                 let fate = self.fate(key, &[b'+', next])?;
-                if let Some(backend) = self.backends.get_mut(key) {
-                    backend.frame.fate = fate;
+                if let Some(link) = self.links.get_mut(key) {
+                    link.frame.fate = fate;
                 }
                 self.pass(key, fate, b"+", late)?;
-            } else if backend.scanner.at_start() {
+            } else if link.scanner.at_start() {
                 let fate = self.fate(key, rest)?;
-                if let Some(backend) = self.backends.get_mut(key) {
+                if let Some(link) = self.links.get_mut(key) {
                     if matches!(rest.first(), Some(b'-' | b'!')) {
-                        late.trouble = backend.note_error(true, rest).or(late.trouble);
+                        late.trouble = link.note_error(true, rest).or(late.trouble);
                     }
-                    let head = self.requests.get(backend.fifo.head);
+                    let head = self.requests.get(link.fifo.head);
                     if head.is_some_and(|head| head.verb == Verb::Exec) {
-                        backend.scanner.pushes_between();
+                        link.scanner.pushes_between();
                     }
-                    backend.frame = Frame::begin(fate);
+                    link.frame = Frame::begin(fate);
                 }
             }
-            let Some(backend) = self.backends.get_mut(key) else {
+            let Some(link) = self.links.get_mut(key) else {
                 return Ok(());
             };
-            let (len, whole) = backend.scan(rest)?;
+            let (len, whole) = link.scan(rest)?;
             let part = rest.get(..len).unwrap_or_default();
             pos += len;
-            backend.frame.note(part);
-            backend.traffic.reply_bytes += len as u64;
-            backend.reply_bytes = match whole {
+            link.frame.note(part);
+            link.traffic.reply_bytes += len as u64;
+            link.reply_bytes = match whole {
                 true => 0,
-                false => backend.reply_bytes + part.len() as u64,
+                false => link.reply_bytes + part.len() as u64,
             };
-            let (owner, fate) = (backend.owner, backend.frame.fate);
+            let (owner, fate) = (link.owner, link.frame.fate);
             self.pass(key, fate, part, late)?;
             if whole {
                 self.framed(key, owner)?;
                 self.release_held(owner);
             }
         }
-        if let Some(backend) = self.backends.get(key) {
-            late.settled.push(backend.owner);
+        if let Some(link) = self.links.get(key) {
+            late.settled.push(link.owner);
         }
         Ok(())
     }
@@ -83,8 +83,8 @@ impl Machine {
         let Some(client) = self.clients.get(key).filter(|client| client.pin.is_some()) else {
             return false;
         };
-        let backend = self.backends.get(client.backend);
-        backend.is_some_and(|it| it.dedicated && it.is_ready() && !it.scanner.at_start())
+        let link = self.links.get(client.link);
+        link.is_some_and(|it| it.dedicated && it.is_ready() && !it.scanner.at_start())
     }
 
     /// A frame has come to its end: what waited for that goes out.
@@ -104,15 +104,15 @@ impl Machine {
     /// Bytes of a frame go where they belong.
     pub(super) fn pass(
         &mut self,
-        key: BackendKey,
+        key: LinkKey,
         fate: Fate,
         part: &[u8],
         late: &mut Afterwards,
     ) -> Result<(), Failure> {
-        let Some(backend) = self.backends.get_mut(key) else {
+        let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
-        let (owner, head) = (backend.owner, self.requests.get(backend.fifo.head));
+        let (owner, head) = (link.owner, self.requests.get(link.fifo.head));
         let kind = head.map_or(Kind::Deliver, |head| head.kind);
         match fate {
             Fate::Push => {
@@ -136,7 +136,7 @@ impl Machine {
                     late.overfull.push(client);
                 }
             }
-            Fate::Collect => backend.collect(part)?,
+            Fate::Collect => link.collect(part)?,
             Fate::Notice => self.noticed(key, part, late)?,
             Fate::Line => self.monitored(key, part, late)?,
             Fate::Walk => self.walk(key, part, kind != Kind::Deliver)?,
@@ -161,15 +161,15 @@ impl Machine {
     }
 
     /// A frame is complete: what does it say?
-    fn framed(&mut self, key: BackendKey, owner: ClientKey) -> Result<(), Failure> {
+    fn framed(&mut self, key: LinkKey, owner: ClientKey) -> Result<(), Failure> {
         let manner = self.manner(key);
-        let Some(backend) = self.backends.get_mut(key) else {
+        let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
-        let frame = backend.frame;
-        let head = self.requests.get_mut(backend.fifo.head);
+        let frame = link.frame;
+        let head = self.requests.get_mut(link.fifo.head);
         // A request that was not even sent has no reply.
-        let head = head.filter(|head| head.start < backend.sent);
+        let head = head.filter(|head| head.start < link.sent);
         let pin = self
             .clients
             .get_mut(owner)
@@ -221,8 +221,8 @@ impl Machine {
 
     /// Is the next change of this connection its login as another user? Some servers say nothing to
     /// a wrong password while they owe replies, and then the next one is not about it.
-    fn logs_in(&self, key: BackendKey) -> bool {
-        let owner = self.backends.get(key).map(|backend| backend.owner);
+    fn logs_in(&self, key: LinkKey) -> bool {
+        let owner = self.links.get(key).map(|link| link.owner);
         let client = owner.and_then(|owner| self.clients.get(owner));
         let pin = client.and_then(|client| client.pin.as_deref());
         let change = pin.and_then(|pin| pin.changes.front());
@@ -230,30 +230,30 @@ impl Machine {
     }
 
     /// `done` of the replies to the head of the queue have come.
-    fn advance_head(&mut self, key: BackendKey, done: u32) {
-        let Some(backend) = self.backends.get_mut(key) else {
+    fn advance_head(&mut self, key: LinkKey, done: u32) {
+        let Some(link) = self.links.get_mut(key) else {
             return;
         };
-        let Some(head) = self.requests.get_mut(backend.fifo.head) else {
+        let Some(head) = self.requests.get_mut(link.fifo.head) else {
             return;
         };
         head.count -= done;
         let (client, verb, kind) = (head.client, head.verb, head.kind);
         let moments = head.moments();
-        self.requests.measure(&mut backend.traffic, &moments, done);
-        let Some(head) = self.requests.get(backend.fifo.head) else {
+        self.requests.measure(&mut link.traffic, &moments, done);
+        let Some(head) = self.requests.get(link.fifo.head) else {
             return;
         };
         let popped = match head.count {
-            0 => self.requests.pop_of_backend(&mut backend.fifo),
+            0 => self.requests.pop_of_link(&mut link.fifo),
             _ => None,
         };
         if popped.is_some() {
-            backend.blocking -= u32::from(verb.blocks());
-            backend.scripts -= u32::from(verb == Verb::Script);
+            link.blocking -= u32::from(verb.blocks());
+            link.scripts -= u32::from(verb == Verb::Script);
             if let Some(pin) = self
                 .clients
-                .get_mut(backend.owner)
+                .get_mut(link.owner)
                 .and_then(|owner| owner.pin.as_deref_mut())
             {
                 pin.answered(verb);
@@ -263,13 +263,13 @@ impl Machine {
     }
 
     /// The reply to a request is complete.
-    fn replied(&mut self, key: BackendKey, verb: Verb, frame: Frame) {
-        let Some(backend) = self.backends.get_mut(key) else {
+    fn replied(&mut self, key: LinkKey, verb: Verb, frame: Frame) {
+        let Some(link) = self.links.get_mut(key) else {
             return;
         };
-        let owner = backend.owner;
-        let collected = mem::take(&mut backend.collected);
-        let head = self.requests.get(backend.fifo.head);
+        let owner = link.owner;
+        let collected = mem::take(&mut link.collected);
+        let head = self.requests.get(link.fifo.head);
         match head.map(|head| head.kind) {
             Some(Kind::Permission(what)) => return self.permission_told(key, what, &collected),
             Some(Kind::Wait) => return self.wait_told(key, &marked::unmark(&collected)),

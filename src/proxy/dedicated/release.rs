@@ -4,35 +4,35 @@ use std::mem;
 
 use crate::dedicated::pin::Pin;
 use crate::link::failure::Failure;
-use crate::link::link::Backend;
+use crate::link::link::Link;
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::proxy::outbound::release_parked;
 use crate::session::client::Hold;
-use crate::store::key::{BackendKey, ClientKey};
+use crate::store::key::{ClientKey, LinkKey};
 use crate::upstream::tenant::Use;
 
 impl Machine {
     /// The owner of a connection has gone. What it was about to take must not be taken: a blocked
     /// connection is closed at once. One that only has to answer does so, for what was sent is
     /// done, whether anybody hears it or not.
-    pub(in crate::proxy) fn orphan(&mut self, key: BackendKey, pin: &Pin) {
-        let Some(backend) = self.backends.get_mut(key) else {
+    pub(in crate::proxy) fn orphan(&mut self, key: LinkKey, pin: &Pin) {
+        let Some(link) = self.links.get_mut(key) else {
             return;
         };
-        backend.owner = ClientKey::NONE;
+        link.owner = ClientKey::NONE;
         // Confirmations would be taken for messages, and never come.
         let confirms =
-            (self.requests.of_backend(backend.fifo)).any(|(_, request)| request.verb.confirms());
-        let plain = backend.blocking == 0
+            (self.requests.of_link(link.fifo)).any(|(_, request)| request.verb.confirms());
+        let plain = link.blocking == 0
             && pin.subscriptions() == 0
             && !pin.monitor
             && pin.changes.is_empty()
             && !confirms;
-        if backend.is_ready() && plain && !backend.fifo.is_empty() {
+        if link.is_ready() && plain && !link.fifo.is_empty() {
             return self.lose_patience(key);
         }
-        if backend.fifo.is_empty() && pin.unsettled == 0 && !pin.holds() && backend.dedicated {
+        if link.fifo.is_empty() && pin.unsettled == 0 && !pin.holds() && link.dedicated {
             self.give_back(key, pin.soiled);
         } else {
             self.fail(key, &Failure::Removed);
@@ -41,25 +41,25 @@ impl Machine {
 
     /// A client's own connection is not to be used any more: it ends when it owes nothing, or only
     /// what may never come.
-    pub(in crate::proxy) fn retire_owned(&mut self, key: BackendKey) {
-        let Some(backend) = self.backends.get_mut(key) else {
+    pub(in crate::proxy) fn retire_owned(&mut self, key: LinkKey) {
+        let Some(link) = self.links.get_mut(key) else {
             return;
         };
-        if backend.fifo.is_empty() || backend.blocking > 0 || !backend.is_ready() {
+        if link.fifo.is_empty() || link.blocking > 0 || !link.is_ready() {
             self.fail(key, &Failure::Removed);
         } else {
-            backend.retired = true;
+            link.retired = true;
         }
     }
 
     /// Nobody waits any more for as long as it takes: the connection is closed when it owes
     /// nothing, or has owed it for too long.
-    fn lose_patience(&mut self, key: BackendKey) {
-        let Some(backend) = self.backends.get_mut(key) else {
+    fn lose_patience(&mut self, key: LinkKey) {
+        let Some(link) = self.links.get_mut(key) else {
             return;
         };
-        (backend.blocking, backend.scripts) = (0, 0);
-        self.requests.lose_patience(backend.fifo);
+        (link.blocking, link.scripts) = (0, 0);
+        self.requests.lose_patience(link.fifo);
         self.retire(key);
     }
 
@@ -69,41 +69,41 @@ impl Machine {
             return;
         };
         if let Some(pin) = client.pin.take() {
-            let backend = client.backend;
-            client.go_to(BackendKey::NONE);
+            let link = client.link;
+            client.go_to(LinkKey::NONE);
             self.pools.release(pin.tenant, Use::Pinned);
-            self.orphan(backend, &pin);
+            self.orphan(link, &pin);
         }
     }
 
     /// A connection ends that was a client's own. If it held anything, or anything was sent on
     /// it, the client ends too: on a server it would have been the very same connection.
-    pub(in crate::proxy) fn lose_owner(&mut self, backend: &Backend) {
-        let Some(client) = self.clients.get_mut(backend.owner) else {
+    pub(in crate::proxy) fn lose_owner(&mut self, link: &Link) {
+        let Some(client) = self.clients.get_mut(link.owner) else {
             return;
         };
         let Some(pin) = client.pin.take() else {
             return;
         };
-        let own = client.backend;
-        client.go_to(BackendKey::NONE);
-        if backend.sent == 0 {
+        let own = client.link;
+        client.go_to(LinkKey::NONE);
+        if link.sent == 0 {
             client.forget_former(own);
         }
         self.pools.release(pin.tenant, Use::Pinned);
-        let head = self.requests.get(backend.fifo.head);
-        let in_doubt = head.is_some_and(|head| head.start < backend.sent);
-        let torn = backend.dedicated && backend.is_ready() && !backend.scanner.at_start();
+        let head = self.requests.get(link.fifo.head);
+        let in_doubt = head.is_some_and(|head| head.start < link.sent);
+        let torn = link.dedicated && link.is_ready() && !link.scanner.at_start();
         if !pin.holds() && !in_doubt && !torn {
             return;
         }
         self.counters.pins_lost += 1;
-        client.finish(&mut self.to_backends);
+        client.finish(&mut self.to_links);
         let fifo = client.fifo;
         self.requests.silence(fifo, &mut self.to_clients);
         // What waited for the end of a message does so no more.
         release_parked(&mut self.requests, &mut self.to_clients, client);
-        let key = backend.owner;
+        let key = link.owner;
         self.wake(key);
     }
 
@@ -113,21 +113,18 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let own = self
-            .backends
-            .get(client.backend)
-            .is_some_and(|it| it.dedicated);
+        let own = self.links.get(client.link).is_some_and(|it| it.dedicated);
         if client.outbound.is_empty() || !own {
             return self.close_now(key);
         }
         let Some(pin) = client.pin.take() else {
             return;
         };
-        let backend = mem::replace(&mut client.backend, BackendKey::NONE);
-        client.finish(&mut self.to_backends);
+        let link = mem::replace(&mut client.link, LinkKey::NONE);
+        client.finish(&mut self.to_links);
         self.requests.silence(client.fifo, &mut self.to_clients);
         self.pools.release(pin.tenant, Use::Pinned);
-        self.orphan(backend, &pin);
+        self.orphan(link, &pin);
     }
 
     /// Does a client wait for something to come before anything else?

@@ -232,8 +232,8 @@ impl Machine {
         let client = self.clients.get(key);
         // One that was taken from the others for one request goes back to them as it was.
         let borrowed = client
-            .and_then(|client| self.backends.get(client.backend))
-            .is_some_and(|backend| !backend.dedicated);
+            .and_then(|client| self.links.get(client.link))
+            .is_some_and(|link| !link.dedicated);
         // Who waited for a backend that was down may yet turn out to be a stranger there.
         let stranger = client
             .and_then(|client| self.pools.accounts.get(client.account))

@@ -241,7 +241,7 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        let on = client.backend;
+        let on = client.link;
         let to = self.pools.pool(account, db, protocol);
         self.move_client(key, to);
         if let Some(client) = self.clients.get_mut(key) {

@@ -7,12 +7,12 @@ use std::mem;
 
 use crate::dedicated::pin::Pin;
 use crate::link::failure::{Failure, NOAUTH};
-use crate::link::link::{Backend, Lending};
+use crate::link::link::{Lending, Link};
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::TOO_MANY_CONNECTIONS;
 use crate::session::client::Hold;
-use crate::store::key::{BackendKey, ClientKey, PoolKey, TenantSlot};
+use crate::store::key::{ClientKey, LinkKey, PoolKey, TenantSlot};
 use crate::store::time::Millis;
 use crate::upstream::pool::Turn;
 use crate::upstream::tenant::Use;
@@ -31,9 +31,9 @@ impl Machine {
         }
         let pool_key = client.pool;
         if !self.is_out(pool_key)
-            && let Some(backend) = self.free_connection(pool_key)?
+            && let Some(link) = self.free_connection(pool_key)?
         {
-            self.own(backend, key);
+            self.own(link, key);
             return Ok(());
         }
         let (client, pool) = (
@@ -75,12 +75,12 @@ impl Machine {
         // The reply to FUNCTION STATS has another form in the other protocol.
         let pools = pools.iter().filter_map(|&pool| self.pools.pools.get(pool));
         let pools = pools.filter(|pool| pool.protocol == protocol);
-        let mut all = pools.flat_map(|pool| pool.idle.iter().chain(&pool.backends));
-        let is_free = |key| !self.backends.get(key).is_some_and(Backend::is_reserved);
+        let mut all = pools.flat_map(|pool| pool.idle.iter().chain(&pool.links));
+        let is_free = |key| !self.links.get(key).is_some_and(Link::is_reserved);
         let free = all.find(|&&key| self.is_clean(key) && is_free(key));
         let free = free.copied();
         if let Some(on) = free {
-            let pool = self.backends.get(on).map(|backend| backend.pool);
+            let pool = self.links.get(on).map(|link| link.pool);
             if let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool)) {
                 pool.idle.retain(|&other| other != on);
             }
@@ -101,21 +101,21 @@ impl Machine {
     }
 
     /// Takes a shared connection out of its pool, for one request.
-    pub(super) fn lend(&mut self, key: BackendKey) {
-        if let Some(backend) = self.backends.get_mut(key)
-            && !backend.dedicated
-            && let Some(pool) = self.pools.pools.get_mut(backend.pool)
+    pub(super) fn lend(&mut self, key: LinkKey) {
+        if let Some(link) = self.links.get_mut(key)
+            && !link.dedicated
+            && let Some(pool) = self.pools.pools.get_mut(link.pool)
         {
-            backend.lending = Lending::Lent;
-            pool.backends.retain(|&other| other != key);
+            link.lending = Lending::Lent;
+            pool.links.retain(|&other| other != key);
             pool.lent += 1;
         }
     }
 
     /// For one request, whatever the connection is otherwise.
-    fn own_for_once(&mut self, backend: BackendKey, key: ClientKey) {
-        self.count_owned(backend);
-        self.own(backend, key);
+    fn own_for_once(&mut self, link: LinkKey, key: ClientKey) {
+        self.count_owned(link);
+        self.own(link, key);
         if let Some(pin) = self.pin_mut(key) {
             pin.provisional = true;
         }
@@ -125,7 +125,7 @@ impl Machine {
     pub(super) fn free_connection(
         &mut self,
         pool_key: PoolKey,
-    ) -> Result<Option<BackendKey>, Refusal> {
+    ) -> Result<Option<LinkKey>, Refusal> {
         let slot = self.tenant_of_pool(pool_key);
         let full = self.has_all_dedicated(slot);
         let tenant = self.pools.tenants.get_mut(slot);
@@ -154,15 +154,15 @@ impl Machine {
     }
 
     /// A connection is taken whatever the tenant's limit says.
-    fn count_owned(&mut self, key: BackendKey) {
-        let pool = self.backends.get(key).map(|backend| backend.pool);
+    fn count_owned(&mut self, key: LinkKey) {
+        let pool = self.links.get(key).map(|link| link.pool);
         let slot = pool.map(|pool| self.tenant_of_pool(pool));
         if let Some(tenant) = slot.and_then(|slot| self.pools.tenants.get_mut(slot)) {
             tenant.take(Use::Pinned, None);
         }
     }
 
-    fn find_free(&mut self, pool_key: PoolKey) -> Result<Option<BackendKey>, Refusal> {
+    fn find_free(&mut self, pool_key: PoolKey) -> Result<Option<LinkKey>, Refusal> {
         while let Some(pool) = self.pools.pools.get_mut(pool_key) {
             let Some(key) = pool.idle.pop() else { break };
             if self.is_clean(key) {
@@ -181,18 +181,18 @@ impl Machine {
     }
 
     /// A connection of which nothing is shared from now on.
-    fn dedicate(&mut self, key: BackendKey) {
-        if let Some(backend) = self.backends.get_mut(key) {
-            backend.dedicated = true;
-            if let Some(pool) = self.pools.pools.get_mut(backend.pool) {
+    fn dedicate(&mut self, key: LinkKey) {
+        if let Some(link) = self.links.get_mut(key) {
+            link.dedicated = true;
+            if let Some(pool) = self.pools.pools.get_mut(link.pool) {
                 pool.dedicated += 1;
             }
         }
     }
 
     /// Takes this very connection out of the idle ones, for clients that wait for replicas.
-    pub(super) fn take_idle(&mut self, key: BackendKey) -> bool {
-        let pool = self.backends.get(key).map(|backend| backend.pool);
+    pub(super) fn take_idle(&mut self, key: LinkKey) -> bool {
+        let pool = self.links.get(key).map(|link| link.pool);
         let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool)) else {
             return false;
         };
@@ -202,17 +202,14 @@ impl Machine {
     }
 
     /// The connection is counted as the tenant's already.
-    pub(super) fn own(&mut self, backend_key: BackendKey, key: ClientKey) {
-        let pool = self.backends.get(backend_key).map(|it| it.pool);
+    pub(super) fn own(&mut self, link_key: LinkKey, key: ClientKey) {
+        let pool = self.links.get(link_key).map(|it| it.pool);
         let tenant = self.tenant_of_pool(pool.unwrap_or_default());
-        let (client, backend) = (
-            self.clients.get_mut(key),
-            self.backends.get_mut(backend_key),
-        );
-        if let (Some(client), Some(backend)) = (client, backend) {
-            backend.owner = key;
-            let shared = client.backend;
-            client.go_to(backend_key);
+        let (client, link) = (self.clients.get_mut(key), self.links.get_mut(link_key));
+        if let (Some(client), Some(link)) = (client, link) {
+            link.owner = key;
+            let shared = client.link;
+            client.go_to(link_key);
             client.pin = Some(Box::new(Pin {
                 tenant,
                 shared,
@@ -223,17 +220,13 @@ impl Machine {
     }
 
     /// May the connection serve another client as its own?
-    fn is_clean(&self, key: BackendKey) -> bool {
-        let Some(backend) = self.backends.get(key) else {
+    fn is_clean(&self, key: LinkKey) -> bool {
+        let Some(link) = self.links.get(key) else {
             return false;
         };
-        let instance = self.pools.instances.get(backend.instance);
-        let gone = instance.is_none_or(|it| it.gone || !it.is_at(backend.address));
-        backend.is_ready()
-            && backend.fifo.is_empty()
-            && backend.scanner.at_start()
-            && !backend.retired
-            && !gone
+        let instance = self.pools.instances.get(link.instance);
+        let gone = instance.is_none_or(|it| it.gone || !it.is_at(link.address));
+        link.is_ready() && link.fifo.is_empty() && link.scanner.at_start() && !link.retired && !gone
     }
 
     /// Lets go of a client's own connection if it holds nothing and nothing is in flight.
@@ -259,50 +252,50 @@ impl Machine {
             return;
         };
         self.pools.release(pin.tenant, Use::Pinned);
-        let (backend_key, to) = (client.backend, client.pool);
+        let (link_key, to) = (client.link, client.pool);
         // As it was before, if it still is of that pool.
-        let shared = self.backends.get(pin.shared);
+        let shared = self.links.get(pin.shared);
         client.go_to(match shared.is_some_and(|it| it.pool == to) {
             true => pin.shared,
-            false => BackendKey::NONE,
+            false => LinkKey::NONE,
         });
         if self.is_leaving(key) {
             self.gather(key);
         }
-        let Some(backend) = self.backends.get_mut(backend_key) else {
+        let Some(link) = self.links.get_mut(link_key) else {
             return;
         };
-        backend.owner = ClientKey::NONE;
-        if backend.dedicated {
-            let at_home = pin.provisional || self.bring_home(backend_key, to);
-            self.give_back(backend_key, pin.soiled || !at_home);
+        link.owner = ClientKey::NONE;
+        if link.dedicated {
+            let at_home = pin.provisional || self.bring_home(link_key, to);
+            self.give_back(link_key, pin.soiled || !at_home);
             return;
         }
         if pin.soiled {
-            return self.retire(backend_key);
+            return self.retire(link_key);
         }
-        self.take_back(backend_key);
+        self.take_back(link_key);
     }
 
     /// A shared connection that was lent is shared again.
-    pub(super) fn take_back(&mut self, key: BackendKey) {
-        let Some(backend) = self.backends.get(key) else {
+    pub(super) fn take_back(&mut self, key: LinkKey) {
+        let Some(link) = self.links.get(key) else {
             return;
         };
-        let pool = backend.pool;
-        if backend.lending != Lending::Lent {
+        let pool = link.pool;
+        if link.lending != Lending::Lent {
             return;
         }
         if !self.is_clean(key) {
             return self.retire(key);
         }
-        let (backend, pool) = (self.backends.get_mut(key), self.pools.pools.get_mut(pool));
-        let (Some(backend), Some(pool)) = (backend, pool) else {
+        let (link, pool) = (self.links.get_mut(key), self.pools.pools.get_mut(pool));
+        let (Some(link), Some(pool)) = (link, pool) else {
             return;
         };
         pool.lent -= 1;
-        backend.lending = Lending::None;
-        pool.backends.push(key);
+        link.lending = Lending::None;
+        pool.links.push(key);
         // Who waits for one being opened in its place need not do so any more.
         for client in mem::take(&mut pool.waiters) {
             self.advance(client);
@@ -310,11 +303,11 @@ impl Machine {
     }
 
     /// A connection has become one of this pool, by SELECT or a login.
-    fn bring_home(&mut self, key: BackendKey, to: PoolKey) -> bool {
-        let Some(backend) = self.backends.get_mut(key) else {
+    fn bring_home(&mut self, key: LinkKey, to: PoolKey) -> bool {
+        let Some(link) = self.links.get_mut(key) else {
             return false;
         };
-        let from = backend.pool;
+        let from = link.pool;
         if from == to {
             return true;
         }
@@ -322,7 +315,7 @@ impl Machine {
             return false;
         };
         pool.dedicated += 1;
-        backend.pool = to;
+        link.pool = to;
         if let Some(pool) = self.pools.pools.get_mut(from) {
             pool.dedicated -= 1;
         }
@@ -331,14 +324,14 @@ impl Machine {
     }
 
     /// A client's own connection is free.
-    pub(super) fn give_back(&mut self, key: BackendKey, soiled: bool) {
-        let Some(backend) = self.backends.get_mut(key) else {
+    pub(super) fn give_back(&mut self, key: LinkKey, soiled: bool) {
+        let Some(link) = self.links.get_mut(key) else {
             return;
         };
-        backend.since = self.now;
-        let (pool_key, awaited) = (backend.pool, !backend.waits.is_empty());
+        link.since = self.now;
+        let (pool_key, awaited) = (link.pool, !link.waits.is_empty());
         // Whoever waits for replicas on it goes first, but not twice.
-        let asks = awaited && backend.asked_wait != self.now;
+        let asks = awaited && link.asked_wait != self.now;
         if !soiled
             && self.is_clean(key)
             && let Some(pool) = self.pools.pools.get_mut(pool_key)

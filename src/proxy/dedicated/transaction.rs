@@ -19,7 +19,7 @@ use crate::link::verb::Verb;
 use crate::proxy::forward::answer::{Taken, kind_of};
 use crate::proxy::machine::{Machine, mark_ready};
 use crate::proxy::outbound::mark_client_dirty;
-use crate::store::key::{BackendKey, ClientKey};
+use crate::store::key::{ClientKey, LinkKey};
 
 /// What Redis says where a command makes no sense inside a transaction.
 pub(super) const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";
@@ -115,14 +115,14 @@ impl Machine {
     /// A part of EXEC's reply: it goes on, except for what is replaced.
     pub(super) fn walk(
         &mut self,
-        backend_key: BackendKey,
+        link_key: LinkKey,
         mut part: &[u8],
         silent: bool,
     ) -> Result<(), Failure> {
-        let Some(backend) = self.backends.get(backend_key) else {
+        let Some(link) = self.links.get(link_key) else {
             return Ok(());
         };
-        let key = backend.owner;
+        let key = link.owner;
         while !part.is_empty() {
             let Some(client) = self.clients.get_mut(key) else {
                 return Ok(());
@@ -138,7 +138,7 @@ impl Machine {
             part = later;
             let push = step
                 .push
-                .map(|ends| self.noticed_between(backend_key, now, ends));
+                .map(|ends| self.noticed_between(link_key, now, ends));
             let push = push.transpose()?;
             let now = push.as_deref().unwrap_or(now);
             let Some(client) = self.clients.get_mut(key) else {
@@ -157,8 +157,8 @@ impl Machine {
             // An error stays: the ACL may have changed meanwhile.
             let replaces = effect.is_some_and(|(_, effect)| effect.replaces());
             let replaces = replaces && (rewrites || !step.error);
-            if rewrites && let Some(backend) = self.backends.get_mut(backend_key) {
-                backend.collect(now)?;
+            if rewrites && let Some(link) = self.links.get_mut(link_key) {
+                link.collect(now)?;
             }
             if !silent && !replaces {
                 self.to_clients.append(&mut client.outbound, now);
@@ -171,8 +171,8 @@ impl Machine {
             if let Some(kind) = step.ended.filter(|_| has_effect)
                 && let Some((_, effect)) = self.pin_mut(key).and_then(|pin| pin.effects.pop_front())
             {
-                let backend = self.backends.get_mut(backend_key);
-                let element = backend.map(|it| mem::take(&mut it.collected));
+                let link = self.links.get_mut(link_key);
+                let element = link.map(|it| mem::take(&mut it.collected));
                 let good = !matches!(kind, b'-' | b'!');
                 self.take_effect(key, effect, good, &element.unwrap_or_default(), silent);
             }

@@ -27,8 +27,8 @@ impl Machine {
                     }
                     return;
                 }
-                Ok(Some(backend)) => {
-                    self.own(backend, key);
+                Ok(Some(link)) => {
+                    self.own(link, key);
                     None
                 }
                 // Asked again, it finds out itself.

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::link::failure::Failure;
 use crate::link::handshake::is_busy;
-use crate::link::link::Backend;
+use crate::link::link::Link;
 use crate::link::request::Reason;
 use crate::link::request::{Fifo, Kind, Request};
 use crate::link::stall::PAUSE_BYTES;
@@ -28,7 +28,7 @@ use crate::proxy::deliver::unanswered::error;
 use crate::proxy::forward::route::{append, mark_dirty};
 use crate::proxy::machine::Machine;
 use crate::proxy::outbound::mark_client_dirty;
-use crate::store::key::{BackendKey, ClientKey};
+use crate::store::key::{ClientKey, LinkKey};
 
 /// Up to so many bytes of an unsent request are copied, so that they are remembered where they go.
 const COPY_BYTES_MAX: usize = 8 * 1024;
@@ -39,15 +39,15 @@ const SUSPECT_MIN: u32 = 16;
 
 /// Where requests go on.
 struct Ways {
-    to: Option<BackendKey>,
+    to: Option<LinkKey>,
     /// Clients that may be why the connection was lost: their requests are asked again apart from
     /// those of the others.
     suspects: BTreeSet<ClientKey>,
-    apart: Option<BackendKey>,
+    apart: Option<LinkKey>,
 }
 
 impl Ways {
-    fn of(&self, client: Option<ClientKey>, fate: &Fate) -> Option<BackendKey> {
+    fn of(&self, client: Option<ClientKey>, fate: &Fate) -> Option<LinkKey> {
         let suspect = client.is_some_and(|client| self.suspects.contains(&client));
         match fate {
             Fate::Again(_) if suspect => self.apart,
@@ -75,7 +75,7 @@ impl Machine {
     /// Settles all requests of a connection that is no longer in the table.
     pub(in crate::proxy) fn hand_over(
         &mut self,
-        lost: &mut Backend,
+        lost: &mut Link,
         was_ready: bool,
         failure: &Failure,
     ) {
@@ -101,7 +101,7 @@ impl Machine {
                 (Fate::Move, Some(to)) => {
                     let start = self.requests.get(index).map_or(at, |it| it.start);
                     let skip = usize::try_from(start.saturating_sub(at)).unwrap_or(usize::MAX);
-                    self.to_backends.consume(&mut lost.outbound, skip);
+                    self.to_links.consume(&mut lost.outbound, skip);
                     self.move_unsent(index, lost, to, end.saturating_sub(start));
                     at = end;
                 }
@@ -115,31 +115,31 @@ impl Machine {
     }
 
     /// Where each request of a queue ends, in all that was ever queued.
-    fn ends(&self, lost: &Backend) -> Vec<u64> {
-        let starts = self.requests.of_backend(lost.fifo).skip(1);
+    fn ends(&self, lost: &Link) -> Vec<u64> {
+        let starts = self.requests.of_link(lost.fifo).skip(1);
         let starts = starts.map(|(_, request)| request.start);
         starts.chain([lost.queued]).collect()
     }
 
     /// The first bytes of a reply are with its client already: nothing can follow them.
-    fn cut_off(&mut self, lost: &Backend) {
+    fn cut_off(&mut self, lost: &Link) {
         if lost.reply_bytes > 0
             && let Some(head) = self.requests.get(lost.fifo.head)
             && head.kind == Kind::Deliver
             && let key = head.client
             && let Some(client) = self.clients.get_mut(key)
         {
-            client.finish(&mut self.to_backends);
+            client.finish(&mut self.to_links);
             self.requests.silence(client.fifo, &mut self.to_clients);
             mark_client_dirty(&mut self.dirty_clients, client, key);
         }
     }
 
     /// A record of several requests that were sent, of which some only read, becomes several.
-    fn split_mixed(&mut self, lost: &mut Backend) {
+    fn split_mixed(&mut self, lost: &mut Link) {
         let mut index = lost.fifo.head;
         while let Some(record) = self.requests.get(index) {
-            let (mut last, next, key) = (index, record.next_of_backend, record.client);
+            let (mut last, next, key) = (index, record.next_of_link, record.client);
             index = next;
             let (from, count) = (record.start, record.count);
             let end = self
@@ -161,7 +161,7 @@ impl Machine {
     }
 
     /// What becomes of each request, in order.
-    fn fates(&self, lost: &Backend, failure: &Failure) -> Vec<(u32, Fate)> {
+    fn fates(&self, lost: &Link, failure: &Failure) -> Vec<(u32, Fate)> {
         let moves = lost.is_shared()
             && !lost.dedicated
             && match failure {
@@ -172,7 +172,7 @@ impl Machine {
                 _ => true,
             };
         let again = moves && matches!(failure, Failure::Lost | Failure::Desync(_));
-        let queue = self.requests.of_backend(lost.fifo);
+        let queue = self.requests.of_link(lost.fifo);
         let fate = |(index, request): (u32, &Request)| {
             let sent = request.start < lost.sent;
             let heard = self.clients.contains(request.client);
@@ -204,7 +204,7 @@ impl Machine {
     }
 
     /// The bytes of a request that was sent, if it may be asked again.
-    fn bytes_to_ask_again(&self, lost: &Backend, request: &Request) -> Option<Box<[u8]>> {
+    fn bytes_to_ask_again(&self, lost: &Link, request: &Request) -> Option<Box<[u8]>> {
         let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
         // A server ends the connection of a client that does not read: it may have been this one.
         let client = self.clients.get(request.client);
@@ -212,14 +212,14 @@ impl Machine {
         if !plain || !reads || request.retried.has(Reason::LinkLost) {
             return None;
         }
-        let next = self.requests.get(request.next_of_backend);
+        let next = self.requests.get(request.next_of_link);
         let end = next.map_or(lost.queued, |next| next.start);
         let bytes = lost.recent.get(request.start, end)?;
         Some(unanswered_reads(bytes, request.count)?.into())
     }
 
     /// Where the requests of a lost connection go on.
-    fn ways(&mut self, lost: &Backend, was_ready: bool, fates: &[(u32, Fate)]) -> Ways {
+    fn ways(&mut self, lost: &Link, was_ready: bool, fates: &[(u32, Fate)]) -> Ways {
         let mut due: BTreeMap<ClientKey, u32> = BTreeMap::new();
         let (mut again, mut moved) = (Vec::new(), false);
         for (index, fate) in fates {
@@ -250,7 +250,7 @@ impl Machine {
         let room = pool.is_some_and(|it| it.shared() < self.settings.pool_connections_max);
         if room && was_ready && again.iter().any(|client| ways.suspects.contains(client)) {
             ways.apart = self.open_shared(lost.pool);
-            if let Some(apart) = ways.apart.and_then(|key| self.backends.get_mut(key)) {
+            if let Some(apart) = ways.apart.and_then(|key| self.links.get_mut(key)) {
                 apart.is_heir = true;
             }
         }
@@ -259,7 +259,7 @@ impl Machine {
 
     /// The connection on which the requests of a lost one go on. One that took over before and has
     /// not sent a byte gets no successor: else requests would move for ever.
-    fn successor(&mut self, lost: &Backend, was_ready: bool) -> Option<BackendKey> {
+    fn successor(&mut self, lost: &Link, was_ready: bool) -> Option<LinkKey> {
         let instance = self.pools.instance_of_pool(lost.pool);
         let gone = instance.is_none_or(|instance| instance.gone);
         if was_ready
@@ -267,34 +267,34 @@ impl Machine {
             && !gone
             && let Some(new) = self.open_shared(lost.pool)
         {
-            self.backends.get_mut(new)?.is_heir = true;
+            self.links.get_mut(new)?.is_heir = true;
             return Some(new);
         }
         let pool = self.pools.pools.get(lost.pool)?;
-        let living = pool.backends.iter();
-        let living = living.filter_map(|&key| Some((key, self.backends.get(key)?)));
-        let worst = |it: &Backend| (!it.is_ready(), !it.is_open(), it.drawbacks(self.now));
-        let best = living.min_by_key(|(_, backend)| worst(backend));
+        let living = pool.links.iter();
+        let living = living.filter_map(|&key| Some((key, self.links.get(key)?)));
+        let worst = |it: &Link| (!it.is_ready(), !it.is_open(), it.drawbacks(self.now));
+        let best = living.min_by_key(|(_, link)| worst(link));
         best.map(|(key, _)| key)
     }
 
-    fn ask_lost_again(&mut self, index: u32, to: BackendKey, bytes: &[u8]) {
+    fn ask_lost_again(&mut self, index: u32, to: LinkKey, bytes: &[u8]) {
         self.carry(index, to, bytes.len() as u64);
         if let Some(request) = self.requests.get_mut(index) {
             request.retried = request.retried.and(Reason::LinkLost);
         }
-        if let Some(backend) = self.backends.get_mut(to) {
-            let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
-            append(chunks, dirty, backend, to, bytes);
+        if let Some(link) = self.links.get_mut(to) {
+            let (chunks, dirty) = (&mut self.to_links, &mut self.dirty_links);
+            append(chunks, dirty, link, to, bytes);
         }
         self.counters.asked_again += 1;
         self.counters.asked_again_lost += 1;
     }
 
     /// Moves the first `len` bytes that a lost connection did not send, and their record.
-    fn move_unsent(&mut self, index: u32, lost: &mut Backend, to: BackendKey, len: u64) {
+    fn move_unsent(&mut self, index: u32, lost: &mut Link, to: LinkKey, len: u64) {
         let client = self.requests.get(index).map(|request| request.client);
-        let from = client.and_then(|key| Some(self.clients.get(key)?.backend));
+        let from = client.and_then(|key| Some(self.clients.get(key)?.link));
         self.carry(index, to, len);
         if lost.sent == 0
             && let Some((client, from)) = client.zip(from)
@@ -304,39 +304,36 @@ impl Machine {
             client.forget_former(from);
         }
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let mut bytes = self.to_backends.split_front(&mut lost.outbound, len);
-        let Some(backend) = self.backends.get_mut(to) else {
-            return self.to_backends.clear(&mut bytes);
+        let mut bytes = self.to_links.split_front(&mut lost.outbound, len);
+        let Some(link) = self.links.get_mut(to) else {
+            return self.to_links.clear(&mut bytes);
         };
         let mut copy = Vec::new();
-        if len <= COPY_BYTES_MAX && self.to_backends.gather(&mut bytes, &mut copy).is_ok() {
-            let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
-            append(chunks, dirty, backend, to, &copy);
+        if len <= COPY_BYTES_MAX && self.to_links.gather(&mut bytes, &mut copy).is_ok() {
+            let (chunks, dirty) = (&mut self.to_links, &mut self.dirty_links);
+            append(chunks, dirty, link, to, &copy);
         } else {
-            backend.recent.skip(len);
-            self.to_backends
-                .append_list(&mut backend.outbound, &mut bytes);
-            mark_dirty(&mut self.dirty_backends, backend, to);
+            link.recent.skip(len);
+            self.to_links.append_list(&mut link.outbound, &mut bytes);
+            mark_dirty(&mut self.dirty_links, link, to);
         }
     }
 
     /// Hangs a record into the queue of another connection. Its bytes must follow.
-    fn carry(&mut self, index: u32, to: BackendKey, len: u64) {
-        let (Some(backend), Some(request)) = (self.backends.get_mut(to), self.requests.get(index))
-        else {
+    fn carry(&mut self, index: u32, to: LinkKey, len: u64) {
+        let (Some(link), Some(request)) = (self.links.get_mut(to), self.requests.get(index)) else {
             return;
         };
         let key = request.client;
-        if backend.fifo.is_empty() {
-            backend.since = self.now;
-        } else if backend.paused {
+        if link.fifo.is_empty() {
+            link.since = self.now;
+        } else if link.paused {
             let (requests, stalled) = (&self.requests, &mut self.stalled);
-            follow(requests, stalled, backend, to, key, self.now);
+            follow(requests, stalled, link, to, key, self.now);
         }
-        backend.scripts += u32::from(request.verb == Verb::Script);
-        self.requests
-            .rehang(index, &mut backend.fifo, backend.queued);
-        backend.queued += len;
+        link.scripts += u32::from(request.verb == Verb::Script);
+        self.requests.rehang(index, &mut link.fifo, link.queued);
+        link.queued += len;
         if let Some(client) = self.clients.get_mut(key) {
             client.go_to(to);
         }

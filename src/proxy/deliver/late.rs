@@ -21,7 +21,7 @@ use crate::command;
 use crate::resp::{Protocol, write};
 
 use crate::link::failure::Failure;
-use crate::link::link::{Backend, Lending, State, Verifying};
+use crate::link::link::{Lending, Link, State, Verifying};
 use crate::link::request::Kind;
 use crate::link::request::Reason;
 use crate::link::stall::{LOOK_AGAIN_MS, Stall};
@@ -29,7 +29,7 @@ use crate::link::verb::Verb;
 use crate::proxy::deliver::retry::first_unanswered;
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
-use crate::store::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
+use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
 use crate::store::time::Millis;
 
 /// Where replies may take any time, those to a handshake or a login may take so long, ms: no
@@ -48,11 +48,11 @@ const ASK_AGAIN_MS: u64 = 1_000;
 impl Machine {
     /// Finds replies that are late; called in each round.
     pub(in crate::proxy) fn find_late(&mut self) {
-        let late = |backend: &Backend| {
-            backend.is_late(self.now) && backend.stall == Stall::None && may_be_led_round(backend)
+        let late = |link: &Link| {
+            link.is_late(self.now) && link.stall == Stall::None && may_be_led_round(link)
         };
-        let late = self.backends.iter().filter(|(_, it)| late(it));
-        let late: Vec<BackendKey> = late.map(|(key, _)| key).collect();
+        let late = self.links.iter().filter(|(_, it)| late(it));
+        let late: Vec<LinkKey> = late.map(|(key, _)| key).collect();
         for key in late {
             if self.has_followers(key) {
                 self.note_late(key);
@@ -60,9 +60,9 @@ impl Machine {
         }
     }
 
-    fn note_late(&mut self, key: BackendKey) {
-        if let Some(backend) = self.backends.get_mut(key) {
-            backend.stall = Stall::Late(backend.since.after(backend.late_ms));
+    fn note_late(&mut self, key: LinkKey) {
+        if let Some(link) = self.links.get_mut(key) {
+            link.stall = Stall::Late(link.since.after(link.late_ms));
             if !self.stalled.contains(&key) {
                 self.stalled.push(key);
             }
@@ -70,12 +70,12 @@ impl Machine {
     }
 
     /// Looks at a connection whose reply is late. Returns whether it is to be looked at again.
-    pub(in crate::proxy) fn look_at_late(&mut self, key: BackendKey) -> bool {
-        let Some(backend) = self.backends.get(key) else {
+    pub(in crate::proxy) fn look_at_late(&mut self, key: LinkKey) -> bool {
+        let Some(link) = self.links.get(key) else {
             return false;
         };
-        let (pool, stall) = (backend.pool, backend.stall);
-        let late = backend.is_late(self.now) && may_be_led_round(backend);
+        let (pool, stall) = (link.pool, link.stall);
+        let late = link.is_late(self.now) && may_be_led_round(link);
         let next = match stall {
             _ if !late => Stall::None,
             Stall::Late(at) if self.heard_of(pool) > at => Stall::Served(self.now),
@@ -91,15 +91,15 @@ impl Machine {
             _ if self.has_write_in_front(key) => Stall::Held(self.now),
             _ => Stall::None,
         };
-        if let Some(backend) = self.backends.get_mut(key) {
-            backend.stall = next;
+        if let Some(link) = self.links.get_mut(key) {
+            link.stall = next;
         }
         next != Stall::None
     }
 
     /// Asks for what waits behind a late reply on other connections. Returns whether that had
     /// better wait for one being opened.
-    fn lead_round_late(&mut self, key: BackendKey) -> bool {
+    fn lead_round_late(&mut self, key: LinkKey) -> bool {
         let movable = self.late_movable(key);
         if movable.is_empty() {
             return false;
@@ -119,7 +119,7 @@ impl Machine {
 
     /// Clients behind the head that may be asked again, and were not because of a late reply.
     /// Behind a write they may have been: they were sent on from one that is held back to another.
-    fn late_movable(&self, key: BackendKey) -> Vec<ClientKey> {
+    fn late_movable(&self, key: LinkKey) -> Vec<ClientKey> {
         let mut movable = self.movable(key);
         let again = self.has_write_in_front(key);
         movable.retain(|&client| {
@@ -164,13 +164,13 @@ impl Machine {
     }
 
     /// A connection to an instance on which nothing is under way, best one of this pool.
-    fn idle_connection(&self, of: InstanceKey, pool: PoolKey) -> Option<BackendKey> {
+    fn idle_connection(&self, of: InstanceKey, pool: PoolKey) -> Option<LinkKey> {
         let first = self.pools.pools.get(pool);
         let pools = first.into_iter().chain(self.pools.pools_of(of));
-        let mut keys = pools.flat_map(|pool| pool.backends.iter().copied());
+        let mut keys = pools.flat_map(|pool| pool.links.iter().copied());
         keys.find(|&key| {
-            let backend = self.backends.get(key);
-            backend.is_some_and(|it| it.is_ready() && it.is_open() && it.fifo.is_empty())
+            let link = self.links.get(key);
+            link.is_some_and(|it| it.is_ready() && it.is_open() && it.fifo.is_empty())
         })
     }
 
@@ -180,17 +180,17 @@ impl Machine {
         let Some(pool) = self.pools.pools.get(pool) else {
             return false;
         };
-        let held = |key: BackendKey| {
+        let held = |key: LinkKey| {
             // Only while they have room for further writes: else each pair of a write and a script
             // would have a connection more.
-            let late = self.backends.get(key).is_some_and(|it| {
+            let late = self.links.get(key).is_some_and(|it| {
                 it.is_late(self.now) && it.scripts == 0 && it.lending == Lending::None
             });
             late && self.has_write_in_front(key)
         };
         let most = self.settings.pool_connections_max + beyond;
         pool.shared() < most || {
-            let held = pool.backends.iter().filter(|&&key| held(key));
+            let held = pool.links.iter().filter(|&&key| held(key));
             pool.shared() < most + held.count()
         }
     }
@@ -198,9 +198,9 @@ impl Machine {
     /// The connection of a pool that is late with the reply to a write, if others wait for it.
     #[cold]
     #[inline(never)]
-    pub(in crate::proxy) fn held_back_in(&self, pool: PoolKey) -> Option<BackendKey> {
-        let holds = |key: BackendKey| {
-            let it = self.backends.get(key)?;
+    pub(in crate::proxy) fn held_back_in(&self, pool: PoolKey) -> Option<LinkKey> {
+        let holds = |key: LinkKey| {
+            let it = self.links.get(key)?;
             let fit = it.pool == pool && it.is_shared() && it.lending == Lending::None;
             // Whoever stands behind a script waits for its end.
             let fit = fit && it.scripts == 0;
@@ -215,18 +215,18 @@ impl Machine {
     }
 
     /// Is the next reply of a connection one to a write, as far as is known?
-    fn has_write_in_front(&self, key: BackendKey) -> bool {
-        let Some(backend) = self.backends.get(key) else {
+    fn has_write_in_front(&self, key: LinkKey) -> bool {
+        let Some(link) = self.links.get(key) else {
             return false;
         };
         // A script may be running; then others had better not stand behind it.
-        let head = self.requests.get(backend.fifo.head);
+        let head = self.requests.get(link.fifo.head);
         let Some(head) = head.filter(|head| head.verb == Verb::Plain) else {
             return false;
         };
-        let next = self.requests.get(head.next_of_backend);
-        let end = next.map_or(backend.queued, |next| next.start);
-        match backend.recent.get(head.start, end) {
+        let next = self.requests.get(head.next_of_link);
+        let end = next.map_or(link.queued, |next| next.start);
+        match link.recent.get(head.start, end) {
             Some(bytes) => first_unanswered(bytes, head.count).is_some_and(command::is_held_back),
             // It is a big one.
             None => self.clients.get(head.client).is_some_and(|client| {
@@ -240,7 +240,7 @@ impl Machine {
     /// Do writes of this client go to another connection than this one?
     #[cold]
     #[inline(never)]
-    pub(in crate::proxy) fn writes_go_elsewhere(&self, key: ClientKey, on: BackendKey) -> bool {
+    pub(in crate::proxy) fn writes_go_elsewhere(&self, key: ClientKey, on: LinkKey) -> bool {
         let shares = self.clients.get(key).filter(|it| it.pin.is_none());
         let held = shares.and_then(|client| self.held_back_in(client.pool));
         held.is_some_and(|held| held != on)
@@ -252,12 +252,12 @@ impl Machine {
     pub(in crate::proxy) fn route_held(
         &mut self,
         key: ClientKey,
-        on: BackendKey,
-    ) -> Result<BackendKey, Refusal> {
+        on: LinkKey,
+    ) -> Result<LinkKey, Refusal> {
         let Some(client) = self.clients.get_mut(key) else {
             return Err(Refusal::Later);
         };
-        if client.in_flight > 0 && client.backend != on {
+        if client.in_flight > 0 && client.link != on {
             // First what it is owed elsewhere: its requests keep their order.
             self.at_barrier(key);
             return Err(Refusal::Later);
@@ -273,15 +273,15 @@ impl Machine {
         let reply = settings.backend_reply_ms;
         let greeting = if reply > 0 { reply } else { GREETING_MS };
         let (mut over, mut owing) = (Vec::new(), Vec::new());
-        for (key, backend) in self.backends.iter() {
-            let silent = self.now.since(backend.since);
-            match backend.state {
-                State::Connecting if silent >= self.connect_ms(backend) => over.push(key),
+        for (key, link) in self.links.iter() {
+            let silent = self.now.since(link.since);
+            match link.state {
+                State::Connecting if silent >= self.connect_ms(link) => over.push(key),
                 State::Verifying(Verifying::Idle { .. }) => {}
                 // A busy server takes as long for a handshake or a login as for anything else.
                 State::Greeting(_) | State::Verifying(_) if silent >= greeting => over.push(key),
-                State::Ready if reply > 0 && silent >= reply / 2 && backend.owes() => {
-                    owing.push((key, backend.pool, silent >= reply));
+                State::Ready if reply > 0 && silent >= reply / 2 && link.owes() => {
+                    owing.push((key, link.pool, silent >= reply));
                 }
                 _ => {}
             }
@@ -296,15 +296,15 @@ impl Machine {
             if unheard >= reply / 2 {
                 self.seek_answer(pool);
             }
-            let shared = |it: &Backend| it.is_shared() && !it.dedicated;
-            let asked = |it: &Backend| it.is_asked_only();
+            let shared = |it: &Link| it.is_shared() && !it.dedicated;
+            let asked = |it: &Link| it.is_asked_only();
             match late {
                 true if unheard >= reply => self.fail(key, &Failure::TimedOut),
-                true if self.backends.get(key).is_some_and(asked) => {
+                true if self.links.get(key).is_some_and(asked) => {
                     self.fail(key, &Failure::Removed);
                 }
                 // It brings what it owes, when it can.
-                true if self.backends.get(key).is_some_and(shared) => self.retire(key),
+                true if self.links.get(key).is_some_and(shared) => self.retire(key),
                 _ => {}
             }
         }
@@ -312,9 +312,6 @@ impl Machine {
 }
 
 /// May others that wait on a connection be asked elsewhere?
-fn may_be_led_round(backend: &Backend) -> bool {
-    backend.is_ready()
-        && !backend.dedicated
-        && backend.owner == ClientKey::NONE
-        && backend.blocking == 0
+fn may_be_led_round(link: &Link) -> bool {
+    link.is_ready() && !link.dedicated && link.owner == ClientKey::NONE && link.blocking == 0
 }

@@ -10,7 +10,7 @@ use crate::metrics::ErrorKind;
 
 use crate::link::failure::Failure;
 use crate::link::handshake::Progress;
-use crate::link::link::{Backend, Lending, State};
+use crate::link::link::{Lending, Link, State};
 use crate::link::request::Kind;
 use crate::link::stall::Stall;
 use crate::link::verb::Verb;
@@ -19,16 +19,16 @@ use crate::proxy::deliver::owner::{Full, Owner};
 use crate::proxy::machine::Machine;
 use crate::session::client::Hold;
 use crate::stats::notice::Bound;
-use crate::store::key::{BackendKey, ClientKey};
+use crate::store::key::{ClientKey, LinkKey};
 
 impl Machine {
     /// `n` bytes of a backend were read to [`space`](Self::space). On `Pause`, what follows them
     /// shall stay in the kernel for now.
-    pub fn backend_read(&mut self, key: BackendKey, n: usize) -> Flow {
+    pub fn link_read(&mut self, key: LinkKey, n: usize) -> Flow {
         let mut buffer = mem::take(&mut self.buffer);
         buffer.fill(n);
         self.to_clients.offer(buffer.bytes());
-        let flow = self.backend_input(key, buffer.bytes());
+        let flow = self.link_input(key, buffer.bytes());
         self.to_clients.end_offer(&mut buffer);
         self.buffer = buffer;
         self.keep_limits();
@@ -37,27 +37,27 @@ impl Machine {
     }
 
     /// The same for bytes that are elsewhere, read by read.
-    pub fn backend_bytes(&mut self, key: BackendKey, mut bytes: &[u8]) -> Flow {
+    pub fn link_bytes(&mut self, key: LinkKey, mut bytes: &[u8]) -> Flow {
         let mut flow = Flow::Continue;
         while !bytes.is_empty() {
             let n = self.buffer.copy_from(bytes);
             bytes = bytes.get(n..).unwrap_or_default();
-            flow = self.backend_read(key, n);
+            flow = self.link_read(key, n);
         }
         flow
     }
 
-    fn backend_input(&mut self, key: BackendKey, bytes: &[u8]) -> Flow {
+    fn link_input(&mut self, key: LinkKey, bytes: &[u8]) -> Flow {
         let now = self.now;
-        let Some(backend) = self.backends.get_mut(key) else {
+        let Some(link) = self.links.get_mut(key) else {
             return Flow::Continue;
         };
-        if let Some(instance) = self.pools.instances.get_mut(backend.instance) {
+        if let Some(instance) = self.pools.instances.get_mut(link.instance) {
             instance.heard = now;
         }
-        let used = match backend.state {
+        let used = match link.state {
             State::Ready => {
-                backend.since = now;
+                link.since = now;
                 Ok(0)
             }
             // The deadline of a handshake is for all of it.
@@ -79,10 +79,10 @@ impl Machine {
     }
 
     /// Replies of a ready backend. What they mean for others is done when all are dealt with.
-    fn reply_bytes(&mut self, key: BackendKey, bytes: &[u8]) -> Result<(), Failure> {
+    fn reply_bytes(&mut self, key: LinkKey, bytes: &[u8]) -> Result<(), Failure> {
         let mut late = Afterwards::default();
-        let own = |backend: &Backend| backend.dedicated && backend.owner != ClientKey::NONE;
-        let (own, lent) = { self.backends.get(key) }
+        let own = |link: &Link| link.dedicated && link.owner != ClientKey::NONE;
+        let (own, lent) = { self.links.get(key) }
             .map_or((false, false), |it| (own(it), it.lending != Lending::None));
         let outcome = match own {
             true => self.own_bytes(key, bytes, &mut late),
@@ -123,20 +123,20 @@ impl Machine {
     }
 
     /// What is answered need not be remembered.
-    fn note_answered(&mut self, key: BackendKey) {
-        if let Some(backend) = self.backends.get_mut(key) {
-            let next = self.requests.get(backend.fifo.head);
-            let until = next.map_or(backend.queued, |next| next.start);
-            backend.recent.answered(until);
+    fn note_answered(&mut self, key: LinkKey) {
+        if let Some(link) = self.links.get_mut(key) {
+            let next = self.requests.get(link.fifo.head);
+            let until = next.map_or(link.queued, |next| next.start);
+            link.recent.answered(until);
         }
     }
 
     /// Replies count towards a tenant's bytes per second.
-    fn charge_replies(&mut self, key: BackendKey, bytes: usize) {
+    fn charge_replies(&mut self, key: LinkKey, bytes: usize) {
         if !self.pools.any_gate {
             return;
         }
-        let pool = self.backends.get(key).map(|backend| backend.pool);
+        let pool = self.links.get(key).map(|link| link.pool);
         let account = pool.and_then(|pool| self.pools.account_of(pool));
         let instance = account.map(|account| account.instance);
         if let Some(tenant) = instance.and_then(|key| self.pools.tenant_of(key)) {
@@ -146,60 +146,60 @@ impl Machine {
 
     fn replies(
         &mut self,
-        key: BackendKey,
+        key: LinkKey,
         bytes: &[u8],
         late: &mut Afterwards,
     ) -> Result<(), Failure> {
-        let Some(backend) = self.backends.get_mut(key) else {
+        let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
         let mut pos = 0;
         while let Some(rest) = bytes.get(pos..).filter(|rest| !rest.is_empty()) {
-            if backend.at_push(rest) {
+            if link.at_push(rest) {
                 // No session asked for pushes on a shared connection: nobody's.
-                let (len, whole) = backend.scan_push(rest)?;
+                let (len, whole) = link.scan_push(rest)?;
                 pos += len;
                 self.counters.pushes_dropped += u64::from(whole);
                 continue;
             }
-            let head = self.requests.get_mut(backend.fifo.head);
+            let head = self.requests.get_mut(link.fifo.head);
             // A request that was not even sent has no reply.
-            let Some(request) = head.filter(|request| request.start < backend.sent) else {
+            let Some(request) = head.filter(|request| request.start < link.sent) else {
                 let why = "sent a reply that nobody asked for";
                 return Err(Failure::Desync(why.into()));
             };
             let (client, kind, moments) = (request.client, request.kind, request.moments());
-            let found = backend.scan_record(request, rest);
+            let found = link.scan_record(request, rest);
             let (len, done) = (found.len, found.done);
             late.trouble = found.trouble.or(late.trouble);
             let all_done = request.count == 0;
-            self.requests.measure(&mut backend.traffic, &moments, done);
+            self.requests.measure(&mut link.traffic, &moments, done);
             if kind.is_counted() {
-                backend.traffic.reply_bytes += len as u64;
+                link.traffic.reply_bytes += len as u64;
             }
             let part = rest.get(..len).unwrap_or_default();
             pos += len;
             let mut outcome = found.broken.map_or(Ok(()), Err);
             if kind.is_collected() {
-                let collected = backend.collect(part);
+                let collected = link.collect(part);
                 outcome = outcome.and(collected);
                 if all_done {
-                    late.checks.push((kind, mem::take(&mut backend.collected)));
+                    late.checks.push((kind, mem::take(&mut link.collected)));
                 }
             }
             let popped = if all_done {
-                self.requests.pop_of_backend(&mut backend.fifo)
+                self.requests.pop_of_link(&mut link.fifo)
             } else {
                 None
             };
             if let Some(popped) = &popped {
-                backend.blocking -= u32::from(popped.verb.blocks());
-                backend.scripts -= u32::from(popped.verb == Verb::Script);
-                backend.forsaken -= u32::from(popped.kind == Kind::Forsaken);
-                backend.stall = Stall::None;
-                if backend.owner != ClientKey::NONE {
+                link.blocking -= u32::from(popped.verb.blocks());
+                link.scripts -= u32::from(popped.verb == Verb::Script);
+                link.forsaken -= u32::from(popped.kind == Kind::Forsaken);
+                link.stall = Stall::None;
+                if link.owner != ClientKey::NONE {
                     // What was to go apart, on what is shared otherwise.
-                    late.settled.push(backend.owner);
+                    late.settled.push(link.owner);
                 }
             }
             let to = Owner {
@@ -221,26 +221,26 @@ impl Machine {
     }
 
     /// Handshake replies. Returns how many bytes they took: what follows is for the queue.
-    fn greeting_bytes(&mut self, key: BackendKey, bytes: &[u8]) -> Result<usize, Failure> {
+    fn greeting_bytes(&mut self, key: LinkKey, bytes: &[u8]) -> Result<usize, Failure> {
         let mut pos = 0;
         while pos < bytes.len() {
-            let Some(backend) = self.backends.get_mut(key) else {
+            let Some(link) = self.links.get_mut(key) else {
                 return Ok(bytes.len());
             };
-            if backend.is_ready() {
+            if link.is_ready() {
                 return Ok(pos);
             }
             let rest = bytes.get(pos..).unwrap_or_default();
-            if backend.at_push(rest) {
-                let (len, _) = backend.scan_push(rest)?;
+            if link.at_push(rest) {
+                let (len, _) = link.scan_push(rest)?;
                 pos += len;
                 continue;
             }
-            let (len, complete) = backend.scan(rest)?;
+            let (len, complete) = link.scan(rest)?;
             pos += len;
-            backend.collect(rest.get(..len).unwrap_or_default())?;
+            link.collect(rest.get(..len).unwrap_or_default())?;
             if complete {
-                let reply = mem::take(&mut backend.collected);
+                let reply = mem::take(&mut link.collected);
                 self.greeting_reply(key, &reply, pos < bytes.len())?;
             }
         }
@@ -248,9 +248,9 @@ impl Machine {
     }
 
     /// One complete reply of a handshake, or to the AUTH of a verifier. `more`: something follows.
-    fn greeting_reply(&mut self, key: BackendKey, reply: &[u8], more: bool) -> Result<(), Failure> {
-        let backend = self.backends.get_mut(key);
-        match backend.map(|backend| &mut backend.state) {
+    fn greeting_reply(&mut self, key: LinkKey, reply: &[u8], more: bool) -> Result<(), Failure> {
+        let link = self.links.get_mut(key);
+        match link.map(|link| &mut link.state) {
             Some(State::Greeting(handshake)) => match handshake.reply(reply) {
                 Progress::More => {}
                 Progress::Say(_) if more => {

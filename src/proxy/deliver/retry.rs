@@ -8,14 +8,14 @@ use crate::command;
 use crate::resp::{RequestDecoder, RequestLimits, Step};
 
 use crate::link::failure::Failure;
-use crate::link::link::Backend;
+use crate::link::link::Link;
 use crate::link::request::Kind;
 use crate::link::request::Reason;
 use crate::link::verb::Verb;
 use crate::proxy::forward::route::append;
 use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold};
-use crate::store::key::{BackendKey, ClientKey, PoolKey};
+use crate::store::key::{ClientKey, LinkKey, PoolKey};
 
 /// After so long without a way round, those who took one go back, ms.
 const CALM_MS: u64 = 10_000;
@@ -24,7 +24,7 @@ impl Machine {
     /// Sends those who wait behind the head's reply to other connections, as far as they may go:
     /// one to each if there are enough, as some may read no faster than the head. Returns whether
     /// that had better wait for more connections, unless this is the `last` look.
-    pub(in crate::proxy) fn lead_round(&mut self, key: BackendKey, last: bool) -> bool {
+    pub(in crate::proxy) fn lead_round(&mut self, key: LinkKey, last: bool) -> bool {
         let (movable, unused) = (self.movable(key), self.unused_beside(key));
         if !last && self.opens_beside(key, movable.len().saturating_sub(unused.len())) {
             return true;
@@ -37,8 +37,8 @@ impl Machine {
 
     /// Begins to open connections of the same pool until there are so many, or no room for more.
     /// Returns whether any is being opened.
-    pub(in crate::proxy) fn opens_beside(&mut self, key: BackendKey, wanted: usize) -> bool {
-        let Some(pool_key) = self.backends.get(key).map(|backend| backend.pool) else {
+    pub(in crate::proxy) fn opens_beside(&mut self, key: LinkKey, wanted: usize) -> bool {
+        let Some(pool_key) = self.links.get(key).map(|link| link.pool) else {
             return false;
         };
         let instance = self.pools.instance_of_pool(pool_key);
@@ -47,9 +47,9 @@ impl Machine {
             let Some(pool) = self.pools.pools.get(pool_key) else {
                 return false;
             };
-            let opening = pool.backends.iter();
+            let opening = pool.links.iter();
             let opening =
-                opening.filter(|&&it| self.backends.get(it).is_some_and(|it| !it.is_ready()));
+                opening.filter(|&&it| self.links.get(it).is_some_and(|it| !it.is_ready()));
             let opening = opening.count();
             let room = !rests && self.has_room(pool_key, 0);
             if opening >= wanted || !room || self.open_shared(pool_key).is_none() {
@@ -59,39 +59,38 @@ impl Machine {
     }
 
     /// Ready connections of the same pool on which nothing is under way.
-    pub(in crate::proxy) fn unused_beside(&self, key: BackendKey) -> Vec<BackendKey> {
-        let pool = self.backends.get(key).map(|backend| backend.pool);
+    pub(in crate::proxy) fn unused_beside(&self, key: LinkKey) -> Vec<LinkKey> {
+        let pool = self.links.get(key).map(|link| link.pool);
         let Some(pool) = pool.and_then(|pool| self.pools.pools.get(pool)) else {
             return Vec::new();
         };
-        let unused = |it: &Backend| {
+        let unused = |it: &Link| {
             it.is_ready() && it.is_open() && it.fifo.is_empty() && it.outbound.is_empty()
         };
-        let keys = pool.backends.iter().copied();
-        keys.filter(|&it| it != key && self.backends.get(it).is_some_and(unused))
+        let keys = pool.links.iter().copied();
+        keys.filter(|&it| it != key && self.links.get(it).is_some_and(unused))
             .collect()
     }
 
     /// Ready connections of the same pool that take requests, and on which nothing is late.
-    pub(in crate::proxy) fn serving_beside(&self, key: BackendKey) -> Vec<BackendKey> {
-        let pool = self.backends.get(key).map(|backend| backend.pool);
+    pub(in crate::proxy) fn serving_beside(&self, key: LinkKey) -> Vec<LinkKey> {
+        let pool = self.links.get(key).map(|link| link.pool);
         let Some(pool) = pool.and_then(|pool| self.pools.pools.get(pool)) else {
             return Vec::new();
         };
-        let serves = |it: &Backend| {
-            it.is_ready() && it.is_open() && it.drawbacks(self.now) == (false, false)
-        };
-        let keys = pool.backends.iter().copied();
-        keys.filter(|&it| it != key && self.backends.get(it).is_some_and(serves))
+        let serves =
+            |it: &Link| it.is_ready() && it.is_open() && it.drawbacks(self.now) == (false, false);
+        let keys = pool.links.iter().copied();
+        keys.filter(|&it| it != key && self.links.get(it).is_some_and(serves))
             .collect()
     }
 
     /// The clients behind the head's that wait for nothing but replies to reads.
-    pub(in crate::proxy) fn movable(&self, key: BackendKey) -> Vec<ClientKey> {
-        let Some(backend) = self.backends.get(key) else {
+    pub(in crate::proxy) fn movable(&self, key: LinkKey) -> Vec<ClientKey> {
+        let Some(link) = self.links.get(key) else {
             return Vec::new();
         };
-        let mut queue = self.requests.of_backend(backend.fifo);
+        let mut queue = self.requests.of_link(link.fifo);
         let reader = queue.next().map(|(_, head)| head.client);
         let (mut movable, mut seen, mut bound) = (Vec::new(), HashSet::new(), HashSet::new());
         for (_, request) in queue {
@@ -99,9 +98,9 @@ impl Machine {
             let Some(client) = self.clients.get(key).filter(|_| Some(key) != reader) else {
                 continue;
             };
-            let next = self.requests.get(request.next_of_backend);
-            let end = next.map_or(backend.queued, |next| next.start);
-            let bytes = backend.recent.get(request.start, end);
+            let next = self.requests.get(request.next_of_link);
+            let end = next.map_or(link.queued, |next| next.start);
+            let bytes = link.recent.get(request.start, end);
             let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
             // Who waits until this one takes more would do so in vain.
             let free = !client.hold.has(Hold::BACKEND);
@@ -119,8 +118,8 @@ impl Machine {
     pub(in crate::proxy) fn ask_again_on(
         &mut self,
         key: ClientKey,
-        from: BackendKey,
-        to: BackendKey,
+        from: LinkKey,
+        to: LinkKey,
         why: Reason,
     ) {
         let Some(client) = self.clients.get_mut(key) else {
@@ -132,8 +131,8 @@ impl Machine {
             let next = request.next_of_client;
             if matches!(request.kind, Kind::Parked(_)) {
                 self.requests.relink(&mut client.fifo, index);
-            } else if let Some(old) = self.backends.get_mut(from) {
-                let following = self.requests.get(request.next_of_backend);
+            } else if let Some(old) = self.links.get_mut(from) {
+                let following = self.requests.get(request.next_of_link);
                 let end = following.map_or(old.queued, |following| following.start);
                 let bytes = old
                     .recent
@@ -144,7 +143,7 @@ impl Machine {
                 let retried = request.retried.and(why);
                 self.requests.forsake(index);
                 old.forsaken += 1;
-                let Some(new) = self.backends.get_mut(to) else {
+                let Some(new) = self.links.get_mut(to) else {
                     return;
                 };
                 if new.fifo.is_empty() {
@@ -158,7 +157,7 @@ impl Machine {
                     (request.retried, request.asked) = (retried, asked);
                 }
                 new.queued += bytes.len() as u64;
-                let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
+                let (chunks, dirty) = (&mut self.to_links, &mut self.dirty_links);
                 append(chunks, dirty, new, to, &bytes);
             }
             index = next;
@@ -180,12 +179,12 @@ impl Machine {
     }
 
     /// Closes a connection that brings nothing but what nobody waits for any more.
-    pub(in crate::proxy) fn close_forsaken(&mut self, key: BackendKey) {
-        let nobody = |backend: &Backend| {
-            let mut queue = self.requests.of_backend(backend.fifo);
-            backend.forsaken > 0 && queue.all(|(_, it)| it.kind == Kind::Forsaken)
+    pub(in crate::proxy) fn close_forsaken(&mut self, key: LinkKey) {
+        let nobody = |link: &Link| {
+            let mut queue = self.requests.of_link(link.fifo);
+            link.forsaken > 0 && queue.all(|(_, it)| it.kind == Kind::Forsaken)
         };
-        if self.backends.get(key).is_some_and(nobody) {
+        if self.links.get(key).is_some_and(nobody) {
             self.fail(key, &Failure::Removed);
         }
     }

@@ -14,13 +14,13 @@
 //!            the reply is kept here as it comes, up to its client's limit
 //! ```
 
-use crate::link::link::Backend;
+use crate::link::link::Link;
 use crate::link::request::{Kind, Requests};
 use crate::link::stall::{LOOK_AGAIN_MS, PAUSE_BYTES, Stall};
 use crate::proxy::action::{Action, Flow};
 use crate::proxy::machine::Machine;
 use crate::session::client::{Client, Flag};
-use crate::store::key::{BackendKey, ClientKey, ConnKey};
+use crate::store::key::{ClientKey, ConnKey, LinkKey};
 use crate::store::time::Millis;
 
 /// Others wait behind a reply that is not read for so long at most before they are sent round it,
@@ -33,14 +33,14 @@ const PATIENCE_MAX_MS: u64 = 100;
 impl Machine {
     /// A client that does not read: its backend is not read either. If somebody waits behind it,
     /// that is so for a moment only; then the client's own limit decides.
-    pub(in crate::proxy) fn pause_for_slow_reader(&mut self, key: BackendKey) -> Flow {
-        let Some(backend) = self.backends.get_mut(key) else {
+    pub(in crate::proxy) fn pause_for_slow_reader(&mut self, key: LinkKey) -> Flow {
+        let Some(link) = self.links.get_mut(key) else {
             return Flow::Continue;
         };
         // It has just been read.
-        backend.paused = false;
+        link.paused = false;
         // A verdict is read here, however slow its client is.
-        let head = self.requests.get(backend.fifo.head);
+        let head = self.requests.get(link.fifo.head);
         let Some(head) = head.filter(|head| head.kind == Kind::Deliver) else {
             return Flow::Continue;
         };
@@ -51,19 +51,19 @@ impl Machine {
             return Flow::Continue;
         }
         let followed = self.has_followers(key);
-        let Some(backend) = self.backends.get_mut(key) else {
+        let Some(link) = self.links.get_mut(key) else {
             return Flow::Continue;
         };
-        match backend.stall {
+        match link.stall {
             // Those for whom it was kept have gone: who comes next waits anew.
-            _ if !followed => backend.stall = Stall::None,
+            _ if !followed => link.stall = Stall::None,
             Stall::Kept => return Flow::Continue,
             Stall::Since(_) => {}
             Stall::None | Stall::Late(_) | Stall::Served(_) | Stall::Held(_) => {
-                stall(&mut self.stalled, backend, key, self.now)
+                stall(&mut self.stalled, link, key, self.now)
             }
         }
-        backend.paused = true;
+        link.paused = true;
         Flow::Pause
     }
 
@@ -71,10 +71,10 @@ impl Machine {
     /// none.
     pub(in crate::proxy) fn check_stalls(&mut self) {
         for key in std::mem::take(&mut self.stalled) {
-            let Some(backend) = self.backends.get(key) else {
+            let Some(link) = self.links.get(key) else {
                 continue;
             };
-            let since = match backend.stall {
+            let since = match link.stall {
                 Stall::Since(since) => since,
                 Stall::Late(_) | Stall::Served(_) | Stall::Held(_) => {
                     if self.look_at_late(key) {
@@ -91,15 +91,14 @@ impl Machine {
                 continue;
             }
             let left = self.has_followers(key);
-            if let Some(backend) = self.backends.get_mut(key) {
+            if let Some(link) = self.links.get_mut(key) {
                 if left {
-                    backend.stall = Stall::Kept;
-                    if backend.unpause(self.now) {
-                        self.actions
-                            .push_back(Action::Resume(ConnKey::Backend(key)));
+                    link.stall = Stall::Kept;
+                    if link.unpause(self.now) {
+                        self.actions.push_back(Action::Resume(ConnKey::Link(key)));
                     }
                 } else {
-                    backend.stall = Stall::None;
+                    link.stall = Stall::None;
                 }
             }
         }
@@ -111,11 +110,11 @@ impl Machine {
     }
 
     /// Does anybody but the client at the head wait for something of this connection?
-    pub(in crate::proxy) fn has_followers(&self, key: BackendKey) -> bool {
-        let Some(backend) = self.backends.get(key) else {
+    pub(in crate::proxy) fn has_followers(&self, key: LinkKey) -> bool {
+        let Some(link) = self.links.get(key) else {
             return false;
         };
-        let mut queue = self.requests.of_backend(backend.fifo);
+        let mut queue = self.requests.of_link(link.fifo);
         let Some((_, head)) = queue.next() else {
             return false;
         };
@@ -128,16 +127,16 @@ impl Machine {
 #[inline]
 pub(in crate::proxy) fn begin(
     requests: &Requests,
-    stalled: &mut Vec<BackendKey>,
-    backend: &mut Backend,
-    key: BackendKey,
+    stalled: &mut Vec<LinkKey>,
+    link: &mut Link,
+    key: LinkKey,
     by: ClientKey,
     now: Millis,
 ) {
-    if backend.fifo.is_empty() {
-        backend.since = now;
-    } else if backend.paused || backend.is_late(now) {
-        follow(requests, stalled, backend, key, by, now);
+    if link.fifo.is_empty() {
+        link.since = now;
+    } else if link.paused || link.is_late(now) {
+        follow(requests, stalled, link, key, by, now);
     }
 }
 
@@ -145,39 +144,39 @@ pub(in crate::proxy) fn begin(
 /// reply is late: it does not wait there for long.
 pub(in crate::proxy) fn follow(
     requests: &Requests,
-    stalled: &mut Vec<BackendKey>,
-    backend: &mut Backend,
-    key: BackendKey,
+    stalled: &mut Vec<LinkKey>,
+    link: &mut Link,
+    key: LinkKey,
     by: ClientKey,
     now: Millis,
 ) {
-    let head = requests.get(backend.fifo.head).map(|head| head.client);
+    let head = requests.get(link.fifo.head).map(|head| head.client);
     if head.is_none_or(|head| head == by) {
         return;
     }
-    match backend.stall {
+    match link.stall {
         Stall::None => {}
         // It may be a read that found no other connection.
         Stall::Held(_) => {
-            backend.stall = Stall::Served(now);
+            link.stall = Stall::Served(now);
             return;
         }
         _ => return,
     }
-    stall(stalled, backend, key, now);
-    if !backend.paused {
-        backend.stall = Stall::Late(backend.since.after(backend.late_ms));
+    stall(stalled, link, key, now);
+    if !link.paused {
+        link.stall = Stall::Late(link.since.after(link.late_ms));
     }
 }
 
 /// Somebody waits on a connection that is not read, from now on.
 pub(in crate::proxy) fn stall(
-    stalled: &mut Vec<BackendKey>,
-    backend: &mut Backend,
-    key: BackendKey,
+    stalled: &mut Vec<LinkKey>,
+    link: &mut Link,
+    key: LinkKey,
     now: Millis,
 ) {
-    backend.stall = Stall::Since(now);
+    link.stall = Stall::Since(now);
     // It may have stalled since the last look, and gone on.
     if !stalled.contains(&key) {
         stalled.push(key);

@@ -4,7 +4,7 @@ use crate::resp::write;
 
 use crate::link::failure::Failure;
 use crate::link::handshake::is_busy;
-use crate::link::link::Backend;
+use crate::link::link::Link;
 use crate::link::request::{Kind, Request, parked_size};
 use crate::proxy::machine::Machine;
 use crate::proxy::outbound::{mark_client_dirty, release_parked};
@@ -24,7 +24,7 @@ pub(in crate::proxy) enum End {
 
 impl Machine {
     /// What becomes of those whose request may have been executed, and of those whose was not.
-    pub(in crate::proxy) fn client_ends(&self, lost: &Backend, failure: &Failure) -> (End, End) {
+    pub(in crate::proxy) fn client_ends(&self, lost: &Link, failure: &Failure) -> (End, End) {
         let end = match failure {
             // What the server says direct, too, and goes on.
             Failure::Rejected(_) => End::Told,
@@ -74,7 +74,7 @@ impl Machine {
                 _ => &mut self.counters.closed_on_loss,
             };
             *count += u64::from(!client.is(Flag::Closing));
-            client.finish(&mut self.to_backends);
+            client.finish(&mut self.to_links);
             self.requests.silence(client.fifo, &mut self.to_clients);
         }
         release_parked(&mut self.requests, &mut self.to_clients, client);
@@ -86,7 +86,7 @@ impl Machine {
 
     /// Does the backend not accept any more what the clients of a connection came in with? Those
     /// that find no other connection that did are closed.
-    pub(in crate::proxy) fn is_logged_out(&self, lost: &Backend, failure: &Failure) -> bool {
+    pub(in crate::proxy) fn is_logged_out(&self, lost: &Link, failure: &Failure) -> bool {
         matches!(failure, Failure::Refused(_)) && self.is_refused(lost.pool)
     }
 }

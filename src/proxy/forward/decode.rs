@@ -21,7 +21,7 @@ use crate::session::inbound::{Progress, SPARE_BYTES_MAX};
 use crate::session::last_command::LastCommand;
 use crate::session::share::Share;
 use crate::store::allocator::shrink;
-use crate::store::key::{BackendKey, ClientKey, ConnKey, TenantSlot};
+use crate::store::key::{ClientKey, ConnKey, LinkKey, TenantSlot};
 
 /// From this size on a frame at the front of its buffer is moved to the backend with it.
 const MOVE_BYTES_MIN: usize = 32 * 1024;
@@ -30,7 +30,7 @@ const MOVE_BYTES_MIN: usize = 32 * 1024;
 struct Decoded {
     used: usize,
     /// What was used is one frame for this backend: move it there.
-    moved_to: Option<BackendKey>,
+    moved_to: Option<LinkKey>,
     /// About the frame behind it, of which the end has not come.
     progress: Progress,
 }
@@ -42,9 +42,9 @@ impl Machine {
         self.share = Share::default();
         let mut buffer = mem::take(&mut self.buffer);
         buffer.fill(n);
-        self.to_backends.offer(buffer.bytes());
+        self.to_links.offer(buffer.bytes());
         self.client_input(key, buffer.bytes());
-        let taken = self.to_backends.end_offer(&mut buffer);
+        let taken = self.to_links.end_offer(&mut buffer);
         self.buffer = buffer;
         if taken {
             // It may have been complete, but not to be looked at.
@@ -68,14 +68,14 @@ impl Machine {
     /// its backend must not wait for it to read.
     fn keep_reading_for(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get(key)
-            && let Some(backend) = self.backends.get_mut(client.backend)
-            && backend.paused
-            && let Some(head) = self.requests.get(backend.fifo.head)
+            && let Some(link) = self.links.get_mut(client.link)
+            && link.paused
+            && let Some(head) = self.requests.get(link.fifo.head)
             && head.client == key
         {
-            backend.unpause(self.now);
+            link.unpause(self.now);
             self.actions
-                .push_back(Action::Resume(ConnKey::Backend(client.backend)));
+                .push_back(Action::Resume(ConnKey::Link(client.link)));
         }
     }
 
@@ -170,13 +170,13 @@ impl Machine {
             let decoder = mem::take(&mut inbound.decoder);
             let decoded = self.decode(key, &inbound.bytes, decoder, true);
             let (used, moved_to) = (decoded.used, decoded.moved_to);
-            match moved_to.and_then(|to| Some((to, self.backends.get_mut(to)?))) {
-                Some((to, backend)) => {
+            match moved_to.and_then(|to| Some((to, self.links.get_mut(to)?))) {
+                Some((to, link)) => {
                     let rest = inbound.bytes.split_off(used);
                     let frame = mem::replace(&mut inbound.bytes, rest);
-                    backend.recent.skip(frame.len());
-                    self.to_backends.append_owned(&mut backend.outbound, frame);
-                    mark_dirty(&mut self.dirty_backends, backend, to);
+                    link.recent.skip(frame.len());
+                    self.to_links.append_owned(&mut link.outbound, frame);
+                    mark_dirty(&mut self.dirty_links, link, to);
                 }
                 None => {
                     inbound.bytes.drain(..used);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::command;
 
 use crate::link::failure::{Failure, NOAUTH};
-use crate::link::link::{Backend, Lending, State};
+use crate::link::link::{Lending, Link, State};
 use crate::link::request::{Kind, Requests};
 use crate::link::stall::Stall;
 use crate::link::verb::Verb;
@@ -13,7 +13,7 @@ use crate::proxy::machine::Machine;
 use crate::proxy::texts::{NO_INSTANCE, TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS};
 use crate::session::client::{Client, Flag, Hold};
 use crate::store::chunk::ChunkPool;
-use crate::store::key::{BackendKey, ClientKey, PoolKey};
+use crate::store::key::{ClientKey, LinkKey, PoolKey};
 
 /// No more requests are put behind this many bytes that a backend has not taken yet; below half of
 /// them they are again.
@@ -55,7 +55,7 @@ impl Machine {
         }
         if let Some(instance) = self.pools.instances.get(account.instance)
             && instance.is_out(self.now)
-            && !self.pools.has_ready(client.account, &self.backends)
+            && !self.pools.has_ready(client.account, &self.links)
         {
             return Err(Refusal::Error(instance.down_text.clone()));
         }
@@ -88,13 +88,13 @@ impl Machine {
         &mut self,
         key: ClientKey,
         frame: &[u8],
-    ) -> Result<BackendKey, Refusal> {
+    ) -> Result<LinkKey, Refusal> {
         let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
         };
-        let (backend, sticky) = (client.backend, client.in_flight > 0);
+        let (link, sticky) = (client.link, client.in_flight > 0);
         if client.pin.is_some() {
-            return self.with_room(key, backend);
+            return self.with_room(key, link);
         }
         if !self.stalled.is_empty()
             && let Some(held) = self.held_back_in(client.pool)
@@ -102,9 +102,9 @@ impl Machine {
         {
             return self.route_held(key, held);
         }
-        if let Some(connection) = self.backends.get(backend) {
+        if let Some(connection) = self.links.get(link) {
             if sticky && connection.is_open() {
-                return self.with_room(key, backend);
+                return self.with_room(key, link);
             } else if sticky {
                 // First what it owes, then another.
                 self.at_barrier(key);
@@ -116,8 +116,8 @@ impl Machine {
                 && !connection.is_late(self.now);
             if fit && !(client.is(Flag::LedRound) && self.is_calm(client.pool)) {
                 return match connection.outbound.len() <= BACKEND_OUTBOUND_BYTES_MAX {
-                    true => Ok(backend),
-                    false => self.with_room(key, backend),
+                    true => Ok(link),
+                    false => self.with_room(key, link),
                 };
             }
         }
@@ -130,12 +130,12 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
         };
-        let backend = self.choose(client.pool)?;
+        let link = self.choose(client.pool)?;
         if let Some(client) = self.clients.get_mut(key) {
-            client.go_to(backend);
+            client.go_to(link);
             client.clear(Flag::LedRound);
         }
-        self.with_room(key, backend)
+        self.with_room(key, link)
     }
 
     /// Is the backend taking what it was sent? Else the client waits for that.
@@ -143,20 +143,17 @@ impl Machine {
     pub(in crate::proxy) fn with_room(
         &mut self,
         key: ClientKey,
-        backend: BackendKey,
-    ) -> Result<BackendKey, Refusal> {
-        let waiting = self
-            .backends
-            .get(backend)
-            .map_or(0, |backend| backend.outbound.len());
+        link: LinkKey,
+    ) -> Result<LinkKey, Refusal> {
+        let waiting = self.links.get(link).map_or(0, |link| link.outbound.len());
         if waiting <= BACKEND_OUTBOUND_BYTES_MAX {
-            return Ok(backend);
+            return Ok(link);
         }
         if let Some(client) = self.clients.get_mut(key)
             && !client.hold.has(Hold::BACKEND)
         {
             client.hold.set(Hold::BACKEND);
-            self.crowded.push((backend, key));
+            self.crowded.push((link, key));
         }
         Err(Refusal::Later)
     }
@@ -164,7 +161,7 @@ impl Machine {
     /// A connection of this pool: a ready one, best one without a late reply. Where all that are
     /// ready are in the middle of a big reply or a script, or hold back a write: one being opened,
     /// else a new one, else the one with the least left of its big reply.
-    fn choose(&mut self, pool_key: PoolKey) -> Result<BackendKey, Refusal> {
+    fn choose(&mut self, pool_key: PoolKey) -> Result<LinkKey, Refusal> {
         let full = { self.pools.account_of(pool_key) }.is_some_and(|it| self.is_full(it.instance));
         let unavailable = || {
             Refusal::Error(match full {
@@ -176,27 +173,23 @@ impl Machine {
             return Err(unavailable());
         };
         let (mut late, mut opening) = (None, None);
-        let mut least: Option<((u32, bool, u64), BackendKey)> = None;
-        for &key in &pool.backends {
-            let Some(backend) = self.backends.get(key) else {
+        let mut least: Option<((u32, bool, u64), LinkKey)> = None;
+        for &key in &pool.links {
+            let Some(link) = self.links.get(key) else {
                 continue;
             };
-            if backend.lending != Lending::None {
+            if link.lending != Lending::None {
                 continue;
             }
-            match backend.is_ready() {
-                true if backend.is_busy() || matches!(backend.stall, Stall::Held(_)) => {}
-                true if backend.is_late(self.now) => late = late.or(Some(key)),
+            match link.is_ready() {
+                true if link.is_busy() || matches!(link.stall, Stall::Held(_)) => {}
+                true if link.is_late(self.now) => late = late.or(Some(key)),
                 true => return Ok(key),
                 // Who stands behind a script waits for its end.
-                false if backend.scripts > 0 => {}
+                false if link.scripts > 0 => {}
                 false => opening = opening.or(Some(key)),
             }
-            let load = (
-                backend.forsaken,
-                backend.paused,
-                backend.scanner.bulk_left(),
-            );
+            let load = (link.forsaken, link.paused, link.scanner.bulk_left());
             if least.is_none_or(|(other, _)| load < other) {
                 least = Some((load, key));
             }
@@ -248,61 +241,53 @@ impl Machine {
 #[inline]
 pub(in crate::proxy) fn record(
     requests: &mut Requests,
-    backend: &mut Backend,
+    link: &mut Link,
     client: &mut Client,
     key: ClientKey,
     kind: Kind,
     count: u32,
     len: usize,
 ) {
-    if requests.extend(client.fifo, backend.fifo, kind, count, backend.sent) {
-        backend.queued += len as u64;
+    if requests.extend(client.fifo, link.fifo, kind, count, link.sent) {
+        link.queued += len as u64;
         client.in_flight += count;
     } else {
-        record_apart(
-            requests,
-            backend,
-            client,
-            key,
-            (kind, Verb::Plain),
-            count,
-            len,
-        );
+        record_apart(requests, link, client, key, (kind, Verb::Plain), count, len);
     }
-    backend.traffic.requests += u64::from(count);
-    backend.traffic.request_bytes += len as u64;
+    link.traffic.requests += u64::from(count);
+    link.traffic.request_bytes += len as u64;
 }
 
 /// The same for one that has a record to itself, and `count` replies.
 #[inline]
 pub(in crate::proxy) fn record_as(
     requests: &mut Requests,
-    backend: &mut Backend,
+    link: &mut Link,
     client: &mut Client,
     key: ClientKey,
     what: (Kind, Verb),
     count: u32,
     len: usize,
 ) {
-    record_apart(requests, backend, client, key, what, count, len);
-    backend.traffic.requests += 1;
-    backend.traffic.request_bytes += len as u64;
+    record_apart(requests, link, client, key, what, count, len);
+    link.traffic.requests += 1;
+    link.traffic.request_bytes += len as u64;
 }
 
 /// The same, without counting it.
 #[inline]
 pub(in crate::proxy) fn record_apart(
     requests: &mut Requests,
-    backend: &mut Backend,
+    link: &mut Link,
     client: &mut Client,
     key: ClientKey,
     what: (Kind, Verb),
     count: u32,
     len: usize,
 ) {
-    let start = backend.queued;
-    requests.push(&mut client.fifo, &mut backend.fifo, key, what, count, start);
-    backend.queued += len as u64;
+    let start = link.queued;
+    requests.push(&mut client.fifo, &mut link.fifo, key, what, count, start);
+    link.queued += len as u64;
     client.in_flight += count;
 }
 
@@ -310,27 +295,23 @@ pub(in crate::proxy) fn record_apart(
 #[inline]
 pub(in crate::proxy) fn append(
     chunks: &mut ChunkPool,
-    dirty: &mut VecDeque<BackendKey>,
-    backend: &mut Backend,
-    key: BackendKey,
+    dirty: &mut VecDeque<LinkKey>,
+    link: &mut Link,
+    key: LinkKey,
     bytes: &[u8],
 ) {
-    chunks.append(&mut backend.outbound, bytes);
-    if !backend.dedicated {
-        backend.recent.push(bytes);
+    chunks.append(&mut link.outbound, bytes);
+    if !link.dedicated {
+        link.recent.push(bytes);
     }
-    mark_dirty(dirty, backend, key);
+    mark_dirty(dirty, link, key);
 }
 
 /// Has a backend's bytes sent this turn.
 #[inline]
-pub(in crate::proxy) fn mark_dirty(
-    dirty: &mut VecDeque<BackendKey>,
-    backend: &mut Backend,
-    key: BackendKey,
-) {
-    if !backend.dirty && !matches!(backend.state, State::Connecting) {
-        backend.dirty = true;
+pub(in crate::proxy) fn mark_dirty(dirty: &mut VecDeque<LinkKey>, link: &mut Link, key: LinkKey) {
+    if !link.dirty && !matches!(link.state, State::Connecting) {
+        link.dirty = true;
         dirty.push_back(key);
     }
 }

@@ -10,12 +10,12 @@ use crate::proxy::forward::answer::{Taken, kind_of};
 use crate::proxy::forward::route::{append, record, record_as};
 use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold, ReplyMode};
-use crate::store::key::{BackendKey, ClientKey};
+use crate::store::key::{ClientKey, LinkKey};
 
 /// Commands that are neither recorded nor appended yet: `bytes[from..]` up to the cursor.
 pub(in crate::proxy) struct Run {
     /// `NONE`: it has not begun.
-    backend: BackendKey,
+    link: LinkKey,
     from: usize,
     kind: Kind,
     commands: u32,
@@ -33,7 +33,7 @@ impl Run {
     /// Nothing yet, from here.
     pub(in crate::proxy) fn at(from: usize) -> Self {
         Self {
-            backend: BackendKey::NONE,
+            link: LinkKey::NONE,
             from,
             kind: Kind::Deliver,
             commands: 0,
@@ -70,18 +70,18 @@ impl Machine {
         run: &mut Run,
         len: usize,
         frame: &[u8],
-    ) -> Option<BackendKey> {
-        if run.backend == BackendKey::NONE {
-            run.backend = self.route(key, frame).ok()?;
+    ) -> Option<LinkKey> {
+        if run.link == LinkKey::NONE {
+            run.link = self.route(key, frame).ok()?;
         }
         if run.commands == 0 && !self.stalled.is_empty() {
-            run.no_writes = self.writes_go_elsewhere(key, run.backend);
+            run.no_writes = self.writes_go_elsewhere(key, run.link);
         }
         let client = self.clients.get_mut(key)?;
         if run.commands == 0 {
-            let backend = self.backends.get_mut(run.backend)?;
+            let link = self.links.get_mut(run.link)?;
             let (requests, stalled) = (&self.requests, &mut self.stalled);
-            begin(requests, stalled, backend, run.backend, key, self.now);
+            begin(requests, stalled, link, run.link, key, self.now);
             run.single = client.reply_mode == ReplyMode::SkipNext;
             run.kind = kind_of(client);
         }
@@ -97,7 +97,7 @@ impl Machine {
         if client.in_flight + run.commands >= self.settings.client_in_flight_max {
             client.hold.set(Hold::IN_FLIGHT);
         }
-        Some(run.backend)
+        Some(run.link)
     }
 
     /// Ends a run: records it, and appends its bytes up to `to`, if they are here. Another one may
@@ -111,24 +111,24 @@ impl Machine {
     ) {
         if run.commands > 0
             && let Some(client) = self.clients.get_mut(key)
-            && let Some(backend) = self.backends.get_mut(run.backend)
+            && let Some(link) = self.links.get_mut(run.link)
         {
             let (requests, count) = (&mut self.requests, run.commands);
             client.count_commands(count);
             let (kind, len) = (run.kind, run.len);
             if run.writes {
                 let what = (kind, Verb::Plain);
-                record_as(requests, backend, client, key, what, count, len);
-                if let Some(request) = requests.get_mut(backend.fifo.tail) {
+                record_as(requests, link, client, key, what, count, len);
+                if let Some(request) = requests.get_mut(link.fifo.tail) {
                     request.writes = true;
                 }
             } else {
-                record(requests, backend, client, key, kind, count, len);
+                record(requests, link, client, key, kind, count, len);
             }
             self.counters.requests += u64::from(count);
             let bytes = bytes.get(run.from..to).unwrap_or_default();
-            let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
-            append(chunks, dirty, backend, run.backend, bytes);
+            let (chunks, dirty) = (&mut self.to_links, &mut self.dirty_links);
+            append(chunks, dirty, link, run.link, bytes);
         }
         *run = Run::at(to);
     }
@@ -136,11 +136,8 @@ impl Machine {
     /// Forwards one frame that is not part of a run.
     pub(in crate::proxy) fn forward_one(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
         match self.route(key, frame) {
-            Ok(backend) => {
-                let mut run = Run {
-                    backend,
-                    ..Run::at(0)
-                };
+            Ok(link) => {
+                let mut run = Run { link, ..Run::at(0) };
                 self.add_to_run(key, &mut run, frame.len(), frame);
                 self.end_run(key, &mut run, frame, frame.len());
                 if let Some(client) = self.clients.get_mut(key) {
@@ -157,32 +154,26 @@ impl Machine {
     pub(in crate::proxy) fn put(
         &mut self,
         key: ClientKey,
-        on: BackendKey,
+        on: LinkKey,
         what: (Kind, Verb),
         count: u32,
         bytes: &[u8],
     ) {
-        let (client, backend) = (self.clients.get_mut(key), self.backends.get_mut(on));
-        let (Some(client), Some(backend)) = (client, backend) else {
+        let (client, link) = (self.clients.get_mut(key), self.links.get_mut(on));
+        let (Some(client), Some(link)) = (client, link) else {
             return;
         };
         let (requests, stalled) = (&self.requests, &mut self.stalled);
-        begin(requests, stalled, backend, on, key, self.now);
+        begin(requests, stalled, link, on, key, self.now);
         client.forget_line();
         let len = bytes.len();
-        record_as(&mut self.requests, backend, client, key, what, count, len);
-        backend.blocking += u32::from(what.1.blocks());
-        backend.scripts += u32::from(what.1 == Verb::Script);
+        record_as(&mut self.requests, link, client, key, what, count, len);
+        link.blocking += u32::from(what.1.blocks());
+        link.scripts += u32::from(what.1 == Verb::Script);
         if client.in_flight >= self.settings.client_in_flight_max {
             client.hold.set(Hold::IN_FLIGHT);
         }
         self.counters.requests += 1;
-        append(
-            &mut self.to_backends,
-            &mut self.dirty_backends,
-            backend,
-            on,
-            bytes,
-        );
+        append(&mut self.to_links, &mut self.dirty_links, link, on, bytes);
     }
 }

@@ -7,11 +7,11 @@ use crate::command::learned::Learned;
 
 use crate::link::failure::Failure;
 use crate::link::handshake::{Greeted, Handshake};
-use crate::link::link::{Backend, State, late_after};
+use crate::link::link::{Link, State, late_after};
 use crate::proxy::action::{Action, News};
 use crate::proxy::forward::route::mark_dirty;
 use crate::proxy::machine::Machine;
-use crate::store::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
+use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
 
 /// A backend is asked again which of its commands may block, when a connection to it is opened so
 /// long after, ms: a module may have been loaded meanwhile.
@@ -22,15 +22,15 @@ const ADDRESS_MS_MIN: u64 = 250;
 
 impl Machine {
     /// Opens a connection that the pool's clients share.
-    pub(in crate::proxy) fn open_shared(&mut self, pool: PoolKey) -> Option<BackendKey> {
+    pub(in crate::proxy) fn open_shared(&mut self, pool: PoolKey) -> Option<LinkKey> {
         let key = self.open(pool)?;
-        self.pools.pools.get_mut(pool)?.backends.push(key);
+        self.pools.pools.get_mut(pool)?.links.push(key);
         Some(key)
     }
 
     /// Opens a connection of the pool, with its account's credential. Nobody uses it yet. `None`:
     /// there are as many to the instance as there may be, and all are in use.
-    pub(in crate::proxy) fn open(&mut self, pool: PoolKey) -> Option<BackendKey> {
+    pub(in crate::proxy) fn open(&mut self, pool: PoolKey) -> Option<LinkKey> {
         let of = self.pools.account_of(pool)?.instance;
         // A client in line may take the place of the one that was closed.
         while self.is_full(of) {
@@ -61,15 +61,15 @@ impl Machine {
         if instance.all_used_at == Some(now) {
             return false;
         }
-        let unused = |key: &BackendKey| {
-            let backend = self.backends.get(*key);
-            backend.is_some_and(|it| it.is_ready() && it.fifo.is_empty())
+        let unused = |key: &LinkKey| {
+            let link = self.links.get(*key);
+            link.is_some_and(|it| it.is_ready() && it.fifo.is_empty())
         };
         let pools = self.pools.pools_of(of);
         let mut keys = pools.flat_map(|pool| {
             // One connection of a pool that has clients stays.
             let spared = usize::from(pool.clients > 0);
-            pool.idle.iter().chain(pool.backends.iter().skip(spared))
+            pool.idle.iter().chain(pool.links.iter().skip(spared))
         });
         let found = keys.find(|key| unused(key)).copied();
         drop(keys);
@@ -84,19 +84,15 @@ impl Machine {
     }
 
     /// Begins a connection to an instance: of a pool, or with `NONE` one that verifies logins.
-    pub(in crate::proxy) fn connect(
-        &mut self,
-        of: InstanceKey,
-        pool: PoolKey,
-    ) -> Option<BackendKey> {
+    pub(in crate::proxy) fn connect(&mut self, of: InstanceKey, pool: PoolKey) -> Option<LinkKey> {
         let instance = self.pools.instances.get_mut(of)?;
         instance.connecting += 1;
         let address = instance.address(0);
-        let backend = Backend {
+        let link = Link {
             address,
-            ..Backend::new(of, pool, self.now)
+            ..Link::new(of, pool, self.now)
         };
-        let key = self.backends.insert(backend);
+        let key = self.links.insert(link);
         match address {
             Some(address) => self.actions.push_back(Action::Connect(key, address)),
             None => self.unresolved.push(key),
@@ -108,55 +104,51 @@ impl Machine {
 
     /// A connection could not be opened to its address. Is it opened to another one of the same
     /// instance instead?
-    pub(in crate::proxy) fn try_next_address(
-        &mut self,
-        key: BackendKey,
-        failure: &Failure,
-    ) -> bool {
-        let Some(backend) = self.backends.get_mut(key) else {
+    pub(in crate::proxy) fn try_next_address(&mut self, key: LinkKey, failure: &Failure) -> bool {
+        let Some(link) = self.links.get_mut(key) else {
             return false;
         };
         // Starved, too: this machine may have no IPv6, say.
         let elsewhere = !matches!(failure, Failure::Removed);
-        if !elsewhere || !matches!(backend.state, State::Connecting) || backend.address.is_none() {
+        if !elsewhere || !matches!(link.state, State::Connecting) || link.address.is_none() {
             return false;
         }
-        let instance = self.pools.instances.get(backend.instance);
-        let next = instance.and_then(|instance| instance.address(backend.tried + 1));
+        let instance = self.pools.instances.get(link.instance);
+        let next = instance.and_then(|instance| instance.address(link.tried + 1));
         let Some(next) = next else { return false };
-        (backend.tried, backend.address, backend.since) = (backend.tried + 1, Some(next), self.now);
+        (link.tried, link.address, link.since) = (link.tried + 1, Some(next), self.now);
         self.counters.addresses_skipped += 1;
         self.actions.push_back(Action::Connect(key, next));
         true
     }
 
     /// How long one of an instance's addresses is tried, ms: all of them get their share.
-    pub(in crate::proxy) fn connect_ms(&self, backend: &Backend) -> u64 {
+    pub(in crate::proxy) fn connect_ms(&self, link: &Link) -> u64 {
         let all = self.settings.backend_connect_ms;
-        let instance = self.pools.instances.get(backend.instance);
+        let instance = self.pools.instances.get(link.instance);
         let addresses = instance.map_or(1, |instance| instance.addresses.len().max(1));
         (all / addresses as u64).max(ADDRESS_MS_MIN).min(all)
     }
 
     /// A connection is open: the handshake begins, or it verifies logins.
-    pub fn backend_connected(&mut self, key: BackendKey) {
-        let Some(backend) = self.backends.get(key) else {
+    pub fn link_connected(&mut self, key: LinkKey) {
+        let Some(link) = self.links.get(key) else {
             return;
         };
-        if let Some(instance) = self.pools.instances.get_mut(backend.instance) {
-            instance.prefer(backend.address, true);
+        if let Some(instance) = self.pools.instances.get_mut(link.instance) {
+            instance.prefer(link.address, true);
         }
-        if backend.is_verifier() {
+        if link.is_verifier() {
             self.verifier_connected(key);
             return self.check_invariants();
         }
         let (Some(pool), Some(account)) = (
-            self.pools.pools.get(backend.pool),
-            self.pools.account_of(backend.pool),
+            self.pools.pools.get(link.pool),
+            self.pools.account_of(link.pool),
         ) else {
             return;
         };
-        let learn = self.is_to_learn(backend.instance);
+        let learn = self.is_to_learn(link.instance);
         let credential = account.credential.clone();
         let handshake = Handshake::new(credential, pool.protocol, pool.db, learn);
         self.begin_handshake(key, handshake);
@@ -173,11 +165,11 @@ impl Machine {
     }
 
     /// The first flight of a handshake goes out.
-    pub(in crate::proxy) fn begin_handshake(&mut self, key: BackendKey, mut handshake: Handshake) {
+    pub(in crate::proxy) fn begin_handshake(&mut self, key: LinkKey, mut handshake: Handshake) {
         let bytes = handshake.next_flight();
-        if let Some(backend) = self.backends.get_mut(key) {
-            backend.since = self.now;
-            backend.state = State::Greeting(Box::new(handshake));
+        if let Some(link) = self.links.get_mut(key) {
+            link.since = self.now;
+            link.state = State::Greeting(Box::new(handshake));
         }
         self.greet(key, &bytes);
     }
@@ -192,15 +184,15 @@ impl Machine {
     }
 
     /// Sends what a backend has to say first.
-    pub(in crate::proxy) fn greet(&mut self, key: BackendKey, bytes: &[u8]) {
-        if let Some(backend) = self.backends.get_mut(key) {
-            self.to_backends.append(&mut backend.greeting, bytes);
-            mark_dirty(&mut self.dirty_backends, backend, key);
+    pub(in crate::proxy) fn greet(&mut self, key: LinkKey, bytes: &[u8]) {
+        if let Some(link) = self.links.get_mut(key) {
+            self.to_links.append(&mut link.greeting, bytes);
+            mark_dirty(&mut self.dirty_links, link, key);
         }
     }
 
     /// The handshake went well: the connection can be used from now on.
-    pub(in crate::proxy) fn greeted(&mut self, key: BackendKey, greeted: Greeted) {
+    pub(in crate::proxy) fn greeted(&mut self, key: LinkKey, greeted: Greeted) {
         let Greeted {
             hello,
             id,
@@ -208,18 +200,18 @@ impl Machine {
             selected,
         } = greeted;
         self.opened(key);
-        let Some(backend) = self.backends.get_mut(key) else {
+        let Some(link) = self.links.get_mut(key) else {
             return;
         };
-        backend.state = State::Ready;
-        if let Some(instance) = self.pools.instances.get_mut(backend.instance) {
-            let took = self.now.since(backend.since);
+        link.state = State::Ready;
+        if let Some(instance) = self.pools.instances.get_mut(link.instance) {
+            let took = self.now.since(link.since);
             instance.handshake_ms = instance.handshake_ms.min(took);
-            backend.late_ms = late_after(instance.handshake_ms);
+            link.late_ms = late_after(instance.handshake_ms);
         }
-        (backend.since, backend.ready_at, backend.id) = (self.now, self.now, id);
-        let (pool_key, instance) = (backend.pool, backend.instance);
-        mark_dirty(&mut self.dirty_backends, backend, key);
+        (link.since, link.ready_at, link.id) = (self.now, self.now, id);
+        let (pool_key, instance) = (link.pool, link.instance);
+        mark_dirty(&mut self.dirty_links, link, key);
         self.count_ready(instance, true);
         if let Some(instance) = self.pools.instances.get_mut(instance) {
             instance.dialect = hello.dialect();
@@ -250,12 +242,12 @@ impl Machine {
 
     /// The instance may have moved while the connection was opened. One that is a client's own has
     /// until the end of the grace.
-    fn leave_if_moved(&mut self, key: BackendKey) {
-        if let Some(backend) = self.backends.get(key)
-            && let Some(instance) = self.pools.instances.get(backend.instance)
-            && !instance.is_at(backend.address)
+    fn leave_if_moved(&mut self, key: LinkKey) {
+        if let Some(link) = self.links.get(key)
+            && let Some(instance) = self.pools.instances.get(link.instance)
+            && !instance.is_at(link.address)
         {
-            match (backend.owner == ClientKey::NONE, instance.moved_at) {
+            match (link.owner == ClientKey::NONE, instance.moved_at) {
                 (true, _) => self.retire(key),
                 (false, None) => self.retire_owned(key),
                 (false, Some(_)) => {}
@@ -274,12 +266,12 @@ impl Machine {
     }
 
     /// A connection is no longer being opened; its state is about to say so.
-    pub(in crate::proxy) fn opened(&mut self, key: BackendKey) {
-        let Some(backend) = self.backends.get(key).filter(|it| it.is_opening()) else {
+    pub(in crate::proxy) fn opened(&mut self, key: LinkKey) {
+        let Some(link) = self.links.get(key).filter(|it| it.is_opening()) else {
             return;
         };
         self.opening -= 1;
-        if let Some(instance) = self.pools.instances.get_mut(backend.instance) {
+        if let Some(instance) = self.pools.instances.get_mut(link.instance) {
             instance.connecting -= 1;
         }
     }

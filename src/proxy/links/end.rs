@@ -4,17 +4,17 @@ use std::collections::HashSet;
 
 use crate::link::failure::Failure;
 use crate::link::handshake::is_busy;
-use crate::link::link::{Backend, Lending};
+use crate::link::link::{Lending, Link};
 use crate::proxy::action::{Action, News, Report};
 use crate::proxy::machine::Machine;
 use crate::session::change::Goal;
 use crate::session::client::Client;
-use crate::store::key::{BackendKey, ClientKey, ConnKey, InstanceKey, PoolKey};
+use crate::store::key::{ClientKey, ConnKey, InstanceKey, LinkKey, PoolKey};
 use crate::upstream::pool::Pools;
 
 impl Machine {
     /// A connection could not be opened, or is broken. The reactor drops the socket by itself.
-    pub fn backend_failed(&mut self, key: BackendKey, failure: &Failure) {
+    pub fn link_failed(&mut self, key: LinkKey, failure: &Failure) {
         if !self.try_next_address(key, failure) {
             self.end(key, failure);
         }
@@ -22,76 +22,76 @@ impl Machine {
     }
 
     /// Ends a connection for a reason found here.
-    pub(in crate::proxy) fn fail(&mut self, key: BackendKey, failure: &Failure) {
+    pub(in crate::proxy) fn fail(&mut self, key: LinkKey, failure: &Failure) {
         if self.end(key, failure) {
-            self.actions.push_back(Action::Close(ConnKey::Backend(key)));
+            self.actions.push_back(Action::Close(ConnKey::Link(key)));
         }
     }
 
     /// Takes a connection out, and tells everybody who waits for it.
-    fn end(&mut self, key: BackendKey, failure: &Failure) -> bool {
-        let Some(backend) = self.backends.get(key) else {
+    fn end(&mut self, key: LinkKey, failure: &Failure) -> bool {
+        let Some(link) = self.links.get(key) else {
             return false;
         };
-        let (was_ready, pool_key) = (backend.is_ready(), backend.pool);
+        let (was_ready, pool_key) = (link.is_ready(), link.pool);
         match was_ready {
-            true => self.count_ready(backend.instance, false),
+            true => self.count_ready(link.instance, false),
             false => self.opened(key),
         }
-        let Some(mut backend) = self.backends.remove(key) else {
+        let Some(mut link) = self.links.remove(key) else {
             return false;
         };
         self.counters.backends_failed += u64::from(*failure != Failure::Removed);
         if let Some(pool) = self.pools.pools.get_mut(pool_key) {
-            pool.backends.retain(|&other| other != key);
+            pool.links.retain(|&other| other != key);
             pool.idle.retain(|&other| other != key);
-            pool.dedicated -= usize::from(backend.dedicated);
-            pool.lent -= usize::from(backend.lending == Lending::Lent);
+            pool.dedicated -= usize::from(link.dedicated);
+            pool.lent -= usize::from(link.lending == Lending::Lent);
         }
-        if !backend.is_verifier()
-            && let Some(instance) = self.pools.instances.get_mut(backend.instance)
+        if !link.is_verifier()
+            && let Some(instance) = self.pools.instances.get_mut(link.instance)
         {
             instance.connections -= 1;
         }
-        self.lose_owner(&backend);
-        self.count_ended(key, &backend);
-        self.to_backends.clear(&mut backend.greeting);
-        self.judge(&backend, failure);
-        if backend.is_verifier() {
-            self.verifier_ended(key, &backend, failure);
+        self.lose_owner(&link);
+        self.count_ended(key, &link);
+        self.to_links.clear(&mut link.greeting);
+        self.judge(&link, failure);
+        if link.is_verifier() {
+            self.verifier_ended(key, &link, failure);
             return true;
         }
-        self.hand_over(&mut backend, was_ready, failure);
+        self.hand_over(&mut link, was_ready, failure);
         self.waits.retain(|&other| other != key);
-        self.lose_waits(backend.waits.take());
-        self.to_backends.clear(&mut backend.outbound);
+        self.lose_waits(link.waits.take());
+        self.to_links.clear(&mut link.outbound);
         self.release_crowd(key);
-        self.tell_waiters(&backend, failure);
+        self.tell_waiters(&link, failure);
         self.inquire_again(key);
         self.serve_line(pool_key);
         if was_ready && *failure == Failure::Lost && !self.has_connections(pool_key) {
-            self.ask_about_lost(pool_key, backend.instance);
+            self.ask_about_lost(pool_key, link.instance);
         }
         self.serve_waits();
         true
     }
 
     /// What went over a connection that has ended is not forgotten.
-    fn count_ended(&mut self, key: BackendKey, backend: &Backend) {
-        if let Some(instance) = self.pools.instances.get_mut(backend.instance) {
-            instance.traffic.add(&backend.traffic);
+    fn count_ended(&mut self, key: LinkKey, link: &Link) {
+        if let Some(instance) = self.pools.instances.get_mut(link.instance) {
+            instance.traffic.add(&link.traffic);
         }
-        self.end_check(backend.instance, key);
+        self.end_check(link.instance, key);
     }
 
     /// What a failure says about the instance or the account.
-    fn judge(&mut self, backend: &Backend, failure: &Failure) {
-        let instance = backend.instance;
-        if !backend.has_worked()
+    fn judge(&mut self, link: &Link, failure: &Failure) {
+        let instance = link.instance;
+        if !link.has_worked()
             && !matches!(failure, Failure::Removed | Failure::Refused(_))
             && let Some(instance) = self.pools.instances.get_mut(instance)
         {
-            instance.prefer(backend.address, false);
+            instance.prefer(link.address, false);
         }
         if let Failure::Desync(why) = failure {
             self.report(instance, News::Distrusted(why.clone()));
@@ -104,20 +104,20 @@ impl Machine {
                 }
                 self.may_not_ask(instance);
                 if matches!(failure, Failure::Refused(_)) {
-                    self.refuse_account(backend.pool, failure);
+                    self.refuse_account(link.pool, failure);
                 }
             }
             // A ready connection that ends says nothing yet: the next one will tell. Unless it is
             // the next one.
-            Failure::Lost | Failure::Desync(_) if backend.has_worked() && !backend.is_heir => {}
+            Failure::Lost | Failure::Desync(_) if link.has_worked() && !link.is_heir => {}
             Failure::Removed => {}
-            Failure::TurnedAway(_) if backend.is_verifier() => {}
+            Failure::TurnedAway(_) if link.is_verifier() => {}
             // It runs a script, and will have done so at some time; until then everybody hears so.
             Failure::TurnedAway(text) if is_busy(text) => {}
             // Nobody asked it.
             Failure::Starved(_) => {}
             // It has moved meanwhile.
-            _ if !self.pools.is_at(instance, backend.address) => {}
+            _ if !self.pools.is_at(instance, link.address) => {}
             _ => {
                 let jitter = self.next_random();
                 if self.pools.went_down(instance, failure, self.now, jitter) {
@@ -145,9 +145,9 @@ impl Machine {
         for &instance in which {
             self.end_logins(instance);
         }
-        let mut owned: Vec<BackendKey> = Vec::new();
-        for (key, backend) in self.backends.iter() {
-            if backend.owner != ClientKey::NONE && theirs(&self.pools, backend.pool) {
+        let mut owned: Vec<LinkKey> = Vec::new();
+        for (key, link) in self.links.iter() {
+            if link.owner != ClientKey::NONE && theirs(&self.pools, link.pool) {
                 owned.push(key);
             }
         }
@@ -159,53 +159,53 @@ impl Machine {
     /// Retires a pool's ready connections.
     pub(in crate::proxy) fn retire_pool(&mut self, pool: PoolKey) {
         let pool = self.pools.pools.get(pool);
-        let backends = pool.map(|pool| [&pool.backends[..], &pool.idle[..]].concat());
-        for key in backends.unwrap_or_default() {
-            if self.backends.get(key).is_some_and(Backend::is_ready) {
+        let links = pool.map(|pool| [&pool.links[..], &pool.idle[..]].concat());
+        for key in links.unwrap_or_default() {
+            if self.links.get(key).is_some_and(Link::is_ready) {
                 self.retire(key);
             }
         }
     }
 
     /// Takes a ready connection out of its pool: what it owes it still brings.
-    pub(in crate::proxy) fn retire(&mut self, key: BackendKey) {
-        let Some(backend) = self.backends.get_mut(key) else {
+    pub(in crate::proxy) fn retire(&mut self, key: LinkKey) {
+        let Some(link) = self.links.get_mut(key) else {
             return;
         };
-        backend.retired = true;
-        if let Some(pool) = self.pools.pools.get_mut(backend.pool) {
-            pool.backends.retain(|&other| other != key);
+        link.retired = true;
+        if let Some(pool) = self.pools.pools.get_mut(link.pool) {
+            pool.links.retain(|&other| other != key);
             pool.idle.retain(|&other| other != key);
         }
         self.close_retired(key);
     }
 
     /// Closes a connection that was retired and owes nothing.
-    pub(in crate::proxy) fn close_retired(&mut self, key: BackendKey) {
-        let done = |backend: &Backend| backend.retired && backend.fifo.is_empty();
-        if self.backends.get(key).is_some_and(done) {
+    pub(in crate::proxy) fn close_retired(&mut self, key: LinkKey) {
+        let done = |link: &Link| link.retired && link.fifo.is_empty();
+        if self.links.get(key).is_some_and(done) {
             self.fail(key, &Failure::Removed);
         }
     }
 
     /// Those who wait for this connection to get ready.
-    fn tell_waiters(&mut self, backend: &Backend, failure: &Failure) {
-        if backend.is_ready() {
+    fn tell_waiters(&mut self, link: &Link, failure: &Failure) {
+        if link.is_ready() {
             return;
         }
-        let Some(pool) = self.pools.pools.get_mut(backend.pool) else {
+        let Some(pool) = self.pools.pools.get_mut(link.pool) else {
             return;
         };
         // While it runs a script, a server says so on every connection.
         let busy = matches!(failure, Failure::TurnedAway(text) if is_busy(text));
-        if !pool.backends.is_empty() && !busy {
+        if !pool.links.is_empty() && !busy {
             return;
         }
         let (waiters, account) = (std::mem::take(&mut pool.waiters), pool.account);
         for client in waiters {
             let is_of = |it: &Client| it.account == account;
             let of_it = self.clients.get(client).is_some_and(is_of);
-            if of_it && self.is_refused(backend.pool) {
+            if of_it && self.is_refused(link.pool) {
                 self.log_out(client);
             } else {
                 let text = self.text_for_waiter(client, failure);

@@ -9,13 +9,13 @@ use crate::command::{hello, marked};
 use crate::metrics::ErrorKind;
 
 use crate::link::handshake::{HelloReply, error_text};
-use crate::link::link::Backend;
+use crate::link::link::Link;
 use crate::link::request::{Fifo, Kind};
 use crate::link::verb::Verb;
 use crate::proxy::action::News;
 use crate::proxy::forward::route::append;
 use crate::proxy::machine::Machine;
-use crate::store::key::{BackendKey, ClientKey, InstanceKey};
+use crate::store::key::{ClientKey, InstanceKey, LinkKey};
 use crate::upstream::instance::Instance;
 
 /// Why an instance is not as it should be that was asked to write and would not.
@@ -87,8 +87,8 @@ impl Machine {
 
     /// For each instance a connection to ask on, best an idle one: of a pool that is in use, or of
     /// a stranger's, which was opened to ask on.
-    fn ready_by_instance(&self) -> BTreeMap<InstanceKey, (usize, BackendKey)> {
-        let mut found: BTreeMap<InstanceKey, (usize, BackendKey)> = BTreeMap::new();
+    fn ready_by_instance(&self) -> BTreeMap<InstanceKey, (usize, LinkKey)> {
+        let mut found: BTreeMap<InstanceKey, (usize, LinkKey)> = BTreeMap::new();
         for (_, pool) in self.pools.pools.iter() {
             let Some(account) = self.pools.accounts.get(pool.account) else {
                 continue;
@@ -96,14 +96,14 @@ impl Machine {
             if pool.clients == 0 && !account.is_anonymous() {
                 continue;
             }
-            for &key in &pool.backends {
-                let fit = |it: &&Backend| {
+            for &key in &pool.links {
+                let fit = |it: &&Link| {
                     it.is_ready() && it.is_open() && it.drawbacks(self.now) == (false, false)
                 };
-                let Some(backend) = self.backends.get(key).filter(fit) else {
+                let Some(link) = self.links.get(key).filter(fit) else {
                     continue;
                 };
-                let owed = usize::from(!backend.fifo.is_empty());
+                let owed = usize::from(!link.fifo.is_empty());
                 let best = found.entry(account.instance).or_insert((owed, key));
                 if owed < best.0 {
                     *best = (owed, key);
@@ -114,12 +114,12 @@ impl Machine {
     }
 
     /// Asks an instance on this connection whether it answers, and which role it has.
-    fn begin_check(&mut self, key: InstanceKey, on: BackendKey) {
+    fn begin_check(&mut self, key: InstanceKey, on: LinkKey) {
         let Some(instance) = self.pools.instances.get_mut(key) else {
             return;
         };
         (instance.check, instance.checked_at) = (Some((on, self.now)), self.now);
-        let pool = self.backends.get(on).map(|backend| backend.pool);
+        let pool = self.links.get(on).map(|link| link.pool);
         let pool = pool.and_then(|pool| self.pools.pools.get(pool));
         let old = pool.is_some_and(|pool| matches!(pool.hello, Some(HelloReply::Unknown(_))));
         self.ask_server(on, Kind::Check, &[b"PING"]);
@@ -128,26 +128,26 @@ impl Machine {
     }
 
     /// Asks a server something on the proxy's own account.
-    pub(in crate::proxy) fn ask_server(&mut self, on: BackendKey, kind: Kind, question: &[&[u8]]) {
-        let Some(backend) = self.backends.get_mut(on) else {
+    pub(in crate::proxy) fn ask_server(&mut self, on: LinkKey, kind: Kind, question: &[&[u8]]) {
+        let Some(link) = self.links.get_mut(on) else {
             return;
         };
         let mut bytes = Vec::new();
         marked::write(&mut bytes, question);
-        if backend.fifo.is_empty() {
-            backend.since = self.now;
+        if link.fifo.is_empty() {
+            link.since = self.now;
         }
         let verb = match kind {
             Kind::Wait => Verb::Wait,
             _ => Verb::Plain,
         };
-        let (start, what) = (backend.queued, (kind, verb));
+        let (start, what) = (link.queued, (kind, verb));
         let (mut nobodys, nobody) = (Fifo::default(), ClientKey::NONE);
         self.requests
-            .push(&mut nobodys, &mut backend.fifo, nobody, what, 1, start);
-        backend.queued += bytes.len() as u64;
-        let (chunks, dirty) = (&mut self.to_backends, &mut self.dirty_backends);
-        append(chunks, dirty, backend, on, &bytes);
+            .push(&mut nobodys, &mut link.fifo, nobody, what, 1, start);
+        link.queued += bytes.len() as u64;
+        let (chunks, dirty) = (&mut self.to_links, &mut self.dirty_links);
+        append(chunks, dirty, link, on, &bytes);
     }
 
     /// An instance that nobody uses is asked by opening a connection to it.
@@ -181,9 +181,9 @@ impl Machine {
     }
 
     /// The answer to a check.
-    pub(in crate::proxy) fn checked(&mut self, on: BackendKey, reply: &[u8]) {
-        let backend = self.backends.get(on);
-        let Some(key) = backend.map(|backend| backend.instance) else {
+    pub(in crate::proxy) fn checked(&mut self, on: LinkKey, reply: &[u8]) {
+        let link = self.links.get(on);
+        let Some(key) = link.map(|link| link.instance) else {
             return;
         };
         let Some(instance) = self.pools.instances.get_mut(key) else {
@@ -207,8 +207,8 @@ impl Machine {
     }
 
     /// Which role an instance has.
-    pub(in crate::proxy) fn role_told(&mut self, on: BackendKey, reply: &[u8]) {
-        let Some(key) = self.backends.get(on).map(|backend| backend.instance) else {
+    pub(in crate::proxy) fn role_told(&mut self, on: LinkKey, reply: &[u8]) {
+        let Some(key) = self.links.get(on).map(|link| link.instance) else {
             return;
         };
         self.tell_pools(key, reply);
@@ -252,8 +252,8 @@ impl Machine {
     }
 
     /// A reply said that the instance cannot do what it is there for. A check finds out.
-    pub(in crate::proxy) fn suspect(&mut self, on: BackendKey, kind: ErrorKind) {
-        let instance = self.backends.get(on).map(|backend| backend.instance);
+    pub(in crate::proxy) fn suspect(&mut self, on: LinkKey, kind: ErrorKind) {
+        let instance = self.links.get(on).map(|link| link.instance);
         let instance = instance.and_then(|key| self.pools.instances.get_mut(key));
         if let Some(instance) = instance
             && self.settings.check_ms > 0
@@ -282,7 +282,7 @@ impl Machine {
         for (_, instance) in self.pools.instances.iter_mut() {
             // Behind a reply that its client does not read: that is not the instance's fault.
             if let Some((on, since)) = &mut instance.check
-                && self.backends.get(*on).is_some_and(|it| it.paused)
+                && self.links.get(*on).is_some_and(|it| it.paused)
             {
                 *since = self.now;
             }
@@ -304,7 +304,7 @@ impl Machine {
     }
 
     /// A connection has ended, and the check on it with it.
-    pub(in crate::proxy) fn end_check(&mut self, key: InstanceKey, on: BackendKey) {
+    pub(in crate::proxy) fn end_check(&mut self, key: InstanceKey, on: LinkKey) {
         if let Some(instance) = self.pools.instances.get_mut(key)
             && instance.check.is_some_and(|(with, _)| with == on)
         {

@@ -18,7 +18,7 @@ use crate::proxy::machine::Machine;
 use crate::session::change::{Goal, Target};
 use crate::session::client::{Flag, Hold};
 use crate::stats::survey::Limit;
-use crate::store::key::{AccountKey, BackendKey, ClientKey, InstanceKey, PoolKey, TenantSlot};
+use crate::store::key::{AccountKey, ClientKey, InstanceKey, LinkKey, PoolKey, TenantSlot};
 use crate::upstream::tenant::Use;
 
 /// Between two attempts of an instance's clients to move elsewhere, ms.
@@ -309,49 +309,49 @@ impl Machine {
             return;
         }
         let (mut left, mut opening, mut idle) = (Vec::new(), Vec::new(), Vec::new());
-        for (key, backend) in self.backends.iter() {
-            let instance = moved.get(&backend.instance);
+        for (key, link) in self.links.iter() {
+            let instance = moved.get(&link.instance);
             let instance = instance.and_then(|&key| self.pools.instances.get(key));
-            if instance.is_none_or(|instance| instance.is_at(backend.address)) {
+            if instance.is_none_or(|instance| instance.is_at(link.address)) {
                 continue;
             }
-            let owned = backend.owner != ClientKey::NONE;
-            match backend.state {
+            let owned = link.owner != ClientKey::NONE;
+            match link.state {
                 State::Ready => left.push((key, owned)),
                 State::Verifying(Verifying::Idle { .. }) => idle.push(key),
                 // When its login is verified.
                 State::Verifying(_) => {}
-                State::Connecting | State::Greeting(_) if owned || backend.is_verifier() => {}
+                State::Connecting | State::Greeting(_) if owned || link.is_verifier() => {}
                 State::Connecting | State::Greeting(_) => opening.push(key),
             }
         }
-        for (backend, owned) in left {
+        for (link, owned) in left {
             match owned {
-                false => self.retire(backend),
-                true if owned_too => self.retire_owned(backend),
+                false => self.retire(link),
+                true if owned_too => self.retire_owned(link),
                 true => {}
             }
         }
-        for backend in opening {
-            self.retire_opening(backend);
+        for link in opening {
+            self.retire_opening(link);
         }
-        for backend in idle {
-            self.fail(backend, &Failure::Removed);
+        for link in idle {
+            self.fail(link, &Failure::Removed);
         }
     }
 
     /// A connection being opened takes nothing more, and serves what it has. Who waits for it
     /// begins again.
-    fn retire_opening(&mut self, key: BackendKey) {
-        let Some(backend) = self.backends.get_mut(key) else {
+    fn retire_opening(&mut self, key: LinkKey) {
+        let Some(link) = self.links.get_mut(key) else {
             return;
         };
-        backend.retired = true;
-        let Some(pool) = self.pools.pools.get_mut(backend.pool) else {
+        link.retired = true;
+        let Some(pool) = self.pools.pools.get_mut(link.pool) else {
             return;
         };
-        pool.backends.retain(|&other| other != key);
-        if pool.backends.is_empty() {
+        pool.links.retain(|&other| other != key);
+        if pool.links.is_empty() {
             for client in std::mem::take(&mut pool.waiters) {
                 self.advance(client);
             }

@@ -80,7 +80,7 @@ impl Machine {
             out.then(|| instance.down_text.clone())
         });
         match out {
-            Some(text) if !asks_own && !self.pools.has_ready(account_key, &self.backends) => {
+            Some(text) if !asks_own && !self.pools.has_ready(account_key, &self.links) => {
                 self.conclude(key, Err(text));
             }
             _ => self.attach(key),
@@ -102,13 +102,13 @@ impl Machine {
             return self.conclude(key, Err(NOAUTH.into()));
         };
         // One that has a connection to itself goes on there.
-        if own || ready(pool, &self.backends).is_some() {
+        if own || ready(pool, &self.links).is_some() {
             return match permission.filter(|&what| !self.permits(pool_key, what)) {
                 Some(what) => self.inquire(key, pool_key, what),
                 None => self.conclude(key, Ok(())),
             };
         }
-        if pool.backends.is_empty() {
+        if pool.links.is_empty() {
             let account = self.pools.accounts.get(account);
             let Some(of) = account.map(|account| account.instance) else {
                 return;

@@ -16,12 +16,12 @@ use std::mem;
 use crate::command::{Permission, Plan};
 
 use crate::link::handshake::error_text;
-use crate::link::link::Backend;
+use crate::link::link::Link;
 use crate::link::request::Kind;
 use crate::proxy::forward::answer::Taken;
 use crate::proxy::machine::Machine;
 use crate::session::change::Goal;
-use crate::store::key::{BackendKey, ClientKey, PoolKey};
+use crate::store::key::{ClientKey, LinkKey, PoolKey};
 use crate::upstream::permits::Inquiry;
 
 impl Machine {
@@ -64,7 +64,7 @@ impl Machine {
         what: Permission,
     ) {
         let own = self.clients.get(key).filter(|client| client.pin.is_some());
-        let own = own.map(|client| client.backend);
+        let own = own.map(|client| client.link);
         let Some(pool) = self.pools.pools.get_mut(pool_key) else {
             return;
         };
@@ -73,9 +73,9 @@ impl Machine {
         if own.is_none() && self.inquiries.iter().any(asked) {
             return;
         }
-        let worst = |it: &Backend| (!it.is_ready(), !it.is_open(), it.drawbacks(self.now));
-        let shared = pool.backends.iter();
-        let shared = shared.filter_map(|&key| Some((key, worst(self.backends.get(key)?))));
+        let worst = |it: &Link| (!it.is_ready(), !it.is_open(), it.drawbacks(self.now));
+        let shared = pool.links.iter();
+        let shared = shared.filter_map(|&key| Some((key, worst(self.links.get(key)?))));
         let best = shared.min_by_key(|(_, worst)| *worst).map(|(key, _)| key);
         if let Some(on) = own.or(best) {
             self.inquiries.push(Inquiry {
@@ -87,7 +87,7 @@ impl Machine {
         }
     }
 
-    fn ask_permission(&mut self, pool: PoolKey, what: Permission, on: BackendKey) {
+    fn ask_permission(&mut self, pool: PoolKey, what: Permission, on: LinkKey) {
         let db = self.pools.pools.get(pool).map_or(0, |pool| pool.db);
         let db = db.to_string();
         self.ask_server(on, Kind::Permission(what), &what.question(&db));
@@ -97,7 +97,7 @@ impl Machine {
     /// The server answered. An error that is about the arguments says that all else is well.
     pub(in crate::proxy) fn permission_told(
         &mut self,
-        on: BackendKey,
+        on: LinkKey,
         what: Permission,
         reply: &[u8],
     ) {
@@ -126,7 +126,7 @@ impl Machine {
     }
 
     /// A connection has ended: what was asked on it is asked again.
-    pub(in crate::proxy) fn inquire_again(&mut self, lost: BackendKey) {
+    pub(in crate::proxy) fn inquire_again(&mut self, lost: LinkKey) {
         let (over, left) = mem::take(&mut self.inquiries)
             .into_iter()
             .partition::<Vec<Inquiry>, _>(|it| it.on == lost);
@@ -146,10 +146,10 @@ impl Machine {
     /// another connection of the pool, be it a new one.
     pub(in crate::proxy) fn inquire_elsewhere(&mut self) {
         for mut inquiry in mem::take(&mut self.inquiries) {
-            let backend = self.backends.get(inquiry.on);
+            let link = self.links.get(inquiry.on);
             // A client's own connection may be of the pool that it came from: the user of that one
             // cannot answer.
-            let held_up = backend.is_some_and(|it| {
+            let held_up = link.is_some_and(|it| {
                 it.pool == inquiry.pool && it.drawbacks(self.now) != (false, false)
             });
             match self.serving_beside(inquiry.on).first() {

@@ -73,7 +73,7 @@ impl Machine {
     /// Has the account of a pool a shared connection left, or nobody who would need one?
     pub(in crate::proxy) fn has_connections(&self, pool: PoolKey) -> bool {
         let pools = &self.pools.pools;
-        let has = |key: &PoolKey| pools.get(*key).is_some_and(|it| !it.backends.is_empty());
+        let has = |key: &PoolKey| pools.get(*key).is_some_and(|it| !it.links.is_empty());
         self.pools.account_of(pool).is_none_or(|account| {
             account.is_anonymous() || account.clients == 0 || account.pools.iter().any(has)
         })

@@ -193,7 +193,7 @@ impl Machine {
     /// Opens a connection for a pool that lost its last one, unless that has happened already, or
     /// can wait for the next request.
     fn reopen(&mut self, key: PoolKey) {
-        let lone = |pool: &Pool| pool.clients > 0 && pool.backends.is_empty();
+        let lone = |pool: &Pool| pool.clients > 0 && pool.links.is_empty();
         let wanted = self.pools.pools.get(key).is_some_and(lone);
         if wanted && !self.is_out(key) {
             self.tokens.left -= 1;

@@ -23,12 +23,12 @@ use std::mem;
 
 use crate::link::failure::Failure;
 use crate::link::handshake::{Handshake, error_text, is_refusal};
-use crate::link::link::{Backend, State, Verifying};
+use crate::link::link::{Link, State, Verifying};
 use crate::proxy::action::News;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::NO_INSTANCE;
 use crate::session::change::Login;
-use crate::store::key::{BackendKey, ClientKey, InstanceKey, PoolKey};
+use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
 
 /// Connections of one instance that are kept for the next logins, per worker.
 const IDLE_VERIFIERS_MAX: usize = 4;
@@ -69,7 +69,7 @@ impl Machine {
     }
 
     /// Asks a verifier on which nothing is under way: AUTH, and nothing else.
-    fn ask_auth(&mut self, on: BackendKey, key: ClientKey) {
+    fn ask_auth(&mut self, on: LinkKey, key: ClientKey) {
         let mut auth = Vec::new();
         if let Some(client) = self.clients.get_mut(key)
             && let Some(waiting) = client.waiting_mut()
@@ -79,39 +79,39 @@ impl Machine {
             waiting.login = Login::Asked;
             credential.write_auth(&mut auth);
         }
-        if let Some(backend) = self.backends.get_mut(on)
-            && let State::Verifying(verifying) = &mut backend.state
+        if let Some(link) = self.links.get_mut(on)
+            && let State::Verifying(verifying) = &mut link.state
         {
             let proven = verifying.is_proven();
             *verifying = Verifying::Asked {
                 client: key,
                 proven,
             };
-            backend.since = self.now;
+            link.since = self.now;
         }
         self.greet(on, &auth);
     }
 
     /// A new verifier is open.
-    pub(in crate::proxy) fn verifier_connected(&mut self, key: BackendKey) {
+    pub(in crate::proxy) fn verifier_connected(&mut self, key: LinkKey) {
         self.opened(key);
-        let Some(backend) = self.backends.get_mut(key) else {
+        let Some(link) = self.links.get_mut(key) else {
             return;
         };
-        backend.state = State::Verifying(Verifying::Idle { proven: false });
-        if let Some(instance) = self.pools.instances.get_mut(backend.instance) {
+        link.state = State::Verifying(Verifying::Idle { proven: false });
+        if let Some(instance) = self.pools.instances.get_mut(link.instance) {
             instance.logins.opening -= 1;
         }
         self.verifier_free(key);
     }
 
     /// Nothing is under way on a verifier: it serves the next login, or is kept for it.
-    fn verifier_free(&mut self, key: BackendKey) {
-        let Some(backend) = self.backends.get_mut(key) else {
+    fn verifier_free(&mut self, key: LinkKey) {
+        let Some(link) = self.links.get_mut(key) else {
             return;
         };
-        backend.since = self.now;
-        let (of, address) = (backend.instance, backend.address);
+        link.since = self.now;
+        let (of, address) = (link.instance, link.address);
         let Some(instance) = self.pools.instances.get_mut(of) else {
             return;
         };
@@ -130,14 +130,14 @@ impl Machine {
     /// A verifier sent a reply. `more`: something follows it at once.
     pub(in crate::proxy) fn auth_result(
         &mut self,
-        key: BackendKey,
+        key: LinkKey,
         reply: &[u8],
         more: bool,
     ) -> Result<(), Failure> {
-        let Some(backend) = self.backends.get_mut(key) else {
+        let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
-        let (State::Verifying(verifying), of) = (&mut backend.state, backend.instance) else {
+        let (State::Verifying(verifying), of) = (&mut link.state, link.instance) else {
             return Ok(());
         };
         let Verifying::Asked { client, .. } = *verifying else {
@@ -171,18 +171,17 @@ impl Machine {
 
     /// A credential was refused, or could not be verified: the client hears the server's words, and
     /// the connection ends.
-    fn refused(&mut self, on: BackendKey, key: ClientKey, text: String) {
+    fn refused(&mut self, on: LinkKey, key: ClientKey, text: String) {
         if is_refusal(&text) {
             self.counters.logins_refused += 1;
             self.note_login(key, false);
-            let of = self.backends.get(on).map(|backend| backend.instance);
+            let of = self.links.get(on).map(|link| link.instance);
             if let Some(of) = of.filter(|&of| self.pools.came_up(of)) {
                 self.report(of, News::Up);
             }
             self.note_login_refused_by_backend(key);
         }
-        if let Some(State::Verifying(verifying)) = self.backends.get_mut(on).map(|it| &mut it.state)
-        {
+        if let Some(State::Verifying(verifying)) = self.links.get_mut(on).map(|it| &mut it.state) {
             *verifying = Verifying::Idle { proven: true };
         }
         self.conclude(key, Err(text));
@@ -210,7 +209,7 @@ impl Machine {
             .pools
             .pools
             .get(pool)
-            .is_some_and(|pool| pool.backends.is_empty());
+            .is_some_and(|pool| pool.links.is_empty());
         // Its user may not be allowed to choose a database, where a client that has not logged in
         // is: see `handshake`.
         let of = self.pools.accounts.get(account).map(|it| it.instance);
@@ -223,17 +222,16 @@ impl Machine {
     }
 
     /// A verifier becomes a shared connection of the pool of the client that it verified last.
-    fn join_pool(&mut self, key: BackendKey, to: PoolKey, client: ClientKey) {
-        let (Some(pool), Some(backend)) =
-            (self.pools.pools.get_mut(to), self.backends.get_mut(key))
+    fn join_pool(&mut self, key: LinkKey, to: PoolKey, client: ClientKey) {
+        let (Some(pool), Some(link)) = (self.pools.pools.get_mut(to), self.links.get_mut(key))
         else {
             return;
         };
-        pool.backends.push(key);
+        pool.links.push(key);
         pool.waiters.push(client);
-        backend.pool = to;
-        backend.since = self.now;
-        let (of, protocol, db) = (backend.instance, pool.protocol, pool.db);
+        link.pool = to;
+        link.since = self.now;
+        let (of, protocol, db) = (link.instance, pool.protocol, pool.db);
         if let Some(instance) = self.pools.instances.get_mut(of) {
             instance.logins.verifiers -= 1;
             instance.connecting += 1;
@@ -247,25 +245,20 @@ impl Machine {
 
     /// A verifier has ended: its login is tried again if it was lost after others went well on it,
     /// and else hears why.
-    pub(in crate::proxy) fn verifier_ended(
-        &mut self,
-        key: BackendKey,
-        backend: &Backend,
-        why: &Failure,
-    ) {
-        let of = backend.instance;
+    pub(in crate::proxy) fn verifier_ended(&mut self, key: LinkKey, link: &Link, why: &Failure) {
+        let of = link.instance;
         let Some(instance) = self.pools.instances.get_mut(of) else {
             return;
         };
         let gone = instance.gone;
         let logins = &mut instance.logins;
         logins.verifiers -= 1;
-        logins.opening -= usize::from(matches!(backend.state, State::Connecting));
+        logins.opening -= usize::from(matches!(link.state, State::Connecting));
         logins.idle.retain(|&other| other != key);
         let last = logins.verifiers == 0;
         let text = why.text_for_login();
-        let mut failed = matches!(backend.state, State::Connecting);
-        if let State::Verifying(verifying) = backend.state {
+        let mut failed = matches!(link.state, State::Connecting);
+        if let State::Verifying(verifying) = link.state {
             failed = !verifying.is_proven();
             match verifying {
                 Verifying::Asked { client, .. } if gone => self.log_in_elsewhere(client),
@@ -278,7 +271,7 @@ impl Machine {
             if last {
                 return self.fail_logins(of, &text);
             }
-            let asked = matches!(backend.state, State::Verifying(Verifying::Asked { .. }));
+            let asked = matches!(link.state, State::Verifying(Verifying::Asked { .. }));
             if !asked && let Some((_, client)) = self.next_login(of) {
                 self.conclude(client, Err(text));
             }
@@ -315,9 +308,9 @@ impl Machine {
         for client in openers {
             self.advance(client);
         }
-        let asked = self.backends.iter();
+        let asked = self.links.iter();
         let asked = asked.filter(|(_, it)| gone && it.instance == of && it.is_verifier());
-        let asked: Vec<BackendKey> = asked.map(|(key, _)| key).collect();
+        let asked: Vec<LinkKey> = asked.map(|(key, _)| key).collect();
         for key in idle.into_iter().chain(asked) {
             self.fail(key, &Failure::Removed);
         }

@@ -22,7 +22,7 @@ impl Machine {
             worker: self.settings.worker,
             counters: self.counters,
             client_count: self.clients.len(),
-            backend_count: self.backends.len(),
+            backend_count: self.links.len(),
             outbound_bytes: self.outbound_bytes(),
             ..Survey::default()
         };
@@ -46,16 +46,16 @@ impl Machine {
         let instances = self.pools.instances.iter();
         let mut found: BTreeMap<InstanceKey, InstanceSurvey> = BTreeMap::new();
         found.extend(instances.map(|(key, instance)| (key, begin(instance))));
-        for (_, backend) in self.backends.iter() {
-            let Some(of) = found.get_mut(&backend.instance) else {
+        for (_, link) in self.links.iter() {
+            let Some(of) = found.get_mut(&link.instance) else {
                 continue;
             };
-            of.traffic.add(&backend.traffic);
-            match (backend.is_ready(), backend.dedicated) {
-                (false, _) if backend.is_opening() => of.opening += 1,
+            of.traffic.add(&link.traffic);
+            match (link.is_ready(), link.dedicated) {
+                (false, _) if link.is_opening() => of.opening += 1,
                 (false, _) => of.verifying += 1,
                 (true, false) => of.shared += 1,
-                (true, true) if backend.owner == ClientKey::NONE => of.idle += 1,
+                (true, true) if link.owner == ClientKey::NONE => of.idle += 1,
                 (true, true) => of.own += 1,
             }
         }
@@ -167,7 +167,7 @@ impl Machine {
             db: pool.db,
             protocol: pool.protocol.number(),
             clients: pool.clients,
-            shared: pool.backends.len(),
+            shared: pool.links.len(),
             own: pool.dedicated - pool.idle.len(),
             idle: pool.idle.len(),
             in_flight,

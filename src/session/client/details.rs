@@ -5,14 +5,14 @@ use crate::session::change::Login;
 use crate::session::change::Waiting;
 use crate::session::client::Client;
 use crate::session::client::totals::Halves;
-use crate::store::key::BackendKey;
+use crate::store::key::LinkKey;
 use crate::store::time::{Millis, Tenths};
 
 /// The connections that a client has left, see `former`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Former {
     /// `NONE` stands for one of which nothing is known any more.
-    pub connections: Vec<BackendKey>,
+    pub connections: Vec<LinkKey>,
     /// The client has heard that nobody can tell of what it wrote so far.
     pub told: bool,
 }

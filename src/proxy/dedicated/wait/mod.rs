@@ -23,7 +23,7 @@ use crate::link::waits::{Next, Waiter};
 use crate::proxy::forward::answer::{Taken, kind_of};
 use crate::proxy::machine::{Machine, mark_ready};
 use crate::session::client::{Flag, Hold};
-use crate::store::key::{BackendKey, ClientKey};
+use crate::store::key::{ClientKey, LinkKey};
 
 mod round;
 
@@ -58,8 +58,8 @@ impl Machine {
             return Taken::Yes;
         };
         let mut on = client.former().to_vec();
-        if client.backend != BackendKey::NONE {
-            on.push(client.backend);
+        if client.link != LinkKey::NONE {
+            on.push(client.link);
         }
         if on.is_empty() {
             // It has written nothing: any connection will do.
@@ -95,24 +95,24 @@ impl Machine {
 
     /// May this client ask what it wrote on this connection? Not if the connection is another
     /// user's by now.
-    fn may_wait_on(&self, on: BackendKey, key: ClientKey) -> bool {
-        let backend = self.backends.get(on).filter(|it| !it.retired);
-        let account = backend.and_then(|it| self.pools.pools.get(it.pool));
+    fn may_wait_on(&self, on: LinkKey, key: ClientKey) -> bool {
+        let link = self.links.get(on).filter(|it| !it.retired);
+        let account = link.and_then(|it| self.pools.pools.get(it.pool));
         let client = self.clients.get(key).map(|it| it.account);
         account.is_some_and(|pool| Some(pool.account) == client)
     }
 
     /// Nothing more of the client is decoded until it is answered.
-    fn enlist(&mut self, on: BackendKey, mut waiter: Waiter) {
+    fn enlist(&mut self, on: LinkKey, mut waiter: Waiter) {
         let key = waiter.client;
         if !self.may_wait_on(on, key) {
             return self.end_waits(vec![waiter]);
         }
-        let Some(backend) = self.backends.get_mut(on) else {
+        let Some(link) = self.links.get_mut(on) else {
             return;
         };
         waiter.since = self.now;
-        backend.waits.add(waiter);
+        link.waits.add(waiter);
         if !self.waits.contains(&on) {
             self.waits.push(on);
         }
@@ -186,12 +186,12 @@ impl Machine {
     pub(in crate::proxy) fn check_waits(&mut self) {
         let now = self.now;
         for on in self.waits.clone() {
-            let backend = self.backends.get_mut(on);
-            let overdue = backend.map(|it| it.waits.overdue(now, GRACE_MS));
+            let link = self.links.get_mut(on);
+            let overdue = link.map(|it| it.waits.overdue(now, GRACE_MS));
             for waiter in overdue.unwrap_or_default() {
                 self.end_wait_as_told(&waiter);
             }
-            let kept = self.backends.get_mut(on).filter(|it| it.is_anothers());
+            let kept = self.links.get_mut(on).filter(|it| it.is_anothers());
             let waiters = kept.map(|it| it.waits.unasked(now, IN_USE_MS));
             self.end_waits(waiters.unwrap_or_default());
         }
@@ -216,7 +216,7 @@ impl Machine {
         let client = client.filter(|it| it.hold.has(Hold::WAIT))?;
         client.hold.clear(Hold::WAIT);
         let mut all = self.waits.iter();
-        all.find_map(|&on| self.backends.get_mut(on)?.waits.remove(key))
+        all.find_map(|&on| self.links.get_mut(on)?.waits.remove(key))
     }
 
     /// CLIENT UNBLOCK of a client that waits for a shared connection. False: it does not.

@@ -20,7 +20,7 @@ use std::mem;
 use crate::link::link::Lending;
 use crate::link::request::Kind;
 use crate::proxy::machine::Machine;
-use crate::store::key::{BackendKey, ClientKey, TenantSlot};
+use crate::store::key::{ClientKey, LinkKey, TenantSlot};
 
 /// The server is asked for so long at most where others wait behind that, ms.
 const BEFORE_OTHERS_MS: u64 = 10;
@@ -52,48 +52,48 @@ impl Machine {
 
     /// Asks the server on this connection, if that can be done now. Returns whether anybody waits
     /// there any more.
-    fn take_turn(&mut self, on: BackendKey) -> bool {
-        let Some(backend) = self.backends.get_mut(on) else {
+    fn take_turn(&mut self, on: LinkKey) -> bool {
+        let Some(link) = self.links.get_mut(on) else {
             return false;
         };
-        if backend.retired {
-            let waiters = backend.waits.take();
+        if link.retired {
+            let waiters = link.waits.take();
             self.unreserve(on);
             self.end_waits(waiters);
             return false;
         }
-        if backend.waits.is_empty() {
+        if link.waits.is_empty() {
             self.unreserve(on);
             return false;
         }
-        if backend.waits.is_asking() || backend.lending == Lending::Lent {
+        if link.waits.is_asking() || link.lending == Lending::Lent {
             return true;
         }
-        if backend.dedicated {
+        if link.dedicated {
             self.ask_own(on);
             return true;
         }
-        let at_once = backend.waits.want_nothing();
+        let at_once = link.waits.want_nothing();
         let others = match at_once {
             true => Others::Behind,
             false => self.where_others_go(on),
         };
-        let Some(backend) = self.backends.get_mut(on) else {
+        let Some(link) = self.links.get_mut(on) else {
             return false;
         };
-        backend.lending = match others {
+        link.lending = match others {
             Others::Elsewhere => Lending::Reserved,
             Others::Later | Others::Behind => Lending::None,
         };
         match others {
-            Others::Elsewhere if backend.fifo.is_empty() && backend.is_ready() => {
+            Others::Elsewhere if link.fifo.is_empty() && link.is_ready() => {
                 self.lend(on);
                 self.ask_wait(on, u64::MAX);
             }
             Others::Behind
-                if (at_once || self.now.since(backend.asked_wait) >= BEFORE_OTHERS_EVERY_MS)
-                    && backend.is_ready()
-                    && backend.is_open() =>
+                if (at_once || self.now.since(link.asked_wait) >= BEFORE_OTHERS_EVERY_MS)
+                    && link.is_ready()
+                    && link.is_open() =>
             {
                 self.ask_wait(on, BEFORE_OTHERS_MS);
             }
@@ -104,13 +104,13 @@ impl Machine {
 
     /// Asks on a connection that is not shared: an idle one, or a client's own on its behalf. Where
     /// it is another client's by now, the server is asked as before others.
-    fn ask_own(&mut self, on: BackendKey) {
-        let Some(backend) = self.backends.get(on).filter(|it| it.is_ready()) else {
+    fn ask_own(&mut self, on: LinkKey) {
+        let Some(link) = self.links.get(on).filter(|it| it.is_ready()) else {
             return;
         };
-        let (owner, calm) = (backend.owner, backend.fifo.is_empty());
-        let its = backend.waits.clients().any(|it| it == owner);
-        let due = self.now.since(backend.asked_wait) >= BEFORE_OTHERS_EVERY_MS;
+        let (owner, calm) = (link.owner, link.fifo.is_empty());
+        let its = link.waits.clients().any(|it| it == owner);
+        let due = self.now.since(link.asked_wait) >= BEFORE_OTHERS_EVERY_MS;
         if its && calm || self.take_idle(on) {
             self.ask_wait(on, u64::MAX);
         } else if calm && due && self.lets_ask(owner) {
@@ -129,13 +129,13 @@ impl Machine {
 
     /// What others can do while the server is asked on this connection. Opens one for them if need
     /// be.
-    fn where_others_go(&mut self, on: BackendKey) -> Others {
-        let pool_key = self.backends.get(on).map(|it| it.pool).unwrap_or_default();
+    fn where_others_go(&mut self, on: LinkKey) -> Others {
+        let pool_key = self.links.get(on).map(|it| it.pool).unwrap_or_default();
         let Some(pool) = self.pools.pools.get(pool_key) else {
             return Others::Later;
         };
-        let others = pool.backends.iter().filter(|&&other| other != on);
-        let others = others.filter_map(|&other| self.backends.get(other));
+        let others = pool.links.iter().filter(|&&other| other != on);
+        let others = others.filter_map(|&other| self.links.get(other));
         let (mut opening, mut asking) = (false, pool.lent > 0);
         for other in others {
             if other.is_ready() && other.is_open() {
@@ -160,7 +160,7 @@ impl Machine {
     }
 
     /// Asks the server for the least that anybody waits for.
-    fn ask_wait(&mut self, on: BackendKey, most: u64) {
+    fn ask_wait(&mut self, on: LinkKey, most: u64) {
         let (now, clients) = (self.now, &self.clients);
         // Its silence is no failure meanwhile.
         let most = match self.settings.backend_reply_ms {
@@ -168,8 +168,8 @@ impl Machine {
             overdue => most.min(overdue / 4).max(1),
         };
         let ready = |key| clients.get(key).is_some_and(|it| it.fifo.is_empty());
-        let backend = self.backends.get_mut(on);
-        let asked = backend.and_then(|it| it.waits.ask(now, most, ready));
+        let link = self.links.get_mut(on);
+        let asked = link.and_then(|it| it.waits.ask(now, most, ready));
         let Some((wanted, ms)) = asked else {
             return self.end_turn_of(on);
         };
@@ -179,14 +179,14 @@ impl Machine {
     }
 
     /// The server has answered.
-    pub(in crate::proxy) fn wait_told(&mut self, on: BackendKey, reply: &[u8]) {
-        let Some(backend) = self.backends.get_mut(on) else {
+    pub(in crate::proxy) fn wait_told(&mut self, on: LinkKey, reply: &[u8]) {
+        let Some(link) = self.links.get_mut(on) else {
             return;
         };
-        backend.asked_wait = self.now;
-        let done = backend.waits.answered(reply, self.now);
-        backend.traffic.requests += done.len() as u64;
-        backend.traffic.replies += done.len() as u64;
+        link.asked_wait = self.now;
+        let done = link.waits.answered(reply, self.now);
+        link.traffic.requests += done.len() as u64;
+        link.traffic.replies += done.len() as u64;
         self.end_turn_of(on);
         // The others first.
         self.waits.retain(|&other| other != on);
@@ -200,24 +200,24 @@ impl Machine {
     /// Connections of a tenant that no client has for itself, and on which the server is asked.
     pub(in crate::proxy) fn asked_about_waits(&self, slot: TenantSlot) -> u32 {
         let asked = self.waits.iter().filter(|&&on| {
-            let backend = self.backends.get(on);
-            let asked = backend.filter(|it| it.dedicated && it.is_asked_only());
+            let link = self.links.get(on);
+            let asked = link.filter(|it| it.dedicated && it.is_asked_only());
             asked.is_some_and(|it| self.tenant_of_pool(it.pool) == slot)
         });
         u32::try_from(asked.count()).unwrap_or(u32::MAX)
     }
 
     /// The connection is shared or idle again.
-    fn end_turn_of(&mut self, on: BackendKey) {
-        match self.backends.get(on) {
+    fn end_turn_of(&mut self, on: LinkKey) {
+        match self.links.get(on) {
             Some(it) if it.dedicated && it.owner == ClientKey::NONE => self.give_back(on, false),
             _ => self.take_back(on),
         }
     }
 
-    fn unreserve(&mut self, on: BackendKey) {
-        if let Some(backend) = self.backends.get_mut(on).filter(|it| it.is_reserved()) {
-            backend.lending = Lending::None;
+    fn unreserve(&mut self, on: LinkKey) {
+        if let Some(link) = self.links.get_mut(on).filter(|it| it.is_reserved()) {
+            link.lending = Lending::None;
         }
     }
 }
