@@ -3,6 +3,7 @@
 //!
 //! | file | what is there |
 //! |---|---|
+//! | `links` | all of them, and the bytes on their way to servers |
 //! | `link` | the record of a connection |
 //! | `credential`, `handshake` | what a connection says first |
 //! | `request`, `verb` | the queue of requests, and what the reply to each says |
@@ -25,6 +26,7 @@ pub(crate) mod latency;
     reason = "the room is named after its main record"
 )]
 pub(crate) mod link;
+pub(crate) mod links;
 pub(crate) mod replies;
 pub(crate) mod request;
 pub(crate) mod sent;

@@ -37,15 +37,16 @@ impl Machine {
 
     /// Whoever waits behind a slow reader is looked after.
     fn check_stalled(&self) {
-        for (i, key) in self.stalled.iter().enumerate() {
-            assert!(!self.stalled[..i].contains(key), "{key:?} is stalled twice");
+        let stalled = self.links.stalled();
+        for (i, key) in stalled.iter().enumerate() {
+            assert!(!stalled[..i].contains(key), "{key:?} is stalled twice");
         }
         for (key, link) in self.links.iter() {
             let looked_after = matches!(
                 link.stall,
                 Stall::Since(_) | Stall::Late(_) | Stall::Served(_) | Stall::Held(_)
             );
-            assert!(!looked_after || self.stalled.contains(&key), "{key:?}");
+            assert!(!looked_after || stalled.contains(&key), "{key:?}");
             let head = self.requests.get(link.fifo.head);
             let reader = head.and_then(|head| self.clients.get(head.client));
             let held_up = link.paused && reader.is_some_and(|it| it.outbound.len() > PAUSE_BYTES);
@@ -114,7 +115,7 @@ impl Machine {
             let client = self.clients.get(client);
             assert!(client.is_some_and(|it| it.hold.has(Hold::WAIT)), "{key:?}");
         }
-        let served = self.waits.contains(&key);
+        let served = self.links.waits().contains(&key);
         assert!(served || waits.is_empty(), "{key:?}: nobody asks");
         assert!(served || !link.is_reserved(), "{key:?} is kept for nobody");
         if !link.dedicated && !link.retired && link.owner == ClientKey::NONE {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::cluster::Snapshot;
 
-use crate::link::link::Link;
+use crate::link::links::Links;
 use crate::link::request::Requests;
 use crate::proxy::action::{Action, Actions};
 use crate::proxy::settings::Settings;
@@ -40,12 +40,10 @@ pub struct Machine {
     /// The same, as it is noted for each read and each write.
     pub(super) tenths: Tenths,
     pub(super) clients: Table<ClientKey, Client>,
-    pub(super) links: Table<LinkKey, Link>,
+    pub(super) links: Links,
     pub(super) requests: Requests,
     /// Bytes on their way to clients: the limit of waiting bytes is about these.
     pub(super) to_clients: ChunkPool,
-    /// Bytes on their way to backends; more are not read from clients while one does not take them.
-    pub(super) to_links: ChunkPool,
     /// What is read to.
     pub(super) buffer: ReadBuffer,
     /// At most so many bytes are kept of incomplete requests in one piece.
@@ -58,7 +56,6 @@ pub struct Machine {
     pub(super) counters: Counters,
     pub(super) notices: Notices,
     pub(super) actions: Actions,
-    pub(super) dirty_links: VecDeque<LinkKey>,
     pub(super) dirty_clients: VecDeque<ClientKey>,
     /// Clients whose hold may be over, or that may be done.
     pub(super) ready: VecDeque<ClientKey>,
@@ -74,16 +71,10 @@ pub struct Machine {
     pub(super) stuck: HashMap<ClientKey, Millis>,
     /// Clients that wait for a backend to take what it was sent.
     pub(super) crowded: Vec<(LinkKey, ClientKey)>,
-    /// Connections on which somebody waits behind a reply that its client reads slowly.
-    pub(super) stalled: Vec<LinkKey>,
-    /// Connections begun to an instance whose name has no address: they fail in the next turn.
-    pub(super) unresolved: Vec<LinkKey>,
     /// Clients that asked for another one's own connection, which is not ready yet.
     pub(super) again_later: Vec<ClientKey>,
     /// Clients in line for a connection of their own.
     pub(super) in_line: u32,
-    /// Shared connections on which clients wait for replicas, in the order of their turns.
-    pub(super) waits: Vec<LinkKey>,
     /// Who is just asking about clients, and in how many bytes: they are still in its buffer, as a
     /// server sees it.
     pub(super) asking: (ClientKey, usize),
@@ -93,8 +84,6 @@ pub struct Machine {
     pub(super) inquiries: Vec<Inquiry>,
     /// Connections that may be opened for logins and SELECTs, and who waits to do so.
     pub(super) tokens: Tokens,
-    /// Connections being opened.
-    pub(super) opening: u32,
     /// When the next look at deadlines is due, and the next round over all clients and pools.
     pub(super) next_round: Millis,
     pub(super) next_slow_round: Millis,
@@ -129,10 +118,9 @@ impl Machine {
             now: Millis::default(),
             tenths: Tenths::default(),
             clients: Table::default(),
-            links: Table::default(),
+            links: Links::default(),
             requests: Requests::default(),
             to_clients: ChunkPool::of_short_lists(),
-            to_links: ChunkPool::of_long_lists(),
             buffer: ReadBuffer::new(),
             partial_bytes: 0,
             proven_bytes: 0,
@@ -141,7 +129,6 @@ impl Machine {
             counters: Counters::default(),
             notices: Notices::default(),
             actions: VecDeque::new(),
-            dirty_links: VecDeque::new(),
             dirty_clients: VecDeque::new(),
             ready: VecDeque::new(),
             share: Share::default(),
@@ -150,13 +137,9 @@ impl Machine {
             next_look_at_rates: Millis::default(),
             stuck: HashMap::new(),
             crowded: Vec::new(),
-            stalled: Vec::new(),
-            unresolved: Vec::new(),
             questions: Rows::default(),
             inquiries: Vec::new(),
-            opening: 0,
             in_line: 0,
-            waits: Vec::new(),
             asking: (ClientKey::NONE, 0),
             again_later: Vec::new(),
             next_round: Millis::default(),
@@ -262,7 +245,7 @@ impl Machine {
 
     /// Bytes kept for sending, in both directions.
     pub fn outbound_bytes(&self) -> usize {
-        self.to_clients.bytes() + self.to_links.bytes()
+        self.to_clients.bytes() + self.links.chunks().bytes()
     }
 
     /// Requests forwarded so far, and those under way, but for those that wait for something to
@@ -370,7 +353,7 @@ impl Machine {
     pub fn has_ready(&self) -> bool {
         !(self.ready.is_empty()
             && self.backlog.is_empty()
-            && self.unresolved.is_empty()
+            && !self.links.any_unresolved()
             && self.questions.is_empty())
     }
 

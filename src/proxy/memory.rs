@@ -32,7 +32,7 @@ impl Machine {
     /// Bytes of requests and replies that are kept here: those on their way in, those on their way
     /// out. It may be too many, until they are [counted](Self::count_partial).
     fn kept_bytes(&self) -> usize {
-        self.partial_bytes + self.to_links.bytes() + self.unread_bytes()
+        self.partial_bytes + self.links.chunks().bytes() + self.unread_bytes()
     }
 
     fn unread_bytes(&self) -> usize {
@@ -90,14 +90,16 @@ impl Machine {
             let kept = self.kept_bytes() as u64;
             self.give_up(worst, Bound::Memory, kept);
             self.to_clients.trim();
-            self.to_links.trim();
+            self.links.trim();
         }
         self.proven_bytes = self.kept_bytes() + LOOK_BYTES;
     }
 
     /// Bytes of tables that may have to double, and are in two places then.
     fn table_bytes(&self) -> usize {
-        self.requests.table_bytes() + self.to_clients.table_bytes() + self.to_links.table_bytes()
+        self.requests.table_bytes()
+            + self.to_clients.table_bytes()
+            + self.links.chunks().table_bytes()
     }
 
     /// Who goes at a ceiling of the worker, by what `of` counts: of the anonymous clients that
@@ -210,13 +212,12 @@ impl Machine {
         self.count_partial();
         self.proven_bytes = 0;
         self.to_clients.trim();
-        self.to_links.trim();
         self.requests.trim();
         shrink_queue(&mut self.actions);
         shrink_queue(&mut self.ready);
         shrink_queue(&mut self.dirty_clients);
         self.clients.shrink();
-        self.links.shrink();
+        self.links.trim();
         for room in [&mut self.out, &mut self.inline_frame] {
             room.clear();
             shrink(room, UNCACHED_BYTES);

@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use crate::link::link::State;
 use crate::link::request::{Requests, parked_size};
 use crate::proxy::action::Action;
 use crate::proxy::forward::route::BACKEND_OUTBOUND_BYTES_MAX;
@@ -21,11 +20,8 @@ impl Machine {
     /// still come in this turn, and in the order in which requests came. A server that is asked
     /// by two clients one after the other so hears them in that order.
     pub fn next_dirty(&mut self) -> Option<ConnKey> {
-        while let Some(key) = self.dirty_links.pop_front() {
-            if let Some(link) = self.links.get_mut(key) {
-                link.dirty = false;
-                return Some(ConnKey::Link(key));
-            }
+        if let Some(key) = self.links.next_dirty() {
+            return Some(ConnKey::Link(key));
         }
         while let Some(key) = self.dirty_clients.pop_front() {
             if let Some(client) = self.clients.get_mut(key) {
@@ -66,15 +62,7 @@ impl Machine {
                 let client = self.clients.get(key)?;
                 Some((&self.to_clients, &client.outbound))
             }
-            ConnKey::Link(key) => {
-                let link = self.links.get(key)?;
-                let list = match link.state {
-                    State::Connecting => return None,
-                    State::Greeting(_) | State::Verifying(_) => &link.greeting,
-                    State::Ready => &link.outbound,
-                };
-                Some((&self.to_links, list))
-            }
+            ConnKey::Link(key) => self.links.to_send(key),
         }
     }
 
@@ -116,22 +104,11 @@ impl Machine {
     }
 
     fn sent_to_link(&mut self, key: LinkKey, n: usize) -> bool {
-        let Some(link) = self.links.get_mut(key) else {
-            return false;
-        };
-        if !link.is_ready() {
-            self.to_links.consume(&mut link.greeting, n);
-            return !link.greeting.is_empty();
-        }
-        self.to_links.consume(&mut link.outbound, n);
-        link.sent += n as u64;
-        link.is_heir &= n == 0;
-        if !self.crowded.is_empty() && link.outbound.len() <= BACKEND_OUTBOUND_BYTES_MAX / 2 {
+        let left = self.links.sent(key, n);
+        if !self.crowded.is_empty() && left <= BACKEND_OUTBOUND_BYTES_MAX / 2 {
             self.release_crowd(key);
         }
-        self.links
-            .get(key)
-            .is_some_and(|link| !link.outbound.is_empty())
+        left > 0
     }
 
     /// A backend has room again, or is gone: who waited for that goes on.

@@ -1,7 +1,5 @@
 //! Clients that waited for something go on.
 
-use std::mem;
-
 use crate::link::failure::Failure;
 use crate::proxy::action::Action;
 use crate::proxy::machine::Machine;
@@ -13,7 +11,7 @@ impl Machine {
     /// Lets clients go on whose hold is over. Call once per turn, after what came in.
     pub fn resume(&mut self) {
         self.put_question();
-        for key in mem::take(&mut self.unresolved) {
+        for key in self.links.take_unresolved() {
             let why = Failure::Unreachable("its name does not resolve".into());
             self.fail(key, &why);
         }

@@ -84,9 +84,9 @@ impl Machine {
 
     fn next_deadline_of_rounds(&self) -> Option<Millis> {
         let owed = self.requests.len() > 0
-            || self.opening > 0
+            || self.links.any_opening()
             || self.in_line > 0
-            || !self.waits.is_empty()
+            || self.links.any_waits()
             || !self.again_later.is_empty()
             || !self.paused.is_empty()
             || self.notices.any_left_out();

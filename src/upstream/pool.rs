@@ -20,6 +20,7 @@ use crate::resp::Protocol;
 use crate::link::credential::{Credential, Identity};
 use crate::link::handshake::HelloReply;
 use crate::link::link::Link;
+use crate::link::links::Links;
 use crate::store::key::{AccountKey, ClientKey, InstanceKey, LinkKey, PoolKey, TenantSlot};
 use crate::store::table::Table;
 use crate::store::time::Millis;
@@ -246,7 +247,7 @@ impl Pools {
 
     /// Does this account have a ready connection that takes requests, in whatever database and
     /// protocol?
-    pub(crate) fn has_ready(&self, account: AccountKey, links: &Table<LinkKey, Link>) -> bool {
+    pub(crate) fn has_ready(&self, account: AccountKey, links: &Links) -> bool {
         let pools = self.accounts.get(account).map(|it| &it.pools);
         let pools = pools.into_iter().flatten();
         let pools = pools.filter_map(|&key| self.pools.get(key));
@@ -256,7 +257,7 @@ impl Pools {
     }
 
     /// Forgets pools and accounts that nobody uses, and what the registry has dropped.
-    pub(crate) fn sweep(&mut self, links: &Table<LinkKey, Link>) {
+    pub(crate) fn sweep(&mut self, links: &Links) {
         // One that is out of its pool and still owes something is the pool's all the same.
         let used: HashSet<PoolKey> = links.iter().map(|(_, link)| link.pool).collect();
         let unused = |pool: &Pool| pool.clients == 0 && pool.waiters.is_empty();
@@ -284,7 +285,7 @@ impl Pools {
 }
 
 /// A ready connection of a pool.
-pub(crate) fn ready(pool: &Pool, links: &Table<LinkKey, Link>) -> Option<LinkKey> {
+pub(crate) fn ready(pool: &Pool, links: &Links) -> Option<LinkKey> {
     let is_ready = |key: &LinkKey| links.get(*key).is_some_and(Link::is_ready);
     pool.links.iter().copied().find(is_ready)
 }

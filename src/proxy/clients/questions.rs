@@ -219,7 +219,7 @@ impl Machine {
         self.say(key, &out);
         if me_too && let Some(client) = self.clients.get_mut(key) {
             self.counters.kills += 1;
-            client.finish(&mut self.to_links);
+            client.finish(self.links.chunks_mut());
         }
     }
 

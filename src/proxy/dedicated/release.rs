@@ -98,7 +98,7 @@ impl Machine {
             return;
         }
         self.counters.pins_lost += 1;
-        client.finish(&mut self.to_links);
+        client.finish(self.links.chunks_mut());
         let fifo = client.fifo;
         self.requests.silence(fifo, &mut self.to_clients);
         // What waited for the end of a message does so no more.
@@ -121,7 +121,7 @@ impl Machine {
             return;
         };
         let link = mem::replace(&mut client.link, LinkKey::NONE);
-        client.finish(&mut self.to_links);
+        client.finish(self.links.chunks_mut());
         self.requests.silence(client.fifo, &mut self.to_clients);
         self.pools.release(pin.tenant, Use::Pinned);
         self.orphan(link, &pin);

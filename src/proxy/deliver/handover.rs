@@ -23,9 +23,7 @@ use crate::link::request::{Fifo, Kind, Request};
 use crate::link::stall::PAUSE_BYTES;
 use crate::link::verb::Verb;
 use crate::proxy::deliver::retry::{runs, unanswered_reads};
-use crate::proxy::deliver::slow_reader::follow;
 use crate::proxy::deliver::unanswered::error;
-use crate::proxy::forward::route::{append, mark_dirty};
 use crate::proxy::machine::Machine;
 use crate::proxy::outbound::mark_client_dirty;
 use crate::store::key::{ClientKey, LinkKey};
@@ -101,7 +99,7 @@ impl Machine {
                 (Fate::Move, Some(to)) => {
                     let start = self.requests.get(index).map_or(at, |it| it.start);
                     let skip = usize::try_from(start.saturating_sub(at)).unwrap_or(usize::MAX);
-                    self.to_links.consume(&mut lost.outbound, skip);
+                    self.links.chunks_mut().consume(&mut lost.outbound, skip);
                     self.move_unsent(index, lost, to, end.saturating_sub(start));
                     at = end;
                 }
@@ -129,7 +127,7 @@ impl Machine {
             && let key = head.client
             && let Some(client) = self.clients.get_mut(key)
         {
-            client.finish(&mut self.to_links);
+            client.finish(self.links.chunks_mut());
             self.requests.silence(client.fifo, &mut self.to_clients);
             mark_client_dirty(&mut self.dirty_clients, client, key);
         }
@@ -283,10 +281,7 @@ impl Machine {
         if let Some(request) = self.requests.get_mut(index) {
             request.retried = request.retried.and(Reason::LinkLost);
         }
-        if let Some(link) = self.links.get_mut(to) {
-            let (chunks, dirty) = (&mut self.to_links, &mut self.dirty_links);
-            append(chunks, dirty, link, to, bytes);
-        }
+        self.links.append(to, bytes);
         self.counters.asked_again += 1;
         self.counters.asked_again_lost += 1;
     }
@@ -304,34 +299,32 @@ impl Machine {
             client.forget_former(from);
         }
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let mut bytes = self.to_links.split_front(&mut lost.outbound, len);
-        let Some(link) = self.links.get_mut(to) else {
-            return self.to_links.clear(&mut bytes);
-        };
+        let chunks = self.links.chunks_mut();
+        let mut bytes = chunks.split_front(&mut lost.outbound, len);
         let mut copy = Vec::new();
-        if len <= COPY_BYTES_MAX && self.to_links.gather(&mut bytes, &mut copy).is_ok() {
-            let (chunks, dirty) = (&mut self.to_links, &mut self.dirty_links);
-            append(chunks, dirty, link, to, &copy);
+        if len <= COPY_BYTES_MAX && chunks.gather(&mut bytes, &mut copy).is_ok() {
+            self.links.append(to, &copy);
         } else {
-            link.recent.skip(len);
-            self.to_links.append_list(&mut link.outbound, &mut bytes);
-            mark_dirty(&mut self.dirty_links, link, to);
+            self.links.append_list(to, &mut bytes);
         }
     }
 
     /// Hangs a record into the queue of another connection. Its bytes must follow.
     fn carry(&mut self, index: u32, to: LinkKey, len: u64) {
-        let (Some(link), Some(request)) = (self.links.get_mut(to), self.requests.get(index)) else {
+        let Some(request) = self.requests.get(index) else {
             return;
         };
-        let key = request.client;
+        let (key, script) = (request.client, request.verb == Verb::Script);
+        if self.links.get(to).is_some_and(|link| link.paused) {
+            self.links.follow(&self.requests, to, key, self.now);
+        }
+        let Some(link) = self.links.get_mut(to) else {
+            return;
+        };
         if link.fifo.is_empty() {
             link.since = self.now;
-        } else if link.paused {
-            let (requests, stalled) = (&self.requests, &mut self.stalled);
-            follow(requests, stalled, link, to, key, self.now);
         }
-        link.scripts += u32::from(request.verb == Verb::Script);
+        link.scripts += u32::from(script);
         self.requests.rehang(index, &mut link.fifo, link.queued);
         link.queued += len;
         if let Some(client) = self.clients.get_mut(key) {

@@ -61,11 +61,9 @@ impl Machine {
     }
 
     fn note_late(&mut self, key: LinkKey) {
-        if let Some(link) = self.links.get_mut(key) {
-            link.stall = Stall::Late(link.since.after(link.late_ms));
-            if !self.stalled.contains(&key) {
-                self.stalled.push(key);
-            }
+        if let Some(link) = self.links.get(key) {
+            let late = Stall::Late(link.since.after(link.late_ms));
+            self.links.stall(key, late);
         }
     }
 
@@ -211,7 +209,7 @@ impl Machine {
                 Stall::None | Stall::Since(_) | Stall::Kept => None,
             }
         };
-        self.stalled.iter().find_map(|&key| holds(key))
+        self.links.stalled().iter().find_map(|&key| holds(key))
     }
 
     /// Is the next reply of a connection one to a write, as far as is known?

@@ -257,7 +257,7 @@ impl Machine {
                     let why = "sent a reply that nobody asked for";
                     return Err(Failure::Desync(why.into()));
                 }
-                Progress::Say(bytes) => self.greet(key, &bytes),
+                Progress::Say(bytes) => self.links.greet(key, &bytes),
                 Progress::Done(greeted) => self.greeted(key, greeted),
                 Progress::Failed(failure) => return Err(failure),
             },

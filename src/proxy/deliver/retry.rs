@@ -12,7 +12,6 @@ use crate::link::link::Link;
 use crate::link::request::Kind;
 use crate::link::request::Reason;
 use crate::link::verb::Verb;
-use crate::proxy::forward::route::append;
 use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold};
 use crate::store::key::{ClientKey, LinkKey, PoolKey};
@@ -157,8 +156,7 @@ impl Machine {
                     (request.retried, request.asked) = (retried, asked);
                 }
                 new.queued += bytes.len() as u64;
-                let (chunks, dirty) = (&mut self.to_links, &mut self.dirty_links);
-                append(chunks, dirty, new, to, &bytes);
+                self.links.append(to, &bytes);
             }
             index = next;
         }

@@ -14,13 +14,12 @@
 //!            the reply is kept here as it comes, up to its client's limit
 //! ```
 
-use crate::link::link::Link;
-use crate::link::request::{Kind, Requests};
+use crate::link::request::Kind;
 use crate::link::stall::{LOOK_AGAIN_MS, PAUSE_BYTES, Stall};
 use crate::proxy::action::{Action, Flow};
 use crate::proxy::machine::Machine;
 use crate::session::client::{Client, Flag};
-use crate::store::key::{ClientKey, ConnKey, LinkKey};
+use crate::store::key::{ConnKey, LinkKey};
 use crate::store::time::Millis;
 
 /// Others wait behind a reply that is not read for so long at most before they are sent round it,
@@ -60,17 +59,19 @@ impl Machine {
             Stall::Kept => return Flow::Continue,
             Stall::Since(_) => {}
             Stall::None | Stall::Late(_) | Stall::Served(_) | Stall::Held(_) => {
-                stall(&mut self.stalled, link, key, self.now)
+                self.links.stall(key, Stall::Since(self.now));
             }
         }
-        link.paused = true;
+        if let Some(link) = self.links.get_mut(key) {
+            link.paused = true;
+        }
         Flow::Pause
     }
 
     /// Looks after those who wait behind a reply that its client reads slowly. Cheap if there are
     /// none.
     pub(in crate::proxy) fn check_stalls(&mut self) {
-        for key in std::mem::take(&mut self.stalled) {
+        for key in self.links.take_stalled() {
             let Some(link) = self.links.get(key) else {
                 continue;
             };
@@ -78,7 +79,7 @@ impl Machine {
                 Stall::Since(since) => since,
                 Stall::Late(_) | Stall::Served(_) | Stall::Held(_) => {
                     if self.look_at_late(key) {
-                        self.stalled.push(key);
+                        self.links.put_back_stalled(key);
                     }
                     continue;
                 }
@@ -87,7 +88,7 @@ impl Machine {
             let waited = self.now.since(since);
             let last = waited >= PATIENCE_MAX_MS;
             if waited < PATIENCE_MS || self.lead_round(key, last) {
-                self.stalled.push(key);
+                self.links.put_back_stalled(key);
                 continue;
             }
             let left = self.has_followers(key);
@@ -106,7 +107,9 @@ impl Machine {
 
     /// When [`check_stalls`](Self::check_stalls) has to look again.
     pub(in crate::proxy) fn next_look_at_stalls(&self) -> Option<Millis> {
-        (!self.stalled.is_empty()).then(|| self.now.after(LOOK_AGAIN_MS))
+        self.links
+            .any_stalled()
+            .then(|| self.now.after(LOOK_AGAIN_MS))
     }
 
     /// Does anybody but the client at the head wait for something of this connection?
@@ -120,65 +123,5 @@ impl Machine {
         };
         let reader = head.client;
         queue.any(|(_, it)| it.client != reader && self.clients.contains(it.client))
-    }
-}
-
-/// Requests of `by` are about to be put into the queue of a connection.
-#[inline]
-pub(in crate::proxy) fn begin(
-    requests: &Requests,
-    stalled: &mut Vec<LinkKey>,
-    link: &mut Link,
-    key: LinkKey,
-    by: ClientKey,
-    now: Millis,
-) {
-    if link.fifo.is_empty() {
-        link.since = now;
-    } else if link.paused || link.is_late(now) {
-        follow(requests, stalled, link, key, by, now);
-    }
-}
-
-/// A request of `by` was put behind what is under way on a connection that is not read, or whose
-/// reply is late: it does not wait there for long.
-pub(in crate::proxy) fn follow(
-    requests: &Requests,
-    stalled: &mut Vec<LinkKey>,
-    link: &mut Link,
-    key: LinkKey,
-    by: ClientKey,
-    now: Millis,
-) {
-    let head = requests.get(link.fifo.head).map(|head| head.client);
-    if head.is_none_or(|head| head == by) {
-        return;
-    }
-    match link.stall {
-        Stall::None => {}
-        // It may be a read that found no other connection.
-        Stall::Held(_) => {
-            link.stall = Stall::Served(now);
-            return;
-        }
-        _ => return,
-    }
-    stall(stalled, link, key, now);
-    if !link.paused {
-        link.stall = Stall::Late(link.since.after(link.late_ms));
-    }
-}
-
-/// Somebody waits on a connection that is not read, from now on.
-pub(in crate::proxy) fn stall(
-    stalled: &mut Vec<LinkKey>,
-    link: &mut Link,
-    key: LinkKey,
-    now: Millis,
-) {
-    link.stall = Stall::Since(now);
-    // It may have stalled since the last look, and gone on.
-    if !stalled.contains(&key) {
-        stalled.push(key);
     }
 }

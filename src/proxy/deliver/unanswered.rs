@@ -74,7 +74,7 @@ impl Machine {
                 _ => &mut self.counters.closed_on_loss,
             };
             *count += u64::from(!client.is(Flag::Closing));
-            client.finish(&mut self.to_links);
+            client.finish(self.links.chunks_mut());
             self.requests.silence(client.fifo, &mut self.to_clients);
         }
         release_parked(&mut self.requests, &mut self.to_clients, client);

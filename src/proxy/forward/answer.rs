@@ -233,7 +233,7 @@ impl Machine {
     /// Closes a client when all that it was told is out.
     pub(in crate::proxy) fn finish_client(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
-            client.finish(&mut self.to_links);
+            client.finish(self.links.chunks_mut());
         }
     }
 

@@ -13,7 +13,6 @@ use crate::resp::{RequestDecoder, Step, inline_to_array};
 use crate::proxy::action::{Action, Flow};
 use crate::proxy::forward::admission::Ruling;
 use crate::proxy::forward::answer::Taken;
-use crate::proxy::forward::route::mark_dirty;
 use crate::proxy::forward::run::Run;
 use crate::proxy::machine::Machine;
 use crate::session::client::Flag;
@@ -42,9 +41,9 @@ impl Machine {
         self.share = Share::default();
         let mut buffer = mem::take(&mut self.buffer);
         buffer.fill(n);
-        self.to_links.offer(buffer.bytes());
+        self.links.chunks_mut().offer(buffer.bytes());
         self.client_input(key, buffer.bytes());
-        let taken = self.to_links.end_offer(&mut buffer);
+        let taken = self.links.chunks_mut().end_offer(&mut buffer);
         self.buffer = buffer;
         if taken {
             // It may have been complete, but not to be looked at.
@@ -170,13 +169,11 @@ impl Machine {
             let decoder = mem::take(&mut inbound.decoder);
             let decoded = self.decode(key, &inbound.bytes, decoder, true);
             let (used, moved_to) = (decoded.used, decoded.moved_to);
-            match moved_to.and_then(|to| Some((to, self.links.get_mut(to)?))) {
-                Some((to, link)) => {
+            match moved_to {
+                Some(to) => {
                     let rest = inbound.bytes.split_off(used);
                     let frame = mem::replace(&mut inbound.bytes, rest);
-                    link.recent.skip(frame.len());
-                    self.to_links.append_owned(&mut link.outbound, frame);
-                    mark_dirty(&mut self.dirty_links, link, to);
+                    self.links.append_owned(to, frame);
                 }
                 None => {
                     inbound.bytes.drain(..used);

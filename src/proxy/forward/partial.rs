@@ -6,7 +6,6 @@ use std::collections::TryReserveError;
 use crate::command::{self, Plan};
 use crate::resp::{Args, ProtocolError, Rest};
 
-use crate::proxy::forward::route::append;
 use crate::proxy::forward::run::Run;
 use crate::proxy::machine::Machine;
 use crate::session::client::Flag;
@@ -73,7 +72,7 @@ impl Machine {
         if bytes.is_empty() || client.is(Flag::Closing) {
             return;
         }
-        let upload = progress.upload(bytes, &mut self.to_links);
+        let upload = progress.upload(bytes, self.links.chunks_mut());
         let bytes = if upload.is_some() { &[] } else { bytes };
         let mut inbound = self.spare_inbounds.pop().unwrap_or_default();
         (inbound.upload, inbound.asked) = (upload, self.requests.clock);
@@ -93,7 +92,7 @@ impl Machine {
         let Some(client) = client.filter(|_| !inbound.bytes.is_empty()) else {
             return self.spare(inbound);
         };
-        inbound.upload = progress.upload(&inbound.bytes, &mut self.to_links);
+        inbound.upload = progress.upload(&inbound.bytes, self.links.chunks_mut());
         if inbound.upload.is_some() {
             inbound.bytes.clear();
         }
@@ -113,7 +112,7 @@ impl Machine {
             .upload
             .as_mut()
             .filter(|upload| upload.lacking > 0)?;
-        Some(upload.take(bytes, &mut self.to_links))
+        Some(upload.take(bytes, self.links.chunks_mut()))
     }
 
     /// Goes on with a large request. Returns whether what follows it, or the request in one piece,
@@ -152,7 +151,7 @@ impl Machine {
             Ok(Rest::NeedMore { at_least }) if at_least >= UPLOAD_BYTES_MIN => {
                 upload.rest.leave_argument();
                 upload.lacking = at_least;
-                upload.add(&inbound.bytes, &mut self.to_links);
+                upload.add(&inbound.bytes, self.links.chunks_mut());
                 inbound.bytes.clear();
                 return Outcome::Wait;
             }
@@ -172,7 +171,7 @@ impl Machine {
             return Outcome::GoOn;
         };
         let before = upload.front.len();
-        let head = self.to_links.first_piece(&upload.front);
+        let head = self.links.chunks().first_piece(&upload.front);
         // All but the simplest commands, and tenants with rules, need to see all of it.
         let plain = self.gate_of(key).is_none()
             && command::is_plain(head)
@@ -190,7 +189,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return Outcome::Wait;
         };
-        if to.is_none() && (client.hold.any() || self.to_links.is_taking()) {
+        if to.is_none() && (client.hold.any() || self.links.chunks().is_taking()) {
             return Outcome::Wait;
         }
         let Some(inbound) = client.inbound.as_deref_mut() else {
@@ -199,15 +198,11 @@ impl Machine {
         let Some(mut upload) = inbound.upload.take() else {
             return Outcome::GoOn;
         };
-        if let Some(to) = to
-            && let Some(link) = self.links.get_mut(to)
-        {
+        if let Some(to) = to {
             client.command = noted;
-            link.recent.skip(before);
-            let (chunks, dirty) = (&mut self.to_links, &mut self.dirty_links);
-            chunks.append_list(&mut link.outbound, &mut upload.front);
+            self.links.append_list(to, &mut upload.front);
             let last = inbound.bytes.get(..len).unwrap_or_default();
-            append(chunks, dirty, link, to, last);
+            self.links.append(to, last);
             inbound.bytes.drain(..len);
         } else if self.join_pieces(key, upload).is_err() {
             self.counters.out_of_memory += 1;
@@ -221,7 +216,9 @@ impl Machine {
     /// Makes one piece of a large request.
     fn join_pieces(&mut self, key: ClientKey, mut upload: Upload) -> Result<(), TryReserveError> {
         let mut whole = Vec::new();
-        self.to_links.gather(&mut upload.front, &mut whole)?;
+        self.links
+            .chunks_mut()
+            .gather(&mut upload.front, &mut whole)?;
         let client = self.clients.get_mut(key);
         if let Some(inbound) = client.and_then(|client| client.inbound.as_deref_mut()) {
             whole.try_reserve_exact(inbound.bytes.len())?;
@@ -252,7 +249,7 @@ impl Machine {
 
     /// Keeps a record for the next client that needs one.
     pub(in crate::proxy) fn spare(&mut self, mut inbound: Box<Inbound>) {
-        inbound.clear(&mut self.to_links);
+        inbound.clear(self.links.chunks_mut());
         if self.spare_inbounds.len() < SPARE_MAX {
             self.spare_inbounds.push(inbound);
         }

@@ -1,18 +1,15 @@
 //! Client to backend: which connection a request takes, and its record in both queues.
 
-use std::collections::VecDeque;
-
 use crate::command;
 
 use crate::link::failure::{Failure, NOAUTH};
-use crate::link::link::{Lending, Link, State};
+use crate::link::link::{Lending, Link};
 use crate::link::request::{Kind, Requests};
 use crate::link::stall::Stall;
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::{NO_INSTANCE, TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS};
 use crate::session::client::{Client, Flag, Hold};
-use crate::store::chunk::ChunkPool;
 use crate::store::key::{ClientKey, LinkKey, PoolKey};
 
 /// No more requests are put behind this many bytes that a backend has not taken yet; below half of
@@ -96,7 +93,7 @@ impl Machine {
         if client.pin.is_some() {
             return self.with_room(key, link);
         }
-        if !self.stalled.is_empty()
+        if self.links.any_stalled()
             && let Some(held) = self.held_back_in(client.pool)
             && command::is_held_back(frame)
         {
@@ -289,29 +286,4 @@ pub(in crate::proxy) fn record_apart(
     requests.push(&mut client.fifo, &mut link.fifo, key, what, count, start);
     link.queued += len as u64;
     client.in_flight += count;
-}
-
-/// Appends the bytes of recorded requests, and has them sent this turn.
-#[inline]
-pub(in crate::proxy) fn append(
-    chunks: &mut ChunkPool,
-    dirty: &mut VecDeque<LinkKey>,
-    link: &mut Link,
-    key: LinkKey,
-    bytes: &[u8],
-) {
-    chunks.append(&mut link.outbound, bytes);
-    if !link.dedicated {
-        link.recent.push(bytes);
-    }
-    mark_dirty(dirty, link, key);
-}
-
-/// Has a backend's bytes sent this turn.
-#[inline]
-pub(in crate::proxy) fn mark_dirty(dirty: &mut VecDeque<LinkKey>, link: &mut Link, key: LinkKey) {
-    if !link.dirty && !matches!(link.state, State::Connecting) {
-        link.dirty = true;
-        dirty.push_back(key);
-    }
 }

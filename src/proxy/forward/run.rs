@@ -5,9 +5,8 @@ use crate::command;
 
 use crate::link::request::Kind;
 use crate::link::verb::Verb;
-use crate::proxy::deliver::slow_reader::begin;
 use crate::proxy::forward::answer::{Taken, kind_of};
-use crate::proxy::forward::route::{append, record, record_as};
+use crate::proxy::forward::route::{record, record_as};
 use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold, ReplyMode};
 use crate::store::key::{ClientKey, LinkKey};
@@ -74,14 +73,12 @@ impl Machine {
         if run.link == LinkKey::NONE {
             run.link = self.route(key, frame).ok()?;
         }
-        if run.commands == 0 && !self.stalled.is_empty() {
+        if run.commands == 0 && self.links.any_stalled() {
             run.no_writes = self.writes_go_elsewhere(key, run.link);
         }
         let client = self.clients.get_mut(key)?;
         if run.commands == 0 {
-            let link = self.links.get_mut(run.link)?;
-            let (requests, stalled) = (&self.requests, &mut self.stalled);
-            begin(requests, stalled, link, run.link, key, self.now);
+            self.links.begin(&self.requests, run.link, key, self.now);
             run.single = client.reply_mode == ReplyMode::SkipNext;
             run.kind = kind_of(client);
         }
@@ -127,8 +124,7 @@ impl Machine {
             }
             self.counters.requests += u64::from(count);
             let bytes = bytes.get(run.from..to).unwrap_or_default();
-            let (chunks, dirty) = (&mut self.to_links, &mut self.dirty_links);
-            append(chunks, dirty, link, run.link, bytes);
+            self.links.append(run.link, bytes);
         }
         *run = Run::at(to);
     }
@@ -159,12 +155,11 @@ impl Machine {
         count: u32,
         bytes: &[u8],
     ) {
+        self.links.begin(&self.requests, on, key, self.now);
         let (client, link) = (self.clients.get_mut(key), self.links.get_mut(on));
         let (Some(client), Some(link)) = (client, link) else {
             return;
         };
-        let (requests, stalled) = (&self.requests, &mut self.stalled);
-        begin(requests, stalled, link, on, key, self.now);
         client.forget_line();
         let len = bytes.len();
         record_as(&mut self.requests, link, client, key, what, count, len);
@@ -174,6 +169,6 @@ impl Machine {
             client.hold.set(Hold::IN_FLIGHT);
         }
         self.counters.requests += 1;
-        append(&mut self.to_links, &mut self.dirty_links, link, on, bytes);
+        self.links.append(on, bytes);
     }
 }

@@ -9,7 +9,6 @@ use crate::link::failure::Failure;
 use crate::link::handshake::{Greeted, Handshake};
 use crate::link::link::{Link, State, late_after};
 use crate::proxy::action::{Action, News};
-use crate::proxy::forward::route::mark_dirty;
 use crate::proxy::machine::Machine;
 use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
 
@@ -92,12 +91,10 @@ impl Machine {
             address,
             ..Link::new(of, pool, self.now)
         };
-        let key = self.links.insert(link);
-        match address {
-            Some(address) => self.actions.push_back(Action::Connect(key, address)),
-            None => self.unresolved.push(key),
+        let key = self.links.open(link);
+        if let Some(address) = address {
+            self.actions.push_back(Action::Connect(key, address));
         }
-        self.opening += 1;
         self.counters.backends_opened += 1;
         Some(key)
     }
@@ -171,7 +168,7 @@ impl Machine {
             link.since = self.now;
             link.state = State::Greeting(Box::new(handshake));
         }
-        self.greet(key, &bytes);
+        self.links.greet(key, &bytes);
     }
 
     /// Some commands of this backend may block.
@@ -181,14 +178,6 @@ impl Machine {
         }
         let mut all = self.pools.instances.iter();
         self.learned_any = all.any(|(_, instance)| !instance.learned.is_empty());
-    }
-
-    /// Sends what a backend has to say first.
-    pub(in crate::proxy) fn greet(&mut self, key: LinkKey, bytes: &[u8]) {
-        if let Some(link) = self.links.get_mut(key) {
-            self.to_links.append(&mut link.greeting, bytes);
-            mark_dirty(&mut self.dirty_links, link, key);
-        }
     }
 
     /// The handshake went well: the connection can be used from now on.
@@ -211,7 +200,7 @@ impl Machine {
         }
         (link.since, link.ready_at, link.id) = (self.now, self.now, id);
         let (pool_key, instance) = (link.pool, link.instance);
-        mark_dirty(&mut self.dirty_links, link, key);
+        self.links.mark_dirty(key);
         self.count_ready(instance, true);
         if let Some(instance) = self.pools.instances.get_mut(instance) {
             instance.dialect = hello.dialect();
@@ -270,8 +259,9 @@ impl Machine {
         let Some(link) = self.links.get(key).filter(|it| it.is_opening()) else {
             return;
         };
-        self.opening -= 1;
-        if let Some(instance) = self.pools.instances.get_mut(link.instance) {
+        let of = link.instance;
+        self.links.opened();
+        if let Some(instance) = self.pools.instances.get_mut(of) {
             instance.connecting -= 1;
         }
     }

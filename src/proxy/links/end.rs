@@ -55,16 +55,15 @@ impl Machine {
         }
         self.lose_owner(&link);
         self.count_ended(key, &link);
-        self.to_links.clear(&mut link.greeting);
+        self.links.chunks_mut().clear(&mut link.greeting);
         self.judge(&link, failure);
         if link.is_verifier() {
             self.verifier_ended(key, &link, failure);
             return true;
         }
         self.hand_over(&mut link, was_ready, failure);
-        self.waits.retain(|&other| other != key);
         self.lose_waits(link.waits.take());
-        self.to_links.clear(&mut link.outbound);
+        self.links.chunks_mut().clear(&mut link.outbound);
         self.release_crowd(key);
         self.tell_waiters(&link, failure);
         self.inquire_again(key);

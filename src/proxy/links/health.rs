@@ -13,7 +13,6 @@ use crate::link::link::Link;
 use crate::link::request::{Fifo, Kind};
 use crate::link::verb::Verb;
 use crate::proxy::action::News;
-use crate::proxy::forward::route::append;
 use crate::proxy::machine::Machine;
 use crate::store::key::{ClientKey, InstanceKey, LinkKey};
 use crate::upstream::instance::Instance;
@@ -146,8 +145,7 @@ impl Machine {
         self.requests
             .push(&mut nobodys, &mut link.fifo, nobody, what, 1, start);
         link.queued += bytes.len() as u64;
-        let (chunks, dirty) = (&mut self.to_links, &mut self.dirty_links);
-        append(chunks, dirty, link, on, &bytes);
+        self.links.append(on, &bytes);
     }
 
     /// An instance that nobody uses is asked by opening a connection to it.

@@ -252,7 +252,7 @@ impl Machine {
     fn quit(&mut self, key: ClientKey) -> Result<(), String> {
         self.say(key, b"+OK\r\n");
         if let Some(client) = self.clients.get_mut(key) {
-            client.finish(&mut self.to_links);
+            client.finish(self.links.chunks_mut());
         }
         Ok(())
     }

@@ -89,7 +89,7 @@ impl Machine {
             };
             link.since = self.now;
         }
-        self.greet(on, &auth);
+        self.links.greet(on, &auth);
     }
 
     /// A new verifier is open.
@@ -237,7 +237,7 @@ impl Machine {
             instance.connecting += 1;
             instance.connections += 1;
         }
-        self.opening += 1;
+        self.links.opens_again();
         let learn = self.is_to_learn(of);
         self.begin_handshake(key, Handshake::of_verified(protocol, db, learn));
         self.serve_logins(of);

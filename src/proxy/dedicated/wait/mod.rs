@@ -113,9 +113,7 @@ impl Machine {
         };
         waiter.since = self.now;
         link.waits.add(waiter);
-        if !self.waits.contains(&on) {
-            self.waits.push(on);
-        }
+        self.links.add_wait(on);
         if let Some(client) = self.clients.get_mut(key) {
             client.hold.set(Hold::WAIT);
         }
@@ -185,7 +183,7 @@ impl Machine {
     /// Those whose time is over hear what the server said last.
     pub(in crate::proxy) fn check_waits(&mut self) {
         let now = self.now;
-        for on in self.waits.clone() {
+        for on in self.links.waits().to_vec() {
             let link = self.links.get_mut(on);
             let overdue = link.map(|it| it.waits.overdue(now, GRACE_MS));
             for waiter in overdue.unwrap_or_default() {
@@ -215,8 +213,9 @@ impl Machine {
         let client = self.clients.get_mut(key);
         let client = client.filter(|it| it.hold.has(Hold::WAIT))?;
         client.hold.clear(Hold::WAIT);
-        let mut all = self.waits.iter();
-        all.find_map(|&on| self.links.get_mut(on)?.waits.remove(key))
+        let all = self.links.waits().to_vec();
+        let mut all = all.into_iter();
+        all.find_map(|on| self.links.get_mut(on)?.waits.remove(key))
     }
 
     /// CLIENT UNBLOCK of a client that waits for a shared connection. False: it does not.

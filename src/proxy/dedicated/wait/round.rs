@@ -15,8 +15,6 @@
 //! Where no other connection can be had, the server is asked on the shared one, for so short a time
 //! that those behind hardly wait.
 
-use std::mem;
-
 use crate::link::link::Lending;
 use crate::link::request::Kind;
 use crate::proxy::machine::Machine;
@@ -41,13 +39,12 @@ enum Others {
 impl Machine {
     /// Asks the server where that can be done now. Connections have their turns in their order.
     pub(in crate::proxy) fn serve_waits(&mut self) {
-        if self.waits.is_empty() {
+        if !self.links.any_waits() {
             return;
         }
-        let mut all = mem::take(&mut self.waits);
+        let mut all = self.links.take_waits();
         all.retain(|&on| self.take_turn(on));
-        all.append(&mut self.waits);
-        self.waits = all;
+        self.links.put_back_waits(all);
     }
 
     /// Asks the server on this connection, if that can be done now. Returns whether anybody waits
@@ -189,8 +186,7 @@ impl Machine {
         link.traffic.replies += done.len() as u64;
         self.end_turn_of(on);
         // The others first.
-        self.waits.retain(|&other| other != on);
-        self.waits.push(on);
+        self.links.put_last(on);
         for waiter in done {
             self.go_on_waiting(waiter, reply);
         }
@@ -199,7 +195,7 @@ impl Machine {
 
     /// Connections of a tenant that no client has for itself, and on which the server is asked.
     pub(in crate::proxy) fn asked_about_waits(&self, slot: TenantSlot) -> u32 {
-        let asked = self.waits.iter().filter(|&&on| {
+        let asked = self.links.waits().iter().filter(|&&on| {
             let link = self.links.get(on);
             let asked = link.filter(|it| it.dedicated && it.is_asked_only());
             asked.is_some_and(|it| self.tenant_of_pool(it.pool) == slot)
