@@ -15,7 +15,7 @@ const BANNER: &str = r"
   |___|_|_|_\_\__,_|";
 
 fn main() -> ExitCode {
-    // Options are ASCII: what is not Unicode is refused with its option, not with a panic.
+    // Options are ASCII. An argument that is not Unicode is reported as a wrong option.
     let args = std::env::args_os()
         .skip(1)
         .map(|arg| arg.to_string_lossy().into_owned());
@@ -23,14 +23,14 @@ fn main() -> ExitCode {
     match parsed {
         Ok(Parsed::Run(config)) if has_no_source(&config) => {
             eprintln!(
-                "elika-proxy: --router.type=sync: has no clusters and no way to get any; leave out \
-                 --service.enable=false, or give --router.file or --router.cp-addr"
+                "elika-proxy: --router.type=sync: no source of clusters is set; remove \
+                 --service.enable=false, or add --router.file or --router.cp-addr"
             );
             ExitCode::from(2)
         }
         Ok(Parsed::Run(config)) => run(*config),
         Ok(Parsed::Help(text) | Parsed::Version(text)) => {
-            // A closed pipe (`--help | head`) is no failure.
+            // A closed pipe (`--help | head`) is not a failure.
             let _ = writeln!(io::stdout(), "{}", text.trim_end());
             ExitCode::SUCCESS
         }
@@ -41,7 +41,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Another program would bring a registry of its own; this one has none.
+/// True when the sync router can never learn of a cluster. A program that embeds the library may
+/// bring its own registry; `elika-proxy` has none.
 fn has_no_source(config: &Config) -> bool {
     let router = &config.router;
     router.kind == RouterType::Sync

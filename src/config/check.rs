@@ -1,29 +1,28 @@
-//! What depends on more than one option: contradictions, and defaults that follow others.
-
-use std::net::SocketAddr;
+//! Checks that involve more than one option: contradictions, and defaults that depend on another
+//! option.
 
 use super::error::ConfigError;
-use super::given::Given;
+use super::settings::Settings;
 use super::values::{AdminCommands, RouterType};
 use super::{BackendPool, Config};
 
-/// A first request and its replies have room in it.
+/// Room for one ordinary request and its reply.
 const TENANT_BUFFER_BYTES_MIN: u64 = 64 << 10;
 
-/// Refuses what makes no sense together, and completes `config`.
-pub(super) fn relations(given: &Given, config: &mut Config) -> Result<(), ConfigError> {
-    router(given, config)?;
-    ports(given, config)?;
-    admin(given, config)?;
-    pool(given, &mut config.backend_pool)?;
-    tenant_buffer(given, config)
+/// Rejects options that contradict each other and fills in the defaults that depend on others.
+pub(super) fn check(settings: &Settings, config: &mut Config) -> Result<(), ConfigError> {
+    router(settings, config)?;
+    ports(settings, config)?;
+    admin_listener(settings, config)?;
+    pool(settings, &mut config.backend_pool)?;
+    tenant_buffer(settings, config)
 }
 
-/// With less a tenant could not send a request of ordinary size: each would close its client.
-fn tenant_buffer(given: &Given, config: &Config) -> Result<(), ConfigError> {
-    let few = 1..TENANT_BUFFER_BYTES_MIN;
-    match given.get("limit.tenant-buffer-bytes") {
-        Some(setting) if few.contains(&(config.limits.tenant_buffer_bytes as u64)) => {
+/// With a smaller buffer, a request of ordinary size exceeds the limit and closes its client.
+fn tenant_buffer(settings: &Settings, config: &Config) -> Result<(), ConfigError> {
+    let too_small = 1..TENANT_BUFFER_BYTES_MIN;
+    match settings.get("limit.tenant-buffer-bytes") {
+        Some(setting) if too_small.contains(&(config.limits.tenant_buffer_bytes as u64)) => {
             let allowed = format!("allowed: 0, or {TENANT_BUFFER_BYTES_MIN} and more");
             Err(setting.error("too small", allowed))
         }
@@ -31,8 +30,8 @@ fn tenant_buffer(given: &Given, config: &Config) -> Result<(), ConfigError> {
     }
 }
 
-fn router(given: &Given, config: &mut Config) -> Result<(), ConfigError> {
-    let strangers: &[&str] = match config.router.kind {
+fn router(settings: &Settings, config: &mut Config) -> Result<(), ConfigError> {
+    let of_other_type: &[&str] = match config.router.kind {
         RouterType::Static => &[
             "router.cp-addr",
             "router.cp-token",
@@ -41,20 +40,20 @@ fn router(given: &Given, config: &mut Config) -> Result<(), ConfigError> {
         ],
         RouterType::Sync => &["router.static-be"],
     };
-    if let Some(setting) = strangers.iter().find_map(|name| given.get(name)) {
-        let reason = format!("makes no sense with --router.type={}", config.router.kind);
-        let remedy = match given.get("router.type") {
-            Some(_) => "give one or the other",
+    if let Some(setting) = of_other_type.iter().find_map(|name| settings.get(name)) {
+        let reason = format!("cannot be used with --router.type={}", config.router.kind);
+        let remedy = match settings.get("router.type") {
+            Some(_) => "remove one of the two",
             None => "add --router.type=sync",
         };
         return Err(setting.error(reason, remedy));
     }
-    let token = given.get("router.cp-token");
+    let token = settings.get("router.cp-token");
     if let Some(setting) = token.filter(|_| config.router.cp_addr.is_none()) {
-        let remedy = "give --router.cp-addr=HOST:PORT too";
-        return Err(setting.error("is about a control plane, and there is none", remedy));
+        let remedy = "add --router.cp-addr=HOST:PORT";
+        return Err(setting.error("no control plane is set", remedy));
     }
-    if given.get("admin-commands").is_none() {
+    if settings.get("admin-commands").is_none() {
         config.admin_commands = match config.router.kind {
             RouterType::Static => AdminCommands::Allow,
             RouterType::Sync => AdminCommands::Deny,
@@ -63,46 +62,51 @@ fn router(given: &Given, config: &mut Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Both ports are bound at the same address; 0 is a port of its own each time.
-fn ports(given: &Given, config: &Config) -> Result<(), ConfigError> {
-    let clash = config.port != 0 && config.port == config.service_port && config.service_enable;
-    match given.get("port").or_else(|| given.get("service-port")) {
-        Some(setting) if clash => {
+/// Both listeners bind the same address and need different ports. Port 0 never conflicts: the
+/// system picks a free port for each.
+fn ports(settings: &Settings, config: &Config) -> Result<(), ConfigError> {
+    let conflict = config.port != 0 && config.port == config.service_port && config.service_enable;
+    match settings
+        .get("port")
+        .or_else(|| settings.get("service-port"))
+    {
+        Some(setting) if conflict => {
             let remedy = "--port and --service-port need different ports";
-            Err(setting.error("taken twice", remedy))
+            Err(setting.error("used twice", remedy))
         }
         _ => Ok(()),
     }
 }
 
-/// Without a token only this machine is trusted: elsewhere nobody could use the listener.
-fn admin(given: &Given, config: &Config) -> Result<(), ConfigError> {
-    let elsewhere = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
-    let alone = config.service_token.is_none()
-        && config.service_admin_bind.is_some_and(|it| elsewhere(&it));
-    let port = config.service_admin_bind.map_or(0, |it| it.port());
-    let taken = port != 0 && [config.port, config.service_port].contains(&port);
-    match given.get("service-admin-bind") {
-        Some(setting) if !config.service_enable => {
-            let reason = "makes no sense with --service.enable=false";
-            Err(setting.error(reason, "give one or the other"))
-        }
-        Some(setting) if taken => {
-            let reason = "is the port of --port or --service-port";
-            Err(setting.error(reason, "give another one"))
-        }
-        Some(setting) if alone => {
-            let reason = "is not loopback, and there is no token";
-            Err(setting.error(reason, "give --service-token too"))
-        }
-        _ => Ok(()),
+/// Without a token, the admin listener trusts only this machine. On another address it would
+/// reject every caller.
+fn admin_listener(settings: &Settings, config: &Config) -> Result<(), ConfigError> {
+    let (Some(setting), Some(address)) = (
+        settings.get("service-admin-bind"),
+        config.service_admin_bind,
+    ) else {
+        return Ok(());
+    };
+    let error = |reason: &str, remedy: &str| Err(setting.error(reason, remedy));
+    if !config.service_enable {
+        let reason = "cannot be used with --service.enable=false";
+        return error(reason, "remove one of the two");
     }
+    if address.port() != 0 && [config.port, config.service_port].contains(&address.port()) {
+        let reason = "--port or --service-port uses this port";
+        return error(reason, "choose another port");
+    }
+    if config.service_token.is_none() && !address.ip().to_canonical().is_loopback() {
+        let reason = "not a loopback address, and no token is set";
+        return error(reason, "add --service-token");
+    }
+    Ok(())
 }
 
-/// Few connections of clients' own alone also lower the default of those that are kept.
-fn pool(given: &Given, pool: &mut BackendPool) -> Result<(), ConfigError> {
+/// A small `dedicated-max` also lowers the default of `max-idle`.
+fn pool(settings: &Settings, pool: &mut BackendPool) -> Result<(), ConfigError> {
     let max = pool.dedicated_max as usize;
-    match given.get("backend-pool.max-idle") {
+    match settings.get("backend-pool.max-idle") {
         Some(setting) if pool.max_idle > max => {
             let reason = format!("more than --backend-pool.dedicated-max, which is {max}");
             Err(setting.error(reason, format!("allowed: 0 to {max}")))

@@ -1,9 +1,9 @@
-//! The one line a user reads when the proxy does not start.
+//! The line printed when the options are wrong and the proxy does not start.
 
 use std::fmt;
 
-/// Why the proxy cannot start as told. [`Display`](fmt::Display) is one line: what was given,
-/// why it will not do, and what would.
+/// An error in the options. [`Display`](fmt::Display) writes one line: the option as it was given,
+/// why it is rejected, and what is allowed or how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     given: String,
@@ -12,7 +12,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// `given` is shown with control characters escaped and cut at a length fit for a line.
+    /// Escapes control characters in `given` and cuts it after [`SHOWN_CHARS_MAX`] characters.
     pub(super) fn new(given: &str, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             given: one_line(given),
@@ -30,7 +30,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Long enough for any sensible address.
+/// Enough for a long host name.
 const SHOWN_CHARS_MAX: usize = 120;
 
 fn one_line(text: &str) -> String {

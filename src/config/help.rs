@@ -1,23 +1,24 @@
-//! The text of `--help` and `--version`, made from the table of options.
+//! The texts of `--help` and `--version`, generated from the table of options.
 
 use super::table::{self, GROUPS, Row, Value};
 
-/// What fits a terminal and `docs/options.md`.
+/// Characters of a line; fits a terminal and `docs/options.md`.
 const WIDTH: usize = 100;
 
-/// One line: the program and its version.
+/// One line: the program's name and its version.
 pub(super) fn version() -> String {
     concat!("elika-proxy ", env!("CARGO_PKG_VERSION")).to_owned()
 }
 
-/// Every option with its meaning, values and default; no line is longer than [`WIDTH`].
+/// Every option with its description, allowed values and default. No line is longer than
+/// [`WIDTH`].
 pub(super) fn text() -> String {
     let mut text = String::from(INTRODUCTION);
     let column = table::rows().map(|row| label(row).len()).max().unwrap_or(0) + 2;
     for group in GROUPS {
         text.push_str(&format!("\n{}:\n", group.title));
         for row in group.rows {
-            entry(&mut text, &label(row), column, &meaning(row));
+            entry(&mut text, &label(row), column, &description(row));
         }
     }
     text.push_str("\nOther:\n");
@@ -34,30 +35,32 @@ Elika, a multi-tenant Redis proxy: one entry point, many Redis and Valkey cluste
 Usage: elika-proxy [--name=value | --name value]...
 ";
 
-const RULES: &str = "Defaults stand in [ ]. Each option can be set in the environment as well, \
-    for example --router.static-be as ELIKA_ROUTER_STATIC_BE; the command line wins.";
+const RULES: &str = "Defaults are in [ ]. Each option can also be set by an environment variable, \
+    for example --router.static-be by ELIKA_ROUTER_STATIC_BE; the command line wins.";
 
 fn label(row: &Row) -> String {
     format!("  --{}={}", row.name, row.hint)
 }
 
-fn meaning(row: &Row) -> String {
-    let mut meaning = row.help.to_owned();
+/// The help of `row`, then the allowed names and the default.
+fn description(row: &Row) -> String {
+    let mut description = row.help.to_owned();
     if let Value::OneOf(names, _) = row.value {
-        meaning.push_str(&format!("; one of {}", names.join(", ")));
+        description.push_str(&format!("; one of {}", names.join(", ")));
     }
     if !row.default.is_empty() {
-        meaning.push_str(&format!(" [{}]", row.default));
+        description.push_str(&format!(" [{}]", row.default));
     }
-    meaning
+    description
 }
 
-fn entry(text: &mut String, label: &str, column: usize, meaning: &str) {
+fn entry(text: &mut String, label: &str, column: usize, description: &str) {
     text.push_str(&format!("{label:column$}"));
-    wrap(text, column, meaning);
+    wrap(text, column, description);
 }
 
-/// Appends `words`, as many on a line as fit; further lines begin at `column`, where `text` is.
+/// Appends `words` and breaks lines at [`WIDTH`]. The last line of `text` is `column` characters
+/// long; each further line is indented to `column`.
 fn wrap(text: &mut String, column: usize, words: &str) {
     let mut at = column;
     for word in words.split_whitespace() {

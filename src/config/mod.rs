@@ -1,13 +1,14 @@
-//! The command line and the environment, made into a [`Config`] that is valid as a whole.
+//! Parses the command line and the environment into a valid [`Config`].
 //!
-//! Two steps: what was typed (`getopts`, one table of options), then what is valid. Nothing is
-//! opened, resolved or logged here; an error is one line for the caller to print.
+//! `getopts` and one table of options check each value alone; then `check.rs` checks the options
+//! together. This module opens, resolves and logs nothing. An error is one line that the caller
+//! prints.
 
 mod check;
 mod error;
-mod given;
 mod help;
 mod parse;
+mod settings;
 mod table;
 mod values;
 
@@ -22,183 +23,191 @@ pub use values::{
     AdminCommands, Balancer, HostPort, LogLevel, OnLoss, RouterType, Secret, control_plane,
 };
 
-/// Everything the proxy is told when it starts. Fields are named like their options.
+/// The configuration of the proxy. Each field has the name of its option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The local address of both ports.
+    /// The local address of the client port and the service port.
     pub bind: IpAddr,
-    /// TCP port for Redis clients; 0 is any free one.
+    /// TCP port for Redis clients; 0 picks a free port.
     pub port: u16,
-    /// TCP port for HTTP; 0 is any free one.
+    /// TCP port of the HTTP service; 0 picks a free port.
     pub service_port: u16,
-    /// Whether there is a service port at all.
+    /// Whether the proxy opens the service port.
     pub service_enable: bool,
-    /// Where callers on this machine may do everything without a token; unless given, and if there
-    /// is no token, 10,000 above the service port, on loopback.
+    /// The address of the admin listener, on which callers of this machine need no token. `None` is
+    /// the loopback address and a port 10,000 above the service port; with a token and `None`,
+    /// there is no admin listener.
     pub service_admin_bind: Option<SocketAddr>,
-    /// What callers that change something, or look at clients, must bring; without one they must
-    /// be on this machine, and come to the admin listener.
+    /// The bearer token of callers that change something or read the list of clients. Without a
+    /// token, only callers on the admin listener may do that.
     pub service_token: Option<Secret>,
     /// Worker threads; 0 is one per core, see [`Config::workers`].
     pub core_num: u16,
-    /// How long SIGTERM waits for work in flight, in seconds.
+    /// How long the proxy waits after SIGTERM for requests in flight, in seconds.
     pub grace_seconds: u64,
-    /// What is logged.
+    /// The least severe level that is logged.
     pub log_level: LogLevel,
-    /// A file with the level in it, which wins while it is there; read again at SIGHUP.
+    /// A file that contains the log level. It overrides `log_level` while it exists, and is read at
+    /// the start and at SIGHUP.
     pub log_level_file: Option<PathBuf>,
-    /// Who this proxy is.
+    /// The identity of this proxy.
     pub node: Node,
-    /// How a tenant finds its cluster.
+    /// How a tenant is routed to its cluster.
     pub router: Router,
     /// Whether administrative commands reach the backend.
     pub admin_commands: AdminCommands,
-    /// What tenants may use.
+    /// The limits of tenants.
     pub tenants: Tenants,
-    /// How instances are checked.
+    /// The health checks of instances.
     pub health: HealthChecks,
-    /// The connections to one backend.
+    /// The connections to backends.
     pub backend_pool: BackendPool,
-    /// Every TCP connection, clients' and backends'.
+    /// TCP settings of all connections.
     pub tcp: Tcp,
     /// The metrics page.
     pub metrics: Metrics,
-    /// What clients may ask for.
+    /// The limits of clients and workers.
     pub limits: Limits,
-    /// The options that were set, by name: a limit among them is not fitted to the memory there is,
-    /// even if it was set to its default.
+    /// The names of the options that are set, without the dashes. A limit in this list keeps its
+    /// value; any other limit may be lowered to fit the memory of the machine.
     pub given: Vec<&'static str>,
-    /// Lines for the log about what was given in vain; not an error, and none of them a secret.
+    /// Lines to log as warnings, one for each group of settings that is ignored. They contain no
+    /// secrets.
     pub notes: Vec<String>,
 }
 
-/// Who this proxy is.
+/// The identity of this proxy, as the control plane and the metrics page see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Its name.
+    /// The name of this proxy.
     pub id: String,
-    /// Its namespace.
+    /// The namespace of this proxy.
     pub namespace: String,
 }
 
-/// How a tenant finds its cluster.
+/// How a tenant is routed to its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Router {
     /// Where clusters come from.
     pub kind: RouterType,
-    /// The one backend of the static router.
+    /// The backend of the static router.
     pub static_be: HostPort,
-    /// The control plane that the sync router follows, as `HOST:PORT`.
+    /// The control plane that the sync router follows, as `HOST:PORT` or `http://HOST:PORT`.
     pub cp_addr: Option<String>,
-    /// What to show the control plane as a bearer token.
+    /// The bearer token that is sent to the control plane.
     pub cp_token: Option<Secret>,
-    /// A file with clusters, watched.
+    /// A file that contains clusters. It is watched for changes.
     pub file: Option<PathBuf>,
-    /// Where the last known clusters of the control plane, and whom names belong to, are kept for
-    /// the next start.
+    /// A file that keeps the last known clusters of the control plane, and the owners of tenant
+    /// names, for the next start.
     pub state_file: Option<PathBuf>,
-    /// Which instance of a cluster a client gets.
+    /// How an instance of a cluster is chosen for a client.
     pub balancer: Balancer,
-    /// How long clients may stay with an instance that is offline or gone, in seconds.
+    /// How long clients may stay on an instance that is offline or removed, in seconds.
     pub offline_grace_seconds: u64,
 }
 
-/// What tenants may use.
+/// The limits of tenants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenants {
-    /// A file with their limits, watched.
+    /// A file that contains the limits of tenants. It is watched for changes.
     pub file: Option<PathBuf>,
 }
 
-/// How instances are checked.
+/// The health checks of instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthChecks {
-    /// Time between two checks, in milliseconds; 0: none.
+    /// Time between two checks of an instance, in milliseconds; 0 turns the checks off.
     pub check_ms: u64,
-    /// Time for the answer, in milliseconds.
+    /// Time in which an instance must answer a check, in milliseconds.
     pub timeout_ms: u64,
 }
 
-/// The connections of one worker to one instance, for one user, database and protocol.
+/// The connections of one worker to backends. A pool belongs to one instance, user, database and
+/// protocol version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendPool {
-    /// Connections that clients share.
+    /// Shared connections of one pool.
     pub max_size: usize,
-    /// Connections of clients' own of one tenant, per worker.
+    /// Dedicated connections of one tenant, per worker.
     pub dedicated_max: u32,
-    /// Connections of one tenant to one instance, per worker; 0 until it is derived from the limit
-    /// of open files.
+    /// Connections of one tenant to one instance, per worker. 0 means that the proxy derives the
+    /// limit from the limit of open files.
     pub tenant_max: u32,
-    /// Connections that were a client's own and are kept for the next one; never above
-    /// `dedicated_max`.
+    /// Idle connections that a pool keeps for the next client that needs a dedicated connection;
+    /// at most `dedicated_max`.
     pub max_idle: usize,
-    /// How long a client waits for a connection of its own, in milliseconds.
+    /// How long a client waits for a dedicated connection, in milliseconds.
     pub wait_ms: u64,
-    /// How long a client may do nothing inside MULTI or after WATCH, in seconds; 0 is for ever.
+    /// How long a client may be idle inside MULTI or after WATCH, in seconds; 0 is no limit.
     pub pinned_idle_seconds: u64,
-    /// What clients get whose backend is lost or cannot be reached.
+    /// What happens to clients whose backend is lost or unreachable.
     pub on_loss: OnLoss,
-    /// Time to make the TCP connection, in milliseconds.
+    /// Timeout of a TCP connection attempt, in milliseconds.
     pub connect_ms: u64,
-    /// How long a backend may owe a reply in silence, in milliseconds; 0 is for ever.
+    /// How long a backend with outstanding requests may send nothing, in milliseconds; 0 is no
+    /// limit.
     pub reply_ms: u64,
 }
 
-/// What the kernel is asked to do for every connection.
+/// TCP settings of all connections, to clients and to backends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tcp {
-    /// Silence after which the peer is probed, in seconds; 0: never. A peer that answers nothing
-    /// is given up after twice the time.
+    /// Seconds of silence before the kernel probes the other end; 0 turns the probes off. A
+    /// connection whose other end does not answer is closed after twice the time.
     pub keepalive_seconds: u32,
 }
 
 /// The metrics page of the service port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics {
-    /// Whether there is one.
+    /// Whether the service port serves the metrics page.
     pub enable: bool,
-    /// Its path, with the leading slash.
+    /// The path of the page, with the leading slash.
     pub path: String,
-    /// How many tenants are shown each on its own: those with the most clients.
+    /// How many tenants have their own series. The tenants with the most clients are chosen.
     pub tenants: usize,
 }
 
-/// What clients may ask for before they are told no.
+/// The limits of clients and workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Clients of the process at a time.
+    /// Concurrent clients of the process.
     pub clients: usize,
-    /// Clients accepted in one second; 0 is any number.
+    /// Clients accepted per second; 0 is no limit.
     pub accepts_per_second: u32,
     /// Bytes of one request.
     pub request_bytes: u64,
-    /// Requests of one client that are not yet answered; more are read later.
+    /// Unanswered requests of one client. A client that reaches the limit is read again when a
+    /// reply has arrived.
     pub in_flight: u32,
-    /// Bytes waiting to be read by one client.
+    /// Bytes of replies that one client has not read.
     pub client_outbound_bytes: usize,
-    /// Bytes of messages waiting to be read by one subscriber.
+    /// Bytes of messages that one subscriber has not read.
     pub subscriber_outbound_bytes: usize,
-    /// Bytes waiting to be read by all clients of a worker.
+    /// Bytes of replies that all clients of one worker have not read.
     pub worker_outbound_bytes: usize,
-    /// Bytes of requests and replies that one worker keeps, whichever way they go: those that are
-    /// not complete, those that backends have not taken, and those that clients have not read.
+    /// Bytes that one worker buffers: incomplete requests, requests that backends have not taken,
+    /// and replies that clients have not read.
     pub worker_buffer_bytes: usize,
-    /// The same for the clients of one tenant; 0 is any number.
+    /// Bytes that one worker buffers for the clients of one tenant; 0 is no limit.
     pub tenant_buffer_bytes: usize,
-    /// How long a client may take nothing of what it has to read, in seconds; 0 is for ever.
+    /// How long a client may read nothing of its outstanding replies, in seconds; 0 is no limit.
     pub send_seconds: u64,
-    /// How long a client may take to log in, whatever it sends, in seconds; 0 is for ever.
+    /// How long a client may take to log in, in seconds, regardless of what it sends; 0 is no
+    /// limit.
     pub login_seconds: u64,
-    /// How long a client may be silent, in seconds; 0 is for ever.
+    /// How long a client may be idle, in seconds; 0 is no limit.
     pub idle_seconds: u64,
-    /// Logins per second and worker that need a new backend connection; more wait.
+    /// Logins per second and worker that need a new backend connection. Further logins wait.
     pub logins_per_second: u32,
-    /// Clients of one tenant that wait while it is paused; more hear an error.
+    /// Clients of one tenant that wait while the tenant is paused. Further clients get an error.
     pub paused_clients: u32,
 }
 
 impl Config {
-    /// Worker threads to start: `core_num`, or one for each core this process may use.
+    /// The number of worker threads to start: `core_num`, or one per core that this process may
+    /// use.
     pub fn workers(&self) -> u16 {
         if self.core_num > 0 {
             return self.core_num;
@@ -208,7 +217,8 @@ impl Config {
     }
 }
 
-/// What an empty command line and environment give; a test holds it to the table of options.
+/// The configuration of an empty command line and environment. A test compares it with the table
+/// of options.
 impl Default for Config {
     fn default() -> Self {
         Self {

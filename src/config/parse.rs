@@ -1,34 +1,34 @@
-//! From what was typed to a [`Config`].
+//! Parses the command line and the environment into a [`Config`].
 //!
-//! Reads the command line and the environment through the table of options. Prints nothing and
-//! ends no process: that is the caller's.
+//! Prints nothing and ends no process; the caller does.
 
 use getopts::{Fail, Options};
 
 use super::Config;
 use super::error::ConfigError;
-use super::given::Given;
+use super::settings::Settings;
 use super::{check, help, table};
 
-/// What the command line asks for.
+/// The action that the command line requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parsed {
-    /// To run with this.
+    /// Run the proxy with this configuration.
     Run(Box<Config>),
-    /// To print this text and exit: every option, its default, and the rules.
+    /// Print this text and exit. The text lists every option with its values and default.
     Help(String),
-    /// To print this line and exit.
+    /// Print this line and exit.
     Version(String),
 }
 
-/// Reads `args` (without the program's own name) and the environment.
+/// Parses `args`, which do not contain the program's name, and the environment variables that
+/// `env` returns by name.
 ///
-/// An empty environment variable counts as not set.
+/// The command line wins over the environment. An empty variable counts as not set.
 ///
 /// # Errors
 ///
-/// One line, to be printed on stderr before exit code 2: an unknown option, a value that will not
-/// do, or options that contradict each other.
+/// An unknown option, a value that is not allowed, or options that contradict each other. The
+/// error is one line; `elika-proxy` prints the line on stderr and exits with code 2.
 pub fn parse(
     args: impl IntoIterator<Item = String>,
     env: &dyn Fn(&str) -> Option<String>,
@@ -41,19 +41,19 @@ pub fn parse(
     if matches.opt_present("version") {
         return Ok(Parsed::Version(help::version()));
     }
-    if let Some(stray) = matches.free.first() {
+    if let Some(word) = matches.free.first() {
         let remedy = "options are written --name=value or --name value";
-        return Err(ConfigError::new(stray, "not an option", remedy));
+        return Err(ConfigError::new(word, "not an option", remedy));
     }
     let mut config = Config::default();
-    let given = Given::read(&matches, env, &mut config.notes);
-    given.apply(&mut config)?;
-    config.given = given.iter().map(|setting| setting.row.name).collect();
-    check::relations(&given, &mut config)?;
+    let settings = Settings::read(&matches, env, &mut config.notes);
+    settings.apply(&mut config)?;
+    config.given = settings.iter().map(|setting| setting.row.name).collect();
+    check::check(&settings, &mut config)?;
     Ok(Parsed::Run(Box::new(config)))
 }
 
-/// What `getopts` has to know.
+/// The table of options in the form that `getopts` takes.
 pub(super) fn options() -> Options {
     let mut options = Options::new();
     options.optflag("h", "help", "").optflag("V", "version", "");
@@ -63,7 +63,7 @@ pub(super) fn options() -> Options {
     options
 }
 
-/// What `getopts` objects to, in our words.
+/// Turns an error of `getopts` into a line of the same form as all other option errors.
 fn explain(fail: Fail) -> ConfigError {
     let written = |name: &str| match name.chars().count() {
         1 => format!("-{name}"),
@@ -71,31 +71,26 @@ fn explain(fail: Fail) -> ConfigError {
     };
     match fail {
         Fail::UnrecognizedOption(name) => {
-            // Dots, dashes and underscores are easily mixed up.
-            let twin = table::env_name(&name);
-            let meant = table::rows().find(|row| row.env_name() == twin);
-            let remedy = meant.map_or_else(
+            // A misspelt name often differs only in dots, dashes and underscores.
+            let env_name = table::env_name(&name);
+            let similar = table::rows().find(|row| row.env_name() == env_name);
+            let remedy = similar.map_or_else(
                 || "--help lists all options".to_owned(),
                 |row| format!("did you mean --{}?", row.name),
             );
             ConfigError::new(&written(&name), "unknown option", remedy)
         }
         Fail::ArgumentMissing(name) => {
-            let allowed = table::row(&name)
-                .map(|row| row.value.allowed())
-                .unwrap_or_default();
-            ConfigError::new(
-                &written(&name),
-                "needs a value",
-                format!("allowed: {allowed}"),
-            )
+            let allowed = table::row(&name).map(|row| row.value.allowed());
+            let remedy = format!("allowed: {}", allowed.unwrap_or_default());
+            ConfigError::new(&written(&name), "needs a value", remedy)
         }
         Fail::OptionDuplicated(name) => {
-            ConfigError::new(&written(&name), "given more than once", "give it once")
+            ConfigError::new(&written(&name), "given more than once", "give it once only")
         }
         Fail::UnexpectedArgument(name) => {
-            ConfigError::new(&written(&name), "takes no value", "leave the value out")
+            ConfigError::new(&written(&name), "takes no value", "remove the value")
         }
-        Fail::OptionMissing(name) => ConfigError::new(&written(&name), "missing", "give it"),
+        Fail::OptionMissing(name) => ConfigError::new(&written(&name), "missing", "add it"),
     }
 }

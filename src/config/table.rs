@@ -1,8 +1,8 @@
-//! THE table of options: from it come the command line, the environment, the help and the checks
-//! of single values.
+//! The table of options. The command line, the environment variables, the help and the checks of
+//! single values are made from it.
 //!
-//! Defaults and ranges are written here as users see them. What depends on two options at once
-//! is in `check.rs`.
+//! Defaults and ranges have the form in which users see them. Checks that involve two options are
+//! in `check.rs`.
 
 mod limits;
 mod pool;
@@ -17,33 +17,36 @@ use Value::{Number, OneOf, Text};
 use limits::LIMITS;
 use pool::POOL;
 
-/// Options that stand under one heading in the help.
+/// Options under one heading of the help.
 pub(super) struct Group {
     pub(super) title: &'static str,
     pub(super) rows: &'static [Row],
 }
 
-/// One option, which always takes a value.
+/// One option. Every option takes a value.
 pub(super) struct Row {
-    /// Without the dashes.
+    /// The name without the dashes.
     pub(super) name: &'static str,
-    /// What stands for the value in the help.
+    /// The placeholder of the value in the help.
     pub(super) hint: &'static str,
-    /// As a user would write it; empty if there is none, or none that stands alone.
+    /// The default as a user writes it. Empty when the option has no default, or a default that
+    /// depends on another option.
     pub(super) default: &'static str,
-    /// What it means, units included.
+    /// The description, with the unit.
     pub(super) help: &'static str,
-    /// Which texts it takes, and where they go.
+    /// The allowed values and the field that they set.
     pub(super) value: Value,
 }
 
-/// Which texts an option takes, and what it sets.
+/// The values that an option allows, and the function that sets its field.
 pub(super) enum Value {
-    /// A whole number from the first to the second; false if it does not fit this machine.
+    /// A whole number between the minimum and the maximum. The function returns false when the
+    /// number does not fit the field.
     Number(u64, u64, fn(&mut Config, u64) -> bool),
     /// One of these names.
     OneOf(&'static [&'static str], fn(&mut Config, &str)),
-    /// Text of the form described, or the reason why it is not.
+    /// A text, with a description of its form. The function returns the reason why a text is
+    /// rejected.
     Text(
         &'static str,
         fn(&mut Config, &str) -> Result<(), &'static str>,
@@ -51,14 +54,14 @@ pub(super) enum Value {
 }
 
 impl Row {
-    /// The environment variable that stands in for the option.
+    /// The environment variable of the option.
     pub(super) fn env_name(&self) -> String {
         env_name(self.name)
     }
 }
 
 impl Value {
-    /// The texts it takes, for people.
+    /// The allowed values, as an error line shows them.
     pub(super) fn allowed(&self) -> String {
         match self {
             Number(min, max, _) => format!("{min} to {max}"),
@@ -68,7 +71,7 @@ impl Value {
     }
 }
 
-/// `router.static-be` becomes `ELIKA_ROUTER_STATIC_BE`.
+/// The environment variable of option `name`: `ELIKA_ROUTER_STATIC_BE` for `router.static-be`.
 pub(super) fn env_name(name: &str) -> String {
     let name = name.replace(['.', '-'], "_").to_ascii_uppercase();
     format!("ELIKA_{name}")
@@ -79,28 +82,28 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
     GROUPS.iter().flat_map(|group| group.rows)
 }
 
-/// The option called `name`, without its dashes.
+/// The option with this name, without the dashes.
 pub(super) fn row(name: &str) -> Option<&'static Row> {
     rows().find(|row| row.name == name)
 }
 
-/// More than any machine that runs one proxy has cores.
+/// More than the cores of any machine that runs one proxy.
 pub(super) const WORKERS_MAX: u16 = 1_024;
 
-// Ranges end far above any sense, and where the sums of a worker still cannot overflow.
+// The maxima are far above any useful value. The sums that a worker makes of them do not overflow.
 const COUNT_MAX: u64 = 10_000_000;
 const PORT_MAX: u64 = 65_535;
 const BYTES_MAX: u64 = 1 << 40;
 const SECONDS_MAX: u64 = 365 * 24 * 3_600;
-/// More than Linux takes as TCP_KEEPIDLE is refused by it.
+/// Linux rejects a larger TCP_KEEPIDLE.
 const KEEPALIVE_SECONDS_MAX: u64 = 32_767;
 const MS_MAX: u64 = 24 * 3_600 * 1_000;
 
-/// Below this not even the smallest sensible request and reply fit.
+/// Room for a short request or reply.
 const BYTES_MIN: u64 = 1_024;
 
-/// Of all buffers of a worker: a few reads of a connection must have room, and what a large reply
-/// may have ahead of its client.
+/// Room for a few reads of a connection, and for the part of a large reply that its client has not
+/// read.
 const WORKER_BUFFER_BYTES_MIN: u64 = 1 << 20;
 
 const BOOLEAN: &[&str] = &["true", "false"];
@@ -115,7 +118,7 @@ pub(super) static GROUPS: &[Group] = &[
         rows: ROUTING,
     },
     Group {
-        title: "Backend pools (each: one worker, instance, user, database, protocol)",
+        title: "Backend pools (one per worker, instance, user, database and protocol version)",
         rows: POOL,
     },
     Group {
@@ -141,7 +144,7 @@ const PROCESS: &[Row] = &[
         name: "bind",
         hint: "IP",
         default: "0.0.0.0",
-        help: "local address of both ports",
+        help: "local address of the client port and the service port",
         value: Text("an IPv4 or IPv6 address", |c, v| {
             fill(&mut c.bind, v.parse().map_err(|_| "not an IP address"))
         }),
@@ -150,30 +153,30 @@ const PROCESS: &[Row] = &[
         name: "port",
         hint: "N",
         default: "6378",
-        help: "where Redis clients connect; 0 is any free port",
+        help: "TCP port for Redis clients; 0 picks a free port",
         value: Number(0, PORT_MAX, |c, n| store(&mut c.port, n)),
     },
     Row {
         name: "service-port",
         hint: "N",
         default: "7080",
-        help: "HTTP: health, metrics, clusters; 0 is any free port",
+        help: "TCP port for HTTP: health, metrics, clusters; 0 picks a free port",
         value: Number(0, PORT_MAX, |c, n| store(&mut c.service_port, n)),
     },
     Row {
         name: "service-token",
         hint: "TOKEN",
         default: "",
-        help: "what callers that change something must show as a bearer token; without it they \
-               must be on this machine, and come to the admin listener",
+        help: "bearer token of callers that change something or list clients; without a token, \
+               only callers on the admin listener may do that",
         value: Text(SECRET, |c, v| fill(&mut c.service_token, parse_secret(v))),
     },
     Row {
         name: "service-admin-bind",
         hint: "IP:PORT",
         default: "",
-        help: "the admin listener: HTTP for callers on this machine, which need no token there \
-               [127.0.0.1, 10000 above the service port; none with a token]",
+        help: "address of the admin listener: HTTP for callers on this machine, without a token \
+               [127.0.0.1, port 10000 above the service port; none with --service-token]",
         value: Text(
             "an IP address and a port, such as 127.0.0.1:17080",
             |c, v| {
@@ -186,7 +189,7 @@ const PROCESS: &[Row] = &[
         name: "service.enable",
         hint: "BOOL",
         default: "true",
-        help: "whether there is a service port",
+        help: "whether the proxy opens the service port",
         value: OneOf(BOOLEAN, |c, v| c.service_enable = v == "true"),
     },
     Row {
@@ -200,35 +203,36 @@ const PROCESS: &[Row] = &[
         name: "grace-seconds",
         hint: "N",
         default: "10",
-        help: "how long SIGTERM waits for work in flight",
+        help: "seconds that the proxy waits after SIGTERM for requests in flight",
         value: Number(0, 3_600, |c, n| store(&mut c.grace_seconds, n)),
     },
     Row {
         name: "log.level",
         hint: "LEVEL",
         default: "info",
-        help: "the least urgent messages that are logged",
+        help: "least severe level that is logged",
         value: OneOf(LogLevel::NAMES, |c, v| pick(&mut c.log_level, v)),
     },
     Row {
         name: "log.level-file",
         hint: "PATH",
         default: "",
-        help: "a file with the level in it, which wins while it is there; read again at SIGHUP",
+        help: "file that contains the log level and overrides --log.level while it exists; read \
+               at the start and at SIGHUP",
         value: Text(FILE, |c, v| fill(&mut c.log_level_file, parse_file(v))),
     },
     Row {
         name: "node.id",
         hint: "NAME",
         default: "local_proxy",
-        help: "what this proxy is called",
+        help: "name of this proxy",
         value: Text(NAME, |c, v| fill(&mut c.node.id, parse_name(v))),
     },
     Row {
         name: "node.namespace",
         hint: "NAME",
         default: "default",
-        help: "the namespace of this proxy",
+        help: "namespace of this proxy",
         value: Text(NAME, |c, v| fill(&mut c.node.namespace, parse_name(v))),
     },
 ];
@@ -238,15 +242,15 @@ const ROUTING: &[Row] = &[
         name: "router.type",
         hint: "TYPE",
         default: "static",
-        help: "where clusters come from: static is one backend; sync is the service port, a file \
-               and a control plane",
+        help: "source of clusters: static is the backend of --router.static-be; sync is the \
+               service port, --router.file and --router.cp-addr",
         value: OneOf(RouterType::NAMES, |c, v| pick(&mut c.router.kind, v)),
     },
     Row {
         name: "router.static-be",
         hint: "HOST:PORT",
         default: "127.0.0.1:6379",
-        help: "the backend of the static router",
+        help: "backend of the static router",
         value: Text(HOST_PORT, |c, v| {
             fill(&mut c.router.static_be, HostPort::parse(v))
         }),
@@ -255,7 +259,7 @@ const ROUTING: &[Row] = &[
         name: "router.cp-addr",
         hint: "HOST:PORT",
         default: "",
-        help: "the control plane that the sync router follows",
+        help: "control plane that the sync router follows",
         value: Text(HOST_PORT, |c, v| {
             fill(&mut c.router.cp_addr, parse_control_plane(v).map(Some))
         }),
@@ -264,36 +268,36 @@ const ROUTING: &[Row] = &[
         name: "router.cp-token",
         hint: "TOKEN",
         default: "",
-        help: "what to show the control plane as a bearer token",
+        help: "bearer token that is sent to the control plane",
         value: Text(SECRET, |c, v| fill(&mut c.router.cp_token, parse_secret(v))),
     },
     Row {
         name: "router.state-file",
         hint: "PATH",
         default: "",
-        help: "where the last known clusters of the control plane, and whom names belong to, are \
-               kept for the next start",
+        help: "file that keeps the last known clusters of the control plane, and the owners of \
+               tenant names, for the next start",
         value: Text(FILE, |c, v| fill(&mut c.router.state_file, parse_file(v))),
     },
     Row {
         name: "router.file",
         hint: "PATH",
         default: "",
-        help: "a file with clusters, which is watched",
+        help: "file that contains clusters; it is watched for changes",
         value: Text(FILE, |c, v| fill(&mut c.router.file, parse_file(v))),
     },
     Row {
         name: "router.balancer",
         hint: "NAME",
         default: "random",
-        help: "which instance of a cluster a client gets",
+        help: "how an instance of a cluster is chosen for a client",
         value: OneOf(Balancer::NAMES, |c, v| pick(&mut c.router.balancer, v)),
     },
     Row {
         name: "router.offline-grace-seconds",
         hint: "N",
         default: "30",
-        help: "how long clients may stay with an instance that is offline or gone",
+        help: "seconds that clients may stay on an instance that is offline or removed",
         value: Number(0, SECONDS_MAX, |c, n| {
             store(&mut c.router.offline_grace_seconds, n)
         }),
@@ -302,15 +306,15 @@ const ROUTING: &[Row] = &[
         name: "tenants.file",
         hint: "PATH",
         default: "",
-        help: "a file with the limits of tenants, which is watched",
+        help: "file that contains the limits of tenants; it is watched for changes",
         value: Text(FILE, |c, v| fill(&mut c.tenants.file, parse_file(v))),
     },
     Row {
         name: "admin-commands",
         hint: "WHAT",
         default: "",
-        help: "whether CONFIG SET, ACL, DEBUG and the like reach the backend, whose ACL then \
-               decides [allow in static, deny in sync]",
+        help: "whether administrative commands (CONFIG SET, ACL, DEBUG, …) reach the backend, \
+               whose ACL then decides [static: allow, sync: deny]",
         value: OneOf(AdminCommands::NAMES, |c, v| pick(&mut c.admin_commands, v)),
     },
 ];
@@ -319,8 +323,8 @@ const TCP: &[Row] = &[Row {
     name: "tcp.keepalive-seconds",
     hint: "N",
     default: "60",
-    help: "silence after which a client or backend is probed; one that answers nothing is given up \
-           after twice the time; 0 is never",
+    help: "seconds of silence before a client or backend is probed; a connection whose other end \
+           does not answer is closed after twice the time; 0 turns the probes off",
     value: Number(0, KEEPALIVE_SECONDS_MAX, |c, n| {
         store(&mut c.tcp.keepalive_seconds, n)
     }),
@@ -331,15 +335,15 @@ const HEALTH: &[Row] = &[
         name: "health.check-ms",
         hint: "N",
         default: "2000",
-        help: "time between two checks of an instance; 0 is none",
+        help: "milliseconds between two checks of an instance; 0 turns the checks off",
         value: Number(0, MS_MAX, |c, n| store(&mut c.health.check_ms, n)),
     },
     Row {
         name: "health.timeout-ms",
         hint: "N",
         default: "1000",
-        help: "an instance that takes longer to answer a check gets no new clients while others do \
-               better",
+        help: "milliseconds in which an instance must answer a check; a slower instance gets no \
+               new clients while its cluster has a faster one",
         value: Number(1, MS_MAX, |c, n| store(&mut c.health.timeout_ms, n)),
     },
 ];
@@ -349,37 +353,40 @@ const METRICS: &[Row] = &[
         name: "metrics.enable",
         hint: "BOOL",
         default: "true",
-        help: "whether the service port shows metrics",
+        help: "whether the service port serves the metrics page",
         value: OneOf(BOOLEAN, |c, v| c.metrics.enable = v == "true"),
     },
     Row {
         name: "metrics.path",
         hint: "PATH",
         default: "/metrics",
-        help: "where it shows them",
+        help: "path of the metrics page",
         value: Text(PATH, |c, v| fill(&mut c.metrics.path, parse_path(v))),
     },
     Row {
         name: "metrics.tenants",
         hint: "N",
         default: "50",
-        help: "tenants shown each on its own, those with the most clients; the rest together",
+        help: "tenants that have their own series, chosen by their number of clients; the others \
+               are summed up",
         value: Number(0, COUNT_MAX, |c, n| store(&mut c.metrics.tenants, n)),
     },
 ];
 
-/// False if `number` is too large for the field, which depends on the machine.
+/// Sets `field` to `number`. Returns false when `number` is too large for the field's type, whose
+/// size may depend on the machine.
 fn store<T: TryFrom<u64>>(field: &mut T, number: u64) -> bool {
     T::try_from(number).map(|number| *field = number).is_ok()
 }
 
-/// Sets the value called `name`, which the caller found in the list of names.
+/// Sets `field` to the value with this name. The caller has found `name` in the list of names.
 fn pick<T: Choice>(field: &mut T, name: &str) {
     if let Some(value) = choose(name) {
         *field = value;
     }
 }
 
+/// Sets `field` to the parsed value.
 fn fill<T>(field: &mut T, parsed: Result<T, &'static str>) -> Result<(), &'static str> {
     *field = parsed?;
     Ok(())

@@ -1,6 +1,6 @@
-//! The kinds of values that options have, from text to type.
+//! The types of option values and their parsers.
 //!
-//! Knows no option by name; reasons are short texts for the end of an error line.
+//! A parser returns the reason why it rejects a text; the reason is part of an error line.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -11,11 +11,11 @@ pub(super) trait Choice: Copy + 'static {
     /// Every value.
     const ALL: &'static [Self];
 
-    /// The value as users write it.
+    /// The name that users write.
     fn name(self) -> &'static str;
 }
 
-/// An enum whose values are written as names: its type, the list for the help, and `Display`.
+/// Declares an enum whose values have names: the type, the list of names, and `Display`.
 macro_rules! choices {
     (
         $(#[$doc:meta])*
@@ -28,7 +28,7 @@ macro_rules! choices {
         }
 
         impl $type {
-            /// The names that users write.
+            /// The names of all values.
             pub(super) const NAMES: &'static [&'static str] = &[$($name),+];
         }
 
@@ -53,21 +53,21 @@ macro_rules! choices {
 choices! {
     /// Where clusters come from.
     RouterType {
-        /// One backend, given at the start.
+        /// One backend, which is set by an option.
         Static = "static",
-        /// A control plane is followed.
+        /// The service port, a file or a control plane; clusters change while the proxy runs.
         Sync = "sync",
     }
 }
 
 choices! {
-    /// Which instance of a cluster a client gets.
+    /// How an instance of a cluster is chosen for a client.
     Balancer {
-        /// Any of them.
+        /// A random instance.
         Random = "random",
-        /// One after the other.
+        /// The instances in turn.
         RoundRobin = "round-robin",
-        /// The one with the fewest connections.
+        /// The instance with the fewest connections.
         LeastConn = "least-conn",
     }
 }
@@ -75,43 +75,43 @@ choices! {
 choices! {
     /// Whether administrative commands (CONFIG SET, ACL, DEBUG, SHUTDOWN…) are forwarded.
     AdminCommands {
-        /// Yes: the backend's own ACL decides.
+        /// The proxy forwards them, and the backend's ACL decides.
         Allow = "allow",
-        /// No: the proxy refuses them.
+        /// The proxy rejects them.
         Deny = "deny",
     }
 }
 
 choices! {
-    /// What clients get whose backend is lost or cannot be reached.
+    /// What happens to clients whose backend is lost or unreachable.
     OnLoss {
-        /// An error for each request, and their connection stays.
+        /// The proxy answers each request with an error and keeps the client connected.
         Error = "error",
-        /// The end of their connection, as from the server itself.
+        /// The proxy closes the client, as a failing server does.
         Close = "close",
     }
 }
 
 choices! {
-    /// The least urgent messages that are still logged.
+    /// The least severe level that is logged.
     LogLevel {
         /// Nothing is logged.
         Off = "off",
-        /// What broke.
+        /// Failures.
         Error = "error",
-        /// What may break.
+        /// Conditions that may lead to a failure, and settings that are ignored.
         Warn = "warn",
-        /// What an operator wants to know.
+        /// Events that concern an operator.
         Info = "info",
-        /// What a developer wants to know.
+        /// Events that concern a developer.
         Debug = "debug",
-        /// Everything.
+        /// All events.
         Trace = "trace",
     }
 }
 
 impl LogLevel {
-    /// The level called `name`.
+    /// The level with this name; `None` when no level has it.
     pub fn named(name: &str) -> Option<Self> {
         choose(name)
     }
@@ -130,21 +130,21 @@ impl From<LogLevel> for log::LevelFilter {
     }
 }
 
-/// The value called `name`.
+/// The value with this name.
 pub(super) fn choose<T: Choice>(name: &str) -> Option<T> {
     T::ALL.iter().copied().find(|value| value.name() == name)
 }
 
-/// Where something listens: a host, not yet resolved, and a TCP port above 0.
+/// The address of a server: a host, which is not resolved, and a TCP port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPort {
-    /// A host name, an IPv4 address, or an IPv6 address without its brackets.
+    /// A host name, an IPv4 address, or an IPv6 address without brackets.
     pub host: String,
-    /// The TCP port.
+    /// The TCP port, 1 to 65535.
     pub port: u16,
 }
 
-/// Writes `host:port`, an IPv6 address in brackets.
+/// Writes `host:port`, with an IPv6 address in brackets.
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
@@ -181,11 +181,11 @@ impl HostPort {
     }
 }
 
-/// A whole number in plain digits: no sign, no space.
+/// Parses a whole number that consists of digits only.
 pub(super) fn parse_digits(text: &str) -> Option<u64> {
-    // `parse` takes a plus sign, which nobody means to write.
+    // `parse` alone accepts a plus sign.
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // Digits that do not fit are a number all the same: too large for any option.
+    // A number above `u64::MAX` is too large for any option.
     plain.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
@@ -195,7 +195,8 @@ fn parse_port(text: &str) -> Result<u16, &'static str> {
         .ok_or("the port is not a number from 1 to 65535")
 }
 
-/// Lengths are those of DNS; underscores are no host names but in use.
+/// Checks a host name or an IPv4 address. The lengths are those of DNS. Underscores are accepted
+/// because names with underscores are in use.
 fn check_host(host: &str) -> Result<(), &'static str> {
     const HOST_BYTES_MAX: usize = 253;
     const LABEL_BYTES_MAX: usize = 63;
@@ -210,7 +211,7 @@ fn check_host(host: &str) -> Result<(), &'static str> {
     if name.len() > HOST_BYTES_MAX || !name.split('.').all(label_is_good) {
         return Err("not a host name");
     }
-    // No top-level domain is a number: this was meant to be an address.
+    // No top-level domain is a number, so this is an address.
     let last = name.rsplit('.').next().unwrap_or(name);
     if last.bytes().all(|byte| byte.is_ascii_digit()) && host.parse::<Ipv4Addr>().is_err() {
         return Err("not an IPv4 address");
@@ -218,33 +219,33 @@ fn check_host(host: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What [`HostPort::parse`] takes.
-pub(super) const HOST_PORT: &str = "HOST:PORT, the host a name, an IPv4 address or [IPv6]";
+/// The form that [`HostPort::parse`] accepts.
+pub(super) const HOST_PORT: &str = "HOST:PORT, where HOST is a name, an IPv4 address or [IPv6]";
 
-/// The address of a control plane: `HOST:PORT`, `http://` before it or not.
+/// Parses the address of a control plane: `HOST:PORT` or `http://HOST:PORT`.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The reason why `text` is rejected, as a short text without a full stop.
 pub fn control_plane(text: &str) -> Result<HostPort, &'static str> {
     let address = text.strip_prefix("http://").unwrap_or(text);
     if address.contains("://") {
-        return Err("no scheme but http:// is understood");
+        return Err("http:// is the only scheme that is supported");
     }
     HostPort::parse(address.strip_suffix('/').unwrap_or(address))
 }
 
-/// The same, kept as written.
+/// Checks the address of a control plane and keeps it as written.
 pub(super) fn parse_control_plane(text: &str) -> Result<String, &'static str> {
     control_plane(text).map(|_| text.to_owned())
 }
 
-/// A text that no log, error or debug output may show.
+/// A secret text. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself.
+    /// The secret itself.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -262,13 +263,13 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What [`parse_secret`] takes.
+/// The form that [`parse_secret`] accepts.
 pub(super) const SECRET: &str = "1 to 512 printable ASCII characters, no spaces";
 
-/// What fits into an HTTP header as a bearer token.
+/// Parses a bearer token of an HTTP header.
 pub(super) fn parse_secret(text: &str) -> Result<Option<Secret>, &'static str> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("has characters that no token has");
+        return Err("has characters that are not allowed in a token");
     }
     match text.len() {
         0 => Err("is empty"),
@@ -277,10 +278,10 @@ pub(super) fn parse_secret(text: &str) -> Result<Option<Secret>, &'static str> {
     }
 }
 
-/// What [`parse_file`] takes.
-pub(super) const FILE: &str = "a path, which need not exist yet";
+/// The form that [`parse_file`] accepts.
+pub(super) const FILE: &str = "a path of a file, which need not exist";
 
-/// The path of a file.
+/// Parses the path of a file.
 pub(super) fn parse_file(text: &str) -> Result<Option<PathBuf>, &'static str> {
     match text {
         "" => Err("is empty"),
@@ -290,10 +291,10 @@ pub(super) fn parse_file(text: &str) -> Result<Option<PathBuf>, &'static str> {
     }
 }
 
-/// What [`parse_name`] takes.
+/// The form that [`parse_name`] accepts.
 pub(super) const NAME: &str = "1 to 128 characters, no spaces";
 
-/// A name that fits into a log line and a metric's label.
+/// Parses a name that fits into a log line and a metric's label.
 pub(super) fn parse_name(text: &str) -> Result<String, &'static str> {
     if text
         .chars()
@@ -308,8 +309,8 @@ pub(super) fn parse_name(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Where the service port has something else.
-const TAKEN_PATHS: &[&str] = &[
+/// The paths that the service port uses for other pages.
+const RESERVED_PATHS: &[&str] = &[
     "/healthz",
     "/readyz",
     "/list_cluster",
@@ -323,10 +324,10 @@ const TAKEN_PATHS: &[&str] = &[
     "/drain",
 ];
 
-/// What [`parse_path`] takes.
+/// The form that [`parse_path`] accepts.
 pub(super) const PATH: &str = "a path such as /metrics, in printable ASCII without ? and #";
 
-/// The path of an HTTP request.
+/// Parses the path of an HTTP request.
 pub(super) fn parse_path(text: &str) -> Result<String, &'static str> {
     if !text.starts_with('/') {
         return Err("does not begin with a slash");
@@ -335,10 +336,10 @@ pub(super) fn parse_path(text: &str) -> Result<String, &'static str> {
         .bytes()
         .all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#')
     {
-        return Err("has characters that no path has");
+        return Err("has characters that are not allowed in a path");
     }
-    if TAKEN_PATHS.contains(&text) {
-        return Err("is where the service port has something else");
+    if RESERVED_PATHS.contains(&text) {
+        return Err("is the path of another page of the service port");
     }
     Ok(text.to_owned())
 }

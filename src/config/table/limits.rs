@@ -1,4 +1,4 @@
-//! What the proxy gives to anybody at most.
+//! The options `limit.*`: limits of clients and workers.
 
 use super::Value::Number;
 use super::{BYTES_MAX, BYTES_MIN, COUNT_MAX, Row, SECONDS_MAX, WORKER_BUFFER_BYTES_MIN, store};
@@ -8,14 +8,14 @@ pub(super) const LIMITS: &[Row] = &[
         name: "limit.clients",
         hint: "N",
         default: "10000",
-        help: "clients of the process at a time",
+        help: "concurrent clients of the process",
         value: Number(1, COUNT_MAX, |c, n| store(&mut c.limits.clients, n)),
     },
     Row {
         name: "limit.accepts-per-second",
         hint: "N",
         default: "0",
-        help: "clients accepted in one second; 0 is any number",
+        help: "clients accepted per second; 0 is no limit",
         value: Number(0, COUNT_MAX, |c, n| {
             store(&mut c.limits.accepts_per_second, n)
         }),
@@ -24,7 +24,7 @@ pub(super) const LIMITS: &[Row] = &[
         name: "limit.request-bytes",
         hint: "N",
         default: "1073741824",
-        help: "size of one request",
+        help: "bytes of one request",
         value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
             store(&mut c.limits.request_bytes, n)
         }),
@@ -33,14 +33,14 @@ pub(super) const LIMITS: &[Row] = &[
         name: "limit.in-flight",
         hint: "N",
         default: "4096",
-        help: "requests of one client not yet answered; more are read later",
+        help: "unanswered requests of one client; further requests are read later",
         value: Number(1, COUNT_MAX, |c, n| store(&mut c.limits.in_flight, n)),
     },
     Row {
         name: "limit.client-outbound-bytes",
         hint: "N",
         default: "268435456",
-        help: "replies that one client has not read yet",
+        help: "bytes of replies that one client has not read",
         value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
             store(&mut c.limits.client_outbound_bytes, n)
         }),
@@ -49,7 +49,7 @@ pub(super) const LIMITS: &[Row] = &[
         name: "limit.subscriber-outbound-bytes",
         hint: "N",
         default: "33554432",
-        help: "messages that one subscriber has not read yet",
+        help: "bytes of messages that one subscriber has not read",
         value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
             store(&mut c.limits.subscriber_outbound_bytes, n)
         }),
@@ -58,7 +58,7 @@ pub(super) const LIMITS: &[Row] = &[
         name: "limit.worker-outbound-bytes",
         hint: "N",
         default: "536870912",
-        help: "replies that all clients of one worker have not read yet",
+        help: "bytes of replies that all clients of one worker have not read",
         value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
             store(&mut c.limits.worker_outbound_bytes, n)
         }),
@@ -67,7 +67,7 @@ pub(super) const LIMITS: &[Row] = &[
         name: "limit.worker-buffer-bytes",
         hint: "N",
         default: "2147483648",
-        help: "requests and replies that one worker keeps, whichever way they go",
+        help: "bytes of requests and replies that one worker buffers",
         value: Number(WORKER_BUFFER_BYTES_MIN, BYTES_MAX, |c, n| {
             store(&mut c.limits.worker_buffer_bytes, n)
         }),
@@ -76,7 +76,7 @@ pub(super) const LIMITS: &[Row] = &[
         name: "limit.tenant-buffer-bytes",
         hint: "N",
         default: "536870912",
-        help: "the same for the clients of one tenant; 0 is any number",
+        help: "bytes of requests and replies that one worker buffers for one tenant; 0 is no limit",
         value: Number(0, BYTES_MAX, |c, n| {
             store(&mut c.limits.tenant_buffer_bytes, n)
         }),
@@ -85,29 +85,31 @@ pub(super) const LIMITS: &[Row] = &[
         name: "limit.send-seconds",
         hint: "N",
         default: "60",
-        help: "a client that takes nothing this long of what it has to read is closed; 0 is never",
+        help: "seconds after which a client that reads nothing of its outstanding replies is \
+               closed; 0 is no limit",
         value: Number(0, SECONDS_MAX, |c, n| store(&mut c.limits.send_seconds, n)),
     },
     Row {
         name: "limit.login-seconds",
         hint: "N",
         default: "60",
-        help: "a client that has neither logged in nor been let in without a login by then is \
-               closed, whatever it sends; 0 is never",
+        help: "seconds after which a client that is still anonymous is closed, regardless of what \
+               it sends; 0 is no limit",
         value: Number(0, SECONDS_MAX, |c, n| store(&mut c.limits.login_seconds, n)),
     },
     Row {
         name: "limit.idle-seconds",
         hint: "N",
         default: "0",
-        help: "a client that is silent this long is closed; 0 is never",
+        help: "seconds after which an idle client is closed; 0 is no limit",
         value: Number(0, SECONDS_MAX, |c, n| store(&mut c.limits.idle_seconds, n)),
     },
     Row {
         name: "limit.logins-per-second",
         hint: "N",
         default: "200",
-        help: "logins of one worker that need a new backend connection; more wait",
+        help: "logins per second and worker that need a new backend connection; further logins \
+               wait",
         value: Number(1, COUNT_MAX, |c, n| {
             store(&mut c.limits.logins_per_second, n)
         }),
@@ -116,7 +118,8 @@ pub(super) const LIMITS: &[Row] = &[
         name: "limit.paused-clients",
         hint: "N",
         default: "10000",
-        help: "clients of one tenant that wait while it is paused; more hear an error",
+        help: "clients of one tenant that wait while the tenant is paused; further clients get an \
+               error",
         value: Number(0, COUNT_MAX, |c, n| store(&mut c.limits.paused_clients, n)),
     },
 ];

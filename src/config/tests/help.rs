@@ -11,7 +11,7 @@ fn help() -> String {
 }
 
 #[test]
-fn help_and_version_come_before_all_other_checks() {
+fn help_and_version_are_printed_despite_wrong_options() {
     for args in [
         &["-h"][..],
         &["--help"],
@@ -29,7 +29,7 @@ fn help_and_version_come_before_all_other_checks() {
 #[test]
 fn help_lists_every_option_with_its_values_and_default() {
     let help = help();
-    // As one stretch of words, however the lines were broken.
+    // All words on one line: where the lines are broken does not matter.
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for row in rows() {
         let mut entry = format!("--{}={} {}", row.name, row.hint, row.help);
@@ -44,12 +44,12 @@ fn help_lists_every_option_with_its_values_and_default() {
     for group in GROUPS {
         assert!(help.contains(&format!("\n\n{}:\n", group.title)));
     }
-    assert!(words.contains("--router.static-be as ELIKA_ROUTER_STATIC_BE; the command line wins."));
+    assert!(words.contains("--router.static-be by ELIKA_ROUTER_STATIC_BE; the command line wins."));
     assert!(words.contains("-h, --help") && words.contains("-V, --version"));
 }
 
 #[test]
-fn help_fits_the_screen_and_is_aligned() {
+fn help_lines_are_aligned_and_at_most_100_characters_long() {
     let help = help();
     let column = help
         .lines()

@@ -1,8 +1,8 @@
-//! The configuration as `main` calls for it; here is what the tests by topic share.
+//! Tests of [`parse`], one file per topic. This file has the helpers that they share.
 
 mod help;
 mod options;
-mod together;
+mod relations;
 mod values;
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ fn run(args: &[&str], env: &[(&str, &str)]) -> Result<Parsed, ConfigError> {
 #[track_caller]
 fn config_with(args: &[&str], env: &[(&str, &str)]) -> Config {
     match run(args, env) {
-        // What was set, whatever to, is in the values.
+        // Configurations are compared by their values, not by which options are set.
         Ok(Parsed::Run(config)) => Config {
             given: Vec::new(),
             ..*config
@@ -34,7 +34,7 @@ fn config(args: &[&str]) -> Config {
     config_with(args, &[])
 }
 
-/// The error line; it is one line, always.
+/// The error line; checks that it is one line.
 #[track_caller]
 fn refusal_with(args: &[&str], env: &[(&str, &str)]) -> String {
     let line = run(args, env).unwrap_err().to_string();
@@ -47,14 +47,14 @@ fn refusal(args: &[&str]) -> String {
     refusal_with(args, &[])
 }
 
-/// What is set by one row alone, without regard to other options.
+/// The default configuration with one option set; the checks of several options are skipped.
 fn set(row: &Row, text: &str) -> Config {
     let mut config = Config::default();
     assert!(apply(row, text, &mut config), "{}={text}", row.name);
     config
 }
 
-/// False if the row does not take the text.
+/// Sets one option. Returns false when the option rejects the text.
 fn apply(row: &Row, text: &str, config: &mut Config) -> bool {
     match &row.value {
         Value::Number(_, _, set) => set(config, text.parse().unwrap()),

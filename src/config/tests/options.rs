@@ -1,11 +1,11 @@
-//! The options one by one: defaults, the command line, the environment.
+//! Single options: defaults, the command line, the environment.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
-/// A value of the row's that is not its default, and goes with the other defaults.
-fn another(row: &Row) -> &'static str {
+/// A value that is not the option's default and is valid with the defaults of all other options.
+fn other_value(row: &Row) -> &'static str {
     match row.name {
         "bind" => "::1",
         "port" => "7000",
@@ -49,8 +49,8 @@ fn another(row: &Row) -> &'static str {
     }
 }
 
-/// What else must be given with an option.
-fn company(row: &Row) -> &'static [&'static str] {
+/// The options that an option depends on.
+fn required(row: &Row) -> &'static [&'static str] {
     match row.name {
         "router.cp-addr" | "router.file" => &["--router.type=sync"],
         "router.cp-token" | "router.state-file" => &["--router.type=sync", "--router.cp-addr=c:1"],
@@ -58,24 +58,24 @@ fn company(row: &Row) -> &'static [&'static str] {
     }
 }
 
-/// The options that change no other one's default.
-fn usable() -> impl Iterator<Item = &'static Row> {
+/// The options that change the default of no other option.
+fn independent() -> impl Iterator<Item = &'static Row> {
     rows().filter(|row| row.name != "router.type")
 }
 
-/// Parses these words after those that the option needs beside it.
-fn with_company(row: &Row, args: &[&str], env: &[(&str, &str)]) -> Config {
-    let args: Vec<&str> = company(row).iter().chain(args).copied().collect();
+/// Parses `args` together with the options that this option depends on.
+fn with_required(row: &Row, args: &[&str], env: &[(&str, &str)]) -> Config {
+    let args: Vec<&str> = required(row).iter().chain(args).copied().collect();
     config_with(&args, env)
 }
 
 #[test]
-fn nothing_given_is_the_default() {
+fn empty_command_line_and_environment_give_the_defaults() {
     assert_eq!(config(&[]), Config::default());
 }
 
 #[test]
-fn the_defaults_of_the_table_are_those_of_the_type() {
+fn defaults_of_the_table_are_those_of_config() {
     for row in rows().filter(|row| !row.default.is_empty()) {
         assert_eq!(set(row, row.default), Config::default(), "{}", row.name);
     }
@@ -99,7 +99,7 @@ fn the_defaults_of_the_table_are_those_of_the_type() {
 }
 
 #[test]
-fn defaults_are_the_published_ones() {
+fn defaults_are_the_documented_values() {
     let config = config(&[]);
     assert_eq!(
         (config.port, config.service_port, config.core_num),
@@ -129,22 +129,22 @@ fn defaults_are_the_published_ones() {
 }
 
 #[test]
-fn every_option_is_set_both_ways_and_from_the_environment() {
-    for row in usable() {
-        let value = another(row);
+fn every_option_is_set_in_both_notations_and_from_the_environment() {
+    for row in independent() {
+        let value = other_value(row);
         assert_ne!(
             set(row, value),
             Config::default(),
             "{} sets nothing",
             row.name
         );
-        let mut expected = with_company(row, &[], &[]);
+        let mut expected = with_required(row, &[], &[]);
         assert!(apply(row, value, &mut expected));
         let long = format!("--{}", row.name);
         for way in [
-            with_company(row, &[&format!("{long}={value}")], &[]),
-            with_company(row, &[&long, value], &[]),
-            with_company(row, &[], &[(&row.env_name(), value)]),
+            with_required(row, &[&format!("{long}={value}")], &[]),
+            with_required(row, &[&long, value], &[]),
+            with_required(row, &[], &[(&row.env_name(), value)]),
         ] {
             assert_eq!(way, expected, "{}", row.name);
         }
@@ -152,9 +152,9 @@ fn every_option_is_set_both_ways_and_from_the_environment() {
 }
 
 #[test]
-fn the_command_line_wins_over_the_environment() {
-    for row in usable().filter(|row| !row.default.is_empty()) {
-        let env = (&*row.env_name(), another(row));
+fn command_line_wins_over_the_environment() {
+    for row in independent().filter(|row| !row.default.is_empty()) {
+        let env = (&*row.env_name(), other_value(row));
         let args = format!("--{}={}", row.name, row.default);
         assert_eq!(
             config_with(&[&args], &[env]),
@@ -163,12 +163,12 @@ fn the_command_line_wins_over_the_environment() {
             row.name
         );
     }
-    // Not even a wrong value in the environment matters then.
+    // A wrong value in the environment is ignored as well.
     assert_eq!(config_with(&["--port=1"], &[("ELIKA_PORT", "x")]).port, 1);
 }
 
 #[test]
-fn environment_names_are_derived() {
+fn environment_names_are_derived_from_option_names() {
     let names: BTreeSet<String> = rows().map(Row::env_name).collect();
     assert_eq!(names.len(), rows().count());
     for name in [
@@ -181,7 +181,7 @@ fn environment_names_are_derived() {
 }
 
 #[test]
-fn an_empty_variable_counts_as_not_set() {
+fn empty_variable_counts_as_not_set() {
     let empty: Vec<_> = rows().map(|row| (row.env_name(), "")).collect();
     let empty: Vec<_> = empty
         .iter()
@@ -191,7 +191,7 @@ fn an_empty_variable_counts_as_not_set() {
 }
 
 #[test]
-fn a_kubernetes_service_called_elika_is_not_mistaken_for_settings() {
+fn variables_of_a_kubernetes_service_called_elika_are_ignored() {
     let link = [
         ("ELIKA_SERVICE_HOST", "10.0.0.7"),
         ("ELIKA_SERVICE_PORT", "6378"),

@@ -1,10 +1,10 @@
-//! What single values may be, and what the refusals say.
+//! The values that single options allow, and the error lines for others.
 
 use super::*;
 use crate::config::values::Choice;
 
 #[test]
-fn a_wrong_value_is_named_with_its_reason_and_what_is_allowed() {
+fn error_line_has_the_option_the_reason_and_the_allowed_values() {
     for row in rows() {
         let wrong = match row.value {
             _ if row.name.ends_with("file") => "a/",
@@ -13,7 +13,7 @@ fn a_wrong_value_is_named_with_its_reason_and_what_is_allowed() {
             Value::Text(..) => "a b",
         };
         let allowed = row.value.allowed();
-        // A token is not shown, not even a wrong one.
+        // A wrong token is not shown either.
         let written = [
             format!("--{}={wrong}", row.name),
             format!("{}={wrong}", row.env_name()),
@@ -33,7 +33,7 @@ fn a_wrong_value_is_named_with_its_reason_and_what_is_allowed() {
 }
 
 #[test]
-fn error_lines_read_well() {
+fn error_lines_are_exactly_these() {
     let cases: [(&[&str], &str); 17] = [
         (
             &["--port=abc"],
@@ -78,17 +78,14 @@ fn error_lines_read_well() {
         (&["--port"], "--port: needs a value; allowed: 0 to 65535"),
         (
             &["--port=1", "--port=2"],
-            "--port: given more than once; give it once",
+            "--port: given more than once; give it once only",
         ),
         (
             &["--colour=red"],
             "--colour: unknown option; --help lists all options",
         ),
         (&["-x"], "-x: unknown option; --help lists all options"),
-        (
-            &["--help=yes"],
-            "--help: takes no value; leave the value out",
-        ),
+        (&["--help=yes"], "--help: takes no value; remove the value"),
         (
             &["--router-static_be=h:1"],
             "--router-static_be: unknown option; did you mean --router.static-be?",
@@ -104,7 +101,7 @@ fn error_lines_read_well() {
 }
 
 #[test]
-fn what_was_given_is_shown_on_one_line_of_sane_length() {
+fn error_line_escapes_control_characters_and_is_cut() {
     let line = refusal(&["--port=1\n2\u{1b}[31m"]);
     assert!(
         line.starts_with("--port=1\\n2\\u{1b}[31m: not a whole number"),
@@ -115,7 +112,7 @@ fn what_was_given_is_shown_on_one_line_of_sane_length() {
 }
 
 #[test]
-fn numbers_are_taken_up_to_their_ends() {
+fn numbers_are_accepted_from_minimum_to_maximum() {
     for row in rows() {
         if let Value::Number(min, max, _) = row.value {
             for number in [min, max] {
@@ -128,7 +125,7 @@ fn numbers_are_taken_up_to_their_ends() {
 }
 
 #[test]
-fn every_name_is_taken_and_written_back() {
+fn every_name_is_accepted_and_displayed_again() {
     for (name, level) in LogLevel::NAMES.iter().zip(LogLevel::ALL) {
         assert_eq!(config(&[&format!("--log.level={name}")]).log_level, *level);
         assert_eq!(level.to_string(), *name);
@@ -144,7 +141,7 @@ fn every_name_is_taken_and_written_back() {
 }
 
 #[test]
-fn backends_are_host_and_port() {
+fn backend_is_a_host_and_a_port() {
     let longest = format!(
         "{}.{}:1",
         "a".repeat(63),
@@ -190,7 +187,7 @@ fn backends_are_host_and_port() {
     ];
     for (text, reason) in bad {
         let line = refusal(&[&format!("--router.static-be={text}")]);
-        let allowed = "HOST:PORT, the host a name, an IPv4 address or [IPv6]";
+        let allowed = "HOST:PORT, where HOST is a name, an IPv4 address or [IPv6]";
         let given = format!("--router.static-be={text}");
         assert_eq!(line, format!("{given}: {reason}; allowed: {allowed}"));
     }
@@ -199,13 +196,16 @@ fn backends_are_host_and_port() {
 }
 
 #[test]
-fn control_planes_may_be_written_as_urls() {
+fn control_plane_may_be_a_url() {
     for text in ["control:8080", "http://control:8080", "http://[::1]:8080/"] {
         let config = set(table::row("router.cp-addr").unwrap(), text);
         assert_eq!(config.router.cp_addr.as_deref(), Some(text));
     }
     for (text, reason) in [
-        ("https://control:443", "no scheme but http:// is understood"),
+        (
+            "https://control:443",
+            "http:// is the only scheme that is supported",
+        ),
         ("http://control", "the port is missing"),
         (
             "http://control:1/path",
@@ -220,7 +220,7 @@ fn control_planes_may_be_written_as_urls() {
 }
 
 #[test]
-fn files_need_not_exist_and_are_no_directories() {
+fn file_need_not_exist_and_is_not_a_directory() {
     let file = "/nowhere/my clusters.json";
     let config = config(&["--tenants.file", file]);
     assert_eq!(config.tenants.file.unwrap().to_str(), Some(file));
@@ -235,7 +235,7 @@ fn files_need_not_exist_and_are_no_directories() {
 }
 
 #[test]
-fn names_and_paths_are_fit_for_logs_and_urls() {
+fn names_without_spaces_and_url_paths_are_accepted() {
     for (name, reason) in [
         ("", "is empty"),
         ("a b", "has spaces"),
@@ -258,11 +258,17 @@ fn names_and_paths_are_fit_for_logs_and_urls() {
     for (path, reason) in [
         ("metrics", "does not begin with a slash"),
         ("", "does not begin with a slash"),
-        ("/a?b", "has characters that no path has"),
-        ("/a b", "has characters that no path has"),
-        ("/é", "has characters that no path has"),
-        ("/healthz", "is where the service port has something else"),
-        ("/clients", "is where the service port has something else"),
+        ("/a?b", "has characters that are not allowed in a path"),
+        ("/a b", "has characters that are not allowed in a path"),
+        ("/é", "has characters that are not allowed in a path"),
+        (
+            "/healthz",
+            "is the path of another page of the service port",
+        ),
+        (
+            "/clients",
+            "is the path of another page of the service port",
+        ),
     ] {
         assert!(
             refusal(&[&format!("--metrics.path={path}")]).contains(reason),

@@ -1,6 +1,6 @@
-//! The options that were set, and by whom: the command line, or else the environment.
+//! The options that are set on the command line or in the environment.
 //!
-//! Knows values one at a time; what they mean together is in `check.rs`.
+//! Each value is checked alone; `check.rs` checks the options together.
 
 use std::fmt;
 
@@ -11,17 +11,18 @@ use super::error::ConfigError;
 use super::table::{self, Row, Value};
 use super::values::parse_digits;
 
-/// The options that were set, in the order of the table.
-pub(super) struct Given(Vec<Setting>);
+/// The options that are set, in the order of the table.
+pub(super) struct Settings(Vec<Setting>);
 
-/// One option as it was set.
+/// One option that is set, with its text and where the text comes from.
 pub(super) struct Setting {
     pub(super) row: &'static Row,
     text: String,
     from_env: bool,
 }
 
-/// Writes what the user wrote: `--port=1` or `ELIKA_PORT=1`; of a token only that it was given.
+/// Writes the setting as the user wrote it, `--port=1` or `ELIKA_PORT=1`. A token is written as
+/// `…`.
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let secret = self.row.name.ends_with("-token");
@@ -31,7 +32,7 @@ impl fmt::Display for Setting {
 }
 
 impl Setting {
-    /// The name under which it was set.
+    /// The name in the user's notation: `--port` or `ELIKA_PORT`.
     pub(super) fn written_name(&self) -> String {
         if self.from_env {
             self.row.env_name()
@@ -40,7 +41,6 @@ impl Setting {
         }
     }
 
-    /// An error about this setting.
     pub(super) fn error(
         &self,
         reason: impl Into<String>,
@@ -50,7 +50,7 @@ impl Setting {
     }
 
     fn apply(&self, config: &mut Config) -> Result<(), ConfigError> {
-        let done = match &self.row.value {
+        let result = match &self.row.value {
             Value::Number(min, max, set) => match parse_digits(&self.text) {
                 None => Err("not a whole number"),
                 Some(number) if number < *min => Err("too small"),
@@ -65,54 +65,54 @@ impl Setting {
             Value::Text(_, set) => set(config, &self.text),
         };
         let allowed = || format!("allowed: {}", self.row.value.allowed());
-        done.map_err(|reason| self.error(reason, allowed()))
+        result.map_err(|reason| self.error(reason, allowed()))
     }
 }
 
-impl Given {
-    /// The command line wins; an empty variable counts as not set.
+impl Settings {
+    /// Reads the command line and the environment. The command line wins; an empty variable counts
+    /// as not set. `notes` receives a line for each group of variables that is ignored.
     pub(super) fn read(
         matches: &Matches,
         env: &dyn Fn(&str) -> Option<String>,
         notes: &mut Vec<String>,
     ) -> Self {
         let service_link = is_service_link(env);
-        let mut given = Vec::new();
-        let mut skipped = Vec::new();
+        let mut settings = Vec::new();
+        let mut ignored = Vec::new();
         for row in table::rows() {
-            if let Some(text) = matches.opt_str(row.name) {
-                given.push(Setting {
+            let mut set = |text, from_env| {
+                settings.push(Setting {
                     row,
                     text,
-                    from_env: false,
+                    from_env,
                 });
+            };
+            if let Some(text) = matches.opt_str(row.name) {
+                set(text, false);
             } else if let Some(text) = env(&row.env_name()).filter(|text| !text.is_empty()) {
                 if service_link && matches!(row.name, "port" | "service-port") {
-                    skipped.push(row.env_name());
+                    ignored.push(row.env_name());
                 } else {
-                    given.push(Setting {
-                        row,
-                        text,
-                        from_env: true,
-                    });
+                    set(text, true);
                 }
             }
         }
-        if !skipped.is_empty() {
-            let names = skipped.join(" and ");
+        if !ignored.is_empty() {
+            let names = ignored.join(" and ");
             notes.push(format!(
                 "{names} ignored: set by Kubernetes for a Service called elika"
             ));
         }
-        Self(given)
+        Self(settings)
     }
 
-    /// Sets in `config` what was given, option by option.
+    /// Writes every setting to its field of `config`.
     pub(super) fn apply(&self, config: &mut Config) -> Result<(), ConfigError> {
         self.iter().try_for_each(|setting| setting.apply(config))
     }
 
-    /// The option called `name`, if it was set.
+    /// The setting of option `name`; `None` when the option is not set.
     pub(super) fn get(&self, name: &str) -> Option<&Setting> {
         self.iter().find(|setting| setting.row.name == name)
     }
@@ -122,9 +122,9 @@ impl Given {
     }
 }
 
-/// For a Service called `elika`, Kubernetes tells every pod of the namespace
-/// `ELIKA_PORT=tcp://10.0.0.7:6378` and `ELIKA_SERVICE_PORT=6378`: names of our own, not meant
-/// for us. The former gives both away.
+/// True when `ELIKA_PORT` and `ELIKA_SERVICE_PORT` come from Kubernetes instead of the user. For a
+/// Service called `elika`, Kubernetes sets `ELIKA_PORT=tcp://10.0.0.7:6378` and
+/// `ELIKA_SERVICE_PORT=6378` in every pod of the namespace; the URL identifies both.
 fn is_service_link(env: &dyn Fn(&str) -> Option<String>) -> bool {
     env("ELIKA_PORT").is_some_and(|text| text.contains("://"))
 }

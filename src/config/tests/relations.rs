@@ -1,14 +1,14 @@
-//! What options mean together: contradictions, defaults that follow others, notes.
+//! Checks that involve several options: contradictions, and defaults that depend on another option.
 
 use super::*;
 use crate::config::table::WORKERS_MAX;
 
 #[test]
-fn options_of_the_two_routers_do_not_mix() {
-    let only_one = "give one or the other";
+fn options_of_the_other_router_type_are_rejected() {
+    let only_one = "remove one of the two";
     assert_eq!(
         refusal(&["--router.cp-addr=control:8080"]),
-        "--router.cp-addr=control:8080: makes no sense with --router.type=static; \
+        "--router.cp-addr=control:8080: cannot be used with --router.type=static; \
          add --router.type=sync"
     );
     assert_eq!(
@@ -17,7 +17,7 @@ fn options_of_the_two_routers_do_not_mix() {
             &[("ELIKA_ROUTER_CP_ADDR", "control:8080")]
         ),
         format!(
-            "ELIKA_ROUTER_CP_ADDR=control:8080: makes no sense with --router.type=static; \
+            "ELIKA_ROUTER_CP_ADDR=control:8080: cannot be used with --router.type=static; \
              {only_one}"
         )
     );
@@ -27,16 +27,16 @@ fn options_of_the_two_routers_do_not_mix() {
             "--router.cp-addr=c:1",
             "--router.static-be=h:1"
         ]),
-        format!("--router.static-be=h:1: makes no sense with --router.type=sync; {only_one}")
+        format!("--router.static-be=h:1: cannot be used with --router.type=sync; {only_one}")
     );
     for name in ["cp-token", "state-file", "file"] {
         let line = refusal(&[&format!("--router.{name}=x")]);
-        assert!(line.ends_with("makes no sense with --router.type=static; add --router.type=sync"));
+        assert!(line.ends_with("cannot be used with --router.type=static; add --router.type=sync"));
     }
 }
 
 #[test]
-fn the_sync_router_needs_nothing_else() {
+fn sync_router_needs_no_other_option() {
     let config = config(&["--router.type=sync"]);
     assert_eq!(
         (config.router.kind, config.router.cp_addr),
@@ -45,19 +45,17 @@ fn the_sync_router_needs_nothing_else() {
 }
 
 #[test]
-fn what_is_about_a_control_plane_needs_one() {
+fn control_plane_token_without_a_control_plane_is_rejected() {
     let line = refusal(&["--router.type=sync", "--router.cp-token=x"]);
     assert!(line.starts_with("--router.cp-token"), "{line}");
     assert!(
-        line.ends_with(
-            ": is about a control plane, and there is none; give --router.cp-addr=HOST:PORT too"
-        ),
+        line.ends_with(": no control plane is set; add --router.cp-addr=HOST:PORT"),
         "{line}"
     );
 }
 
 #[test]
-fn no_error_shows_a_token() {
+fn errors_and_debug_output_do_not_show_tokens() {
     for name in ["--router.cp-token", "--service-token"] {
         let long = "hidden".repeat(100);
         for token in ["hidden ", &long] {
@@ -72,7 +70,7 @@ fn no_error_shows_a_token() {
 }
 
 #[test]
-fn administrative_commands_follow_the_router_unless_given() {
+fn admin_commands_default_depends_on_the_router() {
     let admin = |args: &[&str]| config(args).admin_commands;
     let sync = ["--router.type=sync", "--router.cp-addr=control:8080"];
     assert_eq!(admin(&[]), AdminCommands::Allow);
@@ -85,13 +83,13 @@ fn administrative_commands_follow_the_router_unless_given() {
 }
 
 #[test]
-fn two_ports_are_two_ports() {
+fn client_port_and_service_port_must_differ() {
     let remedy = "--port and --service-port need different ports";
     assert_eq!(
         refusal(&["--port=7080"]),
-        format!("--port=7080: taken twice; {remedy}")
+        format!("--port=7080: used twice; {remedy}")
     );
-    let line = format!("--service-port=6378: taken twice; {remedy}");
+    let line = format!("--service-port=6378: used twice; {remedy}");
     assert_eq!(refusal(&["--service-port=6378"]), line);
     let both = config(&["--port=0", "--service-port=0"]);
     assert_eq!((both.port, both.service_port), (0, 0));
@@ -100,7 +98,7 @@ fn two_ports_are_two_ports() {
 }
 
 #[test]
-fn a_pool_keeps_no_more_idle_connections_than_it_may_have() {
+fn max_idle_is_at_most_dedicated_max() {
     assert_eq!(
         refusal(&["--backend-pool.max-idle=1001"]),
         "--backend-pool.max-idle=1001: more than --backend-pool.dedicated-max, which is 1000; \
@@ -116,17 +114,17 @@ fn a_pool_keeps_no_more_idle_connections_than_it_may_have() {
 }
 
 #[test]
-fn core_num_zero_is_every_core() {
+fn core_num_zero_is_one_worker_per_core() {
     assert_eq!(config(&["--core-num=3"]).workers(), 3);
     assert!((1..=WORKERS_MAX).contains(&config(&["--core-num=0"]).workers()));
 }
 
 #[test]
-fn an_admin_listener_elsewhere_wants_a_token() {
+fn admin_listener_off_loopback_needs_a_token() {
     let elsewhere = "--service-admin-bind=0.0.0.0:17080";
     let line = refusal(&[elsewhere]);
     assert!(
-        line.contains("is not loopback, and there is no token"),
+        line.contains("not a loopback address, and no token is set"),
         "{line}"
     );
     let both = config(&[elsewhere, "--service-token=s3cret"]);
@@ -141,17 +139,17 @@ fn an_admin_listener_elsewhere_wants_a_token() {
 }
 
 #[test]
-fn an_admin_listener_needs_a_service_port() {
+fn admin_listener_needs_the_service_port() {
     let bind = "--service-admin-bind=127.0.0.1:17080";
     assert_eq!(
         refusal(&[bind, "--service.enable=false"]),
-        format!("{bind}: makes no sense with --service.enable=false; give one or the other")
+        format!("{bind}: cannot be used with --service.enable=false; remove one of the two")
     );
     assert!(config(&[bind]).service_enable);
 }
 
 #[test]
-fn a_tenant_has_room_for_a_request_or_no_limit() {
+fn tenant_buffer_limit_is_zero_or_has_room_for_a_request() {
     for few in [1, 65_535] {
         assert_eq!(
             refusal(&[&format!("--limit.tenant-buffer-bytes={few}")]),
