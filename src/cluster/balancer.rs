@@ -1,20 +1,21 @@
-//! Which instance of a cluster a new client gets.
+//! Chooses the instance of a cluster for a new client.
 
-/// How one of several instances is chosen.
+/// How an instance of a cluster is chosen for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Balancer {
-    /// Any of them.
+    /// A random instance.
     #[default]
     Random,
-    /// One after the other.
+    /// The instances in turn.
     RoundRobin,
-    /// The one with the fewest clients; of several any.
+    /// The instance with the fewest clients; a random one of those when several have the fewest.
     LeastConn,
 }
 
 impl Balancer {
-    /// The index of the one to take, of instances that have so many clients. `turn` counts the
-    /// choices made so far, `random` is a random number. `None` if there are none.
+    /// Chooses an instance and returns its index. `clients` has the number of clients of each
+    /// instance, `turn` counts the choices made before, and `random` is a random number. Returns
+    /// `None` when there is no instance.
     pub fn choose(self, clients: &[u32], turn: u64, random: u64) -> Option<usize> {
         let nth = |n: u64, of: usize| n.checked_rem(of as u64).map(|i| i as usize);
         match self {
@@ -36,7 +37,7 @@ mod tests {
     const ALL: [Balancer; 3] = [Balancer::Random, Balancer::RoundRobin, Balancer::LeastConn];
 
     #[test]
-    fn there_is_nothing_to_choose_from_nothing() {
+    fn no_instance_is_chosen_when_there_is_none() {
         for balancer in ALL {
             assert_eq!(balancer.choose(&[], 7, 7), None);
             assert_eq!(balancer.choose(&[3], u64::MAX, u64::MAX), Some(0));
@@ -44,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn each_gets_its_share() {
+    fn every_instance_gets_the_same_share_of_clients() {
         for balancer in ALL {
             let mut clients = [0; 3];
             for turn in 0..300 {
@@ -56,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_catches_up_when_the_fewest_count() {
+    fn least_conn_chooses_the_instance_with_the_fewest_clients() {
         for random in 0..10 {
             let balancer = Balancer::LeastConn;
             assert_eq!(balancer.choose(&[5, 1, 5], random, random), Some(1));

@@ -1,6 +1,6 @@
-//! Makes one snapshot after the other from what is known of clusters and their instances.
+//! Builds snapshots from clusters, their instances, and the health of the instances.
 //!
-//! Each is made from the one before: only tenants of which something has changed are looked at.
+//! Each snapshot is built from the previous one, so that only tenants that have changed cost time.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,35 +14,35 @@ use super::limits::TenantLimits;
 use super::owners::{Owners, Refused};
 use super::snapshot::{Instance, InstanceId, Snapshot, Tenant};
 
-/// What is known of an instance when a snapshot is taken.
+/// An instance with its addresses and its health, from which a snapshot is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known<I = ClusterInstance> {
-    /// As the registry has it; borrowed or owned.
+    /// The instance as the registry describes it; borrowed or owned.
     pub instance: I,
-    /// What its endpoints resolved to, in the order to try.
+    /// The resolved addresses of its first endpoint, in the order in which they are tried.
     pub addresses: Vec<SocketAddr>,
-    /// What the proxy found out.
+    /// The result of the proxy's health checks.
     pub health: Health,
 }
 
-/// Takes one snapshot after the other; what tenants use, and who has which alias, stays the same
-/// from one to the next.
+/// Builds snapshots. The quotas of tenants and the owners of tenant names carry over from one
+/// snapshot to the next.
 #[derive(Debug)]
 pub struct SnapshotBuilder {
     last: Snapshot,
-    /// Another cluster with the same name gets none of a tenant's clients.
+    /// A second cluster that claims the name of a tenant gets none of its clients.
     owners: Owners,
     refused: BTreeMap<TenantKey, BTreeSet<(ClusterKey, Refused)>>,
 }
 
 impl SnapshotBuilder {
-    /// `default_tenant` is the tenant of clients that name none: the static router has one, and it
-    /// is known even while it has no instance.
+    /// A builder without names. `default_tenant` is the tenant of clients whose login names no
+    /// tenant. The static router has one; it is in every snapshot, also without an instance.
     pub fn new(default_tenant: Option<TenantKey>) -> Self {
         Self::with_owners(default_tenant, Owners::default())
     }
 
-    /// The same, with names that belong to clusters already.
+    /// A builder for which the names in `owners` already belong to clusters.
     pub fn with_owners(default_tenant: Option<TenantKey>, owners: Owners) -> Self {
         Self {
             last: Snapshot {
@@ -54,14 +54,16 @@ impl SnapshotBuilder {
         }
     }
 
-    /// A snapshot of these clusters (those of the instances need not be named) and instances, newer
-    /// than all before. Deleted instances are left out; of two with the same id the later one
-    /// counts. `limits` tells what a tenant may use, from its key, its aliases and its instances;
-    /// it is asked once for each tenant.
+    /// Builds a snapshot of all clusters and instances, newer than every previous one.
     ///
-    /// The label [`ALIAS_LABEL`] of an instance is another name of its tenant. Names belong to
-    /// clusters by the rules of [`Owners`]; of several that want one at the same time, the first by
-    /// key gets it.
+    /// `clusters` may omit clusters that have an instance. Deleted instances are skipped; when two
+    /// instances of a cluster have the same id, the later one counts. `limits` returns the limits
+    /// of a tenant from its key, its aliases and its instances; the builder calls it once per
+    /// tenant.
+    ///
+    /// The label [`ALIAS_LABEL`] of an instance is an alias of its tenant. Names belong to clusters
+    /// by the rules of [`Owners`]. When several clusters claim the same name in one call, the first
+    /// by key gets it.
     ///
     /// [`ALIAS_LABEL`]: super::ALIAS_LABEL
     pub fn build<I: Borrow<ClusterInstance>>(
@@ -78,8 +80,8 @@ impl SnapshotBuilder {
         self.update(&known, clusters, instances, limits)
     }
 
-    /// The same, but all other tenants than these are as they were in the last one: `clusters` and
-    /// `instances` are those of these tenants. It costs no more if there are many others.
+    /// Builds a snapshot in which only these tenants change. `clusters` and `instances` are all of
+    /// these tenants and of no other. The cost does not depend on the number of other tenants.
     pub fn update<'a, I: Borrow<ClusterInstance>>(
         &mut self,
         tenants: &BTreeSet<TenantKey>,
@@ -96,9 +98,9 @@ impl SnapshotBuilder {
         {
             groups.entry(key.clone()).or_default();
         }
-        self.take_aliases(&groups);
-        for gone in tenants.iter().filter(|key| !groups.contains_key(*key)) {
-            self.last.tenants.remove(gone.as_str());
+        self.update_aliases(&groups);
+        for removed in tenants.iter().filter(|key| !groups.contains_key(*key)) {
+            self.last.tenants.remove(removed.as_str());
         }
         for (key, group) in groups {
             let (instances, described): (Vec<_>, Vec<_>) = group.into_values().unzip();
@@ -118,30 +120,32 @@ impl SnapshotBuilder {
         }
         let listed = &self.last.tenants;
         self.owners
-            .forget_some(listed.len(), |tenant| listed.contains_key(tenant.as_str()));
+            .evict_unlisted(listed.len(), |tenant| listed.contains_key(tenant.as_str()));
         self.last.version += 1;
         self.last.aliases = self.owners.aliases().clone();
         self.last.clone()
     }
 
-    /// Clusters that did not get a name in the last snapshot, with the tenants that they are or
-    /// would be: those refused their tenant key are not in it. A registry should have refused them.
+    /// The clusters that did not get a name in the last snapshot, with the tenant keys of the
+    /// clusters. A cluster without its tenant key is not in the snapshot. A registry that checks
+    /// tenant keys rejects such a cluster before it gets here.
     pub fn refused(&self) -> impl Iterator<Item = (&TenantKey, &(ClusterKey, Refused))> {
         let tenants = self.refused.iter();
         tenants.flat_map(|(tenant, all)| all.iter().map(move |refused| (tenant, refused)))
     }
 
-    /// Whom names belong to.
+    /// The owners of tenant names.
     pub fn owners(&self) -> &Owners {
         &self.owners
     }
 
-    /// The cluster is gone for good: its names are free.
+    /// Frees the names of a cluster that is removed permanently.
     pub fn release(&mut self, cluster: &ClusterKey) {
         self.owners.release(cluster);
     }
 
-    /// The instances of each tenant, as workers see them and as the registry has them.
+    /// Groups the instances by tenant, each in the form for workers and as the registry describes
+    /// it.
     fn group<'a, I: Borrow<ClusterInstance>>(
         &mut self,
         clusters: impl IntoIterator<Item = &'a ClusterKey>,
@@ -162,9 +166,9 @@ impl SnapshotBuilder {
                 continue;
             };
             self.owners.serve(&tenant);
-            let seen = Instance::new(instance, known.addresses, known.health);
+            let instance = Instance::new(instance, known.addresses, known.health);
             let group = groups.entry(tenant).or_default();
-            group.insert(seen.id.clone(), (seen, known.instance));
+            group.insert(instance.id.clone(), (instance, known.instance));
         }
         groups
     }
@@ -180,8 +184,8 @@ impl SnapshotBuilder {
         refused.insert((cluster.clone(), why));
     }
 
-    /// See [`build`](Self::build).
-    fn take_aliases<I: Borrow<ClusterInstance>>(&mut self, groups: &Groups<I>) {
+    /// Releases the aliases that no instance has any more, then claims the new ones.
+    fn update_aliases<I: Borrow<ClusterInstance>>(&mut self, groups: &Groups<I>) {
         for (tenant, group) in groups.iter().filter(|(_, group)| !group.is_empty()) {
             let labels = |alias: &str| {
                 let mut instances = group.values();
@@ -208,8 +212,8 @@ type Groups<I> = BTreeMap<TenantKey, Group<I>>;
 type Group<I> = BTreeMap<InstanceId, (Instance, I)>;
 
 impl Snapshot {
-    /// The first one of a [`SnapshotBuilder`] of its own: of `instances`, each with the addresses
-    /// its endpoint resolved to, about whose health nothing is known.
+    /// Builds a single snapshot of `instances`, each with the resolved addresses of its endpoint.
+    /// The health of all instances is [`Health::Unknown`].
     pub fn new(
         version: u64,
         default_tenant: Option<TenantKey>,

@@ -1,4 +1,4 @@
-//! Clusters and their instances as a whole: what a control plane's list and a file hold.
+//! All clusters with their instances, as a control plane's list and a file contain them.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -10,23 +10,24 @@ use super::registry::ClusterRegistry;
 /// All clusters of a source, each with its instances.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Catalog {
-    /// In the order given.
+    /// The clusters, in the order of the source.
     pub clusters: Vec<Cluster>,
 }
 
 /// A cluster and its instances.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cluster {
-    /// What identifies it.
+    /// The key of the cluster.
     pub key: ClusterKey,
-    /// All of this cluster; each id once.
+    /// The instances of the cluster. No id occurs twice.
     pub instances: Vec<ClusterInstance>,
 }
 
 impl Catalog {
-    /// What a registry knows at the moment: clusters sorted by key, instances by id.
+    /// The current content of a registry: clusters sorted by key, instances by id.
     pub fn of(registry: &dyn ClusterRegistry) -> Self {
-        // The instances first: a cluster that is added between has none yet, which is true too.
+        // The instances are read first: a cluster that is added between the two calls is listed
+        // without an instance, which is its true state at that moment.
         let instances = registry.all_cluster_instances();
         let keys = registry.all_clusters().into_iter();
         let mut clusters: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
@@ -44,8 +45,8 @@ impl Catalog {
         }
     }
 
-    /// 16 hexadecimal digits that change with the content: a version for pollers. It is no proof
-    /// against somebody who looks for two catalogs with the same one.
+    /// A hash of the content as 16 hexadecimal digits, which clients that poll compare. The hash is
+    /// not cryptographic: two catalogs with the same hash can be constructed.
     pub fn etag(&self) -> String {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);

@@ -1,24 +1,27 @@
-//! What the proxy itself found out about an instance, as opposed to what the control plane says.
+//! The health of an instance, which the proxy finds out by itself.
+//!
+//! The status that the control plane reports is [`Status`](super::Status).
 
 use std::fmt;
 
-/// Does an instance answer?
+/// The health of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Health {
-    /// Nobody has asked it yet.
+    /// The instance has not been checked.
     #[default]
     Unknown,
-    /// It answers.
+    /// The instance answers.
     Up,
-    /// It answers, but not as it should: it loads its data, lost its master, takes no writes, or is
-    /// slow to answer. It is used, and gets no new clients while another one is healthy.
+    /// The instance answers, but it loads its data, has lost its primary, rejects writes, or
+    /// answers slowly. It keeps its clients and gets no new clients while another instance of the
+    /// cluster is healthy.
     Degraded,
-    /// It cannot be reached.
+    /// The instance is unreachable.
     Down,
 }
 
 impl Health {
-    /// Every value, from the least known to the worst.
+    /// Every value.
     pub const ALL: [Self; 4] = [Self::Unknown, Self::Up, Self::Degraded, Self::Down];
 
     /// The name used in JSON, logs and metrics.
@@ -31,7 +34,7 @@ impl Health {
         }
     }
 
-    /// Whether new clients may be sent to it without a thought for others.
+    /// Whether the instance gets new clients even while another instance is [`Up`](Self::Up).
     pub fn is_good(self) -> bool {
         matches!(self, Self::Unknown | Self::Up)
     }

@@ -1,6 +1,6 @@
-//! One running instance of a cluster, as a control plane describes it.
+//! An instance of a cluster, as a control plane describes it.
 //!
-//! Owns the names that travel in JSON and logs; resolves nothing and connects to nothing.
+//! Defines the names of statuses in JSON, logs and metrics. Resolves and connects nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,29 +8,31 @@ use std::str::FromStr;
 
 use super::key::ClusterKey;
 
-/// The label that gives a cluster's tenant another name, besides its key.
+/// The label that gives a tenant an alias. Clients may log in with the alias instead of the tenant
+/// key.
 pub const ALIAS_LABEL: &str = "tenant";
 
-/// A Redis or Valkey server (or a group that acts as one) that serves a cluster.
+/// A Redis or Valkey server (or a group of servers behind one address) that serves a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClusterInstance {
-    /// The cluster it belongs to.
+    /// The cluster that the instance belongs to.
     pub key: ClusterKey,
-    /// Its name, unique within the cluster.
+    /// The name of the instance, unique within the cluster.
     pub id: String,
-    /// Free text of the control plane's. The proxy reads [`ALIAS_LABEL`] and the limits of
-    /// [`TenantLimits`](super::TenantLimits).
+    /// Labels that the control plane sets. The proxy reads [`ALIAS_LABEL`] and the labels of
+    /// [`TenantLimits::from_labels`](super::TenantLimits::from_labels), and ignores all others.
     pub labels: BTreeMap<String, String>,
-    /// Where it listens; the proxy connects to the first, and to all of its addresses in turn.
+    /// The addresses at which the instance listens. The proxy uses the first endpoint; when its
+    /// name has several addresses, the proxy tries them in turn.
     pub endpoints: Vec<Endpoint>,
-    /// Where it is in its life, as the control plane says.
+    /// The status that the control plane reports.
     pub status: Status,
-    /// Who is in charge of it, as the control plane says; the proxy does not read it.
+    /// The owner that the control plane reports. The proxy does not use it.
     pub owner: String,
 }
 
 impl ClusterInstance {
-    /// A ready instance with one endpoint, no labels and no owner.
+    /// An instance with one endpoint and the status [`Status::Ready`], without labels and owner.
     pub fn new(key: ClusterKey, id: impl Into<String>, endpoint: Endpoint) -> Self {
         Self {
             key,
@@ -42,15 +44,16 @@ impl ClusterInstance {
         }
     }
 
-    /// Another name of its tenant: 1 to 64 letters, digits, `-` and `_`. A dot would end it, and
-    /// what is longer or has other characters is none.
+    /// The alias of the tenant, from the label [`ALIAS_LABEL`]: 1 to 64 letters, digits, `-` and
+    /// `_`. Returns `None` when the label is missing or has another form. A dot is not allowed,
+    /// because the first dot of a login name separates the tenant from the user.
     pub fn alias(&self) -> Option<&str> {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let alias = self.labels.get(ALIAS_LABEL)?;
         ((1..=64).contains(&alias.len()) && alias.bytes().all(known)).then_some(alias)
     }
 
-    /// The endpoint the proxy connects to.
+    /// The endpoint that the proxy connects to.
     pub fn endpoint(&self) -> Option<&Endpoint> {
         self.endpoints.first()
     }
@@ -59,15 +62,15 @@ impl ClusterInstance {
 /// An address at which an instance listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// A host name or an IP address, an IPv6 address without its brackets.
+    /// A host name, an IPv4 address, or an IPv6 address without brackets.
     pub addr: String,
     /// The TCP port.
     pub port: u16,
-    /// What the endpoint is for, in the control plane's words.
+    /// The purpose of the endpoint, as the control plane calls it. The proxy does not use it.
     pub name: String,
 }
 
-/// Writes `addr:port`, an IPv6 address in brackets.
+/// Writes `addr:port`, with an IPv6 address in brackets.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.addr.contains(':') {
@@ -78,23 +81,23 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Where an instance is in its life. What the proxy itself found out is its
-/// [`Health`](super::Health).
+/// The status of an instance, which the control plane reports. The result of the proxy's own checks
+/// is the [`Health`](super::Health).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// Announced. It may be used.
+    /// The instance may get clients. The proxy treats `Ready` and [`Online`](Self::Online) alike.
     Ready,
-    /// In use.
+    /// The instance may get clients.
     Online,
-    /// On its way out: it gets no new clients, and those it has move to another instance as soon
-    /// as they may, or are closed after a grace period.
+    /// The instance is draining. It gets no new clients. Its clients move to another instance when
+    /// they hold no state on a connection, or are closed after `router.offline-grace-seconds`.
     Offline,
-    /// It is gone and will be forgotten.
+    /// The instance is removed.
     Deleted,
 }
 
 impl Status {
-    /// Every status, in the order of an instance's life.
+    /// Every status, in the order in which an instance passes through them.
     pub const ALL: [Self; 4] = [Self::Ready, Self::Online, Self::Offline, Self::Deleted];
 
     /// The name used in JSON, logs and metrics.
@@ -107,7 +110,7 @@ impl Status {
         }
     }
 
-    /// Whether new clients may be sent to the instance.
+    /// Whether the instance may get new clients.
     pub fn is_usable(self) -> bool {
         matches!(self, Self::Ready | Self::Online)
     }
@@ -130,7 +133,7 @@ impl FromStr for Status {
     }
 }
 
-/// The text names no [`Status`].
+/// The error of a text that is not the name of a [`Status`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownStatus;
 
@@ -147,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_written_and_read_in_lower_case() {
+    fn status_is_written_and_read_in_lower_case() {
         for status in Status::ALL {
             assert_eq!(status.to_string().parse(), Ok(status));
         }
@@ -172,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_read_like_addresses() {
+    fn endpoint_is_displayed_as_host_and_port() {
         let endpoint = |addr: &str| Endpoint {
             addr: addr.into(),
             port: 6379,
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_instance_is_ready_at_its_endpoint() {
+    fn new_instance_is_ready_and_has_its_endpoint() {
         let endpoint = Endpoint {
             addr: "::1".into(),
             port: 1,

@@ -1,7 +1,7 @@
-//! What a cluster is called, and the short tenant key that clients log in with.
+//! The key of a cluster, and the short tenant key that clients log in with.
 //!
-//! Owns the hash and the alphabet of [`TenantKey`]. Both are fixed from outside: control planes
-//! and people's scripts compute the same keys, so nothing here may ever change.
+//! Control planes and scripts compute the same tenant keys, so the hash and the alphabet of
+//! [`TenantKey`] must never change.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 /// The name of a cluster within its location.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterName {
-    /// Whose cluster it is, as the control plane groups them.
+    /// The namespace in which the control plane groups clusters.
     pub namespace: String,
-    /// The cluster's own name.
+    /// The name of the cluster within its namespace.
     pub name: String,
 }
 
-/// Where a cluster runs.
+/// The location of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
     /// A region of the provider.
@@ -27,17 +27,17 @@ pub struct Location {
     pub node_name: String,
 }
 
-/// Everything that identifies a cluster.
+/// The key that identifies a cluster: its name and its location.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterKey {
-    /// What it is called.
+    /// The name of the cluster.
     pub name: ClusterName,
-    /// Where it runs.
+    /// The location of the cluster.
     pub location: Location,
 }
 
 impl ClusterKey {
-    /// Two clusters with one tenant key, as names may have colons in them.
+    /// Two clusters with the same tenant key: their names have colons, which also separate names.
     #[cfg(test)]
     pub(crate) fn colliding() -> (Self, Self) {
         let named = |namespace: &str, name: &str| {
@@ -65,10 +65,10 @@ impl ClusterKey {
         }
     }
 
-    /// The tenant that owns this cluster: FNV-1a 64 of the text form, in base 62.
+    /// The tenant key of this cluster: FNV-1a 64 of the text form, in base 62.
     ///
-    /// Different clusters can have the same tenant key, by chance or by intent, since FNV is no
-    /// cryptographic hash. Whoever keeps clusters must refuse the second one, as
+    /// FNV is not a cryptographic hash, so two clusters can have the same tenant key, by chance or
+    /// by intent. A [`ClusterRegistry`](super::ClusterRegistry) must reject the second cluster, as
     /// [`MemoryRegistry`](super::MemoryRegistry) does.
     pub fn tenant(&self) -> TenantKey {
         let (name, location) = (&self.name, &self.location);
@@ -80,7 +80,7 @@ impl ClusterKey {
             &name.name,
         ];
         let parts = parts.iter().enumerate();
-        // As in the text form, without writing that down: there may be many.
+        // Hashes the text form without allocating it.
         let bytes = parts.flat_map(|(n, part)| {
             let colon = (n > 0).then_some(&b':');
             colon.into_iter().chain(part.as_bytes())
@@ -105,9 +105,10 @@ impl fmt::Display for ClusterKey {
     }
 }
 
-/// The short name of a tenant, such as `yigF5wkxq44`: what stands before the dot in a login.
+/// The short name of a tenant, such as `yigF5wkxq44`: the part of a login name before the dot.
 ///
-/// At most 11 characters of `0-9A-Za-z`. Made by [`ClusterKey::tenant`] only; cheap to clone.
+/// It has at most 11 characters of `0-9A-Za-z`, and is the hash that [`ClusterKey::tenant`]
+/// returns. A clone shares the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantKey(Arc<str>);
 
@@ -117,8 +118,9 @@ impl TenantKey {
         &self.0
     }
 
-    /// Is this what nearly every key is, 11 digits of base 62 that make a number of 64 bits? One
-    /// key in 20 is shorter: names like those are too good to be refused.
+    /// Whether `text` is 11 digits of base 62 that make a number of 64 bits, as 19 of 20 tenant
+    /// keys are. Shorter texts return false, although one key in 20 is shorter: short names are
+    /// wanted as aliases.
     pub fn is_form(text: &str) -> bool {
         let number = text.bytes().rev().try_fold(0_u64, |number, byte| {
             let digit = (0..62).find(|&value| digit(value) == char::from(byte))?;
@@ -128,8 +130,8 @@ impl TenantKey {
     }
 }
 
-// Tables keyed by tenant can be asked with what a client sent. The derived Eq, Ord and Hash are
-// those of the text, as `Borrow` demands.
+// Lets maps with tenant keys be searched by the text that a client sends. The derived Eq, Ord and
+// Hash are those of the text, as `Borrow` requires.
 impl Borrow<str> for TenantKey {
     fn borrow(&self) -> &str {
         &self.0
@@ -148,7 +150,7 @@ impl fmt::Debug for TenantKey {
     }
 }
 
-/// FNV-1a, 64 bits; both constants are those of its authors.
+/// FNV-1a with 64 bits and the constants of its specification.
 pub(super) fn fnv1a<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
     const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_static_cluster_has_its_well_known_key() {
+    fn static_cluster_has_its_documented_tenant_key() {
         let local = ClusterKey::local();
         assert_eq!(local.to_string(), "local:local:local:default:default");
         assert_eq!(
@@ -232,8 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn tenant_keys_of_other_clusters() {
-        // Computed independently of this code.
+    fn tenant_keys_match_an_independent_computation() {
         let cases = [
             (["eu-1", "a", "node-7", "shop", "cart"], "27dgQi7NFc9"),
             (
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_tenants_is_asked_with_text() {
+    fn map_of_tenant_keys_is_searched_by_text() {
         let tenant = ClusterKey::local().tenant();
         let table = HashMap::from([(tenant.clone(), 1)]);
         assert_eq!(table.get("yigF5wkxq44"), Some(&1));

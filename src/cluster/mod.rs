@@ -1,8 +1,7 @@
-//! The vocabulary of the control plane: clusters, tenants, instances, and who keeps track of them.
+//! Clusters, instances, tenants and their limits, and the registry that holds them.
 //!
-//! [`ClusterRegistry`] is what a control plane implements; [`Snapshot`] is what a worker sees of
-//! it. All of this is plain data: no socket, no thread, no clock, no name resolution. How a
-//! request travels is not known here.
+//! A control plane implements [`ClusterRegistry`]. Workers read a [`Snapshot`] of it. This module
+//! is plain data: it has no sockets, threads or clocks, and resolves no names.
 
 mod balancer;
 mod builder;

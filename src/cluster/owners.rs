@@ -1,8 +1,8 @@
-//! Which cluster the names of tenants belong to.
+//! The owners of tenant names: which cluster a tenant key or an alias belongs to.
 //!
-//! A login sends a password to whichever cluster has the name before the dot, so a name belongs to
-//! the cluster that had it first, also while that cluster is not listed. A cluster that is there
-//! gives up an alias when none of its instances has the label any more.
+//! A login sends a password to the cluster that owns the name before the dot. So a name belongs to
+//! the first cluster that claims it, and stays with that cluster while the cluster is not listed. A
+//! listed cluster loses an alias when none of its instances has the label any more.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,15 +11,14 @@ use std::sync::Arc;
 use super::key::{ClusterKey, TenantKey};
 use super::shards::Shards;
 
-/// Clusters that are remembered while they are not listed. Beyond these, those that came last are
-/// forgotten: a cluster of long standing keeps its names however many others come and go.
-const GONE_MAX: usize = 100_000;
+/// Clusters that keep their names while they are not listed. Above this number the newest ones lose
+/// their names, so that clusters that come and go cannot displace an old one.
+const UNLISTED_MAX: usize = 100_000;
 
-/// See the module.
+/// The owners of all tenant keys and aliases.
 #[derive(Debug, Clone, Default)]
 pub struct Owners {
     owners: Shards<TenantKey, Owner>,
-    /// All aliases.
     aliases: Shards<Box<str>, TenantKey>,
     version: u64,
 }
@@ -27,23 +26,23 @@ pub struct Owners {
 #[derive(Debug, Clone)]
 struct Owner {
     cluster: Arc<ClusterKey>,
-    /// How many changes there were before it.
+    /// The version at which the cluster got its tenant key.
     since: u64,
     aliases: BTreeSet<Box<str>>,
-    /// It has had an instance, or is known from an earlier run.
+    /// The cluster has had an instance, in this run or an earlier one.
     served: bool,
 }
 
-/// Why a cluster does not get a name.
+/// The reason why a cluster does not get a name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refused {
-    /// The tenant key belongs to this other cluster.
+    /// The tenant key belongs to another cluster, which is named here.
     Key(Arc<ClusterKey>),
-    /// The tenant key is an alias of this other cluster.
+    /// The tenant key is an alias of the cluster that is named here.
     KeyIsAlias(TenantKey, Arc<ClusterKey>),
-    /// The alias belongs to this other cluster: as an alias or as its tenant key.
+    /// The alias is an alias or the tenant key of the cluster that is named here.
     Alias(String, Arc<ClusterKey>),
-    /// The alias could be the tenant key of a cluster to come.
+    /// The alias has the form of a tenant key, and could be the key of a future cluster.
     KeyForm(String),
 }
 
@@ -68,16 +67,17 @@ impl fmt::Display for Refused {
 }
 
 impl Owners {
-    /// Changes with every change.
+    /// A number that grows with every change.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// May the cluster have its tenant key?
+    /// Checks whether the cluster may have its tenant key.
     ///
     /// # Errors
     ///
-    /// If it belongs to another one, be it as an alias: keys shorter than most may be aliases.
+    /// [`Refused::Key`] or [`Refused::KeyIsAlias`] when another cluster owns the name. A short
+    /// tenant key may be an alias of another cluster.
     pub fn check_key(&self, cluster: &ClusterKey) -> Result<(), Refused> {
         let tenant = cluster.tenant();
         if let Some(owner) = self.owners.get(tenant.as_str()) {
@@ -93,20 +93,21 @@ impl Owners {
         }
     }
 
-    /// The cluster that a name belongs to, a tenant key or an alias, listed or not.
+    /// The cluster that owns `name`, which is a tenant key or an alias. The cluster need not be
+    /// listed.
     pub fn owner(&self, name: &str) -> Option<&ClusterKey> {
         let by_alias = || self.owners.get(self.aliases.get(name)?.as_str());
         let owner = self.owners.get(name).or_else(by_alias);
         owner.map(|owner| &*owner.cluster)
     }
 
-    /// Has the cluster had an instance, or is it known from an earlier run?
+    /// Whether the cluster has had an instance, in this run or an earlier one.
     pub fn is_served(&self, cluster: &ClusterKey) -> bool {
         let owner = self.owners.get(cluster.tenant().as_str());
         owner.is_some_and(|owner| owner.served && *owner.cluster == *cluster)
     }
 
-    /// The tenant has an instance.
+    /// Records that the tenant has an instance.
     pub fn serve(&mut self, tenant: &TenantKey) {
         let owner = self.owners.get(tenant.as_str());
         if owner.is_some_and(|owner| !owner.served)
@@ -117,11 +118,12 @@ impl Owners {
         }
     }
 
-    /// May the tenant, whose key is its own, have this alias?
+    /// Checks whether the tenant, which owns its tenant key, may have this alias.
     ///
     /// # Errors
     ///
-    /// If it belongs to another one, or is like a key.
+    /// [`Refused::Alias`] when another cluster owns the name, [`Refused::KeyForm`] when the alias
+    /// has the form of a tenant key.
     pub fn check_alias(&self, tenant: &TenantKey, alias: &str) -> Result<(), Refused> {
         let by_alias = || self.owners.get(self.aliases.get(alias)?.as_str());
         let own = self.owners.get(tenant.as_str());
@@ -138,7 +140,7 @@ impl Owners {
         }
     }
 
-    /// Gives the cluster its tenant key, if that is free.
+    /// Gives the cluster its tenant key, if the key is free.
     ///
     /// # Errors
     ///
@@ -159,7 +161,7 @@ impl Owners {
         Ok(tenant)
     }
 
-    /// Gives the tenant this alias, if it is free.
+    /// Gives the tenant this alias, if the alias is free.
     ///
     /// # Errors
     ///
@@ -177,11 +179,11 @@ impl Owners {
         Ok(())
     }
 
-    /// Takes away the aliases of this tenant of which this is not true.
+    /// Frees the aliases of this tenant for which `keep` returns false.
     pub fn retain_aliases(&mut self, tenant: &TenantKey, keep: impl Fn(&str) -> bool) {
-        let wrong = self.aliases_of(tenant).filter(|alias| !keep(alias));
-        let wrong: Vec<Box<str>> = wrong.map(Into::into).collect();
-        for alias in wrong {
+        let freed = self.aliases_of(tenant).filter(|alias| !keep(alias));
+        let freed: Vec<Box<str>> = freed.map(Into::into).collect();
+        for alias in freed {
             self.version += 1;
             self.aliases.remove(&alias);
             if let Some(owner) = self.owners.get_mut(tenant.as_str()) {
@@ -190,7 +192,7 @@ impl Owners {
         }
     }
 
-    /// The cluster is gone for good: its names are free.
+    /// Frees the names of a cluster that is removed permanently.
     pub fn release(&mut self, cluster: &ClusterKey) {
         if self.check_key(cluster).is_ok()
             && let Some(owner) = self.owners.remove(cluster.tenant().as_str())
@@ -202,33 +204,34 @@ impl Owners {
         }
     }
 
-    /// Forgets clusters that are not among those listed, if there are very many of them.
-    pub fn forget_some(&mut self, listed: usize, is_listed: impl Fn(&TenantKey) -> bool) {
-        if self.owners.len() <= GONE_MAX + listed {
+    /// Frees the names of the newest clusters that are not listed, when there are more than 100,000
+    /// of them. `listed` is the number of listed clusters.
+    pub fn evict_unlisted(&mut self, listed: usize, is_listed: impl Fn(&TenantKey) -> bool) {
+        if self.owners.len() <= UNLISTED_MAX + listed {
             return;
         }
-        let gone = self.owners.iter().filter(|(tenant, _)| !is_listed(tenant));
-        let mut gone: Vec<(u64, Arc<ClusterKey>)> = gone
+        let unlisted = self.owners.iter().filter(|(tenant, _)| !is_listed(tenant));
+        let mut unlisted: Vec<(u64, Arc<ClusterKey>)> = unlisted
             .map(|(_, owner)| (owner.since, Arc::clone(&owner.cluster)))
             .collect();
-        gone.sort_unstable();
-        for (_, cluster) in gone.split_off(GONE_MAX.min(gone.len())) {
+        unlisted.sort_unstable();
+        for (_, cluster) in unlisted.split_off(UNLISTED_MAX.min(unlisted.len())) {
             self.release(&cluster);
         }
     }
 
-    /// All aliases, with the tenants that they stand for.
+    /// All aliases, with their tenants.
     pub(super) fn aliases(&self) -> &Shards<Box<str>, TenantKey> {
         &self.aliases
     }
 
-    /// The aliases of one tenant, in order.
+    /// The aliases of one tenant, sorted.
     pub fn aliases_of(&self, tenant: &TenantKey) -> impl Iterator<Item = &str> {
         let owner = self.owners.get(tenant.as_str()).into_iter();
         owner.flat_map(|owner| owner.aliases.iter().map(AsRef::as_ref))
     }
 
-    /// All clusters with their aliases, those that came first first.
+    /// All clusters with their aliases, the oldest cluster first.
     pub fn list(&self) -> Vec<(&ClusterKey, Vec<&str>)> {
         let mut list: Vec<_> = self.owners.iter().map(|(_, owner)| owner).collect();
         list.sort_unstable_by_key(|owner| owner.since);
@@ -251,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_belongs_to_the_first_until_it_is_given_up() {
+    fn name_belongs_to_the_first_cluster_until_it_is_released() {
         let mut owners = Owners::default();
         let (one, two) = (cluster("one"), cluster("two"));
         let (a, b) = (one.tenant(), two.tenant());
@@ -261,7 +264,7 @@ mod tests {
         let taken = Refused::Alias("shop".into(), Arc::new(one.clone()));
         assert_eq!(owners.claim_alias(&b, "shop"), Err(taken));
         assert_eq!(owners.claim_alias(&a, "shop"), Ok(()));
-        // Another tenant's key is no alias either.
+        // The key of another tenant is rejected as an alias too.
         let key = Refused::Alias(a.to_string(), Arc::new(one.clone()));
         assert_eq!(owners.claim_alias(&b, a.as_str()), Err(key));
         let version = owners.version();
@@ -277,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_that_could_be_a_key_is_refused() {
+    fn alias_with_the_form_of_a_tenant_key_is_refused() {
         let mut owners = Owners::default();
         let tenant = owners.claim_key(&cluster("one")).unwrap();
         let unknown = cluster("to-come").tenant();
@@ -285,24 +288,24 @@ mod tests {
             let refused = Refused::KeyForm(alias.into());
             assert_eq!(owners.claim_alias(&tenant, alias), Err(refused), "{alias}");
         }
-        // The last of the eleven is more than a key can have there, or it is not that long.
+        // The number of these texts exceeds 64 bits, or the text is shorter than 11 characters.
         for alias in ["inventories", "production", "a", "shop-000001"] {
             assert_eq!(owners.claim_alias(&tenant, alias), Ok(()), "{alias}");
         }
-        // A tenant's own key is no alias.
+        // The tenant's own key is accepted and is not stored as an alias.
         let own = tenant.to_string();
         assert_eq!(owners.claim_alias(&tenant, &own), Ok(()));
         assert!(!owners.aliases().contains_key(&own));
     }
 
-    /// One key in 20 is so short that an alias may look like it.
+    /// One tenant key in 20 is short enough to be an alias.
     #[test]
-    fn a_cluster_whose_key_is_an_alias_of_another_is_refused() {
+    fn cluster_whose_key_is_an_alias_of_another_is_refused() {
         let mut owners = Owners::default();
         let first = cluster("shop");
         let tenant = owners.claim_key(&first).unwrap();
         let mut others = (0..10_000).map(|n| cluster(&n.to_string()));
-        let short = |it: &ClusterKey| !TenantKey::is_form(it.tenant().as_str());
+        let short = |key: &ClusterKey| !TenantKey::is_form(key.tenant().as_str());
         let other = others.find(short).unwrap();
         owners
             .claim_alias(&tenant, other.tenant().as_str())
@@ -316,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_colliding_cluster_is_refused_while_the_first_is_away() {
+    fn colliding_cluster_is_refused_until_the_first_is_released() {
         let (first, second) = ClusterKey::colliding();
         let mut owners = Owners::default();
         owners.claim_key(&first).unwrap();

@@ -1,37 +1,37 @@
-//! What a tenant uses at the moment, over all workers: a few numbers that they share.
+//! The current usage of a tenant: counters that all workers share.
 //!
-//! Nothing here is touched per request: workers take requests and bytes in portions.
+//! Workers take requests and bytes in portions, so that a request touches no shared counter.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// What one tenant uses. Workers share it; its limits are in [`TenantLimits`].
+/// The current usage of one tenant. All workers share it; the limits are in [`TenantLimits`].
 ///
 /// [`TenantLimits`]: super::TenantLimits
 #[derive(Debug, Default)]
 pub struct Quota {
-    /// Clients that are logged in.
+    /// Logged-in clients.
     pub clients: Gauge,
-    /// Backend connections that are clients' own.
+    /// Dedicated backend connections.
     pub pinned: Gauge,
     /// Clients that wait because the tenant is paused.
     pub waiting: Gauge,
-    /// Requests.
+    /// The rate of requests.
     pub requests: Bucket,
-    /// Bytes of requests and replies.
+    /// The rate of bytes of requests and replies.
     pub bytes: Bucket,
 }
 
-/// How many there are.
+/// A number that goes up and down.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicU32);
 
 impl Gauge {
-    /// One more, whatever the limit.
+    /// Adds 1 without a limit.
     pub fn add(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One more, if there are fewer than `max`.
+    /// Adds 1 if the value is below `max`. Returns whether it did.
     #[must_use]
     pub fn add_below(&self, max: u32) -> bool {
         let more = |n: u32| (n < max).then_some(n.saturating_add(1));
@@ -39,81 +39,86 @@ impl Gauge {
         self.0.fetch_update(order, order, more).is_ok()
     }
 
-    /// One less.
+    /// Subtracts 1.
     pub fn subtract(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// How many there are.
+    /// The current value.
     pub fn get(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A rate: what may be spent in one second may also be spent at once after a second of rest.
+/// A rate limiter with a burst of one second: a bucket that is unused for a second allows the
+/// amount of one second at once.
 ///
-/// One number is enough for that (the "generic cell rate algorithm"): the moment at which all that
-/// was spent so far would have been spent at an even pace, in nanoseconds since the start.
+/// The generic cell rate algorithm needs one number for this: the time at which the whole amount
+/// taken so far would have been taken at an even pace, in nanoseconds since the start.
 #[derive(Debug, Default)]
 pub struct Bucket(AtomicU64);
 
 const SECOND_NS: u64 = 1_000_000_000;
 
 impl Bucket {
-    /// Takes `n` at this time (milliseconds since the start), if the rate allows that.
+    /// Takes `n` if the rate allows it. Returns whether it did. `now_ms` is in milliseconds since
+    /// the start.
     #[must_use]
     pub fn take(&self, n: u64, per_second: u64, now_ms: u64) -> bool {
         let order = Ordering::Relaxed;
-        let spend = |at: u64| {
-            let after = spent(at, n, per_second, now_ms);
-            (after <= most(now_ms)).then_some(after)
+        let take = |at: u64| {
+            let after = advanced(at, n, per_second, now_ms);
+            (after <= latest(now_ms)).then_some(after)
         };
-        self.0.fetch_update(order, order, spend).is_ok()
+        self.0.fetch_update(order, order, take).is_ok()
     }
 
-    /// Takes `n` that are spent already.
+    /// Takes `n`, which are already used, regardless of the rate. The bucket may be overdrawn
+    /// afterwards.
     pub fn charge(&self, n: u64, per_second: u64, now_ms: u64) {
         let order = Ordering::Relaxed;
-        let spend = |at: u64| Some(spent(at, n, per_second, now_ms));
-        // It never says no.
-        let _ = self.0.fetch_update(order, order, spend);
+        let take = |at: u64| Some(advanced(at, n, per_second, now_ms));
+        // The closure never returns `None`, so this never fails.
+        let _ = self.0.fetch_update(order, order, take);
     }
 
-    /// How many could be taken now.
+    /// The amount that can be taken now.
     #[must_use]
     pub fn left(&self, per_second: u64, now_ms: u64) -> u64 {
         let at = self
             .0
             .load(Ordering::Relaxed)
             .max(now_ms.saturating_mul(1_000_000));
-        most(now_ms).saturating_sub(at) / pace(1, per_second).max(1)
+        latest(now_ms).saturating_sub(at) / duration_ns(1, per_second).max(1)
     }
 
-    /// How long until `n` could be taken, rounded up, ms.
+    /// Milliseconds until `n` can be taken, rounded up.
     #[must_use]
     pub fn wait_ms(&self, n: u64, per_second: u64, now_ms: u64) -> u64 {
-        let after = spent(self.0.load(Ordering::Relaxed), n, per_second, now_ms);
-        after.saturating_sub(most(now_ms)).div_ceil(1_000_000)
+        let after = advanced(self.0.load(Ordering::Relaxed), n, per_second, now_ms);
+        after.saturating_sub(latest(now_ms)).div_ceil(1_000_000)
     }
 
-    /// Is more spent than the rate allows?
+    /// Whether more has been taken than the rate allows.
     #[must_use]
     pub fn is_overdrawn(&self, now_ms: u64) -> bool {
-        self.0.load(Ordering::Relaxed) > most(now_ms)
+        self.0.load(Ordering::Relaxed) > latest(now_ms)
     }
 }
 
-fn spent(at: u64, n: u64, per_second: u64, now_ms: u64) -> u64 {
+/// The number of a bucket after `n` are taken from a bucket that is at `at`.
+fn advanced(at: u64, n: u64, per_second: u64, now_ms: u64) -> u64 {
     at.max(now_ms.saturating_mul(1_000_000))
-        .saturating_add(pace(n, per_second))
+        .saturating_add(duration_ns(n, per_second))
 }
 
-/// How long `n` take at an even pace, in nanoseconds.
-fn pace(n: u64, per_second: u64) -> u64 {
+/// The time that `n` take at an even pace, in nanoseconds.
+fn duration_ns(n: u64, per_second: u64) -> u64 {
     n.saturating_mul(SECOND_NS) / per_second.max(1)
 }
 
-fn most(now_ms: u64) -> u64 {
+/// The largest number of a bucket that is not overdrawn.
+fn latest(now_ms: u64) -> u64 {
     now_ms.saturating_mul(1_000_000).saturating_add(SECOND_NS)
 }
 
@@ -122,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gauge_stops_at_its_limit() {
+    fn gauge_stops_at_its_limit() {
         let gauge = Gauge::default();
         assert!(gauge.add_below(2) && gauge.add_below(2) && !gauge.add_below(2));
         gauge.subtract();
@@ -133,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_of_rest_is_worth_a_second_of_spending() {
+    fn unused_second_allows_the_amount_of_one_second_at_once() {
         let bucket = Bucket::default();
         let taken = |now_ms| (0..).take_while(|_| bucket.take(10, 100, now_ms)).count();
         assert_eq!(bucket.left(100, 5_000), 100);
@@ -148,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_spent_already_has_to_be_waited_for() {
+    fn charged_amount_delays_the_next_take() {
         let bucket = Bucket::default();
         bucket.charge(1_000, 1_000, 0);
         assert!(!bucket.is_overdrawn(0));

@@ -1,7 +1,7 @@
-//! Who knows the clusters: the trait a control plane implements, and one kept in memory.
+//! The trait that a control plane implements, and a registry in memory.
 //!
-//! Owns the rules of the five operations. Registries are used by the threads that start the
-//! proxy and follow the control plane, never by a worker: a worker sees [`Snapshot`]s.
+//! Workers never call a registry; they read a [`Snapshot`]. The callers are the threads that follow
+//! sources of clusters and the service port.
 //!
 //! [`Snapshot`]: super::Snapshot
 
@@ -14,64 +14,72 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::instance::{ClusterInstance, Status};
 use super::key::{ClusterKey, TenantKey};
 
-/// The proxy's view of a control plane, and the place to plug another one in.
+/// A registry of clusters and their instances. Implement it to connect the proxy to a control
+/// plane.
 ///
 /// # Order of calls
 ///
-/// [`add_cluster`](Self::add_cluster) once per cluster; then
-/// [`status_change`](Self::status_change) for each of its instances, as often as one changes;
-/// [`remove_cluster`](Self::remove_cluster) at its end. The proxy calls [`notify`](Self::notify)
-/// before it reads for the first time, so that it misses no change, and reads everything
+/// [`add_cluster`](Self::add_cluster) is called first for each cluster. Then
+/// [`status_change`](Self::status_change) is called whenever one of its instances changes, and
+/// [`remove_cluster`](Self::remove_cluster) when the cluster is removed.
+///
+/// The proxy calls [`notify`](Self::notify) before it reads the registry for the first time, so
+/// that it misses no change. It reads all clusters and instances
 /// ([`all_clusters`](Self::all_clusters), [`all_cluster_instances`](Self::all_cluster_instances))
-/// again after each change and every few seconds: what `notify` forgets to tell arrives late, and
-/// what it tells twice does no harm.
+/// again after each change and every few seconds. A change that `notify` does not report is seen at
+/// the next read; a change that it reports twice does no harm.
 ///
 /// # Threads
 ///
-/// Every operation may be called from any thread, at the same time as any other; what one thread
-/// has changed, the next reader sees. The callers are the threads of the service port, the one that
-/// reads the registry, those that follow a file or another control plane, and whoever else holds
-/// the registry; never a worker. So an operation may block, for a request to a control plane, say:
-/// clients do not feel it. But changes of the clusters wait for it, and a request to the service
-/// port does; after some seconds [`RegistryError::Unavailable`] is better. A subscriber must not be
-/// waited for.
+/// Every operation may be called from any thread, also while another operation runs. A change is
+/// visible to every operation that starts after the change has returned.
 ///
-/// No operation may panic: the proxy would go on with what it knew and learn nothing new.
+/// Workers never call a registry, so an operation may block, for example for a request to a control
+/// plane, without delaying clients. Changes of clusters and requests to the service port wait for
+/// it. An operation that takes more than a few seconds should return
+/// [`RegistryError::Unavailable`]. No operation may wait for a subscriber.
+///
+/// No operation may panic. If one does, the proxy keeps the last known clusters and sees no further
+/// changes.
 pub trait ClusterRegistry: Send + Sync {
-    /// Makes a cluster known and returns its tenant. Adding a known cluster again changes nothing.
+    /// Adds a cluster and returns its tenant key. Adding a known cluster again changes nothing.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::TenantTaken`] if another cluster already has this tenant key, which would
-    /// hand one tenant's data to another; [`RegistryError::Unavailable`].
+    /// [`RegistryError::TenantTaken`] when another cluster already has this tenant key: the clients
+    /// of one tenant would otherwise reach the data of the other. [`RegistryError::Unavailable`]
+    /// when the control plane cannot be reached.
     fn add_cluster(&self, key: ClusterKey) -> Result<TenantKey, RegistryError>;
 
-    /// Replaces what is known of an instance (by cluster and id), or adds it. An instance that
-    /// is [`Status::Deleted`] is forgotten after its subscribers have been told. One that is known
-    /// as it is already changes nothing, and nobody is told.
+    /// Adds an instance, or replaces the instance with the same cluster and id. An instance with
+    /// [`Status::Deleted`] is removed. Subscribers are notified, unless the instance is unchanged.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::UnknownCluster`] if its cluster was never added;
-    /// [`RegistryError::Unavailable`].
+    /// [`RegistryError::UnknownCluster`] when its cluster has not been added;
+    /// [`RegistryError::Unavailable`] when the control plane cannot be reached.
     fn status_change(&self, instance: ClusterInstance) -> Result<(), RegistryError>;
 
-    /// Subscribes to the instances that change from now on, in the order of the changes.
+    /// Subscribes to the changes of instances from now on. The receiver gets each changed instance,
+    /// in the order of the changes.
     ///
-    /// Every call gives a subscription of its own, which ends when the receiver is dropped, or the
-    /// registry with all its senders. The channel has no bound: a subscriber reads it, or drops it.
+    /// Every call returns an independent subscription. It ends when the receiver or the registry is
+    /// dropped. The channel is unbounded: the subscriber must keep reading or drop the receiver.
     fn notify(&self) -> Receiver<ClusterInstance>;
 
-    /// Every live instance of the cluster, whatever its status but [`Status::Deleted`]; none if the
-    /// tenant is not known.
+    /// The instances of one tenant, without those that are [`Status::Deleted`]. Empty when the
+    /// tenant is unknown.
     fn get_cluster_instance(&self, tenant: &TenantKey) -> Vec<ClusterInstance>;
 
-    /// Every live instance of every cluster, in any order. A registry whose control plane is away
-    /// gives the last it knew: an empty list means that all clusters have lost all instances.
+    /// The instances of all clusters, without those that are [`Status::Deleted`], in any order. A
+    /// registry that cannot reach its control plane returns the last known instances: an empty list
+    /// means that no cluster has an instance.
     fn all_cluster_instances(&self) -> Vec<ClusterInstance>;
 
-    /// Every cluster, those without an instance too, in any order; unless overridden, those with
-    /// one. A cluster that is not among them and has no instance is an unknown tenant to clients.
+    /// All clusters, in any order. Clients of a listed cluster without an instance are told that it
+    /// has no instance; a cluster that is not listed and has no instance is an unknown tenant.
+    ///
+    /// The default implementation lists only clusters that have an instance.
     fn all_clusters(&self) -> Vec<ClusterKey> {
         let instances = self.all_cluster_instances();
         let mut keys = BTreeSet::new();
@@ -79,14 +87,17 @@ pub trait ClusterRegistry: Send + Sync {
         keys.into_iter().collect()
     }
 
-    /// Forgets a cluster; subscribers are told of each of its instances that it is
-    /// [`Status::Deleted`]. Unless overridden, its instances are deleted one after the other and
-    /// that is all: the cluster is not forgotten, and none is unknown.
+    /// Removes a cluster with its instances. Subscribers get each of its instances with
+    /// [`Status::Deleted`].
+    ///
+    /// The default implementation deletes the instances one by one and keeps the cluster; it does
+    /// not return [`RegistryError::UnknownCluster`].
     ///
     /// # Errors
     ///
-    /// [`RegistryError::UnknownCluster`] if it was never added; [`RegistryError::Unavailable`].
-    /// Unless overridden, some instances may be deleted then.
+    /// [`RegistryError::UnknownCluster`] when the cluster has not been added;
+    /// [`RegistryError::Unavailable`] when the control plane cannot be reached. When the default
+    /// implementation fails, some of the instances may be deleted.
     fn remove_cluster(&self, key: &ClusterKey) -> Result<(), RegistryError> {
         for mut instance in self.get_cluster_instance(&key.tenant()) {
             // Another cluster may have the same tenant key.
@@ -99,7 +110,7 @@ pub trait ClusterRegistry: Send + Sync {
     }
 }
 
-/// A registry that others hold too: give the proxy one handle and keep the other.
+/// A shared registry: the proxy gets one handle, and the embedding program keeps another.
 impl<R: ClusterRegistry + ?Sized> ClusterRegistry for Arc<R> {
     fn add_cluster(&self, key: ClusterKey) -> Result<TenantKey, RegistryError> {
         (**self).add_cluster(key)
@@ -130,15 +141,17 @@ impl<R: ClusterRegistry + ?Sized> ClusterRegistry for Arc<R> {
     }
 }
 
-/// Why a registry refused an operation. Nothing was changed, unless the operation says otherwise.
+/// The error of a registry operation. A failed operation changes nothing, unless its documentation
+/// says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistryError {
-    /// The caller's mistake: `add_cluster` has to come before `status_change`.
+    /// The cluster has not been added: `add_cluster` must be called before `status_change`.
     UnknownCluster(ClusterKey),
-    /// This other cluster had the tenant key first, as its own or as an alias; one of the two needs
-    /// another name.
+    /// The tenant key belongs to another cluster, which is named here, as its key or an alias. One
+    /// of the two clusters needs another name.
     TenantTaken(ClusterKey),
-    /// The control plane behind the registry cannot be reached or refused; in its own words.
+    /// The control plane behind the registry cannot be reached or rejects the operation. The text
+    /// is its error.
     Unavailable(String),
 }
 
@@ -156,7 +169,7 @@ impl fmt::Display for RegistryError {
 
 impl std::error::Error for RegistryError {}
 
-/// A registry that knows what it was told, and forgets it with the process.
+/// A registry in memory. Its content is lost when the process ends.
 #[derive(Debug, Default)]
 pub struct MemoryRegistry {
     state: Mutex<State>,
@@ -171,7 +184,7 @@ struct State {
 #[derive(Debug)]
 struct Cluster {
     key: ClusterKey,
-    /// By id; holds no deleted ones.
+    /// Instances by id, without deleted ones.
     instances: BTreeMap<String, ClusterInstance>,
 }
 
@@ -181,7 +194,7 @@ impl MemoryRegistry {
         Self::default()
     }
 
-    /// No operation leaves the state half changed, so a thread that panicked spoils nothing.
+    /// Locks the state. No operation leaves it half changed, so a poisoned lock is usable.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -195,10 +208,10 @@ impl ClusterRegistry for MemoryRegistry {
     }
 
     fn status_change(&self, instance: ClusterInstance) -> Result<(), RegistryError> {
-        // The lock is held until subscribers are told: they see changes in the order made.
+        // The lock is held until subscribers are notified, so that they see changes in order.
         let mut state = self.state();
         if state.change(&instance)? {
-            state.tell(&instance);
+            state.notify(&instance);
         }
         Ok(())
     }
@@ -235,7 +248,7 @@ impl ClusterRegistry for MemoryRegistry {
         let mut state = self.state();
         for mut instance in state.remove(key)?.into_values() {
             instance.status = Status::Deleted;
-            state.tell(&instance);
+            state.notify(&instance);
         }
         Ok(())
     }
@@ -256,7 +269,7 @@ impl State {
         }
     }
 
-    /// Forgets the cluster and gives back its instances.
+    /// Removes the cluster and returns its instances.
     fn remove(
         &mut self,
         key: &ClusterKey,
@@ -267,12 +280,12 @@ impl State {
         }
     }
 
-    fn tell(&mut self, instance: &ClusterInstance) {
+    fn notify(&mut self, instance: &ClusterInstance) {
         self.subscribers
             .retain(|subscriber| subscriber.send(instance.clone()).is_ok());
     }
 
-    /// Takes the instance over; false if that told nothing new.
+    /// Adds, replaces or removes the instance. Returns whether something changed.
     fn change(&mut self, instance: &ClusterInstance) -> Result<bool, RegistryError> {
         let cluster = self.clusters.get_mut(&instance.key.tenant());
         let Some(cluster) = cluster.filter(|cluster| cluster.key == instance.key) else {

@@ -1,4 +1,4 @@
-//! The rules of a registry, tried on the one in memory.
+//! The contract of `ClusterRegistry`, tested with `MemoryRegistry`.
 
 use super::*;
 use crate::cluster::{ClusterName, Endpoint};
@@ -35,7 +35,7 @@ fn ids(instances: &[ClusterInstance]) -> Vec<&str> {
 }
 
 #[test]
-fn adding_a_cluster_gives_its_tenant_each_time() {
+fn adding_a_cluster_returns_its_tenant_key() {
     let registry = MemoryRegistry::new();
     assert_eq!(
         registry.add_cluster(cluster("a")),
@@ -64,7 +64,7 @@ fn adding_a_cluster_again_keeps_its_instances() {
 }
 
 #[test]
-fn a_status_change_before_its_cluster_is_refused() {
+fn status_change_of_an_unknown_cluster_is_refused() {
     let registry = MemoryRegistry::new();
     let changes = registry.notify();
     registry.add_cluster(cluster("b")).unwrap();
@@ -74,30 +74,10 @@ fn a_status_change_before_its_cluster_is_refused() {
     assert_eq!(changes.try_recv(), Err(TryRecvError::Empty));
 }
 
-/// The text form of both is `x:y:z:n:m:o`, so their hashes are the same.
-fn twins() -> (ClusterKey, ClusterKey) {
-    let key = |region: &str, availability_zone: &str| {
-        let text = |text: &str| text.to_owned();
-        ClusterKey {
-            name: ClusterName {
-                namespace: text("m"),
-                name: text("o"),
-            },
-            location: super::super::Location {
-                region: text(region),
-                availability_zone: text(availability_zone),
-                node_name: text("n"),
-            },
-        }
-    };
-    let (first, second) = (key("x:y", "z"), key("x", "y:z"));
-    assert_eq!(first.tenant(), second.tenant());
-    (first, second)
-}
-
 #[test]
-fn a_second_cluster_with_the_same_tenant_key_is_refused() {
-    let (first, second) = twins();
+fn second_cluster_with_the_same_tenant_key_is_refused() {
+    let (first, second) = ClusterKey::colliding();
+    assert_eq!(first.tenant(), second.tenant());
     let registry = MemoryRegistry::new();
     registry.add_cluster(first.clone()).unwrap();
     let taken = RegistryError::TenantTaken(first);
@@ -107,15 +87,15 @@ fn a_second_cluster_with_the_same_tenant_key_is_refused() {
         port: 6379,
         name: String::new(),
     };
-    let stranger = ClusterInstance::new(second.clone(), "1", endpoint);
+    let instance = ClusterInstance::new(second.clone(), "1", endpoint);
     assert_eq!(
-        registry.status_change(stranger),
+        registry.status_change(instance),
         Err(RegistryError::UnknownCluster(second))
     );
 }
 
 #[test]
-fn instances_are_found_by_tenant_and_all_together() {
+fn instances_are_listed_per_tenant_and_all_together() {
     let registry = MemoryRegistry::new();
     let a = registry.add_cluster(cluster("a")).unwrap();
     let b = registry.add_cluster(cluster("b")).unwrap();
@@ -135,7 +115,7 @@ fn instances_are_found_by_tenant_and_all_together() {
 }
 
 #[test]
-fn a_change_replaces_and_a_deletion_forgets() {
+fn change_replaces_an_instance_and_deletion_removes_it() {
     let registry = MemoryRegistry::new();
     let tenant = registry.add_cluster(cluster("a")).unwrap();
     for status in [Status::Ready, Status::Online, Status::Offline] {
@@ -164,7 +144,7 @@ fn clusters_are_listed_with_and_without_instances() {
 }
 
 #[test]
-fn a_removed_cluster_is_forgotten_and_its_instances_are_told_as_deleted() {
+fn removing_a_cluster_notifies_that_its_instances_are_deleted() {
     let registry = MemoryRegistry::new();
     let tenant = registry.add_cluster(cluster("a")).unwrap();
     registry.add_cluster(cluster("b")).unwrap();
@@ -174,9 +154,9 @@ fn a_removed_cluster_is_forgotten_and_its_instances_are_told_as_deleted() {
     }
     let changes = registry.notify();
     assert_eq!(registry.remove_cluster(&cluster("a")), Ok(()));
-    let told: Vec<_> = changes.try_iter().collect();
+    let notified: Vec<_> = changes.try_iter().collect();
     let deleted = |id| instance("a", id, Status::Deleted);
-    assert_eq!(told, [deleted("1"), deleted("2")]);
+    assert_eq!(notified, [deleted("1"), deleted("2")]);
     assert_eq!(registry.all_clusters(), [cluster("b")]);
     assert_eq!(registry.get_cluster_instance(&tenant), []);
     assert_eq!(ids(&registry.all_cluster_instances()), ["1"]);
@@ -185,15 +165,15 @@ fn a_removed_cluster_is_forgotten_and_its_instances_are_told_as_deleted() {
     assert_eq!(registry.remove_cluster(&cluster("a")), unknown);
     assert_eq!(registry.status_change(deleted("1")), unknown);
     assert_eq!(changes.try_recv(), Err(TryRecvError::Empty));
-    // It may come back, with nothing of what it was.
+    // A cluster that is added again has no instances.
     assert_eq!(registry.add_cluster(cluster("a")), Ok(tenant.clone()));
     assert_eq!(registry.get_cluster_instance(&tenant), []);
     assert_eq!(registry.remove_cluster(&cluster("a")), Ok(()));
 }
 
 #[test]
-fn a_cluster_is_not_removed_for_another_with_its_tenant_key() {
-    let (first, second) = twins();
+fn cluster_is_not_removed_by_the_key_of_a_colliding_cluster() {
+    let (first, second) = ClusterKey::colliding();
     let registry = MemoryRegistry::new();
     registry.add_cluster(first.clone()).unwrap();
     let endpoint = instance("a", "1", Status::Ready).endpoints[0].clone();
@@ -206,10 +186,14 @@ fn a_cluster_is_not_removed_for_another_with_its_tenant_key() {
     assert_eq!(bare.all_cluster_instances(), [own]);
     assert_eq!(bare.remove_cluster(&first), Ok(()));
     assert_eq!(bare.all_cluster_instances(), []);
-    assert_eq!(bare.0.all_clusters(), [first], "nobody overrode it");
+    assert_eq!(
+        bare.0.all_clusters(),
+        [first],
+        "the default keeps the cluster"
+    );
 }
 
-/// A registry with the five operations only.
+/// A registry that implements the five required operations only.
 struct Bare(MemoryRegistry);
 
 impl ClusterRegistry for Bare {
@@ -235,7 +219,7 @@ impl ClusterRegistry for Bare {
 }
 
 #[test]
-fn every_subscriber_sees_each_change_from_then_on_once() {
+fn subscriber_sees_each_later_change_once() {
     let registry = MemoryRegistry::new();
     registry.add_cluster(cluster("a")).unwrap();
     let early = registry.notify();
@@ -262,7 +246,7 @@ fn every_subscriber_sees_each_change_from_then_on_once() {
 }
 
 #[test]
-fn a_subscription_ends_with_its_receiver_and_with_the_registry() {
+fn subscription_ends_with_its_receiver_and_with_the_registry() {
     let registry = MemoryRegistry::new();
     registry.add_cluster(cluster("a")).unwrap();
     drop(registry.notify());
@@ -277,7 +261,7 @@ fn a_subscription_ends_with_its_receiver_and_with_the_registry() {
 }
 
 #[test]
-fn a_registry_is_used_as_an_object_from_any_thread() {
+fn registry_is_used_as_a_trait_object_from_any_thread() {
     let registry: Arc<dyn ClusterRegistry> = Arc::new(MemoryRegistry::new());
     let changes = registry.notify();
     let writer = Arc::clone(&registry);
@@ -294,7 +278,7 @@ fn a_registry_is_used_as_an_object_from_any_thread() {
 }
 
 #[test]
-fn errors_say_what_to_do() {
+fn error_texts_are_exactly_these() {
     let local = ClusterKey::local();
     assert_eq!(
         RegistryError::UnknownCluster(local.clone()).to_string(),

@@ -1,5 +1,5 @@
-//! A table of which one version is kept while the next is made: both share what is the same in
-//! them, so that a change costs as much in a large table as in a small one.
+//! A map whose clones share the unchanged parts, so that the cost of a change does not depend on
+//! the size of the map.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::key::fnv1a;
 
-/// Of a table of 3,000 entries, a change copies a dozen.
+/// With 3,000 entries, a change copies a dozen of them.
 const SHARDS: usize = 256;
 
-/// See the module. A clone is a version that later changes leave as it is.
+/// A map in 256 shared parts. A change copies the part that it concerns; clones keep the old one.
 #[derive(Debug, Clone)]
 pub(super) struct Shards<K, V>(Vec<Arc<BTreeMap<K, V>>>);
 
@@ -25,7 +25,6 @@ impl<K: Borrow<str> + Ord + Clone, V: Clone> Shards<K, V> {
         self.0.get(index(key))?.get(key)
     }
 
-    /// The value, to be changed in this version.
     pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut V> {
         self.get(key)?;
         Arc::make_mut(self.0.get_mut(index(key))?).get_mut(key)
@@ -46,17 +45,16 @@ impl<K: Borrow<str> + Ord + Clone, V: Clone> Shards<K, V> {
         Arc::make_mut(self.0.get_mut(index(key))?).remove(key)
     }
 
-    /// How many entries there are.
     pub(super) fn len(&self) -> usize {
         self.0.iter().map(|shard| shard.len()).sum()
     }
 
-    /// All entries, in an order that depends on their keys alone.
+    /// All entries, in an order that depends only on their keys.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.0.iter().flat_map(|shard| shard.iter())
     }
 
-    /// The parts that this version does not share with an older one: as they were, and as they are.
+    /// The parts that are not shared with an older clone: the old and the new content of each.
     pub(super) fn differing<'a>(
         &'a self,
         old: &'a Self,
@@ -76,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_stays_as_it_is_and_shares_what_is_the_same() {
+    fn clone_keeps_its_content_and_shares_unchanged_parts() {
         let mut table = Shards::default();
         for n in 0..3_000 {
             table.insert(format!("t{n}"), n);

@@ -1,7 +1,8 @@
-//! What a worker sees of the clusters: an immutable picture that is replaced as a whole.
+//! The immutable view of the clusters that workers read. A new snapshot replaces the old one as a
+//! whole.
 //!
-//! Owns the meaning of a login name (which tenant, which user). Host names are resolved by
-//! whoever builds a snapshot; nothing here blocks or changes.
+//! A snapshot also resolves login names to a tenant and a user. Host names are resolved before the
+//! snapshot is built, so that nothing here blocks.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,13 +15,12 @@ use super::limits::TenantLimits;
 use super::quota::Quota;
 use super::shards::Shards;
 
-/// All tenants at one moment.
+/// All tenants with their instances and limits at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     pub(super) version: u64,
-    /// Who is as before is the same as before: see [`Snapshot::changes_since`].
+    /// An unchanged tenant keeps its `Arc`, by which [`Snapshot::changes_since`] skips it.
     pub(super) tenants: Shards<TenantKey, Arc<Tenant>>,
-    /// Other names of tenants.
     pub(super) aliases: Shards<Box<str>, TenantKey>,
     pub(super) default_tenant: Option<TenantKey>,
 }
@@ -28,32 +28,34 @@ pub struct Snapshot {
 /// A tenant: one cluster and its instances.
 #[derive(Debug, Clone)]
 pub struct Tenant {
-    /// What clients write before the dot.
+    /// The tenant key: the part of a login name before the dot.
     pub key: TenantKey,
-    /// Sorted by id; each id once; may be empty.
+    /// The instances, sorted by id. No id occurs twice; the list may be empty.
     pub instances: Vec<Instance>,
-    /// What it may use.
+    /// The limits of the tenant.
     pub limits: Arc<TenantLimits>,
-    /// What it uses: the same in all snapshots of one [`SnapshotBuilder`](super::SnapshotBuilder).
+    /// The current usage of the tenant. All snapshots of one
+    /// [`SnapshotBuilder`](super::SnapshotBuilder) share it.
     pub quota: Arc<Quota>,
 }
 
-/// One instance, ready to be connected to.
+/// An instance with its resolved addresses and its health.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
-    /// Its name, unique within the tenant.
+    /// The name of the instance, unique within the tenant.
     pub id: InstanceId,
-    /// Its address for people, as `host:port`.
+    /// The address as the registry has it, in the form `host:port`.
     pub address_text: String,
-    /// What the address resolved to, in the order to try; empty if it did not.
+    /// The resolved addresses, in the order in which they are tried. Empty when the name does not
+    /// resolve.
     pub addresses: Vec<SocketAddr>,
-    /// What the control plane says; never [`Status::Deleted`].
+    /// The status that the control plane reports; never [`Status::Deleted`].
     pub status: Status,
-    /// What the proxy found out, all workers together.
+    /// The health of the instance, from the checks of all workers.
     pub health: Health,
 }
 
-/// The name of an instance within its cluster; cheap to clone.
+/// The name of an instance within its cluster. A clone shares the text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId(Arc<str>);
 
@@ -76,72 +78,73 @@ impl fmt::Display for InstanceId {
     }
 }
 
-/// Whom a login name stands for.
+/// The tenant and the user that a login name stands for.
 #[derive(Debug, Clone, Copy)]
 pub enum Login<'a> {
-    /// A user of a tenant's backend.
+    /// A user of a known tenant.
     User {
-        /// Whose clusters.
+        /// The tenant.
         tenant: &'a Tenant,
-        /// The backend's own name of the user; may be empty.
+        /// The name of the user on the backend; may be empty.
         user: &'a [u8],
     },
-    /// The name does not begin with a known tenant, and there is no default one.
+    /// The name does not begin with a known tenant, and there is no default tenant.
     UnknownTenant,
 }
 
 impl Snapshot {
-    /// Counts the pictures; a higher one is newer.
+    /// The number of the snapshot. A newer snapshot has a higher number.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// The tenant called `name`, exactly as a client wrote it: by its key, or by an alias.
+    /// The tenant whose key or alias is exactly `name`.
     pub fn tenant(&self, name: &[u8]) -> Option<&Tenant> {
         let name = str::from_utf8(name).ok()?;
         let by_alias = || self.tenants.get(self.aliases.get(name)?.as_str());
         self.tenants.get(name).or_else(by_alias).map(Arc::as_ref)
     }
 
-    /// The tenant of this key, whatever its aliases.
+    /// The tenant with this key; aliases are not searched.
     pub fn tenant_by_key(&self, key: &TenantKey) -> Option<&Tenant> {
         self.tenants.get(key.as_str()).map(Arc::as_ref)
     }
 
-    /// The tenant of clients that name none.
+    /// The tenant of clients whose login names no tenant.
     pub fn default_tenant(&self) -> Option<&Tenant> {
         self.tenant_by_key(self.default_tenant.as_ref()?)
     }
 
-    /// All tenants, in no order that means anything.
+    /// All tenants, in no particular order.
     pub fn tenants(&self) -> impl Iterator<Item = &Tenant> {
         self.tenants.iter().map(|(_, tenant)| &**tenant)
     }
 
-    /// The tenants that are not the same in an older picture: as they were there, and as they are
-    /// now. Of snapshots that one builder has made, what is the same in both is not looked at.
+    /// The tenants that differ from an older snapshot: each with its old and its new state. `None`
+    /// stands for a tenant that is not in that snapshot. When one builder has built both snapshots,
+    /// unchanged parts cost no time.
     pub fn changes_since<'a>(
         &'a self,
         old: &'a Self,
     ) -> impl Iterator<Item = (Option<&'a Tenant>, Option<&'a Tenant>)> {
         let parts = self.tenants.differing(&old.tenants);
         parts.flat_map(|(old, new)| {
-            let gone = old.iter().filter(|(key, _)| !new.contains_key(*key));
-            let gone = gone.map(|(_, tenant)| (Some(&**tenant), None));
-            let others = new.iter().filter_map(|(key, tenant)| {
+            let removed = old.iter().filter(|(key, _)| !new.contains_key(*key));
+            let removed = removed.map(|(_, tenant)| (Some(&**tenant), None));
+            let changed = new.iter().filter_map(|(key, tenant)| {
                 let before = old.get(key);
                 let same = before.is_some_and(|before| Arc::ptr_eq(before, tenant));
                 (!same).then_some((before.map(Arc::as_ref), Some(&**tenant)))
             });
-            gone.chain(others)
+            removed.chain(changed)
         })
     }
 
-    /// Whom `login` stands for, the name a client gave to AUTH or HELLO.
+    /// Resolves the user name that a client sends with AUTH or HELLO.
     ///
-    /// `x.y` is user y of tenant x only if x is known: with a default tenant anything else is
-    /// the backend's own user name, and those may have dots. Tenant keys have none, so the first
-    /// dot divides.
+    /// The first dot separates the tenant from the user, because tenant names have no dots. `x.y`
+    /// is user `y` of tenant `x` if `x` is known. Otherwise the whole name is a user of the default
+    /// tenant, if there is one; user names of a backend may have dots.
     pub fn resolve_login<'a>(&'a self, login: &'a [u8]) -> Login<'a> {
         let mut parts = login.splitn(2, |&byte| byte == b'.');
         if let (Some(name), Some(user)) = (parts.next(), parts.next())
@@ -160,7 +163,7 @@ impl Snapshot {
 }
 
 impl Tenant {
-    /// The instance called `id`.
+    /// The instance with this id.
     pub fn instance(&self, id: &InstanceId) -> Option<&Instance> {
         let found = self
             .instances

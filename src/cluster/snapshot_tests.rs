@@ -1,4 +1,4 @@
-//! Snapshots: how they are built, and who a login name stands for.
+//! Snapshots: building, changes, and the resolution of login names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,8 +34,8 @@ fn instance(
     )
 }
 
-/// As the static router has it: one tenant, and it is the default.
-fn fixed() -> Snapshot {
+/// The snapshot of the static router: one tenant, which is the default tenant.
+fn static_snapshot() -> Snapshot {
     let tenant = ClusterKey::local().tenant();
     Snapshot::new(
         1,
@@ -44,8 +44,8 @@ fn fixed() -> Snapshot {
     )
 }
 
-/// As a control plane has it: tenants must be named.
-fn followed() -> Snapshot {
+/// The snapshot of a sync router: two tenants and no default tenant.
+fn sync_snapshot() -> Snapshot {
     let of = |name| instance(name, "a", 6379, Status::Online);
     Snapshot::new(7, None, [of("one"), of("two")])
 }
@@ -65,7 +65,7 @@ fn assert_login(snapshot: &Snapshot, login: &[u8], tenant: &TenantKey, user: &[u
 }
 
 #[test]
-fn the_static_router_knows_its_tenant_and_takes_all_else_as_a_user() {
+fn login_without_a_known_tenant_is_a_user_of_the_default_tenant() {
     let local = ClusterKey::local().tenant();
     let cases: [(&[u8], &[u8]); 12] = [
         (b"yigF5wkxq44.admin", b"admin"),
@@ -82,13 +82,13 @@ fn the_static_router_knows_its_tenant_and_takes_all_else_as_a_user() {
         (b"\xff\xfe.admin", b"\xff\xfe.admin"),
     ];
     for (login, user) in cases {
-        assert_login(&fixed(), login, &local, user);
+        assert_login(&static_snapshot(), login, &local, user);
     }
 }
 
 #[test]
-fn without_a_default_the_tenant_has_to_be_named() {
-    let snapshot = followed();
+fn login_without_a_tenant_is_unknown_when_there_is_no_default_tenant() {
+    let snapshot = sync_snapshot();
     for name in ["one", "two"] {
         let tenant = cluster(name).tenant();
         assert_login(
@@ -107,8 +107,8 @@ fn without_a_default_the_tenant_has_to_be_named() {
 }
 
 #[test]
-fn tenants_are_found_by_their_exact_name() {
-    let snapshot = fixed();
+fn tenant_is_found_by_its_exact_name() {
+    let snapshot = static_snapshot();
     assert_eq!(snapshot.version(), 1);
     assert!(snapshot.tenant(b"yigF5wkxq44").is_some());
     for name in [
@@ -122,8 +122,8 @@ fn tenants_are_found_by_their_exact_name() {
     }
     let tenant = snapshot.default_tenant().map(|tenant| tenant.key.as_str());
     assert_eq!(tenant, Some("yigF5wkxq44"));
-    assert!(followed().default_tenant().is_none());
-    assert_eq!(followed().tenants().count(), 2);
+    assert!(sync_snapshot().default_tenant().is_none());
+    assert_eq!(sync_snapshot().tenants().count(), 2);
 }
 
 #[test]
@@ -168,12 +168,12 @@ fn instances_are_grouped_sorted_and_unique() {
     assert_eq!(
         snapshot.tenants().count(),
         2,
-        "a tenant without a live instance is not known"
+        "a tenant whose instances are all deleted is unknown"
     );
 }
 
 #[test]
-fn a_default_tenant_is_known_even_without_instances() {
+fn default_tenant_is_known_without_instances() {
     let snapshot = Snapshot::new(1, Some(ClusterKey::local().tenant()), []);
     assert_eq!(
         snapshot
@@ -187,12 +187,12 @@ fn a_default_tenant_is_known_even_without_instances() {
         &ClusterKey::local().tenant(),
         b"u",
     );
-    let nobody = Snapshot::default();
-    assert!(matches!(nobody.resolve_login(b"a.b"), Login::UnknownTenant));
+    let empty = Snapshot::default();
+    assert!(matches!(empty.resolve_login(b"a.b"), Login::UnknownTenant));
 }
 
 #[test]
-fn an_instance_without_endpoint_or_address_is_still_listed() {
+fn instance_without_endpoint_or_address_is_listed() {
     let (mut bare, _) = instance("one", "a", 1, Status::Ready);
     bare.endpoints.clear();
     let snapshot = Snapshot::new(1, None, [(bare, Vec::new())]);
@@ -202,7 +202,7 @@ fn an_instance_without_endpoint_or_address_is_still_listed() {
 }
 
 #[test]
-fn limits_are_asked_for_with_the_aliases_a_tenant_owns_and_its_latest_instances() {
+fn limits_get_the_aliases_and_the_latest_instances_of_a_tenant() {
     let labelled = |name: &str, id: &str, port: u16, alias: &str| {
         let (mut instance, addresses) = instance(name, id, port, Status::Ready);
         instance.labels.insert("tenant".into(), alias.into());
@@ -213,7 +213,7 @@ fn limits_are_asked_for_with_the_aliases_a_tenant_owns_and_its_latest_instances(
         }
     };
     let mut builder = SnapshotBuilder::new(None);
-    let mut asked = BTreeMap::new();
+    let mut calls = BTreeMap::new();
     let known = [
         labelled("one", "a", 1, "old"),
         labelled("one", "a", 2, "shop"),
@@ -222,14 +222,14 @@ fn limits_are_asked_for_with_the_aliases_a_tenant_owns_and_its_latest_instances(
     ];
     let snapshot = builder.build(&[cluster("three")], known, |key, aliases, instances| {
         let ports: Vec<u16> = instances.iter().map(|it| it.endpoints[0].port).collect();
-        asked.insert(key.clone(), (aliases.join(" "), ports));
+        calls.insert(key.clone(), (aliases.join(" "), ports));
         TenantLimits {
             clients: Some(instances.len() as u32),
             ..TenantLimits::default()
         }
     });
     let tenants = ["one", "two", "three"].map(|name| cluster(name).tenant());
-    let [one, two, three] = tenants.each_ref().map(|key| asked[key].clone());
+    let [one, two, three] = tenants.each_ref().map(|key| calls[key].clone());
     let owner = snapshot.tenant(b"shop").unwrap().key.clone();
     let first = tenants[0] < tenants[1];
     assert_eq!(owner, tenants[usize::from(!first)]);
@@ -241,13 +241,16 @@ fn limits_are_asked_for_with_the_aliases_a_tenant_owns_and_its_latest_instances(
     assert_eq!(one, (names[0].to_owned(), vec![2, 3]));
     assert_eq!(two, (names[1].to_owned(), vec![4]));
     assert_eq!(three, (String::new(), Vec::new()));
-    assert!(snapshot.tenant(b"old").is_none(), "it was replaced");
+    assert!(
+        snapshot.tenant(b"old").is_none(),
+        "a later instance replaces it"
+    );
     let limits = snapshot.tenant(tenants[0].as_str().as_bytes()).unwrap();
     assert_eq!(limits.limits.clients, Some(2));
 }
 
 #[test]
-fn only_tenants_that_changed_are_followed() {
+fn changes_since_lists_only_changed_tenants() {
     let known = |name: &str, id: &str, health| {
         let (instance, addresses) = instance(name, id, 1, Status::Ready);
         Known {
@@ -297,16 +300,16 @@ fn only_tenants_that_changed_are_followed() {
         changes(&d, &c),
         wanted.map(|(key, word)| (key, word.to_owned())).into()
     );
-    // What a tenant uses stays with it.
+    // The usage of a tenant carries over.
     let quota = |snapshot: &Snapshot| Arc::clone(&snapshot.tenants().next().unwrap().quota);
     let before = quota(&d);
     let e = build(vec![known("three", "c", up)]);
     assert!(Arc::ptr_eq(&before, &quota(&e)));
 }
 
-/// `a:b` and `c` read like `a` and `b:c`. A registry should refuse the second.
+/// `a:b` and `c` have the same text form as `a` and `b:c`. A registry rejects the second cluster.
 #[test]
-fn clusters_of_one_tenant_key_never_share_clients() {
+fn clusters_with_the_same_tenant_key_do_not_share_clients() {
     let named = |namespace: &str, name: &str, id: &str| {
         let mut key = ClusterKey::local();
         (key.name.namespace, key.name.name) = (namespace.into(), name.into());
@@ -329,7 +332,7 @@ fn clusters_of_one_tenant_key_never_share_clients() {
     let one = |id: &str, left_out| (vec![id.to_owned()], left_out);
     assert_eq!(ids(vec![second.clone()]), one("2", 0));
     assert_eq!(ids(vec![first.clone(), second.clone()]), one("2", 1));
-    // The first is away for a moment.
+    // The first cluster is not listed for a while.
     assert_eq!(ids(vec![first.clone()]), (Vec::new(), 1));
     assert_eq!(ids(vec![second.clone()]), one("2", 0));
     builder.release(&second.instance.key);
@@ -344,7 +347,7 @@ fn clusters_of_one_tenant_key_never_share_clients() {
 }
 
 #[test]
-fn an_update_looks_at_its_tenants_alone_and_hands_on_what_others_gave_up() {
+fn update_computes_only_its_tenants_and_moves_released_aliases() {
     let known = |name: &str, alias: &str| {
         let (mut instance, addresses) = instance(name, "a", 1, Status::Ready);
         instance.labels.insert("tenant".into(), alias.into());
@@ -356,18 +359,18 @@ fn an_update_looks_at_its_tenants_alone_and_hands_on_what_others_gave_up() {
     };
     let [one, two, three] = ["one", "two", "three"].map(|name| cluster(name).tenant());
     let mut builder = SnapshotBuilder::new(None);
-    let mut asked = Vec::new();
+    let mut computed = Vec::new();
     let mut update = |tenants: &[&TenantKey], known: Vec<Known>| {
-        asked.clear();
+        computed.clear();
         let tenants = tenants.iter().map(|it| (*it).clone());
         let limits = |key: &TenantKey, _: &[&str], _: &[ClusterInstance]| {
-            asked.push(key.clone());
+            computed.push(key.clone());
             TenantLimits::default()
         };
         let snapshot = builder.update(&tenants.collect(), [], known, limits);
-        asked.sort();
+        computed.sort();
         let refused: BTreeSet<TenantKey> = builder.refused().map(|(it, _)| it.clone()).collect();
-        (snapshot, asked.clone(), refused)
+        (snapshot, computed.clone(), refused)
     };
     update(&[&one], vec![known("one", "shop")]);
     update(&[&three], vec![known("three", "cart")]);
@@ -376,20 +379,20 @@ fn an_update_looks_at_its_tenants_alone_and_hands_on_what_others_gave_up() {
     assert_eq!(refused, [two.clone()].into());
     assert_eq!(before.tenant(b"shop").unwrap().key, one);
     let both = vec![known("one", "store"), known("two", "shop")];
-    let (after, asked, refused) = update(&[&one, &two], both);
+    let (after, computed, refused) = update(&[&one, &two], both);
     let mut wanted = vec![one.clone(), two.clone()];
     wanted.sort();
-    assert_eq!((asked, refused), (wanted, BTreeSet::new()));
+    assert_eq!((computed, refused), (wanted, BTreeSet::new()));
     assert_eq!(after.tenant(b"shop").unwrap().key, two);
     assert_eq!(after.tenant(b"store").unwrap().key, one);
     assert_eq!(
         after.changes_since(&before).count(),
         0,
-        "names are no instances"
+        "a change of aliases is not a change of a tenant"
     );
-    let (gone, ..) = update(&[&one], Vec::new());
-    let changes = gone.changes_since(&after);
+    let (removed, ..) = update(&[&one], Vec::new());
+    let changes = removed.changes_since(&after);
     let changes: Vec<_> = changes.map(|(old, new)| (&old.unwrap().key, new)).collect();
     assert!(matches!(changes[..], [(key, None)] if *key == one));
-    assert!(gone.tenant(b"cart").is_some() && gone.tenant(b"store").is_none());
+    assert!(removed.tenant(b"cart").is_some() && removed.tenant(b"store").is_none());
 }

@@ -1,21 +1,21 @@
-//! Why a text is refused: the line, and what is wrong there.
+//! The error of a JSON text that is rejected.
 
 use std::fmt;
 
-/// Characters of an error's text: enough for its place and a reason.
+/// Characters of a reason, including the path.
 const REASON_CHARS_MAX: usize = 400;
 
-/// Why a text was refused. Nothing of it was taken over.
+/// The error of a JSON text that is rejected. A rejected text is not applied, not even in parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonError {
-    /// Where, counted from 1.
+    /// The line of the error, counted from 1.
     pub line: usize,
-    /// What is wrong, after its place: `data[2].instances[0].port: must be 1 to 65535`.
+    /// The path of the value and the reason: `data[2].instances[0].port: must be 1 to 65535`.
     pub reason: String,
 }
 
 impl JsonError {
-    /// One line, whatever the text had in it, and not too long for a log.
+    /// Replaces control characters by spaces and cuts the reason, so that it fits into a log line.
     pub(super) fn new(line: usize, reason: impl AsRef<str>) -> Self {
         let reason = reason.as_ref().chars().take(REASON_CHARS_MAX);
         let reason = reason

@@ -1,7 +1,7 @@
-//! Clusters and instances as JSON: what the service port, a control plane and files speak.
+//! Clusters and instances as JSON, for the service port, control planes and files.
 //!
-//! Owns the names of the fields and what is refused. Fields that nobody knows are ignored, since a
-//! newer control plane may have more to say; a field that is known has to make sense.
+//! Unknown fields are ignored, because a newer control plane may send more fields. A known field
+//! with a wrong value is an error.
 
 mod error;
 mod node;
@@ -19,35 +19,36 @@ use super::instance::{ClusterInstance, Endpoint, Status};
 use super::key::{ClusterKey, ClusterName, Location};
 use super::owners::Owners;
 
-/// Bytes of an id, of an address and of each part of a cluster's key.
+/// Bytes of an instance's id, of an address, and of each part of a cluster's key.
 const NAME_BYTES_MAX: usize = 256;
 
 impl ClusterKey {
-    /// Reads `{"name":{"namespace","name"},"location":{…}}`; the fields of the location are
+    /// Parses `{"name":{"namespace","name"},"location":{…}}`. The fields of the location are
     /// `region`, `availability_zone` and `node_name`.
     ///
     /// # Errors
     ///
-    /// It is no JSON, something is missing, or a part has a colon, control characters or more than
-    /// 256 bytes.
+    /// `text` is not JSON, a field is missing, or a field has a colon, a control character or more
+    /// than 256 bytes.
     pub fn from_json(text: &str) -> Result<Self, JsonError> {
         read(text, |node| key(&node))
     }
 
-    /// Writes what [`from_json`](Self::from_json) reads, on one line.
+    /// Writes the JSON that [`from_json`](Self::from_json) parses, on one line.
     pub fn to_json(&self) -> String {
         text(&key_value(self))
     }
 }
 
 impl ClusterInstance {
-    /// Reads `{"key","id","labels","endpoints":[{"addr","port","name"}],"status","owner"}`. May be
-    /// left out: `labels`, `owner`, the name of an endpoint, `status` (it is `ready` then), and
-    /// the endpoints of an instance that is deleted.
+    /// Parses `{"key","id","labels","endpoints":[{"addr","port","name"}],"status","owner"}`.
+    ///
+    /// Optional are `labels`, `owner`, the `name` of an endpoint, `status` (default: `ready`), and
+    /// the `endpoints` of a deleted instance.
     ///
     /// # Errors
     ///
-    /// It is no JSON, something is missing or makes no sense.
+    /// `text` is not JSON, a required field is missing, or a field has a wrong value.
     pub fn from_json(text: &str) -> Result<Self, JsonError> {
         read(text, |node| {
             let key = key(&node.needed("key")?)?;
@@ -55,23 +56,25 @@ impl ClusterInstance {
         })
     }
 
-    /// Writes what [`from_json`](Self::from_json) reads, on one line.
+    /// Writes the JSON that [`from_json`](Self::from_json) parses, on one line.
     pub fn to_json(&self) -> String {
         text(&instance_value(self))
     }
 }
 
 impl Catalog {
-    /// Reads an array of clusters: the fields of a [`ClusterKey`], `tenant` (its tenant key), and
-    /// `instances`, each a [`ClusterInstance`] without its key; or an answer
-    /// `{"code":0,"message","data"}` that has such an array as its data. Both `tenant` and
-    /// `instances` may be left out.
+    /// Parses an array of clusters, or a response `{"code":0,"message","data"}` that has such an
+    /// array as `data`.
+    ///
+    /// A cluster has the fields of a [`ClusterKey`], `tenant` (its tenant key), and `instances`, an
+    /// array of [`ClusterInstance`]s in which `key` is optional. `tenant` and `instances` are
+    /// optional.
     ///
     /// # Errors
     ///
-    /// It is no JSON, or an answer with another code; something is missing or makes no sense; a
-    /// cluster, or an instance of a cluster, is there twice. Two clusters may have one tenant key:
-    /// whoever takes the catalog over refuses one of them.
+    /// `text` is not JSON or a response with another code, a required field is missing, a field has
+    /// a wrong value, or a cluster or an instance of a cluster is listed twice. Two clusters with
+    /// the same tenant key are accepted here; the registry rejects one of them.
     pub fn from_json(text: &str) -> Result<Self, JsonError> {
         read(text, |node| {
             if node.value().get::<Vec<_>>().is_some() {
@@ -82,14 +85,14 @@ impl Catalog {
                 let message = node.field("message")?;
                 let message = message.map(|message| message.string()).transpose()?;
                 let message = message.unwrap_or("no message");
-                return Err(code.wrong(format_args!("the answer is an error: {message}")));
+                return Err(code.wrong(format_args!("the response is an error: {message}")));
             }
             catalog(&node.needed("data")?)
         })
     }
 
-    /// Writes the array that [`from_json`](Self::from_json) reads, on one line, in which each
-    /// instance has its key too. Equal catalogs give equal texts.
+    /// Writes the array that [`from_json`](Self::from_json) parses, on one line. Each instance has
+    /// its key. Equal catalogs have equal texts.
     pub fn to_json(&self) -> String {
         text(&catalog_value(self, &|_| Vec::new()))
     }
@@ -101,7 +104,7 @@ fn catalog(node: &Node<'_>) -> Result<Catalog, JsonError> {
     for node in node.items()? {
         let cluster = cluster(&node)?;
         if !keys.insert(cluster.key.clone()) {
-            return Err(node.wrong(format_args!("cluster {} is there twice", cluster.key)));
+            return Err(node.wrong(format_args!("cluster {} is listed twice", cluster.key)));
         }
         clusters.push(cluster);
     }
@@ -109,33 +112,37 @@ fn catalog(node: &Node<'_>) -> Result<Catalog, JsonError> {
 }
 
 impl Owners {
-    /// Reads an array of the clusters that have names: the fields of a [`ClusterKey`] and
-    /// `aliases`, an array of texts. What makes no sense is left out, and returned beside the rest.
+    /// Parses an array of clusters, each with the fields of a [`ClusterKey`] and `aliases`, an
+    /// array of texts. A cluster or an alias that is wrong is skipped; its error is in the second
+    /// part of the result.
     ///
     /// # Errors
     ///
-    /// It is no array.
+    /// `node` is not an array.
     pub fn from_node(node: &Node<'_>) -> Result<(Self, Vec<JsonError>), JsonError> {
         let (mut owners, mut wrong) = (Self::default(), Vec::new());
         for node in node.items()? {
-            if let Err(why) = owners.read_one(&node, &mut wrong) {
+            if let Err(why) = owners.read_cluster(&node, &mut wrong) {
                 wrong.push(why);
             }
         }
         Ok((owners, wrong))
     }
 
-    fn read_one(&mut self, node: &Node<'_>, wrong: &mut Vec<JsonError>) -> Result<(), JsonError> {
+    fn read_cluster(
+        &mut self,
+        node: &Node<'_>,
+        wrong: &mut Vec<JsonError>,
+    ) -> Result<(), JsonError> {
         let tenant = self.claim_key(&key(node)?);
         let tenant = tenant.map_err(|why| node.wrong(why))?;
         self.serve(&tenant);
         for alias in node.needed("aliases")?.items()? {
-            let text = alias.string();
-            let taken = text.map(|text| self.claim_alias(&tenant, text));
-            match taken {
-                Ok(taken) => wrong.extend(taken.err().map(|why| alias.wrong(why))),
-                Err(why) => wrong.push(why),
-            }
+            let claimed = alias.string().and_then(|text| {
+                let claimed = self.claim_alias(&tenant, text);
+                claimed.map_err(|why| alias.wrong(why))
+            });
+            wrong.extend(claimed.err());
         }
         Ok(())
     }
@@ -155,10 +162,7 @@ fn cluster(node: &Node<'_>) -> Result<Cluster, JsonError> {
         for node in list.items()? {
             let instance = instance(&node, key.clone())?;
             if !ids.insert(instance.id.clone()) {
-                let why = format!(
-                    "another instance of the cluster is called {:?}",
-                    instance.id
-                );
+                let why = format!("another instance of the cluster has id {:?}", instance.id);
                 return Err(node.needed("id")?.wrong(why));
             }
             instances.push(instance);
@@ -167,7 +171,7 @@ fn cluster(node: &Node<'_>) -> Result<Cluster, JsonError> {
     Ok(Cluster { key, instances })
 }
 
-/// A key; the object may have more fields.
+/// Parses the key of a cluster from an object that may have further fields.
 ///
 /// # Errors
 ///
@@ -196,7 +200,8 @@ pub fn key(node: &Node<'_>) -> Result<ClusterKey, JsonError> {
     })
 }
 
-/// An instance of the cluster `of`, which its own key, if there is one, has to name.
+/// Parses an instance of the cluster `of`. If the instance has a key, it must be that of the
+/// cluster.
 fn instance(node: &Node<'_>, of: ClusterKey) -> Result<ClusterInstance, JsonError> {
     if let Some(own) = node.field("key")?
         && key(&own)? != of
@@ -241,7 +246,7 @@ fn endpoints(node: &Node<'_>, status: Status) -> Result<Vec<Endpoint>, JsonError
     for node in list.items()? {
         endpoints.push(Endpoint {
             addr: address(&node.needed("addr")?)?,
-            // The range is that of the type.
+            // The range is that of u16.
             port: node.needed("port")?.whole(1, 65_535)? as u16,
             name: optional(&node, "name")?,
         });

@@ -1,15 +1,15 @@
-//! A value of a parsed text together with its place, so that what is wrong with it can be said.
+//! A JSON value together with its path, so that an error can name the value and its line.
 
 use tinyjson::JsonValue;
 
 use super::error::JsonError;
 use super::scan::{self, Step};
 
-/// Parses a text and lets `take` make something of it.
+/// Parses a JSON text and converts it with `take`.
 ///
 /// # Errors
 ///
-/// It is no JSON, nests deeper than 32 levels or has a field twice; and those of `take`.
+/// `text` is not JSON, nests deeper than 32 levels or has a field twice; or `take` fails.
 pub fn read<T>(
     text: &str,
     take: impl FnOnce(Node<'_>) -> Result<T, JsonError>,
@@ -29,22 +29,22 @@ pub fn read<T>(
     })
 }
 
-/// A value and its place in the text.
+/// A JSON value and its path in the text.
 #[derive(Debug, Clone, Copy)]
 pub struct Node<'a> {
     text: &'a str,
     value: &'a JsonValue,
-    /// None is the whole.
+    /// The parent and the step from the parent to this value. The root has none.
     place: Option<(&'a Self, Step<'a>)>,
 }
 
 impl<'a> Node<'a> {
-    /// The value itself.
+    /// The JSON value.
     pub fn value(&self) -> &'a JsonValue {
         self.value
     }
 
-    /// The error that this value is wrong.
+    /// An error about this value, with its path and line.
     pub fn wrong(&self, why: impl std::fmt::Display) -> JsonError {
         let path = self.path();
         let place: String = path.iter().map(|step| written(*step)).collect();
@@ -56,11 +56,11 @@ impl<'a> Node<'a> {
         )
     }
 
-    /// A field of this object; none if it has no such field.
+    /// A field of this object; `None` when it has no such field.
     ///
     /// # Errors
     ///
-    /// This is no object.
+    /// The value is not an object.
     pub fn field<'b>(&'b self, name: &'b str) -> Result<Option<Node<'b>>, JsonError> {
         let JsonValue::Object(fields) = self.value else {
             return Err(self.wrong("must be an object"));
@@ -69,11 +69,11 @@ impl<'a> Node<'a> {
         Ok(fields.get(name).map(below))
     }
 
-    /// A field of this object.
+    /// A required field of this object.
     ///
     /// # Errors
     ///
-    /// This is no object, or has no such field.
+    /// The value is not an object, or has no such field.
     pub fn needed<'b>(&'b self, name: &'b str) -> Result<Node<'b>, JsonError> {
         self.field(name)?
             .ok_or_else(|| self.wrong(format_args!("has no field {name:?}")))
@@ -83,7 +83,7 @@ impl<'a> Node<'a> {
     ///
     /// # Errors
     ///
-    /// This is no object.
+    /// The value is not an object.
     pub fn fields<'b>(&'b self) -> Result<Vec<(&'b str, Node<'b>)>, JsonError> {
         let JsonValue::Object(fields) = self.value else {
             return Err(self.wrong("must be an object"));
@@ -99,7 +99,7 @@ impl<'a> Node<'a> {
     ///
     /// # Errors
     ///
-    /// This is no array.
+    /// The value is not an array.
     pub fn items<'b>(&'b self) -> Result<impl ExactSizeIterator<Item = Node<'b>>, JsonError> {
         let JsonValue::Array(items) = self.value else {
             return Err(self.wrong("must be an array"));
@@ -108,11 +108,11 @@ impl<'a> Node<'a> {
         Ok(items.iter().enumerate().map(below))
     }
 
-    /// This string.
+    /// The text of this string.
     ///
     /// # Errors
     ///
-    /// This is none.
+    /// The value is not a string.
     pub fn string(&self) -> Result<&'a str, JsonError> {
         match self.value {
             JsonValue::String(text) => Ok(text),
@@ -120,11 +120,12 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// This whole number, from `min` to `max`, which is at most 2^53: above that JSON is not exact.
+    /// A whole number from `min` to `max`. A `max` above 2^53 counts as 2^53, because larger
+    /// numbers are not exact in JSON.
     ///
     /// # Errors
     ///
-    /// This is none.
+    /// The value is not a whole number in this range.
     pub fn whole(&self, min: u64, max: u64) -> Result<u64, JsonError> {
         let max = max.min(1 << 53);
         match *self.value {
@@ -157,6 +158,7 @@ impl<'a> Node<'a> {
     }
 }
 
+/// The step as a path shows it: `.name`, `["name"]` or `[n]`.
 fn written(step: Step<'_>) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     match step {

@@ -1,7 +1,7 @@
-//! Passes over the text itself: what must be checked before it is parsed, and where a value stands.
+//! Scans the JSON text: rejects what the parser does not detect, and finds the line of a value.
 //!
-//! The parser calls itself for every bracket, and keeps the last of two fields with one name: so a
-//! text that nests too deep, or says something twice, does not get there.
+//! The parser recurses for every bracket, and keeps the last of two fields with the same name. So a
+//! text that nests too deep or has a field twice is rejected before it is parsed.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -10,17 +10,17 @@ use tinyjson::JsonValue;
 
 use super::error::JsonError;
 
-/// Brackets within brackets that a text may have. What is read here has six.
+/// Levels of nested brackets that a text may have. The longest valid text has six.
 pub(super) const DEPTH_MAX: usize = 32;
 
-/// A way down from one value.
+/// A step from a value to one of its fields or items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step<'a> {
     Field(&'a str),
     Item(usize),
 }
 
-/// Refuses a text that nests too deep or has a field twice. All else is left to the parser.
+/// Rejects a text that nests too deep or has a field twice. The parser finds all other errors.
 pub(super) fn check(text: &str) -> Result<(), JsonError> {
     let mut open: Vec<HashSet<Cow<'_, str>>> = Vec::new();
     let mut last = None;
@@ -37,10 +37,7 @@ pub(super) fn check(text: &str) -> Result<(), JsonError> {
                     && let Some(name) = unquoted(raw)
                     && let Some(name) = names.replace(name)
                 {
-                    return Err(JsonError::new(
-                        line,
-                        format!("field {name:?} is there twice"),
-                    ));
+                    return Err(JsonError::new(line, format!("field {name:?} occurs twice")));
                 }
             }
             Token::Text(_) | Token::Comma | Token::Word => (),
@@ -50,12 +47,13 @@ pub(super) fn check(text: &str) -> Result<(), JsonError> {
     Ok(())
 }
 
-/// The line at which the value at `path` begins, in a text that is valid and has it.
+/// The line at which the value at `path` begins. `text` is valid and has the value; otherwise the
+/// result is 1.
 pub(super) fn line_of(text: &str, path: &[Step<'_>]) -> usize {
     Tokens::new(text).find(path).unwrap_or(1)
 }
 
-/// What stands between the quotes, if it is a string at all.
+/// The text between the quotes; `None` when `raw` is not a valid string.
 fn unquoted(raw: &str) -> Option<Cow<'_, str>> {
     if raw.contains('\\') {
         match raw.parse() {
@@ -75,11 +73,11 @@ enum Token<'a> {
     Comma,
     /// A string with its quotes.
     Text(&'a str),
-    /// A number, a constant, or what is no JSON.
+    /// A number, a constant, or text that is not JSON.
     Word,
 }
 
-/// The tokens of a text, each with its line, the first of which is 1.
+/// The tokens of a text, each with its line, counted from 1.
 struct Tokens<'a> {
     rest: &'a str,
     line: usize,
@@ -93,6 +91,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
+    /// Removes `len` bytes from the rest and counts their lines.
     fn take(&mut self, len: usize) -> &'a str {
         let (taken, rest) = self.rest.split_at_checked(len).unwrap_or((self.rest, ""));
         self.line += taken.bytes().filter(|&byte| byte == b'\n').count();
@@ -100,6 +99,7 @@ impl<'a> Tokens<'a> {
         taken
     }
 
+    /// The line of the value at `path`, which starts at the next token.
     fn find(&mut self, path: &[Step<'_>]) -> Option<usize> {
         let (line, token) = self.next()?;
         let Some((step, path)) = path.split_first() else {
@@ -189,7 +189,7 @@ mod tests {
         "\n{ \"a]\\\"\": [1, \"}\\\\\",\n {\"\\u0062\":\n\n null}],\n\"c\"\n:\n-1e9}\n";
 
     #[test]
-    fn a_value_is_found_at_its_line() {
+    fn line_of_a_value_is_the_line_where_it_begins() {
         let a = Step::Field("a]\"");
         let cases: [(&[Step<'_>], usize); 8] = [
             (&[], 2),
@@ -198,7 +198,7 @@ mod tests {
             (&[a, Step::Item(2)], 3),
             (&[a, Step::Item(2), Step::Field("b")], 5),
             (&[Step::Field("c")], 8),
-            // What is not there must not go wrong.
+            // A missing value gives line 1.
             (&[a, Step::Item(3)], 1),
             (&[Step::Field("c"), Step::Item(0)], 1),
         ];
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_texts_are_refused_before_they_are_parsed() {
+    fn deeply_nested_text_is_refused() {
         let nested = |depth: usize| "[\n".repeat(depth) + &"]".repeat(depth);
         assert_eq!(check(&nested(DEPTH_MAX)), Ok(()));
         let error = check(&nested(100_000)).unwrap_err();
@@ -220,10 +220,10 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_there_once() {
+    fn field_that_occurs_twice_is_refused() {
         let error =
             check("[{\"a\":1},{\"b\":{\"a\":1},\n\"a\":[\"a\"],\n\"\\u0061\":1}]").unwrap_err();
-        assert_eq!(error.to_string(), "line 3: field \"a\" is there twice");
+        assert_eq!(error.to_string(), "line 3: field \"a\" occurs twice");
         for text in [
             "\"a\":1,\"a\":1",
             "]]}{:\"\\",
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_is_too_odd_to_be_walked() {
+    fn every_prefix_of_a_text_can_be_scanned() {
         for end in (0..=TEXT.len()).filter(|&end| TEXT.is_char_boundary(end)) {
             let part = &TEXT[..end];
             let _ = check(part);

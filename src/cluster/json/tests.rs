@@ -1,4 +1,4 @@
-//! JSON of clusters: what is read, what is refused and at which line, what is written.
+//! JSON of clusters: parsing, errors with their lines, writing.
 
 use super::*;
 use crate::cluster::{ClusterRegistry, MemoryRegistry};
@@ -7,7 +7,7 @@ use tinyjson::JsonValue;
 const KEY: &str = "{\"name\":{\"namespace\":\"shop\",\"name\":\"cart\"},\
     \"location\":{\"region\":\"eu-1\",\"availability_zone\":\"a\",\"node_name\":\"node-7\"}}";
 
-/// Every kind of field, written by hand.
+/// A list of clusters with every kind of field.
 const LIST: &str = r#"[
   {
     "name": {"namespace": "shop", "name": "cart"},
@@ -46,14 +46,14 @@ fn list() -> Catalog {
 }
 
 #[test]
-fn a_key_is_written_as_it_is_read() {
+fn cluster_key_round_trips() {
     assert_eq!(cart().to_json(), KEY);
     assert_eq!(cart().to_string(), "eu-1:a:node-7:shop:cart");
     assert_eq!(ClusterKey::from_json(&format!(" {KEY}\n")), Ok(cart()));
 }
 
 #[test]
-fn an_instance_is_written_as_it_is_read() {
+fn instance_round_trips() {
     let text = format!(
         "{{\"key\":{KEY},\"id\":\"a\",\"labels\":{{\"tenant\":\"t\",\"k\":\"v\"}},\"endpoints\":\
          [{{\"addr\":\"::1\",\"port\":6379,\"name\":\"redis\"}}],\"status\":\"online\",\
@@ -67,7 +67,7 @@ fn an_instance_is_written_as_it_is_read() {
 }
 
 #[test]
-fn what_may_be_left_out_has_a_default() {
+fn optional_fields_have_defaults() {
     let text = format!(r#"{{"key":{KEY},"id":"a","endpoints":[{{"addr":"h","port":1}}]}}"#);
     let instance = ClusterInstance::from_json(&text).unwrap();
     let endpoint = Endpoint {
@@ -76,13 +76,13 @@ fn what_may_be_left_out_has_a_default() {
         name: String::new(),
     };
     assert_eq!(instance, ClusterInstance::new(cart(), "a", endpoint));
-    // A name is enough to have something deleted.
+    // A deleted instance needs no endpoints.
     let text = format!(r#"{{"key":{KEY},"id":"a","status":"deleted"}}"#);
     assert_eq!(ClusterInstance::from_json(&text).unwrap().endpoints, []);
 }
 
 #[test]
-fn a_list_is_read_bare_or_as_an_answer() {
+fn list_is_parsed_as_an_array_or_as_a_response() {
     let [cart, local] = &list().clusters[..] else {
         panic!("{:?}", list());
     };
@@ -108,16 +108,16 @@ fn a_list_is_read_bare_or_as_an_answer() {
 
     let value: JsonValue = LIST.parse().unwrap();
     for message in ["", "ok"] {
-        let answer = envelope(0, message, value.clone());
-        assert_eq!(Catalog::from_json(&answer), Ok(list()));
+        let response = envelope(0, message, value.clone());
+        assert_eq!(Catalog::from_json(&response), Ok(list()));
     }
-    let answer = format!("{{\"data\":{LIST},\"code\":0}}");
-    assert_eq!(Catalog::from_json(&answer), Ok(list()));
+    let response = format!("{{\"data\":{LIST},\"code\":0}}");
+    assert_eq!(Catalog::from_json(&response), Ok(list()));
     assert_eq!(Catalog::from_json("[]"), Ok(Catalog::default()));
 }
 
 #[test]
-fn equal_lists_are_one_text_and_one_version() {
+fn equal_catalogs_have_equal_texts_and_etags() {
     let text = list().to_json();
     assert_eq!(Catalog::from_json(&text), Ok(list()));
     for _ in 0..5 {
@@ -138,7 +138,7 @@ fn equal_lists_are_one_text_and_one_version() {
 }
 
 #[test]
-fn a_registry_is_written_in_one_order() {
+fn catalog_of_a_registry_is_sorted() {
     let registries = [false, true].map(|backwards| {
         let registry = MemoryRegistry::new();
         let mut clusters = list().clusters;
@@ -165,7 +165,7 @@ fn a_registry_is_written_in_one_order() {
 }
 
 #[test]
-fn a_catalog_is_written_with_more_about_each_instance() {
+fn catalog_is_written_with_further_fields_for_each_instance() {
     let health = |instance: &ClusterInstance| {
         let health = if instance.id == "b" { "up" } else { "down" };
         vec![("health".to_owned(), health.to_owned().into())]
@@ -178,7 +178,7 @@ fn a_catalog_is_written_with_more_about_each_instance() {
 }
 
 #[test]
-fn an_answer_has_three_fields_in_their_order() {
+fn response_has_code_message_and_data_in_this_order() {
     let text = envelope(3, "a \"b\"\u{1}", JsonValue::Null);
     assert_eq!(text, r#"{"code":3,"message":"a \"b\"\u0001","data":null}"#);
     assert_eq!(super::text(&f64::INFINITY.into()), "null");
@@ -190,7 +190,7 @@ fn an_answer_has_three_fields_in_their_order() {
     assert_eq!(super::text(&odd), r#"{"id":true,"a":1.5,"z":1}"#);
 }
 
-/// [`LIST`] with one text replaced by another, once.
+/// Checks the error of [`LIST`] with the first `from` replaced by `to`.
 #[track_caller]
 fn assert_refused(from: &str, to: &str, error: &str) {
     assert!(LIST.contains(from), "{from}");
@@ -199,7 +199,7 @@ fn assert_refused(from: &str, to: &str, error: &str) {
 }
 
 #[test]
-fn a_broken_text_is_refused_at_its_line() {
+fn syntax_error_names_its_line() {
     let cases = [
         (
             "\"b\", \"endpoints\"",
@@ -217,7 +217,7 @@ fn a_broken_text_is_refused_at_its_line() {
         (
             "\"owner\": \"me\"",
             "\"owner\": \"me\", \"id\": \"b\"",
-            "line 15: field \"id\" is there twice",
+            "line 15: field \"id\" occurs twice",
         ),
     ];
     for (from, to, error) in cases {
@@ -237,7 +237,7 @@ fn a_broken_text_is_refused_at_its_line() {
 }
 
 #[test]
-fn values_of_the_wrong_kind_are_refused_with_their_place() {
+fn value_of_the_wrong_type_is_refused_with_its_path() {
     let cases = [
         (
             "{\"namespace\": \"shop\", \"name\": \"cart\"}",
@@ -307,11 +307,11 @@ fn values_of_the_wrong_kind_are_refused_with_their_place() {
         ),
         (
             "{\"data\":[],\n\"code\":7,\"message\":\"not\\nyet\"}",
-            "line 2: code: the answer is an error: not yet",
+            "line 2: code: the response is an error: not yet",
         ),
         (
             "{\"data\":[],\"code\":7}",
-            "line 1: code: the answer is an error: no message",
+            "line 1: code: the response is an error: no message",
         ),
     ] {
         assert_eq!(
@@ -323,7 +323,7 @@ fn values_of_the_wrong_kind_are_refused_with_their_place() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_field_is_named() {
     let cases = [
         (
             "\"namespace\": \"shop\", ",
@@ -374,7 +374,7 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn values_that_make_no_sense_are_refused() {
+fn invalid_value_is_refused() {
     let long = format!("\"{}\"", "x".repeat(257));
     let port = "[0].instances[0].endpoints[0].port: must be a whole number from 1 to 65535";
     let port = format!("line 11: {port}");
@@ -445,7 +445,7 @@ fn values_that_make_no_sense_are_refused() {
         (
             "\"id\": \"c\"",
             "\"id\":\n\"b\"",
-            "line 20: [0].instances[2].id: another instance of the cluster is called \"b\"",
+            "line 20: [0].instances[2].id: another instance of the cluster has id \"b\"",
         ),
     ];
     for (from, to, error) in cases {
@@ -454,22 +454,23 @@ fn values_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn clusters_are_kept_apart() {
+fn duplicate_cluster_and_instance_of_another_cluster_are_refused() {
     let twice = format!("[{KEY},\n{KEY}]");
     let error = Catalog::from_json(&twice).unwrap_err();
-    let why = "cluster eu-1:a:node-7:shop:cart is there twice";
+    let why = "cluster eu-1:a:node-7:shop:cart is listed twice";
     assert_eq!(error.to_string(), format!("line 2: [1]: {why}"));
 
     let local = ClusterKey::local().to_json();
-    let stranger = format!("{{\"key\":\n{local},\"id\":\"x\",\"status\":\"deleted\"}}");
-    let own = stranger.replace(&local, KEY);
-    let within = |one: &str| LIST.replacen("{\"id\": \"b\"", &format!("{one}, {{\"id\":\"b\""), 1);
-    let error = Catalog::from_json(&within(&stranger)).unwrap_err();
+    let foreign = format!("{{\"key\":\n{local},\"id\":\"x\",\"status\":\"deleted\"}}");
+    let own = foreign.replace(&local, KEY);
+    let with =
+        |added: &str| LIST.replacen("{\"id\": \"b\"", &format!("{added}, {{\"id\":\"b\""), 1);
+    let error = Catalog::from_json(&with(&foreign)).unwrap_err();
     let why = "is not the key of its cluster, eu-1:a:node-7:shop:cart";
     assert_eq!(
         error.to_string(),
         format!("line 19: [0].instances[1].key: {why}")
     );
-    let clusters = Catalog::from_json(&within(&own)).unwrap().clusters;
+    let clusters = Catalog::from_json(&with(&own)).unwrap().clusters;
     assert_eq!(clusters[0].instances.len(), 4);
 }

@@ -1,11 +1,10 @@
-//! Values written: clusters as JSON, and equal values always as the same text.
+//! Writes clusters as JSON. Equal values have equal texts.
 
 use tinyjson::JsonValue;
 
 use crate::cluster::{Catalog, ClusterInstance, ClusterKey, Endpoint, Owners};
 
-/// Fields in the order in which they are written, those of inner values first. All others follow
-/// in alphabetical order.
+/// The order in which fields are written. All other fields follow in alphabetical order.
 const ORDER: &[&str] = &[
     "code",
     "message",
@@ -30,8 +29,8 @@ const ORDER: &[&str] = &[
     "instances",
 ];
 
-/// A value as text without spaces; the same value is always the same text. A number that JSON
-/// cannot say (infinite, or none) is written as `null`.
+/// Writes a value without spaces. Equal values have equal texts. A number that JSON cannot express
+/// (infinite or NaN) is written as `null`.
 pub fn text(value: &JsonValue) -> String {
     let mut out = String::new();
     write(&mut out, value);
@@ -52,10 +51,10 @@ fn write(out: &mut String, value: &JsonValue) {
         JsonValue::Object(fields) => {
             let rank = |name: &str| ORDER.iter().position(|known| *known == name);
             let rank = |name| rank(name).unwrap_or(ORDER.len());
-            let named = fields
+            let ranked = fields
                 .iter()
                 .map(|(name, value)| ((rank(name), name), value));
-            let mut sorted: Vec<_> = named.collect();
+            let mut sorted: Vec<_> = ranked.collect();
             sorted.sort_unstable_by_key(|(order, _)| *order);
             let mut before = '{';
             for ((_, name), value) in sorted {
@@ -90,13 +89,13 @@ fn quote(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// An object of these fields.
+/// An object with these fields.
 pub fn object<N: Into<String>>(fields: impl IntoIterator<Item = (N, JsonValue)>) -> JsonValue {
     let fields = fields.into_iter().map(|(name, value)| (name.into(), value));
     JsonValue::Object(fields.collect())
 }
 
-/// An answer of the service port: code 0 is success, and `message` says what is wrong otherwise.
+/// A response of the service port. Code 0 is success; otherwise `message` is the error.
 pub fn envelope(code: u32, message: &str, data: JsonValue) -> String {
     text(&object([
         ("code", f64::from(code).into()),
@@ -105,7 +104,7 @@ pub fn envelope(code: u32, message: &str, data: JsonValue) -> String {
     ]))
 }
 
-/// What [`ClusterKey::to_json`] writes.
+/// The value that [`ClusterKey::to_json`] writes.
 pub fn key_value(key: &ClusterKey) -> JsonValue {
     object(key_fields(key))
 }
@@ -124,7 +123,7 @@ fn key_fields(key: &ClusterKey) -> [(&'static str, JsonValue); 2] {
     [("name", object(name)), ("location", object(location))]
 }
 
-/// What [`Owners::from_node`] reads.
+/// The value that [`Owners::from_node`] parses.
 pub fn owners_value(owners: &Owners) -> JsonValue {
     let list = owners.list().into_iter().map(|(key, aliases)| {
         let aliases = aliases.into_iter().map(|alias| alias.to_owned().into());
@@ -135,7 +134,7 @@ pub fn owners_value(owners: &Owners) -> JsonValue {
     list.collect::<Vec<_>>().into()
 }
 
-/// What [`ClusterInstance::to_json`] writes.
+/// The value that [`ClusterInstance::to_json`] writes.
 pub fn instance_value(instance: &ClusterInstance) -> JsonValue {
     let labels = instance.labels.iter();
     let labels = labels.map(|(name, value)| (name.clone(), value.clone().into()));
@@ -158,7 +157,7 @@ fn endpoint_value(endpoint: &Endpoint) -> JsonValue {
     ])
 }
 
-/// What [`Catalog::to_json`] writes, with further fields for each instance.
+/// The value that [`Catalog::to_json`] writes. `more` returns further fields of an instance.
 pub fn catalog_value(
     catalog: &Catalog,
     more: &dyn Fn(&ClusterInstance) -> Vec<(String, JsonValue)>,

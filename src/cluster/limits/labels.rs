@@ -1,39 +1,40 @@
-//! Limits in the labels of instances: `limit.clients` and the like, and `deny`.
+//! Limits in the labels of instances: `limit.*` and `deny`.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{NUMBERS, Saying, TenantLimits, denied_word, in_order};
+use super::{NUMBERS, PartialLimits, TenantLimits, denied_word, sorted};
 use crate::cluster::ClusterInstance;
 
-/// The label whose value lists what is refused.
+/// The label that lists denied commands and categories.
 const DENY: &str = "deny";
 
-/// Labels that begin like this are ours.
+/// The prefix of the labels of all other limits.
 const PREFIX: &str = "limit.";
 
 impl TenantLimits {
-    /// What the labels of one instance say: `limit.clients`, `limit.pinned`,
+    /// Parses the labels of one instance: `limit.clients`, `limit.pinned`,
     /// `limit.requests-per-second`, `limit.bytes-per-second`, `limit.request-bytes` (at least
     /// 1024), `limit.tenant-buffer-bytes` (at least 65536), and `deny`, a list of commands and
-    /// @categories with commas or spaces between.
+    /// @categories that are separated by commas or spaces.
     ///
-    /// A label that makes no sense is no limit: the second part tells of each of them, for a log.
+    /// A label with a wrong name or value is ignored. The second part of the result has a line
+    /// about each ignored label, for a log.
     pub fn from_labels(labels: &BTreeMap<String, String>) -> (Self, Vec<String>) {
-        let mut complaints = Vec::new();
-        let said = said(labels, &mut |complaint| complaints.push(complaint));
-        (said.limits(), complaints)
+        let mut errors = Vec::new();
+        let limits = of_one(labels, &mut |error| errors.push(error));
+        (limits.complete(), errors)
     }
 }
 
-/// What the labels of all instances say together: of two numbers the smaller one counts, and what
-/// one of them denies is denied. Each complaint is made once, however many instances deserve it.
-pub(super) fn of_all(instances: &[impl Borrow<ClusterInstance>]) -> (Saying, Vec<String>) {
-    let mut all = Saying::default();
-    let mut complaints = BTreeSet::new();
+/// The limits from the labels of all instances of a tenant: the smallest of all numbers, and every
+/// command that one of them denies. An error that several instances share is returned once.
+pub(super) fn of_all(instances: &[impl Borrow<ClusterInstance>]) -> (PartialLimits, Vec<String>) {
+    let mut all = PartialLimits::default();
+    let mut errors = BTreeSet::new();
     for instance in instances {
-        let one = said(&instance.borrow().labels, &mut |complaint| {
-            complaints.insert(complaint);
+        let one = of_one(&instance.borrow().labels, &mut |error| {
+            errors.insert(error);
         });
         for (number, other) in all.numbers.iter_mut().zip(one.numbers) {
             *number = [*number, other].into_iter().flatten().min();
@@ -43,26 +44,26 @@ pub(super) fn of_all(instances: &[impl Borrow<ClusterInstance>]) -> (Saying, Vec
             all.extend(words);
         }
     }
-    all.deny = all.deny.map(|words| words.map(in_order));
-    (all, complaints.into_iter().collect())
+    all.deny = all.deny.map(|words| words.map(sorted));
+    (all, errors.into_iter().collect())
 }
 
-fn said(labels: &BTreeMap<String, String>, complain: &mut dyn FnMut(String)) -> Saying {
-    let mut said = Saying::default();
+fn of_one(labels: &BTreeMap<String, String>, report: &mut dyn FnMut(String)) -> PartialLimits {
+    let mut limits = PartialLimits::default();
     for (name, value) in labels.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
-        let known = NUMBERS.iter().zip(&mut said.numbers);
-        let Some((number, place)) = { known }.find(|(number, _)| number.label == name) else {
+        let mut known = NUMBERS.iter().zip(&mut limits.numbers);
+        let Some((number, limit)) = known.find(|(number, _)| number.label == name) else {
             let all = NUMBERS.each_ref().map(|number| number.label).join(", ");
-            complain(format!("label {name:?} is no limit; there are: {all}"));
+            report(format!("label {name:?} is not a limit; allowed: {all}"));
             continue;
         };
         let range = number.min..=number.max;
         let digits = value.bytes().all(|byte| byte.is_ascii_digit());
         match value.parse() {
-            Ok(value) if digits && range.contains(&value) => *place = Some(Some(value)),
+            Ok(value) if digits && range.contains(&value) => *limit = Some(Some(value)),
             _ => {
                 let (min, max) = range.into_inner();
-                complain(format!(
+                report(format!(
                     "label {name}={value:?} must be a whole number from {min} to {max}"
                 ));
             }
@@ -72,12 +73,12 @@ fn said(labels: &BTreeMap<String, String>, complain: &mut dyn FnMut(String)) -> 
         let words = list.split([',', ' ']).filter(|word| !word.is_empty());
         let words = words.filter_map(|word| {
             let word = denied_word(word);
-            let complain = |what| complain(format!("label {DENY}: {what}"));
-            word.map_err(complain).ok()
+            let report = |error| report(format!("label {DENY}: {error}"));
+            word.map_err(report).ok()
         });
-        // A list without a good word must not stand above what holds for everybody.
-        let words = in_order(words.collect());
-        said.deny = (!words.is_empty()).then_some(Some(words));
+        // A list without a valid word does not override the entry for all tenants.
+        let words = sorted(words.collect());
+        limits.deny = (!words.is_empty()).then_some(Some(words));
     }
-    said
+    limits
 }

@@ -1,37 +1,36 @@
-//! What a tenant may use, as the tenants' file or the labels of its instances say.
+//! The limits of tenants, from the tenants file and from the labels of instances.
 //!
-//! Owns the names of the limits and the order in which sources count. Whoever reads the file and
-//! follows it is elsewhere.
+//! Defines the names of the limits and the precedence of their sources. `server` reads and watches
+//! the file.
 
 mod labels;
 mod rules;
 
 pub use rules::TenantRules;
 
-/// Limits of one tenant, over all workers of a proxy if nothing else is said. `None` and an empty
-/// list mean: no limit.
+/// The limits of one tenant. A limit counts all workers of the process together, unless its
+/// documentation says otherwise. `None` and an empty list mean no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TenantLimits {
-    /// Clients at a time.
+    /// Concurrent clients.
     pub clients: Option<u32>,
-    /// Backend connections that are clients' own, at a time.
+    /// Concurrent dedicated backend connections.
     pub pinned: Option<u32>,
-    /// Requests in one second.
+    /// Requests per second.
     pub requests_per_second: Option<u32>,
-    /// Bytes of requests and replies together in one second.
+    /// Bytes of requests and replies per second.
     pub bytes_per_second: Option<u64>,
     /// Bytes of one request.
     pub request_bytes: Option<u64>,
-    /// Bytes of requests and replies that one worker keeps for its clients; `None`: what holds for
-    /// every tenant.
+    /// Bytes of requests and replies that one worker buffers for the tenant. `None` is the value of
+    /// the option `limit.tenant-buffer-bytes`.
     pub tenant_buffer_bytes: Option<u64>,
-    /// Commands (`flushall`, `config|set`) and categories (`@dangerous`) that are refused, in
-    /// lower case, sorted, each once.
+    /// Denied commands (`flushall`, `config|set`) and categories (`@dangerous`), in lower case,
+    /// sorted and without duplicates.
     pub deny: Vec<String>,
 }
 
-/// The categories of commands that can be refused: those of Redis's access control lists. Which
-/// commands they have is known elsewhere.
+/// The categories that can be denied: the categories of Redis ACLs. `command` has their commands.
 pub const CATEGORIES: [&str; 22] = [
     "admin",
     "all",
@@ -57,8 +56,8 @@ pub const CATEGORIES: [&str; 22] = [
     "write",
 ];
 
-/// What cannot be denied: without these a client library cannot open a connection, keep it or end
-/// it, and says that the server is down.
+/// The commands that cannot be denied. Without them a client library cannot open, keep or close a
+/// connection, and reports that the server is down.
 pub const UNDENIABLE: [&str; 8] = [
     "auth",
     "client|reply",
@@ -70,8 +69,8 @@ pub const UNDENIABLE: [&str; 8] = [
     "reset",
 ];
 
-/// Every limit that is a number: its name in JSON, its label, and what it may be. A rate of 0
-/// would refuse everything, and so would requests of a few bytes: neither can be meant.
+/// Every limit that is a number: its name in JSON, its label, and its range. The minima exclude
+/// rates and sizes that would reject every request.
 const NUMBERS: [Number; 6] = [
     number("clients", "limit.clients", 0, u32::MAX as u64),
     number("pinned", "limit.pinned", 0, u32::MAX as u64),
@@ -91,10 +90,10 @@ const NUMBERS: [Number; 6] = [
     ),
 ];
 
-/// Whole numbers up to here are exact in JSON.
+/// The largest number up to which all whole numbers are exact in JSON.
 const EXACT_MAX: u64 = 1 << 53;
 
-/// See [`NUMBERS`].
+/// A limit that is a number, see [`NUMBERS`].
 struct Number {
     field: &'static str,
     label: &'static str,
@@ -111,19 +110,19 @@ const fn number(field: &'static str, label: &'static str, min: u64, max: u64) ->
     }
 }
 
-/// What one source says about a limit: nothing; that there is none; how much it is.
-type Said<T> = Option<Option<T>>;
+/// A limit in one source: not set (`None`), set to no limit (`Some(None)`), or set to a value.
+type Setting<T> = Option<Option<T>>;
 
-/// What one source says about the limits of a tenant.
+/// The limits that one source sets.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Saying {
+struct PartialLimits {
     /// In the order of [`NUMBERS`].
-    numbers: [Said<u64>; NUMBERS.len()],
-    deny: Said<Vec<String>>,
+    numbers: [Setting<u64>; NUMBERS.len()],
+    deny: Setting<Vec<String>>,
 }
 
-impl Saying {
-    /// What `self` says, and where it says nothing, what `other` does.
+impl PartialLimits {
+    /// The limits of `self`, and those of `other` that `self` does not set.
     fn or(self, other: &Self) -> Self {
         let mut numbers = self.numbers;
         for (number, other) in numbers.iter_mut().zip(other.numbers) {
@@ -135,9 +134,10 @@ impl Saying {
         }
     }
 
-    fn limits(self) -> TenantLimits {
+    /// The limits of a tenant, in which a limit that is not set is no limit.
+    fn complete(self) -> TenantLimits {
         let [clients, pinned, requests, bytes, request, buffer] = self.numbers.map(Option::flatten);
-        // The range of each is that of its type.
+        // The range in NUMBERS is that of the type.
         let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         TenantLimits {
             clients: clients.map(small),
@@ -151,7 +151,7 @@ impl Saying {
     }
 }
 
-/// A word of a list of what is refused, in lower case; or what is wrong with it.
+/// Checks a word of a list of denied commands. Returns it in lower case, or the error.
 fn denied_word(word: &str) -> Result<String, String> {
     let word = word.to_ascii_lowercase();
     if let Some(category) = word.strip_prefix('@') {
@@ -159,7 +159,7 @@ fn denied_word(word: &str) -> Result<String, String> {
             return Ok(word);
         }
         let known = CATEGORIES.join(", @");
-        return Err(format!("{word:?} is no category; there are: @{known}"));
+        return Err(format!("{word:?} is not a category; allowed: @{known}"));
     }
     if UNDENIABLE.contains(&&*word) {
         return Err(format!("{word:?} cannot be denied: every client needs it"));
@@ -173,12 +173,12 @@ fn denied_word(word: &str) -> Result<String, String> {
         return Ok(word);
     }
     Err(format!(
-        "{word:?} is no name of a command, such as flushall or config|set"
+        "{word:?} is not the name of a command, such as flushall or config|set"
     ))
 }
 
-/// Sorted, each once.
-fn in_order(mut words: Vec<String>) -> Vec<String> {
+/// Sorts the words and removes duplicates.
+fn sorted(mut words: Vec<String>) -> Vec<String> {
     words.sort_unstable();
     words.dedup();
     words

@@ -1,35 +1,35 @@
-//! The tenants' file: limits by tenant key, by alias, and for everybody.
+//! The tenants file: limits by tenant key, by alias, and for all tenants.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use tinyjson::JsonValue;
 
-use super::{NUMBERS, Said, Saying, TenantLimits, denied_word, in_order, labels};
+use super::{NUMBERS, PartialLimits, Setting, TenantLimits, denied_word, labels, sorted};
 use crate::cluster::json::{JsonError, Node, read};
 use crate::cluster::{ClusterInstance, TenantKey};
 
-/// The entry for tenants of which the file says nothing.
-const EVERYBODY: &str = "*";
+/// The name of the entry for all tenants.
+const ALL_TENANTS: &str = "*";
 
-/// What the tenants' file says. Without a file: nothing.
+/// The content of the tenants file. The default is an empty file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TenantRules {
-    entries: BTreeMap<String, Saying>,
+    entries: BTreeMap<String, PartialLimits>,
 }
 
 impl TenantRules {
-    /// Reads
+    /// Parses
     /// `{"tenants":{NAME:{"clients","pinned","requests_per_second","bytes_per_second",
-    /// "request_bytes","tenant_buffer_bytes","deny"}}}`. A name is a tenant key, an alias, or `*`
-    /// for everybody; each limit may be left out. `null` says that there is none.
+    /// "request_bytes","tenant_buffer_bytes","deny"}}}`. `NAME` is a tenant key, an alias, or `*`
+    /// for all tenants. Every limit is optional; `null` means no limit.
     ///
     /// # Errors
     ///
-    /// It is no JSON; a field is unknown, since a misspelt limit would be none; a number is
-    /// negative, has a fraction, is a rate of 0, a `request_bytes` below 1024 or a
-    /// `tenant_buffer_bytes` below 65536; a denied word
-    /// is neither a known category nor like the name of a command.
+    /// `text` is not JSON; a field is unknown, because a misspelt limit would otherwise have no
+    /// effect; a number is negative, has a fraction, or is below its minimum (1 for rates, 1024 for
+    /// `request_bytes`, 65536 for `tenant_buffer_bytes`); a denied word is neither a category nor
+    /// has the form of a command name.
     pub fn from_json(text: &str) -> Result<Self, JsonError> {
         read(text, |node| {
             for (name, field) in node.fields()? {
@@ -44,58 +44,57 @@ impl TenantRules {
                                '_'), or '*'";
                     return Err(entry.wrong(why));
                 }
-                entries.insert(name.to_owned(), saying(&entry)?);
+                entries.insert(name.to_owned(), partial(&entry)?);
             }
             Ok(Self { entries })
         })
     }
 
-    /// What a tenant may use, and complaints about the labels of its instances, each of them once.
+    /// The limits of a tenant, and the errors in the labels of its instances.
     ///
-    /// Each limit comes from the first that says something about it: the entry by the tenant's
-    /// key, those by its aliases in the order given, the labels of its instances, the entry `*`.
-    /// Lists of what is denied are not joined but replaced, like the numbers.
+    /// Each limit comes from the first source that sets it: the entry with the tenant's key, the
+    /// entries with its aliases in the given order, the labels of its instances, the entry `*`. A
+    /// list of denied commands replaces the lists of later sources, as a number does.
     pub fn limits_of(
         &self,
         key: &TenantKey,
         aliases: &[&str],
         instances: &[impl Borrow<ClusterInstance>],
     ) -> (TenantLimits, Vec<String>) {
-        let (labels, complaints) = labels::of_all(instances);
+        let (labels, errors) = labels::of_all(instances);
         let names = [key.as_str()].into_iter().chain(aliases.iter().copied());
         let named = names.filter_map(|name| self.entries.get(name));
-        let everybody = self.entries.get(EVERYBODY);
-        let sayings = named.chain([&labels]).chain(everybody);
-        let said = sayings.fold(Saying::default(), Saying::or);
-        (said.limits(), complaints)
+        let sources = named.chain([&labels]).chain(self.entries.get(ALL_TENANTS));
+        let limits = sources.fold(PartialLimits::default(), PartialLimits::or);
+        (limits.complete(), errors)
     }
 }
 
 fn is_name(name: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    name == EVERYBODY || ((1..=64).contains(&name.len()) && name.bytes().all(known))
+    name == ALL_TENANTS || ((1..=64).contains(&name.len()) && name.bytes().all(known))
 }
 
-fn saying(node: &Node<'_>) -> Result<Saying, JsonError> {
-    let mut said = Saying::default();
+fn partial(node: &Node<'_>) -> Result<PartialLimits, JsonError> {
+    let mut limits = PartialLimits::default();
     for (name, field) in node.fields()? {
-        let known = NUMBERS.iter().zip(&mut said.numbers);
+        let mut known = NUMBERS.iter().zip(&mut limits.numbers);
         if name == "deny" {
-            said.deny = or_null(&field, denied)?;
-        } else if let Some((number, place)) = { known }.find(|(number, _)| number.field == name) {
-            *place = or_null(&field, |field| field.whole(number.min, number.max))?;
+            limits.deny = or_null(&field, denied)?;
+        } else if let Some((number, limit)) = known.find(|(number, _)| number.field == name) {
+            *limit = or_null(&field, |field| field.whole(number.min, number.max))?;
         } else {
             let all = NUMBERS.each_ref().map(|number| number.field).join(", ");
             return Err(field.wrong(format_args!("unknown field; allowed: {all}, deny")));
         }
     }
-    Ok(said)
+    Ok(limits)
 }
 
 fn or_null<T>(
     node: &Node<'_>,
     take: impl FnOnce(&Node<'_>) -> Result<T, JsonError>,
-) -> Result<Said<T>, JsonError> {
+) -> Result<Setting<T>, JsonError> {
     match node.value() {
         JsonValue::Null => Ok(Some(None)),
         _ => take(node).map(|value| Some(Some(value))),
@@ -107,5 +106,5 @@ fn denied(node: &Node<'_>) -> Result<Vec<String>, JsonError> {
         let text = word.string()?;
         denied_word(text).map_err(|why| word.wrong(why))
     });
-    words.collect::<Result<_, _>>().map(in_order)
+    words.collect::<Result<_, _>>().map(sorted)
 }

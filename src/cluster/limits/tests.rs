@@ -1,4 +1,4 @@
-//! Limits: which source counts, what is read from labels and from the file, what is refused.
+//! Limits of tenants: labels, the tenants file, and the precedence of the two.
 
 use std::collections::BTreeMap;
 
@@ -27,16 +27,16 @@ fn rules(tenants: &str) -> TenantRules {
     TenantRules::from_json(&format!("{{\"tenants\":{tenants}}}")).unwrap()
 }
 
-/// What the static tenant may use under these rules.
+/// The limits of the static tenant under these rules.
 fn limits(rules: &TenantRules, aliases: &[&str], instances: &[ClusterInstance]) -> TenantLimits {
     let tenant = ClusterKey::local().tenant();
-    let (limits, complaints) = rules.limits_of(&tenant, aliases, instances);
-    assert_eq!(complaints, [""; 0]);
+    let (limits, errors) = rules.limits_of(&tenant, aliases, instances);
+    assert_eq!(errors, [""; 0]);
     limits
 }
 
 #[test]
-fn every_limit_can_be_a_label() {
+fn every_limit_can_be_set_by_a_label() {
     let labels = labels(&[
         ("limit.clients", "0"),
         ("limit.pinned", "4294967295"),
@@ -50,8 +50,8 @@ fn every_limit_can_be_a_label() {
         ),
         ("other", "limit.clients"),
     ]);
-    let (limits, complaints) = TenantLimits::from_labels(&labels);
-    assert_eq!(complaints, [""; 0]);
+    let (limits, errors) = TenantLimits::from_labels(&labels);
+    assert_eq!(errors, [""; 0]);
     let deny = ["@dangerous", "config|set", "flushall", "ft.search"];
     let expected = TenantLimits {
         clients: Some(0),
@@ -68,7 +68,7 @@ fn every_limit_can_be_a_label() {
 }
 
 #[test]
-fn a_bad_label_is_ignored_and_reported() {
+fn wrong_label_is_ignored_and_reported() {
     let cases = [
         ("limit.clients", "-1", "from 0 to 4294967295"),
         ("limit.clients", "+1", "from 0 to 4294967295"),
@@ -94,9 +94,9 @@ fn a_bad_label_is_ignored_and_reported() {
     ];
     for (name, value, range) in cases {
         let labels = labels(&[(name, value), ("deny", "get")]);
-        let (limits, complaints) = TenantLimits::from_labels(&labels);
+        let (limits, errors) = TenantLimits::from_labels(&labels);
         let why = format!("label {name}={value:?} must be a whole number {range}");
-        assert_eq!(complaints, [why]);
+        assert_eq!(errors, [why]);
         let good = TenantLimits {
             deny: vec!["get".to_owned()],
             ..TenantLimits::default()
@@ -108,24 +108,24 @@ fn a_bad_label_is_ignored_and_reported() {
         ("limit.pinned", "1"),
         ("deny", "@dangerouss,get,a|b|c,é,|,PING"),
     ]);
-    let (limits, complaints) = TenantLimits::from_labels(&labels);
+    let (limits, errors) = TenantLimits::from_labels(&labels);
     assert_eq!((limits.pinned, limits.deny), (Some(1), vec!["get".into()]));
     let starts = [
-        "label \"limit.client\" is no limit; there are: limit.clients, ",
-        "label deny: \"@dangerouss\" is no category; there are: @admin, ",
-        "label deny: \"a|b|c\" is no name of a command, ",
-        "label deny: \"é\" is no name of a command, ",
-        "label deny: \"|\" is no name of a command, ",
+        "label \"limit.client\" is not a limit; allowed: limit.clients, ",
+        "label deny: \"@dangerouss\" is not a category; allowed: @admin, ",
+        "label deny: \"a|b|c\" is not the name of a command, ",
+        "label deny: \"é\" is not the name of a command, ",
+        "label deny: \"|\" is not the name of a command, ",
         "label deny: \"ping\" cannot be denied: every client needs it",
     ];
-    assert_eq!(complaints.len(), starts.len(), "{complaints:?}");
-    for (complaint, start) in complaints.iter().zip(starts) {
-        assert!(complaint.starts_with(start), "{complaint}");
+    assert_eq!(errors.len(), starts.len(), "{errors:?}");
+    for (error, start) in errors.iter().zip(starts) {
+        assert!(error.starts_with(start), "{error}");
     }
 }
 
 #[test]
-fn of_several_instances_the_strictest_number_counts_and_denials_add_up() {
+fn labels_of_several_instances_give_the_smallest_number_and_all_denied_commands() {
     let instances = [
         instance("a", &[("limit.clients", "20"), ("deny", "get")]),
         instance("b", &[("limit.clients", "10"), ("limit.pinned", "x")]),
@@ -133,7 +133,7 @@ fn of_several_instances_the_strictest_number_counts_and_denials_add_up() {
         instance("d", &[("limit.pinned", "x")]),
     ];
     let tenant = ClusterKey::local().tenant();
-    let (limits, complaints) = TenantRules::default().limits_of(&tenant, &[], &instances);
+    let (limits, errors) = TenantRules::default().limits_of(&tenant, &[], &instances);
     let expected = TenantLimits {
         clients: Some(10),
         pinned: Some(5),
@@ -141,11 +141,11 @@ fn of_several_instances_the_strictest_number_counts_and_denials_add_up() {
         ..TenantLimits::default()
     };
     assert_eq!(limits, expected);
-    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    assert_eq!(errors.len(), 1, "{errors:?}");
 }
 
 #[test]
-fn each_limit_comes_from_the_first_that_speaks_of_it() {
+fn each_limit_comes_from_the_first_source_that_sets_it() {
     let rules = rules(
         r#"{
             "yigF5wkxq44": {"clients": 1, "pinned": null},
@@ -154,7 +154,7 @@ fn each_limit_comes_from_the_first_that_speaks_of_it() {
             "cart": {"requests_per_second": 3, "bytes_per_second": 3},
             "*": {"clients": 5, "pinned": 5, "requests_per_second": 5, "bytes_per_second": 5,
                   "request_bytes": 5000, "deny": ["@all"]},
-            "stranger": {"request_bytes": 9999}
+            "other": {"request_bytes": 9999}
         }"#,
     );
     let labelled = [instance(
@@ -199,16 +199,16 @@ fn each_limit_comes_from_the_first_that_speaks_of_it() {
         (Some(5), Some(5000))
     );
     assert_eq!(limits.deny, ["@all"]);
-    let odd = [
+    let wrong = [
         instance("a", &[("deny", "@al, ")]),
         instance("b", &[("deny", "")]),
     ];
-    let (limits, complaints) = rules.limits_of(&other.tenant(), &[], &odd);
-    assert_eq!((limits.deny, complaints.len()), (vec!["@all".into()], 1));
+    let (limits, errors) = rules.limits_of(&other.tenant(), &[], &wrong);
+    assert_eq!((limits.deny, errors.len()), (vec!["@all".into()], 1));
 }
 
 #[test]
-fn null_is_no_limit_and_an_empty_file_says_nothing() {
+fn null_is_no_limit_and_an_empty_file_sets_nothing() {
     let none = r#"{"yigF5wkxq44": {"clients": null, "pinned": null, "requests_per_second": null,
         "bytes_per_second": null, "request_bytes": null, "deny": null},
         "*": {"clients": 1, "deny": ["get"]}}"#;
@@ -225,7 +225,7 @@ fn null_is_no_limit_and_an_empty_file_says_nothing() {
 }
 
 #[test]
-fn a_file_that_makes_no_sense_is_refused_at_its_line() {
+fn error_in_the_file_names_its_line() {
     let whole = |name: &str, min: u64, max: u64| {
         format!("line 2: tenants.a.{name}: must be a whole number from {min} to {max}")
     };
@@ -269,13 +269,13 @@ fn a_file_that_makes_no_sense_is_refused_at_its_line() {
         ),
         (
             "\"deny\": [\"get\", \"get set\"]",
-            "line 2: tenants.a.deny[1]: \"get set\" is no name \
+            "line 2: tenants.a.deny[1]: \"get set\" is not the name \
           of a command, such as flushall or config|set"
                 .into(),
         ),
         (
             "\"clients\": 1, \"clients\": 2",
-            "line 2: field \"clients\" is there twice".into(),
+            "line 2: field \"clients\" occurs twice".into(),
         ),
     ];
     for (entry, error) in cases {
@@ -321,6 +321,6 @@ fn a_file_that_makes_no_sense_is_refused_at_its_line() {
     }
     let text = "{\"tenants\":{\"a\":{\"deny\":[\"@write\",\"@x\"]}}}";
     let error = TenantRules::from_json(text).unwrap_err().to_string();
-    let start = "line 1: tenants.a.deny[1]: \"@x\" is no category; there are: @admin, @all, ";
+    let start = "line 1: tenants.a.deny[1]: \"@x\" is not a category; allowed: @admin, @all, ";
     assert!(error.starts_with(start), "{error}");
 }
