@@ -1,8 +1,8 @@
 //! The log of the program: lines on stderr, written by a thread of their own.
 //!
-//! Nobody waits for whoever reads stderr: lines that do not fit in the queue are lost, and counted.
-//! A line is one line, whatever is in it. One place in the code that logs more than a burst of
-//! lines has the rest left out, and counted; messages for debugging are all there.
+//! Logging never blocks: lines that do not fit in the queue are dropped and counted. Control
+//! characters are escaped, so that each message is one line. A place in the code that logs more
+//! than [`BURST`] lines at once has the rest suppressed and counted, except at level debug.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -16,39 +16,37 @@ use elika::resp::Printable;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{ConfigBuilder, WriteLogger};
 
-/// Lines that wait to be written.
+/// Lines in the queue at most.
 const QUEUE_MAX: usize = 4_096;
 
-/// Lines that one place in the code may log at once, and in each second beyond them.
+/// Lines that one place in the code may log at once, and in each second beyond that.
 const BURST: f64 = 1_000.0;
 const PER_SECOND: f64 = 1.0;
 
-/// Between two looks at what was left out.
-const ROUND: Duration = Duration::from_secs(1);
+/// Interval of the lines that report suppressed lines.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the end of the program waits for the queue.
-const FLUSH: Duration = Duration::from_secs(1);
+/// Longest wait for the queue when the program ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the thread is sent.
+/// A message to the writing thread.
 enum Message {
     Line(Vec<u8>),
-    /// All lines before this are written.
+    /// Confirms once all earlier lines are written.
     Flush(Sender<()>),
 }
 
-/// See the module.
 pub(crate) struct Logger {
     inner: Box<WriteLogger<Lines>>,
     queue: SyncSender<Message>,
-    places: Places,
+    limits: RateLimits,
 }
 
-/// Starts the log.
 pub(crate) fn start(level: LevelFilter) {
     let logger = Logger::new(io::stderr());
-    // It fails only if there is a logger already, and there is none.
+    // Fails only if there is a logger already.
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
-        // What is logged is decided here, so that it can change while the proxy runs.
+        // The level is a global of the `log` crate, so that it can change while the proxy runs.
         log::set_max_level(level);
     }
 }
@@ -56,19 +54,19 @@ pub(crate) fn start(level: LevelFilter) {
 impl Logger {
     fn new(out: impl Write + Send + 'static) -> Self {
         let (queue, messages) = sync_channel(QUEUE_MAX);
-        let lost = Arc::new(AtomicU64::new(0));
-        let places = Places::default();
+        let dropped = Arc::new(AtomicU64::new(0));
+        let limits = RateLimits::default();
         let lines = Lines {
             line: Vec::new(),
             queue: queue.clone(),
-            lost: Arc::clone(&lost),
+            dropped: Arc::clone(&dropped),
         };
         let writer = Writer {
             out,
-            lost,
-            places: places.clone(),
+            dropped,
+            limits: limits.clone(),
         };
-        // Without the thread there is no log, and no reason not to serve.
+        // A proxy without a log is better than none.
         let _ = thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || writer.run(&messages));
@@ -82,7 +80,7 @@ impl Logger {
         Self {
             inner: WriteLogger::new(LevelFilter::Trace, format, lines),
             queue,
-            places,
+            limits,
         }
     }
 }
@@ -95,7 +93,7 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         let text = record.args().to_string();
         let place = (record.file_static().unwrap_or_default(), record.line());
-        if record.level() <= Level::Info && !self.places.admits(place, &text, now()) {
+        if record.level() <= Level::Info && !self.limits.admits(place, &text, now()) {
             return;
         }
         let text = Printable(text.as_bytes());
@@ -108,21 +106,21 @@ impl Log for Logger {
         );
     }
 
-    /// Waits until everything is written, but not long: nobody may read it.
+    /// Waits until the queue is written, for a limited time: stderr may be blocked.
     fn flush(&self) {
         let (done, wait) = channel();
         if self.queue.try_send(Message::Flush(done)).is_ok() {
-            // A thread that cannot write does not answer.
-            let _ = wait.recv_timeout(FLUSH);
+            // No confirmation comes if the thread is blocked.
+            let _ = wait.recv_timeout(FLUSH_TIMEOUT);
         }
     }
 }
 
-/// Puts together what the formatter writes in pieces.
+/// Collects the pieces of a formatted line.
 struct Lines {
     line: Vec<u8>,
     queue: SyncSender<Message>,
-    lost: Arc<AtomicU64>,
+    dropped: Arc<AtomicU64>,
 }
 
 impl Write for Lines {
@@ -131,7 +129,7 @@ impl Write for Lines {
         if self.line.ends_with(b"\n") {
             let line = std::mem::take(&mut self.line);
             if self.queue.try_send(Message::Line(line)).is_err() {
-                self.lost.fetch_add(1, Ordering::Relaxed);
+                self.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
         Ok(bytes.len())
@@ -142,101 +140,102 @@ impl Write for Lines {
     }
 }
 
-/// The thread that writes.
+/// The writing thread.
 struct Writer<W> {
     out: W,
-    lost: Arc<AtomicU64>,
-    places: Places,
+    dropped: Arc<AtomicU64>,
+    limits: RateLimits,
 }
 
 impl<W: Write> Writer<W> {
     fn run(mut self, messages: &Receiver<Message>) {
         loop {
-            match messages.recv_timeout(ROUND) {
+            match messages.recv_timeout(REPORT_INTERVAL) {
                 Ok(Message::Line(line)) => self.write(&line),
                 Ok(Message::Flush(done)) => {
-                    self.tell_left_out(Duration::ZERO);
-                    // Whoever waited may have lost patience.
+                    self.report_suppressed(Duration::ZERO);
+                    // The sender may have stopped waiting.
                     let _ = done.send(());
                 }
-                Err(RecvTimeoutError::Timeout) => self.tell_left_out(ROUND),
+                Err(RecvTimeoutError::Timeout) => self.report_suppressed(REPORT_INTERVAL),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
     fn write(&mut self, line: &[u8]) {
-        // Nobody can be told that the log cannot be written.
+        // There is no other place to report that the log cannot be written.
         let _ = self.out.write_all(line);
-        let lost = self.lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            let line = format!("[WARN] log: lines lost, nobody read them lines={lost}\n");
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            let line = format!("[WARN] log: lines dropped lines={dropped}\n");
             let _ = self.out.write_all(line.as_bytes());
         }
-        self.tell_left_out(ROUND);
+        self.report_suppressed(REPORT_INTERVAL);
     }
 
-    /// Tells of what was left out, if it is not too soon after the last time.
-    fn tell_left_out(&mut self, rest: Duration) {
-        for (lines, last) in self.places.take_left_out(now(), rest) {
+    /// Writes how many lines were suppressed, at each place that has not reported it for
+    /// `interval`.
+    fn report_suppressed(&mut self, interval: Duration) {
+        for (lines, last) in self.limits.take_suppressed(now(), interval) {
             let last = Printable(last.as_bytes());
-            let line = format!("[WARN] log: lines left out lines={lines} last=\"{last}\"\n");
+            let line = format!("[WARN] log: lines suppressed lines={lines} last=\"{last}\"\n");
             let _ = self.out.write_all(line.as_bytes());
         }
     }
 }
 
-/// How much every place in the code has logged.
+/// The rate limits of all places in the code that log.
 #[derive(Clone, Default)]
-struct Places(Arc<Mutex<PlaceMap>>);
+struct RateLimits(Arc<Mutex<LimitMap>>);
 
 /// By file and line.
-type PlaceMap = HashMap<(&'static str, Option<u32>), Place>;
+type LimitMap = HashMap<(&'static str, Option<u32>), RateLimit>;
 
-struct Place {
+struct RateLimit {
     tokens: f64,
     at: Instant,
-    left_out: u64,
+    suppressed: u64,
     last: String,
-    told: Instant,
+    reported: Instant,
 }
 
-impl Places {
-    fn lock(&self) -> MutexGuard<'_, PlaceMap> {
+impl RateLimits {
+    fn lock(&self) -> MutexGuard<'_, LimitMap> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// May this place log one more line?
+    /// Whether this place may log another line.
     fn admits(&self, place: (&'static str, Option<u32>), text: &str, now: Instant) -> bool {
-        let mut places = self.lock();
-        let place = places.entry(place).or_insert_with(|| Place {
+        let mut limits = self.lock();
+        let limit = limits.entry(place).or_insert_with(|| RateLimit {
             tokens: BURST,
             at: now,
-            left_out: 0,
+            suppressed: 0,
             last: String::new(),
-            told: now,
+            reported: now,
         });
-        let passed = now.saturating_duration_since(place.at).as_secs_f64();
-        place.tokens = (place.tokens + passed * PER_SECOND).min(BURST);
-        place.at = now;
-        if place.tokens >= 1.0 {
-            place.tokens -= 1.0;
+        let passed = now.saturating_duration_since(limit.at).as_secs_f64();
+        limit.tokens = (limit.tokens + passed * PER_SECOND).min(BURST);
+        limit.at = now;
+        if limit.tokens >= 1.0 {
+            limit.tokens -= 1.0;
             return true;
         }
-        place.left_out += 1;
-        text.clone_into(&mut place.last);
+        limit.suppressed += 1;
+        text.clone_into(&mut limit.last);
         false
     }
 
-    fn take_left_out(&self, now: Instant, rest: Duration) -> Vec<(u64, String)> {
-        let mut places = self.lock();
-        let due = places
-            .values_mut()
-            .filter(|it| it.left_out > 0 && now.saturating_duration_since(it.told) >= rest);
+    fn take_suppressed(&self, now: Instant, interval: Duration) -> Vec<(u64, String)> {
+        let mut limits = self.lock();
+        let due = limits.values_mut().filter(|it| {
+            it.suppressed > 0 && now.saturating_duration_since(it.reported) >= interval
+        });
         let due = due.map(|it| {
-            it.told = now;
+            it.reported = now;
             (
-                std::mem::take(&mut it.left_out),
+                std::mem::take(&mut it.suppressed),
                 std::mem::take(&mut it.last),
             )
         });
@@ -253,7 +252,7 @@ fn now() -> Instant {
 mod tests {
     use super::*;
 
-    /// Writes to a test, if that lets it.
+    /// A writer that blocks until the test reads.
     struct Pipe(SyncSender<Vec<u8>>);
 
     impl Write for Pipe {
@@ -276,14 +275,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_whoever_reads_the_log() {
+    fn unread_log_blocks_no_caller() {
         let (pipe, reader) = sync_channel(0);
         let logger = Logger::new(Pipe(pipe));
         for n in 0..QUEUE_MAX + 100 {
             log(&logger, Level::Debug, &format!("line {n}"));
         }
         logger.flush();
-        // Now somebody reads.
+        // The reader starts only now.
         let read = thread::spawn(move || {
             let lines = reader.iter().map(|line| String::from_utf8(line).unwrap());
             lines.collect::<Vec<_>>()
@@ -292,13 +291,13 @@ mod tests {
         drop(logger);
         let lines = read.join().unwrap();
         assert!(lines[0].contains("line 0"), "{}", lines[0]);
-        let lost = lines.iter().filter(|line| line.contains("lines lost"));
-        assert!(lost.count() >= 1, "{} lines", lines.len());
+        let dropped = lines.iter().filter(|line| line.contains("lines dropped"));
+        assert!(dropped.count() >= 1, "{} lines", lines.len());
         assert!(lines.len() < QUEUE_MAX + 100, "{} lines", lines.len());
     }
 
     #[test]
-    fn a_line_is_one_line_and_a_flood_is_cut_short() {
+    fn control_characters_are_escaped_and_floods_are_suppressed() {
         let (pipe, reader) = sync_channel(10_000);
         let logger = Logger::new(Pipe(pipe));
         for _ in 0..1_500 {
@@ -318,14 +317,16 @@ mod tests {
             lines[0]
         );
         assert!((1_000..1_100).contains(&lines.len()), "{}", lines.len());
-        let told = lines.iter().filter(|line| line.contains("lines left out"));
-        let counts = told.map(|line| {
+        let reported = lines
+            .iter()
+            .filter(|line| line.contains("lines suppressed"));
+        let counts = reported.map(|line| {
             let (_, count) = line.split_once("lines=").unwrap();
             count.split(' ').next().unwrap().parse::<usize>().unwrap()
         });
         let written = lines
             .iter()
-            .filter(|line| !line.contains("lines left out"))
+            .filter(|line| !line.contains("lines suppressed"))
             .count();
         assert_eq!(counts.sum::<usize>() + written, 1_500);
     }

@@ -1,4 +1,5 @@
-//! The `elika-proxy` program: arguments, configuration, banner, log; then the proxy.
+//! The `elika-proxy` program: parses the configuration, prints the banner, starts the log, runs the
+//! proxy.
 
 mod logger;
 
@@ -57,7 +58,7 @@ fn run(config: Config) -> ExitCode {
     }
     logger::start(config.log_level.into());
     for note in &config.notes {
-        log::warn!("{note}");
+        log::warn!("configuration: {note}");
     }
     let outcome = Proxy::new(config).run();
     log::logger().flush();

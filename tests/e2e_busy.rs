@@ -61,7 +61,7 @@ fn a_server_that_is_stopped_and_goes_on_costs_nobody_a_reply() {
         assert_eq!(client.replies(2), [first, "$1 v"]);
     }
     assert_eq!(late.replies(2), ["+OK", "$1 v"]);
-    assert_eq!(proxy.logged(" offline, "), 0, "{}", proxy.log());
+    assert_eq!(proxy.logged("backend: offline "), 0, "{}", proxy.log());
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_command_that_takes_long_costs_nobody_a_reply() {
         "{ours:?} {direct:?}"
     );
     assert_eq!(sleeper.reply(), "+OK");
-    assert_eq!(proxy.logged(" offline, "), 0, "{}", proxy.log());
+    assert_eq!(proxy.logged("backend: offline "), 0, "{}", proxy.log());
 }
 
 /// CLIENT PAUSE with WRITE; no server before 6.2 has it.
@@ -199,7 +199,7 @@ fn a_write_may_be_held_back_for_longer_than_the_time_for_a_reply() {
         assert_eq!(redis.ask("CLIENT UNPAUSE"), "+OK");
         assert_eq!(writer.reply(), "+OK");
         assert_eq!(writer.ask("GET k"), "$1 w");
-        assert_eq!(proxy.logged(" offline, "), 0, "{}", proxy.log());
+        assert_eq!(proxy.logged("backend: offline "), 0, "{}", proxy.log());
     }
 }
 
@@ -239,7 +239,7 @@ fn a_script_is_answered_for_as_the_server_does() {
     for client in &mut clients {
         assert_eq!(client.ask("GET k"), "$1 v");
     }
-    assert_eq!(proxy.logged(" offline, "), 0, "{}", proxy.log());
+    assert_eq!(proxy.logged("backend: offline "), 0, "{}", proxy.log());
 }
 
 /// Whoever shares it goes on, though no connection can be opened beside it.
@@ -282,7 +282,7 @@ fn a_server_that_is_full_goes_on_serving_shared_connections() {
     assert!(heard.contains("max number of clients"), "{heard}");
     assert_eq!(control.ask("CONFIG SET maxclients 100"), "+OK");
     wait_until("there is room", || new.ask("WATCH k") == "+OK");
-    assert_eq!(proxy.logged(" offline, "), 0, "{}", proxy.log());
+    assert_eq!(proxy.logged("backend: offline "), 0, "{}", proxy.log());
 }
 
 /// The server closes a connection whose replies are not read.

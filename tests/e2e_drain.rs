@@ -70,7 +70,7 @@ fn a_drain_by_the_service_port() {
             .contains("\nelika_draining 1\n")
     );
     proxy.signal("TERM");
-    wait_until("that is noted", || proxy.logged("draining already") == 1);
+    wait_until("that is noted", || proxy.logged("already draining") == 1);
     assert_eq!(client.reply(), ":7");
     client.expect_end();
     assert_eq!(proxy.wait().code(), Some(0));
@@ -97,11 +97,11 @@ fn a_second_signal_after_a_drain_ends_it_at_once() {
     proxy.service().post("/drain", "");
     idle.expect_end();
     proxy.signal("TERM");
-    wait_until("that is noted", || proxy.logged("draining already") == 1);
+    wait_until("that is noted", || proxy.logged("already draining") == 1);
     proxy.signal("TERM");
     proxy.wait();
     client.expect_end();
-    assert_eq!(proxy.logged("closing what is left"), 1);
+    assert_eq!(proxy.logged("closing all connections"), 1);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn the_grace_period_ends() {
         took >= Duration::from_secs(1) && took < Duration::from_secs(3),
         "{took:?}"
     );
-    assert!(proxy.log().contains("the grace period is over"));
+    assert!(proxy.log().contains("grace period ended"));
 }
 
 /// A client that never reads its replies cannot keep the process alive beyond the grace period.

@@ -34,7 +34,7 @@ fn all_is_passed_on(asker: &mut Wire) {
 fn not_there_at_the_start() {
     let port = unused_port();
     let proxy = Proxy::at(&format!("127.0.0.1:{port}"), &[]);
-    wait_until("the log says so", || proxy.logged(" offline, ") == 1);
+    wait_until("the log says so", || proxy.logged("backend: offline ") == 1);
     let (mut client, mut user) = (proxy.client(), proxy.client());
     let start = now();
     for line in ["GET k", "PING", "SELECT 1", "AUTH ann annpw", "HELLO 3"] {
@@ -55,7 +55,7 @@ fn not_there_at_the_start() {
     wait_served(&mut user, "AUTH ann annpw", "+OK");
     assert_eq!(user.ask("GET k"), "$1 v");
     wait_until("the log says so", || proxy.logged(" online, ") == 1);
-    assert_eq!(proxy.logged(" offline, "), 1, "{}", proxy.log());
+    assert_eq!(proxy.logged("backend: offline "), 1, "{}", proxy.log());
     drop(redis);
 }
 
@@ -135,7 +135,12 @@ fn restarted_again_and_again() {
             assert_eq!(client.ask("GET k"), format!("$1 {i}"));
         }
         wait_until("the log says so", || proxy.logged(" online, ") == round + 2);
-        assert_eq!(proxy.logged(" offline, "), round + 1, "{}", proxy.log());
+        assert_eq!(
+            proxy.logged("backend: offline "),
+            round + 1,
+            "{}",
+            proxy.log()
+        );
     }
 }
 
@@ -152,7 +157,7 @@ fn killed_connections_are_opened_again() {
         // A read that was written before the proxy saw the end is asked again.
         assert_eq!(client.ask(&format!("GET k{i}")), "$1 v");
     }
-    assert_eq!(proxy.logged(" offline, "), 0, "{}", proxy.log());
+    assert_eq!(proxy.logged("backend: offline "), 0, "{}", proxy.log());
 }
 
 #[test]

@@ -38,13 +38,18 @@ fn clients_leave_descriptors_for_backends_and_probes() {
         &redis,
         &["--core-num=1"],
     );
-    assert_eq!(proxy.logged("limit.clients lowered"), 1, "{}", proxy.log());
+    assert_eq!(
+        proxy.logged("limit lowered limit=limit.clients"),
+        1,
+        "{}",
+        proxy.log()
+    );
     let mut first = proxy.client();
     assert_eq!(first.ask("SET k v"), "+OK");
     let mut clients: Vec<_> = (0..150).map(|_| proxy.client()).collect();
     let last = clients.last_mut().unwrap();
     assert_eq!(last.reply(), "-ERR max number of clients reached");
-    assert_eq!(proxy.logged("accepting rests"), 0, "{}", proxy.log());
+    assert_eq!(proxy.logged("acceptor: paused"), 0, "{}", proxy.log());
     // Whatever needs a descriptor gets one.
     assert_eq!(first.ask("AUTH ann annpw"), "+OK");
     assert_eq!(first.ask("SUBSCRIBE news"), "*3 $9 subscribe $4 news :1");
@@ -93,7 +98,7 @@ fn half_requests_in_little_memory() {
         &redis,
         &["--core-num=1"],
     );
-    let lowered = "memory: limit.worker-buffer-bytes lowered";
+    let lowered = "memory: limit lowered limit=limit.worker-buffer-bytes";
     assert_eq!(proxy.logged(lowered), 1, "{}", proxy.log());
     let half = vec![b'x'; 100 << 20];
     let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();

@@ -79,7 +79,7 @@ fn a_connection_lost_inside_multi() {
         assert_eq!(proxy.client().ask_all("MULTI | GET k | EXEC")[2], "*1 $1 v");
         cut_own(&redis, &shared);
     }
-    assert_eq!(proxy.logged(" offline, "), 0, "{}", proxy.log());
+    assert_eq!(proxy.logged("backend: offline "), 0, "{}", proxy.log());
 }
 
 /// EXEC was sent, and nobody knows what became of it: the client hears nothing that could be wrong.

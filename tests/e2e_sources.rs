@@ -140,7 +140,7 @@ fn three_in_a_row_and_the_first_is_killed() {
     let busy = Busy::start(&[&two, &three], "carts", "carts");
     one.kill();
     wait_until("the second notices", || {
-        two.logged("what is known serves on") == 1
+        two.logged("using the last known clusters") == 1
     });
     expect(&two, "carts", "carts");
     expect(&three, "carts", "carts");
@@ -157,9 +157,9 @@ fn three_in_a_row_and_the_first_is_killed() {
         wait_until("carts is gone", || !is_known(proxy, "carts"));
         expect(proxy, "users", "users");
     }
-    assert_eq!(two.logged("it is back"), 1);
+    assert_eq!(two.logged("control plane: available again"), 1);
     assert_eq!(
-        three.logged("what is known serves on"),
+        three.logged("using the last known clusters"),
         0,
         "its own was there"
     );
@@ -179,7 +179,7 @@ fn the_first_forgot_everything_and_is_told_again() {
     one.kill();
     let one = first(port, &[]);
     wait_until("the second has heard that there is nothing", || {
-        two.logged("lists no longer") == 1
+        two.logged("keeping missing clusters") == 1
     });
     expect(&three, "carts", "carts");
     let start = now();
@@ -230,15 +230,20 @@ fn the_last_state_serves_while_the_control_plane_is_away() {
         (answer.status, answer.body)
     };
     assert_eq!(status, 503, "{why}");
-    assert!(why.contains("the control plane has not told"), "{why}");
+    assert!(why.contains("clusters are not known yet"), "{why}");
     let two = follower(port, &[&state]);
     expect(&two, "carts", "carts");
-    assert_eq!(two.logged("router.state-file: 1 clusters"), 1);
+    assert_eq!(two.logged("router.state-file: applied clusters=1"), 1);
     assert!(two.service().get("/list_cluster").data().contains("carts"));
     // A state that makes no sense is no reason not to start.
     fs::write(dir.path().join("state.json"), "[\n{\"name\":").unwrap();
     let three = follower(port, &[&state]);
-    assert_eq!(three.logged("state.json: line 2: "), 1, "{}", three.log());
+    assert_eq!(
+        three.logged("state.json reason=\"line 2: "),
+        1,
+        "{}",
+        three.log()
+    );
     let one = first(port, &[]);
     feed(&one.service(), "carts", &carts);
     for proxy in [&two, &three, &stranger] {
@@ -256,7 +261,7 @@ fn a_file_is_followed_however_it_is_edited() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("clusters.json");
     let proxy = with_file(&file);
-    assert_eq!(proxy.logged("there is no such file"), 1);
+    assert_eq!(proxy.logged("no such file"), 1);
     // In place.
     fs::write(&file, clusters(&[("carts", &carts)])).unwrap();
     expect(&proxy, "carts", "carts");
@@ -270,9 +275,7 @@ fn a_file_is_followed_however_it_is_edited() {
     expect(&proxy, "carts", "carts");
     // What is gone changes nothing.
     fs::remove_file(&file).unwrap();
-    wait_until("that is noted", || {
-        proxy.logged("there is no such file") == 2
-    });
+    wait_until("that is noted", || proxy.logged("no such file") == 2);
     expect(&proxy, "users", "users");
     fs::write(&file, clusters(&[])).unwrap();
     wait_until("nothing is left", || {
@@ -312,7 +315,7 @@ fn a_bad_file_changes_nothing_and_is_told_once() {
     let proxy = with_file(&file);
     let path = file.display();
     assert_eq!(
-        proxy.logged(&format!("router.file {path}: line 3: ")),
+        proxy.logged(&format!("file={path} reason=\"line 3: ")),
         1,
         "{}",
         proxy.log()
@@ -330,16 +333,19 @@ fn a_bad_file_changes_nothing_and_is_told_once() {
         .find(|line| line.contains(complaint))
         .unwrap()
         .to_owned();
-    assert!(line.contains(&format!("{path}: line 5: ")), "{line}");
+    assert!(
+        line.contains(&format!("file={path} reason=\"line 5: ")),
+        "{line}"
+    );
     expect(&proxy, "carts", "carts");
     // Asked to, it says so again; of its own accord it does not.
     proxy.signal("HUP");
     wait_until("it was read", || {
-        proxy.logged("SIGHUP: read again: router.file bad") == 1
+        proxy.logged("SIGHUP: files read router.file=invalid") == 1
     });
     assert_eq!(proxy.logged(complaint), 2);
     fs::write(&file, &good).unwrap();
-    wait_until("it is well", || proxy.logged("is well again") == 2);
+    wait_until("it is well", || proxy.logged("valid again") == 2);
     expect(&proxy, "carts", "carts");
 }
 
@@ -361,7 +367,7 @@ fn a_hang_up_reads_files_and_the_level() {
     fs::write(at("missing"), "debug").unwrap();
     fs::write(at("tenants.json"), "{\"tenants\":{}}").unwrap();
     proxy.signal("HUP");
-    let line = "SIGHUP: read again: tenants.file ";
+    let line = "SIGHUP: files read tenants.file=";
     wait_until("it is read", || proxy.logged(line) == 1);
     wait_until("more is logged", || {
         proxy.client().ask("PING");
@@ -370,18 +376,18 @@ fn a_hang_up_reads_files_and_the_level() {
     fs::write(at("missing"), "loud").unwrap();
     proxy.signal("HUP");
     wait_until("it is told", || {
-        proxy.logged("line 1: no level; allowed: off, error") == 1
+        proxy.logged("line 1: unknown level; allowed: off, error") == 1
     });
-    let line = ", log.level-file makes no sense, log level stays debug";
+    let line = " log.level-file=invalid log.level=debug";
     wait_until("it is told", || proxy.logged(line) == 1);
     fs::remove_file(at("missing")).unwrap();
     proxy.signal("HUP");
     wait_until("it is as the options say", || {
-        proxy.logged(", log level info") == 1
+        proxy.logged(" log.level=info") == 1
     });
     fs::write(at("missing"), "error").unwrap();
     proxy.signal("HUP");
-    wait_until("it is read", || proxy.logged(", log level error") == 1);
+    wait_until("it is read", || proxy.logged(" log.level=error") == 1);
 }
 
 #[test]
@@ -405,7 +411,9 @@ fn what_the_tenants_file_says_counts_for_connected_clients() {
         });
     }
     fs::write(&file, "{\"tenants\":\n {\"*\": {\"dney\": []}}}").unwrap();
-    wait_until("it is told", || proxy.logged("tenants.json: line 2: ") == 1);
+    wait_until("it is told", || {
+        proxy.logged("tenants.json reason=\"line 2: ") == 1
+    });
     assert!(clients[0].ask("GET who").starts_with("-NOPERM"));
     fs::write(
         &file,

@@ -1,6 +1,6 @@
-//! How long things took: counts by powers of two.
+//! Histograms of durations, with buckets at powers of two.
 
-/// Upper bounds of the buckets, in microseconds; one more bucket takes what is above the last.
+/// Upper bounds of the buckets, in microseconds. One more bucket counts durations above the last.
 pub const BOUNDS_US: [u64; BUCKETS - 1] = {
     let mut bounds = [0; BUCKETS - 1];
     let mut i = 0;
@@ -11,11 +11,11 @@ pub const BOUNDS_US: [u64; BUCKETS - 1] = {
     bounds
 };
 
-/// From 64 µs, a fast answer over loopback, to 8 s, in steps of two.
+/// From 64 µs, a fast reply over loopback, to 8 s, in steps of two.
 const BUCKETS: usize = 19;
 const FIRST_US: u64 = 64;
 
-/// Counts of durations, and their sum.
+/// Counts of durations by bucket, and their sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     counts: [u64; BUCKETS],
@@ -23,7 +23,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Counts `n` durations of so many microseconds each.
+    /// Counts `n` durations of `us` microseconds each.
     pub fn record(&mut self, us: u64, n: u64) {
         let above = us.saturating_sub(1) / FIRST_US;
         let bucket = (u64::BITS - above.leading_zeros()) as usize;
@@ -33,7 +33,7 @@ impl Histogram {
         self.sum_us += us.saturating_mul(n);
     }
 
-    /// Adds what another one counted.
+    /// Adds the counts of another histogram.
     pub fn add(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count += more;
@@ -41,7 +41,7 @@ impl Histogram {
         self.sum_us += other.sum_us;
     }
 
-    /// What came since `earlier`, an older copy.
+    /// The counts that were added since `earlier`, a copy of this histogram.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut since = *self;
@@ -52,7 +52,7 @@ impl Histogram {
         since
     }
 
-    /// For each bound of [`BOUNDS_US`] how many durations were at most that long.
+    /// Each bound of [`BOUNDS_US`], with the number of durations up to it.
     pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
         let mut sum = 0;
         BOUNDS_US
@@ -64,12 +64,11 @@ impl Histogram {
             })
     }
 
-    /// How many durations were counted.
+    /// The number of durations.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The sum of all durations, in microseconds.
     pub fn sum_us(&self) -> u64 {
         self.sum_us
     }
@@ -80,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bound_belongs_to_its_bucket() {
+    fn duration_at_a_bound_belongs_to_its_bucket() {
         for (i, bound) in BOUNDS_US.into_iter().enumerate() {
             for (us, below) in [(bound, true), (bound + 1, false)] {
                 let mut histogram = Histogram::default();

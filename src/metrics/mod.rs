@@ -1,6 +1,7 @@
-//! What is counted per instance, and how it is written for Prometheus.
+//! Counters and histograms of an instance's traffic, and the Prometheus text format.
 //!
-//! Plain numbers: a worker counts in its own memory and hands out copies when somebody asks.
+//! These are plain numbers: each worker counts in its own memory, and copies the numbers when
+//! they are collected.
 
 mod histogram;
 mod text;

@@ -1,28 +1,26 @@
-//! The text that Prometheus reads, format 0.0.4: families, each with its samples.
-//!
-//! It knows how things are written, not what there is to write.
+//! Writes the Prometheus text format 0.0.4: families, each with its samples.
 
 use std::fmt::{self, Write};
 use std::mem;
 
 use super::Histogram;
 
-/// What the page says it is.
+/// The content type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What a number means.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows.
+    /// A number that only grows.
     Counter,
-    /// It goes up and down.
+    /// A number that goes up and down.
     Gauge,
-    /// How many durations there were, by length.
+    /// Durations by bucket.
     Histogram,
 }
 
 impl Kind {
-    /// As Prometheus calls it.
+    /// The name in the text format.
     pub fn name(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -32,25 +30,26 @@ impl Kind {
     }
 }
 
-/// Numbers of one meaning, told apart by labels.
+/// A metric, with the labels of its samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Family {
-    /// With its unit; a counter's ends in `_total`.
+    /// The name with its unit; that of a counter ends in `_total`.
     pub name: &'static str,
-    /// What kind of number.
+    /// The type of the metric.
     pub kind: Kind,
-    /// The names of the labels that each sample has; a histogram's `le` is not among them.
+    /// The names of the labels that each sample has. The label `le` of a histogram is not among
+    /// them.
     pub labels: &'static [&'static str],
-    /// What it means, in one line.
+    /// The help text, in one line.
     pub help: &'static str,
 }
 
-/// The page, while it is written.
+/// A page that is being written.
 #[derive(Debug, Default)]
 pub struct Text(String);
 
 impl Text {
-    /// Begins a family: all of its samples have to follow. Without any it is left out.
+    /// Begins a family, whose samples must all follow. A family without samples is left out.
     pub fn family<'a>(&'a mut self, family: &'a Family) -> Samples<'a> {
         Samples {
             text: self,
@@ -60,7 +59,7 @@ impl Text {
         }
     }
 
-    /// The whole page.
+    /// The complete page.
     pub fn finish(self) -> String {
         self.0
     }
@@ -73,13 +72,13 @@ impl Text {
     }
 
     fn write(&mut self, what: fmt::Arguments<'_>) {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = self.0.write_fmt(what);
     }
 }
 
-/// Samples of one family, each with the values of all labels: those of [`of`](Self::of), then
-/// those of the call.
+/// Writes samples of one family. The label values are those of [`of`](Self::of), followed by those
+/// of each call.
 #[derive(Debug)]
 pub struct Samples<'a> {
     text: &'a mut Text,
@@ -89,34 +88,34 @@ pub struct Samples<'a> {
 }
 
 impl Samples<'_> {
-    /// The first labels of the samples that follow, until the next call.
+    /// Sets the first label values of the samples that follow, until the next call.
     pub fn of(&mut self, values: &[&str]) -> &mut Self {
         self.base = values.iter().map(|&value| value.to_owned()).collect();
         self
     }
 
-    /// A sample that is a whole number.
+    /// Writes a whole number.
     pub fn number(&mut self, values: &[&str], n: impl Into<u64>) {
         let n = n.into();
         self.sample("", values, None, format_args!("{n}"));
     }
 
-    /// A sample that is a number of things in memory.
+    /// Writes a count of things in memory.
     pub fn size(&mut self, values: &[&str], n: usize) {
         self.sample("", values, None, format_args!("{n}"));
     }
 
-    /// A sample that is true or not: 1 or 0.
+    /// Writes 1 for true and 0 for false.
     pub fn flag(&mut self, values: &[&str], is: bool) {
         self.number(values, u64::from(is));
     }
 
-    /// A sample in seconds, from microseconds.
+    /// Writes microseconds as seconds.
     pub fn seconds(&mut self, values: &[&str], us: u64) {
         self.sample("", values, None, format_args!("{}", seconds(us)));
     }
 
-    /// The samples of a histogram, in seconds.
+    /// Writes the samples of a histogram, in seconds.
     pub fn histogram(&mut self, values: &[&str], histogram: &Histogram) {
         for (bound, n) in histogram.cumulative() {
             let le = seconds(bound);
@@ -176,7 +175,7 @@ fn seconds(us: u64) -> String {
     text.trim_end_matches('0').to_owned()
 }
 
-/// In help texts a quote stands for itself.
+/// Quotes are escaped in label values, but not in help texts.
 fn escape(page: &mut String, text: &str, quoted: bool) {
     for c in text.chars() {
         match c {
@@ -193,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_reads_as_the_format_says() {
+    fn page_follows_the_text_format() {
         let clients = Family {
             name: "elika_clients",
             kind: Kind::Gauge,
@@ -251,7 +250,7 @@ elika_busy_seconds_total 1.5
     }
 
     #[test]
-    fn seconds_lose_nothing() {
+    fn seconds_are_exact() {
         for (us, text) in [
             (0, "0"),
             (1, "0.000001"),

@@ -1,11 +1,11 @@
-//! What went over a backend connection, or over all connections of an instance.
+//! Counters of one backend link, or of all links of an instance.
 
 use super::Histogram;
 
-/// The kinds of errors that a server answers with, by the word they begin with.
+/// Kinds of error replies, by their first word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// `ERR`, and whatever has no kind of its own.
+    /// `ERR`, and every word without a kind of its own.
     Err,
     /// `WRONGTYPE`.
     WrongType,
@@ -30,7 +30,6 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Every kind.
     pub const ALL: [Self; 11] = [
         Self::Err,
         Self::WrongType,
@@ -45,7 +44,7 @@ impl ErrorKind {
         Self::Cluster,
     ];
 
-    /// The kind of an error reply, which begins with its mark, `-`.
+    /// The kind of an error reply, which starts with `-`.
     pub fn of(reply: &[u8]) -> Self {
         let text = reply.get(1..).unwrap_or_default();
         let end = text.iter().position(|&b| b == b' ' || b == b'\r');
@@ -64,7 +63,7 @@ impl ErrorKind {
         }
     }
 
-    /// The name used in metrics.
+    /// The value of the label `kind`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Err => "err",
@@ -87,22 +86,22 @@ impl ErrorKind {
 pub struct Traffic {
     /// Requests forwarded.
     pub requests: u64,
-    /// Replies to them that came.
+    /// Replies received to these requests.
     pub replies: u64,
-    /// Bytes of those requests.
+    /// Bytes of these requests.
     pub request_bytes: u64,
     /// Bytes of replies and messages.
     pub reply_bytes: u64,
     /// Error replies, in the order of [`ErrorKind::ALL`].
     pub errors: [u64; ErrorKind::ALL.len()],
-    /// From a request's arrival at the proxy to the end of its reply, for those that do not block.
+    /// From a request's arrival at the proxy to the end of its reply, except for blocking commands.
     pub client_latency: Histogram,
-    /// From the moment a request was queued for the backend to the end of its reply.
+    /// From the moment a request is queued for the backend to the end of its reply.
     pub backend_latency: Histogram,
 }
 
 impl Traffic {
-    /// Adds what another one counted.
+    /// Adds the counts of another link or instance.
     pub fn add(&mut self, other: &Self) {
         self.requests += other.requests;
         self.replies += other.replies;
@@ -115,8 +114,8 @@ impl Traffic {
         self.backend_latency.add(&other.backend_latency);
     }
 
-    /// What was counted since `earlier`, an older copy. Whoever counts may have begun anew since:
-    /// then it is all there is.
+    /// The counts that were added since `earlier`. If they are smaller than `earlier`, counting has
+    /// started again at zero, and all of them are new.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         if self.requests < earlier.requests || self.reply_bytes < earlier.reply_bytes {
@@ -150,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_are_told_apart_by_their_first_word() {
+    fn error_kind_follows_from_the_first_word() {
         let cases: [(&[u8], ErrorKind); 8] = [
             (b"-LOADING Redis is loading\r\n", ErrorKind::Loading),
             (b"-READONLY\r\n", ErrorKind::ReadOnly),
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_since_is_what_was_added() {
+    fn difference_of_two_counts_is_what_was_added() {
         let mut first = Traffic {
             requests: 5,
             replies: 4,

@@ -55,7 +55,7 @@ impl Machine {
         self.ask_again();
         self.inquire_elsewhere();
         self.probe();
-        self.tell_left_out();
+        self.report_suppressed();
         if now >= self.next_slow_round {
             self.next_slow_round = now.after(SLOW_ROUND_MS);
             self.close_overdue_clients();
@@ -89,7 +89,7 @@ impl Machine {
             || self.links.any_waits()
             || !self.again_later.is_empty()
             || !self.paused.is_empty()
-            || self.notices.any_left_out();
+            || self.notices.any_suppressed();
         if owed || self.probing {
             return Some(self.next_round);
         }

@@ -1,4 +1,4 @@
-//! How other threads reach a worker: a queue and one wake-up.
+//! The inbox of a worker: a queue of messages from other threads, and a waker.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -9,30 +9,31 @@ use mio::net::TcpStream;
 use crate::cluster::{Snapshot, TenantKey};
 use crate::proxy::{Answer, ClientKey, Origin, Question, Survey, Wanted};
 
-/// What a worker is told by other threads.
+/// A message to a worker.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A new client.
     Client(TcpStream, Origin),
-    /// The registry has a new picture.
+    /// A new snapshot of the clusters.
     Snapshot(Arc<Snapshot>),
     /// Worker `.0` asks on behalf of its client.
     Question(u16, ClientKey, Question),
-    /// The answer for this worker's client.
+    /// The answer to this worker's client.
     Answer(ClientKey, Answer),
-    /// Tell about yourself.
+    /// Collect these statistics and send them.
     Survey(Wanted, Sender<Survey>),
-    /// Requests of this tenant wait from now on, so many milliseconds at most.
+    /// Pause this tenant's requests, for at most so many milliseconds.
     Pause(TenantKey, u64),
-    /// They go on.
+    /// Resume this tenant's requests.
     Unpause(TenantKey),
-    /// No new clients; finish what is in flight, then end. Who accepts for all tells the others.
+    /// Drain: finish the requests in flight, then end. Worker 0 closes the listener and passes this
+    /// on to the others.
     Drain,
     /// End now.
     Stop,
 }
 
-/// The sending end; any thread may have one.
+/// The sending end of an inbox, which any thread may hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Inbox {
     sender: Sender<Message>,
@@ -51,7 +52,7 @@ impl Inbox {
         )
     }
 
-    /// Leaves a message and wakes the worker. `false`: it ended.
+    /// Sends a message and wakes the worker. `false`: the worker has ended.
     pub(crate) fn send(&self, message: Message) -> bool {
         self.sender.send(message).is_ok() && self.waker.wake().is_ok()
     }

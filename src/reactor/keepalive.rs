@@ -1,8 +1,8 @@
-//! TCP keepalive: how the process notices a peer whose machine is gone without a FIN.
+//! TCP keepalive detects a peer whose machine has gone without a FIN.
 //!
-//! The kernel sends probes on a connection that is silent, and gives up one whose peer acknowledges
-//! nothing: neither a probe (`TCP_KEEPCNT`) nor data (`TCP_USER_TIMEOUT`, without which the kernel
-//! repeats data for a quarter of an hour).
+//! The kernel sends probes on a silent connection. It closes a connection whose peer acknowledges
+//! neither probes (`TCP_KEEPCNT`) nor data (`TCP_USER_TIMEOUT`; without that the kernel retransmits
+//! data for a quarter of an hour).
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// Probes without an answer after which the connection is over.
+/// Unacknowledged probes after which the connection is closed.
 const PROBES: u32 = 3;
 
-/// `--tcp.keepalive-seconds`; zero: the kernel is left alone.
+/// `--tcp.keepalive-seconds`; with zero the system's defaults stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Keepalive {
     seconds: u32,
@@ -24,7 +24,7 @@ impl Keepalive {
         Self { seconds }
     }
 
-    /// Sets the options. On Linux a listener hands them down to every connection accepted from it.
+    /// Sets the options. On Linux, accepted connections inherit them from the listener.
     pub(crate) fn set(self, socket: &impl AsFd) -> io::Result<()> {
         if self.seconds == 0 {
             return Ok(());
@@ -41,7 +41,8 @@ impl Keepalive {
         Ok(())
     }
 
-    /// As redis-server has it: a third, so that a peer is given up after twice the time.
+    /// The interval between probes: a third, as in redis-server, so that a dead peer is detected
+    /// after twice the time.
     fn interval(self) -> Duration {
         Duration::from_secs((self.seconds / PROBES).max(1).into())
     }
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zero_leaves_a_socket_alone() {
+    fn zero_keeps_the_systems_defaults() {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         Keepalive::new(0).set(&socket).unwrap();
         let socket = SockRef::from(&socket);
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vanished_peer_is_given_up_after_twice_the_time() {
+    fn dead_peer_is_detected_after_twice_the_time() {
         for (seconds, interval, timeout) in [(60, 20, 120), (1, 1, 4), (300, 100, 600)] {
             let socket = TcpListener::bind("127.0.0.1:0").unwrap();
             Keepalive::new(seconds).set(&socket).unwrap();

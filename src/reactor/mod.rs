@@ -1,15 +1,16 @@
-//! One worker: mio's sockets and the clock around a [`Machine`].
+//! One worker: mio sockets and the clock around a [`Machine`].
 //!
-//! It owns every system call of the data path and no decision. A turn of the loop has the phases
-//! of [`Reactor::run`], in that order, one function each; what one connection does to another goes
-//! through the machine's queues, never through a call.
+//! The reactor makes every system call of the data path, and the machine every decision. A turn of
+//! the loop consists of the phases in [`Reactor::run`], in that order, one function each. What
+//! happens on one connection reaches another only through the queues of the machine.
 
 mod accept;
-mod gather;
+mod batching;
 mod inbox;
 mod keepalive;
-mod pace;
+mod process_handle;
 mod socket;
+mod time_slice;
 mod token;
 mod transfer;
 
@@ -22,7 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpStream;
 use mio::{Events, Poll, Waker};
 
 use crate::cluster::Snapshot;
@@ -31,63 +32,47 @@ use crate::proxy::{
     Survey, Wanted,
 };
 
-pub(crate) use accept::{Accepted, Newcomer};
 pub(crate) use inbox::{Inbox, Message};
 pub(crate) use keepalive::Keepalive;
+pub(crate) use process_handle::{AcceptOutcome, AcceptedClient, ProcessHandle};
 
-use gather::Gather;
-use pace::Pace;
+use batching::Batching;
 use socket::{Socket, Sockets};
+use time_slice::TimeSlice;
 
-/// Events taken from the kernel at once: fewer favour latency, more bandwidth.
+/// Events taken from the kernel at once: fewer favour latency, more favour throughput.
 const EVENTS_MAX: usize = 512;
 
-/// As short as the system can; Linux makes some 50 microseconds of it, a thread's timer slack.
+/// The shortest sleep of the system, about 50 microseconds on Linux: the timer slack of a thread.
 const SHORTEST_SLEEP: Duration = Duration::from_nanos(1);
 
-/// What a worker tells the rest of the process.
-pub(crate) trait Outside: Send {
-    /// A client of this worker is gone.
-    fn client_gone(&self);
-    /// Something happened to an instance.
-    fn report(&self, report: crate::proxy::Report);
-    /// The inboxes of all workers, by number.
-    fn peers(&self) -> &[Inbox];
-    /// Where clients connect, if this worker accepts for all.
-    fn listener(&mut self) -> Option<&mut TcpListener>;
-    /// Accepts at most `max` clients. Adds this worker's to `mine`, and hands the others on.
-    fn accept(&mut self, max: usize, now_us: u64, mine: &mut Vec<Newcomer>) -> Accepted;
-    /// No new clients from now on. `false`: this worker does not accept.
-    fn close_listener(&mut self) -> bool;
-}
-
-/// See the module.
 pub(crate) struct Reactor<O> {
     poll: Poll,
     machine: Machine,
     clients: Sockets,
     links: Sockets,
     inbox: Receiver<Message>,
-    outside: O,
-    /// Which worker this is.
+    process: O,
+    /// The number of this worker.
     worker: u16,
-    /// Of connections to backends; clients' have it from the listener.
+    /// Keepalive of backend connections; clients inherit it from the listener.
     keepalive: Keepalive,
     start: Instant,
     now: Millis,
-    /// To be read in this turn though no event may say so.
+    /// Connections to read in the next turn, though no event may come for them.
     unread: Vec<ConnKey>,
-    /// To be written in this turn though the machine has nothing new for them.
+    /// Connections to write in the next turn, though the machine may have nothing new for them.
     unwritten: Vec<ConnKey>,
     turn: Turns,
-    pace: Pace,
-    gather: Gather,
-    door: accept::Door,
-    mail: bool,
+    slice: TimeSlice,
+    batching: Batching,
+    listener_state: accept::ListenerState,
+    inbox_ready: bool,
     stop: bool,
 }
 
-/// The turns of the loop so far, and how long they took from the end of the poll on.
+/// Count and durations of turns. A turn lasts from the end of one poll to the beginning of the
+/// next.
 #[derive(Default)]
 struct Turns {
     began_us: u64,
@@ -96,7 +81,7 @@ struct Turns {
     longest_us: u64,
 }
 
-/// Makes a worker's poll and the inbox that wakes it; the reactor itself is made on its thread.
+/// Makes the poll and the inbox of a worker, whose reactor is made later on its own thread.
 pub(crate) fn poll_and_inbox() -> io::Result<(Poll, Inbox, Receiver<Message>)> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), token::WAKER)?;
@@ -104,14 +89,14 @@ pub(crate) fn poll_and_inbox() -> io::Result<(Poll, Inbox, Receiver<Message>)> {
     Ok((poll, inbox, receiver))
 }
 
-impl<O: Outside> Reactor<O> {
-    /// A worker without clients. `start` is the process's: all workers count from it.
+impl<O: ProcessHandle> Reactor<O> {
+    /// A worker without clients. `start` is that of the process: all workers count time from it.
     pub(crate) fn new(
         (poll, inbox): (Poll, Receiver<Message>),
         settings: Settings,
         keepalive: Keepalive,
         snapshot: Arc<Snapshot>,
-        outside: O,
+        process: O,
         start: Instant,
     ) -> Self {
         Self {
@@ -122,30 +107,30 @@ impl<O: Outside> Reactor<O> {
             clients: Sockets::default(),
             links: Sockets::default(),
             inbox,
-            outside,
+            process,
             start,
             now: Millis::default(),
             unread: Vec::new(),
             unwritten: Vec::new(),
             turn: Turns::default(),
-            pace: Pace::default(),
-            gather: Gather::default(),
-            door: accept::Door::default(),
-            mail: false,
+            slice: TimeSlice::default(),
+            batching: Batching::default(),
+            listener_state: accept::ListenerState::default(),
+            inbox_ready: false,
             stop: false,
         }
     }
 
-    /// Runs until told to stop, or drained. Returns the machine, for its counters.
+    /// Runs until drained or stopped. Returns the machine for its counters.
     pub(crate) fn run(mut self) -> io::Result<Machine> {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        self.open_door()?;
+        self.register_listener()?;
         while !self.stop && !self.machine.is_drained() {
             self.poll(&mut events)?;
-            self.read_on();
+            self.read_unread();
             self.events(&events);
             self.accept(&events)?;
-            self.open_mail();
+            self.read_inbox();
             self.machine.resume();
             self.actions();
             self.machine.tick();
@@ -156,40 +141,43 @@ impl<O: Outside> Reactor<O> {
         Ok(self.machine)
     }
 
-    /// Waits for something to do; what the turn goes by is the time at its end.
+    /// Waits for events. The time at which the wait ends is the time of the turn.
     fn poll(&mut self, events: &mut Events) -> io::Result<()> {
         let timeout = if self.unread.is_empty() && self.unwritten.is_empty() {
-            let deadlines = [self.machine.next_deadline(), self.door.rests_until()];
+            let deadlines = [
+                self.machine.next_deadline(),
+                self.listener_state.paused_until(),
+            ];
             let next = deadlines.into_iter().flatten().min();
             next.map(|at| Duration::from_millis(at.since(self.now)))
         } else {
             Some(Duration::ZERO)
         };
         if timeout != Some(Duration::ZERO) {
-            self.gather();
+            self.batch();
         }
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             outcome => outcome?,
         }
         self.turn.began_us = self.clock_us();
-        self.pace.begin(self.turn.began_us);
+        self.slice.begin(self.turn.began_us);
         self.now = Millis(self.turn.began_us / 1000);
         self.machine.clock(self.turn.began_us);
         Ok(())
     }
 
-    /// Lets more come before the poll is asked, if that is worth it.
-    fn gather(&mut self) {
+    /// Sleeps for a moment, if batching is worth it.
+    fn batch(&mut self) {
         let now = self.clock_us();
-        let (requests, under_way) = self.machine.load();
-        if self.gather.is_due(now, requests, under_way) {
+        let (requests, in_flight) = self.machine.load();
+        if self.batching.is_due(now, requests, in_flight) {
             #[allow(
                 clippy::disallowed_methods,
                 reason = "it is bounded, and nobody waits longer"
             )]
             thread::sleep(SHORTEST_SLEEP);
-            self.gather.waited(now, self.clock_us() - now);
+            self.batching.slept(now, self.clock_us() - now);
         }
     }
 
@@ -214,8 +202,8 @@ impl<O: Outside> Reactor<O> {
         }
     }
 
-    /// Clients that hung up come first, and what they wait for on the server is given up before
-    /// anything else is done: it must not be given to them any more.
+    /// Handles the events of the turn. Clients that hung up come first, and their pending blocking
+    /// commands are cancelled before any reply is read: a popped element must not be lost.
     fn events(&mut self, events: &Events) {
         let hung_up = |event: &Event, key| {
             let gone = event.is_read_closed() || event.is_error();
@@ -235,8 +223,8 @@ impl<O: Outside> Reactor<O> {
             match token::decode(event.token()) {
                 Some(key) if hung_up(event, key) => {}
                 Some(key) => self.event(key, event),
-                None if event.token() == token::LISTENER => self.door.knock(),
-                None => self.mail = true,
+                None if event.token() == token::LISTENER => self.listener_state.set_ready(),
+                None => self.inbox_ready = true,
             }
         }
     }
@@ -252,13 +240,13 @@ impl<O: Outside> Reactor<O> {
             let ConnKey::Link(key) = key else { return };
             return self.connected(key);
         }
-        let queued = socket.queued;
+        let read_queued = socket.read_queued;
         if event.is_writable() && !mem::replace(&mut socket.writable, true) {
             self.write_later(key);
         }
         let reads = event.is_readable() || event.is_read_closed() || event.is_error();
-        // One that is to be read on keeps its place among the others.
-        if reads && !queued {
+        // A socket that is queued for reading keeps its place in the queue.
+        if reads && !read_queued {
             self.read(key);
         }
     }
@@ -278,13 +266,13 @@ impl<O: Outside> Reactor<O> {
 
     fn drop_client(&mut self, key: ClientKey) {
         if self.clients.take(key.index(), key.generation()).is_some() {
-            self.outside.client_gone();
+            self.process.client_closed();
         }
     }
 
-    /// Looks into the inbox, if the waker rang.
-    fn open_mail(&mut self) {
-        if !mem::take(&mut self.mail) {
+    /// Takes the messages in the inbox, if the waker has been called.
+    fn read_inbox(&mut self) {
+        if !mem::take(&mut self.inbox_ready) {
             return;
         }
         while let Ok(message) = self.inbox.try_recv() {
@@ -293,13 +281,13 @@ impl<O: Outside> Reactor<O> {
                 Message::Snapshot(snapshot) => self.machine.registry_changed(snapshot),
                 Message::Question(from, ticket, question) => {
                     let answer = self.machine.peer_asked(question);
-                    if let Some(peer) = self.outside.peers().get(usize::from(from)) {
+                    if let Some(peer) = self.process.peers().get(usize::from(from)) {
                         peer.send(Message::Answer(ticket, answer));
                     }
                 }
                 Message::Answer(ticket, answer) => self.machine.peer_told(ticket, answer),
                 Message::Survey(wanted, to) => {
-                    // Who asked may have lost patience.
+                    // The sender may have stopped waiting.
                     let _ = to.send(self.survey(&wanted));
                 }
                 Message::Pause(tenant, ms) => self.machine.pause(&tenant, ms),
@@ -315,20 +303,27 @@ impl<O: Outside> Reactor<O> {
         let mut socket = Socket::new(stream, key.generation());
         match socket.register(self.poll.registry(), token::encode(ConnKey::Client(key))) {
             Ok(()) => {
-                log::debug!("client {} connected from {}", origin.id, origin.peer);
+                log::debug!(
+                    "client: connected client={} peer={}",
+                    origin.id,
+                    origin.peer
+                );
                 if self.clients.put(key.index(), socket).is_some() {
-                    self.outside.client_gone();
+                    self.process.client_closed();
                 }
             }
             Err(error) => {
-                log::warn!("client from {} cannot be served: {error}", origin.peer);
+                let (client, peer) = (origin.id, origin.peer);
+                log::warn!(
+                    "client: registration failed client={client} peer={peer} reason=\"{error}\""
+                );
                 self.machine.client_closed(key);
-                self.outside.client_gone();
+                self.process.client_closed();
             }
         }
     }
 
-    /// Carries out what the machine wants done.
+    /// Carries out the actions that the machine requests.
     fn actions(&mut self) {
         while let Some(action) = self.machine.next_action() {
             match action {
@@ -340,21 +335,21 @@ impl<O: Outside> Reactor<O> {
                 Action::Resume(key) => {
                     if let Some(socket) = self.socket(key) {
                         socket.paused = false;
-                        if mem::take(&mut socket.left) {
+                        if mem::take(&mut socket.unread) {
                             self.read_later(key);
                         }
                     }
                 }
                 Action::Ask(ticket, question) => {
-                    for (worker, peer) in self.outside.peers().iter().enumerate() {
+                    for (worker, peer) in self.process.peers().iter().enumerate() {
                         let question = || Message::Question(self.worker, ticket, question.clone());
                         if worker != usize::from(self.worker) && !peer.send(question()) {
-                            // It has ended, and has no clients.
+                            // That worker has ended, so it has no clients.
                             self.machine.peer_told(ticket, Answer::Gone);
                         }
                     }
                 }
-                Action::Report(report) => self.outside.report(report),
+                Action::Report(report) => self.process.report(report),
                 Action::Notice(notice) => log::warn!("{notice}"),
             }
         }
@@ -370,7 +365,7 @@ impl<O: Outside> Reactor<O> {
             Ok(socket) => {
                 self.links.put(key.index(), socket);
             }
-            Err(error) => self.lost(key, &socket::why_unopened(&error)),
+            Err(error) => self.lost(key, &socket::connect_failure(&error)),
         }
     }
 
@@ -382,15 +377,15 @@ impl<O: Outside> Reactor<O> {
             None => {}
             Some(Ok(())) => {
                 self.machine.link_connected(key);
-                // A server that is full says so, and hangs up, in the very same event.
+                // A server at its connection limit sends an error and hangs up in the same event.
                 self.read_later(ConnKey::Link(key));
             }
-            Some(Err(error)) => self.lost(key, &socket::why_unopened(&error)),
+            Some(Err(error)) => self.lost(key, &socket::connect_failure(&error)),
         }
     }
 }
 
-/// The one clock of a worker.
+/// The clock of a worker.
 #[allow(clippy::disallowed_methods, reason = "it is the one")]
 #[inline]
 fn us_since(start: Instant) -> u64 {

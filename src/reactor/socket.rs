@@ -1,8 +1,7 @@
-//! One socket and what is known of its readiness. No decisions: the machine makes them.
+//! A socket and its readiness.
 //!
-//! Sockets are registered once, edge-triggered, for both directions. So `writable` must be
-//! remembered (it is cleared by a short write only), and so must the wish to read on of a socket
-//! that was not read to its end.
+//! Sockets are registered once, edge-triggered, for both directions. So each socket remembers that
+//! it is `writable` (only a short write clears that), and that it has not been read to the end.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;
@@ -14,57 +13,56 @@ use crate::proxy::Failure;
 
 use super::keepalive::Keepalive;
 
-/// On epoll and kqueue a short read from a stream socket means that it is drained: the next byte
-/// makes a new event. Elsewhere only `WouldBlock` does.
+/// On epoll and kqueue a short read means that the socket is drained: the next byte makes a new
+/// event. On other systems only `WouldBlock` does.
 const SHORT_READ_IS_DRAINED: bool = cfg!(any(
     target_os = "linux",
     target_os = "macos",
     target_os = "freebsd"
 ));
 
-/// Slots that are kept when all sockets have gone.
+/// Slots that are kept when all sockets are closed.
 const SLOTS_MIN: usize = 64;
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
-    /// The generation of the connection's key: a stale key must not reach its successor.
+    /// The generation of the connection's key, so that a stale key does not find another socket.
     pub generation: u32,
     /// The last write was not short.
     pub writable: bool,
-    /// Connecting: nothing may be read or written yet.
+    /// The connection is not established yet: no reads or writes.
     pub connecting: bool,
-    /// The machine wants no more bytes for now.
+    /// The machine has paused reading.
     pub paused: bool,
-    /// There was something to read when it was paused, or there is since.
-    pub left: bool,
-    /// The peer's end of stream is in, though maybe behind unread bytes: no further event will
-    /// tell, so read until it shows.
+    /// There may be unread bytes since reading was paused.
+    pub unread: bool,
+    /// The peer has sent its end of stream, perhaps behind unread bytes. No further event will
+    /// come, so the socket is read until its end.
     pub hung_up: bool,
-    /// On the list of sockets to read in the next turn.
-    pub queued: bool,
-    /// On the list of sockets to write in the next turn.
-    pub owed: bool,
+    /// In the list of sockets to read in the next turn.
+    pub read_queued: bool,
+    /// In the list of sockets to write in the next turn.
+    pub write_queued: bool,
 }
 
-/// How a read ended.
+/// The outcome of a read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Got {
-    /// This many bytes, and there may be more.
+pub(super) enum ReadOutcome {
+    /// Bytes read; there may be more.
     More(usize),
-    /// This many bytes, and the next ones make an event.
+    /// Bytes read; the next ones make an event.
     Drained(usize),
-    /// Nothing for now.
+    /// No bytes at the moment.
     Nothing,
-    /// The peer sends no more.
+    /// End of stream.
     End,
     /// The connection is broken.
     Broken,
 }
 
 impl Socket {
-    /// Takes a connected stream in.
+    /// Wraps a connected stream.
     pub(super) fn new(stream: TcpStream, generation: u32) -> Self {
         Self {
             stream,
@@ -72,14 +70,14 @@ impl Socket {
             writable: true,
             connecting: false,
             paused: false,
-            left: false,
+            unread: false,
             hung_up: false,
-            queued: false,
-            owed: false,
+            read_queued: false,
+            write_queued: false,
         }
     }
 
-    /// Begins to connect.
+    /// Starts to connect.
     pub(super) fn connect(to: SocketAddr, generation: u32) -> io::Result<Self> {
         let stream = TcpStream::connect(to)?;
         let socket = Self::new(stream, generation);
@@ -98,7 +96,7 @@ impl Socket {
         )
     }
 
-    /// An event came while connecting: is it done, and how? `None`: not yet.
+    /// Handles an event of a connecting socket; `None`: not connected yet.
     pub(super) fn connected(&mut self, keepalive: Keepalive) -> Option<io::Result<()>> {
         match self.stream.take_error() {
             Ok(Some(error)) | Err(error) => return Some(Err(error)),
@@ -108,7 +106,7 @@ impl Socket {
             Ok(_) => {
                 self.connecting = false;
                 self.writable = true;
-                // One write a turn: there is nothing for Nagle to gather.
+                // There is one write a turn, so Nagle's algorithm has nothing to merge.
                 let nodelay = self.stream.set_nodelay(true);
                 Some(nodelay.and_then(|()| keepalive.set(&self.stream)))
             }
@@ -117,28 +115,28 @@ impl Socket {
         }
     }
 
-    /// One read.
-    pub(super) fn read(&mut self, into: &mut [u8]) -> Got {
+    /// Reads once.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> ReadOutcome {
         loop {
             match self.stream.read(into) {
-                Ok(0) => return Got::End,
+                Ok(0) => return ReadOutcome::End,
                 Ok(n) if n == into.len() || self.hung_up || !SHORT_READ_IS_DRAINED => {
-                    return Got::More(n);
+                    return ReadOutcome::More(n);
                 }
-                Ok(n) => return Got::Drained(n),
+                Ok(n) => return ReadOutcome::Drained(n),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Got::Nothing,
-                Err(_) => return Got::Broken,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return ReadOutcome::Nothing,
+                Err(_) => return ReadOutcome::Broken,
             }
         }
     }
 
-    /// One write. `Ok(0)`: nothing for now.
+    /// Writes once. `Ok(0)`: no room at the moment.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         retried(|| self.stream.write(bytes))
     }
 
-    /// The same for many pieces, or none; a single one has a shorter way through the kernel.
+    /// Writes several slices at once; `write` is faster for a single one.
     pub(super) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         if slices.is_empty() {
             return Ok(0);
@@ -158,9 +156,9 @@ fn retried(mut write: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-/// Why a connection to a backend could not be opened, and whose fault that is.
-pub(super) fn why_unopened(error: &io::Error) -> Failure {
-    // The same on every Unix: the system's table of open files is full, or the process's.
+/// Why a backend connection could not be opened, and whether the proxy or the backend is the cause.
+pub(super) fn connect_failure(error: &io::Error) -> Failure {
+    // On every Unix: the table of open files of the system or of the process is full.
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     let starved = matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
@@ -168,7 +166,7 @@ pub(super) fn why_unopened(error: &io::Error) -> Failure {
             error.kind(),
             ErrorKind::AddrNotAvailable | ErrorKind::OutOfMemory
         );
-    // "Connection refused (os error 111)" is for the log of a program, not for a client.
+    // Clients get the text without "(os error 111)".
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let text = text.to_lowercase();
@@ -179,21 +177,21 @@ pub(super) fn why_unopened(error: &io::Error) -> Failure {
     }
 }
 
-/// Sockets by the slot of their connection's key.
+/// Sockets by the index of their connection's key.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     slots: Vec<Option<Socket>>,
 }
 
 impl Sockets {
-    /// The socket, if the key is not stale.
+    /// The socket, unless the key is stale.
     pub(super) fn get(&mut self, index: u32, generation: u32) -> Option<&mut Socket> {
         let slot = self.slots.get_mut(index as usize)?.as_mut();
         slot.filter(|socket| socket.generation == generation)
     }
 
-    /// Puts a socket in its slot. Returns the one whose key has become stale meanwhile, if its
-    /// closing has not been carried out yet.
+    /// Puts a socket in its slot. Returns the socket of a stale key that was still there because
+    /// its close had not been carried out yet.
     pub(super) fn put(&mut self, index: u32, socket: Socket) -> Option<Socket> {
         let index = index as usize;
         if self.slots.len() <= index {
@@ -202,7 +200,7 @@ impl Sockets {
         self.slots.get_mut(index)?.replace(socket)
     }
 
-    /// Takes a socket out; dropping it closes it, and the kernel forgets its registration.
+    /// Takes a socket out. Dropping it closes it and removes its registration.
     pub(super) fn take(&mut self, index: u32, generation: u32) -> Option<Socket> {
         self.get(index, generation)?;
         let socket = self.slots.get_mut(index as usize)?.take();
@@ -210,8 +208,8 @@ impl Sockets {
             self.slots.pop();
         }
         if self.slots.len() < self.slots.capacity() / 4 {
-            // What a crowd needed is given back when it has gone; not all of it, because glibc
-            // keeps the more, the larger a piece is that it frees rather than makes small.
+            // Memory that many connections needed is returned once they are closed. Not all of it:
+            // glibc raises its threshold for returned memory with the size of each freed block.
             let room = (self.slots.len() * 2).max(SLOTS_MIN);
             self.slots.shrink_to(room);
         }

@@ -1,7 +1,7 @@
-//! A connection's key as a mio token and back: `generation:32 | kind:2 | index:30`.
+//! Encodes a connection's key as a mio token: `generation:32 | kind:2 | index:30`.
 //!
-//! The generation makes an event of a socket that is closed meanwhile harmless: its key finds
-//! nothing, even if the slot has been given to a new connection within the same batch of events.
+//! The generation makes events of a closed socket harmless: its key is stale, even if its slot has
+//! been given to a new connection within the same batch of events.
 
 use mio::Token;
 
@@ -9,7 +9,7 @@ use crate::proxy::{ClientKey, ConnKey, Key, LinkKey};
 
 const _: () = assert!(usize::BITS == 64, "tokens are 64 bits wide");
 
-/// The inbox's waker and the listener; no connection has their kinds.
+/// Tokens of the inbox's waker and of the listener, of kinds that no connection has.
 pub(super) const WAKER: Token = Token(0b11 << INDEX_BITS);
 pub(super) const LISTENER: Token = Token(0b10 << INDEX_BITS);
 
@@ -29,7 +29,7 @@ pub(super) fn encode(key: ConnKey) -> Token {
     }
 }
 
-/// The connection of a token; `None` for those that are no connection's.
+/// The connection of a token; `None` for the waker and the listener.
 pub(super) fn decode(Token(token): Token) -> Option<ConnKey> {
     let (index, generation) = ((token & INDEX_MASK) as u32, (token >> 32) as u32);
     match token >> INDEX_BITS & 0b11 {
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_survive_the_way_there_and_back() {
+    fn keys_survive_encoding_and_decoding() {
         for (index, generation) in [(0, 0), (1, u32::MAX), ((1 << 30) - 1, 7)] {
             for key in [
                 ConnKey::Client(ClientKey::new(index, generation)),

@@ -1,31 +1,31 @@
-//! Bytes between the sockets and the machine: reads and writes, so many per turn and connection.
+//! Moves bytes between sockets and the machine, with limits per turn and connection.
 
 use std::io::IoSlice;
 use std::mem;
 
-use super::pace::{SMALL_READ_BYTES, SMALL_WRITE_BYTES};
-use super::socket::Got;
-use super::{Outside, Reactor, us_since};
+use super::socket::ReadOutcome;
+use super::time_slice::{SMALL_READ_BYTES, SMALL_WRITE_BYTES};
+use super::{ProcessHandle, Reactor, us_since};
 use crate::proxy::{ConnKey, Failure, Flow, Key, SLICES_MAX};
 
-/// Reads per turn of a client; whoever has more to say goes on in the next turn.
+/// Reads of a client per turn.
 const CLIENT_READS_MAX: usize = 1;
 
-/// Reads per turn of a backend, which speaks for many clients.
+/// Reads of a backend per turn: more, because its bytes are for many clients.
 const BACKEND_READS_MAX: usize = 4;
 
-/// Writes per turn of one connection.
+/// Writes of a connection per turn.
 const WRITES_MAX: usize = 4;
 
-impl<O: Outside> Reactor<O> {
-    /// Reads a socket and feeds the machine, as much as one turn allows.
+impl<O: ProcessHandle> Reactor<O> {
+    /// Reads a socket and passes the bytes to the machine, as much as one turn allows.
     pub(super) fn read(&mut self, key: ConnKey) {
         let reads = match key {
             ConnKey::Client(_) => CLIENT_READS_MAX,
             ConnKey::Link(_) => BACKEND_READS_MAX,
         };
         for _ in 0..reads {
-            let over = self.pace.is_over();
+            let over = self.slice.is_over();
             let socket = match key {
                 ConnKey::Client(key) => self.clients.get(key.index(), key.generation()),
                 ConnKey::Link(key) => self.links.get(key.index(), key.generation()),
@@ -40,17 +40,17 @@ impl<O: Outside> Reactor<O> {
                 false => space.len(),
             };
             let (n, drained) = match socket.read(space.get_mut(..room).unwrap_or_default()) {
-                Got::More(n) => (n, false),
-                Got::Drained(n) => (n, true),
-                Got::Nothing => return,
-                Got::End => return self.ended(key),
-                Got::Broken => return self.broken(key),
+                ReadOutcome::More(n) => (n, false),
+                ReadOutcome::Drained(n) => (n, true),
+                ReadOutcome::Nothing => return,
+                ReadOutcome::End => return self.ended(key),
+                ReadOutcome::Broken => return self.broken(key),
             };
             let flow = match key {
                 ConnKey::Client(key) => self.machine.client_read(key, n),
                 ConnKey::Link(key) => self.machine.link_read(key, n),
             };
-            self.pace.serve(n, || us_since(self.start));
+            self.slice.serve(n, || us_since(self.start));
             if flow == Flow::Pause {
                 return self.pause(key, !drained);
             }
@@ -64,14 +64,14 @@ impl<O: Outside> Reactor<O> {
         self.read_later(key);
     }
 
-    /// A connection is not read for now; is there anything left that no event will tell of again?
-    /// That a client has gone is told all the same.
-    fn pause(&mut self, key: ConnKey, left: bool) {
+    /// Notes that reading is paused, and whether bytes may be left for which no event will come.
+    /// The machine still learns that a client has hung up.
+    fn pause(&mut self, key: ConnKey, unread: bool) {
         let Some(socket) = self.socket(key) else {
             return;
         };
         socket.paused = true;
-        socket.left |= left;
+        socket.unread |= unread;
         if socket.hung_up
             && let ConnKey::Client(key) = key
         {
@@ -81,26 +81,26 @@ impl<O: Outside> Reactor<O> {
 
     pub(super) fn read_later(&mut self, key: ConnKey) {
         if let Some(socket) = self.socket(key)
-            && !mem::replace(&mut socket.queued, true)
+            && !mem::replace(&mut socket.read_queued, true)
         {
             self.unread.push(key);
         }
     }
 
-    /// Those that used up their turn, or were paused, are read on.
-    pub(super) fn read_on(&mut self) {
-        // What reading adds is for the next turn.
+    /// Reads the connections whose limit of the last turn left bytes, or whose reading was resumed.
+    pub(super) fn read_unread(&mut self) {
+        // Connections queued by these reads are for the next turn.
         for key in mem::take(&mut self.unread) {
-            if self.pace.is_over() {
+            if self.slice.is_over() {
                 self.unread.push(key);
             } else if let Some(socket) = self.socket(key) {
-                socket.queued = false;
+                socket.read_queued = false;
                 self.read(key);
             }
         }
     }
 
-    /// The peer sends no more.
+    /// Handles the end of stream.
     fn ended(&mut self, key: ConnKey) {
         match key {
             ConnKey::Client(key) => self.machine.client_eof(key),
@@ -118,22 +118,22 @@ impl<O: Outside> Reactor<O> {
         }
     }
 
-    /// A connection is written to in the next turn, after those that are so already.
+    /// Queues a connection for writing in the next turn.
     pub(super) fn write_later(&mut self, key: ConnKey) {
         if let Some(socket) = self.socket(key)
-            && !mem::replace(&mut socket.owed, true)
+            && !mem::replace(&mut socket.write_queued, true)
         {
             self.unwritten.push(key);
         }
     }
 
-    /// Writes once to every connection that has something to send, backends first.
+    /// Writes once to every connection that has data, backends first.
     pub(super) fn flush(&mut self) {
         let now = self.clock_us();
-        self.pace.begin(now);
+        self.slice.begin(now);
         for key in mem::take(&mut self.unwritten) {
             if let Some(socket) = self.socket(key) {
-                socket.owed = false;
+                socket.write_queued = false;
                 self.write(key);
             }
         }
@@ -151,11 +151,11 @@ impl<O: Outside> Reactor<O> {
             return;
         };
         for _ in 0..WRITES_MAX {
-            if self.pace.is_over() && self.machine.outbound_len(key) > SMALL_WRITE_BYTES {
+            if self.slice.is_over() && self.machine.outbound_len(key) > SMALL_WRITE_BYTES {
                 break;
             }
             let (wanted, written) = match self.machine.outbound_whole(key) {
-                // As nearly always: all those slices need not be set up.
+                // The usual case: the slices need not be set up.
                 Some(bytes) => (bytes.len(), socket.write(bytes)),
                 None => {
                     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
@@ -168,7 +168,7 @@ impl<O: Outside> Reactor<O> {
             match written {
                 Ok(written) => {
                     let more = self.machine.sent(key, written);
-                    self.pace.serve(written, || us_since(self.start));
+                    self.slice.serve(written, || us_since(self.start));
                     if written < wanted {
                         socket.writable = false;
                         return;

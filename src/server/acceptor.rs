@@ -1,8 +1,8 @@
-//! Accepting clients, each of which goes to the worker with the fewest.
+//! Accepts clients, and gives each to the worker with the fewest clients.
 //!
-//! One listener instead of one per worker: Redis clients are few and long-lived, and the kernel's
-//! hashing would leave workers a quarter apart. The first worker accepts for all: on a thread of
-//! its own, whoever connects and soon leaves costs two changes of threads more.
+//! There is one listener instead of one per worker: Redis clients are few and long-lived, and the
+//! kernel's hashing would leave workers a quarter apart. Worker 0 accepts: on a thread of its own,
+//! a client that connects and soon disconnects costs two context switches more.
 
 use std::fs;
 use std::io::{self, Write};
@@ -14,30 +14,29 @@ use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::proxy::Origin;
-use crate::reactor::{Accepted, Inbox, Keepalive, Message, Newcomer};
+use crate::reactor::{AcceptOutcome, AcceptedClient, Inbox, Keepalive, Message};
 
 use super::loads::Loads;
 
-/// What Redis says.
+/// The reply that Redis gives.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
-/// Connections that may wait to be accepted. A client that finds no place is heard again only
-/// after a second, when its SYN is repeated.
+/// Length of the listener's queue. A client that does not fit is retried only after a second, when
+/// the kernel repeats its SYN.
 const BACKLOG: i32 = 4_096;
 
-/// Where Linux tells how many it lets wait at most.
+/// The file in which Linux shows the longest queue that it allows.
 const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
 
-/// Limits of accepting.
+/// Limits that apply when a client is accepted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AcceptLimits {
-    /// Clients of the process.
+    /// Most clients of the process.
     pub clients: usize,
-    /// Clients per second; 0: any number.
+    /// Most clients accepted per second; 0: no limit.
     pub per_second: u32,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listener: TcpListener,
@@ -46,33 +45,34 @@ pub(super) struct Acceptor {
     loads: Arc<Loads>,
     next_id: u64,
     turn: usize,
-    /// Clients that may be accepted now, and when that was so, us since the start.
+    /// Token bucket of `per_second`: clients that may be accepted, and the time of that count in
+    /// microseconds since the start.
     tokens: (f64, u64),
     counts: Arc<AcceptCounts>,
     starved: bool,
 }
 
-/// What an acceptor counts: it alone writes, anybody reads.
+/// Counters of the acceptor: the accepting worker writes them, the service port reads them.
 #[derive(Debug, Default)]
 pub(super) struct AcceptCounts {
     refused: AtomicU64,
-    rests: AtomicU64,
+    pauses: AtomicU64,
 }
 
 impl AcceptCounts {
-    /// Clients refused because there were too many.
+    /// Clients refused because of `limit.clients`.
     pub(super) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Times that accepting rested.
-    pub(super) fn rests(&self) -> u64 {
-        self.rests.load(Ordering::Relaxed)
+    /// Times that accepting was paused.
+    pub(super) fn pauses(&self) -> u64 {
+        self.pauses.load(Ordering::Relaxed)
     }
 }
 
 impl Acceptor {
-    /// Listens. The clients of each worker are counted in `loads`.
+    /// Binds the listener. The clients of each worker are counted in `loads`.
     pub(super) fn bind(
         address: SocketAddr,
         limits: AcceptLimits,
@@ -93,32 +93,33 @@ impl Acceptor {
         })
     }
 
-    /// Where it listens: the port is known even if any was asked for.
+    /// The address of the listener, with the port that the system chose if 0 was configured.
     pub(super) fn local_addr(&self) -> SocketAddr {
         self.local
     }
 
-    /// What it will have counted.
+    /// The counters, which other threads may read.
     pub(super) fn counts(&self) -> Arc<AcceptCounts> {
         Arc::clone(&self.counts)
     }
 
-    /// The socket, to be registered.
+    /// The listener, for registration with a poll.
     pub(super) fn listener(&mut self) -> &mut TcpListener {
         &mut self.listener
     }
 
-    /// Accepts at most `max` clients; those of the worker that asks, `me`, are added to `mine`.
+    /// Accepts at most `max` clients. Those that fall to the calling worker, `me`, are added to
+    /// `mine`, the others are sent to the inbox of their worker.
     pub(super) fn accept(
         &mut self,
         max: usize,
         now_us: u64,
         (me, inboxes): (usize, &[Inbox]),
-        mine: &mut Vec<Newcomer>,
-    ) -> Accepted {
+        mine: &mut Vec<AcceptedClient>,
+    ) -> AcceptOutcome {
         for _ in 0..max {
             if !self.has_token(now_us) {
-                return self.rest();
+                return self.pause();
             }
             match self.listener.accept() {
                 Ok((stream, peer)) => {
@@ -126,23 +127,25 @@ impl Acceptor {
                     self.tokens.0 -= 1.0;
                     self.hand_over(stream, peer, (me, inboxes), mine);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Accepted::All,
-                Err(error) if is_the_clients(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return AcceptOutcome::Drained;
+                }
+                Err(error) if is_peer_gone(&error) => {}
                 Err(error) => {
-                    // Out of descriptors or memory: clients wait in the kernel's queue.
+                    // No descriptors or memory left: clients wait in the kernel's queue.
                     if !std::mem::replace(&mut self.starved, true) {
-                        log::warn!("accepting rests: {error}");
+                        log::warn!("acceptor: paused reason=\"{error}\"");
                     }
-                    return self.rest();
+                    return self.pause();
                 }
             }
         }
-        Accepted::Some
+        AcceptOutcome::More
     }
 
-    fn rest(&self) -> Accepted {
-        self.counts.rests.fetch_add(1, Ordering::Relaxed);
-        Accepted::Rest
+    fn pause(&self) -> AcceptOutcome {
+        self.counts.pauses.fetch_add(1, Ordering::Relaxed);
+        AcceptOutcome::Paused
     }
 
     fn hand_over(
@@ -150,13 +153,14 @@ impl Acceptor {
         mut stream: TcpStream,
         peer: SocketAddr,
         (me, inboxes): (usize, &[Inbox]),
-        mine: &mut Vec<Newcomer>,
+        mine: &mut Vec<AcceptedClient>,
     ) {
         if self.loads.total() >= self.limits.clients {
             self.counts.refused.fetch_add(1, Ordering::Relaxed);
             let max = self.limits.clients;
-            log::warn!("client refused peer={peer} limit=limit.clients clients={max}");
-            // A fresh socket takes these few bytes; if not, the close alone has to do.
+            log::warn!("client: refused peer={peer} limit=limit.clients clients={max}");
+            // The send buffer of a new socket takes these few bytes; if it does not, the client
+            // only sees the close.
             let _ = stream.write(TOO_MANY);
             return;
         }
@@ -182,7 +186,7 @@ impl Acceptor {
         }
     }
 
-    /// Is there room in this second?
+    /// Whether `accepts-per-second` allows another client now.
     fn has_token(&mut self, now_us: u64) -> bool {
         let rate = f64::from(self.limits.per_second);
         if rate == 0.0 {
@@ -196,15 +200,15 @@ impl Acceptor {
     }
 }
 
-/// Listens. Every socket accepted from it has TCP_NODELAY and keepalive from the start, without a
-/// system call of its own: one write a turn, so there is nothing for Nagle to gather.
+/// Binds the listener. Accepted sockets inherit TCP_NODELAY and keepalive, which saves a system
+/// call each. There is one write a turn, so Nagle's algorithm has nothing to merge.
 fn listen(address: SocketAddr, keepalive: Keepalive) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
-    // A restart finds connections of before in TIME_WAIT.
+    // After a restart, connections of the previous process are in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
@@ -212,20 +216,23 @@ fn listen(address: SocketAddr, keepalive: Keepalive) -> io::Result<TcpListener> 
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     if let Some(max) = backlog_cut() {
-        log::warn!("listener: backlog cut by net.core.somaxconn wanted={BACKLOG} now={max}");
+        log::warn!(
+            "acceptor: backlog reduced limit=net.core.somaxconn wanted={BACKLOG} backlog={max}"
+        );
     }
     Ok(TcpListener::from_std(socket.into()))
 }
 
-/// What the system makes of [`BACKLOG`], if that is less; where it is known.
+/// The queue length that the system allows, if it is known and less than [`BACKLOG`].
 fn backlog_cut() -> Option<i32> {
     let text = fs::read_to_string(SOMAXCONN).ok()?;
     let max = text.trim().parse().ok()?;
     (max < BACKLOG).then_some(max)
 }
 
-/// Did the client go before it was accepted? (The kernel reports errors of the new connection.)
-fn is_the_clients(error: &io::Error) -> bool {
+/// Whether the client disconnected before it was accepted: the kernel reports errors of the new
+/// connection.
+fn is_peer_gone(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::Interrupted
@@ -255,7 +262,11 @@ mod tests {
         Acceptor::bind(any, limits, Keepalive::new(60), Arc::new(Loads::new(1))).unwrap()
     }
 
-    fn accept(acceptor: &mut Acceptor, max: usize, now_us: u64) -> (Accepted, Vec<Newcomer>) {
+    fn accept(
+        acceptor: &mut Acceptor,
+        max: usize,
+        now_us: u64,
+    ) -> (AcceptOutcome, Vec<AcceptedClient>) {
         let mut mine = Vec::new();
         let accepted = acceptor.accept(max, now_us, (0, &[]), &mut mine);
         (accepted, mine)
@@ -269,11 +280,11 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_accepted_in_bounded_bursts_and_without_delay() {
+    fn clients_are_accepted_in_bounded_bursts() {
         let mut acceptor = acceptor(100, 0);
         let clients = connect(&acceptor, 5);
         let (accepted, mine) = accept(&mut acceptor, 3, 0);
-        assert_eq!((accepted, mine.len()), (Accepted::Some, 3));
+        assert_eq!((accepted, mine.len()), (AcceptOutcome::More, 3));
         for (i, ((stream, origin), client)) in mine.iter().zip(&clients).enumerate() {
             assert!(stream.nodelay().unwrap());
             let socket = SockRef::from(stream);
@@ -290,39 +301,39 @@ mod tests {
             assert_eq!(origin.local, stream.local_addr().unwrap());
         }
         let (accepted, mine) = accept(&mut acceptor, 3, 0);
-        assert_eq!((accepted, mine.len()), (Accepted::All, 2));
+        assert_eq!((accepted, mine.len()), (AcceptOutcome::Drained, 2));
     }
 
     #[test]
-    fn a_burst_waits_in_the_listeners_queue() {
+    fn burst_of_connections_fits_in_the_listen_queue() {
         let acceptor = acceptor(1_000, 0);
         let room = usize::try_from(backlog_cut().unwrap_or(BACKLOG)).unwrap();
         let wait = Duration::from_secs(5);
         let connect = |_| net::TcpStream::connect_timeout(&acceptor.local_addr(), wait);
-        // Nobody accepts: a client beyond the queue would be refused by the timeout.
+        // Nothing accepts, so a client beyond the queue runs into the timeout.
         let clients: Result<Vec<_>, _> = (0..room.min(300)).map(connect).collect();
         assert!(clients.is_ok(), "{clients:?}");
     }
 
     #[test]
-    fn no_more_than_the_rate_are_accepted_in_a_second() {
+    fn accept_rate_is_limited_per_second() {
         let mut acceptor = acceptor(100, 4);
         let _clients = connect(&acceptor, 7);
         let (accepted, mine) = accept(&mut acceptor, 64, 10);
-        assert_eq!((accepted, mine.len()), (Accepted::Rest, 4));
+        assert_eq!((accepted, mine.len()), (AcceptOutcome::Paused, 4));
         let (accepted, mine) = accept(&mut acceptor, 64, 500_010);
-        assert_eq!((accepted, mine.len()), (Accepted::Rest, 2));
+        assert_eq!((accepted, mine.len()), (AcceptOutcome::Paused, 2));
         let (accepted, mine) = accept(&mut acceptor, 64, 1_000_010);
-        assert_eq!((accepted, mine.len()), (Accepted::All, 1));
-        assert_eq!(acceptor.counts().rests(), 2);
+        assert_eq!((accepted, mine.len()), (AcceptOutcome::Drained, 1));
+        assert_eq!(acceptor.counts().pauses(), 2);
     }
 
     #[test]
-    fn one_too_many_hears_so() {
+    fn client_over_the_limit_gets_an_error() {
         let mut acceptor = acceptor(1, 0);
         let mut clients = connect(&acceptor, 2);
         let (accepted, mine) = accept(&mut acceptor, 64, 0);
-        assert_eq!((accepted, mine.len()), (Accepted::All, 1));
+        assert_eq!((accepted, mine.len()), (AcceptOutcome::Drained, 1));
         assert_eq!(acceptor.counts().refused(), 1);
         let mut heard = Vec::new();
         io::Read::read_to_end(&mut clients[1], &mut heard).unwrap();

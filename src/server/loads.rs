@@ -1,13 +1,13 @@
-//! How many clients each worker has, as who accepts and the workers count them.
+//! The number of clients of each worker.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Clients of each worker, counted by who accepts at the hand-off and counted down by the worker
-/// that closes: no client is counted twice, nor one that is gone.
+/// Clients of each worker. The acceptor adds a client when it gives it to a worker, and that worker
+/// subtracts it when it closes, so each client is counted exactly once.
 #[derive(Debug)]
 pub(super) struct Loads(Vec<Load>);
 
-/// A cache line of its own: workers write their counters all the time.
+/// Each counter has a cache line of its own, because its worker writes it all the time.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Load(AtomicUsize);
@@ -17,7 +17,7 @@ impl Loads {
         Self((0..workers).map(|_| Load::default()).collect())
     }
 
-    /// The worker with the fewest clients; of several the first from `turn` on.
+    /// The worker with the fewest clients; of several, the first from `turn` on.
     pub(super) fn least(&self, turn: usize) -> usize {
         let n = self.0.len().max(1);
         let by_turn = (0..n).map(|i| (i + turn) % n);
@@ -26,7 +26,6 @@ impl Loads {
             .unwrap_or_default()
     }
 
-    /// Clients of all workers.
     pub(super) fn total(&self) -> usize {
         (0..self.0.len()).map(|worker| self.of(worker)).sum()
     }
@@ -55,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worker_with_the_fewest_clients_gets_the_next() {
+    fn next_client_goes_to_the_worker_with_the_fewest() {
         let loads = Loads::new(3);
         for turn in 0..300 {
             loads.add(loads.least(turn));

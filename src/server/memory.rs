@@ -1,5 +1,5 @@
-//! How much memory there is, and the ceilings of buffers that follow from it: a process that takes
-//! more than there is gets no error, it is killed.
+//! The memory that the process may use, and the default limits of buffers that follow from it: a
+//! process that uses more is killed, without an error.
 
 use std::fs;
 use std::path::Path;
@@ -8,11 +8,11 @@ use rlimit::Resource;
 
 use crate::config::Config;
 
-/// Below this not even the smallest sensible request and reply fit.
+/// Least share of a worker: a smaller buffer has no room for ordinary requests and replies.
 const BYTES_MIN: u64 = 1 << 20;
 
-/// Lowers the ceilings of a worker's buffers that nobody has set, so that those of all workers
-/// together are at most half of the memory; and what one client and one tenant may take of that.
+/// Lowers the buffer limits that are not set by an option, so that all workers' buffers take at
+/// most half of the memory; and the limits of one client and one tenant in proportion.
 pub(super) fn fit(config: &mut Config) {
     if let Some(memory) = available() {
         fit_to(memory, config);
@@ -26,7 +26,7 @@ fn fit_to(memory: u64, config: &mut Config) {
         if *value == default && fit < default && !given.contains(&option) {
             *value = fit;
             log::info!(
-                "memory: {option} lowered from its default to what fits limit={default} now={fit} \
+                "memory: limit lowered limit={option} default={default} bytes={fit} \
                  memory={memory} workers={workers}"
             );
         }
@@ -58,14 +58,14 @@ fn fit_to(memory: u64, config: &mut Config) {
     );
 }
 
-/// A worker's share of half of the memory.
+/// One worker's share of half of the memory.
 fn share(memory: u64, workers: u16) -> usize {
     let share = memory / 2 / u64::from(workers.max(1));
     usize::try_from(share.max(BYTES_MIN)).unwrap_or(usize::MAX)
 }
 
-/// Bytes that this process may have: the least of what the machine has, what its control groups
-/// allow, and half of the address space it is allowed, of which threads take some for themselves.
+/// Bytes that this process may use: the least of the machine's memory, the limits of its control
+/// groups, and half of its address space limit (threads reserve the rest).
 fn available() -> Option<u64> {
     let total = total(&fs::read_to_string("/proc/meminfo").unwrap_or_default());
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -87,8 +87,9 @@ fn total(meminfo: &str) -> Option<u64> {
     kilobytes.checked_mul(1024)
 }
 
-/// The least that the control groups of this process allow, of either version: `groups` is
-/// `/proc/self/cgroup`. In a container the path may be the host's; the root is its own then.
+/// The lowest limit of this process's control groups, version 1 or 2. `groups` is the content of
+/// `/proc/self/cgroup`. In a container the path in it may be that of the host; then the root has
+/// the limit.
 fn of_groups(groups: &str, root: &Path) -> Option<u64> {
     let limits = groups.lines().filter_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
@@ -103,7 +104,7 @@ fn of_groups(groups: &str, root: &Path) -> Option<u64> {
         let group = Path::new(path.trim_start_matches('/'));
         let limits = group.ancestors().filter_map(|group| {
             let text = fs::read_to_string(root.join(group).join(file)).ok()?;
-            // Without a limit it is `max`.
+            // Without a limit the file contains `max`.
             text.trim().parse::<u64>().ok()
         });
         limits.min()
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_share_half_of_the_memory() {
+    fn buffers_of_all_workers_fit_in_half_of_the_memory() {
         assert_eq!(share(8 << 30, 4), 1 << 30);
         assert_eq!(share(64 << 20, 2), 16 << 20);
         assert_eq!(share(0, 1), 1 << 20);
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn ceilings_that_were_set_are_not_lowered_even_to_their_defaults() {
+    fn limits_set_by_options_are_not_lowered() {
         let limits = |given: Vec<&'static str>| {
             let mut config = Config {
                 core_num: 1,
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tightest_control_group_counts() {
+    fn lowest_control_group_limit_applies() {
         let dir = TempDir::new().unwrap();
         let write = |path: &str, text: &str| {
             let path = dir.path().join(path);

@@ -1,39 +1,40 @@
-//! The process: threads, the listener and the hand-off, signals, the drain.
+//! The process: threads, listener, signals, drain, and the sources of clusters.
 //!
 //! | thread | what it does | ends |
 //! |---|---|---|
-//! | worker 0..n | a [`crate::reactor`] each; 0 accepts | when its last client is gone, or told |
-//! | directory | makes the pictures of the clusters that workers see | when the proxy stops |
-//! | service | the service port: HTTP | last of all |
-//! | service-calls, service-pages | what takes long there | with it |
-//! | registry | reads the registry after each change | when the directory has ended |
-//! | registry-notify | waits for the registry to tell of a change | with the registry |
-//! | resolver 0..3 | look names up | with the directory |
-//! | router.file, tenants.file | look at a file | when the proxy stops |
-//! | control-plane | asks a control plane | when the proxy stops |
+//! | worker 0..n | runs a [`crate::reactor`]; worker 0 accepts | when drained, or told to stop |
+//! | publisher | builds the snapshots of the clusters that workers use | when the proxy stops |
+//! | service | the sockets of the service port | last of all |
+//! | service-calls, service-pages | calls of the service port that may take long | with it |
+//! | registry | reads the registry after each change | when the publisher has ended |
+//! | registry-notify | receives the registry's notifications | with the registry |
+//! | resolver 0..3 | look up host names | with the publisher |
+//! | router.file, tenants.file | check a file for changes | when the proxy stops |
+//! | router.state-file | writes the owners of names | when the publisher has ended |
+//! | control-plane | requests clusters from a control plane | when the proxy stops |
 //! | signals | acts on signals | when the proxy has stopped |
-//! | the caller of [`Proxy::run`] | waits for a reason to end it | when workers and service ended |
+//! | the caller of [`Proxy::run`] | waits for a reason to stop | when workers and service ended |
 
 mod acceptor;
-mod announce;
-mod board;
-mod complaints;
-mod desk;
-mod directory;
-mod level;
+mod control;
+mod health;
+mod host_names;
 mod loads;
+mod log_level;
 mod memory;
-mod names;
-mod office;
-mod outside;
+mod process_state;
+mod publisher;
 mod registry;
 mod resolver;
 mod running;
-mod service;
+mod service_thread;
 mod settings;
 mod signals;
 mod source;
 mod spawn;
+mod startup_log;
+mod tenant_warnings;
+mod worker_handle;
 mod workers;
 
 use std::io;
@@ -50,20 +51,20 @@ use crate::cluster::{
 use crate::config::{Config, RouterType};
 
 use acceptor::Acceptor;
-use announce::announce;
-use board::Board;
-use directory::{Directory, Fact};
-use level::Level;
+use control::Control;
 use loads::Loads;
-use office::Office;
-use outside::WorkerOutside;
-use registry::{News, Ring, Watched};
+use log_level::LevelSource;
+use process_state::ProcessState;
+use publisher::{Publisher, Update};
+use registry::{Change, RegistryUpdate, WatchedRegistry};
 use resolver::Resolver;
-use service::Service;
+use service_thread::ServiceThread;
+use startup_log::log_startup;
+use worker_handle::WorkerHandle;
 
 use source::Sources;
 use spawn::spawn;
-use workers::{polls_and_inboxes, spawn_workers, tell};
+use workers::{polls_and_inboxes, send_to_all, spawn_workers};
 
 pub use running::Running;
 
@@ -73,20 +74,20 @@ pub struct Proxy {
     registry: Arc<dyn ClusterRegistry>,
 }
 
-/// What the thread that started the proxy waits for.
+/// What ends the proxy. The thread that called [`Proxy::run`] waits for one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
-    /// SIGTERM or SIGINT.
+    /// SIGTERM, SIGINT or SIGQUIT arrived.
     Signal,
-    /// Somebody asked for a drain.
+    /// The service port was asked for a drain.
     Drain,
     /// A worker ended.
     WorkerEnded,
 }
 
 impl Proxy {
-    /// A proxy with this configuration and a registry in memory. With the static router that knows
-    /// the one backend, otherwise nothing yet.
+    /// A proxy with this configuration and an empty [`MemoryRegistry`]. With the static router, the
+    /// one backend is added at the start.
     pub fn new(config: Config) -> Self {
         Self {
             config,
@@ -94,22 +95,23 @@ impl Proxy {
         }
     }
 
-    /// Follows this registry. The static router's cluster is added to it at the start.
+    /// Takes clusters from this registry. The static router's cluster is added to it at the start.
     #[must_use]
     pub fn registry(mut self, registry: impl ClusterRegistry + 'static) -> Self {
         self.registry = Arc::new(registry);
         self
     }
 
-    /// Starts, and returns when SIGTERM or SIGINT came and the clients' work was finished, or the
-    /// grace period was over. A second signal ends it at once. SIGHUP reads files again.
+    /// Starts the proxy. Returns after SIGTERM or SIGINT, when the requests in flight are finished
+    /// or the grace period has ended. A second signal closes all connections at once. SIGHUP reads
+    /// configured files again.
     ///
     /// # Errors
     ///
-    /// If a port cannot be bound, or a thread, a poll or a signal handler cannot be had.
+    /// If a port cannot be bound, or a thread, a poll or a signal handler cannot be created.
     pub fn run(self) -> io::Result<()> {
         let signals = signals::catch()?;
-        let level = Level::new(&self.config);
+        let level = LevelSource::new(&self.config);
         if let Some(level) = level.read() {
             log::set_max_level(level);
         }
@@ -125,7 +127,7 @@ impl Proxy {
         }
     }
 
-    /// Starts, and returns while it runs.
+    /// Starts the proxy on threads of its own, and returns.
     ///
     /// # Errors
     ///
@@ -141,93 +143,97 @@ impl Proxy {
         let workers = config.workers();
         let loads = Arc::new(Loads::new(workers));
         let (polls, inboxes) = polls_and_inboxes(workers)?;
-        let wanted = SocketAddr::new(config.bind, config.port);
-        let limits = settings::accept_limits(&config);
-        let keepalive = settings::keepalive(&config);
-        let acceptor = Acceptor::bind(wanted, limits, keepalive, Arc::clone(&loads))
-            .map_err(|error| cannot_listen(wanted, "port", &error))?;
+        let acceptor = bind(&config, &loads)?;
         let address = acceptor.local_addr();
 
-        let board = Arc::new(Board::new(workers));
-        let (registry, rings) = Watched::around(registry, Arc::clone(&board))?;
-        let (facts, told) = channel();
-        let sources = Arc::new(Sources::start(&config, &registry, &board, &facts)?);
+        let process = Arc::new(ProcessState::new(workers));
+        let (registry, changes) = WatchedRegistry::subscribe(registry, Arc::clone(&process))?;
+        let (updates, told) = channel();
+        let sources = Arc::new(Sources::start(&config, &registry, &process, &updates)?);
         let (sender, events) = channel();
-        let office = Arc::new(Office::new(
+        let control = Arc::new(Control::new(
             &config,
-            Arc::clone(&board),
+            Arc::clone(&process),
             Arc::clone(&registry),
             Arc::clone(&sources),
             Arc::clone(&inboxes),
             acceptor.counts(),
-            (sender.clone(), facts.clone()),
+            (sender.clone(), updates.clone()),
         ));
-        let service = Service::start(&config, &office, &registry)?;
+        let service = ServiceThread::start(&config, &control, &registry)?;
         let addresses = service.as_ref();
         let addresses = addresses.map(|it| (it.address(), it.admin_address()));
 
-        let (owners, keeper) = sources.owners()?;
-        let directory = Directory::new(
-            (facts.clone(), told),
+        let (owners, owners_writer) = sources.owners()?;
+        let publisher = Publisher::new(
+            (updates.clone(), told),
             default_tenant,
             registry::read(&*registry),
             owners,
-            Arc::clone(&board),
+            Arc::clone(&process),
             Resolver::system(),
         );
         let mut acceptor = Some(acceptor);
-        let outside = |worker| WorkerOutside {
+        let handle = |worker| WorkerHandle {
             worker,
-            // The first one accepts for all.
+            // Worker 0 accepts.
             acceptor: acceptor.take(),
             loads: Arc::clone(&loads),
-            facts: facts.clone(),
+            updates: updates.clone(),
             inboxes: Arc::clone(&inboxes),
         };
-        let workers = spawn_workers(&config, polls, &board.snapshot(), outside, &sender)?;
-        let changed = service.as_ref().map(Service::on_change);
-        spawn_registry(registry, rings, facts.clone(), changed)?;
+        let workers = spawn_workers(&config, polls, &process.snapshot(), handle, &sender)?;
+        let changed = service.as_ref().map(ServiceThread::changed_callback);
+        spawn_registry(registry, changes, updates.clone(), changed)?;
         let all = Arc::clone(&inboxes);
-        let directory = spawn("directory", move || directory.run(&all))?;
-        announce(&config, address, addresses);
+        let publisher = spawn("publisher", move || publisher.run(&all))?;
+        log_startup(&config, address, addresses);
         Ok(Running {
             address,
             service,
-            office,
+            control,
             inboxes,
             sources,
             workers,
-            keepers: std::iter::once(directory).chain(keeper).collect(),
+            background: std::iter::once(publisher).chain(owners_writer).collect(),
             grace: Duration::from_secs(config.grace_seconds),
-            facts,
+            updates,
             events,
             sender,
         })
     }
 }
 
-/// Tells of everything that the registry says, and of its changes.
+fn bind(config: &Config, loads: &Arc<Loads>) -> io::Result<Acceptor> {
+    let address = SocketAddr::new(config.bind, config.port);
+    let limits = settings::accept_limits(config);
+    let keepalive = settings::keepalive(config);
+    Acceptor::bind(address, limits, keepalive, Arc::clone(loads))
+        .map_err(|error| cannot_listen(address, "port", &error))
+}
+
+/// Starts the thread that reads the registry and passes its content to the publisher.
 fn spawn_registry(
     registry: Arc<dyn ClusterRegistry>,
-    rings: Receiver<Ring>,
-    facts: Sender<Fact>,
+    changes: Receiver<Change>,
+    updates: Sender<Update>,
     changed: Option<impl Fn() + Send + 'static>,
 ) -> io::Result<JoinHandle<()>> {
     spawn("registry", move || {
-        registry::read_on(&*registry, &rings, |news| {
+        registry::follow_changes(&*registry, &changes, |update| {
             if let Some(changed) = &changed {
                 changed();
             }
-            let fact = match news {
-                News::All(listing) => Fact::Listing(listing),
-                News::Tenant(tenant, listed) => Fact::Tenant(tenant, listed),
+            let update = match update {
+                RegistryUpdate::All(listing) => Update::Listing(listing),
+                RegistryUpdate::Tenant(tenant, listed) => Update::Tenant(tenant, listed),
             };
-            facts.send(fact).is_ok()
+            updates.send(update).is_ok()
         });
     })
 }
 
-/// Whose cluster serves clients that name no tenant: the static router's, which is added.
+/// The tenant of clients that name none: that of the static router's cluster, which is added here.
 fn default_tenant(
     config: &Config,
     registry: &dyn ClusterRegistry,
@@ -246,7 +252,7 @@ fn cannot_listen(address: SocketAddr, option: &str, error: &io::Error) -> io::Er
     io::Error::new(error.kind(), text)
 }
 
-/// The static router's cluster and its one instance.
+/// Adds the static router's cluster with its one instance.
 fn add_static_cluster(
     config: &Config,
     registry: &dyn ClusterRegistry,

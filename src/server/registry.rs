@@ -1,9 +1,8 @@
-//! What the registry says, read on a thread of its own: one that answers slowly delays nothing but
-//! its own news.
+//! Reads the registry, on a thread of its own: a slow registry delays only its own updates.
 //!
-//! After a change only the tenants that it concerns are read again; when a cluster may be gone,
-//! and every few seconds, the registry is read as a whole. Changes that come meanwhile are read
-//! together.
+//! After a change, only the tenants that it concerns are read. The whole registry is read when a
+//! cluster may have been deleted, and every few seconds. Changes that arrive during a read are
+//! handled together.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,52 +16,53 @@ use crate::cluster::{
     TenantKey,
 };
 
-use super::board::Board;
 use super::now;
+use super::process_state::ProcessState;
 use super::spawn::spawn;
 
-/// A registry is read again after this even if it tells of no change: that a cluster without
-/// instances was added, for one, is no change of an instance.
+/// Interval of complete reads. Some changes are not notified, such as a cluster added without
+/// instances.
 const READ_EVERY: Duration = Duration::from_secs(5);
 
-/// Tenants that are read one by one; of more, all are read at once.
+/// Most tenants that are read one by one; if more have changed, the whole registry is read.
 const TENANTS_MAX: usize = 64;
 
-/// What has changed.
+/// A change of the registry.
 #[derive(Debug)]
-pub(super) enum Ring {
-    /// Instances of this tenant.
+pub(super) enum Change {
+    /// Instances of this tenant have changed.
     Tenant(TenantKey),
-    /// There is this cluster now.
+    /// This cluster was added.
     Added(ClusterKey),
-    /// Anything.
+    /// Anything may have changed.
     All,
 }
 
-/// What was read.
+/// The result of a read.
 #[derive(Debug)]
-pub(super) enum News {
+pub(super) enum RegistryUpdate {
     All(Listing),
-    /// Of one tenant: all its instances, and clusters that it may have had before.
+    /// One tenant: all its instances, and clusters that were added to it.
     Tenant(TenantKey, Listed),
 }
 
-/// All that a registry said at one moment, by tenant.
+/// The content of a registry at one moment, by tenant.
 pub(super) type Listing = BTreeMap<TenantKey, Listed>;
 
-/// What it said of one tenant; nothing that is deleted.
+/// The content of a registry for one tenant, without deleted instances.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Listed {
-    /// More than one if their names collide.
+    /// More than one if tenant keys collide.
     pub clusters: BTreeSet<ClusterKey>,
     pub instances: BTreeMap<InstanceId, ClusterInstance>,
-    /// Instances that have the id of one of another cluster, whose names collide.
+    /// Instances whose id an instance of a colliding cluster has, too.
     pub shadowed: Vec<ClusterInstance>,
 }
 
 impl Listed {
-    /// Of two of one cluster with the same id the later one counts; of two of different clusters,
-    /// that of the smaller key, until it is known whose the names are.
+    /// Adds an instance. Of two with the same id and cluster, the later one replaces the earlier.
+    /// Of two with the same id and different clusters, that of the smaller cluster key is used
+    /// until the owner of the tenant key is known.
     fn take(&mut self, mut instance: ClusterInstance) {
         if instance.status == Status::Deleted {
             return;
@@ -79,7 +79,7 @@ impl Listed {
         }
     }
 
-    /// Names belong to this cluster: of instances that have one id, its own counts.
+    /// The tenant key belongs to this cluster: of instances with the same id, its own is used.
     pub(super) fn prefer(&mut self, owner: Option<&ClusterKey>) {
         for instance in self.shadowed.iter_mut().filter(|it| Some(&it.key) == owner) {
             if let Some(shown) = self.instances.get_mut(&instance.id.as_str().into()) {
@@ -89,7 +89,7 @@ impl Listed {
     }
 }
 
-/// Asks the registry; may block.
+/// Reads the whole registry; may block.
 pub(super) fn read(registry: &dyn ClusterRegistry) -> Listing {
     let mut listing = Listing::new();
     for cluster in registry.all_clusters() {
@@ -103,7 +103,7 @@ pub(super) fn read(registry: &dyn ClusterRegistry) -> Listing {
     listing
 }
 
-/// The same for one tenant.
+/// Reads one tenant; may block.
 fn read_tenant(
     registry: &dyn ClusterRegistry,
     tenant: &TenantKey,
@@ -121,65 +121,64 @@ fn read_tenant(
     listed
 }
 
-/// A registry whose reader is told of every change made through it, at once and whatever the
-/// registry itself tells. It takes no cluster whose tenant key belongs to one that is not listed at
-/// the moment: neither of the two would be served when that comes back.
-pub(super) struct Watched {
+/// Wraps a registry, and notifies the reader thread of every change made through it, whether or not
+/// the registry itself does. Refuses a cluster whose tenant key belongs to a cluster that is not
+/// listed at the moment: if that returned, neither could be served.
+pub(super) struct WatchedRegistry {
     registry: Arc<dyn ClusterRegistry>,
-    board: Arc<Board>,
-    bell: Sender<Ring>,
+    process: Arc<ProcessState>,
+    changes: Sender<Change>,
 }
 
-impl Watched {
-    /// Subscribes to the registry. The receiver is for [`read_on`].
+impl WatchedRegistry {
+    /// Subscribes to the registry. The receiver is for [`follow_changes`].
     ///
     /// # Errors
     ///
-    /// If a thread cannot be had.
-    pub(super) fn around(
+    /// If a thread cannot be created.
+    pub(super) fn subscribe(
         registry: Arc<dyn ClusterRegistry>,
-        board: Arc<Board>,
-    ) -> io::Result<(Arc<dyn ClusterRegistry>, Receiver<Ring>)> {
-        let changes = registry.notify();
-        let (bell, rings) = channel();
-        let ringer = bell.clone();
+        process: Arc<ProcessState>,
+    ) -> io::Result<(Arc<dyn ClusterRegistry>, Receiver<Change>)> {
+        let notified = registry.notify();
+        let (changes, received) = channel();
+        let sender = changes.clone();
         spawn("registry-notify", move || {
-            while let Ok(instance) = changes.recv() {
-                if ringer.send(Ring::Tenant(instance.key.tenant())).is_err() {
+            while let Ok(instance) = notified.recv() {
+                if sender.send(Change::Tenant(instance.key.tenant())).is_err() {
                     return;
                 }
             }
         })?;
         let watched = Self {
             registry,
-            board,
-            bell,
+            process,
+            changes,
         };
-        Ok((Arc::new(watched), rings))
+        Ok((Arc::new(watched), received))
     }
 
-    /// Has the registry read again.
-    fn ring(&self, ring: Ring) {
+    fn notify_reader(&self, change: Change) {
         // Without a reader the proxy has stopped.
-        let _ = self.bell.send(ring);
+        let _ = self.changes.send(change);
     }
 }
 
-impl ClusterRegistry for Watched {
+impl ClusterRegistry for WatchedRegistry {
     fn add_cluster(&self, key: ClusterKey) -> Result<TenantKey, RegistryError> {
-        let checked = self.board.owners().check_key(&key);
+        let checked = self.process.owners().check_key(&key);
         if let Err(Refused::Key(owner) | Refused::KeyIsAlias(_, owner)) = checked {
             return Err(RegistryError::TenantTaken((*owner).clone()));
         }
         let tenant = self.registry.add_cluster(key.clone())?;
-        self.ring(Ring::Added(key));
+        self.notify_reader(Change::Added(key));
         Ok(tenant)
     }
 
     fn status_change(&self, instance: ClusterInstance) -> Result<(), RegistryError> {
         let tenant = instance.key.tenant();
         self.registry.status_change(instance)?;
-        self.ring(Ring::Tenant(tenant));
+        self.notify_reader(Change::Tenant(tenant));
         Ok(())
     }
 
@@ -201,53 +200,53 @@ impl ClusterRegistry for Watched {
 
     fn remove_cluster(&self, key: &ClusterKey) -> Result<(), RegistryError> {
         self.registry.remove_cluster(key)?;
-        self.ring(Ring::All);
+        self.notify_reader(Change::All);
         Ok(())
     }
 }
 
-/// Reads what has changed after each ring, and all every few seconds, until nobody takes what the
-/// registry says.
-pub(super) fn read_on(
+/// Reads what has changed after each change, and everything at an interval, until `take` returns
+/// false.
+pub(super) fn follow_changes(
     registry: &dyn ClusterRegistry,
-    rings: &Receiver<Ring>,
-    take: impl Fn(News) -> bool,
+    changes: &Receiver<Change>,
+    take: impl Fn(RegistryUpdate) -> bool,
 ) {
     let mut all_at = now() + READ_EVERY;
     loop {
         let left = all_at.saturating_duration_since(now());
-        let first = match rings.recv_timeout(left) {
-            Ok(ring) => ring,
-            Err(RecvTimeoutError::Timeout) => Ring::All,
+        let first = match changes.recv_timeout(left) {
+            Ok(change) => change,
+            Err(RecvTimeoutError::Timeout) => Change::All,
             Err(RecvTimeoutError::Disconnected) => return,
         };
         let mut all = false;
         let mut tenants: BTreeMap<TenantKey, BTreeSet<ClusterKey>> = BTreeMap::new();
-        for ring in std::iter::once(first).chain(rings.try_iter()) {
-            match ring {
-                Ring::All => all = true,
-                Ring::Tenant(tenant) => {
+        for change in std::iter::once(first).chain(changes.try_iter()) {
+            match change {
+                Change::All => all = true,
+                Change::Tenant(tenant) => {
                     tenants.entry(tenant).or_default();
                 }
-                Ring::Added(cluster) => {
+                Change::Added(cluster) => {
                     tenants.entry(cluster.tenant()).or_default().insert(cluster);
                 }
             }
         }
         let taken = if all || tenants.len() > TENANTS_MAX {
-            let taken = take(News::All(read(registry)));
+            let taken = take(RegistryUpdate::All(read(registry)));
             all_at = now() + READ_EVERY;
             taken
         } else {
-            let mut news = tenants.into_iter().map(|(tenant, clusters)| {
+            let mut update = tenants.into_iter().map(|(tenant, clusters)| {
                 let listed = read_tenant(registry, &tenant, clusters);
-                // Without any its cluster may be gone, too.
+                // The cluster of a tenant without instances may be deleted, too.
                 match listed == Listed::default() {
-                    true => News::All(read(registry)),
-                    false => News::Tenant(tenant, listed),
+                    true => RegistryUpdate::All(read(registry)),
+                    false => RegistryUpdate::Tenant(tenant, listed),
                 }
             });
-            news.all(&take)
+            update.all(&take)
         };
         if !taken {
             return;
@@ -260,32 +259,32 @@ mod tests {
     use super::*;
     use crate::cluster::{Endpoint, MemoryRegistry, Owners};
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
-    fn board() -> Arc<Board> {
-        Arc::new(Board::new(1))
+    fn process() -> Arc<ProcessState> {
+        Arc::new(ProcessState::new(1))
     }
 
     #[test]
-    fn a_cluster_whose_key_belongs_to_one_that_is_away_is_not_taken() {
+    fn tenant_key_of_an_unlisted_cluster_stays_reserved() {
         let (first, second) = ClusterKey::colliding();
         let mut owners = Owners::default();
         owners.claim_key(&first).unwrap();
-        let board = board();
-        board.set_owners(owners);
+        let process = process();
+        process.set_owners(owners);
         let memory = Arc::new(MemoryRegistry::new());
-        let (registry, _rings) = Watched::around(memory, Arc::clone(&board)).unwrap();
+        let (registry, _rings) = WatchedRegistry::subscribe(memory, Arc::clone(&process)).unwrap();
         let taken = Err(RegistryError::TenantTaken(first.clone()));
         assert_eq!(registry.add_cluster(second.clone()), taken);
         assert_eq!(registry.add_cluster(first.clone()), Ok(first.tenant()));
         registry.remove_cluster(&first).unwrap();
         assert_eq!(registry.add_cluster(second.clone()), taken);
-        board.set_owners(Owners::default());
+        process.set_owners(Owners::default());
         assert_eq!(registry.add_cluster(second.clone()), Ok(second.tenant()));
     }
 
     #[test]
-    fn an_instance_of_a_colliding_cluster_does_not_hide_the_owners() {
+    fn owners_instance_is_preferred_over_a_colliding_one() {
         let (first, second) = ClusterKey::colliding();
         for order in [[&first, &second], [&second, &first]] {
             let mut listed = Listed::default();
@@ -312,7 +311,7 @@ mod tests {
         ClusterInstance::new(ClusterKey::local(), id, endpoint)
     }
 
-    /// One that tells of nothing, and lists what it is asked to in any order and twice.
+    /// A registry that never notifies, and lists other tenants' instances and duplicates.
     struct Silent(MemoryRegistry);
 
     impl ClusterRegistry for Silent {
@@ -340,40 +339,41 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_a_cluster_reads_its_tenant_alone() {
-        let (registry, rings) = Watched::around(Arc::new(MemoryRegistry::new()), board()).unwrap();
-        let (sender, news) = channel();
+    fn change_of_a_cluster_reads_only_its_tenant() {
+        let (registry, changes) =
+            WatchedRegistry::subscribe(Arc::new(MemoryRegistry::new()), process()).unwrap();
+        let (sender, update) = channel();
         let read = Arc::clone(&registry);
         registry.add_cluster(ClusterKey::local()).unwrap();
         let reader = std::thread::spawn(move || {
-            read_on(&*read, &rings, |news| sender.send(news).is_ok());
+            follow_changes(&*read, &changes, |update| sender.send(update).is_ok());
         });
-        let one = |news: News| match news {
-            News::Tenant(tenant, listed) if tenant == ClusterKey::local().tenant() => {
+        let one = |update: RegistryUpdate| match update {
+            RegistryUpdate::Tenant(tenant, listed) if tenant == ClusterKey::local().tenant() => {
                 (listed.clusters.len(), listed.instances.len())
             }
             other => panic!("{other:?}"),
         };
-        assert_eq!(one(news.recv_timeout(PATIENCE).unwrap()), (1, 0));
+        assert_eq!(one(update.recv_timeout(TIMEOUT).unwrap()), (1, 0));
         registry.status_change(instance("b", 3)).unwrap();
-        assert_eq!(one(news.recv_timeout(PATIENCE).unwrap()), (0, 1));
-        drop(news);
+        assert_eq!(one(update.recv_timeout(TIMEOUT).unwrap()), (0, 1));
+        drop(update);
         registry.status_change(instance("b", 4)).unwrap();
         reader.join().unwrap();
     }
 
     #[test]
-    fn changes_made_through_the_proxy_are_seen_at_once() {
+    fn changes_through_the_proxy_are_read_at_once() {
         let silent = Arc::new(Silent(MemoryRegistry::new()));
-        let (registry, rings) = Watched::around(silent, board()).unwrap();
+        let (registry, changes) = WatchedRegistry::subscribe(silent, process()).unwrap();
         let (listings, seen) = channel();
         let read = Arc::clone(&registry);
         let reader = std::thread::spawn(move || {
-            read_on(&*read, &rings, |news| {
+            follow_changes(&*read, &changes, |update| {
                 let local = ClusterKey::local().tenant();
-                let listed = match news {
-                    News::All(mut all) => all.remove(&local).unwrap_or_default(),
-                    News::Tenant(_, listed) => listed,
+                let listed = match update {
+                    RegistryUpdate::All(mut all) => all.remove(&local).unwrap_or_default(),
+                    RegistryUpdate::Tenant(_, listed) => listed,
                 };
                 listings.send(listed.instances).is_ok()
             });
@@ -388,7 +388,7 @@ mod tests {
         };
         let wanted = [("a".to_owned(), 2), ("b".to_owned(), 3)];
         let until = |wanted: &[(String, u16)]| {
-            while ports(&seen.recv_timeout(PATIENCE).unwrap()) != wanted {}
+            while ports(&seen.recv_timeout(TIMEOUT).unwrap()) != wanted {}
         };
         until(&wanted);
         registry.remove_cluster(&ClusterKey::local()).unwrap();

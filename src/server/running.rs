@@ -1,4 +1,4 @@
-//! A proxy that runs, and how it ends.
+//! A running proxy, and how it stops.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,75 +8,72 @@ use std::time::Duration;
 
 use crate::reactor::{Inbox, Message};
 
-use super::directory::Fact;
-use super::office::Office;
-use super::service::Service;
+use super::control::Control;
+use super::publisher::Update;
+use super::service_thread::ServiceThread;
 use super::source::Sources;
-use super::{Event, now, tell};
+use super::{Event, now, send_to_all};
 
-/// A proxy that runs. Dropping this leaves it running; see [`stop`](Running::stop).
+/// A running proxy. Dropping this leaves it running; see [`stop`](Running::stop).
 #[derive(Debug)]
 pub struct Running {
     pub(super) address: SocketAddr,
-    pub(super) service: Option<Service>,
-    pub(super) office: Arc<Office>,
+    pub(super) service: Option<ServiceThread>,
+    pub(super) control: Arc<Control>,
     pub(super) inboxes: Arc<[Inbox]>,
     pub(super) sources: Arc<Sources>,
     pub(super) workers: Vec<JoinHandle<()>>,
-    /// The directory, and who writes down what it tells: that ends with it.
-    pub(super) keepers: Vec<JoinHandle<()>>,
+    /// The publisher, and the thread that writes the state file, which ends after it.
+    pub(super) background: Vec<JoinHandle<()>>,
     pub(super) grace: Duration,
-    pub(super) facts: Sender<Fact>,
+    pub(super) updates: Sender<Update>,
     pub(super) events: Receiver<Event>,
     pub(super) sender: Sender<Event>,
 }
 
 impl Running {
-    /// Where it listens.
+    /// The address of the proxy port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the service port listens, if there is one.
+    /// The address of the service port, if it is enabled.
     pub fn service_address(&self) -> Option<SocketAddr> {
-        self.service.as_ref().map(Service::address)
+        self.service.as_ref().map(ServiceThread::address)
     }
 
-    /// Where its admin listener is, if there is one.
+    /// The address of the admin listener, if there is one.
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.service.as_ref().and_then(Service::admin_address)
+        self.service.as_ref().and_then(ServiceThread::admin_address)
     }
 
-    /// Drains: no new clients, what is in flight is finished, then the connections are closed.
-    /// Returns when that is done, or the grace period is over.
+    /// Drains: closes the listener, finishes requests in flight, then closes the connections.
+    /// Returns when all are closed or the grace period has ended.
     pub fn stop(self) {
         self.finish(Event::Drain);
     }
 
-    /// Where to tell the thread that waits for its end.
+    /// Sends events to the thread that waits for the end.
     pub(super) fn sender(&self) -> Sender<Event> {
         self.sender.clone()
     }
 
-    /// Waits for a reason to end it.
+    /// Waits for an event that ends the proxy.
     pub(super) fn wait(&self) -> Event {
-        // A sender is in here too, so there is always one.
+        // This struct holds a sender, so the channel is never closed.
         self.events.recv().unwrap_or(Event::Signal)
     }
 
-    /// See [`stop`](Self::stop); this is why.
+    /// Stops the proxy, see [`stop`](Self::stop); `why` is the reason.
     pub(super) fn finish(self, why: Event) {
-        log::info!(
-            "draining: waiting up to {} s for work in flight",
-            self.grace.as_secs()
-        );
-        self.office.begin_drain();
+        log::info!("proxy: draining seconds={}", self.grace.as_secs());
+        self.control.begin_drain();
         if why == Event::WorkerEnded {
-            // It may have been the one that passes it on.
-            tell(&self.inboxes, || Message::Drain);
+            // The worker that ended may be the one that passes the drain on.
+            send_to_all(&self.inboxes, || Message::Drain);
         }
-        // Kubernetes, for one, first asks for a drain and then sends a signal all the same.
-        let mut patient = why == Event::Drain;
+        // Kubernetes calls the drain hook first, then sends SIGTERM, which must not end the drain.
+        let mut first_signal_ignored = why == Event::Drain;
         let until = now() + self.grace;
         let ended = usize::from(why == Event::WorkerEnded);
         let mut left = self.workers.len() - ended.min(self.workers.len());
@@ -85,35 +82,36 @@ impl Running {
             match self.events.recv_timeout(rest) {
                 Ok(Event::WorkerEnded) => left -= 1,
                 Ok(Event::Drain) => {}
-                Ok(Event::Signal) if std::mem::take(&mut patient) => {
-                    log::info!("signal: draining already");
+                Ok(Event::Signal) if std::mem::take(&mut first_signal_ignored) => {
+                    log::info!("proxy: signal ignored, already draining");
                 }
                 Ok(Event::Signal) => {
-                    log::warn!("second signal: closing what is left");
+                    log::warn!("proxy: second signal, closing all connections");
                     break;
                 }
                 Err(_) => {
-                    log::warn!("the grace period is over: closing what is left");
+                    log::warn!("proxy: grace period ended, closing all connections");
                     break;
                 }
             }
         }
-        tell(&self.inboxes, || Message::Stop);
+        send_to_all(&self.inboxes, || Message::Stop);
         for worker in self.workers {
             if worker.join().is_err() {
-                log::error!("a worker panicked");
+                log::error!("worker: panicked");
             }
         }
-        // It may have ended with the last worker.
-        let _ = self.facts.send(Fact::Stop);
-        for keeper in self.keepers {
-            if keeper.join().is_err() {
-                log::error!("the thread of the clusters, or of the state file, panicked");
+        // The publisher may have ended with the last worker.
+        let _ = self.updates.send(Update::Stop);
+        for thread in self.background {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if thread.join().is_err() {
+                log::error!("thread: panicked name={name}");
             }
         }
         if let Some(service) = self.service {
             service.close();
         }
-        log::info!("stopped");
+        log::info!("proxy: stopped");
     }
 }

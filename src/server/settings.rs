@@ -1,4 +1,4 @@
-//! The configuration in the words of those that work by it.
+//! Settings of workers and of the acceptor, made from the configuration.
 
 use std::io;
 
@@ -10,17 +10,16 @@ use crate::resp::RequestLimits;
 
 use super::acceptor::AcceptLimits;
 
-/// Descriptors for connections to backends that clients leave free.
+/// Descriptors that clients leave free for backend connections.
 const BACKEND_DESCRIPTORS: u64 = 1_024;
 
-/// Descriptors of the process itself: the service port with all its connections, listeners, files,
-/// the log, signals.
+/// Descriptors of the process itself: connections of the service port, listeners, files, the log,
+/// signals.
 const OWN_DESCRIPTORS: u64 = 160;
 
-/// Descriptors of a worker: its poll, its waker, and one to spare.
+/// Descriptors of a worker: its poll, its waker, and one spare.
 const WORKER_DESCRIPTORS: u64 = 3;
 
-/// What accepting is told of the configuration.
 pub(super) fn accept_limits(config: &Config) -> AcceptLimits {
     AcceptLimits {
         clients: config.limits.clients,
@@ -28,12 +27,12 @@ pub(super) fn accept_limits(config: &Config) -> AcceptLimits {
     }
 }
 
-/// Of all connections, clients' and backends'.
+/// Keepalive of client and backend connections.
 pub(super) fn keepalive(config: &Config) -> Keepalive {
     Keepalive::new(config.tcp.keepalive_seconds)
 }
 
-/// What a worker's machine is told of the configuration.
+/// Settings of a worker's machine.
 pub(super) fn settings(config: &Config, worker: u16) -> Settings {
     let limits = &config.limits;
     let after_login = RequestLimits {
@@ -74,30 +73,29 @@ pub(super) fn settings(config: &Config, worker: u16) -> Settings {
         paused_clients_max: limits.paused_clients,
         before_login: RequestLimits::BEFORE_LOGIN.at_most(limits.request_bytes),
         after_login: after_login.at_most(limits.request_bytes),
-        // Different for every proxy and worker, so that their reconnects are out of step.
+        // Different for every proxy and worker, so that their reconnects do not coincide.
         seed: u64::from(std::process::id()) << 16 | u64::from(worker),
     }
 }
 
-/// The least and the most that `backend-pool.tenant-max` is by default.
+/// The range of the default of `backend-pool.tenant-max`.
 const TENANT_CONNECTIONS: (u32, u32) = (64, 10_000);
 
-/// The soft limit of open files where nobody has changed it.
+/// The usual default of the soft limit of open files.
 const FILES_DEFAULT: u64 = 1_024;
 
-/// Raises the soft limit of open files to the hard one, and lowers `limit.clients` to what fits
-/// beside backends and the process itself: clients that are connected must not keep the proxy from
-/// its backends, nor a probe from the service port.
+/// Raises the soft limit of open files to the hard limit, and lowers `limit.clients` so that
+/// descriptors are left for backend connections and the service port.
 pub(super) fn fit_descriptors(config: &mut Config) {
     fit_to(open_files(rlimit::increase_nofile_limit(u64::MAX)), config);
 }
 
-/// How many files may be open, if raising that gave this. The limit that could not be raised is as
-/// good; what every system has, if not even that is known.
+/// The number of files that may be open, given the result of raising the limit. If it cannot be
+/// raised, the present limit; if that cannot be read, the usual default.
 fn open_files(raised: io::Result<u64>) -> u64 {
     raised.unwrap_or_else(|error| {
         let files = rlimit::Resource::NOFILE.get_soft().unwrap_or(FILES_DEFAULT);
-        log::warn!("open files: the limit cannot be raised open_files={files} reason={error}");
+        log::warn!("open files: limit not raised files={files} reason=\"{error}\"");
         files
     })
 }
@@ -107,8 +105,8 @@ fn fit_to(files: u64, config: &mut Config) {
     let wanted = config.limits.clients;
     if wanted > fit {
         log::warn!(
-            "open files: limit.clients lowered to what fits limit={wanted} now={fit} \
-             open_files={files}"
+            "open files: limit lowered limit=limit.clients wanted={wanted} clients={fit} \
+             files={files}"
         );
         config.limits.clients = fit;
     }
@@ -118,8 +116,8 @@ fn fit_to(files: u64, config: &mut Config) {
     }
 }
 
-/// How many connections a worker may have to one instance, with so many descriptors left beside the
-/// clients': half of the worker's share, so that one tenant does not take what others need.
+/// How many connections a worker may have to one instance if `files` descriptors are left beside
+/// the clients': half of the worker's share, so that one tenant leaves room for others.
 fn tenant_connections(files: u64, workers: u16) -> u32 {
     let own = OWN_DESCRIPTORS + WORKER_DESCRIPTORS * u64::from(workers);
     let share = files.saturating_sub(own) / u64::from(workers.max(1));
@@ -127,10 +125,10 @@ fn tenant_connections(files: u64, workers: u16) -> u32 {
     half.clamp(TENANT_CONNECTIONS.0, TENANT_CONNECTIONS.1)
 }
 
-/// How many clients so many descriptors leave room for; at least one.
+/// How many clients fit into `files` descriptors; at least one.
 fn clients_that_fit(files: u64, workers: u16) -> usize {
     let own = OWN_DESCRIPTORS + WORKER_DESCRIPTORS * u64::from(workers);
-    // Where there are few, one half is for clients.
+    // With few descriptors, half of them are for clients.
     let reserve = (own + BACKEND_DESCRIPTORS).min(files / 2);
     usize::try_from(files - reserve)
         .unwrap_or(usize::MAX)
@@ -142,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_leave_descriptors_to_backends_and_the_service_port() {
+    fn clients_leave_descriptors_for_backends_and_service_port() {
         for (files, workers, clients) in [
             (20_000, 2, 18_810),
             (1_024, 2, 512),
@@ -156,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn tenant_has_connections_where_the_limit_of_files_cannot_be_raised() {
+    fn tenant_limit_without_a_raised_file_limit() {
         let files = open_files(Err(io::ErrorKind::PermissionDenied.into()));
         assert_eq!(Some(files), rlimit::Resource::NOFILE.get_soft().ok());
         let mut config = Config::default();
@@ -165,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn tenant_gets_half_of_what_a_worker_has_for_backends() {
+    fn tenant_limit_is_half_of_a_workers_backend_descriptors() {
         for (files, workers, connections) in [
             (1 << 20, 2, 10_000),
             (10_000, 2, 2_458),

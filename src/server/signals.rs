@@ -1,4 +1,4 @@
-//! The thread that signals come to: it asks for the end, and reads files again.
+//! The thread that handles signals: it starts a drain, or reads files again.
 
 use std::io;
 use std::sync::Arc;
@@ -10,28 +10,28 @@ use signal_hook::consts::{
 };
 use signal_hook::iterator::{Handle, Signals};
 
-use super::level::Level;
+use super::log_level::LevelSource;
 use super::source::Sources;
 use super::{Event, spawn};
 
-/// They begin a drain.
+/// Signals that start a drain.
 const END: [i32; 3] = [SIGTERM, SIGINT, SIGQUIT];
 
-/// They mean nothing here, and would end the process without a drain. A write that is refused
-/// because of a limit on the size of files is an error then, as on a full disk.
+/// Signals that are ignored, because by default they would end the process without a drain. With
+/// SIGXFSZ ignored, a write beyond the file size limit is an error, like a full disk.
 const IGNORED: [i32; 8] = [
     SIGALRM, SIGIO, SIGPROF, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
 ];
 
-/// What signals are about; they are caught from now on, and wait.
+/// Catches the signals from now on; they are queued until [`act`] takes them.
 pub(super) fn catch() -> io::Result<Signals> {
     Signals::new(END.into_iter().chain([SIGHUP]).chain(IGNORED))
 }
 
-/// Acts on signals until the handle is closed, or nobody waits for the end any more.
+/// Handles signals until the handle is closed or the receiver of `end` is dropped.
 pub(super) fn act(
     mut signals: Signals,
-    level: Level,
+    level: LevelSource,
     sources: Arc<Sources>,
     end: Sender<Event>,
 ) -> io::Result<Handle> {
@@ -39,7 +39,7 @@ pub(super) fn act(
     spawn("signals", move || {
         for signal in signals.forever() {
             if signal == SIGHUP {
-                read_again(&level, &sources);
+                reload(&level, &sources);
             } else if END.contains(&signal) && end.send(Event::Signal).is_err() {
                 return;
             }
@@ -48,20 +48,20 @@ pub(super) fn act(
     Ok(handle)
 }
 
-fn read_again(level: &Level, sources: &Sources) {
-    let mut words = sources.read_again();
+fn reload(level: &LevelSource, sources: &Sources) {
+    let mut outcomes = sources.reload();
     let new = level.read();
     if level.has_file() {
         let name = new.unwrap_or_else(log::max_level).as_str();
         let name = name.to_ascii_lowercase();
-        words.push(match new {
-            Some(_) => format!("log level {name}"),
-            None => format!("log.level-file makes no sense, log level stays {name}"),
+        outcomes.push(match new {
+            Some(_) => format!("log.level={name}"),
+            None => format!("log.level-file=invalid log.level={name}"),
         });
     }
-    let text = match words.is_empty() {
-        true => "SIGHUP: there is nothing to read again".to_owned(),
-        false => format!("SIGHUP: read again: {}", words.join(", ")),
+    let text = match outcomes.is_empty() {
+        true => "SIGHUP: no files to read".to_owned(),
+        false => format!("SIGHUP: files read {}", outcomes.join(" ")),
     };
-    Level::set(new, &text);
+    LevelSource::set(new, &text);
 }

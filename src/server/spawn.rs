@@ -1,11 +1,11 @@
-//! How a thread is started.
+//! Starting threads.
 
 use std::io;
 use std::thread::{self, JoinHandle};
 
-/// Starts a thread of this name.
+/// Starts a thread with this name.
 pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    // In a box, so that starting threads is compiled once and not for each kind of them.
+    // Boxed, so that the code that starts threads is compiled once and not for each closure.
     let run: Box<dyn FnOnce() + Send> = Box::new(run);
     thread::Builder::new().name(name.to_owned()).spawn(run)
 }

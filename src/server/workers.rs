@@ -1,4 +1,4 @@
-//! The threads that carry clients, the workers.
+//! The worker threads.
 
 use std::io;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use crate::config::Config;
 use crate::proxy::Machine;
 use crate::reactor::{Inbox, Message, Reactor, poll_and_inbox};
 
-use super::outside::WorkerOutside;
 use super::spawn::spawn;
+use super::worker_handle::WorkerHandle;
 use super::{Event, now, settings};
 
-/// One of each per worker.
+/// A poll with its message queue, and an inbox, for each worker.
 #[allow(clippy::type_complexity, reason = "it is taken apart at once")]
 pub(super) fn polls_and_inboxes(
     workers: u16,
@@ -31,12 +31,12 @@ pub(super) fn polls_and_inboxes(
     Ok((polls, inboxes.into()))
 }
 
-/// Starts the workers; each tells of its end.
+/// Starts the workers; each sends [`Event::WorkerEnded`] when it ends.
 pub(super) fn spawn_workers(
     config: &Config,
     polls: Vec<(Poll, Receiver<Message>)>,
     snapshot: &Arc<Snapshot>,
-    mut outside: impl FnMut(usize) -> WorkerOutside,
+    mut handle: impl FnMut(usize) -> WorkerHandle,
     end: &Sender<Event>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let start = now();
@@ -44,27 +44,27 @@ pub(super) fn spawn_workers(
     for (worker, poll) in (0..config.workers()).zip(polls) {
         let settings = settings::settings(config, worker);
         let keepalive = settings::keepalive(config);
-        let outside = outside(usize::from(worker));
+        let handle = handle(usize::from(worker));
         let snapshot = Arc::clone(snapshot);
         let end = end.clone();
         threads.push(spawn(&format!("worker-{worker}"), move || {
-            // Made here, its memory is this thread's alone: no cache line has two workers.
-            let reactor = Reactor::new(poll, settings, keepalive, snapshot, outside, start);
+            // Created on its own thread, so that no two workers' memory shares a cache line.
+            let reactor = Reactor::new(poll, settings, keepalive, snapshot, handle, start);
             match reactor.run() {
                 Ok(machine) => log_counters(worker, &machine),
-                Err(error) => log::error!("worker {worker} failed: {error}"),
+                Err(error) => log::error!("worker: failed worker={worker} reason=\"{error}\""),
             }
-            // Nobody listens any more if the grace period is over.
+            // The receiver is gone once the grace period has ended.
             let _ = end.send(Event::WorkerEnded);
         })?);
     }
     Ok(threads)
 }
 
-/// Leaves a message for every worker.
-pub(super) fn tell(inboxes: &[Inbox], message: impl Fn() -> Message) {
+/// Sends a message to every worker.
+pub(super) fn send_to_all(inboxes: &[Inbox], message: impl Fn() -> Message) {
     for inbox in inboxes {
-        // A worker that has ended needs no telling.
+        // A worker that has ended needs no message.
         inbox.send(message());
     }
 }
@@ -72,11 +72,11 @@ pub(super) fn tell(inboxes: &[Inbox], message: impl Fn() -> Message) {
 fn log_counters(worker: u16, machine: &Machine) {
     let n = machine.counters();
     log::info!(
-        "worker {worker}: {} clients in all, {} requests forwarded, {} replies, {} errors made here",
+        "worker: ended worker={worker} clients={} requests={} replies={} errors={}",
         n.clients_opened,
         n.requests,
         n.replies,
         n.errors
     );
-    log::debug!("worker {worker}: {n:?}");
+    log::debug!("worker: counters worker={worker} {n:?}");
 }

@@ -1,8 +1,8 @@
-//! What must hold for any bytes at all that a connection to the service port receives: called by
-//! the fuzz target and by the replay of its corpus.
+//! Checks of the service port for arbitrary input, called by the fuzz target and by the replay of
+//! its corpus.
 //!
-//! Owns a plain reading of HTTP responses. Every input is one connection's, to a desk of its own,
-//! whole and in pieces: pieces do not matter, and whatever is answered is HTTP and JSON.
+//! Each input is received by one connection, as a whole and in pieces. The responses must be the
+//! same, and must be valid HTTP and JSON.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -11,15 +11,14 @@ use tinyjson::JsonValue;
 
 use crate::proxy::Millis;
 
+use super::access::Caller;
 use super::connection::{Connection, Turn};
-use super::desk::{Desk, ServiceSettings};
-use super::fake::FakeOffice;
-use super::guard::Caller;
+use super::context::{Context, ServiceSettings};
+use super::fake_control::FakeControl;
 use super::http::{CONTINUE, Decoder, Length, Refusal, Request, Step};
-use super::limits::Class;
-use super::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX, WAIT_SECONDS_MAX};
+use super::limits::{BODY_BYTES_MAX, Class, HEAD_BYTES_MAX, WAIT_SECONDS_MAX};
 
-/// One that may do everything.
+/// A caller with full access.
 const CALLER: Caller = Caller {
     peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
     admin: true,
@@ -28,7 +27,7 @@ const CALLER: Caller = Caller {
 /// Longer inputs add nothing but time.
 const INPUT_BYTES_MAX: usize = 2 * HEAD_BYTES_MAX;
 
-/// What a connection receives.
+/// Checks one input.
 pub fn requests(data: &[u8]) {
     let data = data.get(..INPUT_BYTES_MAX).unwrap_or(data);
     let whole = decode(data, data.len());
@@ -44,13 +43,13 @@ pub fn requests(data: &[u8]) {
     check_responses(&sent, answered);
 }
 
-/// How long pieces are, each for one run: bytes, and what depends on the data.
+/// Lengths of pieces: single bytes, and two that depend on the data.
 fn pieces(data: &[u8]) -> [usize; 3] {
     let sum: usize = data.iter().map(|&byte| usize::from(byte)).sum();
     [1, 2 + sum % 31, 1 + sum % data.len().max(1)]
 }
 
-/// All requests in an input, and what stopped them.
+/// All requests in an input, and the refusal that ended them.
 fn decode(data: &[u8], piece: usize) -> (Vec<Request>, Option<Refusal>) {
     let mut decoder = Decoder::default();
     let mut found = Vec::new();
@@ -91,14 +90,14 @@ fn check_request(request: &Request) {
     }
 }
 
-/// What a peer that sends `data` in pieces gets, but for what asks it to go on; and how many
-/// requests were answered. Whatever waits for a change waits in vain.
+/// The bytes that a peer receives that sends `data` in pieces, without `100 Continue`, and the
+/// number of responses. Requests that wait for a change run into their timeout.
 fn serve(data: &[u8], piece: usize) -> (Vec<u8>, usize) {
     let settings = ServiceSettings {
         metrics_path: Some("/metrics".to_owned()),
         ..ServiceSettings::default()
     };
-    let desk = Arc::new(FakeOffice::new()).desk(settings);
+    let context = Arc::new(FakeControl::new()).context(settings);
     let mut connection = Connection::new(CALLER, Class::General, Millis(0));
     let mut got = (Vec::new(), 0);
     let mut now = Millis(0);
@@ -108,31 +107,31 @@ fn serve(data: &[u8], piece: usize) -> (Vec<u8>, usize) {
         }
         assert!(connection.wants_input());
         connection.received(piece);
-        settle(&mut connection, &desk, &mut now, &mut got);
+        settle(&mut connection, &context, &mut now, &mut got);
     }
     connection.input_ended();
-    settle(&mut connection, &desk, &mut now, &mut got);
+    settle(&mut connection, &context, &mut now, &mut got);
     assert!(connection.has_ended());
     got
 }
 
-/// Goes on until the connection wants something from outside.
+/// Runs the connection until it waits for the peer.
 fn settle(
     connection: &mut Connection,
-    desk: &Desk,
+    context: &Context,
     now: &mut Millis,
     (got, answered): &mut (Vec<u8>, usize),
 ) {
     loop {
         let turn = Turn {
-            desk,
+            context,
             now: *now,
             parked: 0,
         };
         if connection.is_fresh() {
             connection.proceed(&turn);
-            if let Some((_, request)) = connection.question(0) {
-                connection.answered(0, desk.answer(&request, CALLER), &turn);
+            if let Some((_, request)) = connection.call(0) {
+                connection.answered(0, context.answer(&request, CALLER), &turn);
             }
         } else if connection.is_parked() {
             *now = now.after(WAIT_SECONDS_MAX * 1000);
@@ -149,7 +148,7 @@ fn settle(
     }
 }
 
-/// Are these so many responses, and nothing else?
+/// Checks that `bytes` are exactly so many responses.
 fn check_responses(mut bytes: &[u8], answered: usize) {
     for _ in 0..answered {
         let mut headers = [httparse::EMPTY_HEADER; 8];
@@ -163,7 +162,7 @@ fn check_responses(mut bytes: &[u8], answered: usize) {
         };
         let length = text("Content-Length").and_then(|text| text.parse().ok());
         assert_eq!(length.is_none(), response.code == Some(304));
-        // The answer to HEAD has none of the bytes that it speaks of.
+        // The response to HEAD has the length of a body, and no body.
         let rest = &bytes[head..];
         let length = match length.unwrap_or(0) {
             _ if rest.is_empty() || rest.starts_with(b"HTTP/1.1 ") => 0,
@@ -180,7 +179,7 @@ fn check_responses(mut bytes: &[u8], answered: usize) {
     assert!(bytes.is_empty(), "{}", bytes.escape_ascii());
 }
 
-/// A request.
+/// Parses a request.
 #[cfg(test)]
 pub(super) fn request_of(text: &str) -> Request {
     let (mut requests, refusal) = decode(text.as_bytes(), text.len());

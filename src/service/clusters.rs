@@ -1,5 +1,4 @@
-//! Clusters and their instances: the list that another proxy can follow, and the calls that change
-//! it.
+//! Calls about clusters: the list, which other proxies can follow, and changes.
 
 use tinyjson::JsonValue;
 
@@ -7,91 +6,100 @@ use crate::cluster::{
     Catalog, ClusterInstance, ClusterKey, Refused, RegistryError, Status, TenantKey, json,
 };
 
+use super::access::{self, Access};
+use super::context::{Answer, Context};
 use super::counters::Limit;
-use super::desk::{Answer, Desk};
 use super::envelope::{failure, success};
-use super::guard::{self, Trust};
 use super::http::{Request, Response};
 use super::input::{bad_json, query, text};
 use super::limits::{CLUSTERS_MAX, WAIT_SECONDS_MAX};
 
 /// `GET /list_cluster[?wait=SECONDS]`
-pub(super) fn list(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, Response> {
-    // Whoever follows would take an empty list for the truth.
-    desk.office.settled().map_err(|why| failure(503, why))?;
+pub(super) fn list(context: &Context, request: &Request, _: Access) -> Result<Answer, Response> {
+    // A proxy that follows this list would delete the clusters that are missing in it.
+    context
+        .control
+        .clusters_known()
+        .map_err(|why| failure(503, why))?;
     let query = query(request, &["wait"])?;
     let wait = query.number("wait", 1, WAIT_SECONDS_MAX);
     let wait = wait.map_err(|error| failure(400, error))?;
     let known = request.head.if_none_match.as_deref().unwrap_or_default();
     if known.is_empty() {
-        return Ok(Answer::Now(desk.list().1));
+        return Ok(Answer::Now(context.list().1));
     }
-    let etag = desk.etag();
-    if !names(known, &etag) {
-        return Ok(Answer::Now(desk.list().1));
+    let etag = context.etag();
+    if !matches_etag(known, &etag) {
+        return Ok(Answer::Now(context.list().1));
     }
     Ok(match wait {
         Some(seconds) => Answer::Wait {
             etag,
             ms: seconds * 1000,
         },
-        None => Answer::Now(Desk::not_modified(&etag)),
+        None => Answer::Now(Context::not_modified(&etag)),
     })
 }
 
 /// `POST /add_cluster`
 ///
-/// With the trust to add, only so many.
-pub(super) fn add(desk: &Desk, request: &Request, trust: Trust) -> Result<Answer, Response> {
+/// Callers with access level `Add` may add a limited number of clusters.
+pub(super) fn add(
+    context: &Context,
+    request: &Request,
+    access: Access,
+) -> Result<Answer, Response> {
     let key = ClusterKey::from_json(text(request)?).map_err(bad_json)?;
-    desk.office.may_have(&key, None).map_err(taken)?;
-    let counts = trust < Trust::Full && !desk.knows(&key);
-    if counts && !desk.added.has_room(|| desk.office.clusters()) {
-        log::warn!("service port: cluster refused cluster={key} limit=clusters max={CLUSTERS_MAX}");
-        return Err(desk.exhausted(Limit::Clusters));
+    context.control.check_names(&key, None).map_err(taken)?;
+    let counts = access < Access::Full && !context.knows(&key);
+    if counts && !context.added.has_capacity(|| context.control.clusters()) {
+        log::warn!(
+            "service port: cluster refused cluster={key} limit=clusters clusters={CLUSTERS_MAX}"
+        );
+        return Err(context.exhausted(Limit::Clusters));
     }
-    let tenant = desk.registry.add_cluster(key.clone()).map_err(refused)?;
+    let tenant = context.registry.add_cluster(key.clone()).map_err(refused)?;
     if counts {
-        desk.added.add(key);
+        context.added.add(key);
     }
-    desk.set_changed();
+    context.set_changed();
     let tenant = json::object([("tenant", tenant.to_string().into())]);
     Ok(Answer::Now(success(200, tenant)))
 }
 
 /// `POST /status_change`
 ///
-/// With the trust to add, only the first instance that a cluster has ever had, if it was added with
-/// no more trust: any other would get clients of somebody else's, and their passwords.
+/// Callers with access level `Add` may only add the first instance of a cluster that was added with
+/// that level. Any other instance would receive the clients of a tenant, and their passwords.
 pub(super) fn status_change(
-    desk: &Desk,
+    context: &Context,
     request: &Request,
-    trust: Trust,
+    access: Access,
 ) -> Result<Answer, Response> {
     let instance = ClusterInstance::from_json(text(request)?).map_err(bad_json)?;
-    if trust < Trust::Full {
-        desk.may_fill(&instance)?;
+    if access < Access::Full {
+        context.may_fill(&instance)?;
     }
     if instance.status != Status::Deleted {
-        let may_have = desk.office.may_have(&instance.key, instance.alias());
-        may_have.map_err(taken)?;
+        let check_names = context.control.check_names(&instance.key, instance.alias());
+        check_names.map_err(taken)?;
     }
     let key = instance.key.clone();
-    desk.registry.status_change(instance).map_err(refused)?;
-    desk.added.fill(&key);
-    desk.set_changed();
+    context.registry.status_change(instance).map_err(refused)?;
+    context.added.fill(&key);
+    context.set_changed();
     Ok(Answer::done(200))
 }
 
 /// `DELETE /cluster`, with a body or with `?tenant=KEY_OR_ALIAS`
 ///
-/// A cluster that is not listed may have names: they are freed.
-pub(super) fn remove(desk: &Desk, request: &Request, _: Trust) -> Result<Answer, Response> {
+/// A cluster that is not listed may still own names; they are freed.
+pub(super) fn remove(context: &Context, request: &Request, _: Access) -> Result<Answer, Response> {
     let query = query(request, &["tenant"])?;
     let key = match (query.get("tenant"), request.body.is_empty()) {
-        (Some(name), true) => match desk.office.owner(name) {
+        (Some(name), true) => match context.control.owner(name) {
             Some(owner) => owner,
-            None => desk.cluster_of(&desk.tenant(name)?)?,
+            None => context.cluster_of(&context.tenant(name)?)?,
         },
         (None, false) => ClusterKey::from_json(text(request)?).map_err(bad_json)?,
         _ => {
@@ -99,24 +107,24 @@ pub(super) fn remove(desk: &Desk, request: &Request, _: Trust) -> Result<Answer,
             return Err(failure(400, message));
         }
     };
-    match desk.registry.remove_cluster(&key) {
-        Err(RegistryError::UnknownCluster(_)) if desk.owns_names(&key) => {}
+    match context.registry.remove_cluster(&key) {
+        Err(RegistryError::UnknownCluster(_)) if context.owns_names(&key) => {}
         removed => removed.map_err(refused)?,
     }
-    desk.added.remove(&key);
-    desk.office.release(&key);
-    desk.set_changed();
+    context.added.remove(&key);
+    context.control.release(&key);
+    context.set_changed();
     Ok(Answer::done(200))
 }
 
-impl Desk {
-    /// All clusters with what is known of their instances, and what names them.
+impl Context {
+    /// The response that lists all clusters, with the health of instances, and its ETag.
     pub(super) fn list(&self) -> (String, Response) {
         let catalog = Catalog::of(&*self.registry);
         let etag = catalog.etag();
         let data = json::catalog_value(&catalog, &|instance| {
             let id = instance.id.as_str().into();
-            let (health, reason) = self.office.health(&instance.key.tenant(), &id);
+            let (health, reason) = self.control.health(&instance.key.tenant(), &id);
             vec![
                 ("health".to_owned(), JsonValue::String(health.to_string())),
                 ("reason".to_owned(), JsonValue::String(reason)),
@@ -128,54 +136,54 @@ impl Desk {
         (etag, list)
     }
 
-    /// What names the clusters as they are. Their health is no part of it: it changes all the time,
-    /// and is for each proxy to find out itself.
+    /// The ETag of the present clusters. It does not depend on health, which changes often, and
+    /// which each proxy checks by itself.
     pub(super) fn etag(&self) -> String {
         Catalog::of(&*self.registry).etag()
     }
 
-    /// The answer to somebody who has the list already.
+    /// The response to a client that has the present list.
     pub(super) fn not_modified(etag: &str) -> Response {
         Response::not_modified().with("ETag", format!("\"{etag}\""))
     }
 
-    /// The tenant of this key or alias.
+    /// The tenant with this key or alias.
     pub(super) fn tenant(&self, name: &str) -> Result<TenantKey, Response> {
-        // The office may hear of a new cluster a moment later than the registry.
+        // A new cluster is in the registry a moment before it is in the snapshot.
         let new = || self.cluster_where(|tenant| tenant.as_str() == name);
-        let tenant = self.office.tenant(name);
+        let tenant = self.control.tenant(name);
         let tenant = tenant.or_else(|| Some(new()?.tenant()));
         tenant.ok_or_else(|| failure(404, format!("unknown tenant {name}")))
     }
 
-    /// The tenant of a cluster that is known.
+    /// The tenant of a known cluster.
     pub(super) fn tenant_of(&self, key: &ClusterKey) -> Result<TenantKey, Response> {
-        let known = self.office.clusters().contains(key);
+        let known = self.control.clusters().contains(key);
         let unknown = || failure(404, format!("unknown cluster {key}"));
         known.then(|| key.tenant()).ok_or_else(unknown)
     }
 
-    /// May a caller with the trust to add make this change?
+    /// Checks whether a caller with access level `Add` may make this change.
     fn may_fill(&self, instance: &ClusterInstance) -> Result<(), Response> {
         let key = &instance.key;
         let known = self.registry.get_cluster_instance(&key.tenant());
-        let is_first = || self.added.is_empty(key) && !self.office.is_served(key);
+        let is_first = || self.added.is_empty(key) && !self.control.is_served(key);
         if known.contains(instance) || known.is_empty() && is_first() {
             return Ok(());
         }
         if known.is_empty() && !self.knows(key) {
             return Err(refused(RegistryError::UnknownCluster(key.clone())));
         }
-        Err(guard::wrong_listener(self.settings.admin))
+        Err(access::wrong_listener(self.settings.admin))
     }
 
-    /// Is the cluster listed, or does it have names?
+    /// Whether the cluster is listed or owns a name.
     fn knows(&self, key: &ClusterKey) -> bool {
-        self.owns_names(key) || self.office.clusters().contains(key)
+        self.owns_names(key) || self.control.clusters().contains(key)
     }
 
     fn owns_names(&self, key: &ClusterKey) -> bool {
-        self.office.owner(key.tenant().as_str()).as_ref() == Some(key)
+        self.control.owner(key.tenant().as_str()).as_ref() == Some(key)
     }
 
     fn cluster_of(&self, tenant: &TenantKey) -> Result<ClusterKey, Response> {
@@ -184,13 +192,13 @@ impl Desk {
     }
 
     fn cluster_where(&self, is: impl Fn(&TenantKey) -> bool) -> Option<ClusterKey> {
-        let mut clusters = self.office.clusters().into_iter();
+        let mut clusters = self.control.clusters().into_iter();
         clusters.find(|key| is(&key.tenant()))
     }
 }
 
 fn taken(why: Refused) -> Response {
-    log::warn!("service port: name refused: {why}");
+    log::warn!("service port: name refused reason=\"{why}\"");
     failure(409, why)
 }
 
@@ -203,8 +211,8 @@ fn refused(error: RegistryError) -> Response {
     failure(status, error)
 }
 
-/// Is `etag` one of those that `If-None-Match` lists?
-fn names(list: &str, etag: &str) -> bool {
+/// Whether `etag` is in the list of `If-None-Match`.
+fn matches_etag(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|one| {
         let quoted = one.strip_prefix("W/").unwrap_or(one);
         let bare = quoted.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
@@ -217,12 +225,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_etag_is_found_in_a_list() {
+    fn etag_is_found_in_if_none_match() {
         for list in ["\"ab\"", "W/\"ab\"", "\"x\", \"ab\"", "*", " \"ab\" "] {
-            assert!(names(list, "ab"), "{list}");
+            assert!(matches_etag(list, "ab"), "{list}");
         }
         for list in ["", "ab", "\"AB\"", "\"ab", "\"abc\", \"a\"", "w/\"ab\""] {
-            assert!(!names(list, "ab"), "{list}");
+            assert!(!matches_etag(list, "ab"), "{list}");
         }
     }
 }

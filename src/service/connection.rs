@@ -1,45 +1,46 @@
-//! One connection to the service port, without its socket: what is received becomes requests,
-//! answers become bytes to send, one request after the other.
+//! One connection to the service port, without its socket: received bytes become requests,
+//! responses become bytes to send. One request is handled at a time.
 //!
-//! Owns the times a peer is given. The server owns the socket and the clock, the desk the answers.
+//! This module has the timeouts of a connection. Sockets and the clock are in
+//! [`server`](super::server).
 
 use std::mem;
 
 use crate::proxy::Millis;
 
+use super::access::Caller;
+use super::context::{Answer, Context};
 use super::counters::Limit;
-use super::desk::{Answer, Desk};
-use super::form::{Form, Parked, Question};
-use super::guard::Caller;
 use super::http::{After, CONTINUE, Decoder, Request, Response, Step};
-use super::limits::Class;
-use super::limits::{IDLE_MS, LINGER_MS, PARKED_MAX, PROBE_MS, REQUEST_MS, RESPONSE_MS, SLOW_MS};
-use super::routes::Place;
+use super::limits::{
+    Class, IDLE_MS, LINGER_MS, PARKED_MAX, PROBE_MS, REQUEST_MS, RESPONSE_MS, SLOW_MS,
+};
+use super::pending::{Call, Parked, ResponseForm};
+use super::routes::Thread;
 
-/// What a connection needs from outside to go on.
+/// What a connection needs in a turn of the loop.
 #[derive(Clone, Copy)]
 pub(super) struct Turn<'a> {
-    pub(super) desk: &'a Desk,
+    pub(super) context: &'a Context,
     pub(super) now: Millis,
-    /// How many requests wait for the clusters to change, this connection's not counted.
+    /// Requests of other connections that wait for a change of the clusters.
     pub(super) parked: usize,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Connection {
     caller: Caller,
     class: Class,
     decoder: Decoder,
     output: Vec<u8>,
-    /// So much of `output` has gone.
+    /// Bytes of `output` that are sent.
     sent: usize,
     phase: Phase,
     /// When the phase began.
     since: Millis,
     /// There may be something new to decode.
     fresh: bool,
-    /// The peer sends no more.
+    /// The peer has sent its end of stream.
     finished: bool,
 }
 
@@ -48,15 +49,15 @@ enum Phase {
     New,
     /// Between two requests; `New` is before the first.
     Idle,
-    /// A part of a request has come.
+    /// A part of a request has arrived.
     Receiving,
-    /// A request is answered on another thread.
-    Asked(Question, Form),
-    /// A request waits for the clusters to change.
+    /// Another thread handles the request.
+    Calling(Call, ResponseForm),
+    /// The request waits for a change of the clusters.
     Parked(Parked),
-    /// A response is on its way.
+    /// A response is being sent.
     Sending(After),
-    /// All is said; the peer is to see it before the connection is closed.
+    /// The last response is sent; the connection is closed once the peer has received it.
     Lingering,
     Ended,
 }
@@ -76,12 +77,12 @@ impl Connection {
         }
     }
 
-    /// Should its socket be read?
+    /// Whether the socket should be read.
     pub(super) fn wants_input(&self) -> bool {
         match self.phase {
             Phase::New | Phase::Idle | Phase::Receiving => !self.fresh && !self.finished,
             Phase::Lingering => true,
-            Phase::Asked(..) | Phase::Parked(_) | Phase::Sending(_) | Phase::Ended => false,
+            Phase::Calling(..) | Phase::Parked(_) | Phase::Sending(_) | Phase::Ended => false,
         }
     }
 
@@ -93,12 +94,12 @@ impl Connection {
         self.class
     }
 
-    /// Can [`proceed`](Self::proceed) do anything?
+    /// Whether [`proceed`](Self::proceed) can do anything.
     pub(super) fn is_fresh(&self) -> bool {
         self.fresh && matches!(self.phase, Phase::New | Phase::Idle | Phase::Receiving)
     }
 
-    /// Only the end of the peer's bytes is waited for: ours have ended.
+    /// Whether the connection only waits for the peer's end of stream, after sending its own.
     pub(super) fn is_lingering(&self) -> bool {
         matches!(self.phase, Phase::Lingering)
     }
@@ -107,16 +108,16 @@ impl Connection {
         matches!(self.phase, Phase::Parked(_))
     }
 
-    /// Its socket is to be closed.
+    /// Whether the socket is to be closed.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended)
     }
 
-    /// How much another one deserves its place, if it may be closed for one at all, and since when:
-    /// those that are idle first, then the slow.
-    pub(super) fn dispensable(&self, now: Millis) -> Option<(u8, Millis)> {
+    /// How easily this connection can be closed for another one, and since when; `None`: not at
+    /// all. Idle connections come first, then slow ones.
+    pub(super) fn closable(&self, now: Millis) -> Option<(u8, Millis)> {
         let age = now.since(self.since);
-        // The request of a new one is on its way, or has come and was not read yet.
+        // The first request is arriving, or has arrived and was not read yet.
         if age < PROBE_MS && (self.class == Class::Probes || matches!(self.phase, Phase::New)) {
             return None;
         }
@@ -124,12 +125,12 @@ impl Connection {
         match self.phase {
             Phase::New | Phase::Idle | Phase::Lingering => Some((0, self.since)),
             Phase::Receiving if slow => Some((1, self.since)),
-            Phase::Sending(_) | Phase::Asked(..) if slow => Some((2, self.since)),
+            Phase::Sending(_) | Phase::Calling(..) if slow => Some((2, self.since)),
             _ => None,
         }
     }
 
-    /// The peer sent this.
+    /// Takes bytes from the peer.
     pub(super) fn received(&mut self, bytes: &[u8]) {
         if !self.is_lingering() {
             self.decoder.feed(bytes);
@@ -137,7 +138,7 @@ impl Connection {
         }
     }
 
-    /// The peer sends no more.
+    /// Takes the end of stream.
     pub(super) fn input_ended(&mut self) {
         if self.is_lingering() {
             self.phase = Phase::Ended;
@@ -146,8 +147,8 @@ impl Connection {
         self.fresh = true;
     }
 
-    /// The peer sends no more, though there may be bytes of it that nobody has read. If it waits
-    /// for a change it has gone, most likely: it is answered now.
+    /// The peer hung up, perhaps behind unread bytes. A request that waits for a change gets its
+    /// response now, because the peer has most likely gone.
     pub(super) fn hung_up(&mut self, turn: &Turn<'_>) {
         if let Phase::Parked(parked) = &mut self.phase {
             parked.form.after = After::Close;
@@ -155,12 +156,12 @@ impl Connection {
         }
     }
 
-    /// Its socket is broken.
+    /// The socket is broken.
     pub(super) fn failed(&mut self) {
         self.phase = Phase::Ended;
     }
 
-    /// Makes one request of what was received, and answers it.
+    /// Decodes one request and responds to it.
     pub(super) fn proceed(&mut self, turn: &Turn<'_>) {
         if !self.is_fresh() {
             return;
@@ -183,57 +184,57 @@ impl Connection {
                 }
                 Ok(Step::Request(request)) => return self.request(request, turn),
                 Err(refusal) => {
-                    let response = turn.desk.refusal(&refusal);
-                    return self.respond(response, Form::LAST, turn);
+                    let response = turn.context.refusal(&refusal);
+                    return self.respond(response, ResponseForm::LAST, turn);
                 }
             }
         }
     }
 
     fn request(&mut self, request: Request, turn: &Turn<'_>) {
-        let mut form = Form::of(&request.head);
-        let place = turn.desk.place(&request.head, self.caller);
+        let mut form = ResponseForm::of(&request.head);
+        let thread = turn.context.thread(&request.head, self.caller);
         if self.class == Class::Probes {
             form.after = After::Close;
-            if place != Place::Here {
-                let response = turn.desk.exhausted(Limit::Connections);
+            if thread != Thread::Port {
+                let response = turn.context.exhausted(Limit::Connections);
                 return self.respond(response, form, turn);
             }
         }
-        if place == Place::Here {
-            return self.answer(turn.desk.answer(&request, self.caller), form, turn);
+        if thread == Thread::Port {
+            return self.answer(turn.context.answer(&request, self.caller), form, turn);
         }
         self.since = turn.now;
-        self.phase = Phase::Asked(Question::New(place, Box::new(request)), form);
+        self.phase = Phase::Calling(Call::New(thread, Box::new(request)), form);
     }
 
-    /// What another thread has to answer, if it is new: under this number, which no other has.
-    pub(super) fn question(&mut self, number: u64) -> Option<(Place, Box<Request>)> {
+    /// The call that another thread has to handle, if it is new; it is identified by `number`.
+    pub(super) fn call(&mut self, number: u64) -> Option<(Thread, Box<Request>)> {
         match &mut self.phase {
-            Phase::Asked(question, _) => question.ask(number),
+            Phase::Calling(call, _) => call.hand_over(number),
             _ => None,
         }
     }
 
-    /// The answer to the question of this number, which may have been given up.
+    /// Takes the answer to the call with this number, unless that call has timed out.
     pub(super) fn answered(&mut self, number: u64, answer: Answer, turn: &Turn<'_>) {
         match self.phase {
-            Phase::Asked(Question::Asked(n), form) if n == number => {
+            Phase::Calling(Call::HandedOver(n), form) if n == number => {
                 self.answer(answer, form, turn)
             }
             _ => {}
         }
     }
 
-    /// Nobody answers its question.
-    pub(super) fn unanswered(&mut self, turn: &Turn<'_>) {
-        if let Phase::Asked(_, form) = self.phase {
-            let response = turn.desk.exhausted(Limit::Calls);
+    /// The queue of calls is full.
+    pub(super) fn call_rejected(&mut self, turn: &Turn<'_>) {
+        if let Phase::Calling(_, form) = self.phase {
+            let response = turn.context.exhausted(Limit::Calls);
             self.respond(response, form, turn);
         }
     }
 
-    /// The first bytes of a request are here.
+    /// Notes the first bytes of a request.
     fn begin(&mut self, now: Millis) {
         if matches!(self.phase, Phase::New | Phase::Idle) {
             self.phase = Phase::Receiving;
@@ -241,15 +242,15 @@ impl Connection {
         }
     }
 
-    /// Looks at a head before its body is taken: who may not ask need not send it.
+    /// Checks a head before its body is received: a caller without access need not send the body.
     fn is_refused(&mut self, turn: &Turn<'_>) -> bool {
         let Some(head) = self.decoder.head() else {
             return false;
         };
-        if let Err(response) = turn.desk.admit(head, self.caller) {
-            let form = Form {
+        if let Err(response) = turn.context.admit(head, self.caller) {
+            let form = ResponseForm {
                 after: After::Close,
-                ..Form::of(head)
+                ..ResponseForm::of(head)
             };
             self.respond(response, form, turn);
             return true;
@@ -260,7 +261,7 @@ impl Connection {
         false
     }
 
-    fn answer(&mut self, answer: Answer, form: Form, turn: &Turn<'_>) {
+    fn answer(&mut self, answer: Answer, form: ResponseForm, turn: &Turn<'_>) {
         match answer {
             Answer::Now(response) => self.respond(response, form, turn),
             Answer::Wait { etag, ms } if turn.parked < PARKED_MAX => {
@@ -272,26 +273,26 @@ impl Connection {
                 });
             }
             Answer::Wait { .. } => {
-                let response = turn.desk.exhausted(Limit::Parked);
+                let response = turn.context.exhausted(Limit::Parked);
                 self.respond(response, form, turn);
             }
         }
     }
 
-    fn respond(&mut self, response: Response, form: Form, turn: &Turn<'_>) {
-        let Form { head_only, after } = form;
-        turn.desk.counters.answered(response.status());
+    fn respond(&mut self, response: Response, form: ResponseForm, turn: &Turn<'_>) {
+        let ResponseForm { head_only, after } = form;
+        turn.context.counters.answered(response.status());
         self.output.extend(response.into_bytes(head_only, after));
         self.phase = Phase::Sending(after);
         self.since = turn.now;
     }
 
-    /// What is to be sent.
+    /// Bytes to send.
     pub(super) fn outbound(&self) -> &[u8] {
         self.output.get(self.sent..).unwrap_or_default()
     }
 
-    /// So much of it has gone.
+    /// Notes that `n` bytes are sent.
     pub(super) fn sent(&mut self, n: usize, now: Millis) {
         self.sent += n;
         if !self.outbound().is_empty() {
@@ -315,7 +316,7 @@ impl Connection {
         }
     }
 
-    /// What the clusters are to differ from, if it waits for a change.
+    /// The ETag that the client has, if it waits for a change.
     pub(super) fn parked_with(&self) -> Option<&str> {
         match &self.phase {
             Phase::Parked(parked) => Some(&parked.etag),
@@ -323,58 +324,53 @@ impl Connection {
         }
     }
 
-    /// Does it wait for the clusters to be others than those that `etag` names?
-    pub(super) fn waits_for_other(&self, etag: &str) -> bool {
-        self.parked_with().is_some_and(|known| known != etag)
-    }
-
-    /// The clusters have changed: this is what they are now, and what names them.
+    /// The clusters have changed: sends the new list, if the client waits for another ETag.
     pub(super) fn changed(&mut self, etag: &str, list: &Response, turn: &Turn<'_>) {
-        if self.waits_for_other(etag)
-            && let Phase::Parked(parked) = &self.phase
+        if let Phase::Parked(parked) = &self.phase
+            && parked.etag != etag
         {
             let form = parked.form;
             self.respond(list.clone(), form, turn);
         }
     }
 
-    /// It has waited long enough: nothing has changed.
+    /// The wait is over without a change.
     fn unchanged(&mut self, turn: &Turn<'_>) {
         if let Phase::Parked(parked) = &mut self.phase {
-            let response = Desk::not_modified(&mem::take(&mut parked.etag));
+            let response = Context::not_modified(&mem::take(&mut parked.etag));
             let form = parked.form;
             self.respond(response, form, turn);
         }
     }
 
-    /// When [`tick`](Self::tick) has something to do.
+    /// The time of the next call to [`tick`](Self::tick).
     pub(super) fn deadline(&self) -> Option<Millis> {
         match &self.phase {
             Phase::New | Phase::Idle => Some(self.since.after(IDLE_MS)),
             Phase::Receiving => Some(self.since.after(REQUEST_MS)),
             Phase::Parked(parked) => Some(parked.until),
-            Phase::Sending(_) | Phase::Asked(..) => Some(self.since.after(RESPONSE_MS)),
+            Phase::Sending(_) | Phase::Calling(..) => Some(self.since.after(RESPONSE_MS)),
             Phase::Lingering => Some(self.since.after(LINGER_MS)),
             Phase::Ended => None,
         }
     }
 
-    /// Time has passed.
+    /// Handles timeouts.
     pub(super) fn tick(&mut self, turn: &Turn<'_>) {
         if self.deadline().is_none_or(|at| turn.now < at) {
             return;
         }
-        let counters = &turn.desk.counters;
+        let counters = &turn.context.counters;
         match self.phase {
             Phase::New | Phase::Idle => {
                 counters.reached(Limit::IdleMs);
                 self.failed();
             }
             Phase::Receiving => {
-                let response = turn.desk.exhausted(Limit::RequestMs);
-                self.respond(response, Form::LAST, turn);
+                let response = turn.context.exhausted(Limit::RequestMs);
+                self.respond(response, ResponseForm::LAST, turn);
             }
-            Phase::Asked(..) => self.unanswered(turn),
+            Phase::Calling(..) => self.call_rejected(turn),
             Phase::Parked(_) => self.unchanged(turn),
             Phase::Sending(_) => {
                 counters.reached(Limit::ResponseMs);
@@ -384,11 +380,13 @@ impl Connection {
         }
     }
 
-    /// The port closes: what is on its way may arrive, and nothing new begins.
+    /// The port closes: a response that is being sent may finish, and nothing new begins.
     pub(super) fn close(&mut self, turn: &Turn<'_>) {
         match &mut self.phase {
             Phase::New | Phase::Idle | Phase::Receiving => self.failed(),
-            Phase::Sending(after) | Phase::Asked(_, Form { after, .. }) => *after = After::Close,
+            Phase::Sending(after) | Phase::Calling(_, ResponseForm { after, .. }) => {
+                *after = After::Close
+            }
             Phase::Parked(_) => self.hung_up(turn),
             Phase::Lingering | Phase::Ended => {}
         }

@@ -1,4 +1,4 @@
-//! What the service port counts of itself, and how the metrics page shows it.
+//! Counters of the service port itself, and their part of the metrics page.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::metrics::{Family, Kind, Text};
 
-/// A limit of [`limits`](super::limits) that somebody ran into.
+/// A limit in [`limits`](super::limits).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
-    /// The head or its headers.
+    /// The request line and headers.
     Head,
     /// The body.
     Body,
@@ -19,7 +19,7 @@ pub(super) enum Limit {
     Peer,
     /// Requests that wait for a change.
     Parked,
-    /// Calls that wait for the thread that answers them, or the time they have.
+    /// Queued calls, or the time for a call.
     Calls,
     /// Clusters that were added without a token or the admin listener.
     Clusters,
@@ -27,12 +27,11 @@ pub(super) enum Limit {
     RequestMs,
     /// The time between requests.
     IdleMs,
-    /// The time to take a response.
+    /// The time to receive a response.
     ResponseMs,
 }
 
 impl Limit {
-    /// Every limit.
     const ALL: [Self; 10] = [
         Self::Head,
         Self::Body,
@@ -46,7 +45,7 @@ impl Limit {
         Self::ResponseMs,
     ];
 
-    /// The name used in metrics.
+    /// The value of the label `limit`.
     fn name(self) -> &'static str {
         match self {
             Self::Head => "head",
@@ -84,7 +83,6 @@ const CONNECTIONS: Family = Family {
     help: "Connections to the service port.",
 };
 
-/// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     responses: Mutex<BTreeMap<u16, u64>>,
@@ -93,7 +91,7 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// A response with this status was begun.
+    /// Counts a response.
     pub(super) fn answered(&self, status: u16) {
         let mut responses = self
             .responses
@@ -102,29 +100,29 @@ impl Counters {
         *responses.entry(status).or_default() += 1;
     }
 
-    /// Somebody ran into a limit.
+    /// Counts that a limit was reached.
     pub(super) fn reached(&self, limit: Limit) {
         if let Some(count) = self.limited.get(limit as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// So many connections are open.
+    /// Sets the number of open connections.
     pub(super) fn set_connections(&self, n: usize) {
         self.connections.store(n as u64, Ordering::Relaxed);
     }
 }
 
-/// What is shown, and with it its documentation.
+/// All families, for the page and its documentation.
 pub(super) const FAMILIES: [Family; 3] = [RESPONSES, LIMITED, CONNECTIONS];
 
-/// The names of all limits.
+/// The values of the label `limit`.
 pub(super) fn limits() -> impl Iterator<Item = &'static str> {
     Limit::ALL.into_iter().map(Limit::name)
 }
 
 impl Counters {
-    /// The end of the metrics page.
+    /// This part of the metrics page.
     pub(super) fn page(&self) -> String {
         let mut text = Text::default();
         let responses = self

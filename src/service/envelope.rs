@@ -1,4 +1,4 @@
-//! The JSON that every answer comes in: a code, a message, and what there is to tell.
+//! The JSON envelope of every response: `code`, `message`, `data`.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use crate::cluster::json;
 
 use super::http::Response;
 
-/// Success, with what there is to tell.
+/// A successful response with data.
 pub(super) fn success(status: u16, data: JsonValue) -> Response {
     Response::json(status, json::envelope(0, "success", data))
 }
 
-/// An error, in the same form as success.
+/// An error response.
 pub(super) fn failure(status: u16, message: impl fmt::Display) -> Response {
     let message = message.to_string();
     let null = JsonValue::Null;

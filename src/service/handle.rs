@@ -1,11 +1,10 @@
-//! How other threads reach the service port.
+//! Access to the service port from other threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mio::Waker;
 
-/// See the module; any thread may have one.
 #[derive(Debug, Clone)]
 pub(crate) struct ServiceHandle {
     pub(super) changed: Arc<AtomicBool>,
@@ -14,13 +13,13 @@ pub(crate) struct ServiceHandle {
 }
 
 impl ServiceHandle {
-    /// The clusters have changed: whoever waits for that is answered.
+    /// Notifies requests that wait for a change of the clusters.
     pub(crate) fn changed(&self) {
         self.changed.store(true, Ordering::Release);
         self.wake();
     }
 
-    /// No new connections and requests; responses on their way may arrive, for a second at most.
+    /// Closes the port. Responses that are being sent have a second to finish.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.wake();
@@ -28,7 +27,7 @@ impl ServiceHandle {
 
     fn wake(&self) {
         if let Err(error) = self.waker.wake() {
-            log::error!("the service port cannot be woken: {error}");
+            log::error!("service port: wake-up failed reason=\"{error}\"");
         }
     }
 }

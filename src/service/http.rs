@@ -1,14 +1,13 @@
-//! HTTP/1.0 and 1.1, the server's side: bytes become requests, responses become bytes.
+//! HTTP/1.0 and 1.1 for a server: decodes requests, encodes responses.
 //!
-//! Owns framing, and nothing of what requests mean. No socket and no clock: whoever reads the
-//! bytes also watches the time.
+//! This is framing only, without sockets and clock: callers enforce timeouts.
 //!
-//! | file | what is there |
+//! | file | contents |
 //! |---|---|
 //! | `head` | the request line and the headers |
-//! | `body` | bodies, of known length or in chunks |
-//! | `query` | what stands behind the `?` |
-//! | `response` | what is sent back |
+//! | `body` | bodies of known length or in chunks |
+//! | `query` | the parameters behind the `?` |
+//! | `response` | responses |
 
 mod body;
 mod head;
@@ -21,7 +20,7 @@ pub(super) use response::{After, CONTINUE, Response};
 
 use body::Body;
 
-/// A request that came in whole.
+/// A complete request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) head: Head,
@@ -29,10 +28,10 @@ pub(super) struct Request {
     pub(super) body: Vec<u8>,
 }
 
-/// Why bytes are not taken for a request. The connection is of no use after it.
+/// Why bytes are not accepted as a request. The connection cannot be used after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// What to answer with.
+    /// The status of the response.
     pub(super) status: u16,
     pub(super) reason: &'static str,
 }
@@ -43,22 +42,23 @@ impl Refusal {
     }
 }
 
-/// What has become of the bytes so far.
+/// Progress of decoding.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// More are needed.
+    /// More bytes are needed.
     NeedMore,
-    /// A head is complete, and its body is to come: see [`Decoder::head`].
+    /// A head is complete, and its body follows: see [`Decoder::head`].
     Head,
-    /// A request.
+    /// A complete request.
     Request(Request),
 }
 
-/// Finds requests in what a connection receives, one after the other. Owns no memory between two.
+/// Decodes the requests of a connection, one after the other. Between two requests it holds no
+/// memory.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     input: Vec<u8>,
-    /// What is before this is done with.
+    /// Bytes before this index are decoded.
     from: usize,
     state: State,
 }
@@ -72,7 +72,7 @@ enum State {
 }
 
 impl Decoder {
-    /// Takes bytes in. What they make is found by [`next`](Self::next).
+    /// Takes bytes, which [`next`](Self::next) decodes.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         if self.from > 0 {
             self.input.drain(..self.from);
@@ -81,11 +81,11 @@ impl Decoder {
         self.input.extend_from_slice(bytes);
     }
 
-    /// The next thing that is complete.
+    /// Decodes the next step.
     ///
     /// # Errors
     ///
-    /// What came is no request, or is too large; it stays so.
+    /// If the bytes are no request, or exceed a limit. Every later call returns the same error.
     pub(super) fn next(&mut self) -> Result<Step, Refusal> {
         let step = self.advance();
         if let Err(refusal) = step {
@@ -103,12 +103,12 @@ impl Decoder {
         }
     }
 
-    /// Are there bytes that are not part of a finished request?
+    /// Whether a request has begun and is not complete.
     pub(super) fn has_begun(&self) -> bool {
         self.has_input() || !matches!(self.state, State::Head)
     }
 
-    /// Are there bytes that nothing was made of yet?
+    /// Whether there are bytes that are not decoded.
     pub(super) fn has_input(&self) -> bool {
         self.from < self.input.len()
     }
@@ -122,7 +122,7 @@ impl Decoder {
     }
 
     fn read_head(&mut self) -> Result<Step, Refusal> {
-        // Some clients end a body with an empty line that they do not count.
+        // Some clients send an empty line after a body, which its length does not include.
         let blank = |byte: &&u8| matches!(byte, b'\r' | b'\n');
         self.from += self.unread().iter().take_while(blank).count();
         let Some((len, head)) = head::parse(self.unread())? else {

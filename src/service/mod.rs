@@ -1,86 +1,96 @@
-//! The service port: HTTP for people, probes, Prometheus and control planes, on its own threads.
+//! The service port: HTTP for operators, probes, Prometheus and control planes, on its own threads.
 //!
-//! Few connections that anybody may open, so every one of them has limits, and none can hold the
-//! thread up. Nothing here touches a worker: what is to be done in the process is asked of the
-//! [`Office`], clusters are changed in the registry.
+//! Any client may open a connection, so each has limits, and none can block the thread. Workers are
+//! never accessed directly: calls use [`Control`] and the registry.
 //!
-//! | file | what is there |
+//! | file | contents |
 //! |---|---|
-//! | `server`, `link` | the loop: sockets and a clock |
-//! | `connection` | one connection without its socket: requests in, responses out, and in time |
-//! | `http`, `form` | bytes as requests, responses as bytes |
-//! | `places` | which connections there is room for |
-//! | `helpers`, `handle` | the threads of what may take long; how others reach the port |
-//! | `routes`, `guard` | which calls there are, and who may make them |
-//! | `clusters`, `look`, `steer` | the calls: about clusters, about clients, about traffic |
-//! | `added` | clusters of callers that are trusted to add and nothing more |
-//! | `metrics` | the metrics page, made of what workers tell |
-//! | `desk` | what they are answered from |
-//! | `limits`, `counters` | how much anybody gets, and how often that was not enough |
-//! | `check`, `fake` | any bytes as a connection, for the fuzzer; an office that only writes down |
+//! | `server`, `socket` | the loop: sockets and a clock |
+//! | `connection`, `pending` | one connection without its socket, and its request in progress |
+//! | `http`, `envelope`, `input` | decoding requests, encoding responses |
+//! | `admission` | which connections are accepted, and which are closed for others |
+//! | `call_threads` | the threads of calls that may take long |
+//! | `handle` | access to the port from other threads |
+//! | `routes`, `access` | the calls, and who may make them |
+//! | `clusters`, `inspect`, `traffic_control` | calls about clusters, clients and traffic |
+//! | `added_clusters` | clusters added without full access |
+//! | `metrics` | the metrics page, from the statistics of all workers |
+//! | `context` | what calls work on |
+//! | `limits`, `counters` | limits of the port, and how often each was reached |
+//! | `check`, `fake_control` | checks for the fuzzer, and a fake of [`Control`] |
 
-mod added;
+mod access;
+mod added_clusters;
+mod admission;
+mod call_threads;
 #[doc(hidden)]
 pub mod check;
 mod clusters;
 mod connection;
+mod context;
 mod counters;
-mod desk;
 mod envelope;
-mod fake;
-mod form;
-mod guard;
+mod fake_control;
 mod handle;
-mod helpers;
 mod http;
 mod input;
+mod inspect;
 mod limits;
-mod link;
-mod look;
 mod metrics;
-mod places;
+mod pending;
 mod routes;
 mod server;
-mod steer;
+mod socket;
+mod traffic_control;
+
+use std::time::Instant;
 
 use crate::cluster::{ClusterKey, Health, InstanceId, Refused, TenantKey};
 use crate::proxy::{Survey, Wanted};
 
-pub(crate) use desk::ServiceSettings;
-pub(crate) use guard::Token;
+pub(crate) use access::Token;
+pub(crate) use context::ServiceSettings;
 pub(crate) use handle::ServiceHandle;
 pub use metrics::table as metrics_table;
 pub(crate) use metrics::{About, Page};
 pub(crate) use server::ServicePort;
 
-/// What the service port may ask of the rest of the process.
-pub(crate) trait Office: Send + Sync {
-    /// May clients be sent here? If not, why.
+/// Control of the process, for the service port.
+pub(crate) trait Control: Send + Sync {
+    /// Whether clients may be sent here; if not, why.
     fn ready(&self) -> Result<(), String>;
-    /// Is it known which clusters there are? If not yet, why.
-    fn settled(&self) -> Result<(), String>;
-    /// What all workers together found out about an instance, and why it is so.
+    /// Whether the clusters are known; if not yet, why.
+    fn clusters_known(&self) -> Result<(), String>;
+    /// The overall health of an instance, and the reason.
     fn health(&self, tenant: &TenantKey, instance: &InstanceId) -> (Health, String);
-    /// One survey per worker; of one that does not answer in time there is none.
+    /// Collects statistics: one survey per worker, except for workers that do not answer in time.
     fn survey(&self, wanted: &Wanted) -> Vec<Survey>;
-    /// The metrics page, in Prometheus's text format.
+    /// The metrics page in Prometheus's text format.
     fn metrics(&self) -> String;
-    /// The tenant's requests wait from now on, so many milliseconds at most.
+    /// Pauses the tenant's requests, for so many milliseconds at most.
     fn pause(&self, tenant: &TenantKey, ms: u64);
-    /// They go on.
+    /// Resumes the tenant's requests.
     fn resume(&self, tenant: &TenantKey);
-    /// The process ends when its clients' work is finished.
+    /// Drains, then ends the process.
     fn drain(&self);
-    /// Which tenant a name stands for, as in a login: a key or an alias.
+    /// The tenant with this name, a tenant key or an alias, as in a login.
     fn tenant(&self, name: &str) -> Option<TenantKey>;
-    /// May a cluster have its tenant key, and this alias? If not, why.
-    fn may_have(&self, cluster: &ClusterKey, alias: Option<&str>) -> Result<(), Refused>;
-    /// The cluster that a name belongs to, a tenant key or an alias, listed or not.
+    /// Checks whether a cluster can have its tenant key and this alias.
+    fn check_names(&self, cluster: &ClusterKey, alias: Option<&str>) -> Result<(), Refused>;
+    /// The cluster that owns a tenant key or an alias, listed or not.
     fn owner(&self, name: &str) -> Option<ClusterKey>;
-    /// Has the cluster had an instance, or is it known from an earlier run?
+    /// Whether the cluster has ever had an instance, in this run or an earlier one.
     fn is_served(&self, cluster: &ClusterKey) -> bool;
-    /// The cluster was deleted: its names are free.
+    /// Frees the names of a deleted cluster.
     fn release(&self, cluster: &ClusterKey);
-    /// The clusters that there are.
+    /// All listed clusters.
     fn clusters(&self) -> Vec<ClusterKey>;
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the service port has threads and a clock of its own"
+)]
+fn now() -> Instant {
+    Instant::now()
 }

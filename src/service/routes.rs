@@ -1,39 +1,39 @@
-//! Which calls there are, who may make them, and who answers them.
+//! The calls: paths, methods, access, and the functions that answer them.
 
 use crate::metrics::CONTENT_TYPE;
 
-use super::desk::{Answer, Desk};
+use super::access::{self, Access, Caller};
+use super::context::{Answer, Context};
 use super::envelope::failure;
-use super::guard::{self, Caller, Trust};
 use super::http::{Head, Length, Method, Request, Response};
-use super::{clusters, look, steer};
+use super::{clusters, inspect, traffic_control};
 
-/// One call.
+/// A call.
 struct Route {
-    /// GET stands for HEAD as well.
+    /// GET includes HEAD.
     method: Method,
-    /// `None` is the metrics page, whose path is a setting.
+    /// `None`: the metrics page, whose path is a setting.
     path: Option<&'static str>,
     body: BodyRule,
-    access: Trust,
-    place: Place,
-    /// It changes clusters, which the static router does not let anybody do.
+    access: Access,
+    thread: Thread,
+    /// Changes clusters, which the static router does not allow.
     changes_clusters: bool,
     run: Run,
 }
 
-/// Where a call is answered.
+/// The thread that answers a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// At once, on the thread of the sockets: probes, and what is refused.
-    Here,
-    /// On the thread that makes the metrics page.
+pub(super) enum Thread {
+    /// The thread of the sockets, which answers probes and refusals at once.
+    Port,
+    /// The thread that writes the metrics page.
     Page,
-    /// On the thread of what may take long: it asks workers, or a registry.
+    /// The thread for calls that ask workers or the registry.
     Call,
 }
 
-/// Does a call take a body?
+/// Whether a call has a body.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum BodyRule {
     No,
@@ -46,16 +46,16 @@ const ROUTES: &[Route] = &[
         let text = r#"{"status":"ok"}"#.to_owned();
         Ok(Answer::Now(Response::json(200, text)))
     }),
-    probe("/readyz", look::ready),
+    probe("/readyz", inspect::ready),
     Route {
         path: None,
-        place: Place::Page,
-        ..look_at("", Trust::Anybody, |desk, _, _| {
-            let page = desk.office.metrics() + &desk.counters.page();
+        thread: Thread::Page,
+        ..read("", Access::Public, |context, _, _| {
+            let page = context.control.metrics() + &context.counters.page();
             Ok(Answer::Now(Response::new(200, CONTENT_TYPE, page)))
         })
     },
-    look_at("/list_cluster", Trust::Anybody, clusters::list),
+    read("/list_cluster", Access::Public, clusters::list),
     add_to_cluster("/add_cluster", clusters::add),
     add_to_cluster("/status_change", clusters::status_change),
     Route {
@@ -63,29 +63,29 @@ const ROUTES: &[Route] = &[
         changes_clusters: true,
         ..change("/cluster", BodyRule::May, clusters::remove)
     },
-    look_at("/clients", Trust::Full, look::clients),
-    look_at("/pools", Trust::Full, look::pools),
-    change("/pause", BodyRule::Must, steer::pause),
-    change("/resume", BodyRule::Must, steer::resume),
-    change("/drain", BodyRule::No, steer::drain),
+    read("/clients", Access::Full, inspect::clients),
+    read("/pools", Access::Full, inspect::pools),
+    change("/pause", BodyRule::Must, traffic_control::pause),
+    change("/resume", BodyRule::Must, traffic_control::resume),
+    change("/drain", BodyRule::No, traffic_control::drain),
 ];
 
-type Run = fn(&Desk, &Request, Trust) -> Result<Answer, Response>;
+type Run = fn(&Context, &Request, Access) -> Result<Answer, Response>;
 
 const fn probe(path: &'static str, run: Run) -> Route {
     Route {
-        place: Place::Here,
-        ..look_at(path, Trust::Anybody, run)
+        thread: Thread::Port,
+        ..read(path, Access::Public, run)
     }
 }
 
-const fn look_at(path: &'static str, access: Trust, run: Run) -> Route {
+const fn read(path: &'static str, access: Access, run: Run) -> Route {
     Route {
         method: Method::Get,
         path: Some(path),
         body: BodyRule::No,
         access,
-        place: Place::Call,
+        thread: Thread::Call,
         changes_clusters: false,
         run,
     }
@@ -95,13 +95,13 @@ const fn change(path: &'static str, body: BodyRule, run: Run) -> Route {
     Route {
         method: Method::Post,
         body,
-        ..look_at(path, Trust::Full, run)
+        ..read(path, Access::Full, run)
     }
 }
 
 const fn add_to_cluster(path: &'static str, run: Run) -> Route {
     Route {
-        access: Trust::Adds,
+        access: Access::Add,
         changes_clusters: true,
         ..change(path, BodyRule::Must, run)
     }
@@ -112,67 +112,71 @@ impl Route {
         self.method == method || (self.method, method) == (Method::Get, Method::Head)
     }
 
-    /// Where it is, if it is anywhere.
-    fn path<'a>(&self, desk: &'a Desk) -> Option<&'a str> {
-        let metrics = || desk.settings.metrics_path.as_deref();
+    /// The path, unless the call is disabled.
+    fn path<'a>(&self, context: &'a Context) -> Option<&'a str> {
+        let metrics = || context.settings.metrics_path.as_deref();
         self.path.or_else(metrics)
     }
 }
 
-impl Desk {
-    /// May this request be made, and its body be sent?
+impl Context {
+    /// Checks whether this request may be made, before its body is received.
     ///
     /// # Errors
     ///
-    /// The answer to those who may not.
+    /// The response that refuses it.
     pub(super) fn admit(&self, head: &Head, caller: Caller) -> Result<(), Response> {
         let outcome = self.route(head, caller).map(|_| ());
-        outcome.inspect_err(|response| note_refusal(response, head, caller))
+        outcome.inspect_err(|response| log_refusal(response, head, caller))
     }
 
-    /// Where a request is to be answered.
-    pub(super) fn place(&self, head: &Head, caller: Caller) -> Place {
+    /// The thread that answers a request.
+    pub(super) fn thread(&self, head: &Head, caller: Caller) -> Thread {
         let route = self.route(head, caller);
-        route.map_or(Place::Here, |(route, _)| route.place)
+        route.map_or(Thread::Port, |(route, _)| route.thread)
     }
 
     /// Answers a request.
     pub(super) fn answer(&self, request: &Request, caller: Caller) -> Answer {
         let head = &request.head;
-        let outcome = self.route(head, caller).and_then(|(route, trust)| {
-            let outcome = (route.run)(self, request, trust);
+        let outcome = self.route(head, caller).and_then(|(route, access)| {
+            let outcome = (route.run)(self, request, access);
             if route.method != Method::Get {
                 let status = match &outcome {
                     Ok(Answer::Now(response)) | Err(response) => response.status(),
                     Ok(Answer::Wait { .. }) => 0,
                 };
                 let (method, path, peer) = (route.method.name(), &head.path, caller.peer);
-                log::info!("service port: {method} {path} from {peer}: {status}");
+                log::info!(
+                    "service port: call peer={peer} method={method} path={path} status={status}"
+                );
             }
             outcome
         });
         outcome.unwrap_or_else(|response| {
-            note_refusal(&response, head, caller);
+            log_refusal(&response, head, caller);
             Answer::Now(response)
         })
     }
 
-    /// The call, and how far its caller is trusted.
-    fn route(&self, head: &Head, caller: Caller) -> Result<(&'static Route, Trust), Response> {
+    /// The call of a request, and the access level of its caller.
+    fn route(&self, head: &Head, caller: Caller) -> Result<(&'static Route, Access), Response> {
         let here = || {
             let here = |route: &&Route| route.path(self) == Some(&*head.path);
             ROUTES.iter().filter(here)
         };
         let Some(route) = here().find(|route| route.serves(head.method)) else {
             let methods: Vec<&str> = here().map(|route| route.method.name()).collect();
-            return Err(self.nowhere(head, &methods));
+            return Err(self.not_found(head, &methods));
         };
-        let trust = match route.access {
-            Trust::Anybody => Trust::Anybody,
-            Trust::Adds | Trust::Full => guard::check(self.settings.token.as_ref(), head, caller)?,
+        let access = match route.access {
+            Access::Public => Access::Public,
+            Access::Add | Access::Full => {
+                access::check(self.settings.token.as_ref(), head, caller)?
+            }
         };
-        if trust < route.access {
-            return Err(guard::wrong_listener(self.settings.admin));
+        if access < route.access {
+            return Err(access::wrong_listener(self.settings.admin));
         }
         if route.changes_clusters && self.settings.fixed {
             return Err(failure(
@@ -189,12 +193,12 @@ impl Desk {
             (BodyRule::No, Length::Bytes(1..) | Length::Chunked) => {
                 Err(failure(400, format!("{method} {path} takes no body")))
             }
-            _ => Ok((route, trust)),
+            _ => Ok((route, access)),
         }
     }
 
-    /// The answer where no call is, or none with this method.
-    fn nowhere(&self, head: &Head, methods: &[&'static str]) -> Response {
+    /// The response if there is no call with this path, or none with this method.
+    fn not_found(&self, head: &Head, methods: &[&'static str]) -> Response {
         if methods.is_empty() {
             let known = ROUTES.iter().filter_map(|route| {
                 let path = route.path(self)?;
@@ -217,8 +221,8 @@ impl Desk {
     }
 }
 
-/// Somebody tries what it may not do. The log leaves lines out if there are many.
-fn note_refusal(response: &Response, head: &Head, caller: Caller) {
+/// Logs a refused caller.
+fn log_refusal(response: &Response, head: &Head, caller: Caller) {
     if let status @ (401 | 403) = response.status() {
         let (method, path, peer) = (head.method.name(), &head.path, caller.peer);
         log::warn!("service port: refused peer={peer} method={method} path={path} status={status}");

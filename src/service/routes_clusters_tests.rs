@@ -1,12 +1,12 @@
-//! The calls that list clusters and change them.
+//! Calls that list and change clusters.
 
 use super::*;
 
 #[test]
-fn the_list_shows_clusters_with_their_health() {
-    let scene = Scene::new();
-    let response = scene.ask_with("GET /list_cluster", "", None);
-    let etag = scene.desk.etag();
+fn list_shows_clusters_with_health() {
+    let fixture = Fixture::new();
+    let response = fixture.ask_with("GET /list_cluster", "", None);
+    let etag = fixture.context.etag();
     assert_eq!(response.header("ETag"), Some(&*format!("\"{etag}\"")));
     let key = concat!(
         r#""name":{"namespace":"default","name":"default"},"#,
@@ -26,22 +26,25 @@ fn the_list_shows_clusters_with_their_health() {
         instance("a", "up", ""),
         instance("bad", "down", "connection refused"),
     );
-    scene.succeeds(
+    fixture.succeeds(
         "GET /list_cluster",
         None,
         &format!(r#"[{{{key},"tenant":"{LOCAL}","instances":[{a},{bad}]}}]"#),
     );
-    // What one proxy lists, another one reads.
+    // Another proxy can parse the list.
     let read = crate::cluster::Catalog::from_json(response.body()).unwrap();
-    assert_eq!(read, crate::cluster::Catalog::of(&*scene.office.registry));
+    assert_eq!(
+        read,
+        crate::cluster::Catalog::of(&*fixture.control.registry)
+    );
 }
 
 #[test]
-fn who_has_the_list_need_not_get_it_again() {
-    let scene = Scene::new();
-    let etag = scene.desk.etag();
+fn client_with_the_current_etag_gets_not_modified() {
+    let fixture = Fixture::new();
+    let etag = fixture.context.etag();
     let known = format!("If-None-Match: W/\"x\", \"{etag}\"\r\n");
-    let response = scene.ask_with("GET /list_cluster", &known, None);
+    let response = fixture.ask_with("GET /list_cluster", &known, None);
     assert_eq!((response.status(), response.body()), (304, ""));
     assert_eq!(response.header("ETag"), Some(&*format!("\"{etag}\"")));
     let request = |line: &str, headers: &str| {
@@ -49,73 +52,76 @@ fn who_has_the_list_need_not_get_it_again() {
     };
     let waits = request("GET /list_cluster?wait=60", &known);
     let wait = Answer::Wait { etag, ms: 60_000 };
-    assert_eq!(scene.desk.answer(&waits, HERE), wait);
+    assert_eq!(fixture.context.answer(&waits, HERE), wait);
     for headers in ["", "If-None-Match: \"x\"\r\n"] {
-        let response = scene.ask_with("GET /list_cluster?wait=60", headers, None);
+        let response = fixture.ask_with("GET /list_cluster?wait=60", headers, None);
         assert_eq!(response.status(), 200, "{headers}");
     }
     let range = "wait must be a whole number from 1 to 60";
     for wait in ["0", "61", "x", ""] {
-        scene.fails(&format!("GET /list_cluster?wait={wait}"), None, 400, range);
+        fixture.fails(&format!("GET /list_cluster?wait={wait}"), None, 400, range);
     }
     let unknown = "unknown parameter weight; known: wait";
-    scene.fails("GET /list_cluster?weight=1", None, 400, unknown);
-    scene.office.registry.add_cluster(other()).unwrap();
+    fixture.fails("GET /list_cluster?weight=1", None, 400, unknown);
+    fixture.control.registry.add_cluster(other()).unwrap();
     assert_eq!(
-        scene.ask_with("GET /list_cluster", &known, None).status(),
+        fixture.ask_with("GET /list_cluster", &known, None).status(),
         200
     );
 }
 
-/// Another proxy would take a list that is not complete for the truth.
+/// A proxy that follows an incomplete list would delete the clusters that are missing.
 #[test]
-fn there_is_no_list_before_all_is_known() {
-    let scene = Scene::new();
-    scene.office.set_unsettled();
+fn list_is_unavailable_until_clusters_are_known() {
+    let fixture = Fixture::new();
+    fixture.control.set_clusters_unknown();
     let why = "the control plane has not answered yet";
-    scene.fails("GET /list_cluster", None, 503, why);
-    let known = format!("If-None-Match: \"{}\"\r\n", scene.desk.etag());
-    let response = scene.ask_with("GET /list_cluster?wait=1", &known, None);
+    fixture.fails("GET /list_cluster", None, 503, why);
+    let known = format!("If-None-Match: \"{}\"\r\n", fixture.context.etag());
+    let response = fixture.ask_with("GET /list_cluster?wait=1", &known, None);
     assert_eq!(response.status(), 503);
 }
 
 #[test]
-fn clusters_come_and_go() {
-    let scene = Scene::new();
+fn clusters_are_added_and_deleted() {
+    let fixture = Fixture::new();
     let (key, tenant) = (other(), other().tenant());
     let unknown = format!("unknown cluster {key}: add it first");
     let instance = instance(key.clone(), "carts-0", "carts").to_json();
-    scene.fails("POST /status_change", Some(&instance), 404, &unknown);
-    assert!(!scene.desk.take_changed());
+    fixture.fails("POST /status_change", Some(&instance), 404, &unknown);
+    assert!(!fixture.context.take_changed());
     for _ in 0..2 {
         let data = format!(r#"{{"tenant":"{tenant}"}}"#);
-        scene.succeeds("POST /add_cluster", Some(&key.to_json()), &data);
-        assert!(scene.desk.take_changed());
+        fixture.succeeds("POST /add_cluster", Some(&key.to_json()), &data);
+        assert!(fixture.context.take_changed());
     }
-    scene.succeeds("POST /status_change", Some(&instance), "null");
-    assert!(scene.desk.take_changed());
-    assert_eq!(scene.office.registry.get_cluster_instance(&tenant).len(), 1);
+    fixture.succeeds("POST /status_change", Some(&instance), "null");
+    assert!(fixture.context.take_changed());
+    assert_eq!(
+        fixture.control.registry.get_cluster_instance(&tenant).len(),
+        1
+    );
 
     let both = "give the cluster either as the body or with ?tenant=KEY_OR_ALIAS";
-    scene.fails("DELETE /cluster", None, 400, both);
+    fixture.fails("DELETE /cluster", None, 400, both);
     let line = format!("DELETE /cluster?tenant={tenant}");
-    scene.fails(&line, Some(&key.to_json()), 400, both);
-    scene.fails("DELETE /cluster?tenant=x", None, 404, "unknown tenant x");
-    scene.succeeds("DELETE /cluster?tenant=carts", None, "null");
-    assert!(scene.desk.take_changed());
-    assert!(!scene.office.registry.all_clusters().contains(&key));
-    scene.fails("DELETE /cluster", Some(&key.to_json()), 404, &unknown);
-    scene.succeeds(
+    fixture.fails(&line, Some(&key.to_json()), 400, both);
+    fixture.fails("DELETE /cluster?tenant=x", None, 404, "unknown tenant x");
+    fixture.succeeds("DELETE /cluster?tenant=carts", None, "null");
+    assert!(fixture.context.take_changed());
+    assert!(!fixture.control.registry.all_clusters().contains(&key));
+    fixture.fails("DELETE /cluster", Some(&key.to_json()), 404, &unknown);
+    fixture.succeeds(
         "DELETE /cluster",
         Some(&ClusterKey::local().to_json()),
         "null",
     );
-    assert_eq!(scene.office.registry.all_clusters(), []);
+    assert_eq!(fixture.control.registry.all_clusters(), []);
 }
 
 #[test]
-fn bad_json_is_refused_with_its_line() {
-    let scene = Scene::new();
+fn invalid_json_is_refused_with_its_line() {
+    let fixture = Fixture::new();
     for line in [
         "POST /add_cluster",
         "POST /status_change",
@@ -123,28 +129,28 @@ fn bad_json_is_refused_with_its_line() {
         "POST /pause",
     ] {
         let eof = "line 2: bad JSON: Unexpected EOF";
-        scene.fails(line, Some("{\n"), 400, eof);
+        fixture.fails(line, Some("{\n"), 400, eof);
         let deep = "[".repeat(100_000);
         let too_deep = "line 1: nests deeper than 32 levels";
-        scene.fails(line, Some(&deep), 400, too_deep);
+        fixture.fails(line, Some(&deep), 400, too_deep);
     }
     let missing = r#"line 1: has no field \"name\""#;
-    scene.fails("POST /add_cluster", Some("{}"), 400, missing);
+    fixture.fails("POST /add_cluster", Some("{}"), 400, missing);
     let request = request_of("POST /resume HTTP/1.1\r\nHost:\r\nContent-Length: 1\r\n\r\n?");
     let request = Request {
         body: vec![0xff],
         ..request
     };
-    let Answer::Now(response) = scene.desk.answer(&request, HERE) else {
+    let Answer::Now(response) = fixture.context.answer(&request, HERE) else {
         panic!("it waits");
     };
     assert!(response.body().contains("the body is not UTF-8"));
 }
 
-/// A registry whose control plane is away, or has given the key to somebody else.
-struct Away(bool);
+/// A registry whose control plane is unavailable, or which refuses a tenant key that is taken.
+struct UnavailableRegistry(bool);
 
-impl ClusterRegistry for Away {
+impl ClusterRegistry for UnavailableRegistry {
     fn add_cluster(&self, key: ClusterKey) -> Result<TenantKey, RegistryError> {
         Err(if self.0 {
             RegistryError::TenantTaken(key)
@@ -171,19 +177,19 @@ impl ClusterRegistry for Away {
 }
 
 #[test]
-fn what_the_registry_refuses_is_an_error() {
+fn registry_errors_have_their_status() {
     let ask = |taken| {
-        let office = Arc::new(FakeOffice::new());
-        let registry = Arc::new(Away(taken));
-        let desk = Desk::new(
+        let control = Arc::new(FakeControl::new());
+        let registry = Arc::new(UnavailableRegistry(taken));
+        let context = Context::new(
             ServiceSettings::default(),
-            office.clone(),
+            control.clone(),
             registry,
             Arc::default(),
         );
-        let scene = Scene { office, desk };
-        let answer = scene.ask("POST /add_cluster", Some(&ClusterKey::local().to_json()));
-        assert!(!scene.desk.take_changed());
+        let fixture = Fixture { control, context };
+        let answer = fixture.ask("POST /add_cluster", Some(&ClusterKey::local().to_json()));
+        assert!(!fixture.context.take_changed());
         answer
     };
     let message = "control plane unavailable: no route to host";
@@ -196,8 +202,8 @@ fn what_the_registry_refuses_is_an_error() {
 }
 
 #[test]
-fn the_static_router_keeps_its_cluster() {
-    let scene = Scene::with(|it| it.fixed = true);
+fn static_router_refuses_changes_of_clusters() {
+    let fixture = Fixture::with(|it| it.fixed = true);
     let key = ClusterKey::local().to_json();
     let message = "the static router has one cluster; to change clusters here, start with \
         --router.type=sync";
@@ -206,32 +212,32 @@ fn the_static_router_keeps_its_cluster() {
         "POST /status_change",
         "DELETE /cluster",
     ] {
-        scene.fails(line, Some(&key), 409, message);
+        fixture.fails(line, Some(&key), 409, message);
     }
-    assert_eq!(scene.ask("GET /list_cluster", None).0, 200);
-    assert_eq!(scene.ask("POST /drain", None).0, 202);
+    assert_eq!(fixture.ask("GET /list_cluster", None).0, 200);
+    assert_eq!(fixture.ask("POST /drain", None).0, 202);
 }
 
 #[test]
-fn names_of_a_cluster_that_is_not_listed_can_be_freed() {
-    let scene = Scene::new();
-    let mut owners = scene.office.owners.lock().unwrap();
+fn names_of_an_unlisted_cluster_can_be_freed() {
+    let fixture = Fixture::new();
+    let mut owners = fixture.control.owners.lock().unwrap();
     let tenant = owners.claim_key(&other()).unwrap();
     owners.claim_alias(&tenant, "carts").unwrap();
     drop(owners);
     let released = [format!("release {}", other())];
-    scene.succeeds("DELETE /cluster?tenant=carts", None, "null");
-    assert_eq!(scene.office.take_calls(), released);
-    assert_eq!(scene.ask("DELETE /cluster?tenant=carts", None).0, 404);
-    scene
-        .office
+    fixture.succeeds("DELETE /cluster?tenant=carts", None, "null");
+    assert_eq!(fixture.control.take_calls(), released);
+    assert_eq!(fixture.ask("DELETE /cluster?tenant=carts", None).0, 404);
+    fixture
+        .control
         .owners
         .lock()
         .unwrap()
         .claim_key(&other())
         .unwrap();
-    scene.succeeds("DELETE /cluster", Some(&other().to_json()), "null");
-    assert_eq!(scene.office.take_calls(), released);
-    let again = scene.ask("DELETE /cluster", Some(&other().to_json()));
+    fixture.succeeds("DELETE /cluster", Some(&other().to_json()), "null");
+    assert_eq!(fixture.control.take_calls(), released);
+    let again = fixture.ask("DELETE /cluster", Some(&other().to_json()));
     assert_eq!(again.0, 404);
 }

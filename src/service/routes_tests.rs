@@ -1,4 +1,4 @@
-//! Every call, as somebody who may make it and as somebody who may not.
+//! Every call, with and without access.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use super::*;
 use crate::cluster::{
     ALIAS_LABEL, ClusterInstance, ClusterKey, ClusterRegistry, Endpoint, RegistryError, TenantKey,
 };
+use crate::service::access::Token;
 use crate::service::check::request_of;
-use crate::service::desk::ServiceSettings;
-use crate::service::fake::FakeOffice;
-use crate::service::guard::Token;
+use crate::service::context::ServiceSettings;
+use crate::service::fake_control::FakeControl;
 
 const HERE: Caller = Caller {
     peer: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
@@ -17,28 +17,28 @@ const HERE: Caller = Caller {
 };
 const LOCAL: &str = "yigF5wkxq44";
 
-struct Scene {
-    office: Arc<FakeOffice>,
-    desk: Desk,
+struct Fixture {
+    control: Arc<FakeControl>,
+    context: Context,
 }
 
-impl Scene {
+impl Fixture {
     fn new() -> Self {
         Self::with(|_| {})
     }
 
     fn with(set: impl FnOnce(&mut ServiceSettings)) -> Self {
-        let office = Arc::new(FakeOffice::new());
+        let control = Arc::new(FakeControl::new());
         let mut settings = ServiceSettings {
             metrics_path: Some("/metrics".into()),
             ..ServiceSettings::default()
         };
         set(&mut settings);
-        let desk = office.desk(settings);
-        Self { office, desk }
+        let context = control.context(settings);
+        Self { control, context }
     }
 
-    /// The answer to `METHOD TARGET`, with more headers and a body.
+    /// The response to `METHOD TARGET`, with additional headers and a body.
     fn ask_with(&self, line: &str, headers: &str, body: Option<&str>) -> Response {
         let length = body.map(|body| format!("Content-Length: {}\r\n", body.len()));
         let length = length.unwrap_or_default();
@@ -46,7 +46,7 @@ impl Scene {
             "{line} HTTP/1.1\r\nHost: localhost\r\n{headers}{length}\r\n{}",
             body.unwrap_or_default()
         ));
-        match self.desk.answer(&request, HERE) {
+        match self.context.answer(&request, HERE) {
             Answer::Now(response) => response,
             waits => panic!("{line}: {waits:?}"),
         }
@@ -88,24 +88,24 @@ fn other() -> ClusterKey {
 }
 
 #[test]
-fn it_lives_and_is_ready() {
-    let scene = Scene::new();
+fn probes_report_health_and_readiness() {
+    let fixture = Fixture::new();
     let ok = (200, r#"{"status":"ok"}"#.to_owned());
-    assert_eq!(scene.ask("GET /healthz", None), ok);
-    assert_eq!(scene.ask("GET /readyz", None), ok);
+    assert_eq!(fixture.ask("GET /healthz", None), ok);
+    assert_eq!(fixture.ask("GET /readyz", None), ok);
     // Probes may have parameters.
-    assert_eq!(scene.ask("GET /healthz?x=1", None), ok);
-    scene.office.set_unready("draining");
+    assert_eq!(fixture.ask("GET /healthz?x=1", None), ok);
+    fixture.control.set_unready("draining");
     let not = r#"{"status":"unavailable","reason":"draining"}"#;
-    assert_eq!(scene.ask("GET /readyz", None), (503, not.to_owned()));
-    assert_eq!(scene.ask("GET /healthz", None), ok);
+    assert_eq!(fixture.ask("GET /readyz", None), (503, not.to_owned()));
+    assert_eq!(fixture.ask("GET /healthz", None), ok);
 }
 
 #[test]
-fn the_metrics_are_where_they_are_said_to_be() {
-    let scene = Scene::with(|it| it.metrics_path = Some("/a/b".into()));
-    scene.desk.counters.answered(404);
-    let response = scene.ask_with("GET /a/b", "", None);
+fn metrics_page_has_the_configured_path() {
+    let fixture = Fixture::with(|it| it.metrics_path = Some("/a/b".into()));
+    fixture.context.counters.answered(404);
+    let response = fixture.ask_with("GET /a/b", "", None);
     assert_eq!(response.status(), 200);
     let text = String::from_utf8(response.into_bytes(false, super::super::http::After::Keep));
     let text = text.unwrap();
@@ -119,16 +119,16 @@ fn the_metrics_are_where_they_are_said_to_be() {
     ] {
         assert!(text.contains(&format!("\n{line}\n")), "{line}");
     }
-    assert_eq!(scene.ask("GET /metrics", None).0, 404);
-    let scene = Scene::with(|it| it.metrics_path = None);
-    assert_eq!(scene.ask("GET /metrics", None).0, 404);
-    assert_eq!(scene.ask("GET /", None).0, 404);
+    assert_eq!(fixture.ask("GET /metrics", None).0, 404);
+    let fixture = Fixture::with(|it| it.metrics_path = None);
+    assert_eq!(fixture.ask("GET /metrics", None).0, 404);
+    assert_eq!(fixture.ask("GET /", None).0, 404);
 }
 
 #[test]
-fn who_is_lost_is_told_the_way() {
-    let scene = Scene::new();
-    scene.fails(
+fn unknown_paths_and_methods_list_the_valid_ones() {
+    let fixture = Fixture::new();
+    fixture.fails(
         "GET /x",
         None,
         404,
@@ -143,42 +143,42 @@ fn who_is_lost_is_told_the_way() {
         ("HEAD /drain", "POST"),
         ("POST /cluster", "DELETE"),
     ] {
-        let response = scene.ask_with(line, "", None);
+        let response = fixture.ask_with(line, "", None);
         assert_eq!(
             (response.status(), response.header("Allow")),
             (405, Some(allowed))
         );
     }
-    scene.fails(
+    fixture.fails(
         "DELETE /pause",
         None,
         405,
         "DELETE is not for /pause; allowed: POST",
     );
-    // HEAD is GET without the body, which is cut off when it is sent.
+    // HEAD is answered like GET; its body is removed when the response is encoded.
     assert_eq!(
-        scene.ask("HEAD /list_cluster", None),
-        scene.ask("GET /list_cluster", None)
+        fixture.ask("HEAD /list_cluster", None),
+        fixture.ask("GET /list_cluster", None)
     );
 }
 
 #[test]
-fn bodies_are_where_they_belong() {
-    let scene = Scene::new();
-    scene.fails(
+fn bodies_are_required_or_refused_by_call() {
+    let fixture = Fixture::new();
+    fixture.fails(
         "POST /add_cluster",
         None,
         411,
         "POST /add_cluster needs a body",
     );
-    scene.fails("POST /drain", Some("x"), 400, "POST /drain takes no body");
-    scene.fails("GET /pools", Some("x"), 400, "GET /pools takes no body");
-    assert_eq!(scene.ask("POST /drain", Some("")).0, 202);
+    fixture.fails("POST /drain", Some("x"), 400, "POST /drain takes no body");
+    fixture.fails("GET /pools", Some("x"), 400, "GET /pools takes no body");
+    assert_eq!(fixture.ask("POST /drain", Some("")).0, 202);
 }
 
 #[test]
 fn clients_and_pools_are_those_of_all_workers() {
-    let scene = Scene::new();
+    let fixture = Fixture::new();
     let client = |worker: u16, id: u64| {
         format!(
             concat!(
@@ -193,9 +193,9 @@ fn clients_and_pools_are_those_of_all_workers() {
     };
     let all = [client(0, 1), client(1, 2), client(0, 3), client(1, 4)];
     let list = |n: usize| format!("[{}]", all[..n].join(","));
-    scene.succeeds("GET /clients", None, &list(4));
-    scene.succeeds("GET /clients?limit=3", None, &list(3));
-    scene.succeeds(
+    fixture.succeeds("GET /clients", None, &list(4));
+    fixture.succeeds("GET /clients?limit=3", None, &list(3));
+    fixture.succeeds(
         &format!("GET /clients?tenant={LOCAL}&limit=10000"),
         None,
         &list(4),
@@ -206,11 +206,11 @@ fn clients_and_pools_are_those_of_all_workers() {
         asked(3, "None"),
         asked(10_000, &format!("Some(TenantKey({LOCAL}))")),
     ];
-    assert_eq!(scene.office.take_calls(), calls);
-    scene.fails("GET /clients?tenant=x", None, 404, "unknown tenant x");
+    assert_eq!(fixture.control.take_calls(), calls);
+    fixture.fails("GET /clients?tenant=x", None, 404, "unknown tenant x");
     for limit in ["0", "10001", "all"] {
         let range = "limit must be a whole number from 1 to 10000";
-        scene.fails(&format!("GET /clients?limit={limit}"), None, 400, range);
+        fixture.fails(&format!("GET /clients?limit={limit}"), None, 400, range);
     }
     let pool = |worker: u16| {
         format!(
@@ -222,13 +222,13 @@ fn clients_and_pools_are_those_of_all_workers() {
             LOCAL, worker
         )
     };
-    scene.succeeds("GET /pools", None, &format!("[{},{}]", pool(0), pool(1)));
+    fixture.succeeds("GET /pools", None, &format!("[{},{}]", pool(0), pool(1)));
 }
 
 #[test]
-fn tenants_are_paused_and_go_on() {
-    let scene = Scene::new();
-    let registry = &scene.office.registry;
+fn tenants_are_paused_and_resumed() {
+    let fixture = Fixture::new();
+    let registry = &fixture.control.registry;
     registry.add_cluster(other()).unwrap();
     registry
         .status_change(instance(other(), "x", "carts"))
@@ -236,17 +236,17 @@ fn tenants_are_paused_and_go_on() {
     let tenant = other().tenant();
     let cluster = format!(r#"{{"cluster":{},"seconds":3600}}"#, other().to_json());
     let data = |seconds: u64| format!(r#"{{"tenant":"{tenant}","seconds":{seconds}}}"#);
-    scene.succeeds("POST /pause", Some(r#"{"tenant":"carts"}"#), &data(30));
-    scene.succeeds(
+    fixture.succeeds("POST /pause", Some(r#"{"tenant":"carts"}"#), &data(30));
+    fixture.succeeds(
         "POST /pause",
         Some(r#"{"tenant":"carts","seconds":1}"#),
         &data(1),
     );
-    scene.succeeds("POST /pause", Some(&cluster), &data(3600));
+    fixture.succeeds("POST /pause", Some(&cluster), &data(3600));
     let gone_on = format!(r#"{{"tenant":"{tenant}"}}"#);
-    scene.succeeds("POST /resume", Some(&gone_on), &gone_on);
-    scene.succeeds("POST /resume", Some(&cluster), &gone_on);
-    // The workers have heard of it when the answer is given.
+    fixture.succeeds("POST /resume", Some(&gone_on), &gone_on);
+    fixture.succeeds("POST /resume", Some(&cluster), &gone_on);
+    // All workers have taken the message before the response is sent.
     let calls = [
         format!("pause {tenant} 30000"),
         format!("pause {tenant} 1000"),
@@ -255,7 +255,7 @@ fn tenants_are_paused_and_go_on() {
         format!("resume {tenant}"),
     ];
     let calls = calls.map(|call| [call, "survey Clients(0, None)".to_owned()]);
-    assert_eq!(scene.office.take_calls(), calls.as_flattened());
+    assert_eq!(fixture.control.take_calls(), calls.as_flattened());
 
     registry.remove_cluster(&other()).unwrap();
     let range = "line 1: seconds: must be a whole number from 1 to 3600";
@@ -286,18 +286,18 @@ fn tenants_are_paused_and_go_on() {
             r#"line 1: cluster: has no field \"name\""#.to_owned(),
         ),
     ] {
-        scene.fails("POST /pause", Some(body), status, &message);
-        scene.fails("POST /resume", Some(body), status, &message);
+        fixture.fails("POST /pause", Some(body), status, &message);
+        fixture.fails("POST /resume", Some(body), status, &message);
     }
-    assert_eq!(scene.office.take_calls(), [""; 0]);
+    assert_eq!(fixture.control.take_calls(), [""; 0]);
 }
 
 #[test]
-fn a_drain_is_accepted() {
-    let scene = Scene::new();
+fn drain_is_accepted() {
+    let fixture = Fixture::new();
     let text = r#"{"code":0,"message":"success","data":null}"#.to_owned();
-    assert_eq!(scene.ask("POST /drain", None), (202, text));
-    assert_eq!(scene.office.take_calls(), ["drain"]);
+    assert_eq!(fixture.ask("POST /drain", None), (202, text));
+    assert_eq!(fixture.control.take_calls(), ["drain"]);
 }
 
 #[path = "routes_access_tests.rs"]

@@ -1,7 +1,7 @@
-//! The service port's thread: two listeners, a few sockets, a clock.
+//! The thread of the service port: listeners, sockets, a clock.
 //!
-//! Few connections, so a turn of the loop looks at each of them, and readiness is remembered. What
-//! a connection says and hears is decided in [`connection`](super::connection).
+//! There are few connections, so each turn of the loop serves all of them. The decisions about one
+//! connection are made in [`connection`](super::connection).
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -17,77 +17,76 @@ use slab::Slab;
 use crate::cluster::ClusterRegistry;
 use crate::proxy::Millis;
 
-use super::Office;
+use super::access::Caller;
+use super::admission;
+use super::call_threads::{CallThreads, Done, Job};
 use super::connection::{Connection, Turn};
+use super::context::{Context, ServiceSettings};
 use super::counters::Limit;
-use super::desk::{Desk, ServiceSettings};
-use super::guard::Caller;
 use super::handle::ServiceHandle;
-use super::helpers::{Done, Helpers, Job};
 use super::http::After;
 use super::limits::{ADMIN_MAX, CLOSE_MS, CONNECTIONS_MAX, PROBE_MS, PROBES_MAX};
-use super::link::{Link, is_the_peers, refuse};
-use super::places;
-use super::routes::Place;
+use super::routes::Thread;
+use super::socket::{Socket, is_peer_gone, refuse};
+use super::{Control, now};
 
-/// No connection has so high a number.
+/// No connection has such a high index.
 const WAKER: Token = Token(usize::MAX);
 const LISTENERS: [Token; 2] = [Token(usize::MAX - 1), Token(usize::MAX - 2)];
 
-/// Bytes of the buffer all sockets are read into.
+/// Bytes of the buffer for all reads.
 const SCRATCH_BYTES: usize = 16 * 1024;
 
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 2 * (CONNECTIONS_MAX + PROBES_MAX + ADMIN_MAX);
 
 /// Connections accepted in one turn.
-const BURST_MAX: usize = 64;
+const ACCEPTS_PER_TURN: usize = 64;
 
-/// Milliseconds that accepting rests when the process has no file descriptor left.
-const REST_MS: u64 = 50;
+/// Milliseconds that accepting pauses when the process has no file descriptor left.
+const ACCEPT_PAUSE_MS: u64 = 50;
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct ServicePort {
     poll: Poll,
-    /// None when the port is closed.
+    /// Empty once the port is closed.
     listeners: Vec<Listener>,
     local: SocketAddr,
-    links: Slab<Link>,
-    /// Questions to the helpers so far.
+    sockets: Slab<Socket>,
+    /// Calls given to other threads so far.
     asked: u64,
-    desk: Arc<Desk>,
-    helpers: Helpers,
-    /// Somebody has begun to wait for a change that may have come before.
-    look: bool,
+    context: Arc<Context>,
+    threads: CallThreads,
+    /// A request has begun to wait for a change that may have happened already.
+    compare: bool,
     closed: Arc<AtomicBool>,
     scratch: Box<[u8]>,
     start: Instant,
     now: Millis,
-    /// When those still served at the close are given up.
+    /// When the connections that are left at the close are dropped.
     until: Option<Millis>,
     starved: bool,
 }
 
-/// Where connections come from.
+/// A listening socket.
 #[derive(Debug)]
 struct Listener {
     socket: TcpListener,
     admin: bool,
-    /// There may be somebody to accept, from then on.
+    /// There may be a connection to accept, from this time on.
     due: Option<Millis>,
 }
 
 impl ServicePort {
-    /// Serves this listener, and the one for administrators, if there is one.
+    /// Serves this listener, and the admin listener if there is one.
     ///
     /// # Errors
     ///
-    /// If a poll or a thread cannot be had.
+    /// If a poll or a thread cannot be created.
     pub(crate) fn new(
         (public, admin): (TcpListener, Option<TcpListener>),
         mut settings: ServiceSettings,
-        office: Arc<dyn Office>,
+        control: Arc<dyn Control>,
         registry: Arc<dyn ClusterRegistry>,
     ) -> io::Result<(Self, ServiceHandle)> {
         let poll = Poll::new()?;
@@ -105,16 +104,16 @@ impl ServicePort {
             waker: Arc::new(Waker::new(poll.registry(), WAKER)?),
         };
         let changed = Arc::clone(&handle.changed);
-        let desk = Arc::new(Desk::new(settings, office, registry, changed));
+        let context = Arc::new(Context::new(settings, control, registry, changed));
         let port = Self {
             poll,
             listeners,
             local,
-            links: Slab::new(),
+            sockets: Slab::new(),
             asked: 0,
-            helpers: Helpers::start(&desk, &handle.waker)?,
-            desk,
-            look: false,
+            threads: CallThreads::start(&context, &handle.waker)?,
+            context,
+            compare: false,
             closed: Arc::clone(&handle.closed),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             start: now(),
@@ -125,21 +124,21 @@ impl ServicePort {
         Ok((port, handle))
     }
 
-    /// Where it listens: the port is known even if any was asked for.
+    /// The address of the service port, with the port that the system chose if 0 was configured.
     pub(crate) fn local_addr(&self) -> SocketAddr {
         self.local
     }
 
-    /// The same of the admin listener, if there is one.
+    /// The address of the admin listener, if there is one.
     pub(crate) fn admin_addr(&self) -> Option<SocketAddr> {
-        self.desk.settings.admin
+        self.context.settings.admin
     }
 
     /// Serves until closed.
     ///
     /// # Errors
     ///
-    /// If the kernel no longer tells what happens.
+    /// If polling fails.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while !self.is_done() {
@@ -150,28 +149,29 @@ impl ServicePort {
             for index in 0..self.listeners.len() {
                 self.accept(index);
             }
-            self.desk.counters.set_connections(self.links.len());
+            self.context.counters.set_connections(self.sockets.len());
             self.take_done();
-            self.turns();
-            self.tell_changes();
+            self.serve_connections();
+            self.notify_parked();
             self.close();
-            self.links.retain(|_, link| !link.connection.has_ended());
+            self.sockets
+                .retain(|_, socket| !socket.connection.has_ended());
         }
         Ok(())
     }
 
     fn is_done(&self) -> bool {
         let late = |until: Millis| self.now >= until;
-        self.until.is_some_and(late) || self.listeners.is_empty() && self.links.is_empty()
+        self.until.is_some_and(late) || self.listeners.is_empty() && self.sockets.is_empty()
     }
 
-    /// Waits for something to do; the clock is read once, here.
+    /// Waits for events, then reads the clock, once a turn.
     fn poll(&mut self, events: &mut Events) -> io::Result<()> {
         let timeout = if self.has_work() {
             Some(Duration::ZERO)
         } else {
             let deadlines = self
-                .links
+                .sockets
                 .iter()
                 .filter_map(|(_, it)| it.connection.deadline());
             let deadlines = deadlines.chain(self.next_accept()).chain(self.until);
@@ -188,8 +188,8 @@ impl ServicePort {
     }
 
     fn has_work(&self) -> bool {
-        self.links.iter().any(|(_, link)| link.has_work())
-            || self.desk.has_changed()
+        self.sockets.iter().any(|(_, socket)| socket.has_work())
+            || self.context.has_changed()
             || self.next_accept().is_some_and(|at| self.now >= at)
     }
 
@@ -202,23 +202,23 @@ impl ServicePort {
         let listeners = self.listeners.iter_mut().zip(LISTENERS);
         if let Some((listener, _)) = listeners.into_iter().find(|(_, it)| *it == token) {
             listener.due = Some(self.now);
-        } else if let Some(link) = self.links.get_mut(token.0) {
-            link.hung_up |= event.is_read_closed() || event.is_error();
-            link.readable |= event.is_readable() || link.hung_up;
-            link.writable |= event.is_writable();
+        } else if let Some(socket) = self.sockets.get_mut(token.0) {
+            socket.hung_up |= event.is_read_closed() || event.is_error();
+            socket.readable |= event.is_readable() || socket.hung_up;
+            socket.writable |= event.is_writable();
         }
     }
 
-    /// Accepts some at a listener, if it is time to.
+    /// Accepts connections from a listener, if it is due.
     fn accept(&mut self, index: usize) {
-        for _ in 0..BURST_MAX {
+        for _ in 0..ACCEPTS_PER_TURN {
             let now = self.now;
             let listener = self.listeners.get_mut(index);
             let Some(listener) = listener.filter(|it| it.due.is_some_and(|at| now >= at)) else {
                 return;
             };
-            if !places::any(&self.links, listener.admin, now) {
-                // They wait in the kernel's queue.
+            if !admission::any(&self.sockets, listener.admin, now) {
+                // Connections wait in the kernel's queue.
                 listener.due = Some(now.after(PROBE_MS));
                 return;
             }
@@ -229,38 +229,39 @@ impl ServicePort {
                         peer: peer.ip().to_canonical(),
                         admin: listener.admin,
                     };
-                    self.welcome(stream, caller);
+                    self.open_connection(stream, caller);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => listener.due = None,
-                Err(error) if is_the_peers(&error) => {}
+                Err(error) if is_peer_gone(&error) => {}
                 Err(error) => {
-                    // Out of descriptors or memory: they wait in the kernel's queue.
+                    // No descriptors or memory left: connections wait in the kernel's queue.
                     if !std::mem::replace(&mut self.starved, true) {
-                        log::warn!("service port: accepting rests: {error}");
+                        log::warn!("service port: accepting paused reason=\"{error}\"");
                     }
-                    listener.due = Some(now.after(REST_MS));
+                    listener.due = Some(now.after(ACCEPT_PAUSE_MS));
                 }
             }
         }
     }
 
-    fn welcome(&mut self, mut stream: TcpStream, caller: Caller) {
-        let Some(place) = places::find(&self.links, caller.peer, caller.admin, self.now) else {
-            let response = self.desk.exhausted(Limit::Connections);
+    fn open_connection(&mut self, mut stream: TcpStream, caller: Caller) {
+        let Some(thread) = admission::find(&self.sockets, caller.peer, caller.admin, self.now)
+        else {
+            let response = self.context.exhausted(Limit::Connections);
             return refuse(
                 &mut stream,
                 &response.into_bytes(false, After::Close),
                 &mut self.scratch,
             );
         };
-        if place.peer_is_full {
-            self.desk.counters.reached(Limit::Peer);
+        if thread.peer_is_full {
+            self.context.counters.reached(Limit::Peer);
         }
-        if let Some(index) = place.instead_of {
-            self.desk.counters.reached(Limit::Connections);
-            self.links.remove(index);
+        if let Some(index) = thread.instead_of {
+            self.context.counters.reached(Limit::Connections);
+            self.sockets.remove(index);
         }
-        let entry = self.links.vacant_entry();
+        let entry = self.sockets.vacant_entry();
         let both = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
         let ready = stream
@@ -268,85 +269,85 @@ impl ServicePort {
             .and_then(|()| registry.register(&mut stream, Token(entry.key()), both));
         if let Err(error) = ready {
             let peer = caller.peer;
-            log::debug!("service port: the connection from {peer} is of no use: {error}");
+            log::debug!("service port: registration failed peer={peer} reason=\"{error}\"");
             return;
         }
-        let connection = Connection::new(caller, place.class, self.now);
-        entry.insert(Link::new(stream, connection));
+        let connection = Connection::new(caller, thread.class, self.now);
+        entry.insert(Socket::new(stream, connection));
     }
 
-    /// Gives every connection its turn.
-    fn turns(&mut self) {
+    /// Serves every connection once.
+    fn serve_connections(&mut self) {
         let mut parked = self.parked();
-        for (index, link) in &mut self.links {
-            parked -= usize::from(link.connection.is_parked());
+        for (index, socket) in &mut self.sockets {
+            parked -= usize::from(socket.connection.is_parked());
             let turn = Turn {
-                desk: &self.desk,
+                context: &self.context,
                 now: self.now,
                 parked,
             };
-            link.turn(&turn, &mut self.scratch);
-            if let Some((place, request)) = link.connection.question(self.asked + 1) {
+            socket.turn(&turn, &mut self.scratch);
+            if let Some((thread, request)) = socket.connection.call(self.asked + 1) {
                 self.asked += 1;
-                let asker = (index, self.asked);
-                let job = Job::Call(asker, link.connection.caller(), request);
-                if !self.helpers.ask(place, job) {
-                    link.connection.unanswered(&turn);
+                let call = (index, self.asked);
+                let job = Job::Call(call, socket.connection.caller(), request);
+                if !self.threads.ask(thread, job) {
+                    socket.connection.call_rejected(&turn);
                 }
             }
-            parked += usize::from(link.connection.is_parked());
+            parked += usize::from(socket.connection.is_parked());
         }
     }
 
     fn parked(&self) -> usize {
-        let parked = self.links.iter();
+        let parked = self.sockets.iter();
         parked
-            .filter(|(_, link)| link.connection.is_parked())
+            .filter(|(_, socket)| socket.connection.is_parked())
             .count()
     }
 
-    /// Takes what the helpers have done.
+    /// Takes the results of calls.
     fn take_done(&mut self) {
-        while let Some(done) = self.helpers.next_done() {
+        while let Some(done) = self.threads.next_done() {
             let turn = Turn {
-                desk: &self.desk,
+                context: &self.context,
                 now: self.now,
                 parked: self.parked(),
             };
             match done {
                 Done::Answer((index, number), answer) => {
-                    // It may have gone meanwhile, and another have its place.
-                    if let Some(link) = self.links.get_mut(index) {
-                        link.connection.answered(number, answer, &turn);
-                        self.look |= link.connection.is_parked();
+                    // The connection may have closed since, and another one may have its index.
+                    if let Some(socket) = self.sockets.get_mut(index) {
+                        socket.connection.answered(number, answer, &turn);
+                        self.compare |= socket.connection.is_parked();
                     }
                 }
                 Done::List(etag, list) => {
-                    for (_, link) in &mut self.links {
-                        link.connection.changed(&etag, &list, &turn);
+                    for (_, socket) in &mut self.sockets {
+                        socket.connection.changed(&etag, &list, &turn);
                     }
                 }
             }
         }
     }
 
-    /// Has whoever waits for the clusters to change answered, if they may have.
-    fn tell_changes(&mut self) {
-        if !self.desk.take_changed() & !std::mem::take(&mut self.look) {
+    /// Compares the ETags of waiting requests with the present clusters, if these may have changed.
+    fn notify_parked(&mut self) {
+        if !self.context.take_changed() & !std::mem::take(&mut self.compare) {
             return;
         }
-        let parked = self.links.iter();
-        let known = parked.filter_map(|(_, link)| link.connection.parked_with());
+        let parked = self.sockets.iter();
+        let known = parked.filter_map(|(_, socket)| socket.connection.parked_with());
         let mut known: Vec<String> = known.map(str::to_owned).collect();
         known.sort_unstable();
         known.dedup();
-        if !known.is_empty() && !self.helpers.ask(Place::Call, Job::Compare(known)) {
-            // There are many other calls: as soon as one of them is done.
-            self.look = true;
+        if !known.is_empty() && !self.threads.ask(Thread::Call, Job::Compare(known)) {
+            // The queue is full; try again when a call is done.
+            self.compare = true;
         }
     }
 
-    /// Begins to close, if it is time to.
+    /// Closes the port, if asked to.
     fn close(&mut self) {
         if self.listeners.is_empty() || !self.closed.load(Ordering::Acquire) {
             return;
@@ -354,12 +355,12 @@ impl ServicePort {
         self.listeners.clear();
         self.until = Some(self.now.after(CLOSE_MS));
         let turn = Turn {
-            desk: &self.desk,
+            context: &self.context,
             now: self.now,
             parked: 0,
         };
-        for (_, link) in &mut self.links {
-            link.connection.close(&turn);
+        for (_, socket) in &mut self.sockets {
+            socket.connection.close(&turn);
         }
     }
 }
@@ -372,14 +373,6 @@ impl Listener {
             due: None,
         }
     }
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the service port has a thread and a clock of its own"
-)]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

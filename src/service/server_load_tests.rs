@@ -1,10 +1,10 @@
-//! What strangers and slow peers ask of the port at a time, and that others do not feel it.
+//! Load on the service port by many and by slow peers, which must not affect others.
 
 use super::*;
 
-/// They take every place that there is, and more come all the time.
+/// SlowRegistry peers take every slot, and more connect all the time.
 #[test]
-fn half_requests_do_not_make_probes_fail() {
+fn incomplete_requests_do_not_make_probes_fail() {
     let port = Port::new();
     let mut half = Vec::new();
     for n in 0..400 {
@@ -12,19 +12,19 @@ fn half_requests_do_not_make_probes_fail() {
         peer.try_send(&HEALTH.as_bytes()[..20]);
         half.push(peer);
         if n % 10 == 9 {
-            port.is_well();
+            port.serves_others();
         }
     }
-    // Those who come to the admin listener do not feel it either.
+    // Callers of the admin listener are not affected either.
     port.admin().is_healthy();
 }
 
-/// A registry that takes as long as the test says.
-struct Slow(std::sync::Mutex<mpsc::Receiver<()>>);
+/// A registry that blocks until the test releases it.
+struct SlowRegistry(std::sync::Mutex<mpsc::Receiver<()>>);
 
-impl ClusterRegistry for Slow {
+impl ClusterRegistry for SlowRegistry {
     fn add_cluster(&self, key: ClusterKey) -> Result<TenantKey, RegistryError> {
-        // Its end is an answer, too.
+        // The end of the test releases it, too.
         let _ = self.0.lock().unwrap().recv();
         Ok(key.tenant())
     }
@@ -47,10 +47,10 @@ impl ClusterRegistry for Slow {
 }
 
 #[test]
-fn a_slow_registry_delays_neither_probes_nor_the_metrics() {
+fn slow_registry_delays_neither_probes_nor_metrics() {
     let (answer, answers) = mpsc::channel();
-    let registry = Slow(std::sync::Mutex::new(answers));
-    let port = Port::with(Arc::new(FakeOffice::new()), Arc::new(registry));
+    let registry = SlowRegistry(std::sync::Mutex::new(answers));
+    let port = Port::with(Arc::new(FakeControl::new()), Arc::new(registry));
     let body = ClusterKey::local().to_json();
     let mut slow = port.peer();
     slow.send(&format!(
@@ -58,7 +58,7 @@ fn a_slow_registry_delays_neither_probes_nor_the_metrics() {
         body.len()
     ));
     for _ in 0..3 {
-        port.is_well();
+        port.serves_others();
         let mut peer = port.peer();
         peer.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
         assert!(peer.response().body.contains("elika_fake 1"));
@@ -68,9 +68,9 @@ fn a_slow_registry_delays_neither_probes_nor_the_metrics() {
 }
 
 #[test]
-fn many_who_ask_for_metrics_share_a_page() {
+fn simultaneous_metrics_requests_share_a_page() {
     let port = Port::new();
-    let mut peers: Vec<Peer> = (0..40).map(|_| port.peer().greeted()).collect();
+    let mut peers: Vec<Peer> = (0..40).map(|_| port.peer().served()).collect();
     for _ in 0..5 {
         for peer in &mut peers {
             peer.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -79,20 +79,21 @@ fn many_who_ask_for_metrics_share_a_page() {
             assert_eq!(peer.response().status, 200);
         }
     }
-    // A page is made for whoever is there; two for a batch that comes while one is being made.
-    let made = port.office.pages();
+    // A page is written for all requests that have arrived: one for a batch, at most two for a
+    // batch that arrives while a page is written.
+    let made = port.control.pages();
     assert!((5..=40).contains(&made), "{made} pages for 200 requests");
 }
 
 #[test]
-fn a_peer_that_reads_slowly_holds_nobody_up() {
+fn slow_reader_delays_no_other_peer() {
     let port = Port::new();
     for n in 0..3_000 {
         port.change(&format!("{n}"));
     }
     let list = "GET /list_cluster HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut slow = port.peer();
-    // More than the kernel takes on its way.
+    // More than the socket buffers hold.
     slow.send(&list.repeat(40));
     let mut beside = port.peer();
     for _ in 0..10 {

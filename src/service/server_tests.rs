@@ -1,4 +1,4 @@
-//! The service port over real sockets: patient and impatient peers, one beside the other.
+//! The service port over real sockets: well-behaved and slow peers at the same time.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
@@ -7,11 +7,11 @@ use std::thread::{self, JoinHandle};
 
 use super::*;
 use crate::cluster::{ClusterInstance, ClusterKey, Endpoint, RegistryError, TenantKey};
-use crate::service::fake::FakeOffice;
+use crate::service::fake_control::FakeControl;
 use crate::service::limits::{BODY_BYTES_MAX, PARKED_MAX, PEER_MAX};
 
-/// Longer than anything takes on a busy machine; a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than any step takes on a busy machine: a test that waits this long has failed.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -20,18 +20,18 @@ struct Port {
     address: SocketAddr,
     admin: SocketAddr,
     handle: ServiceHandle,
-    office: Arc<FakeOffice>,
+    control: Arc<FakeControl>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Port {
     fn new() -> Self {
-        let office = Arc::new(FakeOffice::new());
-        let registry = Arc::clone(&office.registry) as _;
-        Self::with(office, registry)
+        let control = Arc::new(FakeControl::new());
+        let registry = Arc::clone(&control.registry) as _;
+        Self::with(control, registry)
     }
 
-    fn with(office: Arc<FakeOffice>, registry: Arc<dyn ClusterRegistry>) -> Self {
+    fn with(control: Arc<FakeControl>, registry: Arc<dyn ClusterRegistry>) -> Self {
         let listener = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let settings = ServiceSettings {
             metrics_path: Some("/metrics".into()),
@@ -40,7 +40,7 @@ impl Port {
         let (port, handle) = ServicePort::new(
             (listener(), Some(listener())),
             settings,
-            Arc::clone(&office) as _,
+            Arc::clone(&control) as _,
             registry,
         )
         .unwrap();
@@ -48,7 +48,7 @@ impl Port {
             address: port.local_addr(),
             admin: port.admin_addr().unwrap(),
             handle,
-            office,
+            control,
             thread: Some(thread::spawn(|| port.run())),
         }
     }
@@ -57,26 +57,26 @@ impl Port {
         Self::connect(self.address)
     }
 
-    /// Somebody who may do everything.
+    /// A caller with full access.
     fn admin(&self) -> Peer {
         Self::connect(self.admin)
     }
 
     fn connect(to: SocketAddr) -> Peer {
         let stream = TcpStream::connect(to).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         let input = Vec::new();
         Peer { stream, input }
     }
 
-    /// Somebody else gets an answer.
-    fn is_well(&self) {
+    /// Checks that another caller gets a response.
+    fn serves_others(&self) {
         self.peer().is_healthy();
     }
 
-    /// A peer that knows the list, and waits for so many seconds until it changes.
+    /// A peer that has the list, and waits up to so many seconds for a change.
     fn waiting(&self, seconds: u64) -> Peer {
         Self::wait(self.peer(), seconds)
     }
@@ -91,11 +91,11 @@ impl Port {
     }
 
     fn change(&self, id: &str) {
-        let registry = &self.office.registry;
+        let registry = &self.control.registry;
         registry.status_change(instance(id)).unwrap();
     }
 
-    /// Closes it, and waits for its end.
+    /// Closes the port, and waits for its thread.
     fn end(&mut self) {
         self.handle.close();
         let thread = self.thread.take().unwrap();
@@ -120,20 +120,20 @@ fn instance(id: &str) -> ClusterInstance {
     ClusterInstance::new(ClusterKey::local(), id, endpoint)
 }
 
-/// Somebody who is connected.
+/// A connected client.
 struct Peer {
     stream: TcpStream,
     input: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct Got {
+struct Received {
     status: u16,
     head: String,
     body: String,
 }
 
-impl Got {
+impl Received {
     fn header(&self, name: &str) -> String {
         let prefix = format!("{name}: ");
         let line = self
@@ -149,14 +149,14 @@ impl Peer {
         self.stream.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Sends as much of it as is wanted.
+    /// Sends as much as the server accepts.
     fn try_send(&mut self, bytes: &[u8]) {
-        // The other side may have enough of it.
+        // The server may have closed the connection.
         let _ = self.stream.write_all(bytes);
     }
 
     /// The next response, if there is one.
-    fn try_response(&mut self) -> Option<Got> {
+    fn try_response(&mut self) -> Option<Received> {
         loop {
             let text = String::from_utf8_lossy(&self.input).into_owned();
             if let Some((head, rest)) = text.split_once("\r\n\r\n") {
@@ -168,7 +168,7 @@ impl Peer {
                 if rest.len() >= length {
                     self.input.drain(..head.len() + 4 + length);
                     let (head, body) = (head.to_owned(), rest[..length].to_owned());
-                    return Some(Got { status, head, body });
+                    return Some(Received { status, head, body });
                 }
             }
             if !self.receive() {
@@ -177,12 +177,12 @@ impl Peer {
         }
     }
 
-    fn response(&mut self) -> Got {
+    fn response(&mut self) -> Received {
         let got = self.try_response();
         got.unwrap_or_else(|| panic!("the end after {}", self.input.escape_ascii()))
     }
 
-    /// Receives something; false at the end, of which a reset is one.
+    /// Receives bytes; `false` at the end of the stream or after a reset.
     fn receive(&mut self) -> bool {
         let mut buffer = [0; 64 * 1024];
         match self.stream.read(&mut buffer) {
@@ -206,8 +206,8 @@ impl Peer {
         assert_eq!((got.status, &*got.body), (200, r#"{"status":"ok"}"#));
     }
 
-    /// Connected, and known to be served.
-    fn greeted(mut self) -> Self {
+    /// Makes one request, so that the connection is known to be accepted.
+    fn served(mut self) -> Self {
         self.is_healthy();
         self
     }
@@ -234,7 +234,7 @@ fn one_connection_serves_many_requests() {
 }
 
 #[test]
-fn what_was_sent_before_the_end_is_answered() {
+fn requests_before_the_end_of_stream_get_responses() {
     let port = Port::new();
     let mut peer = port.peer();
     peer.send(&HEALTH.repeat(3));
@@ -246,7 +246,7 @@ fn what_was_sent_before_the_end_is_answered() {
 }
 
 #[test]
-fn a_request_may_come_byte_by_byte() {
+fn request_can_arrive_byte_by_byte() {
     let port = Port::new();
     let mut peer = port.peer();
     for byte in HEALTH.chars() {
@@ -256,9 +256,9 @@ fn a_request_may_come_byte_by_byte() {
 }
 
 #[test]
-fn garbage_costs_its_own_connection() {
+fn invalid_bytes_close_only_their_connection() {
     let port = Port::new();
-    let mut beside = port.peer().greeted();
+    let mut beside = port.peer().served();
     let tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(100);
     let garbage: [&[u8]; 4] = [
         &tls,
@@ -277,9 +277,9 @@ fn garbage_costs_its_own_connection() {
     }
 }
 
-/// The answer arrives although much of what was sent is never read as a request.
+/// The response arrives although most of what was sent is never decoded.
 #[test]
-fn what_is_too_large_is_refused() {
+fn oversized_requests_are_refused() {
     let port = Port::new();
     let post = "POST /pause HTTP/1.1\r\nHost: localhost\r\n";
     let body = vec![b'x'; 4 * BODY_BYTES_MAX];
@@ -302,11 +302,11 @@ fn what_is_too_large_is_refused() {
         assert_eq!(peer.response().status, status);
         peer.expect_end();
     }
-    port.is_well();
+    port.serves_others();
 }
 
 #[test]
-fn a_large_body_is_asked_for() {
+fn large_body_gets_100_continue() {
     let port = Port::new();
     let mut peer = port.admin();
     let body = format!(r#"{{"tenant":"yigF5wkxq44"{}}}"#, " ".repeat(1_000_000));
@@ -318,11 +318,11 @@ fn a_large_body_is_asked_for() {
     peer.send(&body);
     let got = peer.response();
     assert_eq!(got.status, 200, "{got:?}");
-    assert_eq!(port.office.take_calls()[0], "pause yigF5wkxq44 30000");
+    assert_eq!(port.control.take_calls()[0], "pause yigF5wkxq44 30000");
 }
 
 #[test]
-fn half_a_request_is_given_up() {
+fn incomplete_request_times_out() {
     let port = Port::new();
     let mut peer = port.peer();
     peer.send(&HEALTH[..20]);
@@ -332,26 +332,27 @@ fn half_a_request_is_given_up() {
 }
 
 #[test]
-fn the_longest_idle_connection_makes_room() {
+fn longest_idle_connection_is_closed_for_a_new_one() {
     let port = Port::new();
-    let mut peers: Vec<Peer> = (0..PEER_MAX).map(|_| port.peer().greeted()).collect();
-    let mut more = port.peer().greeted();
+    let mut peers: Vec<Peer> = (0..PEER_MAX).map(|_| port.peer().served()).collect();
+    let mut more = port.peer().served();
     peers[0].expect_end();
     for peer in &mut peers[2..] {
         peer.is_healthy();
     }
     more.is_healthy();
-    // Now the second is the one that is idle longest.
-    port.is_well();
+    // Now the second connection has been idle for longest.
+    port.serves_others();
     peers[1].expect_end();
     peers[2].is_healthy();
 }
 
 #[test]
-fn a_change_is_told_at_once() {
+fn waiting_request_gets_a_change_at_once() {
     let port = Port::new();
     let mut waiting: Vec<Peer> = (0..PARKED_MAX).map(|_| port.waiting(60)).collect();
-    // Nothing has changed: they wait on. That they all wait is known when one more may not.
+    // Nothing has changed, so all keep waiting. That they all wait shows in the refusal of one
+    // more.
     port.handle.changed();
     let got = Port::wait(port.admin(), 60).response();
     assert_eq!(got.status, 503, "{got:?}");
@@ -366,7 +367,7 @@ fn a_change_is_told_at_once() {
 }
 
 #[test]
-fn a_change_over_the_port_itself_is_told_too() {
+fn waiting_request_gets_a_change_made_through_the_port() {
     let port = Port::new();
     let mut waiting = port.waiting(60);
     let mut peer = port.admin();
@@ -380,13 +381,13 @@ fn a_change_over_the_port_itself_is_told_too() {
 }
 
 #[test]
-fn who_waits_in_vain_hears_so() {
+fn waiting_request_times_out_with_not_modified() {
     let port = Port::new();
     let mut waiting = port.waiting(1);
     let got = waiting.response();
     assert_eq!((got.status, &*got.body), (304, ""));
     waiting.is_healthy();
-    // Who says that no more will come is not kept waiting.
+    // A peer that shuts down its sending side gets its response at once.
     let mut waiting = port.waiting(60);
     waiting.stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(waiting.response().status, 304);
@@ -394,16 +395,16 @@ fn who_waits_in_vain_hears_so() {
 }
 
 #[test]
-fn the_port_closes_when_all_is_said() {
+fn port_closes_after_the_last_response() {
     let mut port = Port::new();
-    let mut idle = port.peer().greeted();
+    let mut idle = port.peer().served();
     let mut half = port.peer();
     half.send(&HEALTH[..20]);
     let mut waiting = port.waiting(60);
     port.end();
     idle.expect_end();
     half.expect_end();
-    // It may not have come so far as to wait.
+    // The request may not have been read yet.
     assert!(waiting.try_response().is_none_or(|got| got.status == 304));
     assert!(TcpStream::connect(port.address).is_err());
 }

@@ -114,7 +114,7 @@ pub struct Notice {
     /// What it had of what is limited; of a tenant's limit, what that is.
     pub value: u64,
     /// How often that happened since the last line about this limit, without a line.
-    pub left_out: u64,
+    pub suppressed: u64,
 }
 
 /// A client, for the log.
@@ -132,21 +132,21 @@ pub struct Who {
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (bound, value, left_out) = (self.bound, self.value, self.left_out);
+        let (bound, value, suppressed) = (self.bound, self.value, self.suppressed);
         let (what, name, unit) = (bound.consequence(), bound.name(), bound.unit());
         let Some(who) = &self.who else {
-            return write!(f, "clients: {what} limit={name} left_out={left_out}");
+            return write!(f, "client: {what} limit={name} suppressed={suppressed}");
         };
         let (client, peer, user) = (who.client, who.peer, &who.user);
         let tenant = who.tenant.as_deref().unwrap_or("-");
         write!(
             f,
-            "client {client}: {what} peer={peer} tenant={tenant} user={user} "
+            "client: {what} client={client} peer={peer} tenant={tenant} user={user} "
         )?;
         if bound != Bound::Login {
             write!(f, "limit={name} {unit}={value} ")?;
         }
-        write!(f, "left_out={left_out}")
+        write!(f, "suppressed={suppressed}")
     }
 }
 
@@ -157,32 +157,32 @@ pub(crate) struct Notices(BTreeMap<Bound, (Millis, u64)>);
 impl Notices {
     /// Is there to be a line now? Returns how many were left out before it.
     pub(crate) fn due(&mut self, bound: Bound, now: Millis) -> Option<u64> {
-        let Some((last, left_out)) = self.0.get_mut(&bound) else {
+        let Some((last, suppressed)) = self.0.get_mut(&bound) else {
             self.0.insert(bound, (now, 0));
             return Some(0);
         };
         if now.since(*last) < SILENCE_MS {
-            *left_out += 1;
+            *suppressed += 1;
             return None;
         }
         *last = now;
-        Some(std::mem::take(left_out))
+        Some(std::mem::take(suppressed))
     }
 
     /// Those of which no more came for a second, with how many were left out; they are told.
     pub(crate) fn take_over(&mut self, now: Millis) -> impl Iterator<Item = (Bound, u64)> {
         let over = self.0.iter_mut();
         let over = over.filter(move |(_, (last, _))| now.since(*last) >= SILENCE_MS);
-        let over = over.filter(|(_, (_, left_out))| *left_out > 0);
-        over.map(move |(bound, (last, left_out))| {
+        let over = over.filter(|(_, (_, suppressed))| *suppressed > 0);
+        over.map(move |(bound, (last, suppressed))| {
             *last = now;
-            (*bound, std::mem::take(left_out))
+            (*bound, std::mem::take(suppressed))
         })
     }
 
     /// Is there anything left out that is to be told?
-    pub(crate) fn any_left_out(&self) -> bool {
-        self.0.values().any(|(_, left_out)| *left_out > 0)
+    pub(crate) fn any_suppressed(&self) -> bool {
+        self.0.values().any(|(_, suppressed)| *suppressed > 0)
     }
 }
 
@@ -208,10 +208,10 @@ mod tests {
             notices.due(Bound::Send, Millis(ms));
         }
         let over = |notices: &mut Notices, ms| notices.take_over(Millis(ms)).collect::<Vec<_>>();
-        assert!(notices.any_left_out());
+        assert!(notices.any_suppressed());
         assert_eq!(over(&mut notices, 999), []);
         assert_eq!(over(&mut notices, 1_000), [(Bound::Send, 4)]);
         assert_eq!(over(&mut notices, 9_000), []);
-        assert!(!notices.any_left_out());
+        assert!(!notices.any_suppressed());
     }
 }

@@ -56,11 +56,11 @@ fn refused_logins_are_told_once_a_second_with_how_many_there_were() {
         panic!("{told:?}");
     };
     let first = line(first);
-    assert!(first.contains(": login refused peer="), "{first}");
-    assert!(first.ends_with(" user=bo\\x1b[b left_out=0"), "{first}");
+    assert!(first.contains("client: login refused client="), "{first}");
+    assert!(first.ends_with(" user=bo\\x1b[b suppressed=0"), "{first}");
     worker.pass(1_100);
     let rest: Vec<String> = worker.notices().iter().map(line).collect();
-    assert_eq!(rest, ["clients: login refused limit=login left_out=2"]);
+    assert_eq!(rest, ["client: login refused limit=login suppressed=2"]);
     worker.pass(3_000);
     assert_eq!(worker.notices(), []);
 }

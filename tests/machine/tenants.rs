@@ -60,9 +60,9 @@ fn no_more_requests_than_the_rate_allows() {
         panic!("one line a second: {notices:?}");
     };
     let line = line.to_string();
-    let end = " user=ann limit=requests per_second=50 left_out=0";
+    let end = " user=ann limit=requests per_second=50 suppressed=0";
     assert!(
-        line.contains(": refused peer=") && line.ends_with(end),
+        line.contains("client: refused client=") && line.ends_with(end),
         "{line}"
     );
     let tenant = ClusterKey::local().tenant();

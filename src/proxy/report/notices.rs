@@ -78,7 +78,7 @@ impl Machine {
             return;
         };
         let refused = tenant.refuse(limit);
-        let Some(left_out) = self.notices.due(Bound::Tenant(limit), self.now) else {
+        let Some(suppressed) = self.notices.due(Bound::Tenant(limit), self.now) else {
             return;
         };
         let limits = &tenant.limits;
@@ -101,7 +101,7 @@ impl Machine {
             who,
             Bound::Tenant(limit),
             value.unwrap_or_default(),
-            left_out,
+            suppressed,
         );
     }
 
@@ -112,9 +112,9 @@ impl Machine {
         slot: TenantSlot,
         user: &[u8],
     ) {
-        if let Some(left_out) = self.notices.due(Bound::Login, self.now) {
+        if let Some(suppressed) = self.notices.due(Bound::Login, self.now) {
             let who = self.who(key, slot, user);
-            self.say_notice(who, Bound::Login, 1, left_out);
+            self.say_notice(who, Bound::Login, 1, suppressed);
         }
     }
 
@@ -137,9 +137,9 @@ impl Machine {
         let Some(slot) = self.clients.get(key).map(|client| client.tenant) else {
             return;
         };
-        if let Some(left_out) = self.notices.due(bound, self.now) {
+        if let Some(suppressed) = self.notices.due(bound, self.now) {
             let who = self.who(key, slot, self.user_of(key));
-            self.say_notice(who, bound, value, left_out);
+            self.say_notice(who, bound, value, suppressed);
         }
     }
 
@@ -158,21 +158,21 @@ impl Machine {
         })
     }
 
-    fn say_notice(&mut self, who: Option<Who>, bound: Bound, value: u64, left_out: u64) {
+    fn say_notice(&mut self, who: Option<Who>, bound: Bound, value: u64, suppressed: u64) {
         let notice = Notice {
             who,
             bound,
             value,
-            left_out,
+            suppressed,
         };
         self.actions.push_back(Action::Notice(Box::new(notice)));
     }
 
     /// Tells how many lines were left out, where no other one tells it.
-    pub(in crate::proxy) fn tell_left_out(&mut self) {
+    pub(in crate::proxy) fn report_suppressed(&mut self) {
         let over: Vec<(Bound, u64)> = self.notices.take_over(self.now).collect();
-        for (bound, left_out) in over {
-            self.say_notice(None, bound, 0, left_out);
+        for (bound, suppressed) in over {
+            self.say_notice(None, bound, 0, suppressed);
         }
     }
 }

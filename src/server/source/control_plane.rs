@@ -1,14 +1,14 @@
-//! `--router.cp-addr`: clusters from a control plane, which is any HTTP server that answers
-//! `GET /list_cluster` as this proxy does.
+//! `--router.cp-addr`: clusters from a control plane, which is any HTTP server that answers `GET
+//! /list_cluster` as this proxy does.
 //!
 //! ```text
-//!   ask, with the version we have ──► 200: apply it, ask again
-//!                                 ├─► 304: it is still so, ask again
-//!                                 └─► anything else: what was there serves on; ask again soon
+//!   request, with the last ETag ──► 200: apply the list, request again
+//!                               ├─► 304: unchanged, request again
+//!                               └─► anything else: keep the last list; retry with backoff
 //! ```
-//! One that knows `wait` and `ETag` answers when something changes; another one is asked twice a
-//! second. After a restart it may have lost its memory, which shows in that it was away, or in
-//! its header `Elika-Process`.
+//! A control plane that supports `wait` and `ETag` responds when something changes; others are
+//! polled twice a second. A control plane may lose its clusters in a restart. Signs of a restart
+//! are failed requests, and another value of the header `Elika-Process`.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, ErrorKind};
@@ -20,42 +20,42 @@ use std::time::{Duration, Instant};
 use crate::cluster::Catalog;
 use crate::config::{self, HostPort, Router, Secret};
 
-use super::follow::{Applied, Follower, Missing};
-use super::http::{self, Answer, Question};
-use super::state::StateFile;
+use super::follower::{Applied, Follower, OnMissing};
+use super::http_client::{self, Request, Response};
+use super::state_file::StateFile;
 use super::{RETRY, now};
 
-/// How long the control plane may keep a question until something changes.
+/// How long the control plane may hold a request until something changes.
 const WAIT: Duration = Duration::from_secs(20);
 
-/// Time for an answer beyond that.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time for the response beyond that.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Between two questions, the second of which brings nothing new: it answers at once.
+/// Shortest time between two requests, for a control plane that responds at once.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The same if the last answer was new.
+/// The same after a response with changes.
 const PAUSE_AFTER_CHANGE: Duration = Duration::from_millis(20);
 
-/// First and longest wait before one that is away is asked again; up to half of it less.
+/// First and longest wait before a retry, of which up to half is left out at random.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// What a control plane is told once.
+/// Settings of the connection to a control plane.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub address: HostPort,
     pub token: Option<Secret>,
-    /// How long that stays which one that was away does not list when it is back: it may have
-    /// lost its memory, and is told everything again.
+    /// How long clusters stay that the control plane no longer lists after a restart: it may have
+    /// lost them, and be told of them again.
     pub keep: Duration,
 }
 
 impl Settings {
-    /// `None`: there is no control plane.
+    /// Reads the settings; `None`: no control plane is configured.
     ///
     /// # Errors
     ///
-    /// If its address makes no sense.
+    /// If its address is invalid.
     pub(super) fn of(router: &Router) -> io::Result<Option<Self>> {
         let Some(text) = &router.cp_addr else {
             return Ok(None);
@@ -72,53 +72,57 @@ impl Settings {
     }
 }
 
-/// See the module.
+/// Follows the clusters of a control plane.
 pub(super) struct ControlPlane {
     settings: Settings,
     follower: Follower,
     state: Option<StateFile>,
-    /// The last list, and its version.
+    /// The last list, and its ETag.
     last: Option<Catalog>,
     etag: Option<String>,
-    /// Which process said so, if it tells.
+    /// The process that sent the last list, if it says so.
     process: Option<String>,
-    /// Until when what is missing in the list stays.
+    /// Until this time, clusters that the list lacks are kept.
     keep_until: Option<Instant>,
-    /// How much of that there is.
+    /// How many clusters and instances are kept.
     kept: usize,
     /// Failures in a row.
     failures: u32,
-    /// What kinds of trouble there were since it last answered, as logged.
-    troubles: Vec<Trouble>,
-    /// Something is known of the clusters.
-    settled: Arc<AtomicBool>,
+    /// The kinds of failure since the last success; each is logged once.
+    logged: Vec<Failure>,
+    /// Set once the clusters are known.
+    loaded: Arc<AtomicBool>,
 }
 
-/// Kinds of trouble; the log tells of each kind once.
+/// Kinds of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
-    /// It does not answer.
-    Away,
-    /// It answers with an error.
-    Refused(u16),
-    /// Its list makes no sense.
-    Nonsense,
+enum Failure {
+    /// No response.
+    Unreachable,
+    /// A response with this error status.
+    Status(u16),
+    /// An invalid list.
+    Invalid,
 }
 
 impl ControlPlane {
-    /// Takes what the state file has, if there is one. `settled` is set when anything is known.
+    /// Adds the clusters of the state file, if there is one. `loaded` is set once clusters are
+    /// known.
     pub(super) fn new(
         settings: Settings,
         mut follower: Follower,
         state: Option<StateFile>,
-        settled: Arc<AtomicBool>,
+        loaded: Arc<AtomicBool>,
     ) -> Self {
         let known = state.as_ref().and_then(StateFile::catalog);
         if let Some(known) = &known {
-            let done = follower.apply(known, Missing::Delete);
+            let done = follower.apply(known, OnMissing::Delete);
             let n = known.clusters.len();
-            log::info!("router.state-file: {n} clusters, {} changes", done.changes);
-            settled.store(true, Ordering::Release);
+            log::info!(
+                "router.state-file: applied clusters={n} changes={}",
+                done.changes
+            );
+            loaded.store(true, Ordering::Release);
         }
         let keep_until = known.map(|_| now() + settings.keep);
         Self {
@@ -131,12 +135,12 @@ impl ControlPlane {
             keep_until,
             kept: 0,
             failures: 0,
-            troubles: Vec::new(),
-            settled,
+            logged: Vec::new(),
+            loaded,
         }
     }
 
-    /// Follows it until nobody holds the other end of `stop`.
+    /// Sends requests until the sending end of `stop` is dropped.
     pub(super) fn run(mut self, stop: &Receiver<()>) {
         loop {
             let rest = self.turn();
@@ -146,11 +150,11 @@ impl ControlPlane {
         }
     }
 
-    /// Asks once; returns how long to rest then.
+    /// Sends one request and takes its response. Returns the pause before the next.
     fn turn(&mut self) -> Duration {
         let asked_at = now();
         let wait = self.wait(asked_at);
-        let outcome = self.ask(wait).and_then(|answer| self.take(answer));
+        let outcome = self.ask(wait).and_then(|response| self.take(response));
         match outcome {
             Ok(new) => {
                 let pause = match new {
@@ -159,11 +163,12 @@ impl ControlPlane {
                 };
                 pause.saturating_sub(now().saturating_duration_since(asked_at))
             }
-            Err((trouble, why)) => self.fail(trouble, &why),
+            Err((failure, why)) => self.fail(failure, &why),
         }
     }
 
-    /// How long the next question may take: something may be due before.
+    /// How long the control plane may hold the next request: no longer than until the next deadline
+    /// here.
     fn wait(&self, now: Instant) -> Duration {
         let keep = self
             .keep_until
@@ -172,36 +177,36 @@ impl ControlPlane {
             true => RETRY,
             false => WAIT,
         };
-        // Whole seconds are asked for, and not none of them.
+        // At least one whole second.
         let seconds = keep.min(retry).min(WAIT).as_millis().div_ceil(1000).max(1);
         Duration::from_secs(u64::try_from(seconds).unwrap_or(1))
     }
 
-    fn ask(&self, wait: Duration) -> Result<Answer, (Trouble, String)> {
+    fn ask(&self, wait: Duration) -> Result<Response, (Failure, String)> {
         let target = format!("/list_cluster?wait={}", wait.as_secs());
         let token = self.settings.token.as_ref();
         let bearer = token.map(|token| format!("Bearer {}", token.reveal()));
         let mut headers = Vec::new();
         headers.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
         headers.extend(self.etag.as_deref().map(|etag| ("If-None-Match", etag)));
-        let question = Question {
+        let request = Request {
             to: &self.settings.address,
             target: &target,
             headers: &headers,
-            patience: wait + PATIENCE,
+            timeout: wait + TIMEOUT,
         };
-        http::ask(&question).map_err(|why| (Trouble::Away, why))
+        http_client::get(&request).map_err(|why| (Failure::Unreachable, why))
     }
 
-    /// Takes an answer over. `true`: it says something new.
-    fn take(&mut self, answer: Answer) -> Result<bool, (Trouble, String)> {
-        let new = match answer.status {
+    /// Takes a response. `true`: the list has changed.
+    fn take(&mut self, response: Response) -> Result<bool, (Failure, String)> {
+        let new = match response.status {
             200 => {
-                let (before, after) = (&self.process, &answer.process);
+                let (before, after) = (&self.process, &response.process);
                 let another = before.is_some() && after.is_some() && before != after;
-                let catalog = parse(&answer.body).map_err(|why| (Trouble::Nonsense, why))?;
-                self.etag = answer.etag;
-                self.process = answer.process;
+                let catalog = parse(&response.body).map_err(|why| (Failure::Invalid, why))?;
+                self.etag = response.etag;
+                self.process = response.process;
                 if (self.failures > 0 || another) && !self.follower.is_empty() {
                     self.keep_until = Some(now() + self.settings.keep);
                 }
@@ -210,71 +215,76 @@ impl ControlPlane {
             }
             304 if self.last.is_some() => false,
             status => {
-                let why = format!("it answers with status {status}");
-                return Err((Trouble::Refused(status), why));
+                let why = format!("status {status}");
+                return Err((Failure::Status(status), why));
             }
         };
-        if !self.troubles.is_empty() {
-            log::info!("control plane {}: it is back", self.settings.address);
+        if !self.logged.is_empty() {
+            log::info!(
+                "control plane: available again address={}",
+                self.settings.address
+            );
         }
         self.failures = 0;
-        self.troubles.clear();
-        self.settled.store(true, Ordering::Release);
+        self.logged.clear();
+        self.loaded.store(true, Ordering::Release);
         if new || self.keep_until.is_some() || self.follower.any_refused() {
             self.apply();
         }
         if let Some(state) = &self.state {
-            state.keep_catalog(&self.follower.catalog());
+            state.save_catalog(&self.follower.catalog());
         }
         Ok(new)
     }
 
-    /// Follows the last list.
+    /// Applies the last list to the registry.
     fn apply(&mut self) {
         let Some(last) = &self.last else { return };
         let keep = self.keep_until.is_some_and(|until| now() < until);
         let missing = match keep {
-            true => Missing::Keep,
-            false => Missing::Delete,
+            true => OnMissing::Keep,
+            false => OnMissing::Delete,
         };
         let Applied { changes, kept, .. } = self.follower.apply(last, missing);
         let (address, n) = (&self.settings.address, last.clusters.len());
         if changes > 0 {
-            log::info!("control plane {address}: {n} clusters, {changes} changes");
+            log::info!("control plane: applied address={address} clusters={n} changes={changes}");
         }
         if kept == 0 {
             self.keep_until = None;
         }
         if std::mem::replace(&mut self.kept, kept) != kept && kept > 0 {
             log::warn!(
-                "control plane {address}: {kept} clusters and instances that it lists no longer \
-                 since it was away stay for {} s",
+                "control plane: keeping missing clusters and instances address={address} \
+                 kept={kept} seconds={}",
                 self.settings.keep.as_secs()
             );
         }
     }
 
-    /// Tells of the trouble; returns how long to rest.
-    fn fail(&mut self, trouble: Trouble, why: &str) -> Duration {
-        if !self.troubles.contains(&trouble) {
-            self.troubles.push(trouble);
+    /// Logs a failure. Returns the pause before the retry.
+    fn fail(&mut self, failure: Failure, why: &str) -> Duration {
+        if !self.logged.contains(&failure) {
+            self.logged.push(failure);
             let address = &self.settings.address;
-            log::warn!("control plane {address}: {why}; what is known serves on");
+            log::warn!(
+                "control plane: failed, using the last known clusters address={address} reason=\"{why}\""
+            );
         }
         let (first, longest) = BACKOFF;
         let rest = first
             .saturating_mul(1 << self.failures.min(10))
             .min(longest);
         self.failures = self.failures.saturating_add(1);
-        // Many that follow one control plane come back out of step.
+        // Random, so that proxies that follow one control plane do not return all at once.
         let random = RandomState::new().hash_one(self.failures) % 1024;
         rest - rest.mul_f64(random as f64 / 2048.0)
     }
 }
 
 fn parse(body: &[u8]) -> Result<Catalog, String> {
-    let text = str::from_utf8(body).map_err(|_| "its list is not UTF-8".to_owned())?;
-    Catalog::from_json(text).map_err(|error| format!("its list makes no sense: {error}"))
+    let text = str::from_utf8(body).map_err(|_| "the list is not UTF-8".to_owned())?;
+    Catalog::from_json(text).map_err(|error| format!("the list is invalid: {error}"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A control plane that follows a script, turn by turn.
+//! A control plane that gives scripted responses, one a turn.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::cluster::{Cluster, ClusterKey, ClusterName, ClusterRegistry, MemoryRegistry};
 
-/// One control plane, and the proxy's side of it.
-struct Desk {
+/// A control plane and the client of it that is tested.
+struct Fixture {
     listener: TcpListener,
     registry: Arc<MemoryRegistry>,
     plane: ControlPlane,
@@ -36,7 +36,7 @@ fn catalog(names: &[&str]) -> Catalog {
     }
 }
 
-/// The answer that lists these clusters.
+/// The response that lists these clusters.
 fn list(etag: &str, names: &[&str]) -> String {
     let body = catalog(names).to_json();
     let n = body.len();
@@ -45,7 +45,7 @@ fn list(etag: &str, names: &[&str]) -> String {
 
 const UNCHANGED: &str = "HTTP/1.1 304 Not Modified\r\n\r\n";
 
-impl Desk {
+impl Fixture {
     fn with(keep: Duration, state: Option<StateFile>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let settings = Settings {
@@ -71,20 +71,20 @@ impl Desk {
         Self::with(Duration::from_secs(3600), None)
     }
 
-    /// One turn, in which the control plane gives this answer. Returns what it was asked, in the
-    /// order of the lines.
-    fn turn(&mut self, answer: &str) -> (String, Duration) {
+    /// Runs one turn, in which the control plane gives this response. Returns the request, with its
+    /// lines sorted, and the pause.
+    fn turn(&mut self, response: &str) -> (String, Duration) {
         let listener = self.listener.try_clone().unwrap();
-        let answer = answer.to_owned();
+        let response = response.to_owned();
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut question = String::new();
+            let mut request = String::new();
             let mut lines = BufReader::new(stream.try_clone().unwrap());
-            while !question.ends_with("\r\n\r\n") {
-                lines.read_line(&mut question).unwrap();
+            while !request.ends_with("\r\n\r\n") {
+                lines.read_line(&mut request).unwrap();
             }
-            stream.write_all(answer.as_bytes()).unwrap();
-            question
+            stream.write_all(response.as_bytes()).unwrap();
+            request
         });
         let rest = self.plane.turn();
         (server.join().unwrap(), rest)
@@ -102,154 +102,154 @@ impl Desk {
         assert_eq!(known, names);
     }
 
-    fn settled(&self) -> bool {
-        self.plane.settled.load(Ordering::Acquire)
+    fn loaded(&self) -> bool {
+        self.plane.loaded.load(Ordering::Acquire)
     }
 }
 
 #[test]
-fn versions_are_remembered_and_changes_applied() {
-    let mut desk = Desk::new();
-    assert!(!desk.settled());
-    let (question, rest) = desk.turn(&list("\"1\"", &["a", "b"]));
+fn etag_is_sent_back_and_changes_are_applied() {
+    let mut fixture = Fixture::new();
+    assert!(!fixture.loaded());
+    let (request, rest) = fixture.turn(&list("\"1\"", &["a", "b"]));
     assert!(
-        question.starts_with("GET /list_cluster?wait=20 HTTP/1.1\r\n"),
-        "{question}"
+        request.starts_with("GET /list_cluster?wait=20 HTTP/1.1\r\n"),
+        "{request}"
     );
     assert!(
-        question.contains("Authorization: Bearer t0ken\r\n"),
-        "{question}"
+        request.contains("Authorization: Bearer t0ken\r\n"),
+        "{request}"
     );
-    assert!(!question.contains("If-None-Match"), "{question}");
+    assert!(!request.contains("If-None-Match"), "{request}");
     assert!(rest <= PAUSE_AFTER_CHANGE, "{rest:?}");
-    desk.expect(&["a", "b"]);
-    assert!(desk.settled());
-    let (question, rest) = desk.turn(UNCHANGED);
-    assert!(question.contains("If-None-Match: \"1\"\r\n"), "{question}");
+    fixture.expect(&["a", "b"]);
+    assert!(fixture.loaded());
+    let (request, rest) = fixture.turn(UNCHANGED);
+    assert!(request.contains("If-None-Match: \"1\"\r\n"), "{request}");
     assert!(
         rest > PAUSE_AFTER_CHANGE && rest <= PAUSE,
         "it did not wait: {rest:?}"
     );
-    let (_, rest) = desk.turn(&list("\"2\"", &["a", "b"]));
+    let (_, rest) = fixture.turn(&list("\"2\"", &["a", "b"]));
     assert!(rest > PAUSE_AFTER_CHANGE, "nothing new: {rest:?}");
-    desk.turn(&list("\"3\"", &["b", "c"]));
-    desk.expect(&["b", "c"]);
-    let (question, _) = desk.turn(&list("\"4\"", &[]));
-    assert!(question.contains("If-None-Match: \"3\"\r\n"), "{question}");
-    desk.expect(&[]);
+    fixture.turn(&list("\"3\"", &["b", "c"]));
+    fixture.expect(&["b", "c"]);
+    let (request, _) = fixture.turn(&list("\"4\"", &[]));
+    assert!(request.contains("If-None-Match: \"3\"\r\n"), "{request}");
+    fixture.expect(&[]);
 }
 
 #[test]
-fn trouble_changes_nothing() {
-    let mut desk = Desk::new();
-    desk.turn(&list("\"1\"", &["a"]));
+fn failures_keep_the_last_clusters() {
+    let mut fixture = Fixture::new();
+    fixture.turn(&list("\"1\"", &["a"]));
     let nonsense = "HTTP/1.1 200 OK\r\nETag: \"2\"\r\nContent-Length: 2\r\n\r\n[{";
-    for (answer, trouble) in [
+    for (response, failure) in [
         (
             "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
-            Trouble::Refused(401),
+            Failure::Status(401),
         ),
         (
             "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
-            Trouble::Refused(302),
+            Failure::Status(302),
         ),
-        (nonsense, Trouble::Nonsense),
+        (nonsense, Failure::Invalid),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[]",
-            Trouble::Away,
+            Failure::Unreachable,
         ),
-        ("+PONG\r\n", Trouble::Away),
+        ("+PONG\r\n", Failure::Unreachable),
     ] {
-        let (question, rest) = desk.turn(answer);
-        assert!(question.contains("If-None-Match: \"1\"\r\n"), "{question}");
-        assert!(desk.plane.troubles.contains(&trouble), "{answer}");
+        let (request, rest) = fixture.turn(response);
+        assert!(request.contains("If-None-Match: \"1\"\r\n"), "{request}");
+        assert!(fixture.plane.logged.contains(&failure), "{response}");
         assert!(rest >= BACKOFF.0 / 2 && rest <= BACKOFF.1, "{rest:?}");
-        desk.expect(&["a"]);
+        fixture.expect(&["a"]);
     }
-    assert_eq!(desk.plane.troubles.len(), 4, "each is told once");
+    assert_eq!(fixture.plane.logged.len(), 4, "each is told once");
     for _ in 0..100 {
-        let rest = desk.plane.fail(Trouble::Away, "again");
+        let rest = fixture.plane.fail(Failure::Unreachable, "again");
         assert!(rest >= BACKOFF.0 / 2 && rest <= BACKOFF.1, "{rest:?}");
     }
-    desk.turn(UNCHANGED);
-    assert!(desk.plane.troubles.is_empty());
-    assert_eq!(desk.plane.failures, 0);
-    let mut fresh = Desk::new();
+    fixture.turn(UNCHANGED);
+    assert!(fixture.plane.logged.is_empty());
+    assert_eq!(fixture.plane.failures, 0);
+    let mut fresh = Fixture::new();
     fresh.turn(UNCHANGED);
     assert_eq!(
-        fresh.plane.troubles,
-        [Trouble::Refused(304)],
+        fresh.plane.logged,
+        [Failure::Status(304)],
         "nobody had a version"
     );
-    assert!(!fresh.settled());
+    assert!(!fresh.loaded());
 }
 
 #[test]
-fn one_that_lost_its_memory_takes_nothing_away_at_once() {
-    let mut desk = Desk::new();
-    desk.turn(&list("\"1\"", &["a", "b"]));
-    desk.turn("");
-    let (question, _) = desk.turn(&list("\"0\"", &[]));
-    assert!(question.contains("wait=20"), "{question}");
-    desk.expect(&["a", "b"]);
-    // It is told everything again.
-    desk.turn(&list("\"5\"", &["a", "c"]));
-    desk.expect(&["a", "b", "c"]);
-    desk.turn(&list("\"6\"", &["a", "b", "c"]));
-    // Now it knows all, and what it says counts.
-    desk.turn(&list("\"7\"", &["a"]));
-    desk.expect(&["a"]);
+fn restarted_control_plane_deletes_nothing_at_once() {
+    let mut fixture = Fixture::new();
+    fixture.turn(&list("\"1\"", &["a", "b"]));
+    fixture.turn("");
+    let (request, _) = fixture.turn(&list("\"0\"", &[]));
+    assert!(request.contains("wait=20"), "{request}");
+    fixture.expect(&["a", "b"]);
+    // Its clusters have been added again.
+    fixture.turn(&list("\"5\"", &["a", "c"]));
+    fixture.expect(&["a", "b", "c"]);
+    fixture.turn(&list("\"6\"", &["a", "b", "c"]));
+    // Now it has all clusters, so a missing one is deleted.
+    fixture.turn(&list("\"7\"", &["a"]));
+    fixture.expect(&["a"]);
 }
 
-/// It was away too short to be missed.
+/// The restart was too short for a request to fail.
 #[test]
-fn one_that_is_another_process_may_have_lost_its_memory() {
-    let mut desk = Desk::new();
+fn another_process_id_counts_as_a_restart() {
+    let mut fixture = Fixture::new();
     let from = |process: &str, list: String| {
         list.replacen("\r\n", &format!("\r\nElika-Process: {process}\r\n"), 1)
     };
-    desk.turn(&from("a1", list("\"1\"", &["a", "b"])));
-    desk.turn(&from("a1", list("\"2\"", &["a"])));
-    desk.expect(&["a"]);
-    desk.turn(&from("b2", list("\"3\"", &["c"])));
-    desk.expect(&["a", "c"]);
-    desk.turn(&from("b2", list("\"4\"", &["a", "c"])));
-    desk.turn(&from("b2", list("\"5\"", &["c"])));
-    desk.expect(&["c"]);
+    fixture.turn(&from("a1", list("\"1\"", &["a", "b"])));
+    fixture.turn(&from("a1", list("\"2\"", &["a"])));
+    fixture.expect(&["a"]);
+    fixture.turn(&from("b2", list("\"3\"", &["c"])));
+    fixture.expect(&["a", "c"]);
+    fixture.turn(&from("b2", list("\"4\"", &["a", "c"])));
+    fixture.turn(&from("b2", list("\"5\"", &["c"])));
+    fixture.expect(&["c"]);
 }
 
 #[test]
-fn what_it_does_not_list_in_the_end_goes() {
-    let mut desk = Desk::with(Duration::from_millis(1500), None);
-    desk.turn(&list("\"1\"", &["a", "b"]));
-    desk.turn("");
-    let (_, _) = desk.turn(&list("\"2\"", &["a"]));
-    desk.expect(&["a", "b"]);
-    // It is asked in time, and still says the same.
-    let (question, _) = desk.turn(UNCHANGED);
+fn clusters_still_missing_after_the_grace_time_are_deleted() {
+    let mut fixture = Fixture::with(Duration::from_millis(1500), None);
+    fixture.turn(&list("\"1\"", &["a", "b"]));
+    fixture.turn("");
+    let (_, _) = fixture.turn(&list("\"2\"", &["a"]));
+    fixture.expect(&["a", "b"]);
+    // The request comes when the time to keep ends, and the list is unchanged.
+    let (request, _) = fixture.turn(UNCHANGED);
     assert!(
-        question.contains("wait=2 ") || question.contains("wait=1 "),
-        "{question}"
+        request.contains("wait=2 ") || request.contains("wait=1 "),
+        "{request}"
     );
-    while desk.plane.keep_until.is_some() {
-        desk.turn(UNCHANGED);
+    while fixture.plane.keep_until.is_some() {
+        fixture.turn(UNCHANGED);
     }
-    desk.expect(&["a"]);
+    fixture.expect(&["a"]);
 }
 
 #[test]
-fn the_state_of_the_last_run_serves_until_it_answers() {
+fn state_file_is_used_until_the_control_plane_responds() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("state.json");
     let state = || Some(StateFile::open(&path));
     let hour = Duration::from_secs(3600);
-    let mut desk = Desk::with(hour, state());
-    desk.turn(&list("\"1\"", &["a", "b"]));
-    let mut next = Desk::with(hour, state());
+    let mut fixture = Fixture::with(hour, state());
+    fixture.turn(&list("\"1\"", &["a", "b"]));
+    let mut next = Fixture::with(hour, state());
     next.expect(&["a", "b"]);
-    assert!(next.settled());
-    let (question, _) = next.turn(&list("\"2\"", &["b"]));
-    assert!(!question.contains("If-None-Match"), "{question}");
+    assert!(next.loaded());
+    let (request, _) = next.turn(&list("\"2\"", &["b"]));
+    assert!(!request.contains("If-None-Match"), "{request}");
     next.expect(&["a", "b"]);
     assert_eq!(StateFile::open(&path).catalog(), Some(catalog(&["a", "b"])));
     next.turn(&list("\"3\"", &["a", "b", "c"]));
@@ -259,11 +259,11 @@ fn the_state_of_the_last_run_serves_until_it_answers() {
 }
 
 #[test]
-fn it_ends_with_the_proxy() {
-    let desk = Desk::new();
-    drop(desk.listener);
+fn control_plane_thread_ends_with_the_proxy() {
+    let fixture = Fixture::new();
+    drop(fixture.listener);
     let (keep, stop) = std::sync::mpsc::channel();
-    let thread = thread::spawn(move || desk.plane.run(&stop));
+    let thread = thread::spawn(move || fixture.plane.run(&stop));
     drop(keep);
     thread.join().unwrap();
 }

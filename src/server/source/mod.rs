@@ -1,105 +1,105 @@
-//! Where clusters come from, besides the service port and whoever embeds the proxy: a file, a
-//! control plane. And the file that says what tenants may use.
+//! Sources of clusters besides the service port and the embedding program: a file and a control
+//! plane. And the file of tenants' limits.
 //!
-//! Each has a thread of its own, which ends when [`Sources`] is dropped. All of them have been read
-//! once before the proxy takes clients.
+//! Each has a thread of its own, which ends when [`Sources`] is dropped. All files have been read
+//! once before the proxy accepts clients.
 
+mod cluster_file;
 mod control_plane;
-mod file;
-mod follow;
-mod followed;
-mod http;
-mod state;
-mod tenants;
-mod watch;
+mod file_watch;
+mod follower;
+mod http_client;
+mod json_file;
+mod state_file;
+mod tenants_file;
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cluster::{ClusterRegistry, Owners};
 use crate::config::{Config, RouterType};
 
-use super::board::Board;
-use super::directory::Fact;
-use super::spawn;
+use super::process_state::ProcessState;
+use super::publisher::Update;
+use super::{now, spawn};
 
+use cluster_file::ClusterFile;
 use control_plane::ControlPlane;
-use file::ClusterFile;
-use follow::{Claims, Follower};
-use state::StateFile;
-use tenants::TenantsFile;
+use follower::{Claims, Follower};
+use state_file::StateFile;
+use tenants_file::TenantsFile;
 
-/// Between two looks at a file.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Interval between two checks of a file.
+const CHECK_EVERY: Duration = Duration::from_millis(250);
 
-/// What a registry refused is tried again after this.
+/// Time after which clusters that the registry refused are added again.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// How long somebody who asks for a look waits for it.
-const ASK_PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for a check of one file when all are read again.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The sources that run.
+/// The running sources.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     files: Vec<WatchedFile>,
-    /// Keeps the thread of the control plane.
+    /// Keeps the thread of the control plane running.
     _plane: Option<Sender<()>>,
     state: Option<StateFile>,
-    /// One for each source of clusters: it has told something.
-    settled: Vec<Arc<AtomicBool>>,
+    /// One flag for each source of clusters: whether its clusters are known.
+    loaded: Vec<Arc<AtomicBool>>,
 }
 
-/// Whom names belonged to, and where to tell when that changes.
-type KeptOwners = (Owners, Option<Sender<Owners>>);
+/// The owners of names that the state file has, and where to send changes of them.
+type SavedOwners = (Owners, Option<Sender<Owners>>);
 
-/// A file that is watched.
+/// A watched file, with a thread of its own.
 #[derive(Debug)]
 struct WatchedFile {
     option: &'static str,
-    /// Asks its thread for a look; what was found comes back in a word.
+    /// Requests a check from the thread; the outcome comes back as a word.
     ask: Sender<Sender<&'static str>>,
 }
 
 impl Sources {
-    /// Reads all sources once, and follows them from now on. The board is told first whom names
-    /// belonged to in the last run.
+    /// Reads all sources once, and starts threads that follow them. The owners of names that the
+    /// state file has are set in `process` first.
     ///
     /// # Errors
     ///
-    /// If the address of the control plane makes no sense, or a thread cannot be had.
+    /// If the address of the control plane is invalid, or a thread cannot be created.
     pub(super) fn start(
         config: &Config,
         registry: &Arc<dyn ClusterRegistry>,
-        board: &Board,
-        facts: &Sender<Fact>,
+        process: &ProcessState,
+        updates: &Sender<Update>,
     ) -> io::Result<Self> {
         let mut sources = Self::default();
         if let Some(path) = &config.tenants.file {
-            let mut file = TenantsFile::new(path, facts.clone());
-            sources.watch("tenants.file", move |asked| file.look(asked))?;
+            let mut file = TenantsFile::new(path, updates.clone());
+            sources.watch("tenants.file", move |forced| file.check(forced))?;
         }
         if config.router.kind == RouterType::Static {
             return Ok(sources);
         }
         sources.state = config.router.state_file.as_deref().map(StateFile::open);
         if let Some(state) = &sources.state {
-            board.set_owners(state.owners());
+            process.set_owners(state.owners());
         }
         let claims = Arc::new(Claims::default());
         let follower = |name: &str| Follower::new(name, Arc::clone(registry), Arc::clone(&claims));
         if let Some(path) = &config.router.file {
-            let settled = sources.settle();
-            let mut file = ClusterFile::new(path, follower("router.file"), settled);
-            sources.watch("router.file", move |asked| file.look(asked))?;
+            let loaded = sources.add_loaded_flag();
+            let mut file = ClusterFile::new(path, follower("router.file"), loaded);
+            sources.watch("router.file", move |forced| file.check(forced))?;
         }
         if let Some(settings) = control_plane::Settings::of(&config.router)? {
             let state = sources.state.clone();
             let follower = follower("router.cp-addr");
-            let plane = ControlPlane::new(settings, follower, state, sources.settle());
+            let plane = ControlPlane::new(settings, follower, state, sources.add_loaded_flag());
             let (keep, stop) = channel();
             spawn("control-plane", move || plane.run(&stop))?;
             sources._plane = Some(keep);
@@ -107,101 +107,90 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Reads every file now; what was found in each, for the log.
-    pub(super) fn read_again(&self) -> Vec<String> {
+    /// Reads every file now. Returns the outcomes for the log.
+    pub(super) fn reload(&self) -> Vec<String> {
         let files = self.files.iter();
-        let words = files.map(|file| {
-            let (answer, word) = channel();
+        let outcomes = files.map(|file| {
+            let (answer, outcome) = channel();
             let asked = file.ask.send(answer);
-            let word = asked
+            let outcome = asked
                 .ok()
-                .and_then(|()| word.recv_timeout(ASK_PATIENCE).ok());
-            format!("{} {}", file.option, word.unwrap_or("takes long"))
+                .and_then(|()| outcome.recv_timeout(ASK_TIMEOUT).ok());
+            format!("{}={}", file.option, outcome.unwrap_or("timeout"))
         });
-        words.collect()
+        outcomes.collect()
     }
 
-    /// Is it known which clusters there are? `false`: the control plane, or a file that is missing
-    /// or makes no sense, has to tell first.
-    pub(super) fn are_settled(&self) -> bool {
-        let mut settled = self.settled.iter();
-        settled.all(|settled| settled.load(Ordering::Acquire))
+    /// Whether the clusters of every source are known. `false`: a file is missing or invalid, or
+    /// the control plane has not responded yet.
+    pub(super) fn are_loaded(&self) -> bool {
+        let mut loaded = self.loaded.iter();
+        loaded.all(|loaded| loaded.load(Ordering::Acquire))
     }
 
-    /// For a source to set when it has told something.
-    fn settle(&mut self) -> Arc<AtomicBool> {
-        let settled = Arc::new(AtomicBool::new(false));
-        self.settled.push(Arc::clone(&settled));
-        settled
+    /// The flag that a new source sets once its clusters are known.
+    fn add_loaded_flag(&mut self) -> Arc<AtomicBool> {
+        let loaded = Arc::new(AtomicBool::new(false));
+        self.loaded.push(Arc::clone(&loaded));
+        loaded
     }
 
-    /// Whom names belonged to in the last run, and where to tell when that changes: a thread of its
-    /// own writes it down, until nobody can tell it any more.
+    /// Starts the thread that writes changed owners of names to the state file, until their sender
+    /// is dropped. Returns the owners that the file has now.
     ///
     /// # Errors
     ///
-    /// If a thread cannot be had.
-    pub(super) fn owners(&self) -> io::Result<(KeptOwners, Option<JoinHandle<()>>)> {
+    /// If a thread cannot be created.
+    pub(super) fn owners(&self) -> io::Result<(SavedOwners, Option<JoinHandle<()>>)> {
         let Some(state) = self.state.clone() else {
-            return Ok((KeptOwners::default(), None));
+            return Ok((SavedOwners::default(), None));
         };
         let (sender, changes) = channel();
         let owners = state.owners();
-        let keeper = spawn("router.state-file", move || {
-            keep_owners(&state, &changes, RETRY);
+        let writer = spawn("router.state-file", move || {
+            save_owners(&state, &changes, RETRY);
         })?;
-        Ok(((owners, Some(sender)), Some(keeper)))
+        Ok(((owners, Some(sender)), Some(writer)))
     }
 
-    /// Looks at a file for the first time here, then on a thread of its own.
+    /// Checks a file once on this thread, then repeatedly on a thread of its own.
     fn watch(
         &mut self,
         option: &'static str,
-        mut look: impl FnMut(bool) -> &'static str + Send + 'static,
+        mut check: impl FnMut(bool) -> &'static str + Send + 'static,
     ) -> io::Result<()> {
-        look(true);
+        check(true);
         let (ask, asked) = channel();
-        spawn(option, move || keep_looking(look, &asked))?;
+        spawn(option, move || watch_file(check, &asked))?;
         self.files.push(WatchedFile { option, ask });
         Ok(())
     }
 }
 
-/// Writes down the last of what it is told. What could not be written is tried again after `retry`.
-fn keep_owners(state: &StateFile, changes: &Receiver<Owners>, retry: Duration) {
+/// Writes the last owners that were sent. A failed write is tried again after `retry`.
+fn save_owners(state: &StateFile, changes: &Receiver<Owners>, retry: Duration) {
     loop {
         match changes.recv_timeout(retry) {
-            Ok(owners) => state.keep_owners(changes.try_iter().last().unwrap_or(owners)),
+            Ok(owners) => state.save_owners(changes.try_iter().last().unwrap_or(owners)),
             Err(RecvTimeoutError::Timeout) => state.write(),
             Err(RecvTimeoutError::Disconnected) => return state.write(),
         }
     }
 }
 
-fn keep_looking(
-    mut look: impl FnMut(bool) -> &'static str,
-    asked: &Receiver<Sender<&'static str>>,
-) {
+fn watch_file(mut check: impl FnMut(bool) -> &'static str, asked: &Receiver<Sender<&'static str>>) {
     loop {
-        match asked.recv_timeout(LOOK_EVERY) {
+        match asked.recv_timeout(CHECK_EVERY) {
             Ok(answer) => {
-                // Who asked may have lost patience.
-                let _ = answer.send(look(true));
+                // The caller may have stopped waiting.
+                let _ = answer.send(check(true));
             }
             Err(RecvTimeoutError::Timeout) => {
-                look(false);
+                check(false);
             }
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "sources have threads and a clock of their own"
-)]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]
@@ -212,13 +201,13 @@ mod tests {
     use crate::cluster::ClusterKey;
 
     #[test]
-    fn owners_that_could_not_be_written_are_tried_again() {
+    fn failed_write_of_owners_is_retried() {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("below/state.json");
         let (sender, changes) = channel();
         let state = StateFile::open(&path);
         let retry = Duration::from_millis(10);
-        let keeper = std::thread::spawn(move || keep_owners(&state, &changes, retry));
+        let writer = std::thread::spawn(move || save_owners(&state, &changes, retry));
         let mut owners = Owners::default();
         owners.claim_key(&ClusterKey::local()).unwrap();
         sender.send(owners).unwrap();
@@ -228,10 +217,10 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(StateFile::open(&path).owners().list().len(), 1);
-        // What was told last is written before it ends.
+        // The last change is written before the thread ends.
         sender.send(Owners::default()).unwrap();
         drop(sender);
-        keeper.join().unwrap();
+        writer.join().unwrap();
         assert_eq!(StateFile::open(&path).owners().list().len(), 0);
     }
 }

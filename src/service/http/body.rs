@@ -1,7 +1,6 @@
-//! A request's body: so many bytes, or chunks, which are taken out of their wrapping.
+//! Decodes a request's body, of known length or in chunks.
 //!
-//! What is received is copied once and grows as it comes: a length that is only announced takes no
-//! memory.
+//! Memory grows with the bytes received: a length that is only announced takes none.
 
 use super::{Length, Refusal};
 use crate::service::limits::{BODY_BYTES_MAX, CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX};
@@ -16,24 +15,24 @@ pub(super) struct Body {
     at: At,
 }
 
-/// What comes next.
+/// The next part of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
-    /// So many bytes, and then it is complete.
+    /// The last bytes of the body.
     Whole(usize),
-    /// The line with a chunk's size.
+    /// The line with the size of a chunk.
     Size,
-    /// So many bytes of a chunk.
+    /// Bytes of a chunk.
     Chunk(usize),
     /// The end of line after a chunk.
     ChunkEnd,
-    /// Headers after the last chunk, of which so many bytes may come.
+    /// The trailer after the last chunk, with so many bytes left of its limit.
     Trailer(usize),
     End,
 }
 
 impl Body {
-    /// A body of which nothing has come.
+    /// A body of which nothing is received.
     pub(super) fn new(length: Length) -> Result<Self, Refusal> {
         let at = match length {
             Length::None => At::End,
@@ -47,7 +46,7 @@ impl Body {
         Ok(Self { bytes, at })
     }
 
-    /// Takes what it needs of `input`; says how much that was, and whether the body is complete.
+    /// Decodes `input`. Returns how many bytes were used, and whether the body is complete.
     pub(super) fn read(&mut self, input: &[u8]) -> Result<(usize, bool), Refusal> {
         let mut used = 0;
         while self.at != At::End {
@@ -60,12 +59,12 @@ impl Body {
         Ok((used, true))
     }
 
-    /// The body, once it is complete.
+    /// The complete body.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// Uses some bytes; `None` if more are needed first.
+    /// Decodes one part. Returns the number of bytes used; `None`: more are needed.
     fn step(&mut self, rest: &[u8]) -> Result<Option<usize>, Refusal> {
         match self.at {
             At::Whole(0) => {
@@ -125,7 +124,7 @@ impl Body {
     }
 }
 
-/// The first line without its end, and how long it is with it; `None` if its end has not come.
+/// The first line without its line end, and its length with it; `None`: it is incomplete.
 fn line(bytes: &[u8], max: usize, too_long: Refusal) -> Result<Option<(&[u8], usize)>, Refusal> {
     let seen = bytes.get(..max).unwrap_or(bytes);
     match seen.iter().position(|&byte| byte == b'\n') {
@@ -143,6 +142,6 @@ fn chunk_size(digits: &[u8]) -> Result<usize, Refusal> {
         return Err(BAD_CHUNK);
     }
     let text = str::from_utf8(digits).map_err(|_| BAD_CHUNK)?;
-    // Digits that do not fit are a size all the same: too large.
+    // Digits that do not fit are a valid size that is too large.
     usize::from_str_radix(text, 16).map_err(|_| TOO_LARGE)
 }

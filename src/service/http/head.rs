@@ -1,26 +1,26 @@
-//! The request line and the headers: of these, what the service port wants to know.
+//! Parses the request line and those headers that the service port uses.
 //!
-//! Strict where two readers could see two different requests: one length, one host, no folded
-//! lines. What stands in other headers is not kept.
+//! The parser is strict where two parsers could see two different requests: one length, one host,
+//! no folded lines.
 
 use std::str::FromStr;
 
 use super::Refusal;
 use crate::service::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 
-/// What is to be done.
+/// The method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
     Get,
     Head,
     Post,
     Delete,
-    /// Something that is never allowed here.
+    /// A method that no call has.
     Other,
 }
 
 impl Method {
-    /// As it is written in a request.
+    /// The name in a request.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -41,39 +41,39 @@ impl Method {
 /// How a request's body is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Length {
-    /// No header speaks of a body.
+    /// No body.
     None,
-    /// So many bytes.
+    /// A body of this length.
     Bytes(u64),
-    /// In chunks.
+    /// A body in chunks.
     Chunked,
 }
 
-/// What a request says before its body.
+/// The head of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) method: Method,
-    /// As it was sent, from its first slash on.
+    /// As sent, from its first slash on.
     pub(crate) path: String,
-    /// What stands behind the `?`, as it was sent.
+    /// The part behind the `?`, as sent.
     pub(crate) query: String,
-    /// HTTP/1.0, where a connection ends with its response unless both sides say otherwise.
+    /// HTTP/1.0, where a connection is closed after a response unless both sides ask to keep it.
     pub(crate) is_old: bool,
-    /// The connection may serve another request.
+    /// The client asks to keep the connection.
     pub(crate) keep_alive: bool,
-    /// The body is held back until it is asked for.
+    /// The client waits for `100 Continue` before it sends the body.
     pub(crate) expects_continue: bool,
     pub(crate) length: Length,
     pub(crate) host: Option<String>,
     pub(crate) authorization: Option<String>,
     pub(crate) if_none_match: Option<String>,
-    /// A script on a web page made this request.
+    /// A script of a web page made this request.
     pub(crate) has_origin: bool,
-    /// Another server made this request on behalf of somebody.
+    /// A proxy forwarded this request.
     pub(crate) is_forwarded: bool,
 }
 
-/// Reads a head; `None` if its end has not come yet. Also says how many bytes it takes.
+/// Parses a head. Returns its length, too; `None`: it is incomplete.
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<(usize, Head)>, Refusal> {
     let bytes = bytes.get(..HEAD_BYTES_MAX).unwrap_or(bytes);
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
@@ -103,7 +103,7 @@ fn refusal(error: httparse::Error, bytes: &[u8]) -> Refusal {
     }
 }
 
-/// The third word of the first line, as far as it has come.
+/// The third word of the first line; it may be incomplete.
 fn version(bytes: &[u8]) -> &[u8] {
     bytes.splitn(3, |&byte| byte == b' ').nth(2).unwrap_or(&[])
 }
@@ -140,7 +140,7 @@ impl Head {
     }
 }
 
-/// Path and query of a target: `/path?query`, which proxies write with `http://host` before it.
+/// Path and query of a target: `/path?query`, which proxies send with `http://host` before it.
 fn target(target: &str) -> Result<(String, String), Refusal> {
     let target = match target.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
@@ -157,7 +157,7 @@ fn target(target: &str) -> Result<(String, String), Refusal> {
     }
 }
 
-/// The headers of one request, asked by their names in lower case.
+/// The headers of one request, by lower-case names.
 struct Headers<'a>(&'a [httparse::Header<'a>]);
 
 impl<'a> Headers<'a> {
@@ -167,7 +167,7 @@ impl<'a> Headers<'a> {
         found.map(|header| header.value)
     }
 
-    /// The value of a header that a request has once.
+    /// The value of a header that may occur only once.
     fn one(&self, name: &'static str) -> Result<Option<&'a str>, Refusal> {
         let mut values = self.all(name);
         let Some(value) = values.next() else {
@@ -182,7 +182,7 @@ impl<'a> Headers<'a> {
         }
     }
 
-    /// The elements of a header that is a list, if they are text.
+    /// The elements of a header with a list, without those that are not text.
     fn elements(&self, name: &'static str) -> impl Iterator<Item = &'a str> {
         let values = self
             .all(name)
@@ -227,11 +227,11 @@ impl<'a> Headers<'a> {
 }
 
 fn content_length(text: &str) -> Result<Length, Refusal> {
-    // `parse` takes a plus sign, which HTTP does not.
+    // `parse` accepts a plus sign, which HTTP does not.
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match plain.then(|| u64::from_str(text)) {
         Some(Ok(bytes)) => Ok(Length::Bytes(bytes)),
-        // Digits that do not fit are a length all the same: too large.
+        // Digits that do not fit are a valid length that is too large.
         Some(Err(_)) => Ok(Length::Bytes(u64::MAX)),
         None => Err(Refusal::new(400, "Content-Length is not a number")),
     }

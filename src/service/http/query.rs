@@ -1,15 +1,15 @@
-//! What stands behind the `?` of a target: names and values, as forms in browsers write them.
+//! Parses the query of a target: names and values in form encoding.
 
-/// The parameters of a request, decoded.
+/// The decoded parameters of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads a query; each of its names must be in `known`, and come once.
+    /// Parses a query. Each name must be in `known`, and may occur once.
     ///
     /// # Errors
     ///
-    /// What is wrong, as the end of a sentence.
+    /// A message for the caller.
     pub(crate) fn parse(text: &str, known: &[&str]) -> Result<Self, String> {
         let mut found: Vec<(String, String)> = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -33,16 +33,16 @@ impl Query {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// A whole number from `min` to `max`.
+    /// The value of a parameter as a whole number from `min` to `max`.
     ///
     /// # Errors
     ///
-    /// What is wrong, as the end of a sentence.
+    /// A message for the caller.
     pub(crate) fn number(&self, name: &str, min: u64, max: u64) -> Result<Option<u64>, String> {
         let Some(text) = self.get(name) else {
             return Ok(None);
         };
-        // `parse` takes a plus sign, which here is a space.
+        // `parse` accepts a plus sign, which stands for a space in a query.
         let plain = text.bytes().all(|byte| byte.is_ascii_digit());
         let number = text.parse().ok().filter(|_| plain);
         match number.filter(|number| (min..=max).contains(number)) {
@@ -52,7 +52,7 @@ impl Query {
     }
 }
 
-/// Undoes `%41` and `+`.
+/// Decodes `%41` and `+`.
 fn decode(text: &str) -> Result<String, String> {
     let wrong = || format!("{text} is not percent-encoded UTF-8");
     let mut bytes = Vec::with_capacity(text.len());
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn invalid_parameters_are_errors() {
         let cases = [
             ("name=%", "% is not percent-encoded UTF-8"),
             ("name=%4", "%4 is not percent-encoded UTF-8"),

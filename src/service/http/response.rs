@@ -1,8 +1,8 @@
-//! What is sent back: a status, a few headers, a body.
+//! Responses: a status, headers, a body.
 
 use std::fmt::Write as _;
 
-/// An answer to a request.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Response {
     status: u16,
@@ -11,27 +11,27 @@ pub(crate) struct Response {
     body: String,
 }
 
-/// What becomes of the connection after a response.
+/// Whether the connection is kept after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
-    /// It ends.
+    /// It is closed.
     Close,
-    /// It may serve another request, as is usual.
+    /// It is kept, as is the default of HTTP/1.1.
     Keep,
-    /// The same, and must be told so (HTTP/1.0).
+    /// It is kept, and a header says so (HTTP/1.0).
     SayKeep,
 }
 
-/// Asks for a body that is held back.
+/// Asks the client for the body that it holds back.
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl Response {
-    /// A JSON text.
+    /// A response with a JSON body.
     pub(crate) fn json(status: u16, body: String) -> Self {
         Self::new(status, "application/json", body)
     }
 
-    /// A text of another kind.
+    /// A response with a body of another type.
     pub(crate) fn new(status: u16, content_type: &'static str, body: String) -> Self {
         let headers = Vec::new();
         Self {
@@ -42,12 +42,12 @@ impl Response {
         }
     }
 
-    /// What the client has is still right.
+    /// The client's copy is current.
     pub(crate) fn not_modified() -> Self {
         Self::new(304, "", String::new())
     }
 
-    /// With one more header. Its value is printable ASCII.
+    /// Adds a header, whose value is printable ASCII.
     #[must_use]
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
@@ -58,10 +58,10 @@ impl Response {
         self.status
     }
 
-    /// As bytes; without the body if only the head was asked for.
+    /// Encodes the response, without the body for HEAD.
     pub(crate) fn into_bytes(self, head_only: bool, after: After) -> Vec<u8> {
         let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
-        // Writing to a String never fails.
+        // Writing to a String cannot fail.
         if self.status != 304 {
             let _ = write!(text, "Content-Type: {}\r\n", self.content_type);
             let _ = write!(text, "Content-Length: {}\r\n", self.body.len());
@@ -93,7 +93,7 @@ impl Response {
     }
 }
 
-/// The words after a status.
+/// The reason phrase of a status.
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",

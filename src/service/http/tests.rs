@@ -1,11 +1,11 @@
-//! Requests in every prefix and every split, and what is refused.
+//! Requests in every prefix and every split, and refused ones.
 
 use super::*;
 use crate::service::limits::{
     BODY_BYTES_MAX, CHUNK_LINE_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, TRAILER_BYTES_MAX,
 };
 
-/// Everything that `pieces` make, and what stopped it.
+/// All requests that the pieces contain, and the refusal that ended them.
 fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Request>, Option<Refusal>) {
     let mut decoder = Decoder::default();
     let mut found = Vec::new();
@@ -27,7 +27,8 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Request>, Opti
     (found, None)
 }
 
-/// The same, in one piece and in all splits into two, and byte by byte.
+/// Decodes the text in one piece, in all splits into two, and byte by byte; the results must be
+/// equal.
 #[track_caller]
 fn decode_text(text: &str) -> (Vec<Request>, Option<Refusal>) {
     let bytes = text.as_bytes();
@@ -59,7 +60,7 @@ const CURL: &str = "GET /list_cluster?wait=30 HTTP/1.1\r\nHost: 127.0.0.1:7080\r
     User-Agent: curl/7.88.1\r\nAccept: */*\r\nIf-None-Match: \"a\"\r\nif-none-match: \"b\"\r\n\r\n";
 
 #[test]
-fn a_head_says_what_is_wanted() {
+fn head_is_parsed() {
     let head = one(CURL).head;
     let expected = Head {
         method: Method::Get,
@@ -87,7 +88,7 @@ fn a_head_says_what_is_wanted() {
 }
 
 #[test]
-fn methods_are_told_apart_by_their_exact_names() {
+fn methods_are_case_sensitive() {
     for (name, method) in [
         ("GET", Method::Get),
         ("HEAD", Method::Head),
@@ -125,7 +126,7 @@ fn targets_are_paths_with_or_without_a_host() {
 }
 
 #[test]
-fn a_connection_is_kept_as_both_sides_say() {
+fn keep_alive_follows_version_and_header() {
     let kept = |version: &str, value: &str| {
         let text = format!("GET / HTTP/{version}\r\nHost: x\r\nConnection: {value}\r\n\r\n");
         one(&text).head.keep_alive
@@ -136,7 +137,7 @@ fn a_connection_is_kept_as_both_sides_say() {
 }
 
 #[test]
-fn every_prefix_of_a_request_needs_more() {
+fn every_prefix_of_a_request_is_incomplete() {
     let fixed = "POST /pause HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
     let chunked = "POST /pause HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
         2\r\nhe\r\n003;x=y\r\nllo\r\n0\r\nA: b\r\n\r\n";
@@ -150,12 +151,12 @@ fn every_prefix_of_a_request_needs_more() {
 }
 
 #[test]
-fn requests_follow_each_other() {
+fn pipelined_requests_are_decoded() {
     let fixed = "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi";
     let chunked = "DELETE /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n\
         A \r\n0123456789\r\n00\r\n\r\n";
     let empty = "POST /c HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
-    // A line end too many, as some clients send it, is of no request.
+    // An additional line end, as some clients send it, is part of no request.
     let text = format!("{fixed}{chunked}{empty}\r\n{CURL}\r\n\n{fixed}\r\n");
     let (requests, refusal) = decode_text(&text);
     let got: Vec<_> = requests
@@ -173,7 +174,7 @@ fn requests_follow_each_other() {
 }
 
 #[test]
-fn nothing_is_kept_between_two_requests() {
+fn no_memory_is_held_between_requests() {
     let mut decoder = Decoder::default();
     decoder.feed(CURL.as_bytes());
     assert!(decoder.has_begun());
@@ -185,7 +186,7 @@ fn nothing_is_kept_between_two_requests() {
 }
 
 #[test]
-fn a_body_is_announced_before_it_is_taken() {
+fn head_is_returned_before_its_body() {
     let mut decoder = Decoder::default();
     decoder.feed(b"POST /a HTTP/1.1\r\nHost: x\r\nExpect: 100-Continue\r\n");
     decoder.feed(b"Content-Length: 1048576\r\n\r\n");
@@ -204,7 +205,7 @@ fn a_body_is_announced_before_it_is_taken() {
 }
 
 #[test]
-fn what_is_no_request_is_refused_at_once() {
+fn invalid_requests_are_refused_at_once() {
     let host = "GET / HTTP/1.1\r\nHost: x\r\n";
     for (text, status, reason) in [
         ("\u{1}", 400, "not an HTTP request"),
@@ -298,7 +299,7 @@ fn a_head_has_limits() {
     let fits = headers(HEADERS_MAX);
     assert_eq!(decode([fits.as_bytes()]).0.len(), 1);
     for (text, status, reason) in [
-        // The end of this line is within the limit, that of the head is not.
+        // The request line is within the limit, the head is not.
         (too_long, 431, "the headers are too large"),
         (
             line(HEAD_BYTES_MAX + 9),
@@ -320,7 +321,7 @@ fn chunked(body: &str) -> String {
 }
 
 #[test]
-fn what_is_no_chunk_is_refused() {
+fn invalid_chunks_are_refused() {
     for body in [
         "\r\n",
         "x\r\n",
@@ -354,7 +355,7 @@ fn what_is_no_chunk_is_refused() {
 }
 
 #[test]
-fn chunks_have_limits_together() {
+fn size_limit_applies_to_all_chunks_together() {
     let half = format!("80000\r\n{}\r\n", "x".repeat(BODY_BYTES_MAX / 2));
     let request = |end: &str| {
         let text = chunked(&format!("{half}{half}{end}"));
@@ -378,7 +379,7 @@ fn chunks_have_limits_together() {
 }
 
 #[test]
-fn responses_are_written_as_their_readers_expect() {
+fn responses_are_encoded() {
     let response = || Response::json(409, "{}".to_owned()).with("ETag", "\"a\"");
     let bytes = response().into_bytes(false, After::Keep);
     let head = "HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\

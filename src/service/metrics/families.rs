@@ -1,8 +1,7 @@
-//! The table of all families, which is their documentation at the same time: the process and its
-//! workers. Tenants and instances are in `tenants`.
+//! The families of the process and of workers. Those of tenants and instances are in `tenants`. The
+//! documentation is made from these tables.
 //!
-//! A row says what a family is called, what it means, and which numbers it shows. The counters of a
-//! worker come from where they are declared.
+//! The counters of a worker are declared in [`Counters`](crate::proxy::Counters).
 
 use crate::metrics::{Family, Kind, Samples};
 use crate::proxy::Survey;
@@ -11,34 +10,32 @@ use super::process::Process;
 
 use Kind::{Counter, Gauge};
 
-/// What is shown once.
+/// The values that the page shows once.
 pub(super) struct Whole {
     pub node: String,
     pub namespace: String,
-    /// Workers that there are.
     pub workers: u16,
-    /// Workers that told something this time.
+    /// Workers that answered this time.
     pub answered: usize,
     pub ready: bool,
     pub draining: bool,
     pub clients_refused: u64,
     pub accept_rests: u64,
     pub names_refused: usize,
-    /// Tenants that there are.
+    /// All tenants.
     pub tenants: usize,
-    /// Those that stand on their own.
+    /// Tenants with samples of their own.
     pub shown: usize,
     pub process: Process,
 }
 
-/// One family, and how the samples of one `T` are written: with the labels that tell which `T` it
-/// is already there.
+/// A family, and the function that writes the samples of one `T`. The labels that identify the `T`
+/// are set before.
 pub(super) struct Row<T> {
     pub family: Family,
     pub show: fn(&T, &mut Samples<'_>),
 }
 
-/// A row of the table.
 pub(super) const fn row<T>(
     kind: Kind,
     name: &'static str,
@@ -193,7 +190,7 @@ pub(super) const PROCESS: &[Row<Whole>] = &[
     ),
 ];
 
-/// Besides these, all of [`Counters`](crate::proxy::Counters).
+/// The page shows these and all of [`Counters`](crate::proxy::Counters).
 pub(super) const WORKERS: &[Row<Survey>] = &[
     row(
         Gauge,

@@ -1,12 +1,12 @@
-//! The metrics page: what all workers told, added up and written for Prometheus.
+//! The metrics page: the statistics of all workers, added up and written for Prometheus.
 //!
-//! `families` and `tenants` are the table of what is shown, `ledger` adds up, `process` asks the
-//! system, and `write` puts them together.
+//! `families` and `tenants` are the tables of families, `totals` adds up, `process` reads the
+//! system's figures, and `write` writes the page.
 
 mod families;
-mod ledger;
 mod process;
 mod tenants;
+mod totals;
 mod write;
 
 use std::sync::{Mutex, PoisonError};
@@ -16,64 +16,64 @@ use crate::metrics::Text;
 use crate::proxy::Survey;
 
 use families::Whole;
-use ledger::Ledger;
 use process::Process;
+use totals::Totals;
 
 pub use write::table;
 
-/// What the page says besides what workers told.
+/// The values of the page that do not come from workers.
 pub(crate) struct About<'a> {
     /// The name of this proxy.
     pub node: &'a str,
     /// Its namespace.
     pub namespace: &'a str,
-    /// How many workers there are.
+    /// The number of workers.
     pub workers: u16,
-    /// May clients be sent here?
+    /// Whether clients may be sent here.
     pub ready: bool,
-    /// Is the process about to end?
+    /// Whether the process drains.
     pub draining: bool,
-    /// Clients that were refused because there were too many.
+    /// Clients refused because of `limit.clients`.
     pub clients_refused: u64,
-    /// Times that accepting clients rested.
+    /// Times that accepting was paused.
     pub accept_rests: u64,
-    /// Names that clusters do not get.
+    /// Names that clusters could not get.
     pub names_refused: usize,
-    /// All clusters, to tell which cluster a tenant's key stands for.
+    /// All clusters, for the tenant key of each.
     pub clusters: &'a [ClusterKey],
-    /// What all workers together found out about an instance.
+    /// The overall health of an instance.
     pub health: &'a dyn Fn(&TenantKey, &InstanceId) -> Health,
 }
 
-/// The page, from one time that it is asked for to the next: it remembers what was counted.
+/// Writes the page. It keeps the totals between two pages.
 #[derive(Debug)]
 pub(crate) struct Page {
-    ledger: Mutex<Ledger>,
-    /// When the process started, read once: the system's answer can be a second off the next time,
-    /// which would look like a restart.
+    totals: Mutex<Totals>,
+    /// The start of the process, read once: another reading can differ by a second, which would
+    /// look like a restart.
     start_us: Option<u64>,
 }
 
 impl Page {
-    /// Shows that many tenants each on its own.
+    /// Shows at most so many tenants individually.
     pub(crate) fn new(tenants_max: usize) -> Self {
         Self {
-            ledger: Mutex::new(Ledger::new(tenants_max)),
+            totals: Mutex::new(Totals::new(tenants_max)),
             start_us: Process::read().start_us,
         }
     }
 
-    /// The page in the format that [`CONTENT_TYPE`](crate::metrics::CONTENT_TYPE) names.
-    /// `surveys` are answers to [`Wanted::Numbers`](crate::proxy::Wanted); a worker that is not
-    /// among them is shown as it was the last time.
+    /// Writes the page in the format [`CONTENT_TYPE`](crate::metrics::CONTENT_TYPE). `surveys` are
+    /// answers to [`Wanted::Numbers`](crate::proxy::Wanted); a worker without one is shown with its
+    /// last.
     pub(crate) fn write(&self, surveys: Vec<Survey>, about: &About<'_>) -> String {
         let process = Process {
             start_us: self.start_us,
             ..Process::read()
         };
-        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         let answered = surveys.len();
-        ledger.take(surveys);
+        totals.take(surveys);
         let whole = Whole {
             node: about.node.to_owned(),
             namespace: about.namespace.to_owned(),
@@ -84,12 +84,12 @@ impl Page {
             clients_refused: about.clients_refused,
             accept_rests: about.accept_rests,
             names_refused: about.names_refused,
-            tenants: ledger.tenant_count(),
-            shown: ledger.shown().len(),
+            tenants: totals.tenant_count(),
+            shown: totals.shown().len(),
             process,
         };
         let mut text = Text::default();
-        write::page(&mut text, &whole, &ledger, about);
+        write::page(&mut text, &whole, &totals, about);
         text.finish()
     }
 }

@@ -1,29 +1,29 @@
-//! What the system knows about this process; what it does not tell is left out.
+//! The system's figures of this process; figures that the system does not have are left out.
 
 use std::fs;
 
-/// Parts of a second in which Linux tells processor times, on every machine that it runs on.
+/// The unit in which Linux gives processor times, on every architecture.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// One moment of this process.
+/// The figures at one moment.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Process {
-    /// Bytes of memory in use.
+    /// Bytes of resident memory.
     pub resident_bytes: Option<u64>,
     /// Bytes of address space.
     pub virtual_bytes: Option<u64>,
-    /// Open files and sockets.
+    /// Open file descriptors.
     pub open_fds: Option<u64>,
-    /// How many there may be.
+    /// The soft limit of file descriptors.
     pub max_fds: Option<u64>,
-    /// Time on processors, in microseconds.
+    /// Processor time, in microseconds.
     pub cpu_us: Option<u64>,
-    /// When it started, in microseconds since 1970.
+    /// Start time, in microseconds since 1970.
     pub start_us: Option<u64>,
 }
 
 impl Process {
-    /// Looks into `/proc`, where there is one.
+    /// Reads `/proc`, if there is one.
     pub(super) fn read() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let (status, stat) = (read("/proc/self/status"), read("/proc/self/stat"));
@@ -40,7 +40,7 @@ impl Process {
     }
 }
 
-/// One of them is only open to look at the others.
+/// One descriptor is open only to read the directory.
 fn open_fds() -> Option<u64> {
     let n = fs::read_dir("/proc/self/fd").ok()?.count();
     u64::try_from(n).ok()?.checked_sub(1)
@@ -56,10 +56,10 @@ fn memory(status: &str) -> (Option<u64>, Option<u64>) {
     (bytes("VmRSS:"), bytes("VmSize:"))
 }
 
-/// Time on processors, and the start, from this process's numbers and from those of the machine.
+/// Processor time and start time, from `/proc/self/stat` and `/proc/stat`.
 fn times(stat: &str, machine: &str) -> (Option<u64>, Option<u64>) {
-    // The second field is the program's name, in parentheses, and may have any character in it;
-    // the first one behind it is the third.
+    // The second field is the program's name, in parentheses, which may contain any character; the
+    // first field after it is the third.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     let ticks = |n: usize| -> Option<u64> {
         let ticks: u64 = fields
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_found_in_their_places() {
+    fn figures_of_proc_files_are_parsed() {
         let status = "Name:\tVmRSS: 1 kB\nVmSize:\t    3060 kB\nVmRSS:\t    1692 kB\n";
         assert_eq!(memory(status), (Some(1692 << 10), Some(3060 << 10)));
         let stat = "20289 (a (b) 7 8) R 1 1 1 0 -1 4194304 103 0 0 0 250 31 0 0 20 0 1 0 1207316 1";
@@ -102,7 +102,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_system_tells_everything() {
+    fn all_figures_are_available_on_linux() {
         let process = Process::read();
         assert!(process.resident_bytes > Some(1 << 16), "{process:?}");
         assert!(process.virtual_bytes >= process.resident_bytes);

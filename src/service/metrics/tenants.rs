@@ -1,18 +1,17 @@
-//! The table of all families, continued: tenants and instances.
+//! The families of tenants and instances.
 
-// The id of an instance is the label `instance_id`: Prometheus itself calls the proxy `instance`,
-// and would rename ours.
+// The label of an instance's id is `instance_id`, because Prometheus uses `instance` for the proxy.
 
 use crate::cluster::{ClusterKey, Health};
 use crate::metrics::{ErrorKind, Kind};
 use crate::proxy::{Limit, PinReason};
 
 use super::families::{Row, row};
-use super::ledger::{InstanceRow, TenantRow};
+use super::totals::{InstanceRow, TenantRow};
 
 use Kind::{Counter, Gauge, Histogram};
 
-/// Of these there is one sample per cluster of a tenant that is shown, and none for the others.
+/// One sample per cluster of a tenant that is shown individually.
 pub(super) const CLUSTER: Row<ClusterKey> = row(
     Gauge,
     "elika_tenant_info",
@@ -57,7 +56,7 @@ pub(super) const TENANTS: &[Row<TenantRow>] = &[
     ),
 ];
 
-/// Of these there is one sample per instance that stands on its own, and none for the others.
+/// One sample per instance that is shown individually.
 pub(super) const ADDRESS: Row<InstanceRow> = row(
     Gauge,
     "elika_instance_info",
@@ -66,7 +65,7 @@ pub(super) const ADDRESS: Row<InstanceRow> = row(
     |it, s| s.number(&[&it.address], 1_u8),
 );
 
-/// What a connection can be.
+/// The states of a backend connection.
 pub(super) const CONNECTIONS: [&str; 5] = ["shared", "own", "idle", "opening", "verifying"];
 
 pub(super) const INSTANCES: &[Row<InstanceRow>] = &[

@@ -1,4 +1,4 @@
-//! The page from surveys made by hand, read by the strict reader of the tests over HTTP.
+//! The page of handmade surveys, parsed by the strict parser of the tests.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ fn tenant(name: &str) -> TenantKey {
     cluster(name).tenant()
 }
 
-/// An instance of that tenant, with so many clients and requests.
+/// An instance of the tenant, with so many clients and requests.
 fn instance(name: &str, clients: u32, requests: u64) -> InstanceSurvey {
     let mut traffic = Traffic {
         requests,
@@ -107,7 +107,7 @@ fn shown(page: &Page, surveys: Vec<Survey>) -> Exposition {
 const REQUESTS: &str = "elika_instance_requests_total";
 
 #[test]
-fn every_family_is_there_as_the_table_says() {
+fn every_family_of_the_table_is_on_the_page() {
     let page = shown(&Page::new(5), vec![told(0, vec![instance("one", 1, 100)])]);
     let mut announced = page.families.iter();
     let mut names = BTreeSet::new();
@@ -242,7 +242,7 @@ fn workers_are_added_up() {
 }
 
 #[test]
-fn those_with_few_clients_are_shown_together() {
+fn tenants_with_few_clients_share_a_row() {
     let page = Page::new(1);
     let instances = vec![
         instance("one", 1, 10),
@@ -263,7 +263,7 @@ fn those_with_few_clients_are_shown_together() {
     assert_eq!(first.count("elika_instance_info", &[]), 1);
     assert_eq!(first.value("elika_tenants", &[]), 3.0);
     assert_eq!(first.value("elika_tenants_shown", &[]), 1.0);
-    // One grows: what it gained until now stays where it was.
+    // The tenant grows: its earlier counts stay in the group where they were counted.
     let instances = vec![
         instance("one", 9, 15),
         instance("two", 5, 21),
@@ -274,7 +274,7 @@ fn those_with_few_clients_are_shown_together() {
     assert_eq!(second.value(REQUESTS, &[("tenant", two.as_str())]), 21.0);
     assert_eq!(second.value(REQUESTS, &other), 55.0);
     assert_eq!(second.value("elika_instance_clients", &other), 2.0);
-    // And now it counts for itself.
+    // From now on its counts are its own.
     let instances = vec![
         instance("one", 9, 16),
         instance("two", 5, 21),
@@ -284,7 +284,7 @@ fn those_with_few_clients_are_shown_together() {
     assert_eq!(third.value(REQUESTS, &[("tenant", one.as_str())]), 1.0);
     assert_eq!(third.value(REQUESTS, &[("tenant", two.as_str())]), 21.0);
     assert_eq!(third.value(REQUESTS, &other), 56.0);
-    // Three overtakes two, whose place is needed.
+    // Tenant three has more clients than two, and takes its row.
     let instances = vec![
         instance("one", 9, 16),
         instance("two", 5, 25),
@@ -301,7 +301,7 @@ fn those_with_few_clients_are_shown_together() {
 }
 
 #[test]
-fn a_silent_worker_is_shown_as_it_was() {
+fn silent_worker_is_shown_with_its_last_survey() {
     let page = Page::new(5);
     let both = |n| {
         vec![
@@ -323,7 +323,7 @@ fn a_silent_worker_is_shown_as_it_was() {
 }
 
 #[test]
-fn an_instance_that_came_back_is_counted_from_the_beginning() {
+fn returned_instance_is_counted_from_zero() {
     let page = Page::new(5);
     let requests = |surveys| shown(&page, surveys).sum(REQUESTS, &[]);
     assert_eq!(
@@ -333,7 +333,7 @@ fn an_instance_that_came_back_is_counted_from_the_beginning() {
         ]),
         110.0
     );
-    // Worker 0 forgot it; for worker 1 it is still there.
+    // Worker 0 has removed the instance, worker 1 still has it.
     assert_eq!(
         requests(vec![told(0, vec![]), told(1, vec![instance("one", 1, 11)])]),
         111.0
@@ -342,21 +342,21 @@ fn an_instance_that_came_back_is_counted_from_the_beginning() {
         requests(vec![told(0, vec![instance("one", 1, 5)]), told(1, vec![])]),
         116.0
     );
-    // It moved, and goes on.
+    // The address changes, the counts go on.
     let mut moved = instance("one", 1, 6);
     moved.address = "10.0.0.2:6379".into();
     assert_eq!(requests(vec![told(0, vec![moved])]), 117.0);
-    // Nobody knows it any more, or its tenant.
+    // No worker has the instance or its tenant.
     assert_eq!(requests(vec![told(0, vec![]), told(1, vec![])]), 0.0);
     assert_eq!(requests(vec![told(0, vec![instance("one", 1, 7)])]), 7.0);
-    // It began anew between two looks.
+    // Between two pages it started again at zero.
     assert_eq!(requests(vec![told(0, vec![instance("one", 1, 2)])]), 9.0);
 }
 
-/// Whatever happens, nothing that stays on the page goes down, and what workers counted is on it
-/// exactly once.
+/// Whatever happens, no counter that stays on the page decreases, and each count is on it exactly
+/// once.
 #[test]
-fn no_row_goes_down_and_nothing_is_lost() {
+fn no_counter_decreases_or_loses_a_count() {
     const NAMES: [&str; 9] = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
     for seed in 1..=12 {
         let mut random = Random(seed);
@@ -392,7 +392,7 @@ fn no_row_goes_down_and_nothing_is_lost() {
             let earlier = before.growing();
             let mut sum = 0.0;
             for (key, n) in now.growing() {
-                // The system's own, and not ours to keep.
+                // These are the system's figures.
                 if key.0.starts_with("process_") {
                     continue;
                 }

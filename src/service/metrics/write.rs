@@ -1,4 +1,4 @@
-//! The table of families filled with numbers, and the same table for readers.
+//! Writes the page, and the documentation of its families.
 
 use std::collections::BTreeMap;
 
@@ -9,35 +9,35 @@ use crate::service::counters::{self, FAMILIES};
 
 use super::About;
 use super::families::{PROCESS, Row, WORKERS, Whole};
-use super::ledger::Ledger;
 use super::tenants::{ADDRESS, CLUSTER, CONNECTIONS, INSTANCES, TENANTS};
+use super::totals::Totals;
 
-/// What the labels of all those say that do not stand on their own.
+/// The label value of the row for all others.
 const OTHER: &str = "other";
 
-/// The whole page.
-pub(super) fn page(text: &mut Text, whole: &Whole, ledger: &Ledger, about: &About<'_>) {
+/// Writes the page.
+pub(super) fn page(text: &mut Text, whole: &Whole, totals: &Totals, about: &About<'_>) {
     for Row { family, show } in PROCESS {
         show(whole, &mut text.family(family));
     }
-    workers(text, ledger);
-    clusters(text, ledger, about.clusters);
-    let tenants = ledger.tenants();
-    let tenants = tenants.iter().map(|(place, row)| {
-        let tenant = place.as_ref().map_or(OTHER, |tenant| tenant.as_str());
+    workers(text, totals);
+    clusters(text, totals, about.clusters);
+    let tenants = totals.tenants();
+    let tenants = tenants.iter().map(|(group, row)| {
+        let tenant = group.as_ref().map_or(OTHER, |tenant| tenant.as_str());
         ([tenant], row)
     });
     for row in TENANTS {
         fill(text, row, tenants.clone());
     }
-    let rows = ledger.instances(about.health);
-    let instances = rows.iter().map(|(place, row)| {
-        let labels = place.as_ref().map_or([OTHER; 2], |(tenant, instance)| {
+    let rows = totals.instances(about.health);
+    let instances = rows.iter().map(|(group, row)| {
+        let labels = group.as_ref().map_or([OTHER; 2], |(tenant, instance)| {
             [tenant.as_str(), instance.as_str()]
         });
         (labels, row)
     });
-    // The others come first, if there are any.
+    // The row of all others comes first, if there is one.
     let others = usize::from(rows.contains_key(&None));
     fill(text, &ADDRESS, instances.clone().skip(others));
     for row in INSTANCES {
@@ -45,8 +45,8 @@ pub(super) fn page(text: &mut Text, whole: &Whole, ledger: &Ledger, about: &Abou
     }
 }
 
-fn workers(text: &mut Text, ledger: &Ledger) {
-    let workers: Vec<_> = ledger
+fn workers(text: &mut Text, totals: &Totals) {
+    let workers: Vec<_> = totals
         .workers()
         .map(|survey| (survey.worker.to_string(), survey))
         .collect();
@@ -66,15 +66,15 @@ fn workers(text: &mut Text, ledger: &Ledger) {
     }
 }
 
-fn clusters(text: &mut Text, ledger: &Ledger, clusters: &[ClusterKey]) {
+fn clusters(text: &mut Text, totals: &Totals, clusters: &[ClusterKey]) {
     let clusters = clusters.iter().map(|it| (it.tenant(), it));
     let mut shown = BTreeMap::new();
-    shown.extend(clusters.filter(|(tenant, _)| ledger.shown().contains(tenant)));
+    shown.extend(clusters.filter(|(tenant, _)| totals.shown().contains(tenant)));
     let shown = shown.iter().map(|(tenant, it)| ([tenant.as_str()], *it));
     fill(text, &CLUSTER, shown);
 }
 
-/// One family, of all of these.
+/// Writes one family with the samples of several rows.
 fn fill<'a, T: 'a, const N: usize>(
     text: &mut Text,
     row: &Row<T>,
@@ -86,7 +86,7 @@ fn fill<'a, T: 'a, const N: usize>(
     }
 }
 
-/// Every family, in the order of the page, by what there is one sample of.
+/// All families, in the order of the page.
 pub(super) fn all() -> [(&'static str, Vec<Family>); 4] {
     fn of<T>(rows: &[Row<T>]) -> impl Iterator<Item = Family> {
         rows.iter().map(|row| row.family)
@@ -103,8 +103,8 @@ pub(super) fn all() -> [(&'static str, Vec<Family>); 4] {
     ]
 }
 
-/// Every family with its meaning, and the values of those labels that have fixed ones, as
-/// `docs/metrics.md` shows them.
+/// Documentation of every family, with the values of labels that are fixed, as `docs/metrics.md`
+/// has it.
 pub fn table() -> String {
     let mut table = String::new();
     let own = ("The service port", FAMILIES.to_vec());

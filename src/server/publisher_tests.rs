@@ -1,0 +1,339 @@
+//! A publisher with a registry, a resolver and a worker that the test controls.
+
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+
+use super::*;
+use crate::cluster::{ALIAS_LABEL, ClusterKey, ClusterRegistry, Endpoint, MemoryRegistry};
+use crate::cluster::{Snapshot, Status};
+use crate::proxy::News;
+use crate::reactor::poll_and_inbox;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A running publisher and the inbox of its one worker.
+struct Fixture {
+    updates: Sender<Update>,
+    mail: Receiver<Message>,
+    /// Keeps the worker's end of the inbox: without it the inbox cannot be woken.
+    _poll: mio::Poll,
+    process: Arc<ProcessState>,
+}
+
+fn instance(id: &str, addr: &str) -> ClusterInstance {
+    let endpoint = Endpoint {
+        addr: addr.into(),
+        port: 6379,
+        name: "redis".into(),
+    };
+    ClusterInstance::new(ClusterKey::local(), id, endpoint)
+}
+
+fn listing(instances: &[ClusterInstance]) -> Listing {
+    let registry = MemoryRegistry::new();
+    registry.add_cluster(ClusterKey::local()).unwrap();
+    for instance in instances {
+        registry.status_change(instance.clone()).unwrap();
+    }
+    crate::server::registry::read(&registry)
+}
+
+impl Fixture {
+    fn start(first: &[ClusterInstance], lookup: Lookup) -> Self {
+        let (updates, told) = channel();
+        let (poll, inbox, mail) = poll_and_inbox().unwrap();
+        let process = Arc::new(ProcessState::new(1));
+        let publisher = Publisher::new(
+            (updates.clone(), told),
+            None,
+            listing(first),
+            Default::default(),
+            Arc::clone(&process),
+            lookup,
+        );
+        std::thread::spawn(move || publisher.run(&[inbox]));
+        Self {
+            updates,
+            mail,
+            _poll: poll,
+            process,
+        }
+    }
+
+    fn list(&self, instances: &[ClusterInstance]) {
+        self.updates
+            .send(Update::Listing(listing(instances)))
+            .unwrap();
+    }
+
+    fn next_snapshot(&self) -> Arc<Snapshot> {
+        match self.mail.recv_timeout(TIMEOUT) {
+            Ok(Message::Snapshot(snapshot)) => snapshot,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What a snapshot contains of each instance.
+fn contents(snapshot: &Snapshot) -> Vec<String> {
+    let instances = snapshot.tenants().flat_map(|tenant| &tenant.instances);
+    let words = instances.map(|it| {
+        let addresses: Vec<String> = it.addresses.iter().map(ToString::to_string).collect();
+        format!(
+            "{} {} {} {}",
+            it.id,
+            it.status,
+            it.health,
+            addresses.join(",")
+        )
+    });
+    words.collect()
+}
+
+fn unresolved() -> Lookup {
+    Arc::new(|name| panic!("{name} is no name"))
+}
+
+#[test]
+fn registry_changes_are_in_the_next_snapshot() {
+    let fixture = Fixture::start(&[instance("a", "10.0.0.1")], unresolved());
+    assert_eq!(
+        contents(&fixture.process.snapshot()),
+        ["a ready unknown 10.0.0.1:6379"]
+    );
+    let mut a = instance("a", "10.0.0.1");
+    a.status = Status::Offline;
+    fixture.list(&[a.clone(), instance("b", "::1")]);
+    let both = [
+        "a offline unknown 10.0.0.1:6379",
+        "b ready unknown [::1]:6379",
+    ];
+    let next_snapshot = fixture.next_snapshot();
+    assert_eq!(contents(&next_snapshot), both);
+    assert_eq!(contents(&fixture.process.snapshot()), both);
+    // An update without a change publishes no snapshot.
+    fixture.list(&[a, instance("b", "::1")]);
+    fixture.list(&[]);
+    let next = fixture.next_snapshot();
+    assert_eq!(
+        (contents(&next).len(), next.version()),
+        (0, next_snapshot.version() + 1)
+    );
+    assert_eq!(next.tenants().count(), 1, "the cluster is still there");
+}
+
+#[test]
+fn worker_reports_are_in_the_next_snapshot() {
+    let fixture = Fixture::start(&[instance("a", "10.0.0.1")], unresolved());
+    let report = |news| {
+        let report = Report {
+            instance: "a".into(),
+            tenant: ClusterKey::local().tenant().to_string(),
+            address: "10.0.0.1:6379".into(),
+            news,
+        };
+        fixture.updates.send(Update::Report(0, report)).unwrap();
+    };
+    assert!(fixture.process.usable().is_err());
+    report(News::Up);
+    assert_eq!(
+        contents(&fixture.next_snapshot()),
+        ["a ready up 10.0.0.1:6379"]
+    );
+    assert_eq!(fixture.process.usable(), Ok(()));
+    report(News::Degraded("LOADING".into()));
+    assert_eq!(
+        contents(&fixture.next_snapshot()),
+        ["a ready degraded 10.0.0.1:6379"]
+    );
+    assert_eq!(fixture.process.usable(), Ok(()));
+    report(News::Down("connection refused".into()));
+    assert_eq!(
+        contents(&fixture.next_snapshot()),
+        ["a ready down 10.0.0.1:6379"]
+    );
+    let why = fixture.process.usable().unwrap_err();
+    assert_eq!(why, "none of 1 instances that are ready or online answers");
+}
+
+/// The result for `slow` comes when the test releases it.
+#[test]
+fn hanging_name_lookup_delays_no_other_change() {
+    let (answer, asked) = channel::<&str>();
+    let asked = Mutex::new(asked);
+    let lookup: Lookup = Arc::new(move |name| {
+        let ip = match name {
+            "quick" => "10.0.0.2",
+            _ => asked.lock().unwrap().recv().map_err(io::Error::other)?,
+        };
+        Ok(vec![SocketAddr::new(ip.parse().unwrap(), 0)])
+    });
+    let fixture = Fixture::start(&[], lookup);
+    fixture.list(&[instance("a", "slow"), instance("b", "quick")]);
+    let first = ["a ready down ", "b ready unknown 10.0.0.2:6379"];
+    assert_eq!(contents(&fixture.next_snapshot()), first);
+    fixture.list(&[instance("a", "slow"), instance("b", "10.0.0.3")]);
+    let second = ["a ready down ", "b ready unknown 10.0.0.3:6379"];
+    assert_eq!(contents(&fixture.next_snapshot()), second);
+    answer.send("10.0.0.1").unwrap();
+    let third = [
+        "a ready unknown 10.0.0.1:6379",
+        "b ready unknown 10.0.0.3:6379",
+    ];
+    assert_eq!(contents(&fixture.next_snapshot()), third);
+}
+
+#[test]
+fn first_snapshot_has_resolved_addresses() {
+    let lookup: Lookup = Arc::new(|_| Ok(vec!["10.0.0.9:0".parse().unwrap()]));
+    let fixture = Fixture::start(&[instance("a", "redis")], lookup);
+    assert_eq!(
+        contents(&fixture.process.snapshot()),
+        ["a ready unknown 10.0.0.9:6379"]
+    );
+}
+
+#[test]
+fn new_tenant_rules_are_in_the_next_snapshot() {
+    let mut a = instance("a", "10.0.0.1");
+    a.labels.insert("limit.clients".into(), "7".into());
+    let fixture = Fixture::start(&[a], unresolved());
+    let clients = |snapshot: &Snapshot| snapshot.tenants().next().unwrap().limits.clients;
+    assert_eq!(clients(&fixture.process.snapshot()), Some(7));
+    let tenant = ClusterKey::local().tenant();
+    let rules = format!(r#"{{"tenants":{{"{tenant}":{{"clients":3}}}}}}"#);
+    let rules = TenantRules::from_json(&rules).unwrap();
+    fixture.updates.send(Update::Rules(rules.clone())).unwrap();
+    assert_eq!(clients(&fixture.next_snapshot()), Some(3));
+    fixture.updates.send(Update::Rules(rules)).unwrap();
+    fixture
+        .updates
+        .send(Update::Rules(TenantRules::default()))
+        .unwrap();
+    assert_eq!(clients(&fixture.next_snapshot()), Some(7));
+}
+
+/// A cluster that was refused a name gets it when the other cluster gives it up.
+#[test]
+fn freed_alias_goes_to_the_cluster_that_was_refused() {
+    let named = |name: &str, alias: &str| {
+        let mut instance = instance("a", "10.0.0.1");
+        instance.key.name.name = name.into();
+        instance.labels.insert(ALIAS_LABEL.into(), alias.into());
+        let tenant = instance.key.tenant();
+        let clusters = [instance.key.clone()].into();
+        let instances = [("a".into(), instance)].into();
+        let listed = Listed {
+            clusters,
+            instances,
+            ..Listed::default()
+        };
+        Update::Tenant(tenant, listed)
+    };
+    let fixture = Fixture::start(&[], unresolved());
+    let owner = |snapshot: &Snapshot| snapshot.tenant(b"shop").map(|it| it.key.clone());
+    let key = |update: &Update| match update {
+        Update::Tenant(tenant, _) => Some(tenant.clone()),
+        _ => None,
+    };
+    let (first, second) = (named("one", "shop"), named("two", "shop"));
+    let (one, two) = (key(&first), key(&second));
+    fixture.updates.send(first).unwrap();
+    assert_eq!(owner(&fixture.next_snapshot()), one);
+    fixture.updates.send(second).unwrap();
+    assert_eq!(owner(&fixture.next_snapshot()), one);
+    assert_eq!(fixture.process.names_refused(), 1);
+    fixture.updates.send(named("one", "store")).unwrap();
+    assert_eq!(owner(&fixture.next_snapshot()), two);
+    assert_eq!(fixture.process.names_refused(), 0);
+}
+
+#[test]
+fn ten_thousand_instances_make_one_snapshot() {
+    let name = |n: u32| format!("{:05}", n);
+    let addr = |n: u32| std::net::Ipv4Addr::from(0x0a00_0000 + n).to_string();
+    let many: Vec<_> = (0..10_000).map(|n| instance(&name(n), &addr(n))).collect();
+    let fixture = Fixture::start(&many, unresolved());
+    assert_eq!(contents(&fixture.process.snapshot()).len(), 10_000);
+    for n in 0..10_000 {
+        let report = Report {
+            instance: name(n),
+            tenant: ClusterKey::local().tenant().to_string(),
+            address: String::new(),
+            news: News::Up,
+        };
+        fixture.updates.send(Update::Report(0, report)).unwrap();
+    }
+    let mut pictures = 1;
+    while !contents(&fixture.next_snapshot())
+        .iter()
+        .all(|it| it.contains(" up "))
+    {
+        pictures += 1;
+    }
+    assert!(pictures < 1_000, "{pictures} pictures for 10,000 reports");
+}
+
+#[test]
+fn names_of_an_unlisted_cluster_are_freed_at_once() {
+    let fixture = Fixture::start(&[], unresolved());
+    assert!(fixture.process.owners().owner("yigF5wkxq44").is_some());
+    fixture
+        .updates
+        .send(Update::Listing(Listing::default()))
+        .unwrap();
+    assert_eq!(fixture.next_snapshot().tenants().count(), 0);
+    assert!(fixture.process.owners().owner("yigF5wkxq44").is_some());
+    // No listing follows.
+    fixture
+        .updates
+        .send(Update::Release(ClusterKey::local()))
+        .unwrap();
+    fixture.next_snapshot();
+    assert!(fixture.process.owners().owner("yigF5wkxq44").is_none());
+}
+
+#[test]
+fn publisher_ends_on_stop() {
+    let fixture = Fixture::start(&[], unresolved());
+    fixture.updates.send(Update::Stop).unwrap();
+    let Err(end) = fixture.mail.recv_timeout(TIMEOUT) else {
+        panic!("a message");
+    };
+    assert_eq!(end, RecvTimeoutError::Disconnected);
+}
+
+/// Workers that never saw the removal do not report again.
+#[test]
+fn instance_that_returns_before_the_next_snapshot_keeps_its_health() {
+    let (updates, told) = channel();
+    let process = Arc::new(ProcessState::new(1));
+    let a = [instance("a", "10.0.0.1")];
+    let mut publisher = Publisher::new(
+        (updates, told),
+        None,
+        listing(&a),
+        Default::default(),
+        Arc::clone(&process),
+        unresolved(),
+    );
+    let (tenant, id) = (ClusterKey::local().tenant(), InstanceId::from("a"));
+    let health = || process.health_table().health(&tenant, &id).0;
+    let report = Report {
+        instance: "a".into(),
+        tenant: tenant.to_string(),
+        address: "10.0.0.1:6379".into(),
+        news: News::Up,
+    };
+    let now = now();
+    publisher.take(Update::Report(0, report), now);
+    publisher.take(Update::Listing(listing(&[])), now);
+    publisher.take(Update::Listing(listing(&a)), now);
+    publisher.publish();
+    assert_eq!(health(), Health::Up);
+    publisher.take(Update::Listing(listing(&[])), now);
+    publisher.publish();
+    publisher.take(Update::Listing(listing(&a)), now);
+    publisher.publish();
+    assert_eq!(health(), Health::Unknown);
+}
