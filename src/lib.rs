@@ -53,7 +53,7 @@
 //! | `link` | one connection to one server | `store`, `command`, `metrics`, `resp` |
 //! | `upstream` | tenants, instances, accounts, pools | `link`, `stats`, and theirs |
 //! | `dedicated` | what a client's own connection holds | `link`, `store`, `command`, `resp` |
-//! | `session` | one client: what it sent, who it is | `dedicated`, `link`, and theirs |
+//! | `session` | one client: what it sent, who it is | `dedicated`, `link`, `stats`, … |
 //! | `proxy` | a worker without socket and clock: what crosses these | all above |
 //! | `reactor` | one worker's loop: sockets and a clock around `proxy` | `proxy`, `cluster` |
 //! | `service` | the service port: HTTP on a thread of its own | `proxy`, `cluster`, `metrics` |

@@ -34,7 +34,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("dedicated", &["link", "store", "command", "resp"]),
     (
         "session",
-        &["dedicated", "link", "store", "command", "cluster", "resp"],
+        &[
+            "dedicated",
+            "link",
+            "stats",
+            "store",
+            "command",
+            "cluster",
+            "resp",
+        ],
     ),
     (
         "proxy",

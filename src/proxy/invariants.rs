@@ -22,7 +22,10 @@ impl Machine {
             .iter()
             .filter_map(|(_, it)| it.inbound.as_ref());
         let partial: usize = partial.map(|inbound| inbound.bytes.len()).sum();
-        assert!(partial <= self.partial_bytes, "bytes were not counted");
+        assert!(
+            partial <= self.clients.partial_bytes(),
+            "bytes were not counted"
+        );
         let moving = self.links.iter().map(|(_, link)| {
             let queue = self.requests.of_link(link.fifo);
             queue.filter(|(_, it)| !it.verb.is_patient()).count()
@@ -57,7 +60,7 @@ impl Machine {
     }
 
     fn check_verifiers(&self) {
-        for (key, instance) in self.pools.instances.iter() {
+        for (key, instance) in self.upstreams.instances.iter() {
             let all = self.links.iter();
             let all = all.filter(|(_, it)| it.instance == key && it.is_verifier());
             let (mut verifiers, mut opening) = (0, 0);
@@ -155,8 +158,8 @@ impl Machine {
     }
 
     fn check_shares(&self) {
-        let paused = self.paused.iter().map(|(key, _)| *key);
-        let shared = self.backlog.keys().chain(self.throttled.keys());
+        let paused = self.clients.paused().iter().map(|(key, _)| *key);
+        let shared = { self.clients.backlog.keys() }.chain(self.clients.throttled.keys());
         let waiting: Vec<ClientKey> = shared.chain(paused).collect();
         let all: HashSet<ClientKey> = waiting.iter().copied().collect();
         assert_eq!(waiting.len(), all.len(), "a client waits in two lists");
@@ -209,33 +212,38 @@ impl Machine {
     }
 
     fn check_tenants(&self) {
-        for (key, instance) in self.pools.instances.iter() {
+        for (key, instance) in self.upstreams.instances.iter() {
             let of_instance = |account: AccountKey| {
-                let account = self.pools.accounts.get(account);
+                let account = self.upstreams.accounts.get(account);
                 account.is_some_and(|account| account.instance == key)
             };
             let clients = self.clients.iter();
             let clients = clients.filter(|(_, it)| of_instance(it.account)).count();
             assert_eq!(clients, instance.clients as usize, "{key:?}");
             let ready = self.links.iter().filter(|(_, it)| {
-                let account = self.pools.account_of(it.pool);
+                let account = self.upstreams.account_of(it.pool);
                 it.is_ready() && account.is_some_and(|account| account.instance == key)
             });
             assert_eq!(ready.count(), instance.ready as usize, "{key:?}");
         }
-        for (key, tenant) in self.pools.tenants.iter() {
+        for (key, tenant) in self.upstreams.tenants.iter() {
             let clients = self.clients.iter();
             let clients = clients.filter(|(_, it)| it.tenant == key).count();
             assert_eq!(clients, tenant.used(Use::Client) as usize, "{key:?}");
             let pins = self.clients.iter().filter_map(|(_, it)| it.pin.as_deref());
             let pins = pins.filter(|pin| pin.tenant == key).count();
             assert_eq!(pins, tenant.used(Use::Pinned) as usize, "{key:?}");
-            let paused = self.paused.iter().filter(|(_, of)| *of == key).count();
+            let paused = self
+                .clients
+                .paused()
+                .iter()
+                .filter(|(_, of)| *of == key)
+                .count();
             assert_eq!(paused, tenant.used(Use::Waiting) as usize, "{key:?}");
         }
         for (key, client) in self.clients.iter() {
             if let Some(instance) = self.instance_of_client(key)
-                && let Some(instance) = self.pools.instances.get(instance)
+                && let Some(instance) = self.upstreams.instances.get(instance)
             {
                 assert_eq!(client.tenant, instance.slot, "{key:?}");
             }
@@ -243,7 +251,7 @@ impl Machine {
     }
 
     fn check_pools(&self) {
-        for (key, pool) in self.pools.pools.iter() {
+        for (key, pool) in self.upstreams.pools.iter() {
             let clients = self
                 .clients
                 .iter()
@@ -270,15 +278,15 @@ impl Machine {
             assert_eq!(lent.count(), pool.lent, "{key:?}");
         }
         let in_line: usize = self
-            .pools
+            .upstreams
             .pools
             .iter()
             .map(|(_, pool)| pool.line.len())
             .sum();
-        assert_eq!(in_line, self.in_line as usize);
+        assert_eq!(in_line, self.upstreams.queued());
         let turns = self.clients.iter().filter(|(_, c)| c.hold.has(Hold::TURN));
         assert_eq!(turns.count(), in_line);
-        for (key, account) in self.pools.accounts.iter() {
+        for (key, account) in self.upstreams.accounts.iter() {
             let clients = self
                 .clients
                 .iter()
@@ -289,7 +297,11 @@ impl Machine {
         self.check_tenants();
         self.check_verifiers();
         for (_, client) in self.clients.iter() {
-            let account = self.pools.pools.get(client.pool).map(|pool| pool.account);
+            let account = self
+                .upstreams
+                .pools
+                .get(client.pool)
+                .map(|pool| pool.account);
             assert!(account.is_none_or(|account| account == client.account));
             let link = self.links.get(client.link);
             let pool = link.map(|link| link.pool);

@@ -6,8 +6,7 @@ use crate::proxy::machine::Machine;
 use crate::session::client::{Client, Flag};
 use crate::stats::notice::Bound;
 use crate::store::allocator::{
-    OUT_OF_MEMORY, UNCACHED_BYTES, give_back_list, has_memory, shrink, shrink_queue,
-    trade_cached_pieces,
+    OUT_OF_MEMORY, UNCACHED_BYTES, has_memory, shrink, shrink_queue, trade_cached_pieces,
 };
 use crate::store::buffer::ReadBuffer;
 use crate::store::key::{ClientKey, TenantSlot};
@@ -32,11 +31,11 @@ impl Machine {
     /// Bytes of requests and replies that are kept here: those on their way in, those on their way
     /// out. It may be too many, until they are [counted](Self::count_partial).
     fn kept_bytes(&self) -> usize {
-        self.partial_bytes + self.links.chunks().bytes() + self.unread_bytes()
+        self.clients.partial_bytes() + self.links.chunks().bytes() + self.unread_bytes()
     }
 
     fn unread_bytes(&self) -> usize {
-        self.to_clients.bytes() + self.requests.parked_bytes()
+        self.clients.chunks().bytes() + self.requests.parked_bytes()
     }
 
     /// Keeps the worker within its limits: the client that takes up most goes.
@@ -52,7 +51,7 @@ impl Machine {
             let unread = self.unread_bytes();
             self.evict(worst, Bound::WorkerOutbound, unread as u64);
         }
-        if self.kept_bytes() <= kept_max.min(self.proven_bytes) {
+        if self.kept_bytes() <= kept_max.min(self.scratch.proven_bytes) {
             return;
         }
         self.keep_headroom();
@@ -75,7 +74,7 @@ impl Machine {
     /// ceiling.
     #[cold]
     fn keep_headroom(&mut self) {
-        if self.kept_bytes() <= self.proven_bytes {
+        if self.kept_bytes() <= self.scratch.proven_bytes {
             return;
         }
         let large = |client: &Client| match client.kept_bytes() {
@@ -89,16 +88,16 @@ impl Machine {
             };
             let kept = self.kept_bytes() as u64;
             self.give_up(worst, Bound::Memory, kept);
-            self.to_clients.trim();
-            self.links.trim();
+            self.clients.chunks_mut().trim();
+            self.links.chunks_mut().trim();
         }
-        self.proven_bytes = self.kept_bytes() + LOOK_BYTES;
+        self.scratch.proven_bytes = self.kept_bytes() + LOOK_BYTES;
     }
 
     /// Bytes of tables that may have to double, and are in two places then.
     fn table_bytes(&self) -> usize {
         self.requests.table_bytes()
-            + self.to_clients.table_bytes()
+            + self.clients.chunks().table_bytes()
             + self.links.chunks().table_bytes()
     }
 
@@ -121,7 +120,7 @@ impl Machine {
 
     /// Bytes that this worker may keep for a tenant, at least 1.
     fn share_of(&self, tenant: TenantSlot) -> usize {
-        let tenant = self.pools.tenants.get(tenant);
+        let tenant = self.upstreams.tenants.get(tenant);
         let own = tenant.and_then(|it| it.limits.tenant_buffer_bytes);
         let share = match (own, self.settings.tenant_buffer_bytes_max) {
             (Some(own), _) => usize::try_from(own).unwrap_or(usize::MAX),
@@ -149,7 +148,7 @@ impl Machine {
     /// Keeps each tenant within its share of the worker: its largest client goes, whether there
     /// is room or not.
     pub(super) fn keep_tenant_limits(&mut self) {
-        let tenants = self.pools.tenants.iter().map(|(slot, _)| slot);
+        let tenants = self.upstreams.tenants.iter().map(|(slot, _)| slot);
         let least = tenants.map(|slot| self.share_of(slot)).min();
         let least = least
             .unwrap_or(usize::MAX)
@@ -198,39 +197,28 @@ impl Machine {
     /// time, what comes is added and what goes is not subtracted. Returns all that is kept for
     /// clients.
     fn count_partial(&mut self) -> usize {
-        let partial = |client: &Client| {
-            let inbound = client.inbound.as_ref().map_or(0, |it| it.bytes.len());
-            inbound + client.name_bytes() + client.gathered_bytes()
-        };
-        self.partial_bytes = self.clients.iter().map(|(_, it)| partial(it)).sum();
+        self.clients.recount_partial();
         self.clients.iter().map(|(_, it)| it.kept_bytes()).sum()
     }
 
     /// Gives memory back that was needed once.
     pub(super) fn trim(&mut self) {
         let tables = self.table_bytes();
-        self.count_partial();
-        self.proven_bytes = 0;
-        self.to_clients.trim();
+        self.clients.recount_partial();
+        self.scratch.proven_bytes = 0;
+        self.clients.trim();
+        self.links.trim();
         self.requests.trim();
         shrink_queue(&mut self.actions);
-        shrink_queue(&mut self.ready);
-        shrink_queue(&mut self.dirty_clients);
-        self.clients.shrink();
-        self.links.trim();
-        for room in [&mut self.out, &mut self.inline_frame] {
+        for room in [&mut self.scratch.out, &mut self.scratch.inline_frame] {
             room.clear();
             shrink(room, UNCACHED_BYTES);
         }
-        give_back_list(&mut self.crowded);
-        give_back_list(&mut self.again_later);
-        give_back_list(&mut self.paused);
-        self.trim_spares();
         if self.table_bytes() + BURST_BYTES <= tables {
             trade_cached_pieces();
         }
         // The buffer may have come last, after many that are gone, and hold what is beneath it; and
         // not before something so large is freed does glibc look for what it can give back.
-        self.buffer = ReadBuffer::new();
+        self.scratch.buffer = ReadBuffer::new();
     }
 }

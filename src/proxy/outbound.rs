@@ -1,14 +1,12 @@
 //! The way out: which connections have bytes to send, what they are, and what follows when they
 //! are gone.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use crate::link::request::{Requests, parked_size};
 use crate::proxy::action::Action;
 use crate::proxy::forward::route::BACKEND_OUTBOUND_BYTES_MAX;
-use crate::proxy::machine::{Machine, mark_ready};
-use crate::session::client::{Client, Flag, Hold};
+use crate::proxy::machine::Machine;
+use crate::session::client::Flag;
 use crate::store::chunk::{ChunkList, ChunkPool};
 use crate::store::key::{ClientKey, ConnKey, LinkKey};
 
@@ -23,13 +21,7 @@ impl Machine {
         if let Some(key) = self.links.next_dirty() {
             return Some(ConnKey::Link(key));
         }
-        while let Some(key) = self.dirty_clients.pop_front() {
-            if let Some(client) = self.clients.get_mut(key) {
-                client.clear(Flag::Dirty);
-                return Some(ConnKey::Client(key));
-            }
-        }
-        None
+        self.clients.next_dirty().map(ConnKey::Client)
     }
 
     /// Bytes that a connection has to send.
@@ -58,10 +50,7 @@ impl Machine {
     #[inline]
     fn to_send(&self, key: ConnKey) -> Option<(&ChunkPool, &ChunkList)> {
         match key {
-            ConnKey::Client(key) => {
-                let client = self.clients.get(key)?;
-                Some((&self.to_clients, &client.outbound))
-            }
+            ConnKey::Client(key) => self.clients.to_send(key),
             ConnKey::Link(key) => self.links.to_send(key),
         }
     }
@@ -77,18 +66,9 @@ impl Machine {
     }
 
     fn sent_to_client(&mut self, key: ClientKey, n: usize) -> bool {
-        let Some(client) = self.clients.get_mut(key) else {
+        let Some(client) = self.clients.sent(key, n, self.now) else {
             return false;
         };
-        self.to_clients.consume(&mut client.outbound, n);
-        if n > 0 {
-            // It reads.
-            client.count_written(n);
-            client.active = self.tenths;
-            if !self.stuck.is_empty() {
-                self.stuck.remove(&key);
-            }
-        }
         let left = client.outbound.len();
         if left <= RESUME_BYTES
             && let Some(link) = self.links.get_mut(client.link)
@@ -97,7 +77,9 @@ impl Machine {
             self.actions
                 .push_back(Action::Resume(ConnKey::Link(client.link)));
         }
-        if left == 0 && (client.is(Flag::Closing) || client.is(Flag::Eof) || self.draining) {
+        if left == 0
+            && (client.is(Flag::Closing) || client.is(Flag::Eof) || self.clients.is_draining())
+        {
             self.settle(key);
         }
         left > 0
@@ -105,48 +87,9 @@ impl Machine {
 
     fn sent_to_link(&mut self, key: LinkKey, n: usize) -> bool {
         let left = self.links.sent(key, n);
-        if !self.crowded.is_empty() && left <= BACKEND_OUTBOUND_BYTES_MAX / 2 {
-            self.release_crowd(key);
+        if self.clients.any_waits_for_room() && left <= BACKEND_OUTBOUND_BYTES_MAX / 2 {
+            self.clients.end_wait_for_room(key);
         }
         left > 0
-    }
-
-    /// A backend has room again, or is gone: who waited for that goes on.
-    pub(super) fn release_crowd(&mut self, link: LinkKey) {
-        let (mut i, mut woken) = (0, Vec::new());
-        while let Some(&(of, client)) = self.crowded.get(i) {
-            if of == link {
-                self.crowded.swap_remove(i);
-                woken.push(client);
-            } else {
-                i += 1;
-            }
-        }
-        for key in woken {
-            if let Some(client) = self.clients.get_mut(key) {
-                client.hold.clear(Hold::BACKEND);
-                mark_ready(&mut self.ready, client, key);
-            }
-        }
-    }
-}
-
-/// Has a client's bytes sent this turn.
-pub(super) fn mark_client_dirty(
-    dirty: &mut VecDeque<ClientKey>,
-    client: &mut Client,
-    key: ClientKey,
-) {
-    if !client.is(Flag::Dirty) {
-        client.set(Flag::Dirty);
-        dirty.push_back(key);
-    }
-}
-
-/// Lets replies made here go that waited for nothing but their turn.
-pub(super) fn release_parked(requests: &mut Requests, chunks: &mut ChunkPool, client: &mut Client) {
-    while let Some(mut replies) = requests.take_parked(&mut client.fifo) {
-        client.count_unparked(parked_size(&replies));
-        chunks.join(&mut client.outbound, &mut replies);
     }
 }

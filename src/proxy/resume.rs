@@ -16,8 +16,8 @@ impl Machine {
             self.fail(key, &why);
         }
         // What that makes ready is for the next turn.
-        for _ in 0..self.ready.len() {
-            if let Some(key) = self.ready.pop_front() {
+        for _ in 0..self.clients.ready() {
+            if let Some(key) = self.clients.next_ready() {
                 self.resume_client(key);
             }
         }
@@ -26,7 +26,7 @@ impl Machine {
     }
 
     pub(super) fn resume_client(&mut self, key: ClientKey) {
-        self.share = Share::default();
+        self.clients.share = Share::default();
         let outbound_max = self.settings.client_outbound_bytes_max;
         let in_flight_max = self.settings.client_in_flight_max;
         // Until a message that is on its way has come whole, its connection is not given back.

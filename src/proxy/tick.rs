@@ -11,7 +11,7 @@ use crate::session::client::{Client, Flag};
 use crate::stats::notice::Bound;
 use crate::store::key::{ClientKey, InstanceKey};
 use crate::store::time::Millis;
-use crate::upstream::pool::Account;
+use crate::upstream::account::Account;
 
 /// Between two looks at deadlines, ms: whatever is late is found late by this at most.
 const ROUND_MS: u64 = 100;
@@ -35,7 +35,7 @@ impl Machine {
         self.check_stalls();
         self.grant_tokens();
         self.check_rates();
-        if self.now >= self.next_round {
+        if self.now >= self.rounds.next {
             self.round();
         }
         self.check_invariants();
@@ -44,7 +44,7 @@ impl Machine {
     /// What is due every so often.
     fn round(&mut self) {
         let now = self.now;
-        self.next_round = now.after(ROUND_MS);
+        self.rounds.next = now.after(ROUND_MS);
         self.check_deadlines();
         self.find_late();
         self.check_lines();
@@ -56,13 +56,13 @@ impl Machine {
         self.inquire_elsewhere();
         self.probe();
         self.report_suppressed();
-        if now >= self.next_slow_round {
-            self.next_slow_round = now.after(SLOW_ROUND_MS);
+        if now >= self.rounds.next_slow {
+            self.rounds.next_slow = now.after(SLOW_ROUND_MS);
             self.close_overdue_clients();
             self.close_stuck_clients();
             self.clear_leaving();
             self.close_idle_links();
-            self.pools.sweep(&self.links);
+            self.upstreams.sweep(&self.links);
             self.trim();
         }
     }
@@ -75,7 +75,7 @@ impl Machine {
         let round = self.next_deadline_of_rounds();
         let all = [
             self.next_look_at_stalls(),
-            self.next_look_at_rates(),
+            self.clients.throttled.due(),
             self.next_token(),
             round,
         ];
@@ -85,29 +85,30 @@ impl Machine {
     fn next_deadline_of_rounds(&self) -> Option<Millis> {
         let owed = self.requests.len() > 0
             || self.links.any_opening()
-            || self.in_line > 0
+            || self.upstreams.any_queued()
             || self.links.any_waits()
-            || !self.again_later.is_empty()
-            || !self.paused.is_empty()
-            || self.notices.any_suppressed();
-        if owed || self.probing {
-            return Some(self.next_round);
+            || self.clients.any_asks_again()
+            || !self.clients.paused().is_empty()
+            || self.stats.notices.any_suppressed();
+        if owed || self.upstreams.probing {
+            return Some(self.rounds.next);
         }
         let anybody = !self.clients.is_empty() || !self.links.is_empty();
         // The first worker checks instances that nobody uses.
         let checks = self.settings.worker == 0 && self.settings.check_ms > 0;
-        let checks = checks && !self.draining && !self.pools.instances.is_empty();
-        (anybody || checks).then_some(self.next_slow_round.max(self.next_round))
+        let checks = checks && !self.clients.is_draining() && !self.upstreams.instances.is_empty();
+        (anybody || checks).then_some(self.rounds.next_slow.max(self.rounds.next))
     }
 
     /// Asks after instances that were found to be down; the first worker also after those of which
     /// nothing is known, so that it is known when they come, and the log says so.
     fn probe(&mut self) {
-        self.probing = !self.draining && self.pools.any_not_up(self.settings.worker == 0);
-        if !self.probing {
+        self.upstreams.probing =
+            !self.clients.is_draining() && self.upstreams.any_not_up(self.settings.worker == 0);
+        if !self.upstreams.probing {
             return;
         }
-        let due: Vec<InstanceKey> = (self.pools.instances.iter())
+        let due: Vec<InstanceKey> = (self.upstreams.instances.iter())
             .filter(|(_, it)| it.connecting == 0 && it.leaving.is_none())
             .filter(|(_, it)| match it.health {
                 Health::Unknown => self.settings.worker == 0,
@@ -117,8 +118,10 @@ impl Machine {
             .map(|(key, _)| key)
             .collect();
         for instance in due {
-            let account = self.pools.account((instance, None));
-            let pool = self.pools.pool(account, 0, crate::resp::Protocol::Resp2);
+            let account = self.upstreams.account((instance, None));
+            let pool = self
+                .upstreams
+                .pool(account, 0, crate::resp::Protocol::Resp2);
             self.open_shared(pool);
         }
     }
@@ -137,29 +140,18 @@ impl Machine {
         let late = self.clients.iter().filter(|(_, client)| lingers(client));
         let late: Vec<ClientKey> = late.map(|(key, _)| key).collect();
         for key in late {
-            self.counters.slow_readers += 1;
+            self.stats.counters.slow_readers += 1;
             self.close_now(key);
         }
     }
 
-    /// Closes clients that have not taken a byte of what they have to read for too long. Those that
-    /// have just been written to are looked at a second later.
+    /// Closes clients that have not taken a byte of what they have to read for too long.
     fn close_stuck_clients(&mut self) {
         let max = self.settings.client_send_ms;
         if max == 0 {
             return;
         }
-        let (clients, now) = (&self.clients, self.now);
-        let stuck = |client: &Client| !client.outbound.is_empty() && !client.is(Flag::Dirty);
-        self.stuck
-            .retain(|key, _| clients.get(*key).is_some_and(stuck));
-        for (key, _) in clients.iter().filter(|(_, client)| stuck(client)) {
-            self.stuck.entry(key).or_insert(now);
-        }
-        let late: Vec<(ClientKey, u64)> = (self.stuck.iter())
-            .map(|(key, since)| (*key, now.since(*since)))
-            .filter(|(_, ms)| *ms >= max)
-            .collect();
+        let late = self.clients.find_stuck(max, self.now);
         for (key, ms) in late {
             self.evict(key, Bound::Send, ms);
         }
@@ -178,7 +170,7 @@ impl Machine {
         let listens = pin.is_some_and(|pin| pin.subscriptions() > 0 || pin.monitor);
         let transaction = pin.is_some_and(Pin::holds_transaction_only);
         let admitted = self
-            .pools
+            .upstreams
             .accounts
             .get(client.account)
             .is_some_and(|it| it.open);
@@ -204,9 +196,9 @@ impl Machine {
     fn close_idle_links(&mut self) {
         let mut idle = Vec::new();
         let mut old = Vec::new();
-        for (_, pool) in self.pools.pools.iter() {
+        for (_, pool) in self.upstreams.pools.iter() {
             let spared = usize::from(pool.clients > 0);
-            let account = self.pools.accounts.get(pool.account);
+            let account = self.upstreams.accounts.get(pool.account);
             let anonymous = account.is_some_and(Account::is_anonymous);
             for (i, &key) in pool.links.iter().enumerate() {
                 let Some(link) = self.links.get(key).filter(|it| it.is_ready()) else {

@@ -19,10 +19,9 @@ pub(crate) const UPLOAD_BYTES_MIN: usize = 32 * 1024;
 const UPLOAD_BYTES_MAX: usize = 8 << 20;
 
 /// Records kept for the next client that sends less than a request.
-pub(crate) const SPARE_MAX: usize = 64;
+const SPARE_MAX: usize = 64;
 
-/// Records that are there from the start: a small thing that is allocated amid large ones would
-/// keep the allocator from giving back what is beneath it, when those are freed.
+/// Records that are there from the start.
 const SPARE_MIN: usize = 4;
 
 /// A buffer that is larger than this is not kept for what follows, bytes; and it grows to this at
@@ -42,25 +41,45 @@ pub(crate) struct Inbound {
     pub asked: u32,
 }
 
-/// Each goes to a client as it is.
+/// Records for clients that send less than a request. Some are there from the start: a small thing
+/// that is allocated amid large ones would keep the allocator from giving back what is beneath it,
+/// when those are freed.
+#[derive(Debug)]
 #[allow(clippy::vec_box, reason = "the boxes are what is handed out")]
-pub(crate) type Spares = Vec<Box<Inbound>>;
+pub(crate) struct Spares(Vec<Box<Inbound>>);
 
-/// Records for the first clients that send less than a request.
-pub(crate) fn first_spares() -> Spares {
-    let mut spares = Vec::with_capacity(SPARE_MAX);
-    add_spares(&mut spares);
-    spares
+impl Default for Spares {
+    fn default() -> Self {
+        let mut spares = Self(Vec::with_capacity(SPARE_MAX));
+        spares.trim();
+        spares
+    }
 }
 
-#[allow(clippy::vec_box, reason = "see `Spares`")]
-pub(crate) fn add_spares(spares: &mut Spares) {
-    spares.resize_with(SPARE_MIN, || {
-        Box::new(Inbound {
-            bytes: Vec::with_capacity(SPARE_BYTES_MAX),
-            ..Inbound::default()
-        })
-    });
+impl Spares {
+    pub(crate) fn take(&mut self) -> Box<Inbound> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// Keeps a record for the next client that needs one.
+    pub(crate) fn put(&mut self, mut inbound: Box<Inbound>, chunks: &mut ChunkPool) {
+        inbound.clear(chunks);
+        if self.0.len() < SPARE_MAX {
+            self.0.push(inbound);
+        }
+    }
+
+    /// Gives up records that were needed once. Those that stay are new ones, which lie lower than
+    /// what a burst has left behind.
+    pub(crate) fn trim(&mut self) {
+        self.0.clear();
+        self.0.resize_with(SPARE_MIN, || {
+            Box::new(Inbound {
+                bytes: Vec::with_capacity(SPARE_BYTES_MAX),
+                ..Inbound::default()
+            })
+        });
+    }
 }
 
 /// A large request on its way in.

@@ -7,4 +7,5 @@ pub(crate) mod former;
 pub(crate) mod inbound;
 pub(crate) mod last_command;
 pub(crate) mod question;
+pub(crate) mod sessions;
 pub(crate) mod share;

@@ -114,6 +114,41 @@ impl Rows {
     }
 }
 
+/// Clients that wait for their tenant's rate, and when that is looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Throttled {
+    rows: Rows,
+    next_look: Millis,
+}
+
+impl Throttled {
+    /// A client waits: its tenant's rate is looked at in the next turn.
+    pub(crate) fn push(&mut self, tenant: TenantSlot, key: ClientKey, now: Millis) {
+        self.rows.push(tenant, key, now);
+        self.next_look = now;
+    }
+
+    /// The clients, if their tenants' rates are to be looked at now.
+    pub(crate) fn take_due(&mut self, now: Millis) -> Option<Rows> {
+        let due = self.due().is_some_and(|due| now >= due);
+        due.then(|| std::mem::take(&mut self.rows))
+    }
+
+    /// Those that go on waiting, and when the rates are to be looked at again.
+    pub(crate) fn put_back(&mut self, rows: Rows, next_look: Millis) {
+        (self.rows, self.next_look) = (rows, next_look);
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = ClientKey> {
+        self.rows.keys()
+    }
+
+    /// When the rates are to be looked at; `None`: nobody waits.
+    pub(crate) fn due(&self) -> Option<Millis> {
+        (!self.rows.is_empty()).then_some(self.next_look)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,5 +8,6 @@ pub(crate) mod allocator;
 pub(crate) mod buffer;
 pub(crate) mod chunk;
 pub(crate) mod key;
+pub(crate) mod random;
 pub(crate) mod table;
 pub(crate) mod time;

@@ -33,7 +33,7 @@ pub(crate) struct Logins {
     familiar: HashSet<Box<[u8]>>,
     /// Clients that wait for a token to open a connection of their pool.
     pub openers: VecDeque<ClientKey>,
-    /// Pools that lost their last connection: their credential is asked about once more.
+    /// Upstreams that lost their last connection: their credential is asked about once more.
     pub(crate) lost: VecDeque<PoolKey>,
     /// Verifiers on which nothing is under way; the last is taken first.
     pub idle: Vec<LinkKey>,

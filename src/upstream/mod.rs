@@ -1,8 +1,10 @@
 //! The servers of this worker: tenants, their instances, the accounts on them, and the pools of
 //! connections. Decides nothing about a single request.
 
+pub(crate) mod account;
 pub(crate) mod instance;
 pub(crate) mod logins;
 pub(crate) mod permits;
 pub(crate) mod pool;
 pub(crate) mod tenant;
+pub(crate) mod upstreams;

@@ -58,7 +58,7 @@ impl Machine {
 
     /// Another round has come for those whom nobody could answer yet.
     pub(in crate::proxy) fn ask_again(&mut self) {
-        for key in mem::take(&mut self.again_later) {
+        for key in self.clients.take_asks_again() {
             let waiting = self
                 .clients
                 .get_mut(key)

@@ -37,8 +37,8 @@ impl Machine {
     /// How the version of a client's backend shows clients.
     pub(in crate::proxy) fn dialect_of(&self, key: ClientKey) -> Dialect {
         let account = self.clients.get(key).map(|client| client.account);
-        let account = account.and_then(|account| self.pools.accounts.get(account));
-        let instance = account.and_then(|account| self.pools.instances.get(account.instance));
+        let account = account.and_then(|account| self.upstreams.accounts.get(account));
+        let instance = account.and_then(|account| self.upstreams.instances.get(account.instance));
         instance.map_or_else(Dialect::default, |instance| instance.dialect)
     }
 

@@ -59,9 +59,10 @@ impl Machine {
             // A drain did not wait for it.
             return;
         }
+        let mut kept = 0;
         match answer {
             Answer::Found(matches, more) => {
-                self.partial_bytes += matches.kept();
+                kept = matches.kept();
                 gathering.matches.add(matches);
                 gathering.more |= more;
             }
@@ -69,7 +70,9 @@ impl Machine {
             Answer::Connection(found) => gathering.found = found,
         }
         gathering.left -= 1;
-        if gathering.left == 0 {
+        let last = gathering.left == 0;
+        self.clients.count_partial(kept);
+        if last {
             self.stop_gathering(key);
         }
     }
@@ -91,7 +94,10 @@ impl Machine {
         {
             search.slice += 1;
             // Those that have begun end before others begin, and few lists are kept at a time.
-            return self.questions.push_first(client.tenant, key, self.now);
+            return {
+                let tenant = client.tenant;
+                self.clients.questions.push_first(tenant, key, self.now)
+            };
         }
         let done = std::mem::replace(&mut **gathering, Gathering::new(Purpose::List));
         self.conclude(key, Ok(()));
@@ -115,13 +121,13 @@ impl Machine {
         self.change(key, Goal::Peers(Box::new(gathering)), None);
         let tenant = self.clients.get(key).map(|client| client.tenant);
         if let Some(tenant) = tenant {
-            self.questions.push(tenant, key, self.now);
+            self.clients.questions.push(tenant, key, self.now);
         }
     }
 
     /// How many workers are there to ask? In a drain they may have ended.
     fn others(&self) -> u16 {
-        match self.draining {
+        match self.clients.is_draining() {
             true => 0,
             false => self.settings.workers.saturating_sub(1),
         }
@@ -131,7 +137,7 @@ impl Machine {
     /// others have their turns between.
     pub(in crate::proxy) fn put_question(&mut self) {
         let others = self.others();
-        while let Some(key) = self.questions.pop() {
+        while let Some(key) = self.clients.questions.pop() {
             let client = self.clients.get_mut(key);
             let waiting = client.and_then(|client| client.waiting_mut());
             let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
@@ -163,12 +169,12 @@ impl Machine {
             Purpose::List => {
                 let mut found = gathering.matches;
                 if found.bytes > LIST_BYTES_MAX {
-                    self.counters.lists_refused += 1;
+                    self.stats.counters.lists_refused += 1;
                     return self.say_error(key, LIST_TOO_LONG);
                 }
                 // In lines, in one text, as a reply, and on its way out.
                 if found.bytes > LARGE_BYTES && !has_memory(4 * found.bytes) {
-                    self.counters.out_of_memory += 1;
+                    self.stats.counters.out_of_memory += 1;
                     return self.say_and_close(key, OUT_OF_MEMORY);
                 }
                 found.lines.sort_unstable_by_key(|(id, _)| *id);
@@ -209,7 +215,7 @@ impl Machine {
                     tries,
                 };
                 self.change(key, Goal::Peers(Box::new(Gathering::new(purpose))), None);
-                self.again_later.push(key);
+                self.clients.ask_again(key);
                 return;
             }
             Purpose::Redirect { id, at, frame, .. } => {
@@ -218,15 +224,18 @@ impl Machine {
         }
         self.say(key, &out);
         if me_too && let Some(client) = self.clients.get_mut(key) {
-            self.counters.kills += 1;
+            self.stats.counters.kills += 1;
             client.finish(self.links.chunks_mut());
         }
     }
 
     /// The user a client is, if it is one already.
     pub(in crate::proxy) fn scope_of(&self, key: ClientKey) -> Option<Scope> {
-        let account = self.pools.accounts.get(self.clients.get(key)?.account)?;
-        let instance = self.pools.instances.get(account.instance)?;
+        let account = self
+            .upstreams
+            .accounts
+            .get(self.clients.get(key)?.account)?;
+        let instance = self.upstreams.instances.get(account.instance)?;
         Some(Scope {
             tenant: instance.tenant.clone(),
             instance: instance.id.clone(),
@@ -235,8 +244,8 @@ impl Machine {
     }
 
     pub(in crate::proxy) fn in_scope(&self, client: &Client, scope: &Scope) -> bool {
-        let account = self.pools.accounts.get(client.account);
-        let instance = account.and_then(|account| self.pools.instances.get(account.instance));
+        let account = self.upstreams.accounts.get(client.account);
+        let instance = account.and_then(|account| self.upstreams.instances.get(account.instance));
         account.is_some_and(|account| account.name() == &*scope.user)
             && instance.is_some_and(|it| it.tenant == scope.tenant && it.id == scope.instance)
     }

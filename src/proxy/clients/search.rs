@@ -95,7 +95,7 @@ impl Machine {
             });
             if is_meant && search.kill && Some(key) != asker {
                 matches.killed += 1;
-                self.counters.kills += 1;
+                self.stats.counters.kills += 1;
                 self.close_now(key);
             }
         }

@@ -10,13 +10,12 @@ use crate::dedicated::pin::{Change, Pin};
 use crate::dedicated::walker::Walker;
 use crate::link::failure::Failure;
 use crate::link::frame::{Class, Fate, Frame};
-use crate::link::request::Kind;
+use crate::link::request::{Kind, Request};
 use crate::link::verb::Verb;
-use crate::proxy::deliver::owner::{Full, Owner};
 use crate::proxy::deliver::replies::Afterwards;
-use crate::proxy::machine::{Machine, mark_ready};
-use crate::proxy::outbound::{mark_client_dirty, release_parked};
+use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold};
+use crate::session::sessions::Full;
 use crate::store::key::{ClientKey, LinkKey};
 
 impl Machine {
@@ -89,15 +88,10 @@ impl Machine {
 
     /// A frame has come to its end: what waited for that goes out.
     fn release_held(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        release_parked(&mut self.requests, &mut self.to_clients, client);
-        if !client.outbound.is_empty() {
-            mark_client_dirty(&mut self.dirty_clients, client, key);
-        }
-        if client.fifo.is_empty() && client.hold.has(Hold::BARRIER) {
-            mark_ready(&mut self.ready, client, key);
+        self.clients.release_parked(&mut self.requests, key);
+        let client = self.clients.get(key);
+        if client.is_some_and(|it| it.fifo.is_empty() && it.hold.has(Hold::BARRIER)) {
+            self.wake(key);
         }
     }
 
@@ -117,22 +111,19 @@ impl Machine {
         match fate {
             Fate::Push => {
                 let max = self.settings.subscriber_outbound_bytes_max;
-                let Some(client) = self.clients.get_mut(owner) else {
+                let client = self.clients.get(owner);
+                // After its last reply a client hears nothing more.
+                let Some(client) = client.filter(|it| !it.is(Flag::Closing)) else {
                     return Ok(());
                 };
-                if client.is(Flag::Closing) {
-                    // After its last word it hears nothing more.
-                    return Ok(());
-                }
-                self.to_clients.append(&mut client.outbound, part);
-                mark_client_dirty(&mut self.dirty_clients, client, owner);
-                if client.outbound.len() > max {
+                if client.outbound.len() + part.len() > max {
                     late.flooded.push(owner);
                 }
+                self.clients.write(owner, part);
             }
             Fate::Reply => {
                 let client = head.map_or(owner, |head| head.client);
-                if self.owner_parts().take(client, kind, part, 0, None) == Full::Yes {
+                if self.deliver(client, (kind, part), (0, None)) == Full::Yes {
                     late.overfull.push(client);
                 }
             }
@@ -145,19 +136,14 @@ impl Machine {
         Ok(())
     }
 
-    /// For the client whose reply it is. Shared connections, of which there are more replies,
-    /// borrow the tables beside their own (see `deliver`).
-    fn owner_parts(&mut self) -> Owner<'_> {
-        Owner {
-            clients: &mut self.clients,
-            requests: &mut self.requests,
-            chunks: &mut self.to_clients,
-            dirty: &mut self.dirty_clients,
-            ready: &mut self.ready,
-            counters: &mut self.counters,
-            settings: &self.settings,
-            draining: self.draining,
-        }
+    fn deliver(
+        &mut self,
+        key: ClientKey,
+        reply: (Kind, &[u8]),
+        done: (u32, Option<Request>),
+    ) -> Full {
+        let (requests, counters) = (&mut self.requests, &mut self.stats.counters);
+        self.clients.deliver(requests, counters, key, reply, done)
     }
 
     /// A frame is complete: what does it say?
@@ -176,14 +162,14 @@ impl Machine {
             .and_then(|client| client.pin.as_deref_mut());
         match frame.class(manner.modal, manner.monitor) {
             Class::Unsolicited => {
-                self.counters.pushes += 1;
+                self.stats.counters.pushes += 1;
                 if frame.fate == Fate::Notice {
                     self.redirect_told(key);
                 }
                 Ok(())
             }
             Class::Confirmation(topic, count) => {
-                self.counters.pushes += 1;
+                self.stats.counters.pushes += 1;
                 let left = pin.map_or(0, |pin| {
                     pin.confirmed(topic, count);
                     *pin.topic_mut(topic)
@@ -259,7 +245,7 @@ impl Machine {
                 pin.answered(verb);
             }
         }
-        self.owner_parts().take(client, kind, &[], done, popped);
+        self.deliver(client, (kind, &[]), (done, popped));
     }
 
     /// The reply to a request is complete.
@@ -362,11 +348,8 @@ impl Machine {
 
     /// What a client hears in the place of a reply on its own connection.
     pub(super) fn tell_own(&mut self, key: ClientKey, bytes: &[u8]) {
-        if let Some(client) = self.clients.get_mut(key)
-            && !bytes.is_empty()
-        {
-            self.to_clients.append(&mut client.outbound, bytes);
-            mark_client_dirty(&mut self.dirty_clients, client, key);
+        if !bytes.is_empty() {
+            self.clients.write(key, bytes);
         }
     }
 }

@@ -7,7 +7,6 @@ use crate::link::failure::Failure;
 use crate::link::link::Link;
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
-use crate::proxy::outbound::release_parked;
 use crate::session::client::Hold;
 use crate::store::key::{ClientKey, LinkKey};
 use crate::upstream::tenant::Use;
@@ -71,7 +70,7 @@ impl Machine {
         if let Some(pin) = client.pin.take() {
             let link = client.link;
             client.go_to(LinkKey::NONE);
-            self.pools.release(pin.tenant, Use::Pinned);
+            self.upstreams.release(pin.tenant, Use::Pinned);
             self.orphan(link, &pin);
         }
     }
@@ -90,20 +89,19 @@ impl Machine {
         if link.sent == 0 {
             client.forget_former(own);
         }
-        self.pools.release(pin.tenant, Use::Pinned);
+        self.upstreams.release(pin.tenant, Use::Pinned);
         let head = self.requests.get(link.fifo.head);
         let in_doubt = head.is_some_and(|head| head.start < link.sent);
         let torn = link.dedicated && link.is_ready() && !link.scanner.at_start();
         if !pin.holds() && !in_doubt && !torn {
             return;
         }
-        self.counters.pins_lost += 1;
-        client.finish(self.links.chunks_mut());
-        let fifo = client.fifo;
-        self.requests.silence(fifo, &mut self.to_clients);
-        // What waited for the end of a message does so no more.
-        release_parked(&mut self.requests, &mut self.to_clients, client);
+        self.stats.counters.pins_lost += 1;
         let key = link.owner;
+        self.finish_client(key);
+        self.clients.silence(&mut self.requests, key);
+        // What waited for the end of a message does so no more.
+        self.clients.release_parked(&mut self.requests, key);
         self.wake(key);
     }
 
@@ -121,9 +119,9 @@ impl Machine {
             return;
         };
         let link = mem::replace(&mut client.link, LinkKey::NONE);
-        client.finish(self.links.chunks_mut());
-        self.requests.silence(client.fifo, &mut self.to_clients);
-        self.pools.release(pin.tenant, Use::Pinned);
+        self.finish_client(key);
+        self.clients.silence(&mut self.requests, key);
+        self.upstreams.release(pin.tenant, Use::Pinned);
         self.orphan(link, &pin);
     }
 

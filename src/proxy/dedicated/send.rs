@@ -73,8 +73,8 @@ impl Machine {
     /// once, it would only ask again at once.
     fn is_down(&self, key: ClientKey) -> bool {
         let client = self.clients.get(key);
-        let account = client.and_then(|client| self.pools.accounts.get(client.account));
-        let instance = account.and_then(|account| self.pools.instances.get(account.instance));
+        let account = client.and_then(|client| self.upstreams.accounts.get(client.account));
+        let instance = account.and_then(|account| self.upstreams.instances.get(account.instance));
         instance.is_some_and(|instance| !instance.gone && instance.is_out(self.now))
     }
 
@@ -173,7 +173,7 @@ impl Machine {
             Plan::Admin(_) if self.settings.admin_commands => return self.forward_one(key, frame),
             Plan::Own(own) => return self.dispatch_own(key, own, frame),
             Plan::CrossProtocol => {
-                self.counters.cross_protocol += 1;
+                self.stats.counters.cross_protocol += 1;
                 self.close_now(key);
                 return Taken::Yes;
             }
@@ -236,7 +236,7 @@ impl Machine {
             .is_some_and(|link| !link.dedicated);
         // Who waited for a backend that was down may yet turn out to be a stranger there.
         let stranger = client
-            .and_then(|client| self.pools.accounts.get(client.account))
+            .and_then(|client| self.upstreams.accounts.get(client.account))
             .is_none_or(|account| !account.open);
         borrowed || stranger
     }

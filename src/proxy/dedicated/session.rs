@@ -70,7 +70,7 @@ impl Machine {
     /// may not answer a failed AUTH, where messages are on their way.
     fn verify_own(&mut self, key: ClientKey, goal: Goal, target: Target) -> Result<Taken, String> {
         let current = self.instance_of_client(key);
-        let wanted = self.pools.accounts.get(target.account);
+        let wanted = self.upstreams.accounts.get(target.account);
         if wanted.map(|account| account.instance) != current {
             return Err(OTHER_TENANT.into());
         }
@@ -89,7 +89,7 @@ impl Machine {
         account: AccountKey,
         protocol: Protocol,
     ) {
-        let Some(account) = self.pools.accounts.get(account) else {
+        let Some(account) = self.upstreams.accounts.get(account) else {
             return;
         };
         let Some(credential) = account.credential.clone() else {
@@ -218,8 +218,8 @@ impl Machine {
 
     /// The backend took the credential that came over the client's own connection.
     pub(super) fn logged_in_own(&mut self, key: ClientKey, identity: Identity) {
-        let account = self.pools.account(identity);
-        if let Some(account) = self.pools.accounts.get_mut(account) {
+        let account = self.upstreams.account(identity);
+        if let Some(account) = self.upstreams.accounts.get_mut(account) {
             account.accept();
         }
         self.become_user(key, account);
@@ -242,7 +242,7 @@ impl Machine {
             return;
         };
         let on = client.link;
-        let to = self.pools.pool(account, db, protocol);
+        let to = self.upstreams.pool(account, db, protocol);
         self.move_client(key, to);
         if let Some(client) = self.clients.get_mut(key) {
             (client.db, client.protocol) = (db, protocol);

@@ -38,7 +38,7 @@ impl Machine {
         }
         let (client, pool) = (
             self.clients.get_mut(key),
-            self.pools.pools.get_mut(pool_key),
+            self.upstreams.pools.get_mut(pool_key),
         );
         let (Some(client), Some(pool)) = (client, pool) else {
             return Err(Refusal::Error(NOAUTH.into()));
@@ -53,14 +53,14 @@ impl Machine {
         };
         client.hold.set(Hold::TURN);
         pool.line.push_back(turn);
-        self.in_line += 1;
-        self.counters.pins_delayed += 1;
+        self.upstreams.enqueued();
+        self.stats.counters.pins_delayed += 1;
         Err(Refusal::Later)
     }
 
     /// Is the pool's instance down? Then those in line wait for it, too.
     pub(in crate::proxy) fn is_out(&self, pool_key: PoolKey) -> bool {
-        let instance = self.pools.instance_of_pool(pool_key);
+        let instance = self.upstreams.instance_of_pool(pool_key);
         instance.is_some_and(|instance| instance.is_out(self.now))
     }
 
@@ -70,10 +70,16 @@ impl Machine {
             return Err(Refusal::Later);
         };
         let (account, protocol) = (client.account, client.protocol);
-        let pools = self.pools.accounts.get(account).map(|it| it.pools.clone());
+        let pools = self
+            .upstreams
+            .accounts
+            .get(account)
+            .map(|it| it.pools.clone());
         let pools = pools.unwrap_or_default();
         // The reply to FUNCTION STATS has another form in the other protocol.
-        let pools = pools.iter().filter_map(|&pool| self.pools.pools.get(pool));
+        let pools = pools
+            .iter()
+            .filter_map(|&pool| self.upstreams.pools.get(pool));
         let pools = pools.filter(|pool| pool.protocol == protocol);
         let mut all = pools.flat_map(|pool| pool.idle.iter().chain(&pool.links));
         let is_free = |key| !self.links.get(key).is_some_and(Link::is_reserved);
@@ -81,7 +87,7 @@ impl Machine {
         let free = free.copied();
         if let Some(on) = free {
             let pool = self.links.get(on).map(|link| link.pool);
-            if let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool)) {
+            if let Some(pool) = pool.and_then(|pool| self.upstreams.pools.get_mut(pool)) {
                 pool.idle.retain(|&other| other != on);
             }
             self.lend(on);
@@ -89,7 +95,7 @@ impl Machine {
             return Ok(());
         }
         // While a script runs, no server lets a new connection choose its database.
-        let pool = self.pools.pool(account, 0, protocol);
+        let pool = self.upstreams.pool(account, 0, protocol);
         if self.is_refused(pool) {
             return Err(Refusal::LoggedOut);
         }
@@ -104,7 +110,7 @@ impl Machine {
     pub(super) fn lend(&mut self, key: LinkKey) {
         if let Some(link) = self.links.get_mut(key)
             && !link.dedicated
-            && let Some(pool) = self.pools.pools.get_mut(link.pool)
+            && let Some(pool) = self.upstreams.pools.get_mut(link.pool)
         {
             link.lending = Lending::Lent;
             pool.links.retain(|&other| other != key);
@@ -128,13 +134,13 @@ impl Machine {
     ) -> Result<Option<LinkKey>, Refusal> {
         let slot = self.tenant_of_pool(pool_key);
         let full = self.has_all_dedicated(slot);
-        let tenant = self.pools.tenants.get_mut(slot);
+        let tenant = self.upstreams.tenants.get_mut(slot);
         if tenant.is_some_and(|tenant| full || !tenant.take(Use::Pinned, tenant.limits.pinned)) {
             return Ok(None);
         }
         let found = self.find_free(pool_key);
         if !matches!(found, Ok(Some(_))) {
-            self.pools.release(slot, Use::Pinned);
+            self.upstreams.release(slot, Use::Pinned);
         }
         found
     }
@@ -142,14 +148,14 @@ impl Machine {
     /// Are as many connections of this tenant dedicated as may be? Those on which the server is
     /// asked about replicas count, too: they come back in a moment.
     pub(super) fn has_all_dedicated(&self, slot: TenantSlot) -> bool {
-        let tenant = self.pools.tenants.get(slot);
+        let tenant = self.upstreams.tenants.get(slot);
         let used = tenant.map_or(0, |tenant| tenant.used(Use::Pinned));
         let left = self.settings.dedicated_max.saturating_sub(used);
         left == 0 || self.asked_about_waits(slot) >= left
     }
 
     pub(super) fn tenant_of_pool(&self, pool_key: PoolKey) -> TenantSlot {
-        let instance = self.pools.instance_of_pool(pool_key);
+        let instance = self.upstreams.instance_of_pool(pool_key);
         instance.map_or(TenantSlot::NONE, |instance| instance.slot)
     }
 
@@ -157,13 +163,13 @@ impl Machine {
     fn count_owned(&mut self, key: LinkKey) {
         let pool = self.links.get(key).map(|link| link.pool);
         let slot = pool.map(|pool| self.tenant_of_pool(pool));
-        if let Some(tenant) = slot.and_then(|slot| self.pools.tenants.get_mut(slot)) {
+        if let Some(tenant) = slot.and_then(|slot| self.upstreams.tenants.get_mut(slot)) {
             tenant.take(Use::Pinned, None);
         }
     }
 
     fn find_free(&mut self, pool_key: PoolKey) -> Result<Option<LinkKey>, Refusal> {
-        while let Some(pool) = self.pools.pools.get_mut(pool_key) {
+        while let Some(pool) = self.upstreams.pools.get_mut(pool_key) {
             let Some(key) = pool.idle.pop() else { break };
             if self.is_clean(key) {
                 return Ok(Some(key));
@@ -184,7 +190,7 @@ impl Machine {
     fn dedicate(&mut self, key: LinkKey) {
         if let Some(link) = self.links.get_mut(key) {
             link.dedicated = true;
-            if let Some(pool) = self.pools.pools.get_mut(link.pool) {
+            if let Some(pool) = self.upstreams.pools.get_mut(link.pool) {
                 pool.dedicated += 1;
             }
         }
@@ -193,7 +199,7 @@ impl Machine {
     /// Takes this very connection out of the idle ones, for clients that wait for replicas.
     pub(super) fn take_idle(&mut self, key: LinkKey) -> bool {
         let pool = self.links.get(key).map(|link| link.pool);
-        let Some(pool) = pool.and_then(|pool| self.pools.pools.get_mut(pool)) else {
+        let Some(pool) = pool.and_then(|pool| self.upstreams.pools.get_mut(pool)) else {
             return false;
         };
         let before = pool.idle.len();
@@ -215,7 +221,7 @@ impl Machine {
                 shared,
                 ..Pin::default()
             }));
-            self.counters.pins += 1;
+            self.stats.counters.pins += 1;
         }
     }
 
@@ -224,7 +230,7 @@ impl Machine {
         let Some(link) = self.links.get(key) else {
             return false;
         };
-        let instance = self.pools.instances.get(link.instance);
+        let instance = self.upstreams.instances.get(link.instance);
         let gone = instance.is_none_or(|it| it.gone || !it.is_at(link.address));
         link.is_ready() && link.fifo.is_empty() && link.scanner.at_start() && !link.retired && !gone
     }
@@ -251,7 +257,7 @@ impl Machine {
         let Some(pin) = client.pin.take() else {
             return;
         };
-        self.pools.release(pin.tenant, Use::Pinned);
+        self.upstreams.release(pin.tenant, Use::Pinned);
         let (link_key, to) = (client.link, client.pool);
         // As it was before, if it still is of that pool.
         let shared = self.links.get(pin.shared);
@@ -289,7 +295,7 @@ impl Machine {
         if !self.is_clean(key) {
             return self.retire(key);
         }
-        let (link, pool) = (self.links.get_mut(key), self.pools.pools.get_mut(pool));
+        let (link, pool) = (self.links.get_mut(key), self.upstreams.pools.get_mut(pool));
         let (Some(link), Some(pool)) = (link, pool) else {
             return;
         };
@@ -311,12 +317,12 @@ impl Machine {
         if from == to {
             return true;
         }
-        let Some(pool) = self.pools.pools.get_mut(to) else {
+        let Some(pool) = self.upstreams.pools.get_mut(to) else {
             return false;
         };
         pool.dedicated += 1;
         link.pool = to;
-        if let Some(pool) = self.pools.pools.get_mut(from) {
+        if let Some(pool) = self.upstreams.pools.get_mut(from) {
             pool.dedicated -= 1;
         }
         self.serve_line(from);
@@ -334,7 +340,7 @@ impl Machine {
         let asks = awaited && link.asked_wait != self.now;
         if !soiled
             && self.is_clean(key)
-            && let Some(pool) = self.pools.pools.get_mut(pool_key)
+            && let Some(pool) = self.upstreams.pools.get_mut(pool_key)
             && (pool.idle.len() < self.settings.pool_idle_max || !pool.line.is_empty() || awaited)
         {
             pool.idle.push(key);

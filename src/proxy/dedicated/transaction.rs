@@ -17,8 +17,8 @@ use crate::link::failure::Failure;
 use crate::link::request::Kind;
 use crate::link::verb::Verb;
 use crate::proxy::forward::answer::{Taken, kind_of};
-use crate::proxy::machine::{Machine, mark_ready};
-use crate::proxy::outbound::mark_client_dirty;
+use crate::proxy::machine::Machine;
+use crate::session::sessions::Full;
 use crate::store::key::{ClientKey, LinkKey};
 
 /// What Redis says where a command makes no sense inside a transaction.
@@ -160,13 +160,9 @@ impl Machine {
             if rewrites && let Some(link) = self.links.get_mut(link_key) {
                 link.collect(now)?;
             }
-            if !silent && !replaces {
-                self.to_clients.append(&mut client.outbound, now);
-                mark_client_dirty(&mut self.dirty_clients, client, key);
-                if client.unread_bytes() > self.settings.client_outbound_bytes_max {
-                    // It is closed when it is looked at.
-                    mark_ready(&mut self.ready, client, key);
-                }
+            // A client that is full is closed when it is looked at.
+            if !silent && !replaces && self.clients.write(key, now) == Full::Yes {
+                self.clients.mark_ready(key);
             }
             if let Some(kind) = step.ended.filter(|_| has_effect)
                 && let Some((_, effect)) = self.pin_mut(key).and_then(|pin| pin.effects.pop_front())
@@ -228,12 +224,8 @@ impl Machine {
             Effect::TrackingInfo => self.tracking_told(key, element, silent),
             _ => {}
         }
-        if let Some(client) = self.clients.get_mut(key)
-            && !silent
-            && !out.is_empty()
-        {
-            self.to_clients.append(&mut client.outbound, &out);
-            mark_client_dirty(&mut self.dirty_clients, client, key);
+        if !silent {
+            self.tell_own(key, &out);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The line for a connection of one's own: who waits, whose turn it is, who has waited too long.
 
 use crate::proxy::forward::route::Refusal;
-use crate::proxy::machine::{Machine, mark_ready};
+use crate::proxy::machine::Machine;
 use crate::session::client::Hold;
 use crate::stats::notice::Bound;
 use crate::stats::survey::Limit;
@@ -16,13 +16,13 @@ impl Machine {
     pub(in crate::proxy) fn serve_line(&mut self, pool_key: PoolKey) {
         while !self.is_out(pool_key)
             // Out of the line first: what is closed on the way serves the line, too.
-            && let Some(pool) = self.pools.pools.get_mut(pool_key)
+            && let Some(pool) = self.upstreams.pools.get_mut(pool_key)
             && let Some(turn) = pool.line.pop_front()
         {
             let key = turn.client;
             let refusal = match self.free_connection(pool_key) {
                 Ok(None) => {
-                    if let Some(pool) = self.pools.pools.get_mut(pool_key) {
+                    if let Some(pool) = self.upstreams.pools.get_mut(pool_key) {
                         pool.line.push_front(turn);
                     }
                     return;
@@ -42,37 +42,36 @@ impl Machine {
 
     /// A client is in line no more: its command is decoded again.
     fn end_turn(&mut self, key: ClientKey, refusal: Option<String>) {
-        self.in_line -= 1;
+        self.upstreams.dequeued();
         if let Some(client) = self.clients.get_mut(key) {
             client.take_refusal();
             if let Some(text) = refusal {
                 client.details_mut().refusal = Some(text.into());
             }
-            client.hold.clear(Hold::TURN);
-            mark_ready(&mut self.ready, client, key);
         }
+        self.clients.end_hold(key, Hold::TURN);
     }
 
     /// Who has waited for too long hears so.
     pub(in crate::proxy) fn check_lines(&mut self) {
-        if self.in_line == 0 {
+        if !self.upstreams.any_queued() {
             return;
         }
         let wait_ms = self.settings.pool_wait_ms;
-        for pool_key in self.pools.pools.keys() {
+        for pool_key in self.upstreams.pools.keys() {
             self.serve_line(pool_key);
-            let instance = self.pools.instance_of_pool(pool_key);
+            let instance = self.upstreams.instance_of_pool(pool_key);
             let out = instance.filter(|instance| instance.is_out(self.now));
             let out_text = out.map(|it| it.down_text.clone());
             let text = out_text.clone().unwrap_or_else(|| NO_TURN.to_owned());
             let slot = self.tenant_of_pool(pool_key);
             let now = self.now;
             let late = |turn: &Turn| now.since(turn.since) >= wait_ms;
-            while let Some(pool) = self.pools.pools.get_mut(pool_key)
+            while let Some(pool) = self.upstreams.pools.get_mut(pool_key)
                 && let Some(at) = pool.line.iter().position(late)
                 && let Some(Turn { client: key, .. }) = pool.line.remove(at)
             {
-                self.counters.pins_refused += 1;
+                self.stats.counters.pins_refused += 1;
                 if out_text.is_none() {
                     let bound = self.dedicated_bound(pool_key);
                     match bound {
@@ -87,7 +86,7 @@ impl Machine {
 
     /// Which limit keeps the clients of a pool from having one more.
     fn dedicated_bound(&self, pool: PoolKey) -> Bound {
-        let full = { self.pools.account_of(pool) }.is_some_and(|it| self.is_full(it.instance));
+        let full = { self.upstreams.account_of(pool) }.is_some_and(|it| self.is_full(it.instance));
         if self.has_all_dedicated(self.tenant_of_pool(pool)) {
             Bound::Dedicated
         } else if full {
@@ -103,11 +102,11 @@ impl Machine {
             return;
         };
         if client.hold.has(Hold::TURN)
-            && let Some(pool) = self.pools.pools.get_mut(client.pool)
+            && let Some(pool) = self.upstreams.pools.get_mut(client.pool)
         {
             client.hold.clear(Hold::TURN);
             pool.line.retain(|turn| turn.client != key);
-            self.in_line -= 1;
+            self.upstreams.dequeued();
         }
     }
 }

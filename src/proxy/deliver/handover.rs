@@ -25,7 +25,6 @@ use crate::link::verb::Verb;
 use crate::proxy::deliver::retry::{runs, unanswered_reads};
 use crate::proxy::deliver::unanswered::error;
 use crate::proxy::machine::Machine;
-use crate::proxy::outbound::mark_client_dirty;
 use crate::store::key::{ClientKey, LinkKey};
 
 /// Up to so many bytes of an unsent request are copied, so that they are remembered where they go.
@@ -128,8 +127,8 @@ impl Machine {
             && let Some(client) = self.clients.get_mut(key)
         {
             client.finish(self.links.chunks_mut());
-            self.requests.silence(client.fifo, &mut self.to_clients);
-            mark_client_dirty(&mut self.dirty_clients, client, key);
+            self.clients.silence(&mut self.requests, key);
+            self.clients.mark_dirty(key);
         }
     }
 
@@ -244,7 +243,7 @@ impl Machine {
         if moved || again.iter().any(|client| !ways.suspects.contains(client)) {
             ways.to = self.successor(lost, was_ready);
         }
-        let pool = self.pools.pools.get(lost.pool);
+        let pool = self.upstreams.pools.get(lost.pool);
         let room = pool.is_some_and(|it| it.shared() < self.settings.pool_connections_max);
         if room && was_ready && again.iter().any(|client| ways.suspects.contains(client)) {
             ways.apart = self.open_shared(lost.pool);
@@ -258,7 +257,7 @@ impl Machine {
     /// The connection on which the requests of a lost one go on. One that took over before and has
     /// not sent a byte gets no successor: else requests would move for ever.
     fn successor(&mut self, lost: &Link, was_ready: bool) -> Option<LinkKey> {
-        let instance = self.pools.instance_of_pool(lost.pool);
+        let instance = self.upstreams.instance_of_pool(lost.pool);
         let gone = instance.is_none_or(|instance| instance.gone);
         if was_ready
             && !lost.is_heir
@@ -268,7 +267,7 @@ impl Machine {
             self.links.get_mut(new)?.is_heir = true;
             return Some(new);
         }
-        let pool = self.pools.pools.get(lost.pool)?;
+        let pool = self.upstreams.pools.get(lost.pool)?;
         let living = pool.links.iter();
         let living = living.filter_map(|&key| Some((key, self.links.get(key)?)));
         let worst = |it: &Link| (!it.is_ready(), !it.is_open(), it.drawbacks(self.now));
@@ -282,8 +281,8 @@ impl Machine {
             request.retried = request.retried.and(Reason::LinkLost);
         }
         self.links.append(to, bytes);
-        self.counters.asked_again += 1;
-        self.counters.asked_again_lost += 1;
+        self.stats.counters.asked_again += 1;
+        self.stats.counters.asked_again_lost += 1;
     }
 
     /// Moves the first `len` bytes that a lost connection did not send, and their record.

@@ -130,17 +130,17 @@ impl Machine {
 
     /// When the server of a pool was last heard of, on whatever connection of this worker.
     fn heard_of(&self, pool: PoolKey) -> Millis {
-        let instance = self.pools.instance_of_pool(pool);
+        let instance = self.upstreams.instance_of_pool(pool);
         instance.map_or_else(Millis::default, |instance| instance.heard)
     }
 
     /// Sees that the server of a pool is asked something by which it can show that it is there.
     fn seek_answer(&mut self, pool: PoolKey) {
-        let Some(of) = self.pools.account_of(pool).map(|it| it.instance) else {
+        let Some(of) = self.upstreams.account_of(pool).map(|it| it.instance) else {
             return;
         };
         let idle = self.idle_connection(of, pool);
-        let Some(instance) = self.pools.instances.get_mut(of) else {
+        let Some(instance) = self.upstreams.instances.get_mut(of) else {
             return;
         };
         let asked = instance.asked_alive > instance.heard
@@ -153,8 +153,8 @@ impl Machine {
         if let Some(on) = idle {
             return self.ask_server(on, Kind::Alive, &[b"PING"]);
         }
-        let anonymous = self.pools.account((of, None));
-        let anonymous = self.pools.pool(anonymous, 0, Protocol::Resp2);
+        let anonymous = self.upstreams.account((of, None));
+        let anonymous = self.upstreams.pool(anonymous, 0, Protocol::Resp2);
         let mut pools = [pool, anonymous].into_iter();
         if let Some(pool) = pools.find(|&it| self.has_room(it, BEYOND)) {
             self.open_shared(pool);
@@ -163,8 +163,8 @@ impl Machine {
 
     /// A connection to an instance on which nothing is under way, best one of this pool.
     fn idle_connection(&self, of: InstanceKey, pool: PoolKey) -> Option<LinkKey> {
-        let first = self.pools.pools.get(pool);
-        let pools = first.into_iter().chain(self.pools.pools_of(of));
+        let first = self.upstreams.pools.get(pool);
+        let pools = first.into_iter().chain(self.upstreams.pools_of(of));
         let mut keys = pools.flat_map(|pool| pool.links.iter().copied());
         keys.find(|&key| {
             let link = self.links.get(key);
@@ -175,7 +175,7 @@ impl Machine {
     /// May this pool have one more shared connection? Those that are late with the reply to a write
     /// serve nobody and do not count; some `beyond` the size of a pool may be allowed, too.
     pub(in crate::proxy) fn has_room(&self, pool: PoolKey, beyond: usize) -> bool {
-        let Some(pool) = self.pools.pools.get(pool) else {
+        let Some(pool) = self.upstreams.pools.get(pool) else {
             return false;
         };
         let held = |key: LinkKey| {

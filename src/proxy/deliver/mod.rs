@@ -3,7 +3,6 @@
 
 mod handover;
 mod late;
-pub(in crate::proxy) mod owner;
 pub(in crate::proxy) mod replies;
 pub(in crate::proxy) mod retry;
 pub(in crate::proxy) mod slow_reader;

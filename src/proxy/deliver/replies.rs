@@ -15,9 +15,9 @@ use crate::link::request::Kind;
 use crate::link::stall::Stall;
 use crate::link::verb::Verb;
 use crate::proxy::action::Flow;
-use crate::proxy::deliver::owner::{Full, Owner};
 use crate::proxy::machine::Machine;
 use crate::session::client::Hold;
+use crate::session::sessions::Full;
 use crate::stats::notice::Bound;
 use crate::store::key::{ClientKey, LinkKey};
 
@@ -25,12 +25,12 @@ impl Machine {
     /// `n` bytes of a backend were read to [`space`](Self::space). On `Pause`, what follows them
     /// shall stay in the kernel for now.
     pub fn link_read(&mut self, key: LinkKey, n: usize) -> Flow {
-        let mut buffer = mem::take(&mut self.buffer);
+        let mut buffer = mem::take(&mut self.scratch.buffer);
         buffer.fill(n);
-        self.to_clients.offer(buffer.bytes());
+        self.clients.chunks_mut().offer(buffer.bytes());
         let flow = self.link_input(key, buffer.bytes());
-        self.to_clients.end_offer(&mut buffer);
-        self.buffer = buffer;
+        self.clients.chunks_mut().end_offer(&mut buffer);
+        self.scratch.buffer = buffer;
         self.keep_limits();
         self.check_invariants();
         flow
@@ -40,7 +40,7 @@ impl Machine {
     pub fn link_bytes(&mut self, key: LinkKey, mut bytes: &[u8]) -> Flow {
         let mut flow = Flow::Continue;
         while !bytes.is_empty() {
-            let n = self.buffer.copy_from(bytes);
+            let n = self.scratch.buffer.copy_from(bytes);
             bytes = bytes.get(n..).unwrap_or_default();
             flow = self.link_read(key, n);
         }
@@ -52,7 +52,7 @@ impl Machine {
         let Some(link) = self.links.get_mut(key) else {
             return Flow::Continue;
         };
-        if let Some(instance) = self.pools.instances.get_mut(link.instance) {
+        if let Some(instance) = self.upstreams.instances.get_mut(link.instance) {
             instance.heard = now;
         }
         let used = match link.state {
@@ -133,13 +133,13 @@ impl Machine {
 
     /// Replies count towards a tenant's bytes per second.
     fn charge_replies(&mut self, key: LinkKey, bytes: usize) {
-        if !self.pools.any_gate {
+        if !self.upstreams.any_gate {
             return;
         }
         let pool = self.links.get(key).map(|link| link.pool);
-        let account = pool.and_then(|pool| self.pools.account_of(pool));
+        let account = pool.and_then(|pool| self.upstreams.account_of(pool));
         let instance = account.map(|account| account.instance);
-        if let Some(tenant) = instance.and_then(|key| self.pools.tenant_of(key)) {
+        if let Some(tenant) = instance.and_then(|key| self.upstreams.tenant_of(key)) {
             tenant.charge(bytes as u64, self.now);
         }
     }
@@ -159,7 +159,7 @@ impl Machine {
                 // No session asked for pushes on a shared connection: nobody's.
                 let (len, whole) = link.scan_push(rest)?;
                 pos += len;
-                self.counters.pushes_dropped += u64::from(whole);
+                self.stats.counters.pushes_dropped += u64::from(whole);
                 continue;
             }
             let head = self.requests.get_mut(link.fifo.head);
@@ -202,17 +202,13 @@ impl Machine {
                     late.settled.push(link.owner);
                 }
             }
-            let to = Owner {
-                clients: &mut self.clients,
-                requests: &mut self.requests,
-                chunks: &mut self.to_clients,
-                dirty: &mut self.dirty_clients,
-                ready: &mut self.ready,
-                counters: &mut self.counters,
-                settings: &self.settings,
-                draining: self.draining,
-            };
-            if to.take(client, kind, part, done, popped) == Full::Yes {
+            let (requests, counters) = (&mut self.requests, &mut self.stats.counters);
+            let (reply, done) = ((kind, part), (done, popped));
+            if self
+                .clients
+                .deliver(requests, counters, client, reply, done)
+                == Full::Yes
+            {
                 late.overfull.push(client);
             }
             outcome?;

@@ -40,10 +40,10 @@ impl Machine {
         let Some(pool_key) = self.links.get(key).map(|link| link.pool) else {
             return false;
         };
-        let instance = self.pools.instance_of_pool(pool_key);
+        let instance = self.upstreams.instance_of_pool(pool_key);
         let rests = instance.is_none_or(|instance| instance.rests(self.now));
         loop {
-            let Some(pool) = self.pools.pools.get(pool_key) else {
+            let Some(pool) = self.upstreams.pools.get(pool_key) else {
                 return false;
             };
             let opening = pool.links.iter();
@@ -60,7 +60,7 @@ impl Machine {
     /// Ready connections of the same pool on which nothing is under way.
     pub(in crate::proxy) fn unused_beside(&self, key: LinkKey) -> Vec<LinkKey> {
         let pool = self.links.get(key).map(|link| link.pool);
-        let Some(pool) = pool.and_then(|pool| self.pools.pools.get(pool)) else {
+        let Some(pool) = pool.and_then(|pool| self.upstreams.pools.get(pool)) else {
             return Vec::new();
         };
         let unused = |it: &Link| {
@@ -74,7 +74,7 @@ impl Machine {
     /// Ready connections of the same pool that take requests, and on which nothing is late.
     pub(in crate::proxy) fn serving_beside(&self, key: LinkKey) -> Vec<LinkKey> {
         let pool = self.links.get(key).map(|link| link.pool);
-        let Some(pool) = pool.and_then(|pool| self.pools.pools.get(pool)) else {
+        let Some(pool) = pool.and_then(|pool| self.upstreams.pools.get(pool)) else {
             return Vec::new();
         };
         let serves =
@@ -162,17 +162,17 @@ impl Machine {
         }
         client.go_to(to);
         client.set(Flag::LedRound);
-        if let Some(pool) = self.pools.pools.get_mut(client.pool) {
+        if let Some(pool) = self.upstreams.pools.get_mut(client.pool) {
             pool.led_round_at = self.now;
         }
-        self.counters.asked_again += 1;
-        self.counters.asked_again_late += u64::from(why == Reason::LateReply);
+        self.stats.counters.asked_again += 1;
+        self.stats.counters.asked_again_late += u64::from(why == Reason::LateReply);
     }
 
     /// Has nobody read a big reply slowly for some time? Then those who were sent round it go back
     /// to where the others are: the fewer connections, the more go into one write.
     pub(in crate::proxy) fn is_calm(&self, pool: PoolKey) -> bool {
-        let pool = self.pools.pools.get(pool);
+        let pool = self.upstreams.pools.get(pool);
         pool.is_none_or(|pool| self.now.since(pool.led_round_at) >= CALM_MS)
     }
 

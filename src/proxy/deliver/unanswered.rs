@@ -5,9 +5,8 @@ use crate::resp::write;
 use crate::link::failure::Failure;
 use crate::link::handshake::is_busy;
 use crate::link::link::Link;
-use crate::link::request::{Kind, Request, parked_size};
+use crate::link::request::{Kind, Request};
 use crate::proxy::machine::Machine;
-use crate::proxy::outbound::{mark_client_dirty, release_parked};
 use crate::session::client::Flag;
 use crate::store::chunk::ChunkList;
 
@@ -54,6 +53,7 @@ impl Machine {
             return self.requests.forget(index);
         };
         client.in_flight -= count;
+        let closing = client.is(Flag::Closing);
         let errors = match kind {
             Kind::Deliver if end != End::Told => 0,
             // However many confirmations were asked for, there is one error.
@@ -63,24 +63,21 @@ impl Machine {
         };
         let mut replies = ChunkList::default();
         for _ in 0..errors {
-            self.to_clients.append(&mut replies, error);
+            self.clients.chunks_mut().append(&mut replies, error);
         }
-        client.count_parked(parked_size(&replies));
-        self.requests.answer(index, replies);
-        self.counters.errors += u64::from(errors);
+        self.clients
+            .answer(&mut self.requests, (key, index), replies);
+        self.stats.counters.errors += u64::from(errors);
         if end != End::Told {
             let count = match end {
-                End::LoggedOut => &mut self.counters.logged_out,
-                _ => &mut self.counters.closed_on_loss,
+                End::LoggedOut => &mut self.stats.counters.logged_out,
+                _ => &mut self.stats.counters.closed_on_loss,
             };
-            *count += u64::from(!client.is(Flag::Closing));
-            client.finish(self.links.chunks_mut());
-            self.requests.silence(client.fifo, &mut self.to_clients);
+            *count += u64::from(!closing);
+            self.finish_client(key);
+            self.clients.silence(&mut self.requests, key);
         }
-        release_parked(&mut self.requests, &mut self.to_clients, client);
-        if !client.outbound.is_empty() {
-            mark_client_dirty(&mut self.dirty_clients, client, key);
-        }
+        self.clients.release_parked(&mut self.requests, key);
         self.wake(key);
     }
 

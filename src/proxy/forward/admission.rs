@@ -9,7 +9,6 @@ use crate::resp::{Args, RequestLimits};
 
 use crate::proxy::forward::answer::Taken;
 use crate::proxy::machine::Machine;
-use crate::session::client::Hold;
 use crate::stats::survey::Limit;
 use crate::store::allocator::{LARGE_BYTES, OUT_OF_MEMORY, has_memory};
 use crate::store::key::{ClientKey, TenantSlot};
@@ -39,15 +38,15 @@ impl Machine {
     /// What is to be done with a frame, on this client's backend.
     pub(in crate::proxy) fn plan(&self, key: ClientKey, frame: &[u8]) -> Plan {
         let plan = command::plan(Args::new(frame));
-        if plan != Plan::Forward || !self.learned_any {
+        if plan != Plan::Forward || !self.upstreams.learned_any {
             return plan;
         }
         let account = self
             .clients
             .get(key)
-            .and_then(|client| self.pools.accounts.get(client.account));
+            .and_then(|client| self.upstreams.accounts.get(client.account));
         let name = Args::new(frame).next().unwrap_or_default();
-        let instance = account.and_then(|account| self.pools.instances.get(account.instance));
+        let instance = account.and_then(|account| self.upstreams.instances.get(account.instance));
         let blocks = match instance {
             Some(instance) => instance.learned.blocks(name),
             // Who has never asked for anything will be served by one of the default tenant's.
@@ -60,11 +59,11 @@ impl Machine {
     }
 
     fn any_default_instance(&self, is: impl Fn(&Instance) -> bool) -> bool {
-        let tenant = self.snapshot.default_tenant();
-        let slot = tenant.and_then(|tenant| self.pools.tenant(&tenant.key));
-        let tenant = slot.and_then(|slot| self.pools.tenants.get(slot));
+        let tenant = self.upstreams.snapshot.default_tenant();
+        let slot = tenant.and_then(|tenant| self.upstreams.tenant(&tenant.key));
+        let tenant = slot.and_then(|slot| self.upstreams.tenants.get(slot));
         let mut keys = tenant.into_iter().flat_map(|tenant| &tenant.instances);
-        keys.any(|&key| self.pools.instances.get(key).is_some_and(&is))
+        keys.any(|&key| self.upstreams.instances.get(key).is_some_and(&is))
     }
 
     /// What is to be done with a frame, if the tenant's rules allow it.
@@ -92,7 +91,7 @@ impl Machine {
     #[inline]
     pub(in crate::proxy) fn is_admitted(&self, key: ClientKey) -> bool {
         let client = self.clients.get(key);
-        let account = client.and_then(|client| self.pools.accounts.get(client.account));
+        let account = client.and_then(|client| self.upstreams.accounts.get(client.account));
         account.is_some_and(|account| account.open)
     }
 
@@ -100,7 +99,7 @@ impl Machine {
     /// is not anonymous: what it asked before that is still answered.
     pub(in crate::proxy) fn is_anonymous(&self, key: ClientKey) -> bool {
         let client = self.clients.get(key);
-        let account = client.and_then(|client| self.pools.accounts.get(client.account));
+        let account = client.and_then(|client| self.upstreams.accounts.get(client.account));
         account.is_none_or(|account| account.credential.is_none() && !account.open)
     }
 
@@ -129,11 +128,11 @@ impl Machine {
     /// The largest request of the client's tenant, if it has a limit of its own.
     #[inline]
     pub(in crate::proxy) fn request_bytes_max(&self, key: ClientKey) -> Option<u64> {
-        if !self.pools.any_gate {
+        if !self.upstreams.any_gate {
             return None;
         }
         let slot = self.tenant_of(key)?;
-        self.pools.tenants.get(slot)?.limits.request_bytes
+        self.upstreams.tenants.get(slot)?.limits.request_bytes
     }
 
     /// Whose rules hold for a client: who has never asked for anything will be one of the default
@@ -141,7 +140,9 @@ impl Machine {
     #[inline]
     pub(in crate::proxy) fn tenant_of(&self, key: ClientKey) -> Option<TenantSlot> {
         match self.clients.get(key)?.tenant {
-            TenantSlot::NONE => self.pools.tenant(&self.snapshot.default_tenant()?.key),
+            TenantSlot::NONE => self
+                .upstreams
+                .tenant(&self.upstreams.snapshot.default_tenant()?.key),
             slot => Some(slot),
         }
     }
@@ -149,16 +150,16 @@ impl Machine {
     /// The tenant whose rules a client's requests have to pass, if there are any.
     #[inline]
     pub(in crate::proxy) fn gate_of(&self, key: ClientKey) -> Option<TenantSlot> {
-        if !self.pools.any_gate {
+        if !self.upstreams.any_gate {
             return None;
         }
         let slot = self.tenant_of(key)?;
-        self.pools.tenants.get(slot)?.is_gated().then_some(slot)
+        self.upstreams.tenants.get(slot)?.is_gated().then_some(slot)
     }
 
     /// What the tenant's rules say to a request for which there is this plan.
     pub(in crate::proxy) fn rule(&mut self, gate: TenantSlot, plan: Plan, frame: &[u8]) -> Ruling {
-        let Some(tenant) = self.pools.tenants.get_mut(gate) else {
+        let Some(tenant) = self.upstreams.tenants.get_mut(gate) else {
             return Ruling::Do(plan);
         };
         if is_free(plan) {
@@ -187,7 +188,7 @@ impl Machine {
     ) -> Taken {
         // An answer that repeats it, a queue or a question to others would be copies of it.
         if frame.len() > LARGE_BYTES && !has_memory(4 * frame.len()) {
-            self.counters.out_of_memory += 1;
+            self.stats.counters.out_of_memory += 1;
             self.say_and_close(key, OUT_OF_MEMORY);
             return Taken::Yes;
         }
@@ -204,7 +205,7 @@ impl Machine {
         if taken == Taken::No
             && let Ruling::Do(plan) = ruling
             && !is_free(plan)
-            && let Some(tenant) = gate.and_then(|gate| self.pools.tenants.get_mut(gate))
+            && let Some(tenant) = gate.and_then(|gate| self.upstreams.tenants.get_mut(gate))
         {
             tenant.refund(frame.len());
         }
@@ -234,7 +235,7 @@ impl Machine {
             Limit::Bytes => TOO_MANY_BYTES.to_owned(),
             Limit::Paused => TOO_MANY_WAIT.to_owned(),
             _ => {
-                let tenant = gate.and_then(|gate| self.pools.tenants.get(gate));
+                let tenant = gate.and_then(|gate| self.upstreams.tenants.get(gate));
                 let name = tenant.and_then(|tenant| tenant.denied_name(frame));
                 command::denied(self.user_of(key), &name.unwrap_or_default())
             }
@@ -260,51 +261,41 @@ impl Machine {
     /// Requests of a tenant wait from now on, so many milliseconds at most.
     pub fn pause(&mut self, tenant: &TenantKey, ms: u64) {
         let until = self.now.after(ms);
-        let Some(slot) = self.pools.tenant(tenant) else {
-            self.pools.early_pauses.insert(tenant.clone(), until);
+        let Some(slot) = self.upstreams.tenant(tenant) else {
+            self.upstreams.early_pauses.insert(tenant.clone(), until);
             return;
         };
-        if let Some(tenant) = self.pools.tenants.get_mut(slot) {
+        if let Some(tenant) = self.upstreams.tenants.get_mut(slot) {
             tenant.paused_until = Some(until);
         }
-        self.pools.look_for_gates();
+        self.upstreams.look_for_gates();
     }
 
     /// They go on.
     pub fn unpause(&mut self, tenant: &TenantKey) {
-        self.pools.early_pauses.remove(tenant);
-        if let Some(slot) = self.pools.tenant(tenant) {
+        self.upstreams.early_pauses.remove(tenant);
+        if let Some(slot) = self.upstreams.tenant(tenant) {
             self.end_pause(slot);
         }
     }
 
     fn end_pause(&mut self, slot: TenantSlot) {
-        if let Some(tenant) = self.pools.tenants.get_mut(slot) {
+        if let Some(tenant) = self.upstreams.tenants.get_mut(slot) {
             tenant.paused_until = None;
         }
-        self.pools.look_for_gates();
-        let (mut waiting, mut left) = (Vec::new(), Vec::new());
-        for (key, of) in std::mem::take(&mut self.paused) {
-            match of == slot {
-                true => waiting.push(key),
-                false => left.push((key, of)),
-            }
-        }
-        self.paused = left;
-        for key in waiting {
-            self.pools.release(slot, Use::Waiting);
-            if let Some(client) = self.clients.get_mut(key) {
-                client.hold.clear(Hold::LIMIT);
-            }
-            self.wake(key);
+        self.upstreams.look_for_gates();
+        for _ in 0..self.clients.end_pause(slot) {
+            self.upstreams.release(slot, Use::Waiting);
         }
     }
 
     /// Pauses end by themselves.
     pub(in crate::proxy) fn end_pauses(&mut self) {
-        self.pools.early_pauses.retain(|_, until| self.now < *until);
+        self.upstreams
+            .early_pauses
+            .retain(|_, until| self.now < *until);
         let due = |until: Option<Millis>| until.is_some_and(|until| self.now >= until);
-        let tenants = self.pools.tenants.iter();
+        let tenants = self.upstreams.tenants.iter();
         let over: Vec<TenantSlot> = tenants
             .filter(|(_, tenant)| due(tenant.paused_until))
             .map(|(slot, _)| slot)
@@ -317,32 +308,21 @@ impl Machine {
     /// A client waits until its tenant goes on, if not too many do so already.
     fn wait_for_end_of_pause(&mut self, key: ClientKey, slot: TenantSlot, max: u32) -> Taken {
         let max = Some(max);
-        let Some(tenant) = self.pools.tenants.get_mut(slot) else {
+        let Some(tenant) = self.upstreams.tenants.get_mut(slot) else {
             return Taken::No;
         };
         if !tenant.take(Use::Waiting, max) {
             return self.turn_down(key, Limit::Paused, Some(slot), &[]);
         }
-        if let Some(client) = self.clients.get_mut(key) {
-            client.hold.set(Hold::LIMIT);
-            self.paused.push((key, slot));
-            self.counters.paused_waits += 1;
-        }
+        self.clients.wait_for_unpause(key, slot);
+        self.stats.counters.paused_waits += 1;
         Taken::No
     }
 
     /// A client that goes waits no more.
     pub(in crate::proxy) fn leave_pause(&mut self, key: ClientKey) {
-        let client = self.clients.get(key);
-        if client.is_none_or(|client| !client.hold.has(Hold::LIMIT)) {
-            return;
-        }
-        let at = self.paused.iter().position(|(waiting, _)| *waiting == key);
-        if let Some((_, slot)) = at.map(|at| self.paused.swap_remove(at)) {
-            self.pools.release(slot, Use::Waiting);
-            if let Some(client) = self.clients.get_mut(key) {
-                client.hold.clear(Hold::LIMIT);
-            }
+        if let Some(slot) = self.clients.leave_pause(key) {
+            self.upstreams.release(slot, Use::Waiting);
         }
     }
 
@@ -352,14 +332,14 @@ impl Machine {
         key: ClientKey,
         login: Option<&[u8]>,
     ) -> Option<Taken> {
-        let tenant = match login.map(|login| self.snapshot.resolve_login(login)) {
+        let tenant = match login.map(|login| self.upstreams.snapshot.resolve_login(login)) {
             Some(Login::User { tenant, .. }) => Some(tenant),
             Some(Login::UnknownTenant) => None,
-            None => self.snapshot.default_tenant(),
+            None => self.upstreams.snapshot.default_tenant(),
         };
-        let slot = tenant.and_then(|tenant| self.pools.tenant(&tenant.key));
+        let slot = tenant.and_then(|tenant| self.upstreams.tenant(&tenant.key));
         let paused = |slot: &TenantSlot| {
-            let tenant = self.pools.tenants.get(*slot);
+            let tenant = self.upstreams.tenants.get(*slot);
             tenant.is_some_and(|tenant| tenant.paused_until.is_some())
         };
         let slot = slot.filter(paused)?;

@@ -9,10 +9,10 @@ use crate::resp::{Args, ProtocolError, write};
 use crate::link::failure::NOAUTH;
 use crate::link::request::Kind;
 use crate::proxy::forward::route::Refusal;
-use crate::proxy::machine::{Machine, mark_ready};
-use crate::proxy::outbound::mark_client_dirty;
+use crate::proxy::machine::Machine;
 use crate::session::change::Goal;
 use crate::session::client::{Client, Flag, Hold, ReplyMode};
+use crate::session::sessions::Full;
 use crate::stats::notice::Bound;
 use crate::stats::survey::Limit;
 use crate::store::key::ClientKey;
@@ -43,7 +43,7 @@ impl Machine {
             Plan::Session(session) => self.session(key, session, frame),
             Plan::CrossProtocol => {
                 // An HTTP request that some browser was talked into sending here.
-                self.counters.cross_protocol += 1;
+                self.stats.counters.cross_protocol += 1;
                 self.close_now(key);
                 Taken::Yes
             }
@@ -65,7 +65,7 @@ impl Machine {
 
     /// Answers from here, in the order of the client's requests.
     pub(in crate::proxy) fn answer(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) {
-        let mut out = mem::take(&mut self.out);
+        let mut out = mem::take(&mut self.scratch.out);
         out.clear();
         if let Some(client) = self.clients.get(key) {
             let (protocol, id) = (client.protocol, client.id);
@@ -90,7 +90,7 @@ impl Machine {
         if let Plan::Answer(answer) = plan {
             self.note_answer(key, answer, Args::new(frame));
         }
-        self.counters.answers += 1;
+        self.stats.counters.answers += 1;
         match plan {
             // Confirmations are no replies: a server sends them whatever CLIENT REPLY says.
             Plan::Answer(Answer::Unsubscribe(_)) => {
@@ -104,7 +104,7 @@ impl Machine {
         if out.starts_with(b"-") {
             self.note_refused_command(key);
         }
-        self.out = out;
+        self.scratch.out = out;
     }
 
     /// The name the backend knows a client by.
@@ -112,7 +112,7 @@ impl Machine {
         let account = self
             .clients
             .get(key)
-            .and_then(|c| self.pools.accounts.get(c.account));
+            .and_then(|c| self.upstreams.accounts.get(c.account));
         account.map_or(b"default", |account| account.name())
     }
 
@@ -199,7 +199,7 @@ impl Machine {
         if !self.at_barrier(key) {
             return;
         }
-        self.counters.protocol_errors += 1;
+        self.stats.counters.protocol_errors += 1;
         self.note_too_big(key, error);
         self.say_and_close(key, &text);
     }
@@ -240,13 +240,13 @@ impl Machine {
     /// Says an error; `text` is without the `-`.
     pub(in crate::proxy) fn say_error(&mut self, key: ClientKey, text: &str) {
         if self.settings.close_on_loss && text.starts_with(UNAVAILABLE) {
-            self.counters.closed_on_loss += 1;
+            self.stats.counters.closed_on_loss += 1;
             self.finish_client(key);
             return self.wake(key);
         }
         let mut out = Vec::new();
         write::error(&mut out, text);
-        self.counters.errors += 1;
+        self.stats.counters.errors += 1;
         self.say(key, &out);
         if !text.starts_with("ERR elika") {
             self.note_refused_command(key);
@@ -264,23 +264,19 @@ impl Machine {
     /// What a client hears in any case: now, or after the replies that are still to come.
     pub(in crate::proxy) fn tell(&mut self, key: ClientKey, reply: &[u8]) {
         let in_a_message = self.is_in_a_message(key);
-        let Some(client) = self.clients.get_mut(key) else {
+        let Some(client) = self.clients.get(key) else {
             return;
         };
         if client.is(Flag::Closing) || reply.is_empty() {
             return;
         }
-        if client.fifo.is_empty() && !in_a_message {
-            self.to_clients.append(&mut client.outbound, reply);
-            mark_client_dirty(&mut self.dirty_clients, client, key);
-        } else {
-            let chunks = &mut self.to_clients;
-            let size = self.requests.park(&mut client.fifo, key, reply, chunks);
-            client.count_parked(size);
-        }
-        if client.unread_bytes() > self.settings.client_outbound_bytes_max {
+        let full = match client.fifo.is_empty() && !in_a_message {
+            true => self.clients.write(key, reply),
+            false => self.clients.park(&mut self.requests, key, reply),
+        };
+        if full == Full::Yes {
             // It is closed when it is looked at.
-            mark_ready(&mut self.ready, client, key);
+            self.clients.mark_ready(key);
         }
     }
 }

@@ -38,13 +38,13 @@ impl Machine {
     /// `n` bytes of a client were read to [`space`](Self::space). On `Pause` they are kept, and no
     /// more are wanted for now.
     pub fn client_read(&mut self, key: ClientKey, n: usize) -> Flow {
-        self.share = Share::default();
-        let mut buffer = mem::take(&mut self.buffer);
+        self.clients.share = Share::default();
+        let mut buffer = mem::take(&mut self.scratch.buffer);
         buffer.fill(n);
         self.links.chunks_mut().offer(buffer.bytes());
         self.client_input(key, buffer.bytes());
         let taken = self.links.chunks_mut().end_offer(&mut buffer);
-        self.buffer = buffer;
+        self.scratch.buffer = buffer;
         if taken {
             // It may have been complete, but not to be looked at.
             self.decode_inbound(key);
@@ -82,7 +82,7 @@ impl Machine {
     pub fn client_bytes(&mut self, key: ClientKey, mut bytes: &[u8]) -> Flow {
         let mut flow = Flow::Continue;
         while !bytes.is_empty() {
-            let n = self.buffer.copy_from(bytes);
+            let n = self.scratch.buffer.copy_from(bytes);
             bytes = bytes.get(n..).unwrap_or_default();
             flow = self.client_read(key, n);
         }
@@ -95,7 +95,7 @@ impl Machine {
         };
         client.count_read(bytes.len());
         if !client.is(Flag::Closing) {
-            client.active = self.tenths;
+            client.active = self.now.tenths();
         }
         if !client.hold.any()
             && let Some(inbound) = &mut client.inbound
@@ -206,7 +206,7 @@ impl Machine {
             if client.hold.any() || client.is(Flag::Closing) || rest.is_empty() {
                 break;
             }
-            if !self.share.take() {
+            if !self.clients.share.take() {
                 self.defer(key);
                 break;
             }
@@ -294,7 +294,7 @@ impl Machine {
 
     /// An inline command: split and re-encoded, then like any other.
     fn inline(&mut self, key: ClientKey, gate: Option<TenantSlot>, line: &[u8]) -> Taken {
-        let mut frame = mem::take(&mut self.inline_frame);
+        let mut frame = mem::take(&mut self.scratch.inline_frame);
         frame.clear();
         let mix = self.dialect_of(key) == Dialect::Valkey9;
         let taken = match inline_to_array(line, mix, &mut frame) {
@@ -311,7 +311,7 @@ impl Machine {
                 Taken::No
             }
         };
-        self.inline_frame = frame;
+        self.scratch.inline_frame = frame;
         taken
     }
 }

@@ -9,9 +9,7 @@ use crate::resp::{Args, ProtocolError, Rest};
 use crate::proxy::forward::run::Run;
 use crate::proxy::machine::Machine;
 use crate::session::client::Flag;
-use crate::session::inbound::{
-    Inbound, Progress, SPARE_BYTES_MAX, SPARE_MAX, UPLOAD_BYTES_MIN, Upload, add_spares,
-};
+use crate::session::inbound::{Inbound, Progress, SPARE_BYTES_MAX, UPLOAD_BYTES_MIN, Upload};
 use crate::session::last_command::LastCommand;
 use crate::store::allocator::{OUT_OF_MEMORY, UNCACHED_BYTES};
 use crate::store::key::ClientKey;
@@ -37,8 +35,14 @@ impl Machine {
         if bytes.is_empty() || client.is(Flag::Closing) {
             return;
         }
-        let new = || self.spare_inbounds.pop().unwrap_or_default();
-        let inbound = client.inbound.get_or_insert_with(new);
+        if client.inbound.is_none() {
+            let spare = self.clients.take_spare();
+            if let Some(client) = self.clients.get_mut(key) {
+                client.inbound = Some(spare);
+            }
+        }
+        let inbound = self.clients.get_mut(key).and_then(|it| it.inbound.as_mut());
+        let Some(inbound) = inbound else { return };
         if inbound.is_empty() {
             inbound.asked = self.requests.clock;
         }
@@ -49,14 +53,14 @@ impl Machine {
             let wanted = claimed.min(have.max(SPARE_BYTES_MAX)).max(bytes.len());
             let wanted = wanted.max(UNCACHED_BYTES);
             if inbound.bytes.try_reserve_exact(wanted).is_err() {
-                self.counters.out_of_memory += 1;
+                self.stats.counters.out_of_memory += 1;
                 self.say_and_close(key, OUT_OF_MEMORY);
                 return;
             }
         }
-        self.partial_bytes += bytes.len();
         inbound.bytes.extend_from_slice(bytes);
         inbound.missing = inbound.missing.saturating_sub(bytes.len());
+        self.clients.count_partial(bytes.len());
     }
 
     /// Keeps the beginning of a frame that a decode found incomplete.
@@ -74,10 +78,12 @@ impl Machine {
         }
         let upload = progress.upload(bytes, self.links.chunks_mut());
         let bytes = if upload.is_some() { &[] } else { bytes };
-        let mut inbound = self.spare_inbounds.pop().unwrap_or_default();
+        let mut inbound = self.clients.take_spare();
         (inbound.upload, inbound.asked) = (upload, self.requests.clock);
         (inbound.decoder, inbound.missing) = (progress.decoder, progress.missing);
-        client.inbound = Some(inbound);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.inbound = Some(inbound);
+        }
         self.keep(key, bytes);
     }
 
@@ -90,7 +96,7 @@ impl Machine {
     ) {
         let client = self.clients.get_mut(key).filter(|it| !it.is(Flag::Closing));
         let Some(client) = client.filter(|_| !inbound.bytes.is_empty()) else {
-            return self.spare(inbound);
+            return self.clients.put_spare(inbound, self.links.chunks_mut());
         };
         inbound.upload = progress.upload(&inbound.bytes, self.links.chunks_mut());
         if inbound.upload.is_some() {
@@ -205,7 +211,7 @@ impl Machine {
             self.links.append(to, last);
             inbound.bytes.drain(..len);
         } else if self.join_pieces(key, upload).is_err() {
-            self.counters.out_of_memory += 1;
+            self.stats.counters.out_of_memory += 1;
             self.say_and_close(key, OUT_OF_MEMORY);
             return Outcome::Wait;
         }
@@ -223,9 +229,10 @@ impl Machine {
         if let Some(inbound) = client.and_then(|client| client.inbound.as_deref_mut()) {
             whole.try_reserve_exact(inbound.bytes.len())?;
             whole.append(&mut inbound.bytes);
-            self.partial_bytes += whole.len();
             (inbound.missing, inbound.decoder) = Default::default();
+            let len = whole.len();
             inbound.bytes = whole;
+            self.clients.count_partial(len);
         }
         Ok(())
     }
@@ -236,22 +243,7 @@ impl Machine {
         if let Some(client) = client
             && let Some(inbound) = client.inbound.take_if(|inbound| inbound.is_empty())
         {
-            self.spare(inbound);
-        }
-    }
-
-    /// Gives up records that were needed once. Those that stay are new ones, which lie lower than
-    /// what a burst has left behind.
-    pub(in crate::proxy) fn trim_spares(&mut self) {
-        self.spare_inbounds.clear();
-        add_spares(&mut self.spare_inbounds);
-    }
-
-    /// Keeps a record for the next client that needs one.
-    pub(in crate::proxy) fn spare(&mut self, mut inbound: Box<Inbound>) {
-        inbound.clear(self.links.chunks_mut());
-        if self.spare_inbounds.len() < SPARE_MAX {
-            self.spare_inbounds.push(inbound);
+            self.clients.put_spare(inbound, self.links.chunks_mut());
         }
     }
 }

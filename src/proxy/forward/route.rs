@@ -9,7 +9,7 @@ use crate::link::stall::Stall;
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::{NO_INSTANCE, TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS};
-use crate::session::client::{Client, Flag, Hold};
+use crate::session::client::{Client, Flag};
 use crate::store::key::{ClientKey, LinkKey, PoolKey};
 
 /// No more requests are put behind this many bytes that a backend has not taken yet; below half of
@@ -35,13 +35,13 @@ impl Machine {
         let Some(client) = self.clients.get(key).filter(|it| !it.is(Flag::Closing)) else {
             return Err(Refusal::Later);
         };
-        if self.pools.accounts.get(client.account).is_none() {
+        if self.upstreams.accounts.get(client.account).is_none() {
             self.become_stranger(key)?;
         }
         let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
         };
-        let account = self.pools.accounts.get(client.account);
+        let account = self.upstreams.accounts.get(client.account);
         let Some(account) = account else {
             return Err(Refusal::Error(NOAUTH.into()));
         };
@@ -50,9 +50,9 @@ impl Machine {
         {
             return Err(Refusal::Error(text.to_owned()));
         }
-        if let Some(instance) = self.pools.instances.get(account.instance)
+        if let Some(instance) = self.upstreams.instances.get(account.instance)
             && instance.is_out(self.now)
-            && !self.pools.has_ready(client.account, &self.links)
+            && !self.upstreams.has_ready(client.account, &self.links)
         {
             return Err(Refusal::Error(instance.down_text.clone()));
         }
@@ -64,13 +64,13 @@ impl Machine {
 
     /// Who never logged in is the default user of the default tenant.
     fn become_stranger(&mut self, key: ClientKey) -> Result<(), Refusal> {
-        let tenant = self.snapshot.default_tenant();
+        let tenant = self.upstreams.snapshot.default_tenant();
         let Some(tenant) = tenant.map(|tenant| tenant.key.clone()) else {
             return Err(Refusal::Error(NOAUTH.into()));
         };
         let instance = self.instance_for(key, &tenant);
         let instance = instance.ok_or_else(|| Refusal::Error(NO_INSTANCE.into()))?;
-        let account = self.pools.account((instance, None));
+        let account = self.upstreams.account((instance, None));
         if !self.join(key, account) {
             self.say_and_close(key, TOO_MANY_CLIENTS);
             self.wake(key);
@@ -146,12 +146,7 @@ impl Machine {
         if waiting <= BACKEND_OUTBOUND_BYTES_MAX {
             return Ok(link);
         }
-        if let Some(client) = self.clients.get_mut(key)
-            && !client.hold.has(Hold::BACKEND)
-        {
-            client.hold.set(Hold::BACKEND);
-            self.crowded.push((link, key));
-        }
+        self.clients.wait_for_room(key, link);
         Err(Refusal::Later)
     }
 
@@ -159,14 +154,15 @@ impl Machine {
     /// ready are in the middle of a big reply or a script, or hold back a write: one being opened,
     /// else a new one, else the one with the least left of its big reply.
     fn choose(&mut self, pool_key: PoolKey) -> Result<LinkKey, Refusal> {
-        let full = { self.pools.account_of(pool_key) }.is_some_and(|it| self.is_full(it.instance));
+        let full =
+            { self.upstreams.account_of(pool_key) }.is_some_and(|it| self.is_full(it.instance));
         let unavailable = || {
             Refusal::Error(match full {
                 true => TOO_MANY_CONNECTIONS.into(),
                 false => Failure::Removed.text_if_unsent(),
             })
         };
-        let Some(pool) = self.pools.pools.get(pool_key) else {
+        let Some(pool) = self.upstreams.pools.get(pool_key) else {
             return Err(unavailable());
         };
         let (mut late, mut opening) = (None, None);
@@ -195,11 +191,11 @@ impl Machine {
             return Ok(key);
         }
         let out = self
-            .pools
+            .upstreams
             .instance_of_pool(pool_key)
             .is_none_or(|i| i.is_out(self.now));
         let rests = self
-            .pools
+            .upstreams
             .instance_of_pool(pool_key)
             .is_none_or(|it| it.rests(self.now));
         let refused = self.is_refused(pool_key);
@@ -215,7 +211,7 @@ impl Machine {
         }
         least.map(|(_, key)| key).ok_or_else(|| {
             let down = self
-                .pools
+                .upstreams
                 .instance_of_pool(pool_key)
                 .map(|i| i.down_text.clone());
             down.map_or_else(unavailable, Refusal::Error)
@@ -225,9 +221,11 @@ impl Machine {
     /// A client that never logged in gets its pool when it first needs one.
     pub(in crate::proxy) fn attach_anonymous(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get(key)
-            && self.pools.pools.get(client.pool).is_none()
+            && self.upstreams.pools.get(client.pool).is_none()
         {
-            let pool = self.pools.pool(client.account, client.db, client.protocol);
+            let pool = self
+                .upstreams
+                .pool(client.account, client.db, client.protocol);
             self.move_client(key, pool);
         }
     }

@@ -122,7 +122,7 @@ impl Machine {
             } else {
                 record(requests, link, client, key, kind, count, len);
             }
-            self.counters.requests += u64::from(count);
+            self.stats.counters.requests += u64::from(count);
             let bytes = bytes.get(run.from..to).unwrap_or_default();
             self.links.append(run.link, bytes);
         }
@@ -168,7 +168,7 @@ impl Machine {
         if client.in_flight >= self.settings.client_in_flight_max {
             client.hold.set(Hold::IN_FLIGHT);
         }
-        self.counters.requests += 1;
+        self.stats.counters.requests += 1;
         self.links.append(on, bytes);
     }
 }

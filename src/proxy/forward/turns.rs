@@ -6,7 +6,6 @@ use crate::session::client::Hold;
 use crate::session::share::{LOOK_AGAIN_MS, REFUSALS_MAX, Row};
 use crate::stats::notice::Bound;
 use crate::store::key::{ClientKey, TenantSlot};
-use crate::store::time::Millis;
 
 /// Commands of the backlog in one turn, to the end of a go: some tenth of a millisecond of work.
 const BACKLOG_COMMANDS_MAX: u32 = 512;
@@ -25,36 +24,37 @@ impl Machine {
     /// The client's go is over: it goes on when the others have had theirs.
     #[cold]
     pub(in crate::proxy) fn defer(&mut self, key: ClientKey) {
-        if self.share.refusals < REFUSALS_MAX && self.tenant_of(key).is_some() {
+        if self.clients.share.refusals < REFUSALS_MAX && self.tenant_of(key).is_some() {
             self.throttle(key);
         } else if let Some(client) = self.clients.get_mut(key) {
             client.hold.set(Hold::LIMIT);
-            self.backlog.push(client.tenant, key, self.now);
+            let tenant = client.tenant;
+            self.clients.backlog.push(tenant, key, self.now);
         }
     }
 
     /// Clients of the backlog go on, each once at most.
     pub(in crate::proxy) fn resume_backlog(&mut self) {
         let mut left = BACKLOG_COMMANDS_MAX;
-        for _ in 0..self.backlog.len() {
+        for _ in 0..self.clients.backlog.len() {
             if left == 0 {
                 return;
             }
-            let Some(key) = self.backlog.pop() else {
+            let Some(key) = self.clients.backlog.pop() else {
                 return;
             };
             if let Some(client) = self.clients.get_mut(key) {
                 client.hold.clear(Hold::LIMIT);
                 self.resume_client(key);
-                left = left.saturating_sub(self.share.used());
+                left = left.saturating_sub(self.clients.share.used());
             }
         }
     }
 
     /// A rate refused a request of this client.
     pub(in crate::proxy) fn note_over_rate(&mut self, key: ClientKey) {
-        self.share.refusals = self.share.refusals.saturating_sub(1);
-        if self.share.refusals == 0 {
+        self.clients.share.refusals = self.clients.share.refusals.saturating_sub(1);
+        if self.clients.share.refusals == 0 {
             self.throttle(key);
         }
     }
@@ -81,7 +81,7 @@ impl Machine {
     /// The client's go has come to its end, whatever the reason.
     #[inline]
     pub(in crate::proxy) fn end_go(&mut self, key: ClientKey) {
-        if self.share.refusals < REFUSALS_MAX {
+        if self.clients.share.refusals < REFUSALS_MAX {
             self.throttle(key);
         }
     }
@@ -94,31 +94,29 @@ impl Machine {
             && !client.hold.has(Hold::LIMIT)
         {
             client.hold.set(Hold::LIMIT);
-            self.throttled.push(tenant, key, self.now);
-            self.next_look_at_rates = self.now;
+            self.clients.throttled.push(tenant, key, self.now);
         }
     }
 
     /// Lets clients go on whose tenant's rate allows requests again: as many as it allows.
     pub(in crate::proxy) fn check_rates(&mut self) {
-        if self.throttled.is_empty() || self.now < self.next_look_at_rates {
+        let Some(mut throttled) = self.clients.throttled.take_due(self.now) else {
             return;
-        }
+        };
         let mut soonest = LOOK_AGAIN_MS;
-        let mut throttled = std::mem::take(&mut self.throttled);
         throttled.retain(|slot, row| {
             self.release(slot, row);
             if !row.is_empty() {
                 soonest = soonest.min(tenant_wait(self, slot));
             }
         });
-        self.throttled = throttled;
-        self.next_look_at_rates = self.now.after(soonest);
+        let next_look = self.now.after(soonest);
+        self.clients.throttled.put_back(throttled, next_look);
     }
 
     /// Lets clients of one tenant go on: as many as its rate allows, and those that waited long.
     fn release(&mut self, slot: TenantSlot, row: &mut Row) {
-        let tenant = self.pools.tenants.get(slot);
+        let tenant = self.upstreams.tenants.get(slot);
         let room = tenant.map_or(RELEASED_MAX, |it| it.room(self.now).min(RELEASED_MAX));
         let mut released = 0;
         while let Some(&(key, since)) = row.front() {
@@ -135,15 +133,10 @@ impl Machine {
             }
         }
     }
-
-    /// When [`check_rates`](Self::check_rates) has to look again.
-    pub(in crate::proxy) fn next_look_at_rates(&self) -> Option<Millis> {
-        (!self.throttled.is_empty()).then_some(self.next_look_at_rates)
-    }
 }
 
 /// How long until the tenant's rate may allow a request, at least 1 ms.
 fn tenant_wait(machine: &Machine, slot: TenantSlot) -> u64 {
-    let tenant = machine.pools.tenants.get(slot);
+    let tenant = machine.upstreams.tenants.get(slot);
     tenant.map_or(1, |tenant| tenant.wait_ms(machine.now).max(1))
 }

@@ -23,37 +23,37 @@ impl Machine {
     /// Opens a connection that the pool's clients share.
     pub(in crate::proxy) fn open_shared(&mut self, pool: PoolKey) -> Option<LinkKey> {
         let key = self.open(pool)?;
-        self.pools.pools.get_mut(pool)?.links.push(key);
+        self.upstreams.pools.get_mut(pool)?.links.push(key);
         Some(key)
     }
 
     /// Opens a connection of the pool, with its account's credential. Nobody uses it yet. `None`:
     /// there are as many to the instance as there may be, and all are in use.
     pub(in crate::proxy) fn open(&mut self, pool: PoolKey) -> Option<LinkKey> {
-        let of = self.pools.account_of(pool)?.instance;
+        let of = self.upstreams.account_of(pool)?.instance;
         // A client in line may take the place of the one that was closed.
         while self.is_full(of) {
             if !self.close_unused(of) {
-                self.counters.connections_refused += 1;
+                self.stats.counters.connections_refused += 1;
                 return None;
             }
         }
         let key = self.connect(of, pool)?;
-        self.pools.instances.get_mut(of)?.connections += 1;
+        self.upstreams.instances.get_mut(of)?.connections += 1;
         Some(key)
     }
 
     /// Are there as many connections to this instance as there may be?
     pub(in crate::proxy) fn is_full(&self, of: InstanceKey) -> bool {
         let max = self.settings.instance_connections_max;
-        let instance = self.pools.instances.get(of);
+        let instance = self.upstreams.instances.get(of);
         instance.is_some_and(|instance| instance.connections >= max)
     }
 
     /// Closes a connection to this instance that nobody uses, to make room for another.
     fn close_unused(&mut self, of: InstanceKey) -> bool {
         let now = self.now;
-        let Some(instance) = self.pools.instances.get_mut(of) else {
+        let Some(instance) = self.upstreams.instances.get_mut(of) else {
             return false;
         };
         // Looked for once a millisecond: there may be many pools.
@@ -64,7 +64,7 @@ impl Machine {
             let link = self.links.get(*key);
             link.is_some_and(|it| it.is_ready() && it.fifo.is_empty())
         };
-        let pools = self.pools.pools_of(of);
+        let pools = self.upstreams.pools_of(of);
         let mut keys = pools.flat_map(|pool| {
             // One connection of a pool that has clients stays.
             let spared = usize::from(pool.clients > 0);
@@ -73,7 +73,7 @@ impl Machine {
         let found = keys.find(|key| unused(key)).copied();
         drop(keys);
         let Some(key) = found else {
-            if let Some(instance) = self.pools.instances.get_mut(of) {
+            if let Some(instance) = self.upstreams.instances.get_mut(of) {
                 instance.all_used_at = Some(now);
             }
             return false;
@@ -84,7 +84,7 @@ impl Machine {
 
     /// Begins a connection to an instance: of a pool, or with `NONE` one that verifies logins.
     pub(in crate::proxy) fn connect(&mut self, of: InstanceKey, pool: PoolKey) -> Option<LinkKey> {
-        let instance = self.pools.instances.get_mut(of)?;
+        let instance = self.upstreams.instances.get_mut(of)?;
         instance.connecting += 1;
         let address = instance.address(0);
         let link = Link {
@@ -95,7 +95,7 @@ impl Machine {
         if let Some(address) = address {
             self.actions.push_back(Action::Connect(key, address));
         }
-        self.counters.backends_opened += 1;
+        self.stats.counters.backends_opened += 1;
         Some(key)
     }
 
@@ -110,11 +110,11 @@ impl Machine {
         if !elsewhere || !matches!(link.state, State::Connecting) || link.address.is_none() {
             return false;
         }
-        let instance = self.pools.instances.get(link.instance);
+        let instance = self.upstreams.instances.get(link.instance);
         let next = instance.and_then(|instance| instance.address(link.tried + 1));
         let Some(next) = next else { return false };
         (link.tried, link.address, link.since) = (link.tried + 1, Some(next), self.now);
-        self.counters.addresses_skipped += 1;
+        self.stats.counters.addresses_skipped += 1;
         self.actions.push_back(Action::Connect(key, next));
         true
     }
@@ -122,7 +122,7 @@ impl Machine {
     /// How long one of an instance's addresses is tried, ms: all of them get their share.
     pub(in crate::proxy) fn connect_ms(&self, link: &Link) -> u64 {
         let all = self.settings.backend_connect_ms;
-        let instance = self.pools.instances.get(link.instance);
+        let instance = self.upstreams.instances.get(link.instance);
         let addresses = instance.map_or(1, |instance| instance.addresses.len().max(1));
         (all / addresses as u64).max(ADDRESS_MS_MIN).min(all)
     }
@@ -132,7 +132,7 @@ impl Machine {
         let Some(link) = self.links.get(key) else {
             return;
         };
-        if let Some(instance) = self.pools.instances.get_mut(link.instance) {
+        if let Some(instance) = self.upstreams.instances.get_mut(link.instance) {
             instance.prefer(link.address, true);
         }
         if link.is_verifier() {
@@ -140,8 +140,8 @@ impl Machine {
             return self.check_invariants();
         }
         let (Some(pool), Some(account)) = (
-            self.pools.pools.get(link.pool),
-            self.pools.account_of(link.pool),
+            self.upstreams.pools.get(link.pool),
+            self.upstreams.account_of(link.pool),
         ) else {
             return;
         };
@@ -154,7 +154,7 @@ impl Machine {
     /// Is a backend to be asked which of its commands may block?
     pub(in crate::proxy) fn is_to_learn(&self, instance: InstanceKey) -> bool {
         let asked = self
-            .pools
+            .upstreams
             .instances
             .get(instance)
             .and_then(|it| it.asked_at);
@@ -173,11 +173,11 @@ impl Machine {
 
     /// Some commands of this backend may block.
     fn learn(&mut self, key: InstanceKey, learned: Learned) {
-        if let Some(instance) = self.pools.instances.get_mut(key) {
+        if let Some(instance) = self.upstreams.instances.get_mut(key) {
             (instance.asked_at, instance.learned) = (Some(self.now), learned);
         }
-        let mut all = self.pools.instances.iter();
-        self.learned_any = all.any(|(_, instance)| !instance.learned.is_empty());
+        let mut all = self.upstreams.instances.iter();
+        self.upstreams.learned_any = all.any(|(_, instance)| !instance.learned.is_empty());
     }
 
     /// The handshake went well: the connection can be used from now on.
@@ -193,7 +193,7 @@ impl Machine {
             return;
         };
         link.state = State::Ready;
-        if let Some(instance) = self.pools.instances.get_mut(link.instance) {
+        if let Some(instance) = self.upstreams.instances.get_mut(link.instance) {
             let took = self.now.since(link.since);
             instance.handshake_ms = instance.handshake_ms.min(took);
             link.late_ms = late_after(instance.handshake_ms);
@@ -202,10 +202,10 @@ impl Machine {
         let (pool_key, instance) = (link.pool, link.instance);
         self.links.mark_dirty(key);
         self.count_ready(instance, true);
-        if let Some(instance) = self.pools.instances.get_mut(instance) {
+        if let Some(instance) = self.upstreams.instances.get_mut(instance) {
             instance.dialect = hello.dialect();
         }
-        let Some(pool) = self.pools.pools.get_mut(pool_key) else {
+        let Some(pool) = self.upstreams.pools.get_mut(pool_key) else {
             return;
         };
         pool.hello = Some(hello);
@@ -213,14 +213,14 @@ impl Machine {
             pool.permits.add(Permission::Select, self.now);
         }
         let (waiters, account) = (mem::take(&mut pool.waiters), pool.account);
-        if let Some(account) = self.pools.accounts.get_mut(account) {
+        if let Some(account) = self.upstreams.accounts.get_mut(account) {
             account.accept();
         }
         if let Some(learned) = learned {
             self.learn(instance, learned);
         }
         self.leave_if_moved(key);
-        if self.pools.came_up(instance) {
+        if self.upstreams.came_up(instance) {
             self.report(instance, News::Up);
         }
         for client in waiters {
@@ -233,7 +233,7 @@ impl Machine {
     /// until the end of the grace.
     fn leave_if_moved(&mut self, key: LinkKey) {
         if let Some(link) = self.links.get(key)
-            && let Some(instance) = self.pools.instances.get(link.instance)
+            && let Some(instance) = self.upstreams.instances.get(link.instance)
             && !instance.is_at(link.address)
         {
             match (link.owner == ClientKey::NONE, instance.moved_at) {
@@ -246,7 +246,7 @@ impl Machine {
 
     /// A connection has become ready, or one that was has ended.
     pub(in crate::proxy) fn count_ready(&mut self, instance: InstanceKey, more: bool) {
-        if let Some(instance) = self.pools.instances.get_mut(instance) {
+        if let Some(instance) = self.upstreams.instances.get_mut(instance) {
             match more {
                 true => instance.ready += 1,
                 false => instance.ready -= 1,
@@ -261,7 +261,7 @@ impl Machine {
         };
         let of = link.instance;
         self.links.opened();
-        if let Some(instance) = self.pools.instances.get_mut(of) {
+        if let Some(instance) = self.upstreams.instances.get_mut(of) {
             instance.connecting -= 1;
         }
     }

@@ -10,7 +10,7 @@ use crate::proxy::machine::Machine;
 use crate::session::change::Goal;
 use crate::session::client::Client;
 use crate::store::key::{ClientKey, ConnKey, InstanceKey, LinkKey, PoolKey};
-use crate::upstream::pool::Pools;
+use crate::upstream::upstreams::Upstreams;
 
 impl Machine {
     /// A connection could not be opened, or is broken. The reactor drops the socket by itself.
@@ -41,15 +41,15 @@ impl Machine {
         let Some(mut link) = self.links.remove(key) else {
             return false;
         };
-        self.counters.backends_failed += u64::from(*failure != Failure::Removed);
-        if let Some(pool) = self.pools.pools.get_mut(pool_key) {
+        self.stats.counters.backends_failed += u64::from(*failure != Failure::Removed);
+        if let Some(pool) = self.upstreams.pools.get_mut(pool_key) {
             pool.links.retain(|&other| other != key);
             pool.idle.retain(|&other| other != key);
             pool.dedicated -= usize::from(link.dedicated);
             pool.lent -= usize::from(link.lending == Lending::Lent);
         }
         if !link.is_verifier()
-            && let Some(instance) = self.pools.instances.get_mut(link.instance)
+            && let Some(instance) = self.upstreams.instances.get_mut(link.instance)
         {
             instance.connections -= 1;
         }
@@ -64,7 +64,7 @@ impl Machine {
         self.hand_over(&mut link, was_ready, failure);
         self.lose_waits(link.waits.take());
         self.links.chunks_mut().clear(&mut link.outbound);
-        self.release_crowd(key);
+        self.clients.end_wait_for_room(key);
         self.tell_waiters(&link, failure);
         self.inquire_again(key);
         self.serve_line(pool_key);
@@ -77,7 +77,7 @@ impl Machine {
 
     /// What went over a connection that has ended is not forgotten.
     fn count_ended(&mut self, key: LinkKey, link: &Link) {
-        if let Some(instance) = self.pools.instances.get_mut(link.instance) {
+        if let Some(instance) = self.upstreams.instances.get_mut(link.instance) {
             instance.traffic.add(&link.traffic);
         }
         self.end_check(link.instance, key);
@@ -88,7 +88,7 @@ impl Machine {
         let instance = link.instance;
         if !link.has_worked()
             && !matches!(failure, Failure::Removed | Failure::Refused(_))
-            && let Some(instance) = self.pools.instances.get_mut(instance)
+            && let Some(instance) = self.upstreams.instances.get_mut(instance)
         {
             instance.prefer(link.address, false);
         }
@@ -98,7 +98,7 @@ impl Machine {
         match failure {
             // It did answer: the instance is there.
             Failure::Refused(_) | Failure::Rejected(_) => {
-                if self.pools.came_up(instance) {
+                if self.upstreams.came_up(instance) {
                     self.report(instance, News::Up);
                 }
                 self.may_not_ask(instance);
@@ -116,12 +116,15 @@ impl Machine {
             // Nobody asked it.
             Failure::Starved(_) => {}
             // It has moved meanwhile.
-            _ if !self.pools.is_at(instance, link.address) => {}
+            _ if !self.upstreams.is_at(instance, link.address) => {}
             _ => {
-                let jitter = self.next_random();
-                if self.pools.went_down(instance, failure, self.now, jitter) {
+                let jitter = self.upstreams.random.next();
+                if self
+                    .upstreams
+                    .went_down(instance, failure, self.now, jitter)
+                {
                     self.report(instance, News::Down(failure.reason()));
-                    self.probing = true;
+                    self.upstreams.probing = true;
                 }
             }
         }
@@ -132,12 +135,12 @@ impl Machine {
         if which.is_empty() {
             return;
         }
-        let theirs = |pools: &Pools, key: PoolKey| {
+        let theirs = |pools: &Upstreams, key: PoolKey| {
             let account = pools.account_of(key);
             account.is_some_and(|account| which.contains(&account.instance))
         };
-        for pool in self.pools.pools.keys() {
-            if theirs(&self.pools, pool) {
+        for pool in self.upstreams.pools.keys() {
+            if theirs(&self.upstreams, pool) {
                 self.retire_pool(pool);
             }
         }
@@ -146,7 +149,7 @@ impl Machine {
         }
         let mut owned: Vec<LinkKey> = Vec::new();
         for (key, link) in self.links.iter() {
-            if link.owner != ClientKey::NONE && theirs(&self.pools, link.pool) {
+            if link.owner != ClientKey::NONE && theirs(&self.upstreams, link.pool) {
                 owned.push(key);
             }
         }
@@ -157,7 +160,7 @@ impl Machine {
 
     /// Retires a pool's ready connections.
     pub(in crate::proxy) fn retire_pool(&mut self, pool: PoolKey) {
-        let pool = self.pools.pools.get(pool);
+        let pool = self.upstreams.pools.get(pool);
         let links = pool.map(|pool| [&pool.links[..], &pool.idle[..]].concat());
         for key in links.unwrap_or_default() {
             if self.links.get(key).is_some_and(Link::is_ready) {
@@ -172,7 +175,7 @@ impl Machine {
             return;
         };
         link.retired = true;
-        if let Some(pool) = self.pools.pools.get_mut(link.pool) {
+        if let Some(pool) = self.upstreams.pools.get_mut(link.pool) {
             pool.links.retain(|&other| other != key);
             pool.idle.retain(|&other| other != key);
         }
@@ -192,7 +195,7 @@ impl Machine {
         if link.is_ready() {
             return;
         }
-        let Some(pool) = self.pools.pools.get_mut(link.pool) else {
+        let Some(pool) = self.upstreams.pools.get_mut(link.pool) else {
             return;
         };
         // While it runs a script, a server says so on every connection.
@@ -226,7 +229,7 @@ impl Machine {
 
     /// Tells the outside of an instance.
     pub(in crate::proxy) fn report(&mut self, key: InstanceKey, news: News) {
-        if let Some(instance) = self.pools.instances.get(key) {
+        if let Some(instance) = self.upstreams.instances.get(key) {
             self.actions.push_back(Action::Report(Report {
                 instance: instance.id.to_string(),
                 tenant: instance.tenant.to_string(),

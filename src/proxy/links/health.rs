@@ -38,15 +38,15 @@ impl Machine {
         }
         self.find_late_checks();
         self.check_suspects();
-        if self.draining || self.now < self.next_check {
+        if self.clients.is_draining() || self.now < self.rounds.next_check {
             return;
         }
-        self.next_check = self.now.after(every);
+        self.rounds.next_check = self.now.after(every);
         let asked = self.ready_by_instance();
         let unused = every.saturating_mul(UNUSED_FACTOR);
         // One that is held back on its connection is asked anew on another one.
         let over = |since| self.now.since(since) >= every.max(self.settings.check_timeout_ms);
-        let due: Vec<InstanceKey> = (self.pools.instances.iter())
+        let due: Vec<InstanceKey> = (self.upstreams.instances.iter())
             .filter(|(_, it)| it.check.is_none_or(|(_, since)| over(since)))
             .filter(|(_, it)| it.leaving.is_none())
             .map(|(key, _)| key)
@@ -64,10 +64,10 @@ impl Machine {
 
     /// Checks instances of which a reply said that they do not as they should.
     fn check_suspects(&mut self) {
-        if !std::mem::take(&mut self.suspects) {
+        if !std::mem::take(&mut self.upstreams.suspects) {
             return;
         }
-        let suspected = self.pools.instances.iter();
+        let suspected = self.upstreams.instances.iter();
         let suspected = suspected.filter(|(_, it)| it.suspected.is_some() && it.check.is_none());
         let suspected: Vec<(InstanceKey, bool)> = suspected
             .map(|(key, it)| (key, self.now.since(it.checked_at) >= SUSPECT_MS))
@@ -79,7 +79,7 @@ impl Machine {
         for (key, due) in suspected {
             match asked.get(&key) {
                 Some(&(_, on)) if due => self.begin_check(key, on),
-                _ => self.suspects = true,
+                _ => self.upstreams.suspects = true,
             }
         }
     }
@@ -88,8 +88,8 @@ impl Machine {
     /// a stranger's, which was opened to ask on.
     fn ready_by_instance(&self) -> BTreeMap<InstanceKey, (usize, LinkKey)> {
         let mut found: BTreeMap<InstanceKey, (usize, LinkKey)> = BTreeMap::new();
-        for (_, pool) in self.pools.pools.iter() {
-            let Some(account) = self.pools.accounts.get(pool.account) else {
+        for (_, pool) in self.upstreams.pools.iter() {
+            let Some(account) = self.upstreams.accounts.get(pool.account) else {
                 continue;
             };
             if pool.clients == 0 && !account.is_anonymous() {
@@ -114,16 +114,16 @@ impl Machine {
 
     /// Asks an instance on this connection whether it answers, and which role it has.
     fn begin_check(&mut self, key: InstanceKey, on: LinkKey) {
-        let Some(instance) = self.pools.instances.get_mut(key) else {
+        let Some(instance) = self.upstreams.instances.get_mut(key) else {
             return;
         };
         (instance.check, instance.checked_at) = (Some((on, self.now)), self.now);
         let pool = self.links.get(on).map(|link| link.pool);
-        let pool = pool.and_then(|pool| self.pools.pools.get(pool));
+        let pool = pool.and_then(|pool| self.upstreams.pools.get(pool));
         let old = pool.is_some_and(|pool| matches!(pool.hello, Some(HelloReply::Unknown(_))));
         self.ask_server(on, Kind::Check, &[b"PING"]);
         self.ask_server(on, Kind::Role, &[if old { b"ROLE" } else { b"HELLO" }]);
-        self.counters.checks += 1;
+        self.stats.counters.checks += 1;
     }
 
     /// Asks a server something on the proxy's own account.
@@ -150,7 +150,7 @@ impl Machine {
 
     /// An instance that nobody uses is asked by opening a connection to it.
     fn check_by_connecting(&mut self, key: InstanceKey, every: u64) {
-        let Some(instance) = self.pools.instances.get_mut(key) else {
+        let Some(instance) = self.upstreams.instances.get_mut(key) else {
             return;
         };
         // Those that are down or unknown are tried in `probe`.
@@ -159,14 +159,16 @@ impl Machine {
             return;
         }
         instance.checked_at = self.now;
-        let account = self.pools.account((key, None));
-        let pool = self.pools.pool(account, 0, crate::resp::Protocol::Resp2);
+        let account = self.upstreams.account((key, None));
+        let pool = self
+            .upstreams
+            .pool(account, 0, crate::resp::Protocol::Resp2);
         self.open_shared(pool);
-        self.counters.checks += 1;
+        self.stats.counters.checks += 1;
     }
 
     fn is_degraded(&self, key: InstanceKey) -> bool {
-        let instance = self.pools.instances.get(key);
+        let instance = self.upstreams.instances.get(key);
         instance.is_some_and(|instance| instance.health == Health::Degraded)
     }
 
@@ -184,7 +186,7 @@ impl Machine {
         let Some(key) = link.map(|link| link.instance) else {
             return;
         };
-        let Some(instance) = self.pools.instances.get_mut(key) else {
+        let Some(instance) = self.upstreams.instances.get_mut(key) else {
             return;
         };
         instance.check = None;
@@ -194,7 +196,7 @@ impl Machine {
         let passing = ["LOADING", "MASTERDOWN", "BUSY"];
         match error_text(reply) {
             Some(text) if passing.iter().any(|word| text.starts_with(word)) => {
-                self.counters.checks_failed += 1;
+                self.stats.counters.checks_failed += 1;
                 self.degrade(key, text);
             }
             // Its role decides.
@@ -210,7 +212,7 @@ impl Machine {
             return;
         };
         self.tell_pools(key, reply);
-        let Some(instance) = self.pools.instances.get_mut(key) else {
+        let Some(instance) = self.upstreams.instances.get_mut(key) else {
             return;
         };
         let suspected = instance.suspected == Some(ErrorKind::ReadOnly);
@@ -220,7 +222,7 @@ impl Machine {
         match is_primary(reply) {
             false if suspected || instance.read_only => {
                 instance.read_only = true;
-                self.counters.checks_failed += 1;
+                self.stats.counters.checks_failed += 1;
                 self.degrade(key, READ_ONLY.to_owned());
             }
             true if instance.read_only => self.passed(key),
@@ -231,7 +233,7 @@ impl Machine {
     /// Clients that say HELLO from now on hear the role that the instance has now, whenever the
     /// connections of their pool were opened.
     fn tell_pools(&mut self, key: InstanceKey, reply: &[u8]) {
-        self.pools.with_pools_of(key, |pool| {
+        self.upstreams.with_pools_of(key, |pool| {
             if let Some(hello) = pool.hello.as_ref().and_then(|it| it.adopt(reply, TOLD)) {
                 pool.hello = Some(hello);
             }
@@ -240,7 +242,7 @@ impl Machine {
 
     /// An instance does as it should.
     fn passed(&mut self, key: InstanceKey) {
-        if let Some(instance) = self.pools.instances.get_mut(key) {
+        if let Some(instance) = self.upstreams.instances.get_mut(key) {
             instance.read_only = false;
             if std::mem::replace(&mut instance.health, Health::Up) != Health::Up {
                 instance.reason.clear();
@@ -252,24 +254,24 @@ impl Machine {
     /// A reply said that the instance cannot do what it is there for. A check finds out.
     pub(in crate::proxy) fn suspect(&mut self, on: LinkKey, kind: ErrorKind) {
         let instance = self.links.get(on).map(|link| link.instance);
-        let instance = instance.and_then(|key| self.pools.instances.get_mut(key));
+        let instance = instance.and_then(|key| self.upstreams.instances.get_mut(key));
         if let Some(instance) = instance
             && self.settings.check_ms > 0
             && instance.health == Health::Up
             && instance.suspected != Some(ErrorKind::ReadOnly)
         {
             instance.suspected = Some(kind);
-            self.suspects = true;
+            self.upstreams.suspects = true;
         }
     }
 
     fn degrade(&mut self, key: InstanceKey, reason: String) {
-        if let Some(instance) = self.pools.instances.get_mut(key)
+        if let Some(instance) = self.upstreams.instances.get_mut(key)
             && instance.health != Health::Degraded
         {
             instance.health = Health::Degraded;
             instance.reason.clone_from(&reason);
-            self.probing = true;
+            self.upstreams.probing = true;
             self.report(key, News::Degraded(reason));
         }
     }
@@ -277,7 +279,7 @@ impl Machine {
     /// Checks that are not answered in time.
     fn find_late_checks(&mut self) {
         let patience = self.settings.check_timeout_ms;
-        for (_, instance) in self.pools.instances.iter_mut() {
+        for (_, instance) in self.upstreams.instances.iter_mut() {
             // Behind a reply that its client does not read: that is not the instance's fault.
             if let Some((on, since)) = &mut instance.check
                 && self.links.get(*on).is_some_and(|it| it.paused)
@@ -285,7 +287,7 @@ impl Machine {
                 *since = self.now;
             }
         }
-        let instances = self.pools.instances.iter();
+        let instances = self.upstreams.instances.iter();
         // One that answers others holds back this answer only.
         let silent = |it: &Instance| {
             let asked = it.check.map(|(_, since)| since.max(it.heard));
@@ -296,14 +298,14 @@ impl Machine {
             .map(|(key, _)| key)
             .collect();
         for key in late {
-            self.counters.checks_failed += 1;
+            self.stats.counters.checks_failed += 1;
             self.degrade(key, format!("no answer to a check within {patience} ms"));
         }
     }
 
     /// A connection has ended, and the check on it with it.
     pub(in crate::proxy) fn end_check(&mut self, key: InstanceKey, on: LinkKey) {
-        if let Some(instance) = self.pools.instances.get_mut(key)
+        if let Some(instance) = self.upstreams.instances.get_mut(key)
             && instance.check.is_some_and(|(with, _)| with == on)
         {
             instance.check = None;

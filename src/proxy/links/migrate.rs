@@ -31,13 +31,13 @@ impl Machine {
         key: ClientKey,
         tenant: &TenantKey,
     ) -> Option<InstanceKey> {
-        let slot = self.pools.tenant(tenant)?;
+        let slot = self.upstreams.tenant(tenant)?;
         let has = self.instance_of_client(key);
-        let usable = &self.pools.tenants.get(slot)?.instances;
+        let usable = &self.upstreams.tenants.get(slot)?.instances;
         // What a connection of its own holds does not move.
         let own = self.clients.get(key).is_some_and(|it| it.pin.is_some());
         let same = |has| {
-            self.pools
+            self.upstreams
                 .instances
                 .get(has)
                 .is_some_and(|it| it.slot == slot)
@@ -51,14 +51,14 @@ impl Machine {
     /// The instance where a client is logged in.
     pub(in crate::proxy) fn instance_of_client(&self, key: ClientKey) -> Option<InstanceKey> {
         let account = self.clients.get(key)?.account;
-        Some(self.pools.accounts.get(account)?.instance)
+        Some(self.upstreams.accounts.get(account)?.instance)
     }
 
     /// One of the tenant's instances that are the fittest.
     pub(in crate::proxy) fn balance(&mut self, slot: TenantSlot) -> Option<InstanceKey> {
-        let random = self.next_random();
-        let tenant = self.pools.tenants.get_mut(slot)?;
-        let instances = &self.pools.instances;
+        let random = self.upstreams.random.next();
+        let tenant = self.upstreams.tenants.get_mut(slot)?;
+        let instances = &self.upstreams.instances;
         let known = tenant.instances.iter();
         let known = known.filter_map(|&key| Some((key, instances.get(key)?)));
         let best = known.clone().map(|(_, it)| it.unfitness()).min()?;
@@ -73,15 +73,15 @@ impl Machine {
 
     /// Counts a client as one of the account's tenant. False: that has as many as it may.
     pub(in crate::proxy) fn join(&mut self, key: ClientKey, account: AccountKey) -> bool {
-        let instance = self.pools.accounts.get(account).map(|it| it.instance);
-        let instance = instance.and_then(|key| self.pools.instances.get(key));
+        let instance = self.upstreams.accounts.get(account).map(|it| it.instance);
+        let instance = instance.and_then(|key| self.upstreams.instances.get(key));
         let (Some(client), Some(instance)) = (self.clients.get_mut(key), instance) else {
             return true;
         };
         if client.tenant == instance.slot {
             return true;
         }
-        let Some(tenant) = self.pools.tenants.get_mut(instance.slot) else {
+        let Some(tenant) = self.upstreams.tenants.get_mut(instance.slot) else {
             return true;
         };
         if !tenant.take(Use::Client, tenant.limits.clients) {
@@ -90,7 +90,7 @@ impl Machine {
             return false;
         }
         let before = std::mem::replace(&mut client.tenant, instance.slot);
-        self.pools.release(before, Use::Client);
+        self.upstreams.release(before, Use::Client);
         true
     }
 
@@ -98,17 +98,17 @@ impl Machine {
     pub(in crate::proxy) fn leave_tenant(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
             let before = std::mem::take(&mut client.tenant);
-            self.pools.release(before, Use::Client);
+            self.upstreams.release(before, Use::Client);
         }
     }
 
     /// A client is of this account from now on, of no one with `NONE`.
     pub(in crate::proxy) fn count_client(&mut self, from: AccountKey, to: AccountKey) {
         for (key, more) in [(from, false), (to, true)] {
-            let Some(account) = self.pools.accounts.get_mut(key) else {
+            let Some(account) = self.upstreams.accounts.get_mut(key) else {
                 continue;
             };
-            let instance = self.pools.instances.get_mut(account.instance);
+            let instance = self.upstreams.instances.get_mut(account.instance);
             let counts = [
                 Some(&mut account.clients),
                 instance.map(|it| &mut it.clients),
@@ -154,7 +154,7 @@ impl Machine {
     /// Is the instance of a client on its way out?
     pub(in crate::proxy) fn is_leaving(&self, key: ClientKey) -> bool {
         let instance = self.instance_of_client(key);
-        let instance = instance.and_then(|key| self.pools.instances.get(key));
+        let instance = instance.and_then(|key| self.upstreams.instances.get(key));
         instance.is_some_and(|instance| instance.leaving.is_some())
     }
 
@@ -164,7 +164,7 @@ impl Machine {
             return;
         };
         let (Some(client), Some(instance)) =
-            (self.clients.get(key), self.pools.instances.get(from))
+            (self.clients.get(key), self.upstreams.instances.get(from))
         else {
             return;
         };
@@ -177,13 +177,13 @@ impl Machine {
             || client.is(Flag::Closing)
             || client.hold.has(Hold::TURN)
             || client.hold.has(Hold::WAIT);
-        if busy || self.draining {
+        if busy || self.clients.is_draining() {
             return;
         }
         let (slot, may) = (instance.slot, self.now >= instance.moves_after);
         let to = if may { self.balance(slot) } else { None };
         let to = to.filter(|&to| {
-            let instance = self.pools.instances.get(to);
+            let instance = self.upstreams.instances.get(to);
             instance.is_some_and(|instance| !instance.is_out(self.now))
         });
         let moves = to.is_some_and(|to| self.move_to(key, to));
@@ -198,17 +198,17 @@ impl Machine {
             return false;
         };
         let (db, protocol) = (client.db, client.protocol);
-        let Some(account) = self.pools.accounts.get(client.account) else {
+        let Some(account) = self.upstreams.accounts.get(client.account) else {
             return false;
         };
         let Some(credential) = account.credential.clone() else {
             // Who never logged in is let in over there, or not, with its next request.
             self.become_user(key, AccountKey::NONE);
             self.move_client(key, PoolKey::NONE);
-            self.counters.clients_moved += 1;
+            self.stats.counters.clients_moved += 1;
             return true;
         };
-        let account = self.pools.account((to, Some(credential)));
+        let account = self.upstreams.account((to, Some(credential)));
         let target = Target {
             account,
             login: true,
@@ -226,7 +226,7 @@ impl Machine {
         }
         let again = self.now.after(MOVE_AGAIN_MS);
         if let Some(from) = self.instance_of_client(key)
-            && let Some(instance) = self.pools.instances.get_mut(from)
+            && let Some(instance) = self.upstreams.instances.get_mut(from)
         {
             instance.moves_after = again;
         }
@@ -234,7 +234,7 @@ impl Machine {
 
     /// A client goes with its instance, when it has read what it was told.
     fn close_left(&mut self, key: ClientKey) {
-        self.counters.clients_left_behind += 1;
+        self.stats.counters.clients_left_behind += 1;
         self.finish_client(key);
         self.wake(key);
     }
@@ -246,8 +246,8 @@ impl Machine {
         let (mut leaving, mut left, mut over) = (HashSet::new(), HashSet::new(), HashSet::new());
         let mut moved = HashSet::new();
         // There may be many that are offline for good, and cost nothing.
-        for key in self.pools.used_instances() {
-            let Some(instance) = self.pools.instances.get_mut(key) else {
+        for key in self.upstreams.used_instances() {
+            let Some(instance) = self.upstreams.instances.get_mut(key) else {
                 continue;
             };
             let since = |at: Option<_>| at.map(|at| self.now.since(at));
@@ -291,7 +291,7 @@ impl Machine {
                 self.drop_pin(key);
                 self.close_left(key);
             } else if self.is_blocked(key) {
-                self.counters.clients_left_behind += 1;
+                self.stats.counters.clients_left_behind += 1;
                 self.stop_waiting(key);
             }
         }
@@ -311,7 +311,7 @@ impl Machine {
         let (mut left, mut opening, mut idle) = (Vec::new(), Vec::new(), Vec::new());
         for (key, link) in self.links.iter() {
             let instance = moved.get(&link.instance);
-            let instance = instance.and_then(|&key| self.pools.instances.get(key));
+            let instance = instance.and_then(|&key| self.upstreams.instances.get(key));
             if instance.is_none_or(|instance| instance.is_at(link.address)) {
                 continue;
             }
@@ -347,7 +347,7 @@ impl Machine {
             return;
         };
         link.retired = true;
-        let Some(pool) = self.pools.pools.get_mut(link.pool) else {
+        let Some(pool) = self.upstreams.pools.get_mut(link.pool) else {
             return;
         };
         pool.links.retain(|&other| other != key);

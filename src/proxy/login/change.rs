@@ -14,13 +14,12 @@ use crate::resp::{Protocol, write};
 
 use crate::link::failure::NOAUTH;
 use crate::link::handshake::HelloReply;
-use crate::proxy::machine::{Machine, mark_ready};
+use crate::proxy::machine::Machine;
 use crate::proxy::texts::{TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS};
 use crate::session::change::{Goal, Login, Target, Waiting};
 use crate::session::client::{Client, Hold};
 use crate::stats::notice::Bound;
 use crate::store::key::{AccountKey, ClientKey, PoolKey};
-use crate::upstream::pool::ready;
 
 impl Machine {
     /// Begins a session change; nothing of the client may be in flight. Without a target the
@@ -50,7 +49,7 @@ impl Machine {
             protocol,
             login: Login::Done,
         }));
-        if let Some(account) = self.pools.accounts.get_mut(account) {
+        if let Some(account) = self.upstreams.accounts.get_mut(account) {
             account.waiting += 1;
         }
         match login {
@@ -74,13 +73,17 @@ impl Machine {
         }
         // A connection of one's own answers whatever becomes of others.
         let asks_own = matches!(waiting.goal, Goal::Permission(_)) && client.pin.is_some();
-        let out = self.pools.accounts.get(account_key).and_then(|account| {
-            let instance = self.pools.instances.get(account.instance)?;
-            let out = instance.is_out(self.now);
-            out.then(|| instance.down_text.clone())
-        });
+        let out = self
+            .upstreams
+            .accounts
+            .get(account_key)
+            .and_then(|account| {
+                let instance = self.upstreams.instances.get(account.instance)?;
+                let out = instance.is_out(self.now);
+                out.then(|| instance.down_text.clone())
+            });
         match out {
-            Some(text) if !asks_own && !self.pools.has_ready(account_key, &self.links) => {
+            Some(text) if !asks_own && !self.upstreams.has_ready(account_key, &self.links) => {
                 self.conclude(key, Err(text));
             }
             _ => self.attach(key),
@@ -97,19 +100,19 @@ impl Machine {
         };
         let (account, own) = (waiting.account, client.pin.is_some());
         let permission = waiting.goal.permission();
-        let pool_key = self.pools.pool(account, waiting.db, waiting.protocol);
-        let Some(pool) = self.pools.pools.get(pool_key) else {
+        let pool_key = self.upstreams.pool(account, waiting.db, waiting.protocol);
+        let Some(pool) = self.upstreams.pools.get(pool_key) else {
             return self.conclude(key, Err(NOAUTH.into()));
         };
         // One that has a connection to itself goes on there.
-        if own || ready(pool, &self.links).is_some() {
+        if own || pool.ready(&self.links).is_some() {
             return match permission.filter(|&what| !self.permits(pool_key, what)) {
                 Some(what) => self.inquire(key, pool_key, what),
                 None => self.conclude(key, Ok(())),
             };
         }
         if pool.links.is_empty() {
-            let account = self.pools.accounts.get(account);
+            let account = self.upstreams.accounts.get(account);
             let Some(of) = account.map(|account| account.instance) else {
                 return;
             };
@@ -124,7 +127,7 @@ impl Machine {
                 return self.conclude(key, Err(TOO_MANY_CONNECTIONS.into()));
             }
         }
-        if let Some(pool) = self.pools.pools.get_mut(pool_key) {
+        if let Some(pool) = self.upstreams.pools.get_mut(pool_key) {
             pool.waiters.push(key);
         }
     }
@@ -137,9 +140,8 @@ impl Machine {
         let Some(waiting) = client.end_waiting() else {
             return;
         };
-        client.hold.clear(Hold::VERDICT);
-        mark_ready(&mut self.ready, client, key);
         let own = client.pin.is_some();
+        self.clients.end_hold(key, Hold::VERDICT);
         let Waiting {
             goal,
             account,
@@ -147,7 +149,7 @@ impl Machine {
             protocol,
             ..
         } = *waiting;
-        if let Some(account) = self.pools.accounts.get_mut(account) {
+        if let Some(account) = self.upstreams.accounts.get_mut(account) {
             account.waiting -= 1;
         }
         if matches!(goal, Goal::Peers(_)) {
@@ -165,7 +167,7 @@ impl Machine {
         }
         let outcome = outcome.and_then(|()| self.hello_known(&goal, account, db, protocol));
         if let Err(text) = outcome {
-            self.pools.forget_unused(account);
+            self.upstreams.forget_unused(account);
             return match goal {
                 // Decoded again, the command hears it.
                 Goal::Verdict => client_refused(self.clients.get_mut(key), text),
@@ -176,7 +178,7 @@ impl Machine {
         if !self.join(key, account) {
             return self.say_and_close(key, TOO_MANY_CLIENTS);
         }
-        let pool = self.pools.pool(account, db, protocol);
+        let pool = self.upstreams.pool(account, db, protocol);
         self.become_user(key, account);
         self.move_client(key, pool);
         if let Some(client) = self.clients.get_mut(key) {
@@ -185,7 +187,7 @@ impl Machine {
         match goal {
             Goal::Auth | Goal::Select => self.say(key, b"+OK\r\n"),
             Goal::Hello { name } => self.say_hello(key, pool, name),
-            Goal::Move => self.counters.clients_moved += 1,
+            Goal::Move => self.stats.counters.clients_moved += 1,
             Goal::Verdict | Goal::Permission(_) | Goal::Peers(_) => {}
         }
     }
@@ -201,9 +203,9 @@ impl Machine {
         if !matches!(goal, Goal::Hello { .. }) {
             return Ok(());
         }
-        let pool = self.pools.pool(account, db, protocol);
+        let pool = self.upstreams.pool(account, db, protocol);
         match self
-            .pools
+            .upstreams
             .pools
             .get(pool)
             .and_then(|pool| pool.hello.as_ref())
@@ -222,7 +224,7 @@ impl Machine {
         }
         let mut out = Vec::new();
         match self
-            .pools
+            .upstreams
             .pools
             .get(pool)
             .and_then(|pool| pool.hello.as_ref())
@@ -249,7 +251,7 @@ impl Machine {
             client.details_mut().nobody_since = now;
         }
         if self
-            .pools
+            .upstreams
             .accounts
             .get(account)
             .is_some_and(|it| it.credential.is_some())

@@ -51,7 +51,7 @@ impl Machine {
 
     /// Is it known that the user of a pool may do this?
     pub(in crate::proxy) fn permits(&self, pool: PoolKey, what: Permission) -> bool {
-        let pool = self.pools.pools.get(pool);
+        let pool = self.upstreams.pools.get(pool);
         pool.is_some_and(|pool| pool.permits.have(what, self.now))
     }
 
@@ -65,12 +65,12 @@ impl Machine {
     ) {
         let own = self.clients.get(key).filter(|client| client.pin.is_some());
         let own = own.map(|client| client.link);
-        let Some(pool) = self.pools.pools.get_mut(pool_key) else {
+        let Some(pool) = self.upstreams.pools.get_mut(pool_key) else {
             return;
         };
         pool.waiters.push(key);
         let asked = |it: &Inquiry| it.pool == pool_key && it.what == what;
-        if own.is_none() && self.inquiries.iter().any(asked) {
+        if own.is_none() && self.upstreams.inquiries.iter().any(asked) {
             return;
         }
         let worst = |it: &Link| (!it.is_ready(), !it.is_open(), it.drawbacks(self.now));
@@ -78,7 +78,7 @@ impl Machine {
         let shared = shared.filter_map(|&key| Some((key, worst(self.links.get(key)?))));
         let best = shared.min_by_key(|(_, worst)| *worst).map(|(key, _)| key);
         if let Some(on) = own.or(best) {
-            self.inquiries.push(Inquiry {
+            self.upstreams.inquiries.push(Inquiry {
                 pool: pool_key,
                 what,
                 on,
@@ -88,10 +88,10 @@ impl Machine {
     }
 
     fn ask_permission(&mut self, pool: PoolKey, what: Permission, on: LinkKey) {
-        let db = self.pools.pools.get(pool).map_or(0, |pool| pool.db);
+        let db = self.upstreams.pools.get(pool).map_or(0, |pool| pool.db);
         let db = db.to_string();
         self.ask_server(on, Kind::Permission(what), &what.question(&db));
-        self.counters.permissions_asked += 1;
+        self.stats.counters.permissions_asked += 1;
     }
 
     /// The server answered. An error that is about the arguments says that all else is well.
@@ -101,19 +101,19 @@ impl Machine {
         what: Permission,
         reply: &[u8],
     ) {
-        let mut inquiries = self.inquiries.iter();
+        let mut inquiries = self.upstreams.inquiries.iter();
         // One that was asked elsewhere as well is no more of interest.
         let Some(at) = inquiries.position(|it| it.on == on && it.what == what) else {
             return;
         };
-        let pool_key = self.inquiries.swap_remove(at).pool;
-        let Some(pool) = self.pools.pools.get_mut(pool_key) else {
+        let pool_key = self.upstreams.inquiries.swap_remove(at).pool;
+        let Some(pool) = self.upstreams.pools.get_mut(pool_key) else {
             return;
         };
         let refusal = error_text(reply).filter(|text| !text.starts_with("ERR "));
         match refusal {
             None => pool.permits.add(what, self.now),
-            Some(_) => self.counters.permissions_refused += 1,
+            Some(_) => self.stats.counters.permissions_refused += 1,
         }
         for client in mem::take(&mut pool.waiters) {
             let waiting = { self.clients.get(client) }.and_then(|it| it.waiting());
@@ -127,12 +127,12 @@ impl Machine {
 
     /// A connection has ended: what was asked on it is asked again.
     pub(in crate::proxy) fn inquire_again(&mut self, lost: LinkKey) {
-        let (over, left) = mem::take(&mut self.inquiries)
+        let (over, left) = mem::take(&mut self.upstreams.inquiries)
             .into_iter()
             .partition::<Vec<Inquiry>, _>(|it| it.on == lost);
-        self.inquiries = left;
+        self.upstreams.inquiries = left;
         for inquiry in over {
-            let pool = self.pools.pools.get_mut(inquiry.pool);
+            let pool = self.upstreams.pools.get_mut(inquiry.pool);
             for client in pool
                 .map(|pool| mem::take(&mut pool.waiters))
                 .unwrap_or_default()
@@ -145,7 +145,7 @@ impl Machine {
     /// What stands behind a reply that is late, or that its client reads slowly, is asked on
     /// another connection of the pool, be it a new one.
     pub(in crate::proxy) fn inquire_elsewhere(&mut self) {
-        for mut inquiry in mem::take(&mut self.inquiries) {
+        for mut inquiry in mem::take(&mut self.upstreams.inquiries) {
             let link = self.links.get(inquiry.on);
             // A client's own connection may be of the pool that it came from: the user of that one
             // cannot answer.
@@ -160,7 +160,7 @@ impl Machine {
                 None if held_up => drop(self.opens_beside(inquiry.on, 1)),
                 _ => {}
             }
-            self.inquiries.push(inquiry);
+            self.upstreams.inquiries.push(inquiry);
         }
     }
 }

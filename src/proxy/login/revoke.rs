@@ -25,10 +25,10 @@ impl Machine {
     /// for serve on, as on a server; without any its clients are closed.
     pub(in crate::proxy) fn refuse_account(&mut self, pool: PoolKey, failure: &Failure) {
         let now = self.now;
-        let Some(key) = self.pools.pools.get(pool).map(|pool| pool.account) else {
+        let Some(key) = self.upstreams.pools.get(pool).map(|pool| pool.account) else {
             return;
         };
-        let Some(account) = self.pools.accounts.get_mut(key) else {
+        let Some(account) = self.upstreams.accounts.get_mut(key) else {
             return;
         };
         account.refuse(failure.text_if_unsent(), now);
@@ -43,7 +43,7 @@ impl Machine {
         }
         let of = account.instance;
         self.retire_account(key);
-        if let Some(instance) = self.pools.instances.get(of) {
+        if let Some(instance) = self.upstreams.instances.get(of) {
             let question = Question::LoginNeeded(instance.tenant.clone(), instance.id.clone());
             self.actions
                 .push_back(Action::Ask(ClientKey::NONE, question));
@@ -53,9 +53,9 @@ impl Machine {
     /// Another worker was told that this instance wants a login.
     pub(in crate::proxy) fn login_needed(&mut self, tenant: TenantKey, id: InstanceId) -> Answer {
         let now = self.now;
-        if let Some(&instance) = self.pools.by_id.get(&(tenant, id))
-            && let Some(key) = self.pools.anonymous(instance)
-            && let Some(account) = self.pools.accounts.get_mut(key)
+        if let Some(&instance) = self.upstreams.by_id.get(&(tenant, id))
+            && let Some(key) = self.upstreams.anonymous(instance)
+            && let Some(account) = self.upstreams.accounts.get_mut(key)
         {
             account.refuse(NOAUTH.to_owned(), now);
             self.retire_account(key);
@@ -64,7 +64,11 @@ impl Machine {
     }
 
     fn retire_account(&mut self, account: AccountKey) {
-        let pools = self.pools.accounts.get(account).map(|it| it.pools.clone());
+        let pools = self
+            .upstreams
+            .accounts
+            .get(account)
+            .map(|it| it.pools.clone());
         for pool in pools.unwrap_or_default() {
             self.retire_pool(pool);
         }
@@ -72,23 +76,23 @@ impl Machine {
 
     /// Has the account of a pool a shared connection left, or nobody who would need one?
     pub(in crate::proxy) fn has_connections(&self, pool: PoolKey) -> bool {
-        let pools = &self.pools.pools;
+        let pools = &self.upstreams.pools;
         let has = |key: &PoolKey| pools.get(*key).is_some_and(|it| !it.links.is_empty());
-        self.pools.account_of(pool).is_none_or(|account| {
+        self.upstreams.account_of(pool).is_none_or(|account| {
             account.is_anonymous() || account.clients == 0 || account.pools.iter().any(has)
         })
     }
 
     /// Was the credential of this pool refused a moment ago? Then no connection is opened with it.
     pub(in crate::proxy) fn is_refused(&self, pool: PoolKey) -> bool {
-        let account = self.pools.account_of(pool);
+        let account = self.upstreams.account_of(pool);
         account.is_some_and(|it| !it.is_anonymous() && it.refusal(self.now).is_some())
     }
 
     /// The backend does not accept any more what a client came in with, and no connection that did
     /// is left for it: it is closed, as the server has closed that. Nothing of it is in flight.
     pub(in crate::proxy) fn log_out(&mut self, key: ClientKey) {
-        self.counters.logged_out += 1;
+        self.stats.counters.logged_out += 1;
         self.finish_client(key);
         self.wake(key);
     }

@@ -102,7 +102,7 @@ impl Machine {
 
     /// A login to a tenant that is paused waits for that to end.
     fn hold_up(&mut self, key: ClientKey, session: Session, frame: &[u8]) -> Option<Taken> {
-        if !self.pools.any_gate {
+        if !self.upstreams.any_gate {
             return None;
         }
         let args = Args::new(frame);
@@ -158,7 +158,7 @@ impl Machine {
         if login.unwrap_or_default().len().max(password.len()) > CREDENTIAL_BYTES_MAX {
             return Err(WRONGPASS.into());
         }
-        let snapshot = Arc::clone(&self.snapshot);
+        let snapshot = Arc::clone(&self.upstreams.snapshot);
         let (tenant, user) = match login {
             Some(login) => match snapshot.resolve_login(login) {
                 Login::User { tenant, user } => (tenant.key.clone(), user),
@@ -177,7 +177,9 @@ impl Machine {
             user: login.map(|_| user.into()),
             password: password.into(),
         };
-        let account = self.pools.account((instance, Some(Arc::new(credential))));
+        let account = self
+            .upstreams
+            .account((instance, Some(Arc::new(credential))));
         Ok(Target {
             account,
             login: true,

@@ -17,9 +17,9 @@ impl Machine {
     /// How the login of a client went, for who comes first.
     pub(in crate::proxy) fn note_login(&mut self, key: ClientKey, good: bool) {
         let waiting = self.clients.get(key).and_then(|it| it.waiting());
-        let account = waiting.and_then(|it| self.pools.accounts.get(it.account));
+        let account = waiting.and_then(|it| self.upstreams.accounts.get(it.account));
         if let Some(account) = account
-            && let Some(instance) = self.pools.instances.get_mut(account.instance)
+            && let Some(instance) = self.upstreams.instances.get_mut(account.instance)
         {
             instance.logins.note(account.name(), good);
         }
@@ -27,7 +27,7 @@ impl Machine {
 
     /// Opens one verifier, now or when there is a token.
     pub(in crate::proxy) fn want_verifier(&mut self, of: InstanceKey) {
-        let Some(instance) = self.pools.instances.get(of) else {
+        let Some(instance) = self.upstreams.instances.get(of) else {
             return;
         };
         if instance.is_out(self.now) && instance.logins.verifiers == 0 {
@@ -38,11 +38,11 @@ impl Machine {
             return;
         }
         if !self.take_token(of) {
-            self.counters.logins_delayed += 1;
+            self.stats.counters.logins_delayed += 1;
             return;
         }
         if self.connect(of, PoolKey::NONE).is_some()
-            && let Some(instance) = self.pools.instances.get_mut(of)
+            && let Some(instance) = self.upstreams.instances.get_mut(of)
         {
             instance.logins.verifiers += 1;
             instance.logins.opening += 1;
@@ -53,7 +53,7 @@ impl Machine {
     /// those that others go before meanwhile wait for that.
     pub(in crate::proxy) fn next_login(&mut self, of: InstanceKey) -> Option<(usize, ClientKey)> {
         loop {
-            let logins = &mut self.pools.instances.get_mut(of)?.logins;
+            let logins = &mut self.upstreams.instances.get_mut(of)?.logins;
             let mut queues = logins.waiting.iter().enumerate();
             let (class, key) = queues.find_map(|(class, it)| Some((class, it.front()?)))?;
             let waits = self.clients.get(key).is_some_and(Client::waits_for_login);
@@ -61,7 +61,7 @@ impl Machine {
             if now.is_some_and(|now| now as usize <= class) {
                 return Some((class, key));
             }
-            let logins = &mut self.pools.instances.get_mut(of)?.logins;
+            let logins = &mut self.upstreams.instances.get_mut(of)?.logins;
             if let Some(queue) = logins.waiting.get_mut(class) {
                 queue.pop();
             }
@@ -74,8 +74,8 @@ impl Machine {
     /// Which logins the one of this client is among at the moment.
     pub(in crate::proxy) fn login_class(&self, key: ClientKey) -> Option<Class> {
         let client = self.clients.get(key)?;
-        let account = self.pools.accounts.get(client.waiting()?.account)?;
-        let logins = &self.pools.instances.get(account.instance)?.logins;
+        let account = self.upstreams.accounts.get(client.waiting()?.account)?;
+        let logins = &self.upstreams.instances.get(account.instance)?.logins;
         let known = account.clients > 0 && account.open;
         Some(match client.has_left() {
             true => Class::Left,
@@ -90,8 +90,8 @@ impl Machine {
     /// are many of them.
     pub(in crate::proxy) fn queue_login(&mut self, key: ClientKey, class: Class) {
         let client = self.clients.get(key);
-        let account = client.and_then(|it| self.pools.accounts.get(it.waiting()?.account));
-        let instance = account.and_then(|it| self.pools.instances.get_mut(it.instance));
+        let account = client.and_then(|it| self.upstreams.accounts.get(it.waiting()?.account));
+        let instance = account.and_then(|it| self.upstreams.instances.get_mut(it.instance));
         let queue = instance.and_then(|it| it.logins.waiting.get_mut(class as usize));
         let (Some(client), Some(account), Some(queue)) = (client, account, queue) else {
             return;
@@ -105,10 +105,11 @@ impl Machine {
 
     /// A token to open a connection to this instance with, or a place in the ring.
     fn take_token(&mut self, of: InstanceKey) -> bool {
-        self.tokens
+        self.upstreams
+            .tokens
             .refill(self.settings.logins_per_second, self.now);
-        if self.tokens.left > 0 && self.tokens.ring.is_empty() {
-            self.tokens.left -= 1;
+        if self.upstreams.tokens.left > 0 && self.upstreams.tokens.ring.is_empty() {
+            self.upstreams.tokens.left -= 1;
             return true;
         }
         self.enter_ring(of);
@@ -116,10 +117,10 @@ impl Machine {
     }
 
     fn enter_ring(&mut self, of: InstanceKey) {
-        if let Some(instance) = self.pools.instances.get_mut(of)
+        if let Some(instance) = self.upstreams.instances.get_mut(of)
             && !mem::replace(&mut instance.logins.in_ring, true)
         {
-            self.tokens.ring.push_back(of);
+            self.upstreams.tokens.ring.push_back(of);
         }
     }
 
@@ -127,8 +128,8 @@ impl Machine {
     /// on when there is one.
     pub(in crate::proxy) fn take_token_for(&mut self, key: ClientKey, of: InstanceKey) -> bool {
         let taken = self.take_token(of);
-        if !taken && let Some(instance) = self.pools.instances.get_mut(of) {
-            self.counters.logins_delayed += 1;
+        if !taken && let Some(instance) = self.upstreams.instances.get_mut(of) {
+            self.stats.counters.logins_delayed += 1;
             instance.logins.openers.push_back(key);
         }
         taken
@@ -138,7 +139,7 @@ impl Machine {
     /// is still good is asked once more.
     pub(in crate::proxy) fn ask_about_lost(&mut self, pool: PoolKey, of: InstanceKey) {
         let now = self.now;
-        let Some(lost) = self.pools.pools.get_mut(pool) else {
+        let Some(lost) = self.upstreams.pools.get_mut(pool) else {
             return;
         };
         // One whose connections end as soon as they are there waits for who needs one.
@@ -146,7 +147,7 @@ impl Machine {
         if asked.is_some_and(|at| now.since(at) < ASK_AGAIN_MS) {
             return;
         }
-        if let Some(instance) = self.pools.instances.get_mut(of) {
+        if let Some(instance) = self.upstreams.instances.get_mut(of) {
             instance.logins.lost.push_back(pool);
             self.enter_ring(of);
         }
@@ -154,19 +155,20 @@ impl Machine {
 
     /// Hands out the tokens of the time gone by: one to each instance, in turn.
     pub(in crate::proxy) fn grant_tokens(&mut self) {
-        if self.tokens.ring.is_empty() {
+        if self.upstreams.tokens.ring.is_empty() {
             return;
         }
-        self.tokens
+        self.upstreams
+            .tokens
             .refill(self.settings.logins_per_second, self.now);
-        while self.tokens.left > 0
-            && let Some(of) = self.tokens.ring.pop_front()
+        while self.upstreams.tokens.left > 0
+            && let Some(of) = self.upstreams.tokens.ring.pop_front()
         {
-            let Some(instance) = self.pools.instances.get_mut(of) else {
+            let Some(instance) = self.upstreams.instances.get_mut(of) else {
                 continue;
             };
             // The turn is this instance's.
-            let mut others = mem::take(&mut self.tokens.ring);
+            let mut others = mem::take(&mut self.upstreams.tokens.ring);
             let logins = &mut instance.logins;
             logins.in_ring = false;
             if let Some(client) = logins.openers.pop_front() {
@@ -176,9 +178,9 @@ impl Machine {
             } else {
                 self.serve_logins(of);
             }
-            others.append(&mut self.tokens.ring);
-            self.tokens.ring = others;
-            let instance = self.pools.instances.get(of);
+            others.append(&mut self.upstreams.tokens.ring);
+            self.upstreams.tokens.ring = others;
+            let instance = self.upstreams.instances.get(of);
             if instance.is_some_and(|it| it.logins.wants_token()) {
                 self.enter_ring(of);
             }
@@ -187,16 +189,16 @@ impl Machine {
 
     /// When [`grant_tokens`](Self::grant_tokens) has something to do.
     pub(in crate::proxy) fn next_token(&self) -> Option<Millis> {
-        self.tokens.due(self.settings.logins_per_second)
+        self.upstreams.tokens.due(self.settings.logins_per_second)
     }
 
     /// Opens a connection for a pool that lost its last one, unless that has happened already, or
     /// can wait for the next request.
     fn reopen(&mut self, key: PoolKey) {
         let lone = |pool: &Pool| pool.clients > 0 && pool.links.is_empty();
-        let wanted = self.pools.pools.get(key).is_some_and(lone);
+        let wanted = self.upstreams.pools.get(key).is_some_and(lone);
         if wanted && !self.is_out(key) {
-            self.tokens.left -= 1;
+            self.upstreams.tokens.left -= 1;
             self.open_shared(key);
         }
     }

@@ -43,8 +43,8 @@ impl Machine {
             return;
         };
         waiting.login = Login::Waits;
-        let of = { self.pools.accounts.get(waiting.account) }.map(|account| account.instance);
-        let of = of.filter(|&of| self.pools.instances.get(of).is_some());
+        let of = { self.upstreams.accounts.get(waiting.account) }.map(|account| account.instance);
+        let of = of.filter(|&of| self.upstreams.instances.get(of).is_some());
         let (Some(of), Some(class)) = (of, self.login_class(key)) else {
             return self.conclude(key, Err(Failure::Removed.text_if_unsent()));
         };
@@ -55,7 +55,7 @@ impl Machine {
     /// Gives the logins that wait the verifiers that are idle, and has one opened if there is none.
     pub(in crate::proxy) fn serve_logins(&mut self, of: InstanceKey) {
         while let Some((class, client)) = self.next_login(of) {
-            let Some(instance) = self.pools.instances.get_mut(of) else {
+            let Some(instance) = self.upstreams.instances.get_mut(of) else {
                 return;
             };
             let Some(on) = instance.logins.idle.pop() else {
@@ -73,7 +73,7 @@ impl Machine {
         let mut auth = Vec::new();
         if let Some(client) = self.clients.get_mut(key)
             && let Some(waiting) = client.waiting_mut()
-            && let Some(account) = self.pools.accounts.get(waiting.account)
+            && let Some(account) = self.upstreams.accounts.get(waiting.account)
             && let Some(credential) = account.credential.as_deref()
         {
             waiting.login = Login::Asked;
@@ -99,7 +99,7 @@ impl Machine {
             return;
         };
         link.state = State::Verifying(Verifying::Idle { proven: false });
-        if let Some(instance) = self.pools.instances.get_mut(link.instance) {
+        if let Some(instance) = self.upstreams.instances.get_mut(link.instance) {
             instance.logins.opening -= 1;
         }
         self.verifier_free(key);
@@ -112,7 +112,7 @@ impl Machine {
         };
         link.since = self.now;
         let (of, address) = (link.instance, link.address);
-        let Some(instance) = self.pools.instances.get_mut(of) else {
+        let Some(instance) = self.upstreams.instances.get_mut(of) else {
             return;
         };
         if instance.gone || !instance.is_at(address) {
@@ -120,7 +120,7 @@ impl Machine {
         }
         instance.logins.idle.push(key);
         self.serve_logins(of);
-        let logins = self.pools.instances.get(of).map(|it| &it.logins);
+        let logins = self.upstreams.instances.get(of).map(|it| &it.logins);
         let many = logins.is_some_and(|it| it.idle.len() > IDLE_VERIFIERS_MAX);
         if many && logins.is_some_and(|it| it.idle.last() == Some(&key)) {
             self.fail(key, &Failure::Removed);
@@ -159,7 +159,7 @@ impl Machine {
             return Err(Failure::Desync("unknown form of AUTH reply".into()));
         }
         *verifying = Verifying::Idle { proven: true };
-        if self.pools.came_up(of) {
+        if self.upstreams.came_up(of) {
             self.report(of, News::Up);
         }
         match self.accepted(client) {
@@ -173,10 +173,10 @@ impl Machine {
     /// the connection ends.
     fn refused(&mut self, on: LinkKey, key: ClientKey, text: String) {
         if is_refusal(&text) {
-            self.counters.logins_refused += 1;
+            self.stats.counters.logins_refused += 1;
             self.note_login(key, false);
             let of = self.links.get(on).map(|link| link.instance);
-            if let Some(of) = of.filter(|&of| self.pools.came_up(of)) {
+            if let Some(of) = of.filter(|&of| self.upstreams.came_up(of)) {
                 self.report(of, News::Up);
             }
             self.note_login_refused_by_backend(key);
@@ -191,7 +191,7 @@ impl Machine {
     /// A credential is good. Returns the pool of its client if that needs a connection and can have
     /// this one; else the client has gone on by itself.
     fn accepted(&mut self, key: ClientKey) -> Option<PoolKey> {
-        self.counters.logins += 1;
+        self.stats.counters.logins += 1;
         self.note_login(key, true);
         let client = self.clients.get_mut(key)?;
         if client.login_refused() {
@@ -201,18 +201,18 @@ impl Machine {
         let waiting = client.waiting_mut()?;
         waiting.login = Login::Done;
         let (account, db, protocol) = (waiting.account, waiting.db, waiting.protocol);
-        if let Some(account) = self.pools.accounts.get_mut(account) {
+        if let Some(account) = self.upstreams.accounts.get_mut(account) {
             account.accept();
         }
-        let pool = self.pools.pool(account, db, protocol);
+        let pool = self.upstreams.pool(account, db, protocol);
         let empty = self
-            .pools
+            .upstreams
             .pools
             .get(pool)
             .is_some_and(|pool| pool.links.is_empty());
         // Its user may not be allowed to choose a database, where a client that has not logged in
         // is: see `handshake`.
-        let of = self.pools.accounts.get(account).map(|it| it.instance);
+        let of = self.upstreams.accounts.get(account).map(|it| it.instance);
         let full = of.is_some_and(|of| self.is_full(of));
         if empty && db == 0 && !pinned && !full {
             return Some(pool);
@@ -223,7 +223,7 @@ impl Machine {
 
     /// A verifier becomes a shared connection of the pool of the client that it verified last.
     fn join_pool(&mut self, key: LinkKey, to: PoolKey, client: ClientKey) {
-        let (Some(pool), Some(link)) = (self.pools.pools.get_mut(to), self.links.get_mut(key))
+        let (Some(pool), Some(link)) = (self.upstreams.pools.get_mut(to), self.links.get_mut(key))
         else {
             return;
         };
@@ -232,7 +232,7 @@ impl Machine {
         link.pool = to;
         link.since = self.now;
         let (of, protocol, db) = (link.instance, pool.protocol, pool.db);
-        if let Some(instance) = self.pools.instances.get_mut(of) {
+        if let Some(instance) = self.upstreams.instances.get_mut(of) {
             instance.logins.verifiers -= 1;
             instance.connecting += 1;
             instance.connections += 1;
@@ -247,7 +247,7 @@ impl Machine {
     /// and else hears why.
     pub(in crate::proxy) fn verifier_ended(&mut self, key: LinkKey, link: &Link, why: &Failure) {
         let of = link.instance;
-        let Some(instance) = self.pools.instances.get_mut(of) else {
+        let Some(instance) = self.upstreams.instances.get_mut(of) else {
             return;
         };
         let gone = instance.gone;
@@ -288,7 +288,7 @@ impl Machine {
 
     /// This instance is not to be used any more: if it is gone, logins go to another one.
     pub(in crate::proxy) fn end_logins(&mut self, of: InstanceKey) {
-        let Some(instance) = self.pools.instances.get_mut(of) else {
+        let Some(instance) = self.upstreams.instances.get_mut(of) else {
             return;
         };
         let idle = mem::take(&mut instance.logins.idle);
@@ -298,7 +298,7 @@ impl Machine {
             false => VecDeque::new(),
         };
         while gone && let Some((class, client)) = self.next_login(of) {
-            if let Some(instance) = self.pools.instances.get_mut(of)
+            if let Some(instance) = self.upstreams.instances.get_mut(of)
                 && let Some(queue) = instance.logins.waiting.get_mut(class)
             {
                 queue.pop();
@@ -325,8 +325,8 @@ impl Machine {
             return;
         };
         let (from, own) = (waiting.account, client.pin.is_some());
-        let credential = self.pools.accounts.get(from).map(|account| {
-            let instance = self.pools.instances.get(account.instance);
+        let credential = self.upstreams.accounts.get(from).map(|account| {
+            let instance = self.upstreams.instances.get(account.instance);
             (instance.map(|it| it.slot), account.credential.clone())
         });
         let to = match credential {
@@ -338,13 +338,13 @@ impl Machine {
         let Some(identity) = to else {
             return self.conclude(key, Err(NO_INSTANCE.into()));
         };
-        let to = self.pools.account(identity);
+        let to = self.upstreams.account(identity);
         let client = self.clients.get_mut(key);
         if let Some(waiting) = client.and_then(|client| client.waiting_mut()) {
             waiting.account = to;
         }
         for (account, more) in [(from, false), (to, true)] {
-            if let Some(account) = self.pools.accounts.get_mut(account) {
+            if let Some(account) = self.upstreams.accounts.get_mut(account) {
                 account.waiting = match more {
                     true => account.waiting + 1,
                     false => account.waiting - 1,

@@ -20,7 +20,7 @@ impl Machine {
     pub fn survey(&self, wanted: &Wanted) -> Survey {
         let mut survey = Survey {
             worker: self.settings.worker,
-            counters: self.counters,
+            counters: self.stats.counters,
             client_count: self.clients.len(),
             backend_count: self.links.len(),
             outbound_bytes: self.outbound_bytes(),
@@ -43,7 +43,7 @@ impl Machine {
     }
 
     fn survey_instances(&self) -> Vec<InstanceSurvey> {
-        let instances = self.pools.instances.iter();
+        let instances = self.upstreams.instances.iter();
         let mut found: BTreeMap<InstanceKey, InstanceSurvey> = BTreeMap::new();
         found.extend(instances.map(|(key, instance)| (key, begin(instance))));
         for (_, link) in self.links.iter() {
@@ -60,7 +60,7 @@ impl Machine {
             }
         }
         for (key, client) in self.clients.iter() {
-            let account = self.pools.accounts.get(client.account);
+            let account = self.upstreams.accounts.get(client.account);
             let Some(of) = account.and_then(|it| found.get_mut(&it.instance)) else {
                 continue;
             };
@@ -70,8 +70,8 @@ impl Machine {
                 *count += 1;
             }
         }
-        for (_, pool) in self.pools.pools.iter() {
-            let account = self.pools.accounts.get(pool.account);
+        for (_, pool) in self.upstreams.pools.iter() {
+            let account = self.upstreams.accounts.get(pool.account);
             if let Some(of) = account.and_then(|it| found.get_mut(&it.instance)) {
                 of.waiting += u32::try_from(pool.line.len()).unwrap_or(u32::MAX);
                 of.oldest_wait_ms = of.oldest_wait_ms.max(self.oldest_wait_ms(pool));
@@ -102,7 +102,7 @@ impl Machine {
     }
 
     fn survey_tenants(&self) -> Vec<TenantSurvey> {
-        let tenants = self.pools.tenants.iter();
+        let tenants = self.upstreams.tenants.iter();
         tenants
             .map(|(_, tenant)| TenantSurvey {
                 key: tenant.key.clone(),
@@ -116,14 +116,14 @@ impl Machine {
 
     /// Is a client one of this tenant's? With none everybody is meant.
     fn is_of(&self, client: &Client, tenant: Option<&TenantKey>) -> bool {
-        let account = self.pools.accounts.get(client.account);
-        let instance = account.and_then(|it| self.pools.instances.get(it.instance));
+        let account = self.upstreams.accounts.get(client.account);
+        let instance = account.and_then(|it| self.upstreams.instances.get(it.instance));
         tenant.is_none_or(|tenant| instance.is_some_and(|it| it.tenant == *tenant))
     }
 
     fn survey_client(&self, key: ClientKey, client: &Client) -> Option<ClientSurvey> {
-        let account = self.pools.accounts.get(client.account);
-        let instance = account.and_then(|it| self.pools.instances.get(it.instance));
+        let account = self.upstreams.accounts.get(client.account);
+        let instance = account.and_then(|it| self.upstreams.instances.get(it.instance));
         let user = account.map(|account| text(account.name()));
         Some(ClientSurvey {
             id: client.id,
@@ -149,7 +149,7 @@ impl Machine {
         for (_, client) in self.clients.iter() {
             *in_flight.entry(client.pool).or_default() += u64::from(client.in_flight);
         }
-        let all = self.pools.pools.iter();
+        let all = self.upstreams.pools.iter();
         let all = all.filter_map(|(key, pool)| {
             let in_flight = in_flight.get(&key).copied();
             self.survey_pool(pool, in_flight.unwrap_or_default())
@@ -158,8 +158,8 @@ impl Machine {
     }
 
     fn survey_pool(&self, pool: &Pool, in_flight: u64) -> Option<PoolSurvey> {
-        let account = self.pools.accounts.get(pool.account)?;
-        let instance = self.pools.instances.get(account.instance)?;
+        let account = self.upstreams.accounts.get(pool.account)?;
+        let instance = self.upstreams.instances.get(account.instance)?;
         Some(PoolSurvey {
             tenant: instance.tenant.clone(),
             instance: instance.id.clone(),

@@ -5,7 +5,7 @@ use crate::proxy::machine::Machine;
 use crate::stats::notice::{Bound, Notice, Who};
 use crate::stats::survey::Limit;
 use crate::store::key::{AccountKey, ClientKey, TenantSlot};
-use crate::upstream::pool::Account;
+use crate::upstream::account::Account;
 use crate::upstream::tenant::Use;
 
 /// Of the name of a user so many bytes are shown: anybody may send a long one.
@@ -24,23 +24,23 @@ impl Machine {
             return;
         }
         match bound {
-            Bound::ClientOutbound => self.counters.slow_readers += 1,
-            Bound::SubscriberOutbound => self.counters.slow_subscribers += 1,
-            Bound::WorkerOutbound => self.counters.evictions += 1,
-            Bound::WorkerBuffer => self.counters.buffers_full += 1,
+            Bound::ClientOutbound => self.stats.counters.slow_readers += 1,
+            Bound::SubscriberOutbound => self.stats.counters.slow_subscribers += 1,
+            Bound::WorkerOutbound => self.stats.counters.evictions += 1,
+            Bound::WorkerBuffer => self.stats.counters.buffers_full += 1,
             Bound::Dedicated | Bound::InstanceConnections | Bound::Tenant(_) | Bound::Login => {}
             // It is counted with the others that break the protocol.
             Bound::Request => {}
-            Bound::TenantBuffer => self.counters.tenant_buffers_full += 1,
-            Bound::Send => self.counters.send_timeouts += 1,
-            Bound::LoginTime => self.counters.login_timeouts += 1,
-            Bound::Idle => self.counters.idle_timeouts += 1,
-            Bound::PinnedIdle => self.counters.pinned_idle_timeouts += 1,
-            Bound::RefusedCommands => self.counters.refused_anonymous += 1,
-            Bound::Memory => self.counters.out_of_memory += 1,
+            Bound::TenantBuffer => self.stats.counters.tenant_buffers_full += 1,
+            Bound::Send => self.stats.counters.send_timeouts += 1,
+            Bound::LoginTime => self.stats.counters.login_timeouts += 1,
+            Bound::Idle => self.stats.counters.idle_timeouts += 1,
+            Bound::PinnedIdle => self.stats.counters.pinned_idle_timeouts += 1,
+            Bound::RefusedCommands => self.stats.counters.refused_anonymous += 1,
+            Bound::Memory => self.stats.counters.out_of_memory += 1,
         }
         let instance = self.instance_of_client(key);
-        if let Some(instance) = instance.and_then(|key| self.pools.instances.get_mut(key)) {
+        if let Some(instance) = instance.and_then(|key| self.upstreams.instances.get_mut(key)) {
             instance.evictions += 1;
         }
         self.notice(key, bound, value);
@@ -49,10 +49,10 @@ impl Machine {
     /// Tells that a client did not get a connection because of a limit.
     pub(in crate::proxy) fn note_refusal(&mut self, key: ClientKey, bound: Bound) {
         let of = self.instance_of_client(key);
-        let instance = of.and_then(|of| self.pools.instances.get(of));
+        let instance = of.and_then(|of| self.upstreams.instances.get(of));
         let value = instance.map_or(0, |instance| match bound {
             Bound::Dedicated => {
-                let tenant = self.pools.tenants.get(instance.slot);
+                let tenant = self.upstreams.tenants.get(instance.slot);
                 tenant.map_or(0, |tenant| tenant.used(Use::Pinned))
             }
             _ => instance.connections,
@@ -74,11 +74,11 @@ impl Machine {
         slot: TenantSlot,
         limit: Limit,
     ) {
-        let Some(tenant) = self.pools.tenants.get_mut(slot) else {
+        let Some(tenant) = self.upstreams.tenants.get_mut(slot) else {
             return;
         };
         let refused = tenant.refuse(limit);
-        let Some(suppressed) = self.notices.due(Bound::Tenant(limit), self.now) else {
+        let Some(suppressed) = self.stats.notices.due(Bound::Tenant(limit), self.now) else {
             return;
         };
         let limits = &tenant.limits;
@@ -92,7 +92,7 @@ impl Machine {
             Limit::Paused => Some(self.settings.paused_clients_max.into()),
         };
         let user = self
-            .pools
+            .upstreams
             .accounts
             .get(account)
             .map_or(&b"default"[..], Account::name);
@@ -112,7 +112,7 @@ impl Machine {
         slot: TenantSlot,
         user: &[u8],
     ) {
-        if let Some(suppressed) = self.notices.due(Bound::Login, self.now) {
+        if let Some(suppressed) = self.stats.notices.due(Bound::Login, self.now) {
             let who = self.who(key, slot, user);
             self.say_notice(who, Bound::Login, 1, suppressed);
         }
@@ -125,8 +125,8 @@ impl Machine {
         };
         client.details_mut().login_refused = true;
         let account = client.waiting().map(|waiting| waiting.account);
-        if let Some(account) = account.and_then(|key| self.pools.accounts.get(key))
-            && let Some(instance) = self.pools.instances.get(account.instance)
+        if let Some(account) = account.and_then(|key| self.upstreams.accounts.get(key))
+            && let Some(instance) = self.upstreams.instances.get(account.instance)
         {
             let (slot, user) = (instance.slot, account.name().to_vec());
             self.note_refused_login(key, slot, &user);
@@ -137,7 +137,7 @@ impl Machine {
         let Some(slot) = self.clients.get(key).map(|client| client.tenant) else {
             return;
         };
-        if let Some(suppressed) = self.notices.due(bound, self.now) {
+        if let Some(suppressed) = self.stats.notices.due(bound, self.now) {
             let who = self.who(key, slot, self.user_of(key));
             self.say_notice(who, bound, value, suppressed);
         }
@@ -145,7 +145,7 @@ impl Machine {
 
     fn who(&self, key: ClientKey, slot: TenantSlot, user: &[u8]) -> Option<Who> {
         let client = self.clients.get(key)?;
-        let tenant = self.pools.tenants.get(slot);
+        let tenant = self.upstreams.tenants.get(slot);
         Some(Who {
             client: client.id,
             peer: client.ends().0,
@@ -170,7 +170,7 @@ impl Machine {
 
     /// Tells how many lines were left out, where no other one tells it.
     pub(in crate::proxy) fn report_suppressed(&mut self) {
-        let over: Vec<(Bound, u64)> = self.notices.take_over(self.now).collect();
+        let over: Vec<(Bound, u64)> = self.stats.notices.take_over(self.now).collect();
         for (bound, suppressed) in over {
             self.say_notice(None, bound, 0, suppressed);
         }

@@ -4,7 +4,8 @@ use super::*;
 use crate::cluster::{
     ClusterInstance, ClusterKey, Endpoint, Known, Snapshot, SnapshotBuilder, Status, TenantLimits,
 };
-use crate::upstream::pool::Pools;
+use crate::upstream::upstreams::Upstreams;
+use std::sync::Arc;
 
 fn known(id: &str, port: u16, status: Status) -> Known {
     let endpoint = Endpoint {
@@ -23,7 +24,7 @@ fn known(id: &str, port: u16, status: Status) -> Known {
     }
 }
 
-fn names(pools: &Pools, keys: &HashSet<InstanceKey>) -> Vec<String> {
+fn names(pools: &Upstreams, keys: &HashSet<InstanceKey>) -> Vec<String> {
     let names = keys.iter().filter_map(|&key| pools.instances.get(key));
     names.map(|instance| instance.id.to_string()).collect()
 }
@@ -31,11 +32,10 @@ fn names(pools: &Pools, keys: &HashSet<InstanceKey>) -> Vec<String> {
 #[test]
 fn each_change_is_told_once() {
     let mut builder = SnapshotBuilder::new(None);
-    let (mut pools, mut old) = (Pools::default(), Snapshot::default());
+    let mut pools = Upstreams::new(Arc::new(Snapshot::default()), 1, 0);
     let mut follow = |instances: Vec<Known>, now: u64| {
         let snapshot = builder.build(&[], instances, |_, _, _| TenantLimits::default());
-        let changes = pools.follow(&old, &snapshot, Millis(now));
-        old = snapshot;
+        let changes = pools.follow(Arc::new(snapshot), Millis(now));
         let sets = [&changes.gone, &changes.leaving, &changes.moved];
         sets.map(|keys| names(&pools, keys))
     };

@@ -21,7 +21,7 @@ use crate::link::request::Kind;
 use crate::link::verb::Verb;
 use crate::link::waits::{Next, Waiter};
 use crate::proxy::forward::answer::{Taken, kind_of};
-use crate::proxy::machine::{Machine, mark_ready};
+use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold};
 use crate::store::key::{ClientKey, LinkKey};
 
@@ -75,7 +75,7 @@ impl Machine {
         let kind = kind_of(client);
         let until = (ms > 0).then(|| self.now.after(ms));
         let first = on.pop().unwrap_or_default();
-        self.counters.requests += 1;
+        self.stats.counters.requests += 1;
         let waiter = Waiter::new(key, kind, wanted, until, on);
         if !known {
             self.end_waits(vec![waiter]);
@@ -97,7 +97,7 @@ impl Machine {
     /// user's by now.
     fn may_wait_on(&self, on: LinkKey, key: ClientKey) -> bool {
         let link = self.links.get(on).filter(|it| !it.retired);
-        let account = link.and_then(|it| self.pools.pools.get(it.pool));
+        let account = link.and_then(|it| self.upstreams.pools.get(it.pool));
         let client = self.clients.get(key).map(|it| it.account);
         account.is_some_and(|pool| Some(pool.account) == client)
     }
@@ -131,17 +131,16 @@ impl Machine {
     /// The client goes on, and hears this.
     fn end_wait(&mut self, waiter: &Waiter, reply: &[u8]) {
         let key = waiter.client;
-        let Some(client) = self.clients.get_mut(key) else {
+        if !self.clients.contains(key) {
             return;
-        };
-        client.hold.clear(Hold::WAIT);
-        mark_ready(&mut self.ready, client, key);
+        }
+        self.clients.end_hold(key, Hold::WAIT);
         match waiter.kind {
             Kind::Deliver => {
-                self.counters.replies += 1;
+                self.stats.counters.replies += 1;
                 self.tell(key, reply);
             }
-            _ => self.counters.replies_dropped += 1,
+            _ => self.stats.counters.replies_dropped += 1,
         }
     }
 
@@ -156,7 +155,7 @@ impl Machine {
             if let Some(client) = self.clients.get_mut(key) {
                 client.hold.clear(Hold::WAIT);
             }
-            self.counters.closed_on_loss += 1;
+            self.stats.counters.closed_on_loss += 1;
             self.finish_client(key);
             self.wake(key);
         }
@@ -170,7 +169,7 @@ impl Machine {
             if waiter.wants_nothing() {
                 waiter.so_far().write(&mut reply);
             } else {
-                self.counters.errors += 1;
+                self.stats.counters.errors += 1;
                 if let Some(client) = self.clients.get_mut(waiter.client) {
                     client.lose_writes();
                 }

@@ -128,7 +128,7 @@ impl Machine {
     /// be.
     fn where_others_go(&mut self, on: LinkKey) -> Others {
         let pool_key = self.links.get(on).map(|it| it.pool).unwrap_or_default();
-        let Some(pool) = self.pools.pools.get(pool_key) else {
+        let Some(pool) = self.upstreams.pools.get(pool_key) else {
             return Others::Later;
         };
         let others = pool.links.iter().filter(|&&other| other != on);
@@ -144,7 +144,7 @@ impl Machine {
         if opening {
             return Others::Later;
         }
-        let instance = self.pools.instance_of_pool(pool_key);
+        let instance = self.upstreams.instance_of_pool(pool_key);
         let room = pool.shared() < self.settings.pool_connections_max
             && instance.is_some_and(|it| !it.rests(self.now) && !it.is_out(self.now))
             && !self.is_refused(pool_key);

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::cluster::{self, Health, InstanceId, Snapshot};
 
@@ -9,13 +10,14 @@ use crate::link::failure::Failure;
 use crate::store::key::InstanceKey;
 use crate::store::time::Millis;
 use crate::upstream::instance::{BACKOFF_MS, Changes, Instance};
-use crate::upstream::pool::Pools;
+use crate::upstream::upstreams::Upstreams;
 
-impl Pools {
+impl Upstreams {
     /// Follows the registry from one picture to the next.
-    pub(crate) fn follow(&mut self, old: &Snapshot, new: &Snapshot, now: Millis) -> Changes {
+    pub(crate) fn follow(&mut self, new: Arc<Snapshot>, now: Millis) -> Changes {
         let mut changes = Changes::default();
-        for (old, new) in new.changes_since(old) {
+        let old = std::mem::replace(&mut self.snapshot, Arc::clone(&new));
+        for (old, new) in new.changes_since(&old) {
             if let Some(old) = old {
                 self.lose(old, new, now, &mut changes);
             }
@@ -47,6 +49,8 @@ impl Pools {
                 tenant.instances = usable;
             }
         }
+        self.probing = true;
+        self.look_for_gates();
         changes
     }
 

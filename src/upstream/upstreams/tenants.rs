@@ -4,10 +4,10 @@ use crate::cluster::{self, TenantKey};
 use crate::upstream::tenant::Use;
 
 use crate::store::key::{InstanceKey, TenantSlot};
-use crate::upstream::pool::Pools;
 use crate::upstream::tenant::Tenant;
+use crate::upstream::upstreams::Upstreams;
 
-impl Pools {
+impl Upstreams {
     /// The tenant of this key.
     pub(crate) fn tenant(&self, key: &TenantKey) -> Option<TenantSlot> {
         self.by_tenant.get(key).copied()

@@ -1,0 +1,126 @@
+//! Clients that may go on, and those that wait for something that is not theirs.
+
+use std::collections::VecDeque;
+
+use super::Sessions;
+use crate::session::client::{Client, Flag, Hold};
+use crate::store::key::{ClientKey, LinkKey, TenantSlot};
+
+impl Sessions {
+    /// Has a client looked at in this turn's resume.
+    pub(crate) fn mark_ready(&mut self, key: ClientKey) {
+        if let Some(client) = self.table.get_mut(key) {
+            mark_ready(&mut self.ready, client, key);
+        }
+    }
+
+    /// Ends a reason not to decode a client's bytes, and has it looked at.
+    pub(crate) fn end_hold(&mut self, key: ClientKey, hold: Hold) {
+        if let Some(client) = self.table.get_mut(key) {
+            client.hold.clear(hold);
+            mark_ready(&mut self.ready, client, key);
+        }
+    }
+
+    pub(crate) fn next_ready(&mut self) -> Option<ClientKey> {
+        self.ready.pop_front()
+    }
+
+    /// How many clients are to be looked at.
+    pub(crate) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Is there anything to do in a next turn, though nothing comes?
+    pub(crate) fn has_work(&self) -> bool {
+        !(self.ready.is_empty() && self.backlog.is_empty() && self.questions.is_empty())
+    }
+
+    /// A client waits until the server of a link takes what it was sent.
+    pub(crate) fn wait_for_room(&mut self, key: ClientKey, on: LinkKey) {
+        if let Some(client) = self.table.get_mut(key)
+            && !client.hold.has(Hold::BACKEND)
+        {
+            client.hold.set(Hold::BACKEND);
+            self.crowded.push((on, key));
+        }
+    }
+
+    #[inline]
+    pub(crate) fn any_waits_for_room(&self) -> bool {
+        !self.crowded.is_empty()
+    }
+
+    /// A link has room again, or is gone: the clients that wait for that go on.
+    pub(crate) fn end_wait_for_room(&mut self, on: LinkKey) {
+        let mut i = 0;
+        while let Some(&(of, client)) = self.crowded.get(i) {
+            if of == on {
+                self.crowded.swap_remove(i);
+                self.end_hold(client, Hold::BACKEND);
+            } else {
+                i += 1;
+            }
+        }
+    }
+
+    /// A client waits for the end of its tenant's pause.
+    pub(crate) fn wait_for_unpause(&mut self, key: ClientKey, tenant: TenantSlot) {
+        if let Some(client) = self.table.get_mut(key) {
+            client.hold.set(Hold::LIMIT);
+            self.paused.push((key, tenant));
+        }
+    }
+
+    /// The clients that wait for the end of pauses, and of which tenant's.
+    pub(crate) fn paused(&self) -> &[(ClientKey, TenantSlot)] {
+        &self.paused
+    }
+
+    /// A tenant's pause is over. Returns how many clients go on.
+    pub(crate) fn end_pause(&mut self, tenant: TenantSlot) -> usize {
+        let (over, left) = std::mem::take(&mut self.paused)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(_, of)| *of == tenant);
+        self.paused = left;
+        for &(key, _) in &over {
+            self.end_hold(key, Hold::LIMIT);
+        }
+        over.len()
+    }
+
+    /// A client that goes waits no more. Returns the tenant whose pause it waited for.
+    pub(crate) fn leave_pause(&mut self, key: ClientKey) -> Option<TenantSlot> {
+        let client = self.table.get_mut(key)?;
+        if !client.hold.has(Hold::LIMIT) {
+            return None;
+        }
+        let at = self
+            .paused
+            .iter()
+            .position(|(waiting, _)| *waiting == key)?;
+        client.hold.clear(Hold::LIMIT);
+        Some(self.paused.swap_remove(at).1)
+    }
+
+    /// The question of a client is asked again in the next round.
+    pub(crate) fn ask_again(&mut self, key: ClientKey) {
+        self.asks_again.push(key);
+    }
+
+    pub(crate) fn any_asks_again(&self) -> bool {
+        !self.asks_again.is_empty()
+    }
+
+    pub(crate) fn take_asks_again(&mut self) -> Vec<ClientKey> {
+        std::mem::take(&mut self.asks_again)
+    }
+}
+
+#[inline]
+pub(super) fn mark_ready(ready: &mut VecDeque<ClientKey>, client: &mut Client, key: ClientKey) {
+    if !client.is(Flag::Ready) {
+        client.set(Flag::Ready);
+        ready.push_back(key);
+    }
+}
