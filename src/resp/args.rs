@@ -1,22 +1,24 @@
-//! The arguments of a request, one after another.
+//! Iterates over the arguments of a request.
 //!
-//! Owns nothing: it hops over a frame the decoder found complete. On other bytes it must not panic;
-//! it just ends.
+//! The iterator borrows a frame that the decoder has found complete. On any other bytes it ends
+//! without a panic.
 
 use std::iter::FusedIterator;
 
 use super::length::read_length;
 
-/// The arguments of one complete request, the command's name first.
+/// An iterator over the arguments of a complete request. The first argument is the name of the
+/// command.
 #[derive(Clone, Debug)]
 pub struct Args<'a> {
-    /// Begins with the `$` of the next argument.
+    /// Starts with the `$` of the next argument.
     rest: &'a [u8],
     left: usize,
 }
 
 impl<'a> Args<'a> {
-    /// `frame` is what [`RequestDecoder`](super::RequestDecoder) called an array.
+    /// The arguments of `frame`, a complete request that
+    /// [`RequestDecoder`](super::RequestDecoder) has returned as [`Step::Array`](super::Step).
     #[inline]
     pub fn new(frame: &'a [u8]) -> Self {
         let header = match read_length(frame, usize::MAX) {
@@ -79,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hops_from_length_to_length() {
+    fn arguments_are_returned_in_order() {
         let mut args = Args::new(b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$12\r\n$1\r\nx\r\n$1\r\ny\r\n");
         assert_eq!(args.len(), 3);
         assert_eq!(args.next(), Some(b"SET".as_slice()));
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_on_garbage() {
+    fn iterator_ends_on_invalid_bytes() {
         let garbage: [&[u8]; 9] = [
             b"",
             b"*",

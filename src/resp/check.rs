@@ -1,9 +1,9 @@
-//! What must hold for any bytes at all: called by the fuzz targets and by the replay of their
-//! corpora.
+//! Checks of the decoders that hold for any bytes. The fuzz targets and the replay of their corpora
+//! call them.
 //!
-//! Owns slow, plain readings of both dialects ([`oracle`]) and compares the decoders with them and
-//! with themselves on the same bytes in other pieces. Pure: the same bytes give the same verdict, a
-//! panic. Not for the data path.
+//! A check compares a decoder with a simple, slow one ([`oracle`]), and with itself on the same
+//! bytes in other pieces. A failed check panics. The checks are deterministic and are not used in
+//! the data path.
 
 use super::limits::RequestLimits;
 use super::{Args, ProtocolError, ReplyError, ReplyScanner, RequestDecoder, Scan, Step};
@@ -11,10 +11,10 @@ use super::{inline_to_array, write};
 
 pub mod oracle;
 
-/// Longer inputs add nothing but time, and the oracle recurses.
+/// Longer inputs take more time without finding more, and the oracle recurses.
 const INPUT_BYTES_MAX: usize = 8192;
 
-/// Limits so low that small inputs reach each of them.
+/// Limits that short inputs reach.
 const TINY: RequestLimits = RequestLimits {
     args_max: 3,
     arg_bytes_max: 12,
@@ -23,8 +23,8 @@ const TINY: RequestLimits = RequestLimits {
     authenticated: true,
 };
 
-/// Requests: pieces do not matter, the oracle agrees, hints are exact, and what a frame says is
-/// what its bytes say.
+/// Checks the request decoder: pieces of any size give the same frames, the oracle finds the same
+/// frames, hints are exact, and the arguments of a frame encode to the same bytes.
 pub fn request(data: &[u8]) {
     let data = data.get(..INPUT_BYTES_MAX).unwrap_or(data);
     for limits in [
@@ -54,7 +54,8 @@ pub fn request(data: &[u8]) {
     }
 }
 
-/// Replies: pieces do not matter and the oracle agrees.
+/// Checks the reply scanner: pieces of any size give the same frames, and the oracle finds the same
+/// frames.
 pub fn reply(data: &[u8]) {
     let data = data.get(..INPUT_BYTES_MAX).unwrap_or(data);
     let whole = scan_all(data, || usize::MAX);
@@ -81,15 +82,15 @@ pub fn reply(data: &[u8]) {
     assert_eq!(end, Err(expected), "{whole:?}");
 }
 
-/// All that was found in an input: frames with where they ended, and what stopped it.
+/// The result for an input: the frames with their ends, and the error that ended the decoding.
 #[derive(Debug, PartialEq, Eq)]
 struct Found<F, E> {
     frames: Vec<(usize, F)>,
     error: Option<E>,
 }
 
-/// Decodes `data` as it becomes visible in pieces; `piece` says how long the next one is, and is
-/// told how many bytes the decoder asked for.
+/// Decodes `data` in pieces. `piece` returns the length of the next piece from the number of bytes
+/// that the decoder needs.
 fn decode_all(
     data: &[u8],
     limits: &RequestLimits,
@@ -120,12 +121,12 @@ fn decode_all(
                 };
                 assert!(decoder.is_idle() && len > 0 && len <= visible - start);
                 start += len;
-                assert!(start >= promised, "asked for more than there was");
+                assert!(start >= promised, "the hint was too large");
                 found.frames.push((start, step));
             }
             Err(error) => {
                 let again = decoder.decode(&data[start..visible], limits);
-                assert_eq!(again, Err(error), "an error stays one");
+                assert_eq!(again, Err(error), "an error is permanent");
                 found.error = Some(error);
                 return found;
             }
@@ -159,7 +160,7 @@ fn check_frame(frame: &[u8], step: Step) {
     }
 }
 
-/// The only bytes that say these arguments are the bytes that came.
+/// Checks that the arguments of the frame encode to the same bytes.
 fn check_array(frame: &[u8], len: usize, argc: u32) {
     assert_eq!(len, frame.len());
     let args: Vec<_> = Args::new(frame).collect();
@@ -169,7 +170,7 @@ fn check_array(frame: &[u8], len: usize, argc: u32) {
     assert_eq!(again, frame);
 }
 
-/// Scans `data` in pieces; `piece` says how long the next one is.
+/// Scans `data` in pieces. `piece` returns the length of the next piece.
 fn scan_all(data: &[u8], mut piece: impl FnMut() -> usize) -> Found<u8, ReplyError> {
     let mut found = Found {
         frames: Vec::new(),
@@ -202,7 +203,7 @@ fn scan_all(data: &[u8], mut piece: impl FnMut() -> usize) -> Found<u8, ReplyErr
     found
 }
 
-/// Lengths of pieces that depend on the data alone (xorshift over its FNV-1a hash).
+/// Random lengths of pieces that depend only on the data (xorshift over its FNV-1a hash).
 struct Random(u64);
 
 impl Random {
@@ -212,7 +213,7 @@ impl Random {
         }))
     }
 
-    /// Mostly a few bytes, now and then many.
+    /// The length of the next piece: mostly a few bytes, sometimes many.
     fn piece(&mut self) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -1,43 +1,43 @@
-//! Why bytes were refused, sorted by who sent them.
+//! The errors of the decoders.
 //!
-//! A [`ProtocolError`] is the client's: it is told why and its connection is closed. A
-//! [`ReplyError`] is the backend's: nobody knows any longer where its replies end, so that
-//! connection is given up and the text goes to the log.
+//! A client gets the text of a [`ProtocolError`], and its connection is closed. After a
+//! [`ReplyError`] the ends of a backend's replies are unknown, so its connection is closed and the
+//! text is logged.
 
 use std::fmt;
 
-/// What is wrong with a request. The client gets the text as its last reply.
+/// An error in a request. The client gets the text as its last reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {
-    /// The line after `*` does not end.
+    /// The line after `*` is too long.
     MultibulkHeaderTooLong,
-    /// The number after `*` is none, or too big.
+    /// The text after `*` is not a number, or the number is too large.
     InvalidMultibulkLength,
-    /// More arguments than a client may send before it has logged in.
+    /// The request has more arguments than a client may send before its login.
     UnauthenticatedMultibulkLength,
     /// An argument begins with this byte instead of `$`.
     ExpectedDollar(u8),
-    /// The line after `$` does not end.
+    /// The line after `$` is too long.
     BulkHeaderTooLong,
-    /// The number after `$` is none, negative, or too big.
+    /// The text after `$` is not a number, or the number is negative or too large.
     InvalidBulkLength,
-    /// A longer argument than a client may send before it has logged in.
+    /// An argument is longer than a client may send before its login.
     UnauthenticatedBulkLength,
-    /// A length or an argument is not followed by CRLF. Redis does not look; a proxy has to, since
-    /// the next server might read the bytes in another way.
+    /// A length or an argument is not followed by CRLF. Redis does not check this. The proxy must,
+    /// because the server could read other requests from the same bytes.
     ExpectedCrlf,
-    /// All arguments together are longer than a request may be.
+    /// All arguments together exceed the size of a request.
     RequestTooBig,
-    /// An inline line does not end.
+    /// An inline line is too long.
     InlineTooBig,
-    /// The quotes of an inline line do not match, or something is glued to a closing one.
+    /// A quote of an inline line is not closed, or a closing quote is not followed by a space.
     UnbalancedQuotes,
-    /// A zero byte in an inline line, behind which Redis never finds the end of the line.
+    /// An inline line has a zero byte. Redis does not find the end of such a line.
     InlineZeroByte,
 }
 
 impl ProtocolError {
-    /// The text for the client, `ERR Protocol error: …`: an error reply without its `-` and CRLF.
+    /// The text for the client, `ERR Protocol error: …`, without the leading `-` and CRLF.
     pub fn text(&self) -> impl fmt::Display + use<> {
         *self
     }
@@ -65,19 +65,19 @@ impl fmt::Display for ProtocolError {
 
 impl std::error::Error for ProtocolError {}
 
-/// Why a backend's bytes cannot be trusted any longer.
+/// An error in a reply. The following bytes of the connection cannot be interpreted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyError {
-    /// A value begins with a byte that is no type of RESP2 or RESP3.
+    /// A value begins with a byte that is not a type of RESP2 or RESP3.
     UnknownType(u8),
-    /// A value of unknown length, which RESP3 describes and no server sends.
+    /// A value has an unknown length. RESP3 describes such values; no server sends them.
     Streamed,
     /// A length or count is not a plain decimal number.
     InvalidLength,
-    /// A string longer than [`BULK_BYTES_MAX`](super::reply::BULK_BYTES_MAX).
+    /// A string is longer than [`BULK_BYTES_MAX`](super::reply::BULK_BYTES_MAX).
     BulkTooLong,
-    /// More elements than [`ELEMENTS_MAX`](super::reply::ELEMENTS_MAX) in one aggregate, or more
-    /// than [`PENDING_MAX`](super::reply::PENDING_MAX) outstanding in the whole reply.
+    /// An aggregate has more than [`ELEMENTS_MAX`](super::reply::ELEMENTS_MAX) elements, or more
+    /// than [`PENDING_MAX`](super::reply::PENDING_MAX) elements of the reply are outstanding.
     TooManyElements,
     /// A line or a string is not followed by CRLF.
     ExpectedCrlf,
@@ -98,8 +98,8 @@ impl fmt::Display for ReplyError {
 
 impl std::error::Error for ReplyError {}
 
-/// One byte for human eyes, in one line: CR and LF as a space like Redis does, other
-/// unprintable ones in hex.
+/// Displays one byte in one line: CR and LF as a space, as Redis does, and other unprintable bytes
+/// in hexadecimal.
 struct Shown(u8);
 
 impl fmt::Display for Shown {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_those_of_redis() {
+    fn error_texts_are_those_of_redis() {
         let cases = [
             (
                 ProtocolError::MultibulkHeaderTooLong,
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_fit_in_one_line() {
+    fn error_texts_are_one_printable_line() {
         for byte in 0..=u8::MAX {
             for text in [
                 ProtocolError::ExpectedDollar(byte).text().to_string(),

@@ -1,17 +1,17 @@
-//! Inline requests: what a person types into a telnet session, made into an array.
+//! Converts inline requests (lines typed into a telnet session) to arrays.
 //!
-//! Owns the splitting rules, which are those of Redis (`sdssplitargs`). An inline line is never
-//! forwarded as it is: backends get arrays only.
+//! The line is split like in Redis (`sdssplitargs`). Backends get arrays only.
 
 use super::error::ProtocolError;
 use super::write;
 
-/// Splits `line` (with or without its newline) and appends the command to `out` as a RESP array.
-/// Returns the number of arguments; on 0, a blank line, and on an error nothing is appended.
+/// Splits `line`, with or without its newline, and appends the command to `out` as a RESP array.
+/// Returns the number of arguments. Appends nothing for a blank line, which has 0 arguments, and
+/// for an error.
 ///
-/// Words are separated by white space. In double quotes `\n \r \t \b \a \xHH` are escapes and any
-/// other escaped byte stands for itself; in single quotes only `\'` is one. A closing quote ends
-/// its word, and white space must follow; where quotes `mix`, the word goes on.
+/// Words are separated by white space. In double quotes `\n \r \t \b \a \xHH` are escapes, and any
+/// other escaped byte stands for itself; in single quotes only `\'` is an escape. White space must
+/// follow a closing quote, unless `mix` is set: then the word continues.
 pub fn inline_to_array(line: &[u8], mix: bool, out: &mut Vec<u8>) -> Result<u32, ProtocolError> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let mut rest = line.strip_suffix(b"\r").unwrap_or(line);
@@ -39,7 +39,7 @@ pub fn inline_to_array(line: &[u8], mix: bool, out: &mut Vec<u8>) -> Result<u32,
     Ok(argc)
 }
 
-/// Moves the word that `rest` begins with to `word`, and returns what is behind it.
+/// Appends the word at the start of `rest` to `word`, and returns the bytes behind it.
 fn take_word<'a>(
     mut rest: &'a [u8],
     mix: bool,
@@ -47,7 +47,8 @@ fn take_word<'a>(
 ) -> Result<&'a [u8], ProtocolError> {
     while let [byte, tail @ ..] = rest {
         let closed = match byte {
-            // Not is_space: vertical tab and form feed do separate words, but do not end one.
+            // Not is_space: vertical tab and form feed are skipped between words, but do not end a
+            // word.
             b' ' | b'\t' | b'\r' | b'\n' => break,
             b'"' => take_double_quoted(tail, word)?,
             b'\'' => take_single_quoted(tail, word)?,
@@ -111,7 +112,7 @@ fn take_single_quoted<'a>(
     }
 }
 
-/// A closing quote must be followed by white space or by nothing.
+/// Checks that white space or the end of the line follows a closing quote.
 fn quote_closed(rest: &[u8]) -> Result<&[u8], ProtocolError> {
     match rest.first() {
         Some(byte) if !is_space(*byte) => Err(ProtocolError::UnbalancedQuotes),
@@ -140,7 +141,7 @@ fn hex_value(digit: u8) -> u8 {
     }
 }
 
-/// C's `isspace`: unlike `is_ascii_whitespace`, with the vertical tab.
+/// The `isspace` of C. Unlike `is_ascii_whitespace`, it includes the vertical tab.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn splits_like_redis() {
+    fn line_is_split_like_in_redis() {
         let cases: [(&str, &[&str]); 26] = [
             ("\r\n", &[]),
             ("\n", &[]),
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_unbalanced_quotes() {
+    fn unbalanced_quotes_are_an_error() {
         for line in [
             "\"",
             "'",
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_zero_bytes() {
+    fn zero_byte_is_an_error() {
         let mut out = Vec::new();
         assert_eq!(
             inline_to_array(b"GET \0\n", false, &mut out),
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_mix_where_the_server_lets_them() {
+    fn word_continues_after_a_quote_when_quotes_mix() {
         for (line, words) in [
             (
                 r#"set """tes"t-'k'e"y" "test"'-'value"#,

@@ -1,18 +1,17 @@
-//! The lines that announce something in a request: `*3\r\n` and `$5\r\n`.
+//! Parses the header lines of a request: `*3\r\n` and `$5\r\n`.
 //!
-//! Shared by the decoder, which must refuse what is wrong, and the iterator over arguments, which
-//! reads the same lines again. Knows nothing of limits.
+//! The request decoder uses it, and the iterator over arguments, which parses the same lines again.
 
 use super::number::parse_i64;
 
-/// The number in a line and how long the line is, CRLF included.
+/// The number in a header line, and the bytes of the line with CRLF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Length {
     pub(super) value: i64,
     pub(super) line_bytes: usize,
 }
 
-/// Why a line announces nothing.
+/// The error of a header line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LengthError {
     TooLong,
@@ -20,11 +19,11 @@ pub(super) enum LengthError {
     NoLineFeed,
 }
 
-/// Reads the line that `input` begins with; `None` if its end has not come yet and may still come
-/// behind at most `bytes_max` bytes. The first byte is the type and the caller's business.
+/// Parses the header line at the start of `input`. Returns `None` if the line is incomplete and
+/// shorter than `bytes_max`. The caller checks the first byte, which is the type.
 #[inline]
 pub(super) fn read_length(input: &[u8], bytes_max: usize) -> Result<Option<Length>, LengthError> {
-    // Nearly all lines are one of these two.
+    // Most lines have one of these two forms.
     match *input {
         [_, ones @ b'0'..=b'9', b'\r', b'\n', ..] => Ok(Some(Length {
             value: i64::from(ones - b'0'),
@@ -71,7 +70,7 @@ mod tests {
     const MAX: usize = 32;
 
     #[test]
-    fn both_ways_read_the_same() {
+    fn short_lines_are_parsed_like_all_others() {
         for value in (-200..2000).chain([i64::MIN, i64::MAX]) {
             let line = format!("*{value}\r\n");
             let expected = Length {
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_for_a_line_that_may_still_end() {
+    fn incomplete_line_is_an_error_only_when_it_is_too_long() {
         let ones = [b'1'; MAX + 1];
         assert_eq!(read_length(&ones[1..], MAX), Ok(None));
         assert_eq!(read_length(&ones, MAX), Err(LengthError::TooLong));
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_a_lenient_server_would_take() {
+    fn numbers_of_a_lenient_server_are_refused() {
         let cases: [(&[u8], LengthError); 8] = [
             (b"*1\rX", LengthError::NoLineFeed),
             (b"*1\r\r\n", LengthError::NoLineFeed),

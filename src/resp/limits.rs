@@ -1,38 +1,36 @@
-//! How much a request may ask for, before and after login.
+//! The limits of a request, before and after login.
 //!
-//! Owns the numbers; the decoder checks them as soon as a header announces something, before any of
-//! it is buffered. Bytes are counted as they stand on the wire.
+//! The decoder checks them when it has the header, before it buffers the argument. Bytes are
+//! counted with all headers.
 
 use super::error::ProtocolError;
 
-/// Arguments of one request; what Redis allowed before 7.0, and more than any client sends.
+/// Arguments of one request: the limit of Redis before 7.0.
 pub const ARGS_MAX: u32 = 1_048_576;
-/// Bytes of one argument; the default of `proto-max-bulk-len` in Redis.
+/// Bytes of one argument: the default of `proto-max-bulk-len` in Redis.
 pub const ARG_BYTES_MAX: u64 = 512 * 1024 * 1024;
-/// Bytes of one request with all its headers; the default of `client-query-buffer-limit` in Redis.
+/// Bytes of one request with all headers: the default of `client-query-buffer-limit` in Redis.
 pub const REQUEST_BYTES_MAX: u64 = 1024 * 1024 * 1024;
-/// Bytes of an inline line or of a header line while its end is missing; `PROTO_INLINE_MAX_SIZE` in
-/// Redis.
+/// Bytes of an inline line, and of an incomplete header line: `PROTO_INLINE_MAX_SIZE` in Redis.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 
-/// What one request may ask for.
+/// The limits of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
-    /// Arguments, the command's name among them.
+    /// Arguments, including the name of the command.
     pub args_max: u32,
     /// Bytes of one argument.
     pub arg_bytes_max: u64,
-    /// Bytes of the whole request, headers included.
+    /// Bytes of the whole request, including headers.
     pub request_bytes_max: u64,
-    /// Bytes of an inline line, newline excluded, and of a header line whose end is missing.
+    /// Bytes of an inline line without its newline, and of an incomplete header line.
     pub inline_bytes_max: usize,
-    /// Whether the client has logged in; decides only the wording of a refusal.
+    /// Whether the client has logged in. It affects only the error texts.
     pub authenticated: bool,
 }
 
 impl RequestLimits {
-    /// For a stranger. The first two numbers are those of Redis; the sum is what clients needed so
-    /// far.
+    /// The limits of an anonymous client. The first two are those of Redis.
     pub const BEFORE_LOGIN: Self = Self {
         args_max: 10,
         arg_bytes_max: 16 * 1024,
@@ -41,7 +39,7 @@ impl RequestLimits {
         authenticated: false,
     };
 
-    /// For a client that has logged in.
+    /// The limits of a client that has logged in.
     pub const AFTER_LOGIN: Self = Self {
         args_max: ARGS_MAX,
         arg_bytes_max: ARG_BYTES_MAX,
@@ -50,7 +48,7 @@ impl RequestLimits {
         authenticated: true,
     };
 
-    /// The same for requests of at most so many bytes.
+    /// These limits with requests of at most `request_bytes` bytes.
     #[must_use]
     pub fn at_most(self, request_bytes: u64) -> Self {
         let bytes = self.request_bytes_max.min(request_bytes);
@@ -61,8 +59,8 @@ impl RequestLimits {
         }
     }
 
-    /// The number of arguments a header announced, if it may. Negative and zero stay zero: both are
-    /// requests without content, to be skipped.
+    /// Checks the number of arguments in a header. A negative number counts as 0: the request is
+    /// empty and is skipped.
     #[inline]
     pub(super) fn args(&self, announced: i64) -> Result<u32, ProtocolError> {
         match u32::try_from(announced.max(0)) {
@@ -74,7 +72,7 @@ impl RequestLimits {
         }
     }
 
-    /// The length of an argument a header announced, if it may be that long.
+    /// Checks the length of an argument in a header.
     #[inline]
     pub(super) fn arg_bytes(&self, announced: i64) -> Result<u64, ProtocolError> {
         match u64::try_from(announced) {
@@ -92,10 +90,10 @@ const _: () = {
     assert!(before.args_max <= after.args_max);
     assert!(before.arg_bytes_max <= after.arg_bytes_max);
     assert!(before.request_bytes_max <= after.request_bytes_max);
-    // The largest argument must fit into the largest request, with room for its company.
+    // The largest argument must fit into the largest request.
     assert!(before.arg_bytes_max < before.request_bytes_max);
     assert!(after.arg_bytes_max < after.request_bytes_max);
     assert!(before.inline_bytes_max as u64 <= before.request_bytes_max);
-    // Lengths are kept as usize once they have passed these limits.
+    // Lengths within these limits are stored as usize.
     assert!(after.request_bytes_max <= usize::MAX as u64);
 };

@@ -1,24 +1,22 @@
-//! RESP on the wire: where a request or a reply ends, and how to say something ourselves.
+//! The Redis protocol (RESP2 and RESP3): finds the ends of requests and replies, and writes both.
 //!
-//! This module owns the bytes of the Redis protocol, versions 2 and 3, and knows nothing of
-//! proxies, tenants or connections. It must not do I/O, keep payloads, or build trees of values:
-//! decoders hand out lengths, so that the caller forwards the very bytes that came in.
+//! This module does no I/O, keeps no payloads and builds no trees of values. Decoders return
+//! lengths, so that the caller forwards the received bytes unchanged.
 //!
-//! Client and server speak different dialects, and so there are two decoders. A request is one flat
-//! array of bulk strings (or an inline line typed by a person) and is checked byte for byte,
-//! because it is forwarded verbatim on a connection which other clients share: what we take for one
-//! request must never be two for the server. A reply may be of any type and any size and is only
-//! followed to its end.
+//! There are two decoders, because requests and replies differ. A request is one flat array of bulk
+//! strings, or an inline line. It is checked byte for byte: the proxy forwards it unchanged on a
+//! connection that other clients share, so the server must never read two requests where the
+//! decoder reads one. A reply may have any type and any size; the decoder only finds its end.
 //!
-//! | bytes                        | what                         | read by                       |
+//! | bytes                        | meaning                      | parsed by                     |
 //! |------------------------------|------------------------------|-------------------------------|
 //! | `*2 $3 GET $1 k`             | request                      | [`RequestDecoder`], [`Args`]  |
 //! | `GET k`                      | inline request               | [`inline_to_array`]           |
-//! | `+OK` `-ERR …` `:1`          | reply, a line                | [`ReplyScanner`]              |
-//! | `_` `#t` `,1.5` `(123`       | the same, RESP3              | [`ReplyScanner`]              |
+//! | `+OK` `-ERR …` `:1`          | reply of one line            | [`ReplyScanner`]              |
+//! | `_` `#t` `,1.5` `(123`       | reply of one line, RESP3     | [`ReplyScanner`]              |
 //! | `$5 hello` `!…` `=…`         | reply with a length in bytes | [`ReplyScanner`]              |
 //! | `*2 …` `%…` `~…` `>…` (push) | reply with a count           | [`ReplyScanner`]              |
-//! | `\|1 …`                      | attribute: precedes a value  | [`ReplyScanner`]              |
+//! | `\|1 …`                      | attribute before a value     | [`ReplyScanner`]              |
 
 mod args;
 #[doc(hidden)]
@@ -41,18 +39,18 @@ pub use printable::Printable;
 pub use reply::{ReplyScanner, Scan};
 pub use request::{RequestDecoder, Rest, RestDecoder, Step};
 
-/// The version of the protocol a connection speaks; HELLO changes it.
+/// The protocol version of a connection. HELLO changes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// What every connection starts with.
+    /// Version 2, with which every connection starts.
     #[default]
     Resp2,
-    /// Since Redis 6: maps, sets, nulls, pushes and attributes of their own.
+    /// Version 3, since Redis 6: it adds types for maps, sets, nulls, pushes and attributes.
     Resp3,
 }
 
 impl Protocol {
-    /// The number HELLO uses for this version: 2 or 3.
+    /// The number of the version in HELLO: 2 or 3.
     pub fn number(self) -> u8 {
         match self {
             Self::Resp2 => 2,
@@ -60,7 +58,7 @@ impl Protocol {
         }
     }
 
-    /// The version HELLO means by `number`, if there is one.
+    /// The version with this number in HELLO; `None` for other numbers than 2 and 3.
     pub fn from_number(number: i64) -> Option<Self> {
         match number {
             2 => Some(Self::Resp2),

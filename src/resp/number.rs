@@ -1,9 +1,9 @@
-//! Decimal numbers, in and out, as strict as Redis reads them.
+//! Parses and writes decimal numbers, as strictly as Redis.
 //!
-//! Every number has exactly one spelling here, so that nobody behind us can read another one.
+//! Every number has exactly one spelling, so that a server cannot read another number from it.
 
-/// Reads a whole slice as a decimal number: an optional `-`, no `+`, no leading zeros, no spaces,
-/// nothing behind it. `None` for anything else, and for what an `i64` cannot hold.
+/// Parses a decimal number: an optional `-`, no `+`, no leading zeros, no other bytes. `None` for
+/// anything else, and for numbers that do not fit into an `i64`.
 pub fn parse_i64(digits: &[u8]) -> Option<i64> {
     let (negative, digits) = match digits {
         [b'-', digits @ ..] => (true, digits),
@@ -14,7 +14,7 @@ pub fn parse_i64(digits: &[u8]) -> Option<i64> {
         [b'1'..=b'9', ..] => {}
         _ => return None,
     }
-    // Counting downwards from zero reaches i64::MIN without an overflow.
+    // A negative number is computed downwards from 0, so that i64::MIN does not overflow.
     digits.iter().try_fold(0_i64, |number, byte| {
         let digit = i64::from(byte.wrapping_sub(b'0'));
         let shifted = if digit <= 9 {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_redis_reads() {
+    fn numbers_are_parsed_as_strictly_as_by_redis() {
         for number in [0, 1, 9, 10, -1, -10, 4_294_967_296, i64::MAX, i64::MIN] {
             assert_eq!(parse_i64(number.to_string().as_bytes()), Some(number));
         }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn written_numbers_are_parsed_again() {
         let powers = (0..63).map(|shift| 1_i64 << shift);
         for number in powers
             .flat_map(|power| [power, power - 1, -power])

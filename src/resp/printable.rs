@@ -1,9 +1,10 @@
-//! Text from outside, as it may be shown in a line of a log or of a list.
+//! Displays bytes from outside in a log line or a list.
 
 use std::fmt::{self, Write as _};
 
-/// Shows bytes from outside: what is not printable is escaped, so that nobody ends a line, begins
-/// another, or steers a terminal. Backslashes stay: this is for people, not to be read back.
+/// Displays bytes from outside with escapes for everything that is not printable, so that they
+/// cannot end a line or control a terminal. Backslashes are not escaped, because the text is not
+/// parsed again.
 #[derive(Debug, Clone, Copy)]
 pub struct Printable<'a>(pub &'a [u8]);
 
@@ -12,7 +13,7 @@ impl fmt::Display for Printable<'_> {
         for chunk in self.0.utf8_chunks() {
             for char in chunk.valid().chars() {
                 match char {
-                    // Line and paragraph separators, and what turns the direction of the text.
+                    // Line and paragraph separators, and characters that change the direction.
                     '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
                         write!(f, "{}", char.escape_unicode())?;
                     }
@@ -33,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_from_outside_ends_a_line_or_steers_a_terminal() {
+    fn unprintable_bytes_are_escaped() {
         for (bytes, shown) in [
             (&b"ERR \\ plain \xc3\xa9"[..], "ERR \\ plain é"),
             (b"a\nb\r\tc", "a\\nb\\r\\tc"),

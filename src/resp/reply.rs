@@ -1,25 +1,24 @@
-//! Where a backend's reply ends.
+//! Finds the end of a backend's reply.
 //!
-//! Owns the progress through one unfinished reply of RESP2 or RESP3, whatever its size. Must not
-//! look at a byte twice, keep payloads, or need more memory for a deeper reply: a reply is
-//! over when no element is outstanding, and for that one counter is enough. Payloads are
-//! skipped, and the contents of lines (is `:x` a number?) are the client's business.
+//! The scanner keeps its position in an incomplete reply of RESP2 or RESP3. It reads each byte once
+//! and keeps no payloads. A reply is complete when no element is outstanding, so one counter is
+//! enough for any depth. The contents of lines (is `:x` a number?) are not checked.
 
 use super::error::ReplyError;
 
-/// Bytes of one string in a reply. Far beyond what servers allow (512 MB), and small enough that
-/// no sum of lengths overflows.
+/// Bytes of one string in a reply. The limit is far above that of servers (512 MB), and sums of
+/// lengths do not overflow.
 pub const BULK_BYTES_MAX: u64 = 1 << 40;
-/// Elements of one aggregate, where a pair of a map counts as one.
+/// Elements of one aggregate. A pair of a map counts as one.
 pub const ELEMENTS_MAX: u64 = u32::MAX as u64;
-/// Elements outstanding in a whole reply, at all levels.
+/// Outstanding elements of a reply, at all levels together.
 pub const PENDING_MAX: u64 = 1 << 40;
 
-/// Finds the end of one reply after another, over any number of calls.
+/// Finds the ends of the replies of a connection, over any number of calls.
 ///
-/// Unlike the request decoder it never sees a byte again: each call continues where the last one
-/// ended, so that what has come of a reply can be passed on at once. After an error nothing
-/// that connection says can be trusted.
+/// Unlike the request decoder, it reads each byte once: a call continues where the previous call
+/// ended, so that the caller can forward an incomplete reply at once. After an error the connection
+/// cannot be used.
 ///
 /// ```text
 ///             ┌─ + - : _ # , ( ─► Line ────CR─► LineEnd ───LF─► one element less
@@ -29,54 +28,54 @@ pub const PENDING_MAX: u64 = 1 << 40;
 /// ```
 #[derive(Debug, Default)]
 pub struct ReplyScanner {
-    /// Elements still to come before the reply is complete; 0 between replies.
+    /// Outstanding elements of the current reply; 0 between replies.
     pending: u64,
-    /// Bytes of the string under way still to come, its CRLF included.
+    /// Outstanding bytes of the current string, including its CRLF.
     bulk_left: u64,
-    /// The digits of the length under way.
+    /// The digits of the current length.
     length: Length,
-    /// Type of the value whose line is under way.
+    /// The type of the value whose line is being read.
     value_kind: u8,
-    /// Type of the reply proper; 0 until it is known.
+    /// The type of the reply without its attributes; 0 until it is known.
     reply_kind: u8,
-    /// See [`ReplyScanner::pushes_between`].
+    /// Set by [`ReplyScanner::pushes_between`].
     pushes_between: bool,
     stage: Stage,
 }
 
-/// What a call found out about its input.
+/// The result of [`ReplyScanner::scan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scan {
-    /// The reply ends with the first `len` bytes of the input; what is behind them belongs to the
-    /// next.
+    /// The reply ends after the first `len` bytes of the input. The next reply starts there.
     Complete {
-        /// Bytes of this input, at least 1.
+        /// Bytes of this input that belong to the reply, at least 1.
         len: usize,
     },
-    /// The whole input belongs to the reply, and there is more to come.
+    /// The whole input belongs to the reply, which is not complete.
     Partial,
 }
 
-/// What the next byte is.
+/// The meaning of the next byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
     /// The type of a value.
     #[default]
     Start,
-    /// Within a line, up to its CR.
+    /// A byte of a line, or its CR.
     Line,
-    /// The LF of such a line.
+    /// The LF of a line.
     LineEnd,
-    /// Within the number of a length or count, up to its CR.
+    /// A digit of a length or count, or its CR.
     Length,
-    /// The LF of such a number.
+    /// The LF of a length or count.
     LengthEnd,
-    /// Within a string or its CRLF; `bulk_left` says where.
+    /// A byte of a string or of its CRLF; see `bulk_left`.
     Body,
 }
 
 impl ReplyScanner {
-    /// Looks for the end of the reply under way, or of the one that begins with `input`.
+    /// Searches `input` for the end of the current reply. `input` continues that reply, or starts
+    /// the next one.
     #[inline]
     pub fn scan(&mut self, input: &[u8]) -> Result<Scan, ReplyError> {
         if self.pending == 0 {
@@ -106,32 +105,33 @@ impl ReplyScanner {
         Ok(Scan::Partial)
     }
 
-    /// Whether the next byte begins a reply: nothing of one has been consumed yet.
+    /// Whether the next byte is the first byte of a reply.
     pub fn at_start(&self) -> bool {
         self.pending == 0
     }
 
-    /// Whether the reply under way, or the one just completed, is a push, which answers no request.
+    /// Whether the current or last reply is a push, which is not the reply to a request.
     ///
-    /// Only at the top: a server that is told to SUBSCRIBE within MULTI puts pushes into the reply
-    /// of EXEC, where they are elements like others.
+    /// Only the type of the whole reply counts: after a SUBSCRIBE inside MULTI, the reply to EXEC
+    /// has pushes as elements.
     pub fn is_push(&self) -> bool {
         self.reply_kind == b'>'
     }
 
-    /// In the reply that begins next, pushes stand between the elements and are none of them: so
-    /// servers up to Redis 7.0 send what a client publishes to itself within MULTI.
+    /// Tells the scanner that in the next reply pushes may stand between the elements and do not
+    /// count as elements. Servers up to Redis 7.0 send such a reply to EXEC when the client
+    /// publishes to a channel of its own.
     pub fn pushes_between(&mut self) {
         self.pushes_between = true;
     }
 
-    /// The type of the reply under way or just completed: its first byte, or the first one behind
-    /// the attributes that precede it. 0 as long as it is not known.
+    /// The type of the current or last reply: its first byte after its attributes. 0 while the type
+    /// is unknown.
     pub fn kind(&self) -> u8 {
         self.reply_kind
     }
 
-    /// Bytes still to come of the string under way, its CRLF included; 0 if none is.
+    /// Outstanding bytes of the current string, including its CRLF; 0 outside a string.
     pub fn bulk_left(&self) -> u64 {
         self.bulk_left
     }
@@ -141,14 +141,14 @@ impl ReplyScanner {
         let Some((&kind, rest)) = input.split_first() else {
             return Ok(input);
         };
-        // Within the elements of a top-level attribute more than the reply itself is pending.
+        // Inside a top-level attribute, more than one element is pending.
         if self.pending == 1 && self.reply_kind == 0 && kind != b'|' {
             self.reply_kind = kind;
         }
         self.value_kind = kind;
         match kind {
             b'$' | b'*' | b'!' | b'=' | b'%' | b'~' | b'>' | b'|' => {
-                // Most lengths have one digit or two, and have come whole.
+                // Most lengths have one or two digits and are complete.
                 match *rest {
                     [ones @ b'0'..=b'9', b'\r', b'\n', ref rest @ ..] => {
                         self.announce(u64::from(ones - b'0'))?;
@@ -182,7 +182,8 @@ impl ReplyScanner {
 
     #[inline]
     fn line<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8], ReplyError> {
-        // An LF alone ends the line for some clients and not for others; no server sends one.
+        // Some clients accept an LF without CR as a line end and others do not. No server sends
+        // one.
         let Some(end) = input
             .iter()
             .position(|&byte| byte == b'\r' || byte == b'\n')
@@ -227,7 +228,7 @@ impl ReplyScanner {
                 value,
                 ..
             } => self.announce(value)?,
-            // RESP2 says null by a length of -1.
+            // In RESP2, the length -1 means null.
             Length {
                 negative: true,
                 value: 1,
@@ -240,7 +241,7 @@ impl ReplyScanner {
         Ok(rest)
     }
 
-    /// The line of a value with a length or a count is complete.
+    /// Processes the length or count of a value when its line is complete.
     #[inline]
     fn announce(&mut self, number: u64) -> Result<(), ReplyError> {
         if matches!(self.value_kind, b'$' | b'!' | b'=') {
@@ -259,7 +260,7 @@ impl ReplyScanner {
         } else {
             number
         };
-        // An attribute comes on top of the element it precedes; any other aggregate is one.
+        // An attribute is not an element; any other aggregate is one.
         let between = self.pushes_between && self.value_kind == b'>' && self.reply_kind != b'>';
         let own = u64::from(self.value_kind != b'|' && !between);
         self.pending = self.pending - own + elements;
@@ -273,7 +274,7 @@ impl ReplyScanner {
     #[inline]
     fn body<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8], ReplyError> {
         let payload = self.bulk_left.saturating_sub(2).min(input.len() as u64);
-        // In range: not more than the input's length, which is a usize.
+        // The conversion is exact: the number is at most the length of the input.
         let mut rest = input.get(payload as usize..).unwrap_or_default();
         self.bulk_left -= payload;
         while self.bulk_left > 0 {
@@ -297,7 +298,7 @@ impl ReplyScanner {
     }
 }
 
-/// A length that comes digit by digit.
+/// A length that is read digit by digit.
 #[derive(Clone, Copy, Debug, Default)]
 struct Length {
     value: u64,
@@ -306,7 +307,7 @@ struct Length {
 }
 
 impl Length {
-    /// Enough for every length and count that is allowed, and no overflow of an u64.
+    /// Enough for every allowed length and count; the value does not overflow.
     const DIGITS_MAX: u8 = 13;
 
     fn push(&mut self, byte: u8) -> Result<(), ReplyError> {
@@ -327,7 +328,7 @@ impl Length {
 }
 
 const _: () = {
-    // BULK_BYTES_MAX has as many digits as may come.
+    // BULK_BYTES_MAX has DIGITS_MAX digits.
     assert!(BULK_BYTES_MAX >= 10_u64.pow(Length::DIGITS_MAX as u32 - 1));
     assert!(BULK_BYTES_MAX < 10_u64.pow(Length::DIGITS_MAX as u32));
     assert!(ELEMENTS_MAX < PENDING_MAX);

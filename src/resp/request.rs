@@ -1,41 +1,40 @@
-//! Where a client's request ends.
+//! Finds the end of a client's request.
 //!
-//! Owns the progress through one unfinished request; the bytes stay with the caller. Must not
-//! accept anything that some server would read in another way, and must not read a byte of a
-//! payload.
+//! The decoder keeps its position in an incomplete request; the caller keeps the bytes. It rejects
+//! everything that a server could read in another way, and does not read payloads.
 
 use super::error::ProtocolError;
 use super::length::{Length, LengthError, read_length};
 use super::limits::RequestLimits;
 
-/// Finds the end of one request after another, over any number of calls.
+/// Finds the ends of the requests of a connection, over any number of calls.
 ///
-/// Every call gets a slice that begins at the first byte of the request. When more was needed, the
-/// next call presents the same bytes again, with more behind them; the decoder goes on where it
-/// was, so that the work is linear in the bytes however small the pieces are. After an error the
-/// connection is beyond saving.
+/// The input of every call starts at the first byte of the request. After [`Step::NeedMore`], the
+/// next input has the same bytes and more behind them. The decoder continues at its position, so
+/// that the work is linear in the bytes for pieces of any size. After an error the connection
+/// cannot be used.
 #[derive(Debug, Default)]
 pub struct RequestDecoder {
-    /// Those of an array, once its header is complete. Of an inline line it is only known that no
-    /// newline stands before `next`.
+    /// The position in an array, when its header is complete. For an inline line, `next` is the
+    /// number of bytes that have no newline.
     arguments: Arguments,
-    /// Arguments in all.
+    /// Arguments of the request.
     argc: u32,
-    /// Some bytes of a request were seen, but not all.
-    under_way: bool,
+    /// A request is incomplete.
+    incomplete: bool,
 }
 
-/// Millions of idle clients each keep one.
+/// Every client has a decoder, also while it is idle.
 const _: () = assert!(size_of::<RequestDecoder>() <= 24);
 
-/// What the bytes at the front of the input are.
+/// The result of [`RequestDecoder::decode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The first `len` bytes are one complete command as a RESP array, byte for byte strict.
+    /// The first `len` bytes are one complete command as a RESP array.
     Array {
-        /// Bytes of the command, at least one argument's worth.
+        /// Bytes of the command.
         len: usize,
-        /// Arguments, the command's name among them; at least 1.
+        /// Arguments, including the name of the command; at least 1.
         argc: u32,
     },
     /// The first `len` bytes are one inline line with its newline.
@@ -43,21 +42,20 @@ pub enum Step {
         /// Bytes of the line.
         len: usize,
     },
-    /// The first `len` bytes ask for nothing (`*0`, `*-1`): skip them, there is no reply.
+    /// The first `len` bytes are an empty request (`*0`, `*-1`), which has no reply.
     Empty {
         /// Bytes to skip.
         len: usize,
     },
     /// The request is not complete.
     NeedMore {
-        /// At least this many bytes are missing: exact up to the end of an argument under way, else
-        /// 1.
+        /// The number of missing bytes to the end of the current argument, or 1 in a header.
         at_least: usize,
     },
 }
 
 impl RequestDecoder {
-    /// Looks for the end of the request that `input` begins with.
+    /// Searches for the end of the request at the start of `input`.
     #[inline]
     pub fn decode(&mut self, input: &[u8], limits: &RequestLimits) -> Result<Step, ProtocolError> {
         let step = match input.first() {
@@ -66,15 +64,15 @@ impl RequestDecoder {
             Some(_) => self.decode_inline(input, limits)?,
         };
         match step {
-            Step::NeedMore { .. } => self.under_way = true,
+            Step::NeedMore { .. } => self.incomplete = true,
             _ => *self = Self::default(),
         }
         Ok(step)
     }
 
-    /// Whether no request is under way: the last one was complete, or there was none yet.
+    /// Whether no request is incomplete.
     pub fn is_idle(&self) -> bool {
-        !self.under_way
+        !self.incomplete
     }
 
     #[inline]
@@ -133,20 +131,20 @@ impl RequestDecoder {
     }
 }
 
-/// Finds the end of a request that is too large to be gathered in one piece, from behind its first
-/// large argument on.
+/// Finds the end of a request that is too large to be buffered in one piece. It starts behind the
+/// first large argument.
 #[derive(Clone, Copy, Debug)]
 pub struct RestDecoder(Arguments);
 
-/// How much of the rest of a request there is.
+/// The result of [`RestDecoder::decode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// The first `len` bytes are all of it.
+    /// The request ends after the first `len` bytes.
     Complete {
-        /// Bytes of the arguments that were left; 0 if there was none.
+        /// Bytes of the remaining arguments; 0 if there is none.
         len: usize,
     },
-    /// It is not complete.
+    /// The request is not complete.
     NeedMore {
         /// As in [`Step::NeedMore`].
         at_least: usize,
@@ -154,8 +152,8 @@ pub enum Rest {
 }
 
 impl RequestDecoder {
-    /// What is left of the request behind the argument under way, if the last call needed more than
-    /// one byte to its end, and the command's name is complete.
+    /// A decoder of the arguments behind the current one. It is available after
+    /// [`Step::NeedMore`] with more than one byte, when the name of the command is complete.
     pub fn behind_argument(&self) -> Option<RestDecoder> {
         let behind = self.arguments.behind_next()?;
         (self.arguments.left < self.argc).then_some(RestDecoder(behind))
@@ -163,9 +161,8 @@ impl RequestDecoder {
 }
 
 impl RestDecoder {
-    /// Looks for the end of the request. `input` begins behind an argument that was large, and
-    /// there are `before` bytes of the request before it; calls are repeated as those of
-    /// [`RequestDecoder::decode`].
+    /// Searches for the end of the request. `input` starts behind a large argument; the request has
+    /// `before` bytes before it. The input of further calls is that of [`RequestDecoder::decode`].
     pub fn decode(
         &mut self,
         input: &[u8],
@@ -181,21 +178,21 @@ impl RestDecoder {
         }
     }
 
-    /// The argument under way is large as well: the next call is about what is behind it. Only
-    /// after [`Rest::NeedMore`] with more than one byte.
+    /// Skips the current argument, because it is large as well: the next input starts behind it.
+    /// Only allowed after [`Rest::NeedMore`] with more than one byte.
     pub fn leave_argument(&mut self) {
         self.0 = self.0.behind_next().unwrap_or_default();
     }
 }
 
-/// The arguments of a request whose ends have not been seen.
+/// The arguments of a request whose ends have not been found.
 #[derive(Clone, Copy, Debug, Default)]
 struct Arguments {
-    /// Offset of the first of them.
+    /// The offset of the first of them.
     next: usize,
-    /// How many begin at `next` or behind it.
+    /// The number of arguments at `next` and behind it.
     left: u32,
-    /// Bytes of the header line at `next` that have no CR; 0 unless the last call ended there.
+    /// Bytes of the header line at `next` that have no CR; 0 when the last call did not end there.
     searched: u32,
 }
 
@@ -205,7 +202,7 @@ enum Argument {
 }
 
 impl Arguments {
-    /// Those behind the first one, counted from its end on.
+    /// The arguments behind the first one. Offsets are counted from its end.
     fn behind_next(self) -> Option<Self> {
         let left = self.left.checked_sub(1)?;
         Some(Self {
@@ -214,13 +211,13 @@ impl Arguments {
         })
     }
 
-    /// Whether the line that the last call waited for still has no end, and may have one.
+    /// Whether the header line in which the last call ended is still incomplete and not too long.
     #[inline]
     fn line_lacks_end(&mut self, input: &[u8], limits: &RequestLimits) -> bool {
         self.searched != 0 && self.search_line(input, limits)
     }
 
-    /// Goes on searching the header line at `next` for its end.
+    /// Searches the new bytes of the header line at `next` for its end.
     #[cold]
     fn search_line(&mut self, input: &[u8], limits: &RequestLimits) -> bool {
         let line = input.get(self.next..).unwrap_or_default();
@@ -230,8 +227,7 @@ impl Arguments {
         lacks_end
     }
 
-    /// Where the last of them ends; goes on as far as the input does. `before` bytes of the request
-    /// are not in it.
+    /// Searches for the end of the last argument. `before` bytes of the request are before `input`.
     #[inline]
     fn end(
         &mut self,
@@ -253,7 +249,7 @@ impl Arguments {
         Ok(Argument::Complete { len: rest.next })
     }
 
-    /// How long the first of them is.
+    /// The length of the first argument with its header.
     #[inline]
     fn next_end(
         &mut self,

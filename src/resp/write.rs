@@ -1,7 +1,7 @@
-//! What the proxy itself says, in RESP.
+//! Writes RESP values.
 //!
-//! Every function appends to `out`, one value or one header each, and writes what both
-//! protocol versions agree on, unless it asks for the [`Protocol`].
+//! Every function appends one value or one header to `out`. A function without a [`Protocol`]
+//! parameter writes the same bytes in both versions.
 
 use super::Protocol;
 use super::number::{append_i64, append_u64};
@@ -11,7 +11,7 @@ pub fn simple(out: &mut Vec<u8>, text: &str) {
     line(out, b'+', text);
 }
 
-/// `-text`: an error; `text` begins with its code, as in `ERR no such thing`. CR and LF become
+/// `-text`: an error. `text` begins with its code, as in `ERR syntax error`. CR and LF become
 /// spaces.
 pub fn error(out: &mut Vec<u8>, text: &str) {
     line(out, b'-', text);
@@ -31,7 +31,7 @@ pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     crlf(out);
 }
 
-/// Text for human eyes: a verbatim string in RESP3, a bulk string in RESP2.
+/// A text for people: a verbatim string in RESP3, a bulk string in RESP2.
 pub fn verbatim(out: &mut Vec<u8>, protocol: Protocol, text: &[u8]) {
     match protocol {
         Protocol::Resp2 => bulk(out, text),
@@ -44,7 +44,7 @@ pub fn verbatim(out: &mut Vec<u8>, protocol: Protocol, text: &[u8]) {
     }
 }
 
-/// Nothing: `_` in RESP3, the bulk string of length -1 in RESP2.
+/// Null: `_` in RESP3, a bulk string of length -1 in RESP2.
 pub fn null(out: &mut Vec<u8>, protocol: Protocol) {
     out.extend_from_slice(match protocol {
         Protocol::Resp2 => b"$-1\r\n",
@@ -57,8 +57,7 @@ pub fn array(out: &mut Vec<u8>, n: usize) {
     header(out, b'*', n);
 }
 
-/// The header of a map; `pairs` keys, each with its value behind it, follow. RESP2 has a flat
-/// array.
+/// The header of a map; `pairs` keys, each with its value, follow. In RESP2 it is a flat array.
 pub fn map(out: &mut Vec<u8>, protocol: Protocol, pairs: usize) {
     match protocol {
         Protocol::Resp2 => header(out, b'*', pairs * 2),
@@ -66,35 +65,27 @@ pub fn map(out: &mut Vec<u8>, protocol: Protocol, pairs: usize) {
     }
 }
 
-/// The header of a set; `n` values follow. RESP2 has an array.
+/// The header of a set; `n` values follow. In RESP2 it is an array.
 pub fn set(out: &mut Vec<u8>, protocol: Protocol, n: usize) {
-    header(
-        out,
-        if protocol == Protocol::Resp3 {
-            b'~'
-        } else {
-            b'*'
-        },
-        n,
-    );
+    aggregate(out, protocol, b'~', n);
 }
 
-/// The header of a push; `n` values follow. RESP2 has an array.
+/// The header of a push; `n` values follow. In RESP2 it is an array.
 pub fn push(out: &mut Vec<u8>, protocol: Protocol, n: usize) {
-    header(
-        out,
-        if protocol == Protocol::Resp3 {
-            b'>'
-        } else {
-            b'*'
-        },
-        n,
-    );
+    aggregate(out, protocol, b'>', n);
+}
+
+/// The header of an aggregate that is an array in RESP2.
+fn aggregate(out: &mut Vec<u8>, protocol: Protocol, kind: u8, n: usize) {
+    match protocol {
+        Protocol::Resp2 => header(out, b'*', n),
+        Protocol::Resp3 => header(out, kind, n),
+    }
 }
 
 /// A whole request.
 pub fn command(out: &mut Vec<u8>, args: &[&[u8]]) {
-    // At once, with some room for the headers: byte by byte it would grow several times.
+    // Reserves room for all arguments and headers, so that the buffer grows only once.
     out.reserve(args.iter().map(|arg| arg.len() + 16).sum());
     array(out, args.len());
     for arg in args {
@@ -135,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_both_versions_share() {
+    fn common_types_are_written() {
         assert_eq!(written(|out| simple(out, "OK")), "+OK\r\n");
         assert_eq!(written(|out| error(out, "ERR a\r\nb")), "-ERR a  b\r\n");
         assert_eq!(written(|out| integer(out, -17)), ":-17\r\n");
@@ -152,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn says_it_in_the_version_of_the_client() {
+    fn other_types_depend_on_the_protocol_version() {
         let both = |write: fn(&mut Vec<u8>, Protocol)| {
             (
                 written(|out| write(out, Protocol::Resp2)),

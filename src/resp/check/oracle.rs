@@ -1,12 +1,12 @@
-//! RESP read in the most obvious way: from the first byte, recursively, nothing remembered.
+//! A simple decoder of requests and replies: recursive, and without state between calls.
 //!
-//! Shares no code with the decoders, so that both would have to be wrong in the same way.
+//! It shares no code with the real decoders, so that an error must be in both to stay undetected.
 
 use crate::resp::Step;
 use crate::resp::limits::RequestLimits;
 use crate::resp::reply::{BULK_BYTES_MAX, ELEMENTS_MAX, PENDING_MAX};
 
-/// Why a reading ended before its frame did.
+/// The reason why no complete frame was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// The input ended.
@@ -18,13 +18,13 @@ pub enum Stop {
 /// A complete reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// Bytes of it.
+    /// Bytes of the reply.
     pub len: usize,
-    /// Type of it, its attributes aside.
+    /// The type of the reply, without its attributes.
     pub kind: u8,
 }
 
-/// The request that `input` begins with; `None` if it is not complete.
+/// The request at the start of `input`; `None` if it is not complete.
 pub fn request(input: &[u8], limits: &RequestLimits) -> Result<Option<Step>, Stop> {
     match read_request(&mut Cursor { input, at: 0 }, limits) {
         Ok(step) => Ok(Some(step)),
@@ -33,7 +33,7 @@ pub fn request(input: &[u8], limits: &RequestLimits) -> Result<Option<Step>, Sto
     }
 }
 
-/// The reply that `input` begins with.
+/// The reply at the start of `input`.
 pub fn reply(input: &[u8]) -> Result<Reply, Stop> {
     let mut cursor = Cursor { input, at: 0 };
     let kind = read_value(&mut cursor, 0)?;
@@ -64,7 +64,7 @@ fn read_request(cursor: &mut Cursor<'_>, limits: &RequestLimits) -> Result<Step,
         let bytes = u64::try_from(read_announced(cursor, limits)?).map_err(|_| Stop::Refused)?;
         refuse_if(bytes > limits.arg_bytes_max)?;
         refuse_if(cursor.at as u64 + bytes + 2 > limits.request_bytes_max)?;
-        // Its CRLF is looked at when both bytes of it are there.
+        // The CRLF is checked when both of its bytes have arrived.
         let end = cursor.at + bytes as usize;
         let crlf = cursor.input.get(end..end + 2).ok_or(Stop::Partial)?;
         refuse_if(crlf != b"\r\n")?;
@@ -76,7 +76,7 @@ fn read_request(cursor: &mut Cursor<'_>, limits: &RequestLimits) -> Result<Step,
     })
 }
 
-/// The rest of a line whose type byte has been read, and CRLF.
+/// Reads the rest of a header line after its type byte, with CRLF.
 fn read_announced(cursor: &mut Cursor<'_>, limits: &RequestLimits) -> Result<i64, Stop> {
     let mut text = String::new();
     for _ in 0..limits.inline_bytes_max {
@@ -93,7 +93,7 @@ fn read_announced(cursor: &mut Cursor<'_>, limits: &RequestLimits) -> Result<i64
     Err(Stop::Refused)
 }
 
-/// Reads one value; `others` counts the elements outstanding besides it. Returns its type.
+/// Reads one value and returns its type. `others` counts the other outstanding elements.
 fn read_value(cursor: &mut Cursor<'_>, others: u64) -> Result<u8, Stop> {
     let kind = cursor.byte()?;
     match kind {
@@ -147,7 +147,7 @@ fn read_values(cursor: &mut Cursor<'_>, others: u64, count: u64) -> Result<(), S
     Ok(())
 }
 
-/// The rest of a line with a length; `None` for -1, where that is a null.
+/// Reads the rest of a line with a length. Returns `None` for -1 where that is a null.
 fn read_length(cursor: &mut Cursor<'_>, nullable: bool) -> Result<Option<u64>, Stop> {
     let mut text = String::new();
     loop {
@@ -156,7 +156,7 @@ fn read_length(cursor: &mut Cursor<'_>, nullable: bool) -> Result<Option<u64>, S
             break;
         }
         text.push(char::from(byte));
-        // What may begin a length: a sign, and digits of which the first decides.
+        // Checks that the text so far can be the start of a length.
         let digits = text.strip_prefix('-').unwrap_or(&text);
         refuse_if(digits.len() > 13 || !digits.bytes().all(|byte| byte.is_ascii_digit()))?;
         refuse_if(digits.len() > 1 && digits.starts_with('0'))?;

@@ -1,11 +1,11 @@
-//! Tests of the reply scanner: every type, what it refuses, and that pieces do not matter.
+//! Tests of the reply scanner: every type, errors, and input in pieces.
 
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::resp::check;
 
-/// One reply of every kind, with the type that decides what it is.
+/// One reply of every kind, with its type.
 const REPLIES: [(&str, u8); 36] = [
     ("+OK\r\n", b'+'),
     ("+\r\n", b'+'),
@@ -63,7 +63,7 @@ fn scan(input: &[u8]) -> Result<Scan, ReplyError> {
 }
 
 #[test]
-fn finds_the_end_of_a_reply() {
+fn end_of_a_reply_is_found() {
     for (reply, kind) in REPLIES {
         for next in ["", "+OK\r\n", "\r\n", "garbage"] {
             let mut scanner = ReplyScanner::default();
@@ -79,7 +79,7 @@ fn finds_the_end_of_a_reply() {
 }
 
 #[test]
-fn every_strict_prefix_is_partial_and_every_split_the_same() {
+fn every_prefix_is_partial_and_every_split_gives_the_same_result() {
     for (reply, kind) in REPLIES {
         assert_eq!(scan(b""), Ok(Scan::Partial));
         for cut in 1..reply.len() {
@@ -106,7 +106,7 @@ fn every_strict_prefix_is_partial_and_every_split_the_same() {
 }
 
 #[test]
-fn the_kind_is_known_behind_the_attributes() {
+fn kind_is_the_type_after_the_attributes() {
     let mut scanner = ReplyScanner::default();
     assert_eq!((scanner.kind(), scanner.is_push()), (0, false));
     assert_eq!(scanner.scan(b"|1\r\n+key\r\n>1\r\n+no"), Ok(Scan::Partial));
@@ -122,7 +122,7 @@ fn the_kind_is_known_behind_the_attributes() {
 }
 
 #[test]
-fn pushes_between_the_elements_are_none_of_them() {
+fn pushes_between_elements_do_not_count_as_elements() {
     let reply = b"*2\r\n>2\r\n+message\r\n+x\r\n:1\r\n>1\r\n+y\r\n+OK\r\n";
     for piece in 1..=reply.len() {
         let mut scanner = ReplyScanner::default();
@@ -135,7 +135,7 @@ fn pushes_between_the_elements_are_none_of_them() {
             "{piece}"
         );
     }
-    // Only once, and a push at the top is whole.
+    // The setting is for one reply. A push that is a reply itself is complete.
     let mut scanner = ReplyScanner::default();
     scanner.pushes_between();
     assert_eq!(scanner.scan(b">1\r\n:1\r\n"), Ok(Scan::Complete { len: 8 }));
@@ -146,7 +146,7 @@ fn pushes_between_the_elements_are_none_of_them() {
 }
 
 #[test]
-fn a_big_string_is_known_as_such() {
+fn bulk_left_is_the_rest_of_a_string() {
     let mut scanner = ReplyScanner::default();
     assert_eq!(
         scanner.scan(b"*2\r\n$1\r\nx\r\n$20000000\r\nab"),
@@ -170,7 +170,7 @@ fn a_big_string_is_known_as_such() {
 }
 
 #[test]
-fn refuses_what_no_server_says() {
+fn invalid_replies_are_errors() {
     let cases = [
         ("\r\n", ReplyError::UnknownType(b'\r')),
         ("HTTP/1.1 200 OK\r\n", ReplyError::UnknownType(b'H')),
@@ -216,10 +216,10 @@ fn refuses_what_no_server_says() {
 }
 
 #[test]
-fn takes_the_largest_allowed() {
+fn largest_allowed_numbers_are_accepted() {
     assert_eq!(scan(b"$1099511627776\r\n"), Ok(Scan::Partial));
     assert_eq!(scan(b"%4294967295\r\n"), Ok(Scan::Partial));
-    // Nested until the sum is just allowed: each level replaces one element by 2^32 - 1.
+    // Nested until the sum reaches the limit: each level replaces one element by 2^32 - 1.
     for (last, step) in [("*512\r\n", Ok(Scan::Partial)), ("*513\r\n", TOO_MANY)] {
         let mut scanner = ReplyScanner::default();
         for _ in 0..256 {
@@ -230,7 +230,7 @@ fn takes_the_largest_allowed() {
 }
 
 #[test]
-fn single_bytes_and_deep_nesting_cost_linear_time() {
+fn single_bytes_and_deep_nesting_take_linear_time() {
     let started = now();
     let million = "*1000000\r\n".to_owned() + &"$1\r\nx\r\n".repeat(1_000_000);
     let deep = "*1\r\n".repeat(1_000_000) + "+OK\r\n";
@@ -252,7 +252,7 @@ fn single_bytes_and_deep_nesting_cost_linear_time() {
             assert_eq!(scan(input.as_bytes()), Ok(Scan::Complete { len }));
         }
     }
-    // Quadratic work would take hours.
+    // Quadratic work takes hours.
     assert!(now() - started < Duration::from_secs(10));
 }
 

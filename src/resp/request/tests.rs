@@ -1,5 +1,4 @@
-//! Tests of the request decoder: what it takes, what it refuses and when, and that pieces do not
-//! matter.
+//! Tests of the request decoder: valid requests, errors, limits, and input in pieces.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ fn command(args: &[&[u8]]) -> Vec<u8> {
 }
 
 #[test]
-fn finds_the_end_of_a_request() {
+fn end_of_a_request_is_found() {
     let get = command(&[b"GET", b"key"]);
     let whole = Step::Array {
         len: get.len(),
@@ -43,7 +42,7 @@ fn finds_the_end_of_a_request() {
 }
 
 #[test]
-fn payloads_are_never_read() {
+fn payloads_are_not_read() {
     let tricky: [&[u8]; 4] = [b"\r\n$1\r\n", b"*1\r\n$4\r\nPING\r\n", b"\0\xff\r", b""];
     let frame = command(&tricky);
     assert_eq!(
@@ -56,7 +55,7 @@ fn payloads_are_never_read() {
 }
 
 #[test]
-fn every_strict_prefix_needs_more() {
+fn every_prefix_needs_more() {
     let frames = [
         command(&[b"GET", b"key"]),
         command(&[b"SET", b"", &[b'v'; 1234], b"\r\n"]),
@@ -108,7 +107,7 @@ fn every_split_gives_the_same_frames() {
 }
 
 #[test]
-fn the_hint_is_exact_within_an_argument() {
+fn hint_is_exact_within_an_argument() {
     let mut decoder = RequestDecoder::default();
     let mut frame = b"*2\r\n$3\r\nGET\r\n$1000\r\n".to_vec();
     assert!(decoder.is_idle());
@@ -134,7 +133,7 @@ fn the_hint_is_exact_within_an_argument() {
 }
 
 #[test]
-fn refuses_with_the_words_of_redis() {
+fn errors_have_the_texts_of_redis() {
     let cases = [
         ("*x\r\n", "invalid multibulk length"),
         ("*\r\n", "invalid multibulk length"),
@@ -172,7 +171,7 @@ fn refuses_with_the_words_of_redis() {
 }
 
 #[test]
-fn refuses_what_could_be_read_in_two_ways() {
+fn ambiguous_requests_are_refused() {
     let smuggled = [
         "*1\rX$4\r\nPING\r\n",
         "*1\r\n$4\rXPING\r\n",
@@ -200,7 +199,7 @@ fn refuses_what_could_be_read_in_two_ways() {
 }
 
 #[test]
-fn strangers_get_less() {
+fn anonymous_clients_have_lower_limits() {
     let eleven = command(&[b"x".as_slice(); 11]);
     assert_eq!(
         decode(&eleven, &BEFORE),
@@ -219,7 +218,7 @@ fn strangers_get_less() {
         Err(ProtocolError::UnauthenticatedBulkLength)
     );
     assert_eq!(decode(long, &AFTER), Ok(Step::NeedMore { at_least: 16387 }));
-    // What nobody may send is wrong in the same words for everybody.
+    // A length above the limit of all clients has the same error before and after login.
     assert_eq!(
         decode(b"*3000000000\r\n", &BEFORE),
         Err(ProtocolError::InvalidMultibulkLength)
@@ -229,7 +228,7 @@ fn strangers_get_less() {
 }
 
 #[test]
-fn limits_hold_at_the_header() {
+fn limits_are_checked_at_the_header() {
     let limits = RequestLimits {
         request_bytes_max: 40,
         ..AFTER
@@ -250,7 +249,7 @@ fn limits_hold_at_the_header() {
 }
 
 #[test]
-fn inline_lines_end_in_time() {
+fn inline_line_that_is_too_long_is_refused() {
     let max = AFTER.inline_bytes_max;
     let mut line = vec![b'x'; max];
     assert_eq!(decode(&line, &AFTER), Ok(Step::NeedMore { at_least: 1 }));
@@ -263,9 +262,9 @@ fn inline_lines_end_in_time() {
 }
 
 #[test]
-fn single_bytes_cost_linear_time() {
+fn single_bytes_take_linear_time() {
     let started = now();
-    // So long that to search a line anew for each byte takes minutes.
+    // With lines of this length, a search from the start for each byte takes minutes.
     let limits = RequestLimits {
         inline_bytes_max: 1 << 20,
         ..AFTER
