@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use elika::cluster::{CATEGORIES, UNDENIABLE};
-use elika::command::{self, Denied};
+use elika::command::{self, DenyList};
 use elika::resp::{Args, write};
 use support::{Feature, Redis};
 
@@ -23,11 +23,11 @@ fn list(redis: &Redis, line: &str) -> BTreeSet<String> {
 
 /// The name by which a list denies a command. Some modules name their commands in capitals, and of
 /// what a newer server has only the container may be known here.
-fn name_in(denied: &Denied, name: &str) -> Option<String> {
+fn name_in(denied: &DenyList, name: &str) -> Option<String> {
     let words: Vec<&[u8]> = name.split('|').map(str::as_bytes).collect();
     let mut frame = Vec::new();
     write::command(&mut frame, &words);
-    let found = denied.name_of(Args::new(&frame))?;
+    let found = denied.denied_name(Args::new(&frame))?;
     let container = name.split('|').next().unwrap_or_default();
     assert!(
         found.eq_ignore_ascii_case(name) || found == container,
@@ -36,7 +36,7 @@ fn name_in(denied: &Denied, name: &str) -> Option<String> {
     Some(found.into_owned())
 }
 
-fn is_denied(denied: &Denied, name: &str) -> bool {
+fn is_denied(denied: &DenyList, name: &str) -> bool {
     name_in(denied, name).is_some()
 }
 
@@ -60,7 +60,7 @@ fn categories_have_the_commands_that_the_server_says() {
         all.iter().any(|other| other.starts_with(&prefix))
     };
     let exact = redis.ask("INFO server").contains("redis_version:7.0.");
-    let compile = |category: &str| Denied::compile(&[format!("@{category}")]).unwrap();
+    let compile = |category: &str| DenyList::compile(&[format!("@{category}")]).unwrap();
     let known = [compile("fast"), compile("slow")];
     for category in CATEGORIES.into_iter().filter(|name| *name != "all") {
         let here = compile(category);

@@ -1,7 +1,7 @@
-//! The replies that the proxy makes itself, from the arguments and a view of the session.
+//! The replies that the proxy writes by itself, from the arguments and a view of the session.
 //!
-//! They are those of a standalone Redis whose client neither watches, tracks nor subscribes: a
-//! client that does has a backend connection of its own, and that answers instead.
+//! They are the replies of a standalone Redis to a client without watched keys, tracking and
+//! subscriptions. A client with one of these has a dedicated connection, and the backend replies.
 
 use crate::resp::{Args, Protocol, write};
 
@@ -9,7 +9,7 @@ use super::Topic;
 use super::client::Dialect;
 use super::refusal::{Refusal, shown};
 
-/// A command answered here.
+/// A command that [`answer()`] replies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// CLIENT ID.
@@ -24,20 +24,20 @@ pub enum Answer {
     ClientTrackingOff,
     /// CLIENT CACHING without tracking.
     ClientCaching,
-    /// CLIENT CAPA: what a client can do shows in its line of CLIENT LIST and changes nothing else.
+    /// CLIENT CAPA, which only appears in the client's line of CLIENT LIST.
     ClientCapa,
-    /// CLIENT NO-EVICT: no effect on a connection that is not the client's.
+    /// CLIENT NO-EVICT, which has no effect on a shared connection.
     ClientSwitch,
     /// CLIENT NO-TOUCH with anything but ON.
     ClientNoTouchOff,
     /// CLIENT HELP.
     ClientHelp,
-    /// CLIENT with a sub-command that does not exist.
+    /// CLIENT with an unknown sub-command.
     ClientUnknown,
-    /// Whatever needs cluster mode.
+    /// A command that needs cluster mode.
     ClusterDisabled,
-    /// READONLY and READWRITE: Valkey takes them without a cluster too, and shows them in CLIENT
-    /// LIST.
+    /// READONLY (true) and READWRITE (false). Valkey accepts them without a cluster too, and shows
+    /// them in CLIENT LIST.
     ReadOnly(bool),
     /// CLUSTER HELP.
     ClusterHelp,
@@ -49,20 +49,20 @@ pub enum Answer {
     Unwatch,
     /// UNSUBSCRIBE, PUNSUBSCRIBE or SUNSUBSCRIBE without subscriptions.
     Unsubscribe(Topic),
-    /// Too few or too many arguments for the command of this full name.
+    /// A wrong number of arguments for the command with this full name.
     Arity(&'static str),
 }
 
-/// What of a client's session shows in answers.
+/// The part of a client's session that replies depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
-    /// How replies are written.
+    /// The protocol version of replies.
     pub protocol: Protocol,
-    /// The number the proxy gave the client.
+    /// The id that the proxy gave the client.
     pub id: u64,
-    /// The name from CLIENT SETNAME, empty if none.
+    /// The name from CLIENT SETNAME; empty if there is none.
     pub name: &'a [u8],
-    /// Whose version of CLIENT LIST it sees.
+    /// The dialect of the client's backend.
     pub dialect: Dialect,
 }
 
@@ -118,9 +118,9 @@ const CLUSTER_HELP: &[&str] = &[
     "    Print this help. The proxy presents one server with cluster support disabled.",
 ];
 
-/// Appends the reply to a command answered here; `args` begins with the command's name.
+/// Appends the reply to `out`. `args` begins with the name of the command.
 ///
-/// It is exactly one reply, except that the unsubscribing commands have one per channel.
+/// UNSUBSCRIBE, PUNSUBSCRIBE and SUNSUBSCRIBE have one reply per channel; all others have one.
 pub fn answer(answer: Answer, mut args: Args<'_>, view: &View<'_>, out: &mut Vec<u8>) {
     match answer {
         Answer::ClientId => write::integer(out, view.id.cast_signed()),
@@ -142,13 +142,13 @@ pub fn answer(answer: Answer, mut args: Args<'_>, view: &View<'_>, out: &mut Vec
             write::error(out, &unknown(sub, "client", view.dialect));
         }
         Answer::ReadOnly(_) if view.dialect.is_valkey() => write::simple(out, OK),
-        // Redis 6 takes the one without the other.
+        // Redis 6 accepts READWRITE without a cluster, but not READONLY.
         Answer::ReadOnly(false) if view.dialect == Dialect::Redis6 => write::simple(out, OK),
         Answer::ClusterDisabled | Answer::ReadOnly(_) => {
             write::error(out, "ERR This instance has cluster support disabled");
         }
         Answer::ClusterHelp => help(CLUSTER_HELP, out),
-        // EXEC ends a transaction even when it is itself refused, and says so before all else.
+        // A wrong EXEC ends a transaction too, so Redis checks the arguments first.
         Answer::Exec if args.len() > 1 => write::error(
             out,
             "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' \
@@ -167,7 +167,7 @@ pub fn answer(answer: Answer, mut args: Args<'_>, view: &View<'_>, out: &mut Vec
     }
 }
 
-/// The error for a sub-command that there is not.
+/// The error for an unknown sub-command.
 fn unknown(sub: &[u8], container: &str, dialect: Dialect) -> String {
     let what = match dialect {
         Dialect::Redis6 => "Unknown subcommand or wrong number of arguments for",
@@ -202,7 +202,7 @@ fn tracking_info(protocol: Protocol, out: &mut Vec<u8>) {
     write::array(out, 0);
 }
 
-/// CLIENT TRACKING without `ON`: nothing to turn off, but Redis looks at the options first.
+/// CLIENT TRACKING without `ON`. There is nothing to turn off; Redis still checks the options.
 fn tracking_off(mut args: Args<'_>) -> Result<(), Refusal> {
     const PLAIN_OPTIONS: [&str; 4] = ["bcast", "optin", "optout", "noloop"];
     let switch = args.nth(2).unwrap_or_default();
@@ -221,14 +221,14 @@ fn tracking_off(mut args: Args<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// CLIENT NO-EVICT or NO-TOUCH, `ON` or `OFF`.
+/// CLIENT NO-EVICT or NO-TOUCH with `ON` or `OFF`.
 fn switch(mut args: Args<'_>) -> Result<(), Refusal> {
     let value = args.nth(2).unwrap_or_default();
     let valid = value.eq_ignore_ascii_case(b"on") || value.eq_ignore_ascii_case(b"off");
     if valid { Ok(()) } else { Err(Refusal::SYNTAX) }
 }
 
-/// One confirmation per channel that was not subscribed to, or one without a channel.
+/// Writes one confirmation per channel, or one without a channel when none is given.
 fn unsubscribe(topic: Topic, mut args: Args<'_>, protocol: Protocol, out: &mut Vec<u8>) {
     let kind = match topic {
         Topic::Channel => "unsubscribe",

@@ -1,19 +1,19 @@
-//! Reads AUTH. Whether the password is right, only the backend says.
+//! Parses AUTH. Only the backend verifies the password.
 
 use crate::resp::Args;
 
 use super::Refusal;
 
-/// AUTH's arguments.
+/// The arguments of AUTH.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct AuthRequest<'a> {
-    /// None in the form with a password alone, which means the default user.
+    /// The user; `None` in the form without a user, which is for the default user.
     pub user: Option<&'a [u8]>,
-    /// The password, in the clear: not to be shown, hence no `Debug`.
+    /// The password. It is secret, so the type has no `Debug`.
     pub password: &'a [u8],
 }
 
-/// Reads `AUTH [user] password`.
+/// Parses `AUTH [user] password`.
 pub fn parse(mut args: Args<'_>) -> Result<AuthRequest<'_>, Refusal> {
     match (args.nth(1), args.next(), args.next()) {
         (Some(password), None, _) => Ok(AuthRequest {

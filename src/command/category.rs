@@ -1,21 +1,22 @@
-//! The commands of each category of Redis's access control lists.
+//! The ACL categories of commands.
 //!
-//! It owns the facts and holds no logic. They are those of Redis 7.0, of which the tests ask a
-//! server, and of what Redis up to 8.10 and Valkey up to 9.1 have added, as far as their own tables
-//! say it, and else by analogy: a command that writes to streams is in `write`, `stream` and one of
-//! `fast` and `slow`. A command of another module, or one invented tomorrow, has no category here.
+//! The table has the categories of Redis 7.0, which the tests compare with a server, and those of
+//! the commands that Redis up to 8.10 and Valkey up to 9.1 have added. Where the tables of these
+//! servers do not name a category, the table here follows similar commands: a command that writes
+//! to streams is in `write`, `stream` and one of `fast` and `slow`. Commands of modules and unknown
+//! commands have no category.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use crate::resp::Args;
 
-/// The category of everything.
+/// The category of all commands.
 pub(super) const ALL: &str = "all";
 
-/// Each category with its commands in lower case, sorted; sub-commands as `config|set`. What is
-/// true of a container alone is true of sub-commands that are not here, too. [`ALL`] has no row:
-/// it is everything, known or not.
+/// Each category with its commands in lower case, sorted; sub-commands as `config|set`. An unknown
+/// sub-command has the categories of its container. [`ALL`] has no row, because it contains unknown
+/// commands too.
 pub(super) const TABLE: &[(&str, &str)] = &[
     (
         "admin",
@@ -237,8 +238,8 @@ pub fn categories() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|(name, _)| *name).chain([ALL])
 }
 
-/// Does Redis or Valkey have a command, or a sub-command `config|set`, of this name? It is in lower
-/// case. Modules have others.
+/// Whether Redis or Valkey have a command or sub-command with this name, which is in lower case
+/// (`get`, `config|set`). Commands of modules are unknown.
 pub fn is_command(name: &str) -> bool {
     let named = |listed: &str| {
         let rest = listed.strip_prefix(name);
@@ -248,8 +249,8 @@ pub fn is_command(name: &str) -> bool {
     listed.any(named)
 }
 
-/// Has a command sub-commands, by which it is known? Asked for every request: most are told from
-/// these by their length and first letter.
+/// Whether the command has sub-commands. Called for every request, so most names are excluded by
+/// their length and first letter.
 #[inline]
 pub fn is_container(name: &[u8]) -> bool {
     let Some(letter) = name.first().map(u8::to_ascii_lowercase) else {
@@ -269,48 +270,48 @@ pub fn is_container(name: &[u8]) -> bool {
     names.any(|it| it.as_bytes().eq_ignore_ascii_case(name))
 }
 
-/// Does a request change nothing, so that asking it twice gives nobody another answer than asking
-/// it once? It is not so of a command that nobody here knows.
+/// Whether the request only reads, so that it may be retried although it may have been executed.
+/// False for unknown commands.
 pub fn only_reads(frame: &[u8]) -> bool {
-    const TELL: [&[u8]; 3] = [b"echo", b"ping", b"role"];
-    static READS: LazyLock<HashSet<&[u8]>> = LazyLock::new(|| row("read").chain(TELL).collect());
+    const OTHERS: [&[u8]; 3] = [b"echo", b"ping", b"role"];
+    static READS: LazyLock<HashSet<&[u8]>> = LazyLock::new(|| row("read").chain(OTHERS).collect());
     is_in(&READS, frame)
 }
 
-/// May a server send anything to its replicas because of this request? WAIT of the same connection
-/// is about the last that did. It may be so of a command that nobody here knows.
+/// Whether a server may replicate something because of this request. WAIT is about the last request
+/// of its connection that did. True for unknown commands.
 pub fn may_write(frame: &[u8]) -> bool {
-    static HARMLESS: LazyLock<HashSet<&[u8]>> = LazyLock::new(|| {
+    static WRITES_NOTHING: LazyLock<HashSet<&[u8]>> = LazyLock::new(|| {
         let writes = ["write", "scripting", "pubsub"].into_iter();
         let writes: HashSet<_> = writes.flat_map(row).collect();
         let known = ["fast", "slow"].into_iter().flat_map(row);
         known.filter(|name| !writes.contains(name)).collect()
     });
-    !is_in(&HARMLESS, frame)
+    !is_in(&WRITES_NOTHING, frame)
 }
 
-/// Does a server that holds back writes (CLIENT PAUSE WRITE, FAILOVER) hold back this request? It
-/// is not said of a command that nobody here knows.
-pub fn is_held_back(frame: &[u8]) -> bool {
-    static HELD: LazyLock<HashSet<&[u8]>> = LazyLock::new(|| {
-        // These may tell replicas something, too.
+/// Whether a server that pauses writes (CLIENT PAUSE WRITE, FAILOVER) pauses this request. False
+/// for unknown commands.
+pub fn is_paused_with_writes(frame: &[u8]) -> bool {
+    static PAUSED: LazyLock<HashSet<&[u8]>> = LazyLock::new(|| {
+        // These may replicate something too.
         let others = ["eval", "evalsha", "fcall", "pfcount", "publish", "spublish"];
         row("write").chain(others.map(str::as_bytes)).collect()
     });
-    is_in(&HELD, frame)
+    is_in(&PAUSED, frame)
 }
 
-/// The names of a category.
+/// The commands of a category.
 fn row(category: &'static str) -> impl Iterator<Item = &'static [u8]> {
     let row = TABLE.iter().find(move |(name, _)| *name == category);
     let names = row.into_iter().flat_map(|(_, names)| names.split(' '));
     names.map(str::as_bytes)
 }
 
-/// Is the command of a request one of these names, which are in lower case?
+/// Whether the command of a request is one of these names, which are in lower case.
 pub(super) fn is_in(names: &HashSet<&[u8]>, frame: &[u8]) -> bool {
     let name = Args::new(frame).next().unwrap_or_default();
-    // As long as the longest of them, and some more.
+    // Longer than the longest name of the table.
     let mut lower = [0; 32];
     let Some(lower) = lower.get_mut(..name.len()) else {
         return false;
@@ -325,18 +326,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_and_what_replicas_may_hear_of_are_held_back() {
+    fn writes_and_replicated_commands_are_paused_with_writes() {
         let frame = |name: &str| format!("*2\r\n${}\r\n{name}\r\n$1\r\nk\r\n", name.len());
         for name in ["SET", "del", "EVAL", "publish", "PFCOUNT"] {
-            assert!(is_held_back(frame(name).as_bytes()), "{name}");
+            assert!(is_paused_with_writes(frame(name).as_bytes()), "{name}");
         }
         for name in ["GET", "eval_ro", "JSON.SET", "PING", ""] {
-            assert!(!is_held_back(frame(name).as_bytes()), "{name}");
+            assert!(!is_paused_with_writes(frame(name).as_bytes()), "{name}");
         }
     }
 
     #[test]
-    fn commands_and_containers_are_known_by_their_whole_name() {
+    fn command_is_known_by_its_whole_name() {
         for name in ["get", "flushall", "config", "config|set", "client"] {
             assert!(is_command(name), "{name}");
         }
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_replicas_may_hear_of_is_known() {
+    fn command_that_is_replicated_may_write() {
         for frame in ["*1\r\n$4\r\nPING\r\n", "*2\r\n$3\r\nget\r\n$1\r\nk\r\n"] {
             assert!(!may_write(frame.as_bytes()), "{frame}");
         }
@@ -361,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_asked_twice_is_known_to_be_a_read() {
+    fn only_known_reading_commands_only_read() {
         for frame in ["*2\r\n$3\r\nGeT\r\n$1\r\nk\r\n", "*1\r\n$4\r\nPING\r\n"] {
             assert!(only_reads(frame.as_bytes()), "{frame}");
         }

@@ -1,9 +1,8 @@
-//! Commands that a tenant may not use: by name, by sub-command, by category.
+//! Deny lists: commands that a tenant may not use, by name, by sub-command, by category.
 //!
-//! Every request of such a tenant asks, so the words are made into one sorted list beforehand, and
-//! asking does not allocate. Only what a client sends itself is seen here: not what a script calls,
-//! so that whoever denies commands had better deny `@scripting` too, or leave it to the backend's
-//! own access control.
+//! A deny list is checked for every request, so it is compiled once, and a check does not allocate.
+//! It applies to the commands that a client sends, not to the commands that a script calls. To deny
+//! those too, deny `@scripting` or use the ACL of the backend.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +13,8 @@ use super::lookup;
 use super::refusal::shown;
 use crate::resp::Args;
 
-/// What cannot be denied, not even with `@all`: without these a client library cannot open a
-/// connection, keep it or end it, and says that the server is down.
+/// The commands that cannot be denied, not even by `@all`. Without them a client library cannot
+/// open, keep or close a connection, and reports that the server is down.
 pub const UNDENIABLE: [&str; 8] = [
     "auth",
     "client|reply",
@@ -27,32 +26,33 @@ pub const UNDENIABLE: [&str; 8] = [
     "reset",
 ];
 
-/// Bytes of a command's name; a longer one is not denied by name.
+/// Bytes of a command's name. A longer name cannot be denied by name.
 const NAME_BYTES_MAX: usize = 64;
 
 /// A slot of the index without a command.
 const EMPTY: u32 = u32::MAX;
 
-/// What a tenant may not use, ready to be asked. It has some kilobytes: share it.
+/// A compiled deny list. It takes some kilobytes, so tenants with the same list share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Denied {
-    /// All but [`UNDENIABLE`].
+pub struct DenyList {
+    /// Unknown commands are denied.
     all: bool,
-    /// Sorted by name. A command that is not here is allowed, unless `all` says otherwise.
+    /// Sorted by name. A command that is not listed is allowed, unless `all` is set.
     commands: Vec<Command>,
-    /// Where in `commands` those with a short name are: an open-addressing table by the key of the
-    /// name, at most a third full. Most requests are allowed, and end at an empty slot.
+    /// Positions in `commands` of the commands with a short name: an open-addressing table by the
+    /// key of the name, at most a third full. The search for an allowed command usually ends at the
+    /// first slot, which is empty.
     index: Vec<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Command {
     name: Cow<'static, str>,
-    /// None for a long name.
+    /// `None` for a long name.
     key: Option<u128>,
-    /// Itself, and those of its sub-commands that are not listed.
+    /// The command is denied, with the sub-commands that are not in `subs`.
     denied: bool,
-    /// The sub-commands known, sorted.
+    /// The known sub-commands, sorted.
     subs: Vec<Sub>,
 }
 
@@ -62,19 +62,18 @@ struct Sub {
     denied: bool,
 }
 
-impl Denied {
-    /// Takes words such as `flushall` (with all its sub-commands), `config|set` and `@dangerous`,
-    /// in any case. None if that denies nothing. A word that has no such form and a category that
-    /// is not known deny nothing: whoever takes words from people checks them before.
+impl DenyList {
+    /// Compiles words such as `flushall` (which includes its sub-commands), `config|set` and
+    /// `@dangerous`, in any case. Returns `None` when nothing is denied. Unknown categories and
+    /// words of another form deny nothing; the parsers of limits reject them.
     pub fn compile(words: &[String]) -> Option<Self> {
         if words.is_empty() {
-            // As it is for nearly all tenants: do not go through all commands for that.
+            // Most tenants have no deny list.
             return None;
         }
         let words = Words::new(words);
-        let known = KNOWN.iter().map(|(name, known)| words.judge(name, known));
-        let strange = words.strange();
-        let commands = known.chain(strange);
+        let known = KNOWN.iter().map(|(name, known)| words.command(name, known));
+        let commands = known.chain(words.unknown_commands());
         let commands =
             commands.filter(|it| words.all || it.denied || it.subs.iter().any(|sub| sub.denied));
         let mut commands: Vec<_> = commands.collect();
@@ -86,15 +85,16 @@ impl Denied {
         })
     }
 
-    /// The full name of the command, for the error text, if it is denied; `args` begins with the
-    /// command's name.
+    /// The full name of the command if the command is denied, for the error text. `args` begins
+    /// with the name of the command.
     ///
-    /// A sub-command that nobody here knows is denied if one of its siblings is by category.
+    /// An unknown sub-command is denied when a category denies another sub-command of its
+    /// container.
     #[inline]
-    pub fn name_of<'a>(&'a self, mut args: Args<'a>) -> Option<Cow<'a, str>> {
+    pub fn denied_name<'a>(&'a self, mut args: Args<'a>) -> Option<Cow<'a, str>> {
         let sent = args.next()?;
         match self.find(sent) {
-            Some(command) => command.name_of(args),
+            Some(command) => command.denied_name(args),
             None if self.all => Some(Cow::Owned(shown(sent).to_ascii_lowercase())),
             None => None,
         }
@@ -138,7 +138,7 @@ impl Command {
         }
     }
 
-    fn name_of<'a>(&'a self, mut rest: Args<'_>) -> Option<Cow<'a, str>> {
+    fn denied_name<'a>(&'a self, mut rest: Args<'_>) -> Option<Cow<'a, str>> {
         let (full_name, denied) = match rest.next().and_then(|sub| self.sub(sub)) {
             Some(sub) => (&sub.full_name, sub.denied),
             None => (&self.name, self.denied),
@@ -150,7 +150,7 @@ impl Command {
         let mut buffer = [0; NAME_BYTES_MAX];
         let name = lower_case(name, &mut buffer)?;
         let skipped = self.name.len() + 1;
-        // They all begin with the name of the command and a bar.
+        // Every full name begins with the name of the command and a bar.
         let order = |sub: &Sub| {
             let last = sub.full_name.as_bytes().get(skipped..);
             last.unwrap_or_default().cmp(name)
@@ -160,7 +160,7 @@ impl Command {
     }
 }
 
-/// The table the other way round: every command by name, and in which rows of the table it is.
+/// Every command of the table of categories, by name, with the rows that contain it.
 static KNOWN: LazyLock<BTreeMap<&str, Known>> = LazyLock::new(|| {
     let mut known: BTreeMap<_, Known> = BTreeMap::new();
     for (row, (_, names)) in TABLE.iter().enumerate() {
@@ -177,7 +177,7 @@ static KNOWN: LazyLock<BTreeMap<&str, Known>> = LazyLock::new(|| {
     known
 });
 
-/// See [`KNOWN`]. A row is a bit.
+/// The rows of the table that contain a command; each row is a bit.
 #[derive(Default)]
 struct Known {
     rows: u32,
@@ -185,10 +185,10 @@ struct Known {
     subs: BTreeMap<&'static str, u32>,
 }
 
-/// What is to be denied.
+/// The words of a deny list.
 struct Words {
     all: bool,
-    /// The rows of the table, a bit each.
+    /// The denied rows of the table; each row is a bit.
     rows: u32,
     names: BTreeSet<String>,
 }
@@ -211,7 +211,8 @@ impl Words {
         Self { all, rows, names }
     }
 
-    fn judge(&self, name: &'static str, known: &Known) -> Command {
+    /// The entry of a command of the table.
+    fn command(&self, name: &'static str, known: &Known) -> Command {
         let whole = self.all || self.names.contains(name);
         let subs = known.subs.iter().map(|(full_name, rows)| {
             let denied = whole || rows & self.rows != 0 || self.names.contains(*full_name);
@@ -220,19 +221,19 @@ impl Words {
                 denied: denied && !UNDENIABLE.contains(full_name),
             }
         });
-        let strange = self.subs_of(name);
-        let strange = strange.filter(|sub| !known.subs.contains_key(&*sub.full_name));
+        let unknown = self.subs_of(name);
+        let unknown = unknown.filter(|sub| !known.subs.contains_key(&*sub.full_name));
         let rows = known.subs.values().fold(known.rows, |all, rows| all | rows);
         let denied = whole || rows & self.rows != 0;
         Command::new(
             name.into(),
             denied && !UNDENIABLE.contains(&name),
-            subs.chain(strange).collect(),
+            subs.chain(unknown).collect(),
         )
     }
 
-    /// The commands among the words that are not in the table.
-    fn strange(&self) -> impl Iterator<Item = Command> {
+    /// The entries of commands that are not in the table.
+    fn unknown_commands(&self) -> impl Iterator<Item = Command> {
         let first = |word: &String| word.split('|').next().unwrap_or_default().to_owned();
         let mut names = BTreeSet::new();
         names.extend(self.names.iter().map(first));
@@ -246,7 +247,7 @@ impl Words {
         })
     }
 
-    /// The sub-commands of a command that are named.
+    /// The sub-commands of a command that the list names.
     fn subs_of(&self, name: &str) -> impl Iterator<Item = Sub> {
         let of = move |word: &&String| word.split_once('|').is_some_and(|(first, _)| first == name);
         self.names.iter().filter(of).map(|full_name| Sub {
@@ -256,7 +257,7 @@ impl Words {
     }
 }
 
-/// See [`Denied::index`].
+/// Builds [`DenyList::index`].
 fn index(commands: &[Command]) -> Vec<u32> {
     let mut index = vec![EMPTY; (commands.len() * 3).next_power_of_two()];
     let len = index.len();
@@ -273,13 +274,13 @@ fn index(commands: &[Command]) -> Vec<u32> {
     index
 }
 
-/// Where to look for a key first.
+/// The slot at which the search for a key begins.
 #[inline]
 fn slot(key: u128, slots: usize) -> usize {
-    (lookup::mixed(key) >> 40) as usize % slots
+    (lookup::mix(key) >> 40) as usize % slots
 }
 
-/// A name in lower case, if it is short enough to be one.
+/// The name in lower case; `None` when it is too long.
 fn lower_case<'a>(name: &[u8], buffer: &'a mut [u8; NAME_BYTES_MAX]) -> Option<&'a [u8]> {
     let lower = buffer.get_mut(..name.len())?;
     lower.copy_from_slice(name);

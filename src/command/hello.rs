@@ -1,7 +1,7 @@
-//! Reads HELLO, and takes a backend's reply to it apart.
+//! Parses HELLO and the backend's reply to HELLO.
 //!
-//! The proxy answers HELLO with what a backend said, so that fields it never heard of arrive too;
-//! only the client's number must be the proxy's own.
+//! The proxy replies to HELLO with the reply of the backend, so that unknown fields reach the
+//! client too. Only the client id is the proxy's own.
 
 use std::ops::Range;
 
@@ -12,20 +12,20 @@ use super::Refusal;
 use super::client::{NAME_BYTES_MAX, is_printable};
 use super::refusal::shown;
 
-/// HELLO's arguments.
+/// The arguments of HELLO.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct HelloRequest<'a> {
-    /// The protocol to switch to; None leaves it as it is.
+    /// The protocol to switch to; `None` keeps the current protocol.
     pub protocol: Option<Protocol>,
-    /// User and password, in the clear: not to be shown, hence no `Debug`.
+    /// User and password. The password is secret, so the type has no `Debug`.
     pub auth: Option<(&'a [u8], &'a [u8])>,
-    /// The name to give the connection; empty takes it away.
+    /// The name of the connection; an empty name removes it.
     pub name: Option<&'a [u8]>,
 }
 
-/// Reads `HELLO [version [AUTH user password] [SETNAME name]]`.
+/// Parses `HELLO [version [AUTH user password] [SETNAME name]]`.
 ///
-/// What is checked first is what Redis checks first. Of an option given twice the last one counts.
+/// The checks have the order of Redis. When an option is given twice, the last one counts.
 pub fn parse(mut args: Args<'_>) -> Result<HelloRequest<'_>, Refusal> {
     let mut request = HelloRequest::default();
     let Some(version) = args.nth(1) else {
@@ -65,25 +65,25 @@ fn parse_version(version: &[u8]) -> Result<Protocol, Refusal> {
     }
 }
 
-/// Where in a complete reply of keys and values, such as that to HELLO, another number can stand
-/// for that of `key`: the bytes before its digits and the bytes after them. None: it has no such
-/// number.
+/// Finds the number of `key` in a complete reply of keys and values, such as the reply to HELLO.
+/// Returns the bytes before its digits and the bytes after them, between which another number can
+/// be written. `None` when `key` has no number.
 pub fn split_at(reply: &[u8], key: &[u8]) -> Option<(Range<usize>, Range<usize>)> {
     let number = find(reply, key)?;
     if reply.get(number.start) != Some(&b':') {
         return None;
     }
-    // The digits stand between the type byte and the line's end.
+    // The digits are between the type byte and the line end.
     Some((0..number.start + 1, number.end.checked_sub(2)?..reply.len()))
 }
 
-/// A text or number of a backend's complete reply to HELLO, such as `version`.
+/// The value of a field of a backend's reply to HELLO, such as `version`: a text or a number.
 pub fn field<'a>(reply: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     payload(reply.get(find(reply, key)?)?)
 }
 
-/// A complete reply to HELLO, in which these keys have the values of another one. None: both have
-/// the same.
+/// A complete reply to HELLO in which these keys have the values of the reply `from`. `None` when
+/// the values are equal.
 pub fn adopt(reply: &[u8], from: &[u8], keys: &[&[u8]]) -> Option<Vec<u8>> {
     let mut adopted = reply.to_vec();
     for key in keys {
@@ -94,7 +94,7 @@ pub fn adopt(reply: &[u8], from: &[u8], keys: &[&[u8]]) -> Option<Vec<u8>> {
     (adopted != reply).then_some(adopted)
 }
 
-/// The frame of the value that belongs to `key`, in a map or in an array of keys and values.
+/// The frame of the value of `key`, in a map or in an array of keys and values.
 fn find(reply: &[u8], key: &[u8]) -> Option<Range<usize>> {
     let (count, mut at) = header(reply)?;
     let pairs = match reply.first()? {
@@ -113,13 +113,13 @@ fn find(reply: &[u8], key: &[u8]) -> Option<Range<usize>> {
     None
 }
 
-/// The number in the first line of a frame, and where the next line begins.
+/// The number in the first line of a frame, and the position of the next line.
 fn header(frame: &[u8]) -> Option<(i64, usize)> {
     let end = frame.iter().position(|byte| *byte == b'\r')?;
     Some((parse_i64(frame.get(1..end)?)?, end + 2))
 }
 
-/// Where the frame that begins `at` ends.
+/// The frame that begins at position `at`.
 fn frame(reply: &[u8], at: usize) -> Option<Range<usize>> {
     match ReplyScanner::default().scan(reply.get(at..)?) {
         Ok(Scan::Complete { len }) => Some(at..at + len),
@@ -127,7 +127,7 @@ fn frame(reply: &[u8], at: usize) -> Option<Range<usize>> {
     }
 }
 
-/// What a frame that is a string or a number says.
+/// The content of a frame that is a string or a number.
 fn payload(frame: &[u8]) -> Option<&[u8]> {
     let start = match frame.first()? {
         b'$' => header(frame)?.1,

@@ -1,8 +1,8 @@
 //! Finds the row of a command by its name, in a few nanoseconds and without allocating.
 //!
-//! Every request asks, and most commands have no row: a miss must cost no more than a hit. A name
-//! is folded to lower case inside one 128-bit word, and that word is looked up in an
-//! open-addressing table built at compile time. What a row means is decided elsewhere.
+//! Every request needs a lookup, and most commands have no row, so a miss must be as cheap as a
+//! hit. The name is converted to lower case in one 128-bit word, which is the key of an
+//! open-addressing table that is built at compile time.
 
 use super::table::{ROWS, Row};
 
@@ -16,7 +16,7 @@ const SLOTS: usize = 256;
 /// A slot without a row.
 const EMPTY: u8 = u8::MAX;
 
-// A third of the slots at most is in use, so that most misses end at the first one.
+// At most a third of the slots is in use, so that most misses end at the first slot.
 const _: () = assert!(
     ROWS.len() * 3 <= SLOTS,
     "the index is too small for the table"
@@ -25,7 +25,7 @@ const _: () = assert!(
 static KEYS: [u128; ROWS.len()] = keys();
 static INDEX: [u8; SLOTS] = index();
 
-/// The row of the command that a client calls `name`, in whatever case.
+/// The row of the command `name`, in any case.
 pub(super) fn find(name: &[u8]) -> Option<&'static Row> {
     let key = key(name)?;
     let mut slot = hash(key);
@@ -40,10 +40,11 @@ pub(super) fn find(name: &[u8]) -> Option<&'static Row> {
     }
 }
 
-/// The name in lower case and its length, in one word. None: too long (or empty) to have a row.
+/// The name in lower case and its length, in one word. `None` when the name is empty or too long to
+/// have a row.
 ///
-/// Reads the first and the last bytes of the name as whole words, which overlap: cheaper than
-/// copying a variable number of bytes.
+/// The first and the last bytes of the name are read as two words that may overlap, which is
+/// cheaper than copying a variable number of bytes.
 #[inline]
 pub(super) const fn key(name: &[u8]) -> Option<u128> {
     let len = name.len();
@@ -62,7 +63,7 @@ pub(super) const fn key(name: &[u8]) -> Option<u128> {
     }
 }
 
-/// The bytes of a name of less than eight.
+/// The bytes of a name that has less than eight bytes.
 #[inline]
 const fn short_word(name: &[u8]) -> u128 {
     let len = name.len();
@@ -79,10 +80,10 @@ const fn short_word(name: &[u8]) -> u128 {
     }
 }
 
-/// Turns `A` to `Z` into `a` to `z` in all sixteen bytes at once.
+/// Converts `A` to `Z` into `a` to `z` in all sixteen bytes at once.
 ///
-/// With the top bit of a byte put aside, adding makes it say "at least `A`" or "above `Z`"; no sum
-/// reaches the next byte. Bytes that are not ASCII stay as they are.
+/// The top bit of each byte is cleared first. After an addition it tells whether the byte is at
+/// least `A`, or above `Z`; no sum carries into the next byte. Bytes that are not ASCII are kept.
 const fn lower_case(word: u128) -> u128 {
     const ONES: u128 = u128::MAX / 255;
     const TOP: u128 = ONES * 0x80;
@@ -94,13 +95,13 @@ const fn lower_case(word: u128) -> u128 {
     word | upper >> 2
 }
 
-/// A slot for the key.
+/// The slot at which the search for a key begins.
 const fn hash(key: u128) -> u8 {
-    (mixed(key) >> 56) as u8
+    (mix(key) >> 56) as u8
 }
 
-/// Multiplication mixes upwards, so the top byte depends on all others.
-pub(super) const fn mixed(key: u128) -> u64 {
+/// A hash of the key. The multiplication carries upwards, so the top byte depends on all others.
+pub(super) const fn mix(key: u128) -> u64 {
     // 2^64 divided by the golden ratio: the usual odd multiplier of Fibonacci hashing.
     const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
     let folded = (key as u64) ^ ((key >> 64) as u64).rotate_left(29);
@@ -130,7 +131,7 @@ const fn index() -> [u8; SLOTS] {
         while index[slot as usize] != EMPTY {
             assert!(
                 keys[index[slot as usize] as usize] != keys[row],
-                "a name is there twice"
+                "a name occurs twice"
             );
             slot = slot.wrapping_add(1);
         }

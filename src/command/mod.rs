@@ -1,46 +1,44 @@
-//! What a command means to a proxy.
+//! The meaning of commands for the proxy.
 //!
-//! Redis speaks one request and one reply, and for nearly every command a proxy need not know more
-//! than where they end. The exceptions are collected here: commands that leave something behind on
-//! the connection, commands that ask about the connection, and commands meant for whoever runs the
-//! server. [`plan()`] names the exception; [`answer()`] writes the replies that need nothing but
-//! the arguments and a [`View`] of the session; the parsers ([`auth`], [`hello`], [`select`],
-//! [`client`]) read the commands that the proxy itself carries out.
+//! Most commands have one request and one reply, and the proxy only needs to know where both end.
+//! This module knows the exceptions: commands that leave state on the connection, commands about
+//! the connection, and administrative commands. [`plan()`] classifies a request; [`answer()`]
+//! writes the replies that need only the arguments and a [`View`] of the session; the parsers
+//! ([`auth`], [`hello`], [`select`], [`client`]) parse the commands that the proxy executes itself.
 //!
-//! A shared connection must have one reply for each request. These have not, on Redis 6.2, 7.0 and
-//! 8.2, and on Valkey 8.1 and 9.1, where each was sent before a PING:
+//! A request on a shared connection must have exactly one reply. These requests have not, as
+//! measured with a PING behind each of them on Redis 6.2, 7.0 and 8.2 and on Valkey 8.1 and 9.1:
 //!
-//! | request | what comes | here |
+//! | request | reply | plan |
 //! |---|---|---|
-//! | failed AUTH, HELLO AUTH | nothing while replies are pending (1) | apart; not in MULTI |
+//! | failed AUTH, HELLO AUTH | none while replies are pending (1) | separate; not in MULTI |
 //! | MONITOR | a line for every command | dedicated |
-//! | a second MONITOR | nothing | not forwarded |
-//! | CLIENT REPLY OFF, SKIP | nothing | carried out here |
+//! | a second MONITOR | none | not forwarded |
+//! | CLIENT REPLY OFF, SKIP | none | executed here |
 //! | SUBSCRIBE, UNSUBSCRIBE, … | a confirmation for each channel | dedicated, or answered here |
 //! | SYNC, PSYNC | the stream of writes | never |
-//! | REPLCONF ACK, GETACK | nothing | never |
+//! | REPLCONF ACK, GETACK | none | never |
 //! | SCRIPT DEBUG YES, EVAL | the debugger's dialogue, then the end | never |
-//! | QUIT, RESET, CLIENT KILL | one reply, then the end or a new session | carried out here |
+//! | QUIT, RESET, CLIENT KILL | one reply, then the end or a new session | executed here |
 //! | SHUTDOWN, DEBUG SEGFAULT, … | the end of the connection | administrative |
-//! | DEBUG PROTOCOL PUSH, PUBLISH | in RESP3 a push before the reply | told by its type |
+//! | DEBUG PROTOCOL PUSH, PUBLISH | in RESP3 a push before the reply | recognised by its type |
 //! | POST, Host: | the end of the connection | the client is closed |
 //!
-//! (1) Redis 7.2 to 8.2 and Valkey up to 8.1; inside EXEC, too, whose reply then lacks an element.
+//! (1) Redis 7.2 to 8.2 and Valkey up to 8.1; also inside EXEC, whose reply then lacks an element.
 //! FAILOVER, CLIENT PAUSE, WAIT, WAITAOF and the other sub-commands of DEBUG have one reply.
 //!
-//! The room is pure: it has no state, does no input or output, and knows neither clients nor
-//! backends.
+//! The module has no state, does no input or output, and knows neither clients nor backends.
 
 mod answer;
 pub mod auth;
+pub mod blocking;
 mod category;
 pub mod client;
 mod deny;
 pub mod hello;
-pub mod learned;
 mod lookup;
-pub mod marked;
 mod permission;
+pub mod proxy_command;
 mod refusal;
 mod secret;
 pub mod select;
@@ -50,72 +48,76 @@ mod tests;
 mod writes;
 
 pub use answer::{Answer, View, answer};
-pub use category::{categories, is_command, is_container, is_held_back, may_write, only_reads};
-pub use deny::{Denied, UNDENIABLE};
+pub use category::{
+    categories, is_command, is_container, is_paused_with_writes, may_write, only_reads,
+};
+pub use deny::{DenyList, UNDENIABLE};
 pub use permission::{Permission, Permissions};
 pub use refusal::{Refusal, denied};
-pub use writes::writes_if_done;
+pub use writes::always_writes;
 
 use crate::resp::Args;
 use table::{Class, Row};
 
-/// What the proxy does with a command.
+/// The way in which the proxy handles a request of a client on a shared connection.
 ///
-/// It is the plan for a client that shares its backend connection. For one that has a connection of
-/// its own (inside MULTI, say), that connection answers what is an [`Answer`] here, as far as it
-/// knows the answer.
+/// When the client has a dedicated connection (for example inside MULTI), the backend answers most
+/// of the commands that have an [`Answer`] here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
-    /// Passed on unseen, on a shared connection; so is every command nobody here has heard of.
+    /// Forward the request on a shared connection. Unknown commands are forwarded too.
     Forward,
-    /// Passed on as well, but others had better not stand behind it: a script may run for long, and
-    /// only on other connections the server says so.
+    /// Forward the request, and prefer another connection for the requests behind it: a script may
+    /// run long, and the server reports that (`-BUSY`) only on other connections.
     Script,
-    /// Answered here, by [`answer()`].
+    /// [`answer()`] writes the reply.
     Answer(Answer),
-    /// Changes the client's session or asks about clients: the proxy carries it out.
+    /// The request changes the client's session or is about clients of the proxy: the proxy
+    /// executes it.
     Session(Session),
-    /// Needs a backend connection of its own.
-    Own(Own),
-    /// Forwarded for those who may administer the backend, refused to others with [`denied()`].
-    /// The full name as in Redis's ACL texts (`config|set`).
+    /// The request needs a dedicated connection.
+    Dedicated(Dedicated),
+    /// Forward the request if administrative commands are allowed, else reject it with
+    /// [`denied()`]. The name is the full name of ACL error texts (`config|set`).
     Admin(&'static str),
-    /// Never forwarded: the connection would no longer speak request and reply, or no longer be fit
-    /// to share. The full name.
+    /// Never forward the request: afterwards the connection does not have one reply per request, or
+    /// cannot be shared. The name is the full name.
     Never(&'static str),
-    /// An HTTP request sent to us by trickery: close without a word, as Redis does.
+    /// The request is HTTP, which a browser was tricked into sending. Close the client without a
+    /// reply, as Redis does.
     CrossProtocol,
 }
 
-/// Why a command needs a connection of its own: what it leaves behind there, or how it stops it.
+/// The reason why a command needs a dedicated connection: it leaves state on the connection or
+/// blocks it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Own {
+pub enum Dedicated {
     /// MULTI.
     Multi,
     /// WATCH.
     Watch,
     /// SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE.
     Subscribe(Topic),
-    /// May wait for something to come: nobody else could be served meanwhile.
+    /// BLPOP and the like, which may block the connection.
     Block,
-    /// WAIT and WAITAOF: about the writes that went over the very connection.
+    /// WAIT and WAITAOF, which are about the writes on the same connection.
     Wait,
-    /// SCRIPT KILL, FUNCTION KILL and FUNCTION STATS: must not stand behind what they are about.
-    /// The full name of those that are administrative.
-    Apart(Option<&'static str>),
-    /// MONITOR, which is administrative, too.
+    /// SCRIPT KILL, FUNCTION KILL and FUNCTION STATS, which must bypass the script that they are
+    /// about. The full name of an administrative command; `None` for FUNCTION STATS.
+    Bypass(Option<&'static str>),
+    /// MONITOR, which is also administrative.
     Monitor,
     /// CLIENT TRACKING ON.
     Tracking,
     /// CLIENT NO-TOUCH ON.
     NoTouch,
-    /// CLIENT IMPORT-SOURCE (Valkey 8.1): how keys expire for this connection.
+    /// CLIENT IMPORT-SOURCE (Valkey 8.1), which changes how keys expire for the connection.
     ImportSource,
-    /// HIMPORT PREPARE: what it prepares stays until the connection ends.
+    /// HIMPORT PREPARE, whose result stays on the connection.
     Prepare,
 }
 
-/// What one subscribes to.
+/// The kind of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
     /// Channels by name.
@@ -126,7 +128,7 @@ pub enum Topic {
     Shard,
 }
 
-/// A command that changes the client's session or asks about clients.
+/// A command that the proxy executes: it changes the client's session or is about clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Session {
     /// See [`auth::parse`].
@@ -135,9 +137,9 @@ pub enum Session {
     Hello,
     /// See [`select::parse`].
     Select,
-    /// Back to how the connection began.
+    /// RESET: the session gets its initial state.
     Reset,
-    /// `+OK` after all earlier replies, then close.
+    /// QUIT: `+OK` after all earlier replies, then close.
     Quit,
     /// See [`client::parse_set_name`].
     ClientSetName,
@@ -147,7 +149,7 @@ pub enum Session {
     ClientReply,
     /// See [`client::Filter::parse_list`].
     ClientList,
-    /// One [`client::Line`] about the client itself.
+    /// CLIENT INFO: the [`client::Line`] of the client.
     ClientInfo,
     /// See [`client::Filter::parse_kill`].
     ClientKill,
@@ -155,10 +157,10 @@ pub enum Session {
     ClientUnblock,
 }
 
-/// Decides what to do with a request; `args` begins with the command's name.
+/// Classifies a request. `args` begins with the name of the command.
 ///
-/// Commands that the proxy answers or carries out have had their arguments counted afterwards, as
-/// Redis counts them before anything else: too few or too many are [`Answer::Arity`].
+/// The number of arguments is checked for commands that the proxy answers or executes, because
+/// Redis checks it before anything else: a wrong number is [`Answer::Arity`].
 pub fn plan(mut args: Args<'_>) -> Plan {
     let argc = args.len();
     let Some(name) = args.next() else {
@@ -170,34 +172,34 @@ pub fn plan(mut args: Args<'_>) -> Plan {
     }
 }
 
-/// Is a request forwarded whatever its arguments are? Only its name has to be there.
+/// Whether the request is forwarded regardless of its arguments. `frame` may end after the name.
 pub fn is_plain(frame: &[u8]) -> bool {
     let name = Args::new(frame).next();
     name.is_some_and(|name| lookup::find(name).is_none())
 }
 
-/// The plan for a command with a row; `rest` are the arguments after the name.
+/// The plan for a command of the table. `rest` are the arguments after the name.
 fn plan_row(row: &'static Row, argc: usize, mut rest: Args<'_>) -> Plan {
     match row.class {
         Class::Answer(answer, arity) if arity.admits(argc) => Plan::Answer(answer),
         Class::Session(session, arity) if arity.admits(argc) => Plan::Session(session),
         Class::Answer(..) | Class::Session(..) => Plan::Answer(Answer::Arity(row.name)),
-        Class::Own(own) => Plan::Own(own),
-        Class::OwnIfBlocking => {
+        Class::Dedicated(own) => Plan::Dedicated(own),
+        Class::DedicatedIfBlocking => {
             if blocks(rest) {
-                Plan::Own(Own::Block)
+                Plan::Dedicated(Dedicated::Block)
             } else {
                 Plan::Forward
             }
         }
-        Class::OwnIfOn(own, off, arity) if arity.admits(argc) => match rest.next() {
-            Some(switch) if switch.eq_ignore_ascii_case(b"on") => Plan::Own(own),
+        Class::DedicatedIfOn(own, off, arity) if arity.admits(argc) => match rest.next() {
+            Some(switch) if switch.eq_ignore_ascii_case(b"on") => Plan::Dedicated(own),
             _ => Plan::Answer(off),
         },
-        Class::OwnIfOn(..) => Plan::Answer(Answer::Arity(row.name)),
+        Class::DedicatedIfOn(..) => Plan::Answer(Answer::Arity(row.name)),
         Class::Script => Plan::Script,
         Class::Admin => Plan::Admin(row.name),
-        Class::AdminIfSecret => match secret::is_asked_for(rest) {
+        Class::AdminIfSecret => match secret::shows_secret(rest) {
             true => Plan::Admin(row.name),
             false => Plan::Forward,
         },
@@ -214,11 +216,11 @@ fn plan_row(row: &'static Row, argc: usize, mut rest: Args<'_>) -> Plan {
     }
 }
 
-/// Whether the options of XREAD or XREADGROUP ask to wait for entries.
+/// Whether the options of XREAD or XREADGROUP contain `BLOCK`.
 ///
-/// Options end at `STREAMS`; a group, a consumer or a stream called `block` means nothing.
-/// An option unknown here does not end the search: to be wrong costs a connection of its own, to
-/// miss one stalls everybody on the shared one.
+/// Options end at `STREAMS`; a group, a consumer or a stream may be called `block`. An unknown
+/// option does not end the search: a `BLOCK` found by mistake costs a dedicated connection, a
+/// `BLOCK` that is missed blocks all clients of a shared connection.
 fn blocks(mut options: Args<'_>) -> bool {
     while let Some(option) = options.next() {
         let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());

@@ -1,17 +1,17 @@
-//! Commands that the proxy answers itself although the ACL of a user may forbid them.
+//! Permissions for the commands that the proxy answers or executes itself.
 //!
-//! Whether it does only the server knows, and it tells whoever tries. Each of these commands has a
-//! form that a server refuses for its arguments, or that changes nothing: the ACL is looked at
-//! before the arguments, so the reply tells whether the user may give the command at all. A single
-//! space is no number, no option, no address and no name.
+//! The ACL of a user may forbid these commands, and only the server knows the ACL. So the proxy
+//! sends a probe: a form of the command that changes nothing, or whose arguments the server
+//! rejects. The server checks the ACL before the arguments, so the reply tells whether the user has
+//! the permission. Probes use a single space, which is not a number, option, address or name.
 
 use super::{Answer, Plan, Session};
 
-/// A command whose permission is asked for.
+/// A command that needs a permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Permission {
-    /// SELECT, of one database: a user may have the right to some of them.
+    /// SELECT of one database. A user may have the permission for some databases only.
     Select,
     /// CLIENT CACHING.
     Caching,
@@ -46,9 +46,12 @@ pub enum Permission {
 }
 
 impl Permission {
-    /// What a command needs that is answered or carried out here. SELECT is asked about where its
-    /// database is known. AUTH, HELLO, QUIT and RESET are everybody's. CLIENT REPLY is only about
-    /// what the client itself hears, and must not fail: after OFF it would not hear why.
+    /// The permission that a plan needs; `None` when it needs none, or is not answered or executed
+    /// by the proxy.
+    ///
+    /// SELECT is not here, because it needs the number of the database. All users may use AUTH,
+    /// HELLO, QUIT and RESET. CLIENT REPLY is always allowed: it affects only the replies of the
+    /// client, and after OFF the client would not get the error.
     pub fn of(plan: Plan) -> Option<Self> {
         Some(match plan {
             Plan::Answer(answer) => match answer {
@@ -76,9 +79,9 @@ impl Permission {
         })
     }
 
-    /// The words of a request that a server refuses to a user who may not give the command, and
-    /// whose execution changes nothing on a connection that has selected `db`.
-    pub fn question(self, db: &str) -> Vec<&[u8]> {
+    /// The words of the probe: a request that changes nothing on a connection with database `db`,
+    /// and that the server rejects with NOPERM when the user lacks the permission.
+    pub fn probe(self, db: &str) -> Vec<&[u8]> {
         let words: &[&str] = match self {
             Self::Select => return vec![b"SELECT", db.as_bytes()],
             Self::Caching => &["CACHING", " "],
@@ -102,17 +105,17 @@ impl Permission {
     }
 }
 
-/// What a user may do, as far as the server was asked.
+/// The permissions that a user is known to have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Permissions(u32);
 
 impl Permissions {
-    /// Is the user known to have it?
+    /// Whether the user is known to have the permission.
     pub fn has(self, permission: Permission) -> bool {
         self.0 & 1 << permission as u8 != 0
     }
 
-    /// The user has it.
+    /// Records that the user has the permission.
     pub fn add(&mut self, permission: Permission) {
         self.0 |= 1 << permission as u8;
     }

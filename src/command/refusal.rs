@@ -1,12 +1,10 @@
-//! The texts with which Redis refuses a command, word for word: client libraries compare them.
-//!
-//! It owns the wording. It does not decide when to refuse, and does not put the text into a frame.
+//! The error texts of Redis, word for word, because client libraries compare them.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// How much of a client's own argument is repeated to it, in bytes. Redis has this limit in some
-/// texts and none in others; here nobody gets a megabyte back.
+/// Bytes of a client's argument that an error text repeats. Redis has this limit in some texts and
+/// no limit in others.
 const SHOWN_BYTES_MAX: usize = 128;
 
 /// The text of an error reply without its leading `-`, such as `ERR syntax error`.
@@ -30,14 +28,14 @@ impl Refusal {
         Self(Cow::Owned(text))
     }
 
-    /// Too few or too many arguments for the command of this full name.
+    /// A wrong number of arguments for the command with this full name.
     pub(super) fn arity(full_name: &str) -> Self {
         Self::new(format!(
             "ERR wrong number of arguments for '{full_name}' command"
         ))
     }
 
-    /// The text, to be written as an error reply.
+    /// The text without the leading `-`.
     pub fn text(&self) -> &str {
         &self.0
     }
@@ -49,7 +47,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The text for a user who may not run a command; `full_name` as in `config|set`.
+/// The text for a user that lacks the permission for a command. `full_name` has the form
+/// `config|set`.
 pub fn denied(user: &[u8], full_name: &str) -> String {
     format!(
         "NOPERM User {} has no permissions to run the '{full_name}' command",
@@ -58,7 +57,7 @@ pub fn denied(user: &[u8], full_name: &str) -> String {
 }
 
 /// A client's argument as an error text repeats it: up to the first NUL, because Redis prints a C
-/// string, and not endlessly.
+/// string, and at most [`SHOWN_BYTES_MAX`] bytes.
 pub(super) fn shown(argument: &[u8]) -> Cow<'_, str> {
     let end = argument
         .iter()

@@ -1,8 +1,8 @@
-//! CONFIG GET of what is secret: the passwords that a server keeps for itself and for others.
+//! Detects a CONFIG GET that shows passwords.
 
 use crate::resp::Args;
 
-/// Settings of Redis and Valkey that hold a password.
+/// Settings of Redis and Valkey that contain a password, or the user that belongs to it.
 const SECRETS: [&[u8]; 8] = [
     b"masterauth",
     b"primaryauth",
@@ -14,16 +14,16 @@ const SECRETS: [&[u8]; 8] = [
     b"sentinel-pass",
 ];
 
-/// Does one of these patterns of CONFIG GET show a secret?
-pub(super) fn is_asked_for(mut patterns: Args<'_>) -> bool {
+/// Whether one of these patterns of CONFIG GET matches a secret setting.
+pub(super) fn shows_secret(mut patterns: Args<'_>) -> bool {
     patterns.any(|pattern| SECRETS.iter().any(|secret| matches(pattern, secret)))
 }
 
-/// Does the pattern of a glob, in any case, match the name? A set in brackets counts as any
-/// character: what may match is taken to match. Takes time with the product of their lengths.
+/// Whether the glob pattern matches the name, in any case. A set in brackets counts as any
+/// character, so that no secret is missed. The time is proportional to the product of both lengths.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut pos) = (0, 0);
-    // Where to go on if what follows the last star does not match here.
+    // Where to continue when the part after the last star does not match here.
     let mut star: Option<(usize, usize)> = None;
     loop {
         let (one, next) = match pattern.get(at) {
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_that_show_a_secret_are_found() {
+    fn patterns_that_match_a_secret_are_detected() {
         for pattern in [
             "masterauth",
             "MasterAuth",

@@ -1,14 +1,14 @@
-//! Reads SELECT. How many databases there are, only the backend knows.
+//! Parses SELECT. Only the backend knows the number of databases.
 
 use crate::resp::Args;
 use crate::resp::number::parse_i64;
 
 use super::Refusal;
 
-/// Reads `SELECT index`.
+/// Parses `SELECT index`.
 ///
-/// The order of checks is Redis's: a number at all, one that fits a C `int`, one that can be a
-/// database.
+/// The checks have the order of Redis: the index is a number, it fits a C `int`, it is not
+/// negative.
 pub fn parse(mut args: Args<'_>) -> Result<u32, Refusal> {
     let Some(index) = args.nth(1) else {
         return Err(Refusal::arity("select"));

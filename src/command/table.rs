@@ -1,17 +1,16 @@
-//! The command table: which names a proxy may not simply pass on, and why.
+//! The command table: the commands that the proxy does not simply forward.
 //!
-//! It owns the facts: the name of a command, its class, and, where the proxy answers in the
-//! server's place, how many arguments it takes. It holds no logic. A command that is not here is
-//! forwarded unseen, so that one invented tomorrow works today; a row is needed only for commands
-//! that carry connection state, are answered here, or are administrative.
+//! A row has the name of a command, its class, and the number of arguments when the proxy replies
+//! by itself. Only commands that carry connection state, that the proxy answers, or that are
+//! administrative have a row. All other commands are forwarded, so that new commands work.
 
-use super::{Answer, Own, Plan, Session, Topic};
+use super::{Answer, Dedicated, Plan, Session, Topic};
 
 /// A command or a sub-command of one.
 pub(super) struct Row {
-    /// The full name in lower case, as in Redis's ACL texts: `config|set` for a sub-command.
+    /// The full name in lower case, as in ACL error texts: `config|set` for a sub-command.
     pub(super) name: &'static str,
-    /// What the proxy does with it.
+    /// The way in which the proxy handles the command.
     pub(super) class: Class,
 }
 
@@ -22,33 +21,33 @@ impl Row {
     }
 }
 
-/// Why a command has a row.
+/// The way in which the proxy handles a command.
 pub(super) enum Class {
-    /// Answered here.
+    /// The proxy writes the reply.
     Answer(Answer, Arity),
-    /// Changes or lists sessions of this proxy.
+    /// The proxy executes the command.
     Session(Session, Arity),
-    /// Leaves state on the connection, or blocks it.
-    Own(Own),
-    /// XREAD and XREADGROUP: [`Class::Own`] only with `BLOCK`.
-    OwnIfBlocking,
-    /// Leaves state on the connection with `ON`, and is answered here with anything else.
-    OwnIfOn(Own, Answer, Arity),
-    /// Runs a script or a function of the user's.
+    /// The command needs a dedicated connection.
+    Dedicated(Dedicated),
+    /// XREAD and XREADGROUP: [`Class::Dedicated`] only with `BLOCK`.
+    DedicatedIfBlocking,
+    /// Needs a dedicated connection with `ON`; otherwise the proxy writes the reply.
+    DedicatedIfOn(Dedicated, Answer, Arity),
+    /// Runs a script or a function.
     Script,
-    /// For whoever administers the backend.
-    /// CONFIG GET: administrative where it shows a password.
+    /// CONFIG GET, which is administrative when it shows a password.
     AdminIfSecret,
+    /// An administrative command.
     Admin,
-    /// Would turn the connection into something that no longer speaks request and reply.
+    /// Never forwarded: the connection cannot be used afterwards.
     Never,
     /// An HTTP request that a browser was tricked into sending.
     CrossProtocol,
-    /// A container: what its sub-commands do, and what to do with those not listed.
+    /// A container: its sub-commands, and the plan for all others.
     Container(&'static [Row], Plan),
 }
 
-/// How many arguments a command takes, its own name included, as Redis counts them.
+/// The number of arguments of a command, including its name, as Redis counts them.
 #[derive(Clone, Copy)]
 pub(super) struct Arity {
     min: usize,
@@ -56,7 +55,7 @@ pub(super) struct Arity {
 }
 
 impl Arity {
-    /// Whether `argc` arguments are neither too few nor too many.
+    /// Whether the command accepts `argc` arguments.
     pub(super) const fn admits(self, argc: usize) -> bool {
         self.min <= argc && argc <= self.max
     }
@@ -90,10 +89,10 @@ const fn session(name: &'static str, session: Session, arity: Arity) -> Row {
     }
 }
 
-const fn own(name: &'static str, own: Own) -> Row {
+const fn dedicated(name: &'static str, reason: Dedicated) -> Row {
     Row {
         name,
-        class: Class::Own(own),
+        class: Class::Dedicated(reason),
     }
 }
 
@@ -128,7 +127,7 @@ const fn container(name: &'static str, subs: &'static [Row], other: Plan) -> Row
 /// All commands with a row. Arities are those of Redis's own command table.
 pub(super) const ROWS: &[Row] = &[
     // Connection and session.
-    // PING, ECHO and ROLE are not here: whoever sends them wants to know something of the backend.
+    // PING, ECHO and ROLE have no row: their replies must come from the backend.
     session("auth", Session::Auth, at_least(2)),
     session("hello", Session::Hello, at_least(1)),
     session("select", Session::Select, exactly(2)),
@@ -136,15 +135,15 @@ pub(super) const ROWS: &[Row] = &[
     session("quit", Session::Quit, at_least(1)),
     container("client", CLIENT, Plan::Answer(Answer::ClientUnknown)),
     // Transactions.
-    own("multi", Own::Multi),
-    own("watch", Own::Watch),
+    dedicated("multi", Dedicated::Multi),
+    dedicated("watch", Dedicated::Watch),
     answer("exec", Answer::Exec, at_least(1)),
     answer("discard", Answer::Discard, exactly(1)),
     answer("unwatch", Answer::Unwatch, exactly(1)),
     // Publish and subscribe.
-    own("subscribe", Own::Subscribe(Topic::Channel)),
-    own("psubscribe", Own::Subscribe(Topic::Pattern)),
-    own("ssubscribe", Own::Subscribe(Topic::Shard)),
+    dedicated("subscribe", Dedicated::Subscribe(Topic::Channel)),
+    dedicated("psubscribe", Dedicated::Subscribe(Topic::Pattern)),
+    dedicated("ssubscribe", Dedicated::Subscribe(Topic::Shard)),
     answer(
         "unsubscribe",
         Answer::Unsubscribe(Topic::Channel),
@@ -160,30 +159,30 @@ pub(super) const ROWS: &[Row] = &[
         Answer::Unsubscribe(Topic::Shard),
         at_least(1),
     ),
-    // Commands that block the connection, or wait for what was written on it.
-    own("blmove", Own::Block),
-    own("blmovem", Own::Block),
-    own("blmpop", Own::Block),
-    own("blpop", Own::Block),
-    own("brpop", Own::Block),
-    own("brpoplpush", Own::Block),
-    own("bzmpop", Own::Block),
-    own("bzpopmax", Own::Block),
-    own("bzpopmin", Own::Block),
-    own("wait", Own::Wait),
-    own("waitaof", Own::Wait),
+    // Commands that block the connection or are about its writes.
+    dedicated("blmove", Dedicated::Block),
+    dedicated("blmovem", Dedicated::Block),
+    dedicated("blmpop", Dedicated::Block),
+    dedicated("blpop", Dedicated::Block),
+    dedicated("brpop", Dedicated::Block),
+    dedicated("brpoplpush", Dedicated::Block),
+    dedicated("bzmpop", Dedicated::Block),
+    dedicated("bzpopmax", Dedicated::Block),
+    dedicated("bzpopmin", Dedicated::Block),
+    dedicated("wait", Dedicated::Wait),
+    dedicated("waitaof", Dedicated::Wait),
     Row {
         name: "xread",
-        class: Class::OwnIfBlocking,
+        class: Class::DedicatedIfBlocking,
     },
     Row {
         name: "xreadgroup",
-        class: Class::OwnIfBlocking,
+        class: Class::DedicatedIfBlocking,
     },
     // A prepared set of field names belongs to the connection (Redis 8.10).
     container(
         "himport",
-        &[own("himport|prepare", Own::Prepare)],
+        &[dedicated("himport|prepare", Dedicated::Prepare)],
         Plan::Forward,
     ),
     script("eval"),
@@ -192,7 +191,7 @@ pub(super) const ROWS: &[Row] = &[
     script("evalsha_ro"),
     script("fcall"),
     script("fcall_ro"),
-    // Cluster mode: the proxy shows one server that is not in a cluster.
+    // Cluster mode: the proxy presents one server that is not in a cluster.
     answer("asking", Answer::ClusterDisabled, exactly(1)),
     answer("readonly", Answer::ReadOnly(true), exactly(1)),
     answer("readwrite", Answer::ReadOnly(false), exactly(1)),
@@ -208,8 +207,8 @@ pub(super) const ROWS: &[Row] = &[
     container(
         "function",
         &[
-            own("function|kill", Own::Apart(Some("function|kill"))),
-            own("function|stats", Own::Apart(None)),
+            dedicated("function|kill", Dedicated::Bypass(Some("function|kill"))),
+            dedicated("function|stats", Dedicated::Bypass(None)),
         ],
         Plan::Forward,
     ),
@@ -218,7 +217,7 @@ pub(super) const ROWS: &[Row] = &[
     container("memory", MEMORY, Plan::Forward),
     admin("migrate"),
     container("module", MODULE, Plan::Forward),
-    own("monitor", Own::Monitor),
+    dedicated("monitor", Dedicated::Monitor),
     admin("pfdebug"),
     admin("pfselftest"),
     admin("replicaof"),
@@ -230,11 +229,11 @@ pub(super) const ROWS: &[Row] = &[
     admin("shutdown"),
     admin("slaveof"),
     container("slowlog", SLOWLOG, Plan::Forward),
-    // Replication: after these the server sends its stream of writes instead of replies.
+    // Replication: afterwards the server sends its stream of writes instead of replies.
     never("psync"),
     never("replconf"),
     never("sync"),
-    // The words that begin an HTTP request's lines; Redis hangs up on them too.
+    // The first words of lines of an HTTP request. Redis closes the client too.
     Row {
         name: "host:",
         class: Class::CrossProtocol,
@@ -252,14 +251,14 @@ const CLIENT: &[Row] = &[
     answer("client|getredir", Answer::ClientGetRedir, exactly(2)),
     answer("client|help", Answer::ClientHelp, exactly(2)),
     answer("client|id", Answer::ClientId, exactly(2)),
-    own("client|import-source", Own::ImportSource),
+    dedicated("client|import-source", Dedicated::ImportSource),
     session("client|info", Session::ClientInfo, exactly(2)),
     session("client|kill", Session::ClientKill, at_least(3)),
     session("client|list", Session::ClientList, at_least(2)),
     answer("client|no-evict", Answer::ClientSwitch, exactly(3)),
     Row {
         name: "client|no-touch",
-        class: Class::OwnIfOn(Own::NoTouch, Answer::ClientNoTouchOff, exactly(3)),
+        class: Class::DedicatedIfOn(Dedicated::NoTouch, Answer::ClientNoTouchOff, exactly(3)),
     },
     admin("client|pause"),
     session("client|reply", Session::ClientReply, exactly(3)),
@@ -267,7 +266,7 @@ const CLIENT: &[Row] = &[
     session("client|setname", Session::ClientSetName, exactly(3)),
     Row {
         name: "client|tracking",
-        class: Class::OwnIfOn(Own::Tracking, Answer::ClientTrackingOff, at_least(3)),
+        class: Class::DedicatedIfOn(Dedicated::Tracking, Answer::ClientTrackingOff, at_least(3)),
     },
     answer(
         "client|trackinginfo",
@@ -278,8 +277,8 @@ const CLIENT: &[Row] = &[
     admin("client|unpause"),
 ];
 
-/// Only what an operator may want to pass through to a backend: everything else, known or not, has
-/// the answer that cluster support is disabled.
+/// The sub-commands that an operator may send to a backend. All others, also unknown ones, get the
+/// error that cluster support is disabled.
 const CLUSTER: &[Row] = &[
     admin("cluster|addslots"),
     admin("cluster|addslotsrange"),
@@ -320,7 +319,7 @@ const ACL: &[Row] = &[
     admin("acl|users"),
 ];
 
-/// Also the reading ones: the log shows the arguments of every user of the backend.
+/// Reading is administrative too: the log shows the arguments of all users of the backend.
 const COMMANDLOG: &[Row] = &[
     admin("commandlog|get"),
     admin("commandlog|len"),
@@ -337,7 +336,7 @@ const CONFIG: &[Row] = &[
     admin("config|set"),
 ];
 
-/// The two marks change what the connection may do, for everyone who shares it (Redis 8).
+/// These two change the permissions of the connection, for all clients that share it (Redis 8).
 const DEBUG: &[Row] = &[
     never("debug|mark-internal-client"),
     never("debug|promote-conn-internal"),
@@ -371,10 +370,10 @@ const MODULE: &[Row] = &[
     admin("module|unload"),
 ];
 
-/// SCRIPT DEBUG would turn the connection into a debugger at the next EVAL.
+/// SCRIPT DEBUG turns the connection into a debugger at the next EVAL.
 const SCRIPT: &[Row] = &[
     never("script|debug"),
-    own("script|kill", Own::Apart(Some("script|kill"))),
+    dedicated("script|kill", Dedicated::Bypass(Some("script|kill"))),
 ];
 
 /// As for [`COMMANDLOG`].

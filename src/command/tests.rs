@@ -1,4 +1,4 @@
-//! What the tests of this room share: requests from words, plans and answers for them.
+//! Helpers of the tests: requests from words, their plans and replies.
 
 use super::client::{Dialect, Line};
 use super::{Plan, View, answer, plan};
@@ -11,7 +11,7 @@ mod names;
 mod plans;
 mod requests;
 
-/// A request of words separated by spaces.
+/// A request with these words, which are separated by spaces.
 fn request(words: &str) -> Vec<u8> {
     let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
     let mut frame = Vec::new();
@@ -23,7 +23,7 @@ fn plan_of(words: &str) -> Plan {
     plan(Args::new(&request(words)))
 }
 
-/// What a client that has nothing on its connection is answered.
+/// The reply of [`answer`] to a client without state.
 fn answered(words: &str, protocol: Protocol) -> String {
     let frame = request(words);
     let Plan::Answer(which) = plan(Args::new(&frame)) else {
@@ -33,7 +33,7 @@ fn answered(words: &str, protocol: Protocol) -> String {
         protocol,
         id: 7,
         name: b"",
-        dialect: Dialect::Old,
+        dialect: Dialect::Redis70,
     };
     let mut out = Vec::new();
     answer(which, Args::new(&frame), &view, &mut out);
@@ -44,7 +44,7 @@ fn resp2(words: &str) -> String {
     answered(words, Protocol::Resp2)
 }
 
-/// A client of which there is nothing to say.
+/// A client without state.
 fn line() -> Line<'static> {
     Line {
         id: 5,
@@ -76,6 +76,6 @@ fn line() -> Line<'static> {
         protocol: Protocol::Resp2,
         lib_name: b"",
         lib_ver: b"",
-        dialect: Dialect::Old,
+        dialect: Dialect::Redis70,
     }
 }

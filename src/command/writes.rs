@@ -1,4 +1,4 @@
-//! What surely writes.
+//! Commands that write whenever they succeed.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -7,9 +7,9 @@ use crate::resp::Args;
 
 use super::category::is_in;
 
-/// Is it certain that a server sends something to its replicas because of this request, unless it
-/// replies with an error? Of most others that depends on what there is.
-pub fn writes_if_done(frame: &[u8]) -> bool {
+/// Whether a server replicates something for every successful execution of this request. For most
+/// other writing commands that depends on the data.
+pub fn always_writes(frame: &[u8]) -> bool {
     const ALWAYS: [&[u8]; 19] = [
         b"append",
         b"decr",
@@ -38,7 +38,7 @@ pub fn writes_if_done(frame: &[u8]) -> bool {
         let mut options = args.skip(if name.len() == 3 { 2 } else { 1 });
         let is = |option: &[u8], word: &str| option.eq_ignore_ascii_case(word.as_bytes());
         match name.to_ascii_lowercase().as_slice() {
-            // With other options, it may leave the key as it is.
+            // With other options, SET may leave the key unchanged.
             b"set" => options
                 .next()
                 .is_none_or(|it| (is(it, "ex") || is(it, "px")) && options.len() == 1),
@@ -53,14 +53,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_always_writes_is_certain_to() {
+    fn conditional_writes_do_not_always_write() {
         for frame in [
             "*3\r\n$3\r\nSet\r\n$1\r\nk\r\n$1\r\nv\r\n",
             "*2\r\n$4\r\nINCR\r\n$1\r\nk\r\n",
             "*5\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n$2\r\nEX\r\n$1\r\n5\r\n",
             "*5\r\n$4\r\nXADD\r\n$1\r\nk\r\n$1\r\n*\r\n$1\r\nf\r\n$1\r\nv\r\n",
         ] {
-            assert!(writes_if_done(frame.as_bytes()), "{frame}");
+            assert!(always_writes(frame.as_bytes()), "{frame}");
         }
         for frame in [
             "*4\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n$2\r\nNX\r\n",
@@ -70,7 +70,7 @@ mod tests {
             "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n",
             "*1\r\n$6\r\nFT.ADD\r\n",
         ] {
-            assert!(!writes_if_done(frame.as_bytes()), "{frame}");
+            assert!(!always_writes(frame.as_bytes()), "{frame}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::command::marked;
+use crate::command::proxy_command;
 use crate::resp::write;
 
 use crate::store::key::InstanceKey;
@@ -35,7 +35,7 @@ impl Credential {
 
     /// The same on one connection more.
     pub(crate) fn write_auth_again(&self, out: &mut Vec<u8>) {
-        marked::write(out, &self.auth());
+        proxy_command::write(out, &self.auth());
     }
 
     fn auth(&self) -> Vec<&[u8]> {
@@ -52,7 +52,7 @@ impl Credential {
     pub(crate) fn write_hello(&self, version: &str, out: &mut Vec<u8>) {
         let user = self.user.as_deref().unwrap_or(b"default");
         let version = version.as_bytes();
-        marked::write(out, &[b"HELLO", version, b"AUTH", user, &self.password]);
+        proxy_command::write(out, &[b"HELLO", version, b"AUTH", user, &self.password]);
     }
 }
 

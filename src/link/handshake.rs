@@ -19,10 +19,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::command::blocking::{self, BlockingCommands};
 use crate::command::client::Dialect;
 use crate::command::hello;
-use crate::command::learned::{self, Learned};
-use crate::command::marked;
+use crate::command::proxy_command;
 use crate::resp::{Protocol, write};
 
 use crate::link::credential::Credential;
@@ -110,7 +110,7 @@ pub(crate) struct Handshake {
     hello: Option<HelloReply>,
     /// The connection's number on the backend, if it told.
     id: Option<u64>,
-    learned: Option<Learned>,
+    learned: Option<BlockingCommands>,
 }
 
 /// What a backend told in a handshake that went well.
@@ -120,7 +120,7 @@ pub(crate) struct Greeted {
     /// The connection's number on the backend, if it told.
     pub id: Option<u64>,
     /// Its commands that may block, if it was asked and told.
-    pub learned: Option<Learned>,
+    pub learned: Option<BlockingCommands>,
     /// It let the user select the database, after its login if it has one.
     pub selected: bool,
 }
@@ -187,7 +187,7 @@ impl Handshake {
     fn write(&self, step: Step, out: &mut Vec<u8>) {
         match step {
             Step::EarlySelect | Step::Select => {
-                marked::write(out, &[b"SELECT", self.db.to_string().as_bytes()]);
+                proxy_command::write(out, &[b"SELECT", self.db.to_string().as_bytes()]);
             }
             Step::Auth => {
                 if let Some(credential) = &self.credential {
@@ -197,9 +197,9 @@ impl Handshake {
             Step::Hello => {
                 let version = self.protocol.number().to_string();
                 let setname = &[b"HELLO", version.as_bytes(), b"SETNAME", CONNECTION_NAME];
-                marked::write(out, setname);
+                proxy_command::write(out, setname);
             }
-            Step::Learn => learned::ask(out),
+            Step::Learn => blocking::write_request(out),
         }
     }
 
@@ -234,10 +234,12 @@ impl Handshake {
     }
 
     fn take(&mut self, step: Step, reply: &[u8]) -> Result<(), Failure> {
-        match (step, error_text(&marked::unmark(reply))) {
+        match (step, error_text(&proxy_command::unmark(reply))) {
             // What it may not tell changes nothing; a server of before knows none.
             (Step::Learn, Some(text)) if is_passing(&text) => {}
-            (Step::Learn, _) => self.learned = Some(Learned::read(reply).unwrap_or_default()),
+            (Step::Learn, _) => {
+                self.learned = Some(BlockingCommands::read(reply).unwrap_or_default())
+            }
             // It was not for the command, and another reply will not come.
             (Step::EarlySelect, Some(text)) if is_about_the_connection(&text) => {
                 return Err(Failure::TurnedAway(text));

@@ -98,6 +98,6 @@ impl Client {
         if told && command::may_write(frame) {
             self.has_written();
         }
-        self.is(Flag::Moved) && command::writes_if_done(frame)
+        self.is(Flag::Moved) && command::always_writes(frame)
     }
 }

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use crate::cluster::{self, Health, InstanceId, TenantKey};
+use crate::command::blocking::BlockingCommands;
 use crate::command::client::Dialect;
-use crate::command::learned::Learned;
 use crate::metrics::{ErrorKind, Traffic};
 
 use crate::store::key::{InstanceKey, LinkKey, TenantSlot};
@@ -73,7 +73,7 @@ pub(crate) struct Instance {
     /// How its version shows clients.
     pub dialect: Dialect,
     /// Its commands that may block, beside those of the table.
-    pub learned: Learned,
+    pub learned: BlockingCommands,
     /// When it told.
     pub asked_at: Option<Millis>,
     /// Clients logged in there.
@@ -117,7 +117,7 @@ impl Instance {
             moves_after: Millis::default(),
             moved_at: None,
             dialect: Dialect::default(),
-            learned: Learned::default(),
+            learned: BlockingCommands::default(),
             asked_at: None,
             clients: 0,
             evictions: 0,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::cluster::{self, Quota, TenantKey, TenantLimits};
-use crate::command::Denied;
+use crate::command::DenyList;
 use crate::resp::Args;
 
 use crate::stats::survey::Limit;
@@ -24,7 +24,7 @@ pub(crate) struct Tenant {
     pub key: TenantKey,
     pub limits: Arc<TenantLimits>,
     /// The commands it may not use.
-    denied: Option<Arc<Denied>>,
+    denied: Option<Arc<DenyList>>,
     quota: Arc<Quota>,
     /// What of `quota` is this worker's: clients, connections of clients' own, clients that wait.
     pub(crate) used: [u32; 3],
@@ -72,7 +72,7 @@ impl Tenant {
 
     /// The full name of the command of this request, if the tenant may not use it.
     pub(crate) fn denied_name<'a>(&'a self, frame: &'a [u8]) -> Option<Cow<'a, str>> {
-        self.denied.as_ref()?.name_of(Args::new(frame))
+        self.denied.as_ref()?.denied_name(Args::new(frame))
     }
 
     fn gauge(&self, of: Use) -> &cluster::Gauge {
@@ -240,14 +240,14 @@ impl Tenant {
 
 /// What tenants may not use, by the words that say it: many have the same, and it is large.
 #[derive(Debug, Default)]
-pub(crate) struct DeniedLists(HashMap<Vec<String>, Arc<Denied>>);
+pub(crate) struct DeniedLists(HashMap<Vec<String>, Arc<DenyList>>);
 
 impl DeniedLists {
-    pub(crate) fn get(&mut self, words: &[String]) -> Option<Arc<Denied>> {
+    pub(crate) fn get(&mut self, words: &[String]) -> Option<Arc<DenyList>> {
         if let Some(known) = self.0.get(words) {
             return Some(Arc::clone(known));
         }
-        let new = Arc::new(Denied::compile(words)?);
+        let new = Arc::new(DenyList::compile(words)?);
         self.0.insert(words.to_vec(), Arc::clone(&new));
         Some(new)
     }

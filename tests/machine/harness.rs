@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use elika::cluster::{ClusterInstance, ClusterKey, Endpoint, Snapshot};
-use elika::command::marked;
+use elika::command::proxy_command;
 use elika::proxy::{
     Action, ClientKey, ConnKey, Failure, Flow, LinkKey, Machine, Millis, Notice, Origin,
     SLICES_MAX, Settings,
@@ -449,7 +449,7 @@ impl Worker {
 /// How the proxy writes the name of a command of its own.
 fn marked_name(name: &str) -> String {
     let mut own = Vec::new();
-    marked::write(&mut own, &[name.as_bytes()]);
+    proxy_command::write(&mut own, &[name.as_bytes()]);
     let own = String::from_utf8(own).unwrap();
     own.lines().nth(2).unwrap().to_owned()
 }

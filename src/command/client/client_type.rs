@@ -1,29 +1,29 @@
-//! What a client is, to the `TYPE` option of CLIENT LIST and CLIENT KILL.
+//! The `TYPE` option of CLIENT LIST and CLIENT KILL.
 
 use crate::command::Refusal;
 use crate::command::refusal::shown;
 
-/// See the module.
+/// The type of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Neither of the others.
+pub(super) enum ClientType {
+    /// A client without subscriptions.
     Normal,
-    /// Has subscriptions.
+    /// A client with subscriptions.
     PubSub,
-    /// A replica, which never is a client of the proxy.
+    /// A replica. Clients of the proxy never have this type.
     Replica,
-    /// A master, which never is a client of the proxy.
+    /// A primary. Clients of the proxy never have this type.
     Master,
 }
 
-pub(super) fn parse_kind(value: &[u8]) -> Result<Kind, Refusal> {
-    const NAMES: [(&str, Kind); 6] = [
-        ("normal", Kind::Normal),
-        ("pubsub", Kind::PubSub),
-        ("replica", Kind::Replica),
-        ("slave", Kind::Replica),
-        ("master", Kind::Master),
-        ("primary", Kind::Master),
+pub(super) fn parse_type(value: &[u8]) -> Result<ClientType, Refusal> {
+    const NAMES: [(&str, ClientType); 6] = [
+        ("normal", ClientType::Normal),
+        ("pubsub", ClientType::PubSub),
+        ("replica", ClientType::Replica),
+        ("slave", ClientType::Replica),
+        ("master", ClientType::Master),
+        ("primary", ClientType::Master),
     ];
     NAMES
         .iter()

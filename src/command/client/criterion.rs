@@ -1,6 +1,6 @@
-//! The filters of CLIENT LIST and CLIENT KILL that Valkey has and Redis has not.
+//! The filters of CLIENT LIST and CLIENT KILL that only Valkey has.
 
-use super::kind::{Kind, parse_kind};
+use super::client_type::{ClientType, parse_type};
 use super::{Dialect, Line};
 use crate::command::Refusal;
 use crate::command::refusal::shown;
@@ -9,11 +9,11 @@ use crate::resp::number::parse_i64;
 /// The letters of `flags=`.
 const FLAGS: &[u8] = b"AbcBdeEGiIjkKlLMNOPrRStTuUxX";
 
-/// What a client is compared with.
+/// The property of a client that a filter compares.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum What {
+enum Property {
     Numbers(Vec<i64>),
-    Kind(Kind),
+    ClientType(ClientType),
     Addr(Box<[u8]>),
     LAddr(Box<[u8]>),
     User(Box<[u8]>),
@@ -21,25 +21,24 @@ enum What {
     Name(Box<[u8]>),
     LibName(Box<[u8]>),
     LibVer(Box<[u8]>),
-    /// Has all of these letters.
+    /// The client has all of these letters.
     Flags(Box<[u8]>),
     Db(u32),
-    /// At least so many seconds.
+    /// The client is idle for at least this number of seconds.
     Idle(u64),
-    /// Has all of these letters.
+    /// The client has all of these letters.
     Capa(Box<[u8]>),
 }
 
-/// One filter, or its opposite.
+/// One filter. With `not`, a client matches when the property does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Criterion {
-    what: What,
+    what: Property,
     not: bool,
 }
 
 impl Criterion {
-    /// Reads an option that is none of those that every version has. `None`: there is no such
-    /// option.
+    /// Parses an option that only Valkey has. Returns `None` when there is no such option.
     pub(super) fn parse(
         option: &[u8],
         value: &[u8],
@@ -54,33 +53,34 @@ impl Criterion {
             None => (false, &option[..]),
         };
         let what = match name {
-            b"type" if not => What::Kind(parse_kind(value)?),
-            b"addr" if not => What::Addr(value.into()),
-            b"laddr" if not => What::LAddr(value.into()),
-            b"user" if not => What::User(value.into()),
-            b"ip" => What::Ip(value.into()),
-            b"name" => What::Name(value.into()),
-            b"lib-name" => What::LibName(value.into()),
-            b"lib-ver" => What::LibVer(value.into()),
-            b"idle" if !not => What::Idle(parse_positive(value, "idle")?),
-            b"db" => What::Db(parse_db(value)?),
-            b"flags" => What::Flags(all_of(value, FLAGS, "flags", not)?),
-            b"capa" => What::Capa(all_of(value, b"r", "capa", not)?),
+            b"type" if not => Property::ClientType(parse_type(value)?),
+            b"addr" if not => Property::Addr(value.into()),
+            b"laddr" if not => Property::LAddr(value.into()),
+            b"user" if not => Property::User(value.into()),
+            b"ip" => Property::Ip(value.into()),
+            b"name" => Property::Name(value.into()),
+            b"lib-name" => Property::LibName(value.into()),
+            b"lib-ver" => Property::LibVer(value.into()),
+            b"idle" if !not => Property::Idle(parse_positive(value, "idle")?),
+            b"db" => Property::Db(parse_db(value)?),
+            b"flags" => Property::Flags(all_of(value, FLAGS, "flags", not)?),
+            b"capa" => Property::Capa(all_of(value, b"r", "capa", not)?),
             _ => return Ok(None),
         };
         Ok(Some(Self { what, not }))
     }
 
-    /// `NOT-ID`.
+    /// The filter of `NOT-ID`.
     pub(super) fn not_numbers(mut ids: Vec<i64>) -> Self {
         ids.sort_unstable();
         Self {
-            what: What::Numbers(ids),
+            what: Property::Numbers(ids),
             not: true,
         }
     }
 
-    /// Does it take the place of this one, which came before it?
+    /// Whether this filter replaces an earlier one: of an option that is given twice, the last one
+    /// counts.
     pub(super) fn replaces(&self, other: &Self) -> bool {
         self.not == other.not
             && std::mem::discriminant(&self.what) == std::mem::discriminant(&other.what)
@@ -88,19 +88,19 @@ impl Criterion {
 
     pub(super) fn admits(&self, line: &Line<'_>) -> bool {
         let is = match &self.what {
-            What::Numbers(ids) => ids.binary_search(&line.id.cast_signed()).is_ok(),
-            What::Kind(kind) => line.kind() == *kind,
-            What::Addr(addr) => line.addr == &**addr,
-            What::LAddr(addr) => line.laddr == &**addr,
-            What::User(user) => line.user == &**user,
-            What::Ip(ip) => ip_of(line.addr) == &**ip,
-            What::Name(name) => line.name == &**name,
-            What::LibName(name) => line.lib_name == &**name,
-            What::LibVer(version) => line.lib_ver == &**version,
-            What::Flags(letters) => has_all(letters, &line.flags()),
-            What::Db(db) => line.db == *db,
-            What::Idle(seconds) => line.idle >= *seconds,
-            What::Capa(letters) => has_all(letters, line.capa()),
+            Property::Numbers(ids) => ids.binary_search(&line.id.cast_signed()).is_ok(),
+            Property::ClientType(kind) => line.kind() == *kind,
+            Property::Addr(addr) => line.addr == &**addr,
+            Property::LAddr(addr) => line.laddr == &**addr,
+            Property::User(user) => line.user == &**user,
+            Property::Ip(ip) => ip_of(line.addr) == &**ip,
+            Property::Name(name) => line.name == &**name,
+            Property::LibName(name) => line.lib_name == &**name,
+            Property::LibVer(version) => line.lib_ver == &**version,
+            Property::Flags(letters) => has_all(letters, &line.flags()),
+            Property::Db(db) => line.db == *db,
+            Property::Idle(seconds) => line.idle >= *seconds,
+            Property::Capa(letters) => has_all(letters, line.capa()),
         };
         is != self.not
     }
@@ -114,7 +114,8 @@ fn ip_of(addr: &[u8]) -> &[u8] {
     inner.unwrap_or(ip)
 }
 
-/// How many databases the backend has is not known here: it says so at SELECT.
+/// Parses a database. The number of databases is unknown here, so any number that is not negative
+/// is accepted.
 fn parse_db(value: &[u8]) -> Result<u32, Refusal> {
     let db = parse_i64(value).ok_or(Refusal::fixed("ERR DB is not an integer or out of range"))?;
     u32::try_from(db).map_err(|_| Refusal::fixed("ERR DB number should be between 0 and 15"))
@@ -138,7 +139,7 @@ fn all_of(value: &[u8], known: &[u8], what: &str, not: bool) -> Result<Box<[u8]>
     )))
 }
 
-/// A number of seconds, for the option of this name.
+/// Parses the number of seconds of option `option`.
 pub(super) fn parse_positive(value: &[u8], option: &str) -> Result<u64, Refusal> {
     let Some(seconds) = parse_i64(value) else {
         let text = format!("ERR {option} is not an integer or out of range");

@@ -1,32 +1,34 @@
-//! Which clients CLIENT LIST and CLIENT KILL mean.
+//! The filters of CLIENT LIST and CLIENT KILL.
 
 use crate::command::Refusal;
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, write};
 
+use super::client_type::{ClientType, parse_type};
 use super::criterion::{Criterion, parse_positive};
-use super::kind::{Kind, parse_kind};
 use super::{Dialect, Line};
 
-/// Which clients are meant. Owns what it holds: the clients of other workers are asked too.
+/// The filter of a CLIENT LIST or CLIENT KILL. It owns its data, because it is sent to other
+/// workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
-    /// Any of these, sorted; None for all. Nobody has a negative one, but Redis accepts them.
+    /// Clients with one of these ids, sorted; `None` for all. Redis accepts negative ids, which no
+    /// client has.
     ids: Option<Vec<i64>>,
     addr: Option<Box<[u8]>>,
     laddr: Option<Box<[u8]>>,
     user: Option<Box<[u8]>>,
-    kind: Option<Kind>,
-    /// At least this age, in seconds.
+    kind: Option<ClientType>,
+    /// The minimum age in seconds.
     age_min: u64,
     skip_me: bool,
     old_form: bool,
-    /// What only Valkey has.
+    /// The filters that only Valkey has.
     more: Vec<Criterion>,
 }
 
 impl Filter {
-    /// Everybody.
+    /// All clients.
     const ALL: Self = Self {
         ids: None,
         addr: None,
@@ -39,7 +41,7 @@ impl Filter {
         more: Vec::new(),
     };
 
-    /// Reads `CLIENT LIST [TYPE type | ID id [id ...]]`, and what a Valkey takes beside.
+    /// Parses `CLIENT LIST [TYPE type | ID id [id ...]]` and the further options of Valkey.
     pub fn parse_list(mut args: Args<'_>, dialect: Dialect) -> Result<Self, Refusal> {
         let Some(option) = args.nth(2) else {
             return Ok(Self::ALL);
@@ -48,7 +50,7 @@ impl Filter {
             return Self::ALL.options(option, args, dialect);
         }
         if option.eq_ignore_ascii_case(b"type") && args.len() == 1 {
-            let kind = parse_kind(args.next().unwrap_or_default())?;
+            let kind = parse_type(args.next().unwrap_or_default())?;
             Ok(Self {
                 kind: Some(kind),
                 ..Self::ALL
@@ -56,7 +58,7 @@ impl Filter {
         } else if option.eq_ignore_ascii_case(b"id") && args.len() > 0 {
             let ids: Option<Vec<_>> = args.map(parse_i64).collect();
             let mut ids = ids.ok_or(Refusal::fixed("ERR Invalid client ID"))?;
-            // There may be a million, and every client is compared with them.
+            // Sorted for a binary search: a request may have a million ids.
             ids.sort_unstable();
             Ok(Self {
                 ids: Some(ids),
@@ -67,9 +69,9 @@ impl Filter {
         }
     }
 
-    /// Reads `CLIENT KILL ip:port` and `CLIENT KILL option value [option value ...]`.
+    /// Parses `CLIENT KILL ip:port` and `CLIENT KILL option value [option value ...]`.
     ///
-    /// Of an option given twice the last one counts.
+    /// When an option is given twice, the last one counts.
     pub fn parse_kill(mut args: Args<'_>, dialect: Dialect) -> Result<Self, Refusal> {
         let Some(first) = args.nth(2) else {
             return Err(Refusal::arity("client|kill"));
@@ -88,7 +90,7 @@ impl Filter {
         filter.options(first, args, dialect)
     }
 
-    /// Reads options and their values.
+    /// Parses options and their values.
     fn options(
         mut self,
         first: &[u8],
@@ -101,8 +103,7 @@ impl Filter {
             next = args.next();
             let not = option.eq_ignore_ascii_case(b"not-id") && dialect == Dialect::Valkey9;
             if not || option.eq_ignore_ascii_case(b"id") && dialect.is_valkey() {
-                // As many numbers as there are, except for Valkey 8's CLIENT KILL and LIST, where
-                // each has its option.
+                // One option may have several ids.
                 let mut ids = vec![parse_i64(value).ok_or(Refusal::SYNTAX).and_then(positive)?];
                 while let Some(id) = next.and_then(parse_i64) {
                     ids.push(positive(id)?);
@@ -120,7 +121,7 @@ impl Filter {
             }
         }
         if let Some(ids) = &mut self.ids {
-            // There may be a million, and every client is compared with them.
+            // Sorted for a binary search: a request may have a million ids.
             ids.sort_unstable();
         }
         Ok(self)
@@ -131,16 +132,16 @@ impl Filter {
         self.more.push(criterion);
     }
 
-    /// One option of CLIENT KILL.
+    /// Sets an option of CLIENT KILL that all versions have.
     fn set(&mut self, option: &[u8], value: &[u8], dialect: Dialect) -> Result<(), Refusal> {
         let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
         if is("id") {
-            // To Redis 6.2, the number 0 is no filter.
+            // Redis 6.2 ignores the id 0.
             self.ids = Some(vec![parse_id(value, dialect)?]).filter(|ids| *ids != [0]);
-        } else if is("maxage") && dialect > Dialect::Old {
+        } else if is("maxage") && dialect > Dialect::Redis70 {
             self.age_min = parse_positive(value, "maxage")?;
         } else if is("type") {
-            self.kind = Some(parse_kind(value)?);
+            self.kind = Some(parse_type(value)?);
         } else if is("addr") {
             self.addr = Some(value.into());
         } else if is("laddr") {
@@ -155,7 +156,7 @@ impl Filter {
         Ok(())
     }
 
-    /// Whether this client is meant. The one who asks is for the caller to spare: see
+    /// Whether the client matches. The caller excludes the client that sent the command, see
     /// [`Filter::skip_me`].
     pub fn matches(&self, line: &Line<'_>) -> bool {
         fn admits<T: ?Sized + PartialEq>(wanted: Option<&T>, is: &T) -> bool {
@@ -172,35 +173,35 @@ impl Filter {
             && self.more.iter().all(|it| it.admits(line))
     }
 
-    /// Whether clients are named by their numbers.
+    /// Whether the filter has ids.
     pub fn has_numbers(&self) -> bool {
         self.ids.is_some()
     }
 
-    /// Whether a client of this number can be meant, whatever else it is.
-    pub fn may_mean(&self, id: u64) -> bool {
+    /// Whether a client with this id can match.
+    pub fn may_match(&self, id: u64) -> bool {
         let ids = self.ids.as_ref();
         ids.is_none_or(|ids| ids.binary_search(&id.cast_signed()).is_ok())
     }
 
-    /// Whether the client that asks is not meant itself.
+    /// Whether the client that sent the command does not match.
     pub fn skip_me(&self) -> bool {
         self.skip_me
     }
 
-    /// CLIENT KILL with an address alone: the reply is `+OK` or `-ERR No such client` instead of
-    /// the number of clients killed.
+    /// Whether the command is `CLIENT KILL ip:port`, whose reply is `+OK` or `-ERR No such client`
+    /// instead of the number of closed clients.
     pub fn is_old_form(&self) -> bool {
         self.old_form
     }
 }
 
-/// Writes `CLIENT LIST` or `CLIENT KILL` with a `USER` that is not `me`, the user that asks, for
-/// the server: it knows whether there is such a user. `false`: the request names no other user.
+/// Writes a CLIENT LIST or CLIENT KILL that asks the server whether its `USER` exists. Returns
+/// false and writes nothing when the request names no user other than `me`, the user of the client.
 ///
-/// No client of `me` can match, and the added filter matches none of the server's: a server takes
-/// all filters together, and no client has this address.
-pub fn ask_about_user(frame: &[u8], me: &[u8], out: &mut Vec<u8>) -> bool {
+/// The request gets an `ADDR` that no client has, so that it matches no client of the server: the
+/// server applies all filters together.
+pub fn write_user_probe(frame: &[u8], me: &[u8], out: &mut Vec<u8>) -> bool {
     let mut args = Args::new(frame);
     let (mut next, mut user) = (args.nth(2), None);
     while let (Some(option), Some(value)) = (next, args.next()) {
@@ -215,8 +216,8 @@ pub fn ask_about_user(frame: &[u8], me: &[u8], out: &mut Vec<u8>) -> bool {
     }
     let other = user.is_some_and(|user| user != me);
     if other {
-        let nobodys: [&[u8]; 2] = [b"ADDR", b" "];
-        let words: Vec<&[u8]> = Args::new(frame).chain(nobodys).collect();
+        let no_client: [&[u8]; 2] = [b"ADDR", b" "];
+        let words: Vec<&[u8]> = Args::new(frame).chain(no_client).collect();
         write::command(out, &words);
     }
     other

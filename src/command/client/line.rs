@@ -1,84 +1,85 @@
-//! How CLIENT LIST and CLIENT INFO show a client.
+//! The line of a client in CLIENT LIST and CLIENT INFO.
 
 use super::Dialect;
-use super::kind::Kind;
+use super::client_type::ClientType;
 use crate::resp::{Printable, Protocol};
 
-/// What the proxy knows of a client, for one line of CLIENT LIST.
+/// The data of one line of CLIENT LIST.
 ///
-/// Tools read these lines, so they have every field of the server's version in its order; what only
-/// a server has (file descriptors, buffers of its own) is a constant.
+/// Tools parse these lines, so they have every field of the server's version in its order. Fields
+/// that only a server has (file descriptors, its buffers) are constants.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<'a> {
-    /// The number the proxy gave the client.
+    /// The id that the proxy gave the client.
     pub id: u64,
-    /// The client's address as `ip:port`, IPv6 as `[ip]:port`.
+    /// The address of the client: `ip:port`, or `[ip]:port` for IPv6.
     pub addr: &'a [u8],
     /// The address that the client connected to.
     pub laddr: &'a [u8],
-    /// From CLIENT SETNAME; empty if none.
+    /// The name from CLIENT SETNAME; empty if there is none.
     pub name: &'a [u8],
-    /// Since it connected, in seconds.
+    /// Seconds since the client connected.
     pub age: u64,
-    /// Since it last sent something, in seconds.
+    /// Seconds since the client sent something.
     pub idle: u64,
-    /// The database it selected.
+    /// The selected database.
     pub db: u32,
-    /// Channels, patterns and shard channels it subscribed to.
+    /// Subscribed channels.
     pub sub: u32,
-    /// See `sub`.
+    /// Subscribed patterns.
     pub psub: u32,
-    /// See `sub`.
+    /// Subscribed shard channels.
     pub ssub: u32,
-    /// Inside MULTI: how many commands are queued.
+    /// The number of queued commands; `None` outside MULTI.
     pub multi: Option<u32>,
-    /// How many keys it watches.
+    /// Watched keys.
     pub watch: u32,
-    /// A command of its blocks.
+    /// The client waits in a blocking command.
     pub blocked: bool,
-    /// It sees all commands of the backend.
+    /// The client has sent MONITOR.
     pub monitor: bool,
-    /// It leaves the keys' last access as it is.
+    /// CLIENT NO-TOUCH is on.
     pub no_touch: bool,
-    /// Client-side caching is on: the client that gets the invalidations, 0 for itself.
+    /// The id of the client that gets the invalidation messages, 0 for the client itself; `None`
+    /// while tracking is off.
     pub tracking: Option<u64>,
-    /// READONLY.
+    /// The client has sent READONLY.
     pub read_only: bool,
-    /// CLIENT CAPA REDIRECT.
+    /// The client has sent CLIENT CAPA REDIRECT.
     pub takes_redirects: bool,
-    /// Will be closed once its replies are out.
+    /// The client is closed when it has read its replies.
     pub closing: bool,
-    /// Bytes of requests received and not yet passed on.
+    /// Bytes of requests that are received and not forwarded.
     pub qbuf: u64,
-    /// Bytes of replies that wait for the client to read.
+    /// Bytes of replies that the client has not read.
     pub omem: u64,
-    /// Bytes read from it since it connected.
+    /// Bytes read from the client since it connected.
     pub net_in: u64,
-    /// Bytes written to it since then.
+    /// Bytes written to the client since it connected.
     pub net_out: u64,
-    /// Its commands that have been carried out.
+    /// Executed commands of the client.
     pub commands: u64,
-    /// The last command, in lower case (`client|list`); empty if none.
+    /// The last command, in lower case (`client|list`); empty if there is none.
     pub cmd: &'a [u8],
-    /// The backend's user as which it acts.
+    /// The user on the backend.
     pub user: &'a [u8],
-    /// The protocol it speaks.
+    /// The protocol version of the client.
     pub protocol: Protocol,
-    /// From CLIENT SETINFO; empty if none.
+    /// The library name from CLIENT SETINFO; empty if there is none.
     pub lib_name: &'a [u8],
-    /// From CLIENT SETINFO; empty if none.
+    /// The library version from CLIENT SETINFO; empty if there is none.
     pub lib_ver: &'a [u8],
-    /// How the backend's version shows it.
+    /// The version of the line's format.
     pub dialect: Dialect,
 }
 
 impl Line<'_> {
-    /// What it is to the `TYPE` option of CLIENT LIST.
-    pub(super) fn kind(&self) -> Kind {
+    /// The type of the client, for the `TYPE` option.
+    pub(super) fn kind(&self) -> ClientType {
         if self.subscribed() {
-            Kind::PubSub
+            ClientType::PubSub
         } else {
-            Kind::Normal
+            ClientType::Normal
         }
     }
 
@@ -86,14 +87,14 @@ impl Line<'_> {
         self.sub > 0 || self.psub > 0 || self.ssub > 0
     }
 
-    /// Appends the line, newline included.
+    /// Appends the line with its newline.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut field = |name: &str, value: &[u8]| {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(value);
         };
         let number = |value: u64| value.to_string();
-        // The word may be no command at all.
+        // The client may have sent any bytes as a command.
         let cmd = Printable(self.cmd).to_string().replace(' ', "\\x20");
         field("id=", number(self.id).as_bytes());
         field(" addr=", self.addr);
@@ -109,13 +110,13 @@ impl Line<'_> {
         field(" sub=", number(self.sub.into()).as_bytes());
         field(" psub=", number(self.psub.into()).as_bytes());
         field(" ssub=", number(self.ssub.into()).as_bytes());
-        // A Valkey keeps what is watched with what is queued.
+        // Valkey shows `multi=0` for a client that only watches keys.
         let watches = self.dialect.is_valkey() && self.watch > 0;
         let multi = self.multi.or_else(|| watches.then_some(0));
         let multi = multi.map_or(-1, i64::from);
         field(" multi=", multi.to_string().as_bytes());
-        // Tools for older servers know nothing of it.
-        if self.watch > 0 || self.dialect > Dialect::Old {
+        // Tools for older servers do not expect the field.
+        if self.watch > 0 || self.dialect > Dialect::Redis70 {
             field(" watch=", number(self.watch.into()).as_bytes());
         }
         field(" qbuf=", number(self.qbuf).as_bytes());
@@ -142,10 +143,10 @@ impl Line<'_> {
         field(" resp=", number(self.protocol.number().into()).as_bytes());
         field(" lib-name=", self.lib_name);
         field(" lib-ver=", self.lib_ver);
-        if self.dialect == Dialect::Redis8 {
+        if self.dialect == Dialect::Redis82 {
             field(" io-thread=0", b"");
         }
-        if self.dialect >= Dialect::Redis8 {
+        if self.dialect >= Dialect::Redis82 {
             field(" tot-net-in=", number(self.net_in).as_bytes());
             field(" tot-net-out=", number(self.net_out).as_bytes());
             field(" tot-cmds=", number(self.commands).as_bytes());
@@ -153,7 +154,7 @@ impl Line<'_> {
         field("\n", b"");
     }
 
-    /// Letters of what the client said in CLIENT CAPA.
+    /// The letters of CLIENT CAPA.
     pub(super) fn capa(&self) -> &'static str {
         match self.takes_redirects {
             true => "r",
@@ -161,7 +162,7 @@ impl Line<'_> {
         }
     }
 
-    /// Redis's letters, in its order: `N` for a client of which there is nothing to say.
+    /// The letters of `flags=` in the order of Redis; `N` when there are none.
     pub(super) fn flags(&self) -> String {
         let letters = [
             ('O', self.monitor),

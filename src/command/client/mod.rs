@@ -1,15 +1,15 @@
-//! Reads the sub-commands of CLIENT that the proxy carries out, and writes what CLIENT LIST shows.
+//! Parses the sub-commands of CLIENT that the proxy executes, and writes lines of CLIENT LIST.
 //!
-//! It does not know the clients: [`Filter`] says which are meant, [`Line`] how one is shown.
+//! [`Filter`] selects clients, [`Line`] writes the line of a client.
 
+mod client_type;
 mod criterion;
 mod dialect;
 mod filter;
-mod kind;
 mod line;
 
 pub use dialect::Dialect;
-pub use filter::{Filter, ask_about_user};
+pub use filter::{Filter, write_user_probe};
 pub use line::Line;
 
 use super::Refusal;
@@ -17,22 +17,22 @@ use super::refusal::shown;
 use crate::resp::Args;
 use crate::resp::number::parse_i64;
 
-/// Bytes of a client's name, or of what it says of its library. A server has no such limit; here a
-/// name is kept for each client.
+/// Bytes of a client's name, of its library's name and of its library's version. Redis has no
+/// limit; the proxy keeps these texts for every client.
 pub(super) const NAME_BYTES_MAX: usize = 4 * 1024;
 
-/// What CLIENT REPLY asks for.
+/// The mode of CLIENT REPLY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyMode {
-    /// Replies are sent, also to this command.
+    /// Replies are sent, including the reply to this command.
     On,
-    /// No replies until `ON`.
+    /// No replies are sent until `ON`.
     Off,
-    /// No reply to the next command.
+    /// The reply to the next command is not sent.
     Skip,
 }
 
-/// What CLIENT SETINFO says about the client's library.
+/// The attribute of CLIENT SETINFO with its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SetInfo<'a> {
     /// `LIB-NAME`.
@@ -41,7 +41,7 @@ pub enum SetInfo<'a> {
     LibVer(&'a [u8]),
 }
 
-/// Reads `CLIENT SETNAME name`. An empty name takes the name away.
+/// Parses `CLIENT SETNAME name`. An empty name removes the name.
 pub fn parse_set_name(mut args: Args<'_>) -> Result<&[u8], Refusal> {
     match args.nth(2) {
         Some(name) if name.len() > NAME_BYTES_MAX => Err(Refusal::NAME_TOO_LONG),
@@ -51,7 +51,7 @@ pub fn parse_set_name(mut args: Args<'_>) -> Result<&[u8], Refusal> {
     }
 }
 
-/// Reads `CLIENT SETINFO (LIB-NAME|LIB-VER) value`. An empty value takes it away.
+/// Parses `CLIENT SETINFO (LIB-NAME|LIB-VER) value`. An empty value removes the attribute.
 pub fn parse_set_info(mut args: Args<'_>) -> Result<SetInfo<'_>, Refusal> {
     let (Some(attribute), Some(value)) = (args.nth(2), args.next()) else {
         return Err(Refusal::arity("client|setinfo"));
@@ -78,16 +78,16 @@ pub fn parse_set_info(mut args: Args<'_>) -> Result<SetInfo<'_>, Refusal> {
     )))
 }
 
-/// CLIENT UNBLOCK's arguments.
+/// The arguments of CLIENT UNBLOCK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unblock {
-    /// Whose command is to end.
+    /// The id of the blocked client.
     pub id: i64,
-    /// With an error, instead of as if its time were up.
+    /// The blocked command ends with an error instead of a timeout.
     pub with_error: bool,
 }
 
-/// Reads `CLIENT UNBLOCK id [TIMEOUT|ERROR]`.
+/// Parses `CLIENT UNBLOCK id [TIMEOUT|ERROR]`.
 pub fn parse_unblock(mut args: Args<'_>) -> Result<Unblock, Refusal> {
     let sub = args.nth(1).unwrap_or_default();
     let id = args.next().unwrap_or_default();
@@ -112,15 +112,15 @@ pub fn parse_unblock(mut args: Args<'_>) -> Result<Unblock, Refusal> {
     Ok(Unblock { id, with_error })
 }
 
-/// The number of the client that `CLIENT TRACKING ON … REDIRECT id` names, if it names one (the
-/// last one counts): where the argument stands, and what it says.
+/// The client of `CLIENT TRACKING ON … REDIRECT id`: the position of the argument, and the id. When
+/// the option is given twice, the last one counts. `None` without the option, or when the id is not
+/// a number: the backend then replies with its own error.
 pub fn redirect_of(mut args: Args<'_>) -> Option<(usize, i64)> {
     let mut found = None;
     let mut at = 3;
     args.nth(2)?;
     while let Some(option) = args.next() {
         if option.eq_ignore_ascii_case(b"redirect") {
-            // What is no number, the backend refuses in its own words.
             found = Some((at + 1, parse_i64(args.next()?)?));
             at += 1;
         } else if option.eq_ignore_ascii_case(b"prefix") {
@@ -132,7 +132,7 @@ pub fn redirect_of(mut args: Args<'_>) -> Option<(usize, i64)> {
     found
 }
 
-/// Reads `CLIENT REPLY (ON|OFF|SKIP)`.
+/// Parses `CLIENT REPLY (ON|OFF|SKIP)`.
 pub fn parse_reply(mut args: Args<'_>) -> Result<ReplyMode, Refusal> {
     let Some(mode) = args.nth(2) else {
         return Err(Refusal::arity("client|reply"));
@@ -149,7 +149,8 @@ pub fn parse_reply(mut args: Args<'_>) -> Result<ReplyMode, Refusal> {
     }
 }
 
-/// Whether a name can stand in a line of CLIENT LIST, which is split at spaces: only `!` to `~`.
+/// Whether a name may appear in a line of CLIENT LIST, which tools split at spaces: it has only the
+/// characters `!` to `~`.
 pub(super) fn is_printable(name: &[u8]) -> bool {
     name.iter().all(u8::is_ascii_graphic)
 }

@@ -1,4 +1,4 @@
-//! What the proxy says itself, word for word.
+//! The replies that the proxy writes by itself, byte for byte.
 
 use super::{answered, line, plan_of, request, resp2};
 use crate::command::client::{Dialect, Line};
@@ -6,7 +6,7 @@ use crate::command::{Answer, Plan, Session, View, answer, denied, hello};
 use crate::resp::{Args, Protocol};
 
 #[test]
-fn arguments_are_counted() {
+fn wrong_number_of_arguments_is_an_error() {
     for (words, name) in [
         ("CLIENT", "client"),
         ("CLIENT SETNAME", "client|setname"),
@@ -24,7 +24,7 @@ fn arguments_are_counted() {
 }
 
 #[test]
-fn answers_of_a_session() {
+fn client_subcommands_are_answered() {
     assert_eq!(resp2("CLIENT ID"), ":7\r\n");
     assert_eq!(resp2("CLIENT GETNAME"), "$-1\r\n");
     assert_eq!(answered("CLIENT GETNAME", Protocol::Resp3), "_\r\n");
@@ -65,7 +65,7 @@ fn answers_of_a_session() {
         protocol: Protocol::Resp2,
         id: 1,
         name: b"worker",
-        dialect: Dialect::Old,
+        dialect: Dialect::Redis70,
     };
     let mut out = Vec::new();
     answer(
@@ -78,7 +78,7 @@ fn answers_of_a_session() {
 }
 
 #[test]
-fn unsubscribing_from_nothing_has_one_reply_per_channel() {
+fn unsubscribe_without_subscriptions_has_one_reply_per_channel() {
     assert_eq!(
         resp2("UNSUBSCRIBE"),
         "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n"
@@ -95,7 +95,7 @@ fn unsubscribing_from_nothing_has_one_reply_per_channel() {
 }
 
 #[test]
-fn denials_have_the_words_of_the_server() {
+fn denied_command_gets_the_error_text_of_redis() {
     assert_eq!(
         denied(b"app", "config|set"),
         "NOPERM User app has no permissions to run the 'config|set' command"
@@ -103,7 +103,7 @@ fn denials_have_the_words_of_the_server() {
 }
 
 #[test]
-fn hello_replies_are_taken_apart() {
+fn fields_of_a_hello_reply_are_found() {
     let resp2 = b"*6\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:123\r\n$7\r\nmodules\r\n*0\r\n";
     let resp3 =
         b"%4\r\n$7\r\nmodules\r\n*1\r\n%1\r\n$2\r\nid\r\n:9\r\n$7\r\nversion\r\n$5\r\n7.2.4\r\n\
@@ -123,7 +123,7 @@ fn hello_replies_are_taken_apart() {
     assert_eq!(hello::field(resp2, b"modules"), None);
     for reply in [resp2.as_slice(), resp3] {
         for end in 0..reply.len() {
-            // Any prefix may be asked about; none may be taken for the whole.
+            // A prefix of a reply must not cause a range beyond its end.
             if let Some((_, after)) = hello::split_at(&reply[..end], b"id") {
                 assert!(after.end <= end);
             }
@@ -141,7 +141,7 @@ fn hello_replies_are_taken_apart() {
 }
 
 #[test]
-fn lines_have_the_fields_of_the_server_in_its_order() {
+fn client_list_line_has_the_fields_of_redis_in_its_order() {
     let mut out = Vec::new();
     Line {
         sub: 1,

@@ -1,33 +1,33 @@
-//! What is denied: by name, by sub-command, by category, and what never is.
+//! Deny lists: by name, by sub-command, by category, and the commands that cannot be denied.
 
 use super::{names, request};
 use crate::command::category::TABLE;
-use crate::command::{Denied, UNDENIABLE, categories};
+use crate::command::{DenyList, UNDENIABLE, categories};
 use crate::resp::Args;
 
-fn compile(words: &str) -> Option<Denied> {
+fn compile(words: &str) -> Option<DenyList> {
     let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
-    Denied::compile(&words)
+    DenyList::compile(&words)
 }
 
-/// The full name with which the request is denied, or nothing.
-fn asked(denied: &Denied, words: &str) -> String {
+/// The full name with which the request is denied; empty if it is allowed.
+fn denied_name(denied: &DenyList, words: &str) -> String {
     let frame = request(words);
-    let name = denied.name_of(Args::new(&frame));
+    let name = denied.denied_name(Args::new(&frame));
     name.map_or_else(String::new, |name| name.into_owned())
 }
 
-/// Of requests, each with the full name with which it is denied; none if it is allowed.
+/// Checks requests, each with the full name with which it is denied; empty if it is allowed.
 #[track_caller]
 fn assert_denied(words: &str, requests: &[(&str, &str)]) {
     let denied = compile(words).expect("nothing is denied");
     for (request, name) in requests {
-        assert_eq!(asked(&denied, request), *name, "{words}: {request}");
+        assert_eq!(denied_name(&denied, request), *name, "{words}: {request}");
     }
 }
 
 #[test]
-fn nothing_is_denied_by_nothing() {
+fn empty_list_denies_nothing() {
     for words in [
         "",
         "@unknown",
@@ -40,7 +40,7 @@ fn nothing_is_denied_by_nothing() {
 }
 
 #[test]
-fn a_name_denies_the_command_and_all_its_sub_commands() {
+fn name_denies_the_command_and_all_its_sub_commands() {
     assert_denied(
         "FLUSHALL config ft.search get",
         &[
@@ -63,7 +63,7 @@ fn a_name_denies_the_command_and_all_its_sub_commands() {
 }
 
 #[test]
-fn a_sub_command_is_denied_alone() {
+fn sub_command_is_denied_without_its_siblings() {
     assert_denied(
         "config|SET tomorrow|sub acl|tomorrow",
         &[
@@ -81,7 +81,7 @@ fn a_sub_command_is_denied_alone() {
 }
 
 #[test]
-fn a_category_denies_what_is_in_it() {
+fn category_denies_its_commands() {
     assert_denied(
         "@dangerous @HASH",
         &[
@@ -94,7 +94,7 @@ fn a_category_denies_what_is_in_it() {
             ("config help", ""),
             ("client list", "client|list"),
             ("client id", ""),
-            // Nobody knows what it will be, and its siblings are dangerous.
+            // An unknown sub-command whose siblings are dangerous.
             ("config tomorrow", "config"),
             ("client tomorrow", "client"),
             ("xgroup tomorrow", ""),
@@ -110,7 +110,7 @@ fn a_category_denies_what_is_in_it() {
 }
 
 #[test]
-fn all_is_everything_known_or_not() {
+fn all_denies_known_and_unknown_commands() {
     let long = "X".repeat(200);
     assert_denied(
         "@all",
@@ -127,13 +127,13 @@ fn all_is_everything_known_or_not() {
     let all = compile("@all").unwrap();
     for (_, names) in TABLE {
         for name in names.split(' ').filter(|name| !UNDENIABLE.contains(name)) {
-            assert_eq!(asked(&all, &name.replace('|', " ")), name);
+            assert_eq!(denied_name(&all, &name.replace('|', " ")), name);
         }
     }
 }
 
 #[test]
-fn what_keeps_a_connection_alive_is_never_denied() {
+fn undeniable_commands_are_never_denied() {
     let named = UNDENIABLE.map(|name| format!("{name} ")).concat();
     let all: String = categories().map(|name| format!("@{name} ")).collect();
     for words in [
@@ -150,12 +150,12 @@ fn what_keeps_a_connection_alive_is_never_denied() {
         for name in UNDENIABLE {
             let request = name.replace('|', " ");
             assert_eq!(
-                asked(&denied, &format!("{request} x")),
+                denied_name(&denied, &format!("{request} x")),
                 "",
                 "{words}: {name}"
             );
             assert_eq!(
-                asked(&denied, &request.to_uppercase()),
+                denied_name(&denied, &request.to_uppercase()),
                 "",
                 "{words}: {name}"
             );

@@ -1,6 +1,6 @@
-//! The texts made here, byte for byte against those of a real `redis-server`.
+//! Compares the replies of the proxy with those of a real `redis-server`, byte for byte.
 //!
-//! Without the program on the machine these tests have nothing to compare with, and say so.
+//! Without `redis-server` on the machine, the tests print that they compare nothing.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -14,14 +14,14 @@ use crate::command::client::{self, Dialect, Filter};
 use crate::command::{Plan, Session, View, answer, auth, hello, plan, select};
 use crate::resp::{Args, Protocol, ReplyScanner, Scan, write};
 
-/// A server on a Unix socket in a directory of its own; gone when dropped.
+/// A server on a unix socket in a temporary directory. It is stopped when dropped.
 struct Server {
     process: Child,
     dir: TempDir,
 }
 
 impl Server {
-    /// None: there is no `redis-server` on this machine.
+    /// Starts a server; `None` when the machine has no `redis-server`.
     fn start() -> Option<Self> {
         let dir = TempDir::new().unwrap();
         let process = Command::new("redis-server")
@@ -93,7 +93,7 @@ impl Peer {
     }
 }
 
-/// What the proxy says: an answer, or the refusal of something it would have carried out.
+/// The reply of the proxy: that of [`answer`], or the error of a parser.
 fn ours(words: &str, view: &View<'_>) -> String {
     let frame = request(words);
     let args = || Args::new(&frame);
@@ -109,8 +109,8 @@ fn ours(words: &str, view: &View<'_>) -> String {
         Plan::Session(Session::ClientSetName) => client::parse_set_name(args()).err(),
         Plan::Session(Session::ClientSetInfo) => client::parse_set_info(args()).err(),
         Plan::Session(Session::ClientReply) => client::parse_reply(args()).err(),
-        Plan::Session(Session::ClientList) => Filter::parse_list(args(), Dialect::Old).err(),
-        Plan::Session(Session::ClientKill) => Filter::parse_kill(args(), Dialect::Old).err(),
+        Plan::Session(Session::ClientList) => Filter::parse_list(args(), Dialect::Redis70).err(),
+        Plan::Session(Session::ClientKill) => Filter::parse_kill(args(), Dialect::Redis70).err(),
         Plan::Session(Session::ClientUnblock) => client::parse_unblock(args()).err(),
         plan => panic!("{words}: nothing to compare, {plan:?}"),
     };
@@ -119,7 +119,7 @@ fn ours(words: &str, view: &View<'_>) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// Compared in both protocols, on a connection without state.
+/// Requests whose replies are compared in both protocols, on a connection without state.
 const SAME: &[&str] = &[
     "RESET x",
     "AUTH",
@@ -217,7 +217,7 @@ const SAME: &[&str] = &[
 ];
 
 #[test]
-fn texts_are_those_of_the_server() {
+fn replies_equal_those_of_the_server() {
     let Some(mut server) = Server::start() else {
         return;
     };
@@ -228,7 +228,7 @@ fn texts_are_those_of_the_server() {
             protocol,
             id: 1,
             name: b"",
-            dialect: Dialect::Old,
+            dialect: Dialect::Redis70,
         };
         for words in SAME {
             assert_eq!(
@@ -241,7 +241,7 @@ fn texts_are_those_of_the_server() {
 }
 
 #[test]
-fn shapes_are_those_of_the_server() {
+fn help_and_ids_have_the_types_of_the_server() {
     let Some(mut server) = Server::start() else {
         return;
     };
@@ -250,7 +250,7 @@ fn shapes_are_those_of_the_server() {
         protocol: Protocol::Resp2,
         id: 1,
         name: b"w",
-        dialect: Dialect::Old,
+        dialect: Dialect::Redis70,
     };
     peer.ask("CLIENT SETNAME w");
     assert_eq!(ours("CLIENT GETNAME", &view), peer.ask("CLIENT GETNAME"));
@@ -272,7 +272,7 @@ fn shapes_are_those_of_the_server() {
 }
 
 #[test]
-fn lines_have_the_fields_of_the_server() {
+fn client_list_line_has_the_fields_of_the_server() {
     let Some(mut server) = Server::start() else {
         return;
     };
@@ -286,7 +286,7 @@ fn lines_have_the_fields_of_the_server() {
             .map(|field| field.split('=').next().unwrap().to_owned())
             .collect()
     };
-    // An older server lacks the newer fields; those it has come in the same order.
+    // An older server lacks newer fields; the others have the same order.
     let (ours, theirs) = (keys(&ours), keys(&theirs));
     let common: Vec<_> = ours
         .iter()
@@ -303,14 +303,14 @@ fn lines_have_the_fields_of_the_server() {
     assert!(common.len() + 2 >= theirs.len(), "{theirs:?}");
 }
 
-/// The server's own categories name every command that could do harm on a shared connection.
+/// The server's own categories list every command that can do harm on a shared connection.
 #[test]
-fn no_dangerous_category_is_forwarded() {
+fn commands_of_dangerous_categories_are_not_forwarded() {
     let Some(mut server) = Server::start() else {
         return;
     };
     let mut peer = server.connect();
-    // What may be forwarded all the same: one reply each, and nothing left behind.
+    // Exceptions: they have one reply and leave no state on the connection.
     let harmless = [
         ("blocking", &["xread", "xreadgroup"][..]),
         ("transaction", &[]),

@@ -1,9 +1,9 @@
-//! Every command name of Redis and Valkey, sorted by what a multiplexing proxy must do with it.
+//! Every command of Redis and Valkey, grouped by the plan that it must have.
 //!
-//! The union of both servers' command tables of October 2024, containers expanded, and the newer
-//! names up to Redis 8.10 and Valkey 9.1. Data for the tests, independent of the table.
+//! The lists are the union of both servers' command tables of October 2024 with all sub-commands,
+//! and the newer names up to Redis 8.10 and Valkey 9.1. They do not depend on the command table.
 
-/// Answered or carried out by the proxy.
+/// Commands that the proxy answers or executes.
 pub(super) const ANSWERED: &[&str] = &[
     "ACL HELP",
     "ACL WHOAMI",
@@ -63,7 +63,7 @@ pub(super) const ANSWERED: &[&str] = &[
     "XINFO HELP",
 ];
 
-/// Need a connection of their own, or would need one had the client not given it up.
+/// Commands that need a dedicated connection, and those that end the need for it.
 pub(super) const OWN: &[&str] = &[
     "CLIENT IMPORT-SOURCE",
     "BLMOVE",
@@ -93,7 +93,7 @@ pub(super) const OWN: &[&str] = &[
     "XREADGROUP",
 ];
 
-/// For administrators, or not for a shared connection at all.
+/// Commands that are administrative or never forwarded.
 pub(super) const ADMIN: &[&str] = &[
     "ACL DELUSER",
     "ACL DRYRUN",
@@ -198,7 +198,7 @@ pub(super) const ADMIN: &[&str] = &[
     "SYNC",
 ];
 
-/// Safe to forward on a shared connection, though some may want a policy for them.
+/// Commands that are forwarded, although an operator may want to deny them.
 pub(super) const POLICY: &[&str] = &[
     "ACL CAT",
     "ACL GENPASS",
@@ -252,7 +252,7 @@ pub(super) const POLICY: &[&str] = &[
     "SWAPDB",
 ];
 
-/// Forwarded: one reply, no state.
+/// Commands that are forwarded: one reply and no state.
 pub(super) const PLAIN: &[&str] = &[
     "APPEND",
     "BITCOUNT",

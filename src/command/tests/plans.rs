@@ -1,11 +1,11 @@
-//! Plans against the full list of command names, and the traps of single commands.
+//! Plans for the full list of commands, and the special cases of single commands.
 
 use super::{names, plan_of, request, resp2};
 use crate::command::table::{Class, ROWS, Row};
-use crate::command::{Answer, Own, Plan, Topic, client, lookup, plan};
+use crate::command::{Answer, Dedicated, Plan, Topic, client, lookup, plan};
 use crate::resp::Args;
 
-/// The plan with as many arguments as the command wants.
+/// The plan of the command with a number of arguments that it accepts.
 fn plan_with_enough(words: &str) -> Plan {
     let mut words = words.to_owned();
     for _ in 0..3 {
@@ -40,7 +40,9 @@ fn every_row_is_found_in_any_case() {
         for words in [words, &words.to_uppercase(), &mixed] {
             let plan = plan_of(&format!("{words} on"));
             match row.class {
-                Class::Own(own) | Class::OwnIfOn(own, ..) => assert_eq!(plan, Plan::Own(own)),
+                Class::Dedicated(own) | Class::DedicatedIfOn(own, ..) => {
+                    assert_eq!(plan, Plan::Dedicated(own))
+                }
                 Class::Script => assert_eq!(plan, Plan::Script),
                 Class::Admin => assert_eq!(plan, Plan::Admin(row.name)),
                 Class::AdminIfSecret => {
@@ -56,10 +58,10 @@ fn every_row_is_found_in_any_case() {
                 Class::Session(session, _) => {
                     assert_eq!(plan_with_enough(words), Plan::Session(session));
                 }
-                Class::OwnIfBlocking => {
+                Class::DedicatedIfBlocking => {
                     assert_eq!(
                         plan_of(&format!("{words} block 0 streams")),
-                        Plan::Own(Own::Block)
+                        Plan::Dedicated(Dedicated::Block)
                     );
                 }
                 Class::Container(subs, _) => {
@@ -82,7 +84,7 @@ fn every_row_is_found_in_any_case() {
 }
 
 #[test]
-fn near_misses_have_no_row() {
+fn names_similar_to_a_row_have_no_row() {
     let names: [&[u8]; 9] = [
         b"",
         b"pin",
@@ -97,7 +99,7 @@ fn near_misses_have_no_row() {
     for name in names {
         assert!(lookup::find(name).is_none(), "{name:?}");
     }
-    // What folding must leave alone: the neighbours of the letters, and bytes that are not ASCII.
+    // The conversion keeps the neighbours of the letters and bytes that are not ASCII.
     for row in ROWS {
         for at in 0..row.name.len() {
             for byte in 0..=u8::MAX {
@@ -116,7 +118,7 @@ fn near_misses_have_no_row() {
 }
 
 #[test]
-fn answered_names_are_answered() {
+fn commands_of_the_proxy_are_answered_or_executed() {
     for name in names::ANSWERED {
         let plan = plan_with_enough(name);
         let help_of_the_backend =
@@ -125,7 +127,7 @@ fn answered_names_are_answered() {
         if help_of_the_backend || of_the_backend {
             assert_eq!(plan, Plan::Forward, "{name}");
         } else if name.starts_with("SLOWLOG") || name.starts_with("COMMANDLOG") {
-            // The proxy keeps no log of its own, and does not pretend to.
+            // The proxy has no slow log.
             assert!(
                 matches!(plan, Plan::Admin(full) if full == full_name(name)),
                 "{name}"
@@ -140,7 +142,7 @@ fn answered_names_are_answered() {
 }
 
 #[test]
-fn own_names_get_a_connection_of_their_own() {
+fn commands_with_connection_state_get_a_dedicated_connection() {
     for name in names::OWN {
         let plan = plan_of(name);
         match *name {
@@ -150,29 +152,32 @@ fn own_names_get_a_connection_of_their_own() {
             "XREAD" | "XREADGROUP" => assert_eq!(plan, Plan::Forward),
             "CLIENT TRACKING" => {
                 assert_eq!(plan, Plan::Answer(Answer::Arity("client|tracking")));
-                assert_eq!(plan_of("client tracking on"), Plan::Own(Own::Tracking));
+                assert_eq!(
+                    plan_of("client tracking on"),
+                    Plan::Dedicated(Dedicated::Tracking)
+                );
             }
-            "CLIENT IMPORT-SOURCE" => assert_eq!(plan, Plan::Own(Own::ImportSource)),
-            "MULTI" => assert_eq!(plan, Plan::Own(Own::Multi)),
-            "WATCH" => assert_eq!(plan, Plan::Own(Own::Watch)),
-            "WAIT" | "WAITAOF" => assert_eq!(plan, Plan::Own(Own::Wait)),
-            "SUBSCRIBE" => assert_eq!(plan, Plan::Own(Own::Subscribe(Topic::Channel))),
-            "PSUBSCRIBE" => assert_eq!(plan, Plan::Own(Own::Subscribe(Topic::Pattern))),
-            "SSUBSCRIBE" => assert_eq!(plan, Plan::Own(Own::Subscribe(Topic::Shard))),
-            _ => assert_eq!(plan, Plan::Own(Own::Block), "{name}"),
+            "CLIENT IMPORT-SOURCE" => assert_eq!(plan, Plan::Dedicated(Dedicated::ImportSource)),
+            "MULTI" => assert_eq!(plan, Plan::Dedicated(Dedicated::Multi)),
+            "WATCH" => assert_eq!(plan, Plan::Dedicated(Dedicated::Watch)),
+            "WAIT" | "WAITAOF" => assert_eq!(plan, Plan::Dedicated(Dedicated::Wait)),
+            "SUBSCRIBE" => assert_eq!(plan, Plan::Dedicated(Dedicated::Subscribe(Topic::Channel))),
+            "PSUBSCRIBE" => assert_eq!(plan, Plan::Dedicated(Dedicated::Subscribe(Topic::Pattern))),
+            "SSUBSCRIBE" => assert_eq!(plan, Plan::Dedicated(Dedicated::Subscribe(Topic::Shard))),
+            _ => assert_eq!(plan, Plan::Dedicated(Dedicated::Block), "{name}"),
         }
     }
 }
 
 #[test]
-fn administrative_names_are_administrative() {
+fn administrative_commands_are_not_forwarded() {
     const NEVER: [&str; 4] = ["PSYNC", "REPLCONF", "SCRIPT DEBUG", "SYNC"];
     for name in names::ADMIN {
         let full_name: &'static str = full_name(name).leak();
         let expected = match *name {
-            "MONITOR" => Plan::Own(Own::Monitor),
-            "SCRIPT KILL" => Plan::Own(Own::Apart(Some("script|kill"))),
-            "FUNCTION KILL" => Plan::Own(Own::Apart(Some("function|kill"))),
+            "MONITOR" => Plan::Dedicated(Dedicated::Monitor),
+            "SCRIPT KILL" => Plan::Dedicated(Dedicated::Bypass(Some("script|kill"))),
+            "FUNCTION KILL" => Plan::Dedicated(Dedicated::Bypass(Some("function|kill"))),
             name if name.starts_with("SENTINEL ") => Plan::Admin("sentinel"),
             name if NEVER.contains(&name) => Plan::Never(full_name),
             _ => Plan::Admin(full_name),
@@ -187,11 +192,11 @@ fn administrative_names_are_administrative() {
 }
 
 #[test]
-fn all_other_names_are_forwarded() {
+fn all_other_commands_are_forwarded() {
     for name in names::POLICY.iter().chain(names::PLAIN) {
         let script = name.starts_with("EVAL") || name.starts_with("FCALL");
         let expected = match *name {
-            "FUNCTION STATS" => Plan::Own(Own::Apart(None)),
+            "FUNCTION STATS" => Plan::Dedicated(Dedicated::Bypass(None)),
             _ if script => Plan::Script,
             _ => Plan::Forward,
         };
@@ -213,22 +218,22 @@ fn all_other_names_are_forwarded() {
 }
 
 #[test]
-fn http_is_recognised() {
+fn http_request_is_cross_protocol() {
     for words in ["POST / HTTP/1.1", "post", "Host: example.org", "HOST:"] {
         assert_eq!(plan_of(words), Plan::CrossProtocol);
     }
 }
 
 #[test]
-fn connection_state_of_newer_servers_is_kept_off_shared_connections() {
+fn connection_state_of_newer_servers_needs_a_dedicated_connection() {
     assert_eq!(
         plan_of("HIMPORT PREPARE u name email"),
-        Plan::Own(Own::Prepare)
+        Plan::Dedicated(Dedicated::Prepare)
     );
     let marked = Plan::Never("debug|mark-internal-client");
     assert_eq!(plan_of("DEBUG MARK-INTERNAL-CLIENT"), marked);
     assert_eq!(plan_of("DEBUG SLEEP 1"), Plan::Admin("debug"));
-    // Turns a connection into a stream between the nodes of a cluster.
+    // This command turns the connection into a stream between the nodes of a cluster.
     assert_eq!(
         plan_of("CLUSTER SYNCSLOTS SYNC"),
         Plan::Answer(Answer::ClusterDisabled)
@@ -236,7 +241,7 @@ fn connection_state_of_newer_servers_is_kept_off_shared_connections() {
 }
 
 #[test]
-fn reads_of_streams_block_only_with_the_option() {
+fn xread_blocks_only_with_its_option() {
     for words in [
         "XREAD BLOCK 0 STREAMS s $",
         "xread count 2 block 100 streams s $",
@@ -247,7 +252,7 @@ fn reads_of_streams_block_only_with_the_option() {
         "XREADGROUP GROUP g c CLAIM 5 COUNT 1 BLOCK 0 STREAMS s >",
         "XREADGROUP GROUP g c SOMEDAY BLOCK 0 STREAMS s >",
     ] {
-        assert_eq!(plan_of(words), Plan::Own(Own::Block), "{words}");
+        assert_eq!(plan_of(words), Plan::Dedicated(Dedicated::Block), "{words}");
     }
     for words in [
         "XREAD STREAMS block 0",
@@ -264,8 +269,8 @@ fn reads_of_streams_block_only_with_the_option() {
 }
 
 #[test]
-fn tracking_needs_a_connection_only_when_it_goes_on() {
-    let own = Plan::Own(Own::Tracking);
+fn only_tracking_on_needs_a_dedicated_connection() {
+    let own = Plan::Dedicated(Dedicated::Tracking);
     assert_eq!(plan_of("CLIENT TRACKING ON"), own);
     assert_eq!(
         plan_of("client tracking on bcast prefix redirect noloop"),
@@ -288,7 +293,7 @@ fn tracking_needs_a_connection_only_when_it_goes_on() {
 }
 
 #[test]
-fn the_client_to_redirect_to_is_found_by_its_option() {
+fn redirect_option_of_tracking_is_found() {
     let redirect = |words: &str| client::redirect_of(Args::new(&request(words)));
     assert_eq!(redirect("CLIENT TRACKING ON REDIRECT 5"), Some((4, 5)));
     assert_eq!(

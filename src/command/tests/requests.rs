@@ -1,4 +1,4 @@
-//! The parsers of what the proxy carries out itself.
+//! The parsers of the commands that the proxy executes.
 
 use super::{line, request};
 use crate::command::client::{self, Dialect, Filter, Line, ReplyMode, SetInfo};
@@ -6,7 +6,7 @@ use crate::command::{Refusal, auth, hello, select};
 use crate::resp::{Args, Protocol};
 
 #[test]
-fn auth_is_read() {
+fn auth_is_parsed() {
     let frame = request("AUTH secret");
     let read = auth::parse(Args::new(&frame)).unwrap();
     assert!(
@@ -37,7 +37,7 @@ fn auth_is_read() {
 }
 
 #[test]
-fn hello_is_read() {
+fn hello_is_parsed() {
     let frame = request("HELLO 3 setname w AUTH a b AUTH u p");
     let read = hello::parse(Args::new(&frame)).unwrap();
     let auth: Option<(&[u8], &[u8])> = Some((b"u", b"p"));
@@ -76,7 +76,7 @@ fn hello_is_read() {
 }
 
 #[test]
-fn select_is_read() {
+fn select_is_parsed() {
     let read = |words| select::parse(Args::new(&request(words)));
     assert_eq!(read("SELECT 15"), Ok(15));
     assert_eq!(
@@ -102,7 +102,7 @@ fn select_is_read() {
 }
 
 #[test]
-fn client_settings_are_read() {
+fn client_settings_are_parsed() {
     let name = request("CLIENT SETNAME worker-1");
     assert_eq!(
         client::parse_set_name(Args::new(&name)),
@@ -147,7 +147,7 @@ fn client_settings_are_read() {
 #[test]
 fn filters_select_clients() {
     let list = |words| {
-        Filter::parse_list(Args::new(&request(words)), Dialect::Old)
+        Filter::parse_list(Args::new(&request(words)), Dialect::Redis70)
             .unwrap()
             .matches(&line())
     };
@@ -158,7 +158,7 @@ fn filters_select_clients() {
     assert!(!list("CLIENT LIST TYPE pubsub"));
     assert!(!list("CLIENT LIST TYPE replica"));
 
-    let kill = |words| Filter::parse_kill(Args::new(&request(words)), Dialect::Redis).unwrap();
+    let kill = |words| Filter::parse_kill(Args::new(&request(words)), Dialect::Redis74).unwrap();
     assert!(kill("CLIENT KILL 10.0.0.1:4000").is_old_form());
     assert!(!kill("CLIENT KILL 10.0.0.1:4000").skip_me());
     assert!(kill("CLIENT KILL 10.0.0.1:4000").matches(&line()));
@@ -186,13 +186,13 @@ fn filters_select_clients() {
 }
 
 #[test]
-fn filters_can_go_to_other_threads() {
+fn filter_can_be_sent_to_other_threads() {
     fn is_send<T: Send + Sync + Clone + 'static>() {}
     is_send::<Filter>();
 }
 
 #[test]
-fn a_valkey_has_more_filters() {
+fn valkey_has_further_filters() {
     let list = |dialect, words| Filter::parse_list(Args::new(&request(words)), dialect);
     for (words, matches) in [
         ("CLIENT LIST ID 9 5 USER app", true),
@@ -258,7 +258,11 @@ fn a_valkey_has_more_filters() {
             Err(Refusal::SYNTAX),
             "{words}"
         );
-        assert_eq!(list(Dialect::Redis, words), Err(Refusal::SYNTAX), "{words}");
+        assert_eq!(
+            list(Dialect::Redis74, words),
+            Err(Refusal::SYNTAX),
+            "{words}"
+        );
     }
     let text = |dialect, watch| {
         let mut out = Vec::new();
@@ -270,14 +274,14 @@ fn a_valkey_has_more_filters() {
         line.write(&mut out);
         String::from_utf8(out).unwrap()
     };
-    assert!(!text(Dialect::Old, 0).contains(" watch="));
-    assert!(text(Dialect::Redis, 0).contains(" multi=-1 watch=0 "));
-    assert!(text(Dialect::Redis, 2).contains(" multi=-1 watch=2 "));
+    assert!(!text(Dialect::Redis70, 0).contains(" watch="));
+    assert!(text(Dialect::Redis74, 0).contains(" multi=-1 watch=0 "));
+    assert!(text(Dialect::Redis74, 2).contains(" multi=-1 watch=2 "));
     assert!(text(Dialect::Valkey9, 2).contains(" multi=0 watch=2 "));
     assert!(text(Dialect::Valkey9, 0).contains(" flags=N capa= db=0 "));
     let totals = "tot-net-in=70 tot-net-out=80 tot-cmds=9\n";
-    assert!(text(Dialect::Redis, 0).ends_with(" lib-ver=\n"));
-    assert!(text(Dialect::Redis8, 0).ends_with(&format!(" lib-ver= io-thread=0 {totals}")));
+    assert!(text(Dialect::Redis74, 0).ends_with(" lib-ver=\n"));
+    assert!(text(Dialect::Redis82, 0).ends_with(&format!(" lib-ver= io-thread=0 {totals}")));
     assert!(text(Dialect::Valkey8, 0).ends_with(&format!(" lib-ver= {totals}")));
     assert!(text(Dialect::Valkey9, 0).ends_with(&format!(" lib-ver= {totals}")));
     let mut out = Vec::new();
@@ -291,10 +295,10 @@ fn a_valkey_has_more_filters() {
 }
 
 #[test]
-fn other_users_are_asked_about() {
+fn filter_by_another_user_is_probed_at_the_server() {
     let asked = |words: &str| {
         let mut out = Vec::new();
-        client::ask_about_user(&request(words), b"me", &mut out).then_some(out)
+        client::write_user_probe(&request(words), b"me", &mut out).then_some(out)
     };
     for words in [
         "CLIENT KILL USER you",

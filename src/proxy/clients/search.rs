@@ -77,7 +77,7 @@ impl Machine {
         let more = slots.end < self.clients.slots();
         let mut found = Vec::new();
         for (key, client) in self.clients.within(slots) {
-            if search.filter.may_mean(client.id) && self.in_scope(client, &search.scope) {
+            if search.filter.may_match(client.id) && self.in_scope(client, &search.scope) {
                 found.push(key);
             }
         }

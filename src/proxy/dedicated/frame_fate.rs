@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use crate::command::marked;
+use crate::command::proxy_command;
 use crate::resp::{Protocol, write};
 
 use crate::dedicated::pin::Change;
@@ -73,9 +73,9 @@ impl Machine {
         let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
-        let (begin, rest) = part.split_at(part.len().min(marked::DECIDED_BYTES));
+        let (begin, rest) = part.split_at(part.len().min(proxy_command::NAME_WITHIN_BYTES));
         link.collect(begin)?;
-        let Some(marked) = marked::is_marked(&link.collected) else {
+        let Some(marked) = proxy_command::is_proxy_command(&link.collected) else {
             return Ok(());
         };
         let begin = mem::take(&mut link.collected);

@@ -3,7 +3,7 @@
 
 use std::mem;
 
-use crate::command::marked;
+use crate::command::proxy_command;
 
 use crate::dedicated::effect::Effect;
 use crate::dedicated::pin::{Change, Pin};
@@ -258,7 +258,7 @@ impl Machine {
         let head = self.requests.get(link.fifo.head);
         match head.map(|head| head.kind) {
             Some(Kind::Permission(what)) => return self.permission_told(key, what, &collected),
-            Some(Kind::Wait) => return self.wait_told(key, &marked::unmark(&collected)),
+            Some(Kind::Wait) => return self.wait_told(key, &proxy_command::unmark(&collected)),
             _ => {}
         }
         let silent = head.is_some_and(|head| head.kind != Kind::Deliver);

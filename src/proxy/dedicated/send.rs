@@ -1,7 +1,7 @@
 //! A client's requests to its own connection: which reply will say what.
 
 use crate::command::client::redirect_of;
-use crate::command::{Answer, Own, Plan, Session, denied};
+use crate::command::{Answer, Dedicated, Plan, Session, denied};
 use crate::resp::{Args, write};
 
 use crate::dedicated::pin::Change;
@@ -21,12 +21,12 @@ impl Machine {
     pub(in crate::proxy) fn dispatch_own(
         &mut self,
         key: ClientKey,
-        own: Own,
+        own: Dedicated,
         frame: &[u8],
     ) -> Taken {
         let administrative = match own {
-            Own::Monitor => Some("monitor"),
-            Own::Apart(name) => name,
+            Dedicated::Monitor => Some("monitor"),
+            Dedicated::Bypass(name) => name,
             _ => None,
         };
         if let Some(name) = administrative
@@ -38,7 +38,7 @@ impl Machine {
             return Taken::Yes;
         };
         if client.pin.is_none() {
-            if own == Own::Block && (client.is(Flag::Gone) || client.is(Flag::Eof)) {
+            if own == Dedicated::Block && (client.is(Flag::Gone) || client.is(Flag::Eof)) {
                 // Nobody would get what comes: it stays where it is.
                 if !self.at_barrier(key) {
                     return Taken::No;
@@ -48,18 +48,18 @@ impl Machine {
             }
             match self.admit(key) {
                 Err(Refusal::Error(text))
-                    if own == Own::Block && text != NOAUTH && self.is_down(key) => {}
+                    if own == Dedicated::Block && text != NOAUTH && self.is_down(key) => {}
                 Err(refusal) => return self.refuse(key, refusal),
                 Ok(()) => {}
             }
-            if own == Own::Wait {
+            if own == Dedicated::Wait {
                 return self.wait(key, frame);
             }
             if !self.at_barrier(key) {
                 return Taken::No;
             }
             let pin = match own {
-                Own::Apart(_) => self.pin_apart(key),
+                Dedicated::Bypass(_) => self.pin_apart(key),
                 _ => self.pin(key),
             };
             if let Err(refusal) = pin {
@@ -78,27 +78,27 @@ impl Machine {
         instance.is_some_and(|instance| !instance.gone && instance.is_out(self.now))
     }
 
-    fn send_own(&mut self, key: ClientKey, own: Own, frame: &[u8]) -> Taken {
+    fn send_own(&mut self, key: ClientKey, own: Dedicated, frame: &[u8]) -> Taken {
         let argc = Args::new(frame).len() as u32;
         match own {
-            Own::Multi => self.send(key, Verb::Multi, 1, None, frame),
-            Own::Wait if !self.is_outside(key) => Taken::No,
-            Own::Wait if self.waits_elsewhere(key) => self.wait(key, frame),
-            Own::Block | Own::Wait => self.send(key, Verb::Block, 1, None, frame),
-            Own::Apart(_) => self.send_apart(key, frame),
-            Own::Watch => self.watch(key, frame),
+            Dedicated::Multi => self.send(key, Verb::Multi, 1, None, frame),
+            Dedicated::Wait if !self.is_outside(key) => Taken::No,
+            Dedicated::Wait if self.waits_elsewhere(key) => self.wait(key, frame),
+            Dedicated::Block | Dedicated::Wait => self.send(key, Verb::Block, 1, None, frame),
+            Dedicated::Bypass(_) => self.send_apart(key, frame),
+            Dedicated::Watch => self.watch(key, frame),
             // The others must not be queued.
             _ if !self.is_outside(key) => Taken::No,
-            _ if self.is_inside(key) => self.queue(key, Plan::Own(own), frame),
-            Own::Subscribe(topic) => {
+            _ if self.is_inside(key) => self.queue(key, Plan::Dedicated(own), frame),
+            Dedicated::Subscribe(topic) => {
                 let count = argc.saturating_sub(1).max(1);
                 self.send(key, Verb::Confirm(topic), count, None, frame)
             }
-            Own::Monitor => self.monitor(key, frame),
-            Own::ImportSource => self.import_source(key, frame),
-            Own::NoTouch => self.change_by(key, Change::NoTouch(true), frame),
-            Own::Prepare => self.change_by(key, Change::Keep, frame),
-            Own::Tracking => self.track(key, frame),
+            Dedicated::Monitor => self.monitor(key, frame),
+            Dedicated::ImportSource => self.import_source(key, frame),
+            Dedicated::NoTouch => self.change_by(key, Change::NoTouch(true), frame),
+            Dedicated::Prepare => self.change_by(key, Change::Keep, frame),
+            Dedicated::Tracking => self.track(key, frame),
         }
     }
 
@@ -164,14 +164,17 @@ impl Machine {
         plan: Plan,
         frame: &[u8],
     ) -> Taken {
-        let harmless = matches!(plan, Plan::Forward | Plan::Script | Plan::Own(Own::Wait));
+        let harmless = matches!(
+            plan,
+            Plan::Forward | Plan::Script | Plan::Dedicated(Dedicated::Wait)
+        );
         if !harmless && self.is_provisional(key) && !self.at_barrier(key) {
             return Taken::No;
         }
         match plan {
             Plan::Forward | Plan::Script => return self.forward_one(key, frame),
             Plan::Admin(_) if self.settings.admin_commands => return self.forward_one(key, frame),
-            Plan::Own(own) => return self.dispatch_own(key, own, frame),
+            Plan::Dedicated(own) => return self.dispatch_own(key, own, frame),
             Plan::CrossProtocol => {
                 self.stats.counters.cross_protocol += 1;
                 self.close_now(key);

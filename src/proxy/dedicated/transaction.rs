@@ -8,7 +8,7 @@
 use std::mem;
 
 use crate::command::client::{self as client_command, Dialect};
-use crate::command::{Answer, Own, Plan, Session, View, answer, denied, select};
+use crate::command::{Answer, Dedicated, Plan, Session, View, answer, denied, select};
 use crate::resp::{Args, write};
 
 use crate::dedicated::effect::Effect;
@@ -47,8 +47,8 @@ impl Machine {
                 Effect::TrackingInfo
             }
             Plan::Answer(Answer::ClientNoTouchOff) => Effect::NoTouch(false),
-            Plan::Own(Own::NoTouch) => Effect::NoTouch(true),
-            Plan::Own(Own::ImportSource | Own::Prepare) => Effect::Keep,
+            Plan::Dedicated(Dedicated::NoTouch) => Effect::NoTouch(true),
+            Plan::Dedicated(Dedicated::ImportSource | Dedicated::Prepare) => Effect::Keep,
             Plan::Answer(answer) => Effect::Answer(answer, frame.into()),
             Plan::Session(Session::ClientInfo) => Effect::Info,
             Plan::Session(Session::Select) => match select::parse(args) {

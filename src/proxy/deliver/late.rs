@@ -225,12 +225,14 @@ impl Machine {
         let next = self.requests.get(head.next_of_link);
         let end = next.map_or(link.queued, |next| next.start);
         match link.recent.get(head.start, end) {
-            Some(bytes) => first_unanswered(bytes, head.count).is_some_and(command::is_held_back),
+            Some(bytes) => {
+                first_unanswered(bytes, head.count).is_some_and(command::is_paused_with_writes)
+            }
             // It is a big one.
             None => self.clients.get(head.client).is_some_and(|client| {
                 let mut name = Vec::new();
                 write::command(&mut name, &[&client.command.shown()]);
-                command::is_held_back(&name)
+                command::is_paused_with_writes(&name)
             }),
         }
     }

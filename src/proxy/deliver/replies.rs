@@ -5,7 +5,7 @@
 
 use std::mem;
 
-use crate::command::marked;
+use crate::command::proxy_command;
 use crate::metrics::ErrorKind;
 
 use crate::link::failure::Failure;
@@ -109,7 +109,7 @@ impl Machine {
         for (kind, reply) in late.checks {
             match kind {
                 Kind::Role => self.role_told(key, &reply),
-                Kind::Wait => self.wait_told(key, &marked::unmark(&reply)),
+                Kind::Wait => self.wait_told(key, &proxy_command::unmark(&reply)),
                 Kind::Permission(what) => self.permission_told(key, what, &reply),
                 _ => self.checked(key, &reply),
             }

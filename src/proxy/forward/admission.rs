@@ -4,7 +4,7 @@
 //! Most tenants have neither; their requests are not looked at a second time.
 
 use crate::cluster::{Login, TenantKey};
-use crate::command::{self, Own, Plan, Session};
+use crate::command::{self, Dedicated, Plan, Session};
 use crate::resp::{Args, RequestLimits};
 
 use crate::proxy::forward::answer::Taken;
@@ -53,7 +53,7 @@ impl Machine {
             None => self.any_default_instance(|instance| instance.learned.blocks(name)),
         };
         match blocks {
-            true => Plan::Own(Own::Block),
+            true => Plan::Dedicated(Dedicated::Block),
             false => plan,
         }
     }

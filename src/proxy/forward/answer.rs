@@ -49,7 +49,7 @@ impl Machine {
             }
             Plan::Admin(_) if self.settings.admin_commands => self.forward_one(key, frame),
             Plan::Script => self.forward_script(key, frame),
-            Plan::Own(own) => self.dispatch_own(key, own, frame),
+            Plan::Dedicated(own) => self.dispatch_own(key, own, frame),
             Plan::Answer(_) | Plan::Admin(_) | Plan::Never(_) => {
                 if let Err(refusal) = self.admit(key) {
                     return self.refuse(key, refusal);
@@ -83,7 +83,7 @@ impl Machine {
                 Plan::Forward
                 | Plan::Script
                 | Plan::Session(_)
-                | Plan::Own(_)
+                | Plan::Dedicated(_)
                 | Plan::CrossProtocol => {}
             }
         }

@@ -95,7 +95,7 @@ impl Machine {
         }
         if self.links.any_stalled()
             && let Some(held) = self.held_back_in(client.pool)
-            && command::is_held_back(frame)
+            && command::is_paused_with_writes(frame)
         {
             return self.route_held(key, held);
         }

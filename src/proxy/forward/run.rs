@@ -53,8 +53,8 @@ impl Run {
     #[inline]
     pub(in crate::proxy) fn may_take(&self, frame: &[u8]) -> bool {
         !(self.single
-            || self.no_writes && command::is_held_back(frame)
-            || self.moved && self.commands > 0 && command::writes_if_done(frame))
+            || self.no_writes && command::is_paused_with_writes(frame)
+            || self.moved && self.commands > 0 && command::always_writes(frame))
     }
 }
 

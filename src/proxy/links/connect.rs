@@ -3,7 +3,7 @@
 use std::mem;
 
 use crate::command::Permission;
-use crate::command::learned::Learned;
+use crate::command::blocking::BlockingCommands;
 
 use crate::link::failure::Failure;
 use crate::link::handshake::{Greeted, Handshake};
@@ -172,7 +172,7 @@ impl Machine {
     }
 
     /// Some commands of this backend may block.
-    fn learn(&mut self, key: InstanceKey, learned: Learned) {
+    fn learn(&mut self, key: InstanceKey, learned: BlockingCommands) {
         if let Some(instance) = self.upstreams.instances.get_mut(key) {
             (instance.asked_at, instance.learned) = (Some(self.now), learned);
         }

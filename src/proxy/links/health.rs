@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::Health;
-use crate::command::{hello, marked};
+use crate::command::{hello, proxy_command};
 use crate::metrics::ErrorKind;
 
 use crate::link::handshake::{HelloReply, error_text};
@@ -132,7 +132,7 @@ impl Machine {
             return;
         };
         let mut bytes = Vec::new();
-        marked::write(&mut bytes, question);
+        proxy_command::write(&mut bytes, question);
         if link.fifo.is_empty() {
             link.since = self.now;
         }

@@ -90,7 +90,7 @@ impl Machine {
     fn ask_permission(&mut self, pool: PoolKey, what: Permission, on: LinkKey) {
         let db = self.upstreams.pools.get(pool).map_or(0, |pool| pool.db);
         let db = db.to_string();
-        self.ask_server(on, Kind::Permission(what), &what.question(&db));
+        self.ask_server(on, Kind::Permission(what), &what.probe(&db));
         self.stats.counters.permissions_asked += 1;
     }
 

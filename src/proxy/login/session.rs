@@ -121,7 +121,7 @@ impl Machine {
     /// whether there is such a user.
     fn ask_about_user(&mut self, key: ClientKey, frame: &[u8]) -> Option<Taken> {
         let mut question = Vec::new();
-        let asks = client_command::ask_about_user(frame, self.user_of(key), &mut question);
+        let asks = client_command::write_user_probe(frame, self.user_of(key), &mut question);
         asks.then(|| self.forward_one(key, &question))
     }
 
