@@ -73,7 +73,7 @@ const LIMITED: Family = Family {
     name: "elika_service_limited_total",
     kind: Kind::Counter,
     labels: &["limit"],
-    help: "How often somebody ran into a limit of the service port.",
+    help: "How often a limit of the service port was reached.",
 };
 
 const CONNECTIONS: Family = Family {

@@ -53,14 +53,20 @@ pub(super) const fn row<T>(
 }
 
 pub(super) const PROCESS: &[Row<Whole>] = &[
-    row(Gauge, "elika_up", &[], "1: the page was made.", |_, s| {
-        s.number(&[], 1_u8);
-    }),
+    row(
+        Gauge,
+        "elika_up",
+        &[],
+        "1: the page was written.",
+        |_, s| {
+            s.number(&[], 1_u8);
+        },
+    ),
     row(
         Gauge,
         "elika_build_info",
         &["version", "node", "namespace"],
-        "1, for its labels.",
+        "1; the labels have the version, node and namespace.",
         |it, s| s.number(&[env!("CARGO_PKG_VERSION"), &it.node, &it.namespace], 1_u8),
     ),
     row(
@@ -74,7 +80,7 @@ pub(super) const PROCESS: &[Row<Whole>] = &[
         Gauge,
         "elika_draining",
         &[],
-        "1 if the process is about to end.",
+        "1 if the process drains.",
         |it, s| s.flag(&[], it.draining),
     ),
     row(Gauge, "elika_workers", &[], "Worker threads.", |it, s| {
@@ -84,49 +90,47 @@ pub(super) const PROCESS: &[Row<Whole>] = &[
         Gauge,
         "elika_workers_silent",
         &[],
-        "Workers that did not answer in time; they are shown as they were the last time.",
+        "Workers that did not answer in time; they are shown with their last values.",
         |it, s| s.size(&[], usize::from(it.workers).saturating_sub(it.answered)),
     ),
-    row(
-        Gauge,
-        "elika_tenants",
-        &[],
-        "Tenants that there are.",
-        |it, s| s.size(&[], it.tenants),
-    ),
+    row(Gauge, "elika_tenants", &[], "Tenants.", |it, s| {
+        s.size(&[], it.tenants)
+    }),
     row(
         Gauge,
         "elika_tenants_shown",
         &[],
-        "Tenants that have samples of their own.",
+        "Tenants with samples of their own.",
         |it, s| s.size(&[], it.shown),
     ),
     row(
         Counter,
         "elika_clients_refused_total",
         &[],
-        "Clients refused because there were limit.clients of them.",
+        "Clients refused at limit.clients.",
         |it, s| s.number(&[], it.clients_refused),
     ),
     row(
         Counter,
         "elika_accept_rests_total",
         &[],
-        "Rests of 50 ms: limit.accepts-per-second was used up, or no file could be opened.",
+        "Times that accepting was paused for 50 ms, at limit.accepts-per-second or without free \
+         file descriptors.",
         |it, s| s.number(&[], it.accept_rests),
     ),
     row(
         Gauge,
         "elika_names_refused",
         &[],
-        "Tenant keys and aliases that clusters do not get: they belong to others, or look like keys.",
+        "Tenant keys and aliases that clusters cannot have: they belong to other clusters, or look \
+         like tenant keys.",
         |it, s| s.size(&[], it.names_refused),
     ),
     row(
         Gauge,
         "process_resident_memory_bytes",
         &[],
-        "Memory in use.",
+        "Resident memory.",
         |it, s| {
             if let Some(n) = it.process.resident_bytes {
                 s.number(&[], n)
@@ -148,7 +152,7 @@ pub(super) const PROCESS: &[Row<Whole>] = &[
         Gauge,
         "process_open_fds",
         &[],
-        "Open files and sockets.",
+        "Open file descriptors.",
         |it, s| {
             if let Some(n) = it.process.open_fds {
                 s.number(&[], n)
@@ -159,7 +163,7 @@ pub(super) const PROCESS: &[Row<Whole>] = &[
         Gauge,
         "process_max_fds",
         &[],
-        "Files and sockets that may be open.",
+        "Limit of open file descriptors.",
         |it, s| {
             if let Some(n) = it.process.max_fds {
                 s.number(&[], n)
@@ -170,7 +174,7 @@ pub(super) const PROCESS: &[Row<Whole>] = &[
         Counter,
         "process_cpu_seconds_total",
         &[],
-        "Time on processors.",
+        "CPU time, user and system.",
         |it, s| {
             if let Some(us) = it.process.cpu_us {
                 s.seconds(&[], us)
@@ -181,7 +185,7 @@ pub(super) const PROCESS: &[Row<Whole>] = &[
         Gauge,
         "process_start_time_seconds",
         &[],
-        "When the process started, since 1970.",
+        "Start time of the process, since 1970.",
         |it, s| {
             if let Some(us) = it.process.start_us {
                 s.seconds(&[], us)
@@ -196,7 +200,7 @@ pub(super) const WORKERS: &[Row<Survey>] = &[
         Gauge,
         "elika_worker_clients",
         &["worker"],
-        "Clients, those not logged in included.",
+        "Clients, including those that are not logged in.",
         |it, s| s.size(&[], it.client_count),
     ),
     row(
@@ -210,28 +214,28 @@ pub(super) const WORKERS: &[Row<Survey>] = &[
         Gauge,
         "elika_worker_outbound_bytes",
         &["worker"],
-        "Bytes that wait to be sent, to clients and to backends.",
+        "Bytes to be sent to clients and backends.",
         |it, s| s.size(&[], it.outbound_bytes),
     ),
     row(
         Counter,
         "elika_worker_turns_total",
         &["worker"],
-        "Turns of its loop.",
+        "Turns of the worker's loop.",
         |it, s| s.number(&[], it.turns),
     ),
     row(
         Counter,
         "elika_worker_busy_seconds_total",
         &["worker"],
-        "Time that it did not wait for something to do.",
+        "Time that the worker's loop did not wait for events.",
         |it, s| s.seconds(&[], it.busy_us),
     ),
     row(
         Gauge,
         "elika_worker_longest_turn_seconds",
         &["worker"],
-        "The longest turn of its loop since somebody asked the last time.",
+        "The longest turn of the worker's loop since the previous scrape.",
         |it, s| s.seconds(&[], it.longest_turn_us),
     ),
 ];

@@ -16,7 +16,7 @@ pub(super) const CLUSTER: Row<ClusterKey> = row(
     Gauge,
     "elika_tenant_info",
     &["tenant", "cluster"],
-    "1, for its labels: which cluster the tenant's key stands for.",
+    "1; the labels have the cluster of the tenant.",
     |it, s| s.number(&[&it.to_string()], 1_u8),
 );
 
@@ -25,29 +25,29 @@ pub(super) const TENANTS: &[Row<TenantRow>] = &[
         Gauge,
         "elika_tenant_paused",
         &["tenant"],
-        "1 if it is paused; of other tenants, how many are.",
+        "1 if the tenant is paused; for other tenants, how many are.",
         |it, s| s.number(&[], it.paused),
     ),
     row(
         Gauge,
         "elika_tenant_paused_clients",
         &["tenant"],
-        "Clients that wait because it is paused.",
+        "Clients that wait because the tenant is paused.",
         |it, s| s.number(&[], it.waiting),
     ),
     row(
         Gauge,
         "elika_tenant_dedicated_connections",
         &["tenant"],
-        "Connections of clients' own on the worker with most of them: backend-pool.dedicated-max is \
-         their limit.",
+        "Dedicated connections, on the worker with the most; backend-pool.dedicated-max is their \
+         limit.",
         |it, s| s.number(&[], it.dedicated),
     ),
     row(
         Counter,
         "elika_tenant_refused_total",
         &["tenant", "limit"],
-        "Requests and logins refused here, by the limit of the tenant that they ran into.",
+        "Requests and logins refused by the proxy, by the limit of the tenant.",
         |it, s| {
             for (limit, n) in Limit::ALL.into_iter().zip(it.refused) {
                 s.number(&[limit.name()], n);
@@ -61,7 +61,7 @@ pub(super) const ADDRESS: Row<InstanceRow> = row(
     Gauge,
     "elika_instance_info",
     &["tenant", "instance_id", "address"],
-    "1, for its labels: where the instance is.",
+    "1; the labels have the address of the instance.",
     |it, s| s.number(&[&it.address], 1_u8),
 );
 
@@ -73,14 +73,16 @@ pub(super) const INSTANCES: &[Row<InstanceRow>] = &[
         Gauge,
         "elika_instance_listed",
         &["tenant", "instance_id"],
-        "1 if it is in the registry, 0 if it is only still in use; of others, how many are.",
+        "1 if the instance is listed, 0 if it is only still in use; for other tenants, how many \
+         are listed.",
         |it, s| s.number(&[], it.listed),
     ),
     row(
         Gauge,
         "elika_instance_health",
         &["tenant", "instance_id", "state"],
-        "1 for the state that it is in, 0 for all others; of others, how many are in it.",
+        "1 for the state of the instance, 0 for the other states; for other tenants, how many are \
+         in the state.",
         |it, s| {
             for (state, n) in Health::ALL.into_iter().zip(it.health) {
                 s.number(&[state.name()], n);
@@ -91,14 +93,14 @@ pub(super) const INSTANCES: &[Row<InstanceRow>] = &[
         Gauge,
         "elika_instance_clients",
         &["tenant", "instance_id"],
-        "Clients logged in there.",
+        "Clients logged in.",
         |it, s| s.number(&[], it.clients),
     ),
     row(
         Gauge,
         "elika_instance_pinned_clients",
         &["tenant", "instance_id", "reason"],
-        "Clients with a connection of their own, by what they need it for.",
+        "Clients with a dedicated connection, by the reason for it.",
         |it, s| {
             for (reason, n) in PinReason::ALL.into_iter().zip(it.pinned) {
                 s.number(&[reason.name()], n);
@@ -109,28 +111,28 @@ pub(super) const INSTANCES: &[Row<InstanceRow>] = &[
         Gauge,
         "elika_instance_waiting_clients",
         &["tenant", "instance_id"],
-        "Clients that wait for a connection of their own.",
+        "Clients that wait for a dedicated connection.",
         |it, s| s.number(&[], it.waiting),
     ),
     row(
         Gauge,
         "elika_instance_oldest_wait_seconds",
         &["tenant", "instance_id"],
-        "How long the first of them has waited.",
+        "How long the first of these clients has waited.",
         |it, s| s.seconds(&[], it.oldest_wait_ms.saturating_mul(1_000)),
     ),
     row(
         Gauge,
         "elika_instance_requests_in_flight",
         &["tenant", "instance_id"],
-        "Requests not yet answered.",
+        "Requests in flight.",
         |it, s| s.number(&[], it.in_flight),
     ),
     row(
         Gauge,
         "elika_instance_connections",
         &["tenant", "instance_id", "state"],
-        "Backend connections: shared by clients, a client's own, idle, being opened, or for logins.",
+        "Backend connections: shared, dedicated (own), idle, opening, or verifying logins.",
         |it, s| {
             let numbers = [it.shared, it.own, it.idle, it.opening, it.verifying];
             for (state, n) in CONNECTIONS.into_iter().zip(numbers) {
@@ -149,14 +151,14 @@ pub(super) const INSTANCES: &[Row<InstanceRow>] = &[
         Counter,
         "elika_instance_replies_total",
         &["tenant", "instance_id"],
-        "Replies to them that came.",
+        "Replies to forwarded requests.",
         |it, s| s.number(&[], it.traffic.replies),
     ),
     row(
         Counter,
         "elika_instance_request_bytes_total",
         &["tenant", "instance_id"],
-        "Bytes of those requests.",
+        "Bytes of forwarded requests.",
         |it, s| s.number(&[], it.traffic.request_bytes),
     ),
     row(
@@ -170,7 +172,7 @@ pub(super) const INSTANCES: &[Row<InstanceRow>] = &[
         Counter,
         "elika_instance_errors_total",
         &["tenant", "instance_id", "kind"],
-        "Error replies of the backend, by the word that they begin with.",
+        "Error replies of the backend, by kind.",
         |it, s| {
             for (kind, n) in ErrorKind::ALL.into_iter().zip(it.traffic.errors) {
                 s.number(&[kind.name()], n);
@@ -181,21 +183,22 @@ pub(super) const INSTANCES: &[Row<InstanceRow>] = &[
         Counter,
         "elika_instance_evictions_total",
         &["tenant", "instance_id"],
-        "Clients closed at a limit: of bytes kept for them, or of time in which they took none.",
+        "Clients closed at a limit of bytes or time.",
         |it, s| s.number(&[], it.evictions),
     ),
     row(
         Histogram,
         "elika_instance_client_latency_seconds",
         &["tenant", "instance_id"],
-        "From a request's arrival here to the end of its reply, for those that do not block.",
+        "Time from a request's arrival at the proxy to the end of its reply, without blocking \
+         commands.",
         |it, s| s.histogram(&[], &it.traffic.client_latency),
     ),
     row(
         Histogram,
         "elika_instance_backend_latency_seconds",
         &["tenant", "instance_id"],
-        "From the moment a request was queued for the backend to the end of its reply.",
+        "Time from when a request is queued for the backend to the end of its reply.",
         |it, s| s.histogram(&[], &it.traffic.backend_latency),
     ),
 ];
