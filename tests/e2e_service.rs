@@ -241,7 +241,7 @@ fn a_reverse_proxy_on_this_machine_can_add_clusters_and_nothing_else() {
         let (status, message) = answer.error();
         assert_eq!(status, 403, "{target}");
         assert!(
-            message.contains("is for the admin listener, http://127.0.0.1:"),
+            message.contains("this needs the admin listener, http://127.0.0.1:"),
             "{message}"
         );
     }
@@ -257,7 +257,7 @@ fn the_static_router_keeps_its_cluster() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let service = proxy.service();
-    let message = "the static router has one cluster; to change clusters here, start with \
+    let message = "the static router has a fixed cluster; to change clusters, start with \
         --router.type=sync";
     for answer in [
         service.post("/add_cluster", &key("carts")),
@@ -440,7 +440,7 @@ fn the_metrics_have_a_path_of_their_own() {
     assert_eq!(service.get("/m").status, 200);
     let answer = service.get("/");
     let (status, message) = answer.error();
-    let (_, known) = message.split_once("there are: ").unwrap();
+    let (_, known) = message.split_once("available: ").unwrap();
     let paths = known.split(", ").map(|it| it.split(' ').nth(1).unwrap());
     let paths: Vec<&str> = paths.filter(|path| *path != "/m").collect();
     assert!(status == 404 && paths.len() > 8, "{paths:?}");

@@ -75,9 +75,9 @@ impl ProcessState {
             instances().filter(|it| it.status.is_usable()).count(),
         );
         Err(match (all, usable) {
-            (0, _) => "no instance of any cluster is known".to_owned(),
+            (0, _) => "no instance is known".to_owned(),
             (_, 0) => format!("none of {all} instances is ready or online"),
-            (_, n) => format!("none of {n} instances that are ready or online answers"),
+            (_, n) => format!("none of {n} usable instances is up"),
         })
     }
 }

@@ -153,7 +153,7 @@ fn worker_reports_are_in_the_next_snapshot() {
         ["a ready down 10.0.0.1:6379"]
     );
     let why = fixture.process.usable().unwrap_err();
-    assert_eq!(why, "none of 1 instances that are ready or online answers");
+    assert_eq!(why, "none of 1 usable instances is up");
 }
 
 /// The result for `slow` comes when the test releases it.

@@ -95,7 +95,7 @@ impl ServiceThread {
     }
 }
 
-/// Binds the admin listener, on which callers on this machine have full access without a token: at
+/// Binds the admin listener, whose callers, all on this machine, are trusted without a token: at
 /// `service-admin-bind`, or, if there is no token, on loopback, [`ADMIN_PORT_OFFSET`] above the
 /// service port. If that default port is in use, a free one is taken instead.
 fn admin_listener(config: &Config) -> io::Result<Option<TcpListener>> {

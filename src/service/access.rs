@@ -46,47 +46,47 @@ pub(super) struct Caller {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Access {
     /// Read what is no secret.
-    Public,
+    All,
     /// Add clusters, in a way that takes nothing from any tenant. A reverse proxy on this machine
     /// that adds no header looks like a local caller, so all of its clients have this level.
-    Add,
+    Local,
     /// Everything.
-    Full,
+    Trusted,
 }
 
 /// The access level of a caller.
 ///
 /// # Errors
 ///
-/// The response to a caller with public access only.
+/// The response to a caller that is not even local.
 pub(super) fn check(
     token: Option<&Token>,
     head: &Head,
     caller: Caller,
 ) -> Result<Access, Response> {
     match token {
-        Some(token) if bearer(head).is_some_and(|text| token.is(text)) => Ok(Access::Full),
+        Some(token) if bearer(head).is_some_and(|text| token.is(text)) => Ok(Access::Trusted),
         Some(_) => {
             let message = "needs the header Authorization: Bearer TOKEN, with the service token";
             Err(failure(401, message).with("WWW-Authenticate", "Bearer"))
         }
         None if !is_local(head, caller.peer) => Err(failure(
             403,
-            "without a --service-token this is for callers on this machine only, which say \
-             localhost or an IP address, and are neither web pages nor proxies",
+            "without --service-token only callers on this machine are allowed, with localhost or an \
+             IP address as the host, and neither web pages nor proxies",
         )),
-        None if caller.admin => Ok(Access::Full),
-        None => Ok(Access::Add),
+        None if caller.admin => Ok(Access::Trusted),
+        None => Ok(Access::Local),
     }
 }
 
 /// The response to a caller on this machine that needs the admin listener.
 pub(super) fn wrong_listener(admin: Option<SocketAddr>) -> Response {
     let place = match admin {
-        Some(address) => format!("is for the admin listener, http://{address}"),
-        None => "needs --service-admin-bind".to_owned(),
+        Some(address) => format!("this needs the admin listener, http://{address}"),
+        None => "this needs --service-admin-bind".to_owned(),
     };
-    let message = format!("without a --service-token this {place}");
+    let message = format!("without --service-token {place}");
     failure(403, message)
 }
 
@@ -216,8 +216,8 @@ mod tests {
         let peer = HERE.into();
         let access =
             |token: Option<&Token>, admin| check(token, &head, Caller { peer, admin }).ok();
-        assert_eq!(access(None, true), Some(Access::Full));
-        assert_eq!(access(None, false), Some(Access::Add));
+        assert_eq!(access(None, true), Some(Access::Trusted));
+        assert_eq!(access(None, false), Some(Access::Local));
         assert_eq!(access(Some(&Token::new("x")), true), None);
     }
 

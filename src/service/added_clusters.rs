@@ -1,5 +1,5 @@
-//! Clusters that callers with access level [`Add`](super::access::Access::Add) added: how many
-//! there may be, and which of them may still be given an instance with that level.
+//! Clusters that local callers added: how many there may be, and which of them a local caller may
+//! still give an instance.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};

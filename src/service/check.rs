@@ -18,7 +18,7 @@ use super::fake_control::FakeControl;
 use super::http::{CONTINUE, Decoder, Length, Refusal, Request, Step};
 use super::limits::{BODY_BYTES_MAX, Class, HEAD_BYTES_MAX, WAIT_SECONDS_MAX};
 
-/// A caller with full access.
+/// A trusted caller.
 const CALLER: Caller = Caller {
     peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
     admin: true,

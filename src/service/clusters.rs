@@ -43,7 +43,7 @@ pub(super) fn list(context: &Context, request: &Request, _: Access) -> Result<An
 
 /// `POST /add_cluster`
 ///
-/// Callers with access level `Add` may add a limited number of clusters.
+/// Local callers may add a limited number of clusters.
 pub(super) fn add(
     context: &Context,
     request: &Request,
@@ -51,7 +51,7 @@ pub(super) fn add(
 ) -> Result<Answer, Response> {
     let key = ClusterKey::from_json(text(request)?).map_err(bad_json)?;
     context.control.check_names(&key, None).map_err(taken)?;
-    let counts = access < Access::Full && !context.knows(&key);
+    let counts = access < Access::Trusted && !context.knows(&key);
     if counts && !context.added.has_capacity(|| context.control.clusters()) {
         log::warn!(
             "service port: cluster refused cluster={key} limit=clusters clusters={CLUSTERS_MAX}"
@@ -69,15 +69,15 @@ pub(super) fn add(
 
 /// `POST /status_change`
 ///
-/// Callers with access level `Add` may only add the first instance of a cluster that was added with
-/// that level. Any other instance would receive the clients of a tenant, and their passwords.
+/// Local callers may only add the first instance of a cluster that a local caller added. Any other
+/// instance would receive the clients of a tenant, and their passwords.
 pub(super) fn status_change(
     context: &Context,
     request: &Request,
     access: Access,
 ) -> Result<Answer, Response> {
     let instance = ClusterInstance::from_json(text(request)?).map_err(bad_json)?;
-    if access < Access::Full {
+    if access < Access::Trusted {
         context.may_fill(&instance)?;
     }
     if instance.status != Status::Deleted {
@@ -163,7 +163,7 @@ impl Context {
         known.then(|| key.tenant()).ok_or_else(unknown)
     }
 
-    /// Checks whether a caller with access level `Add` may make this change.
+    /// Checks whether a local caller may make this change.
     fn may_fill(&self, instance: &ClusterInstance) -> Result<(), Response> {
         let key = &instance.key;
         let known = self.registry.get_cluster_instance(&key.tenant());

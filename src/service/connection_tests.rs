@@ -12,7 +12,7 @@ const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n\
     {\"status\":\"ok\"}";
 
-/// A caller with full access.
+/// A trusted caller.
 const CALLER: Caller = Caller {
     peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
     admin: true,
@@ -168,7 +168,7 @@ fn invalid_bytes_get_a_response_and_close_the_connection() {
     let answer = fixture.receive("*1\r\n$4\r\nPING\r\n");
     assert_eq!(status(&answer), "400");
     assert!(answer.contains("\r\nConnection: close\r\n"));
-    assert!(answer.ends_with(r#"{"code":400,"message":"not an HTTP request","data":null}"#));
+    assert!(answer.ends_with(r#"{"code":400,"message":"invalid HTTP request","data":null}"#));
     fixture.send_all();
     assert!(fixture.connection.is_lingering());
     fixture.pass(LINGER_MS - 1);

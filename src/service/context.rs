@@ -21,7 +21,7 @@ use super::http::{Refusal, Response};
 pub(crate) struct ServiceSettings {
     /// The token that callers need. Without a token, callers must be on this machine.
     pub(crate) token: Option<Token>,
-    /// The address of the admin listener, which has full access without a token.
+    /// The address of the admin listener, whose callers are trusted without a token.
     pub(crate) admin: Option<SocketAddr>,
     /// The path of the metrics page, with its leading slash; `None`: there is none.
     pub(crate) metrics_path: Option<String>,
@@ -110,7 +110,7 @@ impl Context {
             Limit::Parked => failure(503, "too many requests wait for changes"),
             Limit::Clusters => failure(
                 503,
-                "too many clusters were added without a --service-token or the admin listener",
+                "too many clusters were added by local callers; use the admin listener or a token",
             ),
             Limit::Calls => failure(503, "the service port is busy with other calls"),
             _ => failure(503, "too many connections"),

@@ -63,8 +63,7 @@ pub(super) const CLOSE_MS: u64 = 1_000;
 /// Seconds that a request may wait for a change of the clusters.
 pub(super) const WAIT_SECONDS_MAX: u64 = 60;
 
-/// Clusters that callers with access level `Add` may have added. Each stays until a caller with
-/// full access deletes it.
+/// Clusters that local callers may have added. Each stays until a trusted caller deletes it.
 pub(super) const CLUSTERS_MAX: usize = 1_000;
 
 /// Seconds of a pause.

@@ -13,7 +13,7 @@
 //! | `handle` | access to the port from other threads |
 //! | `routes`, `access` | the calls, and who may make them |
 //! | `clusters`, `inspect`, `traffic_control` | calls about clusters, clients and traffic |
-//! | `added_clusters` | clusters added without full access |
+//! | `added_clusters` | clusters that local callers added |
 //! | `metrics` | the metrics page, from the statistics of all workers |
 //! | `context` | what calls work on |
 //! | `limits`, `counters` | limits of the port, and how often each was reached |

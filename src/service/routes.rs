@@ -50,12 +50,12 @@ const ROUTES: &[Route] = &[
     Route {
         path: None,
         thread: Thread::Page,
-        ..read("", Access::Public, |context, _, _| {
+        ..read("", Access::All, |context, _, _| {
             let page = context.control.metrics() + &context.counters.page();
             Ok(Answer::Now(Response::new(200, CONTENT_TYPE, page)))
         })
     },
-    read("/list_cluster", Access::Public, clusters::list),
+    read("/list_cluster", Access::All, clusters::list),
     add_to_cluster("/add_cluster", clusters::add),
     add_to_cluster("/status_change", clusters::status_change),
     Route {
@@ -63,8 +63,8 @@ const ROUTES: &[Route] = &[
         changes_clusters: true,
         ..change("/cluster", BodyRule::May, clusters::remove)
     },
-    read("/clients", Access::Full, inspect::clients),
-    read("/pools", Access::Full, inspect::pools),
+    read("/clients", Access::Trusted, inspect::clients),
+    read("/pools", Access::Trusted, inspect::pools),
     change("/pause", BodyRule::Must, traffic_control::pause),
     change("/resume", BodyRule::Must, traffic_control::resume),
     change("/drain", BodyRule::No, traffic_control::drain),
@@ -75,7 +75,7 @@ type Run = fn(&Context, &Request, Access) -> Result<Answer, Response>;
 const fn probe(path: &'static str, run: Run) -> Route {
     Route {
         thread: Thread::Port,
-        ..read(path, Access::Public, run)
+        ..read(path, Access::All, run)
     }
 }
 
@@ -95,13 +95,13 @@ const fn change(path: &'static str, body: BodyRule, run: Run) -> Route {
     Route {
         method: Method::Post,
         body,
-        ..read(path, Access::Full, run)
+        ..read(path, Access::Trusted, run)
     }
 }
 
 const fn add_to_cluster(path: &'static str, run: Run) -> Route {
     Route {
-        access: Access::Add,
+        access: Access::Local,
         changes_clusters: true,
         ..change(path, BodyRule::Must, run)
     }
@@ -170,8 +170,8 @@ impl Context {
             return Err(self.not_found(head, &methods));
         };
         let access = match route.access {
-            Access::Public => Access::Public,
-            Access::Add | Access::Full => {
+            Access::All => Access::All,
+            Access::Local | Access::Trusted => {
                 access::check(self.settings.token.as_ref(), head, caller)?
             }
         };
@@ -181,7 +181,7 @@ impl Context {
         if route.changes_clusters && self.settings.fixed {
             return Err(failure(
                 409,
-                "the static router has one cluster; to change clusters here, start with \
+                "the static router has a fixed cluster; to change clusters, start with \
                  --router.type=sync",
             ));
         }
@@ -206,7 +206,7 @@ impl Context {
             });
             let known: Vec<String> = known.collect();
             let known = known.join(", ");
-            return failure(404, format!("no such path; there are: {known}"));
+            return failure(404, format!("no such path; available: {known}"));
         }
         let mut allowed = methods.join(", ");
         if methods.contains(&"GET") {
@@ -215,7 +215,7 @@ impl Context {
         let (method, path) = (head.method.name(), &head.path);
         failure(
             405,
-            format!("{method} is not for {path}; allowed: {allowed}"),
+            format!("{method} is not allowed for {path}; allowed: {allowed}"),
         )
         .with("Allow", allowed)
     }

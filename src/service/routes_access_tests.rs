@@ -113,7 +113,7 @@ fn existing_clusters_get_no_instance_through_the_service_port() {
     let registry = &fixture.control.registry;
     let foreign = instance(other(), "evil", "orders");
     assert_eq!(port("POST /status_change", foreign.to_json()), 404);
-    // A cluster added with full access, whose only instance is deleted for a moment.
+    // A cluster of a trusted caller, whose only instance is deleted for a moment.
     fixture.ask("POST /add_cluster", Some(&other().to_json()));
     assert_eq!(port("POST /add_cluster", other().to_json()), 200);
     assert_eq!(port("POST /status_change", foreign.to_json()), 403);
@@ -161,7 +161,7 @@ fn clusters_added_through_the_service_port_are_limited() {
     assert_eq!(add(7), 200, "it is there already");
     let page = fixture.context.counters.page();
     assert!(page.contains("elika_service_limited_total{limit=\"clusters\"} 1\n"));
-    // With full access there is no such limit, and a deleted cluster does not count.
+    // Trusted callers have no such limit, and a deleted cluster does not count.
     let one_more = cluster(CLUSTERS_MAX + 1).to_json();
     assert_eq!(fixture.ask("POST /add_cluster", Some(&one_more)).0, 200);
     let first = cluster(0).to_json();

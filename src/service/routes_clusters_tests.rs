@@ -205,7 +205,7 @@ fn registry_errors_have_their_status() {
 fn static_router_refuses_changes_of_clusters() {
     let fixture = Fixture::with(|it| it.fixed = true);
     let key = ClusterKey::local().to_json();
-    let message = "the static router has one cluster; to change clusters here, start with \
+    let message = "the static router has a fixed cluster; to change clusters, start with \
         --router.type=sync";
     for line in [
         "POST /add_cluster",

@@ -132,7 +132,7 @@ fn unknown_paths_and_methods_list_the_valid_ones() {
         "GET /x",
         None,
         404,
-        "no such path; there are: GET /healthz, GET /readyz, GET /metrics, GET /list_cluster, \
+        "no such path; available: GET /healthz, GET /readyz, GET /metrics, GET /list_cluster, \
          POST /add_cluster, POST /status_change, DELETE /cluster, GET /clients, GET /pools, \
          POST /pause, POST /resume, POST /drain",
     );
@@ -153,7 +153,7 @@ fn unknown_paths_and_methods_list_the_valid_ones() {
         "DELETE /pause",
         None,
         405,
-        "DELETE is not for /pause; allowed: POST",
+        "DELETE is not allowed for /pause; allowed: POST",
     );
     // HEAD is answered like GET; its body is removed when the response is encoded.
     assert_eq!(

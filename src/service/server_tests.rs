@@ -57,7 +57,7 @@ impl Port {
         Self::connect(self.address)
     }
 
-    /// A caller with full access.
+    /// A trusted caller.
     fn admin(&self) -> Peer {
         Self::connect(self.admin)
     }

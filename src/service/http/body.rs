@@ -6,7 +6,7 @@ use super::{Length, Refusal};
 use crate::service::limits::{BODY_BYTES_MAX, CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX};
 
 const TOO_LARGE: Refusal = Refusal::new(413, "the body is too large");
-const BAD_CHUNK: Refusal = Refusal::new(400, "not a chunk of a body");
+const BAD_CHUNK: Refusal = Refusal::new(400, "invalid chunk");
 
 /// A body that is being received.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Body {
     }
 
     fn trailer(&mut self, rest: &[u8], left: usize) -> Result<Option<usize>, Refusal> {
-        let too_large = Refusal::new(431, "the headers after the body are too large");
+        let too_large = Refusal::new(431, "the trailer is too large");
         let Some((text, len)) = line(rest, left, too_large)? else {
             return Ok(None);
         };

@@ -96,10 +96,10 @@ fn refusal(error: httparse::Error, bytes: &[u8]) -> Refusal {
     match error {
         TooManyHeaders => Refusal::new(431, "too many headers"),
         Version if version(bytes).starts_with(b"HTTP/") => {
-            Refusal::new(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+            Refusal::new(505, "only HTTP/1.0 and HTTP/1.1 are supported")
         }
-        HeaderName | HeaderValue => Refusal::new(400, "not an HTTP header"),
-        NewLine | Status | Token | Version => Refusal::new(400, "not an HTTP request"),
+        HeaderName | HeaderValue => Refusal::new(400, "invalid HTTP header"),
+        NewLine | Status | Token | Version => Refusal::new(400, "invalid HTTP request"),
     }
 }
 
@@ -174,11 +174,11 @@ impl<'a> Headers<'a> {
             return Ok(None);
         };
         if values.next().is_some() {
-            return Err(Refusal::new(400, "a header that must be alone came twice"));
+            return Err(Refusal::new(400, "a header occurs twice"));
         }
         match str::from_utf8(value) {
             Ok(value) => Ok(Some(value)),
-            Err(_) => Err(Refusal::new(400, "a header is not text")),
+            Err(_) => Err(Refusal::new(400, "a header is not UTF-8")),
         }
     }
 
@@ -206,13 +206,19 @@ impl<'a> Headers<'a> {
             return length.map_or(Ok(Length::None), content_length);
         };
         if length.is_some() {
-            return Err(Refusal::new(400, "Content-Length and Transfer-Encoding"));
+            return Err(Refusal::new(
+                400,
+                "both Content-Length and Transfer-Encoding",
+            ));
         }
         if is_old {
-            return Err(Refusal::new(400, "HTTP/1.0 has no Transfer-Encoding"));
+            return Err(Refusal::new(400, "Transfer-Encoding in HTTP/1.0"));
         }
         if !coding.eq_ignore_ascii_case("chunked") {
-            return Err(Refusal::new(501, "no Transfer-Encoding but chunked"));
+            return Err(Refusal::new(
+                501,
+                "only chunked Transfer-Encoding is supported",
+            ));
         }
         Ok(Length::Chunked)
     }
@@ -221,7 +227,7 @@ impl<'a> Headers<'a> {
         match self.one("expect")? {
             None => Ok(false),
             Some(value) if value.eq_ignore_ascii_case("100-continue") => Ok(true),
-            Some(_) => Err(Refusal::new(417, "no expectation but 100-continue")),
+            Some(_) => Err(Refusal::new(417, "only Expect: 100-continue is supported")),
         }
     }
 }

@@ -20,7 +20,7 @@ impl Query {
                 return Err(format!("unknown parameter {name}; known: {known}"));
             }
             if found.iter().any(|(other, _)| *other == name) {
-                return Err(format!("parameter {name} came twice"));
+                return Err(format!("parameter {name} occurs twice"));
             }
             found.push((name, decode(value)?));
         }
@@ -112,7 +112,7 @@ mod tests {
             ("name=%+1", "%+1 is not percent-encoded UTF-8"),
             ("name=%ff", "%ff is not percent-encoded UTF-8"),
             ("tennant=a", "unknown parameter tennant; known: name, n"),
-            ("name=a&name=a", "parameter name came twice"),
+            ("name=a&name=a", "parameter name occurs twice"),
         ];
         for (text, error) in cases {
             assert_eq!(get(text), Err(error.to_owned()), "{text}");

@@ -208,36 +208,36 @@ fn head_is_returned_before_its_body() {
 fn invalid_requests_are_refused_at_once() {
     let host = "GET / HTTP/1.1\r\nHost: x\r\n";
     for (text, status, reason) in [
-        ("\u{1}", 400, "not an HTTP request"),
-        ("\u{16}\u{3}\u{1}\u{2}\0\u{1}", 400, "not an HTTP request"),
-        ("*1\r\n$4\r\nPING\r\n", 400, "not an HTTP request"),
-        ("GET /\r\n", 400, "not an HTTP request"),
-        ("GET  / HTTP/1.1\r\n", 400, "not an HTTP request"),
-        ("GET / JTTP/1.1\r\n", 400, "not an HTTP request"),
+        ("\u{1}", 400, "invalid HTTP request"),
+        ("\u{16}\u{3}\u{1}\u{2}\0\u{1}", 400, "invalid HTTP request"),
+        ("*1\r\n$4\r\nPING\r\n", 400, "invalid HTTP request"),
+        ("GET /\r\n", 400, "invalid HTTP request"),
+        ("GET  / HTTP/1.1\r\n", 400, "invalid HTTP request"),
+        ("GET / JTTP/1.1\r\n", 400, "invalid HTTP request"),
         (
             "GET / HTTP/1.2\r\n",
             505,
-            "only HTTP/1.0 and HTTP/1.1 are spoken here",
+            "only HTTP/1.0 and HTTP/1.1 are supported",
         ),
         (
             "PRI * HTTP/2.0\r\n\r\nSM",
             505,
-            "only HTTP/1.0 and HTTP/1.1 are spoken here",
+            "only HTTP/1.0 and HTTP/1.1 are supported",
         ),
-        ("GET / HTTP/1.1\r\nHost x\r\n", 400, "not an HTTP header"),
-        ("GET / HTTP/1.1\r\nHost : x\r\n", 400, "not an HTTP header"),
-        ("GET / HTTP/1.1\r\n Host: x\r\n", 400, "not an HTTP header"),
+        ("GET / HTTP/1.1\r\nHost x\r\n", 400, "invalid HTTP header"),
+        ("GET / HTTP/1.1\r\nHost : x\r\n", 400, "invalid HTTP header"),
+        ("GET / HTTP/1.1\r\n Host: x\r\n", 400, "invalid HTTP header"),
         (
             "GET / HTTP/1.1\r\nA: x\r\n b\r\n",
             400,
-            "not an HTTP header",
+            "invalid HTTP header",
         ),
-        ("GET / HTTP/1.1\r\nA: \0\r\n", 400, "not an HTTP header"),
+        ("GET / HTTP/1.1\r\nA: \0\r\n", 400, "invalid HTTP header"),
         ("GET / HTTP/1.1\r\n\r\n", 400, "the Host header is missing"),
     ] {
         assert_eq!(refused(text), (status, reason), "{text:?}");
     }
-    let twice = "a header that must be alone came twice";
+    let twice = "a header occurs twice";
     for (headers, status, reason) in [
         ("Host: y", 400, twice),
         ("Content-Length: 1\r\nContent-Length: 1", 400, twice),
@@ -261,19 +261,23 @@ fn invalid_requests_are_refused_at_once() {
         (
             "Transfer-Encoding: gzip",
             501,
-            "no Transfer-Encoding but chunked",
+            "only chunked Transfer-Encoding is supported",
         ),
         (
             "Transfer-Encoding: gzip, chunked",
             501,
-            "no Transfer-Encoding but chunked",
+            "only chunked Transfer-Encoding is supported",
         ),
         (
             "Content-Length: 1\r\nTransfer-Encoding: chunked",
             400,
-            "Content-Length and Transfer-Encoding",
+            "both Content-Length and Transfer-Encoding",
         ),
-        ("Expect: 200-ok", 417, "no expectation but 100-continue"),
+        (
+            "Expect: 200-ok",
+            417,
+            "only Expect: 100-continue is supported",
+        ),
     ] {
         let text = format!("{host}{headers}\r\n\r\n");
         if status == 200 {
@@ -283,7 +287,7 @@ fn invalid_requests_are_refused_at_once() {
         }
     }
     let old = "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
-    assert_eq!(refused(old), (400, "HTTP/1.0 has no Transfer-Encoding"));
+    assert_eq!(refused(old), (400, "Transfer-Encoding in HTTP/1.0"));
 }
 
 #[test]
@@ -338,11 +342,7 @@ fn invalid_chunks_are_refused() {
         "1\r\na\r\n\r\n",
         "0\r\nA: b\n",
     ] {
-        assert_eq!(
-            refused(&chunked(body)),
-            (400, "not a chunk of a body"),
-            "{body:?}"
-        );
+        assert_eq!(refused(&chunked(body)), (400, "invalid chunk"), "{body:?}");
     }
     let too_large = (413, "the body is too large");
     for size in ["100001", "fffffffffffffffff", "FFFFFFFFFFFFFFFF"] {
@@ -369,12 +369,12 @@ fn size_limit_applies_to_all_chunks_together() {
     let extension = |bytes: usize| format!("1;{}\r\nx\r\n0\r\n\r\n", "x".repeat(bytes - 4));
     assert_eq!(one(&chunked(&extension(CHUNK_LINE_BYTES_MAX))).body, b"x");
     let too_long = chunked(&extension(CHUNK_LINE_BYTES_MAX + 1));
-    assert_eq!(refused(&too_long), (400, "not a chunk of a body"));
+    assert_eq!(refused(&too_long), (400, "invalid chunk"));
 
     let trailer = |bytes: usize| format!("0\r\nA: b\r\nC: {}\r\n\r\n", "d".repeat(bytes - 13));
     assert_eq!(one(&chunked(&trailer(TRAILER_BYTES_MAX))).body, b"");
     let too_long = chunked(&trailer(TRAILER_BYTES_MAX + 1));
-    let too_large = (431, "the headers after the body are too large");
+    let too_large = (431, "the trailer is too large");
     assert_eq!(refused(&too_long), too_large);
 }
 
