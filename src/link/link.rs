@@ -8,6 +8,7 @@ use crate::resp::ReplyScanner;
 use crate::link::frame::Frame;
 use crate::link::handshake::Handshake;
 use crate::link::request::Fifo;
+use crate::link::role::{IllegalRole, Role};
 use crate::link::sent::Recent;
 use crate::link::stall::Stall;
 use crate::link::waits::Waits;
@@ -50,18 +51,6 @@ impl Verifying {
     }
 }
 
-/// A shared connection that some clients need for one request: WAIT is about the very connection
-/// that carried their writes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Lending {
-    #[default]
-    None,
-    /// Nothing more is sent on it; it is lent when nothing is in flight.
-    Reserved,
-    /// It is out of its pool's shared connections: its owner's, or those clients' who wait on it.
-    Lent,
-}
-
 /// One backend connection of this worker.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -88,12 +77,7 @@ pub(crate) struct Link {
     /// Not read, because the client at its head does not read either.
     pub paused: bool,
     pub dirty: bool,
-    /// Whose own it is; `NONE`: shared, or idle.
-    pub owner: ClientKey,
-    /// It was opened to be a client's own, and is never shared.
-    pub dedicated: bool,
-    /// Whether it is shared, or kept for one request.
-    pub lending: Lending,
+    role: Role,
     /// Clients that wait until replicas have what was written here.
     pub waits: Waits,
     /// When the server last answered that.
@@ -114,8 +98,6 @@ pub(crate) struct Link {
     pub id: Option<u64>,
     /// It took over the unsent requests of a lost connection, and has not sent a byte of them.
     pub is_heir: bool,
-    /// Out of its pool: closed as soon as it owes nothing.
-    pub retired: bool,
     /// When its handshake was over.
     pub ready_at: Millis,
     /// Where it leads, if its name resolved.
@@ -131,7 +113,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(instance: InstanceKey, pool: PoolKey, now: Millis) -> Self {
+    pub(crate) fn new(instance: InstanceKey, pool: PoolKey, role: Role, now: Millis) -> Self {
         Self {
             instance,
             pool,
@@ -147,9 +129,7 @@ impl Link {
             pushed_bytes: 0,
             paused: false,
             dirty: false,
-            owner: ClientKey::NONE,
-            dedicated: false,
-            lending: Lending::None,
+            role,
             waits: Waits::default(),
             asked_wait: Millis::default(),
             blocking: 0,
@@ -160,7 +140,6 @@ impl Link {
             frame: Frame::default(),
             id: None,
             is_heir: false,
-            retired: false,
             ready_at: now,
             address: None,
             tried: 0,
@@ -168,6 +147,38 @@ impl Link {
             since: now,
             late_ms: LATE_MS,
         }
+    }
+
+    /// What it is for; [`Links::assign`](super::links::Links::assign) changes it.
+    #[inline]
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The role from now on.
+    ///
+    /// # Errors
+    ///
+    /// A link of the present role cannot have this one; it stays as it is.
+    pub(super) fn assign(&mut self, role: Role) -> Result<(), IllegalRole> {
+        self.role = self.role.to(role)?;
+        Ok(())
+    }
+
+    /// See [`Role::owner`].
+    #[inline]
+    pub(crate) fn owner(&self) -> ClientKey {
+        self.role.owner()
+    }
+
+    /// See [`Role::is_dedicated`].
+    #[inline]
+    pub(crate) fn is_dedicated(&self) -> bool {
+        self.role.is_dedicated()
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.role.is_retired()
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -196,18 +207,19 @@ impl Link {
     /// May clients of its pool send on it? Not while it is kept for one of them, nor behind big
     /// replies that nobody wants.
     pub(crate) fn is_open(&self) -> bool {
-        self.is_shared() && self.lending == Lending::None && self.forsaken == 0
+        matches!(self.role, Role::Shared | Role::Idle) && self.forsaken == 0
     }
 
     /// Is it kept for clients that wait until nothing is in flight?
     pub(crate) fn is_reserved(&self) -> bool {
-        self.lending == Lending::Reserved
+        self.role == Role::Reserved
     }
 
     /// Is it out of its pool so that its server can be asked about replicas? It owes nothing else.
     pub(crate) fn is_asked_only(&self) -> bool {
-        let lent = self.dedicated || self.lending == Lending::Lent;
-        lent && self.owner == ClientKey::NONE && self.waits.is_asking()
+        let taken = [ClientKey::NONE].map(Role::Borrowed).contains(&self.role)
+            || self.is_dedicated() && self.owner() == ClientKey::NONE;
+        taken && self.waits.is_asking()
     }
 
     /// Ends a pause of reading. Returns whether there was one: then the link must be read at once.
@@ -222,12 +234,12 @@ impl Link {
 
     /// Is it nobody's own, and not on its way out?
     pub(crate) fn is_shared(&self) -> bool {
-        !self.retired && self.owner == ClientKey::NONE
+        !self.role.is_retired() && self.owner() == ClientKey::NONE
     }
 
     /// Is it the own connection of another client than those who wait on it?
     pub(crate) fn is_anothers(&self) -> bool {
-        let owner = self.owner;
+        let owner = self.owner();
         owner != ClientKey::NONE && self.waits.clients().all(|it| it != owner)
     }
 

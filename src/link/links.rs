@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use super::link::{Link, State};
 use super::request::Requests;
+use super::role::{IllegalRole, Role};
 use super::stall::Stall;
 use crate::store::chunk::{ChunkList, ChunkPool};
 use crate::store::key::{ClientKey, LinkKey};
@@ -90,6 +91,15 @@ impl Links {
         self.table.get_mut(key)
     }
 
+    /// Changes what a link is for.
+    ///
+    /// # Errors
+    ///
+    /// See [`Role::to`].
+    pub(crate) fn assign(&mut self, key: LinkKey, role: Role) -> Result<(), IllegalRole> {
+        self.table.get_mut(key).map_or(Ok(()), |it| it.assign(role))
+    }
+
     /// Takes a link out. The caller takes care of its bytes and its requests.
     pub(crate) fn remove(&mut self, key: LinkKey) -> Option<Link> {
         self.waits.retain(|&other| other != key);
@@ -130,7 +140,7 @@ impl Links {
     pub(crate) fn append(&mut self, key: LinkKey, bytes: &[u8]) {
         if let Some(link) = self.table.get_mut(key) {
             self.chunks.append(&mut link.outbound, bytes);
-            if !link.dedicated {
+            if !link.is_dedicated() {
                 link.recent.push(bytes);
             }
             mark_dirty(&mut self.dirty, link, key);

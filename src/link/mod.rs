@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `links` | all of them, and the bytes on their way to servers |
 //! | `link` | the record of a connection |
+//! | `role` | what it is for |
 //! | `credential`, `handshake` | what a connection says first |
 //! | `request`, `verb` | the queue of requests, and what the reply to each says |
 //! | `latency` | how long a request took |
@@ -29,6 +30,7 @@ pub(crate) mod link;
 pub(crate) mod links;
 pub(crate) mod replies;
 pub(crate) mod request;
+pub(crate) mod role;
 pub(crate) mod sent;
 pub(crate) mod stall;
 pub(crate) mod verb;

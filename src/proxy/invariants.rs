@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::link::link::{Lending, Link, State, Verifying};
+use crate::link::link::{Link, State, Verifying};
 use crate::link::request::Kind;
+use crate::link::role::{Listed, Role};
 use crate::link::stall::{PAUSE_BYTES, Stall};
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
@@ -91,7 +92,7 @@ impl Machine {
                 );
             }
             self.check_owner(key, link);
-            if !link.dedicated {
+            if !link.is_dedicated() {
                 assert_eq!(link.recent.end(), link.queued, "{key:?}");
             }
             let forsaken = self.requests.of_link(link.fifo);
@@ -121,7 +122,7 @@ impl Machine {
         let served = self.links.waits().contains(&key);
         assert!(served || waits.is_empty(), "{key:?}: nobody asks");
         assert!(served || !link.is_reserved(), "{key:?} is kept for nobody");
-        if !link.dedicated && !link.retired && link.owner == ClientKey::NONE {
+        if !link.is_dedicated() && !link.is_retired() && link.owner() == ClientKey::NONE {
             assert_eq!(link.blocking, 0, "{key:?} is shared, and blocks");
         }
     }
@@ -129,28 +130,28 @@ impl Machine {
     fn check_owner(&self, key: LinkKey, link: &Link) {
         let verbs = self.requests.of_link(link.fifo);
         let blocking = verbs.filter(|(_, it)| it.verb.blocks()).count();
-        if !link.retired {
+        if !link.is_retired() {
             assert_eq!(blocking, link.blocking as usize, "{key:?}");
             let mut scripts = self.requests.of_link(link.fifo);
             let scripts = scripts.by_ref().filter(|(_, it)| it.verb == Verb::Script);
             assert_eq!(scripts.count(), link.scripts as usize, "{key:?}");
         }
         self.check_waits_of(key, link);
-        if link.owner == ClientKey::NONE {
-            let asked = link.retired || link.waits.is_asking();
-            assert!(!link.dedicated || link.fifo.is_empty() || asked);
+        if link.owner() == ClientKey::NONE {
+            let asked = link.is_retired() || link.waits.is_asking();
+            assert!(!link.is_dedicated() || link.fifo.is_empty() || asked);
             return;
         }
-        let owner = self.clients.get(link.owner);
+        let owner = self.clients.get(link.owner());
         assert!(
             owner.is_some_and(|client| client.pin.is_some() && client.link == key),
             "{key:?} is owned by somebody who does not know"
         );
-        if link.dedicated {
+        if link.is_dedicated() {
             for (_, request) in self.requests.of_link(link.fifo) {
                 let ours = matches!(request.kind, Kind::Permission(_) | Kind::Wait);
                 assert!(
-                    ours || request.client == link.owner,
+                    ours || request.client == link.owner(),
                     "{key:?}: a stranger's request"
                 );
             }
@@ -191,7 +192,7 @@ impl Machine {
             );
             if client.pin.is_some() {
                 let own = self.links.get(client.link);
-                assert!(own.is_some_and(|own| own.owner == key), "{key:?}");
+                assert!(own.is_some_and(|own| own.owner() == key), "{key:?}");
             }
             assert!(!client.is(Flag::Closing) || client.inbound.is_none() || client.hold.any());
             let waits = client.hold.any() || client.is(Flag::Ready) || client.is(Flag::Closing);
@@ -260,22 +261,22 @@ impl Machine {
             assert_eq!(clients, pool.clients as usize, "{key:?}");
             for &link in &pool.links {
                 let link = self.links.get(link);
-                let shared = link.map(|b| (b.pool, b.owner, b.retired));
-                assert_eq!(shared, Some((key, ClientKey::NONE, false)));
+                let shared = link.map(|b| (b.pool, b.role().listed()));
+                assert_eq!(shared, Some((key, Listed::Shared)));
             }
             for &link in &pool.idle {
                 let link = self.links.get(link);
-                let idle = link.map(|b| (b.pool, b.is_open(), b.fifo.is_empty()));
-                assert_eq!(idle, Some((key, true, true)));
+                let idle = link.map(|b| (b.pool, b.role(), b.fifo.is_empty()));
+                assert_eq!(idle, Some((key, Role::Idle, true)));
             }
             let dedicated = self.links.iter();
             let dedicated = dedicated
-                .filter(|(_, b)| b.dedicated && b.pool == key)
+                .filter(|(_, b)| b.role().counts_as_dedicated() && b.pool == key)
                 .count();
             assert_eq!(dedicated, pool.dedicated, "{key:?}");
             let lent = self.links.iter();
-            let lent = lent.filter(|(_, b)| b.lending == Lending::Lent && b.pool == key);
-            assert_eq!(lent.count(), pool.lent, "{key:?}");
+            let lent = lent.filter(|(_, b)| matches!(b.role(), Role::Borrowed(_)) && b.pool == key);
+            assert_eq!(lent.count(), pool.borrowed, "{key:?}");
         }
         let in_line: usize = self
             .upstreams

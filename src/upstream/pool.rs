@@ -21,8 +21,8 @@ pub(crate) struct Pool {
     pub idle: Vec<LinkKey>,
     /// Connections that are or were a client's own.
     pub dedicated: usize,
-    /// Shared connections that are a client's for one request.
-    pub lent: usize,
+    /// Shared connections that are borrowed, see [`Role`](crate::link::role::Role).
+    pub borrowed: usize,
     /// Clients that wait for a connection of their own, in order.
     pub line: VecDeque<Turn>,
     /// Clients whose session change waits for a connection of this pool.
@@ -49,7 +49,7 @@ pub(crate) struct Turn {
 impl Pool {
     /// Connections that clients share, those that are lent to one of them included.
     pub(crate) fn shared(&self) -> usize {
-        self.links.len() + self.lent
+        self.links.len() + self.borrowed
     }
 
     /// A ready link of the pool.

@@ -16,8 +16,9 @@ use crate::cluster::{InstanceId, TenantKey};
 use crate::link::credential::Identity;
 use crate::link::link::Link;
 use crate::link::links::Links;
+use crate::link::role::{Listed, Role};
 use crate::resp::Protocol;
-use crate::store::key::{AccountKey, InstanceKey, PoolKey, TenantSlot};
+use crate::store::key::{AccountKey, InstanceKey, LinkKey, PoolKey, TenantSlot};
 use crate::store::random::Random;
 use crate::store::table::Table;
 use crate::store::time::Millis;
@@ -127,6 +128,41 @@ impl Upstreams {
         })
     }
 
+    /// A link of a pool has another role.
+    pub(crate) fn list(&mut self, pool: PoolKey, key: LinkKey, before: Role, role: Role) {
+        // One that is listed where it was keeps its place there.
+        if before.listed() != role.listed() || before.listed() == Listed::Nowhere {
+            self.unlist(pool, key, before);
+            self.enlist(pool, key, role);
+        }
+    }
+
+    /// A pool has a link of this role.
+    pub(crate) fn enlist(&mut self, pool: PoolKey, key: LinkKey, role: Role) {
+        if let Some(pool) = self.pools.get_mut(pool) {
+            match role.listed() {
+                Listed::Shared => pool.links.push(key),
+                Listed::Idle => pool.idle.push(key),
+                Listed::Nowhere => {}
+            }
+            pool.dedicated += usize::from(role.counts_as_dedicated());
+            pool.borrowed += usize::from(matches!(role, Role::Borrowed(_)));
+        }
+    }
+
+    /// It has it no more.
+    pub(crate) fn unlist(&mut self, pool: PoolKey, key: LinkKey, role: Role) {
+        if let Some(pool) = self.pools.get_mut(pool) {
+            match role.listed() {
+                Listed::Shared => pool.links.retain(|&other| other != key),
+                Listed::Idle => pool.idle.retain(|&other| other != key),
+                Listed::Nowhere => {}
+            }
+            pool.dedicated -= usize::from(role.counts_as_dedicated());
+            pool.borrowed -= usize::from(matches!(role, Role::Borrowed(_)));
+        }
+    }
+
     /// The pools of an instance.
     pub(crate) fn pools_of(&self, of: InstanceKey) -> impl Iterator<Item = &Pool> {
         let accounts = self.by_identity.range((of, None)..);
@@ -188,7 +224,7 @@ impl Upstreams {
             links,
             idle: Vec::new(),
             dedicated: 0,
-            lent: 0,
+            borrowed: 0,
             line: VecDeque::new(),
             waiters,
             clients: 0,

@@ -104,7 +104,7 @@ impl Machine {
             return Found::Nobody;
         };
         match (client.pin.as_deref_mut(), self.links.get(client.link)) {
-            (Some(pin), Some(link)) if link.blocking > 0 && link.owner == key => {
+            (Some(pin), Some(link)) if link.blocking > 0 && link.owner() == key => {
                 pin.soil();
                 link.id.map_or(Found::Otherwise, Found::Connection)
             }

@@ -40,7 +40,7 @@ impl Machine {
         let Some(link) = self.links.get(key) else {
             return Manner::default();
         };
-        let Some(client) = self.clients.get(link.owner) else {
+        let Some(client) = self.clients.get(link.owner()) else {
             return Manner::default();
         };
         let pin = client.pin.as_deref();
@@ -58,7 +58,7 @@ impl Machine {
     /// The client that gets the invalidations of the one which has this connection, if it is
     /// another.
     fn redirects_to(&self, key: LinkKey) -> Option<u64> {
-        let owner = self.links.get(key)?.owner;
+        let owner = self.links.get(key)?.owner();
         let pin = self.clients.get(owner)?.pin.as_deref()?;
         pin.tracking?.redirect
     }
@@ -111,7 +111,7 @@ impl Machine {
     /// that the proxy has for the other client.
     pub(super) fn redirect_told(&mut self, key: LinkKey) {
         let out = self.redirect_broken(key);
-        let owner = self.links.get(key).map(|link| link.owner);
+        let owner = self.links.get(key).map(|link| link.owner());
         if let Some(owner) = owner {
             self.tell_own(owner, &out);
         }
@@ -184,7 +184,7 @@ impl Machine {
         };
         let pin = self
             .clients
-            .get(link.owner)
+            .get(link.owner())
             .and_then(|client| client.pin.as_deref());
         let head = self.requests.get(link.fifo.head);
         // A request that was not even sent has no reply.

@@ -63,7 +63,7 @@ impl Machine {
                 true => 0,
                 false => link.reply_bytes + part.len() as u64,
             };
-            let (owner, fate) = (link.owner, link.frame.fate);
+            let (owner, fate) = (link.owner(), link.frame.fate);
             self.pass(key, fate, part, late)?;
             if whole {
                 self.framed(key, owner)?;
@@ -71,7 +71,7 @@ impl Machine {
             }
         }
         if let Some(link) = self.links.get(key) {
-            late.settled.push(link.owner);
+            late.settled.push(link.owner());
         }
         Ok(())
     }
@@ -83,7 +83,7 @@ impl Machine {
             return false;
         };
         let link = self.links.get(client.link);
-        link.is_some_and(|it| it.dedicated && it.is_ready() && !it.scanner.at_start())
+        link.is_some_and(|it| it.is_dedicated() && it.is_ready() && !it.scanner.at_start())
     }
 
     /// A frame has come to its end: what waited for that goes out.
@@ -106,7 +106,7 @@ impl Machine {
         let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
-        let (owner, head) = (link.owner, self.requests.get(link.fifo.head));
+        let (owner, head) = (link.owner(), self.requests.get(link.fifo.head));
         let kind = head.map_or(Kind::Deliver, |head| head.kind);
         match fate {
             Fate::Push => {
@@ -208,7 +208,7 @@ impl Machine {
     /// Is the next change of this connection its login as another user? Some servers say nothing to
     /// a wrong password while they owe replies, and then the next one is not about it.
     fn logs_in(&self, key: LinkKey) -> bool {
-        let owner = self.links.get(key).map(|link| link.owner);
+        let owner = self.links.get(key).map(|link| link.owner());
         let client = owner.and_then(|owner| self.clients.get(owner));
         let pin = client.and_then(|client| client.pin.as_deref());
         let change = pin.and_then(|pin| pin.changes.front());
@@ -239,7 +239,7 @@ impl Machine {
             link.scripts -= u32::from(verb == Verb::Script);
             if let Some(pin) = self
                 .clients
-                .get_mut(link.owner)
+                .get_mut(link.owner())
                 .and_then(|owner| owner.pin.as_deref_mut())
             {
                 pin.answered(verb);
@@ -253,7 +253,7 @@ impl Machine {
         let Some(link) = self.links.get_mut(key) else {
             return;
         };
-        let owner = link.owner;
+        let owner = link.owner();
         let collected = mem::take(&mut link.collected);
         let head = self.requests.get(link.fifo.head);
         match head.map(|head| head.kind) {

@@ -16,10 +16,12 @@ impl Machine {
     /// connection is closed at once. One that only has to answer does so, for what was sent is
     /// done, whether anybody hears it or not.
     pub(in crate::proxy) fn orphan(&mut self, key: LinkKey, pin: &Pin) {
-        let Some(link) = self.links.get_mut(key) else {
+        if let Some(link) = self.links.get(key) {
+            self.assign(key, link.role().without_owner());
+        }
+        let Some(link) = self.links.get(key) else {
             return;
         };
-        link.owner = ClientKey::NONE;
         // Confirmations would be taken for messages, and never come.
         let confirms =
             (self.requests.of_link(link.fifo)).any(|(_, request)| request.verb.confirms());
@@ -31,7 +33,7 @@ impl Machine {
         if link.is_ready() && plain && !link.fifo.is_empty() {
             return self.lose_patience(key);
         }
-        if link.fifo.is_empty() && pin.unsettled == 0 && !pin.holds() && link.dedicated {
+        if link.fifo.is_empty() && pin.unsettled == 0 && !pin.holds() && link.is_dedicated() {
             self.give_back(key, pin.soiled);
         } else {
             self.fail(key, &Failure::Removed);
@@ -41,13 +43,13 @@ impl Machine {
     /// A client's own connection is not to be used any more: it ends when it owes nothing, or only
     /// what may never come.
     pub(in crate::proxy) fn retire_owned(&mut self, key: LinkKey) {
-        let Some(link) = self.links.get_mut(key) else {
+        let Some(link) = self.links.get(key) else {
             return;
         };
         if link.fifo.is_empty() || link.blocking > 0 || !link.is_ready() {
             self.fail(key, &Failure::Removed);
         } else {
-            link.retired = true;
+            self.assign(key, link.role().retired());
         }
     }
 
@@ -78,7 +80,7 @@ impl Machine {
     /// A connection ends that was a client's own. If it held anything, or anything was sent on
     /// it, the client ends too: on a server it would have been the very same connection.
     pub(in crate::proxy) fn lose_owner(&mut self, link: &Link) {
-        let Some(client) = self.clients.get_mut(link.owner) else {
+        let Some(client) = self.clients.get_mut(link.owner()) else {
             return;
         };
         let Some(pin) = client.pin.take() else {
@@ -92,12 +94,12 @@ impl Machine {
         self.upstreams.release(pin.tenant, Use::Pinned);
         let head = self.requests.get(link.fifo.head);
         let in_doubt = head.is_some_and(|head| head.start < link.sent);
-        let torn = link.dedicated && link.is_ready() && !link.scanner.at_start();
+        let torn = link.is_dedicated() && link.is_ready() && !link.scanner.at_start();
         if !pin.holds() && !in_doubt && !torn {
             return;
         }
         self.stats.counters.pins_lost += 1;
-        let key = link.owner;
+        let key = link.owner();
         self.finish_client(key);
         self.clients.silence(&mut self.requests, key);
         // What waited for the end of a message does so no more.
@@ -111,7 +113,10 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let own = self.links.get(client.link).is_some_and(|it| it.dedicated);
+        let own = self
+            .links
+            .get(client.link)
+            .is_some_and(|it| it.is_dedicated());
         if client.outbound.is_empty() || !own {
             return self.close_now(key);
         }

@@ -236,7 +236,7 @@ impl Machine {
         // One that was taken from the others for one request goes back to them as it was.
         let borrowed = client
             .and_then(|client| self.links.get(client.link))
-            .is_some_and(|link| !link.dedicated);
+            .is_some_and(|link| !link.is_dedicated());
         // Who waited for a backend that was down may yet turn out to be a stranger there.
         let stranger = client
             .and_then(|client| self.upstreams.accounts.get(client.account))

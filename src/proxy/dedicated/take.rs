@@ -7,7 +7,8 @@ use std::mem;
 
 use crate::dedicated::pin::Pin;
 use crate::link::failure::{Failure, NOAUTH};
-use crate::link::link::{Lending, Link};
+use crate::link::link::Link;
+use crate::link::role::Role;
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::TOO_MANY_CONNECTIONS;
@@ -86,11 +87,6 @@ impl Machine {
         let free = all.find(|&&key| self.is_clean(key) && is_free(key));
         let free = free.copied();
         if let Some(on) = free {
-            let pool = self.links.get(on).map(|link| link.pool);
-            if let Some(pool) = pool.and_then(|pool| self.upstreams.pools.get_mut(pool)) {
-                pool.idle.retain(|&other| other != on);
-            }
-            self.lend(on);
             self.own_for_once(on, key);
             return Ok(());
         }
@@ -99,23 +95,10 @@ impl Machine {
         if self.is_refused(pool) {
             return Err(Refusal::LoggedOut);
         }
-        let on = self.open(pool);
+        let on = self.open(pool, Role::Dedicated(key));
         let on = on.ok_or_else(|| Refusal::Error(TOO_MANY_CONNECTIONS.into()))?;
-        self.dedicate(on);
         self.own_for_once(on, key);
         Ok(())
-    }
-
-    /// Takes a shared connection out of its pool, for one request.
-    pub(super) fn lend(&mut self, key: LinkKey) {
-        if let Some(link) = self.links.get_mut(key)
-            && !link.dedicated
-            && let Some(pool) = self.upstreams.pools.get_mut(link.pool)
-        {
-            link.lending = Lending::Lent;
-            pool.links.retain(|&other| other != key);
-            pool.lent += 1;
-        }
     }
 
     /// For one request, whatever the connection is otherwise.
@@ -170,7 +153,7 @@ impl Machine {
 
     fn find_free(&mut self, pool_key: PoolKey) -> Result<Option<LinkKey>, Refusal> {
         while let Some(pool) = self.upstreams.pools.get_mut(pool_key) {
-            let Some(key) = pool.idle.pop() else { break };
+            let Some(&key) = pool.idle.last() else { break };
             if self.is_clean(key) {
                 return Ok(Some(key));
             }
@@ -179,41 +162,34 @@ impl Machine {
         if self.is_refused(pool_key) {
             return Err(Refusal::LoggedOut);
         }
-        let opened = self.open(pool_key);
-        if let Some(key) = opened {
-            self.dedicate(key);
-        }
-        Ok(opened)
-    }
-
-    /// A connection of which nothing is shared from now on.
-    fn dedicate(&mut self, key: LinkKey) {
-        if let Some(link) = self.links.get_mut(key) {
-            link.dedicated = true;
-            if let Some(pool) = self.upstreams.pools.get_mut(link.pool) {
-                pool.dedicated += 1;
-            }
-        }
+        let nobodys = Role::Dedicated(ClientKey::NONE);
+        Ok(self.open(pool_key, nobodys))
     }
 
     /// Takes this very connection out of the idle ones, for clients that wait for replicas.
     pub(super) fn take_idle(&mut self, key: LinkKey) -> bool {
-        let pool = self.links.get(key).map(|link| link.pool);
-        let Some(pool) = pool.and_then(|pool| self.upstreams.pools.get_mut(pool)) else {
-            return false;
-        };
-        let before = pool.idle.len();
-        pool.idle.retain(|&idle| idle != key);
-        pool.idle.len() < before
+        let idle = { self.links.get(key) }.is_some_and(|it| it.role() == Role::Idle);
+        if idle {
+            self.assign(key, Role::Dedicated(ClientKey::NONE));
+        }
+        idle
     }
 
     /// The connection is counted as the tenant's already.
     pub(super) fn own(&mut self, link_key: LinkKey, key: ClientKey) {
-        let pool = self.links.get(link_key).map(|it| it.pool);
-        let tenant = self.tenant_of_pool(pool.unwrap_or_default());
-        let (client, link) = (self.clients.get_mut(key), self.links.get_mut(link_key));
-        if let (Some(client), Some(link)) = (client, link) {
-            link.owner = key;
+        let Some(link) = self.links.get(link_key) else {
+            return;
+        };
+        let (pool, dedicated) = (link.pool, link.is_dedicated());
+        self.assign(
+            link_key,
+            match dedicated {
+                true => Role::Dedicated(key),
+                false => Role::Borrowed(key),
+            },
+        );
+        let tenant = self.tenant_of_pool(pool);
+        if let Some(client) = self.clients.get_mut(key) {
             let shared = client.link;
             client.go_to(link_key);
             client.pin = Some(Box::new(Pin {
@@ -232,7 +208,11 @@ impl Machine {
         };
         let instance = self.upstreams.instances.get(link.instance);
         let gone = instance.is_none_or(|it| it.gone || !it.is_at(link.address));
-        link.is_ready() && link.fifo.is_empty() && link.scanner.at_start() && !link.retired && !gone
+        link.is_ready()
+            && link.fifo.is_empty()
+            && link.scanner.at_start()
+            && !link.is_retired()
+            && !gone
     }
 
     /// Lets go of a client's own connection if it holds nothing and nothing is in flight.
@@ -268,11 +248,12 @@ impl Machine {
         if self.is_leaving(key) {
             self.gather(key);
         }
-        let Some(link) = self.links.get_mut(link_key) else {
+        let Some(link) = self.links.get(link_key) else {
             return;
         };
-        link.owner = ClientKey::NONE;
-        if link.dedicated {
+        let dedicated = link.is_dedicated();
+        self.assign(link_key, link.role().without_owner());
+        if dedicated {
             let at_home = pin.provisional || self.bring_home(link_key, to);
             self.give_back(link_key, pin.soiled || !at_home);
             return;
@@ -289,19 +270,16 @@ impl Machine {
             return;
         };
         let pool = link.pool;
-        if link.lending != Lending::Lent {
+        if link.role() != Role::Borrowed(ClientKey::NONE) {
             return;
         }
         if !self.is_clean(key) {
             return self.retire(key);
         }
-        let (link, pool) = (self.links.get_mut(key), self.upstreams.pools.get_mut(pool));
-        let (Some(link), Some(pool)) = (link, pool) else {
+        self.assign(key, Role::Shared);
+        let Some(pool) = self.upstreams.pools.get_mut(pool) else {
             return;
         };
-        pool.lent -= 1;
-        link.lending = Lending::None;
-        pool.links.push(key);
         // Who waits for one being opened in its place need not do so any more.
         for client in mem::take(&mut pool.waiters) {
             self.advance(client);
@@ -310,21 +288,16 @@ impl Machine {
 
     /// A connection has become one of this pool, by SELECT or a login.
     fn bring_home(&mut self, key: LinkKey, to: PoolKey) -> bool {
-        let Some(link) = self.links.get_mut(key) else {
+        let Some(from) = self.links.get(key).map(|link| link.pool) else {
             return false;
         };
-        let from = link.pool;
         if from == to {
             return true;
         }
-        let Some(pool) = self.upstreams.pools.get_mut(to) else {
+        if self.upstreams.pools.get(to).is_none() {
             return false;
-        };
-        pool.dedicated += 1;
-        link.pool = to;
-        if let Some(pool) = self.upstreams.pools.get_mut(from) {
-            pool.dedicated -= 1;
         }
+        self.change_pool(key, to);
         self.serve_line(from);
         true
     }
@@ -340,10 +313,10 @@ impl Machine {
         let asks = awaited && link.asked_wait != self.now;
         if !soiled
             && self.is_clean(key)
-            && let Some(pool) = self.upstreams.pools.get_mut(pool_key)
+            && let Some(pool) = self.upstreams.pools.get(pool_key)
             && (pool.idle.len() < self.settings.pool_idle_max || !pool.line.is_empty() || awaited)
         {
-            pool.idle.push(key);
+            self.assign(key, Role::Idle);
             if asks {
                 self.serve_waits();
             }

@@ -122,7 +122,7 @@ impl Machine {
         let Some(link) = self.links.get(link_key) else {
             return Ok(());
         };
-        let key = link.owner;
+        let key = link.owner();
         while !part.is_empty() {
             let Some(client) = self.clients.get_mut(key) else {
                 return Ok(());

@@ -160,7 +160,7 @@ impl Machine {
     /// What becomes of each request, in order.
     fn fates(&self, lost: &Link, failure: &Failure) -> Vec<(u32, Fate)> {
         let moves = lost.is_shared()
-            && !lost.dedicated
+            && !lost.is_dedicated()
             && match failure {
                 Failure::Removed | Failure::Rejected(_) => false,
                 Failure::Refused(_) => self.is_logged_out(lost, failure),

@@ -21,9 +21,10 @@ use crate::command;
 use crate::resp::{Protocol, write};
 
 use crate::link::failure::Failure;
-use crate::link::link::{Lending, Link, State, Verifying};
+use crate::link::link::{Link, State, Verifying};
 use crate::link::request::Kind;
 use crate::link::request::Reason;
+use crate::link::role::Role;
 use crate::link::stall::{LOOK_AGAIN_MS, Stall};
 use crate::link::verb::Verb;
 use crate::proxy::deliver::retry::first_unanswered;
@@ -182,7 +183,7 @@ impl Machine {
             // Only while they have room for further writes: else each pair of a write and a script
             // would have a connection more.
             let late = self.links.get(key).is_some_and(|it| {
-                it.is_late(self.now) && it.scripts == 0 && it.lending == Lending::None
+                it.is_late(self.now) && it.scripts == 0 && it.role() == Role::Shared
             });
             late && self.has_write_in_front(key)
         };
@@ -199,7 +200,7 @@ impl Machine {
     pub(in crate::proxy) fn held_back_in(&self, pool: PoolKey) -> Option<LinkKey> {
         let holds = |key: LinkKey| {
             let it = self.links.get(key)?;
-            let fit = it.pool == pool && it.is_shared() && it.lending == Lending::None;
+            let fit = it.pool == pool && it.role() == Role::Shared;
             // Whoever stands behind a script waits for its end.
             let fit = fit && it.scripts == 0;
             match it.stall {
@@ -296,7 +297,7 @@ impl Machine {
             if unheard >= reply / 2 {
                 self.seek_answer(pool);
             }
-            let shared = |it: &Link| it.is_shared() && !it.dedicated;
+            let shared = |it: &Link| it.is_shared() && !it.is_dedicated();
             let asked = |it: &Link| it.is_asked_only();
             match late {
                 true if unheard >= reply => self.fail(key, &Failure::TimedOut),
@@ -313,5 +314,5 @@ impl Machine {
 
 /// May others that wait on a connection be asked elsewhere?
 fn may_be_led_round(link: &Link) -> bool {
-    link.is_ready() && !link.dedicated && link.owner == ClientKey::NONE && link.blocking == 0
+    link.is_ready() && !link.is_dedicated() && link.owner() == ClientKey::NONE && link.blocking == 0
 }

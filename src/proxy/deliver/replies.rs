@@ -10,8 +10,9 @@ use crate::metrics::ErrorKind;
 
 use crate::link::failure::Failure;
 use crate::link::handshake::Progress;
-use crate::link::link::{Lending, Link, State};
+use crate::link::link::{Link, State};
 use crate::link::request::Kind;
+use crate::link::role::Role;
 use crate::link::stall::Stall;
 use crate::link::verb::Verb;
 use crate::proxy::action::Flow;
@@ -81,9 +82,13 @@ impl Machine {
     /// Replies of a ready backend. What they mean for others is done when all are dealt with.
     fn reply_bytes(&mut self, key: LinkKey, bytes: &[u8]) -> Result<(), Failure> {
         let mut late = Afterwards::default();
-        let own = |link: &Link| link.dedicated && link.owner != ClientKey::NONE;
-        let (own, lent) = { self.links.get(key) }
-            .map_or((false, false), |it| (own(it), it.lending != Lending::None));
+        let own = |link: &Link| link.is_dedicated() && link.owner() != ClientKey::NONE;
+        let (own, lent) = { self.links.get(key) }.map_or((false, false), |it| {
+            (
+                own(it),
+                !matches!(it.role(), Role::Shared | Role::Dedicated(_)),
+            )
+        });
         let outcome = match own {
             true => self.own_bytes(key, bytes, &mut late),
             false => self.replies(key, bytes, &mut late),
@@ -197,9 +202,9 @@ impl Machine {
                 link.scripts -= u32::from(popped.verb == Verb::Script);
                 link.forsaken -= u32::from(popped.kind == Kind::Forsaken);
                 link.stall = Stall::None;
-                if link.owner != ClientKey::NONE {
+                if link.owner() != ClientKey::NONE {
                     // What was to go apart, on what is shared otherwise.
-                    late.settled.push(link.owner);
+                    late.settled.push(link.owner());
                 }
             }
             let (requests, counters) = (&mut self.requests, &mut self.stats.counters);

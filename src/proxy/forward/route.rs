@@ -3,8 +3,9 @@
 use crate::command;
 
 use crate::link::failure::{Failure, NOAUTH};
-use crate::link::link::{Lending, Link};
+use crate::link::link::Link;
 use crate::link::request::{Kind, Requests};
+use crate::link::role::Role;
 use crate::link::stall::Stall;
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
@@ -171,7 +172,7 @@ impl Machine {
             let Some(link) = self.links.get(key) else {
                 continue;
             };
-            if link.lending != Lending::None {
+            if link.role() != Role::Shared {
                 continue;
             }
             match link.is_ready() {

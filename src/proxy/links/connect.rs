@@ -8,6 +8,7 @@ use crate::command::blocking::BlockingCommands;
 use crate::link::failure::Failure;
 use crate::link::handshake::{Greeted, Handshake};
 use crate::link::link::{Link, State, late_after};
+use crate::link::role::Role;
 use crate::proxy::action::{Action, News};
 use crate::proxy::machine::Machine;
 use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
@@ -22,14 +23,12 @@ const ADDRESS_MS_MIN: u64 = 250;
 impl Machine {
     /// Opens a connection that the pool's clients share.
     pub(in crate::proxy) fn open_shared(&mut self, pool: PoolKey) -> Option<LinkKey> {
-        let key = self.open(pool)?;
-        self.upstreams.pools.get_mut(pool)?.links.push(key);
-        Some(key)
+        self.open(pool, Role::Shared)
     }
 
     /// Opens a connection of the pool, with its account's credential. Nobody uses it yet. `None`:
     /// there are as many to the instance as there may be, and all are in use.
-    pub(in crate::proxy) fn open(&mut self, pool: PoolKey) -> Option<LinkKey> {
+    pub(in crate::proxy) fn open(&mut self, pool: PoolKey, role: Role) -> Option<LinkKey> {
         let of = self.upstreams.account_of(pool)?.instance;
         // A client in line may take the place of the one that was closed.
         while self.is_full(of) {
@@ -38,7 +37,7 @@ impl Machine {
                 return None;
             }
         }
-        let key = self.connect(of, pool)?;
+        let key = self.connect(of, pool, role)?;
         self.upstreams.instances.get_mut(of)?.connections += 1;
         Some(key)
     }
@@ -83,15 +82,19 @@ impl Machine {
     }
 
     /// Begins a connection to an instance: of a pool, or with `NONE` one that verifies logins.
-    pub(in crate::proxy) fn connect(&mut self, of: InstanceKey, pool: PoolKey) -> Option<LinkKey> {
+    pub(in crate::proxy) fn connect(
+        &mut self,
+        of: InstanceKey,
+        pool: PoolKey,
+        role: Role,
+    ) -> Option<LinkKey> {
         let instance = self.upstreams.instances.get_mut(of)?;
         instance.connecting += 1;
         let address = instance.address(0);
-        let link = Link {
-            address,
-            ..Link::new(of, pool, self.now)
-        };
+        let mut link = Link::new(of, pool, role, self.now);
+        link.address = address;
         let key = self.links.open(link);
+        self.upstreams.enlist(pool, key, role);
         if let Some(address) = address {
             self.actions.push_back(Action::Connect(key, address));
         }
@@ -236,7 +239,7 @@ impl Machine {
             && let Some(instance) = self.upstreams.instances.get(link.instance)
             && !instance.is_at(link.address)
         {
-            match (link.owner == ClientKey::NONE, instance.moved_at) {
+            match (link.owner() == ClientKey::NONE, instance.moved_at) {
                 (true, _) => self.retire(key),
                 (false, None) => self.retire_owned(key),
                 (false, Some(_)) => {}

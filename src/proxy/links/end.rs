@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::link::failure::Failure;
 use crate::link::handshake::is_busy;
-use crate::link::link::{Lending, Link};
+use crate::link::link::Link;
 use crate::proxy::action::{Action, News, Report};
 use crate::proxy::machine::Machine;
 use crate::session::change::Goal;
@@ -42,12 +42,7 @@ impl Machine {
             return false;
         };
         self.stats.counters.backends_failed += u64::from(*failure != Failure::Removed);
-        if let Some(pool) = self.upstreams.pools.get_mut(pool_key) {
-            pool.links.retain(|&other| other != key);
-            pool.idle.retain(|&other| other != key);
-            pool.dedicated -= usize::from(link.dedicated);
-            pool.lent -= usize::from(link.lending == Lending::Lent);
-        }
+        self.upstreams.unlist(pool_key, key, link.role());
         if !link.is_verifier()
             && let Some(instance) = self.upstreams.instances.get_mut(link.instance)
         {
@@ -149,7 +144,7 @@ impl Machine {
         }
         let mut owned: Vec<LinkKey> = Vec::new();
         for (key, link) in self.links.iter() {
-            if link.owner != ClientKey::NONE && theirs(&self.upstreams, link.pool) {
+            if link.owner() != ClientKey::NONE && theirs(&self.upstreams, link.pool) {
                 owned.push(key);
             }
         }
@@ -171,20 +166,15 @@ impl Machine {
 
     /// Takes a ready connection out of its pool: what it owes it still brings.
     pub(in crate::proxy) fn retire(&mut self, key: LinkKey) {
-        let Some(link) = self.links.get_mut(key) else {
-            return;
-        };
-        link.retired = true;
-        if let Some(pool) = self.upstreams.pools.get_mut(link.pool) {
-            pool.links.retain(|&other| other != key);
-            pool.idle.retain(|&other| other != key);
+        if let Some(link) = self.links.get(key) {
+            self.assign(key, link.role().retired());
+            self.close_retired(key);
         }
-        self.close_retired(key);
     }
 
     /// Closes a connection that was retired and owes nothing.
     pub(in crate::proxy) fn close_retired(&mut self, key: LinkKey) {
-        let done = |link: &Link| link.retired && link.fifo.is_empty();
+        let done = |link: &Link| link.is_retired() && link.fifo.is_empty();
         if self.links.get(key).is_some_and(done) {
             self.fail(key, &Failure::Removed);
         }

@@ -315,7 +315,7 @@ impl Machine {
             if instance.is_none_or(|instance| instance.is_at(link.address)) {
                 continue;
             }
-            let owned = link.owner != ClientKey::NONE;
+            let owned = link.owner() != ClientKey::NONE;
             match link.state {
                 State::Ready => left.push((key, owned)),
                 State::Verifying(Verifying::Idle { .. }) => idle.push(key),
@@ -343,14 +343,14 @@ impl Machine {
     /// A connection being opened takes nothing more, and serves what it has. Who waits for it
     /// begins again.
     fn retire_opening(&mut self, key: LinkKey) {
-        let Some(link) = self.links.get_mut(key) else {
+        let Some(link) = self.links.get(key) else {
             return;
         };
-        link.retired = true;
-        let Some(pool) = self.upstreams.pools.get_mut(link.pool) else {
+        let of = link.pool;
+        self.assign(key, link.role().retired());
+        let Some(pool) = self.upstreams.pools.get_mut(of) else {
             return;
         };
-        pool.links.retain(|&other| other != key);
         if pool.links.is_empty() {
             for client in std::mem::take(&mut pool.waiters) {
                 self.advance(client);

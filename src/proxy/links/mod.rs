@@ -4,3 +4,4 @@ mod connect;
 mod end;
 mod health;
 mod migrate;
+mod role;

@@ -3,6 +3,7 @@
 
 use std::mem;
 
+use crate::link::role::Role;
 use crate::proxy::machine::Machine;
 use crate::session::client::Client;
 use crate::store::key::{ClientKey, InstanceKey, PoolKey};
@@ -41,7 +42,7 @@ impl Machine {
             self.stats.counters.logins_delayed += 1;
             return;
         }
-        if self.connect(of, PoolKey::NONE).is_some()
+        if self.connect(of, PoolKey::NONE, Role::Login).is_some()
             && let Some(instance) = self.upstreams.instances.get_mut(of)
         {
             instance.logins.verifiers += 1;

@@ -24,6 +24,7 @@ use std::mem;
 use crate::link::failure::Failure;
 use crate::link::handshake::{Handshake, error_text, is_refusal};
 use crate::link::link::{Link, State, Verifying};
+use crate::link::role::Role;
 use crate::proxy::action::News;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::NO_INSTANCE;
@@ -227,7 +228,6 @@ impl Machine {
         else {
             return;
         };
-        pool.links.push(key);
         pool.waiters.push(client);
         link.pool = to;
         link.since = self.now;
@@ -238,6 +238,7 @@ impl Machine {
             instance.connections += 1;
         }
         self.links.opens_again();
+        self.assign(key, Role::Shared);
         let learn = self.is_to_learn(of);
         self.begin_handshake(key, Handshake::of_verified(protocol, db, learn));
         self.serve_logins(of);

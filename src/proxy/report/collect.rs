@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::cluster::TenantKey;
 
 use crate::dedicated::pin::Pin;
+use crate::link::role::Role;
 use crate::proxy::machine::Machine;
 use crate::session::client::Client;
 use crate::stats::survey::{
@@ -51,12 +52,12 @@ impl Machine {
                 continue;
             };
             of.traffic.add(&link.traffic);
-            match (link.is_ready(), link.dedicated) {
-                (false, _) if link.is_opening() => of.opening += 1,
-                (false, _) => of.verifying += 1,
-                (true, false) => of.shared += 1,
-                (true, true) if link.owner == ClientKey::NONE => of.idle += 1,
-                (true, true) => of.own += 1,
+            match link.role() {
+                _ if link.is_opening() => of.opening += 1,
+                Role::Login => of.verifying += 1,
+                Role::Idle => of.idle += 1,
+                role if role.is_dedicated() => of.own += 1,
+                _ => of.shared += 1,
             }
         }
         for (key, client) in self.clients.iter() {

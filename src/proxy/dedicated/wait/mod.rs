@@ -96,7 +96,7 @@ impl Machine {
     /// May this client ask what it wrote on this connection? Not if the connection is another
     /// user's by now.
     fn may_wait_on(&self, on: LinkKey, key: ClientKey) -> bool {
-        let link = self.links.get(on).filter(|it| !it.retired);
+        let link = self.links.get(on).filter(|it| !it.is_retired());
         let account = link.and_then(|it| self.upstreams.pools.get(it.pool));
         let client = self.clients.get(key).map(|it| it.account);
         account.is_some_and(|pool| Some(pool.account) == client)

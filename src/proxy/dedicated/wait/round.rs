@@ -15,8 +15,9 @@
 //! Where no other connection can be had, the server is asked on the shared one, for so short a time
 //! that those behind hardly wait.
 
-use crate::link::link::Lending;
+use crate::link::link::Link;
 use crate::link::request::Kind;
+use crate::link::role::Role;
 use crate::proxy::machine::Machine;
 use crate::store::key::{ClientKey, LinkKey, TenantSlot};
 
@@ -53,7 +54,7 @@ impl Machine {
         let Some(link) = self.links.get_mut(on) else {
             return false;
         };
-        if link.retired {
+        if link.is_retired() {
             let waiters = link.waits.take();
             self.unreserve(on);
             self.end_waits(waiters);
@@ -63,10 +64,10 @@ impl Machine {
             self.unreserve(on);
             return false;
         }
-        if link.waits.is_asking() || link.lending == Lending::Lent {
+        if link.waits.is_asking() || matches!(link.role(), Role::Borrowed(_)) {
             return true;
         }
-        if link.dedicated {
+        if link.is_dedicated() {
             self.ask_own(on);
             return true;
         }
@@ -75,16 +76,19 @@ impl Machine {
             true => Others::Behind,
             false => self.where_others_go(on),
         };
-        let Some(link) = self.links.get_mut(on) else {
+        self.assign(
+            on,
+            match others {
+                Others::Elsewhere => Role::Reserved,
+                Others::Later | Others::Behind => Role::Shared,
+            },
+        );
+        let Some(link) = self.links.get(on) else {
             return false;
-        };
-        link.lending = match others {
-            Others::Elsewhere => Lending::Reserved,
-            Others::Later | Others::Behind => Lending::None,
         };
         match others {
             Others::Elsewhere if link.fifo.is_empty() && link.is_ready() => {
-                self.lend(on);
+                self.assign(on, Role::Borrowed(ClientKey::NONE));
                 self.ask_wait(on, u64::MAX);
             }
             Others::Behind
@@ -105,7 +109,7 @@ impl Machine {
         let Some(link) = self.links.get(on).filter(|it| it.is_ready()) else {
             return;
         };
-        let (owner, calm) = (link.owner, link.fifo.is_empty());
+        let (owner, calm) = (link.owner(), link.fifo.is_empty());
         let its = link.waits.clients().any(|it| it == owner);
         let due = self.now.since(link.asked_wait) >= BEFORE_OTHERS_EVERY_MS;
         if its && calm || self.take_idle(on) {
@@ -133,7 +137,7 @@ impl Machine {
         };
         let others = pool.links.iter().filter(|&&other| other != on);
         let others = others.filter_map(|&other| self.links.get(other));
-        let (mut opening, mut asking) = (false, pool.lent > 0);
+        let (mut opening, mut asking) = (false, pool.borrowed > 0);
         for other in others {
             if other.is_ready() && other.is_open() {
                 return Others::Elsewhere;
@@ -197,7 +201,7 @@ impl Machine {
     pub(in crate::proxy) fn asked_about_waits(&self, slot: TenantSlot) -> u32 {
         let asked = self.links.waits().iter().filter(|&&on| {
             let link = self.links.get(on);
-            let asked = link.filter(|it| it.dedicated && it.is_asked_only());
+            let asked = link.filter(|it| it.is_dedicated() && it.is_asked_only());
             asked.is_some_and(|it| self.tenant_of_pool(it.pool) == slot)
         });
         u32::try_from(asked.count()).unwrap_or(u32::MAX)
@@ -206,14 +210,16 @@ impl Machine {
     /// The connection is shared or idle again.
     fn end_turn_of(&mut self, on: LinkKey) {
         match self.links.get(on) {
-            Some(it) if it.dedicated && it.owner == ClientKey::NONE => self.give_back(on, false),
+            Some(it) if it.is_dedicated() && it.owner() == ClientKey::NONE => {
+                self.give_back(on, false)
+            }
             _ => self.take_back(on),
         }
     }
 
     fn unreserve(&mut self, on: LinkKey) {
-        if let Some(link) = self.links.get_mut(on).filter(|it| it.is_reserved()) {
-            link.lending = Lending::None;
+        if self.links.get(on).is_some_and(Link::is_reserved) {
+            self.assign(on, Role::Shared);
         }
     }
 }

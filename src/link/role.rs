@@ -1,0 +1,205 @@
+//! What a link is for. [`Role::to`] is the table of transitions; `proxy::links::role` is the only
+//! place where a link changes its role, and moves the memberships that follow from it.
+
+use std::fmt;
+
+use crate::store::key::ClientKey;
+
+/// See the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Verifies logins, one at a time. It is of no pool.
+    Login,
+    /// One of its pool's shared links: clients of the pool send on it.
+    Shared,
+    /// The same, but nothing more is sent: clients in WAIT need it once nothing is in flight.
+    Reserved,
+    /// Out of its pool's shared links for a moment: for one request of this client, or with `NONE`
+    /// while its server is asked about replicas.
+    Borrowed(ClientKey),
+    /// This client's own. With `NONE`: about to be a client's, or its server is asked about
+    /// replicas.
+    Dedicated(ClientKey),
+    /// Was a client's own and holds nothing; kept for the next client that needs one.
+    Idle,
+    /// Takes nothing new, and is closed as soon as it owes nothing.
+    Retired {
+        /// The client whose own it still is, or `NONE`.
+        owner: ClientKey,
+        /// It was dedicated: what it brings is read as a dedicated link's.
+        dedicated: bool,
+    },
+}
+
+/// A change that [`Role::to`] does not know. The link keeps its role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IllegalRole {
+    pub from: Role,
+    pub to: Role,
+}
+
+/// Where a link of a pool is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listed {
+    /// Among the links that clients share.
+    Shared,
+    /// Among those kept for the next client.
+    Idle,
+    Nowhere,
+}
+
+impl Role {
+    /// The role after a change to `to`.
+    pub(crate) fn to(self, to: Self) -> Result<Self, IllegalRole> {
+        use Role::{Borrowed, Dedicated, Idle, Login, Reserved, Retired, Shared};
+        let legal = matches!(
+            (self, to),
+            (Login, Shared)
+                | (Shared, Reserved | Borrowed(_) | Retired { .. })
+                | (Reserved, Shared | Borrowed(_) | Retired { .. })
+                | (Borrowed(_), Shared | Borrowed(_) | Retired { .. })
+                | (Dedicated(_), Dedicated(_) | Idle | Retired { .. })
+                | (Idle, Dedicated(_) | Retired { .. })
+                | (Retired { .. }, Retired { .. })
+        );
+        match legal || self == to {
+            true => Ok(to),
+            false => Err(IllegalRole { from: self, to }),
+        }
+    }
+
+    /// The client whose own the link is; `NONE`: no client's.
+    #[inline]
+    pub(crate) fn owner(self) -> ClientKey {
+        match self {
+            Self::Borrowed(owner) | Self::Dedicated(owner) | Self::Retired { owner, .. } => owner,
+            Self::Login | Self::Shared | Self::Reserved | Self::Idle => ClientKey::NONE,
+        }
+    }
+
+    /// Was the link opened for one client at a time? Then clients never share it.
+    #[inline]
+    pub(crate) fn is_dedicated(self) -> bool {
+        match self {
+            Self::Dedicated(_) | Self::Idle => true,
+            Self::Retired { dedicated, .. } => dedicated,
+            Self::Login | Self::Shared | Self::Reserved | Self::Borrowed(_) => false,
+        }
+    }
+
+    /// Does it count as one of its pool's dedicated links?
+    pub(crate) fn counts_as_dedicated(self) -> bool {
+        self.is_dedicated() && !self.is_retired()
+    }
+
+    pub(crate) fn is_retired(self) -> bool {
+        matches!(self, Self::Retired { .. })
+    }
+
+    /// The role of the same link when its owner has gone.
+    pub(crate) fn without_owner(self) -> Self {
+        match self {
+            Self::Borrowed(_) => Self::Borrowed(ClientKey::NONE),
+            Self::Dedicated(_) => Self::Dedicated(ClientKey::NONE),
+            Self::Retired { dedicated, .. } => Self::Retired {
+                owner: ClientKey::NONE,
+                dedicated,
+            },
+            role => role,
+        }
+    }
+
+    /// The role of the same link when it takes nothing new.
+    pub(crate) fn retired(self) -> Self {
+        Self::Retired {
+            owner: self.owner(),
+            dedicated: self.is_dedicated(),
+        }
+    }
+
+    /// Where its pool lists the link.
+    pub(crate) fn listed(self) -> Listed {
+        match self {
+            Self::Shared | Self::Reserved => Listed::Shared,
+            Self::Idle => Listed::Idle,
+            Self::Login | Self::Borrowed(_) | Self::Dedicated(_) | Self::Retired { .. } => {
+                Listed::Nowhere
+            }
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Shared => "shared",
+            Self::Reserved => "reserved",
+            Self::Borrowed(_) => "borrowed",
+            Self::Dedicated(_) => "dedicated",
+            Self::Idle => "idle",
+            Self::Retired { .. } => "retired",
+        }
+    }
+}
+
+impl fmt::Display for IllegalRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a {} link cannot be {}",
+            self.from.name(),
+            self.to.name()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROLES: [Role; 7] = [
+        Role::Login,
+        Role::Shared,
+        Role::Reserved,
+        Role::Borrowed(ClientKey::NONE),
+        Role::Dedicated(ClientKey::NONE),
+        Role::Idle,
+        Role::Retired {
+            owner: ClientKey::NONE,
+            dedicated: false,
+        },
+    ];
+
+    /// The transitions, a line for each role.
+    fn table() -> String {
+        let line = |from: &Role| {
+            let to = ROLES
+                .iter()
+                .filter(|&to| to != from && from.to(*to).is_ok());
+            let to: Vec<_> = to.map(|to| to.name()).collect();
+            let to = match to.is_empty() {
+                true => "(closed)".to_owned(),
+                false => to.join(", "),
+            };
+            format!("{:<10} ──► {to}\n", from.name())
+        };
+        ROLES.iter().map(line).collect()
+    }
+
+    #[test]
+    fn the_page_on_architecture_shows_the_transitions() {
+        let page = include_str!("../../docs/architecture.md");
+        assert!(
+            page.contains(&table()),
+            "docs/architecture.md lacks\n{}",
+            table()
+        );
+    }
+
+    #[test]
+    fn a_retired_link_never_serves_again() {
+        let retired = Role::Idle.retired();
+        for role in ROLES {
+            assert_eq!(retired.to(role).is_ok(), role.is_retired(), "{role:?}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The only place where a link changes its role. The lists of its pool follow.
+
+use crate::link::failure::Failure;
+use crate::link::role::Role;
+use crate::proxy::machine::Machine;
+use crate::store::key::{LinkKey, PoolKey};
+
+impl Machine {
+    /// A link has another role from now on. A change that is not in the table of transitions says
+    /// that its state cannot be trusted: the link is closed.
+    pub(in crate::proxy) fn assign(&mut self, key: LinkKey, role: Role) {
+        let Some((pool, before)) = self.links.get(key).map(|it| (it.pool, it.role())) else {
+            return;
+        };
+        match self.links.assign(key, role) {
+            Ok(()) => self.upstreams.list(pool, key, before, role),
+            Err(illegal) => {
+                debug_assert!(false, "{key:?}: {illegal}");
+                self.fail(key, &Failure::Desync(illegal.to_string()));
+            }
+        }
+    }
+
+    /// A link that belongs to a client is of another pool from now on.
+    pub(in crate::proxy) fn change_pool(&mut self, key: LinkKey, to: PoolKey) {
+        if let Some(link) = self.links.get_mut(key) {
+            let (role, from) = (link.role(), std::mem::replace(&mut link.pool, to));
+            self.upstreams.unlist(from, key, role);
+            self.upstreams.enlist(to, key, role);
+        }
+    }
+}
