@@ -19,20 +19,20 @@ impl Worker {
     }
 
     /// Two clients of one user on one connection.
-    fn two(&mut self) -> (ClientKey, ClientKey, LinkKey) {
+    fn two_clients(&mut self) -> (ClientKey, ClientKey, LinkKey) {
         let (first, backend) = self.user("ann");
-        let second = self.logs_in("ann", "pw");
-        self.asked(backend);
+        let second = self.log_in("ann", "pw");
+        self.requests(backend);
         (first, second, backend)
     }
 
     /// Time passes, and the server takes connections and answers nothing.
-    fn pass_in_silence(&mut self, ms: u64) -> Vec<LinkKey> {
+    fn advance_in_silence(&mut self, ms: u64) -> Vec<LinkKey> {
         let mut opened = Vec::new();
         for _ in 0..ms / 100 {
-            self.pass(100);
-            for backend in self.begun() {
-                self.connect(backend);
+            self.advance(100);
+            for backend in self.new_links() {
+                self.open_handshake(backend);
                 opened.push(backend);
             }
         }
@@ -41,413 +41,413 @@ impl Worker {
 }
 
 #[test]
-fn requests_wait_for_a_busy_server_as_long_as_it_takes() {
+fn requests_wait_for_a_busy_server() {
     let mut worker = Worker::new();
-    let (sleeper, other, backend) = worker.two();
-    worker.says(sleeper, "DEBUG SLEEP 10");
-    worker.says(other, "GET a");
-    let opened = worker.pass_in_silence(9_000);
-    worker.says(other, "GET b");
-    let more = worker.pass_in_silence(1_000);
+    let (sleeper, other, backend) = worker.two_clients();
+    worker.send(sleeper, "DEBUG SLEEP 10");
+    worker.send(other, "GET a");
+    let opened = worker.advance_in_silence(9_000);
+    worker.send(other, "GET b");
+    let more = worker.advance_in_silence(1_000);
     assert!(opened.len() + more.len() <= 1, "{opened:?} {more:?}");
-    assert_eq!(worker.heard(other), "");
+    assert_eq!(worker.received(other), "");
     assert_eq!(worker.state(), Health::Up);
-    let asked = worker.asked(backend);
+    let asked = worker.requests(backend);
     assert!(
         asked.contains("\r\na\r\n") && asked.contains("\r\nb\r\n"),
         "{asked}"
     );
-    worker.replies(backend, "+OK\r\n$1\r\na\r\n$1\r\nb\r\n");
-    assert_eq!(worker.heard(sleeper), "+OK\r\n");
-    assert_eq!(worker.heard(other), "$1\r\na\r\n$1\r\nb\r\n");
+    worker.reply(backend, "+OK\r\n$1\r\na\r\n$1\r\nb\r\n");
+    assert_eq!(worker.received(sleeper), "+OK\r\n");
+    assert_eq!(worker.received(other), "$1\r\na\r\n$1\r\nb\r\n");
 }
 
 #[test]
-fn a_handshake_takes_as_long_as_a_busy_server_makes_it() {
+fn handshake_waits_for_a_busy_server() {
     let mut worker = Worker::new();
     let client = worker.client();
-    worker.says(client, "GET a");
-    let backend = worker.begun_one();
-    worker.connect(backend);
-    worker.pass(20_000);
-    assert_eq!(worker.heard(client), "");
-    worker.replies(
+    worker.send(client, "GET a");
+    let backend = worker.new_link();
+    worker.open_handshake(backend);
+    worker.advance(20_000);
+    assert_eq!(worker.received(client), "");
+    worker.reply(
         backend,
         "*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:7\r\n*0\r\n",
     );
-    assert!(worker.asked(backend).contains("GET"));
-    worker.replies(backend, "$1\r\na\r\n");
-    assert_eq!(worker.heard(client), "$1\r\na\r\n");
+    assert!(worker.requests(backend).contains("GET"));
+    worker.reply(backend, "$1\r\na\r\n");
+    assert_eq!(worker.received(client), "$1\r\na\r\n");
 }
 
 /// A script keeps one connection; another one is opened for those who come, and cannot be had.
 #[test]
-fn requests_of_a_connection_that_cannot_be_made_go_to_one_that_lives() {
+fn requests_of_a_failed_connection_go_to_a_live_one() {
     let full = Failure::TurnedAway("ERR max number of clients reached".into());
     for failure in [unreachable(), Failure::TimedOut, Failure::Lost, full] {
         let mut worker = Worker::new();
-        let (runner, other, backend) = worker.two();
-        let third = worker.logs_in("ann", "pw");
-        worker.says(runner, "EVAL s 0");
-        worker.says(other, "GET a");
-        worker.says(third, "SET b");
-        worker.says(other, "SET c");
-        let opening = worker.begun_one();
-        worker.connect(opening);
-        assert_eq!(worker.asked(opening), "");
-        worker.asked(backend);
-        worker.fails(opening, &failure);
+        let (runner, other, backend) = worker.two_clients();
+        let third = worker.log_in("ann", "pw");
+        worker.send(runner, "EVAL s 0");
+        worker.send(other, "GET a");
+        worker.send(third, "SET b");
+        worker.send(other, "SET c");
+        let opening = worker.new_link();
+        worker.open_handshake(opening);
+        assert_eq!(worker.requests(opening), "");
+        worker.requests(backend);
+        worker.fail(opening, &failure);
         let whole = ["GET a", "SET b", "SET c"].map(command).concat();
-        assert_eq!(worker.asked(backend).as_bytes(), whole);
+        assert_eq!(worker.requests(backend).as_bytes(), whole);
         assert_eq!(worker.state(), Health::Up);
-        worker.says(other, "GET d");
-        assert_eq!(worker.begun(), [], "it is tried again at once");
-        worker.replies(backend, "+OK\r\n$1\r\na\r\n+B\r\n+C\r\n$1\r\nd\r\n");
-        assert_eq!(worker.heard(other), "$1\r\na\r\n+C\r\n$1\r\nd\r\n");
-        assert_eq!(worker.heard(third), "+B\r\n");
+        worker.send(other, "GET d");
+        assert_eq!(worker.new_links(), [], "it is tried again at once");
+        worker.reply(backend, "+OK\r\n$1\r\na\r\n+B\r\n+C\r\n$1\r\nd\r\n");
+        assert_eq!(worker.received(other), "$1\r\na\r\n+C\r\n$1\r\nd\r\n");
+        assert_eq!(worker.received(third), "+B\r\n");
     }
 }
 
 #[test]
-fn who_needs_a_connection_hears_that_the_server_is_full_and_others_go_on() {
+fn client_that_needs_a_connection_gets_the_error_of_a_full_server() {
     let mut worker = Worker::new();
     let (client, backend) = worker.user("ann");
     let new = worker.client();
     for _ in 0..3 {
-        worker.says(new, "AUTH bob pw");
-        let opening = worker.begun_one();
-        worker.refuse(opening, "-ERR max number of clients reached\r\n");
-        let heard = worker.heard(new);
+        worker.send(new, "AUTH bob pw");
+        let opening = worker.new_link();
+        worker.refuse_handshake(opening, "-ERR max number of clients reached\r\n");
+        let heard = worker.received(new);
         assert_eq!(heard, "-ERR max number of clients reached\r\n");
         assert_eq!(worker.state(), Health::Up);
-        worker.asked(backend);
-        worker.says(client, "GET a");
-        assert!(worker.asked(backend).contains("GET"));
-        worker.replies(backend, "$1\r\na\r\n");
-        assert_eq!(worker.heard(client), "$1\r\na\r\n");
+        worker.requests(backend);
+        worker.send(client, "GET a");
+        assert!(worker.requests(backend).contains("GET"));
+        worker.reply(backend, "$1\r\na\r\n");
+        assert_eq!(worker.received(client), "$1\r\na\r\n");
     }
 }
 
 #[test]
-fn those_behind_a_script_hear_that_the_server_is_busy_when_it_says_so() {
+fn clients_behind_a_script_get_busy_when_the_server_replies_busy() {
     let mut worker = Worker::new();
-    let (runner, other, backend) = worker.two();
-    worker.says(runner, "EVAL s 0");
-    worker.says(other, "GET a");
-    let second = worker.begun_one();
-    worker.connect(second);
-    worker.pass(4_900);
-    assert_eq!(worker.heard(other), "");
-    worker.replies(second, "+OK\r\n");
-    worker.replies(second, "*2\r\n$2\r\nid\r\n:7\r\n");
-    worker.replies(second, BUSY);
-    assert_eq!(worker.heard(other), BUSY);
-    worker.replies(backend, "$4\r\ndone\r\n");
-    assert_eq!(worker.heard(runner), "$4\r\ndone\r\n");
+    let (runner, other, backend) = worker.two_clients();
+    worker.send(runner, "EVAL s 0");
+    worker.send(other, "GET a");
+    let second = worker.new_link();
+    worker.open_handshake(second);
+    worker.advance(4_900);
+    assert_eq!(worker.received(other), "");
+    worker.reply(second, "+OK\r\n");
+    worker.reply(second, "*2\r\n$2\r\nid\r\n:7\r\n");
+    worker.reply(second, BUSY);
+    assert_eq!(worker.received(other), BUSY);
+    worker.reply(backend, "$4\r\ndone\r\n");
+    assert_eq!(worker.received(runner), "$4\r\ndone\r\n");
 }
 
 /// It lets no new connection choose a database then. Behind the script the others would wait where
 /// they hear so directly, and could not kill it.
 #[test]
-fn who_finds_no_connection_because_of_a_script_hears_that_the_server_is_busy() {
-    who_finds_no_connection(false);
+fn client_without_a_connection_gets_busy_during_a_script() {
+    client_without_a_connection(false);
 }
 
 #[test]
-fn who_hears_that_the_server_is_busy_has_not_lost_it() {
-    who_finds_no_connection(true);
+fn busy_server_is_not_a_lost_backend() {
+    client_without_a_connection(true);
 }
 
-fn who_finds_no_connection(close_on_loss: bool) {
+fn client_without_a_connection(close_on_loss: bool) {
     let mut worker = Worker::with(|settings| settings.close_on_loss = close_on_loss);
-    let (runner, other, backend) = worker.two();
-    worker.says(runner, "EVAL s 0");
-    worker.says(other, "GET a");
-    worker.asked(backend);
-    let opening = worker.begun_one();
-    worker.connect(opening);
-    worker.fails(opening, &Failure::TurnedAway(BUSY[1..].trim_end().into()));
-    assert_eq!(worker.heard(other), BUSY);
-    assert_eq!(worker.asked(backend), "");
+    let (runner, other, backend) = worker.two_clients();
+    worker.send(runner, "EVAL s 0");
+    worker.send(other, "GET a");
+    worker.requests(backend);
+    let opening = worker.new_link();
+    worker.open_handshake(opening);
+    worker.fail(opening, &Failure::TurnedAway(BUSY[1..].trim_end().into()));
+    assert_eq!(worker.received(other), BUSY);
+    assert_eq!(worker.requests(backend), "");
     assert_eq!(worker.state(), Health::Up);
-    worker.replies(backend, "$4\r\ndone\r\n");
-    assert_eq!(worker.heard(runner), "$4\r\ndone\r\n");
+    worker.reply(backend, "$4\r\ndone\r\n");
+    assert_eq!(worker.received(runner), "$4\r\ndone\r\n");
 }
 
 #[test]
-fn reads_of_a_lost_connection_are_asked_again_and_writes_are_in_doubt() {
+fn reads_of_a_lost_connection_are_retried_and_writes_have_unknown_outcome() {
     let mut worker = Worker::new();
-    let (one, two, backend) = worker.two();
+    let (one, two, backend) = worker.two_clients();
     let line = ["GET a", "SET b 1", "GET c", "UNWATCH"];
-    worker.sends(one, line.map(command).concat());
-    worker.says(two, "GET d");
-    assert!(worker.asked(backend).contains("SET"));
-    worker.fails(backend, &Failure::Lost);
+    worker.send_bytes(one, line.map(command).concat());
+    worker.send(two, "GET d");
+    assert!(worker.requests(backend).contains("SET"));
+    worker.fail(backend, &Failure::Lost);
     // Asked again, GET a might see what SET b did.
-    assert_eq!(worker.heard(one), IN_DOUBT.repeat(2));
+    assert_eq!(worker.received(one), IN_DOUBT.repeat(2));
     // The first in the queue may be why the server ended the connection.
-    let next = worker.begun();
+    let next = worker.new_links();
     for (&next, name) in next.iter().zip(["d", "c"]) {
-        worker.welcome(next);
+        worker.establish(next);
         let again = command(&format!("GET {name}"));
-        assert_eq!(worker.asked(next).as_bytes(), again);
-        worker.replies(next, format!("$1\r\n{name}\r\n"));
+        assert_eq!(worker.requests(next).as_bytes(), again);
+        worker.reply(next, format!("$1\r\n{name}\r\n"));
     }
-    assert_eq!(worker.heard(one), "$1\r\nc\r\n+OK\r\n");
-    assert_eq!(worker.heard(two), "$1\r\nd\r\n");
+    assert_eq!(worker.received(one), "$1\r\nc\r\n+OK\r\n");
+    assert_eq!(worker.received(two), "$1\r\nd\r\n");
     assert_eq!(worker.machine.counters().asked_again_lost, 2);
 }
 
 /// The replies that have come are not asked for a second time.
 #[test]
-fn what_is_left_of_a_pipeline_is_asked_again() {
+fn rest_of_a_pipeline_is_retried() {
     let mut worker = Worker::new();
     let (client, backend) = worker.user("ann");
     let line = ["SET a 1", "GET b", "SET c 1", "GET d", "GET e"];
-    worker.sends(client, line.map(command).concat());
-    worker.replies(backend, "+OK\r\n$1\r\nb\r\n");
-    assert_eq!(worker.heard(client), "+OK\r\n$1\r\nb\r\n");
-    worker.fails(backend, &Failure::Lost);
-    assert_eq!(worker.heard(client), IN_DOUBT);
-    let next = worker.begun_one();
-    worker.welcome(next);
+    worker.send_bytes(client, line.map(command).concat());
+    worker.reply(backend, "+OK\r\n$1\r\nb\r\n");
+    assert_eq!(worker.received(client), "+OK\r\n$1\r\nb\r\n");
+    worker.fail(backend, &Failure::Lost);
+    assert_eq!(worker.received(client), IN_DOUBT);
+    let next = worker.new_link();
+    worker.establish(next);
     let again = ["GET d", "GET e"].map(command).concat();
-    assert_eq!(worker.asked(next).as_bytes(), again);
-    worker.replies(next, "$1\r\nd\r\n$1\r\ne\r\n");
-    assert_eq!(worker.heard(client), "$1\r\nd\r\n$1\r\ne\r\n");
+    assert_eq!(worker.requests(next).as_bytes(), again);
+    worker.reply(next, "$1\r\nd\r\n$1\r\ne\r\n");
+    assert_eq!(worker.received(client), "$1\r\nd\r\n$1\r\ne\r\n");
 }
 
 /// It may be what ends the server.
 #[test]
-fn a_read_is_asked_again_once_when_its_connection_is_lost() {
+fn read_is_retried_once_when_its_connection_is_lost() {
     let mut worker = Worker::new();
     let (client, backend) = worker.user("ann");
-    worker.says(client, "GET poison");
-    worker.fails(backend, &Failure::Lost);
-    let next = worker.begun_one();
-    worker.welcome(next);
-    worker.fails(next, &Failure::Lost);
-    assert_eq!(worker.begun(), []);
-    assert_eq!(worker.heard(client), IN_DOUBT);
+    worker.send(client, "GET poison");
+    worker.fail(backend, &Failure::Lost);
+    let next = worker.new_link();
+    worker.establish(next);
+    worker.fail(next, &Failure::Lost);
+    assert_eq!(worker.new_links(), []);
+    assert_eq!(worker.received(client), IN_DOUBT);
 }
 
 #[test]
-fn a_reply_that_has_begun_is_not_asked_for_again() {
+fn request_whose_reply_has_begun_is_not_retried() {
     let mut worker = Worker::new();
-    let (reader, other, backend) = worker.two();
-    worker.says(reader, "GET a");
-    worker.says(other, "GET b");
-    worker.replies(backend, "$3\r\nab");
-    worker.fails(backend, &Failure::Lost);
-    assert_eq!(worker.heard(reader), "$3\r\nab");
+    let (reader, other, backend) = worker.two_clients();
+    worker.send(reader, "GET a");
+    worker.send(other, "GET b");
+    worker.reply(backend, "$3\r\nab");
+    worker.fail(backend, &Failure::Lost);
+    assert_eq!(worker.received(reader), "$3\r\nab");
     assert!(worker.closed(ConnKey::Client(reader)));
-    let next = worker.begun_one();
-    worker.welcome(next);
-    assert_eq!(worker.asked(next).as_bytes(), command("GET b"));
+    let next = worker.new_link();
+    worker.establish(next);
+    assert_eq!(worker.requests(next).as_bytes(), command("GET b"));
 }
 
 const NO_LIMIT: u64 = 0;
 
 /// The server holds back a write and answers reads.
-fn held_write(worker: &mut Worker) -> (ClientKey, ClientKey, LinkKey) {
-    let (writer, reader, backend) = worker.two();
-    worker.says(writer, "SET a 1");
-    worker.says(reader, "GET b");
-    worker.asked(backend);
+fn paused_write(worker: &mut Worker) -> (ClientKey, ClientKey, LinkKey) {
+    let (writer, reader, backend) = worker.two_clients();
+    worker.send(writer, "SET a 1");
+    worker.send(reader, "GET b");
+    worker.requests(backend);
     (writer, reader, backend)
 }
 
 /// The same, and the read was asked for and answered on another connection.
-fn led_round(worker: &mut Worker) -> (ClientKey, ClientKey, LinkKey, LinkKey) {
-    let (writer, reader, held) = held_write(worker);
-    worker.pass(200);
-    let other = worker.begun_one();
-    worker.welcome(other);
-    worker.pass(20);
-    worker.pass(20);
-    assert_eq!(worker.asked(other).as_bytes(), command("GET b"));
-    worker.replies(other, "$1\r\nb\r\n");
+fn retried_read(worker: &mut Worker) -> (ClientKey, ClientKey, LinkKey, LinkKey) {
+    let (writer, reader, held) = paused_write(worker);
+    worker.advance(200);
+    let other = worker.new_link();
+    worker.establish(other);
+    worker.advance(20);
+    worker.advance(20);
+    assert_eq!(worker.requests(other).as_bytes(), command("GET b"));
+    worker.reply(other, "$1\r\nb\r\n");
     (writer, reader, held, other)
 }
 
 #[test]
-fn a_read_behind_a_write_that_is_held_back_is_asked_elsewhere() {
+fn read_behind_a_paused_write_is_retried_elsewhere() {
     let mut worker = Worker::new();
-    let (writer, reader, held, other) = led_round(&mut worker);
-    assert_eq!(worker.heard(reader), "$1\r\nb\r\n");
+    let (writer, reader, held, other) = retried_read(&mut worker);
+    assert_eq!(worker.received(reader), "$1\r\nb\r\n");
     // From now on reads do not get there at all.
-    let third = worker.logs_in("ann", "pw");
+    let third = worker.log_in("ann", "pw");
     for client in [reader, third] {
-        worker.says(client, "GET c");
-        assert!(worker.asked(other).contains("GET"));
-        worker.replies(other, "$1\r\nc\r\n");
-        assert_eq!(worker.heard(client), "$1\r\nc\r\n");
+        worker.send(client, "GET c");
+        assert!(worker.requests(other).contains("GET"));
+        worker.reply(other, "$1\r\nc\r\n");
+        assert_eq!(worker.received(client), "$1\r\nc\r\n");
     }
-    worker.pass(3_000);
-    worker.replies(held, "+OK\r\n$3\r\nold\r\n");
-    assert_eq!(worker.heard(writer), "+OK\r\n");
-    assert_eq!(worker.heard(reader), "");
+    worker.advance(3_000);
+    worker.reply(held, "+OK\r\n$3\r\nold\r\n");
+    assert_eq!(worker.received(writer), "+OK\r\n");
+    assert_eq!(worker.received(reader), "");
     assert_eq!(worker.machine.counters().asked_again_late, 1);
 }
 
 #[test]
-fn a_read_that_finds_no_way_round_a_write_finds_one_later() {
+fn read_behind_a_write_is_retried_when_a_connection_is_available() {
     let mut worker = Worker::with(|settings| settings.pool_connections_max = 1);
-    let (writer, reader, held, other) = led_round(&mut worker);
-    worker.replies(held, "+OK\r\n$1\r\nb\r\n");
+    let (writer, reader, held, other) = retried_read(&mut worker);
+    worker.reply(held, "+OK\r\n$1\r\nb\r\n");
     // The other connection is in the middle of a big reply, and there is no room for a third.
-    worker.says(reader, "GET big");
-    assert!(worker.asked(other).contains("big"));
-    worker.replies(other, "$300000\r\n");
-    worker.says(writer, "SET a 1");
-    let third = worker.logs_in("ann", "pw");
-    worker.says(third, "GET c");
-    assert!(worker.asked(held).contains("GET"));
-    worker.pass(400);
-    assert_eq!(worker.asked(other), "");
-    worker.replies(other, "x".repeat(300_000) + "\r\n");
-    worker.pass(200);
-    assert_eq!(worker.asked(other).as_bytes(), command("GET c"));
-    worker.replies(other, "$1\r\nc\r\n");
-    assert_eq!(worker.heard(third), "$1\r\nc\r\n");
+    worker.send(reader, "GET big");
+    assert!(worker.requests(other).contains("big"));
+    worker.reply(other, "$300000\r\n");
+    worker.send(writer, "SET a 1");
+    let third = worker.log_in("ann", "pw");
+    worker.send(third, "GET c");
+    assert!(worker.requests(held).contains("GET"));
+    worker.advance(400);
+    assert_eq!(worker.requests(other), "");
+    worker.reply(other, "x".repeat(300_000) + "\r\n");
+    worker.advance(200);
+    assert_eq!(worker.requests(other).as_bytes(), command("GET c"));
+    worker.reply(other, "$1\r\nc\r\n");
+    assert_eq!(worker.received(third), "$1\r\nc\r\n");
 }
 
 #[test]
-fn nobody_is_put_behind_a_script_on_a_connection_being_opened() {
+fn no_request_is_queued_behind_a_script_on_an_opening_connection() {
     let mut worker = Worker::new();
-    let (runner, other, backend) = worker.two();
-    worker.fails(backend, &Failure::Lost);
-    worker.says(runner, "EVAL s 0");
-    let of_script = worker.begun_one();
-    worker.says(other, "GET a");
-    let beside = worker.begun_one();
-    worker.welcome(of_script);
-    worker.welcome(beside);
-    assert!(worker.asked(of_script).contains("EVAL"));
-    assert_eq!(worker.asked(beside).as_bytes(), command("GET a"));
+    let (runner, other, backend) = worker.two_clients();
+    worker.fail(backend, &Failure::Lost);
+    worker.send(runner, "EVAL s 0");
+    let of_script = worker.new_link();
+    worker.send(other, "GET a");
+    let beside = worker.new_link();
+    worker.establish(of_script);
+    worker.establish(beside);
+    assert!(worker.requests(of_script).contains("EVAL"));
+    assert_eq!(worker.requests(beside).as_bytes(), command("GET a"));
 }
 
 /// The connection that is opened to find that out is answered when all others are.
 #[test]
-fn a_busy_server_is_asked_nothing_twice() {
+fn no_request_is_sent_twice_to_a_busy_server() {
     let mut worker = Worker::new();
-    let (writer, reader, busy) = held_write(&mut worker);
-    let opened = worker.pass_in_silence(5_000);
+    let (writer, reader, busy) = paused_write(&mut worker);
+    let opened = worker.advance_in_silence(5_000);
     assert_eq!(opened.len(), 1);
-    worker.replies(opened[0], "+OK\r\n");
-    worker.replies(opened[0], "*2\r\n$2\r\nid\r\n:7\r\n");
-    worker.asked(opened[0]);
-    worker.replies(busy, "+OK\r\n$1\r\nb\r\n");
-    worker.pass(200);
-    assert_eq!(worker.asked(opened[0]), "");
-    assert_eq!(worker.heard(writer), "+OK\r\n");
-    assert_eq!(worker.heard(reader), "$1\r\nb\r\n");
+    worker.reply(opened[0], "+OK\r\n");
+    worker.reply(opened[0], "*2\r\n$2\r\nid\r\n:7\r\n");
+    worker.requests(opened[0]);
+    worker.reply(busy, "+OK\r\n$1\r\nb\r\n");
+    worker.advance(200);
+    assert_eq!(worker.requests(opened[0]), "");
+    assert_eq!(worker.received(writer), "+OK\r\n");
+    assert_eq!(worker.received(reader), "$1\r\nb\r\n");
     assert_eq!(worker.machine.counters().asked_again, 0);
 }
 
 #[test]
-fn a_late_read_is_asked_again_once() {
+fn late_read_is_retried_once() {
     let mut worker = Worker::new();
-    let (_, reader, _) = held_write(&mut worker);
-    worker.pass(200);
-    let mut ways = vec![worker.begun_one()];
-    worker.welcome(ways[0]);
-    worker.pass(100);
+    let (_, reader, _) = paused_write(&mut worker);
+    worker.advance(200);
+    let mut ways = vec![worker.new_link()];
+    worker.establish(ways[0]);
+    worker.advance(100);
     for _ in 0..20 {
-        worker.pass(100);
-        for way in worker.begun() {
-            worker.welcome(way);
+        worker.advance(100);
+        for way in worker.new_links() {
+            worker.establish(way);
             ways.push(way);
         }
     }
-    let asked: String = ways.iter().map(|&way| worker.asked(way)).collect();
+    let asked: String = ways.iter().map(|&way| worker.requests(way)).collect();
     assert_eq!(asked.matches("GET").count(), 1, "{asked}");
-    assert_eq!(worker.heard(reader), "");
+    assert_eq!(worker.received(reader), "");
 }
 
 #[test]
-fn a_reply_that_is_overdue_concerns_its_own_connection() {
+fn overdue_reply_affects_only_its_connection() {
     let mut worker = Worker::with(|settings| settings.backend_reply_ms = 2_000);
-    let (writer, reader, held) = held_write(&mut worker);
-    worker.pass(200);
-    let other = worker.begun_one();
-    worker.welcome(other);
+    let (writer, reader, held) = paused_write(&mut worker);
+    worker.advance(200);
+    let other = worker.new_link();
+    worker.establish(other);
     for _ in 0..100 {
-        worker.pass(100);
-        let asked = worker.asked(other);
+        worker.advance(100);
+        let asked = worker.requests(other);
         for _ in 0..asked.matches("GET").count() {
-            worker.replies(other, "$1\r\nb\r\n");
+            worker.reply(other, "$1\r\nb\r\n");
         }
         for _ in 0..asked.matches("PING").count() {
-            worker.replies(other, "+PONG\r\n");
+            worker.reply(other, "+PONG\r\n");
         }
     }
-    assert_eq!(worker.heard(reader), "$1\r\nb\r\n");
+    assert_eq!(worker.received(reader), "$1\r\nb\r\n");
     assert_eq!(
-        (worker.heard(writer), worker.state()),
+        (worker.received(writer), worker.state()),
         (String::new(), Health::Up)
     );
     assert!(!worker.closed(ConnKey::Link(held)));
-    worker.replies(held, "+OK\r\n$1\r\nb\r\n");
-    assert_eq!(worker.heard(writer), "+OK\r\n");
-    worker.says(writer, "SET a 2");
-    assert!(worker.asked(other).contains("SET"));
+    worker.reply(held, "+OK\r\n$1\r\nb\r\n");
+    assert_eq!(worker.received(writer), "+OK\r\n");
+    worker.send(writer, "SET a 2");
+    assert!(worker.requests(other).contains("SET"));
 }
 
 /// Nobody else asks for anything: the script of the only client runs.
 #[test]
-fn a_long_script_is_waited_for_while_the_server_says_busy() {
+fn long_script_is_waited_for_while_the_server_replies_busy() {
     let mut worker = Worker::with(|settings| settings.backend_reply_ms = 2_000);
     let (client, backend) = worker.user("ann");
-    worker.says(client, "EVAL s 0");
+    worker.send(client, "EVAL s 0");
     let mut others = Vec::new();
     for _ in 0..100 {
-        worker.pass(100);
-        for other in worker.begun() {
-            worker.welcome(other);
+        worker.advance(100);
+        for other in worker.new_links() {
+            worker.establish(other);
             others.push(other);
         }
         for &other in &others {
-            for _ in 0..worker.asked(other).matches("PING").count() {
-                worker.replies(other, BUSY);
+            for _ in 0..worker.requests(other).matches("PING").count() {
+                worker.reply(other, BUSY);
             }
         }
     }
     assert_eq!(others.len(), 1);
-    assert_eq!(worker.heard(client), "");
-    worker.replies(backend, "$4\r\ndone\r\n");
-    assert_eq!(worker.heard(client), "$4\r\ndone\r\n");
+    assert_eq!(worker.received(client), "");
+    worker.reply(backend, "$4\r\ndone\r\n");
+    assert_eq!(worker.received(client), "$4\r\ndone\r\n");
     assert_eq!(worker.state(), Health::Up);
 }
 
 /// Where replies may take any time, else only the server's end would end it.
 #[test]
-fn a_handshake_without_an_answer_is_given_up_though_replies_may_take_any_time() {
+fn handshake_without_reply_fails_when_reply_ms_is_zero() {
     let mut worker = Worker::with(|settings| settings.backend_reply_ms = 0);
     let client = worker.client();
-    worker.says(client, "AUTH bob pw");
-    let verifier = worker.begun_one();
-    worker.connect(verifier);
-    worker.pass_in_silence(55_000);
+    worker.send(client, "AUTH bob pw");
+    let verifier = worker.new_link();
+    worker.open_handshake(verifier);
+    worker.advance_in_silence(55_000);
     assert!(!worker.closed(ConnKey::Link(verifier)));
-    worker.pass_in_silence(10_000);
+    worker.advance_in_silence(10_000);
     assert!(worker.closed(ConnKey::Link(verifier)));
 }
 
 #[test]
-fn a_server_that_answers_nobody_is_given_up_after_the_time_for_a_reply() {
+fn silent_server_is_down_after_reply_ms() {
     for reply_ms in [2_000, NO_LIMIT] {
         let mut worker = Worker::with(|settings| settings.backend_reply_ms = reply_ms);
-        let (writer, reader, backend) = worker.two();
-        worker.says(writer, "SET a 1");
-        worker.says(reader, "GET b");
-        worker.pass_in_silence(1_900);
+        let (writer, reader, backend) = worker.two_clients();
+        worker.send(writer, "SET a 1");
+        worker.send(reader, "GET b");
+        worker.advance_in_silence(1_900);
         assert!(!worker.closed(ConnKey::Link(backend)));
-        worker.pass_in_silence(3_000);
+        worker.advance_in_silence(3_000);
         let late = "-ERR elika: backend did not answer in time, outcome unknown\r\n";
         let heard = if reply_ms == NO_LIMIT { "" } else { late };
         assert_eq!(
-            (&*worker.heard(writer), &*worker.heard(reader)),
+            (&*worker.received(writer), &*worker.received(reader)),
             (heard, heard)
         );
         let state = if reply_ms == NO_LIMIT {

@@ -11,57 +11,57 @@ fn unreachable() -> Failure {
 
 /// A frame of this size would be moved to its backend with its buffer.
 #[test]
-fn a_big_request_hears_that_its_backend_is_down() {
+fn large_request_gets_an_error_when_its_backend_is_down() {
     let mut worker = Worker::new();
-    let (client, backend) = worker.stranger();
-    worker.fails(backend, &Failure::Lost);
-    worker.says(client, "GET x");
-    let next = worker.begun_one();
-    worker.fails(next, &unreachable());
-    let down = worker.heard(client);
+    let (client, backend) = worker.anonymous();
+    worker.fail(backend, &Failure::Lost);
+    worker.send(client, "GET x");
+    let next = worker.new_link();
+    worker.fail(next, &unreachable());
+    let down = worker.received(client);
     assert!(
         down.starts_with("-ERR elika: backend unavailable: "),
         "{down}"
     );
-    worker.uploads(client, &set(100_000));
-    assert_eq!(worker.heard(client), down);
-    worker.says(client, "GET x");
-    assert_eq!(worker.heard(client), down);
+    worker.send_large(client, &set(100_000));
+    assert_eq!(worker.received(client), down);
+    worker.send(client, "GET x");
+    assert_eq!(worker.received(client), down);
 }
 
 /// Nobody knows yet whether a login is needed, hence which limits hold.
 #[test]
-fn more_arguments_than_a_stranger_may_send_hear_that_the_backend_is_down() {
+fn request_above_the_anonymous_limits_gets_an_error_when_the_backend_is_down() {
     let mut worker = Worker::new();
     let client = worker.client();
-    worker.says(client, "GET x");
-    let backend = worker.begun_one();
-    worker.fails(backend, &unreachable());
-    let down = worker.heard(client);
+    worker.send(client, "GET x");
+    let backend = worker.new_link();
+    worker.fail(backend, &unreachable());
+    let down = worker.received(client);
     assert!(
         down.starts_with("-ERR elika: backend unavailable: "),
         "{down}"
     );
-    worker.says(client, "DEL 1 2 3 4 5 6 7 8 9 10");
-    assert_eq!(worker.heard(client), down);
+    worker.send(client, "DEL 1 2 3 4 5 6 7 8 9 10");
+    assert_eq!(worker.received(client), down);
 }
 
 /// The backend ends each connection right after its handshake.
 #[test]
-fn unsent_requests_do_not_move_for_ever() {
+fn unsent_requests_move_a_limited_number_of_times() {
     let mut worker = Worker::new();
-    let (client, backend) = worker.stranger();
+    let (client, backend) = worker.anonymous();
     worker.stall(ConnKey::Link(backend));
-    worker.says(client, "GET x");
-    worker.fails(backend, &Failure::Lost);
+    worker.send(client, "GET x");
+    worker.fail(backend, &Failure::Lost);
     let mut moves = 0;
-    while let Some(heir) = worker.begun().pop() {
+    while let Some(heir) = worker.new_links().pop() {
         moves += 1;
         assert!(moves < 5, "still moving");
-        worker.welcome_and_end(heir);
+        worker.establish_and_fail(heir);
     }
     assert_eq!(moves, 1);
-    let heard = worker.heard(client);
+    let heard = worker.received(client);
     assert!(
         heard.starts_with("-ERR elika: backend unavailable: "),
         "{heard}"
@@ -71,98 +71,98 @@ fn unsent_requests_do_not_move_for_ever() {
 /// The first client's reply was cut off, so it is closed. What was to follow must not keep its
 /// neighbour from being served by the new connection.
 #[test]
-fn a_parked_reply_of_a_client_being_closed_holds_nobody_up() {
+fn parked_reply_of_a_closing_client_does_not_block_others() {
     let mut worker = Worker::new();
-    let (cut, backend) = worker.stranger();
+    let (cut, backend) = worker.anonymous();
     let other = worker.client();
-    worker.says(cut, "GET big");
+    worker.send(cut, "GET big");
     worker.stall(ConnKey::Client(cut));
     worker.stall(ConnKey::Link(backend));
-    worker.says(other, "GET z");
-    worker.sends(cut, [command("GET two"), command("UNWATCH")].concat());
-    worker.replies(backend, &value(300_000)[..40_000]);
-    worker.fails(backend, &Failure::Lost);
-    let heir = worker.begun_one();
-    worker.welcome(heir);
+    worker.send(other, "GET z");
+    worker.send_bytes(cut, [command("GET two"), command("UNWATCH")].concat());
+    worker.reply(backend, &value(300_000)[..40_000]);
+    worker.fail(backend, &Failure::Lost);
+    let heir = worker.new_link();
+    worker.establish(heir);
     let moved = [command("GET z"), command("GET two")].concat();
-    assert_eq!(worker.asked(heir).as_bytes(), moved);
-    worker.replies(heir, "$1\r\nz\r\n$1\r\nt\r\n");
-    assert_eq!(worker.heard(other), "$1\r\nz\r\n");
+    assert_eq!(worker.requests(heir).as_bytes(), moved);
+    worker.reply(heir, "$1\r\nz\r\n$1\r\nt\r\n");
+    assert_eq!(worker.received(other), "$1\r\nz\r\n");
     worker.unstall(ConnKey::Client(cut));
-    assert!(worker.heard(cut).ends_with("xxx"));
+    assert!(worker.received(cut).ends_with("xxx"));
     assert!(worker.closed(ConnKey::Client(cut)));
 }
 
 #[test]
-fn a_full_backend_is_left_alone_for_a_while() {
+fn full_backend_is_not_connected_for_a_while() {
     let mut worker = Worker::new();
-    let (client, backend) = worker.stranger();
-    worker.fails(backend, &Failure::Lost);
+    let (client, backend) = worker.anonymous();
+    worker.fail(backend, &Failure::Lost);
     let mut opened = 0;
     for _ in 0..1_000 {
-        worker.says(client, "GET x");
-        for next in worker.begun() {
+        worker.send(client, "GET x");
+        for next in worker.new_links() {
             opened += 1;
-            worker.refuse(next, "-ERR max number of clients reached\r\n");
+            worker.refuse_handshake(next, "-ERR max number of clients reached\r\n");
         }
-        let heard = worker.heard(client);
+        let heard = worker.received(client);
         assert!(heard.starts_with("-ERR max number of clients"), "{heard}");
     }
     assert!(opened < 3, "{opened} were opened in no time");
-    worker.pass(2_000);
-    worker.says(client, "GET x");
-    assert_eq!(worker.begun().len(), 1);
+    worker.advance(2_000);
+    worker.send(client, "GET x");
+    assert_eq!(worker.new_links().len(), 1);
 }
 
 /// Bytes that are no answer do not put its deadline off.
 #[test]
-fn a_handshake_has_one_deadline_for_all_of_it() {
+fn handshake_has_one_deadline() {
     let mut worker = Worker::with(|settings| settings.backend_reply_ms = 3_000);
     let client = worker.client();
-    worker.says(client, "GET x");
-    let backend = worker.begun_one();
-    worker.connect(backend);
+    worker.send(client, "GET x");
+    let backend = worker.new_link();
+    worker.open_handshake(backend);
     for _ in 0..4 {
-        worker.replies(backend, ">1\r\n$1\r\nx\r\n");
-        worker.pass(1_000);
+        worker.reply(backend, ">1\r\n$1\r\nx\r\n");
+        worker.advance(1_000);
     }
     assert_eq!(
-        worker.heard(client),
+        worker.received(client),
         "-ERR elika: backend unavailable: timed out\r\n"
     );
     assert!(worker.closed(ConnKey::Link(backend)));
 }
 
 #[test]
-fn a_first_request_hears_that_no_descriptor_is_left() {
+fn first_request_gets_an_error_when_no_descriptor_is_left() {
     let mut worker = Worker::new();
     let client = worker.client();
     for line in ["UNWATCH", "GET x", "CLIENT ID"] {
-        worker.says(client, line);
-        let backend = worker.begun_one();
-        worker.fails(backend, &Failure::Starved("too many open files".into()));
+        worker.send(client, line);
+        let backend = worker.new_link();
+        worker.fail(backend, &Failure::Starved("too many open files".into()));
         worker.settle();
         assert_eq!(
-            worker.heard(client),
+            worker.received(client),
             "-ERR elika: backend unavailable: too many open files\r\n"
         );
     }
 }
 
 #[test]
-fn an_instance_that_was_removed_serves_nobody_any_more() {
+fn removed_instance_serves_no_client() {
     let mut worker = Worker::new();
-    let (client, backend) = worker.stranger();
-    worker.says(client, "GET a");
-    worker.asked(backend);
+    let (client, backend) = worker.anonymous();
+    worker.send(client, "GET a");
+    worker.requests(backend);
     worker.remove_instance();
     // What it owes it still brings.
-    worker.replies(backend, "$1\r\na\r\n");
-    assert_eq!(worker.heard(client), "$1\r\na\r\n");
-    worker.says(client, "GET b");
-    assert_eq!(worker.asked(backend), "");
+    worker.reply(backend, "$1\r\na\r\n");
+    assert_eq!(worker.received(client), "$1\r\na\r\n");
+    worker.send(client, "GET b");
+    assert_eq!(worker.requests(backend), "");
     assert_eq!(
-        worker.heard(client),
+        worker.received(client),
         "-ERR elika: backend unavailable: removed\r\n"
     );
     assert!(worker.closed(ConnKey::Link(backend)));

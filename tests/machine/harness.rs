@@ -24,6 +24,11 @@ pub(crate) const READ_BYTES: usize = 64 * 1024;
 /// Between two ticks, ms.
 const STEP_MS: u64 = 100;
 
+/// The errors of a server for a missing login and for a wrong one.
+pub(crate) const NOAUTH: &str = "-NOAUTH Authentication required.\r\n";
+pub(crate) const WRONGPASS: &str =
+    "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+
 const HELLO_2: &str = "*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n";
 const HELLO_3: &str = "%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n";
 
@@ -59,11 +64,11 @@ impl Worker {
             ..Settings::default()
         };
         change(&mut settings);
-        Self::following(settings, one_instance())
+        Self::with_snapshot(settings, one_instance())
     }
 
     /// A worker that begins with this picture.
-    pub(crate) fn following(settings: Settings, snapshot: Arc<Snapshot>) -> Self {
+    pub(crate) fn with_snapshot(settings: Settings, snapshot: Arc<Snapshot>) -> Self {
         let mut worker = Self {
             machine: Machine::new(settings, snapshot),
             now: Millis::default(),
@@ -77,12 +82,12 @@ impl Worker {
             stalled: HashSet::new(),
             received: HashMap::new(),
         };
-        worker.sleep(1_000);
+        worker.advance_clock(1_000);
         worker
     }
 
     /// Time passes, and nothing wakes the reactor.
-    pub(crate) fn sleep(&mut self, ms: u64) {
+    pub(crate) fn advance_clock(&mut self, ms: u64) {
         self.now = self.now.after(ms);
         self.machine.clock(self.now.0 * 1_000);
     }
@@ -124,12 +129,12 @@ impl Worker {
     }
 
     /// Time passes, in the steps of a reactor.
-    pub(crate) fn pass(&mut self, ms: u64) {
+    pub(crate) fn advance(&mut self, ms: u64) {
         let mut left = ms;
         while left > 0 {
             let step = left.min(STEP_MS);
             left -= step;
-            self.sleep(step);
+            self.advance_clock(step);
             self.machine.tick();
             self.turn();
         }
@@ -180,11 +185,11 @@ impl Worker {
     /// The registry has no instance any more.
     pub(crate) fn remove_instance(&mut self) {
         let tenant = ClusterKey::local().tenant();
-        self.follows(Arc::new(Snapshot::new(2, Some(tenant), [])));
+        self.apply(Arc::new(Snapshot::new(2, Some(tenant), [])));
     }
 
     /// The registry has a new picture.
-    pub(crate) fn follows(&mut self, snapshot: Arc<Snapshot>) {
+    pub(crate) fn apply(&mut self, snapshot: Arc<Snapshot>) {
         self.machine.registry_changed(snapshot);
         self.turn();
     }
@@ -207,37 +212,37 @@ impl Worker {
     }
 
     /// A client without a login, and the connection that was opened for it.
-    pub(crate) fn stranger(&mut self) -> (ClientKey, LinkKey) {
+    pub(crate) fn anonymous(&mut self) -> (ClientKey, LinkKey) {
         let client = self.client();
-        self.says(client, "UNWATCH");
-        let backend = self.begun_one();
-        self.welcome(backend);
-        assert_eq!(self.heard(client), "+OK\r\n");
+        self.send(client, "UNWATCH");
+        let backend = self.new_link();
+        self.establish(backend);
+        assert_eq!(self.received(client), "+OK\r\n");
         (client, backend)
     }
 
     /// A client that is logged in, and the connection that was opened for it.
     pub(crate) fn user(&mut self, name: &str) -> (ClientKey, LinkKey) {
         let client = self.client();
-        self.says(client, &format!("AUTH {name} pw"));
-        let backend = self.begun_one();
-        self.welcome(backend);
-        assert_eq!(self.heard(client), "+OK\r\n");
+        self.send(client, &format!("AUTH {name} pw"));
+        let backend = self.new_link();
+        self.establish(backend);
+        assert_eq!(self.received(client), "+OK\r\n");
         (client, backend)
     }
 
     /// A client that is logged in with this password, though no connection is opened for it but
     /// to verify that.
-    pub(crate) fn logs_in(&mut self, name: &str, password: &str) -> ClientKey {
+    pub(crate) fn log_in(&mut self, name: &str, password: &str) -> ClientKey {
         let client = self.client();
         let before = self.begun.len();
-        self.says(client, &format!("AUTH {name} {password}"));
+        self.send(client, &format!("AUTH {name} {password}"));
         for backend in self.begun.split_off(before) {
-            self.opens(backend);
+            self.open(backend);
         }
         let on = self.verifier();
-        self.replies(on, "+OK\r\n");
-        assert_eq!(self.heard(client), "+OK\r\n");
+        self.reply(on, "+OK\r\n");
+        assert_eq!(self.received(client), "+OK\r\n");
         client
     }
 
@@ -262,33 +267,33 @@ impl Worker {
     }
 
     /// A client gives a command: the words of a line.
-    pub(crate) fn says(&mut self, client: ClientKey, line: &str) -> Flow {
-        self.sends(client, command(line))
+    pub(crate) fn send(&mut self, client: ClientKey, line: &str) -> Flow {
+        self.send_bytes(client, command(line))
     }
 
     /// A client sends bytes; at most what is read at once.
-    pub(crate) fn sends(&mut self, client: ClientKey, bytes: impl AsRef<[u8]>) -> Flow {
+    pub(crate) fn send_bytes(&mut self, client: ClientKey, bytes: impl AsRef<[u8]>) -> Flow {
         let flow = self.machine.client_bytes(client, bytes.as_ref());
         self.turn();
         flow
     }
 
     /// Each of these clients sends the same, and all of it comes before the turn.
-    pub(crate) fn all_say(&mut self, clients: &[ClientKey], line: &str) {
+    pub(crate) fn send_all(&mut self, clients: &[ClientKey], line: &str) {
         for &client in clients {
             self.machine.client_bytes(client, &command(line));
         }
     }
 
     /// A client sends much, and the reactor reads it piece by piece.
-    pub(crate) fn uploads(&mut self, client: ClientKey, bytes: &[u8]) {
+    pub(crate) fn send_large(&mut self, client: ClientKey, bytes: &[u8]) {
         for part in bytes.chunks(READ_BYTES) {
-            self.sends(client, part);
+            self.send_bytes(client, part);
         }
     }
 
     /// What a client was sent since the last look.
-    pub(crate) fn heard(&mut self, client: ClientKey) -> String {
+    pub(crate) fn received(&mut self, client: ClientKey) -> String {
         self.received_by(ConnKey::Client(client))
     }
 
@@ -296,14 +301,14 @@ impl Worker {
 
     /// The connection that the machine wants opened.
     #[track_caller]
-    pub(crate) fn begun_one(&mut self) -> LinkKey {
-        let begun = self.begun();
+    pub(crate) fn new_link(&mut self) -> LinkKey {
+        let begun = self.new_links();
         assert_eq!(begun.len(), 1, "{begun:?} were begun");
         begun[0]
     }
 
     /// The connections that the machine wants opened.
-    pub(crate) fn begun(&mut self) -> Vec<LinkKey> {
+    pub(crate) fn new_links(&mut self) -> Vec<LinkKey> {
         mem::take(&mut self.begun)
     }
 
@@ -321,25 +326,25 @@ impl Worker {
     }
 
     /// A connection is open.
-    pub(crate) fn opens(&mut self, backend: LinkKey) {
+    pub(crate) fn open(&mut self, backend: LinkKey) {
         self.machine.link_connected(backend);
         self.turn();
     }
 
     /// A connection is open; returns the first flight of its handshake.
-    pub(crate) fn connect(&mut self, backend: LinkKey) -> String {
-        self.opens(backend);
-        self.asked(backend)
+    pub(crate) fn open_handshake(&mut self, backend: LinkKey) -> String {
+        self.open(backend);
+        self.requests(backend)
     }
 
     /// A connection is open, and the server likes its handshake.
-    pub(crate) fn welcome(&mut self, backend: LinkKey) {
-        let flight = self.connect(backend);
-        self.accept(backend, flight);
+    pub(crate) fn establish(&mut self, backend: LinkKey) {
+        let flight = self.open_handshake(backend);
+        self.accept_handshake(backend, flight);
     }
 
     /// The server likes this flight of a handshake and those that follow.
-    pub(crate) fn accept(&mut self, backend: LinkKey, mut flight: String) {
+    pub(crate) fn accept_handshake(&mut self, backend: LinkKey, mut flight: String) {
         while !flight.is_empty() {
             let said = |word: &str| flight.contains(&format!("{word}\r\n"));
             let mut answer = String::new();
@@ -354,44 +359,47 @@ impl Worker {
             if said("COMMAND") {
                 answer += "*0\r\n";
             }
-            self.replies(backend, answer);
+            self.reply(backend, answer);
             if last {
                 return;
             }
-            flight = self.asked(backend);
+            flight = self.requests(backend);
         }
     }
 
     /// The server is asked whether its user may give a CLIENT command, and has nothing against it.
     #[track_caller]
-    pub(crate) fn permits(&mut self, backend: LinkKey) {
-        let question = self.asked(backend);
+    pub(crate) fn permit(&mut self, backend: LinkKey) {
+        let question = self.requests(backend);
         assert!(question.contains("\r\nCLIENT\r\n"), "asked {question:?}");
-        self.replies(backend, "-ERR syntax error\r\n");
+        self.reply(backend, "-ERR syntax error\r\n");
     }
 
     /// A connection is open, and ends together with the good answer to its handshake: nothing else
     /// can be sent on it.
-    pub(crate) fn welcome_and_end(&mut self, backend: LinkKey) {
+    pub(crate) fn establish_and_fail(&mut self, backend: LinkKey) {
         let mut answer = HELLO_2.to_owned();
-        if self.connect(backend).contains("COMMAND\r\n") {
+        if self.open_handshake(backend).contains("COMMAND\r\n") {
             answer += "*0\r\n";
         }
         self.machine.link_bytes(backend, answer.as_bytes());
-        self.fails(backend, &Failure::Lost);
+        self.fail(backend, &Failure::Lost);
     }
 
     /// A connection is open, and the server answers its handshake with an error.
-    pub(crate) fn refuse(&mut self, backend: LinkKey, error: &str) {
+    pub(crate) fn refuse_handshake(&mut self, backend: LinkKey, error: &str) {
         // One that begins with its database hears first that none may be chosen before the login.
-        if self.connect(backend).starts_with("*2\r\n$6\r\nSELECT") {
-            self.replies(backend, "-NOAUTH Authentication required.\r\n");
+        if self
+            .open_handshake(backend)
+            .starts_with("*2\r\n$6\r\nSELECT")
+        {
+            self.reply(backend, "-NOAUTH Authentication required.\r\n");
         }
-        self.replies(backend, error);
+        self.reply(backend, error);
     }
 
     /// A backend sends bytes. Returns what the machine makes of the last of them.
-    pub(crate) fn replies(&mut self, backend: LinkKey, bytes: impl AsRef<[u8]>) -> Flow {
+    pub(crate) fn reply(&mut self, backend: LinkKey, bytes: impl AsRef<[u8]>) -> Flow {
         let mut flow = Flow::Continue;
         for part in bytes.as_ref().chunks(READ_BYTES) {
             flow = self.machine.link_bytes(backend, part);
@@ -400,13 +408,13 @@ impl Worker {
         flow
     }
 
-    pub(crate) fn fails(&mut self, backend: LinkKey, failure: &Failure) {
+    pub(crate) fn fail(&mut self, backend: LinkKey, failure: &Failure) {
         self.machine.link_failed(backend, failure);
         self.turn();
     }
 
     /// What a backend was sent since the last look.
-    pub(crate) fn asked(&mut self, backend: LinkKey) -> String {
+    pub(crate) fn requests(&mut self, backend: LinkKey) -> String {
         self.received_by(ConnKey::Link(backend))
     }
 

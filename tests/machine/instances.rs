@@ -100,13 +100,13 @@ impl Registry {
         self.snapshot()
     }
 
-    pub(crate) fn healthy(&mut self, port: u16, health: Health) -> Arc<Snapshot> {
+    pub(crate) fn set_health(&mut self, port: u16, health: Health) -> Arc<Snapshot> {
         self.instances.insert(port, (Status::Ready, port, health));
         self.snapshot()
     }
 
     /// An instance has another address.
-    pub(crate) fn moves(&mut self, port: u16, to: u16) -> Arc<Snapshot> {
+    pub(crate) fn set_address(&mut self, port: u16, to: u16) -> Arc<Snapshot> {
         self.instances
             .insert(port, (Status::Ready, to, Health::Unknown));
         self.snapshot()
@@ -128,23 +128,23 @@ fn settings(balancer: Balancer) -> Settings {
 }
 
 pub(crate) fn start(registry: &mut Registry) -> Worker {
-    Worker::following(settings(Balancer::RoundRobin), registry.snapshot())
+    Worker::with_snapshot(settings(Balancer::RoundRobin), registry.snapshot())
 }
 
 impl Worker {
     /// A client that logs in, on whatever is opened for that.
     pub(crate) fn login(&mut self) -> (ClientKey, LinkKey) {
         let (client, backend) = self.user("ann");
-        self.asked(backend);
+        self.requests(backend);
         (client, backend)
     }
 
     /// All that is begun goes well; returns what leads to this port.
-    pub(crate) fn welcome_to(&mut self, port: u16) -> LinkKey {
-        let begun = self.begun();
+    pub(crate) fn establish_to(&mut self, port: u16) -> LinkKey {
+        let begun = self.new_links();
         let found = begun.iter().find(|&&key| self.port(key) == port).copied();
         for key in begun {
-            self.welcome(key);
+            self.establish(key);
         }
         self.settle();
         found.unwrap_or_else(|| panic!("nothing was opened to {port}"))
@@ -152,17 +152,17 @@ impl Worker {
 }
 
 #[test]
-fn each_balancer_spreads_new_clients() {
+fn every_balancer_spreads_new_clients() {
     for balancer in [Balancer::Random, Balancer::RoundRobin, Balancer::LeastConn] {
         let mut registry = Registry::of(&[1, 2, 3]);
-        let mut worker = Worker::following(settings(balancer), registry.snapshot());
+        let mut worker = Worker::with_snapshot(settings(balancer), registry.snapshot());
         let mut ports = BTreeMap::new();
         for i in 0..30 {
             let client = worker.client();
-            worker.says(client, &format!("AUTH user{i} pw"));
-            let backend = worker.begun_one();
-            worker.welcome(backend);
-            assert_eq!(worker.heard(client), "+OK\r\n");
+            worker.send(client, &format!("AUTH user{i} pw"));
+            let backend = worker.new_link();
+            worker.establish(backend);
+            assert_eq!(worker.received(client), "+OK\r\n");
             *ports.entry(worker.port(backend)).or_insert(0) += 1;
         }
         assert_eq!(ports.len(), 3, "{balancer:?}");
@@ -173,67 +173,67 @@ fn each_balancer_spreads_new_clients() {
 }
 
 #[test]
-fn a_client_keeps_its_instance_whatever_it_logs_in_as() {
+fn client_keeps_its_instance_after_another_login() {
     let mut registry = Registry::of(&[1, 2]);
     let mut worker = start(&mut registry);
     let (client, first) = worker.login();
     for user in ["bob", "eve", "ann"] {
-        worker.says(client, &format!("AUTH {user} pw"));
-        for backend in worker.begun() {
+        worker.send(client, &format!("AUTH {user} pw"));
+        for backend in worker.new_links() {
             assert_eq!(worker.port(backend), worker.port(first));
-            worker.welcome(backend);
+            worker.establish(backend);
         }
-        worker.replies(first, if user == "ann" { "+OK\r\n" } else { "" });
-        assert_eq!(worker.heard(client), "+OK\r\n");
+        worker.reply(first, if user == "ann" { "+OK\r\n" } else { "" });
+        assert_eq!(worker.received(client), "+OK\r\n");
     }
 }
 
 #[test]
-fn new_clients_go_where_it_is_healthy() {
+fn new_clients_get_healthy_instances() {
     for health in [Health::Degraded, Health::Down] {
         let mut registry = Registry::of(&[1, 2]);
         let mut worker = start(&mut registry);
-        worker.follows(registry.healthy(1, health));
+        worker.apply(registry.set_health(1, health));
         for _ in 0..4 {
             let client = worker.client();
-            worker.says(client, "AUTH ann pw");
-            for backend in worker.begun() {
+            worker.send(client, "AUTH ann pw");
+            for backend in worker.new_links() {
                 assert_eq!(worker.port(backend), 2);
-                worker.welcome(backend);
+                worker.establish(backend);
             }
         }
         // If none is, any will do.
-        worker.follows(registry.healthy(2, Health::Down));
+        worker.apply(registry.set_health(2, Health::Down));
         let client = worker.client();
-        worker.says(client, "AUTH zoe pw");
-        assert_eq!(worker.begun().len(), 1);
+        worker.send(client, "AUTH zoe pw");
+        assert_eq!(worker.new_links().len(), 1);
     }
 }
 
 #[test]
-fn a_client_moves_when_nothing_of_it_is_in_flight() {
+fn client_moves_when_it_has_no_request_in_flight() {
     let mut registry = Registry::of(&[1]);
     let mut worker = start(&mut registry);
     let (client, one) = worker.login();
-    worker.says(client, "GET a");
-    worker.follows(registry.set(2, Status::Ready));
-    worker.follows(registry.set(1, Status::Offline));
-    worker.says(client, "GET b");
-    assert_eq!(worker.asked(one).matches("GET").count(), 1);
-    assert!(worker.begun().is_empty(), "it moves though it waits");
-    worker.replies(one, "$1\r\na\r\n");
+    worker.send(client, "GET a");
+    worker.apply(registry.set(2, Status::Ready));
+    worker.apply(registry.set(1, Status::Offline));
+    worker.send(client, "GET b");
+    assert_eq!(worker.requests(one).matches("GET").count(), 1);
+    assert!(worker.new_links().is_empty(), "it moves though it waits");
+    worker.reply(one, "$1\r\na\r\n");
     worker.settle();
-    assert_eq!(worker.heard(client), "$1\r\na\r\n");
-    let two = worker.begun_one();
+    assert_eq!(worker.received(client), "$1\r\na\r\n");
+    let two = worker.new_link();
     assert_eq!(worker.port(two), 2);
-    let handshake = worker.connect(two);
+    let handshake = worker.open_handshake(two);
     assert!(handshake.contains("ann\r\n$2\r\npw"), "{handshake}");
-    worker.accept(two, handshake);
+    worker.accept_handshake(two, handshake);
     worker.settle();
-    assert!(worker.asked(two).contains("$1\r\nb\r\n"));
-    worker.replies(two, "$1\r\nb\r\n");
-    assert_eq!(worker.heard(client), "$1\r\nb\r\n");
-    worker.pass(2_000);
+    assert!(worker.requests(two).contains("$1\r\nb\r\n"));
+    worker.reply(two, "$1\r\nb\r\n");
+    assert_eq!(worker.received(client), "$1\r\nb\r\n");
+    worker.advance(2_000);
     assert!(
         worker.closed(ConnKey::Link(one)),
         "the old connection stays"
@@ -241,21 +241,21 @@ fn a_client_moves_when_nothing_of_it_is_in_flight() {
 }
 
 #[test]
-fn who_cannot_move_goes_when_the_grace_is_over() {
+fn client_that_cannot_move_is_closed_after_the_grace() {
     let mut registry = Registry::of(&[1]);
     let mut worker = start(&mut registry);
     let (idle, one) = worker.login();
-    let blocked = worker.logs_in("ann", "pw");
-    worker.says(blocked, "BLPOP k 0");
-    let own = worker.begun_one();
-    worker.welcome(own);
-    worker.follows(registry.set(1, Status::Offline));
-    worker.pass(GRACE_MS - 1_200);
-    worker.says(idle, "GET k");
-    worker.replies(one, "$-1\r\n");
-    assert_eq!(worker.heard(idle), "$-1\r\n", "it is served until then");
+    let blocked = worker.log_in("ann", "pw");
+    worker.send(blocked, "BLPOP k 0");
+    let dedicated = worker.new_link();
+    worker.establish(dedicated);
+    worker.apply(registry.set(1, Status::Offline));
+    worker.advance(GRACE_MS - 1_200);
+    worker.send(idle, "GET k");
+    worker.reply(one, "$-1\r\n");
+    assert_eq!(worker.received(idle), "$-1\r\n", "it is served until then");
     assert!(!worker.closed(ConnKey::Client(blocked)));
-    worker.pass(2_500);
+    worker.advance(2_500);
     for client in [idle, blocked] {
         assert!(worker.closed(ConnKey::Client(client)));
     }
@@ -263,143 +263,143 @@ fn who_cannot_move_goes_when_the_grace_is_over() {
 }
 
 #[test]
-fn the_grace_begins_when_a_worker_is_told() {
+fn grace_begins_with_the_snapshot() {
     let mut registry = Registry::of(&[1]);
     let mut worker = start(&mut registry);
     let (client, _) = worker.login();
-    worker.sleep(GRACE_MS);
-    worker.follows(registry.set(1, Status::Offline));
-    worker.pass(GRACE_MS - 1_200);
+    worker.advance_clock(GRACE_MS);
+    worker.apply(registry.set(1, Status::Offline));
+    worker.advance(GRACE_MS - 1_200);
     assert!(!worker.closed(ConnKey::Client(client)));
-    worker.pass(2_500);
+    worker.advance(2_500);
     assert!(worker.closed(ConnKey::Client(client)));
 }
 
 #[test]
-fn a_transaction_is_finished_before_its_client_moves() {
+fn transaction_is_finished_before_its_client_moves() {
     let mut registry = Registry::of(&[1, 2]);
     let mut worker = start(&mut registry);
     let (client, one) = worker.login();
     let port = worker.port(one);
-    worker.says(client, "MULTI");
-    let own = worker.begun_one();
-    worker.welcome(own);
-    worker.replies(own, "+OK\r\n");
-    worker.follows(registry.set(port, Status::Offline));
-    worker.says(client, "SET k v");
-    worker.replies(own, "+QUEUED\r\n");
-    worker.asked(own);
-    worker.says(client, "EXEC");
-    worker.replies(own, "*1\r\n+OK\r\n");
+    worker.send(client, "MULTI");
+    let dedicated = worker.new_link();
+    worker.establish(dedicated);
+    worker.reply(dedicated, "+OK\r\n");
+    worker.apply(registry.set(port, Status::Offline));
+    worker.send(client, "SET k v");
+    worker.reply(dedicated, "+QUEUED\r\n");
+    worker.requests(dedicated);
+    worker.send(client, "EXEC");
+    worker.reply(dedicated, "*1\r\n+OK\r\n");
     worker.settle();
-    assert!(worker.asked(own).contains("EXEC"));
-    worker.says(client, "GET k");
-    let other = worker.welcome_to(3 - port);
-    assert_eq!(worker.asked(own), "");
-    assert!(worker.asked(other).contains("GET"));
+    assert!(worker.requests(dedicated).contains("EXEC"));
+    worker.send(client, "GET k");
+    let other = worker.establish_to(3 - port);
+    assert_eq!(worker.requests(dedicated), "");
+    assert!(worker.requests(other).contains("GET"));
 }
 
 #[test]
-fn a_refused_move_ends_the_client_and_a_failed_one_is_tried_again() {
+fn refused_move_closes_the_client_and_failed_move_is_retried() {
     let mut registry = Registry::of(&[1]);
     let mut worker = start(&mut registry);
     let (ann, one) = worker.login();
-    worker.follows(registry.set(2, Status::Ready));
-    worker.follows(registry.set(1, Status::Offline));
+    worker.apply(registry.set(2, Status::Ready));
+    worker.apply(registry.set(1, Status::Offline));
     worker.settle();
-    let two = worker.begun_one();
-    worker.fails(two, &Failure::Unreachable("connection refused".into()));
+    let two = worker.new_link();
+    worker.fail(two, &Failure::Unreachable("connection refused".into()));
     worker.settle();
-    assert!(worker.begun().is_empty(), "it is tried again at once");
-    worker.says(ann, "GET a");
-    worker.replies(one, "$-1\r\n");
-    assert_eq!(worker.heard(ann), "$-1\r\n", "it is served where it is");
-    worker.pass(2_000);
-    let again: Vec<LinkKey> = worker.begun();
+    assert!(worker.new_links().is_empty(), "it is tried again at once");
+    worker.send(ann, "GET a");
+    worker.reply(one, "$-1\r\n");
+    assert_eq!(worker.received(ann), "$-1\r\n", "it is served where it is");
+    worker.advance(2_000);
+    let again: Vec<LinkKey> = worker.new_links();
     assert!(!again.is_empty());
     for backend in again {
-        if worker.connect(backend).contains("ann") {
-            worker.replies(backend, "-WRONGPASS invalid\r\n");
+        if worker.open_handshake(backend).contains("ann") {
+            worker.reply(backend, "-WRONGPASS invalid\r\n");
         } else {
-            worker.replies(backend, "*2\r\n$2\r\nid\r\n:7\r\n*0\r\n");
+            worker.reply(backend, "*2\r\n$2\r\nid\r\n:7\r\n*0\r\n");
         }
     }
     worker.settle();
-    worker.pass(2_000);
-    for backend in worker.begun() {
-        worker.refuse(backend, "-WRONGPASS invalid\r\n");
+    worker.advance(2_000);
+    for backend in worker.new_links() {
+        worker.refuse_handshake(backend, "-WRONGPASS invalid\r\n");
     }
     worker.settle();
     assert!(worker.closed(ConnKey::Client(ann)));
-    assert_eq!(worker.heard(ann), "");
+    assert_eq!(worker.received(ann), "");
 }
 
 #[test]
-fn strangers_move_with_their_next_request() {
+fn anonymous_clients_move_with_their_next_request() {
     let mut registry = Registry::of(&[1]);
     let mut worker = start(&mut registry);
     let client = worker.client();
-    worker.says(client, "GET a");
-    let one = worker.begun_one();
-    worker.welcome(one);
-    worker.replies(one, "$-1\r\n");
-    assert_eq!(worker.heard(client), "$-1\r\n");
-    worker.follows(registry.set(2, Status::Ready));
-    worker.follows(registry.set(1, Status::Offline));
+    worker.send(client, "GET a");
+    let one = worker.new_link();
+    worker.establish(one);
+    worker.reply(one, "$-1\r\n");
+    assert_eq!(worker.received(client), "$-1\r\n");
+    worker.apply(registry.set(2, Status::Ready));
+    worker.apply(registry.set(1, Status::Offline));
     worker.settle();
-    worker.asked(one);
-    worker.says(client, "GET b");
-    let two = worker.welcome_to(2);
+    worker.requests(one);
+    worker.send(client, "GET b");
+    let two = worker.establish_to(2);
     worker.settle();
-    assert_eq!(worker.asked(one), "");
-    assert!(worker.asked(two).contains("GET"));
+    assert_eq!(worker.requests(one), "");
+    assert!(worker.requests(two).contains("GET"));
 }
 
 #[test]
-fn a_removed_tenant_is_nobodys_login() {
+fn login_to_a_removed_tenant_fails() {
     let mut registry = Registry::of(&[1, 2]);
     let mut worker = start(&mut registry);
     let (client, one) = worker.login();
     let port = worker.port(one);
-    worker.follows(registry.remove(3 - port));
-    worker.follows(registry.remove(port));
+    worker.apply(registry.remove(3 - port));
+    worker.apply(registry.remove(port));
     worker.settle();
     assert!(worker.closed(ConnKey::Link(one)));
-    worker.says(client, "GET a");
+    worker.send(client, "GET a");
     assert!(
         worker
-            .heard(client)
+            .received(client)
             .starts_with("-ERR elika: backend unavailable: ")
     );
     let newcomer = worker.client();
-    worker.says(newcomer, "AUTH ann pw");
-    let heard = worker.heard(newcomer);
+    worker.send(newcomer, "AUTH ann pw");
+    let heard = worker.received(newcomer);
     assert_eq!(heard, "-ERR elika: backend unavailable: no instance\r\n");
-    worker.pass(GRACE_MS + 1_500);
+    worker.advance(GRACE_MS + 1_500);
     assert!(worker.closed(ConnKey::Client(client)));
 }
 
 /// What a connection of its own holds stays where it is, and so does its login.
 #[test]
-fn a_client_that_watches_may_log_in_again_where_it_is() {
+fn watching_client_may_log_in_again_on_its_instance() {
     let mut registry = Registry::of(&[1, 2]);
     let mut worker = start(&mut registry);
     let (client, one) = worker.login();
-    worker.says(client, "WATCH k");
-    let own = worker.begun_one();
-    worker.welcome(own);
-    worker.replies(own, "+OK\r\n");
-    worker.follows(registry.set(worker.port(one), Status::Offline));
-    worker.heard(client);
-    worker.says(client, "AUTH ann pw");
-    let asked = worker.asked(own);
+    worker.send(client, "WATCH k");
+    let dedicated = worker.new_link();
+    worker.establish(dedicated);
+    worker.reply(dedicated, "+OK\r\n");
+    worker.apply(registry.set(worker.port(one), Status::Offline));
+    worker.received(client);
+    worker.send(client, "AUTH ann pw");
+    let asked = worker.requests(dedicated);
     assert!(
         !asked.contains("AUTH"),
         "it is not known to be good: {asked}"
     );
-    let verifier = worker.begun_one();
-    worker.welcome(verifier);
-    assert!(worker.asked(own).contains("AUTH"));
-    worker.replies(own, "+OK\r\n");
-    assert_eq!(worker.heard(client), "+OK\r\n");
+    let verifier = worker.new_link();
+    worker.establish(verifier);
+    assert!(worker.requests(dedicated).contains("AUTH"));
+    worker.reply(dedicated, "+OK\r\n");
+    assert_eq!(worker.received(client), "+OK\r\n");
 }

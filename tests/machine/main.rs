@@ -1,7 +1,7 @@
-//! [`elika::proxy::Machine`] in situations that networks and servers bring about seldom: each test
-//! names a rule that once did not hold.
+//! [`elika::proxy::Machine`] in rare situations, step by step: one machine, virtual time, exact bytes.
 //!
-//! The simulation looks for what nobody thought of; here stands, step by step, what was found.
+//! The simulation searches for unexpected sequences of events; these tests are sequences that were
+//! once wrong.
 #![allow(missing_docs, reason = "a test has no users")]
 #![allow(
     clippy::unwrap_used,
@@ -10,25 +10,28 @@
 )]
 
 mod addresses;
+mod buffer_shares;
 mod busy;
-mod connections;
-mod distant;
+mod client_list;
+mod client_list_totals;
+mod connection_limits;
+mod credentials;
+mod dedicated;
 mod failure;
-mod guessing;
 mod harness;
 mod health;
-mod held;
 mod instances;
+mod late_replies;
 mod limits;
-mod logins;
+mod login;
+mod login_queue;
 mod memory;
-mod pauses;
-mod peers;
+mod paused_writes;
 mod permissions;
-mod pins;
-mod readers;
-mod shares;
-mod shares_of_tenants;
-mod tenants;
-mod totals;
-mod waits;
+mod slow_readers;
+mod tenant_limits;
+mod tenant_pause;
+mod turns;
+mod valkey;
+mod wait;
+mod wait_shared;

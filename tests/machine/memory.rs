@@ -21,17 +21,17 @@ const CLIENTS: usize = 200;
 const ROUNDS: usize = 100;
 
 #[test]
-fn a_big_request_is_kept_once_though_another_follows() {
+fn large_request_is_buffered_once_when_another_follows() {
     alone(
-        "memory::a_big_request_is_kept_once_though_another_follows",
+        "memory::large_request_is_buffered_once_when_another_follows",
         keep_a_big_request,
     );
 }
 
 #[test]
-fn replies_that_waited_for_others_leave_no_memory_behind() {
+fn replies_that_waited_leave_no_memory() {
     alone(
-        "memory::replies_that_waited_for_others_leave_no_memory_behind",
+        "memory::replies_that_waited_leave_no_memory",
         let_replies_wait,
     );
 }
@@ -51,25 +51,25 @@ fn alone(name: &str, measure: fn()) {
 
 fn let_replies_wait() {
     let mut worker = Worker::new();
-    let (first, backend) = worker.stranger();
+    let (first, backend) = worker.anonymous();
     let clients: Vec<_> = (1..CLIENTS).map(|_| worker.client()).collect();
-    worker.says(first, "CLIENT ID");
-    worker.permits(backend);
-    assert_eq!(worker.heard(first), ":1\r\n");
+    worker.send(first, "CLIENT ID");
+    worker.permit(backend);
+    assert_eq!(worker.received(first), ":1\r\n");
     let before = resident("VmRSS:");
     worker.stall(ConnKey::Link(backend));
     let pair = [command("GET x"), command("CLIENT ID")].concat();
     for &client in clients.iter().chain([&first]) {
-        worker.sends(client, pair.repeat(ROUNDS));
+        worker.send_bytes(client, pair.repeat(ROUNDS));
     }
     let held = resident("VmRSS:") - before;
     worker.discard(ConnKey::Link(backend));
     for &client in clients.iter().chain([&first]) {
         worker.machine.client_closed(client);
     }
-    worker.replies(backend, "$-1\r\n".repeat(ROUNDS * CLIENTS));
-    worker.pass(10_000);
-    worker.pass(10_000);
+    worker.reply(backend, "$-1\r\n".repeat(ROUNDS * CLIENTS));
+    worker.advance(10_000);
+    worker.advance(10_000);
     let kept = resident("VmRSS:").saturating_sub(before);
     assert!(held > CLIENTS * ROUNDS * 1_000, "{held} bytes were held");
     assert!(kept < held / 5, "{kept} of {held} bytes are kept");
@@ -77,18 +77,18 @@ fn let_replies_wait() {
 
 fn keep_a_big_request() {
     let mut worker = Worker::new();
-    let (client, backend) = worker.stranger();
+    let (client, backend) = worker.anonymous();
     worker.stall(ConnKey::Link(backend));
     let before = resident("VmRSS:");
-    worker.sends(
+    worker.send_bytes(
         client,
         format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${VALUE_BYTES}\r\n"),
     );
     for _ in 0..READS {
-        worker.sends(client, [b'x'; READ_BYTES]);
+        worker.send_bytes(client, [b'x'; READ_BYTES]);
     }
     let rest = VALUE_BYTES - READS * READ_BYTES;
-    worker.sends(client, format!("{}\r\n*", "x".repeat(rest)));
+    worker.send_bytes(client, format!("{}\r\n*", "x".repeat(rest)));
     let waiting = worker.machine.outbound_bytes();
     assert!(
         waiting > VALUE_BYTES,
@@ -97,13 +97,13 @@ fn keep_a_big_request() {
     let most = resident("VmHWM:") - before;
     assert!(most < VALUE_BYTES * 3 / 2, "it took {most} bytes");
     worker.discard(ConnKey::Link(backend));
-    worker.replies(backend, "+OK\r\n");
-    assert_eq!(worker.heard(client), "+OK\r\n");
+    worker.reply(backend, "+OK\r\n");
+    assert_eq!(worker.received(client), "+OK\r\n");
     // When the next request is through as well, nothing is left of either.
-    worker.sends(client, "1\r\n$6\r\nDBSIZE\r\n");
+    worker.send_bytes(client, "1\r\n$6\r\nDBSIZE\r\n");
     worker.discard(ConnKey::Link(backend));
-    worker.replies(backend, ":1\r\n");
-    worker.pass(10_000);
+    worker.reply(backend, ":1\r\n");
+    worker.advance(10_000);
     let kept = resident("VmRSS:").saturating_sub(before);
     assert!(kept < VALUE_BYTES / 10, "{kept} bytes are kept");
 }

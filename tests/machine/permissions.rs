@@ -5,119 +5,119 @@ use elika::proxy::Failure;
 use super::harness::{Worker, command};
 
 #[test]
-fn one_question_serves_all_clients_for_a_second() {
+fn permission_is_cached_for_all_clients_for_one_second() {
     let mut worker = Worker::new();
     let (ann, backend) = worker.user("ann");
-    let other = worker.logs_in("ann", "pw");
-    worker.asked(backend);
-    worker.says(ann, "CLIENT ID");
-    worker.says(other, "CLIENT ID");
-    assert_eq!(worker.asked(backend).as_bytes(), command("CLIENT ID"));
-    assert_eq!(worker.heard(ann), "");
-    worker.replies(backend, ":77\r\n");
-    assert_eq!(worker.heard(ann), ":1\r\n");
-    assert_eq!(worker.heard(other), ":2\r\n");
-    worker.pass(900);
-    worker.says(ann, "CLIENT ID");
-    assert_eq!(worker.heard(ann), ":1\r\n");
-    assert_eq!(worker.asked(backend), "");
-    worker.pass(200);
-    worker.says(ann, "CLIENT ID");
-    worker.permits(backend);
-    assert_eq!(worker.heard(ann), ":1\r\n");
+    let other = worker.log_in("ann", "pw");
+    worker.requests(backend);
+    worker.send(ann, "CLIENT ID");
+    worker.send(other, "CLIENT ID");
+    assert_eq!(worker.requests(backend).as_bytes(), command("CLIENT ID"));
+    assert_eq!(worker.received(ann), "");
+    worker.reply(backend, ":77\r\n");
+    assert_eq!(worker.received(ann), ":1\r\n");
+    assert_eq!(worker.received(other), ":2\r\n");
+    worker.advance(900);
+    worker.send(ann, "CLIENT ID");
+    assert_eq!(worker.received(ann), ":1\r\n");
+    assert_eq!(worker.requests(backend), "");
+    worker.advance(200);
+    worker.send(ann, "CLIENT ID");
+    worker.permit(backend);
+    assert_eq!(worker.received(ann), ":1\r\n");
 }
 
 #[test]
-fn refusal_is_the_servers_and_is_not_remembered() {
+fn refusal_of_the_server_is_forwarded_and_not_cached() {
     let mut worker = Worker::new();
     let (ann, backend) = worker.user("ann");
-    worker.asked(backend);
+    worker.requests(backend);
     let refusal = "-NOPERM User ann has no permissions to run the 'client|kill' command\r\n";
     for _ in 0..2 {
-        worker.says(ann, "CLIENT KILL ID 1 SKIPME no");
-        assert!(worker.asked(backend).contains("KILL"));
-        worker.replies(backend, refusal);
-        assert_eq!(worker.heard(ann), refusal);
+        worker.send(ann, "CLIENT KILL ID 1 SKIPME no");
+        assert!(worker.requests(backend).contains("KILL"));
+        worker.reply(backend, refusal);
+        assert_eq!(worker.received(ann), refusal);
     }
     // Other clients' replies keep their order.
-    worker.sends(ann, ["GET a", "CLIENT LIST", "GET b"].map(command).concat());
-    assert_eq!(worker.asked(backend).as_bytes(), command("GET a"));
-    worker.replies(backend, "$-1\r\n");
-    assert!(worker.asked(backend).contains("LIST"));
-    worker.replies(backend, "-NOPERM no\r\n");
-    assert_eq!(worker.asked(backend).as_bytes(), command("GET b"));
-    assert_eq!(worker.heard(ann), "$-1\r\n-NOPERM no\r\n");
+    worker.send_bytes(ann, ["GET a", "CLIENT LIST", "GET b"].map(command).concat());
+    assert_eq!(worker.requests(backend).as_bytes(), command("GET a"));
+    worker.reply(backend, "$-1\r\n");
+    assert!(worker.requests(backend).contains("LIST"));
+    worker.reply(backend, "-NOPERM no\r\n");
+    assert_eq!(worker.requests(backend).as_bytes(), command("GET b"));
+    assert_eq!(worker.received(ann), "$-1\r\n-NOPERM no\r\n");
     assert_eq!(worker.machine.counters().permissions_refused, 3);
 }
 
 #[test]
-fn question_of_a_lost_connection_is_asked_again() {
+fn permission_probe_of_a_lost_connection_is_retried() {
     let mut worker = Worker::new();
     let (ann, backend) = worker.user("ann");
-    worker.says(ann, "CLIENT SETNAME me");
-    worker.fails(backend, &Failure::Lost);
-    let next = worker.begun_one();
-    worker.welcome(next);
-    worker.permits(next);
-    assert_eq!(worker.heard(ann), "+OK\r\n");
+    worker.send(ann, "CLIENT SETNAME me");
+    worker.fail(backend, &Failure::Lost);
+    let next = worker.new_link();
+    worker.establish(next);
+    worker.permit(next);
+    assert_eq!(worker.received(ann), "+OK\r\n");
 }
 
 /// A server that holds back writes answers all else.
 #[test]
-fn question_behind_a_late_reply_is_asked_elsewhere() {
+fn permission_probe_behind_a_late_reply_is_retried_elsewhere() {
     let mut worker = Worker::new();
     let (ann, backend) = worker.user("ann");
-    let writer = worker.logs_in("ann", "pw");
-    worker.says(writer, "SET k v");
-    worker.says(ann, "CLIENT ID");
-    worker.pass(300);
-    let beside = worker.begun_one();
-    worker.welcome(beside);
-    worker.pass(200);
-    worker.permits(beside);
-    assert_eq!(worker.heard(ann), ":1\r\n");
+    let writer = worker.log_in("ann", "pw");
+    worker.send(writer, "SET k v");
+    worker.send(ann, "CLIENT ID");
+    worker.advance(300);
+    let beside = worker.new_link();
+    worker.establish(beside);
+    worker.advance(200);
+    worker.permit(beside);
+    assert_eq!(worker.received(ann), ":1\r\n");
     // The first answer comes too late to say anything.
-    worker.replies(backend, "+OK\r\n-NOPERM no\r\n");
-    assert_eq!(worker.heard(writer), "+OK\r\n");
-    worker.says(ann, "CLIENT ID");
-    assert_eq!(worker.heard(ann), ":1\r\n");
+    worker.reply(backend, "+OK\r\n-NOPERM no\r\n");
+    assert_eq!(worker.received(writer), "+OK\r\n");
+    worker.send(ann, "CLIENT ID");
+    assert_eq!(worker.received(ann), ":1\r\n");
 }
 
 #[test]
-fn client_with_its_own_connection_asks_there() {
+fn client_with_a_dedicated_connection_probes_on_it() {
     let mut worker = Worker::new();
     let (ann, shared) = worker.user("ann");
-    let own = worker.own(ann, "WATCH k", "+OK\r\n");
-    worker.asked(shared);
-    worker.says(ann, "CLIENT GETNAME");
-    worker.permits(own);
-    assert_eq!(worker.heard(ann), "$-1\r\n");
-    worker.says(ann, "CLIENT LIST");
-    worker.asked(own);
-    worker.replies(own, "-NOPERM no\r\n");
-    assert_eq!(worker.heard(ann), "-NOPERM no\r\n");
-    assert_eq!(worker.asked(shared), "");
+    let dedicated = worker.dedicated(ann, "WATCH k", "+OK\r\n");
+    worker.requests(shared);
+    worker.send(ann, "CLIENT GETNAME");
+    worker.permit(dedicated);
+    assert_eq!(worker.received(ann), "$-1\r\n");
+    worker.send(ann, "CLIENT LIST");
+    worker.requests(dedicated);
+    worker.reply(dedicated, "-NOPERM no\r\n");
+    assert_eq!(worker.received(ann), "-NOPERM no\r\n");
+    assert_eq!(worker.requests(shared), "");
 }
 
 #[test]
-fn database_is_selected_if_the_server_lets_the_user() {
+fn select_needs_the_permission_of_the_server() {
     let mut worker = Worker::new();
     let (ann, zero) = worker.user("ann");
-    worker.asked(zero);
-    worker.says(ann, "SELECT 0");
-    assert_eq!(worker.asked(zero).as_bytes(), command("SELECT 0"));
-    worker.replies(zero, "-NOPERM no\r\n");
-    assert_eq!(worker.heard(ann), "-NOPERM no\r\n");
+    worker.requests(zero);
+    worker.send(ann, "SELECT 0");
+    assert_eq!(worker.requests(zero).as_bytes(), command("SELECT 0"));
+    worker.reply(zero, "-NOPERM no\r\n");
+    assert_eq!(worker.received(ann), "-NOPERM no\r\n");
     // The handshake says so of its own.
-    worker.says(ann, "SELECT 5");
-    let five = worker.begun_one();
-    worker.welcome(five);
+    worker.send(ann, "SELECT 5");
+    let five = worker.new_link();
+    worker.establish(five);
     worker.settle();
-    assert_eq!(worker.heard(ann), "+OK\r\n");
-    assert_eq!(worker.asked(five), "");
-    worker.pass(1_100);
-    worker.says(ann, "SELECT 5");
-    worker.asked(five);
-    worker.replies(five, "-NOPERM no more\r\n");
-    assert_eq!(worker.heard(ann), "-NOPERM no more\r\n");
+    assert_eq!(worker.received(ann), "+OK\r\n");
+    assert_eq!(worker.requests(five), "");
+    worker.advance(1_100);
+    worker.send(ann, "SELECT 5");
+    worker.requests(five);
+    worker.reply(five, "-NOPERM no more\r\n");
+    assert_eq!(worker.received(ann), "-NOPERM no more\r\n");
 }

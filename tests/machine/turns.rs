@@ -8,23 +8,23 @@ use super::harness::{Worker, command};
 const FLOOD: usize = 5_000;
 
 #[test]
-fn a_flood_of_commands_is_spread_over_turns() {
+fn flood_of_commands_is_spread_over_turns() {
     let mut worker = Worker::new();
-    let (flooder, backend) = worker.stranger();
+    let (flooder, backend) = worker.anonymous();
     let quiet = worker.client();
-    worker.says(quiet, "UNWATCH");
-    worker.heard(quiet);
-    let flow = worker.sends(flooder, b"UNWATCH\r\n".repeat(FLOOD));
+    worker.send(quiet, "UNWATCH");
+    worker.received(quiet);
+    let flow = worker.send_bytes(flooder, b"UNWATCH\r\n".repeat(FLOOD));
     assert_eq!(flow, Flow::Pause);
-    let first = worker.heard(flooder).matches("+OK\r\n").count();
+    let first = worker.received(flooder).matches("+OK\r\n").count();
     assert!(first <= 600, "{first} commands in one turn");
     // Meanwhile others are answered in the turn in which they ask.
-    worker.says(quiet, "UNWATCH");
-    assert_eq!(worker.heard(quiet), "+OK\r\n");
-    worker.says(quiet, "GET k");
-    assert!(worker.asked(backend).contains("GET"));
+    worker.send(quiet, "UNWATCH");
+    assert_eq!(worker.received(quiet), "+OK\r\n");
+    worker.send(quiet, "GET k");
+    assert!(worker.requests(backend).contains("GET"));
     worker.settle();
-    let rest = worker.heard(flooder).matches("+OK\r\n").count();
+    let rest = worker.received(flooder).matches("+OK\r\n").count();
     assert_eq!(first + rest, FLOOD);
     assert!(worker.resumed(ConnKey::Client(flooder)));
 }
@@ -32,13 +32,13 @@ fn a_flood_of_commands_is_spread_over_turns() {
 #[test]
 fn many_flooders_share_a_turn() {
     let mut worker = Worker::new();
-    let (first, _) = worker.stranger();
+    let (first, _) = worker.anonymous();
     let flooders: Vec<_> = std::iter::once(first)
         .chain((0..19).map(|_| worker.client()))
         .collect();
     for &flooder in &flooders {
-        worker.says(flooder, "UNWATCH");
-        worker.sends(flooder, b"UNWATCH\r\n".repeat(FLOOD));
+        worker.send(flooder, "UNWATCH");
+        worker.send_bytes(flooder, b"UNWATCH\r\n".repeat(FLOOD));
     }
     let before = worker.machine.counters().answers;
     worker.turn();
@@ -46,7 +46,7 @@ fn many_flooders_share_a_turn() {
     assert!(done <= 800, "{done} commands in one turn");
     worker.settle();
     for flooder in flooders {
-        let heard = worker.heard(flooder).matches("+OK\r\n").count();
+        let heard = worker.received(flooder).matches("+OK\r\n").count();
         assert_eq!(heard, FLOOD + 1);
     }
 }
@@ -54,23 +54,23 @@ fn many_flooders_share_a_turn() {
 #[test]
 fn usual_pipelines_are_not_spread() {
     let mut worker = Worker::new();
-    let (client, backend) = worker.stranger();
+    let (client, backend) = worker.anonymous();
     assert_eq!(
-        worker.sends(client, command("GET k").repeat(256)),
+        worker.send_bytes(client, command("GET k").repeat(256)),
         Flow::Continue
     );
-    assert_eq!(worker.asked(backend).matches("GET").count(), 256);
+    assert_eq!(worker.requests(backend).matches("GET").count(), 256);
 }
 
 /// The longest errors are those that name what they do not know.
 #[test]
-fn before_a_login_little_is_left_unread() {
+fn little_is_buffered_before_a_login() {
     let mut worker = Worker::new();
     let client = worker.client();
     worker.stall(ConnKey::Client(client));
     let hello = command(&format!("HELLO 2 {}", "x".repeat(10_000)));
     for _ in 0..100 {
-        worker.sends(client, &hello);
+        worker.send_bytes(client, &hello);
     }
     let unread = worker.machine.outbound_bytes();
     assert!(unread <= 32_000, "{unread} bytes are unread");
@@ -78,11 +78,11 @@ fn before_a_login_little_is_left_unread() {
 
 /// Nor does it go on for ever with what needs no login.
 #[test]
-fn commands_before_a_login_that_lead_to_none_are_counted() {
+fn refused_commands_before_a_login_are_counted() {
     for line in ["RESET", "CLIENT REPLY OFF", "HELLO 9"] {
         let mut worker = Worker::new();
         let client = worker.client();
-        worker.sends(client, command(line).repeat(200));
+        worker.send_bytes(client, command(line).repeat(200));
         for _ in 0..100 {
             worker.turn();
         }
@@ -92,15 +92,15 @@ fn commands_before_a_login_that_lead_to_none_are_counted() {
 }
 
 #[test]
-fn a_client_that_is_refused_too_often_before_a_login_is_closed() {
+fn client_with_too_many_refused_commands_before_a_login_is_closed() {
     let mut worker = Worker::new();
     let client = worker.client();
-    worker.says(client, "GET k");
-    let backend = worker.begun_one();
-    worker.refuse(backend, "-NOAUTH Authentication required.\r\n");
-    worker.heard(client);
-    worker.sends(client, b"PING\r\n".repeat(FLOOD));
-    let heard = worker.heard(client);
+    worker.send(client, "GET k");
+    let backend = worker.new_link();
+    worker.refuse_handshake(backend, "-NOAUTH Authentication required.\r\n");
+    worker.received(client);
+    worker.send_bytes(client, b"PING\r\n".repeat(FLOOD));
+    let heard = worker.received(client);
     assert_eq!(heard, "-NOAUTH Authentication required.\r\n".repeat(64));
     assert!(worker.closed(ConnKey::Client(client)));
     assert_eq!(worker.machine.counters().refused_anonymous, 1);

@@ -38,7 +38,7 @@ fn worker(shares: [Option<&str>; 2]) -> Worker {
         worker_buffer_bytes_max: 1 << 20,
         ..Settings::default()
     };
-    Worker::following(settings, snapshot.into())
+    Worker::with_snapshot(settings, snapshot.into())
 }
 
 fn cluster(name: &str) -> ClusterKey {
@@ -50,12 +50,12 @@ fn cluster(name: &str) -> ClusterKey {
 /// A client of a tenant, which has sent so many bytes of a request that is not complete.
 fn upload(worker: &mut Worker, name: &str, bytes: usize) -> ClientKey {
     let (client, _) = worker.user(&format!("{}.u{bytes}", cluster(name).tenant()));
-    worker.uploads(client, &set(2_000_000)[..bytes]);
+    worker.send_large(client, &set(2_000_000)[..bytes]);
     client
 }
 
 #[test]
-fn at_the_ceiling_the_tenant_that_uses_most_of_its_share_loses_a_client() {
+fn client_of_the_tenant_with_the_largest_share_is_closed() {
     let mut worker = worker([None, Some("300000")]);
     let alone = upload(&mut worker, "one", 700_000);
     let few = upload(&mut worker, "two", 130_000);
@@ -71,7 +71,7 @@ fn at_the_ceiling_the_tenant_that_uses_most_of_its_share_loses_a_client() {
 }
 
 #[test]
-fn at_the_ceiling_many_middling_clients_do_not_cost_another_tenant_its_only_one() {
+fn many_medium_clients_do_not_close_the_client_of_another_tenant() {
     let mut worker = worker([None, None]);
     let alone = upload(&mut worker, "one", 400_000);
     let middling: Vec<ClientKey> = (0..5)
@@ -83,11 +83,11 @@ fn at_the_ceiling_many_middling_clients_do_not_cost_another_tenant_its_only_one(
 }
 
 #[test]
-fn a_tenant_may_have_a_share_of_its_own() {
+fn tenant_may_have_its_own_share() {
     let mut worker = worker([Some("100000"), None]);
     let over = upload(&mut worker, "one", 110_000);
     let other = upload(&mut worker, "two", 500_000);
-    worker.pass(200);
+    worker.advance(200);
     assert!(worker.closed(ConnKey::Client(over)));
     assert!(!worker.closed(ConnKey::Client(other)));
     assert_eq!(worker.notices()[0].bound, Bound::TenantBuffer);

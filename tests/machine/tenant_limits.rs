@@ -21,7 +21,7 @@ pub(crate) fn limited_with(
         ..Settings::default()
     };
     change(&mut settings);
-    let worker = Worker::following(settings, registry.snapshot());
+    let worker = Worker::with_snapshot(settings, registry.snapshot());
     (worker, registry)
 }
 
@@ -29,23 +29,23 @@ impl Worker {
     /// A pipeline of so many GETs; returns how many of them went to the backend, and what was said
     /// to the others.
     fn burst(&mut self, client: ClientKey, backend: LinkKey, n: usize) -> (usize, String) {
-        self.asked(backend);
-        self.sends(client, super::harness::command("GET k").repeat(n));
+        self.requests(backend);
+        self.send_bytes(client, super::harness::command("GET k").repeat(n));
         self.serve(client, backend)
     }
 
     /// Answers the GETs that a backend was asked since the last look: how many, and what the
     /// client heard to others.
     fn serve(&mut self, client: ClientKey, backend: LinkKey) -> (usize, String) {
-        let asked = self.asked(backend).matches("GET").count();
-        self.replies(backend, "$-1\r\n".repeat(asked));
-        let heard = self.heard(client).replace("$-1\r\n", "");
+        let asked = self.requests(backend).matches("GET").count();
+        self.reply(backend, "$-1\r\n".repeat(asked));
+        let heard = self.received(client).replace("$-1\r\n", "");
         (asked, heard)
     }
 }
 
 #[test]
-fn no_more_requests_than_the_rate_allows() {
+fn request_rate_is_limited() {
     let (mut worker, mut registry) = limited(TenantLimits {
         requests_per_second: Some(50),
         ..TenantLimits::default()
@@ -70,7 +70,7 @@ fn no_more_requests_than_the_rate_allows() {
     // They go on as the rate allows.
     let (mut served, mut refused) = (0, 0);
     for _ in 0..5 {
-        worker.pass(100);
+        worker.advance(100);
         let (asked, heard) = worker.serve(client, backend);
         assert!(asked <= 5, "{asked} in a tenth of a second");
         served += asked;
@@ -79,76 +79,76 @@ fn no_more_requests_than_the_rate_allows() {
     assert_eq!(served + refused, 22);
     // The limit is lifted for who is connected.
     registry.limits = TenantLimits::default();
-    worker.follows(registry.snapshot());
-    worker.pass(100);
+    worker.apply(registry.snapshot());
+    worker.advance(100);
     assert_eq!(worker.burst(client, backend, 80), (80, String::new()));
 }
 
 /// However fast it asks again: a client over its rate is read again when the rate allows that.
 #[test]
-fn a_client_over_its_rate_is_not_answered_at_full_speed() {
+fn client_above_its_rate_gets_errors_slowly() {
     let (mut worker, _registry) = limited(TenantLimits {
         requests_per_second: Some(10),
         ..TenantLimits::default()
     });
     let (client, backend) = worker.user("ann");
-    let other = worker.logs_in("ann", "pw");
+    let other = worker.log_in("ann", "pw");
     worker.burst(client, backend, 10);
     worker.resumed(ConnKey::Client(client));
-    assert_eq!(worker.says(client, "GET k"), Flow::Pause);
-    assert_eq!(worker.says(other, "GET k"), Flow::Pause);
-    assert!(worker.heard(client).contains("rate limit exceeded"));
-    worker.pass(50);
+    assert_eq!(worker.send(client, "GET k"), Flow::Pause);
+    assert_eq!(worker.send(other, "GET k"), Flow::Pause);
+    assert!(worker.received(client).contains("rate limit exceeded"));
+    worker.advance(50);
     assert!(!worker.resumed(ConnKey::Client(client)), "it is too early");
-    worker.pass(100);
+    worker.advance(100);
     assert!(worker.resumed(ConnKey::Client(client)));
     // There is one request for both.
-    worker.says(client, "GET k");
-    assert_eq!(worker.asked(backend).matches("GET").count(), 1);
+    worker.send(client, "GET k");
+    assert_eq!(worker.requests(backend).matches("GET").count(), 1);
 }
 
 #[test]
-fn no_more_bytes_than_the_rate_allows() {
+fn byte_rate_is_limited() {
     let (mut worker, _registry) = limited(TenantLimits {
         bytes_per_second: Some(10_000),
         ..TenantLimits::default()
     });
     let (client, backend) = worker.user("ann");
-    worker.says(client, "GET big");
-    worker.replies(backend, super::harness::value(30_000));
-    worker.heard(client);
+    worker.send(client, "GET big");
+    worker.reply(backend, super::harness::value(30_000));
+    worker.received(client);
     let error = "-ERR elika: rate limit exceeded: bytes per second\r\n";
     assert_eq!(worker.burst(client, backend, 1), (0, error.to_owned()));
-    worker.pass(1_000);
+    worker.advance(1_000);
     assert_eq!(worker.burst(client, backend, 1).0, 0);
-    worker.pass(1_500);
+    worker.advance(1_500);
     assert_eq!(worker.burst(client, backend, 1).0, 1);
 }
 
 /// What has not been charged yet is little at the old rate, and may be much at the new one.
 #[test]
-fn a_lower_rate_does_not_count_what_went_over_before() {
+fn lower_rate_does_not_count_earlier_bytes() {
     let (mut worker, mut registry) = limited(TenantLimits {
         bytes_per_second: Some(10_000_000),
         ..TenantLimits::default()
     });
     let (client, backend) = worker.user("ann");
-    worker.says(client, "GET big");
-    worker.replies(backend, super::harness::value(90_000));
-    worker.heard(client);
+    worker.send(client, "GET big");
+    worker.reply(backend, super::harness::value(90_000));
+    worker.received(client);
     registry.limits = TenantLimits {
         bytes_per_second: Some(1_000),
         ..TenantLimits::default()
     };
-    worker.follows(registry.snapshot());
-    worker.pass(1_000);
+    worker.apply(registry.snapshot());
+    worker.advance(1_000);
     assert_eq!(worker.burst(client, backend, 1).0, 1);
-    worker.pass(1_000);
+    worker.advance(1_000);
     assert_eq!(worker.burst(client, backend, 1).0, 1);
 }
 
 #[test]
-fn who_asks_for_too_much_all_the_time_gets_what_the_rate_allows() {
+fn client_that_always_exceeds_the_rate_gets_the_rate() {
     let (mut worker, _registry) = limited(TenantLimits {
         bytes_per_second: Some(10_000),
         ..TenantLimits::default()
@@ -159,116 +159,116 @@ fn who_asks_for_too_much_all_the_time_gets_what_the_rate_allows() {
         // About 25,000 bytes in a second, if it is read.
         if !paused {
             let gets = super::harness::command("GET k").repeat(100);
-            paused = worker.sends(client, gets) == Flow::Pause;
+            paused = worker.send_bytes(client, gets) == Flow::Pause;
         }
         served += worker.serve(client, backend).0;
-        worker.pass(100);
+        worker.advance(100);
         paused &= !worker.resumed(ConnKey::Client(client));
     }
     assert!((7_000..=9_500).contains(&served), "{served} in 20 s");
-    worker.pass(3_000);
+    worker.advance(3_000);
     worker.serve(client, backend);
     assert_eq!(worker.burst(client, backend, 1).0, 1);
 }
 
 #[test]
-fn a_request_that_has_to_wait_is_paid_for_once() {
+fn waiting_request_is_counted_once() {
     let (mut worker, _registry) = limited(TenantLimits {
         bytes_per_second: Some(100_000),
         ..TenantLimits::default()
     });
     let (client, backend) = worker.user("ann");
-    worker.says(client, "GET k");
+    worker.send(client, "GET k");
     let key = "k".repeat(45_000);
     for turn in 0..2 {
         // It waits for the reply, and for a connection of its own.
-        worker.says(client, &format!("BLPOP {key} 1"));
-        worker.replies(backend, "$-1\r\n");
+        worker.send(client, &format!("BLPOP {key} 1"));
+        worker.reply(backend, "$-1\r\n");
         if turn == 0 {
-            let own = worker.begun_one();
-            worker.welcome(own);
-            worker.replies(own, "*-1\r\n");
+            let dedicated = worker.new_link();
+            worker.establish(dedicated);
+            worker.reply(dedicated, "*-1\r\n");
             worker.settle();
-            worker.heard(client);
-            worker.says(client, "GET k");
+            worker.received(client);
+            worker.send(client, "GET k");
         }
     }
-    assert_eq!(worker.heard(client), "$-1\r\n", "nothing is refused");
+    assert_eq!(worker.received(client), "$-1\r\n", "nothing is refused");
 }
 
 #[test]
-fn a_denied_command_spoils_the_transaction_it_is_in() {
+fn denied_command_aborts_its_transaction() {
     let (mut worker, _registry) = limited(TenantLimits {
         deny: vec!["flushall".into(), "config|set".into()],
         ..TenantLimits::default()
     });
     let (client, shared) = worker.user("ann");
-    worker.asked(shared);
+    worker.requests(shared);
     let denied =
         |name: &str| format!("-NOPERM User ann has no permissions to run the '{name}' command\r\n");
-    worker.says(client, "FLUSHALL ASYNC");
-    worker.says(client, "Config Set a b");
-    let heard = worker.heard(client);
+    worker.send(client, "FLUSHALL ASYNC");
+    worker.send(client, "Config Set a b");
+    let heard = worker.received(client);
     assert_eq!(heard, denied("flushall") + &denied("config|set"));
-    worker.says(client, "MULTI");
-    let own = worker.begun_one();
-    worker.welcome(own);
-    worker.replies(own, "+OK\r\n");
-    worker.asked(own);
-    worker.says(client, "FLUSHALL");
-    assert!(!worker.asked(own).contains("FLUSHALL"));
-    worker.replies(own, "-ERR unknown command\r\n");
+    worker.send(client, "MULTI");
+    let dedicated = worker.new_link();
+    worker.establish(dedicated);
+    worker.reply(dedicated, "+OK\r\n");
+    worker.requests(dedicated);
+    worker.send(client, "FLUSHALL");
+    assert!(!worker.requests(dedicated).contains("FLUSHALL"));
+    worker.reply(dedicated, "-ERR unknown command\r\n");
     assert_eq!(
-        worker.heard(client),
+        worker.received(client),
         "+OK\r\n".to_owned() + &denied("flushall")
     );
-    assert_eq!(worker.asked(shared), "");
+    assert_eq!(worker.requests(shared), "");
 }
 
 #[test]
-fn one_client_more_than_there_may_be_is_closed_after_its_login() {
+fn client_above_the_limit_is_closed_after_its_login() {
     let (mut worker, mut registry) = limited(TenantLimits {
         clients: Some(2),
         ..TenantLimits::default()
     });
     let (first, _) = worker.user("ann");
-    let _second = worker.logs_in("ann", "pw");
+    let _second = worker.log_in("ann", "pw");
     let third = worker.client();
-    worker.says(third, "AUTH ann pw");
+    worker.send(third, "AUTH ann pw");
     let on = worker.verifier();
-    worker.replies(on, "+OK\r\n");
+    worker.reply(on, "+OK\r\n");
     worker.settle();
     assert_eq!(
-        worker.heard(third),
+        worker.received(third),
         "-ERR max number of clients reached\r\n"
     );
     assert!(worker.closed(ConnKey::Client(third)));
     worker.machine.client_closed(first);
-    let _fourth = worker.logs_in("ann", "pw");
+    let _fourth = worker.log_in("ann", "pw");
     registry.limits.clients = Some(1);
-    worker.follows(registry.snapshot());
+    worker.apply(registry.snapshot());
     worker.settle();
     assert_eq!(worker.machine.clients(), 2, "nobody is thrown out");
 }
 
 #[test]
-fn one_stranger_more_than_there_may_be_hears_so_before_it_is_closed() {
+fn anonymous_client_above_the_limit_gets_an_error_and_is_closed() {
     let (mut worker, _registry) = limited(TenantLimits {
         clients: Some(1),
         ..TenantLimits::default()
     });
-    let (_first, _backend) = worker.stranger();
+    let (_first, _backend) = worker.anonymous();
     let second = worker.client();
-    worker.says(second, "GET a");
+    worker.send(second, "GET a");
     worker.settle();
-    let heard = worker.heard(second);
+    let heard = worker.received(second);
     assert_eq!(heard, "-ERR max number of clients reached\r\n");
     assert!(worker.closed(ConnKey::Client(second)));
 }
 
 /// Two workers share what a tenant may use.
 #[test]
-fn limits_are_those_of_all_workers_together() {
+fn limits_apply_to_all_workers_together() {
     let limits = TenantLimits {
         clients: Some(1),
         requests_per_second: Some(10),
@@ -279,17 +279,20 @@ fn limits_are_those_of_all_workers_together() {
         worker: 2,
         ..Settings::default()
     };
-    let mut two = Worker::following(settings, registry.snapshot());
+    let mut two = Worker::with_snapshot(settings, registry.snapshot());
     let (client, backend) = one.user("ann");
     let other = two.client();
-    two.says(other, "AUTH ann pw");
-    let opened = two.begun_one();
-    two.welcome(opened);
+    two.send(other, "AUTH ann pw");
+    let opened = two.new_link();
+    two.establish(opened);
     two.settle();
-    assert_eq!(two.heard(other), "-ERR max number of clients reached\r\n");
+    assert_eq!(
+        two.received(other),
+        "-ERR max number of clients reached\r\n"
+    );
     assert_eq!(one.burst(client, backend, 20).0, 10);
     one.machine.client_closed(client);
-    let client = two.logs_in("ann", "pw");
+    let client = two.log_in("ann", "pw");
     assert_eq!(
         two.burst(client, opened, 20).0,
         0,
@@ -298,7 +301,7 @@ fn limits_are_those_of_all_workers_together() {
 }
 
 #[test]
-fn so_many_connections_of_clients_own_and_no_more() {
+fn dedicated_connections_are_limited() {
     let (mut worker, _registry) = limited_with(
         TenantLimits {
             pinned: Some(1),
@@ -307,71 +310,71 @@ fn so_many_connections_of_clients_own_and_no_more() {
         |settings| settings.pool_wait_ms = 500,
     );
     let (first, _) = worker.user("ann");
-    let second = worker.logs_in("ann", "pw");
-    worker.says(first, "BLPOP k 0");
-    let own = worker.begun_one();
-    worker.welcome(own);
-    worker.says(second, "BLPOP k 0");
-    assert!(worker.begun().is_empty());
-    worker.pass(700);
-    let heard = worker.heard(second);
+    let second = worker.log_in("ann", "pw");
+    worker.send(first, "BLPOP k 0");
+    let dedicated = worker.new_link();
+    worker.establish(dedicated);
+    worker.send(second, "BLPOP k 0");
+    assert!(worker.new_links().is_empty());
+    worker.advance(700);
+    let heard = worker.received(second);
     assert_eq!(
         heard,
         "-ERR elika: no dedicated backend connection available\r\n"
     );
-    worker.says(second, "BLPOP k 0");
-    worker.replies(own, "*2\r\n$1\r\nk\r\n$1\r\nv\r\n");
+    worker.send(second, "BLPOP k 0");
+    worker.reply(dedicated, "*2\r\n$1\r\nk\r\n$1\r\nv\r\n");
     worker.settle();
-    assert_eq!(worker.asked(own).matches("BLPOP").count(), 2);
+    assert_eq!(worker.requests(dedicated).matches("BLPOP").count(), 2);
 }
 
 #[test]
-fn a_denied_command_behind_a_login_hears_whose_it_is() {
+fn error_of_a_denied_command_behind_a_login_names_the_new_user() {
     let (mut worker, _registry) = limited(TenantLimits {
         deny: vec!["get".into()],
         ..TenantLimits::default()
     });
     let (client, _) = worker.user("ann");
-    worker.says(client, "WATCH k");
-    let own = worker.begun_one();
-    worker.welcome(own);
-    worker.replies(own, "+OK\r\n");
-    worker.heard(client);
+    worker.send(client, "WATCH k");
+    let dedicated = worker.new_link();
+    worker.establish(dedicated);
+    worker.reply(dedicated, "+OK\r\n");
+    worker.received(client);
     let pipeline = ["AUTH bob pw", "GET k"]
         .map(super::harness::command)
         .concat();
-    worker.sends(client, pipeline);
-    let verifier = worker.begun_one();
-    worker.welcome(verifier);
-    worker.replies(own, "+OK\r\n");
+    worker.send_bytes(client, pipeline);
+    let verifier = worker.new_link();
+    worker.establish(verifier);
+    worker.reply(dedicated, "+OK\r\n");
     worker.settle();
-    let heard = worker.heard(client);
+    let heard = worker.received(client);
     assert!(heard.starts_with("+OK\r\n-NOPERM User bob has"), "{heard}");
 }
 
 #[test]
-fn who_is_refused_when_its_turn_comes_gives_the_connection_back() {
+fn refused_waiting_client_returns_its_connection() {
     let limits = TenantLimits::default();
     let (mut worker, mut registry) = limited_with(limits, |it| it.dedicated_max = 1);
     let (first, _) = worker.user("ann");
-    let second = worker.logs_in("ann", "pw");
-    worker.says(first, "WATCH k");
-    let own = worker.begun_one();
-    worker.welcome(own);
-    worker.replies(own, "+OK\r\n");
-    worker.says(second, "WATCH k");
+    let second = worker.log_in("ann", "pw");
+    worker.send(first, "WATCH k");
+    let dedicated = worker.new_link();
+    worker.establish(dedicated);
+    worker.reply(dedicated, "+OK\r\n");
+    worker.send(second, "WATCH k");
     registry.limits.deny = vec!["watch".into()];
-    worker.follows(registry.snapshot());
-    worker.says(first, "UNWATCH");
-    worker.replies(own, "+OK\r\n");
+    worker.apply(registry.snapshot());
+    worker.send(first, "UNWATCH");
+    worker.reply(dedicated, "+OK\r\n");
     worker.settle();
-    assert!(worker.heard(second).starts_with("-NOPERM "));
+    assert!(worker.received(second).starts_with("-NOPERM "));
     let survey = worker.machine.survey(&Wanted::Numbers);
     assert_eq!((survey.instances[0].own, survey.instances[0].idle), (0, 1));
 }
 
 #[test]
-fn who_stood_in_line_and_was_refused_begins_to_wait_anew() {
+fn refused_waiting_client_starts_a_new_wait() {
     let (mut worker, mut registry) = limited_with(
         TenantLimits {
             pinned: Some(1),
@@ -380,65 +383,65 @@ fn who_stood_in_line_and_was_refused_begins_to_wait_anew() {
         |settings| settings.pool_wait_ms = 1_000,
     );
     let (first, _) = worker.user("ann");
-    let second = worker.logs_in("ann", "pw");
-    worker.says(first, "WATCH k");
-    let own = worker.begun_one();
-    worker.welcome(own);
-    worker.replies(own, "+OK\r\n");
-    worker.says(second, "WATCH k");
-    worker.pass(900);
-    worker.follows(registry.remove(1));
+    let second = worker.log_in("ann", "pw");
+    worker.send(first, "WATCH k");
+    let dedicated = worker.new_link();
+    worker.establish(dedicated);
+    worker.reply(dedicated, "+OK\r\n");
+    worker.send(second, "WATCH k");
+    worker.advance(900);
+    worker.apply(registry.remove(1));
     worker.settle();
-    assert!(worker.heard(second).starts_with("-ERR elika: backend "));
-    worker.follows(registry.set(1, Status::Ready));
+    assert!(worker.received(second).starts_with("-ERR elika: backend "));
+    worker.apply(registry.set(1, Status::Ready));
     let third = worker.client();
-    worker.says(third, "AUTH ann pw");
-    worker.welcome_to(1);
-    assert_eq!(worker.heard(third), "+OK\r\n");
-    worker.says(third, "WATCH k");
-    worker.begun();
-    worker.says(second, "WATCH k");
-    worker.pass(500);
-    assert_eq!(worker.heard(second), "", "it waited before");
+    worker.send(third, "AUTH ann pw");
+    worker.establish_to(1);
+    assert_eq!(worker.received(third), "+OK\r\n");
+    worker.send(third, "WATCH k");
+    worker.new_links();
+    worker.send(second, "WATCH k");
+    worker.advance(500);
+    assert_eq!(worker.received(second), "", "it waited before");
 }
 
 #[test]
-fn a_request_may_be_as_large_as_its_tenant_allows() {
+fn request_size_is_limited_per_tenant() {
     let (mut worker, _registry) = limited(TenantLimits {
         request_bytes: Some(2_000),
         ..TenantLimits::default()
     });
     let (client, backend) = worker.user("ann");
-    worker.sends(client, super::harness::set(1_900));
-    worker.replies(backend, "+OK\r\n");
-    assert_eq!(worker.heard(client), "+OK\r\n");
-    worker.sends(client, super::harness::set(2_000));
+    worker.send_bytes(client, super::harness::set(1_900));
+    worker.reply(backend, "+OK\r\n");
+    assert_eq!(worker.received(client), "+OK\r\n");
+    worker.send_bytes(client, super::harness::set(2_000));
     worker.settle();
-    assert!(worker.heard(client).starts_with("-ERR Protocol error: "));
+    assert!(worker.received(client).starts_with("-ERR Protocol error: "));
     assert!(worker.closed(ConnKey::Client(client)));
 }
 
 /// Nor may the first one of somebody who does not log in be larger, and no backend is asked whether
 /// he has to.
 #[test]
-fn a_first_request_may_be_as_large_as_its_tenant_allows() {
+fn first_request_size_is_limited_per_tenant() {
     for (size, kept) in [(1_900, true), (2_000, false), (5_000, false)] {
         let (mut worker, _registry) = limited(TenantLimits {
             request_bytes: Some(2_000),
             ..TenantLimits::default()
         });
         let client = worker.client();
-        worker.sends(client, super::harness::set(size));
+        worker.send_bytes(client, super::harness::set(size));
         if kept {
-            let backend = worker.begun_one();
-            worker.welcome(backend);
-            worker.asked(backend);
-            worker.replies(backend, "+OK\r\n");
-            assert_eq!(worker.heard(client), "+OK\r\n");
+            let backend = worker.new_link();
+            worker.establish(backend);
+            worker.requests(backend);
+            worker.reply(backend, "+OK\r\n");
+            assert_eq!(worker.received(client), "+OK\r\n");
         } else {
             worker.settle();
-            assert!(worker.begun().is_empty());
-            assert!(worker.heard(client).starts_with("-ERR Protocol error: "));
+            assert!(worker.new_links().is_empty());
+            assert!(worker.received(client).starts_with("-ERR Protocol error: "));
             assert!(worker.closed(ConnKey::Client(client)));
         }
     }

@@ -7,7 +7,7 @@ use elika::proxy::Settings;
 
 use super::harness::Worker;
 use super::instances::Registry;
-use super::tenants::{limited, limited_with};
+use super::tenant_limits::{limited, limited_with};
 
 impl Worker {
     fn pause(&mut self, ms: u64) {
@@ -23,100 +23,100 @@ impl Worker {
 }
 
 #[test]
-fn a_pause_holds_requests_and_logins_until_its_end() {
+fn pause_delays_requests_and_logins_until_its_end() {
     let (mut worker, _registry) = limited(TenantLimits::default());
     let (client, backend) = worker.user("ann");
-    worker.says(client, "GET before");
-    worker.asked(backend);
+    worker.send(client, "GET before");
+    worker.requests(backend);
     worker.pause(60_000);
-    worker.says(client, "GET while");
+    worker.send(client, "GET while");
     let newcomer = worker.client();
-    worker.says(newcomer, "AUTH ann pw");
-    worker.replies(backend, "$-1\r\n");
+    worker.send(newcomer, "AUTH ann pw");
+    worker.reply(backend, "$-1\r\n");
     worker.settle();
     assert_eq!(
-        worker.heard(client),
+        worker.received(client),
         "$-1\r\n",
         "what was in flight is answered"
     );
-    assert_eq!(worker.asked(backend), "");
-    assert_eq!(worker.begun(), []);
+    assert_eq!(worker.requests(backend), "");
+    assert_eq!(worker.new_links(), []);
     worker.unpause();
-    let verifier = worker.begun_one();
-    worker.welcome(verifier);
-    assert!(worker.asked(backend).contains("while"));
-    worker.replies(backend, "$-1\r\n");
-    assert_eq!(worker.heard(client), "$-1\r\n");
-    assert_eq!(worker.heard(newcomer), "+OK\r\n");
+    let verifier = worker.new_link();
+    worker.establish(verifier);
+    assert!(worker.requests(backend).contains("while"));
+    worker.reply(backend, "$-1\r\n");
+    assert_eq!(worker.received(client), "$-1\r\n");
+    assert_eq!(worker.received(newcomer), "+OK\r\n");
 }
 
 #[test]
-fn a_pause_ends_by_itself_and_not_too_many_wait() {
+fn pause_expires_and_limits_waiting_clients() {
     let (mut worker, _registry) = limited_with(TenantLimits::default(), |settings| {
         settings.paused_clients_max = 1;
     });
     let (first, backend) = worker.user("ann");
-    let second = worker.logs_in("ann", "pw");
-    worker.asked(backend);
+    let second = worker.log_in("ann", "pw");
+    worker.requests(backend);
     worker.pause(1_000);
-    worker.says(first, "GET a");
-    worker.says(second, "GET b");
-    let heard = worker.heard(second);
+    worker.send(first, "GET a");
+    worker.send(second, "GET b");
+    let heard = worker.received(second);
     assert_eq!(
         heard,
         "-ERR elika: paused, and too many clients wait already\r\n"
     );
     let newcomer = worker.client();
-    worker.says(newcomer, "AUTH ann pw");
+    worker.send(newcomer, "AUTH ann pw");
     assert_eq!(
-        worker.heard(newcomer),
+        worker.received(newcomer),
         heard,
         "a login is refused alike, and once"
     );
     // Who goes makes room.
     worker.machine.client_closed(first);
-    worker.says(second, "GET b");
-    assert_eq!(worker.asked(backend), "");
-    worker.pass(1_500);
-    assert!(worker.asked(backend).contains("GET"));
-    worker.replies(backend, "$-1\r\n");
-    assert_eq!(worker.heard(second), "$-1\r\n");
+    worker.send(second, "GET b");
+    assert_eq!(worker.requests(backend), "");
+    worker.advance(1_500);
+    assert!(worker.requests(backend).contains("GET"));
+    worker.reply(backend, "$-1\r\n");
+    assert_eq!(worker.received(second), "$-1\r\n");
 }
 
 /// Anybody may say that it is somebody, and wait.
 #[test]
-fn logins_leave_one_half_of_the_places_to_clients_that_are_logged_in() {
+fn logins_use_at_most_half_of_the_waiting_places() {
     let (mut worker, _registry) = limited_with(TenantLimits::default(), |settings| {
         settings.paused_clients_max = 4;
     });
     let (first, backend) = worker.user("ann");
-    let second = worker.logs_in("ann", "pw");
-    worker.asked(backend);
+    let second = worker.log_in("ann", "pw");
+    worker.requests(backend);
     worker.pause(60_000);
     let strangers: Vec<_> = (0..3).map(|_| worker.client()).collect();
-    for &stranger in &strangers {
-        worker.says(stranger, "AUTH ann guess");
+    for &anonymous in &strangers {
+        worker.send(anonymous, "AUTH ann guess");
     }
     let refused = "-ERR elika: paused, and too many clients wait already\r\n";
-    let heard = strangers.iter().map(|&it| worker.heard(it));
+    let heard = strangers.iter().map(|&it| worker.received(it));
     assert_eq!(heard.collect::<Vec<_>>(), ["", "", refused]);
     for client in [first, second] {
-        worker.says(client, "GET a");
-        assert_eq!(worker.heard(client), "", "it waits");
+        worker.send(client, "GET a");
+        assert_eq!(worker.received(client), "", "it waits");
     }
 }
 
 /// Whoever has just added a cluster may pause it before workers know of it.
 #[test]
-fn a_pause_may_come_before_its_tenant() {
+fn pause_may_precede_its_tenant() {
     let nothing = Arc::new(Snapshot::new(1, None, []));
-    let mut worker = Worker::following(Settings::default(), nothing);
+    let mut worker = Worker::with_snapshot(Settings::default(), nothing);
     worker.pause(60_000);
-    worker.follows(Registry::of(&[1]).snapshot());
-    worker.begun();
+    worker.apply(Registry::of(&[1]).snapshot());
+    worker.new_links();
     let client = worker.client();
-    worker.says(client, "AUTH ann pw");
-    assert!(worker.begun().is_empty(), "it does not wait");
+    worker.send(client, "AUTH ann pw");
+    assert!(worker.new_links().is_empty(), "it does not wait");
     worker.unpause();
-    worker.begun_one();
+    worker.new_link();
 }

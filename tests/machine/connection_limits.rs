@@ -1,0 +1,158 @@
+//! How many connections a tenant may have, and what happens when it has them.
+
+use elika::proxy::{ConnKey, Settings, Wanted};
+
+use super::harness::Worker;
+
+const TOO_MANY: &str = "-ERR elika: too many backend connections\r\n";
+
+fn with(change: impl FnOnce(&mut Settings)) -> Worker {
+    Worker::with(change)
+}
+
+/// As many clients block as would do so directly, and requests of others go on.
+#[test]
+fn blocked_clients_do_not_use_up_shared_connections() {
+    let mut worker = with(|settings| settings.pool_connections_max = 1);
+    let (ann, shared) = worker.user("ann");
+    for _ in 0..80 {
+        let blocked = worker.log_in("ann", "pw");
+        worker.send(blocked, "BLPOP l 0");
+        let dedicated = worker.new_link();
+        worker.establish(dedicated);
+        assert!(worker.requests(dedicated).contains("BLPOP"));
+    }
+    worker.send(ann, "GET x");
+    assert!(worker.requests(shared).contains("GET"));
+}
+
+#[test]
+fn dedicated_connections_of_a_tenant_are_limited() {
+    let mut worker = with(|settings| {
+        settings.dedicated_max = 2;
+        settings.pool_wait_ms = 1_000;
+    });
+    let (ann, _) = worker.user("ann");
+    let dedicated = worker.dedicated(ann, "WATCH k", "+OK\r\n");
+    let [second, third] = [(); 2].map(|()| worker.log_in("ann", "pw"));
+    worker.dedicated(second, "WATCH k", "+OK\r\n");
+    worker.send(third, "WATCH k");
+    assert_eq!(worker.new_links(), []);
+    worker.send(ann, "UNWATCH");
+    worker.reply(dedicated, "+OK\r\n");
+    worker.settle();
+    assert!(
+        worker.requests(dedicated).contains("WATCH"),
+        "its turn has come"
+    );
+    worker.reply(dedicated, "+OK\r\n");
+    assert_eq!(worker.received(third), "+OK\r\n");
+    worker.received(ann);
+    worker.send(ann, "WATCH k");
+    worker.advance(1_500);
+    let text = "-ERR elika: no dedicated backend connection available\r\n";
+    assert_eq!(worker.received(ann), text);
+    let [notice] = &worker.notices()[..] else {
+        panic!("one line is written")
+    };
+    assert_eq!(notice.bound.name(), "backend-pool.dedicated-max");
+    let user = notice.who.as_ref().map(|who| &*who.user);
+    assert_eq!((notice.value, user), (2, Some("ann")));
+}
+
+#[test]
+fn unused_connection_is_closed_for_one_that_is_needed() {
+    let mut worker = with(|settings| settings.instance_connections_max = 2);
+    let (ann, shared) = worker.user("ann");
+    let idle = worker.dedicated(ann, "BLPOP l 1", "*-1\r\n");
+    worker.send(ann, "SELECT 5");
+    let five = worker.new_link();
+    assert!(worker.closed(ConnKey::Link(idle)));
+    worker.establish(five);
+    assert_eq!(worker.received(ann).lines().last(), Some("+OK"));
+    // The other has no client any more.
+    worker.send(ann, "SELECT 6");
+    let six = worker.new_link();
+    assert!(worker.closed(ConnKey::Link(shared)));
+    worker.establish(six);
+}
+
+#[test]
+fn tenant_at_its_limit_shares_its_connections() {
+    let mut worker = with(|settings| {
+        settings.instance_connections_max = 1;
+        settings.pool_wait_ms = 1_000;
+    });
+    let (ann, shared) = worker.user("ann");
+    let other = worker.log_in("ann", "pw");
+    worker.send(ann, "GET x");
+    worker.send(other, "GET y");
+    assert_eq!(worker.requests(shared).matches("GET").count(), 2);
+    worker.reply(shared, "$-1\r\n$-1\r\n");
+    worker.received(ann);
+    worker.received(other);
+    worker.send(ann, "SELECT 5");
+    assert_eq!(worker.received(ann), TOO_MANY);
+    worker.send(other, "BLPOP l 0");
+    worker.advance(1_500);
+    assert!(
+        worker
+            .received(other)
+            .starts_with("-ERR elika: no dedicated")
+    );
+    worker.send(ann, "GET x");
+    assert!(worker.requests(shared).contains("GET"));
+    assert!(worker.machine.counters().connections_refused > 0);
+}
+
+/// What one that ends makes room for is not opened twice.
+#[test]
+fn tenant_never_exceeds_its_connections() {
+    let mut worker = with(|settings| settings.instance_connections_max = 8);
+    let clients: Vec<_> = (0..8).map(|_| worker.client()).collect();
+    let mut shared = Vec::new();
+    for &client in &clients {
+        worker.send(client, "AUTH ann pw");
+        for on in worker.new_links() {
+            let flight = worker.open_handshake(on);
+            worker.accept_handshake(on, flight);
+        }
+        worker.send(client, "EVAL s 0");
+        for on in worker.new_links() {
+            worker.establish(on);
+            shared.push(on);
+        }
+    }
+    let blocked: Vec<_> = (0..8).map(|_| worker.client()).collect();
+    for &client in &blocked {
+        worker.send(client, "AUTH ann pw");
+        for on in worker.new_links() {
+            worker.open(on);
+        }
+        let on = worker.verifier();
+        worker.reply(on, "+OK\r\n");
+        worker.send(client, "BLPOP l 0");
+    }
+    for &on in &shared {
+        worker.reply(on, "+done\r\n");
+    }
+    worker.advance(300);
+    let survey = worker.machine.survey(&Wanted::Numbers);
+    let its = &survey.instances[0];
+    assert!(
+        its.shared + its.own + its.idle + its.opening <= 8,
+        "{its:?}"
+    );
+}
+
+/// What is pushed while a connection is opened for a client that blocks is missed by it.
+#[test]
+fn one_idle_connection_stays_for_the_next_client_that_blocks() {
+    let mut worker = Worker::new();
+    let (ann, _) = worker.user("ann");
+    let dedicated = worker.dedicated(ann, "BLPOP l 1", "*-1\r\n");
+    worker.advance(100_000);
+    worker.send(ann, "BLPOP l 1");
+    assert_eq!(worker.new_links(), []);
+    assert!(worker.requests(dedicated).contains("BLPOP"));
+}

@@ -1,0 +1,212 @@
+//! Credentials that the server no longer accepts: which clients are closed, and when.
+
+use elika::cluster::{ClusterKey, InstanceId, Status};
+use elika::proxy::{ConnKey, Failure, Question};
+
+use super::harness::{NOAUTH, WRONGPASS, Worker};
+use super::instances::{Registry, start};
+
+/// Nobody tells the proxy that the default user has got a password: another connection finds out.
+#[test]
+fn anonymous_clients_are_closed_when_the_default_user_gets_a_password() {
+    let mut worker = Worker::new();
+    let (_old, open) = worker.anonymous();
+    worker.requests(open);
+    let new = worker.client();
+    worker.send(new, "HELLO 3");
+    let three = worker.new_link();
+    let questions = worker.questions();
+    worker.refuse_handshake(
+        three,
+        "-NOAUTH HELLO must be called with the client already authenticated\r\n",
+    );
+    assert_eq!(worker.questions(), questions + 1, "other workers are told");
+    assert!(worker.received(new).starts_with("-NOAUTH "));
+    let late = worker.client();
+    worker.send(late, "GET x");
+    assert_eq!(worker.received(late), NOAUTH);
+    assert!(worker.closed(ConnKey::Link(open)));
+    // The refusal is repeated for a while; then the backend is asked again.
+    worker.advance(1_500);
+    worker.send(late, "GET x");
+    assert_eq!(worker.requests(open), "");
+    let again = worker.new_link();
+    worker.refuse_handshake(again, NOAUTH);
+    assert_eq!(worker.received(late), NOAUTH);
+}
+
+#[test]
+fn anonymous_clients_are_closed_when_another_worker_is_refused() {
+    let mut worker = Worker::new();
+    let (anonymous, open) = worker.anonymous();
+    worker.dedicated(anonymous, "BLPOP l 1", "*-1\r\n");
+    let tenant = ClusterKey::local().tenant();
+    let id = InstanceId::from("one");
+    worker.machine.peer_asked(Question::LoginNeeded(tenant, id));
+    worker.settle();
+    assert!(worker.closed(ConnKey::Link(open)));
+    assert_eq!(worker.machine.links(), 0);
+    worker.send(anonymous, "GET x");
+    assert_eq!(worker.received(anonymous), NOAUTH);
+}
+
+/// A connection of a client's own that came in without a password is no way in for long, either.
+#[test]
+fn connection_without_a_login_is_replaced_while_in_use() {
+    let mut worker = Worker::new();
+    let (anonymous, _) = worker.anonymous();
+    let dedicated = worker.dedicated(anonymous, "BLPOP l 1", "*-1\r\n");
+    for _ in 0..7 {
+        worker.advance(10_000);
+        worker.send(anonymous, "BLPOP l 1");
+        for backend in worker.new_links() {
+            worker.establish(backend);
+        }
+        worker.reply(dedicated, "*-1\r\n");
+        worker.settle();
+    }
+    assert!(worker.closed(ConnKey::Link(dedicated)));
+}
+
+#[test]
+fn two_passwords_of_one_user_share_no_connection() {
+    let mut worker = Worker::new();
+    let (bob, bobs) = worker.user("bob");
+    let dave = worker.client();
+    worker.send(dave, "AUTH bob new");
+    let daves = worker.new_link();
+    worker.establish(daves);
+    assert_eq!(worker.received(dave), "+OK\r\n");
+    for (client, dedicated, other) in [(bob, bobs, daves), (dave, daves, bobs)] {
+        worker.send(client, "GET x");
+        assert!(worker.requests(dedicated).contains("GET"));
+        assert_eq!(worker.requests(other), "");
+        worker.reply(dedicated, "$-1\r\n");
+        worker.received(client);
+    }
+    // The first password is not good any more. Connections that it was good for serve on.
+    worker.send(bob, "SELECT 5");
+    let five = worker.new_link();
+    worker.refuse_handshake(five, WRONGPASS);
+    assert!(worker.closed(ConnKey::Client(bob)), "it cannot go on");
+    worker.send(dave, "GET y");
+    assert!(worker.requests(daves).contains("GET"));
+    worker.reply(daves, "$-1\r\n");
+    assert_eq!(worker.received(dave), "$-1\r\n");
+}
+
+/// As a client that is connected directly: its connection outlives the password.
+#[test]
+fn connection_outlives_its_password() {
+    let mut worker = Worker::new();
+    let (bob, bobs) = worker.user("bob");
+    let other = worker.log_in("bob", "pw");
+    worker.send(other, "SELECT 5");
+    let five = worker.new_link();
+    worker.refuse_handshake(five, WRONGPASS);
+    assert_eq!(worker.received(other), "");
+    assert!(worker.closed(ConnKey::Client(other)));
+    worker.send(bob, "GET x");
+    assert!(worker.requests(bobs).contains("GET"));
+    worker.reply(bobs, "$-1\r\n");
+    assert_eq!(worker.received(bob), "$-1\r\n");
+}
+
+/// The server has closed all connections of a user, as it does when the user is deleted.
+#[test]
+fn clients_are_closed_when_their_user_is_deleted() {
+    let mut worker = Worker::new();
+    let (idle, bobs) = worker.user("bob");
+    let busy = worker.log_in("bob", "pw");
+    worker.send(busy, "INCR n");
+    worker.requests(bobs);
+    worker.fail(bobs, &Failure::Lost);
+    let text = "-ERR elika: backend connection lost, outcome unknown\r\n";
+    assert_eq!(worker.received(busy), text);
+    worker.advance(100);
+    let again = worker.new_link();
+    worker.send(busy, "GET x");
+    worker.refuse_handshake(again, WRONGPASS);
+    worker.settle();
+    for client in [idle, busy] {
+        assert_eq!(worker.received(client), "");
+        assert!(worker.closed(ConnKey::Client(client)));
+    }
+}
+
+#[test]
+fn clients_stay_when_a_lost_connection_is_made_again() {
+    let mut worker = Worker::new();
+    let (idle, bobs) = worker.user("bob");
+    worker.fail(bobs, &Failure::Lost);
+    worker.advance(100);
+    let again = worker.new_link();
+    worker.establish(again);
+    worker.send(idle, "GET x");
+    assert!(worker.requests(again).contains("GET"));
+}
+
+/// A new session with the new password brings no connection for those with the old one.
+#[test]
+fn revoked_password_does_not_use_a_connection_of_the_new_one() {
+    let mut worker = Worker::new();
+    let (old, olds) = worker.user("bob");
+    worker.fail(olds, &Failure::Lost);
+    let new = worker.client();
+    worker.send(new, "AUTH bob new");
+    worker.advance(100);
+    let begun = worker.new_links();
+    let [again, verifier] = begun[..] else {
+        panic!("{begun:?}")
+    };
+    worker.establish(verifier);
+    assert_eq!(worker.received(new), "+OK\r\n");
+    worker.send(old, "GET secret");
+    assert_eq!(worker.requests(verifier), "");
+    worker.refuse_handshake(again, WRONGPASS);
+    worker.settle();
+    assert!(worker.closed(ConnKey::Client(old)));
+    assert_eq!(worker.requests(verifier), "");
+}
+
+#[test]
+fn credential_without_a_connection_is_verified_once_a_second() {
+    let mut worker = Worker::new();
+    let (_client, backend) = worker.user("carl");
+    worker.fail(backend, &Failure::Lost);
+    let mut begun = 0;
+    for _ in 0..5_000 {
+        worker.advance(1);
+        for on in worker.new_links() {
+            begun += 1;
+            worker.establish(on);
+            worker.fail(on, &Failure::Lost);
+        }
+    }
+    assert!(begun <= 6, "{begun}");
+}
+
+#[test]
+fn clients_of_both_passwords_move_to_another_instance() {
+    let mut registry = Registry::of(&[1]);
+    let mut worker = start(&mut registry);
+    let (early, _) = worker.login();
+    let late = worker.client();
+    worker.send(late, "AUTH ann newer");
+    let on = worker.new_link();
+    worker.establish(on);
+    worker.received(late);
+    worker.apply(registry.set(2, Status::Ready));
+    worker.apply(registry.set(1, Status::Offline));
+    worker.settle();
+    for backend in worker.new_links() {
+        worker.establish(backend);
+    }
+    worker.settle();
+    for client in [early, late] {
+        worker.send(client, "GET x");
+        worker.settle();
+        assert!(!worker.closed(ConnKey::Client(client)));
+    }
+    assert_eq!(worker.machine.counters().clients_moved, 2);
+}

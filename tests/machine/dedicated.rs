@@ -1,0 +1,298 @@
+//! Dedicated connections: who uses them, and when they are closed.
+
+use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey};
+
+use super::harness::{Worker, command};
+
+impl Worker {
+    /// The connection that a client gets for itself, for this command and this reply to it.
+    pub(crate) fn dedicated(&mut self, client: ClientKey, line: &str, reply: &str) -> LinkKey {
+        self.send(client, line);
+        let dedicated = self.new_link();
+        self.establish(dedicated);
+        self.requests(dedicated);
+        self.reply(dedicated, reply);
+        self.settle();
+        self.received(client);
+        dedicated
+    }
+
+    /// Whatever is begun goes well, for some rounds.
+    fn establish_all(&mut self) {
+        for _ in 0..5 {
+            for backend in self.new_links() {
+                self.establish(backend);
+            }
+            self.settle();
+            self.advance(200);
+        }
+    }
+}
+
+/// Somebody gives two commands over two clients, and does not wait between them.
+#[test]
+fn requests_are_written_in_the_order_of_arrival() {
+    let mut worker = Worker::new();
+    let (ann, shared) = worker.user("ann");
+    let bob = worker.log_in("ann", "pw");
+    let dedicated = worker.dedicated(ann, "WATCH key", "+OK\r\n");
+    for order in [
+        [(ann, dedicated), (bob, shared)],
+        [(bob, shared), (ann, dedicated)],
+    ] {
+        for (client, _) in order {
+            let get = command("GET key");
+            (worker.machine).client_bytes(client, &get);
+        }
+        let left = [(); 2].map(|()| worker.machine.next_dirty());
+        assert_eq!(left, order.map(|(_, backend)| Some(ConnKey::Link(backend))));
+        for (client, backend) in order {
+            worker.discard(ConnKey::Link(backend));
+            worker.reply(backend, "$-1\r\n");
+            assert_eq!(worker.received(client), "$-1\r\n");
+        }
+    }
+}
+
+/// Lines of MONITOR come in pieces while a reply is due.
+#[test]
+fn monitor_line_in_pieces_is_not_a_reply() {
+    let line = "+1339518083.107412 [0 127.0.0.1:1] \"keys\" \"*\"\r\n";
+    let mut worker = Worker::new();
+    let (client, _) = worker.user("ann");
+    let dedicated = worker.dedicated(client, "MONITOR", "+OK\r\n");
+    worker.send(client, "MONITOR");
+    assert_eq!(worker.requests(dedicated), "");
+    worker.send(client, "PING");
+    for byte in format!("{line}+PONG\r\n{line}").bytes() {
+        worker.reply(dedicated, [byte]);
+    }
+    assert_eq!(worker.received(client), format!("{line}+PONG\r\n{line}"));
+    worker.send(client, "CLIENT REPLY OFF");
+    worker.send(client, "PING");
+    for byte in format!("{line}+PONG\r\n{line}").bytes() {
+        worker.reply(dedicated, [byte]);
+    }
+    worker.send(client, "CLIENT REPLY ON");
+    assert_eq!(worker.received(client), "+OK\r\n");
+    worker.machine.client_hung_up(client);
+    worker.machine.client_eof(client);
+    worker.settle();
+    assert!(worker.closed(ConnKey::Client(client)) && worker.closed(ConnKey::Link(dedicated)));
+}
+
+/// While the other client is looked for, the connection that is to track is lost.
+#[test]
+fn tracking_is_never_sent_on_a_shared_connection() {
+    let mut worker = Worker::new();
+    let (ann, shared) = worker.user("ann");
+    let target = worker.log_in("ann", "pw");
+    worker.send(target, "GET x");
+    worker.send(ann, "CLIENT TRACKING ON REDIRECT 2");
+    let dedicated = worker.new_link();
+    worker.settle();
+    worker.establish(dedicated);
+    worker.fail(dedicated, &Failure::Lost);
+    worker.reply(shared, "$-1\r\n");
+    worker.requests(shared);
+    worker.establish_all();
+    assert_eq!(worker.requests(shared), "");
+    assert!(worker.received(ann).starts_with("-ERR elika: "));
+}
+
+/// SCRIPT KILL may go over a connection of another database, and only that.
+#[test]
+fn borrowed_connection_is_returned_after_one_request() {
+    let mut worker = Worker::new();
+    let (ann, zero) = worker.user("ann");
+    let other = worker.log_in("ann", "pw");
+    worker.send(ann, "SELECT 5");
+    let five = worker.new_link();
+    worker.establish(five);
+    worker.settle();
+    worker.requests(zero);
+    worker.send(ann, "SCRIPT KILL");
+    let kill = worker.requests(zero);
+    assert!(kill.contains("KILL"), "{kill}");
+    worker.send(other, "CLIENT TRACKING ON REDIRECT 1");
+    worker.establish_all();
+    worker.reply(zero, "+OK\r\n");
+    worker.settle();
+    worker.requests(zero);
+    worker.send(ann, "SET k v");
+    let passed_on = worker.requests(zero);
+    assert!(!passed_on.contains("SET"), "{passed_on}");
+}
+
+/// Who has a connection of its own becomes another user there, which is still to say that it may.
+fn start_login_as_bob(worker: &mut Worker, client: ClientKey, dedicated: LinkKey) {
+    worker.send(client, "AUTH bob pw");
+    for verifier in worker.new_links() {
+        worker.open(verifier);
+    }
+    let verifier = worker.verifier();
+    worker.reply(verifier, "+OK\r\n");
+    worker.settle();
+    assert!(worker.requests(dedicated).contains("AUTH"));
+}
+
+/// A connection that has become another user's is not the one that carried a client's writes.
+#[test]
+fn wait_is_not_sent_on_a_connection_of_another_user() {
+    let mut worker = Worker::new();
+    let (client, _) = worker.user("ann");
+    let other = worker.log_in("ann", "pw");
+    let dedicated = worker.dedicated(client, "BLPOP l 1", "*-1\r\n");
+    worker.send(other, "WATCH k");
+    assert!(worker.requests(dedicated).contains("WATCH"));
+    worker.reply(dedicated, "+OK\r\n");
+    start_login_as_bob(&mut worker, other, dedicated);
+    worker.reply(dedicated, "+OK\r\n");
+    worker.send(other, "UNWATCH");
+    worker.reply(dedicated, "+OK\r\n");
+    assert_eq!(worker.received(other), "+OK\r\n".repeat(3));
+    worker.settle();
+    worker.requests(dedicated);
+    worker.send(client, "WAIT 1 0");
+    worker.settle();
+    assert_eq!(worker.requests(dedicated), "");
+}
+
+#[test]
+fn unexpected_auth_reply_closes_the_client() {
+    let mut worker = Worker::new();
+    let (client, _) = worker.user("ann");
+    let dedicated = worker.dedicated(client, "WATCH k", "+OK\r\n");
+    start_login_as_bob(&mut worker, client, dedicated);
+    worker.reply(dedicated, ":1\r\n");
+    worker.settle();
+    assert!(worker.closed(ConnKey::Client(client)));
+}
+
+#[test]
+fn logged_out_client_gets_no_redirection_connection() {
+    let mut worker = Worker::new();
+    let (ann, shared) = worker.user("ann");
+    worker.fail(shared, &Failure::Lost);
+    worker.send(ann, "GET x");
+    let refused = worker.new_link();
+    worker.refuse_handshake(refused, "-WRONGPASS no\r\n");
+    worker.settle();
+    worker.advance(2_000);
+    let other = worker.client();
+    worker.send(other, "AUTH ann new");
+    let new = worker.new_link();
+    worker.establish(new);
+    assert!(worker.closed(ConnKey::Client(ann)));
+    worker.send(other, "CLIENT TRACKING ON REDIRECT 1");
+    worker.establish_all();
+    assert!(worker.received(other).contains("does not exist"));
+}
+
+/// One user may not ask which commands block. That says nothing of what others heard.
+#[test]
+fn noperm_for_command_list_keeps_known_blocking_commands() {
+    const HELLO: &str = "*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n";
+    let mut worker = Worker::new();
+    let ann = worker.client();
+    worker.send(ann, "AUTH ann pw");
+    let shared = worker.new_link();
+    worker.open_handshake(shared);
+    worker.reply(shared, "+OK\r\n");
+    worker.reply(shared, format!("{HELLO}*1\r\n$8\r\nfoo.wait\r\n"));
+    worker.advance(61_000);
+    let bob = worker.client();
+    worker.send(bob, "AUTH bob pw");
+    let bobs = worker.new_link();
+    worker.open_handshake(bobs);
+    worker.reply(bobs, "+OK\r\n");
+    assert!(worker.requests(bobs).contains("blocking"));
+    worker.reply(bobs, format!("{HELLO}-NOPERM no\r\n"));
+    worker.requests(shared);
+    worker.send(ann, "FOO.WAIT x");
+    assert_eq!(worker.requests(shared), "");
+    worker.new_link();
+}
+
+#[test]
+fn removed_instance_closes_its_dedicated_clients() {
+    let mut worker = Worker::new();
+    let (ann, _) = worker.user("ann");
+    let dedicated = worker.dedicated(ann, "WATCH k", "+OK\r\n");
+    worker.remove_instance();
+    worker.settle();
+    assert!(worker.closed(ConnKey::Link(dedicated)));
+    assert!(worker.closed(ConnKey::Client(ann)), "its watch is lost");
+}
+
+#[test]
+fn subscriber_is_refused_forbidden_commands() {
+    let mut worker = Worker::with(|settings| settings.admin_commands = false);
+    let (ann, _) = worker.user("ann");
+    let confirmed = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+    let dedicated = worker.dedicated(ann, "SUBSCRIBE c", confirmed);
+    worker.send(ann, "PSYNC ? -1");
+    worker.send(ann, "CONFIG SET a b");
+    assert_eq!(worker.requests(dedicated), "");
+    assert_eq!(worker.received(ann).matches("-NOPERM ").count(), 2);
+}
+
+/// An idle connection turns out to be unfit just when the line is served.
+#[test]
+fn unclean_idle_connection_is_replaced_once_per_client() {
+    let mut worker = Worker::new();
+    let (ann, _) = worker.user("ann");
+    let waiting = [(); 2].map(|()| worker.log_in("ann", "pw"));
+    let idle = worker.dedicated(ann, "BLPOP l 1", "*-1\r\n");
+    // Half a push that nobody asked for.
+    worker.reply(idle, ">2\r\n");
+    for client in waiting {
+        worker.send(client, "BLPOP l 0");
+    }
+    worker.advance(300);
+    assert_eq!(worker.new_links().len(), 2);
+}
+
+/// Of a million commands inside MULTI, those that the proxy answers itself are found in order.
+#[test]
+fn proxy_replies_inside_multi_are_limited() {
+    let mut worker = Worker::new();
+    let (ann, _) = worker.user("ann");
+    let dedicated = worker.dedicated(ann, "MULTI", "+OK\r\n");
+    let mut refused = 0;
+    for _ in 0..20_000 {
+        worker.send(ann, "CLIENT ID");
+        worker.requests(dedicated);
+        worker.reply(dedicated, "+QUEUED\r\n");
+        refused += worker.received(ann).matches("-ERR elika: too many").count();
+        if refused > 0 {
+            break;
+        }
+    }
+    assert_eq!(refused, 1);
+}
+
+/// They read what is the client's, and leave nothing on the connection.
+#[test]
+fn reading_client_commands_inside_multi_keep_the_connection() {
+    for (question, closed) in [
+        ("CLIENT ID", false),
+        ("CLIENT GETNAME", false),
+        ("CLIENT NO-EVICT ON", true),
+        ("CLIENT SETNAME bob", true),
+    ] {
+        let mut worker = Worker::new();
+        let (ann, _) = worker.user("ann");
+        let dedicated = worker.dedicated(ann, "MULTI", "+OK\r\n");
+        worker.send(ann, question);
+        worker.reply(dedicated, "+QUEUED\r\n");
+        worker.send(ann, "EXEC");
+        worker.reply(dedicated, "*1\r\n+OK\r\n");
+        worker.settle();
+        assert_eq!(
+            worker.closed(ConnKey::Link(dedicated)),
+            closed,
+            "{question}"
+        );
+    }
+}
