@@ -50,16 +50,11 @@ impl<O: ProcessHandle> Reactor<O> {
     /// The poll then tells whether more are queued: an accept that finds none costs as much as ten
     /// such events.
     pub(super) fn accept(&mut self, events: &Events) -> io::Result<()> {
-        if self
-            .listener_state
-            .paused_until
-            .is_some_and(|at| self.now >= at)
-        {
-            self.listener_state.paused_until = None;
+        if self.listener.paused_until.is_some_and(|at| self.now >= at) {
+            self.listener.paused_until = None;
             return self.rearm_listener();
         }
-        if !mem::take(&mut self.listener_state.ready) || self.listener_state.paused_until.is_some()
-        {
+        if !mem::take(&mut self.listener.ready) || self.listener.paused_until.is_some() {
             return Ok(());
         }
         let max = 1 + events.iter().count() / EVENTS_PER_ACCEPT;
@@ -71,9 +66,7 @@ impl<O: ProcessHandle> Reactor<O> {
         match accepted {
             AcceptOutcome::Drained => {}
             AcceptOutcome::More => self.rearm_listener()?,
-            AcceptOutcome::Paused => {
-                self.listener_state.paused_until = Some(self.now.after(PAUSE_MS))
-            }
+            AcceptOutcome::Paused => self.listener.paused_until = Some(self.now.after(PAUSE_MS)),
         }
         Ok(())
     }
@@ -90,7 +83,7 @@ impl<O: ProcessHandle> Reactor<O> {
     /// Stops accepting, on worker 0 for all workers, and drains this worker's clients.
     pub(super) fn drain(&mut self) {
         if self.process.close_listener() {
-            self.listener_state = ListenerState::default();
+            self.listener = ListenerState::default();
             for (worker, peer) in self.process.peers().iter().enumerate() {
                 if worker != usize::from(self.worker) {
                     // A worker that has ended has no clients.

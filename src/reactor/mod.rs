@@ -66,7 +66,7 @@ pub(crate) struct Reactor<O> {
     turn: Turns,
     slice: TimeSlice,
     batching: Batching,
-    listener_state: accept::ListenerState,
+    listener: accept::ListenerState,
     inbox_ready: bool,
     stop: bool,
 }
@@ -115,7 +115,7 @@ impl<O: ProcessHandle> Reactor<O> {
             turn: Turns::default(),
             slice: TimeSlice::default(),
             batching: Batching::default(),
-            listener_state: accept::ListenerState::default(),
+            listener: accept::ListenerState::default(),
             inbox_ready: false,
             stop: false,
         }
@@ -144,10 +144,7 @@ impl<O: ProcessHandle> Reactor<O> {
     /// Waits for events. The time at which the wait ends is the time of the turn.
     fn poll(&mut self, events: &mut Events) -> io::Result<()> {
         let timeout = if self.unread.is_empty() && self.unwritten.is_empty() {
-            let deadlines = [
-                self.machine.next_deadline(),
-                self.listener_state.paused_until(),
-            ];
+            let deadlines = [self.machine.next_deadline(), self.listener.paused_until()];
             let next = deadlines.into_iter().flatten().min();
             next.map(|at| Duration::from_millis(at.since(self.now)))
         } else {
@@ -174,7 +171,7 @@ impl<O: ProcessHandle> Reactor<O> {
         if self.batching.is_due(now, requests, in_flight) {
             #[allow(
                 clippy::disallowed_methods,
-                reason = "it is bounded, and nobody waits longer"
+                reason = "the sleep is bounded, and under load no request takes longer"
             )]
             thread::sleep(SHORTEST_SLEEP);
             self.batching.slept(now, self.clock_us() - now);
@@ -223,7 +220,7 @@ impl<O: ProcessHandle> Reactor<O> {
             match token::decode(event.token()) {
                 Some(key) if hung_up(event, key) => {}
                 Some(key) => self.event(key, event),
-                None if event.token() == token::LISTENER => self.listener_state.set_ready(),
+                None if event.token() == token::LISTENER => self.listener.set_ready(),
                 None => self.inbox_ready = true,
             }
         }
@@ -386,7 +383,10 @@ impl<O: ProcessHandle> Reactor<O> {
 }
 
 /// The clock of a worker.
-#[allow(clippy::disallowed_methods, reason = "it is the one")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the clock of a worker is read only here"
+)]
 #[inline]
 fn us_since(start: Instant) -> u64 {
     let elapsed = Instant::now().duration_since(start);

@@ -10,7 +10,7 @@ use crate::cluster::{ClusterKey, ClusterRegistry, Health, InstanceId, Refused, T
 use crate::config::Config;
 use crate::proxy::{Survey, Wanted};
 use crate::reactor::{Inbox, Message};
-use crate::service::{self, About, Page};
+use crate::service::{self, Page, ProcessInfo};
 
 use super::acceptor::AcceptCounts;
 use super::process_state::ProcessState;
@@ -126,19 +126,22 @@ impl service::Control for Control {
     }
 
     fn metrics(&self) -> String {
-        let about = About {
-            node: &self.node,
-            namespace: &self.namespace,
+        let info = ProcessInfo {
+            node: self.node.clone(),
+            namespace: self.namespace.clone(),
             workers: u16::try_from(self.inboxes.len()).unwrap_or(u16::MAX),
             ready: self.ready().is_ok(),
             draining: self.is_draining(),
             clients_refused: self.accepts.refused(),
-            accept_rests: self.accepts.pauses(),
+            accept_pauses: self.accepts.pauses(),
             names_refused: self.process.names_refused(),
-            clusters: &self.clusters(),
-            health: &|tenant, instance| self.process.health_table().health(tenant, instance).0,
+            clusters: self.clusters(),
         };
-        self.page.write(self.survey(&Wanted::Numbers), &about)
+        let health = |tenant: &TenantKey, instance: &InstanceId| {
+            self.process.health_table().health(tenant, instance).0
+        };
+        self.page
+            .write(self.survey(&Wanted::Numbers), info, &health)
     }
 
     fn pause(&self, tenant: &TenantKey, ms: u64) {

@@ -2,7 +2,7 @@
 //!
 //! | thread | what it does | ends |
 //! |---|---|---|
-//! | worker 0..n | runs a [`crate::reactor`]; worker 0 accepts | when drained, or told to stop |
+//! | worker 0..n | runs a [`crate::reactor`]; worker 0 accepts | when drained or stopped |
 //! | publisher | builds the snapshots of the clusters that workers use | when the proxy stops |
 //! | service | the sockets of the service port | last of all |
 //! | service-calls, service-pages | calls of the service port that may take long | with it |
@@ -148,7 +148,7 @@ impl Proxy {
 
         let process = Arc::new(ProcessState::new(workers));
         let (registry, changes) = WatchedRegistry::subscribe(registry, Arc::clone(&process))?;
-        let (updates, told) = channel();
+        let (updates, received) = channel();
         let sources = Arc::new(Sources::start(&config, &registry, &process, &updates)?);
         let (sender, events) = channel();
         let control = Arc::new(Control::new(
@@ -166,7 +166,7 @@ impl Proxy {
 
         let (owners, owners_writer) = sources.owners()?;
         let publisher = Publisher::new(
-            (updates.clone(), told),
+            (updates.clone(), received),
             default_tenant,
             registry::read(&*registry),
             owners,

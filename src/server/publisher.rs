@@ -138,8 +138,8 @@ impl Publisher {
             let due = self.snapshot_due();
             let idle = || now() + IDLE;
             let until = due.unwrap_or_else(idle).min(self.names.next_due());
-            let suppressed = self.process.health_table().suppressed_due();
-            self.wait(suppressed.map_or(until, |suppressed_due| suppressed_due.min(until)));
+            let log_due = self.process.health_table().suppressed_due();
+            self.wait(log_due.map_or(until, |at| at.min(until)));
             if self.stopped {
                 return self.send_owners();
             }
@@ -151,11 +151,11 @@ impl Publisher {
             }
             self.publish();
             let snapshot = self.process.snapshot();
-            let mut anybody = false;
+            let mut delivered = false;
             for inbox in inboxes {
-                anybody |= inbox.send(Message::Snapshot(Arc::clone(&snapshot)));
+                delivered |= inbox.send(Message::Snapshot(Arc::clone(&snapshot)));
             }
-            if !anybody {
+            if !delivered {
                 return;
             }
             self.not_before = self::now() + SNAPSHOT_INTERVAL;

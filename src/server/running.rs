@@ -73,7 +73,7 @@ impl Running {
             send_to_all(&self.inboxes, || Message::Drain);
         }
         // Kubernetes calls the drain hook first, then sends SIGTERM, which must not end the drain.
-        let mut first_signal_ignored = why == Event::Drain;
+        let mut ignore_signal = why == Event::Drain;
         let until = now() + self.grace;
         let ended = usize::from(why == Event::WorkerEnded);
         let mut left = self.workers.len() - ended.min(self.workers.len());
@@ -82,7 +82,7 @@ impl Running {
             match self.events.recv_timeout(rest) {
                 Ok(Event::WorkerEnded) => left -= 1,
                 Ok(Event::Drain) => {}
-                Ok(Event::Signal) if std::mem::take(&mut first_signal_ignored) => {
+                Ok(Event::Signal) if std::mem::take(&mut ignore_signal) => {
                     log::info!("proxy: signal ignored, already draining");
                 }
                 Ok(Event::Signal) => {

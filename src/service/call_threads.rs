@@ -64,7 +64,7 @@ impl CallThreads {
     }
 
     /// Queues a job; `false`: the queue is full.
-    pub(super) fn ask(&self, thread: Thread, job: Job) -> bool {
+    pub(super) fn queue(&self, thread: Thread, job: Job) -> bool {
         let to = match thread {
             Thread::Page => &self.pages,
             Thread::Call | Thread::Port => &self.calls,
@@ -109,13 +109,13 @@ impl CallThread {
             match job {
                 Job::Call(call, caller, request) => {
                     let answer = self.context.answer(&request, caller);
-                    self.tell(Done::Answer(call, answer));
+                    self.finish(Done::Answer(call, answer));
                 }
                 Job::Compare(known) => {
                     let etag = self.context.etag();
                     if known.iter().any(|it| *it != etag) {
                         let (etag, list) = self.context.list();
-                        self.tell(Done::List(etag, list));
+                        self.finish(Done::List(etag, list));
                     }
                 }
             }
@@ -140,7 +140,7 @@ impl CallThread {
             for job in all {
                 if let Job::Call(call, caller, request) = job {
                     let page = page.get_or_insert_with(|| self.context.answer(&request, caller));
-                    self.tell(Done::Answer(call, page.clone()));
+                    self.finish(Done::Answer(call, page.clone()));
                 }
             }
             let ended = now();
@@ -149,7 +149,7 @@ impl CallThread {
         }
     }
 
-    fn tell(&self, done: Done) {
+    fn finish(&self, done: Done) {
         // The port may have closed since.
         if self.done.send(done).is_ok()
             && let Err(error) = self.waker.wake()

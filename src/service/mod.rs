@@ -52,7 +52,7 @@ pub(crate) use access::Token;
 pub(crate) use context::ServiceSettings;
 pub(crate) use handle::ServiceHandle;
 pub use metrics::table as metrics_table;
-pub(crate) use metrics::{About, Page};
+pub(crate) use metrics::{Page, ProcessInfo};
 pub(crate) use server::ServicePort;
 
 /// Control of the process, for the service port.

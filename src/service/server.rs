@@ -291,7 +291,7 @@ impl ServicePort {
                 self.asked += 1;
                 let call = (index, self.asked);
                 let job = Job::Call(call, socket.connection.caller(), request);
-                if !self.threads.ask(thread, job) {
+                if !self.threads.queue(thread, job) {
                     socket.connection.call_rejected(&turn);
                 }
             }
@@ -341,7 +341,7 @@ impl ServicePort {
         let mut known: Vec<String> = known.map(str::to_owned).collect();
         known.sort_unstable();
         known.dedup();
-        if !known.is_empty() && !self.threads.ask(Thread::Call, Job::Compare(known)) {
+        if !known.is_empty() && !self.threads.queue(Thread::Call, Job::Compare(known)) {
             // The queue is full; try again when a call is done.
             self.compare = true;
         }

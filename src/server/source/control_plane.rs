@@ -143,8 +143,8 @@ impl ControlPlane {
     /// Sends requests until the sending end of `stop` is dropped.
     pub(super) fn run(mut self, stop: &Receiver<()>) {
         loop {
-            let rest = self.turn();
-            if stop.recv_timeout(rest) != Err(RecvTimeoutError::Timeout) {
+            let pause = self.turn();
+            if stop.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
         }
@@ -152,16 +152,16 @@ impl ControlPlane {
 
     /// Sends one request and takes its response. Returns the pause before the next.
     fn turn(&mut self) -> Duration {
-        let asked_at = now();
-        let wait = self.wait(asked_at);
-        let outcome = self.ask(wait).and_then(|response| self.take(response));
+        let sent_at = now();
+        let wait = self.wait(sent_at);
+        let outcome = self.request(wait).and_then(|response| self.take(response));
         match outcome {
             Ok(new) => {
                 let pause = match new {
                     true => PAUSE_AFTER_CHANGE,
                     false => PAUSE,
                 };
-                pause.saturating_sub(now().saturating_duration_since(asked_at))
+                pause.saturating_sub(now().saturating_duration_since(sent_at))
             }
             Err((failure, why)) => self.fail(failure, &why),
         }
@@ -182,7 +182,7 @@ impl ControlPlane {
         Duration::from_secs(u64::try_from(seconds).unwrap_or(1))
     }
 
-    fn ask(&self, wait: Duration) -> Result<Response, (Failure, String)> {
+    fn request(&self, wait: Duration) -> Result<Response, (Failure, String)> {
         let target = format!("/list_cluster?wait={}", wait.as_secs());
         let token = self.settings.token.as_ref();
         let bearer = token.map(|token| format!("Bearer {}", token.reveal()));
@@ -272,13 +272,13 @@ impl ControlPlane {
             );
         }
         let (first, longest) = BACKOFF;
-        let rest = first
+        let pause = first
             .saturating_mul(1 << self.failures.min(10))
             .min(longest);
         self.failures = self.failures.saturating_add(1);
         // Random, so that proxies that follow one control plane do not return all at once.
         let random = RandomState::new().hash_one(self.failures) % 1024;
-        rest - rest.mul_f64(random as f64 / 2048.0)
+        pause - pause.mul_f64(random as f64 / 2048.0)
     }
 }
 

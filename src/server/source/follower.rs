@@ -202,11 +202,11 @@ impl Follower {
         } = self;
         added.retain(|key, instances| {
             let Some(cluster) = wanted.get(key) else {
-                let gone = applied.remove(missing, || registry.remove_cluster(key));
-                if gone == Ok(true) {
+                let deleted = applied.remove(missing, || registry.remove_cluster(key));
+                if deleted == Ok(true) {
                     claims.release(key);
                 }
-                return !gone.unwrap_or_else(|why| {
+                return !deleted.unwrap_or_else(|why| {
                     refused.insert(key.clone(), why);
                     false
                 });
@@ -218,8 +218,8 @@ impl Follower {
                 }
                 let mut deleted = instance.clone();
                 deleted.status = Status::Deleted;
-                let gone = applied.remove(missing, || registry.status_change(deleted));
-                !gone.unwrap_or_else(|why| {
+                let deleted = applied.remove(missing, || registry.status_change(deleted));
+                !deleted.unwrap_or_else(|why| {
                     refused.insert(key.clone(), format!("instance {id}: {why}"));
                     false
                 })

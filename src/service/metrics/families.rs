@@ -6,22 +6,16 @@
 use crate::metrics::{Family, Kind, Samples};
 use crate::proxy::Survey;
 
+use super::ProcessInfo;
 use super::process::Process;
 
 use Kind::{Counter, Gauge};
 
 /// The values that the page shows once.
-pub(super) struct Whole {
-    pub node: String,
-    pub namespace: String,
-    pub workers: u16,
+pub(super) struct ProcessRow {
+    pub info: ProcessInfo,
     /// Workers that answered this time.
     pub answered: usize,
-    pub ready: bool,
-    pub draining: bool,
-    pub clients_refused: u64,
-    pub accept_rests: u64,
-    pub names_refused: usize,
     /// All tenants.
     pub tenants: usize,
     /// Tenants with samples of their own.
@@ -52,7 +46,7 @@ pub(super) const fn row<T>(
     Row { family, show }
 }
 
-pub(super) const PROCESS: &[Row<Whole>] = &[
+pub(super) const PROCESS: &[Row<ProcessRow>] = &[
     row(
         Gauge,
         "elika_up",
@@ -67,31 +61,41 @@ pub(super) const PROCESS: &[Row<Whole>] = &[
         "elika_build_info",
         &["version", "node", "namespace"],
         "1; the labels have the version, node and namespace.",
-        |it, s| s.number(&[env!("CARGO_PKG_VERSION"), &it.node, &it.namespace], 1_u8),
+        |it, s| {
+            s.number(
+                &[env!("CARGO_PKG_VERSION"), &it.info.node, &it.info.namespace],
+                1_u8,
+            )
+        },
     ),
     row(
         Gauge,
         "elika_ready",
         &[],
         "1 if clients may be sent here, as /readyz says.",
-        |it, s| s.flag(&[], it.ready),
+        |it, s| s.flag(&[], it.info.ready),
     ),
     row(
         Gauge,
         "elika_draining",
         &[],
         "1 if the process drains.",
-        |it, s| s.flag(&[], it.draining),
+        |it, s| s.flag(&[], it.info.draining),
     ),
     row(Gauge, "elika_workers", &[], "Worker threads.", |it, s| {
-        s.number(&[], it.workers);
+        s.number(&[], it.info.workers);
     }),
     row(
         Gauge,
         "elika_workers_silent",
         &[],
         "Workers that did not answer in time; they are shown with their last values.",
-        |it, s| s.size(&[], usize::from(it.workers).saturating_sub(it.answered)),
+        |it, s| {
+            s.size(
+                &[],
+                usize::from(it.info.workers).saturating_sub(it.answered),
+            )
+        },
     ),
     row(Gauge, "elika_tenants", &[], "Tenants.", |it, s| {
         s.size(&[], it.tenants)
@@ -108,7 +112,7 @@ pub(super) const PROCESS: &[Row<Whole>] = &[
         "elika_clients_refused_total",
         &[],
         "Clients refused at limit.clients.",
-        |it, s| s.number(&[], it.clients_refused),
+        |it, s| s.number(&[], it.info.clients_refused),
     ),
     row(
         Counter,
@@ -116,7 +120,7 @@ pub(super) const PROCESS: &[Row<Whole>] = &[
         &[],
         "Times that accepting was paused for 50 ms, at limit.accepts-per-second or without free \
          file descriptors.",
-        |it, s| s.number(&[], it.accept_rests),
+        |it, s| s.number(&[], it.info.accept_pauses),
     ),
     row(
         Gauge,
@@ -124,7 +128,7 @@ pub(super) const PROCESS: &[Row<Whole>] = &[
         &[],
         "Tenant keys and aliases that clusters cannot have: they belong to other clusters, or look \
          like tenant keys.",
-        |it, s| s.size(&[], it.names_refused),
+        |it, s| s.size(&[], it.info.names_refused),
     ),
     row(
         Gauge,

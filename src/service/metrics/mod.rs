@@ -15,18 +15,19 @@ use crate::cluster::{ClusterKey, Health, InstanceId, TenantKey};
 use crate::metrics::Text;
 use crate::proxy::Survey;
 
-use families::Whole;
+use families::ProcessRow;
 use process::Process;
 use totals::Totals;
 
 pub use write::table;
 
 /// The values of the page that do not come from workers.
-pub(crate) struct About<'a> {
+#[derive(Debug)]
+pub(crate) struct ProcessInfo {
     /// The name of this proxy.
-    pub node: &'a str,
+    pub node: String,
     /// Its namespace.
-    pub namespace: &'a str,
+    pub namespace: String,
     /// The number of workers.
     pub workers: u16,
     /// Whether clients may be sent here.
@@ -36,13 +37,11 @@ pub(crate) struct About<'a> {
     /// Clients refused because of `limit.clients`.
     pub clients_refused: u64,
     /// Times that accepting was paused.
-    pub accept_rests: u64,
+    pub accept_pauses: u64,
     /// Names that clusters could not get.
     pub names_refused: usize,
     /// All clusters, for the tenant key of each.
-    pub clusters: &'a [ClusterKey],
-    /// The overall health of an instance.
-    pub health: &'a dyn Fn(&TenantKey, &InstanceId) -> Health,
+    pub clusters: Vec<ClusterKey>,
 }
 
 /// Writes the page. It keeps the totals between two pages.
@@ -65,8 +64,13 @@ impl Page {
 
     /// Writes the page in the format [`CONTENT_TYPE`](crate::metrics::CONTENT_TYPE). `surveys` are
     /// answers to [`Wanted::Numbers`](crate::proxy::Wanted); a worker without one is shown with its
-    /// last.
-    pub(crate) fn write(&self, surveys: Vec<Survey>, about: &About<'_>) -> String {
+    /// last. `health` is the overall health of an instance.
+    pub(crate) fn write(
+        &self,
+        surveys: Vec<Survey>,
+        info: ProcessInfo,
+        health: &dyn Fn(&TenantKey, &InstanceId) -> Health,
+    ) -> String {
         let process = Process {
             start_us: self.start_us,
             ..Process::read()
@@ -74,22 +78,15 @@ impl Page {
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         let answered = surveys.len();
         totals.take(surveys);
-        let whole = Whole {
-            node: about.node.to_owned(),
-            namespace: about.namespace.to_owned(),
-            workers: about.workers,
+        let process_row = ProcessRow {
+            info,
             answered,
-            ready: about.ready,
-            draining: about.draining,
-            clients_refused: about.clients_refused,
-            accept_rests: about.accept_rests,
-            names_refused: about.names_refused,
             tenants: totals.tenant_count(),
             shown: totals.shown().len(),
             process,
         };
         let mut text = Text::default();
-        write::page(&mut text, &whole, &totals, about);
+        write::page(&mut text, &process_row, &totals, health);
         text.finish()
     }
 }

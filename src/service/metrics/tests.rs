@@ -6,7 +6,7 @@ use crate::cluster::{ClusterKey, ClusterName, Health, InstanceId, TenantKey};
 use crate::metrics::{ErrorKind, Traffic};
 use crate::proxy::{Counters, InstanceSurvey, Limit, PinReason, Survey, TenantSurvey};
 
-use super::{About, Page, write};
+use super::{Page, ProcessInfo, write};
 
 #[path = "../../../tests/support/exposition.rs"]
 mod exposition;
@@ -84,18 +84,18 @@ fn show(page: &Page, surveys: Vec<Survey>) -> String {
     let clusters: Vec<_> = ["one", "two", "three"].map(cluster).into();
     page.write(
         surveys,
-        &About {
-            node: "n\\1\n\"",
-            namespace: "default",
+        ProcessInfo {
+            node: "n\\1\n\"".into(),
+            namespace: "default".into(),
             workers: 2,
             ready: true,
             draining: false,
             clients_refused: 3,
             names_refused: 1,
-            accept_rests: 4,
-            clusters: &clusters,
-            health: &|_: &TenantKey, _: &InstanceId| Health::Degraded,
+            accept_pauses: 4,
+            clusters,
         },
+        &|_: &TenantKey, _: &InstanceId| Health::Degraded,
     )
 }
 

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::{ClusterKey, Health};
+use crate::cluster::{ClusterKey, Health, InstanceId, TenantKey};
 use crate::metrics::{ErrorKind, Family, Text};
 use crate::proxy::{Counters, Limit, PinReason};
 use crate::service::counters::{self, FAMILIES};
 
-use super::About;
-use super::families::{PROCESS, Row, WORKERS, Whole};
+use super::families::{PROCESS, ProcessRow, Row, WORKERS};
 use super::tenants::{ADDRESS, CLUSTER, CONNECTIONS, INSTANCES, TENANTS};
 use super::totals::Totals;
 
@@ -16,12 +15,17 @@ use super::totals::Totals;
 const OTHER: &str = "other";
 
 /// Writes the page.
-pub(super) fn page(text: &mut Text, whole: &Whole, totals: &Totals, about: &About<'_>) {
+pub(super) fn page(
+    text: &mut Text,
+    process_row: &ProcessRow,
+    totals: &Totals,
+    health: &dyn Fn(&TenantKey, &InstanceId) -> Health,
+) {
     for Row { family, show } in PROCESS {
-        show(whole, &mut text.family(family));
+        show(process_row, &mut text.family(family));
     }
     workers(text, totals);
-    clusters(text, totals, about.clusters);
+    clusters(text, totals, &process_row.info.clusters);
     let tenants = totals.tenants();
     let tenants = tenants.iter().map(|(group, row)| {
         let tenant = group.as_ref().map_or(OTHER, |tenant| tenant.as_str());
@@ -30,7 +34,7 @@ pub(super) fn page(text: &mut Text, whole: &Whole, totals: &Totals, about: &Abou
     for row in TENANTS {
         fill(text, row, tenants.clone());
     }
-    let rows = totals.instances(about.health);
+    let rows = totals.instances(health);
     let instances = rows.iter().map(|(group, row)| {
         let labels = group.as_ref().map_or([OTHER; 2], |(tenant, instance)| {
             [tenant.as_str(), instance.as_str()]
