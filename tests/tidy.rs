@@ -409,7 +409,7 @@ fn every_room_is_on_the_maps() {
             complaints.push(format!("{ARCHITECTURE}: src/{name} is not in the tree"));
         }
         if !lib.contains(&format!("//! | `{name}`")) {
-            complaints.push(format!("src/lib.rs: {name} is not in the table of rooms"));
+            complaints.push(format!("src/lib.rs: {name} is not in the table of layers"));
         }
     }
     report(complaints);

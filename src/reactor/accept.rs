@@ -9,8 +9,8 @@ use crate::proxy::Millis;
 
 use super::{AcceptOutcome, Message, ProcessHandle, Reactor, token};
 
-/// One more client is accepted in a turn for so many events: existing connections do not wait for
-/// many new ones.
+/// Events of a turn for each additional client that is accepted in it: existing connections do not
+/// wait for many new ones.
 const EVENTS_PER_ACCEPT: usize = 8;
 
 /// How long accepting pauses when the process has no file descriptor left or the accept rate is

@@ -13,11 +13,11 @@ use std::mem;
 /// because each waits for its own reply.
 const IN_FLIGHT_MIN: usize = 24;
 
-/// The request rate is measured over so many requests.
+/// Requests of one measurement of the rate.
 const SAMPLE: u64 = 16;
 
-/// The peak of requests in flight is measured over so many requests, because right after a turn
-/// that delivered replies there are few in flight, and soon many again.
+/// Requests of one measurement of the peak in flight. The peak counts because right after a turn
+/// that delivered replies few requests are in flight, and soon many again.
 const SPAN: u64 = 256;
 
 /// Lowest request rate for batching, per millisecond: below it a sleep batches nothing.

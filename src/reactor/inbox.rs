@@ -22,7 +22,7 @@ pub(crate) enum Message {
     Answer(ClientKey, Answer),
     /// Collect these statistics and send them.
     Survey(Wanted, Sender<Survey>),
-    /// Pause this tenant's requests, for at most so many milliseconds.
+    /// Pause this tenant's requests, for at most this number of milliseconds.
     Pause(TenantKey, u64),
     /// Resume this tenant's requests.
     Unpause(TenantKey),

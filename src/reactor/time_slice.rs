@@ -7,7 +7,7 @@
 /// The time slice of reading, and that of writing, microseconds.
 const SLICE_US: u64 = 100;
 
-/// The clock is read once per so many served connections; large reads and writes count as several.
+/// Served connections for each reading of the clock; large reads and writes count as several.
 const CLOCK_EVERY: usize = 16;
 
 /// Bytes that count as one more connection.

@@ -16,8 +16,8 @@ use super::limits::{CALLS_MAX, PAGE_MS};
 use super::now;
 use super::routes::Thread;
 
-/// After a page, its thread pauses for so many times the duration of the page, because pages cost
-/// the workers time, too.
+/// The pause after a page, as a multiple of the time that the page took: pages cost the workers
+/// time, too.
 const PAUSE_FACTOR: u32 = 3;
 
 /// Identifies a call: the index of its connection, and a unique number.

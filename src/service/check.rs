@@ -148,7 +148,7 @@ fn settle(
     }
 }
 
-/// Checks that `bytes` are exactly so many responses.
+/// Checks that `bytes` are exactly `answered` responses.
 fn check_responses(mut bytes: &[u8], answered: usize) {
     for _ in 0..answered {
         let mut headers = [httparse::EMPTY_HEADER; 8];

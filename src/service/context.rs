@@ -45,8 +45,7 @@ pub(super) struct Context {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     Now(Response),
-    /// The response is sent when the ETag of the clusters is no longer this, or after so many
-    /// milliseconds.
+    /// The response is sent when the clusters have another ETag, or after `ms` milliseconds.
     Wait {
         etag: String,
         ms: u64,

@@ -67,7 +67,7 @@ pub(crate) trait Control: Send + Sync {
     fn survey(&self, wanted: &Wanted) -> Vec<Survey>;
     /// The metrics page in Prometheus's text format.
     fn metrics(&self) -> String;
-    /// Pauses the tenant's requests, for so many milliseconds at most.
+    /// Pauses the tenant's requests for at most `ms` milliseconds.
     fn pause(&self, tenant: &TenantKey, ms: u64);
     /// Resumes the tenant's requests.
     fn resume(&self, tenant: &TenantKey);

@@ -76,7 +76,7 @@ impl Port {
         self.peer().is_healthy();
     }
 
-    /// A peer that has the list, and waits up to so many seconds for a change.
+    /// A peer that has the list, and waits up to `seconds` for a change.
     fn waiting(&self, seconds: u64) -> Peer {
         Self::wait(self.peer(), seconds)
     }

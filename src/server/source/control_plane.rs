@@ -45,8 +45,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 pub(super) struct Settings {
     pub address: HostPort,
     pub token: Option<Secret>,
-    /// How long clusters stay that the control plane no longer lists after a restart: it may have
-    /// lost them, and be told of them again.
+    /// How long clusters are kept that the control plane no longer lists after a restart: it may
+    /// have lost them, and learn of them again.
     pub keep: Duration,
 }
 

@@ -26,7 +26,7 @@ enum At {
     Chunk(usize),
     /// The end of line after a chunk.
     ChunkEnd,
-    /// The trailer after the last chunk, with so many bytes left of its limit.
+    /// The trailer after the last chunk, with the bytes left of its limit.
     Trailer(usize),
     End,
 }

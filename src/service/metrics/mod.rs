@@ -54,7 +54,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Shows at most so many tenants individually.
+    /// Shows up to `tenants_max` tenants individually.
     pub(crate) fn new(tenants_max: usize) -> Self {
         Self {
             totals: Mutex::new(Totals::new(tenants_max)),

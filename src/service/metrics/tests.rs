@@ -27,7 +27,7 @@ fn tenant(name: &str) -> TenantKey {
     cluster(name).tenant()
 }
 
-/// An instance of the tenant, with so many clients and requests.
+/// An instance of the tenant.
 fn instance(name: &str, clients: u32, requests: u64) -> InstanceSurvey {
     let mut traffic = Traffic {
         requests,

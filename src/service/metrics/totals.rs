@@ -70,7 +70,7 @@ pub(super) struct TenantRow {
 }
 
 impl Totals {
-    /// Shows so many tenants individually, and up to twice as many before one loses its row.
+    /// Shows `tenants_max` tenants individually, and up to twice as many before one loses its row.
     pub(super) fn new(tenants_max: usize) -> Self {
         Self {
             tenants_max,
