@@ -1,4 +1,5 @@
-//! An instance gets another address: where requests go from then on, and who stays for a while.
+//! An instance gets another address: which requests use it, and which connections to the old
+//! address stay.
 
 use elika::proxy::{ConnKey, Failure, Settings};
 
@@ -170,7 +171,7 @@ fn silent_address_uses_only_its_share_of_the_timeout() {
     assert_eq!(worker.received(client), "$1\r\na\r\n");
 }
 
-/// Who listens there may be no server: nothing comes of it but a connection.
+/// The port may be open without a Redis server behind it, so that handshakes fail.
 #[test]
 fn address_where_handshakes_fail_is_tried_last() {
     let mut worker = of_several(&[1, 2]);

@@ -1,4 +1,4 @@
-//! Who goes where a worker keeps too much: the tenant that uses most of its share pays.
+//! At the buffer limit of a worker, a client of the tenant that uses most of its share is closed.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use elika::proxy::{Bound, ClientKey, ConnKey, Settings};
 
 use super::harness::{Worker, set};
 
-/// A worker with a ceiling of 1 MiB and tenants `one` and `two`, whose instances have these labels.
+/// A worker with a limit of 1 MiB and tenants `one` and `two`, whose instances have these labels.
 fn worker(shares: [Option<&str>; 2]) -> Worker {
     let known = ["one", "two"].into_iter().zip(shares).map(|(name, share)| {
         let endpoint = Endpoint {
@@ -47,7 +47,7 @@ fn cluster(name: &str) -> ClusterKey {
     cluster
 }
 
-/// A client of a tenant, which has sent so many bytes of a request that is not complete.
+/// A client of a tenant that has sent this many bytes of an incomplete request.
 fn upload(worker: &mut Worker, name: &str, bytes: usize) -> ClientKey {
     let (client, _) = worker.user(&format!("{}.u{bytes}", cluster(name).tenant()));
     worker.send_large(client, &set(2_000_000)[..bytes]);

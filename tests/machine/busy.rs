@@ -1,4 +1,5 @@
-//! A busy server is not a broken one: who waits, who is asked elsewhere, and what is no failure.
+//! A busy server is not a failed one: which requests wait, which are retried elsewhere, and what is
+//! not a failure.
 
 use elika::cluster::Health;
 use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey, Wanted};
@@ -18,7 +19,7 @@ impl Worker {
         survey.instances[0].health
     }
 
-    /// Two clients of one user on one connection.
+    /// Two clients of one user that share a connection.
     fn two_clients(&mut self) -> (ClientKey, ClientKey, LinkKey) {
         let (first, backend) = self.user("ann");
         let second = self.log_in("ann", "pw");
@@ -26,7 +27,7 @@ impl Worker {
         (first, second, backend)
     }
 
-    /// Time passes, and the server takes connections and answers nothing.
+    /// Time passes while the server accepts connections and sends nothing.
     fn advance_in_silence(&mut self, ms: u64) -> Vec<LinkKey> {
         let mut opened = Vec::new();
         for _ in 0..ms / 100 {
@@ -80,7 +81,7 @@ fn handshake_waits_for_a_busy_server() {
     assert_eq!(worker.received(client), "$1\r\na\r\n");
 }
 
-/// A script keeps one connection; another one is opened for those who come, and cannot be had.
+/// A script blocks one connection; a second connection, opened for the other clients, fails.
 #[test]
 fn requests_of_a_failed_connection_go_to_a_live_one() {
     let full = Failure::TurnedAway("ERR max number of clients reached".into());
@@ -146,8 +147,8 @@ fn clients_behind_a_script_get_busy_when_the_server_replies_busy() {
     assert_eq!(worker.received(runner), "$4\r\ndone\r\n");
 }
 
-/// It lets no new connection choose a database then. Behind the script the others would wait where
-/// they hear so directly, and could not kill it.
+/// During a script the server rejects SELECT on a new connection. Behind the script, the other
+/// clients would neither get BUSY, as they do directly, nor be able to kill it.
 #[test]
 fn client_without_a_connection_gets_busy_during_a_script() {
     client_without_a_connection(false);
@@ -183,9 +184,9 @@ fn reads_of_a_lost_connection_are_retried_and_writes_have_unknown_outcome() {
     worker.send(two, "GET d");
     assert!(worker.requests(backend).contains("SET"));
     worker.fail(backend, &Failure::Lost);
-    // Asked again, GET a might see what SET b did.
+    // A retried GET a could see the effect of SET b.
     assert_eq!(worker.received(one), IN_DOUBT.repeat(2));
-    // The first in the queue may be why the server ended the connection.
+    // The first request in the queue may be the reason why the server closed the connection.
     let next = worker.new_links();
     for (&next, name) in next.iter().zip(["d", "c"]) {
         worker.establish(next);
@@ -198,7 +199,7 @@ fn reads_of_a_lost_connection_are_retried_and_writes_have_unknown_outcome() {
     assert_eq!(worker.machine.counters().asked_again_lost, 2);
 }
 
-/// The replies that have come are not asked for a second time.
+/// Replies that have arrived are not requested again.
 #[test]
 fn rest_of_a_pipeline_is_retried() {
     let mut worker = Worker::new();
@@ -217,7 +218,7 @@ fn rest_of_a_pipeline_is_retried() {
     assert_eq!(worker.received(client), "$1\r\nd\r\n$1\r\ne\r\n");
 }
 
-/// It may be what ends the server.
+/// The read may be the reason why the server fails.
 #[test]
 fn read_is_retried_once_when_its_connection_is_lost() {
     let mut worker = Worker::new();
@@ -248,7 +249,7 @@ fn request_whose_reply_has_begun_is_not_retried() {
 
 const NO_LIMIT: u64 = 0;
 
-/// The server holds back a write and answers reads.
+/// The server pauses a write and answers reads.
 fn paused_write(worker: &mut Worker) -> (ClientKey, ClientKey, LinkKey) {
     let (writer, reader, backend) = worker.two_clients();
     worker.send(writer, "SET a 1");
@@ -257,7 +258,7 @@ fn paused_write(worker: &mut Worker) -> (ClientKey, ClientKey, LinkKey) {
     (writer, reader, backend)
 }
 
-/// The same, and the read was asked for and answered on another connection.
+/// A paused write and a read behind it, which is retried and answered on another connection.
 fn retried_read(worker: &mut Worker) -> (ClientKey, ClientKey, LinkKey, LinkKey) {
     let (writer, reader, held) = paused_write(worker);
     worker.advance(200);
@@ -275,7 +276,7 @@ fn read_behind_a_paused_write_is_retried_elsewhere() {
     let mut worker = Worker::new();
     let (writer, reader, held, other) = retried_read(&mut worker);
     assert_eq!(worker.received(reader), "$1\r\nb\r\n");
-    // From now on reads do not get there at all.
+    // From now on no read is sent on the connection of the write.
     let third = worker.log_in("ann", "pw");
     for client in [reader, third] {
         worker.send(client, "GET c");
@@ -295,7 +296,7 @@ fn read_behind_a_write_is_retried_when_a_connection_is_available() {
     let mut worker = Worker::with(|settings| settings.pool_connections_max = 1);
     let (writer, reader, held, other) = retried_read(&mut worker);
     worker.reply(held, "+OK\r\n$1\r\nb\r\n");
-    // The other connection is in the middle of a big reply, and there is no room for a third.
+    // The other connection is receiving a large reply, and a third connection is not allowed.
     worker.send(reader, "GET big");
     assert!(worker.requests(other).contains("big"));
     worker.reply(other, "$300000\r\n");
@@ -327,7 +328,7 @@ fn no_request_is_queued_behind_a_script_on_an_opening_connection() {
     assert_eq!(worker.requests(beside).as_bytes(), command("GET a"));
 }
 
-/// The connection that is opened to find that out is answered when all others are.
+/// The connection that is opened to check the server is answered when all others are.
 #[test]
 fn no_request_is_sent_twice_to_a_busy_server() {
     let mut worker = Worker::new();
@@ -394,7 +395,7 @@ fn overdue_reply_affects_only_its_connection() {
     assert!(worker.requests(other).contains("SET"));
 }
 
-/// Nobody else asks for anything: the script of the only client runs.
+/// The only client runs the script, so no other request shows that the server is busy.
 #[test]
 fn long_script_is_waited_for_while_the_server_replies_busy() {
     let mut worker = Worker::with(|settings| settings.backend_reply_ms = 2_000);
@@ -420,7 +421,7 @@ fn long_script_is_waited_for_while_the_server_replies_busy() {
     assert_eq!(worker.state(), Health::Up);
 }
 
-/// Where replies may take any time, else only the server's end would end it.
+/// With reply-ms 0, the handshake would otherwise wait until the server is lost.
 #[test]
 fn handshake_without_reply_fails_when_reply_ms_is_zero() {
     let mut worker = Worker::with(|settings| settings.backend_reply_ms = 0);

@@ -1,10 +1,10 @@
-//! CLIENT LIST, which concerns all workers and is long.
+//! CLIENT LIST, which needs all workers and has a long reply.
 
 use elika::proxy::ConnKey;
 
 use super::harness::{Worker, command};
 
-/// The other workers may have ended, and would never answer.
+/// The other workers may have ended, and would never respond.
 #[test]
 fn client_list_asks_no_worker_during_a_drain() {
     let mut worker = Worker::with(|settings| settings.workers = 2);
@@ -38,7 +38,7 @@ fn drain_does_not_wait_for_other_workers() {
     assert!(worker.machine.is_drained());
 }
 
-/// A server reads them when the command ends.
+/// A server reads these requests when the command ends.
 #[test]
 fn requests_behind_a_blocking_command_count_as_query_buffer() {
     let mut worker = Worker::new();
@@ -69,7 +69,7 @@ fn requests_behind_a_blocking_command_count_as_query_buffer() {
     assert!(heard.contains("qbuf=0 "), "{heard}");
 }
 
-/// Each costs as much as there are clients, and its request next to nothing.
+/// A list costs time in proportion to the number of clients, while its request is short.
 #[test]
 fn pipelined_client_list_gets_one_reply_per_turn() {
     let mut worker = Worker::new();
@@ -96,7 +96,7 @@ fn pipelined_client_list_gets_one_reply_per_turn() {
     assert_eq!(worker.received(neighbour), "$-1\r\n");
 }
 
-/// Searches of many clients among many: a turn looks at some places of one of them.
+/// Each turn continues one search over a bounded number of clients.
 #[test]
 fn lists_and_kills_of_many_clients_take_turns() {
     let mut worker = Worker::new();
@@ -141,8 +141,8 @@ fn lists_and_kills_of_many_clients_take_turns() {
     assert_eq!(worker.machine.clients(), 999);
 }
 
-/// So many lists of 1.6 MB are asked for at once, where 4 MB may be kept. Returns how many of those
-/// who asked are closed before they have read any of it.
+/// Requests lists of 1.6 MB from many clients at once, with a buffer limit of 4 MB. Returns how
+/// many of these clients are closed before they read anything.
 fn closed_while_listing(worker: &mut Worker) -> usize {
     let (first, backend) = worker.anonymous();
     worker.send(first, "CLIENT SETNAME first");
@@ -169,7 +169,7 @@ fn closed_while_listing(worker: &mut Worker) -> usize {
     clients.iter().filter(closed).count()
 }
 
-/// While the other worker does not answer, all of them begin.
+/// All lists start while the other worker does not respond.
 #[test]
 fn unfinished_lists_count_as_bytes_of_their_client() {
     let mut worker = Worker::with(|settings| {
@@ -186,7 +186,7 @@ fn lists_of_one_tenant_are_made_one_after_the_other() {
     assert_eq!(closed_while_listing(&mut worker), 0);
 }
 
-/// Each looks at all clients.
+/// Each list visits all clients.
 #[test]
 fn search_for_one_id_finishes_in_one_turn() {
     let mut worker = Worker::new();

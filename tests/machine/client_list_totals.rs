@@ -1,12 +1,12 @@
-//! What CLIENT LIST says of how much has gone through a client's connection, number by number. A
-//! server counts bytes when it reads and writes them, and a command when it has carried it out.
+//! The totals of CLIENT LIST, number by number. A server counts bytes when it reads and writes
+//! them, and a command when it has executed it.
 
 use elika::proxy::{ClientKey, ConnKey, LinkKey};
 
 use super::harness::{Worker, command};
 use super::valkey::{HELLO_OF_VALKEY, on_valkey_9};
 
-/// `AUTH ann pw`, and its reply.
+/// `AUTH ann pw` and its reply.
 const LOGIN: [u64; 3] = [31, 5, 1];
 
 const INFO: u64 = 26;
@@ -24,14 +24,14 @@ fn len(line: &str) -> u64 {
     command(line).len() as u64
 }
 
-/// A client that asks for its own totals, and what it has sent and heard according to us.
+/// A client that requests its own totals, and the totals that the test expects.
 struct Asker {
     client: ClientKey,
     counted: [u64; 3],
 }
 
 impl Asker {
-    /// It has logged in, and the server lets it ask.
+    /// The client has logged in and has the permission for CLIENT INFO.
     fn new(worker: &mut Worker) -> (Self, LinkKey) {
         let (client, shared) = on_valkey_9(worker);
         worker.send(client, "CLIENT INFO");
@@ -43,7 +43,7 @@ impl Asker {
         (Self { client, counted }, shared)
     }
 
-    /// It has sent so much, and heard so much, and so many of its commands are done.
+    /// Adds bytes sent, bytes received and commands to the expected totals.
     fn exchange(&mut self, sent: u64, heard: &str, commands: u64) {
         let [bytes_in, bytes_out, done] = &mut self.counted;
         *bytes_in += sent;
@@ -51,7 +51,7 @@ impl Asker {
         *done += commands;
     }
 
-    /// What it is told is what we counted.
+    /// Checks that the totals of the proxy are the expected ones.
     #[track_caller]
     fn check(&mut self, worker: &mut Worker) {
         worker.send(self.client, "CLIENT INFO");
@@ -61,7 +61,7 @@ impl Asker {
         self.exchange(0, &info, 1);
     }
 
-    /// It gives a command, and the backend replies.
+    /// The client sends a command, and the backend replies.
     fn send(&mut self, worker: &mut Worker, line: &str, on: LinkKey, reply: &str, done: u64) {
         worker.send(self.client, line);
         worker.reply(on, reply);
@@ -76,13 +76,14 @@ fn bytes_count_when_transferred_and_commands_when_executed() {
     let mut worker = Worker::new();
     let (mut ann, shared) = Asker::new(&mut worker);
     ann.send(&mut worker, "GET k", shared, "$1\r\nv\r\n", 1);
-    // Answered here, and refused here.
+    // A command that the proxy answers, and one that it refuses.
     worker.send(ann.client, "CLIENT GETNAME");
     worker.permit(shared);
     let heard = worker.received(ann.client);
     ann.exchange(len("CLIENT GETNAME"), &heard, 1);
     ann.check(&mut worker);
-    // A pipeline is one record, and so is an inline command; an empty line is no command.
+    // A pipeline is one record, and an inline command counts as well; an empty line is not a
+    // command.
     worker.send_bytes(
         ann.client,
         [&command("GET k").repeat(5)[..], b"\r\n"].concat(),
@@ -95,7 +96,7 @@ fn bytes_count_when_transferred_and_commands_when_executed() {
     ann.exchange(6, "+PONG\r\n", 1);
     assert_eq!(worker.received(ann.client), "+PONG\r\n");
     ann.check(&mut worker);
-    // What is kept for later has been read, and what waits for the client has not been written.
+    // Buffered requests have been read; replies that wait for the client have not been written.
     worker.stall(ConnKey::Client(ann.client));
     worker.send(ann.client, "GET k");
     worker.reply(shared, "$1\r\nv\r\n");
@@ -114,7 +115,7 @@ fn bytes_count_when_transferred_and_commands_when_executed() {
     ann.check(&mut worker);
 }
 
-/// A large request is moved to its backend piece by piece.
+/// A large request is moved to its backend in pieces.
 #[test]
 fn large_request_counts_as_one_command() {
     let mut worker = Worker::new();
@@ -158,7 +159,7 @@ fn queued_commands_count_at_exec() {
         ann.send(&mut worker, end, dedicated, reply, done);
         ann.check(&mut worker);
     }
-    // Within EXEC, what stands before the question is done, and EXEC is not.
+    // Inside EXEC, the commands before CLIENT INFO have been executed, and EXEC has not.
     ann.send(&mut worker, "MULTI", dedicated, "+OK\r\n", 1);
     for line in ["GET k", "GET l", "CLIENT INFO", "GET m"] {
         ann.send(&mut worker, line, dedicated, "+QUEUED\r\n", 0);
@@ -194,7 +195,7 @@ fn blocking_command_counts_when_it_ends() {
     ann.check(&mut worker);
 }
 
-/// The connection of a client's own that is begun is made, and sent what it is for.
+/// Establishes the dedicated connection that is being opened, and sends its first request.
 fn open_own(worker: &mut Worker) -> LinkKey {
     let dedicated = worker.new_link();
     worker.open_handshake(dedicated);
@@ -204,7 +205,7 @@ fn open_own(worker: &mut Worker) -> LinkKey {
     dedicated
 }
 
-/// Another client of the same user, which the server lets ask for others.
+/// Another client of the same user, with the permission for CLIENT LIST.
 fn other(worker: &mut Worker, shared: LinkKey) -> ClientKey {
     let bob = worker.log_in("ann", "pw");
     worker.send(bob, "CLIENT LIST ID 1");
@@ -214,7 +215,7 @@ fn other(worker: &mut Worker, shared: LinkKey) -> ClientKey {
     bob
 }
 
-/// What CLIENT LIST shows it of the first client.
+/// The totals of the first client in the CLIENT LIST of another client.
 #[track_caller]
 fn seen_by(worker: &mut Worker, bob: ClientKey) -> [u64; 3] {
     worker.send(bob, "CLIENT LIST ID 1");

@@ -1,4 +1,4 @@
-//! How many connections a tenant may have, and what happens when it has them.
+//! Limits of the connections of a tenant.
 
 use elika::proxy::{ConnKey, Settings, Wanted};
 
@@ -10,7 +10,7 @@ fn with(change: impl FnOnce(&mut Settings)) -> Worker {
     Worker::with(change)
 }
 
-/// As many clients block as would do so directly, and requests of others go on.
+/// Blocking clients block as with a direct connection, and requests of others continue.
 #[test]
 fn blocked_clients_do_not_use_up_shared_connections() {
     let mut worker = with(|settings| settings.pool_connections_max = 1);
@@ -70,7 +70,7 @@ fn unused_connection_is_closed_for_one_that_is_needed() {
     assert!(worker.closed(ConnKey::Link(idle)));
     worker.establish(five);
     assert_eq!(worker.received(ann).lines().last(), Some("+OK"));
-    // The other has no client any more.
+    // The other pool has no client.
     worker.send(ann, "SELECT 6");
     let six = worker.new_link();
     assert!(worker.closed(ConnKey::Link(shared)));
@@ -105,7 +105,7 @@ fn tenant_at_its_limit_shares_its_connections() {
     assert!(worker.machine.counters().connections_refused > 0);
 }
 
-/// What one that ends makes room for is not opened twice.
+/// When a connection ends, the connection in its place is opened once.
 #[test]
 fn tenant_never_exceeds_its_connections() {
     let mut worker = with(|settings| settings.instance_connections_max = 8);
@@ -145,7 +145,7 @@ fn tenant_never_exceeds_its_connections() {
     );
 }
 
-/// What is pushed while a connection is opened for a client that blocks is missed by it.
+/// A client that blocks would miss an element that is pushed while its connection is opened.
 #[test]
 fn one_idle_connection_stays_for_the_next_client_that_blocks() {
     let mut worker = Worker::new();

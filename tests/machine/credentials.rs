@@ -6,7 +6,8 @@ use elika::proxy::{ConnKey, Failure, Question};
 use super::harness::{NOAUTH, WRONGPASS, Worker};
 use super::instances::{Registry, start};
 
-/// Nobody tells the proxy that the default user has got a password: another connection finds out.
+/// The server does not report a new password of the default user; the handshake of another
+/// connection detects it.
 #[test]
 fn anonymous_clients_are_closed_when_the_default_user_gets_a_password() {
     let mut worker = Worker::new();
@@ -26,7 +27,7 @@ fn anonymous_clients_are_closed_when_the_default_user_gets_a_password() {
     worker.send(late, "GET x");
     assert_eq!(worker.received(late), NOAUTH);
     assert!(worker.closed(ConnKey::Link(open)));
-    // The refusal is repeated for a while; then the backend is asked again.
+    // The refusal is cached for a while; then the backend is asked again.
     worker.advance(1_500);
     worker.send(late, "GET x");
     assert_eq!(worker.requests(open), "");
@@ -50,7 +51,7 @@ fn anonymous_clients_are_closed_when_another_worker_is_refused() {
     assert_eq!(worker.received(anonymous), NOAUTH);
 }
 
-/// A connection of a client's own that came in without a password is no way in for long, either.
+/// A dedicated connection that has authenticated without a password must be replaced as well.
 #[test]
 fn connection_without_a_login_is_replaced_while_in_use() {
     let mut worker = Worker::new();
@@ -84,7 +85,7 @@ fn two_passwords_of_one_user_share_no_connection() {
         worker.reply(dedicated, "$-1\r\n");
         worker.received(client);
     }
-    // The first password is not good any more. Connections that it was good for serve on.
+    // The first password is no longer valid. Connections that have authenticated with it continue.
     worker.send(bob, "SELECT 5");
     let five = worker.new_link();
     worker.refuse_handshake(five, WRONGPASS);
@@ -95,7 +96,7 @@ fn two_passwords_of_one_user_share_no_connection() {
     assert_eq!(worker.received(dave), "$-1\r\n");
 }
 
-/// As a client that is connected directly: its connection outlives the password.
+/// As with a direct connection, a connection outlives its password.
 #[test]
 fn connection_outlives_its_password() {
     let mut worker = Worker::new();
@@ -112,7 +113,7 @@ fn connection_outlives_its_password() {
     assert_eq!(worker.received(bob), "$-1\r\n");
 }
 
-/// The server has closed all connections of a user, as it does when the user is deleted.
+/// The server closes all connections of a user when the user is deleted.
 #[test]
 fn clients_are_closed_when_their_user_is_deleted() {
     let mut worker = Worker::new();
@@ -146,7 +147,7 @@ fn clients_stay_when_a_lost_connection_is_made_again() {
     assert!(worker.requests(again).contains("GET"));
 }
 
-/// A new session with the new password brings no connection for those with the old one.
+/// A login with the new password does not give a connection to clients with the old password.
 #[test]
 fn revoked_password_does_not_use_a_connection_of_the_new_one() {
     let mut worker = Worker::new();

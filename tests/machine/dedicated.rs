@@ -1,11 +1,12 @@
-//! Dedicated connections: who uses them, and when they are closed.
+//! Dedicated connections: which clients use them, and when they are closed.
 
 use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey};
 
 use super::harness::{Worker, command};
 
 impl Worker {
-    /// The connection that a client gets for itself, for this command and this reply to it.
+    /// The dedicated connection that the client gets for this command, to which the server replies
+    /// with `reply`.
     pub(crate) fn dedicated(&mut self, client: ClientKey, line: &str, reply: &str) -> LinkKey {
         self.send(client, line);
         let dedicated = self.new_link();
@@ -17,7 +18,7 @@ impl Worker {
         dedicated
     }
 
-    /// Whatever is begun goes well, for some rounds.
+    /// Establishes all new connections, for some rounds.
     fn establish_all(&mut self) {
         for _ in 0..5 {
             for backend in self.new_links() {
@@ -29,7 +30,7 @@ impl Worker {
     }
 }
 
-/// Somebody gives two commands over two clients, and does not wait between them.
+/// One program sends two commands over two clients without waiting between them.
 #[test]
 fn requests_are_written_in_the_order_of_arrival() {
     let mut worker = Worker::new();
@@ -54,7 +55,7 @@ fn requests_are_written_in_the_order_of_arrival() {
     }
 }
 
-/// Lines of MONITOR come in pieces while a reply is due.
+/// Lines of MONITOR arrive in pieces while a reply is outstanding.
 #[test]
 fn monitor_line_in_pieces_is_not_a_reply() {
     let line = "+1339518083.107412 [0 127.0.0.1:1] \"keys\" \"*\"\r\n";
@@ -81,7 +82,7 @@ fn monitor_line_in_pieces_is_not_a_reply() {
     assert!(worker.closed(ConnKey::Client(client)) && worker.closed(ConnKey::Link(dedicated)));
 }
 
-/// While the other client is looked for, the connection that is to track is lost.
+/// The dedicated connection for tracking is lost while the target of the redirection is searched.
 #[test]
 fn tracking_is_never_sent_on_a_shared_connection() {
     let mut worker = Worker::new();
@@ -100,7 +101,7 @@ fn tracking_is_never_sent_on_a_shared_connection() {
     assert!(worker.received(ann).starts_with("-ERR elika: "));
 }
 
-/// SCRIPT KILL may go over a connection of another database, and only that.
+/// SCRIPT KILL may use a connection of another database, and no other command may.
 #[test]
 fn borrowed_connection_is_returned_after_one_request() {
     let mut worker = Worker::new();
@@ -124,7 +125,8 @@ fn borrowed_connection_is_returned_after_one_request() {
     assert!(!passed_on.contains("SET"), "{passed_on}");
 }
 
-/// Who has a connection of its own becomes another user there, which is still to say that it may.
+/// A client with a dedicated connection logs in as bob; the server has not yet replied on that
+/// connection.
 fn start_login_as_bob(worker: &mut Worker, client: ClientKey, dedicated: LinkKey) {
     worker.send(client, "AUTH bob pw");
     for verifier in worker.new_links() {
@@ -136,7 +138,8 @@ fn start_login_as_bob(worker: &mut Worker, client: ClientKey, dedicated: LinkKey
     assert!(worker.requests(dedicated).contains("AUTH"));
 }
 
-/// A connection that has become another user's is not the one that carried a client's writes.
+/// A connection on which another user has logged in does not count as the one that carried a
+/// client's writes.
 #[test]
 fn wait_is_not_sent_on_a_connection_of_another_user() {
     let mut worker = Worker::new();
@@ -189,7 +192,7 @@ fn logged_out_client_gets_no_redirection_connection() {
     assert!(worker.received(other).contains("does not exist"));
 }
 
-/// One user may not ask which commands block. That says nothing of what others heard.
+/// NOPERM for one user does not affect the commands that other users have learned of.
 #[test]
 fn noperm_for_command_list_keeps_known_blocking_commands() {
     const HELLO: &str = "*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n";
@@ -237,14 +240,14 @@ fn subscriber_is_refused_forbidden_commands() {
     assert_eq!(worker.received(ann).matches("-NOPERM ").count(), 2);
 }
 
-/// An idle connection turns out to be unfit just when the line is served.
+/// An idle connection becomes unusable at the moment when waiting clients are served.
 #[test]
 fn unclean_idle_connection_is_replaced_once_per_client() {
     let mut worker = Worker::new();
     let (ann, _) = worker.user("ann");
     let waiting = [(); 2].map(|()| worker.log_in("ann", "pw"));
     let idle = worker.dedicated(ann, "BLPOP l 1", "*-1\r\n");
-    // Half a push that nobody asked for.
+    // Half of an unexpected push.
     worker.reply(idle, ">2\r\n");
     for client in waiting {
         worker.send(client, "BLPOP l 0");
@@ -253,7 +256,7 @@ fn unclean_idle_connection_is_replaced_once_per_client() {
     assert_eq!(worker.new_links().len(), 2);
 }
 
-/// Of a million commands inside MULTI, those that the proxy answers itself are found in order.
+/// Inside MULTI, the proxy remembers the position of each command that it answers itself.
 #[test]
 fn proxy_replies_inside_multi_are_limited() {
     let mut worker = Worker::new();
@@ -272,7 +275,7 @@ fn proxy_replies_inside_multi_are_limited() {
     assert_eq!(refused, 1);
 }
 
-/// They read what is the client's, and leave nothing on the connection.
+/// These commands read the client's session and leave nothing on the connection.
 #[test]
 fn reading_client_commands_inside_multi_keep_the_connection() {
     for (question, closed) in [

@@ -1,5 +1,4 @@
-//! Backends that are down, full, silent, gone or removed: everybody hears something, once, and
-//! soon.
+//! Backends that are down, full, silent, lost or removed: every client gets one error, and soon.
 
 use elika::proxy::{ConnKey, Failure};
 
@@ -29,7 +28,7 @@ fn large_request_gets_an_error_when_its_backend_is_down() {
     assert_eq!(worker.received(client), down);
 }
 
-/// Nobody knows yet whether a login is needed, hence which limits hold.
+/// It is unknown whether the backend requires a login, and so which limits apply.
 #[test]
 fn request_above_the_anonymous_limits_gets_an_error_when_the_backend_is_down() {
     let mut worker = Worker::new();
@@ -46,7 +45,7 @@ fn request_above_the_anonymous_limits_gets_an_error_when_the_backend_is_down() {
     assert_eq!(worker.received(client), down);
 }
 
-/// The backend ends each connection right after its handshake.
+/// The backend closes each connection right after its handshake.
 #[test]
 fn unsent_requests_move_a_limited_number_of_times() {
     let mut worker = Worker::new();
@@ -68,8 +67,8 @@ fn unsent_requests_move_a_limited_number_of_times() {
     );
 }
 
-/// The first client's reply was cut off, so it is closed. What was to follow must not keep its
-/// neighbour from being served by the new connection.
+/// The reply of the first client was cut off, so the client is closed. The rest of it must not
+/// block the second client on the new connection.
 #[test]
 fn parked_reply_of_a_closing_client_does_not_block_others() {
     let mut worker = Worker::new();
@@ -114,7 +113,7 @@ fn full_backend_is_not_connected_for_a_while() {
     assert_eq!(worker.new_links().len(), 1);
 }
 
-/// Bytes that are no answer do not put its deadline off.
+/// Bytes that are not a complete reply do not extend the deadline.
 #[test]
 fn handshake_has_one_deadline() {
     let mut worker = Worker::with(|settings| settings.backend_reply_ms = 3_000);
@@ -156,7 +155,7 @@ fn removed_instance_serves_no_client() {
     worker.send(client, "GET a");
     worker.requests(backend);
     worker.remove_instance();
-    // What it owes it still brings.
+    // Outstanding replies are still delivered.
     worker.reply(backend, "$1\r\na\r\n");
     assert_eq!(worker.received(client), "$1\r\na\r\n");
     worker.send(client, "GET b");

@@ -1,8 +1,8 @@
-//! A worker without a reactor: the machine, a clock that moves only when told to, and the far ends
-//! of all connections, which take and say exactly what a test wants.
+//! A worker without a reactor: the machine, a virtual clock, and the far ends of all connections,
+//! which are controlled by the test.
 //!
-//! Each call that tells the machine something runs one whole turn: clients go on, actions are
-//! noted, and every connection is flushed whose far end reads.
+//! Each call to the machine runs one whole turn: clients continue, actions are collected, and every
+//! connection is flushed, unless its far end is stalled.
 
 use std::collections::{HashMap, HashSet};
 use std::io::IoSlice;
@@ -18,10 +18,10 @@ use elika::proxy::{
 };
 use elika::resp::write;
 
-/// What a reactor reads at once.
+/// The bytes that a reactor reads at once.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
 
-/// Between two ticks, ms.
+/// Milliseconds between two ticks.
 const STEP_MS: u64 = 100;
 
 /// The errors of a server for a missing login and for a wrong one.
@@ -32,14 +32,14 @@ pub(crate) const WRONGPASS: &str =
 const HELLO_2: &str = "*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n";
 const HELLO_3: &str = "%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n";
 
-/// See the module.
+/// A machine with its far ends.
 pub(crate) struct Worker {
     pub(crate) machine: Machine,
     pub(crate) now: Millis,
     clients: u64,
-    /// Connections that the machine wants opened.
+    /// Connections that the machine has requested and the test has not taken.
     begun: Vec<LinkKey>,
-    /// Where all those lead that ever were.
+    /// The addresses of all connections so far.
     addresses: HashMap<LinkKey, SocketAddr>,
     closed: Vec<ConnKey>,
     resumed: Vec<ConnKey>,
@@ -47,7 +47,7 @@ pub(crate) struct Worker {
     notices: Vec<Notice>,
     /// Far ends that do not read.
     stalled: HashSet<ConnKey>,
-    /// What the others were sent.
+    /// The bytes that the other far ends have received.
     received: HashMap<ConnKey, Vec<u8>>,
 }
 
@@ -56,7 +56,7 @@ impl Worker {
         Self::with(|_| {})
     }
 
-    /// A worker in front of one instance. It is not the first of its process, so that it opens
+    /// A worker in front of one instance. It is not the first worker of its process, so it opens
     /// connections for its clients only.
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
@@ -67,7 +67,7 @@ impl Worker {
         Self::with_snapshot(settings, one_instance())
     }
 
-    /// A worker that begins with this picture.
+    /// A worker that starts with this snapshot.
     pub(crate) fn with_snapshot(settings: Settings, snapshot: Arc<Snapshot>) -> Self {
         let mut worker = Self {
             machine: Machine::new(settings, snapshot),
@@ -86,13 +86,13 @@ impl Worker {
         worker
     }
 
-    /// Time passes, and nothing wakes the reactor.
+    /// Advances the clock without running a turn.
     pub(crate) fn advance_clock(&mut self, ms: u64) {
         self.now = self.now.after(ms);
         self.machine.clock(self.now.0 * 1_000);
     }
 
-    /// One turn of the loop, and what follows from its flush.
+    /// Runs one turn of the loop with its flush.
     pub(crate) fn turn(&mut self) {
         self.machine.resume();
         self.note_actions();
@@ -120,7 +120,7 @@ impl Worker {
         }
     }
 
-    /// Turns until the machine has nothing left to do by itself.
+    /// Runs turns until the machine has no more work.
     pub(crate) fn settle(&mut self) {
         self.turn();
         while self.machine.has_ready() {
@@ -128,7 +128,7 @@ impl Worker {
         }
     }
 
-    /// Time passes, in the steps of a reactor.
+    /// Advances time with the ticks and turns of a reactor.
     pub(crate) fn advance(&mut self, ms: u64) {
         let mut left = ms;
         while left > 0 {
@@ -140,19 +140,19 @@ impl Worker {
         }
     }
 
-    /// The far end of a connection reads no more.
+    /// Makes the far end of a connection stop reading.
     pub(crate) fn stall(&mut self, key: ConnKey) {
         self.stalled.insert(key);
     }
 
-    /// It reads again, and all that waited.
+    /// Makes the far end read again, including everything that waits.
     pub(crate) fn unstall(&mut self, key: ConnKey) {
         self.stalled.remove(&key);
         self.take(key, usize::MAX);
         self.settle();
     }
 
-    /// A far end takes up to `max` bytes, whether it is stalled or not.
+    /// Reads up to `max` bytes at a far end, also at a stalled one.
     pub(crate) fn take(&mut self, key: ConnKey, max: usize) {
         let received = self.received.entry(key).or_default();
         let mut left = max;
@@ -171,7 +171,7 @@ impl Worker {
         }
     }
 
-    /// A far end takes all that waits for it, and nobody will ask what that was.
+    /// Reads and discards everything that waits for a far end.
     pub(crate) fn discard(&mut self, key: ConnKey) {
         let mut more = true;
         while more {
@@ -182,13 +182,13 @@ impl Worker {
         }
     }
 
-    /// The registry has no instance any more.
+    /// Removes the instance from the registry.
     pub(crate) fn remove_instance(&mut self) {
         let tenant = ClusterKey::local().tenant();
         self.apply(Arc::new(Snapshot::new(2, Some(tenant), [])));
     }
 
-    /// The registry has a new picture.
+    /// Gives the machine a new snapshot.
     pub(crate) fn apply(&mut self, snapshot: Arc<Snapshot>) {
         self.machine.registry_changed(snapshot);
         self.turn();
@@ -221,7 +221,7 @@ impl Worker {
         (client, backend)
     }
 
-    /// A client that is logged in, and the connection that was opened for it.
+    /// A logged-in client, and the connection that was opened for it.
     pub(crate) fn user(&mut self, name: &str) -> (ClientKey, LinkKey) {
         let client = self.client();
         self.send(client, &format!("AUTH {name} pw"));
@@ -231,8 +231,8 @@ impl Worker {
         (client, backend)
     }
 
-    /// A client that is logged in with this password, though no connection is opened for it but
-    /// to verify that.
+    /// A client that logs in with this password, for which only a verifying connection may be
+    /// opened.
     pub(crate) fn log_in(&mut self, name: &str, password: &str) -> ClientKey {
         let client = self.client();
         let before = self.begun.len();
@@ -246,7 +246,7 @@ impl Worker {
         client
     }
 
-    /// The connection that was sent AUTH and nothing else.
+    /// The connection that has received AUTH and nothing else.
     #[track_caller]
     pub(crate) fn verifier(&mut self) -> LinkKey {
         let is_auth = |bytes: &Vec<u8>| {
@@ -266,40 +266,40 @@ impl Worker {
         keys[0]
     }
 
-    /// A client gives a command: the words of a line.
+    /// A client sends the words of a line as a command.
     pub(crate) fn send(&mut self, client: ClientKey, line: &str) -> Flow {
         self.send_bytes(client, command(line))
     }
 
-    /// A client sends bytes; at most what is read at once.
+    /// A client sends bytes, at most as many as are read at once.
     pub(crate) fn send_bytes(&mut self, client: ClientKey, bytes: impl AsRef<[u8]>) -> Flow {
         let flow = self.machine.client_bytes(client, bytes.as_ref());
         self.turn();
         flow
     }
 
-    /// Each of these clients sends the same, and all of it comes before the turn.
+    /// Each of these clients sends the same command before one turn.
     pub(crate) fn send_all(&mut self, clients: &[ClientKey], line: &str) {
         for &client in clients {
             self.machine.client_bytes(client, &command(line));
         }
     }
 
-    /// A client sends much, and the reactor reads it piece by piece.
+    /// A client sends many bytes, which are read in pieces.
     pub(crate) fn send_large(&mut self, client: ClientKey, bytes: &[u8]) {
         for part in bytes.chunks(READ_BYTES) {
             self.send_bytes(client, part);
         }
     }
 
-    /// What a client was sent since the last look.
+    /// The bytes that a client has received since the last call.
     pub(crate) fn received(&mut self, client: ClientKey) -> String {
         self.received_by(ConnKey::Client(client))
     }
 
     // Backends.
 
-    /// The connection that the machine wants opened.
+    /// The only connection that the machine has requested since the last call.
     #[track_caller]
     pub(crate) fn new_link(&mut self) -> LinkKey {
         let begun = self.new_links();
@@ -307,12 +307,12 @@ impl Worker {
         begun[0]
     }
 
-    /// The connections that the machine wants opened.
+    /// The connections that the machine has requested since the last call.
     pub(crate) fn new_links(&mut self) -> Vec<LinkKey> {
         mem::take(&mut self.begun)
     }
 
-    /// The last octet of the address that a connection leads to, or is tried at.
+    /// The last octet of the address that the connection is made to.
     pub(crate) fn host(&self, backend: LinkKey) -> u8 {
         match self.addresses[&backend].ip() {
             IpAddr::V4(ip) => ip.octets()[3],
@@ -320,30 +320,30 @@ impl Worker {
         }
     }
 
-    /// The port that a connection leads to.
+    /// The port that the connection is made to.
     pub(crate) fn port(&self, backend: LinkKey) -> u16 {
         self.addresses[&backend].port()
     }
 
-    /// A connection is open.
+    /// The connection is open.
     pub(crate) fn open(&mut self, backend: LinkKey) {
         self.machine.link_connected(backend);
         self.turn();
     }
 
-    /// A connection is open; returns the first flight of its handshake.
+    /// The connection is open. Returns the first requests of its handshake.
     pub(crate) fn open_handshake(&mut self, backend: LinkKey) -> String {
         self.open(backend);
         self.requests(backend)
     }
 
-    /// A connection is open, and the server likes its handshake.
+    /// The connection is open, and the server accepts its handshake.
     pub(crate) fn establish(&mut self, backend: LinkKey) {
         let flight = self.open_handshake(backend);
         self.accept_handshake(backend, flight);
     }
 
-    /// The server likes this flight of a handshake and those that follow.
+    /// The server accepts these requests of a handshake and those that follow.
     pub(crate) fn accept_handshake(&mut self, backend: LinkKey, mut flight: String) {
         while !flight.is_empty() {
             let said = |word: &str| flight.contains(&format!("{word}\r\n"));
@@ -367,7 +367,7 @@ impl Worker {
         }
     }
 
-    /// The server is asked whether its user may give a CLIENT command, and has nothing against it.
+    /// The server receives a permission probe for a CLIENT command, and permits it.
     #[track_caller]
     pub(crate) fn permit(&mut self, backend: LinkKey) {
         let question = self.requests(backend);
@@ -375,8 +375,8 @@ impl Worker {
         self.reply(backend, "-ERR syntax error\r\n");
     }
 
-    /// A connection is open, and ends together with the good answer to its handshake: nothing else
-    /// can be sent on it.
+    /// The connection is open, and is lost together with the accepted handshake: no request can be
+    /// sent on it.
     pub(crate) fn establish_and_fail(&mut self, backend: LinkKey) {
         let mut answer = HELLO_2.to_owned();
         if self.open_handshake(backend).contains("COMMAND\r\n") {
@@ -386,9 +386,9 @@ impl Worker {
         self.fail(backend, &Failure::Lost);
     }
 
-    /// A connection is open, and the server answers its handshake with an error.
+    /// The connection is open, and the server answers its handshake with an error.
     pub(crate) fn refuse_handshake(&mut self, backend: LinkKey, error: &str) {
-        // One that begins with its database hears first that none may be chosen before the login.
+        // A handshake that starts with SELECT first gets NOAUTH for it.
         if self
             .open_handshake(backend)
             .starts_with("*2\r\n$6\r\nSELECT")
@@ -398,7 +398,7 @@ impl Worker {
         self.reply(backend, error);
     }
 
-    /// A backend sends bytes. Returns what the machine makes of the last of them.
+    /// A backend sends bytes. Returns the flow that the machine asks for after the last of them.
     pub(crate) fn reply(&mut self, backend: LinkKey, bytes: impl AsRef<[u8]>) -> Flow {
         let mut flow = Flow::Continue;
         for part in bytes.as_ref().chunks(READ_BYTES) {
@@ -413,29 +413,29 @@ impl Worker {
         self.turn();
     }
 
-    /// What a backend was sent since the last look.
+    /// The bytes that a backend has received since the last call.
     pub(crate) fn requests(&mut self, backend: LinkKey) -> String {
         self.received_by(ConnKey::Link(backend))
     }
 
     // The reactor.
 
-    /// Was it told, since the last look, to read this connection again?
+    /// Whether the machine has asked, since the last call, to read this connection again.
     pub(crate) fn resumed(&mut self, key: ConnKey) -> bool {
         mem::take(&mut self.resumed).contains(&key)
     }
 
-    /// Was it told, at any time, to close this connection?
+    /// Whether the machine has ever asked to close this connection.
     pub(crate) fn closed(&self, key: ConnKey) -> bool {
         self.closed.contains(&key)
     }
 
-    /// The lines for the log since the last look.
+    /// The log lines since the last call.
     pub(crate) fn notices(&mut self) -> Vec<Notice> {
         mem::take(&mut self.notices)
     }
 
-    /// Questions for the other workers so far.
+    /// The number of questions to other workers so far.
     pub(crate) fn questions(&self) -> usize {
         self.questions
     }
@@ -443,7 +443,7 @@ impl Worker {
     fn received_by(&mut self, key: ConnKey) -> String {
         let bytes = self.received.remove(&key).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        // The proxy's own commands are written like those of clients.
+        // Commands of the proxy are shown with the names that clients write.
         let own = [
             "AUTH", "CLIENT", "COMMAND", "HELLO", "PING", "ROLE", "SELECT", "WAIT",
         ];
@@ -454,7 +454,7 @@ impl Worker {
     }
 }
 
-/// How the proxy writes the name of a command of its own.
+/// The name of a proxy command with its mark.
 fn marked_name(name: &str) -> String {
     let mut own = Vec::new();
     proxy_command::write(&mut own, &[name.as_bytes()]);
@@ -478,7 +478,7 @@ fn one_instance() -> Arc<Snapshot> {
     ))
 }
 
-/// The words of a line as a request.
+/// A request with the words of a line.
 pub(crate) fn command(line: &str) -> Vec<u8> {
     let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
     let mut out = Vec::new();
@@ -486,14 +486,14 @@ pub(crate) fn command(line: &str) -> Vec<u8> {
     out
 }
 
-/// SET with a value of `n` bytes.
+/// A SET with a value of `n` bytes.
 pub(crate) fn set(n: usize) -> Vec<u8> {
     let mut out = Vec::new();
     write::command(&mut out, &[b"SET", b"k", &vec![b'x'; n]]);
     out
 }
 
-/// A value of `n` bytes as a reply.
+/// A reply with a value of `n` bytes.
 pub(crate) fn value(n: usize) -> Vec<u8> {
     let mut out = Vec::new();
     write::bulk(&mut out, &vec![b'x'; n]);

@@ -1,4 +1,4 @@
-//! Checks of instances: what is asked, what the answers mean, and that no client hears any of it.
+//! Checks of instances: requests, replies, and that clients do not notice them.
 
 use elika::cluster::{Health, Status};
 use elika::proxy::{ClientKey, ConnKey, Flow, LinkKey, Settings, Wanted};
@@ -8,10 +8,10 @@ use super::instances::Registry;
 
 const CHECK_MS: u64 = 1_000;
 
-/// The answers to a check, of a primary.
+/// The replies of a primary to a check.
 const WELL: &str = "+PONG\r\n*2\r\n$4\r\nrole\r\n$6\r\nmaster\r\n";
 
-/// The same, of a replica.
+/// The replies of a replica to a check.
 const REPLICA: &str = "+PONG\r\n*2\r\n$4\r\nrole\r\n$7\r\nreplica\r\n";
 
 const READONLY: &str = "-READONLY You can't write against a read only replica.\r\n";
@@ -103,7 +103,7 @@ fn readonly_server_is_up_again_when_hello_says_primary() {
     }
 }
 
-/// `EVAL "return redis.error_reply('LOADING x')" 0` is all that it takes.
+/// A client can produce such a reply with `EVAL "return redis.error_reply('LOADING x')" 0`.
 #[test]
 fn error_in_a_client_reply_makes_a_check_due() {
     for said in ["-LOADING x\r\n", "-MASTERDOWN x\r\n", READONLY] {
@@ -157,8 +157,8 @@ fn hello_reply_has_the_role_of_the_last_check() {
     assert_eq!(heard, expected);
 }
 
-/// The connection on which strangers are asked for is renewed each minute; a check may be under way
-/// on the one that goes.
+/// The connection of anonymous clients is replaced each minute; a check may be in flight on the old
+/// one.
 #[test]
 fn idle_proxy_continues_checks() {
     let mut registry = Registry::of(&[1]);
@@ -187,7 +187,7 @@ fn idle_proxy_continues_checks() {
     assert!(worker.machine.counters().checks > 200);
 }
 
-/// The first worker, which has found its instance to be there.
+/// The first worker, which has found that its instance is up.
 fn first_worker_alone() -> Worker {
     let settings = Settings {
         worker: 0,
@@ -201,7 +201,7 @@ fn first_worker_alone() -> Worker {
     worker
 }
 
-/// The first worker looks after instances that nobody uses.
+/// The first worker checks instances that have no clients.
 #[test]
 fn unused_instance_is_checked_by_connecting() {
     let mut worker = first_worker_alone();
@@ -211,7 +211,7 @@ fn unused_instance_is_checked_by_connecting() {
     assert!((1..=5).contains(&begun), "{begun} connections were opened");
 }
 
-/// Who kept what workers tell has forgotten it: they have to tell again.
+/// The process has dropped the reports of the workers, so that they must report again.
 #[test]
 fn instance_that_is_added_again_has_unknown_health() {
     let mut registry = Registry::of(&[1, 2]);
@@ -231,8 +231,8 @@ fn instance_that_is_added_again_has_unknown_health() {
     assert_eq!(worker.health(port).0, Health::Up);
 }
 
-/// A worker whose clients have left may know nothing better than what it heard last. Its word would
-/// keep all workers' clients away.
+/// A worker without clients must not keep reporting an old state, which would keep the clients of
+/// all workers away.
 #[test]
 fn worker_without_clients_checks_instances() {
     for known_to_strangers in [true, false] {
@@ -264,7 +264,7 @@ fn worker_without_clients_checks_instances() {
     }
 }
 
-/// Nothing else would wake it.
+/// No other event would wake the worker.
 #[test]
 fn first_worker_wakes_for_checks_without_clients() {
     let mut worker = first_worker_alone();
@@ -273,8 +273,8 @@ fn first_worker_wakes_for_checks_without_clients() {
     assert!(worker.machine.next_deadline().is_some());
 }
 
-/// A check behind the reply of a slow reader neither makes that one be closed, nor says anything
-/// about the instance.
+/// A check behind the reply of a slow reader must neither close the reader nor change the health of
+/// the instance.
 #[test]
 fn check_does_not_affect_a_slow_reader() {
     let mut registry = Registry::of(&[1]);

@@ -1,4 +1,4 @@
-//! Several instances of a tenant: which one a client gets, and how it leaves one.
+//! Several instances of a tenant: which one a client gets, and when it moves to another one.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey, Settings};
 
 use super::harness::Worker;
 
-/// How long clients may stay, ms.
+/// Milliseconds that clients may stay on an unusable instance.
 pub(crate) const GRACE_MS: u64 = 3_000;
 
-/// A registry with one tenant, the default one, whose instances are called by their ports.
+/// A registry with the default tenant only, whose instances are named by their ports.
 pub(crate) struct Registry {
     builder: SnapshotBuilder,
     pub(crate) limits: TenantLimits,
@@ -54,7 +54,7 @@ impl Registry {
         Arc::new(snapshot)
     }
 
-    /// One instance whose name has these addresses, of which the last octet is given.
+    /// One instance whose name has several addresses, given by their last octets.
     pub(crate) fn of_addresses(&mut self, hosts: &[u8]) -> Arc<Snapshot> {
         let endpoint = Endpoint {
             addr: "redis".into(),
@@ -73,7 +73,7 @@ impl Registry {
         )
     }
 
-    /// No name resolves, once.
+    /// A snapshot in which no name resolves.
     pub(crate) fn unresolved(&mut self) -> Arc<Snapshot> {
         let known = self.instances.iter().map(|(name, (status, ..))| {
             let endpoint = Endpoint {
@@ -105,7 +105,7 @@ impl Registry {
         self.snapshot()
     }
 
-    /// An instance has another address.
+    /// Gives an instance another address.
     pub(crate) fn set_address(&mut self, port: u16, to: u16) -> Arc<Snapshot> {
         self.instances
             .insert(port, (Status::Ready, to, Health::Unknown));
@@ -132,14 +132,14 @@ pub(crate) fn start(registry: &mut Registry) -> Worker {
 }
 
 impl Worker {
-    /// A client that logs in, on whatever is opened for that.
+    /// A client logs in on the connections that are opened for it.
     pub(crate) fn login(&mut self) -> (ClientKey, LinkKey) {
         let (client, backend) = self.user("ann");
         self.requests(backend);
         (client, backend)
     }
 
-    /// All that is begun goes well; returns what leads to this port.
+    /// Establishes all new connections. Returns the one to this port.
     pub(crate) fn establish_to(&mut self, port: u16) -> LinkKey {
         let begun = self.new_links();
         let found = begun.iter().find(|&&key| self.port(key) == port).copied();
@@ -202,7 +202,7 @@ fn new_clients_get_healthy_instances() {
                 worker.establish(backend);
             }
         }
-        // If none is, any will do.
+        // If no instance is healthy, any instance is chosen.
         worker.apply(registry.set_health(2, Health::Down));
         let client = worker.client();
         worker.send(client, "AUTH zoe pw");
@@ -379,7 +379,7 @@ fn login_to_a_removed_tenant_fails() {
     assert!(worker.closed(ConnKey::Client(client)));
 }
 
-/// What a connection of its own holds stays where it is, and so does its login.
+/// The state of a dedicated connection stays on its instance, and so does the login.
 #[test]
 fn watching_client_may_log_in_again_on_its_instance() {
     let mut registry = Registry::of(&[1, 2]);

@@ -1,4 +1,4 @@
-//! A server that is far away: when its replies are late.
+//! When the replies of a distant server are late.
 
 use elika::proxy::{ClientKey, ConnKey, LinkKey};
 
@@ -24,7 +24,7 @@ impl Worker {
     }
 }
 
-/// Both ask on one connection, and meanwhile the server answers others.
+/// Two clients share a connection, and the server answers other connections meanwhile.
 #[test]
 fn reply_of_a_distant_server_is_not_late() {
     let mut worker = Worker::new();

@@ -1,10 +1,10 @@
-//! Limits of bytes and of time: what is bounded, and who must not be caught by them.
+//! Limits of bytes and time: what they bound, and which clients they must not affect.
 
 use elika::proxy::{Bound, ConnKey, Flow};
 
 use super::harness::{READ_BYTES, Worker, command, set, value};
 
-/// CLIENT HELP makes the longest answer from the shortest request.
+/// CLIENT HELP has the longest reply to the shortest request.
 fn many_commands() -> Vec<u8> {
     b"CLIENT HELP\r\n".repeat(5_000)
 }
@@ -56,7 +56,7 @@ fn too_large_request_is_refused_and_logged_with_its_client() {
         assert_eq!(user, Some("ann"));
         worker.advance(2_000);
     }
-    // No limit is told of where a length is none.
+    // An invalid length is an error without a limit, so no limit is logged.
     let mut worker = Worker::new();
     let (ann, _) = worker.user("ann");
     worker.send_bytes(ann, "*1\r\n$x\r\n");
@@ -67,7 +67,7 @@ fn too_large_request_is_refused_and_logged_with_its_client() {
     assert!(worker.notices().is_empty());
 }
 
-/// Until the backend has answered what was asked before them.
+/// Such replies wait until the backend has answered the earlier requests.
 #[test]
 fn proxy_replies_that_wait_for_earlier_ones_count_as_unread() {
     let mut worker = Worker::with(|settings| settings.client_outbound_bytes_max = 1 << 20);
@@ -115,7 +115,8 @@ fn pipeline_written_before_reading_is_answered() {
     assert_eq!(worker.received(client).len(), replied * reply.len());
 }
 
-/// Nor is such an answer among what a worker waits for, and would let more come meanwhile.
+/// Such a reply does not count as outstanding in the worker either, which would let more requests
+/// in.
 #[test]
 fn proxy_replies_are_not_in_flight() {
     let mut worker = Worker::new();
@@ -127,8 +128,8 @@ fn proxy_replies_are_not_in_flight() {
     assert_eq!(worker.machine.load(), (before + 10, 0));
 }
 
-/// One client keeps the backend busy, which takes as much as that one sends. Who waits for room
-/// goes on as soon as there is some, not when all is taken.
+/// One client keeps the backend's buffer full. A client that waits for room continues as soon as
+/// there is some, not when the buffer is empty.
 #[test]
 fn waiting_client_is_not_starved_by_a_sending_client() {
     let mut worker = Worker::new();
@@ -192,7 +193,7 @@ fn silent_client_is_closed_and_logged() {
     }
 }
 
-/// Big requests take a way of their own; who sends nothing else has asked as well.
+/// Large requests have their own path, which must count as a request too.
 #[test]
 fn client_that_sends_large_requests_is_not_a_login_timeout() {
     let mut worker = Worker::with(|settings| settings.client_login_ms = 10_000);
@@ -281,7 +282,7 @@ fn client_that_reads_nothing_is_closed() {
     for _ in 0..4 {
         worker.advance(8_000);
         worker.take(ConnKey::Client(reader), 1);
-        // It sends, but that is not reading.
+        // The client sends, but does not read.
         worker.send(reader, "GET k");
     }
     assert!(!worker.closed(ConnKey::Client(reader)), "it takes a byte");
@@ -291,7 +292,7 @@ fn client_that_reads_nothing_is_closed() {
     assert_eq!(worker.notices()[0].bound, Bound::Send);
 }
 
-/// Though it has fewer bytes than another tenant's only client.
+/// The client has fewer bytes than the only client of another tenant.
 #[test]
 fn anonymous_client_is_closed_first_at_the_buffer_limit() {
     let mut worker = Worker::with(|settings| settings.worker_buffer_bytes_max = 1 << 20);

@@ -6,7 +6,7 @@ use super::harness::{NOAUTH, WRONGPASS, Worker};
 
 const AUTH_BOB_BAD: &str = "*3\r\n$4\r\nAUTH\r\n$3\r\nbob\r\n$3\r\nbad\r\n";
 
-/// Some servers send no reply to a failed AUTH while others are pending.
+/// Some servers send no reply to a failed AUTH while other replies are outstanding.
 #[test]
 fn auth_is_alone_on_a_connection_without_clients() {
     let mut worker = Worker::new();
@@ -68,7 +68,7 @@ fn credential_is_verified_before_a_database_is_chosen() {
     assert_eq!(worker.open_handshake(verifier), AUTH_BOB_BAD);
     worker.reply(verifier, WRONGPASS);
     assert_eq!(worker.received(anonymous), WRONGPASS);
-    // It is still in its database, and who it was.
+    // The client keeps its database and its user.
     worker.send(anonymous, "GET x");
     assert!(worker.requests(three).contains("GET"));
     worker.send(anonymous, "AUTH bob pw");
@@ -92,7 +92,7 @@ fn credential_is_verified_before_a_database_is_chosen() {
     assert_eq!(worker.received(anonymous), "$-1\r\n+OK\r\n");
 }
 
-/// The connection that verified a login stays for the next ones: each is alone there.
+/// The connection that has verified a login is reused for the next logins, one at a time.
 #[test]
 fn logins_take_turns_on_an_idle_verifying_connection() {
     let mut worker = Worker::new();
@@ -179,7 +179,7 @@ fn login_gets_the_error_of_a_full_server() {
     assert!(worker.requests(bobs).contains("GET"));
 }
 
-/// None of the connections that are begun for logins is ever made.
+/// No connection that is opened for logins is ever established.
 #[test]
 fn logins_fail_when_no_connection_can_be_made() {
     let mut worker = Worker::new();
@@ -238,7 +238,7 @@ fn select_gets_the_error_of_a_full_server() {
     assert_eq!(worker.received(client), full);
 }
 
-/// Whatever a client sends: it has to log in, or to be let in as the default user.
+/// A client must log in or be accepted as the default user, regardless of what it sends.
 #[test]
 fn anonymous_client_is_closed_after_login_seconds() {
     let mut worker = Worker::with(|settings| settings.client_login_ms = 5_000);

@@ -9,7 +9,7 @@ use elika::proxy::{Failure, Settings};
 use super::harness::{WRONGPASS, Worker};
 
 impl Worker {
-    /// Verifies what is asked on connections that were begun. Returns how many those are.
+    /// Verifies the logins on all new connections. Returns the number of these connections.
     fn verify(&mut self) -> usize {
         let begun = self.new_links();
         for &on in &begun {
@@ -22,7 +22,7 @@ impl Worker {
         begun.len()
     }
 
-    /// A user has logged in well and has left.
+    /// A user logs in successfully and disconnects.
     fn logged_in_before(&mut self, user: &str) {
         let (client, backend) = self.user(user);
         self.send(client, "QUIT");
@@ -31,7 +31,8 @@ impl Worker {
         self.fail(backend, &Failure::Removed);
     }
 
-    /// A user logs in behind many guesses. Returns how many logins are verified until he is in.
+    /// A user logs in behind many guesses. Returns the number of logins that are verified before
+    /// its own.
     fn verified_until_login(&mut self, user: &str) -> usize {
         let client = self.client();
         self.send(client, &format!("AUTH {user} pw"));
@@ -87,7 +88,7 @@ fn guessing_at_one_tenant_does_not_delay_logins_of_another() {
     assert_eq!(worker.new_links().len(), 10, "as many as there are tokens");
     let client = worker.client();
     worker.send(client, &format!("AUTH {b}.ann pw"));
-    // The other tenant has one turn before, at most.
+    // At most one turn of the other tenant comes first.
     worker.advance(200);
     let begun = worker.new_links();
     let on = begun.iter().find(|&&key| worker.port(key) == 2);
@@ -96,7 +97,7 @@ fn guessing_at_one_tenant_does_not_delay_logins_of_another() {
     assert_eq!(worker.received(client), "+OK\r\n");
 }
 
-/// Each guess takes a token as soon as there is one, if others do not take turns.
+/// Without turns, each guess would take a token as soon as there is one.
 #[test]
 fn steady_guessing_at_one_tenant_leaves_turns_to_another() {
     let (mut worker, [a, b]) = two_tenants();
@@ -177,7 +178,7 @@ fn login_rate_of_zero_still_allows_logins() {
     assert_eq!(worker.received(client), "+OK\r\n");
 }
 
-/// Hundreds of connections from one address guess at the very user.
+/// Hundreds of connections from one address guess the password of this user.
 #[test]
 fn guessing_from_one_address_leaves_turns_to_other_addresses() {
     let mut worker = Worker::new();
@@ -206,7 +207,8 @@ fn guessing_from_one_address_leaves_turns_to_other_addresses() {
     assert!(begun < 250, "{begun} of 500 guesses were verified before");
 }
 
-/// Behind a load balancer all clients have one address, and those that guess come anew each time.
+/// Behind a load balancer all clients have the same address, and each guess comes from a new
+/// client.
 #[test]
 fn guessing_behind_a_load_balancer_delays_no_other_user() {
     for (names, before) in [("one", false), ("many", true)] {
@@ -220,12 +222,13 @@ fn guessing_behind_a_load_balancer_delays_no_other_user() {
             worker.send(guesser, &format!("AUTH user{user} bad"));
         }
         let begun = worker.verified_until_login("carl");
-        // Those that had begun before go on.
+        // Verifications that have begun are finished.
         assert!(begun < 40, "{names}: {begun} guesses were verified before");
     }
 }
 
-/// Her logins come before those of users that are new, until somebody says a wrong password.
+/// The logins of a known user come before those of new users, until one of them has a wrong
+/// password.
 #[test]
 fn guessing_at_a_known_user_delays_no_other_user() {
     let mut worker = Worker::new();
@@ -238,7 +241,7 @@ fn guessing_at_a_known_user_delays_no_other_user() {
     assert!(begun < 40, "{begun} guesses were verified before");
 }
 
-/// They hear nothing of it, and a server would forget them at once.
+/// Disconnected clients get no reply, and a server would drop their logins at once.
 #[test]
 fn logins_of_disconnected_clients_come_last_and_most_are_dropped() {
     let mut worker = Worker::new();
@@ -250,6 +253,6 @@ fn logins_of_disconnected_clients_come_last_and_most_are_dropped() {
     worker.advance(300);
     let begun = worker.verified_until_login("carl");
     assert!(begun < 40, "{begun} guesses were verified before");
-    // Some may still read the answer.
+    // Some of the clients may still read the reply.
     assert!(worker.machine.clients() < 300);
 }

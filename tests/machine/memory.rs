@@ -1,6 +1,7 @@
-//! What a big request costs in memory, as the kernel sees it.
+//! The memory that a large request uses, as the kernel reports it.
 //!
-//! The process of a test run has other tests in it, so this one runs itself once more, alone.
+//! Other tests run in the same process, so each of these tests runs itself again in its own
+//! process.
 
 use std::env;
 use std::fs;
@@ -12,11 +13,11 @@ use super::harness::{READ_BYTES, Worker, command};
 
 const ALONE: &str = "ELIKA_TEST_ALONE";
 
-/// Reads of the value but for its last bytes, which come with the next request's first.
+/// The reads of the value, without its last bytes, which arrive with the start of the next request.
 const READS: usize = 760;
 const VALUE_BYTES: usize = READS * READ_BYTES + 1_000;
 
-/// Clients whose replies wait for those before them, and how many each has.
+/// The number of clients whose replies wait for earlier ones, and of replies of each client.
 const CLIENTS: usize = 200;
 const ROUNDS: usize = 100;
 
@@ -36,7 +37,7 @@ fn replies_that_waited_leave_no_memory() {
     );
 }
 
-/// Runs the test of this name in a process of its own.
+/// Runs the test with this name in its own process.
 fn alone(name: &str, measure: fn()) {
     if env::var_os(ALONE).is_some() {
         return measure();
@@ -99,7 +100,7 @@ fn keep_a_big_request() {
     worker.discard(ConnKey::Link(backend));
     worker.reply(backend, "+OK\r\n");
     assert_eq!(worker.received(client), "+OK\r\n");
-    // When the next request is through as well, nothing is left of either.
+    // When the next request is complete as well, no memory of either is left.
     worker.send_bytes(client, "1\r\n$6\r\nDBSIZE\r\n");
     worker.discard(ConnKey::Link(backend));
     worker.reply(backend, ":1\r\n");

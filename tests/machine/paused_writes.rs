@@ -1,15 +1,15 @@
-//! A server that holds back writes and answers reads: where requests go meanwhile.
+//! A server that pauses writes and answers reads: which connections requests use meanwhile.
 
 use elika::cluster::Health;
 use elika::proxy::{ClientKey, LinkKey, Settings, Wanted};
 
 use super::harness::{Worker, command};
 
-/// A server that answers at once, but no write.
+/// A server that answers at once, except for writes.
 struct Server {
     worker: Worker,
     open: Vec<LinkKey>,
-    /// Connections that have a write in front, and what else they were asked.
+    /// Connections with a paused write, and the requests behind it.
     held: Vec<(LinkKey, String)>,
 }
 
@@ -30,7 +30,7 @@ impl Server {
         [first].into_iter().chain(more).collect()
     }
 
-    /// Time passes, in which it does its work.
+    /// Advances time while the server answers.
     fn advance(&mut self, ms: u64) {
         for _ in 0..ms / 10 {
             self.worker.advance(10);
@@ -64,7 +64,7 @@ impl Server {
         }
     }
 
-    /// Asks for a value, and waits for it as long as a round and a new connection take.
+    /// Sends a GET, and waits for the reply as long as a round trip and a new connection take.
     fn reads(&mut self, client: ClientKey) -> String {
         self.worker.send(client, "GET k");
         self.serve();
@@ -78,7 +78,7 @@ impl Server {
         heard
     }
 
-    /// It takes writes again.
+    /// The server executes the paused writes.
     fn release(&mut self) {
         for (backend, asked) in std::mem::take(&mut self.held) {
             let replies = asked.matches("GET").count() + asked.matches("SET").count();
@@ -108,7 +108,7 @@ fn reads_are_answered_while_many_writes_are_paused() {
                 assert_eq!(heard, "$1\r\nv\r\n", "of {max}, after {} writes", i + 1);
             }
         }
-        // One that serves, and one behind which writes wait.
+        // One connection serves reads, and writes wait on the other.
         assert_eq!((server.open.len(), server.held.len()), (2, 1), "of {max}");
         server.release();
         for writer in writers {
@@ -117,7 +117,7 @@ fn reads_are_answered_while_many_writes_are_paused() {
     }
 }
 
-/// Its connections are few, and on all of them it owes the reply to a write.
+/// All connections of the pool have an outstanding write.
 #[test]
 fn server_that_pauses_writes_is_not_down() {
     for (max, writers) in [(1, 1), (1, 3), (2, 8)] {
@@ -138,7 +138,7 @@ fn server_that_pauses_writes_is_not_down() {
     }
 }
 
-/// The requests of one client keep their order: what it reads first is answered first.
+/// The requests of a client keep their order, so an earlier read is answered first.
 #[test]
 fn mixed_pipeline_blocks_no_other_connection() {
     let mut server = Server::with(|_| {});
@@ -156,7 +156,7 @@ fn mixed_pipeline_blocks_no_other_connection() {
     assert_eq!(server.worker.received(mixed), "$1\r\nv\r\n");
     assert_eq!(server.held.len(), 1, "{:?}", server.held);
     assert!(server.held[0].1.ends_with("\r\n$1\r\nb\r\n$1\r\n1\r\n"));
-    // Nobody here knows whether this writes.
+    // The proxy does not know whether this command writes.
     server.worker.send(other, "JSON.GET k");
     server.serve();
     assert_eq!(server.worker.received(other), "$1\r\nv\r\n");
@@ -166,13 +166,13 @@ fn mixed_pipeline_blocks_no_other_connection() {
     assert_eq!(server.worker.received(mixed), "+OK\r\n$1\r\nv\r\n");
 }
 
-/// A handshake that took long says that the server was busy, not how far away it is.
+/// A long handshake shows that the server was busy, not that it is distant.
 #[test]
 fn late_replies_are_detected_on_connections_opened_while_busy() {
     let mut server = Server::with(|_| {});
     let clients = server.clients(3);
     let (writer, reader) = (clients[0], clients[1]);
-    // A script keeps the first connection, and the server does nothing.
+    // A script blocks the first connection and the server.
     server.worker.send(clients[2], "EVAL s 0");
     server.worker.send(writer, "GET k");
     let second = server.worker.new_link();

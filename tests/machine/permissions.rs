@@ -1,4 +1,4 @@
-//! Whether a user may give a command that is answered here, which the server is asked about.
+//! Permissions for commands that the proxy answers, which the server is asked about.
 
 use elika::proxy::Failure;
 
@@ -39,7 +39,7 @@ fn refusal_of_the_server_is_forwarded_and_not_cached() {
         worker.reply(backend, refusal);
         assert_eq!(worker.received(ann), refusal);
     }
-    // Other clients' replies keep their order.
+    // The replies of other clients keep their order.
     worker.send_bytes(ann, ["GET a", "CLIENT LIST", "GET b"].map(command).concat());
     assert_eq!(worker.requests(backend).as_bytes(), command("GET a"));
     worker.reply(backend, "$-1\r\n");
@@ -62,7 +62,7 @@ fn permission_probe_of_a_lost_connection_is_retried() {
     assert_eq!(worker.received(ann), "+OK\r\n");
 }
 
-/// A server that holds back writes answers all else.
+/// A server that pauses writes answers all other commands.
 #[test]
 fn permission_probe_behind_a_late_reply_is_retried_elsewhere() {
     let mut worker = Worker::new();
@@ -76,7 +76,7 @@ fn permission_probe_behind_a_late_reply_is_retried_elsewhere() {
     worker.advance(200);
     worker.permit(beside);
     assert_eq!(worker.received(ann), ":1\r\n");
-    // The first answer comes too late to say anything.
+    // The first reply arrives too late and is ignored.
     worker.reply(backend, "+OK\r\n-NOPERM no\r\n");
     assert_eq!(worker.received(writer), "+OK\r\n");
     worker.send(ann, "CLIENT ID");
@@ -108,7 +108,7 @@ fn select_needs_the_permission_of_the_server() {
     assert_eq!(worker.requests(zero).as_bytes(), command("SELECT 0"));
     worker.reply(zero, "-NOPERM no\r\n");
     assert_eq!(worker.received(ann), "-NOPERM no\r\n");
-    // The handshake says so of its own.
+    // The handshake contains the SELECT.
     worker.send(ann, "SELECT 5");
     let five = worker.new_link();
     worker.establish(five);

@@ -1,10 +1,10 @@
-//! Clients on their way out, with replies that they have not read.
+//! Clients that do not read their replies, also while they are being closed.
 
 use elika::proxy::{ClientKey, ConnKey, Failure, Flow, LinkKey};
 
 use super::harness::{READ_BYTES, Worker, value};
 
-/// However long ago the client said its last word: what counts is since when it does not read.
+/// The time counts from the moment at which the client stops reading, not from its last request.
 #[test]
 fn late_reply_is_delivered_completely() {
     let mut worker = Worker::with(|settings| settings.backend_reply_ms = 0);
@@ -20,7 +20,7 @@ fn late_reply_is_delivered_completely() {
     worker.take(ConnKey::Client(client), 50_000);
     worker.advance(50_000);
     assert_eq!(worker.machine.clients(), 1);
-    // Nor is it kept for ever.
+    // The client is closed after that time.
     worker.advance(15_000);
     assert!(worker.closed(ConnKey::Client(client)));
 }
@@ -41,7 +41,7 @@ fn closing_client_cannot_delay_its_end_by_sending() {
     assert_eq!(worker.machine.clients(), 0);
 }
 
-/// Two users of one connection: one asks for something big, and reads nothing; the other asks
+/// Two clients share a connection: one requests a large value and does not read it; the other sends
 /// `line` behind it.
 fn reader_and_follower(worker: &mut Worker, line: &str) -> (ClientKey, ClientKey, LinkKey) {
     let (reader, backend) = worker.user("ann");
@@ -76,7 +76,7 @@ fn read_behind_a_slow_reader_is_retried_elsewhere() {
     assert_eq!(worker.requests(other).matches("small").count(), 1);
     worker.reply(other, "$2\r\nhi\r\n");
     assert_eq!(worker.received(follower), "$2\r\nhi\r\n");
-    // Whoever reads slowly gets all of it, and then the connection has nothing that anybody wants.
+    // The slow reader gets its whole reply; afterwards no client needs the connection.
     worker.unstall(ConnKey::Client(reader));
     assert!(worker.resumed(ConnKey::Link(held_up)));
     worker.reply(held_up, &big[sent..]);
@@ -86,7 +86,7 @@ fn read_behind_a_slow_reader_is_retried_elsewhere() {
     assert!(worker.requests(other).contains("next"));
 }
 
-/// They share the ways round that there are.
+/// The retried reads share the other connections.
 #[test]
 fn many_clients_behind_a_slow_reader_share_few_connections() {
     let mut worker = Worker::with(|settings| settings.pool_connections_max = 3);
@@ -126,7 +126,7 @@ fn abandoned_reply_is_dropped_while_it_arrives() {
     worker.advance(10);
     worker.reply(other, "$3\r\nnew\r\n");
     assert_eq!(worker.received(follower), "$3\r\nnew\r\n");
-    // A write is never sent twice: for its sake the big reply is kept.
+    // A write is never sent twice, so the large reply is buffered.
     worker.reply(held_up, &value(1_000_000)[700_000..]);
     worker.reply(held_up, "$3\r\nold\r\n:1\r\n");
     assert_eq!(worker.received(writer), ":1\r\n");
@@ -188,7 +188,8 @@ fn reader_that_catches_up_causes_no_retry() {
     assert_eq!(worker.received(follower), "$2\r\nhi\r\n");
 }
 
-/// The reply is kept for somebody who then goes; whoever comes after that must not wait for ever.
+/// The reply is buffered for a follower that disconnects; a later client must not wait for the slow
+/// reader.
 #[test]
 fn later_client_does_not_wait_for_the_slow_reader() {
     let mut worker = Worker::with(|settings| settings.pool_connections_max = 1);
@@ -210,7 +211,7 @@ fn later_client_does_not_wait_for_the_slow_reader() {
     assert_eq!(worker.received(reader).len(), big.len());
 }
 
-/// Several times between two looks at who is held up.
+/// This happens several times between two checks for slow readers.
 #[test]
 fn slow_readers_on_one_connection_are_handled_repeatedly() {
     let mut worker = Worker::new();
@@ -262,7 +263,7 @@ fn retry_is_delayed_while_the_server_is_unreachable() {
     assert!(worker.resumed(ConnKey::Link(held_up)));
 }
 
-/// Of what it was to be asked it has not seen a byte, but for the big reply.
+/// The connection has taken no byte of its requests, except for that of the large reply.
 #[test]
 fn unsent_write_moves_after_a_retried_read() {
     let mut worker = Worker::new();

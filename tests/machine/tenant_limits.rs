@@ -1,4 +1,4 @@
-//! Limits of tenants and pauses, step by step.
+//! Limits of tenants, step by step.
 
 use elika::cluster::{ClusterKey, Status, TenantLimits};
 use elika::proxy::{ClientKey, ConnKey, Flow, LinkKey, Settings, Wanted};
@@ -26,16 +26,16 @@ pub(crate) fn limited_with(
 }
 
 impl Worker {
-    /// A pipeline of so many GETs; returns how many of them went to the backend, and what was said
-    /// to the others.
+    /// Sends a pipeline of `n` GETs. Returns how many reach the backend, and the replies to the
+    /// others.
     fn burst(&mut self, client: ClientKey, backend: LinkKey, n: usize) -> (usize, String) {
         self.requests(backend);
         self.send_bytes(client, super::harness::command("GET k").repeat(n));
         self.serve(client, backend)
     }
 
-    /// Answers the GETs that a backend was asked since the last look: how many, and what the
-    /// client heard to others.
+    /// Answers all GETs that the backend has received. Returns their number, and the other replies
+    /// to the client.
     fn serve(&mut self, client: ClientKey, backend: LinkKey) -> (usize, String) {
         let asked = self.requests(backend).matches("GET").count();
         self.reply(backend, "$-1\r\n".repeat(asked));
@@ -67,7 +67,7 @@ fn request_rate_is_limited() {
     );
     let tenant = ClusterKey::local().tenant();
     assert!(line.contains(&format!(" tenant={tenant} ")), "{line}");
-    // They go on as the rate allows.
+    // The clients continue at the allowed rate.
     let (mut served, mut refused) = (0, 0);
     for _ in 0..5 {
         worker.advance(100);
@@ -77,14 +77,14 @@ fn request_rate_is_limited() {
         refused += heard.matches(error).count();
     }
     assert_eq!(served + refused, 22);
-    // The limit is lifted for who is connected.
+    // The limit is removed for connected clients.
     registry.limits = TenantLimits::default();
     worker.apply(registry.snapshot());
     worker.advance(100);
     assert_eq!(worker.burst(client, backend, 80), (80, String::new()));
 }
 
-/// However fast it asks again: a client over its rate is read again when the rate allows that.
+/// A client above its rate is read again when the rate allows it, however fast it sends.
 #[test]
 fn client_above_its_rate_gets_errors_slowly() {
     let (mut worker, _registry) = limited(TenantLimits {
@@ -102,7 +102,7 @@ fn client_above_its_rate_gets_errors_slowly() {
     assert!(!worker.resumed(ConnKey::Client(client)), "it is too early");
     worker.advance(100);
     assert!(worker.resumed(ConnKey::Client(client)));
-    // There is one request for both.
+    // Both clients together get one request.
     worker.send(client, "GET k");
     assert_eq!(worker.requests(backend).matches("GET").count(), 1);
 }
@@ -125,7 +125,7 @@ fn byte_rate_is_limited() {
     assert_eq!(worker.burst(client, backend, 1).0, 1);
 }
 
-/// What has not been charged yet is little at the old rate, and may be much at the new one.
+/// Uncharged bytes may be few at the old rate and many at the new one.
 #[test]
 fn lower_rate_does_not_count_earlier_bytes() {
     let (mut worker, mut registry) = limited(TenantLimits {
@@ -156,7 +156,7 @@ fn client_that_always_exceeds_the_rate_gets_the_rate() {
     let (client, backend) = worker.user("ann");
     let (mut served, mut paused) = (0, false);
     for _ in 0..200 {
-        // About 25,000 bytes in a second, if it is read.
+        // About 25,000 bytes per second, if the client is read.
         if !paused {
             let gets = super::harness::command("GET k").repeat(100);
             paused = worker.send_bytes(client, gets) == Flow::Pause;
@@ -181,7 +181,7 @@ fn waiting_request_is_counted_once() {
     worker.send(client, "GET k");
     let key = "k".repeat(45_000);
     for turn in 0..2 {
-        // It waits for the reply, and for a connection of its own.
+        // The client waits for the reply, and for a dedicated connection.
         worker.send(client, &format!("BLPOP {key} 1"));
         worker.reply(backend, "$-1\r\n");
         if turn == 0 {
@@ -266,7 +266,7 @@ fn anonymous_client_above_the_limit_gets_an_error_and_is_closed() {
     assert!(worker.closed(ConnKey::Client(second)));
 }
 
-/// Two workers share what a tenant may use.
+/// Two workers share the limits of a tenant.
 #[test]
 fn limits_apply_to_all_workers_together() {
     let limits = TenantLimits {
@@ -421,8 +421,8 @@ fn request_size_is_limited_per_tenant() {
     assert!(worker.closed(ConnKey::Client(client)));
 }
 
-/// Nor may the first one of somebody who does not log in be larger, and no backend is asked whether
-/// he has to.
+/// An anonymous client may not send a larger first request either, and no backend is asked whether
+/// it needs a login.
 #[test]
 fn first_request_size_is_limited_per_tenant() {
     for (size, kept) in [(1_900, true), (2_000, false), (5_000, false)] {

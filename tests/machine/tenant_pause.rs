@@ -1,4 +1,4 @@
-//! Pauses, step by step.
+//! Pauses of a tenant, step by step.
 
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ fn pause_expires_and_limits_waiting_clients() {
         heard,
         "a login is refused alike, and once"
     );
-    // Who goes makes room.
+    // A client that disconnects frees its place.
     worker.machine.client_closed(first);
     worker.send(second, "GET b");
     assert_eq!(worker.requests(backend), "");
@@ -83,7 +83,7 @@ fn pause_expires_and_limits_waiting_clients() {
     assert_eq!(worker.received(second), "$-1\r\n");
 }
 
-/// Anybody may say that it is somebody, and wait.
+/// Any client can send a login that waits.
 #[test]
 fn logins_use_at_most_half_of_the_waiting_places() {
     let (mut worker, _registry) = limited_with(TenantLimits::default(), |settings| {
@@ -106,7 +106,7 @@ fn logins_use_at_most_half_of_the_waiting_places() {
     }
 }
 
-/// Whoever has just added a cluster may pause it before workers know of it.
+/// A caller may pause a cluster right after it has added it, before workers have its snapshot.
 #[test]
 fn pause_may_precede_its_tenant() {
     let nothing = Arc::new(Snapshot::new(1, None, []));

@@ -1,10 +1,10 @@
-//! How much is done for one client before the others have their turn.
+//! How many commands of one client are executed before the other clients have their turn.
 
 use elika::proxy::{Bound, ConnKey, Flow};
 
 use super::harness::{Worker, command};
 
-/// More than one go of a client has.
+/// More commands than one client executes in a turn.
 const FLOOD: usize = 5_000;
 
 #[test]
@@ -18,7 +18,7 @@ fn flood_of_commands_is_spread_over_turns() {
     assert_eq!(flow, Flow::Pause);
     let first = worker.received(flooder).matches("+OK\r\n").count();
     assert!(first <= 600, "{first} commands in one turn");
-    // Meanwhile others are answered in the turn in which they ask.
+    // Other clients get their replies in the turn of their request.
     worker.send(quiet, "UNWATCH");
     assert_eq!(worker.received(quiet), "+OK\r\n");
     worker.send(quiet, "GET k");
@@ -62,7 +62,7 @@ fn usual_pipelines_are_not_spread() {
     assert_eq!(worker.requests(backend).matches("GET").count(), 256);
 }
 
-/// The longest errors are those that name what they do not know.
+/// Errors that repeat the client's argument are the longest.
 #[test]
 fn little_is_buffered_before_a_login() {
     let mut worker = Worker::new();
@@ -76,7 +76,7 @@ fn little_is_buffered_before_a_login() {
     assert!(unread <= 32_000, "{unread} bytes are unread");
 }
 
-/// Nor does it go on for ever with what needs no login.
+/// Commands that need no login count as well.
 #[test]
 fn refused_commands_before_a_login_are_counted() {
     for line in ["RESET", "CLIENT REPLY OFF", "HELLO 9"] {

@@ -4,7 +4,7 @@ use elika::proxy::{ClientKey, LinkKey};
 
 use super::harness::Worker;
 
-/// What a Valkey 9 says of itself.
+/// The HELLO reply of a Valkey 9.
 pub(crate) const HELLO_OF_VALKEY: &str = "*6\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n\
     $7\r\nversion\r\n$5\r\n9.1.2\r\n$2\r\nid\r\n:77\r\n";
 

@@ -1,4 +1,4 @@
-//! WAIT is about the last write of the very client, on whichever connection that was.
+//! WAIT is about the last write of its client, on whichever connection that write was sent.
 
 use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey};
 
@@ -6,7 +6,7 @@ use super::harness::{Worker, command};
 
 const UNKNOWN: &str = "-ERR elika: the connection that carried the writes is in use or closed\r\n";
 
-/// One user has a single shared connection: it is asked for 10 ms at a time.
+/// A user with a single shared connection, on which a WAIT has a timeout of 10 ms.
 fn worker() -> (Worker, ClientKey, LinkKey) {
     let mut worker = Worker::with(|settings| settings.pool_connections_max = 1);
     let (client, shared) = worker.user("ann");
@@ -16,7 +16,7 @@ fn worker() -> (Worker, ClientKey, LinkKey) {
 }
 
 impl Worker {
-    /// One command and the reply to it.
+    /// Sends one command and its reply.
     fn exchange(&mut self, client: ClientKey, on: LinkKey, line: &str, reply: &str) {
         self.send(client, line);
         let asked = self.requests(on);
@@ -26,7 +26,7 @@ impl Worker {
         self.received(client);
     }
 
-    /// The server is asked for this here, and says so.
+    /// Expects this request on the connection and replies to it.
     fn expect_and_reply(&mut self, on: LinkKey, line: &str, reply: &str) {
         let asked = self.requests(on);
         assert!(asked.ends_with(&text(line)), "{line}: {asked}");
@@ -45,12 +45,12 @@ fn client_with_a_dedicated_connection_waits_for_its_earlier_writes() {
     worker.exchange(client, shared, "SET k v", "+OK\r\n");
     let dedicated = worker.dedicated(client, "WATCH k", "+OK\r\n");
     worker.send(client, "WAIT 1 0");
-    // Nothing was written there since the replicas were in step: that says nothing.
+    // There may have been no write since the replicas caught up, so the reply proves nothing.
     worker.expect_and_reply(dedicated, "WAIT 1 50", ":3\r\n");
     assert_eq!(worker.received(client), "");
     worker.expect_and_reply(shared, "WAIT 1 10", ":1\r\n");
     assert_eq!(worker.received(client), ":1\r\n");
-    // What it surely writes there now comes after that.
+    // A certain write on the same connection comes after it.
     worker.exchange(client, dedicated, "SET k w", "+OK\r\n");
     worker.send(client, "WAIT 1 0");
     worker.expect_and_reply(dedicated, "WAIT 1 0", ":2\r\n");
@@ -84,7 +84,7 @@ fn uncertain_write_does_not_replace_the_last_write() {
     assert_eq!(worker.received(client), ":1\r\n");
 }
 
-/// The error comes in two pieces.
+/// The error arrives in two pieces.
 #[test]
 fn refused_write_in_pieces_is_not_a_write() {
     let (mut worker, client, shared) = worker();
@@ -142,13 +142,13 @@ fn reply_is_the_lowest_count_of_all_connections_with_the_last_write() {
     }
 }
 
-/// A server answers it at once, and about the last write of that very connection.
+/// A server answers WAIT 0 at once, for the last write of that connection.
 #[test]
 fn wait_zero_returns_the_replicas_with_the_last_write() {
     let (mut worker, client, shared) = worker();
     worker.exchange(client, shared, "SET k v", "+OK\r\n");
     let dedicated = worker.dedicated(client, "WATCH k", "+OK\r\n");
-    // Others do not wait for it, so that there is no reason not to ask again.
+    // Other clients do not wait for it, so the proxy may send it again.
     for _ in 0..2 {
         worker.send(client, "WAIT 0 0");
         worker.expect_and_reply(dedicated, "WAIT 0 0", ":3\r\n");
@@ -163,7 +163,7 @@ fn wait_zero_returns_the_replicas_with_the_last_write() {
     }
 }
 
-/// It may be somebody's again in a moment.
+/// Another client may have the connection again at any moment.
 #[test]
 fn connection_with_a_wait_in_flight_counts_as_dedicated() {
     let mut worker = Worker::with(|settings| settings.dedicated_max = 1);
@@ -240,7 +240,7 @@ fn clients_with_each_others_connections_do_not_wait_forever() {
     assert_eq!(both.map(|client| worker.received(client)), [":1\r\n"; 2]);
 }
 
-/// No server takes a WAIT there, and nobody knows until when.
+/// The server accepts no WAIT on this connection, for an unknown time.
 #[test]
 fn wait_on_a_connection_that_stays_dedicated_ends_with_an_error() {
     let (mut worker, client, _) = worker();
@@ -249,7 +249,7 @@ fn wait_on_a_connection_that_stays_dedicated_ends_with_an_error() {
     worker.exchange(other, dedicated, "WATCH k", "+OK\r\n");
     worker.send(client, "WAIT 1 0");
     for _ in 0..10 {
-        // So far it could be asked.
+        // Until now the WAIT could be sent.
         worker.advance(10);
         worker.expect_and_reply(dedicated, "WAIT 1 10", ":0\r\n");
         worker.advance(190);
@@ -277,7 +277,7 @@ fn wait_errors_show_the_name_without_the_mark() {
     assert_eq!(heard, "-ERR unknown command 'WAITAOF'\r\n");
 }
 
-/// Neither who waits, nor who stands behind that.
+/// Neither the waiting client nor the requests behind it wait forever.
 #[test]
 fn wait_ends_when_the_server_is_lost() {
     for connections in [1, 2] {
@@ -352,8 +352,7 @@ fn close_on_loss_closes_a_client_with_a_wait_in_flight() {
     assert!(worker.closed(ConnKey::Client(client)));
 }
 
-/// It is told so until it writes again. What happens then is up to the client: it is as after a
-/// connection of its own is lost.
+/// The client gets the error until it writes again, as after the loss of its dedicated connection.
 #[test]
 fn writes_on_a_lost_connection_are_unknown() {
     let (mut worker, client, shared) = worker();
@@ -377,7 +376,7 @@ fn writes_on_a_lost_connection_are_unknown() {
     assert_eq!(worker.received(client), ":1\r\n");
 }
 
-/// It does not know yet, and what it did since may have written nothing.
+/// The client does not know of the loss yet, and its later commands may have written nothing.
 #[test]
 fn lost_connection_of_writes_is_reported_once() {
     for (line, reply, known) in [("SADD s m", ":1\r\n", false), ("SET k v", "+OK\r\n", true)] {
@@ -403,7 +402,7 @@ fn lost_connection_of_writes_is_reported_once() {
     }
 }
 
-/// A connection of its own that came to nothing carried nothing.
+/// A dedicated connection that was never established carried nothing.
 #[test]
 fn wait_is_not_sent_on_a_connection_without_requests() {
     let (mut worker, client, shared) = worker();
@@ -422,7 +421,7 @@ fn wait_is_not_sent_on_a_connection_without_requests() {
     assert_ne!(worker.received(client), UNKNOWN);
 }
 
-/// It waited for a connection that was being opened, and went over another one.
+/// The write waited for a connection that was being opened, and was sent on another one.
 #[test]
 fn wait_is_not_sent_on_a_connection_with_only_unsent_writes() {
     let mut worker = Worker::with(|settings| settings.pool_connections_max = 2);

@@ -1,10 +1,11 @@
-//! WAIT on shared connections: several clients wait together, and other clients are served meanwhile.
+//! WAIT on shared connections: several clients wait together, and other clients are served
+//! meanwhile.
 
 use elika::proxy::ConnKey;
 
 use super::harness::{Worker, command, value};
 
-/// A WAIT stands neither before nor behind requests of others, which keep their deadline.
+/// A WAIT is sent neither in front of nor behind requests of others, which keep their deadline.
 #[test]
 fn wait_is_sent_when_no_request_is_in_flight() {
     let mut worker = Worker::with(|settings| settings.backend_reply_ms = 5_000);
@@ -24,7 +25,7 @@ fn wait_is_sent_when_no_request_is_in_flight() {
     worker.reply(shared, "$-1\r\n");
     assert_eq!(worker.received(ann), "$-1\r\n");
     assert_eq!(worker.requests(shared), command_text("WAIT 1 50"));
-    // A WAIT may take its time; a read of another client finds another connection.
+    // While the WAIT is in flight, a read of another client uses another connection.
     worker.requests(other);
     worker.send(ann, "GET b");
     assert_eq!(worker.requests(other), command_text("GET b"));
@@ -38,7 +39,8 @@ fn wait_is_sent_when_no_request_is_in_flight() {
     assert!(behind.ends_with(&command_text("GET behind")), "{behind}");
 }
 
-/// The server is asked for the least of what is waited for; its reply answers all who are content.
+/// The WAIT is for the lowest number that any client waits for. Its reply answers all clients for
+/// which it is enough.
 #[test]
 fn one_wait_answers_several_clients() {
     let mut worker = Worker::new();
@@ -60,7 +62,7 @@ fn one_wait_answers_several_clients() {
     worker.send(fourth, "WAIT 1 700");
     worker.advance(50);
     worker.reply(shared, ":1\r\n");
-    // They had come after it, and may have written meanwhile.
+    // These clients came after the WAIT was sent, and may have written meanwhile.
     assert_eq!(worker.received(second), "");
     assert_eq!(worker.requests(shared), command_text("WAIT 1 50"));
     worker.reply(shared, ":1\r\n");
@@ -79,7 +81,7 @@ fn one_wait_answers_several_clients() {
     assert!(worker.new_links().is_empty());
 }
 
-/// Whoever waits for ever holds no connection for longer than a moment.
+/// A client that waits without a timeout occupies a connection for a short time only.
 #[test]
 fn connections_on_which_clients_wait_take_turns() {
     let mut worker = Worker::with(|settings| settings.pool_connections_max = 2);
@@ -97,7 +99,7 @@ fn connections_on_which_clients_wait_take_turns() {
     worker.requests(second);
     for round in 0..4 {
         worker.send(bob, "WAIT 7 450");
-        // The first one is lent: this is the last one that takes requests.
+        // The first connection has a WAIT in flight, so this is the last one that takes requests.
         assert_eq!(worker.requests(second), "", "{round}");
         worker.advance(400);
         worker.reply(first, ":0\r\n");
@@ -115,7 +117,7 @@ fn connections_on_which_clients_wait_take_turns() {
     assert_eq!(worker.received(ann), "+OK\r\n");
 }
 
-/// Nobody else can be served elsewhere: they wait behind a WAIT, but not for long.
+/// Without another connection, other clients wait behind a WAIT, but not for long.
 #[test]
 fn wait_on_the_only_connection_is_short() {
     let mut worker = Worker::with(|settings| settings.pool_connections_max = 1);
@@ -182,7 +184,7 @@ fn request_before_a_wait_keeps_its_deadline() {
     assert!(worker.received(ann).contains("outcome unknown"));
 }
 
-/// A client that has become another user does not come back to what it had before.
+/// A client that has logged in as another user does not use its old connection again.
 #[test]
 fn client_with_another_user_does_not_wait_on_its_old_connection() {
     let mut worker = Worker::new();
@@ -197,8 +199,8 @@ fn client_with_another_user_does_not_wait_on_its_old_connection() {
     assert_eq!(worker.requests(anns), "");
 }
 
-/// The connection that a client writes on is held up by somebody else, and the client reads on
-/// another one: that one knows nothing of the write, and would say yes.
+/// A slow reader blocks the connection of a client's write, and the client's read uses another
+/// connection. That connection does not carry the write, so its WAIT reply would be wrong.
 #[test]
 fn wait_is_not_sent_on_a_connection_with_only_reads() {
     for behind in [true, false] {
@@ -231,7 +233,7 @@ fn wait_is_not_sent_on_a_connection_with_only_reads() {
         assert_eq!(worker.received(client), "");
         worker.advance(1_500);
         assert_eq!(worker.received(client), ":0\r\n");
-        // What is written there now comes after all that was written before.
+        // The new write comes after all earlier writes.
         worker.send(client, "SET k w");
         worker.reply(other, "+OK\r\n");
         worker.send(client, "WAIT 1 0");
@@ -245,7 +247,7 @@ fn wait_is_not_sent_on_a_connection_with_only_reads() {
     }
 }
 
-/// Neither WAIT nor a change of database opens more connections than there may be.
+/// Neither WAIT nor SELECT opens more connections than allowed.
 #[test]
 fn wait_opens_no_connection_above_max_size() {
     let mut worker = Worker::with(|settings| settings.pool_connections_max = 3);
@@ -260,6 +262,6 @@ fn wait_opens_no_connection_above_max_size() {
         worker.reply(last, "+OK\r\n");
         worker.send(client, "WAIT 1 0");
     }
-    // Those of its clients, and one that verified their logins.
+    // The shared connections, and one that verified the logins.
     assert!(worker.machine.links() <= 3 + 1);
 }
