@@ -1,4 +1,5 @@
-//! [`elika::proxy::Machine`] in rare situations, step by step: one machine, virtual time, exact bytes.
+//! [`elika::proxy::Machine`] in rare situations, step by step: one machine, virtual time, exact
+//! bytes.
 //!
 //! The simulation searches for unexpected sequences of events; these tests are sequences that were
 //! once wrong.
