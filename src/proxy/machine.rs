@@ -14,6 +14,7 @@ use crate::link::links::Links;
 use crate::link::request::Requests;
 use crate::proxy::action::{Action, Actions};
 use crate::proxy::settings::Settings;
+use crate::proxy::work::WorkQueue;
 use crate::session::client::{Client, Flag, Origin};
 use crate::session::sessions::{ClientLimits, Sessions};
 use crate::stats::Stats;
@@ -37,6 +38,7 @@ pub struct Machine {
     pub(super) upstreams: Upstreams,
     pub(super) stats: Stats,
     pub(super) actions: Actions,
+    pub(super) work: WorkQueue,
     pub(super) scratch: Scratch,
     /// Who is just asking about clients, and in how many bytes: they are still in its buffer, as a
     /// server sees it.
@@ -95,6 +97,7 @@ impl Machine {
             upstreams,
             stats: Stats::default(),
             actions: Actions::default(),
+            work: WorkQueue::default(),
             scratch: Scratch::default(),
             asking: (ClientKey::NONE, 0),
         }
@@ -120,6 +123,7 @@ impl Machine {
         if let Some(client) = self.clients.get_mut(key) {
             client.set(Flag::Eof);
             self.settle(key);
+            self.finish_call();
         }
     }
 
@@ -129,14 +133,14 @@ impl Machine {
         if let Some(client) = self.clients.get_mut(key) {
             client.set(Flag::Gone);
             self.settle(key);
-            self.check_invariants();
+            self.finish_call();
         }
     }
 
     /// A client's socket is broken. The reactor drops it by itself.
     pub fn client_closed(&mut self, key: ClientKey) {
         self.forget_client(key);
-        self.check_invariants();
+        self.finish_call();
     }
 
     /// The registry has a new picture of the clusters.
@@ -145,7 +149,7 @@ impl Machine {
         self.retire_instances(&changes.gone);
         self.leave_addresses(&changes.moved, false);
         self.disperse(&changes.leaving);
-        self.check_invariants();
+        self.finish_call();
     }
 
     /// The time since the start, microseconds. Call once per turn, before all else: what comes in
@@ -167,6 +171,7 @@ impl Machine {
             }
             self.wake(key);
         }
+        self.finish_call();
     }
 
     /// Has a drain come to its end?

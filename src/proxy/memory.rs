@@ -210,6 +210,7 @@ impl Machine {
         self.links.trim();
         self.requests.trim();
         shrink_queue(&mut self.actions);
+        self.work.trim();
         for room in [&mut self.scratch.out, &mut self.scratch.inline_frame] {
             room.clear();
             shrink(room, UNCACHED_BYTES);

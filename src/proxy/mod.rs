@@ -15,6 +15,7 @@
 //! | `dedicated` | a link of a client's own: MULTI, blocking, subscriptions, tracking, WAIT |
 //! | `clients` | CLIENT LIST, KILL, INFO, UNBLOCK over all workers |
 //! | `report` | statistics when somebody asks, lines for the log |
+//! | `work` | what an event means for others, done in one place |
 //! | `resume`, `tick` | clients go on that waited for something; what time brings |
 //! | `memory` | what is kept for others, its limits, and how it is given back |
 //! | `settings`, `texts` | what a machine is told once; error texts |
@@ -25,8 +26,8 @@
 //!
 //! The rules of ownership: connections hold keys and never references; a request record is the
 //! only thing that knows both sides; a handler changes its own connection, appends to the other
-//! side, marks it dirty, pushes an action, and never flushes or runs another connection. Only
-//! limits and CLIENT KILL close another.
+//! side, marks it dirty, pushes an action, and never flushes or runs another connection: what an
+//! event means for others is `work`.
 //! A key that finds nothing is normal: its owner has gone meanwhile.
 
 mod action;
@@ -47,6 +48,7 @@ mod resume;
 mod settings;
 mod texts;
 mod tick;
+mod work;
 
 pub use crate::link::failure::Failure;
 pub use crate::session::client::Origin;

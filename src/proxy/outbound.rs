@@ -81,6 +81,7 @@ impl Machine {
             && (client.is(Flag::Closing) || client.is(Flag::Eof) || self.clients.is_draining())
         {
             self.settle(key);
+            self.finish_call();
         }
         left > 0
     }

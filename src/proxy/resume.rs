@@ -1,8 +1,11 @@
-//! Clients that waited for something go on.
+//! The end of a call, which does what it means for others, and of a turn, in which clients go on
+//! that waited for something.
 
 use crate::link::failure::Failure;
 use crate::proxy::action::Action;
 use crate::proxy::machine::Machine;
+use crate::proxy::work::Work;
+use crate::session::client::Client;
 use crate::session::client::{Flag, Hold};
 use crate::session::share::Share;
 use crate::store::key::{ClientKey, ConnKey};
@@ -19,10 +22,11 @@ impl Machine {
         for _ in 0..self.clients.ready() {
             if let Some(key) = self.clients.next_ready() {
                 self.resume_client(key);
+                self.run_work();
             }
         }
         self.resume_backlog();
-        self.check_invariants();
+        self.finish_call();
     }
 
     pub(super) fn resume_client(&mut self, key: ClientKey) {
@@ -60,5 +64,48 @@ impl Machine {
             }
         }
         self.settle(key);
+    }
+
+    /// Ends a call: does what it means for others, and keeps the limits.
+    #[inline]
+    pub(super) fn finish_call(&mut self) {
+        if !self.work.is_empty() {
+            self.run_work();
+        }
+        self.check_invariants();
+    }
+
+    /// Does what is to be done for others, and what that means for others.
+    pub(super) fn run_work(&mut self) {
+        while let Some(work) = self.work.pop() {
+            match work {
+                Work::Advance(client) => self.advance(client),
+                Work::Conclude(client, outcome) => self.conclude(client, outcome),
+                Work::LogIn(client) => self.log_in(client),
+                Work::Settle(client) => {
+                    self.unpin_if_done(client);
+                    // It may wait for something to come now, and be about to leave.
+                    self.settle(client);
+                }
+                Work::Evict(client, bound) => {
+                    let unread = self.clients.get(client).map_or(0, Client::unread_bytes);
+                    self.evict(client, bound, unread as u64);
+                }
+                Work::CloseClient(client) => self.close_now(client),
+                Work::ServeQueue(pool) => self.serve_line(pool),
+                Work::ServeLogins(of) => self.serve_logins(of),
+                Work::FailLogins(of, text) => self.fail_logins(of, &text),
+                Work::AskAboutLost(pool, of) => {
+                    if !self.has_connections(pool) {
+                        self.ask_about_lost(pool, of);
+                    }
+                }
+                Work::ServeWaits => self.serve_waits(),
+                Work::LoseWaits(waiters) => self.lose_waits(waiters),
+                Work::Answered(on, kind, reply) => self.answered(on, kind, &reply),
+                Work::Suspect(on, kind) => self.suspect(on, kind),
+                Work::CloseLink(link, why) => self.fail(link, &why),
+            }
+        }
     }
 }

@@ -38,7 +38,7 @@ impl Machine {
         if self.now >= self.rounds.next {
             self.round();
         }
-        self.check_invariants();
+        self.finish_call();
     }
 
     /// What is due every so often.

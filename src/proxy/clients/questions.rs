@@ -27,7 +27,9 @@ const LIST_TOO_LONG: &str = "ERR elika: the list of clients is longer than 64 Mi
 impl Machine {
     /// Another worker asks.
     pub fn peer_asked(&mut self, question: Question) -> Answer {
-        self.answer_to(question, None)
+        let answer = self.answer_to(question, None);
+        self.finish_call();
+        answer
     }
 
     fn answer_to(&mut self, question: Question, asker: Option<ClientKey>) -> Answer {
@@ -74,6 +76,7 @@ impl Machine {
         self.clients.count_partial(kept);
         if last {
             self.stop_gathering(key);
+            self.finish_call();
         }
     }
 

@@ -7,6 +7,7 @@ use crate::command::client::Filter;
 use crate::resp::Args;
 
 use crate::proxy::machine::Machine;
+use crate::proxy::work::Work;
 use crate::session::question::{Matches, Purpose, Question, Search};
 use crate::store::key::ClientKey;
 
@@ -96,7 +97,7 @@ impl Machine {
             if is_meant && search.kill && Some(key) != asker {
                 matches.killed += 1;
                 self.stats.counters.kills += 1;
-                self.close_now(key);
+                self.work.push(Work::CloseClient(key));
             }
         }
         (matches, more)

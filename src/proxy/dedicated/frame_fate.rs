@@ -9,7 +9,6 @@ use crate::dedicated::pin::Change;
 use crate::link::failure::Failure;
 use crate::link::frame::{Fate, is_line};
 use crate::link::verb::Verb;
-use crate::proxy::deliver::replies::Afterwards;
 use crate::proxy::machine::Machine;
 use crate::session::client::ReplyMode;
 use crate::store::key::LinkKey;
@@ -64,12 +63,7 @@ impl Machine {
     }
 
     /// The first part of a line of MONITOR: clients do not hear of the proxy's own commands.
-    pub(super) fn monitored(
-        &mut self,
-        key: LinkKey,
-        part: &[u8],
-        late: &mut Afterwards,
-    ) -> Result<(), Failure> {
+    pub(super) fn monitored(&mut self, key: LinkKey, part: &[u8]) -> Result<(), Failure> {
         let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
@@ -81,18 +75,13 @@ impl Machine {
         let begin = mem::take(&mut link.collected);
         let fate = if marked { Fate::Drop } else { Fate::Push };
         link.frame.fate = fate;
-        self.pass(key, fate, &begin, late)?;
-        self.pass(key, fate, rest, late)
+        self.pass(key, fate, &begin)?;
+        self.pass(key, fate, rest)
     }
 
     /// A part of a push to a client that redirects its invalidations. Until it is known not to say
     /// that this has ended, nothing of it goes out.
-    pub(super) fn noticed(
-        &mut self,
-        key: LinkKey,
-        part: &[u8],
-        late: &mut Afterwards,
-    ) -> Result<(), Failure> {
+    pub(super) fn noticed(&mut self, key: LinkKey, part: &[u8]) -> Result<(), Failure> {
         let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
@@ -103,8 +92,8 @@ impl Machine {
         }
         let begin = mem::take(&mut link.collected);
         link.frame.fate = Fate::Push;
-        self.pass(key, Fate::Push, &begin, late)?;
-        self.pass(key, Fate::Push, rest, late)
+        self.pass(key, Fate::Push, &begin)?;
+        self.pass(key, Fate::Push, rest)
     }
 
     /// The whole push has come which says that a redirection has ended: the client hears the number

@@ -12,10 +12,11 @@ use crate::link::failure::Failure;
 use crate::link::frame::{Class, Fate, Frame};
 use crate::link::request::{Kind, Request};
 use crate::link::verb::Verb;
-use crate::proxy::deliver::replies::Afterwards;
 use crate::proxy::machine::Machine;
+use crate::proxy::work::Work;
 use crate::session::client::{Flag, Hold};
 use crate::session::sessions::Full;
+use crate::stats::notice::Bound;
 use crate::store::key::{ClientKey, LinkKey};
 
 impl Machine {
@@ -24,7 +25,6 @@ impl Machine {
         &mut self,
         key: LinkKey,
         bytes: &[u8],
-        late: &mut Afterwards,
     ) -> Result<(), Failure> {
         let mut pos = 0;
         while let Some(rest) = bytes.get(pos..).filter(|rest| !rest.is_empty()) {
@@ -37,12 +37,14 @@ impl Machine {
                 if let Some(link) = self.links.get_mut(key) {
                     link.frame.fate = fate;
                 }
-                self.pass(key, fate, b"+", late)?;
+                self.pass(key, fate, b"+")?;
             } else if link.scanner.at_start() {
                 let fate = self.fate(key, rest)?;
                 if let Some(link) = self.links.get_mut(key) {
-                    if matches!(rest.first(), Some(b'-' | b'!')) {
-                        late.trouble = link.note_error(true, rest).or(late.trouble);
+                    if matches!(rest.first(), Some(b'-' | b'!'))
+                        && let Some(trouble) = link.note_error(true, rest)
+                    {
+                        self.work.push(Work::Suspect(key, trouble));
                     }
                     let head = self.requests.get(link.fifo.head);
                     if head.is_some_and(|head| head.verb == Verb::Exec) {
@@ -64,14 +66,14 @@ impl Machine {
                 false => link.reply_bytes + part.len() as u64,
             };
             let (owner, fate) = (link.owner(), link.frame.fate);
-            self.pass(key, fate, part, late)?;
+            self.pass(key, fate, part)?;
             if whole {
                 self.framed(key, owner)?;
                 self.release_held(owner);
             }
         }
         if let Some(link) = self.links.get(key) {
-            late.settled.push(link.owner());
+            self.work.push(Work::Settle(link.owner()));
         }
         Ok(())
     }
@@ -96,13 +98,7 @@ impl Machine {
     }
 
     /// Bytes of a frame go where they belong.
-    pub(super) fn pass(
-        &mut self,
-        key: LinkKey,
-        fate: Fate,
-        part: &[u8],
-        late: &mut Afterwards,
-    ) -> Result<(), Failure> {
+    pub(super) fn pass(&mut self, key: LinkKey, fate: Fate, part: &[u8]) -> Result<(), Failure> {
         let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
@@ -117,19 +113,20 @@ impl Machine {
                     return Ok(());
                 };
                 if client.outbound.len() + part.len() > max {
-                    late.flooded.push(owner);
+                    self.work
+                        .push(Work::Evict(owner, Bound::SubscriberOutbound));
                 }
                 self.clients.write(owner, part);
             }
             Fate::Reply => {
                 let client = head.map_or(owner, |head| head.client);
                 if self.deliver(client, (kind, part), (0, None)) == Full::Yes {
-                    late.overfull.push(client);
+                    self.work.push(Work::Evict(client, Bound::ClientOutbound));
                 }
             }
             Fate::Collect => link.collect(part)?,
-            Fate::Notice => self.noticed(key, part, late)?,
-            Fate::Line => self.monitored(key, part, late)?,
+            Fate::Notice => self.noticed(key, part)?,
+            Fate::Line => self.monitored(key, part)?,
             Fate::Walk => self.walk(key, part, kind != Kind::Deliver)?,
             Fate::Drop | Fate::Open => {}
         }

@@ -12,6 +12,7 @@ use crate::link::role::Role;
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::TOO_MANY_CONNECTIONS;
+use crate::proxy::work::Work;
 use crate::session::client::Hold;
 use crate::store::key::{ClientKey, LinkKey, PoolKey, TenantSlot};
 use crate::store::time::Millis;
@@ -281,9 +282,7 @@ impl Machine {
             return;
         };
         // Who waits for one being opened in its place need not do so any more.
-        for client in mem::take(&mut pool.waiters) {
-            self.advance(client);
-        }
+        self.work.advance(mem::take(&mut pool.waiters));
     }
 
     /// A connection has become one of this pool, by SELECT or a login.
@@ -298,7 +297,7 @@ impl Machine {
             return false;
         }
         self.change_pool(key, to);
-        self.serve_line(from);
+        self.work.push(Work::ServeQueue(from));
         true
     }
 
@@ -318,9 +317,9 @@ impl Machine {
         {
             self.assign(key, Role::Idle);
             if asks {
-                self.serve_waits();
+                self.work.push(Work::ServeWaits);
             }
-            self.serve_line(pool_key);
+            self.work.push(Work::ServeQueue(pool_key));
         } else {
             self.fail(key, &Failure::Removed);
         }

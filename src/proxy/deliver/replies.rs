@@ -6,18 +6,17 @@
 use std::mem;
 
 use crate::command::proxy_command;
-use crate::metrics::ErrorKind;
 
 use crate::link::failure::Failure;
 use crate::link::handshake::Progress;
-use crate::link::link::{Link, State};
+use crate::link::link::State;
 use crate::link::request::Kind;
 use crate::link::role::Role;
 use crate::link::stall::Stall;
 use crate::link::verb::Verb;
 use crate::proxy::action::Flow;
 use crate::proxy::machine::Machine;
-use crate::session::client::Hold;
+use crate::proxy::work::Work;
 use crate::session::sessions::Full;
 use crate::stats::notice::Bound;
 use crate::store::key::{ClientKey, LinkKey};
@@ -33,7 +32,7 @@ impl Machine {
         self.clients.chunks_mut().end_offer(&mut buffer);
         self.scratch.buffer = buffer;
         self.keep_limits();
-        self.check_invariants();
+        self.finish_call();
         flow
     }
 
@@ -79,52 +78,33 @@ impl Machine {
         self.pause_for_slow_reader(key)
     }
 
-    /// Replies of a ready backend. What they mean for others is done when all are dealt with.
+    /// Replies of a ready link.
     fn reply_bytes(&mut self, key: LinkKey, bytes: &[u8]) -> Result<(), Failure> {
-        let mut late = Afterwards::default();
-        let own = |link: &Link| link.is_dedicated() && link.owner() != ClientKey::NONE;
-        let (own, lent) = { self.links.get(key) }.map_or((false, false), |it| {
-            (
-                own(it),
-                !matches!(it.role(), Role::Shared | Role::Dedicated(_)),
-            )
-        });
-        let outcome = match own {
-            true => self.own_bytes(key, bytes, &mut late),
-            false => self.replies(key, bytes, &mut late),
+        let Some(link) = self.links.get(key) else {
+            return Ok(());
         };
-        let mut waits = lent;
-        for client in late.settled {
-            let settled = self.clients.get(client);
-            waits |= settled.is_some_and(|it| it.hold.has(Hold::WAIT));
-            self.unpin_if_done(client);
-            // It may wait for something to come now, and be about to leave.
-            self.settle(client);
-        }
-        for client in late.flooded {
-            let unread = self.clients.get(client).map_or(0, |it| it.outbound.len());
-            self.evict(client, Bound::SubscriberOutbound, unread as u64);
-        }
-        for client in late.overfull {
-            self.close_overfull(client);
-        }
-        if let Some(kind) = late.trouble {
-            self.suspect(key, kind);
-        }
-        for (kind, reply) in late.checks {
-            match kind {
-                Kind::Role => self.role_told(key, &reply),
-                Kind::Wait => self.wait_told(key, &proxy_command::unmark(&reply)),
-                Kind::Permission(what) => self.permission_told(key, what, &reply),
-                _ => self.checked(key, &reply),
-            }
-        }
+        let own = link.is_dedicated() && link.owner() != ClientKey::NONE;
+        let waits = !matches!(link.role(), Role::Shared | Role::Dedicated(_));
+        let outcome = match own {
+            true => self.own_bytes(key, bytes),
+            false => self.replies(key, bytes),
+        };
         self.charge_replies(key, bytes.len());
         self.note_answered(key);
         if waits {
-            self.serve_waits();
+            self.work.push(Work::ServeWaits);
         }
         outcome
+    }
+
+    /// A server answered a question of ours.
+    pub(in crate::proxy) fn answered(&mut self, on: LinkKey, kind: Kind, reply: &[u8]) {
+        match kind {
+            Kind::Role => self.role_told(on, reply),
+            Kind::Wait => self.wait_told(on, &proxy_command::unmark(reply)),
+            Kind::Permission(what) => self.permission_told(on, what, reply),
+            _ => self.checked(on, reply),
+        }
     }
 
     /// What is answered need not be remembered.
@@ -149,12 +129,7 @@ impl Machine {
         }
     }
 
-    fn replies(
-        &mut self,
-        key: LinkKey,
-        bytes: &[u8],
-        late: &mut Afterwards,
-    ) -> Result<(), Failure> {
+    fn replies(&mut self, key: LinkKey, bytes: &[u8]) -> Result<(), Failure> {
         let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
@@ -176,7 +151,9 @@ impl Machine {
             let (client, kind, moments) = (request.client, request.kind, request.moments());
             let found = link.scan_record(request, rest);
             let (len, done) = (found.len, found.done);
-            late.trouble = found.trouble.or(late.trouble);
+            if let Some(trouble) = found.trouble {
+                self.work.push(Work::Suspect(key, trouble));
+            }
             let all_done = request.count == 0;
             self.requests.measure(&mut link.traffic, &moments, done);
             if kind.is_counted() {
@@ -189,7 +166,8 @@ impl Machine {
                 let collected = link.collect(part);
                 outcome = outcome.and(collected);
                 if all_done {
-                    late.checks.push((kind, mem::take(&mut link.collected)));
+                    let reply = mem::take(&mut link.collected);
+                    self.work.push(Work::Answered(key, kind, reply));
                 }
             }
             let popped = if all_done {
@@ -204,7 +182,7 @@ impl Machine {
                 link.stall = Stall::None;
                 if link.owner() != ClientKey::NONE {
                     // What was to go apart, on what is shared otherwise.
-                    late.settled.push(link.owner());
+                    self.work.push(Work::Settle(link.owner()));
                 }
             }
             let (requests, counters) = (&mut self.requests, &mut self.stats.counters);
@@ -214,7 +192,7 @@ impl Machine {
                 .deliver(requests, counters, client, reply, done)
                 == Full::Yes
             {
-                late.overfull.push(client);
+                self.work.push(Work::Evict(client, Bound::ClientOutbound));
             }
             outcome?;
         }
@@ -267,18 +245,4 @@ impl Machine {
         }
         Ok(())
     }
-}
-
-/// Consequences of replies, for clients other than the one whose reply it is at the moment.
-#[derive(Default)]
-pub(in crate::proxy) struct Afterwards {
-    /// Answers to questions of ours.
-    checks: Vec<(Kind, Vec<u8>)>,
-    /// An error that says something about the server.
-    pub trouble: Option<ErrorKind>,
-    pub overfull: Vec<ClientKey>,
-    /// Subscribers that do not read.
-    pub flooded: Vec<ClientKey>,
-    /// Owners of a connection that may hold nothing any more.
-    pub settled: Vec<ClientKey>,
 }

@@ -52,7 +52,7 @@ impl Machine {
         self.end_go(key);
         self.settle(key);
         self.keep_limits();
-        self.check_invariants();
+        self.finish_call();
         match self.clients.get_mut(key) {
             Some(client) if client.hold.any() => {
                 client.set(Flag::Paused);

@@ -46,6 +46,7 @@ impl Machine {
             if let Some(client) = self.clients.get_mut(key) {
                 client.hold.clear(Hold::LIMIT);
                 self.resume_client(key);
+                self.run_work();
                 left = left.saturating_sub(self.clients.share.used());
             }
         }

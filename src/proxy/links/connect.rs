@@ -11,6 +11,7 @@ use crate::link::link::{Link, State, late_after};
 use crate::link::role::Role;
 use crate::proxy::action::{Action, News};
 use crate::proxy::machine::Machine;
+use crate::proxy::work::Work;
 use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
 
 /// A backend is asked again which of its commands may block, when a connection to it is opened so
@@ -140,7 +141,7 @@ impl Machine {
         }
         if link.is_verifier() {
             self.verifier_connected(key);
-            return self.check_invariants();
+            return self.finish_call();
         }
         let (Some(pool), Some(account)) = (
             self.upstreams.pools.get(link.pool),
@@ -226,10 +227,8 @@ impl Machine {
         if self.upstreams.came_up(instance) {
             self.report(instance, News::Up);
         }
-        for client in waiters {
-            self.advance(client);
-        }
-        self.serve_waits();
+        self.work.advance(waiters);
+        self.work.push(Work::ServeWaits);
     }
 
     /// The instance may have moved while the connection was opened. One that is a client's own has

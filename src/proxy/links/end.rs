@@ -7,6 +7,7 @@ use crate::link::handshake::is_busy;
 use crate::link::link::Link;
 use crate::proxy::action::{Action, News, Report};
 use crate::proxy::machine::Machine;
+use crate::proxy::work::Work;
 use crate::session::change::Goal;
 use crate::session::client::Client;
 use crate::store::key::{ClientKey, ConnKey, InstanceKey, LinkKey, PoolKey};
@@ -18,7 +19,7 @@ impl Machine {
         if !self.try_next_address(key, failure) {
             self.end(key, failure);
         }
-        self.check_invariants();
+        self.finish_call();
     }
 
     /// Ends a connection for a reason found here.
@@ -57,16 +58,16 @@ impl Machine {
             return true;
         }
         self.hand_over(&mut link, was_ready, failure);
-        self.lose_waits(link.waits.take());
+        self.work.push(Work::LoseWaits(link.waits.take()));
         self.links.chunks_mut().clear(&mut link.outbound);
         self.clients.end_wait_for_room(key);
         self.tell_waiters(&link, failure);
         self.inquire_again(key);
-        self.serve_line(pool_key);
-        if was_ready && *failure == Failure::Lost && !self.has_connections(pool_key) {
-            self.ask_about_lost(pool_key, link.instance);
+        self.work.push(Work::ServeQueue(pool_key));
+        if was_ready && *failure == Failure::Lost {
+            self.work.push(Work::AskAboutLost(pool_key, link.instance));
         }
-        self.serve_waits();
+        self.work.push(Work::ServeWaits);
         true
     }
 
@@ -201,7 +202,7 @@ impl Machine {
                 self.log_out(client);
             } else {
                 let text = self.text_for_waiter(client, failure);
-                self.conclude(client, Err(text));
+                self.work.push(Work::Conclude(client, Err(text)));
             }
         }
     }

@@ -352,9 +352,7 @@ impl Machine {
             return;
         };
         if pool.links.is_empty() {
-            for client in std::mem::take(&mut pool.waiters) {
-                self.advance(client);
-            }
+            self.work.advance(std::mem::take(&mut pool.waiters));
         }
     }
 }

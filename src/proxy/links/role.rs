@@ -3,6 +3,7 @@
 use crate::link::failure::Failure;
 use crate::link::role::Role;
 use crate::proxy::machine::Machine;
+use crate::proxy::work::Work;
 use crate::store::key::{LinkKey, PoolKey};
 
 impl Machine {
@@ -16,7 +17,8 @@ impl Machine {
             Ok(()) => self.upstreams.list(pool, key, before, role),
             Err(illegal) => {
                 debug_assert!(false, "{key:?}: {illegal}");
-                self.fail(key, &Failure::Desync(illegal.to_string()));
+                let why = Failure::Desync(illegal.to_string());
+                self.work.push(Work::CloseLink(key, why));
             }
         }
     }

@@ -20,6 +20,7 @@ use crate::link::link::Link;
 use crate::link::request::Kind;
 use crate::proxy::forward::answer::Taken;
 use crate::proxy::machine::Machine;
+use crate::proxy::work::Work;
 use crate::session::change::Goal;
 use crate::store::key::{ClientKey, LinkKey, PoolKey};
 use crate::upstream::permits::Inquiry;
@@ -119,8 +120,10 @@ impl Machine {
             let waiting = { self.clients.get(client) }.and_then(|it| it.waiting());
             let about = waiting.and_then(|waiting| waiting.goal.permission());
             match &refusal {
-                Some(text) if about == Some(what) => self.conclude(client, Err(text.clone())),
-                _ => self.advance(client),
+                Some(text) if about == Some(what) => {
+                    self.work.push(Work::Conclude(client, Err(text.clone())));
+                }
+                _ => self.work.push(Work::Advance(client)),
             }
         }
     }
@@ -133,12 +136,8 @@ impl Machine {
         self.upstreams.inquiries = left;
         for inquiry in over {
             let pool = self.upstreams.pools.get_mut(inquiry.pool);
-            for client in pool
-                .map(|pool| mem::take(&mut pool.waiters))
-                .unwrap_or_default()
-            {
-                self.advance(client);
-            }
+            let waiters = pool.map(|pool| mem::take(&mut pool.waiters));
+            self.work.advance(waiters.unwrap_or_default());
         }
     }
 

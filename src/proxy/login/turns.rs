@@ -5,6 +5,7 @@ use std::mem;
 
 use crate::link::role::Role;
 use crate::proxy::machine::Machine;
+use crate::proxy::work::Work;
 use crate::session::client::Client;
 use crate::store::key::{ClientKey, InstanceKey, PoolKey};
 use crate::store::time::Millis;
@@ -100,7 +101,7 @@ impl Machine {
         queue.push((client.ends().0.ip(), account.name()), key);
         let many = matches!(class, Class::Left) && queue.len > LEFT_MAX;
         if many && let Some(client) = queue.pop() {
-            self.close_now(client);
+            self.work.push(Work::CloseClient(client));
         }
     }
 

@@ -28,6 +28,7 @@ use crate::link::role::Role;
 use crate::proxy::action::News;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::NO_INSTANCE;
+use crate::proxy::work::Work;
 use crate::session::change::Login;
 use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
 
@@ -50,10 +51,11 @@ impl Machine {
             return self.conclude(key, Err(Failure::Removed.text_if_unsent()));
         };
         self.queue_login(key, class);
-        self.serve_logins(of);
+        self.work.push(Work::ServeLogins(of));
     }
 
     /// Gives the logins that wait the verifiers that are idle, and has one opened if there is none.
+    /// Of those that are left over a few are kept.
     pub(in crate::proxy) fn serve_logins(&mut self, of: InstanceKey) {
         while let Some((class, client)) = self.next_login(of) {
             let Some(instance) = self.upstreams.instances.get_mut(of) else {
@@ -66,6 +68,12 @@ impl Machine {
                 queue.pop();
             }
             self.ask_auth(on, client);
+        }
+        while let Some(instance) = self.upstreams.instances.get(of)
+            && instance.logins.idle.len() > IDLE_VERIFIERS_MAX
+            && let Some(&one) = instance.logins.idle.last()
+        {
+            self.fail(one, &Failure::Removed);
         }
     }
 
@@ -120,12 +128,7 @@ impl Machine {
             return self.fail(key, &Failure::Removed);
         }
         instance.logins.idle.push(key);
-        self.serve_logins(of);
-        let logins = self.upstreams.instances.get(of).map(|it| &it.logins);
-        let many = logins.is_some_and(|it| it.idle.len() > IDLE_VERIFIERS_MAX);
-        if many && logins.is_some_and(|it| it.idle.last() == Some(&key)) {
-            self.fail(key, &Failure::Removed);
-        }
+        self.work.push(Work::ServeLogins(of));
     }
 
     /// A verifier sent a reply. `more`: something follows it at once.
@@ -185,7 +188,7 @@ impl Machine {
         if let Some(State::Verifying(verifying)) = self.links.get_mut(on).map(|it| &mut it.state) {
             *verifying = Verifying::Idle { proven: true };
         }
-        self.conclude(key, Err(text));
+        self.work.push(Work::Conclude(key, Err(text)));
         self.fail(on, &Failure::Removed);
     }
 
@@ -218,7 +221,7 @@ impl Machine {
         if empty && db == 0 && !pinned && !full {
             return Some(pool);
         }
-        self.advance(key);
+        self.work.push(Work::Advance(key));
         None
     }
 
@@ -241,7 +244,7 @@ impl Machine {
         self.assign(key, Role::Shared);
         let learn = self.is_to_learn(of);
         self.begin_handshake(key, Handshake::of_verified(protocol, db, learn));
-        self.serve_logins(of);
+        self.work.push(Work::ServeLogins(of));
     }
 
     /// A verifier has ended: its login is tried again if it was lost after others went well on it,
@@ -263,21 +266,25 @@ impl Machine {
             failed = !verifying.is_proven();
             match verifying {
                 Verifying::Asked { client, .. } if gone => self.log_in_elsewhere(client),
-                Verifying::Asked { client, proven } if proven => self.log_in(client),
-                Verifying::Asked { client, .. } => self.conclude(client, Err(text.clone())),
+                Verifying::Asked { client, proven } if proven => {
+                    self.work.push(Work::LogIn(client));
+                }
+                Verifying::Asked { client, .. } => {
+                    self.work.push(Work::Conclude(client, Err(text.clone())));
+                }
                 Verifying::Idle { .. } => {}
             }
         }
         if failed && *why != Failure::Removed {
             if last {
-                return self.fail_logins(of, &text);
+                return self.work.push(Work::FailLogins(of, text));
             }
             let asked = matches!(link.state, State::Verifying(Verifying::Asked { .. }));
             if !asked && let Some((_, client)) = self.next_login(of) {
-                self.conclude(client, Err(text));
+                self.work.push(Work::Conclude(client, Err(text)));
             }
         }
-        self.serve_logins(of);
+        self.work.push(Work::ServeLogins(of));
     }
 
     /// No login of this instance can be verified now.
@@ -306,9 +313,7 @@ impl Machine {
             }
             self.log_in_elsewhere(client);
         }
-        for client in openers {
-            self.advance(client);
-        }
+        self.work.advance(openers);
         let asked = self.links.iter();
         let asked = asked.filter(|(_, it)| gone && it.instance == of && it.is_verifier());
         let asked: Vec<LinkKey> = asked.map(|(key, _)| key).collect();

@@ -22,6 +22,7 @@ use crate::link::verb::Verb;
 use crate::link::waits::{Next, Waiter};
 use crate::proxy::forward::answer::{Taken, kind_of};
 use crate::proxy::machine::Machine;
+use crate::proxy::work::Work;
 use crate::session::client::{Flag, Hold};
 use crate::store::key::{ClientKey, LinkKey};
 
@@ -82,7 +83,7 @@ impl Machine {
             return Taken::Yes;
         }
         self.enlist(first, waiter);
-        self.serve_waits();
+        self.work.push(Work::ServeWaits);
         Taken::Yes
     }
 
@@ -192,7 +193,7 @@ impl Machine {
             let waiters = kept.map(|it| it.waits.unasked(now, IN_USE_MS));
             self.end_waits(waiters.unwrap_or_default());
         }
-        self.serve_waits();
+        self.work.push(Work::ServeWaits);
     }
 
     fn end_wait_as_told(&mut self, waiter: &Waiter) {
@@ -204,7 +205,7 @@ impl Machine {
     /// A client that waits goes.
     pub(in crate::proxy) fn leave_waits(&mut self, key: ClientKey) {
         if self.take_waiter(key).is_some() {
-            self.serve_waits();
+            self.work.push(Work::ServeWaits);
         }
     }
 
@@ -226,7 +227,7 @@ impl Machine {
             true => self.end_wait(&waiter, UNBLOCKED),
             false => self.end_wait_as_told(&waiter),
         }
-        self.serve_waits();
+        self.work.push(Work::ServeWaits);
         true
     }
 }

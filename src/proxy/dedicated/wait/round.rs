@@ -19,6 +19,7 @@ use crate::link::link::Link;
 use crate::link::request::Kind;
 use crate::link::role::Role;
 use crate::proxy::machine::Machine;
+use crate::proxy::work::Work;
 use crate::store::key::{ClientKey, LinkKey, TenantSlot};
 
 /// The server is asked for so long at most where others wait behind that, ms.
@@ -194,7 +195,7 @@ impl Machine {
         for waiter in done {
             self.go_on_waiting(waiter, reply);
         }
-        self.serve_waits();
+        self.work.push(Work::ServeWaits);
     }
 
     /// Connections of a tenant that no client has for itself, and on which the server is asked.
