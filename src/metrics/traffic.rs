@@ -184,6 +184,10 @@ mod tests {
         both.add(&first);
         assert_eq!(both.since(&first), first);
         assert_eq!(first.since(&first), Traffic::default());
-        assert_eq!(first.since(&both), first, "it began anew");
+        assert_eq!(
+            first.since(&both),
+            first,
+            "the counters started again at zero"
+        );
     }
 }

@@ -54,7 +54,7 @@ pub use crate::link::failure::Failure;
 pub use crate::session::client::Origin;
 pub use crate::session::question::{Answer, Found, Matches, Question, Scope, Search};
 pub use crate::stats::counters::{Counter, Counters};
-pub use crate::stats::notice::{Bound, Notice, Who};
+pub use crate::stats::notice::{Bound, LoggedClient, Notice};
 pub use crate::stats::survey::{
     ClientSurvey, InstanceSurvey, Limit, PinReason, PoolSurvey, Survey, TenantSurvey, Wanted,
 };

@@ -58,9 +58,9 @@ impl<O: ProcessHandle> Reactor<O> {
             return Ok(());
         }
         let max = 1 + events.iter().count() / EVENTS_PER_ACCEPT;
-        let mut mine = Vec::new();
-        let accepted = self.process.accept(max, self.turn.began_us, &mut mine);
-        for (stream, origin) in mine {
+        let mut own = Vec::new();
+        let accepted = self.process.accept(max, self.turn.began_us, &mut own);
+        for (stream, origin) in own {
             self.open_client(stream, origin);
         }
         match accepted {

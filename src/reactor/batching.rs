@@ -99,9 +99,9 @@ mod tests {
         assert!(after(&mut batching, 0, 10, 50));
         assert!(
             batching.is_due(1_000, 101, 0),
-            "all have been answered, and ask again"
+            "the peak counts, although none is in flight now"
         );
-        assert!(!after(&mut batching, 20_000, 100, 50), "they are far apart");
+        assert!(!after(&mut batching, 20_000, 100, 50), "the rate is low");
         assert!(after(&mut batching, 40_000, 10, 24));
         let (at, requests) = (45_000, 40_100);
         assert!(!batching.is_due(at, requests, 50), "there was a pause");
@@ -125,7 +125,7 @@ mod tests {
         for took in [60, 60, 60, 60, 9_000, 60, 60] {
             batching.slept(1_000, took);
         }
-        assert!(after(&mut batching, 1_000, 10, 50), "one was long");
+        assert!(after(&mut batching, 1_000, 10, 50), "a single long sleep");
         for _ in 0..8 {
             batching.slept(2_000, 1_100);
         }

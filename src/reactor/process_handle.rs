@@ -30,9 +30,9 @@ pub(crate) trait ProcessHandle: Send {
     fn peers(&self) -> &[Inbox];
     /// The listener, if this worker accepts.
     fn listener(&mut self) -> Option<&mut TcpListener>;
-    /// Accepts at most `max` clients. Adds this worker's clients to `mine`, and sends the others to
+    /// Accepts at most `max` clients. Adds this worker's clients to `own`, and sends the others to
     /// their workers.
-    fn accept(&mut self, max: usize, now_us: u64, mine: &mut Vec<AcceptedClient>) -> AcceptOutcome;
+    fn accept(&mut self, max: usize, now_us: u64, own: &mut Vec<AcceptedClient>) -> AcceptOutcome;
     /// Closes the listener. `false`: this worker does not accept.
     fn close_listener(&mut self) -> bool;
 }

@@ -109,13 +109,13 @@ impl Acceptor {
     }
 
     /// Accepts at most `max` clients. Those that fall to the calling worker, `me`, are added to
-    /// `mine`, the others are sent to the inbox of their worker.
+    /// `own`, the others are sent to the inbox of their worker.
     pub(super) fn accept(
         &mut self,
         max: usize,
         now_us: u64,
         (me, inboxes): (usize, &[Inbox]),
-        mine: &mut Vec<AcceptedClient>,
+        own: &mut Vec<AcceptedClient>,
     ) -> AcceptOutcome {
         for _ in 0..max {
             if !self.has_token(now_us) {
@@ -125,7 +125,7 @@ impl Acceptor {
                 Ok((stream, peer)) => {
                     self.starved = false;
                     self.tokens.0 -= 1.0;
-                    self.hand_over(stream, peer, (me, inboxes), mine);
+                    self.hand_over(stream, peer, (me, inboxes), own);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return AcceptOutcome::Drained;
@@ -153,7 +153,7 @@ impl Acceptor {
         mut stream: TcpStream,
         peer: SocketAddr,
         (me, inboxes): (usize, &[Inbox]),
-        mine: &mut Vec<AcceptedClient>,
+        own: &mut Vec<AcceptedClient>,
     ) {
         if self.loads.total() >= self.limits.clients {
             self.counts.refused.fetch_add(1, Ordering::Relaxed);
@@ -178,7 +178,7 @@ impl Acceptor {
         self.turn = self.turn.wrapping_add(1);
         self.loads.add(worker);
         if worker == me {
-            return mine.push((stream, origin));
+            return own.push((stream, origin));
         }
         let inbox = inboxes.get(worker);
         if !inbox.is_some_and(|inbox| inbox.send(Message::Client(stream, origin))) {
@@ -267,9 +267,9 @@ mod tests {
         max: usize,
         now_us: u64,
     ) -> (AcceptOutcome, Vec<AcceptedClient>) {
-        let mut mine = Vec::new();
-        let accepted = acceptor.accept(max, now_us, (0, &[]), &mut mine);
-        (accepted, mine)
+        let mut own = Vec::new();
+        let accepted = acceptor.accept(max, now_us, (0, &[]), &mut own);
+        (accepted, own)
     }
 
     fn connect(acceptor: &Acceptor, n: usize) -> Vec<net::TcpStream> {
@@ -283,9 +283,9 @@ mod tests {
     fn clients_are_accepted_in_bounded_bursts() {
         let mut acceptor = acceptor(100, 0);
         let clients = connect(&acceptor, 5);
-        let (accepted, mine) = accept(&mut acceptor, 3, 0);
-        assert_eq!((accepted, mine.len()), (AcceptOutcome::More, 3));
-        for (i, ((stream, origin), client)) in mine.iter().zip(&clients).enumerate() {
+        let (accepted, own) = accept(&mut acceptor, 3, 0);
+        assert_eq!((accepted, own.len()), (AcceptOutcome::More, 3));
+        for (i, ((stream, origin), client)) in own.iter().zip(&clients).enumerate() {
             assert!(stream.nodelay().unwrap());
             let socket = SockRef::from(stream);
             assert!(socket.keepalive().unwrap());
@@ -300,8 +300,8 @@ mod tests {
             assert_eq!(origin.peer, client.local_addr().unwrap());
             assert_eq!(origin.local, stream.local_addr().unwrap());
         }
-        let (accepted, mine) = accept(&mut acceptor, 3, 0);
-        assert_eq!((accepted, mine.len()), (AcceptOutcome::Drained, 2));
+        let (accepted, own) = accept(&mut acceptor, 3, 0);
+        assert_eq!((accepted, own.len()), (AcceptOutcome::Drained, 2));
     }
 
     #[test]
@@ -319,12 +319,12 @@ mod tests {
     fn accept_rate_is_limited_per_second() {
         let mut acceptor = acceptor(100, 4);
         let _clients = connect(&acceptor, 7);
-        let (accepted, mine) = accept(&mut acceptor, 64, 10);
-        assert_eq!((accepted, mine.len()), (AcceptOutcome::Paused, 4));
-        let (accepted, mine) = accept(&mut acceptor, 64, 500_010);
-        assert_eq!((accepted, mine.len()), (AcceptOutcome::Paused, 2));
-        let (accepted, mine) = accept(&mut acceptor, 64, 1_000_010);
-        assert_eq!((accepted, mine.len()), (AcceptOutcome::Drained, 1));
+        let (accepted, own) = accept(&mut acceptor, 64, 10);
+        assert_eq!((accepted, own.len()), (AcceptOutcome::Paused, 4));
+        let (accepted, own) = accept(&mut acceptor, 64, 500_010);
+        assert_eq!((accepted, own.len()), (AcceptOutcome::Paused, 2));
+        let (accepted, own) = accept(&mut acceptor, 64, 1_000_010);
+        assert_eq!((accepted, own.len()), (AcceptOutcome::Drained, 1));
         assert_eq!(acceptor.counts().pauses(), 2);
     }
 
@@ -332,11 +332,11 @@ mod tests {
     fn client_over_the_limit_gets_an_error() {
         let mut acceptor = acceptor(1, 0);
         let mut clients = connect(&acceptor, 2);
-        let (accepted, mine) = accept(&mut acceptor, 64, 0);
-        assert_eq!((accepted, mine.len()), (AcceptOutcome::Drained, 1));
+        let (accepted, own) = accept(&mut acceptor, 64, 0);
+        assert_eq!((accepted, own.len()), (AcceptOutcome::Drained, 1));
         assert_eq!(acceptor.counts().refused(), 1);
-        let mut heard = Vec::new();
-        io::Read::read_to_end(&mut clients[1], &mut heard).unwrap();
-        assert_eq!(heard, TOO_MANY);
+        let mut received = Vec::new();
+        io::Read::read_to_end(&mut clients[1], &mut received).unwrap();
+        assert_eq!(received, TOO_MANY);
     }
 }

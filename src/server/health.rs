@@ -279,7 +279,7 @@ mod tests {
         let mut health_table = HealthTable::new(1);
         assert!(
             !health_table.take_report(0, report(News::Up)),
-            "it is not listed"
+            "the instance is not listed"
         );
         health_table.add(&tenant, &id);
         health_table.add(&tenant, &InstanceId::from("b"));

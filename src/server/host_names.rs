@@ -234,7 +234,10 @@ mod tests {
         let later = now + RESOLVE_EVERY;
         assert!(names.next_due() <= later);
         assert_eq!(names.due(later), [("redis".to_owned(), false)]);
-        assert!(!names.answered("redis", found(), later), "the same");
+        assert!(
+            !names.answered("redis", found(), later),
+            "the same addresses"
+        );
         let later = later + RESOLVE_EVERY;
         assert_eq!(names.due(later).len(), 1);
         assert!(!names.answered("redis", fails(), later));
@@ -244,7 +247,10 @@ mod tests {
         names.remove("redis", &instance("a"));
         assert_eq!(names.tenants("redis").count(), 1);
         names.remove("redis", &instance("b"));
-        assert!(!names.answered("redis", found(), later), "nobody wants it");
+        assert!(
+            !names.answered("redis", found(), later),
+            "no instance has this name"
+        );
         assert!(names.names.is_empty());
     }
 

@@ -175,7 +175,11 @@ mod tests {
         write("a/memory.max", "1000\n");
         write("memory.max", "2000\n");
         assert_eq!(limit("0::/a/b\n"), Some(1000));
-        assert_eq!(limit("0::/elsewhere\n"), Some(2000), "the root is its own");
+        assert_eq!(
+            limit("0::/elsewhere\n"),
+            Some(2000),
+            "the root group has the limit"
+        );
         write("memory/c/memory.limit_in_bytes", "500\n");
         assert_eq!(limit("5:cpu:/c\n4:memory:/c\n0::/a\n"), Some(500));
     }

@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// A running publisher and the inbox of its one worker.
 struct Fixture {
     updates: Sender<Update>,
-    mail: Receiver<Message>,
+    inbox: Receiver<Message>,
     /// Keeps the worker's end of the inbox: without it the inbox cannot be woken.
     _poll: mio::Poll,
     process: Arc<ProcessState>,
@@ -40,21 +40,21 @@ fn listing(instances: &[ClusterInstance]) -> Listing {
 
 impl Fixture {
     fn start(first: &[ClusterInstance], lookup: Lookup) -> Self {
-        let (updates, told) = channel();
-        let (poll, inbox, mail) = poll_and_inbox().unwrap();
+        let (updates, receiver) = channel();
+        let (poll, sender, inbox) = poll_and_inbox().unwrap();
         let process = Arc::new(ProcessState::new(1));
         let publisher = Publisher::new(
-            (updates.clone(), told),
+            (updates.clone(), receiver),
             None,
             listing(first),
             Default::default(),
             Arc::clone(&process),
             lookup,
         );
-        std::thread::spawn(move || publisher.run(&[inbox]));
+        std::thread::spawn(move || publisher.run(&[sender]));
         Self {
             updates,
-            mail,
+            inbox,
             _poll: poll,
             process,
         }
@@ -67,7 +67,7 @@ impl Fixture {
     }
 
     fn next_snapshot(&self) -> Arc<Snapshot> {
-        match self.mail.recv_timeout(TIMEOUT) {
+        match self.inbox.recv_timeout(TIMEOUT) {
             Ok(Message::Snapshot(snapshot)) => snapshot,
             other => panic!("{other:?}"),
         }
@@ -77,7 +77,7 @@ impl Fixture {
 /// What a snapshot contains of each instance.
 fn contents(snapshot: &Snapshot) -> Vec<String> {
     let instances = snapshot.tenants().flat_map(|tenant| &tenant.instances);
-    let words = instances.map(|it| {
+    let fields = instances.map(|it| {
         let addresses: Vec<String> = it.addresses.iter().map(ToString::to_string).collect();
         format!(
             "{} {} {} {}",
@@ -87,7 +87,7 @@ fn contents(snapshot: &Snapshot) -> Vec<String> {
             addresses.join(",")
         )
     });
-    words.collect()
+    fields.collect()
 }
 
 fn unresolved() -> Lookup {
@@ -264,14 +264,17 @@ fn ten_thousand_instances_make_one_snapshot() {
         };
         fixture.updates.send(Update::Report(0, report)).unwrap();
     }
-    let mut pictures = 1;
+    let mut snapshots = 1;
     while !contents(&fixture.next_snapshot())
         .iter()
         .all(|it| it.contains(" up "))
     {
-        pictures += 1;
+        snapshots += 1;
     }
-    assert!(pictures < 1_000, "{pictures} pictures for 10,000 reports");
+    assert!(
+        snapshots < 1_000,
+        "{snapshots} snapshots for 10,000 reports"
+    );
 }
 
 #[test]
@@ -297,7 +300,7 @@ fn names_of_an_unlisted_cluster_are_freed_at_once() {
 fn publisher_ends_on_stop() {
     let fixture = Fixture::start(&[], unresolved());
     fixture.updates.send(Update::Stop).unwrap();
-    let Err(end) = fixture.mail.recv_timeout(TIMEOUT) else {
+    let Err(end) = fixture.inbox.recv_timeout(TIMEOUT) else {
         panic!("a message");
     };
     assert_eq!(end, RecvTimeoutError::Disconnected);
@@ -306,11 +309,11 @@ fn publisher_ends_on_stop() {
 /// Workers that never saw the removal do not report again.
 #[test]
 fn instance_that_returns_before_the_next_snapshot_keeps_its_health() {
-    let (updates, told) = channel();
+    let (updates, receiver) = channel();
     let process = Arc::new(ProcessState::new(1));
     let a = [instance("a", "10.0.0.1")];
     let mut publisher = Publisher::new(
-        (updates, told),
+        (updates, receiver),
         None,
         listing(&a),
         Default::default(),

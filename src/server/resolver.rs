@@ -168,7 +168,7 @@ mod tests {
             );
         }
         drop(resolver);
-        assert!(answered.recv_timeout(TIMEOUT).is_err(), "its threads end");
+        assert!(answered.recv_timeout(TIMEOUT).is_err(), "the threads end");
     }
 
     #[test]

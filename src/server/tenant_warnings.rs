@@ -27,12 +27,15 @@ pub(super) fn unknown_commands(
     limits: &TenantLimits,
     known: &mut HashMap<String, bool>,
 ) -> impl Iterator<Item = String> {
-    let commands = limits.deny.iter().filter(|word| !word.starts_with('@'));
-    let unknown = commands.filter(|word| {
-        let known = known.entry(word.to_string());
-        !*known.or_insert_with_key(|word| is_command(word))
+    let commands = limits
+        .deny
+        .iter()
+        .filter(|command| !command.starts_with('@'));
+    let unknown = commands.filter(|command| {
+        let known = known.entry(command.to_string());
+        !*known.or_insert_with_key(|command| is_command(command))
     });
-    unknown.map(|word| format!("deny: {word} is no command of Redis or Valkey"))
+    unknown.map(|command| format!("deny: {command} is no command of Redis or Valkey"))
 }
 
 /// Labels that are no valid alias.

@@ -28,11 +28,11 @@ impl ProcessHandle for WorkerHandle {
         self.acceptor.as_mut().map(Acceptor::listener)
     }
 
-    fn accept(&mut self, max: usize, now_us: u64, mine: &mut Vec<AcceptedClient>) -> AcceptOutcome {
-        let among = (self.worker, &*self.inboxes);
+    fn accept(&mut self, max: usize, now_us: u64, own: &mut Vec<AcceptedClient>) -> AcceptOutcome {
+        let workers = (self.worker, &*self.inboxes);
         let acceptor = self.acceptor.as_mut();
         acceptor.map_or(AcceptOutcome::Drained, |it| {
-            it.accept(max, now_us, among, mine)
+            it.accept(max, now_us, workers, own)
         })
     }
 

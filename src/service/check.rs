@@ -67,7 +67,7 @@ fn decode(data: &[u8], piece: usize) -> (Vec<Request>, Option<Refusal>) {
                     found.push(request);
                 }
                 Err(refusal) => {
-                    assert_eq!(decoder.next(), Err(refusal), "an error stays one");
+                    assert_eq!(decoder.next(), Err(refusal), "the error is repeated");
                     assert!((400..600).contains(&refusal.status));
                     return (found, Some(refusal));
                 }

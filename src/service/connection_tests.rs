@@ -307,7 +307,7 @@ fn waiting_peer_that_hangs_up_gets_its_response() {
     assert_eq!(fixture.with(Connection::hung_up), "");
     assert!(
         fixture.connection.wants_input(),
-        "the rest may be on its way"
+        "the rest of the request may be arriving"
     );
 }
 
@@ -330,7 +330,7 @@ fn waiting_requests_are_limited() {
 fn idle_connections_are_closed_first_then_slow_ones() {
     let mut fixture = Fixture::new();
     let rank = |fixture: &Fixture| fixture.connection.closable(Millis(fixture.now));
-    assert_eq!(rank(&fixture), None, "its request may be there already");
+    assert_eq!(rank(&fixture), None, "the request may have arrived");
     fixture.now = PROBE_MS;
     assert_eq!(rank(&fixture), Some((0, Millis(0))));
     fixture.receive(&HEALTH[..9]);
@@ -373,7 +373,11 @@ fn call_is_handed_over_once_and_times_out() {
     fixture.send_all();
     assert!(fixture.connection.wants_input());
     assert_eq!(ask(&mut fixture, 2), "");
-    assert_eq!(answered(&mut fixture, 1, 200), "", "that was another call");
+    assert_eq!(
+        answered(&mut fixture, 1, 200),
+        "",
+        "the number is that of another call"
+    );
     assert_eq!(status(&answered(&mut fixture, 2, 404)), "404");
 }
 
@@ -389,7 +393,11 @@ fn probe_slot_serves_one_probe() {
         fixture.connection = Connection::new(CALLER, Class::Probes, Millis(0));
         assert_eq!(fixture.connection.closable(Millis(PROBE_MS - 1)), None);
         let rank = fixture.connection.closable(Millis(PROBE_MS));
-        assert_eq!(rank, Some((0, Millis(0))), "its request should be there");
+        assert_eq!(
+            rank,
+            Some((0, Millis(0))),
+            "the request should have arrived"
+        );
         let answer = fixture.receive(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         assert_eq!(status(&answer), code, "{path}");
         fixture.send_all();
@@ -407,7 +415,10 @@ fn responses_are_completed_when_the_port_closes() {
     fixture.receive(&format!("{HEALTH}{HEALTH}"));
     assert_eq!(fixture.with(Connection::close), OK);
     fixture.send_all();
-    assert!(fixture.connection.is_lingering(), "the second is not begun");
+    assert!(
+        fixture.connection.is_lingering(),
+        "the second request is not handled"
+    );
 
     let mut fixture = Fixture::new();
     fixture.park("60");

@@ -74,7 +74,7 @@ fn local_callers_of_the_service_port_can_only_add() {
     assert_eq!(status("POST /add_cluster", Some(&other().to_json())), 200);
     let add = |it: &ClusterInstance| status("POST /status_change", Some(&it.to_json()));
     assert_eq!(add(&own), 200);
-    assert_eq!(add(&own), 200, "it changes nothing");
+    assert_eq!(add(&own), 200, "the same instance again");
     // Another instance, or another address, would receive clients and their passwords.
     assert_eq!(add(&instance(other(), "b", "carts")), 403);
     own.endpoints[0].port += 1;
@@ -158,7 +158,7 @@ fn clusters_added_through_the_service_port_are_limited() {
     };
     assert!((0..CLUSTERS_MAX).all(|n| add(n) == 200));
     assert_eq!(add(CLUSTERS_MAX), 503);
-    assert_eq!(add(7), 200, "it is there already");
+    assert_eq!(add(7), 200, "the cluster is listed already");
     let page = fixture.context.counters.page();
     assert!(page.contains("elika_service_limited_total{limit=\"clusters\"} 1\n"));
     // Trusted callers have no such limit, and a deleted cluster does not count.

@@ -243,9 +243,9 @@ fn tenants_are_paused_and_resumed() {
         &data(1),
     );
     fixture.succeeds("POST /pause", Some(&cluster), &data(3600));
-    let gone_on = format!(r#"{{"tenant":"{tenant}"}}"#);
-    fixture.succeeds("POST /resume", Some(&gone_on), &gone_on);
-    fixture.succeeds("POST /resume", Some(&cluster), &gone_on);
+    let resumed = format!(r#"{{"tenant":"{tenant}"}}"#);
+    fixture.succeeds("POST /resume", Some(&resumed), &resumed);
+    fixture.succeeds("POST /resume", Some(&cluster), &resumed);
     // All workers have taken the message before the response is sent.
     let calls = [
         format!("pause {tenant} 30000"),

@@ -1,8 +1,8 @@
-//! Limits that closed a client or refused it something, and logins that were refused, for the log:
-//! who, which limit, which value.
+//! Log lines about limits that were reached and logins that were refused: the client, the limit,
+//! the value.
 //!
-//! At most one line a second for each limit; the next one says how many were left out, or one of
-//! its own when there is no next one.
+//! Each limit has at most one line a second. The next line has the number of suppressed ones; if
+//! there is none, a line of its own has it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,48 +11,48 @@ use std::net::SocketAddr;
 use crate::stats::survey::Limit;
 use crate::store::time::Millis;
 
-/// Between two lines about the same limit, ms.
-const SILENCE_MS: u64 = 1_000;
+/// Shortest time between two lines about the same limit, ms.
+const INTERVAL_MS: u64 = 1_000;
 
-/// A limit at which a client is closed, or refused something.
+/// A limit at which a client is closed, or a request or login is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bound {
-    /// Replies that one client has not read.
+    /// Unread replies of one client.
     ClientOutbound,
-    /// Messages that one subscriber has not read.
+    /// Unread messages of one subscriber.
     SubscriberOutbound,
-    /// Replies that all clients of a worker have not read.
+    /// Unread replies of all clients of a worker.
     WorkerOutbound,
-    /// All that a worker keeps.
+    /// Requests and replies that a worker holds.
     WorkerBuffer,
-    /// Connections of clients' own of one tenant, per worker.
+    /// Dedicated connections of one tenant, per worker.
     Dedicated,
     /// Connections to one instance.
     InstanceConnections,
-    /// All that a worker keeps for one tenant.
+    /// Requests and replies that a worker holds for one tenant.
     TenantBuffer,
     /// The size of one request.
     Request,
-    /// Time without a byte taken by a client that has some to read.
+    /// Time in which a client reads none of its replies.
     Send,
     /// Time without a login.
     LoginTime,
     /// Time without a request.
     Idle,
-    /// Time without a request of a client that keeps a connection for a transaction.
+    /// Time without a request inside a transaction or after WATCH.
     PinnedIdle,
-    /// Commands refused before a login.
+    /// Refused commands before a login.
     RefusedCommands,
     /// A limit of the client's tenant.
     Tenant(Limit),
-    /// None: a login was refused.
+    /// No limit: a login was refused.
     Login,
-    /// The memory that the process can have.
+    /// The memory of the process.
     Memory,
 }
 
 impl Bound {
-    /// The option that sets it.
+    /// The option that sets the limit.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -76,7 +76,7 @@ impl Bound {
         }
     }
 
-    /// What its values are.
+    /// The unit of the value, which is its key in the log line.
     #[must_use]
     pub fn unit(self) -> &'static str {
         match self {
@@ -93,7 +93,7 @@ impl Bound {
         }
     }
 
-    /// What happens to a client that reaches it.
+    /// What happens to a client at this limit.
     #[must_use]
     pub fn consequence(self) -> &'static str {
         match self {
@@ -104,29 +104,29 @@ impl Bound {
     }
 }
 
-/// A client was closed, or refused something, because of a limit.
+/// A line about a client that was closed or refused at a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// Which client; `None`: this is about those left out since the last line, and about no other.
-    pub who: Option<Who>,
-    /// Which limit.
+    /// The client; `None`: the line only has the number of suppressed ones.
+    pub client: Option<LoggedClient>,
+    /// The limit.
     pub bound: Bound,
-    /// What it had of what is limited; of a tenant's limit, what that is.
+    /// The client's value; for a limit of a tenant, the limit.
     pub value: u64,
-    /// How often that happened since the last line about this limit, without a line.
+    /// Lines about this limit that were suppressed since the last.
     pub suppressed: u64,
 }
 
-/// A client, for the log.
+/// A client in a log line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Who {
-    /// What CLIENT ID answers to it.
-    pub client: u64,
-    /// Its end of the connection.
+pub struct LoggedClient {
+    /// The number that CLIENT ID returns.
+    pub id: u64,
+    /// The client's address.
     pub peer: SocketAddr,
-    /// Its tenant; `None` before a login, or if it named none that is known.
+    /// The tenant; `None` before a login, or if the login named an unknown one.
     pub tenant: Option<String>,
-    /// The user that it is, or wanted to be, escaped.
+    /// The user, or the user of the refused login, escaped.
     pub user: String,
 }
 
@@ -134,14 +134,14 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (bound, value, suppressed) = (self.bound, self.value, self.suppressed);
         let (what, name, unit) = (bound.consequence(), bound.name(), bound.unit());
-        let Some(who) = &self.who else {
+        let Some(client) = &self.client else {
             return write!(f, "client: {what} limit={name} suppressed={suppressed}");
         };
-        let (client, peer, user) = (who.client, who.peer, &who.user);
-        let tenant = who.tenant.as_deref().unwrap_or("-");
+        let LoggedClient { id, peer, user, .. } = client;
+        let tenant = client.tenant.as_deref().unwrap_or("-");
         write!(
             f,
-            "client: {what} client={client} peer={peer} tenant={tenant} user={user} "
+            "client: {what} client={id} peer={peer} tenant={tenant} user={user} "
         )?;
         if bound != Bound::Login {
             write!(f, "limit={name} {unit}={value} ")?;
@@ -150,18 +150,18 @@ impl fmt::Display for Notice {
     }
 }
 
-/// When the last line about each limit was written, and how many were left out since.
+/// When each limit was logged last, and how many lines were suppressed since.
 #[derive(Debug, Default)]
 pub(crate) struct Notices(BTreeMap<Bound, (Millis, u64)>);
 
 impl Notices {
-    /// Is there to be a line now? Returns how many were left out before it.
+    /// Whether a line is due now; if so, returns how many were suppressed before it.
     pub(crate) fn due(&mut self, bound: Bound, now: Millis) -> Option<u64> {
         let Some((last, suppressed)) = self.0.get_mut(&bound) else {
             self.0.insert(bound, (now, 0));
             return Some(0);
         };
-        if now.since(*last) < SILENCE_MS {
+        if now.since(*last) < INTERVAL_MS {
             *suppressed += 1;
             return None;
         }
@@ -169,10 +169,11 @@ impl Notices {
         Some(std::mem::take(suppressed))
     }
 
-    /// Those of which no more came for a second, with how many were left out; they are told.
-    pub(crate) fn take_over(&mut self, now: Millis) -> impl Iterator<Item = (Bound, u64)> {
+    /// Takes the limits whose last line is a second old and that have suppressed lines, with their
+    /// number.
+    pub(crate) fn take_suppressed(&mut self, now: Millis) -> impl Iterator<Item = (Bound, u64)> {
         let over = self.0.iter_mut();
-        let over = over.filter(move |(_, (last, _))| now.since(*last) >= SILENCE_MS);
+        let over = over.filter(move |(_, (last, _))| now.since(*last) >= INTERVAL_MS);
         let over = over.filter(|(_, (_, suppressed))| *suppressed > 0);
         over.map(move |(bound, (last, suppressed))| {
             *last = now;
@@ -180,7 +181,7 @@ impl Notices {
         })
     }
 
-    /// Is there anything left out that is to be told?
+    /// Whether any line was suppressed since the last one about its limit.
     pub(crate) fn any_suppressed(&self) -> bool {
         self.0.values().any(|(_, suppressed)| *suppressed > 0)
     }
@@ -191,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_a_second_for_each_limit() {
+    fn each_limit_is_logged_once_a_second() {
         let mut notices = Notices::default();
         let mut due = |bound, ms| notices.due(bound, Millis(ms));
         assert_eq!(due(Bound::ClientOutbound, 5), Some(0));
@@ -202,12 +203,13 @@ mod tests {
         assert_eq!(due(Bound::ClientOutbound, 2_005), Some(0));
     }
     #[test]
-    fn the_end_of_a_burst_is_told() {
+    fn suppressed_lines_are_reported_after_a_burst() {
         let mut notices = Notices::default();
         for ms in 0..5 {
             notices.due(Bound::Send, Millis(ms));
         }
-        let over = |notices: &mut Notices, ms| notices.take_over(Millis(ms)).collect::<Vec<_>>();
+        let over =
+            |notices: &mut Notices, ms| notices.take_suppressed(Millis(ms)).collect::<Vec<_>>();
         assert!(notices.any_suppressed());
         assert_eq!(over(&mut notices, 999), []);
         assert_eq!(over(&mut notices, 1_000), [(Bound::Send, 4)]);

@@ -56,7 +56,7 @@ fn dedicated_connections_of_a_tenant_are_limited() {
         panic!("one line is written")
     };
     assert_eq!(notice.bound.name(), "backend-pool.dedicated-max");
-    let user = notice.who.as_ref().map(|who| &*who.user);
+    let user = notice.client.as_ref().map(|client| &*client.user);
     assert_eq!((notice.value, user), (2, Some("ann")));
 }
 

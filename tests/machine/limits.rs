@@ -52,7 +52,7 @@ fn too_large_request_is_refused_and_logged_with_its_client() {
             (notice.bound.name(), notice.value),
             ("limit.request-bytes", 10_000)
         );
-        let user = notice.who.as_ref().map(|who| &*who.user);
+        let user = notice.client.as_ref().map(|client| &*client.user);
         assert_eq!(user, Some("ann"));
         worker.advance(2_000);
     }

@@ -1,24 +1,24 @@
-//! What the log is told of limits that were reached and logins that were refused.
+//! Log lines about limits that were reached and logins that were refused.
 
 use crate::proxy::action::Action;
 use crate::proxy::machine::Machine;
-use crate::stats::notice::{Bound, Notice, Who};
+use crate::stats::notice::{Bound, LoggedClient, Notice};
 use crate::stats::survey::Limit;
 use crate::store::key::{AccountKey, ClientKey, TenantSlot};
 use crate::upstream::account::Account;
 use crate::upstream::tenant::Use;
 
-/// Of the name of a user so many bytes are shown: anybody may send a long one.
+/// Bytes of a user name in a log line: clients may send long ones.
 const USER_BYTES_MAX: usize = 256;
 
 impl Machine {
-    /// Closes a client that reached a limit with this value. It is counted, and the log is told.
+    /// Closes a client at a limit; counts and logs it.
     pub(in crate::proxy) fn evict(&mut self, key: ClientKey, bound: Bound, value: u64) {
         self.note_eviction(key, bound, value);
         self.close_now(key);
     }
 
-    /// Counts and tells that a client is about to be closed because of a limit.
+    /// Counts and logs that a client is about to be closed at a limit.
     pub(in crate::proxy) fn note_eviction(&mut self, key: ClientKey, bound: Bound, value: u64) {
         if !self.clients.contains(key) {
             return;
@@ -46,7 +46,7 @@ impl Machine {
         self.notice(key, bound, value);
     }
 
-    /// Tells that a client did not get a connection because of a limit.
+    /// Logs that a client got no connection because of a limit.
     pub(in crate::proxy) fn note_refusal(&mut self, key: ClientKey, bound: Bound) {
         let of = self.instance_of_client(key);
         let instance = of.and_then(|of| self.upstreams.instances.get(of));
@@ -60,13 +60,13 @@ impl Machine {
         self.notice(key, bound, value.into());
     }
 
-    /// Counts and tells that a client ran into a limit of a tenant.
+    /// Counts and logs that a client reached a limit of its tenant.
     pub(in crate::proxy) fn note_limit(&mut self, key: ClientKey, slot: TenantSlot, limit: Limit) {
         let account = self.clients.get(key).map(|client| client.account);
         self.note_limit_of(key, account.unwrap_or_default(), slot, limit);
     }
 
-    /// The same of a client that wants to be of this account.
+    /// The same for a client that is about to log in to this account.
     pub(in crate::proxy) fn note_limit_of(
         &mut self,
         key: ClientKey,
@@ -96,16 +96,16 @@ impl Machine {
             .accounts
             .get(account)
             .map_or(&b"default"[..], Account::name);
-        let who = self.who(key, slot, user);
-        self.say_notice(
-            who,
+        let client = self.logged_client(key, slot, user);
+        self.log_notice(
+            client,
             Bound::Tenant(limit),
             value.unwrap_or_default(),
             suppressed,
         );
     }
 
-    /// Tells that a login was refused, of this user of this tenant.
+    /// Logs that the login of this user of this tenant was refused.
     pub(in crate::proxy) fn note_refused_login(
         &mut self,
         key: ClientKey,
@@ -113,12 +113,12 @@ impl Machine {
         user: &[u8],
     ) {
         if let Some(suppressed) = self.stats.notices.due(Bound::Login, self.now) {
-            let who = self.who(key, slot, user);
-            self.say_notice(who, Bound::Login, 1, suppressed);
+            let client = self.logged_client(key, slot, user);
+            self.log_notice(client, Bound::Login, 1, suppressed);
         }
     }
 
-    /// The backend refused the login that a client waits for.
+    /// Logs that the backend refused the login that a client waits for.
     pub(in crate::proxy) fn note_login_refused_by_backend(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
@@ -138,16 +138,16 @@ impl Machine {
             return;
         };
         if let Some(suppressed) = self.stats.notices.due(bound, self.now) {
-            let who = self.who(key, slot, self.user_of(key));
-            self.say_notice(who, bound, value, suppressed);
+            let client = self.logged_client(key, slot, self.user_of(key));
+            self.log_notice(client, bound, value, suppressed);
         }
     }
 
-    fn who(&self, key: ClientKey, slot: TenantSlot, user: &[u8]) -> Option<Who> {
+    fn logged_client(&self, key: ClientKey, slot: TenantSlot, user: &[u8]) -> Option<LoggedClient> {
         let client = self.clients.get(key)?;
         let tenant = self.upstreams.tenants.get(slot);
-        Some(Who {
-            client: client.id,
+        Some(LoggedClient {
+            id: client.id,
             peer: client.ends().0,
             tenant: tenant.map(|tenant| tenant.key.to_string()),
             user: user
@@ -158,9 +158,15 @@ impl Machine {
         })
     }
 
-    fn say_notice(&mut self, who: Option<Who>, bound: Bound, value: u64, suppressed: u64) {
+    fn log_notice(
+        &mut self,
+        client: Option<LoggedClient>,
+        bound: Bound,
+        value: u64,
+        suppressed: u64,
+    ) {
         let notice = Notice {
-            who,
+            client,
             bound,
             value,
             suppressed,
@@ -168,11 +174,11 @@ impl Machine {
         self.actions.push_back(Action::Notice(Box::new(notice)));
     }
 
-    /// Tells how many lines were left out, where no other one tells it.
+    /// Logs how many lines were suppressed, if no other line has done it.
     pub(in crate::proxy) fn report_suppressed(&mut self) {
-        let over: Vec<(Bound, u64)> = self.stats.notices.take_over(self.now).collect();
+        let over: Vec<(Bound, u64)> = self.stats.notices.take_suppressed(self.now).collect();
         for (bound, suppressed) in over {
-            self.say_notice(None, bound, 0, suppressed);
+            self.log_notice(None, bound, 0, suppressed);
         }
     }
 }

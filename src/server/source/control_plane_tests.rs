@@ -86,8 +86,8 @@ impl Fixture {
             stream.write_all(response.as_bytes()).unwrap();
             request
         });
-        let rest = self.plane.turn();
-        (server.join().unwrap(), rest)
+        let pause = self.plane.turn();
+        (server.join().unwrap(), pause)
     }
 
     #[track_caller]
@@ -111,7 +111,7 @@ impl Fixture {
 fn etag_is_sent_back_and_changes_are_applied() {
     let mut fixture = Fixture::new();
     assert!(!fixture.loaded());
-    let (request, rest) = fixture.turn(&list("\"1\"", &["a", "b"]));
+    let (request, pause) = fixture.turn(&list("\"1\"", &["a", "b"]));
     assert!(
         request.starts_with("GET /list_cluster?wait=20 HTTP/1.1\r\n"),
         "{request}"
@@ -121,17 +121,17 @@ fn etag_is_sent_back_and_changes_are_applied() {
         "{request}"
     );
     assert!(!request.contains("If-None-Match"), "{request}");
-    assert!(rest <= PAUSE_AFTER_CHANGE, "{rest:?}");
+    assert!(pause <= PAUSE_AFTER_CHANGE, "{pause:?}");
     fixture.expect(&["a", "b"]);
     assert!(fixture.loaded());
-    let (request, rest) = fixture.turn(UNCHANGED);
+    let (request, pause) = fixture.turn(UNCHANGED);
     assert!(request.contains("If-None-Match: \"1\"\r\n"), "{request}");
     assert!(
-        rest > PAUSE_AFTER_CHANGE && rest <= PAUSE,
-        "it did not wait: {rest:?}"
+        pause > PAUSE_AFTER_CHANGE && pause <= PAUSE,
+        "it did not wait: {pause:?}"
     );
-    let (_, rest) = fixture.turn(&list("\"2\"", &["a", "b"]));
-    assert!(rest > PAUSE_AFTER_CHANGE, "nothing new: {rest:?}");
+    let (_, pause) = fixture.turn(&list("\"2\"", &["a", "b"]));
+    assert!(pause > PAUSE_AFTER_CHANGE, "nothing new: {pause:?}");
     fixture.turn(&list("\"3\"", &["b", "c"]));
     fixture.expect(&["b", "c"]);
     let (request, _) = fixture.turn(&list("\"4\"", &[]));
@@ -143,7 +143,7 @@ fn etag_is_sent_back_and_changes_are_applied() {
 fn failures_keep_the_last_clusters() {
     let mut fixture = Fixture::new();
     fixture.turn(&list("\"1\"", &["a"]));
-    let nonsense = "HTTP/1.1 200 OK\r\nETag: \"2\"\r\nContent-Length: 2\r\n\r\n[{";
+    let invalid = "HTTP/1.1 200 OK\r\nETag: \"2\"\r\nContent-Length: 2\r\n\r\n[{";
     for (response, failure) in [
         (
             "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
@@ -153,23 +153,23 @@ fn failures_keep_the_last_clusters() {
             "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
             Failure::Status(302),
         ),
-        (nonsense, Failure::Invalid),
+        (invalid, Failure::Invalid),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[]",
             Failure::Unreachable,
         ),
         ("+PONG\r\n", Failure::Unreachable),
     ] {
-        let (request, rest) = fixture.turn(response);
+        let (request, pause) = fixture.turn(response);
         assert!(request.contains("If-None-Match: \"1\"\r\n"), "{request}");
         assert!(fixture.plane.logged.contains(&failure), "{response}");
-        assert!(rest >= BACKOFF.0 / 2 && rest <= BACKOFF.1, "{rest:?}");
+        assert!(pause >= BACKOFF.0 / 2 && pause <= BACKOFF.1, "{pause:?}");
         fixture.expect(&["a"]);
     }
-    assert_eq!(fixture.plane.logged.len(), 4, "each is told once");
+    assert_eq!(fixture.plane.logged.len(), 4, "each kind is logged once");
     for _ in 0..100 {
-        let rest = fixture.plane.fail(Failure::Unreachable, "again");
-        assert!(rest >= BACKOFF.0 / 2 && rest <= BACKOFF.1, "{rest:?}");
+        let pause = fixture.plane.fail(Failure::Unreachable, "again");
+        assert!(pause >= BACKOFF.0 / 2 && pause <= BACKOFF.1, "{pause:?}");
     }
     fixture.turn(UNCHANGED);
     assert!(fixture.plane.logged.is_empty());
@@ -179,7 +179,7 @@ fn failures_keep_the_last_clusters() {
     assert_eq!(
         fresh.plane.logged,
         [Failure::Status(304)],
-        "nobody had a version"
+        "no list has been received"
     );
     assert!(!fresh.loaded());
 }

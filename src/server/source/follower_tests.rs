@@ -18,10 +18,10 @@ fn key(name: &str) -> ClusterKey {
 /// `cart a:1 b:2` is cluster cart with instances a and b at these ports.
 fn catalog(clusters: &[&str]) -> Catalog {
     let cluster = |line: &&str| {
-        let mut words = line.split(' ');
-        let key = key(words.next().unwrap());
-        let instances = words.map(|word| {
-            let (id, port) = word.split_once(':').unwrap();
+        let mut fields = line.split(' ');
+        let key = key(fields.next().unwrap());
+        let instances = fields.map(|field| {
+            let (id, port) = field.split_once(':').unwrap();
             let endpoint = Endpoint {
                 addr: "10.0.0.1".into(),
                 port: port.parse().unwrap(),
@@ -63,11 +63,11 @@ impl Fixture {
     /// The notifications that subscribers of the registry received.
     fn notifications(&self) -> Vec<String> {
         let changes = self.changes.try_iter();
-        let words = changes.map(|it| {
+        let fields = changes.map(|it| {
             let port = it.endpoint().unwrap().port;
             format!("{} {}:{port} {}", it.key.name.name, it.id, it.status)
         });
-        words.collect()
+        fields.collect()
     }
 
     fn listed(&self) -> Catalog {

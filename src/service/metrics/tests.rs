@@ -63,7 +63,7 @@ fn instance(name: &str, clients: u32, requests: u64) -> InstanceSurvey {
     }
 }
 
-fn told(worker: u16, instances: Vec<InstanceSurvey>) -> Survey {
+fn survey(worker: u16, instances: Vec<InstanceSurvey>) -> Survey {
     let keys: BTreeSet<_> = instances.iter().map(|it| it.tenant.clone()).collect();
     let tenants = keys.into_iter().map(|key| TenantSurvey {
         key,
@@ -108,7 +108,10 @@ const REQUESTS: &str = "elika_instance_requests_total";
 
 #[test]
 fn every_family_of_the_table_is_on_the_page() {
-    let page = shown(&Page::new(5), vec![told(0, vec![instance("one", 1, 100)])]);
+    let page = shown(
+        &Page::new(5),
+        vec![survey(0, vec![instance("one", 1, 100)])],
+    );
     let mut announced = page.families.iter();
     let mut names = BTreeSet::new();
     for family in write::all().into_iter().flat_map(|(_, families)| families) {
@@ -133,8 +136,8 @@ fn every_family_of_the_table_is_on_the_page() {
 #[test]
 fn workers_are_added_up() {
     let mut surveys = vec![
-        told(0, vec![instance("one", 1, 100), instance("two", 7, 0)]),
-        told(1, vec![instance("one", 2, 200)]),
+        survey(0, vec![instance("one", 1, 100), instance("two", 7, 0)]),
+        survey(1, vec![instance("one", 2, 200)]),
     ];
     surveys[0].counters.logins = 5;
     surveys[0].client_count = 9;
@@ -197,8 +200,8 @@ fn workers_are_added_up() {
         PinReason::ALL.len(),
         page.count("elika_instance_pinned_clients", &[("tenant", one.as_str())])
     );
-    let refused = |who: &str, limit| {
-        let labels = [("tenant", who), ("limit", limit)];
+    let refused = |row: &str, limit| {
+        let labels = [("tenant", row), ("limit", limit)];
         page.value("elika_tenant_refused_total", &labels)
     };
     assert_eq!(
@@ -249,7 +252,7 @@ fn tenants_with_few_clients_share_a_row() {
         instance("two", 5, 20),
         instance("three", 2, 40),
     ];
-    let first = shown(&page, vec![told(0, instances)]);
+    let first = shown(&page, vec![survey(0, instances)]);
     let (one, two) = (tenant("one"), tenant("two"));
     let names = BTreeSet::from([two.as_str(), "other"]);
     assert_eq!(first.values_of("tenant"), names);
@@ -269,7 +272,7 @@ fn tenants_with_few_clients_share_a_row() {
         instance("two", 5, 21),
         instance("three", 2, 40),
     ];
-    let second = shown(&page, vec![told(0, instances)]);
+    let second = shown(&page, vec![survey(0, instances)]);
     assert_eq!(second.value(REQUESTS, &[("tenant", one.as_str())]), 0.0);
     assert_eq!(second.value(REQUESTS, &[("tenant", two.as_str())]), 21.0);
     assert_eq!(second.value(REQUESTS, &other), 55.0);
@@ -280,7 +283,7 @@ fn tenants_with_few_clients_share_a_row() {
         instance("two", 5, 21),
         instance("three", 7, 41),
     ];
-    let third = shown(&page, vec![told(0, instances)]);
+    let third = shown(&page, vec![survey(0, instances)]);
     assert_eq!(third.value(REQUESTS, &[("tenant", one.as_str())]), 1.0);
     assert_eq!(third.value(REQUESTS, &[("tenant", two.as_str())]), 21.0);
     assert_eq!(third.value(REQUESTS, &other), 56.0);
@@ -290,13 +293,13 @@ fn tenants_with_few_clients_share_a_row() {
         instance("two", 5, 25),
         instance("three", 99, 41),
     ];
-    let fourth = shown(&page, vec![told(0, instances)]);
+    let fourth = shown(&page, vec![survey(0, instances)]);
     let three = tenant("three");
     let names = BTreeSet::from([one.as_str(), three.as_str(), "other"]);
     assert_eq!(fourth.values_of("tenant"), names);
     assert_eq!(fourth.value(REQUESTS, &other), 60.0);
     assert_eq!(shown(&Page::new(0), vec![]).count(REQUESTS, &[]), 0);
-    let none = shown(&Page::new(0), vec![told(0, vec![instance("one", 1, 10)])]);
+    let none = shown(&Page::new(0), vec![survey(0, vec![instance("one", 1, 10)])]);
     assert_eq!(none.value(REQUESTS, &other), 10.0);
 }
 
@@ -305,8 +308,8 @@ fn silent_worker_is_shown_with_its_last_survey() {
     let page = Page::new(5);
     let both = |n| {
         vec![
-            told(0, vec![instance("one", 1, n)]),
-            told(1, vec![instance("one", 2, n)]),
+            survey(0, vec![instance("one", 1, n)]),
+            survey(1, vec![instance("one", 2, n)]),
         ]
     };
     let first = shown(&page, both(100));
@@ -328,29 +331,35 @@ fn returned_instance_is_counted_from_zero() {
     let requests = |surveys| shown(&page, surveys).sum(REQUESTS, &[]);
     assert_eq!(
         requests(vec![
-            told(0, vec![instance("one", 1, 100)]),
-            told(1, vec![instance("one", 1, 10)])
+            survey(0, vec![instance("one", 1, 100)]),
+            survey(1, vec![instance("one", 1, 10)])
         ]),
         110.0
     );
     // Worker 0 has removed the instance, worker 1 still has it.
     assert_eq!(
-        requests(vec![told(0, vec![]), told(1, vec![instance("one", 1, 11)])]),
+        requests(vec![
+            survey(0, vec![]),
+            survey(1, vec![instance("one", 1, 11)])
+        ]),
         111.0
     );
     assert_eq!(
-        requests(vec![told(0, vec![instance("one", 1, 5)]), told(1, vec![])]),
+        requests(vec![
+            survey(0, vec![instance("one", 1, 5)]),
+            survey(1, vec![])
+        ]),
         116.0
     );
     // The address changes, the counts go on.
     let mut moved = instance("one", 1, 6);
     moved.address = "10.0.0.2:6379".into();
-    assert_eq!(requests(vec![told(0, vec![moved])]), 117.0);
+    assert_eq!(requests(vec![survey(0, vec![moved])]), 117.0);
     // No worker has the instance or its tenant.
-    assert_eq!(requests(vec![told(0, vec![]), told(1, vec![])]), 0.0);
-    assert_eq!(requests(vec![told(0, vec![instance("one", 1, 7)])]), 7.0);
+    assert_eq!(requests(vec![survey(0, vec![]), survey(1, vec![])]), 0.0);
+    assert_eq!(requests(vec![survey(0, vec![instance("one", 1, 7)])]), 7.0);
     // Between two pages it started again at zero.
-    assert_eq!(requests(vec![told(0, vec![instance("one", 1, 2)])]), 9.0);
+    assert_eq!(requests(vec![survey(0, vec![instance("one", 1, 2)])]), 9.0);
 }
 
 /// Whatever happens, no counter that stays on the page decreases, and each count is on it exactly
@@ -381,7 +390,7 @@ fn no_counter_decreases_or_loses_a_count() {
                     let clients = u32::try_from(random.below(10)).unwrap();
                     instances.push(instance(name, clients, *count));
                 }
-                surveys.push(told(worker, instances));
+                surveys.push(survey(worker, instances));
             }
             let now = shown(&page, surveys);
             assert!(
