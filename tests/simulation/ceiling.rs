@@ -81,14 +81,14 @@ impl World {
             Bound::WorkerBuffer => |it| it.kept_bytes,
             _ => return Ok(()),
         };
-        // A line about those left out is about no other.
-        let Some(who) = &notice.who else {
+        // A line without a client only counts suppressed lines.
+        let Some(client) = &notice.client else {
             return Ok(());
         };
         let Some(before) = self.nodes[node].before.take() else {
             return Ok(());
         };
-        let victim = before.clients.iter().find(|it| it.id == who.client);
+        let victim = before.clients.iter().find(|it| it.id == client.id);
         let Some(victim) = victim.filter(|it| has_login(it) == Some(true)) else {
             return Ok(());
         };
