@@ -133,8 +133,8 @@ impl World {
     fn audit_denied(&self, done: &Done<'_>) -> Result<(), String> {
         let view = self.view();
         let key = &done.server.tenant_key;
-        let mut pictures = view.pictures(done.sent, done.execution.at);
-        let denied = pictures.all(|it| {
+        let mut snapshots = view.snapshots(done.sent, done.execution.at);
+        let denied = snapshots.all(|it| {
             let tenant = it.snapshot.tenant_by_key(key);
             tenant.is_some_and(|tenant| denies(&tenant.limits, &done.asks.command))
         });
@@ -164,10 +164,10 @@ impl World {
         let (view, tenant) = (self.view(), &self.tenants[server.tenant]);
         tenant.pauses.iter().any(|pause| {
             // Whoever does not know a tenant does not know of its pause.
-            let mut pictures = view.pictures(pause.from, at);
+            let mut snapshots = view.snapshots(pause.from, at);
             pause.holds(sent)
                 && pause.holds(at)
-                && pictures.all(|it| it.snapshot.tenant_by_key(&tenant.key).is_some())
+                && snapshots.all(|it| it.snapshot.tenant_by_key(&tenant.key).is_some())
         })
     }
 
@@ -227,7 +227,7 @@ impl World {
     /// So many requests of a tenant at most are executed in this time; `None`: any number.
     fn allowed(&self, tenant: usize, from: Moment, to: Moment) -> Option<u64> {
         let (view, key) = (self.view(), &self.tenants[tenant].key);
-        let rates = view.pictures(from, to).map(|picture| {
+        let rates = view.snapshots(from, to).map(|picture| {
             let limits = &picture.snapshot.tenant_by_key(key)?.limits;
             limits.requests_per_second.map(u64::from)
         });

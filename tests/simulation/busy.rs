@@ -16,7 +16,7 @@ const DATABASES: usize = 3;
 
 impl World {
     /// In the calm: a client runs the script, the others ask, and then it is killed.
-    pub(crate) fn outlast_a_script(&mut self) -> Result<(), String> {
+    pub(crate) fn run_script_phase(&mut self) -> Result<(), String> {
         let settings = &self.plan.settings;
         // Limits may refuse anything. Where a pool has no room for one more connection, all wait
         // for the script. A client that is closed where it would hear an error hears nothing.
@@ -33,7 +33,7 @@ impl World {
             self.touch(client);
         }
         self.settle("the calm before a script")?;
-        self.outlast_silence()?;
+        self.wait_for_silence()?;
         let all = self.free();
         if all.is_empty() {
             return Ok(());
@@ -61,7 +61,7 @@ impl World {
 
     /// Requests that wait for a connection that never comes may move behind the script; and so may
     /// those that come while the proxy rests after it was given up.
-    fn outlast_silence(&mut self) -> Result<(), String> {
+    fn wait_for_silence(&mut self) -> Result<(), String> {
         let silent = |link: &Link| link.session.is_none() && link.prospect == Prospect::Silence;
         while (self.nodes.iter()).any(|node| node.links.values().any(silent)) {
             self.sweep()?;

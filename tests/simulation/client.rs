@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use elika::proxy::ClientKey;
 
-use super::judge::Model;
+use super::oracle::Model;
 use super::redis::{Moment, Tag};
 use super::script::{Asks, Script};
 use super::wire;

@@ -9,9 +9,9 @@ use elika::cluster::{
 };
 
 use super::limits::{self, Count, Pause};
-use super::picture::{Picture, address};
-use super::plan::Home;
-use super::redis::{Redis, Replication, Trouble};
+use super::plan::TenantPlan;
+use super::redis::{Degraded, Redis, Replication};
+use super::snapshot::{SnapshotRecord, address};
 use super::world::World;
 
 mod aliases;
@@ -22,7 +22,7 @@ use aliases::cluster;
 pub(crate) struct Tenant {
     cluster: ClusterKey,
     pub(crate) key: TenantKey,
-    pub(crate) home: Home,
+    pub(crate) home: TenantPlan,
     /// Its servers want a password of everybody since some time.
     pub(crate) locked: bool,
     /// The registry knows it.
@@ -54,14 +54,14 @@ pub(crate) struct Instance {
 
 /// A picture on its way to a worker.
 #[derive(Debug)]
-pub(crate) struct Mail {
+pub(crate) struct PendingSnapshot {
     due: u64,
     node: usize,
     picture: usize,
 }
 
 impl Tenant {
-    pub(crate) fn new(index: usize, home: Home) -> Self {
+    pub(crate) fn new(index: usize, home: TenantPlan) -> Self {
         let cluster = cluster(index);
         Self {
             key: cluster.tenant(),
@@ -173,7 +173,7 @@ impl World {
             }
             instance.known
         });
-        self.pictures.push(Picture {
+        self.snapshots.push(SnapshotRecord {
             known: known.collect(),
             at: self.now,
             told: None,
@@ -181,7 +181,7 @@ impl World {
             snapshot: Arc::clone(&snapshot),
         });
         for server in 0..self.servers.len() {
-            let picture = &self.pictures[self.pictures.len() - 1];
+            let picture = &self.snapshots[self.snapshots.len() - 1];
             let listed = picture.lists(&self.servers[server]);
             let server = &mut self.servers[server];
             if std::mem::replace(&mut server.unlisted, !listed) == listed {
@@ -194,18 +194,18 @@ impl World {
     /// The registry has news: the workers will hear of it.
     pub(crate) fn announce(&mut self) {
         self.picture();
-        let picture = self.pictures.len() - 1;
+        let picture = self.snapshots.len() - 1;
         for node in 0..self.nodes.len() {
             let before = self.mail.iter().filter(|mail| mail.node == node);
             let before = before.map(|mail| mail.due).max().unwrap_or(0);
             let soon = *self.rng.pick(&[0, 0, 5, 30]);
             let due = before.max(self.now.ms + soon);
-            self.mail.push(Mail { due, node, picture });
+            self.mail.push(PendingSnapshot { due, node, picture });
         }
     }
 
-    /// A worker gets the pictures that have arrived.
-    pub(crate) fn hear_news(&mut self, node: usize) {
+    /// A worker gets the snapshots that have arrived.
+    pub(crate) fn check_news(&mut self, node: usize) {
         let now = self.now;
         let mut heard = Vec::new();
         self.mail.retain(|mail| {
@@ -217,13 +217,13 @@ impl World {
         });
         for picture in heard {
             self.note(|| format!("worker {node} gets picture {picture}"));
-            let snapshot = Arc::clone(&self.pictures[picture].snapshot);
+            let snapshot = Arc::clone(&self.snapshots[picture].snapshot);
             self.nodes[node].machine.registry_changed(snapshot);
             if self.mail.iter().all(|mail| mail.picture != picture) {
-                self.pictures[picture].told = Some(self.now);
+                self.snapshots[picture].told = Some(self.now);
             }
             // What it means for those who are there may be felt from now on.
-            let changed = &self.pictures[picture.saturating_sub(1)..=picture];
+            let changed = &self.snapshots[picture.saturating_sub(1)..=picture];
             let [before, .., after] = changed else {
                 continue;
             };
@@ -237,10 +237,10 @@ impl World {
     }
 
     /// Something happens to a tenant or one of its instances.
-    pub(crate) fn stir(&mut self) {
+    pub(crate) fn change(&mut self) {
         let stir = self.plan.stir;
         let tenant = self.rng.below(self.tenants.len());
-        let version = self.pictures.len();
+        let version = self.snapshots.len();
         let mut news = false;
         if self.rng.permille(stir.add) && self.tenants[tenant].instances.len() < 4 {
             self.add_instance(tenant);
@@ -268,9 +268,9 @@ impl World {
             news = true;
         }
         if self.plan.limited {
-            self.stir_pause(tenant);
+            self.change_pause(tenant);
         }
-        news |= self.stir_instance(tenant);
+        news |= self.change_instance(tenant);
         // One that is away comes back some time.
         if !self.tenants[tenant].listed && self.rng.one_in(9) {
             self.tenants[tenant].listed = true;
@@ -282,7 +282,7 @@ impl World {
         }
     }
 
-    fn stir_instance(&mut self, tenant: usize) -> bool {
+    fn change_instance(&mut self, tenant: usize) -> bool {
         let stir = self.plan.stir;
         let nth = self.rng.below(self.tenants[tenant].instances.len());
         let mut news = false;
@@ -339,16 +339,16 @@ impl World {
     pub(crate) fn ail(&mut self, server: usize) {
         let (stir, now) = (self.plan.stir, self.now.ms);
         if self.rng.permille(stir.trouble) {
-            let trouble = *self.rng.pick(&Trouble::PASSING);
+            let trouble = *self.rng.pick(&Degraded::PASSING);
             let to = now + self.rng.between(50, 3_000);
             self.note(|| format!("server {server} suffers from {trouble:?} until {to} ms"));
-            self.servers[server].fall_ill(trouble, now, to);
+            self.servers[server].degrade(trouble, now, to);
         }
         if self.rng.permille(stir.mute) {
             let until = now + self.rng.between(50, 6_000);
             let (writes, redis) = (self.rng.one_in(2), &mut self.servers[server]);
             match writes {
-                true => redis.holds_writes_until = until,
+                true => redis.pauses_writes_until = until,
                 false => redis.mute_until = until,
             }
             self.note(|| {

@@ -126,7 +126,7 @@ pub(crate) struct Count {
 
 impl World {
     /// A tenant is paused, or goes on.
-    pub(super) fn stir_pause(&mut self, tenant: usize) {
+    pub(super) fn change_pause(&mut self, tenant: usize) {
         let now = self.now;
         let paused = { self.tenants[tenant].pauses.iter() }.any(|pause| pause.holds(now));
         if paused && self.rng.one_in(4) {
@@ -175,7 +175,7 @@ impl World {
         let (key, now) = (self.tenants[tenant].key.clone(), self.now);
         let (mut limits, mut quotas) = (Vec::new(), Vec::new());
         let mut away = false;
-        for picture in self.view().pictures(now, now) {
+        for picture in self.view().snapshots(now, now) {
             let Some(known) = picture.snapshot.tenant_by_key(&key) else {
                 away = true;
                 continue;
@@ -232,7 +232,7 @@ impl World {
 
     /// In the end nobody uses anything any more.
     pub(crate) fn check_quotas(&self) -> Result<(), String> {
-        for tenant in self.pictures.iter().flat_map(|it| it.snapshot.tenants()) {
+        for tenant in self.snapshots.iter().flat_map(|it| it.snapshot.tenants()) {
             let quota = &tenant.quota;
             let all = [&quota.clients, &quota.pinned, &quota.waiting].map(|it| it.get());
             if all != [0; 3] {

@@ -164,7 +164,7 @@ impl Link {
             && redis.sessions[&id].wait.is_none()
             && !redis.runs_for(id)
             && let Some((len, args)) = wire::request(&self.buffer[at..])?
-            && !redis.holds_back(&args[0], now)
+            && !redis.pauses_writes(&args[0], now)
         {
             (at, left) = (at + len, left - 1);
             if let Some(session) = redis.sessions.get_mut(&id) {

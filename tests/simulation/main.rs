@@ -17,31 +17,31 @@
 
 mod audit;
 mod backends;
+mod buffer_limit;
 mod busy;
-mod ceiling;
-mod census;
 mod client;
+mod client_lists;
 mod clusters;
-mod guessers;
-mod held;
-mod judge;
-mod lag;
+mod default_password;
+mod guessed_passwords;
 mod limits;
 mod link;
-mod locked;
 mod monitors;
-mod names;
 mod network;
-mod people;
-mod picture;
+mod oracle;
+mod paused_writes;
 mod plan;
-mod questions;
 mod redis;
+mod replica_lag;
+mod reports;
 mod rng;
 mod run;
 mod script;
-mod survey;
+mod snapshot;
+mod stats;
+mod tenant_names;
 mod wire;
+mod workload;
 mod world;
 
 use std::collections::BTreeSet;
@@ -53,34 +53,34 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use judge::Waits;
+use oracle::Waits;
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 1_000;
 
 /// A seed takes some milliseconds; if none ends for so long, one never will.
-const PATIENCE: Duration = Duration::from_secs(60);
+const SEED_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// So many failing seeds are enough to know.
 const FAILURES_MAX: usize = 5;
 
 /// In this many of them, at least, reads are asked for again.
-const SEEDS_WITH_DETOURS_MIN: u64 = 40;
+const SEEDS_WITH_RETRIES_MIN: u64 = 40;
 
 /// At least once in this many, a client hears that replicas have what it wrote over a connection
 /// that it has left.
 const SEEDS_PER_WAIT_MAX: u64 = 5;
 
 /// What a seed that went well saw, or what was wrong.
-type Outcome = Result<Seen, String>;
+type Outcome = Result<Summary, String>;
 
 /// So much happened in a seed, or in several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct Summary {
     pub(crate) events: u64,
     /// Clients whose reads were asked for again, and seeds in which there were any.
     pub(crate) asked_again: u64,
-    with_detours: u64,
+    with_retries: u64,
     /// Clients closed at the ceiling of all buffers.
     pub(crate) buffers_full: u64,
     /// How often that, or too many unread replies, could have closed another tenant's client.
@@ -88,14 +88,14 @@ pub(crate) struct Seen {
     pub(crate) waits: Waits,
 }
 
-impl Seen {
+impl Summary {
     fn add(&mut self, other: Self) {
         self.events += other.events;
         self.asked_again += other.asked_again;
         self.buffers_full += other.buffers_full;
         self.choices += other.choices;
         self.waits.add(other.waits);
-        self.with_detours += u64::from(other.asked_again > 0);
+        self.with_retries += u64::from(other.asked_again > 0);
     }
 }
 
@@ -135,9 +135,9 @@ fn seeds() {
         thread::spawn(move || work(seeds, &next, &tell));
     }
     drop(tell);
-    let (mut all, mut under_way, mut failures) = (Seen::default(), BTreeSet::new(), Vec::new());
+    let (mut all, mut under_way, mut failures) = (Summary::default(), BTreeSet::new(), Vec::new());
     while failures.len() < FAILURES_MAX {
-        match told.recv_timeout(PATIENCE) {
+        match told.recv_timeout(SEED_TIMEOUT) {
             Ok((seed, None)) => {
                 under_way.insert(seed);
             }
@@ -166,9 +166,9 @@ fn seeds() {
     }
     let failed: Vec<u64> = failures.iter().map(|(seed, _)| *seed).collect();
     assert!(failed.is_empty(), "failing seeds: {failed:?}");
-    let enough = seeds / (SEEDS / SEEDS_WITH_DETOURS_MIN);
+    let enough = seeds / (SEEDS / SEEDS_WITH_RETRIES_MIN);
     assert!(
-        all.with_detours >= enough && all.buffers_full > 0 && all.choices > 0,
+        all.with_retries >= enough && all.buffers_full > 0 && all.choices > 0,
         "it hardly ever happens: {all:?}"
     );
     // Nor is it enough to say that nobody can tell.
@@ -194,7 +194,7 @@ fn replay() {
 
 /// What is drawn must depend on nothing but the seed.
 #[test]
-fn a_seed_says_everything() {
+fn run_depends_only_on_the_seed() {
     for seed in [3, 4, 5] {
         assert_eq!(run(seed, false), run(seed, false));
     }

@@ -8,7 +8,7 @@ const LEFT_MS: u64 = 15_000;
 
 impl World {
     /// In the calm: some clients do so, and nothing of them stays.
-    pub(crate) fn outlast_monitors(&mut self) -> Result<(), String> {
+    pub(crate) fn run_monitor_phase(&mut self) -> Result<(), String> {
         self.note(|| "-- monitors".into());
         let mut leaving = self.free();
         leaving.retain(|_| self.rng.one_in(4));

@@ -6,8 +6,8 @@ use std::io::IoSlice;
 use elika::proxy::{Action, ClientKey, ConnKey, LinkKey, SLICES_MAX};
 
 use super::link::{Link, Prospect};
-use super::picture::address;
-use super::world::{Letter, Text, World};
+use super::snapshot::address;
+use super::world::{Message, Text, World};
 
 /// Above so many bytes that a server has not taken, nothing more is sent to it.
 const BACKEND_OUTBOUND_BYTES_MAX: usize = 1 << 20;
@@ -28,7 +28,7 @@ impl World {
         }
         self.nodes[node].turns += 1;
         self.post(node);
-        self.hear_news(node);
+        self.check_news(node);
         for phase in phases {
             match phase {
                 0 => self.nodes[node].machine.resume(),
@@ -68,25 +68,25 @@ impl World {
         let letters = std::mem::take(&mut self.letters);
         let (due, later) = letters
             .into_iter()
-            .partition(|letter: &Letter| letter.to == node && letter.due <= now);
+            .partition(|letter: &Message| letter.to == node && letter.due <= now);
         self.letters = later;
-        for Letter {
+        for Message {
             from, asker, text, ..
         } in due
         {
             match text {
                 Text::Question(question) => {
                     let answer = self.nodes[node].machine.peer_asked(question);
-                    self.send_letter(node, from, asker, Text::Answer(answer));
+                    self.send_message(node, from, asker, Text::Answer(answer));
                 }
                 Text::Answer(answer) => self.nodes[node].machine.peer_told(asker, answer),
             }
         }
     }
 
-    fn send_letter(&mut self, from: usize, to: usize, asker: ClientKey, text: Text) {
+    fn send_message(&mut self, from: usize, to: usize, asker: ClientKey, text: Text) {
         let due = self.now.ms + self.rng.between(0, 20);
-        self.letters.push(Letter {
+        self.letters.push(Message {
             due,
             to,
             from,
@@ -124,10 +124,10 @@ impl World {
                 }
                 Action::Ask(asker, question) => {
                     for to in (0..self.nodes.len()).filter(|to| *to != node) {
-                        self.send_letter(node, to, asker, Text::Question(question.clone()));
+                        self.send_message(node, to, asker, Text::Question(question.clone()));
                     }
                 }
-                Action::Report(report) => self.hear_report(node, report)?,
+                Action::Report(report) => self.check_report(node, report)?,
                 Action::Notice(notice) => self.check_ceiling(node, &notice)?,
             }
         }

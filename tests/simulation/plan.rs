@@ -32,7 +32,7 @@ pub(crate) struct Faults {
 
 /// What happens to tenants and their instances; per thousand events of the world.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Stir {
+pub(crate) struct Changes {
     /// An instance goes offline, or comes back.
     pub(crate) status: u64,
     /// An instance is deleted, or comes back.
@@ -61,7 +61,7 @@ pub(crate) struct Stir {
 
 /// A tenant as it begins.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Home {
+pub(crate) struct TenantPlan {
     /// Its servers are older than 6.0.
     pub(crate) old: bool,
     /// They say nothing to a failed AUTH while other replies of the connection wait to be sent.
@@ -75,7 +75,7 @@ pub(crate) struct Home {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) workers: u16,
-    pub(crate) homes: Vec<Home>,
+    pub(crate) homes: Vec<TenantPlan>,
     /// Clients that name no tenant belong to the first.
     pub(crate) default_tenant: bool,
     pub(crate) clients: usize,
@@ -98,7 +98,7 @@ pub(crate) struct Plan {
     /// A reply is late by up to this, ms.
     pub(crate) delay_ms: u64,
     pub(crate) faults: Faults,
-    pub(crate) stir: Stir,
+    pub(crate) stir: Changes,
     pub(crate) settings: Settings,
 }
 
@@ -112,7 +112,7 @@ impl Plan {
             false => *rng.pick(&[1, 1, 2, 3]),
         };
         let homes = (0..tenants)
-            .map(|_| Home {
+            .map(|_| TenantPlan {
                 old: rng.one_in(8),
                 silent: rng.one_in(2),
                 databases: *rng.pick(&[16, 16, 4]),
@@ -186,9 +186,9 @@ impl Plan {
             delay_ms: *rng.pick(&[0, 3, 50]),
             faults: Self::draw_faults(rng, settings.backend_reply_ms > 0),
             stir: if narrow {
-                Stir::default()
+                Changes::default()
             } else {
-                Self::draw_stir(rng)
+                Self::draw_changes(rng)
             },
             settings,
         }
@@ -220,16 +220,16 @@ impl Plan {
     }
 
     /// In every third world tenants and instances stay as they are.
-    fn draw_stir(rng: &mut Rng) -> Stir {
+    fn draw_changes(rng: &mut Rng) -> Changes {
         if rng.one_in(3) {
-            return Stir::default();
+            return Changes::default();
         }
         let mut some = |often: u64| match rng.below(5) {
             0 | 1 => often.div_ceil(4),
             2 => often,
             _ => 0,
         };
-        Stir {
+        Changes {
             status: some(400),
             delete: some(100),
             add: some(100),

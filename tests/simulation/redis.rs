@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use elika::cluster::TenantKey;
 
-use super::plan::Home;
+use super::plan::TenantPlan;
 use super::wire;
 
 mod data;
+mod degraded;
 mod lists;
 mod pubsub;
 mod replicas;
@@ -19,17 +20,16 @@ mod replies;
 mod scripts;
 mod session;
 mod transactions;
-mod trouble;
 
 use data::tag_of;
 pub(crate) use data::{any_tag, is_read};
+pub(crate) use degraded::{Degraded, DegradedPeriod, is_busy, is_degraded_error};
 pub(crate) use pubsub::Span;
 pub(crate) use replicas::Replication;
 pub(crate) use replies::{array, hello, null, null_array};
 pub(crate) use scripts::NOT_BUSY;
 pub(crate) use session::{MAY_NOT_LIST, NO_LIST, Session, Verdict};
 pub(crate) use transactions::{Outcome, Watch};
-pub(crate) use trouble::{Spell, Trouble, is_busy, is_trouble};
 
 /// Which client's which request: `client * SEQUENCE + number`.
 pub(crate) type Tag = u64;
@@ -134,14 +134,14 @@ pub(crate) struct Redis {
     /// For whom each push was that nobody asked for: `None`: not known, `Some(0)`: nobody.
     pub(crate) noises: Vec<Option<u64>>,
     /// When it was in trouble, and what it refused because of that.
-    pub(crate) spells: Vec<Spell>,
+    pub(crate) spells: Vec<DegradedPeriod>,
     pub(crate) refusals: BTreeMap<Tag, Vec<(&'static str, Moment)>>,
     /// The script that runs, and on which connection.
     running: Option<(u64, Tag)>,
     /// It does nothing before this, ms.
     pub(crate) mute_until: u64,
     /// It executes no write before this, ms.
-    pub(crate) holds_writes_until: u64,
+    pub(crate) pauses_writes_until: u64,
     /// Bytes that came here or were sent from here.
     pub(crate) bytes: u64,
     /// So many connections of clients' own may be the same user's, in one database and protocol.
@@ -175,9 +175,9 @@ pub(crate) const HELLO_NOAUTH: &str = "NOAUTH HELLO must be called with the clie
 pub(crate) const DB_RANGE: &str = "ERR DB index is out of range";
 
 impl Redis {
-    pub(crate) fn new(index: usize, seat: (usize, TenantKey, String), home: Home) -> Self {
+    pub(crate) fn new(index: usize, seat: (usize, TenantKey, String), home: TenantPlan) -> Self {
         let (tenant, tenant_key, instance) = seat;
-        let Home {
+        let TenantPlan {
             old,
             silent,
             databases,
@@ -230,7 +230,7 @@ impl Redis {
             refusals: BTreeMap::new(),
             running: None,
             mute_until: 0,
-            holds_writes_until: 0,
+            pauses_writes_until: 0,
             bytes: 0,
             own_max: usize::MAX,
             calm: false,
@@ -315,7 +315,7 @@ impl Redis {
         if session.user.is_none() && name != "AUTH" && name != "HELLO" {
             // A handshake may try to choose the database first.
             session.refused |= name != "SELECT";
-            session.waited |= session::needs_its_own(name);
+            session.waited |= session::needs_dedicated(name);
             session.client = any_tag(args).map(|tag| tag / SEQUENCE).or(session.client);
             return Ok(Some(wire::error(NOAUTH)));
         }

@@ -2,10 +2,10 @@
 
 use elika::proxy::{LinkKey, Wanted};
 
-use super::Seen;
+use super::Summary;
 use super::client::Client;
-use super::judge::Waits;
 use super::link::Link;
+use super::oracle::Waits;
 use super::redis::Redis;
 use super::world::World;
 
@@ -26,7 +26,7 @@ enum End {
 }
 
 /// Runs one seed to its end. The error says what was wrong.
-pub(crate) fn run(seed: u64, trace: bool) -> Result<Seen, String> {
+pub(crate) fn run(seed: u64, trace: bool) -> Result<Summary, String> {
     let mut world = World::new(seed, trace);
     world.open_client();
     while world.plan.narrow && world.clients.len() < world.plan.clients {
@@ -40,13 +40,13 @@ pub(crate) fn run(seed: u64, trace: bool) -> Result<Seen, String> {
     for client in &world.clients {
         waits.add(client.model.written.waits);
     }
-    Ok(Seen {
+    Ok(Summary {
         waits,
         events: world.now.step,
         asked_again: counters.clone().map(|it| it.asked_again).sum(),
         buffers_full: counters.map(|it| it.buffers_full).sum(),
         choices: world.choices,
-        ..Seen::default()
+        ..Summary::default()
     })
 }
 
@@ -70,22 +70,22 @@ impl World {
             client.room = 1 << 20;
         }
         self.settle("the calm")?;
-        self.outlast_a_script()?;
-        self.outlast_monitors()?;
-        self.outlast_claims()?;
+        self.run_script_phase()?;
+        self.run_monitor_phase()?;
+        self.run_alias_phase()?;
         if self.rng.one_in(2) {
-            self.outlast_lag()?;
+            self.run_lag_phase()?;
         }
         if self.rng.one_in(2) {
-            self.outlast_guessers()?;
+            self.run_guessing_phase()?;
         }
         // It takes its time; and with several tenants on one worker most is known.
         let one = self.nodes.len() == 1 && self.tenants.len() > 1;
         if self.rng.one_in(if one { 2 } else { 20 }) {
-            self.answer_questions()?;
+            self.run_client_list_phase()?;
         }
         if self.rng.one_in(3) {
-            self.hold_back_writes()?;
+            self.run_paused_writes_phase()?;
         }
         self.wait(6_000)?;
         self.check_messages()?;
@@ -96,7 +96,7 @@ impl World {
             self.survey(node)?;
         }
         if self.rng.one_in(6) {
-            self.want_a_password()?;
+            self.run_default_password_phase()?;
         }
         self.epilogue();
         self.settle("the epilogue")?;
@@ -120,7 +120,7 @@ impl World {
         for server in 0..self.servers.len() {
             self.servers[server].calm = true;
             self.servers[server].mute_until = 0;
-            self.servers[server].holds_writes_until = 0;
+            self.servers[server].pauses_writes_until = 0;
             let now = self.now.ms;
             self.servers[server].heal(now);
             let moved = self.servers[server].down_until == u64::MAX;

@@ -10,17 +10,17 @@ use super::redis::{Redis, SEQUENCE, Tag};
 use super::rng::Rng;
 use super::wire;
 
-mod durable;
-mod form;
+mod admin;
+mod encoding;
 mod line;
-mod listener;
+mod lists;
 mod login;
-mod queuer;
-mod runner;
-mod trader;
-mod warden;
+mod long_script;
+mod subscriber;
+mod transactions;
+mod writer;
 
-use form::{as_inline, last_words};
+use encoding::{as_inline, last_words};
 pub(crate) use line::{Asks, Line};
 use login::{change, enter};
 
@@ -29,7 +29,7 @@ const NOTHING: &[&[u8]] = &[b"*0\r\n", b"\r\n", b"*-1\r\n", b"\n"];
 
 /// What a client mostly does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Temper {
+pub(crate) enum Behaviour {
     /// Data commands, rarely anything else.
     Worker,
     /// Logs in as another, changes database and protocol, all the time.
@@ -51,7 +51,7 @@ pub(crate) enum Temper {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Voice {
+enum ReplyMode {
     On,
     Off,
     SkipNext,
@@ -60,7 +60,7 @@ enum Voice {
 #[derive(Debug)]
 pub(crate) struct Script {
     id: u64,
-    pub(crate) temper: Temper,
+    pub(crate) behaviour: Behaviour,
     /// Requests still to come.
     pub(crate) left: u64,
     pub(crate) pending_max: usize,
@@ -68,7 +68,7 @@ pub(crate) struct Script {
     /// It has had its chance to log in first.
     entered: bool,
     /// CLIENT REPLY as it will be when all that was sent is done.
-    voice: Voice,
+    voice: ReplyMode,
     /// Lines that belong together, still to come.
     block: VecDeque<Line>,
     /// It may be subscribed to something, where CLIENT REPLY is refused.
@@ -104,8 +104,10 @@ impl Around<'_> {
 
 impl Script {
     pub(crate) fn new(id: u64, left: u64, plan: &Plan, rng: &mut Rng) -> Self {
-        use Temper::{Changer, Durable, Hauler, Listener, Queuer, Reader, Trader, Warden, Worker};
-        let tempers: &[Temper] = match (plan.narrow, plan.huge) {
+        use Behaviour::{
+            Changer, Durable, Hauler, Listener, Queuer, Reader, Trader, Warden, Worker,
+        };
+        let tempers: &[Behaviour] = match (plan.narrow, plan.huge) {
             (true, _) => &[
                 Worker, Hauler, Hauler, Reader, Reader, Reader, Reader, Reader,
             ],
@@ -121,13 +123,13 @@ impl Script {
             id,
             may_trade: !plan.limited || !silent,
             may_be_silent: !plan.limited || silent,
-            temper: *rng.pick(tempers),
+            behaviour: *rng.pick(tempers),
             // In a narrow world everybody stays who he is.
             entered: plan.narrow,
             left,
             pending_max: *rng.pick(&[1, 10, 300]),
             number: 0,
-            voice: Voice::On,
+            voice: ReplyMode::On,
             block: VecDeque::new(),
             listens: false,
             inside: false,
@@ -138,7 +140,7 @@ impl Script {
 
     /// Does it send pipelines with much to reply to?
     pub(crate) fn writes_much(&self) -> bool {
-        matches!(self.temper, Temper::Hauler | Temper::Reader) && self.pending_max > 1
+        matches!(self.behaviour, Behaviour::Hauler | Behaviour::Reader) && self.pending_max > 1
     }
 
     fn tag(&mut self) -> Tag {
@@ -152,7 +154,7 @@ impl Script {
         if let Some(line) = self.block.pop_front() {
             return line;
         }
-        if self.voice != Voice::On {
+        if self.voice != ReplyMode::On {
             return self.silent(around, rng);
         }
         if self.left == 0 && rng.one_in(3) {
@@ -160,26 +162,26 @@ impl Script {
             return last_words(rng);
         }
         // Most who have to log in do so first, and well.
-        let enters = rng.one_in(2) || self.temper == Temper::Durable;
+        let enters = rng.one_in(2) || self.behaviour == Behaviour::Durable;
         let enters = enters || around.plan.crowded && !rng.one_in(6);
         if !mem::replace(&mut self.entered, true) && enters {
             return enter(around, rng);
         }
         let roll = rng.below(100);
-        let mut line = match self.temper {
-            Temper::Worker if roll < 90 => self.data(around, rng),
-            Temper::Changer if roll < 45 => self.data(around, rng),
-            Temper::Changer if roll < 85 => change(around, rng, self.number),
-            Temper::Warden if roll < 40 => self.data(around, rng),
-            Temper::Warden if roll < 75 => self.warden(around, rng),
-            Temper::Hauler if around.plan.crowded && roll < 97 => self.data(around, rng),
-            Temper::Hauler if roll < 80 => self.data(around, rng),
-            Temper::Reader if roll < 97 => self.read(around, rng, roll < 15),
-            Temper::Hauler if roll < 75 && around.plan.narrow => self.read(around, rng, true),
-            Temper::Trader if roll < 75 && self.may_trade => self.trader(around, rng),
-            Temper::Queuer if roll < 75 => self.queuer(around, rng),
-            Temper::Durable if roll < 85 => self.block_of(Self::write_and_wait, rng),
-            Temper::Listener if roll < 75 => self.listener(around, rng),
+        let mut line = match self.behaviour {
+            Behaviour::Worker if roll < 90 => self.data(around, rng),
+            Behaviour::Changer if roll < 45 => self.data(around, rng),
+            Behaviour::Changer if roll < 85 => change(around, rng, self.number),
+            Behaviour::Warden if roll < 40 => self.data(around, rng),
+            Behaviour::Warden if roll < 75 => self.warden(around, rng),
+            Behaviour::Hauler if around.plan.crowded && roll < 97 => self.data(around, rng),
+            Behaviour::Hauler if roll < 80 => self.data(around, rng),
+            Behaviour::Reader if roll < 97 => self.read(around, rng, roll < 15),
+            Behaviour::Hauler if roll < 75 && around.plan.narrow => self.read(around, rng, true),
+            Behaviour::Trader if roll < 75 && self.may_trade => self.trader(around, rng),
+            Behaviour::Queuer if roll < 75 => self.queuer(around, rng),
+            Behaviour::Durable if roll < 85 => self.block_of(Self::write_and_wait, rng),
+            Behaviour::Listener if roll < 75 => self.listener(around, rng),
             _ => self.other(around, rng),
         };
         if line.bytes.len() < 120 && rng.one_in(10) {
@@ -206,7 +208,7 @@ impl Script {
 
     /// Is every request answered?
     pub(crate) fn is_heard(&self) -> bool {
-        self.voice == Voice::On && self.block.is_empty()
+        self.voice == ReplyMode::On && self.block.is_empty()
     }
 
     /// A small read, or a small write.
@@ -222,8 +224,8 @@ impl Script {
     /// In the end: is the client heard, and does its data command work?
     pub(crate) fn epilogue(&mut self) -> Vec<Line> {
         let mut lines: Vec<Line> = self.block.drain(..).collect();
-        if self.voice != Voice::On {
-            self.voice = Voice::On;
+        if self.voice != ReplyMode::On {
+            self.voice = ReplyMode::On;
             lines.push(Line::new(&["CLIENT", "REPLY", "ON"], Op::ReplyOn));
         }
         let tag = self.tag();
@@ -235,15 +237,18 @@ impl Script {
 
     /// After CLIENT REPLY OFF or SKIP: only what changes nothing.
     fn silent(&mut self, around: &Around<'_>, rng: &mut Rng) -> Line {
-        if self.voice == Voice::Off && rng.one_in(4) {
-            self.voice = Voice::On;
+        if self.voice == ReplyMode::Off && rng.one_in(4) {
+            self.voice = ReplyMode::On;
             return Line::new(&["CLIENT", "REPLY", "ON"], Op::ReplyOn);
         }
-        if self.voice == Voice::SkipNext {
-            self.voice = Voice::On;
+        if self.voice == ReplyMode::SkipNext {
+            self.voice = ReplyMode::On;
         }
         match rng.below(7) {
-            6 if self.voice == Voice::Off && self.temper == Temper::Trader && self.may_trade => {
+            6 if self.voice == ReplyMode::Off
+                && self.behaviour == Behaviour::Trader
+                && self.may_trade =>
+            {
                 self.unheard = true;
                 for _ in 0..rng.below(3) {
                     let data = self.small(around, rng);
@@ -279,7 +284,7 @@ impl Script {
         let own = format!("ctr:{}", self.id);
         let shared = format!("k{}", rng.below(5));
         let mut big = false;
-        let hauls = self.temper == Temper::Hauler;
+        let hauls = self.behaviour == Behaviour::Hauler;
         let args: Vec<String> = match rng.below(if hauls { 20 } else { 11 }) {
             _ if rng.one_in(12) => vec!["PUBLISH".into(), channel(rng), t],
             _ if rng.one_in(12) => vec!["RPUSH".into(), list(rng), format!("e{tag}"), t],
@@ -353,11 +358,11 @@ impl Script {
                 Line::new(&["CONFIG", "SET", "x", &t], Op::Admin { tag })
             }
             11 => {
-                self.voice = Voice::Off;
+                self.voice = ReplyMode::Off;
                 Line::unheard(&["CLIENT", "REPLY", "OFF"])
             }
             12 | 13 => {
-                self.voice = Voice::SkipNext;
+                self.voice = ReplyMode::SkipNext;
                 Line::unheard(&["CLIENT", "REPLY", "SKIP"])
             }
             14 => {

@@ -159,7 +159,7 @@ pub(crate) fn reply_len(bytes: &[u8]) -> Result<Option<usize>, String> {
 }
 
 #[test]
-fn the_fake_ends_read_what_they_write() {
+fn fake_ends_parse_their_own_output() {
     let bytes = command(&["SET", "k", "v"]);
     assert_eq!(request(&bytes).unwrap().unwrap().0, bytes.len());
     let reply = b"|1\r\n+a\r\n+b\r\n%1\r\n$2\r\nab\r\n*2\r\n:1\r\n_\r\n";

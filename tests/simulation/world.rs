@@ -6,18 +6,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use elika::cluster::SnapshotBuilder;
 use elika::proxy::{Answer, ClientKey, LinkKey, Machine, Origin, Question, Settings};
 
-use super::ceiling::Before;
-use super::census::Told;
+use super::buffer_limit::Before;
 use super::client::Client;
-use super::clusters::{Mail, Tenant};
-use super::judge::{Model, View};
+use super::clusters::{PendingSnapshot, Tenant};
 use super::link::Link;
-use super::names::Names;
-use super::picture::Picture;
+use super::oracle::{Model, View};
 use super::plan::Plan;
 use super::redis::{Moment, Redis, Tag};
+use super::reports::HealthReport;
 use super::rng::Rng;
 use super::script::{Asks, Script};
+use super::snapshot::SnapshotRecord;
+use super::tenant_names::Names;
 
 /// One worker: its machine, and what the reactor would own.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Node {
 
 /// What workers tell one another, and when it arrives.
 #[derive(Debug)]
-pub(crate) struct Letter {
+pub(crate) struct Message {
     pub(crate) due: u64,
     pub(crate) to: usize,
     pub(crate) from: usize,
@@ -68,11 +68,11 @@ pub(crate) struct World {
     pub(crate) builder: SnapshotBuilder,
     pub(crate) names: Names,
     /// All there were, the newest last.
-    pub(crate) pictures: Vec<Picture>,
-    pub(crate) mail: Vec<Mail>,
+    pub(crate) snapshots: Vec<SnapshotRecord>,
+    pub(crate) mail: Vec<PendingSnapshot>,
     /// What workers told of instances.
-    pub(crate) told: Vec<Told>,
-    pub(crate) letters: Vec<Letter>,
+    pub(crate) told: Vec<HealthReport>,
+    pub(crate) letters: Vec<Message>,
     /// Every request with a tag that was ever sent: when, and what it asked for.
     pub(crate) asked: BTreeMap<Tag, (Moment, Asks)>,
     /// When every login with a password of its own was sent.
@@ -111,7 +111,7 @@ impl World {
             tenants,
             builder,
             names: Names::default(),
-            pictures: Vec::new(),
+            snapshots: Vec::new(),
             mail: Vec::new(),
             told: Vec::new(),
             letters: Vec::new(),
@@ -165,7 +165,7 @@ impl World {
             plan: &self.plan,
             servers: &self.servers,
             tenants: &self.tenants,
-            pictures: &self.pictures,
+            snapshots: &self.snapshots,
             told: &self.told,
             answered: &self.answered,
             unanswered: self.silent
@@ -197,8 +197,8 @@ impl World {
         let script = Script::new(id, left, &self.plan, &mut self.rng);
         let hasty = script.writes_much() && self.rng.one_in(6);
         self.note(|| {
-            let temper = script.temper;
-            format!("client {id} on worker {worker}, {temper:?}, hasty: {hasty}")
+            let behaviour = script.behaviour;
+            format!("client {id} on worker {worker}, {behaviour:?}, hasty: {hasty}")
         });
         self.clients.push(Client {
             id,
@@ -305,7 +305,7 @@ impl World {
         if self.rng.permille(faults.password) {
             self.new_password(server);
         }
-        self.stir();
+        self.change();
         self.ail(server);
         let node = self.rng.below(self.nodes.len());
         self.survey(node)

@@ -2,8 +2,8 @@
 
 use elika::cluster::{ClusterInstance, ClusterKey, Endpoint, Health, Known, Status};
 
-use super::super::names::{Claim, Meanings};
-use super::super::picture::address;
+use super::super::snapshot::address;
+use super::super::tenant_names::{Claim, Meanings};
 use super::super::world::World;
 use super::Tenant;
 
@@ -83,7 +83,7 @@ impl World {
 
     /// In the calm: a tenant has an alias, and another one wants it, too. Whoever logs in by it is
     /// verified at the first, or at none while that is away.
-    pub(crate) fn outlast_claims(&mut self) -> Result<(), String> {
+    pub(crate) fn run_alias_phase(&mut self) -> Result<(), String> {
         let all = 0..self.tenants.len();
         let mut all: Vec<usize> = all.filter(|&it| self.takes_logins(it)).collect();
         if all.len() < 2 {
@@ -104,7 +104,7 @@ impl World {
         }
         let mut came = Vec::new();
         for tenant in [owner, other] {
-            let client = self.newcomer();
+            let client = self.new_client();
             let generation = self.generation(tenant, "ann");
             let (name, password) = (format!("{WANTED}.ann"), format!("g{generation}:{client}-0"));
             let line = self.clients[client].script.auth(&name, &password);

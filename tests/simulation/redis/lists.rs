@@ -58,7 +58,7 @@ impl Redis {
         let (right, tag_at) = (name == "BRPOP", args.len() - 2);
         let tag = tag_of(args.get(tag_at)).ok_or("BLPOP without a tag")?;
         if exec.is_none() {
-            self.begin_own(id, Some(tag / SEQUENCE))?;
+            self.begin_dedicated(id, Some(tag / SEQUENCE))?;
         }
         self.begin(id, name, tag)?;
         let keys: Vec<String> = args[1..tag_at].iter().map(|key| text(key)).collect();

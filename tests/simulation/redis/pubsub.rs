@@ -29,7 +29,7 @@ impl Redis {
         args: &[Vec<u8>],
     ) -> Result<Vec<u8>, String> {
         let tag = tag_of(args.last()).ok_or("SUBSCRIBE without a tag")?;
-        self.begin_own(id, Some(tag / SEQUENCE))?;
+        self.begin_dedicated(id, Some(tag / SEQUENCE))?;
         self.begin(id, name, tag)?;
         let mut out = Vec::new();
         for channel in args[1..].iter().map(|arg| text(arg)) {

@@ -1,7 +1,7 @@
 //! A script that runs until it is killed.
 
 use super::super::wire;
-use super::trouble::Trouble;
+use super::degraded::Degraded;
 use super::{Redis, tag_of};
 
 /// The reply to SCRIPT KILL where no script runs.
@@ -16,7 +16,7 @@ impl Redis {
         self.begin(id, "EVAL", tag)?;
         self.at(id).shared = true;
         self.running = Some((id, tag));
-        self.fall_ill(Trouble::Busy, self.now.ms, u64::MAX);
+        self.degrade(Degraded::Busy, self.now.ms, u64::MAX);
         Ok(())
     }
 

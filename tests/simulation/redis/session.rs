@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::wire;
+use super::degraded::Degraded;
 use super::lists::Blocked;
 use super::replicas::Wait;
-use super::trouble::Trouble;
 use super::{DB_RANGE, HELLO_NOAUTH, Moment, NO_PASSWORD, Redis, Tag, WRONGPASS, hello, text};
 
 /// The user that may not give CLIENT LIST, and what it hears.
@@ -102,7 +102,7 @@ impl Session {
             || self.blocked.is_some()
     }
 
-    fn becomes_own(&mut self, client: Option<u64>) {
+    fn becomes_dedicated(&mut self, client: Option<u64>) {
         if !self.holds() {
             self.client = client;
         }
@@ -111,7 +111,7 @@ impl Session {
 }
 
 /// Is it given on a connection of one's own only?
-pub(super) fn needs_its_own(name: &str) -> bool {
+pub(super) fn needs_dedicated(name: &str) -> bool {
     matches!(name, "MULTI" | "WATCH" | "BLPOP" | "BRPOP") || name.ends_with("SUBSCRIBE")
 }
 
@@ -122,8 +122,8 @@ pub(super) fn is_for_subscribers(name: &str) -> bool {
 
 impl Redis {
     /// Something begins that needs a connection of one's own. `None`: whose it is is not known.
-    pub(super) fn begin_own(&mut self, id: u64, client: Option<u64>) -> Result<(), String> {
-        self.at(id).becomes_own(client);
+    pub(super) fn begin_dedicated(&mut self, id: u64, client: Option<u64>) -> Result<(), String> {
+        self.at(id).becomes_dedicated(client);
         let mine = |it: &Session| (it.user.clone(), it.db, it.protocol, it.password.clone());
         let me = mine(self.at(id));
         // Without a login one is the default user, too, in a pool of one's own.
@@ -247,7 +247,7 @@ impl Redis {
             return Err(HELLO_NOAUTH.into());
         }
         session.protocol = protocol;
-        let primary = self.trouble() != Some(Trouble::ReadOnly);
+        let primary = self.trouble() != Some(Degraded::ReadOnly);
         Ok(hello(protocol, id, primary))
     }
 
@@ -278,7 +278,7 @@ impl Redis {
             }
             ["TRACKING", switch] if !inside => {
                 if switch == "ON" {
-                    self.begin_own(id, None)?;
+                    self.begin_dedicated(id, None)?;
                 }
                 let session = self.at(id);
                 session.used = true;
@@ -288,7 +288,7 @@ impl Redis {
             }
             ["NO-TOUCH", switch] => {
                 if switch == "ON" && !inside {
-                    self.begin_own(id, None)?;
+                    self.begin_dedicated(id, None)?;
                 }
                 let session = self.at(id);
                 session.used = true;
@@ -301,7 +301,7 @@ impl Redis {
 
     /// MONITOR. A second one gets no reply.
     pub(super) fn monitor(&mut self, id: u64) -> Result<Option<Vec<u8>>, String> {
-        self.begin_own(id, None)?;
+        self.begin_dedicated(id, None)?;
         let session = self.at(id);
         session.used = true;
         let before = std::mem::replace(&mut session.monitors, true);

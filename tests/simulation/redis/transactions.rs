@@ -64,7 +64,7 @@ impl Redis {
         Ok(Some(match name {
             "MULTI" if inside => wire::error("ERR MULTI calls can not be nested"),
             "MULTI" => {
-                self.begin_own(id, None)?;
+                self.begin_dedicated(id, None)?;
                 let session = self.at(id);
                 session.used = true;
                 session.queue = Some(Vec::new());
@@ -102,7 +102,7 @@ impl Redis {
 
     fn watch(&mut self, id: u64, args: &[Vec<u8>]) -> Result<Vec<u8>, String> {
         let tag = tag_of(args.last()).ok_or("WATCH without a tag")?;
-        self.begin_own(id, Some(tag / SEQUENCE))?;
+        self.begin_dedicated(id, Some(tag / SEQUENCE))?;
         self.begin(id, "WATCH", tag)?;
         let session = self.at(id);
         let keys: Vec<(u32, String)> = (args[1..].iter())

@@ -49,24 +49,24 @@ impl Model {
             return Err(format!("executed by server {}, a stranger's", server.index));
         }
         let Place { server: last, seen } = self.place;
-        let mut pictures = view.pictures(seen, at);
+        let mut snapshots = view.snapshots(seen, at);
         let last = last.map(|last| &view.servers[last]);
         let right = match last {
             Some(last) if last.index == server.index => true,
             // Connections to earlier addresses bring what they owe, and what was asked again there.
             // Who stays with an instance that is not listed any more is at its last address.
             Some(last) if last.instance == server.instance => {
-                let mut pictures = view.pictures(seen.min(sent), at);
-                pictures.any(|it| it.known.contains(&server.index))
+                let mut snapshots = view.snapshots(seen.min(sent), at);
+                snapshots.any(|it| it.known.contains(&server.index))
             }
             Some(last) => {
                 let mut left = false;
-                pictures.any(|it| {
+                snapshots.any(|it| {
                     left |= !it.is_usable(last);
                     left && it.is_usable(server)
                 })
             }
-            None => pictures.any(|it| it.is_usable(server)),
+            None => snapshots.any(|it| it.is_usable(server)),
         };
         if !right {
             let last = last.map(|last| last.index);

@@ -4,8 +4,8 @@
 use super::super::client::{Op, Sent};
 use super::super::redis::{Execution, Redis};
 use super::super::wire;
-use super::absent::is_lost;
-use super::own::UNBLOCKED;
+use super::dedicated::UNBLOCKED;
+use super::unavailable::is_lost;
 use super::{After, Model, Verdict, View};
 
 /// The error where no connection can tell whether writes were copied.

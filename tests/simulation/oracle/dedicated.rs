@@ -2,7 +2,7 @@
 
 use super::super::client::{Op, Sent};
 use super::super::wire;
-use super::absent::is_lost;
+use super::unavailable::is_lost;
 use super::{After, Model, Verdict, View};
 
 /// The error for a client whose turn did not come in time.

@@ -1,8 +1,8 @@
 //! The end of a client's connection: was there a reason?
 
 use super::super::client::{Op, REFUSED_COMMANDS_MAX, Sent};
-use super::super::judge::GRACE_MS;
 use super::super::link::GARBAGE;
+use super::super::oracle::GRACE_MS;
 use super::super::redis::Moment;
 use super::super::wire;
 use super::super::world::World;

@@ -3,11 +3,11 @@
 
 use elika::cluster::TenantLimits;
 
-use super::super::ceiling::LOGIN_BYTES_MAX;
+use super::super::buffer_limit::LOGIN_BYTES_MAX;
 use super::super::client::{Op, Sent};
 use super::super::limits::denies;
 use super::super::wire;
-use super::absent::{FULL, failed, is_unavailable};
+use super::unavailable::{FULL, failed, is_unavailable};
 use super::{After, Model, Verdict, View};
 
 const TOO_MANY_REQUESTS: &str = "ERR elika: rate limit exceeded: requests per second";

@@ -2,7 +2,7 @@
 //! there is none.
 
 use super::super::client::Sent;
-use super::super::redis::{Redis, Tag, is_busy, is_trouble};
+use super::super::redis::{Redis, Tag, is_busy, is_degraded_error};
 use super::{After, GRACE_MS, Model, Verdict, View};
 
 pub(super) const NO_INSTANCE: &str = "ERR elika: backend unavailable: no instance";
@@ -17,13 +17,13 @@ impl Model {
     }
 
     /// Was its server in trouble?
-    pub(super) fn had_trouble(&self, text: &str, sent: &Sent, view: &View<'_>) -> bool {
+    pub(super) fn was_degraded(&self, text: &str, sent: &Sent, view: &View<'_>) -> bool {
         let servers = self.servers(sent.at, view);
-        is_trouble(text) && { servers.iter() }.any(|server| server.was_ill(text, sent.at))
+        is_degraded_error(text) && { servers.iter() }.any(|server| server.was_ill(text, sent.at))
     }
 
     /// A server said that it cannot do that now: nothing of it was done.
-    pub(super) fn in_trouble(
+    pub(super) fn in_degraded_state(
         &mut self,
         tag: Tag,
         text: &str,
@@ -34,7 +34,7 @@ impl Model {
         match refusal {
             Some((server, _, at)) => self.comes_to(server, (at, at), view)?,
             // A connection for it could not choose its database.
-            None if is_busy(text) && self.had_trouble(text, sent, view) => {}
+            None if is_busy(text) && self.was_degraded(text, sent, view) => {}
             None => return Err("no server in trouble said so".into()),
         }
         Ok(After {

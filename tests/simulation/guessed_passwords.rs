@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use super::redis::Redis;
 use super::world::World;
 
-const GUESSERS: usize = 50;
+const GUESSING_CLIENTS: usize = 50;
 
 /// Logins that each of them tries in one pipeline.
 const GUESSES: usize = 3;
@@ -36,7 +36,7 @@ enum Honest {
 
 impl World {
     /// See the module.
-    pub(crate) fn outlast_guessers(&mut self) -> Result<(), String> {
+    pub(crate) fn run_guessing_phase(&mut self) -> Result<(), String> {
         let settings = &self.plan.settings;
         let rate = settings.logins_per_second;
         if self.plan.limited || rate > LOGINS_MAX || settings.client_login_ms > 0 {
@@ -64,7 +64,7 @@ impl World {
         if !(self.takes_logins(guessed) && self.takes_logins(tenant)) {
             return Ok(());
         }
-        self.note(|| format!("-- guessers, and one: {honest:?}"));
+        self.note(|| format!("-- guessing_clients, and one: {honest:?}"));
         let user = match honest {
             Honest::OtherUser | Honest::Familiar => "bob",
             _ => "ann",
@@ -72,9 +72,9 @@ impl World {
         let password = format!("g{}:honest", self.generation(tenant, user));
         let mut came = Vec::new();
         if before {
-            came.push(self.newcomer());
+            came.push(self.new_client());
             self.log_in_as(came[0], tenant, user, &password);
-            self.settle("the calm before guessers")?;
+            self.settle("the calm before guessing_clients")?;
             // Its instance may still be taken for down.
             if self.clients[came[0]].model.login.is_none() {
                 return self.leave(&came);
@@ -83,26 +83,26 @@ impl World {
         if honest == Honest::Familiar {
             self.leave(&came)?;
         }
-        let guessers = self.guess(guessed, honest)?;
+        let guessing_clients = self.guess(guessed, honest)?;
         let from = match honest {
             Honest::OtherSource => ELSEWHERE,
             _ => Ipv4Addr::LOCALHOST,
         };
         // On the worker where they guess.
-        let client = self.newcomer_from(from);
+        let client = self.new_client_from(from);
         self.log_in_as(client, tenant, user, &password);
         self.hear_of_login(client, honest)?;
-        for guesser in guessers {
+        for guesser in guessing_clients {
             self.reset_client(guesser);
         }
-        self.settle("the calm after guessers")?;
+        self.settle("the calm after guessing_clients")?;
         came.push(client);
         self.leave(&came)
     }
 
     /// Many guess at this tenant.
     fn guess(&mut self, tenant: usize, honest: Honest) -> Result<Vec<usize>, String> {
-        let all: Vec<usize> = (0..GUESSERS).map(|_| self.newcomer()).collect();
+        let all: Vec<usize> = (0..GUESSING_CLIENTS).map(|_| self.new_client()).collect();
         for &client in &all {
             for nth in 0..GUESSES {
                 let user = match honest {
@@ -148,7 +148,7 @@ impl World {
     /// Can one log in to every instance of this tenant, and are there any?
     pub(crate) fn takes_logins(&self, tenant: usize) -> bool {
         let well = |it: &Redis| it.down_until == 0 && !it.unlisted;
-        let Some(picture) = self.pictures.last() else {
+        let Some(picture) = self.snapshots.last() else {
             return false;
         };
         let its = self.servers.iter().filter(|it| it.tenant == tenant);
@@ -164,11 +164,11 @@ impl World {
     }
 
     /// One more client, which says nothing by itself and reads at once.
-    pub(crate) fn newcomer(&mut self) -> usize {
-        self.newcomer_from(Ipv4Addr::LOCALHOST)
+    pub(crate) fn new_client(&mut self) -> usize {
+        self.new_client_from(Ipv4Addr::LOCALHOST)
     }
 
-    fn newcomer_from(&mut self, from: Ipv4Addr) -> usize {
+    fn new_client_from(&mut self, from: Ipv4Addr) -> usize {
         self.open_client_from(from);
         let index = self.clients.len() - 1;
         let client = &mut self.clients[index];

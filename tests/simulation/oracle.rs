@@ -4,25 +4,25 @@
 use std::collections::BTreeMap;
 
 use super::client::{Op, Sent};
-use super::redis::{Execution, MAY_NOT_LIST, Moment, NO_LIST, NOT_BUSY, Tag, is_trouble};
+use super::redis::{Execution, MAY_NOT_LIST, Moment, NO_LIST, NOT_BUSY, Tag, is_degraded_error};
 use super::wire;
 
-mod absent;
+mod client_list;
+mod dedicated;
 mod limits;
-mod list;
-mod listener;
+mod location;
 mod login;
-mod own;
-mod place;
+mod subscriptions;
 mod transaction;
+mod unavailable;
 mod view;
 mod wait;
 
-use absent::{is_lost, is_unavailable};
-use listener::Subscription;
-pub(crate) use own::UNBLOCKED;
-use place::Place;
+pub(crate) use dedicated::UNBLOCKED;
+use location::Place;
+use subscriptions::Subscription;
 use transaction::Transaction;
+use unavailable::{is_lost, is_unavailable};
 pub(crate) use view::View;
 pub(crate) use wait::{Waits, Written};
 
@@ -118,12 +118,13 @@ impl Model {
     }
 
     /// May it hear that it has to log in?
-    fn may_be_stranger(&self, view: &View<'_>) -> bool {
+    fn may_be_anonymous(&self, view: &View<'_>) -> bool {
         let locked = |tenant: usize| view.tenants[tenant].locked;
-        self.must_be_stranger(view) || self.login.is_none() && self.tenant(view).is_some_and(locked)
+        self.must_be_anonymous(view)
+            || self.login.is_none() && self.tenant(view).is_some_and(locked)
     }
 
-    fn must_be_stranger(&self, view: &View<'_>) -> bool {
+    fn must_be_anonymous(&self, view: &View<'_>) -> bool {
         self.login.is_none()
             && self
                 .tenant(view)
@@ -133,36 +134,36 @@ impl Model {
     /// An old server says neither who may connect nor who may not, before a real command comes.
     fn may_be_taken_for_friend(&self, view: &View<'_>) -> bool {
         let tenant = self.tenant(view);
-        !self.must_be_stranger(view) || tenant.is_some_and(|it| view.tenants[it].home.old)
+        !self.must_be_anonymous(view) || tenant.is_some_and(|it| view.tenants[it].home.old)
     }
 
     /// Judges the reply to `sent`, and remembers what it changes.
-    pub(crate) fn judge(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+    pub(crate) fn evaluate(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
         let verdict = self.limited(sent, reply, view);
-        let verdict = verdict.unwrap_or_else(|| self.judge_op(sent, reply, view));
+        let verdict = verdict.unwrap_or_else(|| self.evaluate_op(sent, reply, view));
         verdict.map_err(|why| {
             let shown = String::from_utf8_lossy(&reply[..reply.len().min(300)]);
             format!("{why}: {shown:?} for {sent:?} of {self:?}")
         })
     }
 
-    fn judge_op(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+    fn evaluate_op(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
         if let Some(verdict) = self.in_a_state(sent, reply, view) {
             return verdict;
         }
-        let verdict = self.judge_plain(sent, reply, view);
+        let verdict = self.evaluate_plain(sent, reply, view);
         self.untouched = matches!(sent.op, Op::Reset);
         verdict
     }
 
-    fn judge_plain(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+    fn evaluate_plain(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
         let wrong = |why: &str| Err(why.to_owned());
         let error = wire::error_text(reply);
         match &sent.op {
             Op::Data { tag, big } => {
                 if *big && error.is_some_and(|e| e.starts_with("ERR Protocol error: ")) {
                     // The small limits hold for whoever is not known to be logged in.
-                    let small = self.may_be_stranger(view) || self.has_failed(sent, view);
+                    let small = self.may_be_anonymous(view) || self.has_failed(sent, view);
                     return match small {
                         true => Ok(After {
                             closes: Some("a big request before login"),
@@ -283,7 +284,7 @@ impl Model {
                 never: vec![tag],
                 ..After::default()
             });
-            if text == NOAUTH && self.may_be_stranger(view) {
+            if text == NOAUTH && self.may_be_anonymous(view) {
                 return never;
             }
             if is_lost(text) {
@@ -296,8 +297,8 @@ impl Model {
                 }
                 return Ok(After::default());
             }
-            if is_trouble(text) {
-                return self.in_trouble(tag, text, sent, view);
+            if is_degraded_error(text) {
+                return self.in_degraded_state(tag, text, sent, view);
             }
             if is_unavailable(text) {
                 return match self.is_unavailable(text, sent, view) {
@@ -309,7 +310,7 @@ impl Model {
         let Some((server, done)) = executed else {
             return Err("a reply to what was not executed".into());
         };
-        if self.must_be_stranger(view) {
+        if self.must_be_anonymous(view) {
             return Err("served without a login".into());
         }
         self.is_mine(done)?;
@@ -359,9 +360,9 @@ impl Model {
         let concerns_server =
             sent.is_passed_on() || command == "select" || command.starts_with("client|");
         let refused = wire::error_text(reply).is_some_and(|text| {
-            text == NOAUTH && self.may_be_stranger(view)
+            text == NOAUTH && self.may_be_anonymous(view)
                 || self.is_unavailable(text, sent, view)
-                || concerns_server && self.had_trouble(text, sent, view)
+                || concerns_server && self.was_degraded(text, sent, view)
                 || concerns_server && is_lost(text) && self.has_lost(sent, view)
         });
         // CLIENT REPLY and the like change nothing for others: nobody need be known for them.

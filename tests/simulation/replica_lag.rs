@@ -4,7 +4,7 @@
 use super::world::World;
 
 /// Clients that come for it.
-const NEWCOMERS: usize = 4;
+const NEW_CLIENTS: usize = 4;
 
 /// Clients that do so, at most, and how often each of them.
 const CLIENTS_MAX: usize = 8;
@@ -12,15 +12,15 @@ const ROUNDS: usize = 12;
 
 impl World {
     /// See the module.
-    pub(crate) fn outlast_lag(&mut self) -> Result<(), String> {
+    pub(crate) fn run_lag_phase(&mut self) -> Result<(), String> {
         self.note(|| "-- replicas lag".into());
         for server in &mut self.servers {
             server.replication.lag(&mut self.rng);
         }
         let tenant = self.rng.below(self.tenants.len());
         let generation = self.generation(tenant, "ann");
-        let newcomers: Vec<usize> = (0..NEWCOMERS).map(|_| self.newcomer()).collect();
-        for &client in &newcomers {
+        let new_clients: Vec<usize> = (0..NEW_CLIENTS).map(|_| self.new_client()).collect();
+        for &client in &new_clients {
             // With one password they share connections.
             self.log_in(client, tenant, &format!("g{generation}:same"));
         }
@@ -46,6 +46,6 @@ impl World {
             server.replication.catch_up();
         }
         self.settle("the calm after a lag")?;
-        self.leave(&newcomers)
+        self.leave(&new_clients)
     }
 }

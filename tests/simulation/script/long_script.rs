@@ -2,12 +2,12 @@
 
 use super::super::client::{Login, Op};
 use super::super::rng::Rng;
-use super::{Line, Script, Voice};
+use super::{Line, ReplyMode, Script};
 
 impl Script {
     /// Does it hear all replies, and has nothing begun that is to be ended?
     pub(crate) fn is_free(&self) -> bool {
-        self.voice == Voice::On && self.block.is_empty() && !self.unheard
+        self.voice == ReplyMode::On && self.block.is_empty() && !self.unheard
     }
 
     /// A script without an end.
@@ -57,7 +57,7 @@ impl Script {
 
     /// The last words of a client that wants no replies, and monitors twice.
     pub(crate) fn monitor(&mut self) -> [Line; 3] {
-        self.voice = Voice::Off;
+        self.voice = ReplyMode::Off;
         self.ended = true;
         let all: [&[&str]; 3] = [&["CLIENT", "REPLY", "OFF"], &["MONITOR"], &["MONITOR"]];
         all.map(Line::unheard)

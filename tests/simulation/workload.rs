@@ -3,14 +3,14 @@
 use elika::proxy::{ConnKey, Flow};
 
 use super::client::{Client, Op, REFUSED_COMMANDS_MAX, Sent};
-use super::judge::{After, UNBLOCKED};
+use super::oracle::{After, UNBLOCKED};
 use super::redis::{Execution, Redis, Tag};
-use super::script::{Around, Line, Temper};
+use super::script::{Around, Behaviour, Line};
 use super::wire;
 use super::world::World;
 
-mod ending;
-mod listed;
+mod client_list;
+mod closing;
 
 /// After so long at the latest, a client has moved that may do so, ms.
 const MOVED_MS: u64 = 5_000;
@@ -79,8 +79,8 @@ impl World {
             let line = client.script.next(&around, &mut self.rng);
             self.send(index, line);
         }
-        let hauls = self.clients[index].script.temper == Temper::Hauler;
-        let reads = self.clients[index].script.temper == Temper::Reader;
+        let hauls = self.clients[index].script.behaviour == Behaviour::Hauler;
+        let reads = self.clients[index].script.behaviour == Behaviour::Reader;
         if self.rng.one_in(if hauls || reads { 8 } else { 40 }) {
             let ms = self.rng.between(0, 2_000);
             self.clients[index].asleep_until = self.now.ms + ms;
@@ -210,7 +210,7 @@ impl World {
                 break;
             };
             let reply = rest[..len].to_vec();
-            self.judge(index, &reply)?;
+            self.evaluate(index, &reply)?;
             at += len;
         }
         let client = &mut self.clients[index];
@@ -221,7 +221,7 @@ impl World {
         Ok(())
     }
 
-    fn judge(&mut self, index: usize, reply: &[u8]) -> Result<(), String> {
+    fn evaluate(&mut self, index: usize, reply: &[u8]) -> Result<(), String> {
         let client = &self.clients[index];
         let id = client.id;
         let shown = || String::from_utf8_lossy(&reply[..reply.len().min(90)]).into_owned();
@@ -243,7 +243,7 @@ impl World {
             more,
             never,
             listed,
-        } = (model.judge(&sent, reply, &self.view()))
+        } = (model.evaluate(&sent, reply, &self.view()))
             .map_err(|why| format!("client {id}: {why}"))?;
         for &other in &listed {
             self.check_listed(&model, other, sent.at)?;
@@ -331,8 +331,8 @@ impl World {
     ) -> Result<(), String> {
         let view = self.view();
         let free = !client.model.holds() && !client.followed && !client.script.unheard;
-        let mut pictures = view.pictures(sent.at, done.at);
-        if free && !pictures.any(|it| it.leads_to(server) || !it.lists(server)) {
+        let mut snapshots = view.snapshots(sent.at, done.at);
+        if free && !snapshots.any(|it| it.leads_to(server) || !it.lists(server)) {
             return Err(format!(
                 "client {} is still at the old address {}",
                 client.id, server.index
@@ -353,13 +353,13 @@ impl World {
         let view = self.view();
         let all = view.servers_of(server.tenant);
         let long_ago = client.asked.ms.saturating_sub(MOVED_MS);
-        let mut pictures = view.pictures.iter().enumerate().filter(|(at, _)| {
-            let next = view.pictures.get(at + 1).and_then(|next| next.told);
+        let mut snapshots = view.snapshots.iter().enumerate().filter(|(at, _)| {
+            let next = view.snapshots.get(at + 1).and_then(|next| next.told);
             next.is_none_or(|told| told.ms >= long_ago)
         });
         let where_to = { all.clone() }.any(|it| {
-            let mut pictures = pictures.clone();
-            pictures.all(|(_, picture)| picture.is_usable(it) && picture.leads_to(it))
+            let mut snapshots = snapshots.clone();
+            snapshots.all(|(_, picture)| picture.is_usable(it) && picture.leads_to(it))
         });
         // Who came with an earlier password than others is not known elsewhere.
         let user = client.model.user();
@@ -372,7 +372,7 @@ impl World {
         passwords.dedup();
         let known = client.model.login.is_none() || passwords.len() == 1;
         let well = |it: &Redis| !it.has_ever_failed() && it.changes.is_empty();
-        let away = pictures.all(|(_, picture)| !picture.is_usable(server));
+        let away = snapshots.all(|(_, picture)| !picture.is_usable(server));
         where_to && known && away && { all }.all(well)
     }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use elika::cluster::{Health, InstanceId, Snapshot, TenantKey};
 
-use super::names::Meanings;
 use super::redis::{Moment, Redis};
+use super::tenant_names::Meanings;
 
 /// What workers go by, from when it was made until the last of them has a newer one.
 #[derive(Debug)]
-pub(crate) struct Picture {
+pub(crate) struct SnapshotRecord {
     pub(crate) at: Moment,
     /// When the last worker was told.
     pub(crate) told: Option<Moment>,
@@ -22,7 +22,7 @@ pub(crate) struct Picture {
     pub(crate) meanings: Meanings,
 }
 
-impl Picture {
+impl SnapshotRecord {
     fn instance(&self, server: &Redis) -> Option<&elika::cluster::Instance> {
         let tenant = self.snapshot.tenant_by_key(&server.tenant_key)?;
         tenant.instance(&InstanceId::from(server.instance.as_str()))

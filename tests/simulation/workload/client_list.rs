@@ -1,7 +1,7 @@
 //! What CLIENT LIST may show.
 
 use super::super::client::Client;
-use super::super::judge::Model;
+use super::super::oracle::Model;
 use super::super::redis::Moment;
 use super::super::world::World;
 

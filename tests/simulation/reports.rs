@@ -9,7 +9,7 @@ use super::world::World;
 
 /// News of an instance that a worker told.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
+pub(crate) struct HealthReport {
     pub(crate) node: usize,
     pub(crate) tenant: String,
     pub(crate) instance: String,
@@ -19,7 +19,7 @@ pub(crate) struct Told {
 
 impl World {
     /// A worker tells news: there is something new, and a reason for it.
-    pub(crate) fn hear_report(&mut self, node: usize, report: Report) -> Result<(), String> {
+    pub(crate) fn check_report(&mut self, node: usize, report: Report) -> Result<(), String> {
         let Report {
             instance, tenant, ..
         } = &report;
@@ -38,8 +38,8 @@ impl World {
             { before }.find(|it| (it.node, &it.tenant, &it.instance) == (node, tenant, instance));
         // One that was away meanwhile may have been forgotten.
         let stayed = before.is_none_or(|told| {
-            let mut pictures = self.view().since(told.at);
-            pictures.all(|it| servers.clone().all(|server| it.is_usable(server)))
+            let mut snapshots = self.view().since(told.at);
+            snapshots.all(|it| servers.clone().all(|server| it.is_usable(server)))
         });
         if stayed && before.is_some_and(|told| told.health == health) {
             return Err(format!("worker {node} told before: {report:?}"));
@@ -61,7 +61,7 @@ impl World {
             return Err(format!("worker {node} has no reason for {report:?}"));
         }
         let (tenant, instance) = (tenant.clone(), instance.clone());
-        self.told.push(Told {
+        self.told.push(HealthReport {
             node,
             tenant,
             instance,
@@ -77,7 +77,7 @@ impl World {
             return Ok(());
         }
         let survey = self.nodes[0].machine.survey(&Wanted::Numbers);
-        let Some(picture) = self.pictures.last() else {
+        let Some(picture) = self.snapshots.last() else {
             return Ok(());
         };
         for instance in &survey.instances {
@@ -116,7 +116,7 @@ impl World {
             if let Some(link) = links.find(|link| link.server == server.index) {
                 return Err(format!("{left:?} ms after the end there is {link:?}"));
             }
-            let newest = self.pictures.last();
+            let newest = self.snapshots.last();
             let instances = self.nodes.iter().flat_map(|node| {
                 let survey = node.machine.survey(&Wanted::Numbers);
                 survey.instances

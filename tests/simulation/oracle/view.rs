@@ -2,12 +2,12 @@
 
 use elika::cluster::{Health, TenantLimits};
 
-use super::super::census::Told;
 use super::super::client::{Login, Sent};
 use super::super::clusters::Tenant;
-use super::super::picture::Picture;
 use super::super::plan::Plan;
 use super::super::redis::{Execution, Moment, Outcome, Redis, Tag};
+use super::super::reports::HealthReport;
+use super::super::snapshot::SnapshotRecord;
 
 /// See the module.
 #[derive(Clone, Copy)]
@@ -15,8 +15,8 @@ pub(crate) struct View<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) servers: &'a [Redis],
     pub(crate) tenants: &'a [Tenant],
-    pub(crate) pictures: &'a [Picture],
-    pub(crate) told: &'a [Told],
+    pub(crate) snapshots: &'a [SnapshotRecord],
+    pub(crate) told: &'a [HealthReport],
     /// When requests were answered, ms; and how many were not, or will not be.
     pub(crate) answered: &'a [u64],
     pub(crate) unanswered: usize,
@@ -26,15 +26,15 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// The pictures that some worker may have gone by between these moments.
-    pub(crate) fn pictures(
+    /// The snapshots that some worker may have gone by between these moments.
+    pub(crate) fn snapshots(
         &self,
         from: Moment,
         to: Moment,
-    ) -> impl Iterator<Item = &'a Picture> + Clone + use<'a> {
-        let followed = self.pictures.iter().skip(1).map(|next| next.told);
+    ) -> impl Iterator<Item = &'a SnapshotRecord> + Clone + use<'a> {
+        let followed = self.snapshots.iter().skip(1).map(|next| next.told);
         let ends = followed.chain([None]);
-        let all = self.pictures.iter().zip(ends);
+        let all = self.snapshots.iter().zip(ends);
         all.filter(move |(picture, end)| picture.at <= to && end.is_none_or(|end| end >= from))
             .map(|(picture, _)| picture)
     }
@@ -43,8 +43,8 @@ impl<'a> View<'a> {
     pub(crate) fn since(
         &self,
         from: Moment,
-    ) -> impl Iterator<Item = &'a Picture> + Clone + use<'a> {
-        self.pictures(from, self.now)
+    ) -> impl Iterator<Item = &'a SnapshotRecord> + Clone + use<'a> {
+        self.snapshots(from, self.now)
     }
 
     /// Where a request was executed, and how: more than once, if it was asked for again.
@@ -97,7 +97,7 @@ impl<'a> View<'a> {
 
     /// How little the instance of this server was fit for new clients, as this worker knew; 0 is
     /// the best.
-    pub(crate) fn unfitness(&self, node: usize, server: &Redis, picture: &Picture) -> u8 {
+    pub(crate) fn unfitness(&self, node: usize, server: &Redis, picture: &SnapshotRecord) -> u8 {
         let told = self.told.iter().rev().find(|told| {
             (told.node, &told.instance) == (node, &server.instance)
                 && told.tenant == server.tenant_key.as_str()
@@ -142,7 +142,7 @@ impl<'a> View<'a> {
     /// saw it, until some moment between these, ms.
     pub(crate) fn left_for(&self, server: &Redis, from: Moment, to: Moment) -> Option<u64> {
         let (mut longest, mut since) = (None, None);
-        for picture in self.pictures.iter().take_while(|it| it.at <= to) {
+        for picture in self.snapshots.iter().take_while(|it| it.at <= to) {
             if !(picture.is_usable(server) && picture.leads_to(server)) {
                 since = since.or(Some(picture.at.ms));
                 continue;
@@ -158,11 +158,11 @@ impl<'a> View<'a> {
     /// The limits of a tenant that some worker may have gone by since then.
     pub(crate) fn limits(&self, tenant: usize, since: Moment) -> Vec<&'a TenantLimits> {
         let key = &self.tenants[tenant].key;
-        let known = |it: &'a Picture| Some(&*it.snapshot.tenant_by_key(key)?.limits);
+        let known = |it: &'a SnapshotRecord| Some(&*it.snapshot.tenant_by_key(key)?.limits);
         let mut all: Vec<&TenantLimits> = self.since(since).filter_map(known).collect();
         if !self.knows(tenant, since) {
             // They stay until all its clients have gone.
-            let before = self.pictures.iter().rev().skip_while(|it| it.at >= since);
+            let before = self.snapshots.iter().rev().skip_while(|it| it.at >= since);
             all.extend({ before }.find_map(known));
         }
         all
@@ -172,7 +172,7 @@ impl<'a> View<'a> {
     /// come back, whatever the rate has become since.
     pub(crate) fn second_before(&self, at: Moment) -> Moment {
         let from = at.ms.saturating_sub(1_000);
-        let news = self.pictures.iter().map(|it| it.at);
+        let news = self.snapshots.iter().map(|it| it.at);
         news.filter(|it| it.ms >= from).fold(at, Moment::min)
     }
 

@@ -5,7 +5,7 @@ use super::super::wire;
 use super::{Moment, Redis, SEQUENCE, any_tag, session, tag_of};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum Degraded {
     Loading,
     MasterDown,
     ReadOnly,
@@ -15,13 +15,13 @@ pub(crate) enum Trouble {
 
 /// A trouble, from when to when, ms.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Spell {
-    pub(crate) trouble: Trouble,
+pub(crate) struct DegradedPeriod {
+    pub(crate) trouble: Degraded,
     pub(crate) from: u64,
     pub(crate) to: u64,
 }
 
-impl Trouble {
+impl Degraded {
     /// Those that pass by themselves.
     pub(crate) const PASSING: [Self; 3] = [Self::Loading, Self::MasterDown, Self::ReadOnly];
     const ALL: [Self; 4] = [Self::Loading, Self::MasterDown, Self::ReadOnly, Self::Busy];
@@ -56,13 +56,13 @@ impl Trouble {
 }
 
 /// Does a server say so that is in trouble?
-pub(crate) fn is_trouble(text: &str) -> bool {
-    Trouble::ALL.iter().any(|trouble| trouble.text() == text)
+pub(crate) fn is_degraded_error(text: &str) -> bool {
+    Degraded::ALL.iter().any(|trouble| trouble.text() == text)
 }
 
 /// Does it say that a script runs?
 pub(crate) fn is_busy(text: &str) -> bool {
-    text == Trouble::Busy.text()
+    text == Degraded::Busy.text()
 }
 
 /// Carried out whatever the data is like.
@@ -93,9 +93,9 @@ pub(super) fn is_write(name: &str) -> bool {
 
 impl Redis {
     /// Begins a trouble.
-    pub(crate) fn fall_ill(&mut self, trouble: Trouble, from: u64, to: u64) {
+    pub(crate) fn degrade(&mut self, trouble: Degraded, from: u64, to: u64) {
         self.heal(from);
-        self.spells.push(Spell { trouble, from, to });
+        self.spells.push(DegradedPeriod { trouble, from, to });
     }
 
     /// The trouble is over.
@@ -106,7 +106,7 @@ impl Redis {
     }
 
     /// What it suffers from at the moment.
-    pub(crate) fn trouble(&self) -> Option<Trouble> {
+    pub(crate) fn trouble(&self) -> Option<Degraded> {
         let last = self.spells.last();
         let now = last.filter(|spell| (spell.from..spell.to).contains(&self.now.ms));
         now.map(|spell| spell.trouble)
@@ -119,9 +119,9 @@ impl Redis {
     }
 
     /// Is a command to wait, because it may write?
-    pub(crate) fn holds_back(&self, name: &[u8], now: Moment) -> bool {
+    pub(crate) fn pauses_writes(&self, name: &[u8], now: Moment) -> bool {
         let name = String::from_utf8_lossy(name).to_ascii_uppercase();
-        self.holds_writes_until > now.ms && (is_write(&name) || name == "EXEC")
+        self.pauses_writes_until > now.ms && (is_write(&name) || name == "EXEC")
     }
 
     /// The error for a command that cannot be done now. A transaction is lost with it.
@@ -134,7 +134,7 @@ impl Redis {
         let Some(text) = self
             .trouble()
             .filter(|it| it.refuses(name))
-            .map(Trouble::text)
+            .map(Degraded::text)
         else {
             return Ok(None);
         };
@@ -147,14 +147,17 @@ impl Redis {
         // A handshake is no use.
         session.used |= !matches!(name, "SELECT" | "CLIENT" | "COMMAND");
         session.queue_failed |= session.queue.is_some();
-        session.waited |= session::needs_its_own(name);
+        session.waited |= session::needs_dedicated(name);
         session.client = any_tag(args).map(|tag| tag / SEQUENCE).or(session.client);
         Ok(Some(wire::error(text)))
     }
 
     /// The error for EXEC, where writes were queued that cannot be done now.
     pub(super) fn refused_exec(&mut self, id: u64) -> Option<String> {
-        let text = self.trouble().filter(|it| *it == Trouble::ReadOnly)?.text();
+        let text = self
+            .trouble()
+            .filter(|it| *it == Degraded::ReadOnly)?
+            .text();
         let queue = self.at(id).queue.iter().flatten();
         let mut names = queue.map(|args| super::text(&args[0]).to_ascii_uppercase());
         let any = names.any(|name| is_write(&name));

@@ -12,12 +12,15 @@ const AGAIN_MS: u64 = 5_000;
 
 impl World {
     /// See the module. Nobody logs in without a password from then on.
-    pub(crate) fn want_a_password(&mut self) -> Result<(), String> {
+    pub(crate) fn run_default_password_phase(&mut self) -> Result<(), String> {
         let settings = &self.plan.settings;
         let first = &self.tenants[0];
         let open = self.plan.default_tenant && first.home.open && !first.home.old;
         let limits = self.plan.limited || settings.client_login_ms + settings.client_idle_ms > 0;
-        let listed = self.pictures.last().is_some_and(|it| it.serves(&first.key));
+        let listed = self
+            .snapshots
+            .last()
+            .is_some_and(|it| it.serves(&first.key));
         if !open || limits || !listed || settings.close_on_loss {
             return Ok(());
         }
@@ -27,7 +30,7 @@ impl World {
         for client in (0..self.clients.len()).filter(|it| !free.contains(it)) {
             self.clients[client].eof = true;
         }
-        let keeper = self.newcomer();
+        let keeper = self.new_client();
         self.keep_in_use(keeper);
         self.settle("the calm with a keeper")?;
         let now = self.now;
@@ -46,7 +49,7 @@ impl World {
         }
         self.settle("the calm with a password")?;
         self.tenants[0].home.open = false;
-        let late = self.newcomer();
+        let late = self.new_client();
         self.touch(late);
         self.keep_in_use(keeper);
         self.settle("the calm after a password")?;

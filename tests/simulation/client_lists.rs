@@ -27,27 +27,27 @@ const ROOM_BYTES: usize = 3 << 20;
 
 impl World {
     /// See the module.
-    pub(crate) fn answer_questions(&mut self) -> Result<(), String> {
+    pub(crate) fn run_client_list_phase(&mut self) -> Result<(), String> {
         if !self.may_be_full() {
             return Ok(());
         }
         self.note(|| "-- questions".into());
         let mut crowd = Vec::new();
         for _ in 0..self.rng.between(450, 700) {
-            let client = self.newcomer();
+            let client = self.new_client();
             self.touch(client);
             crowd.push(client);
         }
         for tenant in 1..self.tenants.len() {
             if self.takes_logins(tenant) {
-                let (client, generation) = (self.newcomer(), self.generation(tenant, "ann"));
+                let (client, generation) = (self.new_client(), self.generation(tenant, "ann"));
                 self.log_in(client, tenant, &format!("g{generation}:{client}-0"));
                 crowd.push(client);
             }
         }
         self.settle("the calm with many clients")?;
         let askers: Vec<usize> = crowd[..ASKERS].to_vec();
-        let lists = |client: &&usize| self.clients[**client].asks_elsewhere();
+        let lists = |client: &&usize| self.clients[**client].asks_another_worker();
         let others: Vec<usize> = self.free().iter().filter(lists).copied().collect();
         // Servers are asked whether their users may do that; it is known the second time.
         for &client in &others {
@@ -123,7 +123,10 @@ impl World {
         let limits = self.plan.limited || settings.client_idle_ms > 0;
         let bytes = (settings.worker_outbound_bytes_max).min(settings.worker_buffer_bytes_max);
         let first = &self.tenants[0];
-        let listed = self.pictures.last().is_some_and(|it| it.serves(&first.key));
+        let listed = self
+            .snapshots
+            .last()
+            .is_some_and(|it| it.serves(&first.key));
         let open = self.plan.default_tenant && first.home.open && !settings.close_on_loss;
         open && listed && !limits && bytes >= ROOM_BYTES
     }
@@ -164,7 +167,7 @@ impl World {
 
 impl Client {
     /// Is it of another tenant than the first, and may it ask about clients?
-    fn asks_elsewhere(&self) -> bool {
+    fn asks_another_worker(&self) -> bool {
         let may = self.model.user() != MAY_NOT_LIST;
         may && self
             .model

@@ -23,11 +23,11 @@ impl Client {
 
 impl World {
     /// See the module.
-    pub(crate) fn hold_back_writes(&mut self) -> Result<(), String> {
+    pub(crate) fn run_paused_writes_phase(&mut self) -> Result<(), String> {
         self.note(|| "-- writes are held back".into());
         let from = self.now;
         for server in &mut self.servers {
-            server.holds_writes_until = u64::MAX;
+            server.pauses_writes_until = u64::MAX;
         }
         let free = (0..self.clients.len()).filter(|&it| self.clients[it].is_free());
         let mut readers: Vec<usize> = free.collect();
@@ -50,7 +50,7 @@ impl World {
             writers.push(writer);
         }
         // Others hear why it cannot be done: they have not logged in, say.
-        writers.retain(|&it| self.is_held_back(it));
+        writers.retain(|&it| self.is_paused_write(it));
         // For longer than a reply may take, and nobody asks for anything.
         let reply_ms = self.plan.settings.backend_reply_ms;
         if (1..=5_000).contains(&reply_ms) {
@@ -65,13 +65,13 @@ impl World {
             return Err(format!("client {} did not wait with its write", client.id));
         }
         for server in &mut self.servers {
-            server.holds_writes_until = 0;
+            server.pauses_writes_until = 0;
         }
         self.settle("the calm after a pause of writes")
     }
 
     /// Has a server got the last request of this client, and not executed it?
-    fn is_held_back(&self, client: usize) -> bool {
+    fn is_paused_write(&self, client: usize) -> bool {
         let last = self.clients[client].pending.back();
         let Some(tag) = last.and_then(|sent| sent.op.tag()) else {
             return false;

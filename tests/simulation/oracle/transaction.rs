@@ -1,9 +1,9 @@
 //! Transactions: what was queued is executed all together, or nothing of it.
 
 use super::super::client::{Op, Sent};
-use super::super::redis::{Outcome, Redis, Tag, is_trouble, null_array};
+use super::super::redis::{Outcome, Redis, Tag, is_degraded_error, null_array};
 use super::super::wire;
-use super::own::{MISCOUNTED, UNKNOWN};
+use super::dedicated::{MISCOUNTED, UNKNOWN};
 use super::{After, Model, Verdict, View};
 
 /// What a client that is inside MULTI was told so far.
@@ -34,11 +34,11 @@ impl Model {
             Op::Admin { .. } if !view.plan.settings.admin_commands => Some("config|set"),
             _ => None,
         };
-        if let Some(text) = text.filter(|text| is_trouble(text)) {
+        if let Some(text) = text.filter(|text| is_degraded_error(text)) {
             self.transaction.get_or_insert_default().failed = true;
             return match sent.op.tag() {
-                Some(tag) => self.in_trouble(tag, text, sent, view),
-                None if self.had_trouble(text, sent, view) => Ok(After::default()),
+                Some(tag) => self.in_degraded_state(tag, text, sent, view),
+                None if self.was_degraded(text, sent, view) => Ok(After::default()),
                 None => Err("its server is not in trouble".into()),
             };
         }
@@ -130,7 +130,7 @@ impl Model {
         let because = wire::error_text(reply).and_then(|text| text.strip_prefix(BECAUSE));
         if let Some(text) = because {
             return match outcome {
-                Some(Outcome::Abort) | None if self.had_trouble(text, sent, view) => Ok(After {
+                Some(Outcome::Abort) | None if self.was_degraded(text, sent, view) => Ok(After {
                     never,
                     ..After::default()
                 }),
@@ -178,7 +178,7 @@ impl Model {
             // There it does not wait, and is about the connection of the transaction.
             Op::Wait { .. } if wire::integer(element).is_some() => return Ok(After::default()),
             Op::Unwatch if element == b"+OK\r\n" => return Ok(After::default()),
-            _ => return self.judge_op(sent, element, view),
+            _ => return self.evaluate_op(sent, element, view),
         };
         let executed = view.execution(tag, element);
         let Some((server, done)) =

@@ -3,8 +3,8 @@
 use super::super::client::{Login, Op, Sent};
 use super::super::redis::{self, DB_RANGE, HELLO_NOAUTH, Moment, hello};
 use super::super::wire;
-use super::absent::{NO_INSTANCE, failed, is_unavailable};
-use super::place::Place;
+use super::location::Place;
+use super::unavailable::{NO_INSTANCE, failed, is_unavailable};
 use super::{After, Model, NO_HELLO, NOAUTH, Verdict, View, WRONGPASS};
 
 /// What a connection of one's own holds cannot go elsewhere.
@@ -65,9 +65,9 @@ impl Model {
     fn is_well_placed(&self, server: usize, sent: &Sent, at: Moment, view: &View<'_>) -> bool {
         let server = &view.servers[server];
         let unknown = view.has_news(self.node, server.tenant, sent.at);
-        let mut pictures = view.pictures(sent.at, at);
+        let mut snapshots = view.snapshots(sent.at, at);
         unknown
-            || pictures.any(|it| {
+            || snapshots.any(|it| {
                 let usable = view.servers_of(server.tenant);
                 let usable = usable.filter(|other| it.is_usable(other));
                 let best = usable
@@ -82,9 +82,9 @@ impl Model {
         // What it holds stays where it is.
         let stays = self.holds() && self.place.server.is_none_or(|last| last == server);
         let server = &view.servers[server];
-        let pictures = view.pictures(sent.at, at);
-        let leads = { pictures.clone() }.any(|it| it.leads_to(server));
-        stays || leads && { pictures }.any(|it| it.is_usable(server))
+        let snapshots = view.snapshots(sent.at, at);
+        let leads = { snapshots.clone() }.any(|it| it.leads_to(server));
+        stays || leads && { snapshots }.any(|it| it.is_usable(server))
     }
 
     /// May a login fail with this text?
@@ -147,7 +147,7 @@ impl Model {
                 || match login {
                     Some(login) => self.may_fail(login, wanted, text, sent, view),
                     None => {
-                        [HELLO_NOAUTH, NOAUTH].contains(&text) && self.may_be_stranger(view)
+                        [HELLO_NOAUTH, NOAUTH].contains(&text) && self.may_be_anonymous(view)
                             || text == NO_HELLO && old
                             || self.is_unavailable(text, sent, view)
                     }
@@ -165,7 +165,7 @@ impl Model {
         }
         match login {
             Some(login) => self.logged_in(login, sent, view)?,
-            None if self.must_be_stranger(view) => return Err("HELLO to a stranger".into()),
+            None if self.must_be_anonymous(view) => return Err("HELLO to a stranger".into()),
             None => {}
         }
         self.protocol = wanted;
