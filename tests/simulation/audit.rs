@@ -1,5 +1,5 @@
-//! In the end all books are compared: what was executed, when it was asked for, and what the limits
-//! and pauses of its tenant were in between.
+//! At the end all records are compared: when each request was executed, when it was sent, and the
+//! limits and pauses of its tenant in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::redis::{Execution, Moment, Redis, SEQUENCE, Tag, is_read};
 use super::script::Asks;
 use super::world::World;
 
-/// A request that was executed.
+/// An executed request.
 #[derive(Clone, Copy, Debug)]
 struct Done<'a> {
     tag: Tag,
@@ -23,7 +23,7 @@ impl World {
         for client in &self.clients {
             let counted = self.nodes[client.worker].machine.counters();
             for tag in &client.never {
-                // What says so of a read that was asked for again means the second time.
+                // For a retried read, the reply identifies the execution that was read.
                 let asks = self.asked.get(tag);
                 let again =
                     counted.asked_again > 0 && asks.is_some_and(|it| is_read(&it.1.command));
@@ -47,7 +47,7 @@ impl World {
         self.audit_rates(&done)
     }
 
-    /// All that was executed, by tag.
+    /// All executed requests, by tag.
     fn done(&self) -> Result<Vec<Done<'_>>, String> {
         let mut all = Vec::new();
         for server in &self.servers {
@@ -70,8 +70,8 @@ impl World {
         Ok(all)
     }
 
-    /// A read is executed again, or after its turn, only where it was asked for again; and of all
-    /// its replies one was read.
+    /// A read is executed twice, or out of order, only where it was retried; and exactly one of its
+    /// replies was read.
     fn audit_again(&self, done: &[Done<'_>]) -> Result<(), String> {
         for same in done.chunk_by(|a, b| a.tag == b.tag) {
             let [first, others @ ..] = same else { continue };
@@ -83,7 +83,7 @@ impl World {
                 let tenants = (it.server.tenant, first.server.tenant);
                 tenants.0 == tenants.1 && whose(it.execution) == whose(first.execution)
             });
-            // Those of one connection say the same.
+            // Executions on one connection have the same properties.
             let heard = same.iter().filter(|it| it.execution.heard);
             let heard = heard.map(|it| (it.server.index, it.execution.session));
             let heard: BTreeSet<(usize, u64)> = heard.collect();
@@ -97,15 +97,15 @@ impl World {
         Ok(())
     }
 
-    /// Is it a read, whose worker sent anybody round a slow reader?
+    /// Whether the request is a read whose worker has retried any read.
     fn may_be_asked_again(&self, done: &Done<'_>) -> bool {
         let client = &self.clients[(done.tag / SEQUENCE) as usize - 1];
         let counted = self.nodes[client.worker].machine.counters();
         counted.asked_again > 0 && is_read(&done.asks.command)
     }
 
-    /// A client's requests are executed in their order, wherever that is. What was asked for again
-    /// counts where its reply was read, if that is known.
+    /// A client's requests are executed in order, on any connection. A retried request counts where
+    /// its reply was read, if that is known.
     fn audit_order(&self, done: &[Done<'_>]) -> Result<(), String> {
         let counts = |same: &'_ [Done<'_>]| {
             let mut heard = { same.iter().enumerate() }.filter(|(_, it)| it.execution.heard);
@@ -120,7 +120,7 @@ impl World {
         for pair in all.windows(2) {
             let [before, after] = pair else { continue };
             let same = before.tag / SEQUENCE == after.tag / SEQUENCE;
-            // Elements of a transaction have the time of their EXEC, and no order to others.
+            // The commands of a transaction have the time of EXEC and no order among others.
             if same && before.execution.at.step > after.execution.at.step {
                 let [before, after] = [before, after].map(|it| (it.tag, it.execution));
                 return Err(format!("{after:?} was executed before {before:?}"));
@@ -147,7 +147,7 @@ impl World {
         }
     }
 
-    /// What was asked after a pause had begun is executed after its end.
+    /// A request that was sent after the start of a pause is executed after its end.
     fn audit_pauses(&self, done: &Done<'_>) -> Result<(), String> {
         let at = done.execution.at;
         match self.was_held(done.server, done.sent, at) {
@@ -159,11 +159,11 @@ impl World {
         }
     }
 
-    /// Was a tenant paused from before this request was sent until after it was done?
+    /// Whether the tenant was paused from before the request was sent until it was executed.
     fn was_held(&self, server: &Redis, sent: Moment, at: Moment) -> bool {
         let (view, tenant) = (self.view(), &self.tenants[server.tenant]);
         tenant.pauses.iter().any(|pause| {
-            // Whoever does not know a tenant does not know of its pause.
+            // A worker that does not know the tenant does not know its pause.
             let mut snapshots = view.snapshots(pause.from, at);
             pause.holds(sent)
                 && pause.holds(at)
@@ -171,7 +171,7 @@ impl World {
         })
     }
 
-    /// So is a login, where it is verified the first time.
+    /// A login also waits until the end of the pause, where it is verified for the first time.
     fn audit_logins(&self) -> Result<(), String> {
         let mut first: BTreeMap<&str, (Moment, &Redis)> = BTreeMap::new();
         for server in &self.servers {
@@ -196,13 +196,13 @@ impl World {
         Ok(())
     }
 
-    /// In any time, no more of what was asked in it is executed than its tenant's rate allows in a
-    /// second more; workers may hold some in advance.
+    /// In any interval, no more requests of a tenant are executed than its rate allows in the
+    /// interval and one second; workers may hold some in advance.
     fn audit_rates(&self, done: &[Done<'_>]) -> Result<(), String> {
         for tenant in 0..self.tenants.len() {
             let its = done.iter().filter(|it| it.server.tenant == tenant);
             let mut its: Vec<&Done<'_>> = its.collect();
-            // What is asked for again is not counted again.
+            // A retry is not counted again.
             its.dedup_by_key(|it| it.tag);
             its.sort_unstable_by_key(|it| it.execution.at);
             let starts: BTreeSet<Moment> = its.iter().map(|it| it.sent).collect();
@@ -224,7 +224,7 @@ impl World {
         Ok(())
     }
 
-    /// So many requests of a tenant at most are executed in this time; `None`: any number.
+    /// The number of requests of a tenant that may be executed in this time; `None`: no limit.
     fn allowed(&self, tenant: usize, from: Moment, to: Moment) -> Option<u64> {
         let (view, key) = (self.view(), &self.tenants[tenant].key);
         let rates = view.snapshots(from, to).map(|picture| {

@@ -1,4 +1,4 @@
-//! Backend connections: how they come about, what happens on them, and how they end.
+//! Backend connections: how they are established, used and closed.
 
 use elika::proxy::{ConnKey, Failure, Flow, LinkKey};
 
@@ -8,22 +8,22 @@ use super::redis::SEQUENCE;
 use super::world::World;
 
 impl World {
-    /// The machine may give up what is silent for too long.
+    /// The machine may close connections that are silent for too long.
     pub(crate) fn expect_timeouts(&mut self, node: usize) {
         let settings = &self.plan.settings;
         let (reply_ms, connect_ms) = (settings.backend_reply_ms, settings.backend_connect_ms);
         let links = &mut self.nodes[node].links;
-        // When each server was last heard of, on whatever connection.
+        // The last time at which each server sent anything, on any connection.
         let mut heard = vec![0; self.servers.len()];
         for link in links.values().filter(|link| link.answered) {
             heard[link.server] = link.heard.max(heard[link.server]);
         }
         for link in links.values_mut() {
-            // The machine counts from when it decided to connect.
+            // The machine counts from its decision to connect.
             let silent = self.now.ms - link.heard + 1_000;
             let quiet = self.now.ms - heard[link.server];
             let waits = link.wants_write || !link.is_idle() || link.hung;
-            // The deadline of a handshake is for all of it, however much is heard meanwhile.
+            // A handshake has one deadline, regardless of the bytes that arrive.
             let age = self.now.ms.saturating_sub(link.due) + 1_000;
             let begins = (reply_ms..=reply_ms + 2_000).contains(&age);
             link.overdue |= reply_ms > 0 && waits && silent >= reply_ms;
@@ -39,7 +39,7 @@ impl World {
         }
     }
 
-    /// Something happens on a backend connection.
+    /// An event on a backend connection.
     pub(crate) fn link_event(&mut self, node: usize, key: LinkKey) -> Result<(), String> {
         let Some(link) = self.nodes[node].links.get(&key) else {
             return Ok(());
@@ -50,7 +50,7 @@ impl World {
         let faults = self.plan.faults;
         if !self.calm && self.rng.permille(faults.reset) {
             if self.rng.one_in(2) {
-                // What was on its way may still arrive.
+                // Bytes in transit may still arrive.
                 self.deliver_replies(node, key)?;
             }
             return self.lose(node, key);
@@ -66,7 +66,7 @@ impl World {
             return Ok(());
         }
         if !self.calm && !link.dying && self.rng.permille(faults.garbage) {
-            // A server that goes on as if nothing had happened must not be believed either.
+            // After invalid bytes, further valid bytes must be ignored too.
             (link.garbage, link.dying) = (true, self.rng.one_in(2));
             let garbage: &&[u8] = self.rng.pick(GARBAGE);
             link.output.extend_from_slice(garbage);
@@ -151,7 +151,7 @@ impl World {
         self.maybe_turn(node)
     }
 
-    /// What a server said on any of its connections is on its way.
+    /// A server has sent something on one of its connections.
     fn collect(&mut self, server: usize) {
         for node in &mut self.nodes {
             for link in node.links.values_mut().filter(|link| link.server == server) {
@@ -161,9 +161,9 @@ impl World {
         }
     }
 
-    /// A backend connection breaks.
+    /// A backend connection is lost.
     pub(crate) fn lose(&mut self, node: usize, key: LinkKey) -> Result<(), String> {
-        // The machine may have let go of it already.
+        // The machine may have closed it already.
         self.actions(node)?;
         let Some(link) = self.nodes[node].links.remove(&key) else {
             return Ok(());
@@ -175,22 +175,22 @@ impl World {
         self.maybe_turn(node)
     }
 
-    /// A connection is no more. If it was some client's own and held anything, or anything was
-    /// under way, that client must not go on as if nothing had happened; `surely` is false where
-    /// the machine may have ended it for another reason.
+    /// A connection has ended. If it was dedicated and held state, or had a request in flight, its
+    /// client must be closed; `surely` is false where the machine may have closed it for another
+    /// reason.
     fn hang_up(&mut self, link: &Link, surely: bool) {
         let Some(id) = link.session else { return };
         let server = &mut self.servers[link.server];
-        // Garbage may stand for a reply.
+        // Invalid bytes may look like a reply.
         let surely = surely && !link.garbage;
-        // Half a request does not say whose it is.
+        // An incomplete request does not identify its client.
         let maybe = (server.sessions.get(&id))
             .filter(|it| (it.own || it.waited) && (!surely || !link.is_idle()))
             .and_then(|session| session.client);
         if let Some(maybe) = maybe {
             self.clients[maybe as usize - 1].maybe_bereft = true;
         }
-        // MULTI or CLIENT TRACKING alone does not say whose it is.
+        // MULTI or CLIENT TRACKING alone does not identify its client.
         let nameless = { server.sessions.get(&id) }.is_some_and(|it| it.own && it.client.is_none());
         if nameless {
             let own = |it: &Client| it.pending.iter().any(|sent| sent.op.is_own());
@@ -201,7 +201,7 @@ impl World {
         }
         let owner = server.sessions.get(&id).and_then(|session| {
             let owes = session.holds() || link.is_to_say() || !surely;
-            // One that has done with one client may have begun with another.
+            // A connection that has served one client may serve another one now.
             let owner = if owes { session.client } else { link.asker() };
             owner.filter(|_| session.own)
         });
@@ -224,15 +224,16 @@ impl World {
         let own = session.is_some_and(|it| it.own || it.waited);
         let unused = session.is_none_or(|it| !it.used);
         let failed = link.late || refused || link.garbage || link.dying || server.unlisted;
-        // One that was opened before a refusal, or before its server was no place for clients any
-        // more, is closed once it owes nothing. So is one that is not used, and an old one without
-        // a login.
+        // A connection that was opened before a refusal, or before its server became unusable for
+        // clients, is closed when it has no outstanding request. So is an unused connection, and an
+        // old one without a login.
         let left = { self.view().since(link.begun) }
             .any(|it| !(it.is_usable(server) && it.leads_to(server)));
         let outdated = left || server.changes.iter().any(|at| at.ms >= link.due);
         let silent = self.now.ms.saturating_sub(link.heard) >= 30_000;
         let old = self.now.ms.saturating_sub(link.due) >= 60_000;
-        // One that owed a reply for too long takes nothing new, though its server answers others.
+        // A connection with an overdue reply gets no new requests, although its server answers
+        // others.
         let done = link.is_idle() && (outdated || silent || old || link.overdue);
         match (failed, link.session) {
             (true, _) => {
@@ -243,17 +244,17 @@ impl World {
             (false, Some(id)) => self.servers[link.server].close(id),
             (false, None) => {}
         }
-        // All that it still owes was asked for again elsewhere.
+        // All outstanding requests were retried elsewhere.
         let forsaken = self.nodes[node].machine.counters().asked_again > 0 && link.only_reads();
-        // What is a client's own goes with it: whether the client had to go is judged there. So
-        // does one that was opened for a client and has not served it yet.
+        // A dedicated connection ends with its client; whether the client had to be closed is
+        // checked there. So does a connection that was opened for a client and has not served it.
         match failed || done || own || unused || forsaken {
             true => Ok(()),
             false => Err(format!("a healthy connection was closed: {link:?}")),
         }
     }
 
-    /// Does a server wait for something to come for this client?
+    /// Whether a server has blocked this client.
     pub(crate) fn is_blocked(&self, client: usize) -> bool {
         let id = self.clients[client].id;
         let mut sessions = self
@@ -266,7 +267,7 @@ impl World {
         })
     }
 
-    /// Who has gone must not be waited for: what is pushed would be lost.
+    /// A disconnected client must not stay blocked: an element that is pushed would be lost.
     pub(crate) fn check_blocked(&mut self, node: usize) -> Result<(), String> {
         for link in self.nodes[node].links.values_mut() {
             let session = (link.session).and_then(|id| self.servers[link.server].sessions.get(&id));

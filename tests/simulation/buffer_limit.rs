@@ -1,36 +1,37 @@
-//! Who goes when a worker keeps too much: of the clients that have not logged in, one that keeps
-//! more than a login needs; without them, the largest client of the tenant that uses most of its
-//! share.
+//! Which client is closed at a buffer limit of a worker: of the anonymous clients, one that has
+//! buffered more than a login needs; without them, the largest client of the tenant that uses most
+//! of its share.
 
 use elika::proxy::{Bound, ClientSurvey, Notice, Wanted};
 
 use super::redis::Moment;
 use super::world::World;
 
-/// What a client may keep before its login without being the first to go, bytes.
+/// Bytes that an anonymous client may have buffered without being closed first.
 pub(crate) const LOGIN_BYTES_MAX: usize = 4 * 1024;
 
-/// What comes in a call is not all that changes in it: the proxy says something, too, bytes.
+/// Bytes that the proxy may add in one call, besides the bytes that arrive.
 const MARGIN_BYTES: usize = 4 * 1024;
 
-/// What a worker kept for its clients before a call that may have brought it to its ceiling.
+/// The buffered bytes of a worker's clients before a call that may reach its limit.
 #[derive(Debug)]
 pub(crate) struct Before {
     clients: Vec<ClientSurvey>,
     evicted: u64,
-    /// Bytes that came in the call, and of which client, if that was it.
+    /// The bytes that arrive in the call, and their client, if it is a client.
     came: usize,
     from: Option<u64>,
 }
 
 impl Before {
-    /// What is kept at most for the tenant of a client when the ceiling is looked at.
+    /// The most that may be buffered for a client's tenant when the limit is checked.
     fn most_for(&self, client: &ClientSurvey, of: fn(&ClientSurvey) -> usize) -> usize {
         let its = self.clients.iter().filter(|it| it.tenant == client.tenant);
         its.map(of).sum::<usize>() + self.came + MARGIN_BYTES
     }
 
-    /// What is kept at least. Only what a client itself sends changes what is kept of its requests.
+    /// The least that is buffered. Only the client's own bytes change what is buffered of its
+    /// requests.
     fn least_for(&self, client: &ClientSurvey, of: fn(&ClientSurvey) -> usize) -> usize {
         let its = self.clients.iter().filter(|it| it.tenant == client.tenant);
         let its: usize = its.filter(|it| Some(it.id) != self.from).map(of).sum();
@@ -40,7 +41,7 @@ impl Before {
 }
 
 impl World {
-    /// Notes what a worker keeps, if that and what comes now may be too much.
+    /// Records the buffered bytes of a worker, if the bytes that arrive may reach the limit.
     pub(crate) fn before(&mut self, node: usize, came: usize, from: Option<u64>) {
         let settings = &self.plan.settings;
         let least = settings.worker_buffer_bytes_max;
@@ -62,11 +63,11 @@ impl World {
         }
     }
 
-    /// The call is over: hears at once who had to go.
+    /// After the call: checks the clients that were closed.
     pub(crate) fn after(&mut self, node: usize) -> Result<(), String> {
         let evicted = self.nodes[node].evicted();
         let before = self.nodes[node].before.as_ref();
-        // Which of several went first is not known.
+        // The order in which several clients were closed is unknown.
         if before.is_some_and(|before| evicted == before.evicted + 1) {
             self.actions(node)?;
         }
@@ -74,7 +75,7 @@ impl World {
         Ok(())
     }
 
-    /// A client had to go at a ceiling of its worker: was it its turn?
+    /// Checks that a client that was closed at a limit of its worker had to be closed.
     pub(crate) fn check_ceiling(&mut self, node: usize, notice: &Notice) -> Result<(), String> {
         let of: fn(&ClientSurvey) -> usize = match notice.bound {
             Bound::WorkerOutbound => |it| it.outbound_bytes,
@@ -123,7 +124,7 @@ impl World {
         Ok(())
     }
 
-    /// The shares that the tenant of a client may have on its worker.
+    /// The shares that the client's tenant may have on its worker.
     fn shares_of(&self, it: &ClientSurvey) -> impl Iterator<Item = usize> {
         let settings = &self.plan.settings;
         let (all, ceiling) = (
@@ -147,7 +148,7 @@ impl World {
     }
 }
 
-/// Has it logged in? `None`: its server may let anybody in as that user, or not.
+/// Whether the client has logged in. `None`: its server may accept any client as that user, or not.
 fn has_login(it: &ClientSurvey) -> Option<bool> {
     match &*it.user {
         _ if it.tenant.is_none() => Some(false),

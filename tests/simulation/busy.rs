@@ -1,25 +1,27 @@
-//! A script that runs until it is killed. Its server answers BUSY to nearly all commands meanwhile,
+//! A script that runs until it is killed. Meanwhile its server replies BUSY to nearly all commands,
 //! also to SELECT on a new connection. Only the client of the script waits for its end.
 
 use super::client::Client;
 use super::link::{Link, Prospect};
 use super::world::World;
 
-/// So long at most a client waits for its reply while the script of another runs, ms.
+/// The longest time that a client waits for its reply during the script of another client, ms.
 const HEARD_MS: u64 = 10_000;
 
-/// After a connection that could not be made, at most so long none is begun that is not needed, ms.
+/// The longest time after a failed connection in which no other is opened unless it is needed, ms.
 const RESTS_MS: u64 = 2_500;
 
-/// The databases that clients choose before; every server has them.
+/// The databases that clients select first; every server has them.
 const DATABASES: usize = 3;
 
 impl World {
-    /// In the calm: a client runs the script, the others ask, and then it is killed.
+    /// A phase of the calm: a client runs the script, the others send requests, and then the script
+    /// is killed.
     pub(crate) fn run_script_phase(&mut self) -> Result<(), String> {
         let settings = &self.plan.settings;
-        // Limits may refuse anything. Where a pool has no room for one more connection, all wait
-        // for the script. A client that is closed where it would hear an error hears nothing.
+        // Limits may refuse any request. Where a pool has no room for another connection, all
+        // clients wait for the script. A client that is closed instead of getting an error gets
+        // nothing.
         if self.plan.limited || settings.pool_connections_max <= 2 || settings.close_on_loss {
             return Ok(());
         }
@@ -59,8 +61,8 @@ impl World {
         self.settle("the calm after a script")
     }
 
-    /// Requests that wait for a connection that never comes may move behind the script; and so may
-    /// those that come while the proxy rests after it was given up.
+    /// Requests that wait for a connection that fails may move behind the script; so may those that
+    /// arrive while the proxy opens no further connection.
     fn wait_for_silence(&mut self) -> Result<(), String> {
         let silent = |link: &Link| link.session.is_none() && link.prospect == Prospect::Silence;
         while (self.nodes.iter()).any(|node| node.links.values().any(silent)) {
@@ -72,7 +74,7 @@ impl World {
         Ok(())
     }
 
-    /// Clients that may ask anything, and are not about to end.
+    /// Clients that may send any request and are not about to be closed.
     pub(crate) fn free(&self) -> Vec<usize> {
         let all = self.clients.iter().enumerate();
         let free = all.filter(|(_, it)| {
@@ -89,7 +91,7 @@ impl World {
         self.send(client, line);
     }
 
-    /// Until the script runs. `None`: its client was refused.
+    /// Runs until the script runs. `None`: its client was refused.
     fn begin_script(&mut self, runner: usize) -> Result<Option<usize>, String> {
         while self.clients[runner].is_waiting() {
             let running = self.servers.iter().position(|server| server.is_running());
@@ -106,7 +108,7 @@ impl World {
         let until = self.now.ms + HEARD_MS;
         loop {
             let mut others = self.clients.iter().enumerate();
-            // No connection is opened any more to an instance that is on its way out.
+            // No connection is opened to a draining instance.
             let stays = |it: &Client| it.model.left_for(self.now, &self.view()).is_none();
             let waits = others.find(|(index, it)| *index != runner && it.is_waiting() && stays(it));
             let Some((_, client)) = waits else {
@@ -122,7 +124,7 @@ impl World {
         }
     }
 
-    /// Each client tries. Where none may or can, an administrator does it.
+    /// Each client sends SCRIPT KILL. If none may or can, an administrator does.
     fn kill_the_script(&mut self, server: usize, runner: usize) -> Result<(), String> {
         for client in self.free() {
             if client == runner || self.clients[client].model.place.server != Some(server) {
@@ -133,7 +135,7 @@ impl World {
             self.hear_all_but(runner)?;
             let killed = !self.servers[server].is_running();
             let model = &self.clients[client].model;
-            // A new connection for it is in database 0, or its SELECT is refused.
+            // A new connection for SCRIPT KILL is in database 0, because SELECT is refused.
             let leaving = model.left_for(self.now, &self.view()).is_some();
             let may = self.plan.settings.admin_commands && model.db == 0 && !leaving;
             if !killed && may {

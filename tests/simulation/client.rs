@@ -1,4 +1,4 @@
-//! A fake client: its end of the connection, and what it asked for and has not been answered.
+//! A fake client: its end of the connection, and its unanswered requests.
 
 use std::collections::VecDeque;
 
@@ -9,34 +9,34 @@ use super::redis::{Moment, Tag};
 use super::script::{Asks, Script};
 use super::wire;
 
-/// As whom a client wants to log in.
+/// The arguments of a login.
 #[derive(Clone, Debug)]
 pub(crate) struct Login {
-    /// As it says; `None`: the password only.
+    /// The user name as the client sends it; `None`: the password only.
     pub(crate) name: Option<String>,
     pub(crate) password: String,
 }
 
 impl Login {
-    /// Does nobody else have this password?
+    /// Whether no other client has this password.
     pub(crate) fn is_unique(&self) -> bool {
         self.password.contains('-')
     }
 }
 
-/// What a client asked for, as far as the reply depends on it.
+/// The part of a request that the reply depends on.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    /// Executed by the backend; `big`: over the limits of a stranger.
+    /// Executed by the backend; `big`: over the limits of an anonymous client.
     Data {
         tag: Tag,
         big: bool,
     },
-    /// The same, where the backend decides who may; refused elsewhere.
+    /// The same command, if the backend permits it; refused elsewhere.
     Admin {
         tag: Tag,
     },
-    /// Answered with exactly this to whoever may ask anything at all.
+    /// Answered with exactly this reply to every client that may send requests.
     Exact(Vec<u8>),
     WhoAmI,
     ClientId,
@@ -44,7 +44,7 @@ pub(crate) enum Op {
     SetName(String),
     Info,
     List,
-    /// CLIENT KILL; `me`: it means the client itself.
+    /// CLIENT KILL; `me`: it names the client itself.
     Kill {
         me: bool,
     },
@@ -58,7 +58,7 @@ pub(crate) enum Op {
     Select(i64),
     Reset,
     Quit,
-    /// With a message, or without.
+    /// PING with or without a message.
     Ping(Option<&'static str>),
     /// PING with too many arguments.
     Miscounted,
@@ -88,21 +88,21 @@ pub(crate) enum Op {
     NoTouch(bool),
     /// CLIENT UNBLOCK.
     Unblock,
-    /// WAIT for so many replicas and so long, 0: for ever.
+    /// WAIT for a number of replicas, with a timeout; 0: none.
     Wait {
         replicas: u64,
         ms: u64,
     },
     /// SCRIPT KILL.
     ScriptKill,
-    /// A command that no server knows.
+    /// A command that no server has.
     Unknown {
         tag: Tag,
     },
-    /// A command that nobody may give.
+    /// A command that no client may send.
     Denied(&'static str),
     Malformed,
-    /// An HTTP request: hung up on without a word.
+    /// An HTTP request: the client is closed without a reply.
     Http,
 }
 
@@ -120,7 +120,7 @@ impl Op {
         }
     }
 
-    /// Is it passed on to a server that keeps no book of it?
+    /// Whether the request is forwarded to a server that does not record it.
     pub(crate) fn is_passed_on(&self) -> bool {
         matches!(
             self,
@@ -133,7 +133,7 @@ impl Op {
         )
     }
 
-    /// Does it need a connection of its own?
+    /// Whether the request needs a dedicated connection.
     pub(crate) fn is_own(&self) -> bool {
         matches!(
             self,
@@ -148,18 +148,18 @@ impl Op {
     }
 }
 
-/// A request under way.
+/// A request in flight.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) op: Op,
     pub(crate) at: Moment,
-    /// Confirmations that have come.
+    /// Confirmations that have arrived.
     pub(crate) done: usize,
     pub(crate) asks: Asks,
 }
 
 impl Sent {
-    /// Is it the server that answers?
+    /// Whether the server replies.
     pub(crate) fn is_passed_on(&self) -> bool {
         self.op.is_passed_on() || self.asks.command == "echo"
     }
@@ -172,80 +172,82 @@ pub(crate) struct Client {
     pub(crate) key: ClientKey,
     pub(crate) script: Script,
     pub(crate) model: Model,
-    /// When it last became somebody else.
+    /// When it last logged in as another user.
     pub(crate) changed: Moment,
     /// Requests that will be answered, in order.
     pub(crate) pending: VecDeque<Sent>,
-    /// Requests that must never be executed: an error said so, or they came after the end.
+    /// Requests that must never be executed: an error said so, or they were sent after the end.
     pub(crate) never: Vec<Tag>,
     /// Sent and not yet read by the proxy.
     pub(crate) wire: Vec<u8>,
     /// Sent by the proxy and not yet read by the client.
     pub(crate) kernel: Vec<u8>,
-    /// How much `kernel` holds.
+    /// The size of `kernel`.
     pub(crate) room: usize,
-    /// Read and not yet judged.
+    /// Read and not yet checked.
     pub(crate) read: Vec<u8>,
-    /// It reads nothing before this, ms.
+    /// The client reads nothing before this time, ms.
     pub(crate) asleep_until: u64,
-    /// It reads nothing at all until all others are done.
+    /// The client reads nothing until all other clients are done.
     pub(crate) wedged: bool,
-    /// It writes all that it has to say before it reads: while its send blocks, it reads nothing.
+    /// The client writes all its requests before it reads: while its send blocks, it reads nothing.
     pub(crate) hasty: bool,
     pub(crate) paused: bool,
-    /// The kernel took less than the proxy had.
+    /// The kernel has accepted less than the proxy had.
     pub(crate) wants_write: bool,
-    /// It will send no more.
+    /// The client sends no more.
     pub(crate) eof: bool,
     pub(crate) eof_told: bool,
-    /// The proxy heard that it will send no more, though it does not read it.
+    /// The proxy has noticed the end of input, although it does not read the client.
     pub(crate) gone_told: bool,
-    /// When it last sent anything.
+    /// When the client last sent anything.
     pub(crate) asked: Moment,
-    /// Commands refused before a login, since the last one.
+    /// Commands that were refused before a login, since the last login.
     pub(crate) refused: u32,
-    /// Commands since its last login that may count as such: errors, and what needs no login.
+    /// Commands since its last login that may count as refused: errors, and commands that need no
+    /// login.
     pub(crate) vain: u32,
-    /// When it sent what it last heard a reply to and that needs a connection of its own.
+    /// When the client sent the last answered request that needs a dedicated connection.
     pub(crate) held: Moment,
-    /// Whatever became of that, it had a request under way ever since: all may have gone there.
+    /// Since then it has always had a request in flight, so all requests may have used that
+    /// connection.
     pub(crate) followed: bool,
-    /// It has asked for something to which no reply comes.
+    /// The client has sent a request that has no reply.
     pub(crate) silent: bool,
-    /// When its own connection was lost, with something held there or under way.
+    /// When its dedicated connection was lost with state or a request in flight.
     pub(crate) bereft: Option<Moment>,
-    /// The same, if that was not for another reason.
+    /// The same, if the loss had no other reason.
     pub(crate) maybe_bereft: bool,
-    /// The proxy hung up, and when.
+    /// When the proxy closed the connection.
     pub(crate) hung_up: bool,
     pub(crate) hung_up_at: Moment,
-    /// A server was waiting for something to come for it.
+    /// A server had blocked the client.
     pub(crate) was_blocked: bool,
-    /// A reply said that this is the end.
+    /// A reply said that the connection ends.
     pub(crate) closing: Option<&'static str>,
-    /// The last reply left it open whether this is the end.
+    /// After the last reply, the connection may end.
     pub(crate) may_close: bool,
-    /// All over, and judged.
+    /// The client is closed and checked.
     pub(crate) done: bool,
-    /// Clients that tried to kill it, and when.
+    /// Clients that tried to kill this client, with the times.
     pub(crate) killers: Vec<(u64, Moment)>,
-    /// Somebody tried to end its blocking command.
+    /// A client tried to unblock this client.
     pub(crate) unblocked: bool,
 }
 
-/// What the kernel takes of a client's bytes before its send blocks.
+/// Bytes that the kernel accepts from a client before its send blocks.
 const SOCKET_BYTES: usize = 300;
 
-/// Commands that are refused before a login.
+/// Commands that may be refused before a login.
 pub(crate) const REFUSED_COMMANDS_MAX: u32 = 64;
 
 impl Client {
-    /// Is it stuck in its send, where it reads nothing?
+    /// Whether the client is stuck in its send, where it reads nothing.
     pub(crate) fn is_stuck_in_send(&self) -> bool {
         self.hasty && !self.hung_up && self.wire.len() > SOCKET_BYTES
     }
 
-    /// Notes a reply: a client without a login is refused so often, and then closed.
+    /// Records a reply: a client without a login is closed after too many refusals.
     pub(crate) fn note_refusal(&mut self, op: &Op, reply: &[u8]) {
         let login = matches!(op, Op::Auth(_) | Op::Hello { login: Some(_), .. });
         let vain = matches!(op, Op::Reset | Op::ReplyOn) || wire::error_text(reply).is_some();
@@ -261,7 +263,7 @@ impl Client {
         }
     }
 
-    /// May the script go on?
+    /// Whether the script may send the next request.
     pub(crate) fn may_send(&self) -> bool {
         !self.done
             && !self.eof
@@ -272,7 +274,7 @@ impl Client {
             && self.pending.len() < self.script.pending_max
     }
 
-    /// Has it heard all that there is to hear, and nothing happened that nobody knows of?
+    /// Whether the client has all its replies, and nothing unknown has happened to it.
     pub(crate) fn is_settled(&self) -> bool {
         let unread = self.wire.len() + self.kernel.len() + self.read.len();
         let lost = self.bereft.is_some() || self.maybe_bereft;

@@ -1,6 +1,5 @@
-//! In the calm, a user with many clients asks about them again and again. Each worker looks at a
-//! bounded number of clients for one question in a turn, and tenants have their turns one after the
-//! other.
+//! A phase of the calm: a user with many clients sends CLIENT LIST again and again. Each worker
+//! visits a bounded number of clients per turn for one list, and tenants take turns.
 
 use elika::proxy::{ConnKey, LinkKey};
 
@@ -8,25 +7,25 @@ use super::client::Client;
 use super::redis::MAY_NOT_LIST;
 use super::world::World;
 
-/// Clients that are looked at in one turn, for one question.
+/// Clients that are visited in one turn, for one list.
 const SLICE: u64 = 256;
 
-/// Clients that ask, and questions of each.
+/// Clients that send lists, and lists of each.
 const ASKERS: usize = 3;
 const QUESTIONS: usize = 8;
 
-/// While another tenant asks once, so many questions of one tenant are answered at most: one that
-/// had begun, those whose turns come between, and some while the answer is on its way.
+/// The most lists of one tenant that are answered while another tenant sends one: the current one,
+/// those whose turns come between, and some while the reply is in transit.
 const OTHERS_MAX: usize = 5;
 
-/// All are answered within this, virtual ms.
+/// All lists are answered within this time, virtual ms.
 const ANSWERED_MS: u64 = 60_000;
 
-/// What is kept for lists, at least, bytes.
+/// The least buffer limit for lists, bytes.
 const ROOM_BYTES: usize = 3 << 20;
 
 impl World {
-    /// See the module.
+    /// Runs the phase, see the module.
     pub(crate) fn run_client_list_phase(&mut self) -> Result<(), String> {
         if !self.may_be_full() {
             return Ok(());
@@ -49,7 +48,7 @@ impl World {
         let askers: Vec<usize> = crowd[..ASKERS].to_vec();
         let lists = |client: &&usize| self.clients[**client].asks_another_worker();
         let others: Vec<usize> = self.free().iter().filter(lists).copied().collect();
-        // Servers are asked whether their users may do that; it is known the second time.
+        // Servers are asked for the permission first; the second time it is cached.
         for &client in &others {
             let line = self.clients[client].script.question(false);
             self.send(client, line);
@@ -105,7 +104,7 @@ impl World {
         self.leave(&crowd)
     }
 
-    /// Servers answer, and each machine has a turn.
+    /// Servers reply, and each machine has a turn.
     fn turns_of_all(&mut self) -> Result<(), String> {
         for node in 0..self.nodes.len() {
             let links: Vec<LinkKey> = self.nodes[node].links.keys().copied().collect();
@@ -117,7 +116,7 @@ impl World {
         Ok(())
     }
 
-    /// Is there room for many clients that nobody counts, and for what they ask?
+    /// Whether there is room for many further clients and their requests.
     fn may_be_full(&self) -> bool {
         let settings = &self.plan.settings;
         let limits = self.plan.limited || settings.client_idle_ms > 0;
@@ -135,7 +134,7 @@ impl World {
         self.nodes.iter().map(|node| node.turns).sum()
     }
 
-    /// Questions that wait for their answers.
+    /// Lists that wait for their replies.
     fn left(&self, askers: &[usize]) -> usize {
         askers
             .iter()
@@ -150,8 +149,8 @@ impl World {
         Ok(())
     }
 
-    /// No more clients were shown than may be looked at in the turns since then: each worker puts
-    /// one question a turn, and all look for the answer.
+    /// No more clients were listed than may be visited in the turns since then: each worker starts
+    /// one list per turn, and all workers search for it.
     fn check_slices(&self, from: u64) -> Result<(), String> {
         let turns = self.turns() - from;
         let most = turns * SLICE * self.nodes.len() as u64;
@@ -166,7 +165,7 @@ impl World {
 }
 
 impl Client {
-    /// Is it of another tenant than the first, and may it ask about clients?
+    /// Whether the client is of another tenant than the first, and may send CLIENT LIST.
     fn asks_another_worker(&self) -> bool {
         let may = self.model.user() != MAY_NOT_LIST;
         may && self

@@ -1,5 +1,5 @@
-//! Tenants and their instances: what the registry says of them, what becomes of that in the course
-//! of time, and when each worker hears.
+//! Tenants and their instances: the registry's view, its changes, and the time at which each worker
+//! gets them.
 
 use std::sync::Arc;
 
@@ -17,19 +17,19 @@ use super::world::World;
 mod aliases;
 use aliases::cluster;
 
-/// A tenant, and what the registry says of it.
+/// A tenant, as the registry has it.
 #[derive(Debug)]
 pub(crate) struct Tenant {
     cluster: ClusterKey,
     pub(crate) key: TenantKey,
     pub(crate) home: TenantPlan,
-    /// Its servers want a password of everybody since some time.
+    /// When its servers set a password for the default user.
     pub(crate) locked: bool,
-    /// The registry knows it.
+    /// The registry has the tenant.
     listed: bool,
-    /// Another name of it, which may belong to another.
+    /// An alias of the tenant, which may belong to another tenant.
     pub(crate) alias: Option<String>,
-    /// Another cluster with the same key, which is not its own, is listed, too.
+    /// Another cluster with the same tenant key is listed too.
     has_impostor: bool,
     pub(crate) instances: Vec<Instance>,
     limits: TenantLimits,
@@ -40,19 +40,19 @@ pub(crate) struct Tenant {
 #[derive(Debug)]
 pub(crate) struct Instance {
     id: String,
-    /// Which server is at its address.
+    /// The server at its address.
     pub(crate) server: usize,
     listed: bool,
     status: Status,
-    /// What others found out.
+    /// The health that other workers have reported.
     health: Health,
-    /// Its name leads to an address.
+    /// Its name resolves.
     resolves: bool,
-    /// Which server that led to the last time that it led anywhere.
+    /// The server to which the name resolved last.
     known: usize,
 }
 
-/// A picture on its way to a worker.
+/// A snapshot on its way to a worker.
 #[derive(Debug)]
 pub(crate) struct PendingSnapshot {
     due: u64,
@@ -119,7 +119,7 @@ impl Tenant {
 }
 
 impl World {
-    /// Another server, for an instance of this tenant.
+    /// Adds a server for an instance of this tenant.
     pub(crate) fn found(&mut self, tenant: usize, id: &str) -> usize {
         let index = self.servers.len();
         let Tenant { home, key, .. } = &self.tenants[tenant];
@@ -152,7 +152,7 @@ impl World {
         });
     }
 
-    /// A new picture of what the registry says.
+    /// Builds a new snapshot of the registry.
     pub(crate) fn picture(&mut self) -> Arc<Snapshot> {
         let clusters: Vec<ClusterKey> = (self.tenants.iter())
             .filter(|tenant| tenant.listed)
@@ -191,7 +191,7 @@ impl World {
         snapshot
     }
 
-    /// The registry has news: the workers will hear of it.
+    /// The registry has changed: the workers will get a snapshot.
     pub(crate) fn announce(&mut self) {
         self.picture();
         let picture = self.snapshots.len() - 1;
@@ -222,7 +222,7 @@ impl World {
             if self.mail.iter().all(|mail| mail.picture != picture) {
                 self.snapshots[picture].told = Some(self.now);
             }
-            // What it means for those who are there may be felt from now on.
+            // From now on clients may notice the change.
             let changed = &self.snapshots[picture.saturating_sub(1)..=picture];
             let [before, .., after] = changed else {
                 continue;
@@ -236,7 +236,7 @@ impl World {
         }
     }
 
-    /// Something happens to a tenant or one of its instances.
+    /// An event of a tenant or one of its instances.
     pub(crate) fn change(&mut self) {
         let stir = self.plan.stir;
         let tenant = self.rng.below(self.tenants.len());
@@ -271,7 +271,7 @@ impl World {
             self.change_pause(tenant);
         }
         news |= self.change_instance(tenant);
-        // One that is away comes back some time.
+        // An instance that was removed is added again some time.
         if !self.tenants[tenant].listed && self.rng.one_in(9) {
             self.tenants[tenant].listed = true;
             news = true;
@@ -325,7 +325,7 @@ impl World {
         news
     }
 
-    /// The name of an instance leads nowhere, or does so no more: also from its earlier servers.
+    /// The name of an instance stops resolving, or resolves again: also for its earlier servers.
     fn name(&mut self, tenant: usize, id: &str, nameless: bool) {
         let its = |server: &&mut Redis| server.tenant == tenant && server.instance == id;
         for server in self.servers.iter_mut().filter(its) {
@@ -335,7 +335,7 @@ impl World {
         }
     }
 
-    /// Something happens to a server, of which the registry knows nothing.
+    /// An event of a server that the registry does not know of.
     pub(crate) fn ail(&mut self, server: usize) {
         let (stir, now) = (self.plan.stir, self.now.ms);
         if self.rng.permille(stir.trouble) {
@@ -360,14 +360,14 @@ impl World {
         }
     }
 
-    /// The limits with which tenants begin.
+    /// The limits with which tenants start.
     pub(crate) fn limit(&mut self) {
         for tenant in self.tenants.iter_mut().filter(|_| self.plan.limited) {
             tenant.limits = limits::draw(&mut self.rng, &self.plan);
         }
     }
 
-    /// In the calm everything is there again, or nearly everything stays as it is.
+    /// In the calm everything is listed again, or nearly everything stays as it is.
     pub(crate) fn calm_clusters(&mut self) {
         for tenant in 0..self.tenants.len() {
             self.unpause(tenant);
@@ -390,7 +390,7 @@ impl World {
         self.announce();
     }
 
-    /// The registry forgets everything.
+    /// The registry removes everything.
     pub(crate) fn vanish(&mut self) {
         for tenant in &mut self.tenants {
             tenant.listed = false;

@@ -1,17 +1,17 @@
-//! In the calm, servers begin to want a password of the default user. Clients that came in without
-//! one are served for a minute at most, also where one of them keeps its own connection in use.
+//! A phase of the calm: servers set a password for the default user. Clients without a login are
+//! served for a minute at most, also where one of them keeps its dedicated connection in use.
 
 use super::redis::{Moment, Redis};
 use super::world::World;
 
-/// So long a connection without a login may serve, and until that is looked at, ms.
+/// The longest time that a connection without a login may serve, including the check, ms.
 const SERVED_MS: u64 = 63_000;
 
-/// The time in which the one that keeps its connection in use does so again, ms.
+/// The interval at which the connection is used again, ms.
 const AGAIN_MS: u64 = 5_000;
 
 impl World {
-    /// See the module. Nobody logs in without a password from then on.
+    /// Runs the phase, see the module. From then on no client may log in without a password.
     pub(crate) fn run_default_password_phase(&mut self) -> Result<(), String> {
         let settings = &self.plan.settings;
         let first = &self.tenants[0];
@@ -25,7 +25,7 @@ impl World {
             return Ok(());
         }
         self.note(|| "-- a password is wanted".into());
-        // What a client holds it had before: it is served until its connection ends.
+        // A client with state is served until its connection ends.
         let free = self.free();
         for client in (0..self.clients.len()).filter(|it| !free.contains(it)) {
             self.clients[client].eof = true;
@@ -56,7 +56,7 @@ impl World {
         self.leave(&[keeper, late])
     }
 
-    /// A connection of the client's own is taken, and given back.
+    /// Takes the client's dedicated connection and returns it.
     fn keep_in_use(&mut self, client: usize) {
         if !self.clients[client].hung_up && self.clients[client].closing.is_none() {
             for line in self.clients[client].script.watch_once() {
@@ -67,7 +67,7 @@ impl World {
 }
 
 impl Redis {
-    /// The default user has a password from now on. Connections that are there stay.
+    /// The default user has a password from now on. Existing connections stay.
     fn lock(&mut self, now: Moment) {
         if let Some(user) = self.users.get_mut("default") {
             user.nopass = false;

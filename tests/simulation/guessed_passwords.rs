@@ -1,5 +1,5 @@
-//! In the calm, many guess passwords, and one client logs in: it waits for some turns at most, not
-//! for all the guesses.
+//! A phase of the calm: many clients guess passwords, and one client logs in. Its login waits for a
+//! few turns, not for all the guesses.
 
 use std::net::Ipv4Addr;
 
@@ -8,34 +8,35 @@ use super::world::World;
 
 const GUESSING_CLIENTS: usize = 50;
 
-/// Logins that each of them tries in one pipeline.
+/// Logins that each of them sends in one pipeline.
 const GUESSES: usize = 3;
 
-/// What a login takes where nobody guesses, with a connection to be opened, ms.
+/// The time of a login without guesses, including a new connection, ms.
 const LOGIN_MS: u64 = 2_000;
 
-/// Logins per second, at most, with which the guesses take longer than that.
+/// The highest rate of logins per second at which the guesses take longer than that.
 const LOGINS_MAX: u32 = 10;
 
-/// Where some of the clients come from.
+/// The address of some of the clients.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 
-/// What sets the one that logs in apart from those that guess.
+/// The difference between the client that logs in and those that guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Honest {
     OtherTenant,
     OtherSource,
     OtherUser,
-    /// Somebody is logged in with what it says, on the only worker at the only instance.
+    /// A client is logged in with the same password, on the only worker at the only instance.
     Known,
-    /// The last login of its user was good there. They guess at others, each at one.
+    /// The last login of its user succeeded there. The others guess the passwords of other users,
+    /// one each.
     Familiar,
-    /// Each of them has been refused by then.
+    /// Each of the others has been refused before.
     NotRefused,
 }
 
 impl World {
-    /// See the module.
+    /// Runs the phase, see the module.
     pub(crate) fn run_guessing_phase(&mut self) -> Result<(), String> {
         let settings = &self.plan.settings;
         let rate = settings.logins_per_second;
@@ -75,7 +76,7 @@ impl World {
             came.push(self.new_client());
             self.log_in_as(came[0], tenant, user, &password);
             self.settle("the calm before guessing_clients")?;
-            // Its instance may still be taken for down.
+            // Its instance may still be treated as down.
             if self.clients[came[0]].model.login.is_none() {
                 return self.leave(&came);
             }
@@ -88,7 +89,7 @@ impl World {
             Honest::OtherSource => ELSEWHERE,
             _ => Ipv4Addr::LOCALHOST,
         };
-        // On the worker where they guess.
+        // On the worker of the guessing clients.
         let client = self.new_client_from(from);
         self.log_in_as(client, tenant, user, &password);
         self.hear_of_login(client, honest)?;
@@ -100,7 +101,7 @@ impl World {
         self.leave(&came)
     }
 
-    /// Many guess at this tenant.
+    /// Many clients guess passwords of this tenant.
     fn guess(&mut self, tenant: usize, honest: Honest) -> Result<Vec<usize>, String> {
         let all: Vec<usize> = (0..GUESSING_CLIENTS).map(|_| self.new_client()).collect();
         for &client in &all {
@@ -125,8 +126,8 @@ impl World {
         Ok(all)
     }
 
-    /// The one that logs in hears of it after some turns: of each instance, one of theirs and its
-    /// own, and one in advance.
+    /// The client gets its reply after a few turns: for each instance, one of the guesses, its own
+    /// login, and one in advance.
     fn hear_of_login(&mut self, client: usize, honest: Honest) -> Result<(), String> {
         let rate = u64::from(self.plan.settings.logins_per_second);
         let instances: usize = self.tenants.iter().map(|it| it.instances.len()).sum();
@@ -145,7 +146,7 @@ impl World {
         Ok(())
     }
 
-    /// Can one log in to every instance of this tenant, and are there any?
+    /// Whether every instance of this tenant accepts logins, and there is one.
     pub(crate) fn takes_logins(&self, tenant: usize) -> bool {
         let well = |it: &Redis| it.down_until == 0 && !it.unlisted;
         let Some(picture) = self.snapshots.last() else {
@@ -163,7 +164,7 @@ impl World {
         user.map_or(1, |user| user.generation)
     }
 
-    /// One more client, which says nothing by itself and reads at once.
+    /// Opens one more client, which sends nothing by itself and reads at once.
     pub(crate) fn new_client(&mut self) -> usize {
         self.new_client_from(Ipv4Addr::LOCALHOST)
     }
@@ -187,7 +188,7 @@ impl World {
         self.send(client, line);
     }
 
-    /// These clients leave, and are gone.
+    /// Closes these clients.
     pub(crate) fn leave(&mut self, all: &[usize]) -> Result<(), String> {
         for &client in all {
             self.clients[client].eof = true;

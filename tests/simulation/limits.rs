@@ -1,4 +1,4 @@
-//! Tenants' limits and pauses: how they change, and what is counted while they hold.
+//! Limits and pauses of tenants: their changes, and the counters while they apply.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::redis::Moment;
 use super::rng::Rng;
 use super::world::World;
 
-/// Words of a list of denied commands, and the commands that they mean.
+/// Words of a deny list, and the commands that they deny.
 const WORDS: &[(&str, &[&str])] = &[
     ("get", &["get"]),
     ("set", &["set"]),
@@ -45,10 +45,10 @@ const WORDS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Limits as a control plane may give them; often none.
+/// Limits as a control plane may set them; often none.
 pub(super) fn draw(rng: &mut Rng, plan: &Plan) -> TenantLimits {
     if plan.crowded {
-        // Nothing else keeps them from sending too much.
+        // No other limit keeps clients from sending too much.
         let shares = [None, None, Some(15_000), Some(40_000), Some(150_000)];
         return TenantLimits {
             tenant_buffer_bytes: *rng.pick(&shares),
@@ -80,7 +80,7 @@ pub(super) fn draw(rng: &mut Rng, plan: &Plan) -> TenantLimits {
     }
 }
 
-/// Is this command one of those that are denied?
+/// Whether the command is denied.
 pub(crate) fn denies(limits: &TenantLimits, command: &str) -> bool {
     let meant = limits.deny.iter().flat_map(|word| {
         let known = WORDS.iter().find(|(known, _)| known == word);
@@ -89,43 +89,43 @@ pub(crate) fn denies(limits: &TenantLimits, command: &str) -> bool {
     meant.into_iter().any(|meant| *meant == command)
 }
 
-/// A tenant whose requests wait.
+/// A pause of a tenant.
 #[derive(Debug)]
 pub(crate) struct Pause {
     pub(crate) from: Moment,
-    /// It ends by itself then, ms.
+    /// When it expires, ms.
     pub(crate) until: u64,
     /// When it was ended.
     pub(crate) ended: Option<Moment>,
 }
 
 impl Pause {
-    /// Does it hold then?
+    /// Whether it applies then.
     pub(crate) fn holds(&self, at: Moment) -> bool {
         at > self.from && at.ms < self.until && self.ended.is_none_or(|ended| at < ended)
     }
 
-    /// Did it hold at any time since then?
+    /// Whether it applied at any time since then.
     pub(crate) fn since(&self, since: Moment) -> bool {
         // It ends in the next round of a machine.
         self.until + 1_000 >= since.ms && self.ended.is_none_or(|ended| ended >= since)
     }
 }
 
-/// What a tenant had of something when it was last looked at.
+/// The usage of a tenant at the last check.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Count {
     clients: u32,
     pinned: u32,
-    /// When there were as many clients as there may be, or as many of them waited.
+    /// When the maximum of clients, or of waiting clients, was reached.
     pub(crate) crowded: Option<Moment>,
     pub(crate) full_of_waiters: Option<Moment>,
-    /// What is counted on.
+    /// The shared counters.
     quota: Option<Arc<Quota>>,
 }
 
 impl World {
-    /// A tenant is paused, or goes on.
+    /// A tenant is paused or resumed.
     pub(super) fn change_pause(&mut self, tenant: usize) {
         let now = self.now;
         let paused = { self.tenants[tenant].pauses.iter() }.any(|pause| pause.holds(now));
@@ -160,7 +160,7 @@ impl World {
         }
     }
 
-    /// What tenants use must be within their limits, unless they were lowered.
+    /// The usage of tenants must be within their limits, unless these were lowered.
     pub(crate) fn count(&mut self) -> Result<(), String> {
         if !self.plan.limited {
             return Ok(());
@@ -185,7 +185,7 @@ impl World {
         }
         quotas.dedup_by(|a, b| Arc::ptr_eq(a, b));
         let (Some(quota), false) = (quotas.pop(), away || quotas.len() > 1) else {
-            // Workers do not count the same.
+            // Workers count at different times.
             self.tenants[tenant].count = Count {
                 crowded: Some(now),
                 full_of_waiters: Some(now),
@@ -193,7 +193,7 @@ impl World {
             };
             return Ok(());
         };
-        // WAIT takes a connection whatever the limit says.
+        // WAIT uses a connection regardless of the limit.
         let waits = self.silent > 0
             || (self.clients.iter().flat_map(|client| &client.pending))
                 .any(|sent| matches!(sent.op, Op::Wait { .. }));
@@ -222,7 +222,7 @@ impl World {
         if limits.iter().any(full) {
             count.crowded = Some(now);
         }
-        // Logins wait while no more than one half of the places are taken.
+        // Logins wait while at most half of the places are taken.
         if quota.waiting.get() >= self.plan.settings.paused_clients_max.div_ceil(2) {
             count.full_of_waiters = Some(now);
         }
@@ -230,7 +230,7 @@ impl World {
         Ok(())
     }
 
-    /// In the end nobody uses anything any more.
+    /// At the end all usage is 0.
     pub(crate) fn check_quotas(&self) -> Result<(), String> {
         for tenant in self.snapshots.iter().flat_map(|it| it.snapshot.tenants()) {
             let quota = &tenant.quota;

@@ -8,19 +8,19 @@ use super::redis::{Moment, Redis, SEQUENCE, any_tag, is_read};
 use super::rng::Rng;
 use super::wire;
 
-/// What no server may send.
+/// Bytes that no server may send.
 pub(crate) const GARBAGE: &[&[u8]] = &[b"@garbage\r\n", b"$abc\r\n", b"*-7\r\n"];
 
-/// What a server says, and when it will be said.
+/// A reply, and the time at which it is sent.
 #[derive(Debug)]
 struct Reply {
     due: u64,
     bytes: Vec<u8>,
-    /// In RESP3 a push may come before it.
+    /// In RESP3 a push may precede it.
     noisy: bool,
 }
 
-/// How a connection will come about.
+/// The future of a connection that is being opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prospect {
     Open,
@@ -32,9 +32,9 @@ pub(crate) enum Prospect {
 pub(crate) struct Link {
     pub(crate) key: LinkKey,
     pub(crate) server: usize,
-    /// What the server calls it; `None`: being opened.
+    /// The server's id of the session; `None`: being opened.
     pub(crate) session: Option<u64>,
-    /// When the machine began it.
+    /// When the machine started it.
     pub(crate) begun: Moment,
     pub(crate) prospect: Prospect,
     /// When it will be opened or refused, ms.
@@ -51,19 +51,19 @@ pub(crate) struct Link {
     pub(crate) wants_write: bool,
     /// The server does nothing any more.
     pub(crate) hung: bool,
-    /// The server sent what no server may send.
+    /// The server has sent invalid bytes.
     pub(crate) garbage: bool,
-    /// The server hangs up once `output` is read.
+    /// The server closes the connection when `output` is read.
     pub(crate) dying: bool,
-    /// It was silent for so long that the proxy may give it up.
+    /// It was silent for so long that the proxy may close it.
     pub(crate) late: bool,
-    /// When the proxy last heard of it, or began it, ms.
+    /// When the proxy last received anything on it, or started it, ms.
     pub(crate) heard: u64,
-    /// It owed a reply for longer than that may take.
+    /// A reply is overdue.
     pub(crate) overdue: bool,
-    /// It has brought anything.
+    /// The server has sent something.
     pub(crate) answered: bool,
-    /// So many turns of the machine ago the client that it is blocked for has gone.
+    /// Turns of the machine since its blocked client disconnected.
     pub(crate) forsaken: u32,
 }
 
@@ -100,29 +100,29 @@ impl Link {
         }
     }
 
-    /// Nothing is under way in either direction.
+    /// Nothing is in flight in either direction.
     pub(crate) fn is_idle(&self) -> bool {
         self.input.is_empty() && !self.owes()
     }
 
-    /// Has the server begun with a request, or something to say?
+    /// Whether the server has started a request, or has something to send.
     pub(crate) fn owes(&self) -> bool {
         !(self.buffer.is_empty() && self.replies.is_empty() && self.output.is_empty())
     }
 
-    /// Has the server something to say that the proxy has not read?
+    /// Whether the server has sent something that the proxy has not read.
     pub(crate) fn is_to_say(&self) -> bool {
         !self.replies.is_empty() || !self.output.is_empty()
     }
 
-    /// Whose request is the first that the server has not executed?
+    /// The client of the first request that the server has not executed.
     pub(crate) fn asker(&self) -> Option<u64> {
         let bytes = [&self.buffer[..], &self.input].concat();
         let (_, args) = wire::request(&bytes).ok()??;
         Some(any_tag(&args)? / SEQUENCE)
     }
 
-    /// Does all that the server has not executed change nothing?
+    /// Whether all requests that the server has not executed only read.
     pub(crate) fn only_reads(&self) -> bool {
         let bytes = [&self.buffer[..], &self.input].concat();
         let mut rest = &bytes[..];
@@ -135,13 +135,13 @@ impl Link {
         true
     }
 
-    /// Has the proxy sent what has this in it, and the server not executed it?
+    /// Whether the proxy has sent a request with this text that the server has not executed.
     pub(crate) fn is_to_do(&self, word: &[u8]) -> bool {
         let bytes = [&self.buffer[..], &self.input].concat();
         bytes.windows(word.len()).any(|window| window == word)
     }
 
-    /// The server executes what came, but maybe not all at once; nothing while it is blocked.
+    /// The server executes received requests, but maybe not all at once; none while it is blocked.
     pub(crate) fn serve(
         &mut self,
         redis: &mut Redis,
@@ -185,7 +185,7 @@ impl Link {
         }
     }
 
-    /// Takes what the server has to say on this connection, asked for or not.
+    /// Takes the replies and pushes of the server on this connection.
     pub(crate) fn collect(&mut self, redis: &mut Redis, now: u64, delay_ms: u64, rng: &mut Rng) {
         let Some(session) = self.session.and_then(|id| redis.sessions.get_mut(&id)) else {
             return;
@@ -202,7 +202,7 @@ impl Link {
         }
     }
 
-    /// Replies that are ready go out, in RESP3 with pushes between them.
+    /// Sends the replies that are due, in RESP3 with pushes between them.
     pub(crate) fn release(&mut self, redis: &mut Redis, now: u64, pushes: u64, rng: &mut Rng) {
         while !self.hung
             && let Some(reply) = self.replies.front()

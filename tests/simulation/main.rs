@@ -1,8 +1,8 @@
 //! A seeded simulation of [`elika::proxy::Machine`]: fake clients, fake Redis servers, a virtual
-//! clock, and faults. Every reply is checked against the request that it answers: who executed it,
-//! as which user, in which database and protocol, once, in order.
+//! clock, and faults. An oracle checks every reply against its request: the server that executed
+//! it, the user, the database and the protocol, once, in order.
 //!
-//! The same seed does the same. A failing seed says how to see it again:
+//! A run depends only on its seed. A failing seed prints how to repeat it:
 //!
 //! ```text
 //! ELIKA_SIM_SEED=17 ELIKA_SIM_TRACE=1 cargo test --test simulation replay -- --nocapture
@@ -58,32 +58,33 @@ use oracle::Waits;
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 1_000;
 
-/// A seed takes some milliseconds; if none ends for so long, one never will.
+/// A seed takes some milliseconds. If none ends in this time, one does not end at all.
 const SEED_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// So many failing seeds are enough to know.
+/// The number of failing seeds after which a run stops.
 const FAILURES_MAX: usize = 5;
 
-/// In this many of them, at least, reads are asked for again.
+/// The number of these seeds in which reads are retried, at least.
 const SEEDS_WITH_RETRIES_MIN: u64 = 40;
 
-/// At least once in this many, a client hears that replicas have what it wrote over a connection
-/// that it has left.
+/// At least once in this many seeds, WAIT confirms a write that was sent on a connection that the
+/// client has left.
 const SEEDS_PER_WAIT_MAX: u64 = 5;
 
-/// What a seed that went well saw, or what was wrong.
+/// The summary of a correct seed, or the error.
 type Outcome = Result<Summary, String>;
 
-/// So much happened in a seed, or in several.
+/// What happened in a seed, or in several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) events: u64,
-    /// Clients whose reads were asked for again, and seeds in which there were any.
+    /// Clients whose reads were retried, and seeds in which there were any.
     pub(crate) asked_again: u64,
     with_retries: u64,
-    /// Clients closed at the ceiling of all buffers.
+    /// Clients closed at the limit of all buffers.
     pub(crate) buffers_full: u64,
-    /// How often that, or too many unread replies, could have closed another tenant's client.
+    /// How often a client of another tenant could have been closed at that limit, or at the limit
+    /// of unread replies.
     pub(crate) choices: u64,
     pub(crate) waits: Waits,
 }
@@ -111,15 +112,15 @@ fn run(seed: u64, trace: bool) -> Outcome {
     })
 }
 
-/// Runs seeds on one thread until there are no more, and tells before and after each.
-fn work(seeds: u64, next: &AtomicU64, tell: &Sender<(u64, Option<Outcome>)>) {
+/// Runs seeds on one thread until there are no more, and reports before and after each.
+fn work(seeds: u64, next: &AtomicU64, report: &Sender<(u64, Option<Outcome>)>) {
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= seeds || tell.send((seed, None)).is_err() {
+        if seed >= seeds || report.send((seed, None)).is_err() {
             return;
         }
         let outcome = run(seed, false);
-        if tell.send((seed, Some(outcome))).is_err() {
+        if report.send((seed, Some(outcome))).is_err() {
             return;
         }
     }
@@ -129,28 +130,28 @@ fn work(seeds: u64, next: &AtomicU64, tell: &Sender<(u64, Option<Outcome>)>) {
 fn seeds() {
     let seeds = number("ELIKA_SIM_SEEDS").unwrap_or(SEEDS);
     let next = Arc::new(AtomicU64::new(0));
-    let (tell, told) = mpsc::channel();
+    let (report, reports) = mpsc::channel();
     for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-        let (next, tell) = (Arc::clone(&next), tell.clone());
-        thread::spawn(move || work(seeds, &next, &tell));
+        let (next, report) = (Arc::clone(&next), report.clone());
+        thread::spawn(move || work(seeds, &next, &report));
     }
-    drop(tell);
-    let (mut all, mut under_way, mut failures) = (Summary::default(), BTreeSet::new(), Vec::new());
+    drop(report);
+    let (mut all, mut running, mut failures) = (Summary::default(), BTreeSet::new(), Vec::new());
     while failures.len() < FAILURES_MAX {
-        match told.recv_timeout(SEED_TIMEOUT) {
+        match reports.recv_timeout(SEED_TIMEOUT) {
             Ok((seed, None)) => {
-                under_way.insert(seed);
+                running.insert(seed);
             }
             Ok((seed, Some(outcome))) => {
-                under_way.remove(&seed);
+                running.remove(&seed);
                 match outcome {
                     Ok(seen) => all.add(seen),
                     Err(why) => failures.push((seed, why)),
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
-                let endless = |&seed: &u64| (seed, "it does not come to an end".to_owned());
-                failures.extend(under_way.iter().map(endless));
+                let endless = |&seed: &u64| (seed, "does not end".to_owned());
+                failures.extend(running.iter().map(endless));
                 break;
             }
             Err(RecvTimeoutError::Disconnected) => break,
@@ -169,9 +170,9 @@ fn seeds() {
     let enough = seeds / (SEEDS / SEEDS_WITH_RETRIES_MIN);
     assert!(
         all.with_retries >= enough && all.buffers_full > 0 && all.choices > 0,
-        "it hardly ever happens: {all:?}"
+        "these events are too rare: {all:?}"
     );
-    // Nor is it enough to say that nobody can tell.
+    // WAIT must also succeed, and not only return the error that the writes are unknown.
     let Waits { met_elsewhere, .. } = all.waits;
     assert!(
         met_elsewhere * SEEDS_PER_WAIT_MAX >= seeds,
@@ -187,12 +188,12 @@ fn replay() {
     };
     let trace = env::var_os("ELIKA_SIM_TRACE").is_some();
     match run(seed, trace) {
-        Ok(seen) => println!("seed {seed}: well, {seen:?}"),
+        Ok(summary) => println!("seed {seed}: correct, {summary:?}"),
         Err(why) => panic!("seed {seed}: {why}"),
     }
 }
 
-/// What is drawn must depend on nothing but the seed.
+/// Every random choice must depend on the seed only.
 #[test]
 fn run_depends_only_on_the_seed() {
     for seed in [3, 4, 5] {

@@ -1,13 +1,13 @@
-//! Clients that want no replies, say MONITOR twice and leave. No server replies to the second one:
-//! nobody may wait for that reply.
+//! Clients that want no replies, send MONITOR twice and leave. No server replies to the second one,
+//! so nothing may wait for that reply.
 
 use super::world::World;
 
-/// So long at most such a client stays, ms: it may wait for a connection of its own.
+/// The longest time that such a client stays, ms: it may wait for a dedicated connection.
 const LEFT_MS: u64 = 15_000;
 
 impl World {
-    /// In the calm: some clients do so, and nothing of them stays.
+    /// A phase of the calm: some clients do so, and nothing of them remains.
     pub(crate) fn run_monitor_phase(&mut self) -> Result<(), String> {
         self.note(|| "-- monitors".into());
         let mut leaving = self.free();

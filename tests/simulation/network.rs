@@ -1,5 +1,5 @@
-//! The network: bytes move in pieces between clients, machines and servers, and a machine's turn
-//! is done as the reactor does it, only that the phases come in any order.
+//! The network: bytes move in pieces between clients, machines and servers. A machine's turn is
+//! that of the reactor, except that its phases come in any order.
 
 use std::io::IoSlice;
 
@@ -9,13 +9,13 @@ use super::link::{Link, Prospect};
 use super::snapshot::address;
 use super::world::{Message, Text, World};
 
-/// Above so many bytes that a server has not taken, nothing more is sent to it.
+/// Bytes that a server may leave unread before nothing more is sent to it.
 const BACKEND_OUTBOUND_BYTES_MAX: usize = 1 << 20;
 
-/// What clients set is smaller, bytes.
+/// The largest value that clients set, bytes.
 const VALUE_BYTES_MAX: usize = 1 << 20;
 
-/// And what the proxy says itself to one client in a turn, bytes.
+/// The largest reply of the proxy to one client in a turn, bytes.
 const OWN_BYTES_MAX: usize = 64 * 1024;
 
 impl World {
@@ -39,20 +39,20 @@ impl World {
                 }
                 _ => self.flush(node),
             }
-            // What comes and goes in one turn is seen, too.
+            // Connections that are opened and closed in one turn are seen too.
             self.count()?;
         }
         self.check_memory(node)?;
         self.check_blocked(node)
     }
 
-    /// What waits to be sent stays within the limits, however slowly it is read.
+    /// Unsent bytes stay within the limits, however slowly they are read.
     fn check_memory(&self, node: usize) -> Result<(), String> {
         let node = &self.nodes[node];
         let to_clients = self.plan.settings.worker_outbound_bytes_max;
-        // A client may still ask for something when a server has not taken this much: one value.
+        // When a server has not read this much, a client may still send one value.
         let to_servers = node.links.len() * (BACKEND_OUTBOUND_BYTES_MAX + VALUE_BYTES_MAX);
-        // What we say ourselves is not weighed until the next reply comes.
+        // Replies of the proxy are counted when the next reply arrives.
         let own = node.clients.len() * OWN_BYTES_MAX;
         match node.machine.outbound_bytes() {
             bytes if bytes > to_clients + to_servers + own => Err(format!(
@@ -62,7 +62,7 @@ impl World {
         }
     }
 
-    /// Letters of other workers.
+    /// Messages of other workers.
     fn post(&mut self, node: usize) {
         let now = self.now.ms;
         let letters = std::mem::take(&mut self.letters);
@@ -166,7 +166,7 @@ impl World {
         }
     }
 
-    /// The kernel takes some of what a connection has to send.
+    /// The kernel accepts some of the bytes that a connection has to send.
     pub(crate) fn write(&mut self, node: usize, key: ConnKey) {
         loop {
             let machine = &mut self.nodes[node].machine;
@@ -211,7 +211,7 @@ impl World {
         }
     }
 
-    /// Sometimes several things happen before a machine gets its turn.
+    /// Sometimes several events happen before a machine's turn.
     pub(crate) fn maybe_turn(&mut self, node: usize) -> Result<(), String> {
         if self.rng.one_in(2) {
             return self.turn(node);

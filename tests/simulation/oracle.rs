@@ -1,5 +1,5 @@
-//! Which replies a request may have. Strict where the path is clear; where something failed, the
-//! proxy's own errors are allowed, but never anything that is not true.
+//! The replies that a request may have. Strict where nothing has failed; after a failure, the
+//! proxy's own errors are allowed, but never a wrong reply.
 
 use std::collections::BTreeMap;
 
@@ -27,33 +27,33 @@ pub(crate) use view::View;
 pub(crate) use wait::{Waits, Written};
 
 /// How long after a failure an instance may still be treated as down, ms: the longest backoff, and
-/// as much again for the time the news takes.
+/// as much again until the report arrives.
 pub(crate) const GRACE_MS: u64 = 4_000;
 
 const NOAUTH: &str = "NOAUTH Authentication required.";
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 const NO_HELLO: &str = "ERR unknown command 'HELLO'";
 
-/// Who, where and how a client is, as far as its replies told.
+/// The state of a client, as far as its replies tell.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) id: u64,
     /// Its worker.
     pub(crate) node: usize,
-    /// It has done nothing so far.
+    /// It has sent nothing.
     untouched: bool,
-    /// To which tenant, and as whom. `None`: it never logged in, or was reset.
+    /// Its tenant and user. `None`: it has never logged in, or was reset.
     pub(crate) login: Option<(usize, String)>,
     pub(crate) place: Place,
     pub(crate) db: u32,
     pub(crate) protocol: u8,
     pub(crate) name: String,
-    /// What it logged in with.
+    /// The password of its login.
     password: Option<String>,
     transaction: Option<Transaction>,
-    /// It may have begun and ended transactions without hearing of them.
+    /// It may have started and ended transactions without getting the replies.
     pub(crate) unheard: bool,
-    /// The WATCHes that hold, as far as it heard.
+    /// Its WATCHes, as far as replies tell.
     watches: Vec<Tag>,
     pub(crate) channels: BTreeMap<String, Subscription>,
     pub(crate) patterns: BTreeMap<String, Subscription>,
@@ -64,18 +64,18 @@ pub(crate) struct Model {
     pub(crate) written: Written,
 }
 
-/// What a good reply means for the rest.
+/// The consequences of a correct reply.
 #[derive(Debug, Default)]
 pub(crate) struct After {
     /// The connection ends with this reply.
     pub(crate) closes: Option<&'static str>,
     /// The connection may end with this reply.
     pub(crate) may_close: bool,
-    /// There is more to come for this request.
+    /// Further replies to this request follow.
     pub(crate) more: bool,
-    /// These requests must not have been executed, neither now nor later.
+    /// These requests must never have been executed.
     pub(crate) never: Vec<Tag>,
-    /// Clients that were shown to it.
+    /// Clients that the reply listed.
     pub(crate) listed: Vec<u64>,
 }
 
@@ -105,7 +105,7 @@ impl Model {
         }
     }
 
-    /// Whose client it is.
+    /// The client of this model.
     pub(crate) fn tenant(&self, view: &View<'_>) -> Option<usize> {
         match &self.login {
             Some((tenant, _)) => Some(*tenant),
@@ -117,7 +117,7 @@ impl Model {
         self.login.as_ref().map_or("default", |(_, user)| user)
     }
 
-    /// May it hear that it has to log in?
+    /// Whether it may get NOAUTH.
     fn may_be_anonymous(&self, view: &View<'_>) -> bool {
         let locked = |tenant: usize| view.tenants[tenant].locked;
         self.must_be_anonymous(view)
@@ -131,13 +131,13 @@ impl Model {
                 .is_none_or(|tenant| !view.tenants[tenant].home.open)
     }
 
-    /// An old server says neither who may connect nor who may not, before a real command comes.
+    /// An old server reveals whether a login is needed only with the first real command.
     fn may_be_taken_for_friend(&self, view: &View<'_>) -> bool {
         let tenant = self.tenant(view);
         !self.must_be_anonymous(view) || tenant.is_some_and(|it| view.tenants[it].home.old)
     }
 
-    /// Judges the reply to `sent`, and remembers what it changes.
+    /// Checks the reply to `sent`, and records its consequences.
     pub(crate) fn evaluate(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
         let verdict = self.limited(sent, reply, view);
         let verdict = verdict.unwrap_or_else(|| self.evaluate_op(sent, reply, view));
@@ -162,7 +162,7 @@ impl Model {
         match &sent.op {
             Op::Data { tag, big } => {
                 if *big && error.is_some_and(|e| e.starts_with("ERR Protocol error: ")) {
-                    // The small limits hold for whoever is not known to be logged in.
+                    // The anonymous limits apply to a client that is not known to be logged in.
                     let small = self.may_be_anonymous(view) || self.has_failed(sent, view);
                     return match small {
                         true => Ok(After {
@@ -174,7 +174,8 @@ impl Model {
                     };
                 }
                 let after = self.data(*tag, sent, reply, view)?;
-                // It was too big for a stranger, or nobody can tell: it is not skipped.
+                // The request was too large for an anonymous client, or that is unknown: it is not
+                // skipped.
                 let why = error.filter(|_| *big && self.login.is_none());
                 let may_close = why.is_some_and(|why| why == NOAUTH || is_unavailable(why));
                 Ok(After { may_close, ..after })
@@ -239,7 +240,7 @@ impl Model {
             Op::Hello { .. } => self.hello(sent, reply, view),
             Op::Select(db) => self.select(*db, sent, reply, view),
             Op::Reset if reply == b"+RESET\r\n" => {
-                // What it sent since then without hearing of it is still to come.
+                // Requests that it sent since then without a reply follow.
                 *self = Self {
                     unheard: self.unheard,
                     written: self.written.clone(),
@@ -322,7 +323,8 @@ impl Model {
         Ok(After::default())
     }
 
-    /// Was it executed as who, where and how this client is?
+    /// Whether the request was executed with the client's user, database and protocol, at its
+    /// instance.
     fn is_mine(&self, done: &Execution) -> Result<(), String> {
         let Self { db, protocol, .. } = self;
         if (done.tracking, done.no_touch) != (self.tracking, self.no_touch) {
@@ -347,7 +349,7 @@ impl Model {
         ))
     }
 
-    /// What the proxy answers itself, once the client may ask anything.
+    /// Commands that the proxy answers, when the client may send requests.
     fn local(
         &self,
         sent: &Sent,
@@ -355,7 +357,7 @@ impl Model {
         view: &View<'_>,
         is_right: impl FnOnce(&Self, &[u8]) -> bool,
     ) -> Verdict {
-        // The server is asked whether its user may, if it is not asked to do it.
+        // The server is asked for the permission, unless it executes the command.
         let command = &sent.asks.command;
         let concerns_server =
             sent.is_passed_on() || command == "select" || command.starts_with("client|");
@@ -365,7 +367,7 @@ impl Model {
                 || concerns_server && self.was_degraded(text, sent, view)
                 || concerns_server && is_lost(text) && self.has_lost(sent, view)
         });
-        // CLIENT REPLY and the like change nothing for others: nobody need be known for them.
+        // CLIENT REPLY and similar commands affect no other client, so they need no known user.
         let known = self.may_be_taken_for_friend(view);
         if refused || known && is_right(self, reply) {
             return Ok(After::default());

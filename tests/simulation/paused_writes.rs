@@ -1,19 +1,18 @@
-//! In the calm, servers hold back writes for a while, and clients write one after the other. Reads
-//! of the others are answered meanwhile, however few connections there may be, and nothing is given
-//! up.
+//! A phase of the calm: servers pause writes, and clients write one after the other. Reads of
+//! others are answered meanwhile, even with few connections, and no connection is closed.
 
 use super::client::Client;
 use super::world::World;
 
-/// So long a read may take while writes are held back, virtual ms: it is late where it waits, a
-/// connection is opened, and it is asked again there.
+/// The longest time of a read while writes are paused, virtual ms: until its reply is late, a
+/// connection is opened, and the read is retried.
 const READ_MS: u64 = 20_000;
 
-/// Writers, at most: more than there may be connections in most pools.
+/// Writers, at most: more than most pools may have connections.
 const WRITERS_MAX: usize = 5;
 
 impl Client {
-    /// May it be asked to read or write now, and is its reply what it waits for?
+    /// Whether a reply of the client now proves that a read or write was executed.
     fn is_free(&self) -> bool {
         let here = self.is_settled() && !self.eof && !self.hung_up && !self.wedged;
         let plain = !self.model.holds() && !self.model.is_subscribed() && !self.script.unheard;
@@ -22,7 +21,7 @@ impl Client {
 }
 
 impl World {
-    /// See the module.
+    /// Runs the phase, see the module.
     pub(crate) fn run_paused_writes_phase(&mut self) -> Result<(), String> {
         self.note(|| "-- writes are held back".into());
         let from = self.now;
@@ -37,7 +36,7 @@ impl World {
                 break;
             }
             let writer = readers.swap_remove(self.rng.below(readers.len()));
-            // Some read before they write, in one pipeline.
+            // Some clients read before they write, in one pipeline.
             if self.rng.one_in(3) {
                 self.ask_for(writer, false);
             }
@@ -49,9 +48,9 @@ impl World {
             readers.retain(|&it| self.clients[it].is_free());
             writers.push(writer);
         }
-        // Others hear why it cannot be done: they have not logged in, say.
+        // Other clients get an error, for example because they have not logged in.
         writers.retain(|&it| self.is_paused_write(it));
-        // For longer than a reply may take, and nobody asks for anything.
+        // Longer than a reply may take, without further requests.
         let reply_ms = self.plan.settings.backend_reply_ms;
         if (1..=5_000).contains(&reply_ms) {
             self.wait(reply_ms + 1_000)?;
@@ -70,7 +69,7 @@ impl World {
         self.settle("the calm after a pause of writes")
     }
 
-    /// Has a server got the last request of this client, and not executed it?
+    /// Whether a server has the last request of this client and has not executed it.
     fn is_paused_write(&self, client: usize) -> bool {
         let last = self.clients[client].pending.back();
         let Some(tag) = last.and_then(|sent| sent.op.tag()) else {

@@ -1,28 +1,28 @@
-//! What kind of world a seed makes: who is there, what can go wrong, and which limits hold.
+//! The world of a seed: its tenants and clients, its faults, and its limits.
 
 use elika::cluster::Balancer;
 use elika::proxy::Settings;
 
 use super::rng::Rng;
 
-/// What can go wrong; each number is per thousand events of its kind, 0: never.
+/// Possible faults; each number is per thousand events of its kind, 0: never.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Faults {
     /// An open backend connection is reset.
     pub(crate) reset: u64,
     /// A connection is refused.
     pub(crate) refuse: u64,
-    /// A connection is never answered, neither yes nor no.
+    /// A connection attempt is never answered.
     pub(crate) blackhole: u64,
-    /// An open backend connection says nothing any more.
+    /// An open backend connection becomes silent.
     pub(crate) hang: u64,
-    /// A server sends what is no RESP.
+    /// A server sends bytes that are not RESP.
     pub(crate) garbage: u64,
-    /// A server accepts a connection only to say that it is full.
+    /// A server accepts a connection only to reply that it is full.
     pub(crate) full: u64,
-    /// A server goes down for a while.
+    /// A server is down for a while.
     pub(crate) restart: u64,
-    /// A server goes down for good some time after its instance has moved.
+    /// A server goes down permanently some time after its instance has moved.
     pub(crate) stop: u64,
     /// A password changes.
     pub(crate) password: u64,
@@ -30,44 +30,44 @@ pub(crate) struct Faults {
     pub(crate) client_reset: u64,
 }
 
-/// What happens to tenants and their instances; per thousand events of the world.
+/// Changes of tenants and their instances; per thousand events of the world.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Changes {
-    /// An instance goes offline, or comes back.
+    /// An instance goes offline, or is ready again.
     pub(crate) status: u64,
-    /// An instance is deleted, or comes back.
+    /// An instance is deleted, or added again.
     pub(crate) delete: u64,
-    /// There is an instance more.
+    /// An instance is added.
     pub(crate) add: u64,
-    /// An instance is another server from now on, at another address.
+    /// An instance gets another server at another address.
     pub(crate) address: u64,
-    /// The name of an instance does not resolve, or does so again.
+    /// The name of an instance stops resolving, or resolves again.
     pub(crate) resolve: u64,
-    /// A tenant disappears with all its instances, or comes back.
+    /// A tenant is removed with all its instances, or added again.
     pub(crate) tenant: u64,
-    /// A tenant has an alias, or has it no more.
+    /// A tenant gets an alias, or loses it.
     pub(crate) alias: u64,
-    /// Others found out how an instance does.
+    /// Other workers report the health of an instance.
     pub(crate) health: u64,
-    /// A tenant has other limits.
+    /// A tenant gets other limits.
     pub(crate) limits: u64,
-    /// A tenant is paused, or goes on.
+    /// A tenant is paused or resumed.
     pub(crate) pause: u64,
-    /// A server is in trouble for a while.
+    /// A server is degraded for a while.
     pub(crate) trouble: u64,
     /// A server does nothing for a while.
     pub(crate) mute: u64,
 }
 
-/// A tenant as it begins.
+/// A tenant at the start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TenantPlan {
     /// Its servers are older than 6.0.
     pub(crate) old: bool,
-    /// They say nothing to a failed AUTH while other replies of the connection wait to be sent.
+    /// They send no reply to a failed AUTH while other replies of the connection wait to be sent.
     pub(crate) silent: bool,
     pub(crate) databases: u32,
-    /// Everybody may be the default user.
+    /// The default user needs no password.
     pub(crate) open: bool,
     pub(crate) instances: usize,
 }
@@ -76,26 +76,26 @@ pub(crate) struct TenantPlan {
 pub(crate) struct Plan {
     pub(crate) workers: u16,
     pub(crate) homes: Vec<TenantPlan>,
-    /// Clients that name no tenant belong to the first.
+    /// Clients that name no tenant belong to the first one.
     pub(crate) default_tenant: bool,
     pub(crate) clients: usize,
-    /// Requests of one client, about.
+    /// Requests of one client, approximately.
     pub(crate) requests: u64,
-    /// Values of megabytes are asked for.
+    /// Clients request values of megabytes.
     pub(crate) huge: bool,
-    /// Many do what needs a connection of their own.
+    /// Many commands need a dedicated connection.
     pub(crate) own: bool,
-    /// Everybody is the same user, on one connection or a few, and many read slowly.
+    /// All clients have the same user, on one connection or a few, and many read slowly.
     pub(crate) narrow: bool,
-    /// Several tenants send more to one worker than it keeps.
+    /// Several tenants send more to one worker than it may buffer.
     pub(crate) crowded: bool,
     /// Pushes on RESP3 connections, per thousand replies.
     pub(crate) pushes: u64,
-    /// Tenants may have limits, and may be paused.
+    /// Tenants may have limits and may be paused.
     pub(crate) limited: bool,
-    /// Most who log in as the same user do so with the same password.
+    /// Most logins of a user have the same password.
     pub(crate) same_passwords: bool,
-    /// A reply is late by up to this, ms.
+    /// The longest delay of a reply, ms.
     pub(crate) delay_ms: u64,
     pub(crate) faults: Faults,
     pub(crate) stir: Changes,
@@ -144,7 +144,7 @@ impl Plan {
             pinned_idle_ms: *rng.pick(&[0, 0, 3_000]),
             subscriber_outbound_bytes_max: *rng.pick(&[32 << 20, 32 << 20, 2_000]),
             backend_reply_ms: *rng.pick(&[0, 2_000, 5_000, 60_000]),
-            // One that reads slowly keeps its connection from being read only while it is read.
+            // A slow reader stops its connection from being read only while the connection is read.
             client_in_flight_max: *rng.pick(if narrow {
                 &[64, 4096, 4096, 4096]
             } else {
@@ -194,7 +194,7 @@ impl Plan {
         }
     }
 
-    /// In every third world nothing fails: there each reply is known exactly.
+    /// In every third world nothing fails: each reply is known exactly.
     fn draw_faults(rng: &mut Rng, can_hang: bool) -> Faults {
         if rng.one_in(3) {
             return Faults::default();
@@ -219,7 +219,7 @@ impl Plan {
         }
     }
 
-    /// In every third world tenants and instances stay as they are.
+    /// In every third world tenants and instances do not change.
     fn draw_changes(rng: &mut Rng) -> Changes {
         if rng.one_in(3) {
             return Changes::default();

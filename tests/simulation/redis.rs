@@ -1,8 +1,8 @@
-//! A fake Redis server: users, databases and protocols as a real one has them per connection, and
-//! a book of all that it executed, which the judge reads.
+//! A fake Redis server: users, databases and protocols per connection, and a journal of all
+//! executed commands, which the oracle reads.
 //!
-//! Passwords: `g3:anything` is right for a user whose generation is 3. So every login can bring a
-//! password of its own, and the book tells which login the server was asked about.
+//! Passwords: `g3:anything` is valid for a user whose generation is 3. So every login can have its
+//! own password, and the journal shows which login was verified.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -31,62 +31,62 @@ pub(crate) use scripts::NOT_BUSY;
 pub(crate) use session::{MAY_NOT_LIST, NO_LIST, Session, Verdict};
 pub(crate) use transactions::{Outcome, Watch};
 
-/// Which client's which request: `client * SEQUENCE + number`.
+/// The client and its request: `client * SEQUENCE + number`.
 pub(crate) type Tag = u64;
 pub(crate) const SEQUENCE: u64 = 1_000_000;
 
-/// How far the simulation has come: events so far, and virtual milliseconds.
+/// The time of the simulation: events so far, and virtual milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment {
     pub(crate) step: u64,
     pub(crate) ms: u64,
 }
 
-/// Somebody a server knows.
+/// A user of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct User {
     pub(crate) generation: u32,
     pub(crate) enabled: bool,
-    /// Anybody may be this user, with any password or none.
+    /// The user accepts any password or none.
     pub(crate) nopass: bool,
 }
 
 impl User {
-    /// May one be this user with that password?
+    /// Whether the user accepts this password.
     pub(crate) fn admits(&self, password: &str) -> bool {
         let right = password.starts_with(&format!("g{}:", self.generation));
         self.enabled && (right || self.nopass)
     }
 }
 
-/// A command with a tag that was executed.
+/// An executed command with a tag.
 #[derive(Debug)]
 pub(crate) struct Execution {
-    /// On which connection.
+    /// The connection.
     pub(crate) session: u64,
     pub(crate) user: String,
-    /// What the connection had logged in with.
+    /// The password of the connection's login.
     pub(crate) password: Option<String>,
     pub(crate) db: u32,
     pub(crate) protocol: u8,
     pub(crate) reply: Vec<u8>,
-    /// Where that is in what replicas get, if it wrote anything.
+    /// Its replication offset, if it wrote anything.
     pub(crate) offset: Option<u64>,
-    /// What the connection was set to.
+    /// The settings of the connection.
     pub(crate) tracking: bool,
     pub(crate) no_touch: bool,
-    /// Which EXEC executed it.
+    /// The EXEC that executed it.
     pub(crate) exec: Option<u64>,
     /// CLIENT UNBLOCK ended it.
     pub(crate) unblocked: bool,
     /// A later request of its client had been executed.
     pub(crate) late: bool,
-    /// Its client read this reply.
+    /// Its client has read this reply.
     pub(crate) heard: bool,
     pub(crate) at: Moment,
 }
 
-/// A key of which a session that had read it heard that it was written.
+/// A key whose write was reported to a session that had read it.
 #[derive(Debug, Default)]
 pub(crate) struct Invalidation {
     pub(crate) session: u64,
@@ -97,71 +97,72 @@ pub(crate) struct Invalidation {
 #[derive(Debug)]
 pub(crate) struct Redis {
     pub(crate) index: usize,
-    /// Whose server it is, and which of the instances it is, or was.
+    /// Its tenant, and which of the tenant's instances it is or was.
     pub(crate) tenant: usize,
     pub(crate) tenant_key: TenantKey,
     pub(crate) instance: String,
     /// A server before 6.0: no HELLO, no users.
     pub(crate) old: bool,
-    /// It says nothing to a failed AUTH while other replies of the connection wait to be sent.
+    /// It sends no reply to a failed AUTH while other replies of the connection wait to be sent.
     pub(crate) silent: bool,
     pub(crate) databases: u32,
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) sessions: BTreeMap<u64, Session>,
     data: BTreeMap<(u32, String), Vec<u8>>,
     lists: BTreeMap<(u32, String), VecDeque<String>>,
-    /// Sessions that are blocked, in the order in which they will be served.
+    /// Blocked sessions, in the order in which they are served.
     waiters: Vec<u64>,
-    /// What other sessions get because of the command under way.
+    /// Pushes to other sessions because of the current command.
     late: Vec<(u64, Vec<u8>)>,
-    /// How often: see [`is_read`].
+    /// The number of executions, see [`is_read`].
     pub(crate) executed: BTreeMap<Tag, Vec<Execution>>,
     pub(crate) verdicts: Vec<Verdict>,
     /// The last request of each client that was executed here.
     last: BTreeMap<u64, u64>,
-    /// Every key that was written, in order.
+    /// Every written key, in order.
     pub(crate) writes: Vec<(u32, String)>,
     pub(crate) replication: Replication,
     pub(crate) watches: BTreeMap<Tag, Watch>,
-    /// What became of the transactions, under each tag that was part of one.
+    /// The outcomes of the transactions, under each tag that was part of one.
     pub(crate) outcomes: BTreeMap<Tag, Outcome>,
     execs: u64,
-    /// What was published: by channel, and all of it by the pattern that means every channel.
+    /// Published messages: by channel, and all of them under the pattern that matches every
+    /// channel.
     pub(crate) messages: BTreeMap<String, Vec<Tag>>,
     pub(crate) spans: BTreeMap<(Tag, String), Span>,
-    /// Invalidations, in order; the first is none.
+    /// Invalidations, in order; the first is a placeholder.
     pub(crate) invalidations: Vec<Invalidation>,
-    /// For whom each push was that nobody asked for: `None`: not known, `Some(0)`: nobody.
+    /// The client of each unexpected push: `None`: unknown, `Some(0)`: no client.
     pub(crate) noises: Vec<Option<u64>>,
-    /// When it was in trouble, and what it refused because of that.
+    /// When it was degraded, and what it refused because of that.
     pub(crate) spells: Vec<DegradedPeriod>,
     pub(crate) refusals: BTreeMap<Tag, Vec<(&'static str, Moment)>>,
-    /// The script that runs, and on which connection.
+    /// The running script, and its connection.
     running: Option<(u64, Tag)>,
-    /// It does nothing before this, ms.
+    /// It does nothing before this time, ms.
     pub(crate) mute_until: u64,
-    /// It executes no write before this, ms.
+    /// It executes no write before this time, ms.
     pub(crate) pauses_writes_until: u64,
-    /// Bytes that came here or were sent from here.
+    /// Bytes that were received and sent.
     pub(crate) bytes: u64,
-    /// So many connections of clients' own may be the same user's, in one database and protocol.
+    /// The limit of dedicated connections of one user, in one database and protocol.
     pub(crate) own_max: usize,
-    /// Nobody is blocked for long.
+    /// No session is blocked for long.
     pub(crate) calm: bool,
-    /// When a connection failed, or could not be had.
+    /// When a connection was lost or failed.
     failures: Vec<Moment>,
     /// When a password was changed.
     pub(crate) changes: Vec<Moment>,
-    /// It accepts no connections before this, ms.
+    /// It accepts no connections before this time, ms.
     pub(crate) down_until: u64,
-    /// It goes down for good at this time, ms.
+    /// It goes down permanently at this time, ms.
     pub(crate) stops_at: Option<u64>,
-    /// The registry does not know its instance at the moment.
+    /// The registry does not list its instance at the moment.
     pub(crate) unlisted: bool,
     /// The name of its instance does not resolve.
     pub(crate) nameless: bool,
     next_connection: u64,
-    /// When the request under way is executed.
+    /// When the current request is executed.
     now: Moment,
 }
 
@@ -245,7 +246,7 @@ impl Redis {
         }
     }
 
-    /// May one use it without a login?
+    /// Whether a client may use it without a login.
     pub(crate) fn is_open(&self) -> bool {
         self.users["default"].nopass
     }
@@ -258,7 +259,7 @@ impl Redis {
         id
     }
 
-    /// A connection has ended: nothing is kept for it.
+    /// A connection has ended: its session is dropped.
     pub(crate) fn close(&mut self, id: u64) {
         self.waiters.retain(|waiter| *waiter != id);
         self.sessions.remove(&id);
@@ -268,8 +269,8 @@ impl Redis {
         self.sessions.get_mut(&id).unwrap()
     }
 
-    /// Executes one request; its reply, if there is one already, is with the session's output.
-    /// Errors are the proxy's mistakes.
+    /// Executes one request; a reply that is ready is in the session's output. An error is a fault
+    /// of the proxy.
     pub(crate) fn execute(&mut self, id: u64, args: &[Vec<u8>], at: Moment) -> Result<(), String> {
         self.now = at;
         let noisy = self.at(id).protocol == 3;
@@ -282,7 +283,7 @@ impl Redis {
         self.after()
     }
 
-    /// What a command meant for others: they get it after the command's own reply.
+    /// The pushes that a command causes: they follow the reply of the command.
     fn after(&mut self) -> Result<(), String> {
         self.serve_waiters()?;
         for (id, bytes) in std::mem::take(&mut self.late) {
@@ -313,7 +314,7 @@ impl Redis {
             return Ok(Some(wire::error(&text)));
         }
         if session.user.is_none() && name != "AUTH" && name != "HELLO" {
-            // A handshake may try to choose the database first.
+            // A handshake may send SELECT first.
             session.refused |= name != "SELECT";
             session.waited |= session::needs_dedicated(name);
             session.client = any_tag(args).map(|tag| tag / SEQUENCE).or(session.client);
@@ -328,7 +329,7 @@ impl Redis {
         }
     }
 
-    /// Does what a command says, now or as a part of EXEC.
+    /// Executes a command, directly or as a part of EXEC.
     fn perform(
         &mut self,
         id: u64,
@@ -346,7 +347,7 @@ impl Redis {
             }
             "AUTH" | "HELLO" | "SELECT" => self.identify(id, name, args, at),
             "CLIENT" => self.client_command(id, args, inside).map(Some),
-            // In a handshake: which commands may block. Nothing is counted as use.
+            // The question about blocking commands in a handshake. It does not count as use.
             "COMMAND" if self.old => Ok(Some(wire::error("ERR unknown subcommand"))),
             "COMMAND" => Ok(Some(array(
                 &["blpop", "brpop"].map(|it| wire::bulk(it.as_bytes())),
@@ -367,7 +368,7 @@ impl Redis {
         }
     }
 
-    /// Can it not be reached, as far as the world says?
+    /// Whether it is unreachable.
     pub(crate) fn is_out(&self, now: Moment) -> bool {
         self.unlisted || self.nameless || self.down_until > now.ms
     }
@@ -380,7 +381,7 @@ impl Redis {
         !self.failures.is_empty()
     }
 
-    /// Was there any failure that may concern a request of this moment?
+    /// Whether any failure may affect a request of this moment.
     pub(crate) fn failed_since(&self, at: Moment, grace_ms: u64) -> bool {
         let recent = |failure: &Moment| failure.step >= at.step || failure.ms + grace_ms >= at.ms;
         self.failures.last().is_some_and(recent)

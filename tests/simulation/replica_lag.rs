@@ -1,17 +1,17 @@
-//! In the calm, replicas lag behind for a while. Clients write, take connections of their own, give
-//! them back, and ask how many replicas have what they wrote.
+//! A phase of the calm: replicas lag behind. Clients write, take and return dedicated connections,
+//! and send WAIT.
 
 use super::world::World;
 
-/// Clients that come for it.
+/// Clients that are opened for the phase.
 const NEW_CLIENTS: usize = 4;
 
-/// Clients that do so, at most, and how often each of them.
+/// Clients that do so, at most, and the rounds of each.
 const CLIENTS_MAX: usize = 8;
 const ROUNDS: usize = 12;
 
 impl World {
-    /// See the module.
+    /// Runs the phase, see the module.
     pub(crate) fn run_lag_phase(&mut self) -> Result<(), String> {
         self.note(|| "-- replicas lag".into());
         for server in &mut self.servers {

@@ -1,5 +1,5 @@
-//! What the machines tell: news of instances as they come, and surveys when somebody asks. Both
-//! must agree with the world.
+//! The reports of the machines: changes of health as they happen, and stats on request. Both must
+//! agree with the world.
 
 use elika::cluster::Health;
 use elika::proxy::{News, Report, Wanted};
@@ -7,7 +7,7 @@ use elika::proxy::{News, Report, Wanted};
 use super::redis::Moment;
 use super::world::World;
 
-/// News of an instance that a worker told.
+/// A change of an instance's health that a worker has reported.
 #[derive(Clone, Debug)]
 pub(crate) struct HealthReport {
     pub(crate) node: usize,
@@ -18,7 +18,7 @@ pub(crate) struct HealthReport {
 }
 
 impl World {
-    /// A worker tells news: there is something new, and a reason for it.
+    /// A worker reports a change: it must be new and have a reason.
     pub(crate) fn check_report(&mut self, node: usize, report: Report) -> Result<(), String> {
         let Report {
             instance, tenant, ..
@@ -36,7 +36,7 @@ impl World {
         let before = self.told.iter().rev();
         let before =
             { before }.find(|it| (it.node, &it.tenant, &it.instance) == (node, tenant, instance));
-        // One that was away meanwhile may have been forgotten.
+        // An instance that was removed meanwhile may have been forgotten.
         let stayed = before.is_none_or(|told| {
             let mut snapshots = self.view().since(told.at);
             snapshots.all(|it| servers.clone().all(|server| it.is_usable(server)))
@@ -71,7 +71,7 @@ impl World {
         Ok(())
     }
 
-    /// In the calm, when all has had its time: what is there and is asked after does well.
+    /// A phase of the calm: every instance that is listed and checked is healthy.
     pub(crate) fn check_health(&self) -> Result<(), String> {
         if self.plan.settings.check_ms == 0 {
             return Ok(());
@@ -86,7 +86,7 @@ impl World {
                     && server.instance == instance.id.as_str()
                     && picture.is_usable(server)
             });
-            // In the calm the clock runs too fast for a short patience.
+            // In the calm the clock runs too fast for a short check timeout.
             let slow = instance.reason.contains("to a check within 100 ms");
             if server.is_some() && instance.health != Health::Up && !slow {
                 return Err(format!("not well: {instance:?}"));
@@ -95,7 +95,7 @@ impl World {
         Ok(())
     }
 
-    /// In the calm, nobody is where the grace is over, and no connection leads there.
+    /// A phase of the calm: no client and no connection is at an instance whose grace is over.
     pub(crate) fn check_left(&self) -> Result<(), String> {
         let view = self.view();
         let over = self.plan.settings.offline_grace_ms + 3_000;
@@ -103,8 +103,8 @@ impl World {
             if view.left_for(server, self.now, self.now).is_none() {
                 continue;
             }
-            // Who has something of his own at an earlier address stays until the last change of it
-            // is so long ago.
+            // A client with a dedicated connection to an old address stays until the grace after
+            // the last change is over.
             let same = { self.servers.iter() }
                 .filter(|it| (it.tenant, &it.instance) == (server.tenant, &server.instance));
             let left = same.filter_map(|it| view.left_for(it, self.now, self.now));

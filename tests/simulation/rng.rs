@@ -1,6 +1,6 @@
-//! The only source of chance: splitmix64, so that a seed says everything.
+//! The only source of randomness: splitmix64, so that a run depends only on its seed.
 
-/// A sequence of numbers that depends on its seed alone.
+/// A sequence of numbers that depends only on its seed.
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(u64);
 
@@ -17,12 +17,12 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// Less than `n`; 0 if `n` is 0.
+    /// A number below `n`; 0 if `n` is 0.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         (self.next() % (n as u64).max(1)) as usize
     }
 
-    /// From `from` to `to`, both included.
+    /// A number from `from` to `to`, both included.
     pub(crate) fn between(&mut self, from: u64, to: u64) -> u64 {
         from + self.next() % (to - from + 1)
     }
@@ -41,7 +41,7 @@ impl Rng {
         &from[self.below(from.len())]
     }
 
-    /// How much of `len` bytes moves at once: all, a single one, or something between.
+    /// The number of bytes of `len` that move at once: all, a single one, or something between.
     pub(crate) fn piece(&mut self, len: usize) -> usize {
         match self.below(8) {
             0 => len.min(1),

@@ -1,4 +1,5 @@
-//! The course of one seed: the storm, the calm after it, the last questions, and the end.
+//! The course of one seed: the storm, the calm after it with its phases, the last requests, and the
+//! end.
 
 use elika::proxy::{LinkKey, Wanted};
 
@@ -10,14 +11,14 @@ use super::redis::Redis;
 use super::world::World;
 
 /// Everything must be answered within this virtual time after the last failure, ms: a hung
-/// connection is found (5 s at most, see [`Plan`](super::plan::Plan)), then one that does not come
-/// about (3 s), each for the few that may be in line.
+/// connection is detected (5 s at most, see [`Plan`](super::plan::Plan)), then a connection that is
+/// never established (3 s), each for the few clients that may wait.
 const CALM_MS: u64 = 90_000;
 
-/// In the end, until every backend connection is idle long enough to be closed.
+/// The time at the end until every idle backend connection is closed.
 const END_MS: u64 = 40_000;
 
-/// How a seed's machines come to their end.
+/// The way in which the machines of a seed end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Clients,
@@ -25,7 +26,7 @@ enum End {
     Registry,
 }
 
-/// Runs one seed to its end. The error says what was wrong.
+/// Runs one seed. The error says what was wrong.
 pub(crate) fn run(seed: u64, trace: bool) -> Result<Summary, String> {
     let mut world = World::new(seed, trace);
     world.open_client();
@@ -52,9 +53,9 @@ pub(crate) fn run(seed: u64, trace: bool) -> Result<Summary, String> {
 
 impl World {
     fn live(&mut self) -> Result<(), String> {
-        // Slow readers go on for a while after everybody has said all he may.
+        // Slow readers continue for a while after all clients have sent their requests.
         let patience = if self.plan.narrow { 3_000 } else { 200 };
-        // A bound, not a wish: most are done long before.
+        // An upper bound: most seeds finish long before.
         for _ in 0..60_000 {
             self.step()?;
             let all = self.clients.len() == self.plan.clients;
@@ -79,7 +80,7 @@ impl World {
         if self.rng.one_in(2) {
             self.run_guessing_phase()?;
         }
-        // It takes its time; and with several tenants on one worker most is known.
+        // The phase takes its time; with several tenants on one worker it checks most.
         let one = self.nodes.len() == 1 && self.tenants.len() > 1;
         if self.rng.one_in(if one { 2 } else { 20 }) {
             self.run_client_list_phase()?;
@@ -104,11 +105,11 @@ impl World {
         self.audit()
     }
 
-    /// Faults stop. Whoever hung either goes on or is gone.
+    /// Faults stop. A hung connection continues or is lost.
     fn heal(&mut self) -> Result<(), String> {
         self.note(|| "-- calm".into());
         self.calm = true;
-        // Small buffers made for many pieces; now they would only take time.
+        // Small buffers were for many pieces; now they would only take time.
         for client in self.clients.iter_mut().filter(|client| !client.wedged) {
             client.room = 1 << 20;
         }
@@ -138,7 +139,7 @@ impl World {
                 };
                 match self.rng.one_in(2) {
                     true => link.hung = false,
-                    // As long as its server answers others, only the network ends it.
+                    // While its server answers others, only the network ends the connection.
                     false => self.lose(node, key)?,
                 }
             }
@@ -146,7 +147,7 @@ impl World {
         Ok(())
     }
 
-    /// Everybody moves once.
+    /// Every client and connection moves once.
     pub(crate) fn sweep(&mut self) -> Result<(), String> {
         for client in 0..self.clients.len() {
             for _ in 0..4 {
@@ -158,7 +159,7 @@ impl World {
         for node in 0..self.nodes.len() {
             let links: Vec<LinkKey> = self.nodes[node].links.keys().copied().collect();
             for key in links {
-                // A blocking command may wait for ever.
+                // A blocking command may wait forever.
                 if let Some(link) = self.nodes[node].links.get_mut(&key)
                     && self.servers[link.server].is_patient(link)
                 {
@@ -178,7 +179,7 @@ impl World {
         Ok(())
     }
 
-    /// Until nobody waits for anything.
+    /// Runs until no client waits for a reply.
     pub(crate) fn settle(&mut self, when: &str) -> Result<(), String> {
         let missing = |it: &Self| it.clients.iter().map(|it| it.pending.len()).sum::<usize>();
         let (mut until, mut least) = (self.now.ms + CALM_MS, missing(self));
@@ -229,14 +230,14 @@ impl World {
         let until = self.now.ms + ms;
         while self.now.ms < until {
             self.sweep()?;
-            // Checks want to be answered in time.
+            // Checks must be answered in time.
             let checks = self.plan.settings.check_ms > 0;
             self.pass(if checks { 30 } else { 100 });
         }
         Ok(())
     }
 
-    /// Nothing that was published, or was to be invalidated, is still to come.
+    /// All published messages and invalidations have arrived.
     fn check_messages(&self) -> Result<(), String> {
         for client in &self.clients {
             let there = !client.done && !client.hung_up && client.closing.is_none();
@@ -259,7 +260,7 @@ impl World {
         Ok(())
     }
 
-    /// Everybody who is still there asks once more; nothing is wrong, and so must be the answers.
+    /// Every connected client sends a last request; nothing fails, so every reply must be correct.
     fn epilogue(&mut self) {
         self.note(|| "-- epilogue".into());
         for index in 0..self.clients.len() {
@@ -272,8 +273,8 @@ impl World {
         }
     }
 
-    /// All clients leave, by themselves, because the machines are drained, or because there is
-    /// nothing for them any more.
+    /// All clients leave, by themselves, because the machines drain, or because the registry is
+    /// empty.
     fn end(&mut self) -> Result<(), String> {
         let how = *self
             .rng
@@ -305,7 +306,7 @@ impl World {
             }
         }
         if self.plan.settings.check_ms > 0 && how == End::Clients {
-            // Those that are there are asked for ever.
+            // Listed instances are checked forever.
             self.vanish();
         }
         self.wait(END_MS)?;
@@ -324,7 +325,7 @@ impl World {
         self.check_quotas()
     }
 
-    /// The registry forgets everything: after the grace nobody is anywhere any more.
+    /// The registry removes everything: after the grace no client is connected to any instance.
     fn end_of_registry(&mut self) -> Result<(), String> {
         self.vanish();
         self.wait(self.plan.settings.offline_grace_ms + 3_000)?;
@@ -346,7 +347,7 @@ impl World {
 }
 
 impl Redis {
-    /// Is, or will be, somebody blocked on this connection?
+    /// Whether a client is or will be blocked on this connection.
     fn is_patient(&self, link: &Link) -> bool {
         let session = link.session.and_then(|id| self.sessions.get(&id));
         session.is_some_and(|it| it.blocked.is_some() || (it.own || it.waited) && link.is_to_say())

@@ -1,4 +1,4 @@
-//! What a fake client says: one request after the other, drawn by the seed.
+//! The requests of a fake client, drawn by the seed.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -24,29 +24,29 @@ use encoding::{as_inline, last_words};
 pub(crate) use line::{Asks, Line};
 use login::{change, enter};
 
-/// What is no request, and has no reply.
+/// Bytes that are not a request and have no reply.
 const NOTHING: &[&[u8]] = &[b"*0\r\n", b"\r\n", b"*-1\r\n", b"\n"];
 
-/// What a client mostly does.
+/// The main behaviour of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Behaviour {
-    /// Data commands, rarely anything else.
+    /// Data commands, rarely other ones.
     Worker,
-    /// Logs in as another, changes database and protocol, all the time.
+    /// Logs in as another user, changes database and protocol, repeatedly.
     Changer,
-    /// Asks about clients and kills them.
+    /// Lists clients and kills them.
     Warden,
-    /// Big values.
+    /// Large values.
     Hauler,
-    /// Reads, one after the other, small and big.
+    /// Reads, one after the other, small and large.
     Reader,
     /// Transactions.
     Trader,
-    /// Pushes to lists, and waits for what others push.
+    /// Pushes to lists, and waits for elements of others.
     Queuer,
-    /// Writes, and waits until replicas have that.
+    /// Writes, and waits for replicas.
     Durable,
-    /// Subscribes, and caches what it read.
+    /// Subscribes, and caches the keys that it has read.
     Listener,
 }
 
@@ -61,31 +61,32 @@ enum ReplyMode {
 pub(crate) struct Script {
     id: u64,
     pub(crate) behaviour: Behaviour,
-    /// Requests still to come.
+    /// The number of requests still to send.
     pub(crate) left: u64,
     pub(crate) pending_max: usize,
     number: u64,
     /// It has had its chance to log in first.
     entered: bool,
-    /// CLIENT REPLY as it will be when all that was sent is done.
+    /// The mode of CLIENT REPLY after all sent requests.
     voice: ReplyMode,
-    /// Lines that belong together, still to come.
+    /// The following requests of a group.
     block: VecDeque<Line>,
-    /// It may be subscribed to something, where CLIENT REPLY is refused.
+    /// It may be subscribed, where CLIENT REPLY is refused.
     listens: bool,
-    /// It may be inside MULTI, where it is, too.
+    /// It may be inside MULTI, where CLIENT REPLY is refused too.
     inside: bool,
-    /// It may do what would go wrong if CLIENT REPLY was refused, or want silence. Where requests
-    /// may be refused, it does one of both: else nobody would know whether it is inside MULTI.
+    /// It may do what fails if CLIENT REPLY is refused, or want silence. Where requests may be
+    /// refused, it does only one of the two: otherwise it would be unknown whether it is inside
+    /// MULTI.
     may_trade: bool,
     may_be_silent: bool,
-    /// It may be inside a MULTI that it did not hear of.
+    /// It may be inside a MULTI whose reply it did not get.
     pub(crate) unheard: bool,
     /// Nothing more may be sent.
     pub(crate) ended: bool,
 }
 
-/// What a script can see of the world.
+/// The part of the world that a script sees.
 pub(crate) struct Around<'a> {
     pub(crate) servers: &'a [Redis],
     pub(crate) tenants: &'a [Tenant],
@@ -95,7 +96,7 @@ pub(crate) struct Around<'a> {
 }
 
 impl Around<'_> {
-    /// The tenant of this name, if it is not an alias that another one has.
+    /// The tenant with this name, if the name is not an alias of another one.
     fn called(&self, name: &str) -> Option<usize> {
         let named = |it: &Tenant| it.key.as_str() == name || it.alias.as_deref() == Some(name);
         self.tenants.iter().position(named)
@@ -124,7 +125,7 @@ impl Script {
             may_trade: !plan.limited || !silent,
             may_be_silent: !plan.limited || silent,
             behaviour: *rng.pick(tempers),
-            // In a narrow world everybody stays who he is.
+            // In a narrow world every client keeps its user.
             entered: plan.narrow,
             left,
             pending_max: *rng.pick(&[1, 10, 300]),
@@ -138,7 +139,7 @@ impl Script {
         }
     }
 
-    /// Does it send pipelines with much to reply to?
+    /// Whether it sends pipelines with large replies.
     pub(crate) fn writes_much(&self) -> bool {
         matches!(self.behaviour, Behaviour::Hauler | Behaviour::Reader) && self.pending_max > 1
     }
@@ -161,7 +162,7 @@ impl Script {
             self.ended = true;
             return last_words(rng);
         }
-        // Most who have to log in do so first, and well.
+        // Most clients that need a login log in first, with a valid password.
         let enters = rng.one_in(2) || self.behaviour == Behaviour::Durable;
         let enters = enters || around.plan.crowded && !rng.one_in(6);
         if !mem::replace(&mut self.entered, true) && enters {
@@ -194,7 +195,7 @@ impl Script {
         line
     }
 
-    /// The first of these lines, with the others to follow.
+    /// The first of these requests; the others follow.
     fn block_of(
         &mut self,
         lines: impl FnOnce(&mut Self, &mut Rng) -> Vec<Line>,
@@ -206,7 +207,7 @@ impl Script {
         first.unwrap_or_else(|| Line::new(&["PING"], Op::Ping(None)))
     }
 
-    /// Is every request answered?
+    /// Whether every request has a reply.
     pub(crate) fn is_heard(&self) -> bool {
         self.voice == ReplyMode::On && self.block.is_empty()
     }
@@ -221,7 +222,7 @@ impl Script {
         }
     }
 
-    /// In the end: is the client heard, and does its data command work?
+    /// The last request: checks that the client gets a reply, and its data command works.
     pub(crate) fn epilogue(&mut self) -> Vec<Line> {
         let mut lines: Vec<Line> = self.block.drain(..).collect();
         if self.voice != ReplyMode::On {
@@ -235,7 +236,7 @@ impl Script {
         lines
     }
 
-    /// After CLIENT REPLY OFF or SKIP: only what changes nothing.
+    /// After CLIENT REPLY OFF or SKIP: only requests that change nothing.
     fn silent(&mut self, around: &Around<'_>, rng: &mut Rng) -> Line {
         if self.voice == ReplyMode::Off && rng.one_in(4) {
             self.voice = ReplyMode::On;
@@ -260,7 +261,7 @@ impl Script {
             }
             0 => Line::unheard(&["PING"]),
             1 => Line::unheard(&["CLIENT", "ID"]),
-            // A big one may be an end without a word, for a stranger.
+            // A large request may end the connection of an anonymous client without a reply.
             _ => Line {
                 op: None,
                 ..self.small(around, rng)
@@ -268,7 +269,7 @@ impl Script {
         }
     }
 
-    /// A data command that a stranger may send, too.
+    /// A data command that an anonymous client may send too.
     fn small(&mut self, around: &Around<'_>, rng: &mut Rng) -> Line {
         loop {
             let line = self.data(around, rng);
@@ -308,7 +309,7 @@ impl Script {
                 args.push(t);
                 args
             }
-            // As large as a stranger's may be.
+            // As large as allowed for an anonymous client.
             14..=16 => {
                 let values = (0..7).map(|_| "v".repeat(16_000 + rng.below(300)));
                 let mut args = vec!["SET".to_owned(), shared];
@@ -325,7 +326,7 @@ impl Script {
         Line::raw(wire::command(&args), Some(Op::Data { tag, big }))
     }
 
-    /// What changes nothing, and may be asked for again if its reply does not come.
+    /// A command that changes nothing and may be retried.
     fn read(&mut self, around: &Around<'_>, rng: &mut Rng, big: bool) -> Line {
         let tag = self.tag();
         let (t, op) = (format!("t{tag}"), Op::Data { tag, big: false });
@@ -375,10 +376,10 @@ impl Script {
     }
 }
 
-/// Of a big value, bytes.
+/// The size of a large value, bytes.
 fn size(around: &Around<'_>, rng: &mut Rng) -> usize {
     match rng.below(4) {
-        // Too big to be kept for who does not read it.
+        // Too large to be buffered for a slow reader.
         0 | 1 if around.plan.narrow => 300_000 + rng.below(700_000),
         0 => rng.below(100),
         1 => rng.below(5_000),

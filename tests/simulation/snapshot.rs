@@ -1,4 +1,4 @@
-//! What the registry said at one time, and what that meant for clients.
+//! The registry at one time, and its meaning for clients.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,16 +9,16 @@ use elika::cluster::{Health, InstanceId, Snapshot, TenantKey};
 use super::redis::{Moment, Redis};
 use super::tenant_names::Meanings;
 
-/// What workers go by, from when it was made until the last of them has a newer one.
+/// The snapshot that workers use, from its creation until the last of them has a newer one.
 #[derive(Debug)]
 pub(crate) struct SnapshotRecord {
     pub(crate) at: Moment,
-    /// When the last worker was told.
+    /// When the last worker got it.
     pub(crate) told: Option<Moment>,
     pub(crate) snapshot: Arc<Snapshot>,
-    /// To which servers the names of all instances led, or did so before they led nowhere.
+    /// The servers to which the names of all instances resolve, or resolved last.
     pub(crate) known: BTreeSet<usize>,
-    /// Whom names stand for.
+    /// The tenants of names.
     pub(crate) meanings: Meanings,
 }
 
@@ -28,35 +28,35 @@ impl SnapshotRecord {
         tenant.instance(&InstanceId::from(server.instance.as_str()))
     }
 
-    /// May new clients be sent to the instance of this server?
+    /// Whether new clients may get the instance of this server.
     pub(crate) fn is_usable(&self, server: &Redis) -> bool {
         self.instance(server)
             .is_some_and(|it| it.status.is_usable())
     }
 
-    /// What others found out about its instance.
+    /// The reported health of its instance.
     pub(crate) fn health(&self, server: &Redis) -> Health {
         self.instance(server)
             .map_or(Health::Unknown, |it| it.health)
     }
 
-    /// Is it known at all?
+    /// Whether it is listed.
     pub(crate) fn lists(&self, server: &Redis) -> bool {
         self.instance(server).is_some()
     }
 
-    /// Does its name lead to any address?
+    /// Whether its name resolves.
     pub(crate) fn reaches(&self, server: &Redis) -> bool {
         self.instance(server)
             .is_some_and(|it| !it.addresses.is_empty())
     }
 
-    /// Is this server at the address of its instance, or was, before that had none?
+    /// Whether this server is at the address of its instance, or was at the last one.
     pub(crate) fn leads_to(&self, server: &Redis) -> bool {
         self.lists(server) && self.known.contains(&server.index)
     }
 
-    /// Is there an instance for new clients of this tenant?
+    /// Whether this tenant has an instance for new clients.
     pub(crate) fn serves(&self, tenant: &TenantKey) -> bool {
         let instances = self.snapshot.tenant_by_key(tenant).map(|it| &it.instances);
         let mut instances = instances.into_iter().flatten();

@@ -1,4 +1,4 @@
-//! Surveys: what a machine tells when it is asked must agree with the world, at any time.
+//! Stats: the stats of a machine must agree with the world at any time.
 
 use elika::cluster::{Health, TenantKey};
 use elika::proxy::{ClientSurvey, InstanceSurvey, PinReason, Survey, TenantSurvey, Wanted};
@@ -7,9 +7,9 @@ use super::client::{Client, Op};
 use super::world::World;
 
 impl World {
-    /// Asks a worker about itself.
+    /// Collects the stats of a worker.
     pub(crate) fn survey(&mut self, node: usize) -> Result<(), String> {
-        // What it wants done is done in its books.
+        // Pending work is in its records.
         self.actions(node)?;
         let tenant = self.rng.below(self.tenants.len() + 1);
         let tenant = self.tenants.get(tenant).map(|tenant| tenant.key.clone());
@@ -33,7 +33,7 @@ impl World {
 
     fn check_totals(&self, node: usize, survey: &Survey) -> Result<(), String> {
         let known = &self.nodes[node];
-        // Those to a name that leads nowhere are not begun at all.
+        // Connections to a name that does not resolve are not started.
         let nameless = self.plan.stir.resolve > 0 && survey.backend_count > known.links.len();
         let right = survey.client_count == known.clients.len()
             && (survey.backend_count == known.links.len() || nameless)
@@ -49,7 +49,7 @@ impl World {
         }
     }
 
-    /// Requests that may be under way, of clients of this worker.
+    /// Requests of this worker's clients that may be in flight.
     fn owed(&self, node: usize) -> u64 {
         let its = self.clients.iter().filter(|client| client.worker == node);
         let pending = its.flat_map(|client| &client.pending);
@@ -72,7 +72,7 @@ impl World {
         let in_flight: u64 = all.iter().map(|it| it.in_flight).sum();
         let waiting: u32 = all.iter().map(|it| it.waiting).sum();
         let pinned: u32 = all.iter().flat_map(|it| it.pinned).sum();
-        // A client that moves waits for a login that it has not asked for.
+        // A client that moves waits for a login that it has not sent.
         let owed = self.owed(node) + u64::from(clients);
         if clients as usize > survey.client_count
             || connections as usize != survey.backend_count
@@ -92,7 +92,7 @@ impl World {
             .try_for_each(|it| self.check_tenant(it))
     }
 
-    /// It told of every change of its health.
+    /// The machine has reported every change of its health.
     fn check_instance(&self, node: usize, survey: &InstanceSurvey) -> Result<(), String> {
         let (tenant, id) = (survey.tenant.as_str(), survey.id.as_str());
         let told = { self.told.iter().rev() }
@@ -106,7 +106,7 @@ impl World {
                 _ => Err(format!("nobody of this: {survey:?}")),
             };
         };
-        // What is away for a while may be forgotten.
+        // An instance that is not listed for a while may be forgotten.
         let stayed = { self.view().since(told.at) }.all(|it| it.is_usable(server));
         match stayed && told.health != survey.health {
             true => Err(format!("{told:?}, and now {survey:?}")),
@@ -120,7 +120,7 @@ impl World {
         let now = self.now;
         let mut pauses = self.tenants[tenant].pauses.iter();
         let paused = pauses.clone().any(|pause| {
-            // It may have been forgotten, and its pause with it.
+            // It may have been forgotten with its pause.
             pause.holds(now) && self.view().knows(tenant, pause.from)
         });
         let may_be_paused = pauses.any(|pause| pause.since(now));
@@ -170,22 +170,22 @@ impl World {
         Ok(())
     }
 
-    /// Is what is told of a client true, of whom nothing is under way?
+    /// Whether the stats of a client without requests in flight are correct.
     fn is_told(&self, client: &Client, it: &ClientSurvey) -> Result<(), &'static str> {
         let (model, view) = (&client.model, self.view());
         let servers = model.servers(self.now, &view);
         let stays = servers.len() == 1;
         let key = model.tenant(&view).map(|tenant| &view.tenants[tenant].key);
         let logged_in = model.login.is_some();
-        // Who never asked for anything, or moves on, is nobody's at the moment.
+        // A client that has never sent a request, or moves, has no instance at the moment.
         let tenant = it.tenant.as_ref() == key || !logged_in && it.tenant.is_none();
         let user = it.user == model.user() || !logged_in && it.user.is_empty();
         let place = it.instance.as_ref().map(|id| id.as_str());
         let place = !stays || place.is_none_or(|id| servers[0].instance == id);
         let idle = it.in_flight == 0 || !stays;
-        // What nobody asked for may come at any time.
+        // A push may arrive at any time.
         let hears = model.is_subscribed() || model.tracking;
-        // Whose instance was removed is on its way out.
+        // A client whose instance was removed is draining.
         let grace = view.plan.settings.offline_grace_ms;
         let leaves = (model.left_for(self.now, &view)).is_some_and(|ms| ms >= grace);
         let pinned = it.pinned.is_some() == model.holds() || leaves;

@@ -1,8 +1,8 @@
-//! Whom the names of tenants belong to, as the operator is told: the first that wants a name keeps
-//! it, also while it is away; one that is there gives up what it does not want any more. No tenant
-//! gets a name in the form of a key, or the key of another.
+//! The documented owners of tenant names: the first tenant that claims a name keeps it, also while
+//! it is not listed; a listed tenant loses a name that it no longer claims. No tenant gets a name
+//! in the form of a key, or the key of another.
 //!
-//! Nothing is asked of the proxy's own directory here: logins are judged by this.
+//! The proxy's own owners are not used here; logins are checked with these.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use elika::cluster::TenantKey;
 #[derive(Debug, Default)]
 pub(crate) struct Names(BTreeMap<String, usize>);
 
-/// A tenant, as far as names go.
+/// The names of a tenant.
 #[derive(Debug)]
 pub(crate) struct Claim<'a> {
     pub(crate) tenant: usize,
@@ -22,7 +22,7 @@ pub(crate) struct Claim<'a> {
     pub(crate) has_instances: bool,
 }
 
-/// Which tenant each name leads to at one time.
+/// The tenant of each name at one time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Meanings {
     names: BTreeMap<String, usize>,
@@ -30,8 +30,7 @@ pub(crate) struct Meanings {
 }
 
 impl Names {
-    /// The registry says this; of those that want a name at the same time, the first by key gets
-    /// it.
+    /// The registry changes; of those that claim a name at the same time, the first by key gets it.
     pub(crate) fn follow(&mut self, claims: &mut [Claim<'_>]) {
         claims.sort_by_key(|claim| claim.key);
         let there = claims.iter().filter(|claim| claim.has_instances);
@@ -49,7 +48,7 @@ impl Names {
         }
     }
 
-    /// Where names lead, if these tenants are there.
+    /// The tenants of names, if these tenants are listed.
     pub(crate) fn meanings(
         &self,
         there: &BTreeMap<usize, TenantKey>,
@@ -66,7 +65,7 @@ impl Names {
 }
 
 impl Meanings {
-    /// Which tenant a login name stands for, and which user of it.
+    /// The tenant and user that a login name stands for.
     pub(crate) fn of<'a>(&self, name: Option<&'a str>) -> Option<(usize, &'a str)> {
         let Some(name) = name else {
             return Some((self.default?, "default"));

@@ -1,4 +1,4 @@
-//! RESP as the fake ends speak it, written a second time so that a mistake is not made twice.
+//! A second implementation of RESP for the fake ends, so that a mistake is not made twice.
 //!
 //! Simple on purpose: it starts from the first byte each time, and recurses.
 
@@ -61,7 +61,7 @@ pub(crate) fn elements(reply: &[u8]) -> Result<Vec<&[u8]>, String> {
     Ok(elements)
 }
 
-/// Where the first line ends: the position of its CR.
+/// The position of the CR of the first line.
 fn line(bytes: &[u8]) -> Option<usize> {
     bytes.windows(2).position(|pair| pair == b"\r\n")
 }
@@ -71,7 +71,7 @@ fn number(digits: &[u8]) -> Result<i64, String> {
     text.parse().map_err(|_| format!("{text:?} is no number"))
 }
 
-/// A header line such as `*3`: its number, and how long it is.
+/// A header line such as `*3`: its number, and its length.
 fn header(bytes: &[u8]) -> Result<Option<(i64, usize)>, String> {
     match line(bytes.get(..bytes.len().min(64)).unwrap_or(bytes)) {
         Some(end) => Ok(Some((number(&bytes[1..end])?, end + 2))),
@@ -80,8 +80,8 @@ fn header(bytes: &[u8]) -> Result<Option<(i64, usize)>, String> {
     }
 }
 
-/// A complete request at the front of `bytes`: its length and arguments. Only arrays: a proxy has
-/// no reason to send anything else.
+/// A complete request at the front of `bytes`: its length and arguments. Only arrays, because a
+/// proxy sends nothing else.
 pub(crate) type Request = (usize, Vec<Vec<u8>>);
 
 pub(crate) fn request(bytes: &[u8]) -> Result<Option<Request>, String> {
@@ -118,7 +118,7 @@ pub(crate) fn request(bytes: &[u8]) -> Result<Option<Request>, String> {
     Ok(Some((at, args)))
 }
 
-/// The length of the complete reply at the front of `bytes`, attributes included.
+/// The length of the complete reply at the front of `bytes`, with attributes.
 pub(crate) fn reply_len(bytes: &[u8]) -> Result<Option<usize>, String> {
     let Some(mark) = bytes.first() else {
         return Ok(None);
@@ -147,7 +147,7 @@ pub(crate) fn reply_len(bytes: &[u8]) -> Result<Option<usize>, String> {
     let Some((count, mut at)) = header(bytes)? else {
         return Ok(None);
     };
-    // What an attribute belongs to comes after it.
+    // The value of an attribute follows it.
     let values = count.max(0) * children + i64::from(*mark == b'|');
     for _ in 0..values {
         let Some(len) = reply_len(&bytes[at..])? else {

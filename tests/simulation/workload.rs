@@ -1,4 +1,4 @@
-//! What the fake clients do, and how their connections may end.
+//! The events of the fake clients, and the checks of their ends.
 
 use elika::proxy::{ConnKey, Flow};
 
@@ -12,11 +12,11 @@ use super::world::World;
 mod client_list;
 mod closing;
 
-/// After so long at the latest, a client has moved that may do so, ms.
+/// The longest time until a client that may move has moved, ms.
 const MOVED_MS: u64 = 5_000;
 
 impl World {
-    /// Something happens at a client.
+    /// An event of a client.
     pub(crate) fn client_event(&mut self, index: usize) -> Result<(), String> {
         let client = &self.clients[index];
         if client.done {
@@ -41,7 +41,7 @@ impl World {
         }
     }
 
-    /// Everybody asks for something at the same moment: so many come to wait behind one another.
+    /// All clients send a request at the same moment, so that many wait behind each other.
     pub(crate) fn rush(&mut self) -> Result<(), String> {
         for index in 0..self.clients.len() {
             let client = &self.clients[index];
@@ -88,7 +88,7 @@ impl World {
         }
     }
 
-    /// It has said all it wanted: it stays, or half-closes.
+    /// The client has sent all its requests: it stays, or half-closes.
     fn stop_asking(&mut self, index: usize) {
         let client = &mut self.clients[index];
         client.script.ended = true;
@@ -138,7 +138,7 @@ impl World {
         }
     }
 
-    /// The proxy reads some of what the client sent.
+    /// The proxy reads some of the client's bytes.
     pub(crate) fn deliver_requests(&mut self, index: usize) -> Result<(), String> {
         let client = &mut self.clients[index];
         if client.hung_up || client.done {
@@ -184,7 +184,7 @@ impl World {
         self.note(|| format!("{key:?} is reset"));
     }
 
-    /// The client reads, and judges what it read.
+    /// The client reads, and checks the replies.
     pub(crate) fn read_replies(&mut self, index: usize) -> Result<(), String> {
         let client = &mut self.clients[index];
         if client.is_stuck_in_send() || client.done || client.wedged {
@@ -254,8 +254,8 @@ impl World {
         }
         self.hear(sent.op.tag(), reply);
         self.clients[index].note_refusal(&sent.op, reply);
-        // A server before 6.0 says so itself; and what was sent before it was known that a login is
-        // needed is refused by the server, which is asked once a second.
+        // A server before 6.0 replies so itself. A request that was sent before the proxy knew that
+        // a login is needed is refused by the server, which is asked once a second.
         let old = self.plan.homes.iter().any(|home| home.old);
         let asked = 1 + self.now.ms as u32 / 1_000;
         let pending = self.clients[index].script.pending_max as u32;
@@ -290,7 +290,7 @@ impl World {
         Ok(())
     }
 
-    /// The client has read the reply of this execution, and not of another one.
+    /// The client has read the reply of this execution, and of no other.
     fn hear(&mut self, tag: Option<Tag>, reply: &[u8]) {
         let Some(tag) = tag else { return };
         let servers = self.servers.iter_mut();
@@ -299,8 +299,8 @@ impl World {
         }
     }
 
-    /// Did it hear an answer to what it asked after its own connection was lost? Was its blocking
-    /// command ended by nobody?
+    /// Whether it got a reply to a request that it sent after the loss of its dedicated connection,
+    /// or its blocking command ended without a reason.
     fn went_on(&self, client: &Client, sent: &Sent, reply: &[u8]) -> Result<(), String> {
         let id = client.id;
         if client.bereft.is_some_and(|lost| sent.at > lost) {
@@ -320,8 +320,8 @@ impl World {
         self.went_to_the_right_place(client, sent, server, done)
     }
 
-    /// What it asked after its instance had another address went there, if nothing of its own kept
-    /// it at the old one.
+    /// A request that it sent after its instance got another address was executed there, unless
+    /// state kept the client at the old address.
     fn went_to_the_right_place(
         &self,
         client: &Client,
@@ -348,7 +348,7 @@ impl World {
         Ok(())
     }
 
-    /// Had a client of this server, which is offline, enough time to move, and where to?
+    /// Whether a client of this draining server had enough time to move, and a target.
     fn may_have_moved(&self, client: &Client, server: &Redis) -> bool {
         let view = self.view();
         let all = view.servers_of(server.tenant);
@@ -361,7 +361,7 @@ impl World {
             let mut snapshots = snapshots.clone();
             snapshots.all(|(_, picture)| picture.is_usable(it) && picture.leads_to(it))
         });
-        // Who came with an earlier password than others is not known elsewhere.
+        // A client that has an earlier password than others is not known elsewhere.
         let user = client.model.user();
         let verdicts = server
             .verdicts

@@ -19,7 +19,7 @@ use super::script::{Asks, Script};
 use super::snapshot::SnapshotRecord;
 use super::tenant_names::Names;
 
-/// One worker: its machine, and what the reactor would own.
+/// One worker: its machine, and the connections that the reactor would own.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) machine: Machine,
@@ -27,20 +27,20 @@ pub(crate) struct Node {
     pub(crate) links: BTreeMap<LinkKey, Link>,
     pub(crate) draining: bool,
     pub(crate) turns: u64,
-    /// At most so many bytes are kept for clients, and what was before a call that brings more.
+    /// The limit of buffered bytes for clients, and the state before a call that brings more.
     pub(crate) kept: usize,
     pub(crate) before: Option<Before>,
 }
 
 impl Node {
-    /// Clients closed so far because their worker kept too much.
+    /// Clients closed so far at a buffer limit of their worker.
     pub(crate) fn evicted(&self) -> u64 {
         let counted = self.machine.counters();
         counted.evictions + counted.buffers_full
     }
 }
 
-/// What workers tell one another, and when it arrives.
+/// A message between workers, and its time of arrival.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) due: u64,
@@ -67,27 +67,27 @@ pub(crate) struct World {
     pub(crate) tenants: Vec<Tenant>,
     pub(crate) builder: SnapshotBuilder,
     pub(crate) names: Names,
-    /// All there were, the newest last.
+    /// All snapshots so far, the newest last.
     pub(crate) snapshots: Vec<SnapshotRecord>,
     pub(crate) mail: Vec<PendingSnapshot>,
-    /// What workers told of instances.
+    /// The reports of workers about instances.
     pub(crate) told: Vec<HealthReport>,
     pub(crate) letters: Vec<Message>,
-    /// Every request with a tag that was ever sent: when, and what it asked for.
+    /// Every request with a tag: when it was sent, and what it was.
     pub(crate) asked: BTreeMap<Tag, (Moment, Asks)>,
-    /// When every login with a password of its own was sent.
+    /// When every login with its own password was sent.
     pub(crate) logins: BTreeMap<String, Moment>,
-    /// Requests so far to which no reply comes.
+    /// Requests so far that have no reply.
     pub(crate) silent: usize,
     /// Bytes of all requests.
     pub(crate) sent_bytes: u64,
     /// When the others were answered, ms.
     pub(crate) answered: Vec<u64>,
-    /// Clients closed at a ceiling where there was a choice.
+    /// Clients closed at a limit where there was a choice.
     pub(crate) choices: u64,
-    /// Clients that were shown to others.
+    /// Clients that were listed to others.
     pub(crate) shown: u64,
-    /// Nothing fails any more, and nobody asks for anything.
+    /// Nothing fails any more, and no client sends by itself.
     pub(crate) calm: bool,
     trace: bool,
 }
@@ -270,7 +270,7 @@ impl World {
             }
             85..=94 => self.turn(node),
             95..=98 => {
-                // Who stands behind a slow reader waits for a tenth of a second at most.
+                // A client behind a slow reader waits for a tenth of a second at most.
                 let ms = *self.rng.pick(match self.plan.narrow {
                     true => &[0, 1, 1, 2, 2, 5, 5, 10, 20, 40],
                     false => &[0, 0, 1, 1, 2, 5, 20, 20, 110, 300],
@@ -292,7 +292,7 @@ impl World {
         }
     }
 
-    /// Clients come, servers and passwords change.
+    /// Clients connect; servers and passwords change.
     fn world_event(&mut self) -> Result<(), String> {
         if self.clients.len() < self.plan.clients && self.rng.one_in(2) {
             self.open_client();
@@ -328,7 +328,7 @@ impl World {
         }
     }
 
-    /// Those of which nobody needs anything any more.
+    /// Removes the sessions that are no longer needed.
     pub(crate) fn stop_servers(&mut self) -> Result<(), String> {
         for server in 0..self.servers.len() {
             let due = self.servers[server]
@@ -342,7 +342,7 @@ impl World {
         Ok(())
     }
 
-    /// A server loses all its connections, and takes none for a while.
+    /// A server loses all its connections, and accepts none for a while.
     fn restart(&mut self, server: usize) -> Result<(), String> {
         let down_ms = self.rng.between(1, 3_000);
         self.shut(server, self.now.ms + down_ms)

@@ -1,4 +1,4 @@
-//! Names that several tenants want: aliases, and clusters whose key is another's.
+//! Names that several tenants claim: aliases, and clusters whose key belongs to another one.
 
 use elika::cluster::{ClusterInstance, ClusterKey, Endpoint, Health, Known, Status};
 
@@ -7,7 +7,7 @@ use super::super::tenant_names::{Claim, Meanings};
 use super::super::world::World;
 use super::Tenant;
 
-/// An alias that no tenant has before, nor later.
+/// An alias that no tenant has before or afterwards.
 const WANTED: &str = "market";
 
 /// The cluster of a tenant.
@@ -20,7 +20,7 @@ pub(super) fn cluster(index: usize) -> ClusterKey {
 }
 
 impl Tenant {
-    /// A cluster with the key of this tenant: there may be colons in names.
+    /// A cluster with the key of this tenant: names may contain colons.
     fn impostor(&self) -> Option<ClusterKey> {
         let mut cluster = self.cluster.clone();
         let (left, right) = cluster.name.namespace.split_once(':')?;
@@ -35,7 +35,7 @@ impl Tenant {
 }
 
 impl World {
-    /// What the registry says of clusters whose names are others': they are at the first server.
+    /// The clusters whose names belong to others; their instances are at the first server.
     pub(super) fn impostors(&self) -> impl Iterator<Item = Known> {
         let keys = self.tenants.iter().filter_map(Tenant::impostor);
         keys.map(|key| {
@@ -55,7 +55,7 @@ impl World {
         })
     }
 
-    /// Whom names stand for from now on.
+    /// The owners of names from now on.
     pub(super) fn meanings(&mut self) -> Meanings {
         let tenants = self.tenants.iter().enumerate();
         let claims = tenants.clone().map(|(tenant, it)| Claim {
@@ -71,7 +71,7 @@ impl World {
         self.names.meanings(&there, default)
     }
 
-    /// An alias that may be another's, or a key, or like one.
+    /// Draws an alias that may belong to another tenant, or be a key, or look like one.
     pub(super) fn draw_alias(&mut self) -> String {
         let all = self.tenants.len();
         match self.rng.below(8) {
@@ -81,8 +81,8 @@ impl World {
         }
     }
 
-    /// In the calm: a tenant has an alias, and another one wants it, too. Whoever logs in by it is
-    /// verified at the first, or at none while that is away.
+    /// A phase of the calm: a tenant has an alias, and another one claims it too. Logins by this
+    /// alias are verified at the first tenant, or nowhere while it is not listed.
     pub(crate) fn run_alias_phase(&mut self) -> Result<(), String> {
         let all = 0..self.tenants.len();
         let mut all: Vec<usize> = all.filter(|&it| self.takes_logins(it)).collect();
@@ -120,7 +120,7 @@ impl World {
         self.tell_all()
     }
 
-    /// The registry has news, and all workers hear of it.
+    /// The registry has changed, and all workers get the snapshot.
     fn tell_all(&mut self) -> Result<(), String> {
         self.announce();
         while !self.mail.is_empty() {

@@ -1,21 +1,21 @@
-//! What needs a connection of one's own, or depends on what is held there.
+//! Requests that need a dedicated connection, or depend on its state.
 
 use super::super::client::{Op, Sent};
 use super::super::wire;
 use super::unavailable::is_lost;
 use super::{After, Model, Verdict, View};
 
-/// The error for a client whose turn did not come in time.
+/// The error for a client that has waited too long for a dedicated connection.
 const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
 
-/// A wait was ended by CLIENT UNBLOCK.
+/// CLIENT UNBLOCK has ended a wait.
 pub(crate) const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
 pub(super) const MISCOUNTED: &str = "ERR wrong number of arguments for 'ping' command";
 pub(super) const UNKNOWN: &str = "ERR unknown command 'NOSUCH'";
 
 impl Model {
-    /// Does it hold anything on a connection of its own?
+    /// Whether the client has state on a dedicated connection.
     pub(crate) fn holds(&self) -> bool {
         self.is_in_transaction() || self.is_subscribed() || self.tracking || self.no_touch
     }
@@ -24,12 +24,12 @@ impl Model {
         self.no_touch
     }
 
-    /// Inside MULTI, or after WATCH.
+    /// Whether the client is inside MULTI, or has sent WATCH.
     pub(crate) fn is_in_transaction(&self) -> bool {
         self.transaction.is_some() || !self.watches.is_empty()
     }
 
-    /// What a reply must be because of what is held. `None`: it is as for any client.
+    /// The reply that the client's state determines. `None`: the same as for any client.
     pub(super) fn in_a_state(
         &mut self,
         sent: &Sent,
@@ -42,7 +42,7 @@ impl Model {
         if self.transaction.is_some() {
             return Some(self.inside(sent, reply, view));
         }
-        // What is wrong with a command comes before what it is.
+        // Errors of arguments come before the meaning of a command.
         let free = matches!(
             sent.op,
             Op::Subscribe { .. }
@@ -53,7 +53,7 @@ impl Model {
         );
         if self.is_modal() && !free {
             let refused = wire::error_text(reply).is_some_and(|text| {
-                // What nobody may do, the proxy refuses itself.
+                // The proxy itself refuses commands that no client may send.
                 let policy = matches!(sent.op, Op::Denied(_) | Op::Admin { .. });
                 text.starts_with("ERR Can't execute '") && text.contains("are allowed in this")
                     || policy && text.starts_with("NOPERM User ")
@@ -69,7 +69,7 @@ impl Model {
         None
     }
 
-    /// Judges the replies to what needs a connection of one's own, or is about that.
+    /// Checks the replies to requests that need a dedicated connection or are about its state.
     pub(super) fn own(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
         let error = wire::error_text(reply);
         let never = || After {
@@ -87,7 +87,7 @@ impl Model {
                 false => Err("there is a connection for it".into()),
             };
         }
-        // WAIT may stand on a connection that is shared.
+        // WAIT may be sent on a shared connection.
         let wait = matches!(sent.op, Op::Wait { .. });
         if error.is_some_and(is_lost) && (sent.op.is_own() && !wait || self.holds()) {
             return Err("it should have been closed".into());
@@ -138,7 +138,7 @@ impl Model {
         }
     }
 
-    /// What changes nothing that is held.
+    /// Requests that change no state of the connection.
     fn passed_on(&self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
         let error = wire::error_text(reply);
         match &sent.op {

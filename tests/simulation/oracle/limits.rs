@@ -1,5 +1,5 @@
-//! What a client hears because of its tenant's limits and pauses, and its worker's: if, and only
-//! if, they say so.
+//! Replies because of limits and pauses of the tenant, and of limits of the worker: exactly when
+//! they are reached.
 
 use elika::cluster::TenantLimits;
 
@@ -17,7 +17,7 @@ const TOO_BIG: &str = "ERR Protocol error: ";
 const OUT_OF_MEMORY: &str = "ERR elika: out of memory for this request";
 
 impl Model {
-    /// What its tenant's limits and pauses say to a request. `None`: nothing.
+    /// The error that the tenant's limits and pauses give for a request. `None`: none.
     pub(super) fn limited(
         &mut self,
         sent: &Sent,
@@ -25,7 +25,7 @@ impl Model {
         view: &View<'_>,
     ) -> Option<Verdict> {
         let text = wire::error_text(reply).unwrap_or_default();
-        // A login may find that its tenant has too many clients, or waits.
+        // A login may find that its tenant has too many clients, or wait.
         let tenants = match &sent.op {
             Op::Auth(login)
             | Op::Hello {
@@ -42,7 +42,7 @@ impl Model {
         };
         let limits = limits_since(sent.at);
         if text == FULL && { tenants.iter() }.any(|it| view.was_crowded(*it, sent.at)) {
-            // Or a server said so, which means this one request.
+            // Or a server has said so, which concerns this one request.
             let mut servers = tenants.iter().flat_map(|it| view.servers_of(*it));
             let open = servers.any(|server| failed(server, sent, view));
             return Some(Ok(After {
@@ -57,8 +57,8 @@ impl Model {
             return Some(self.turned_down(sent, held));
         }
         let big = matches!(sent.op, Op::Data { big: true, .. });
-        // Where there are others of its tenant that keep more, it is not the one. Those that have
-        // no tenant yet go first.
+        // A client is not closed where others of its tenant have buffered more. Clients without a
+        // tenant are closed first.
         let stranger = self.untouched && sent.asks.bytes > LOGIN_BYTES_MAX;
         let large = big || sent.asks.bytes > 64 * 1024 || view.plan.crowded || stranger;
         let shares = limits.iter().filter_map(|it| it.tenant_buffer_bytes);
@@ -104,7 +104,7 @@ impl Model {
         if self.denied(name, reply) && limits.iter().any(|it| denied(it)) {
             return Some(self.turned_down(sent, true));
         }
-        // What is too big for a stranger is not looked at any further.
+        // The rest of a request that is too large for an anonymous client is not read.
         let unread = text.starts_with(TOO_BIG) || is_unavailable(text);
         if unread && big {
             return None;
@@ -119,7 +119,7 @@ impl Model {
         None
     }
 
-    /// A request was refused: nothing of it was done, and a transaction is lost with it.
+    /// A request was refused: nothing was executed, and its transaction is aborted.
     fn turned_down(&mut self, sent: &Sent, right: bool) -> Verdict {
         if let Some(transaction) = &mut self.transaction {
             transaction.failed = true;

@@ -1,20 +1,20 @@
-//! Where a client may be: at the instance that it was given, and after that has become unusable or
-//! got another address, elsewhere in its tenant.
+//! The instance of a client: the one that it was given, and another one of its tenant when that has
+//! become unusable or got another address.
 
 use super::super::redis::{Moment, Redis};
 use super::{Model, View};
 
-/// Where a client was last known to be.
+/// The last known instance of a client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    /// `None`: somewhere in its tenant.
+    /// `None`: any instance of its tenant.
     pub(crate) server: Option<usize>,
-    /// That was at this moment; or since then it may be anywhere.
+    /// The client was there at this moment; or since then it may be at any instance.
     pub(crate) seen: Moment,
 }
 
 impl Model {
-    /// The servers at which it may have been between then and now.
+    /// The servers at which the client may have been between then and now.
     pub(crate) fn servers<'a>(&self, since: Moment, view: &View<'a>) -> Vec<&'a Redis> {
         let Some(tenant) = self.tenant(view) else {
             return Vec::new();
@@ -29,7 +29,7 @@ impl Model {
         view.servers_of(tenant).collect()
     }
 
-    /// For how long at most its instance was on its way out, at some moment until this one, ms.
+    /// The longest time for which its instance was draining, at some moment until this one, ms.
     pub(crate) fn left_for(&self, until: Moment, view: &View<'_>) -> Option<u64> {
         let seen = self.place.seen;
         let servers = self.servers(seen, view).into_iter();
@@ -38,7 +38,7 @@ impl Model {
             .max()
     }
 
-    /// A request of it that was sent then was executed there at this moment: may it be there?
+    /// Whether a request that was sent then may have been executed there at this moment.
     pub(super) fn comes_to(
         &mut self,
         server: &Redis,
@@ -53,8 +53,8 @@ impl Model {
         let last = last.map(|last| &view.servers[last]);
         let right = match last {
             Some(last) if last.index == server.index => true,
-            // Connections to earlier addresses bring what they owe, and what was asked again there.
-            // Who stays with an instance that is not listed any more is at its last address.
+            // Connections to earlier addresses deliver outstanding replies, and retries there. A
+            // client that stays on an instance that is no longer listed is at its last address.
             Some(last) if last.instance == server.instance => {
                 let mut snapshots = view.snapshots(seen.min(sent), at);
                 snapshots.any(|it| it.known.contains(&server.index))

@@ -1,4 +1,4 @@
-//! AUTH, HELLO and SELECT: what the server said of the very password must be what the client hears.
+//! AUTH, HELLO and SELECT: the client's reply must be the server's reply to exactly this password.
 
 use super::super::client::{Login, Op, Sent};
 use super::super::redis::{self, DB_RANGE, HELLO_NOAUTH, Moment, hello};
@@ -7,12 +7,12 @@ use super::location::Place;
 use super::unavailable::{NO_INSTANCE, failed, is_unavailable};
 use super::{After, Model, NO_HELLO, NOAUTH, Verdict, View, WRONGPASS};
 
-/// What a connection of one's own holds cannot go elsewhere.
+/// A dedicated connection with state cannot move to another tenant.
 const BOUND: &str =
     "ERR elika: a client that watches, tracks or subscribes cannot change its tenant";
 
 impl Model {
-    /// The login went well: did the server say so?
+    /// The login succeeded: checks that the server accepted it.
     pub(super) fn logged_in(
         &mut self,
         login: &Login,
@@ -30,8 +30,8 @@ impl Model {
                 }
             }
         }
-        // Others may have come with the same password; else the first is the one, at the last of
-        // the tenants for whom its name stood.
+        // Other logins may have the same password; otherwise it is the first login with it, at the
+        // last of the tenants that its name stood for.
         let known = login.is_unique();
         verified.sort();
         let tenant = |it: &(Moment, usize, String)| view.servers[it.1].tenant;
@@ -61,7 +61,7 @@ impl Model {
         Ok(())
     }
 
-    /// Was its instance one of the fittest for a new client, as far as that is known?
+    /// Whether its instance was one of the fittest for a new client, as far as that is known.
     fn is_well_placed(&self, server: usize, sent: &Sent, at: Moment, view: &View<'_>) -> bool {
         let server = &view.servers[server];
         let unknown = view.has_news(self.node, server.tenant, sent.at);
@@ -77,9 +77,9 @@ impl Model {
             })
     }
 
-    /// May it be logged in there: by a login that was sent then, and verified at this moment?
+    /// Whether a login that was sent then and verified at this moment may have used this instance.
     fn may_come_to(&self, server: usize, sent: &Sent, at: Moment, view: &View<'_>) -> bool {
-        // What it holds stays where it is.
+        // A client with state stays on its instance.
         let stays = self.holds() && self.place.server.is_none_or(|last| last == server);
         let server = &view.servers[server];
         let snapshots = view.snapshots(sent.at, at);
@@ -87,7 +87,7 @@ impl Model {
         stays || leads && { snapshots }.any(|it| it.is_usable(server))
     }
 
-    /// May a login fail with this text?
+    /// Whether a login may fail with this text.
     pub(super) fn may_fail(
         &self,
         login: &Login,
@@ -157,7 +157,7 @@ impl Model {
                 false => Err("HELLO failed".into()),
             };
         }
-        // What it says of the server was said at an earlier time.
+        // The fields about the server are from an earlier time.
         let ill = { view.servers.iter() }.any(|server| !server.spells.is_empty());
         let right = |primary| reply == hello(wanted, self.id, primary);
         if wanted == 4 || !(right(true) || ill && right(false)) {

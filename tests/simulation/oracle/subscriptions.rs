@@ -1,5 +1,4 @@
-//! Subscriptions and what comes without being asked for: every message once, in order, and to
-//! nobody else.
+//! Subscriptions and pushes: every message once, in order, and to no other client.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +10,10 @@ use super::{After, Model, Verdict, View};
 /// A channel or pattern that the client is subscribed to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subscription {
-    /// Where it is, and the SUBSCRIBE that began it.
+    /// The server, and the SUBSCRIBE of this subscription.
     server: usize,
     tag: Tag,
-    /// Which message of the channel comes next.
+    /// The next message of the channel.
     pub(crate) next: usize,
 }
 
@@ -23,7 +22,7 @@ impl Model {
         !self.channels.is_empty() || !self.patterns.is_empty()
     }
 
-    /// Only the commands of a subscriber are allowed.
+    /// Whether only the commands of a subscriber are allowed.
     pub(super) fn is_modal(&self) -> bool {
         self.protocol == 2 && self.is_subscribed()
     }
@@ -39,7 +38,7 @@ impl Model {
         }
     }
 
-    /// Judges what nobody asked for. `None`: it is a reply.
+    /// Checks a push. `None`: it is a reply.
     pub(crate) fn unasked(&mut self, frame: &[u8], view: &View<'_>) -> Option<Result<(), String>> {
         let mark = *frame.first()?;
         if mark != b'>' && mark != b'*' {
@@ -52,7 +51,7 @@ impl Model {
             Some(b"invalidate") if mark == b'>' => self.invalidation(&words, view),
             None if mark == b'>' && words.first() == Some(&&b"+noise\r\n"[..]) => {
                 let number = words.get(1).and_then(|word| wire::integer(word));
-                // WAIT may go to where the client was before.
+                // WAIT may be sent on an earlier connection of the client.
                 let mut noises = view.servers.iter().filter_map(|it| it.noises.get(number?));
                 match noises.any(|whose| whose.is_none_or(|whose| whose == self.id)) {
                     true => Ok(()),
@@ -120,7 +119,7 @@ impl Model {
         Ok(())
     }
 
-    /// Nothing is under way any more: did it get all messages and invalidations?
+    /// No request is in flight: checks that all messages and invalidations have arrived.
     pub(crate) fn has_all(&self, servers: &[Redis]) -> Result<(), String> {
         for (log, subscription) in self.channels.iter().chain(&self.patterns) {
             let server = &servers[subscription.server];
@@ -144,7 +143,7 @@ impl Model {
         Ok(())
     }
 
-    /// One confirmation, of as many as there are channels; or one error for all.
+    /// Checks one confirmation, of as many as there are channels; or one error for all.
     pub(super) fn subscribed(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
         let Op::Subscribe {
             tag,
@@ -232,7 +231,7 @@ impl Model {
         })
     }
 
-    /// A subscription is over: did all of its messages come?
+    /// A subscription has ended: checks that all of its messages have arrived.
     fn ended(
         &self,
         channel: &str,

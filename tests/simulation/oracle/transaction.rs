@@ -1,4 +1,4 @@
-//! Transactions: what was queued is executed all together, or nothing of it.
+//! Transactions: all queued commands are executed together, or none.
 
 use super::super::client::{Op, Sent};
 use super::super::redis::{Outcome, Redis, Tag, is_degraded_error, null_array};
@@ -6,7 +6,7 @@ use super::super::wire;
 use super::dedicated::{MISCOUNTED, UNKNOWN};
 use super::{After, Model, Verdict, View};
 
-/// What a client that is inside MULTI was told so far.
+/// The replies to a client inside MULTI so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transaction {
     queued: Vec<Sent>,
@@ -22,7 +22,7 @@ impl Model {
         self.transaction = Some(Transaction::default());
     }
 
-    /// Judges a reply to a client that is inside MULTI.
+    /// Checks a reply to a client inside MULTI.
     pub(super) fn inside(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
         let text = wire::error_text(reply);
         let never = || After {
@@ -42,7 +42,7 @@ impl Model {
                 None => Err("its server is not in trouble".into()),
             };
         }
-        // Whether it is refused, and the transaction lost with it.
+        // Whether the command is refused, which aborts the transaction.
         let (right, fatal) = match &sent.op {
             Op::Exec => return self.exec(sent, reply, view),
             Op::Discard if reply == b"+OK\r\n" => {
@@ -83,7 +83,7 @@ impl Model {
         Ok(never())
     }
 
-    /// The transaction and all watches are over; what was queued must not have been executed.
+    /// The transaction and all watches have ended; queued commands must not have been executed.
     fn dropped(&mut self) -> Vec<Tag> {
         self.watches.clear();
         let queued = self.transaction.take().unwrap_or_default().queued;
@@ -95,7 +95,7 @@ impl Model {
         let tags: Vec<Tag> = queued.iter().filter_map(|sent| sent.op.tag()).collect();
         let mut watches = std::mem::take(&mut self.watches);
         if self.unheard {
-            // They may be over.
+            // They may have ended.
             watches.clear();
         }
         let mut parts = tags.iter().chain(&watches);
@@ -165,7 +165,7 @@ impl Model {
         })
     }
 
-    /// An element of EXEC's reply is what the command would have said.
+    /// An element of EXEC's reply is the reply of its command.
     fn element(
         &mut self,
         sent: &Sent,
@@ -175,7 +175,8 @@ impl Model {
     ) -> Verdict {
         let tag = match sent.op {
             Op::Data { tag, .. } | Op::Pop { tag } | Op::Admin { tag } => tag,
-            // There it does not wait, and is about the connection of the transaction.
+            // Inside a transaction WAIT does not wait, and is about the connection of the
+            // transaction.
             Op::Wait { .. } if wire::integer(element).is_some() => return Ok(After::default()),
             Op::Unwatch if element == b"+OK\r\n" => return Ok(After::default()),
             _ => return self.evaluate_op(sent, element, view),
@@ -193,7 +194,7 @@ impl Model {
     }
 }
 
-/// Was a watched key written between these WATCHes and the EXEC?
+/// Whether a watched key was written between these WATCHes and the EXEC.
 fn touched(server: &Redis, watches: &[Tag], at: usize) -> Result<bool, String> {
     let mut touched = false;
     for tag in watches {

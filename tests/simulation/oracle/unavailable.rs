@@ -1,5 +1,4 @@
-//! What a client hears where a server is missing: its connection was lost, it cannot be reached, or
-//! there is none.
+//! Replies when a server is missing: its connection was lost, it is unreachable, or there is none.
 
 use super::super::client::Sent;
 use super::super::redis::{Redis, Tag, is_busy, is_degraded_error};
@@ -10,19 +9,19 @@ pub(super) const REMOVED: &str = "ERR elika: backend unavailable: removed";
 pub(super) const FULL: &str = "ERR max number of clients reached";
 
 impl Model {
-    /// May a connection to its server have been lost since?
+    /// Whether a connection to its server may have been lost since then.
     pub(super) fn has_lost(&self, sent: &Sent, view: &View<'_>) -> bool {
         let servers = self.servers(sent.at, view);
         { servers.iter() }.any(|server| server.failed_since(sent.at, 0))
     }
 
-    /// Was its server in trouble?
+    /// Whether its server was degraded.
     pub(super) fn was_degraded(&self, text: &str, sent: &Sent, view: &View<'_>) -> bool {
         let servers = self.servers(sent.at, view);
         is_degraded_error(text) && { servers.iter() }.any(|server| server.was_ill(text, sent.at))
     }
 
-    /// A server said that it cannot do that now: nothing of it was done.
+    /// A server rejected the request because of its state: nothing was executed.
     pub(super) fn in_degraded_state(
         &mut self,
         tag: Tag,
@@ -33,7 +32,7 @@ impl Model {
         let refusal = view.refusals(tag).find(|(_, said, _)| *said == text);
         match refusal {
             Some((server, _, at)) => self.comes_to(server, (at, at), view)?,
-            // A connection for it could not choose its database.
+            // A connection for the request could not select its database.
             None if is_busy(text) && self.was_degraded(text, sent, view) => {}
             None => return Err("no server in trouble said so".into()),
         }
@@ -43,13 +42,13 @@ impl Model {
         })
     }
 
-    /// May its server be taken for down?
+    /// Whether its server may be treated as down.
     pub(super) fn has_failed(&self, sent: &Sent, view: &View<'_>) -> bool {
         let servers = self.servers(sent.at, view);
         { servers.iter() }.any(|server| failed(server, sent, view))
     }
 
-    /// May it hear this, because its server may be taken for down, or there is none?
+    /// Whether it may get this error, because its server may be treated as down or is missing.
     pub(super) fn is_unavailable(&self, text: &str, sent: &Sent, view: &View<'_>) -> bool {
         let tenant = self.tenant(view);
         let nowhere = |tenant| text == NO_INSTANCE && view.lacks_instances(tenant, sent.at);
@@ -66,7 +65,7 @@ pub(super) fn failed(server: &Redis, sent: &Sent, view: &View<'_>) -> bool {
     server.is_out(view.now) || server.failed_since(sent.at, GRACE_MS)
 }
 
-/// Was it sent, and its reply lost?
+/// Whether the request was sent and its reply lost.
 pub(super) fn is_lost(text: &str) -> bool {
     text.ends_with(", outcome unknown") && text.starts_with("ERR elika: backend ")
 }

@@ -1,4 +1,4 @@
-//! What the judge can see: the servers' books, and what the registry said when.
+//! The data that the oracle reads: the records of the servers, and the history of the registry.
 
 use elika::cluster::{Health, TenantLimits};
 
@@ -9,7 +9,7 @@ use super::super::redis::{Execution, Moment, Outcome, Redis, Tag};
 use super::super::reports::HealthReport;
 use super::super::snapshot::SnapshotRecord;
 
-/// See the module.
+/// The data that the oracle reads.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     pub(crate) plan: &'a Plan,
@@ -17,7 +17,7 @@ pub(crate) struct View<'a> {
     pub(crate) tenants: &'a [Tenant],
     pub(crate) snapshots: &'a [SnapshotRecord],
     pub(crate) told: &'a [HealthReport],
-    /// When requests were answered, ms; and how many were not, or will not be.
+    /// When requests were answered, ms; and the number of requests without a reply.
     pub(crate) answered: &'a [u64],
     pub(crate) unanswered: usize,
     /// Bytes of all requests.
@@ -26,7 +26,7 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// The snapshots that some worker may have gone by between these moments.
+    /// The snapshots that some worker may have used between these moments.
     pub(crate) fn snapshots(
         &self,
         from: Moment,
@@ -39,7 +39,7 @@ impl<'a> View<'a> {
             .map(|(picture, _)| picture)
     }
 
-    /// Those since then.
+    /// The snapshots since then.
     pub(crate) fn since(
         &self,
         from: Moment,
@@ -47,7 +47,7 @@ impl<'a> View<'a> {
         self.snapshots(from, self.now)
     }
 
-    /// Where a request was executed, and how: more than once, if it was asked for again.
+    /// Where and how a request was executed: more than once, if it was retried.
     pub(crate) fn executions(
         &self,
         tag: Tag,
@@ -58,14 +58,14 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The one that this is the reply of, or else the first.
+    /// The execution whose reply this is, or else the first.
     pub(crate) fn execution(&self, tag: Tag, reply: &[u8]) -> Option<(&'a Redis, &'a Execution)> {
         let mut all = self.executions(tag);
         let this = { all.by_ref() }.find(|(_, it)| it.reply == reply);
         this.or_else(|| self.executions(tag).next())
     }
 
-    /// Which server in trouble refused a request, how and when.
+    /// The degraded server that refused a request, how and when.
     pub(crate) fn refusals(
         &self,
         tag: Tag,
@@ -76,7 +76,7 @@ impl<'a> View<'a> {
         })
     }
 
-    /// What became of the transaction that a request was a part of, and where.
+    /// The outcome of the transaction that a request was a part of, and its server.
     pub(crate) fn outcome(&self, tag: Tag) -> Option<(&'a Redis, &'a Outcome)> {
         let servers = self.servers.iter();
         { servers }.find_map(|server| Some((server, server.outcomes.get(&tag)?)))
@@ -90,13 +90,12 @@ impl<'a> View<'a> {
         servers.filter(move |server| server.tenant == tenant)
     }
 
-    /// Was any password changed at any of its servers?
+    /// Whether a password was changed at any of its servers.
     pub(crate) fn has_new_passwords(&self, tenant: usize) -> bool {
         { self.servers_of(tenant) }.any(|server| !server.changes.is_empty())
     }
 
-    /// How little the instance of this server was fit for new clients, as this worker knew; 0 is
-    /// the best.
+    /// How unfit the instance of this server was for new clients, as this worker knew; 0 is best.
     pub(crate) fn unfitness(&self, node: usize, server: &Redis, picture: &SnapshotRecord) -> u8 {
         let told = self.told.iter().rev().find(|told| {
             (told.node, &told.instance) == (node, &server.instance)
@@ -111,15 +110,14 @@ impl<'a> View<'a> {
         of(own).max(of(picture.health(server)))
     }
 
-    /// Did this worker tell any news of this tenant since then?
+    /// Whether this worker has reported a change of this tenant since then.
     pub(crate) fn has_news(&self, node: usize, tenant: usize, since: Moment) -> bool {
         let key = self.tenants[tenant].key.as_str();
         let mut told = self.told.iter().rev().take_while(|told| told.at >= since);
         told.any(|told| told.node == node && told.tenant == key)
     }
 
-    /// Whom a login may have stood for since then: which tenant, and which of its users. `None`:
-    /// for nobody.
+    /// The tenants and users that a login name may have stood for since then. `None`: none.
     pub(crate) fn meanings(&self, login: &Login, since: Moment) -> Vec<Option<(usize, String)>> {
         let mut all: Vec<Option<(usize, String)>> = Vec::new();
         for picture in self.since(since) {
@@ -132,14 +130,14 @@ impl<'a> View<'a> {
         all
     }
 
-    /// Was there a time since then at which this tenant had no instance for new clients?
+    /// Whether the tenant had no instance for new clients at some time since then.
     pub(crate) fn lacks_instances(&self, tenant: usize, since: Moment) -> bool {
         let key = &self.tenants[tenant].key;
         { self.since(since) }.any(|picture| !picture.serves(key))
     }
 
-    /// For how long at most the instance of this server was of no use for new clients, as workers
-    /// saw it, until some moment between these, ms.
+    /// The longest time for which the instance of this server was unusable for new clients, as
+    /// workers saw it, until some moment between these, ms.
     pub(crate) fn left_for(&self, server: &Redis, from: Moment, to: Moment) -> Option<u64> {
         let (mut longest, mut since) = (None, None);
         for picture in self.snapshots.iter().take_while(|it| it.at <= to) {
@@ -155,48 +153,48 @@ impl<'a> View<'a> {
         longest.max(since.map(|since| to.ms - since))
     }
 
-    /// The limits of a tenant that some worker may have gone by since then.
+    /// The limits of a tenant that some worker may have used since then.
     pub(crate) fn limits(&self, tenant: usize, since: Moment) -> Vec<&'a TenantLimits> {
         let key = &self.tenants[tenant].key;
         let known = |it: &'a SnapshotRecord| Some(&*it.snapshot.tenant_by_key(key)?.limits);
         let mut all: Vec<&TenantLimits> = self.since(since).filter_map(known).collect();
         if !self.knows(tenant, since) {
-            // They stay until all its clients have gone.
+            // They apply until all its clients are closed.
             let before = self.snapshots.iter().rev().skip_while(|it| it.at >= since);
             all.extend({ before }.find_map(known));
         }
         all
     }
 
-    /// The first news within the second before: what was spent at a lower rate takes a second to
-    /// come back, whatever the rate has become since.
+    /// The first request within the second before: a rate that was exceeded takes a second to
+    /// recover, also after a change of the rate.
     pub(crate) fn second_before(&self, at: Moment) -> Moment {
         let from = at.ms.saturating_sub(1_000);
         let news = self.snapshots.iter().map(|it| it.at);
         news.filter(|it| it.ms >= from).fold(at, Moment::min)
     }
 
-    /// Was it never away since then?
+    /// Whether it was always listed since then.
     pub(crate) fn knows(&self, tenant: usize, since: Moment) -> bool {
         let key = &self.tenants[tenant].key;
         { self.since(since) }.all(|it| it.snapshot.tenant_by_key(key).is_some())
     }
 
-    /// Had a tenant as many clients as it may, at any time since then?
+    /// Whether a tenant had its maximum of clients at any time since then.
     pub(crate) fn was_crowded(&self, tenant: usize, since: Moment) -> bool {
         let at = self.tenants[tenant].count.crowded;
         at.is_some_and(|at| at >= since)
     }
 
-    /// Was it paused since then, and waited as many as may?
+    /// Whether the tenant was paused since then with the maximum of waiting clients.
     pub(crate) fn made_too_many_wait(&self, tenant: usize, since: Moment) -> bool {
         let tenant = &self.tenants[tenant];
         let full = tenant.count.full_of_waiters.is_some_and(|at| at >= since);
         full && { tenant.pauses.iter() }.any(|pause| pause.since(since))
     }
 
-    /// Were there, in the second before this request and since then, as many requests as a tenant
-    /// may make in one second? What workers hold in advance is not counted.
+    /// Whether the tenant's rate of requests was reached, in the second before this request and
+    /// since then. Requests that workers hold in advance are not counted.
     pub(crate) fn was_busy(&self, rate: u32, sent: &Sent) -> bool {
         let from = sent.at.ms.saturating_sub(1_000);
         let answered = self.answered.iter().rev().take_while(|at| **at >= from);
@@ -204,7 +202,7 @@ impl<'a> View<'a> {
         answered.count() + self.unanswered + portions as usize >= rate as usize
     }
 
-    /// Did so many bytes go to and from the servers of these tenants?
+    /// Whether this many bytes went to and from the servers of these tenants.
     pub(crate) fn was_chatty(&self, tenants: &[usize], rate: u64) -> bool {
         let servers = tenants.iter().flat_map(|tenant| self.servers_of(*tenant));
         let bytes: u64 = servers.map(|server| server.bytes).sum();

@@ -1,5 +1,5 @@
-//! WAIT: whatever connections the proxy used, no client hears of more replicas than have its last
-//! write.
+//! WAIT: regardless of the connections that the proxy used, the reply is at most the number of
+//! replicas that have the client's last write.
 
 use super::super::client::{Op, Sent};
 use super::super::redis::{Execution, Redis};
@@ -8,14 +8,14 @@ use super::dedicated::UNBLOCKED;
 use super::unavailable::is_lost;
 use super::{After, Model, Verdict, View};
 
-/// The error where no connection can tell whether writes were copied.
+/// The error when no connection can tell whether writes were replicated.
 const UNKNOWN: &str = "ERR elika: the connection that carried the writes is in use or closed";
 
-/// What a client wrote, as far as it heard.
+/// The writes of a client, as far as its replies tell.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Written {
     last: Option<Write>,
-    /// The connection that last did anything for it, with its server.
+    /// The connection that last executed a request of the client, with its server.
     here: Option<(usize, u64)>,
     pub(crate) waits: Waits,
 }
@@ -26,15 +26,15 @@ struct Write {
     offset: u64,
 }
 
-/// What clients heard of what they had written.
+/// The replies to WAIT.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Waits {
-    /// As many replicas as they wanted have it.
+    /// As many replicas as requested have the write.
     pub(crate) met: u64,
-    /// The same, where it had been written over a connection that they had left.
+    /// The same, where the write was sent on a connection that the client has left.
     pub(crate) met_elsewhere: u64,
     pub(crate) missed: u64,
-    /// Nobody can tell.
+    /// The error that it is unknown.
     pub(crate) unknown: u64,
 }
 
@@ -48,7 +48,7 @@ impl Waits {
 }
 
 impl Model {
-    /// It hears that this was executed.
+    /// The client gets the reply of this execution.
     pub(super) fn hears_of(&mut self, server: &Redis, done: &Execution) {
         let on = (server.index, done.session);
         self.written.here = Some(on);
@@ -57,7 +57,7 @@ impl Model {
         }
     }
 
-    /// Judges the reply to WAIT outside of MULTI.
+    /// Checks the reply to WAIT outside of MULTI.
     pub(super) fn has_waited(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
         let Op::Wait { replicas, ms } = sent.op else {
             return Err("this is no WAIT".into());
@@ -66,11 +66,11 @@ impl Model {
         match wire::error_text(reply) {
             Some(UNKNOWN) => {
                 waits.unknown += u64::from(last.is_some());
-                // It was told; what it writes from now on is another matter.
+                // The client has got the error; its later writes are new.
                 *last = None;
                 return Ok(After::default());
             }
-            // Whether anybody wanted that is known elsewhere.
+            // Whether the client wanted a reply is checked elsewhere.
             Some(UNBLOCKED) => return Ok(After::default()),
             Some(text) if is_lost(text) => {
                 return match self.has_lost(sent, view) {

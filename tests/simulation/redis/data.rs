@@ -1,30 +1,30 @@
-//! Commands with a tag: what they do, and what the book says of them.
+//! Commands with a tag: their effects, and their records in the journal.
 
 use super::super::wire;
 use super::replies::nest;
 use super::{Execution, Invalidation, Redis, SEQUENCE, Tag, array, null, text};
 
-/// Does it change nothing, so that it may be executed twice?
+/// Whether the command changes nothing, so that it may be executed twice.
 pub(crate) fn is_read(name: &str) -> bool {
     let names = ["GET", "GETRANGE", "LRANGE", "PING", "ECHO", "ROLE"];
     names.iter().any(|read| read.eq_ignore_ascii_case(name))
 }
 
-/// The request that this argument is the tag of.
+/// The request whose tag this argument is.
 pub(super) fn tag_of(arg: Option<&Vec<u8>>) -> Option<Tag> {
     text(arg?).strip_prefix('t')?.parse().ok()
 }
 
-/// The tag of a request, wherever it stands.
+/// The tag of a request, at any position.
 pub(crate) fn any_tag(args: &[Vec<u8>]) -> Option<Tag> {
     let last_but_one = args.len().checked_sub(2).and_then(|at| args.get(at));
     tag_of(args.last()).or_else(|| tag_of(last_but_one))
 }
 
 impl Redis {
-    /// A request of a client is executed: not before an earlier one, and as whose? Returns whether
-    /// it comes late: a read may be asked for again on another connection, and then the first one
-    /// executes it whenever it gets to that. It may even come back to where it was asked before.
+    /// A request of a client is executed: not before an earlier one, and with which user? Returns
+    /// whether it is late: a read may be retried on another connection, and is then executed on the
+    /// first one at any later time. The read may even return to the first connection.
     pub(super) fn begin(&mut self, id: u64, name: &str, tag: Tag) -> Result<bool, String> {
         let (client, number) = (tag / SEQUENCE, tag % SEQUENCE);
         let session = self.at(id);
@@ -52,7 +52,7 @@ impl Redis {
         Ok(late)
     }
 
-    /// Notes what was executed.
+    /// Records an execution.
     pub(super) fn book(
         &mut self,
         id: u64,
@@ -168,7 +168,7 @@ impl Redis {
             "BIG" | "GETRANGE" => {
                 let len = text(&args[1]).parse().unwrap_or(0);
                 let mut body = stamp.as_bytes().to_vec();
-                // Not the same everywhere, and full of what a mistaken scanner would stumble over.
+                // The value depends on the server, and contains text that confuses a wrong scanner.
                 let filler = format!("\r\n+{tag}\r\n$5\r\n*3\r\n:1\r\n");
                 body.extend(filler.bytes().cycle().take(len));
                 wire::bulk(&body)
@@ -189,12 +189,12 @@ impl Redis {
         }
     }
 
-    /// A key was written: who watches it or has read it hears of that.
+    /// A key was written: sessions that watch it or have read it are notified.
     pub(super) fn written(&mut self, key: (u32, String)) {
         for (id, session) in &mut self.sessions {
             session.touched |= session.watched.contains(&key);
             if session.tracked.remove(&key.1) && session.protocol == 3 {
-                // With a second key that tells which it is.
+                // With a second key that identifies the invalidation.
                 let number = format!("i{}.{}", self.index, self.invalidations.len());
                 let keys = [key.1.as_bytes(), number.as_bytes()].map(wire::bulk);
                 let push = [&b">2\r\n$10\r\ninvalidate\r\n"[..], &array(&keys)].concat();

@@ -1,5 +1,5 @@
-//! A server that cannot do what it is there for, for a while: it loads its data, has lost its
-//! master, or takes no writes.
+//! A server that is degraded for a while: it loads its data, has lost its primary, or accepts no
+//! writes.
 
 use super::super::wire;
 use super::{Moment, Redis, SEQUENCE, any_tag, session, tag_of};
@@ -9,11 +9,11 @@ pub(crate) enum Degraded {
     Loading,
     MasterDown,
     ReadOnly,
-    /// It runs a script, until that is killed.
+    /// It runs a script until the script is killed.
     Busy,
 }
 
-/// A trouble, from when to when, ms.
+/// A degraded state, from when to when, ms.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DegradedPeriod {
     pub(crate) trouble: Degraded,
@@ -22,11 +22,11 @@ pub(crate) struct DegradedPeriod {
 }
 
 impl Degraded {
-    /// Those that pass by themselves.
+    /// The states that end by themselves.
     pub(crate) const PASSING: [Self; 3] = [Self::Loading, Self::MasterDown, Self::ReadOnly];
     const ALL: [Self; 4] = [Self::Loading, Self::MasterDown, Self::ReadOnly, Self::Busy];
 
-    /// What is said to a command.
+    /// The error for a command.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Loading => "LOADING Redis is loading the dataset in memory",
@@ -41,7 +41,7 @@ impl Degraded {
         }
     }
 
-    /// How its text begins.
+    /// The start of the error text.
     pub(crate) fn word(self) -> &'static str {
         self.text().split(' ').next().unwrap_or_default()
     }
@@ -55,17 +55,17 @@ impl Degraded {
     }
 }
 
-/// Does a server say so that is in trouble?
+/// Whether this is an error of a degraded server.
 pub(crate) fn is_degraded_error(text: &str) -> bool {
     Degraded::ALL.iter().any(|trouble| trouble.text() == text)
 }
 
-/// Does it say that a script runs?
+/// Whether this error says that a script runs.
 pub(crate) fn is_busy(text: &str) -> bool {
     text == Degraded::Busy.text()
 }
 
-/// Carried out whatever the data is like.
+/// Commands that are executed in every state of the data.
 fn is_about_connections(name: &str) -> bool {
     matches!(
         name,
@@ -76,7 +76,7 @@ fn is_about_connections(name: &str) -> bool {
     ) || name.ends_with("SUBSCRIBE")
 }
 
-/// Carried out while a script runs.
+/// Commands that are executed while a script runs.
 fn is_for_busy_servers(name: &str) -> bool {
     matches!(
         name,
@@ -92,39 +92,39 @@ pub(super) fn is_write(name: &str) -> bool {
 }
 
 impl Redis {
-    /// Begins a trouble.
+    /// Starts a degraded state.
     pub(crate) fn degrade(&mut self, trouble: Degraded, from: u64, to: u64) {
         self.heal(from);
         self.spells.push(DegradedPeriod { trouble, from, to });
     }
 
-    /// The trouble is over.
+    /// Ends the degraded state.
     pub(crate) fn heal(&mut self, at: u64) {
         if let Some(last) = self.spells.last_mut() {
             last.to = last.to.min(at);
         }
     }
 
-    /// What it suffers from at the moment.
+    /// Its current degraded state.
     pub(crate) fn trouble(&self) -> Option<Degraded> {
         let last = self.spells.last();
         let now = last.filter(|spell| (spell.from..spell.to).contains(&self.now.ms));
         now.map(|spell| spell.trouble)
     }
 
-    /// Was it in the trouble of which it says this, at any time since then?
+    /// Whether it was in the degraded state of this error at any time since then.
     pub(crate) fn was_ill(&self, text: &str, since: Moment) -> bool {
         let mut its = { self.spells.iter() }.filter(|spell| spell.trouble.text() == text);
         its.any(|spell| spell.to >= since.ms)
     }
 
-    /// Is a command to wait, because it may write?
+    /// Whether a command must wait because it may write.
     pub(crate) fn pauses_writes(&self, name: &[u8], now: Moment) -> bool {
         let name = String::from_utf8_lossy(name).to_ascii_uppercase();
         self.pauses_writes_until > now.ms && (is_write(&name) || name == "EXEC")
     }
 
-    /// The error for a command that cannot be done now. A transaction is lost with it.
+    /// The error for a command that cannot be executed now. It aborts a transaction.
     pub(super) fn refused(
         &mut self,
         id: u64,
@@ -144,7 +144,7 @@ impl Redis {
             refusals.push((text, self.now));
         }
         let session = self.at(id);
-        // A handshake is no use.
+        // A handshake does not count as use.
         session.used |= !matches!(name, "SELECT" | "CLIENT" | "COMMAND");
         session.queue_failed |= session.queue.is_some();
         session.waited |= session::needs_dedicated(name);
@@ -152,7 +152,7 @@ impl Redis {
         Ok(Some(wire::error(text)))
     }
 
-    /// The error for EXEC, where writes were queued that cannot be done now.
+    /// The error for EXEC, when queued writes cannot be executed now.
     pub(super) fn refused_exec(&mut self, id: u64) -> Option<String> {
         let text = self
             .trouble()

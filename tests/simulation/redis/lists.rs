@@ -1,19 +1,19 @@
-//! Lists, and who is blocked until something is pushed to one.
+//! Lists, and sessions that are blocked until an element is pushed.
 
 use super::super::wire;
 use super::{Moment, Redis, SEQUENCE, Tag, array, null, null_array, tag_of, text};
 
-/// What a session waits for.
+/// A blocked session.
 #[derive(Debug)]
 pub(crate) struct Blocked {
     pub(crate) tag: Tag,
     keys: Vec<String>,
     right: bool,
-    /// It waits no longer than this, ms.
+    /// Its timeout, ms.
     until: Option<u64>,
 }
 
-/// In the calm, nobody waits longer than this, ms.
+/// The longest timeout in the calm, ms.
 const CALM_MS: u64 = 100;
 
 impl Redis {
@@ -46,7 +46,7 @@ impl Redis {
         reply
     }
 
-    /// BLPOP and BRPOP: `BLPOP key ... tag timeout`. No reply: it waits.
+    /// BLPOP and BRPOP: `BLPOP key ... tag timeout`. No reply: it blocks.
     pub(super) fn pop(
         &mut self,
         id: u64,
@@ -106,7 +106,7 @@ impl Redis {
         None
     }
 
-    /// Whoever waits and can be served is, in order.
+    /// Serves the blocked sessions that can be served, in order.
     pub(super) fn serve_waiters(&mut self) -> Result<(), String> {
         for id in self.waiters.clone() {
             let Some(Blocked { keys, right, .. }) = &self.at(id).blocked else {
@@ -136,7 +136,7 @@ impl Redis {
         Ok(())
     }
 
-    /// Nobody waits longer than it wanted.
+    /// Ends the blocked sessions whose timeout is over.
     pub(crate) fn expire(&mut self, now: Moment) -> Result<(), String> {
         self.now = now;
         self.end_waits();

@@ -1,12 +1,12 @@
-//! Channels: who is subscribed to what, from which message on and up to which.
+//! Channels: the subscriptions, with their first and last message.
 
 use super::super::wire;
 use super::{Redis, SEQUENCE, Tag, null, tag_of, text};
 
-/// The only pattern: it means all channels.
+/// The only pattern, which matches all channels.
 pub(crate) const EVERYTHING: &str = "ch:*";
 
-/// The messages of a subscription: from this one on, and the first that it did not get any more.
+/// The messages of a subscription: the first one, and the first one after its end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     pub(crate) from: usize,

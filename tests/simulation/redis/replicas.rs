@@ -1,49 +1,49 @@
-//! Replicas of a server: how much of what was written each of them has, and who waits for that.
+//! Replicas of a server: the offset of each, and the sessions that wait for them.
 
 use super::super::rng::Rng;
 use super::{Redis, text};
 
-/// What a server knows of its replicas. Each has acknowledged what was written up to some offset.
+/// The server's replicas. Each has acknowledged writes up to some offset.
 #[derive(Debug, Default)]
 pub(crate) struct Replication {
-    /// Of the last write.
+    /// The offset of the last write.
     offset: u64,
-    /// Of the last write that is in the book.
+    /// The offset of the last write in the journal.
     booked: u64,
     replicas: Vec<Replica>,
-    /// They lag behind even in the calm.
+    /// They lag also in the calm.
     lags: bool,
 }
 
 #[derive(Debug)]
 struct Replica {
     acknowledged: u64,
-    /// It gets on once in so many steps of time.
+    /// It advances once in this many steps of time.
     pace: u64,
 }
 
-/// A connection waits for replicas.
+/// A session that waits for replicas.
 #[derive(Debug)]
 pub(crate) struct Wait {
     wanted: u64,
     offset: u64,
-    /// Until then, ms; `None`: for ever.
+    /// Its timeout, ms; `None`: none.
     until: Option<u64>,
-    /// The proxy asked, and for so long that nobody else may come behind that.
+    /// The proxy sent it, with a timeout so long that no other request may follow.
     pub(crate) is_long: bool,
 }
 
-/// See [`Replica::pace`].
+/// The values of [`Replica::pace`].
 const PACES: [u64; 5] = [1, 2, 8, 60, u64::MAX];
 
-/// How the proxy itself spells it when it asks.
+/// The name of WAIT as the proxy writes it.
 const OWN_NAME: &[u8] = b"waiT";
 
-/// On a connection that clients share only the proxy asks, and no longer than this, ms: those whose
-/// turn comes next wait for that.
+/// The longest timeout of the proxy's WAIT on a shared connection, ms: other waiting clients wait
+/// for it.
 const SHARED_MS: u64 = 400;
 
-/// Where a request of another client may come behind that it asks no longer than this, ms.
+/// The longest timeout where a request of another client may follow, ms.
 const BEFORE_OTHERS_MS: u64 = 10;
 
 impl Replication {
@@ -59,7 +59,7 @@ impl Replication {
         }
     }
 
-    /// Replicas lag behind again, if not all of them.
+    /// Replicas lag again, if not all of them.
     pub(crate) fn lag(&mut self, rng: &mut Rng) {
         for replica in &mut self.replicas {
             replica.pace = *rng.pick(&PACES);
@@ -67,23 +67,23 @@ impl Replication {
         self.lags = true;
     }
 
-    /// They do so no more.
+    /// Replicas stop lagging.
     pub(crate) fn catch_up(&mut self) {
         self.lags = false;
     }
 
-    /// Something was written.
+    /// A write was executed.
     pub(super) fn write(&mut self) {
         self.offset += 1;
     }
 
-    /// The offset of what was executed now, if that has written anything.
+    /// The offset of the current execution, if it has written anything.
     pub(super) fn book(&mut self) -> Option<u64> {
         let before = std::mem::replace(&mut self.booked, self.offset);
         (before < self.offset).then_some(self.offset)
     }
 
-    /// How many replicas have what was written up to here?
+    /// The number of replicas that have the writes up to this offset.
     pub(crate) fn acknowledged(&self, offset: u64) -> u64 {
         let replicas = self.replicas.iter();
         replicas.filter(|it| it.acknowledged >= offset).count() as u64
@@ -91,12 +91,12 @@ impl Replication {
 }
 
 impl Redis {
-    /// Does no client wait for replicas for longer than it takes them to get on?
+    /// Whether no client waits for replicas for longer than they need.
     pub(crate) fn is_in_step(&self) -> bool {
         self.calm && !self.replication.lags
     }
 
-    /// Time goes by: replicas get on, in the calm all of them.
+    /// Time passes: replicas advance, in the calm all of them.
     pub(crate) fn replicate(&mut self, rng: &mut Rng) {
         let (calm, last) = (self.is_in_step(), self.replication.offset);
         for replica in &mut self.replication.replicas {
@@ -110,7 +110,7 @@ impl Redis {
         }
     }
 
-    /// WAIT: it is about the last write of this very connection. No reply: it waits.
+    /// WAIT, for the last write of the same connection. No reply: it waits.
     pub(super) fn wait(
         &mut self,
         id: u64,
@@ -125,7 +125,7 @@ impl Redis {
         }
         let number = |nth: usize| text(&args[nth]).parse::<u64>().map_err(|it| it.to_string());
         let (wanted, ms) = (number(1)?, Some(number(2)?).filter(|ms| *ms > 0));
-        // One that is a client's own may not have got what it was taken for.
+        // A dedicated connection may not have got the command that it was taken for.
         let shared = session.shared && !session.own && session.lasts.len() > 1;
         let offset = session.written;
         let asked = args[0] == OWN_NAME;
@@ -146,7 +146,7 @@ impl Redis {
         Ok(None)
     }
 
-    /// A WAIT ends when it is met, in time, or in the calm.
+    /// Ends a WAIT when its number is reached, at its timeout, or in the calm.
     pub(super) fn end_waits(&mut self) {
         let (calm, now) = (self.is_in_step(), self.now.ms);
         for session in self.sessions.values_mut() {

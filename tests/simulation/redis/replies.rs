@@ -1,8 +1,8 @@
-//! Replies that look different in RESP2 and RESP3.
+//! Replies that differ between RESP2 and RESP3.
 
 use super::super::wire;
 
-/// The reply to HELLO that names this connection.
+/// The reply to HELLO with the id of this connection.
 pub(crate) fn hello(protocol: u8, id: u64, primary: bool) -> Vec<u8> {
     let mut out = match protocol {
         3 => b"%7\r\n".to_vec(),

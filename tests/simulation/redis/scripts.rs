@@ -4,13 +4,13 @@ use super::super::wire;
 use super::degraded::Degraded;
 use super::{Redis, tag_of};
 
-/// The reply to SCRIPT KILL where no script runs.
+/// The reply to SCRIPT KILL when no script runs.
 pub(crate) const NOT_BUSY: &str = "NOTBUSY No scripts in execution right now.";
 
 const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
 
 impl Redis {
-    /// EVAL. The reply comes when somebody kills the script.
+    /// EVAL. The reply follows when the script is killed.
     pub(super) fn run(&mut self, id: u64, args: &[Vec<u8>]) -> Result<(), String> {
         let tag = tag_of(args.last()).ok_or("EVAL without a tag")?;
         self.begin(id, "EVAL", tag)?;
@@ -24,20 +24,21 @@ impl Redis {
         self.running.is_some()
     }
 
-    /// Does the script of this connection run? What came after it waits.
+    /// Whether the script of this connection runs. Later requests wait.
     pub(crate) fn runs_for(&self, id: u64) -> bool {
         self.running.is_some_and(|(runner, _)| runner == id)
     }
 
     /// SCRIPT KILL from a client.
     pub(super) fn script_command(&mut self, id: u64) -> Result<Vec<u8>, String> {
-        // It needs no connection of its client's own, and comes over one that nobody else uses.
+        // It needs no dedicated connection of its client, and uses a connection without other
+        // clients.
         let session = self.at(id);
         (session.used, session.waited) = (true, true);
         self.kill_script()
     }
 
-    /// SCRIPT KILL from anybody.
+    /// SCRIPT KILL from any client.
     pub(crate) fn kill_script(&mut self) -> Result<Vec<u8>, String> {
         let Some((id, tag)) = self.running.take() else {
             return Ok(wire::error(NOT_BUSY));

@@ -1,4 +1,4 @@
-//! One connection as the server sees it: who it is, and what is set or held there.
+//! A connection as the server sees it: its user and its state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,12 +8,12 @@ use super::lists::Blocked;
 use super::replicas::Wait;
 use super::{DB_RANGE, HELLO_NOAUTH, Moment, NO_PASSWORD, Redis, Tag, WRONGPASS, hello, text};
 
-/// The user that may not give CLIENT LIST, and what it hears.
+/// The user without the permission for CLIENT LIST, and its error.
 pub(crate) const MAY_NOT_LIST: &str = "bob";
 pub(crate) const NO_LIST: &str =
     "NOPERM User bob has no permissions to run the 'client|list' command";
 
-/// An AUTH that was answered.
+/// An answered AUTH.
 #[derive(Debug)]
 pub(crate) struct Verdict {
     pub(crate) at: Moment,
@@ -25,52 +25,53 @@ pub(crate) struct Verdict {
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     pub(crate) user: Option<String>,
-    /// What it logged in with; `None`: it did not.
+    /// The password of its login; `None`: none.
     pub(crate) password: Option<String>,
-    /// Replies wait to be sent: some servers say nothing to a failed AUTH then.
+    /// Replies wait to be sent: some servers send no reply to a failed AUTH then.
     pub(crate) pending: bool,
     pub(crate) db: u32,
     pub(crate) protocol: u8,
-    /// It heard an error from AUTH, HELLO or SELECT: the proxy may give the connection up.
+    /// It got an error from AUTH, HELLO or SELECT: the proxy may close the connection.
     pub(crate) refused: bool,
-    /// It has become another's, or went elsewhere, after that.
+    /// After that, it served another client or database.
     moved: bool,
-    /// Somebody did on it what needs a connection of one's own.
+    /// A client executed a command on it that needs a dedicated connection.
     pub(crate) own: bool,
-    /// WAIT came, which may come over any connection; or what needs one's own, from a stranger.
+    /// WAIT arrived, which may use any connection; or a command for a dedicated connection, from an
+    /// anonymous client.
     pub(crate) waited: bool,
-    /// Data commands came that need no connection of one's own.
+    /// Data commands arrived that need no dedicated connection.
     pub(crate) shared: bool,
-    /// The offset of the last write that came over it.
+    /// The offset of the last write on it.
     pub(super) written: u64,
     /// It waits for replicas.
     pub(crate) wait: Option<Wait>,
-    /// Anything but a handshake came.
+    /// A request arrived that is not part of a handshake.
     pub(crate) used: bool,
-    /// Whose last request had a tag.
+    /// The client whose last request had a tag.
     pub(crate) client: Option<u64>,
     /// The last request of each client that was executed here.
     pub(super) lasts: BTreeMap<u64, u64>,
-    /// Inside MULTI: what was queued.
+    /// The queued commands; inside MULTI.
     pub(super) queue: Option<Vec<Vec<Vec<u8>>>>,
-    /// What could not be queued.
+    /// A command could not be queued.
     pub(super) queue_failed: bool,
     pub(super) watched: BTreeSet<(u32, String)>,
     /// A watched key was written.
     pub(super) touched: bool,
-    /// Tags of the WATCHes, and of what was queued.
+    /// Tags of the WATCHes, and of queued commands.
     pub(super) transaction: Vec<Tag>,
-    /// What it is subscribed to, and since which SUBSCRIBE.
+    /// Its subscriptions, with the SUBSCRIBE of each.
     pub(super) channels: BTreeMap<String, Tag>,
     pub(super) patterns: BTreeMap<String, Tag>,
     pub(crate) tracking: bool,
-    /// Keys that it will hear of.
+    /// Keys whose writes are reported to it.
     pub(super) tracked: BTreeSet<String>,
     pub(crate) no_touch: bool,
-    /// It sees what is executed on other connections.
+    /// It monitors the commands of other connections.
     monitors: bool,
     pub(crate) blocked: Option<Blocked>,
-    /// What it has said, and whether a push may come before it.
+    /// Its replies, and whether a push may precede each.
     pub(crate) output: Vec<(Vec<u8>, bool)>,
 }
 
@@ -87,12 +88,12 @@ impl Session {
         self.channels.len() + self.patterns.len()
     }
 
-    /// Only the commands of a subscriber are allowed.
+    /// Whether only the commands of a subscriber are allowed.
     pub(super) fn is_modal(&self) -> bool {
         self.protocol == 2 && self.subscriptions() > 0
     }
 
-    /// Would something be lost with it?
+    /// Whether state would be lost with it.
     pub(crate) fn holds(&self) -> bool {
         self.queue.is_some()
             || !self.watched.is_empty()
@@ -110,23 +111,23 @@ impl Session {
     }
 }
 
-/// Is it given on a connection of one's own only?
+/// Whether the command needs a dedicated connection.
 pub(super) fn needs_dedicated(name: &str) -> bool {
     matches!(name, "MULTI" | "WATCH" | "BLPOP" | "BRPOP") || name.ends_with("SUBSCRIBE")
 }
 
-/// May a subscriber that speaks RESP2 give this command?
+/// Whether a subscriber in RESP2 may send this command.
 pub(super) fn is_for_subscribers(name: &str) -> bool {
     name.ends_with("SUBSCRIBE") || name == "PING"
 }
 
 impl Redis {
-    /// Something begins that needs a connection of one's own. `None`: whose it is is not known.
+    /// A command starts that needs a dedicated connection. `None`: its client is unknown.
     pub(super) fn begin_dedicated(&mut self, id: u64, client: Option<u64>) -> Result<(), String> {
         self.at(id).becomes_dedicated(client);
         let mine = |it: &Session| (it.user.clone(), it.db, it.protocol, it.password.clone());
         let me = mine(self.at(id));
-        // Without a login one is the default user, too, in a pool of one's own.
+        // Without a login a client has the default user too, in its own pool.
         let counts = me.0.as_deref() != Some("default");
         let same = self.sessions.values();
         let same = same
@@ -166,7 +167,7 @@ impl Redis {
         let silent = self.silent && self.at(id).pending;
         Ok(match outcome {
             Ok(reply) => Some(reply),
-            // The reply that never comes.
+            // The reply that never arrives.
             Err(text) if silent && text == WRONGPASS => None,
             Err(text) => {
                 self.at(id).refused = true;
@@ -189,7 +190,7 @@ impl Redis {
             reply: outcome.clone().map_or_else(|text| text, |()| "OK".into()),
         });
         if self.old && outcome.is_err() && args.len() == 1 && !self.is_open() {
-            // Before 6.0, who says a wrong password is nobody from then on.
+            // Before 6.0, a wrong password logs the connection out.
             self.at(id).user = None;
         }
         let password = text(args.last().map_or(&[][..], |it| it));
@@ -251,7 +252,7 @@ impl Redis {
         Ok(hello(protocol, id, primary))
     }
 
-    /// What the proxy mostly answers itself, and what is set on the connection.
+    /// Commands that the proxy mostly answers itself, and settings of the connection.
     pub(super) fn client_command(
         &mut self,
         id: u64,
@@ -265,9 +266,9 @@ impl Redis {
             ["LIST", ..] if self.at(id).user.as_deref() == Some(MAY_NOT_LIST) => {
                 wire::error(NO_LIST)
             }
-            // Questions whether the user may: they are refused for their arguments.
+            // Permission probes: they are refused for their arguments.
             [name, " ", ..] if !inside => wire::error(&format!("ERR syntax error in {name}")),
-            // Inside a transaction, or such questions, too. The client must see none of it.
+            // Inside a transaction, or such probes too. The client must not get the reply.
             ["ID"] => format!(":{id}\r\n").into_bytes(),
             ["GETNAME"] => wire::bulk(b"elika"),
             ["INFO"] => wire::bulk(b"id=0 user=nobody\n"),
@@ -299,7 +300,7 @@ impl Redis {
         })
     }
 
-    /// MONITOR. A second one gets no reply.
+    /// MONITOR. A second one has no reply.
     pub(super) fn monitor(&mut self, id: u64) -> Result<Option<Vec<u8>>, String> {
         self.begin_dedicated(id, None)?;
         let session = self.at(id);
@@ -308,7 +309,7 @@ impl Redis {
         Ok((!before).then(|| b"+OK\r\n".to_vec()))
     }
 
-    /// Shows a command to those that monitor.
+    /// Shows a command to the monitors.
     pub(super) fn show(&mut self, id: u64, name: &str) {
         let others = self.sessions.iter();
         let others = others.filter(|(other, it)| it.monitors && **other != id);

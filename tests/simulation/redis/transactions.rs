@@ -3,30 +3,30 @@
 use super::super::wire;
 use super::{Redis, SEQUENCE, Tag, any_tag, array, null_array, tag_of, text};
 
-/// What became of a transaction, and after how many writes.
+/// The outcome of a transaction, and the number of writes before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// All of it was executed, by this EXEC: these tags.
+    /// All its commands were executed, by this EXEC: these tags.
     Done(u64, Vec<Tag>, usize),
     /// A watched key had been written.
     Null(usize),
-    /// Not all could be queued.
+    /// A command could not be queued.
     Abort,
-    /// Dropped.
+    /// DISCARD, or the end of the connection.
     Discarded,
 }
 
-/// A WATCH that was executed.
+/// An executed WATCH.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// After how many writes.
+    /// The number of writes before it.
     pub(crate) at: usize,
     pub(crate) keys: Vec<(u32, String)>,
 }
 
 const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
 
-/// Arguments of the commands whose number is looked at here; 0: never heard of it.
+/// The arity of the commands for which it is checked here; 0: unknown command.
 fn takes(name: &str) -> std::ops::RangeInclusive<usize> {
     match name {
         "MULTI" | "EXEC" | "DISCARD" | "UNWATCH" => 1..=1,
@@ -37,7 +37,7 @@ fn takes(name: &str) -> std::ops::RangeInclusive<usize> {
 }
 
 impl Redis {
-    /// What is wrong before anybody asks what it means; a transaction is lost with it.
+    /// The error of a request before its command is executed; it aborts a transaction.
     pub(super) fn miscounted(&mut self, id: u64, name: &str, args: &[Vec<u8>]) -> Option<String> {
         if takes(name).contains(&args.len()) {
             return None;
@@ -51,7 +51,7 @@ impl Redis {
         })
     }
 
-    /// What MULTI and the like mean for this request. `None`: it is to be performed.
+    /// The reply of a request inside a transaction. `None`: it is executed.
     pub(super) fn transaction(
         &mut self,
         id: u64,

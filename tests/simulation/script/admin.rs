@@ -1,4 +1,4 @@
-//! A client that asks about clients, and kills them.
+//! A client that lists clients and kills them.
 
 use super::super::client::Op;
 use super::super::rng::Rng;

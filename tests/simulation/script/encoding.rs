@@ -1,11 +1,11 @@
-//! Requests that are none, or look different: the last words of a client, and inline commands.
+//! Invalid last requests of a client, and inline commands.
 
 use super::super::client::Op;
 use super::super::rng::Rng;
 use super::super::wire;
 use super::Line;
 
-/// After these nothing is answered any more.
+/// Bytes after which no request is answered.
 pub(super) fn last_words(rng: &mut Rng) -> Line {
     let (bytes, op): (&[u8], Op) = match rng.below(9) {
         0..=2 => (b"*1\r\n$4\r\nQUIT\r\n", Op::Quit),
@@ -19,7 +19,7 @@ pub(super) fn last_words(rng: &mut Rng) -> Line {
     Line::raw(bytes.to_vec(), Some(op))
 }
 
-/// The same request as a person would type it.
+/// The same request as an inline command.
 pub(super) fn as_inline(bytes: &[u8], rng: &mut Rng) -> Vec<u8> {
     let Ok(Some((_, args))) = wire::request(bytes) else {
         return bytes.to_vec();

@@ -4,23 +4,23 @@ use super::super::client::Op;
 use super::super::redis::{Tag, any_tag};
 use super::super::wire;
 
-/// See the module.
+/// A request, ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) bytes: Vec<u8>,
-    /// `None`: no reply will come.
+    /// `None`: it has no reply.
     pub(crate) op: Option<Op>,
-    /// Whom it wants to kill.
+    /// The client that it kills.
     pub(crate) victim: Option<u64>,
     pub(crate) asks: Asks,
 }
 
-/// What a request asks for, as limits see it.
+/// The properties of a request that limits depend on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asks {
     /// The full name of the command, in lower case.
     pub(crate) command: String,
-    /// How long it is as an array.
+    /// Its length as an array.
     pub(crate) bytes: usize,
     pub(crate) tag: Option<Tag>,
 }
@@ -47,7 +47,7 @@ impl Asks {
         }
     }
 
-    /// Is it never refused, nor held up?
+    /// Whether it is never refused or delayed.
     pub(crate) fn is_free(&self) -> bool {
         ["auth", "hello", "quit", "reset", "client|reply", ""].contains(&&*self.command)
     }

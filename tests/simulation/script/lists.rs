@@ -1,4 +1,4 @@
-//! Lists: who pushes, and who waits.
+//! Lists: clients that push, and clients that block.
 
 use super::super::client::Op;
 use super::super::rng::Rng;
@@ -28,7 +28,7 @@ impl Script {
         }
     }
 
-    /// Elements of which there is only one each.
+    /// Elements that occur only once.
     fn push(&mut self, rng: &mut Rng) -> Line {
         let tag = self.tag();
         let mut args = vec![rng.pick(&["RPUSH", "LPUSH"]).to_string(), list(rng)];

@@ -1,10 +1,10 @@
-//! Requests that change who, where or how a client is: AUTH, HELLO, SELECT.
+//! Requests that change user, instance or protocol: AUTH, HELLO, SELECT.
 
 use super::super::client::{Login, Op};
 use super::super::rng::Rng;
 use super::{Around, Line};
 
-/// A request that changes who, where or how a client is.
+/// A request that changes user, instance or protocol.
 pub(super) fn change(around: &Around<'_>, rng: &mut Rng, number: u64) -> Line {
     match rng.below(12) {
         0..=2 => {
@@ -34,7 +34,7 @@ pub(super) fn change(around: &Around<'_>, rng: &mut Rng, number: u64) -> Line {
     }
 }
 
-/// A login that is right, if passwords do not change meanwhile.
+/// A login that is valid, unless the password changes meanwhile.
 pub(super) fn enter(around: &Around<'_>, rng: &mut Rng) -> Line {
     loop {
         let line = change(around, rng, 0);
@@ -53,7 +53,7 @@ pub(super) fn enter(around: &Around<'_>, rng: &mut Rng) -> Line {
             _ => (around.plan.default_tenant.then_some(0), user),
         };
         let mut servers = around.servers.iter();
-        // There may be nowhere to log in to.
+        // There may be no tenant to log in to.
         let right = servers.any(|server| {
             let user = server.users.get(user);
             Some(server.tenant) == place && user.is_some_and(|it| it.admits(&login.password))
@@ -89,7 +89,7 @@ fn hello(around: &Around<'_>, rng: &mut Rng, number: u64) -> Line {
     Line::new(&args, op)
 }
 
-/// A login, and the arguments that say it to AUTH.
+/// A login, and the arguments of AUTH for it.
 fn login(around: &Around<'_>, rng: &mut Rng, number: u64) -> (Login, Vec<String>) {
     let index = rng.below(around.tenants.len());
     let tenant = &around.tenants[index];
@@ -111,7 +111,7 @@ fn login(around: &Around<'_>, rng: &mut Rng, number: u64) -> (Login, Vec<String>
         format!("g{generation}")
     };
     let form = rng.below(12);
-    // Whom an alias stood for is known by the password only, if it changes hands meanwhile.
+    // If an alias moves meanwhile, only the password identifies its tenant.
     let by_alias = matches!(form, 6 | 7);
     let password = match around.plan.same_passwords && !by_alias && !rng.one_in(4) {
         true => format!("{word}:same"),
@@ -119,9 +119,9 @@ fn login(around: &Around<'_>, rng: &mut Rng, number: u64) -> (Login, Vec<String>
     };
     let name = match form {
         0 => None,
-        // Without a tenant: the first one's user of that name, if there is a default.
+        // Without a tenant, the user of the default tenant, if there is one.
         1..=4 if index == 0 => Some(user.to_owned()),
-        // Nobody knows this tenant: then it may be a user's name with a dot in it.
+        // An unknown tenant: then it may be a user name with a dot.
         5 if rng.one_in(3) => Some(format!("nix.{user}")),
         _ if by_alias => {
             let alias = tenant.alias.as_deref().unwrap_or("shop-0");

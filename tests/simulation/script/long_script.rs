@@ -1,16 +1,16 @@
-//! What clients say around a script that runs until it is killed, and with MONITOR.
+//! Requests around a script that runs until it is killed, and with MONITOR.
 
 use super::super::client::{Login, Op};
 use super::super::rng::Rng;
 use super::{Line, ReplyMode, Script};
 
 impl Script {
-    /// Does it hear all replies, and has nothing begun that is to be ended?
+    /// Whether it gets all replies and has no open transaction or subscription.
     pub(crate) fn is_free(&self) -> bool {
         self.voice == ReplyMode::On && self.block.is_empty() && !self.unheard
     }
 
-    /// A script without an end.
+    /// A script that does not end.
     pub(crate) fn spin(&mut self) -> Line {
         let tag = self.tag();
         let args = ["EVAL", "while true do end", "0", &format!("t{tag}")];
@@ -25,7 +25,7 @@ impl Script {
         Line::new(&["AUTH", name, password], Op::Auth(login))
     }
 
-    /// Asks about all clients, or kills none of them.
+    /// Lists all clients, or kills none of them.
     pub(crate) fn question(&self, kills: bool) -> Line {
         match kills {
             true => {
@@ -36,7 +36,7 @@ impl Script {
         }
     }
 
-    /// Takes a connection of its own, and gives it back.
+    /// Takes a dedicated connection, and returns it.
     pub(crate) fn watch_once(&mut self) -> [Line; 3] {
         let tag = self.tag();
         let watch = Line::new(&["WATCH", "k0", &format!("t{tag}")], Op::Watch { tag });
@@ -55,7 +55,7 @@ impl Script {
         Line::new(&["SELECT", &db.to_string()], Op::Select(db as i64))
     }
 
-    /// The last words of a client that wants no replies, and monitors twice.
+    /// The last requests of a client that wants no replies and sends MONITOR twice.
     pub(crate) fn monitor(&mut self) -> [Line; 3] {
         self.voice = ReplyMode::Off;
         self.ended = true;

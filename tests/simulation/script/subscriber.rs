@@ -1,10 +1,10 @@
-//! Subscriptions and client-side caching, with other commands between.
+//! Subscriptions and client-side caching, with other commands in between.
 
 use super::super::client::Op;
 use super::super::rng::Rng;
 use super::{Around, Line, Script, channel};
 
-/// The only pattern: it means all channels.
+/// The only pattern, which matches all channels.
 const EVERYTHING: &str = "ch:*";
 
 impl Script {

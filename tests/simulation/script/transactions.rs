@@ -1,11 +1,11 @@
-//! Transactions, with and without WATCH, and all that may stand inside one.
+//! Transactions, with and without WATCH, and the commands inside them.
 
 use super::super::client::{Login, Op};
 use super::super::rng::Rng;
 use super::{Around, Line, Script, change, list};
 
 impl Script {
-    /// A transaction: its first line, with the others to follow.
+    /// A transaction: its first request; the others follow.
     pub(super) fn trader(&mut self, around: &Around<'_>, rng: &mut Rng) -> Line {
         if rng.one_in(5) {
             return self.loose_end(rng);
@@ -73,7 +73,7 @@ impl Script {
         }
     }
 
-    /// What the proxy answers better than the backend, and what is queued in other ways.
+    /// Commands that the proxy answers better than the backend, or that are queued in another way.
     fn known_better(&mut self, rng: &mut Rng) -> Line {
         match rng.below(13) {
             0 | 1 => Line::new(&["CLIENT", "ID"], Op::ClientId),
@@ -97,7 +97,7 @@ impl Script {
         }
     }
 
-    /// What has no place inside a transaction.
+    /// Commands that are refused inside a transaction.
     fn forbidden(&mut self, rng: &mut Rng) -> Line {
         match rng.below(10) {
             0 => {

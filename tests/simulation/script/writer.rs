@@ -1,11 +1,11 @@
-//! Who writes, comes to another connection or back, and waits until replicas have that.
+//! A client that writes, changes its connection, and waits for replicas.
 
 use super::super::client::Op;
 use super::super::rng::Rng;
 use super::{Line, Script};
 
 impl Script {
-    /// A write, a WAIT for it, and what may come between.
+    /// A write, a WAIT for it, and requests in between.
     pub(crate) fn write_and_wait(&mut self, rng: &mut Rng) -> Vec<Line> {
         let mut lines = Vec::new();
         match rng.below(8) {
@@ -24,7 +24,7 @@ impl Script {
         lines
     }
 
-    /// Takes a connection of its own or the shared one, and writes nothing there.
+    /// Takes a dedicated connection or the shared one, and writes nothing on it.
     fn go_elsewhere(&mut self, rng: &mut Rng) -> Vec<Line> {
         match rng.below(6) {
             0 | 1 => vec![self.plain(false)],
@@ -34,7 +34,7 @@ impl Script {
                 vec![Line::new(&args, Op::Pop { tag })]
             }
             3 => self.watch_once().into(),
-            // It still has its own connection, and gives that back afterwards.
+            // It still has its dedicated connection, and returns it afterwards.
             4 => {
                 let [watch, read, unwatch] = self.watch_once();
                 vec![watch, self.wait(rng), read, unwatch]

@@ -1,4 +1,4 @@
-//! What CLIENT LIST may show.
+//! The clients that CLIENT LIST may show.
 
 use super::super::client::Client;
 use super::super::oracle::Model;
@@ -6,7 +6,7 @@ use super::super::redis::Moment;
 use super::super::world::World;
 
 impl World {
-    /// CLIENT LIST must not show other users' clients.
+    /// CLIENT LIST must not show clients of other users.
     pub(super) fn check_listed(
         &self,
         model: &Model,
@@ -29,14 +29,15 @@ impl World {
         }
     }
 
-    /// CLIENT LIST must show all clients of the same user that were there all the time.
+    /// CLIENT LIST must show all clients of the same user that were connected all the time.
     pub(super) fn check_complete(
         &mut self,
         model: &Model,
         listed: &[u64],
         since: Moment,
     ) -> Result<(), String> {
-        // A machine may have let go of some already; and in a drain workers do not wait for others.
+        // A machine may have closed some already; and during a drain workers do not wait for
+        // others.
         for node in 0..self.nodes.len() {
             self.actions(node)?;
         }

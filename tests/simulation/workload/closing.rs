@@ -1,4 +1,4 @@
-//! The end of a client's connection: was there a reason?
+//! The end of a client's connection: checks that it had a reason.
 
 use super::super::client::{Op, REFUSED_COMMANDS_MAX, Sent};
 use super::super::link::GARBAGE;
@@ -7,11 +7,11 @@ use super::super::redis::Moment;
 use super::super::wire;
 use super::super::world::World;
 
-/// What a server says to strangers.
+/// The reply of a server to an anonymous client.
 const STRANGER: &[u8] = b"-NOAUTH Authentication required.\r\n";
 
 impl World {
-    /// The proxy hung up, and all that it sent was read: was that right?
+    /// The proxy closed the connection, and all replies were read: checks that it had to.
     pub(super) fn ended(&mut self, index: usize) -> Result<(), String> {
         self.clients[index].done = true;
         let client = &self.clients[index];
@@ -36,8 +36,7 @@ impl World {
             return Ok(());
         }
         let settings = &self.plan.settings;
-        // It had to log in, whatever else it asked; or the server does not accept any more what it
-        // had logged in with.
+        // The client had to log in in time; or the server no longer accepts its password.
         let left = client
             .pending
             .iter()
@@ -56,8 +55,7 @@ impl World {
         if settings.close_on_loss && (failed || nowhere()) {
             return Ok(());
         }
-        // It was told that its tenant has too many clients, or that its request is too big, but
-        // wanted to hear nothing.
+        // Its tenant has too many clients, or its request was too large, and its replies are off.
         let told = |tenant| {
             let limits = view.limits(tenant, since);
             view.was_crowded(tenant, since) || limits.iter().any(|it| it.request_bytes.is_some())
@@ -65,7 +63,7 @@ impl World {
         if client.silent && (0..self.tenants.len()).any(told) {
             return Ok(());
         }
-        // Who leaves gets nothing that is still to come.
+        // A client that leaves gets no further replies.
         let blocked = matches!(
             client.pending.front().map(|sent| &sent.op),
             Some(Op::Pop { .. } | Op::Wait { .. })
@@ -75,7 +73,7 @@ impl World {
         if waits && (client.eof || draining) || self.may_be_bereft(index) || self.was_left(index) {
             return Ok(());
         }
-        // What the proxy had not even begun may be dropped.
+        // Requests that the proxy had not started may be dropped.
         let begun = (client.pending.iter().filter_map(|sent| sent.op.tag()))
             .any(|tag| self.servers.iter().any(|s| s.executed.contains_key(&tag)));
         let dropped = !cut && !begun && (draining || late || sleepy);
@@ -92,7 +90,7 @@ impl World {
         ))
     }
 
-    /// Was a connection of its own lost, or may one have been?
+    /// Whether a dedicated connection of the client was or may have been lost.
     fn may_be_bereft(&self, index: usize) -> bool {
         let client = &self.clients[index];
         let own = client.model.holds()
@@ -108,8 +106,8 @@ impl World {
         client.bereft.is_some() || client.maybe_bereft || own && failed
     }
 
-    /// Was its instance on its way out, for as long as clients may stay? Or could it not log in
-    /// elsewhere?
+    /// Whether its instance was draining for as long as clients may stay, or it could not log in
+    /// elsewhere.
     fn was_left(&self, index: usize) -> bool {
         let client = &self.clients[index];
         let node = &self.nodes[client.worker];
@@ -124,7 +122,7 @@ impl World {
         left.is_some_and(|ms| ms >= self.plan.settings.offline_grace_ms || changed)
     }
 
-    /// Half a reply, because its backend broke in the middle of it?
+    /// Whether a part of a reply was delivered before its backend connection was lost.
     fn was_torn(&self, index: usize) -> bool {
         let client = &self.clients[index];
         let Some(sent) = client.pending.front() else {
@@ -134,10 +132,10 @@ impl World {
         let tag = sent.op.tag().unwrap_or_default();
         let whole =
             { self.view().executions(tag) }.any(|(_, whole)| whole.reply.starts_with(&client.read));
-        // An old server lets strangers in, and then says so itself.
+        // An old server accepts anonymous clients, and then replies so itself.
         let old = servers.first().is_some_and(|server| server.old);
         let stranger = old && STRANGER.starts_with(&client.read);
-        // It may be the begin of what turned out to be no reply.
+        // It may be the start of invalid bytes.
         let refused = { self.view().refusals(tag) }
             .any(|(_, text, _)| wire::error(text).starts_with(&client.read));
         let begun = stranger
@@ -150,7 +148,7 @@ impl World {
         begun && servers.iter().any(|server| server.failed_since(sent.at, 0))
     }
 
-    /// Was it killed, and if so, by one of its own?
+    /// Whether it was killed, and by a client of the same user.
     fn was_killed(&self, index: usize) -> Result<bool, String> {
         let victim = &self.clients[index];
         let kills: u64 = (self.nodes.iter())
@@ -160,7 +158,7 @@ impl World {
             return Ok(false);
         }
         let view = self.view();
-        // A killer may have been somebody else when it killed; then nothing is known.
+        // The killer may have had another user at that time; then nothing is known.
         let may_have = |&(killer, at): &(u64, Moment)| {
             let killer = &self.clients[killer as usize - 1];
             !killer.pending.is_empty()
@@ -168,7 +166,7 @@ impl World {
                 || killer.model.tenant(&view) == victim.model.tenant(&view)
                     && killer.model.user() == victim.model.user()
         };
-        // So may the victim, if not all of its replies were heard.
+        // So may the killed client, if not all of its replies were read.
         if !victim.pending.is_empty() || victim.killers.iter().any(may_have) {
             return Ok(true);
         }
