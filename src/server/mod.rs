@@ -22,6 +22,7 @@ mod host_names;
 mod loads;
 mod log_level;
 mod memory;
+mod open_files;
 mod process_state;
 mod publisher;
 mod registry;
@@ -138,7 +139,7 @@ impl Proxy {
             registry,
         } = self;
         let default_tenant = default_tenant(&config, &*registry)?;
-        settings::fit_descriptors(&mut config);
+        open_files::fit(&mut config);
         memory::fit(&mut config);
         let workers = config.workers();
         let loads = Arc::new(Loads::new(workers));
