@@ -1,7 +1,7 @@
 //! Forwarding a request and delivering its reply allocates nothing, once all buffers have grown.
 //!
-//! The machine is run without sockets, as by a reactor; the allocator counts. Whatever grows while
-//! a worker warms up may stay, and in the turns that are counted nothing may be added.
+//! The machine runs without sockets, driven like by a reactor; the allocator counts. Buffers may
+//! grow while the worker warms up; the counted turns must not allocate.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,13 +15,13 @@ mod worker;
 use allocation_counter::AllocationInfo;
 use worker::{Exchange, Worker};
 
-/// Turns before counting begins: each queue and free list has its size after the first few.
+/// Turns before counting: each queue and free list has its size after the first few.
 const WARM_UP_TURNS: usize = 20;
 
-/// Turns that are counted.
+/// Counted turns.
 const TURNS: usize = 20;
 
-/// Requests, and what was allocated for them.
+/// Requests, and the allocations for them.
 fn count(clients: usize, exchange: &Exchange) -> (u64, AllocationInfo) {
     let mut worker = Worker::new(clients);
     for _ in 0..WARM_UP_TURNS {
@@ -82,9 +82,9 @@ fn large_values_allocate_once() {
     assert!(counted.bytes_total <= requests * (17 << 10), "{counted:?}");
 }
 
-/// The counter is on.
+/// Checks that the counter works.
 #[test]
-fn an_allocation_is_counted() {
+fn allocations_are_counted() {
     let counted = allocation_counter::measure(|| drop(std::hint::black_box(vec![0_u8; 7])));
     assert_eq!((counted.count_total, counted.bytes_total), (1, 7));
 }

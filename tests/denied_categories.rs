@@ -1,4 +1,4 @@
-//! The categories of commands that can be denied, held against those of a real redis-server.
+//! The categories of commands that can be denied, compared with those of a real redis-server.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,18 +11,18 @@ use elika::command::{self, DenyList};
 use elika::resp::{Args, write};
 use support::{Feature, Redis};
 
-/// What later versions have in a category, and Redis 7.0 has not.
+/// Commands that later versions have in a category, and Redis 7.0 has not.
 const LATER: &[(&str, &str)] = &[("blocking", "wait")];
 
 fn list(redis: &Redis, line: &str) -> BTreeSet<String> {
-    // Lengths stand between the names.
+    // The lengths are between the names.
     let reply = redis.ask(line);
     let words = reply.split_whitespace().map(str::to_owned);
     words.filter(|word| !word.starts_with(['*', '$'])).collect()
 }
 
-/// The name by which a list denies a command. Some modules name their commands in capitals, and of
-/// what a newer server has only the container may be known here.
+/// The name by which a list denies a command. Some modules have names in capitals, and of a newer
+/// server only the container may be known here.
 fn name_in(denied: &DenyList, name: &str) -> Option<String> {
     let words: Vec<&[u8]> = name.split('|').map(str::as_bytes).collect();
     let mut frame = Vec::new();
@@ -41,14 +41,14 @@ fn is_denied(denied: &DenyList, name: &str) -> bool {
 }
 
 #[test]
-fn the_two_rooms_agree_on_what_can_be_denied() {
+fn cluster_and_command_have_the_same_categories() {
     let known: BTreeSet<_> = command::categories().collect();
     assert_eq!(known, BTreeSet::from(CATEGORIES));
     assert_eq!(UNDENIABLE, command::UNDENIABLE);
 }
 
 #[test]
-fn categories_have_the_commands_that_the_server_says() {
+fn categories_have_the_commands_of_the_server() {
     let redis = Redis::open();
     if redis.lacks(Feature::Functions) {
         return;
@@ -66,7 +66,7 @@ fn categories_have_the_commands_that_the_server_says() {
         let here = compile(category);
         let there = list(&redis, &format!("COMMAND LIST FILTERBY ACLCAT {category}"));
         assert!(there.len() > 4, "{category}: {there:?}");
-        // A container is never sent alone; a newer server has commands that are not known here.
+        // A container is never sent alone; a newer server has unknown commands.
         let names = all.iter().filter(|name| {
             let undeniable = UNDENIABLE.contains(&name.as_str());
             let is_known = |list| name_in(list, name).is_some_and(|it| it == **name);

@@ -1,10 +1,10 @@
-//! What the server's ACL says of commands that the proxy answers or carries out itself.
+//! The server's ACL for commands that the proxy answers or executes itself.
 
 mod support;
 
 use support::{Feature, Proxy, Redis, array, wait_until};
 
-/// Of each kind one that is answered here, or passed on.
+/// One command of each kind that the proxy answers or forwards.
 const LINES: [&str; 26] = [
     "CLIENT ID",
     "CLIENT GETNAME",
@@ -34,7 +34,7 @@ const LINES: [&str; 26] = [
     "GET k",
 ];
 
-/// What the proxy refuses inside MULTI, whoever asks.
+/// Commands that the proxy refuses inside MULTI for every user.
 const NOT_INSIDE: [&str; 5] = [
     "AUTH",
     "CLIENT LIST",
@@ -43,13 +43,13 @@ const NOT_INSIDE: [&str; 5] = [
     "CLIENT TRACKING O",
 ];
 
-/// Sub-commands that the server does not have: it says so before it looks at the ACL.
+/// Sub-commands that the server does not have: their error comes before the ACL.
 fn is_unknown(reply: &str) -> bool {
     reply.starts_with("-ERR unknown subcommand")
 }
 
 #[test]
-fn user_hears_of_forbidden_commands_what_the_server_says() {
+fn forbidden_command_gets_the_error_of_the_server() {
     let redis = Redis::open();
     if redis.lacks(Feature::Users) {
         return;
@@ -81,7 +81,7 @@ fn user_hears_of_forbidden_commands_what_the_server_says() {
 }
 
 #[test]
-fn forbidden_kill_kills_nobody() {
+fn forbidden_kill_closes_no_client() {
     let redis = Redis::open();
     if redis.lacks(Feature::Users) {
         return;
@@ -93,7 +93,7 @@ fn forbidden_kill_kills_nobody() {
     let mut killer = proxy.client_as("reader", "readerpw");
     let heard = killer.ask(&format!("CLIENT KILL ID {id}"));
     assert!(heard.starts_with("-NOPERM "), "{heard}");
-    // In one packet with others it has its place among them, and CLIENT REPLY hides it.
+    // In one packet with other commands it keeps its place, and CLIENT REPLY hides it.
     let lines = [
         "GET a",
         "CLIENT LIST",
@@ -109,9 +109,9 @@ fn forbidden_kill_kills_nobody() {
     assert_eq!(victim.ask("GET a"), "$-1");
 }
 
-/// A permission is remembered for a second, a refusal is not.
+/// A permission is cached for a second, a refusal is not.
 #[test]
-fn changed_permission_is_followed() {
+fn changed_permission_is_active_within_a_second() {
     let redis = Redis::open();
     if redis.lacks(Feature::Users) {
         return;
@@ -130,9 +130,9 @@ fn changed_permission_is_followed() {
     assert_eq!(client.ask("GET k"), "$-1");
 }
 
-/// EXEC looks at the ACL once more.
+/// EXEC checks the ACL once more.
 #[test]
-fn permission_taken_away_inside_multi_is_gone_at_exec() {
+fn permission_removed_inside_multi_is_refused_at_exec() {
     let redis = Redis::open();
     if redis.lacks(Feature::Users) {
         return;
@@ -160,7 +160,7 @@ fn permission_taken_away_inside_multi_is_gone_at_exec() {
 
 /// The default user may select the database first, and its connection keeps it.
 #[test]
-fn select_is_asked_for_each_database() {
+fn select_permission_is_checked_per_database() {
     let redis = Redis::open();
     if redis.lacks(Feature::Users) {
         return;

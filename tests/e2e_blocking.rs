@@ -1,4 +1,4 @@
-//! Blocking commands: served when something comes, to one client each, and nobody else waits.
+//! Blocking commands: each element goes to one client, and no other client waits.
 
 mod support;
 
@@ -8,7 +8,7 @@ use support::{
     Feature, Proxy, Redis, array, both_ways, now, packet, request, same, same_at, wait_until,
 };
 
-/// Commands that block, and one that serves them; they have what they need in an empty server.
+/// Commands that block, and one that serves each; the empty server has what they need.
 const BLOCKING: &[(&str, &str)] = &[
     ("BLPOP none l", "RPUSH l a b"),
     ("BRPOP l none", "RPUSH l a b"),
@@ -18,7 +18,7 @@ const BLOCKING: &[(&str, &str)] = &[
     ("BZPOPMAX z none", "ZADD z 1.5 a 2 b"),
 ];
 
-/// The same, with the time at `?`.
+/// Further commands, with the timeout at `?`.
 const OTHERS: &[(&str, &str)] = &[
     ("BLMPOP ? 2 none l LEFT COUNT 2", "RPUSH l a b c"),
     ("BZMPOP ? 1 z MAX", "ZADD z 1.5 a 2 b"),
@@ -34,7 +34,7 @@ const OTHERS: &[(&str, &str)] = &[
 /// All of them that the server has, with this timeout; the last number is in milliseconds for
 /// streams.
 fn blocking(redis: &Redis, seconds: &str, ms: &str) -> Vec<(String, &'static str)> {
-    // BLMPOP and BZMPOP came together with functions.
+    // BLMPOP and BZMPOP are as old as functions.
     let lacks_mpop = redis.lacks(Feature::Functions);
     let at_the_end = BLOCKING
         .iter()
@@ -54,8 +54,8 @@ fn blocking(redis: &Redis, seconds: &str, ms: &str) -> Vec<(String, &'static str
 }
 
 #[test]
-fn served_at_once_or_later_or_not() {
-    // It looks for those whose time is up only so often.
+fn blocking_commands_return_at_once_later_or_at_the_timeout() {
+    // The server searches for expired timeouts at intervals.
     same_at(&Redis::open_with("hz 500"), |door| {
         let (mut client, mut other) = (door.client(), door.client());
         let group = "XGROUP CREATE g g $ MKSTREAM";
@@ -74,7 +74,7 @@ fn served_at_once_or_later_or_not() {
         }
         for (line, _) in blocking(door.redis(), "0.02", "20") {
             said.extend(other.ask_all(&format!("FLUSHALL | {group}")));
-            // On its own, and before others.
+            // Alone, and in front of other commands.
             said.extend(client.ask_all(&line));
             said.extend(client.ask_all(&format!("{line} | GET k | {line} | ECHO x")));
         }
@@ -90,9 +90,9 @@ fn served_at_once_or_later_or_not() {
     });
 }
 
-/// Streams and groups may have any name: only the option makes the command wait.
+/// Streams and groups may have any name: only the option makes the command block.
 #[test]
-fn what_does_not_wait_needs_no_connection() {
+fn non_blocking_form_needs_no_dedicated_connection() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let mut client = proxy.client();
@@ -113,7 +113,7 @@ fn what_does_not_wait_needs_no_connection() {
 }
 
 #[test]
-fn what_is_behind_it_waits() {
+fn requests_behind_a_blocking_command_wait() {
     let said = same(|door| {
         let (mut client, mut other) = (door.client(), door.client());
         let mut said = Vec::new();
@@ -126,7 +126,7 @@ fn what_is_behind_it_waits() {
         door.redis().wait_blocked(1);
         said.push(other.ask("RPUSH m 1"));
         said.extend(client.replies(3));
-        // Transactions, logins and more of the same.
+        // Transactions, logins and further blocking commands.
         client.send(packet(
             "MULTI | INCR x | EXEC | BLPOP l 0 | BLPOP l 0 | AUTH bob bobpw | ACL WHOAMI | MULTI | \
              BLPOP l 0 | GET x | EXEC | WATCH x | BRPOP l 0 | MULTI | PING | EXEC | CLIENT GETNAME",
@@ -144,7 +144,7 @@ fn what_is_behind_it_waits() {
 }
 
 #[test]
-fn a_hundred_at_once() {
+fn hundred_clients_block_at_once() {
     const COUNT: usize = 100;
     let redis = Redis::open();
     for workers in ["--core-num=1", "--core-num=2"] {
@@ -155,7 +155,7 @@ fn a_hundred_at_once() {
             client.send(packet("BLPOP l 0 | INCR served"));
         }
         redis.wait_blocked(COUNT as u64);
-        // The others go on meanwhile.
+        // The other clients continue meanwhile.
         for i in 1..=50 {
             assert_eq!(other.ask("INCR n"), format!(":{i}"));
         }
@@ -172,16 +172,16 @@ fn a_hundred_at_once() {
         came.sort();
         assert_eq!(came, values);
         assert_eq!(other.ask_all("LLEN l | GET served")[..], [":0", "$3 100"]);
-        // What was theirs is kept for the next ones as far as allowed.
+        // Their connections are kept for the next clients, up to the limit.
         wait_until("few are kept", || redis.connections().len() <= 2 * (10 + 1));
         assert_eq!(other.ask("FLUSHALL"), "+OK");
     }
 }
 
-/// Whoever goes while blocked takes nothing: not by a close, not by a FIN, and also not when the
-/// proxy does not read from it because of what stands behind.
+/// A client that disconnects while blocked pops nothing: after a close, after a FIN, and also when
+/// the proxy does not read the client because of requests behind the command.
 #[test]
-fn gone_while_blocked() {
+fn blocked_client_that_disconnects_pops_nothing() {
     let redis = Redis::open();
     for workers in ["--core-num=1", "--core-num=2"] {
         let proxy = Proxy::with(&redis, &[workers]);
@@ -217,7 +217,7 @@ fn gone_while_blocked() {
                 assert_eq!(other.ask_all("DEL l | DEL k")[0], ":1");
             }
         }
-        // A FIN right behind the command: nobody waits any more when it is read.
+        // A FIN right behind the command: the client no longer waits when the command is read.
         for _ in 0..20 {
             let mut client = proxy.client();
             client.send(packet("INCR n | BLPOP l 0"));
@@ -234,7 +234,7 @@ fn gone_while_blocked() {
 }
 
 #[test]
-fn unblocked_by_others() {
+fn client_unblock_ends_a_blocking_command() {
     let said = same(|door| {
         let (mut client, mut same_worker) = (door.client(), door.client());
         let mut other = door.client();
@@ -258,7 +258,7 @@ fn unblocked_by_others() {
                 said.push(asker.ask(line));
             }
         }
-        // Inside MULTI nothing blocks, nor does what holds anything else.
+        // Inside MULTI nothing blocks, nor does a command behind other state.
         client.ask("MULTI");
         said.push(other.ask(&format!("CLIENT UNBLOCK {id}")));
         client.ask("DISCARD");
@@ -274,9 +274,9 @@ fn unblocked_by_others() {
     assert_eq!(said[0][..4], [":0", ":1", "*-1", "$1 x"]);
 }
 
-/// Only those of the same user.
+/// Only clients of the same user can unblock each other.
 #[test]
-fn strangers_unblock_nobody() {
+fn client_of_another_user_cannot_unblock() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=2"]);
     let mut client = proxy.client_as("ann", "annpw");
@@ -289,7 +289,7 @@ fn strangers_unblock_nobody() {
     client.send(array("BLPOP l 0"));
     redis.wait_blocked(1);
     for stranger in &mut strangers {
-        // Neither by its number here, nor by that of its connection there.
+        // Neither by its id at the proxy, nor by the id of its backend connection.
         for id in 0..id + 20 {
             assert_eq!(stranger.ask(&format!("CLIENT UNBLOCK {id} ERROR")), ":0");
         }
@@ -298,9 +298,9 @@ fn strangers_unblock_nobody() {
     assert_eq!(client.reply(), "*2 $1 l $1 x");
 }
 
-/// `reply-ms` is for backends that owe an answer; this one does not yet.
+/// `reply-ms` does not apply to a blocked request.
 #[test]
-fn no_answer_is_owed() {
+fn blocked_client_outlives_reply_ms() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=2", "--backend-pool.reply-ms=150"]);
     let (mut client, mut other) = (proxy.client(), proxy.client());
@@ -313,9 +313,9 @@ fn no_answer_is_owed() {
     assert_eq!(client.replies(2), ["*2 $1 l $1 x", "$-1"]);
 }
 
-/// A script of one's own user stops everybody; SCRIPT KILL must not wait behind it.
+/// A script blocks the whole server; SCRIPT KILL must not wait behind it.
 #[test]
-fn scripts_are_killed_from_another_connection() {
+fn script_is_killed_from_another_connection() {
     let redis = Redis::open_with("lua-time-limit 30");
     for workers in ["--core-num=1", "--core-num=2"] {
         let proxy = Proxy::with(&redis, &[workers]);

@@ -1,5 +1,5 @@
-//! A server that is busy, stopped, full, or holds back writes: the proxy's clients see what a
-//! client connected directly sees.
+//! A server that is busy, stopped, full, or pauses writes: clients of the proxy get what a client
+//! with a direct connection gets.
 
 mod support;
 
@@ -9,10 +9,10 @@ use support::{
     Feature, PATIENCE, Proxy, Redis, Wire, array, id_of, now, pause, request, wait_until,
 };
 
-/// A script of which only SCRIPT KILL is the end.
+/// A script that only SCRIPT KILL ends.
 const ENDLESS: &[&[u8]] = &[b"EVAL", b"while true do end", b"0"];
 
-/// Time passes: that nothing happens in it is what is looked at.
+/// Waits for a time in which nothing may happen.
 fn let_pass(time: Duration) {
     let until = now() + time;
     while now() < until {
@@ -24,9 +24,9 @@ fn many(proxy: &Proxy, n: usize) -> Vec<Wire> {
     (0..n).map(|_| proxy.client_as("ann", "annpw")).collect()
 }
 
-/// For longer than a connection may take to be made, and a check to be answered.
+/// Longer than connect-ms and health.timeout-ms.
 #[test]
-fn a_server_that_is_stopped_and_goes_on_costs_nobody_a_reply() {
+fn stopped_server_that_continues_loses_no_reply() {
     let redis = Redis::open();
     if redis.lacks(Feature::Users) {
         return;
@@ -48,7 +48,7 @@ fn a_server_that_is_stopped_and_goes_on_costs_nobody_a_reply() {
         }
     }
     let_pass(Duration::from_secs(1));
-    // Some come later, and some only now.
+    // Some clients send their requests later, and some only now.
     for client in &mut clients {
         client.send(array("GET k"));
     }
@@ -65,7 +65,7 @@ fn a_server_that_is_stopped_and_goes_on_costs_nobody_a_reply() {
 }
 
 #[test]
-fn a_command_that_takes_long_costs_nobody_a_reply() {
+fn long_command_loses_no_reply() {
     let redis = Redis::open();
     if redis.lacks(Feature::Users) {
         return;
@@ -82,7 +82,7 @@ fn a_command_that_takes_long_costs_nobody_a_reply() {
     assert_eq!(sleeper.ask("SET k v"), "+OK");
     sleeper.send(array("DEBUG SLEEP 1.5"));
     let start = now();
-    // Two come at once, the others later.
+    // Two clients send at once, the others later.
     for (i, client) in clients.iter_mut().enumerate() {
         if i == 2 {
             let_pass(Duration::from_millis(300));
@@ -109,7 +109,7 @@ fn a_command_that_takes_long_costs_nobody_a_reply() {
     assert_eq!(proxy.logged("backend: offline "), 0, "{}", proxy.log());
 }
 
-/// CLIENT PAUSE with WRITE; no server before 6.2 has it.
+/// CLIENT PAUSE with WRITE, which servers have since 6.2.
 fn pauses_writes(redis: &Redis) -> bool {
     let said = redis.ask("CLIENT PAUSE 60000 WRITE");
     if said != "+OK" {
@@ -119,7 +119,7 @@ fn pauses_writes(redis: &Redis) -> bool {
 }
 
 #[test]
-fn reads_go_on_while_the_server_holds_back_writes() {
+fn reads_continue_while_the_server_pauses_writes() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let mut clients = many(&proxy, 13);
@@ -148,9 +148,9 @@ fn reads_go_on_while_the_server_holds_back_writes() {
     }
 }
 
-/// One connection carries all of them, and the others serve.
+/// One connection carries all paused writes, and the others serve reads.
 #[test]
-fn reads_go_on_however_many_writes_the_server_holds_back() {
+fn reads_continue_while_many_writes_are_paused() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.max-size=2"]);
     let mut readers = many(&proxy, 5);
@@ -173,7 +173,7 @@ fn reads_go_on_however_many_writes_the_server_holds_back() {
 }
 
 #[test]
-fn a_write_may_be_held_back_for_longer_than_the_time_for_a_reply() {
+fn write_may_be_paused_for_longer_than_reply_ms() {
     for size in ["30", "1"] {
         let redis = Redis::open();
         let size = format!("--backend-pool.max-size={size}");
@@ -193,7 +193,7 @@ fn a_write_may_be_held_back_for_longer_than_the_time_for_a_reply() {
             }
             pause();
         }
-        // Nor if nobody asks for anything meanwhile.
+        // Nor if no client sends anything meanwhile.
         let_pass(Duration::from_millis(2_000));
         writer.expect_silence();
         assert_eq!(redis.ask("CLIENT UNPAUSE"), "+OK");
@@ -204,7 +204,7 @@ fn a_write_may_be_held_back_for_longer_than_the_time_for_a_reply() {
 }
 
 #[test]
-fn a_script_is_answered_for_as_the_server_does() {
+fn long_script_gives_the_busy_error_of_the_server() {
     let redis = Redis::open_with("lua-time-limit 1000");
     if redis.lacks(Feature::Users) {
         return;
@@ -231,7 +231,7 @@ fn a_script_is_answered_for_as_the_server_does() {
         assert!(heard == "$1 v" || heard.starts_with("-BUSY "), "{heard}");
         assert!(client.ask("GET k").starts_with("-BUSY "));
     }
-    // It runs for longer than any reply may take, and the server answers all the time.
+    // The script runs for longer than reply-ms, and the server answers all the time.
     let_pass(Duration::from_millis(4_500));
     runner.expect_silence();
     assert_eq!(clients[0].ask("SCRIPT KILL"), "+OK");
@@ -242,9 +242,9 @@ fn a_script_is_answered_for_as_the_server_does() {
     assert_eq!(proxy.logged("backend: offline "), 0, "{}", proxy.log());
 }
 
-/// Whoever shares it goes on, though no connection can be opened beside it.
+/// Clients of a shared connection continue, although no further connection can be opened.
 #[test]
-fn a_server_that_is_full_goes_on_serving_shared_connections() {
+fn full_server_still_serves_shared_connections() {
     let redis = Redis::open_with("maxclients 4\nlua-time-limit 200");
     if redis.lacks(Feature::Users) {
         return;
@@ -287,7 +287,7 @@ fn a_server_that_is_full_goes_on_serving_shared_connections() {
 
 /// The server closes a connection whose replies are not read.
 #[test]
-fn a_slow_reader_costs_its_neighbours_nothing() {
+fn slow_reader_does_not_affect_other_clients() {
     let redis = Redis::open_with("client-output-buffer-limit normal 8mb 0 0");
     if redis.lacks(Feature::Users) {
         return;
@@ -306,7 +306,7 @@ fn a_slow_reader_costs_its_neighbours_nothing() {
     let shared = of_ann();
     assert_eq!(shared.len(), 1);
     let is_cut = || !of_ann().contains(&shared[0]);
-    // All of them are on one connection when the server begins.
+    // All of them are on one connection when the server starts to reply.
     redis.freeze();
     slow.send(array("GET big").repeat(40));
     let mut asker = proxy.client();

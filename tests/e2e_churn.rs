@@ -1,5 +1,5 @@
-//! Clients that come, ask once and go, by the thousand: nothing of them is left behind, and those
-//! that stay are evenly spread.
+//! Thousands of clients that connect, send one request and disconnect: nothing of them remains, and
+//! workers have equal numbers of clients.
 
 mod support;
 
@@ -10,10 +10,10 @@ use support::{Exposition, Proxy, Redis, array, wait_until};
 const AT_A_TIME: usize = 6;
 const EACH: usize = 1_000;
 
-/// A client that leaves and one that comes in the same turn of the loop share a slot. If one of
-/// them were not counted off, the limit would be reached sooner or later.
+/// A client that disconnects and one that connects in the same turn share a slot. If one of them
+/// were counted wrongly, the limit would be reached some time.
 #[test]
-fn clients_that_left_do_not_count() {
+fn disconnected_clients_do_not_count() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1", "--limit.clients=60"]);
     thread::scope(|scope| {
@@ -25,7 +25,7 @@ fn clients_that_left_do_not_count() {
             });
         }
     });
-    // All of the limit is there for others.
+    // The whole limit is available for other clients.
     let mut clients = Vec::new();
     wait_until("60 clients fit in", || {
         let mut client = proxy.client();
@@ -39,9 +39,9 @@ fn clients_that_left_do_not_count() {
     assert_eq!(refusal, "-ERR max number of clients reached");
 }
 
-/// The busiest worker has no more than a tenth above the mean.
+/// The busiest worker has at most a tenth more than the mean.
 #[test]
-fn workers_get_equally_many_clients() {
+fn workers_get_equal_numbers_of_clients() {
     let redis = Redis::open();
     for workers in [2, 4] {
         let proxy = Proxy::with(&redis, &[&format!("--core-num={workers}")]);
@@ -71,7 +71,7 @@ fn workers_get_equally_many_clients() {
         };
         let mut clients = come(50);
         even(50);
-        // Those of one worker go; the next ones fill it up again.
+        // The clients of one worker disconnect; the next clients fill it up again.
         let mut at = 0..50;
         clients.retain(|_| at.next().is_some_and(|i| i % workers != 0));
         let left = u32::try_from(clients.len()).unwrap();

@@ -1,18 +1,18 @@
-//! What becomes of commands: passed on, refused, or a reason to hang up.
+//! Commands: forwarded, refused, or a reason to close the client.
 
 mod support;
 
 use support::{Feature, Proxy, Redis, Wire, array, request};
 
 #[test]
-fn commands_go_through_unseen() {
+fn commands_are_forwarded_unchanged() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     for hello in ["HELLO 2", "HELLO 3"] {
         let (mut ours, mut direct) = (proxy.client(), redis.direct());
         ours.ask(hello);
         direct.ask(hello);
-        // Both write, so each has a database of its own.
+        // Both write, so each has its own database.
         direct.ask("SELECT 1");
         for line in [
             "NOSUCH a b",
@@ -43,7 +43,7 @@ fn commands_go_through_unseen() {
             assert_eq!(ours.ask(line), direct.ask(line), "{hello}, {line}");
         }
         let docs = (ours.ask("COMMAND DOCS"), direct.ask("COMMAND DOCS"));
-        // They came together with functions.
+        // These commands are as old as functions.
         assert!(docs.0.len() > 100_000 || redis.lacks(Feature::Functions));
         assert!(docs.0 == docs.1, "COMMAND DOCS differs");
         let version = |info: String| {
@@ -55,9 +55,9 @@ fn commands_go_through_unseen() {
     }
 }
 
-/// It goes over a connection that is not busy, in the protocol of the client.
+/// FUNCTION STATS uses an idle connection, in the protocol of the client.
 #[test]
-fn function_stats_come_in_the_protocol_of_the_client() {
+fn function_stats_has_the_protocol_of_the_client() {
     let redis = Redis::open();
     if redis.lacks(Feature::Functions) {
         return;
@@ -79,7 +79,7 @@ fn function_stats_come_in_the_protocol_of_the_client() {
 }
 
 #[test]
-fn administration_as_configured() {
+fn administrative_commands_follow_the_option() {
     let redis = Redis::open();
     let deny = Proxy::with(&redis, &["--admin-commands=deny"]);
     let mut client = deny.client_as("ann", "annpw");
@@ -116,7 +116,7 @@ fn administration_as_configured() {
         client.ask("CONFIG GET maxmemory"),
         "*2 $9 maxmemory $10 1073741824"
     );
-    // That is allowed as well, and is what it says.
+    // This is allowed too, and has the effect that it names.
     client.send(array("SHUTDOWN NOSAVE"));
     assert_eq!(
         client.reply(),
@@ -125,7 +125,7 @@ fn administration_as_configured() {
 }
 
 #[test]
-fn what_ends_request_and_reply_is_never_forwarded() {
+fn commands_without_one_reply_are_never_forwarded() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client();
@@ -147,7 +147,7 @@ fn what_ends_request_and_reply_is_never_forwarded() {
 }
 
 #[test]
-fn http_gets_no_word() {
+fn http_request_gets_no_reply() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     for line in [
@@ -167,7 +167,7 @@ fn http_gets_no_word() {
 }
 
 #[test]
-fn protocol_errors_end_the_connection_after_what_came_before() {
+fn protocol_error_closes_the_client_after_earlier_replies() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     for (bytes, says) in [
@@ -201,14 +201,14 @@ fn protocol_errors_end_the_connection_after_what_came_before() {
     );
     client.expect_end();
     assert_eq!(redis.ask("GET k"), "$1 v");
-    // Not an error: requests without content.
+    // Requests without content are not an error.
     let mut client = proxy.client();
     client.send("*0\r\n*-1\r\n\r\nPING\r\n");
     assert_eq!(client.reply(), "+PONG");
 }
 
 #[test]
-fn ten_thousand_commands_in_one_pipeline() {
+fn pipeline_of_ten_thousand_commands_is_answered() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client();
@@ -227,7 +227,7 @@ fn ten_thousand_commands_in_one_pipeline() {
 }
 
 #[test]
-fn keys_and_values_of_any_bytes() {
+fn keys_and_values_may_have_any_bytes() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client();
@@ -249,9 +249,9 @@ fn keys_and_values_of_any_bytes() {
     }
 }
 
-/// However the bytes are cut into packets, the commands are the same.
+/// Commands are the same in packets of any size.
 #[test]
-fn requests_cut_anywhere() {
+fn requests_may_arrive_in_any_pieces() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client();
@@ -267,7 +267,7 @@ fn requests_cut_anywhere() {
     let replies = "+OK\r\n$5\r\nvalue\r\n$1\r\nx\r\n+OK\r\n$-1\r\n+OK\r\n";
     for cut in 1..bytes.len() {
         client.send(&bytes[..cut]);
-        // Only a reply proves that the first part was read on its own; not every cut has one.
+        // Only a reply proves that the first part was read separately; not every cut has one.
         support::pause();
         client.send(&bytes[cut..]);
         client.expect(replies);
@@ -279,7 +279,7 @@ fn requests_cut_anywhere() {
 }
 
 #[test]
-fn a_half_closed_client_gets_all_its_replies() {
+fn half_closed_client_gets_all_its_replies() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client();
@@ -287,7 +287,7 @@ fn a_half_closed_client_gets_all_its_replies() {
     client.finish_sending();
     assert_eq!(client.replies(3), ["+PONG", "+OK", "$1 1"]);
     client.expect_end();
-    // The first words of a new client, with its login among them.
+    // The first requests of a new client, including its login.
     let mut client = proxy.client();
     client.send("AUTH ann annpw\r\nSELECT 2\r\nGET x\r\nGE");
     client.finish_sending();
@@ -302,7 +302,7 @@ fn a_half_closed_client_gets_all_its_replies() {
 }
 
 #[test]
-fn a_client_that_goes_away_disturbs_nobody() {
+fn disconnecting_client_does_not_affect_others() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let mut neighbour = proxy.client();

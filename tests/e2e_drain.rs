@@ -1,4 +1,4 @@
-//! SIGTERM: what is under way is finished, nothing new begins, and it ends in time.
+//! SIGTERM: requests in flight are finished, nothing new starts, and the process ends in time.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use support::{Proxy, Redis, Wire, array, now, request, signal, unused_port, wait_for, wait_until};
 
-/// Keeps the server busy for so many ms, then answers 7.
+/// A script that keeps the server busy for this time in ms, then replies 7.
 fn slow(ms: u32) -> Vec<u8> {
     let script = format!(
         "local t = redis.call('TIME') local s = t[1] * 1000 + t[2] / 1000 \
@@ -19,16 +19,16 @@ fn slow(ms: u32) -> Vec<u8> {
     request(&[b"EVAL", script.as_bytes(), b"0"])
 }
 
-/// Sends it, and waits until it is with the backend.
+/// Sends the script, and waits until the backend has it.
 fn begin(client: &mut Wire, asker: &mut Wire, bytes: Vec<u8>) {
     assert_eq!(client.ask("PING"), "+PONG");
     client.send(bytes);
-    // The one worker has read both by now.
+    // The worker has read both requests now.
     assert_eq!(asker.ask("UNWATCH"), "+OK");
 }
 
 #[test]
-fn work_under_way_is_finished() {
+fn requests_in_flight_are_finished() {
     let redis = Redis::open();
     let mut proxy = Proxy::with(&redis, &["--core-num=1"]);
     let (mut client, mut idle) = (proxy.client(), proxy.client());
@@ -48,9 +48,9 @@ fn work_under_way_is_finished() {
     assert_eq!(proxy.wait().code(), Some(0));
 }
 
-/// Probes and a curl see it end; what Kubernetes sends afterwards makes it no worse.
+/// Probes see the drain; the SIGTERM that Kubernetes sends afterwards does not shorten it.
 #[test]
-fn a_drain_by_the_service_port() {
+fn service_port_starts_a_drain() {
     let redis = Redis::open();
     let mut proxy = Proxy::with(&redis, &["--core-num=1", "--grace-seconds=60"]);
     let service = proxy.service();
@@ -77,9 +77,9 @@ fn a_drain_by_the_service_port() {
     assert!(service.try_ask("GET", "/healthz", None).is_err());
 }
 
-/// Workers without a client end at once: that looked like a failure now and then.
+/// Workers without a client end at once, which is not a failure.
 #[test]
-fn a_drain_by_the_service_port_of_workers_that_do_nothing() {
+fn service_port_drains_idle_workers() {
     let redis = Redis::open();
     for _ in 0..40 {
         let mut proxy = Proxy::with(&redis, &["--core-num=4"]);
@@ -89,7 +89,7 @@ fn a_drain_by_the_service_port_of_workers_that_do_nothing() {
 }
 
 #[test]
-fn a_second_signal_after_a_drain_ends_it_at_once() {
+fn signal_after_a_drain_call_needs_a_second_one_to_end_at_once() {
     let redis = Redis::open();
     let mut proxy = Proxy::with(&redis, &["--core-num=1", "--grace-seconds=60"]);
     let (mut client, mut idle) = (proxy.client(), proxy.client());
@@ -105,7 +105,7 @@ fn a_second_signal_after_a_drain_ends_it_at_once() {
 }
 
 #[test]
-fn nothing_to_finish() {
+fn idle_proxy_ends_at_once() {
     for name in ["TERM", "INT"] {
         let redis = Redis::open();
         let mut proxy = Proxy::of(&redis);
@@ -126,7 +126,7 @@ fn nothing_to_finish() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_ends_the_drain_at_once() {
     let redis = Redis::open();
     let mut proxy = Proxy::with(&redis, &["--core-num=1", "--grace-seconds=60"]);
     let (mut client, mut idle) = (proxy.client(), proxy.client());
@@ -141,7 +141,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn the_grace_period_ends() {
+fn drain_ends_after_the_grace_period() {
     let redis = Redis::open();
     let mut proxy = Proxy::with(&redis, &["--core-num=1", "--grace-seconds=1"]);
     let (mut client, mut idle) = (proxy.client(), proxy.client());
@@ -157,9 +157,9 @@ fn the_grace_period_ends() {
     assert!(proxy.log().contains("grace period ended"));
 }
 
-/// A client that never reads its replies cannot keep the process alive beyond the grace period.
+/// A client that never reads its replies does not keep the process alive beyond the grace period.
 #[test]
-fn a_client_that_does_not_read() {
+fn slow_reader_does_not_extend_the_drain() {
     let redis = Redis::open();
     redis.ask("SETRANGE big 20000000 x");
     let mut proxy = Proxy::with(&redis, &["--core-num=1", "--grace-seconds=1"]);
@@ -171,7 +171,7 @@ fn a_client_that_does_not_read() {
 }
 
 #[test]
-fn a_hang_up_signal_does_no_harm() {
+fn sighup_does_not_end_the_proxy() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client();
@@ -182,7 +182,7 @@ fn a_hang_up_signal_does_no_harm() {
 }
 
 #[test]
-fn a_taken_port_is_one_clear_line() {
+fn port_in_use_is_one_error_line() {
     refused_for("port", "service-port");
     refused_for("service-port", "port");
 }
@@ -203,7 +203,7 @@ fn refused_for(option: &str, other: &str) {
 }
 
 #[test]
-fn signals_that_mean_nothing_end_nothing() {
+fn ignored_signals_do_not_end_the_proxy() {
     let redis = Redis::open();
     let mut proxy = Proxy::of(&redis);
     let mut client = proxy.client();
@@ -213,16 +213,16 @@ fn signals_that_mean_nothing_end_nothing() {
         proxy.signal(name);
         assert_eq!(client.ask("PING"), "+PONG", "SIG{name}");
     }
-    // Ctrl-\\ is a drain, as Ctrl-C is.
+    // Ctrl-\\ starts a drain, as Ctrl-C does.
     proxy.signal("QUIT");
     client.expect_end();
     assert_eq!(proxy.wait().code(), Some(0));
     assert_eq!(proxy.logged("stopped"), 1);
 }
 
-/// The log fills the pipe and a queue behind it; nobody reads them.
+/// The log fills the pipe and the queue behind it; nothing reads the pipe.
 #[test]
-fn a_log_that_nobody_reads_holds_nothing_up() {
+fn full_log_pipe_does_not_block_the_proxy() {
     let redis = Redis::open();
     let port = unused_port();
     let mut proxy = Command::new(env!("CARGO_BIN_EXE_elika-proxy"))
@@ -237,7 +237,7 @@ fn a_log_that_nobody_reads_holds_nothing_up() {
     wait_until("it listens", || {
         TcpStream::connect(("127.0.0.1", port)).is_ok()
     });
-    // Each is a line of some 80 bytes, and a pipe takes 64 KiB.
+    // Each call logs a line of about 80 bytes, and a pipe holds 64 KiB.
     for _ in 0..2_000 {
         let mut client = Wire::connect(("127.0.0.1", port));
         assert_eq!(client.ask("PING"), "+PONG");

@@ -1,5 +1,4 @@
-//! Backends that are not there, go away, hang, or are full: what clients hear, and that all is well
-//! again by itself.
+//! Backends that are missing, lost, hung or full: the errors that clients get, and the recovery.
 
 mod support;
 
@@ -12,7 +11,7 @@ const LATE: &str = "-ERR elika: backend did not answer in time, outcome unknown"
 const REFUSED: &str = "-ERR elika: backend unavailable: connection refused";
 const UNAVAILABLE: &str = "-ERR elika: backend unavailable: ";
 
-/// Asks until the backend is there again.
+/// Sends requests until the backend is available again.
 fn wait_served(client: &mut Wire, line: &str, reply: &str) {
     wait_until("requests are served again", || {
         let came = client.ask(line);
@@ -24,14 +23,14 @@ fn wait_served(client: &mut Wire, line: &str, reply: &str) {
     });
 }
 
-/// Sees to it that the proxy has passed on all that its clients sent so far: they have one worker,
-/// which writes to backends before it answers the one who asks last.
+/// Makes sure that the proxy has forwarded all requests so far: the clients have one worker, which
+/// writes to backends before it replies to the last one.
 fn all_is_passed_on(asker: &mut Wire) {
     assert_eq!(asker.ask("UNWATCH"), "+OK");
 }
 
 #[test]
-fn not_there_at_the_start() {
+fn proxy_starts_without_its_backend() {
     let port = unused_port();
     let proxy = Proxy::at(&format!("127.0.0.1:{port}"), &[]);
     wait_until("the log says so", || proxy.logged("backend: offline ") == 1);
@@ -60,7 +59,7 @@ fn not_there_at_the_start() {
 }
 
 #[test]
-fn killed_with_requests_in_flight() {
+fn requests_in_flight_get_one_reply_when_the_backend_is_killed() {
     let mut redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let mut asker = proxy.client();
@@ -87,12 +86,12 @@ fn killed_with_requests_in_flight() {
         for n in 0..=i {
             let [write, ours, read] = client.replies(3).try_into().unwrap();
             assert_eq!([&*write, &*ours], [LOST, "+OK"]);
-            // The last one has no write behind it: it is asked again, and finds nobody.
+            // The last read has no write behind it: it is retried, and finds no backend.
             let again = if n == i { UNAVAILABLE } else { LOST };
             assert!(read.starts_with(again), "{read}");
         }
     }
-    // Nothing more came, nobody was closed, and everybody is where he was.
+    // No further replies arrived, no client was closed, and every client has its database.
     redis.start_again();
     for (i, client) in clients.iter_mut().enumerate() {
         wait_served(client, &format!("SET of{i} {i}"), "+OK");
@@ -113,7 +112,7 @@ fn killed_with_requests_in_flight() {
 }
 
 #[test]
-fn restarted_again_and_again() {
+fn proxy_reconnects_after_repeated_restarts() {
     let mut redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut clients: Vec<_> = (0..4).map(|_| proxy.client_as("ann", "annpw")).collect();
@@ -144,9 +143,9 @@ fn restarted_again_and_again() {
     }
 }
 
-/// Only connections end, the server stays: nobody may hear that it is unavailable.
+/// Only connections are closed and the server stays, so no client may get an unavailable error.
 #[test]
-fn killed_connections_are_opened_again() {
+fn killed_connections_are_reopened() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client_as("ann", "annpw");
@@ -154,14 +153,14 @@ fn killed_connections_are_opened_again() {
     for i in 0..20 {
         assert_eq!(client.ask(&format!("SET k{i} v")), "+OK");
         assert!(control.ask("CLIENT KILL USER ann").starts_with(':'));
-        // A read that was written before the proxy saw the end is asked again.
+        // A read that was written before the proxy saw the loss is retried.
         assert_eq!(client.ask(&format!("GET k{i}")), "$1 v");
     }
     assert_eq!(proxy.logged("backend: offline "), 0, "{}", proxy.log());
 }
 
 #[test]
-fn hung() {
+fn hung_backend_gives_an_error_after_reply_ms() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.reply-ms=500"]);
     let (mut client, mut other) = (proxy.client(), proxy.client());
@@ -182,9 +181,9 @@ fn hung() {
     wait_served(&mut other, "GET k", "$1 v");
 }
 
-/// A backend that accepts and says nothing does not hold up those who wait for it for long.
+/// A backend that accepts connections and sends nothing does not block clients for long.
 #[test]
-fn hung_while_connecting() {
+fn backend_that_hangs_during_the_handshake_gives_an_error() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.reply-ms=300"]);
     let (mut client, mut user) = (proxy.client(), proxy.client());
@@ -204,7 +203,7 @@ fn hung_while_connecting() {
 }
 
 #[test]
-fn a_backend_that_is_full() {
+fn full_backend_gives_its_error() {
     let redis = Redis::open_with("maxclients 3");
     let mut control = redis.control();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
@@ -214,7 +213,7 @@ fn a_backend_that_is_full() {
     let mut bob = proxy.client();
     let reply = bob.ask("AUTH bob bobpw");
     assert!(reply.contains("max number of clients reached"), "{reply}");
-    // Those who are in go on.
+    // Connected clients continue.
     assert_eq!(client.ask("GET k"), "$1 v");
     assert_eq!(ann.ask("GET k"), "$1 v");
     assert_eq!(control.ask("CONFIG SET maxclients 100"), "+OK");
@@ -223,7 +222,7 @@ fn a_backend_that_is_full() {
 }
 
 #[test]
-fn loading_or_busy_is_the_servers_word() {
+fn loading_and_busy_errors_are_forwarded() {
     let redis = Redis::open_with("lua-time-limit 50");
     let proxy = Proxy::of(&redis);
     let (mut client, mut other) = (proxy.client(), proxy.client_as("ann", "annpw"));

@@ -42,7 +42,7 @@ fn connect(address: SocketAddr, login: &str, options: &str) -> Connection {
 }
 
 #[test]
-fn it_starts_and_stops_within_a_process() {
+fn proxy_starts_and_stops_within_a_process() {
     let redis = Redis::open();
     let (first, second) = (start(&redis), start(&redis));
     assert_ne!(first.address(), second.address());
@@ -57,7 +57,7 @@ fn it_starts_and_stops_within_a_process() {
 }
 
 #[test]
-fn its_service_port_is_there_or_not() {
+fn service_port_can_be_disabled() {
     let redis = Redis::open();
     let (with, without) = (
         start(&redis),
@@ -70,7 +70,7 @@ fn its_service_port_is_there_or_not() {
     assert_eq!(Wire::connect(without.address()).ask("PING"), "+PONG");
     let mut client = Wire::connect(with.address());
     assert_eq!(client.ask("PING"), "+PONG");
-    // Whoever started it decides when to stop waiting.
+    // The embedding program decides how long it waits.
     assert_eq!(service.post("/drain", "").status, 202);
     client.expect_end();
     assert_eq!(service.get("/readyz").status, 503);
@@ -79,9 +79,9 @@ fn its_service_port_is_there_or_not() {
     without.stop();
 }
 
-/// Its threads are gone with it.
+/// Its threads end with it.
 #[test]
-fn what_has_stopped_leaves_nothing_behind() {
+fn stopped_proxy_leaves_no_threads_and_sockets() {
     let redis = Redis::open();
     let dir = tempfile::TempDir::new().unwrap();
     let tenants = format!("--tenants.file={}/t.json", dir.path().display());
@@ -103,12 +103,12 @@ fn what_has_stopped_leaves_nothing_behind() {
     let running = start_with(&redis, &[&tenants]);
     assert!(ours() >= 5);
     running.stop();
-    // Those of the other tests end as well.
+    // The threads of other tests end too.
     wait_until("its threads have ended", || ours() == 0);
 }
 
 #[test]
-fn a_client_library_finds_what_it_expects() {
+fn client_library_works_through_the_proxy() {
     let server = Redis::open();
     let proxy = start(&server);
     for (login, options, db) in [
@@ -154,7 +154,7 @@ fn a_client_library_finds_what_it_expects() {
 }
 
 #[test]
-fn errors_keep_their_kind() {
+fn client_library_sees_the_kind_of_errors() {
     let server = Redis::guarded();
     let proxy = start(&server);
     let wrong = Client::open(format!("redis://ann:wrong@{}/", proxy.address())).unwrap();

@@ -1,4 +1,4 @@
-//! Every limit: what the one who reaches it hears, and that nobody else notices.
+//! Every limit: the error of the client that reaches it, and that other clients are not affected.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use support::{Proxy, Redis, Wire, array, now, request, timers_of_established, wait_until};
 
 #[test]
-fn clients() {
+fn clients_are_limited() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--limit.clients=3"]);
     let mut clients: Vec<_> = (0..3).map(|_| proxy.client()).collect();
@@ -50,7 +50,7 @@ fn clients_leave_descriptors_for_backends_and_probes() {
     let last = clients.last_mut().unwrap();
     assert_eq!(last.reply(), "-ERR max number of clients reached");
     assert_eq!(proxy.logged("acceptor: paused"), 0, "{}", proxy.log());
-    // Whatever needs a descriptor gets one.
+    // Everything that needs a descriptor gets one.
     assert_eq!(first.ask("AUTH ann annpw"), "+OK");
     assert_eq!(first.ask("SUBSCRIBE news"), "*3 $9 subscribe $4 news :1");
     assert_eq!(proxy.service().get("/healthz").status, 200);
@@ -64,8 +64,8 @@ fn clients_leave_descriptors_for_backends_and_probes() {
     });
 }
 
-/// A peer whose machine is gone says nothing: the kernel has to ask. Its timer is the second column
-/// that follows the queues, `02` for keepalive.
+/// A peer whose machine is gone sends nothing, so the kernel probes it. The timer is the second
+/// column after the queues, `02` for keepalive.
 #[cfg(target_os = "linux")]
 #[test]
 fn silent_peers_are_probed_on_both_sides() {
@@ -89,9 +89,9 @@ fn silent_peers_are_probed_on_both_sides() {
     }
 }
 
-/// What nobody can have is an error, not the end of the process.
+/// A request that no process can store is an error, not the end of the process.
 #[test]
-fn half_requests_in_little_memory() {
+fn incomplete_requests_without_memory_get_an_error() {
     let redis = Redis::open();
     let proxy = Proxy::by_shell(
         "ulimit -v 1500000; exec \"$0\" \"$@\"",
@@ -109,10 +109,10 @@ fn half_requests_in_little_memory() {
     }
 }
 
-/// The ceilings are higher than what the process can have: whoever sends most goes, and nobody
-/// else notices.
+/// The limits are higher than the memory of the process: the client with the most bytes is closed,
+/// and others are not affected.
 #[test]
-fn half_requests_that_fill_the_memory_below_the_ceilings() {
+fn incomplete_requests_that_fill_the_memory_close_the_largest_client() {
     let redis = Redis::open();
     let options = [
         "--core-num=1",
@@ -125,7 +125,7 @@ fn half_requests_that_fill_the_memory_below_the_ceilings() {
     assert_eq!(neighbour.ask("SET k v"), "+OK");
     let mut clients = Vec::new();
     for round in 0..120 {
-        // Kept in pieces, in one piece, and as it came with a buffer that doubles.
+        // Buffered in pieces, in one piece, and with a buffer that doubles.
         let sent = [40_000, 1 << 20, 5 << 20, 12 << 20][round % 4];
         let mut client = proxy.client();
         client.try_send(format!("*3\r\n$3\r\nSET\r\n$1\r\nh\r\n${}\r\n", 2 * sent));
@@ -134,7 +134,7 @@ fn half_requests_that_fill_the_memory_below_the_ceilings() {
         assert_eq!(neighbour.ask("GET k"), "$1 v", "{}", proxy.log());
     }
     assert!(proxy.logged("limit=memory") >= 1, "{}", proxy.log());
-    // And those whose answer would be as large as they are.
+    // And requests whose reply would be as large as they are.
     for _ in 0..4 {
         let mut client = proxy.client();
         client.try_send("*2\r\n$4\r\nECHO\r\n$60000000\r\n");
@@ -148,7 +148,7 @@ fn half_requests_that_fill_the_memory_below_the_ceilings() {
 }
 
 #[test]
-fn requests_in_flight() {
+fn requests_in_flight_are_limited() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--limit.in-flight=7"]);
     let mut client = proxy.client();
@@ -166,7 +166,7 @@ fn requests_in_flight() {
 }
 
 #[test]
-fn a_slow_reader_with_somebody_behind_is_closed() {
+fn slow_reader_with_a_write_behind_it_is_closed() {
     let redis = Redis::open();
     redis.ask("SETRANGE big 39999999 x");
     let options = [
@@ -190,9 +190,9 @@ fn a_slow_reader_with_somebody_behind_is_closed() {
     assert_eq!(neighbour.ask("GET n"), "$2 10");
 }
 
-/// The same many small replies: a pipeline whose answers nobody reads.
+/// Many small replies: a pipeline whose replies are not read.
 #[test]
-fn many_unread_replies_do_not_pile_up() {
+fn unread_replies_are_limited() {
     let redis = Redis::open();
     redis.ask("SETRANGE big 99999 x");
     let options = ["--core-num=1", "--limit.client-outbound-bytes=1000000"];
@@ -209,7 +209,7 @@ fn many_unread_replies_do_not_pile_up() {
 }
 
 #[test]
-fn bytes_of_a_worker() {
+fn worker_outbound_bytes_are_limited() {
     let redis = Redis::open();
     redis.ask("SETRANGE big 29999999 x");
     let options = [
@@ -229,7 +229,7 @@ fn bytes_of_a_worker() {
 }
 
 #[test]
-fn silence() {
+fn idle_client_is_closed() {
     let redis = Redis::open();
     let proxy = Proxy::with(
         &redis,
@@ -245,14 +245,14 @@ fn silence() {
         busy
     });
     silent.expect_end();
-    // It was asked just before, and counts whole milliseconds.
+    // The client was active just before, and time counts in whole milliseconds.
     let took = start.elapsed();
     assert!(took >= Duration::from_millis(950), "{took:?}");
     assert_eq!(active.join().unwrap().ask("PING"), "+PONG");
 }
 
 #[test]
-fn time_to_log_in() {
+fn login_time_is_limited() {
     let redis = Redis::guarded();
     let proxy = Proxy::with(&redis, &["--limit.login-seconds=1"]);
     let (mut silent, mut partial) = (proxy.client(), proxy.client());
@@ -264,7 +264,7 @@ fn time_to_log_in() {
 }
 
 #[test]
-fn bytes_of_a_request() {
+fn request_size_is_limited() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--limit.request-bytes=4096"]);
     let (long, longer) = (vec![b'x'; 3000], vec![b'x'; 5000]);
@@ -286,7 +286,7 @@ fn bytes_of_a_request() {
 }
 
 #[test]
-fn before_a_login_that_is_needed() {
+fn anonymous_requests_are_limited() {
     let (open, guarded) = (Redis::open(), Redis::guarded());
     let many = array("DEL 1 2 3 4 5 6 7 8 9 10");
     let long = request(&[b"SET", b"k", &[b'x'; 16_385]]);
@@ -313,7 +313,7 @@ fn before_a_login_that_is_needed() {
         client.send(bytes);
         assert_eq!(client.reply(), "-NOAUTH Authentication required.");
     }
-    // Where no login is needed there is nothing to be limited.
+    // Without a required login there is no limit.
     let proxy = Proxy::of(&open);
     for (bytes, reply) in [(&many, ":0"), (&long, "+OK")] {
         let mut client = proxy.client();
@@ -322,9 +322,9 @@ fn before_a_login_that_is_needed() {
     }
 }
 
-/// Guesses wait for one another and not for long; who is in does not notice.
+/// Guesses wait for each other, but not for long; logged-in clients are not affected.
 #[test]
-fn logins_per_second() {
+fn logins_per_second_are_limited() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1", "--limit.logins-per-second=20"]);
     let mut client = proxy.client_as("ann", "annpw");
@@ -347,7 +347,7 @@ fn logins_per_second() {
 }
 
 #[test]
-fn clients_per_second() {
+fn accepts_per_second_are_limited() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--limit.accepts-per-second=20"]);
     let start = now();
@@ -362,9 +362,9 @@ fn clients_per_second() {
     );
 }
 
-/// What a backend does not take is left with the clients.
+/// Requests that a backend does not read stay with the clients.
 #[test]
-fn requests_for_a_backend_that_does_not_read() {
+fn requests_wait_for_a_backend_that_does_not_read() {
     const COUNT: usize = 2_000;
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);

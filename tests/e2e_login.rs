@@ -1,5 +1,4 @@
-//! Who a client is: logins of every form against a real redis-server, and what they may not do to
-//! others.
+//! Logins of every form against a real redis-server, and that they do not affect other clients.
 
 mod support;
 
@@ -9,7 +8,7 @@ const WRONGPASS: &str = "-WRONGPASS invalid username-password pair or user is di
 const NOAUTH: &str = "-NOAUTH Authentication required.";
 
 #[test]
-fn the_session_everybody_begins_with() {
+fn anonymous_session_has_the_documented_replies() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client();
@@ -25,13 +24,13 @@ fn the_session_everybody_begins_with() {
         format!("proxy address {}", proxy.address()),
         "service address".to_owned(),
     ] {
-        // A worker does not wait until it is written.
+        // A worker does not wait until the line is written.
         wait_until(&words, || proxy.logged(&words) > 0);
     }
 }
 
 #[test]
-fn every_form_of_login() {
+fn every_form_of_login_works() {
     let redis = Redis::guarded();
     let proxy = Proxy::of(&redis);
     for (login, user) in [
@@ -58,7 +57,7 @@ fn every_form_of_login() {
 }
 
 #[test]
-fn without_a_login() {
+fn default_user_needs_no_login() {
     let (open, guarded) = (Redis::open(), Redis::guarded());
     let proxy = Proxy::of(&open);
     let mut client = proxy.client();
@@ -78,7 +77,7 @@ fn without_a_login() {
     ] {
         assert_eq!(client.ask(command), NOAUTH, "{command}");
     }
-    // The rest of the sentence differs from one version of Redis to the next.
+    // The rest of the text depends on the version of Redis.
     let hello = client.ask("HELLO 3");
     assert!(
         hello.starts_with("-NOAUTH HELLO must be called with"),
@@ -93,7 +92,7 @@ fn without_a_login() {
 }
 
 #[test]
-fn a_wrong_login_leaves_the_session_as_it_was() {
+fn wrong_login_keeps_the_session() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client_as("ann", "annpw");
@@ -117,9 +116,9 @@ fn a_wrong_login_leaves_the_session_as_it_was() {
     assert_eq!(stranger.ask("ACL WHOAMI"), "$7 default");
 }
 
-/// What the server says when its default user has no password; and malformed logins.
+/// The server's replies when its default user has no password; and malformed logins.
 #[test]
-fn refusals_in_the_servers_words() {
+fn refused_login_gets_the_error_of_the_server() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     for line in [
@@ -138,11 +137,11 @@ fn refusals_in_the_servers_words() {
 }
 
 #[test]
-fn another_user_at_any_time() {
+fn client_may_change_its_user_at_any_time() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client();
-    // All in one packet: what is pipelined behind a login runs as the new user.
+    // All in one packet: requests behind a login are executed as the new user.
     let pipeline: Vec<u8> = [
         "SET a 1",
         "AUTH ann annpw",
@@ -178,21 +177,21 @@ fn another_user_at_any_time() {
 }
 
 #[test]
-fn a_wrong_login_does_not_disturb_neighbours() {
+fn wrong_login_does_not_affect_other_clients() {
     let redis = Redis::guarded();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let mut neighbour = proxy.client_as("ann", "annpw");
     neighbour.ask("SET n 0");
     for i in 1..=40 {
         let mut stranger = proxy.client();
-        // Requests of the neighbour before, between and behind.
+        // Requests of another client before, between and behind the logins.
         neighbour.send(array("INCR n"));
         stranger.send([array("AUTH ann wrong"), array("GET n")].concat());
         neighbour.send(array("GET n"));
         assert_eq!(neighbour.replies(2), [format!(":{i}"), text_of(i)]);
         assert_eq!(stranger.replies(2), [WRONGPASS, NOAUTH]);
     }
-    // Guesses of unknown users leave no connection behind.
+    // Guesses of unknown users leave no connection.
     let mut stranger = proxy.client();
     for i in 0..10 {
         assert_eq!(stranger.ask(&format!("AUTH user{i} x")), WRONGPASS);
@@ -208,7 +207,7 @@ fn text_of(number: i32) -> String {
 }
 
 #[test]
-fn permissions_are_the_backends() {
+fn permissions_are_those_of_the_backend() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client_as("reader", "readerpw");
@@ -226,7 +225,7 @@ fn permissions_are_the_backends() {
 }
 
 #[test]
-fn a_new_password_and_killed_connections() {
+fn changed_password_closes_clients_that_need_a_new_connection() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut clients: Vec<_> = (0..4).map(|_| proxy.client_as("ann", "annpw")).collect();
@@ -235,10 +234,10 @@ fn a_new_password_and_killed_connections() {
     }
     let mut control = redis.control();
     assert_eq!(control.ask("ACL SETUSER ann resetpass >newpw"), "+OK");
-    // Connections of that user go on until they end: so does Redis.
+    // Existing connections of the user continue, as in Redis.
     assert_eq!(clients[0].ask("GET k"), "$1 v");
     assert!(control.ask("CLIENT KILL TYPE normal").starts_with(':'));
-    // A client that is connected directly is closed then.
+    // A client with a direct connection is closed here too.
     for client in &mut clients {
         client.expect_end();
     }
@@ -246,13 +245,13 @@ fn a_new_password_and_killed_connections() {
     assert_eq!(client.ask("AUTH ann annpw"), WRONGPASS);
     assert_eq!(client.ask("AUTH ann newpw"), "+OK");
     assert_eq!(client.ask("GET k"), "$1 v");
-    // Nobody else noticed.
+    // Other users are not affected.
     assert_eq!(proxy.client_as("bob", "bobpw").ask("GET k"), "$1 v");
 }
 
-/// The names and passwords of people contain anything.
+/// Names and passwords may contain any characters.
 #[test]
-fn names_and_passwords_with_odd_bytes() {
+fn names_and_passwords_may_have_any_bytes() {
     let redis = Redis::open();
     let mut control = redis.control();
     for (user, password) in [("a.b.c", "p.w"), ("ü", "\u{1F511}"), ("x\"y", ">#<")] {
@@ -276,10 +275,10 @@ fn names_and_passwords_with_odd_bytes() {
     }
 }
 
-/// Some servers send no reply to a failed AUTH while other replies wait: on a connection that
-/// serves others, each of them would hear what was meant for the next.
+/// Some servers send no reply to a failed AUTH while other replies are outstanding: on a shared
+/// connection every client would then get the reply of another one.
 #[test]
-fn failed_login_beside_requests_crosses_no_reply() {
+fn failed_login_mixes_up_no_replies() {
     let redis = Redis::guarded();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     assert_eq!(redis.ask("SET secret treasure"), "+OK");
@@ -299,14 +298,14 @@ fn failed_login_beside_requests_crosses_no_reply() {
 }
 
 #[test]
-fn guessing_beside_requests_crosses_no_reply() {
+fn guessing_mixes_up_no_replies() {
     let redis = Redis::guarded();
     let proxy = Proxy::with(&redis, &["--core-num=1", "--limit.logins-per-second=1000"]);
     let mut clients: Vec<_> = (0..8).map(|_| proxy.client_as("ann", "annpw")).collect();
     let mut guessers: Vec<_> = (0..3).map(|_| proxy.client()).collect();
     let login = ["AUTH ann bad", "HELLO 3 AUTH ann bad", "AUTH bad"];
     for round in 0..200 {
-        // Before one of them has guessed so often that it is closed.
+        // Before one of them is closed for too many guesses.
         if round % 50 == 49 {
             guessers = (0..3).map(|_| proxy.client()).collect();
         }
@@ -334,9 +333,9 @@ fn guessing_beside_requests_crosses_no_reply() {
     }
 }
 
-/// What happens to a session, and to one that is connected directly.
+/// The events of a session through the proxy, and of a direct one.
 #[test]
-fn session_ends_as_a_direct_one_does() {
+fn session_ends_like_a_direct_connection() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let mut control = redis.control();
@@ -362,9 +361,9 @@ fn session_ends_as_a_direct_one_does() {
     }
 }
 
-/// A session that came in with a password that was removed is not served where others came in.
+/// A client with a removed password is not served by connections with the new one.
 #[test]
-fn removed_password_ends_with_its_connections() {
+fn removed_password_is_not_served_by_other_connections() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let mut control = redis.control();
@@ -377,7 +376,7 @@ fn removed_password_ends_with_its_connections() {
     assert_eq!(control.ask("ACL SETUSER ann <annpw"), "+OK");
     assert!(control.ask("CLIENT KILL USER ann").starts_with(':'));
     first.expect_end();
-    // Its connection was killed, too, but it may come in again.
+    // Its connection was closed too, but it can log in again.
     wait_until("the second session is served again", || {
         second.ask("GET k") == "$1 v"
     });

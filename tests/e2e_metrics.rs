@@ -1,4 +1,4 @@
-//! The metrics page of the real program: what was done is on it, no more and no less.
+//! The metrics page of the real program shows exactly what happened.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ impl Tenant {
         Self::without(name, redis, proxy, "")
     }
 
-    /// It must not use these commands.
+    /// The tenant's denied commands.
     fn without(name: &str, redis: &Redis, proxy: &Proxy, commands: &str) -> Self {
         let cluster = ClusterKey {
             name: ClusterName {
@@ -54,7 +54,7 @@ impl Tenant {
     }
 }
 
-/// The page, which must be right in every way.
+/// The page, which must be valid.
 fn look(proxy: &Proxy) -> Exposition {
     let answer = proxy.service().get("/metrics");
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -63,7 +63,7 @@ fn look(proxy: &Proxy) -> Exposition {
     Exposition::read(&answer.body).unwrap_or_else(|why| panic!("{why}\n{}", answer.body))
 }
 
-/// What a number of each of the two tenants gained.
+/// The increase of a number for each of the two tenants.
 fn gained(
     before: &Exposition,
     after: &Exposition,
@@ -78,7 +78,7 @@ fn gained(
 }
 
 #[test]
-fn the_page_shows_what_was_done() {
+fn page_counts_requests_and_connections() {
     let (red, blue) = (Redis::open(), Redis::open());
     let proxy = Proxy::sync(&["--core-num=2"]);
     let one = Tenant::add("red", &red, &proxy);
@@ -110,7 +110,7 @@ fn the_page_shows_what_was_done() {
     let grew = |name: &str, label| gained(&before, &after, tenants, name, label);
     let of = |name: &str| grew(&format!("elika_instance_{name}"), ("instance_id", "a"));
     assert_eq!(of("requests_total"), [9.0, 20.0]);
-    // Who is blocked waits.
+    // A blocked client is waiting.
     assert_eq!(of("replies_total"), [8.0, 20.0]);
     assert_eq!(of("client_latency_seconds_count"), [8.0, 20.0]);
     assert_eq!(of("backend_latency_seconds_count"), [8.0, 20.0]);
@@ -195,7 +195,7 @@ fn the_page_shows_what_was_done() {
 }
 
 #[test]
-fn refusals_and_pauses_are_counted_and_few_tenants_shown() {
+fn refusals_and_pauses_are_counted_per_shown_tenant() {
     let (red, blue) = (Redis::open(), Redis::open());
     let proxy = Proxy::sync(&["--core-num=2", "--metrics.tenants=1"]);
     let one = Tenant::add("red", &red, &proxy);
@@ -233,7 +233,7 @@ fn refusals_and_pauses_are_counted_and_few_tenants_shown() {
 }
 
 #[test]
-fn where_it_is_and_whether() {
+fn metrics_page_can_be_moved_and_disabled() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--metrics.path=/numbers", "--node.id=n\\1"]);
     let answer = proxy.service().get("/numbers");

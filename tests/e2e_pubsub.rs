@@ -1,4 +1,4 @@
-//! Subscribers: what they hear, what they may say, and how they become ordinary clients again.
+//! Subscribers: their messages, their allowed commands, and the end of their subscriptions.
 
 mod support;
 
@@ -8,7 +8,7 @@ use support::{
     Feature, Proxy, Redis, Wire, array, commands, id_of, packet, request, same, same_at, wait_until,
 };
 
-/// Asks, and returns all that came before the answer to a PING behind it, which is no push.
+/// Sends a line, and returns everything before the reply to a PING behind it.
 fn hear(client: &mut Wire, line: &str) -> Vec<String> {
     client.send(packet(line));
     client.send(array("PING heard"));
@@ -22,13 +22,13 @@ fn hear(client: &mut Wire, line: &str) -> Vec<String> {
     }
 }
 
-/// Does it name shard channels, which Redis 6 has not?
+/// Whether the line names shard channels, which Redis 6 does not have.
 fn is_of_shards(line: &str) -> bool {
     line.contains("SSUB") || line.contains("SUNSUB")
 }
 
 #[test]
-fn the_mode_of_a_subscriber() {
+fn subscriber_mode_is_that_of_the_server() {
     let said = same(|door| {
         let mut client = door.client();
         let mut said = hear(&mut client, "SUBSCRIBE a b");
@@ -40,7 +40,7 @@ fn the_mode_of_a_subscriber() {
             said.extend(hear(&mut client, line));
         }
         if !door.is_resp3() {
-            // There they are allowed; the proxy has its own words for them.
+            // There they are allowed; the proxy has its own errors for them.
             for line in commands(
                 "CLIENT ID | CLIENT LIST | CLIENT INFO | HELLO 3 | COMMAND | INFO | MONITOR | MULTI | \
                  CLIENT TRACKING ON | CLIENT TRACKING OFF | CLIENT KILL ID 1 | CLIENT UNBLOCK 1",
@@ -87,7 +87,7 @@ fn the_mode_of_a_subscriber() {
 }
 
 #[test]
-fn messages_of_others() {
+fn messages_are_delivered() {
     same(|door| {
         let (mut client, mut other) = (door.client(), door.client());
         let mut said = hear(
@@ -115,9 +115,9 @@ fn messages_of_others() {
     });
 }
 
-/// Messages of any bytes and any size, and names as well.
+/// Messages and channel names of any bytes and any size.
 #[test]
-fn big_and_strange_messages() {
+fn messages_may_have_any_bytes_and_size() {
     same(|door| {
         let (mut client, mut other) = (door.client(), door.client());
         let all: Vec<u8> = (0..=255).collect();
@@ -144,9 +144,9 @@ fn big_and_strange_messages() {
     });
 }
 
-/// In RESP3 one goes on with everything else.
+/// In RESP3 a subscriber may send any command.
 #[test]
-fn an_ordinary_life_beside() {
+fn resp3_subscriber_may_send_other_commands() {
     let said = same(|door| {
         let (mut client, mut other) = (door.client(), door.client());
         if !door.is_resp3() {
@@ -156,7 +156,7 @@ fn an_ordinary_life_beside() {
         let mut said = hear(&mut client, "SUBSCRIBE a | PSUBSCRIBE p*");
         for line in [
             "PUBLISH a me",
-            // The messages are between the elements, also where one is the proxy's own.
+            // The messages are between the elements, also where the proxy writes an element.
             "MULTI | PUBLISH a inside | PUBLISH p1 inside | SET k v | EXEC",
             "CLIENT SETNAME me | MULTI | PUBLISH a x | CLIENT GETNAME | PUBLISH a y | EXEC",
             "SUBSCRIBE b | MULTI | GET k | EXEC | UNSUBSCRIBE b",
@@ -174,7 +174,7 @@ fn an_ordinary_life_beside() {
             }
             said.extend(hear(&mut client, line));
         }
-        // While it is blocked.
+        // While the client is blocked.
         client.send(packet("BLPOP l 0 | GET k"));
         door.redis().wait_blocked(1);
         said.extend(other.ask_all("PUBLISH a 1 | PUBLISH p3 2"));
@@ -191,7 +191,7 @@ fn an_ordinary_life_beside() {
 }
 
 #[test]
-fn pipelines_in_and_out() {
+fn pipelines_may_start_and_end_subscriptions() {
     same(|door| {
         let mut client = door.client();
         let old = door.redis().lacks(Feature::Functions);
@@ -218,7 +218,7 @@ fn pipelines_in_and_out() {
                 6,
             ),
             (
-                // Redis 6.2 takes 0.001 s for no timeout.
+                // Redis 6.2 treats 0.001 s as no timeout.
                 "MULTI | GET k | EXEC | SUBSCRIBE a | UNSUBSCRIBE | BLPOP l 0.01 | WATCH k | UNWATCH",
                 8,
             ),
@@ -230,7 +230,7 @@ fn pipelines_in_and_out() {
             if is_of_shards(line) && old {
                 continue;
             }
-            // What is behind RESET is said in RESP2.
+            // The replies behind RESET are in RESP2.
             for _ in 0..5 {
                 client.send(packet(line));
                 said.extend(client.replies(count));
@@ -258,7 +258,7 @@ fn pipelines_in_and_out() {
 }
 
 #[test]
-fn changes_of_keys() {
+fn keyspace_notifications_are_delivered() {
     same_at(&Redis::open_with("notify-keyspace-events KEA"), |door| {
         let (mut client, mut other) = (door.client(), door.client());
         let mut said = hear(&mut client, "PSUBSCRIBE __key*__:*");
@@ -274,9 +274,9 @@ fn changes_of_keys() {
     });
 }
 
-/// Each of them hears everything in order, or nothing more.
+/// Each of them gets all messages in order, or is closed.
 #[test]
-fn one_that_does_not_read() {
+fn slow_subscriber_is_closed() {
     const COUNT: usize = 4_000;
     let redis = Redis::open();
     let proxy = Proxy::with(
@@ -308,7 +308,7 @@ fn one_that_does_not_read() {
     let mut fast = reader.join().unwrap();
     let (_, most) = proxy.resident();
     assert!(most - before < 24 << 20, "{} bytes", most - before);
-    // It was closed, and has what had gone out by then.
+    // It was closed, and has the messages that were sent before.
     let came = slow.rest_len();
     assert!(came < COUNT * 10_000 / 2, "{came} bytes came");
     assert_eq!(publisher.ask("PUBLISH c last"), ":1");
@@ -316,7 +316,7 @@ fn one_that_does_not_read() {
 }
 
 #[test]
-fn the_connection_goes_back() {
+fn connection_is_returned_after_the_last_subscription() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.max-idle=1"]);
     let ids = || {
@@ -341,7 +341,7 @@ fn the_connection_goes_back() {
             3
         );
         assert_eq!(client.ask(&format!("SET k {i}")), "+OK");
-        // The same one serves the next, who finds nothing there.
+        // The same connection serves the next client, which finds no subscription.
         assert_eq!(
             other.ask_all("MULTI | GET k | EXEC")[2],
             format!("*1 $1 {i}")
@@ -357,7 +357,7 @@ fn the_connection_goes_back() {
 }
 
 #[test]
-fn the_server_ends_it() {
+fn subscriber_is_closed_with_its_connection() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let mut neighbour = proxy.client();

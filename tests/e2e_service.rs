@@ -1,4 +1,4 @@
-//! The service port of the real program: clusters come and go, and clients follow.
+//! The service port of the real program: clusters are added and removed, and clients follow.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -10,13 +10,13 @@ use std::thread;
 
 use support::{Answer, Http, Proxy, Redis, Wire, array, request, wait_until};
 
-/// A cluster called so.
+/// The key of a cluster with this name.
 fn key(name: &str) -> String {
     let location = r#"{"region":"eu","availability_zone":"a","node_name":"n1"}"#;
     format!(r#"{{"name":{{"namespace":"shop","name":"{name}"}},"location":{location}}}"#)
 }
 
-/// An instance of that cluster, which gives the cluster its name as an alias too.
+/// An instance of that cluster, with the cluster's name as an alias.
 fn instance(name: &str, id: &str, redis: &Redis, status: &str) -> String {
     format!(
         r#"{{"key":{},"id":"{id}","labels":{{"tenant":"{name}"}},"status":"{status}",
@@ -26,14 +26,14 @@ fn instance(name: &str, id: &str, redis: &Redis, status: &str) -> String {
     )
 }
 
-/// Makes a cluster known and returns its tenant.
+/// Adds a cluster and returns its tenant key.
 fn add(service: &Http, name: &str) -> String {
     let answer = service.post("/add_cluster", &key(name));
     let tenant = answer.data().strip_prefix(r#"{"tenant":""#).unwrap();
     tenant.strip_suffix(r#""}"#).unwrap().to_owned()
 }
 
-/// Makes a cluster known that has one instance, called `first`.
+/// Adds a cluster with one instance, which has id `first`.
 fn add_with(service: &Http, name: &str, redis: &Redis) -> String {
     let tenant = add(service, name);
     change(service, &instance(name, "first", redis, "ready"));
@@ -44,7 +44,7 @@ fn change(service: &Http, instance: &str) {
     assert_eq!(service.post("/status_change", instance).data(), "null");
 }
 
-/// A client of a tenant, which the workers may not know yet.
+/// A client of a tenant that the workers may not know yet.
 fn client_of(proxy: &Proxy, tenant: &str, user: &str, password: &str) -> Wire {
     let mut client = proxy.client();
     let login = format!("AUTH {tenant}.{user} {password}");
@@ -125,7 +125,7 @@ fn clusters_are_added_served_and_deleted() {
 
 /// Clients that wait for each reply notice nothing of it.
 #[test]
-fn an_instance_is_replaced_under_load() {
+fn instance_is_replaced_under_load() {
     let (old, new) = (Redis::open(), Redis::open());
     let proxy = Proxy::sync(&["--core-num=2"]);
     let service = proxy.service();
@@ -140,7 +140,7 @@ fn an_instance_is_replaced_under_load() {
             while !stop.load(Ordering::Relaxed) {
                 assert_eq!(client.ask(&format!("SET {key} v")), "+OK");
                 assert_eq!(client.ask("ECHO x"), "$1 x");
-                // The data of the two servers is not the same.
+                // The two servers have different data.
                 assert!(matches!(
                     &*client.ask(&format!("GET {key}")),
                     "$1 v" | "$-1"
@@ -204,13 +204,13 @@ fn changes_need_the_token_where_there_is_one() {
     for path in ["/healthz", "/metrics", "/list_cluster"] {
         assert_eq!(service.get(path).status, 200, "{path}");
     }
-    // With it, a script on a web page may do what anybody may.
+    // With the token, a script on a web page has the permissions of any caller.
     assert_eq!(trusted.with("Origin: http://x").get("/pools").status, 200);
     assert!(!proxy.log().contains("s3cret"));
 }
 
 #[test]
-fn a_web_page_cannot_steer_a_proxy_on_its_readers_machine() {
+fn web_page_cannot_call_the_admin_listener() {
     let mut proxy = Proxy::sync(&[]);
     let service = proxy.service();
     for header in ["Origin: http://evil.example", "X-Forwarded-For: 10.0.0.7"] {
@@ -225,7 +225,7 @@ fn a_web_page_cannot_steer_a_proxy_on_its_readers_machine() {
 
 /// A reverse proxy that adds no header, as HAProxy by default, looks like a caller on this machine.
 #[test]
-fn a_reverse_proxy_on_this_machine_can_add_clusters_and_nothing_else() {
+fn local_caller_can_only_add_clusters() {
     let redis = Redis::open();
     let mut proxy = Proxy::sync(&[]);
     let by_proxy = Http::at(proxy.service().address());
@@ -253,7 +253,7 @@ fn a_reverse_proxy_on_this_machine_can_add_clusters_and_nothing_else() {
 }
 
 #[test]
-fn the_static_router_keeps_its_cluster() {
+fn static_router_keeps_its_cluster() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let service = proxy.service();
@@ -275,7 +275,7 @@ fn the_static_router_keeps_its_cluster() {
 }
 
 #[test]
-fn a_paused_tenant_waits_and_goes_on() {
+fn paused_tenant_waits_and_continues() {
     let (carts, users) = (Redis::open(), Redis::open());
     let proxy = Proxy::sync(&["--core-num=2"]);
     let service = proxy.service();
@@ -297,7 +297,7 @@ fn a_paused_tenant_waits_and_goes_on() {
     assert_eq!(answer.data(), format!(r#"{{"tenant":"{tenant}"}}"#));
     assert_eq!(client.reply(), ":1");
 
-    // A pause ends by itself.
+    // A pause expires.
     service
         .post("/pause", r#"{"tenant":"carts","seconds":1}"#)
         .data();
@@ -306,7 +306,7 @@ fn a_paused_tenant_waits_and_goes_on() {
     assert_eq!(answer.error(), (404, "unknown tenant nobody"));
 }
 
-/// Keeps the server busy for so many ms, then answers 7.
+/// A script that keeps the server busy for this time in ms, then replies 7.
 fn slow(ms: u32) -> Vec<u8> {
     let script = format!(
         "local t = redis.call('TIME') local s = t[1] * 1000 + t[2] / 1000 \
@@ -316,7 +316,7 @@ fn slow(ms: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_drain_finishes_what_is_in_flight_and_ends_the_process() {
+fn drain_finishes_requests_in_flight_and_ends_the_process() {
     let redis = Redis::open();
     let mut proxy = Proxy::with(&redis, &["--core-num=1"]);
     let service = proxy.service();
@@ -324,7 +324,7 @@ fn a_drain_finishes_what_is_in_flight_and_ends_the_process() {
     let (mut client, mut idle) = (proxy.client(), proxy.client());
     assert_eq!(client.ask("PING"), "+PONG");
     client.send(slow(1_000));
-    // The one worker has read both by now.
+    // The worker has read both requests now.
     assert_eq!(idle.ask("UNWATCH"), "+OK");
     let answer = service.ask("POST", "/drain", None);
     assert_eq!((answer.status, answer.data()), (202, "null"));
@@ -340,7 +340,7 @@ fn a_drain_finishes_what_is_in_flight_and_ends_the_process() {
 }
 
 #[test]
-fn clients_and_pools_are_shown() {
+fn clients_and_pools_are_listed() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=2"]);
     let service = proxy.service();
@@ -382,7 +382,7 @@ fn clients_and_pools_are_shown() {
 }
 
 #[test]
-fn whoever_waits_for_a_change_is_answered() {
+fn waiting_list_cluster_call_returns_at_a_change() {
     let redis = Redis::open();
     let proxy = Proxy::sync(&[]);
     let service = proxy.service();
@@ -406,9 +406,9 @@ fn etag(answer: &Answer) -> String {
     answer.header("ETag").unwrap().to_owned()
 }
 
-/// Whatever comes to the service port, the clients of the proxy feel nothing.
+/// No flood of the service port affects clients of the proxy.
 #[test]
-fn the_service_port_can_be_flooded() {
+fn flood_of_the_service_port_does_not_affect_clients() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let service = proxy.service();
@@ -431,9 +431,9 @@ fn the_service_port_can_be_flooded() {
     assert!(garbage.rest().starts_with("HTTP/1.1 400 Bad Request"));
 }
 
-/// Metrics in the place of something else would never be seen.
+/// Metrics at the path of another page could not be reached.
 #[test]
-fn the_metrics_have_a_path_of_their_own() {
+fn metrics_path_must_not_be_that_of_another_page() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--metrics.path=/m"]);
     let service = proxy.service();
@@ -454,7 +454,7 @@ fn the_metrics_have_a_path_of_their_own() {
 }
 
 #[test]
-fn there_need_not_be_a_service_port() {
+fn proxy_runs_without_a_service_port() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--service.enable=false"]);
     assert_eq!(proxy.client().ask("PING"), "+PONG");

@@ -1,4 +1,4 @@
-//! What a session is set to (database, protocol, name), and what the proxy answers by itself.
+//! The state of a session (database, protocol, name), and the replies that the proxy writes.
 
 mod support;
 
@@ -7,7 +7,7 @@ use support::{
 };
 
 #[test]
-fn databases_are_each_clients_own() {
+fn every_client_has_its_own_database() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let mut clients: Vec<_> = (0..8).map(|_| proxy.client_as("ann", "annpw")).collect();
@@ -16,7 +16,7 @@ fn databases_are_each_clients_own() {
         assert_eq!(client.ask(&format!("SET where {i}")), "+OK");
     }
     for (i, client) in clients.iter_mut().enumerate() {
-        // Of two clients in the same database the later wrote last.
+        // Two clients use the same database, and the later one wrote last.
         assert_eq!(client.ask("GET where"), format!("$1 {}", i % 4 + 4));
     }
     assert_eq!(clients[1].ask("SELECT 16"), "-ERR DB index is out of range");
@@ -30,7 +30,7 @@ fn databases_are_each_clients_own() {
         assert_eq!(clients[1].ask(line), redis.direct().ask(line), "{line}");
         assert_eq!(clients[1].ask("GET where"), "$1 5");
     }
-    // In one packet, there and back.
+    // In one packet, to another database and back.
     let lines = [
         "SELECT 0",
         "GET where",
@@ -54,7 +54,7 @@ fn databases_are_each_clients_own() {
 }
 
 #[test]
-fn both_protocols_at_once() {
+fn clients_of_both_protocols_are_served() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let (mut two, mut three) = (
@@ -84,7 +84,7 @@ fn both_protocols_at_once() {
         assert_eq!(two.replies(3), ["*2 $1 f $1 v", "*2 $1 m $3 1.5", "$-1"]);
         assert_eq!(three.replies(3), ["%1 $1 f $1 v", "*1 *2 $1 m ,1.5", "_"]);
     }
-    // There and back within one packet: each reply in the protocol of its moment.
+    // Changes of the protocol in one packet: each reply has the protocol of its moment.
     two.send(
         ["HGETALL h", "HELLO 3", "HGETALL h", "HELLO 2", "HGETALL h"]
             .map(array)
@@ -99,7 +99,7 @@ fn both_protocols_at_once() {
 }
 
 #[test]
-fn hello_tells_of_the_server_and_of_this_connection() {
+fn hello_reply_describes_the_server_and_the_connection() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     for version in ["HELLO", "HELLO 2", "HELLO 3"] {
@@ -115,9 +115,9 @@ fn hello_tells_of_the_server_and_of_this_connection() {
     }
 }
 
-/// As a server answers them, whose client neither watches, tracks nor subscribes.
+/// The replies of a server to a client that neither watches, tracks nor subscribes.
 #[test]
-fn answers_that_equal_the_servers() {
+fn proxy_replies_equal_those_of_the_server() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     for hello in ["HELLO 2", "HELLO 3"] {
@@ -187,7 +187,7 @@ fn answers_that_equal_the_servers() {
             "RESET",
             "CLIENT GETNAME",
         ] {
-            // To Redis 6.2, the number 0 is no filter: it means all clients, and the proxy's, too.
+            // Redis 6.2 ignores the id 0, which would close all clients including the proxy's.
             let differs = ["CLIENT NO-EVICT", "CLIENT KILL ID 0"];
             if differs.iter().any(|it| line.starts_with(it)) && redis.lacks(Feature::Functions) {
                 continue;
@@ -202,7 +202,7 @@ fn answers_that_equal_the_servers() {
 }
 
 #[test]
-fn answers_of_its_own() {
+fn replies_about_the_proxys_own_clients_are_documented() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client();
@@ -219,8 +219,8 @@ fn answers_of_its_own() {
     assert_eq!(client.ask("UNSUBSCRIBE a"), "*3 $11 unsubscribe $1 a :0");
 }
 
-/// Bytes read, bytes written and commands carried out, by a line of CLIENT LIST; nothing on a
-/// server that does not show them.
+/// Bytes read, bytes written and commands executed, from a line of CLIENT LIST; `None` for a server
+/// without these fields.
 fn totals(line: &str) -> Option<[u64; 3]> {
     let field = |name: &str| {
         let value = line.split(&format!(" {name}=")).nth(1)?;
@@ -233,8 +233,8 @@ fn totals(line: &str) -> Option<[u64; 3]> {
     ])
 }
 
-/// What the client is told of itself, but for the bytes of what it has heard so far: nothing else
-/// differs from a direct connection.
+/// The client's totals without the bytes of its replies so far, in which a direct connection
+/// differs.
 fn own_totals(client: &mut Wire, heard: &mut u64) -> Option<[u64; 3]> {
     client.send(array("CLIENT INFO"));
     let frame = client.frame();
@@ -244,13 +244,13 @@ fn own_totals(client: &mut Wire, heard: &mut u64) -> Option<[u64; 3]> {
     Some([bytes_in, unheard, commands])
 }
 
-/// Scripts are left out: a server counts what they call, and nobody else can see that. So are
-/// commands that it refuses.
+/// Scripts are excluded, because a server counts the commands that they call. So are commands that
+/// the server refuses.
 #[test]
-fn totals_of_a_client_are_those_of_a_direct_one() {
+fn totals_of_a_client_equal_those_of_a_direct_connection() {
     let steps = |door: &Door<'_>| {
         let (mut client, mut heard) = (door.client(), 0);
-        // Of HELLO's reply the id is not the same.
+        // The id in HELLO's reply differs.
         let hello = own_totals(&mut client, &mut heard).map_or(0, |it| it[1]);
         heard += hello;
         let mut said = Vec::new();
@@ -301,7 +301,7 @@ fn totals_of_a_client_are_those_of_a_direct_one() {
 }
 
 #[test]
-fn own_answers_keep_their_place_in_a_pipeline() {
+fn proxy_replies_keep_their_place_in_a_pipeline() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client();
@@ -335,7 +335,7 @@ fn own_answers_keep_their_place_in_a_pipeline() {
 }
 
 #[test]
-fn silent_replies() {
+fn client_reply_off_and_skip_suppress_replies() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client();
@@ -387,7 +387,7 @@ fn clients_of_both_workers_are_listed_and_killed() {
         list.contains(&format!(" addr={} ", address(&clients[0]))),
         "{list}"
     );
-    // A stranger neither sees nor ends them.
+    // A client of another user neither sees nor closes them.
     let theirs = stranger.ask("CLIENT LIST");
     assert_eq!(listed(&theirs), [stranger.number("CLIENT ID")], "{theirs}");
     assert_eq!(stranger.ask(&format!("CLIENT KILL ID {}", ids[3])), ":0");
@@ -411,7 +411,7 @@ fn clients_of_both_workers_are_listed_and_killed() {
 }
 
 #[test]
-fn clients_share_few_connections_and_leave_none() {
+fn clients_share_few_connections() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let mut clients: Vec<_> = (0..50).map(|_| proxy.client_as("ann", "annpw")).collect();
@@ -424,7 +424,7 @@ fn clients_share_few_connections_and_leave_none() {
         .filter(|line| line.contains("user=ann "))
         .count();
     assert_eq!(of_ann, 1, "{connections:?}");
-    // Clients that go away do not take it along.
+    // The connection stays when its clients disconnect.
     clients.truncate(1);
     assert_eq!(clients[0].ask("GET n"), "$2 50");
     wait_until("the others are gone", || {
@@ -438,7 +438,7 @@ fn clients_share_few_connections_and_leave_none() {
 }
 
 #[test]
-fn the_same_over_inline_commands() {
+fn inline_commands_work() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client();
@@ -456,9 +456,9 @@ fn the_same_over_inline_commands() {
     assert_eq!(client.reply(), "$3 c d");
 }
 
-/// What SKIP and OFF leave of RESET's reply, direct and through the proxy.
+/// The replies of RESET after SKIP and OFF, directly and through the proxy.
 #[test]
-fn reset_is_heard_after_off_and_not_after_skip() {
+fn reset_is_answered_after_off_and_not_after_skip() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     for (mode, replies) in [("SKIP", &["$3 END"][..]), ("OFF", &["+RESET", "$3 END"])] {

@@ -1,4 +1,4 @@
-//! Where clusters come from: a file, another proxy, a state file; and the tenants' file.
+//! Sources of clusters: a file, another proxy, a state file; and the tenants file.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,7 +14,7 @@ use std::thread;
 use support::{Http, Proxy, Redis, Wire, now, unused_port, wait_until};
 use tempfile::TempDir;
 
-/// Clusters, each with the alias it is named by and one instance called `i`.
+/// Clusters, each with an alias and one instance with id `i`.
 fn clusters(list: &[(&str, &Redis)]) -> String {
     let clusters = list.iter().map(|(name, redis)| {
         format!(
@@ -30,7 +30,7 @@ fn clusters(list: &[(&str, &Redis)]) -> String {
     format!("[{}]\n", clusters.collect::<Vec<_>>().join(",\n"))
 }
 
-/// The same for one instance by the service port.
+/// Adds one instance at the service port.
 fn feed(service: &Http, name: &str, redis: &Redis) {
     let all = clusters(&[(name, redis)]);
     let (key, _) = all
@@ -45,7 +45,7 @@ fn feed(service: &Http, name: &str, redis: &Redis) {
     service.post("/status_change", &instance).data();
 }
 
-/// A redis-server that knows its name.
+/// A redis-server that returns its name.
 fn redis(name: &str) -> Redis {
     let redis = Redis::open();
     redis.ask(&format!("SET who {name}"));
@@ -63,7 +63,7 @@ fn expect(proxy: &Proxy, tenant: &str, who: &str) {
     });
 }
 
-/// A tenant may be there for a moment before its first instance is, or after its last one was.
+/// A tenant may be known for a moment before its first instance, or after its last one.
 fn is_known(proxy: &Proxy, tenant: &str) -> bool {
     let reply = proxy.client().ask(&format!("AUTH {tenant}.ann annpw"));
     let absent = reply.starts_with("-WRONGPASS") || reply.ends_with(": no instance");
@@ -75,7 +75,7 @@ fn client_of(proxy: &Proxy, tenant: &str) -> Wire {
     proxy.client_as(&format!("{tenant}.ann"), "annpw")
 }
 
-/// Clients that ask one thing after the other, until it is over; none of them may notice anything.
+/// Clients that send one request after the other; none of them may get an error.
 struct Busy {
     over: Arc<AtomicBool>,
     clients: Vec<thread::JoinHandle<u32>>,
@@ -111,20 +111,20 @@ impl Busy {
     }
 }
 
-/// A proxy that follows the one with this service port.
+/// A proxy that follows the proxy with this service port.
 fn follower(port: u16, options: &[&str]) -> Proxy {
     let control_plane = format!("--router.cp-addr=127.0.0.1:{port}");
     Proxy::sync(&[&[&*control_plane, "--core-num=1"], options].concat())
 }
 
-/// The first of three, at the same port each time.
+/// The first of three proxies, always at the same port.
 fn first(port: u16, options: &[&str]) -> Proxy {
     let port = format!("--service-port={port}");
     Proxy::sync(&[&[&*port, "--core-num=1"], options].concat())
 }
 
 #[test]
-fn three_in_a_row_and_the_first_is_killed() {
+fn followers_keep_their_clusters_when_the_first_proxy_is_killed() {
     let (carts, users) = (redis("carts"), redis("users"));
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("clusters.json");
@@ -150,7 +150,7 @@ fn three_in_a_row_and_the_first_is_killed() {
     expect(&three, "users", "users");
     eprintln!("a change reached the third after {:?}", start.elapsed());
     expect(&three, "carts", "carts");
-    // What the first no longer has goes everywhere.
+    // A cluster that the first proxy removes is removed everywhere.
     fs::write(&file, clusters(&[("users", &users)])).unwrap();
     busy.end();
     for proxy in [&one, &two, &three] {
@@ -166,7 +166,7 @@ fn three_in_a_row_and_the_first_is_killed() {
 }
 
 #[test]
-fn the_first_forgot_everything_and_is_told_again() {
+fn followers_keep_clusters_when_the_first_proxy_restarts_empty() {
     let (carts, users) = (redis("carts"), redis("users"));
     let (port, next) = (unused_port(), unused_port());
     let mut one = first(port, &[]);
@@ -189,13 +189,13 @@ fn the_first_forgot_everything_and_is_told_again() {
     feed(&one.service(), "carts", &carts);
     wait_until("the first has what it had", || is_known(&one, "carts"));
     busy.end();
-    // From now on it is believed.
+    // From now on the control plane is complete.
     assert_eq!(one.service().delete("/cluster?tenant=carts").data(), "null");
     wait_until("carts is gone", || !is_known(&three, "carts"));
 }
 
 #[test]
-fn a_control_plane_is_asked_with_its_token() {
+fn control_plane_gets_its_token() {
     let carts = redis("carts");
     let port = unused_port();
     let one = first(port, &["--service-token=s3cret"]);
@@ -209,7 +209,7 @@ fn a_control_plane_is_asked_with_its_token() {
 }
 
 #[test]
-fn the_last_state_serves_while_the_control_plane_is_away() {
+fn state_file_serves_while_the_control_plane_is_unreachable() {
     let carts = redis("carts");
     let dir = TempDir::new().unwrap();
     let state = format!("--router.state-file={}/state.json", dir.path().display());
@@ -218,12 +218,12 @@ fn the_last_state_serves_while_the_control_plane_is_away() {
     feed(&one.service(), "carts", &carts);
     let mut two = follower(port, &[&state]);
     expect(&two, "carts", "carts");
-    // It serves what it was told before it has written that down.
+    // The proxy serves the clusters before it has written the state file.
     let written = dir.path().join("state.json");
     wait_until("the state is written", || written.exists());
     one.kill();
     two.kill();
-    // One that has never known anything says so, instead of listing nothing.
+    // A proxy that has never had a list returns 503 instead of an empty list.
     let stranger = follower(port, &[]);
     let (status, why) = {
         let answer = stranger.service().get("/list_cluster");
@@ -235,7 +235,7 @@ fn the_last_state_serves_while_the_control_plane_is_away() {
     expect(&two, "carts", "carts");
     assert_eq!(two.logged("router.state-file: applied clusters=1"), 1);
     assert!(two.service().get("/list_cluster").data().contains("carts"));
-    // A state that makes no sense is no reason not to start.
+    // An invalid state file does not prevent a start.
     fs::write(dir.path().join("state.json"), "[\n{\"name\":").unwrap();
     let three = follower(port, &[&state]);
     assert_eq!(
@@ -256,24 +256,24 @@ fn with_file(path: &Path) -> Proxy {
 }
 
 #[test]
-fn a_file_is_followed_however_it_is_edited() {
+fn file_is_followed_after_every_kind_of_edit() {
     let (carts, users) = (redis("carts"), redis("users"));
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("clusters.json");
     let proxy = with_file(&file);
     assert_eq!(proxy.logged("no such file"), 1);
-    // In place.
+    // The file is written in place.
     fs::write(&file, clusters(&[("carts", &carts)])).unwrap();
     expect(&proxy, "carts", "carts");
     fs::write(&file, clusters(&[("carts", &users)])).unwrap();
     expect(&proxy, "carts", "users");
-    // Another file is moved over it.
+    // Another file is renamed over it.
     let next = dir.path().join("next.json");
     fs::write(&next, clusters(&[("carts", &carts), ("users", &users)])).unwrap();
     fs::rename(&next, &file).unwrap();
     expect(&proxy, "users", "users");
     expect(&proxy, "carts", "carts");
-    // What is gone changes nothing.
+    // A missing file changes nothing.
     fs::remove_file(&file).unwrap();
     wait_until("that is noted", || proxy.logged("no such file") == 2);
     expect(&proxy, "users", "users");
@@ -284,11 +284,11 @@ fn a_file_is_followed_however_it_is_edited() {
 }
 
 #[test]
-fn a_mounted_config_map_is_followed() {
+fn mounted_config_map_is_followed() {
     let (carts, users) = (redis("carts"), redis("users"));
     let dir = TempDir::new().unwrap();
     let at = |name: &str| dir.path().join(name);
-    // As Kubernetes lays it out: each version in a directory, to which one link points.
+    // The layout of Kubernetes: each version in a directory, to which one symlink points.
     let version = |name: &str, content: &str| {
         fs::create_dir(at(name)).unwrap();
         fs::write(at(name).join("clusters.json"), content).unwrap();
@@ -306,12 +306,12 @@ fn a_mounted_config_map_is_followed() {
 }
 
 #[test]
-fn a_bad_file_changes_nothing_and_is_told_once() {
+fn invalid_file_is_ignored_and_logged_once() {
     let carts = redis("carts");
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("clusters.json");
     fs::write(&file, "[\n\n{\"name\": 7}]").unwrap();
-    // It must not keep a restart from happening.
+    // An invalid file must not prevent a restart.
     let proxy = with_file(&file);
     let path = file.display();
     assert_eq!(
@@ -338,7 +338,7 @@ fn a_bad_file_changes_nothing_and_is_told_once() {
         "{line}"
     );
     expect(&proxy, "carts", "carts");
-    // Asked to, it says so again; of its own accord it does not.
+    // A SIGHUP logs it again; without one it is not logged again.
     proxy.signal("HUP");
     wait_until("it was read", || {
         proxy.logged("SIGHUP: files read router.file=invalid") == 1
@@ -350,7 +350,7 @@ fn a_bad_file_changes_nothing_and_is_told_once() {
 }
 
 #[test]
-fn a_hang_up_reads_files_and_the_level() {
+fn sighup_reads_files_and_the_log_level() {
     let carts = redis("carts");
     let dir = TempDir::new().unwrap();
     let at = |name: &str| dir.path().join(name);
@@ -391,7 +391,7 @@ fn a_hang_up_reads_files_and_the_level() {
 }
 
 #[test]
-fn what_the_tenants_file_says_counts_for_connected_clients() {
+fn tenants_file_applies_to_connected_clients() {
     let redis = redis("static");
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("tenants.json");
@@ -430,9 +430,9 @@ fn what_the_tenants_file_says_counts_for_connected_clients() {
     });
 }
 
-/// The names are the same in every round; the clusters that want them come in the wrong order.
+/// The names are the same in every round; the clusters that claim them come in the opposite order.
 #[test]
-fn names_belong_to_the_first_cluster_over_restarts() {
+fn names_belong_to_the_first_cluster_across_restarts() {
     let (first, second) = (redis("first"), redis("second"));
     let dir = TempDir::new().unwrap();
     let (path, state) = (
@@ -458,7 +458,7 @@ fn names_belong_to_the_first_cluster_over_restarts() {
             &format!("--router.state-file={}", state.display()),
         ])
     };
-    // In the order of keys the second comes first.
+    // In the order of keys the second cluster comes first.
     list(&[("z-first", &first)]);
     let mut proxy = start();
     expect(&proxy, "shop", "first");
@@ -470,7 +470,7 @@ fn names_belong_to_the_first_cluster_over_restarts() {
         proxy.logged("alias shop already belongs to") == 1
     });
     expect(&proxy, "shop", "first");
-    // The first is away while the proxy starts again.
+    // The first cluster is not listed while the proxy restarts.
     list(&[("a-second", &second)]);
     proxy.kill();
     let proxy = start();

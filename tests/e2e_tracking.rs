@@ -1,11 +1,10 @@
-//! Client-side caching, MONITOR, and what CLIENT LIST and KILL say and do about clients that have a
-//! connection of their own.
+//! Client-side caching, MONITOR, and CLIENT LIST and KILL for clients with a dedicated connection.
 
 mod support;
 
 use support::{Door, Feature, Proxy, Redis, Wire, array, commands, packet, same, wait_until};
 
-/// The replies of a client to a line, and all that came before the answer to a PING behind it.
+/// The replies of a client to a line, and everything before the reply to a PING behind it.
 fn hear(client: &mut Wire, line: &str) -> Vec<String> {
     client.send(packet(line));
     client.send(array("ECHO heard"));
@@ -18,9 +17,9 @@ fn hear(client: &mut Wire, line: &str) -> Vec<String> {
     }
 }
 
-/// What one client caches, others change.
+/// One client caches keys, and others change them.
 #[test]
-fn invalidations() {
+fn invalidations_are_delivered() {
     let said = same(|door| {
         let mut said = Vec::new();
         for (on, reads, changes) in [
@@ -89,7 +88,7 @@ fn invalidations() {
 }
 
 #[test]
-fn its_errors() {
+fn tracking_errors_are_those_of_the_server() {
     same(|door| {
         let mut client = door.client();
         let mut said = Vec::new();
@@ -109,7 +108,7 @@ fn its_errors() {
     });
 }
 
-/// A number in replies is another one on every way: `id` takes its place.
+/// Client ids differ between the runs; `id` replaces them in replies.
 fn hide(said: Vec<String>, id: u64) -> Vec<String> {
     let hide = |reply: String| {
         reply
@@ -119,9 +118,9 @@ fn hide(said: Vec<String>, id: u64) -> Vec<String> {
     said.into_iter().map(hide).collect()
 }
 
-/// To a subscriber, on the same worker and on the other one.
+/// To a subscriber, on the same worker and on another one.
 #[test]
-fn redirected() {
+fn invalidations_are_redirected_to_a_subscriber() {
     let steps = |door: &Door<'_>| {
         let (mut listeners, mut other) = ([door.client(), door.client()], door.client());
         let mut said = Vec::new();
@@ -139,7 +138,7 @@ fn redirected() {
             }
             said.extend(other.ask_all("SET k 1 | SET m 1 | SET l 1"));
             said.extend(listener.replies(2));
-            // On top of that one it can be asked for again, and ended.
+            // While it is on, it can be turned on again and turned off.
             for lines in [
                 &on,
                 "GET k | CLIENT TRACKING OFF | CLIENT GETREDIR | CLIENT TRACKINGINFO",
@@ -150,7 +149,7 @@ fn redirected() {
             said.push(client.ask("GET k"));
             said.push(other.ask("PUBLISH __redis__:invalidate last"));
             said.push(listener.reply());
-            // Before the one who is to get them is gone, and afterwards.
+            // Before the target of the redirection disconnects, and afterwards.
             said.extend(hide(
                 hear(
                     &mut client,
@@ -171,9 +170,9 @@ fn redirected() {
     );
 }
 
-/// The one who gets them need not be subscribed at first, nor have anything of its own.
+/// The target needs no subscription and no dedicated connection at first.
 #[test]
-fn redirected_to_one_that_subscribes_later() {
+fn invalidations_are_redirected_to_a_later_subscriber() {
     same(|door| {
         let mut said = Vec::new();
         for _ in 0..2 {
@@ -185,7 +184,7 @@ fn redirected_to_one_that_subscribes_later() {
             said.push(other.ask("SET k 1"));
             said.push(listener.reply());
             drop(listener);
-            // It is noticed when there is something to be sent.
+            // The loss is noticed at the next invalidation.
             wait_until("the listener is gone", || {
                 other.ask("SET k 2");
                 let said = hear(&mut client, "CLIENT TRACKINGINFO");
@@ -197,9 +196,9 @@ fn redirected_to_one_that_subscribes_later() {
     });
 }
 
-/// A client that monitors sees what the others did since, and nothing else in between.
+/// A monitor sees all commands of the others, and nothing else.
 #[test]
-fn monitor() {
+fn monitor_shows_the_commands_of_others() {
     same(|door| {
         let (mut client, mut other) = (door.client(), door.client());
         let mut said = vec![client.ask("MONITOR")];
@@ -213,7 +212,7 @@ fn monitor() {
         said.extend(client.ask_all("GET k | MULTI | GET k | EXEC"));
         other.ask("SET k w");
         said.push(client.ask("GET k"));
-        // One that goes without a word is gone on the server as well.
+        // A monitor that disconnects ends on the server as well.
         let mut gone = door.client();
         said.push(gone.ask("MONITOR"));
         drop(gone);
@@ -236,7 +235,7 @@ fn monitor() {
     }
 }
 
-/// The next replies and lines of MONITOR, those without their beginning.
+/// The next replies, and lines of MONITOR without their beginning.
 fn lines(client: &mut Wire, count: usize) -> Vec<String> {
     let tell = |reply: String| match reply.split_once("] ") {
         Some((_, rest)) => rest.to_owned(),
@@ -245,8 +244,8 @@ fn lines(client: &mut Wire, count: usize) -> Vec<String> {
     client.replies(count).into_iter().map(tell).collect()
 }
 
-/// What the proxies of a server say on their own account is not shown: handshakes, checks,
-/// questions whether a user may, waits that are asked again.
+/// Commands that proxies send by themselves are not shown: handshakes, checks, permission probes,
+/// repeated WAITs.
 #[test]
 fn monitors_do_not_see_the_proxys_own_commands() {
     let redis = Redis::open();
@@ -284,7 +283,7 @@ fn monitors_do_not_see_the_proxys_own_commands() {
         }
         client.ask("RESET");
     }
-    // The server is asked how it is meanwhile.
+    // Meanwhile the server is checked.
     assert!((0..1_000).any(|_| direct.reply().contains("\"pinG\"")));
     let shown = |line: &str| line.split_once("] ").map(|(_, rest)| rest.to_owned());
     writer.ask("ECHO end");
@@ -292,7 +291,7 @@ fn monitors_do_not_see_the_proxys_own_commands() {
     while seen.last().is_none_or(|line| line != "\"ECHO\" \"end\"") {
         seen.extend(shown(&monitor.reply()));
     }
-    // Logins are shown by servers since 7.0, once each.
+    // Servers since 7.0 show logins, once each.
     seen.retain(|line| !line.starts_with("\"AUTH\""));
     seen.pop();
     assert_eq!(seen, wanted);
@@ -300,7 +299,7 @@ fn monitors_do_not_see_the_proxys_own_commands() {
 
 /// No server replies to a second MONITOR.
 #[test]
-fn second_monitor_has_no_reply_and_holds_nothing_up() {
+fn second_monitor_has_no_reply_and_blocks_nothing() {
     same(|door| {
         // Only a server sees CLIENT REPLY, and Redis 6 does not show it.
         let shown = door.is_direct() && !door.redis().lacks(Feature::Functions);
@@ -318,7 +317,7 @@ fn second_monitor_has_no_reply_and_holds_nothing_up() {
 }
 
 #[test]
-fn monitor_that_wants_no_replies_hears_no_lines() {
+fn monitor_with_replies_off_gets_no_lines() {
     same(|door| {
         let shown = door.is_direct() && !door.redis().lacks(Feature::Functions);
         let (mut client, mut other) = (door.client(), door.client());
@@ -339,7 +338,7 @@ fn monitor_that_wants_no_replies_hears_no_lines() {
 }
 
 #[test]
-fn monitors_that_leave_leave_nothing_behind() {
+fn disconnected_monitors_leave_no_connection() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let mut asker = proxy.client();
@@ -359,9 +358,9 @@ fn monitors_that_leave_leave_nothing_behind() {
     );
 }
 
-/// What asks about the connection, or changes it, does so inside MULTI as on a server.
+/// Commands that read or change the connection have the same effect inside MULTI as on a server.
 #[test]
-fn commands_about_the_connection_inside_multi() {
+fn connection_commands_inside_multi_are_those_of_the_server() {
     same(|door| {
         let mut client = door.client();
         let mut said = Vec::new();
@@ -402,7 +401,7 @@ fn commands_about_the_connection_inside_multi() {
 }
 
 #[test]
-fn end_of_a_redirection_names_the_client_by_its_number_here() {
+fn end_of_a_redirection_has_the_proxys_client_id() {
     same(|door| {
         if !door.is_resp3() {
             return Vec::new();
@@ -423,9 +422,9 @@ fn end_of_a_redirection_names_the_client_by_its_number_here() {
     });
 }
 
-/// The fields that say what a client has a connection of its own for, as the server has them.
+/// The fields that show the state of a dedicated connection equal those of the server.
 #[test]
-fn client_list() {
+fn client_list_shows_dedicated_clients() {
     let said = same(|door| {
         let mut asker = door.client();
         let mut said = Vec::new();
@@ -473,7 +472,7 @@ fn client_list() {
                 if !fields[1].contains('x') && fields[5] == "multi=0" {
                     fields[5] = "multi=-1".to_owned();
                 }
-                // The proxy shows clients of one's own user only.
+                // The proxy shows clients of the same user only.
                 if !state.contains("bob") {
                     said.push(format!("{state}: {}", fields.join(" ")));
                 }
@@ -493,7 +492,7 @@ fn client_list() {
 }
 
 #[test]
-fn kill_while_blocked_or_subscribed() {
+fn blocked_and_subscribed_clients_can_be_killed() {
     same(|door| {
         let mut killer = door.client();
         let mut said = Vec::new();

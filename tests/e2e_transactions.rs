@@ -1,4 +1,4 @@
-//! Transactions: MULTI, EXEC, DISCARD and WATCH are as on a connection of one's own.
+//! Transactions: MULTI, EXEC, DISCARD and WATCH are those of a direct connection.
 
 mod support;
 
@@ -8,7 +8,7 @@ const NOT_INSIDE: &str = "-ERR Command not allowed inside a transaction";
 const ABORTED: &str = "-EXECABORT Transaction discarded because of previous errors.";
 
 #[test]
-fn in_one_packet() {
+fn transaction_in_one_packet_works() {
     let said = same(|door| {
         let mut client = door.client();
         client.ask_all(
@@ -36,21 +36,21 @@ fn in_one_packet() {
 }
 
 #[test]
-fn errors() {
+fn transaction_errors_are_those_of_the_server() {
     let said = same(|door| {
         let mut client = door.client();
         let mut said = Vec::new();
         for lines in [
-            // While it is queued.
+            // While the command is queued.
             "MULTI | NOSUCH a | SET a 1 | EXEC | GET a",
             "MULTI | SET a | EXEC | EXEC | GET a",
             "MULTI | MULTI | SET a 2 | EXEC | GET a",
             "MULTI | WATCH a | SET a 3 | EXEC | GET a",
             "MULTI | UNWATCH | SET a 4 | EXEC | GET a",
             "MULTI | NOSUCH | DISCARD | SET a 5 | GET a",
-            // When it is executed.
+            // When the command is executed.
             "MULTI | SET a x | INCR a | LPUSH a 1 | SET b 1 | EXEC | GET b",
-            // The commands themselves.
+            // The transaction commands themselves.
             "EXEC | DISCARD | UNWATCH | EXEC x | DISCARD x | MULTI x | WATCH | UNWATCH x",
             "MULTI | EXEC x | SET a 6 | GET a",
             "MULTI | SET a 7 | EXEC x | EXEC",
@@ -69,7 +69,7 @@ fn errors() {
 }
 
 #[test]
-fn watched_keys() {
+fn watched_keys_abort_the_transaction() {
     let said = same(|door| {
         let (mut client, mut other) = (door.client(), door.client());
         let mut said = Vec::new();
@@ -114,9 +114,9 @@ fn watched_keys() {
     assert_eq!(said[0].len(), said[1].len());
 }
 
-/// Neither is anybody's who comes after, on whatever connection.
+/// A later client has neither, on any connection.
 #[test]
-fn a_watch_or_a_transaction_ends_with_its_client() {
+fn watch_and_transaction_end_with_their_client() {
     let redis = Redis::open();
     for options in [
         &["--core-num=1", "--backend-pool.max-idle=1"][..],
@@ -154,7 +154,7 @@ fn a_watch_or_a_transaction_ends_with_its_client() {
 }
 
 #[test]
-fn the_database_changes_when_it_is_executed() {
+fn select_inside_multi_takes_effect_at_exec() {
     same(|door| {
         let (mut client, mut other) = (door.client(), door.client());
         for db in 0..4 {
@@ -165,7 +165,7 @@ fn the_database_changes_when_it_is_executed() {
         for lines in [
             "MULTI | SELECT 1 | SET x 1 | EXEC | GET db | GET x",
             "MULTI | GET db | SELECT 2 | GET db | SELECT 3 | EXEC | GET db | SELECT 1",
-            // It does not, if nothing is executed, or its element is an error.
+            // It has no effect if nothing is executed, or if its element is an error.
             "MULTI | SELECT 2 | NOSUCH | EXEC | GET db",
             "MULTI | SELECT 2 | DISCARD | GET db",
             "MULTI | SELECT 99 | GET db | EXEC | GET db",
@@ -175,13 +175,13 @@ fn the_database_changes_when_it_is_executed() {
         ] {
             said.extend(both_ways(&mut client, "SELECT 0", lines));
         }
-        // The backend's word is null.
+        // The reply of the backend is null.
         client.ask("SELECT 0");
         said.extend(client.ask_all("WATCH w | MULTI | SELECT 2"));
         said.extend(other.ask_all("SELECT 0 | SET w 1"));
         said.extend(client.ask_all("EXEC | GET db"));
         assert_eq!(said.last().unwrap(), "$1 0");
-        // Others notice nothing of it: neither who shares, nor who gets the connection next.
+        // Other clients are not affected: neither on the shared connection nor on this one later.
         let mut next = door.client();
         said.extend(next.ask_all("GET db | MULTI | GET db | EXEC"));
         assert_eq!(said.last().unwrap(), "*1 $1 0");
@@ -189,16 +189,17 @@ fn the_database_changes_when_it_is_executed() {
     });
 }
 
-/// What the proxy knows better has its element in EXEC's reply, and says what it says outside.
+/// A command that the proxy answers has its element in EXEC's reply, with the reply that it has
+/// outside.
 #[test]
-fn the_proxys_own_answers_are_elements() {
+fn proxy_replies_are_elements_of_exec() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=2"]);
     let old = redis.lacks(Feature::Functions);
     for hello in ["HELLO 2", "HELLO 3"] {
         let mut client = proxy.client_as("ann", "annpw");
         client.ask(hello);
-        // A server that lacks NO-EVICT says so, and outside of MULTI the proxy answers.
+        // A server without NO-EVICT replies an error, and outside of MULTI the proxy replies.
         let eviction = match old {
             true => "",
             false => "CLIENT NO-EVICT ON | CLIENT NO-EVICT MAYBE | ",
@@ -220,7 +221,7 @@ fn the_proxys_own_answers_are_elements() {
                 assert_eq!(client.reply(), *wanted, "{line}, {hello}, {round}");
             }
         }
-        // In the order in which they are executed.
+        // In the order of execution.
         client.send(packet(
             "MULTI | CLIENT GETNAME | CLIENT SETNAME me | CLIENT GETNAME | CLIENT INFO | \
              SELECT 3 | CLIENT INFO | EXEC",
@@ -239,14 +240,14 @@ fn the_proxys_own_answers_are_elements() {
         assert_eq!(client.reply(), "+OK");
         assert!(client.reply().contains(" db=3 "));
         assert_eq!(client.ask("CLIENT GETNAME"), "$2 me");
-        // Dropped: nothing of it is.
+        // Discarded commands are not executed.
         let replies = client.ask_all("MULTI | CLIENT SETNAME no | DISCARD | CLIENT GETNAME");
         assert_eq!(replies, ["+OK", "+QUEUED", "+OK", "$2 me"]);
     }
 }
 
 #[test]
-fn refused_inside() {
+fn refused_commands_abort_the_transaction() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client_as("ann", "annpw");
@@ -255,12 +256,12 @@ fn refused_inside() {
                    CLIENT REPLY SKIP | CLIENT LIST | CLIENT KILL ID 1 | CLIENT UNBLOCK 1 | \
                    CLIENT TRACKING ON | CLIENT TRACKING OFF | MONITOR";
     for line in commands(refused) {
-        // Some servers refuse some of them, too.
+        // Some servers refuse some of them too.
         let [_, said, _] = &redis.direct().ask_all(&format!("MULTI | {line} | DISCARD"))[..] else {
             panic!("{line}");
         };
         if said.starts_with("-ERR unknown command") {
-            // There is no such command on this server.
+            // This server does not have the command.
             continue;
         }
         let refusal = match said.starts_with("+QUEUED") {
@@ -296,7 +297,7 @@ fn refused_inside() {
 }
 
 #[test]
-fn reset_and_quit_inside() {
+fn reset_and_quit_end_a_transaction() {
     same(|door| {
         let mut client = door.client();
         let mut said = Vec::new();
@@ -304,7 +305,7 @@ fn reset_and_quit_inside() {
             "SELECT 1 | MULTI | SET k v | RESET | GET k | SET k w | GET k",
             "WATCH k | MULTI | RESET | EXEC | PING",
             "MULTI | RESET | MULTI | GET k | EXEC",
-            // They do not block there.
+            // Inside a transaction they do not block.
             "MULTI | BLPOP none 0 | XREAD BLOCK 0 STREAMS none $ | WAIT 5 0 | EXEC | PING",
         ] {
             said.extend(both_ways(&mut client, "FLUSHALL", lines));
@@ -317,7 +318,7 @@ fn reset_and_quit_inside() {
 }
 
 #[test]
-fn nothing_is_said_that_is_not_wanted() {
+fn client_reply_off_applies_inside_multi() {
     same(|door| {
         let mut client = door.client();
         let mut said = Vec::new();
@@ -348,9 +349,9 @@ fn nothing_is_said_that_is_not_wanted() {
     });
 }
 
-/// The state stays with the client, whatever becomes of the client meanwhile.
+/// The state stays with the client while its session changes.
 #[test]
-fn the_session_changes_while_keys_are_watched() {
+fn session_may_change_while_keys_are_watched() {
     let said = same(|door| {
         let mut said = Vec::new();
         for lines in [
@@ -369,7 +370,7 @@ fn the_session_changes_while_keys_are_watched() {
             for change in ["SET k 2", "SET l 2"] {
                 said.push(other.ask("SET k 1"));
                 said.push(client.ask("WATCH k"));
-                // The number of the connection is another for everybody.
+                // The id of the connection differs in every run.
                 let hide = |reply: String| match reply.split_once(" $2 id :") {
                     Some((before, rest)) => format!("{before} {}", rest.split_once(' ').unwrap().1),
                     None => reply,
@@ -382,7 +383,7 @@ fn the_session_changes_while_keys_are_watched() {
         said
     });
     assert_eq!(said[0][9..11], ["*-1", "$4 mine"], "{:?}", said[0]);
-    // Under the tenant's own name it is the same server, so the watch stays.
+    // The tenant's name leads to the same server, so the watch stays.
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let mut client = proxy.client();

@@ -1,4 +1,4 @@
-//! WAIT: about the writes of the very client, on whatever connection they went.
+//! WAIT: for the writes of its client, on any connection.
 
 mod support;
 
@@ -10,7 +10,7 @@ const UNKNOWN: &str = "-ERR elika: the connection that carried the writes is in 
 
 /// A server and its replica, which has all of its data.
 fn pair() -> (Redis, Redis) {
-    // A ping to the replica counts as something written.
+    // A ping to the replica counts as a write.
     let main = Redis::open_with("repl-diskless-sync-delay 0\nrepl-ping-replica-period 3600");
     let replica = Redis::open_with(&format!("replicaof 127.0.0.1 {}", main.port()));
     wait_until("the replica is there", || {
@@ -19,16 +19,16 @@ fn pair() -> (Redis, Redis) {
     (main, replica)
 }
 
-/// The replica has taken all that was written.
+/// Waits until the replica has received all writes.
 fn in_step(main: &Redis) {
     let mut control = main.control();
     control.ask("SET last word");
     assert_eq!(control.ask("WAIT 1 20000"), ":1");
 }
 
-/// The replica has said that it has taken all that was written. What WAIT itself sends to ask for
-/// that counts as written on Redis before 7.2, and is confirmed within a second only: until then a
-/// WAIT that must not block says 0 or 1, whoever asks.
+/// Waits until the replica has acknowledged all writes. The request for an acknowledgement counts
+/// as a write on Redis before 7.2, and is acknowledged within a second: until then a WAIT that must
+/// not block returns 0 or 1.
 fn confirmed(main: &Redis) {
     let mut control = main.control();
     wait_until("the replica confirms all", || {
@@ -42,7 +42,7 @@ fn confirmed(main: &Redis) {
 }
 
 #[test]
-fn a_replica_that_does_not_answer_is_not_counted() {
+fn silent_replica_is_not_counted() {
     let (main, replica) = pair();
     for workers in ["--core-num=1", "--core-num=2"] {
         let proxy = Proxy::with(&main, &[workers]);
@@ -64,7 +64,7 @@ fn a_replica_that_does_not_answer_is_not_counted() {
         ] {
             for at_once in [true, false] {
                 let mut client = proxy.client();
-                // So that it has a connection already, and not only for this.
+                // A connection exists before, and not only for this.
                 client.ask("GET k");
                 replica.freeze();
                 let count = support::commands(write).count();
@@ -90,7 +90,7 @@ fn a_replica_that_does_not_answer_is_not_counted() {
 }
 
 #[test]
-fn others_go_on_while_it_waits() {
+fn other_clients_continue_during_a_wait() {
     let (main, replica) = pair();
     let proxy = Proxy::with(&main, &["--core-num=1", "--backend-pool.max-size=3"]);
     let mut client = proxy.client();
@@ -99,7 +99,7 @@ fn others_go_on_while_it_waits() {
         assert_eq!(other.ask(&format!("SET n{i} 0")), "+OK");
     }
     replica.freeze();
-    // Some of theirs are on their way on the same connection, before it and behind it.
+    // Requests of other clients are in flight on the same connection, before and behind it.
     let pipeline = |i: usize| packet(&format!("INCR n{i} | ECHO x | INCR n{i} | GET n{i}"));
     for (i, other) in others.iter_mut().enumerate() {
         other.send(pipeline(i));
@@ -142,7 +142,7 @@ fn others_go_on_while_it_waits() {
 }
 
 #[test]
-fn a_client_that_leaves_while_it_waits() {
+fn client_may_disconnect_while_it_waits() {
     let (main, replica) = pair();
     let proxy = Proxy::with(&main, &["--core-num=1"]);
     let mut other = proxy.client();
@@ -178,14 +178,14 @@ fn a_client_that_leaves_while_it_waits() {
     }
 }
 
-/// The connection that carried a write is held by somebody else's WAIT. Any other one would say
-/// yes at once, for nothing was written there since the replica was in step.
+/// The connection that carried the write is used by the WAIT of another client. Any other
+/// connection would return at once, because it carried no write.
 #[test]
-fn another_connection_is_not_asked() {
+fn wait_is_not_sent_on_a_connection_without_the_write() {
     let (main, replica) = pair();
     let proxy = Proxy::with(&main, &["--core-num=1"]);
     let (mut client, mut other, mut third) = (proxy.client(), proxy.client(), proxy.client());
-    // One is idle from now on.
+    // One connection is idle from now on.
     assert_eq!(third.ask_all("MULTI | PING | EXEC")[2], "*1 +PONG");
     assert_eq!(other.ask("SET other v"), "+OK");
     in_step(&main);
@@ -199,9 +199,9 @@ fn another_connection_is_not_asked() {
     assert_eq!(client.ask_all("SET k w | WAIT 1 20000"), ["+OK", ":1"]);
 }
 
-/// Nor is the one that the client went to after its write.
+/// Nor is WAIT sent on the connection that the client uses after its write.
 #[test]
-fn the_client_went_elsewhere() {
+fn wait_covers_writes_on_an_earlier_connection() {
     let (main, replica) = pair();
     let proxy = Proxy::with(&main, &["--core-num=1"]);
     let moves = [
@@ -212,7 +212,7 @@ fn the_client_went_elsewhere() {
         "SELECT 1 | MULTI | PING | EXEC",
     ];
     for there in moves {
-        // Somebody was there already, and left a connection that is free.
+        // Another client was there before, and has left a free connection.
         let (mut client, mut resident) = (proxy.client(), proxy.client());
         resident.ask_all(&format!("{there} | GET k | MULTI | PING | EXEC"));
         client.ask("GET k");
@@ -226,9 +226,9 @@ fn the_client_went_elsewhere() {
     }
 }
 
-/// Nobody answers them: there is no replica.
+/// No WAIT is met: there is no replica.
 #[test]
-fn waits_of_many_clients_hold_up_no_other_and_open_few_connections() {
+fn many_waits_block_no_other_client_and_open_few_connections() {
     let redis = Redis::open();
     let options = [
         "--core-num=1",
@@ -248,7 +248,7 @@ fn waits_of_many_clients_hold_up_no_other_and_open_few_connections() {
         assert_eq!(ann.ask_all("AUTH ann annpw | INCR n")[1], format!(":{i}"));
         assert_eq!(other.ask("GET k1"), "$1 v");
     }
-    // Those whose time is over hear so beside them.
+    // Clients whose timeout is over get their replies meanwhile.
     let mut timed: Vec<Wire> = Vec::new();
     for i in 1..=60 {
         let mut client = proxy.client();
@@ -272,30 +272,31 @@ fn waits_of_many_clients_hold_up_no_other_and_open_few_connections() {
     );
 }
 
-/// Whatever another client waits for at the same time, which is never met.
+/// Another client waits at the same time for a number that is never reached.
 #[test]
-fn wait_that_the_server_refuses_hears_so_at_once() {
+fn refused_wait_gets_its_error_at_once() {
     let redis = Redis::open();
     same_at(&redis, |door| {
         let mut other = door.client();
         other.send(packet("SET k v | WAITAOF 0 1 0"));
         assert_eq!(other.reply(), "+OK");
         let mut client = door.client();
-        // A server has one file, and this one has none.
+        // A server has an append-only file, and this one has none.
         let lines = ["WAITAOF 5 0 0", "WAITAOF -1 1 0", "WAITAOF 1 0 0"];
         let mut said =
             lines.map(|line| client.ask_all(&format!("SET k v | {line}")).swap_remove(1));
         for words in &mut said {
-            // A server that does not know it repeats the arguments, also the time.
+            // A server without the command repeats the arguments in its error, including the
+            // timeout.
             words.truncate(words.find(", with args").unwrap_or(words.len()));
         }
         said.into()
     });
 }
 
-/// Every answer is about one's own write, or says that nobody can tell.
+/// Every reply is about the client's own write, or the error that it is unknown.
 #[test]
-fn many_at_once() {
+fn many_clients_wait_at_once() {
     let (main, _replica) = pair();
     let proxy = Proxy::with(&main, &["--core-num=2", "--backend-pool.max-size=8"]);
     let run = |mut client: Wire, i: usize| {
@@ -309,7 +310,7 @@ fn many_at_once() {
             let [.., wait, get] = &replies[..] else {
                 panic!("{replies:?}")
             };
-            // Somebody else may have that connection by now.
+            // Another client may have that connection now.
             assert!(wait == ":1" || own && wait == UNKNOWN, "{line}: {wait}");
             assert_eq!(*get, format!("${} {round}", round.to_string().len()));
         }
@@ -324,7 +325,7 @@ fn many_at_once() {
 }
 
 #[test]
-fn its_words_are_the_servers() {
+fn wait_errors_are_those_of_the_server() {
     let (main, _replica) = pair();
     same_at(&main, |door| {
         let mut client = door.client();
@@ -335,7 +336,7 @@ fn its_words_are_the_servers() {
             "WAIT 1 20000 | MULTI | GET k | WAIT 7 0 | EXEC | WAIT 1 20000",
             "SELECT 1 | SET k v | WAIT 1 20000 | SELECT 0 | SET k v | WAIT 1 20000",
         ] {
-            // How many have it by now would be a matter of luck otherwise.
+            // Otherwise the number of replicas would be random.
             in_step(door.redis());
             if line.contains("MULTI") {
                 confirmed(door.redis());
@@ -344,7 +345,7 @@ fn its_words_are_the_servers() {
         }
         client.send(array("SET k v"));
         said.extend(client.ask_all("WAIT 1 20000 | QUIT"));
-        // One that has changed its connection since, and has not written anything.
+        // A client that has changed its connection since, and has written nothing.
         let mut client = door.client();
         client.ask_all("GET k | SELECT 1 | GET k");
         said.extend(client.ask_all("WAIT 1 | WAIT x 1 | WAIT 1 x | WAIT 1 -1 | WAITAOF 1 0 x"));

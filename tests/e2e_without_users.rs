@@ -1,10 +1,10 @@
-//! Servers before Redis 6.0, which have one password and no users, and know no HELLO.
+//! Servers before Redis 6.0, which have one password, no users and no HELLO.
 
 mod support;
 
 use support::{Feature, Proxy, Redis};
 
-/// On such a server a wrong AUTH logs the connection out that it is sent on.
+/// On these servers a wrong AUTH logs its connection out.
 #[test]
 fn wrong_password_of_one_client_logs_out_no_other() {
     let redis = Redis::with("requirepass secret\n");

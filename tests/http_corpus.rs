@@ -1,5 +1,5 @@
-//! The corpus of what connections to the service port receive, replayed: what was once worth
-//! keeping must hold in every test run. Also cut short anywhere, and with one byte changed.
+//! Replays the corpus of bytes that the service port receives: also cut at any point, and with one
+//! byte changed.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs;
@@ -7,12 +7,11 @@ use std::path::Path;
 
 use elika::service::check::requests;
 
-/// Bytes that all changes of one file together may have: more of a long file would take long, and
-/// show little that is new.
+/// Bytes of all changes of one file together. More would take long and find little.
 const BYTES_MAX: usize = 40_000;
 
 #[test]
-fn requests_of_the_corpus() {
+fn corpus_of_http_requests_holds() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/http");
     let mut files = 0;
     for entry in fs::read_dir(&corpus).unwrap() {

@@ -1,5 +1,5 @@
-//! The corpus of operations on a proxy, replayed: what was once worth keeping must hold in every
-//! test run. Also cut short anywhere, and with one operation changed anywhere.
+//! Replays the corpus of operations on a proxy: also cut at any point, and with one operation
+//! changed.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs;
@@ -7,11 +7,11 @@ use std::path::Path;
 
 use elika::proxy::check::operations;
 
-/// More of a long file would take long, and show little that is new.
+/// More of a long file would take long and find little.
 const CHANGES_MAX: usize = 200;
 
 #[test]
-fn operations_of_the_corpus() {
+fn corpus_of_proxy_operations_holds() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/proxy_ops");
     let mut files = 0;
     for entry in fs::read_dir(&corpus).unwrap() {

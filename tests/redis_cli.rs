@@ -1,4 +1,4 @@
-//! The tools that people use, against the proxy: redis-cli and redis-benchmark.
+//! redis-cli and redis-benchmark against the proxy.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use support::{Proxy, Redis, TENANT};
 
-/// Runs a tool for at most so many seconds against a proxy, logged in as `admin`.
+/// Runs a tool for at most this number of seconds against a proxy, logged in as `admin`.
 fn run(proxy: &Proxy, seconds: u32, tool: &str, options: &[&str], input: &[u8]) -> Output {
     let user = format!("{TENANT}.admin");
     let mut child = Command::new("timeout")
@@ -25,7 +25,7 @@ fn run(proxy: &Proxy, seconds: u32, tool: &str, options: &[&str], input: &[u8]) 
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     let writer = std::thread::spawn(move || {
-        // A tool that does not read its input may be gone by now.
+        // A tool that does not read its input may have ended.
         let _ = stdin.write_all(&input);
     });
     let output = child.wait_with_output().unwrap();
@@ -33,7 +33,7 @@ fn run(proxy: &Proxy, seconds: u32, tool: &str, options: &[&str], input: &[u8]) 
     output
 }
 
-/// What redis-cli prints, without the warning about passwords on the command line.
+/// The output of redis-cli, without the warning about passwords on the command line.
 fn cli(proxy: &Proxy, options: &[&str], input: &str) -> String {
     let options = [&["--no-auth-warning"], options].concat();
     let output = run(proxy, 60, "redis-cli", &options, input.as_bytes());
@@ -45,7 +45,7 @@ fn cli(proxy: &Proxy, options: &[&str], input: &str) -> String {
 }
 
 #[test]
-fn the_session_as_people_type_it() {
+fn interactive_session_works() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let lines =
@@ -64,7 +64,7 @@ fn the_session_as_people_type_it() {
 }
 
 #[test]
-fn redis_cli() {
+fn redis_cli_runs_commands() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     assert_eq!(cli(&proxy, &["set", "k", "v"], ""), "OK\n");
@@ -119,7 +119,7 @@ fn redis_cli_pipes_a_hundred_thousand_commands() {
 }
 
 #[test]
-fn redis_cli_measures() {
+fn redis_cli_measures_latency() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let latency = run(
@@ -140,7 +140,7 @@ fn redis_cli_measures() {
 }
 
 #[test]
-fn redis_benchmark() {
+fn redis_benchmark_runs() {
     let redis = Redis::open();
     let proxy = Proxy::of(&redis);
     let tests = "set,get,incr,lpush,rpush,sadd,hset,zadd,lrange,mset";
@@ -156,6 +156,6 @@ fn redis_benchmark() {
     let measured = text
         .lines()
         .filter(|line| line.contains("requests per second"));
-    // LRANGE is four of them, preceded by an LPUSH.
+    // LRANGE is four of them, after an LPUSH.
     assert_eq!(measured.count(), 14, "{text}");
 }

@@ -1,4 +1,4 @@
-//! The fuzzers' corpora, replayed: what was once worth keeping must hold in every test run.
+//! Replays the corpora of the fuzz targets.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs;
@@ -7,16 +7,16 @@ use std::path::Path;
 use elika::resp::check;
 
 #[test]
-fn requests() {
+fn corpus_of_requests_holds() {
     replay("request", check::request);
 }
 
 #[test]
-fn replies() {
+fn corpus_of_replies_holds() {
     replay("reply", check::reply);
 }
 
-/// Also cut short anywhere, and with one byte changed anywhere.
+/// Also cut at any point, and with one byte changed.
 fn replay(target: &str, check: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/corpus")

@@ -1,7 +1,7 @@
-//! Files of src import each other in one direction: whoever changes one knows what rests on it.
+//! Files of src import each other in one direction, so that a change affects only the files above.
 //!
-//! Modules and their parents aside: a parent opens its room, and its files use what it declares.
-//! What a parent passes on by `pub use` is imported from the file that it comes from.
+//! Modules and their parents are exempt: a parent declares its modules, and they use its
+//! declarations. An item of `pub use` counts as imported from the file that declares it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,10 +13,10 @@ type Module = Vec<String>;
 
 type Imports = BTreeMap<Module, BTreeSet<Module>>;
 
-/// Something in a file, by its name; without a name, the file.
+/// An item in a file, by its name; without a name, the file.
 type Place = (Module, Option<String>);
 
-/// All files, and where that is which they pass on by `pub use`.
+/// All files, and the origins of their `pub use` items.
 #[derive(Default)]
 struct Files {
     all: BTreeSet<Module>,
@@ -66,7 +66,7 @@ fn trees_of_imports_are_read_as_rust_does() {
     }
 }
 
-/// The way from a file back to itself, if there is one; the shortest.
+/// The shortest path from a file back to itself, if there is one.
 fn ring(imports: &Imports, from: &Module) -> Option<Vec<Module>> {
     let mut came_from = BTreeMap::new();
     let mut queue = VecDeque::from([from]);
@@ -125,7 +125,7 @@ impl Files {
         files
     }
 
-    /// Where a path leads.
+    /// The file and item that a path leads to.
     fn place(&self, file: &Module, path: &str) -> Option<Place> {
         let names = path.split(" as ").next()?.split("::");
         let mut names = names.map(str::trim).peekable();
@@ -150,7 +150,7 @@ fn child_of(module: &Module, name: &str) -> Module {
     [module, &[name.to_owned()][..]].concat()
 }
 
-/// All files but those of tests.
+/// All files except tests.
 fn read_folder(folder: &Path, module: &[String], texts: &mut BTreeMap<Module, String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -170,7 +170,7 @@ fn read_folder(folder: &Path, module: &[String], texts: &mut BTreeMap<Module, St
     }
 }
 
-/// The files that a file imports from, itself among them if it does so.
+/// The files that a file imports from, including itself if it does.
 fn imports_of(file: &Module, text: &str, files: &Files) -> BTreeSet<Module> {
     let paths = uses(text, |_| true).into_iter().chain(inline_paths(text));
     let places = paths.filter_map(|path| files.place(file, &path));
@@ -183,7 +183,7 @@ fn imports_of(file: &Module, text: &str, files: &Files) -> BTreeSet<Module> {
     origins.collect()
 }
 
-/// The paths of all `use` items with this before them in their line.
+/// The paths of all `use` items that have this text before them in their line.
 fn uses(text: &str, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
     let text = without_tests(text);
     let mut all = Vec::new();
@@ -200,7 +200,7 @@ fn uses(text: &str, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
     all
 }
 
-/// The paths that stand where something is used.
+/// The paths in expressions and types.
 fn inline_paths(text: &str) -> Vec<String> {
     let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let lines = without_tests(text).lines();

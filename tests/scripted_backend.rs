@@ -1,5 +1,5 @@
-//! Backends that follow a script, byte for byte: what the proxy says to them, and what it makes of
-//! answers that no well-behaved server gives.
+//! Backends that follow a script, byte for byte: the bytes that the proxy sends, and its reaction
+//! to replies that no correct server sends.
 
 mod support;
 
@@ -11,13 +11,13 @@ use support::{
 
 const LOST: &str = "-ERR elika: backend connection lost, outcome unknown";
 
-/// One worker, so that the connection it opens at the start is the one that is shared.
+/// One worker, so that the connection that is opened at the start is the shared one.
 fn proxy_of(backend: &Backend) -> Proxy {
     Proxy::at(&backend.address(), &["--core-num=1"])
 }
 
 #[test]
-fn auth_is_alone_in_its_write_and_nothing_goes_before_the_end_of_a_handshake() {
+fn auth_is_alone_and_requests_follow_the_handshake() {
     let backend = Backend::listen();
     let proxy = proxy_of(&backend);
     let _first = backend.accept_greeted();
@@ -38,7 +38,7 @@ fn auth_is_alone_in_its_write_and_nothing_goes_before_the_end_of_a_handshake() {
     three.expect_in_one_piece(array("HELLO 3 SETNAME elika"));
     three.expect_silence();
     three.send(hello_reply(3, 77));
-    // The login is decided; the client hears its own id, not that of the connection.
+    // The login is accepted; the client gets its own id, not that of the connection.
     let hello = client.reply();
     assert!(hello.contains(" $5 proto :3 $2 id :1 "), "{hello}");
     three.expect(array("GET a"));
@@ -89,7 +89,7 @@ fn requests_wait_for_the_handshake() {
 }
 
 #[test]
-fn a_server_without_hello() {
+fn server_without_hello_is_supported() {
     const UNKNOWN: &str = "-ERR unknown command `HELLO`, with args beginning with: `2`, ";
     let backend = Backend::listen();
     let proxy = proxy_of(&backend);
@@ -101,7 +101,7 @@ fn a_server_without_hello() {
     server.expect(array("GET a"));
     server.send("$-1\r\n");
     assert_eq!(client.reply(), "$-1");
-    // Clients hear what the server would say to them.
+    // Clients get the replies that the server would send.
     assert_eq!(client.ask("HELLO"), UNKNOWN.trim_end());
     client.send(array("HELLO 3"));
     let mut three = backend.accept();
@@ -163,7 +163,7 @@ fn pushes_between_replies_are_dropped() {
         client.send(&pipeline);
         server.expect(&pipeline);
         server.send(&bytes[..cut]);
-        // Without it the kernel would put the pieces together; with it they mostly stay apart.
+        // Without the pause, the kernel would merge the pieces; with it they mostly stay separate.
         std::thread::yield_now();
         server.send(&bytes[cut..]);
         client.expect("+a\r\n*1\r\n$1\r\nb\r\n+c\r\n");
@@ -172,7 +172,7 @@ fn pushes_between_replies_are_dropped() {
 }
 
 #[test]
-fn replies_cut_anywhere() {
+fn replies_may_arrive_in_any_pieces() {
     let backend = Backend::listen();
     let proxy = proxy_of(&backend);
     let mut server = backend.accept_greeted();
@@ -196,7 +196,7 @@ fn replies_cut_anywhere() {
         client.send(&pipeline);
         server.expect(&pipeline);
         server.send(&bytes[..cut]);
-        // What has arrived of a reply goes out at once.
+        // The part of a reply that has arrived is sent at once.
         client.expect(&bytes[..cut]);
         server.send(&bytes[cut..]);
         client.expect(&bytes[cut..]);
@@ -210,7 +210,7 @@ fn replies_cut_anywhere() {
 }
 
 #[test]
-fn a_reply_that_nobody_asked_for() {
+fn unexpected_reply_closes_the_connection() {
     let backend = Backend::listen();
     let proxy = proxy_of(&backend);
     let mut server = backend.accept_greeted();
@@ -225,14 +225,14 @@ fn a_reply_that_nobody_asked_for() {
     next.expect(array("GET b"));
     next.send("+b\r\n");
     assert_eq!(client.reply(), "+b");
-    // Out of the blue.
+    // Without a request.
     next.send("+whose?\r\n");
     next.expect_end();
     client.expect_silence();
 }
 
 #[test]
-fn what_no_server_may_send() {
+fn invalid_bytes_close_the_connection() {
     let backend = Backend::listen();
     let proxy = proxy_of(&backend);
     let mut first = Some(backend.accept_greeted());
@@ -260,7 +260,7 @@ fn what_no_server_may_send() {
         server.expect([array("GET a"), array("GET b"), array("GET c")].concat());
         server.send(format!("+good\r\n{bad}"));
         server.expect_end();
-        // Nothing of the bad reply was passed on: its bytes came all at once.
+        // No byte of the invalid reply was forwarded, because it arrived at once.
         let mut next = backend.accept_greeted();
         next.expect([array("GET b"), array("GET c")].concat());
         next.send("+b\r\n+c\r\n");
@@ -270,7 +270,7 @@ fn what_no_server_may_send() {
 }
 
 #[test]
-fn a_reply_that_breaks_off() {
+fn incomplete_reply_closes_the_client() {
     let backend = Backend::listen();
     let proxy = proxy_of(&backend);
     let mut server = backend.accept_greeted();
@@ -290,7 +290,7 @@ fn a_reply_that_breaks_off() {
 }
 
 #[test]
-fn a_handshake_that_never_ends() {
+fn handshake_without_end_fails() {
     let options = ["--core-num=1", "--backend-pool.reply-ms=300"];
     for said in ["", "*14\r\n$6\r\nserver\r\n"] {
         let backend = Backend::listen();
@@ -304,7 +304,7 @@ fn a_handshake_that_never_ends() {
         assert_eq!(reply, "-ERR elika: backend unavailable: timed out");
         assert!(start.elapsed() < Duration::from_secs(3));
         server.expect_end();
-        // From now on it fails at once, until the backend is back.
+        // From now on requests fail at once, until the backend is available.
         assert_eq!(
             client.ask("GET a"),
             "-ERR elika: backend unavailable: timed out"
@@ -319,7 +319,7 @@ fn a_handshake_that_never_ends() {
 }
 
 #[test]
-fn a_handshake_that_is_refused() {
+fn refused_handshake_gives_its_error() {
     for (says, hears) in [
         (
             "-ERR max number of clients reached\r\n",
@@ -348,7 +348,7 @@ fn a_handshake_that_is_refused() {
         server.send(says);
         server.finish_sending();
         assert_eq!(client.reply(), hears);
-        // A stranger's login is his own matter: the others go on.
+        // The login of one client does not affect the others.
         client.send(array("GET a"));
         first.expect(array("GET a"));
         first.send("+a\r\n");
@@ -356,9 +356,9 @@ fn a_handshake_that_is_refused() {
     }
 }
 
-/// The very first connection is refused: those who wait hear why, and the proxy tries again.
+/// The first connection is refused: waiting clients get the reason, and the proxy retries.
 #[test]
-fn full_at_the_start() {
+fn backend_that_is_full_at_the_start_is_retried() {
     let backend = Backend::listen();
     let proxy = proxy_of(&backend);
     let mut server = backend.accept();
@@ -378,7 +378,7 @@ fn full_at_the_start() {
 }
 
 #[test]
-fn no_more_in_flight_than_allowed() {
+fn requests_in_flight_are_limited() {
     let backend = Backend::listen();
     let proxy = Proxy::at(&backend.address(), &["--core-num=1", "--limit.in-flight=4"]);
     let mut server = backend.accept_greeted();
@@ -407,9 +407,10 @@ fn no_more_in_flight_than_allowed() {
     }
 }
 
-/// What the kernel has not taken yet cannot have been executed: it moves to a new connection.
+/// Requests that the kernel has not accepted cannot have been executed: they move to a new
+/// connection.
 #[test]
-fn requests_that_were_not_written_move() {
+fn unsent_requests_move_to_a_new_connection() {
     const COUNT: usize = 300;
     let backend = Backend::listen();
     let proxy = proxy_of(&backend);
@@ -420,7 +421,7 @@ fn requests_that_were_not_written_move() {
     let mut writer = support::Wire::over(client.tcp().try_clone().unwrap());
     let bytes: Vec<u8> = (0..COUNT).flat_map(set).collect();
     let sender = std::thread::spawn(move || writer.send(bytes));
-    // Never read: the kernel's buffers fill up, then the proxy's. Then it is gone.
+    // Never read: the kernel's buffers fill up, then the proxy's. Then the connection is lost.
     wait_until("the proxy takes no more", || {
         let before = proxy.cpu_ticks();
         (0..10).for_each(|_| support::pause());
@@ -453,9 +454,9 @@ fn requests_that_were_not_written_move() {
     client.expect_silence();
 }
 
-/// While a big reply is under way, others are served over another connection.
+/// While a large reply is in flight, other clients are served on another connection.
 #[test]
-fn a_big_reply_stands_in_nobodys_way() {
+fn large_reply_does_not_block_other_clients() {
     let backend = Backend::listen();
     let proxy = proxy_of(&backend);
     let mut first = backend.accept_greeted();
@@ -469,7 +470,7 @@ fn a_big_reply_stands_in_nobodys_way() {
     second.expect(array("GET small"));
     second.send("+small\r\n");
     assert_eq!(other.reply(), "+small");
-    // Its own next request stays behind it: the order of one client is kept.
+    // The client's next request stays behind it, because a client's order is kept.
     reader.send(array("GET next"));
     first.expect(array("GET next"));
     second.expect_silence();
@@ -477,9 +478,9 @@ fn a_big_reply_stands_in_nobodys_way() {
     reader.expect([vec![b'x'; 999_997], b"\r\n+next\r\n".to_vec()].concat());
 }
 
-/// The next request of a client goes out only when the last reply from the old connection is in.
+/// The next request of a client is sent when the last reply of the old connection has arrived.
 #[test]
-fn a_change_of_connection_keeps_the_order() {
+fn change_of_connection_keeps_the_order() {
     let backend = Backend::listen();
     let proxy = proxy_of(&backend);
     let mut zero = backend.accept_greeted();
@@ -499,7 +500,7 @@ fn a_change_of_connection_keeps_the_order() {
     one.expect(array("GET b"));
     zero.expect_silence();
     one.send("+b\r\n");
-    // The handshake did not tell whether the user may select this one.
+    // The handshake does not show whether the user may select this database.
     zero.expect(array("SELECT 0"));
     zero.send("+OK\r\n");
     zero.expect(array("GET c"));

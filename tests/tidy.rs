@@ -328,7 +328,7 @@ fn every_rule_can_fail() {
 }
 
 #[test]
-fn the_page_of_options_shows_the_help_as_it_is() {
+fn options_page_has_the_help_text() {
     let Ok(Parsed::Help(help)) = config::parse(["--help".to_owned()], &|_| None) else {
         panic!("no help");
     };
@@ -350,7 +350,7 @@ fn the_page_of_options_shows_the_help_as_it_is() {
 
 /// The table says what each of them means; a counter is on it as soon as it is declared.
 #[test]
-fn the_page_of_metrics_has_every_metric() {
+fn metrics_page_has_every_metric() {
     let (page, table) = (read(METRICS), elika::metrics_table());
     let lines: Vec<&str> = page.lines().collect();
     let missing = table.lines().filter(|line| !lines.contains(line));
@@ -364,7 +364,7 @@ fn the_page_of_metrics_has_every_metric() {
 }
 
 #[test]
-fn two_commands_set_everything_up() {
+fn readme_sets_up_with_two_commands() {
     let readme = read(README);
     let set_up = readme
         .split("\n## ")
@@ -375,7 +375,7 @@ fn two_commands_set_everything_up() {
 
 /// A reader who meets an error looks it up in one place.
 #[test]
-fn the_page_of_failures_has_every_error_of_our_own() {
+fn failures_page_has_every_error_of_the_proxy() {
     let page = read(ERRORS);
     let mut missing = Vec::new();
     let mut found = 0;
@@ -399,7 +399,7 @@ fn the_page_of_failures_has_every_error_of_our_own() {
 
 /// Every room is on both maps.
 #[test]
-fn every_room_is_on_the_maps() {
+fn every_layer_is_in_the_documentation() {
     let (page, lib) = (read(ARCHITECTURE), read("src/lib.rs"));
     let mut complaints = Vec::new();
     let paths = entries("src");
@@ -416,7 +416,7 @@ fn every_room_is_on_the_maps() {
 }
 
 #[test]
-fn every_counter_says_what_it_counts() {
+fn every_counter_is_documented() {
     let path = "src/stats/counters.rs";
     report(undocumented(&Source::new(path, read(path))));
     let bad = Source::new(path, "    /// Good.\n    pub a: u64,\n    pub b: u64,\n");
@@ -435,7 +435,7 @@ fn undocumented(source: &Source) -> Vec<String> {
 
 /// Details are on the pages of `docs/`, each of which the first page links.
 #[test]
-fn the_readme_is_short_and_links_every_page() {
+fn readme_is_short_and_links_every_page() {
     let readme = Source::new(README, read(README));
     let lines = readme.text.lines().count();
     assert!(lines <= README_LINES_MAX, "{README} has {lines} lines");

@@ -1,5 +1,4 @@
-//! Limits of connections of one's own: how many there are, who waits for one, and for how long
-//! they are kept.
+//! Limits of dedicated connections: their number, the wait for one, and how long they are kept.
 
 mod support;
 
@@ -10,13 +9,13 @@ use support::{Proxy, Redis, Wire, array, now, packet, wait_until};
 
 const NO_TURN: &str = "-ERR elika: no dedicated backend connection available";
 
-/// Sends it, and waits until the one worker has read it.
+/// Sends a line, and waits until the worker has read it.
 fn begin(client: &mut Wire, asker: &mut Wire, line: &str) {
     client.send(packet(line));
     assert_eq!(asker.ask("UNWATCH"), "+OK");
 }
 
-/// All of the proxy's connections to the server, subscribers' as well.
+/// All connections of the proxy to the server, including those of subscribers.
 fn connections(redis: &Redis) -> usize {
     let list = redis.ask("CLIENT LIST");
     list.lines()
@@ -24,9 +23,9 @@ fn connections(redis: &Redis) -> usize {
         .count()
 }
 
-/// One is shared, one is whosever turn it is.
+/// One connection is shared; the other is dedicated to one client at a time.
 #[test]
-fn one_after_the_other() {
+fn clients_share_one_dedicated_connection_in_turn() {
     let redis = Redis::open();
     {
         let options = ["--core-num=1", "--backend-pool.dedicated-max=1"];
@@ -37,7 +36,7 @@ fn one_after_the_other() {
         for client in &mut clients[1..] {
             begin(client, &mut asker, "MULTI | INCR n | EXEC | ECHO x");
         }
-        // Their later commands wait with them; the others are served.
+        // Their later commands wait with them; other clients are served.
         assert_eq!(asker.ask_all("INCR n | SET k v"), [":1", "+OK"]);
         for client in &mut clients[1..] {
             client.expect_silence();
@@ -56,7 +55,7 @@ fn one_after_the_other() {
 }
 
 #[test]
-fn in_the_order_in_which_they_came() {
+fn waiting_clients_are_served_in_order() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.dedicated-max=1"]);
     let mut asker = proxy.client();
@@ -83,7 +82,7 @@ fn in_the_order_in_which_they_came() {
     assert_eq!(asker.ask("PUBLISH c x"), ":1");
     assert_eq!(subscriber.reply(), "*3 $7 message $1 c $1 x");
     blocked.expect_silence();
-    // One in the middle of the line goes.
+    // A client in the middle of the wait queue disconnects.
     gone.expect_silence();
     drop(gone);
     drop(subscriber);
@@ -100,7 +99,7 @@ fn in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn no_turn_in_time() {
+fn waiting_client_gets_an_error_after_wait_ms() {
     let redis = Redis::open();
     let options = [
         "--core-num=1",
@@ -119,7 +118,7 @@ fn no_turn_in_time() {
         "MONITOR",
     ] {
         let start = now();
-        // It goes on as what it was before.
+        // The client continues in its previous state.
         client.send(packet(&format!("SET k v | {line} | GET k | PING")));
         assert_eq!(
             client.replies(4),
@@ -132,15 +131,15 @@ fn no_turn_in_time() {
             "{took:?}"
         );
     }
-    // They are counted for the tenant.
+    // The limit counts per tenant.
     assert_eq!(client.ask_all("SELECT 1 | MULTI | SELECT 0")[1], NO_TURN);
     assert_eq!(holder.ask_all("GET k | EXEC"), ["+QUEUED", "*1 $1 v"]);
     assert_eq!(client.ask_all("RESET | MULTI | GET k | EXEC")[3], "*1 $1 v");
 }
 
-/// A crowd at few connections: everybody's turn comes, and every transaction is whole.
+/// Many clients at few connections: every client is served, and every transaction is complete.
 #[test]
-fn a_crowd() {
+fn many_clients_finish_their_transactions_on_few_connections() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=2", "--backend-pool.dedicated-max=2"]);
     let mut clients: Vec<_> = (0..60).map(|_| proxy.client()).collect();
@@ -164,7 +163,7 @@ fn a_crowd() {
 }
 
 #[test]
-fn some_are_kept() {
+fn max_idle_connections_are_kept() {
     let redis = Redis::open();
     for (idle, kept) in [("0", 1), ("1", 2), ("3", 4)] {
         let options = ["--core-num=1", &format!("--backend-pool.max-idle={idle}")];
@@ -187,9 +186,9 @@ fn some_are_kept() {
     }
 }
 
-/// A transaction that nobody goes on with is not kept for ever, and neither is a watch.
+/// An idle transaction is not kept forever, and neither is a watch.
 #[test]
-fn abandoned() {
+fn idle_transaction_is_closed() {
     let redis = Redis::open();
     let proxy = Proxy::with(
         &redis,
@@ -226,7 +225,7 @@ fn abandoned() {
     assert_eq!(busy.ask("MULTI"), "+OK");
     redis.wait_blocked(1);
     let start = now();
-    // Who goes on is left alone.
+    // An active client is not affected.
     while start.elapsed() < Duration::from_millis(2_500) {
         assert_eq!(busy.ask("GET k"), "+QUEUED");
         support::pause();
@@ -248,9 +247,9 @@ fn abandoned() {
     assert_eq!(redis.ask("EXISTS k"), ":0");
 }
 
-/// The server is gone while they wait: they hear so, and wait for nothing any more.
+/// The server is lost while clients wait: they get an error and wait no longer.
 #[test]
-fn in_line_for_a_server_that_is_gone() {
+fn waiting_clients_get_an_error_when_the_server_is_lost() {
     let mut redis = Redis::open();
     let options = [
         "--core-num=1",
@@ -282,9 +281,9 @@ fn in_line_for_a_server_that_is_gone() {
     }
 }
 
-/// Optimistic counters: every increment is there exactly once, however few connections there are.
+/// Optimistic counters: every increment counts exactly once, even with few connections.
 #[test]
-fn many_clients_count_together() {
+fn optimistic_counters_lose_no_increment() {
     const CLIENTS: u64 = 8;
     const EACH: u64 = 25;
     let redis = Redis::open();

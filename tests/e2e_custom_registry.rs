@@ -1,4 +1,4 @@
-//! The example of a registry of one's own, as a process, in front of real servers.
+//! The example `custom_registry` as a process, in front of real servers.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,7 +19,7 @@ use elika::{Catalog, Cluster, ClusterInstance, ClusterKey, ClusterName, Endpoint
 use support::{Redis, Wire, unused_port, wait_for, wait_until};
 use tempfile::TempDir;
 
-/// The example; killed when dropped.
+/// The example process; killed when dropped.
 struct Example {
     child: Child,
     port: u16,
@@ -36,7 +36,7 @@ impl Example {
         }
     }
 
-    /// None if somebody else took the port.
+    /// `None` if another process took the port.
     fn try_start(program: &Path, folder: &Path, port: u16) -> Option<Self> {
         let mut child = Command::new(program)
             .arg(folder)
@@ -66,14 +66,14 @@ impl Example {
         (!ended).then_some(example)
     }
 
-    /// A new client of the cluster, if it may log in.
+    /// A new client of the cluster, if its login succeeds.
     fn login(&self, cluster: &ClusterKey) -> Option<Wire> {
         let mut client = Wire::connect(("127.0.0.1", self.port));
         let answer = client.ask(&format!("AUTH {}.admin admin", cluster.tenant()));
         (answer == "+OK").then_some(client)
     }
 
-    /// What new clients of the cluster find under a key.
+    /// The value that new clients of the cluster find under a key.
     fn finds(&self, cluster: &ClusterKey, value: &str) {
         wait_until(&format!("a new client finds {value}"), || {
             let client = self.login(cluster);
@@ -92,13 +92,13 @@ impl Example {
 
 impl Drop for Example {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A test that is run alone does not have the examples built.
+/// Builds the examples, which a single test run does not.
 fn build() -> PathBuf {
     let programs = Path::new(env!("CARGO_BIN_EXE_elika-proxy"))
         .parent()
@@ -147,7 +147,7 @@ fn instance(key: &ClusterKey, redis: &Redis) -> ClusterInstance {
     ClusterInstance::new(key.clone(), "a", endpoint)
 }
 
-/// In one step, as the example wants it.
+/// Replaces the file in one step, as the example requires.
 fn write(folder: &TempDir, name: &str, text: &str) {
     let draft = folder.path().join("draft");
     fs::write(&draft, text).unwrap();
@@ -155,7 +155,7 @@ fn write(folder: &TempDir, name: &str, text: &str) {
 }
 
 #[test]
-fn clusters_come_change_and_go_with_their_files() {
+fn clusters_follow_the_files_of_the_folder() {
     let servers = [Redis::open(), Redis::open(), Redis::open()];
     for (name, server) in ["first", "second", "third"].iter().zip(&servers) {
         assert_eq!(server.ask(&format!("SET who {name}")), "+OK");

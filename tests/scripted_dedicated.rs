@@ -1,5 +1,5 @@
-//! Connections of a client's own to backends that follow a script: replies and messages in pieces,
-//! commands that only this backend knows, and ends at the worst moment.
+//! Dedicated connections to backends that follow a script: replies and messages in pieces, blocking
+//! commands that only this backend has, and losses at the worst moment.
 
 mod support;
 
@@ -13,8 +13,8 @@ fn proxy_of(backend: &Backend) -> Proxy {
     Proxy::at(&backend.address(), &["--core-num=1"])
 }
 
-/// A backend that was asked which of its commands may block, a client in RESP3, and the connection
-/// that is shared in it.
+/// A backend that was asked for its blocking commands, a client in RESP3, and its shared
+/// connection.
 fn greeted_in_3(backend: &Backend) -> (Proxy, Wire, [Wire; 2]) {
     let proxy = proxy_of(backend);
     let first = backend.accept_greeted();
@@ -39,7 +39,7 @@ fn message(mark: char, words: &[&str]) -> Vec<u8> {
     out
 }
 
-/// `kind`, a channel, and how many are left.
+/// A confirmation: `kind`, a channel, and the number of subscriptions.
 fn confirmation(mark: char, kind: &str, channel: &str, count: u32) -> Vec<u8> {
     let (kind_len, channel_len) = (kind.len(), channel.len());
     format!("{mark}3\r\n${kind_len}\r\n{kind}\r\n${channel_len}\r\n{channel}\r\n:{count}\r\n")
@@ -47,7 +47,7 @@ fn confirmation(mark: char, kind: &str, channel: &str, count: u32) -> Vec<u8> {
 }
 
 #[test]
-fn commands_that_only_this_backend_knows() {
+fn blocking_commands_of_the_backend_get_a_dedicated_connection() {
     let backend = Backend::listen();
     let proxy = proxy_of(&backend);
     let mut shared = backend.accept();
@@ -69,7 +69,7 @@ fn commands_that_only_this_backend_knows() {
             own
         });
         own.expect([array(line), array("GET b")].concat());
-        // Nobody waits for it but its client.
+        // Only its client waits for the reply.
         other.send(array("GET c"));
         shared.expect(array("GET c"));
         shared.send("+c\r\n");
@@ -78,7 +78,7 @@ fn commands_that_only_this_backend_knows() {
         own.send("+served\r\n+b\r\n");
         assert_eq!(client.replies(2), ["+served", "+b"]);
     }
-    // A name that only begins so is like any other.
+    // A name with the same beginning is not the same command.
     client.send(array("foo.waits"));
     shared.expect(array("foo.waits"));
     shared.send("-ERR unknown command\r\n");
@@ -86,7 +86,7 @@ fn commands_that_only_this_backend_knows() {
 }
 
 #[test]
-fn messages_in_pieces() {
+fn messages_may_arrive_in_pieces() {
     let backend = Backend::listen();
     let (_proxy, mut client, _shared) = greeted_in_3(&backend);
     client.send(array("SUBSCRIBE c"));
@@ -109,7 +109,7 @@ fn messages_in_pieces() {
     ]
     .concat();
     let bytes = [&first[..], &rest].concat();
-    // What the proxy says by itself stands behind the reply before it, and in no message.
+    // A reply of the proxy follows the previous reply, and never stands inside a message.
     let heard = |cut: usize| match cut >= first.len() {
         true => [&first[..], ANSWER.as_bytes(), &bytes[first.len()..cut]].concat(),
         false => bytes[..cut].to_vec(),
@@ -123,7 +123,7 @@ fn messages_in_pieces() {
         own.send(&bytes[cut..]);
         client.expect(&heard(bytes.len())[begin.len()..]);
     }
-    // With nothing asked, and an answer of the proxy's that comes into the middle of one.
+    // Without a request, and with a reply of the proxy in the middle of a message.
     let message = message('>', &["message", "c", "alone"]);
     for cut in 1..message.len() {
         own.send(&message[..cut]);
@@ -136,7 +136,7 @@ fn messages_in_pieces() {
 }
 
 #[test]
-fn confirmations_in_pieces() {
+fn confirmations_may_arrive_in_pieces() {
     for mark in ['*', '>'] {
         let backend = Backend::listen();
         let (_proxy, mut client, mut shared) = greeted_in_3(&backend);
@@ -170,7 +170,7 @@ fn confirmations_in_pieces() {
             client.expect(&bytes[..cut]);
             own.send(&bytes[cut..]);
             client.expect(&bytes[cut..]);
-            // Nothing is left: it shares a connection again.
+            // No subscription is left: the client uses a shared connection again.
             let shared = &mut shared[usize::from(mark == '>')];
             client.send(array("GET y"));
             shared.expect(array("GET y"));
@@ -192,9 +192,9 @@ fn confirmations_in_pieces() {
     }
 }
 
-/// The client hears its own number for the other client, and everything else as it comes.
+/// The client gets the proxy's id of the other client, and all other bytes unchanged.
 #[test]
-fn end_of_a_redirection_in_pieces() {
+fn end_of_a_redirection_may_arrive_in_pieces() {
     let backend = Backend::listen();
     let (proxy, mut client, _shared) = greeted_in_3(&backend);
     let mut other = proxy.client();
@@ -233,7 +233,7 @@ fn end_of_a_redirection_in_pieces() {
             }
             own.send(&says[..cut]);
             if cut > 0 && !hears.starts_with(b">") {
-                // It shows that the first piece was read.
+                // This shows that the first piece was read.
                 client.expect(&hears[..1]);
                 own.send(&says[cut..]);
                 client.expect(&hears[1..]);
@@ -257,9 +257,9 @@ fn end_of_a_redirection_in_pieces() {
     }
 }
 
-/// A line about a command of the proxy's own is nobody's business, in whatever pieces it comes.
+/// A line about a proxy command is not shown, in pieces of any size.
 #[test]
-fn lines_of_monitor_in_pieces() {
+fn monitor_lines_may_arrive_in_pieces() {
     let backend = Backend::listen();
     let (_proxy, mut client, _shared) = greeted_in_3(&backend);
     client.send(array("MONITOR"));
@@ -297,10 +297,10 @@ fn lines_of_monitor_in_pieces() {
     client.expect(&hears);
 }
 
-/// What the proxy says to READONLY by itself.
+/// The proxy's own reply to READONLY.
 const ANSWER: &str = "-ERR This instance has cluster support disabled\r\n";
 
-/// A transaction up to its EXEC, over the connection that is idle, or a new one.
+/// A transaction up to its EXEC, on the idle connection or a new one.
 fn begin_exec(idle: Option<Wire>, backend: &Backend, client: &mut Wire) -> Wire {
     let lines = "MULTI | CLIENT ID | GET a | CLIENT GETNAME | SELECT 0 | CLIENT ID | EXEC";
     client.send(packet(&format!("{lines} | READONLY")));
@@ -319,7 +319,7 @@ fn begin_exec(idle: Option<Wire>, backend: &Backend, client: &mut Wire) -> Wire 
 }
 
 #[test]
-fn the_reply_to_exec_in_pieces() {
+fn reply_to_exec_may_arrive_in_pieces() {
     let backend = Backend::listen();
     let proxy = proxy_of(&backend);
     let _shared = backend.accept_greeted();
@@ -332,7 +332,7 @@ fn the_reply_to_exec_in_pieces() {
         let mut own = begin_exec(idle, &backend, &mut client);
         own.send(&reply[..cut]);
         if cut < reply.len() {
-            // The count goes out as it comes, and shows that the first piece was read.
+            // The count is forwarded as it arrives, which shows that the first piece was read.
             let seen = cut.min(4);
             client.expect(&heard[..seen]);
             own.send(&reply[cut..]);
@@ -340,7 +340,7 @@ fn the_reply_to_exec_in_pieces() {
         } else {
             client.expect(&heard);
         }
-        // Nothing of the client stays on it, so it serves the next.
+        // No state of the client stays on the connection, so it serves the next one.
         idle = Some(own);
     }
     let mut own = begin_exec(idle, &backend, &mut client);
@@ -350,7 +350,7 @@ fn the_reply_to_exec_in_pieces() {
     }
     client.expect(&heard);
     let mut idle = Some(own);
-    // It breaks off, within an element that is replaced or not: the client must not guess.
+    // The reply ends inside an element that is replaced or not: the client is closed.
     for cut in 0..reply.len() {
         let mut client = proxy.client();
         let mut own = begin_exec(idle.take(), &backend, &mut client);
@@ -365,7 +365,7 @@ fn the_reply_to_exec_in_pieces() {
 }
 
 #[test]
-fn lost_before_it_is_ready() {
+fn dedicated_connection_lost_during_its_handshake_gives_an_error() {
     const CLOSED: &str = "-ERR elika: backend unavailable: connection closed";
     let full = "-ERR max number of clients reached";
     for (lines, says, hears) in [
@@ -393,7 +393,7 @@ fn lost_before_it_is_ready() {
         for reply in client.replies(commands(lines).count()) {
             assert_eq!(reply, hears, "{lines}");
         }
-        // It shares a connection as before.
+        // The client uses a shared connection as before.
         client.send(array("GET a"));
         shared.expect(array("GET a"));
         shared.send("+a\r\n");
@@ -401,9 +401,9 @@ fn lost_before_it_is_ready() {
     }
 }
 
-/// A server that moves a shard's slot elsewhere unsubscribes by itself.
+/// A server that moves a shard's slot elsewhere ends the subscription.
 #[test]
-fn unsubscribed_by_the_server() {
+fn server_may_end_a_subscription() {
     let backend = Backend::listen();
     let (_proxy, mut client, [_, mut shared]) = greeted_in_3(&backend);
     client.send(array("SSUBSCRIBE c"));
@@ -417,7 +417,7 @@ fn unsubscribed_by_the_server() {
         client.expect(&ended[..cut]);
         own.send(&ended[cut..]);
         client.expect(&ended[cut..]);
-        // Its connection holds nothing any more.
+        // Its connection has no state any more.
         client.send(array("GET a"));
         shared.expect(array("GET a"));
         shared.send("+a\r\n");
@@ -427,7 +427,7 @@ fn unsubscribed_by_the_server() {
         own.send(confirmation('>', "ssubscribe", "c", 1));
         client.expect(confirmation('>', "ssubscribe", "c", 1));
     }
-    // While more is asked for.
+    // While further channels are requested.
     client.send(packet("SSUBSCRIBE d | GET a"));
     own.expect(packet("SSUBSCRIBE d | GET a"));
     let bytes = [
@@ -444,9 +444,9 @@ fn unsubscribed_by_the_server() {
     assert_eq!(client.reply(), "+b");
 }
 
-/// What no server may send on a connection of somebody's own ends both of them.
+/// Bytes that no server may send on a dedicated connection close the connection and its client.
 #[test]
-fn replies_that_nobody_asked_for() {
+fn unexpected_replies_close_the_client() {
     for bad in [
         "+whose?\r\n",
         ":1\r\n",

@@ -1,4 +1,4 @@
-//! Big values, both ways: what they cost the proxy in memory, and what their neighbours notice.
+//! Large values in both directions: their memory in the proxy, and their effect on other clients.
 
 mod support;
 
@@ -6,11 +6,11 @@ use support::{Proxy, Redis, array, wait_until};
 
 const MB: u64 = 1 << 20;
 
-/// Size of the big value, bytes.
+/// Bytes of the large value.
 const BIG: usize = 64 << 20;
 
 #[test]
-fn a_big_request_is_kept_once() {
+fn large_request_is_buffered_once() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let mut client = proxy.client();
@@ -22,7 +22,7 @@ fn a_big_request_is_kept_once() {
     let part = vec![b'x'; MB as usize];
     for i in 0..BIG as u64 / MB {
         client.send(&part);
-        // A slow uploader blocks nobody.
+        // A slow uploader does not block other clients.
         assert_eq!(neighbour.ask("INCR n"), format!(":{}", i + 1));
     }
     client.send("\r\n");
@@ -37,7 +37,7 @@ fn a_big_request_is_kept_once() {
 }
 
 #[test]
-fn a_big_reply_is_never_kept() {
+fn large_reply_is_not_buffered() {
     let redis = Redis::open();
     redis.ask(&format!("SETRANGE big {} x", BIG - 1));
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
@@ -58,9 +58,9 @@ fn a_big_reply_is_never_kept() {
     );
 }
 
-/// Nobody waits behind the reader: its backend connection is simply not read.
+/// No request waits behind the reader, so its backend connection is not read.
 #[test]
-fn a_slow_reader_alone_costs_no_memory() {
+fn slow_reader_alone_costs_no_memory() {
     let redis = Redis::open();
     redis.ask(&format!("SETRANGE big {} x", BIG - 1));
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
@@ -69,7 +69,7 @@ fn a_slow_reader_alone_costs_no_memory() {
     let (before, _) = proxy.resident();
     client.send([array("GET big"), array("ECHO end")].concat());
     client.expect(format!("${BIG}\r\n"));
-    // Others are served meanwhile, over another connection.
+    // Other clients are served meanwhile, on another connection.
     let mut neighbour = proxy.client();
     for i in 1..=200 {
         assert_eq!(neighbour.ask("INCR n"), format!(":{i}"));
@@ -88,7 +88,7 @@ fn a_slow_reader_alone_costs_no_memory() {
 }
 
 #[test]
-fn neighbours_of_big_replies_are_served_meanwhile() {
+fn other_clients_are_served_during_large_replies() {
     let redis = Redis::open();
     redis.ask(&format!("SETRANGE big {} x", (20 << 20) - 1));
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
@@ -105,7 +105,7 @@ fn neighbours_of_big_replies_are_served_meanwhile() {
 }
 
 #[test]
-fn a_big_reply_whose_reader_goes_away() {
+fn client_may_disconnect_during_a_large_reply() {
     let redis = Redis::open();
     redis.ask(&format!("SETRANGE big {} x", (20 << 20) - 1));
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
@@ -127,10 +127,10 @@ fn a_big_reply_whose_reader_goes_away() {
     });
 }
 
-/// Every library that has pipelines writes them so: all requests, and then it reads. Through the
-/// proxy they come to their end as they do without it.
+/// Client libraries write a whole pipeline before they read. Through the proxy such a pipeline must
+/// finish as it does with a direct connection.
 #[test]
-fn pipelines_written_whole_before_they_are_read() {
+fn pipeline_written_before_reading_is_answered() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &[]);
     let (one, four) = ("x".repeat(1_024), "y".repeat(4_096));

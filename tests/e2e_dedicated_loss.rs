@@ -1,5 +1,5 @@
-//! What ends a connection of one's own: its client is killed, its backend is lost, or a reply is so
-//! big that the client does not keep up.
+//! The end of a dedicated connection: its client is killed, its backend is lost, or the client does
+//! not read a large reply.
 
 mod support;
 
@@ -9,7 +9,7 @@ use support::{Proxy, Redis, Wire, array, commands, id_of, now, packet, same, wai
 
 const UNAVAILABLE: &str = "-ERR elika: backend unavailable: ";
 
-/// Ends the proxy's connections to the server that are not its shared ones.
+/// Closes the proxy's connections to the server, except for its shared ones.
 fn cut_own(redis: &Redis, shared: &[String]) {
     let shared: Vec<_> = shared.iter().map(|line| id_of(line)).collect();
     for line in &redis.connections() {
@@ -21,21 +21,21 @@ fn cut_own(redis: &Redis, shared: &[String]) {
 }
 
 #[test]
-fn a_client_killed_inside_multi() {
+fn killed_client_leaves_no_transaction() {
     same(|door| {
         let (mut client, mut other) = (door.client(), door.client());
         let id = client.number("CLIENT ID");
         let mut said = client.ask_all("WATCH w | MULTI | SET k evil");
         said.push(other.ask(&format!("CLIENT KILL ID {id}")));
         client.expect_end();
-        // Whoever gets its connection next finds nothing there.
+        // The next client of the connection finds no state.
         for _ in 0..3 {
             said.extend(
                 door.client()
                     .ask_all("GET k | MULTI | SET w 1 | GET w | EXEC"),
             );
         }
-        // One's own end comes after the reply.
+        // When a client kills itself, its end follows the reply.
         said.extend(other.ask_all("MULTI | SET k evil"));
         let own = other.tcp().local_addr().unwrap();
         let mut killer = door.client();
@@ -47,7 +47,7 @@ fn a_client_killed_inside_multi() {
 }
 
 #[test]
-fn a_connection_lost_inside_multi() {
+fn lost_connection_inside_multi_closes_the_client() {
     let redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let mut neighbour = proxy.client();
@@ -73,7 +73,7 @@ fn a_connection_lost_inside_multi() {
             false => shared.clone(),
         };
         cut_own(&redis, &shared);
-        // It must not believe that the transaction is still there.
+        // The client must not get replies as if the transaction still existed.
         client.expect_end();
         assert_eq!(neighbour.ask("GET k"), "$1 v", "{state}");
         assert_eq!(proxy.client().ask_all("MULTI | GET k | EXEC")[2], "*1 $1 v");
@@ -82,9 +82,9 @@ fn a_connection_lost_inside_multi() {
     assert_eq!(proxy.logged("backend: offline "), 0, "{}", proxy.log());
 }
 
-/// EXEC was sent, and nobody knows what became of it: the client hears nothing that could be wrong.
+/// EXEC was sent and its outcome is unknown: the client gets no reply that could be wrong.
 #[test]
-fn a_server_lost_during_exec() {
+fn server_lost_during_exec_closes_the_client() {
     let mut redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let (mut client, mut asker) = (proxy.client(), proxy.client());
@@ -98,15 +98,15 @@ fn a_server_lost_during_exec() {
     wait_until("it is served again", || asker.ask("SET k v") == "+OK");
 }
 
-/// Nothing of it has gone to the server, so there is nothing that could be lost.
+/// No command of the transaction was sent, so no state is lost.
 #[test]
-fn a_server_lost_before_multi_is_sent() {
+fn server_lost_before_multi_gives_an_error() {
     let mut redis = Redis::open();
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let (mut client, mut asker) = (proxy.client(), proxy.client());
     assert_eq!(client.ask("SET k v"), "+OK");
     redis.freeze();
-    // A new connection for it is begun, and says nothing.
+    // A new connection for it is opened, and the server sends nothing.
     client.send(packet("MULTI | SET k evil | EXEC"));
     assert_eq!(asker.ask("UNWATCH"), "+OK");
     redis.kill();
@@ -123,9 +123,9 @@ fn a_server_lost_before_multi_is_sent() {
     assert_eq!(replies, ["+QUEUED", "+QUEUED", "*2 $-1 +OK", "$1 w"]);
 }
 
-/// Several megabytes in one element, and one of the proxy's own on each side of it.
+/// Several megabytes in one element, between two elements that the proxy writes.
 #[test]
-fn big_replies_to_exec() {
+fn large_replies_to_exec_are_delivered() {
     const SIZE: usize = 6_000_000;
     let redis = Redis::open();
     redis.ask(&format!("SETRANGE big {} x", SIZE - 1));
@@ -151,7 +151,7 @@ fn big_replies_to_exec() {
             assert_eq!(client.reply(), "+QUEUED");
         }
         client.expect(format!("*{}\r\n", commands(line).count() - 1));
-        // The reader does nothing for a while, and nobody minds.
+        // The reader is idle for a while, which is allowed.
         for i in 1..=50 {
             assert_eq!(
                 neighbour.ask("INCR m"),
@@ -182,9 +182,9 @@ fn big_replies_to_exec() {
     }
 }
 
-/// A client that asks for a big reply and goes in the middle of it takes nobody along.
+/// A client that disconnects in the middle of a large reply does not affect others.
 #[test]
-fn gone_in_the_middle_of_execs_reply() {
+fn client_may_disconnect_during_the_reply_to_exec() {
     let redis = Redis::open();
     redis.ask("SETRANGE big 20000000 x");
     let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.dedicated-max=1"]);
@@ -204,9 +204,9 @@ fn gone_in_the_middle_of_execs_reply() {
     });
 }
 
-/// SIGTERM: who is in the middle of something and silent is not waited for.
+/// SIGTERM: clients that hold state and are idle are not waited for.
 #[test]
-fn a_drain_does_not_wait_for_what_may_never_come() {
+fn drain_closes_blocked_and_idle_dedicated_clients() {
     let redis = Redis::open();
     let mut proxy = Proxy::with(&redis, &["--core-num=2"]);
     let mut clients: Vec<Wire> = (0..12).map(|_| proxy.client()).collect();
@@ -228,7 +228,7 @@ fn a_drain_does_not_wait_for_what_may_never_come() {
     assert!(took < Duration::from_secs(5), "{took:?}");
     for (i, client) in clients.iter_mut().enumerate() {
         if i % 6 == 5 {
-            // It saw what the others did.
+            // The monitor has seen the commands of others.
             client.rest();
         } else {
             client.expect_end();
