@@ -9,6 +9,7 @@ use crate::link::stall::{PAUSE_BYTES, Stall};
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold};
+use crate::session::phase::Phase;
 use crate::store::key::{AccountKey, ClientKey, LinkKey};
 use crate::upstream::tenant::Use;
 
@@ -117,7 +118,10 @@ impl Machine {
         let waits = &link.waits;
         for client in waits.clients() {
             let client = self.clients.get(client);
-            assert!(client.is_some_and(|it| it.hold.has(Hold::WAIT)), "{key:?}");
+            assert!(
+                client.is_some_and(|it| it.phase() == Phase::Replicas),
+                "{key:?}"
+            );
         }
         let served = self.links.waits().contains(&key);
         assert!(served || waits.is_empty(), "{key:?}: nobody asks");
@@ -144,7 +148,7 @@ impl Machine {
         }
         let owner = self.clients.get(link.owner());
         assert!(
-            owner.is_some_and(|client| client.pin.is_some() && client.link == key),
+            owner.is_some_and(|client| client.pin().is_some() && client.link == key),
             "{key:?} is owned by somebody who does not know"
         );
         if link.is_dedicated() {
@@ -186,16 +190,21 @@ impl Machine {
             }
             assert_eq!(in_flight, client.in_flight, "{key:?}");
             assert_eq!(
-                client.hold.has(Hold::VERDICT),
+                client.phase() == Phase::Changing,
                 client.waiting().is_some(),
                 "{key:?}"
             );
-            if client.pin.is_some() {
+            if client.pin().is_some() {
                 let own = self.links.get(client.link);
                 assert!(own.is_some_and(|own| own.owner() == key), "{key:?}");
             }
-            assert!(!client.is(Flag::Closing) || client.inbound.is_none() || client.hold.any());
-            let waits = client.hold.any() || client.is(Flag::Ready) || client.is(Flag::Closing);
+            assert!(!client.is_closing() || client.inbound.is_none());
+            let phase = client.phase();
+            assert!(
+                !phase.decodes() || phase == client.base(),
+                "{key:?} is {phase:?}"
+            );
+            let waits = client.is_held() || client.is(Flag::Ready) || client.is_closing();
             assert!(
                 !client.is(Flag::Paused) || waits,
                 "{key:?} is not read, and waits for nothing"
@@ -219,7 +228,7 @@ impl Machine {
                 account.is_some_and(|account| account.instance == key)
             };
             let clients = self.clients.iter();
-            let clients = clients.filter(|(_, it)| of_instance(it.account)).count();
+            let clients = clients.filter(|(_, it)| of_instance(it.account())).count();
             assert_eq!(clients, instance.clients as usize, "{key:?}");
             let ready = self.links.iter().filter(|(_, it)| {
                 let account = self.upstreams.account_of(it.pool);
@@ -231,7 +240,7 @@ impl Machine {
             let clients = self.clients.iter();
             let clients = clients.filter(|(_, it)| it.tenant == key).count();
             assert_eq!(clients, tenant.used(Use::Client) as usize, "{key:?}");
-            let pins = self.clients.iter().filter_map(|(_, it)| it.pin.as_deref());
+            let pins = self.clients.iter().filter_map(|(_, it)| it.pin());
             let pins = pins.filter(|pin| pin.tenant == key).count();
             assert_eq!(pins, tenant.used(Use::Pinned) as usize, "{key:?}");
             let paused = self
@@ -285,13 +294,16 @@ impl Machine {
             .map(|(_, pool)| pool.line.len())
             .sum();
         assert_eq!(in_line, self.upstreams.queued());
-        let turns = self.clients.iter().filter(|(_, c)| c.hold.has(Hold::TURN));
+        let turns = self
+            .clients
+            .iter()
+            .filter(|(_, c)| c.phase() == Phase::Queued);
         assert_eq!(turns.count(), in_line);
         for (key, account) in self.upstreams.accounts.iter() {
             let clients = self
                 .clients
                 .iter()
-                .filter(|(_, client)| client.account == key)
+                .filter(|(_, client)| client.account() == key)
                 .count();
             assert_eq!(clients, account.clients as usize, "{key:?}");
         }
@@ -303,10 +315,10 @@ impl Machine {
                 .pools
                 .get(client.pool)
                 .map(|pool| pool.account);
-            assert!(account.is_none_or(|account| account == client.account));
+            assert!(account.is_none_or(|account| account == client.account()));
             let link = self.links.get(client.link);
             let pool = link.map(|link| link.pool);
-            let apart = client.waiting().is_some() || client.pin.is_some();
+            let apart = client.waiting().is_some() || client.pin().is_some();
             assert!(apart || pool.is_none_or(|pool| pool == client.pool));
         }
     }

@@ -217,13 +217,13 @@ impl Machine {
             return;
         };
         let leaving = client.is(Flag::Eof) || self.clients.is_draining();
-        if !client.is(Flag::Closing) && (leaving || client.is(Flag::Gone)) && self.is_blocked(key) {
+        if !client.is_closing() && (leaving || client.is(Flag::Gone)) && self.is_blocked(key) {
             return self.stop_waiting(key);
         }
-        let done = match client.is(Flag::Closing) {
+        let done = match client.is_closing() {
             true => client.outbound.is_empty(),
             // One that may go on has requests left, maybe: `resume` will tell.
-            false => leaving && client.is_quiet() && !client.hold.any() && !client.is(Flag::Ready),
+            false => leaving && client.is_quiet() && !client.is_held() && !client.is(Flag::Ready),
         };
         if done {
             self.close_now(key);
@@ -238,8 +238,7 @@ impl Machine {
     }
 
     fn forget_client(&mut self, key: ClientKey) -> bool {
-        self.leave_line(key);
-        self.leave_waits(key);
+        self.leave_phase(key);
         self.leave_pause(key);
         let client = self.clients.get_mut(key);
         let shared = client.map(|it| std::mem::replace(&mut it.link, LinkKey::NONE));
@@ -249,12 +248,8 @@ impl Machine {
             return false;
         };
         self.stats.counters.clients_closed += 1;
-        self.count_client(client.account, AccountKey::NONE);
+        self.count_client(client.account(), AccountKey::NONE);
         self.upstreams.release(client.tenant, Use::Client);
-        let waited_for = client.end_waiting().map(|waiting| waiting.account);
-        if let Some(account) = waited_for.and_then(|key| self.upstreams.accounts.get_mut(key)) {
-            account.waiting -= 1;
-        }
         // It may have been the one that kept its backend from being read.
         if let Some(key) = shared
             && let Some(link) = self.links.get_mut(key)
@@ -262,7 +257,7 @@ impl Machine {
             if link.unpause(self.now) {
                 self.actions.push_back(Action::Resume(ConnKey::Link(key)));
             }
-            if let Some(pin) = client.pin.take() {
+            if let Some(pin) = client.set_pin(None) {
                 self.upstreams.release(pin.tenant, Use::Pinned);
                 self.orphan(key, &pin);
             }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::proxy::machine::Machine;
-use crate::session::client::{Client, Flag};
+use crate::session::client::Client;
 use crate::stats::notice::Bound;
 use crate::store::allocator::{
     OUT_OF_MEMORY, UNCACHED_BYTES, has_memory, shrink, shrink_queue, trade_cached_pieces,
@@ -177,7 +177,7 @@ impl Machine {
     /// A client goes, so that there is room for others. It hears why, if it only sends too much.
     fn give_up(&mut self, key: ClientKey, bound: Bound, kept: u64) {
         let client = self.clients.get(key);
-        if client.is_some_and(|client| client.is_quiet() && !client.is(Flag::Closing)) {
+        if client.is_some_and(|client| client.is_quiet() && !client.is_closing()) {
             self.note_eviction(key, bound, kept);
             self.say_and_close(key, OUT_OF_MEMORY);
             // It may have asked for silence, and then there is nothing to be sent before it goes.

@@ -15,6 +15,7 @@
 //! | `dedicated` | a link of a client's own: MULTI, blocking, subscriptions, tracking, WAIT |
 //! | `clients` | CLIENT LIST, KILL, INFO, UNBLOCK over all workers |
 //! | `report` | statistics when somebody asks, lines for the log |
+//! | `phase` | a client enters a phase or leaves it |
 //! | `work` | what an event means for others, done in one place |
 //! | `resume`, `tick` | clients go on that waited for something; what time brings |
 //! | `memory` | what is kept for others, its limits, and how it is given back |
@@ -43,6 +44,7 @@ mod login;
 mod machine;
 mod memory;
 mod outbound;
+mod phase;
 mod report;
 mod resume;
 mod settings;

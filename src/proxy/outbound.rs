@@ -77,8 +77,7 @@ impl Machine {
             self.actions
                 .push_back(Action::Resume(ConnKey::Link(client.link)));
         }
-        if left == 0
-            && (client.is(Flag::Closing) || client.is(Flag::Eof) || self.clients.is_draining())
+        if left == 0 && (client.is_closing() || client.is(Flag::Eof) || self.clients.is_draining())
         {
             self.settle(key);
             self.finish_call();

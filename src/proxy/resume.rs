@@ -52,14 +52,14 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        if !client.hold.any() && client.inbound.is_some() && !client.is(Flag::Closing) {
+        if client.decodes() && client.inbound.is_some() {
             self.decode_inbound(key);
             self.end_go(key);
         }
         if let Some(client) = self.clients.get_mut(key) {
             // It was for the command that had asked, if there still was one.
             client.take_refusal();
-            if !client.hold.any() && client.take(Flag::Paused) {
+            if !client.is_held() && client.take(Flag::Paused) {
                 self.actions.push_back(Action::Resume(ConnKey::Client(key)));
             }
         }

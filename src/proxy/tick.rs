@@ -133,7 +133,7 @@ impl Machine {
             self.evict(key, bound, ms);
         }
         let lingers = |client: &Client| {
-            (client.is(Flag::Closing) || client.is(Flag::Eof))
+            (client.is_closing() || client.is(Flag::Eof))
                 && client.fifo.is_empty()
                 && self.now.since_tenths(client.active) >= LINGER_MS
         };
@@ -166,13 +166,13 @@ impl Machine {
             ..
         } = self.settings;
         let silent = self.now.since_tenths(client.active);
-        let pin = client.pin.as_deref();
+        let pin = client.pin();
         let listens = pin.is_some_and(|pin| pin.subscriptions() > 0 || pin.monitor);
         let transaction = pin.is_some_and(Pin::holds_transaction_only);
         let admitted = self
             .upstreams
             .accounts
-            .get(client.account)
+            .get(client.account())
             .is_some_and(|it| it.open);
         // A busy server may take its time with a login, as it would with a direct one; but a client
         // that guesses is always about to log in.

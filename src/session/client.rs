@@ -4,6 +4,7 @@
 mod details;
 mod totals;
 
+use std::mem;
 use std::net::{SocketAddr, SocketAddrV4};
 
 use crate::resp::Protocol;
@@ -14,12 +15,14 @@ use crate::session::change::Waiting;
 use crate::session::client::totals::Halves;
 use crate::session::inbound::Inbound;
 use crate::session::last_command::LastCommand;
-use crate::store::chunk::{ChunkList, ChunkPool};
+use crate::session::phase::{IllegalPhase, Phase};
+use crate::store::chunk::ChunkList;
 use crate::store::key::{AccountKey, LinkKey, PoolKey, TenantSlot};
 use crate::store::time::{Millis, Tenths};
 pub(crate) use details::{Details, Former};
 
-/// Why the machine does not decode a client's bytes just now; any bit stops it.
+/// Flow control: why a client's bytes are not decoded just now, whatever its [`Phase`] is; any bit
+/// stops it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hold(u8);
 
@@ -28,17 +31,11 @@ impl Hold {
     pub(crate) const BARRIER: Self = Self(1);
     /// Too many requests are not answered yet.
     pub(crate) const IN_FLIGHT: Self = Self(2);
-    /// A backend or another worker has to say something first: see [`Client::waiting`].
-    pub(crate) const VERDICT: Self = Self(8);
     /// The backend has not taken enough of what it was sent.
     pub(crate) const BACKEND: Self = Self(16);
-    /// It is in the line for a connection of its own.
-    pub(crate) const TURN: Self = Self(32);
     /// Its tenant is paused or over its rate, or it has had its share of the turn: it is in one of
     /// the lists of those who wait for that, see `gate` and `share`.
     pub(crate) const LIMIT: Self = Self(64);
-    /// It waits for replicas: see [`Waits`](super::pin::Waits).
-    pub(crate) const WAIT: Self = Self(128);
 
     pub(crate) fn set(&mut self, bit: Self) {
         self.0 |= bit.0;
@@ -110,16 +107,17 @@ pub(crate) struct Client {
     pub in_flight: u32,
     /// The shared connection it sticks to while anything is in flight, or its own.
     pub link: LinkKey,
-    /// What its own connection holds for it, as long as it has one.
-    pub pin: Option<Box<Pin>>,
+    /// What its own connection holds for it, as long as it has one. [`Client::set_pin`] changes it.
+    pin: Option<Box<Pin>>,
     /// The pool of (account, db, protocol), once it was needed.
     pub pool: PoolKey,
-    pub account: AccountKey,
+    account: AccountKey,
     /// Whose client it counts as.
     pub tenant: TenantSlot,
     pub db: u32,
     pub protocol: Protocol,
     pub reply_mode: ReplyMode,
+    phase: Phase,
     pub hold: Hold,
     flags: u8,
     pub opened: Tenths,
@@ -131,7 +129,7 @@ pub(crate) struct Client {
 }
 
 /// Thousands of clients are idle, and each costs its record, a slot and a socket.
-const _: () = assert!(size_of::<Client>() <= 152);
+const _: () = assert!(size_of::<Client>() <= 160);
 
 /// What is so of a client or is not, a bit each.
 #[derive(Clone, Copy, Debug)]
@@ -146,8 +144,6 @@ pub(crate) enum Flag {
     Eof = 8,
     /// The client hung up, or half-closed; what it sent before is not all read yet, maybe.
     Gone = 16,
-    /// Nothing more is decoded; closed when `outbound` is empty.
-    Closing = 32,
     /// It has left connections that may carry its last write: see [`Details::former`].
     Moved = 64,
     /// It uses a connection only because another one was held up.
@@ -190,6 +186,7 @@ impl Client {
             db: 0,
             protocol: Protocol::Resp2,
             reply_mode: ReplyMode::On,
+            phase: Phase::default(),
             hold: Hold::default(),
             flags: 0,
             opened: now.tenths(),
@@ -208,12 +205,83 @@ impl Client {
         }
     }
 
-    /// No more is decoded, and it is closed once `outbound` is sent.
-    pub(crate) fn finish(&mut self, to_links: &mut ChunkPool) {
-        self.set(Flag::Closing);
-        if let Some(mut inbound) = self.inbound.take() {
-            inbound.clear(to_links);
+    #[inline]
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The phase from now on: the only function that changes it.
+    ///
+    /// # Errors
+    ///
+    /// A client in the present phase cannot be in this one next; it stays as it is.
+    pub(crate) fn enter(&mut self, phase: Phase) -> Result<(), IllegalPhase> {
+        self.phase = self.phase.to(phase)?;
+        Ok(())
+    }
+
+    /// The phase that follows from what the client has, if it waits for nothing.
+    pub(crate) fn base(&self) -> Phase {
+        match (&self.pin, self.account) {
+            (Some(_), _) => Phase::Dedicated,
+            (None, AccountKey::NONE) => Phase::Anonymous,
+            (None, _) => Phase::Shared,
         }
+    }
+
+    /// What the client has is another thing now: so may its phase be, unless it waits or closes.
+    fn follow_base(&mut self) {
+        if self.phase.decodes() {
+            self.phase = self.base();
+        }
+    }
+
+    pub(crate) fn account(&self) -> AccountKey {
+        self.account
+    }
+
+    /// The client is of this account from now on. Returns the one before.
+    pub(crate) fn set_account(&mut self, account: AccountKey) -> AccountKey {
+        let before = mem::replace(&mut self.account, account);
+        self.follow_base();
+        before
+    }
+
+    /// What the client's own link holds for it, as long as it has one.
+    #[inline]
+    pub(crate) fn pin(&self) -> Option<&Pin> {
+        self.pin.as_deref()
+    }
+
+    /// See [`pin`](Self::pin).
+    pub(crate) fn pin_mut(&mut self) -> Option<&mut Pin> {
+        self.pin.as_deref_mut()
+    }
+
+    /// The client has a link of its own from now on, or has none. Returns what it had.
+    pub(crate) fn set_pin(&mut self, pin: Option<Box<Pin>>) -> Option<Box<Pin>> {
+        let before = mem::replace(&mut self.pin, pin);
+        self.follow_base();
+        before
+    }
+
+    /// Does it wait for something before its bytes are decoded? Then it is not read. One that
+    /// closes is: a socket that is closed with unread bytes loses what was sent on it.
+    #[inline]
+    pub(crate) fn is_held(&self) -> bool {
+        self.hold.any() || !(self.phase.decodes() || self.is_closing())
+    }
+
+    /// Are its bytes decoded now?
+    #[inline]
+    pub(crate) fn decodes(&self) -> bool {
+        !self.hold.any() && self.phase.decodes()
+    }
+
+    /// Does it hear what is said already, and nothing more?
+    #[inline]
+    pub(crate) fn is_closing(&self) -> bool {
+        self.phase == Phase::Closing
     }
 
     /// Bytes that were read and are not consumed.

@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod former;
 pub(crate) mod inbound;
 pub(crate) mod last_command;
+pub(crate) mod phase;
 pub(crate) mod question;
 pub(crate) mod sessions;
 pub(crate) mod share;

@@ -12,7 +12,7 @@ use crate::resp::{Args, write};
 use crate::proxy::forward::answer::Taken;
 use crate::proxy::machine::Machine;
 use crate::session::change::Goal;
-use crate::session::client::{Client, Flag};
+use crate::session::client::Client;
 use crate::session::question::{Found, Matches, Purpose, Question, Scope};
 use crate::store::key::ClientKey;
 
@@ -103,7 +103,8 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return Found::Nobody;
         };
-        match (client.pin.as_deref_mut(), self.links.get(client.link)) {
+        let link = self.links.get(client.link);
+        match (client.pin_mut(), link) {
             (Some(pin), Some(link)) if link.blocking > 0 && link.owner() == key => {
                 pin.soil();
                 link.id.map_or(Found::Otherwise, Found::Connection)
@@ -121,17 +122,18 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return Found::Nobody;
         };
-        if client.pin.is_none() {
-            let free = client.fifo.is_empty() && !client.hold.any() && !client.is(Flag::Closing);
+        if client.pin().is_none() {
+            let free = client.fifo.is_empty() && client.decodes();
             if !free || self.pin(key).is_err() {
-                self.leave_line(key);
+                self.leave_phase(key);
                 return Found::Soon;
             }
         }
         let Some(client) = self.clients.get_mut(key) else {
             return Found::Nobody;
         };
-        match (client.pin.as_deref_mut(), self.links.get(client.link)) {
+        let link = self.links.get(client.link);
+        match (client.pin_mut(), link) {
             (Some(pin), Some(link)) if link.is_ready() && !pin.provisional => {
                 let Some(id) = link.id else {
                     return Found::Otherwise;

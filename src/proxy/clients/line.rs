@@ -6,7 +6,6 @@ use crate::resp::{Args, write};
 
 use crate::dedicated::pin::Pin;
 use crate::proxy::machine::Machine;
-use crate::session::client::Flag;
 use crate::session::last_command::LastCommand;
 use crate::store::key::ClientKey;
 
@@ -36,7 +35,7 @@ impl Machine {
 
     /// How the version of a client's backend shows clients.
     pub(in crate::proxy) fn dialect_of(&self, key: ClientKey) -> Dialect {
-        let account = self.clients.get(key).map(|client| client.account);
+        let account = self.clients.get(key).map(|client| client.account());
         let account = account.and_then(|account| self.upstreams.accounts.get(account));
         let instance = account.and_then(|account| self.upstreams.instances.get(account.instance));
         instance.map_or_else(Dialect::default, |instance| instance.dialect)
@@ -79,7 +78,7 @@ impl Machine {
         let asks = asker == key && !dialect.is_valkey();
         let asked = if asks { bytes } else { 0 };
         let empty_pin = Pin::default();
-        let pin = client.pin.as_deref().unwrap_or(&empty_pin);
+        let pin = client.pin().unwrap_or(&empty_pin);
         let totals = client.totals();
         let blocked = self.is_blocked(key);
         // What asks is not carried out yet, nor what blocks and all behind it; within EXEC what
@@ -111,7 +110,7 @@ impl Machine {
             tracking: pin.tracking.map(|it| it.redirect.unwrap_or_default()),
             read_only: details.is_some_and(|it| it.read_only),
             takes_redirects: details.is_some_and(|it| it.takes_redirects),
-            closing: client.is(Flag::Closing),
+            closing: client.is_closing(),
             qbuf: (client.inbound_bytes() + asked) as u64 + self.bytes_behind_blocked(key),
             omem: client.outbound.len() as u64,
             net_in: totals.bytes_in,

@@ -226,9 +226,9 @@ impl Machine {
             }
         }
         self.say(key, &out);
-        if me_too && let Some(client) = self.clients.get_mut(key) {
+        if me_too {
             self.stats.counters.kills += 1;
-            client.finish(self.links.chunks_mut());
+            self.finish_client(key);
         }
     }
 
@@ -237,7 +237,7 @@ impl Machine {
         let account = self
             .upstreams
             .accounts
-            .get(self.clients.get(key)?.account)?;
+            .get(self.clients.get(key)?.account())?;
         let instance = self.upstreams.instances.get(account.instance)?;
         Some(Scope {
             tenant: instance.tenant.clone(),
@@ -247,7 +247,7 @@ impl Machine {
     }
 
     pub(in crate::proxy) fn in_scope(&self, client: &Client, scope: &Scope) -> bool {
-        let account = self.upstreams.accounts.get(client.account);
+        let account = self.upstreams.accounts.get(client.account());
         let instance = account.and_then(|account| self.upstreams.instances.get(account.instance));
         account.is_some_and(|account| account.name() == &*scope.user)
             && instance.is_some_and(|it| it.tenant == scope.tenant && it.id == scope.instance)

@@ -42,7 +42,7 @@ impl Machine {
         let Some(client) = self.clients.get(link.owner()) else {
             return Manner::default();
         };
-        let pin = client.pin.as_deref();
+        let pin = client.pin();
         let head = self.requests.get(link.fifo.head);
         let confirms =
             head.is_some_and(|head| matches!(head.verb, Verb::Confirm(_) | Verb::ConfirmAll(_)));
@@ -58,7 +58,7 @@ impl Machine {
     /// another.
     fn redirects_to(&self, key: LinkKey) -> Option<u64> {
         let owner = self.links.get(key)?.owner();
-        let pin = self.clients.get(owner)?.pin.as_deref()?;
+        let pin = self.clients.get(owner)?.pin()?;
         pin.tracking?.redirect
     }
 
@@ -174,7 +174,7 @@ impl Machine {
         let pin = self
             .clients
             .get(link.owner())
-            .and_then(|client| client.pin.as_deref());
+            .and_then(|client| client.pin());
         let head = self.requests.get(link.fifo.head);
         // A request that was not even sent has no reply.
         let head = head.filter(|head| head.start < link.sent);

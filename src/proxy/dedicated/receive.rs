@@ -14,7 +14,7 @@ use crate::link::request::{Kind, Request};
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
-use crate::session::client::{Flag, Hold};
+use crate::session::client::Hold;
 use crate::session::sessions::Full;
 use crate::stats::notice::Bound;
 use crate::store::key::{ClientKey, LinkKey};
@@ -81,7 +81,11 @@ impl Machine {
     /// Has a part of a message gone to the client that has a connection of its own, and the rest
     /// not come yet? Nothing of ours may stand between.
     pub(in crate::proxy) fn is_in_a_message(&self, key: ClientKey) -> bool {
-        let Some(client) = self.clients.get(key).filter(|client| client.pin.is_some()) else {
+        let Some(client) = self
+            .clients
+            .get(key)
+            .filter(|client| client.pin().is_some())
+        else {
             return false;
         };
         let link = self.links.get(client.link);
@@ -109,7 +113,7 @@ impl Machine {
                 let max = self.settings.subscriber_outbound_bytes_max;
                 let client = self.clients.get(owner);
                 // After its last reply a client hears nothing more.
-                let Some(client) = client.filter(|it| !it.is(Flag::Closing)) else {
+                let Some(client) = client.filter(|it| !it.is_closing()) else {
                     return Ok(());
                 };
                 if client.outbound.len() + part.len() > max {
@@ -156,7 +160,7 @@ impl Machine {
         let pin = self
             .clients
             .get_mut(owner)
-            .and_then(|client| client.pin.as_deref_mut());
+            .and_then(|client| client.pin_mut());
         match frame.class(manner.modal, manner.monitor) {
             Class::Unsolicited => {
                 self.stats.counters.pushes += 1;
@@ -207,7 +211,7 @@ impl Machine {
     fn logs_in(&self, key: LinkKey) -> bool {
         let owner = self.links.get(key).map(|link| link.owner());
         let client = owner.and_then(|owner| self.clients.get(owner));
-        let pin = client.and_then(|client| client.pin.as_deref());
+        let pin = client.and_then(|client| client.pin());
         let change = pin.and_then(|pin| pin.changes.front());
         matches!(change, Some(Change::Login(_)))
     }
@@ -237,7 +241,7 @@ impl Machine {
             if let Some(pin) = self
                 .clients
                 .get_mut(link.owner())
-                .and_then(|owner| owner.pin.as_deref_mut())
+                .and_then(|owner| owner.pin_mut())
             {
                 pin.answered(verb);
             }
@@ -264,7 +268,7 @@ impl Machine {
             return;
         };
         client.count_inside(verb, &frame);
-        let Some(pin) = client.pin.as_deref_mut() else {
+        let Some(pin) = client.pin_mut() else {
             return;
         };
         let (good, queued) = (!frame.is_error(), pin.multi && frame.is_queued());
@@ -340,7 +344,7 @@ impl Machine {
     }
 
     pub(super) fn pin_mut(&mut self, key: ClientKey) -> Option<&mut Pin> {
-        self.clients.get_mut(key)?.pin.as_deref_mut()
+        self.clients.get_mut(key)?.pin_mut()
     }
 
     /// What a client hears in the place of a reply on its own connection.

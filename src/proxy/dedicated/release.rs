@@ -7,7 +7,7 @@ use crate::link::failure::Failure;
 use crate::link::link::Link;
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
-use crate::session::client::Hold;
+use crate::session::phase::Phase;
 use crate::store::key::{ClientKey, LinkKey};
 use crate::upstream::tenant::Use;
 
@@ -69,7 +69,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        if let Some(pin) = client.pin.take() {
+        if let Some(pin) = client.set_pin(None) {
             let link = client.link;
             client.go_to(LinkKey::NONE);
             self.upstreams.release(pin.tenant, Use::Pinned);
@@ -83,7 +83,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(link.owner()) else {
             return;
         };
-        let Some(pin) = client.pin.take() else {
+        let Some(pin) = client.set_pin(None) else {
             return;
         };
         let own = client.link;
@@ -120,7 +120,7 @@ impl Machine {
         if client.outbound.is_empty() || !own {
             return self.close_now(key);
         }
-        let Some(pin) = client.pin.take() else {
+        let Some(pin) = client.set_pin(None) else {
             return;
         };
         let link = mem::replace(&mut client.link, LinkKey::NONE);
@@ -135,14 +135,14 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return false;
         };
-        if client.hold.has(Hold::WAIT) {
+        if client.phase() == Phase::Replicas {
             return true;
         }
         let head = self.requests.get(client.fifo.head);
         // Once the reply has begun, the rest of it is on its way.
         let begun = self.is_in_a_message(key);
         // Inside MULTI nothing blocks.
-        client.pin.as_deref().is_none_or(|pin| !pin.multi)
+        client.pin().is_none_or(|pin| !pin.multi)
             && head.is_some_and(|head| head.verb == Verb::Block)
             && !begun
     }

@@ -37,7 +37,7 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return Taken::Yes;
         };
-        if client.pin.is_none() {
+        if client.pin().is_none() {
             if own == Dedicated::Block && (client.is(Flag::Gone) || client.is(Flag::Eof)) {
                 // Nobody would get what comes: it stays where it is.
                 if !self.at_barrier(key) {
@@ -73,7 +73,7 @@ impl Machine {
     /// once, it would only ask again at once.
     fn is_down(&self, key: ClientKey) -> bool {
         let client = self.clients.get(key);
-        let account = client.and_then(|client| self.upstreams.accounts.get(client.account));
+        let account = client.and_then(|client| self.upstreams.accounts.get(client.account()));
         let instance = account.and_then(|account| self.upstreams.instances.get(account.instance));
         instance.is_some_and(|instance| !instance.gone && instance.is_out(self.now))
     }
@@ -141,18 +141,18 @@ impl Machine {
 
     /// Is it known who the client is, and what its own connection holds? Else it waits until it is.
     pub(in crate::proxy) fn is_settled(&mut self, key: ClientKey) -> bool {
-        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        let pin = self.clients.get(key).and_then(|c| c.pin());
         pin.is_none_or(|pin| pin.unsettled == 0) || self.at_barrier(key)
     }
 
     /// Is it known whether the client is inside MULTI? Else it waits until it is.
     fn is_outside(&mut self, key: ClientKey) -> bool {
-        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        let pin = self.clients.get(key).and_then(|c| c.pin());
         pin.is_none_or(|pin| pin.transactions == 0) || self.at_barrier(key)
     }
 
     pub(in crate::proxy) fn is_inside(&self, key: ClientKey) -> bool {
-        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        let pin = self.clients.get(key).and_then(|c| c.pin());
         pin.is_some_and(|pin| pin.multi)
     }
 
@@ -191,7 +191,7 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return Taken::Yes;
         };
-        let Some(pin) = client.pin.as_deref() else {
+        let Some(pin) = client.pin() else {
             return self.dispatch(key, plan, frame);
         };
         if pin.unsettled > 0 && !self.at_barrier(key) {
@@ -200,7 +200,7 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return Taken::Yes;
         };
-        let Some(pin) = client.pin.as_deref() else {
+        let Some(pin) = client.pin() else {
             return self.dispatch(key, plan, frame);
         };
         let (multi, modal) = (pin.multi, pin.is_modal(client.protocol));
@@ -239,7 +239,7 @@ impl Machine {
             .is_some_and(|link| !link.is_dedicated());
         // Who waited for a backend that was down may yet turn out to be a stranger there.
         let stranger = client
-            .and_then(|client| self.upstreams.accounts.get(client.account))
+            .and_then(|client| self.upstreams.accounts.get(client.account()))
             .is_none_or(|account| !account.open);
         borrowed || stranger
     }

@@ -38,7 +38,7 @@ impl Machine {
         let held = self
             .clients
             .get(key)
-            .is_some_and(|client| client.pin.as_deref().is_some_and(|pin| pin.holds()));
+            .is_some_and(|client| client.pin().is_some_and(|pin| pin.holds()));
         if !held && matches!(session, Session::Auth | Session::Hello) && !self.at_barrier(key) {
             return Taken::No;
         }
@@ -147,8 +147,7 @@ impl Machine {
         };
         let modal = self.clients.get(key).is_some_and(|client| {
             client
-                .pin
-                .as_deref()
+                .pin()
                 .is_some_and(|pin| pin.is_modal(client.protocol))
         });
         if modal {
@@ -189,7 +188,7 @@ impl Machine {
     /// CLIENT GETREDIR and TRACKINGINFO tell whom the invalidations go to, and mean a number of
     /// ours; everything else is answered as for any client.
     pub(super) fn answer_tracking(&mut self, key: ClientKey, answer: Answer, frame: &[u8]) {
-        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        let pin = self.clients.get(key).and_then(|c| c.pin());
         let tracking = pin.and_then(|pin| pin.tracking);
         match (answer, tracking) {
             (Answer::ClientGetRedir, Some(tracking)) => {
@@ -211,7 +210,7 @@ impl Machine {
     /// The client's own connection is in another database now.
     pub(super) fn selected(&mut self, key: ClientKey, db: u32) {
         if let Some(client) = self.clients.get(key) {
-            let (account, protocol) = (client.account, client.protocol);
+            let (account, protocol) = (client.account(), client.protocol);
             self.rehome(key, account, db, protocol);
         }
     }
@@ -271,7 +270,7 @@ impl Machine {
             self.logged_in_own(key, identity);
         }
         if let Some(client) = self.clients.get(key) {
-            let (account, db) = (client.account, client.db);
+            let (account, db) = (client.account(), client.db);
             self.rehome(key, account, db, protocol);
         }
         if let Some(name) = name {
@@ -288,7 +287,7 @@ impl Machine {
 
     /// The reply to CLIENT TRACKINGINFO, with the number of a client of ours in it.
     pub(super) fn tracking_told(&mut self, key: ClientKey, reply: &[u8], silent: bool) {
-        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        let pin = self.clients.get(key).and_then(|c| c.pin());
         let redirect = pin
             .and_then(|pin| pin.tracking)
             .and_then(|tracking| tracking.redirect);

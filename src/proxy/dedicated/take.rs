@@ -13,7 +13,7 @@ use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::TOO_MANY_CONNECTIONS;
 use crate::proxy::work::Work;
-use crate::session::client::Hold;
+use crate::session::phase::Phase;
 use crate::store::key::{ClientKey, LinkKey, PoolKey, TenantSlot};
 use crate::store::time::Millis;
 use crate::upstream::pool::Turn;
@@ -53,9 +53,9 @@ impl Machine {
             client: key,
             since: client.line_since(),
         };
-        client.hold.set(Hold::TURN);
         pool.line.push_back(turn);
         self.upstreams.enqueued();
+        self.enter(key, Phase::Queued);
         self.stats.counters.pins_delayed += 1;
         Err(Refusal::Later)
     }
@@ -71,7 +71,7 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
         };
-        let (account, protocol) = (client.account, client.protocol);
+        let (account, protocol) = (client.account(), client.protocol);
         let pools = self
             .upstreams
             .accounts
@@ -193,11 +193,11 @@ impl Machine {
         if let Some(client) = self.clients.get_mut(key) {
             let shared = client.link;
             client.go_to(link_key);
-            client.pin = Some(Box::new(Pin {
+            client.set_pin(Some(Box::new(Pin {
                 tenant,
                 shared,
                 ..Pin::default()
-            }));
+            })));
             self.stats.counters.pins += 1;
         }
     }
@@ -225,7 +225,7 @@ impl Machine {
             return;
         };
         let done = |pin: &Pin| pin.unsettled == 0 && !pin.holds();
-        if client.fifo.is_empty() && client.pin.as_deref().is_some_and(done) {
+        if client.fifo.is_empty() && client.pin().is_some_and(done) {
             self.unpin(key);
         }
     }
@@ -235,7 +235,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let Some(pin) = client.pin.take() else {
+        let Some(pin) = client.set_pin(None) else {
             return;
         };
         self.upstreams.release(pin.tenant, Use::Pinned);

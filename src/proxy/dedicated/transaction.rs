@@ -90,7 +90,7 @@ impl Machine {
     }
 
     fn is_tracking(&self, key: ClientKey) -> bool {
-        let pin = self.clients.get(key).and_then(|c| c.pin.as_deref());
+        let pin = self.clients.get(key).and_then(|c| c.pin());
         pin.is_some_and(|pin| pin.tracking.is_some())
     }
 
@@ -127,7 +127,7 @@ impl Machine {
             let Some(client) = self.clients.get_mut(key) else {
                 return Ok(());
             };
-            let Some(pin) = client.pin.as_deref_mut() else {
+            let Some(pin) = client.pin_mut() else {
                 return Ok(());
             };
             let step = pin
@@ -144,7 +144,7 @@ impl Machine {
             let Some(client) = self.clients.get_mut(key) else {
                 return Ok(());
             };
-            let Some(pin) = client.pin.as_deref_mut() else {
+            let Some(pin) = client.pin_mut() else {
                 return Ok(());
             };
             // They stand in the order of the queue.

@@ -2,7 +2,6 @@
 
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
-use crate::session::client::Hold;
 use crate::stats::notice::Bound;
 use crate::stats::survey::Limit;
 use crate::store::key::{ClientKey, PoolKey};
@@ -49,7 +48,7 @@ impl Machine {
                 client.details_mut().refusal = Some(text.into());
             }
         }
-        self.clients.end_hold(key, Hold::TURN);
+        self.clients.go_on(key);
     }
 
     /// Who has waited for too long hears so.
@@ -96,17 +95,15 @@ impl Machine {
         }
     }
 
-    /// A client in line goes.
-    pub(in crate::proxy) fn leave_line(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key) else {
+    /// A client waits no more for a link of its own.
+    pub(in crate::proxy) fn leave_queue(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get(key) else {
             return;
         };
-        if client.hold.has(Hold::TURN)
-            && let Some(pool) = self.upstreams.pools.get_mut(client.pool)
-        {
-            client.hold.clear(Hold::TURN);
+        if let Some(pool) = self.upstreams.pools.get_mut(client.pool) {
             pool.line.retain(|turn| turn.client != key);
-            self.upstreams.dequeued();
         }
+        self.upstreams.dequeued();
+        self.clients.go_on(key);
     }
 }

@@ -124,9 +124,9 @@ impl Machine {
             && let Some(head) = self.requests.get(lost.fifo.head)
             && head.kind == Kind::Deliver
             && let key = head.client
-            && let Some(client) = self.clients.get_mut(key)
+            && self.clients.contains(key)
         {
-            client.finish(self.links.chunks_mut());
+            self.finish_client(key);
             self.clients.silence(&mut self.requests, key);
             self.clients.mark_dirty(key);
         }

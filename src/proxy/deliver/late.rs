@@ -242,7 +242,7 @@ impl Machine {
     #[cold]
     #[inline(never)]
     pub(in crate::proxy) fn writes_go_elsewhere(&self, key: ClientKey, on: LinkKey) -> bool {
-        let shares = self.clients.get(key).filter(|it| it.pin.is_none());
+        let shares = self.clients.get(key).filter(|it| it.pin().is_none());
         let held = shares.and_then(|client| self.held_back_in(client.pool));
         held.is_some_and(|held| held != on)
     }

@@ -7,7 +7,6 @@ use crate::link::handshake::is_busy;
 use crate::link::link::Link;
 use crate::link::request::{Kind, Request};
 use crate::proxy::machine::Machine;
-use crate::session::client::Flag;
 use crate::store::chunk::ChunkList;
 
 /// What becomes of a client whose request is not answered by a backend.
@@ -53,7 +52,7 @@ impl Machine {
             return self.requests.forget(index);
         };
         client.in_flight -= count;
-        let closing = client.is(Flag::Closing);
+        let closing = client.is_closing();
         let errors = match kind {
             Kind::Deliver if end != End::Told => 0,
             // However many confirmations were asked for, there is one error.

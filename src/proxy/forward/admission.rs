@@ -44,7 +44,7 @@ impl Machine {
         let account = self
             .clients
             .get(key)
-            .and_then(|client| self.upstreams.accounts.get(client.account));
+            .and_then(|client| self.upstreams.accounts.get(client.account()));
         let name = Args::new(frame).next().unwrap_or_default();
         let instance = account.and_then(|account| self.upstreams.instances.get(account.instance));
         let blocks = match instance {
@@ -91,7 +91,7 @@ impl Machine {
     #[inline]
     pub(in crate::proxy) fn is_admitted(&self, key: ClientKey) -> bool {
         let client = self.clients.get(key);
-        let account = client.and_then(|client| self.upstreams.accounts.get(client.account));
+        let account = client.and_then(|client| self.upstreams.accounts.get(client.account()));
         account.is_some_and(|account| account.open)
     }
 
@@ -99,7 +99,7 @@ impl Machine {
     /// is not anonymous: what it asked before that is still answered.
     pub(in crate::proxy) fn is_anonymous(&self, key: ClientKey) -> bool {
         let client = self.clients.get(key);
-        let account = client.and_then(|client| self.upstreams.accounts.get(client.account));
+        let account = client.and_then(|client| self.upstreams.accounts.get(client.account()));
         account.is_none_or(|account| account.credential.is_none() && !account.open)
     }
 

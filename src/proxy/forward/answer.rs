@@ -11,7 +11,7 @@ use crate::link::request::Kind;
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
 use crate::session::change::Goal;
-use crate::session::client::{Client, Flag, Hold, ReplyMode};
+use crate::session::client::{Client, Hold, ReplyMode};
 use crate::session::sessions::Full;
 use crate::stats::notice::Bound;
 use crate::stats::survey::Limit;
@@ -34,7 +34,7 @@ impl Machine {
         if self
             .clients
             .get(key)
-            .is_some_and(|client| client.pin.is_some())
+            .is_some_and(|client| client.pin().is_some())
         {
             return self.dispatch_pinned(key, plan, frame);
         }
@@ -112,7 +112,7 @@ impl Machine {
         let account = self
             .clients
             .get(key)
-            .and_then(|c| self.upstreams.accounts.get(c.account));
+            .and_then(|c| self.upstreams.accounts.get(c.account()));
         account.map_or(b"default", |account| account.name())
     }
 
@@ -230,13 +230,6 @@ impl Machine {
         self.finish_client(key);
     }
 
-    /// Closes a client when all that it was told is out.
-    pub(in crate::proxy) fn finish_client(&mut self, key: ClientKey) {
-        if let Some(client) = self.clients.get_mut(key) {
-            client.finish(self.links.chunks_mut());
-        }
-    }
-
     /// Says an error; `text` is without the `-`.
     pub(in crate::proxy) fn say_error(&mut self, key: ClientKey, text: &str) {
         if self.settings.close_on_loss && text.starts_with(UNAVAILABLE) {
@@ -267,7 +260,7 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        if client.is(Flag::Closing) || reply.is_empty() {
+        if client.is_closing() || reply.is_empty() {
             return;
         }
         let full = match client.fifo.is_empty() && !in_a_message {

@@ -54,7 +54,7 @@ impl Machine {
         self.keep_limits();
         self.finish_call();
         match self.clients.get_mut(key) {
-            Some(client) if client.hold.any() => {
+            Some(client) if client.is_held() => {
                 client.set(Flag::Paused);
                 self.keep_reading_for(key);
                 Flow::Pause
@@ -94,10 +94,10 @@ impl Machine {
             return;
         };
         client.count_read(bytes.len());
-        if !client.is(Flag::Closing) {
+        if !client.is_closing() {
             client.active = self.now.tenths();
         }
-        if !client.hold.any()
+        if !client.is_held()
             && let Some(inbound) = &mut client.inbound
         {
             inbound.asked = self.requests.clock;
@@ -109,10 +109,10 @@ impl Machine {
                 self.decode_inbound(key);
                 continue;
             }
-            let Some(client) = self.clients.get(key).filter(|it| !it.is(Flag::Closing)) else {
+            let Some(client) = self.clients.get(key).filter(|it| !it.is_closing()) else {
                 break;
             };
-            if client.hold.any() {
+            if client.is_held() {
                 self.keep(key, rest);
                 break;
             }
@@ -150,7 +150,7 @@ impl Machine {
 
     fn decode_kept(&mut self, key: ClientKey) {
         while let Some(client) = self.clients.get_mut(key) {
-            if client.hold.any() || client.is(Flag::Closing) {
+            if !client.decodes() {
                 return;
             }
             if client
@@ -203,7 +203,7 @@ impl Machine {
         let (mut limits, mut gate) = self.rules_of(key);
         while let Some(client) = self.clients.get_mut(key) {
             let rest = bytes.get(used..).unwrap_or_default();
-            if client.hold.any() || client.is(Flag::Closing) || rest.is_empty() {
+            if !client.decodes() || rest.is_empty() {
                 break;
             }
             if !self.clients.share.take() {

@@ -8,7 +8,6 @@ use crate::resp::{Args, ProtocolError, Rest};
 
 use crate::proxy::forward::run::Run;
 use crate::proxy::machine::Machine;
-use crate::session::client::Flag;
 use crate::session::inbound::{Inbound, Progress, SPARE_BYTES_MAX, UPLOAD_BYTES_MIN, Upload};
 use crate::session::last_command::LastCommand;
 use crate::store::allocator::{OUT_OF_MEMORY, UNCACHED_BYTES};
@@ -32,7 +31,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        if bytes.is_empty() || client.is(Flag::Closing) {
+        if bytes.is_empty() || client.is_closing() {
             return;
         }
         if client.inbound.is_none() {
@@ -73,7 +72,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        if bytes.is_empty() || client.is(Flag::Closing) {
+        if bytes.is_empty() || client.is_closing() {
             return;
         }
         let upload = progress.upload(bytes, self.links.chunks_mut());
@@ -94,7 +93,7 @@ impl Machine {
         mut inbound: Box<Inbound>,
         mut progress: Progress,
     ) {
-        let client = self.clients.get_mut(key).filter(|it| !it.is(Flag::Closing));
+        let client = self.clients.get_mut(key).filter(|it| !it.is_closing());
         let Some(client) = client.filter(|_| !inbound.bytes.is_empty()) else {
             return self.clients.put_spare(inbound, self.links.chunks_mut());
         };
@@ -195,7 +194,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return Outcome::Wait;
         };
-        if to.is_none() && (client.hold.any() || self.links.chunks().is_taking()) {
+        if to.is_none() && (client.is_held() || self.links.chunks().is_taking()) {
             return Outcome::Wait;
         }
         let Some(inbound) = client.inbound.as_deref_mut() else {

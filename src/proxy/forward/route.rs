@@ -33,16 +33,16 @@ pub(in crate::proxy) enum Refusal {
 impl Machine {
     /// May this client have anything done at all? Makes the anonymous account known to it.
     pub(in crate::proxy) fn admit(&mut self, key: ClientKey) -> Result<(), Refusal> {
-        let Some(client) = self.clients.get(key).filter(|it| !it.is(Flag::Closing)) else {
+        let Some(client) = self.clients.get(key).filter(|it| !it.is_closing()) else {
             return Err(Refusal::Later);
         };
-        if self.upstreams.accounts.get(client.account).is_none() {
+        if self.upstreams.accounts.get(client.account()).is_none() {
             self.become_stranger(key)?;
         }
         let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
         };
-        let account = self.upstreams.accounts.get(client.account);
+        let account = self.upstreams.accounts.get(client.account());
         let Some(account) = account else {
             return Err(Refusal::Error(NOAUTH.into()));
         };
@@ -53,7 +53,7 @@ impl Machine {
         }
         if let Some(instance) = self.upstreams.instances.get(account.instance)
             && instance.is_out(self.now)
-            && !self.upstreams.has_ready(client.account, &self.links)
+            && !self.upstreams.has_ready(client.account(), &self.links)
         {
             return Err(Refusal::Error(instance.down_text.clone()));
         }
@@ -91,7 +91,7 @@ impl Machine {
             return Err(Refusal::Later);
         };
         let (link, sticky) = (client.link, client.in_flight > 0);
-        if client.pin.is_some() {
+        if client.pin().is_some() {
             return self.with_room(key, link);
         }
         if self.links.any_stalled()
@@ -226,7 +226,7 @@ impl Machine {
         {
             let pool = self
                 .upstreams
-                .pool(client.account, client.db, client.protocol);
+                .pool(client.account(), client.db, client.protocol);
             self.move_client(key, pool);
         }
     }

@@ -196,7 +196,7 @@ impl Machine {
         }
         let (waiters, account) = (std::mem::take(&mut pool.waiters), pool.account);
         for client in waiters {
-            let is_of = |it: &Client| it.account == account;
+            let is_of = |it: &Client| it.account() == account;
             let of_it = self.clients.get(client).is_some_and(is_of);
             if of_it && self.is_refused(link.pool) {
                 self.log_out(client);

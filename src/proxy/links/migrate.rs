@@ -10,13 +10,14 @@
 use std::collections::HashSet;
 
 use crate::cluster::TenantKey;
+use crate::session::phase::Phase;
 
 use crate::link::failure::Failure;
 use crate::link::handshake::is_refusal;
 use crate::link::link::{State, Verifying};
 use crate::proxy::machine::Machine;
 use crate::session::change::{Goal, Target};
-use crate::session::client::{Flag, Hold};
+use crate::session::client::Hold;
 use crate::stats::survey::Limit;
 use crate::store::key::{AccountKey, ClientKey, InstanceKey, LinkKey, PoolKey, TenantSlot};
 use crate::upstream::tenant::Use;
@@ -35,7 +36,7 @@ impl Machine {
         let has = self.instance_of_client(key);
         let usable = &self.upstreams.tenants.get(slot)?.instances;
         // What a connection of its own holds does not move.
-        let own = self.clients.get(key).is_some_and(|it| it.pin.is_some());
+        let own = self.clients.get(key).is_some_and(|it| it.pin().is_some());
         let same = |has| {
             self.upstreams
                 .instances
@@ -50,7 +51,7 @@ impl Machine {
 
     /// The instance where a client is logged in.
     pub(in crate::proxy) fn instance_of_client(&self, key: ClientKey) -> Option<InstanceKey> {
-        let account = self.clients.get(key)?.account;
+        let account = self.clients.get(key)?.account();
         Some(self.upstreams.accounts.get(account)?.instance)
     }
 
@@ -131,11 +132,11 @@ impl Machine {
                 continue;
             }
             if let Some(client) = self.clients.get(key)
-                && client.hold.has(Hold::TURN)
-                && client.pin.is_none()
+                && client.phase() == Phase::Queued
+                && client.pin().is_none()
             {
                 // The line is one of the old instance; what it stood there for is asked again.
-                self.leave_line(key);
+                self.leave_phase(key);
             }
             self.gather(key);
         }
@@ -144,7 +145,7 @@ impl Machine {
     /// Nothing more of a client is sent until nothing of it is in flight; then it is looked at.
     pub(in crate::proxy) fn gather(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
-            if client.pin.is_none() && !client.is(Flag::Closing) {
+            if client.pin().is_none() && !client.is_closing() {
                 client.hold.set(Hold::BARRIER);
             }
             self.wake(key);
@@ -172,11 +173,11 @@ impl Machine {
             return;
         };
         let busy = !client.fifo.is_empty()
-            || client.pin.is_some()
+            || client.pin().is_some()
             || client.waiting().is_some()
-            || client.is(Flag::Closing)
-            || client.hold.has(Hold::TURN)
-            || client.hold.has(Hold::WAIT);
+            || client.is_closing()
+            || client.phase() == Phase::Queued
+            || client.phase() == Phase::Replicas;
         if busy || self.clients.is_draining() {
             return;
         }
@@ -198,7 +199,7 @@ impl Machine {
             return false;
         };
         let (db, protocol) = (client.db, client.protocol);
-        let Some(account) = self.upstreams.accounts.get(client.account) else {
+        let Some(account) = self.upstreams.accounts.get(client.account()) else {
             return false;
         };
         let Some(credential) = account.credential.clone() else {
@@ -280,14 +281,10 @@ impl Machine {
             if !instance.is_some_and(|instance| over.contains(&instance)) {
                 continue;
             }
-            let Some(client) = self
-                .clients
-                .get(key)
-                .filter(|client| !client.is(Flag::Closing))
-            else {
+            let Some(client) = self.clients.get(key).filter(|client| !client.is_closing()) else {
                 continue;
             };
-            if client.pin.is_some() && client.fifo.is_empty() {
+            if client.pin().is_some() && client.fifo.is_empty() {
                 self.drop_pin(key);
                 self.close_left(key);
             } else if self.is_blocked(key) {

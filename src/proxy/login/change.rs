@@ -7,7 +7,7 @@
 //!           └─ without ────────────────────┴─► the pool for (account, db, protocol) has a ready
 //!                                              connection: done. Else wait for one
 //! ```
-//! Nothing of the client is in flight meanwhile and its later bytes wait (`Hold::VERDICT`). Only
+//! Nothing of the client is in flight meanwhile and its later bytes wait (`Phase::Changing`). Only
 //! when all went well its session changes; a refusal leaves it as it was.
 
 use crate::resp::{Protocol, write};
@@ -17,7 +17,8 @@ use crate::link::handshake::HelloReply;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::{TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS};
 use crate::session::change::{Goal, Login, Target, Waiting};
-use crate::session::client::{Client, Hold};
+use crate::session::client::Client;
+use crate::session::phase::Phase;
 use crate::stats::notice::Bound;
 use crate::store::key::{AccountKey, ClientKey, PoolKey};
 
@@ -29,8 +30,8 @@ impl Machine {
             return;
         };
         debug_assert!(client.fifo.is_empty() && client.waiting().is_none());
-        let target = target.unwrap_or(Target {
-            account: client.account,
+        let target = target.unwrap_or_else(|| Target {
+            account: client.account(),
             login: false,
             db: client.db,
             protocol: client.protocol,
@@ -41,7 +42,6 @@ impl Machine {
             db,
             protocol,
         } = target;
-        client.hold.set(Hold::VERDICT);
         client.details_mut().waiting = Some(Box::new(Waiting {
             goal,
             account,
@@ -52,6 +52,7 @@ impl Machine {
         if let Some(account) = self.upstreams.accounts.get_mut(account) {
             account.waiting += 1;
         }
+        self.enter(key, Phase::Changing);
         match login {
             true => self.log_in(key),
             false => self.advance(key),
@@ -72,7 +73,7 @@ impl Machine {
             return;
         }
         // A connection of one's own answers whatever becomes of others.
-        let asks_own = matches!(waiting.goal, Goal::Permission(_)) && client.pin.is_some();
+        let asks_own = matches!(waiting.goal, Goal::Permission(_)) && client.pin().is_some();
         let out = self
             .upstreams
             .accounts
@@ -98,7 +99,7 @@ impl Machine {
         let Some(waiting) = client.waiting() else {
             return;
         };
-        let (account, own) = (waiting.account, client.pin.is_some());
+        let (account, own) = (waiting.account, client.pin().is_some());
         let permission = waiting.goal.permission();
         let pool_key = self.upstreams.pool(account, waiting.db, waiting.protocol);
         let Some(pool) = self.upstreams.pools.get(pool_key) else {
@@ -132,16 +133,22 @@ impl Machine {
         }
     }
 
+    /// A session change is over, whatever came of it. Returns what it was.
+    pub(in crate::proxy) fn end_change(&mut self, key: ClientKey) -> Option<Box<Waiting>> {
+        let waiting = self.clients.get_mut(key)?.end_waiting()?;
+        if let Some(account) = self.upstreams.accounts.get_mut(waiting.account) {
+            account.waiting -= 1;
+        }
+        self.clients.go_on(key);
+        Some(waiting)
+    }
+
     /// Ends a session change: it is done, or the client hears why not and stays as it was.
     pub(in crate::proxy) fn conclude(&mut self, key: ClientKey, outcome: Result<(), String>) {
-        let Some(client) = self.clients.get_mut(key) else {
+        let Some(waiting) = self.end_change(key) else {
             return;
         };
-        let Some(waiting) = client.end_waiting() else {
-            return;
-        };
-        let own = client.pin.is_some();
-        self.clients.end_hold(key, Hold::VERDICT);
+        let own = self.clients.get(key).is_some_and(|it| it.pin().is_some());
         let Waiting {
             goal,
             account,
@@ -149,9 +156,6 @@ impl Machine {
             protocol,
             ..
         } = *waiting;
-        if let Some(account) = self.upstreams.accounts.get_mut(account) {
-            account.waiting -= 1;
-        }
         if matches!(goal, Goal::Peers(_)) {
             return;
         }
@@ -241,7 +245,7 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
-        let before = std::mem::replace(&mut client.account, account);
+        let before = client.set_account(account);
         if before == account {
             return;
         }

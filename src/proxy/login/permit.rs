@@ -64,7 +64,10 @@ impl Machine {
         pool_key: PoolKey,
         what: Permission,
     ) {
-        let own = self.clients.get(key).filter(|client| client.pin.is_some());
+        let own = self
+            .clients
+            .get(key)
+            .filter(|client| client.pin().is_some());
         let own = own.map(|client| client.link);
         let Some(pool) = self.upstreams.pools.get_mut(pool_key) else {
             return;

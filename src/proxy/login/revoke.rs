@@ -101,7 +101,7 @@ impl Machine {
     /// that still have one to themselves.
     pub(in crate::proxy) fn log_all_out(&mut self, account: AccountKey) {
         let clients = self.clients.iter();
-        let clients = clients.filter(|(_, it)| it.account == account && it.pin.is_none());
+        let clients = clients.filter(|(_, it)| it.account() == account && it.pin().is_none());
         let clients: Vec<ClientKey> = clients.map(|(key, _)| key).collect();
         for key in clients {
             if self.clients.get(key).is_some_and(|it| it.fifo.is_empty()) {

@@ -41,7 +41,7 @@ impl Machine {
             session,
             Session::Auth | Session::Hello | Session::Quit | Session::Reset | Session::ClientReply
         );
-        let pinned = self.clients.get(key).is_some_and(|c| c.pin.is_some());
+        let pinned = self.clients.get(key).is_some_and(|c| c.pin().is_some());
         if !before_login && !pinned {
             match self.admit(key) {
                 Ok(()) => {}
@@ -200,7 +200,7 @@ impl Machine {
         }
         let client = self.clients.get(key).ok_or(HELLO_NOAUTH)?;
         let protocol = protocol.unwrap_or(client.protocol);
-        let (account, db) = (client.account, client.db);
+        let (account, db) = (client.account(), client.db);
         Ok(Target {
             account,
             login: false,
@@ -214,7 +214,7 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return Ok(());
         };
-        let (account, protocol) = (client.account, client.protocol);
+        let (account, protocol) = (client.account(), client.protocol);
         self.change(
             key,
             Goal::Select,
@@ -253,9 +253,7 @@ impl Machine {
 
     fn quit(&mut self, key: ClientKey) -> Result<(), String> {
         self.say(key, b"+OK\r\n");
-        if let Some(client) = self.clients.get_mut(key) {
-            client.finish(self.links.chunks_mut());
-        }
+        self.finish_client(key);
         Ok(())
     }
 

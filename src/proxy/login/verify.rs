@@ -201,7 +201,7 @@ impl Machine {
         if client.login_refused() {
             client.details_mut().login_refused = false;
         }
-        let pinned = client.pin.is_some();
+        let pinned = client.pin().is_some();
         let waiting = client.waiting_mut()?;
         waiting.login = Login::Done;
         let (account, db, protocol) = (waiting.account, waiting.db, waiting.protocol);
@@ -330,7 +330,7 @@ impl Machine {
         let Some(waiting) = client.waiting() else {
             return;
         };
-        let (from, own) = (waiting.account, client.pin.is_some());
+        let (from, own) = (waiting.account, client.pin().is_some());
         let credential = self.upstreams.accounts.get(from).map(|account| {
             let instance = self.upstreams.instances.get(account.instance);
             (instance.map(|it| it.slot), account.credential.clone())

@@ -61,12 +61,12 @@ impl Machine {
             }
         }
         for (key, client) in self.clients.iter() {
-            let account = self.upstreams.accounts.get(client.account);
+            let account = self.upstreams.accounts.get(client.account());
             let Some(of) = account.and_then(|it| found.get_mut(&it.instance)) else {
                 continue;
             };
             of.in_flight += u64::from(client.in_flight);
-            let reason = client.pin.as_deref().map(|pin| self.pin_reason(key, pin));
+            let reason = client.pin().map(|pin| self.pin_reason(key, pin));
             if let Some(count) = reason.and_then(|it| of.pinned.get_mut(it as usize)) {
                 *count += 1;
             }
@@ -117,13 +117,13 @@ impl Machine {
 
     /// Is a client one of this tenant's? With none everybody is meant.
     fn is_of(&self, client: &Client, tenant: Option<&TenantKey>) -> bool {
-        let account = self.upstreams.accounts.get(client.account);
+        let account = self.upstreams.accounts.get(client.account());
         let instance = account.and_then(|it| self.upstreams.instances.get(it.instance));
         tenant.is_none_or(|tenant| instance.is_some_and(|it| it.tenant == *tenant))
     }
 
     fn survey_client(&self, key: ClientKey, client: &Client) -> Option<ClientSurvey> {
-        let account = self.upstreams.accounts.get(client.account);
+        let account = self.upstreams.accounts.get(client.account());
         let instance = account.and_then(|it| self.upstreams.instances.get(it.instance));
         let user = account.map(|account| text(account.name()));
         Some(ClientSurvey {
@@ -140,7 +140,7 @@ impl Machine {
             in_flight: client.in_flight,
             outbound_bytes: client.unread_bytes(),
             kept_bytes: client.kept_bytes(),
-            pinned: client.pin.as_deref().map(|pin| self.pin_reason(key, pin)),
+            pinned: client.pin().map(|pin| self.pin_reason(key, pin)),
             command: text(&client.command.shown()),
         })
     }

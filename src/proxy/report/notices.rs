@@ -62,7 +62,7 @@ impl Machine {
 
     /// Counts and logs that a client reached a limit of its tenant.
     pub(in crate::proxy) fn note_limit(&mut self, key: ClientKey, slot: TenantSlot, limit: Limit) {
-        let account = self.clients.get(key).map(|client| client.account);
+        let account = self.clients.get(key).map(|client| client.account());
         self.note_limit_of(key, account.unwrap_or_default(), slot, limit);
     }
 

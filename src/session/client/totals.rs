@@ -90,7 +90,7 @@ impl Client {
 
     /// Inside MULTI a server carries out nothing but what ends it: what is queued, when EXEC does.
     pub(crate) fn count_inside(&mut self, verb: Verb, reply: &Frame) {
-        let Some(pin) = self.pin.as_deref().filter(|pin| pin.multi) else {
+        let Some(pin) = self.pin().filter(|pin| pin.multi) else {
             return;
         };
         match verb {

@@ -64,7 +64,7 @@ impl Sessions {
             counters.replies_dropped += u64::from(done);
         }
         if let Some(popped) = popped {
-            if popped.writes && client.pin.is_none() {
+            if popped.writes && client.pin().is_none() {
                 client.has_written();
             }
             Requests::advance_client(&mut client.fifo, &popped);

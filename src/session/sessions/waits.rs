@@ -22,6 +22,19 @@ impl Sessions {
         }
     }
 
+    /// A client is done with what it waited for: it goes on in the phase that follows from what it
+    /// has, and is looked at. `false`: it has gone or closes, and waits for nothing.
+    pub(crate) fn go_on(&mut self, key: ClientKey) -> bool {
+        let waits = |it: &&mut Client| !it.phase().decodes() && !it.is_closing();
+        let Some(client) = self.table.get_mut(key).filter(waits) else {
+            return false;
+        };
+        let entered = client.enter(client.base());
+        debug_assert!(entered.is_ok(), "{key:?}: {entered:?}");
+        mark_ready(&mut self.ready, client, key);
+        true
+    }
+
     pub(crate) fn next_ready(&mut self) -> Option<ClientKey> {
         self.ready.pop_front()
     }

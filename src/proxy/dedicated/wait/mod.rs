@@ -15,6 +15,7 @@
 //! ```
 
 use crate::resp::write;
+use crate::session::phase::Phase;
 
 use crate::link::counts::Counts;
 use crate::link::request::Kind;
@@ -23,7 +24,7 @@ use crate::link::waits::{Next, Waiter};
 use crate::proxy::forward::answer::{Taken, kind_of};
 use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
-use crate::session::client::{Flag, Hold};
+use crate::session::client::Flag;
 use crate::store::key::{ClientKey, LinkKey};
 
 mod round;
@@ -45,7 +46,7 @@ const IN_USE_MS: u64 = 1_000;
 impl Machine {
     /// WAIT or WAITAOF, outside of MULTI.
     pub(super) fn wait(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
-        let pinned = self.clients.get(key).is_some_and(|it| it.pin.is_some());
+        let pinned = self.clients.get(key).is_some_and(|it| it.pin().is_some());
         let Some((wanted, ms)) = Counts::parse(frame) else {
             return match pinned {
                 true => self.send(key, Verb::Block, 1, None, frame),
@@ -90,7 +91,7 @@ impl Machine {
     /// Must other connections be asked beside its own? Not where that does not wait, or refuses.
     pub(super) fn waits_elsewhere(&self, key: ClientKey) -> bool {
         let client = self.clients.get(key).filter(|it| it.is(Flag::Moved));
-        let pin = client.and_then(|it| Some((it.protocol, it.pin.as_deref()?)));
+        let pin = client.and_then(|it| Some((it.protocol, it.pin()?)));
         pin.is_some_and(|(protocol, pin)| !pin.multi && !pin.is_modal(protocol))
     }
 
@@ -99,7 +100,7 @@ impl Machine {
     fn may_wait_on(&self, on: LinkKey, key: ClientKey) -> bool {
         let link = self.links.get(on).filter(|it| !it.is_retired());
         let account = link.and_then(|it| self.upstreams.pools.get(it.pool));
-        let client = self.clients.get(key).map(|it| it.account);
+        let client = self.clients.get(key).map(|it| it.account());
         account.is_some_and(|pool| Some(pool.account) == client)
     }
 
@@ -115,9 +116,7 @@ impl Machine {
         waiter.since = self.now;
         link.waits.add(waiter);
         self.links.add_wait(on);
-        if let Some(client) = self.clients.get_mut(key) {
-            client.hold.set(Hold::WAIT);
-        }
+        self.enter(key, Phase::Replicas);
     }
 
     /// One connection has told. The next one is asked, unless this was the last.
@@ -135,7 +134,7 @@ impl Machine {
         if !self.clients.contains(key) {
             return;
         }
-        self.clients.end_hold(key, Hold::WAIT);
+        self.clients.go_on(key);
         match waiter.kind {
             Kind::Deliver => {
                 self.stats.counters.replies += 1;
@@ -153,12 +152,10 @@ impl Machine {
         }
         for waiter in waiters {
             let key = waiter.client;
-            if let Some(client) = self.clients.get_mut(key) {
-                client.hold.clear(Hold::WAIT);
+            if self.clients.go_on(key) {
+                self.stats.counters.closed_on_loss += 1;
+                self.finish_client(key);
             }
-            self.stats.counters.closed_on_loss += 1;
-            self.finish_client(key);
-            self.wake(key);
         }
     }
 
@@ -210,9 +207,9 @@ impl Machine {
     }
 
     fn take_waiter(&mut self, key: ClientKey) -> Option<Waiter> {
-        let client = self.clients.get_mut(key);
-        let client = client.filter(|it| it.hold.has(Hold::WAIT))?;
-        client.hold.clear(Hold::WAIT);
+        let client = self.clients.get(key);
+        client.filter(|it| it.phase() == Phase::Replicas)?;
+        self.clients.go_on(key);
         let all = self.links.waits().to_vec();
         let mut all = all.into_iter();
         all.find_map(|on| self.links.get_mut(on)?.waits.remove(key))

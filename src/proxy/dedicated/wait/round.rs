@@ -122,8 +122,7 @@ impl Machine {
 
     /// Would a server take a WAIT on this client's own connection, and answer it as on any other?
     fn lets_ask(&self, owner: ClientKey) -> bool {
-        let pin =
-            { self.clients.get(owner) }.and_then(|it| Some((it.protocol, it.pin.as_deref()?)));
+        let pin = { self.clients.get(owner) }.and_then(|it| Some((it.protocol, it.pin()?)));
         pin.is_some_and(|(protocol, pin)| {
             pin.unsettled == 0 && !pin.multi && !pin.monitor && !pin.is_modal(protocol)
         })
