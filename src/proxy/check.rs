@@ -19,7 +19,7 @@ use crate::proxy::machine::Machine;
 use crate::proxy::settings::Settings;
 use crate::session::client::Origin;
 use crate::session::question::Answer;
-use crate::stats::survey::Wanted;
+use crate::stats::worker_stats::StatsRequest;
 use crate::store::key::{ClientKey, ConnKey, LinkKey};
 use crate::store::time::Millis;
 
@@ -278,14 +278,14 @@ impl<'a> World<'a> {
             3 => self.machine.unpause(&tenant),
             4 => {
                 let wanted = [
-                    Wanted::Numbers,
-                    Wanted::Clients(2, None),
-                    Wanted::Clients(9, Some(tenant)),
-                    Wanted::Pools,
+                    StatsRequest::Metrics,
+                    StatsRequest::Clients(2, None),
+                    StatsRequest::Clients(9, Some(tenant)),
+                    StatsRequest::Pools,
                 ];
                 for wanted in wanted {
-                    let survey = self.machine.survey(&wanted);
-                    assert_eq!(survey.client_count, self.machine.clients());
+                    let stats = self.machine.collect_stats(&wanted);
+                    assert_eq!(stats.client_count, self.machine.clients());
                 }
             }
             _ => {

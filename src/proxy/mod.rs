@@ -57,8 +57,8 @@ pub use crate::session::client::Origin;
 pub use crate::session::question::{Answer, Found, Matches, Question, Scope, Search};
 pub use crate::stats::counters::{Counter, Counters};
 pub use crate::stats::notice::{Bound, LoggedClient, Notice};
-pub use crate::stats::survey::{
-    ClientSurvey, InstanceSurvey, Limit, PinReason, PoolSurvey, Survey, TenantSurvey, Wanted,
+pub use crate::stats::worker_stats::{
+    ClientStats, InstanceStats, Limit, PinReason, PoolStats, StatsRequest, TenantStats, WorkerStats,
 };
 pub use crate::store::chunk::SLICES_MAX;
 pub use crate::store::key::{ClientKey, ConnKey, Key, LinkKey};

@@ -7,7 +7,7 @@ use mio::Waker;
 use mio::net::TcpStream;
 
 use crate::cluster::{Snapshot, TenantKey};
-use crate::proxy::{Answer, ClientKey, Origin, Question, Survey, Wanted};
+use crate::proxy::{Answer, ClientKey, Origin, Question, StatsRequest, WorkerStats};
 
 /// A message to a worker.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) enum Message {
     /// The answer to this worker's client.
     Answer(ClientKey, Answer),
     /// Collect these statistics and send them.
-    Survey(Wanted, Sender<Survey>),
+    Collect(StatsRequest, Sender<WorkerStats>),
     /// Pause this tenant's requests, for at most this number of milliseconds.
     Pause(TenantKey, u64),
     /// Resume this tenant's requests.

@@ -29,7 +29,7 @@ use mio::{Events, Poll, Waker};
 use crate::cluster::Snapshot;
 use crate::proxy::{
     Action, Answer, ClientKey, ConnKey, Failure, Key, LinkKey, Machine, Millis, Origin, Settings,
-    Survey, Wanted,
+    StatsRequest, WorkerStats,
 };
 
 pub(crate) use inbox::{Inbox, Message};
@@ -190,12 +190,12 @@ impl<O: ProcessHandle> Reactor<O> {
         self.turn.longest_us = self.turn.longest_us.max(us);
     }
 
-    fn survey(&mut self, wanted: &Wanted) -> Survey {
-        Survey {
+    fn collect_stats(&mut self, wanted: &StatsRequest) -> WorkerStats {
+        WorkerStats {
             turns: self.turn.count,
             busy_us: self.turn.busy_us,
             longest_turn_us: mem::take(&mut self.turn.longest_us),
-            ..self.machine.survey(wanted)
+            ..self.machine.collect_stats(wanted)
         }
     }
 
@@ -283,9 +283,9 @@ impl<O: ProcessHandle> Reactor<O> {
                     }
                 }
                 Message::Answer(ticket, answer) => self.machine.peer_told(ticket, answer),
-                Message::Survey(wanted, to) => {
+                Message::Collect(wanted, to) => {
                     // The sender may have stopped waiting.
-                    let _ = to.send(self.survey(&wanted));
+                    let _ = to.send(self.collect_stats(&wanted));
                 }
                 Message::Pause(tenant, ms) => self.machine.pause(&tenant, ms),
                 Message::Unpause(tenant) => self.machine.unpause(&tenant),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::cluster::{ClusterKey, ClusterRegistry, Health, InstanceId, Refused, TenantKey};
 use crate::config::Config;
-use crate::proxy::{Survey, Wanted};
+use crate::proxy::{StatsRequest, WorkerStats};
 use crate::reactor::{Inbox, Message};
 use crate::service::{self, Page, ProcessInfo};
 
@@ -18,8 +18,8 @@ use super::publisher::Update;
 use super::source::Sources;
 use super::{Event, now, send_to_all};
 
-/// Longest wait for the workers' answers to a survey.
-const SURVEY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest wait for the workers' answers to a stats.
+const STATS_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct Control {
     node: String,
@@ -115,11 +115,11 @@ impl service::Control for Control {
         (health, why.to_owned())
     }
 
-    fn survey(&self, wanted: &Wanted) -> Vec<Survey> {
+    fn collect_stats(&self, wanted: &StatsRequest) -> Vec<WorkerStats> {
         let (sender, answers) = channel();
-        self.send_to_all(|| Message::Survey(wanted.clone(), sender.clone()));
+        self.send_to_all(|| Message::Collect(wanted.clone(), sender.clone()));
         drop(sender);
-        let until = now() + SURVEY_TIMEOUT;
+        let until = now() + STATS_TIMEOUT;
         let left = || until.saturating_duration_since(now());
         // Ends when every worker has answered or ended, or at the timeout.
         std::iter::from_fn(|| answers.recv_timeout(left()).ok()).collect()
@@ -141,7 +141,7 @@ impl service::Control for Control {
             self.process.health_table().health(tenant, instance).0
         };
         self.page
-            .write(self.survey(&Wanted::Numbers), info, &health)
+            .write(self.collect_stats(&StatsRequest::Metrics), info, &health)
     }
 
     fn pause(&self, tenant: &TenantKey, ms: u64) {

@@ -8,7 +8,7 @@ use crate::cluster::{
     ALIAS_LABEL, ClusterInstance, ClusterKey, ClusterRegistry, Endpoint, Health, InstanceId,
     MemoryRegistry, Owners, Refused, TenantKey,
 };
-use crate::proxy::{ClientSurvey, PinReason, PoolSurvey, Survey, Wanted};
+use crate::proxy::{ClientStats, PinReason, PoolStats, StatsRequest, WorkerStats};
 
 use super::Control;
 use super::context::{Context, ServiceSettings};
@@ -109,27 +109,27 @@ impl Control for FakeControl {
     }
 
     /// Two workers, each with two clients and a pool.
-    fn survey(&self, wanted: &Wanted) -> Vec<Survey> {
-        self.called(format!("survey {wanted:?}"));
+    fn collect_stats(&self, wanted: &StatsRequest) -> Vec<WorkerStats> {
+        self.called(format!("collect {wanted:?}"));
         let tenant = self.registry.all_cluster_instances();
         let tenant = tenant.first().map(|instance| instance.key.tenant());
-        let survey = |worker: u16| {
-            let mut survey = Survey {
+        let stats = |worker: u16| {
+            let mut stats = WorkerStats {
                 worker,
-                ..Survey::default()
+                ..WorkerStats::default()
             };
             match wanted {
-                Wanted::Numbers => {}
-                Wanted::Clients(limit, _) => {
+                StatsRequest::Metrics => {}
+                StatsRequest::Clients(limit, _) => {
                     let own = [u64::from(worker) + 3, u64::from(worker) + 1];
                     let clients = own.map(|id| client(id, tenant.clone()));
-                    survey.clients = clients.into_iter().take(*limit).collect();
+                    stats.clients = clients.into_iter().take(*limit).collect();
                 }
-                Wanted::Pools => survey.pools = tenant.clone().map(pool).into_iter().collect(),
+                StatsRequest::Pools => stats.pools = tenant.clone().map(pool).into_iter().collect(),
             }
-            survey
+            stats
         };
-        vec![survey(0), survey(1)]
+        vec![stats(0), stats(1)]
     }
 
     fn metrics(&self) -> String {
@@ -190,8 +190,8 @@ impl Control for FakeControl {
     }
 }
 
-fn client(id: u64, tenant: Option<TenantKey>) -> ClientSurvey {
-    ClientSurvey {
+fn client(id: u64, tenant: Option<TenantKey>) -> ClientStats {
+    ClientStats {
         id,
         peer: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 50_000),
         instance: tenant.as_ref().map(|_| "a".into()),
@@ -210,8 +210,8 @@ fn client(id: u64, tenant: Option<TenantKey>) -> ClientSurvey {
     }
 }
 
-fn pool(tenant: TenantKey) -> PoolSurvey {
-    PoolSurvey {
+fn pool(tenant: TenantKey) -> PoolStats {
+    PoolStats {
         tenant,
         instance: "a".into(),
         user: "ann".to_owned(),

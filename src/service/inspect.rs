@@ -3,7 +3,7 @@
 use tinyjson::JsonValue;
 
 use crate::cluster::json;
-use crate::proxy::{ClientSurvey, PinReason, PoolSurvey, Wanted};
+use crate::proxy::{ClientStats, PinReason, PoolStats, StatsRequest};
 
 use super::access::Access;
 use super::context::{Answer, Context};
@@ -36,10 +36,10 @@ pub(super) fn clients(context: &Context, request: &Request, _: Access) -> Result
     // Within the range that was checked above.
     let limit = limit.map_or(CLIENTS, |limit| limit as usize);
     let tenant = query.get("tenant").map(|name| context.tenant(name));
-    let wanted = Wanted::Clients(limit, tenant.transpose()?);
+    let wanted = StatsRequest::Clients(limit, tenant.transpose()?);
     let mut clients = Vec::new();
-    for survey in context.control.survey(&wanted) {
-        clients.extend(survey.clients.into_iter().map(|it| (survey.worker, it)));
+    for stats in context.control.collect_stats(&wanted) {
+        clients.extend(stats.clients.into_iter().map(|it| (stats.worker, it)));
     }
     clients.sort_unstable_by_key(|(_, client)| client.id);
     clients.truncate(limit);
@@ -54,13 +54,13 @@ pub(super) fn clients(context: &Context, request: &Request, _: Access) -> Result
 pub(super) fn pools(context: &Context, request: &Request, _: Access) -> Result<Answer, Response> {
     query(request, &[])?;
     let mut pools = Vec::new();
-    for survey in context.control.survey(&Wanted::Pools) {
-        pools.extend(survey.pools.iter().map(|it| pool(survey.worker, it)));
+    for stats in context.control.collect_stats(&StatsRequest::Pools) {
+        pools.extend(stats.pools.iter().map(|it| pool(stats.worker, it)));
     }
     Ok(Answer::Now(success(200, pools.into())))
 }
 
-fn client(worker: u16, it: &ClientSurvey) -> JsonValue {
+fn client(worker: u16, it: &ClientStats) -> JsonValue {
     json::object([
         ("worker", number(worker)),
         ("id", number(it.id)),
@@ -81,7 +81,7 @@ fn client(worker: u16, it: &ClientSurvey) -> JsonValue {
     ])
 }
 
-fn pool(worker: u16, it: &PoolSurvey) -> JsonValue {
+fn pool(worker: u16, it: &PoolStats) -> JsonValue {
     json::object([
         ("worker", number(worker)),
         ("tenant", it.tenant.to_string().into()),

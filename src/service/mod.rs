@@ -46,7 +46,7 @@ mod traffic_control;
 use std::time::Instant;
 
 use crate::cluster::{ClusterKey, Health, InstanceId, Refused, TenantKey};
-use crate::proxy::{Survey, Wanted};
+use crate::proxy::{StatsRequest, WorkerStats};
 
 pub(crate) use access::Token;
 pub(crate) use context::ServiceSettings;
@@ -63,8 +63,8 @@ pub(crate) trait Control: Send + Sync {
     fn clusters_known(&self) -> Result<(), String>;
     /// The overall health of an instance, and the reason.
     fn health(&self, tenant: &TenantKey, instance: &InstanceId) -> (Health, String);
-    /// Collects statistics: one survey per worker, except for workers that do not answer in time.
-    fn survey(&self, wanted: &Wanted) -> Vec<Survey>;
+    /// Collects statistics: one stats per worker, except for workers that do not answer in time.
+    fn collect_stats(&self, wanted: &StatsRequest) -> Vec<WorkerStats>;
     /// The metrics page in Prometheus's text format.
     fn metrics(&self) -> String;
     /// Pauses the tenant's requests for at most `ms` milliseconds.

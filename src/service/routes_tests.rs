@@ -200,7 +200,7 @@ fn clients_and_pools_are_those_of_all_workers() {
         None,
         &list(4),
     );
-    let asked = |limit: usize, tenant: &str| format!("survey Clients({limit}, {tenant})");
+    let asked = |limit: usize, tenant: &str| format!("collect Clients({limit}, {tenant})");
     let calls = [
         asked(1_000, "None"),
         asked(3, "None"),
@@ -254,7 +254,7 @@ fn tenants_are_paused_and_resumed() {
         format!("resume {tenant}"),
         format!("resume {tenant}"),
     ];
-    let calls = calls.map(|call| [call, "survey Clients(0, None)".to_owned()]);
+    let calls = calls.map(|call| [call, "collect Clients(0, None)".to_owned()]);
     assert_eq!(fixture.control.take_calls(), calls.as_flattened());
 
     registry.remove_cluster(&other()).unwrap();

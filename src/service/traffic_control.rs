@@ -2,7 +2,7 @@
 
 use crate::cluster::json::{self, Node};
 use crate::cluster::{JsonError, TenantKey};
-use crate::proxy::Wanted;
+use crate::proxy::StatsRequest;
 
 use super::access::Access;
 use super::context::{Answer, Context};
@@ -45,7 +45,9 @@ pub(super) fn drain(context: &Context, _: &Request, _: Access) -> Result<Answer,
 /// Waits until all workers have taken the message before this, so that the response confirms it.
 /// Workers take messages in order.
 fn wait_for_workers(context: &Context) {
-    context.control.survey(&Wanted::Clients(0, None));
+    context
+        .control
+        .collect_stats(&StatsRequest::Clients(0, None));
 }
 
 /// The tenant that a body names, and the seconds.

@@ -1,14 +1,14 @@
-//! What a worker counts, what it says about itself when it is asked, and what it tells the log.
-//! Plain data: `proxy::report` fills it in.
+//! Statistics of a worker, its counters, and its log lines about limits. Plain data, which
+//! `proxy::report` fills in.
 
 pub(crate) mod counters;
 pub(crate) mod notice;
-pub(crate) mod survey;
+pub(crate) mod worker_stats;
 
 use counters::Counters;
 use notice::Notices;
 
-/// What a worker has counted, and which lines for the log it has left out.
+/// Counters, and the rate limits of log lines.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
     pub counters: Counters,

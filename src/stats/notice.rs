@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::stats::survey::Limit;
+use crate::stats::worker_stats::Limit;
 use crate::store::time::Millis;
 
 /// Shortest time between two lines about the same limit, ms.

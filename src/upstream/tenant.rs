@@ -11,7 +11,7 @@ use crate::cluster::{self, Quota, TenantKey, TenantLimits};
 use crate::command::DenyList;
 use crate::resp::Args;
 
-use crate::stats::survey::Limit;
+use crate::stats::worker_stats::Limit;
 use crate::store::key::InstanceKey;
 use crate::store::time::Millis;
 

@@ -2,7 +2,7 @@
 //! not a failure.
 
 use elika::cluster::Health;
-use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey, Wanted};
+use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey, StatsRequest};
 
 use super::harness::{Worker, command};
 
@@ -15,8 +15,8 @@ fn unreachable() -> Failure {
 
 impl Worker {
     fn state(&self) -> Health {
-        let survey = self.machine.survey(&Wanted::Numbers);
-        survey.instances[0].health
+        let stats = self.machine.collect_stats(&StatsRequest::Metrics);
+        stats.instances[0].health
     }
 
     /// Two clients of one user that share a connection.

@@ -1,6 +1,6 @@
 //! Limits of the connections of a tenant.
 
-use elika::proxy::{ConnKey, Settings, Wanted};
+use elika::proxy::{ConnKey, Settings, StatsRequest};
 
 use super::harness::Worker;
 
@@ -137,8 +137,8 @@ fn tenant_never_exceeds_its_connections() {
         worker.reply(on, "+done\r\n");
     }
     worker.advance(300);
-    let survey = worker.machine.survey(&Wanted::Numbers);
-    let its = &survey.instances[0];
+    let stats = worker.machine.collect_stats(&StatsRequest::Metrics);
+    let its = &stats.instances[0];
     assert!(
         its.shared + its.own + its.idle + its.opening <= 8,
         "{its:?}"

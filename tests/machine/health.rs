@@ -1,7 +1,7 @@
 //! Checks of instances: requests, replies, and that clients do not notice them.
 
 use elika::cluster::{Health, Status};
-use elika::proxy::{ClientKey, ConnKey, Flow, LinkKey, Settings, Wanted};
+use elika::proxy::{ClientKey, ConnKey, Flow, LinkKey, Settings, StatsRequest};
 
 use super::harness::{Worker, value};
 use super::instances::Registry;
@@ -28,8 +28,8 @@ fn start(registry: &mut Registry) -> Worker {
 
 impl Worker {
     fn health(&self, port: u16) -> (Health, String) {
-        let survey = self.machine.survey(&Wanted::Numbers);
-        let mut all = survey.instances.into_iter();
+        let stats = self.machine.collect_stats(&StatsRequest::Metrics);
+        let mut all = stats.instances.into_iter();
         let found = all.find(|it| it.id.as_str() == port.to_string());
         found.map(|it| (it.health, it.reason)).unwrap()
     }

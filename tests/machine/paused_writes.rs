@@ -1,7 +1,7 @@
 //! A server that pauses writes and answers reads: which connections requests use meanwhile.
 
 use elika::cluster::Health;
-use elika::proxy::{ClientKey, LinkKey, Settings, Wanted};
+use elika::proxy::{ClientKey, LinkKey, Settings, StatsRequest};
 
 use super::harness::{Worker, command};
 
@@ -90,7 +90,11 @@ impl Server {
     }
 
     fn state(&self) -> Health {
-        self.worker.machine.survey(&Wanted::Numbers).instances[0].health
+        self.worker
+            .machine
+            .collect_stats(&StatsRequest::Metrics)
+            .instances[0]
+            .health
     }
 }
 

@@ -1,7 +1,7 @@
 //! Limits of tenants, step by step.
 
 use elika::cluster::{ClusterKey, Status, TenantLimits};
-use elika::proxy::{ClientKey, ConnKey, Flow, LinkKey, Settings, Wanted};
+use elika::proxy::{ClientKey, ConnKey, Flow, LinkKey, Settings, StatsRequest};
 
 use super::harness::Worker;
 use super::instances::Registry;
@@ -369,8 +369,8 @@ fn refused_waiting_client_returns_its_connection() {
     worker.reply(dedicated, "+OK\r\n");
     worker.settle();
     assert!(worker.received(second).starts_with("-NOPERM "));
-    let survey = worker.machine.survey(&Wanted::Numbers);
-    assert_eq!((survey.instances[0].own, survey.instances[0].idle), (0, 1));
+    let stats = worker.machine.collect_stats(&StatsRequest::Metrics);
+    assert_eq!((stats.instances[0].own, stats.instances[0].idle), (0, 1));
 }
 
 #[test]

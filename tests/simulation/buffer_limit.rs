@@ -2,7 +2,7 @@
 //! buffered more than a login needs; without them, the largest client of the tenant that uses most
 //! of its share.
 
-use elika::proxy::{Bound, ClientSurvey, Notice, Wanted};
+use elika::proxy::{Bound, ClientStats, Notice, StatsRequest};
 
 use super::redis::Moment;
 use super::world::World;
@@ -16,7 +16,7 @@ const MARGIN_BYTES: usize = 4 * 1024;
 /// The buffered bytes of a worker's clients before a call that may reach its limit.
 #[derive(Debug)]
 pub(crate) struct Before {
-    clients: Vec<ClientSurvey>,
+    clients: Vec<ClientStats>,
     evicted: u64,
     /// The bytes that arrive in the call, and their client, if it is a client.
     came: usize,
@@ -25,14 +25,14 @@ pub(crate) struct Before {
 
 impl Before {
     /// The most that may be buffered for a client's tenant when the limit is checked.
-    fn most_for(&self, client: &ClientSurvey, of: fn(&ClientSurvey) -> usize) -> usize {
+    fn most_for(&self, client: &ClientStats, of: fn(&ClientStats) -> usize) -> usize {
         let its = self.clients.iter().filter(|it| it.tenant == client.tenant);
         its.map(of).sum::<usize>() + self.came + MARGIN_BYTES
     }
 
     /// The least that is buffered. Only the client's own bytes change what is buffered of its
     /// requests.
-    fn least_for(&self, client: &ClientSurvey, of: fn(&ClientSurvey) -> usize) -> usize {
+    fn least_for(&self, client: &ClientStats, of: fn(&ClientStats) -> usize) -> usize {
         let its = self.clients.iter().filter(|it| it.tenant == client.tenant);
         let its: usize = its.filter(|it| Some(it.id) != self.from).map(of).sum();
         let gone = self.from.map_or(self.came, |_| 0);
@@ -50,7 +50,9 @@ impl World {
         worker.kept += came;
         worker.before = None;
         if worker.kept > least {
-            let clients = worker.machine.survey(&Wanted::Clients(usize::MAX, None));
+            let clients = worker
+                .machine
+                .collect_stats(&StatsRequest::Clients(usize::MAX, None));
             let clients = clients.clients;
             worker.kept = clients.iter().map(|it| it.kept_bytes).sum::<usize>() + came;
             let evicted = worker.evicted();
@@ -77,7 +79,7 @@ impl World {
 
     /// Checks that a client that was closed at a limit of its worker had to be closed.
     pub(crate) fn check_ceiling(&mut self, node: usize, notice: &Notice) -> Result<(), String> {
-        let of: fn(&ClientSurvey) -> usize = match notice.bound {
+        let of: fn(&ClientStats) -> usize = match notice.bound {
             Bound::WorkerOutbound => |it| it.outbound_bytes,
             Bound::WorkerBuffer => |it| it.kept_bytes,
             _ => return Ok(()),
@@ -125,7 +127,7 @@ impl World {
     }
 
     /// The shares that the client's tenant may have on its worker.
-    fn shares_of(&self, it: &ClientSurvey) -> impl Iterator<Item = usize> {
+    fn shares_of(&self, it: &ClientStats) -> impl Iterator<Item = usize> {
         let settings = &self.plan.settings;
         let (all, ceiling) = (
             settings.tenant_buffer_bytes_max,
@@ -149,7 +151,7 @@ impl World {
 }
 
 /// Whether the client has logged in. `None`: its server may accept any client as that user, or not.
-fn has_login(it: &ClientSurvey) -> Option<bool> {
+fn has_login(it: &ClientStats) -> Option<bool> {
     match &*it.user {
         _ if it.tenant.is_none() => Some(false),
         "default" => None,

@@ -2,7 +2,7 @@
 //! agree with the world.
 
 use elika::cluster::Health;
-use elika::proxy::{News, Report, Wanted};
+use elika::proxy::{News, Report, StatsRequest};
 
 use super::redis::Moment;
 use super::world::World;
@@ -76,11 +76,11 @@ impl World {
         if self.plan.settings.check_ms == 0 {
             return Ok(());
         }
-        let survey = self.nodes[0].machine.survey(&Wanted::Numbers);
+        let stats = self.nodes[0].machine.collect_stats(&StatsRequest::Metrics);
         let Some(picture) = self.snapshots.last() else {
             return Ok(());
         };
-        for instance in &survey.instances {
+        for instance in &stats.instances {
             let server = self.servers.iter().find(|server| {
                 server.tenant_key == instance.tenant
                     && server.instance == instance.id.as_str()
@@ -118,8 +118,8 @@ impl World {
             }
             let newest = self.snapshots.last();
             let instances = self.nodes.iter().flat_map(|node| {
-                let survey = node.machine.survey(&Wanted::Numbers);
-                survey.instances
+                let stats = node.machine.collect_stats(&StatsRequest::Metrics);
+                stats.instances
             });
             for instance in instances {
                 let same = server.tenant_key == instance.tenant

@@ -1,7 +1,7 @@
 //! The course of one seed: the storm, the calm after it with its phases, the last requests, and the
 //! end.
 
-use elika::proxy::{LinkKey, Wanted};
+use elika::proxy::{LinkKey, StatsRequest};
 
 use super::Summary;
 use super::client::Client;
@@ -94,7 +94,7 @@ impl World {
         self.check_health()?;
         self.check_left()?;
         for node in 0..self.nodes.len() {
-            self.survey(node)?;
+            self.collect_stats(node)?;
         }
         if self.rng.one_in(6) {
             self.run_default_password_phase()?;
@@ -330,12 +330,12 @@ impl World {
         self.vanish();
         self.wait(self.plan.settings.offline_grace_ms + 3_000)?;
         for (worker, node) in self.nodes.iter().enumerate() {
-            let survey = node.machine.survey(&Wanted::Numbers);
-            let clients: u32 = survey.instances.iter().map(|it| it.clients).sum();
-            if clients > 0 || survey.backend_count > 0 {
+            let stats = node.machine.collect_stats(&StatsRequest::Metrics);
+            let clients: u32 = stats.instances.iter().map(|it| it.clients).sum();
+            if clients > 0 || stats.backend_count > 0 {
                 return Err(format!(
                     "worker {worker} has {clients} clients and {} backends that are gone",
-                    survey.backend_count
+                    stats.backend_count
                 ));
             }
         }

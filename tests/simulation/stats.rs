@@ -1,48 +1,50 @@
 //! Stats: the stats of a machine must agree with the world at any time.
 
 use elika::cluster::{Health, TenantKey};
-use elika::proxy::{ClientSurvey, InstanceSurvey, PinReason, Survey, TenantSurvey, Wanted};
+use elika::proxy::{ClientStats, InstanceStats, PinReason, StatsRequest, TenantStats, WorkerStats};
 
 use super::client::{Client, Op};
 use super::world::World;
 
 impl World {
     /// Collects the stats of a worker.
-    pub(crate) fn survey(&mut self, node: usize) -> Result<(), String> {
+    pub(crate) fn collect_stats(&mut self, node: usize) -> Result<(), String> {
         // Pending work is in its records.
         self.actions(node)?;
         let tenant = self.rng.below(self.tenants.len() + 1);
         let tenant = self.tenants.get(tenant).map(|tenant| tenant.key.clone());
         let most = *self.rng.pick(&[0, 1, 3, 100, 100]);
         for wanted in [
-            Wanted::Numbers,
-            Wanted::Clients(most, tenant.clone()),
-            Wanted::Pools,
+            StatsRequest::Metrics,
+            StatsRequest::Clients(most, tenant.clone()),
+            StatsRequest::Pools,
         ] {
-            let survey = self.nodes[node].machine.survey(&wanted);
-            self.check_totals(node, &survey)?;
+            let stats = self.nodes[node].machine.collect_stats(&wanted);
+            self.check_totals(node, &stats)?;
             let right = match wanted {
-                Wanted::Numbers => self.check_numbers(node, &survey),
-                Wanted::Clients(..) => self.check_clients(node, &survey, most, tenant.as_ref()),
-                Wanted::Pools => self.check_pools(node, &survey),
+                StatsRequest::Metrics => self.check_numbers(node, &stats),
+                StatsRequest::Clients(..) => {
+                    self.check_clients(node, &stats, most, tenant.as_ref())
+                }
+                StatsRequest::Pools => self.check_pools(node, &stats),
             };
             right.map_err(|why| format!("worker {node} told {why}"))?;
         }
         Ok(())
     }
 
-    fn check_totals(&self, node: usize, survey: &Survey) -> Result<(), String> {
+    fn check_totals(&self, node: usize, stats: &WorkerStats) -> Result<(), String> {
         let known = &self.nodes[node];
         // Connections to a name that does not resolve are not started.
-        let nameless = self.plan.stir.resolve > 0 && survey.backend_count > known.links.len();
-        let right = survey.client_count == known.clients.len()
-            && (survey.backend_count == known.links.len() || nameless)
-            && survey.outbound_bytes == known.machine.outbound_bytes()
-            && survey.worker == node as u16;
+        let nameless = self.plan.stir.resolve > 0 && stats.backend_count > known.links.len();
+        let right = stats.client_count == known.clients.len()
+            && (stats.backend_count == known.links.len() || nameless)
+            && stats.outbound_bytes == known.machine.outbound_bytes()
+            && stats.worker == node as u16;
         match right {
             true => Ok(()),
             false => Err(format!(
-                "worker {node} has {} clients and {} links: {survey:?}",
+                "worker {node} has {} clients and {} links: {stats:?}",
                 known.clients.len(),
                 known.links.len()
             )),
@@ -62,8 +64,8 @@ impl World {
         pending.map(|sent| weight(&sent.op) as u64).sum()
     }
 
-    fn check_numbers(&self, node: usize, survey: &Survey) -> Result<(), String> {
-        let all = &survey.instances;
+    fn check_numbers(&self, node: usize, stats: &WorkerStats) -> Result<(), String> {
+        let all = &stats.instances;
         let clients: u32 = all.iter().map(|it| it.clients).sum();
         let connections = all
             .iter()
@@ -74,48 +76,48 @@ impl World {
         let pinned: u32 = all.iter().flat_map(|it| it.pinned).sum();
         // A client that moves waits for a login that it has not sent.
         let owed = self.owed(node) + u64::from(clients);
-        if clients as usize > survey.client_count
-            || connections as usize != survey.backend_count
+        if clients as usize > stats.client_count
+            || connections as usize != stats.backend_count
             || in_flight > owed && self.silent == 0
             || waiting > clients
             || pinned > clients
         {
             return Err(format!(
-                "numbers that do not fit, {owed} requests: {survey:?}"
+                "numbers that do not fit, {owed} requests: {stats:?}"
             ));
         }
         all.iter()
             .try_for_each(|it| self.check_instance(node, it))?;
-        survey
+        stats
             .tenants
             .iter()
             .try_for_each(|it| self.check_tenant(it))
     }
 
     /// The machine has reported every change of its health.
-    fn check_instance(&self, node: usize, survey: &InstanceSurvey) -> Result<(), String> {
-        let (tenant, id) = (survey.tenant.as_str(), survey.id.as_str());
+    fn check_instance(&self, node: usize, stats: &InstanceStats) -> Result<(), String> {
+        let (tenant, id) = (stats.tenant.as_str(), stats.id.as_str());
         let told = { self.told.iter().rev() }
             .find(|told| (told.node, &*told.tenant, &*told.instance) == (node, tenant, id));
         let server = { self.servers.iter() }
-            .find(|it| it.tenant_key == survey.tenant && it.instance == id)
+            .find(|it| it.tenant_key == stats.tenant && it.instance == id)
             .ok_or("an instance that there never was")?;
         let Some(told) = told else {
-            return match survey.health {
+            return match stats.health {
                 Health::Unknown => Ok(()),
-                _ => Err(format!("nobody of this: {survey:?}")),
+                _ => Err(format!("nobody of this: {stats:?}")),
             };
         };
         // An instance that is not listed for a while may be forgotten.
         let stayed = { self.view().since(told.at) }.all(|it| it.is_usable(server));
-        match stayed && told.health != survey.health {
-            true => Err(format!("{told:?}, and now {survey:?}")),
+        match stayed && told.health != stats.health {
+            true => Err(format!("{told:?}, and now {stats:?}")),
             false => Ok(()),
         }
     }
 
-    fn check_tenant(&self, survey: &TenantSurvey) -> Result<(), String> {
-        let tenant = self.tenants.iter().position(|it| it.key == survey.key);
+    fn check_tenant(&self, stats: &TenantStats) -> Result<(), String> {
+        let tenant = self.tenants.iter().position(|it| it.key == stats.key);
         let tenant = tenant.ok_or("a tenant that there never was")?;
         let now = self.now;
         let mut pauses = self.tenants[tenant].pauses.iter();
@@ -124,35 +126,31 @@ impl World {
             pause.holds(now) && self.view().knows(tenant, pause.from)
         });
         let may_be_paused = pauses.any(|pause| pause.since(now));
-        let right = if survey.paused {
-            may_be_paused
-        } else {
-            !paused
-        };
-        let unlimited = self.plan.limited || survey.refused.iter().all(|n| *n == 0);
-        let waiting = survey.waiting <= self.plan.settings.paused_clients_max;
+        let right = if stats.paused { may_be_paused } else { !paused };
+        let unlimited = self.plan.limited || stats.refused.iter().all(|n| *n == 0);
+        let waiting = stats.waiting <= self.plan.settings.paused_clients_max;
         match right && unlimited && waiting {
             true => Ok(()),
-            false => Err(format!("{survey:?}")),
+            false => Err(format!("{stats:?}")),
         }
     }
 
     fn check_clients(
         &self,
         node: usize,
-        survey: &Survey,
+        stats: &WorkerStats,
         most: usize,
         tenant: Option<&TenantKey>,
     ) -> Result<(), String> {
         let all = if tenant.is_none() {
-            survey.client_count
+            stats.client_count
         } else {
             0
         };
-        if survey.clients.len() > most || survey.clients.len() < all.min(most) {
-            return Err(format!("{} clients, not {most}", survey.clients.len()));
+        if stats.clients.len() > most || stats.clients.len() < all.min(most) {
+            return Err(format!("{} clients, not {most}", stats.clients.len()));
         }
-        for it in &survey.clients {
+        for it in &stats.clients {
             let client = self.clients.get((it.id as usize).wrapping_sub(1));
             let client = client.filter(|client| client.worker == node && !client.hung_up);
             let client = client.ok_or_else(|| format!("{it:?}, who is not there"))?;
@@ -171,7 +169,7 @@ impl World {
     }
 
     /// Whether the stats of a client without requests in flight are correct.
-    fn is_told(&self, client: &Client, it: &ClientSurvey) -> Result<(), &'static str> {
+    fn is_told(&self, client: &Client, it: &ClientStats) -> Result<(), &'static str> {
         let (model, view) = (&client.model, self.view());
         let servers = model.servers(self.now, &view);
         let stays = servers.len() == 1;
@@ -208,18 +206,18 @@ impl World {
         }
     }
 
-    fn check_pools(&self, node: usize, survey: &Survey) -> Result<(), String> {
-        let all = &survey.pools;
+    fn check_pools(&self, node: usize, stats: &WorkerStats) -> Result<(), String> {
+        let all = &stats.pools;
         let clients: u32 = all.iter().map(|pool| pool.clients).sum();
         let connections: usize = all.iter().map(|it| it.shared + it.own + it.idle).sum();
         let in_flight: u64 = all.iter().map(|it| it.in_flight).sum();
         let waiting: usize = all.iter().map(|it| it.waiting).sum();
-        if clients as usize > survey.client_count
-            || connections > survey.backend_count
+        if clients as usize > stats.client_count
+            || connections > stats.backend_count
             || in_flight > self.owed(node) + u64::from(clients) && self.silent == 0
             || waiting > clients as usize
         {
-            return Err(format!("pools that do not fit: {survey:?}"));
+            return Err(format!("pools that do not fit: {stats:?}"));
         }
         Ok(())
     }

@@ -308,7 +308,7 @@ impl World {
         self.change();
         self.ail(server);
         let node = self.rng.below(self.nodes.len());
-        self.survey(node)
+        self.collect_stats(node)
     }
 
     /// A password changes: at all servers of a tenant, or at one of them.

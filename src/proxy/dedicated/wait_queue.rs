@@ -3,7 +3,7 @@
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
 use crate::stats::notice::Bound;
-use crate::stats::survey::Limit;
+use crate::stats::worker_stats::Limit;
 use crate::store::key::{ClientKey, PoolKey};
 use crate::upstream::pool::Turn;
 

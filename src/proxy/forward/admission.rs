@@ -9,7 +9,7 @@ use crate::resp::{Args, RequestLimits};
 
 use crate::proxy::forward::answer::Taken;
 use crate::proxy::machine::Machine;
-use crate::stats::survey::Limit;
+use crate::stats::worker_stats::Limit;
 use crate::store::allocator::{LARGE_BYTES, OUT_OF_MEMORY, has_memory};
 use crate::store::key::{ClientKey, TenantSlot};
 use crate::store::time::Millis;

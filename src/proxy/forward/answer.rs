@@ -14,7 +14,7 @@ use crate::session::change::Goal;
 use crate::session::client::{Client, Hold, ReplyMode};
 use crate::session::sessions::Full;
 use crate::stats::notice::Bound;
-use crate::stats::survey::Limit;
+use crate::stats::worker_stats::Limit;
 use crate::store::key::ClientKey;
 
 /// How all errors begin that say that a backend cannot be reached.

@@ -18,7 +18,7 @@ use crate::link::link::{State, Verifying};
 use crate::proxy::machine::Machine;
 use crate::session::change::{Goal, Target};
 use crate::session::client::Hold;
-use crate::stats::survey::Limit;
+use crate::stats::worker_stats::Limit;
 use crate::store::key::{AccountKey, ClientKey, InstanceKey, LinkKey, PoolKey, TenantSlot};
 use crate::upstream::tenant::Use;
 

@@ -1,4 +1,4 @@
-//! Fills in a [`Survey`]: walks the tables once, when somebody asks.
+//! Fills in a [`WorkerStats`]: walks the tables once, when somebody asks.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,8 +8,8 @@ use crate::dedicated::pin::Pin;
 use crate::link::role::Role;
 use crate::proxy::machine::Machine;
 use crate::session::client::Client;
-use crate::stats::survey::{
-    ClientSurvey, InstanceSurvey, PinReason, PoolSurvey, Survey, TenantSurvey, Wanted,
+use crate::stats::worker_stats::{
+    ClientStats, InstanceStats, PinReason, PoolStats, StatsRequest, TenantStats, WorkerStats,
 };
 use crate::store::key::{ClientKey, InstanceKey, PoolKey};
 use crate::upstream::instance::Instance;
@@ -18,34 +18,34 @@ use crate::upstream::tenant::Use;
 
 impl Machine {
     /// What this worker tells about itself.
-    pub fn survey(&self, wanted: &Wanted) -> Survey {
-        let mut survey = Survey {
+    pub fn collect_stats(&self, wanted: &StatsRequest) -> WorkerStats {
+        let mut stats = WorkerStats {
             worker: self.settings.worker,
             counters: self.stats.counters,
             client_count: self.clients.len(),
             backend_count: self.links.len(),
             outbound_bytes: self.outbound_bytes(),
-            ..Survey::default()
+            ..WorkerStats::default()
         };
         match wanted {
-            Wanted::Numbers => {
-                survey.instances = self.survey_instances();
-                survey.tenants = self.survey_tenants();
+            StatsRequest::Metrics => {
+                stats.instances = self.instances_stats();
+                stats.tenants = self.tenants_stats();
             }
-            Wanted::Clients(max, tenant) => {
+            StatsRequest::Clients(max, tenant) => {
                 let all = self.clients.iter();
                 let wanted = all.filter(|(_, it)| self.is_of(it, tenant.as_ref()));
-                let wanted = wanted.filter_map(|(key, it)| self.survey_client(key, it));
-                survey.clients = wanted.take(*max).collect();
+                let wanted = wanted.filter_map(|(key, it)| self.client_stats(key, it));
+                stats.clients = wanted.take(*max).collect();
             }
-            Wanted::Pools => survey.pools = self.survey_pools(),
+            StatsRequest::Pools => stats.pools = self.pools_stats(),
         }
-        survey
+        stats
     }
 
-    fn survey_instances(&self) -> Vec<InstanceSurvey> {
+    fn instances_stats(&self) -> Vec<InstanceStats> {
         let instances = self.upstreams.instances.iter();
-        let mut found: BTreeMap<InstanceKey, InstanceSurvey> = BTreeMap::new();
+        let mut found: BTreeMap<InstanceKey, InstanceStats> = BTreeMap::new();
         found.extend(instances.map(|(key, instance)| (key, begin(instance))));
         for (_, link) in self.links.iter() {
             let Some(of) = found.get_mut(&link.instance) else {
@@ -102,10 +102,10 @@ impl Machine {
         }
     }
 
-    fn survey_tenants(&self) -> Vec<TenantSurvey> {
+    fn tenants_stats(&self) -> Vec<TenantStats> {
         let tenants = self.upstreams.tenants.iter();
         tenants
-            .map(|(_, tenant)| TenantSurvey {
+            .map(|(_, tenant)| TenantStats {
                 key: tenant.key.clone(),
                 paused: tenant.paused_until.is_some(),
                 waiting: tenant.used(Use::Waiting),
@@ -122,11 +122,11 @@ impl Machine {
         tenant.is_none_or(|tenant| instance.is_some_and(|it| it.tenant == *tenant))
     }
 
-    fn survey_client(&self, key: ClientKey, client: &Client) -> Option<ClientSurvey> {
+    fn client_stats(&self, key: ClientKey, client: &Client) -> Option<ClientStats> {
         let account = self.upstreams.accounts.get(client.account());
         let instance = account.and_then(|it| self.upstreams.instances.get(it.instance));
         let user = account.map(|account| text(account.name()));
-        Some(ClientSurvey {
+        Some(ClientStats {
             id: client.id,
             peer: client.ends().0,
             tenant: instance.map(|it| it.tenant.clone()),
@@ -145,7 +145,7 @@ impl Machine {
         })
     }
 
-    fn survey_pools(&self) -> Vec<PoolSurvey> {
+    fn pools_stats(&self) -> Vec<PoolStats> {
         let mut in_flight: HashMap<PoolKey, u64> = HashMap::new();
         for (_, client) in self.clients.iter() {
             *in_flight.entry(client.pool).or_default() += u64::from(client.in_flight);
@@ -153,15 +153,15 @@ impl Machine {
         let all = self.upstreams.pools.iter();
         let all = all.filter_map(|(key, pool)| {
             let in_flight = in_flight.get(&key).copied();
-            self.survey_pool(pool, in_flight.unwrap_or_default())
+            self.pool_stats(pool, in_flight.unwrap_or_default())
         });
         all.collect()
     }
 
-    fn survey_pool(&self, pool: &Pool, in_flight: u64) -> Option<PoolSurvey> {
+    fn pool_stats(&self, pool: &Pool, in_flight: u64) -> Option<PoolStats> {
         let account = self.upstreams.accounts.get(pool.account)?;
         let instance = self.upstreams.instances.get(account.instance)?;
-        Some(PoolSurvey {
+        Some(PoolStats {
             tenant: instance.tenant.clone(),
             instance: instance.id.clone(),
             user: text(account.name()),
@@ -178,8 +178,8 @@ impl Machine {
     }
 }
 
-fn begin(instance: &Instance) -> InstanceSurvey {
-    InstanceSurvey {
+fn begin(instance: &Instance) -> InstanceStats {
+    InstanceStats {
         tenant: instance.tenant.clone(),
         id: instance.id.clone(),
         address: instance.address_text.clone(),

@@ -3,7 +3,7 @@
 use crate::proxy::action::Action;
 use crate::proxy::machine::Machine;
 use crate::stats::notice::{Bound, LoggedClient, Notice};
-use crate::stats::survey::Limit;
+use crate::stats::worker_stats::Limit;
 use crate::store::key::{AccountKey, ClientKey, TenantSlot};
 use crate::upstream::account::Account;
 use crate::upstream::tenant::Use;

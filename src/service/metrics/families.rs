@@ -4,7 +4,7 @@
 //! The counters of a worker are declared in [`Counters`](crate::proxy::Counters).
 
 use crate::metrics::{Family, Kind, Samples};
-use crate::proxy::Survey;
+use crate::proxy::WorkerStats;
 
 use super::ProcessInfo;
 use super::process::Process;
@@ -199,7 +199,7 @@ pub(super) const PROCESS: &[Row<ProcessRow>] = &[
 ];
 
 /// The page shows these and all of [`Counters`](crate::proxy::Counters).
-pub(super) const WORKERS: &[Row<Survey>] = &[
+pub(super) const WORKERS: &[Row<WorkerStats>] = &[
     row(
         Gauge,
         "elika_worker_clients",

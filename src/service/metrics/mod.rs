@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::cluster::{ClusterKey, Health, InstanceId, TenantKey};
 use crate::metrics::Text;
-use crate::proxy::Survey;
+use crate::proxy::WorkerStats;
 
 use families::ProcessRow;
 use process::Process;
@@ -62,12 +62,12 @@ impl Page {
         }
     }
 
-    /// Writes the page in the format [`CONTENT_TYPE`](crate::metrics::CONTENT_TYPE). `surveys` are
-    /// answers to [`Wanted::Numbers`](crate::proxy::Wanted); a worker without one is shown with its
-    /// last. `health` is the overall health of an instance.
+    /// Writes the page in the format [`CONTENT_TYPE`](crate::metrics::CONTENT_TYPE). `stats` are
+    /// answers to [`StatsRequest::Metrics`](crate::proxy::StatsRequest); a worker without one is
+    /// shown with its last. `health` is the overall health of an instance.
     pub(crate) fn write(
         &self,
-        surveys: Vec<Survey>,
+        collected: Vec<WorkerStats>,
         info: ProcessInfo,
         health: &dyn Fn(&TenantKey, &InstanceId) -> Health,
     ) -> String {
@@ -76,8 +76,8 @@ impl Page {
             ..Process::read()
         };
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
-        let answered = surveys.len();
-        totals.take(surveys);
+        let answered = collected.len();
+        totals.take(collected);
         let process_row = ProcessRow {
             info,
             answered,

@@ -1,10 +1,10 @@
-//! The page of handmade surveys, parsed by the strict parser of the tests.
+//! The page of handmade stats, parsed by the strict parser of the tests.
 
 use std::collections::BTreeSet;
 
 use crate::cluster::{ClusterKey, ClusterName, Health, InstanceId, TenantKey};
 use crate::metrics::{ErrorKind, Traffic};
-use crate::proxy::{Counters, InstanceSurvey, Limit, PinReason, Survey, TenantSurvey};
+use crate::proxy::{Counters, InstanceStats, Limit, PinReason, TenantStats, WorkerStats};
 
 use super::{Page, ProcessInfo, write};
 
@@ -28,7 +28,7 @@ fn tenant(name: &str) -> TenantKey {
 }
 
 /// An instance of the tenant.
-fn instance(name: &str, clients: u32, requests: u64) -> InstanceSurvey {
+fn instance(name: &str, clients: u32, requests: u64) -> InstanceStats {
     let mut traffic = Traffic {
         requests,
         replies: requests,
@@ -41,7 +41,7 @@ fn instance(name: &str, clients: u32, requests: u64) -> InstanceSurvey {
     for _ in 0..requests / 10 {
         traffic.error(ErrorKind::WrongType);
     }
-    InstanceSurvey {
+    InstanceStats {
         tenant: tenant(name),
         id: "a".into(),
         address: "10.0.0.1:6379".into(),
@@ -63,27 +63,27 @@ fn instance(name: &str, clients: u32, requests: u64) -> InstanceSurvey {
     }
 }
 
-fn survey(worker: u16, instances: Vec<InstanceSurvey>) -> Survey {
+fn worker_stats(worker: u16, instances: Vec<InstanceStats>) -> WorkerStats {
     let keys: BTreeSet<_> = instances.iter().map(|it| it.tenant.clone()).collect();
-    let tenants = keys.into_iter().map(|key| TenantSurvey {
+    let tenants = keys.into_iter().map(|key| TenantStats {
         key,
         paused: false,
         waiting: 0,
         dedicated: u32::from(worker) + 3,
         refused: [0; Limit::ALL.len()],
     });
-    Survey {
+    WorkerStats {
         worker,
         tenants: tenants.collect(),
         instances,
-        ..Survey::default()
+        ..WorkerStats::default()
     }
 }
 
-fn show(page: &Page, surveys: Vec<Survey>) -> String {
+fn show(page: &Page, stats: Vec<WorkerStats>) -> String {
     let clusters: Vec<_> = ["one", "two", "three"].map(cluster).into();
     page.write(
-        surveys,
+        stats,
         ProcessInfo {
             node: "n\\1\n\"".into(),
             namespace: "default".into(),
@@ -99,8 +99,8 @@ fn show(page: &Page, surveys: Vec<Survey>) -> String {
     )
 }
 
-fn shown(page: &Page, surveys: Vec<Survey>) -> Exposition {
-    let text = show(page, surveys);
+fn shown(page: &Page, stats: Vec<WorkerStats>) -> Exposition {
+    let text = show(page, stats);
     Exposition::read(&text).unwrap_or_else(|why| panic!("{why}\n{text}"))
 }
 
@@ -110,7 +110,7 @@ const REQUESTS: &str = "elika_instance_requests_total";
 fn every_family_of_the_table_is_on_the_page() {
     let page = shown(
         &Page::new(5),
-        vec![survey(0, vec![instance("one", 1, 100)])],
+        vec![worker_stats(0, vec![instance("one", 1, 100)])],
     );
     let mut announced = page.families.iter();
     let mut names = BTreeSet::new();
@@ -135,23 +135,23 @@ fn every_family_of_the_table_is_on_the_page() {
 
 #[test]
 fn workers_are_added_up() {
-    let mut surveys = vec![
-        survey(0, vec![instance("one", 1, 100), instance("two", 7, 0)]),
-        survey(1, vec![instance("one", 2, 200)]),
+    let mut stats = vec![
+        worker_stats(0, vec![instance("one", 1, 100), instance("two", 7, 0)]),
+        worker_stats(1, vec![instance("one", 2, 200)]),
     ];
-    surveys[0].counters.logins = 5;
-    surveys[0].client_count = 9;
-    surveys[0].busy_us = 2_500_000;
-    surveys[1].counters.logins = 6;
-    surveys[1].instances[0].oldest_wait_ms = 900;
-    surveys[1].instances[0].listed = false;
-    surveys[0].tenants[0].refused[Limit::Pinned as usize] = 3;
-    surveys[1].tenants[0].refused[Limit::Pinned as usize] = 4;
-    surveys[0].tenants[1].refused[Limit::Denied as usize] = 1;
-    for tenant in surveys.iter_mut().flat_map(|it| &mut it.tenants) {
+    stats[0].counters.logins = 5;
+    stats[0].client_count = 9;
+    stats[0].busy_us = 2_500_000;
+    stats[1].counters.logins = 6;
+    stats[1].instances[0].oldest_wait_ms = 900;
+    stats[1].instances[0].listed = false;
+    stats[0].tenants[0].refused[Limit::Pinned as usize] = 3;
+    stats[1].tenants[0].refused[Limit::Pinned as usize] = 4;
+    stats[0].tenants[1].refused[Limit::Denied as usize] = 1;
+    for tenant in stats.iter_mut().flat_map(|it| &mut it.tenants) {
         (tenant.paused, tenant.waiting) = (true, 2);
     }
-    let page = shown(&Page::new(5), surveys);
+    let page = shown(&Page::new(5), stats);
     let one = tenant("one");
     let at = |more: (&'static str, &'static str)| {
         let labels = [("tenant", one.as_str()), ("instance_id", "a"), more];
@@ -252,7 +252,7 @@ fn tenants_with_few_clients_share_a_row() {
         instance("two", 5, 20),
         instance("three", 2, 40),
     ];
-    let first = shown(&page, vec![survey(0, instances)]);
+    let first = shown(&page, vec![worker_stats(0, instances)]);
     let (one, two) = (tenant("one"), tenant("two"));
     let names = BTreeSet::from([two.as_str(), "other"]);
     assert_eq!(first.values_of("tenant"), names);
@@ -272,7 +272,7 @@ fn tenants_with_few_clients_share_a_row() {
         instance("two", 5, 21),
         instance("three", 2, 40),
     ];
-    let second = shown(&page, vec![survey(0, instances)]);
+    let second = shown(&page, vec![worker_stats(0, instances)]);
     assert_eq!(second.value(REQUESTS, &[("tenant", one.as_str())]), 0.0);
     assert_eq!(second.value(REQUESTS, &[("tenant", two.as_str())]), 21.0);
     assert_eq!(second.value(REQUESTS, &other), 55.0);
@@ -283,7 +283,7 @@ fn tenants_with_few_clients_share_a_row() {
         instance("two", 5, 21),
         instance("three", 7, 41),
     ];
-    let third = shown(&page, vec![survey(0, instances)]);
+    let third = shown(&page, vec![worker_stats(0, instances)]);
     assert_eq!(third.value(REQUESTS, &[("tenant", one.as_str())]), 1.0);
     assert_eq!(third.value(REQUESTS, &[("tenant", two.as_str())]), 21.0);
     assert_eq!(third.value(REQUESTS, &other), 56.0);
@@ -293,23 +293,26 @@ fn tenants_with_few_clients_share_a_row() {
         instance("two", 5, 25),
         instance("three", 99, 41),
     ];
-    let fourth = shown(&page, vec![survey(0, instances)]);
+    let fourth = shown(&page, vec![worker_stats(0, instances)]);
     let three = tenant("three");
     let names = BTreeSet::from([one.as_str(), three.as_str(), "other"]);
     assert_eq!(fourth.values_of("tenant"), names);
     assert_eq!(fourth.value(REQUESTS, &other), 60.0);
     assert_eq!(shown(&Page::new(0), vec![]).count(REQUESTS, &[]), 0);
-    let none = shown(&Page::new(0), vec![survey(0, vec![instance("one", 1, 10)])]);
+    let none = shown(
+        &Page::new(0),
+        vec![worker_stats(0, vec![instance("one", 1, 10)])],
+    );
     assert_eq!(none.value(REQUESTS, &other), 10.0);
 }
 
 #[test]
-fn silent_worker_is_shown_with_its_last_survey() {
+fn silent_worker_is_shown_with_its_last_figures() {
     let page = Page::new(5);
     let both = |n| {
         vec![
-            survey(0, vec![instance("one", 1, n)]),
-            survey(1, vec![instance("one", 2, n)]),
+            worker_stats(0, vec![instance("one", 1, n)]),
+            worker_stats(1, vec![instance("one", 2, n)]),
         ]
     };
     let first = shown(&page, both(100));
@@ -328,38 +331,47 @@ fn silent_worker_is_shown_with_its_last_survey() {
 #[test]
 fn returned_instance_is_counted_from_zero() {
     let page = Page::new(5);
-    let requests = |surveys| shown(&page, surveys).sum(REQUESTS, &[]);
+    let requests = |stats| shown(&page, stats).sum(REQUESTS, &[]);
     assert_eq!(
         requests(vec![
-            survey(0, vec![instance("one", 1, 100)]),
-            survey(1, vec![instance("one", 1, 10)])
+            worker_stats(0, vec![instance("one", 1, 100)]),
+            worker_stats(1, vec![instance("one", 1, 10)])
         ]),
         110.0
     );
     // Worker 0 has removed the instance, worker 1 still has it.
     assert_eq!(
         requests(vec![
-            survey(0, vec![]),
-            survey(1, vec![instance("one", 1, 11)])
+            worker_stats(0, vec![]),
+            worker_stats(1, vec![instance("one", 1, 11)])
         ]),
         111.0
     );
     assert_eq!(
         requests(vec![
-            survey(0, vec![instance("one", 1, 5)]),
-            survey(1, vec![])
+            worker_stats(0, vec![instance("one", 1, 5)]),
+            worker_stats(1, vec![])
         ]),
         116.0
     );
     // The address changes, the counts go on.
     let mut moved = instance("one", 1, 6);
     moved.address = "10.0.0.2:6379".into();
-    assert_eq!(requests(vec![survey(0, vec![moved])]), 117.0);
+    assert_eq!(requests(vec![worker_stats(0, vec![moved])]), 117.0);
     // No worker has the instance or its tenant.
-    assert_eq!(requests(vec![survey(0, vec![]), survey(1, vec![])]), 0.0);
-    assert_eq!(requests(vec![survey(0, vec![instance("one", 1, 7)])]), 7.0);
+    assert_eq!(
+        requests(vec![worker_stats(0, vec![]), worker_stats(1, vec![])]),
+        0.0
+    );
+    assert_eq!(
+        requests(vec![worker_stats(0, vec![instance("one", 1, 7)])]),
+        7.0
+    );
     // Between two pages it started again at zero.
-    assert_eq!(requests(vec![survey(0, vec![instance("one", 1, 2)])]), 9.0);
+    assert_eq!(
+        requests(vec![worker_stats(0, vec![instance("one", 1, 2)])]),
+        9.0
+    );
 }
 
 /// Whatever happens, no counter that stays on the page decreases, and each count is on it exactly
@@ -373,7 +385,7 @@ fn no_counter_decreases_or_loses_a_count() {
         let mut counts = [[0; NAMES.len()]; 3];
         let mut before = shown(&page, Vec::new());
         for _ in 0..40 {
-            let (mut surveys, mut gained) = (Vec::new(), 0);
+            let (mut stats, mut gained) = (Vec::new(), 0);
             for (worker, counts) in (0..).zip(&mut counts) {
                 if random.below(5) == 0 {
                     continue;
@@ -390,9 +402,9 @@ fn no_counter_decreases_or_loses_a_count() {
                     let clients = u32::try_from(random.below(10)).unwrap();
                     instances.push(instance(name, clients, *count));
                 }
-                surveys.push(survey(worker, instances));
+                stats.push(worker_stats(worker, instances));
             }
-            let now = shown(&page, surveys);
+            let now = shown(&page, stats);
             assert!(
                 now.values_of("tenant").len() <= 5,
                 "{:?}",

@@ -3,14 +3,14 @@
 //!
 //! To Prometheus, a counter that decreases has started again at zero. Plain sums would decrease
 //! when a worker does not answer, removes an instance, or when a tenant moves from the sum of the
-//! others to a row of its own. So each row adds the increase since the last survey, and a new row
+//! others to a row of its own. So each row adds the increase since the last stats, and a new row
 //! begins at zero.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::cluster::{Health, InstanceId, TenantKey};
 use crate::metrics::Traffic;
-use crate::proxy::{InstanceSurvey, Limit, PinReason, Survey};
+use crate::proxy::{InstanceStats, Limit, PinReason, WorkerStats};
 
 /// An instance; `None`: all instances of tenants that are not shown individually.
 pub(super) type InstanceGroup = Option<(TenantKey, InstanceId)>;
@@ -23,8 +23,8 @@ type Refused = [u64; Limit::ALL.len()];
 #[derive(Debug)]
 pub(super) struct Totals {
     tenants_max: usize,
-    /// The last survey of each worker.
-    last_surveys: BTreeMap<u16, Survey>,
+    /// The last stats of each worker.
+    last_stats: BTreeMap<u16, WorkerStats>,
     /// Every tenant that a worker knows, with the number of its clients.
     tenants: BTreeMap<TenantKey, u64>,
     /// The tenants that are shown individually.
@@ -74,7 +74,7 @@ impl Totals {
     pub(super) fn new(tenants_max: usize) -> Self {
         Self {
             tenants_max,
-            last_surveys: BTreeMap::new(),
+            last_stats: BTreeMap::new(),
             tenants: BTreeMap::new(),
             shown: BTreeSet::new(),
             instance_rows: BTreeMap::new(),
@@ -82,15 +82,15 @@ impl Totals {
         }
     }
 
-    /// Adds the increases since the last surveys.
-    pub(super) fn take(&mut self, surveys: Vec<Survey>) {
+    /// Adds the increases since the last stats.
+    pub(super) fn take(&mut self, collected: Vec<WorkerStats>) {
         let mut earlier = Vec::new();
-        for survey in surveys {
-            let worker = survey.worker;
-            let before = self.last_surveys.insert(worker, survey);
+        for stats in collected {
+            let worker = stats.worker;
+            let before = self.last_stats.insert(worker, stats);
             earlier.push((worker, before.unwrap_or_default()));
         }
-        let tenants = clients_of_tenants(self.last_surveys.values());
+        let tenants = clients_of_tenants(self.last_stats.values());
         let shown = choose(&tenants, &self.shown, self.tenants_max);
         // Increases of a tenant that had no row of its own until now belong to the others.
         let hidden_before =
@@ -99,9 +99,9 @@ impl Totals {
             (shown.contains(tenant) && !hidden_before(tenant)).then(|| tenant.clone())
         };
         for (worker, before) in &earlier {
-            if let Some(survey) = self.last_surveys.get(worker) {
-                count_instances(&mut self.instance_rows, survey, before, group);
-                count_refused(&mut self.tenant_rows, survey, before, group);
+            if let Some(stats) = self.last_stats.get(worker) {
+                count_instances(&mut self.instance_rows, stats, before, group);
+                count_refused(&mut self.tenant_rows, stats, before, group);
             }
         }
         self.tenants = tenants;
@@ -111,10 +111,7 @@ impl Totals {
 
     /// Removes the rows of instances and tenants that no longer exist or lost their row.
     fn remove_rows(&mut self) {
-        let instances = self
-            .last_surveys
-            .values()
-            .flat_map(|survey| &survey.instances);
+        let instances = self.last_stats.values().flat_map(|stats| &stats.instances);
         let known: HashSet<(&TenantKey, &InstanceId)> = instances
             .filter(|it| self.shown.contains(&it.tenant))
             .map(|it| (&it.tenant, &it.id))
@@ -128,9 +125,9 @@ impl Totals {
             .retain(|group, _| group.as_ref().is_none_or(|tenant| shown.contains(tenant)));
     }
 
-    /// The last survey of each worker, in order.
-    pub(super) fn workers(&self) -> impl Iterator<Item = &Survey> {
-        self.last_surveys.values()
+    /// The last stats of each worker, in order.
+    pub(super) fn workers(&self) -> impl Iterator<Item = &WorkerStats> {
+        self.last_stats.values()
     }
 
     /// The number of tenants.
@@ -147,11 +144,7 @@ impl Totals {
     pub(super) fn tenants(&self) -> BTreeMap<TenantGroup, TenantRow> {
         let mut rows = self.tenant_rows.clone();
         let mut paused = BTreeSet::new();
-        for tenant in self
-            .last_surveys
-            .values()
-            .flat_map(|survey| &survey.tenants)
-        {
+        for tenant in self.last_stats.values().flat_map(|stats| &stats.tenants) {
             let row = rows.entry(self.group(&tenant.key)).or_default();
             row.waiting += u64::from(tenant.waiting);
             row.dedicated = row.dedicated.max(tenant.dedicated.into());
@@ -170,11 +163,7 @@ impl Totals {
     ) -> BTreeMap<InstanceGroup, InstanceRow> {
         let mut rows = self.instance_rows.clone();
         let mut listed = BTreeMap::new();
-        for instance in self
-            .last_surveys
-            .values()
-            .flat_map(|survey| &survey.instances)
-        {
+        for instance in self.last_stats.values().flat_map(|stats| &stats.instances) {
             let tenant = self.group(&instance.tenant);
             let group = tenant.map(|tenant| (tenant, instance.id.clone()));
             rows.entry(group).or_default().add(instance);
@@ -200,7 +189,7 @@ impl Totals {
 
 impl InstanceRow {
     /// Adds the gauges of one worker.
-    fn add(&mut self, one: &InstanceSurvey) {
+    fn add(&mut self, one: &InstanceStats) {
         self.address.clone_from(&one.address);
         self.clients += u64::from(one.clients);
         self.in_flight += one.in_flight;
@@ -218,13 +207,15 @@ impl InstanceRow {
 }
 
 /// Every tenant that these workers know, with the number of its clients.
-fn clients_of_tenants<'a>(surveys: impl Iterator<Item = &'a Survey>) -> BTreeMap<TenantKey, u64> {
+fn clients_of_tenants<'a>(
+    collected: impl Iterator<Item = &'a WorkerStats>,
+) -> BTreeMap<TenantKey, u64> {
     let mut clients = BTreeMap::new();
-    for survey in surveys {
-        for tenant in &survey.tenants {
+    for stats in collected {
+        for tenant in &stats.tenants {
             clients.entry(tenant.key.clone()).or_insert(0);
         }
-        for instance in &survey.instances {
+        for instance in &stats.instances {
             *clients.entry(instance.tenant.clone()).or_insert(0) += u64::from(instance.clients);
         }
     }
@@ -252,13 +243,13 @@ fn choose(
 
 fn count_instances(
     counted: &mut BTreeMap<InstanceGroup, InstanceRow>,
-    survey: &Survey,
-    before: &Survey,
+    stats: &WorkerStats,
+    before: &WorkerStats,
     group: impl Fn(&TenantKey) -> TenantGroup,
 ) {
     let before = before.instances.iter();
     let before: HashMap<_, _> = before.map(|it| ((&it.tenant, &it.id), it)).collect();
-    for now in &survey.instances {
+    for now in &stats.instances {
         let (mut traffic, mut evictions) = (now.traffic, now.evictions);
         if let Some(before) = before.get(&(&now.tenant, &now.id)) {
             traffic = traffic.since(&before.traffic);
@@ -273,12 +264,12 @@ fn count_instances(
 
 fn count_refused(
     counted: &mut BTreeMap<TenantGroup, TenantRow>,
-    survey: &Survey,
-    before: &Survey,
+    stats: &WorkerStats,
+    before: &WorkerStats,
     group: impl Fn(&TenantKey) -> TenantGroup,
 ) {
     let before: HashMap<_, _> = before.tenants.iter().map(|it| (&it.key, it)).collect();
-    for now in &survey.tenants {
+    for now in &stats.tenants {
         let earlier = before
             .get(&now.key)
             .map_or([0; Limit::ALL.len()], |it| it.refused);

@@ -52,20 +52,20 @@ pub(super) fn page(
 fn workers(text: &mut Text, totals: &Totals) {
     let workers: Vec<_> = totals
         .workers()
-        .map(|survey| (survey.worker.to_string(), survey))
+        .map(|stats| (stats.worker.to_string(), stats))
         .collect();
     let workers = workers
         .iter()
-        .map(|(name, survey)| ([name.as_str()], *survey));
+        .map(|(name, stats)| ([name.as_str()], *stats));
     for row in WORKERS {
         fill(text, row, workers.clone());
     }
     for counter in Counters::ALL {
         let mut samples = text.family(&counter.family);
-        for (labels, survey) in workers.clone() {
+        for (labels, stats) in workers.clone() {
             samples
                 .of(&labels)
-                .number(&[], (counter.get)(&survey.counters));
+                .number(&[], (counter.get)(&stats.counters));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a worker tells about itself when somebody asks: numbers for the metrics page, its clients,
-//! its pools. Made on demand; nothing here costs anything until then.
+//! The statistics of a worker: figures for the metrics page, its clients, its pools. They are
+//! collected on request, and cost nothing until then.
 
 use std::net::SocketAddr;
 
@@ -8,103 +8,103 @@ use crate::metrics::Traffic;
 
 use crate::stats::counters::Counters;
 
-/// What is wanted.
+/// A request for statistics.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// [`Survey::instances`] and [`Survey::tenants`].
-    Numbers,
-    /// [`Survey::clients`], at most so many, of all tenants or of one.
+pub enum StatsRequest {
+    /// [`WorkerStats::instances`] and [`WorkerStats::tenants`].
+    Metrics,
+    /// [`WorkerStats::clients`]: up to this number, of all tenants or of one.
     Clients(usize, Option<TenantKey>),
-    /// [`Survey::pools`].
+    /// [`WorkerStats::pools`].
     Pools,
 }
 
-/// One worker at one moment; what was not wanted is empty.
+/// The statistics of one worker at one moment. Lists that were not requested are empty.
 #[derive(Clone, Debug, Default)]
-pub struct Survey {
-    /// Which worker.
+pub struct WorkerStats {
+    /// The number of the worker.
     pub worker: u16,
-    /// What it counted.
+    /// Its counters.
     pub counters: Counters,
-    /// Clients, those not logged in included.
+    /// Clients, including those that are not logged in.
     pub client_count: usize,
-    /// Backend connections.
+    /// Connections to backends.
     pub backend_count: usize,
-    /// Bytes that wait to be sent, in both directions.
+    /// Bytes to be sent to clients and backends.
     pub outbound_bytes: usize,
-    /// Turns of the loop, and how long they took, in microseconds: filled in by the reactor.
+    /// Turns of the loop. The reactor fills in this field and the next two.
     pub turns: u64,
-    /// See `turns`.
+    /// Time in these turns, in microseconds.
     pub busy_us: u64,
-    /// The longest turn since the last survey, in microseconds.
+    /// The longest turn since the last collection, in microseconds.
     pub longest_turn_us: u64,
-    /// One for each instance that this worker knows.
-    pub instances: Vec<InstanceSurvey>,
-    /// One for each tenant that this worker knows.
-    pub tenants: Vec<TenantSurvey>,
-    /// See [`Wanted::Clients`].
-    pub clients: Vec<ClientSurvey>,
-    /// See [`Wanted::Pools`].
-    pub pools: Vec<PoolSurvey>,
+    /// All instances that this worker knows.
+    pub instances: Vec<InstanceStats>,
+    /// All tenants that this worker knows.
+    pub tenants: Vec<TenantStats>,
+    /// See [`StatsRequest::Clients`].
+    pub clients: Vec<ClientStats>,
+    /// See [`StatsRequest::Pools`].
+    pub pools: Vec<PoolStats>,
 }
 
-/// One instance, as one worker sees it.
+/// An instance on one worker.
 #[derive(Clone, Debug)]
-pub struct InstanceSurvey {
-    /// Whose it is.
+pub struct InstanceStats {
+    /// Its tenant.
     pub tenant: TenantKey,
-    /// Which of that tenant's.
+    /// Its id within the tenant.
     pub id: InstanceId,
     /// `host:port`.
     pub address: String,
-    /// Is it still in the registry?
+    /// Whether the registry still lists it.
     pub listed: bool,
-    /// Does it answer this worker?
+    /// Its health for this worker.
     pub health: Health,
-    /// Why not.
+    /// Why the health is not up.
     pub reason: String,
-    /// Clients logged in there.
+    /// Clients logged in.
     pub clients: u32,
-    /// Requests not yet answered.
+    /// Requests in flight.
     pub in_flight: u64,
-    /// Clients with a connection of their own, in the order of [`PinReason::ALL`].
+    /// Clients with a dedicated connection, in the order of [`PinReason::ALL`].
     pub pinned: [u32; PinReason::ALL.len()],
-    /// Clients that wait for one.
+    /// Clients that wait for a dedicated connection.
     pub waiting: u32,
-    /// How long the first of them has waited, in milliseconds.
+    /// How long the first of these clients has waited, in milliseconds.
     pub oldest_wait_ms: u64,
-    /// Connections that clients share.
+    /// Shared connections.
     pub shared: u32,
-    /// Connections that are clients' own.
+    /// Dedicated connections.
     pub own: u32,
-    /// Connections kept for the next client that needs one of its own.
+    /// Idle connections, kept for the next client that needs a dedicated one.
     pub idle: u32,
     /// Connections being opened.
     pub opening: u32,
-    /// Connections that verify logins, and those kept for the next ones.
+    /// Connections that verify logins, including those kept for the next login.
     pub verifying: u32,
-    /// Clients closed at a limit: of bytes kept for them, or of time in which they took none.
+    /// Clients closed at a limit of bytes or time.
     pub evictions: u64,
-    /// All that went over its connections.
+    /// Traffic of all its connections.
     pub traffic: Traffic,
 }
 
-/// One tenant, as one worker sees it.
+/// A tenant on one worker.
 #[derive(Clone, Debug)]
-pub struct TenantSurvey {
-    /// Who.
+pub struct TenantStats {
+    /// Its key.
     pub key: TenantKey,
-    /// Is it paused?
+    /// Whether it is paused.
     pub paused: bool,
-    /// Clients that wait for that to end.
+    /// Clients that wait because it is paused.
     pub waiting: u32,
-    /// Connections of its clients' own.
+    /// Dedicated connections of its clients.
     pub dedicated: u32,
-    /// Requests and logins refused, in the order of [`Limit::ALL`].
+    /// Refused requests and logins, in the order of [`Limit::ALL`].
     pub refused: [u64; Limit::ALL.len()],
 }
 
-/// Why a client has a connection of its own.
+/// Why a client has a dedicated connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinReason {
     /// MULTI or WATCH.
@@ -122,7 +122,7 @@ pub enum PinReason {
 }
 
 impl PinReason {
-    /// Every reason.
+    /// Every reason, in the order of the metrics.
     pub const ALL: [Self; 6] = [
         Self::Transaction,
         Self::Blocked,
@@ -132,7 +132,7 @@ impl PinReason {
         Self::Other,
     ];
 
-    /// The name used in metrics.
+    /// The value of the label `reason`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Transaction => "transaction",
@@ -145,12 +145,12 @@ impl PinReason {
     }
 }
 
-/// A limit of a tenant that something ran into.
+/// A limit of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Limit {
     /// Clients.
     Clients,
-    /// Connections of clients' own.
+    /// Dedicated connections.
     Pinned,
     /// Requests per second.
     Requests,
@@ -160,12 +160,12 @@ pub enum Limit {
     RequestBytes,
     /// A denied command.
     Denied,
-    /// Too many clients waited while the tenant was paused.
+    /// Clients that wait while the tenant is paused.
     Paused,
 }
 
 impl Limit {
-    /// Every limit.
+    /// Every limit, in the order of the metrics.
     pub const ALL: [Self; 7] = [
         Self::Clients,
         Self::Pinned,
@@ -176,7 +176,7 @@ impl Limit {
         Self::Paused,
     ];
 
-    /// The name used in metrics.
+    /// The value of the label `limit`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Clients => "clients",
@@ -190,67 +190,66 @@ impl Limit {
     }
 }
 
-/// One client.
+/// A client.
 #[derive(Clone, Debug)]
-pub struct ClientSurvey {
-    /// What CLIENT ID says.
+pub struct ClientStats {
+    /// The number that CLIENT ID returns.
     pub id: u64,
-    /// Where it is.
+    /// Its address.
     pub peer: SocketAddr,
-    /// Whose it is; `None` before its login.
+    /// Its tenant; `None` before its login.
     pub tenant: Option<TenantKey>,
-    /// The instance it was given.
+    /// Its instance.
     pub instance: Option<InstanceId>,
-    /// Its user, as the backend knows it.
+    /// Its user, by its name on the backend.
     pub user: String,
-    /// What it calls itself.
+    /// The name that CLIENT SETNAME set.
     pub name: String,
     /// Its database.
     pub db: u32,
-    /// 2 or 3.
+    /// Its RESP version, 2 or 3.
     pub protocol: u8,
-    /// How long it has been connected, in seconds.
+    /// Seconds since it connected.
     pub age_seconds: u64,
-    /// How long it has been silent, in seconds.
+    /// Seconds since its last request.
     pub idle_seconds: u64,
-    /// Its requests not yet answered.
+    /// Its requests in flight.
     pub in_flight: u32,
-    /// Bytes that wait for it.
+    /// Bytes to be sent to it.
     pub outbound_bytes: usize,
-    /// All bytes that are kept for it: those, what it sent of a request that is not complete, and
-    /// its names.
+    /// All bytes held for it: outbound bytes, an incomplete request, and its names.
     pub kept_bytes: usize,
-    /// Why it has a connection of its own, if it has one.
+    /// Why it has a dedicated connection, if it has one.
     pub pinned: Option<PinReason>,
     /// The name of its last command.
     pub command: String,
 }
 
-/// One pool.
+/// A pool.
 #[derive(Clone, Debug)]
-pub struct PoolSurvey {
-    /// Whose it is.
+pub struct PoolStats {
+    /// Its tenant.
     pub tenant: TenantKey,
-    /// Which of that tenant's instances.
+    /// Its instance.
     pub instance: InstanceId,
-    /// The user, as the backend knows it.
+    /// Its user, by its name on the backend.
     pub user: String,
-    /// The database.
+    /// Its database.
     pub db: u32,
-    /// 2 or 3.
+    /// Its RESP version, 2 or 3.
     pub protocol: u8,
     /// Clients that use it.
     pub clients: u32,
-    /// Connections that clients share, being opened or ready.
+    /// Shared connections, including those being opened.
     pub shared: usize,
-    /// Connections that are clients' own.
+    /// Dedicated connections.
     pub own: usize,
-    /// Connections kept for the next client that needs one of its own.
+    /// Idle connections, kept for the next client that needs a dedicated one.
     pub idle: usize,
-    /// Requests not yet answered.
+    /// Requests in flight.
     pub in_flight: u64,
-    /// Clients that wait for a connection of their own.
+    /// Clients that wait for a dedicated connection.
     pub waiting: usize,
-    /// How long the first of them has waited, in milliseconds.
+    /// How long the first of these clients has waited, in milliseconds.
     pub oldest_wait_ms: u64,
 }
