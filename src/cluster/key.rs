@@ -48,6 +48,14 @@ impl ClusterKey {
         (named("a:b", "c"), named("a", "b:c"))
     }
 
+    /// The cluster of the static router with another name.
+    #[cfg(test)]
+    pub(crate) fn named(name: &str) -> Self {
+        let mut key = Self::local();
+        key.name.name = name.into();
+        key
+    }
+
     /// The cluster of the static router: `local:local:local:default:default`.
     pub fn local() -> Self {
         let local = || "local".to_owned();

@@ -247,16 +247,10 @@ impl Owners {
 mod tests {
     use super::*;
 
-    fn cluster(name: &str) -> ClusterKey {
-        let mut key = ClusterKey::local();
-        key.name.name = name.into();
-        key
-    }
-
     #[test]
     fn name_belongs_to_the_first_cluster_until_it_is_released() {
         let mut owners = Owners::default();
-        let (one, two) = (cluster("one"), cluster("two"));
+        let (one, two) = (ClusterKey::named("one"), ClusterKey::named("two"));
         let (a, b) = (one.tenant(), two.tenant());
         owners.claim_key(&one).unwrap();
         owners.claim_alias(&a, "shop").unwrap();
@@ -282,8 +276,8 @@ mod tests {
     #[test]
     fn alias_with_the_form_of_a_tenant_key_is_refused() {
         let mut owners = Owners::default();
-        let tenant = owners.claim_key(&cluster("one")).unwrap();
-        let unknown = cluster("to-come").tenant();
+        let tenant = owners.claim_key(&ClusterKey::named("one")).unwrap();
+        let unknown = ClusterKey::named("to-come").tenant();
         for alias in [unknown.as_str(), "yigF5wkxq44", "00000000001"] {
             let refused = Refused::KeyForm(alias.into());
             assert_eq!(owners.claim_alias(&tenant, alias), Err(refused), "{alias}");
@@ -302,9 +296,9 @@ mod tests {
     #[test]
     fn cluster_whose_key_is_an_alias_of_another_is_refused() {
         let mut owners = Owners::default();
-        let first = cluster("shop");
+        let first = ClusterKey::named("shop");
         let tenant = owners.claim_key(&first).unwrap();
-        let mut others = (0..10_000).map(|n| cluster(&n.to_string()));
+        let mut others = (0..10_000).map(|n| ClusterKey::named(&n.to_string()));
         let short = |key: &ClusterKey| !TenantKey::is_form(key.tenant().as_str());
         let other = others.find(short).unwrap();
         owners

@@ -1,18 +1,11 @@
 //! The contract of `ClusterRegistry`, tested with `MemoryRegistry`.
 
 use super::*;
-use crate::cluster::{ClusterName, Endpoint};
+use crate::cluster::Endpoint;
 use std::sync::mpsc::TryRecvError;
 
 fn cluster(name: &str) -> ClusterKey {
-    let local = ClusterKey::local();
-    ClusterKey {
-        name: ClusterName {
-            name: name.to_owned(),
-            ..local.name
-        },
-        ..local
-    }
+    ClusterKey::named(name)
 }
 
 fn instance(cluster_name: &str, id: &str, status: Status) -> ClusterInstance {

@@ -3,17 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::cluster::{ClusterKey, ClusterName, Known, SnapshotBuilder};
+use crate::cluster::{ClusterKey, Known, SnapshotBuilder};
 
 fn cluster(name: &str) -> ClusterKey {
-    let local = ClusterKey::local();
-    ClusterKey {
-        name: ClusterName {
-            name: name.to_owned(),
-            ..local.name
-        },
-        ..local
-    }
+    ClusterKey::named(name)
 }
 
 fn instance(

@@ -1,4 +1,4 @@
-//! One client: batches of random commands, and what their replies may be.
+//! One client: batches of random commands, and the replies that they may have.
 
 use std::net::SocketAddr;
 use std::ops::Add;
@@ -12,7 +12,7 @@ use crate::{Random, World};
 const LOST: &str = "-ERR elika: backend connection lost, outcome unknown";
 const UNAVAILABLE: &str = "-ERR elika: backend unavailable: ";
 const WRONGPASS: &str = "-WRONGPASS ";
-/// As servers up to Redis 7.0 say it, and as those after it do.
+/// The error of servers up to Redis 7.0, and that of later ones.
 const NOPERMS: [&str; 2] = [
     "-NOPERM this user has no permissions to access one of the keys used as arguments",
     "-NOPERM No permissions to access a key",
@@ -20,21 +20,21 @@ const NOPERMS: [&str; 2] = [
 
 const USERS: [&str; 4] = ["default", "one", "two", "three"];
 
-/// So many of the clients guess passwords all the time.
+/// The number of clients that guess passwords all the time.
 const GUESSERS: u64 = 3;
 
-/// Commands of one batch at most.
+/// The most commands of one batch.
 const BATCH_MAX: u64 = 40;
 
-/// What came of the commands of a client.
+/// The outcomes of a client's commands.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) good: u64,
-    /// Logins and changes of database and protocol that went well.
+    /// Successful logins and changes of database and protocol.
     pub(crate) switches: u64,
     pub(crate) lost: u64,
     pub(crate) unavailable: u64,
-    /// Times the client was hung up on in the middle of a reply.
+    /// How often the client was closed in the middle of a reply.
     pub(crate) closed: u64,
 }
 
@@ -52,7 +52,7 @@ impl Add for Tally {
     }
 }
 
-/// A command. Keys begin with the name of the user for whom it was meant.
+/// A command. Keys begin with the name of the user for whom it is planned.
 enum Op {
     Set(&'static str, String, String),
     Get(&'static str, String),
@@ -64,7 +64,7 @@ enum Op {
     Unknown(String),
     Id,
     Select(u8),
-    /// The user, and whether the password is right.
+    /// The user, and whether the password is valid.
     Auth(&'static str, bool),
     /// The protocol; the user.
     Hello(u8, Option<&'static str>),
@@ -100,7 +100,7 @@ impl Op {
     }
 }
 
-/// Who, where and how a client is.
+/// The user, database and protocol of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Session {
     user: &'static str,
@@ -122,7 +122,7 @@ pub(crate) struct Client<'a> {
     world: &'a World,
     random: Random,
     wire: Wire,
-    /// As the replies told so far.
+    /// According to the replies so far.
     session: Session,
     id: Option<String>,
     model: Model,
@@ -147,7 +147,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Works until the backend dies no more, and then until all goes well.
+    /// Runs until the last restart of the backend, and then until all commands succeed.
     pub(crate) fn run(&mut self) -> Tally {
         while !self.world.calm.load(Ordering::SeqCst) {
             self.batch();
@@ -193,7 +193,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Hung up on. That is right only if half a reply had been passed on when the backend died.
+    /// The client was closed. That is correct only if a part of a reply had been forwarded when the
+    /// backend was killed.
     fn closed(&mut self, unanswered: &[Op], sent: u64) {
         let line = unanswered[0].line();
         assert!(
@@ -213,7 +214,7 @@ impl<'a> Client<'a> {
         self.world.epoch.load(Ordering::SeqCst)
     }
 
-    /// A random command for a client that will be as `plan` says, if all before it goes well.
+    /// A random command for a client that has the state `plan` if all earlier commands succeed.
     fn plan(&mut self, plan: &mut Session) -> Op {
         self.count += 1;
         let Session { user, db, protocol } = *plan;
@@ -294,7 +295,7 @@ impl<'a> Client<'a> {
         self.tally.switches += u64::from(self.session != before);
     }
 
-    /// The outcome of a command is not known.
+    /// The outcome of a command is unknown.
     fn maybe(&mut self, op: &Op) {
         let (epoch, db) = (self.epoch(), self.session.db);
         match op {
@@ -317,7 +318,7 @@ impl<'a> Client<'a> {
         };
         let place = |key: &String| -> Place { (db, key.clone()) };
         match op {
-            // Planned for somebody else: a login before it did not go as planned.
+            // The command was planned for another user: an earlier login failed.
             Op::Set(whose, ..)
             | Op::Get(whose, _)
             | Op::Incr(whose, _)
@@ -353,7 +354,7 @@ impl<'a> Client<'a> {
             }
             Op::Echo(word) => bulk(reply).as_ref() == Some(word),
             Op::Ping => reply == "+PONG",
-            // The quotes differ from one version to the next.
+            // The quotes depend on the version.
             Op::Unknown(word) => reply.starts_with("-ERR unknown command ") && reply.contains(word),
             Op::Id => self.is_my_id(reply),
             Op::Select(db) => {
@@ -384,7 +385,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// It never changes on one connection.
+    /// The id never changes on one connection.
     fn is_my_id(&mut self, reply: &str) -> bool {
         let id = self.id.get_or_insert_with(|| reply.to_owned());
         reply.starts_with(':') && id == reply

@@ -1,7 +1,7 @@
-//! Clients that do random pipelined work while their backend is killed and started again, and check
+//! Clients send random pipelined commands while their backend is killed and restarted, and check
 //! every reply against its request.
 //!
-//! `ELIKA_CHECK_SECONDS` is its length (8; a full check is 60), `ELIKA_CHECK_SEED` repeats the
+//! `ELIKA_CHECK_SECONDS` is the duration (8; a full check is 60), `ELIKA_CHECK_SEED` repeats the
 //! choices of a run, though not its timing.
 
 #![allow(
@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 use client::{Client, Tally};
 use support::{Proxy, Redis, now, pause};
 
-/// Each may touch only the keys that begin with his name: on a connection of anybody else a command
-/// would be refused.
+/// Each user may access only the keys that begin with its name: on a connection of another user a
+/// command would be refused.
 const USERS: &str = "\
 user default on nopass ~default:* +@all
 user one on >pw-one ~one:* +@all
@@ -35,25 +35,25 @@ user three on >pw-three ~three:* +@all
 
 const CLIENTS: u64 = 8;
 
-/// How long after the backend is ready again the proxy may still say that it is not, ms: the
-/// longest pause between two attempts after so short an absence, and slow machines.
+/// How long after a restart of the backend the proxy may still report that it is unavailable, ms:
+/// the longest pause between two attempts after such a short outage, and slow machines.
 const RECOVERY_MS: u64 = 3_000;
 
-/// What the clients know of the backend's fate.
+/// The state of the backend, as the clients see it.
 struct World {
     start: Instant,
-    /// Raised before and after each death: what was sent in between may be executed, and forgotten.
+    /// Incremented before and after each kill: commands in between may be executed, and lost.
     epoch: AtomicU64,
-    /// It is dead, or about to be.
+    /// The backend is down, or about to be killed.
     down: AtomicBool,
     /// When it was last ready again, ms after the start.
     ready_ms: AtomicU64,
-    /// Its last death is over.
+    /// The last restart is over.
     calm: AtomicBool,
 }
 
 impl World {
-    /// May the proxy say that the backend is lost, to a request that was sent in that epoch?
+    /// Whether the proxy may report the loss of the backend for a request of that epoch.
     fn excuses(&self, sent_epoch: u64) -> bool {
         self.down.load(Ordering::SeqCst)
             || self.epoch.load(Ordering::SeqCst) != sent_epoch
@@ -126,7 +126,7 @@ fn every_reply_belongs_to_its_request() {
             while world.elapsed_ms() < due && !failed() {
                 pause();
             }
-            // Every other time requests are surely in flight.
+            // Every second time requests are certainly in flight.
             restart(&mut redis, &world, &mut random, i % 2 == 0);
         }
         world.calm.store(true, Ordering::SeqCst);
@@ -141,7 +141,7 @@ fn every_reply_belongs_to_its_request() {
     );
 }
 
-/// The backend dies and comes back. If it `hangs` for a moment before, requests pile up.
+/// Kills and restarts the backend. If it `hangs` for a moment before, requests accumulate.
 fn restart(redis: &mut Redis, world: &World, random: &mut Random, hangs: bool) {
     let rest = |ms: u64| {
         let start = now();

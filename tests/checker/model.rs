@@ -1,28 +1,28 @@
-//! What a client may find under its keys: nobody else writes them, but the backend forgets all at
-//! each death, and of some writes nobody knows whether they were executed.
+//! The values that a client may find under its keys: no other client writes them, but the backend
+//! loses all of them at each kill, and the outcome of some writes is unknown.
 
 use std::collections::{HashMap, HashSet};
 
-/// Where a value is: database and key.
+/// The place of a value: database and key.
 pub(crate) type Place = (u8, String);
 
-/// Under one key.
+/// The values that a key may have.
 #[derive(Default)]
 struct Entry {
-    /// All that it may be; `None` is nothing.
+    /// All possible values; `None` is no value.
     possible: HashSet<Option<String>>,
-    /// The epoch in which the last write that is known to have happened was sent.
+    /// The epoch of the last write that is known to be executed.
     epoch: u64,
 }
 
-/// All of one client's values.
+/// The values of one client.
 #[derive(Default)]
 pub(crate) struct Model {
     entries: HashMap<Place, Entry>,
 }
 
 impl Model {
-    /// What it may be at the moment when the backend has died `epoch` times.
+    /// The possible values after the backend has been killed `epoch` times.
     fn entry(&mut self, place: &Place, epoch: u64) -> &mut Entry {
         let entry = self.entries.entry(place.clone()).or_insert_with(|| Entry {
             possible: HashSet::from([None]),
@@ -34,7 +34,7 @@ impl Model {
         entry
     }
 
-    /// It was read, or is known by the reply to a write.
+    /// The value is known, from a read or from the reply to a write.
     pub(crate) fn is(
         &mut self,
         place: &Place,
@@ -49,7 +49,7 @@ impl Model {
         possible
     }
 
-    /// It was overwritten. Returns whether there can have been something, and nothing.
+    /// The key was overwritten. Returns whether it can have had a value, and no value.
     pub(crate) fn set(
         &mut self,
         place: &Place,
@@ -65,12 +65,12 @@ impl Model {
         (something, nothing)
     }
 
-    /// It may have been overwritten.
+    /// The key may have been overwritten.
     pub(crate) fn maybe_set(&mut self, place: &Place, value: String, epoch: u64) {
         self.entry(place, epoch).possible.insert(Some(value));
     }
 
-    /// A counter was raised to `value`.
+    /// A counter was incremented to `value`.
     pub(crate) fn raised(&mut self, place: &Place, value: u64, sent: u64, epoch: u64) -> bool {
         let entry = self.entry(place, epoch);
         let before = value
@@ -83,7 +83,7 @@ impl Model {
         possible
     }
 
-    /// A counter may have been raised.
+    /// A counter may have been incremented.
     pub(crate) fn maybe_raised(&mut self, place: &Place, epoch: u64) {
         let entry = self.entry(place, epoch);
         let number = |value: &Option<String>| -> u64 {

@@ -1,15 +1,15 @@
 //! Reads a metrics page as strictly as Prometheus's text format 0.0.4 and its conventions allow.
 //!
-//! It knows the format and no family of ours: the unit tests and those over HTTP both use it.
+//! It knows the format only: the unit tests and the tests over HTTP both use it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 type Labels = BTreeMap<String, String>;
 
-/// A page that is right.
+/// A valid page.
 #[derive(Debug)]
 pub(crate) struct Exposition {
-    /// What each family is, in the order of the page.
+    /// The type of each family, in the order of the page.
     pub(crate) families: Vec<Announced>,
     samples: BTreeMap<(String, Labels), f64>,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Announced {
 }
 
 impl Exposition {
-    /// Reads a page, or says what is wrong with it.
+    /// Parses a page, or returns the error.
     pub(crate) fn read(page: &str) -> Result<Self, String> {
         let mut read = Self {
             families: Vec::new(),
@@ -52,12 +52,12 @@ impl Exposition {
         Ok(read)
     }
 
-    /// The sum of all samples that have these labels, whatever others they have.
+    /// The sum of all samples that have these labels, among others.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.matching(name, labels).sum()
     }
 
-    /// The one sample that has these labels.
+    /// The only sample that has these labels.
     #[track_caller]
     pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let found: Vec<f64> = self.matching(name, labels).collect();
@@ -65,7 +65,7 @@ impl Exposition {
         found[0]
     }
 
-    /// How many samples have these labels.
+    /// The number of samples that have these labels.
     pub(crate) fn count(&self, name: &str, labels: &[(&str, &str)]) -> usize {
         self.matching(name, labels).count()
     }
@@ -83,7 +83,7 @@ impl Exposition {
         names.map(String::as_str).collect()
     }
 
-    /// Every number that must not go down: counters and the parts of histograms.
+    /// Every number that must not decrease: counters and the parts of histograms.
     pub(crate) fn growing(&self) -> BTreeMap<&(String, Labels), f64> {
         let ends = ["_total", "_bucket", "_sum", "_count"];
         self.samples
@@ -157,7 +157,7 @@ fn sample(line: &str) -> Result<Sample, String> {
     Ok((word(name)?, labels, n))
 }
 
-/// Where the quotes end.
+/// The position of the closing quote.
 fn closing(text: &str) -> Option<usize> {
     let mut escaped = false;
     text.char_indices().find_map(|(at, c)| {
@@ -167,7 +167,7 @@ fn closing(text: &str) -> Option<usize> {
     })
 }
 
-/// Only in quotes may a quote be escaped.
+/// Checks that escapes are only inside quotes.
 fn unescape(text: &str, quoted: bool) -> Result<String, String> {
     let mut plain = String::new();
     let mut chars = text.chars();
@@ -194,7 +194,7 @@ fn word(name: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-/// What the samples of one family must be.
+/// Checks the samples of one family.
 fn check(family: &Announced, samples: &[Sample]) -> Result<(), String> {
     let histogram = family.kind == "histogram";
     let total = family.name.ends_with("_total");
@@ -230,7 +230,8 @@ fn check(family: &Announced, samples: &[Sample]) -> Result<(), String> {
     Ok(())
 }
 
-/// Buckets in order, each at least as full as the one before, `+Inf` the last; then sum and count.
+/// Checks a histogram: buckets in order, each at least as full as the previous one, `+Inf` last;
+/// then sum and count.
 fn buckets(samples: &[&Sample]) -> Result<(), String> {
     let [buckets @ .., sum, count] = samples else {
         return Err("an incomplete histogram".to_owned());

@@ -1,20 +1,20 @@
-//! A tiny HTTP client, for what people do with curl.
+//! A small HTTP client for the calls that people make with curl.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::PATIENCE;
 
-/// Somebody who talks to a service port, each time over a connection of its own.
+/// A caller of a service port, which uses a new connection for each call.
 #[derive(Clone)]
 pub(crate) struct Http {
     address: SocketAddr,
-    /// Where to make calls that need more trust, if not there.
+    /// The address of the admin listener, if calls that need trust go there.
     admin: Option<SocketAddr>,
     headers: String,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -31,7 +31,7 @@ impl Http {
         }
     }
 
-    /// The same; what only administrators may do is asked of the admin listener.
+    /// A caller that sends calls for administrators to the admin listener.
     pub(crate) fn with_admin(&self, admin: Option<SocketAddr>) -> Self {
         Self {
             admin,
@@ -39,7 +39,7 @@ impl Http {
         }
     }
 
-    /// Where this call is made.
+    /// The address for this call.
     fn place(&self, method: &str, target: &str) -> SocketAddr {
         let public = method == "GET"
             && !["/clients", "/pools"]
@@ -52,7 +52,7 @@ impl Http {
         self.address
     }
 
-    /// The same with one more header in every request.
+    /// A caller that sends one more header in every request.
     pub(crate) fn with(&self, header: &str) -> Self {
         let headers = format!("{}{header}\r\n", self.headers);
         Self { headers, ..*self }
@@ -75,7 +75,7 @@ impl Http {
             .unwrap_or_else(|error| panic!("{method} {target}: {error}"))
     }
 
-    /// Nobody may be there.
+    /// Returns `None` when nothing listens there.
     pub(crate) fn try_ask(
         &self,
         method: &str,
@@ -120,7 +120,7 @@ impl Answer {
         whole.then_some(answer)
     }
 
-    /// The value of a header, which is named as it was sent.
+    /// The value of a header, whose name is as it was sent.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines
@@ -128,7 +128,7 @@ impl Answer {
             .map(|(_, value)| value)
     }
 
-    /// What there is to tell, if all went well.
+    /// The data of a successful response.
     #[track_caller]
     pub(crate) fn data(&self) -> &str {
         assert!((200..300).contains(&self.status), "{self:?}");
@@ -139,7 +139,7 @@ impl Answer {
             .unwrap_or_else(|| panic!("{self:?}"))
     }
 
-    /// What is wrong.
+    /// The error of a failed response.
     #[track_caller]
     pub(crate) fn error(&self) -> (u16, &str) {
         let start = format!(r#"{{"code":{},"message":""#, self.status);

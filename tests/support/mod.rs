@@ -1,7 +1,7 @@
-//! What the tests over real sockets share: processes to talk to, and a client that sees bytes.
+//! Helpers of the tests over real sockets: processes, and clients that send and read bytes.
 //!
-//! It owns the processes it starts and ends them. It must not know the proxy's inside: a test that
-//! uses it could be run against any build.
+//! The helpers own the processes that they start. They do not know the proxy's internals: a test
+//! that uses only them could run against any build.
 
 #![allow(
     dead_code,
@@ -34,7 +34,7 @@ pub(crate) use same::{Door, both_ways, same, same_at};
 pub(crate) use script::{Backend, HELLO, WHICH_BLOCK, hello_reply, request};
 pub(crate) use wire::{Wire, array, commands, packet, text};
 
-/// Longer than anything may take on a busy machine; a test that waits this long has failed.
+/// Longer than any step takes on a busy machine; a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The tests' clock.
@@ -43,7 +43,7 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Waits until a condition holds, and panics if that takes too long.
+/// Waits until a condition holds, and panics if it takes too long.
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let until = now() + PATIENCE;
     while !holds() {
@@ -52,7 +52,7 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Between two looks at something that gives no notice.
+/// The pause between two checks of a condition.
 #[allow(
     clippy::disallowed_methods,
     reason = "the one pause between two looks at a condition"
@@ -61,7 +61,7 @@ pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(3));
 }
 
-/// Sends a signal; the shell's `kill` is everywhere, the program is not.
+/// Sends a signal with the shell's `kill`, because the program may be missing.
 pub(crate) fn signal(pid: u32, name: &str) {
     let status = Command::new("sh")
         .args(["-c", "kill -$0 $1", name, &pid.to_string()])

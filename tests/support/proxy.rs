@@ -1,4 +1,4 @@
-//! The program itself, as a process.
+//! The program as a process.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// In front of this server, with the usual settings.
+    /// A proxy in front of this server, with the usual settings.
     pub(crate) fn of(redis: &Redis) -> Self {
         Self::with(redis, &[])
     }
@@ -29,19 +29,19 @@ impl Proxy {
         Self::at(&redis.address(), options)
     }
 
-    /// In front of whatever is, or is not, at this address.
+    /// A proxy in front of this address, where a server may be missing.
     pub(crate) fn at(backend: &str, options: &[&str]) -> Self {
         let backend = format!("--router.static-be={backend}");
         Self::start(Command::new(BINARY), &[&[&*backend], options].concat())
     }
 
-    /// With the sync router, which knows no cluster yet.
+    /// A proxy with the sync router, which has no cluster yet.
     pub(crate) fn sync(options: &[&str]) -> Self {
         let sync = ["--router.type=sync"];
         Self::start(Command::new(BINARY), &[&sync, options].concat())
     }
 
-    /// Begun by a shell, in whose `$0` the program is, with its options in `$@`.
+    /// A proxy that is started by a shell script with the program in `$0` and its options in `$@`.
     pub(crate) fn by_shell(script: &str, redis: &Redis, options: &[&str]) -> Self {
         let mut shell = Command::new("sh");
         shell.args(["-c", script, BINARY]);
@@ -98,14 +98,14 @@ impl Proxy {
         self.address.port().to_string()
     }
 
-    /// Its service port, as somebody on this machine sees it.
+    /// Its service port, called from this machine.
     pub(crate) fn service(&self) -> Http {
         let mut address = None;
         wait_until("the proxy says where its service port is", || {
             address = listening_at(&self.log(), "service address ");
             address.is_some()
         });
-        // It is told of before the proxy's own address, if there is one.
+        // The admin listener's line comes before the proxy's own address, if there is one.
         let admin = listening_at(&self.log(), "admin address ");
         Http::at(address.unwrap()).with_admin(admin)
     }
@@ -122,12 +122,12 @@ impl Proxy {
         client
     }
 
-    /// What it logged so far.
+    /// The log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    /// How many lines of the log contain this.
+    /// The number of log lines that contain this text.
     pub(crate) fn logged(&self, what: &str) -> usize {
         self.log()
             .lines()
@@ -139,9 +139,9 @@ impl Proxy {
         signal(self.child.id(), name);
     }
 
-    /// It is gone at once.
+    /// Kills the process.
     pub(crate) fn kill(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         self.wait();
     }
@@ -150,7 +150,7 @@ impl Proxy {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let status = wait_for(&mut self.child);
         if let Some(reader) = self.reader.take() {
@@ -159,7 +159,7 @@ impl Proxy {
         status
     }
 
-    /// The time it has computed, in the kernel's ticks.
+    /// Its CPU time in ticks of the kernel.
     pub(crate) fn cpu_ticks(&self) -> u64 {
         let path = format!("/proc/{}/stat", self.child.id());
         let stat = std::fs::read_to_string(path).unwrap();
@@ -169,7 +169,7 @@ impl Proxy {
         times.map(|field| field.parse::<u64>().unwrap()).sum()
     }
 
-    /// Bytes of memory it has, and the most it ever had.
+    /// Its resident memory in bytes, and the maximum so far.
     pub(crate) fn resident(&self) -> (u64, u64) {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).unwrap();
@@ -185,7 +185,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         let ended = self.has_ended();
-        // It may just have ended.
+        // The process may have ended just now.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let log = self.log();

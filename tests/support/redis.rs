@@ -12,11 +12,11 @@ use tempfile::TempDir;
 
 use super::{Wire, signal, wait_for, wait_until};
 
-/// Somebody else may take the port first, but hardly so often: the server refuses its
-/// configuration then.
+/// Attempts to find a free port. Another process may take the port first; then the server rejects
+/// its configuration.
 const START_TRIES: usize = 10;
 
-/// The users that every server knows. `control` is for the test itself, over the Unix socket.
+/// The users of every server. `control` is for the tests, over the unix socket.
 const USERS: &str = "\
 user control on nopass ~* &* +@all
 user admin on >admin ~* &* +@all
@@ -26,19 +26,19 @@ user reader on >readerpw ~* &* +@read +@connection
 user gone off >gonepw ~* &* +@all
 ";
 
-/// Anybody may come in as the default user.
+/// The default user needs no password.
 const OPEN: &str = "user default on nopass ~* &* +@all\n";
 
 /// The default user has a password.
 const GUARDED: &str = "user default on >secret ~* &* +@all\n";
 
-/// What some versions of a server have and others do not. A test about one of these asks
-/// [`Redis::lacks`] first.
+/// A feature that only some versions of a server have. A test that needs it calls [`Redis::lacks`]
+/// first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Feature {
-    /// HELLO and users beside the default one, which came together (Redis 6.0).
+    /// HELLO, and users beside the default one (Redis 6.0).
     Users,
-    /// Functions, `COMMAND LIST` and shard channels, which came together (Redis 7.0).
+    /// Functions, `COMMAND LIST` and shard channels (Redis 7.0).
     Functions,
     /// CLIENT NO-TOUCH (Redis 7.2).
     NoTouch,
@@ -66,34 +66,34 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// Lets anybody in.
+    /// A server whose default user needs no password.
     pub(crate) fn open() -> Self {
         Self::with(OPEN)
     }
 
-    /// Wants a password: `secret` for the default user.
+    /// A server whose default user has the password `secret`.
     pub(crate) fn guarded() -> Self {
         Self::with(GUARDED)
     }
 
-    /// With these lines of configuration.
+    /// A server with these lines of configuration.
     pub(crate) fn open_with(lines: &str) -> Self {
         Self::with(&format!("{OPEN}{lines}\n"))
     }
 
-    /// With these lines of configuration.
+    /// A server with these lines of configuration.
     pub(crate) fn with(lines: &str) -> Self {
         (0..START_TRIES)
             .find_map(|_| Self::try_start(unused_port(), lines))
             .unwrap_or_else(|| panic!("redis-server does not start with {lines:?}"))
     }
 
-    /// At this port, where nobody may listen.
+    /// A server at this port, which must be free.
     pub(crate) fn open_at(port: u16) -> Self {
         Self::try_start(port, OPEN).expect("the port is taken")
     }
 
-    /// `None` if somebody else took the port.
+    /// Returns `None` if another process took the port.
     fn try_start(port: u16, lines: &str) -> Option<Self> {
         let dir = TempDir::new().unwrap();
         let mut config = format!(
@@ -114,7 +114,7 @@ impl Redis {
         redis.wait_ready().then_some(redis)
     }
 
-    /// `false` if it ended.
+    /// Returns `false` if the process ended.
     fn wait_ready(&mut self) -> bool {
         let mut alive = true;
         wait_until("redis-server is ready", || {
@@ -137,7 +137,7 @@ impl Redis {
         Wire::connect(self.address())
     }
 
-    /// A connection that may do anything, and does not show up at the port.
+    /// A connection with all permissions, which does not appear at the port.
     pub(crate) fn control(&self) -> Wire<UnixStream> {
         self.try_control().expect("redis-server is gone")
     }
@@ -154,12 +154,12 @@ impl Redis {
         (reply == b"+OK\r\n").then_some(wire)
     }
 
-    /// One command over a control connection of its own.
+    /// Sends one command over its own control connection.
     pub(crate) fn ask(&self, line: &str) -> String {
         self.control().ask(line)
     }
 
-    /// Is the server too old for this? Says so, because the test then ends without a check.
+    /// Whether the server lacks the feature. Prints it, because the test then ends without a check.
     pub(crate) fn lacks(&self, feature: Feature) -> bool {
         let lacks = self.ask(feature.probe()).starts_with("-ERR ");
         if lacks {
@@ -168,7 +168,7 @@ impl Redis {
         lacks
     }
 
-    /// The proxy's connections, by their lines in CLIENT LIST.
+    /// The lines of the proxy's connections in CLIENT LIST.
     pub(crate) fn connections(&self) -> Vec<String> {
         let list = self.ask("CLIENT LIST TYPE NORMAL");
         let lines = list.lines().filter(|line| line.contains(" name=elika "));
@@ -182,14 +182,14 @@ impl Redis {
         value.split(' ').next().unwrap().parse().expect(value)
     }
 
-    /// Waits until so many of its clients are blocked.
+    /// Waits until this number of its clients is blocked.
     pub(crate) fn wait_blocked(&self, count: u64) {
         wait_until(&format!("{count} are blocked"), || {
             self.stat("blocked_clients") == count
         });
     }
 
-    /// It no longer runs, and keeps its connections.
+    /// Stops the process, which keeps its connections.
     pub(crate) fn freeze(&self) {
         signal(self.child.id(), "STOP");
     }
@@ -198,16 +198,16 @@ impl Redis {
         signal(self.child.id(), "CONT");
     }
 
-    /// It is gone at once, frozen or not.
+    /// Kills the process, also when it is stopped.
     pub(crate) fn kill(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         wait_for(&mut self.child);
     }
 
-    /// A new one at the same port, without data.
+    /// Starts a new server at the same port, without data.
     pub(crate) fn start_again(&mut self) {
-        // Its file would let the wait below end too early.
+        // An old pid file would end the wait below too early.
         let _ = fs::remove_file(self.dir.path().join("redis.sock"));
         self.child = spawn(&self.dir);
         assert!(self.wait_ready(), "redis-server does not start again");
@@ -220,7 +220,7 @@ impl Drop for Redis {
     }
 }
 
-/// The number in a line of CLIENT LIST.
+/// The id in a line of CLIENT LIST.
 pub(crate) fn id_of(line: &str) -> &str {
     let (_, rest) = line.split_once("id=").expect(line);
     rest.split(' ').next().unwrap()
@@ -231,7 +231,7 @@ fn program() -> Command {
     Command::new(program.unwrap_or_else(|| "redis-server".into()))
 }
 
-/// Has the server users beside the default one? Its configuration depends on that.
+/// Whether the server has users beside the default one, which its configuration depends on.
 fn has_users() -> bool {
     static USERS: LazyLock<bool> = LazyLock::new(|| {
         let said = program().arg("--version").output();
@@ -254,8 +254,8 @@ fn spawn(dir: &TempDir) -> Child {
         .expect("redis-server must be installed")
 }
 
-/// A port where nobody listens. They are below the kernel's own: it gives those to connections,
-/// and one that is opened to nobody's port can even end up connected to itself.
+/// A free port. It is below the kernel's range for connections: a connection to a free port in that
+/// range can even be connected to itself.
 pub(crate) fn unused_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = std::process::id().wrapping_mul(101) % 20_000;

@@ -1,12 +1,12 @@
-//! The same steps on a direct connection and through the proxy: what is said must be the same.
+//! Runs the same steps on a direct connection and through the proxy, and compares all replies.
 
 use super::{Proxy, Redis, Wire, commands, wait_until};
 
-/// Where the clients of one run come from.
+/// The source of the clients of one run.
 pub(crate) struct Door<'a> {
     redis: &'a Redis,
     proxy: Option<&'a Proxy>,
-    /// What its clients speak.
+    /// The protocol of its clients.
     pub(crate) protocol: u8,
 }
 
@@ -31,19 +31,19 @@ impl Door<'_> {
         self.protocol == 3
     }
 
-    /// For what differs as a matter of course.
+    /// Records a reply with the parts removed that always differ.
     pub(crate) fn is_direct(&self) -> bool {
         self.proxy.is_none()
     }
 }
 
 /// Runs the steps on a direct connection, through one worker and through two, in both protocols,
-/// each time with an empty server. Returns what was said in RESP2 and in RESP3.
+/// each time with an empty server. Returns the replies in RESP2 and in RESP3.
 pub(crate) fn same(steps: impl Fn(&Door<'_>) -> Vec<String>) -> [Vec<String>; 2] {
     same_at(&Redis::open(), steps)
 }
 
-/// The same with a server that is there already.
+/// Runs the steps with an existing server.
 pub(crate) fn same_at(redis: &Redis, steps: impl Fn(&Door<'_>) -> Vec<String>) -> [Vec<String>; 2] {
     let (one, two) = (
         Proxy::with(redis, &["--core-num=1"]),
@@ -76,8 +76,8 @@ pub(crate) fn same_at(redis: &Redis, steps: impl Fn(&Door<'_>) -> Vec<String>) -
     })
 }
 
-/// Sends every command of a line on its own, then all of them in one packet, which must come to the
-/// same. `before` puts everything back to how it was, in one reply.
+/// Sends every command of a line alone, then all of them in one packet; the replies must be the
+/// same. `before` restores the initial state and has one reply.
 pub(crate) fn both_ways(client: &mut Wire, before: &str, line: &str) -> Vec<String> {
     client.ask(before);
     let mut said: Vec<String> = commands(line).map(|command| client.ask(command)).collect();
@@ -87,7 +87,7 @@ pub(crate) fn both_ways(client: &mut Wire, before: &str, line: &str) -> Vec<Stri
     said
 }
 
-/// The server is as new: no data, and nobody left who waits or listens.
+/// Makes the server like new: no data, and no blocked or subscribed clients.
 fn forget(redis: &Redis) {
     redis.wait_blocked(0);
     wait_until("no subscriber is left", || {

@@ -8,7 +8,7 @@ use super::{PATIENCE, Wire, array, now, pause};
 /// The listener of a backend; every connection is accepted by the script.
 pub(crate) struct Backend {
     listener: TcpListener,
-    /// It was asked which of its commands may block, and said none.
+    /// The backend was asked for its blocking commands, and has replied that it has none.
     has_told: Cell<bool>,
 }
 
@@ -26,7 +26,7 @@ impl Backend {
         self.listener.local_addr().unwrap().to_string()
     }
 
-    /// The next connection.
+    /// Accepts the next connection.
     pub(crate) fn accept(&self) -> Wire {
         let until = now() + PATIENCE;
         loop {
@@ -38,14 +38,14 @@ impl Backend {
         }
     }
 
-    /// The next connection, if it is there already.
+    /// The next connection, if it has arrived already.
     pub(crate) fn try_accept(&self) -> Option<Wire> {
         let (stream, _): (_, SocketAddr) = self.listener.accept().ok()?;
         stream.set_nonblocking(false).unwrap();
         Some(Wire::of_proxy(stream))
     }
 
-    /// The next connection, after the handshake of the default user: database 0, RESP2.
+    /// Accepts the next connection with the handshake of the default user: database 0, RESP2.
     pub(crate) fn accept_greeted(&self) -> Wire {
         let mut wire = self.accept();
         wire.expect(HELLO);
@@ -59,10 +59,10 @@ impl Backend {
     }
 }
 
-/// How the proxy greets a server as the default user in RESP2.
+/// The handshake of the proxy as the default user in RESP2.
 pub(crate) const HELLO: &[u8] = b"*4\r\n$5\r\nHELLO\r\n$1\r\n2\r\n$7\r\nSETNAME\r\n$5\r\nelika\r\n";
 
-/// What the first connection asks beside: which commands may block.
+/// The further request of the first connection: which commands may block.
 pub(crate) const WHICH_BLOCK: &str = "COMMAND LIST FILTERBY ACLCAT blocking";
 
 /// A command.
@@ -76,7 +76,7 @@ pub(crate) fn request(words: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// What a server of version 7.0.15 answers to HELLO.
+/// The reply of a server of version 7.0.15 to HELLO.
 pub(crate) fn hello_reply(protocol: u8, id: u64) -> Vec<u8> {
     let head = if protocol == 3 { "%7" } else { "*14" };
     format!(

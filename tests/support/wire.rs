@@ -1,4 +1,4 @@
-//! A client that sends bytes and sees bytes, with nothing in between.
+//! A client that sends and reads bytes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -7,12 +7,12 @@ use std::path::Path;
 
 use super::PATIENCE;
 
-/// A connection, and what was received and not yet looked at.
+/// A connection, and the bytes that were received and not yet read by the test.
 pub(crate) struct Wire<S = TcpStream> {
     stream: S,
     input: Vec<u8>,
     from: usize,
-    /// The peer is the proxy, and its own commands are read like those of clients.
+    /// The peer is the proxy; the names of its own commands are read like those of clients.
     of_proxy: bool,
 }
 
@@ -36,7 +36,7 @@ impl Wire<TcpStream> {
         }
     }
 
-    /// The peer sent these bytes in one piece, and nothing else.
+    /// Expects these bytes in one piece, and no others.
     pub(crate) fn expect_in_one_piece(&mut self, bytes: impl AsRef<[u8]>) {
         assert_eq!(self.input.len(), self.from, "something else came before");
         assert!(self.receive().unwrap(), "the end came");
@@ -44,7 +44,7 @@ impl Wire<TcpStream> {
         assert_eq!(self.input.len(), self.from, "{} came as well", self.seen());
     }
 
-    /// Nothing comes for a while. That it would not come later, no test can tell.
+    /// Expects that nothing arrives for a while. A test cannot prove that nothing arrives later.
     pub(crate) fn expect_silence(&mut self) {
         assert_eq!(self.input.len(), self.from, "{} is here", self.seen());
         let a_while = std::time::Duration::from_millis(60);
@@ -54,7 +54,7 @@ impl Wire<TcpStream> {
         assert!(came.is_err(), "{} came", self.seen());
     }
 
-    /// The client's FIN; replies can still be read.
+    /// Sends a FIN; replies can still be read.
     pub(crate) fn finish_sending(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
@@ -65,7 +65,7 @@ impl Wire<TcpStream> {
 }
 
 impl Wire<UnixStream> {
-    /// `None` while nobody listens there.
+    /// Returns `None` while nothing listens there.
     pub(crate) fn connect_unix(path: &Path) -> Option<Self> {
         let stream = UnixStream::connect(path).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -87,7 +87,7 @@ impl<S: Read + Write> Wire<S> {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Sends bytes that the peer may no longer want to have.
+    /// Sends bytes that the peer may no longer read.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
@@ -104,7 +104,7 @@ impl<S: Read + Write> Wire<S> {
         self.replies(commands(line).count())
     }
 
-    /// The reply to a command that answers with a number.
+    /// The reply to a command that returns a number.
     pub(crate) fn number(&mut self, line: &str) -> u64 {
         let reply = self.ask(line);
         let digits = reply.strip_prefix(':').unwrap_or_default();
@@ -127,7 +127,7 @@ impl<S: Read + Write> Wire<S> {
             .unwrap_or_else(|end| panic!("{end} instead of a reply, after {}", self.seen()))
     }
 
-    /// The bytes of the next reply, or why there is none.
+    /// The bytes of the next reply, or the reason why there is none.
     pub(crate) fn try_frame(&mut self) -> Result<Vec<u8>, String> {
         loop {
             let bytes = &self.input[self.from..];
@@ -151,7 +151,7 @@ impl<S: Read + Write> Wire<S> {
         }
         let end = self.from + wanted.len();
         let came = &self.input[self.from..end];
-        // Big ones are not written down to be compared.
+        // Large replies are not printed.
         if came != wanted {
             assert_eq!(
                 came.escape_ascii().to_string(),
@@ -161,13 +161,13 @@ impl<S: Read + Write> Wire<S> {
         self.from = end;
     }
 
-    /// The peer closes, without another byte. A reset is an end as well: the kernel sends one if
-    /// the peer had not read everything.
+    /// Expects that the peer closes without another byte. A reset counts as well: the kernel sends
+    /// one if the peer had not read everything.
     pub(crate) fn expect_end(&mut self) {
         assert_eq!(self.rest(), "");
     }
 
-    /// All that comes until the peer closes.
+    /// Everything that arrives until the peer closes.
     pub(crate) fn rest(&mut self) -> String {
         while self.receive().unwrap_or_else(|error| panic!("{error}")) {}
         let rest = self.input[self.from..].escape_ascii().to_string();
@@ -175,7 +175,7 @@ impl<S: Read + Write> Wire<S> {
         rest
     }
 
-    /// How many bytes come until the peer closes.
+    /// The number of bytes that arrive until the peer closes.
     pub(crate) fn rest_len(&mut self) -> usize {
         while self.receive().unwrap_or_else(|error| panic!("{error}")) {}
         let len = self.input.len() - self.from;
@@ -183,7 +183,7 @@ impl<S: Read + Write> Wire<S> {
         len
     }
 
-    /// Receives something; `false` at the end.
+    /// Receives bytes; `false` at the end.
     fn receive(&mut self) -> Result<bool, String> {
         if self.from == self.input.len() {
             self.input.clear();
@@ -210,7 +210,7 @@ impl<S: Read + Write> Wire<S> {
     }
 }
 
-/// Writes the names of the proxy's own commands like those of clients.
+/// Replaces the names of the proxy's own commands by those that clients write.
 fn unmark(bytes: &mut [u8]) {
     for name in ["AUTH", "COMMAND", "HELLO", "PING", "SELECT"] {
         let (most, last) = name.split_at(name.len() - 1);
@@ -248,7 +248,7 @@ pub(crate) fn text(frame: &[u8]) -> String {
     text.strip_suffix(' ').unwrap_or(&text).to_owned()
 }
 
-/// Where the first reply ends; naive on purpose, so that it can judge the proxy's scanner.
+/// The end of the first reply; simple on purpose, so that it can check the proxy's scanner.
 fn frame_len(bytes: &[u8]) -> Option<usize> {
     let line = 2 + bytes.windows(2).position(|pair| pair == b"\r\n")?;
     let number = || -> i64 {
