@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use support::{
-    Feature, Proxy, Redis, array, both_ways, now, packet, request, same, same_at, wait_until,
+    Feature, Proxy, Redis, array, both_ways, compare, compare_at, now, packet, request, wait_until,
 };
 
 /// Commands that block, and one that serves each; the empty server has what they need.
@@ -56,23 +56,23 @@ fn blocking(redis: &Redis, seconds: &str, ms: &str) -> Vec<(String, &'static str
 #[test]
 fn blocking_commands_return_at_once_later_or_at_the_timeout() {
     // The server searches for expired timeouts at intervals.
-    same_at(&Redis::open_with("hz 500"), |door| {
-        let (mut client, mut other) = (door.client(), door.client());
+    compare_at(&Redis::open_with("hz 500"), |target| {
+        let (mut client, mut other) = (target.client(), target.client());
         let group = "XGROUP CREATE g g $ MKSTREAM";
         let mut said = Vec::new();
-        for (line, feed) in blocking(door.redis(), "0", "0") {
+        for (line, feed) in blocking(target.redis(), "0", "0") {
             said.extend(other.ask_all(&format!("FLUSHALL | {group} | {feed}")));
             if !line.ends_with('$') {
                 said.push(client.ask(&line));
             }
             said.extend(other.ask_all(&format!("FLUSHALL | {group}")));
             client.send(array(&line));
-            door.redis().wait_blocked(1);
+            target.redis().wait_blocked(1);
             said.push(other.ask(feed));
             said.push(client.reply());
             said.extend(other.ask_all("LRANGE l 0 -1 | LRANGE to 0 -1 | ZCARD z"));
         }
-        for (line, _) in blocking(door.redis(), "0.02", "20") {
+        for (line, _) in blocking(target.redis(), "0.02", "20") {
             said.extend(other.ask_all(&format!("FLUSHALL | {group}")));
             // Alone, and in front of other commands.
             said.extend(client.ask_all(&line));
@@ -114,16 +114,16 @@ fn non_blocking_form_needs_no_dedicated_connection() {
 
 #[test]
 fn requests_behind_a_blocking_command_wait() {
-    let said = same(|door| {
-        let (mut client, mut other) = (door.client(), door.client());
+    let said = compare(|target| {
+        let (mut client, mut other) = (target.client(), target.client());
         let mut said = Vec::new();
         client.send(packet(
             "SET x 0 | BLPOP l 0 | SET x 1 | GET x | SELECT 1 | GET x | BLPOP m 0 | SELECT 0 | GET x",
         ));
-        door.redis().wait_blocked(1);
+        target.redis().wait_blocked(1);
         said.extend(other.ask_all("GET x | LPUSH l a b | SELECT 1"));
         said.extend(client.replies(6));
-        door.redis().wait_blocked(1);
+        target.redis().wait_blocked(1);
         said.push(other.ask("RPUSH m 1"));
         said.extend(client.replies(3));
         // Transactions, logins and further blocking commands.
@@ -133,7 +133,7 @@ fn requests_behind_a_blocking_command_wait() {
         ));
         said.extend(client.replies(4));
         for _ in 0..2 {
-            door.redis().wait_blocked(1);
+            target.redis().wait_blocked(1);
             said.extend(other.ask_all("SELECT 0 | RPUSH l 1"));
         }
         said.extend(client.replies(13));
@@ -235,16 +235,16 @@ fn blocked_client_that_disconnects_pops_nothing() {
 
 #[test]
 fn client_unblock_ends_a_blocking_command() {
-    let said = same(|door| {
-        let (mut client, mut same_worker) = (door.client(), door.client());
-        let mut other = door.client();
+    let said = compare(|target| {
+        let (mut client, mut same_worker) = (target.client(), target.client());
+        let mut other = target.client();
         let id = client.number("CLIENT ID");
         let mut said = Vec::new();
         for asker in [&mut same_worker, &mut other] {
             said.push(asker.ask(&format!("CLIENT UNBLOCK {id}")));
             for how in ["", "TIMEOUT", "ERROR", "error"] {
                 client.send(packet("BLPOP l 0 | ECHO x"));
-                door.redis().wait_blocked(1);
+                target.redis().wait_blocked(1);
                 said.push(asker.ask(&format!("CLIENT UNBLOCK {id} {how}")));
                 said.extend(client.replies(2));
                 said.push(asker.ask(&format!("CLIENT UNBLOCK {id}")));
@@ -265,7 +265,7 @@ fn client_unblock_ends_a_blocking_command() {
         client.ask("WATCH k");
         said.push(other.ask(&format!("CLIENT UNBLOCK {id}")));
         client.send(array("XREAD BLOCK 0 STREAMS s $"));
-        door.redis().wait_blocked(1);
+        target.redis().wait_blocked(1);
         said.push(other.ask(&format!("CLIENT UNBLOCK {id}")));
         said.push(client.reply());
         said.push(client.ask("UNWATCH"));

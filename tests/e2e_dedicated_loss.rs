@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Proxy, Redis, Wire, array, commands, id_of, now, packet, same, wait_until};
+use support::{Proxy, Redis, Wire, array, commands, compare, id_of, now, packet, wait_until};
 
 const UNAVAILABLE: &str = "-ERR elika: backend unavailable: ";
 
@@ -22,8 +22,8 @@ fn cut_own(redis: &Redis, shared: &[String]) {
 
 #[test]
 fn killed_client_leaves_no_transaction() {
-    same(|door| {
-        let (mut client, mut other) = (door.client(), door.client());
+    compare(|target| {
+        let (mut client, mut other) = (target.client(), target.client());
         let id = client.number("CLIENT ID");
         let mut said = client.ask_all("WATCH w | MULTI | SET k evil");
         said.push(other.ask(&format!("CLIENT KILL ID {id}")));
@@ -31,14 +31,15 @@ fn killed_client_leaves_no_transaction() {
         // The next client of the connection finds no state.
         for _ in 0..3 {
             said.extend(
-                door.client()
+                target
+                    .client()
                     .ask_all("GET k | MULTI | SET w 1 | GET w | EXEC"),
             );
         }
         // When a client kills itself, its end follows the reply.
         said.extend(other.ask_all("MULTI | SET k evil"));
         let own = other.tcp().local_addr().unwrap();
-        let mut killer = door.client();
+        let mut killer = target.client();
         said.push(killer.ask(&format!("CLIENT KILL ADDR {own} USER default")));
         other.expect_end();
         said.push(killer.ask("GET k"));

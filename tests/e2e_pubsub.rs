@@ -5,7 +5,8 @@ mod support;
 use std::thread;
 
 use support::{
-    Feature, Proxy, Redis, Wire, array, commands, id_of, packet, request, same, same_at, wait_until,
+    Feature, Proxy, Redis, Wire, array, commands, compare, compare_at, id_of, packet, request,
+    wait_until,
 };
 
 /// Sends a line, and returns everything before the reply to a PING behind it.
@@ -29,8 +30,8 @@ fn is_of_shards(line: &str) -> bool {
 
 #[test]
 fn subscriber_mode_is_that_of_the_server() {
-    let said = same(|door| {
-        let mut client = door.client();
+    let said = compare(|target| {
+        let mut client = target.client();
         let mut said = hear(&mut client, "SUBSCRIBE a b");
         for line in commands(
             "GET k | SET k v | EXEC | WATCH k | BLPOP l 0.01 | SELECT 1 | AUTH bob bobpw | \
@@ -39,7 +40,7 @@ fn subscriber_mode_is_that_of_the_server() {
         ) {
             said.extend(hear(&mut client, line));
         }
-        if !door.is_resp3() {
+        if !target.is_resp3() {
             // There they are allowed; the proxy has its own errors for them.
             for line in commands(
                 "CLIENT ID | CLIENT LIST | CLIENT INFO | HELLO 3 | COMMAND | INFO | MONITOR | MULTI | \
@@ -63,7 +64,7 @@ fn subscriber_mode_is_that_of_the_server() {
             "SUBSCRIBE",
             "SUBSCRIBE c",
         ] {
-            if is_of_shards(line) && door.redis().lacks(Feature::Functions) {
+            if is_of_shards(line) && target.redis().lacks(Feature::Functions) {
                 continue;
             }
             said.extend(hear(&mut client, line));
@@ -88,8 +89,8 @@ fn subscriber_mode_is_that_of_the_server() {
 
 #[test]
 fn messages_are_delivered() {
-    same(|door| {
-        let (mut client, mut other) = (door.client(), door.client());
+    compare(|target| {
+        let (mut client, mut other) = (target.client(), target.client());
         let mut said = hear(
             &mut client,
             "SUBSCRIBE a b | PSUBSCRIBE b* *c | SSUBSCRIBE s",
@@ -118,8 +119,8 @@ fn messages_are_delivered() {
 /// Messages and channel names of any bytes and any size.
 #[test]
 fn messages_may_have_any_bytes_and_size() {
-    same(|door| {
-        let (mut client, mut other) = (door.client(), door.client());
+    compare(|target| {
+        let (mut client, mut other) = (target.client(), target.client());
         let all: Vec<u8> = (0..=255).collect();
         let name = [&b"subscribe\r\n:1\r\n"[..], &all].concat();
         client.send(request(&[b"SUBSCRIBE", &name, b""]));
@@ -147,12 +148,12 @@ fn messages_may_have_any_bytes_and_size() {
 /// In RESP3 a subscriber may send any command.
 #[test]
 fn resp3_subscriber_may_send_other_commands() {
-    let said = same(|door| {
-        let (mut client, mut other) = (door.client(), door.client());
-        if !door.is_resp3() {
+    let said = compare(|target| {
+        let (mut client, mut other) = (target.client(), target.client());
+        if !target.is_resp3() {
             return Vec::new();
         }
-        let old = door.redis().lacks(Feature::Functions);
+        let old = target.redis().lacks(Feature::Functions);
         let mut said = hear(&mut client, "SUBSCRIBE a | PSUBSCRIBE p*");
         for line in [
             "PUBLISH a me",
@@ -176,7 +177,7 @@ fn resp3_subscriber_may_send_other_commands() {
         }
         // While the client is blocked.
         client.send(packet("BLPOP l 0 | GET k"));
-        door.redis().wait_blocked(1);
+        target.redis().wait_blocked(1);
         said.extend(other.ask_all("PUBLISH a 1 | PUBLISH p3 2"));
         said.extend(client.replies(2));
         said.push(other.ask("RPUSH l x"));
@@ -192,9 +193,9 @@ fn resp3_subscriber_may_send_other_commands() {
 
 #[test]
 fn pipelines_may_start_and_end_subscriptions() {
-    same(|door| {
-        let mut client = door.client();
-        let old = door.redis().lacks(Feature::Functions);
+    compare(|target| {
+        let mut client = target.client();
+        let old = target.redis().lacks(Feature::Functions);
         let mut said = Vec::new();
         client.ask("SET k v");
         for (line, count) in [
@@ -259,8 +260,8 @@ fn pipelines_may_start_and_end_subscriptions() {
 
 #[test]
 fn keyspace_notifications_are_delivered() {
-    same_at(&Redis::open_with("notify-keyspace-events KEA"), |door| {
-        let (mut client, mut other) = (door.client(), door.client());
+    compare_at(&Redis::open_with("notify-keyspace-events KEA"), |target| {
+        let (mut client, mut other) = (target.client(), target.client());
         let mut said = hear(&mut client, "PSUBSCRIBE __key*__:*");
         for line in [
             "SET k v | LPUSH l a b | DEL k",

@@ -3,7 +3,7 @@
 mod support;
 
 use support::{
-    Door, Feature, Proxy, Redis, Wire, array, commands, request, same, text, wait_until,
+    Feature, Proxy, Redis, Target, Wire, array, commands, compare, request, text, wait_until,
 };
 
 #[test]
@@ -248,8 +248,8 @@ fn own_totals(client: &mut Wire, heard: &mut u64) -> Option<[u64; 3]> {
 /// the server refuses.
 #[test]
 fn totals_of_a_client_equal_those_of_a_direct_connection() {
-    let steps = |door: &Door<'_>| {
-        let (mut client, mut heard) = (door.client(), 0);
+    let steps = |target: &Target<'_>| {
+        let (mut client, mut heard) = (target.client(), 0);
         // The id in HELLO's reply differs.
         let hello = own_totals(&mut client, &mut heard).map_or(0, |it| it[1]);
         heard += hello;
@@ -281,9 +281,9 @@ fn totals_of_a_client_equal_those_of_a_direct_connection() {
         client.send(array("GET k").repeat(100));
         heard += (0..100).map(|_| client.frame().len() as u64).sum::<u64>();
         said.push(format!("{:?}", own_totals(&mut client, &mut heard)));
-        let mut other = door.client();
+        let mut other = target.client();
         other.send(array("BLPOP l 0"));
-        door.redis().wait_blocked(1);
+        target.redis().wait_blocked(1);
         let blocked = |client: &mut Wire| {
             let list = client.ask("CLIENT LIST");
             let line = list.split("id=").find(|line| line.contains(" cmd=blpop "));
@@ -295,7 +295,7 @@ fn totals_of_a_client_equal_those_of_a_direct_connection() {
         said.push(blocked(&mut client));
         said
     };
-    let [two, _] = same(steps);
+    let [two, _] = compare(steps);
     let shown = two.iter().filter(|it| it.contains("Some")).count();
     assert!(shown == 0 || shown == two.len(), "{two:?}");
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Door, Feature, Proxy, Redis, Wire, array, commands, packet, same, wait_until};
+use support::{Feature, Proxy, Redis, Target, Wire, array, commands, compare, packet, wait_until};
 
 /// The replies of a client to a line, and everything before the reply to a PING behind it.
 fn hear(client: &mut Wire, line: &str) -> Vec<String> {
@@ -20,7 +20,7 @@ fn hear(client: &mut Wire, line: &str) -> Vec<String> {
 /// One client caches keys, and others change them.
 #[test]
 fn invalidations_are_delivered() {
-    let said = same(|door| {
+    let said = compare(|target| {
         let mut said = Vec::new();
         for (on, reads, changes) in [
             ("", "GET k", "SET k 1 | SET k 2 | SET l 1"),
@@ -58,7 +58,7 @@ fn invalidations_are_delivered() {
             ("NOLOOP", "GET k | SET k mine | GET l", "SET k 1 | SET l 1"),
             ("", "GET k | SET k mine | GET k", "SET k 1"),
         ] {
-            let (mut client, mut other) = (door.client(), door.client());
+            let (mut client, mut other) = (target.client(), target.client());
             said.extend(hear(&mut client, &format!("CLIENT TRACKING ON {on}")));
             said.extend(hear(&mut client, reads));
             for change in commands(changes) {
@@ -89,8 +89,8 @@ fn invalidations_are_delivered() {
 
 #[test]
 fn tracking_errors_are_those_of_the_server() {
-    same(|door| {
-        let mut client = door.client();
+    compare(|target| {
+        let mut client = target.client();
         let mut said = Vec::new();
         for line in commands(
             "CLIENT TRACKING | CLIENT TRACKING x | CLIENT TRACKING ON x | \
@@ -121,12 +121,12 @@ fn hide(said: Vec<String>, id: u64) -> Vec<String> {
 /// To a subscriber, on the same worker and on another one.
 #[test]
 fn invalidations_are_redirected_to_a_subscriber() {
-    let steps = |door: &Door<'_>| {
-        let (mut listeners, mut other) = ([door.client(), door.client()], door.client());
+    let steps = |target: &Target<'_>| {
+        let (mut listeners, mut other) = ([target.client(), target.client()], target.client());
         let mut said = Vec::new();
         for listener in &mut listeners {
             let id = listener.number("CLIENT ID");
-            let mut client = door.client();
+            let mut client = target.client();
             said.push(listener.ask("SUBSCRIBE __redis__:invalidate"));
             let on = format!("CLIENT TRACKING ON REDIRECT {id} NOLOOP");
             for lines in [
@@ -161,7 +161,7 @@ fn invalidations_are_redirected_to_a_subscriber() {
         }
         said
     };
-    let said = same(steps);
+    let said = compare(steps);
     assert!(said[0].contains(&":id".to_owned()), "{:?}", said[0]);
     assert!(
         said[0].contains(&"*3 $7 message $20 __redis__:invalidate *1 $1 k".to_owned()),
@@ -173,11 +173,11 @@ fn invalidations_are_redirected_to_a_subscriber() {
 /// The target needs no subscription and no dedicated connection at first.
 #[test]
 fn invalidations_are_redirected_to_a_later_subscriber() {
-    same(|door| {
+    compare(|target| {
         let mut said = Vec::new();
         for _ in 0..2 {
             let (mut client, mut listener, mut other) =
-                (door.client(), door.client(), door.client());
+                (target.client(), target.client(), target.client());
             let id = listener.number("CLIENT ID");
             said.push(client.ask(&format!("CLIENT TRACKING ON REDIRECT {id} BCAST PREFIX k")));
             said.push(listener.ask("SUBSCRIBE __redis__:invalidate"));
@@ -188,7 +188,7 @@ fn invalidations_are_redirected_to_a_later_subscriber() {
             wait_until("the listener is gone", || {
                 other.ask("SET k 2");
                 let said = hear(&mut client, "CLIENT TRACKINGINFO");
-                said.iter().any(|reply| reply.contains("broken_redirect")) || !door.is_direct()
+                said.iter().any(|reply| reply.contains("broken_redirect")) || !target.is_direct()
             });
             said.push(other.ask("GET k"));
         }
@@ -199,8 +199,8 @@ fn invalidations_are_redirected_to_a_later_subscriber() {
 /// A monitor sees all commands of the others, and nothing else.
 #[test]
 fn monitor_shows_the_commands_of_others() {
-    same(|door| {
-        let (mut client, mut other) = (door.client(), door.client());
+    compare(|target| {
+        let (mut client, mut other) = (target.client(), target.client());
         let mut said = vec![client.ask("MONITOR")];
         other.ask_all("SET k v | MULTI | GET k | EXEC");
         let tell = |reply: String| match reply.split_once("] ") {
@@ -213,11 +213,11 @@ fn monitor_shows_the_commands_of_others() {
         other.ask("SET k w");
         said.push(client.ask("GET k"));
         // A monitor that disconnects ends on the server as well.
-        let mut gone = door.client();
+        let mut gone = target.client();
         said.push(gone.ask("MONITOR"));
         drop(gone);
         wait_until("nobody monitors", || {
-            !door.redis().ask("CLIENT LIST").contains(" flags=O ")
+            !target.redis().ask("CLIENT LIST").contains(" flags=O ")
         });
         said
     });
@@ -300,10 +300,10 @@ fn monitors_do_not_see_the_proxys_own_commands() {
 /// No server replies to a second MONITOR.
 #[test]
 fn second_monitor_has_no_reply_and_blocks_nothing() {
-    same(|door| {
+    compare(|target| {
         // Only a server sees CLIENT REPLY, and Redis 6 does not show it.
-        let shown = door.is_direct() && !door.redis().lacks(Feature::Functions);
-        let (mut client, mut other) = (door.client(), door.client());
+        let shown = target.is_direct() && !target.redis().lacks(Feature::Functions);
+        let (mut client, mut other) = (target.client(), target.client());
         client.send(packet("MONITOR | MONITOR | ECHO x"));
         let mut said = lines(&mut client, 3);
         client.send(packet("CLIENT REPLY SKIP | MONITOR | ECHO y"));
@@ -318,12 +318,12 @@ fn second_monitor_has_no_reply_and_blocks_nothing() {
 
 #[test]
 fn monitor_with_replies_off_gets_no_lines() {
-    same(|door| {
-        let shown = door.is_direct() && !door.redis().lacks(Feature::Functions);
-        let (mut client, mut other) = (door.client(), door.client());
+    compare(|target| {
+        let shown = target.is_direct() && !target.redis().lacks(Feature::Functions);
+        let (mut client, mut other) = (target.client(), target.client());
         client.send(packet("CLIENT REPLY OFF | MONITOR | MONITOR"));
         wait_until("it monitors", || {
-            door.redis().ask("CLIENT LIST").contains(" flags=O ")
+            target.redis().ask("CLIENT LIST").contains(" flags=O ")
         });
         other.ask_all("SET k v | GET k");
         client.expect_silence();
@@ -361,8 +361,8 @@ fn disconnected_monitors_leave_no_connection() {
 /// Commands that read or change the connection have the same effect inside MULTI as on a server.
 #[test]
 fn connection_commands_inside_multi_are_those_of_the_server() {
-    same(|door| {
-        let mut client = door.client();
+    compare(|target| {
+        let mut client = target.client();
         let mut said = Vec::new();
         for line in [
             "MULTI | CLIENT GETREDIR | CLIENT TRACKINGINFO | EXEC",
@@ -375,13 +375,13 @@ fn connection_commands_inside_multi_are_those_of_the_server() {
             "MULTI | CLIENT IMPORT-SOURCE ON | EXEC",
             "CLIENT IMPORT-SOURCE ON",
         ] {
-            if line.contains("TRACKING ON") && !door.is_resp3() {
+            if line.contains("TRACKING ON") && !target.is_resp3() {
                 continue;
             }
             said.extend(client.ask_all(line));
         }
-        let id = door.client().number("CLIENT ID");
-        let mut listener = door.client();
+        let id = target.client().number("CLIENT ID");
+        let mut listener = target.client();
         let number = listener.number("CLIENT ID");
         assert!(
             number != id
@@ -402,11 +402,12 @@ fn connection_commands_inside_multi_are_those_of_the_server() {
 
 #[test]
 fn end_of_a_redirection_has_the_proxys_client_id() {
-    same(|door| {
-        if !door.is_resp3() {
+    compare(|target| {
+        if !target.is_resp3() {
             return Vec::new();
         }
-        let (mut client, mut listener, mut other) = (door.client(), door.client(), door.client());
+        let (mut client, mut listener, mut other) =
+            (target.client(), target.client(), target.client());
         let number = listener.number("CLIENT ID");
         listener.ask("SUBSCRIBE __redis__:invalidate");
         let mut said = client.ask_all(&format!("CLIENT TRACKING ON REDIRECT {number} | GET k"));
@@ -425,8 +426,8 @@ fn end_of_a_redirection_has_the_proxys_client_id() {
 /// The fields that show the state of a dedicated connection equal those of the server.
 #[test]
 fn client_list_shows_dedicated_clients() {
-    let said = same(|door| {
-        let mut asker = door.client();
+    let said = compare(|target| {
+        let mut asker = target.client();
         let mut said = Vec::new();
         for state in [
             "PING",
@@ -449,11 +450,11 @@ fn client_list_shows_dedicated_clients() {
             "CLIENT TRACKING ON",
             "CLIENT TRACKING ON | MULTI",
         ] {
-            let mut client = door.client();
+            let mut client = target.client();
             let id = client.number("CLIENT ID");
             client.send(packet(state));
             match state.contains("BLOCK") || state.starts_with("BLPOP") {
-                true => door.redis().wait_blocked(1),
+                true => target.redis().wait_blocked(1),
                 false => drop(client.replies(commands(state).count())),
             }
             let mut lines = vec![asker.ask(&format!("CLIENT LIST ID {id}"))];
@@ -493,15 +494,15 @@ fn client_list_shows_dedicated_clients() {
 
 #[test]
 fn blocked_and_subscribed_clients_can_be_killed() {
-    same(|door| {
-        let mut killer = door.client();
+    compare(|target| {
+        let mut killer = target.client();
         let mut said = Vec::new();
         for _ in 0..2 {
-            let (mut blocked, mut subscriber) = (door.client(), door.client());
+            let (mut blocked, mut subscriber) = (target.client(), target.client());
             let ids = [blocked.number("CLIENT ID"), subscriber.number("CLIENT ID")];
             blocked.send(array("BLPOP l 0"));
             said.push(subscriber.ask("SUBSCRIBE c"));
-            door.redis().wait_blocked(1);
+            target.redis().wait_blocked(1);
             said.push(killer.ask("PUBSUB NUMSUB c"));
             for id in ids {
                 said.push(killer.ask(&format!("CLIENT KILL ID {id}")));
@@ -509,16 +510,16 @@ fn blocked_and_subscribed_clients_can_be_killed() {
             }
             blocked.expect_end();
             subscriber.expect_end();
-            door.redis().wait_blocked(0);
+            target.redis().wait_blocked(0);
             wait_until("nobody listens", || killer.ask("PUBLISH c x") == ":0");
             said.extend(killer.ask_all("RPUSH l a | LLEN l | DEL l"));
         }
         let mut subscribers = Vec::new();
         for line in ["SUBSCRIBE c", "PSUBSCRIBE c", "SSUBSCRIBE c"] {
-            if line.starts_with("SS") && door.redis().lacks(Feature::Functions) {
+            if line.starts_with("SS") && target.redis().lacks(Feature::Functions) {
                 continue;
             }
-            let mut client = door.client();
+            let mut client = target.client();
             said.push(client.ask(line));
             subscribers.push(client);
         }

@@ -2,15 +2,15 @@
 
 mod support;
 
-use support::{Feature, Proxy, Redis, TENANT, array, both_ways, commands, packet, same};
+use support::{Feature, Proxy, Redis, TENANT, array, both_ways, commands, compare, packet};
 
 const NOT_INSIDE: &str = "-ERR Command not allowed inside a transaction";
 const ABORTED: &str = "-EXECABORT Transaction discarded because of previous errors.";
 
 #[test]
 fn transaction_in_one_packet_works() {
-    let said = same(|door| {
-        let mut client = door.client();
+    let said = compare(|target| {
+        let mut client = target.client();
         client.ask_all(
             "SET a 1 | MULTI | INCR a | GET a | EXEC | GET a | MULTI | EXEC | MULTI | DISCARD | \
              MULTI | SET a 5 | DISCARD | GET a | MULTI | HSET h f v | HGETALL h | GET none | \
@@ -37,8 +37,8 @@ fn transaction_in_one_packet_works() {
 
 #[test]
 fn transaction_errors_are_those_of_the_server() {
-    let said = same(|door| {
-        let mut client = door.client();
+    let said = compare(|target| {
+        let mut client = target.client();
         let mut said = Vec::new();
         for lines in [
             // While the command is queued.
@@ -70,8 +70,8 @@ fn transaction_errors_are_those_of_the_server() {
 
 #[test]
 fn watched_keys_abort_the_transaction() {
-    let said = same(|door| {
-        let (mut client, mut other) = (door.client(), door.client());
+    let said = compare(|target| {
+        let (mut client, mut other) = (target.client(), target.client());
         let mut said = Vec::new();
         for (before, between, changed) in [
             ("WATCH k", "SET k 2", true),
@@ -95,13 +95,13 @@ fn watched_keys_abort_the_transaction() {
         ] {
             client.ask("SET k 1");
             said.extend(commands(before).map(|line| client.ask(line)));
-            if door.is_resp3() {
+            if target.is_resp3() {
                 // RESET may have been among them.
                 client.ask("HELLO 3");
             }
             said.push(other.ask(between));
             let replies = client.ask_all("MULTI | GET k | ECHO done | EXEC");
-            let null = if door.is_resp3() { "_" } else { "*-1" };
+            let null = if target.is_resp3() { "_" } else { "*-1" };
             assert_eq!(
                 replies[3] == null,
                 changed,
@@ -155,8 +155,8 @@ fn watch_and_transaction_end_with_their_client() {
 
 #[test]
 fn select_inside_multi_takes_effect_at_exec() {
-    same(|door| {
-        let (mut client, mut other) = (door.client(), door.client());
+    compare(|target| {
+        let (mut client, mut other) = (target.client(), target.client());
         for db in 0..4 {
             let replies = other.ask_all(&format!("SELECT {db} | SET db {db}"));
             assert_eq!(replies, ["+OK", "+OK"]);
@@ -182,7 +182,7 @@ fn select_inside_multi_takes_effect_at_exec() {
         said.extend(client.ask_all("EXEC | GET db"));
         assert_eq!(said.last().unwrap(), "$1 0");
         // Other clients are not affected: neither on the shared connection nor on this one later.
-        let mut next = door.client();
+        let mut next = target.client();
         said.extend(next.ask_all("GET db | MULTI | GET db | EXEC"));
         assert_eq!(said.last().unwrap(), "*1 $1 0");
         said
@@ -298,8 +298,8 @@ fn refused_commands_abort_the_transaction() {
 
 #[test]
 fn reset_and_quit_end_a_transaction() {
-    same(|door| {
-        let mut client = door.client();
+    compare(|target| {
+        let mut client = target.client();
         let mut said = Vec::new();
         for lines in [
             "SELECT 1 | MULTI | SET k v | RESET | GET k | SET k w | GET k",
@@ -312,15 +312,15 @@ fn reset_and_quit_end_a_transaction() {
         }
         said.extend(client.ask_all("MULTI | SET k v | QUIT"));
         client.expect_end();
-        said.push(door.client().ask("GET k"));
+        said.push(target.client().ask("GET k"));
         said
     });
 }
 
 #[test]
 fn client_reply_off_applies_inside_multi() {
-    same(|door| {
-        let mut client = door.client();
+    compare(|target| {
+        let mut client = target.client();
         let mut said = Vec::new();
         for (lines, count) in [
             (
@@ -352,7 +352,7 @@ fn client_reply_off_applies_inside_multi() {
 /// The state stays with the client while its session changes.
 #[test]
 fn session_may_change_while_keys_are_watched() {
-    let said = same(|door| {
+    let said = compare(|target| {
         let mut said = Vec::new();
         for lines in [
             "SELECT 1 | SET k mine | SELECT 1",
@@ -366,7 +366,7 @@ fn session_may_change_while_keys_are_watched() {
             "HELLO 3 AUTH ann wrong | ACL WHOAMI",
             "AUTH reader readerpw | SET k v | ACL WHOAMI",
         ] {
-            let (mut client, mut other) = (door.client(), door.client());
+            let (mut client, mut other) = (target.client(), target.client());
             for change in ["SET k 2", "SET l 2"] {
                 said.push(other.ask("SET k 1"));
                 said.push(client.ask("WATCH k"));

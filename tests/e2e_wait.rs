@@ -4,7 +4,7 @@ mod support;
 
 use std::thread;
 
-use support::{Proxy, Redis, Wire, array, both_ways, id_of, packet, same_at, wait_until};
+use support::{Proxy, Redis, Wire, array, both_ways, compare_at, id_of, packet, wait_until};
 
 const UNKNOWN: &str = "-ERR elika: the connection that carried the writes is in use or closed";
 
@@ -276,11 +276,11 @@ fn many_waits_block_no_other_client_and_open_few_connections() {
 #[test]
 fn refused_wait_gets_its_error_at_once() {
     let redis = Redis::open();
-    same_at(&redis, |door| {
-        let mut other = door.client();
+    compare_at(&redis, |target| {
+        let mut other = target.client();
         other.send(packet("SET k v | WAITAOF 0 1 0"));
         assert_eq!(other.reply(), "+OK");
-        let mut client = door.client();
+        let mut client = target.client();
         // A server has an append-only file, and this one has none.
         let lines = ["WAITAOF 5 0 0", "WAITAOF -1 1 0", "WAITAOF 1 0 0"];
         let mut said =
@@ -327,8 +327,8 @@ fn many_clients_wait_at_once() {
 #[test]
 fn wait_errors_are_those_of_the_server() {
     let (main, _replica) = pair();
-    same_at(&main, |door| {
-        let mut client = door.client();
+    compare_at(&main, |target| {
+        let mut client = target.client();
         let mut said = Vec::new();
         for line in [
             "WAIT 1 20000 | WAIT x 1 | WAIT 1 x | WAIT 1 -1 | WAIT 1 | WAIT | WAIT 1 2 3 | ECHO x",
@@ -337,19 +337,19 @@ fn wait_errors_are_those_of_the_server() {
             "SELECT 1 | SET k v | WAIT 1 20000 | SELECT 0 | SET k v | WAIT 1 20000",
         ] {
             // Otherwise the number of replicas would be random.
-            in_step(door.redis());
+            in_step(target.redis());
             if line.contains("MULTI") {
-                confirmed(door.redis());
+                confirmed(target.redis());
             }
             said.extend(both_ways(&mut client, "SELECT 0", line));
         }
         client.send(array("SET k v"));
         said.extend(client.ask_all("WAIT 1 20000 | QUIT"));
         // A client that has changed its connection since, and has written nothing.
-        let mut client = door.client();
+        let mut client = target.client();
         client.ask_all("GET k | SELECT 1 | GET k");
         said.extend(client.ask_all("WAIT 1 | WAIT x 1 | WAIT 1 x | WAIT 1 -1 | WAITAOF 1 0 x"));
-        confirmed(door.redis());
+        confirmed(target.redis());
         said.push(client.ask("WAIT 0 1"));
         said
     });

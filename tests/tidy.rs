@@ -1,7 +1,7 @@
-//! The rules of this project that a machine can check: layers, lengths, words, documentation.
+//! The rules of this project that a test can check: layers, lengths, words, documentation.
 //!
-//! A rule is a function from a file to complaints, so that `every_rule_can_fail` can show each of
-//! them something bad.
+//! A rule is a function from a file to errors, and `every_rule_can_fail` tests each of them with a
+//! file that breaks the rule.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs;
@@ -9,13 +9,13 @@ use std::path::Path;
 
 use elika::config::{self, Parsed};
 
-/// Lines of a file, and of one with tests.
+/// Lines of a source file, and of a file with tests.
 const LINES_MAX: (usize, usize) = (400, 700);
 
-/// Characters of a line; rustfmt holds code to it, but not comments.
+/// Characters of a line. rustfmt wraps code, but not comments.
 const LINE_CHARS_MAX: usize = 100;
 
-/// Which rooms a room may name, besides itself. What is not here has no room yet.
+/// The layers that each layer may use, besides itself.
 const LAYERS: &[(&str, &[&str])] = &[
     ("resp", &[]),
     ("command", &["resp"]),
@@ -69,7 +69,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What a machine without socket, clock and thread must not name.
+/// Names that the layers without sockets, clocks and threads must not use.
 const IMPURE: &[&str] = &[
     "mio",
     "std::thread",
@@ -78,7 +78,7 @@ const IMPURE: &[&str] = &[
     "TcpListener",
     "TcpStream",
 ];
-const PURE_ROOMS: &[&str] = &[
+const PURE_LAYERS: &[&str] = &[
     "resp",
     "command",
     "cluster",
@@ -91,7 +91,7 @@ const PURE_ROOMS: &[&str] = &[
     "proxy",
 ];
 
-/// What would make ownership of the data path a matter of running time.
+/// Types with ownership that is checked at run time, which the data path must not use.
 const SHARED: &[&str] = &["Rc", "RefCell", "Mutex", "dyn"];
 const DATA_PATH: &[&str] = &[
     "resp",
@@ -106,7 +106,7 @@ const DATA_PATH: &[&str] = &[
     "reactor",
 ];
 
-/// Spelled in two parts, so that this file is tidy too.
+/// Marks of unfinished code, in two parts so that this file does not contain them.
 const UNFINISHED: &[(&str, &str)] = &[
     ("todo", "!("),
     ("unimplemented", "!("),
@@ -116,18 +116,18 @@ const UNFINISHED: &[(&str, &str)] = &[
     ("#[ig", "nore"),
 ];
 
-/// The first page, and how long it may be.
+/// The first page, and its maximum of lines.
 const README: &str = "README.md";
 const README_LINES_MAX: usize = 250;
 
-/// Where each thing that must be documented is looked up.
+/// The pages on which options, metrics, errors and layers must be documented.
 const OPTIONS: &str = "docs/options.md";
 const METRICS: &str = "docs/metrics.md";
 const ERRORS: &str = "docs/failures.md";
 const ARCHITECTURE: &str = "docs/architecture.md";
 
 struct Source {
-    /// From the root of the project, with `/`.
+    /// The path from the root of the project, with `/`.
     path: String,
     text: String,
 }
@@ -141,9 +141,9 @@ impl Source {
     }
 
     /// The folder of `src/` it is in; files beside the folders are in none.
-    fn room(&self) -> Option<&str> {
-        let (room, _) = self.path.strip_prefix("src/")?.split_once('/')?;
-        Some(room)
+    fn layer(&self) -> Option<&str> {
+        let (layer, _) = self.path.strip_prefix("src/")?.split_once('/')?;
+        Some(layer)
     }
 
     fn is_test(&self) -> bool {
@@ -152,7 +152,7 @@ impl Source {
             || self.path.ends_with("tests.rs")
     }
 
-    /// Lines of the program itself, numbered: no tests, no comments.
+    /// The numbered lines of the program, without tests and comments.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let test = self.is_test();
         (1..)
@@ -161,7 +161,7 @@ impl Source {
             .map(|(n, line)| (n, line.split("//").next().unwrap_or_default()))
     }
 
-    fn complain(&self, line: usize, what: impl std::fmt::Display) -> String {
+    fn error(&self, line: usize, what: impl std::fmt::Display) -> String {
         format!("{}:{line}: {what}", self.path)
     }
 }
@@ -186,7 +186,7 @@ fn sources_keep_the_rules() {
     report(rules.flat_map(|rule| sources.iter().flat_map(rule)));
 }
 
-/// See [`LINES_MAX`].
+/// Files have at most [`LINES_MAX`] lines.
 fn length(source: &Source) -> Vec<String> {
     let lines = source.text.lines().count();
     let max = if source.is_test() {
@@ -198,10 +198,10 @@ fn length(source: &Source) -> Vec<String> {
         return Vec::new();
     }
     let what = format!("{lines} lines: split it");
-    vec![source.complain(1, what)]
+    vec![source.error(1, what)]
 }
 
-/// A literal that stands alone on its line cannot be helped, nor can an address.
+/// Lines have at most [`LINE_CHARS_MAX`] characters, except for literals and addresses.
 fn line_length(source: &Source) -> Vec<String> {
     let literal = |line: &str| {
         line.trim_start()
@@ -212,16 +212,16 @@ fn line_length(source: &Source) -> Vec<String> {
         .zip(source.text.lines())
         .filter(|(_, line)| line.chars().count() > LINE_CHARS_MAX)
         .filter(|(_, line)| !literal(line) && !line.contains("://"))
-        .map(|(n, _)| source.complain(n, "the line is too long"))
+        .map(|(n, _)| source.error(n, "the line is too long"))
         .collect()
 }
 
-/// Every file begins with what it is for.
+/// Every file begins with a comment about its purpose.
 fn opening(source: &Source) -> Vec<String> {
     if source.text.starts_with("//! ") {
         return Vec::new();
     }
-    vec![source.complain(1, "does not begin with `//!` and what it is for")]
+    vec![source.error(1, "does not begin with `//!` and what it is for")]
 }
 
 fn unfinished(source: &Source) -> Vec<String> {
@@ -229,54 +229,54 @@ fn unfinished(source: &Source) -> Vec<String> {
     let found = words.flat_map(|word| {
         let lines = (1..).zip(source.text.lines());
         let lines = lines.filter(|(_, line)| line.contains(&word));
-        let complaints = lines.map(|(n, _)| source.complain(n, format!("{word} is left")));
-        complaints.collect::<Vec<_>>()
+        let errors = lines.map(|(n, _)| source.error(n, format!("{word} is left")));
+        errors.collect::<Vec<_>>()
     });
     found.collect()
 }
 
-/// Rooms name only those below them.
+/// Layers name only those below them.
 fn layers(source: &Source) -> Vec<String> {
-    let Some(room) = source.room() else {
+    let Some(layer) = source.layer() else {
         return Vec::new();
     };
-    let Some((_, below)) = LAYERS.iter().find(|(name, _)| *name == room) else {
-        return vec![source.complain(1, format!("{room} has no row in the table of layers"))];
+    let Some((_, below)) = LAYERS.iter().find(|(name, _)| *name == layer) else {
+        return vec![source.error(1, format!("{layer} has no row in the table of layers"))];
     };
-    let mut complaints = Vec::new();
+    let mut errors = Vec::new();
     for (n, line) in source.code() {
         for rest in line.split("crate::").skip(1) {
             let end = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
             let named = &rest[..end];
-            if named != room && !below.contains(&named) {
-                let what = format!("{room} must not name crate::{named}");
-                complaints.push(source.complain(n, what));
+            if named != layer && !below.contains(&named) {
+                let what = format!("{layer} must not name crate::{named}");
+                errors.push(source.error(n, what));
             }
         }
     }
-    complaints
+    errors
 }
 
 fn purity(source: &Source) -> Vec<String> {
-    forbidden(source, PURE_ROOMS, IMPURE)
+    forbidden(source, PURE_LAYERS, IMPURE)
 }
 
 fn sharing(source: &Source) -> Vec<String> {
     forbidden(source, DATA_PATH, SHARED)
 }
 
-fn forbidden(source: &Source, rooms: &[&str], words: &[&str]) -> Vec<String> {
-    if !source.room().is_some_and(|room| rooms.contains(&room)) {
+fn forbidden(source: &Source, layers: &[&str], words: &[&str]) -> Vec<String> {
+    if !source.layer().is_some_and(|layer| layers.contains(&layer)) {
         return Vec::new();
     }
     let lines = source.code().flat_map(|(n, line)| {
         let found = words.iter().filter(move |word| has_word(line, word));
-        found.map(move |word| source.complain(n, format!("{word} has no place here")))
+        found.map(move |word| source.error(n, format!("{word} has no place here")))
     });
     lines.collect()
 }
 
-/// Does `line` contain `word`, and not as a part of another?
+/// Whether `line` contains `word` as a whole word.
 fn has_word(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
         let before = line[..at].chars().next_back();
@@ -318,8 +318,8 @@ fn every_rule_can_fail() {
         let mut examples = bad.iter().filter(|(of, ..)| of == name).peekable();
         assert!(examples.peek().is_some(), "{name} has no example");
         for (_, path, text) in examples {
-            let complaints = rule(&Source::new(path, *text));
-            assert!(!complaints.is_empty(), "{name} passes {text}");
+            let errors = rule(&Source::new(path, *text));
+            assert!(!errors.is_empty(), "{name} passes {text}");
         }
     }
     let good = "//! See mio.\nuse crate::resp::Args; // a TcpStream\nlet mion = 1;\n";
@@ -348,7 +348,7 @@ fn options_page_has_the_help_text() {
     );
 }
 
-/// The table says what each of them means; a counter is on it as soon as it is declared.
+/// A declared counter must be in the tables of the page.
 #[test]
 fn metrics_page_has_every_metric() {
     let (page, table) = (read(METRICS), elika::metrics_table());
@@ -373,13 +373,13 @@ fn readme_sets_up_with_two_commands() {
     assert_eq!(block, Some("sh\nmake run-local\nmake test\n"));
 }
 
-/// A reader who meets an error looks it up in one place.
+/// Every error that the proxy generates is on one page.
 #[test]
 fn failures_page_has_every_error_of_the_proxy() {
     let page = read(ERRORS);
     let mut missing = Vec::new();
     let mut found = 0;
-    for source in sources().iter().filter(|source| source.room().is_some()) {
+    for source in sources().iter().filter(|source| source.layer().is_some()) {
         for (n, line) in source.code() {
             for text in line.split("\"ERR elika: ").skip(1) {
                 // The longest part that is always the same.
@@ -388,7 +388,7 @@ fn failures_page_has_every_error_of_the_proxy() {
                 let part = parts.max_by_key(|part| part.len()).unwrap_or_default();
                 found += 1;
                 if !page.contains(part) {
-                    missing.push(source.complain(n, format!("not in {ERRORS}: {part}")));
+                    missing.push(source.error(n, format!("not in {ERRORS}: {part}")));
                 }
             }
         }
@@ -397,22 +397,22 @@ fn failures_page_has_every_error_of_the_proxy() {
     report(missing);
 }
 
-/// Every room is on both maps.
+/// Every layer is in both tables of layers.
 #[test]
 fn every_layer_is_in_the_documentation() {
     let (page, lib) = (read(ARCHITECTURE), read("src/lib.rs"));
-    let mut complaints = Vec::new();
+    let mut errors = Vec::new();
     let paths = entries("src");
     for path in paths.iter().filter(|path| !path.ends_with(".rs")) {
         let name = path.rsplit('/').next().unwrap_or_default();
         if !page.contains(&format!("{name}/")) {
-            complaints.push(format!("{ARCHITECTURE}: src/{name} is not in the tree"));
+            errors.push(format!("{ARCHITECTURE}: src/{name} is not in the tree"));
         }
         if !lib.contains(&format!("//! | `{name}`")) {
-            complaints.push(format!("src/lib.rs: {name} is not in the table of layers"));
+            errors.push(format!("src/lib.rs: {name} is not in the table of layers"));
         }
     }
-    report(complaints);
+    report(errors);
 }
 
 #[test]
@@ -429,11 +429,11 @@ fn undocumented(source: &Source) -> Vec<String> {
     let fields = pairs.filter(|(_, pair)| pair[1].starts_with("pub ") && pair[1].ends_with(','));
     fields
         .filter(|(_, pair)| !pair[0].starts_with("/// "))
-        .map(|(n, pair)| source.complain(n, format!("undocumented: {}", pair[1])))
+        .map(|(n, pair)| source.error(n, format!("undocumented: {}", pair[1])))
         .collect()
 }
 
-/// Details are on the pages of `docs/`, each of which the first page links.
+/// The README links every page of `docs/`.
 #[test]
 fn readme_is_short_and_links_every_page() {
     let readme = Source::new(README, read(README));
@@ -444,7 +444,7 @@ fn readme_is_short_and_links_every_page() {
     let linked: Vec<&str> = links(&readme.text).map(|(_, link)| link).collect();
     let missing = pages.iter().filter(|page| page.path.starts_with("docs/"));
     let missing = missing.filter(|page| !linked.contains(&page.path.as_str()));
-    report(missing.map(|page| readme.complain(lines, format!("does not link {}", page.path))));
+    report(missing.map(|page| readme.error(lines, format!("does not link {}", page.path))));
 }
 
 #[test]
@@ -457,7 +457,7 @@ fn every_link_resolves() {
     report(broken_links(&Source::new(README, good)));
 }
 
-/// Relative links of a page to files that are not there, or to headings that they do not have.
+/// The relative links of a page to missing files and headings.
 fn broken_links(page: &Source) -> Vec<String> {
     let folder = Path::new(&page.path)
         .parent()
@@ -475,7 +475,7 @@ fn broken_links(page: &Source) -> Vec<String> {
         !anchors(&text).iter().any(|known| known == anchor)
     });
     broken
-        .map(|(n, link)| page.complain(n, format!("{link} leads nowhere")))
+        .map(|(n, link)| page.error(n, format!("{link} leads nowhere")))
         .collect()
 }
 
@@ -489,7 +489,7 @@ fn links(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// What GitHub calls the headings of a Markdown text.
+/// The anchors that GitHub gives the headings of a Markdown text.
 fn anchors(text: &str) -> Vec<String> {
     let mut anchors: Vec<String> = Vec::new();
     let headings = prose(text).filter(|(_, line)| line.starts_with('#'));
@@ -515,7 +515,7 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// What users and developers read.
+/// The pages for users and developers.
 fn pages() -> impl Iterator<Item = Source> {
     let docs = entries("docs").into_iter();
     let docs = docs.filter(|path| path.ends_with(".md"));
@@ -527,9 +527,9 @@ fn pages() -> impl Iterator<Item = Source> {
 }
 
 #[track_caller]
-fn report(complaints: impl IntoIterator<Item = String>) {
-    let complaints: Vec<String> = complaints.into_iter().collect();
-    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+fn report(errors: impl IntoIterator<Item = String>) {
+    let errors: Vec<String> = errors.into_iter().collect();
+    assert!(errors.is_empty(), "\n{}\n", errors.join("\n"));
 }
 
 fn sources() -> Vec<Source> {
@@ -553,7 +553,7 @@ fn find_sources(folder: &str, paths: &mut Vec<String>) {
     }
 }
 
-/// What is in a folder, in order; nothing if there is no such folder.
+/// The sorted entries of a folder; none if the folder is missing.
 fn entries(folder: &str) -> Vec<String> {
     let Ok(found) = fs::read_dir(root().join(folder)) else {
         return Vec::new();

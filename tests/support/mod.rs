@@ -15,22 +15,22 @@
     reason = "a test fails by panicking; these helpers are not marked as tests"
 )]
 
+mod compare;
 mod exposition;
 mod http;
 mod proxy;
 mod redis;
-mod same;
 mod script;
 mod wire;
 
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+pub(crate) use compare::{Target, both_ways, compare, compare_at};
 pub(crate) use exposition::Exposition;
 pub(crate) use http::{Answer, Http};
 pub(crate) use proxy::{Proxy, TENANT};
 pub(crate) use redis::{Feature, Redis, id_of, unused_port};
-pub(crate) use same::{Door, both_ways, same, same_at};
 pub(crate) use script::{Backend, HELLO, WHICH_BLOCK, hello_reply, request};
 pub(crate) use wire::{Wire, array, commands, packet, text};
 

@@ -3,14 +3,14 @@
 use super::{Proxy, Redis, Wire, commands, wait_until};
 
 /// The source of the clients of one run.
-pub(crate) struct Door<'a> {
+pub(crate) struct Target<'a> {
     redis: &'a Redis,
     proxy: Option<&'a Proxy>,
     /// The protocol of its clients.
     pub(crate) protocol: u8,
 }
 
-impl Door<'_> {
+impl Target<'_> {
     /// A new client, in the protocol of this run.
     pub(crate) fn client(&self) -> Wire {
         let mut client = match self.proxy {
@@ -39,12 +39,15 @@ impl Door<'_> {
 
 /// Runs the steps on a direct connection, through one worker and through two, in both protocols,
 /// each time with an empty server. Returns the replies in RESP2 and in RESP3.
-pub(crate) fn same(steps: impl Fn(&Door<'_>) -> Vec<String>) -> [Vec<String>; 2] {
-    same_at(&Redis::open(), steps)
+pub(crate) fn compare(steps: impl Fn(&Target<'_>) -> Vec<String>) -> [Vec<String>; 2] {
+    compare_at(&Redis::open(), steps)
 }
 
 /// Runs the steps with an existing server.
-pub(crate) fn same_at(redis: &Redis, steps: impl Fn(&Door<'_>) -> Vec<String>) -> [Vec<String>; 2] {
+pub(crate) fn compare_at(
+    redis: &Redis,
+    steps: impl Fn(&Target<'_>) -> Vec<String>,
+) -> [Vec<String>; 2] {
     let (one, two) = (
         Proxy::with(redis, &["--core-num=1"]),
         Proxy::with(redis, &["--core-num=2"]),
@@ -56,12 +59,12 @@ pub(crate) fn same_at(redis: &Redis, steps: impl Fn(&Door<'_>) -> Vec<String>) -
     ];
     [2, 3].map(|protocol| {
         let runs = doors.map(|(name, proxy)| {
-            let door = Door {
+            let target = Target {
                 redis,
                 proxy,
                 protocol,
             };
-            let said = steps(&door);
+            let said = steps(&target);
             forget(redis);
             (name, said)
         });
