@@ -159,15 +159,6 @@ impl Links {
         }
     }
 
-    /// The same for a buffer.
-    pub(crate) fn append_owned(&mut self, key: LinkKey, bytes: Vec<u8>) {
-        if let Some(link) = self.table.get_mut(key) {
-            link.recent.skip(bytes.len());
-            self.chunks.append_owned(&mut link.outbound, bytes);
-            mark_dirty(&mut self.dirty, link, key);
-        }
-    }
-
     /// Appends bytes of the handshake, which go before all requests.
     pub(crate) fn greet(&mut self, key: LinkKey, bytes: &[u8]) {
         if let Some(link) = self.table.get_mut(key) {

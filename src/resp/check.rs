@@ -6,7 +6,7 @@
 //! the data path.
 
 use super::limits::RequestLimits;
-use super::{Args, ProtocolError, ReplyError, ReplyScanner, RequestDecoder, Scan, Step};
+use super::{Args, ProtocolError, ReplyError, ReplyScanner, RequestDecoder, Rest, Scan, Step};
 use super::{inline_to_array, write};
 
 pub mod oracle;
@@ -40,6 +40,14 @@ pub fn request(data: &[u8]) {
             decode_all(data, &limits, |_| random.piece()),
         ] {
             assert_eq!(pieces, whole, "{limits:?}");
+        }
+        for pieces in [
+            decode_rests(data, &limits, || 1),
+            decode_rests(data, &limits, || random.piece()),
+        ] {
+            assert_eq!(pieces.error, whole.error, "{limits:?}");
+            let ends = whole.frames.iter().map(|(end, _)| *end);
+            assert!(ends.eq(pieces.frames.iter().map(|(end, ())| *end)));
         }
 
         let mut start = 0;
@@ -130,6 +138,58 @@ fn decode_all(
                 found.error = Some(error);
                 return found;
             }
+        }
+    }
+}
+
+/// The same, where each request goes on with a [`RestDecoder`](super::RestDecoder) as soon as it
+/// can. Without what kind of request it was.
+fn decode_rests(
+    data: &[u8],
+    limits: &RequestLimits,
+    mut piece: impl FnMut() -> usize,
+) -> Found<(), ProtocolError> {
+    let mut found = Found {
+        frames: Vec::new(),
+        error: None,
+    };
+    let mut decoder = RequestDecoder::default();
+    let (mut rest, mut start, mut visible) = (None, 0, 0);
+    loop {
+        let input = &data[start..visible];
+        let end = match &mut rest {
+            None => match decoder.decode(input, limits) {
+                Ok(Step::NeedMore { at_least }) => {
+                    rest = decoder.rest(input, at_least);
+                    start += if rest.is_some() { input.len() } else { 0 };
+                    None
+                }
+                Ok(Step::Array { len, .. } | Step::Inline { len } | Step::Empty { len }) => {
+                    Some(Ok(len))
+                }
+                Err(error) => Some(Err(error)),
+            },
+            Some(rest) => match rest.decode(input, limits) {
+                Ok(Rest::NeedMore { used }) => {
+                    start += used;
+                    None
+                }
+                Ok(Rest::Complete { len }) => Some(Ok(len)),
+                Err(error) => Some(Err(error)),
+            },
+        };
+        match end {
+            Some(Ok(len)) => {
+                start += len;
+                (decoder, rest) = (RequestDecoder::default(), None);
+                found.frames.push((start, ()));
+            }
+            Some(Err(error)) => {
+                found.error = Some(error);
+                return found;
+            }
+            None if visible == data.len() => return found,
+            None => visible += piece().clamp(1, data.len() - visible),
         }
     }
 }

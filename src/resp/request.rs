@@ -106,6 +106,7 @@ impl RequestDecoder {
                 argc: self.argc,
             }),
             Argument::NeedMore { at_least } => Ok(Step::NeedMore { at_least }),
+            Argument::NeedHeader => Ok(Step::NeedMore { at_least: 1 }),
         }
     }
 
@@ -131,57 +132,93 @@ impl RequestDecoder {
     }
 }
 
-/// Finds the end of a request that is too large to be buffered in one piece. It starts behind the
-/// first large argument.
+/// Finds the end of a large request behind bytes that are kept elsewhere, from the middle of an
+/// argument on. Every byte is an input once, except those of a header line that was cut.
 #[derive(Clone, Copy, Debug)]
-pub struct RestDecoder(Arguments);
+pub struct RestDecoder {
+    /// Bytes of the request before the next input.
+    before: usize,
+    /// Bytes that the incomplete argument lacks, its CRLF included.
+    lacking: usize,
+    /// The last two bytes before the next input.
+    last: [u8; 2],
+    /// The arguments behind the incomplete one.
+    behind: Arguments,
+}
 
 /// The result of [`RestDecoder::decode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// The request ends after the first `len` bytes.
+    /// The request ends with the first `len` bytes.
     Complete {
-        /// Bytes of the remaining arguments; 0 if there is none.
+        /// Bytes of the request in this input.
         len: usize,
     },
-    /// The request is not complete.
+    /// The request is not complete. The next input starts behind the first `used` bytes.
     NeedMore {
-        /// As in [`Step::NeedMore`].
-        at_least: usize,
+        /// All bytes of this input, except those of a header line that was cut.
+        used: usize,
     },
 }
 
 impl RequestDecoder {
-    /// A decoder of the arguments behind the current one. It is available after
-    /// [`Step::NeedMore`] with more than one byte, when the name of the command is complete.
-    pub fn behind_argument(&self) -> Option<RestDecoder> {
-        let behind = self.arguments.behind_next()?;
-        (self.arguments.left < self.argc).then_some(RestDecoder(behind))
+    /// The decoder for the rest of a request, of which `seen` is there and an argument lacks
+    /// `at_least` bytes, as [`Step::NeedMore`] said. `None` if a header line may be incomplete.
+    pub fn rest(&self, seen: &[u8], at_least: usize) -> Option<RestDecoder> {
+        let &[.., one, two] = seen else { return None };
+        let left = self.arguments.left.checked_sub(1)?;
+        (at_least > 1).then_some(RestDecoder {
+            before: seen.len(),
+            lacking: at_least,
+            last: [one, two],
+            behind: Arguments {
+                left,
+                ..Arguments::default()
+            },
+        })
     }
 }
 
 impl RestDecoder {
-    /// Searches for the end of the request. `input` starts behind a large argument; the request has
-    /// `before` bytes before it. The input of further calls is that of [`RequestDecoder::decode`].
-    pub fn decode(
-        &mut self,
-        input: &[u8],
-        limits: &RequestLimits,
-        before: usize,
-    ) -> Result<Rest, ProtocolError> {
-        if self.0.line_lacks_end(input, limits) {
-            return Ok(Rest::NeedMore { at_least: 1 });
-        }
-        match self.0.end(input, limits, before)? {
-            Argument::Complete { len } => Ok(Rest::Complete { len }),
-            Argument::NeedMore { at_least } => Ok(Rest::NeedMore { at_least }),
-        }
+    /// Bytes that the incomplete argument lacks.
+    pub fn lacking(&self) -> usize {
+        self.lacking
     }
 
-    /// Skips the current argument, because it is large as well: the next input starts behind it.
-    /// Only allowed after [`Rest::NeedMore`] with more than one byte.
-    pub fn leave_argument(&mut self) {
-        self.0 = self.0.behind_next().unwrap_or_default();
+    /// Finds the end of the request. After an error it must be decoded from its first byte on.
+    pub fn decode(&mut self, input: &[u8], limits: &RequestLimits) -> Result<Rest, ProtocolError> {
+        let mut used = self.lacking.min(input.len());
+        let (argument, later) = input.split_at(used);
+        self.pass(argument);
+        if self.lacking == 0 {
+            if used > 0 && self.last != *b"\r\n" {
+                return Err(ProtocolError::ExpectedCrlf);
+            }
+            self.behind.next = used;
+            if !self.behind.line_lacks_end(input, limits) {
+                match self.behind.end(input, limits, self.before)? {
+                    Argument::Complete { len } => return Ok(Rest::Complete { len }),
+                    Argument::NeedMore { at_least } => {
+                        self.pass(later);
+                        self.lacking = at_least;
+                        self.behind.left -= 1;
+                        used = input.len();
+                    }
+                    Argument::NeedHeader => used = self.behind.next,
+                }
+            }
+        }
+        self.before += used;
+        Ok(Rest::NeedMore { used })
+    }
+
+    fn pass(&mut self, bytes: &[u8]) {
+        self.lacking = self.lacking.saturating_sub(bytes.len());
+        self.last = match *bytes {
+            [.., one, two] => [one, two],
+            [two] => [self.last[1], two],
+            [] => self.last,
+        };
     }
 }
 
@@ -197,20 +234,18 @@ struct Arguments {
 }
 
 enum Argument {
-    Complete { len: usize },
-    NeedMore { at_least: usize },
+    Complete {
+        len: usize,
+    },
+    /// It lacks so many bytes.
+    NeedMore {
+        at_least: usize,
+    },
+    /// Its header line is incomplete.
+    NeedHeader,
 }
 
 impl Arguments {
-    /// The arguments behind the first one. Offsets are counted from its end.
-    fn behind_next(self) -> Option<Self> {
-        let left = self.left.checked_sub(1)?;
-        Some(Self {
-            left,
-            ..Self::default()
-        })
-    }
-
     /// Whether the header line in which the last call ended is still incomplete and not too long.
     #[inline]
     fn line_lacks_end(&mut self, input: &[u8], limits: &RequestLimits) -> bool {
@@ -239,7 +274,7 @@ impl Arguments {
         while rest.left > 0 {
             match rest.next_end(input, limits, before)? {
                 Argument::Complete { len } => rest.next += len,
-                more @ Argument::NeedMore { .. } => {
+                more => {
                     *self = rest;
                     return Ok(more);
                 }
@@ -259,14 +294,14 @@ impl Arguments {
     ) -> Result<Argument, ProtocolError> {
         let rest = input.get(self.next..).unwrap_or_default();
         match rest.first() {
-            None => return Ok(Argument::NeedMore { at_least: 1 }),
+            None => return Ok(Argument::NeedHeader),
             Some(b'$') => {}
             Some(&other) => return Err(ProtocolError::ExpectedDollar(other)),
         }
         let header = read_length(rest, limits.inline_bytes_max).map_err(bulk_error)?;
         let Some(Length { value, line_bytes }) = header else {
             self.search_line(input, limits);
-            return Ok(Argument::NeedMore { at_least: 1 });
+            return Ok(Argument::NeedHeader);
         };
         let bytes = limits
             .arg_bytes(value)?

@@ -19,6 +19,13 @@ const CACHED_BYTES_STEP: usize = 16;
 /// How many free pieces of one size it keeps at most.
 const CACHED_PIECES: usize = 7;
 
+/// The smallest memory that is mapped apart (malloc.c, `DEFAULT_MMAP_THRESHOLD_MIN`).
+const MAPPED_BYTES_LEAST: usize = 128 * 1024;
+
+/// Memory of this size is mapped apart and given back as soon as it is free, because the threshold
+/// for that is at most 32 MiB (malloc.c, `DEFAULT_MMAP_THRESHOLD_MAX`).
+pub(crate) const MAPPED_BYTES_MIN: usize = 33 << 20;
+
 /// Before so many bytes are copied because of one request, it is made sure that there is memory.
 pub(crate) const LARGE_BYTES: usize = 1 << 20;
 
@@ -46,9 +53,13 @@ pub(crate) fn make_small<T>(slab: &mut Slab<T>, something: T) -> T {
     slab.remove(index)
 }
 
-/// Gives back the memory of a slab that holds nothing; see [`make_small`].
+/// Gives back the memory of a slab that holds nothing; see [`make_small`]. A slab that cannot be
+/// mapped apart is not made small first: glibc would keep what is left of it for the thread, amid
+/// memory that is free.
 pub(crate) fn give_back<T>(slab: &mut Slab<T>, something: T) {
-    make_small(slab, something);
+    if slab.capacity() * size_of::<T>() >= MAPPED_BYTES_LEAST {
+        make_small(slab, something);
+    }
     *slab = Slab::new();
 }
 

@@ -165,11 +165,30 @@ impl ChunkPool {
         self.taker != NIL
     }
 
+    /// Gives a list room for so many bytes in a chunk of its own, if there is memory for it.
+    pub(crate) fn reserve(&mut self, list: &mut ChunkList, bytes: usize) {
+        let mut chunk = Vec::new();
+        if chunk.try_reserve_exact(bytes).is_ok() {
+            self.link(list, chunk, 0, 0);
+        }
+    }
+
+    /// Bytes that the last chunk of a list has room for.
+    #[inline]
+    pub(crate) fn room(&self, list: &ChunkList) -> usize {
+        match self.chunks.get(list.tail as usize) {
+            Some(tail) if tail.end == tail.bytes.len() => tail.bytes.capacity() - tail.end,
+            _ => 0,
+        }
+    }
+
     /// Puts bytes at the end of a list.
     pub(crate) fn append(&mut self, list: &mut ChunkList, mut bytes: &[u8]) {
         list.len += bytes.len();
         self.bytes += bytes.len();
+        let room = self.room(list);
         if bytes.len() >= TAKE_BYTES_MIN
+            && room < bytes.len()
             && let Some((offered, len)) = self.offer
             && let Some(start) = (bytes.as_ptr() as usize).checked_sub(offered)
             && start + bytes.len() <= len
@@ -178,10 +197,9 @@ impl ChunkPool {
             self.taker = self.link(list, Vec::new(), start, start + bytes.len());
             return;
         }
-        if let Some(tail) = self.chunks.get_mut(list.tail as usize)
-            && tail.end == tail.bytes.len()
+        if room > 0
+            && let Some(tail) = self.chunks.get_mut(list.tail as usize)
         {
-            let room = tail.bytes.capacity() - tail.bytes.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             tail.bytes.extend_from_slice(now);
             tail.end = tail.bytes.len();
@@ -233,24 +251,29 @@ impl ChunkPool {
             .map_or(&[], Chunk::bytes)
     }
 
-    /// Empties a list, and adds its bytes to `into` if there is memory for them. Not while a buffer
-    /// is being taken.
-    pub(crate) fn gather(
-        &mut self,
-        list: &mut ChunkList,
-        into: &mut Vec<u8>,
-    ) -> Result<(), TryReserveError> {
+    /// Empties a list. Returns its bytes in one piece, if there is memory for it. Not while a
+    /// buffer is being taken.
+    pub(crate) fn take_whole(&mut self, list: &mut ChunkList) -> Result<Vec<u8>, TryReserveError> {
         debug_assert!(!self.is_taking());
-        let room = into.try_reserve_exact(list.len);
+        let mut whole = Vec::new();
+        if list.head == list.tail
+            && let Some(chunk) = self.chunks.get_mut(list.head as usize)
+            && chunk.bytes().len() == chunk.bytes.len()
+        {
+            whole = mem::take(&mut chunk.bytes);
+            self.clear(list);
+            return Ok(whole);
+        }
+        let room = whole.try_reserve_exact(list.len);
         let mut node = list.head;
         while room.is_ok()
             && let Some(chunk) = self.chunks.get(node as usize)
         {
-            into.extend_from_slice(chunk.bytes());
+            whole.extend_from_slice(chunk.bytes());
             node = chunk.next;
         }
         self.clear(list);
-        room
+        room.map(|()| whole)
     }
 
     /// All bytes of a list, if they are in one piece.
@@ -310,7 +333,7 @@ impl ChunkPool {
             FIRST_BYTES => (&mut self.free_first, FREE_FIRST_MAX),
             CHUNK_BYTES => (&mut self.free, FREE_CHUNKS_MAX),
             // As it is: a read buffer is never shorter than it is long.
-            _ if bytes.len() == READ_BYTES => {
+            _ if bytes.len() == READ_BYTES && bytes.capacity() < 2 * READ_BYTES => {
                 if self.free_buffers.len() < FREE_BUFFERS_MAX {
                     self.free_buffers.push(bytes);
                 }

@@ -22,6 +22,7 @@ mod failure;
 mod harness;
 mod health;
 mod instances;
+mod large_requests;
 mod late_replies;
 mod limits;
 mod login;

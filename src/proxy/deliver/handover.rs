@@ -300,8 +300,9 @@ impl Machine {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let chunks = self.links.chunks_mut();
         let mut bytes = chunks.split_front(&mut lost.outbound, len);
-        let mut copy = Vec::new();
-        if len <= COPY_BYTES_MAX && chunks.gather(&mut bytes, &mut copy).is_ok() {
+        if len <= COPY_BYTES_MAX
+            && let Ok(copy) = chunks.take_whole(&mut bytes)
+        {
             self.links.append(to, &copy);
         } else {
             self.links.append_list(to, &mut bytes);

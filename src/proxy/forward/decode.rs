@@ -20,16 +20,11 @@ use crate::session::inbound::{Progress, SPARE_BYTES_MAX};
 use crate::session::last_command::LastCommand;
 use crate::session::share::Share;
 use crate::store::allocator::shrink;
-use crate::store::key::{ClientKey, ConnKey, LinkKey, TenantSlot};
-
-/// From this size on a frame at the front of its buffer is moved to the backend with it.
-const MOVE_BYTES_MIN: usize = 32 * 1024;
+use crate::store::key::{ClientKey, ConnKey, TenantSlot};
 
 /// How far a decode got.
 struct Decoded {
     used: usize,
-    /// What was used is one frame for this backend: move it there.
-    moved_to: Option<LinkKey>,
     /// About the frame behind it, of which the end has not come.
     progress: Progress,
 }
@@ -104,7 +99,8 @@ impl Machine {
         }
         let mut rest = bytes;
         while !rest.is_empty() {
-            if let Some(later) = self.keep_of_upload(key, rest) {
+            let later = self.add_to_upload(key, rest);
+            if later.len() < rest.len() {
                 rest = later;
                 self.decode_inbound(key);
                 continue;
@@ -118,7 +114,7 @@ impl Machine {
             }
             let Some(inbound) = &client.inbound else {
                 let decoder = RequestDecoder::default();
-                let Decoded { used, progress, .. } = self.decode(key, rest, decoder, false);
+                let Decoded { used, progress } = self.decode(key, rest, decoder);
                 let rest = rest.get(used..).unwrap_or_default();
                 self.keep_begun(key, rest, progress);
                 break;
@@ -153,51 +149,32 @@ impl Machine {
             if !client.decodes() {
                 return;
             }
-            if client
-                .inbound
-                .as_ref()
-                .is_some_and(|it| it.upload.is_some())
-            {
-                match self.go_on_uploading(key) {
-                    true => continue,
-                    false => return,
-                }
-            }
             let Some(mut inbound) = client.inbound.take() else {
                 return;
             };
+            if let Some(upload) = inbound.upload.take() {
+                inbound.upload = self.send_upload(key, &mut inbound, upload);
+                let waits = inbound.upload.is_some();
+                self.keep_on(key, inbound, Progress::default());
+                if waits {
+                    return;
+                }
+                continue;
+            }
             let decoder = mem::take(&mut inbound.decoder);
-            let decoded = self.decode(key, &inbound.bytes, decoder, true);
-            let (used, moved_to) = (decoded.used, decoded.moved_to);
-            match moved_to {
-                Some(to) => {
-                    let rest = inbound.bytes.split_off(used);
-                    let frame = mem::replace(&mut inbound.bytes, rest);
-                    self.links.append_owned(to, frame);
-                }
-                None => {
-                    inbound.bytes.drain(..used);
-                    if used > 0 {
-                        // The buffer of a big frame is not kept for what follows it.
-                        shrink(&mut inbound.bytes, SPARE_BYTES_MAX);
-                    }
-                }
+            let Decoded { used, progress } = self.decode(key, &inbound.bytes, decoder);
+            inbound.bytes.drain(..used);
+            if used > 0 {
+                // The buffer of a big frame is not kept for what follows it.
+                shrink(&mut inbound.bytes, SPARE_BYTES_MAX);
             }
-            self.keep_on(key, inbound, decoded.progress);
-            if moved_to.is_none() {
-                return;
-            }
+            self.keep_on(key, inbound, progress);
+            return;
         }
     }
 
-    /// Decodes `bytes` frame by frame. `whole`: the caller owns them in a buffer of their own.
-    fn decode(
-        &mut self,
-        key: ClientKey,
-        bytes: &[u8],
-        mut decoder: RequestDecoder,
-        whole: bool,
-    ) -> Decoded {
+    /// Decodes `bytes` frame by frame.
+    fn decode(&mut self, key: ClientKey, bytes: &[u8], mut decoder: RequestDecoder) -> Decoded {
         let mut run = Run::at(0);
         let (mut used, mut last, mut missing) = (0, 0..0, 0);
         let (mut limits, mut gate) = self.rules_of(key);
@@ -251,17 +228,8 @@ impl Machine {
                 self.end_run(key, &mut run, bytes, used);
             }
             if ruling == Ruling::Do(Plan::Forward)
-                && let moved_to @ Some(_) = self.add_to_run(key, &mut run, len, frame)
+                && self.add_to_run(key, &mut run, len, frame).is_some()
             {
-                if whole && used == 0 && len >= MOVE_BYTES_MIN {
-                    self.end_run(key, &mut run, &[], 0);
-                    self.note_command_of(key, frame);
-                    return Decoded {
-                        used: len,
-                        moved_to,
-                        progress: Progress::default(),
-                    };
-                }
                 last = used..used + len;
                 used += len;
                 continue;
@@ -279,12 +247,11 @@ impl Machine {
         self.note_command_of(key, bytes.get(last).unwrap_or_default());
         Decoded {
             used,
-            moved_to: None,
             progress: Progress { decoder, missing },
         }
     }
 
-    fn note_command_of(&mut self, key: ClientKey, frame: &[u8]) {
+    pub(in crate::proxy) fn note_command_of(&mut self, key: ClientKey, frame: &[u8]) {
         if let Some(client) = self.clients.get_mut(key)
             && let Some(command) = LastCommand::of(frame)
         {

@@ -1,29 +1,21 @@
-//! Requests that have not come whole: what was read is kept, goes on when more comes, or leaves as
-//! it is if it is large. What is kept is in `inbound`.
-
-use std::collections::TryReserveError;
+//! Requests that have not come whole: what was read is kept until more comes. A large one leaves in
+//! the pieces that it came in. What is kept is in `inbound`.
 
 use crate::command::{self, Plan};
-use crate::resp::{Args, ProtocolError, Rest};
+use crate::resp::Args;
 
+use crate::proxy::forward::admission::Ruling;
+use crate::proxy::forward::answer::Taken;
 use crate::proxy::forward::run::Run;
 use crate::proxy::machine::Machine;
-use crate::session::inbound::{Inbound, Progress, SPARE_BYTES_MAX, UPLOAD_BYTES_MIN, Upload};
+use crate::session::inbound::{Arrival, Inbound, Progress, SPARE_BYTES_MAX, Upload};
 use crate::session::last_command::LastCommand;
-use crate::store::allocator::{OUT_OF_MEMORY, UNCACHED_BYTES};
-use crate::store::key::ClientKey;
+use crate::store::allocator::{OUT_OF_MEMORY, UNCACHED_BYTES, shrink};
+use crate::store::chunk::ChunkList;
+use crate::store::key::{ClientKey, LinkKey};
 
 /// In so many bytes of a request its name is, if that is known here.
 const NAME_BYTES: usize = 64;
-
-/// What becomes of a large request when more of it has come.
-enum Outcome {
-    /// It is not complete, or cannot go now.
-    Wait,
-    /// It is through, or is to be looked at in one piece.
-    GoOn,
-    Malformed(ProtocolError),
-}
 
 impl Machine {
     /// Adds to what is kept of a client's bytes.
@@ -45,12 +37,8 @@ impl Machine {
         if inbound.is_empty() {
             inbound.asked = self.requests.clock;
         }
-        let have = inbound.bytes.len();
-        if inbound.bytes.capacity() - have < bytes.len() {
-            // Never more than the frame will need, and never more than doubled on a mere claim.
-            let claimed = inbound.missing.max(bytes.len());
-            let wanted = claimed.min(have.max(SPARE_BYTES_MAX)).max(bytes.len());
-            let wanted = wanted.max(UNCACHED_BYTES);
+        if inbound.bytes.capacity() - inbound.bytes.len() < bytes.len() {
+            let wanted = inbound.missing.max(bytes.len()).max(UNCACHED_BYTES);
             if inbound.bytes.try_reserve_exact(wanted).is_err() {
                 self.stats.counters.out_of_memory += 1;
                 self.say_and_close(key, OUT_OF_MEMORY);
@@ -94,155 +82,135 @@ impl Machine {
         mut progress: Progress,
     ) {
         let client = self.clients.get_mut(key).filter(|it| !it.is_closing());
-        let Some(client) = client.filter(|_| !inbound.bytes.is_empty()) else {
+        let Some(client) = client.filter(|_| !inbound.is_empty()) else {
             return self.clients.put_spare(inbound, self.links.chunks_mut());
         };
-        inbound.upload = progress.upload(&inbound.bytes, self.links.chunks_mut());
-        if inbound.upload.is_some() {
-            inbound.bytes.clear();
+        if inbound.upload.is_none() {
+            inbound.upload = progress.upload(&inbound.bytes, self.links.chunks_mut());
+            if inbound.upload.is_some() {
+                inbound.bytes.clear();
+                shrink(&mut inbound.bytes, SPARE_BYTES_MAX);
+            }
         }
         (inbound.decoder, inbound.missing) = (progress.decoder, progress.missing);
         client.inbound = Some(inbound);
     }
 
-    /// A large request gets what it lacks, and what follows it is returned. `None`: there is no
-    /// such request.
-    pub(in crate::proxy) fn keep_of_upload<'a>(
+    /// Adds bytes to a large request as far as it lacks them. Returns those that follow it.
+    pub(in crate::proxy) fn add_to_upload<'a>(
         &mut self,
         key: ClientKey,
         bytes: &'a [u8],
-    ) -> Option<&'a [u8]> {
-        let inbound = self.clients.get_mut(key)?.inbound.as_deref_mut()?;
-        let upload = inbound
-            .upload
-            .as_mut()
-            .filter(|upload| upload.lacking > 0)?;
-        Some(upload.take(bytes, self.links.chunks_mut()))
-    }
-
-    /// Goes on with a large request. Returns whether what follows it, or the request in one piece,
-    /// can be decoded.
-    pub(in crate::proxy) fn go_on_uploading(&mut self, key: ClientKey) -> bool {
-        match self.uploaded(key) {
-            Outcome::Wait => false,
-            Outcome::GoOn => true,
-            Outcome::Malformed(error) => {
-                self.malformed(key, error);
-                false
-            }
+    ) -> &'a [u8] {
+        let inbound = self.clients.get(key).and_then(|it| it.inbound.as_ref());
+        if inbound.is_none_or(|inbound| inbound.upload.is_none()) {
+            return bytes;
         }
-    }
-
-    fn uploaded(&mut self, key: ClientKey) -> Outcome {
         let limits = self.limits_of(key);
-        let Some(client) = self.clients.get_mut(key) else {
-            return Outcome::Wait;
+        let client = self.clients.get_mut(key);
+        let Some(inbound) = client.and_then(|client| client.inbound.as_deref_mut()) else {
+            return bytes;
         };
-        let Some(inbound) = client.inbound.as_deref_mut() else {
-            return Outcome::GoOn;
-        };
-        let Some(upload) = &mut inbound.upload else {
-            return Outcome::GoOn;
-        };
-        if upload.lacking > 0 {
-            return Outcome::Wait;
-        }
-        if upload.last != *b"\r\n" {
-            return Outcome::Malformed(ProtocolError::ExpectedCrlf);
-        }
-        let before = upload.front.len();
-        let len = match upload.rest.decode(&inbound.bytes, &limits, before) {
-            Ok(Rest::Complete { len }) => len,
-            Ok(Rest::NeedMore { at_least }) if at_least >= UPLOAD_BYTES_MIN => {
-                upload.rest.leave_argument();
-                upload.lacking = at_least;
-                upload.add(&inbound.bytes, self.links.chunks_mut());
-                inbound.bytes.clear();
-                return Outcome::Wait;
-            }
-            Ok(Rest::NeedMore { at_least }) => {
-                inbound.missing = at_least;
-                return Outcome::Wait;
-            }
-            Err(error) => return Outcome::Malformed(error),
-        };
-        self.send_upload(key, len)
+        let later = inbound.add_to_upload(bytes, &limits, self.links.chunks_mut());
+        let kept = inbound.bytes.len();
+        self.clients.count_partial(kept);
+        later
     }
 
-    /// A large request is complete with the first `len` of the bytes that follow its pieces.
-    fn send_upload(&mut self, key: ClientKey, len: usize) -> Outcome {
-        let inbound = self.clients.get(key).and_then(|it| it.inbound.as_deref());
-        let Some(upload) = inbound.and_then(|inbound| inbound.upload.as_ref()) else {
-            return Outcome::GoOn;
+    /// Forwards or answers a large request, if it is complete. Returns it if it has to wait.
+    pub(in crate::proxy) fn send_upload(
+        &mut self,
+        key: ClientKey,
+        inbound: &mut Inbound,
+        mut upload: Upload,
+    ) -> Option<Upload> {
+        let complete = match upload.arrival {
+            Arrival::Incomplete(_) => return Some(upload),
+            Arrival::Complete => true,
+            Arrival::Malformed => false,
         };
-        let before = upload.front.len();
-        let head = self.links.chunks().first_piece(&upload.front);
+        if complete && self.send_pieces(key, &mut upload.pieces) {
+            return None;
+        }
+        let client = self.clients.get(key);
+        if client.is_none_or(|client| client.is_held()) || self.links.chunks().is_taking() {
+            return Some(upload);
+        }
+        let chunks = self.links.chunks_mut();
+        if !complete {
+            chunks.append(&mut upload.pieces, &inbound.bytes);
+        }
+        match chunks.take_whole(&mut upload.pieces) {
+            Ok(frame) if complete => return self.send_whole(key, frame),
+            Ok(bytes) => {
+                self.clients.count_partial(bytes.len());
+                inbound.bytes = bytes;
+            }
+            Err(_) => {
+                self.stats.counters.out_of_memory += 1;
+                self.say_and_close(key, OUT_OF_MEMORY);
+            }
+        }
+        None
+    }
+
+    /// Forwards a large request in its pieces, if that is all that has to be done with it.
+    fn send_pieces(&mut self, key: ClientKey, pieces: &mut ChunkList) -> bool {
+        let head = self.links.chunks().first_piece(pieces);
         // All but the simplest commands, and tenants with rules, need to see all of it.
         let plain = self.gate_of(key).is_none()
             && command::is_plain(head)
             && self.plan(key, head) == Plan::Forward;
-        let name = Args::new(head).next().unwrap_or_default();
-        let noted = LastCommand::named(name);
+        if !plain {
+            return false;
+        }
+        let noted = LastCommand::named(Args::new(head).next().unwrap_or_default());
         let begin = head.get(..NAME_BYTES.min(head.len())).unwrap_or_default();
         let begin = begin.to_vec();
-        let mut run = Run::at(0);
-        let to = match plain {
-            true => self.add_to_run(key, &mut run, before + len, &begin),
-            false => None,
+        let Some(to) = self.forward_large(key, &begin, pieces.len()) else {
+            return false;
         };
-        self.end_run(key, &mut run, &[], 0);
-        let Some(client) = self.clients.get_mut(key) else {
-            return Outcome::Wait;
-        };
-        if to.is_none() && (client.is_held() || self.links.chunks().is_taking()) {
-            return Outcome::Wait;
-        }
-        let Some(inbound) = client.inbound.as_deref_mut() else {
-            return Outcome::GoOn;
-        };
-        let Some(mut upload) = inbound.upload.take() else {
-            return Outcome::GoOn;
-        };
-        if let Some(to) = to {
+        if let Some(client) = self.clients.get_mut(key) {
             client.command = noted;
-            self.links.append_list(to, &mut upload.front);
-            let last = inbound.bytes.get(..len).unwrap_or_default();
-            self.links.append(to, last);
-            inbound.bytes.drain(..len);
-        } else if self.join_pieces(key, upload).is_err() {
-            self.stats.counters.out_of_memory += 1;
-            self.say_and_close(key, OUT_OF_MEMORY);
-            return Outcome::Wait;
         }
-        self.drop_empty(key);
-        Outcome::GoOn
+        self.links.append_list(to, pieces);
+        true
     }
 
-    /// Makes one piece of a large request.
-    fn join_pieces(&mut self, key: ClientKey, mut upload: Upload) -> Result<(), TryReserveError> {
-        let mut whole = Vec::new();
-        self.links
-            .chunks_mut()
-            .gather(&mut upload.front, &mut whole)?;
-        let client = self.clients.get_mut(key);
-        if let Some(inbound) = client.and_then(|client| client.inbound.as_deref_mut()) {
-            whole.try_reserve_exact(inbound.bytes.len())?;
-            whole.append(&mut inbound.bytes);
-            (inbound.missing, inbound.decoder) = Default::default();
-            let len = whole.len();
-            inbound.bytes = whole;
-            self.clients.count_partial(len);
+    /// Does what a large request asks for, which is seen whole. Returns it if it has to wait.
+    fn send_whole(&mut self, key: ClientKey, frame: Vec<u8>) -> Option<Upload> {
+        let gate = self.gate_of(key);
+        let ruling = self.ruling(key, gate, &frame);
+        let to = match ruling {
+            Ruling::Do(Plan::Forward) => self.forward_large(key, &frame, frame.len()),
+            _ => None,
+        };
+        let taken = match to {
+            Some(_) => Taken::Yes,
+            None => self.carry_out(key, gate, ruling, &frame),
+        };
+        if taken == Taken::Yes {
+            self.note_command_of(key, &frame);
         }
-        Ok(())
+        let mut pieces = ChunkList::default();
+        self.links.chunks_mut().append_owned(&mut pieces, frame);
+        if let Some(to) = to {
+            self.links.append_list(to, &mut pieces);
+        } else if taken == Taken::No {
+            return Some(Upload {
+                pieces,
+                arrival: Arrival::Complete,
+            });
+        }
+        self.links.chunks_mut().clear(&mut pieces);
+        None
     }
 
-    /// Who has sent nothing that waits has no record of it.
-    fn drop_empty(&mut self, key: ClientKey) {
-        let client = self.clients.get_mut(key);
-        if let Some(client) = client
-            && let Some(inbound) = client.inbound.take_if(|inbound| inbound.is_empty())
-        {
-            self.clients.put_spare(inbound, self.links.chunks_mut());
-        }
+    /// Records a large request of `len` bytes. Returns the link to which they are to be appended.
+    fn forward_large(&mut self, key: ClientKey, begin: &[u8], len: usize) -> Option<LinkKey> {
+        let mut run = Run::at(0);
+        let to = self.add_to_run(key, &mut run, len, begin);
+        self.end_run(key, &mut run, &[], 0);
+        to
     }
 }
