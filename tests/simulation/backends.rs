@@ -170,7 +170,7 @@ impl World {
         };
         self.note(|| format!("{key:?} breaks"));
         self.servers[link.server].failed(self.now);
-        self.hang_up(&link, true);
+        self.end_link(&link, true);
         self.nodes[node].machine.link_failed(key, &Failure::Lost);
         self.maybe_turn(node)
     }
@@ -178,7 +178,7 @@ impl World {
     /// A connection has ended. If it was dedicated and held state, or had a request in flight, its
     /// client must be closed; `surely` is false where the machine may have closed it for another
     /// reason.
-    fn hang_up(&mut self, link: &Link, surely: bool) {
+    fn end_link(&mut self, link: &Link, surely: bool) {
         let Some(id) = link.session else { return };
         let server = &mut self.servers[link.server];
         // Invalid bytes may look like a reply.
@@ -188,7 +188,7 @@ impl World {
             .filter(|it| (it.own || it.waited) && (!surely || !link.is_idle()))
             .and_then(|session| session.client);
         if let Some(maybe) = maybe {
-            self.clients[maybe as usize - 1].maybe_bereft = true;
+            self.clients[maybe as usize - 1].maybe_lost_dedicated = true;
         }
         // MULTI or CLIENT TRACKING alone does not identify its client.
         let nameless = { server.sessions.get(&id) }.is_some_and(|it| it.own && it.client.is_none());
@@ -196,21 +196,25 @@ impl World {
             let own = |it: &Client| it.pending.iter().any(|sent| sent.op.is_own());
             let may_be = |it: &&mut Client| it.model.holds() || own(it);
             for client in self.clients.iter_mut().filter(may_be) {
-                client.maybe_bereft = true;
+                client.maybe_lost_dedicated = true;
             }
         }
         let owner = server.sessions.get(&id).and_then(|session| {
-            let owes = session.holds() || link.is_to_say() || !surely;
+            let has_state = session.holds() || link.is_to_say() || !surely;
             // A connection that has served one client may serve another one now.
-            let owner = if owes { session.client } else { link.asker() };
+            let owner = if has_state {
+                session.client
+            } else {
+                link.asker()
+            };
             owner.filter(|_| session.own)
         });
         server.close(id);
         if let Some(owner) = owner {
             let client = &mut self.clients[owner as usize - 1];
-            client.maybe_bereft = true;
+            client.maybe_lost_dedicated = true;
             if surely {
-                client.bereft = Some(self.now);
+                client.lost_dedicated = Some(self.now);
             }
             self.note(|| format!("client {owner} has lost its own connection ({surely})"));
         }
@@ -239,16 +243,16 @@ impl World {
             (true, _) => {
                 let now = self.now;
                 self.servers[link.server].failed(now);
-                self.hang_up(&link, false);
+                self.end_link(&link, false);
             }
             (false, Some(id)) => self.servers[link.server].close(id),
             (false, None) => {}
         }
         // All outstanding requests were retried elsewhere.
-        let forsaken = self.nodes[node].machine.counters().asked_again > 0 && link.only_reads();
+        let abandoned = self.nodes[node].machine.counters().asked_again > 0 && link.only_reads();
         // A dedicated connection ends with its client; whether the client had to be closed is
         // checked there. So does a connection that was opened for a client and has not served it.
-        match failed || done || own || unused || forsaken {
+        match failed || done || own || unused || abandoned {
             true => Ok(()),
             false => Err(format!("a healthy connection was closed: {link:?}")),
         }
@@ -274,11 +278,11 @@ impl World {
             let blocked = session.and_then(|session| session.blocked.as_ref());
             let owner = blocked.map(|blocked| &self.clients[(blocked.tag / SEQUENCE) as usize - 1]);
             let gone = owner.is_some_and(|it| it.done || it.hung_up || it.eof_told || it.gone_told);
-            link.forsaken = match gone && !link.is_to_say() {
-                true => link.forsaken + 1,
+            link.abandoned = match gone && !link.is_to_say() {
+                true => link.abandoned + 1,
                 false => 0,
             };
-            if link.forsaken > 3 {
+            if link.abandoned > 3 {
                 return Err(format!("nobody waits any more for {blocked:?} of {link:?}"));
             }
         }

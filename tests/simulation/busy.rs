@@ -79,7 +79,7 @@ impl World {
         let all = self.clients.iter().enumerate();
         let free = all.filter(|(_, it)| {
             let there = !it.done && !it.eof && !it.hung_up && it.closing.is_none() && !it.may_close;
-            let lost = it.bereft.is_some() || it.maybe_bereft;
+            let lost = it.lost_dedicated.is_some() || it.maybe_lost_dedicated;
             let held = it.model.holds() || it.model.unheard;
             there && !lost && !held && it.script.is_free() && it.pending.is_empty()
         });

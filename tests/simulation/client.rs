@@ -189,7 +189,7 @@ pub(crate) struct Client {
     /// The client reads nothing before this time, ms.
     pub(crate) asleep_until: u64,
     /// The client reads nothing until all other clients are done.
-    pub(crate) wedged: bool,
+    pub(crate) reads_nothing: bool,
     /// The client writes all its requests before it reads: while its send blocks, it reads nothing.
     pub(crate) hasty: bool,
     pub(crate) paused: bool,
@@ -215,9 +215,9 @@ pub(crate) struct Client {
     /// The client has sent a request that has no reply.
     pub(crate) silent: bool,
     /// When its dedicated connection was lost with state or a request in flight.
-    pub(crate) bereft: Option<Moment>,
+    pub(crate) lost_dedicated: Option<Moment>,
     /// The same, if the loss had no other reason.
-    pub(crate) maybe_bereft: bool,
+    pub(crate) maybe_lost_dedicated: bool,
     /// When the proxy closed the connection.
     pub(crate) hung_up: bool,
     pub(crate) hung_up_at: Moment,
@@ -277,14 +277,14 @@ impl Client {
     /// Whether the client has all its replies, and nothing unknown has happened to it.
     pub(crate) fn is_settled(&self) -> bool {
         let unread = self.wire.len() + self.kernel.len() + self.read.len();
-        let lost = self.bereft.is_some() || self.maybe_bereft;
+        let lost = self.lost_dedicated.is_some() || self.maybe_lost_dedicated;
         let quiet = self.pending.is_empty() && unread == 0 && !self.silent;
         quiet && !lost && !self.done && self.closing.is_none() && !self.may_close
     }
 
     pub(crate) fn is_waiting(&self) -> bool {
         !self.done
-            && !self.wedged
+            && !self.reads_nothing
             && (!self.pending.is_empty() || !self.wire.is_empty() || self.hung_up)
     }
 }

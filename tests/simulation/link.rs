@@ -64,7 +64,7 @@ pub(crate) struct Link {
     /// The server has sent something.
     pub(crate) answered: bool,
     /// Turns of the machine since its blocked client disconnected.
-    pub(crate) forsaken: u32,
+    pub(crate) abandoned: u32,
 }
 
 impl Link {
@@ -96,17 +96,17 @@ impl Link {
             heard: now.ms,
             answered: false,
             overdue: false,
-            forsaken: 0,
+            abandoned: 0,
         }
     }
 
     /// Nothing is in flight in either direction.
     pub(crate) fn is_idle(&self) -> bool {
-        self.input.is_empty() && !self.owes()
+        self.input.is_empty() && !self.has_state()
     }
 
     /// Whether the server has started a request, or has something to send.
-    pub(crate) fn owes(&self) -> bool {
+    pub(crate) fn has_state(&self) -> bool {
         !(self.buffer.is_empty() && self.replies.is_empty() && self.output.is_empty())
     }
 

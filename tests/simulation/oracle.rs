@@ -170,7 +170,7 @@ impl Model {
                             never: vec![*tag],
                             ..After::default()
                         }),
-                        false => wrong("limits of a stranger"),
+                        false => wrong("limits of a anonymous"),
                     };
                 }
                 let after = self.data(*tag, sent, reply, view)?;
@@ -319,7 +319,7 @@ impl Model {
         if done.reply != reply {
             return Err("not the reply that the server gave".into());
         }
-        self.hears_of(server, done);
+        self.note_execution(server, done);
         Ok(After::default())
     }
 

@@ -14,7 +14,7 @@ const WRITERS_MAX: usize = 5;
 impl Client {
     /// Whether a reply of the client now proves that a read or write was executed.
     fn is_free(&self) -> bool {
-        let here = self.is_settled() && !self.eof && !self.hung_up && !self.wedged;
+        let here = self.is_settled() && !self.eof && !self.hung_up && !self.reads_nothing;
         let plain = !self.model.holds() && !self.model.is_subscribed() && !self.script.unheard;
         here && plain && self.script.is_heard()
     }

@@ -54,20 +54,20 @@ pub(crate) fn run(seed: u64, trace: bool) -> Result<Summary, String> {
 impl World {
     fn live(&mut self) -> Result<(), String> {
         // Slow readers continue for a while after all clients have sent their requests.
-        let patience = if self.plan.narrow { 3_000 } else { 200 };
+        let odds = if self.plan.narrow { 3_000 } else { 200 };
         // An upper bound: most seeds finish long before.
         for _ in 0..60_000 {
             self.step()?;
             let all = self.clients.len() == self.plan.clients;
             let busy = self.clients.iter().any(Client::may_send);
-            if all && !busy && self.rng.one_in(patience) {
+            if all && !busy && self.rng.one_in(odds) {
                 break;
             }
         }
         self.heal()?;
         self.settle("the calm, with clients that read nothing")?;
         for client in &mut self.clients {
-            client.wedged = false;
+            client.reads_nothing = false;
             client.room = 1 << 20;
         }
         self.settle("the calm")?;
@@ -99,8 +99,8 @@ impl World {
         if self.rng.one_in(6) {
             self.run_default_password_phase()?;
         }
-        self.epilogue();
-        self.settle("the epilogue")?;
+        self.last_requests();
+        self.settle("the last_requests")?;
         self.end()?;
         self.audit()
     }
@@ -110,7 +110,11 @@ impl World {
         self.note(|| "-- calm".into());
         self.calm = true;
         // Small buffers were for many pieces; now they would only take time.
-        for client in self.clients.iter_mut().filter(|client| !client.wedged) {
+        for client in self
+            .clients
+            .iter_mut()
+            .filter(|client| !client.reads_nothing)
+        {
             client.room = 1 << 20;
         }
         for node in &mut self.nodes {
@@ -241,7 +245,7 @@ impl World {
     fn check_messages(&self) -> Result<(), String> {
         for client in &self.clients {
             let there = !client.done && !client.hung_up && client.closing.is_none();
-            if there && client.bereft.is_none() {
+            if there && client.lost_dedicated.is_none() {
                 client
                     .model
                     .has_all(&self.servers)
@@ -253,7 +257,7 @@ impl World {
             if there && idle && self.plan.settings.pinned_idle_ms > 0 {
                 return Err(format!("client {} sleeps in its transaction", client.id));
             }
-            if there && client.bereft.is_some() {
+            if there && client.lost_dedicated.is_some() {
                 return Err(format!("client {} was not closed", client.id));
             }
         }
@@ -261,12 +265,12 @@ impl World {
     }
 
     /// Every connected client sends a last request; nothing fails, so every reply must be correct.
-    fn epilogue(&mut self) {
-        self.note(|| "-- epilogue".into());
+    fn last_requests(&mut self) {
+        self.note(|| "-- last_requests".into());
         for index in 0..self.clients.len() {
             let client = &mut self.clients[index];
             if !client.done && !client.eof && !client.hung_up && client.closing.is_none() {
-                for line in client.script.epilogue() {
+                for line in client.script.last_requests() {
                     self.send(index, line);
                 }
             }

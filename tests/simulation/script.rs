@@ -31,23 +31,23 @@ const NOTHING: &[&[u8]] = &[b"*0\r\n", b"\r\n", b"*-1\r\n", b"\n"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     /// Data commands, rarely other ones.
-    Worker,
+    Data,
     /// Logs in as another user, changes database and protocol, repeatedly.
-    Changer,
+    Logins,
     /// Lists clients and kills them.
-    Warden,
+    Admin,
     /// Large values.
-    Hauler,
+    LargeValues,
     /// Reads, one after the other, small and large.
-    Reader,
+    Reads,
     /// Transactions.
-    Trader,
+    Transactions,
     /// Pushes to lists, and waits for elements of others.
-    Queuer,
+    Lists,
     /// Writes, and waits for replicas.
-    Durable,
+    Replication,
     /// Subscribes, and caches the keys that it has read.
-    Listener,
+    Subscriptions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,25 +106,48 @@ impl Around<'_> {
 impl Script {
     pub(crate) fn new(id: u64, left: u64, plan: &Plan, rng: &mut Rng) -> Self {
         use Behaviour::{
-            Changer, Durable, Hauler, Listener, Queuer, Reader, Trader, Warden, Worker,
+            Admin, Data, LargeValues, Lists, Logins, Reads, Replication, Subscriptions,
+            Transactions,
         };
-        let tempers: &[Behaviour] = match (plan.narrow, plan.huge) {
+        let behaviours: &[Behaviour] = match (plan.narrow, plan.huge) {
             (true, _) => &[
-                Worker, Hauler, Hauler, Reader, Reader, Reader, Reader, Reader,
+                Data,
+                LargeValues,
+                LargeValues,
+                Reads,
+                Reads,
+                Reads,
+                Reads,
+                Reads,
             ],
-            _ if plan.crowded => &[Hauler, Hauler, Hauler, Changer],
+            _ if plan.crowded => &[LargeValues, LargeValues, LargeValues, Logins],
             _ if plan.own => &[
-                Worker, Changer, Warden, Trader, Queuer, Listener, Durable, Durable,
+                Data,
+                Logins,
+                Admin,
+                Transactions,
+                Lists,
+                Subscriptions,
+                Replication,
+                Replication,
             ],
-            (_, true) => &[Worker, Changer, Warden, Hauler, Hauler, Hauler, Reader],
-            (_, false) => &[Worker, Worker, Changer, Changer, Warden, Hauler, Reader],
+            (_, true) => &[
+                Data,
+                Logins,
+                Admin,
+                LargeValues,
+                LargeValues,
+                LargeValues,
+                Reads,
+            ],
+            (_, false) => &[Data, Data, Logins, Logins, Admin, LargeValues, Reads],
         };
         let silent = rng.one_in(2);
         Self {
             id,
             may_trade: !plan.limited || !silent,
             may_be_silent: !plan.limited || silent,
-            behaviour: *rng.pick(tempers),
+            behaviour: *rng.pick(behaviours),
             // In a narrow world every client keeps its user.
             entered: plan.narrow,
             left,
@@ -141,7 +164,7 @@ impl Script {
 
     /// Whether it sends pipelines with large replies.
     pub(crate) fn writes_much(&self) -> bool {
-        matches!(self.behaviour, Behaviour::Hauler | Behaviour::Reader) && self.pending_max > 1
+        matches!(self.behaviour, Behaviour::LargeValues | Behaviour::Reads) && self.pending_max > 1
     }
 
     fn tag(&mut self) -> Tag {
@@ -163,26 +186,30 @@ impl Script {
             return last_words(rng);
         }
         // Most clients that need a login log in first, with a valid password.
-        let enters = rng.one_in(2) || self.behaviour == Behaviour::Durable;
+        let enters = rng.one_in(2) || self.behaviour == Behaviour::Replication;
         let enters = enters || around.plan.crowded && !rng.one_in(6);
         if !mem::replace(&mut self.entered, true) && enters {
             return enter(around, rng);
         }
         let roll = rng.below(100);
         let mut line = match self.behaviour {
-            Behaviour::Worker if roll < 90 => self.data(around, rng),
-            Behaviour::Changer if roll < 45 => self.data(around, rng),
-            Behaviour::Changer if roll < 85 => change(around, rng, self.number),
-            Behaviour::Warden if roll < 40 => self.data(around, rng),
-            Behaviour::Warden if roll < 75 => self.warden(around, rng),
-            Behaviour::Hauler if around.plan.crowded && roll < 97 => self.data(around, rng),
-            Behaviour::Hauler if roll < 80 => self.data(around, rng),
-            Behaviour::Reader if roll < 97 => self.read(around, rng, roll < 15),
-            Behaviour::Hauler if roll < 75 && around.plan.narrow => self.read(around, rng, true),
-            Behaviour::Trader if roll < 75 && self.may_trade => self.trader(around, rng),
-            Behaviour::Queuer if roll < 75 => self.queuer(around, rng),
-            Behaviour::Durable if roll < 85 => self.block_of(Self::write_and_wait, rng),
-            Behaviour::Listener if roll < 75 => self.listener(around, rng),
+            Behaviour::Data if roll < 90 => self.data(around, rng),
+            Behaviour::Logins if roll < 45 => self.data(around, rng),
+            Behaviour::Logins if roll < 85 => change(around, rng, self.number),
+            Behaviour::Admin if roll < 40 => self.data(around, rng),
+            Behaviour::Admin if roll < 75 => self.admin_command(around, rng),
+            Behaviour::LargeValues if around.plan.crowded && roll < 97 => self.data(around, rng),
+            Behaviour::LargeValues if roll < 80 => self.data(around, rng),
+            Behaviour::Reads if roll < 97 => self.read(around, rng, roll < 15),
+            Behaviour::LargeValues if roll < 75 && around.plan.narrow => {
+                self.read(around, rng, true)
+            }
+            Behaviour::Transactions if roll < 75 && self.may_trade => {
+                self.transaction_command(around, rng)
+            }
+            Behaviour::Lists if roll < 75 => self.queuer(around, rng),
+            Behaviour::Replication if roll < 85 => self.block_of(Self::write_and_wait, rng),
+            Behaviour::Subscriptions if roll < 75 => self.listener(around, rng),
             _ => self.other(around, rng),
         };
         if line.bytes.len() < 120 && rng.one_in(10) {
@@ -223,7 +250,7 @@ impl Script {
     }
 
     /// The last request: checks that the client gets a reply, and its data command works.
-    pub(crate) fn epilogue(&mut self) -> Vec<Line> {
+    pub(crate) fn last_requests(&mut self) -> Vec<Line> {
         let mut lines: Vec<Line> = self.block.drain(..).collect();
         if self.voice != ReplyMode::On {
             self.voice = ReplyMode::On;
@@ -247,7 +274,7 @@ impl Script {
         }
         match rng.below(7) {
             6 if self.voice == ReplyMode::Off
-                && self.behaviour == Behaviour::Trader
+                && self.behaviour == Behaviour::Transactions
                 && self.may_trade =>
             {
                 self.unheard = true;
@@ -285,7 +312,7 @@ impl Script {
         let own = format!("ctr:{}", self.id);
         let shared = format!("k{}", rng.below(5));
         let mut big = false;
-        let hauls = self.behaviour == Behaviour::Hauler;
+        let hauls = self.behaviour == Behaviour::LargeValues;
         let args: Vec<String> = match rng.below(if hauls { 20 } else { 11 }) {
             _ if rng.one_in(12) => vec!["PUBLISH".into(), channel(rng), t],
             _ if rng.one_in(12) => vec!["RPUSH".into(), list(rng), format!("e{tag}"), t],
@@ -346,7 +373,7 @@ impl Script {
             4 => Line::new(&["ACL", "WHOAMI"], Op::WhoAmI),
             5 => Line::new(&["EXEC"], Op::Exec),
             6 => Line::new(&["PING", "a", "b"], Op::Miscounted),
-            7 if !around.plan.narrow && self.may_trade => self.trader(around, rng),
+            7 if !around.plan.narrow && self.may_trade => self.transaction_command(around, rng),
             8 if !around.plan.narrow => self.queuer(around, rng),
             11..=13 if self.listens || self.inside || !self.may_be_silent => {
                 self.inside = false;
@@ -371,7 +398,7 @@ impl Script {
                 Line::new(&["RESET"], Op::Reset)
             }
             15..=17 => change(around, rng, self.number),
-            _ => self.warden(around, rng),
+            _ => self.admin_command(around, rng),
         }
     }
 }

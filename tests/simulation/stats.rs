@@ -52,7 +52,7 @@ impl World {
     }
 
     /// Requests of this worker's clients that may be in flight.
-    fn owed(&self, node: usize) -> u64 {
+    fn outstanding(&self, node: usize) -> u64 {
         let its = self.clients.iter().filter(|client| client.worker == node);
         let pending = its.flat_map(|client| &client.pending);
         let weight = |op: &Op| match op {
@@ -75,15 +75,15 @@ impl World {
         let waiting: u32 = all.iter().map(|it| it.waiting).sum();
         let pinned: u32 = all.iter().flat_map(|it| it.pinned).sum();
         // A client that moves waits for a login that it has not sent.
-        let owed = self.owed(node) + u64::from(clients);
+        let outstanding = self.outstanding(node) + u64::from(clients);
         if clients as usize > stats.client_count
             || connections as usize != stats.backend_count
-            || in_flight > owed && self.silent == 0
+            || in_flight > outstanding && self.silent == 0
             || waiting > clients
             || pinned > clients
         {
             return Err(format!(
-                "numbers that do not fit, {owed} requests: {stats:?}"
+                "numbers that do not fit, {outstanding} requests: {stats:?}"
             ));
         }
         all.iter()
@@ -214,7 +214,7 @@ impl World {
         let waiting: usize = all.iter().map(|it| it.waiting).sum();
         if clients as usize > stats.client_count
             || connections > stats.backend_count
-            || in_flight > self.owed(node) + u64::from(clients) && self.silent == 0
+            || in_flight > self.outstanding(node) + u64::from(clients) && self.silent == 0
             || waiting > clients as usize
         {
             return Err(format!("pools that do not fit: {stats:?}"));

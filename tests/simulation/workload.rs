@@ -45,7 +45,7 @@ impl World {
     pub(crate) fn rush(&mut self) -> Result<(), String> {
         for index in 0..self.clients.len() {
             let client = &self.clients[index];
-            if !client.done && !client.wedged {
+            if !client.done && !client.reads_nothing {
                 self.ask(index);
                 self.deliver_requests(index)?;
             }
@@ -79,12 +79,12 @@ impl World {
             let line = client.script.next(&around, &mut self.rng);
             self.send(index, line);
         }
-        let hauls = self.clients[index].script.behaviour == Behaviour::Hauler;
-        let reads = self.clients[index].script.behaviour == Behaviour::Reader;
+        let hauls = self.clients[index].script.behaviour == Behaviour::LargeValues;
+        let reads = self.clients[index].script.behaviour == Behaviour::Reads;
         if self.rng.one_in(if hauls || reads { 8 } else { 40 }) {
             let ms = self.rng.between(0, 2_000);
             self.clients[index].asleep_until = self.now.ms + ms;
-            self.clients[index].wedged = hauls || self.rng.one_in(8);
+            self.clients[index].reads_nothing = hauls || self.rng.one_in(8);
         }
     }
 
@@ -187,7 +187,7 @@ impl World {
     /// The client reads, and checks the replies.
     pub(crate) fn read_replies(&mut self, index: usize) -> Result<(), String> {
         let client = &mut self.clients[index];
-        if client.is_stuck_in_send() || client.done || client.wedged {
+        if client.is_stuck_in_send() || client.done || client.reads_nothing {
             return Ok(());
         }
         if client.asleep_until > self.now.ms && !self.calm {
@@ -303,7 +303,7 @@ impl World {
     /// or its blocking command ended without a reason.
     fn went_on(&self, client: &Client, sent: &Sent, reply: &[u8]) -> Result<(), String> {
         let id = client.id;
-        if client.bereft.is_some_and(|lost| sent.at > lost) {
+        if client.lost_dedicated.is_some_and(|lost| sent.at > lost) {
             return Err(format!("client {id} goes on without its own connection"));
         }
         let done = { sent.op.tag() }.and_then(|tag| self.view().execution(tag, reply));

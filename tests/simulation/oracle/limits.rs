@@ -59,8 +59,8 @@ impl Model {
         let big = matches!(sent.op, Op::Data { big: true, .. });
         // A client is not closed where others of its tenant have buffered more. Clients without a
         // tenant are closed first.
-        let stranger = self.untouched && sent.asks.bytes > LOGIN_BYTES_MAX;
-        let large = big || sent.asks.bytes > 64 * 1024 || view.plan.crowded || stranger;
+        let anonymous = self.untouched && sent.asks.bytes > LOGIN_BYTES_MAX;
+        let large = big || sent.asks.bytes > 64 * 1024 || view.plan.crowded || anonymous;
         let shares = limits.iter().filter_map(|it| it.tenant_buffer_bytes);
         let most = view.plan.settings.worker_buffer_bytes_max as u64 / 2;
         let most = shares.fold(most, u64::min);

@@ -46,7 +46,10 @@ impl Model {
         view: &View<'_>,
     ) -> Result<(), String> {
         if Some(server.tenant) != self.tenant(view) {
-            return Err(format!("executed by server {}, a stranger's", server.index));
+            return Err(format!(
+                "executed by server {}, of another tenant",
+                server.index
+            ));
         }
         let Place { server: last, seen } = self.place;
         let mut snapshots = view.snapshots(seen, at);

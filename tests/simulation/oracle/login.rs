@@ -165,7 +165,9 @@ impl Model {
         }
         match login {
             Some(login) => self.logged_in(login, sent, view)?,
-            None if self.must_be_anonymous(view) => return Err("HELLO to a stranger".into()),
+            None if self.must_be_anonymous(view) => {
+                return Err("HELLO reply to an anonymous client".into());
+            }
             None => {}
         }
         self.protocol = wanted;

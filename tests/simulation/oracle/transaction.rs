@@ -189,7 +189,7 @@ impl Model {
         };
         self.is_mine(done)?;
         self.comes_to(server, (sent.at, done.at), view)?;
-        self.hears_of(server, done);
+        self.note_execution(server, done);
         Ok(After::default())
     }
 }

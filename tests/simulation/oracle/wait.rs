@@ -49,7 +49,7 @@ impl Waits {
 
 impl Model {
     /// The client gets the reply of this execution.
-    pub(super) fn hears_of(&mut self, server: &Redis, done: &Execution) {
+    pub(super) fn note_execution(&mut self, server: &Redis, done: &Execution) {
         let on = (server.index, done.session);
         self.written.here = Some(on);
         if let Some(offset) = done.offset {

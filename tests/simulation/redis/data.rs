@@ -53,7 +53,7 @@ impl Redis {
     }
 
     /// Records an execution.
-    pub(super) fn book(
+    pub(super) fn record(
         &mut self,
         id: u64,
         name: &str,
@@ -61,7 +61,7 @@ impl Redis {
         reply: &[u8],
         exec: Option<u64>,
     ) -> Result<(), String> {
-        let offset = self.replication.book();
+        let offset = self.replication.record();
         let session = self.at(id);
         session.written = offset.unwrap_or(session.written);
         let execution = Execution {
@@ -117,7 +117,7 @@ impl Redis {
         if name == "GET" && self.at(id).tracking {
             self.at(id).tracked.insert(text(&args[1]));
         }
-        self.book(id, name, tag, &reply, exec)?;
+        self.record(id, name, tag, &reply, exec)?;
         let done = self.executed.get_mut(&tag).and_then(|all| all.last_mut());
         if let Some(done) = done {
             done.late = late;

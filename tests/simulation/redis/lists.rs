@@ -64,12 +64,12 @@ impl Redis {
         let keys: Vec<String> = args[1..tag_at].iter().map(|key| text(key)).collect();
         let protocol = self.at(id).protocol;
         if let Some(reply) = self.take(id, &keys, right) {
-            self.book(id, name, tag, &reply, exec)?;
+            self.record(id, name, tag, &reply, exec)?;
             return Ok(Some(reply));
         }
         if exec.is_some() {
             let reply = null_array(protocol);
-            self.book(id, name, tag, &reply, exec)?;
+            self.record(id, name, tag, &reply, exec)?;
             return Ok(Some(reply));
         }
         let seconds: f64 = text(&args[tag_at + 1]).parse().unwrap_or(0.0);
@@ -127,7 +127,7 @@ impl Redis {
         let Some(blocked) = session.blocked.take() else {
             return Ok(());
         };
-        self.book(id, "BLPOP", blocked.tag, &reply, None)?;
+        self.record(id, "BLPOP", blocked.tag, &reply, None)?;
         let done = self.executed.get_mut(&blocked.tag);
         if let Some(done) = done.and_then(|all| all.last_mut()) {
             done.unblocked = unblocked;

@@ -46,7 +46,7 @@ impl Redis {
             }
             out.extend(self.confirmation(id, name, wire::bulk(channel.as_bytes())));
         }
-        self.book(id, name, tag, &out, None)?;
+        self.record(id, name, tag, &out, None)?;
         Ok(out)
     }
 

@@ -78,7 +78,7 @@ impl Replication {
     }
 
     /// The offset of the current execution, if it has written anything.
-    pub(super) fn book(&mut self) -> Option<u64> {
+    pub(super) fn record(&mut self) -> Option<u64> {
         let before = std::mem::replace(&mut self.booked, self.offset);
         (before < self.offset).then_some(self.offset)
     }

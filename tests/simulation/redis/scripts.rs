@@ -46,7 +46,7 @@ impl Redis {
         self.heal(self.now.ms);
         if self.sessions.contains_key(&id) {
             let reply = wire::error(KILLED);
-            self.book(id, "EVAL", tag, &reply, None)?;
+            self.record(id, "EVAL", tag, &reply, None)?;
             self.at(id).output.push((reply, false));
         }
         Ok(b"+OK\r\n".to_vec())

@@ -112,7 +112,7 @@ impl Redis {
         session.transaction.push(tag);
         let at = self.writes.len();
         self.watches.insert(tag, Watch { at, keys });
-        self.book(id, "WATCH", tag, b"+OK\r\n", None)?;
+        self.record(id, "WATCH", tag, b"+OK\r\n", None)?;
         Ok(b"+OK\r\n".to_vec())
     }
 

@@ -5,7 +5,7 @@ use super::super::rng::Rng;
 use super::{Around, Line, Script};
 
 impl Script {
-    pub(super) fn warden(&self, around: &Around<'_>, rng: &mut Rng) -> Line {
+    pub(super) fn admin_command(&self, around: &Around<'_>, rng: &mut Rng) -> Line {
         match rng.below(12) {
             0 | 1 => Line::new(&["CLIENT", "ID"], Op::ClientId),
             2 => Line::new(&["CLIENT", "GETNAME"], Op::GetName),

@@ -6,7 +6,7 @@ use super::{Around, Line, Script, change, list};
 
 impl Script {
     /// A transaction: its first request; the others follow.
-    pub(super) fn trader(&mut self, around: &Around<'_>, rng: &mut Rng) -> Line {
+    pub(super) fn transaction_command(&mut self, around: &Around<'_>, rng: &mut Rng) -> Line {
         if rng.one_in(5) {
             return self.loose_end(rng);
         }

@@ -22,7 +22,7 @@ impl World {
         let same = mine.tenant(&view) == its.tenant(&view) && mine.user() == its.user();
         match settled && !same {
             true => Err(format!(
-                "client {} was shown {}, a stranger",
+                "client {} was shown {}, of another user",
                 mine.id, other.id
             )),
             false => Ok(()),

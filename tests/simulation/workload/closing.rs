@@ -8,7 +8,7 @@ use super::super::wire;
 use super::super::world::World;
 
 /// The reply of a server to an anonymous client.
-const STRANGER: &[u8] = b"-NOAUTH Authentication required.\r\n";
+const ANONYMOUS: &[u8] = b"-NOAUTH Authentication required.\r\n";
 
 impl World {
     /// The proxy closed the connection, and all replies were read: checks that it had to.
@@ -70,7 +70,10 @@ impl World {
         );
         let waiting = |sent: &Sent| matches!(sent.op, Op::Wait { .. });
         let waits = !cut && blocked || client.was_blocked || client.pending.iter().any(waiting);
-        if waits && (client.eof || draining) || self.may_be_bereft(index) || self.was_left(index) {
+        if waits && (client.eof || draining)
+            || self.may_have_lost_dedicated(index)
+            || self.was_left(index)
+        {
             return Ok(());
         }
         // Requests that the proxy had not started may be dropped.
@@ -91,7 +94,7 @@ impl World {
     }
 
     /// Whether a dedicated connection of the client was or may have been lost.
-    fn may_be_bereft(&self, index: usize) -> bool {
+    fn may_have_lost_dedicated(&self, index: usize) -> bool {
         let client = &self.clients[index];
         let own = client.model.holds()
             || client.script.unheard
@@ -103,7 +106,7 @@ impl World {
         };
         let servers = client.model.servers(since, &self.view());
         let failed = { servers.iter() }.any(|server| server.failed_since(since, 0));
-        client.bereft.is_some() || client.maybe_bereft || own && failed
+        client.lost_dedicated.is_some() || client.maybe_lost_dedicated || own && failed
     }
 
     /// Whether its instance was draining for as long as clients may stay, or it could not log in
@@ -134,11 +137,11 @@ impl World {
             { self.view().executions(tag) }.any(|(_, whole)| whole.reply.starts_with(&client.read));
         // An old server accepts anonymous clients, and then replies so itself.
         let old = servers.first().is_some_and(|server| server.old);
-        let stranger = old && STRANGER.starts_with(&client.read);
+        let anonymous = old && ANONYMOUS.starts_with(&client.read);
         // It may be the start of invalid bytes.
         let refused = { self.view().refusals(tag) }
             .any(|(_, text, _)| wire::error(text).starts_with(&client.read));
-        let begun = stranger
+        let begun = anonymous
             || refused
             || sent.is_passed_on()
             || whole
@@ -170,6 +173,6 @@ impl World {
         if !victim.pending.is_empty() || victim.killers.iter().any(may_have) {
             return Ok(true);
         }
-        Err(format!("client {} was killed by a stranger", victim.id))
+        Err(format!("client {} was killed by another user", victim.id))
     }
 }
