@@ -236,10 +236,14 @@ fn state_file_serves_while_the_control_plane_is_unreachable() {
     assert_eq!(two.logged("router.state-file: applied clusters=1"), 1);
     assert!(two.service().get("/list_cluster").data().contains("carts"));
     // An invalid state file does not prevent a start.
-    fs::write(dir.path().join("state.json"), "[\n{\"name\":").unwrap();
-    let three = follower(port, &[&state]);
+    let invalid = dir.path().join("invalid.json");
+    fs::write(&invalid, "[\n{\"name\":").unwrap();
+    let three = follower(
+        port,
+        &[&format!("--router.state-file={}", invalid.display())],
+    );
     assert_eq!(
-        three.logged("state.json reason=\"line 2: "),
+        three.logged("invalid.json reason=\"line 2: "),
         1,
         "{}",
         three.log()
