@@ -43,6 +43,9 @@ pub struct Config {
     pub service_token: Option<Secret>,
     /// Worker threads; 0 is one per core, see [`Config::workers`].
     pub core_num: u16,
+    /// Whether a worker with many requests in flight waits a moment before it wakes up, so that one
+    /// wake-up serves many.
+    pub worker_batching: bool,
     /// How long the proxy waits after SIGTERM for requests in flight, in seconds.
     pub grace_seconds: u64,
     /// The least severe level that is logged.
@@ -229,6 +232,7 @@ impl Default for Config {
             service_admin_bind: None,
             service_token: None,
             core_num: 0,
+            worker_batching: true,
             grace_seconds: 10,
             log_level: LogLevel::Info,
             log_level_file: None,

@@ -200,6 +200,13 @@ const PROCESS: &[Row] = &[
         value: Number(0, WORKERS_MAX as u64, |c, n| store(&mut c.core_num, n)),
     },
     Row {
+        name: "worker.batching",
+        hint: "BOOL",
+        default: "true",
+        help: "whether a worker under load waits about 50 microseconds for more requests",
+        value: OneOf(BOOLEAN, |c, v| c.worker_batching = v == "true"),
+    },
+    Row {
         name: "grace-seconds",
         hint: "N",
         default: "10",

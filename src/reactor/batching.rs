@@ -33,6 +33,7 @@ const OFF_US: u64 = 1_000_000;
 /// Measurements of the load. Times are microseconds since the start.
 #[derive(Debug, Default)]
 pub(super) struct Batching {
+    enabled: bool,
     /// Count of requests and time at the beginning of the sample.
     begin: (u64, u64),
     /// Whether the last sample had at least [`PER_MS_MIN`].
@@ -48,6 +49,14 @@ pub(super) struct Batching {
 }
 
 impl Batching {
+    /// Without `enabled` the worker never sleeps.
+    pub(super) fn new(enabled: bool) -> Self {
+        Self {
+            enabled,
+            ..Self::default()
+        }
+    }
+
     /// Whether the worker should sleep before it polls. `requests` is the count so far, `in_flight`
     /// the number without a reply.
     pub(super) fn is_due(&mut self, now: u64, requests: u64, in_flight: usize) -> bool {
@@ -65,7 +74,7 @@ impl Batching {
             self.dense = false;
         }
         let many = self.peak.max(self.peak_before) >= IN_FLIGHT_MIN;
-        self.dense && many && now >= self.off_until
+        self.enabled && self.dense && many && now >= self.off_until
     }
 
     /// Notes how long a sleep took.
@@ -95,7 +104,7 @@ mod tests {
 
     #[test]
     fn only_many_requests_at_a_high_rate_are_batched() {
-        let mut batching = Batching::default();
+        let mut batching = Batching::new(true);
         assert!(after(&mut batching, 0, 10, 50));
         assert!(
             batching.is_due(1_000, 101, 0),
@@ -108,8 +117,14 @@ mod tests {
     }
 
     #[test]
+    fn disabled_batching_is_never_due() {
+        let mut batching = Batching::new(false);
+        assert!(!after(&mut batching, 0, 10, 50));
+    }
+
+    #[test]
     fn few_requests_in_flight_are_not_batched() {
-        let mut batching = Batching::default();
+        let mut batching = Batching::new(true);
         assert!(!after(&mut batching, 0, 10, 23));
         assert!(after(&mut batching, 1_000, 10, 50));
         for from in [2_000, 3_000, 4_000] {
@@ -120,7 +135,7 @@ mod tests {
 
     #[test]
     fn coarse_timers_turn_batching_off() {
-        let mut batching = Batching::default();
+        let mut batching = Batching::new(true);
         assert!(after(&mut batching, 0, 10, 50));
         for took in [60, 60, 60, 60, 9_000, 60, 60] {
             batching.slept(1_000, took);

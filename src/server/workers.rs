@@ -44,12 +44,14 @@ pub(super) fn spawn_workers(
     for (worker, poll) in (0..config.workers()).zip(polls) {
         let settings = settings::settings(config, worker);
         let keepalive = settings::keepalive(config);
+        let batching = config.worker_batching;
         let handle = handle(usize::from(worker));
         let snapshot = Arc::clone(snapshot);
         let end = end.clone();
         threads.push(spawn(&format!("worker-{worker}"), move || {
             // Created on its own thread, so that no two workers' memory shares a cache line.
-            let reactor = Reactor::new(poll, settings, keepalive, snapshot, handle, start);
+            let reactor =
+                Reactor::new(poll, settings, keepalive, batching, snapshot, handle, start);
             match reactor.run() {
                 Ok(machine) => log_counters(worker, &machine),
                 Err(error) => log::error!("worker: failed worker={worker} reason=\"{error}\""),

@@ -21,7 +21,7 @@ fn other_value(row: &Row) -> &'static str {
         "router.balancer" => "least-conn",
         "router.cp-token" | "service-token" => "s3cret",
         "router.file" | "router.state-file" | "tenants.file" | "log.level-file" => "/etc/elika/x",
-        "service.enable" => "false",
+        "service.enable" | "worker.batching" => "false",
         "health.check-ms" | "health.timeout-ms" | "router.offline-grace-seconds" => "99",
         "metrics.tenants" | "limit.paused-clients" => "9",
         "tcp.keepalive-seconds" => "30",
