@@ -1,16 +1,18 @@
-//! The request record: the only thing that knows both a client and a backend.
+//! The request record: the only thing that knows both a client and a link.
 //!
 //! Each record hangs in two queues, whose links live in the record itself:
 //!
 //! ```text
-//!   client  c1: head -> R1 -> R3 -> R4          (its replies go out in this order)
-//!   backend b1: head -> R1 -> R2(c2) -> R3      (replies come in in this order)
-//!                              R4 = parked: its reply was made here and waits for R1 and R3
+//!   client c1: head -> R1 -> R3 -> R4          (its replies go out in this order)
+//!   link   b1: head -> R1 -> R2(c2) -> R3      (replies come in in this order)
+//!                             R4 = done: its reply was made here and waits for R1 and R3
 //! ```
 //!
-//! A record stands for one or more *consecutive* commands of one client on one backend connection
-//! (`count`), so a pipeline of a hundred commands costs one record.
+//! A record stands for one or more *consecutive* commands of one client on one link (`count`), so a
+//! pipeline of a hundred commands costs one record. What links bring before a record's turn is kept
+//! with the record ([`Reply`]), so the records of one client may be on several links.
 
+mod kept;
 mod moves;
 
 use slab::Slab;
@@ -19,9 +21,10 @@ use crate::command::Permission;
 
 use crate::link::verb::Verb;
 use crate::store::allocator::give_back;
-use crate::store::chunk::{ChunkList, ChunkPool, FIRST_BYTES};
+use crate::store::chunk::ChunkList;
 use crate::store::key::ClientKey;
 
+pub(crate) use kept::parked_size;
 pub(crate) use moves::{Reason, Retried};
 
 /// No record.
@@ -46,8 +49,6 @@ pub(crate) enum Kind {
     Wait,
     /// They are asked for again on another connection: nobody waits for these.
     Forsaken,
-    /// Replies were made here; the index is into [`Requests::parked`]. Never in a backend's queue.
-    Parked(u32),
 }
 
 impl Kind {
@@ -73,7 +74,20 @@ impl Kind {
     }
 }
 
-/// See the module. `count > 0`, except for a parked record.
+/// How far the replies of a record have come on their way to its client. Replies go to a client in
+/// the order of its requests, whichever links bring them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// Nothing is kept: what comes goes to the client at once if it is the record's turn.
+    Waiting,
+    /// A part has come before the record's turn, and is kept.
+    Arriving(u32),
+    /// All has come, or was made here, and waits for those before it. The record is in no link's
+    /// queue.
+    Done(u32),
+}
+
+/// See the module. `count > 0`, except for a record whose replies are [done](Reply::Done).
 #[derive(Debug)]
 pub(crate) struct Request {
     /// May have gone meanwhile: then the replies are swallowed.
@@ -83,6 +97,9 @@ pub(crate) struct Request {
     /// Replies still to come.
     pub count: u32,
     pub kind: Kind,
+    /// Where its replies are in [`Requests::kept`], and whether they are done: see [`Reply`].
+    kept: u32,
+    is_done: bool,
     /// What the reply says about the client's own connection. One that says anything has a record
     /// to itself.
     pub verb: Verb,
@@ -98,6 +115,26 @@ pub(crate) struct Request {
     pub retried: Retried,
     /// Unless its reply is an error, it wrote something: see `former`. It has a record to itself.
     pub writes: bool,
+}
+
+impl Request {
+    /// How far its replies have come.
+    #[inline]
+    pub(crate) fn reply(&self) -> Reply {
+        match (self.kept, self.is_done) {
+            (NIL, _) => Reply::Waiting,
+            (kept, false) => Reply::Arriving(kept),
+            (kept, true) => Reply::Done(kept),
+        }
+    }
+
+    fn set_reply(&mut self, reply: Reply) {
+        (self.kept, self.is_done) = match reply {
+            Reply::Waiting => (NIL, false),
+            Reply::Arriving(kept) => (kept, false),
+            Reply::Done(kept) => (kept, true),
+        };
+    }
 }
 
 /// Records are many.
@@ -129,7 +166,10 @@ impl Fifo {
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     records: Slab<Request>,
-    parked: Slab<ChunkList>,
+    /// Replies that wait for those before them.
+    kept: Slab<ChunkList>,
+    /// Records whose replies are done.
+    done: usize,
     /// Records whose replies may take as long as they like.
     patient: usize,
     /// Microseconds since the start, at the beginning of this turn; it wraps, and only differences
@@ -137,14 +177,6 @@ pub(crate) struct Requests {
     pub clock: u32,
     /// When what is decoded now arrived: in this turn, but for what was kept.
     pub asked: u32,
-}
-
-/// What parked replies count as beside their bytes: their record, their list and its first chunk.
-const PARKED_BYTES: usize = size_of::<Request>() + size_of::<ChunkList>() + FIRST_BYTES;
-
-/// What parked replies count as towards the limits on unread bytes.
-pub(crate) fn parked_size(replies: &ChunkList) -> usize {
-    PARKED_BYTES + replies.len()
 }
 
 impl Requests {
@@ -158,15 +190,10 @@ impl Requests {
         self.records.get_mut(index as usize)
     }
 
-    /// What replies that wait for those before them take up beside their bytes.
-    pub(crate) fn parked_bytes(&self) -> usize {
-        self.parked.len() * PARKED_BYTES
-    }
-
     /// Bytes of the tables that hold them.
     pub(crate) fn table_bytes(&self) -> usize {
         self.records.capacity() * size_of::<Request>()
-            + self.parked.capacity() * size_of::<ChunkList>()
+            + self.kept.capacity() * size_of::<ChunkList>()
     }
 
     /// How many records there are: requests under way, and replies that wait for their turn.
@@ -176,7 +203,7 @@ impl Requests {
 
     /// Records whose replies a backend owes, but for those that may take as long as they like.
     pub(crate) fn moving(&self) -> usize {
-        self.records.len() - self.parked.len() - self.patient
+        self.records.len() - self.done - self.patient
     }
 
     /// What a backend owes says nothing, and must not take as long as it likes any more.
@@ -195,7 +222,7 @@ impl Requests {
             let any = self.insert(ClientKey::NONE, Kind::Forsaken, 0, 0);
             let any = self.records.remove(any as usize);
             give_back(&mut self.records, any);
-            give_back(&mut self.parked, ChunkList::default());
+            give_back(&mut self.kept, ChunkList::default());
         }
     }
 
@@ -241,31 +268,6 @@ impl Requests {
         last.map(|last| last.count += count).is_some()
     }
 
-    /// Adds a reply that has to wait for those before it, to the one before it if that waits, too.
-    /// Returns what it counts as.
-    pub(crate) fn park(
-        &mut self,
-        of_client: &mut Fifo,
-        client: ClientKey,
-        reply: &[u8],
-        chunks: &mut ChunkPool,
-    ) -> usize {
-        let last = self.get(of_client.tail).map(|last| last.kind);
-        if let Some(Kind::Parked(last)) = last
-            && let Some(replies) = self.parked.get_mut(last as usize)
-        {
-            chunks.append(replies, reply);
-            return reply.len();
-        }
-        let mut replies = ChunkList::default();
-        chunks.append(&mut replies, reply);
-        let size = parked_size(&replies);
-        let parked = self.parked.insert(replies) as u32;
-        let index = self.insert(client, Kind::Parked(parked), 0, 0);
-        self.link_client(of_client, index);
-        size
-    }
-
     #[inline]
     fn insert(&mut self, client: ClientKey, kind: Kind, count: u32, start: u64) -> u32 {
         let (next_of_client, next_of_link) = (NIL, NIL);
@@ -275,6 +277,8 @@ impl Requests {
             next_of_link,
             count,
             kind,
+            kept: NIL,
+            is_done: false,
             verb: Verb::Plain,
             start,
             asked: self.asked,
@@ -294,72 +298,32 @@ impl Requests {
         fifo.tail = index;
     }
 
-    /// Takes the head off a backend's queue and forgets the record.
+    /// Takes the head off a link's queue. The record stays in its client's.
     #[inline]
-    pub(crate) fn pop_of_link(&mut self, fifo: &mut Fifo) -> Option<Request> {
-        let record = self.records.try_remove(fifo.head as usize)?;
-        self.patient -= usize::from(record.verb.is_patient());
-        fifo.head = record.next_of_link;
-        if fifo.head == NIL {
-            fifo.tail = NIL;
-        }
-        Some(record)
-    }
-
-    /// Follows a record, just taken off its backend's queue, in the client's queue.
-    pub(crate) fn advance_client(fifo: &mut Fifo, popped: &Request) {
-        fifo.head = popped.next_of_client;
-        if fifo.head == NIL {
-            fifo.tail = NIL;
-        }
-    }
-
-    /// The replies at the head of a client's queue, if they were made here.
-    pub(crate) fn take_parked(&mut self, fifo: &mut Fifo) -> Option<ChunkList> {
-        let &Request {
-            kind: Kind::Parked(parked),
-            ..
-        } = self.get(fifo.head)?
-        else {
-            return None;
-        };
-        let record = self.records.try_remove(fifo.head as usize)?;
-        Self::advance_client(fifo, &record);
-        self.parked.try_remove(parked as usize)
-    }
-
-    /// A client goes: its parked replies are forgotten. What a backend still owes stays in that
-    /// backend's queue, and finds nobody.
-    pub(crate) fn abandon(&mut self, fifo: &mut Fifo, chunks: &mut ChunkPool) {
-        let mut index = fifo.head;
-        while let Some(record) = self.get(index) {
-            let (next, kind) = (record.next_of_client, record.kind);
-            if let Kind::Parked(parked) = kind {
-                self.records.try_remove(index as usize);
-                if let Some(mut replies) = self.parked.try_remove(parked as usize) {
-                    chunks.clear(&mut replies);
-                }
+    pub(crate) fn leave_link(&mut self, fifo: &mut Fifo) {
+        if let Some(record) = self.records.get(fifo.head as usize) {
+            self.patient -= usize::from(record.verb.is_patient());
+            fifo.head = record.next_of_link;
+            if fifo.head == NIL {
+                fifo.tail = NIL;
             }
-            index = next;
         }
-        *fifo = Fifo::default();
     }
 
-    /// A client hears no more: what is still to come for it is swallowed.
-    pub(crate) fn silence(&mut self, fifo: Fifo, chunks: &mut ChunkPool) {
-        let mut index = fifo.head;
-        while let Some(record) = self.records.get_mut(index as usize) {
-            match record.kind {
-                Kind::Deliver => record.kind = Kind::Swallow,
-                Kind::Parked(replies) => {
-                    if let Some(replies) = self.parked.get_mut(replies as usize) {
-                        chunks.clear(replies);
-                    }
-                }
-                _ => {}
+    /// Forgets the head of a client's queue, whose replies are with the client.
+    #[inline]
+    pub(crate) fn leave_client(&mut self, fifo: &mut Fifo) {
+        if let Some(record) = self.records.try_remove(fifo.head as usize) {
+            fifo.head = record.next_of_client;
+            if fifo.head == NIL {
+                fifo.tail = NIL;
             }
-            index = record.next_of_client;
         }
+    }
+
+    /// Forgets a record that is in no queue any more.
+    pub(crate) fn remove(&mut self, index: u32) {
+        self.records.try_remove(index as usize);
     }
 
     /// The records of a backend's queue, for invariants and moves.
@@ -371,27 +335,5 @@ impl Requests {
             index = record.next_of_link;
             Some((here, record))
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::key::Key;
-
-    #[test]
-    fn replies_that_wait_one_behind_the_other_share_a_record() {
-        let (mut requests, mut fifo) = (Requests::default(), Fifo::default());
-        let mut chunks = ChunkPool::of_short_lists();
-        let client = ClientKey::new(1, 1);
-        let mut park = |reply| requests.park(&mut fifo, client, reply, &mut chunks);
-        assert_eq!(park(b"+1\r\n"), PARKED_BYTES + 4);
-        assert_eq!(park(b"+2\r\n"), 4);
-        assert_eq!((requests.len(), requests.parked_bytes()), (1, PARKED_BYTES));
-        let mut replies = requests.take_parked(&mut fifo).unwrap();
-        assert_eq!(chunks.to_vec(&replies), b"+1\r\n+2\r\n");
-        chunks.clear(&mut replies);
-        assert!(fifo.is_empty());
-        assert_eq!((requests.len(), requests.parked_bytes()), (0, 0));
     }
 }

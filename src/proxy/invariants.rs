@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::link::link::{Link, State, Verifying};
-use crate::link::request::Kind;
+use crate::link::request::{Kind, Reply};
 use crate::link::role::{Listed, Role};
 use crate::link::stall::{PAUSE_BYTES, Stall};
 use crate::link::verb::Verb;
@@ -102,7 +102,7 @@ impl Machine {
             let mut start = 0;
             for (_, request) in self.requests.of_link(link.fifo) {
                 assert!(request.count > 0);
-                assert!(!matches!(request.kind, Kind::Parked(_)));
+                assert!(!matches!(request.reply(), Reply::Done(_)));
                 assert!(request.start >= start, "{key:?}: records out of order");
                 start = request.start;
                 if let Some(client) = self.clients.get(request.client) {
@@ -181,11 +181,13 @@ impl Machine {
             while let Some(request) = self.requests.get(index) {
                 assert_eq!(request.client, key, "a record in a stranger's queue");
                 in_flight += request.count;
-                let parked = matches!(request.kind, Kind::Parked(_));
+                let parked = matches!(request.reply(), Reply::Done(_));
                 assert!(
                     !(first && parked) || self.is_in_a_message(key),
                     "{key:?}: a reply made here waits for nothing"
                 );
+                let arriving = matches!(request.reply(), Reply::Arriving(_));
+                assert!(!(first && arriving), "{key:?}: a reply is kept in its turn");
                 (index, first) = (request.next_of_client, false);
             }
             assert_eq!(in_flight, client.in_flight, "{key:?}");

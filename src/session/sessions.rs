@@ -172,3 +172,6 @@ impl Sessions {
         self.spares.trim();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! Records that leave their queue out of turn: for another connection, or because they are answered
 //! here.
 
-use crate::link::request::{Fifo, Kind, NIL, Request, Requests};
+use crate::link::request::{Fifo, Kind, NIL, Reply, Request, Requests};
 use crate::link::verb::Verb;
-use crate::store::chunk::ChunkList;
+use crate::store::chunk::{ChunkList, ChunkPool};
 use crate::store::key::ClientKey;
 
 /// Why a request that only reads is asked again on another connection.
@@ -95,13 +95,20 @@ impl Requests {
 
     /// A record that was taken off its backend's queue is answered here: the replies wait for those
     /// before them.
-    pub(crate) fn answer(&mut self, index: u32, replies: ChunkList) {
+    pub(crate) fn answer(&mut self, index: u32, replies: ChunkList, chunks: &mut ChunkPool) {
         let Some(record) = self.records.get_mut(index as usize) else {
             return;
         };
         self.patient -= usize::from(record.verb.is_patient());
-        record.kind = Kind::Parked(self.parked.insert(replies) as u32);
         (record.verb, record.count, record.next_of_link) = (Verb::Plain, 0, NIL);
+        let before = record.reply();
+        self.finish(index, replies);
+        // A part of the replies that no link completes is of no use.
+        if let Reply::Arriving(kept) = before
+            && let Some(mut kept) = self.kept.try_remove(kept as usize)
+        {
+            chunks.clear(&mut kept);
+        }
     }
 
     /// Forgets a record that was taken off its backend's queue, and is in no client's.

@@ -10,7 +10,7 @@ use crate::dedicated::pin::{Change, Pin};
 use crate::dedicated::walker::Walker;
 use crate::link::failure::Failure;
 use crate::link::frame::{Class, Fate, Frame};
-use crate::link::request::{Kind, Request};
+use crate::link::request::Kind;
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
@@ -124,7 +124,8 @@ impl Machine {
             }
             Fate::Reply => {
                 let client = head.map_or(owner, |head| head.client);
-                if self.deliver(client, (kind, part), (0, None)) == Full::Yes {
+                let of = (client, link.fifo.head);
+                if self.deliver(of, (kind, part), (0, false)) == Full::Yes {
                     self.work.push(Work::Evict(client, Bound::ClientOutbound));
                 }
             }
@@ -137,14 +138,9 @@ impl Machine {
         Ok(())
     }
 
-    fn deliver(
-        &mut self,
-        key: ClientKey,
-        reply: (Kind, &[u8]),
-        done: (u32, Option<Request>),
-    ) -> Full {
+    fn deliver(&mut self, of: (ClientKey, u32), reply: (Kind, &[u8]), done: (u32, bool)) -> Full {
         let (requests, counters) = (&mut self.requests, &mut self.stats.counters);
-        self.clients.deliver(requests, counters, key, reply, done)
+        self.clients.deliver(requests, counters, of, reply, done)
     }
 
     /// A frame is complete: what does it say?
@@ -231,11 +227,10 @@ impl Machine {
         let Some(head) = self.requests.get(link.fifo.head) else {
             return;
         };
-        let popped = match head.count {
-            0 => self.requests.pop_of_link(&mut link.fifo),
-            _ => None,
-        };
-        if popped.is_some() {
+        let through = head.count == 0;
+        let of = (client, link.fifo.head);
+        if through {
+            self.requests.leave_link(&mut link.fifo);
             link.blocking -= u32::from(verb.blocks());
             link.scripts -= u32::from(verb == Verb::Script);
             if let Some(pin) = self
@@ -246,7 +241,7 @@ impl Machine {
                 pin.answered(verb);
             }
         }
-        self.deliver(client, (kind, &[]), (done, popped));
+        self.deliver(of, (kind, &[]), (done, through));
     }
 
     /// The reply to a request is complete.

@@ -142,13 +142,15 @@ impl Machine {
                 self.stats.counters.pushes_dropped += u64::from(whole);
                 continue;
             }
-            let head = self.requests.get_mut(link.fifo.head);
+            let index = link.fifo.head;
+            let head = self.requests.get_mut(index);
             // A request that was not even sent has no reply.
             let Some(request) = head.filter(|request| request.start < link.sent) else {
                 let why = "sent a reply that nobody asked for";
                 return Err(Failure::Desync(why.into()));
             };
-            let (client, kind, moments) = (request.client, request.kind, request.moments());
+            let (client, kind, verb) = (request.client, request.kind, request.verb);
+            let moments = request.moments();
             let found = link.scan_record(request, rest);
             let (len, done) = (found.len, found.done);
             if let Some(trouble) = found.trouble {
@@ -170,28 +172,20 @@ impl Machine {
                     self.work.push(Work::Answered(key, kind, reply));
                 }
             }
-            let popped = if all_done {
-                self.requests.pop_of_link(&mut link.fifo)
-            } else {
-                None
-            };
-            if let Some(popped) = &popped {
-                link.blocking -= u32::from(popped.verb.blocks());
-                link.scripts -= u32::from(popped.verb == Verb::Script);
-                link.forsaken -= u32::from(popped.kind == Kind::Forsaken);
+            if all_done {
+                link.blocking -= u32::from(verb.blocks());
+                link.scripts -= u32::from(verb == Verb::Script);
+                link.forsaken -= u32::from(kind == Kind::Forsaken);
                 link.stall = Stall::None;
                 if link.owner() != ClientKey::NONE {
-                    // What was to go apart, on what is shared otherwise.
+                    // A borrowed link, which is shared otherwise.
                     self.work.push(Work::Settle(link.owner()));
                 }
+                self.requests.leave_link(&mut link.fifo);
             }
             let (requests, counters) = (&mut self.requests, &mut self.stats.counters);
-            let (reply, done) = ((kind, part), (done, popped));
-            if self
-                .clients
-                .deliver(requests, counters, client, reply, done)
-                == Full::Yes
-            {
+            let (of, reply, done) = ((client, index), (kind, part), (done, all_done));
+            if self.clients.deliver(requests, counters, of, reply, done) == Full::Yes {
                 self.work.push(Work::Evict(client, Bound::ClientOutbound));
             }
             outcome?;

@@ -9,8 +9,8 @@ use crate::resp::{RequestDecoder, RequestLimits, Step};
 
 use crate::link::failure::Failure;
 use crate::link::link::Link;
-use crate::link::request::Kind;
 use crate::link::request::Reason;
+use crate::link::request::{Kind, Reply};
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold};
@@ -128,7 +128,7 @@ impl Machine {
         let mut index = queue.head;
         while let Some(request) = self.requests.get(index) {
             let next = request.next_of_client;
-            if matches!(request.kind, Kind::Parked(_)) {
+            if matches!(request.reply(), Reply::Done(_)) {
                 self.requests.relink(&mut client.fifo, index);
             } else if let Some(old) = self.links.get_mut(from) {
                 let following = self.requests.get(request.next_of_link);

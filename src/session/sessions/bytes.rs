@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::waits::mark_ready;
 use super::{ClientLimits, Full, Sessions};
-use crate::link::request::{Kind, Request, Requests, parked_size};
+use crate::link::request::{Kind, Requests, parked_size};
 use crate::session::client::{Client, Flag, Hold};
 use crate::session::inbound::Inbound;
 use crate::stats::counters::Counters;
@@ -42,33 +42,46 @@ impl Sessions {
         self.limits.full(client)
     }
 
-    /// Gives a client bytes of its replies, of which `done` are complete and `popped` is a record
-    /// that is through. If the client has gone, they are dropped.
+    /// Gives a client bytes of the replies of a record, of which `done` are complete. `through`:
+    /// they were the last, and the record has left its link's queue. Before its turn they are
+    /// kept; if the client has gone, they are dropped.
     pub(crate) fn deliver(
         &mut self,
         requests: &mut Requests,
         counters: &mut Counters,
-        key: ClientKey,
+        (key, index): (ClientKey, u32),
         (kind, part): (Kind, &[u8]),
-        (done, popped): (u32, Option<Request>),
+        (done, through): (u32, bool),
     ) -> Full {
         let Some(client) = self.table.get_mut(key) else {
             counters.replies_dropped += u64::from(done);
+            if through {
+                requests.remove(index);
+            }
             return Full::No;
         };
         client.in_flight -= done;
-        if kind == Kind::Deliver {
-            counters.replies += u64::from(done);
-            self.chunks.append(&mut client.outbound, part);
-        } else {
+        let in_turn = client.fifo.head == index;
+        if kind != Kind::Deliver {
             counters.replies_dropped += u64::from(done);
+        } else {
+            counters.replies += u64::from(done);
+            match in_turn {
+                true => self.chunks.append(&mut client.outbound, part),
+                false => client.count_parked(requests.keep(index, part, &mut self.chunks)),
+            }
         }
-        if let Some(popped) = popped {
-            if popped.writes && client.pin().is_none() {
+        if through {
+            if requests.get(index).is_some_and(|it| it.writes) && client.pin().is_none() {
                 client.has_written();
             }
-            Requests::advance_client(&mut client.fifo, &popped);
-            release_parked(requests, &mut self.chunks, client);
+            match in_turn {
+                true => {
+                    requests.leave_client(&mut client.fifo);
+                    release_parked(requests, &mut self.chunks, client);
+                }
+                false => requests.complete(index),
+            }
         }
         if !client.outbound.is_empty() {
             mark_dirty(&mut self.dirty, client, key);
@@ -98,7 +111,7 @@ impl Sessions {
     ) {
         if let Some(client) = self.table.get_mut(key) {
             client.count_parked(parked_size(&replies));
-            requests.answer(index, replies);
+            requests.answer(index, replies, &mut self.chunks);
         }
     }
 
@@ -224,7 +237,7 @@ fn mark_dirty(dirty: &mut VecDeque<ClientKey>, client: &mut Client, key: ClientK
 }
 
 fn release_parked(requests: &mut Requests, chunks: &mut ChunkPool, client: &mut Client) {
-    while let Some(mut replies) = requests.take_parked(&mut client.fifo) {
+    while let Some(mut replies) = requests.take_kept(&mut client.fifo) {
         client.count_unparked(parked_size(&replies));
         chunks.join(&mut client.outbound, &mut replies);
     }
