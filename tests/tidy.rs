@@ -415,6 +415,27 @@ fn every_layer_is_in_the_documentation() {
     report(errors);
 }
 
+/// The way of a request is a table of functions and their files: each is there.
+#[test]
+fn architecture_page_names_the_functions_on_the_way_of_a_request() {
+    let page = read(ARCHITECTURE);
+    let rows = page.lines().filter_map(|line| {
+        let mut cells = line.split('|').map(|cell| cell.trim().trim_matches('`'));
+        let (function, file) = (cells.nth(2)?, cells.next()?);
+        file.starts_with("src/").then_some((function, file))
+    });
+    let rows: Vec<(&str, &str)> = rows.collect();
+    let files: std::collections::BTreeSet<_> = rows.iter().map(|(_, file)| file).collect();
+    assert!(
+        (1..=10).contains(&rows.len()) && files.len() <= 7,
+        "{rows:?}"
+    );
+    for (function, file) in rows {
+        let defined = read(file).contains(&format!("fn {function}("));
+        assert!(defined, "{ARCHITECTURE}: no {function} in {file}");
+    }
+}
+
 #[test]
 fn every_counter_is_documented() {
     let path = "src/stats/counters.rs";
