@@ -1,6 +1,7 @@
 //! What a client's own connection holds for it, as the replies told.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::command::Topic;
 use crate::resp::Protocol;
@@ -8,7 +9,7 @@ use crate::resp::Protocol;
 use crate::dedicated::effect::Effect;
 use crate::dedicated::walker::Walker;
 use crate::dedicated::watches::Watches;
-use crate::link::credential::Identity;
+use crate::link::credential::Credential;
 use crate::link::verb::Verb;
 use crate::store::key::{LinkKey, TenantSlot};
 
@@ -26,9 +27,9 @@ pub(crate) enum Change {
     Keep,
     Select(u32),
     /// The account may be swept away until the backend has answered.
-    Login(Identity),
+    Login(Arc<Credential>),
     Hello {
-        login: Option<Identity>,
+        login: Option<Arc<Credential>>,
         protocol: Protocol,
         name: Option<Vec<u8>>,
     },

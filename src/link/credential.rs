@@ -1,12 +1,9 @@
 //! What a client logs in with.
 
 use std::fmt;
-use std::sync::Arc;
 
 use crate::command::proxy_command;
 use crate::resp::write;
-
-use crate::store::key::InstanceKey;
 
 /// What a client logged in with. Kept as long as its account is used, for new connections.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +52,3 @@ impl Credential {
         proxy_command::write(out, &[b"HELLO", version, b"AUTH", user, &self.password]);
     }
 }
-
-/// An account by what it is: an instance and a credential; `None` is no login.
-pub(crate) type Identity = (InstanceKey, Option<Arc<Credential>>);

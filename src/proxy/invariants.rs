@@ -10,7 +10,7 @@ use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold};
 use crate::session::phase::Phase;
-use crate::store::key::{AccountKey, ClientKey, LinkKey};
+use crate::store::key::{ClientKey, LinkKey, PoolKey};
 use crate::upstream::tenant::Use;
 
 impl Machine {
@@ -225,22 +225,22 @@ impl Machine {
 
     fn check_tenants(&self) {
         for (key, instance) in self.upstreams.instances.iter() {
-            let of_instance = |account: AccountKey| {
-                let account = self.upstreams.accounts.get(account);
-                account.is_some_and(|account| account.instance == key)
+            let is_there = |pool: PoolKey| {
+                let access = self.upstreams.access_of(pool);
+                access.is_some_and(|access| access.instance == key)
             };
             let clients = self.clients.iter();
-            let clients = clients.filter(|(_, it)| of_instance(it.account())).count();
+            let clients = clients.filter(|(_, it)| is_there(it.pool)).count();
             assert_eq!(clients, instance.clients as usize, "{key:?}");
-            let ready = self.links.iter().filter(|(_, it)| {
-                let account = self.upstreams.account_of(it.pool);
-                it.is_ready() && account.is_some_and(|account| account.instance == key)
-            });
+            let ready = self.links.iter();
+            let ready = ready.filter(|(_, it)| it.is_ready() && is_there(it.pool));
             assert_eq!(ready.count(), instance.ready as usize, "{key:?}");
         }
         for (key, tenant) in self.upstreams.tenants.iter() {
             let clients = self.clients.iter();
-            let clients = clients.filter(|(_, it)| it.tenant == key).count();
+            let clients =
+                clients.filter(|(_, it)| self.upstreams.tenant_of_account(it.account()) == key);
+            let clients = clients.count();
             assert_eq!(clients, tenant.used(Use::Client) as usize, "{key:?}");
             let pins = self.clients.iter().filter_map(|(_, it)| it.pin());
             let pins = pins.filter(|pin| pin.tenant == key).count();
@@ -253,12 +253,13 @@ impl Machine {
                 .count();
             assert_eq!(paused, tenant.used(Use::Waiting) as usize, "{key:?}");
         }
-        for (key, client) in self.clients.iter() {
-            if let Some(instance) = self.instance_of_client(key)
-                && let Some(instance) = self.upstreams.instances.get(instance)
-            {
-                assert_eq!(client.tenant, instance.slot, "{key:?}");
-            }
+        for (key, access) in self.upstreams.access.iter() {
+            let instance = self.upstreams.instances.get(access.instance);
+            let tenant = self.upstreams.tenant_of_account(access.account);
+            assert_eq!(Some(tenant), instance.map(|it| it.slot), "{key:?}");
+            let waiting = self.clients.iter().filter_map(|(_, it)| it.waiting());
+            let waiting = waiting.filter(|it| it.access == key).count();
+            assert_eq!(waiting, access.waiting as usize, "{key:?}");
         }
     }
 
@@ -308,16 +309,15 @@ impl Machine {
                 .filter(|(_, client)| client.account() == key)
                 .count();
             assert_eq!(clients, account.clients as usize, "{key:?}");
+            let accesses = self.upstreams.access.iter();
+            let accesses = accesses.filter(|(_, it)| it.account == key).count();
+            assert_eq!(accesses, account.accesses as usize, "{key:?}");
         }
         self.check_tenants();
         self.check_verifiers();
         for (_, client) in self.clients.iter() {
-            let account = self
-                .upstreams
-                .pools
-                .get(client.pool)
-                .map(|pool| pool.account);
-            assert!(account.is_none_or(|account| account == client.account()));
+            let access = self.upstreams.access_of(client.pool);
+            assert!(access.is_none_or(|access| access.account == client.account()));
             let link = self.links.get(client.link);
             let pool = link.map(|link| link.pool);
             let apart = client.waiting().is_some() || client.pin().is_some();

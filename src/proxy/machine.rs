@@ -248,8 +248,8 @@ impl Machine {
             return false;
         };
         self.stats.counters.clients_closed += 1;
-        self.count_client(client.account(), AccountKey::NONE);
-        self.upstreams.release(client.tenant, Use::Client);
+        self.upstreams
+            .change_account(client.account(), AccountKey::NONE);
         // It may have been the one that kept its backend from being read.
         if let Some(key) = shared
             && let Some(link) = self.links.get_mut(key)
@@ -273,14 +273,9 @@ impl Machine {
         if client.pool == to {
             return;
         }
-        if let Some(pool) = self.upstreams.pools.get_mut(client.pool) {
-            pool.clients -= 1;
-        }
+        self.upstreams.change_pool(client.pool, to);
         client.pool = to;
         client.go_to(LinkKey::NONE);
-        if let Some(pool) = self.upstreams.pools.get_mut(to) {
-            pool.clients += 1;
-        }
     }
 
     /// Is there anything left for [`resume`](Self::resume) to do?

@@ -132,7 +132,9 @@ impl Machine {
 
     /// The client of a tenant with the most bytes, if any has some.
     fn largest(&self, tenant: TenantSlot, of: fn(&Client) -> usize) -> Option<ClientKey> {
-        let its = (self.clients.iter()).filter(|(_, it)| it.tenant == tenant && of(it) > 0);
+        let upstreams = &self.upstreams;
+        let its = (self.clients.iter())
+            .filter(|(_, it)| upstreams.tenant_of_account(it.account()) == tenant && of(it) > 0);
         its.max_by_key(|(_, client)| of(client)).map(|(key, _)| key)
     }
 
@@ -140,7 +142,8 @@ impl Machine {
     fn usage(&self, of: fn(&Client) -> usize) -> HashMap<TenantSlot, usize> {
         let mut all = HashMap::new();
         for (_, client) in self.clients.iter() {
-            *all.entry(client.tenant).or_default() += of(client);
+            let tenant = self.upstreams.tenant_of_account(client.account());
+            *all.entry(tenant).or_default() += of(client);
         }
         all
     }
@@ -162,7 +165,9 @@ impl Machine {
             if bytes <= max {
                 continue;
             }
-            let its = (self.clients.iter()).filter(|(_, client)| client.tenant == tenant);
+            let upstreams = &self.upstreams;
+            let its = (self.clients.iter())
+                .filter(|(_, it)| upstreams.tenant_of_account(it.account()) == tenant);
             let mut its: Vec<_> = its.map(|(key, it)| (it.kept_bytes(), key)).collect();
             its.sort_unstable();
             while bytes > max

@@ -118,10 +118,8 @@ impl Machine {
             .map(|(key, _)| key)
             .collect();
         for instance in due {
-            let account = self.upstreams.account((instance, None));
-            let pool = self
-                .upstreams
-                .pool(account, 0, crate::resp::Protocol::Resp2);
+            let access = self.upstreams.anonymous(instance);
+            let pool = self.upstreams.pool(access, 0, crate::resp::Protocol::Resp2);
             self.open_shared(pool);
         }
     }
@@ -169,11 +167,7 @@ impl Machine {
         let pin = client.pin();
         let listens = pin.is_some_and(|pin| pin.subscriptions() > 0 || pin.monitor);
         let transaction = pin.is_some_and(Pin::holds_transaction_only);
-        let admitted = self
-            .upstreams
-            .accounts
-            .get(client.account())
-            .is_some_and(|it| it.open);
+        let admitted = self.admits(client);
         // A busy server may take its time with a login, as it would with a direct one; but a client
         // that guesses is always about to log in.
         let asks = client.waiting().is_some() && !client.login_refused();
@@ -196,9 +190,9 @@ impl Machine {
     fn close_idle_links(&mut self) {
         let mut idle = Vec::new();
         let mut old = Vec::new();
-        for (_, pool) in self.upstreams.pools.iter() {
+        for (key, pool) in self.upstreams.pools.iter() {
             let spared = usize::from(pool.clients > 0);
-            let account = self.upstreams.accounts.get(pool.account);
+            let account = self.upstreams.account_of(key);
             let anonymous = account.is_some_and(Account::is_anonymous);
             for (i, &key) in pool.links.iter().enumerate() {
                 let Some(link) = self.links.get(key).filter(|it| it.is_ready()) else {

@@ -5,14 +5,14 @@ use crate::command::Permission;
 use crate::resp::Protocol;
 
 use crate::session::question::Gathering;
-use crate::store::key::AccountKey;
+use crate::store::key::AccessKey;
 
 /// A session change under way.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub goal: Goal,
-    /// Who, where and how the client will be.
-    pub account: AccountKey,
+    /// Who and where the client will be, and how.
+    pub access: AccessKey,
     pub db: u32,
     pub protocol: Protocol,
     pub login: Login,
@@ -49,7 +49,8 @@ pub(crate) enum Goal {
     Select,
     /// Nothing: its command is decoded again, once it is known whether the backend wants a login.
     Verdict,
-    /// Nothing: it moves to another instance, and does not know.
+    /// Nothing: it moves to another instance when a link of its account is ready there, and does
+    /// not know.
     Move,
     /// Nothing: its command is decoded again, once it is known whether the user may give it.
     Permission(Permission),
@@ -60,7 +61,7 @@ pub(crate) enum Goal {
 /// Who, where and how a client wants to be.
 #[derive(Debug)]
 pub(crate) struct Target {
-    pub account: AccountKey,
+    pub access: AccessKey,
     /// The account's credential is to be verified.
     pub login: bool,
     pub db: u32,

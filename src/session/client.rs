@@ -17,7 +17,7 @@ use crate::session::inbound::Inbound;
 use crate::session::last_command::LastCommand;
 use crate::session::phase::{IllegalPhase, Phase};
 use crate::store::chunk::ChunkList;
-use crate::store::key::{AccountKey, LinkKey, PoolKey, TenantSlot};
+use crate::store::key::{AccountKey, LinkKey, PoolKey};
 use crate::store::time::{Millis, Tenths};
 pub(crate) use details::{Details, Former};
 
@@ -109,11 +109,11 @@ pub(crate) struct Client {
     pub link: LinkKey,
     /// What its own connection holds for it, as long as it has one. [`Client::set_pin`] changes it.
     pin: Option<Box<Pin>>,
-    /// The pool of (account, db, protocol), once it was needed.
-    pub pool: PoolKey,
+    /// Who it is; `NONE`: nobody, until it logs in or asks for something.
     account: AccountKey,
-    /// Whose client it counts as.
-    pub tenant: TenantSlot,
+    /// Where it is: the pool of (account, instance, db, protocol). `NONE`: nowhere, until it asks
+    /// for something and its tenant has an instance.
+    pub pool: PoolKey,
     pub db: u32,
     pub protocol: Protocol,
     pub reply_mode: ReplyMode,
@@ -129,7 +129,7 @@ pub(crate) struct Client {
 }
 
 /// Thousands of clients are idle, and each costs its record, a slot and a socket.
-const _: () = assert!(size_of::<Client>() <= 160);
+const _: () = assert!(size_of::<Client>() <= 152);
 
 /// What is so of a client or is not, a bit each.
 #[derive(Clone, Copy, Debug)]
@@ -180,9 +180,8 @@ impl Client {
             in_flight: 0,
             link: LinkKey::NONE,
             pin: None,
-            pool: PoolKey::NONE,
             account: AccountKey::NONE,
-            tenant: TenantSlot::NONE,
+            pool: PoolKey::NONE,
             db: 0,
             protocol: Protocol::Resp2,
             reply_mode: ReplyMode::On,

@@ -67,12 +67,22 @@ keys! {
     pub LinkKey "b",
     /// A pool: the connections for one user, database and protocol of one instance.
     pub(crate) PoolKey "p",
-    /// An account: one user of one instance.
+    /// An account: one user of one tenant, with one credential.
     pub(crate) AccountKey "a",
+    /// An account on one instance.
+    pub(crate) AccessKey "x",
     /// A tenant.
     pub(crate) TenantSlot "t",
     /// An instance of a cluster.
     pub(crate) InstanceKey "i",
+}
+
+impl AccountKey {
+    /// No key is less.
+    pub(crate) const FIRST: Self = Self {
+        index: 0,
+        generation: 0,
+    };
 }
 
 /// Either kind of connection: what the reactor has a socket for.

@@ -1,6 +1,7 @@
-//! The servers of this worker: tenants, their instances, the accounts on them, and the pools of
+//! The servers of this worker: tenants, their instances, the accounts of clients, and the pools of
 //! connections. Decides nothing about a single request.
 
+pub(crate) mod access;
 pub(crate) mod account;
 pub(crate) mod instance;
 pub(crate) mod logins;

@@ -1,18 +1,18 @@
-//! The links of one account, database and protocol.
+//! The links of one account on one instance, with one database and protocol.
 
 use crate::link::handshake::HelloReply;
 use crate::link::link::Link;
 use crate::link::links::Links;
 use crate::resp::Protocol;
-use crate::store::key::{AccountKey, ClientKey, LinkKey};
+use crate::store::key::{AccessKey, ClientKey, LinkKey};
 use crate::store::time::Millis;
 use crate::upstream::permits::Permits;
 use std::collections::VecDeque;
 
-/// The connections of this worker for one (account, db, protocol).
+/// The connections of this worker for one (account, instance, db, protocol).
 #[derive(Debug)]
 pub(crate) struct Pool {
-    pub account: AccountKey,
+    pub access: AccessKey,
     pub db: u32,
     pub protocol: Protocol,
     /// Shared connections, being opened or ready.

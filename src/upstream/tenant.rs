@@ -40,8 +40,8 @@ pub(crate) struct Tenant {
     uncharged: i64,
     /// How often each limit was reached, in the order of [`Limit::ALL`].
     pub refused: [u64; Limit::ALL.len()],
-    /// The registry dropped it.
-    pub gone: bool,
+    /// When the registry dropped it.
+    pub gone: Option<Millis>,
 }
 
 /// What of a quota is counted up and down.
@@ -66,7 +66,7 @@ impl Tenant {
             portion: 0,
             uncharged: 0,
             refused: [0; Limit::ALL.len()],
-            gone: false,
+            gone: None,
         }
     }
 

@@ -162,7 +162,7 @@ fn removed_instance_serves_no_client() {
     assert_eq!(worker.requests(backend), "");
     assert_eq!(
         worker.received(client),
-        "-ERR elika: backend unavailable: removed\r\n"
+        "-ERR elika: backend unavailable: no instance\r\n"
     );
     assert!(worker.closed(ConnKey::Link(backend)));
     assert_eq!(worker.machine.links(), 0);

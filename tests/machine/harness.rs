@@ -343,9 +343,11 @@ impl Worker {
         self.accept_handshake(backend, flight);
     }
 
-    /// The server accepts these requests of a handshake and those that follow.
-    pub(crate) fn accept_handshake(&mut self, backend: LinkKey, mut flight: String) {
+    /// The server accepts these requests of a handshake and those that follow. Returns all of them.
+    pub(crate) fn accept_handshake(&mut self, backend: LinkKey, mut flight: String) -> String {
+        let mut all = String::new();
         while !flight.is_empty() {
+            all += &flight;
             let said = |word: &str| flight.contains(&format!("{word}\r\n"));
             let mut answer = String::new();
             let last = said("HELLO");
@@ -361,10 +363,11 @@ impl Worker {
             }
             self.reply(backend, answer);
             if last {
-                return;
+                break;
             }
             flight = self.requests(backend);
         }
+        all
     }
 
     /// The server receives a permission probe for a CLIENT command, and permits it.

@@ -216,9 +216,10 @@ fn unused_instance_is_checked_by_connecting() {
 fn instance_that_is_added_again_has_unknown_health() {
     let mut registry = Registry::of(&[1, 2]);
     let mut worker = start(&mut registry);
-    let (_, backend) = worker.client_and_connection();
+    let (client, backend) = worker.client_and_connection();
     let port = worker.port(backend);
     assert_eq!(worker.health(port).0, Health::Up);
+    worker.machine.client_closed(client);
     worker.apply(registry.remove(port));
     worker.apply(registry.set(port, Status::Ready));
     assert_eq!(worker.health(port).0, Health::Unknown);

@@ -16,7 +16,7 @@ impl Worker {
             let asked = self.open_handshake(on);
             match asked.contains("bad") {
                 true => drop(self.reply(on, WRONGPASS)),
-                false => self.accept_handshake(on, asked),
+                false => drop(self.accept_handshake(on, asked)),
             }
         }
         begun.len()
@@ -111,7 +111,7 @@ fn steady_guessing_at_one_tenant_leaves_turns_to_another() {
         for on in worker.new_links() {
             let flight = worker.open_handshake(on);
             match worker.port(on) {
-                2 => worker.accept_handshake(on, flight),
+                2 => drop(worker.accept_handshake(on, flight)),
                 _ => drop(worker.reply(on, WRONGPASS)),
             }
         }

@@ -28,6 +28,7 @@ mod limits;
 mod login;
 mod login_queue;
 mod memory;
+mod moves;
 mod paused_writes;
 mod permissions;
 mod slow_readers;

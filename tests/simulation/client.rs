@@ -133,6 +133,11 @@ impl Op {
         )
     }
 
+    /// Whether the request says who the client wants to be.
+    pub(crate) fn is_login(&self) -> bool {
+        matches!(self, Self::Auth(_) | Self::Hello { login: Some(_), .. })
+    }
+
     /// Whether the request needs a dedicated connection.
     pub(crate) fn is_own(&self) -> bool {
         matches!(

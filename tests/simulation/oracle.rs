@@ -22,7 +22,7 @@ pub(crate) use dedicated::UNBLOCKED;
 use location::Place;
 use subscriptions::Subscription;
 use transaction::Transaction;
-use unavailable::{is_lost, is_unavailable};
+use unavailable::{NO_INSTANCE, is_lost, is_unavailable};
 pub(crate) use view::View;
 pub(crate) use wait::{Waits, Written};
 
@@ -141,6 +141,14 @@ impl Model {
     pub(crate) fn evaluate(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
         let verdict = self.limited(sent, reply, view);
         let verdict = verdict.unwrap_or_else(|| self.evaluate_op(sent, reply, view));
+        let nowhere = wire::error_text(reply) == Some(NO_INSTANCE);
+        if nowhere && !sent.op.is_login() {
+            // The client stays logged in, on no instance. The next instance may be any.
+            self.place = Place {
+                server: None,
+                seen: sent.at,
+            };
+        }
         verdict.map_err(|why| {
             let shown = String::from_utf8_lossy(&reply[..reply.len().min(300)]);
             format!("{why}: {shown:?} for {sent:?} of {self:?}")

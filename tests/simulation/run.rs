@@ -342,6 +342,16 @@ impl World {
                     stats.backend_count
                 ));
             }
+            // The default tenant is always listed: its clients stay logged in.
+            let wanted = StatsRequest::Clients(usize::MAX, None);
+            let stats = node.machine.collect_stats(&wanted);
+            let default_tenant = self.plan.default_tenant.then(|| &self.tenants[0].key);
+            let mut tenants = stats.clients.iter().filter_map(|it| it.tenant.as_ref());
+            if let Some(tenant) = tenants.find(|it| Some(*it) != default_tenant) {
+                return Err(format!(
+                    "worker {worker} has clients of {tenant}, which is removed"
+                ));
+            }
         }
         for client in &mut self.clients {
             client.eof = true;

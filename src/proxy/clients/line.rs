@@ -35,9 +35,8 @@ impl Machine {
 
     /// How the version of a client's backend shows clients.
     pub(in crate::proxy) fn dialect_of(&self, key: ClientKey) -> Dialect {
-        let account = self.clients.get(key).map(|client| client.account());
-        let account = account.and_then(|account| self.upstreams.accounts.get(account));
-        let instance = account.and_then(|account| self.upstreams.instances.get(account.instance));
+        let instance = self.instance_of_client(key);
+        let instance = instance.and_then(|key| self.upstreams.instances.get(key));
         instance.map_or_else(Dialect::default, |instance| instance.dialect)
     }
 

@@ -98,7 +98,7 @@ impl Machine {
             search.slice += 1;
             // Those that have begun end before others begin, and few lists are kept at a time.
             return {
-                let tenant = client.tenant;
+                let tenant = self.upstreams.tenant_of_account(client.account());
                 self.clients.questions.push_first(tenant, key, self.now)
             };
         }
@@ -122,8 +122,8 @@ impl Machine {
             ..Gathering::new(purpose)
         };
         self.change(key, Goal::Peers(Box::new(gathering)), None);
-        let tenant = self.clients.get(key).map(|client| client.tenant);
-        if let Some(tenant) = tenant {
+        if let Some(client) = self.clients.get(key) {
+            let tenant = self.upstreams.tenant_of_account(client.account());
             self.clients.questions.push(tenant, key, self.now);
         }
     }
@@ -232,13 +232,11 @@ impl Machine {
         }
     }
 
-    /// The user a client is, if it is one already.
+    /// The user that a client is, and where, if it has a place.
     pub(in crate::proxy) fn scope_of(&self, key: ClientKey) -> Option<Scope> {
-        let account = self
-            .upstreams
-            .accounts
-            .get(self.clients.get(key)?.account())?;
-        let instance = self.upstreams.instances.get(account.instance)?;
+        let client = self.clients.get(key)?;
+        let account = self.upstreams.accounts.get(client.account())?;
+        let instance = self.upstreams.instance_of_pool(client.pool)?;
         Some(Scope {
             tenant: instance.tenant.clone(),
             instance: instance.id.clone(),
@@ -248,7 +246,7 @@ impl Machine {
 
     pub(in crate::proxy) fn in_scope(&self, client: &Client, scope: &Scope) -> bool {
         let account = self.upstreams.accounts.get(client.account());
-        let instance = account.and_then(|account| self.upstreams.instances.get(account.instance));
+        let instance = self.upstreams.instance_of_pool(client.pool);
         account.is_some_and(|account| account.name() == &*scope.user)
             && instance.is_some_and(|it| it.tenant == scope.tenant && it.id == scope.instance)
     }

@@ -327,7 +327,7 @@ impl Machine {
             }
             (Change::Queue(_), None) | (_, Some(_)) => {}
             (Change::Select(db), None) => self.selected(key, db),
-            (Change::Login(identity), None) => self.logged_in_own(key, identity),
+            (Change::Login(credential), None) => self.logged_in_own(key, credential),
             (change @ Change::Hello { .. }, None) => self.greeted_own(key, change, reply, silent),
             (Change::TrackingInfo, None) => self.tracking_told(key, reply, silent),
             (change, None) => {

@@ -72,9 +72,8 @@ impl Machine {
     /// Is the client's instance down? Whoever blocks waits in line for it: hearing an error at
     /// once, it would only ask again at once.
     fn is_down(&self, key: ClientKey) -> bool {
-        let client = self.clients.get(key);
-        let account = client.and_then(|client| self.upstreams.accounts.get(client.account()));
-        let instance = account.and_then(|account| self.upstreams.instances.get(account.instance));
+        let instance = self.instance_of_client(key);
+        let instance = instance.and_then(|key| self.upstreams.instances.get(key));
         instance.is_some_and(|instance| !instance.gone && instance.is_out(self.now))
     }
 
@@ -238,9 +237,7 @@ impl Machine {
             .and_then(|client| self.links.get(client.link))
             .is_some_and(|link| !link.is_dedicated());
         // Who waited for a backend that was down may yet turn out to be a stranger there.
-        let stranger = client
-            .and_then(|client| self.upstreams.accounts.get(client.account()))
-            .is_none_or(|account| !account.open);
+        let stranger = !client.is_some_and(|client| self.admits(client));
         borrowed || stranger
     }
 

@@ -9,13 +9,13 @@ use crate::resp::{Args, Protocol, write};
 
 use crate::dedicated::pin::{Change, Tracking};
 use crate::dedicated::watches::Watches;
-use crate::link::credential::Identity;
+use crate::link::credential::Credential;
 use crate::link::handshake::split_hello;
 use crate::proxy::forward::answer::Taken;
 use crate::proxy::machine::Machine;
 use crate::session::change::{Goal, Target};
 use crate::session::client::Client;
-use crate::store::key::{AccountKey, ClientKey};
+use crate::store::key::{AccessKey, ClientKey};
 
 /// What a connection holds cannot move to another server.
 const OTHER_TENANT: &str =
@@ -70,8 +70,8 @@ impl Machine {
     /// may not answer a failed AUTH, where messages are on their way.
     fn verify_own(&mut self, key: ClientKey, goal: Goal, target: Target) -> Result<Taken, String> {
         let current = self.instance_of_client(key);
-        let wanted = self.upstreams.accounts.get(target.account);
-        if wanted.map(|account| account.instance) != current {
+        let wanted = self.upstreams.access.get(target.access);
+        if wanted.map(|access| access.instance) != current {
             return Err(OTHER_TENANT.into());
         }
         if !self.at_barrier(key) {
@@ -86,30 +86,28 @@ impl Machine {
         &mut self,
         key: ClientKey,
         goal: Goal,
-        account: AccountKey,
+        access: AccessKey,
         protocol: Protocol,
     ) {
-        let Some(account) = self.upstreams.accounts.get(account) else {
+        let access = self.upstreams.access.get(access);
+        let account = access.and_then(|access| self.upstreams.accounts.get(access.account));
+        let Some(credential) = account.and_then(|account| account.credential.clone()) else {
             return;
         };
-        let Some(credential) = account.credential.clone() else {
-            return;
-        };
-        let identity = (account.instance, Some(Arc::clone(&credential)));
         let mut bytes = Vec::new();
         let change = match goal {
             Goal::Hello { name } => {
                 let version = protocol.number().to_string();
                 credential.write_hello(&version, &mut bytes);
                 Change::Hello {
-                    login: Some(identity),
+                    login: Some(credential),
                     protocol,
                     name,
                 }
             }
             _ => {
                 credential.write_auth_again(&mut bytes);
-                Change::Login(identity)
+                Change::Login(credential)
             }
         };
         if self.change_by(key, change, &bytes) == Taken::No {
@@ -210,22 +208,29 @@ impl Machine {
     /// The client's own connection is in another database now.
     pub(super) fn selected(&mut self, key: ClientKey, db: u32) {
         if let Some(client) = self.clients.get(key) {
-            let (account, protocol) = (client.account(), client.protocol);
-            self.rehome(key, account, db, protocol);
+            let access = self.upstreams.access_key(client.pool);
+            let protocol = client.protocol;
+            self.rehome(key, access, db, protocol);
         }
     }
 
     /// The backend took the credential that came over the client's own connection.
-    pub(super) fn logged_in_own(&mut self, key: ClientKey, identity: Identity) {
-        let account = self.upstreams.account(identity);
-        if let Some(account) = self.upstreams.accounts.get_mut(account) {
-            account.accept();
+    pub(super) fn logged_in_own(&mut self, key: ClientKey, credential: Arc<Credential>) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let (db, protocol) = (client.db, client.protocol);
+        let Some(instance) = self.instance_of_client(key) else {
+            return;
+        };
+        let tenant = self.upstreams.tenant_of_account(client.account());
+        let account = self.upstreams.account((tenant, Some(credential)));
+        let access = self.upstreams.access_to(instance, account);
+        if let Some(access) = self.upstreams.access.get_mut(access) {
+            access.accept();
         }
         self.become_user(key, account);
-        if let Some(client) = self.clients.get(key) {
-            let (db, protocol) = (client.db, client.protocol);
-            self.rehome(key, account, db, protocol);
-        }
+        self.rehome(key, access, db, protocol);
     }
 
     /// A client moves to the pool of what it has become, and its own connection with it, but that
@@ -233,7 +238,7 @@ impl Machine {
     pub(super) fn rehome(
         &mut self,
         key: ClientKey,
-        account: AccountKey,
+        access: AccessKey,
         db: u32,
         protocol: Protocol,
     ) {
@@ -241,7 +246,7 @@ impl Machine {
             return;
         };
         let on = client.link;
-        let to = self.upstreams.pool(account, db, protocol);
+        let to = self.upstreams.pool(access, db, protocol);
         self.move_client(key, to);
         if let Some(client) = self.clients.get_mut(key) {
             (client.db, client.protocol) = (db, protocol);
@@ -266,12 +271,12 @@ impl Machine {
         else {
             return;
         };
-        if let Some(identity) = login {
-            self.logged_in_own(key, identity);
+        if let Some(credential) = login {
+            self.logged_in_own(key, credential);
         }
         if let Some(client) = self.clients.get(key) {
-            let (account, db) = (client.account(), client.db);
-            self.rehome(key, account, db, protocol);
+            let (access, db) = (self.upstreams.access_key(client.pool), client.db);
+            self.rehome(key, access, db, protocol);
         }
         if let Some(name) = name {
             self.named(key, &name);

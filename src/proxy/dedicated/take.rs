@@ -23,7 +23,6 @@ impl Machine {
     /// Gives a client a connection of its own, of which nothing may be in flight; or a place in
     /// the line for one.
     pub(in crate::proxy) fn pin(&mut self, key: ClientKey) -> Result<(), Refusal> {
-        self.attach_anonymous(key);
         let Some(client) = self.clients.get_mut(key) else {
             return Err(Refusal::Later);
         };
@@ -71,12 +70,9 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
         };
-        let (account, protocol) = (client.account(), client.protocol);
-        let pools = self
-            .upstreams
-            .accounts
-            .get(account)
-            .map(|it| it.pools.clone());
+        let protocol = client.protocol;
+        let access = self.upstreams.access_key(client.pool);
+        let pools = { self.upstreams.access.get(access) }.map(|it| it.pools.clone());
         let pools = pools.unwrap_or_default();
         // The reply to FUNCTION STATS has another form in the other protocol.
         let pools = pools
@@ -92,7 +88,7 @@ impl Machine {
             return Ok(());
         }
         // While a script runs, no server lets a new connection choose its database.
-        let pool = self.upstreams.pool(account, 0, protocol);
+        let pool = self.upstreams.pool(access, 0, protocol);
         if self.is_refused(pool) {
             return Err(Refusal::LoggedOut);
         }

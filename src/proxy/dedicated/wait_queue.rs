@@ -85,7 +85,7 @@ impl Machine {
 
     /// Which limit keeps the clients of a pool from having one more.
     fn dedicated_bound(&self, pool: PoolKey) -> Bound {
-        let full = { self.upstreams.account_of(pool) }.is_some_and(|it| self.is_full(it.instance));
+        let full = { self.upstreams.access_of(pool) }.is_some_and(|it| self.is_full(it.instance));
         if self.has_all_dedicated(self.tenant_of_pool(pool)) {
             Bound::Dedicated
         } else if full {

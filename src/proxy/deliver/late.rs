@@ -137,7 +137,7 @@ impl Machine {
 
     /// Sees that the server of a pool is asked something by which it can show that it is there.
     fn seek_answer(&mut self, pool: PoolKey) {
-        let Some(of) = self.upstreams.account_of(pool).map(|it| it.instance) else {
+        let Some(of) = self.upstreams.access_of(pool).map(|it| it.instance) else {
             return;
         };
         let idle = self.idle_connection(of, pool);
@@ -154,7 +154,7 @@ impl Machine {
         if let Some(on) = idle {
             return self.ask_server(on, Kind::Alive, &[b"PING"]);
         }
-        let anonymous = self.upstreams.account((of, None));
+        let anonymous = self.upstreams.anonymous(of);
         let anonymous = self.upstreams.pool(anonymous, 0, Protocol::Resp2);
         let mut pools = [pool, anonymous].into_iter();
         if let Some(pool) = pools.find(|&it| self.has_room(it, BEYOND)) {

@@ -123,8 +123,8 @@ impl Machine {
         }
         let pool = self.links.get(key).map(|link| link.pool);
         let account = pool.and_then(|pool| self.upstreams.account_of(pool));
-        let instance = account.map(|account| account.instance);
-        if let Some(tenant) = instance.and_then(|key| self.upstreams.tenant_of(key)) {
+        let tenant = account.map(|account| account.tenant);
+        if let Some(tenant) = tenant.and_then(|slot| self.upstreams.tenants.get_mut(slot)) {
             tenant.charge(bytes as u64, self.now);
         }
     }

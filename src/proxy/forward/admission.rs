@@ -9,10 +9,12 @@ use crate::resp::{Args, RequestLimits};
 
 use crate::proxy::forward::answer::Taken;
 use crate::proxy::machine::Machine;
+use crate::session::client::Client;
 use crate::stats::worker_stats::Limit;
 use crate::store::allocator::{LARGE_BYTES, OUT_OF_MEMORY, has_memory};
 use crate::store::key::{ClientKey, TenantSlot};
 use crate::store::time::Millis;
+use crate::upstream::account::Account;
 use crate::upstream::instance::Instance;
 use crate::upstream::tenant::Use;
 
@@ -41,16 +43,13 @@ impl Machine {
         if plan != Plan::Forward || !self.upstreams.learned_any {
             return plan;
         }
-        let account = self
-            .clients
-            .get(key)
-            .and_then(|client| self.upstreams.accounts.get(client.account()));
         let name = Args::new(frame).next().unwrap_or_default();
-        let instance = account.and_then(|account| self.upstreams.instances.get(account.instance));
+        let client = self.clients.get(key);
+        let instance = client.and_then(|client| self.upstreams.instance_of_pool(client.pool));
         let blocks = match instance {
             Some(instance) => instance.learned.blocks(name),
-            // Who has never asked for anything will be served by one of the default tenant's.
-            None => self.any_default_instance(|instance| instance.learned.blocks(name)),
+            // One that has no place will be served by one of these.
+            None => self.any_instance_for(key, |instance| instance.learned.blocks(name)),
         };
         match blocks {
             true => Plan::Dedicated(Dedicated::Block),
@@ -58,9 +57,8 @@ impl Machine {
         }
     }
 
-    fn any_default_instance(&self, is: impl Fn(&Instance) -> bool) -> bool {
-        let tenant = self.upstreams.snapshot.default_tenant();
-        let slot = tenant.and_then(|tenant| self.upstreams.tenant(&tenant.key));
+    fn any_instance_for(&self, key: ClientKey, is: impl Fn(&Instance) -> bool) -> bool {
+        let slot = self.tenant_of(key);
         let tenant = slot.and_then(|slot| self.upstreams.tenants.get(slot));
         let mut keys = tenant.into_iter().flat_map(|tenant| &tenant.instances);
         keys.any(|&key| self.upstreams.instances.get(key).is_some_and(&is))
@@ -90,17 +88,21 @@ impl Machine {
     /// Has the client logged in, or been admitted as the default user?
     #[inline]
     pub(in crate::proxy) fn is_admitted(&self, key: ClientKey) -> bool {
-        let client = self.clients.get(key);
-        let account = client.and_then(|client| self.upstreams.accounts.get(client.account()));
-        account.is_some_and(|account| account.open)
+        self.clients.get(key).is_some_and(|it| self.admits(it))
+    }
+
+    /// See [`is_admitted`](Self::is_admitted). A login lasts wherever the client is.
+    #[inline]
+    pub(in crate::proxy) fn admits(&self, client: &Client) -> bool {
+        let account = self.upstreams.accounts.get(client.account());
+        let anonymous = account.is_none_or(Account::is_anonymous);
+        !anonymous || { self.upstreams.access_of(client.pool) }.is_some_and(|it| it.open)
     }
 
     /// Is nothing known of the client but that it is not let in as it is? One whose login is over
     /// is not anonymous: what it asked before that is still answered.
     pub(in crate::proxy) fn is_anonymous(&self, key: ClientKey) -> bool {
-        let client = self.clients.get(key);
-        let account = client.and_then(|client| self.upstreams.accounts.get(client.account()));
-        account.is_none_or(|account| account.credential.is_none() && !account.open)
+        !self.is_admitted(key)
     }
 
     #[inline]
@@ -139,7 +141,8 @@ impl Machine {
     /// tenant's.
     #[inline]
     pub(in crate::proxy) fn tenant_of(&self, key: ClientKey) -> Option<TenantSlot> {
-        match self.clients.get(key)?.tenant {
+        let account = self.clients.get(key)?.account();
+        match self.upstreams.tenant_of_account(account) {
             TenantSlot::NONE => self
                 .upstreams
                 .tenant(&self.upstreams.snapshot.default_tenant()?.key),

@@ -11,7 +11,8 @@ use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::{NO_INSTANCE, TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS};
 use crate::session::client::{Client, Flag};
-use crate::store::key::{ClientKey, LinkKey, PoolKey};
+use crate::store::key::{ClientKey, LinkKey, PoolKey, TenantSlot};
+use crate::upstream::account::Account;
 
 /// No more requests are put behind this many bytes that a backend has not taken yet; below half of
 /// them they are again.
@@ -31,53 +32,63 @@ pub(in crate::proxy) enum Refusal {
 }
 
 impl Machine {
-    /// May this client have anything done at all? Makes the anonymous account known to it.
+    /// May this client have anything done at all? Makes a client that has not logged in the
+    /// default user, and gives one that has no place a place.
     pub(in crate::proxy) fn admit(&mut self, key: ClientKey) -> Result<(), Refusal> {
         let Some(client) = self.clients.get(key).filter(|it| !it.is_closing()) else {
             return Err(Refusal::Later);
         };
-        if self.upstreams.accounts.get(client.account()).is_none() {
-            self.become_stranger(key)?;
+        if self.upstreams.pools.get(client.pool).is_none() {
+            if self.upstreams.accounts.get(client.account()).is_none() {
+                self.become_anonymous(key)?;
+            }
+            if !self.place(key) {
+                return Err(Refusal::Error(NO_INSTANCE.into()));
+            }
         }
         let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
         };
-        let account = self.upstreams.accounts.get(client.account());
-        let Some(account) = account else {
+        let access_key = self.upstreams.access_key(client.pool);
+        let Some(access) = self.upstreams.access.get(access_key) else {
             return Err(Refusal::Error(NOAUTH.into()));
         };
-        if account.is_anonymous()
-            && let Some(text) = account.refusal(self.now)
+        if let Some(text) = access.refusal(self.now)
+            && { self.upstreams.accounts.get(access.account) }.is_none_or(Account::is_anonymous)
         {
             return Err(Refusal::Error(text.to_owned()));
         }
-        if let Some(instance) = self.upstreams.instances.get(account.instance)
+        if let Some(instance) = self.upstreams.instances.get(access.instance)
             && instance.is_out(self.now)
-            && !self.upstreams.has_ready(client.account(), &self.links)
+            && !self.upstreams.has_ready(access_key, &self.links)
         {
             return Err(Refusal::Error(instance.down_text.clone()));
         }
-        if !account.open {
+        if !access.open {
             return Err(Refusal::Unknown);
         }
         Ok(())
     }
 
-    /// Who never logged in is the default user of the default tenant.
-    fn become_stranger(&mut self, key: ClientKey) -> Result<(), Refusal> {
+    /// A client that never logged in is the default user of the default tenant.
+    fn become_anonymous(&mut self, key: ClientKey) -> Result<(), Refusal> {
         let tenant = self.upstreams.snapshot.default_tenant();
         let Some(tenant) = tenant.map(|tenant| tenant.key.clone()) else {
             return Err(Refusal::Error(NOAUTH.into()));
         };
-        let instance = self.instance_for(key, &tenant);
-        let instance = instance.ok_or_else(|| Refusal::Error(NO_INSTANCE.into()))?;
-        let account = self.upstreams.account((instance, None));
-        if !self.join(key, account) {
+        let slot = self.upstreams.tenant(&tenant);
+        let has_instances = |slot: &TenantSlot| {
+            let tenant = self.upstreams.tenants.get(*slot);
+            tenant.is_some_and(|tenant| !tenant.instances.is_empty())
+        };
+        let slot = slot.filter(has_instances);
+        let slot = slot.ok_or_else(|| Refusal::Error(NO_INSTANCE.into()))?;
+        let account = self.upstreams.account((slot, None));
+        if !self.become_user(key, account) {
             self.say_and_close(key, TOO_MANY_CLIENTS);
             self.wake(key);
             return Err(Refusal::Later);
         }
-        self.become_user(key, account);
         Ok(())
     }
 
@@ -124,7 +135,6 @@ impl Machine {
             Ok(()) | Err(Refusal::Unknown) => {}
             Err(refusal) => return Err(refusal),
         }
-        self.attach_anonymous(key);
         let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
         };
@@ -156,7 +166,7 @@ impl Machine {
     /// else a new one, else the one with the least left of its big reply.
     fn choose(&mut self, pool_key: PoolKey) -> Result<LinkKey, Refusal> {
         let full =
-            { self.upstreams.account_of(pool_key) }.is_some_and(|it| self.is_full(it.instance));
+            { self.upstreams.access_of(pool_key) }.is_some_and(|it| self.is_full(it.instance));
         let unavailable = || {
             Refusal::Error(match full {
                 true => TOO_MANY_CONNECTIONS.into(),
@@ -217,18 +227,6 @@ impl Machine {
                 .map(|i| i.down_text.clone());
             down.map_or_else(unavailable, Refusal::Error)
         })
-    }
-
-    /// A client that never logged in gets its pool when it first needs one.
-    pub(in crate::proxy) fn attach_anonymous(&mut self, key: ClientKey) {
-        if let Some(client) = self.clients.get(key)
-            && self.upstreams.pools.get(client.pool).is_none()
-        {
-            let pool = self
-                .upstreams
-                .pool(client.account(), client.db, client.protocol);
-            self.move_client(key, pool);
-        }
     }
 }
 

@@ -28,7 +28,7 @@ impl Machine {
             self.throttle(key);
         } else if let Some(client) = self.clients.get_mut(key) {
             client.hold.set(Hold::LIMIT);
-            let tenant = client.tenant;
+            let tenant = self.upstreams.tenant_of_account(client.account());
             self.clients.backlog.push(tenant, key, self.now);
         }
     }

@@ -30,7 +30,7 @@ impl Machine {
     /// Opens a connection of the pool, with its account's credential. Nobody uses it yet. `None`:
     /// there are as many to the instance as there may be, and all are in use.
     pub(in crate::proxy) fn open(&mut self, pool: PoolKey, role: Role) -> Option<LinkKey> {
-        let of = self.upstreams.account_of(pool)?.instance;
+        let of = self.upstreams.access_of(pool)?.instance;
         // A client in line may take the place of the one that was closed.
         while self.is_full(of) {
             if !self.close_unused(of) {
@@ -216,9 +216,9 @@ impl Machine {
         if selected {
             pool.permits.add(Permission::Select, self.now);
         }
-        let (waiters, account) = (mem::take(&mut pool.waiters), pool.account);
-        if let Some(account) = self.upstreams.accounts.get_mut(account) {
-            account.accept();
+        let (waiters, access) = (mem::take(&mut pool.waiters), pool.access);
+        if let Some(access) = self.upstreams.access.get_mut(access) {
+            access.accept();
         }
         if let Some(learned) = learned {
             self.learn(instance, learned);

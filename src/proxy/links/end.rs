@@ -10,7 +10,7 @@ use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
 use crate::session::change::Goal;
 use crate::session::client::Client;
-use crate::store::key::{ClientKey, ConnKey, InstanceKey, LinkKey, PoolKey};
+use crate::store::key::{AccountKey, ClientKey, ConnKey, InstanceKey, LinkKey, PoolKey};
 use crate::upstream::upstreams::Upstreams;
 
 impl Machine {
@@ -99,7 +99,7 @@ impl Machine {
                 }
                 self.may_not_ask(instance);
                 if matches!(failure, Failure::Refused(_)) {
-                    self.refuse_account(link.pool, failure);
+                    self.refuse_access(link.pool, failure);
                 }
             }
             // A ready connection that ends says nothing yet: the next one will tell. Unless it is
@@ -132,8 +132,8 @@ impl Machine {
             return;
         }
         let theirs = |pools: &Upstreams, key: PoolKey| {
-            let account = pools.account_of(key);
-            account.is_some_and(|account| which.contains(&account.instance))
+            let access = pools.access_of(key);
+            access.is_some_and(|access| which.contains(&access.instance))
         };
         for pool in self.upstreams.pools.keys() {
             if theirs(&self.upstreams, pool) {
@@ -194,7 +194,9 @@ impl Machine {
         if !pool.links.is_empty() && !busy {
             return;
         }
-        let (waiters, account) = (std::mem::take(&mut pool.waiters), pool.account);
+        let waiters = std::mem::take(&mut pool.waiters);
+        let account = self.upstreams.access_of(link.pool);
+        let account = account.map_or(AccountKey::NONE, |access| access.account);
         for client in waiters {
             let is_of = |it: &Client| it.account() == account;
             let of_it = self.clients.get(client).is_some_and(is_of);

@@ -89,7 +89,10 @@ impl Machine {
     fn ready_by_instance(&self) -> BTreeMap<InstanceKey, (usize, LinkKey)> {
         let mut found: BTreeMap<InstanceKey, (usize, LinkKey)> = BTreeMap::new();
         for (_, pool) in self.upstreams.pools.iter() {
-            let Some(account) = self.upstreams.accounts.get(pool.account) else {
+            let Some(access) = self.upstreams.access.get(pool.access) else {
+                continue;
+            };
+            let Some(account) = self.upstreams.accounts.get(access.account) else {
                 continue;
             };
             if pool.clients == 0 && !account.is_anonymous() {
@@ -103,7 +106,7 @@ impl Machine {
                     continue;
                 };
                 let owed = usize::from(!link.fifo.is_empty());
-                let best = found.entry(account.instance).or_insert((owed, key));
+                let best = found.entry(access.instance).or_insert((owed, key));
                 if owed < best.0 {
                     *best = (owed, key);
                 }
@@ -159,10 +162,8 @@ impl Machine {
             return;
         }
         instance.checked_at = self.now;
-        let account = self.upstreams.account((key, None));
-        let pool = self
-            .upstreams
-            .pool(account, 0, crate::resp::Protocol::Resp2);
+        let access = self.upstreams.anonymous(key);
+        let pool = self.upstreams.pool(access, 0, crate::resp::Protocol::Resp2);
         self.open_shared(pool);
         self.stats.counters.checks += 1;
     }

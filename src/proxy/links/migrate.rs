@@ -1,26 +1,29 @@
 //! A client and its instance: which one it gets, that it keeps it, and how it leaves one that is
-//! on its way out.
+//! offline or deleted.
 //!
 //! ```text
-//!   offline, deleted ──► no new clients; a client with nothing in flight moves to another instance
-//!                        of its tenant: a session change that it does not hear of
-//!   after the grace  ──► who is still there (blocked, subscribed, or nowhere to go) is closed
+//!   offline, deleted ──► no new clients; a client with nothing in flight moves to the pool of its
+//!                        account on another instance, as soon as a link of that pool is ready
+//!   none to move to  ──► deleted: it leaves at once; offline: when the grace is over. It stays
+//!                        logged in, and its next request gets it a place if there is one
+//!   after the grace  ──► clients that are blocked, or hold a connection of their own, are closed,
+//!                        and so are those whose whole tenant is deleted
 //! ```
+//! A move is no login: the links of a pool authenticate by themselves, with the credential that the
+//! client logged in with. If the other instance refuses it, the client is closed.
 
 use std::collections::HashSet;
-
-use crate::cluster::TenantKey;
-use crate::session::phase::Phase;
 
 use crate::link::failure::Failure;
 use crate::link::handshake::is_refusal;
 use crate::link::link::{State, Verifying};
 use crate::proxy::machine::Machine;
 use crate::session::change::{Goal, Target};
-use crate::session::client::Hold;
-use crate::stats::worker_stats::Limit;
-use crate::store::key::{AccountKey, ClientKey, InstanceKey, LinkKey, PoolKey, TenantSlot};
-use crate::upstream::tenant::Use;
+use crate::session::client::{Client, Hold};
+use crate::session::phase::Phase;
+use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey, TenantSlot};
+use crate::upstream::account::Account;
+use crate::upstream::tenant::{Tenant, Use};
 
 /// Between two attempts of an instance's clients to move elsewhere, ms.
 const MOVE_AGAIN_MS: u64 = 1_000;
@@ -30,9 +33,8 @@ impl Machine {
     pub(in crate::proxy) fn instance_for(
         &mut self,
         key: ClientKey,
-        tenant: &TenantKey,
+        slot: TenantSlot,
     ) -> Option<InstanceKey> {
-        let slot = self.upstreams.tenant(tenant)?;
         let has = self.instance_of_client(key);
         let usable = &self.upstreams.tenants.get(slot)?.instances;
         // What a connection of its own holds does not move.
@@ -49,10 +51,10 @@ impl Machine {
         }
     }
 
-    /// The instance where a client is logged in.
+    /// The instance where a client is, if it has a place.
     pub(in crate::proxy) fn instance_of_client(&self, key: ClientKey) -> Option<InstanceKey> {
-        let account = self.clients.get(key)?.account();
-        Some(self.upstreams.accounts.get(account)?.instance)
+        let pool = self.clients.get(key)?.pool;
+        Some(self.upstreams.access_of(pool)?.instance)
     }
 
     /// One of the tenant's instances that are the fittest.
@@ -70,54 +72,6 @@ impl Machine {
         tenant.turn = tenant.turn.wrapping_add(1);
         let chosen = self.settings.balancer.choose(&clients, turn, random)?;
         keys.get(chosen).copied()
-    }
-
-    /// Counts a client as one of the account's tenant. False: that has as many as it may.
-    pub(in crate::proxy) fn join(&mut self, key: ClientKey, account: AccountKey) -> bool {
-        let instance = self.upstreams.accounts.get(account).map(|it| it.instance);
-        let instance = instance.and_then(|key| self.upstreams.instances.get(key));
-        let (Some(client), Some(instance)) = (self.clients.get_mut(key), instance) else {
-            return true;
-        };
-        if client.tenant == instance.slot {
-            return true;
-        }
-        let Some(tenant) = self.upstreams.tenants.get_mut(instance.slot) else {
-            return true;
-        };
-        if !tenant.take(Use::Client, tenant.limits.clients) {
-            let slot = instance.slot;
-            self.note_limit_of(key, account, slot, Limit::Clients);
-            return false;
-        }
-        let before = std::mem::replace(&mut client.tenant, instance.slot);
-        self.upstreams.release(before, Use::Client);
-        true
-    }
-
-    /// A client is nobody's any more.
-    pub(in crate::proxy) fn leave_tenant(&mut self, key: ClientKey) {
-        if let Some(client) = self.clients.get_mut(key) {
-            let before = std::mem::take(&mut client.tenant);
-            self.upstreams.release(before, Use::Client);
-        }
-    }
-
-    /// A client is of this account from now on, of no one with `NONE`.
-    pub(in crate::proxy) fn count_client(&mut self, from: AccountKey, to: AccountKey) {
-        for (key, more) in [(from, false), (to, true)] {
-            let Some(account) = self.upstreams.accounts.get_mut(key) else {
-                continue;
-            };
-            let instance = self.upstreams.instances.get_mut(account.instance);
-            let counts = [
-                Some(&mut account.clients),
-                instance.map(|it| &mut it.clients),
-            ];
-            for count in counts.into_iter().flatten() {
-                *count = if more { *count + 1 } else { *count - 1 };
-            }
-        }
     }
 
     /// The clients of these instances shall go elsewhere: each as soon as nothing of it is in
@@ -181,42 +135,73 @@ impl Machine {
         if busy || self.clients.is_draining() {
             return;
         }
-        let (slot, may) = (instance.slot, self.now >= instance.moves_after);
+        let (slot, gone) = (instance.slot, instance.gone);
+        let may = self.now >= instance.moves_after;
         let to = if may { self.balance(slot) } else { None };
         let to = to.filter(|&to| {
             let instance = self.upstreams.instances.get(to);
             instance.is_some_and(|instance| !instance.is_out(self.now))
         });
-        let moves = to.is_some_and(|to| self.move_to(key, to));
-        if !moves && self.now.since(since) >= self.settings.offline_grace_ms {
-            self.close_left(key);
+        let over = self.now.since(since) >= self.settings.offline_grace_ms;
+        match to {
+            Some(to) => self.move_to(key, to),
+            None if gone || over => self.leave_place(key),
+            None => {}
         }
     }
 
-    /// The client logs in over there with what it logged in with here. False: it has gone.
-    fn move_to(&mut self, key: ClientKey, to: InstanceKey) -> bool {
+    /// The client goes on over there as the account that it is, as soon as a link of that is ready.
+    fn move_to(&mut self, key: ClientKey, to: InstanceKey) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let account = client.account();
+        if { self.upstreams.accounts.get(account) }.is_none_or(Account::is_anonymous) {
+            // It is let in over there, or not, with its next request.
+            self.leave_place(key);
+            self.stats.counters.clients_moved += 1;
+            return;
+        }
+        let target = Target {
+            access: self.upstreams.access_to(to, account),
+            login: false,
+            db: client.db,
+            protocol: client.protocol,
+        };
+        self.change(key, Goal::Move, Some(target));
+    }
+
+    /// A client is nowhere from now on, and who it was: its next request gets it a place.
+    fn leave_place(&mut self, key: ClientKey) {
+        self.move_client(key, PoolKey::NONE);
+        let now = self.now.tenths();
+        if let Some(client) = self.clients.get_mut(key) {
+            // It is about where the client was.
+            client.take_refusal();
+            let account = self.upstreams.accounts.get(client.account());
+            if account.is_none_or(Account::is_anonymous) {
+                client.details_mut().nobody_since = now;
+            }
+        }
+    }
+
+    /// A client that has no place gets one, if its tenant has an instance.
+    pub(in crate::proxy) fn place(&mut self, key: ClientKey) -> bool {
         let Some(client) = self.clients.get(key) else {
             return false;
         };
-        let (db, protocol) = (client.db, client.protocol);
-        let Some(account) = self.upstreams.accounts.get(client.account()) else {
+        let (account, db, protocol) = (client.account(), client.db, client.protocol);
+        let tenant = self.upstreams.tenant_of_account(account);
+        let Some(instance) = self.balance(tenant) else {
             return false;
         };
-        let Some(credential) = account.credential.clone() else {
-            // Who never logged in is let in over there, or not, with its next request.
-            self.become_user(key, AccountKey::NONE);
-            self.move_client(key, PoolKey::NONE);
-            self.stats.counters.clients_moved += 1;
-            return true;
-        };
-        let account = self.upstreams.account((to, Some(credential)));
-        let target = Target {
-            account,
-            login: true,
-            db,
-            protocol,
-        };
-        self.change(key, Goal::Move, Some(target));
+        let access = self.upstreams.access_to(instance, account);
+        let pool = self.upstreams.pool(access, db, protocol);
+        self.move_client(key, pool);
+        let account = self.upstreams.accounts.get(account);
+        // One that has logged in was somewhere before.
+        let moved = account.is_some_and(|account| !account.is_anonymous());
+        self.stats.counters.clients_moved += u64::from(moved);
         true
     }
 
@@ -226,9 +211,8 @@ impl Machine {
             return self.close_left(key);
         }
         let again = self.now.after(MOVE_AGAIN_MS);
-        if let Some(from) = self.instance_of_client(key)
-            && let Some(instance) = self.upstreams.instances.get_mut(from)
-        {
+        let from = self.instance_of_client(key);
+        if let Some(instance) = from.and_then(|from| self.upstreams.instances.get_mut(from)) {
             instance.moves_after = again;
         }
     }
@@ -267,6 +251,32 @@ impl Machine {
         self.end_grace(&over);
         self.retire_instances(&left);
         self.leave_addresses(&moved, true);
+        self.close_clients_of_removed_tenants();
+    }
+
+    /// The clients of a tenant that the registry has dropped are closed when the grace is over:
+    /// nobody can log in to it any more.
+    fn close_clients_of_removed_tenants(&mut self) {
+        let grace = self.settings.offline_grace_ms;
+        let over = |it: &Tenant| it.gone.is_some_and(|at| self.now.since(at) >= grace);
+        let tenants = self.upstreams.tenants.iter();
+        let tenants = tenants.filter(|(_, it)| it.used(Use::Client) > 0 && over(it));
+        let tenants: HashSet<TenantSlot> = tenants.map(|(slot, _)| slot).collect();
+        if tenants.is_empty() {
+            return;
+        }
+        let closed = |client: &Client| {
+            let tenant = self.upstreams.tenant_of_account(client.account());
+            client.pool == PoolKey::NONE
+                && client.waiting().is_none()
+                && !client.is_closing()
+                && tenants.contains(&tenant)
+        };
+        let clients = self.clients.iter().filter(|(_, client)| closed(client));
+        let clients: Vec<ClientKey> = clients.map(|(key, _)| key).collect();
+        for key in clients {
+            self.close_left(key);
+        }
     }
 
     /// The grace is over: who still has something in flight has until that is answered, unless

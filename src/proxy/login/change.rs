@@ -4,8 +4,8 @@
 //! ```text
 //!   change ─┬─ with a credential ──► the backend verifies it (see `verify`)
 //!           │                              │ accepted
-//!           └─ without ────────────────────┴─► the pool for (account, db, protocol) has a ready
-//!                                              connection: done. Else wait for one
+//!           └─ without ────────────────────┴─► the pool for (account, instance, db, protocol) has
+//!                                              a ready link: done. Else wait for one
 //! ```
 //! Nothing of the client is in flight meanwhile and its later bytes wait (`Phase::Changing`). Only
 //! when all went well its session changes; a refusal leaves it as it was.
@@ -20,7 +20,8 @@ use crate::session::change::{Goal, Login, Target, Waiting};
 use crate::session::client::Client;
 use crate::session::phase::Phase;
 use crate::stats::notice::Bound;
-use crate::store::key::{AccountKey, ClientKey, PoolKey};
+use crate::stats::worker_stats::Limit;
+use crate::store::key::{AccessKey, AccountKey, ClientKey, PoolKey};
 
 impl Machine {
     /// Begins a session change; nothing of the client may be in flight. Without a target the
@@ -31,26 +32,26 @@ impl Machine {
         };
         debug_assert!(client.fifo.is_empty() && client.waiting().is_none());
         let target = target.unwrap_or_else(|| Target {
-            account: client.account(),
+            access: self.upstreams.access_key(client.pool),
             login: false,
             db: client.db,
             protocol: client.protocol,
         });
         let Target {
-            account,
+            access,
             login,
             db,
             protocol,
         } = target;
         client.details_mut().waiting = Some(Box::new(Waiting {
             goal,
-            account,
+            access,
             db,
             protocol,
             login: Login::Done,
         }));
-        if let Some(account) = self.upstreams.accounts.get_mut(account) {
-            account.waiting += 1;
+        if let Some(access) = self.upstreams.access.get_mut(access) {
+            access.waiting += 1;
         }
         self.enter(key, Phase::Changing);
         match login {
@@ -68,23 +69,19 @@ impl Machine {
         let Some(waiting) = waiting.filter(|waiting| waiting.login == Login::Done) else {
             return;
         };
-        let account_key = waiting.account;
+        let access = waiting.access;
         if matches!(waiting.goal, Goal::Peers(_)) {
             return;
         }
         // A connection of one's own answers whatever becomes of others.
         let asks_own = matches!(waiting.goal, Goal::Permission(_)) && client.pin().is_some();
-        let out = self
-            .upstreams
-            .accounts
-            .get(account_key)
-            .and_then(|account| {
-                let instance = self.upstreams.instances.get(account.instance)?;
-                let out = instance.is_out(self.now);
-                out.then(|| instance.down_text.clone())
-            });
+        let out = self.upstreams.access.get(access).and_then(|access| {
+            let instance = self.upstreams.instances.get(access.instance)?;
+            let out = instance.is_out(self.now);
+            out.then(|| instance.down_text.clone())
+        });
         match out {
-            Some(text) if !asks_own && !self.upstreams.has_ready(account_key, &self.links) => {
+            Some(text) if !asks_own && !self.upstreams.has_ready(access, &self.links) => {
                 self.conclude(key, Err(text));
             }
             _ => self.attach(key),
@@ -99,9 +96,11 @@ impl Machine {
         let Some(waiting) = client.waiting() else {
             return;
         };
-        let (account, own) = (waiting.account, client.pin().is_some());
+        let own = client.pin().is_some();
         let permission = waiting.goal.permission();
-        let pool_key = self.upstreams.pool(account, waiting.db, waiting.protocol);
+        let pool_key = self
+            .upstreams
+            .pool(waiting.access, waiting.db, waiting.protocol);
         let Some(pool) = self.upstreams.pools.get(pool_key) else {
             return self.conclude(key, Err(NOAUTH.into()));
         };
@@ -113,11 +112,11 @@ impl Machine {
             };
         }
         if pool.links.is_empty() {
-            let account = self.upstreams.accounts.get(account);
-            let Some(of) = account.map(|account| account.instance) else {
+            let access = self.upstreams.access_of(pool_key);
+            let Some(of) = access.map(|access| access.instance) else {
                 return;
             };
-            if account.is_some_and(|it| !it.is_anonymous() && it.refusal(self.now).is_some()) {
+            if self.is_refused(pool_key) {
                 return self.log_out(key);
             }
             if !self.take_token_for(key, of) {
@@ -136,8 +135,8 @@ impl Machine {
     /// A session change is over, whatever came of it. Returns what it was.
     pub(in crate::proxy) fn end_change(&mut self, key: ClientKey) -> Option<Box<Waiting>> {
         let waiting = self.clients.get_mut(key)?.end_waiting()?;
-        if let Some(account) = self.upstreams.accounts.get_mut(waiting.account) {
-            account.waiting -= 1;
+        if let Some(access) = self.upstreams.access.get_mut(waiting.access) {
+            access.waiting -= 1;
         }
         self.clients.go_on(key);
         Some(waiting)
@@ -151,7 +150,7 @@ impl Machine {
         let own = self.clients.get(key).is_some_and(|it| it.pin().is_some());
         let Waiting {
             goal,
-            account,
+            access,
             db,
             protocol,
             ..
@@ -167,11 +166,11 @@ impl Machine {
             return;
         }
         if own && outcome.is_ok() {
-            return self.change_own(key, goal, account, protocol);
+            return self.change_own(key, goal, access, protocol);
         }
-        let outcome = outcome.and_then(|()| self.hello_known(&goal, account, db, protocol));
+        let outcome = outcome.and_then(|()| self.hello_known(&goal, access, db, protocol));
         if let Err(text) = outcome {
-            self.upstreams.forget_unused(account);
+            self.upstreams.forget_unused(access);
             return match goal {
                 // Decoded again, the command hears it.
                 Goal::Verdict => client_refused(self.clients.get_mut(key), text),
@@ -179,11 +178,12 @@ impl Machine {
                 _ => self.say_error(key, &text),
             };
         }
-        if !self.join(key, account) {
+        let account = self.upstreams.access.get(access);
+        let account = account.map_or(AccountKey::NONE, |access| access.account);
+        let pool = self.upstreams.pool(access, db, protocol);
+        if !self.become_user(key, account) {
             return self.say_and_close(key, TOO_MANY_CLIENTS);
         }
-        let pool = self.upstreams.pool(account, db, protocol);
-        self.become_user(key, account);
         self.move_client(key, pool);
         if let Some(client) = self.clients.get_mut(key) {
             (client.db, client.protocol) = (db, protocol);
@@ -200,14 +200,14 @@ impl Machine {
     fn hello_known(
         &mut self,
         goal: &Goal,
-        account: AccountKey,
+        access: AccessKey,
         db: u32,
         protocol: Protocol,
     ) -> Result<(), String> {
         if !matches!(goal, Goal::Hello { .. }) {
             return Ok(());
         }
-        let pool = self.upstreams.pool(account, db, protocol);
+        let pool = self.upstreams.pool(access, db, protocol);
         match self
             .upstreams
             .pools
@@ -240,15 +240,22 @@ impl Machine {
     }
 
     /// The client is of this account from now on; `NONE`: of no one, until it logs in or asks.
-    pub(in crate::proxy) fn become_user(&mut self, key: ClientKey, account: AccountKey) {
+    /// False: the account's tenant has as many clients as it may, and the client stays who it is.
+    pub(in crate::proxy) fn become_user(&mut self, key: ClientKey, account: AccountKey) -> bool {
         let now = self.now.tenths();
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
+        let Some(client) = self
+            .clients
+            .get_mut(key)
+            .filter(|it| it.account() != account)
+        else {
+            return true;
         };
-        let before = client.set_account(account);
-        if before == account {
-            return;
+        if !self.upstreams.change_account(client.account(), account) {
+            let slot = self.upstreams.tenant_of_account(account);
+            self.note_limit_of(key, account, slot, Limit::Clients);
+            return false;
         }
+        client.set_account(account);
         // It is about who the client was.
         client.take_refusal();
         if account == AccountKey::NONE {
@@ -263,7 +270,7 @@ impl Machine {
         {
             details.refused_commands = 0;
         }
-        self.count_client(before, account);
+        true
     }
 }
 

@@ -32,7 +32,6 @@ impl Machine {
         let Some(what) = Permission::of(plan) else {
             return Ok(());
         };
-        self.attach_anonymous(key);
         let Some(client) = self.clients.get_mut(key) else {
             return Err(Taken::Yes);
         };

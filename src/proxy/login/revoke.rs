@@ -17,32 +17,32 @@ use crate::link::failure::{Failure, NOAUTH};
 use crate::proxy::action::{Action, News};
 use crate::proxy::machine::Machine;
 use crate::session::question::{Answer, Question};
-use crate::store::key::{AccountKey, ClientKey, PoolKey};
+use crate::store::key::{AccessKey, ClientKey, PoolKey};
+use crate::upstream::account::Account;
 
 impl Machine {
     /// A handshake of a pool was refused. Without a login: connections that came in so serve
     /// nobody any more, here and on the other workers. With a credential: those that it was good
     /// for serve on, as on a server; without any its clients are closed.
-    pub(in crate::proxy) fn refuse_account(&mut self, pool: PoolKey, failure: &Failure) {
+    pub(in crate::proxy) fn refuse_access(&mut self, pool: PoolKey, failure: &Failure) {
         let now = self.now;
-        let Some(key) = self.upstreams.pools.get(pool).map(|pool| pool.account) else {
+        let key = self.upstreams.access_key(pool);
+        let Some(access) = self.upstreams.access.get_mut(key) else {
             return;
         };
-        let Some(account) = self.upstreams.accounts.get_mut(key) else {
-            return;
-        };
-        account.refuse(failure.text_if_unsent(), now);
-        if !account.is_anonymous() {
+        let of = access.instance;
+        let account = self.upstreams.accounts.get(access.account);
+        let anonymous = account.is_none_or(Account::is_anonymous);
+        access.refuse(failure.text_if_unsent(), anonymous, now);
+        if let Some(account) = account.filter(|_| !anonymous) {
             let user = String::from_utf8_lossy(account.name()).into_owned();
-            let of = account.instance;
             self.report(of, News::Revoked(user));
             if !self.has_connections(pool) {
                 self.log_all_out(key);
             }
             return;
         }
-        let of = account.instance;
-        self.retire_account(key);
+        self.retire_access(key);
         if let Some(instance) = self.upstreams.instances.get(of) {
             let question = Question::LoginNeeded(instance.tenant.clone(), instance.id.clone());
             self.actions
@@ -53,40 +53,42 @@ impl Machine {
     /// Another worker was told that this instance wants a login.
     pub(in crate::proxy) fn login_needed(&mut self, tenant: TenantKey, id: InstanceId) -> Answer {
         let now = self.now;
-        if let Some(&instance) = self.upstreams.by_id.get(&(tenant, id))
-            && let Some(key) = self.upstreams.anonymous(instance)
-            && let Some(account) = self.upstreams.accounts.get_mut(key)
-        {
-            account.refuse(NOAUTH.to_owned(), now);
-            self.retire_account(key);
+        if let Some(&instance) = self.upstreams.by_id.get(&(tenant, id)) {
+            let key = self.upstreams.anonymous(instance);
+            if let Some(access) = self.upstreams.access.get_mut(key) {
+                access.refuse(NOAUTH.to_owned(), true, now);
+            }
+            self.retire_access(key);
         }
         Answer::Gone
     }
 
-    fn retire_account(&mut self, account: AccountKey) {
-        let pools = self
-            .upstreams
-            .accounts
-            .get(account)
-            .map(|it| it.pools.clone());
+    fn retire_access(&mut self, access: AccessKey) {
+        let access = self.upstreams.access.get(access);
+        let pools = access.map(|it| it.pools.clone());
         for pool in pools.unwrap_or_default() {
             self.retire_pool(pool);
         }
     }
 
-    /// Has the account of a pool a shared connection left, or nobody who would need one?
+    /// Has the account of a pool a shared connection left on this instance, or nobody there who
+    /// would need one?
     pub(in crate::proxy) fn has_connections(&self, pool: PoolKey) -> bool {
-        let pools = &self.upstreams.pools;
-        let has = |key: &PoolKey| pools.get(*key).is_some_and(|it| !it.links.is_empty());
-        self.upstreams.account_of(pool).is_none_or(|account| {
-            account.is_anonymous() || account.clients == 0 || account.pools.iter().any(has)
-        })
+        let anonymous = { self.upstreams.account_of(pool) }.is_none_or(Account::is_anonymous);
+        let access = self.upstreams.access_of(pool);
+        let pools = access.into_iter().flat_map(|access| &access.pools);
+        let mut pools = pools.filter_map(|&key| self.upstreams.pools.get(key));
+        let unused = pools.clone().all(|pool| pool.clients == 0);
+        anonymous || unused || pools.any(|pool| !pool.links.is_empty())
     }
 
     /// Was the credential of this pool refused a moment ago? Then no connection is opened with it.
     pub(in crate::proxy) fn is_refused(&self, pool: PoolKey) -> bool {
-        let account = self.upstreams.account_of(pool);
-        account.is_some_and(|it| !it.is_anonymous() && it.refusal(self.now).is_some())
+        let access = self.upstreams.access_of(pool);
+        access.is_some_and(|it| it.refusal(self.now).is_some()) && {
+            self.upstreams.account_of(pool)
+        }
+        .is_some_and(|it| !it.is_anonymous())
     }
 
     /// The backend does not accept any more what a client came in with, and no connection that did
@@ -97,11 +99,13 @@ impl Machine {
         self.wake(key);
     }
 
-    /// An account has no connection left and may open none: its clients are closed, but for those
-    /// that still have one to themselves.
-    pub(in crate::proxy) fn log_all_out(&mut self, account: AccountKey) {
+    /// An account has no connection left on an instance and may open none: its clients there are
+    /// closed, but for those that still have one to themselves.
+    pub(in crate::proxy) fn log_all_out(&mut self, access: AccessKey) {
+        let upstreams = &self.upstreams;
         let clients = self.clients.iter();
-        let clients = clients.filter(|(_, it)| it.account() == account && it.pin().is_none());
+        let clients =
+            clients.filter(|(_, it)| upstreams.access_key(it.pool) == access && it.pin().is_none());
         let clients: Vec<ClientKey> = clients.map(|(key, _)| key).collect();
         for key in clients {
             if self.clients.get(key).is_some_and(|it| it.fifo.is_empty()) {

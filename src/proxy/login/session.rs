@@ -161,7 +161,7 @@ impl Machine {
         let snapshot = Arc::clone(&self.upstreams.snapshot);
         let (tenant, user) = match login {
             Some(login) => match snapshot.resolve_login(login) {
-                Login::User { tenant, user } => (tenant.key.clone(), user),
+                Login::User { tenant, user } => (&tenant.key, user),
                 Login::UnknownTenant => {
                     self.note_refused_login(key, TenantSlot::NONE, login);
                     return Err(WRONGPASS.into());
@@ -169,19 +169,19 @@ impl Machine {
             },
             None => {
                 let tenant = snapshot.default_tenant().ok_or(WRONGPASS)?;
-                (tenant.key.clone(), &b"default"[..])
+                (&tenant.key, &b"default"[..])
             }
         };
-        let instance = self.instance_for(key, &tenant).ok_or(NO_INSTANCE)?;
+        let tenant = self.upstreams.tenant(tenant).ok_or(NO_INSTANCE)?;
+        let instance = self.instance_for(key, tenant).ok_or(NO_INSTANCE)?;
         let credential = Credential {
             user: login.map(|_| user.into()),
             password: password.into(),
         };
-        let account = self
-            .upstreams
-            .account((instance, Some(Arc::new(credential))));
+        let identity = (tenant, Some(Arc::new(credential)));
+        let account = self.upstreams.account(identity);
         Ok(Target {
-            account,
+            access: self.upstreams.access_to(instance, account),
             login: true,
             db,
             protocol: protocol.unwrap_or(current),
@@ -200,11 +200,10 @@ impl Machine {
         }
         let client = self.clients.get(key).ok_or(HELLO_NOAUTH)?;
         let protocol = protocol.unwrap_or(client.protocol);
-        let (account, db) = (client.account(), client.db);
         Ok(Target {
-            account,
+            access: self.upstreams.access_key(client.pool),
             login: false,
-            db,
+            db: client.db,
             protocol,
         })
     }
@@ -214,17 +213,13 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return Ok(());
         };
-        let (account, protocol) = (client.account(), client.protocol);
-        self.change(
-            key,
-            Goal::Select,
-            Some(Target {
-                account,
-                login: false,
-                db,
-                protocol,
-            }),
-        );
+        let target = Target {
+            access: self.upstreams.access_key(client.pool),
+            login: false,
+            db,
+            protocol: client.protocol,
+        };
+        self.change(key, Goal::Select, Some(target));
         Ok(())
     }
 
@@ -233,7 +228,6 @@ impl Machine {
         self.drop_pin(key);
         self.move_client(key, PoolKey::NONE);
         self.become_user(key, AccountKey::NONE);
-        self.leave_tenant(key);
         let mut skipped = false;
         if let Some(client) = self.clients.get_mut(key) {
             (client.db, client.protocol) = (0, Protocol::Resp2);

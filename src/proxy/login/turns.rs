@@ -19,9 +19,10 @@ impl Machine {
     /// How the login of a client went, for who comes first.
     pub(in crate::proxy) fn note_login(&mut self, key: ClientKey, good: bool) {
         let waiting = self.clients.get(key).and_then(|it| it.waiting());
-        let account = waiting.and_then(|it| self.upstreams.accounts.get(it.account));
-        if let Some(account) = account
-            && let Some(instance) = self.upstreams.instances.get_mut(account.instance)
+        let access = waiting.and_then(|it| self.upstreams.access.get(it.access));
+        if let Some(access) = access
+            && let Some(account) = self.upstreams.accounts.get(access.account)
+            && let Some(instance) = self.upstreams.instances.get_mut(access.instance)
         {
             instance.logins.note(account.name(), good);
         }
@@ -76,9 +77,10 @@ impl Machine {
     /// Which logins the one of this client is among at the moment.
     pub(in crate::proxy) fn login_class(&self, key: ClientKey) -> Option<Class> {
         let client = self.clients.get(key)?;
-        let account = self.upstreams.accounts.get(client.waiting()?.account)?;
-        let logins = &self.upstreams.instances.get(account.instance)?.logins;
-        let known = account.clients > 0 && account.open;
+        let access = self.upstreams.access.get(client.waiting()?.access)?;
+        let account = self.upstreams.accounts.get(access.account)?;
+        let logins = &self.upstreams.instances.get(access.instance)?.logins;
+        let known = account.clients > 0;
         Some(match client.has_left() {
             true => Class::Left,
             false if known => Class::Known,
@@ -92,8 +94,9 @@ impl Machine {
     /// are many of them.
     pub(in crate::proxy) fn queue_login(&mut self, key: ClientKey, class: Class) {
         let client = self.clients.get(key);
-        let account = client.and_then(|it| self.upstreams.accounts.get(it.waiting()?.account));
-        let instance = account.and_then(|it| self.upstreams.instances.get_mut(it.instance));
+        let access = client.and_then(|it| self.upstreams.access.get(it.waiting()?.access));
+        let account = access.and_then(|it| self.upstreams.accounts.get(it.account));
+        let instance = access.and_then(|it| self.upstreams.instances.get_mut(it.instance));
         let queue = instance.and_then(|it| it.logins.waiting.get_mut(class as usize));
         let (Some(client), Some(account), Some(queue)) = (client, account, queue) else {
             return;

@@ -45,7 +45,7 @@ impl Machine {
             return;
         };
         waiting.login = Login::Waits;
-        let of = { self.upstreams.accounts.get(waiting.account) }.map(|account| account.instance);
+        let of = { self.upstreams.access.get(waiting.access) }.map(|access| access.instance);
         let of = of.filter(|&of| self.upstreams.instances.get(of).is_some());
         let (Some(of), Some(class)) = (of, self.login_class(key)) else {
             return self.conclude(key, Err(Failure::Removed.text_if_unsent()));
@@ -82,7 +82,8 @@ impl Machine {
         let mut auth = Vec::new();
         if let Some(client) = self.clients.get_mut(key)
             && let Some(waiting) = client.waiting_mut()
-            && let Some(account) = self.upstreams.accounts.get(waiting.account)
+            && let Some(access) = self.upstreams.access.get(waiting.access)
+            && let Some(account) = self.upstreams.accounts.get(access.account)
             && let Some(credential) = account.credential.as_deref()
         {
             waiting.login = Login::Asked;
@@ -204,11 +205,11 @@ impl Machine {
         let pinned = client.pin().is_some();
         let waiting = client.waiting_mut()?;
         waiting.login = Login::Done;
-        let (account, db, protocol) = (waiting.account, waiting.db, waiting.protocol);
-        if let Some(account) = self.upstreams.accounts.get_mut(account) {
-            account.accept();
+        let (access, db, protocol) = (waiting.access, waiting.db, waiting.protocol);
+        if let Some(access) = self.upstreams.access.get_mut(access) {
+            access.accept();
         }
-        let pool = self.upstreams.pool(account, db, protocol);
+        let pool = self.upstreams.pool(access, db, protocol);
         let empty = self
             .upstreams
             .pools
@@ -216,7 +217,7 @@ impl Machine {
             .is_some_and(|pool| pool.links.is_empty());
         // Its user may not be allowed to choose a database, where a client that has not logged in
         // is: see `handshake`.
-        let of = self.upstreams.accounts.get(account).map(|it| it.instance);
+        let of = self.upstreams.access.get(access).map(|it| it.instance);
         let full = of.is_some_and(|of| self.is_full(of));
         if empty && db == 0 && !pinned && !full {
             return Some(pool);
@@ -330,32 +331,23 @@ impl Machine {
         let Some(waiting) = client.waiting() else {
             return;
         };
-        let (from, own) = (waiting.account, client.pin().is_some());
-        let credential = self.upstreams.accounts.get(from).map(|account| {
-            let instance = self.upstreams.instances.get(account.instance);
-            (instance.map(|it| it.slot), account.credential.clone())
-        });
-        let to = match credential {
-            Some((Some(slot), Some(credential))) if !own => {
-                self.balance(slot).map(|to| (to, Some(credential)))
-            }
-            _ => None,
-        };
-        let Some(identity) = to else {
+        let (from, own) = (waiting.access, client.pin().is_some());
+        let account = self.upstreams.access.get(from).map(|it| it.account);
+        let account = account.filter(|_| !own).unwrap_or_default();
+        let tenant = self.upstreams.tenant_of_account(account);
+        let Some(to) = self.balance(tenant) else {
             return self.conclude(key, Err(NO_INSTANCE.into()));
         };
-        let to = self.upstreams.account(identity);
+        let to = self.upstreams.access_to(to, account);
         let client = self.clients.get_mut(key);
         if let Some(waiting) = client.and_then(|client| client.waiting_mut()) {
-            waiting.account = to;
+            waiting.access = to;
         }
-        for (account, more) in [(from, false), (to, true)] {
-            if let Some(account) = self.upstreams.accounts.get_mut(account) {
-                account.waiting = match more {
-                    true => account.waiting + 1,
-                    false => account.waiting - 1,
-                };
-            }
+        if let Some(access) = self.upstreams.access.get_mut(from) {
+            access.waiting -= 1;
+        }
+        if let Some(access) = self.upstreams.access.get_mut(to) {
+            access.waiting += 1;
         }
         self.log_in(key);
     }

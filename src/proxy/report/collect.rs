@@ -14,7 +14,7 @@ use crate::stats::worker_stats::{
 use crate::store::key::{ClientKey, InstanceKey, PoolKey};
 use crate::upstream::instance::Instance;
 use crate::upstream::pool::Pool;
-use crate::upstream::tenant::Use;
+use crate::upstream::tenant::{Tenant, Use};
 
 impl Machine {
     /// What this worker tells about itself.
@@ -61,8 +61,8 @@ impl Machine {
             }
         }
         for (key, client) in self.clients.iter() {
-            let account = self.upstreams.accounts.get(client.account());
-            let Some(of) = account.and_then(|it| found.get_mut(&it.instance)) else {
+            let access = self.upstreams.access_of(client.pool);
+            let Some(of) = access.and_then(|it| found.get_mut(&it.instance)) else {
                 continue;
             };
             of.in_flight += u64::from(client.in_flight);
@@ -72,8 +72,8 @@ impl Machine {
             }
         }
         for (_, pool) in self.upstreams.pools.iter() {
-            let account = self.upstreams.accounts.get(pool.account);
-            if let Some(of) = account.and_then(|it| found.get_mut(&it.instance)) {
+            let access = self.upstreams.access.get(pool.access);
+            if let Some(of) = access.and_then(|it| found.get_mut(&it.instance)) {
                 of.waiting += u32::try_from(pool.line.len()).unwrap_or(u32::MAX);
                 of.oldest_wait_ms = of.oldest_wait_ms.max(self.oldest_wait_ms(pool));
             }
@@ -117,19 +117,23 @@ impl Machine {
 
     /// Is a client one of this tenant's? With none everybody is meant.
     fn is_of(&self, client: &Client, tenant: Option<&TenantKey>) -> bool {
-        let account = self.upstreams.accounts.get(client.account());
-        let instance = account.and_then(|it| self.upstreams.instances.get(it.instance));
-        tenant.is_none_or(|tenant| instance.is_some_and(|it| it.tenant == *tenant))
+        let its = self.tenant_of_client(client);
+        tenant.is_none_or(|tenant| its.is_some_and(|it| it.key == *tenant))
+    }
+
+    fn tenant_of_client(&self, client: &Client) -> Option<&Tenant> {
+        let slot = self.upstreams.tenant_of_account(client.account());
+        self.upstreams.tenants.get(slot)
     }
 
     fn client_stats(&self, key: ClientKey, client: &Client) -> Option<ClientStats> {
         let account = self.upstreams.accounts.get(client.account());
-        let instance = account.and_then(|it| self.upstreams.instances.get(it.instance));
+        let instance = self.upstreams.instance_of_pool(client.pool);
         let user = account.map(|account| text(account.name()));
         Some(ClientStats {
             id: client.id,
             peer: client.ends().0,
-            tenant: instance.map(|it| it.tenant.clone()),
+            tenant: self.tenant_of_client(client).map(|it| it.key.clone()),
             instance: instance.map(|it| it.id.clone()),
             user: user.unwrap_or_default(),
             name: text(client.name()),
@@ -159,8 +163,9 @@ impl Machine {
     }
 
     fn pool_stats(&self, pool: &Pool, in_flight: u64) -> Option<PoolStats> {
-        let account = self.upstreams.accounts.get(pool.account)?;
-        let instance = self.upstreams.instances.get(account.instance)?;
+        let access = self.upstreams.access.get(pool.access)?;
+        let account = self.upstreams.accounts.get(access.account)?;
+        let instance = self.upstreams.instances.get(access.instance)?;
         Some(PoolStats {
             tenant: instance.tenant.clone(),
             instance: instance.id.clone(),

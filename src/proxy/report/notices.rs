@@ -124,19 +124,19 @@ impl Machine {
             return;
         };
         client.details_mut().login_refused = true;
-        let account = client.waiting().map(|waiting| waiting.account);
-        if let Some(account) = account.and_then(|key| self.upstreams.accounts.get(key))
-            && let Some(instance) = self.upstreams.instances.get(account.instance)
-        {
-            let (slot, user) = (instance.slot, account.name().to_vec());
+        let access = client.waiting().map(|waiting| waiting.access);
+        let access = access.and_then(|key| self.upstreams.access.get(key));
+        if let Some(account) = access.and_then(|it| self.upstreams.accounts.get(it.account)) {
+            let (slot, user) = (account.tenant, account.name().to_vec());
             self.note_refused_login(key, slot, &user);
         }
     }
 
     fn notice(&mut self, key: ClientKey, bound: Bound, value: u64) {
-        let Some(slot) = self.clients.get(key).map(|client| client.tenant) else {
+        let Some(client) = self.clients.get(key) else {
             return;
         };
+        let slot = self.upstreams.tenant_of_account(client.account());
         if let Some(suppressed) = self.stats.notices.due(bound, self.now) {
             let client = self.logged_client(key, slot, self.user_of(key));
             self.log_notice(client, bound, value, suppressed);

@@ -167,7 +167,7 @@ mod tests {
     use crate::resp::Protocol;
     use crate::session::change::{Goal, Login};
     use crate::session::client::Origin;
-    use crate::store::key::AccountKey;
+    use crate::store::key::AccessKey;
 
     #[test]
     fn a_session_change_leaves_nothing_behind_but_what_else_there_is() {
@@ -178,7 +178,7 @@ mod tests {
             client.details_mut().name = name.into();
             client.details_mut().waiting = Some(Box::new(Waiting {
                 goal: Goal::Verdict,
-                account: AccountKey::NONE,
+                access: AccessKey::NONE,
                 db: 0,
                 protocol: Protocol::Resp2,
                 login: Login::Done,

@@ -78,7 +78,7 @@ impl Upstreams {
             }
         }
         if new.is_none() {
-            self.forget_tenant(&old.key);
+            self.forget_tenant(&old.key, now);
         }
     }
 
@@ -143,7 +143,7 @@ impl Upstreams {
     pub(crate) fn used_instances(&self) -> HashSet<InstanceKey> {
         let verifying = self.instances.iter();
         let verifying = verifying.filter(|(_, it)| it.logins.verifiers > 0);
-        let used = self.accounts.iter().map(|(_, it)| it.instance);
+        let used = self.access.iter().map(|(_, it)| it.instance);
         used.chain(verifying.map(|(key, _)| key)).collect()
     }
 

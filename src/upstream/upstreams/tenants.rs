@@ -1,9 +1,12 @@
 //! The tenants of a worker: what the registry lists.
 
+use std::collections::HashSet;
+
 use crate::cluster::{self, TenantKey};
 use crate::upstream::tenant::Use;
 
-use crate::store::key::{InstanceKey, TenantSlot};
+use crate::store::key::TenantSlot;
+use crate::store::time::Millis;
 use crate::upstream::tenant::Tenant;
 use crate::upstream::upstreams::Upstreams;
 
@@ -11,12 +14,6 @@ impl Upstreams {
     /// The tenant of this key.
     pub(crate) fn tenant(&self, key: &TenantKey) -> Option<TenantSlot> {
         self.by_tenant.get(key).copied()
-    }
-
-    /// The tenant of an instance.
-    pub(crate) fn tenant_of(&mut self, instance: InstanceKey) -> Option<&mut Tenant> {
-        let slot = self.instances.get(instance)?.slot;
-        self.tenants.get_mut(slot)
     }
 
     /// Takes over what a new picture says.
@@ -29,7 +26,7 @@ impl Upstreams {
         if let Some(known) = tenants.get_mut(slot) {
             known.follow_quota(&tenant.quota);
             known.follow_limits(&tenant.limits, lists);
-            known.gone = false;
+            known.gone = None;
             if let Some(until) = self.early_pauses.remove(&tenant.key) {
                 known.paused_until = Some(until);
             }
@@ -39,22 +36,23 @@ impl Upstreams {
 
     /// A tenant that is not in the picture gets no new clients, and is forgotten when the last of
     /// its clients has gone.
-    pub(crate) fn forget_tenant(&mut self, key: &TenantKey) {
+    pub(crate) fn forget_tenant(&mut self, key: &TenantKey, now: Millis) {
         let slot = self.by_tenant.get(key);
         if let Some(tenant) = slot.and_then(|&slot| self.tenants.get_mut(slot)) {
-            tenant.gone = true;
+            tenant.gone = tenant.gone.or(Some(now));
             tenant.instances.clear();
         }
     }
 
     /// See [`forget_tenant`](Self::forget_tenant).
     pub(crate) fn sweep_tenants(&mut self) {
-        let used: std::collections::HashSet<TenantSlot> = (self.instances.iter())
-            .map(|(_, instance)| instance.slot)
-            .collect();
+        let instances = self.instances.iter().map(|(_, instance)| instance.slot);
+        let accounts = self.accounts.iter().map(|(_, account)| account.tenant);
+        let used: HashSet<TenantSlot> = instances.chain(accounts).collect();
         let tenants = &mut self.tenants;
         self.by_tenant.retain(|_, &mut slot| {
-            let unused = |it: &Tenant| it.gone && it.used == [0; 3] && !used.contains(&slot);
+            let unused =
+                |it: &Tenant| it.gone.is_some() && it.used == [0; 3] && !used.contains(&slot);
             let forgotten = tenants.get(slot).is_none_or(unused);
             if forgotten {
                 tenants.remove(slot);

@@ -109,8 +109,9 @@ impl World {
         client.lost_dedicated.is_some() || client.maybe_lost_dedicated || own && failed
     }
 
-    /// Whether its instance was draining for as long as clients may stay, or it could not log in
-    /// elsewhere.
+    /// Whether its instance was draining for as long as dedicated connections and blocked clients
+    /// may stay, or another instance refused it. That its tenant had no instance for a while is no
+    /// reason, unless the registry had removed the whole tenant.
     fn was_left(&self, index: usize) -> bool {
         let client = &self.clients[index];
         let node = &self.nodes[client.worker];
@@ -119,10 +120,18 @@ impl World {
             return false;
         }
         let view = self.view();
-        let changed = client.model.tenant(&view);
-        let changed = changed.is_some_and(|tenant| view.has_new_passwords(tenant));
+        let tenant = client.model.tenant(&view);
+        let changed = tenant.is_some_and(|tenant| view.has_new_passwords(tenant));
+        let seen = client.model.place.seen;
+        let bound = client.model.holds()
+            || client.script.unheard
+            || client.followed
+            || client.was_blocked
+            || tenant.is_none_or(|tenant| !view.knows(tenant, seen))
+            || client.pending.iter().any(|sent| sent.op.is_own())
+            || self.plan.settings.close_on_loss;
         let left = client.model.left_for(client.hung_up_at, &view);
-        left.is_some_and(|ms| ms >= self.plan.settings.offline_grace_ms || changed)
+        left.is_some_and(|ms| bound && ms >= self.plan.settings.offline_grace_ms || changed)
     }
 
     /// Whether a part of a reply was delivered before its backend connection was lost.

@@ -99,9 +99,10 @@ impl Machine {
     /// user's by now.
     fn may_wait_on(&self, on: LinkKey, key: ClientKey) -> bool {
         let link = self.links.get(on).filter(|it| !it.is_retired());
-        let account = link.and_then(|it| self.upstreams.pools.get(it.pool));
-        let client = self.clients.get(key).map(|it| it.account());
-        account.is_some_and(|pool| Some(pool.account) == client)
+        let pool = link.and_then(|it| self.upstreams.pools.get(it.pool));
+        let client = self.clients.get(key);
+        let client = client.and_then(|it| self.upstreams.pools.get(it.pool));
+        pool.is_some_and(|pool| client.is_some_and(|client| client.access == pool.access))
     }
 
     /// Nothing more of the client is decoded until it is answered.

@@ -1,0 +1,205 @@
+//! Accounts, what they have on each instance, and their pools: found, made and forgotten.
+
+use std::collections::VecDeque;
+
+use crate::link::link::Link;
+use crate::link::links::Links;
+use crate::resp::Protocol;
+use crate::store::key::{AccessKey, AccountKey, InstanceKey, PoolKey, TenantSlot};
+use crate::store::time::Millis;
+use crate::upstream::access::Access;
+use crate::upstream::account::{Account, Identity};
+use crate::upstream::instance::Instance;
+use crate::upstream::permits::Permits;
+use crate::upstream::pool::Pool;
+use crate::upstream::tenant::Use;
+use crate::upstream::upstreams::Upstreams;
+
+impl Upstreams {
+    /// The account, made if need be.
+    pub(crate) fn account(&mut self, identity: Identity) -> AccountKey {
+        let (tenant, credential) = identity.clone();
+        let accounts = &mut self.accounts;
+        *self.by_identity.entry(identity).or_insert_with(|| {
+            accounts.insert(Account {
+                tenant,
+                credential,
+                clients: 0,
+                accesses: 0,
+            })
+        })
+    }
+
+    /// An account on an instance of its tenant, made if need be.
+    pub(crate) fn access_to(&mut self, instance: InstanceKey, account: AccountKey) -> AccessKey {
+        let (accounts, all) = (&mut self.accounts, &mut self.access);
+        *(self.by_place)
+            .entry((instance, account))
+            .or_insert_with(|| {
+                if let Some(account) = accounts.get_mut(account) {
+                    account.accesses += 1;
+                }
+                all.insert(Access::new(account, instance))
+            })
+    }
+
+    /// That of the clients without a login.
+    pub(crate) fn anonymous(&mut self, instance: InstanceKey) -> AccessKey {
+        let tenant = self.instances.get(instance).map(|it| it.slot);
+        let account = self.account((tenant.unwrap_or_default(), None));
+        self.access_to(instance, account)
+    }
+
+    /// The pool, made if need be. `NONE` if the access is gone.
+    pub(crate) fn pool(&mut self, access: AccessKey, db: u32, protocol: Protocol) -> PoolKey {
+        let pools = &mut self.pools;
+        let Some(of_access) = self.access.get_mut(access) else {
+            return PoolKey::NONE;
+        };
+        let same = |key: &&PoolKey| {
+            pools
+                .get(**key)
+                .is_some_and(|pool| pool.db == db && pool.protocol == protocol)
+        };
+        if let Some(&key) = of_access.pools.iter().find(same) {
+            return key;
+        }
+        let (links, waiters) = (Vec::new(), Vec::new());
+        let pool = Pool {
+            access,
+            db,
+            protocol,
+            links,
+            idle: Vec::new(),
+            dedicated: 0,
+            borrowed: 0,
+            line: VecDeque::new(),
+            waiters,
+            clients: 0,
+            asked_about: None,
+            led_round_at: Millis::default(),
+            hello: None,
+            permits: Permits::default(),
+        };
+        let key = pools.insert(pool);
+        of_access.pools.push(key);
+        key
+    }
+
+    /// The pools of an instance.
+    pub(crate) fn pools_of(&self, of: InstanceKey) -> impl Iterator<Item = &Pool> {
+        let places = self.by_place.range((of, AccountKey::FIRST)..);
+        let places = places.take_while(move |((instance, _), _)| *instance == of);
+        let places = places.filter_map(|(_, &key)| self.access.get(key));
+        let keys = places.flat_map(|access| &access.pools);
+        keys.filter_map(|&key| self.pools.get(key))
+    }
+
+    /// Does something with each pool of an instance.
+    pub(crate) fn with_pools_of(&mut self, of: InstanceKey, mut work: impl FnMut(&mut Pool)) {
+        let places = self.by_place.range((of, AccountKey::FIRST)..);
+        for (_, &key) in places.take_while(|((instance, _), _)| *instance == of) {
+            let pools = self.access.get(key).map(|access| &access.pools);
+            for &key in pools.into_iter().flatten() {
+                if let Some(pool) = self.pools.get_mut(key) {
+                    work(pool);
+                }
+            }
+        }
+    }
+
+    /// What a pool belongs to.
+    pub(crate) fn access_of(&self, pool: PoolKey) -> Option<&Access> {
+        self.access.get(self.pools.get(pool)?.access)
+    }
+
+    /// The same, by its key.
+    pub(crate) fn access_key(&self, pool: PoolKey) -> AccessKey {
+        let pool = self.pools.get(pool);
+        pool.map_or(AccessKey::NONE, |pool| pool.access)
+    }
+
+    pub(crate) fn account_of(&self, pool: PoolKey) -> Option<&Account> {
+        self.accounts.get(self.access_of(pool)?.account)
+    }
+
+    pub(crate) fn instance_of_pool(&self, pool: PoolKey) -> Option<&Instance> {
+        self.instances.get(self.access_of(pool)?.instance)
+    }
+
+    /// Does this access have a ready connection that takes requests, in whatever database and
+    /// protocol?
+    pub(crate) fn has_ready(&self, access: AccessKey, links: &Links) -> bool {
+        let pools = self.access.get(access).map(|it| &it.pools);
+        let pools = pools.into_iter().flatten();
+        let pools = pools.filter_map(|&key| self.pools.get(key));
+        let mut keys = pools.flat_map(|pool| &pool.links);
+        let open = |it: &Link| it.is_ready() && it.is_open();
+        keys.any(|&key| links.get(key).is_some_and(open))
+    }
+
+    /// The tenant of the clients of an account; `NONE`: they are nobody's.
+    #[inline]
+    pub(crate) fn tenant_of_account(&self, account: AccountKey) -> TenantSlot {
+        let account = self.accounts.get(account);
+        account.map_or(TenantSlot::NONE, |account| account.tenant)
+    }
+
+    /// A client of one account is of another one from now on; `NONE`: of none. False: the tenant
+    /// of the other has as many clients as it may, and all stays as it is.
+    pub(crate) fn change_account(&mut self, from: AccountKey, to: AccountKey) -> bool {
+        let (old, new) = (self.tenant_of_account(from), self.tenant_of_account(to));
+        if old != new {
+            let tenant = self.tenants.get_mut(new);
+            if tenant.is_some_and(|it| !it.take(Use::Client, it.limits.clients)) {
+                return false;
+            }
+            self.release(old, Use::Client);
+        }
+        if let Some(account) = self.accounts.get_mut(from) {
+            account.clients -= 1;
+        }
+        if let Some(account) = self.accounts.get_mut(to) {
+            account.clients += 1;
+        }
+        true
+    }
+
+    /// A client of one pool is of another one from now on; `NONE`: of none.
+    pub(crate) fn change_pool(&mut self, from: PoolKey, to: PoolKey) {
+        for (key, more) in [(from, false), (to, true)] {
+            let Some(pool) = self.pools.get_mut(key) else {
+                continue;
+            };
+            let access = self.access.get(pool.access);
+            let instance = access.and_then(|it| self.instances.get_mut(it.instance));
+            let counts = [Some(&mut pool.clients), instance.map(|it| &mut it.clients)];
+            for count in counts.into_iter().flatten() {
+                *count = if more { *count + 1 } else { *count - 1 };
+            }
+        }
+    }
+
+    /// Forgets an account on an instance if nobody uses it there, and the account if that was all
+    /// of it: a refused login may have made it.
+    pub(crate) fn forget_unused(&mut self, key: AccessKey) {
+        if self.access.get(key).is_some_and(Access::is_unused)
+            && let Some(access) = self.access.remove(key)
+        {
+            self.by_place.remove(&(access.instance, access.account));
+            if let Some(account) = self.accounts.get_mut(access.account) {
+                account.accesses -= 1;
+            }
+            self.forget_unused_account(access.account);
+        }
+    }
+
+    pub(super) fn forget_unused_account(&mut self, key: AccountKey) {
+        let unused = |it: &&Account| it.clients == 0 && it.accesses == 0;
+        if let Some(account) = self.accounts.get(key).filter(unused) {
+            let identity = (account.tenant, account.credential.clone());
+            self.by_identity.remove(&identity);
+            self.accounts.remove(key);
+        }
+    }
+}
