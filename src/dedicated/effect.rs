@@ -1,37 +1,37 @@
-//! What a command inside MULTI does here when EXEC's reply has its element.
+//! The effects of commands inside MULTI, which apply when EXEC's reply has their elements.
 
 use crate::command::Answer;
 
-/// What a remembered command counts as beside its bytes.
+/// The size of a remembered command, beside its bytes.
 pub(crate) const EFFECT_BYTES: usize = 64;
 
-/// What a queued command does here when EXEC's reply has its element.
+/// What the proxy does when EXEC's reply has the element of a queued command.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// The element is replaced by our own answer to this request.
+    /// Replaces the element by the proxy's reply to this request.
     Answer(Answer, Box<[u8]>),
-    /// The element is replaced by the client's line of CLIENT LIST.
+    /// Replaces the element by the client's line of CLIENT LIST.
     Info,
-    /// The client's database, if the element is no error.
+    /// Changes the client's database, if the element is no error.
     Select(u32),
-    /// The client's name, if the element is no error.
+    /// Changes the client's name, if the element is no error.
     Name(Box<[u8]>),
-    /// What CLIENT SETINFO said, if the element is no error.
+    /// Changes the library name or version of CLIENT SETINFO, if the element is no error.
     Library(Box<[u8]>),
-    /// CLIENT NO-TOUCH, if the element is no error.
+    /// Changes CLIENT NO-TOUCH, if the element is no error.
     NoTouch(bool),
-    /// Something stays on the connection until it ends, if the element is no error.
+    /// Keeps the link dedicated until it ends, if the element is no error.
     Keep,
-    /// CLIENT GETREDIR of a client that tracks: the element is replaced by a number of ours.
+    /// Replaces the number in CLIENT GETREDIR's element by the proxy's number of that client.
     Redirect,
-    /// CLIENT TRACKINGINFO of a client that tracks: so is the number in the element.
+    /// Replaces the number in CLIENT TRACKINGINFO's element in the same way.
     TrackingInfo,
-    /// Something was written here, if the element is no error.
+    /// Notes that the client wrote on this link, if the element is no error.
     Write,
 }
 
 impl Effect {
-    /// What it counts as towards the limit on remembered commands.
+    /// The size towards the limit on remembered commands.
     pub(crate) fn size(&self) -> usize {
         let bytes = match self {
             Self::Answer(_, frame) | Self::Library(frame) => frame.len(),
@@ -48,7 +48,7 @@ impl Effect {
         )
     }
 
-    /// Does the backend's connection end up with something that only this client wanted?
+    /// Does the effect leave a setting of this client on the server's side of the link?
     pub(crate) fn soils(&self) -> bool {
         match self {
             Self::Answer(answer, _) => matches!(

@@ -1,5 +1,5 @@
-//! What a connection that belongs to one client holds for it: a transaction, watched keys,
-//! subscriptions, tracking. Decided by what the replies say. Pure data.
+//! What a dedicated link holds for its client: a transaction, watched keys, subscriptions,
+//! tracking. Replies decide it. Pure data.
 
 pub(crate) mod effect;
 pub(crate) mod pin;

@@ -1,4 +1,4 @@
-//! What a client's own connection holds for it, as the replies told.
+//! What a dedicated link holds for its client, as its replies say.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,32 +13,32 @@ use crate::link::credential::Credential;
 use crate::link::verb::Verb;
 use crate::store::key::{LinkKey, TenantSlot};
 
-/// What becomes of a client or its connection once the backend has said yes.
+/// A change of the client or its link that takes effect when the server accepts it.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// These keys are watched too, by their hashes.
+    /// Adds these watched keys, by their hashes.
     Watch(Box<[u64]>),
     Monitor,
     Tracking(Option<Tracking>),
-    /// CLIENT TRACKINGINFO: the reply has another connection's number in it.
+    /// CLIENT TRACKINGINFO: the reply contains another link's number.
     TrackingInfo,
     NoTouch(bool),
-    /// HIMPORT PREPARE: something stays there until the connection ends.
+    /// HIMPORT PREPARE: the link keeps state until it ends.
     Keep,
     Select(u32),
-    /// The account may be swept away until the backend has answered.
+    /// A login. The account may be removed before the server answers.
     Login(Arc<Credential>),
     Hello {
         login: Option<Arc<Credential>>,
         protocol: Protocol,
         name: Option<Vec<u8>>,
     },
-    /// If it is queued, EXEC will have this effect.
+    /// Inside MULTI: EXEC will have this effect.
     Queue(Effect),
 }
 
 impl Change {
-    /// Must the reply be seen whole, and maybe changed, before the client gets it?
+    /// Must the complete reply be read, and possibly changed, before it is delivered?
     pub(crate) fn rewrites(&self) -> bool {
         matches!(self, Self::Hello { .. } | Self::TrackingInfo)
     }
@@ -47,16 +47,16 @@ impl Change {
 /// Client-side caching is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tracking {
-    /// The client that gets the invalidations, by its number here.
+    /// The client that gets the invalidations, by the proxy's number.
     pub redirect: Option<u64>,
 }
 
-/// What a client's own connection holds for it, as the replies told.
+/// What a dedicated link holds for its client, as its replies say.
 #[derive(Debug, Default)]
 pub(crate) struct Pin {
     /// Inside MULTI.
     pub multi: bool,
-    /// Commands queued since.
+    /// Commands queued in this MULTI.
     pub queued: u32,
     pub watched: Watches,
     pub channels: u32,
@@ -65,33 +65,32 @@ pub(crate) struct Pin {
     pub tracking: Option<Tracking>,
     pub monitor: bool,
     pub no_touch: bool,
-    /// Others know this connection by its number, or it keeps what cannot be seen: it stays the
-    /// client's until that ends.
+    /// Other clients refer to this link by its number, or it keeps state that replies do not show:
+    /// it stays dedicated until it ends.
     pub kept: bool,
-    /// It is there for one request only, and in another database or as another user, maybe.
+    /// The link is borrowed for one request; it may be in another database or of another user.
     pub provisional: bool,
-    /// Whose connection of a client's own it counts as.
+    /// The tenant for which it counts as dedicated.
     pub tenant: TenantSlot,
-    /// The shared connection that the client used before: some of its writes went there.
+    /// The shared link that the client used before: it may carry some of the client's writes.
     pub(crate) shared: LinkKey,
-    /// Somebody may act on it by its number, or it is not as the pool's others: it serves nobody
-    /// afterwards.
+    /// Another client may act on the link by its number, or the link differs from the pool's
+    /// others: no other client gets it.
     pub(crate) soiled: bool,
-    /// Requests in flight after which more or less may be held.
+    /// Requests in flight whose replies may change what is held.
     pub(crate) unsettled: u32,
-    /// Those of them that may begin or end a transaction.
+    /// The ones among them that may begin or end a transaction.
     pub(crate) transactions: u32,
     /// For each request in flight with [`Verb::Change`], in order.
     pub(crate) changes: VecDeque<Change>,
-    /// What EXEC will do beside what the backend does: the place of a command in the queue, and
-    /// its effect here.
+    /// The effects of EXEC in the proxy: the place of a command in the queue, and its effect.
     pub(crate) effects: VecDeque<(u32, Effect)>,
     pub(crate) effect_bytes: usize,
     pub(crate) walker: Walker,
 }
 
 impl Pin {
-    /// Does the connection hold anything, as far as the replies told?
+    /// Does the link hold anything?
     pub(crate) fn holds(&self) -> bool {
         self.multi
             || !self.watched.is_empty()
@@ -102,23 +101,23 @@ impl Pin {
             || self.kept
     }
 
-    /// Somebody knows the connection by its number.
+    /// Another client knows the link by its number.
     pub(crate) fn soil(&mut self) {
         self.soiled = true;
     }
 
-    /// How many commands EXEC has carried out, as far as its reply is looked at.
+    /// The number of commands that EXEC has carried out, if its reply is inspected.
     pub(crate) fn carried_out(&self) -> u32 {
         self.walker.ended()
     }
 
-    /// Is something in the reply to EXEC replaced?
+    /// Is any element of EXEC's reply replaced?
     pub(crate) fn walks(&self) -> bool {
         let redirects = self.tracking.is_some_and(|it| it.redirect.is_some());
         redirects || !self.effects.is_empty()
     }
 
-    /// Does it hold a transaction or watches and nothing else? Such a client is expected to go on.
+    /// Does it hold only a transaction or watches? Such a client is expected to continue soon.
     pub(crate) fn holds_transaction_only(&self) -> bool {
         let lasting = self.subscriptions() > 0 || self.tracking.is_some() || self.monitor;
         (self.multi || !self.watched.is_empty()) && !lasting
@@ -129,8 +128,8 @@ impl Pin {
         self.channels + self.patterns + self.shard_channels
     }
 
-    /// Are the only commands those of a subscriber? In RESP2 messages could not be told from
-    /// replies otherwise.
+    /// Are only a subscriber's commands allowed? In RESP2, messages could otherwise not be told
+    /// from replies.
     pub(crate) fn is_modal(&self, protocol: Protocol) -> bool {
         protocol == Protocol::Resp2 && self.subscriptions() > 0
     }
@@ -143,8 +142,8 @@ impl Pin {
         }
     }
 
-    /// A confirmation came. The number in it counts channels and patterns together, and shard
-    /// channels apart.
+    /// Handles a confirmation. Its number counts channels and patterns together, and shard channels
+    /// apart.
     pub(crate) fn confirmed(&mut self, topic: Topic, count: u32) {
         let others = match topic {
             Topic::Channel => self.patterns,
@@ -154,7 +153,7 @@ impl Pin {
         *self.topic_mut(topic) = count.saturating_sub(others);
     }
 
-    /// The transaction is over, and with it all watches.
+    /// Ends the transaction and all watches.
     pub(crate) fn end_transaction(&mut self) {
         (self.multi, self.queued) = (false, 0);
         self.watched.clear();
@@ -162,19 +161,19 @@ impl Pin {
         self.effect_bytes = 0;
     }
 
-    /// A request with this verb went out.
+    /// A request with this verb was sent.
     pub(crate) fn sent(&mut self, verb: Verb) {
         self.unsettled += u32::from(verb.is_unsettled());
         self.transactions += u32::from(verb.is_transaction());
     }
 
-    /// The last of its replies came.
+    /// The last of its replies arrived.
     pub(crate) fn answered(&mut self, verb: Verb) {
         self.unsettled -= u32::from(verb.is_unsettled());
         self.transactions -= u32::from(verb.is_transaction());
     }
 
-    /// The backend did what changes nothing but this.
+    /// Applies an accepted change that affects nothing but this record.
     pub(crate) fn change(&mut self, change: &Change) {
         match *change {
             Change::Watch(ref hashes) => self.watched.add(hashes),

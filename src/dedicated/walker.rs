@@ -1,34 +1,34 @@
-//! Where the elements of EXEC's reply are.
+//! Finds the elements of EXEC's reply.
 
 use crate::resp::{ReplyError, ReplyScanner, Scan};
 
-/// Finds the elements of EXEC's reply, in whatever pieces it comes.
+/// Finds the elements of EXEC's reply, in whatever pieces it arrives.
 #[derive(Debug, Default)]
 pub(crate) struct Walker {
-    /// The line with the number of elements has come, or there is none.
+    /// The header with the number of elements was read, or there is none.
     begun: bool,
-    /// It is no array: an error, or null.
+    /// The reply is no array: an error, or null.
     whole: bool,
     scanner: ReplyScanner,
     element: u32,
 }
 
-/// What the walker found in a part of the reply.
+/// What a part of the reply contains.
 pub(crate) struct Step {
-    /// So many bytes, at least one.
+    /// Its length in bytes, at least one.
     pub(crate) len: usize,
-    /// Which element they belong to, if any.
+    /// The element that the bytes belong to, if any.
     pub(crate) element: Option<u32>,
-    /// The type of the element that ends with them.
+    /// The type of the element that ends with these bytes.
     pub(crate) ended: Option<u8>,
     /// The element is an error.
     pub(crate) error: bool,
-    /// They belong to a push between the elements: do they begin it, do they end it?
+    /// The bytes belong to a push between elements: whether they start it, and whether they end it.
     pub(crate) push: Option<(bool, bool)>,
 }
 
 impl Step {
-    /// Bytes of no element.
+    /// Bytes that belong to no element.
     fn outside(len: usize) -> Self {
         Self {
             len,
@@ -41,7 +41,7 @@ impl Step {
 }
 
 impl Walker {
-    /// How many elements have come whole.
+    /// The number of complete elements.
     pub(crate) fn ended(&self) -> u32 {
         if self.begun { self.element } else { 0 }
     }
@@ -51,7 +51,7 @@ impl Walker {
             self.whole |= self.element == 0 && !part.starts_with(b"*");
             let end = part.iter().position(|byte| *byte == b'\n');
             self.begun = end.is_some();
-            // So that the type is looked at once only.
+            // So that the type is inspected only once.
             self.element = u32::from(!self.begun && !self.whole);
             return Ok(Step::outside(end.map_or(part.len(), |end| end + 1)));
         }
@@ -63,7 +63,7 @@ impl Walker {
             Scan::Complete { len } => (len, true),
             Scan::Partial => (part.len(), false),
         };
-        // What was published meanwhile stands between the elements, and is none of them.
+        // A message published meanwhile is between the elements, and is none of them.
         let push = if at_start {
             part.first() == Some(&b'>')
         } else {

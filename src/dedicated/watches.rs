@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Keys of one client that are told apart; above that one named twice counts twice.
+/// Distinct keys counted per client; above this, a key that is watched twice counts twice.
 const KEYS_MAX: usize = 1 << 16;
 
-/// Watched keys, by a hash of the database and the name: one named twice counts once.
+/// Watched keys, by a hash of database and name: a key that is watched twice counts once.
 #[derive(Debug, Default)]
 pub(crate) struct Watches {
     keys: BTreeSet<u64>,
-    /// Those above [`KEYS_MAX`].
+    /// Keys above [`KEYS_MAX`].
     more: u32,
 }
 
 impl Watches {
-    /// What keys of a database are known by here.
+    /// The hashes of keys of a database.
     pub(crate) fn hashes<'a>(database: u32, keys: impl Iterator<Item = &'a [u8]>) -> Box<[u64]> {
         let hashes = keys.map(|key| {
             let mut hasher = DefaultHasher::new();

@@ -1,10 +1,9 @@
-//! The machine: its tables, what it is told, and what it wants done.
+//! The machine: its tables, its input and its output.
 //!
-//! In: `client_opened`, `client_bytes`, `client_eof`, `client_hung_up`, `client_closed`,
-//! `link_connected`, `link_failed`, `link_bytes`, `registry_changed`, `peer_asked`,
-//! `peer_told`, `tick`, `drain`. Out: `next_dirty`, `outbound`, `sent`, `next_action`,
-//! `next_deadline`. After any number of calls, [`Machine::resume`] lets those clients go on that
-//! waited for something.
+//! Input: `client_opened`, `client_bytes`, `client_eof`, `client_hung_up`, `client_closed`,
+//! `link_connected`, `link_failed`, `link_bytes`, `registry_changed`, `peer_asked`, `peer_told`,
+//! `tick`, `drain`. Output: `next_dirty`, `outbound`, `sent`, `next_action`, `next_deadline`. After
+//! any number of calls, [`Machine::resume`] resumes the clients that can continue.
 
 use std::sync::Arc;
 
@@ -25,11 +24,11 @@ use crate::store::time::Millis;
 use crate::upstream::tenant::Use;
 use crate::upstream::upstreams::Upstreams;
 
-/// See the module.
+/// One worker's proxy. See the module.
 #[derive(Debug)]
 pub struct Machine {
     pub(super) settings: Settings,
-    /// The time of the call under way.
+    /// The time of the current call.
     pub(super) now: Millis,
     pub(super) rounds: Rounds,
     pub(super) clients: Sessions,
@@ -40,31 +39,32 @@ pub struct Machine {
     pub(super) actions: Actions,
     pub(super) work: WorkQueue,
     pub(super) scratch: Scratch,
-    /// Who is just asking about clients, and in how many bytes: they are still in its buffer, as a
-    /// server sees it.
+    /// The client whose question about clients is being answered, and the length of its request in
+    /// bytes: a server still counts those bytes in the client's buffer.
     pub(super) asking: (ClientKey, usize),
 }
 
-/// When what is done every so often is due.
+/// When the periodic tasks are due.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
-    /// The next look at deadlines.
+    /// The next check of deadlines.
     pub next: Millis,
-    /// The next round over all clients and pools.
+    /// The next pass over all clients and pools.
     pub next_slow: Millis,
-    /// The next check of instances.
+    /// The next health check of instances.
     pub next_check: Millis,
 }
 
-/// Memory for what is under way in a call.
+/// Buffers that are reused from call to call.
 #[derive(Debug)]
 pub(super) struct Scratch {
-    /// What is read to.
+    /// The buffer that sockets are read into.
     pub buffer: ReadBuffer,
-    /// Room for a reply and for a re-encoded inline command: borrowed, never kept.
+    /// Buffers for a reply and for a re-encoded inline command: empty between calls.
     pub out: Vec<u8>,
     pub inline_frame: Vec<u8>,
-    /// While no more bytes than these are kept, there is memory for what comes.
+    /// The kept bytes for which memory was last proven to be available: below this no check is
+    /// needed.
     pub proven_bytes: usize,
 }
 
@@ -80,7 +80,7 @@ impl Default for Scratch {
 }
 
 impl Machine {
-    /// A machine without clients.
+    /// Creates a machine without clients.
     pub fn new(settings: Settings, snapshot: Arc<Snapshot>) -> Self {
         let limits = ClientLimits {
             in_flight: settings.client_in_flight_max,
@@ -103,7 +103,7 @@ impl Machine {
         }
     }
 
-    /// Where the next bytes of a client or a backend are to be read to.
+    /// The buffer into which the next bytes of a client or a server are read.
     pub fn space(&mut self) -> &mut [u8] {
         self.scratch.buffer.space()
     }
@@ -118,7 +118,7 @@ impl Machine {
         key
     }
 
-    /// A client will send no more. It is closed when all that it asked for is answered.
+    /// A client sent FIN. It is closed when all of its requests are answered.
     pub fn client_eof(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
             client.set(Flag::Eof);
@@ -127,8 +127,8 @@ impl Machine {
         }
     }
 
-    /// A client hung up, though not all that it sent is read: on `Pause` nobody reads it. One that
-    /// waits for something to come must not get it any more.
+    /// A client hung up, possibly with unread bytes in its socket (after `Pause` the socket is not
+    /// read). A blocked command of it is cancelled, so that it takes no data.
     pub fn client_hung_up(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
             client.set(Flag::Gone);
@@ -137,13 +137,13 @@ impl Machine {
         }
     }
 
-    /// A client's socket is broken. The reactor drops it by itself.
+    /// A client's socket failed. The reactor drops the socket itself.
     pub fn client_closed(&mut self, key: ClientKey) {
         self.forget_client(key);
         self.finish_call();
     }
 
-    /// The registry has a new picture of the clusters.
+    /// The registry has a new snapshot of the clusters.
     pub fn registry_changed(&mut self, snapshot: Arc<Snapshot>) {
         let changes = self.upstreams.follow(snapshot, self.now);
         self.retire_instances(&changes.gone);
@@ -152,20 +152,20 @@ impl Machine {
         self.finish_call();
     }
 
-    /// The time since the start, microseconds. Call once per turn, before all else: what comes in
-    /// the turn comes at this time.
+    /// Sets the time since the start, in microseconds. Call this once per turn, before all other
+    /// calls: everything read in the turn arrives at this time.
     pub fn clock(&mut self, us: u64) {
         self.now = Millis(us / 1000);
-        // Differences of up to an hour are right.
+        // Wraps; differences of up to an hour are exact.
         self.requests.clock = us as u32;
         self.requests.asked = self.requests.clock;
     }
 
-    /// No new work is wanted: clients are closed as soon as nothing of theirs is in flight.
+    /// Starts a drain: a client is closed as soon as nothing of it is in flight.
     pub fn drain(&mut self) {
         self.clients.drain();
         for key in self.clients.keys() {
-            // One that has not begun goes on without the others.
+            // A question that is still queued is answered without the other workers.
             if !self.clients.questions.keys().any(|its| its == key) {
                 self.stop_gathering(key);
             }
@@ -174,43 +174,42 @@ impl Machine {
         self.finish_call();
     }
 
-    /// Has a drain come to its end?
+    /// Is the drain complete?
     pub fn is_drained(&self) -> bool {
         self.clients.is_draining() && self.clients.is_empty()
     }
 
-    /// Clients at this moment.
+    /// The number of clients.
     pub fn clients(&self) -> usize {
         self.clients.len()
     }
 
-    /// Backend connections at this moment.
+    /// The number of links.
     pub fn links(&self) -> usize {
         self.links.len()
     }
 
-    /// Bytes kept for sending, in both directions.
+    /// Bytes buffered for sending, in both directions.
     pub fn outbound_bytes(&self) -> usize {
         self.clients.chunks().bytes() + self.links.chunks().bytes()
     }
 
-    /// Requests forwarded so far, and those under way, but for those that wait for something to
-    /// come.
+    /// Requests forwarded so far, and requests in flight except blocking ones.
     pub fn load(&self) -> (u64, usize) {
         (self.stats.counters.requests, self.requests.moving())
     }
 
-    /// What was counted so far.
+    /// All counters.
     pub fn counters(&self) -> &Counters {
         &self.stats.counters
     }
 
-    /// Has `key` looked at in the next [`resume`](Self::resume).
+    /// Queues `key` for the next [`resume`](Self::resume).
     pub(super) fn wake(&mut self, key: ClientKey) {
         self.clients.mark_ready(key);
     }
 
-    /// Closes a client that is done: told to close, half-closed, or drained.
+    /// Closes a client that has finished: it is closing, half-closed or drained.
     #[inline]
     pub(super) fn settle(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get(key) else {
@@ -222,7 +221,7 @@ impl Machine {
         }
         let done = match client.is_closing() {
             true => client.outbound.is_empty(),
-            // One that may go on has requests left, maybe: `resume` will tell.
+            // A client that is ready may have more requests buffered: `resume` decides.
             false => leaving && client.is_quiet() && !client.is_held() && !client.is(Flag::Ready),
         };
         if done {
@@ -230,7 +229,7 @@ impl Machine {
         }
     }
 
-    /// Closes a client at once; what waits for it is dropped.
+    /// Closes a client immediately; replies that wait for it are dropped.
     pub(super) fn close_now(&mut self, key: ClientKey) {
         if self.forget_client(key) {
             self.actions.push_back(Action::Close(ConnKey::Client(key)));
@@ -250,7 +249,7 @@ impl Machine {
         self.stats.counters.clients_closed += 1;
         self.upstreams
             .change_account(client.account(), AccountKey::NONE);
-        // It may have been the one that kept its backend from being read.
+        // This client may have been the reason why its link was read paused.
         if let Some(key) = shared
             && let Some(link) = self.links.get_mut(key)
         {
@@ -278,12 +277,12 @@ impl Machine {
         client.go_to(LinkKey::NONE);
     }
 
-    /// Is there anything left for [`resume`](Self::resume) to do?
+    /// Has [`resume`](Self::resume) anything to do?
     pub fn has_ready(&self) -> bool {
         self.clients.has_work() || self.links.any_unresolved()
     }
 
-    /// What is to be done next, in order.
+    /// The next action for the reactor, in order.
     pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }

@@ -1,35 +1,35 @@
-//! One worker's whole proxy as a deterministic machine: no socket, no clock, no thread, no random.
+//! One worker's proxy as a deterministic machine: no sockets, clock, threads or random numbers.
 //!
-//! [`Machine`] is told what happened (bytes came, a connection opened or failed, time passed) and
-//! asked what is to be done (bytes to send, actions). The same calls give the same results, so all
-//! of it can be simulated and fuzzed; the reactor gives it sockets and a clock.
+//! The reactor calls [`Machine`] with events (bytes read, a connection opened or failed, time
+//! passed) and takes its output: bytes to send, and actions. The same calls give the same results,
+//! so the machine can be simulated and fuzzed. The reactor owns the sockets and the clock.
 //!
-//! | folder, file | what is there |
+//! | folder, file | contents |
 //! |---|---|
 //! | `machine` | the entry points |
-//! | `outbound`, `action` | the way out: bytes to send, and what else is to be done |
-//! | `forward` | client to link: decoding, limits, choice of a link, answers made here |
-//! | `deliver` | link to client: whose reply it is; late replies, retries, handover |
-//! | `login` | who a client is: AUTH, HELLO, SELECT, RESET, permissions |
-//! | `links` | the life of a link: opened, checked, left, ended |
-//! | `dedicated` | a link of a client's own: MULTI, blocking, subscriptions, tracking, WAIT |
+//! | `outbound`, `action` | output: bytes to send, and actions for the reactor |
+//! | `forward` | client to link: decoding, limits, choice of a link, replies of the proxy |
+//! | `deliver` | link to client: matching replies to requests, late replies, retries, handover |
+//! | `login` | AUTH, HELLO, SELECT, RESET, permissions |
+//! | `links` | the life of a link: connect, health checks, migration, end |
+//! | `dedicated` | dedicated links: MULTI, blocking commands, subscriptions, tracking, WAIT |
 //! | `clients` | CLIENT LIST, KILL, INFO, UNBLOCK over all workers |
-//! | `report` | statistics when somebody asks, lines for the log |
-//! | `phase` | a client enters a phase or leaves it |
-//! | `work` | what an event means for others, done in one place |
-//! | `resume`, `tick` | clients go on that waited for something; what time brings |
-//! | `memory` | what is kept for others, its limits, and how it is given back |
-//! | `settings`, `texts` | what a machine is told once; error texts |
-//! | `invariants`, `check` | what must always hold; any bytes as operations, for the fuzzer |
+//! | `report` | stats of a worker, and log lines |
+//! | `phase` | phase changes of a client |
+//! | `work` | the queue of consequences for other clients and links |
+//! | `resume`, `tick` | resuming clients that waited; timers and deadlines |
+//! | `memory` | memory limits, and giving memory back |
+//! | `settings`, `texts` | settings fixed at startup; error texts |
+//! | `invariants`, `check` | rules that always hold; the fuzzer's operations |
 //!
-//! The records are in the rooms below: `store`, `stats`, `link`, `upstream`, `dedicated`,
+//! The records are in the layers below: `store`, `stats`, `link`, `upstream`, `dedicated`,
 //! `session`.
 //!
-//! The rules of ownership: connections hold keys and never references; a request record is the
-//! only thing that knows both sides; a handler changes its own connection, appends to the other
-//! side, marks it dirty, pushes an action, and never flushes or runs another connection: what an
-//! event means for others is `work`.
-//! A key that finds nothing is normal: its owner has gone meanwhile.
+//! Rules of ownership: clients and links hold keys, never references. Only a request record knows
+//! both its client and its link. A handler changes its own client or link, appends bytes to the
+//! other side, marks it dirty and pushes actions; it never flushes, and never runs another client's
+//! or link's state machine: consequences for others are queued in `work`.
+//! A key that finds nothing is normal: the client or link it names is closed.
 
 mod action;
 #[doc(hidden)]

@@ -1,4 +1,4 @@
-//! Where a frame goes that begins on a client's own connection.
+//! Decides where a frame goes that starts on a dedicated link.
 
 use std::mem;
 
@@ -13,20 +13,20 @@ use crate::proxy::machine::Machine;
 use crate::session::client::ReplyMode;
 use crate::store::key::LinkKey;
 
-/// How a server says that a redirection has ended: its number for the other client follows.
+/// The push that says that a redirection ended; the server's number of the other client follows.
 const BROKEN: &[u8] = b">2\r\n$21\r\ntracking-redir-broken\r\n";
 
-/// What of a client decides how a frame is read.
+/// The client's settings that decide how a frame is read.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Manner {
-    /// Messages look like replies.
+    /// RESP2 with subscriptions: messages look like replies.
     pub(super) modal: bool,
     pub(super) monitor: bool,
-    /// It said CLIENT REPLY OFF.
+    /// CLIENT REPLY is OFF.
     silent: bool,
 }
 
-/// Can a push that begins so say that a redirection has ended?
+/// Can a push with this start say that a redirection ended?
 fn may_be_broken(begin: &[u8]) -> bool {
     begin
         .iter()
@@ -54,15 +54,15 @@ impl Machine {
         }
     }
 
-    /// The client that gets the invalidations of the one which has this connection, if it is
-    /// another.
+    /// The client that gets the invalidations for the owner of this link, if it is another client.
     fn redirects_to(&self, key: LinkKey) -> Option<u64> {
         let owner = self.links.get(key)?.owner();
         let pin = self.clients.get(owner)?.pin()?;
         pin.tracking?.redirect
     }
 
-    /// The first part of a line of MONITOR: clients do not hear of the proxy's own commands.
+    /// Handles the first part of a line of MONITOR. The proxy's own commands are not shown to
+    /// clients.
     pub(super) fn monitored(&mut self, key: LinkKey, part: &[u8]) -> Result<(), Failure> {
         let Some(link) = self.links.get_mut(key) else {
             return Ok(());
@@ -79,8 +79,8 @@ impl Machine {
         self.pass(key, fate, rest)
     }
 
-    /// A part of a push to a client that redirects its invalidations. Until it is known not to say
-    /// that this has ended, nothing of it goes out.
+    /// Handles a part of a push to a client that redirects its invalidations. The push is held
+    /// until it is known not to say that the redirection ended.
     pub(super) fn noticed(&mut self, key: LinkKey, part: &[u8]) -> Result<(), Failure> {
         let Some(link) = self.links.get_mut(key) else {
             return Ok(());
@@ -96,8 +96,8 @@ impl Machine {
         self.pass(key, Fate::Push, rest)
     }
 
-    /// The whole push has come which says that a redirection has ended: the client hears the number
-    /// that the proxy has for the other client.
+    /// Handles the complete push that says that a redirection ended: the client gets the proxy's
+    /// number of the other client.
     pub(super) fn redirect_told(&mut self, key: LinkKey) {
         let out = self.redirect_broken(key);
         let owner = self.links.get(key).map(|link| link.owner());
@@ -106,7 +106,7 @@ impl Machine {
         }
     }
 
-    /// What the client hears instead of the push that has been collected.
+    /// The push for the client, with the proxy's number of the other client.
     fn redirect_broken(&mut self, key: LinkKey) -> Vec<u8> {
         let redirect = self.redirects_to(key);
         let link = self.links.get_mut(key);
@@ -120,7 +120,7 @@ impl Machine {
         out
     }
 
-    /// A part of a push within the reply to EXEC: what goes out now.
+    /// Handles a part of a push inside the reply to EXEC. Returns the bytes to send now.
     pub(super) fn noticed_between(
         &mut self,
         key: LinkKey,
@@ -148,14 +148,14 @@ impl Machine {
         })
     }
 
-    /// Where a frame will go that begins so.
+    /// Decides where a frame with this start goes.
     pub(super) fn fate(&self, key: LinkKey, begin: &[u8]) -> Result<Fate, Failure> {
         let manner = self.manner(key);
         let first = begin.first();
         if manner.monitor && first == Some(&b'+') {
             match begin.len() {
                 1 => return Ok(Fate::Open),
-                // A server sends no lines to a client that wants no replies.
+                // A server sends no lines of MONITOR to a client that wants no replies.
                 _ if is_line(begin) && manner.silent => return Ok(Fate::Drop),
                 _ if is_line(begin) => return Ok(Fate::Line),
                 _ => {}
@@ -165,7 +165,7 @@ impl Machine {
             return Ok(Fate::Notice);
         }
         if first == Some(&b'>') || first == Some(&b'*') && manner.modal {
-            // CLIENT REPLY OFF is about replies: what was subscribed to comes all the same.
+            // CLIENT REPLY OFF silences replies, not messages.
             return Ok(Fate::Push);
         }
         let Some(link) = self.links.get(key) else {
@@ -176,7 +176,7 @@ impl Machine {
             .get(link.owner())
             .and_then(|client| client.pin());
         let head = self.requests.get(link.fifo.head);
-        // A request that was not even sent has no reply.
+        // A reply to a request that was not sent.
         let head = head.filter(|head| head.start < link.sent);
         if head.is_some_and(|head| head.kind.is_collected()) {
             return Ok(Fate::Collect);

@@ -1,31 +1,30 @@
-//! A backend connection of a client's own: for transactions, blocking commands, subscriptions,
-//! tracking and MONITOR.
+//! Dedicated links: transactions, blocking commands, subscriptions, tracking and MONITOR.
 //!
 //! ```text
-//!            a command that needs it,                  nothing in flight,
-//!            nothing in flight                         and nothing held
-//!   shared ───────────────────────────► pinned ───────────────────────────► shared
+//!            a command that needs one,             nothing in flight,
+//!            nothing in flight                     and nothing held
+//!   shared ──────────────────────────► dedicated ───────────────────► shared
 //!              │      ▲                    │
-//!              │      │ its turn           │ the connection is lost while it holds anything
+//!              │      │ a link is free     │ the link is lost while it holds anything
 //!              ▼      │                    ▼
-//!            in the pool's line          closed: the client must not go on as if nothing was lost
+//!        the pool's wait queue         closed: the client must not continue as if nothing was lost
 //! ```
 //!
-//! While a client is pinned, all of its requests go to its own connection: what is held there (a
-//! [`Pin`]) is decided by requests only in so far as nothing goes elsewhere, and by replies in all
-//! else. So `MULTI` that was refused holds nothing, and `EXEC` ends what its `MULTI` began.
+//! All requests of a client with a dedicated link go to that link. What the link holds (a [`Pin`])
+//! is decided by replies; requests only decide that nothing goes elsewhere until the reply arrives.
+//! So a `MULTI` that was refused holds nothing, and `EXEC` ends what its `MULTI` began.
 //!
-//! | file | what is there |
+//! | file | contents |
 //! |---|---|
-//! | `take` | a connection is taken from the pool, and given back |
-//! | `wait_queue` | the queue of those who wait for one |
-//! | `release` | a client goes, or its connection |
-//! | `send` | client to its connection: which reply will say what |
+//! | `take` | taking a dedicated link from the pool, and giving it back |
+//! | `wait_queue` | the queue of clients that wait for a dedicated link |
+//! | `release` | the end of the client or of its dedicated link |
+//! | `send` | client to link: which request changes what the link holds |
 //! | `transaction` | commands inside MULTI, and the reply to EXEC |
-//! | `session` | SELECT, AUTH, HELLO and tracking on a connection of one's own |
-//! | `wait` | WAIT, on the connections that carried the writes: who waits, and what is asked when |
+//! | `session` | SELECT, AUTH, HELLO and tracking on a dedicated link |
+//! | `wait` | WAIT, on the links that carried the writes: the waiters, and what is asked when |
 //! | `frame_fate` | where a frame goes |
-//! | `receive` | its connection to the client: what the replies said |
+//! | `receive` | link to client: what the replies say |
 
 mod frame_fate;
 mod receive;

@@ -1,5 +1,5 @@
-//! A client's own connection to the client: frames go out as they come, and what a complete one
-//! says changes what the connection holds.
+//! Dedicated link to client: frames go to the client as they arrive, and a complete frame changes
+//! what the link holds.
 
 use std::mem;
 
@@ -20,7 +20,7 @@ use crate::stats::notice::Bound;
 use crate::store::key::{ClientKey, LinkKey};
 
 impl Machine {
-    /// Bytes of a connection that is a client's own.
+    /// Handles bytes of a dedicated link.
     pub(in crate::proxy) fn own_bytes(
         &mut self,
         key: LinkKey,
@@ -78,8 +78,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Has a part of a message gone to the client that has a connection of its own, and the rest
-    /// not come yet? Nothing of ours may stand between.
+    /// Has a part of a message gone to the client, with the rest still to come? Then no reply of
+    /// the proxy may be sent in between.
     pub(in crate::proxy) fn is_in_a_message(&self, key: ClientKey) -> bool {
         let Some(client) = self
             .clients
@@ -92,7 +92,7 @@ impl Machine {
         link.is_some_and(|it| it.is_dedicated() && it.is_ready() && !it.scanner.at_start())
     }
 
-    /// A frame has come to its end: what waited for that goes out.
+    /// A frame is complete: sends the replies that waited for its end.
     fn release_held(&mut self, key: ClientKey) {
         self.clients.release_parked(&mut self.requests, key);
         let client = self.clients.get(key);
@@ -101,7 +101,7 @@ impl Machine {
         }
     }
 
-    /// Bytes of a frame go where they belong.
+    /// Sends, keeps or drops bytes of a frame.
     pub(super) fn pass(&mut self, key: LinkKey, fate: Fate, part: &[u8]) -> Result<(), Failure> {
         let Some(link) = self.links.get_mut(key) else {
             return Ok(());
@@ -112,7 +112,7 @@ impl Machine {
             Fate::Push => {
                 let max = self.settings.subscriber_outbound_bytes_max;
                 let client = self.clients.get(owner);
-                // After its last reply a client hears nothing more.
+                // The client's last reply was sent: it gets nothing more.
                 let Some(client) = client.filter(|it| !it.is_closing()) else {
                     return Ok(());
                 };
@@ -143,7 +143,7 @@ impl Machine {
         self.clients.deliver(requests, counters, of, reply, done)
     }
 
-    /// A frame is complete: what does it say?
+    /// Handles a complete frame.
     fn framed(&mut self, key: LinkKey, owner: ClientKey) -> Result<(), Failure> {
         let manner = self.manner(key);
         let Some(link) = self.links.get_mut(key) else {
@@ -151,7 +151,7 @@ impl Machine {
         };
         let frame = link.frame;
         let head = self.requests.get_mut(link.fifo.head);
-        // A request that was not even sent has no reply.
+        // A reply to a request that was not sent.
         let head = head.filter(|head| head.start < link.sent);
         let pin = self
             .clients
@@ -176,7 +176,7 @@ impl Machine {
                     Some(Verb::ConfirmAll(of)) if of == topic && left == 0 => {
                         self.advance_head(key, 1);
                     }
-                    // A server that moves a shard's slot elsewhere unsubscribes by itself.
+                    // The server unsubscribed the client because the slot of a shard channel moved.
                     _ => {}
                 }
                 Ok(())
@@ -189,7 +189,7 @@ impl Machine {
                         return Err(Failure::Desync(why.into()));
                     }
                     self.replied(key, verb, frame);
-                    // An error is one, however many confirmations were asked for.
+                    // An error replaces all confirmations of a request.
                     let all = matches!(verb, Verb::Confirm(_) | Verb::ConfirmAll(_));
                     self.advance_head(key, if all { count } else { 1 });
                     Ok(())
@@ -202,8 +202,9 @@ impl Machine {
         }
     }
 
-    /// Is the next change of this connection its login as another user? Some servers say nothing to
-    /// a wrong password while they owe replies, and then the next one is not about it.
+    /// Is the next change of this link a login as another user? Some servers send no reply to a
+    /// failed AUTH while they have outstanding replies; the next reply then belongs to another
+    /// request.
     fn logs_in(&self, key: LinkKey) -> bool {
         let owner = self.links.get(key).map(|link| link.owner());
         let client = owner.and_then(|owner| self.clients.get(owner));
@@ -212,7 +213,7 @@ impl Machine {
         matches!(change, Some(Change::Login(_)))
     }
 
-    /// `done` of the replies to the head of the queue have come.
+    /// Counts `done` replies to the head of the queue.
     fn advance_head(&mut self, key: LinkKey, done: u32) {
         let Some(link) = self.links.get_mut(key) else {
             return;
@@ -244,7 +245,7 @@ impl Machine {
         self.deliver(of, (kind, &[]), (done, through));
     }
 
-    /// The reply to a request is complete.
+    /// Handles the complete reply to a request.
     fn replied(&mut self, key: LinkKey, verb: Verb, frame: Frame) {
         let Some(link) = self.links.get_mut(key) else {
             return;
@@ -281,7 +282,7 @@ impl Machine {
             Verb::Unwatch if good && !queued => pin.watched.clear(),
             Verb::Plain if !writes || !good => {}
             Verb::Plain if !queued => client.has_written(),
-            // One of them is enough.
+            // One effect is enough.
             Verb::Plain if !matches!(pin.effects.back(), Some((_, Effect::Write))) => {
                 pin.effects.push_back((place, Effect::Write));
             }
@@ -301,7 +302,7 @@ impl Machine {
         }
     }
 
-    /// The backend's word on a change: `place` is where in the queue of a transaction it stands.
+    /// Handles the server's reply to a change: `place` is its place in the queue of a transaction.
     fn changed(
         &mut self,
         key: ClientKey,
@@ -312,7 +313,7 @@ impl Machine {
         silent: bool,
     ) {
         if !good {
-            // Empty, unless it was held back to be changed.
+            // Empty, unless the reply was held to be changed.
             if !silent {
                 self.tell_own(key, reply);
             }
@@ -342,7 +343,7 @@ impl Machine {
         self.clients.get_mut(key)?.pin_mut()
     }
 
-    /// What a client hears in the place of a reply on its own connection.
+    /// Sends a client with a dedicated link a reply in place of the server's.
     pub(super) fn tell_own(&mut self, key: ClientKey, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.clients.write(key, bytes);

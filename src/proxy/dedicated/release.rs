@@ -1,4 +1,4 @@
-//! A client goes that has a connection of its own, or that connection goes.
+//! The end of a client that has a dedicated link, and the end of such a link.
 
 use std::mem;
 
@@ -12,9 +12,9 @@ use crate::store::key::{ClientKey, LinkKey};
 use crate::upstream::tenant::Use;
 
 impl Machine {
-    /// The owner of a connection has gone. What it was about to take must not be taken: a blocked
-    /// connection is closed at once. One that only has to answer does so, for what was sent is
-    /// done, whether anybody hears it or not.
+    /// Handles a link whose owner is gone. A blocked link is closed at once, so that the client's
+    /// command takes no data. A link with ordinary requests in flight stays open until they are
+    /// answered: they are executed even though the client is gone.
     pub(in crate::proxy) fn orphan(&mut self, key: LinkKey, pin: &Pin) {
         if let Some(link) = self.links.get(key) {
             self.assign(key, link.role().without_owner());
@@ -22,7 +22,7 @@ impl Machine {
         let Some(link) = self.links.get(key) else {
             return;
         };
-        // Confirmations would be taken for messages, and never come.
+        // Confirmations would be taken for messages: the request would never complete.
         let confirms =
             (self.requests.of_link(link.fifo)).any(|(_, request)| request.verb.confirms());
         let plain = link.blocking == 0
@@ -40,8 +40,7 @@ impl Machine {
         }
     }
 
-    /// A client's own connection is not to be used any more: it ends when it owes nothing, or only
-    /// what may never come.
+    /// Retires a dedicated link: it is closed when nothing is in flight except a blocking command.
     pub(in crate::proxy) fn retire_owned(&mut self, key: LinkKey) {
         let Some(link) = self.links.get(key) else {
             return;
@@ -53,8 +52,8 @@ impl Machine {
         }
     }
 
-    /// Nobody waits any more for as long as it takes: the connection is closed when it owes
-    /// nothing, or has owed it for too long.
+    /// Sets a deadline on all outstanding replies: the link is closed when it has none, or at the
+    /// deadline.
     fn lose_patience(&mut self, key: LinkKey) {
         let Some(link) = self.links.get_mut(key) else {
             return;
@@ -64,7 +63,8 @@ impl Machine {
         self.retire(key);
     }
 
-    /// A client gives up its own connection with all that it holds. Nothing of it is in flight.
+    /// Closes a client's dedicated link with all that it holds. Nothing of the client may be in
+    /// flight.
     pub(in crate::proxy) fn drop_pin(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
@@ -77,8 +77,8 @@ impl Machine {
         }
     }
 
-    /// A connection ends that was a client's own. If it held anything, or anything was sent on
-    /// it, the client ends too: on a server it would have been the very same connection.
+    /// Handles the end of a dedicated link. If the link held anything, or a request was sent on it,
+    /// the client is closed too, because a direct connection would have been lost.
     pub(in crate::proxy) fn lose_owner(&mut self, link: &Link) {
         let Some(client) = self.clients.get_mut(link.owner()) else {
             return;
@@ -102,13 +102,13 @@ impl Machine {
         let key = link.owner();
         self.finish_client(key);
         self.clients.silence(&mut self.requests, key);
-        // What waited for the end of a message does so no more.
+        // The replies that waited for the end of a message.
         self.clients.release_parked(&mut self.requests, key);
         self.wake(key);
     }
 
-    /// A client that leaves does not wait for what is still to come, so that it stays where it is.
-    /// What it was told before it gets.
+    /// Cancels a client's wait when it leaves, so that a blocking command takes no data. Replies
+    /// generated before are still sent.
     pub(in crate::proxy) fn stop_waiting(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
@@ -130,7 +130,7 @@ impl Machine {
         self.orphan(link, &pin);
     }
 
-    /// Does a client wait for something to come before anything else?
+    /// Does the client wait in a blocking command?
     pub(in crate::proxy) fn is_blocked(&self, key: ClientKey) -> bool {
         let Some(client) = self.clients.get(key) else {
             return false;
@@ -139,7 +139,7 @@ impl Machine {
             return true;
         }
         let head = self.requests.get(client.fifo.head);
-        // Once the reply has begun, the rest of it is on its way.
+        // The reply has started: the server has taken the data.
         let begun = self.is_in_a_message(key);
         // Inside MULTI nothing blocks.
         client.pin().is_none_or(|pin| !pin.multi)

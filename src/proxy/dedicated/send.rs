@@ -1,4 +1,4 @@
-//! A client's requests to its own connection: which reply will say what.
+//! Client to dedicated link: requests, and which of their replies change what the link holds.
 
 use crate::command::client::redirect_of;
 use crate::command::{Answer, Dedicated, Plan, Session, denied};
@@ -17,7 +17,7 @@ use crate::session::client::{Flag, Hold};
 use crate::store::key::ClientKey;
 
 impl Machine {
-    /// A command that needs a connection of its own; the client may have one.
+    /// Dispatches a command that needs a dedicated link; the client may have one.
     pub(in crate::proxy) fn dispatch_own(
         &mut self,
         key: ClientKey,
@@ -39,7 +39,7 @@ impl Machine {
         };
         if client.pin().is_none() {
             if own == Dedicated::Block && (client.is(Flag::Gone) || client.is(Flag::Eof)) {
-                // Nobody would get what comes: it stays where it is.
+                // The client is leaving and would not get the data: the command must not take it.
                 if !self.at_barrier(key) {
                     return Taken::No;
                 }
@@ -69,8 +69,8 @@ impl Machine {
         self.send_own(key, own, frame)
     }
 
-    /// Is the client's instance down? Whoever blocks waits in line for it: hearing an error at
-    /// once, it would only ask again at once.
+    /// Is the client's instance down? A blocking command then waits in the wait queue: after an
+    /// immediate error, the client would retry immediately.
     fn is_down(&self, key: ClientKey) -> bool {
         let instance = self.instance_of_client(key);
         let instance = instance.and_then(|key| self.upstreams.instances.get(key));
@@ -86,7 +86,7 @@ impl Machine {
             Dedicated::Block | Dedicated::Wait => self.send(key, Verb::Block, 1, None, frame),
             Dedicated::Bypass(_) => self.send_apart(key, frame),
             Dedicated::Watch => self.watch(key, frame),
-            // The others must not be queued.
+            // Commands of these kinds must not be queued by MULTI.
             _ if !self.is_outside(key) => Taken::No,
             _ if self.is_inside(key) => self.queue(key, Plan::Dedicated(own), frame),
             Dedicated::Subscribe(topic) => {
@@ -101,8 +101,8 @@ impl Machine {
         }
     }
 
-    /// MONITOR. No server replies to a second one: it is not forwarded, because the connection
-    /// would wait for a reply that never comes.
+    /// Handles MONITOR. No server replies to a second MONITOR: it is not forwarded, because the
+    /// link would wait for a reply that never comes.
     fn monitor(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
         if !self.is_settled(key) {
             return Taken::No;
@@ -110,7 +110,7 @@ impl Machine {
         let monitors = self.pin_mut(key).is_some_and(|pin| pin.monitor);
         match self.clients.get_mut(key).filter(|_| monitors) {
             Some(client) => {
-                // It uses up CLIENT REPLY SKIP like any command.
+                // MONITOR uses up CLIENT REPLY SKIP like any command.
                 kind_of(client);
                 Taken::Yes
             }
@@ -118,7 +118,7 @@ impl Machine {
         }
     }
 
-    /// CLIENT IMPORT-SOURCE. How keys expire for the connection stays so until it ends.
+    /// Handles CLIENT IMPORT-SOURCE. It changes how keys expire for the link until the link ends.
     fn import_source(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
         let on = Args::new(frame).nth(2);
         match on.is_some_and(|on| on.eq_ignore_ascii_case(b"on")) {
@@ -127,7 +127,8 @@ impl Machine {
         }
     }
 
-    /// Nothing else of the client may go to this connection: it may be in another database.
+    /// Sends a request on a link apart from the client's other requests: it may be in another
+    /// database.
     fn send_apart(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
         let taken = self.send(key, Verb::Plain, 1, None, frame);
         if let Some(client) = self.clients.get_mut(key)
@@ -138,13 +139,15 @@ impl Machine {
         taken
     }
 
-    /// Is it known who the client is, and what its own connection holds? Else it waits until it is.
+    /// Are the client's account and what its link holds known? If not, the client waits until they
+    /// are.
     pub(in crate::proxy) fn is_settled(&mut self, key: ClientKey) -> bool {
         let pin = self.clients.get(key).and_then(|c| c.pin());
         pin.is_none_or(|pin| pin.unsettled == 0) || self.at_barrier(key)
     }
 
-    /// Is it known whether the client is inside MULTI? Else it waits until it is.
+    /// Is the client known to be outside MULTI? If this is unknown, the client waits until it is
+    /// known.
     fn is_outside(&mut self, key: ClientKey) -> bool {
         let pin = self.clients.get(key).and_then(|c| c.pin());
         pin.is_none_or(|pin| pin.transactions == 0) || self.at_barrier(key)
@@ -155,8 +158,8 @@ impl Machine {
         pin.is_some_and(|pin| pin.multi)
     }
 
-    /// A command of a client that has a connection of its own. The backend answers all that it
-    /// can, in the client's state; the rest is done here as for any client.
+    /// Dispatches a command of a client that has a dedicated link. The server answers all that it
+    /// can, in the client's state; the rest is handled as for any client.
     pub(in crate::proxy) fn dispatch_pinned(
         &mut self,
         key: ClientKey,
@@ -186,7 +189,7 @@ impl Machine {
             }
             Plan::Session(_) | Plan::Admin(_) | Plan::Never(_) => {}
         }
-        // What is done here depends on what the connection holds.
+        // What the proxy does here depends on what the link holds.
         let Some(client) = self.clients.get(key) else {
             return Taken::Yes;
         };
@@ -210,7 +213,7 @@ impl Machine {
                 self.say_error(key, &text);
                 return Taken::Yes;
             }
-            // The backend refuses it, in its own words.
+            // The server refuses the command with its own error.
             _ if modal => return self.forward_one(key, frame),
             _ if multi => return self.queue(key, plan, frame),
             _ => {}
@@ -224,25 +227,25 @@ impl Machine {
                 Taken::Yes
             }
             Plan::Session(session) => self.pinned_session(key, session, frame),
-            // All others are done with.
+            // All other plans are handled.
             _ => Taken::Yes,
         }
     }
 
-    /// Is a client's own connection none that it may do everything on?
+    /// Is the client's dedicated link unusable for other requests?
     fn is_provisional(&self, key: ClientKey) -> bool {
         let client = self.clients.get(key);
-        // One that was taken from the others for one request goes back to them as it was.
+        // A borrowed link goes back to the pool after one request, as it was.
         let borrowed = client
             .and_then(|client| self.links.get(client.link))
             .is_some_and(|link| !link.is_dedicated());
-        // Who waited for a backend that was down may yet turn out to be a stranger there.
-        let stranger = !client.is_some_and(|client| self.admits(client));
-        borrowed || stranger
+        // The server was down when the client was queued; it may not admit the default user.
+        let unadmitted = !client.is_some_and(|client| self.admits(client));
+        borrowed || unadmitted
     }
 
-    /// What is answered here for others, and by the backend for who is pinned. `None`: here in
-    /// any case.
+    /// Sends to a dedicated link a command that the proxy answers for other clients. `None`: the
+    /// proxy answers it here as well.
     fn send_answer(&mut self, key: ClientKey, answer: Answer, frame: &[u8]) -> Option<Taken> {
         let argc = Args::new(frame).len() as u32;
         let verb = match answer {
@@ -265,14 +268,14 @@ impl Machine {
             Answer::ClientTrackingOff | Answer::ClientNoTouchOff if !self.is_outside(key) => {
                 return Some(Taken::No);
             }
-            // What ON may not do inside MULTI, OFF may not either.
+            // Inside MULTI, OFF must be queued like ON.
             Answer::ClientTrackingOff if self.is_inside(key) => {
                 return Some(self.poison(key, NOT_INSIDE));
             }
             Answer::ClientNoTouchOff if self.is_inside(key) => {
                 return Some(self.queue(key, Plan::Answer(answer), frame));
             }
-            // The number of a client to redirect to is one of ours, and means nothing any more.
+            // The number of the client to redirect to is one of the proxy's; OFF does not need it.
             Answer::ClientTrackingOff if redirect_of(Args::new(frame)).is_some() => {
                 let mut off = Vec::new();
                 write::command(&mut off, &[b"CLIENT", b"TRACKING", b"OFF"]);
@@ -290,7 +293,7 @@ impl Machine {
         Some(self.send(key, verb, 1, None, frame))
     }
 
-    /// A script, on a shared connection.
+    /// Forwards a script on a shared link.
     pub(in crate::proxy) fn forward_script(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
         match self.route(key, frame) {
             Ok(on) => {
@@ -311,7 +314,7 @@ impl Machine {
         self.send(key, Verb::Change, 1, Some(change), bytes)
     }
 
-    /// Sends one request whose reply, or `count` confirmations, say something.
+    /// Sends one request whose reply, or `count` confirmations, change what the link holds.
     pub(super) fn send(
         &mut self,
         key: ClientKey,
@@ -329,7 +332,7 @@ impl Machine {
         if taken == Taken::No
             && let Some(client) = self.clients.get_mut(key)
         {
-            // It is asked again.
+            // The command is decoded again later.
             client.reply_mode = before;
         }
         taken
@@ -344,7 +347,7 @@ impl Machine {
         bytes: &[u8],
     ) -> Taken {
         if verb != Verb::Plain && self.pin_mut(key).is_none() {
-            // Its own connection is lost: nothing of this may go to a shared one.
+            // The dedicated link is lost: the request must not go to a shared one.
             self.say_error(key, CLOSED);
             return Taken::Yes;
         }

@@ -1,5 +1,5 @@
-//! Session commands of a client that has a connection of its own: they are carried out on that
-//! very connection, and the client and its pool follow when the backend has said yes.
+//! Session commands of a client with a dedicated link: they are sent on that link, and the client
+//! and its pool change when the server has accepted them.
 
 use std::sync::Arc;
 
@@ -17,15 +17,15 @@ use crate::session::change::{Goal, Target};
 use crate::session::client::Client;
 use crate::store::key::{AccessKey, ClientKey};
 
-/// What a connection holds cannot move to another server.
+/// The error for a login to another tenant: what the link holds cannot move to another server.
 const OTHER_TENANT: &str =
     "ERR elika: a client that watches, tracks or subscribes cannot change its tenant";
 
 pub(super) const CLOSED: &str = "ERR elika: backend unavailable: connection closed";
 
 impl Machine {
-    /// Nothing unsettled is in flight; the client is not inside MULTI, nor in RESP2's mode of
-    /// subscribers.
+    /// Handles a session command. Nothing unsettled is in flight, and the client is neither inside
+    /// MULTI nor a RESP2 subscriber.
     pub(super) fn pinned_session(
         &mut self,
         key: ClientKey,
@@ -33,8 +33,8 @@ impl Machine {
         frame: &[u8],
     ) -> Taken {
         let args = Args::new(frame);
-        // Nothing is held: whatever keeps the connection is about to end, and then the client may
-        // go anywhere.
+        // Nothing is held: the link is about to become shared, and the client can then change
+        // freely.
         let held = self
             .clients
             .get(key)
@@ -66,8 +66,8 @@ impl Machine {
         self.verify_own(key, Goal::Auth, target)
     }
 
-    /// Has a credential verified before it goes over a client's own connection: from that a server
-    /// may not answer a failed AUTH, where messages are on their way.
+    /// Verifies a credential on another link before it is sent on the dedicated one: there, a
+    /// server may not reply to a failed AUTH while messages are pending.
     fn verify_own(&mut self, key: ClientKey, goal: Goal, target: Target) -> Result<Taken, String> {
         let current = self.instance_of_client(key);
         let wanted = self.upstreams.access.get(target.access);
@@ -81,7 +81,7 @@ impl Machine {
         Ok(Taken::Yes)
     }
 
-    /// The credential of a client that has a connection to itself is good: it logs in there.
+    /// Logs in on the dedicated link with a credential that was verified.
     pub(in crate::proxy) fn change_own(
         &mut self,
         key: ClientKey,
@@ -135,8 +135,8 @@ impl Machine {
         Ok(self.change_by(key, change, &bytes))
     }
 
-    /// CLIENT TRACKING ON. The number of a client to redirect to is one of ours: the backend's
-    /// number of that client's connection takes its place.
+    /// Handles CLIENT TRACKING ON. The client to redirect to is given by the proxy's number; the
+    /// server's number of that client's link takes its place.
     pub(super) fn track(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
         let tracking = Tracking { redirect: None };
         let change = Change::Tracking(Some(tracking));
@@ -158,7 +158,7 @@ impl Machine {
         Taken::Yes
     }
 
-    /// The client to redirect to is known: `at` is where its number stands in `frame`.
+    /// The client to redirect to is known: `at` is the place of its number in `frame`.
     pub(in crate::proxy) fn track_for(
         &mut self,
         key: ClientKey,
@@ -167,7 +167,7 @@ impl Machine {
         frame: &[u8],
     ) {
         if self.pin_mut(key).is_none() {
-            // Its own connection was lost while others were asked.
+            // The dedicated link was lost while other workers were asked.
             return self.say_error(key, CLOSED);
         }
         let number = backend_id.to_string();
@@ -183,8 +183,8 @@ impl Machine {
         }
     }
 
-    /// CLIENT GETREDIR and TRACKINGINFO tell whom the invalidations go to, and mean a number of
-    /// ours; everything else is answered as for any client.
+    /// Handles CLIENT GETREDIR and TRACKINGINFO of a client that tracks: their replies contain the
+    /// proxy's number of the other client. Otherwise they are answered as for any client.
     pub(super) fn answer_tracking(&mut self, key: ClientKey, answer: Answer, frame: &[u8]) {
         let pin = self.clients.get(key).and_then(|c| c.pin());
         let tracking = pin.and_then(|pin| pin.tracking);
@@ -205,7 +205,7 @@ impl Machine {
         }
     }
 
-    /// The client's own connection is in another database now.
+    /// Handles a successful SELECT on a dedicated link.
     pub(super) fn selected(&mut self, key: ClientKey, db: u32) {
         if let Some(client) = self.clients.get(key) {
             let access = self.upstreams.access_key(client.pool);
@@ -214,7 +214,7 @@ impl Machine {
         }
     }
 
-    /// The backend took the credential that came over the client's own connection.
+    /// Handles a successful login on a dedicated link.
     pub(super) fn logged_in_own(&mut self, key: ClientKey, credential: Arc<Credential>) {
         let Some(client) = self.clients.get(key) else {
             return;
@@ -233,8 +233,8 @@ impl Machine {
         self.rehome(key, access, db, protocol);
     }
 
-    /// A client moves to the pool of what it has become, and its own connection with it, but that
-    /// counts where it came from as long as it is the client's.
+    /// Moves a client with its dedicated link to the pool of its new identity. While it is
+    /// dedicated, the link still counts for the tenant where it was taken.
     pub(super) fn rehome(
         &mut self,
         key: ClientKey,
@@ -250,12 +250,12 @@ impl Machine {
         self.move_client(key, to);
         if let Some(client) = self.clients.get_mut(key) {
             (client.db, client.protocol) = (db, protocol);
-            // It is the same connection.
+            // The link stays the same.
             client.go_to(on);
         }
     }
 
-    /// The reply to HELLO names the connection; the client's number takes the place of it.
+    /// Handles the reply to HELLO; the client's number takes the place of the link's.
     pub(super) fn greeted_own(
         &mut self,
         key: ClientKey,
@@ -290,7 +290,7 @@ impl Machine {
         }
     }
 
-    /// The reply to CLIENT TRACKINGINFO, with the number of a client of ours in it.
+    /// Handles the reply to CLIENT TRACKINGINFO: the proxy's number of the other client is put in.
     pub(super) fn tracking_told(&mut self, key: ClientKey, reply: &[u8], silent: bool) {
         let pin = self.clients.get(key).and_then(|c| c.pin());
         let redirect = pin
@@ -333,7 +333,7 @@ impl Machine {
 }
 
 impl Machine {
-    /// WATCH.
+    /// Handles WATCH.
     pub(super) fn watch(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
         let db = self.clients.get(key).map_or(0, |client| client.db);
         let hashes = Watches::hashes(db, Args::new(frame).skip(1));

@@ -1,7 +1,7 @@
-//! A connection is taken from the pool, waited for, and given back.
+//! Takes a dedicated link from the pool, and gives it back.
 //!
-//! A tenant may have so many of them, and there may be so many connections to an instance. A client
-//! that finds none waits in line.
+//! A tenant has a limit on dedicated links, and an instance one on all links. A client that finds
+//! no free link waits in the pool's wait queue.
 
 use std::mem;
 
@@ -20,8 +20,8 @@ use crate::upstream::pool::Turn;
 use crate::upstream::tenant::Use;
 
 impl Machine {
-    /// Gives a client a connection of its own, of which nothing may be in flight; or a place in
-    /// the line for one.
+    /// Gives a client a dedicated link, or a place in the wait queue. Nothing of the client may be
+    /// in flight.
     pub(in crate::proxy) fn pin(&mut self, key: ClientKey) -> Result<(), Refusal> {
         let Some(client) = self.clients.get_mut(key) else {
             return Err(Refusal::Later);
@@ -44,7 +44,7 @@ impl Machine {
         let (Some(client), Some(pool)) = (client, pool) else {
             return Err(Refusal::Error(NOAUTH.into()));
         };
-        // Its turn may have come before, and the connection have failed: that is one wait.
+        // A link that was given to the client may have failed: the wait then continues.
         if client.line_since() == Millis::default() {
             client.details_mut().line_since = self.now;
         }
@@ -59,13 +59,13 @@ impl Machine {
         Err(Refusal::Later)
     }
 
-    /// Is the pool's instance down? Then those in line wait for it, too.
+    /// Is the pool's instance down? Then the clients in the wait queue wait for the instance, too.
     pub(in crate::proxy) fn is_out(&self, pool_key: PoolKey) -> bool {
         let instance = self.upstreams.instance_of_pool(pool_key);
         instance.is_some_and(|instance| instance.is_out(self.now))
     }
 
-    /// A connection on which nothing is in flight, of any of the user's pools, or a new one.
+    /// Gives a client a link with nothing in flight, of any of the user's pools, or a new one.
     pub(super) fn pin_apart(&mut self, key: ClientKey) -> Result<(), Refusal> {
         let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
@@ -74,7 +74,7 @@ impl Machine {
         let access = self.upstreams.access_key(client.pool);
         let pools = { self.upstreams.access.get(access) }.map(|it| it.pools.clone());
         let pools = pools.unwrap_or_default();
-        // The reply to FUNCTION STATS has another form in the other protocol.
+        // The reply to FUNCTION STATS differs between the protocols.
         let pools = pools
             .iter()
             .filter_map(|&pool| self.upstreams.pools.get(pool));
@@ -87,7 +87,7 @@ impl Machine {
             self.own_for_once(on, key);
             return Ok(());
         }
-        // While a script runs, no server lets a new connection choose its database.
+        // While a script runs, no server lets a new link select its database.
         let pool = self.upstreams.pool(access, 0, protocol);
         if self.is_refused(pool) {
             return Err(Refusal::LoggedOut);
@@ -98,7 +98,7 @@ impl Machine {
         Ok(())
     }
 
-    /// For one request, whatever the connection is otherwise.
+    /// Borrows a link for one request, whatever its role is.
     fn own_for_once(&mut self, link: LinkKey, key: ClientKey) {
         self.count_owned(link);
         self.own(link, key);
@@ -107,7 +107,7 @@ impl Machine {
         }
     }
 
-    /// One that is idle, or a new one, and counted as the tenant's. `None`: there may be no more.
+    /// An idle link, or a new one, counted as the tenant's. `None`: a limit allows no more.
     pub(super) fn free_connection(
         &mut self,
         pool_key: PoolKey,
@@ -125,8 +125,8 @@ impl Machine {
         found
     }
 
-    /// Are as many connections of this tenant dedicated as may be? Those on which the server is
-    /// asked about replicas count, too: they come back in a moment.
+    /// Has this tenant reached its limit on dedicated links? Links on which the server is asked
+    /// about replicas count, too: they come back in a moment.
     pub(super) fn has_all_dedicated(&self, slot: TenantSlot) -> bool {
         let tenant = self.upstreams.tenants.get(slot);
         let used = tenant.map_or(0, |tenant| tenant.used(Use::Pinned));
@@ -139,7 +139,7 @@ impl Machine {
         instance.map_or(TenantSlot::NONE, |instance| instance.slot)
     }
 
-    /// A connection is taken whatever the tenant's limit says.
+    /// Counts a link as dedicated whatever the tenant's limit is.
     fn count_owned(&mut self, key: LinkKey) {
         let pool = self.links.get(key).map(|link| link.pool);
         let slot = pool.map(|pool| self.tenant_of_pool(pool));
@@ -163,7 +163,7 @@ impl Machine {
         Ok(self.open(pool_key, nobodys))
     }
 
-    /// Takes this very connection out of the idle ones, for clients that wait for replicas.
+    /// Takes this link out of the idle ones, for clients that wait for replicas.
     pub(super) fn take_idle(&mut self, key: LinkKey) -> bool {
         let idle = { self.links.get(key) }.is_some_and(|it| it.role() == Role::Idle);
         if idle {
@@ -172,7 +172,7 @@ impl Machine {
         idle
     }
 
-    /// The connection is counted as the tenant's already.
+    /// Makes a link the client's dedicated one. It is counted as the tenant's already.
     pub(super) fn own(&mut self, link_key: LinkKey, key: ClientKey) {
         let Some(link) = self.links.get(link_key) else {
             return;
@@ -198,7 +198,7 @@ impl Machine {
         }
     }
 
-    /// May the connection serve another client as its own?
+    /// May another client get this link as its dedicated one?
     fn is_clean(&self, key: LinkKey) -> bool {
         let Some(link) = self.links.get(key) else {
             return false;
@@ -212,7 +212,7 @@ impl Machine {
             && !gone
     }
 
-    /// Lets go of a client's own connection if it holds nothing and nothing is in flight.
+    /// Gives back a client's dedicated link if it holds nothing and nothing is in flight.
     pub(in crate::proxy) fn unpin_if_done(&mut self, key: ClientKey) {
         if self.is_in_a_message(key) {
             return;
@@ -226,7 +226,7 @@ impl Machine {
         }
     }
 
-    /// The client shares a connection again. Nothing of it is in flight.
+    /// Makes the client share a link again. Nothing of it is in flight.
     fn unpin(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
@@ -236,7 +236,7 @@ impl Machine {
         };
         self.upstreams.release(pin.tenant, Use::Pinned);
         let (link_key, to) = (client.link, client.pool);
-        // As it was before, if it still is of that pool.
+        // The client returns to its earlier shared link, if that is still in its pool.
         let shared = self.links.get(pin.shared);
         client.go_to(match shared.is_some_and(|it| it.pool == to) {
             true => pin.shared,
@@ -261,7 +261,7 @@ impl Machine {
         self.take_back(link_key);
     }
 
-    /// A shared connection that was lent is shared again.
+    /// Makes a borrowed link shared again.
     pub(super) fn take_back(&mut self, key: LinkKey) {
         let Some(link) = self.links.get(key) else {
             return;
@@ -277,11 +277,11 @@ impl Machine {
         let Some(pool) = self.upstreams.pools.get_mut(pool) else {
             return;
         };
-        // Who waits for one being opened in its place need not do so any more.
+        // Clients that wait for a link that connects in its place can continue on this one.
         self.work.advance(mem::take(&mut pool.waiters));
     }
 
-    /// A connection has become one of this pool, by SELECT or a login.
+    /// Moves a link to the pool that it belongs to after SELECT or a login.
     fn bring_home(&mut self, key: LinkKey, to: PoolKey) -> bool {
         let Some(from) = self.links.get(key).map(|link| link.pool) else {
             return false;
@@ -297,14 +297,14 @@ impl Machine {
         true
     }
 
-    /// A client's own connection is free.
+    /// Handles a link that its client no longer needs.
     pub(super) fn give_back(&mut self, key: LinkKey, soiled: bool) {
         let Some(link) = self.links.get_mut(key) else {
             return;
         };
         link.since = self.now;
         let (pool_key, awaited) = (link.pool, !link.waits.is_empty());
-        // Whoever waits for replicas on it goes first, but not twice.
+        // Clients that wait for replicas on it have priority, but not twice in a row.
         let asks = awaited && link.asked_wait != self.now;
         if !soiled
             && self.is_clean(key)

@@ -1,8 +1,9 @@
 //! Commands inside MULTI, and the reply to EXEC.
 //!
-//! Inside MULTI everything is queued by the backend, so that the reply to EXEC has an element for
-//! it. What the proxy knows better than the backend (the client's number, its name) takes the
-//! place of that element; what changes the client's session does so if its element says yes. What
+//! Inside MULTI the server queues every command, so that the reply to EXEC has an element for each.
+//! Where the proxy's reply differs from the server's (the client's number, its name), the proxy
+//! replaces the element; session changes take effect if their element is no error. A command that
+//! could not take effect in the middle of EXEC's reply is refused, and the transaction fails.
 //! could not be done in the middle of EXEC's reply is refused, and the transaction with it.
 
 use std::mem;
@@ -21,27 +22,27 @@ use crate::proxy::machine::Machine;
 use crate::session::sessions::Full;
 use crate::store::key::{ClientKey, LinkKey};
 
-/// What Redis says where a command makes no sense inside a transaction.
+/// The error of Redis for a command that is not allowed inside a transaction.
 pub(super) const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";
 
-/// What Valkey 9 says of CLIENT REPLY there.
+/// The error of Valkey 9 for CLIENT REPLY there.
 const REPLY_NOT_INSIDE: &str = "ERR Command 'client|reply' not allowed inside a transaction";
 
-/// No server takes this, whatever its version: the transaction is lost from then on.
+/// No server of any version accepts this: it makes the transaction fail.
 const POISON: &[&[u8]] = &[b"MULTI", b"!"];
 
-/// Bytes of commands inside one MULTI that the proxy remembers; each counts as some more.
+/// The limit on remembered commands inside one MULTI, bytes, with a fixed cost for each.
 const EFFECTS_BYTES_MAX: usize = 1 << 20;
 
-/// The error for one more.
+/// The error above this limit.
 const TOO_MUCH: &str = "ERR elika: too many commands inside MULTI that the proxy answers itself";
 
 impl Machine {
-    /// A command of a client inside MULTI that the proxy would carry out or answer itself.
+    /// Queues a command inside MULTI that the proxy would otherwise handle itself.
     pub(super) fn queue(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) -> Taken {
         let args = Args::new(frame);
         let effect = match plan {
-            // Whom invalidations go to, the backend knows by a number of its own.
+            // The server reports the number of the link that gets the invalidations.
             Plan::Answer(Answer::ClientGetRedir) if self.is_tracking(key) => Effect::Redirect,
             Plan::Answer(Answer::ClientTrackingInfo) if self.is_tracking(key) => {
                 Effect::TrackingInfo
@@ -53,7 +54,7 @@ impl Machine {
             Plan::Session(Session::ClientInfo) => Effect::Info,
             Plan::Session(Session::Select) => match select::parse(args) {
                 Ok(db) => Effect::Select(db),
-                // The backend says what is wrong with it, in its place.
+                // The server's own error becomes the element.
                 Err(_) => return self.forward_one(key, frame),
             },
             Plan::Session(Session::ClientSetName) => match client_command::parse_set_name(args) {
@@ -94,8 +95,8 @@ impl Machine {
         pin.is_some_and(|pin| pin.tracking.is_some())
     }
 
-    /// Refuses a command inside MULTI. The backend must know that the transaction is lost: it gets
-    /// a command in its place that it refuses, and the client hears our reason.
+    /// Refuses a command inside MULTI. The server gets a command that it refuses, so that the
+    /// transaction fails, and the client gets the proxy's error.
     pub(in crate::proxy) fn poison(&mut self, key: ClientKey, text: &str) -> Taken {
         let mut wrong = Vec::new();
         write::command(&mut wrong, POISON);
@@ -112,7 +113,7 @@ impl Machine {
         Taken::Yes
     }
 
-    /// A part of EXEC's reply: it goes on, except for what is replaced.
+    /// Handles a part of EXEC's reply: it is delivered, except for the elements that are replaced.
     pub(super) fn walk(
         &mut self,
         link_key: LinkKey,
@@ -147,20 +148,20 @@ impl Machine {
             let Some(pin) = client.pin_mut() else {
                 return Ok(());
             };
-            // They stand in the order of the queue.
+            // Effects are in the order of the queue.
             let effect = pin
                 .effects
                 .front()
                 .filter(|(at, _)| step.element == Some(*at));
             let has_effect = effect.is_some();
             let rewrites = matches!(effect, Some((_, Effect::TrackingInfo)));
-            // An error stays: the ACL may have changed meanwhile.
+            // An error is not replaced: the ACL may have changed.
             let replaces = effect.is_some_and(|(_, effect)| effect.replaces());
             let replaces = replaces && (rewrites || !step.error);
             if rewrites && let Some(link) = self.links.get_mut(link_key) {
                 link.collect(now)?;
             }
-            // A client that is full is closed when it is looked at.
+            // `resume` closes a client whose buffer is full.
             if !silent && !replaces && self.clients.write(key, now) == Full::Yes {
                 self.clients.mark_ready(key);
             }
@@ -176,7 +177,7 @@ impl Machine {
         Ok(())
     }
 
-    /// `element` is what came, if that is to be changed.
+    /// Applies the effect of an element; `element` has its bytes if they are to be changed.
     fn take_effect(
         &mut self,
         key: ClientKey,

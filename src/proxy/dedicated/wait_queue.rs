@@ -1,4 +1,4 @@
-//! The line for a connection of one's own: who waits, whose turn it is, who has waited too long.
+//! The wait queue for dedicated links: who is served next, and which waits time out.
 
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
@@ -7,14 +7,14 @@ use crate::stats::worker_stats::Limit;
 use crate::store::key::{ClientKey, PoolKey};
 use crate::upstream::pool::Turn;
 
-/// The error for a client whose turn did not come in time.
+/// The error for a client whose wait timed out.
 const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
 
 impl Machine {
-    /// Whose turn it is gets what is free.
+    /// Gives free links to the clients at the head of a pool's wait queue.
     pub(in crate::proxy) fn serve_line(&mut self, pool_key: PoolKey) {
         while !self.is_out(pool_key)
-            // Out of the line first: what is closed on the way serves the line, too.
+            // The client leaves the queue first, because closing a link serves the queue, too.
             && let Some(pool) = self.upstreams.pools.get_mut(pool_key)
             && let Some(turn) = pool.line.pop_front()
         {
@@ -30,7 +30,7 @@ impl Machine {
                     self.own(link, key);
                     None
                 }
-                // Asked again, it finds out itself.
+                // The client finds this out when its command is decoded again.
                 Err(Refusal::LoggedOut) => None,
                 Err(Refusal::Error(text)) => Some(text),
                 Err(Refusal::Unknown | Refusal::Later) => Some(NO_TURN.to_owned()),
@@ -39,7 +39,7 @@ impl Machine {
         }
     }
 
-    /// A client is in line no more: its command is decoded again.
+    /// Removes a client from the wait queue: its command is decoded again.
     fn end_turn(&mut self, key: ClientKey, refusal: Option<String>) {
         self.upstreams.dequeued();
         if let Some(client) = self.clients.get_mut(key) {
@@ -51,7 +51,7 @@ impl Machine {
         self.clients.go_on(key);
     }
 
-    /// Who has waited for too long hears so.
+    /// Answers clients whose wait timed out with an error.
     pub(in crate::proxy) fn check_lines(&mut self) {
         if !self.upstreams.any_queued() {
             return;
@@ -83,7 +83,7 @@ impl Machine {
         }
     }
 
-    /// Which limit keeps the clients of a pool from having one more.
+    /// The limit that keeps the clients of a pool from getting another link.
     fn dedicated_bound(&self, pool: PoolKey) -> Bound {
         let full = { self.upstreams.access_of(pool) }.is_some_and(|it| self.is_full(it.instance));
         if self.has_all_dedicated(self.tenant_of_pool(pool)) {
@@ -95,7 +95,7 @@ impl Machine {
         }
     }
 
-    /// A client waits no more for a link of its own.
+    /// Removes a client from the wait queue.
     pub(in crate::proxy) fn leave_queue(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get(key) else {
             return;

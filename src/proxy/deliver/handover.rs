@@ -1,15 +1,15 @@
-//! The requests of a connection that has ended.
+//! The requests of a link that ended.
 //!
 //! ```text
-//!   not sent ─────────────────────────────► they go on elsewhere, whole and in order
-//!   sent, and it only reads ──────────────► asked again elsewhere, once; unless its client wrote
-//!                                           something after it that was sent, too
-//!   sent, and it may have been executed ──► an error, behind the replies before it
+//!   not sent ─────────────────────────────► moved to another link, complete and in order
+//!   sent, and read-only ──────────────────► retried on another link, once; unless its client sent
+//!                                           a write after it
+//!   sent, and may have been executed ─────► an error, after the replies before it
 //! ```
-//! *Elsewhere* is one connection for all of them: a new one in place of one that was ready; else
-//! one of the same pool that lives. Only where there is none, they hear why. Clients whose requests
-//! may have made the server end the connection get one of their own, so that others do not lose
-//! theirs a second time.
+//! The other link is the same for all of them: a new one if the lost link was ready; else a live
+//! one of the same pool. Without such a link, the clients get an error. Clients whose requests may
+//! have made the server close the link get a link apart from the others, so that the other clients
+//! do not lose their requests a second time.
 //!
 //! Each record keeps its place in its client's queue, so that replies keep their order.
 
@@ -27,18 +27,18 @@ use crate::proxy::deliver::unanswered::error;
 use crate::proxy::machine::Machine;
 use crate::store::key::{ClientKey, LinkKey};
 
-/// Up to so many bytes of an unsent request are copied, so that they are remembered where they go.
+/// Unsent requests up to this size are copied, so that the new link remembers them for a retry.
 const COPY_BYTES_MAX: usize = 8 * 1024;
 
-/// A client with more requests in flight than this may be why a server ended the connection: their
-/// replies may go beyond its limit on what a client has not read.
+/// A client with more requests in flight than this may be why a server closed the link: its replies
+/// may exceed the server's limit on unread bytes.
 const SUSPECT_MIN: u32 = 16;
 
-/// Where requests go on.
+/// The links that take over requests.
 struct Ways {
     to: Option<LinkKey>,
-    /// Clients that may be why the connection was lost: their requests are asked again apart from
-    /// those of the others.
+    /// Clients that may be why the link was lost: their requests are retried on a link apart from
+    /// the others.
     suspects: BTreeSet<ClientKey>,
     apart: Option<LinkKey>,
 }
@@ -54,22 +54,22 @@ impl Ways {
     }
 }
 
-/// What becomes of a request.
+/// What happens to a request.
 enum Fate {
-    /// These bytes are sent once more.
+    /// Its bytes are sent again.
     Again(Box<[u8]>),
-    /// Its bytes, of which none was sent, go elsewhere.
+    /// Its bytes, none of which were sent, move to another link.
     Move,
-    /// Its client hears that it may have been executed.
+    /// The client gets an error: the request may have been executed.
     InDoubt,
-    /// Its client hears that it was not executed.
+    /// The client gets an error: the request was not executed.
     Unsent,
-    /// Nobody waits for it.
+    /// No client waits for it.
     Drop,
 }
 
 impl Machine {
-    /// Settles all requests of a connection that is no longer in the table.
+    /// Decides on all requests of a link that was removed from the table.
     pub(in crate::proxy) fn hand_over(
         &mut self,
         lost: &mut Link,
@@ -80,7 +80,7 @@ impl Machine {
         self.split_mixed(lost);
         let fates = self.fates(lost, failure);
         let ways = self.ways(lost, was_ready, &fates);
-        // What is left of a request that was sent in part stays behind.
+        // The rest of a request that was partly sent is dropped.
         let mut at = lost.sent;
         let ends = self.ends(lost);
         let (lost_end, unsent_end) = self.client_ends(lost, failure);
@@ -111,14 +111,14 @@ impl Machine {
         lost.fifo = Fifo::default();
     }
 
-    /// Where each request of a queue ends, in all that was ever queued.
+    /// The end of each request of a queue, in bytes ever queued for the link.
     fn ends(&self, lost: &Link) -> Vec<u64> {
         let starts = self.requests.of_link(lost.fifo).skip(1);
         let starts = starts.map(|(_, request)| request.start);
         starts.chain([lost.queued]).collect()
     }
 
-    /// The first bytes of a reply are with its client already: nothing can follow them.
+    /// Ends the client whose reply is partly delivered: nothing can follow half a reply.
     fn cut_off(&mut self, lost: &Link) {
         if lost.reply_bytes > 0
             && let Some(head) = self.requests.get(lost.fifo.head)
@@ -132,7 +132,7 @@ impl Machine {
         }
     }
 
-    /// A record of several requests that were sent, of which some only read, becomes several.
+    /// Splits records of several sent requests, some of which are read-only.
     fn split_mixed(&mut self, lost: &mut Link) {
         let mut index = lost.fifo.head;
         while let Some(record) = self.requests.get(index) {
@@ -157,14 +157,14 @@ impl Machine {
         }
     }
 
-    /// What becomes of each request, in order.
+    /// What happens to each request, in order.
     fn fates(&self, lost: &Link, failure: &Failure) -> Vec<(u32, Fate)> {
         let moves = lost.is_shared()
             && !lost.is_dedicated()
             && match failure {
                 Failure::Removed | Failure::Rejected(_) => false,
                 Failure::Refused(_) => self.is_logged_out(lost, failure),
-                // It runs a script, behind which they would wait where they hear so directly.
+                // The server runs a script: a directly connected client gets this error, too.
                 Failure::TurnedAway(text) => !is_busy(text),
                 _ => true,
             };
@@ -180,14 +180,15 @@ impl Machine {
                     .then(|| self.bytes_to_ask_again(lost, request))
                     .flatten()
                     .map_or(Fate::InDoubt, Fate::Again),
-                // Another connection would say yes to a WAIT about which it knows nothing.
+                // A WAIT that moved to another link would succeed for writes that it knows nothing
+                // of.
                 _ if moves && !request.verb.is_patient() => Fate::Move,
                 _ => Fate::Unsent,
             };
             (index, fate)
         };
         let mut fates: Vec<_> = queue.map(fate).collect();
-        // Asked again, a read would see what its client wrote after it.
+        // A retried read must not see a write that its client sent after it.
         let mut in_doubt = HashSet::new();
         for (index, fate) in fates.iter_mut().rev() {
             let client = self.requests.get(*index).map(|request| request.client);
@@ -200,10 +201,10 @@ impl Machine {
         fates
     }
 
-    /// The bytes of a request that was sent, if it may be asked again.
+    /// The bytes of a sent request, if it may be retried.
     fn bytes_to_ask_again(&self, lost: &Link, request: &Request) -> Option<Box<[u8]>> {
         let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
-        // A server ends the connection of a client that does not read: it may have been this one.
+        // A server closes the link of a client that does not read: this client may be why.
         let client = self.clients.get(request.client);
         let reads = client.is_some_and(|client| client.outbound.len() <= PAUSE_BYTES);
         if !plain || !reads || request.retried.has(Reason::LinkLost) {
@@ -215,7 +216,7 @@ impl Machine {
         Some(unanswered_reads(bytes, request.count)?.into())
     }
 
-    /// Where the requests of a lost connection go on.
+    /// Chooses the links that take over the requests of a lost link.
     fn ways(&mut self, lost: &Link, was_ready: bool, fates: &[(u32, Fate)]) -> Ways {
         let mut due: BTreeMap<ClientKey, u32> = BTreeMap::new();
         let (mut again, mut moved) = (Vec::new(), false);
@@ -254,8 +255,8 @@ impl Machine {
         ways
     }
 
-    /// The connection on which the requests of a lost one go on. One that took over before and has
-    /// not sent a byte gets no successor: else requests would move for ever.
+    /// The link that takes over the requests of a lost one. A link that took over requests itself
+    /// and has not sent a byte gets no successor: otherwise requests could move without end.
     fn successor(&mut self, lost: &Link, was_ready: bool) -> Option<LinkKey> {
         let instance = self.upstreams.instance_of_pool(lost.pool);
         let gone = instance.is_none_or(|instance| instance.gone);
@@ -285,7 +286,7 @@ impl Machine {
         self.stats.counters.asked_again_lost += 1;
     }
 
-    /// Moves the first `len` bytes that a lost connection did not send, and their record.
+    /// Moves the first `len` bytes that a lost link did not send, with their record.
     fn move_unsent(&mut self, index: u32, lost: &mut Link, to: LinkKey, len: u64) {
         let client = self.requests.get(index).map(|request| request.client);
         let from = client.and_then(|key| Some(self.clients.get(key)?.link));
@@ -294,7 +295,7 @@ impl Machine {
             && let Some((client, from)) = client.zip(from)
             && let Some(client) = self.clients.get_mut(client)
         {
-            // Nothing was ever written there.
+            // The client wrote nothing on the lost link.
             client.forget_former(from);
         }
         let len = usize::try_from(len).unwrap_or(usize::MAX);
@@ -309,7 +310,7 @@ impl Machine {
         }
     }
 
-    /// Hangs a record into the queue of another connection. Its bytes must follow.
+    /// Appends a record to the queue of another link. The caller appends its bytes.
     fn carry(&mut self, index: u32, to: LinkKey, len: u64) {
         let Some(request) = self.requests.get(index) else {
             return;

@@ -1,21 +1,20 @@
-//! Late replies: is the whole server busy, or does something hold up this one reply?
+//! Late replies: is the whole server busy, or is only this reply held up?
 //!
 //! ```text
-//!   a connection is silent for late_ms ──► has the server answered anything since?
-//!        others wait behind its head          │no                      │yes
-//!                                             ▼                        ▼
-//!                    see that it is asked something:          those that wait for nothing but
-//!                    PING on an idle connection, else         replies to reads are asked again
-//!                    a new one, whose handshake is it         there; writes wait
+//!   a link is silent for late_ms ──► has the server answered on any link since?
+//!     clients wait behind its head     │no                      │yes
+//!                                      ▼                        ▼
+//!             the server is asked something:           clients that wait only for
+//!             PING on an idle link, else               replies to reads are retried
+//!             the handshake of a new one               elsewhere; writes wait
 //! ```
-//! A busy server answers nobody, so that nothing is asked twice because of it. A server that holds
-//! back writes (CLIENT PAUSE WRITE, FAILOVER, a shutdown that waits for replicas) answers reads.
-//! Then one connection is enough for all writes: those that come later join the one that is late,
-//! so that the others serve reads. Those that are late with a write do not count towards the size
-//! of a pool.
+//! A busy server answers on no link, so it gets no request twice. A server that holds back writes
+//! (CLIENT PAUSE WRITE, FAILOVER, a shutdown that waits for replicas) answers reads. Then one link
+//! is enough for all writes: later writes join the late one, so that the other links serve reads.
+//! Links that are late with a write do not count towards the size of a pool.
 //!
-//! After `backend-pool.reply-ms` of silence the same question decides whether a connection is given
-//! up: as long as the server answers elsewhere, it is not, but takes no new requests.
+//! After `backend-pool.reply-ms` of silence the same check decides whether a link is closed: while
+//! the server answers elsewhere, the link stays open but takes no new requests.
 
 use crate::command;
 use crate::resp::{Protocol, write};
@@ -33,21 +32,21 @@ use crate::proxy::machine::Machine;
 use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
 use crate::store::time::Millis;
 
-/// Where replies may take any time, those to a handshake or a login may take so long, ms: no
-/// request of a client depends on this one connection, and verifiers are few.
+/// Where replies may take any time, this is the timeout of handshakes and logins, ms: no request
+/// depends on one such link, and verifiers are few.
 const GREETING_MS: u64 = 60_000;
 
-/// So many connections beyond its size a pool may have, so that its server can be asked something.
+/// Links beyond its size that a pool may have, so that its server can be asked something.
 const BEYOND: usize = 1;
 
-/// Between two looks for a way round a write that is held back, ms.
+/// Between two attempts to retry reads behind a write that is held back, ms.
 const HELD_LOOK_MS: u64 = 100;
 
 /// A server that has answered nothing is asked again after this, ms.
 const ASK_AGAIN_MS: u64 = 1_000;
 
 impl Machine {
-    /// Finds replies that are late; called in each round.
+    /// Finds late replies; called in each round.
     pub(in crate::proxy) fn find_late(&mut self) {
         let late = |link: &Link| {
             link.is_late(self.now) && link.stall == Stall::None && may_be_led_round(link)
@@ -68,7 +67,7 @@ impl Machine {
         }
     }
 
-    /// Looks at a connection whose reply is late. Returns whether it is to be looked at again.
+    /// Handles a link whose reply is late. Returns whether the link is to be checked again.
     pub(in crate::proxy) fn look_at_late(&mut self, key: LinkKey) -> bool {
         let Some(link) = self.links.get(key) else {
             return false;
@@ -82,9 +81,9 @@ impl Machine {
                 self.seek_answer(pool);
                 stall
             }
-            // Its own reply may be on its way, too.
+            // The late reply itself may be arriving, too.
             Stall::Served(at) if self.now.since(at) < LOOK_AGAIN_MS => stall,
-            // Others may have found no way round it.
+            // Clients may have found no other link.
             Stall::Held(at) if self.now.since(at) < HELD_LOOK_MS => stall,
             _ if self.lead_round_late(key) => Stall::Served(self.now),
             _ if self.has_write_in_front(key) => Stall::Held(self.now),
@@ -96,8 +95,8 @@ impl Machine {
         next != Stall::None
     }
 
-    /// Asks for what waits behind a late reply on other connections. Returns whether that had
-    /// better wait for one being opened.
+    /// Retries the requests behind a late reply on other links. Returns whether to wait for a link
+    /// that is connecting.
     fn lead_round_late(&mut self, key: LinkKey) -> bool {
         let movable = self.late_movable(key);
         if movable.is_empty() {
@@ -116,8 +115,9 @@ impl Machine {
         false
     }
 
-    /// Clients behind the head that may be asked again, and were not because of a late reply.
-    /// Behind a write they may have been: they were sent on from one that is held back to another.
+    /// Clients behind the head that may be retried and were not retried because of a late reply.
+    /// Behind a write a second retry is allowed: they may have moved from one held-back link to
+    /// another.
     fn late_movable(&self, key: LinkKey) -> Vec<ClientKey> {
         let mut movable = self.movable(key);
         let again = self.has_write_in_front(key);
@@ -129,13 +129,13 @@ impl Machine {
         movable
     }
 
-    /// When the server of a pool was last heard of, on whatever connection of this worker.
+    /// When the server of a pool last answered, on any link of this worker.
     fn heard_of(&self, pool: PoolKey) -> Millis {
         let instance = self.upstreams.instance_of_pool(pool);
         instance.map_or_else(Millis::default, |instance| instance.heard)
     }
 
-    /// Sees that the server of a pool is asked something by which it can show that it is there.
+    /// Makes the server of a pool answer something, to show whether it is alive.
     fn seek_answer(&mut self, pool: PoolKey) {
         let Some(of) = self.upstreams.access_of(pool).map(|it| it.instance) else {
             return;
@@ -162,7 +162,7 @@ impl Machine {
         }
     }
 
-    /// A connection to an instance on which nothing is under way, best one of this pool.
+    /// A link to an instance with nothing in flight, preferably one of this pool.
     fn idle_connection(&self, of: InstanceKey, pool: PoolKey) -> Option<LinkKey> {
         let first = self.upstreams.pools.get(pool);
         let pools = first.into_iter().chain(self.upstreams.pools_of(of));
@@ -173,15 +173,15 @@ impl Machine {
         })
     }
 
-    /// May this pool have one more shared connection? Those that are late with the reply to a write
-    /// serve nobody and do not count; some `beyond` the size of a pool may be allowed, too.
+    /// May this pool have one more shared link? Links that are late with the reply to a write do
+    /// not count; `beyond` more links than the pool's size are allowed.
     pub(in crate::proxy) fn has_room(&self, pool: PoolKey, beyond: usize) -> bool {
         let Some(pool) = self.upstreams.pools.get(pool) else {
             return false;
         };
         let held = |key: LinkKey| {
-            // Only while they have room for further writes: else each pair of a write and a script
-            // would have a connection more.
+            // Only while they take further writes: otherwise each write and script would get one
+            // more link.
             let late = self.links.get(key).is_some_and(|it| {
                 it.is_late(self.now) && it.scripts == 0 && it.role() == Role::Shared
             });
@@ -194,14 +194,14 @@ impl Machine {
         }
     }
 
-    /// The connection of a pool that is late with the reply to a write, if others wait for it.
+    /// The link of a pool that is late with the reply to a write behind which clients wait.
     #[cold]
     #[inline(never)]
     pub(in crate::proxy) fn held_back_in(&self, pool: PoolKey) -> Option<LinkKey> {
         let holds = |key: LinkKey| {
             let it = self.links.get(key)?;
             let fit = it.pool == pool && it.role() == Role::Shared;
-            // Whoever stands behind a script waits for its end.
+            // A request behind a script waits for the end of the script.
             let fit = fit && it.scripts == 0;
             match it.stall {
                 _ if !fit || !it.is_late(self.now) => None,
@@ -213,12 +213,12 @@ impl Machine {
         self.links.stalled().iter().find_map(|&key| holds(key))
     }
 
-    /// Is the next reply of a connection one to a write, as far as is known?
+    /// Is the next reply of a link one to a write? Best effort.
     fn has_write_in_front(&self, key: LinkKey) -> bool {
         let Some(link) = self.links.get(key) else {
             return false;
         };
-        // A script may be running; then others had better not stand behind it.
+        // The head may be a running script; further writes do not go behind it.
         let head = self.requests.get(link.fifo.head);
         let Some(head) = head.filter(|head| head.verb == Verb::Plain) else {
             return false;
@@ -229,7 +229,7 @@ impl Machine {
             Some(bytes) => {
                 first_unanswered(bytes, head.count).is_some_and(command::is_paused_with_writes)
             }
-            // It is a big one.
+            // The request was too large to be remembered.
             None => self.clients.get(head.client).is_some_and(|client| {
                 let mut name = Vec::new();
                 write::command(&mut name, &[&client.command.shown()]);
@@ -238,7 +238,7 @@ impl Machine {
         }
     }
 
-    /// Do writes of this client go to another connection than this one?
+    /// Do writes of this client go to another link than this one?
     #[cold]
     #[inline(never)]
     pub(in crate::proxy) fn writes_go_elsewhere(&self, key: ClientKey, on: LinkKey) -> bool {
@@ -247,7 +247,7 @@ impl Machine {
         held.is_some_and(|held| held != on)
     }
 
-    /// Routes a write to the connection behind whose head other writes wait.
+    /// Routes a write to the link that is late with another write.
     #[cold]
     #[inline(never)]
     pub(in crate::proxy) fn route_held(
@@ -259,7 +259,8 @@ impl Machine {
             return Err(Refusal::Later);
         };
         if client.in_flight > 0 && client.link != on {
-            // First what it is owed elsewhere: its requests keep their order.
+            // The client changes its link only when nothing is in flight: its requests keep their
+            // order.
             self.at_barrier(key);
             return Err(Refusal::Later);
         }
@@ -267,8 +268,8 @@ impl Machine {
         self.with_room(key, on)
     }
 
-    /// A connection that does not come about in time is given up, and one that owes a reply for too
-    /// long, unless its server answers others.
+    /// Closes links that are not ready in time, and links with an overdue reply unless their server
+    /// answers on others.
     pub(in crate::proxy) fn check_deadlines(&mut self) {
         let settings = &self.settings;
         let reply = settings.backend_reply_ms;
@@ -279,7 +280,7 @@ impl Machine {
             match link.state {
                 State::Connecting if silent >= self.connect_ms(link) => over.push(key),
                 State::Verifying(Verifying::Idle { .. }) => {}
-                // A busy server takes as long for a handshake or a login as for anything else.
+                // A busy server takes as long for a handshake or a login as for any other request.
                 State::Greeting(_) | State::Verifying(_) if silent >= greeting => over.push(key),
                 State::Ready if reply > 0 && silent >= reply / 2 && link.owes() => {
                     owing.push((key, link.pool, silent >= reply));
@@ -304,7 +305,7 @@ impl Machine {
                 true if self.links.get(key).is_some_and(asked) => {
                     self.fail(key, &Failure::Removed);
                 }
-                // It brings what it owes, when it can.
+                // Its outstanding replies are still delivered.
                 true if self.links.get(key).is_some_and(shared) => self.retire(key),
                 _ => {}
             }
@@ -312,7 +313,7 @@ impl Machine {
     }
 }
 
-/// May others that wait on a connection be asked elsewhere?
+/// May requests behind the head of a link be retried elsewhere?
 fn may_be_led_round(link: &Link) -> bool {
     link.is_ready() && !link.is_dedicated() && link.owner() == ClientKey::NONE && link.blocking == 0
 }

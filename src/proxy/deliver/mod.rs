@@ -1,5 +1,5 @@
-//! Link to client: whose reply it is, what is done about late ones, and what becomes of the
-//! requests of a link that is lost.
+//! Link to client: which request a reply belongs to, what happens to late replies, and to the
+//! requests of a lost link.
 
 mod handover;
 mod late;

@@ -1,7 +1,7 @@
-//! Backend to client: every reply belongs to the head of its backend's queue.
+//! Server to client: each reply belongs to the head of its link's queue.
 //!
-//! What has arrived of the head's reply goes out at once, whether it is complete or not; the bytes
-//! of all consecutive replies of one record are appended in one piece.
+//! The bytes of the head's reply go to the client as they arrive, complete or not; consecutive
+//! replies of one record are appended in one piece.
 
 use std::mem;
 
@@ -22,8 +22,8 @@ use crate::stats::notice::Bound;
 use crate::store::key::{ClientKey, LinkKey};
 
 impl Machine {
-    /// `n` bytes of a backend were read to [`space`](Self::space). On `Pause`, what follows them
-    /// shall stay in the kernel for now.
+    /// `n` bytes of a server were read to [`space`](Self::space). On `Pause`, the link is read
+    /// paused: further bytes stay in the kernel.
     pub fn link_read(&mut self, key: LinkKey, n: usize) -> Flow {
         let mut buffer = mem::take(&mut self.scratch.buffer);
         buffer.fill(n);
@@ -36,7 +36,7 @@ impl Machine {
         flow
     }
 
-    /// The same for bytes that are elsewhere, read by read.
+    /// Like [`link_read`](Self::link_read), for bytes in another buffer; they are read in pieces.
     pub fn link_bytes(&mut self, key: LinkKey, mut bytes: &[u8]) -> Flow {
         let mut flow = Flow::Continue;
         while !bytes.is_empty() {
@@ -60,7 +60,8 @@ impl Machine {
                 link.since = now;
                 Ok(0)
             }
-            // The deadline of a handshake is for all of it.
+            // The deadline of a handshake is for the whole handshake, so these bytes do not extend
+            // it.
             _ => self.greeting_bytes(key, bytes),
         };
         let outcome = used.and_then(|used| {
@@ -78,7 +79,7 @@ impl Machine {
         self.pause_for_slow_reader(key)
     }
 
-    /// Replies of a ready link.
+    /// Handles replies on a ready link.
     fn reply_bytes(&mut self, key: LinkKey, bytes: &[u8]) -> Result<(), Failure> {
         let Some(link) = self.links.get(key) else {
             return Ok(());
@@ -97,7 +98,7 @@ impl Machine {
         outcome
     }
 
-    /// A server answered a question of ours.
+    /// A server answered a request that the proxy sent on its own account.
     pub(in crate::proxy) fn answered(&mut self, on: LinkKey, kind: Kind, reply: &[u8]) {
         match kind {
             Kind::Role => self.role_told(on, reply),
@@ -107,7 +108,7 @@ impl Machine {
         }
     }
 
-    /// What is answered need not be remembered.
+    /// Forgets the bytes of requests that are answered: they are not needed for a retry.
     fn note_answered(&mut self, key: LinkKey) {
         if let Some(link) = self.links.get_mut(key) {
             let next = self.requests.get(link.fifo.head);
@@ -116,7 +117,7 @@ impl Machine {
         }
     }
 
-    /// Replies count towards a tenant's bytes per second.
+    /// Counts replies towards their tenant's bytes per second.
     fn charge_replies(&mut self, key: LinkKey, bytes: usize) {
         if !self.upstreams.any_gate {
             return;
@@ -136,7 +137,7 @@ impl Machine {
         let mut pos = 0;
         while let Some(rest) = bytes.get(pos..).filter(|rest| !rest.is_empty()) {
             if link.at_push(rest) {
-                // No session asked for pushes on a shared connection: nobody's.
+                // No client asked for pushes on a shared link: they are dropped.
                 let (len, whole) = link.scan_push(rest)?;
                 pos += len;
                 self.stats.counters.pushes_dropped += u64::from(whole);
@@ -144,7 +145,7 @@ impl Machine {
             }
             let index = link.fifo.head;
             let head = self.requests.get_mut(index);
-            // A request that was not even sent has no reply.
+            // A reply to a request that was not sent.
             let Some(request) = head.filter(|request| request.start < link.sent) else {
                 let why = "sent a reply that nobody asked for";
                 return Err(Failure::Desync(why.into()));
@@ -178,7 +179,7 @@ impl Machine {
                 link.forsaken -= u32::from(kind == Kind::Forsaken);
                 link.stall = Stall::None;
                 if link.owner() != ClientKey::NONE {
-                    // A borrowed link, which is shared otherwise.
+                    // The owner borrowed this link for one request; the link may be shared again.
                     self.work.push(Work::Settle(link.owner()));
                 }
                 self.requests.leave_link(&mut link.fifo);
@@ -193,7 +194,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Handshake replies. Returns how many bytes they took: what follows is for the queue.
+    /// Handles handshake replies. Returns how many bytes they took: the rest are replies to
+    /// requests.
     fn greeting_bytes(&mut self, key: LinkKey, bytes: &[u8]) -> Result<usize, Failure> {
         let mut pos = 0;
         while pos < bytes.len() {
@@ -220,7 +222,8 @@ impl Machine {
         Ok(pos)
     }
 
-    /// One complete reply of a handshake, or to the AUTH of a verifier. `more`: something follows.
+    /// Handles one complete reply of a handshake, or a verifier's reply to AUTH. `more`: further
+    /// bytes follow.
     fn greeting_reply(&mut self, key: LinkKey, reply: &[u8], more: bool) -> Result<(), Failure> {
         let link = self.links.get_mut(key);
         match link.map(|link| &mut link.state) {

@@ -1,6 +1,6 @@
-//! Requests that only read are asked again on another connection, because a reply in front of them
-//! holds theirs up: one that its client reads slowly (`stall`), or one that is late (`late`). What
-//! the first connection brings for them is dropped. Those of a lost connection are in `handover`.
+//! Retries read-only requests on another link when a reply in front of theirs blocks them: one that
+//! its client reads slowly (`stall`), or one that is late (`late`). The first link's replies to
+//! them are dropped. Requests of a lost link are in `handover`.
 
 use std::collections::HashSet;
 
@@ -16,13 +16,13 @@ use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold};
 use crate::store::key::{ClientKey, LinkKey, PoolKey};
 
-/// After so long without a way round, those who took one go back, ms.
+/// Without a retry for this long, clients that were moved to other links return, ms.
 const CALM_MS: u64 = 10_000;
 
 impl Machine {
-    /// Sends those who wait behind the head's reply to other connections, as far as they may go:
-    /// one to each if there are enough, as some may read no faster than the head. Returns whether
-    /// that had better wait for more connections, unless this is the `last` look.
+    /// Retries the requests behind the head's reply on other links, if they are read-only: each
+    /// client on a link of its own if there are enough, because some may read as slowly as the
+    /// head's client. Returns whether to wait for more links, unless this is the `last` attempt.
     pub(in crate::proxy) fn lead_round(&mut self, key: LinkKey, last: bool) -> bool {
         let (movable, unused) = (self.movable(key), self.unused_beside(key));
         if !last && self.opens_beside(key, movable.len().saturating_sub(unused.len())) {
@@ -34,8 +34,8 @@ impl Machine {
         false
     }
 
-    /// Begins to open connections of the same pool until there are so many, or no room for more.
-    /// Returns whether any is being opened.
+    /// Opens links of the same pool until `wanted` are ready or connecting, or the pool is full.
+    /// Returns whether any is connecting.
     pub(in crate::proxy) fn opens_beside(&mut self, key: LinkKey, wanted: usize) -> bool {
         let Some(pool_key) = self.links.get(key).map(|link| link.pool) else {
             return false;
@@ -57,7 +57,7 @@ impl Machine {
         }
     }
 
-    /// Ready connections of the same pool on which nothing is under way.
+    /// Ready links of the same pool with nothing in flight.
     pub(in crate::proxy) fn unused_beside(&self, key: LinkKey) -> Vec<LinkKey> {
         let pool = self.links.get(key).map(|link| link.pool);
         let Some(pool) = pool.and_then(|pool| self.upstreams.pools.get(pool)) else {
@@ -71,7 +71,7 @@ impl Machine {
             .collect()
     }
 
-    /// Ready connections of the same pool that take requests, and on which nothing is late.
+    /// Ready links of the same pool that take requests and have no late reply.
     pub(in crate::proxy) fn serving_beside(&self, key: LinkKey) -> Vec<LinkKey> {
         let pool = self.links.get(key).map(|link| link.pool);
         let Some(pool) = pool.and_then(|pool| self.upstreams.pools.get(pool)) else {
@@ -84,7 +84,7 @@ impl Machine {
             .collect()
     }
 
-    /// The clients behind the head's that wait for nothing but replies to reads.
+    /// The clients behind the head's client that wait only for replies to reads.
     pub(in crate::proxy) fn movable(&self, key: LinkKey) -> Vec<ClientKey> {
         let Some(link) = self.links.get(key) else {
             return Vec::new();
@@ -101,7 +101,7 @@ impl Machine {
             let end = next.map_or(link.queued, |next| next.start);
             let bytes = link.recent.get(request.start, end);
             let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
-            // Who waits until this one takes more would do so in vain.
+            // A client that waits for room on this link would not be woken by another link.
             let free = !client.hold.has(Hold::BACKEND);
             if !plain || !free || !bytes.is_some_and(only_reads) {
                 bound.insert(key);
@@ -113,7 +113,7 @@ impl Machine {
         movable
     }
 
-    /// Asks for all that a client waits for on `from` once more, on `to`.
+    /// Sends all requests that a client has in flight on `from` again, on `to`.
     pub(in crate::proxy) fn ask_again_on(
         &mut self,
         key: ClientKey,
@@ -169,14 +169,14 @@ impl Machine {
         self.stats.counters.asked_again_late += u64::from(why == Reason::LateReply);
     }
 
-    /// Has nobody read a big reply slowly for some time? Then those who were sent round it go back
-    /// to where the others are: the fewer connections, the more go into one write.
+    /// Has no client read a large reply slowly for some time? Then the clients that were moved to
+    /// other links return: the fewer links, the more requests go into one write.
     pub(in crate::proxy) fn is_calm(&self, pool: PoolKey) -> bool {
         let pool = self.upstreams.pools.get(pool);
         pool.is_none_or(|pool| self.now.since(pool.led_round_at) >= CALM_MS)
     }
 
-    /// Closes a connection that brings nothing but what nobody waits for any more.
+    /// Closes a link whose outstanding replies are all abandoned.
     pub(in crate::proxy) fn close_forsaken(&mut self, key: LinkKey) {
         let nobody = |link: &Link| {
             let mut queue = self.requests.of_link(link.fifo);
@@ -188,12 +188,12 @@ impl Machine {
     }
 }
 
-/// Are these whole requests that change nothing, so that it does no harm to send them twice?
+/// Are these complete requests that are safe to send twice because they only read?
 fn only_reads(bytes: &[u8]) -> bool {
     unanswered_reads(bytes, u32::MAX).is_some()
 }
 
-/// The last `count` of these requests, if all of them change nothing.
+/// The last `count` of these requests, if all of them only read.
 pub(in crate::proxy) fn unanswered_reads(bytes: &[u8], count: u32) -> Option<&[u8]> {
     let all = frames(bytes).try_fold(0_u32, |n, frame| frame.map(|_| n + 1))?;
     let answered = all.saturating_sub(count) as usize;
@@ -203,14 +203,14 @@ pub(in crate::proxy) fn unanswered_reads(bytes: &[u8], count: u32) -> Option<&[u
     (!left.is_empty() && frames(left).all(reads)).then_some(left)
 }
 
-/// The first of the last `count` of these requests.
+/// The bytes from the first of the last `count` requests.
 pub(in crate::proxy) fn first_unanswered(bytes: &[u8], count: u32) -> Option<&[u8]> {
     let answered = frames(bytes).count().saturating_sub(count as usize);
     frames(bytes).nth(answered)?
 }
 
-/// The last `count` of these requests as runs of those that only read, and of others: of how many
-/// requests each run consists, and where it begins.
+/// Splits the last `count` requests into runs of read-only requests and of others. Each run is its
+/// number of requests and where it starts.
 pub(in crate::proxy) fn runs(bytes: &[u8], count: u32) -> Vec<(u32, usize)> {
     let mut runs: Vec<(u32, usize)> = Vec::new();
     let (mut at, mut last) = (0, None);
@@ -229,7 +229,7 @@ pub(in crate::proxy) fn runs(bytes: &[u8], count: u32) -> Vec<(u32, usize)> {
     runs
 }
 
-/// The requests that these bytes consist of; ends with a `None` where they are no whole requests.
+/// The requests in these bytes; ends with a `None` if the last one is incomplete.
 fn frames(mut bytes: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {

@@ -1,17 +1,17 @@
-//! A big reply whose client reads slowly, and who waits behind it on the same connection. (Replies
-//! that are late are in `late`.)
+//! A large reply that its client reads slowly, and the clients behind it on the same link. (Late
+//! replies are in `late`.)
 //!
 //! ```text
-//!   its bytes pile up here ──► its backend is not read for now ──► the client catches up: go on
-//!                                          │
-//!                                          │ somebody waits behind it, for too long
-//!                                          ▼
-//!            those who wait for replies to reads only are asked for again on other connections;
-//!            what the first one brings for them is dropped
-//!                                          │
-//!                                          │ somebody is left: a write is never sent twice
-//!                                          ▼
-//!            the reply is kept here as it comes, up to its client's limit
+//!   the reply fills the client's buffer ──► its link is read paused ──► the client catches up:
+//!                                                │                      the link is read again
+//!                                                │ other clients wait behind it for too long
+//!                                                ▼
+//!                clients that wait only for replies to reads are retried on other links;
+//!                the first link's replies to them are dropped
+//!                                                │
+//!                                                │ some remain: a write is never sent twice
+//!                                                ▼
+//!                the reply is buffered as it arrives, up to its client's limit
 //! ```
 
 use crate::link::request::Kind;
@@ -22,29 +22,30 @@ use crate::session::client::{Client, Flag};
 use crate::store::key::{ConnKey, LinkKey};
 use crate::store::time::Millis;
 
-/// Others wait behind a reply that is not read for so long at most before they are sent round it,
-/// ms. A client on the same network takes a reply of many megabytes in that time.
+/// Clients wait this long behind a reply that is not read before they are retried elsewhere, ms. A
+/// client on the same network reads many megabytes in that time.
 const PATIENCE_MS: u64 = 20;
 
-/// And for so long at most until a way round it is there, ms.
+/// The longest wait for another link to become ready, ms.
 const PATIENCE_MAX_MS: u64 = 100;
 
 impl Machine {
-    /// A client that does not read: its backend is not read either. If somebody waits behind it,
-    /// that is so for a moment only; then the client's own limit decides.
+    /// Decides on backpressure for a client that does not read: its link is read paused. If other
+    /// clients wait behind it, this lasts for a moment only; then the client's own limit applies.
     pub(in crate::proxy) fn pause_for_slow_reader(&mut self, key: LinkKey) -> Flow {
         let Some(link) = self.links.get_mut(key) else {
             return Flow::Continue;
         };
-        // It has just been read.
+        // The link was just read.
         link.paused = false;
-        // A verdict is read here, however slow its client is.
+        // An auth result is consumed by the proxy, however slowly its client reads.
         let head = self.requests.get(link.fifo.head);
         let Some(head) = head.filter(|head| head.kind == Kind::Deliver) else {
             return Flow::Continue;
         };
         let reader = head.client;
-        // One that is not read may be stuck in its send until its replies are here.
+        // A client that is read paused may be blocked in a send, and read nothing until its replies
+        // are here.
         let slow = |it: &&Client| it.outbound.len() > PAUSE_BYTES && !it.is(Flag::Paused);
         if self.clients.get(reader).filter(slow).is_none() {
             return Flow::Continue;
@@ -54,7 +55,7 @@ impl Machine {
             return Flow::Continue;
         };
         match link.stall {
-            // Those for whom it was kept have gone: who comes next waits anew.
+            // The clients for which the reply was buffered are gone; the next one waits anew.
             _ if !followed => link.stall = Stall::None,
             Stall::Kept => return Flow::Continue,
             Stall::Since(_) => {}
@@ -68,8 +69,7 @@ impl Machine {
         Flow::Pause
     }
 
-    /// Looks after those who wait behind a reply that its client reads slowly. Cheap if there are
-    /// none.
+    /// Handles clients that wait behind a slowly read reply. Cheap if there are none.
     pub(in crate::proxy) fn check_stalls(&mut self) {
         for key in self.links.take_stalled() {
             let Some(link) = self.links.get(key) else {
@@ -105,14 +105,14 @@ impl Machine {
         }
     }
 
-    /// When [`check_stalls`](Self::check_stalls) has to look again.
+    /// When [`check_stalls`](Self::check_stalls) is due.
     pub(in crate::proxy) fn next_look_at_stalls(&self) -> Option<Millis> {
         self.links
             .any_stalled()
             .then(|| self.now.after(LOOK_AGAIN_MS))
     }
 
-    /// Does anybody but the client at the head wait for something of this connection?
+    /// Does any other client than the head's wait for a reply on this link?
     pub(in crate::proxy) fn has_followers(&self, key: LinkKey) -> bool {
         let Some(link) = self.links.get(key) else {
             return false;

@@ -1,4 +1,4 @@
-//! What clients hear whose requests no backend answers any more, each in its place.
+//! Replies for requests that no server will answer, each in its place in the client's order.
 
 use crate::resp::write;
 
@@ -9,22 +9,22 @@ use crate::link::request::{Kind, Request};
 use crate::proxy::machine::Machine;
 use crate::store::chunk::ChunkList;
 
-/// What becomes of a client whose request is not answered by a backend.
+/// What happens to a client whose request no server answers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::proxy) enum End {
-    /// It hears why, and goes on.
+    /// The client gets an error and stays connected.
     Told,
-    /// Its connection is closed: so the operator wants it.
+    /// The client is closed, as `close_on_loss` says.
     Closed,
-    /// Its connection is closed: its login is not good any more.
+    /// The client is closed: its credential is no longer accepted.
     LoggedOut,
 }
 
 impl Machine {
-    /// What becomes of those whose request may have been executed, and of those whose was not.
+    /// What happens to clients whose request may have been executed, and to those whose was not.
     pub(in crate::proxy) fn client_ends(&self, lost: &Link, failure: &Failure) -> (End, End) {
         let end = match failure {
-            // What the server says direct, too, and goes on.
+            // A directly connected client gets this error, too, and stays connected.
             Failure::Rejected(_) => End::Told,
             Failure::TurnedAway(text) if is_busy(text) => End::Told,
             _ if self.settings.close_on_loss => End::Closed,
@@ -36,7 +36,7 @@ impl Machine {
         }
     }
 
-    /// Answers a record with an error, in its place, or ends its client.
+    /// Answers a record with an error in its place, or closes its client.
     pub(in crate::proxy) fn answer_lost(&mut self, index: u32, error: &[u8], end: End) {
         let Some(&Request {
             client: key,
@@ -55,7 +55,7 @@ impl Machine {
         let closing = client.is_closing();
         let errors = match kind {
             Kind::Deliver if end != End::Told => 0,
-            // However many confirmations were asked for, there is one error.
+            // An error replaces all confirmations of the request.
             Kind::Deliver if verb.confirms() => 1,
             Kind::Deliver => count,
             _ => 0,
@@ -80,8 +80,8 @@ impl Machine {
         self.wake(key);
     }
 
-    /// Does the backend not accept any more what the clients of a connection came in with? Those
-    /// that find no other connection that did are closed.
+    /// Does the server reject the credential of a link's clients? Clients that find no other link
+    /// with an accepted credential are closed.
     pub(in crate::proxy) fn is_logged_out(&self, lost: &Link, failure: &Failure) -> bool {
         matches!(failure, Failure::Refused(_)) && self.is_refused(lost.pool)
     }

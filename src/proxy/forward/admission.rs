@@ -1,7 +1,7 @@
-//! What is to be done with a request: what its command needs, if its tenant's limits and pauses
-//! let it pass.
+//! Admission: decides what happens to a request, from what its command needs and from its tenant's
+//! limits and pauses.
 //!
-//! Most tenants have neither; their requests are not looked at a second time.
+//! Most tenants have no limits; their requests skip the second check.
 
 use crate::cluster::{Login, TenantKey};
 use crate::command::{self, Dedicated, Plan, Session};
@@ -18,26 +18,26 @@ use crate::upstream::account::Account;
 use crate::upstream::instance::Instance;
 use crate::upstream::tenant::Use;
 
-/// The error for requests that a tenant's rates do not allow.
+/// The error for requests above a tenant's rate limits.
 const TOO_MANY_REQUESTS: &str = "ERR elika: rate limit exceeded: requests per second";
 const TOO_MANY_BYTES: &str = "ERR elika: rate limit exceeded: bytes per second";
 
-/// The error for who finds too many others waiting.
+/// The error when too many clients already wait for the end of a pause.
 const TOO_MANY_WAIT: &str = "ERR elika: paused, and too many clients wait already";
 
-/// What is to be done with a request.
+/// The admission decision for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proxy) enum Ruling {
-    /// What the plan says.
+    /// Follow the plan.
     Do(Plan),
-    /// Nothing: the tenant may not, or not now.
+    /// Refuse it: a limit of the tenant does not allow it.
     Refuse(Limit),
-    /// Nothing yet: the tenant is paused.
+    /// Keep it: the tenant is paused.
     Wait(TenantSlot),
 }
 
 impl Machine {
-    /// What is to be done with a frame, on this client's backend.
+    /// What the command in a frame needs, on this client's server.
     pub(in crate::proxy) fn plan(&self, key: ClientKey, frame: &[u8]) -> Plan {
         let plan = command::plan(Args::new(frame));
         if plan != Plan::Forward || !self.upstreams.learned_any {
@@ -48,7 +48,7 @@ impl Machine {
         let instance = client.and_then(|client| self.upstreams.instance_of_pool(client.pool));
         let blocks = match instance {
             Some(instance) => instance.learned.blocks(name),
-            // One that has no place will be served by one of these.
+            // A client without an instance will use one of these.
             None => self.any_instance_for(key, |instance| instance.learned.blocks(name)),
         };
         match blocks {
@@ -64,7 +64,7 @@ impl Machine {
         keys.any(|&key| self.upstreams.instances.get(key).is_some_and(&is))
     }
 
-    /// What is to be done with a frame, if the tenant's rules allow it.
+    /// The admission decision for a frame.
     #[inline]
     pub(in crate::proxy) fn ruling(
         &mut self,
@@ -79,13 +79,13 @@ impl Machine {
         }
     }
 
-    /// What a client's requests are held to: their sizes, and its tenant's rules if it has any.
+    /// The limits of a client's requests: their sizes, and the tenant if it has limits.
     #[inline]
     pub(in crate::proxy) fn rules_of(&self, key: ClientKey) -> (RequestLimits, Option<TenantSlot>) {
         (self.limits_of(key), self.gate_of(key))
     }
 
-    /// Has the client logged in, or been admitted as the default user?
+    /// Is the client logged in, or admitted as the default user?
     #[inline]
     pub(in crate::proxy) fn is_admitted(&self, key: ClientKey) -> bool {
         self.clients.get(key).is_some_and(|it| self.admits(it))
@@ -99,8 +99,8 @@ impl Machine {
         !anonymous || { self.upstreams.access_of(client.pool) }.is_some_and(|it| it.open)
     }
 
-    /// Is nothing known of the client but that it is not let in as it is? One whose login is over
-    /// is not anonymous: what it asked before that is still answered.
+    /// Is the client anonymous and not admitted? A client whose login was revoked is not anonymous:
+    /// its earlier requests are still answered.
     pub(in crate::proxy) fn is_anonymous(&self, key: ClientKey) -> bool {
         !self.is_admitted(key)
     }
@@ -117,8 +117,8 @@ impl Machine {
         }
     }
 
-    /// Was a frame judged as a stranger's, though this client need not log in? What its first
-    /// request may be is known only once it is admitted.
+    /// Was a frame decoded with the limits of anonymous clients although this client need not log
+    /// in? Whether it must log in is known only after its first request is admitted.
     pub(in crate::proxy) fn is_held_to_less(
         &mut self,
         key: ClientKey,
@@ -137,8 +137,8 @@ impl Machine {
         self.upstreams.tenants.get(slot)?.limits.request_bytes
     }
 
-    /// Whose rules hold for a client: who has never asked for anything will be one of the default
-    /// tenant's.
+    /// The tenant whose limits hold for a client. For a client without an account this is the
+    /// default tenant.
     #[inline]
     pub(in crate::proxy) fn tenant_of(&self, key: ClientKey) -> Option<TenantSlot> {
         let account = self.clients.get(key)?.account();
@@ -150,7 +150,7 @@ impl Machine {
         }
     }
 
-    /// The tenant whose rules a client's requests have to pass, if there are any.
+    /// The tenant whose limits a client's requests are checked against, if it has any.
     #[inline]
     pub(in crate::proxy) fn gate_of(&self, key: ClientKey) -> Option<TenantSlot> {
         if !self.upstreams.any_gate {
@@ -160,7 +160,7 @@ impl Machine {
         self.upstreams.tenants.get(slot)?.is_gated().then_some(slot)
     }
 
-    /// What the tenant's rules say to a request for which there is this plan.
+    /// The tenant's decision on a request with this plan.
     pub(in crate::proxy) fn rule(&mut self, gate: TenantSlot, plan: Plan, frame: &[u8]) -> Ruling {
         let Some(tenant) = self.upstreams.tenants.get_mut(gate) else {
             return Ruling::Do(plan);
@@ -180,8 +180,8 @@ impl Machine {
         }
     }
 
-    /// Does what was ruled. A request that is not taken now is asked about again, and costs
-    /// nothing until then.
+    /// Carries out an admission decision. A request that is kept is decided on again later, and is
+    /// not counted until then.
     pub(in crate::proxy) fn carry_out(
         &mut self,
         key: ClientKey,
@@ -189,7 +189,8 @@ impl Machine {
         ruling: Ruling,
         frame: &[u8],
     ) -> Taken {
-        // An answer that repeats it, a queue or a question to others would be copies of it.
+        // A reply that repeats the frame, a queue or a question to other workers would be copies of
+        // it.
         if frame.len() > LARGE_BYTES && !has_memory(4 * frame.len()) {
             self.stats.counters.out_of_memory += 1;
             self.say_and_close(key, OUT_OF_MEMORY);
@@ -214,7 +215,7 @@ impl Machine {
         }
         if let Some(client) = self.clients.get_mut(key) {
             match taken {
-                // Whatever became of it, the next one has not stood in line yet.
+                // The frame is done with; the next one has not been in a wait queue yet.
                 Taken::Yes => client.forget_line(),
                 Taken::No => client.uncount_command(),
             }
@@ -222,7 +223,7 @@ impl Machine {
         taken
     }
 
-    /// A request is refused. Inside MULTI, EXEC must fail as well.
+    /// Refuses a request. Inside MULTI, the server must fail EXEC as well.
     fn turn_down(
         &mut self,
         key: ClientKey,
@@ -249,7 +250,8 @@ impl Machine {
             }
         } else {
             self.say_error(key, &text);
-            // Its turn may have come for a connection of its own, which it does not need now.
+            // The client may have got a dedicated link for this request, which it does not need
+            // now.
             self.unpin_if_done(key);
         }
         if let Some(gate) = gate {
@@ -261,7 +263,7 @@ impl Machine {
         Taken::Yes
     }
 
-    /// Requests of a tenant wait from now on, so many milliseconds at most.
+    /// Pauses a tenant: its requests wait, for at most `ms`.
     pub fn pause(&mut self, tenant: &TenantKey, ms: u64) {
         let until = self.now.after(ms);
         let Some(slot) = self.upstreams.tenant(tenant) else {
@@ -274,7 +276,7 @@ impl Machine {
         self.upstreams.look_for_gates();
     }
 
-    /// They go on.
+    /// Ends a tenant's pause.
     pub fn unpause(&mut self, tenant: &TenantKey) {
         self.upstreams.early_pauses.remove(tenant);
         if let Some(slot) = self.upstreams.tenant(tenant) {
@@ -292,7 +294,7 @@ impl Machine {
         }
     }
 
-    /// Pauses end by themselves.
+    /// Ends the pauses whose time is over.
     pub(in crate::proxy) fn end_pauses(&mut self) {
         self.upstreams
             .early_pauses
@@ -308,7 +310,7 @@ impl Machine {
         }
     }
 
-    /// A client waits until its tenant goes on, if not too many do so already.
+    /// Makes a client wait until its tenant's pause ends, unless too many clients wait already.
     fn wait_for_end_of_pause(&mut self, key: ClientKey, slot: TenantSlot, max: u32) -> Taken {
         let max = Some(max);
         let Some(tenant) = self.upstreams.tenants.get_mut(slot) else {
@@ -322,14 +324,14 @@ impl Machine {
         Taken::No
     }
 
-    /// A client that goes waits no more.
+    /// Removes a client from the list of those that wait for the end of a pause.
     pub(in crate::proxy) fn leave_pause(&mut self, key: ClientKey) {
         if let Some(slot) = self.clients.leave_pause(key) {
             self.upstreams.release(slot, Use::Waiting);
         }
     }
 
-    /// What becomes of a login for a tenant that is paused; `None`: it is not.
+    /// What happens to a login for a tenant that is paused; `None`: the tenant is not paused.
     pub(in crate::proxy) fn hold_login(
         &mut self,
         key: ClientKey,
@@ -346,13 +348,13 @@ impl Machine {
             tenant.is_some_and(|tenant| tenant.paused_until.is_some())
         };
         let slot = slot.filter(paused)?;
-        // Anybody may say that it is somebody: one half is kept for clients that are logged in.
+        // Clients that are not logged in may fill at most half of the list.
         let max = self.settings.paused_clients_max.div_ceil(2);
         Some(self.wait_for_end_of_pause(key, slot, max))
     }
 }
 
-/// What costs a tenant nothing and is never held up: who one is, and how one goes.
+/// Commands that cost a tenant nothing and are never paused: session commands and QUIT.
 fn is_free(plan: Plan) -> bool {
     matches!(
         plan,

@@ -1,8 +1,9 @@
-//! A client's bytes: frames are found, planned, and forwarded, answered or refused.
+//! Decodes a client's bytes into frames; each frame is planned, then forwarded, answered or
+//! refused.
 //!
-//! Consecutive forwarded commands make a run. What changes the connection waits until nothing is in
-//! flight (a barrier): its frame stays in `inbound`, and the client is read again when its last
-//! reply is in.
+//! Consecutive forwarded commands form a run. A command that changes the session waits until
+//! nothing is in flight (a barrier): its frame stays in `inbound`, and the client is decoded again
+//! when its last reply has arrived.
 
 use std::mem;
 
@@ -25,13 +26,13 @@ use crate::store::key::{ClientKey, ConnKey, TenantSlot};
 /// How far a decode got.
 struct Decoded {
     used: usize,
-    /// About the frame behind it, of which the end has not come.
+    /// Progress on the incomplete frame behind the consumed bytes.
     progress: Progress,
 }
 
 impl Machine {
-    /// `n` bytes of a client were read to [`space`](Self::space). On `Pause` they are kept, and no
-    /// more are wanted for now.
+    /// `n` bytes of a client were read to [`space`](Self::space). On `Pause` the bytes are kept,
+    /// and the client is read paused.
     pub fn client_read(&mut self, key: ClientKey, n: usize) -> Flow {
         self.clients.share = Share::default();
         let mut buffer = mem::take(&mut self.scratch.buffer);
@@ -41,7 +42,8 @@ impl Machine {
         let taken = self.links.chunks_mut().end_offer(&mut buffer);
         self.scratch.buffer = buffer;
         if taken {
-            // It may have been complete, but not to be looked at.
+            // The kept bytes may be a complete frame that was not decoded because the client was on
+            // hold.
             self.decode_inbound(key);
         }
         self.end_go(key);
@@ -58,8 +60,8 @@ impl Machine {
         }
     }
 
-    /// The client is not read from now on, and so may be stuck in its send, where it reads nothing:
-    /// its backend must not wait for it to read.
+    /// The client becomes read paused. It may be blocked in a send and read nothing until the proxy
+    /// reads on, so its link must not be read paused because of it.
     fn keep_reading_for(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get(key)
             && let Some(link) = self.links.get_mut(client.link)
@@ -73,7 +75,8 @@ impl Machine {
         }
     }
 
-    /// The same for bytes that are elsewhere, read by read.
+    /// Like [`client_read`](Self::client_read), for bytes in another buffer; they are read in
+    /// pieces.
     pub fn client_bytes(&mut self, key: ClientKey, mut bytes: &[u8]) -> Flow {
         let mut flow = Flow::Continue;
         while !bytes.is_empty() {
@@ -119,8 +122,8 @@ impl Machine {
                 self.keep_begun(key, rest, progress);
                 break;
             };
-            // The partial frame first gets what it lacks, and not more if that is much: so its
-            // buffer ends with the frame and can be moved.
+            // A partial frame that lacks much takes only the bytes it lacks: its buffer then ends
+            // with the frame and can be moved without a copy.
             let lacking = inbound.missing.max(1);
             let take = if lacking >= SPARE_BYTES_MAX {
                 lacking.min(rest.len())
@@ -134,7 +137,7 @@ impl Machine {
         }
     }
 
-    /// Decodes what was kept, which was asked when it arrived.
+    /// Decodes the kept bytes; the requests in them count from the time the bytes arrived.
     pub(in crate::proxy) fn decode_inbound(&mut self, key: ClientKey) {
         let client = self.clients.get(key);
         if let Some(inbound) = client.and_then(|client| client.inbound.as_deref()) {
@@ -165,7 +168,7 @@ impl Machine {
             let Decoded { used, progress } = self.decode(key, &inbound.bytes, decoder);
             inbound.bytes.drain(..used);
             if used > 0 {
-                // The buffer of a big frame is not kept for what follows it.
+                // The buffer of a large frame is not kept for later frames.
                 shrink(&mut inbound.bytes, SPARE_BYTES_MAX);
             }
             self.keep_on(key, inbound, progress);
@@ -212,7 +215,7 @@ impl Machine {
                 }
                 Err(error) => {
                     self.end_run(key, &mut run, bytes, used);
-                    // If it cannot be answered yet, the frame is kept and decoded again.
+                    // If the error cannot be answered yet, the frame is kept and decoded again.
                     decoder = RequestDecoder::default();
                     if self.is_held_to_less(key, &limits) {
                         limits = self.limits_of(key);
@@ -259,7 +262,7 @@ impl Machine {
         }
     }
 
-    /// An inline command: split and re-encoded, then like any other.
+    /// Handles an inline command: splits and re-encodes it, then dispatches it like any other.
     fn inline(&mut self, key: ClientKey, gate: Option<TenantSlot>, line: &[u8]) -> Taken {
         let mut frame = mem::take(&mut self.scratch.inline_frame);
         frame.clear();
@@ -272,7 +275,7 @@ impl Machine {
                 self.note_command_of(key, &frame);
                 taken
             }
-            // If it cannot be answered yet, the line stays and is looked at again.
+            // If the error cannot be answered yet, the line is kept and decoded again.
             Err(error) => {
                 self.malformed(key, error);
                 Taken::No

@@ -1,5 +1,5 @@
-//! Client to link: bytes become requests, and requests go to the queue of a link, are answered
-//! here, or are refused.
+//! Client to link: bytes become requests, which are appended to a link, answered by the proxy, or
+//! refused.
 
 pub(in crate::proxy) mod admission;
 pub(in crate::proxy) mod answer;

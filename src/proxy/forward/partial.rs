@@ -1,5 +1,5 @@
-//! Requests that have not come whole: what was read is kept until more comes. A large one leaves in
-//! the pieces that it came in. What is kept is in `inbound`.
+//! Incomplete requests: their bytes are kept until the rest arrives. A large request is forwarded
+//! in the pieces in which it was read. The kept bytes are in `inbound`.
 
 use crate::command::{self, Plan};
 use crate::resp::Args;
@@ -14,11 +14,11 @@ use crate::store::allocator::{OUT_OF_MEMORY, UNCACHED_BYTES, shrink};
 use crate::store::chunk::ChunkList;
 use crate::store::key::{ClientKey, LinkKey};
 
-/// In so many bytes of a request its name is, if that is known here.
+/// The first bytes of a request that contain the name of any known command.
 const NAME_BYTES: usize = 64;
 
 impl Machine {
-    /// Adds to what is kept of a client's bytes.
+    /// Keeps more bytes of a client.
     pub(in crate::proxy) fn keep(&mut self, key: ClientKey, bytes: &[u8]) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
@@ -74,7 +74,7 @@ impl Machine {
         self.keep(key, bytes);
     }
 
-    /// Keeps what is left after a decode of what was kept.
+    /// Keeps the rest of the kept bytes after a decode of them.
     pub(in crate::proxy) fn keep_on(
         &mut self,
         key: ClientKey,
@@ -96,7 +96,7 @@ impl Machine {
         client.inbound = Some(inbound);
     }
 
-    /// Adds bytes to a large request as far as it lacks them. Returns those that follow it.
+    /// Adds the bytes that a large request lacks. Returns the bytes that follow it.
     pub(in crate::proxy) fn add_to_upload<'a>(
         &mut self,
         key: ClientKey,
@@ -154,10 +154,11 @@ impl Machine {
         None
     }
 
-    /// Forwards a large request in its pieces, if that is all that has to be done with it.
+    /// Forwards a large request in its pieces, if it needs nothing else.
     fn send_pieces(&mut self, key: ClientKey, pieces: &mut ChunkList) -> bool {
         let head = self.links.chunks().first_piece(pieces);
-        // All but the simplest commands, and tenants with rules, need to see all of it.
+        // All but the simplest commands, and tenants with limits, need the whole request in one
+        // piece.
         let plain = self.gate_of(key).is_none()
             && command::is_plain(head)
             && self.plan(key, head) == Plan::Forward;
@@ -177,7 +178,7 @@ impl Machine {
         true
     }
 
-    /// Does what a large request asks for, which is seen whole. Returns it if it has to wait.
+    /// Handles a large request in one piece. Returns it if it has to wait.
     fn send_whole(&mut self, key: ClientKey, frame: Vec<u8>) -> Option<Upload> {
         let gate = self.gate_of(key);
         let ruling = self.ruling(key, gate, &frame);
@@ -206,7 +207,7 @@ impl Machine {
         None
     }
 
-    /// Records a large request of `len` bytes. Returns the link to which they are to be appended.
+    /// Records a large request of `len` bytes. Returns the link to which its pieces are appended.
     fn forward_large(&mut self, key: ClientKey, begin: &[u8], len: usize) -> Option<LinkKey> {
         let mut run = Run::at(0);
         let to = self.add_to_run(key, &mut run, len, begin);

@@ -1,4 +1,5 @@
-//! Client to backend: which connection a request takes, and its record in both queues.
+//! Chooses the link for a request, and records the request in the queues of its client and its
+//! link.
 
 use crate::command;
 
@@ -14,26 +15,25 @@ use crate::session::client::{Client, Flag};
 use crate::store::key::{ClientKey, LinkKey, PoolKey, TenantSlot};
 use crate::upstream::account::Account;
 
-/// No more requests are put behind this many bytes that a backend has not taken yet; below half of
-/// them they are again.
+/// Above this many unsent bytes a link takes no more requests; below half of it, it does again.
 pub(in crate::proxy) const BACKEND_OUTBOUND_BYTES_MAX: usize = 1 << 20;
 
-/// Why a request cannot be forwarded; the text is without the `-`.
+/// Why a request cannot be forwarded. Texts are without the `-`.
 #[derive(Debug)]
 pub(in crate::proxy) enum Refusal {
-    /// Answer with this.
+    /// The client gets this error.
     Error(String),
-    /// Nobody knows yet whether the default user is let in: ask first.
+    /// It is not known whether the server admits the default user: the server is asked first.
     Unknown,
-    /// Not now: the client is on hold until there is room.
+    /// The client is on hold until there is room.
     Later,
-    /// The backend does not accept any more what the client came in with.
+    /// The server no longer accepts the credential that the client logged in with.
     LoggedOut,
 }
 
 impl Machine {
-    /// May this client have anything done at all? Makes a client that has not logged in the
-    /// default user, and gives one that has no place a place.
+    /// Can this client send requests? Makes an anonymous client the default user, and gives a
+    /// client without an instance an instance.
     pub(in crate::proxy) fn admit(&mut self, key: ClientKey) -> Result<(), Refusal> {
         let Some(client) = self.clients.get(key).filter(|it| !it.is_closing()) else {
             return Err(Refusal::Later);
@@ -70,7 +70,7 @@ impl Machine {
         Ok(())
     }
 
-    /// A client that never logged in is the default user of the default tenant.
+    /// Makes an anonymous client the default user of the default tenant.
     fn become_anonymous(&mut self, key: ClientKey) -> Result<(), Refusal> {
         let tenant = self.upstreams.snapshot.default_tenant();
         let Some(tenant) = tenant.map(|tenant| tenant.key.clone()) else {
@@ -92,7 +92,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The connection for this client's next request, whose first bytes these are.
+    /// Chooses the link for this client's next request, which starts with `begin`.
     pub(in crate::proxy) fn route(
         &mut self,
         key: ClientKey,
@@ -115,7 +115,7 @@ impl Machine {
             if sticky && connection.is_open() {
                 return self.with_room(key, link);
             } else if sticky {
-                // First what it owes, then another.
+                // The client changes its link only when nothing is in flight on the present one.
                 self.at_barrier(key);
                 return Err(Refusal::Later);
             }
@@ -131,7 +131,8 @@ impl Machine {
             }
         }
         match self.admit(key) {
-            // A request may go ahead of the verdict: it waits on the connection being opened.
+            // A request may be queued before the auth result: it waits on the link that is
+            // connecting.
             Ok(()) | Err(Refusal::Unknown) => {}
             Err(refusal) => return Err(refusal),
         }
@@ -146,7 +147,7 @@ impl Machine {
         self.with_room(key, link)
     }
 
-    /// Is the backend taking what it was sent? Else the client waits for that.
+    /// Does the link have room for more requests? If not, the client waits until it does.
     #[inline]
     pub(in crate::proxy) fn with_room(
         &mut self,
@@ -161,9 +162,9 @@ impl Machine {
         Err(Refusal::Later)
     }
 
-    /// A connection of this pool: a ready one, best one without a late reply. Where all that are
-    /// ready are in the middle of a big reply or a script, or hold back a write: one being opened,
-    /// else a new one, else the one with the least left of its big reply.
+    /// Chooses a link of this pool: a ready one, preferably without a late reply. If all ready
+    /// links are in the middle of a large reply, run a script or are late with a write: a
+    /// connecting link, else a new one, else the link with the least left of its large reply.
     fn choose(&mut self, pool_key: PoolKey) -> Result<LinkKey, Refusal> {
         let full =
             { self.upstreams.access_of(pool_key) }.is_some_and(|it| self.is_full(it.instance));
@@ -189,7 +190,7 @@ impl Machine {
                 true if link.is_busy() || matches!(link.stall, Stall::Held(_)) => {}
                 true if link.is_late(self.now) => late = late.or(Some(key)),
                 true => return Ok(key),
-                // Who stands behind a script waits for its end.
+                // A request behind a script waits for the end of the script.
                 false if link.scripts > 0 => {}
                 false => opening = opening.or(Some(key)),
             }
@@ -230,8 +231,8 @@ impl Machine {
     }
 }
 
-/// Records `count` plain requests of `len` bytes in all. The bytes themselves must be appended to
-/// the backend's outbound list before anybody else's, see [`append`].
+/// Records `count` plain requests of `len` bytes in all. The caller must append the bytes to the
+/// link's outbound list before any other request's, see [`append`].
 #[inline]
 pub(in crate::proxy) fn record(
     requests: &mut Requests,
@@ -252,7 +253,7 @@ pub(in crate::proxy) fn record(
     link.traffic.request_bytes += len as u64;
 }
 
-/// The same for one that has a record to itself, and `count` replies.
+/// Like [`record`](Self::record), for one request with a record of its own and `count` replies.
 #[inline]
 pub(in crate::proxy) fn record_as(
     requests: &mut Requests,
@@ -268,7 +269,7 @@ pub(in crate::proxy) fn record_as(
     link.traffic.request_bytes += len as u64;
 }
 
-/// The same, without counting it.
+/// Like [`record_as`](Self::record_as), without counting the request.
 #[inline]
 pub(in crate::proxy) fn record_apart(
     requests: &mut Requests,

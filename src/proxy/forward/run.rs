@@ -1,5 +1,5 @@
-//! Runs: consecutive commands of one client that go to one connection. They are recorded at once,
-//! and appended in one piece, so that a pipeline costs one record and one copy.
+//! Runs: consecutive commands of one client for one link. A run is recorded once and appended in
+//! one piece, so that a pipeline costs one record and one copy.
 
 use crate::command;
 
@@ -11,25 +11,27 @@ use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold, ReplyMode};
 use crate::store::key::{ClientKey, LinkKey};
 
-/// Commands that are neither recorded nor appended yet: `bytes[from..]` up to the cursor.
+/// Commands that are not yet recorded or appended: `bytes[from..]` up to the cursor.
 pub(in crate::proxy) struct Run {
-    /// `NONE`: it has not begun.
+    /// `NONE`: the run is empty.
     link: LinkKey,
     from: usize,
     kind: Kind,
     commands: u32,
     len: usize,
-    /// It ends with its first command: the replies to the next ones are heard otherwise.
+    /// The run ends with its first command, because CLIENT REPLY changes how the next replies are
+    /// sent.
     single: bool,
-    /// Writes go to the connection that holds back other writes, which is not this one.
+    /// The run takes no writes: another link is late with a write, and further writes go there.
     no_writes: bool,
-    /// Its client has left connections: a write that says whether it was one is a run to itself.
+    /// The client has left links, so each possible write is a run of its own: its reply tells
+    /// whether it wrote.
     moved: bool,
     writes: bool,
 }
 
 impl Run {
-    /// Nothing yet, from here.
+    /// An empty run that starts at `from`.
     pub(in crate::proxy) fn at(from: usize) -> Self {
         Self {
             link: LinkKey::NONE,
@@ -44,12 +46,12 @@ impl Run {
         }
     }
 
-    /// What comes before this is done without it.
+    /// Moves the start of an empty run: the bytes before it are handled otherwise.
     pub(in crate::proxy) fn begin_at(&mut self, from: usize) {
         self.from = from;
     }
 
-    /// May this frame be part of it?
+    /// Can this frame be part of the run?
     #[inline]
     pub(in crate::proxy) fn may_take(&self, frame: &[u8]) -> bool {
         !(self.single
@@ -59,9 +61,11 @@ impl Run {
 }
 
 impl Machine {
-    /// Adds a command of `len` bytes to a run; its name at least is in `frame`. `None`: it cannot
+    /// Adds a command of `len` bytes to a run; `frame` contains at least its name. Returns `None`
+    /// if the command cannot be sent now; `dispatch` finds the reason.
     /// go now; `dispatch` says why.
-    // It runs for each command, and whether it is inlined changes with the code around it.
+    // Called for each command. Whether the compiler inlines it would change with the code around
+    // it.
     #[inline(always)]
     pub(in crate::proxy) fn add_to_run(
         &mut self,
@@ -97,8 +101,8 @@ impl Machine {
         Some(run.link)
     }
 
-    /// Ends a run: records it, and appends its bytes up to `to`, if they are here. Another one may
-    /// begin there.
+    /// Ends a run: records it and appends its bytes up to `to`, if they are in `bytes`. The next
+    /// run may start there.
     pub(in crate::proxy) fn end_run(
         &mut self,
         key: ClientKey,
@@ -137,7 +141,7 @@ impl Machine {
                 self.add_to_run(key, &mut run, frame.len(), frame);
                 self.end_run(key, &mut run, frame, frame.len());
                 if let Some(client) = self.clients.get_mut(key) {
-                    // It is, or is part of, a command that is counted already.
+                    // The frame is, or is part of, a command that was counted before.
                     client.uncount_command();
                 }
                 Taken::Yes
@@ -146,7 +150,7 @@ impl Machine {
         }
     }
 
-    /// Appends one request to a connection, with a record to itself.
+    /// Appends one request to a link, with a record of its own.
     pub(in crate::proxy) fn put(
         &mut self,
         key: ClientKey,

@@ -1,4 +1,4 @@
-//! Whose turn it is: clients of the backlog, and those that are over their rate, tenant by tenant.
+//! Fair shares: clients in the backlog, and clients above their tenant's rate, tenant by tenant.
 //! How much each may do is in `share`.
 
 use crate::proxy::machine::Machine;
@@ -7,21 +7,21 @@ use crate::session::share::{LOOK_AGAIN_MS, REFUSALS_MAX, Row};
 use crate::stats::notice::Bound;
 use crate::store::key::{ClientKey, TenantSlot};
 
-/// Commands of the backlog in one turn, to the end of a go: some tenth of a millisecond of work.
+/// Commands of the backlog per turn, rounded up to a whole go: about 0.1 ms of work.
 const BACKLOG_COMMANDS_MAX: u32 = 512;
 
-/// Commands before a login that are refused, wrong logins among them, or need none; then the client
-/// is closed.
+/// Commands before a login that are refused or need no login, failed logins included; then the
+/// client is closed.
 const REFUSED_COMMANDS_MAX: u32 = 64;
 
-/// Clients of one tenant that go on at once when its rate allows requests again.
+/// Clients of one tenant that are resumed at once when its rate allows requests again.
 const RELEASED_MAX: u32 = 64;
 
-/// A client waits so long for its tenant's rate at most, ms.
+/// The longest time that a client waits for its tenant's rate, ms.
 const THROTTLED_MS: u64 = 1_000;
 
 impl Machine {
-    /// The client's go is over: it goes on when the others have had theirs.
+    /// Ends the client's go: it continues when the other clients have had theirs.
     #[cold]
     pub(in crate::proxy) fn defer(&mut self, key: ClientKey) {
         if self.clients.share.refusals < REFUSALS_MAX && self.tenant_of(key).is_some() {
@@ -33,7 +33,7 @@ impl Machine {
         }
     }
 
-    /// Clients of the backlog go on, each once at most.
+    /// Resumes the clients of the backlog, each at most once.
     pub(in crate::proxy) fn resume_backlog(&mut self) {
         let mut left = BACKLOG_COMMANDS_MAX;
         for _ in 0..self.clients.backlog.len() {
@@ -52,7 +52,7 @@ impl Machine {
         }
     }
 
-    /// A rate refused a request of this client.
+    /// Counts a request of this client that a rate limit refused.
     pub(in crate::proxy) fn note_over_rate(&mut self, key: ClientKey) {
         self.clients.share.refusals = self.clients.share.refusals.saturating_sub(1);
         if self.clients.share.refusals == 0 {
@@ -60,8 +60,8 @@ impl Machine {
         }
     }
 
-    /// A command of a client that has not logged in was refused, or does nothing for it: too many
-    /// of them, and it is closed when it has heard so.
+    /// Counts a command of an anonymous client that was refused or needs no login. A client with
+    /// too many of them is closed after the reply.
     #[cold]
     pub(in crate::proxy) fn note_refused_command(&mut self, key: ClientKey) {
         if !self.is_anonymous(key) {
@@ -79,7 +79,7 @@ impl Machine {
         }
     }
 
-    /// The client's go has come to its end, whatever the reason.
+    /// Ends the client's go, for any reason.
     #[inline]
     pub(in crate::proxy) fn end_go(&mut self, key: ClientKey) {
         if self.clients.share.refusals < REFUSALS_MAX {
@@ -87,7 +87,7 @@ impl Machine {
         }
     }
 
-    /// The client waits until its tenant's rate allows a request.
+    /// Makes the client wait until its tenant's rate allows a request.
     #[cold]
     fn throttle(&mut self, key: ClientKey) {
         let tenant = self.tenant_of(key);
@@ -99,7 +99,7 @@ impl Machine {
         }
     }
 
-    /// Lets clients go on whose tenant's rate allows requests again: as many as it allows.
+    /// Resumes clients whose tenant's rate allows requests again, as many as it allows.
     pub(in crate::proxy) fn check_rates(&mut self) {
         let Some(mut throttled) = self.clients.throttled.take_due(self.now) else {
             return;
@@ -115,7 +115,7 @@ impl Machine {
         self.clients.throttled.put_back(throttled, next_look);
     }
 
-    /// Lets clients of one tenant go on: as many as its rate allows, and those that waited long.
+    /// Resumes clients of one tenant: as many as its rate allows, and those at their longest wait.
     fn release(&mut self, slot: TenantSlot, row: &mut Row) {
         let tenant = self.upstreams.tenants.get(slot);
         let room = tenant.map_or(RELEASED_MAX, |it| it.room(self.now).min(RELEASED_MAX));
@@ -136,7 +136,7 @@ impl Machine {
     }
 }
 
-/// How long until the tenant's rate may allow a request, at least 1 ms.
+/// Time until the tenant's rate may allow a request, at least 1 ms.
 fn tenant_wait(machine: &Machine, slot: TenantSlot) -> u64 {
     let tenant = machine.upstreams.tenants.get(slot);
     tenant.map_or(1, |tenant| tenant.wait_ms(machine.now).max(1))

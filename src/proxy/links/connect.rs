@@ -1,4 +1,4 @@
-//! A backend connection comes up: it is opened, says its handshake, and is shared from then on.
+//! Opening a link: connect, handshake, and the start of its use.
 
 use std::mem;
 
@@ -14,24 +14,24 @@ use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
 use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
 
-/// A backend is asked again which of its commands may block, when a connection to it is opened so
-/// long after, ms: a module may have been loaded meanwhile.
+/// A server is asked again which of its commands may block when a link is opened this long after
+/// the last time, ms: a module may have been loaded.
 const LEARN_AGAIN_MS: u64 = 60_000;
 
-/// One of several addresses is tried for so long at least, ms.
+/// The least time for each of several addresses, ms.
 const ADDRESS_MS_MIN: u64 = 250;
 
 impl Machine {
-    /// Opens a connection that the pool's clients share.
+    /// Opens a link that the pool's clients share.
     pub(in crate::proxy) fn open_shared(&mut self, pool: PoolKey) -> Option<LinkKey> {
         self.open(pool, Role::Shared)
     }
 
-    /// Opens a connection of the pool, with its account's credential. Nobody uses it yet. `None`:
-    /// there are as many to the instance as there may be, and all are in use.
+    /// Opens a link of the pool, with its account's credential. `None`: the instance has as many
+    /// links as it may have, and all are in use.
     pub(in crate::proxy) fn open(&mut self, pool: PoolKey, role: Role) -> Option<LinkKey> {
         let of = self.upstreams.access_of(pool)?.instance;
-        // A client in line may take the place of the one that was closed.
+        // A client in a wait queue may take the place of the link that was closed.
         while self.is_full(of) {
             if !self.close_unused(of) {
                 self.stats.counters.connections_refused += 1;
@@ -43,20 +43,20 @@ impl Machine {
         Some(key)
     }
 
-    /// Are there as many connections to this instance as there may be?
+    /// Has this instance as many links as it may have?
     pub(in crate::proxy) fn is_full(&self, of: InstanceKey) -> bool {
         let max = self.settings.instance_connections_max;
         let instance = self.upstreams.instances.get(of);
         instance.is_some_and(|instance| instance.connections >= max)
     }
 
-    /// Closes a connection to this instance that nobody uses, to make room for another.
+    /// Closes an unused link to this instance, to make room for another.
     fn close_unused(&mut self, of: InstanceKey) -> bool {
         let now = self.now;
         let Some(instance) = self.upstreams.instances.get_mut(of) else {
             return false;
         };
-        // Looked for once a millisecond: there may be many pools.
+        // At most one search per millisecond: there may be many pools.
         if instance.all_used_at == Some(now) {
             return false;
         }
@@ -66,7 +66,7 @@ impl Machine {
         };
         let pools = self.upstreams.pools_of(of);
         let mut keys = pools.flat_map(|pool| {
-            // One connection of a pool that has clients stays.
+            // A pool with clients keeps one link.
             let spared = usize::from(pool.clients > 0);
             pool.idle.iter().chain(pool.links.iter().skip(spared))
         });
@@ -82,7 +82,7 @@ impl Machine {
         true
     }
 
-    /// Begins a connection to an instance: of a pool, or with `NONE` one that verifies logins.
+    /// Starts a link to an instance: one of a pool, or, with `NONE`, a verifier.
     pub(in crate::proxy) fn connect(
         &mut self,
         of: InstanceKey,
@@ -103,13 +103,13 @@ impl Machine {
         Some(key)
     }
 
-    /// A connection could not be opened to its address. Is it opened to another one of the same
-    /// instance instead?
+    /// Tries another address of the same instance after a connect failed. Returns whether there is
+    /// one.
     pub(in crate::proxy) fn try_next_address(&mut self, key: LinkKey, failure: &Failure) -> bool {
         let Some(link) = self.links.get_mut(key) else {
             return false;
         };
-        // Starved, too: this machine may have no IPv6, say.
+        // `Starved` as well: this machine may lack IPv6, for example.
         let elsewhere = !matches!(failure, Failure::Removed);
         if !elsewhere || !matches!(link.state, State::Connecting) || link.address.is_none() {
             return false;
@@ -123,7 +123,7 @@ impl Machine {
         true
     }
 
-    /// How long one of an instance's addresses is tried, ms: all of them get their share.
+    /// The timeout of one of an instance's addresses, ms: they share the connect timeout.
     pub(in crate::proxy) fn connect_ms(&self, link: &Link) -> u64 {
         let all = self.settings.backend_connect_ms;
         let instance = self.upstreams.instances.get(link.instance);
@@ -131,7 +131,7 @@ impl Machine {
         (all / addresses as u64).max(ADDRESS_MS_MIN).min(all)
     }
 
-    /// A connection is open: the handshake begins, or it verifies logins.
+    /// A link is connected: it starts its handshake, or verifies logins.
     pub fn link_connected(&mut self, key: LinkKey) {
         let Some(link) = self.links.get(key) else {
             return;
@@ -155,7 +155,7 @@ impl Machine {
         self.begin_handshake(key, handshake);
     }
 
-    /// Is a backend to be asked which of its commands may block?
+    /// Should this server be asked which of its commands may block?
     pub(in crate::proxy) fn is_to_learn(&self, instance: InstanceKey) -> bool {
         let asked = self
             .upstreams
@@ -165,7 +165,7 @@ impl Machine {
         asked.is_none_or(|at| self.now.since(at) >= LEARN_AGAIN_MS)
     }
 
-    /// The first flight of a handshake goes out.
+    /// Sends the first flight of a handshake.
     pub(in crate::proxy) fn begin_handshake(&mut self, key: LinkKey, mut handshake: Handshake) {
         let bytes = handshake.next_flight();
         if let Some(link) = self.links.get_mut(key) {
@@ -175,7 +175,7 @@ impl Machine {
         self.links.greet(key, &bytes);
     }
 
-    /// Some commands of this backend may block.
+    /// Remembers which commands of this server may block.
     fn learn(&mut self, key: InstanceKey, learned: BlockingCommands) {
         if let Some(instance) = self.upstreams.instances.get_mut(key) {
             (instance.asked_at, instance.learned) = (Some(self.now), learned);
@@ -184,7 +184,7 @@ impl Machine {
         self.upstreams.learned_any = all.any(|(_, instance)| !instance.learned.is_empty());
     }
 
-    /// The handshake went well: the connection can be used from now on.
+    /// The handshake succeeded: the link is ready.
     pub(in crate::proxy) fn greeted(&mut self, key: LinkKey, greeted: Greeted) {
         let Greeted {
             hello,
@@ -231,8 +231,8 @@ impl Machine {
         self.work.push(Work::ServeWaits);
     }
 
-    /// The instance may have moved while the connection was opened. One that is a client's own has
-    /// until the end of the grace.
+    /// Retires a link whose instance moved while it was connecting. A dedicated link stays until
+    /// the end of the grace period.
     fn leave_if_moved(&mut self, key: LinkKey) {
         if let Some(link) = self.links.get(key)
             && let Some(instance) = self.upstreams.instances.get(link.instance)
@@ -246,7 +246,7 @@ impl Machine {
         }
     }
 
-    /// A connection has become ready, or one that was has ended.
+    /// Counts a link that became ready, or a ready one that ended.
     pub(in crate::proxy) fn count_ready(&mut self, instance: InstanceKey, more: bool) {
         if let Some(instance) = self.upstreams.instances.get_mut(instance) {
             match more {
@@ -256,7 +256,7 @@ impl Machine {
         }
     }
 
-    /// A connection is no longer being opened; its state is about to say so.
+    /// Counts that a link is no longer connecting; the caller changes its state next.
     pub(in crate::proxy) fn opened(&mut self, key: LinkKey) {
         let Some(link) = self.links.get(key).filter(|it| it.is_opening()) else {
             return;

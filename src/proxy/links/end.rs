@@ -1,4 +1,4 @@
-//! A backend connection ends: who hears what, and what moves on.
+//! The end of a link: what its clients get, and which requests move.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use crate::store::key::{AccountKey, ClientKey, ConnKey, InstanceKey, LinkKey, Po
 use crate::upstream::upstreams::Upstreams;
 
 impl Machine {
-    /// A connection could not be opened, or is broken. The reactor drops the socket by itself.
+    /// A link could not be opened, or its socket failed. The reactor drops the socket itself.
     pub fn link_failed(&mut self, key: LinkKey, failure: &Failure) {
         if !self.try_next_address(key, failure) {
             self.end(key, failure);
@@ -22,14 +22,14 @@ impl Machine {
         self.finish_call();
     }
 
-    /// Ends a connection for a reason found here.
+    /// Ends a link for a reason found by the machine.
     pub(in crate::proxy) fn fail(&mut self, key: LinkKey, failure: &Failure) {
         if self.end(key, failure) {
             self.actions.push_back(Action::Close(ConnKey::Link(key)));
         }
     }
 
-    /// Takes a connection out, and tells everybody who waits for it.
+    /// Removes a link, and handles all clients that wait for it.
     fn end(&mut self, key: LinkKey, failure: &Failure) -> bool {
         let Some(link) = self.links.get(key) else {
             return false;
@@ -71,7 +71,7 @@ impl Machine {
         true
     }
 
-    /// What went over a connection that has ended is not forgotten.
+    /// Adds the traffic of an ended link to the stats.
     fn count_ended(&mut self, key: LinkKey, link: &Link) {
         if let Some(instance) = self.upstreams.instances.get_mut(link.instance) {
             instance.traffic.add(&link.traffic);
@@ -79,7 +79,7 @@ impl Machine {
         self.end_check(link.instance, key);
     }
 
-    /// What a failure says about the instance or the account.
+    /// Updates the health of the instance or the account after a failure.
     fn judge(&mut self, link: &Link, failure: &Failure) {
         let instance = link.instance;
         if !link.has_worked()
@@ -92,7 +92,7 @@ impl Machine {
             self.report(instance, News::Distrusted(why.clone()));
         }
         match failure {
-            // It did answer: the instance is there.
+            // The server answered: the instance is up.
             Failure::Refused(_) | Failure::Rejected(_) => {
                 if self.upstreams.came_up(instance) {
                     self.report(instance, News::Up);
@@ -102,16 +102,17 @@ impl Machine {
                     self.refuse_access(link.pool, failure);
                 }
             }
-            // A ready connection that ends says nothing yet: the next one will tell. Unless it is
-            // the next one.
+            // The end of a ready link alone is no sign of a failed instance; the end of its
+            // successor is.
             Failure::Lost | Failure::Desync(_) if link.has_worked() && !link.is_heir => {}
             Failure::Removed => {}
             Failure::TurnedAway(_) if link.is_verifier() => {}
-            // It runs a script, and will have done so at some time; until then everybody hears so.
+            // The server runs a script and will answer again; until then all clients get this
+            // error.
             Failure::TurnedAway(text) if is_busy(text) => {}
-            // Nobody asked it.
+            // The server was not asked.
             Failure::Starved(_) => {}
-            // It has moved meanwhile.
+            // The instance has moved to another address.
             _ if !self.upstreams.is_at(instance, link.address) => {}
             _ => {
                 let jitter = self.upstreams.random.next();
@@ -126,7 +127,7 @@ impl Machine {
         }
     }
 
-    /// These instances are not to be used any more.
+    /// Stops the use of these instances.
     pub(in crate::proxy) fn retire_instances(&mut self, which: &HashSet<InstanceKey>) {
         if which.is_empty() {
             return;
@@ -154,7 +155,7 @@ impl Machine {
         }
     }
 
-    /// Retires a pool's ready connections.
+    /// Retires a pool's ready links.
     pub(in crate::proxy) fn retire_pool(&mut self, pool: PoolKey) {
         let pool = self.upstreams.pools.get(pool);
         let links = pool.map(|pool| [&pool.links[..], &pool.idle[..]].concat());
@@ -165,7 +166,7 @@ impl Machine {
         }
     }
 
-    /// Takes a ready connection out of its pool: what it owes it still brings.
+    /// Takes a ready link out of its pool: it only delivers its outstanding replies.
     pub(in crate::proxy) fn retire(&mut self, key: LinkKey) {
         if let Some(link) = self.links.get(key) {
             self.assign(key, link.role().retired());
@@ -173,7 +174,7 @@ impl Machine {
         }
     }
 
-    /// Closes a connection that was retired and owes nothing.
+    /// Closes a retired link that has no outstanding replies.
     pub(in crate::proxy) fn close_retired(&mut self, key: LinkKey) {
         let done = |link: &Link| link.is_retired() && link.fifo.is_empty();
         if self.links.get(key).is_some_and(done) {
@@ -181,7 +182,7 @@ impl Machine {
         }
     }
 
-    /// Those who wait for this connection to get ready.
+    /// Handles the clients that wait for this link to become ready.
     fn tell_waiters(&mut self, link: &Link, failure: &Failure) {
         if link.is_ready() {
             return;
@@ -189,7 +190,7 @@ impl Machine {
         let Some(pool) = self.upstreams.pools.get_mut(link.pool) else {
             return;
         };
-        // While it runs a script, a server says so on every connection.
+        // A server that runs a script gives this error on every link.
         let busy = matches!(failure, Failure::TurnedAway(text) if is_busy(text));
         if !pool.links.is_empty() && !busy {
             return;
@@ -209,8 +210,8 @@ impl Machine {
         }
     }
 
-    /// To a client without a login, a refusal says that one is needed; HELLO has words of its own
-    /// for that.
+    /// The error for a waiting client. For an anonymous client, a refusal says that a login is
+    /// needed; HELLO has an error text of its own for that.
     fn text_for_waiter(&self, key: ClientKey, failure: &Failure) -> String {
         let waiting = self.clients.get(key).and_then(|c| c.waiting());
         let hello = waiting.is_some_and(|waiting| matches!(waiting.goal, Goal::Hello { .. }));
@@ -220,7 +221,7 @@ impl Machine {
         }
     }
 
-    /// Tells the outside of an instance.
+    /// Reports news of an instance to the log.
     pub(in crate::proxy) fn report(&mut self, key: InstanceKey, news: News) {
         if let Some(instance) = self.upstreams.instances.get(key) {
             self.actions.push_back(Action::Report(Report {

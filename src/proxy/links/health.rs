@@ -1,6 +1,5 @@
-//! Does an instance do as it should? Asked actively, with a PING now and then, and learned from
-//! what it answers to requests. A reply alone is no evidence: a script may say anything. It only
-//! makes a check be due.
+//! Health checks of instances: active ones (PING at an interval), and checks that a reply to a
+//! request makes due. A reply alone is no evidence, because a script can return anything.
 
 use std::collections::BTreeMap;
 
@@ -17,20 +16,20 @@ use crate::proxy::machine::Machine;
 use crate::store::key::{ClientKey, InstanceKey, LinkKey};
 use crate::upstream::instance::Instance;
 
-/// Why an instance is not as it should be that was asked to write and would not.
+/// The reason for `degraded` when the server refuses writes.
 const READ_ONLY: &str = "it answers READONLY to a write";
 
-/// What a check reads of a reply to HELLO, and every later client is to hear.
+/// The fields of HELLO's reply that a check updates for all later clients.
 const TOLD: &[&[u8]] = &[b"role", b"availability_zone"];
 
-/// Between two checks for which replies are the reason, ms.
+/// The least time between two checks that replies made due, ms.
 const SUSPECT_MS: u64 = 200;
 
-/// An instance that has no clients is asked so many times more seldom: that takes a connection.
+/// An instance without clients is checked this many times less often: each check opens a link.
 const UNUSED_FACTOR: u64 = 5;
 
 impl Machine {
-    /// What is due of the checks; called in each round.
+    /// Starts the checks that are due; called in each round.
     pub(in crate::proxy) fn check_health(&mut self) {
         let every = self.settings.check_ms;
         if every == 0 {
@@ -44,7 +43,7 @@ impl Machine {
         self.rounds.next_check = self.now.after(every);
         let asked = self.ready_by_instance();
         let unused = every.saturating_mul(UNUSED_FACTOR);
-        // One that is held back on its connection is asked anew on another one.
+        // A check that is held up on its link is repeated on another one.
         let over = |since| self.now.since(since) >= every.max(self.settings.check_timeout_ms);
         let due: Vec<InstanceKey> = (self.upstreams.instances.iter())
             .filter(|(_, it)| it.check.is_none_or(|(_, since)| over(since)))
@@ -62,7 +61,7 @@ impl Machine {
         }
     }
 
-    /// Checks instances of which a reply said that they do not as they should.
+    /// Checks instances whose replies gave reason to.
     fn check_suspects(&mut self) {
         if !std::mem::take(&mut self.upstreams.suspects) {
             return;
@@ -84,8 +83,8 @@ impl Machine {
         }
     }
 
-    /// For each instance a connection to ask on, best an idle one: of a pool that is in use, or of
-    /// a stranger's, which was opened to ask on.
+    /// A link to each instance for its check, preferably an idle one: of a pool in use, or an
+    /// anonymous one that was opened for checks.
     fn ready_by_instance(&self) -> BTreeMap<InstanceKey, (usize, LinkKey)> {
         let mut found: BTreeMap<InstanceKey, (usize, LinkKey)> = BTreeMap::new();
         for (_, pool) in self.upstreams.pools.iter() {
@@ -115,7 +114,7 @@ impl Machine {
         found
     }
 
-    /// Asks an instance on this connection whether it answers, and which role it has.
+    /// Starts a check: does the instance answer, and which role does it have?
     fn begin_check(&mut self, key: InstanceKey, on: LinkKey) {
         let Some(instance) = self.upstreams.instances.get_mut(key) else {
             return;
@@ -129,7 +128,7 @@ impl Machine {
         self.stats.counters.checks += 1;
     }
 
-    /// Asks a server something on the proxy's own account.
+    /// Sends a server a request on the proxy's own account.
     pub(in crate::proxy) fn ask_server(&mut self, on: LinkKey, kind: Kind, question: &[&[u8]]) {
         let Some(link) = self.links.get_mut(on) else {
             return;
@@ -151,12 +150,12 @@ impl Machine {
         self.links.append(on, &bytes);
     }
 
-    /// An instance that nobody uses is asked by opening a connection to it.
+    /// Checks an instance without clients by opening a link to it.
     fn check_by_connecting(&mut self, key: InstanceKey, every: u64) {
         let Some(instance) = self.upstreams.instances.get_mut(key) else {
             return;
         };
-        // Those that are down or unknown are tried in `probe`.
+        // Instances that are down or unknown are checked in `probe`.
         let known = matches!(instance.health, Health::Up | Health::Degraded);
         if !known || instance.connecting > 0 || self.now.since(instance.checked_at) < every {
             return;
@@ -173,15 +172,15 @@ impl Machine {
         instance.is_some_and(|instance| instance.health == Health::Degraded)
     }
 
-    /// Who has no login may not ask an instance. If nobody else can, what was wrong with it is
-    /// forgotten: its next client finds out whether it still is.
+    /// The default user may not send the check. If no other user can, the instance's problem is
+    /// cleared: its next client finds out whether it persists.
     pub(in crate::proxy) fn may_not_ask(&mut self, key: InstanceKey) {
         if self.is_degraded(key) && !self.ready_by_instance().contains_key(&key) {
             self.passed(key);
         }
     }
 
-    /// The answer to a check.
+    /// Handles the reply to a check.
     pub(in crate::proxy) fn checked(&mut self, on: LinkKey, reply: &[u8]) {
         let link = self.links.get(on);
         let Some(key) = link.map(|link| link.instance) else {
@@ -200,14 +199,14 @@ impl Machine {
                 self.stats.counters.checks_failed += 1;
                 self.degrade(key, text);
             }
-            // Its role decides.
+            // The reply to ROLE decides.
             _ if instance.read_only => {}
-            // It answers, whatever it thinks of the question.
+            // Any reply shows that the server is up.
             _ => self.passed(key),
         }
     }
 
-    /// Which role an instance has.
+    /// Handles the reply to ROLE.
     pub(in crate::proxy) fn role_told(&mut self, on: LinkKey, reply: &[u8]) {
         let Some(key) = self.links.get(on).map(|link| link.instance) else {
             return;
@@ -231,8 +230,8 @@ impl Machine {
         }
     }
 
-    /// Clients that say HELLO from now on hear the role that the instance has now, whenever the
-    /// connections of their pool were opened.
+    /// Updates the role in the HELLO replies of the instance's pools, whenever their links were
+    /// opened.
     fn tell_pools(&mut self, key: InstanceKey, reply: &[u8]) {
         self.upstreams.with_pools_of(key, |pool| {
             if let Some(hello) = pool.hello.as_ref().and_then(|it| it.adopt(reply, TOLD)) {
@@ -241,7 +240,7 @@ impl Machine {
         });
     }
 
-    /// An instance does as it should.
+    /// Marks an instance as up.
     fn passed(&mut self, key: InstanceKey) {
         if let Some(instance) = self.upstreams.instances.get_mut(key) {
             instance.read_only = false;
@@ -252,7 +251,7 @@ impl Machine {
         }
     }
 
-    /// A reply said that the instance cannot do what it is there for. A check finds out.
+    /// A reply said that the instance cannot serve requests: makes a check due.
     pub(in crate::proxy) fn suspect(&mut self, on: LinkKey, kind: ErrorKind) {
         let instance = self.links.get(on).map(|link| link.instance);
         let instance = instance.and_then(|key| self.upstreams.instances.get_mut(key));
@@ -277,11 +276,11 @@ impl Machine {
         }
     }
 
-    /// Checks that are not answered in time.
+    /// Finds checks that are not answered in time.
     fn find_late_checks(&mut self) {
         let patience = self.settings.check_timeout_ms;
         for (_, instance) in self.upstreams.instances.iter_mut() {
-            // Behind a reply that its client does not read: that is not the instance's fault.
+            // A slow client blocks the reply: this is not the instance's fault.
             if let Some((on, since)) = &mut instance.check
                 && self.links.get(*on).is_some_and(|it| it.paused)
             {
@@ -289,7 +288,7 @@ impl Machine {
             }
         }
         let instances = self.upstreams.instances.iter();
-        // One that answers others holds back this answer only.
+        // A server that answers on other links holds back this reply only.
         let silent = |it: &Instance| {
             let asked = it.check.map(|(_, since)| since.max(it.heard));
             asked.is_some_and(|since| self.now.since(since) >= patience)
@@ -304,7 +303,7 @@ impl Machine {
         }
     }
 
-    /// A connection has ended, and the check on it with it.
+    /// Ends the check that ran on a closed link.
     pub(in crate::proxy) fn end_check(&mut self, key: InstanceKey, on: LinkKey) {
         if let Some(instance) = self.upstreams.instances.get_mut(key)
             && instance.check.is_some_and(|(with, _)| with == on)
@@ -314,8 +313,8 @@ impl Machine {
     }
 }
 
-/// Does a reply to HELLO or ROLE say that the server takes writes? An error tells nothing, and the
-/// server is believed.
+/// Does a reply to HELLO or ROLE say that the server takes writes? An error says nothing about the
+/// role, so the server is taken for a primary.
 fn is_primary(reply: &[u8]) -> bool {
     let role = hello::field(reply, b"role");
     let replica = reply.starts_with(b"*5\r\n$5\r\nslave\r\n");

@@ -1,4 +1,4 @@
-//! The life of a link: it is opened, checked, left for another instance, and ends.
+//! The life of a link: connecting, health checks, migration to another instance, end.
 
 mod connect;
 mod end;

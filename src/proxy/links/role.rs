@@ -1,4 +1,4 @@
-//! The only place where a link changes its role. The lists of its pool follow.
+//! The only place where a link changes its role. The lists of its pool are kept in step.
 
 use crate::link::failure::Failure;
 use crate::link::role::Role;
@@ -7,8 +7,8 @@ use crate::proxy::work::Work;
 use crate::store::key::{LinkKey, PoolKey};
 
 impl Machine {
-    /// A link has another role from now on. A change that is not in the table of transitions says
-    /// that its state cannot be trusted: the link is closed.
+    /// Changes a link's role. If the table of transitions does not contain the change, the link's
+    /// state cannot be trusted: the link is closed.
     pub(in crate::proxy) fn assign(&mut self, key: LinkKey, role: Role) {
         let Some((pool, before)) = self.links.get(key).map(|it| (it.pool, it.role())) else {
             return;
@@ -23,7 +23,7 @@ impl Machine {
         }
     }
 
-    /// A link that belongs to a client is of another pool from now on.
+    /// Moves a dedicated link to another pool.
     pub(in crate::proxy) fn change_pool(&mut self, key: LinkKey, to: PoolKey) {
         if let Some(link) = self.links.get_mut(key) {
             let (role, from) = (link.role(), std::mem::replace(&mut link.pool, to));

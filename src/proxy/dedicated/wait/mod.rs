@@ -1,17 +1,17 @@
-//! WAIT and WAITAOF: which connections are asked, and who waits for them.
+//! WAIT and WAITAOF: which links are asked, and which clients wait for them.
 //!
-//! A server measures them by the last write of the very connection. So each connection is asked
-//! that may carry the client's last write, one after the other: those that it has left (see
-//! `former`), and the present one. What is true of the last write, whichever it was, is the least
-//! that any of them says. Each of them is asked on behalf of all who wait there (see `round`).
-//!
+//! A server answers WAIT for the last write of the same link. So each link that may carry the
+//! client's last write is asked, one after the other: the links that it has left (see `former`),
+//! and the present one. The reply to the client is the minimum of their replies: that is true for
+//! the last write, whichever link carried it. Each link is asked once for all clients that wait
+//! there (see `round`).
 //! ```text
-//!   the next connection ── error ──► the client hears it
-//!     ▲         │ so many, and so many are wanted; or the time is over
+//!   the next link ── error ──► the client gets it
+//!     ▲         │ as many as are wanted; or the time is over
 //!     └─────────┤
-//!               │ it was the last one
+//!               │ it was the last link
 //!               ▼
-//!         the client hears the least of all
+//!         the client gets the minimum
 //! ```
 
 use crate::resp::write;
@@ -29,22 +29,22 @@ use crate::store::key::{ClientKey, LinkKey};
 
 mod round;
 
-/// The error where no connection can tell: an answer from another one would be wrong.
+/// The error if a link cannot be asked: a reply of another link would be wrong.
 const UNKNOWN: &str = "ERR elika: the connection that carried the writes is in use or closed";
 
-/// What a server says to a client whose wait is ended by CLIENT UNBLOCK with ERROR.
+/// A server's error for a client whose wait is ended by CLIENT UNBLOCK with ERROR.
 const UNBLOCKED: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
 
-/// A client about whose writes the server could not be asked in time waits so much longer for
-/// that, ms. Then it hears that no replica is known to have them.
+/// A client about whose writes the server could not be asked in time waits this much longer, ms.
+/// Then its reply says that no replica has them.
 const GRACE_MS: u64 = 1_000;
 
-/// A client waits so long for a connection on which the server cannot be asked because another
-/// client has it for itself, ms: that one may keep it for ever.
+/// How long a client waits for a link that is dedicated to another client, ms: that client may keep
+/// it for any time.
 const IN_USE_MS: u64 = 1_000;
 
 impl Machine {
-    /// WAIT or WAITAOF, outside of MULTI.
+    /// Handles WAIT or WAITAOF outside MULTI.
     pub(super) fn wait(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
         let pinned = self.clients.get(key).is_some_and(|it| it.pin().is_some());
         let Some((wanted, ms)) = Counts::parse(frame) else {
@@ -64,7 +64,7 @@ impl Machine {
             on.push(client.link);
         }
         if on.is_empty() {
-            // It has written nothing: any connection will do.
+            // The client has written nothing: any link can be asked.
             match self.route(key, frame) {
                 Ok(any) => on.push(any),
                 Err(refusal) => return self.refuse(key, refusal),
@@ -88,15 +88,16 @@ impl Machine {
         Taken::Yes
     }
 
-    /// Must other connections be asked beside its own? Not where that does not wait, or refuses.
+    /// Must links other than the client's dedicated one be asked? Not for a WAIT that does not
+    /// wait.
     pub(super) fn waits_elsewhere(&self, key: ClientKey) -> bool {
         let client = self.clients.get(key).filter(|it| it.is(Flag::Moved));
         let pin = client.and_then(|it| Some((it.protocol, it.pin()?)));
         pin.is_some_and(|(protocol, pin)| !pin.multi && !pin.is_modal(protocol))
     }
 
-    /// May this client ask what it wrote on this connection? Not if the connection is another
-    /// user's by now.
+    /// May this client ask about its writes on this link? Not if the link has changed to another
+    /// user.
     fn may_wait_on(&self, on: LinkKey, key: ClientKey) -> bool {
         let link = self.links.get(on).filter(|it| !it.is_retired());
         let pool = link.and_then(|it| self.upstreams.pools.get(it.pool));
@@ -105,7 +106,7 @@ impl Machine {
         pool.is_some_and(|pool| client.is_some_and(|client| client.access == pool.access))
     }
 
-    /// Nothing more of the client is decoded until it is answered.
+    /// Makes a client wait on a link. Its next commands are decoded after the reply.
     fn enlist(&mut self, on: LinkKey, mut waiter: Waiter) {
         let key = waiter.client;
         if !self.may_wait_on(on, key) {
@@ -120,7 +121,7 @@ impl Machine {
         self.enter(key, Phase::Replicas);
     }
 
-    /// One connection has told. The next one is asked, unless this was the last.
+    /// Handles a link's reply: asks the client's next link, or answers the client.
     fn go_on_waiting(&mut self, mut waiter: Waiter, reply: &[u8]) {
         match waiter.next(reply) {
             Next::Refused => self.end_wait(&waiter, reply),
@@ -129,7 +130,7 @@ impl Machine {
         }
     }
 
-    /// The client goes on, and hears this.
+    /// Ends a client's wait with this reply.
     fn end_wait(&mut self, waiter: &Waiter, reply: &[u8]) {
         let key = waiter.client;
         if !self.clients.contains(key) {
@@ -145,8 +146,8 @@ impl Machine {
         }
     }
 
-    /// The connection that could tell is lost: the clients hear so, or lose theirs as well, as the
-    /// operator wants it.
+    /// The link that carried the writes is lost: its waiters get an error, or are closed if
+    /// `close_on_loss` says so.
     pub(in crate::proxy) fn lose_waits(&mut self, waiters: Vec<Waiter>) {
         if !self.settings.close_on_loss {
             return self.end_waits(waiters);
@@ -160,8 +161,8 @@ impl Machine {
         }
     }
 
-    /// The connection that could tell has gone, or goes. Of no replica is known that it has what
-    /// was written: where none is wanted, that is an answer.
+    /// The link that carried the writes is closed or retired. No replica is known to have the
+    /// writes: a waiter that wants none gets this as its reply.
     pub(in crate::proxy) fn end_waits(&mut self, waiters: Vec<Waiter>) {
         for waiter in waiters {
             let mut reply = Vec::new();
@@ -178,7 +179,7 @@ impl Machine {
         }
     }
 
-    /// Those whose time is over hear what the server said last.
+    /// Answers the waiters whose time is over with the server's last reply.
     pub(in crate::proxy) fn check_waits(&mut self) {
         let now = self.now;
         for on in self.links.waits().to_vec() {
@@ -200,7 +201,7 @@ impl Machine {
         self.end_wait(waiter, &out);
     }
 
-    /// A client that waits goes.
+    /// Removes a client from the waiters.
     pub(in crate::proxy) fn leave_waits(&mut self, key: ClientKey) {
         if self.take_waiter(key).is_some() {
             self.work.push(Work::ServeWaits);
@@ -216,7 +217,7 @@ impl Machine {
         all.find_map(|on| self.links.get_mut(on)?.waits.remove(key))
     }
 
-    /// CLIENT UNBLOCK of a client that waits for a shared connection. False: it does not.
+    /// CLIENT UNBLOCK of a client that waits on a shared link. Returns `false` if it does not.
     pub(in crate::proxy) fn unblock_wait(&mut self, key: ClientKey, with_error: bool) -> bool {
         let Some(waiter) = self.take_waiter(key) else {
             return false;

@@ -1,19 +1,19 @@
-//! Shared connections on which clients wait for replicas: when the server is asked, and where
-//! others go meanwhile.
+//! Asking servers about replicas on shared links: when a server is asked, and where other clients'
+//! requests go meanwhile.
 //!
-//! A server answers nothing else on a connection that waits. So the connection is lent: others use
-//! another one, and the server is asked once nothing is in flight. It is asked for a moment only,
-//! so that no client's wait keeps connections from others: then the connection is shared again, and
-//! those that have waited longer for their turn go first.
+//! A server answers nothing else on a link that waits. So the link is borrowed: other clients use
+//! another link, and the server is asked once nothing is in flight. It is asked for a moment only,
+//! so that no client's wait keeps the link from the others: then the link is shared again, and the
+//! links that have waited longer are asked first.
 //!
 //! ```text
-//!                 another connection is ready            nothing is in flight
-//!   shared ─────────────────────────────────► reserved ──────────────────────► lent, asked
+//!                 another link is ready                nothing is in flight
+//!   shared ─────────────────────────────────► reserved ──────────────────────► borrowed, asked
 //!     ▲                                                                            │
-//!     └───────────── answered: those who are content or out of time go ────────────┘
+//!     └───────────── answered: satisfied and timed-out waiters leave ──────────────┘
 //! ```
-//! Where no other connection can be had, the server is asked on the shared one, for so short a time
-//! that those behind hardly wait.
+//! Without another link, the server is asked on the shared one, for so short a time that the
+//! requests behind are hardly delayed.
 
 use crate::link::link::Link;
 use crate::link::request::Kind;
@@ -22,24 +22,24 @@ use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
 use crate::store::key::{ClientKey, LinkKey, TenantSlot};
 
-/// The server is asked for so long at most where others wait behind that, ms.
+/// The longest question while other clients' requests are behind it, ms.
 const BEFORE_OTHERS_MS: u64 = 10;
 
-/// And once in so many ms.
+/// The least time between two such questions, ms.
 const BEFORE_OTHERS_EVERY_MS: u64 = 100;
 
-/// Where others go while the server is asked.
+/// Where other clients' requests go while the server is asked.
 enum Others {
-    /// To another connection, which is ready.
+    /// To another link, which is ready.
     Elsewhere,
-    /// There is none yet.
+    /// Another link is not ready yet.
     Later,
-    /// They wait behind it.
+    /// Behind the question.
     Behind,
 }
 
 impl Machine {
-    /// Asks the server where that can be done now. Connections have their turns in their order.
+    /// Asks servers on the links where this is possible now. Links take turns in their order.
     pub(in crate::proxy) fn serve_waits(&mut self) {
         if !self.links.any_waits() {
             return;
@@ -49,8 +49,7 @@ impl Machine {
         self.links.put_back_waits(all);
     }
 
-    /// Asks the server on this connection, if that can be done now. Returns whether anybody waits
-    /// there any more.
+    /// Asks the server on this link, if possible now. Returns whether any client still waits there.
     fn take_turn(&mut self, on: LinkKey) -> bool {
         let Some(link) = self.links.get_mut(on) else {
             return false;
@@ -104,8 +103,8 @@ impl Machine {
         true
     }
 
-    /// Asks on a connection that is not shared: an idle one, or a client's own on its behalf. Where
-    /// it is another client's by now, the server is asked as before others.
+    /// Asks on a link that is not shared: an idle one, or a dedicated one on behalf of its owner.
+    /// On another client's dedicated link the server is asked as on a shared one.
     fn ask_own(&mut self, on: LinkKey) {
         let Some(link) = self.links.get(on).filter(|it| it.is_ready()) else {
             return;
@@ -120,7 +119,7 @@ impl Machine {
         }
     }
 
-    /// Would a server take a WAIT on this client's own connection, and answer it as on any other?
+    /// Would a server accept WAIT on this client's dedicated link, with the usual reply?
     fn lets_ask(&self, owner: ClientKey) -> bool {
         let pin = { self.clients.get(owner) }.and_then(|it| Some((it.protocol, it.pin()?)));
         pin.is_some_and(|(protocol, pin)| {
@@ -128,8 +127,8 @@ impl Machine {
         })
     }
 
-    /// What others can do while the server is asked on this connection. Opens one for them if need
-    /// be.
+    /// Decides where other clients' requests go while the server is asked on this link. Opens a
+    /// link for them if necessary.
     fn where_others_go(&mut self, on: LinkKey) -> Others {
         let pool_key = self.links.get(on).map(|it| it.pool).unwrap_or_default();
         let Some(pool) = self.upstreams.pools.get(pool_key) else {
@@ -154,16 +153,16 @@ impl Machine {
             && !self.is_refused(pool_key);
         match room && self.open_shared(pool_key).is_some() {
             true => Others::Later,
-            // Theirs ends in a moment.
+            // The question on the other link ends in a moment.
             false if asking => Others::Later,
             false => Others::Behind,
         }
     }
 
-    /// Asks the server for the least that anybody waits for.
+    /// Sends WAIT for the least count that any client waits for.
     fn ask_wait(&mut self, on: LinkKey, most: u64) {
         let (now, clients) = (self.now, &self.clients);
-        // Its silence is no failure meanwhile.
+        // The link's silence is expected until then.
         let most = match self.settings.backend_reply_ms {
             0 => most,
             overdue => most.min(overdue / 4).max(1),
@@ -179,7 +178,7 @@ impl Machine {
         self.ask_server(on, Kind::Wait, &words);
     }
 
-    /// The server has answered.
+    /// Handles the server's reply.
     pub(in crate::proxy) fn wait_told(&mut self, on: LinkKey, reply: &[u8]) {
         let Some(link) = self.links.get_mut(on) else {
             return;
@@ -189,7 +188,7 @@ impl Machine {
         link.traffic.requests += done.len() as u64;
         link.traffic.replies += done.len() as u64;
         self.end_turn_of(on);
-        // The others first.
+        // The other links are asked first.
         self.links.put_last(on);
         for waiter in done {
             self.go_on_waiting(waiter, reply);
@@ -197,7 +196,7 @@ impl Machine {
         self.work.push(Work::ServeWaits);
     }
 
-    /// Connections of a tenant that no client has for itself, and on which the server is asked.
+    /// Links of a tenant without a client on which the server is asked.
     pub(in crate::proxy) fn asked_about_waits(&self, slot: TenantSlot) -> u32 {
         let asked = self.links.waits().iter().filter(|&&on| {
             let link = self.links.get(on);
@@ -207,7 +206,7 @@ impl Machine {
         u32::try_from(asked.count()).unwrap_or(u32::MAX)
     }
 
-    /// The connection is shared or idle again.
+    /// Makes the link shared or idle again.
     fn end_turn_of(&mut self, on: LinkKey) {
         match self.links.get(on) {
             Some(it) if it.is_dedicated() && it.owner() == ClientKey::NONE => {
