@@ -156,6 +156,7 @@ impl Machine {
     /// calls: everything read in the turn arrives at this time.
     pub fn clock(&mut self, us: u64) {
         self.now = Millis(us / 1000);
+        self.clients.set_time(self.now);
         // Wraps; differences of up to an hour are exact.
         self.requests.clock = us as u32;
         self.requests.asked = self.requests.clock;

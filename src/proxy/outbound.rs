@@ -66,7 +66,7 @@ impl Machine {
     }
 
     fn sent_to_client(&mut self, key: ClientKey, n: usize) -> bool {
-        let Some(client) = self.clients.sent(key, n, self.now) else {
+        let Some(client) = self.clients.sent(key, n) else {
             return false;
         };
         let left = client.outbound.len();

@@ -14,7 +14,7 @@ use crate::store::allocator::{give_back_list, shrink_queue};
 use crate::store::chunk::ChunkPool;
 use crate::store::key::{ClientKey, LinkKey, TenantSlot};
 use crate::store::table::Table;
-use crate::store::time::Millis;
+use crate::store::time::{Millis, Tenths};
 
 /// Limits of one client.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,8 @@ pub(crate) struct Sessions {
     /// Bytes on their way to clients.
     chunks: ChunkPool,
     limits: ClientLimits,
+    /// The time, as it is noted for each read and each write.
+    now: Tenths,
     /// Clients that have something to read.
     dirty: VecDeque<ClientKey>,
     /// Clients whose hold may be over, or that may be done.
@@ -73,6 +75,7 @@ impl Sessions {
             table: Table::default(),
             chunks: ChunkPool::of_short_lists(),
             limits,
+            now: Tenths::default(),
             dirty: VecDeque::new(),
             ready: VecDeque::new(),
             draining: false,
@@ -87,6 +90,11 @@ impl Sessions {
             spares: Spares::default(),
             partial_bytes: 0,
         }
+    }
+
+    /// The time of the calls that follow.
+    pub(crate) fn set_time(&mut self, now: Millis) {
+        self.now = now.tenths();
     }
 
     pub(crate) fn open(&mut self, client: Client) -> ClientKey {

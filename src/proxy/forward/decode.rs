@@ -88,13 +88,9 @@ impl Machine {
     }
 
     fn client_input(&mut self, key: ClientKey, bytes: &[u8]) {
-        let Some(client) = self.clients.get_mut(key) else {
+        let Some(client) = self.clients.received(key, bytes.len()) else {
             return;
         };
-        client.count_read(bytes.len());
-        if !client.is_closing() {
-            client.active = self.now.tenths();
-        }
         if !client.is_held()
             && let Some(inbound) = &mut client.inbound
         {

@@ -146,15 +146,26 @@ impl Sessions {
         Some((&self.chunks, &client.outbound))
     }
 
+    /// `n` bytes of a client were read. A client that closes is not active by that.
+    #[inline]
+    pub(crate) fn received(&mut self, key: ClientKey, n: usize) -> Option<&mut Client> {
+        let client = self.table.get_mut(key)?;
+        client.count_read(n);
+        if !client.is_closing() {
+            client.active = self.now;
+        }
+        Some(client)
+    }
+
     /// The kernel has taken `n` bytes for a client. Returns the client, with what is left.
     #[inline]
-    pub(crate) fn sent(&mut self, key: ClientKey, n: usize, now: Millis) -> Option<&Client> {
+    pub(crate) fn sent(&mut self, key: ClientKey, n: usize) -> Option<&Client> {
         let client = self.table.get_mut(key)?;
         self.chunks.consume(&mut client.outbound, n);
         if n > 0 {
             // It reads.
             client.count_written(n);
-            client.active = now.tenths();
+            client.active = self.now;
             if !self.stuck.is_empty() {
                 self.stuck.remove(&key);
             }
