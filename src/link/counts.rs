@@ -1,4 +1,4 @@
-//! What a WAIT or WAITAOF wants, and what a server says of it.
+//! The arguments of WAIT and WAITAOF, and a server's replies to them.
 
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, write};
@@ -6,14 +6,14 @@ use crate::resp::{Args, write};
 /// Replicas and, for WAITAOF, the server's own file: as many as are waited for, or as there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Counts {
-    /// `None`: it is WAIT.
+    /// `None`: WAIT.
     local: Option<i64>,
     replicas: i64,
 }
 
 impl Counts {
-    /// What is waited for, and for how long at most; 0: for ever. `None`: an argument is wrong, and
-    /// the server says so on any connection. (It has one file: it refuses to wait for more.)
+    /// The counts and the timeout (0: none) in a request. `None`: an argument is invalid, and the
+    /// server says so on any link. (It has one file: it refuses to wait for more.)
     pub(crate) fn parse(frame: &[u8]) -> Option<(Self, u64)> {
         let mut args = Args::new(frame);
         let file = args.next()?.len() > "WAIT".len();
@@ -25,18 +25,18 @@ impl Counts {
             [local @ 0..=1, replicas, ms] if file => (Some(local), replicas, ms),
             _ => return None,
         };
-        // To a server, a time that ends after the last one that it can tell is no time.
+        // A server treats a timeout beyond its last representable time as an error.
         const LAST_MS: i64 = i64::MAX - (1 << 40);
         let ms = u64::try_from(ms).ok().filter(|_| ms <= LAST_MS)?;
         Some((Self { local, replicas }, ms))
     }
 
-    /// Is nothing wanted? Then the server tells at once how many there are.
+    /// Is nothing wanted? Then the server replies at once with the present counts.
     pub(crate) fn is_nothing(self) -> bool {
         self.replicas <= 0 && self.local.is_none_or(|local| local == 0)
     }
 
-    /// The words of the request.
+    /// The arguments of the request.
     pub(crate) fn words(self, ms: u64) -> Vec<String> {
         let name = self.local.map_or("WAIT", |_| "WAITAOF").to_owned();
         let local = self.local.map(|local| local.to_string());
@@ -44,7 +44,7 @@ impl Counts {
         [name].into_iter().chain(local).chain(numbers).collect()
     }
 
-    /// What a reply to this says; `None`: it is an error.
+    /// The counts in a reply to this request; `None`: an error.
     pub(crate) fn told(self, reply: &[u8]) -> Option<Self> {
         let lines = reply.split(|byte| *byte == b'\n');
         let numbers = lines.filter_map(|line| line.strip_suffix(b"\r")?.strip_prefix(b":"));
@@ -62,12 +62,12 @@ impl Counts {
         }
     }
 
-    /// Is a reply to this a yes?
+    /// Do the counts of a reply satisfy this request?
     pub(crate) fn is_met_by(self, told: Self) -> bool {
         told.local >= self.local && told.replicas >= self.replicas
     }
 
-    /// What is true by both.
+    /// The minimum of both.
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
             local: self.local.min(other.local),

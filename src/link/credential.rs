@@ -1,14 +1,14 @@
-//! What a client logs in with.
+//! The credential of a login.
 
 use std::fmt;
 
 use crate::command::proxy_command;
 use crate::resp::write;
 
-/// What a client logged in with. Kept as long as its account is used, for new connections.
+/// The credential of a login. Kept while its account is used, for new links.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Credential {
-    /// `None` is the one-argument AUTH.
+    /// `None`: AUTH with one argument.
     pub user: Option<Box<[u8]>>,
     pub password: Box<[u8]>,
 }
@@ -20,17 +20,17 @@ impl fmt::Debug for Credential {
 }
 
 impl Credential {
-    /// The user's name as the backend knows it.
+    /// The user's name on the server.
     pub(crate) fn name(&self) -> &[u8] {
         self.user.as_deref().unwrap_or(b"default")
     }
 
-    /// The AUTH command of a client, as the client gave it.
+    /// Writes the AUTH command as the client sent it.
     pub(crate) fn write_auth(&self, out: &mut Vec<u8>) {
         write::command(out, &self.auth());
     }
 
-    /// The same on one connection more.
+    /// Writes the AUTH command for a further link.
     pub(crate) fn write_auth_again(&self, out: &mut Vec<u8>) {
         proxy_command::write(out, &self.auth());
     }
@@ -44,7 +44,7 @@ impl Credential {
         words.into_iter().flatten().collect()
     }
 
-    /// HELLO with this credential, which AUTH has verified; one without a user is the default
+    /// Writes HELLO with this credential, which AUTH has verified; without a user it is the default
     /// user's.
     pub(crate) fn write_hello(&self, version: &str, out: &mut Vec<u8>) {
         let user = self.user.as_deref().unwrap_or(b"default");

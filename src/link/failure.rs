@@ -1,8 +1,8 @@
-//! Why a connection to a backend is lost.
+//! Why a link ended.
 
 use crate::resp::ReplyError;
 
-/// Why a backend connection ended, and what those hear who wait for it.
+/// Why a link ended. Gives the errors for its clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// It could not be opened. The text is the operating system's.
@@ -12,17 +12,18 @@ pub enum Failure {
     Starved(String),
     /// It was open and ended.
     Lost,
-    /// It did not get ready, or owed a reply for too long.
+    /// It was not ready in time, or a reply was outstanding for too long.
     TimedOut,
-    /// It sent what no server may send: nothing on it can be trusted any more.
+    /// The server sent what no server may send: nothing on the link can be trusted any more.
     Desync(String),
-    /// It refused the credential, or wants one. The text is its own, without the `-`.
+    /// The server refused the credential, or requires one. The text is its own, without the `-`.
     Refused(String),
-    /// It refused the database or the protocol version. The text is its own, without the `-`.
+    /// The server refused the database or the protocol version. The text is its own, without the
+    /// `-`.
     Rejected(String),
-    /// It serves nobody just now: it is full, say. The text is its own, without the `-`.
+    /// The server rejects connections, because it is full for example. Its text, without the `-`.
     TurnedAway(String),
-    /// It is not needed any more, or not to be used: nobody's fault.
+    /// The link is not needed any more or must not be used: no failure.
     Removed,
 }
 
@@ -56,14 +57,14 @@ impl Failure {
         }
     }
 
-    /// What a request for it hears, without the words that all such errors begin with.
+    /// The reason for an error, without the common start of such errors.
     pub(crate) fn reason(&self) -> String {
         let text = self.text_if_unsent();
         let prefix = "ERR elika: backend unavailable: ";
         text.strip_prefix(prefix).unwrap_or(&text).to_owned()
     }
 
-    /// The error for the login that failed: the backend's own words, if it had any.
+    /// The error for the login that failed: the server's own text, if it sent one.
     pub(crate) fn text_for_login(&self) -> String {
         match self {
             Self::Refused(text) => text.clone(),
@@ -72,5 +73,5 @@ impl Failure {
     }
 }
 
-/// The answer to everything before a login that is needed.
+/// The error for commands before a login, where one is required.
 pub(crate) const NOAUTH: &str = "NOAUTH Authentication required.";

@@ -1,18 +1,18 @@
-//! What a frame of the backend is to a client that has the connection to itself.
+//! The frames of a dedicated link, and what each is to the link's client.
 //!
-//! Owns the two ends of the frame under way, which tell: a message may have any size, and goes out
-//! as it comes.
+//! Keeps the start and the end of the current frame, which tell its kind: a message may have any
+//! size and is delivered as it arrives.
 
 use crate::command::Topic;
 use crate::resp::number::parse_i64;
 
-/// As much as `>3`, the longest first word (`punsubscribe`) and their lines have, and some more.
+/// Room for `>3`, the longest first word (`punsubscribe`) and their line ends, and a reserve.
 const HEAD_BYTES: usize = 40;
 
-/// As much as `:`, twenty digits and a line's end have, and some more.
+/// Room for `:`, twenty digits and a line end, and a reserve.
 const TAIL_BYTES: usize = 24;
 
-/// The begin and the end of a frame, of which any number of bytes may have come.
+/// The start and the end of a frame that may be incomplete.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
     head: [u8; HEAD_BYTES],
@@ -25,22 +25,22 @@ pub(crate) struct Frame {
 /// Where the bytes of a frame go; decided by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// To whom the head of the queue belongs, if that one wants to hear it.
+    /// To the client of the head of the queue, unless CLIENT REPLY silences it.
     Reply,
-    /// To the owner, whatever it asked for.
+    /// To the owner, as no reply to a request.
     Push,
-    /// Nowhere before all of it is here.
+    /// Nowhere until the frame is complete.
     Collect,
-    /// Nowhere as long as it may be the push that names the client which got invalidations.
+    /// Nowhere while the frame may be the push that names the client which got invalidations.
     Notice,
     /// To the owner, element by element: the reply to EXEC.
     Walk,
-    /// Nowhere before its command's name is here: a line of MONITOR.
+    /// Nowhere until its command's name has arrived: a line of MONITOR.
     Line,
-    /// To nobody: a line of MONITOR while the client wants no replies, or about a command of the
-    /// proxy's own.
+    /// Dropped: a line of MONITOR while the client wants no replies, or about a command of the
+    /// proxy.
     Drop,
-    /// Its first byte is here, and the second decides: a reply, or a line of MONITOR.
+    /// Undecided: after the first byte, the second tells a reply from a line of MONITOR.
     Open,
 }
 
@@ -49,9 +49,9 @@ pub(crate) enum Fate {
 pub(crate) enum Class {
     /// The reply to the head of the queue.
     Reply,
-    /// One channel more or less, and how many there are now.
+    /// A confirmation: a channel more or less, and how many there are now.
     Confirmation(Topic, u32),
-    /// A message, an invalidation, a line of MONITOR: nobody asked for it just now.
+    /// A message, an invalidation or a line of MONITOR: no reply to a request.
     Unsolicited,
 }
 
@@ -75,7 +75,7 @@ impl Frame {
         }
     }
 
-    /// Notes the next bytes of the frame.
+    /// Adds the next bytes of the frame.
     pub(crate) fn note(&mut self, part: &[u8]) {
         let room = self.head.get_mut(self.head_len..).unwrap_or_default();
         let n = room.len().min(part.len());
@@ -99,7 +99,7 @@ impl Frame {
         self.head.get(..self.head_len).unwrap_or_default()
     }
 
-    /// Its first byte.
+    /// The first byte of the frame.
     pub(crate) fn kind(&self) -> u8 {
         self.head().first().copied().unwrap_or_default()
     }
@@ -108,23 +108,23 @@ impl Frame {
         matches!(self.kind(), b'-' | b'!')
     }
 
-    /// Is it a null, as EXEC's reply after a watched key has changed?
+    /// Is the frame a null, like EXEC's reply after a watched key changed?
     pub(crate) fn is_null(&self) -> bool {
         matches!(self.head(), b"*-1\r\n" | b"_\r\n")
     }
 
-    /// Was the command put into the queue of a transaction?
+    /// Is the frame the reply to a command that MULTI queued?
     pub(crate) fn is_queued(&self) -> bool {
         self.head() == b"+QUEUED\r\n"
     }
 
-    /// Can it be what a server says to AUTH, or to AUTH in a transaction?
+    /// Can the frame be the reply to AUTH, or to AUTH inside MULTI?
     pub(crate) fn may_answer_auth(&self) -> bool {
         self.is_error() || self.is_queued() || self.head() == b"+OK\r\n"
     }
 
-    /// What the complete frame is. `modal`: the client may have subscriptions, and speaks RESP2,
-    /// in which messages are arrays like others.
+    /// What the complete frame is. `modal`: the client may have subscriptions and uses RESP2, in
+    /// which messages are arrays like other replies.
     pub(crate) fn class(&self, modal: bool, monitor: bool) -> Class {
         match self.kind() {
             b'>' => self.published(),
@@ -137,7 +137,7 @@ impl Frame {
         }
     }
 
-    /// A confirmation, or else something nobody asked for.
+    /// A confirmation, or otherwise an unsolicited frame.
     fn published(&self) -> Class {
         let topic = match self.first_word() {
             b"subscribe" | b"unsubscribe" => Topic::Channel,
@@ -155,7 +155,7 @@ impl Frame {
         matches!(self.first_word(), b"message" | b"pmessage" | b"smessage")
     }
 
-    /// The first element, if it is a string and short.
+    /// The first element, if it is a short string.
     pub(crate) fn first_word(&self) -> &[u8] {
         let mut lines = self.head().split(|byte| *byte == b'\n');
         let (Some(_), Some(length), Some(word)) = (lines.next(), lines.next(), lines.next()) else {
@@ -175,7 +175,7 @@ impl Frame {
     }
 }
 
-/// Does a frame of a connection that monitors begin like a line of MONITOR? Lines begin with the
+/// Does a frame of a link in MONITOR mode start like a line of MONITOR? Such lines start with the
 /// time; no status does.
 pub(crate) fn is_line(begin: &[u8]) -> bool {
     matches!(begin, [b'+', digit, ..] if digit.is_ascii_digit())
@@ -223,7 +223,7 @@ mod tests {
                 assert_eq!(class_of(bytes, piece, true, true), *class, "{piece}");
             }
         }
-        // Outside of what they are for, they are replies like others.
+        // Outside their modes, these frames are replies like others.
         assert_eq!(class_of(frames[2].0, 9, false, false), Class::Reply);
         assert_eq!(class_of(frames[7].0, 9, false, false), Class::Reply);
     }

@@ -1,19 +1,19 @@
-//! What a backend connection says first, in flights: each is one write, and the next is written
-//! when all replies of the one before have come.
+//! The handshake of a link, in flights: each is one write, and the next is sent when all replies of
+//! the one before have arrived.
 //!
 //! ```text
 //!   SELECT n          with a login and a database that is not 0
 //!   AUTH user pw      with a login: alone
 //!   HELLO p SETNAME …, SELECT n, COMMAND LIST …
 //! ```
-//! AUTH stands alone, because Redis 7.2 to 8.2 and Valkey up to 8.1 send no reply to a failed AUTH
-//! while other replies of the connection wait to be sent: each reply behind it would be taken for
-//! the one before. It is a command of its own (not an option of HELLO), because its error is then
+//! AUTH is alone in its flight, because Redis 7.2 to 8.2 and Valkey up to 8.1 send no reply to a
+//! failed AUTH while other replies of the link wait to be sent: each later reply would be taken for
+//! the one before. AUTH is a command of its own (not an option of HELLO), because its error is then
 //! exactly the one that a client gets for its own AUTH, and because it works with servers that have
 //! no HELLO.
 //!
-//! SELECT is said twice, before AUTH and at the end: a client may choose its database first and
-//! then log in as a user that may not do so. One that goes well is enough.
+//! SELECT is sent twice, before AUTH and at the end: a client may select its database first and
+//! then log in as a user that may not do so. One successful SELECT is enough.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -28,20 +28,20 @@ use crate::resp::{Protocol, write};
 use crate::link::credential::Credential;
 use crate::link::failure::Failure;
 
-/// How the backend's own CLIENT LIST shows our connections.
+/// The name of our links in the server's own CLIENT LIST.
 const CONNECTION_NAME: &[u8] = b"elika";
 
-/// A HELLO reply of the backend, in one protocol, ready to carry a client's id instead of ours.
+/// A server's reply to HELLO in one protocol, with a gap for the client's id.
 #[derive(Clone, Debug)]
 pub(crate) enum HelloReply {
-    /// What comes before and after the id's digits.
+    /// The bytes before and after the digits of the id.
     Around(Box<[u8]>, Box<[u8]>),
-    /// The server knows no HELLO: its error, without the `-`.
+    /// The server does not know HELLO: its error, without the `-`.
     Unknown(String),
 }
 
 impl HelloReply {
-    /// How the server's version shows clients.
+    /// How this version of the server shows clients.
     pub(crate) fn dialect(&self) -> Dialect {
         match self {
             Self::Around(before, _) => Dialect::of(before),
@@ -60,7 +60,7 @@ impl HelloReply {
         }
     }
 
-    /// The same with what a newer reply says of these keys. None: nothing else.
+    /// This reply with the values of a newer reply for these keys. `None`: no other value changed.
     pub(crate) fn adopt(&self, newer: &[u8], keys: &[&[u8]]) -> Option<Self> {
         if matches!(self, Self::Unknown(_)) {
             return None;
@@ -72,7 +72,7 @@ impl HelloReply {
     }
 }
 
-/// Takes a reply to HELLO apart: what clients hear, and the connection's number on the backend.
+/// Splits a reply to HELLO into the reply for clients, and the server's number of the link.
 pub(crate) fn split_hello(reply: &[u8]) -> Option<(HelloReply, u64)> {
     let (before, after) = hello::split_at(reply, b"id")?;
     let part = |range: Range<usize>| reply.get(range).unwrap_or_default();
@@ -83,52 +83,52 @@ pub(crate) fn split_hello(reply: &[u8]) -> Option<(HelloReply, u64)> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// The database, as who one is without a login.
+    /// The database, before the login.
     EarlySelect,
     Auth,
     Hello,
     Select,
-    /// Which commands may block.
+    /// The commands that may block.
     Learn,
 }
 
-/// A handshake under way: what has been said and not answered, and what is said next.
+/// A handshake in progress: the replies that are outstanding, and the flights that follow.
 #[derive(Debug)]
 pub(crate) struct Handshake {
-    /// Replies that are still to come, in order.
+    /// Outstanding replies, in order.
     awaited: VecDeque<Step>,
-    /// Flights that have not been written, in order.
+    /// Flights that are not sent, in order.
     flights: VecDeque<Vec<Step>>,
     /// For the flight of AUTH.
     credential: Option<Arc<Credential>>,
     db: u32,
-    /// The database is the right one already, selected before the login.
+    /// SELECT before the login succeeded.
     selected_early: bool,
-    /// It was selected after the login.
+    /// SELECT after the login succeeded.
     selected: bool,
     protocol: Protocol,
     hello: Option<HelloReply>,
-    /// The connection's number on the backend, if it told.
+    /// The server's number of the link, if known.
     id: Option<u64>,
     learned: Option<BlockingCommands>,
 }
 
-/// What a backend told in a handshake that went well.
+/// What a server told in a successful handshake.
 #[derive(Debug)]
 pub(crate) struct Greeted {
     pub hello: HelloReply,
-    /// The connection's number on the backend, if it told.
+    /// The server's number of the link, if known.
     pub id: Option<u64>,
-    /// Its commands that may block, if it was asked and told.
+    /// The commands that may block, if the server was asked and answered.
     pub learned: Option<BlockingCommands>,
-    /// It let the user select the database, after its login if it has one.
+    /// The user may select the database, after its login if it has one.
     pub selected: bool,
 }
 
-/// What a reply of the backend means for its handshake.
+/// What a server's reply means for the handshake.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// More replies are to come.
+    /// More replies are outstanding.
     More,
     /// These bytes are to be written next.
     Say(Vec<u8>),
@@ -137,7 +137,7 @@ pub(crate) enum Progress {
 }
 
 impl Handshake {
-    /// A handshake on a connection that has said nothing.
+    /// A handshake on a new link.
     pub(crate) fn new(
         credential: Option<Arc<Credential>>,
         protocol: Protocol,
@@ -155,7 +155,7 @@ impl Handshake {
         handshake
     }
 
-    /// A handshake on a connection on which AUTH has gone well.
+    /// A handshake on a link on which AUTH has succeeded.
     pub(crate) fn of_verified(protocol: Protocol, db: u32, learn: bool) -> Self {
         let mut last = vec![Step::Hello];
         last.extend((db != 0).then_some(Step::Select));
@@ -174,7 +174,7 @@ impl Handshake {
         }
     }
 
-    /// The bytes of the next flight; nothing if there is none.
+    /// The bytes of the next flight; empty if there is none.
     pub(crate) fn next_flight(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         for step in self.flights.pop_front().unwrap_or_default() {
@@ -203,12 +203,12 @@ impl Handshake {
         }
     }
 
-    /// Takes one complete reply.
+    /// Handles one complete reply.
     pub(crate) fn reply(&mut self, reply: &[u8]) -> Progress {
         let Some(step) = self.awaited.pop_front() else {
             let why = "sent a reply that nobody asked for";
             return Progress::Failed(match error_text(reply) {
-                // What a server says that serves nobody just now.
+                // The server rejects connections at the moment.
                 Some(text) => Failure::TurnedAway(text),
                 None => Failure::Desync(why.into()),
             });
@@ -235,12 +235,12 @@ impl Handshake {
 
     fn take(&mut self, step: Step, reply: &[u8]) -> Result<(), Failure> {
         match (step, error_text(&proxy_command::unmark(reply))) {
-            // What it may not tell changes nothing; a server of before knows none.
+            // A user that may not ask, or an old server, leaves the known commands as they are.
             (Step::Learn, Some(text)) if is_passing(&text) => {}
             (Step::Learn, _) => {
                 self.learned = Some(BlockingCommands::read(reply).unwrap_or_default())
             }
-            // It was not for the command, and another reply will not come.
+            // The error was about the connection, not the command; no other reply will follow.
             (Step::EarlySelect, Some(text)) if is_about_the_connection(&text) => {
                 return Err(Failure::TurnedAway(text));
             }
@@ -250,7 +250,7 @@ impl Handshake {
             (Step::Hello, Some(text)) if text.starts_with("NOAUTH") => {
                 return Err(Failure::Refused(text));
             }
-            // A server before 6.0 speaks RESP2 only, and needs no HELLO for that.
+            // A server before 6.0 speaks RESP2 only, and needs no HELLO for it.
             (Step::Hello, Some(text)) if is_unknown(&text) && self.protocol == Protocol::Resp2 => {
                 self.hello = Some(HelloReply::Unknown(text));
             }
@@ -275,7 +275,7 @@ impl Handshake {
     }
 }
 
-/// The text of an error reply (RESP2, or RESP3's blob error), without the mark.
+/// The text of an error reply (RESP2, or RESP3's blob error), without its type byte.
 pub(crate) fn error_text(reply: &[u8]) -> Option<String> {
     let text = match reply.split_first()? {
         (b'-', text) => text,
@@ -285,7 +285,7 @@ pub(crate) fn error_text(reply: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(text).trim_end().to_owned())
 }
 
-/// Does an error to AUTH say that the credential is wrong? (Others are about the connection:
+/// Does an error to AUTH say that the credential is wrong? (Other errors are about the connection:
 /// too many clients, protected mode.) The texts are those of Redis 2 to 8.
 pub(crate) fn is_refusal(text: &str) -> bool {
     [
@@ -299,25 +299,25 @@ pub(crate) fn is_refusal(text: &str) -> bool {
     .any(|start| text.starts_with(start))
 }
 
-/// Does an error say nothing of what others hear, or the same one hears later?
+/// Does an error say nothing about other links, or about the same command later?
 fn is_passing(text: &str) -> bool {
     let passing = ["NOPERM", "NOAUTH", "BUSY", "LOADING", "MASTERDOWN"];
     passing.iter().any(|start| text.starts_with(start))
 }
 
-/// Does a server say that it runs a script, as it says to everybody then?
+/// Does the error say that the server runs a script? Then it is the reply to all commands.
 pub(crate) fn is_busy(text: &str) -> bool {
     text.starts_with("BUSY ")
 }
 
-/// Is an error what a server says before it closes a new connection?
+/// Is this an error that a server sends before it closes a new connection?
 fn is_about_the_connection(text: &str) -> bool {
     ["ERR max number of clients", "DENIED "]
         .iter()
         .any(|start| text.starts_with(start))
 }
 
-/// Does an error say that there is no such command?
+/// Does the error say that the command is unknown?
 fn is_unknown(text: &str) -> bool {
     text.starts_with("ERR unknown command")
 }

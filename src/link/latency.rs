@@ -1,10 +1,10 @@
-//! How long clients and backends took for a request.
+//! The latency of requests, as clients see it and as servers cause it.
 
 use crate::metrics::Traffic;
 
 use crate::link::request::{Request, Requests};
 
-/// What of a record is needed to measure it.
+/// The fields of a record that are needed to measure its latency.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moments {
     asked: u32,
@@ -25,8 +25,8 @@ impl Request {
 }
 
 impl Requests {
-    /// Counts replies that came now: how long the client and the backend took for them. Who waits
-    /// for something to come is not counted.
+    /// Counts the latency of replies that arrived now, as the client saw it and as the server
+    /// caused it. Blocking requests are not counted.
     #[inline]
     pub(crate) fn measure(&self, traffic: &mut Traffic, request: &Moments, done: u32) {
         if done == 0 || !request.counted {

@@ -1,4 +1,4 @@
-//! A connection to a backend: its queue of requests, its handshake, and why it may fail.
+//! The record of a link: its queue of requests, its handshake, its role.
 
 use std::net::SocketAddr;
 
@@ -28,18 +28,18 @@ use crate::store::time::Millis;
 #[derive(Debug)]
 pub(crate) enum State {
     Connecting,
-    /// It verifies logins, one at a time, and is of no pool: see `verify`.
+    /// Verifies logins, one at a time, and belongs to no pool: see `verify`.
     Verifying(Verifying),
     Greeting(Box<Handshake>),
     Ready,
 }
 
-/// What a connection that verifies logins does at the moment.
+/// What a verifier is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verifying {
-    /// Nothing is asked and nothing is owed. `proven`: it has verified a login before.
+    /// Nothing is in flight. `proven`: it has verified a login before.
     Idle { proven: bool },
-    /// AUTH is asked for this client, and nothing else.
+    /// AUTH is in flight for this client, and nothing else.
     Asked { client: ClientKey, proven: bool },
 }
 
@@ -51,16 +51,16 @@ impl Verifying {
     }
 }
 
-/// One backend connection of this worker.
+/// One connection of this worker to a server.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub instance: InstanceKey,
-    /// `NONE`: it verifies logins.
+    /// `NONE`: it is a verifier.
     pub pool: PoolKey,
     pub state: State,
     /// Handshake bytes, sent before anything in `outbound`.
     pub greeting: ChunkList,
-    /// Requests. Held back until the state is `Ready`.
+    /// Requests. They are sent once the state is `Ready`.
     pub outbound: ChunkList,
     /// Bytes ever appended to `outbound`.
     pub queued: u64,
@@ -68,47 +68,48 @@ pub(crate) struct Link {
     pub sent: u64,
     pub fifo: Fifo,
     pub scanner: ReplyScanner,
-    /// Bytes of the reply under way that have come so far.
+    /// Bytes of the current reply that have arrived.
     pub reply_bytes: u64,
-    /// A reply that must be seen whole: an auth result, or a part of the handshake.
+    /// A reply that must be read whole: an auth result, or a part of the handshake.
     pub collected: Vec<u8>,
-    /// Bytes of pushes that nobody asked for.
+    /// Bytes of unexpected pushes.
     pub pushed_bytes: usize,
-    /// Not read, because the client at its head does not read either.
+    /// Read paused: the client at the head does not read.
     pub paused: bool,
     pub dirty: bool,
     role: Role,
-    /// Clients that wait until replicas have what was written here.
+    /// Clients that wait until replicas have the writes on this link.
     pub waits: Waits,
-    /// When the server last answered that.
+    /// When the server last answered WAIT.
     pub asked_wait: Millis,
-    /// Requests in flight that wait for something to come: then silence is no failure.
+    /// Blocking requests in flight: while there are any, silence is no failure.
     pub blocking: u32,
-    /// Who waits behind a big reply that its client reads slowly.
+    /// The state of clients that wait behind a slowly read or late reply.
     pub stall: Stall,
-    /// Records of replies that nobody waits for: they are asked for again elsewhere.
+    /// Abandoned records in flight: their requests were retried elsewhere.
     pub forsaken: u32,
-    /// What it was asked and has not answered.
+    /// The bytes of requests that are not answered.
     pub recent: Recent,
-    /// Scripts in flight: others had better not stand behind them.
+    /// Scripts in flight: requests should not go behind them.
     pub scripts: u32,
-    /// The two ends of the frame under way, where it is a client's own.
+    /// The start and the end of the current frame on a dedicated link.
     pub frame: Frame,
-    /// Its number on the server, if that told.
+    /// The server's number of the link, if known.
     pub id: Option<u64>,
-    /// It took over the unsent requests of a lost connection, and has not sent a byte of them.
+    /// The link took over the unsent requests of a lost one, and has not sent a byte of them.
     pub is_heir: bool,
-    /// When its handshake was over.
+    /// When the handshake was complete.
     pub ready_at: Millis,
-    /// Where it leads, if its name resolved.
+    /// The address, if the name resolved.
     pub address: Option<SocketAddr>,
     /// Addresses that were tried before this one.
     pub tried: usize,
-    /// What went over it.
+    /// Bytes and requests of the link, for the stats.
     pub traffic: Traffic,
-    /// Since when it was begun, or last heard of, or has owed a reply: for the deadline.
+    /// When the link was started, last read, or got its first outstanding request: the deadline
+    /// counts from here.
     pub since: Millis,
-    /// Its reply is late when it has been silent for so long, ms.
+    /// The time of silence after which a reply is late, ms.
     pub late_ms: u64,
 }
 
@@ -149,17 +150,17 @@ impl Link {
         }
     }
 
-    /// What it is for; [`Links::assign`](super::links::Links::assign) changes it.
+    /// The link's role; [`Links::assign`](super::links::Links::assign) changes it.
     #[inline]
     pub(crate) fn role(&self) -> Role {
         self.role
     }
 
-    /// The role from now on.
+    /// Changes the role.
     ///
     /// # Errors
     ///
-    /// A link of the present role cannot have this one; it stays as it is.
+    /// The table has no transition from the present role to this one; the role stays.
     pub(super) fn assign(&mut self, role: Role) -> Result<(), IllegalRole> {
         self.role = self.role.to(role)?;
         Ok(())
@@ -185,12 +186,13 @@ impl Link {
         matches!(self.state, State::Ready)
     }
 
-    /// Is it being opened, its handshake included?
+    /// Is the link connecting or in its handshake?
     pub(crate) fn is_opening(&self) -> bool {
         matches!(self.state, State::Connecting | State::Greeting(_))
     }
 
-    /// Has it been of use before, or is nothing asked of it yet? Then its end says nothing.
+    /// Has the link completed a request, or has it none? Then its end says nothing about the
+    /// server.
     pub(crate) fn has_worked(&self) -> bool {
         match self.state {
             State::Ready | State::Verifying(Verifying::Idle { .. }) => true,
@@ -199,31 +201,32 @@ impl Link {
         }
     }
 
-    /// Does it verify logins, and is of no pool?
+    /// Is the link a verifier, which belongs to no pool?
     pub(crate) fn is_verifier(&self) -> bool {
         self.pool == PoolKey::NONE
     }
 
-    /// May clients of its pool send on it? Not while it is kept for one of them, nor behind big
-    /// replies that nobody wants.
+    /// May clients of its pool send on it? Not while it is kept for one of them, nor behind
+    /// abandoned replies.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.role, Role::Shared | Role::Idle) && self.forsaken == 0
     }
 
-    /// Is it kept for clients that wait until nothing is in flight?
+    /// Is it kept for clients in WAIT until nothing is in flight?
     pub(crate) fn is_reserved(&self) -> bool {
         self.role == Role::Reserved
     }
 
-    /// Is it out of its pool so that its server can be asked about replicas? It owes nothing else.
+    /// Is it out of its pool so that its server can be asked about replicas? Nothing else is in
+    /// flight.
     pub(crate) fn is_asked_only(&self) -> bool {
         let taken = [ClientKey::NONE].map(Role::Borrowed).contains(&self.role)
             || self.is_dedicated() && self.owner() == ClientKey::NONE;
         taken && self.waits.is_asking()
     }
 
-    /// Ends a pause of reading. Returns whether there was one: then the link must be read at once.
-    /// The silence until now was not the server's.
+    /// Ends a read pause. Returns whether there was one: then the link must be read at once. The
+    /// silence until now was not the server's.
     pub(crate) fn unpause(&mut self, now: Millis) -> bool {
         let was = std::mem::take(&mut self.paused);
         if was {
@@ -232,20 +235,20 @@ impl Link {
         was
     }
 
-    /// Is it nobody's own, and not on its way out?
+    /// Does it belong to no client, and is it not retired?
     pub(crate) fn is_shared(&self) -> bool {
         !self.role.is_retired() && self.owner() == ClientKey::NONE
     }
 
-    /// Is it the own connection of another client than those who wait on it?
+    /// Is it dedicated to a client other than those in WAIT on it?
     pub(crate) fn is_anothers(&self) -> bool {
         let owner = self.owner();
         owner != ClientKey::NONE && self.waits.clients().all(|it| it != owner)
     }
 
-    /// Should requests that can choose take another connection, even one that is being opened? It
-    /// is in the middle of a big reply, or runs a script. That a reply takes long is no reason: the
-    /// server may be busy, and then it is so on every connection.
+    /// Should requests prefer another link, even a connecting one? The link is in the middle of a
+    /// large reply, or runs a script. A slow reply is no reason: the server may be busy, and then
+    /// it is so on every link.
     #[inline]
     pub(crate) fn is_busy(&self) -> bool {
         const BIG: u64 = 64 * 1024;
@@ -256,31 +259,31 @@ impl Link {
             || self.scanner.bulk_left() > BIG
     }
 
-    /// Is its next reply late? Of two ready connections the other one is the better choice.
+    /// Is its next reply late? Another ready link is then the better choice.
     #[inline]
     pub(crate) fn is_late(&self, now: Millis) -> bool {
         !self.fifo.is_empty() && !self.paused && now.since(self.since) >= self.late_ms
     }
 
-    /// Is a reply due, whose deadline is now running?
+    /// Is a reply outstanding, so that its deadline is running?
     pub(crate) fn owes(&self) -> bool {
         self.sent > 0 && !self.fifo.is_empty() && !self.paused && self.blocking == 0
     }
 
-    /// What makes a ready connection worse than another one, the worst last.
+    /// What makes a ready link a worse choice, in rising order.
     pub(crate) fn drawbacks(&self, now: Millis) -> (bool, bool) {
         (self.is_busy(), self.is_late(now))
     }
 }
 
-/// A reply is late when its connection has brought nothing for so long, ms.
+/// The time of silence after which a reply is late, ms.
 const LATE_MS: u64 = 50;
 
-/// The same at most, ms, of a server that is far away.
+/// Its maximum for a distant server, ms.
 const LATE_MS_MAX: u64 = 1_000;
 
-/// When a reply is late of a server whose handshakes take so long, ms: it takes a round trip, and
-/// what its connection brings may be delayed by as much.
+/// The time of silence after which a reply is late, for a server with this handshake time: a
+/// handshake takes a round trip, and a reply may be delayed by as much.
 pub(crate) fn late_after(handshake_ms: u64) -> u64 {
     handshake_ms.saturating_mul(2).clamp(LATE_MS, LATE_MS_MAX)
 }

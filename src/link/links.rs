@@ -1,5 +1,5 @@
-//! All links of a worker: their table, the bytes on their way to servers, and which of them want to
-//! be looked at.
+//! All links of a worker: their table, the bytes to send to servers, and the lists of links that
+//! need attention.
 
 use std::mem;
 
@@ -14,21 +14,21 @@ use crate::store::key::{ClientKey, LinkKey};
 use crate::store::table::Table;
 use crate::store::time::Millis;
 
-/// See the module.
+/// All links of a worker. See the module.
 #[derive(Debug)]
 pub(crate) struct Links {
     table: Table<LinkKey, Link>,
-    /// Bytes on their way to servers. While a server does not take them, clients are not read.
+    /// Bytes to send to servers. While a server does not take them, clients are read paused.
     chunks: ChunkPool,
-    /// Links that have something to send.
+    /// Links with bytes to send.
     dirty: VecDeque<LinkKey>,
-    /// Links on which clients wait behind a slow reader or a late reply.
+    /// Links on which clients wait behind a slowly read or late reply.
     stalled: Vec<LinkKey>,
-    /// Links to a name without an address: they fail in the next turn.
+    /// Links to a name that did not resolve: they fail in the next turn.
     unresolved: Vec<LinkKey>,
-    /// Links on which clients wait for replicas, in the order of their turns.
+    /// Links on which clients wait for replicas, in the order in which they are asked.
     waits: Vec<LinkKey>,
-    /// Links being opened.
+    /// The number of links that are connecting.
     opening: usize,
 }
 
@@ -47,7 +47,7 @@ impl Default for Links {
 }
 
 impl Links {
-    /// Adds a link that is being opened. One without an address fails in the next turn.
+    /// Adds a link that is connecting. A link without an address fails in the next turn.
     pub(crate) fn open(&mut self, link: Link) -> LinkKey {
         let resolved = link.address.is_some();
         let key = self.table.insert(link);
@@ -58,12 +58,12 @@ impl Links {
         key
     }
 
-    /// A link is no longer being opened: its handshake is over, or it ends.
+    /// Counts that a link is no longer connecting: its handshake is complete, or it ends.
     pub(crate) fn opened(&mut self) {
         self.opening -= 1;
     }
 
-    /// A link that has verified a login has a handshake of its pool from now on.
+    /// Counts a verifier that starts the handshake of a pool.
     pub(crate) fn opens_again(&mut self) {
         self.opening += 1;
     }
@@ -72,7 +72,7 @@ impl Links {
         self.opening > 0
     }
 
-    /// The links whose names have no address.
+    /// Takes the links whose names did not resolve.
     pub(crate) fn take_unresolved(&mut self) -> Vec<LinkKey> {
         mem::take(&mut self.unresolved)
     }
@@ -91,7 +91,7 @@ impl Links {
         self.table.get_mut(key)
     }
 
-    /// Changes what a link is for.
+    /// Changes a link's role.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Links {
         self.table.get_mut(key).map_or(Ok(()), |it| it.assign(role))
     }
 
-    /// Takes a link out. The caller takes care of its bytes and its requests.
+    /// Removes a link. The caller handles its bytes and its requests.
     pub(crate) fn remove(&mut self, key: LinkKey) -> Option<Link> {
         self.waits.retain(|&other| other != key);
         self.table.remove(key)
@@ -118,7 +118,7 @@ impl Links {
         self.table.is_empty()
     }
 
-    /// Gives memory back that is not needed at the moment.
+    /// Frees memory that is not needed now.
     pub(crate) fn trim(&mut self) {
         self.chunks.trim();
         self.table.shrink();
@@ -135,7 +135,7 @@ impl Links {
         &mut self.chunks
     }
 
-    /// Appends the bytes of requests that are recorded, and has them sent in this turn.
+    /// Appends the bytes of recorded requests; they are sent in this turn.
     #[inline]
     pub(crate) fn append(&mut self, key: LinkKey, bytes: &[u8]) {
         if let Some(link) = self.table.get_mut(key) {
@@ -147,7 +147,7 @@ impl Links {
         }
     }
 
-    /// The same for a list of chunks, without a copy.
+    /// Like [`append`](Self::append), for a list of chunks and without a copy.
     pub(crate) fn append_list(&mut self, key: LinkKey, list: &mut ChunkList) {
         match self.table.get_mut(key) {
             Some(link) => {
@@ -159,7 +159,7 @@ impl Links {
         }
     }
 
-    /// Appends bytes of the handshake, which go before all requests.
+    /// Appends bytes of the handshake, which are sent before all requests.
     pub(crate) fn greet(&mut self, key: LinkKey, bytes: &[u8]) {
         if let Some(link) = self.table.get_mut(key) {
             self.chunks.append(&mut link.greeting, bytes);
@@ -167,14 +167,14 @@ impl Links {
         }
     }
 
-    /// Has a link looked at that may have something to send by now.
+    /// Queues a link that may have bytes to send.
     pub(crate) fn mark_dirty(&mut self, key: LinkKey) {
         if let Some(link) = self.table.get_mut(key) {
             mark_dirty(&mut self.dirty, link, key);
         }
     }
 
-    /// The next link that has something to send.
+    /// The next link with bytes to send.
     pub(crate) fn next_dirty(&mut self) -> Option<LinkKey> {
         while let Some(key) = self.dirty.pop_front() {
             if let Some(link) = self.table.get_mut(key) {
@@ -185,7 +185,7 @@ impl Links {
         None
     }
 
-    /// What a link has to send now.
+    /// The bytes to send on a link now.
     #[inline]
     pub(crate) fn to_send(&self, key: LinkKey) -> Option<(&ChunkPool, &ChunkList)> {
         let link = self.table.get(key)?;
@@ -216,7 +216,7 @@ impl Links {
 
 /// Links on which clients wait behind another client's reply.
 impl Links {
-    /// Requests of `by` are about to be put into the queue of a link.
+    /// Requests of `by` are about to be appended to a link's queue.
     #[inline]
     pub(crate) fn begin(&mut self, requests: &Requests, key: LinkKey, by: ClientKey, now: Millis) {
         let Some(link) = self.table.get_mut(key) else {
@@ -229,8 +229,8 @@ impl Links {
         }
     }
 
-    /// A request of `by` was put behind what is under way on a link that is not read, or whose
-    /// reply is late: it does not wait there for long.
+    /// A request of `by` was queued behind a link's outstanding replies. If the link is read paused
+    /// or its reply is late, the link is checked, so that the request does not wait long.
     pub(crate) fn follow(&mut self, requests: &Requests, key: LinkKey, by: ClientKey, now: Millis) {
         let Some(link) = self.table.get_mut(key) else {
             return;
@@ -243,17 +243,18 @@ impl Links {
         match link.stall {
             Stall::None if link.paused => self.stall(key, Stall::Since(now)),
             Stall::None => self.stall(key, late),
-            // It may be a read that found no other connection.
+            // It may be a read that found no other link.
             Stall::Held(_) => link.stall = Stall::Served(now),
             _ => {}
         }
     }
 
-    /// Clients wait on a link from now on: it is looked at until its state is `None` or `Kept`.
+    /// Sets the state of a link's waiting clients: the link is checked until it is `None` or
+    /// `Kept`.
     pub(crate) fn stall(&mut self, key: LinkKey, stall: Stall) {
         if let Some(link) = self.table.get_mut(key) {
             link.stall = stall;
-            // It may have stalled since the last look, and gone on.
+            // The link may have been in the list since its last stall.
             if !self.stalled.contains(&key) {
                 self.stalled.push(key);
             }
@@ -269,7 +270,7 @@ impl Links {
         &self.stalled
     }
 
-    /// Those to be looked at; the ones that still are stalled are put back.
+    /// Takes the links to check; the caller puts back those that are still stalled.
     pub(crate) fn take_stalled(&mut self) -> Vec<LinkKey> {
         mem::take(&mut self.stalled)
     }
@@ -290,21 +291,21 @@ impl Links {
         &self.waits
     }
 
-    /// A client waits on this link: it has its turn after the others.
+    /// Adds a link on which a client waits: it is asked after the others.
     pub(crate) fn add_wait(&mut self, key: LinkKey) {
         if !self.waits.contains(&key) {
             self.waits.push(key);
         }
     }
 
-    /// The others have their turns first.
+    /// Moves a link behind the others.
     pub(crate) fn put_last(&mut self, key: LinkKey) {
         self.waits.retain(|&other| other != key);
         self.waits.push(key);
     }
 
-    /// The links in the order of their turns; those that go on waiting are put back before what
-    /// was added meanwhile.
+    /// Takes the links in the order in which they are asked; the caller puts back those that still
+    /// have waiters, before the ones that were added meanwhile.
     pub(crate) fn take_waits(&mut self) -> Vec<LinkKey> {
         mem::take(&mut self.waits)
     }
@@ -316,7 +317,7 @@ impl Links {
     }
 }
 
-/// Has a link's bytes sent in this turn.
+/// Queues a link whose bytes are sent in this turn.
 #[inline]
 fn mark_dirty(dirty: &mut VecDeque<LinkKey>, link: &mut Link, key: LinkKey) {
     if !link.dirty && !matches!(link.state, State::Connecting) {

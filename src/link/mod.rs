@@ -1,20 +1,20 @@
-//! One connection to one server: its handshake, its queue of requests, where its replies end, and
-//! why it ends. Knows no client but by its key, and no pool.
+//! One connection to one server (a link): its handshake, its queue of requests, where its replies
+//! end, and why it ends. Knows a client only by its key, and no pool.
 //!
-//! | file | what is there |
+//! | file | contents |
 //! |---|---|
-//! | `links` | all of them, and the bytes on their way to servers |
-//! | `link` | the record of a connection |
-//! | `role` | what it is for |
-//! | `credential`, `handshake` | what a connection says first |
-//! | `request`, `verb` | the queue of requests, and what the reply to each says |
-//! | `latency` | how long a request took |
-//! | `frame` | what a frame is on a connection that belongs to one client |
+//! | `links` | all links of a worker, and the bytes to send to servers |
+//! | `link` | the record of a link |
+//! | `role` | what a link is for |
+//! | `credential`, `handshake` | the first commands on a link |
+//! | `request`, `verb` | the queue of requests, and what the reply to each means for the link |
+//! | `latency` | how long requests took |
+//! | `frame` | what a frame is on a dedicated link |
 //! | `replies` | where replies end |
 //! | `sent` | the bytes of unanswered requests, for a retry |
-//! | `stall` | how long others have waited behind one client |
+//! | `stall` | how long clients have waited behind another client's reply |
 //! | `waits`, `counts` | clients in WAIT, and what they wait for |
-//! | `failure` | why a connection is lost |
+//! | `failure` | why a link ended |
 
 pub(crate) mod counts;
 pub(crate) mod credential;

@@ -1,4 +1,4 @@
-//! Where replies end on a link, and which bytes are seen whole before anybody gets them.
+//! Finds where replies end on a link, and collects the ones that must be read whole.
 
 use crate::metrics::ErrorKind;
 use crate::resp::Scan;
@@ -7,10 +7,10 @@ use super::failure::Failure;
 use super::link::Link;
 use super::request::Request;
 
-/// What must be seen whole (an auth result, a part of a handshake, TRACKINGINFO) is never longer.
+/// The longest reply that must be read whole (an auth result, a handshake reply, TRACKINGINFO).
 const COLLECT_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes of pushes on a shared connection, where nobody asked for any.
+/// The most bytes of unexpected pushes on a shared link.
 const PUSHED_BYTES_MAX: usize = 64 * 1024;
 
 /// What was found of the replies to one record.
@@ -20,9 +20,9 @@ pub(crate) struct Scanned {
     pub len: usize,
     /// Replies that are complete now.
     pub done: u32,
-    /// What follows is not RESP. The good replies before it are delivered first.
+    /// The following bytes are not RESP. The valid replies before them are delivered first.
     pub broken: Option<Failure>,
-    /// An error among them that says something about the server.
+    /// An error among them that says something about the server's health.
     pub trouble: Option<ErrorKind>,
 }
 
@@ -61,7 +61,8 @@ impl Link {
         found
     }
 
-    /// An error begins with these bytes. Returns its kind if it says something about the server.
+    /// Inspects the start of an error. Returns its kind if it says something about the server's
+    /// health.
     #[cold]
     pub(crate) fn note_error(&mut self, counted: bool, begin: &[u8]) -> Option<ErrorKind> {
         let kind = ErrorKind::of(begin);
@@ -76,7 +77,7 @@ impl Link {
         serious.contains(&kind).then_some(kind)
     }
 
-    /// Does a push begin here, or go on?
+    /// Does a push start here, or continue?
     #[inline]
     pub(crate) fn at_push(&self, rest: &[u8]) -> bool {
         match self.scanner.at_start() {
@@ -85,12 +86,12 @@ impl Link {
         }
     }
 
-    /// A push that nobody asked for, or a part of one: how long it is here, and whether that is
-    /// its end.
+    /// Scans an unexpected push. Returns how many bytes belong to it, and whether it ends with
+    /// them.
     ///
     /// # Errors
     ///
-    /// A server that sends them without end is not to be used.
+    /// The server sends too many bytes of them.
     pub(crate) fn scan_push(&mut self, rest: &[u8]) -> Result<(usize, bool), Failure> {
         let (len, whole) = self.scan(rest)?;
         self.pushed_bytes += len;
@@ -100,7 +101,7 @@ impl Link {
         }
     }
 
-    /// How many of these bytes belong to the frame under way, and whether it ends with them.
+    /// Returns how many of these bytes belong to the current frame, and whether it ends with them.
     pub(crate) fn scan(&mut self, rest: &[u8]) -> Result<(usize, bool), Failure> {
         match self.scanner.scan(rest)? {
             Scan::Complete { len } => Ok((len, true)),
@@ -108,7 +109,7 @@ impl Link {
         }
     }
 
-    /// Keeps a part of a reply that must be seen whole.
+    /// Adds a part of a reply that must be read whole.
     pub(crate) fn collect(&mut self, part: &[u8]) -> Result<(), Failure> {
         if self.collected.len() + part.len() > COLLECT_BYTES_MAX {
             return Err(Failure::Desync("sent an answer that is too long".into()));

@@ -1,49 +1,50 @@
-//! What a link is for. [`Role::to`] is the table of transitions; `proxy::links::role` is the only
-//! place where a link changes its role, and moves the memberships that follow from it.
+//! The role of a link: what it is for. [`Role::to`] is the table of transitions;
+//! `proxy::links::role` is the only place where a link changes its role, and keeps its pool's lists
+//! in step.
 
 use std::fmt;
 
 use crate::store::key::ClientKey;
 
-/// See the module.
+/// The role of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Verifies logins, one at a time. It is of no pool.
+    /// Verifies logins, one at a time. Belongs to no pool.
     Login,
     /// One of its pool's shared links: clients of the pool send on it.
     Shared,
-    /// The same, but nothing more is sent: clients in WAIT need it once nothing is in flight.
+    /// A shared link that takes no new requests: clients in WAIT need it once nothing is in flight.
     Reserved,
     /// Out of its pool's shared links for a moment: for one request of this client, or with `NONE`
     /// while its server is asked about replicas.
     Borrowed(ClientKey),
-    /// This client's own. With `NONE`: about to be a client's, or its server is asked about
-    /// replicas.
+    /// Belongs to this client. With `NONE`: about to be given to a client, or its server is asked
+    /// about replicas.
     Dedicated(ClientKey),
-    /// Was a client's own and holds nothing; kept for the next client that needs one.
+    /// Was dedicated and holds nothing; kept for the next client that needs a dedicated link.
     Idle,
-    /// Takes nothing new, and is closed as soon as it owes nothing.
+    /// Takes no new requests, and is closed as soon as nothing is in flight.
     Retired {
-        /// The client whose own it still is, or `NONE`.
+        /// The client that it still belongs to, or `NONE`.
         owner: ClientKey,
-        /// It was dedicated: what it brings is read as a dedicated link's.
+        /// It was dedicated: its frames are read as a dedicated link's.
         dedicated: bool,
     },
 }
 
-/// A change that [`Role::to`] does not know. The link keeps its role.
+/// A transition that [`Role::to`] does not contain. The link keeps its role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IllegalRole {
     pub from: Role,
     pub to: Role,
 }
 
-/// Where a link of a pool is listed.
+/// The list of its pool that a link is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listed {
-    /// Among the links that clients share.
+    /// The links that clients share.
     Shared,
-    /// Among those kept for the next client.
+    /// The links kept for the next client.
     Idle,
     Nowhere,
 }
@@ -68,7 +69,7 @@ impl Role {
         }
     }
 
-    /// The client whose own the link is; `NONE`: no client's.
+    /// The client that the link belongs to, or `NONE`.
     #[inline]
     pub(crate) fn owner(self) -> ClientKey {
         match self {
@@ -77,7 +78,7 @@ impl Role {
         }
     }
 
-    /// Was the link opened for one client at a time? Then clients never share it.
+    /// Was the link opened as a dedicated one? Then clients never share it.
     #[inline]
     pub(crate) fn is_dedicated(self) -> bool {
         match self {
@@ -87,7 +88,7 @@ impl Role {
         }
     }
 
-    /// Does it count as one of its pool's dedicated links?
+    /// Does the link count as one of its pool's dedicated links?
     pub(crate) fn counts_as_dedicated(self) -> bool {
         self.is_dedicated() && !self.is_retired()
     }
@@ -96,7 +97,7 @@ impl Role {
         matches!(self, Self::Retired { .. })
     }
 
-    /// The role of the same link when its owner has gone.
+    /// The role of the link after its owner is gone.
     pub(crate) fn without_owner(self) -> Self {
         match self {
             Self::Borrowed(_) => Self::Borrowed(ClientKey::NONE),
@@ -109,7 +110,7 @@ impl Role {
         }
     }
 
-    /// The role of the same link when it takes nothing new.
+    /// The role of the link after it is retired.
     pub(crate) fn retired(self) -> Self {
         Self::Retired {
             owner: self.owner(),
@@ -117,7 +118,7 @@ impl Role {
         }
     }
 
-    /// Where its pool lists the link.
+    /// The list of its pool that the link is in.
     pub(crate) fn listed(self) -> Listed {
         match self {
             Self::Shared | Self::Reserved => Listed::Shared,

@@ -1,27 +1,26 @@
-//! The bytes of requests that a connection carried last: what is needed to ask them again.
+//! The bytes of the last requests that were sent on a link, for a retry.
 
-/// Unanswered requests of one connection that are remembered, bytes: what a turn's pipelines have.
+/// Unanswered requests of one link that are remembered, bytes: the pipelines of one turn.
 const RECENT_BYTES_MAX: usize = 64 * 1024;
 
-/// Requests that came in one piece of more than this are not, bytes.
+/// Requests in one piece above this are not remembered, bytes.
 const RECENT_PIECE_BYTES_MAX: usize = 8 * 1024;
 
-/// The requests that a connection carried last and has not answered, so that those that only read
-/// can be asked again.
+/// The last requests of a link that are not answered, so that read-only ones can be retried.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
     bytes: Vec<u8>,
-    /// Where the first of `bytes` stands in all that was ever queued for the connection.
+    /// The position of the first of `bytes`, in bytes ever queued for the link.
     from: u64,
 }
 
 impl Recent {
-    /// Where the next byte will stand.
+    /// The position of the next byte.
     pub(crate) fn end(&self) -> u64 {
         self.from + self.bytes.len() as u64
     }
 
-    /// More was queued.
+    /// Adds bytes that were queued.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         let fits = self.bytes.len() + bytes.len() <= RECENT_BYTES_MAX;
         if fits && bytes.len() <= RECENT_PIECE_BYTES_MAX {
@@ -31,13 +30,13 @@ impl Recent {
         }
     }
 
-    /// More was queued that is not remembered, and nothing before it from now on.
+    /// Skips bytes that were queued; nothing before them is remembered from now on.
     pub(crate) fn skip(&mut self, len: usize) {
         self.from = self.end() + len as u64;
         self.bytes.clear();
     }
 
-    /// All before this has been answered.
+    /// Forgets everything before this position: it is answered.
     pub(crate) fn answered(&mut self, until: u64) {
         let done = usize::try_from(until.saturating_sub(self.from)).unwrap_or(usize::MAX);
         if done >= self.bytes.len() {
@@ -49,7 +48,7 @@ impl Recent {
         }
     }
 
-    /// The bytes between two places, if all of them are remembered.
+    /// The bytes between two positions, if all of them are remembered.
     pub(crate) fn get(&self, start: u64, end: u64) -> Option<&[u8]> {
         let start = usize::try_from(start.checked_sub(self.from)?).ok()?;
         let end = usize::try_from(end.checked_sub(self.from)?).ok()?;

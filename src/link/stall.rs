@@ -1,29 +1,30 @@
-//! How long others have waited on a connection behind one client, and what came of it; what is done
-//! about it is in `stalled` and `late`.
+//! The state of clients that wait behind another client's reply; `slow_reader` and `late` act on
+//! it.
 
 use crate::store::time::Millis;
 
-/// Above this many bytes for a client, its backend is not read.
+/// Above this many unread bytes of a client, its link is read paused.
 pub(crate) const PAUSE_BYTES: usize = 256 * 1024;
 
-/// Between two looks for a way round, ms.
+/// Between two attempts to retry requests on another link, ms.
 pub(crate) const LOOK_AGAIN_MS: u64 = 10;
 
-/// What becomes of those who wait behind a reply that its client reads slowly.
+/// The state of clients that wait behind a slowly read or late reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Stall {
-    /// Nobody does.
+    /// No client waits.
     #[default]
     None,
-    /// They have waited since then.
+    /// Clients have waited behind a slowly read reply since then.
     Since(Millis),
-    /// The reply at the head has been late since then: does the server answer anybody?
+    /// The reply at the head has been late since then; whether the server answers elsewhere is
+    /// unknown.
     Late(Millis),
-    /// It does, as was found out then.
+    /// The server answers elsewhere, as was found then.
     Served(Millis),
-    /// It does, and holds back the write at the head, as was seen then: reads go elsewhere, and
-    /// writes come here.
+    /// The server answers elsewhere but holds back the write at the head, as was found then: reads
+    /// go to other links, and writes come here.
     Held(Millis),
-    /// They cannot go elsewhere: the reply is kept here, so that theirs can come.
+    /// Clients cannot be served on other links: the reply is buffered, so that theirs can arrive.
     Kept,
 }

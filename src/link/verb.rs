@@ -1,56 +1,56 @@
-//! What the reply to a request says about the connection that it went to.
+//! The verb of a request: what its reply says about the link.
 
 use crate::command::Topic;
 
-/// What the reply to a request says about the connection that it went to.
+/// The verb of a request: what its reply says about the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     /// Nothing.
     Plain,
-    /// Nothing, but it may be long in coming.
+    /// Nothing, but it may take long.
     Script,
     /// A transaction has begun.
     Multi,
-    /// It has ended, well or not.
+    /// The transaction has ended, successfully or not.
     Exec,
-    /// It was dropped.
+    /// The transaction was dropped.
     Discard,
-    /// Nothing is watched any more.
+    /// No key is watched any more.
     Unwatch,
-    /// The client waits for something to come.
+    /// The reply comes when a blocking command gets its data.
     Block,
-    /// All who wait for replicas on the connection do so, for a moment.
+    /// The reply is for all clients in WAIT on the link; it comes after a moment.
     Wait,
     /// As many confirmations as the record counts, or one error.
     Confirm(Topic),
-    /// Confirmations until nothing of this topic is subscribed to.
+    /// Confirmations until no subscription of this topic is left.
     ConfirmAll(Topic),
-    /// What the first of [`Pin::changes`] says.
+    /// The first of [`Pin::changes`] says it.
     Change,
 }
 
 impl Verb {
-    /// May its reply begin or end a transaction?
+    /// May the reply begin or end a transaction?
     pub(crate) fn is_transaction(self) -> bool {
         matches!(self, Self::Multi | Self::Exec | Self::Discard)
     }
 
-    /// Are its replies confirmations, one per channel?
+    /// Are the replies confirmations, one per channel?
     pub(crate) fn confirms(self) -> bool {
         matches!(self, Self::Confirm(_) | Self::ConfirmAll(_))
     }
 
-    /// Is it open what the connection will hold afterwards?
+    /// Is it unknown what the link will hold afterwards?
     pub(crate) fn is_unsettled(self) -> bool {
         !matches!(self, Self::Plain | Self::Script | Self::Block | Self::Wait)
     }
 
-    /// May its reply take as long as it likes?
+    /// May the reply take any time?
     pub(crate) fn is_patient(self) -> bool {
         matches!(self, Self::Block | Self::Wait)
     }
 
-    /// Does silence of its connection say nothing? The proxy's own WAIT lasts for a moment only.
+    /// Is the link's silence no failure? The proxy's own WAIT lasts for a moment only.
     pub(crate) fn blocks(self) -> bool {
         self == Self::Block
     }

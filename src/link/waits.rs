@@ -1,58 +1,58 @@
-//! WAIT and WAITAOF of clients whose writes went over one shared connection: who waits for what,
-//! what the server is asked next, and whom its reply answers.
+//! WAIT and WAITAOF of clients whose writes were sent on one shared link: the waiters, what the
+//! server is asked next, and which waiters its reply answers.
 //!
-//! The server is asked again and again, for a moment each time: one reply answers everybody who is
-//! content with it, and those whose time is over. It is asked for each value that is waited for in
-//! turn, because it may refuse one of them; for the least of them it is asked to wait.
+//! The server is asked repeatedly, for a moment each time: one reply answers all waiters that it
+//! satisfies, and those whose time is over. The values that are waited for take turns, because the
+//! server may refuse one of them; each question waits for the least of them.
 
 use crate::link::counts::Counts;
 use crate::link::request::Kind;
 use crate::store::key::{ClientKey, LinkKey};
 use crate::store::time::Millis;
 
-/// The server is asked for so long the first time, ms: a client that asks meanwhile for less waits
-/// so much longer than it would directly.
+/// The duration of the first question, ms: a client that asks meanwhile for less waits this much
+/// longer than it would directly.
 const FIRST_MS: u64 = 50;
 
-/// For each further time twice as long, up to `FIRST_MS` times two to the power of this. (Before
-/// Redis 7.2 a WAIT is about everything written before the WAIT in front of it. Where writes go on
-/// and a replica lags behind for longer than a WAIT lasts, no WAIT would ever be met.)
+/// Each further question takes twice as long, up to `FIRST_MS` times two to the power of this.
+/// (Before Redis 7.2 a WAIT covers everything written before the WAIT in front of it. If writes
+/// continue and a replica lags behind by more than a WAIT's duration, no WAIT would ever succeed.)
 const DOUBLINGS_MAX: u32 = 3;
 
-/// For the others the server is asked for so long, ms: a refusal comes at once.
+/// The duration of the questions for other values, ms: a refusal comes at once.
 const REFUSAL_MS: u64 = 1;
 
-/// A server's clock may differ from ours by so much, ms.
+/// How much a server's clock may differ from ours, ms.
 const EARLY_MS: u64 = 5;
 
 /// A client in WAIT.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub client: ClientKey,
-    /// Whether it hears the reply.
+    /// Whether the client gets the reply.
     pub(crate) kind: Kind,
     wanted: Counts,
     until: Option<Millis>,
-    /// Since when it has waited on this connection, or the server has told last.
+    /// Since when the client has waited on this link, or when the server last answered.
     pub(crate) since: Millis,
-    /// How often the server was asked since.
+    /// The number of questions since.
     rounds: u32,
-    /// Which question was the last one for this very value; 0: none.
+    /// The last question for this very value; 0: none.
     asked: u64,
-    /// What the server said last.
+    /// The server's last reply.
     told: Counts,
-    /// The connections that are asked after this one.
+    /// The links that are asked after this one.
     left: Vec<LinkKey>,
-    /// The least that those before it said.
+    /// The minimum of the earlier links' replies.
     least: Option<Counts>,
 }
 
-/// What becomes of a client in WAIT when a connection has told.
+/// What happens to a client in WAIT after a link's reply.
 pub(crate) enum Next {
-    /// It hears the error.
+    /// The client gets the error.
     Refused,
     Ask(LinkKey),
-    /// It hears what the server said.
+    /// The client gets the reply.
     Done,
 }
 
@@ -78,7 +78,7 @@ impl Waiter {
         }
     }
 
-    /// The connection that it waits on has told this.
+    /// Handles the reply of the link that the client waits on.
     pub(crate) fn next(&mut self, reply: &[u8]) -> Next {
         let Some(told) = self.wanted.told(reply) else {
             return Next::Refused;
@@ -96,7 +96,7 @@ impl Waiter {
         self.wanted.is_nothing()
     }
 
-    /// What is known by now: while a connection has not told, nothing.
+    /// The counts that are known; zero while a link has not answered.
     pub(crate) fn so_far(&self) -> Counts {
         match self.least {
             _ if !self.left.is_empty() => self.wanted.nothing(),
@@ -110,15 +110,15 @@ impl Waiter {
     }
 }
 
-/// Those who wait on one connection.
+/// The clients that wait on one link.
 #[derive(Debug, Default)]
 pub(crate) struct Waits {
     waiters: Vec<Waiter>,
-    /// What the server is being asked for, and until when.
+    /// The question that is in flight, and until when the server waits.
     asked: Option<(Counts, Millis)>,
-    /// WAITAOF was asked for last: the two take turns.
+    /// The last question was WAITAOF: WAIT and WAITAOF take turns.
     file: bool,
-    /// Questions so far.
+    /// The number of questions so far.
     questions: u64,
 }
 
@@ -131,18 +131,18 @@ impl Waits {
         self.waiters.iter().map(|waiter| waiter.client)
     }
 
-    /// Is the server being asked?
+    /// Is a question in flight?
     pub(crate) fn is_asking(&self) -> bool {
         self.asked.is_some()
     }
 
-    /// Does the server answer at once whatever it is asked here?
+    /// Do all waiters want nothing? Then the server answers at once.
     pub(crate) fn want_nothing(&self) -> bool {
         self.waiters.iter().all(Waiter::wants_nothing)
     }
 
     pub(crate) fn add(&mut self, mut waiter: Waiter) {
-        // Others who wait for the same do so no longer because of it.
+        // Others that wait for the same value keep their turn.
         let same = self.waiters.iter().find(|it| it.wanted == waiter.wanted);
         waiter.asked = same.map_or(0, |it| it.asked);
         self.waiters.push(waiter);
@@ -157,8 +157,8 @@ impl Waits {
         std::mem::take(&mut self.waiters)
     }
 
-    /// What the server is to be asked, and for how many milliseconds, `most` of them; `None`:
-    /// nobody is `ready`.
+    /// The next question, and its duration of at most `most` milliseconds; `None`: no waiter is
+    /// `ready`.
     pub(crate) fn ask(
         &mut self,
         now: Millis,
@@ -188,7 +188,8 @@ impl Waits {
             REFUSAL_MS
         };
         let ms = match turn.is_nothing() {
-            // It answers at once. One that does not know the command repeats its arguments.
+            // The server answers at once. A server that does not know the command repeats its
+            // arguments.
             true => left.unwrap_or(0),
             false => left.map_or(ms, |left| ms.min(left)).min(most),
         };
@@ -196,24 +197,24 @@ impl Waits {
         Some((turn, ms))
     }
 
-    /// Whose value is asked for next: the one that was not for longest.
+    /// The value that is asked for next: the one that was not asked for the longest time.
     fn turn(&self, ready: impl Fn(ClientKey) -> bool) -> Option<Counts> {
         let waiters = self.waiters.iter().filter(|it| ready(it.client));
         let of = |it: &&Waiter| (it.wanted.is_file() == self.file, it.asked, it.wanted);
         waiters.min_by_key(of).map(|it| it.wanted)
     }
 
-    /// The server has answered. Returns those who hear this reply.
+    /// Handles the server's reply. Returns the waiters that get this reply.
     pub(crate) fn answered(&mut self, reply: &[u8], now: Millis) -> Vec<Waiter> {
         let Some((asked, until)) = self.asked.take() else {
             return Vec::new();
         };
         let told = asked.told(reply);
-        // A server that says no at once would do so again.
+        // A server that refused at once would do so again.
         let last = now.after(EARLY_MS) < until;
         let (mut done, mut left) = (Vec::new(), Vec::new());
         for mut waiter in self.take() {
-            // Who came later may have written after it.
+            // A later client may have written after the question.
             let concerns = waiter.rounds > 0 && waiter.wanted.is_file() == asked.is_file();
             let over = match told {
                 Some(told) if concerns => {
@@ -230,8 +231,8 @@ impl Waits {
         done
     }
 
-    /// Those whose time is over and who are not being asked for. A client of which the server was
-    /// never asked waits `more` for that.
+    /// The waiters whose time is over and whose value is not being asked for. A client about which
+    /// the server was never asked waits `more` for that.
     pub(crate) fn overdue(&mut self, now: Millis, more: u64) -> Vec<Waiter> {
         let asking = self.is_asking();
         let over = |it: &Waiter| {
@@ -243,7 +244,7 @@ impl Waits {
         over
     }
 
-    /// Those for whom the server was not asked for so long, ms.
+    /// The waiters about which the server was not asked for this long, ms.
     pub(crate) fn unasked(&mut self, now: Millis, ms: u64) -> Vec<Waiter> {
         let asking = self.is_asking();
         let unasked = |it: &Waiter| !asking && now.since(it.since) >= ms;
@@ -317,7 +318,7 @@ mod tests {
         assert_eq!(hear(&mut waits, no, 50), []);
         assert_eq!(asks(&mut waits, 50), "WAITAOF 1 0 1");
         assert_eq!(hear(&mut waits, refused, 50), [number(1)]);
-        // One more of the same does not keep the others from their turn.
+        // Another waiter for the same value does not delay the others.
         let more = Waiter::new(
             number(3),
             Kind::Deliver,

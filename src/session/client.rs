@@ -1,5 +1,5 @@
-//! A client as the machine sees it: what it sent and has not been answered, who it is, and what
-//! its session is set to. An idle client owns no heap.
+//! The record of a client: its unanswered requests, its account, and the settings of its session.
+//! An idle client owns no heap memory.
 
 mod details;
 mod totals;
@@ -21,20 +21,20 @@ use crate::store::key::{AccountKey, LinkKey, PoolKey};
 use crate::store::time::{Millis, Tenths};
 pub(crate) use details::{Details, Former};
 
-/// Flow control: why a client's bytes are not decoded just now, whatever its [`Phase`] is; any bit
-/// stops it.
+/// Flow control: the reasons why a client's bytes are not decoded now, whatever its [`Phase`] is.
+/// Any bit stops decoding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hold(u8);
 
 impl Hold {
-    /// The next command changes the connection: first all replies of the old one must be in.
+    /// The next command changes the session: all replies must arrive first.
     pub(crate) const BARRIER: Self = Self(1);
-    /// Too many requests are not answered yet.
+    /// Too many requests are in flight.
     pub(crate) const IN_FLIGHT: Self = Self(2);
-    /// The backend has not taken enough of what it was sent.
+    /// The link has too many unsent bytes.
     pub(crate) const BACKEND: Self = Self(16);
-    /// Its tenant is paused or over its rate, or it has had its share of the turn: it is in one of
-    /// the lists of those who wait for that, see `gate` and `share`.
+    /// The tenant is paused or above its rate, or the client has had its share of the turn: the
+    /// client is in one of the lists for that, see `admission` and `share`.
     pub(crate) const LIMIT: Self = Self(64);
 
     pub(crate) fn set(&mut self, bit: Self) {
@@ -60,25 +60,25 @@ pub(crate) enum ReplyMode {
     #[default]
     On,
     Off,
-    /// CLIENT REPLY SKIP was the last command: the next one is silent.
+    /// CLIENT REPLY SKIP was the last command: the reply to the next one is dropped.
     SkipNext,
 }
 
-/// Both ends of a client's connection, in as few bytes as most of them need.
+/// The addresses of a client's connection, in as few bytes as most clients need.
 #[derive(Clone, Debug)]
 enum Ends {
     V4(SocketAddrV4, SocketAddrV4),
     Other(Box<(SocketAddr, SocketAddr)>),
 }
 
-/// Where a client came from; made when it is accepted.
+/// The origin of a client, set when its connection is accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin {
-    /// Unique in the process, rising: what CLIENT ID answers.
+    /// Unique in the process and increasing: the reply to CLIENT ID.
     pub id: u64,
-    /// The client's end.
+    /// The client's address.
     pub peer: SocketAddr,
-    /// Our end.
+    /// The proxy's address.
     pub local: SocketAddr,
 }
 
@@ -91,28 +91,28 @@ impl Ends {
     }
 }
 
-/// One client connection.
+/// One connection from a client.
 #[derive(Debug)]
 pub(crate) struct Client {
     /// See [`Origin::id`].
     pub id: u64,
     ends: Ends,
-    /// Replies on their way out.
+    /// Replies to send.
     pub outbound: ChunkList,
-    /// What was read and not yet consumed, if there is anything.
+    /// Bytes that were read and are not consumed, if there are any.
     pub inbound: Option<Box<Inbound>>,
-    /// Its records, in the order of its requests.
+    /// The client's records, in the order of its requests.
     pub fifo: Fifo,
     /// Commands forwarded and not answered.
     pub in_flight: u32,
-    /// The shared connection it sticks to while anything is in flight, or its own.
+    /// The shared link that the client keeps while anything is in flight, or its dedicated link.
     pub link: LinkKey,
-    /// What its own connection holds for it, as long as it has one. [`Client::set_pin`] changes it.
+    /// What the client's dedicated link holds, while it has one. [`Client::set_pin`] changes it.
     pin: Option<Box<Pin>>,
-    /// Who it is; `NONE`: nobody, until it logs in or asks for something.
+    /// The client's account; `NONE`: the client is anonymous and has sent no request.
     account: AccountKey,
-    /// Where it is: the pool of (account, instance, db, protocol). `NONE`: nowhere, until it asks
-    /// for something and its tenant has an instance.
+    /// The pool of (account, instance, db, protocol). `NONE`: the client has no instance, until it
+    /// sends a request and its tenant has an instance.
     pub pool: PoolKey,
     pub db: u32,
     pub protocol: Protocol,
@@ -122,31 +122,31 @@ pub(crate) struct Client {
     flags: u8,
     pub opened: Tenths,
     pub active: Tenths,
-    /// What has gone through it; the other halves are in its [`Details`].
+    /// The client's totals; their upper halves are in its [`Details`].
     pub totals: Halves,
     pub command: LastCommand,
     pub details: Option<Box<Details>>,
 }
 
-/// Thousands of clients are idle, and each costs its record, a slot and a socket.
+/// There may be many thousands of idle clients; each costs its record, a slot and a socket.
 const _: () = assert!(size_of::<Client>() <= 152);
 
-/// What is so of a client or is not, a bit each.
+/// Yes-or-no properties of a client, one bit each.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Flag {
-    /// The reactor was told to stop reading.
+    /// The client is read paused.
     Paused = 1,
-    /// In the list of connections that have something to send.
+    /// The client is in the list of connections with bytes to send.
     Dirty = 2,
-    /// Already in the list of those that may go on.
+    /// The client is in the list of clients to resume.
     Ready = 4,
-    /// The client sent its FIN: it is closed once all it asked for is answered.
+    /// The client sent FIN: it is closed once all of its requests are answered.
     Eof = 8,
-    /// The client hung up, or half-closed; what it sent before is not all read yet, maybe.
+    /// The client hung up or is half-closed; some of its bytes may still be unread.
     Gone = 16,
-    /// It has left connections that may carry its last write: see [`Details::former`].
+    /// The client has left links that may carry its last write: see [`Details::former`].
     Moved = 64,
-    /// It uses a connection only because another one was held up.
+    /// The client uses its link only because another one was blocked.
     LedRound = 128,
 }
 
@@ -163,7 +163,7 @@ impl Client {
         self.flags &= !(flag as u8);
     }
 
-    /// Was it set? It is not any more.
+    /// Clears the flag, and returns whether it was set.
     pub(crate) fn take(&mut self, flag: Flag) -> bool {
         let was = self.is(flag);
         self.clear(flag);
@@ -196,7 +196,7 @@ impl Client {
         }
     }
 
-    /// The client's end of the connection, and ours.
+    /// The client's address, and the proxy's.
     pub(crate) fn ends(&self) -> (SocketAddr, SocketAddr) {
         match &self.ends {
             Ends::V4(peer, local) => ((*peer).into(), (*local).into()),
@@ -209,17 +209,17 @@ impl Client {
         self.phase
     }
 
-    /// The phase from now on: the only function that changes it.
+    /// Changes the phase; the only function that does.
     ///
     /// # Errors
     ///
-    /// A client in the present phase cannot be in this one next; it stays as it is.
+    /// The table has no transition from the present phase to this one; the phase stays.
     pub(crate) fn enter(&mut self, phase: Phase) -> Result<(), IllegalPhase> {
         self.phase = self.phase.to(phase)?;
         Ok(())
     }
 
-    /// The phase that follows from what the client has, if it waits for nothing.
+    /// The phase of a client that waits for nothing, from what it has.
     pub(crate) fn base(&self) -> Phase {
         match (&self.pin, self.account) {
             (Some(_), _) => Phase::Dedicated,
@@ -228,7 +228,7 @@ impl Client {
         }
     }
 
-    /// What the client has is another thing now: so may its phase be, unless it waits or closes.
+    /// Updates the phase after a change of account or link, unless the client waits or is closing.
     fn follow_base(&mut self) {
         if self.phase.decodes() {
             self.phase = self.base();
@@ -239,14 +239,14 @@ impl Client {
         self.account
     }
 
-    /// The client is of this account from now on. Returns the one before.
+    /// Changes the client's account. Returns the previous one.
     pub(crate) fn set_account(&mut self, account: AccountKey) -> AccountKey {
         let before = mem::replace(&mut self.account, account);
         self.follow_base();
         before
     }
 
-    /// What the client's own link holds for it, as long as it has one.
+    /// What the client's dedicated link holds, while it has one.
     #[inline]
     pub(crate) fn pin(&self) -> Option<&Pin> {
         self.pin.as_deref()
@@ -257,27 +257,27 @@ impl Client {
         self.pin.as_deref_mut()
     }
 
-    /// The client has a link of its own from now on, or has none. Returns what it had.
+    /// Sets or removes what the dedicated link holds. Returns the previous value.
     pub(crate) fn set_pin(&mut self, pin: Option<Box<Pin>>) -> Option<Box<Pin>> {
         let before = mem::replace(&mut self.pin, pin);
         self.follow_base();
         before
     }
 
-    /// Does it wait for something before its bytes are decoded? Then it is not read. One that
-    /// closes is: a socket that is closed with unread bytes loses what was sent on it.
+    /// Does anything stop the decoding of the client's bytes? Then it is read paused. A closing
+    /// client is still read: a socket that is closed with unread bytes loses the bytes sent on it.
     #[inline]
     pub(crate) fn is_held(&self) -> bool {
         self.hold.any() || !(self.phase.decodes() || self.is_closing())
     }
 
-    /// Are its bytes decoded now?
+    /// Are the client's bytes decoded now?
     #[inline]
     pub(crate) fn decodes(&self) -> bool {
         !self.hold.any() && self.phase.decodes()
     }
 
-    /// Does it hear what is said already, and nothing more?
+    /// Is the client closing? It gets the replies that are buffered, and no more.
     #[inline]
     pub(crate) fn is_closing(&self) -> bool {
         self.phase == Phase::Closing
@@ -288,35 +288,35 @@ impl Client {
         self.inbound.as_ref().map_or(0, |inbound| inbound.len())
     }
 
-    /// Bytes that are kept for it to read.
+    /// Bytes that are buffered for the client to read.
     #[inline]
     pub(crate) fn unread_bytes(&self) -> usize {
         let parked = self.details.as_ref().map_or(0, |it| it.parked_bytes);
         self.outbound.len() + parked as usize
     }
 
-    /// Bytes that are kept for it, whichever way they go.
+    /// Bytes that are buffered for the client, in both directions.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.unread_bytes() + self.inbound_bytes() + self.name_bytes() + self.gathered_bytes()
     }
 
-    /// Bytes of the answers that it waits for, as far as they have come.
+    /// Bytes of the other workers' answers to the client's question.
     pub(crate) fn gathered_bytes(&self) -> usize {
         self.waiting().map_or(0, Waiting::gathered_bytes)
     }
 
-    /// Bytes of what it calls itself and its library.
+    /// Bytes of the client's name and its library's.
     pub(crate) fn name_bytes(&self) -> usize {
         let details = self.details.as_deref();
         details.map_or(0, |it| it.name.len() + it.lib_name.len() + it.lib_ver.len())
     }
 
-    /// Does it wait for nothing at all? Then a drain, or its own FIN, may end it.
-    /// Has it hung up, or ended what it sends?
+    /// Has the client hung up, or sent FIN?
     pub(crate) fn has_left(&self) -> bool {
         self.is(Flag::Eof) || self.is(Flag::Gone)
     }
 
+    /// Is nothing of the client in flight or buffered? Then a drain, or its FIN, may close it.
     pub(crate) fn is_quiet(&self) -> bool {
         self.fifo.is_empty() && self.outbound.is_empty() && self.waiting().is_none()
     }

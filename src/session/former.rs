@@ -1,15 +1,15 @@
-//! The connections that a client used and has left.
+//! The links that a client used and has left.
 //!
-//! A server measures WAIT by the last write of the very connection, and whether a request wrote
-//! anything is known by its reply at best. So WAIT is asked on each connection that may carry the
-//! client's last write: the present one, and these.
+//! A server answers WAIT for the last write on the same link, and only a request's reply says
+//! whether it wrote anything. So WAIT is asked on each link that may carry the client's last write:
+//! the present one, and the former ones.
 //!
 //! ```text
-//!   leaves a connection ──► one more ──► WAIT asks all of them, and the present one
-//!                            │    │
-//!      a write, surely done  │    │ one of them is gone: nobody can tell, and the client hears so
-//!      on the present one    ▼    ▼
-//!                           none ◄── what it writes then, as after a connection of its own is lost
+//!   leaves a link ──► one more former link ──► WAIT asks all of them, and the present one
+//!                          │    │
+//!       a confirmed write  │    │ one of them is closed: the next WAIT fails with an error
+//!       on the present one ▼    ▼
+//!                         none ◄── later writes, as after the loss of a dedicated link
 //! ```
 
 use std::mem;
@@ -20,7 +20,7 @@ use crate::session::client::Former;
 use crate::session::client::{Client, Flag};
 use crate::store::key::LinkKey;
 
-/// More of them are not remembered one by one.
+/// More links than this are not remembered one by one.
 const CONNECTIONS_MAX: usize = 16;
 
 impl Former {
@@ -37,7 +37,7 @@ impl Former {
 }
 
 impl Client {
-    /// It uses this connection from now on, a shared one or its own; `NONE`: none.
+    /// Changes the link that the client uses, shared or dedicated; `NONE`: none.
     pub(crate) fn go_to(&mut self, link: LinkKey) {
         let before = mem::replace(&mut self.link, link);
         if before == link {
@@ -56,14 +56,14 @@ impl Client {
         self.details_mut().former.get_or_insert_default()
     }
 
-    /// The connections that it has left and that may carry its last write.
+    /// The links that the client has left and that may carry its last write.
     pub(crate) fn former(&self) -> &[LinkKey] {
         let details = self.details.as_deref().filter(|_| self.is(Flag::Moved));
         let former = details.and_then(|it| it.former.as_deref());
         former.map_or(&[], |it| &it.connections[..])
     }
 
-    /// This one carries nothing of it, or is the present one.
+    /// Forgets a link: it carries no write of the client, or is the present one.
     pub(crate) fn forget_former(&mut self, key: LinkKey) {
         if self.is(Flag::Moved)
             && let Some(former) = self.details.as_mut().and_then(|it| it.former.as_mut())
@@ -75,7 +75,7 @@ impl Client {
         }
     }
 
-    /// Its last write is on the present connection.
+    /// The client's last write is on the present link.
     pub(crate) fn has_written(&mut self) {
         self.clear(Flag::Moved);
         if let Some(details) = &mut self.details {
@@ -83,7 +83,7 @@ impl Client {
         }
     }
 
-    /// Nobody can tell where its last write is, as it hears now.
+    /// The client got the error that its last write cannot be confirmed.
     pub(crate) fn lose_writes(&mut self) {
         self.set(Flag::Moved);
         let former = self.former_mut();
@@ -91,7 +91,8 @@ impl Client {
         former.told = true;
     }
 
-    /// It sends this, and has left connections. Will the reply say whether that is its last write?
+    /// Notes a request of a client that has left links. Returns whether the reply will say if it
+    /// was a write.
     pub(crate) fn sends(&mut self, frame: &[u8]) -> bool {
         let former = self.details.as_ref().and_then(|it| it.former.as_ref());
         let told = former.is_some_and(|it| it.told);

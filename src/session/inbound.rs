@@ -1,9 +1,9 @@
-//! What was read from a client and is not consumed: a request of which the end has not come, or
-//! anything while the client is on hold.
+//! Bytes that were read from a client and are not consumed: an incomplete request, or anything
+//! while the client is on hold.
 //!
-//! Most requests arrive whole, and are decoded where they were read to. The bytes of a small one
-//! that does not are kept in one piece. The bytes of a large one stay in the buffers that they were
-//! read to ([`Upload`]), and leave from there: a copy into one piece costs half as much CPU again
+//! Most requests arrive complete, and are decoded in the read buffer. The bytes of a small
+//! incomplete one are kept in one piece. The bytes of a large one stay in their read buffers
+//! ([`Upload`]), and are forwarded from there: a copy into one piece costs half as much CPU again
 //! for values of 1 MB and of 10 MB.
 
 use crate::resp::{RequestDecoder, RequestLimits, Rest, RestDecoder};
@@ -11,43 +11,43 @@ use crate::resp::{RequestDecoder, RequestLimits, Rest, RestDecoder};
 use crate::store::allocator::{MAPPED_BYTES_MIN, shrink};
 use crate::store::chunk::{ChunkList, ChunkPool};
 
-/// A request of at least this size is large.
+/// The smallest large request, bytes.
 const LARGE_BYTES_MIN: usize = 32 * 1024;
 
 /// From this size on, the pieces of a request that lacks [`MAPPED_BYTES_MIN`] have that size,
-/// because the system gets their memory back as soon as it is free. That costs a copy. A client
-/// has to send this much first, since its claim takes address space.
+/// because the system then gets their memory back as soon as it is freed. This costs a copy. The
+/// client must have sent this much first, because the reservation takes address space.
 const HUGE_BYTES_MIN: usize = 4 << 20;
 
-/// A header line that was cut gets so many of the next bytes at once.
+/// How many more bytes are copied at once to complete a header line that was cut.
 const HEADER_BYTES: usize = 32;
 
-/// Records kept for the next client that sends less than a request.
+/// Records kept for the next client with an incomplete request.
 const SPARE_MAX: usize = 64;
 
-/// Records that are there from the start.
+/// Records that exist from the start.
 const SPARE_MIN: usize = 4;
 
-/// A buffer that is larger than this is not kept for what follows, bytes; and it grows to this at
-/// once, if the frame is at least as long.
+/// A buffer that is larger than this is not kept for later requests, bytes. A buffer grows to this
+/// size at once if the frame is at least as long.
 pub(crate) const SPARE_BYTES_MAX: usize = 16 * 1024;
 
-/// See the module. Never empty.
+/// A client's bytes that are not consumed. Never empty.
 #[derive(Debug, Default)]
 pub(crate) struct Inbound {
-    /// Begins a frame, or goes on behind what `upload` has of it.
+    /// The start of a frame, or its continuation behind the bytes in `upload`.
     pub bytes: Vec<u8>,
-    /// Bytes that the frame lacks at least.
+    /// The least number of bytes that the frame lacks.
     pub missing: usize,
     pub decoder: RequestDecoder,
     pub upload: Option<Upload>,
-    /// When it arrived, on the clock of [`Requests`](super::request::Requests).
+    /// When the bytes arrived, on the clock of [`Requests`](super::request::Requests).
     pub asked: u32,
 }
 
-/// Records for clients that send less than a request. Some are there from the start: a small thing
-/// that is allocated amid large ones would keep the allocator from giving back what is beneath it,
-/// when those are freed.
+/// Records for clients with incomplete requests. Some exist from the start: a small allocation amid
+/// large ones would keep the allocator from giving the memory below it back when the large ones are
+/// freed.
 #[derive(Debug)]
 #[allow(clippy::vec_box, reason = "the boxes are what is handed out")]
 pub(crate) struct Spares(Vec<Box<Inbound>>);
@@ -73,8 +73,8 @@ impl Spares {
         }
     }
 
-    /// Gives up records that were needed once. Those that stay are new ones, which lie lower than
-    /// what a burst has left behind.
+    /// Frees records that a burst needed. The remaining ones are allocated anew, at lower addresses
+    /// than the rest of the burst.
     pub(crate) fn trim(&mut self) {
         self.0.clear();
         self.0.resize_with(SPARE_MIN, || {
@@ -89,24 +89,25 @@ impl Spares {
 /// A large request that has not been forwarded.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    /// Its pieces, among those for backends.
+    /// Its pieces, in the chunks of links.
     pub(crate) pieces: ChunkList,
     pub(crate) arrival: Arrival,
 }
 
-/// How much of a large request is there.
+/// How much of a large request has arrived.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    /// The decoder knows what it lacks. [`Inbound::bytes`] may have the beginning of a header line.
+    /// The decoder knows what is missing. [`Inbound::bytes`] may contain the start of a header
+    /// line.
     Incomplete(RestDecoder),
     /// All of it is in its pieces.
     Complete,
-    /// It has a mistake. The decoder of whole requests says which.
+    /// It is malformed. The decoder of complete requests finds the error.
     Malformed,
 }
 
 impl Inbound {
-    /// All bytes in it.
+    /// The number of bytes.
     pub(crate) fn len(&self) -> usize {
         let upload = self.upload.as_ref();
         self.bytes.len() + upload.map_or(0, |upload| upload.pieces.len())
@@ -116,7 +117,7 @@ impl Inbound {
         self.bytes.is_empty() && self.upload.is_none()
     }
 
-    /// Gives up all that was read.
+    /// Drops all bytes.
     pub(crate) fn clear(&mut self, chunks: &mut ChunkPool) {
         if let Some(mut upload) = self.upload.take() {
             chunks.clear(&mut upload.pieces);
@@ -129,7 +130,7 @@ impl Inbound {
 }
 
 impl Inbound {
-    /// Adds bytes to a large request as far as it lacks them. Returns those that follow it.
+    /// Adds the bytes that a large request lacks. Returns the bytes that follow it.
     pub(crate) fn add_to_upload<'a>(
         &mut self,
         mut input: &'a [u8],
@@ -194,7 +195,7 @@ fn add_piece(pieces: &mut ChunkList, bytes: &[u8], lacking: usize, chunks: &mut 
     chunks.append(pieces, bytes);
 }
 
-/// How far the decoder came with a frame that is not complete.
+/// How far the decoder got in an incomplete frame.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     pub decoder: RequestDecoder,
@@ -203,7 +204,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Begins an upload with `bytes`, which are all that there is of the frame, if it is large.
+    /// Starts an upload with `bytes`, all that has arrived of the frame, if the frame is large.
     pub(crate) fn upload(&mut self, bytes: &[u8], chunks: &mut ChunkPool) -> Option<Upload> {
         if bytes.len().saturating_add(self.missing) < LARGE_BYTES_MIN {
             return None;

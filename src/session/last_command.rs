@@ -1,17 +1,18 @@
-//! The name of the command that a client gave last, for CLIENT LIST and the service port.
+//! The name of a client's last command, for CLIENT LIST and the service port.
 
 use crate::command;
 use crate::resp::Args;
 
-/// It is noted for every request, and rarely shown.
+/// The name of a command. It is noted for every request, and rarely shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LastCommand {
-    /// As the client wrote it, cut to fit, with its sub-command if it has one; zeroes at the end.
+    /// The name as the client wrote it, cut to fit, with the sub-command if there is one; padded
+    /// with zeros.
     name: [u8; 16],
 }
 
 impl LastCommand {
-    /// That of a request of which the name, and the sub-command if there is one, are here.
+    /// The name in a request, if `frame` contains the name and the sub-command.
     #[inline]
     pub(crate) fn of(frame: &[u8]) -> Option<Self> {
         let mut args = Args::new(frame);
@@ -38,7 +39,7 @@ impl LastCommand {
         noted
     }
 
-    /// In lower case, and in letters that fit a line.
+    /// The name in lower case, with characters that are safe in a log line.
     pub(crate) fn shown(self) -> Vec<u8> {
         let letters = self.name.into_iter().take_while(|&letter| letter != 0);
         let shown = letters.map(|letter| match letter.is_ascii_graphic() {

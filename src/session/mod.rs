@@ -1,5 +1,5 @@
-//! One client: what it has sent and has not been answered, who it is, and what its session is set
-//! to. Knows no link but by its key.
+//! One client: its unanswered requests, its account, and the settings of its session. Knows a link
+//! only by its key.
 
 pub(crate) mod change;
 pub(crate) mod client;

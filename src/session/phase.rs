@@ -1,30 +1,30 @@
-//! What a client is doing. [`Phase::to`] is the table of transitions; `Client::enter` is the only
-//! function that changes a phase. Reasons not to read or decode a client's bytes for a moment are
-//! flow control, and apart from this: see [`Hold`](super::client::Hold).
+//! The phase of a client: what it is doing. [`Phase::to`] is the table of transitions;
+//! `Client::enter` is the only function that changes a phase. Flow control, which stops reading or
+//! decoding for a moment, is separate: see [`Hold`](super::client::Hold).
 
 use std::fmt;
 
-/// See the module. Those from `Changing` on decode nothing.
+/// The phase of a client. From `Changing` on, its bytes are not decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// It has no account: it has neither logged in nor been let in without a login.
+    /// The client has no account: it has neither logged in nor been admitted as the default user.
     #[default]
     Anonymous,
     /// Its requests go to shared links.
     Shared,
-    /// Its requests go to a link of its own: it has a [`Pin`](crate::dedicated::pin::Pin).
+    /// Its requests go to its dedicated link: it has a [`Pin`](crate::dedicated::pin::Pin).
     Dedicated,
-    /// A session change is under way: see [`Waiting`](super::change::Waiting).
+    /// A session change is in progress: see [`Waiting`](super::change::Waiting).
     Changing,
-    /// It is in its pool's wait queue for a link of its own.
+    /// The client is in its pool's wait queue for a dedicated link.
     Queued,
-    /// It waits for replicas: it is among the `waits` of a link.
+    /// The client waits for replicas: it is among the `waits` of a link.
     Replicas,
-    /// It hears what is said already, and is closed.
+    /// The client gets the replies that are buffered, and is closed.
     Closing,
 }
 
-/// A change that [`Phase::to`] does not know. The client keeps its phase.
+/// A transition that [`Phase::to`] does not contain. The client keeps its phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IllegalPhase {
     pub from: Phase,
@@ -55,7 +55,7 @@ impl Phase {
         }
     }
 
-    /// Are its bytes decoded, as far as the phase is concerned?
+    /// Does the phase allow the client's bytes to be decoded?
     #[inline]
     pub(crate) fn decodes(self) -> bool {
         self < Self::Changing

@@ -1,9 +1,9 @@
-//! Questions about clients that all workers answer: CLIENT LIST, KILL, UNBLOCK and their like.
+//! Questions about clients that all workers answer: for CLIENT LIST, KILL, UNBLOCK and others.
 
 use crate::cluster::{InstanceId, TenantKey};
 use crate::command::client::Filter;
 
-/// Whose clients are meant: those of one backend user.
+/// Which clients a question is about: those of one user of one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     pub(crate) tenant: TenantKey,
@@ -11,87 +11,87 @@ pub struct Scope {
     pub(crate) user: Box<[u8]>,
 }
 
-/// What one worker wants to know from the others.
+/// A question to the other workers.
 #[derive(Clone, Debug)]
 pub enum Question {
-    /// Some of the clients that match: their lines, or their end.
+    /// Some of the clients that match: list them, or close them.
     Search(Search),
-    /// The connection on which the client of this number is blocked; or it is unblocked at once,
-    /// maybe with an error.
+    /// The link on which the client with this number is blocked; a client in WAIT is unblocked at
+    /// once, with an error if `true`.
     Blocked(Scope, i64, bool),
-    /// The connection on which the client of this number gets messages.
+    /// The link on which the client with this number gets messages.
     Subscriber(Scope, i64),
-    /// Nothing: this instance wants a login of everybody, as the asker was told.
+    /// No answer is wanted: this instance requires a login, as its server told the asking worker.
     LoginNeeded(TenantKey, InstanceId),
 }
 
-/// What another worker says to it.
+/// Another worker's answer.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// What was found, and whether there are more clients to look at.
+    /// The clients that match, and whether there are more to search.
     Found(Matches, bool),
-    /// The connection asked for.
+    /// The link of the client.
     Connection(Found),
-    /// Nothing: that worker has ended, or was only told something.
+    /// Nothing: that worker has ended, or no answer was wanted.
     Gone,
 }
 
 /// What is known of a client that was asked for by its number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Found {
-    /// It is none of this worker's.
+    /// This worker has no such client.
     #[default]
     Nobody,
-    /// It is there, but not in the state asked for.
+    /// The client is not in the state that was asked for.
     Otherwise,
-    /// It is about to be.
+    /// The client is about to be in that state.
     Soon,
-    /// It was blocked, and is not any more.
+    /// The client was unblocked.
     Unblocked,
-    /// The backend's number of its own connection.
+    /// The server's number of its dedicated link.
     Connection(u64),
 }
 
-/// Answers that came so far.
+/// The answers to a question that have arrived.
 #[derive(Debug)]
 pub(crate) struct Gathering {
     /// Workers that have not answered.
     pub(crate) left: u16,
     pub(crate) matches: Matches,
     pub(crate) found: Found,
-    /// What is asked, slice by slice if it is a search.
+    /// The question, which for a search is asked slice by slice.
     pub(crate) question: Option<Question>,
-    /// In how many bytes: they show in the asker's own line.
+    /// The length of the request in bytes: it shows in the asking client's own line.
     pub(crate) asked: usize,
     /// Some worker has clients behind this slice.
     pub(crate) more: bool,
     pub purpose: Purpose,
 }
 
-/// What CLIENT LIST or CLIENT KILL looks for among the clients, slice by slice.
+/// The search of CLIENT LIST or CLIENT KILL, which is done slice by slice.
 #[derive(Clone, Debug)]
 pub struct Search {
     pub(crate) scope: Scope,
     pub(crate) filter: Filter,
-    /// The clients that match are closed.
+    /// Close the clients that match.
     pub(crate) kill: bool,
-    /// Which slice of each worker's clients.
+    /// The slice of each worker's clients.
     pub(crate) slice: u32,
 }
 
-/// What was found of them.
+/// The clients that were found.
 #[derive(Clone, Debug, Default)]
 pub struct Matches {
-    /// Numbers and lines.
+    /// Their numbers and lines.
     pub(crate) lines: Vec<(u64, Vec<u8>)>,
     /// Bytes of the lines.
     pub(crate) bytes: usize,
-    /// How many were closed.
+    /// How many clients were closed.
     pub(crate) killed: u64,
 }
 
 impl Matches {
-    /// Bytes that they take up.
+    /// Bytes of memory for them.
     pub(crate) fn kept(&self) -> usize {
         self.bytes + self.lines.len() * size_of::<(u64, Vec<u8>)>()
     }
@@ -103,22 +103,22 @@ impl Matches {
     }
 }
 
-/// What is done when all answers are in.
+/// What is done when all answers have arrived.
 #[derive(Debug, Default)]
 pub(crate) enum Purpose {
     /// CLIENT LIST.
     #[default]
     List,
-    /// CLIENT KILL: how the reply looks, and whether the asker goes too.
+    /// CLIENT KILL: the form of the reply, and whether the asking client is closed too.
     Kill { old_form: bool, me_too: bool },
-    /// CLIENT UNBLOCK: how the command shall end.
+    /// CLIENT UNBLOCK: how the blocked command ends.
     Unblock { with_error: bool },
-    /// CLIENT TRACKING ON REDIRECT: the client's number, where it stands in the request, and that.
+    /// CLIENT TRACKING ON REDIRECT: the client's number, its place in the request, and the request.
     Redirect {
         id: u64,
         at: usize,
         frame: Box<[u8]>,
-        /// How often it was asked already.
+        /// How often the question was asked.
         tries: u32,
     },
 }

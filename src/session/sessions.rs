@@ -1,5 +1,5 @@
-//! All clients of a worker: their table, the bytes on their way to them, and which of them want to
-//! be looked at.
+//! All clients of a worker: their table, the bytes to send to them, and the lists of clients that
+//! need attention.
 
 mod bytes;
 mod waits;
@@ -19,53 +19,52 @@ use crate::store::time::{Millis, Tenths};
 /// Limits of one client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientLimits {
-    /// Requests that are not answered yet; more are read later.
+    /// Requests in flight; above it the client is read paused.
     pub in_flight: u32,
-    /// Bytes of replies that it has not read: above it the client is closed.
+    /// Bytes of replies that the client has not read; above it the client is closed.
     pub outbound_bytes: usize,
 }
 
-/// Do too many bytes wait for a client?
+/// Is a client's buffer above its limit?
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Full {
     No,
     Yes,
 }
 
-/// See the module.
+/// All clients of a worker. See the module.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     table: Table<ClientKey, Client>,
-    /// Bytes on their way to clients.
+    /// Bytes to send to clients.
     chunks: ChunkPool,
     limits: ClientLimits,
-    /// The time, as it is noted for each read and each write.
+    /// The time that each read and each write notes.
     now: Tenths,
-    /// Clients that have something to read.
+    /// Clients with bytes to send.
     dirty: VecDeque<ClientKey>,
-    /// Clients whose hold may be over, or that may be done.
+    /// Clients that may continue or may be finished.
     ready: VecDeque<ClientKey>,
-    /// No new work is wanted: clients are closed as soon as nothing of theirs is in flight.
+    /// Draining: a client is closed as soon as nothing of it is in flight.
     draining: bool,
-    /// What is left of the go of the client whose bytes are decoded.
+    /// The rest of the go of the client whose bytes are decoded.
     pub share: Share,
-    /// Clients that had their go, and sent more.
+    /// Clients that had their go and sent more.
     pub backlog: Rows,
     /// Clients that wait for their tenant's rate.
     pub throttled: Throttled,
-    /// Clients whose question about other clients is to be put, or the next slice of it.
+    /// Clients whose question about other clients, or its next slice, is to be asked.
     pub questions: Rows,
-    /// Clients that asked for another one's own link, which is not ready yet.
+    /// Clients whose question is asked again: the other client's dedicated link was not ready.
     asks_again: Vec<ClientKey>,
-    /// Clients that wait for their tenant to go on, or for the one they want to log in to.
+    /// Clients that wait for the end of a pause of their tenant, or of the one they log in to.
     paused: Vec<(ClientKey, TenantSlot)>,
-    /// Clients that wait for a server to take what it was sent.
+    /// Clients that wait for a link to have room for more requests.
     crowded: Vec<(LinkKey, ClientKey)>,
-    /// Clients that had something to read when they were looked at last, and took none of it since
-    /// then.
+    /// Clients that had bytes to read at the last check, and have taken none of them since.
     stuck: HashMap<ClientKey, Millis>,
     spares: Spares,
-    /// Bytes kept of incomplete requests in one piece, at most.
+    /// Bytes of incomplete requests kept in one piece; an upper bound.
     partial_bytes: usize,
 }
 
@@ -115,7 +114,7 @@ impl Sessions {
         self.table.contains(key)
     }
 
-    /// Takes a client out, and gives back the memory of all that waits for it.
+    /// Removes a client and frees the memory of all that waits for it.
     pub(crate) fn remove(
         &mut self,
         key: ClientKey,
@@ -135,7 +134,7 @@ impl Sessions {
         self.table.iter()
     }
 
-    /// The clients of some slots of the table.
+    /// The clients in some slots of the table.
     pub(crate) fn within(
         &self,
         slots: std::ops::Range<usize>,
@@ -143,7 +142,7 @@ impl Sessions {
         self.table.within(slots)
     }
 
-    /// No client's slot is as high.
+    /// An upper bound on the slots in use.
     pub(crate) fn slots(&self) -> usize {
         self.table.slots()
     }
@@ -168,7 +167,7 @@ impl Sessions {
         self.draining
     }
 
-    /// Gives memory back that is not needed at the moment.
+    /// Frees memory that is not needed now.
     pub(crate) fn trim(&mut self) {
         self.chunks.trim();
         shrink_queue(&mut self.ready);

@@ -1,28 +1,28 @@
-//! How much a worker does for one client before it turns to the others.
+//! The share of one client: how much a worker does for it before it continues with the others.
 //!
-//! What a client sends is decoded in goes of at most [`COMMANDS_MAX`] commands. A client that has
-//! more waits in the backlog, and is not read meanwhile; each turn goes through the backlog until
-//! so many commands are done, tenant by tenant, and client by client of each. So a client that
-//! sends little is answered in the turn in which its request came, whatever others send.
+//! A client's bytes are decoded in goes of at most [`COMMANDS_MAX`] commands. A client that has
+//! more waits in the backlog and is read paused; each turn handles a number of commands of the
+//! backlog, tenant by tenant, and client by client of each. So a client that sends little is
+//! answered in the turn in which its request arrived, whatever other clients send.
 //!
-//! A client that its tenant's rate refuses waits until the rate allows a request again, or for a
-//! second: then it hears so once more.
+//! A client above its tenant's rate waits until the rate allows a request, or for one second: then
+//! it gets the next error.
 
 use std::collections::VecDeque;
 
 use crate::store::key::{ClientKey, TenantSlot};
 use crate::store::time::Millis;
 
-/// Commands of one client in one go: more than any usual pipeline has.
+/// Commands of one client in one go: more than usual pipelines have.
 const COMMANDS_MAX: u32 = 256;
 
 /// Requests of one client that a rate refuses in one go.
 pub(crate) const REFUSALS_MAX: u32 = 8;
 
-/// A rate is looked at again after this, ms: it may have been lifted.
+/// The longest time between two checks of a rate, ms: the limit may have been lifted.
 pub(crate) const LOOK_AGAIN_MS: u64 = 100;
 
-/// What is left of a client's go.
+/// The rest of a client's go.
 #[derive(Debug)]
 pub(crate) struct Share {
     commands: u32,
@@ -39,7 +39,7 @@ impl Default for Share {
 }
 
 impl Share {
-    /// Takes one command of it. `false`: the go is over.
+    /// Takes one command. `false`: the go is over.
     #[inline]
     pub(crate) fn take(&mut self) -> bool {
         match self.commands.checked_sub(1) {
@@ -56,16 +56,16 @@ impl Share {
     }
 }
 
-/// Clients in a row for each tenant, with since when they wait, and the tenants in turn. Clients
-/// that are gone may be among them.
+/// A queue of clients for each tenant, with the start of their wait; the tenants take turns. Keys
+/// of closed clients may be among them.
 #[derive(Debug, Default)]
 pub(crate) struct Rows(VecDeque<(TenantSlot, Row)>);
 
-/// The clients of one tenant, and since when they wait.
+/// The clients of one tenant, with the start of their wait.
 pub(crate) type Row = VecDeque<(ClientKey, Millis)>;
 
 impl Rows {
-    /// Looks at the row of each tenant, and drops it if nobody is left in it.
+    /// Visits the queue of each tenant, and removes it if it is empty afterwards.
     pub(crate) fn retain(&mut self, mut look: impl FnMut(TenantSlot, &mut Row)) {
         self.0.retain_mut(|(tenant, row)| {
             look(*tenant, row);
@@ -80,7 +80,7 @@ impl Rows {
         }
     }
 
-    /// The client is its tenant's next one.
+    /// Puts the client at the head of its tenant's queue.
     pub(crate) fn push_first(&mut self, tenant: TenantSlot, key: ClientKey, now: Millis) {
         match self.0.iter_mut().find(|(of, _)| *of == tenant) {
             Some((_, row)) => row.push_front((key, now)),
@@ -102,7 +102,7 @@ impl Rows {
         self.0.iter().map(|(_, row)| row.len()).sum()
     }
 
-    /// All of them.
+    /// All clients.
     pub(crate) fn keys(&self) -> impl Iterator<Item = ClientKey> {
         self.0
             .iter()
@@ -114,7 +114,7 @@ impl Rows {
     }
 }
 
-/// Clients that wait for their tenant's rate, and when that is looked at.
+/// Clients that wait for their tenant's rate, and when the rates are checked.
 #[derive(Debug, Default)]
 pub(crate) struct Throttled {
     rows: Rows,
@@ -122,19 +122,19 @@ pub(crate) struct Throttled {
 }
 
 impl Throttled {
-    /// A client waits: its tenant's rate is looked at in the next turn.
+    /// Adds a client: its tenant's rate is checked in the next turn.
     pub(crate) fn push(&mut self, tenant: TenantSlot, key: ClientKey, now: Millis) {
         self.rows.push(tenant, key, now);
         self.next_look = now;
     }
 
-    /// The clients, if their tenants' rates are to be looked at now.
+    /// Takes the clients out, if their tenants' rates are to be checked now.
     pub(crate) fn take_due(&mut self, now: Millis) -> Option<Rows> {
         let due = self.due().is_some_and(|due| now >= due);
         due.then(|| std::mem::take(&mut self.rows))
     }
 
-    /// Those that go on waiting, and when the rates are to be looked at again.
+    /// Puts back the clients that still wait, and sets the time of the next check.
     pub(crate) fn put_back(&mut self, rows: Rows, next_look: Millis) {
         (self.rows, self.next_look) = (rows, next_look);
     }
@@ -143,7 +143,7 @@ impl Throttled {
         self.rows.keys()
     }
 
-    /// When the rates are to be looked at; `None`: nobody waits.
+    /// When the rates are checked next; `None`: no client waits.
     pub(crate) fn due(&self) -> Option<Millis> {
         (!self.rows.is_empty()).then_some(self.next_look)
     }

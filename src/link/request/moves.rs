@@ -1,23 +1,23 @@
-//! Records that leave their queue out of turn: for another connection, or because they are answered
-//! here.
+//! Records that leave their link's queue out of turn: for another link, or because the proxy
+//! answers them.
 
 use crate::link::request::{Fifo, Kind, NIL, Reply, Request, Requests};
 use crate::link::verb::Verb;
 use crate::store::chunk::{ChunkList, ChunkPool};
 use crate::store::key::ClientKey;
 
-/// Why a request that only reads is asked again on another connection.
+/// Why a read-only request is retried on another link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// A big reply in front of its reply, whose client reads slowly.
+    /// A large reply in front of its reply is read slowly.
     SlowReader = 1,
     /// A reply in front of its reply is late.
     LateReply = 2,
-    /// Its connection was lost.
+    /// Its link was lost.
     LinkLost = 4,
 }
 
-/// The reasons for which a request was asked again.
+/// The reasons for which a request was retried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Retried(u8);
 
@@ -33,7 +33,7 @@ impl Retried {
 }
 
 impl Requests {
-    /// Hangs a record at the end of a client's queue again, after those that went before it.
+    /// Appends a record to a client's queue again, after the records before it.
     pub(crate) fn relink(&mut self, fifo: &mut Fifo, index: u32) {
         if let Some(record) = self.get_mut(index) {
             record.next_of_client = NIL;
@@ -41,7 +41,7 @@ impl Requests {
         }
     }
 
-    /// Nobody waits for the replies to a record any more; the backend brings them all the same.
+    /// Abandons the replies to a record: the server still sends them.
     pub(crate) fn forsake(&mut self, index: u32) {
         if let Some(record) = self.get_mut(index) {
             record.client = ClientKey::NONE;
@@ -50,8 +50,8 @@ impl Requests {
         }
     }
 
-    /// Leaves a record its first `count` replies. The others get a record of their own behind it in
-    /// both queues; their bytes begin at `start`. Returns the new record.
+    /// Splits a record after its first `count` replies. The others get a record of their own behind
+    /// it in both queues; their bytes start at `start`. Returns the new record.
     pub(crate) fn split(
         &mut self,
         (index, count, start): (u32, u32, u64),
@@ -80,8 +80,7 @@ impl Requests {
         new
     }
 
-    /// Hangs a record at the end of a backend's queue, wherever it was before; its bytes will begin
-    /// at `start`.
+    /// Appends a record to a link's queue, wherever it was before; its bytes will start at `start`.
     pub(crate) fn rehang(&mut self, index: u32, of_link: &mut Fifo, start: u64) {
         if let Some(record) = self.get_mut(index) {
             (record.start, record.next_of_link) = (start, NIL);
@@ -93,8 +92,7 @@ impl Requests {
         }
     }
 
-    /// A record that was taken off its backend's queue is answered here: the replies wait for those
-    /// before them.
+    /// Answers a record that was removed from its link's queue: the replies wait for earlier ones.
     pub(crate) fn answer(&mut self, index: u32, replies: ChunkList, chunks: &mut ChunkPool) {
         let Some(record) = self.records.get_mut(index as usize) else {
             return;
@@ -103,7 +101,7 @@ impl Requests {
         (record.verb, record.count, record.next_of_link) = (Verb::Plain, 0, NIL);
         let before = record.reply();
         self.finish(index, replies);
-        // A part of the replies that no link completes is of no use.
+        // A partial reply that no link completes is dropped.
         if let Reply::Arriving(kept) = before
             && let Some(mut kept) = self.kept.try_remove(kept as usize)
         {
@@ -111,7 +109,7 @@ impl Requests {
         }
     }
 
-    /// Forgets a record that was taken off its backend's queue, and is in no client's.
+    /// Removes a record that was removed from its link's queue, and is in no client's.
     pub(crate) fn forget(&mut self, index: u32) {
         if let Some(record) = self.records.try_remove(index as usize) {
             self.patient -= usize::from(record.verb.is_patient());

@@ -1,5 +1,5 @@
-//! What few clients have, or any has for a moment: it is kept apart from a client's record. When a
-//! session change ends and nothing else is there to keep, its memory is given back.
+//! Data that few clients have, or have for a moment only: it is kept apart from the client's
+//! record, and freed when a session change ends and nothing else is kept.
 
 use crate::session::change::Login;
 use crate::session::change::Waiting;
@@ -8,12 +8,12 @@ use crate::session::client::totals::Halves;
 use crate::store::key::LinkKey;
 use crate::store::time::{Millis, Tenths};
 
-/// The connections that a client has left, see `former`.
+/// The links that a client has left, see `former`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Former {
-    /// `NONE` stands for one of which nothing is known any more.
+    /// `NONE` stands for links of which nothing is known any more.
     pub connections: Vec<LinkKey>,
-    /// The client has heard that nobody can tell of what it wrote so far.
+    /// The client got the error that its earlier writes cannot be confirmed.
     pub told: bool,
 }
 
@@ -23,28 +23,28 @@ pub(crate) struct Details {
     pub name: Box<[u8]>,
     pub lib_name: Box<[u8]>,
     pub lib_ver: Box<[u8]>,
-    /// The session change under way. `Some` exactly while the client's hold has `VERDICT`.
+    /// The session change in progress.
     pub waiting: Option<Box<Waiting>>,
-    /// Why the backend's verdict could not be had: what its next command hears.
+    /// Why there was no auth result for the default user: the error for the client's next command.
     pub refusal: Option<Box<str>>,
-    /// The connections that it has left, if it is [`Flag::Moved`](super::Flag::Moved), and
-    /// a little longer.
+    /// The links that the client has left, if [`Flag::Moved`](super::Flag::Moved) is set, and a
+    /// little longer.
     pub former: Option<Box<Former>>,
-    /// Since when it has stood in line for what it asks; 0: it does not.
+    /// When the client joined the wait queue for its present command; 0: it did not.
     pub line_since: Millis,
-    /// When a RESET, or a move to another instance, has made it nobody again.
+    /// When the client became anonymous again, by RESET or a move to another instance.
     pub nobody_since: Tenths,
     /// Commands refused before a login, since the last login.
     pub refused_commands: u32,
-    /// Bytes of replies made here that wait for those before them.
+    /// Bytes of replies that wait for earlier ones.
     pub parked_bytes: u32,
-    /// The upper halves of its totals.
+    /// The upper halves of the client's totals.
     pub totals: Halves,
-    /// Its last login was refused: the next one waits behind those of others.
+    /// The client's last login was refused: its next one waits behind those of other clients.
     pub login_refused: bool,
-    /// READONLY: it shows in CLIENT LIST.
+    /// READONLY, shown in CLIENT LIST.
     pub read_only: bool,
-    /// CLIENT CAPA REDIRECT: so does that.
+    /// CLIENT CAPA REDIRECT, shown in CLIENT LIST.
     pub takes_redirects: bool,
 }
 
@@ -81,7 +81,7 @@ impl Details {
 }
 
 impl Client {
-    /// The session change under way.
+    /// The session change in progress.
     pub(crate) fn waiting(&self) -> Option<&Waiting> {
         self.details.as_ref()?.waiting.as_deref()
     }
@@ -91,14 +91,14 @@ impl Client {
         self.details.as_mut()?.waiting.as_deref_mut()
     }
 
-    /// Ends a session change. Most clients have nothing else of the kind, and keep nothing.
+    /// Ends a session change. Frees the record unless it keeps anything else.
     pub(crate) fn end_waiting(&mut self) -> Option<Box<Waiting>> {
         let waiting = self.details.as_mut()?.waiting.take();
         self.details.take_if(|details| details.is_empty());
         waiting
     }
 
-    /// What its next command is to hear, if anything.
+    /// Takes the error for the client's next command, if there is one.
     pub(crate) fn take_refusal(&mut self) -> Option<Box<str>> {
         self.details.as_mut()?.refusal.take()
     }
@@ -108,14 +108,14 @@ impl Client {
         self.details.as_ref().is_some_and(|it| it.login_refused)
     }
 
-    /// Since when it has stood in line; 0: it does not.
+    /// When the client joined the wait queue; 0: it did not.
     pub(crate) fn line_since(&self) -> Millis {
         self.details
             .as_ref()
             .map_or_else(Millis::default, |it| it.line_since)
     }
 
-    /// What it asks next has not stood in line yet.
+    /// Forgets the wait: the next command has not been in a wait queue.
     pub(crate) fn forget_line(&mut self) {
         if let Some(details) = &mut self.details {
             details.line_since = Millis::default();
@@ -130,21 +130,21 @@ impl Client {
         self.details.get_or_insert_default()
     }
 
-    /// Since when it has been nobody: since it was opened, or since RESET.
+    /// Since when the client has been anonymous: since it connected, or since RESET.
     pub(crate) fn nobody_since(&self) -> Tenths {
         let since = self.details.as_ref().map(|it| it.nobody_since);
         since.map_or(self.opened, |since| since.max(self.opened))
     }
 
-    /// A reply made here waits for those before it. (They are counted in 32 bits: a client is not
-    /// read long before it has so many.)
+    /// Counts a reply that waits for earlier ones. (32 bits are enough: the client is read paused
+    /// long before.)
     pub(crate) fn count_parked(&mut self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let parked = &mut self.details_mut().parked_bytes;
         *parked = parked.saturating_add(bytes);
     }
 
-    /// It waits no more.
+    /// Counts that the reply was delivered.
     pub(crate) fn count_unparked(&mut self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         if let Some(details) = &mut self.details {
@@ -152,7 +152,7 @@ impl Client {
         }
     }
 
-    /// Has nobody asked for the verdict on its login yet?
+    /// Does the client's login still wait for a verifier?
     pub(crate) fn waits_for_login(&self) -> bool {
         let waiting = self.waiting();
         waiting.is_some_and(|it| it.login == Login::Waits)

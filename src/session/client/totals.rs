@@ -1,9 +1,8 @@
-//! What CLIENT LIST says of how much has gone through a client's connection: bytes read and
-//! written, and commands carried out.
+//! The totals of a client for CLIENT LIST: bytes read and written, and commands executed.
 //!
-//! All of it is counted as a server does: bytes when they are read or written, and a command when
-//! it is carried out, which for one inside MULTI is in EXEC. The record of a client has 32 bits for
-//! each of the numbers; only a client that goes beyond them has the other 32 in its [`Details`].
+//! They are counted as a server does: bytes when they are read or written, and a command when it is
+//! executed, which for one inside MULTI is at EXEC. The client's record has 32 bits for each total;
+//! only a client that exceeds them has the upper 32 bits in its [`Details`].
 //!
 //! [`Details`]: super::details::Details
 
@@ -11,7 +10,7 @@ use crate::link::frame::Frame;
 use crate::link::verb::Verb;
 use crate::session::client::Client;
 
-/// The lower or the upper 32 bits of the numbers of one client.
+/// The lower or the upper 32 bits of a client's totals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Halves {
     bytes_in: u32,
@@ -19,7 +18,7 @@ pub(crate) struct Halves {
     commands: u32,
 }
 
-/// The numbers of one client.
+/// A client's totals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub bytes_in: u64,
@@ -27,7 +26,7 @@ pub(crate) struct Totals {
     pub commands: u64,
 }
 
-/// Adds to one half. Returns whether the other half is one more now.
+/// Adds to one half. Returns whether the other half must be incremented.
 #[inline]
 fn add(to: &mut u32, n: u32) -> bool {
     let (sum, carry) = to.overflowing_add(n);
@@ -36,7 +35,7 @@ fn add(to: &mut u32, n: u32) -> bool {
 }
 
 impl Client {
-    /// So many bytes of it have been read, by one read: no system reads 4 GB at once.
+    /// Counts the bytes of one read: no system reads 4 GB at once.
     #[inline]
     pub(crate) fn count_read(&mut self, bytes: usize) {
         if add(&mut self.totals.bytes_in, bytes as u32) {
@@ -44,7 +43,7 @@ impl Client {
         }
     }
 
-    /// So many bytes have been written to it, by one write.
+    /// Counts the bytes of one write.
     #[inline]
     pub(crate) fn count_written(&mut self, bytes: usize) {
         if add(&mut self.totals.bytes_out, bytes as u32) {
@@ -52,7 +51,7 @@ impl Client {
         }
     }
 
-    /// So many commands of it are, or will soon be, carried out.
+    /// Counts commands that are executed, or soon will be.
     #[inline]
     pub(crate) fn count_commands(&mut self, commands: u32) {
         if add(&mut self.totals.commands, commands) {
@@ -60,7 +59,7 @@ impl Client {
         }
     }
 
-    /// A command that was counted is not carried out, or not now.
+    /// Takes back a counted command: it is not executed now.
     pub(crate) fn uncount_command(&mut self) {
         debug_assert!(self.totals().commands > 0, "it was not counted");
         let (left, borrow) = self.totals.commands.overflowing_sub(1);
@@ -88,7 +87,8 @@ impl Client {
         }
     }
 
-    /// Inside MULTI a server carries out nothing but what ends it: what is queued, when EXEC does.
+    /// Counts a reply inside MULTI: there a server executes only the commands that end it; EXEC
+    /// executes the queued ones.
     pub(crate) fn count_inside(&mut self, verb: Verb, reply: &Frame) {
         let Some(pin) = self.pin().filter(|pin| pin.multi) else {
             return;

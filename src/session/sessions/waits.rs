@@ -1,4 +1,4 @@
-//! Clients that may go on, and those that wait for something that is not theirs.
+//! Clients that may continue, and clients that wait for something outside their session.
 
 use std::collections::VecDeque;
 
@@ -7,14 +7,14 @@ use crate::session::client::{Client, Flag, Hold};
 use crate::store::key::{ClientKey, LinkKey, TenantSlot};
 
 impl Sessions {
-    /// Has a client looked at in this turn's resume.
+    /// Queues a client for this turn's resume.
     pub(crate) fn mark_ready(&mut self, key: ClientKey) {
         if let Some(client) = self.table.get_mut(key) {
             mark_ready(&mut self.ready, client, key);
         }
     }
 
-    /// Ends a reason not to decode a client's bytes, and has it looked at.
+    /// Ends a reason for holding a client, and queues it for resume.
     pub(crate) fn end_hold(&mut self, key: ClientKey, hold: Hold) {
         if let Some(client) = self.table.get_mut(key) {
             client.hold.clear(hold);
@@ -22,8 +22,8 @@ impl Sessions {
         }
     }
 
-    /// A client is done with what it waited for: it goes on in the phase that follows from what it
-    /// has, and is looked at. `false`: it has gone or closes, and waits for nothing.
+    /// Ends a client's wait: it returns to the phase that follows from what it has, and is queued
+    /// for resume. `false`: the client is closed or closing.
     pub(crate) fn go_on(&mut self, key: ClientKey) -> bool {
         let waits = |it: &&mut Client| !it.phase().decodes() && !it.is_closing();
         let Some(client) = self.table.get_mut(key).filter(waits) else {
@@ -39,17 +39,17 @@ impl Sessions {
         self.ready.pop_front()
     }
 
-    /// How many clients are to be looked at.
+    /// The number of clients to resume.
     pub(crate) fn ready(&self) -> usize {
         self.ready.len()
     }
 
-    /// Is there anything to do in a next turn, though nothing comes?
+    /// Is there work for the next turn even without events?
     pub(crate) fn has_work(&self) -> bool {
         !(self.ready.is_empty() && self.backlog.is_empty() && self.questions.is_empty())
     }
 
-    /// A client waits until the server of a link takes what it was sent.
+    /// Makes a client wait until a link has room for more requests.
     pub(crate) fn wait_for_room(&mut self, key: ClientKey, on: LinkKey) {
         if let Some(client) = self.table.get_mut(key)
             && !client.hold.has(Hold::BACKEND)
@@ -64,7 +64,7 @@ impl Sessions {
         !self.crowded.is_empty()
     }
 
-    /// A link has room again, or is gone: the clients that wait for that go on.
+    /// A link has room again, or is closed: resumes the clients that wait for room.
     pub(crate) fn end_wait_for_room(&mut self, on: LinkKey) {
         let mut i = 0;
         while let Some(&(of, client)) = self.crowded.get(i) {
@@ -77,7 +77,7 @@ impl Sessions {
         }
     }
 
-    /// A client waits for the end of its tenant's pause.
+    /// Makes a client wait for the end of its tenant's pause.
     pub(crate) fn wait_for_unpause(&mut self, key: ClientKey, tenant: TenantSlot) {
         if let Some(client) = self.table.get_mut(key) {
             client.hold.set(Hold::LIMIT);
@@ -85,12 +85,12 @@ impl Sessions {
         }
     }
 
-    /// The clients that wait for the end of pauses, and of which tenant's.
+    /// The clients that wait for the end of a pause, with the tenant of the pause.
     pub(crate) fn paused(&self) -> &[(ClientKey, TenantSlot)] {
         &self.paused
     }
 
-    /// A tenant's pause is over. Returns how many clients go on.
+    /// Ends a tenant's pause. Returns how many clients are resumed.
     pub(crate) fn end_pause(&mut self, tenant: TenantSlot) -> usize {
         let (over, left) = std::mem::take(&mut self.paused)
             .into_iter()
@@ -102,7 +102,7 @@ impl Sessions {
         over.len()
     }
 
-    /// A client that goes waits no more. Returns the tenant whose pause it waited for.
+    /// Removes a client that waits for the end of a pause. Returns the tenant of the pause.
     pub(crate) fn leave_pause(&mut self, key: ClientKey) -> Option<TenantSlot> {
         let client = self.table.get_mut(key)?;
         if !client.hold.has(Hold::LIMIT) {
@@ -116,7 +116,7 @@ impl Sessions {
         Some(self.paused.swap_remove(at).1)
     }
 
-    /// The question of a client is asked again in the next round.
+    /// Asks the client's question again in the next round.
     pub(crate) fn ask_again(&mut self, key: ClientKey) {
         self.asks_again.push(key);
     }
