@@ -96,7 +96,7 @@ impl Machine {
                 Work::ServeLogins(of) => self.serve_logins(of),
                 Work::FailLogins(of, text) => self.fail_logins(of, &text),
                 Work::AskAboutLost(pool, of) => {
-                    if !self.has_connections(pool) {
+                    if !self.upstreams.has_connections(pool) {
                         self.ask_about_lost(pool, of);
                     }
                 }

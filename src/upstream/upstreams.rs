@@ -17,6 +17,7 @@
 
 mod accounts;
 mod instances;
+mod queries;
 mod tenants;
 
 use crate::cluster::Snapshot;

@@ -31,7 +31,7 @@ impl Machine {
             return Err(Refusal::Error(text.into()));
         }
         let pool_key = client.pool;
-        if !self.is_out(pool_key)
+        if !self.upstreams.is_out(pool_key, self.now)
             && let Some(link) = self.free_connection(pool_key)?
         {
             self.own(link, key);
@@ -59,12 +59,6 @@ impl Machine {
         Err(Refusal::Later)
     }
 
-    /// Is the pool's instance down? Then the clients in the wait queue wait for the instance, too.
-    pub(in crate::proxy) fn is_out(&self, pool_key: PoolKey) -> bool {
-        let instance = self.upstreams.instance_of_pool(pool_key);
-        instance.is_some_and(|instance| instance.is_out(self.now))
-    }
-
     /// Gives a client a link with nothing in flight, of any of the user's pools, or a new one.
     pub(super) fn pin_apart(&mut self, key: ClientKey) -> Result<(), Refusal> {
         let Some(client) = self.clients.get(key) else {
@@ -89,7 +83,7 @@ impl Machine {
         }
         // While a script runs, no server lets a new link select its database.
         let pool = self.upstreams.pool(access, 0, protocol);
-        if self.is_refused(pool) {
+        if self.upstreams.is_refused(pool, self.now) {
             return Err(Refusal::LoggedOut);
         }
         let on = self.open(pool, Role::Dedicated(key));
@@ -112,7 +106,7 @@ impl Machine {
         &mut self,
         pool_key: PoolKey,
     ) -> Result<Option<LinkKey>, Refusal> {
-        let slot = self.tenant_of_pool(pool_key);
+        let slot = self.upstreams.tenant_of_pool(pool_key);
         let full = self.has_all_dedicated(slot);
         let tenant = self.upstreams.tenants.get_mut(slot);
         if tenant.is_some_and(|tenant| full || !tenant.take(Use::Pinned, tenant.limits.pinned)) {
@@ -134,15 +128,10 @@ impl Machine {
         left == 0 || self.asked_about_waits(slot) >= left
     }
 
-    pub(super) fn tenant_of_pool(&self, pool_key: PoolKey) -> TenantSlot {
-        let instance = self.upstreams.instance_of_pool(pool_key);
-        instance.map_or(TenantSlot::NONE, |instance| instance.slot)
-    }
-
     /// Counts a link as dedicated whatever the tenant's limit is.
     fn count_owned(&mut self, key: LinkKey) {
         let pool = self.links.get(key).map(|link| link.pool);
-        let slot = pool.map(|pool| self.tenant_of_pool(pool));
+        let slot = pool.map(|pool| self.upstreams.tenant_of_pool(pool));
         if let Some(tenant) = slot.and_then(|slot| self.upstreams.tenants.get_mut(slot)) {
             tenant.take(Use::Pinned, None);
         }
@@ -156,7 +145,7 @@ impl Machine {
             }
             self.fail(key, &Failure::Removed);
         }
-        if self.is_refused(pool_key) {
+        if self.upstreams.is_refused(pool_key, self.now) {
             return Err(Refusal::LoggedOut);
         }
         let nobodys = Role::Dedicated(ClientKey::NONE);
@@ -185,7 +174,7 @@ impl Machine {
                 false => Role::Borrowed(key),
             },
         );
-        let tenant = self.tenant_of_pool(pool);
+        let tenant = self.upstreams.tenant_of_pool(pool);
         if let Some(client) = self.clients.get_mut(key) {
             let shared = client.link;
             client.go_to(link_key);

@@ -13,7 +13,7 @@ const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
 impl Machine {
     /// Gives free links to the clients at the head of a pool's wait queue.
     pub(in crate::proxy) fn serve_line(&mut self, pool_key: PoolKey) {
-        while !self.is_out(pool_key)
+        while !self.upstreams.is_out(pool_key, self.now)
             // The client leaves the queue first, because closing a link serves the queue, too.
             && let Some(pool) = self.upstreams.pools.get_mut(pool_key)
             && let Some(turn) = pool.line.pop_front()
@@ -63,7 +63,7 @@ impl Machine {
             let out = instance.filter(|instance| instance.is_out(self.now));
             let out_text = out.map(|it| it.down_text.clone());
             let text = out_text.clone().unwrap_or_else(|| NO_TURN.to_owned());
-            let slot = self.tenant_of_pool(pool_key);
+            let slot = self.upstreams.tenant_of_pool(pool_key);
             let now = self.now;
             let late = |turn: &Turn| now.since(turn.since) >= wait_ms;
             while let Some(pool) = self.upstreams.pools.get_mut(pool_key)
@@ -86,7 +86,7 @@ impl Machine {
     /// The limit that keeps the clients of a pool from getting another link.
     fn dedicated_bound(&self, pool: PoolKey) -> Bound {
         let full = { self.upstreams.access_of(pool) }.is_some_and(|it| self.is_full(it.instance));
-        if self.has_all_dedicated(self.tenant_of_pool(pool)) {
+        if self.has_all_dedicated(self.upstreams.tenant_of_pool(pool)) {
             Bound::Dedicated
         } else if full {
             Bound::InstanceConnections

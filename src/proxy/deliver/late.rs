@@ -30,7 +30,6 @@ use crate::proxy::deliver::retry::first_unanswered;
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
 use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
-use crate::store::time::Millis;
 
 /// Where replies may take any time, this is the timeout of handshakes and logins, ms: no request
 /// depends on one such link, and verifiers are few.
@@ -76,7 +75,7 @@ impl Machine {
         let late = link.is_late(self.now) && may_be_led_round(link);
         let next = match stall {
             _ if !late => Stall::None,
-            Stall::Late(at) if self.heard_of(pool) > at => Stall::Served(self.now),
+            Stall::Late(at) if self.upstreams.heard_of(pool) > at => Stall::Served(self.now),
             Stall::Late(_) => {
                 self.seek_answer(pool);
                 stall
@@ -127,12 +126,6 @@ impl Machine {
             head.is_some_and(|head| again || !head.retried.has(Reason::LateReply))
         });
         movable
-    }
-
-    /// When the server of a pool last answered, on any link of this worker.
-    fn heard_of(&self, pool: PoolKey) -> Millis {
-        let instance = self.upstreams.instance_of_pool(pool);
-        instance.map_or_else(Millis::default, |instance| instance.heard)
     }
 
     /// Makes the server of a pool answer something, to show whether it is alive.
@@ -294,7 +287,7 @@ impl Machine {
             }
         }
         for (key, pool, late) in owing {
-            let unheard = self.now.since(self.heard_of(pool));
+            let unheard = self.now.since(self.upstreams.heard_of(pool));
             if unheard >= reply / 2 {
                 self.seek_answer(pool);
             }

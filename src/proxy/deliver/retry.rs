@@ -14,10 +14,7 @@ use crate::link::request::{Kind, Reply};
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold};
-use crate::store::key::{ClientKey, LinkKey, PoolKey};
-
-/// Without a retry for this long, clients that were moved to other links return, ms.
-const CALM_MS: u64 = 10_000;
+use crate::store::key::{ClientKey, LinkKey};
 
 impl Machine {
     /// Retries the requests behind the head's reply on other links, if they are read-only: each
@@ -167,13 +164,6 @@ impl Machine {
         }
         self.stats.counters.asked_again += 1;
         self.stats.counters.asked_again_late += u64::from(why == Reason::LateReply);
-    }
-
-    /// Has no client read a large reply slowly for some time? Then the clients that were moved to
-    /// other links return: the fewer links, the more requests go into one write.
-    pub(in crate::proxy) fn is_calm(&self, pool: PoolKey) -> bool {
-        let pool = self.upstreams.pools.get(pool);
-        pool.is_none_or(|pool| self.now.since(pool.led_round_at) >= CALM_MS)
     }
 
     /// Closes a link whose outstanding replies are all abandoned.

@@ -83,7 +83,7 @@ impl Machine {
     /// Does the server reject the credential of a link's clients? Clients that find no other link
     /// with an accepted credential are closed.
     pub(in crate::proxy) fn is_logged_out(&self, lost: &Link, failure: &Failure) -> bool {
-        matches!(failure, Failure::Refused(_)) && self.is_refused(lost.pool)
+        matches!(failure, Failure::Refused(_)) && self.upstreams.is_refused(lost.pool, self.now)
     }
 }
 

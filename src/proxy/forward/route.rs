@@ -123,7 +123,8 @@ impl Machine {
                 && !connection.is_busy()
                 && connection.is_open()
                 && !connection.is_late(self.now);
-            if fit && !(client.is(Flag::LedRound) && self.is_calm(client.pool)) {
+            if fit && !(client.is(Flag::LedRound) && self.upstreams.is_calm(client.pool, self.now))
+            {
                 return match connection.outbound.len() <= BACKEND_OUTBOUND_BYTES_MAX {
                     true => Ok(link),
                     false => self.with_room(key, link),
@@ -210,7 +211,7 @@ impl Machine {
             .upstreams
             .instance_of_pool(pool_key)
             .is_none_or(|it| it.rests(self.now));
-        let refused = self.is_refused(pool_key);
+        let refused = self.upstreams.is_refused(pool_key, self.now);
         if refused && least.is_none() {
             return Err(Refusal::LoggedOut);
         }

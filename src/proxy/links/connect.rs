@@ -3,7 +3,6 @@
 use std::mem;
 
 use crate::command::Permission;
-use crate::command::blocking::BlockingCommands;
 
 use crate::link::failure::Failure;
 use crate::link::handshake::{Greeted, Handshake};
@@ -175,15 +174,6 @@ impl Machine {
         self.links.greet(key, &bytes);
     }
 
-    /// Remembers which commands of this server may block.
-    fn learn(&mut self, key: InstanceKey, learned: BlockingCommands) {
-        if let Some(instance) = self.upstreams.instances.get_mut(key) {
-            (instance.asked_at, instance.learned) = (Some(self.now), learned);
-        }
-        let mut all = self.upstreams.instances.iter();
-        self.upstreams.learned_any = all.any(|(_, instance)| !instance.learned.is_empty());
-    }
-
     /// The handshake succeeded: the link is ready.
     pub(in crate::proxy) fn greeted(&mut self, key: LinkKey, greeted: Greeted) {
         let Greeted {
@@ -205,7 +195,7 @@ impl Machine {
         (link.since, link.ready_at, link.id) = (self.now, self.now, id);
         let (pool_key, instance) = (link.pool, link.instance);
         self.links.mark_dirty(key);
-        self.count_ready(instance, true);
+        self.upstreams.count_ready(instance, true);
         if let Some(instance) = self.upstreams.instances.get_mut(instance) {
             instance.dialect = hello.dialect();
         }
@@ -221,7 +211,7 @@ impl Machine {
             access.accept();
         }
         if let Some(learned) = learned {
-            self.learn(instance, learned);
+            self.upstreams.learn(instance, learned, self.now);
         }
         self.leave_if_moved(key);
         if self.upstreams.came_up(instance) {
@@ -242,16 +232,6 @@ impl Machine {
                 (true, _) => self.retire(key),
                 (false, None) => self.retire_owned(key),
                 (false, Some(_)) => {}
-            }
-        }
-    }
-
-    /// Counts a link that became ready, or a ready one that ended.
-    pub(in crate::proxy) fn count_ready(&mut self, instance: InstanceKey, more: bool) {
-        if let Some(instance) = self.upstreams.instances.get_mut(instance) {
-            match more {
-                true => instance.ready += 1,
-                false => instance.ready -= 1,
             }
         }
     }

@@ -36,7 +36,7 @@ impl Machine {
         };
         let (was_ready, pool_key) = (link.is_ready(), link.pool);
         match was_ready {
-            true => self.count_ready(link.instance, false),
+            true => self.upstreams.count_ready(link.instance, false),
             false => self.opened(key),
         }
         let Some(mut link) = self.links.remove(key) else {
@@ -76,7 +76,7 @@ impl Machine {
         if let Some(instance) = self.upstreams.instances.get_mut(link.instance) {
             instance.traffic.add(&link.traffic);
         }
-        self.end_check(link.instance, key);
+        self.upstreams.end_check(link.instance, key);
     }
 
     /// Updates the health of the instance or the account after a failure.
@@ -201,7 +201,7 @@ impl Machine {
         for client in waiters {
             let is_of = |it: &Client| it.account() == account;
             let of_it = self.clients.get(client).is_some_and(is_of);
-            if of_it && self.is_refused(link.pool) {
+            if of_it && self.upstreams.is_refused(link.pool, self.now) {
                 self.log_out(client);
             } else {
                 let text = self.text_for_waiter(client, failure);

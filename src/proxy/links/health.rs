@@ -19,9 +19,6 @@ use crate::upstream::instance::Instance;
 /// The reason for `degraded` when the server refuses writes.
 const READ_ONLY: &str = "it answers READONLY to a write";
 
-/// The fields of HELLO's reply that a check updates for all later clients.
-const TOLD: &[&[u8]] = &[b"role", b"availability_zone"];
-
 /// The least time between two checks that replies made due, ms.
 const SUSPECT_MS: u64 = 200;
 
@@ -53,7 +50,7 @@ impl Machine {
         for key in due {
             match asked.get(&key) {
                 Some(&(_, on)) => self.begin_check(key, on),
-                None if self.settings.worker == 0 || self.is_degraded(key) => {
+                None if self.settings.worker == 0 || self.upstreams.is_degraded(key) => {
                     self.check_by_connecting(key, unused);
                 }
                 None => {}
@@ -167,15 +164,10 @@ impl Machine {
         self.stats.counters.checks += 1;
     }
 
-    fn is_degraded(&self, key: InstanceKey) -> bool {
-        let instance = self.upstreams.instances.get(key);
-        instance.is_some_and(|instance| instance.health == Health::Degraded)
-    }
-
     /// The default user may not send the check. If no other user can, the instance's problem is
     /// cleared: its next client finds out whether it persists.
     pub(in crate::proxy) fn may_not_ask(&mut self, key: InstanceKey) {
-        if self.is_degraded(key) && !self.ready_by_instance().contains_key(&key) {
+        if self.upstreams.is_degraded(key) && !self.ready_by_instance().contains_key(&key) {
             self.passed(key);
         }
     }
@@ -211,7 +203,7 @@ impl Machine {
         let Some(key) = self.links.get(on).map(|link| link.instance) else {
             return;
         };
-        self.tell_pools(key, reply);
+        self.upstreams.tell_pools(key, reply);
         let Some(instance) = self.upstreams.instances.get_mut(key) else {
             return;
         };
@@ -228,16 +220,6 @@ impl Machine {
             true if instance.read_only => self.passed(key),
             _ => {}
         }
-    }
-
-    /// Updates the role in the HELLO replies of the instance's pools, whenever their links were
-    /// opened.
-    fn tell_pools(&mut self, key: InstanceKey, reply: &[u8]) {
-        self.upstreams.with_pools_of(key, |pool| {
-            if let Some(hello) = pool.hello.as_ref().and_then(|it| it.adopt(reply, TOLD)) {
-                pool.hello = Some(hello);
-            }
-        });
     }
 
     /// Marks an instance as up.
@@ -300,15 +282,6 @@ impl Machine {
         for key in late {
             self.stats.counters.checks_failed += 1;
             self.degrade(key, format!("no answer to a check within {patience} ms"));
-        }
-    }
-
-    /// Ends the check that ran on a closed link.
-    pub(in crate::proxy) fn end_check(&mut self, key: InstanceKey, on: LinkKey) {
-        if let Some(instance) = self.upstreams.instances.get_mut(key)
-            && instance.check.is_some_and(|(with, _)| with == on)
-        {
-            instance.check = None;
         }
     }
 }

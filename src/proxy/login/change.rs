@@ -106,7 +106,9 @@ impl Machine {
         };
         // One that has a connection to itself goes on there.
         if own || pool.ready(&self.links).is_some() {
-            return match permission.filter(|&what| !self.permits(pool_key, what)) {
+            return match permission
+                .filter(|&what| !self.upstreams.permits(pool_key, what, self.now))
+            {
                 Some(what) => self.inquire(key, pool_key, what),
                 None => self.conclude(key, Ok(())),
             };
@@ -116,7 +118,7 @@ impl Machine {
             let Some(of) = access.map(|access| access.instance) else {
                 return;
             };
-            if self.is_refused(pool_key) {
+            if self.upstreams.is_refused(pool_key, self.now) {
                 return self.log_out(key);
             }
             if !self.take_token_for(key, of) {

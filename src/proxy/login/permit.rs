@@ -40,19 +40,13 @@ impl Machine {
             self.say_error(key, &text);
             return Err(Taken::Yes);
         }
-        if self.permits(pool, what) {
+        if self.upstreams.permits(pool, what, self.now) {
             return Ok(());
         }
         if self.at_barrier(key) {
             self.change(key, Goal::Permission(what), None);
         }
         Err(Taken::No)
-    }
-
-    /// Is it known that the user of a pool may do this?
-    pub(in crate::proxy) fn permits(&self, pool: PoolKey, what: Permission) -> bool {
-        let pool = self.upstreams.pools.get(pool);
-        pool.is_some_and(|pool| pool.permits.have(what, self.now))
     }
 
     /// A client waits for the server to say whether the user of its pool may do this: on its own

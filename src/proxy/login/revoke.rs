@@ -37,7 +37,7 @@ impl Machine {
         if let Some(account) = account.filter(|_| !anonymous) {
             let user = String::from_utf8_lossy(account.name()).into_owned();
             self.report(of, News::Revoked(user));
-            if !self.has_connections(pool) {
+            if !self.upstreams.has_connections(pool) {
                 self.log_all_out(key);
             }
             return;
@@ -69,26 +69,6 @@ impl Machine {
         for pool in pools.unwrap_or_default() {
             self.retire_pool(pool);
         }
-    }
-
-    /// Has the account of a pool a shared connection left on this instance, or nobody there who
-    /// would need one?
-    pub(in crate::proxy) fn has_connections(&self, pool: PoolKey) -> bool {
-        let anonymous = { self.upstreams.account_of(pool) }.is_none_or(Account::is_anonymous);
-        let access = self.upstreams.access_of(pool);
-        let pools = access.into_iter().flat_map(|access| &access.pools);
-        let mut pools = pools.filter_map(|&key| self.upstreams.pools.get(key));
-        let unused = pools.clone().all(|pool| pool.clients == 0);
-        anonymous || unused || pools.any(|pool| !pool.links.is_empty())
-    }
-
-    /// Was the credential of this pool refused a moment ago? Then no connection is opened with it.
-    pub(in crate::proxy) fn is_refused(&self, pool: PoolKey) -> bool {
-        let access = self.upstreams.access_of(pool);
-        access.is_some_and(|it| it.refusal(self.now).is_some()) && {
-            self.upstreams.account_of(pool)
-        }
-        .is_some_and(|it| !it.is_anonymous())
     }
 
     /// The backend does not accept any more what a client came in with, and no connection that did

@@ -117,16 +117,8 @@ impl Machine {
             self.upstreams.tokens.left -= 1;
             return true;
         }
-        self.enter_ring(of);
+        self.upstreams.enter_ring(of);
         false
-    }
-
-    fn enter_ring(&mut self, of: InstanceKey) {
-        if let Some(instance) = self.upstreams.instances.get_mut(of)
-            && !mem::replace(&mut instance.logins.in_ring, true)
-        {
-            self.upstreams.tokens.ring.push_back(of);
-        }
     }
 
     /// A token for a session change that opens a connection of a pool; without one the client goes
@@ -154,7 +146,7 @@ impl Machine {
         }
         if let Some(instance) = self.upstreams.instances.get_mut(of) {
             instance.logins.lost.push_back(pool);
-            self.enter_ring(of);
+            self.upstreams.enter_ring(of);
         }
     }
 
@@ -187,7 +179,7 @@ impl Machine {
             self.upstreams.tokens.ring = others;
             let instance = self.upstreams.instances.get(of);
             if instance.is_some_and(|it| it.logins.wants_token()) {
-                self.enter_ring(of);
+                self.upstreams.enter_ring(of);
             }
         }
     }
@@ -202,7 +194,7 @@ impl Machine {
     fn reopen(&mut self, key: PoolKey) {
         let lone = |pool: &Pool| pool.clients > 0 && pool.links.is_empty();
         let wanted = self.upstreams.pools.get(key).is_some_and(lone);
-        if wanted && !self.is_out(key) {
+        if wanted && !self.upstreams.is_out(key, self.now) {
             self.upstreams.tokens.left -= 1;
             self.open_shared(key);
         }

@@ -121,11 +121,6 @@ impl Machine {
         tenant.is_none_or(|tenant| its.is_some_and(|it| it.key == *tenant))
     }
 
-    fn tenant_of_client(&self, client: &Client) -> Option<&Tenant> {
-        let slot = self.upstreams.tenant_of_account(client.account());
-        self.upstreams.tenants.get(slot)
-    }
-
     fn client_stats(&self, key: ClientKey, client: &Client) -> Option<ClientStats> {
         let account = self.upstreams.accounts.get(client.account());
         let instance = self.upstreams.instance_of_pool(client.pool);
@@ -180,6 +175,11 @@ impl Machine {
             waiting: pool.line.len(),
             oldest_wait_ms: self.oldest_wait_ms(pool),
         })
+    }
+
+    fn tenant_of_client(&self, client: &Client) -> Option<&Tenant> {
+        let slot = self.upstreams.tenant_of_account(client.account());
+        self.upstreams.tenants.get(slot)
     }
 }
 

@@ -150,7 +150,7 @@ impl Machine {
         let instance = self.upstreams.instance_of_pool(pool_key);
         let room = pool.shared() < self.settings.pool_connections_max
             && instance.is_some_and(|it| !it.rests(self.now) && !it.is_out(self.now))
-            && !self.is_refused(pool_key);
+            && !self.upstreams.is_refused(pool_key, self.now);
         match room && self.open_shared(pool_key).is_some() {
             true => Others::Later,
             // The question on the other link ends in a moment.
@@ -201,7 +201,7 @@ impl Machine {
         let asked = self.links.waits().iter().filter(|&&on| {
             let link = self.links.get(on);
             let asked = link.filter(|it| it.is_dedicated() && it.is_asked_only());
-            asked.is_some_and(|it| self.tenant_of_pool(it.pool) == slot)
+            asked.is_some_and(|it| self.upstreams.tenant_of_pool(it.pool) == slot)
         });
         u32::try_from(asked.count()).unwrap_or(u32::MAX)
     }
