@@ -23,6 +23,8 @@ pub enum Failure {
     Rejected(String),
     /// The server rejects connections, because it is full for example. Its text, without the `-`.
     TurnedAway(String),
+    /// The server runs a script: this is its reply to all commands. Its text, without the `-`.
+    Busy(String),
     /// The link is not needed any more or must not be used: no failure.
     Removed,
 }
@@ -52,7 +54,7 @@ impl Failure {
             Self::TimedOut => "ERR elika: backend unavailable: timed out".into(),
             Self::Desync(why) => format!("ERR elika: backend unavailable: {why}"),
             Self::Refused(_) => NOAUTH.into(),
-            Self::Rejected(text) | Self::TurnedAway(text) => text.clone(),
+            Self::Rejected(text) | Self::TurnedAway(text) | Self::Busy(text) => text.clone(),
             Self::Removed => "ERR elika: backend unavailable: removed".into(),
         }
     }

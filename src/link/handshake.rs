@@ -208,6 +208,7 @@ impl Handshake {
         let Some(step) = self.awaited.pop_front() else {
             let why = "sent a reply that nobody asked for";
             return Progress::Failed(match error_text(reply) {
+                Some(text) if is_busy(&text) => Failure::Busy(text),
                 // The server rejects connections at the moment.
                 Some(text) => Failure::TurnedAway(text),
                 None => Failure::Desync(why.into()),
@@ -246,6 +247,7 @@ impl Handshake {
             }
             (Step::EarlySelect, error) => self.selected_early = error.is_none(),
             (Step::Select, Some(_)) if self.selected_early => {}
+            (_, Some(text)) if is_busy(&text) => return Err(Failure::Busy(text)),
             (Step::Auth, Some(text)) if is_refusal(&text) => return Err(Failure::Refused(text)),
             (Step::Hello, Some(text)) if text.starts_with("NOAUTH") => {
                 return Err(Failure::Refused(text));
@@ -254,9 +256,7 @@ impl Handshake {
             (Step::Hello, Some(text)) if is_unknown(&text) && self.protocol == Protocol::Resp2 => {
                 self.hello = Some(HelloReply::Unknown(text));
             }
-            (Step::Select, Some(text)) if !is_busy(&text) => {
-                return Err(Failure::Rejected(text));
-            }
+            (Step::Select, Some(text)) => return Err(Failure::Rejected(text)),
             (Step::Hello, Some(text)) if is_unknown(&text) || text.starts_with("NOPROTO") => {
                 return Err(Failure::Rejected(text));
             }
@@ -306,7 +306,7 @@ fn is_passing(text: &str) -> bool {
 }
 
 /// Does the error say that the server runs a script? Then it is the reply to all commands.
-pub(crate) fn is_busy(text: &str) -> bool {
+fn is_busy(text: &str) -> bool {
     text.starts_with("BUSY ")
 }
 

@@ -167,7 +167,7 @@ fn client_without_a_connection(close_on_loss: bool) {
     worker.requests(backend);
     let opening = worker.new_link();
     worker.open_handshake(opening);
-    worker.fail(opening, &Failure::TurnedAway(BUSY[1..].trim_end().into()));
+    worker.fail(opening, &Failure::Busy(BUSY[1..].trim_end().into()));
     assert_eq!(worker.received(other), BUSY);
     assert_eq!(worker.requests(backend), "");
     assert_eq!(worker.state(), Health::Up);

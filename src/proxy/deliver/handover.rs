@@ -16,7 +16,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::link::failure::Failure;
-use crate::link::handshake::is_busy;
 use crate::link::link::Link;
 use crate::link::request::Reason;
 use crate::link::request::{Fifo, Kind, Request};
@@ -165,7 +164,7 @@ impl Machine {
                 Failure::Removed | Failure::Rejected(_) => false,
                 Failure::Refused(_) => self.is_logged_out(lost, failure),
                 // The server runs a script: a directly connected client gets this error, too.
-                Failure::TurnedAway(text) => !is_busy(text),
+                Failure::Busy(_) => false,
                 _ => true,
             };
         let again = moves && matches!(failure, Failure::Lost | Failure::Desync(_));

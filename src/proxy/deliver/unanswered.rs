@@ -3,7 +3,6 @@
 use crate::resp::write;
 
 use crate::link::failure::Failure;
-use crate::link::handshake::is_busy;
 use crate::link::link::Link;
 use crate::link::request::{Kind, Request};
 use crate::proxy::machine::Machine;
@@ -25,8 +24,7 @@ impl Machine {
     pub(in crate::proxy) fn client_ends(&self, lost: &Link, failure: &Failure) -> (End, End) {
         let end = match failure {
             // A directly connected client gets this error, too, and stays connected.
-            Failure::Rejected(_) => End::Told,
-            Failure::TurnedAway(text) if is_busy(text) => End::Told,
+            Failure::Rejected(_) | Failure::Busy(_) => End::Told,
             _ if self.settings.close_on_loss => End::Closed,
             _ => End::Told,
         };

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use crate::link::failure::Failure;
-use crate::link::handshake::is_busy;
 use crate::link::link::Link;
 use crate::proxy::action::{Action, News, Report};
 use crate::proxy::machine::Machine;
@@ -109,7 +108,7 @@ impl Machine {
             Failure::TurnedAway(_) if link.is_verifier() => {}
             // The server runs a script and will answer again; until then all clients get this
             // error.
-            Failure::TurnedAway(text) if is_busy(text) => {}
+            Failure::Busy(_) => {}
             // The server was not asked.
             Failure::Starved(_) => {}
             // The instance has moved to another address.
@@ -191,8 +190,7 @@ impl Machine {
             return;
         };
         // A server that runs a script gives this error on every link.
-        let busy = matches!(failure, Failure::TurnedAway(text) if is_busy(text));
-        if !pool.links.is_empty() && !busy {
+        if !pool.links.is_empty() && !matches!(failure, Failure::Busy(_)) {
             return;
         }
         let waiters = std::mem::take(&mut pool.waiters);
