@@ -10,6 +10,7 @@ use crate::proxy::work::Work;
 use crate::session::change::Goal;
 use crate::session::client::Client;
 use crate::store::key::{AccountKey, ClientKey, ConnKey, InstanceKey, LinkKey, PoolKey};
+use crate::upstream::account::Account;
 use crate::upstream::upstreams::Upstreams;
 
 impl Machine {
@@ -202,7 +203,7 @@ impl Machine {
             if of_it && self.upstreams.is_refused(link.pool, self.now) {
                 self.log_out(client);
             } else {
-                let text = self.text_for_waiter(client, failure);
+                let text = self.text_for_waiter(client, link.pool, failure);
                 self.work.push(Work::Conclude(client, Err(text)));
             }
         }
@@ -210,11 +211,12 @@ impl Machine {
 
     /// The error for a waiting client. For an anonymous client, a refusal says that a login is
     /// needed; HELLO has an error text of its own for that.
-    fn text_for_waiter(&self, key: ClientKey, failure: &Failure) -> String {
+    fn text_for_waiter(&self, key: ClientKey, pool: PoolKey, failure: &Failure) -> String {
         let waiting = self.clients.get(key).and_then(|c| c.waiting());
         let hello = waiting.is_some_and(|waiting| matches!(waiting.goal, Goal::Hello { .. }));
+        let anonymous = { self.upstreams.account_of(pool) }.is_some_and(Account::is_anonymous);
         match failure {
-            Failure::Refused(text) if hello && text.starts_with("NOAUTH") => text.clone(),
+            Failure::Refused(text) if hello && anonymous => text.clone(),
             _ => failure.text_if_unsent(),
         }
     }
