@@ -5,7 +5,6 @@ use crate::command::{Answer, Dedicated, Plan, Session, denied};
 use crate::resp::{Args, write};
 
 use crate::dedicated::pin::Change;
-use crate::link::failure::NOAUTH;
 use crate::link::request::Kind;
 use crate::link::verb::Verb;
 use crate::proxy::dedicated::session::CLOSED;
@@ -47,8 +46,7 @@ impl Machine {
                 return Taken::Yes;
             }
             match self.admit(key) {
-                Err(Refusal::Error(text))
-                    if own == Dedicated::Block && text != NOAUTH && self.is_down(key) => {}
+                Err(Refusal::Error(_)) if own == Dedicated::Block && self.is_down(key) => {}
                 Err(refusal) => return self.refuse(key, refusal),
                 Ok(()) => {}
             }
@@ -353,12 +351,7 @@ impl Machine {
         }
         let on = match self.route(key, bytes) {
             Ok(on) => on,
-            Err(Refusal::Error(text)) => {
-                self.say_error(key, &text);
-                return Taken::Yes;
-            }
-            Err(refusal @ Refusal::LoggedOut) => return self.refuse(key, refusal),
-            Err(Refusal::Later | Refusal::Unknown) => return Taken::No,
+            Err(refusal) => return self.refuse(key, refusal),
         };
         self.put(key, on, (kind, verb), count, bytes);
         if let Some(pin) = self.pin_mut(key) {

@@ -6,7 +6,7 @@
 use std::mem;
 
 use crate::dedicated::pin::Pin;
-use crate::link::failure::{Failure, NOAUTH};
+use crate::link::failure::Failure;
 use crate::link::link::Link;
 use crate::link::role::Role;
 use crate::proxy::forward::route::Refusal;
@@ -42,7 +42,7 @@ impl Machine {
             self.upstreams.pools.get_mut(pool_key),
         );
         let (Some(client), Some(pool)) = (client, pool) else {
-            return Err(Refusal::Error(NOAUTH.into()));
+            return Err(Refusal::NotLoggedIn);
         };
         // A link that was given to the client may have failed: the wait then continues.
         if client.line_since() == Millis::default() {

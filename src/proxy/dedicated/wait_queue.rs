@@ -31,7 +31,7 @@ impl Machine {
                     None
                 }
                 // The client finds this out when its command is decoded again.
-                Err(Refusal::LoggedOut) => None,
+                Err(Refusal::NotLoggedIn | Refusal::LoggedOut) => None,
                 Err(Refusal::Error(text)) => Some(text),
                 Err(Refusal::Unknown | Refusal::Later) => Some(NO_TURN.to_owned()),
             };

@@ -122,6 +122,10 @@ impl Machine {
                 self.say_error(key, &text);
                 Taken::Yes
             }
+            Refusal::NotLoggedIn => {
+                self.say_error(key, NOAUTH);
+                Taken::Yes
+            }
             Refusal::Unknown => self.ask_verdict(key),
             Refusal::Later => Taken::No,
             Refusal::LoggedOut if !self.at_barrier(key) => Taken::No,
@@ -195,7 +199,7 @@ impl Machine {
                 return;
             }
             // No server can be asked.
-            Err(Refusal::Error(why)) if small_limit && why != NOAUTH => text = why,
+            Err(Refusal::Error(why)) if small_limit => text = why,
             _ => {}
         }
         if !self.at_barrier(key) {

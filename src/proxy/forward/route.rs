@@ -3,7 +3,7 @@
 
 use crate::command;
 
-use crate::link::failure::{Failure, NOAUTH};
+use crate::link::failure::Failure;
 use crate::link::link::Link;
 use crate::link::request::{Kind, Requests};
 use crate::link::role::Role;
@@ -23,6 +23,8 @@ pub(in crate::proxy) const BACKEND_OUTBOUND_BYTES_MAX: usize = 1 << 20;
 pub(in crate::proxy) enum Refusal {
     /// The client gets this error.
     Error(String),
+    /// The client must log in first.
+    NotLoggedIn,
     /// It is not known whether the server admits the default user: the server is asked first.
     Unknown,
     /// The client is on hold until there is room.
@@ -50,13 +52,12 @@ impl Machine {
             return Err(Refusal::Later);
         };
         let access_key = self.upstreams.access_key(client.pool);
-        let Some(access) = self.upstreams.access.get(access_key) else {
-            return Err(Refusal::Error(NOAUTH.into()));
-        };
-        if let Some(text) = access.refusal(self.now)
-            && { self.upstreams.accounts.get(access.account) }.is_none_or(Account::is_anonymous)
+        let access = self.upstreams.access.get(access_key);
+        let access = access.ok_or(Refusal::NotLoggedIn)?;
+        if access.refusal(self.now).is_some() && { self.upstreams.accounts.get(access.account) }
+            .is_none_or(Account::is_anonymous)
         {
-            return Err(Refusal::Error(text.to_owned()));
+            return Err(Refusal::NotLoggedIn);
         }
         if let Some(instance) = self.upstreams.instances.get(access.instance)
             && instance.is_out(self.now)
@@ -73,9 +74,7 @@ impl Machine {
     /// Makes an anonymous client the default user of the default tenant.
     fn become_anonymous(&mut self, key: ClientKey) -> Result<(), Refusal> {
         let tenant = self.upstreams.snapshot.default_tenant();
-        let Some(tenant) = tenant.map(|tenant| tenant.key.clone()) else {
-            return Err(Refusal::Error(NOAUTH.into()));
-        };
+        let tenant = tenant.ok_or(Refusal::NotLoggedIn)?.key.clone();
         let slot = self.upstreams.tenant(&tenant);
         let has_instances = |slot: &TenantSlot| {
             let tenant = self.upstreams.tenants.get(*slot);

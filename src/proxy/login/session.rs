@@ -42,18 +42,11 @@ impl Machine {
             Session::Auth | Session::Hello | Session::Quit | Session::Reset | Session::ClientReply
         );
         let pinned = self.clients.get(key).is_some_and(|c| c.pin().is_some());
-        if !before_login && !pinned {
-            match self.admit(key) {
-                Ok(()) => {}
-                Err(Refusal::Error(text)) => {
-                    self.say_error(key, &text);
-                    return Taken::Yes;
-                }
-                Err(Refusal::Unknown) => return self.ask_verdict(key),
-                Err(refusal @ (Refusal::Later | Refusal::LoggedOut)) => {
-                    return self.refuse(key, refusal);
-                }
-            }
+        if !before_login
+            && !pinned
+            && let Err(refusal) = self.admit(key)
+        {
+            return self.refuse(key, refusal);
         }
         if matches!(session, Session::ClientList | Session::ClientKill)
             && let Some(taken) = self.ask_about_user(key, frame)
@@ -192,11 +185,8 @@ impl Machine {
     fn stay(&mut self, key: ClientKey, protocol: Option<Protocol>) -> Result<Target, String> {
         match self.admit(key) {
             Ok(()) | Err(Refusal::Unknown) => {}
-            Err(Refusal::Error(text)) if text.starts_with("NOAUTH") => {
-                return Err(HELLO_NOAUTH.into());
-            }
             Err(Refusal::Error(text)) => return Err(text),
-            Err(Refusal::Later | Refusal::LoggedOut) => return Err(HELLO_NOAUTH.into()),
+            Err(_) => return Err(HELLO_NOAUTH.into()),
         }
         let client = self.clients.get(key).ok_or(HELLO_NOAUTH)?;
         let protocol = protocol.unwrap_or(client.protocol);
