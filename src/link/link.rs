@@ -87,7 +87,7 @@ pub(crate) struct Link {
     /// The state of clients that wait behind a slowly read or late reply.
     pub stall: Stall,
     /// Abandoned records in flight: their requests were retried elsewhere.
-    pub forsaken: u32,
+    pub abandoned: u32,
     /// The bytes of requests that are not answered.
     pub recent: Recent,
     /// Scripts in flight: requests should not go behind them.
@@ -97,7 +97,7 @@ pub(crate) struct Link {
     /// The server's number of the link, if known.
     pub id: Option<u64>,
     /// The link took over the unsent requests of a lost one, and has not sent a byte of them.
-    pub is_heir: bool,
+    pub is_successor: bool,
     /// When the handshake was complete.
     pub ready_at: Millis,
     /// The address, if the name resolved.
@@ -135,12 +135,12 @@ impl Link {
             asked_wait: Millis::default(),
             blocking: 0,
             stall: Stall::None,
-            forsaken: 0,
+            abandoned: 0,
             recent: Recent::default(),
             scripts: 0,
             frame: Frame::default(),
             id: None,
-            is_heir: false,
+            is_successor: false,
             ready_at: now,
             address: None,
             tried: 0,
@@ -209,7 +209,7 @@ impl Link {
     /// May clients of its pool send on it? Not while it is kept for one of them, nor behind
     /// abandoned replies.
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.role, Role::Shared | Role::Idle) && self.forsaken == 0
+        matches!(self.role, Role::Shared | Role::Idle) && self.abandoned == 0
     }
 
     /// Is it kept for clients in WAIT until nothing is in flight?
@@ -254,7 +254,7 @@ impl Link {
         const BIG: u64 = 64 * 1024;
         self.scripts > 0
             || self.paused
-            || self.forsaken > 0
+            || self.abandoned > 0
             || self.reply_bytes > BIG
             || self.scanner.bulk_left() > BIG
     }

@@ -209,7 +209,7 @@ impl Links {
         }
         self.chunks.consume(&mut link.outbound, n);
         link.sent += n as u64;
-        link.is_heir &= n == 0;
+        link.is_successor &= n == 0;
         link.outbound.len()
     }
 }

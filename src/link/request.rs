@@ -48,7 +48,7 @@ pub(crate) enum Kind {
     /// It is the reply to WAIT for all clients that wait on the link.
     Wait,
     /// They are abandoned: the requests were retried on another link.
-    Forsaken,
+    Abandoned,
 }
 
 impl Kind {
@@ -61,7 +61,7 @@ impl Kind {
                 | Self::Permission(_)
                 | Self::Alive
                 | Self::Wait
-                | Self::Forsaken
+                | Self::Abandoned
         )
     }
 
@@ -218,7 +218,7 @@ impl Requests {
     /// Frees memory if there is no record.
     pub(crate) fn trim(&mut self) {
         if self.records.is_empty() {
-            let any = self.insert(ClientKey::NONE, Kind::Forsaken, 0, 0);
+            let any = self.insert(ClientKey::NONE, Kind::Abandoned, 0, 0);
             let any = self.records.remove(any as usize);
             give_back(&mut self.records, any);
             give_back(&mut self.kept, ChunkList::default());

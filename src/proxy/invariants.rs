@@ -96,9 +96,9 @@ impl Machine {
             if !link.is_dedicated() {
                 assert_eq!(link.recent.end(), link.queued, "{key:?}");
             }
-            let forsaken = self.requests.of_link(link.fifo);
-            let forsaken = forsaken.filter(|(_, it)| it.kind == Kind::Forsaken);
-            assert_eq!(forsaken.count(), link.forsaken as usize, "{key:?}");
+            let abandoned = self.requests.of_link(link.fifo);
+            let abandoned = abandoned.filter(|(_, it)| it.kind == Kind::Abandoned);
+            assert_eq!(abandoned.count(), link.abandoned as usize, "{key:?}");
             let mut start = 0;
             for (_, request) in self.requests.of_link(link.fifo) {
                 assert!(request.count > 0);

@@ -147,7 +147,7 @@ pub(crate) enum Flag {
     /// The client has left links that may carry its last write: see [`Details::former`].
     Moved = 64,
     /// The client uses its link only because another one was blocked.
-    LedRound = 128,
+    RetriedElsewhere = 128,
 }
 
 impl Client {

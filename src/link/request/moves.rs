@@ -42,10 +42,10 @@ impl Requests {
     }
 
     /// Abandons the replies to a record: the server still sends them.
-    pub(crate) fn forsake(&mut self, index: u32) {
+    pub(crate) fn abandon_replies(&mut self, index: u32) {
         if let Some(record) = self.get_mut(index) {
             record.client = ClientKey::NONE;
-            record.kind = Kind::Forsaken;
+            record.kind = Kind::Abandoned;
             record.next_of_client = NIL;
         }
     }

@@ -248,7 +248,7 @@ impl Machine {
         if room && was_ready && again.iter().any(|client| ways.suspects.contains(client)) {
             ways.apart = self.open_shared(lost.pool);
             if let Some(apart) = ways.apart.and_then(|key| self.links.get_mut(key)) {
-                apart.is_heir = true;
+                apart.is_successor = true;
             }
         }
         ways
@@ -260,11 +260,11 @@ impl Machine {
         let instance = self.upstreams.instance_of_pool(lost.pool);
         let gone = instance.is_none_or(|instance| instance.gone);
         if was_ready
-            && !lost.is_heir
+            && !lost.is_successor
             && !gone
             && let Some(new) = self.open_shared(lost.pool)
         {
-            self.links.get_mut(new)?.is_heir = true;
+            self.links.get_mut(new)?.is_successor = true;
             return Some(new);
         }
         let pool = self.upstreams.pools.get(lost.pool)?;

@@ -48,7 +48,7 @@ impl Machine {
     /// Finds late replies; called in each round.
     pub(in crate::proxy) fn find_late(&mut self) {
         let late = |link: &Link| {
-            link.is_late(self.now) && link.stall == Stall::None && may_be_led_round(link)
+            link.is_late(self.now) && link.stall == Stall::None && may_be_retried(link)
         };
         let late = self.links.iter().filter(|(_, it)| late(it));
         let late: Vec<LinkKey> = late.map(|(key, _)| key).collect();
@@ -72,7 +72,7 @@ impl Machine {
             return false;
         };
         let (pool, stall) = (link.pool, link.stall);
-        let late = link.is_late(self.now) && may_be_led_round(link);
+        let late = link.is_late(self.now) && may_be_retried(link);
         let next = match stall {
             _ if !late => Stall::None,
             Stall::Late(at) if self.upstreams.heard_of(pool) > at => Stall::Served(self.now),
@@ -84,7 +84,7 @@ impl Machine {
             Stall::Served(at) if self.now.since(at) < LOOK_AGAIN_MS => stall,
             // Clients may have found no other link.
             Stall::Held(at) if self.now.since(at) < HELD_LOOK_MS => stall,
-            _ if self.lead_round_late(key) => Stall::Served(self.now),
+            _ if self.retry_late_elsewhere(key) => Stall::Served(self.now),
             _ if self.has_write_in_front(key) => Stall::Held(self.now),
             _ => Stall::None,
         };
@@ -96,7 +96,7 @@ impl Machine {
 
     /// Retries the requests behind a late reply on other links. Returns whether to wait for a link
     /// that is connecting.
-    fn lead_round_late(&mut self, key: LinkKey) -> bool {
+    fn retry_late_elsewhere(&mut self, key: LinkKey) -> bool {
         let movable = self.late_movable(key);
         if movable.is_empty() {
             return false;
@@ -109,7 +109,7 @@ impl Machine {
             return self.opens_beside(key, 1);
         }
         for (client, to) in movable.into_iter().zip(ways.into_iter().cycle()) {
-            self.ask_again_on(client, key, to, Reason::LateReply);
+            self.retry_on(client, key, to, Reason::LateReply);
         }
         false
     }
@@ -307,6 +307,6 @@ impl Machine {
 }
 
 /// May requests behind the head of a link be retried elsewhere?
-fn may_be_led_round(link: &Link) -> bool {
+fn may_be_retried(link: &Link) -> bool {
     link.is_ready() && !link.is_dedicated() && link.owner() == ClientKey::NONE && link.blocking == 0
 }

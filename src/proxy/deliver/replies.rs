@@ -75,7 +75,7 @@ impl Machine {
             self.fail(key, &failure);
         }
         self.close_retired(key);
-        self.close_forsaken(key);
+        self.close_abandoned(key);
         self.pause_for_slow_reader(key)
     }
 
@@ -176,7 +176,7 @@ impl Machine {
             if all_done {
                 link.blocking -= u32::from(verb.blocks());
                 link.scripts -= u32::from(verb == Verb::Script);
-                link.forsaken -= u32::from(kind == Kind::Forsaken);
+                link.abandoned -= u32::from(kind == Kind::Abandoned);
                 link.stall = Stall::None;
                 if link.owner() != ClientKey::NONE {
                     // The owner borrowed this link for one request; the link may be shared again.

@@ -20,13 +20,13 @@ impl Machine {
     /// Retries the requests behind the head's reply on other links, if they are read-only: each
     /// client on a link of its own if there are enough, because some may read as slowly as the
     /// head's client. Returns whether to wait for more links, unless this is the `last` attempt.
-    pub(in crate::proxy) fn lead_round(&mut self, key: LinkKey, last: bool) -> bool {
+    pub(in crate::proxy) fn retry_elsewhere(&mut self, key: LinkKey, last: bool) -> bool {
         let (movable, unused) = (self.movable(key), self.unused_beside(key));
         if !last && self.opens_beside(key, movable.len().saturating_sub(unused.len())) {
             return true;
         }
         for (client, to) in movable.into_iter().zip(unused.into_iter().cycle()) {
-            self.ask_again_on(client, key, to, Reason::SlowReader);
+            self.retry_on(client, key, to, Reason::SlowReader);
         }
         false
     }
@@ -111,7 +111,7 @@ impl Machine {
     }
 
     /// Sends all requests that a client has in flight on `from` again, on `to`.
-    pub(in crate::proxy) fn ask_again_on(
+    pub(in crate::proxy) fn retry_on(
         &mut self,
         key: ClientKey,
         from: LinkKey,
@@ -137,8 +137,8 @@ impl Machine {
                     .to_vec();
                 let moved = (request.count, request.asked);
                 let retried = request.retried.and(why);
-                self.requests.forsake(index);
-                old.forsaken += 1;
+                self.requests.abandon_replies(index);
+                old.abandoned += 1;
                 let Some(new) = self.links.get_mut(to) else {
                     return;
                 };
@@ -158,7 +158,7 @@ impl Machine {
             index = next;
         }
         client.go_to(to);
-        client.set(Flag::LedRound);
+        client.set(Flag::RetriedElsewhere);
         if let Some(pool) = self.upstreams.pools.get_mut(client.pool) {
             pool.led_round_at = self.now;
         }
@@ -167,10 +167,10 @@ impl Machine {
     }
 
     /// Closes a link whose outstanding replies are all abandoned.
-    pub(in crate::proxy) fn close_forsaken(&mut self, key: LinkKey) {
+    pub(in crate::proxy) fn close_abandoned(&mut self, key: LinkKey) {
         let nobody = |link: &Link| {
             let mut queue = self.requests.of_link(link.fifo);
-            link.forsaken > 0 && queue.all(|(_, it)| it.kind == Kind::Forsaken)
+            link.abandoned > 0 && queue.all(|(_, it)| it.kind == Kind::Abandoned)
         };
         if self.links.get(key).is_some_and(nobody) {
             self.fail(key, &Failure::Removed);

@@ -87,7 +87,7 @@ impl Machine {
             };
             let waited = self.now.since(since);
             let last = waited >= PATIENCE_MAX_MS;
-            if waited < PATIENCE_MS || self.lead_round(key, last) {
+            if waited < PATIENCE_MS || self.retry_elsewhere(key, last) {
                 self.links.put_back_stalled(key);
                 continue;
             }

@@ -122,7 +122,9 @@ impl Machine {
                 && !connection.is_busy()
                 && connection.is_open()
                 && !connection.is_late(self.now);
-            if fit && !(client.is(Flag::LedRound) && self.upstreams.is_calm(client.pool, self.now))
+            if fit
+                && !(client.is(Flag::RetriedElsewhere)
+                    && self.upstreams.is_calm(client.pool, self.now))
             {
                 return match connection.outbound.len() <= BACKEND_OUTBOUND_BYTES_MAX {
                     true => Ok(link),
@@ -142,7 +144,7 @@ impl Machine {
         let link = self.choose(client.pool)?;
         if let Some(client) = self.clients.get_mut(key) {
             client.go_to(link);
-            client.clear(Flag::LedRound);
+            client.clear(Flag::RetriedElsewhere);
         }
         self.with_room(key, link)
     }
@@ -194,7 +196,7 @@ impl Machine {
                 false if link.scripts > 0 => {}
                 false => opening = opening.or(Some(key)),
             }
-            let load = (link.forsaken, link.paused, link.scanner.bulk_left());
+            let load = (link.abandoned, link.paused, link.scanner.bulk_left());
             if least.is_none_or(|(other, _)| load < other) {
                 least = Some((load, key));
             }

@@ -104,7 +104,7 @@ impl Machine {
             }
             // The end of a ready link alone is no sign of a failed instance; the end of its
             // successor is.
-            Failure::Lost | Failure::Desync(_) if link.has_worked() && !link.is_heir => {}
+            Failure::Lost | Failure::Desync(_) if link.has_worked() && !link.is_successor => {}
             Failure::Removed => {}
             Failure::TurnedAway(_) if link.is_verifier() => {}
             // The server runs a script and will answer again; until then all clients get this
