@@ -49,7 +49,7 @@ impl Effect {
     }
 
     /// Does the effect leave a setting of this client on the server's side of the link?
-    pub(crate) fn soils(&self) -> bool {
+    pub(crate) fn forbids_reuse(&self) -> bool {
         match self {
             Self::Answer(answer, _) => matches!(
                 answer,

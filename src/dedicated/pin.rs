@@ -76,7 +76,7 @@ pub(crate) struct Pin {
     pub(crate) shared: LinkKey,
     /// Another client may act on the link by its number, or the link differs from the pool's
     /// others: no other client gets it.
-    pub(crate) soiled: bool,
+    pub(crate) not_reusable: bool,
     /// Requests in flight whose replies may change what is held.
     pub(crate) unsettled: u32,
     /// The ones among them that may begin or end a transaction.
@@ -102,8 +102,8 @@ impl Pin {
     }
 
     /// Another client knows the link by its number.
-    pub(crate) fn soil(&mut self) {
-        self.soiled = true;
+    pub(crate) fn forbid_reuse(&mut self) {
+        self.not_reusable = true;
     }
 
     /// The number of commands that EXEC has carried out, if its reply is inspected.

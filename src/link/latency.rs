@@ -9,7 +9,7 @@ use crate::link::request::{Request, Requests};
 pub(crate) struct Moments {
     asked: u32,
     queued: u32,
-    patient: bool,
+    untimed: bool,
     counted: bool,
 }
 
@@ -18,7 +18,7 @@ impl Request {
         Moments {
             asked: self.asked,
             queued: self.queued,
-            patient: self.verb.is_patient(),
+            untimed: self.verb.is_untimed(),
             counted: self.kind.is_counted(),
         }
     }
@@ -33,7 +33,7 @@ impl Requests {
             return;
         }
         traffic.replies += u64::from(done);
-        if request.patient {
+        if request.untimed {
             return;
         }
         let since = |earlier: u32| u64::from(self.clock.wrapping_sub(earlier));

@@ -170,7 +170,7 @@ pub(crate) struct Requests {
     /// Records whose replies are done.
     done: usize,
     /// Records whose replies may take any time.
-    patient: usize,
+    untimed: usize,
     /// Microseconds since the start, at the start of this turn; it wraps, and only differences
     /// count.
     pub clock: u32,
@@ -202,15 +202,15 @@ impl Requests {
 
     /// Records with outstanding replies, except those whose replies may take any time.
     pub(crate) fn moving(&self) -> usize {
-        self.records.len() - self.done - self.patient
+        self.records.len() - self.done - self.untimed
     }
 
     /// The outstanding replies change nothing, and may not take any time any more.
-    pub(crate) fn lose_patience(&mut self, fifo: Fifo) {
+    pub(crate) fn set_deadline(&mut self, fifo: Fifo) {
         let mut index = fifo.head;
         while let Some(record) = self.records.get_mut(index as usize) {
             let verb = std::mem::replace(&mut record.verb, Verb::Plain);
-            self.patient -= usize::from(verb.is_patient());
+            self.untimed -= usize::from(verb.is_untimed());
             index = record.next_of_link;
         }
     }
@@ -237,7 +237,7 @@ impl Requests {
         start: u64,
     ) {
         let index = self.insert(client, kind, count, start);
-        self.patient += usize::from(verb.is_patient());
+        self.untimed += usize::from(verb.is_untimed());
         if let Some(record) = self.get_mut(index) {
             record.verb = verb;
         }
@@ -301,7 +301,7 @@ impl Requests {
     #[inline]
     pub(crate) fn leave_link(&mut self, fifo: &mut Fifo) {
         if let Some(record) = self.records.get(fifo.head as usize) {
-            self.patient -= usize::from(record.verb.is_patient());
+            self.untimed -= usize::from(record.verb.is_untimed());
             fifo.head = record.next_of_link;
             if fifo.head == NIL {
                 fifo.tail = NIL;

@@ -46,7 +46,7 @@ impl Verb {
     }
 
     /// May the reply take any time?
-    pub(crate) fn is_patient(self) -> bool {
+    pub(crate) fn is_untimed(self) -> bool {
         matches!(self, Self::Block | Self::Wait)
     }
 

@@ -30,7 +30,7 @@ impl Machine {
         );
         let moving = self.links.iter().map(|(_, link)| {
             let queue = self.requests.of_link(link.fifo);
-            queue.filter(|(_, it)| !it.verb.is_patient()).count()
+            queue.filter(|(_, it)| !it.verb.is_untimed()).count()
         });
         assert_eq!(moving.sum::<usize>(), self.requests.moving());
         self.check_links();

@@ -259,7 +259,7 @@ impl Machine {
             }
             if let Some(pin) = client.set_pin(None) {
                 self.upstreams.release(pin.tenant, Use::Pinned);
-                self.orphan(key, &pin);
+                self.client_gone(key, &pin);
             }
         }
         true

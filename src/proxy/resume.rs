@@ -92,7 +92,7 @@ impl Machine {
                     self.evict(client, bound, unread as u64);
                 }
                 Work::CloseClient(client) => self.close_now(client),
-                Work::ServeQueue(pool) => self.serve_line(pool),
+                Work::ServeQueue(pool) => self.serve_queue(pool),
                 Work::ServeLogins(of) => self.serve_logins(of),
                 Work::FailLogins(of, text) => self.fail_logins(of, &text),
                 Work::AskAboutLost(pool, of) => {

@@ -47,7 +47,7 @@ impl Machine {
         self.rounds.next = now.after(ROUND_MS);
         self.check_deadlines();
         self.find_late();
-        self.check_lines();
+        self.check_queues();
         self.check_waits();
         self.end_pauses();
         self.check_health();

@@ -60,7 +60,7 @@ pub(crate) struct Sessions {
     /// Clients that wait for the end of a pause of their tenant, or of the one they log in to.
     paused: Vec<(ClientKey, TenantSlot)>,
     /// Clients that wait for a link to have room for more requests.
-    crowded: Vec<(LinkKey, ClientKey)>,
+    waiting_for_room: Vec<(LinkKey, ClientKey)>,
     /// Clients that had bytes to read at the last check, and have taken none of them since.
     stuck: HashMap<ClientKey, Millis>,
     spares: Spares,
@@ -84,7 +84,7 @@ impl Sessions {
             questions: Rows::default(),
             asks_again: Vec::new(),
             paused: Vec::new(),
-            crowded: Vec::new(),
+            waiting_for_room: Vec::new(),
             stuck: HashMap::new(),
             spares: Spares::default(),
             partial_bytes: 0,
@@ -173,7 +173,7 @@ impl Sessions {
         shrink_queue(&mut self.ready);
         shrink_queue(&mut self.dirty);
         self.table.shrink();
-        give_back_list(&mut self.crowded);
+        give_back_list(&mut self.waiting_for_room);
         give_back_list(&mut self.asks_again);
         give_back_list(&mut self.paused);
         self.spares.trim();

@@ -97,7 +97,7 @@ impl Requests {
         let Some(record) = self.records.get_mut(index as usize) else {
             return;
         };
-        self.patient -= usize::from(record.verb.is_patient());
+        self.untimed -= usize::from(record.verb.is_untimed());
         (record.verb, record.count, record.next_of_link) = (Verb::Plain, 0, NIL);
         let before = record.reply();
         self.finish(index, replies);
@@ -112,7 +112,7 @@ impl Requests {
     /// Removes a record that was removed from its link's queue, and is in no client's.
     pub(crate) fn forget(&mut self, index: u32) {
         if let Some(record) = self.records.try_remove(index as usize) {
-            self.patient -= usize::from(record.verb.is_patient());
+            self.untimed -= usize::from(record.verb.is_untimed());
         }
     }
 }

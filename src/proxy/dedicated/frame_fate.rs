@@ -102,7 +102,7 @@ impl Machine {
         let out = self.redirect_broken(key);
         let owner = self.links.get(key).map(|link| link.owner());
         if let Some(owner) = owner {
-            self.tell_own(owner, &out);
+            self.reply_dedicated(owner, &out);
         }
     }
 

@@ -315,14 +315,14 @@ impl Machine {
         if !good {
             // Empty, unless the reply was held to be changed.
             if !silent {
-                self.tell_own(key, reply);
+                self.reply_dedicated(key, reply);
             }
             return;
         }
         match (change, place) {
             (Change::Queue(effect), Some(place)) => {
                 if let Some(pin) = self.pin_mut(key) {
-                    pin.soiled |= effect.soils();
+                    pin.not_reusable |= effect.forbids_reuse();
                     pin.effects.push_back((place, effect));
                 }
             }
@@ -344,7 +344,7 @@ impl Machine {
     }
 
     /// Sends a client with a dedicated link a reply in place of the server's.
-    pub(super) fn tell_own(&mut self, key: ClientKey, bytes: &[u8]) {
+    pub(super) fn reply_dedicated(&mut self, key: ClientKey, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.clients.write(key, bytes);
         }

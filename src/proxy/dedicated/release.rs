@@ -15,7 +15,7 @@ impl Machine {
     /// Handles a link whose owner is gone. A blocked link is closed at once, so that the client's
     /// command takes no data. A link with ordinary requests in flight stays open until they are
     /// answered: they are executed even though the client is gone.
-    pub(in crate::proxy) fn orphan(&mut self, key: LinkKey, pin: &Pin) {
+    pub(in crate::proxy) fn client_gone(&mut self, key: LinkKey, pin: &Pin) {
         if let Some(link) = self.links.get(key) {
             self.assign(key, link.role().without_owner());
         }
@@ -31,10 +31,10 @@ impl Machine {
             && pin.changes.is_empty()
             && !confirms;
         if link.is_ready() && plain && !link.fifo.is_empty() {
-            return self.lose_patience(key);
+            return self.set_deadline(key);
         }
         if link.fifo.is_empty() && pin.unsettled == 0 && !pin.holds() && link.is_dedicated() {
-            self.give_back(key, pin.soiled);
+            self.give_back(key, pin.not_reusable);
         } else {
             self.fail(key, &Failure::Removed);
         }
@@ -54,12 +54,12 @@ impl Machine {
 
     /// Sets a deadline on all outstanding replies: the link is closed when it has none, or at the
     /// deadline.
-    fn lose_patience(&mut self, key: LinkKey) {
+    fn set_deadline(&mut self, key: LinkKey) {
         let Some(link) = self.links.get_mut(key) else {
             return;
         };
         (link.blocking, link.scripts) = (0, 0);
-        self.requests.lose_patience(link.fifo);
+        self.requests.set_deadline(link.fifo);
         self.retire(key);
     }
 
@@ -73,13 +73,13 @@ impl Machine {
             let link = client.link;
             client.go_to(LinkKey::NONE);
             self.upstreams.release(pin.tenant, Use::Pinned);
-            self.orphan(link, &pin);
+            self.client_gone(link, &pin);
         }
     }
 
     /// Handles the end of a dedicated link. If the link held anything, or a request was sent on it,
     /// the client is closed too, because a direct connection would have been lost.
-    pub(in crate::proxy) fn lose_owner(&mut self, link: &Link) {
+    pub(in crate::proxy) fn dedicated_link_lost(&mut self, link: &Link) {
         let Some(client) = self.clients.get_mut(link.owner()) else {
             return;
         };
@@ -127,7 +127,7 @@ impl Machine {
         self.finish_client(key);
         self.clients.silence(&mut self.requests, key);
         self.upstreams.release(pin.tenant, Use::Pinned);
-        self.orphan(link, &pin);
+        self.client_gone(link, &pin);
     }
 
     /// Does the client wait in a blocking command?

@@ -57,7 +57,7 @@ impl Machine {
                 return Taken::No;
             }
             let pin = match own {
-                Dedicated::Bypass(_) => self.pin_apart(key),
+                Dedicated::Bypass(_) => self.pin_for_one_request(key),
                 _ => self.pin(key),
             };
             if let Err(refusal) = pin {
@@ -82,7 +82,7 @@ impl Machine {
             Dedicated::Wait if !self.is_outside(key) => Taken::No,
             Dedicated::Wait if self.waits_elsewhere(key) => self.wait(key, frame),
             Dedicated::Block | Dedicated::Wait => self.send(key, Verb::Block, 1, None, frame),
-            Dedicated::Bypass(_) => self.send_apart(key, frame),
+            Dedicated::Bypass(_) => self.send_for_one_request(key, frame),
             Dedicated::Watch => self.watch(key, frame),
             // Commands of these kinds must not be queued by MULTI.
             _ if !self.is_outside(key) => Taken::No,
@@ -127,7 +127,7 @@ impl Machine {
 
     /// Sends a request on a link apart from the client's other requests: it may be in another
     /// database.
-    fn send_apart(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+    fn send_for_one_request(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
         let taken = self.send(key, Verb::Plain, 1, None, frame);
         if let Some(client) = self.clients.get_mut(key)
             && !client.fifo.is_empty()

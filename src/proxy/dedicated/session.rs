@@ -210,7 +210,7 @@ impl Machine {
         if let Some(client) = self.clients.get(key) {
             let access = self.upstreams.access_key(client.pool);
             let protocol = client.protocol;
-            self.rehome(key, access, db, protocol);
+            self.move_with_link(key, access, db, protocol);
         }
     }
 
@@ -230,12 +230,12 @@ impl Machine {
             access.accept();
         }
         self.become_user(key, account);
-        self.rehome(key, access, db, protocol);
+        self.move_with_link(key, access, db, protocol);
     }
 
     /// Moves a client with its dedicated link to the pool of its new identity. While it is
     /// dedicated, the link still counts for the tenant where it was taken.
-    pub(super) fn rehome(
+    pub(super) fn move_with_link(
         &mut self,
         key: ClientKey,
         access: AccessKey,
@@ -276,7 +276,7 @@ impl Machine {
         }
         if let Some(client) = self.clients.get(key) {
             let (access, db) = (self.upstreams.access_key(client.pool), client.db);
-            self.rehome(key, access, db, protocol);
+            self.move_with_link(key, access, db, protocol);
         }
         if let Some(name) = name {
             self.named(key, &name);
@@ -286,7 +286,7 @@ impl Machine {
             hello.write(client.id, &mut out);
         }
         if !silent {
-            self.tell_own(key, &out);
+            self.reply_dedicated(key, &out);
         }
     }
 
@@ -306,7 +306,7 @@ impl Machine {
             _ => out.extend_from_slice(reply),
         }
         if !silent {
-            self.tell_own(key, &out);
+            self.reply_dedicated(key, &out);
         }
     }
 

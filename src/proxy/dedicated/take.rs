@@ -27,7 +27,7 @@ impl Machine {
             return Err(Refusal::Later);
         };
         if let Some(text) = client.take_refusal() {
-            client.forget_line();
+            client.forget_queued();
             return Err(Refusal::Error(text.into()));
         }
         let pool_key = client.pool;
@@ -45,12 +45,12 @@ impl Machine {
             return Err(Refusal::NotLoggedIn);
         };
         // A link that was given to the client may have failed: the wait then continues.
-        if client.line_since() == Millis::default() {
-            client.details_mut().line_since = self.now;
+        if client.queued_since() == Millis::default() {
+            client.details_mut().queued_since = self.now;
         }
         let turn = Turn {
             client: key,
-            since: client.line_since(),
+            since: client.queued_since(),
         };
         pool.line.push_back(turn);
         self.upstreams.enqueued();
@@ -60,7 +60,7 @@ impl Machine {
     }
 
     /// Gives a client a link with nothing in flight, of any of the user's pools, or a new one.
-    pub(super) fn pin_apart(&mut self, key: ClientKey) -> Result<(), Refusal> {
+    pub(super) fn pin_for_one_request(&mut self, key: ClientKey) -> Result<(), Refusal> {
         let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
         };
@@ -78,7 +78,7 @@ impl Machine {
         let free = all.find(|&&key| self.is_clean(key) && is_free(key));
         let free = free.copied();
         if let Some(on) = free {
-            self.own_for_once(on, key);
+            self.borrow_link(on, key);
             return Ok(());
         }
         // While a script runs, no server lets a new link select its database.
@@ -88,12 +88,12 @@ impl Machine {
         }
         let on = self.open(pool, Role::Dedicated(key));
         let on = on.ok_or_else(|| Refusal::Error(TOO_MANY_CONNECTIONS.into()))?;
-        self.own_for_once(on, key);
+        self.borrow_link(on, key);
         Ok(())
     }
 
     /// Borrows a link for one request, whatever its role is.
-    fn own_for_once(&mut self, link: LinkKey, key: ClientKey) {
+    fn borrow_link(&mut self, link: LinkKey, key: ClientKey) {
         self.count_owned(link);
         self.own(link, key);
         if let Some(pin) = self.pin_mut(key) {
@@ -240,11 +240,11 @@ impl Machine {
         let dedicated = link.is_dedicated();
         self.assign(link_key, link.role().without_owner());
         if dedicated {
-            let at_home = pin.provisional || self.bring_home(link_key, to);
-            self.give_back(link_key, pin.soiled || !at_home);
+            let at_home = pin.provisional || self.move_to_pool(link_key, to);
+            self.give_back(link_key, pin.not_reusable || !at_home);
             return;
         }
-        if pin.soiled {
+        if pin.not_reusable {
             return self.retire(link_key);
         }
         self.take_back(link_key);
@@ -271,7 +271,7 @@ impl Machine {
     }
 
     /// Moves a link to the pool that it belongs to after SELECT or a login.
-    fn bring_home(&mut self, key: LinkKey, to: PoolKey) -> bool {
+    fn move_to_pool(&mut self, key: LinkKey, to: PoolKey) -> bool {
         let Some(from) = self.links.get(key).map(|link| link.pool) else {
             return false;
         };
@@ -287,7 +287,7 @@ impl Machine {
     }
 
     /// Handles a link that its client no longer needs.
-    pub(super) fn give_back(&mut self, key: LinkKey, soiled: bool) {
+    pub(super) fn give_back(&mut self, key: LinkKey, not_reusable: bool) {
         let Some(link) = self.links.get_mut(key) else {
             return;
         };
@@ -295,7 +295,7 @@ impl Machine {
         let (pool_key, awaited) = (link.pool, !link.waits.is_empty());
         // Clients that wait for replicas on it have priority, but not twice in a row.
         let asks = awaited && link.asked_wait != self.now;
-        if !soiled
+        if !not_reusable
             && self.is_clean(key)
             && let Some(pool) = self.upstreams.pools.get(pool_key)
             && (pool.idle.len() < self.settings.pool_idle_max || !pool.line.is_empty() || awaited)

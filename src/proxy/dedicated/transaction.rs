@@ -226,7 +226,7 @@ impl Machine {
             _ => {}
         }
         if !silent {
-            self.tell_own(key, &out);
+            self.reply_dedicated(key, &out);
         }
     }
 }

@@ -12,7 +12,7 @@ const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
 
 impl Machine {
     /// Gives free links to the clients at the head of a pool's wait queue.
-    pub(in crate::proxy) fn serve_line(&mut self, pool_key: PoolKey) {
+    pub(in crate::proxy) fn serve_queue(&mut self, pool_key: PoolKey) {
         while !self.upstreams.is_out(pool_key, self.now)
             // The client leaves the queue first, because closing a link serves the queue, too.
             && let Some(pool) = self.upstreams.pools.get_mut(pool_key)
@@ -35,12 +35,12 @@ impl Machine {
                 Err(Refusal::Error(text)) => Some(text),
                 Err(Refusal::Unknown | Refusal::Later) => Some(NO_TURN.to_owned()),
             };
-            self.end_turn(key, refusal);
+            self.finish_waiting(key, refusal);
         }
     }
 
     /// Removes a client from the wait queue: its command is decoded again.
-    fn end_turn(&mut self, key: ClientKey, refusal: Option<String>) {
+    fn finish_waiting(&mut self, key: ClientKey, refusal: Option<String>) {
         self.upstreams.dequeued();
         if let Some(client) = self.clients.get_mut(key) {
             client.take_refusal();
@@ -52,13 +52,13 @@ impl Machine {
     }
 
     /// Answers clients whose wait timed out with an error.
-    pub(in crate::proxy) fn check_lines(&mut self) {
+    pub(in crate::proxy) fn check_queues(&mut self) {
         if !self.upstreams.any_queued() {
             return;
         }
         let wait_ms = self.settings.pool_wait_ms;
         for pool_key in self.upstreams.pools.keys() {
-            self.serve_line(pool_key);
+            self.serve_queue(pool_key);
             let instance = self.upstreams.instance_of_pool(pool_key);
             let out = instance.filter(|instance| instance.is_out(self.now));
             let out_text = out.map(|it| it.down_text.clone());
@@ -78,7 +78,7 @@ impl Machine {
                         bound => self.note_refusal(key, bound),
                     }
                 }
-                self.end_turn(key, Some(text.clone()));
+                self.finish_waiting(key, Some(text.clone()));
             }
         }
     }

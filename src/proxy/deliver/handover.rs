@@ -181,7 +181,7 @@ impl Machine {
                     .map_or(Fate::InDoubt, Fate::Again),
                 // A WAIT that moved to another link would succeed for writes that it knows nothing
                 // of.
-                _ if moves && !request.verb.is_patient() => Fate::Move,
+                _ if moves && !request.verb.is_untimed() => Fate::Move,
                 _ => Fate::Unsent,
             };
             (index, fate)

@@ -216,7 +216,7 @@ impl Machine {
         if let Some(client) = self.clients.get_mut(key) {
             match taken {
                 // The frame is done with; the next one has not been in a wait queue yet.
-                Taken::Yes => client.forget_line(),
+                Taken::Yes => client.forget_queued(),
                 Taken::No => client.uncount_command(),
             }
         }

@@ -164,7 +164,7 @@ impl Machine {
         let (Some(client), Some(link)) = (client, link) else {
             return;
         };
-        client.forget_line();
+        client.forget_queued();
         let len = bytes.len();
         record_as(&mut self.requests, link, client, key, what, count, len);
         link.blocking += u32::from(what.1.blocks());

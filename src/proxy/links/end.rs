@@ -49,10 +49,10 @@ impl Machine {
         {
             instance.connections -= 1;
         }
-        self.lose_owner(&link);
+        self.dedicated_link_lost(&link);
         self.count_ended(key, &link);
         self.links.chunks_mut().clear(&mut link.greeting);
-        self.judge(&link, failure);
+        self.update_health(&link, failure);
         if link.is_verifier() {
             self.verifier_ended(key, &link, failure);
             return true;
@@ -61,7 +61,7 @@ impl Machine {
         self.work.push(Work::LoseWaits(link.waits.take()));
         self.links.chunks_mut().clear(&mut link.outbound);
         self.clients.end_wait_for_room(key);
-        self.tell_waiters(&link, failure);
+        self.fail_waiters(&link, failure);
         self.inquire_again(key);
         self.work.push(Work::ServeQueue(pool_key));
         if was_ready && *failure == Failure::Lost {
@@ -80,7 +80,7 @@ impl Machine {
     }
 
     /// Updates the health of the instance or the account after a failure.
-    fn judge(&mut self, link: &Link, failure: &Failure) {
+    fn update_health(&mut self, link: &Link, failure: &Failure) {
         let instance = link.instance;
         if !link.has_worked()
             && !matches!(failure, Failure::Removed | Failure::Refused(_))
@@ -183,7 +183,7 @@ impl Machine {
     }
 
     /// Handles the clients that wait for this link to become ready.
-    fn tell_waiters(&mut self, link: &Link, failure: &Failure) {
+    fn fail_waiters(&mut self, link: &Link, failure: &Failure) {
         if link.is_ready() {
             return;
         }

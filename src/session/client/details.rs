@@ -31,7 +31,7 @@ pub(crate) struct Details {
     /// little longer.
     pub former: Option<Box<Former>>,
     /// When the client joined the wait queue for its present command; 0: it did not.
-    pub line_since: Millis,
+    pub queued_since: Millis,
     /// When the client became anonymous again, by RESET or a move to another instance.
     pub nobody_since: Tenths,
     /// Commands refused before a login, since the last login.
@@ -58,7 +58,7 @@ impl Details {
             waiting,
             refusal,
             former,
-            line_since,
+            queued_since,
             nobody_since,
             refused_commands,
             parked_bytes,
@@ -69,7 +69,7 @@ impl Details {
         } = self;
         let names = [name, lib_name, lib_ver].map(|name| name.len());
         let boxes = (waiting.is_some(), refusal.is_some(), former.is_some());
-        let times = (*line_since, *nobody_since);
+        let times = (*queued_since, *nobody_since);
         let flags = [*login_refused, *read_only, *takes_redirects];
         names == [0; 3]
             && boxes == (false, false, false)
@@ -109,16 +109,16 @@ impl Client {
     }
 
     /// When the client joined the wait queue; 0: it did not.
-    pub(crate) fn line_since(&self) -> Millis {
+    pub(crate) fn queued_since(&self) -> Millis {
         self.details
             .as_ref()
-            .map_or_else(Millis::default, |it| it.line_since)
+            .map_or_else(Millis::default, |it| it.queued_since)
     }
 
     /// Forgets the wait: the next command has not been in a wait queue.
-    pub(crate) fn forget_line(&mut self) {
+    pub(crate) fn forget_queued(&mut self) {
         if let Some(details) = &mut self.details {
-            details.line_since = Millis::default();
+            details.queued_since = Millis::default();
         }
     }
 

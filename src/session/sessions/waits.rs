@@ -55,21 +55,21 @@ impl Sessions {
             && !client.hold.has(Hold::BACKEND)
         {
             client.hold.set(Hold::BACKEND);
-            self.crowded.push((on, key));
+            self.waiting_for_room.push((on, key));
         }
     }
 
     #[inline]
     pub(crate) fn any_waits_for_room(&self) -> bool {
-        !self.crowded.is_empty()
+        !self.waiting_for_room.is_empty()
     }
 
     /// A link has room again, or is closed: resumes the clients that wait for room.
     pub(crate) fn end_wait_for_room(&mut self, on: LinkKey) {
         let mut i = 0;
-        while let Some(&(of, client)) = self.crowded.get(i) {
+        while let Some(&(of, client)) = self.waiting_for_room.get(i) {
             if of == on {
-                self.crowded.swap_remove(i);
+                self.waiting_for_room.swap_remove(i);
                 self.end_hold(client, Hold::BACKEND);
             } else {
                 i += 1;
