@@ -27,7 +27,7 @@ const TOO_MANY_WAIT: &str = "ERR elika: paused, and too many clients wait alread
 
 /// The admission decision for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proxy) enum Ruling {
+pub(in crate::proxy) enum Decision {
     /// Follow the plan.
     Do(Plan),
     /// Refuse it: a limit of the tenant does not allow it.
@@ -66,23 +66,23 @@ impl Machine {
 
     /// The admission decision for a frame.
     #[inline]
-    pub(in crate::proxy) fn ruling(
+    pub(in crate::proxy) fn decision(
         &mut self,
         key: ClientKey,
-        gate: Option<TenantSlot>,
+        limited: Option<TenantSlot>,
         frame: &[u8],
-    ) -> Ruling {
+    ) -> Decision {
         let plan = self.plan(key, frame);
-        match gate {
-            None => Ruling::Do(plan),
-            Some(gate) => self.rule(gate, plan, frame),
+        match limited {
+            None => Decision::Do(plan),
+            Some(limited) => self.decide(limited, plan, frame),
         }
     }
 
     /// The limits of a client's requests: their sizes, and the tenant if it has limits.
     #[inline]
     pub(in crate::proxy) fn rules_of(&self, key: ClientKey) -> (RequestLimits, Option<TenantSlot>) {
-        (self.limits_of(key), self.gate_of(key))
+        (self.limits_of(key), self.limited_tenant(key))
     }
 
     /// Is the client logged in, or admitted as the default user?
@@ -152,7 +152,7 @@ impl Machine {
 
     /// The tenant whose limits a client's requests are checked against, if it has any.
     #[inline]
-    pub(in crate::proxy) fn gate_of(&self, key: ClientKey) -> Option<TenantSlot> {
+    pub(in crate::proxy) fn limited_tenant(&self, key: ClientKey) -> Option<TenantSlot> {
         if !self.upstreams.any_gate {
             return None;
         }
@@ -161,22 +161,27 @@ impl Machine {
     }
 
     /// The tenant's decision on a request with this plan.
-    pub(in crate::proxy) fn rule(&mut self, gate: TenantSlot, plan: Plan, frame: &[u8]) -> Ruling {
-        let Some(tenant) = self.upstreams.tenants.get_mut(gate) else {
-            return Ruling::Do(plan);
+    pub(in crate::proxy) fn decide(
+        &mut self,
+        limited: TenantSlot,
+        plan: Plan,
+        frame: &[u8],
+    ) -> Decision {
+        let Some(tenant) = self.upstreams.tenants.get_mut(limited) else {
+            return Decision::Do(plan);
         };
         if is_free(plan) {
-            return Ruling::Do(plan);
+            return Decision::Do(plan);
         }
         if tenant.paused_until.is_some() {
-            return Ruling::Wait(gate);
+            return Decision::Wait(limited);
         }
         if tenant.denied_name(frame).is_some() {
-            return Ruling::Refuse(Limit::Denied);
+            return Decision::Refuse(Limit::Denied);
         }
         match tenant.spend(frame.len(), self.now) {
-            Ok(()) => Ruling::Do(plan),
-            Err(limit) => Ruling::Refuse(limit),
+            Ok(()) => Decision::Do(plan),
+            Err(limit) => Decision::Refuse(limit),
         }
     }
 
@@ -185,8 +190,8 @@ impl Machine {
     pub(in crate::proxy) fn carry_out(
         &mut self,
         key: ClientKey,
-        gate: Option<TenantSlot>,
-        ruling: Ruling,
+        limited: Option<TenantSlot>,
+        decision: Decision,
         frame: &[u8],
     ) -> Taken {
         // A reply that repeats the frame, a queue or a question to other workers would be copies of
@@ -199,17 +204,18 @@ impl Machine {
         if let Some(client) = self.clients.get_mut(key) {
             client.count_commands(1);
         }
-        let taken = match ruling {
-            Ruling::Do(plan) => self.dispatch(key, plan, frame),
-            Ruling::Refuse(limit) => self.turn_down(key, limit, gate, frame),
-            Ruling::Wait(tenant) => {
+        let taken = match decision {
+            Decision::Do(plan) => self.dispatch(key, plan, frame),
+            Decision::Refuse(limit) => self.refuse_request(key, limit, limited, frame),
+            Decision::Wait(tenant) => {
                 self.wait_for_end_of_pause(key, tenant, self.settings.paused_clients_max)
             }
         };
         if taken == Taken::No
-            && let Ruling::Do(plan) = ruling
+            && let Decision::Do(plan) = decision
             && !is_free(plan)
-            && let Some(tenant) = gate.and_then(|gate| self.upstreams.tenants.get_mut(gate))
+            && let Some(tenant) =
+                limited.and_then(|limited| self.upstreams.tenants.get_mut(limited))
         {
             tenant.refund(frame.len());
         }
@@ -224,11 +230,11 @@ impl Machine {
     }
 
     /// Refuses a request. Inside MULTI, the server must fail EXEC as well.
-    fn turn_down(
+    fn refuse_request(
         &mut self,
         key: ClientKey,
         limit: Limit,
-        gate: Option<TenantSlot>,
+        limited: Option<TenantSlot>,
         frame: &[u8],
     ) -> Taken {
         if !self.is_settled(key) {
@@ -239,7 +245,7 @@ impl Machine {
             Limit::Bytes => TOO_MANY_BYTES.to_owned(),
             Limit::Paused => TOO_MANY_WAIT.to_owned(),
             _ => {
-                let tenant = gate.and_then(|gate| self.upstreams.tenants.get(gate));
+                let tenant = limited.and_then(|limited| self.upstreams.tenants.get(limited));
                 let name = tenant.and_then(|tenant| tenant.denied_name(frame));
                 command::denied(self.user_of(key), &name.unwrap_or_default())
             }
@@ -254,8 +260,8 @@ impl Machine {
             // now.
             self.unpin_if_done(key);
         }
-        if let Some(gate) = gate {
-            self.note_limit(key, gate, limit);
+        if let Some(limited) = limited {
+            self.note_limit(key, limited, limit);
         }
         if matches!(limit, Limit::Requests | Limit::Bytes) {
             self.note_over_rate(key);
@@ -317,7 +323,7 @@ impl Machine {
             return Taken::No;
         };
         if !tenant.take(Use::Waiting, max) {
-            return self.turn_down(key, Limit::Paused, Some(slot), &[]);
+            return self.refuse_request(key, Limit::Paused, Some(slot), &[]);
         }
         self.clients.wait_for_unpause(key, slot);
         self.stats.counters.paused_waits += 1;

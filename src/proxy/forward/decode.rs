@@ -12,7 +12,7 @@ use crate::command::client::Dialect;
 use crate::resp::{RequestDecoder, Step, inline_to_array};
 
 use crate::proxy::action::{Action, Flow};
-use crate::proxy::forward::admission::Ruling;
+use crate::proxy::forward::admission::Decision;
 use crate::proxy::forward::answer::Taken;
 use crate::proxy::forward::run::Run;
 use crate::proxy::machine::Machine;
@@ -176,7 +176,7 @@ impl Machine {
     fn decode(&mut self, key: ClientKey, bytes: &[u8], mut decoder: RequestDecoder) -> Decoded {
         let mut run = Run::at(0);
         let (mut used, mut last, mut missing) = (0, 0..0, 0);
-        let (mut limits, mut gate) = self.rules_of(key);
+        let (mut limits, mut limited) = self.rules_of(key);
         while let Some(client) = self.clients.get_mut(key) {
             let rest = bytes.get(used..).unwrap_or_default();
             if !client.decodes() || rest.is_empty() {
@@ -191,12 +191,12 @@ impl Machine {
                 Ok(Step::Inline { len }) => {
                     self.end_run(key, &mut run, bytes, used);
                     let line = rest.get(..len).unwrap_or_default();
-                    if self.inline(key, gate, line) == Taken::No {
+                    if self.inline(key, limited, line) == Taken::No {
                         break;
                     }
                     used += len;
                     run.begin_at(used);
-                    (limits, gate) = self.rules_of(key);
+                    (limits, limited) = self.rules_of(key);
                     continue;
                 }
                 Ok(Step::Empty { len }) => {
@@ -222,11 +222,11 @@ impl Machine {
                 }
             };
             let frame = rest.get(..len).unwrap_or_default();
-            let ruling = self.ruling(key, gate, frame);
+            let decision = self.decision(key, limited, frame);
             if !run.may_take(frame) {
                 self.end_run(key, &mut run, bytes, used);
             }
-            if ruling == Ruling::Do(Plan::Forward)
+            if decision == Decision::Do(Plan::Forward)
                 && self.add_to_run(key, &mut run, len, frame).is_some()
             {
                 last = used..used + len;
@@ -234,13 +234,13 @@ impl Machine {
                 continue;
             }
             self.end_run(key, &mut run, bytes, used);
-            if self.carry_out(key, gate, ruling, frame) == Taken::No {
+            if self.carry_out(key, limited, decision, frame) == Taken::No {
                 break;
             }
             last = used..used + len;
             used += len;
             run.begin_at(used);
-            (limits, gate) = self.rules_of(key);
+            (limits, limited) = self.rules_of(key);
         }
         self.end_run(key, &mut run, bytes, used);
         self.note_command_of(key, bytes.get(last).unwrap_or_default());
@@ -259,15 +259,15 @@ impl Machine {
     }
 
     /// Handles an inline command: splits and re-encodes it, then dispatches it like any other.
-    fn inline(&mut self, key: ClientKey, gate: Option<TenantSlot>, line: &[u8]) -> Taken {
+    fn inline(&mut self, key: ClientKey, limited: Option<TenantSlot>, line: &[u8]) -> Taken {
         let mut frame = mem::take(&mut self.scratch.inline_frame);
         frame.clear();
         let mix = self.dialect_of(key) == Dialect::Valkey9;
         let taken = match inline_to_array(line, mix, &mut frame) {
             Ok(0) => Taken::Yes,
             Ok(_) => {
-                let ruling = self.ruling(key, gate, &frame);
-                let taken = self.carry_out(key, gate, ruling, &frame);
+                let decision = self.decision(key, limited, &frame);
+                let taken = self.carry_out(key, limited, decision, &frame);
                 self.note_command_of(key, &frame);
                 taken
             }

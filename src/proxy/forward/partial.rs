@@ -4,7 +4,7 @@
 use crate::command::{self, Plan};
 use crate::resp::Args;
 
-use crate::proxy::forward::admission::Ruling;
+use crate::proxy::forward::admission::Decision;
 use crate::proxy::forward::answer::Taken;
 use crate::proxy::forward::run::Run;
 use crate::proxy::machine::Machine;
@@ -159,7 +159,7 @@ impl Machine {
         let head = self.links.chunks().first_piece(pieces);
         // All but the simplest commands, and tenants with limits, need the whole request in one
         // piece.
-        let plain = self.gate_of(key).is_none()
+        let plain = self.limited_tenant(key).is_none()
             && command::is_plain(head)
             && self.plan(key, head) == Plan::Forward;
         if !plain {
@@ -180,15 +180,15 @@ impl Machine {
 
     /// Handles a large request in one piece. Returns it if it has to wait.
     fn send_whole(&mut self, key: ClientKey, frame: Vec<u8>) -> Option<Upload> {
-        let gate = self.gate_of(key);
-        let ruling = self.ruling(key, gate, &frame);
-        let to = match ruling {
-            Ruling::Do(Plan::Forward) => self.forward_large(key, &frame, frame.len()),
+        let limited = self.limited_tenant(key);
+        let decision = self.decision(key, limited, &frame);
+        let to = match decision {
+            Decision::Do(Plan::Forward) => self.forward_large(key, &frame, frame.len()),
             _ => None,
         };
         let taken = match to {
             Some(_) => Taken::Yes,
-            None => self.carry_out(key, gate, ruling, &frame),
+            None => self.carry_out(key, limited, decision, &frame),
         };
         if taken == Taken::Yes {
             self.note_command_of(key, &frame);
