@@ -19,12 +19,12 @@ pub(crate) struct Frame {
     head_len: usize,
     tail: [u8; TAIL_BYTES],
     tail_len: usize,
-    pub(crate) fate: Fate,
+    pub(crate) destination: Destination,
 }
 
 /// Where the bytes of a frame go; decided by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Destination {
     /// To the client of the head of the queue, unless CLIENT REPLY silences it.
     Reply,
     /// To the owner, as no reply to a request.
@@ -32,16 +32,16 @@ pub(crate) enum Fate {
     /// Nowhere until the frame is complete.
     Collect,
     /// Nowhere while the frame may be the push that names the client which got invalidations.
-    Notice,
+    HeldPush,
     /// To the owner, element by element: the reply to EXEC.
-    Walk,
+    ExecReply,
     /// Nowhere until its command's name has arrived: a line of MONITOR.
-    Line,
+    MonitorLine,
     /// Dropped: a line of MONITOR while the client wants no replies, or about a command of the
     /// proxy.
     Drop,
     /// Undecided: after the first byte, the second tells a reply from a line of MONITOR.
-    Open,
+    Undecided,
 }
 
 /// What a complete frame is.
@@ -62,15 +62,15 @@ impl Default for Frame {
             head_len: 0,
             tail: [0; TAIL_BYTES],
             tail_len: 0,
-            fate: Fate::Reply,
+            destination: Destination::Reply,
         }
     }
 }
 
 impl Frame {
-    pub(crate) fn begin(fate: Fate) -> Self {
+    pub(crate) fn begin(destination: Destination) -> Self {
         Self {
-            fate,
+            destination,
             ..Self::default()
         }
     }

@@ -23,10 +23,10 @@
 //! | `transaction` | commands inside MULTI, and the reply to EXEC |
 //! | `session` | SELECT, AUTH, HELLO and tracking on a dedicated link |
 //! | `wait` | WAIT, on the links that carried the writes: the waiters, and what is asked when |
-//! | `frame_fate` | where a frame goes |
+//! | `destination` | where a frame goes |
 //! | `receive` | link to client: what the replies say |
 
-mod frame_fate;
+mod destination;
 mod receive;
 mod release;
 mod send;

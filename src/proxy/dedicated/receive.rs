@@ -9,7 +9,7 @@ use crate::dedicated::effect::Effect;
 use crate::dedicated::pin::{Change, Pin};
 use crate::dedicated::walker::Walker;
 use crate::link::failure::Failure;
-use crate::link::frame::{Class, Fate, Frame};
+use crate::link::frame::{Class, Destination, Frame};
 use crate::link::request::Kind;
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
@@ -31,15 +31,15 @@ impl Machine {
             let Some(link) = self.links.get(key) else {
                 return Ok(());
             };
-            if link.frame.fate == Fate::Open && !link.scanner.at_start() {
+            if link.frame.destination == Destination::Undecided && !link.scanner.at_start() {
                 let next = rest.first().copied().unwrap_or_default();
-                let fate = self.fate(key, &[b'+', next])?;
+                let destination = self.destination(key, &[b'+', next])?;
                 if let Some(link) = self.links.get_mut(key) {
-                    link.frame.fate = fate;
+                    link.frame.destination = destination;
                 }
-                self.pass(key, fate, b"+")?;
+                self.pass(key, destination, b"+")?;
             } else if link.scanner.at_start() {
-                let fate = self.fate(key, rest)?;
+                let destination = self.destination(key, rest)?;
                 if let Some(link) = self.links.get_mut(key) {
                     if matches!(rest.first(), Some(b'-' | b'!'))
                         && let Some(trouble) = link.note_error(true, rest)
@@ -50,7 +50,7 @@ impl Machine {
                     if head.is_some_and(|head| head.verb == Verb::Exec) {
                         link.scanner.pushes_between();
                     }
-                    link.frame = Frame::begin(fate);
+                    link.frame = Frame::begin(destination);
                 }
             }
             let Some(link) = self.links.get_mut(key) else {
@@ -65,8 +65,8 @@ impl Machine {
                 true => 0,
                 false => link.reply_bytes + part.len() as u64,
             };
-            let (owner, fate) = (link.owner(), link.frame.fate);
-            self.pass(key, fate, part)?;
+            let (owner, destination) = (link.owner(), link.frame.destination);
+            self.pass(key, destination, part)?;
             if whole {
                 self.framed(key, owner)?;
                 self.release_held(owner);
@@ -102,14 +102,19 @@ impl Machine {
     }
 
     /// Sends, keeps or drops bytes of a frame.
-    pub(super) fn pass(&mut self, key: LinkKey, fate: Fate, part: &[u8]) -> Result<(), Failure> {
+    pub(super) fn pass(
+        &mut self,
+        key: LinkKey,
+        destination: Destination,
+        part: &[u8],
+    ) -> Result<(), Failure> {
         let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
         let (owner, head) = (link.owner(), self.requests.get(link.fifo.head));
         let kind = head.map_or(Kind::Deliver, |head| head.kind);
-        match fate {
-            Fate::Push => {
+        match destination {
+            Destination::Push => {
                 let max = self.settings.subscriber_outbound_bytes_max;
                 let client = self.clients.get(owner);
                 // The client's last reply was sent: it gets nothing more.
@@ -122,18 +127,18 @@ impl Machine {
                 }
                 self.clients.write(owner, part);
             }
-            Fate::Reply => {
+            Destination::Reply => {
                 let client = head.map_or(owner, |head| head.client);
                 let of = (client, link.fifo.head);
                 if self.deliver(of, (kind, part), (0, false)) == Full::Yes {
                     self.work.push(Work::Evict(client, Bound::ClientOutbound));
                 }
             }
-            Fate::Collect => link.collect(part)?,
-            Fate::Notice => self.noticed(key, part)?,
-            Fate::Line => self.monitored(key, part)?,
-            Fate::Walk => self.walk(key, part, kind != Kind::Deliver)?,
-            Fate::Drop | Fate::Open => {}
+            Destination::Collect => link.collect(part)?,
+            Destination::HeldPush => self.noticed(key, part)?,
+            Destination::MonitorLine => self.monitored(key, part)?,
+            Destination::ExecReply => self.walk(key, part, kind != Kind::Deliver)?,
+            Destination::Drop | Destination::Undecided => {}
         }
         Ok(())
     }
@@ -160,7 +165,7 @@ impl Machine {
         match frame.class(manner.modal, manner.monitor) {
             Class::Unsolicited => {
                 self.stats.counters.pushes += 1;
-                if frame.fate == Fate::Notice {
+                if frame.destination == Destination::HeldPush {
                     self.redirect_told(key);
                 }
                 Ok(())

@@ -43,10 +43,10 @@ struct Ways {
 }
 
 impl Ways {
-    fn of(&self, client: Option<ClientKey>, fate: &Fate) -> Option<LinkKey> {
+    fn of(&self, client: Option<ClientKey>, outcome: &Outcome) -> Option<LinkKey> {
         let suspect = client.is_some_and(|client| self.suspects.contains(&client));
-        match fate {
-            Fate::Again(_) if suspect => self.apart,
+        match outcome {
+            Outcome::Retry(_) if suspect => self.apart,
             _ if suspect => self.apart.or(self.to),
             _ => self.to,
         }
@@ -54,9 +54,9 @@ impl Ways {
 }
 
 /// What happens to a request.
-enum Fate {
+enum Outcome {
     /// Its bytes are sent again.
-    Again(Box<[u8]>),
+    Retry(Box<[u8]>),
     /// Its bytes, none of which were sent, move to another link.
     Move,
     /// The client gets an error: the request may have been executed.
@@ -77,8 +77,8 @@ impl Machine {
     ) {
         self.cut_off(lost);
         self.split_mixed(lost);
-        let fates = self.fates(lost, failure);
-        let ways = self.ways(lost, was_ready, &fates);
+        let outcomes = self.outcomes(lost, failure);
+        let ways = self.ways(lost, was_ready, &outcomes);
         // The rest of a request that was partly sent is dropped.
         let mut at = lost.sent;
         let ends = self.ends(lost);
@@ -87,24 +87,24 @@ impl Machine {
             error(failure.text_if_sent()),
             error(&failure.text_if_unsent()),
         );
-        for ((index, fate), end) in fates.into_iter().zip(ends) {
+        for ((index, outcome), end) in outcomes.into_iter().zip(ends) {
             let client = self.requests.get(index).map(|request| request.client);
-            match (&fate, ways.of(client, &fate)) {
-                (Fate::Again(bytes), Some(to)) => self.ask_lost_again(index, to, bytes),
-                (Fate::Again(_) | Fate::InDoubt, _) => {
+            match (&outcome, ways.of(client, &outcome)) {
+                (Outcome::Retry(bytes), Some(to)) => self.ask_lost_again(index, to, bytes),
+                (Outcome::Retry(_) | Outcome::InDoubt, _) => {
                     self.answer_lost(index, &in_doubt, lost_end);
                 }
-                (Fate::Move, Some(to)) => {
+                (Outcome::Move, Some(to)) => {
                     let start = self.requests.get(index).map_or(at, |it| it.start);
                     let skip = usize::try_from(start.saturating_sub(at)).unwrap_or(usize::MAX);
                     self.links.chunks_mut().consume(&mut lost.outbound, skip);
                     self.move_unsent(index, lost, to, end.saturating_sub(start));
                     at = end;
                 }
-                (Fate::Move | Fate::Unsent, _) => {
+                (Outcome::Move | Outcome::Unsent, _) => {
                     self.answer_lost(index, &unsent, unsent_end);
                 }
-                (Fate::Drop, _) => self.requests.forget(index),
+                (Outcome::Drop, _) => self.requests.forget(index),
             }
         }
         lost.fifo = Fifo::default();
@@ -157,7 +157,7 @@ impl Machine {
     }
 
     /// What happens to each request, in order.
-    fn fates(&self, lost: &Link, failure: &Failure) -> Vec<(u32, Fate)> {
+    fn outcomes(&self, lost: &Link, failure: &Failure) -> Vec<(u32, Outcome)> {
         let moves = lost.is_shared()
             && !lost.is_dedicated()
             && match failure {
@@ -169,35 +169,35 @@ impl Machine {
             };
         let again = moves && matches!(failure, Failure::Lost | Failure::Desync(_));
         let queue = self.requests.of_link(lost.fifo);
-        let fate = |(index, request): (u32, &Request)| {
+        let outcome = |(index, request): (u32, &Request)| {
             let sent = request.start < lost.sent;
             let heard = self.clients.contains(request.client);
-            let fate = match request.kind {
-                kind if !kind.is_counted() => Fate::Drop,
-                _ if sent && !heard => Fate::Drop,
+            let outcome = match request.kind {
+                kind if !kind.is_counted() => Outcome::Drop,
+                _ if sent && !heard => Outcome::Drop,
                 _ if sent => again
                     .then(|| self.bytes_to_ask_again(lost, request))
                     .flatten()
-                    .map_or(Fate::InDoubt, Fate::Again),
+                    .map_or(Outcome::InDoubt, Outcome::Retry),
                 // A WAIT that moved to another link would succeed for writes that it knows nothing
                 // of.
-                _ if moves && !request.verb.is_untimed() => Fate::Move,
-                _ => Fate::Unsent,
+                _ if moves && !request.verb.is_untimed() => Outcome::Move,
+                _ => Outcome::Unsent,
             };
-            (index, fate)
+            (index, outcome)
         };
-        let mut fates: Vec<_> = queue.map(fate).collect();
+        let mut outcomes: Vec<_> = queue.map(outcome).collect();
         // A retried read must not see a write that its client sent after it.
         let mut in_doubt = HashSet::new();
-        for (index, fate) in fates.iter_mut().rev() {
+        for (index, outcome) in outcomes.iter_mut().rev() {
             let client = self.requests.get(*index).map(|request| request.client);
-            match fate {
-                Fate::InDoubt => drop(in_doubt.insert(client)),
-                Fate::Again(_) if in_doubt.contains(&client) => *fate = Fate::InDoubt,
+            match outcome {
+                Outcome::InDoubt => drop(in_doubt.insert(client)),
+                Outcome::Retry(_) if in_doubt.contains(&client) => *outcome = Outcome::InDoubt,
                 _ => {}
             }
         }
-        fates
+        outcomes
     }
 
     /// The bytes of a sent request, if it may be retried.
@@ -216,19 +216,19 @@ impl Machine {
     }
 
     /// Chooses the links that take over the requests of a lost link.
-    fn ways(&mut self, lost: &Link, was_ready: bool, fates: &[(u32, Fate)]) -> Ways {
+    fn ways(&mut self, lost: &Link, was_ready: bool, outcomes: &[(u32, Outcome)]) -> Ways {
         let mut due: BTreeMap<ClientKey, u32> = BTreeMap::new();
         let (mut again, mut moved) = (Vec::new(), false);
-        for (index, fate) in fates {
+        for (index, outcome) in outcomes {
             let Some(request) = self.requests.get(*index) else {
                 continue;
             };
             if request.start < lost.sent && request.kind.is_counted() {
                 *due.entry(request.client).or_default() += request.count;
             }
-            match fate {
-                Fate::Again(_) => again.push(request.client),
-                Fate::Move => moved = true,
+            match outcome {
+                Outcome::Retry(_) => again.push(request.client),
+                Outcome::Move => moved = true,
                 _ => {}
             }
         }

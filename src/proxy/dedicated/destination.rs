@@ -7,7 +7,7 @@ use crate::resp::{Protocol, write};
 
 use crate::dedicated::pin::Change;
 use crate::link::failure::Failure;
-use crate::link::frame::{Fate, is_line};
+use crate::link::frame::{Destination, is_line};
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::session::client::ReplyMode;
@@ -73,10 +73,14 @@ impl Machine {
             return Ok(());
         };
         let begin = mem::take(&mut link.collected);
-        let fate = if marked { Fate::Drop } else { Fate::Push };
-        link.frame.fate = fate;
-        self.pass(key, fate, &begin)?;
-        self.pass(key, fate, rest)
+        let destination = if marked {
+            Destination::Drop
+        } else {
+            Destination::Push
+        };
+        link.frame.destination = destination;
+        self.pass(key, destination, &begin)?;
+        self.pass(key, destination, rest)
     }
 
     /// Handles a part of a push to a client that redirects its invalidations. The push is held
@@ -91,9 +95,9 @@ impl Machine {
             return link.collect(rest);
         }
         let begin = mem::take(&mut link.collected);
-        link.frame.fate = Fate::Push;
-        self.pass(key, Fate::Push, &begin)?;
-        self.pass(key, Fate::Push, rest)
+        link.frame.destination = Destination::Push;
+        self.pass(key, Destination::Push, &begin)?;
+        self.pass(key, Destination::Push, rest)
     }
 
     /// Handles the complete push that says that a redirection ended: the client gets the proxy's
@@ -149,27 +153,27 @@ impl Machine {
     }
 
     /// Decides where a frame with this start goes.
-    pub(super) fn fate(&self, key: LinkKey, begin: &[u8]) -> Result<Fate, Failure> {
+    pub(super) fn destination(&self, key: LinkKey, begin: &[u8]) -> Result<Destination, Failure> {
         let manner = self.manner(key);
         let first = begin.first();
         if manner.monitor && first == Some(&b'+') {
             match begin.len() {
-                1 => return Ok(Fate::Open),
+                1 => return Ok(Destination::Undecided),
                 // A server sends no lines of MONITOR to a client that wants no replies.
-                _ if is_line(begin) && manner.silent => return Ok(Fate::Drop),
-                _ if is_line(begin) => return Ok(Fate::Line),
+                _ if is_line(begin) && manner.silent => return Ok(Destination::Drop),
+                _ if is_line(begin) => return Ok(Destination::MonitorLine),
                 _ => {}
             }
         }
         if first == Some(&b'>') && self.redirects_to(key).is_some() {
-            return Ok(Fate::Notice);
+            return Ok(Destination::HeldPush);
         }
         if first == Some(&b'>') || first == Some(&b'*') && manner.modal {
             // CLIENT REPLY OFF silences replies, not messages.
-            return Ok(Fate::Push);
+            return Ok(Destination::Push);
         }
         let Some(link) = self.links.get(key) else {
-            return Ok(Fate::Reply);
+            return Ok(Destination::Reply);
         };
         let pin = self
             .clients
@@ -179,16 +183,16 @@ impl Machine {
         // A reply to a request that was not sent.
         let head = head.filter(|head| head.start < link.sent);
         if head.is_some_and(|head| head.kind.is_collected()) {
-            return Ok(Fate::Collect);
+            return Ok(Destination::Collect);
         }
         Ok(match (head.map(|head| head.verb), pin) {
-            (Some(Verb::Exec), Some(pin)) if pin.walks() => Fate::Walk,
+            (Some(Verb::Exec), Some(pin)) if pin.walks() => Destination::ExecReply,
             (Some(Verb::Change), Some(pin))
                 if pin.changes.front().is_some_and(Change::rewrites) =>
             {
-                Fate::Collect
+                Destination::Collect
             }
-            (Some(_), _) => Fate::Reply,
+            (Some(_), _) => Destination::Reply,
             (None, _) => {
                 let why = "sent a reply that nobody asked for";
                 return Err(Failure::Desync(why.into()));
