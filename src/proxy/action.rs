@@ -1,4 +1,4 @@
-//! What the machine wants done outside: its words to the reactor.
+//! The actions that the machine asks the reactor for.
 
 use std::collections::VecDeque;
 
@@ -8,16 +8,17 @@ use crate::session::question::Question;
 use crate::stats::notice::Notice;
 use crate::store::key::{ClientKey, ConnKey, LinkKey};
 
-/// A wish of the machine. The reactor carries them out in order, once per turn.
+/// An action for the reactor, which carries them out in order, once per turn.
 #[derive(Debug)]
 pub enum Action {
-    /// Open a connection; report with `link_connected` or `link_failed`.
+    /// Open a connection; the result is `link_connected` or `link_failed`.
     Connect(LinkKey, SocketAddr),
-    /// Close the socket. The key is stale already; nothing is reported back.
+    /// Close the socket. The key is stale; no event follows.
     Close(ConnKey),
-    /// Go on reading: a `Flow::Pause` is over. Must read at once, there may be no further event.
+    /// Read again: a `Flow::Pause` is over. The reactor must read at once, since no event may
+    /// follow.
     Resume(ConnKey),
-    /// Put a question to every other worker; each sends an answer for this client back.
+    /// Send a question to every other worker; each sends an answer for this client back.
     Ask(ClientKey, Question),
     /// News of an instance, as this worker sees it.
     Report(Report),
@@ -25,42 +26,42 @@ pub enum Action {
     Notice(Box<Notice>),
 }
 
-/// News of an instance, for the log. Several workers may tell the same.
+/// News of an instance, for the log. Several workers may report the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Which instance (as the registry names it).
+    /// The instance, as the registry names it.
     pub instance: String,
     /// The tenant it serves.
     pub tenant: String,
     /// `host:port` as configured.
     pub address: String,
-    /// What is new.
+    /// What changed.
     pub news: News,
 }
 
-/// What may be new of an instance.
+/// The news of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
-    /// It answers.
+    /// The server answers.
     Up,
-    /// It answers, but not as it should, and why.
+    /// The server answers, but cannot serve requests, and why.
     Degraded(String),
-    /// It does not answer, and why.
+    /// The server does not answer, and why.
     Down(String),
-    /// It sent what no server may send; that connection was given up.
+    /// The server sent what no server may send; the link was closed.
     Distrusted(String),
-    /// It does not accept any more what clients of this user logged in with.
+    /// The server no longer accepts this user's credential.
     Revoked(String),
 }
 
-/// Shall the reactor read on?
+/// Does the reactor continue to read?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
     /// Yes.
     Continue,
-    /// Not before an [`Action::Resume`] names this connection.
+    /// Not until an [`Action::Resume`] names this connection.
     Pause,
 }
 
-/// What the machine wants done, in order.
+/// The actions for the reactor, in order.
 pub(super) type Actions = VecDeque<Action>;

@@ -1,4 +1,4 @@
-//! What must hold between the calls, checked after each of them in debug builds.
+//! Invariants between calls, checked after each call in debug builds.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use crate::store::key::{ClientKey, LinkKey, PoolKey};
 use crate::upstream::tenant::Use;
 
 impl Machine {
-    /// Panics if the tables contradict one another. Nothing in release builds.
+    /// Panics if the tables contradict one another. Does nothing in release builds.
     pub fn check_invariants(&self) {
         if !cfg!(debug_assertions) {
             return;
@@ -40,7 +40,7 @@ impl Machine {
         self.check_pools();
     }
 
-    /// Whoever waits behind a slow reader is looked after.
+    /// Links on which clients wait behind a slow reader are in the list to check.
     fn check_stalled(&self) {
         let stalled = self.links.stalled();
         for (i, key) in stalled.iter().enumerate() {
@@ -112,8 +112,8 @@ impl Machine {
         }
     }
 
-    /// Who waits for replicas on a shared connection is known there, and that connection is looked
-    /// after.
+    /// Clients that wait for replicas on a shared link are among its waiters, and the link is in
+    /// the list to ask.
     fn check_waits_of(&self, key: LinkKey, link: &Link) {
         let waits = &link.waits;
         for client in waits.clients() {

@@ -1,4 +1,4 @@
-//! What a worker keeps in memory for others, its limits, and how it is given back.
+//! The memory limits of a worker, and how memory is given back.
 
 use std::collections::HashMap;
 
@@ -11,25 +11,25 @@ use crate::store::allocator::{
 use crate::store::buffer::ReadBuffer;
 use crate::store::key::{ClientKey, TenantSlot};
 
-/// When the tables of requests and chunks need so many bytes less than before, there was a burst.
+/// The tables of requests and chunks shrank by at least this since the last look: a burst is over.
 const BURST_BYTES: usize = 16 * 1024;
 
-/// What a client that is about to log in may keep at a ceiling of the worker.
+/// The bytes that a client may keep for its login when the worker is at a limit.
 const LOGIN_BYTES_MAX: usize = 4 * 1024;
 
-/// Memory that has to be there beside what is kept. Most of what bytes of clients make grow cannot
-/// tell when there is no memory: the process would end.
+/// Memory that must be available beyond what is kept. Most allocations for a client's bytes cannot
+/// report a lack of memory: the process would abort.
 const HEADROOM_BYTES: usize = 16 << 20;
 
-/// The system is asked for it again when so many bytes more are kept, and for each round.
+/// The available memory is checked again when this many more bytes are kept, and in each round.
 const LOOK_BYTES: usize = 4 << 20;
 
-/// A client with less than this does not go for want of memory: there is nothing to be gained.
+/// A client with less than this is not evicted for lack of memory: it would free too little.
 const EVICTED_BYTES_MIN: usize = 64 * 1024;
 
 impl Machine {
-    /// Bytes of requests and replies that are kept here: those on their way in, those on their way
-    /// out. It may be too many, until they are [counted](Self::count_partial).
+    /// Bytes of requests and replies that are kept, in both directions. An upper bound until they
+    /// are [counted](Self::count_partial).
     fn kept_bytes(&self) -> usize {
         self.clients.partial_bytes() + self.links.chunks().bytes() + self.unread_bytes()
     }
@@ -38,7 +38,7 @@ impl Machine {
         self.clients.chunks().bytes() + self.requests.parked_bytes()
     }
 
-    /// Keeps the worker within its limits: the client that takes up most goes.
+    /// Keeps the worker within its limits by evicting the largest client.
     pub(super) fn keep_limits(&mut self) {
         let (unread_max, kept_max) = (
             self.settings.worker_outbound_bytes_max,
@@ -59,7 +59,7 @@ impl Machine {
             return;
         }
         let mut of_clients = self.count_partial();
-        // Without them, it is what backends are slow to take: that ends by itself.
+        // The rest are bytes that servers are slow to take: that ends without evictions.
         while self.kept_bytes() > kept_max && of_clients > kept_max / 2 {
             let Some(worst) = self.worst(Client::kept_bytes) else {
                 break;
@@ -70,8 +70,8 @@ impl Machine {
         }
     }
 
-    /// Looks whether there is memory for more than what is kept; if not, clients go as at a
-    /// ceiling.
+    /// Checks that memory is available beyond what is kept; if not, clients are evicted as at a
+    /// limit.
     #[cold]
     fn keep_headroom(&mut self) {
         if self.kept_bytes() <= self.scratch.proven_bytes {
@@ -94,16 +94,16 @@ impl Machine {
         self.scratch.proven_bytes = self.kept_bytes() + LOOK_BYTES;
     }
 
-    /// Bytes of tables that may have to double, and are in two places then.
+    /// Bytes of tables that may have to double, and then exist twice for a moment.
     fn table_bytes(&self) -> usize {
         self.requests.table_bytes()
             + self.clients.chunks().table_bytes()
             + self.links.chunks().table_bytes()
     }
 
-    /// Who goes at a ceiling of the worker, by what `of` counts: of the anonymous clients that
-    /// keep more than a login needs the largest; without them, the largest client of the tenant
-    /// that uses most of its share. So no tenant pays for another, or for anonymous clients.
+    /// The client to evict at a limit of the worker, by what `of` counts: the largest of the
+    /// anonymous clients that keep more than a login needs; without one, the largest client of the
+    /// tenant that uses most of its share. So no tenant pays for another, or for anonymous clients.
     fn worst(&self, of: fn(&Client) -> usize) -> Option<ClientKey> {
         let anonymous = (self.clients.iter())
             .filter(|(key, client)| of(client) > LOGIN_BYTES_MAX && self.is_anonymous(*key));
@@ -118,7 +118,7 @@ impl Machine {
         self.largest(tenant, of)
     }
 
-    /// Bytes that this worker may keep for a tenant, at least 1.
+    /// The bytes that this worker may keep for a tenant, at least 1.
     fn share_of(&self, tenant: TenantSlot) -> usize {
         let tenant = self.upstreams.tenants.get(tenant);
         let own = tenant.and_then(|it| it.limits.tenant_buffer_bytes);
@@ -148,8 +148,8 @@ impl Machine {
         all
     }
 
-    /// Keeps each tenant within its share of the worker: its largest client goes, whether there
-    /// is room or not.
+    /// Keeps each tenant within its share of the worker by evicting its largest client, even if the
+    /// worker is below its limit.
     pub(super) fn keep_tenant_limits(&mut self) {
         let tenants = self.upstreams.tenants.iter().map(|(slot, _)| slot);
         let least = tenants.map(|slot| self.share_of(slot)).min();
@@ -179,34 +179,35 @@ impl Machine {
         }
     }
 
-    /// A client goes, so that there is room for others. It hears why, if it only sends too much.
+    /// Evicts a client to free memory. The client gets an error, unless it reads too slowly to get
+    /// it.
     fn give_up(&mut self, key: ClientKey, bound: Bound, kept: u64) {
         let client = self.clients.get(key);
         if client.is_some_and(|client| client.is_quiet() && !client.is_closing()) {
             self.note_eviction(key, bound, kept);
             self.say_and_close(key, OUT_OF_MEMORY);
-            // It may have asked for silence, and then there is nothing to be sent before it goes.
+            // With CLIENT REPLY OFF there is nothing to send before the close.
             self.wake(key);
         } else {
             self.evict(key, bound, kept);
         }
     }
 
-    /// Too many replies wait for a client.
+    /// Evicts a client whose send buffer is above its limit.
     pub(super) fn close_overfull(&mut self, key: ClientKey) {
         let unread = self.clients.get(key).map_or(0, Client::unread_bytes);
         self.evict(key, Bound::ClientOutbound, unread as u64);
     }
 
-    /// Counts what is kept of incomplete requests, of names and of unfinished lists: until the next
-    /// time, what comes is added and what goes is not subtracted. Returns all that is kept for
+    /// Counts the bytes of incomplete requests, of names and of unfinished lists. Until the next
+    /// count, new bytes are added and freed ones are not subtracted. Returns all bytes kept for
     /// clients.
     fn count_partial(&mut self) -> usize {
         self.clients.recount_partial();
         self.clients.iter().map(|(_, it)| it.kept_bytes()).sum()
     }
 
-    /// Gives memory back that was needed once.
+    /// Frees memory that is not needed now.
     pub(super) fn trim(&mut self) {
         let tables = self.table_bytes();
         self.clients.recount_partial();
@@ -223,8 +224,9 @@ impl Machine {
         if self.table_bytes() + BURST_BYTES <= tables {
             trade_cached_pieces();
         }
-        // The buffer may have come last, after many that are gone, and hold what is beneath it; and
-        // not before something so large is freed does glibc look for what it can give back.
+        // The buffer may have been allocated last, above memory that is free, and keep glibc from
+        // giving that back; and glibc looks for memory to give back only when something this large
+        // is freed.
         self.scratch.buffer = ReadBuffer::new();
     }
 }

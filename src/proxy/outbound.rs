@@ -1,5 +1,4 @@
-//! The way out: which connections have bytes to send, what they are, and what follows when they
-//! are gone.
+//! Output: which connections have bytes to send, the bytes, and what follows when they are sent.
 
 use std::io::IoSlice;
 
@@ -10,13 +9,13 @@ use crate::session::client::Flag;
 use crate::store::chunk::{ChunkList, ChunkPool};
 use crate::store::key::{ClientKey, ConnKey, LinkKey};
 
-/// A client that reads slowly: with no more than this to read, its backend is read again.
+/// A slow client with no more than this to read has caught up: its link is read again.
 const RESUME_BYTES: usize = 64 * 1024;
 
 impl Machine {
-    /// The next connection that has bytes to send: backends first, so that their replies may
-    /// still come in this turn, and in the order in which requests came. A server that is asked
-    /// by two clients one after the other so hears them in that order.
+    /// The next connection with bytes to send: links first, so that their replies may arrive in
+    /// this turn, in the order in which requests arrived. So a server gets the requests of two
+    /// clients in that order.
     pub fn next_dirty(&mut self) -> Option<ConnKey> {
         if let Some(key) = self.links.next_dirty() {
             return Some(ConnKey::Link(key));
@@ -24,18 +23,18 @@ impl Machine {
         self.clients.next_dirty().map(ConnKey::Client)
     }
 
-    /// Bytes that a connection has to send.
+    /// The number of bytes that a connection has to send.
     pub fn outbound_len(&self, key: ConnKey) -> usize {
         self.to_send(key).map_or(0, |(_, list)| list.len())
     }
 
-    /// All that a connection has to send, if that is in one piece.
+    /// All bytes that a connection has to send, if they are in one piece.
     pub fn outbound_whole(&self, key: ConnKey) -> Option<&[u8]> {
         let (pool, list) = self.to_send(key)?;
         pool.whole(list)
     }
 
-    /// The front of what a connection has to send; returns how many slices were filled.
+    /// The first bytes that a connection has to send; returns how many slices were filled.
     pub fn outbound<'a>(&'a self, key: ConnKey, into: &mut [IoSlice<'a>]) -> usize {
         let Some((pool, list)) = self.to_send(key) else {
             return 0;
@@ -55,8 +54,8 @@ impl Machine {
         }
     }
 
-    /// `n` bytes of what [`outbound`](Self::outbound) showed have been taken by the kernel.
-    /// Returns whether there is more.
+    /// The kernel took `n` bytes of what [`outbound`](Self::outbound) returned. Returns whether
+    /// there is more.
     #[inline]
     pub fn sent(&mut self, key: ConnKey, n: usize) -> bool {
         match key {

@@ -1,5 +1,5 @@
-//! A client enters a phase or leaves it, and what follows from that: its place in a wait queue,
-//! among those that wait for replicas, or in the counts of an account.
+//! Phase changes of a client, and what follows: its place in a wait queue, among those that wait
+//! for replicas, or in the counts of an account.
 
 use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
@@ -7,8 +7,8 @@ use crate::session::phase::Phase;
 use crate::store::key::ClientKey;
 
 impl Machine {
-    /// A client waits from now on, or closes. A change that is not in the table of transitions says
-    /// that its state cannot be trusted: the client is closed.
+    /// Makes a client wait, or close. A change that the table of transitions does not contain says
+    /// that the client's state cannot be trusted: the client is closed.
     pub(super) fn enter(&mut self, key: ClientKey, phase: Phase) {
         let entered = self.clients.get_mut(key).map(|it| it.enter(phase));
         if let Some(Err(illegal)) = entered {
@@ -17,7 +17,7 @@ impl Machine {
         }
     }
 
-    /// A client waits no more for what it waited for, whatever that was.
+    /// Ends a client's wait, whatever it waited for.
     pub(super) fn leave_phase(&mut self, key: ClientKey) {
         match self.clients.get(key).map(|it| it.phase()) {
             Some(Phase::Queued) => self.leave_queue(key),
@@ -27,7 +27,7 @@ impl Machine {
         }
     }
 
-    /// Closes a client when all that it was told is out. Nothing more of it is decoded.
+    /// Closes a client after its buffered replies are sent. No further bytes of it are decoded.
     pub(super) fn finish_client(&mut self, key: ClientKey) {
         self.leave_phase(key);
         self.enter(key, Phase::Closing);

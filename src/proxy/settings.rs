@@ -1,4 +1,4 @@
-//! What a machine is told once: who it is, and its limits.
+//! The settings of a machine: its place in the process, and its limits.
 
 use crate::cluster::Balancer;
 use crate::resp::RequestLimits;
@@ -6,67 +6,68 @@ use crate::resp::RequestLimits;
 /// Fixed for the life of a machine. Sizes are bytes.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Which worker of the process this is, from 0.
+    /// The number of this worker in the process, from 0.
     pub worker: u16,
-    /// How many workers there are.
+    /// The number of workers.
     pub workers: u16,
-    /// Are administrative commands forwarded, so that the backend's own ACL decides?
+    /// Are administrative commands forwarded, so that the server's own ACL decides?
     pub admin_commands: bool,
-    /// Shared connections of one pool.
+    /// Shared links of one pool.
     pub pool_connections_max: usize,
-    /// Connections of clients' own of one tenant, on this worker.
+    /// Dedicated links of one tenant on this worker.
     pub dedicated_max: u32,
-    /// Connections to one instance, shared ones and clients' own together.
+    /// Links to one instance, shared and dedicated together.
     pub instance_connections_max: u32,
-    /// Connections of one pool that were a client's own and are kept for the next.
+    /// Links of one pool that were dedicated and are kept for the next client.
     pub pool_idle_max: usize,
-    /// A client that finds no connection of its own free waits so long for one.
+    /// A client that finds no free dedicated link waits up to this long.
     pub pool_wait_ms: u64,
-    /// A client that does nothing for so long inside MULTI or after WATCH is closed; 0: never.
+    /// A client that is idle for this long inside MULTI or after WATCH is closed; 0: never.
     pub pinned_idle_ms: u64,
-    /// A client whose backend is lost or cannot be reached is closed, instead of hearing an error
-    /// for each request.
+    /// A client whose server is lost or unreachable is closed, instead of getting an error for each
+    /// request.
     pub close_on_loss: bool,
-    /// A backend that owes a reply and is silent this long is given up; 0: never.
+    /// A link that is silent this long with a reply outstanding is closed; 0: never.
     pub backend_reply_ms: u64,
-    /// A connection that is not ready this long after it was begun has failed.
+    /// A link that is not ready this long after its start has failed.
     pub backend_connect_ms: u64,
-    /// Requests of one client that are not answered yet; more are read later.
+    /// Requests in flight of one client; above it the client is read paused.
     pub client_in_flight_max: u32,
-    /// Bytes of replies waiting for one client: above it the client is closed.
+    /// Bytes of replies buffered for one client; above it the client is closed.
     pub client_outbound_bytes_max: usize,
-    /// Bytes of messages waiting for one subscriber: above it it is closed.
+    /// Bytes of messages buffered for one subscriber; above it the client is closed.
     pub subscriber_outbound_bytes_max: usize,
-    /// Bytes waiting for all clients of this worker; above it the worst reader is closed.
+    /// Bytes buffered for all clients of this worker; above it the client with most is closed.
     pub worker_outbound_bytes_max: usize,
-    /// Bytes of requests and replies that this worker keeps, whichever way they go: above it the
-    /// client that takes up most is closed.
+    /// Bytes of requests and replies that this worker keeps, in both directions; above it the
+    /// largest client is closed.
     pub worker_buffer_bytes_max: usize,
-    /// The same for the clients of one tenant; 0: no limit of its own.
+    /// Bytes kept for the clients of one tenant; 0: no limit of its own.
     pub tenant_buffer_bytes_max: usize,
-    /// A client that takes nothing for so long of what it has to read is closed; 0: never.
+    /// A client that has read none of its replies for this long is closed; 0: never.
     pub client_send_ms: u64,
     /// A client that has neither logged in nor sent a request is closed after this; 0: never.
     pub client_login_ms: u64,
     /// A client that has been silent this long is closed; 0: never.
     pub client_idle_ms: u64,
-    /// Backend connections opened for logins and SELECTs, per second.
+    /// Links opened for logins and SELECTs, per second.
     pub logins_per_second: u32,
-    /// Which of a tenant's instances a client gets.
+    /// How a client's instance is chosen among its tenant's.
     pub balancer: Balancer,
-    /// Clients may stay so long with an instance that is on its way out.
+    /// Clients may stay this long with an instance that is offline.
     pub offline_grace_ms: u64,
-    /// Time between two checks of an instance; 0: none.
+    /// Time between two checks of an instance; 0: no checks.
     pub check_ms: u64,
-    /// A check that takes longer says that the instance is not as it should be.
+    /// An instance whose check takes longer than this has failed it.
     pub check_timeout_ms: u64,
-    /// Clients of one tenant, of all workers, that wait while it is paused; more hear an error.
+    /// Clients of one tenant, on all workers, that wait while it is paused; further ones get an
+    /// error.
     pub paused_clients_max: u32,
     /// Limits of a request before and after login.
     pub before_login: RequestLimits,
     /// See `before_login`.
     pub after_login: RequestLimits,
-    /// Seeds the jitter of reconnects.
+    /// The seed of the jitter of reconnects.
     pub seed: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Time: what falls due, and when the machine wants to be woken for it.
+//! Timers: what is due, and when the machine is to be called next.
 
 use crate::cluster::Health;
 
@@ -13,24 +13,24 @@ use crate::store::key::{ClientKey, InstanceKey};
 use crate::store::time::Millis;
 use crate::upstream::account::Account;
 
-/// Between two looks at deadlines, ms: whatever is late is found late by this at most.
+/// Between two checks of deadlines, ms: a deadline is noticed at most this late.
 const ROUND_MS: u64 = 100;
 
-/// Between two rounds over all clients and pools, ms.
+/// Between two passes over all clients and pools, ms.
 const SLOW_ROUND_MS: u64 = 1_000;
 
-/// A client that said its last word, or was told ours, has this long to read what is left, ms.
+/// The time that a closing or half-closed client has to read the rest, ms.
 const LINGER_MS: u64 = 60_000;
 
-/// A connection that nobody needs is closed after this, ms.
+/// An unused link is closed after this, ms.
 const IDLE_MS: u64 = 30_000;
 
-/// A connection without a login is replaced after this, ms: for so long a client may act as the
-/// default user after the backend began to want a password for that.
+/// An anonymous link is replaced after this, ms: the longest time that a client may act as the
+/// default user after the server began to require a password.
 const ANONYMOUS_MS: u64 = 60_000;
 
 impl Machine {
-    /// Time passed. Does what is due; to be called once per turn, and cheap if nothing is.
+    /// Handles what is due. Must be called once per turn; cheap if nothing is due.
     pub fn tick(&mut self) {
         self.check_stalls();
         self.grant_tokens();
@@ -41,7 +41,7 @@ impl Machine {
         self.finish_call();
     }
 
-    /// What is due every so often.
+    /// Handles what is due periodically.
     fn round(&mut self) {
         let now = self.now;
         self.rounds.next = now.after(ROUND_MS);
@@ -67,7 +67,7 @@ impl Machine {
         }
     }
 
-    /// When [`tick`](Self::tick) is to be called next; `None`: not before something happens.
+    /// When [`tick`](Self::tick) is to be called next; `None`: only after another event.
     pub fn next_deadline(&self) -> Option<Millis> {
         if self.has_ready() {
             return Some(self.now);
@@ -94,14 +94,14 @@ impl Machine {
             return Some(self.rounds.next);
         }
         let anybody = !self.clients.is_empty() || !self.links.is_empty();
-        // The first worker checks instances that nobody uses.
+        // The first worker checks instances without clients.
         let checks = self.settings.worker == 0 && self.settings.check_ms > 0;
         let checks = checks && !self.clients.is_draining() && !self.upstreams.instances.is_empty();
         (anybody || checks).then_some(self.rounds.next_slow.max(self.rounds.next))
     }
 
-    /// Asks after instances that were found to be down; the first worker also after those of which
-    /// nothing is known, so that it is known when they come, and the log says so.
+    /// Asks instances that are down; the first worker also asks those whose state is unknown, so
+    /// that their start is noticed and logged.
     fn probe(&mut self) {
         self.upstreams.probing =
             !self.clients.is_draining() && self.upstreams.any_not_up(self.settings.worker == 0);
@@ -143,7 +143,7 @@ impl Machine {
         }
     }
 
-    /// Closes clients that have not taken a byte of what they have to read for too long.
+    /// Closes clients that have not taken a byte of their replies for too long.
     fn close_stuck_clients(&mut self) {
         let max = self.settings.client_send_ms;
         if max == 0 {
@@ -155,7 +155,7 @@ impl Machine {
         }
     }
 
-    /// The time that a client has had without doing what it is given for, if that is too long, ms.
+    /// The time in ms that a client has exceeded a timeout by doing nothing, with the timeout.
     fn overdue(&self, client: &Client) -> Option<(Bound, u64)> {
         let Settings {
             client_login_ms: login,
@@ -168,8 +168,8 @@ impl Machine {
         let listens = pin.is_some_and(|pin| pin.subscriptions() > 0 || pin.monitor);
         let transaction = pin.is_some_and(Pin::holds_transaction_only);
         let admitted = self.admits(client);
-        // A busy server may take its time with a login, as it would with a direct one; but a client
-        // that guesses is always about to log in.
+        // A busy server may delay a login, as it would delay a direct one; but a client that
+        // guesses passwords always has a login in progress.
         let asks = client.waiting().is_some() && !client.login_refused();
         let nobody_for = self.now.since_tenths(client.nobody_since());
         if login > 0 && !admitted && !asks && nobody_for >= login {
@@ -183,10 +183,10 @@ impl Machine {
         }
     }
 
-    /// Of a pool that has clients one shared connection stays, and one of those that were a
-    /// client's own: whoever blocks next does not wait for a new one, and misses nothing meanwhile.
-    /// The others go when they are not used. One without a login goes in any case, after a while:
-    /// whether the backend still lets strangers in is found out by asking, and its clients do not.
+    /// Closes unused links. A pool with clients keeps one shared link and one that was dedicated,
+    /// so that the next blocking client does not wait for a new one. An anonymous link is closed in
+    /// any case after a while: only a new one shows whether the server still admits the default
+    /// user.
     fn close_idle_links(&mut self) {
         let mut idle = Vec::new();
         let mut old = Vec::new();

@@ -1,6 +1,6 @@
-//! What an event means for others than the client or the link that it happened to. A handler
-//! pushes it, and `Machine::run_work` does it when the handler is done: so no handler runs another
-//! client's or link's state machine, however deep.
+//! The queue of consequences: what an event means for other clients and links than its own. A
+//! handler pushes them, and `Machine::run_work` runs them after the handler: no handler runs
+//! another client's or link's state machine.
 
 use std::collections::VecDeque;
 
@@ -15,39 +15,39 @@ use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
 /// One consequence.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// A session change takes its next step.
+    /// Take the next step of a session change.
     Advance(ClientKey),
-    /// A session change ends: it is done, or the client hears why not.
+    /// End a session change: it succeeded, or the client gets this error.
     Conclude(ClientKey, Result<(), String>),
-    /// The credential of a session change is verified again.
+    /// Verify the credential of a session change again.
     LogIn(ClientKey),
-    /// A reply came to the owner of a link, which may hold nothing any more.
+    /// A reply arrived for the owner of a link, which may hold nothing any more.
     Settle(ClientKey),
-    /// A client reached a limit on the bytes that wait for it.
+    /// Evict a client whose buffer is above a limit.
     Evict(ClientKey, Bound),
-    /// A client is closed.
+    /// Close a client.
     CloseClient(ClientKey),
-    /// The clients in a pool's wait queue get what is free.
+    /// Serve a pool's wait queue.
     ServeQueue(PoolKey),
-    /// The logins of an instance get the verifiers that are idle.
+    /// Give the logins of an instance the idle verifiers.
     ServeLogins(InstanceKey),
-    /// No login of an instance can be verified now, and why.
+    /// Fail all logins of an instance with this error.
     FailLogins(InstanceKey, String),
-    /// A pool of this instance has lost a link: if it was the last, its credential is asked about.
+    /// A pool lost a link on this instance: if it was the last, check its credential.
     AskAboutLost(PoolKey, InstanceKey),
-    /// Links on which clients wait for replicas have their turns.
+    /// Ask servers about replicas where clients wait for them.
     ServeWaits,
-    /// The link is lost on which these clients waited for replicas.
+    /// Fail the WAIT of clients whose link is lost.
     LoseWaits(Vec<Waiter>),
-    /// A server answered a question of ours.
+    /// Handle the reply to one of the proxy's own requests.
     Answered(LinkKey, Kind, Vec<u8>),
-    /// A reply said something about its server.
+    /// A reply said something about its server's health.
     Suspect(LinkKey, ErrorKind),
-    /// A link ends.
+    /// End a link.
     CloseLink(LinkKey, Failure),
 }
 
-/// Consequences in the order in which they came up.
+/// Consequences in the order in which they were pushed.
 #[derive(Debug, Default)]
 pub(super) struct WorkQueue(VecDeque<Work>);
 
@@ -56,7 +56,7 @@ impl WorkQueue {
         self.0.push_back(work);
     }
 
-    /// The session changes of these clients take their next steps.
+    /// Take the next steps of these clients' session changes.
     pub(super) fn advance(&mut self, clients: impl IntoIterator<Item = ClientKey>) {
         self.0.extend(clients.into_iter().map(Work::Advance));
     }
@@ -70,7 +70,7 @@ impl WorkQueue {
         self.0.is_empty()
     }
 
-    /// Gives memory back that was needed once.
+    /// Frees memory that is not needed now.
     pub(super) fn trim(&mut self) {
         shrink_queue(&mut self.0);
     }

@@ -1,17 +1,17 @@
-//! Handles of the machine's tables: an index and a generation.
+//! Keys of the machine's tables: an index and a generation.
 //!
-//! A key outlives what it names. Whoever looks it up gets `None` when the connection has gone
-//! meanwhile, even if its slot has a new tenant: the generation differs.
+//! A key outlives what it names. A lookup of a closed connection's key finds nothing, even if its
+//! slot is used again, because the generation differs.
 
 use std::fmt;
 
-/// What every key is made of; [`Table`](super::table::Table) works with any of them.
+/// The parts of every key; [`Table`](super::table::Table) works with any of them.
 pub trait Key: Copy {
-    /// Puts a key together.
+    /// Builds a key.
     fn new(index: u32, generation: u32) -> Self;
     /// The slot.
     fn index(self) -> u32;
-    /// Which of the slot's tenants, over time, is meant.
+    /// Which of the slot's values, over time, is meant.
     fn generation(self) -> u32;
 }
 
@@ -25,7 +25,7 @@ macro_rules! keys {
         }
 
         impl $name {
-            /// Names nothing: no table ever hands it out.
+            /// Names nothing: no table returns it.
             $vis const NONE: Self = Self { index: u32::MAX, generation: 0 };
         }
 
@@ -61,11 +61,11 @@ macro_rules! keys {
 }
 
 keys! {
-    /// A client connection.
+    /// A client.
     pub ClientKey "c",
-    /// A backend connection.
+    /// A link.
     pub LinkKey "b",
-    /// A pool: the connections for one user, database and protocol of one instance.
+    /// A pool: the links for one user, database and protocol of one instance.
     pub(crate) PoolKey "p",
     /// An account: one user of one tenant, with one credential.
     pub(crate) AccountKey "a",
@@ -85,11 +85,11 @@ impl AccountKey {
     };
 }
 
-/// Either kind of connection: what the reactor has a socket for.
+/// A client or a link: what the reactor has a socket for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ConnKey {
-    /// A client's connection.
+    /// A client.
     Client(ClientKey),
-    /// A connection to a backend.
+    /// A link.
     Link(LinkKey),
 }

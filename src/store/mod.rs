@@ -1,8 +1,8 @@
-//! Where a worker keeps things: keys with generations, tables, lists of chunks, the read buffer,
-//! and time. Knows nothing of clients, links or the protocol.
+//! The containers of a worker: keys with generations, tables, lists of chunks, the read buffer, and
+//! time. Knows nothing of clients, links or the protocol.
 //!
-//! Connections hold keys and never references. A key that finds nothing is normal: what it names
-//! has gone meanwhile.
+//! Connections hold keys and never references. A key that finds nothing is normal: what it names is
+//! gone.
 
 pub(crate) mod allocator;
 pub(crate) mod buffer;

@@ -36,7 +36,7 @@ impl<K: Key, T> Default for Table<K, T> {
 }
 
 impl<K: Key, T> Table<K, T> {
-    /// Stores a value and names it.
+    /// Stores a value and returns its key.
     pub(crate) fn insert(&mut self, value: T) -> K {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
@@ -46,19 +46,19 @@ impl<K: Key, T> Table<K, T> {
         K::new(index as u32, generation)
     }
 
-    /// The value, unless it is gone.
+    /// The value, unless it was removed.
     pub(crate) fn get(&self, key: K) -> Option<&T> {
         let slot = self.slots.get(key.index() as usize)?;
         (slot.generation == key.generation()).then_some(&slot.value)
     }
 
-    /// The value, unless it is gone.
+    /// The value, unless it was removed.
     pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.index() as usize)?;
         (slot.generation == key.generation()).then_some(&mut slot.value)
     }
 
-    /// Takes the value out; its key is stale from now on.
+    /// Removes a value; its key is stale from now on.
     pub(crate) fn remove(&mut self, key: K) -> Option<T> {
         self.get(key)?;
         let mut slot = self.slots.remove(key.index() as usize);
@@ -68,25 +68,25 @@ impl<K: Key, T> Table<K, T> {
         Some(slot.value)
     }
 
-    /// Gives memory back if most of it is unused. Slots behind the last one in use are given up;
-    /// the keys of what was there stay stale.
+    /// Gives memory back if most of it is unused. Slots behind the last one in use are freed; stale
+    /// keys of them stay stale.
     pub(crate) fn shrink(&mut self) {
         if self.slots.len() < self.slots.capacity() / 4 {
             self.slots.shrink_to_fit();
         }
     }
 
-    /// Is the key still good?
+    /// Does the key name a value?
     pub(crate) fn contains(&self, key: K) -> bool {
         self.get(key).is_some()
     }
 
-    /// How many values there are.
+    /// The number of values.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Is there no value?
+    /// Is the table empty?
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
@@ -98,7 +98,7 @@ impl<K: Key, T> Table<K, T> {
             .map(|(i, slot)| (K::new(i as u32, slot.generation), &slot.value))
     }
 
-    /// All values, to be changed, in the order of their slots.
+    /// All values, mutable, in the order of their slots.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (K, &mut T)> {
         self.slots
             .iter_mut()
@@ -114,7 +114,7 @@ impl<K: Key, T> Table<K, T> {
         })
     }
 
-    /// No value's slot is as high.
+    /// An upper bound on the slots in use.
     pub(crate) fn slots(&self) -> usize {
         self.slots.capacity()
     }

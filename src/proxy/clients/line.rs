@@ -1,4 +1,4 @@
-//! CLIENT INFO, and what CLIENT LIST shows of one client.
+//! CLIENT INFO, and the line of a client in CLIENT LIST.
 
 use crate::command::Answer;
 use crate::command::client::{Dialect, Line};
@@ -18,7 +18,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The client's own line, as a reply.
+    /// Writes the client's own line, as a reply.
     pub(in crate::proxy) fn write_info(&self, key: ClientKey, out: &mut Vec<u8>) {
         let mut line = Vec::new();
         self.with_line(key, |it| it.write(&mut line));
@@ -33,14 +33,14 @@ impl Machine {
         }
     }
 
-    /// How the version of a client's backend shows clients.
+    /// How the version of a client's server shows clients.
     pub(in crate::proxy) fn dialect_of(&self, key: ClientKey) -> Dialect {
         let instance = self.instance_of_client(key);
         let instance = instance.and_then(|key| self.upstreams.instances.get(key));
         instance.map_or_else(Dialect::default, |instance| instance.dialect)
     }
 
-    /// What a command answered here leaves in the client's line.
+    /// Notes what a command that the proxy answered changes in the client's line.
     pub(in crate::proxy) fn note_answer(&mut self, key: ClientKey, answer: Answer, args: Args<'_>) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
@@ -59,7 +59,7 @@ impl Machine {
         }
     }
 
-    /// What CLIENT LIST says of one client.
+    /// Builds the line of a client in CLIENT LIST.
     pub(in crate::proxy) fn with_line(&self, key: ClientKey, f: impl FnOnce(&Line<'_>)) {
         let Some(client) = self.clients.get(key) else {
             return;
@@ -73,15 +73,15 @@ impl Machine {
         let cmd = client.command.shown();
         let (asker, bytes) = self.asking;
         let dialect = self.dialect_of(key);
-        // A Valkey has taken its bytes from the buffer by then.
+        // Valkey has already taken the request's bytes from the buffer.
         let asks = asker == key && !dialect.is_valkey();
         let asked = if asks { bytes } else { 0 };
         let empty_pin = Pin::default();
         let pin = client.pin().unwrap_or(&empty_pin);
         let totals = client.totals();
         let blocked = self.is_blocked(key);
-        // What asks is not carried out yet, nor what blocks and all behind it; within EXEC what
-        // asks and EXEC are not.
+        // The asking command is not executed yet, nor a blocking one and all behind it; inside
+        // EXEC, neither the asking command nor EXEC.
         let under_way = match blocked {
             true => client.in_flight.max(1),
             false => u32::from(asker == key),
@@ -124,8 +124,8 @@ impl Machine {
         });
     }
 
-    /// Bytes a client has sent behind a command that blocks. Its connection has them already; a
-    /// server keeps them in the client's buffer.
+    /// Bytes that a client has sent behind a blocking command. The proxy has sent them to the link;
+    /// a server keeps them in the client's buffer.
     fn bytes_behind_blocked(&self, key: ClientKey) -> u64 {
         let client = self.clients.get(key).filter(|_| self.is_blocked(key));
         let Some((client, link)) =

@@ -1,8 +1,8 @@
-//! CLIENT LIST, INFO and KILL, and what else asks all workers: this proxy's own clients of the
-//! same user.
+//! CLIENT LIST, INFO and KILL, and all other questions to all workers: about the proxy's own
+//! clients of the same user.
 //!
-//! Workers share nothing, so the one that is asked asks the others and waits for all answers.
-//! Addresses, names and ids of other users' clients are nobody's business.
+//! Workers share nothing, so a worker asks the others and waits for all answers. Addresses, names
+//! and ids of other users' clients are never shown.
 
 use crate::resp::write;
 
@@ -14,8 +14,8 @@ use crate::session::question::{Answer, Found, Gathering, Matches, Purpose, Quest
 use crate::store::allocator::{LARGE_BYTES, OUT_OF_MEMORY, has_memory};
 use crate::store::key::ClientKey;
 
-/// A client that is to get invalidations gets a connection for them within so many rounds of a
-/// tenth of a second, or the one who wants that hears so.
+/// The number of rounds of 100 ms in which a client that is to get invalidations must get a link
+/// for them; then CLIENT TRACKING fails.
 const REDIRECT_TRIES_MAX: u32 = 30;
 
 /// The longest reply to CLIENT LIST, bytes.
@@ -25,7 +25,7 @@ const LIST_BYTES_MAX: usize = 64 << 20;
 const LIST_TOO_LONG: &str = "ERR elika: the list of clients is longer than 64 MiB";
 
 impl Machine {
-    /// Another worker asks.
+    /// Handles a question of another worker.
     pub fn peer_asked(&mut self, question: Question) -> Answer {
         let answer = self.answer_to(question, None);
         self.finish_call();
@@ -48,7 +48,7 @@ impl Machine {
         }
     }
 
-    /// A worker answered, another one or this.
+    /// Handles a worker's answer, which may be this worker's.
     pub fn peer_told(&mut self, key: ClientKey, answer: Answer) {
         let waiting = self
             .clients
@@ -58,7 +58,7 @@ impl Machine {
             return;
         };
         if gathering.left == 0 {
-            // A drain did not wait for it.
+            // A drain answered the client without this worker.
             return;
         }
         let mut kept = 0;
@@ -80,8 +80,8 @@ impl Machine {
         }
     }
 
-    /// The client gets what has come: all answers, or in a drain those of workers that had not
-    /// ended; unless there are more clients to look at.
+    /// Answers the client with the answers that arrived: all of them, or, in a drain, those of
+    /// workers that had not ended. A search with further slices continues.
     pub(in crate::proxy) fn stop_gathering(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
@@ -96,7 +96,8 @@ impl Machine {
             && gathering.matches.bytes <= LIST_BYTES_MAX
         {
             search.slice += 1;
-            // Those that have begun end before others begin, and few lists are kept at a time.
+            // Searches in progress finish before others start, so that few lists are kept at a
+            // time.
             return {
                 let tenant = self.upstreams.tenant_of_account(client.account());
                 self.clients.questions.push_first(tenant, key, self.now)
@@ -107,8 +108,8 @@ impl Machine {
         self.gathered(key, done);
     }
 
-    /// Puts a question to all workers, this one among them, in a later turn: who asks again and
-    /// again does so beside the others, not before them.
+    /// Puts a question to all workers, this one included, in a later turn: a client that asks
+    /// repeatedly takes turns with other clients.
     pub(in crate::proxy) fn ask(
         &mut self,
         key: ClientKey,
@@ -128,7 +129,7 @@ impl Machine {
         }
     }
 
-    /// How many workers are there to ask? In a drain they may have ended.
+    /// The number of other workers to ask: 0 in a drain, when they may have ended.
     fn others(&self) -> u16 {
         match self.clients.is_draining() {
             true => 0,
@@ -136,8 +137,8 @@ impl Machine {
         }
     }
 
-    /// Puts one question, or the next slice of one search: one in a turn, tenant by tenant, so that
-    /// others have their turns between.
+    /// Puts one question, or the next slice of one search: one per turn, tenant by tenant, so that
+    /// other clients are served in between.
     pub(in crate::proxy) fn put_question(&mut self) {
         let others = self.others();
         while let Some(key) = self.clients.questions.pop() {
@@ -161,7 +162,7 @@ impl Machine {
         }
     }
 
-    /// All answers are in.
+    /// Handles the last answer.
     fn gathered(&mut self, key: ClientKey, gathering: Gathering) {
         let mut out = Vec::new();
         let Some(client) = self.clients.get(key) else {
@@ -175,7 +176,7 @@ impl Machine {
                     self.stats.counters.lists_refused += 1;
                     return self.say_error(key, LIST_TOO_LONG);
                 }
-                // In lines, in one text, as a reply, and on its way out.
+                // The list is kept as lines, as one text, as a reply, and in the send buffer.
                 if found.bytes > LARGE_BYTES && !has_memory(4 * found.bytes) {
                     self.stats.counters.out_of_memory += 1;
                     return self.say_and_close(key, OUT_OF_MEMORY);
@@ -209,7 +210,7 @@ impl Machine {
                 frame,
                 tries,
             } if gathering.found == Found::Soon && tries < REDIRECT_TRIES_MAX => {
-                // Asked again in the next round.
+                // The question is asked again in the next round.
                 let tries = tries + 1;
                 let purpose = Purpose::Redirect {
                     id,

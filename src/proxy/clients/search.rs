@@ -1,7 +1,7 @@
-//! CLIENT LIST and CLIENT KILL: clients are looked at slice by slice.
+//! CLIENT LIST and CLIENT KILL, which search the clients slice by slice.
 //!
-//! A line costs some microseconds, and there may be a hundred thousand clients: a worker looks at
-//! one slice in a turn, for one asker, and the other workers at the same slice of theirs.
+//! A line takes some microseconds, and there may be a hundred thousand clients: a worker searches
+//! one slice per turn, for one asking client, and the other workers the same slice of theirs.
 
 use crate::command::client::Filter;
 use crate::resp::Args;
@@ -11,10 +11,10 @@ use crate::proxy::work::Work;
 use crate::session::question::{Matches, Purpose, Question, Search};
 use crate::store::key::ClientKey;
 
-/// Places of clients that are looked at in one turn.
+/// Slots of clients that are searched in one turn.
 const SLICE: usize = 256;
 
-/// The same where nothing but their numbers is looked at.
+/// Slots that are searched in one turn when only the clients' numbers are compared.
 const SLICE_OF_NUMBERS: usize = 32 * 1024;
 
 impl Machine {
@@ -48,7 +48,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Begins a search; its first slice is taken in one of the next turns.
+    /// Starts a search; its first slice is searched in one of the next turns.
     fn search(&mut self, key: ClientKey, filter: Filter, matches: Matches, purpose: Purpose) {
         let Some(scope) = self.scope_of(key) else {
             return;
@@ -62,8 +62,8 @@ impl Machine {
         self.ask(key, Question::Search(search), (matches, purpose));
     }
 
-    /// What there is in one slice of this worker's clients, and whether there are more behind it.
-    /// The asker is not closed here.
+    /// Searches one slice of this worker's clients. Returns the matches, and whether there are more
+    /// slices. The asking client is not closed here.
     pub(in crate::proxy) fn slice(
         &mut self,
         search: &Search,

@@ -1,4 +1,4 @@
-//! Fills in a [`WorkerStats`]: walks the tables once, when somebody asks.
+//! Fills in a [`WorkerStats`] by walking the tables once, when stats are requested.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,7 +17,7 @@ use crate::upstream::pool::Pool;
 use crate::upstream::tenant::{Tenant, Use};
 
 impl Machine {
-    /// What this worker tells about itself.
+    /// Collects the stats of this worker.
     pub fn collect_stats(&self, wanted: &StatsRequest) -> WorkerStats {
         let mut stats = WorkerStats {
             worker: self.settings.worker,

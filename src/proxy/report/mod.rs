@@ -1,4 +1,4 @@
-//! What a worker says about itself: statistics when it is asked, and lines for the log.
+//! Stats of a worker, and its log lines.
 
 mod collect;
 mod notices;

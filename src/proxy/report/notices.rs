@@ -29,7 +29,7 @@ impl Machine {
             Bound::WorkerOutbound => self.stats.counters.evictions += 1,
             Bound::WorkerBuffer => self.stats.counters.buffers_full += 1,
             Bound::Dedicated | Bound::InstanceConnections | Bound::Tenant(_) | Bound::Login => {}
-            // It is counted with the others that break the protocol.
+            // Counted with the other protocol errors.
             Bound::Request => {}
             Bound::TenantBuffer => self.stats.counters.tenant_buffers_full += 1,
             Bound::Send => self.stats.counters.send_timeouts += 1,
@@ -46,7 +46,7 @@ impl Machine {
         self.notice(key, bound, value);
     }
 
-    /// Logs that a client got no connection because of a limit.
+    /// Logs that a client got no link because of a limit.
     pub(in crate::proxy) fn note_refusal(&mut self, key: ClientKey, bound: Bound) {
         let of = self.instance_of_client(key);
         let instance = of.and_then(|of| self.upstreams.instances.get(of));
@@ -66,7 +66,8 @@ impl Machine {
         self.note_limit_of(key, account.unwrap_or_default(), slot, limit);
     }
 
-    /// The same for a client that is about to log in to this account.
+    /// Counts and logs that a client that is logging in to this account reached a limit of its
+    /// tenant.
     pub(in crate::proxy) fn note_limit_of(
         &mut self,
         key: ClientKey,
@@ -118,7 +119,7 @@ impl Machine {
         }
     }
 
-    /// Logs that the backend refused the login that a client waits for.
+    /// Logs that the server refused the login of a client.
     pub(in crate::proxy) fn note_login_refused_by_backend(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
@@ -174,7 +175,7 @@ impl Machine {
         self.actions.push_back(Action::Notice(Box::new(notice)));
     }
 
-    /// Logs how many lines were suppressed, if no other line has done it.
+    /// Logs how many lines were suppressed, unless another line has.
     pub(in crate::proxy) fn report_suppressed(&mut self) {
         let over: Vec<(Bound, u64)> = self.stats.notices.take_suppressed(self.now).collect();
         for (bound, suppressed) in over {
