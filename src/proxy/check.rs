@@ -1,9 +1,9 @@
-//! Any bytes as a sequence of operations on a [`Machine`]: called by the fuzz target and by the
-//! replay of its corpus.
+//! Runs any bytes as a sequence of operations on a [`Machine`]: for the fuzz target and the replay
+//! of its corpus.
 //!
-//! Owns a reactor without sockets that may do anything a network can do, in any order, and
-//! servers that answer well, badly or with noise. [`Machine::check_invariants`] runs in each call;
-//! in the end everything is taken away, and nothing may be left. Not for the data path.
+//! Contains a reactor without sockets, which does anything that a network can do, in any order, and
+//! servers that answer correctly, incorrectly or with noise. [`Machine::check_invariants`] runs in
+//! each call; at the end everything is closed, and nothing may be left. Not for the data path.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,7 +13,7 @@ use crate::resp::write;
 
 use crate::link::failure::Failure;
 use crate::proxy::action::{Action, Flow};
-use crate::proxy::check::pictures::Pictures;
+use crate::proxy::check::snapshots::Snapshots;
 use crate::proxy::check::speech::{REPLIES, REQUESTS, Session, Trouble};
 use crate::proxy::machine::Machine;
 use crate::proxy::settings::Settings;
@@ -24,10 +24,10 @@ use crate::store::key::{ClientKey, ConnKey, LinkKey};
 use crate::store::time::Millis;
 
 mod network;
-mod pictures;
+mod snapshots;
 mod speech;
 
-/// Longer inputs add nothing but time.
+/// Longer inputs find nothing more.
 const OPERATIONS_MAX: usize = 2_000;
 
 /// Runs `data` as operations.
@@ -42,7 +42,7 @@ pub fn operations(data: &[u8]) {
     world.end();
 }
 
-/// The input; 0 when it is at its end, for those who need a number.
+/// The input; reads as 0 after its end.
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -68,13 +68,13 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// A connection to a server, as the network sees it.
+/// A link as the network sees it.
 #[derive(Default)]
 struct Wire {
     open: bool,
-    /// What the server got and has not answered.
+    /// Bytes that the server received and has not answered.
     got: Vec<u8>,
-    /// What it has to say and the machine has not read.
+    /// Bytes that the server sent and the machine has not read.
     says: Vec<u8>,
     session: Session,
 }
@@ -87,14 +87,14 @@ struct World<'a> {
     wires: BTreeMap<LinkKey, Wire>,
     paused_clients: BTreeSet<ClientKey>,
     paused_links: BTreeSet<LinkKey>,
-    /// Those who read only when they are told to.
+    /// Clients that read only when an operation says so.
     slow_clients: BTreeSet<ClientKey>,
-    /// Workers that were asked something, and by whom.
+    /// Questions to other workers, as the asking client and the answer.
     asked: Vec<(ClientKey, Answer)>,
     tenant: TenantKey,
     opened: u64,
-    pictures: Pictures,
-    /// What servers suffer from.
+    snapshots: Snapshots,
+    /// What is wrong with the servers.
     trouble: Trouble,
 }
 
@@ -125,8 +125,8 @@ impl<'a> World<'a> {
             },
             ..Settings::default()
         };
-        let mut pictures = Pictures::new(shape & 64 == 0);
-        let machine = Machine::new(settings, pictures.take(0, 0));
+        let mut snapshots = Snapshots::new(shape & 64 == 0);
+        let machine = Machine::new(settings, snapshots.take(0, 0));
         Self {
             input,
             machine,
@@ -139,7 +139,7 @@ impl<'a> World<'a> {
             asked: Vec::new(),
             tenant: ClusterKey::local().tenant(),
             opened: 0,
-            pictures,
+            snapshots,
             trouble: Trouble::None,
         }
     }
@@ -208,7 +208,7 @@ impl<'a> World<'a> {
         self.machine.clock(self.now.0 * 1_000);
     }
 
-    /// What the reactor does once per turn.
+    /// One turn of the reactor.
     fn turn(&mut self) {
         self.machine.resume();
         while let Some(action) = self.machine.next_action() {
@@ -246,8 +246,8 @@ impl<'a> World<'a> {
             0 => self.machine.drain(),
             1 | 2 => {
                 let (one, other) = (self.input.number(), self.input.number());
-                let picture = self.pictures.take(one, other);
-                self.machine.registry_changed(picture);
+                let snapshot = self.snapshots.take(one, other);
+                self.machine.registry_changed(snapshot);
             }
             6 | 7 => self.sip(),
             _ => {
@@ -258,18 +258,18 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What concerns tenants and servers as a whole.
+    /// Rare operations, on tenants and servers as a whole.
     fn rarer(&mut self) {
         let what = self.input.number();
-        let [first, second] = pictures::tenants();
+        let [first, second] = snapshots::tenants();
         let tenant = if what & 64 == 0 { first } else { second };
         match what % 8 {
             0 | 1 => {
                 let how = self.input.number();
-                self.pictures.limit(how);
+                self.snapshots.limit(how);
                 let (one, other) = (self.input.number(), self.input.number());
-                let picture = self.pictures.take(one, other);
-                self.machine.registry_changed(picture);
+                let snapshot = self.snapshots.take(one, other);
+                self.machine.registry_changed(snapshot);
             }
             2 => {
                 let ms = 20 * self.input.number() as u64;
@@ -318,7 +318,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Everybody goes, and nothing may stay behind.
+    /// Closes everything, and checks that nothing is left.
     fn end(mut self) {
         for key in std::mem::take(&mut self.clients) {
             self.machine.client_closed(key);
@@ -327,7 +327,7 @@ impl<'a> World<'a> {
         self.machine.drain();
         self.turn();
         assert!(self.machine.is_drained());
-        // Those that are lost may leave heirs, which have nobody to serve; nor has an answer.
+        // A lost link may leave a successor, which no client needs; and no answer is awaited.
         for _ in 0..4 {
             for (key, _) in std::mem::take(&mut self.wires) {
                 self.machine.link_failed(key, &Failure::Lost);
@@ -342,6 +342,6 @@ impl<'a> World<'a> {
         assert_eq!(self.machine.outbound_bytes(), 0);
         assert_eq!(self.machine.links(), 0);
         assert_eq!(self.machine.next_deadline(), None);
-        self.pictures.end();
+        self.snapshots.end();
     }
 }

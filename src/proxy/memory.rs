@@ -179,8 +179,8 @@ impl Machine {
         }
     }
 
-    /// Evicts a client to free memory. The client gets an error, unless it reads too slowly to get
-    /// it.
+    /// Evicts a client to free memory. The client gets an error only if nothing of it is in flight
+    /// or buffered.
     fn give_up(&mut self, key: ClientKey, bound: Bound, kept: u64) {
         let client = self.clients.get(key);
         if client.is_some_and(|client| client.is_quiet() && !client.is_closing()) {

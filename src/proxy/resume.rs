@@ -1,5 +1,5 @@
-//! The end of a call, which does what it means for others, and of a turn, in which clients go on
-//! that waited for something.
+//! The end of a call, which runs the queued consequences, and the end of a turn, which resumes
+//! clients.
 
 use crate::link::failure::Failure;
 use crate::proxy::action::Action;
@@ -11,14 +11,14 @@ use crate::session::share::Share;
 use crate::store::key::{ClientKey, ConnKey};
 
 impl Machine {
-    /// Lets clients go on whose hold is over. Call once per turn, after what came in.
+    /// Resumes the clients that may continue. Call once per turn, after its events.
     pub fn resume(&mut self) {
         self.put_question();
         for key in self.links.take_unresolved() {
             let why = Failure::Unreachable("its name does not resolve".into());
             self.fail(key, &why);
         }
-        // What that makes ready is for the next turn.
+        // Clients that become ready meanwhile are resumed in the next turn.
         for _ in 0..self.clients.ready() {
             if let Some(key) = self.clients.next_ready() {
                 self.resume_client(key);
@@ -33,7 +33,7 @@ impl Machine {
         self.clients.share = Share::default();
         let outbound_max = self.settings.client_outbound_bytes_max;
         let in_flight_max = self.settings.client_in_flight_max;
-        // Until a message that is on its way has come whole, its connection is not given back.
+        // The dedicated link is not given back while a message is partly delivered.
         let in_a_message = self.is_in_a_message(key);
         let Some(client) = self.clients.get_mut(key) else {
             return;
@@ -57,7 +57,7 @@ impl Machine {
             self.end_go(key);
         }
         if let Some(client) = self.clients.get_mut(key) {
-            // It was for the command that had asked, if there still was one.
+            // The error was for the command that made the change, if it still exists.
             client.take_refusal();
             if !client.is_held() && client.take(Flag::Paused) {
                 self.actions.push_back(Action::Resume(ConnKey::Client(key)));
@@ -66,7 +66,7 @@ impl Machine {
         self.settle(key);
     }
 
-    /// Ends a call: does what it means for others, and keeps the limits.
+    /// Ends a call: runs the queued consequences, and enforces the limits.
     #[inline]
     pub(super) fn finish_call(&mut self) {
         if !self.work.is_empty() {
@@ -75,7 +75,7 @@ impl Machine {
         self.check_invariants();
     }
 
-    /// Does what is to be done for others, and what that means for others.
+    /// Runs all queued consequences, and the ones that they queue.
     pub(super) fn run_work(&mut self) {
         while let Some(work) = self.work.pop() {
             match work {
@@ -84,7 +84,7 @@ impl Machine {
                 Work::LogIn(client) => self.log_in(client),
                 Work::Settle(client) => {
                     self.unpin_if_done(client);
-                    // It may wait for something to come now, and be about to leave.
+                    // The client may be blocked now, and may have hung up.
                     self.settle(client);
                 }
                 Work::Evict(client, bound) => {

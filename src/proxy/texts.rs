@@ -1,10 +1,10 @@
-//! Errors in the proxy's own words, or the server's, that more than one place says.
+//! Error texts that are used in several places.
 
-/// The error while a tenant has no instance that may be used.
+/// The error while a tenant has no usable instance.
 pub(super) const NO_INSTANCE: &str = "ERR elika: backend unavailable: no instance";
 
-/// The error where there are as many connections to an instance as there may be.
+/// The error while an instance has as many links as it may have.
 pub(super) const TOO_MANY_CONNECTIONS: &str = "ERR elika: too many backend connections";
 
-/// What Redis says, and so do we, to one client more than there may be.
+/// The error for a client above the limit on clients, as Redis words it.
 pub(super) const TOO_MANY_CLIENTS: &str = "ERR max number of clients reached";

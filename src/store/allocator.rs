@@ -33,7 +33,7 @@ pub(crate) const LARGE_BYTES: usize = 1 << 20;
 pub(crate) fn has_memory(bytes: usize) -> bool {
     let mut piece: Vec<u8> = Vec::new();
     let there = piece.try_reserve_exact(bytes).is_ok();
-    // Nobody writes to it, so it costs address space only; and it must not be optimised away.
+    // The memory is not written to, so it costs address space only. It must not be optimised away.
     black_box(&piece);
     // See `make_small`.
     piece.shrink_to(UNCACHED_BYTES);

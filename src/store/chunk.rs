@@ -16,29 +16,30 @@ use slab::Slab;
 use crate::store::allocator::{UNCACHED_BYTES, give_back, give_back_list};
 use crate::store::buffer::{READ_BYTES, ReadBuffer};
 
-/// Bytes of a pooled chunk: a turn's requests to one backend fit in a few, and only the pages
-/// that are written to cost memory.
+/// Bytes of a pooled chunk: a turn's requests to one server fit in a few, and only written pages
+/// cost memory.
 pub(crate) const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Bytes of the chunk that a list begins with, if no more is wanted: many clients have one reply
-/// each in a turn, and a whole chunk for each would go beyond those that are kept.
+/// Bytes of the first chunk of a short list: many clients have one reply each in a turn, and a
+/// whole chunk for each would exceed the number that is kept.
 pub(crate) const FIRST_BYTES: usize = UNCACHED_BYTES;
 
-/// From this size on bytes are not copied out of the buffer that they were read into: so at most
-/// half of its memory goes unused.
+/// From this size on, bytes are not copied out of their read buffer: at most half of its memory is
+/// then unused.
 const TAKE_BYTES_MIN: usize = READ_BYTES / 2;
 
-/// Free read buffers kept for the next turn: a megabyte of them.
+/// Free read buffers kept for the next turn: one megabyte.
 const FREE_BUFFERS_MAX: usize = 16;
 
 /// Free first chunks kept for the next turn: as many as a turn has events.
 const FREE_FIRST_MAX: usize = 512;
 
-/// Free chunks kept for the next turn (last in, first out: the warm ones are reused first).
+/// Free chunks kept for the next turn. The last one freed is used first, because it is in the CPU
+/// cache.
 const FREE_CHUNKS_MAX: usize = 64;
 
-/// Slices of one vectored write: as many read buffers are a megabyte, and setting them up costs
-/// nothing beside the write.
+/// Slices of one vectored write: as many read buffers are one megabyte, and the cost of setting up
+/// the slices is small beside the write.
 pub const SLICES_MAX: usize = 16;
 
 const NIL: u32 = u32::MAX;
@@ -50,12 +51,12 @@ pub(crate) struct ChunkPool {
     free: Vec<Vec<u8>>,
     free_first: Vec<Vec<u8>>,
     free_buffers: Vec<Vec<u8>>,
-    /// Lists are many, and short for most of the time: they begin with a small chunk.
+    /// The lists are many and mostly short: they start with a small chunk.
     short_lists: bool,
     bytes: usize,
     /// Address and length of the bytes in a buffer that may be taken.
     offer: Option<(usize, usize)>,
-    /// The chunk that has taken it, and gets its memory when the offer ends.
+    /// The chunk that took the buffer, and gets its memory when the offer ends.
     taker: u32,
 }
 
@@ -141,14 +142,15 @@ impl ChunkPool {
         self.chunks.capacity() * size_of::<Chunk>()
     }
 
-    /// What a buffer holds is about to be appended here and there: if it is much for one list, the
-    /// buffer itself may be taken, until [`end_offer`](Self::end_offer).
+    /// Offers a buffer whose bytes are about to be appended to lists: if most of them go to one
+    /// list, that list takes the buffer itself, until [`end_offer`](Self::end_offer).
     pub(crate) fn offer(&mut self, bytes: &[u8]) {
         let whole = bytes.len() >= TAKE_BYTES_MIN;
         self.offer = whole.then_some((bytes.as_ptr() as usize, bytes.len()));
     }
 
-    /// All of it is appended. A buffer that was taken is replaced. Returns whether it was.
+    /// Ends an offer: all bytes are appended. Replaces a buffer that was taken; returns whether it
+    /// was.
     pub(crate) fn end_offer(&mut self, buffer: &mut ReadBuffer) -> bool {
         self.offer = None;
         let taker = mem::replace(&mut self.taker, NIL);
@@ -160,12 +162,12 @@ impl ChunkPool {
         true
     }
 
-    /// Is there a list with bytes that cannot be read before [`end_offer`](Self::end_offer)?
+    /// Does a list have bytes that cannot be read before [`end_offer`](Self::end_offer)?
     pub(crate) fn is_taking(&self) -> bool {
         self.taker != NIL
     }
 
-    /// Gives a list room for so many bytes in a chunk of its own, if there is memory for it.
+    /// Reserves this many bytes for a list in a chunk of its own, if there is memory for it.
     pub(crate) fn reserve(&mut self, list: &mut ChunkList, bytes: usize) {
         let mut chunk = Vec::new();
         if chunk.try_reserve_exact(bytes).is_ok() {
@@ -173,7 +175,7 @@ impl ChunkPool {
         }
     }
 
-    /// Bytes that the last chunk of a list has room for.
+    /// The room in the last chunk of a list, bytes.
     #[inline]
     pub(crate) fn room(&self, list: &ChunkList) -> usize {
         match self.chunks.get(list.tail as usize) {
@@ -182,7 +184,7 @@ impl ChunkPool {
         }
     }
 
-    /// Puts bytes at the end of a list.
+    /// Appends bytes to a list.
     pub(crate) fn append(&mut self, list: &mut ChunkList, mut bytes: &[u8]) {
         list.len += bytes.len();
         self.bytes += bytes.len();
@@ -219,7 +221,7 @@ impl ChunkPool {
         self.link(list, chunk, 0, bytes.len());
     }
 
-    /// Moves a buffer to the end of a list, without a copy.
+    /// Appends a buffer to a list without a copy.
     pub(crate) fn append_owned(&mut self, list: &mut ChunkList, bytes: Vec<u8>) {
         let len = bytes.len();
         if len > 0 {
@@ -244,15 +246,15 @@ impl ChunkPool {
         node
     }
 
-    /// The first of the pieces that a list consists of.
+    /// The first piece of a list.
     pub(crate) fn first_piece(&self, list: &ChunkList) -> &[u8] {
         self.chunks
             .get(list.head as usize)
             .map_or(&[], Chunk::bytes)
     }
 
-    /// Empties a list. Returns its bytes in one piece, if there is memory for it. Not while a
-    /// buffer is being taken.
+    /// Empties a list. Returns its bytes in one piece, if there is memory for it. Must not be
+    /// called while a buffer is being taken.
     pub(crate) fn take_whole(&mut self, list: &mut ChunkList) -> Result<Vec<u8>, TryReserveError> {
         debug_assert!(!self.is_taking());
         let mut whole = Vec::new();
@@ -296,7 +298,7 @@ impl ChunkPool {
         n
     }
 
-    /// Drops `n` bytes from the front: they have been sent. `n <= list.len()`.
+    /// Drops `n` bytes from the front, which were sent. `n <= list.len()`.
     pub(crate) fn consume(&mut self, list: &mut ChunkList, mut n: usize) {
         debug_assert!(n <= list.len);
         n = n.min(list.len);
@@ -313,7 +315,7 @@ impl ChunkPool {
         }
     }
 
-    /// Empties a list and takes its memory back.
+    /// Empties a list and frees its memory.
     pub(crate) fn clear(&mut self, list: &mut ChunkList) {
         self.consume(list, list.len);
     }
@@ -347,7 +349,7 @@ impl ChunkPool {
         }
     }
 
-    /// Gives memory back that is not needed at the moment.
+    /// Frees memory that is not needed now.
     pub(crate) fn trim(&mut self) {
         for free in [&mut self.free, &mut self.free_first, &mut self.free_buffers] {
             free.clear();

@@ -1,5 +1,4 @@
-//! The network of a [`check`](super): connections to servers come up, break, and bring what the
-//! servers say.
+//! The network of a [`check`](super): links connect, fail, and bring what the servers send.
 
 use std::io::IoSlice;
 
@@ -12,7 +11,7 @@ use crate::proxy::check::{Wire, World};
 use crate::store::chunk::SLICES_MAX;
 use crate::store::key::{ConnKey, LinkKey};
 
-/// So much at most is read from a connection at once, bytes.
+/// The most bytes that are read from a link at once.
 const PIECE_BYTES: usize = 128 * 1024;
 
 impl World<'_> {
@@ -60,7 +59,7 @@ impl World<'_> {
         }
     }
 
-    /// A server answers all it got, as a good one would.
+    /// A server answers all requests that it received, as a correct one does.
     pub(super) fn serve(&mut self) {
         let paused = self.paused_links.clone();
         let Some(key) = self.wire(|key, wire| wire.open && !paused.contains(key)) else {
@@ -86,7 +85,7 @@ impl World<'_> {
                 &mut replies,
             );
         }
-        // A big one comes in pieces, and what the machine does not read stays where it is.
+        // A large reply arrives in pieces; what the machine does not read stays in the wire.
         let mut pieces = replies.chunks(PIECE_BYTES);
         for piece in pieces.by_ref() {
             self.deliver(key, piece);
@@ -99,7 +98,7 @@ impl World<'_> {
         }
     }
 
-    /// A client begins to read only when it is told to, is told to read some, or reads on.
+    /// A client starts to read only when an operation says so, reads some bytes, or reads on.
     pub(super) fn sip(&mut self) {
         let how = self.input.number();
         let Some(key) = self.input.pick(&self.clients) else {
@@ -115,7 +114,7 @@ impl World<'_> {
         }
     }
 
-    /// The network takes so many bytes at most of what a connection has to send.
+    /// The network takes at most this many of a connection's bytes to send.
     fn take(&mut self, key: ConnKey, most: usize) {
         let mut left = most;
         loop {
@@ -130,7 +129,7 @@ impl World<'_> {
         }
     }
 
-    /// The network takes some of what is to be sent.
+    /// The network takes some of the bytes to send.
     pub(super) fn flush(&mut self) {
         let how = self.input.number();
         while let Some(key) = self.machine.next_dirty() {

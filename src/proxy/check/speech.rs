@@ -1,8 +1,8 @@
-//! What clients and servers say in a [`check`](super), where it is not noise.
+//! What clients and servers send in a [`check`](super), apart from noise.
 
 use crate::resp::{Args, Protocol, write};
 
-/// What clients say. `%` stands for the tenant.
+/// Requests of clients. `%` stands for the tenant.
 pub(super) const REQUESTS: &[&str] = &[
     "GET k",
     "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n",
@@ -70,7 +70,7 @@ pub(super) const REQUESTS: &[&str] = &[
     "INCR n",
 ];
 
-/// What servers say when they do not listen.
+/// Replies of servers that ignore the request.
 pub(super) const REPLIES: &[&str] = &[
     "+OK\r\n",
     "-ERR no\r\n",
@@ -108,10 +108,10 @@ pub(super) const REPLIES: &[&str] = &[
     "*4\r\n$2\r\nid\r\n:7\r\n$4\r\nrole\r\n$7\r\nreplica\r\n",
 ];
 
-/// A value that is too big to be kept for a client that does not read it, bytes.
+/// A value that is too large to be buffered for a client that does not read it, bytes.
 const BIG_BYTES: usize = 1_000_000;
 
-/// What servers suffer from.
+/// What is wrong with a server.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Trouble {
     #[default]
@@ -120,7 +120,7 @@ pub(super) enum Trouble {
     ReadOnly,
 }
 
-/// What a good server knows of a connection.
+/// What a correct server knows of a link.
 #[derive(Default)]
 pub(super) struct Session {
     resp3: bool,
@@ -128,11 +128,11 @@ pub(super) struct Session {
     queued: Option<usize>,
     channels: usize,
     patterns: usize,
-    /// It waits for something to come; the next time it is looked at, it waits no more.
+    /// Blocked; unblocked when it is next looked at.
     pub(super) blocked: bool,
 }
 
-/// What a good server answers. `good` is the right password.
+/// The reply of a correct server. `good` is the right password.
 pub(super) fn reply_to(args: Args<'_>, trouble: Trouble, session: &mut Session, out: &mut Vec<u8>) {
     let words: Vec<&[u8]> = args.collect();
     let name = words.first().map(|name| name.to_ascii_uppercase());
@@ -205,7 +205,7 @@ fn plain_reply(name: &[u8], words: &[&[u8]], session: &mut Session, out: &mut Ve
     }
 }
 
-/// One confirmation per channel; all are taken for different ones.
+/// One confirmation per channel; all channels are taken for different ones.
 fn confirm(name: &[u8], words: &[&[u8]], session: &mut Session, out: &mut Vec<u8>) {
     let more = !name.ends_with(b"UNSUBSCRIBE");
     let protocol = match session.resp3 {

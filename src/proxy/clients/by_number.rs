@@ -1,8 +1,8 @@
-//! Another client by its number: CLIENT UNBLOCK, and CLIENT TRACKING with REDIRECT.
+//! Commands on another client by its number: CLIENT UNBLOCK, and CLIENT TRACKING with REDIRECT.
 //!
-//! A client knows another by our number; on the backend that one's own connection has another. The
-//! worker that has the client tells it, and from then on that connection never serves anybody else:
-//! what is done by its number must not hit a stranger.
+//! Clients use the proxy's numbers; the server has a number of its own for each link. The worker
+//! that has the client returns the server's number of its dedicated link. From then on no other
+//! client gets that link: a command with its number must not reach another client.
 
 use std::mem;
 
@@ -17,8 +17,8 @@ use crate::session::question::{Found, Matches, Purpose, Question, Scope};
 use crate::store::key::ClientKey;
 
 impl Machine {
-    /// CLIENT UNBLOCK: whoever has the client tells on which connection of the backend it is
-    /// blocked, and the backend is asked to unblock that.
+    /// Handles CLIENT UNBLOCK: the worker that has the client returns the server's number of the
+    /// blocked link, and the server is asked to unblock it.
     pub(in crate::proxy) fn client_unblock(
         &mut self,
         key: ClientKey,
@@ -35,7 +35,7 @@ impl Machine {
         Ok(())
     }
 
-    /// CLIENT TRACKING ON REDIRECT `id`, which stands `at` this argument of `frame`.
+    /// Handles CLIENT TRACKING ON REDIRECT `id`; the id is argument `at` of `frame`.
     pub(in crate::proxy) fn ask_for_subscriber(
         &mut self,
         key: ClientKey,
@@ -56,7 +56,7 @@ impl Machine {
         self.ask(key, question, (Matches::default(), purpose));
     }
 
-    /// Another round has come for those whom nobody could answer yet.
+    /// Asks again for the clients that were not ready in the last round.
     pub(in crate::proxy) fn ask_again(&mut self) {
         for key in self.clients.take_asks_again() {
             let waiting = self
@@ -78,7 +78,7 @@ impl Machine {
         }
     }
 
-    /// A client of this worker by its number, if the one who asks may know it.
+    /// A client of this worker by its number, if the asking client may know it.
     fn by_number(&self, scope: &Scope, id: i64) -> Option<ClientKey> {
         let its = |client: &Client| client.id.cast_signed() == id;
         let mut clients = self.clients.iter();
@@ -86,8 +86,9 @@ impl Machine {
         Some(key)
     }
 
-    /// Once its number is known, somebody may unblock whatever happens there: the connection
-    /// serves no other client after this one. A wait that is shared with others ends here.
+    /// The server's number of the link on which a client is blocked. Another client may then
+    /// unblock whatever happens there, so no other client gets this link. A shared wait is ended
+    /// here.
     pub(in crate::proxy) fn blocked_connection(
         &mut self,
         scope: &Scope,
@@ -113,8 +114,8 @@ impl Machine {
         }
     }
 
-    /// Once invalidations go to its number, the connection must stay this client's. One that has
-    /// none of its own gets one.
+    /// The server's number of the link that gets a client's messages. The link must then stay this
+    /// client's. A client without a dedicated link gets one.
     pub(in crate::proxy) fn subscriber_connection(&mut self, scope: &Scope, id: i64) -> Found {
         let Some(key) = self.by_number(scope, id) else {
             return Found::Nobody;
@@ -157,7 +158,7 @@ impl Machine {
         let args = ["CLIENT", "UNBLOCK", &id, reason];
         write::command(&mut bytes, &args.map(str::as_bytes));
         if self.forward_one(key, &bytes) == Taken::No {
-            // Nobody was unblocked, and the client may ask again.
+            // No client was unblocked, and the client may ask again.
             self.say(key, b":0\r\n");
         }
     }

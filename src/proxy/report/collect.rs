@@ -115,7 +115,7 @@ impl Machine {
             .collect()
     }
 
-    /// Is a client one of this tenant's? With none everybody is meant.
+    /// Does a client belong to this tenant? `None` stands for all tenants.
     fn is_of(&self, client: &Client, tenant: Option<&TenantKey>) -> bool {
         let its = self.tenant_of_client(client);
         tenant.is_none_or(|tenant| its.is_some_and(|it| it.key == *tenant))

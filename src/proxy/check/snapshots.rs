@@ -1,4 +1,5 @@
-//! What the registry says in a [`check`](super): pictures of one tenant or two, as bytes draw them.
+//! The snapshots of the registry in a [`check`](super): of one or two tenants, as bytes describe
+//! them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,14 +9,14 @@ use crate::cluster::{
     SnapshotBuilder, Status, TenantKey, TenantLimits,
 };
 
-/// Takes the pictures, and remembers whose use of anything was ever counted.
-pub(super) struct Pictures {
+/// Makes the snapshots, and remembers the tenants whose use was counted.
+pub(super) struct Snapshots {
     builder: SnapshotBuilder,
     limits: TenantLimits,
     quotas: Vec<Arc<Quota>>,
 }
 
-/// The two tenants there may be; the first may be the default one.
+/// The two possible tenants; the first may be the default one.
 pub(super) fn tenants() -> [TenantKey; 2] {
     clusters().map(|cluster| cluster.tenant())
 }
@@ -26,7 +27,7 @@ fn clusters() -> [ClusterKey; 2] {
     [ClusterKey::local(), second]
 }
 
-impl Pictures {
+impl Snapshots {
     pub(super) fn new(has_default: bool) -> Self {
         let [first, _] = tenants();
         Self {
@@ -36,8 +37,8 @@ impl Pictures {
         }
     }
 
-    /// Two bytes say which instances there are: of each whether it is there, its status, its
-    /// address, and what is known of its health.
+    /// Makes a snapshot from two bytes: for each instance whether it exists, its status, its
+    /// address and its known health.
     pub(super) fn take(&mut self, one: usize, other: usize) -> Arc<Snapshot> {
         let [first, second] = clusters();
         let instances = [
@@ -47,16 +48,16 @@ impl Pictures {
         ];
         let limits = &self.limits;
         let instances = instances.into_iter().flatten();
-        let picture = self.builder.build(&[], instances, |_, _, _| limits.clone());
-        for tenant in picture.tenants() {
+        let snapshot = self.builder.build(&[], instances, |_, _, _| limits.clone());
+        for tenant in snapshot.tenants() {
             if !self.quotas.iter().any(|it| Arc::ptr_eq(it, &tenant.quota)) {
                 self.quotas.push(Arc::clone(&tenant.quota));
             }
         }
-        Arc::new(picture)
+        Arc::new(snapshot)
     }
 
-    /// A byte says what tenants are limited to from the next picture on.
+    /// Sets the limits of tenants from the next snapshot on.
     pub(super) fn limit(&mut self, how: usize) {
         let few = |bit: usize| (how & bit != 0).then_some(1);
         let mut deny = Vec::new();
@@ -77,7 +78,7 @@ impl Pictures {
         };
     }
 
-    /// Nobody is left, and nothing may count as used.
+    /// All clients are closed: nothing may count as used.
     pub(super) fn end(&self) {
         for quota in &self.quotas {
             let used = [&quota.clients, &quota.pinned, &quota.waiting].map(|it| it.get());
