@@ -1,35 +1,35 @@
-//! How memory is asked for and given back, so that the system gets it back from the allocator.
+//! Allocates and frees memory so that the allocator returns it to the system.
 //!
-//! What is known here is known of glibc's; another one may keep more or less, and loses nothing.
+//! The rules here are those of glibc; with another allocator they do no harm.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
 
 use slab::Slab;
 
-/// The error for a request that is too large for what memory there is.
+/// The error for a request that is too large for the available memory.
 pub(crate) const OUT_OF_MEMORY: &str = "ERR elika: out of memory for this request";
 
-/// Not among the sizes (up to 1,032) that glibc keeps for each thread, and never gives back.
+/// Above the sizes (up to 1,032 bytes) that glibc caches for each thread and never returns.
 pub(crate) const UNCACHED_BYTES: usize = 1_100;
 
-/// How much larger the pieces of one of its sizes are than those of the one before, bytes.
+/// The difference between two neighbouring sizes of that cache, bytes.
 const CACHED_BYTES_STEP: usize = 16;
 
-/// How many free pieces of one size it keeps at most.
+/// The most free pieces of one size in that cache.
 const CACHED_PIECES: usize = 7;
 
-/// The smallest memory that is mapped apart (malloc.c, `DEFAULT_MMAP_THRESHOLD_MIN`).
+/// The smallest allocation that glibc may map separately (malloc.c, `DEFAULT_MMAP_THRESHOLD_MIN`).
 const MAPPED_BYTES_LEAST: usize = 128 * 1024;
 
-/// Memory of this size is mapped apart and given back as soon as it is free, because the threshold
-/// for that is at most 32 MiB (malloc.c, `DEFAULT_MMAP_THRESHOLD_MAX`).
+/// An allocation of this size is always mapped separately and returned as soon as it is freed,
+/// because the threshold for that is at most 32 MiB (malloc.c, `DEFAULT_MMAP_THRESHOLD_MAX`).
 pub(crate) const MAPPED_BYTES_MIN: usize = 33 << 20;
 
-/// Before so many bytes are copied because of one request, it is made sure that there is memory.
+/// Before a request causes a copy of this many bytes, the available memory is checked.
 pub(crate) const LARGE_BYTES: usize = 1 << 20;
 
-/// Can the process have so many bytes in one piece?
+/// Can the process allocate this many bytes in one piece?
 pub(crate) fn has_memory(bytes: usize) -> bool {
     let mut piece: Vec<u8> = Vec::new();
     let there = piece.try_reserve_exact(bytes).is_ok();
@@ -91,16 +91,16 @@ pub(crate) fn trade_cached_pieces() {
     }
 }
 
-/// Gives back what a list needed once that is empty: it may lie behind all that was freed.
+/// Frees the memory of an empty list: it may lie behind everything that was freed.
 pub(crate) fn give_back_list<T>(list: &mut Vec<T>) {
     if list.is_empty() {
         *list = Vec::new();
     }
 }
 
-/// Gives back what a queue needed once; see [`make_small`].
+/// Frees memory that a queue does not need now; see [`make_small`].
 pub(crate) fn shrink_queue<T>(queue: &mut VecDeque<T>) {
     queue.shrink_to(1);
-    // And not left where it is, which may be behind all that has been freed.
+    // The memory must move: it may lie behind everything that was freed.
     queue.shrink_to(0);
 }

@@ -1,10 +1,10 @@
-//! Time as the machine knows it: milliseconds since its worker started.
+//! The machine's time: milliseconds since its worker started.
 
 /// Milliseconds since the worker started: the machine's only notion of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
 
-/// A moment that need not be known better than to a tenth of a second, in half the bytes.
+/// A time with a resolution of a tenth of a second, in half the bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tenths(u32);
 
