@@ -342,9 +342,11 @@ fn options_page_has_the_help_text() {
             .filter(|name| !has_word(&page, &format!("--{name}")))
             .map(|name| format!("{OPTIONS}: --{name} is missing")),
     );
-    assert!(
-        page.contains(&format!("```text\n{}\n```\n", help.trim_end())),
-        "{OPTIONS} is not the output of elika-proxy --help"
+    let block = format!("```text\n{}\n```\n", help.trim_end());
+    assert_eq!(
+        page.matches(&block).count(),
+        1,
+        "{OPTIONS} must have the output of elika-proxy --help once"
     );
 }
 
