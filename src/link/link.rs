@@ -13,7 +13,7 @@ use crate::link::sent::Recent;
 use crate::link::stall::Stall;
 use crate::link::waits::Waits;
 use crate::store::chunk::ChunkList;
-use crate::store::key::{ClientKey, InstanceKey, PoolKey};
+use crate::store::key::{AccessKey, ClientKey, InstanceKey, PoolKey};
 use crate::store::time::Millis;
 
 /// ```text
@@ -39,8 +39,12 @@ pub(crate) enum State {
 pub(crate) enum Verifying {
     /// Nothing is in flight. `proven`: it has verified a login before.
     Idle { proven: bool },
-    /// AUTH is in flight for this client, and nothing else.
-    Asked { client: ClientKey, proven: bool },
+    /// AUTH is in flight for this client and this access, and nothing else.
+    Asked {
+        client: ClientKey,
+        access: AccessKey,
+        proven: bool,
+    },
 }
 
 impl Verifying {

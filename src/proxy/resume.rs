@@ -18,6 +18,7 @@ impl Machine {
             let why = Failure::Unreachable("its name does not resolve".into());
             self.fail(key, &why);
         }
+        self.run_work();
         // Clients that become ready meanwhile are resumed in the next turn.
         for _ in 0..self.clients.ready() {
             if let Some(key) = self.clients.next_ready() {
@@ -66,17 +67,22 @@ impl Machine {
         self.settle(key);
     }
 
-    /// Ends a call: runs the queued consequences, and enforces the limits.
+    /// Ends a call: runs the work queue. Checks the invariants in debug builds.
     #[inline]
     pub(super) fn finish_call(&mut self) {
-        if !self.work.is_empty() {
-            self.run_work();
-        }
+        self.run_work();
         self.check_invariants();
     }
 
-    /// Runs all queued consequences, and the ones that they queue.
+    /// Runs the work queue, and what that adds to it.
+    #[inline]
     pub(super) fn run_work(&mut self) {
+        if !self.work.is_empty() {
+            self.run_queued_work();
+        }
+    }
+
+    fn run_queued_work(&mut self) {
         while let Some(work) = self.work.pop() {
             match work {
                 Work::Advance(client) => self.advance(client),

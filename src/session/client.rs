@@ -231,7 +231,8 @@ impl Client {
     /// Updates the phase after a change of account or link, unless the client waits or is closing.
     fn follow_base(&mut self) {
         if self.phase.decodes() {
-            self.phase = self.base();
+            let entered = self.enter(self.base());
+            debug_assert!(entered.is_ok(), "{entered:?}");
         }
     }
 

@@ -101,6 +101,46 @@ fn tracking_is_never_sent_on_a_shared_connection() {
     assert!(worker.received(ann).starts_with("-ERR elika: "));
 }
 
+/// The target of a redirection may wait for something else: that is not ended by it.
+#[test]
+fn redirect_to_a_client_in_a_session_change_does_not_end_the_change() {
+    let mut worker = Worker::new();
+    let (ann, _) = worker.user("ann");
+    let other = worker.log_in("ann", "pw");
+    worker.send(ann, "SELECT 5");
+    let five = worker.new_link();
+    worker.settle();
+    worker.send(other, "CLIENT TRACKING ON REDIRECT 1");
+    worker.settle();
+    let dedicated = worker.new_link();
+    worker.establish(dedicated);
+    worker.settle();
+    worker.establish(five);
+    worker.settle();
+    assert_eq!(worker.received(ann), "+OK\r\n");
+}
+
+/// The place that a client frees belongs to the client that waits for it.
+#[test]
+fn client_that_frees_its_connection_does_not_overtake_the_wait_queue() {
+    let mut worker = Worker::with(|settings| settings.dedicated_max = 1);
+    let (ann, shared) = worker.anonymous();
+    let other = worker.client();
+    worker.send(other, "GET k");
+    worker.reply(shared, "$-1\r\n");
+    worker.dedicated(ann, "WATCH k", "+OK\r\n");
+    worker.send(other, "BLPOP others 0");
+    let both = [command("RESET"), command("BLPOP anns 0")].concat();
+    worker.send_bytes(ann, both);
+    worker.settle();
+    let dedicated = worker.new_link();
+    worker.establish(dedicated);
+    worker.settle();
+    let requests = worker.requests(dedicated);
+    assert!(requests.contains("others"), "{requests}");
+    assert!(!requests.contains("anns"), "{requests}");
+}
+
 /// SCRIPT KILL may use a connection of another database, and no other command may.
 #[test]
 fn borrowed_connection_is_returned_after_one_request() {

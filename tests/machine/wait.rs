@@ -57,6 +57,20 @@ fn client_with_a_dedicated_connection_waits_for_its_earlier_writes() {
     assert_eq!(worker.received(client), ":2\r\n");
 }
 
+/// The server has answered before the link closes, in the same read.
+#[test]
+fn reply_to_wait_counts_though_its_link_closes_with_it() {
+    let (mut worker, client, shared) = worker();
+    worker.exchange(client, shared, "SET k v", "+OK\r\n");
+    worker.send(client, "WAIT 1 0");
+    worker.settle();
+    assert!(worker.requests(shared).contains("WAIT"));
+    worker.remove_instance();
+    worker.reply(shared, ":1\r\n");
+    worker.settle();
+    assert_eq!(worker.received(client), ":1\r\n");
+}
+
 #[test]
 fn uncertain_write_does_not_replace_the_last_write() {
     let (mut worker, client, shared) = worker();

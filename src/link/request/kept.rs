@@ -57,18 +57,40 @@ impl Requests {
         size
     }
 
-    /// All replies of a record arrived before its turn; the record has left its link's queue.
-    pub(crate) fn complete(&mut self, index: u32) {
-        match self.get(index).map(|record| record.reply()) {
+    /// All replies of a record have come, before its turn; it has left its link's queue. Returns
+    /// what it counts as beyond what is [kept](Self::keep) of it.
+    pub(crate) fn complete(&mut self, index: u32) -> usize {
+        match self.get(index).map(Request::reply) {
             Some(Reply::Arriving(kept)) => {
                 if let Some(record) = self.get_mut(index) {
                     record.set_reply(Reply::Done(kept));
                     self.done += 1;
                 }
+                0
             }
-            Some(Reply::Waiting) => self.finish(index, ChunkList::default()),
-            Some(Reply::Done(_)) | None => {}
+            Some(Reply::Waiting) => {
+                self.finish(index, ChunkList::default());
+                parked_size(&ChunkList::default())
+            }
+            Some(Reply::Done(_)) | None => 0,
         }
+    }
+
+    /// Drops the part of a record's replies that has come. Returns what it counted as.
+    pub(super) fn drop_kept(&mut self, index: u32, chunks: &mut ChunkPool) -> usize {
+        let Some(record) = self.records.get_mut(index as usize) else {
+            return 0;
+        };
+        let Reply::Arriving(kept) = record.reply() else {
+            return 0;
+        };
+        record.set_reply(Reply::Waiting);
+        let Some(mut replies) = self.kept.try_remove(kept as usize) else {
+            return 0;
+        };
+        let size = parked_size(&replies);
+        chunks.clear(&mut replies);
+        size
     }
 
     /// Sets the replies to a record.

@@ -44,6 +44,7 @@ impl Requests {
     /// Abandons the replies to a record: the server still sends them.
     pub(crate) fn abandon_replies(&mut self, index: u32) {
         if let Some(record) = self.get_mut(index) {
+            debug_assert_eq!(record.reply(), Reply::Waiting);
             record.client = ClientKey::NONE;
             record.kind = Kind::Abandoned;
             record.next_of_client = NIL;
@@ -65,6 +66,9 @@ impl Requests {
         let second = Request {
             count: record.count.saturating_sub(count),
             start,
+            // What has come belongs to the first replies.
+            kept: NIL,
+            is_done: false,
             ..*record
         };
         record.count = count;
@@ -93,20 +97,22 @@ impl Requests {
     }
 
     /// Answers a record that was removed from its link's queue: the replies wait for earlier ones.
-    pub(crate) fn answer(&mut self, index: u32, replies: ChunkList, chunks: &mut ChunkPool) {
+    /// A part of its replies that has come is dropped: no link completes it. Returns what that part
+    /// counted as.
+    pub(crate) fn answer(
+        &mut self,
+        index: u32,
+        replies: ChunkList,
+        chunks: &mut ChunkPool,
+    ) -> usize {
         let Some(record) = self.records.get_mut(index as usize) else {
-            return;
+            return 0;
         };
         self.untimed -= usize::from(record.verb.is_untimed());
         (record.verb, record.count, record.next_of_link) = (Verb::Plain, 0, NIL);
-        let before = record.reply();
+        let dropped = self.drop_kept(index, chunks);
         self.finish(index, replies);
-        // A partial reply that no link completes is dropped.
-        if let Reply::Arriving(kept) = before
-            && let Some(mut kept) = self.kept.try_remove(kept as usize)
-        {
-            chunks.clear(&mut kept);
-        }
+        dropped
     }
 
     /// Removes a record that was removed from its link's queue, and is in no client's.

@@ -13,6 +13,7 @@ use crate::proxy::forward::answer::Taken;
 use crate::proxy::machine::Machine;
 use crate::session::change::Goal;
 use crate::session::client::Client;
+use crate::session::phase::Phase;
 use crate::session::question::{Found, Matches, Purpose, Question, Scope};
 use crate::store::key::ClientKey;
 
@@ -126,7 +127,9 @@ impl Machine {
         if client.pin().is_none() {
             let free = client.fifo.is_empty() && client.decodes();
             if !free || self.pin(key).is_err() {
-                self.leave_phase(key);
+                if self.clients.get(key).map(Client::phase) == Some(Phase::Queued) {
+                    self.leave_queue(key);
+                }
                 return Found::Soon;
             }
         }

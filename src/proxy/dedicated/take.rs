@@ -16,7 +16,7 @@ use crate::proxy::work::Work;
 use crate::session::phase::Phase;
 use crate::store::key::{ClientKey, LinkKey, PoolKey, TenantSlot};
 use crate::store::time::Millis;
-use crate::upstream::pool::Turn;
+use crate::upstream::pool::{Pool, Turn};
 use crate::upstream::tenant::Use;
 
 impl Machine {
@@ -31,7 +31,11 @@ impl Machine {
             return Err(Refusal::Error(text.into()));
         }
         let pool_key = client.pool;
-        if !self.upstreams.is_out(pool_key, self.now)
+        let waited_for = |pool: &Pool| !pool.line.is_empty();
+        if self.upstreams.pools.get(pool_key).is_some_and(waited_for) {
+            // What is free belongs to those that wait already.
+            self.work.push(Work::ServeQueue(pool_key));
+        } else if !self.upstreams.is_out(pool_key, self.now)
             && let Some(link) = self.free_connection(pool_key)?
         {
             self.own(link, key);

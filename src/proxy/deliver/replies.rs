@@ -31,6 +31,7 @@ impl Machine {
         let flow = self.link_input(key, buffer.bytes());
         self.clients.chunks_mut().end_offer(&mut buffer);
         self.scratch.buffer = buffer;
+        self.run_work();
         self.keep_limits();
         self.finish_call();
         flow
@@ -71,6 +72,8 @@ impl Machine {
                 false => self.reply_bytes(key, rest),
             }
         });
+        // The replies mean something for others whether or not the link ends with them.
+        self.run_work();
         if let Err(failure) = outcome {
             self.fail(key, &failure);
         }
@@ -85,7 +88,7 @@ impl Machine {
             return Ok(());
         };
         let own = link.is_dedicated() && link.owner() != ClientKey::NONE;
-        let waits = !matches!(link.role(), Role::Shared | Role::Dedicated(_));
+        let waits = matches!(link.role(), Role::Reserved | Role::Borrowed(_));
         let outcome = match own {
             true => self.own_bytes(key, bytes),
             false => self.replies(key, bytes),

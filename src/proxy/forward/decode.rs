@@ -48,6 +48,7 @@ impl Machine {
         }
         self.end_go(key);
         self.settle(key);
+        self.run_work();
         self.keep_limits();
         self.finish_call();
         match self.clients.get_mut(key) {

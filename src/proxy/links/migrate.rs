@@ -90,7 +90,7 @@ impl Machine {
                 && client.pin().is_none()
             {
                 // The line is one of the old instance; what it stood there for is asked again.
-                self.leave_phase(key);
+                self.leave_queue(key);
             }
             self.gather(key);
         }

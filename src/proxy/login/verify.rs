@@ -30,7 +30,7 @@ use crate::proxy::machine::Machine;
 use crate::proxy::texts::NO_INSTANCE;
 use crate::proxy::work::Work;
 use crate::session::change::Login;
-use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
+use crate::store::key::{AccessKey, ClientKey, InstanceKey, LinkKey, PoolKey};
 
 /// Connections of one instance that are kept for the next logins, per worker.
 const IDLE_VERIFIERS_MAX: usize = 4;
@@ -79,14 +79,14 @@ impl Machine {
 
     /// Asks a verifier on which nothing is under way: AUTH, and nothing else.
     fn ask_auth(&mut self, on: LinkKey, key: ClientKey) {
-        let mut auth = Vec::new();
+        let (mut auth, mut asked) = (Vec::new(), AccessKey::NONE);
         if let Some(client) = self.clients.get_mut(key)
             && let Some(waiting) = client.waiting_mut()
             && let Some(access) = self.upstreams.access.get(waiting.access)
             && let Some(account) = self.upstreams.accounts.get(access.account)
             && let Some(credential) = account.credential.as_deref()
         {
-            waiting.login = Login::Asked;
+            (waiting.login, asked) = (Login::Asked, waiting.access);
             credential.write_auth(&mut auth);
         }
         if let Some(link) = self.links.get_mut(on)
@@ -95,6 +95,7 @@ impl Machine {
             let proven = verifying.is_proven();
             *verifying = Verifying::Asked {
                 client: key,
+                access: asked,
                 proven,
             };
             link.since = self.now;
@@ -145,7 +146,7 @@ impl Machine {
         let (State::Verifying(verifying), of) = (&mut link.state, link.instance) else {
             return Ok(());
         };
-        let Verifying::Asked { client, .. } = *verifying else {
+        let Verifying::Asked { client, access, .. } = *verifying else {
             // What a server says that serves nobody just now.
             let why = "sent a reply that nobody asked for";
             return Err(
@@ -156,22 +157,36 @@ impl Machine {
             let why = "sent more than the reply to AUTH";
             return Err(Failure::Desync(why.into()));
         }
+        let waits = self.waits_for_result(client, access);
         if let Some(text) = error_text(reply) {
-            self.refused(key, client, text);
+            match waits {
+                true => self.refused(key, client, text),
+                false => self.fail(key, &Failure::Removed),
+            }
             return Ok(());
         }
         if reply != b"+OK\r\n" {
             return Err(Failure::Desync("unknown form of AUTH reply".into()));
         }
-        *verifying = Verifying::Idle { proven: true };
+        if let Some(link) = self.links.get_mut(key) {
+            link.state = State::Verifying(Verifying::Idle { proven: true });
+        }
         if self.upstreams.came_up(of) {
             self.report(of, News::Up);
         }
-        match self.accepted(client) {
+        let pool = if waits { self.accepted(client) } else { None };
+        match pool {
             Some(pool) => self.join_pool(key, pool, client),
             None => self.verifier_free(key),
         }
         Ok(())
+    }
+
+    /// Does a client still wait for the auth result of this access? The result of one session
+    /// change must never decide another.
+    fn waits_for_result(&self, key: ClientKey, access: AccessKey) -> bool {
+        let waiting = self.clients.get(key).and_then(|client| client.waiting());
+        waiting.is_some_and(|it| it.login == Login::Asked && it.access == access)
     }
 
     /// A credential was refused, or could not be verified: the client hears the server's words, and
@@ -265,15 +280,14 @@ impl Machine {
         let mut failed = matches!(link.state, State::Connecting);
         if let State::Verifying(verifying) = link.state {
             failed = !verifying.is_proven();
-            match verifying {
-                Verifying::Asked { client, .. } if gone => self.log_in_elsewhere(client),
-                Verifying::Asked { client, proven } if proven => {
-                    self.work.push(Work::LogIn(client));
+            if let Verifying::Asked { client, access, .. } = verifying
+                && self.waits_for_result(client, access)
+            {
+                match failed {
+                    _ if gone => self.log_in_elsewhere(client),
+                    false => self.work.push(Work::LogIn(client)),
+                    true => self.work.push(Work::Conclude(client, Err(text.clone()))),
                 }
-                Verifying::Asked { client, .. } => {
-                    self.work.push(Work::Conclude(client, Err(text.clone())));
-                }
-                Verifying::Idle { .. } => {}
             }
         }
         if failed && *why != Failure::Removed {
@@ -281,7 +295,13 @@ impl Machine {
                 return self.work.push(Work::FailLogins(of, text));
             }
             let asked = matches!(link.state, State::Verifying(Verifying::Asked { .. }));
-            if !asked && let Some((_, client)) = self.next_login(of) {
+            if !asked && let Some((class, client)) = self.next_login(of) {
+                // Another verifier that ends in the same call is another client's.
+                if let Some(instance) = self.upstreams.instances.get_mut(of)
+                    && let Some(queue) = instance.logins.waiting.get_mut(class)
+                {
+                    queue.pop();
+                }
                 self.work.push(Work::Conclude(client, Err(text)));
             }
         }

@@ -80,7 +80,7 @@ impl Sessions {
                     requests.leave_client(&mut client.fifo);
                     release_parked(requests, &mut self.chunks, client);
                 }
-                false => requests.complete(index),
+                false => client.count_parked(requests.complete(index)),
             }
         }
         if !client.outbound.is_empty() {
@@ -111,7 +111,8 @@ impl Sessions {
     ) {
         if let Some(client) = self.table.get_mut(key) {
             client.count_parked(parked_size(&replies));
-            requests.answer(index, replies, &mut self.chunks);
+            let dropped = requests.answer(index, replies, &mut self.chunks);
+            client.count_unparked(dropped);
         }
     }
 

@@ -7,6 +7,7 @@ use crate::link::request::{Fifo, Kind};
 use crate::link::verb::Verb;
 use crate::session::client::Origin;
 use crate::stats::counters::Counters;
+use crate::store::chunk::ChunkList;
 
 /// A client with requests on two links, of which one record each is in flight, in this order.
 struct TwoLinks {
@@ -138,4 +139,35 @@ fn silenced_client_hears_nothing_that_was_kept() {
     two.sessions.silence(&mut two.requests, two.client);
     two.bring(0, "+first\r\n", 1);
     assert_eq!((two.heard().as_str(), two.kept()), ("", (0, 0)));
+}
+
+#[test]
+fn swallowed_reply_before_its_turn_leaves_no_bytes_counted() {
+    let mut two = TwoLinks::new([1, 1]);
+    two.requests.get_mut(two.records[1]).unwrap().kind = Kind::Swallow;
+    two.bring(1, "+second\r\n", 1);
+    assert_ne!(two.sessions.get(two.client).unwrap().unread_bytes(), 0);
+    two.bring(0, "+first\r\n", 1);
+    let client = two.sessions.get(two.client).unwrap();
+    assert_eq!(client.unread_bytes(), "+first\r\n".len());
+    assert_eq!((two.heard().as_str(), two.kept()), ("+first\r\n", (0, 0)));
+}
+
+#[test]
+fn part_of_a_reply_that_no_link_completes_is_dropped_and_not_counted() {
+    let mut two = TwoLinks::new([1, 1]);
+    two.bring(1, "$9\r\nbeg", 0);
+    two.requests.leave_link(&mut two.links[1]);
+    two.sessions.get_mut(two.client).unwrap().in_flight -= 1;
+    let mut error = ChunkList::default();
+    two.sessions
+        .chunks_mut()
+        .append(&mut error, b"-ERR lost\r\n");
+    let record = (two.client, two.records[1]);
+    two.sessions.answer(&mut two.requests, record, error);
+    two.bring(0, "+first\r\n", 1);
+    assert_eq!(two.heard(), "+first\r\n-ERR lost\r\n");
+    let client = two.sessions.get(two.client).unwrap();
+    assert_eq!(client.unread_bytes(), client.outbound.len());
+    assert_eq!(two.kept(), (0, 0));
 }

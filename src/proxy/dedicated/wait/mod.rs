@@ -211,10 +211,11 @@ impl Machine {
     fn take_waiter(&mut self, key: ClientKey) -> Option<Waiter> {
         let client = self.clients.get(key);
         client.filter(|it| it.phase() == Phase::Replicas)?;
-        self.clients.go_on(key);
         let all = self.links.waits().to_vec();
         let mut all = all.into_iter();
-        all.find_map(|on| self.links.get_mut(on)?.waits.remove(key))
+        let waiter = all.find_map(|on| self.links.get_mut(on)?.waits.remove(key))?;
+        self.clients.go_on(key);
+        Some(waiter)
     }
 
     /// CLIENT UNBLOCK of a client that waits on a shared link. Returns `false` if it does not.

@@ -171,6 +171,10 @@ impl Machine {
         let link = self.links.get_mut(on);
         let asked = link.and_then(|it| it.waits.ask(now, most, ready));
         let Some((wanted, ms)) = asked else {
+            // No client is ready for it: the link has its next turn in a later round.
+            if let Some(link) = self.links.get_mut(on) {
+                link.asked_wait = now;
+            }
             return self.end_turn_of(on);
         };
         let words = wanted.words(ms);
