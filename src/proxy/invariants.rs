@@ -156,7 +156,7 @@ impl Machine {
                 let ours = matches!(request.kind, Kind::Permission(_) | Kind::Wait);
                 assert!(
                     ours || request.client == link.owner(),
-                    "{key:?}: a stranger's request"
+                    "{key:?}: a request of another client"
                 );
             }
         }
@@ -179,7 +179,7 @@ impl Machine {
             assert_eq!(client.is(Flag::Moved), !client.former().is_empty());
             let (mut in_flight, mut index, mut first) = (0, client.fifo.head, true);
             while let Some(request) = self.requests.get(index) {
-                assert_eq!(request.client, key, "a record in a stranger's queue");
+                assert_eq!(request.client, key, "a record of another client");
                 in_flight += request.count;
                 let parked = matches!(request.reply(), Reply::Done(_));
                 assert!(

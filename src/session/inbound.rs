@@ -41,7 +41,7 @@ pub(crate) struct Inbound {
     pub missing: usize,
     pub decoder: RequestDecoder,
     pub upload: Option<Upload>,
-    /// When the bytes arrived, on the clock of [`Requests`](super::request::Requests).
+    /// When the bytes arrived, on the clock of [`Requests`](crate::link::request::Requests).
     pub asked: u32,
 }
 

@@ -168,7 +168,7 @@ impl Instance {
         of(self.health).max(of(self.told))
     }
 
-    /// Takes over what a new picture says. Returns whether its addresses are others now.
+    /// Follows a new snapshot. Returns whether the addresses have changed.
     pub(crate) fn follow(&mut self, new: &cluster::Instance, now: Millis) -> bool {
         self.told = new.health;
         if std::mem::take(&mut self.gone) {
@@ -201,7 +201,7 @@ impl Instance {
     }
 }
 
-/// What a new picture of the registry changed.
+/// What a new snapshot of the registry changed.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     /// Instances that are not in it any more.

@@ -33,7 +33,8 @@ pub(crate) struct Logins {
     familiar: HashSet<Box<[u8]>>,
     /// Clients that wait for a token to open a connection of their pool.
     pub openers: VecDeque<ClientKey>,
-    /// Upstreams that lost their last connection: their credential is asked about once more.
+    /// Pools that have lost their last link. Each opens one link, which shows whether its
+    /// credential is still valid.
     pub(crate) lost: VecDeque<PoolKey>,
     /// Verifiers on which nothing is under way; the last is taken first.
     pub idle: Vec<LinkKey>,

@@ -52,7 +52,7 @@ pub(crate) struct Upstreams {
     /// Some tenant's requests must be looked at one by one.
     pub any_gate: bool,
     pub by_tenant: BTreeMap<TenantKey, TenantSlot>,
-    /// Pauses of tenants that the next picture will have: until when.
+    /// When the pauses of tenants end that the next snapshot lists.
     pub early_pauses: BTreeMap<TenantKey, Millis>,
     pub denied_lists: DeniedLists,
     pub by_id: BTreeMap<(TenantKey, InstanceId), InstanceKey>,

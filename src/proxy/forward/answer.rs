@@ -177,12 +177,12 @@ impl Machine {
         );
         // A request above an anonymous client's limit may be above the default tenant's limit, too.
         if let Some(max) = self.request_bytes_max(key) {
-            let strangers = &self.settings.before_login;
+            let before_login = &self.settings.before_login;
             match error {
-                ProtocolError::UnauthenticatedBulkLength if max <= strangers.arg_bytes_max => {
+                ProtocolError::UnauthenticatedBulkLength if max <= before_login.arg_bytes_max => {
                     (error, small_limit) = (ProtocolError::InvalidBulkLength, false);
                 }
-                ProtocolError::RequestTooBig if max <= strangers.request_bytes_max => {
+                ProtocolError::RequestTooBig if max <= before_login.request_bytes_max => {
                     small_limit = false;
                 }
                 _ => {}

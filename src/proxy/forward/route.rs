@@ -234,7 +234,7 @@ impl Machine {
 }
 
 /// Records `count` plain requests of `len` bytes in all. The caller must append the bytes to the
-/// link's outbound list before any other request's, see [`append`].
+/// link's outbound list before any other request's, see `Links::append`.
 #[inline]
 pub(in crate::proxy) fn record(
     requests: &mut Requests,

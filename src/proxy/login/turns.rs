@@ -1,5 +1,5 @@
 //! Which login is verified next, and when a connection for it is opened. The wait queues are in
-//! `login_queue`.
+//! `upstream::logins`.
 
 use std::mem;
 

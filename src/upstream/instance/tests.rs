@@ -1,4 +1,4 @@
-//! What a new picture of the registry changes is told once.
+//! Each change of the registry is reported once.
 
 use super::*;
 use crate::cluster::{

@@ -13,7 +13,7 @@ use crate::upstream::instance::{BACKOFF_MS, Changes, Instance};
 use crate::upstream::upstreams::Upstreams;
 
 impl Upstreams {
-    /// Follows the registry from one picture to the next.
+    /// Follows the registry from one snapshot to the next.
     pub(crate) fn follow(&mut self, new: Arc<Snapshot>, now: Millis) -> Changes {
         let mut changes = Changes::default();
         let old = std::mem::replace(&mut self.snapshot, Arc::clone(&new));

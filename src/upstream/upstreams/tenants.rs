@@ -16,7 +16,7 @@ impl Upstreams {
         self.by_tenant.get(key).copied()
     }
 
-    /// Takes over what a new picture says.
+    /// Follows a new snapshot.
     pub(crate) fn follow_tenant(&mut self, tenant: &cluster::Tenant) -> TenantSlot {
         let (tenants, lists) = (&mut self.tenants, &mut self.denied_lists);
         let slot = *self
@@ -34,7 +34,7 @@ impl Upstreams {
         slot
     }
 
-    /// A tenant that is not in the picture gets no new clients, and is forgotten when the last of
+    /// A tenant that is not in the snapshot gets no new clients, and is forgotten when the last of
     /// its clients has gone.
     pub(crate) fn forget_tenant(&mut self, key: &TenantKey, now: Millis) {
         let slot = self.by_tenant.get(key);
