@@ -294,7 +294,7 @@ impl Machine {
             .upstreams
             .pools
             .iter()
-            .map(|(_, pool)| pool.line.len())
+            .map(|(_, pool)| pool.queue.len())
             .sum();
         assert_eq!(in_line, self.upstreams.queued());
         let turns = self

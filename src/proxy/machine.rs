@@ -148,7 +148,7 @@ impl Machine {
         let changes = self.upstreams.follow(snapshot, self.now);
         self.retire_instances(&changes.gone);
         self.leave_addresses(&changes.moved, false);
-        self.disperse(&changes.leaving);
+        self.start_moves(&changes.leaving);
         self.finish_call();
     }
 
@@ -168,7 +168,7 @@ impl Machine {
         for key in self.clients.keys() {
             // A question that is still queued is answered without the other workers.
             if !self.clients.questions.keys().any(|its| its == key) {
-                self.stop_gathering(key);
+                self.finish_gathering(key);
             }
             self.wake(key);
         }

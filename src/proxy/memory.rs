@@ -185,7 +185,7 @@ impl Machine {
         let client = self.clients.get(key);
         if client.is_some_and(|client| client.is_quiet() && !client.is_closing()) {
             self.note_eviction(key, bound, kept);
-            self.say_and_close(key, OUT_OF_MEMORY);
+            self.reply_error_and_close(key, OUT_OF_MEMORY);
             // With CLIENT REPLY OFF there is nothing to send before the close.
             self.wake(key);
         } else {

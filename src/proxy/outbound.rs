@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 
 use crate::proxy::action::Action;
-use crate::proxy::forward::route::BACKEND_OUTBOUND_BYTES_MAX;
+use crate::proxy::forward::route::LINK_OUTBOUND_BYTES_MAX;
 use crate::proxy::machine::Machine;
 use crate::session::client::Flag;
 use crate::store::chunk::{ChunkList, ChunkPool};
@@ -86,7 +86,7 @@ impl Machine {
 
     fn sent_to_link(&mut self, key: LinkKey, n: usize) -> bool {
         let left = self.links.sent(key, n);
-        if self.clients.any_waits_for_room() && left <= BACKEND_OUTBOUND_BYTES_MAX / 2 {
+        if self.clients.any_waits_for_room() && left <= LINK_OUTBOUND_BYTES_MAX / 2 {
             self.clients.end_wait_for_room(key);
         }
         left > 0

@@ -53,7 +53,7 @@ impl Machine {
         self.check_health();
         self.keep_tenant_limits();
         self.ask_again();
-        self.inquire_elsewhere();
+        self.ask_permissions_elsewhere();
         self.probe();
         self.report_suppressed();
         if now >= self.rounds.next_slow {
@@ -171,9 +171,9 @@ impl Machine {
         // A busy server may delay a login, as it would delay a direct one; but a client that
         // guesses passwords always has a login in progress.
         let asks = client.waiting().is_some() && !client.login_refused();
-        let nobody_for = self.now.since_tenths(client.nobody_since());
-        if login > 0 && !admitted && !asks && nobody_for >= login {
-            Some((Bound::LoginTime, nobody_for))
+        let anonymous_for = self.now.since_tenths(client.anonymous_since());
+        if login > 0 && !admitted && !asks && anonymous_for >= login {
+            Some((Bound::LoginTime, anonymous_for))
         } else if idle > 0 && client.is_quiet() && !listens && silent >= idle {
             Some((Bound::Idle, silent))
         } else if pinned_idle > 0 && transaction && client.is_quiet() && silent >= pinned_idle {

@@ -48,7 +48,7 @@ pub(crate) enum Goal {
     },
     Select,
     /// Nothing: its command is decoded again, once it is known whether the backend wants a login.
-    Verdict,
+    Admission,
     /// Nothing: it moves to another instance when a link of its account is ready there, and does
     /// not know.
     Move,

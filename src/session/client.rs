@@ -32,7 +32,7 @@ impl Hold {
     /// Too many requests are in flight.
     pub(crate) const IN_FLIGHT: Self = Self(2);
     /// The link has too many unsent bytes.
-    pub(crate) const BACKEND: Self = Self(16);
+    pub(crate) const LINK: Self = Self(16);
     /// The tenant is paused or above its rate, or the client has had its share of the turn: the
     /// client is in one of the lists for that, see `admission` and `share`.
     pub(crate) const LIMIT: Self = Self(64);

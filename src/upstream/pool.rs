@@ -24,7 +24,7 @@ pub(crate) struct Pool {
     /// Shared connections that are borrowed, see [`Role`](crate::link::role::Role).
     pub borrowed: usize,
     /// Clients that wait for a connection of their own, in order.
-    pub line: VecDeque<Turn>,
+    pub queue: VecDeque<QueuedClient>,
     /// Clients whose session change waits for a connection of this pool.
     pub waiters: Vec<ClientKey>,
     /// Clients that use this pool.
@@ -41,7 +41,7 @@ pub(crate) struct Pool {
 
 /// A client's place in the line for a connection of its own.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Turn {
+pub(crate) struct QueuedClient {
     pub client: ClientKey,
     pub since: Millis,
 }

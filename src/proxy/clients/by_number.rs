@@ -9,7 +9,7 @@ use std::mem;
 use crate::command::client as client_command;
 use crate::resp::{Args, write};
 
-use crate::proxy::forward::answer::Taken;
+use crate::proxy::forward::answer::Handled;
 use crate::proxy::machine::Machine;
 use crate::session::change::Goal;
 use crate::session::client::Client;
@@ -153,16 +153,16 @@ impl Machine {
     pub(in crate::proxy) fn unblock(&mut self, key: ClientKey, found: Found, with_error: bool) {
         let id = match found {
             Found::Connection(id) => id,
-            Found::Unblocked => return self.say(key, b":1\r\n"),
-            Found::Nobody | Found::Otherwise | Found::Soon => return self.say(key, b":0\r\n"),
+            Found::Unblocked => return self.reply(key, b":1\r\n"),
+            Found::Nobody | Found::Otherwise | Found::Soon => return self.reply(key, b":0\r\n"),
         };
         let (id, reason) = (id.to_string(), if with_error { "ERROR" } else { "TIMEOUT" });
         let mut bytes = Vec::new();
         let args = ["CLIENT", "UNBLOCK", &id, reason];
         write::command(&mut bytes, &args.map(str::as_bytes));
-        if self.forward_one(key, &bytes) == Taken::No {
+        if self.forward_one(key, &bytes) == Handled::Later {
             // No client was unblocked, and the client may ask again.
-            self.say(key, b":0\r\n");
+            self.reply(key, b":0\r\n");
         }
     }
 
@@ -175,9 +175,9 @@ impl Machine {
         match found {
             Found::Connection(backend_id) => self.track_for(key, (id, backend_id), at, frame),
             Found::Nobody => {
-                self.say_error(key, "ERR The client ID you want redirect to does not exist");
+                self.reply_error(key, "ERR The client ID you want redirect to does not exist");
             }
-            Found::Otherwise | Found::Unblocked | Found::Soon => self.say_error(
+            Found::Otherwise | Found::Unblocked | Found::Soon => self.reply_error(
                 key,
                 "ERR elika: the client to redirect to gets no connection of its own",
             ),

@@ -14,7 +14,7 @@ impl Machine {
         self.note(key, b"client|info");
         let mut out = Vec::new();
         self.write_info(key, &mut out);
-        self.say(key, &out);
+        self.reply(key, &out);
         Ok(())
     }
 

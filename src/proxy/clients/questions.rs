@@ -75,14 +75,14 @@ impl Machine {
         let last = gathering.left == 0;
         self.clients.count_partial(kept);
         if last {
-            self.stop_gathering(key);
+            self.finish_gathering(key);
             self.finish_call();
         }
     }
 
     /// Answers the client with the answers that arrived: all of them, or, in a drain, those of
     /// workers that had not ended. A search with further slices continues.
-    pub(in crate::proxy) fn stop_gathering(&mut self, key: ClientKey) {
+    pub(in crate::proxy) fn finish_gathering(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -105,7 +105,7 @@ impl Machine {
         }
         let done = std::mem::replace(&mut **gathering, Gathering::new(Purpose::List));
         self.conclude(key, Ok(()));
-        self.gathered(key, done);
+        self.reply_gathered(key, done);
     }
 
     /// Puts a question to all workers, this one included, in a later turn: a client that asks
@@ -163,7 +163,7 @@ impl Machine {
     }
 
     /// Handles the last answer.
-    fn gathered(&mut self, key: ClientKey, gathering: Gathering) {
+    fn reply_gathered(&mut self, key: ClientKey, gathering: Gathering) {
         let mut out = Vec::new();
         let Some(client) = self.clients.get(key) else {
             return;
@@ -174,12 +174,12 @@ impl Machine {
                 let mut found = gathering.matches;
                 if found.bytes > LIST_BYTES_MAX {
                     self.stats.counters.lists_refused += 1;
-                    return self.say_error(key, LIST_TOO_LONG);
+                    return self.reply_error(key, LIST_TOO_LONG);
                 }
                 // The list is kept as lines, as one text, as a reply, and in the send buffer.
                 if found.bytes > LARGE_BYTES && !has_memory(4 * found.bytes) {
                     self.stats.counters.out_of_memory += 1;
-                    return self.say_and_close(key, OUT_OF_MEMORY);
+                    return self.reply_error_and_close(key, OUT_OF_MEMORY);
                 }
                 found.lines.sort_unstable_by_key(|(id, _)| *id);
                 let mut text = Vec::with_capacity(found.bytes);
@@ -226,7 +226,7 @@ impl Machine {
                 return self.redirect(key, gathering.found, (id, at, &frame));
             }
         }
-        self.say(key, &out);
+        self.reply(key, &out);
         if me_too {
             self.stats.counters.kills += 1;
             self.finish_client(key);

@@ -18,7 +18,7 @@ const BROKEN: &[u8] = b">2\r\n$21\r\ntracking-redir-broken\r\n";
 
 /// The client's settings that decide how a frame is read.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Manner {
+pub(super) struct FrameContext {
     /// RESP2 with subscriptions: messages look like replies.
     pub(super) modal: bool,
     pub(super) monitor: bool,
@@ -35,18 +35,18 @@ fn may_be_broken(begin: &[u8]) -> bool {
 }
 
 impl Machine {
-    pub(super) fn manner(&self, key: LinkKey) -> Manner {
+    pub(super) fn manner(&self, key: LinkKey) -> FrameContext {
         let Some(link) = self.links.get(key) else {
-            return Manner::default();
+            return FrameContext::default();
         };
         let Some(client) = self.clients.get(link.owner()) else {
-            return Manner::default();
+            return FrameContext::default();
         };
         let pin = client.pin();
         let head = self.requests.get(link.fifo.head);
         let confirms =
             head.is_some_and(|head| matches!(head.verb, Verb::Confirm(_) | Verb::ConfirmAll(_)));
-        Manner {
+        FrameContext {
             modal: client.protocol == Protocol::Resp2
                 && (confirms || pin.is_some_and(|pin| pin.subscriptions() > 0)),
             monitor: pin.is_some_and(|pin| pin.monitor),
@@ -63,7 +63,7 @@ impl Machine {
 
     /// Handles the first part of a line of MONITOR. The proxy's own commands are not shown to
     /// clients.
-    pub(super) fn monitored(&mut self, key: LinkKey, part: &[u8]) -> Result<(), Failure> {
+    pub(super) fn monitor_line(&mut self, key: LinkKey, part: &[u8]) -> Result<(), Failure> {
         let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
@@ -85,7 +85,7 @@ impl Machine {
 
     /// Handles a part of a push to a client that redirects its invalidations. The push is held
     /// until it is known not to say that the redirection ended.
-    pub(super) fn noticed(&mut self, key: LinkKey, part: &[u8]) -> Result<(), Failure> {
+    pub(super) fn held_push(&mut self, key: LinkKey, part: &[u8]) -> Result<(), Failure> {
         let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
@@ -102,7 +102,7 @@ impl Machine {
 
     /// Handles the complete push that says that a redirection ended: the client gets the proxy's
     /// number of the other client.
-    pub(super) fn redirect_told(&mut self, key: LinkKey) {
+    pub(super) fn redirect_ended(&mut self, key: LinkKey) {
         let out = self.redirect_broken(key);
         let owner = self.links.get(key).map(|link| link.owner());
         if let Some(owner) = owner {
@@ -125,7 +125,7 @@ impl Machine {
     }
 
     /// Handles a part of a push inside the reply to EXEC. Returns the bytes to send now.
-    pub(super) fn noticed_between(
+    pub(super) fn held_push_in_exec(
         &mut self,
         key: LinkKey,
         part: &[u8],

@@ -21,7 +21,7 @@ use crate::store::key::{ClientKey, LinkKey};
 
 impl Machine {
     /// Handles bytes of a dedicated link.
-    pub(in crate::proxy) fn own_bytes(
+    pub(in crate::proxy) fn dedicated_bytes(
         &mut self,
         key: LinkKey,
         bytes: &[u8],
@@ -135,8 +135,8 @@ impl Machine {
                 }
             }
             Destination::Collect => link.collect(part)?,
-            Destination::HeldPush => self.noticed(key, part)?,
-            Destination::MonitorLine => self.monitored(key, part)?,
+            Destination::HeldPush => self.held_push(key, part)?,
+            Destination::MonitorLine => self.monitor_line(key, part)?,
             Destination::ExecReply => self.walk(key, part, kind != Kind::Deliver)?,
             Destination::Drop | Destination::Undecided => {}
         }
@@ -166,7 +166,7 @@ impl Machine {
             Class::Unsolicited => {
                 self.stats.counters.pushes += 1;
                 if frame.destination == Destination::HeldPush {
-                    self.redirect_told(key);
+                    self.redirect_ended(key);
                 }
                 Ok(())
             }
@@ -259,8 +259,8 @@ impl Machine {
         let collected = mem::take(&mut link.collected);
         let head = self.requests.get(link.fifo.head);
         match head.map(|head| head.kind) {
-            Some(Kind::Permission(what)) => return self.permission_told(key, what, &collected),
-            Some(Kind::Wait) => return self.wait_told(key, &proxy_command::unmark(&collected)),
+            Some(Kind::Permission(what)) => return self.permission_answered(key, what, &collected),
+            Some(Kind::Wait) => return self.wait_answered(key, &proxy_command::unmark(&collected)),
             _ => {}
         }
         let silent = head.is_some_and(|head| head.kind != Kind::Deliver);
@@ -335,7 +335,7 @@ impl Machine {
             (Change::Select(db), None) => self.selected(key, db),
             (Change::Login(credential), None) => self.logged_in_own(key, credential),
             (change @ Change::Hello { .. }, None) => self.greeted_own(key, change, reply, silent),
-            (Change::TrackingInfo, None) => self.tracking_told(key, reply, silent),
+            (Change::TrackingInfo, None) => self.tracking_answered(key, reply, silent),
             (change, None) => {
                 if let Some(pin) = self.pin_mut(key) {
                     pin.change(&change);

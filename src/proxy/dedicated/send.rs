@@ -9,7 +9,7 @@ use crate::link::request::Kind;
 use crate::link::verb::Verb;
 use crate::proxy::dedicated::session::CLOSED;
 use crate::proxy::dedicated::transaction::NOT_INSIDE;
-use crate::proxy::forward::answer::{Taken, kind_of};
+use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold};
@@ -22,7 +22,7 @@ impl Machine {
         key: ClientKey,
         own: Dedicated,
         frame: &[u8],
-    ) -> Taken {
+    ) -> Handled {
         let administrative = match own {
             Dedicated::Monitor => Some("monitor"),
             Dedicated::Bypass(name) => name,
@@ -34,16 +34,16 @@ impl Machine {
             return self.dispatch(key, Plan::Admin(name), frame);
         }
         let Some(client) = self.clients.get(key) else {
-            return Taken::Yes;
+            return Handled::Yes;
         };
         if client.pin().is_none() {
             if own == Dedicated::Block && (client.is(Flag::Gone) || client.is(Flag::Eof)) {
                 // The client is leaving and would not get the data: the command must not take it.
                 if !self.at_barrier(key) {
-                    return Taken::No;
+                    return Handled::Later;
                 }
                 self.finish_client(key);
-                return Taken::Yes;
+                return Handled::Yes;
             }
             match self.admit(key) {
                 Err(Refusal::Error(_)) if own == Dedicated::Block && self.is_down(key) => {}
@@ -54,7 +54,7 @@ impl Machine {
                 return self.wait(key, frame);
             }
             if !self.at_barrier(key) {
-                return Taken::No;
+                return Handled::Later;
             }
             let pin = match own {
                 Dedicated::Bypass(_) => self.pin_for_one_request(key),
@@ -75,17 +75,17 @@ impl Machine {
         instance.is_some_and(|instance| !instance.gone && instance.is_out(self.now))
     }
 
-    fn send_own(&mut self, key: ClientKey, own: Dedicated, frame: &[u8]) -> Taken {
+    fn send_own(&mut self, key: ClientKey, own: Dedicated, frame: &[u8]) -> Handled {
         let argc = Args::new(frame).len() as u32;
         match own {
             Dedicated::Multi => self.send(key, Verb::Multi, 1, None, frame),
-            Dedicated::Wait if !self.is_outside(key) => Taken::No,
+            Dedicated::Wait if !self.is_outside(key) => Handled::Later,
             Dedicated::Wait if self.waits_elsewhere(key) => self.wait(key, frame),
             Dedicated::Block | Dedicated::Wait => self.send(key, Verb::Block, 1, None, frame),
             Dedicated::Bypass(_) => self.send_for_one_request(key, frame),
             Dedicated::Watch => self.watch(key, frame),
             // Commands of these kinds must not be queued by MULTI.
-            _ if !self.is_outside(key) => Taken::No,
+            _ if !self.is_outside(key) => Handled::Later,
             _ if self.is_inside(key) => self.queue(key, Plan::Dedicated(own), frame),
             Dedicated::Subscribe(topic) => {
                 let count = argc.saturating_sub(1).max(1);
@@ -101,23 +101,23 @@ impl Machine {
 
     /// Handles MONITOR. No server replies to a second MONITOR: it is not forwarded, because the
     /// link would wait for a reply that never comes.
-    fn monitor(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+    fn monitor(&mut self, key: ClientKey, frame: &[u8]) -> Handled {
         if !self.is_settled(key) {
-            return Taken::No;
+            return Handled::Later;
         }
         let monitors = self.pin_mut(key).is_some_and(|pin| pin.monitor);
         match self.clients.get_mut(key).filter(|_| monitors) {
             Some(client) => {
                 // MONITOR uses up CLIENT REPLY SKIP like any command.
                 kind_of(client);
-                Taken::Yes
+                Handled::Yes
             }
             None => self.change_by(key, Change::Monitor, frame),
         }
     }
 
     /// Handles CLIENT IMPORT-SOURCE. It changes how keys expire for the link until the link ends.
-    fn import_source(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+    fn import_source(&mut self, key: ClientKey, frame: &[u8]) -> Handled {
         let on = Args::new(frame).nth(2);
         match on.is_some_and(|on| on.eq_ignore_ascii_case(b"on")) {
             true => self.change_by(key, Change::Keep, frame),
@@ -127,7 +127,7 @@ impl Machine {
 
     /// Sends a request on a link apart from the client's other requests: it may be in another
     /// database.
-    fn send_for_one_request(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+    fn send_for_one_request(&mut self, key: ClientKey, frame: &[u8]) -> Handled {
         let taken = self.send(key, Verb::Plain, 1, None, frame);
         if let Some(client) = self.clients.get_mut(key)
             && !client.fifo.is_empty()
@@ -163,13 +163,13 @@ impl Machine {
         key: ClientKey,
         plan: Plan,
         frame: &[u8],
-    ) -> Taken {
+    ) -> Handled {
         let harmless = matches!(
             plan,
             Plan::Forward | Plan::Script | Plan::Dedicated(Dedicated::Wait)
         );
         if !harmless && self.is_provisional(key) && !self.at_barrier(key) {
-            return Taken::No;
+            return Handled::Later;
         }
         match plan {
             Plan::Forward | Plan::Script => return self.forward_one(key, frame),
@@ -178,7 +178,7 @@ impl Machine {
             Plan::CrossProtocol => {
                 self.stats.counters.cross_protocol += 1;
                 self.close_now(key);
-                return Taken::Yes;
+                return Handled::Yes;
             }
             Plan::Answer(answer) => {
                 if let Some(taken) = self.send_answer(key, answer, frame) {
@@ -189,16 +189,16 @@ impl Machine {
         }
         // What the proxy does here depends on what the link holds.
         let Some(client) = self.clients.get(key) else {
-            return Taken::Yes;
+            return Handled::Yes;
         };
         let Some(pin) = client.pin() else {
             return self.dispatch(key, plan, frame);
         };
         if pin.unsettled > 0 && !self.at_barrier(key) {
-            return Taken::No;
+            return Handled::Later;
         }
         let Some(client) = self.clients.get(key) else {
-            return Taken::Yes;
+            return Handled::Yes;
         };
         let Some(pin) = client.pin() else {
             return self.dispatch(key, plan, frame);
@@ -208,8 +208,8 @@ impl Machine {
             Plan::Session(Session::Quit | Session::Reset) => {}
             Plan::Admin(name) | Plan::Never(name) if !multi => {
                 let text = denied(self.user_of(key), name);
-                self.say_error(key, &text);
-                return Taken::Yes;
+                self.reply_error(key, &text);
+                return Handled::Yes;
             }
             // The server refuses the command with its own error.
             _ if modal => return self.forward_one(key, frame),
@@ -222,11 +222,11 @@ impl Machine {
                     return taken;
                 }
                 self.answer_tracking(key, answer, frame);
-                Taken::Yes
+                Handled::Yes
             }
             Plan::Session(session) => self.pinned_session(key, session, frame),
             // All other plans are handled.
-            _ => Taken::Yes,
+            _ => Handled::Yes,
         }
     }
 
@@ -244,7 +244,7 @@ impl Machine {
 
     /// Sends to a dedicated link a command that the proxy answers for other clients. `None`: the
     /// proxy answers it here as well.
-    fn send_answer(&mut self, key: ClientKey, answer: Answer, frame: &[u8]) -> Option<Taken> {
+    fn send_answer(&mut self, key: ClientKey, answer: Answer, frame: &[u8]) -> Option<Handled> {
         let argc = Args::new(frame).len() as u32;
         let verb = match answer {
             Answer::Exec => Verb::Exec,
@@ -252,7 +252,7 @@ impl Machine {
             Answer::Unwatch => Verb::Unwatch,
             Answer::Unsubscribe(topic) => {
                 if !self.is_outside(key) {
-                    return Some(Taken::No);
+                    return Some(Handled::Later);
                 }
                 if self.is_inside(key) {
                     return Some(self.poison(key, NOT_INSIDE));
@@ -264,7 +264,7 @@ impl Machine {
                 return Some(self.send(key, verb, argc.saturating_sub(1).max(1), None, frame));
             }
             Answer::ClientTrackingOff | Answer::ClientNoTouchOff if !self.is_outside(key) => {
-                return Some(Taken::No);
+                return Some(Handled::Later);
             }
             // Inside MULTI, OFF must be queued like ON.
             Answer::ClientTrackingOff if self.is_inside(key) => {
@@ -292,7 +292,7 @@ impl Machine {
     }
 
     /// Forwards a script on a shared link.
-    pub(in crate::proxy) fn forward_script(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+    pub(in crate::proxy) fn forward_script(&mut self, key: ClientKey, frame: &[u8]) -> Handled {
         match self.route(key, frame) {
             Ok(on) => {
                 if let Some(client) = self.clients.get_mut(key) {
@@ -302,13 +302,13 @@ impl Machine {
                     let what = (kind_of(client), Verb::Script);
                     self.put(key, on, what, 1, frame);
                 }
-                Taken::Yes
+                Handled::Yes
             }
             Err(refusal) => self.refuse(key, refusal),
         }
     }
 
-    pub(super) fn change_by(&mut self, key: ClientKey, change: Change, bytes: &[u8]) -> Taken {
+    pub(super) fn change_by(&mut self, key: ClientKey, change: Change, bytes: &[u8]) -> Handled {
         self.send(key, Verb::Change, 1, Some(change), bytes)
     }
 
@@ -320,14 +320,14 @@ impl Machine {
         count: u32,
         change: Option<Change>,
         bytes: &[u8],
-    ) -> Taken {
+    ) -> Handled {
         let Some(client) = self.clients.get_mut(key) else {
-            return Taken::Yes;
+            return Handled::Yes;
         };
         let before = client.reply_mode;
         let kind = kind_of(client);
         let taken = self.send_as(key, (kind, verb), count, change, bytes);
-        if taken == Taken::No
+        if taken == Handled::Later
             && let Some(client) = self.clients.get_mut(key)
         {
             // The command is decoded again later.
@@ -343,11 +343,11 @@ impl Machine {
         count: u32,
         change: Option<Change>,
         bytes: &[u8],
-    ) -> Taken {
+    ) -> Handled {
         if verb != Verb::Plain && self.pin_mut(key).is_none() {
             // The dedicated link is lost: the request must not go to a shared one.
-            self.say_error(key, CLOSED);
-            return Taken::Yes;
+            self.reply_error(key, CLOSED);
+            return Handled::Yes;
         }
         let on = match self.route(key, bytes) {
             Ok(on) => on,
@@ -358,6 +358,6 @@ impl Machine {
             pin.sent(verb);
             pin.changes.extend(change);
         }
-        Taken::Yes
+        Handled::Yes
     }
 }

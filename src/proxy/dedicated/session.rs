@@ -11,7 +11,7 @@ use crate::dedicated::pin::{Change, Tracking};
 use crate::dedicated::watches::Watches;
 use crate::link::credential::Credential;
 use crate::link::handshake::split_hello;
-use crate::proxy::forward::answer::Taken;
+use crate::proxy::forward::answer::Handled;
 use crate::proxy::machine::Machine;
 use crate::session::change::{Goal, Target};
 use crate::session::client::Client;
@@ -31,7 +31,7 @@ impl Machine {
         key: ClientKey,
         session: Session,
         frame: &[u8],
-    ) -> Taken {
+    ) -> Handled {
         let args = Args::new(frame);
         // Nothing is held: the link is about to become shared, and the client can then change
         // freely.
@@ -40,7 +40,7 @@ impl Machine {
             .get(key)
             .is_some_and(|client| client.pin().is_some_and(|pin| pin.holds()));
         if !held && matches!(session, Session::Auth | Session::Hello) && !self.at_barrier(key) {
-            return Taken::No;
+            return Handled::Later;
         }
         let outcome = match session {
             Session::Select => match select::parse(args) {
@@ -54,13 +54,13 @@ impl Machine {
         match outcome {
             Ok(taken) => taken,
             Err(text) => {
-                self.say_error(key, &text);
-                Taken::Yes
+                self.reply_error(key, &text);
+                Handled::Yes
             }
         }
     }
 
-    fn pinned_auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<Taken, String> {
+    fn pinned_auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<Handled, String> {
         let request = auth::parse(args).map_err(|refusal| refusal.to_string())?;
         let target = self.target(key, request.user, request.password, None)?;
         self.verify_own(key, Goal::Auth, target)
@@ -68,17 +68,22 @@ impl Machine {
 
     /// Verifies a credential on another link before it is sent on the dedicated one: there, a
     /// server may not reply to a failed AUTH while messages are pending.
-    fn verify_own(&mut self, key: ClientKey, goal: Goal, target: Target) -> Result<Taken, String> {
+    fn verify_own(
+        &mut self,
+        key: ClientKey,
+        goal: Goal,
+        target: Target,
+    ) -> Result<Handled, String> {
         let current = self.instance_of_client(key);
         let wanted = self.upstreams.access.get(target.access);
         if wanted.map(|access| access.instance) != current {
             return Err(OTHER_TENANT.into());
         }
         if !self.at_barrier(key) {
-            return Ok(Taken::No);
+            return Ok(Handled::Later);
         }
         self.change(key, goal, Some(target));
-        Ok(Taken::Yes)
+        Ok(Handled::Yes)
     }
 
     /// Logs in on the dedicated link with a credential that was verified.
@@ -110,12 +115,12 @@ impl Machine {
                 Change::Login(credential)
             }
         };
-        if self.change_by(key, change, &bytes) == Taken::No {
-            self.say_error(key, CLOSED);
+        if self.change_by(key, change, &bytes) == Handled::Later {
+            self.reply_error(key, CLOSED);
         }
     }
 
-    fn pinned_hello(&mut self, key: ClientKey, args: Args<'_>) -> Result<Taken, String> {
+    fn pinned_hello(&mut self, key: ClientKey, args: Args<'_>) -> Result<Handled, String> {
         let request = hello::parse(args).map_err(|refusal| refusal.to_string())?;
         let client = self.clients.get(key).ok_or("ERR no client")?;
         let protocol = request.protocol.unwrap_or(client.protocol);
@@ -137,7 +142,7 @@ impl Machine {
 
     /// Handles CLIENT TRACKING ON. The client to redirect to is given by the proxy's number; the
     /// server's number of that client's link takes its place.
-    pub(super) fn track(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+    pub(super) fn track(&mut self, key: ClientKey, frame: &[u8]) -> Handled {
         let tracking = Tracking { redirect: None };
         let change = Change::Tracking(Some(tracking));
         let Some((at, id)) = client_command::redirect_of(Args::new(frame)) else {
@@ -152,10 +157,10 @@ impl Machine {
             return self.forward_one(key, frame);
         }
         if !self.at_barrier(key) {
-            return Taken::No;
+            return Handled::Later;
         }
         self.ask_for_subscriber(key, id, at, frame);
-        Taken::Yes
+        Handled::Yes
     }
 
     /// The client to redirect to is known: `at` is the place of its number in `frame`.
@@ -168,7 +173,7 @@ impl Machine {
     ) {
         if self.pin_mut(key).is_none() {
             // The dedicated link was lost while other workers were asked.
-            return self.say_error(key, CLOSED);
+            return self.reply_error(key, CLOSED);
         }
         let number = backend_id.to_string();
         let args = Args::new(frame).enumerate();
@@ -178,8 +183,8 @@ impl Machine {
         let mut bytes = Vec::new();
         write::command(&mut bytes, &args);
         let tracking = Tracking { redirect: Some(id) };
-        if self.change_by(key, Change::Tracking(Some(tracking)), &bytes) == Taken::No {
-            self.say_error(key, CLOSED);
+        if self.change_by(key, Change::Tracking(Some(tracking)), &bytes) == Handled::Later {
+            self.reply_error(key, CLOSED);
         }
     }
 
@@ -193,7 +198,7 @@ impl Machine {
                 let mut out = Vec::new();
                 let id = tracking.redirect.unwrap_or_default();
                 write::integer(&mut out, id.cast_signed());
-                self.say(key, &out);
+                self.reply(key, &out);
             }
             (Answer::ClientTrackingInfo, Some(Tracking { redirect: None })) => {
                 self.forward_one(key, frame);
@@ -291,7 +296,7 @@ impl Machine {
     }
 
     /// Handles the reply to CLIENT TRACKINGINFO: the proxy's number of the other client is put in.
-    pub(super) fn tracking_told(&mut self, key: ClientKey, reply: &[u8], silent: bool) {
+    pub(super) fn tracking_answered(&mut self, key: ClientKey, reply: &[u8], silent: bool) {
         let pin = self.clients.get(key).and_then(|c| c.pin());
         let redirect = pin
             .and_then(|pin| pin.tracking)
@@ -334,7 +339,7 @@ impl Machine {
 
 impl Machine {
     /// Handles WATCH.
-    pub(super) fn watch(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+    pub(super) fn watch(&mut self, key: ClientKey, frame: &[u8]) -> Handled {
         let db = self.clients.get(key).map_or(0, |client| client.db);
         let hashes = Watches::hashes(db, Args::new(frame).skip(1));
         self.change_by(key, Change::Watch(hashes), frame)

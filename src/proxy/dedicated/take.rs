@@ -16,7 +16,7 @@ use crate::proxy::work::Work;
 use crate::session::phase::Phase;
 use crate::store::key::{ClientKey, LinkKey, PoolKey, TenantSlot};
 use crate::store::time::Millis;
-use crate::upstream::pool::{Pool, Turn};
+use crate::upstream::pool::{Pool, QueuedClient};
 use crate::upstream::tenant::Use;
 
 impl Machine {
@@ -31,7 +31,7 @@ impl Machine {
             return Err(Refusal::Error(text.into()));
         }
         let pool_key = client.pool;
-        let waited_for = |pool: &Pool| !pool.line.is_empty();
+        let waited_for = |pool: &Pool| !pool.queue.is_empty();
         if self.upstreams.pools.get(pool_key).is_some_and(waited_for) {
             // What is free belongs to those that wait already.
             self.work.push(Work::ServeQueue(pool_key));
@@ -52,11 +52,11 @@ impl Machine {
         if client.queued_since() == Millis::default() {
             client.details_mut().queued_since = self.now;
         }
-        let turn = Turn {
+        let queued = QueuedClient {
             client: key,
             since: client.queued_since(),
         };
-        pool.line.push_back(turn);
+        pool.queue.push_back(queued);
         self.upstreams.enqueued();
         self.enter(key, Phase::Queued);
         self.stats.counters.pins_delayed += 1;
@@ -302,7 +302,7 @@ impl Machine {
         if !not_reusable
             && self.is_clean(key)
             && let Some(pool) = self.upstreams.pools.get(pool_key)
-            && (pool.idle.len() < self.settings.pool_idle_max || !pool.line.is_empty() || awaited)
+            && (pool.idle.len() < self.settings.pool_idle_max || !pool.queue.is_empty() || awaited)
         {
             self.assign(key, Role::Idle);
             if asks {

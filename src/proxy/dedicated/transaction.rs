@@ -17,7 +17,7 @@ use crate::dedicated::pin::Change;
 use crate::link::failure::Failure;
 use crate::link::request::Kind;
 use crate::link::verb::Verb;
-use crate::proxy::forward::answer::{Taken, kind_of};
+use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
 use crate::session::sessions::Full;
 use crate::store::key::{ClientKey, LinkKey};
@@ -39,7 +39,7 @@ const TOO_MUCH: &str = "ERR elika: too many commands inside MULTI that the proxy
 
 impl Machine {
     /// Queues a command inside MULTI that the proxy would otherwise handle itself.
-    pub(super) fn queue(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) -> Taken {
+    pub(super) fn queue(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) -> Handled {
         let args = Args::new(frame);
         let effect = match plan {
             // The server reports the number of the link that gets the invalidations.
@@ -75,7 +75,7 @@ impl Machine {
             _ => return self.poison(key, NOT_INSIDE),
         };
         let Some(pin) = self.pin_mut(key) else {
-            return Taken::Yes;
+            return Handled::Yes;
         };
         pin.effect_bytes += effect.size();
         if pin.effect_bytes > EFFECTS_BYTES_MAX {
@@ -97,20 +97,20 @@ impl Machine {
 
     /// Refuses a command inside MULTI. The server gets a command that it refuses, so that the
     /// transaction fails, and the client gets the proxy's error.
-    pub(in crate::proxy) fn poison(&mut self, key: ClientKey, text: &str) -> Taken {
+    pub(in crate::proxy) fn poison(&mut self, key: ClientKey, text: &str) -> Handled {
         let mut wrong = Vec::new();
         write::command(&mut wrong, POISON);
         let Some(client) = self.clients.get_mut(key) else {
-            return Taken::Yes;
+            return Handled::Yes;
         };
         let kind = kind_of(client);
-        if self.send_as(key, (Kind::Swallow, Verb::Plain), 1, None, &wrong) == Taken::No {
-            return Taken::No;
+        if self.send_as(key, (Kind::Swallow, Verb::Plain), 1, None, &wrong) == Handled::Later {
+            return Handled::Later;
         }
         if kind == Kind::Deliver {
-            self.say_error(key, text);
+            self.reply_error(key, text);
         }
-        Taken::Yes
+        Handled::Yes
     }
 
     /// Handles a part of EXEC's reply: it is delivered, except for the elements that are replaced.
@@ -139,7 +139,7 @@ impl Machine {
             part = later;
             let push = step
                 .push
-                .map(|ends| self.noticed_between(link_key, now, ends));
+                .map(|ends| self.held_push_in_exec(link_key, now, ends));
             let push = push.transpose()?;
             let now = push.as_deref().unwrap_or(now);
             let Some(client) = self.clients.get_mut(key) else {
@@ -222,7 +222,7 @@ impl Machine {
                     client.has_written();
                 }
             }
-            Effect::TrackingInfo => self.tracking_told(key, element, silent),
+            Effect::TrackingInfo => self.tracking_answered(key, element, silent),
             _ => {}
         }
         if !silent {

@@ -5,7 +5,7 @@ use crate::proxy::machine::Machine;
 use crate::stats::notice::Bound;
 use crate::stats::worker_stats::Limit;
 use crate::store::key::{ClientKey, PoolKey};
-use crate::upstream::pool::Turn;
+use crate::upstream::pool::QueuedClient;
 
 /// The error for a client whose wait timed out.
 const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
@@ -16,13 +16,13 @@ impl Machine {
         while !self.upstreams.is_out(pool_key, self.now)
             // The client leaves the queue first, because closing a link serves the queue, too.
             && let Some(pool) = self.upstreams.pools.get_mut(pool_key)
-            && let Some(turn) = pool.line.pop_front()
+            && let Some(queued) = pool.queue.pop_front()
         {
-            let key = turn.client;
+            let key = queued.client;
             let refusal = match self.free_connection(pool_key) {
                 Ok(None) => {
                     if let Some(pool) = self.upstreams.pools.get_mut(pool_key) {
-                        pool.line.push_front(turn);
+                        pool.queue.push_front(queued);
                     }
                     return;
                 }
@@ -65,10 +65,10 @@ impl Machine {
             let text = out_text.clone().unwrap_or_else(|| NO_TURN.to_owned());
             let slot = self.upstreams.tenant_of_pool(pool_key);
             let now = self.now;
-            let late = |turn: &Turn| now.since(turn.since) >= wait_ms;
+            let late = |queued: &QueuedClient| now.since(queued.since) >= wait_ms;
             while let Some(pool) = self.upstreams.pools.get_mut(pool_key)
-                && let Some(at) = pool.line.iter().position(late)
-                && let Some(Turn { client: key, .. }) = pool.line.remove(at)
+                && let Some(at) = pool.queue.iter().position(late)
+                && let Some(QueuedClient { client: key, .. }) = pool.queue.remove(at)
             {
                 self.stats.counters.pins_refused += 1;
                 if out_text.is_none() {
@@ -101,7 +101,7 @@ impl Machine {
             return;
         };
         if let Some(pool) = self.upstreams.pools.get_mut(client.pool) {
-            pool.line.retain(|turn| turn.client != key);
+            pool.queue.retain(|queued| queued.client != key);
         }
         self.upstreams.dequeued();
         self.clients.go_on(key);

@@ -34,7 +34,7 @@ const COPY_BYTES_MAX: usize = 8 * 1024;
 const SUSPECT_MIN: u32 = 16;
 
 /// The links that take over requests.
-struct Ways {
+struct Targets {
     to: Option<LinkKey>,
     /// Clients that may be why the link was lost: their requests are retried on a link apart from
     /// the others.
@@ -42,7 +42,7 @@ struct Ways {
     apart: Option<LinkKey>,
 }
 
-impl Ways {
+impl Targets {
     fn of(&self, client: Option<ClientKey>, outcome: &Outcome) -> Option<LinkKey> {
         let suspect = client.is_some_and(|client| self.suspects.contains(&client));
         match outcome {
@@ -216,7 +216,7 @@ impl Machine {
     }
 
     /// Chooses the links that take over the requests of a lost link.
-    fn ways(&mut self, lost: &Link, was_ready: bool, outcomes: &[(u32, Outcome)]) -> Ways {
+    fn ways(&mut self, lost: &Link, was_ready: bool, outcomes: &[(u32, Outcome)]) -> Targets {
         let mut due: BTreeMap<ClientKey, u32> = BTreeMap::new();
         let (mut again, mut moved) = (Vec::new(), false);
         for (index, outcome) in outcomes {
@@ -235,7 +235,7 @@ impl Machine {
         let head = self.requests.get(lost.fifo.head).map(|head| head.client);
         let alone = due.len() < 2;
         due.retain(|client, due| !alone && (*due > SUSPECT_MIN || Some(*client) == head));
-        let mut ways = Ways {
+        let mut ways = Targets {
             to: None,
             suspects: due.into_keys().collect(),
             apart: None,

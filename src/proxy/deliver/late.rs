@@ -101,12 +101,12 @@ impl Machine {
         if movable.is_empty() {
             return false;
         }
-        let mut ways = self.unused_beside(key);
+        let mut ways = self.unused_links(key);
         if ways.is_empty() {
-            ways = self.serving_beside(key);
+            ways = self.serving_links(key);
         }
         if ways.is_empty() {
-            return self.opens_beside(key, 1);
+            return self.open_more_links(key, 1);
         }
         for (client, to) in movable.into_iter().zip(ways.into_iter().cycle()) {
             self.retry_on(client, key, to, Reason::LateReply);

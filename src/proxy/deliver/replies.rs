@@ -90,7 +90,7 @@ impl Machine {
         let own = link.is_dedicated() && link.owner() != ClientKey::NONE;
         let waits = matches!(link.role(), Role::Reserved | Role::Borrowed(_));
         let outcome = match own {
-            true => self.own_bytes(key, bytes),
+            true => self.dedicated_bytes(key, bytes),
             false => self.replies(key, bytes),
         };
         self.charge_replies(key, bytes.len());
@@ -104,9 +104,9 @@ impl Machine {
     /// A server answered a request that the proxy sent on its own account.
     pub(in crate::proxy) fn answered(&mut self, on: LinkKey, kind: Kind, reply: &[u8]) {
         match kind {
-            Kind::Role => self.role_told(on, reply),
-            Kind::Wait => self.wait_told(on, &proxy_command::unmark(reply)),
-            Kind::Permission(what) => self.permission_told(on, what, reply),
+            Kind::Role => self.role_answered(on, reply),
+            Kind::Wait => self.wait_answered(on, &proxy_command::unmark(reply)),
+            Kind::Permission(what) => self.permission_answered(on, what, reply),
             _ => self.checked(on, reply),
         }
     }

@@ -21,8 +21,8 @@ impl Machine {
     /// client on a link of its own if there are enough, because some may read as slowly as the
     /// head's client. Returns whether to wait for more links, unless this is the `last` attempt.
     pub(in crate::proxy) fn retry_elsewhere(&mut self, key: LinkKey, last: bool) -> bool {
-        let (movable, unused) = (self.movable(key), self.unused_beside(key));
-        if !last && self.opens_beside(key, movable.len().saturating_sub(unused.len())) {
+        let (movable, unused) = (self.movable(key), self.unused_links(key));
+        if !last && self.open_more_links(key, movable.len().saturating_sub(unused.len())) {
             return true;
         }
         for (client, to) in movable.into_iter().zip(unused.into_iter().cycle()) {
@@ -33,7 +33,7 @@ impl Machine {
 
     /// Opens links of the same pool until `wanted` are ready or connecting, or the pool is full.
     /// Returns whether any is connecting.
-    pub(in crate::proxy) fn opens_beside(&mut self, key: LinkKey, wanted: usize) -> bool {
+    pub(in crate::proxy) fn open_more_links(&mut self, key: LinkKey, wanted: usize) -> bool {
         let Some(pool_key) = self.links.get(key).map(|link| link.pool) else {
             return false;
         };
@@ -55,7 +55,7 @@ impl Machine {
     }
 
     /// Ready links of the same pool with nothing in flight.
-    pub(in crate::proxy) fn unused_beside(&self, key: LinkKey) -> Vec<LinkKey> {
+    pub(in crate::proxy) fn unused_links(&self, key: LinkKey) -> Vec<LinkKey> {
         let pool = self.links.get(key).map(|link| link.pool);
         let Some(pool) = pool.and_then(|pool| self.upstreams.pools.get(pool)) else {
             return Vec::new();
@@ -69,7 +69,7 @@ impl Machine {
     }
 
     /// Ready links of the same pool that take requests and have no late reply.
-    pub(in crate::proxy) fn serving_beside(&self, key: LinkKey) -> Vec<LinkKey> {
+    pub(in crate::proxy) fn serving_links(&self, key: LinkKey) -> Vec<LinkKey> {
         let pool = self.links.get(key).map(|link| link.pool);
         let Some(pool) = pool.and_then(|pool| self.upstreams.pools.get(pool)) else {
             return Vec::new();
@@ -99,7 +99,7 @@ impl Machine {
             let bytes = link.recent.get(request.start, end);
             let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
             // A client that waits for room on this link would not be woken by another link.
-            let free = !client.hold.has(Hold::BACKEND);
+            let free = !client.hold.has(Hold::LINK);
             if !plain || !free || !bytes.is_some_and(only_reads) {
                 bound.insert(key);
             } else if seen.insert(key) {

@@ -7,7 +7,7 @@ use crate::cluster::{Login, TenantKey};
 use crate::command::{self, Dedicated, Plan, Session};
 use crate::resp::{Args, RequestLimits};
 
-use crate::proxy::forward::answer::Taken;
+use crate::proxy::forward::answer::Handled;
 use crate::proxy::machine::Machine;
 use crate::session::client::Client;
 use crate::stats::worker_stats::Limit;
@@ -119,7 +119,7 @@ impl Machine {
 
     /// Was a frame decoded with the limits of anonymous clients although this client need not log
     /// in? Whether it must log in is known only after its first request is admitted.
-    pub(in crate::proxy) fn is_held_to_less(
+    pub(in crate::proxy) fn has_smaller_limits(
         &mut self,
         key: ClientKey,
         limits: &RequestLimits,
@@ -193,13 +193,13 @@ impl Machine {
         limited: Option<TenantSlot>,
         decision: Decision,
         frame: &[u8],
-    ) -> Taken {
+    ) -> Handled {
         // A reply that repeats the frame, a queue or a question to other workers would be copies of
         // it.
         if frame.len() > LARGE_BYTES && !has_memory(4 * frame.len()) {
             self.stats.counters.out_of_memory += 1;
-            self.say_and_close(key, OUT_OF_MEMORY);
-            return Taken::Yes;
+            self.reply_error_and_close(key, OUT_OF_MEMORY);
+            return Handled::Yes;
         }
         if let Some(client) = self.clients.get_mut(key) {
             client.count_commands(1);
@@ -211,7 +211,7 @@ impl Machine {
                 self.wait_for_end_of_pause(key, tenant, self.settings.paused_clients_max)
             }
         };
-        if taken == Taken::No
+        if taken == Handled::Later
             && let Decision::Do(plan) = decision
             && !is_free(plan)
             && let Some(tenant) =
@@ -222,8 +222,8 @@ impl Machine {
         if let Some(client) = self.clients.get_mut(key) {
             match taken {
                 // The frame is done with; the next one has not been in a wait queue yet.
-                Taken::Yes => client.forget_queued(),
-                Taken::No => client.uncount_command(),
+                Handled::Yes => client.forget_queued(),
+                Handled::Later => client.uncount_command(),
             }
         }
         taken
@@ -236,9 +236,9 @@ impl Machine {
         limit: Limit,
         limited: Option<TenantSlot>,
         frame: &[u8],
-    ) -> Taken {
+    ) -> Handled {
         if !self.is_settled(key) {
-            return Taken::No;
+            return Handled::Later;
         }
         let text = match limit {
             Limit::Requests => TOO_MANY_REQUESTS.to_owned(),
@@ -251,11 +251,11 @@ impl Machine {
             }
         };
         if self.is_inside(key) {
-            if self.poison(key, &text) == Taken::No {
-                return Taken::No;
+            if self.poison(key, &text) == Handled::Later {
+                return Handled::Later;
             }
         } else {
-            self.say_error(key, &text);
+            self.reply_error(key, &text);
             // The client may have got a dedicated link for this request, which it does not need
             // now.
             self.unpin_if_done(key);
@@ -266,7 +266,7 @@ impl Machine {
         if matches!(limit, Limit::Requests | Limit::Bytes) {
             self.note_over_rate(key);
         }
-        Taken::Yes
+        Handled::Yes
     }
 
     /// Pauses a tenant: its requests wait, for at most `ms`.
@@ -317,17 +317,17 @@ impl Machine {
     }
 
     /// Makes a client wait until its tenant's pause ends, unless too many clients wait already.
-    fn wait_for_end_of_pause(&mut self, key: ClientKey, slot: TenantSlot, max: u32) -> Taken {
+    fn wait_for_end_of_pause(&mut self, key: ClientKey, slot: TenantSlot, max: u32) -> Handled {
         let max = Some(max);
         let Some(tenant) = self.upstreams.tenants.get_mut(slot) else {
-            return Taken::No;
+            return Handled::Later;
         };
         if !tenant.take(Use::Waiting, max) {
             return self.refuse_request(key, Limit::Paused, Some(slot), &[]);
         }
         self.clients.wait_for_unpause(key, slot);
         self.stats.counters.paused_waits += 1;
-        Taken::No
+        Handled::Later
     }
 
     /// Removes a client from the list of those that wait for the end of a pause.
@@ -342,7 +342,7 @@ impl Machine {
         &mut self,
         key: ClientKey,
         login: Option<&[u8]>,
-    ) -> Option<Taken> {
+    ) -> Option<Handled> {
         let tenant = match login.map(|login| self.upstreams.snapshot.resolve_login(login)) {
             Some(Login::User { tenant, .. }) => Some(tenant),
             Some(Login::UnknownTenant) => None,

@@ -22,15 +22,20 @@ const UNAVAILABLE: &str = "ERR elika: backend unavailable: ";
 
 /// What became of a frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::proxy) enum Taken {
+pub(in crate::proxy) enum Handled {
     Yes,
     /// The frame is kept until the client's hold is over.
-    No,
+    Later,
 }
 
 impl Machine {
     /// Handles a frame as its plan says.
-    pub(in crate::proxy) fn dispatch(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) -> Taken {
+    pub(in crate::proxy) fn dispatch(
+        &mut self,
+        key: ClientKey,
+        plan: Plan,
+        frame: &[u8],
+    ) -> Handled {
         if self
             .clients
             .get(key)
@@ -45,7 +50,7 @@ impl Machine {
                 // This is an HTTP request: a web page made a browser send it to this port.
                 self.stats.counters.cross_protocol += 1;
                 self.close_now(key);
-                Taken::Yes
+                Handled::Yes
             }
             Plan::Admin(_) if self.settings.admin_commands => self.forward_one(key, frame),
             Plan::Script => self.forward_script(key, frame),
@@ -58,7 +63,7 @@ impl Machine {
                     return taken;
                 }
                 self.answer(key, plan, frame);
-                Taken::Yes
+                Handled::Yes
             }
         }
     }
@@ -97,9 +102,9 @@ impl Machine {
                 if let Some(client) = self.clients.get_mut(key) {
                     kind_of(client);
                 }
-                self.tell(key, &out);
+                self.write_reply(key, &out);
             }
-            _ => self.say(key, &out),
+            _ => self.reply(key, &out),
         }
         if out.starts_with(b"-") {
             self.note_refused_command(key);
@@ -116,42 +121,42 @@ impl Machine {
         account.map_or(b"default", |account| account.name())
     }
 
-    pub(in crate::proxy) fn refuse(&mut self, key: ClientKey, refusal: Refusal) -> Taken {
+    pub(in crate::proxy) fn refuse(&mut self, key: ClientKey, refusal: Refusal) -> Handled {
         match refusal {
             Refusal::Error(text) => {
-                self.say_error(key, &text);
-                Taken::Yes
+                self.reply_error(key, &text);
+                Handled::Yes
             }
             Refusal::NotLoggedIn => {
-                self.say_error(key, NOAUTH);
-                Taken::Yes
+                self.reply_error(key, NOAUTH);
+                Handled::Yes
             }
-            Refusal::Unknown => self.ask_verdict(key),
-            Refusal::Later => Taken::No,
-            Refusal::LoggedOut if !self.at_barrier(key) => Taken::No,
+            Refusal::Unknown => self.ask_admission(key),
+            Refusal::Later => Handled::Later,
+            Refusal::LoggedOut if !self.at_barrier(key) => Handled::Later,
             Refusal::LoggedOut => {
                 self.log_out(key);
-                Taken::Yes
+                Handled::Yes
             }
         }
     }
 
     /// Asks the server whether it admits the default user. The command is kept and decoded again
     /// after the auth result.
-    pub(in crate::proxy) fn ask_verdict(&mut self, key: ClientKey) -> Taken {
+    pub(in crate::proxy) fn ask_admission(&mut self, key: ClientKey) -> Handled {
         let refusal = self
             .clients
             .get_mut(key)
             .and_then(|client| client.take_refusal());
         if let Some(text) = refusal {
             // The server was asked, and its reply gave no auth result.
-            self.say_error(key, &text);
-            return Taken::Yes;
+            self.reply_error(key, &text);
+            return Handled::Yes;
         }
         if self.at_barrier(key) {
-            self.change(key, Goal::Verdict, None);
+            self.change(key, Goal::Admission, None);
         }
-        Taken::No
+        Handled::Later
     }
 
     /// Is nothing of the client in flight? If not, the client is on hold until then.
@@ -193,7 +198,7 @@ impl Machine {
         let mut text = error.text().to_string();
         match self.admit(key) {
             Err(Refusal::Unknown) if small_limit => {
-                if self.ask_verdict(key) == Taken::Yes {
+                if self.ask_admission(key) == Handled::Yes {
                     self.finish_client(key);
                 }
                 return;
@@ -207,7 +212,7 @@ impl Machine {
         }
         self.stats.counters.protocol_errors += 1;
         self.note_too_big(key, error);
-        self.say_and_close(key, &text);
+        self.reply_error_and_close(key, &text);
     }
 
     /// Logs a request that is larger than its limit.
@@ -231,13 +236,13 @@ impl Machine {
     }
 
     /// Sends an error and closes the client when the error is sent.
-    pub(in crate::proxy) fn say_and_close(&mut self, key: ClientKey, text: &str) {
-        self.say_error(key, text);
+    pub(in crate::proxy) fn reply_error_and_close(&mut self, key: ClientKey, text: &str) {
+        self.reply_error(key, text);
         self.finish_client(key);
     }
 
     /// Sends an error; `text` is without the `-`.
-    pub(in crate::proxy) fn say_error(&mut self, key: ClientKey, text: &str) {
+    pub(in crate::proxy) fn reply_error(&mut self, key: ClientKey, text: &str) {
         if self.settings.close_on_loss && text.starts_with(UNAVAILABLE) {
             self.stats.counters.closed_on_loss += 1;
             self.finish_client(key);
@@ -246,22 +251,22 @@ impl Machine {
         let mut out = Vec::new();
         write::error(&mut out, text);
         self.stats.counters.errors += 1;
-        self.say(key, &out);
+        self.reply(key, &out);
         if !text.starts_with("ERR elika") {
             self.note_refused_command(key);
         }
     }
 
     /// Sends one reply generated by the proxy, unless CLIENT REPLY silences it.
-    pub(in crate::proxy) fn say(&mut self, key: ClientKey, reply: &[u8]) {
+    pub(in crate::proxy) fn reply(&mut self, key: ClientKey, reply: &[u8]) {
         let wanted = self.clients.get_mut(key).map(kind_of);
         if wanted == Some(Kind::Deliver) {
-            self.tell(key, reply);
+            self.write_reply(key, reply);
         }
     }
 
     /// Sends bytes whatever CLIENT REPLY says: now, or after the replies that are in flight.
-    pub(in crate::proxy) fn tell(&mut self, key: ClientKey, reply: &[u8]) {
+    pub(in crate::proxy) fn write_reply(&mut self, key: ClientKey, reply: &[u8]) {
         let in_a_message = self.is_in_a_message(key);
         let Some(client) = self.clients.get(key) else {
             return;

@@ -13,7 +13,7 @@ use crate::resp::{RequestDecoder, Step, inline_to_array};
 
 use crate::proxy::action::{Action, Flow};
 use crate::proxy::forward::admission::Decision;
-use crate::proxy::forward::answer::Taken;
+use crate::proxy::forward::answer::Handled;
 use crate::proxy::forward::run::Run;
 use crate::proxy::machine::Machine;
 use crate::session::client::Flag;
@@ -54,7 +54,7 @@ impl Machine {
         match self.clients.get_mut(key) {
             Some(client) if client.is_held() => {
                 client.set(Flag::Paused);
-                self.keep_reading_for(key);
+                self.resume_link_of(key);
                 Flow::Pause
             }
             _ => Flow::Continue,
@@ -63,7 +63,7 @@ impl Machine {
 
     /// The client becomes read paused. It may be blocked in a send and read nothing until the proxy
     /// reads on, so its link must not be read paused because of it.
-    fn keep_reading_for(&mut self, key: ClientKey) {
+    fn resume_link_of(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get(key)
             && let Some(link) = self.links.get_mut(client.link)
             && link.paused
@@ -192,7 +192,7 @@ impl Machine {
                 Ok(Step::Inline { len }) => {
                     self.end_run(key, &mut run, bytes, used);
                     let line = rest.get(..len).unwrap_or_default();
-                    if self.inline(key, limited, line) == Taken::No {
+                    if self.inline(key, limited, line) == Handled::Later {
                         break;
                     }
                     used += len;
@@ -214,7 +214,7 @@ impl Machine {
                     self.end_run(key, &mut run, bytes, used);
                     // If the error cannot be answered yet, the frame is kept and decoded again.
                     decoder = RequestDecoder::default();
-                    if self.is_held_to_less(key, &limits) {
+                    if self.has_smaller_limits(key, &limits) {
                         limits = self.limits_of(key);
                         continue;
                     }
@@ -235,7 +235,7 @@ impl Machine {
                 continue;
             }
             self.end_run(key, &mut run, bytes, used);
-            if self.carry_out(key, limited, decision, frame) == Taken::No {
+            if self.carry_out(key, limited, decision, frame) == Handled::Later {
                 break;
             }
             last = used..used + len;
@@ -260,12 +260,12 @@ impl Machine {
     }
 
     /// Handles an inline command: splits and re-encodes it, then dispatches it like any other.
-    fn inline(&mut self, key: ClientKey, limited: Option<TenantSlot>, line: &[u8]) -> Taken {
+    fn inline(&mut self, key: ClientKey, limited: Option<TenantSlot>, line: &[u8]) -> Handled {
         let mut frame = mem::take(&mut self.scratch.inline_frame);
         frame.clear();
         let mix = self.dialect_of(key) == Dialect::Valkey9;
         let taken = match inline_to_array(line, mix, &mut frame) {
-            Ok(0) => Taken::Yes,
+            Ok(0) => Handled::Yes,
             Ok(_) => {
                 let decision = self.decision(key, limited, &frame);
                 let taken = self.carry_out(key, limited, decision, &frame);
@@ -275,7 +275,7 @@ impl Machine {
             // If the error cannot be answered yet, the line is kept and decoded again.
             Err(error) => {
                 self.malformed(key, error);
-                Taken::No
+                Handled::Later
             }
         };
         self.scratch.inline_frame = frame;

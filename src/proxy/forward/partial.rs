@@ -5,7 +5,7 @@ use crate::command::{self, Plan};
 use crate::resp::Args;
 
 use crate::proxy::forward::admission::Decision;
-use crate::proxy::forward::answer::Taken;
+use crate::proxy::forward::answer::Handled;
 use crate::proxy::forward::run::Run;
 use crate::proxy::machine::Machine;
 use crate::session::inbound::{Arrival, Inbound, Progress, SPARE_BYTES_MAX, Upload};
@@ -41,7 +41,7 @@ impl Machine {
             let wanted = inbound.missing.max(bytes.len()).max(UNCACHED_BYTES);
             if inbound.bytes.try_reserve_exact(wanted).is_err() {
                 self.stats.counters.out_of_memory += 1;
-                self.say_and_close(key, OUT_OF_MEMORY);
+                self.reply_error_and_close(key, OUT_OF_MEMORY);
                 return;
             }
         }
@@ -148,7 +148,7 @@ impl Machine {
             }
             Err(_) => {
                 self.stats.counters.out_of_memory += 1;
-                self.say_and_close(key, OUT_OF_MEMORY);
+                self.reply_error_and_close(key, OUT_OF_MEMORY);
             }
         }
         None
@@ -187,17 +187,17 @@ impl Machine {
             _ => None,
         };
         let taken = match to {
-            Some(_) => Taken::Yes,
+            Some(_) => Handled::Yes,
             None => self.carry_out(key, limited, decision, &frame),
         };
-        if taken == Taken::Yes {
+        if taken == Handled::Yes {
             self.note_command_of(key, &frame);
         }
         let mut pieces = ChunkList::default();
         self.links.chunks_mut().append_owned(&mut pieces, frame);
         if let Some(to) = to {
             self.links.append_list(to, &mut pieces);
-        } else if taken == Taken::No {
+        } else if taken == Handled::Later {
             return Some(Upload {
                 pieces,
                 arrival: Arrival::Complete,

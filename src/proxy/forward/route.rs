@@ -16,7 +16,7 @@ use crate::store::key::{ClientKey, LinkKey, PoolKey, TenantSlot};
 use crate::upstream::account::Account;
 
 /// Above this many unsent bytes a link takes no more requests; below half of it, it does again.
-pub(in crate::proxy) const BACKEND_OUTBOUND_BYTES_MAX: usize = 1 << 20;
+pub(in crate::proxy) const LINK_OUTBOUND_BYTES_MAX: usize = 1 << 20;
 
 /// Why a request cannot be forwarded. Texts are without the `-`.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Machine {
         let slot = slot.ok_or_else(|| Refusal::Error(NO_INSTANCE.into()))?;
         let account = self.upstreams.account((slot, None));
         if !self.become_user(key, account) {
-            self.say_and_close(key, TOO_MANY_CLIENTS);
+            self.reply_error_and_close(key, TOO_MANY_CLIENTS);
             self.wake(key);
             return Err(Refusal::Later);
         }
@@ -126,7 +126,7 @@ impl Machine {
                 && !(client.is(Flag::RetriedElsewhere)
                     && self.upstreams.is_calm(client.pool, self.now))
             {
-                return match connection.outbound.len() <= BACKEND_OUTBOUND_BYTES_MAX {
+                return match connection.outbound.len() <= LINK_OUTBOUND_BYTES_MAX {
                     true => Ok(link),
                     false => self.with_room(key, link),
                 };
@@ -157,7 +157,7 @@ impl Machine {
         link: LinkKey,
     ) -> Result<LinkKey, Refusal> {
         let waiting = self.links.get(link).map_or(0, |link| link.outbound.len());
-        if waiting <= BACKEND_OUTBOUND_BYTES_MAX {
+        if waiting <= LINK_OUTBOUND_BYTES_MAX {
             return Ok(link);
         }
         self.clients.wait_for_room(key, link);
@@ -249,7 +249,7 @@ pub(in crate::proxy) fn record(
         link.queued += len as u64;
         client.in_flight += count;
     } else {
-        record_apart(requests, link, client, key, (kind, Verb::Plain), count, len);
+        record_uncounted(requests, link, client, key, (kind, Verb::Plain), count, len);
     }
     link.traffic.requests += u64::from(count);
     link.traffic.request_bytes += len as u64;
@@ -266,14 +266,14 @@ pub(in crate::proxy) fn record_as(
     count: u32,
     len: usize,
 ) {
-    record_apart(requests, link, client, key, what, count, len);
+    record_uncounted(requests, link, client, key, what, count, len);
     link.traffic.requests += 1;
     link.traffic.request_bytes += len as u64;
 }
 
 /// Like [`record_as`](Self::record_as), without counting the request.
 #[inline]
-pub(in crate::proxy) fn record_apart(
+pub(in crate::proxy) fn record_uncounted(
     requests: &mut Requests,
     link: &mut Link,
     client: &mut Client,

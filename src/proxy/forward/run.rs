@@ -5,7 +5,7 @@ use crate::command;
 
 use crate::link::request::Kind;
 use crate::link::verb::Verb;
-use crate::proxy::forward::answer::{Taken, kind_of};
+use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::forward::route::{record, record_as};
 use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold, ReplyMode};
@@ -134,7 +134,7 @@ impl Machine {
     }
 
     /// Forwards one frame that is not part of a run.
-    pub(in crate::proxy) fn forward_one(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+    pub(in crate::proxy) fn forward_one(&mut self, key: ClientKey, frame: &[u8]) -> Handled {
         match self.route(key, frame) {
             Ok(link) => {
                 let mut run = Run { link, ..Run::at(0) };
@@ -144,7 +144,7 @@ impl Machine {
                     // The frame is, or is part of, a command that was counted before.
                     client.uncount_command();
                 }
-                Taken::Yes
+                Handled::Yes
             }
             Err(refusal) => self.refuse(key, refusal),
         }

@@ -62,7 +62,7 @@ impl Machine {
         self.links.chunks_mut().clear(&mut link.outbound);
         self.clients.end_wait_for_room(key);
         self.fail_waiters(&link, failure);
-        self.inquire_again(key);
+        self.repeat_inquiries(key);
         self.work.push(Work::ServeQueue(pool_key));
         if was_ready && *failure == Failure::Lost {
             self.work.push(Work::AskAboutLost(pool_key, link.instance));

@@ -199,7 +199,7 @@ impl Machine {
     }
 
     /// Handles the reply to ROLE.
-    pub(in crate::proxy) fn role_told(&mut self, on: LinkKey, reply: &[u8]) {
+    pub(in crate::proxy) fn role_answered(&mut self, on: LinkKey, reply: &[u8]) {
         let Some(key) = self.links.get(on).map(|link| link.instance) else {
             return;
         };

@@ -76,7 +76,7 @@ impl Machine {
 
     /// The clients of these instances shall go elsewhere: each as soon as nothing of it is in
     /// flight. Until then no more of it is sent.
-    pub(in crate::proxy) fn disperse(&mut self, leaving: &HashSet<InstanceKey>) {
+    pub(in crate::proxy) fn start_moves(&mut self, leaving: &HashSet<InstanceKey>) {
         if leaving.is_empty() {
             return;
         }
@@ -180,7 +180,7 @@ impl Machine {
             client.take_refusal();
             let account = self.upstreams.accounts.get(client.account());
             if account.is_none_or(Account::is_anonymous) {
-                client.details_mut().nobody_since = now;
+                client.details_mut().anonymous_since = now;
             }
         }
     }
@@ -247,7 +247,7 @@ impl Machine {
                 None => false,
             };
         }
-        self.disperse(&leaving);
+        self.start_moves(&leaving);
         self.end_grace(&over);
         self.retire_instances(&left);
         self.leave_addresses(&moved, true);
@@ -285,7 +285,7 @@ impl Machine {
         if over.is_empty() {
             return;
         }
-        self.disperse(over);
+        self.start_moves(over);
         for key in self.clients.keys() {
             let instance = self.instance_of_client(key);
             if !instance.is_some_and(|instance| over.contains(&instance)) {

@@ -175,26 +175,26 @@ impl Machine {
             self.upstreams.forget_unused(access);
             return match goal {
                 // Decoded again, the command hears it.
-                Goal::Verdict => client_refused(self.clients.get_mut(key), text),
+                Goal::Admission => client_refused(self.clients.get_mut(key), text),
                 Goal::Move => self.move_failed(key, &text),
-                _ => self.say_error(key, &text),
+                _ => self.reply_error(key, &text),
             };
         }
         let account = self.upstreams.access.get(access);
         let account = account.map_or(AccountKey::NONE, |access| access.account);
         let pool = self.upstreams.pool(access, db, protocol);
         if !self.become_user(key, account) {
-            return self.say_and_close(key, TOO_MANY_CLIENTS);
+            return self.reply_error_and_close(key, TOO_MANY_CLIENTS);
         }
         self.move_client(key, pool);
         if let Some(client) = self.clients.get_mut(key) {
             (client.db, client.protocol) = (db, protocol);
         }
         match goal {
-            Goal::Auth | Goal::Select => self.say(key, b"+OK\r\n"),
-            Goal::Hello { name } => self.say_hello(key, pool, name),
+            Goal::Auth | Goal::Select => self.reply(key, b"+OK\r\n"),
+            Goal::Hello { name } => self.reply_hello(key, pool, name),
             Goal::Move => self.stats.counters.clients_moved += 1,
-            Goal::Verdict | Goal::Permission(_) | Goal::Peers(_) => {}
+            Goal::Admission | Goal::Permission(_) | Goal::Peers(_) => {}
         }
     }
 
@@ -221,7 +221,7 @@ impl Machine {
         }
     }
 
-    fn say_hello(&mut self, key: ClientKey, pool: PoolKey, name: Option<Vec<u8>>) {
+    fn reply_hello(&mut self, key: ClientKey, pool: PoolKey, name: Option<Vec<u8>>) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
@@ -238,7 +238,7 @@ impl Machine {
             Some(hello) => hello.write(client.id, &mut out),
             None => write::error(&mut out, NOAUTH),
         }
-        self.say(key, &out);
+        self.reply(key, &out);
     }
 
     /// The client is of this account from now on; `NONE`: of no one, until it logs in or asks.
@@ -261,7 +261,7 @@ impl Machine {
         // It is about who the client was.
         client.take_refusal();
         if account == AccountKey::NONE {
-            client.details_mut().nobody_since = now;
+            client.details_mut().anonymous_since = now;
         }
         if self
             .upstreams

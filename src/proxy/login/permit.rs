@@ -18,7 +18,7 @@ use crate::command::{Permission, Plan};
 use crate::link::handshake::error_text;
 use crate::link::link::Link;
 use crate::link::request::Kind;
-use crate::proxy::forward::answer::Taken;
+use crate::proxy::forward::answer::Handled;
 use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
 use crate::session::change::Goal;
@@ -28,17 +28,17 @@ use crate::upstream::permits::Inquiry;
 impl Machine {
     /// May a client that was admitted have this done? If that is not known, the server is asked,
     /// and the command is decoded again.
-    pub(in crate::proxy) fn permit(&mut self, key: ClientKey, plan: Plan) -> Result<(), Taken> {
+    pub(in crate::proxy) fn permit(&mut self, key: ClientKey, plan: Plan) -> Result<(), Handled> {
         let Some(what) = Permission::of(plan) else {
             return Ok(());
         };
         let Some(client) = self.clients.get_mut(key) else {
-            return Err(Taken::Yes);
+            return Err(Handled::Yes);
         };
         let pool = client.pool;
         if let Some(text) = client.take_refusal() {
-            self.say_error(key, &text);
-            return Err(Taken::Yes);
+            self.reply_error(key, &text);
+            return Err(Handled::Yes);
         }
         if self.upstreams.permits(pool, what, self.now) {
             return Ok(());
@@ -46,7 +46,7 @@ impl Machine {
         if self.at_barrier(key) {
             self.change(key, Goal::Permission(what), None);
         }
-        Err(Taken::No)
+        Err(Handled::Later)
     }
 
     /// A client waits for the server to say whether the user of its pool may do this: on its own
@@ -92,7 +92,7 @@ impl Machine {
     }
 
     /// The server answered. An error that is about the arguments says that all else is well.
-    pub(in crate::proxy) fn permission_told(
+    pub(in crate::proxy) fn permission_answered(
         &mut self,
         on: LinkKey,
         what: Permission,
@@ -125,7 +125,7 @@ impl Machine {
     }
 
     /// A connection has ended: what was asked on it is asked again.
-    pub(in crate::proxy) fn inquire_again(&mut self, lost: LinkKey) {
+    pub(in crate::proxy) fn repeat_inquiries(&mut self, lost: LinkKey) {
         let (over, left) = mem::take(&mut self.upstreams.inquiries)
             .into_iter()
             .partition::<Vec<Inquiry>, _>(|it| it.on == lost);
@@ -139,7 +139,7 @@ impl Machine {
 
     /// What stands behind a reply that is late, or that its client reads slowly, is asked on
     /// another connection of the pool, be it a new one.
-    pub(in crate::proxy) fn inquire_elsewhere(&mut self) {
+    pub(in crate::proxy) fn ask_permissions_elsewhere(&mut self) {
         for mut inquiry in mem::take(&mut self.upstreams.inquiries) {
             let link = self.links.get(inquiry.on);
             // A client's own connection may be of the pool that it came from: the user of that one
@@ -147,12 +147,12 @@ impl Machine {
             let held_up = link.is_some_and(|it| {
                 it.pool == inquiry.pool && it.drawbacks(self.now) != (false, false)
             });
-            match self.serving_beside(inquiry.on).first() {
+            match self.serving_links(inquiry.on).first() {
                 Some(&to) if held_up => {
                     inquiry.on = to;
                     self.ask_permission(inquiry.pool, inquiry.what, to);
                 }
-                None if held_up => drop(self.opens_beside(inquiry.on, 1)),
+                None if held_up => drop(self.open_more_links(inquiry.on, 1)),
                 _ => {}
             }
             self.upstreams.inquiries.push(inquiry);

@@ -7,7 +7,7 @@ use crate::command::{Plan, Session, auth, client as client_command, hello, selec
 use crate::resp::{Args, Protocol, RequestLimits};
 
 use crate::link::credential::Credential;
-use crate::proxy::forward::answer::Taken;
+use crate::proxy::forward::answer::Handled;
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::NO_INSTANCE;
@@ -34,7 +34,7 @@ impl Machine {
         key: ClientKey,
         session: Session,
         frame: &[u8],
-    ) -> Taken {
+    ) -> Handled {
         let args = Args::new(frame);
         // CLIENT REPLY concerns nobody else, and must not fail: after OFF nobody would hear of it.
         let before_login = matches!(
@@ -62,7 +62,7 @@ impl Machine {
             Session::ClientSetName | Session::ClientSetInfo | Session::ClientReply
         );
         if !in_order && !self.at_barrier(key) {
-            return Taken::No;
+            return Handled::Later;
         }
         if let Some(taken) = self.hold_up(key, session, frame) {
             return taken;
@@ -84,17 +84,17 @@ impl Machine {
         };
         self.asking.0 = ClientKey::NONE;
         match outcome {
-            Err(text) => self.say_error(key, &text),
+            Err(text) => self.reply_error(key, &text),
             Ok(()) if matches!(session, Session::Reset | Session::ClientReply) => {
                 self.note_refused_command(key);
             }
             Ok(()) => {}
         }
-        Taken::Yes
+        Handled::Yes
     }
 
     /// A login to a tenant that is paused waits for that to end.
-    fn hold_up(&mut self, key: ClientKey, session: Session, frame: &[u8]) -> Option<Taken> {
+    fn hold_up(&mut self, key: ClientKey, session: Session, frame: &[u8]) -> Option<Handled> {
         if !self.upstreams.any_gate {
             return None;
         }
@@ -112,7 +112,7 @@ impl Machine {
 
     /// CLIENT LIST or KILL of the clients of another user: there are none here, and the server says
     /// whether there is such a user.
-    fn ask_about_user(&mut self, key: ClientKey, frame: &[u8]) -> Option<Taken> {
+    fn ask_about_user(&mut self, key: ClientKey, frame: &[u8]) -> Option<Handled> {
         let mut question = Vec::new();
         let asks = client_command::write_user_probe(frame, self.user_of(key), &mut question);
         asks.then(|| self.forward_one(key, &question))
@@ -230,13 +230,13 @@ impl Machine {
             }
         }
         if !skipped {
-            self.say(key, b"+RESET\r\n");
+            self.reply(key, b"+RESET\r\n");
         }
         Ok(())
     }
 
     fn quit(&mut self, key: ClientKey) -> Result<(), String> {
-        self.say(key, b"+OK\r\n");
+        self.reply(key, b"+OK\r\n");
         self.finish_client(key);
         Ok(())
     }
@@ -244,14 +244,14 @@ impl Machine {
     fn set_name(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
         let name = client_command::parse_set_name(args).map_err(|refusal| refusal.to_string())?;
         self.named(key, name);
-        self.say(key, b"+OK\r\n");
+        self.reply(key, b"+OK\r\n");
         Ok(())
     }
 
     fn set_info(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
         let info = client_command::parse_set_info(args).map_err(|refusal| refusal.to_string())?;
         self.note_library(key, info);
-        self.say(key, b"+OK\r\n");
+        self.reply(key, b"+OK\r\n");
         Ok(())
     }
 
@@ -263,7 +263,7 @@ impl Machine {
         match mode {
             client_command::ReplyMode::On => {
                 client.reply_mode = ReplyMode::On;
-                self.say(key, b"+OK\r\n");
+                self.reply(key, b"+OK\r\n");
             }
             client_command::ReplyMode::Off => client.reply_mode = ReplyMode::Off,
             // After OFF it changes nothing.

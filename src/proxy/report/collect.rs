@@ -74,7 +74,7 @@ impl Machine {
         for (_, pool) in self.upstreams.pools.iter() {
             let access = self.upstreams.access.get(pool.access);
             if let Some(of) = access.and_then(|it| found.get_mut(&it.instance)) {
-                of.waiting += u32::try_from(pool.line.len()).unwrap_or(u32::MAX);
+                of.waiting += u32::try_from(pool.queue.len()).unwrap_or(u32::MAX);
                 of.oldest_wait_ms = of.oldest_wait_ms.max(self.oldest_wait_ms(pool));
             }
         }
@@ -82,7 +82,7 @@ impl Machine {
     }
 
     fn oldest_wait_ms(&self, pool: &Pool) -> u64 {
-        let waits = pool.line.iter().map(|turn| self.now.since(turn.since));
+        let waits = pool.queue.iter().map(|turn| self.now.since(turn.since));
         waits.max().unwrap_or_default()
     }
 
@@ -172,7 +172,7 @@ impl Machine {
             own: pool.dedicated - pool.idle.len(),
             idle: pool.idle.len(),
             in_flight,
-            waiting: pool.line.len(),
+            waiting: pool.queue.len(),
             oldest_wait_ms: self.oldest_wait_ms(pool),
         })
     }

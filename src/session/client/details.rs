@@ -33,7 +33,7 @@ pub(crate) struct Details {
     /// When the client joined the wait queue for its present command; 0: it did not.
     pub queued_since: Millis,
     /// When the client became anonymous again, by RESET or a move to another instance.
-    pub nobody_since: Tenths,
+    pub anonymous_since: Tenths,
     /// Commands refused before a login, since the last login.
     pub refused_commands: u32,
     /// Bytes of replies that wait for earlier ones.
@@ -59,7 +59,7 @@ impl Details {
             refusal,
             former,
             queued_since,
-            nobody_since,
+            anonymous_since,
             refused_commands,
             parked_bytes,
             totals,
@@ -69,7 +69,7 @@ impl Details {
         } = self;
         let names = [name, lib_name, lib_ver].map(|name| name.len());
         let boxes = (waiting.is_some(), refusal.is_some(), former.is_some());
-        let times = (*queued_since, *nobody_since);
+        let times = (*queued_since, *anonymous_since);
         let flags = [*login_refused, *read_only, *takes_redirects];
         names == [0; 3]
             && boxes == (false, false, false)
@@ -131,8 +131,8 @@ impl Client {
     }
 
     /// Since when the client has been anonymous: since it connected, or since RESET.
-    pub(crate) fn nobody_since(&self) -> Tenths {
-        let since = self.details.as_ref().map(|it| it.nobody_since);
+    pub(crate) fn anonymous_since(&self) -> Tenths {
+        let since = self.details.as_ref().map(|it| it.anonymous_since);
         since.map_or(self.opened, |since| since.max(self.opened))
     }
 
@@ -177,7 +177,7 @@ mod tests {
         for name in [&b""[..], b"x"] {
             client.details_mut().name = name.into();
             client.details_mut().waiting = Some(Box::new(Waiting {
-                goal: Goal::Verdict,
+                goal: Goal::Admission,
                 access: AccessKey::NONE,
                 db: 0,
                 protocol: Protocol::Resp2,

@@ -52,9 +52,9 @@ impl Sessions {
     /// Makes a client wait until a link has room for more requests.
     pub(crate) fn wait_for_room(&mut self, key: ClientKey, on: LinkKey) {
         if let Some(client) = self.table.get_mut(key)
-            && !client.hold.has(Hold::BACKEND)
+            && !client.hold.has(Hold::LINK)
         {
-            client.hold.set(Hold::BACKEND);
+            client.hold.set(Hold::LINK);
             self.waiting_for_room.push((on, key));
         }
     }
@@ -70,7 +70,7 @@ impl Sessions {
         while let Some(&(of, client)) = self.waiting_for_room.get(i) {
             if of == on {
                 self.waiting_for_room.swap_remove(i);
-                self.end_hold(client, Hold::BACKEND);
+                self.end_hold(client, Hold::LINK);
             } else {
                 i += 1;
             }

@@ -73,7 +73,7 @@ impl Upstreams {
             idle: Vec::new(),
             dedicated: 0,
             borrowed: 0,
-            line: VecDeque::new(),
+            queue: VecDeque::new(),
             waiters,
             clients: 0,
             asked_about: None,

@@ -21,7 +21,7 @@ use crate::link::counts::Counts;
 use crate::link::request::Kind;
 use crate::link::verb::Verb;
 use crate::link::waits::{Next, Waiter};
-use crate::proxy::forward::answer::{Taken, kind_of};
+use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
 use crate::session::client::Flag;
@@ -45,7 +45,7 @@ const IN_USE_MS: u64 = 1_000;
 
 impl Machine {
     /// Handles WAIT or WAITAOF outside MULTI.
-    pub(super) fn wait(&mut self, key: ClientKey, frame: &[u8]) -> Taken {
+    pub(super) fn wait(&mut self, key: ClientKey, frame: &[u8]) -> Handled {
         let pinned = self.clients.get(key).is_some_and(|it| it.pin().is_some());
         let Some((wanted, ms)) = Counts::parse(frame) else {
             return match pinned {
@@ -54,10 +54,10 @@ impl Machine {
             };
         };
         if !self.at_barrier(key) {
-            return Taken::No;
+            return Handled::Later;
         }
         let Some(client) = self.clients.get(key) else {
-            return Taken::Yes;
+            return Handled::Yes;
         };
         let mut on = client.former().to_vec();
         if client.link != LinkKey::NONE {
@@ -72,7 +72,7 @@ impl Machine {
         }
         let known = on.iter().all(|&on| self.may_wait_on(on, key));
         let Some(client) = self.clients.get_mut(key) else {
-            return Taken::Yes;
+            return Handled::Yes;
         };
         let kind = kind_of(client);
         let until = (ms > 0).then(|| self.now.after(ms));
@@ -81,11 +81,11 @@ impl Machine {
         let waiter = Waiter::new(key, kind, wanted, until, on);
         if !known {
             self.end_waits(vec![waiter]);
-            return Taken::Yes;
+            return Handled::Yes;
         }
         self.enlist(first, waiter);
         self.work.push(Work::ServeWaits);
-        Taken::Yes
+        Handled::Yes
     }
 
     /// Must links other than the client's dedicated one be asked? Not for a WAIT that does not
@@ -140,7 +140,7 @@ impl Machine {
         match waiter.kind {
             Kind::Deliver => {
                 self.stats.counters.replies += 1;
-                self.tell(key, reply);
+                self.write_reply(key, reply);
             }
             _ => self.stats.counters.replies_dropped += 1,
         }

@@ -183,7 +183,7 @@ impl Machine {
     }
 
     /// Handles the server's reply.
-    pub(in crate::proxy) fn wait_told(&mut self, on: LinkKey, reply: &[u8]) {
+    pub(in crate::proxy) fn wait_answered(&mut self, on: LinkKey, reply: &[u8]) {
         let Some(link) = self.links.get_mut(on) else {
             return;
         };
