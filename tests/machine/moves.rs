@@ -85,6 +85,31 @@ fn client_stays_logged_in_while_its_tenant_has_no_instance() {
     }
 }
 
+/// The other client has sent nothing since its instance came back.
+#[test]
+fn client_without_an_instance_is_in_the_list_of_its_user() {
+    let mut registry = Registry::of(&[1]);
+    let mut worker = start(&mut registry);
+    let (client, one) = worker.login();
+    let quiet = worker.log_in("ann", "pw");
+    worker.apply(registry.remove(1));
+    worker.settle();
+    assert!(worker.closed(ConnKey::Link(one)));
+    worker.apply(registry.set(1, Status::Ready));
+    worker.send(client, "GET k");
+    let back = worker.authenticates("ann", "pw");
+    worker.requests(back);
+    worker.reply(back, "$-1\r\n");
+    assert_eq!(worker.received(client), "$-1\r\n");
+    worker.send(client, "CLIENT LIST");
+    worker.settle();
+    worker.permit(back);
+    worker.settle();
+    let list = worker.received(client);
+    assert!(list.contains("id=1 ") && list.contains("id=2 "), "{list}");
+    assert!(!worker.closed(ConnKey::Client(quiet)));
+}
+
 #[test]
 fn pipeline_of_a_client_without_an_instance_goes_on_in_its_database_and_protocol() {
     let mut registry = Registry::of(&[1]);

@@ -104,7 +104,10 @@ impl World {
         if let Some(victim) = line.victim {
             let victim = &mut self.clients[victim as usize - 1];
             match line.op {
-                Some(Op::Unblock) => victim.unblocked = true,
+                Some(Op::Unblock) => {
+                    victim.unblocked = true;
+                    victim.model.written.may_end_early = true;
+                }
                 _ => victim.killers.push((id, self.now)),
             }
         }

@@ -245,10 +245,15 @@ impl Machine {
         })
     }
 
+    /// Is a client one of this user's? One that is on no instance just now will be on any.
     pub(in crate::proxy) fn in_scope(&self, client: &Client, scope: &Scope) -> bool {
-        let account = self.upstreams.accounts.get(client.account());
+        let Some(account) = self.upstreams.accounts.get(client.account()) else {
+            return false;
+        };
+        let tenant = self.upstreams.tenants.get(account.tenant);
         let instance = self.upstreams.instance_of_pool(client.pool);
-        account.is_some_and(|account| account.name() == &*scope.user)
-            && instance.is_some_and(|it| it.tenant == scope.tenant && it.id == scope.instance)
+        account.name() == &*scope.user
+            && tenant.is_some_and(|tenant| tenant.key == scope.tenant)
+            && instance.is_none_or(|instance| instance.id == scope.instance)
     }
 }
