@@ -2,6 +2,7 @@
 //! need attention.
 
 mod bytes;
+mod settings;
 mod waits;
 
 use std::collections::{HashMap, VecDeque};

@@ -1,17 +1,15 @@
 //! CLIENT INFO, and the line of a client in CLIENT LIST.
 
-use crate::command::Answer;
 use crate::command::client::{Dialect, Line};
-use crate::resp::{Args, write};
+use crate::resp::write;
 
 use crate::dedicated::pin::Pin;
 use crate::proxy::machine::Machine;
-use crate::session::last_command::LastCommand;
 use crate::store::key::ClientKey;
 
 impl Machine {
     pub(in crate::proxy) fn client_info(&mut self, key: ClientKey) -> Result<(), String> {
-        self.note(key, b"client|info");
+        self.clients.note(key, b"client|info");
         let mut out = Vec::new();
         self.write_info(key, &mut out);
         self.reply(key, &out);
@@ -27,36 +25,11 @@ impl Machine {
         }
     }
 
-    pub(in crate::proxy) fn note(&mut self, key: ClientKey, name: &[u8]) {
-        if let Some(client) = self.clients.get_mut(key) {
-            client.command = LastCommand::named(name);
-        }
-    }
-
     /// How the version of a client's server shows clients.
     pub(in crate::proxy) fn dialect_of(&self, key: ClientKey) -> Dialect {
         let instance = self.instance_of_client(key);
         let instance = instance.and_then(|key| self.upstreams.instances.get(key));
         instance.map_or_else(Dialect::default, |instance| instance.dialect)
-    }
-
-    /// Notes what a command that the proxy answered changes in the client's line.
-    pub(in crate::proxy) fn note_answer(&mut self, key: ClientKey, answer: Answer, args: Args<'_>) {
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        match answer {
-            Answer::ReadOnly(on) if on || client.details.is_some() => {
-                client.details_mut().read_only = on;
-            }
-            Answer::ClientCapa => {
-                let mut capabilities = args.skip(2);
-                if capabilities.any(|it| it.eq_ignore_ascii_case(b"redirect")) {
-                    client.details_mut().takes_redirects = true;
-                }
-            }
-            _ => {}
-        }
     }
 
     /// Builds the line of a client in CLIENT LIST.

@@ -6,7 +6,7 @@ use std::mem;
 use crate::command::proxy_command;
 
 use crate::dedicated::effect::Effect;
-use crate::dedicated::pin::{Change, Pin};
+use crate::dedicated::pin::Change;
 use crate::dedicated::walker::Walker;
 use crate::link::failure::Failure;
 use crate::link::frame::{Class, Destination, Frame};
@@ -326,7 +326,7 @@ impl Machine {
         }
         match (change, place) {
             (Change::Queue(effect), Some(place)) => {
-                if let Some(pin) = self.pin_mut(key) {
+                if let Some(pin) = self.clients.pin_mut(key) {
                     pin.not_reusable |= effect.forbids_reuse();
                     pin.effects.push_back((place, effect));
                 }
@@ -337,15 +337,11 @@ impl Machine {
             (change @ Change::Hello { .. }, None) => self.greeted_own(key, change, reply, silent),
             (Change::TrackingInfo, None) => self.tracking_answered(key, reply, silent),
             (change, None) => {
-                if let Some(pin) = self.pin_mut(key) {
+                if let Some(pin) = self.clients.pin_mut(key) {
                     pin.change(&change);
                 }
             }
         }
-    }
-
-    pub(super) fn pin_mut(&mut self, key: ClientKey) -> Option<&mut Pin> {
-        self.clients.get_mut(key)?.pin_mut()
     }
 
     /// Sends a client with a dedicated link a reply in place of the server's.

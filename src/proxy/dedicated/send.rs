@@ -86,7 +86,7 @@ impl Machine {
             Dedicated::Watch => self.watch(key, frame),
             // Commands of these kinds must not be queued by MULTI.
             _ if !self.is_outside(key) => Handled::Later,
-            _ if self.is_inside(key) => self.queue(key, Plan::Dedicated(own), frame),
+            _ if self.clients.is_inside(key) => self.queue(key, Plan::Dedicated(own), frame),
             Dedicated::Subscribe(topic) => {
                 let count = argc.saturating_sub(1).max(1);
                 self.send(key, Verb::Confirm(topic), count, None, frame)
@@ -105,7 +105,7 @@ impl Machine {
         if !self.is_settled(key) {
             return Handled::Later;
         }
-        let monitors = self.pin_mut(key).is_some_and(|pin| pin.monitor);
+        let monitors = self.clients.pin_mut(key).is_some_and(|pin| pin.monitor);
         match self.clients.get_mut(key).filter(|_| monitors) {
             Some(client) => {
                 // MONITOR uses up CLIENT REPLY SKIP like any command.
@@ -149,11 +149,6 @@ impl Machine {
     fn is_outside(&mut self, key: ClientKey) -> bool {
         let pin = self.clients.get(key).and_then(|c| c.pin());
         pin.is_none_or(|pin| pin.transactions == 0) || self.at_barrier(key)
-    }
-
-    pub(in crate::proxy) fn is_inside(&self, key: ClientKey) -> bool {
-        let pin = self.clients.get(key).and_then(|c| c.pin());
-        pin.is_some_and(|pin| pin.multi)
     }
 
     /// Dispatches a command of a client that has a dedicated link. The server answers all that it
@@ -254,7 +249,7 @@ impl Machine {
                 if !self.is_outside(key) {
                     return Some(Handled::Later);
                 }
-                if self.is_inside(key) {
+                if self.clients.is_inside(key) {
                     return Some(self.poison(key, NOT_INSIDE));
                 }
                 let verb = match argc {
@@ -267,10 +262,10 @@ impl Machine {
                 return Some(Handled::Later);
             }
             // Inside MULTI, OFF must be queued like ON.
-            Answer::ClientTrackingOff if self.is_inside(key) => {
+            Answer::ClientTrackingOff if self.clients.is_inside(key) => {
                 return Some(self.poison(key, NOT_INSIDE));
             }
-            Answer::ClientNoTouchOff if self.is_inside(key) => {
+            Answer::ClientNoTouchOff if self.clients.is_inside(key) => {
                 return Some(self.queue(key, Plan::Answer(answer), frame));
             }
             // The number of the client to redirect to is one of the proxy's; OFF does not need it.
@@ -344,7 +339,7 @@ impl Machine {
         change: Option<Change>,
         bytes: &[u8],
     ) -> Handled {
-        if verb != Verb::Plain && self.pin_mut(key).is_none() {
+        if verb != Verb::Plain && self.clients.pin_mut(key).is_none() {
             // The dedicated link is lost: the request must not go to a shared one.
             self.reply_error(key, CLOSED);
             return Handled::Yes;
@@ -354,7 +349,7 @@ impl Machine {
             Err(refusal) => return self.refuse(key, refusal),
         };
         self.put(key, on, (kind, verb), count, bytes);
-        if let Some(pin) = self.pin_mut(key) {
+        if let Some(pin) = self.clients.pin_mut(key) {
             pin.sent(verb);
             pin.changes.extend(change);
         }

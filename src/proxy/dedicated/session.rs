@@ -14,7 +14,6 @@ use crate::link::handshake::split_hello;
 use crate::proxy::forward::answer::Handled;
 use crate::proxy::machine::Machine;
 use crate::session::change::{Goal, Target};
-use crate::session::client::Client;
 use crate::store::key::{AccessKey, ClientKey};
 
 /// The error for a login to another tenant: what the link holds cannot move to another server.
@@ -171,7 +170,7 @@ impl Machine {
         at: usize,
         frame: &[u8],
     ) {
-        if self.pin_mut(key).is_none() {
+        if self.clients.pin_mut(key).is_none() {
             // The dedicated link was lost while other workers were asked.
             return self.reply_error(key, CLOSED);
         }
@@ -284,7 +283,7 @@ impl Machine {
             self.move_with_link(key, access, db, protocol);
         }
         if let Some(name) = name {
-            self.named(key, &name);
+            self.clients.named(key, &name);
         }
         let mut out = Vec::new();
         if let (Some(client), Some((hello, _))) = (self.clients.get(key), split_hello(reply)) {
@@ -312,27 +311,6 @@ impl Machine {
         }
         if !silent {
             self.reply_dedicated(key, &out);
-        }
-    }
-
-    pub(in crate::proxy) fn named(&mut self, key: ClientKey, name: &[u8]) {
-        if let Some(client) = self.clients.get_mut(key)
-            && (client.details.is_some() || !name.is_empty())
-        {
-            client.details_mut().name = name.into();
-        }
-    }
-
-    pub(in crate::proxy) fn note_library(
-        &mut self,
-        key: ClientKey,
-        info: client_command::SetInfo<'_>,
-    ) {
-        if let Some(details) = self.clients.get_mut(key).map(Client::details_mut) {
-            match info {
-                client_command::SetInfo::LibName(name) => details.lib_name = name.into(),
-                client_command::SetInfo::LibVer(version) => details.lib_ver = version.into(),
-            }
         }
     }
 }

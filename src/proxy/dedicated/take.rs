@@ -100,7 +100,7 @@ impl Machine {
     fn borrow_link(&mut self, link: LinkKey, key: ClientKey) {
         self.count_owned(link);
         self.own(link, key);
-        if let Some(pin) = self.pin_mut(key) {
+        if let Some(pin) = self.clients.pin_mut(key) {
             pin.provisional = true;
         }
     }

@@ -43,8 +43,10 @@ impl Machine {
         let args = Args::new(frame);
         let effect = match plan {
             // The server reports the number of the link that gets the invalidations.
-            Plan::Answer(Answer::ClientGetRedir) if self.is_tracking(key) => Effect::Redirect,
-            Plan::Answer(Answer::ClientTrackingInfo) if self.is_tracking(key) => {
+            Plan::Answer(Answer::ClientGetRedir) if self.clients.is_tracking(key) => {
+                Effect::Redirect
+            }
+            Plan::Answer(Answer::ClientTrackingInfo) if self.clients.is_tracking(key) => {
                 Effect::TrackingInfo
             }
             Plan::Answer(Answer::ClientNoTouchOff) => Effect::NoTouch(false),
@@ -74,7 +76,7 @@ impl Machine {
             }
             _ => return self.poison(key, NOT_INSIDE),
         };
-        let Some(pin) = self.pin_mut(key) else {
+        let Some(pin) = self.clients.pin_mut(key) else {
             return Handled::Yes;
         };
         pin.effect_bytes += effect.size();
@@ -85,14 +87,9 @@ impl Machine {
     }
 
     fn hold_own(&mut self, key: ClientKey, change: &Change) {
-        if let Some(pin) = self.pin_mut(key) {
+        if let Some(pin) = self.clients.pin_mut(key) {
             pin.change(change);
         }
-    }
-
-    fn is_tracking(&self, key: ClientKey) -> bool {
-        let pin = self.clients.get(key).and_then(|c| c.pin());
-        pin.is_some_and(|pin| pin.tracking.is_some())
     }
 
     /// Refuses a command inside MULTI. The server gets a command that it refuses, so that the
@@ -166,7 +163,10 @@ impl Machine {
                 self.clients.mark_ready(key);
             }
             if let Some(kind) = step.ended.filter(|_| has_effect)
-                && let Some((_, effect)) = self.pin_mut(key).and_then(|pin| pin.effects.pop_front())
+                && let Some((_, effect)) = self
+                    .clients
+                    .pin_mut(key)
+                    .and_then(|pin| pin.effects.pop_front())
             {
                 let link = self.links.get_mut(link_key);
                 let element = link.map(|it| mem::take(&mut it.collected));
@@ -199,20 +199,20 @@ impl Machine {
                     dialect: self.dialect_of(key),
                 };
                 answer(what, Args::new(&frame), &view, &mut out);
-                self.note_answer(key, what, Args::new(&frame));
+                self.clients.note_answer(key, what, Args::new(&frame));
             }
             Effect::Info if good => self.write_info(key, &mut out),
             Effect::Select(db) if good => self.selected(key, db),
-            Effect::Name(name) if good => self.named(key, &name),
+            Effect::Name(name) if good => self.clients.named(key, &name),
             Effect::Library(frame) if good => {
                 if let Ok(info) = client_command::parse_set_info(Args::new(&frame)) {
-                    self.note_library(key, info);
+                    self.clients.note_library(key, info);
                 }
             }
             Effect::NoTouch(on) if good => self.hold_own(key, &Change::NoTouch(on)),
             Effect::Keep if good => self.hold_own(key, &Change::Keep),
             Effect::Redirect if good => {
-                let pin = self.pin_mut(key);
+                let pin = self.clients.pin_mut(key);
                 let tracking = pin.and_then(|pin| pin.tracking);
                 let id = tracking.map_or(-1, |it| it.redirect.unwrap_or_default().cast_signed());
                 write::integer(&mut out, id);

@@ -250,7 +250,7 @@ impl Machine {
                 command::denied(self.user_of(key), &name.unwrap_or_default())
             }
         };
-        if self.is_inside(key) {
+        if self.clients.is_inside(key) {
             if self.poison(key, &text) == Handled::Later {
                 return Handled::Later;
             }

@@ -93,7 +93,7 @@ impl Machine {
             }
         }
         if let Plan::Answer(answer) = plan {
-            self.note_answer(key, answer, Args::new(frame));
+            self.clients.note_answer(key, answer, Args::new(frame));
         }
         self.stats.counters.answers += 1;
         match plan {

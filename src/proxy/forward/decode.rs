@@ -18,7 +18,6 @@ use crate::proxy::forward::run::Run;
 use crate::proxy::machine::Machine;
 use crate::session::client::Flag;
 use crate::session::inbound::{Progress, SPARE_BYTES_MAX};
-use crate::session::last_command::LastCommand;
 use crate::session::share::Share;
 use crate::store::allocator::shrink;
 use crate::store::key::{ClientKey, ConnKey, TenantSlot};
@@ -244,18 +243,11 @@ impl Machine {
             (limits, limited) = self.rules_of(key);
         }
         self.end_run(key, &mut run, bytes, used);
-        self.note_command_of(key, bytes.get(last).unwrap_or_default());
+        self.clients
+            .note_command_of(key, bytes.get(last).unwrap_or_default());
         Decoded {
             used,
             progress: Progress { decoder, missing },
-        }
-    }
-
-    pub(in crate::proxy) fn note_command_of(&mut self, key: ClientKey, frame: &[u8]) {
-        if let Some(client) = self.clients.get_mut(key)
-            && let Some(command) = LastCommand::of(frame)
-        {
-            client.command = command;
         }
     }
 
@@ -269,7 +261,7 @@ impl Machine {
             Ok(_) => {
                 let decision = self.decision(key, limited, &frame);
                 let taken = self.carry_out(key, limited, decision, &frame);
-                self.note_command_of(key, &frame);
+                self.clients.note_command_of(key, &frame);
                 taken
             }
             // If the error cannot be answered yet, the line is kept and decoded again.

@@ -191,7 +191,7 @@ impl Machine {
             None => self.carry_out(key, limited, decision, &frame),
         };
         if taken == Handled::Yes {
-            self.note_command_of(key, &frame);
+            self.clients.note_command_of(key, &frame);
         }
         let mut pieces = ChunkList::default();
         self.links.chunks_mut().append_owned(&mut pieces, frame);

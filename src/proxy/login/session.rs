@@ -243,14 +243,14 @@ impl Machine {
 
     fn set_name(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
         let name = client_command::parse_set_name(args).map_err(|refusal| refusal.to_string())?;
-        self.named(key, name);
+        self.clients.named(key, name);
         self.reply(key, b"+OK\r\n");
         Ok(())
     }
 
     fn set_info(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
         let info = client_command::parse_set_info(args).map_err(|refusal| refusal.to_string())?;
-        self.note_library(key, info);
+        self.clients.note_library(key, info);
         self.reply(key, b"+OK\r\n");
         Ok(())
     }

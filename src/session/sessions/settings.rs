@@ -1,0 +1,76 @@
+//! What a client is set to, and what is noted of its commands.
+
+use crate::command::Answer;
+use crate::command::client::{self as client_command};
+use crate::dedicated::pin::Pin;
+use crate::resp::Args;
+use crate::session::client::Client;
+use crate::session::last_command::LastCommand;
+use crate::session::sessions::Sessions;
+use crate::store::key::ClientKey;
+
+impl Sessions {
+    pub(crate) fn note(&mut self, key: ClientKey, name: &[u8]) {
+        if let Some(client) = self.get_mut(key) {
+            client.command = LastCommand::named(name);
+        }
+    }
+
+    /// Notes what a command that the proxy answered changes in the client's line.
+    pub(crate) fn note_answer(&mut self, key: ClientKey, answer: Answer, args: Args<'_>) {
+        let Some(client) = self.get_mut(key) else {
+            return;
+        };
+        match answer {
+            Answer::ReadOnly(on) if on || client.details.is_some() => {
+                client.details_mut().read_only = on;
+            }
+            Answer::ClientCapa => {
+                let mut capabilities = args.skip(2);
+                if capabilities.any(|it| it.eq_ignore_ascii_case(b"redirect")) {
+                    client.details_mut().takes_redirects = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn pin_mut(&mut self, key: ClientKey) -> Option<&mut Pin> {
+        self.get_mut(key)?.pin_mut()
+    }
+
+    pub(crate) fn is_inside(&self, key: ClientKey) -> bool {
+        let pin = self.get(key).and_then(|c| c.pin());
+        pin.is_some_and(|pin| pin.multi)
+    }
+
+    pub(crate) fn named(&mut self, key: ClientKey, name: &[u8]) {
+        if let Some(client) = self.get_mut(key)
+            && (client.details.is_some() || !name.is_empty())
+        {
+            client.details_mut().name = name.into();
+        }
+    }
+
+    pub(crate) fn note_library(&mut self, key: ClientKey, info: client_command::SetInfo<'_>) {
+        if let Some(details) = self.get_mut(key).map(Client::details_mut) {
+            match info {
+                client_command::SetInfo::LibName(name) => details.lib_name = name.into(),
+                client_command::SetInfo::LibVer(version) => details.lib_ver = version.into(),
+            }
+        }
+    }
+
+    pub(crate) fn is_tracking(&self, key: ClientKey) -> bool {
+        let pin = self.get(key).and_then(|c| c.pin());
+        pin.is_some_and(|pin| pin.tracking.is_some())
+    }
+
+    pub(crate) fn note_command_of(&mut self, key: ClientKey, frame: &[u8]) {
+        if let Some(client) = self.get_mut(key)
+            && let Some(command) = LastCommand::of(frame)
+        {
+            client.command = command;
+        }
+    }
+}
