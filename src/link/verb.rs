@@ -25,7 +25,7 @@ pub(crate) enum Verb {
     Confirm(Topic),
     /// Confirmations until no subscription of this topic is left.
     ConfirmAll(Topic),
-    /// The first of [`Pin::changes`] says it.
+    /// The first of `Pin::changes` says it.
     Change,
 }
 

@@ -82,6 +82,8 @@ impl Machine {
         }
     }
 
+    // Its frame is large: few calls mean anything for others.
+    #[inline(never)]
     fn run_queued_work(&mut self) {
         while let Some(work) = self.work.pop() {
             match work {

@@ -10,7 +10,7 @@
 //!        the pool's wait queue         closed: the client must not continue as if nothing was lost
 //! ```
 //!
-//! All requests of a client with a dedicated link go to that link. What the link holds (a [`Pin`])
+//! All requests of a client with a dedicated link go to that link. What the link holds (a `Pin`)
 //! is decided by replies; requests only decide that nothing goes elsewhere until the reply arrives.
 //! So a `MULTI` that was refused holds nothing, and `EXEC` ends what its `MULTI` began.
 //!

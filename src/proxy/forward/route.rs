@@ -255,7 +255,7 @@ pub(in crate::proxy) fn record(
     link.traffic.request_bytes += len as u64;
 }
 
-/// Like [`record`](Self::record), for one request with a record of its own and `count` replies.
+/// Like `record`, for one request with a record of its own and `count` replies.
 #[inline]
 pub(in crate::proxy) fn record_as(
     requests: &mut Requests,
@@ -271,7 +271,7 @@ pub(in crate::proxy) fn record_as(
     link.traffic.request_bytes += len as u64;
 }
 
-/// Like [`record_as`](Self::record_as), without counting the request.
+/// Like `record_as`, without counting the request.
 #[inline]
 pub(in crate::proxy) fn record_uncounted(
     requests: &mut Requests,

@@ -35,10 +35,12 @@ impl Sessions {
         }
     }
 
+    #[inline]
     pub(crate) fn pin_mut(&mut self, key: ClientKey) -> Option<&mut Pin> {
         self.get_mut(key)?.pin_mut()
     }
 
+    #[inline]
     pub(crate) fn is_inside(&self, key: ClientKey) -> bool {
         let pin = self.get(key).and_then(|c| c.pin());
         pin.is_some_and(|pin| pin.multi)
@@ -66,6 +68,7 @@ impl Sessions {
         pin.is_some_and(|pin| pin.tracking.is_some())
     }
 
+    #[inline]
     pub(crate) fn note_command_of(&mut self, key: ClientKey, frame: &[u8]) {
         if let Some(client) = self.get_mut(key)
             && let Some(command) = LastCommand::of(frame)
