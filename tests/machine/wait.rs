@@ -57,6 +57,22 @@ fn client_with_a_dedicated_connection_waits_for_its_earlier_writes() {
     assert_eq!(worker.received(client), ":2\r\n");
 }
 
+/// While the last confirmation is outstanding the client still counts as a subscriber.
+#[test]
+fn wait_behind_an_unsubscription_is_about_the_earlier_writes() {
+    let (mut worker, client, shared) = worker();
+    worker.exchange(client, shared, "SET k v", "+OK\r\n");
+    let confirmation = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+    let dedicated = worker.dedicated(client, "SUBSCRIBE c", confirmation);
+    worker.received(client);
+    worker.send(client, "UNSUBSCRIBE c");
+    worker.send(client, "WAIT 1 0");
+    assert!(!worker.requests(dedicated).contains("WAIT"));
+    worker.reply(dedicated, "*3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n");
+    worker.settle();
+    assert!(worker.requests(shared).contains("WAIT"));
+}
+
 /// The server has answered before the link closes, in the same read.
 #[test]
 fn reply_to_wait_counts_though_its_link_closes_with_it() {

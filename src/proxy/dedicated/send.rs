@@ -79,7 +79,8 @@ impl Machine {
         let argc = Args::new(frame).len() as u32;
         match own {
             Dedicated::Multi => self.send(key, Verb::Multi, 1, None, frame),
-            Dedicated::Wait if !self.is_outside(key) => Handled::Later,
+            // Whether other links must be asked depends on what the last replies say.
+            Dedicated::Wait if !self.is_settled(key) => Handled::Later,
             Dedicated::Wait if self.waits_elsewhere(key) => self.wait(key, frame),
             Dedicated::Block | Dedicated::Wait => self.send(key, Verb::Block, 1, None, frame),
             Dedicated::Bypass(_) => self.send_for_one_request(key, frame),
