@@ -47,7 +47,7 @@
 //! |---|---|---|
 //! | `resp` | RESP: where requests and replies end, writing replies | |
 //! | `command` | what a command means to a proxy, and the replies of the proxy | `resp` |
-//! | `cluster` | tenants, clusters, instances, and the registry of them | |
+//! | `cluster` | tenants, clusters, instances, and the registry of them | `command` |
 //! | `metrics` | counters of an instance, and the Prometheus text format | |
 //! | `store` | keys with generations, tables, lists of chunks, time | |
 //! | `stats` | the statistics of a worker | `store`, `cluster`, `metrics` |

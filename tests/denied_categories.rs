@@ -6,8 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use elika::cluster::{CATEGORIES, UNDENIABLE};
-use elika::command::{self, DenyList};
+use elika::command::{DenyList, UNDENIABLE, categories};
 use elika::resp::{Args, write};
 use support::{Feature, Redis};
 
@@ -41,13 +40,6 @@ fn is_denied(denied: &DenyList, name: &str) -> bool {
 }
 
 #[test]
-fn cluster_and_command_have_the_same_categories() {
-    let known: BTreeSet<_> = command::categories().collect();
-    assert_eq!(known, BTreeSet::from(CATEGORIES));
-    assert_eq!(UNDENIABLE, command::UNDENIABLE);
-}
-
-#[test]
 fn categories_have_the_commands_of_the_server() {
     let redis = Redis::open();
     if redis.lacks(Feature::Functions) {
@@ -62,7 +54,7 @@ fn categories_have_the_commands_of_the_server() {
     let exact = redis.ask("INFO server").contains("redis_version:7.0.");
     let compile = |category: &str| DenyList::compile(&[format!("@{category}")]).unwrap();
     let known = [compile("fast"), compile("slow")];
-    for category in CATEGORIES.into_iter().filter(|name| *name != "all") {
+    for category in categories().filter(|name| *name != "all") {
         let here = compile(category);
         let there = list(&redis, &format!("COMMAND LIST FILTERBY ACLCAT {category}"));
         assert!(there.len() > 4, "{category}: {there:?}");

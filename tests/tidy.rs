@@ -19,7 +19,7 @@ const LINE_CHARS_MAX: usize = 100;
 const LAYERS: &[(&str, &[&str])] = &[
     ("resp", &[]),
     ("command", &["resp"]),
-    ("cluster", &[]),
+    ("cluster", &["command"]),
     ("config", &[]),
     ("metrics", &[]),
     ("store", &[]),

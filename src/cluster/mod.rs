@@ -24,7 +24,7 @@ pub use health::Health;
 pub use instance::{ALIAS_LABEL, ClusterInstance, Endpoint, Status, UnknownStatus};
 pub use json::JsonError;
 pub use key::{ClusterKey, ClusterName, Location, TenantKey};
-pub use limits::{CATEGORIES, TenantLimits, TenantRules, UNDENIABLE};
+pub use limits::{TenantLimits, TenantRules};
 pub use owners::{Owners, Refused};
 pub use quota::{Bucket, Gauge, Quota};
 pub use registry::{ClusterRegistry, MemoryRegistry, RegistryError};

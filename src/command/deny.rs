@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use super::category::{ALL, TABLE};
+use super::category::{ALL, TABLE, categories};
 use super::lookup;
 use super::refusal::shown;
 use crate::resp::Args;
@@ -25,6 +25,38 @@ pub const UNDENIABLE: [&str; 8] = [
     "quit",
     "reset",
 ];
+
+/// Checks a word of a list of denied commands. Returns it in lower case.
+///
+/// # Errors
+///
+/// The reason why the word cannot be denied, for the person who wrote the list.
+pub fn denied_word(word: &str) -> Result<String, String> {
+    let word = word.to_ascii_lowercase();
+    if let Some(category) = word.strip_prefix('@') {
+        let mut known: Vec<_> = categories().collect();
+        if known.contains(&category) {
+            return Ok(word);
+        }
+        known.sort_unstable();
+        let known = known.join(", @");
+        return Err(format!("{word:?} is not a category; allowed: @{known}"));
+    }
+    if UNDENIABLE.contains(&&*word) {
+        return Err(format!("{word:?} cannot be denied: every client needs it"));
+    }
+    let named = |name: &str| {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+        (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(known)
+    };
+    let (name, sub) = word.split_once('|').unwrap_or((&word, "x"));
+    if named(name) && named(sub) {
+        return Ok(word);
+    }
+    Err(format!(
+        "{word:?} is not the name of a command, such as flushall or config|set"
+    ))
+}
 
 /// Bytes of a command's name. A longer name cannot be denied by name.
 const NAME_BYTES_MAX: usize = 64;

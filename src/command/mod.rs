@@ -51,7 +51,7 @@ pub use answer::{Answer, View, answer};
 pub use category::{
     categories, is_command, is_container, is_paused_with_writes, may_write, only_reads,
 };
-pub use deny::{DenyList, UNDENIABLE};
+pub use deny::{DenyList, UNDENIABLE, denied_word};
 pub use permission::{Permission, Permissions};
 pub use refusal::{Refusal, denied};
 pub use writes::always_writes;

@@ -3,8 +3,9 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{NUMBERS, PartialLimits, TenantLimits, denied_word, sorted};
+use super::{NUMBERS, PartialLimits, TenantLimits, sorted};
 use crate::cluster::ClusterInstance;
+use crate::command::denied_word;
 
 /// The label that lists denied commands and categories.
 const DENY: &str = "deny";

@@ -30,45 +30,6 @@ pub struct TenantLimits {
     pub deny: Vec<String>,
 }
 
-/// The categories that can be denied: the categories of Redis ACLs. `command` has their commands.
-pub const CATEGORIES: [&str; 22] = [
-    "admin",
-    "all",
-    "bitmap",
-    "blocking",
-    "connection",
-    "dangerous",
-    "fast",
-    "geo",
-    "hash",
-    "hyperloglog",
-    "keyspace",
-    "list",
-    "pubsub",
-    "read",
-    "scripting",
-    "set",
-    "slow",
-    "sortedset",
-    "stream",
-    "string",
-    "transaction",
-    "write",
-];
-
-/// The commands that cannot be denied. Without them a client library cannot open, keep or close a
-/// connection, and reports that the server is down.
-pub const UNDENIABLE: [&str; 8] = [
-    "auth",
-    "client|reply",
-    "client|setinfo",
-    "client|setname",
-    "hello",
-    "ping",
-    "quit",
-    "reset",
-];
-
 /// Every limit that is a number: its name in JSON, its label, and its range. The minima exclude
 /// rates and sizes that would reject every request.
 const NUMBERS: [Number; 6] = [
@@ -149,32 +110,6 @@ impl PartialLimits {
             deny: self.deny.flatten().unwrap_or_default(),
         }
     }
-}
-
-/// Checks a word of a list of denied commands. Returns it in lower case, or the error.
-fn denied_word(word: &str) -> Result<String, String> {
-    let word = word.to_ascii_lowercase();
-    if let Some(category) = word.strip_prefix('@') {
-        if CATEGORIES.contains(&category) {
-            return Ok(word);
-        }
-        let known = CATEGORIES.join(", @");
-        return Err(format!("{word:?} is not a category; allowed: @{known}"));
-    }
-    if UNDENIABLE.contains(&&*word) {
-        return Err(format!("{word:?} cannot be denied: every client needs it"));
-    }
-    let named = |name: &str| {
-        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-        (1..=64).contains(&name.len()) && name.bytes().all(known)
-    };
-    let (name, sub) = word.split_once('|').unwrap_or((&word, "x"));
-    if named(name) && named(sub) {
-        return Ok(word);
-    }
-    Err(format!(
-        "{word:?} is not the name of a command, such as flushall or config|set"
-    ))
 }
 
 /// Sorts the words and removes duplicates.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use tinyjson::JsonValue;
 
-use super::{NUMBERS, PartialLimits, Setting, TenantLimits, denied_word, labels, sorted};
+use super::{NUMBERS, PartialLimits, Setting, TenantLimits, labels, sorted};
 use crate::cluster::json::{JsonError, Node, read};
 use crate::cluster::{ClusterInstance, TenantKey};
+use crate::command::denied_word;
 
 /// The name of the entry for all tenants.
 const ALL_TENANTS: &str = "*";
