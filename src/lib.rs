@@ -52,10 +52,10 @@
 //! | `store` | keys with generations, tables, lists of chunks, time | |
 //! | `stats` | the statistics of a worker | `store`, `cluster`, `metrics` |
 //! | `link` | one connection to one server | `store`, `command`, `metrics`, `resp` |
-//! | `upstream` | tenants, instances, accounts, pools | `link`, `stats`, and theirs |
+//! | `upstream` | tenants, instances, accounts, pools | `link`, `stats`, and what they use |
 //! | `dedicated` | the state of a dedicated connection | `link`, `store`, `command`, `resp` |
 //! | `session` | one client: its requests, its identity | `dedicated`, `link`, `stats`, … |
-//! | `proxy` | the machine: a worker without sockets and clock | all above |
+//! | `proxy` | a worker as a deterministic machine, without sockets and clock | all above |
 //! | `reactor` | the loop of a worker: sockets and a clock around `proxy` | `proxy`, `cluster` |
 //! | `service` | the service port: HTTP on its own threads | `proxy`, `cluster`, `metrics` |
 //! | `server` | the process: threads, listener, signals, drain | all of these, `config` |
@@ -63,10 +63,10 @@
 //!
 //! # Threads
 //!
-//! Each worker thread runs a `reactor` with a machine. Worker 0 accepts, and gives each client to
-//! the worker with the fewest. Workers share an immutable snapshot of the clusters, load counters
-//! and inboxes, and nothing per request. Everything that can block, such as resolving names, has a
-//! thread of its own.
+//! Each worker thread runs a `reactor` with a machine. Worker 0 accepts connections and gives each
+//! client to the worker with the fewest clients. Workers share an immutable snapshot of the
+//! clusters, load counters and inboxes, and nothing per request. Everything that can block, such as
+//! resolving names, has a thread of its own.
 //!
 //! # A request
 //!
@@ -74,18 +74,18 @@
 //! 2. `resp::RequestDecoder` finds the end of the request, and `command::plan` what it means.
 //! 3. Most requests are forwarded: their bytes are appended to a shared connection of the client's
 //!    pool (tenant, user, database, protocol), and a record of the request to two queues: that of
-//!    the connection and that of the client. Only the record knows both.
+//!    the connection and that of the client. Only the record refers to both.
 //! 4. At the end of the turn, each connection with data is written once.
 //! 5. The reply arrives: `proxy::Machine::link_read`. The head of the connection's queue names the
 //!    client, and `resp::ReplyScanner` finds the end of the reply. The bytes that have arrived are
 //!    appended to the client's outbound bytes, and written at the end of that turn.
 //!
-//! A client in a transaction, a subscriber, and a client with a blocking command each have a
-//! dedicated connection, taken from the pool and returned once it holds no state. Its requests and
-//! replies take the same path.
+//! A client in a transaction, a subscriber and a client with a blocking command each have a
+//! dedicated connection, which is taken from the pool and returned when it holds no state. The
+//! requests and replies on it take the same path.
 //!
-//! Connections hold keys, never references. A key that finds nothing belongs to a connection that
-//! has closed since, which is normal.
+//! Clients and links hold keys, never references. A key that finds nothing is normal: its
+//! connection has closed.
 #![warn(clippy::all)]
 
 #[doc(hidden)]

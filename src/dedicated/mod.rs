@@ -1,5 +1,5 @@
 //! What a dedicated link holds for its client: a transaction, watched keys, subscriptions,
-//! tracking. Replies decide it. Pure data.
+//! tracking. Replies change it. Contains data only, no decisions.
 
 pub(crate) mod effect;
 pub(crate) mod pin;

@@ -1,4 +1,4 @@
-//! What a dedicated link holds for its client, as its replies say.
+//! The state that a dedicated link holds for its client, which replies change.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) enum Change {
     /// CLIENT TRACKINGINFO: the reply contains another link's number.
     TrackingInfo,
     NoTouch(bool),
-    /// HIMPORT PREPARE: the link keeps state until it ends.
+    /// HIMPORT PREPARE, CLIENT IMPORT-SOURCE ON: the link keeps state until it ends.
     Keep,
     Select(u32),
     /// A login. The account may be removed before the server answers.
@@ -33,7 +33,7 @@ pub(crate) enum Change {
         protocol: Protocol,
         name: Option<Vec<u8>>,
     },
-    /// Inside MULTI: EXEC will have this effect.
+    /// A command queued inside MULTI: its effect when EXEC executes it.
     Queue(Effect),
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Tracking {
     pub redirect: Option<u64>,
 }
 
-/// What a dedicated link holds for its client, as its replies say.
+/// The state that a dedicated link holds for its client, which replies change.
 #[derive(Debug, Default)]
 pub(crate) struct Pin {
     /// Inside MULTI.
@@ -74,10 +74,10 @@ pub(crate) struct Pin {
     pub tenant: TenantSlot,
     /// The shared link that the client used before: it may carry some of the client's writes.
     pub(crate) shared: LinkKey,
-    /// Another client may act on the link by its number, or the link differs from the pool's
-    /// others: no other client gets it.
+    /// No other client gets the link: another client may refer to it by its number, or its settings
+    /// differ from those of the pool's other links.
     pub(crate) not_reusable: bool,
-    /// Requests in flight whose replies may change what is held.
+    /// Requests in flight whose replies may change this state.
     pub(crate) unsettled: u32,
     /// The ones among them that may begin or end a transaction.
     pub(crate) transactions: u32,
@@ -101,12 +101,12 @@ impl Pin {
             || self.kept
     }
 
-    /// Another client knows the link by its number.
+    /// Keeps the link from other clients: a client knows its number.
     pub(crate) fn forbid_reuse(&mut self) {
         self.not_reusable = true;
     }
 
-    /// The number of commands that EXEC has carried out, if its reply is inspected.
+    /// The number of commands that EXEC has executed so far, if its reply is inspected.
     pub(crate) fn carried_out(&self) -> u32 {
         self.walker.ended()
     }

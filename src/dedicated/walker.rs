@@ -63,7 +63,7 @@ impl Walker {
             Scan::Complete { len } => (len, true),
             Scan::Partial => (part.len(), false),
         };
-        // A message published meanwhile is between the elements, and is none of them.
+        // A push between the elements is not an element.
         let push = if at_start {
             part.first() == Some(&b'>')
         } else {

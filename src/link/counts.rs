@@ -3,7 +3,8 @@
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, write};
 
-/// Replicas and, for WAITAOF, the server's own file: as many as are waited for, or as there are.
+/// Numbers of replicas and, for WAITAOF, of the server's own append-only file: those that a client
+/// waits for, or those of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Counts {
     /// `None`: WAIT.
@@ -12,8 +13,9 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// The counts and the timeout (0: none) in a request. `None`: an argument is invalid, and the
-    /// server says so on any link. (It has one file: it refuses to wait for more.)
+    /// The counts and the timeout (0: none) of a request. `None`: an argument is invalid, and any
+    /// server refuses the request. (A server has one append-only file, so WAITAOF with more than 1
+    /// is invalid.)
     pub(crate) fn parse(frame: &[u8]) -> Option<(Self, u64)> {
         let mut args = Args::new(frame);
         let file = args.next()?.len() > "WAIT".len();
@@ -31,7 +33,7 @@ impl Counts {
         Some((Self { local, replicas }, ms))
     }
 
-    /// Is nothing wanted? Then the server replies at once with the present counts.
+    /// Are all counts zero or less? The server then replies at once with the present counts.
     pub(crate) fn is_nothing(self) -> bool {
         self.replicas <= 0 && self.local.is_none_or(|local| local == 0)
     }

@@ -30,7 +30,7 @@ impl Credential {
         write::command(out, &self.auth());
     }
 
-    /// Writes the AUTH command for a further link.
+    /// Writes the proxy's own AUTH command, for a further link.
     pub(crate) fn write_auth_again(&self, out: &mut Vec<u8>) {
         proxy_command::write(out, &self.auth());
     }

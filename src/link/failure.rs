@@ -7,14 +7,14 @@ use crate::resp::ReplyError;
 pub enum Failure {
     /// It could not be opened. The text is the operating system's.
     Unreachable(String),
-    /// This process may not or cannot open it: no descriptor, no port. The text is the operating
-    /// system's.
+    /// The operating system does not let this process open it: no file descriptor or no port is
+    /// free. The text is the operating system's.
     Starved(String),
     /// It was open and ended.
     Lost,
     /// It was not ready in time, or a reply was outstanding for too long.
     TimedOut,
-    /// The server sent what no server may send: nothing on the link can be trusted any more.
+    /// The server violated the protocol: no further byte on the link can be matched to a request.
     Desync(String),
     /// The server refused the credential, or requires one. The text is its own, without the `-`.
     Refused(String),
@@ -25,7 +25,7 @@ pub enum Failure {
     TurnedAway(String),
     /// The server runs a script: this is its reply to all commands. Its text, without the `-`.
     Busy(String),
-    /// The link is not needed any more or must not be used: no failure.
+    /// The proxy closed the link: it is not needed or not usable any more. Not a failure.
     Removed,
 }
 

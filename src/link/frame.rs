@@ -1,7 +1,7 @@
-//! The frames of a dedicated link, and what each is to the link's client.
+//! The frames of a dedicated link, and what each is for the link's client.
 //!
-//! Keeps the start and the end of the current frame, which tell its kind: a message may have any
-//! size and is delivered as it arrives.
+//! Keeps the start and the end of the current frame, which show its class. The middle is not kept:
+//! a message may have any size, and is delivered as it arrives.
 
 use crate::command::Topic;
 use crate::resp::number::parse_i64;
@@ -27,15 +27,15 @@ pub(crate) struct Frame {
 pub(crate) enum Destination {
     /// To the client of the head of the queue, unless CLIENT REPLY silences it.
     Reply,
-    /// To the owner, as no reply to a request.
+    /// To the owner: a push, which is not a reply.
     Push,
-    /// Nowhere until the frame is complete.
+    /// Collected until the frame is complete.
     Collect,
-    /// Nowhere while the frame may be the push that names the client which got invalidations.
+    /// Collected while the frame may be the push that says that a redirection ended.
     HeldPush,
     /// To the owner, element by element: the reply to EXEC.
     ExecReply,
-    /// Nowhere until its command's name has arrived: a line of MONITOR.
+    /// A line of MONITOR: collected until the name of its command has arrived.
     MonitorLine,
     /// Dropped: a line of MONITOR while the client wants no replies, or about a command of the
     /// proxy.
@@ -49,7 +49,7 @@ pub(crate) enum Destination {
 pub(crate) enum Class {
     /// The reply to the head of the queue.
     Reply,
-    /// A confirmation: a channel more or less, and how many there are now.
+    /// A confirmation of a subscribe or unsubscribe: the topic, and the number of subscriptions.
     Confirmation(Topic, u32),
     /// A message, an invalidation or a line of MONITOR: no reply to a request.
     Unsolicited,

@@ -113,7 +113,7 @@ pub(crate) struct Handshake {
     learned: Option<BlockingCommands>,
 }
 
-/// What a server told in a successful handshake.
+/// The result of a successful handshake.
 #[derive(Debug)]
 pub(crate) struct Greeted {
     pub hello: HelloReply,
@@ -236,7 +236,8 @@ impl Handshake {
 
     fn take(&mut self, step: Step, reply: &[u8]) -> Result<(), Failure> {
         match (step, error_text(&proxy_command::unmark(reply))) {
-            // A user that may not ask, or an old server, leaves the known commands as they are.
+            // The user may not send COMMAND, or the server is busy or loading: the known commands
+            // stay as they are.
             (Step::Learn, Some(text)) if is_passing(&text) => {}
             (Step::Learn, _) => {
                 self.learned = Some(BlockingCommands::read(reply).unwrap_or_default())
@@ -299,7 +300,8 @@ pub(crate) fn is_refusal(text: &str) -> bool {
     .any(|start| text.starts_with(start))
 }
 
-/// Does an error say nothing about other links, or about the same command later?
+/// Is the error temporary or limited to this user? Then it says nothing about other links or a
+/// later attempt.
 fn is_passing(text: &str) -> bool {
     let passing = ["NOPERM", "NOAUTH", "BUSY", "LOADING", "MASTERDOWN"];
     passing.iter().any(|start| text.starts_with(start))

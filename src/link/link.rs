@@ -74,7 +74,8 @@ pub(crate) struct Link {
     pub scanner: ReplyScanner,
     /// Bytes of the current reply that have arrived.
     pub reply_bytes: u64,
-    /// A reply that must be read whole: an auth result, or a part of the handshake.
+    /// A reply or a push that must be read whole: of the handshake, to AUTH, to the proxy's own
+    /// requests, or one whose contents the proxy replaces.
     pub collected: Vec<u8>,
     /// Bytes of unexpected pushes.
     pub pushed_bytes: usize,
@@ -82,11 +83,11 @@ pub(crate) struct Link {
     pub paused: bool,
     pub dirty: bool,
     role: Role,
-    /// Clients that wait until replicas have the writes on this link.
+    /// Clients that wait until replicas have their writes on this link.
     pub waits: Waits,
     /// When the server last answered WAIT.
     pub asked_wait: Millis,
-    /// Blocking requests in flight: while there are any, silence is no failure.
+    /// Blocking requests in flight. While there are any, the link has no reply deadline.
     pub blocking: u32,
     /// The state of clients that wait behind a slowly read or late reply.
     pub stall: Stall,
@@ -100,7 +101,7 @@ pub(crate) struct Link {
     pub frame: Frame,
     /// The server's number of the link, if known.
     pub id: Option<u64>,
-    /// The link took over the unsent requests of a lost one, and has not sent a byte of them.
+    /// The link took over requests of a lost link, and has not sent a byte of them.
     pub is_successor: bool,
     /// When the handshake was complete.
     pub ready_at: Millis,
@@ -110,8 +111,8 @@ pub(crate) struct Link {
     pub tried: usize,
     /// Bytes and requests of the link, for the stats.
     pub traffic: Traffic,
-    /// When the link was started, last read, or got its first outstanding request: the deadline
-    /// counts from here.
+    /// When the link was started, became ready, was last read, or got its first outstanding
+    /// request. Its deadline is measured from here.
     pub since: Millis,
     /// The time of silence after which a reply is late, ms.
     pub late_ms: u64,
@@ -195,8 +196,8 @@ impl Link {
         matches!(self.state, State::Connecting | State::Greeting(_))
     }
 
-    /// Has the link completed a request, or has it none? Then its end says nothing about the
-    /// server.
+    /// Has the link completed its handshake, or is it a verifier that is idle or has verified a
+    /// login? If so, its end is no sign that the server is down.
     pub(crate) fn has_worked(&self) -> bool {
         match self.state {
             State::Ready | State::Verifying(Verifying::Idle { .. }) => true,
@@ -210,8 +211,8 @@ impl Link {
         self.pool == PoolKey::NONE
     }
 
-    /// May clients of its pool send on it? Not while it is kept for one of them, nor behind
-    /// abandoned replies.
+    /// May clients of the pool send on the link? Not while it is reserved, borrowed or retired, or
+    /// has abandoned replies.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.role, Role::Shared | Role::Idle) && self.abandoned == 0
     }
@@ -221,16 +222,15 @@ impl Link {
         self.role == Role::Reserved
     }
 
-    /// Is it out of its pool so that its server can be asked about replicas? Nothing else is in
-    /// flight.
+    /// Does the link belong to no client, and is WAIT in flight on it?
     pub(crate) fn is_asked_only(&self) -> bool {
         let taken = [ClientKey::NONE].map(Role::Borrowed).contains(&self.role)
             || self.is_dedicated() && self.owner() == ClientKey::NONE;
         taken && self.waits.is_asking()
     }
 
-    /// Ends a read pause. Returns whether there was one: then the link must be read at once. The
-    /// silence until now was not the server's.
+    /// Ends a read pause. Returns whether the link was read paused: then it must be read at once.
+    /// The reply deadline starts again, because the server may have answered during the pause.
     pub(crate) fn unpause(&mut self, now: Millis) -> bool {
         let was = std::mem::take(&mut self.paused);
         if was {
@@ -250,9 +250,9 @@ impl Link {
         owner != ClientKey::NONE && self.waits.clients().all(|it| it != owner)
     }
 
-    /// Should requests prefer another link, even a connecting one? The link is in the middle of a
-    /// large reply, or runs a script. A slow reply is no reason: the server may be busy, and then
-    /// it is so on every link.
+    /// Should requests prefer another link, even a connecting one? Yes, if the link is in the
+    /// middle of a large reply, runs a script, is read paused or has abandoned replies. A late
+    /// reply is no reason: the server may be busy, and then all links are slow.
     #[inline]
     pub(crate) fn is_busy(&self) -> bool {
         const BIG: u64 = 64 * 1024;
@@ -274,7 +274,7 @@ impl Link {
         self.sent > 0 && !self.fifo.is_empty() && !self.paused && self.blocking == 0
     }
 
-    /// What makes a ready link a worse choice, in rising order.
+    /// Why a ready link is a worse choice, the stronger reason first: (busy, late).
     pub(crate) fn drawbacks(&self, now: Millis) -> (bool, bool) {
         (self.is_busy(), self.is_late(now))
     }

@@ -243,7 +243,7 @@ impl Links {
         match link.stall {
             Stall::None if link.paused => self.stall(key, Stall::Since(now)),
             Stall::None => self.stall(key, late),
-            // It may be a read that found no other link.
+            // The request may be a read that found no other link.
             Stall::Held(_) => link.stall = Stall::Served(now),
             _ => {}
         }

@@ -1,5 +1,5 @@
-//! One connection to one server (a link): its handshake, its queue of requests, where its replies
-//! end, and why it ends. Knows a client only by its key, and no pool.
+//! A link: one connection to one server. Its handshake, its queue of requests, the ends of its
+//! replies, and the reason for its end. Refers to its client and its pool by key only.
 //!
 //! | file | contents |
 //! |---|---|
@@ -24,7 +24,7 @@ pub(crate) mod handshake;
 pub(crate) mod latency;
 #[allow(
     clippy::module_inception,
-    reason = "the room is named after its main record"
+    reason = "the layer is named after its main record"
 )]
 pub(crate) mod link;
 pub(crate) mod links;

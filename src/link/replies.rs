@@ -22,7 +22,8 @@ pub(crate) struct Scanned {
     pub done: u32,
     /// The following bytes are not RESP. The valid replies before them are delivered first.
     pub broken: Option<Failure>,
-    /// An error among them that says something about the server's health.
+    /// The kind of an error among them that shows that the server may not be able to serve
+    /// requests.
     pub trouble: Option<ErrorKind>,
 }
 
@@ -91,7 +92,7 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// The server sends too many bytes of them.
+    /// The server sent too many bytes of pushes.
     pub(crate) fn scan_push(&mut self, rest: &[u8]) -> Result<(usize, bool), Failure> {
         let (len, whole) = self.scan(rest)?;
         self.pushed_bytes += len;

@@ -37,17 +37,17 @@ pub(crate) enum Kind {
     Deliver,
     /// They are dropped: CLIENT REPLY is OFF or SKIP.
     Swallow,
-    /// It is the reply to a health check; there is no client.
+    /// The reply to a health check; there is no client.
     Check,
-    /// It is the reply to the proxy's ROLE; there is no client.
+    /// The reply to the proxy's HELLO or ROLE, which shows the server's role; there is no client.
     Role,
-    /// It tells whether a user may use a command; there is no client.
+    /// The reply to a permission probe of the proxy; there is no client.
     Permission(Permission),
-    /// It shows that the server answers; there is no client.
+    /// The reply to the proxy's PING, which shows that the server answers; there is no client.
     Alive,
-    /// It is the reply to WAIT for all clients that wait on the link.
+    /// The reply to the proxy's WAIT, for all clients that wait on the link.
     Wait,
-    /// They are abandoned: the requests were retried on another link.
+    /// The replies are dropped: the requests were retried on another link.
     Abandoned,
 }
 
@@ -74,7 +74,7 @@ impl Kind {
     }
 }
 
-/// How far the replies of a record are. Replies are sent to a client in the order of its requests,
+/// How many of a record's replies have arrived. A client gets replies in the order of its requests,
 /// whichever links they arrive on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
@@ -100,8 +100,8 @@ pub(crate) struct Request {
     /// Where its replies are in [`Requests::kept`], and whether they are done: see [`Reply`].
     kept: u32,
     is_done: bool,
-    /// What the reply says about a dedicated link. A reply that says anything has a record of its
-    /// own.
+    /// What the reply changes on the link. A request whose reply changes something has a record of
+    /// its own.
     pub verb: Verb,
     /// The position of its first byte in all bytes ever queued for the link: compared with the
     /// link's count of sent bytes, it tells whether the server may have seen the request.
@@ -112,7 +112,8 @@ pub(crate) struct Request {
     pub queued: u32,
     /// The reasons for which it was retried.
     pub retried: Retried,
-    /// Unless its reply is an error, it is a write: see `former`. It has a record of its own.
+    /// The request is a write, unless its reply is an error: see `former`. Such a request has a
+    /// record of its own.
     pub writes: bool,
 }
 
@@ -205,7 +206,7 @@ impl Requests {
         self.records.len() - self.done - self.untimed
     }
 
-    /// The outstanding replies change nothing, and may not take any time any more.
+    /// Makes the outstanding replies of a link ordinary: they change no state, and have a deadline.
     pub(crate) fn set_deadline(&mut self, fifo: Fifo) {
         let mut index = fifo.head;
         while let Some(record) = self.records.get_mut(index as usize) {

@@ -78,7 +78,7 @@ impl Role {
         }
     }
 
-    /// Was the link opened as a dedicated one? Then clients never share it.
+    /// Is the link a dedicated one, which clients never share?
     #[inline]
     pub(crate) fn is_dedicated(self) -> bool {
         match self {

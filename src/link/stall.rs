@@ -15,16 +15,17 @@ pub(crate) enum Stall {
     /// No client waits.
     #[default]
     None,
-    /// Clients have waited behind a slowly read reply since then.
+    /// Clients wait behind a slowly read reply, since this time.
     Since(Millis),
-    /// The reply at the head has been late since then; whether the server answers elsewhere is
-    /// unknown.
+    /// The reply at the head has been late since this time. Whether the server answers on other
+    /// links is unknown.
     Late(Millis),
-    /// The server answers elsewhere, as was found then.
+    /// The server answers on other links; found at this time.
     Served(Millis),
-    /// The server answers elsewhere but holds back the write at the head, as was found then: reads
-    /// go to other links, and writes come here.
+    /// The server answers on other links but delays the write at the head; found at this time.
+    /// Reads go to other links, and writes to this one.
     Held(Millis),
-    /// Clients cannot be served on other links: the reply is buffered, so that theirs can arrive.
+    /// No other link can serve the clients: the reply at the head is buffered, so that their
+    /// replies can arrive.
     Kept,
 }

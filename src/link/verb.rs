@@ -1,13 +1,13 @@
-//! The verb of a request: what its reply says about the link.
+//! The verb of a request: what its reply changes on the link.
 
 use crate::command::Topic;
 
-/// The verb of a request: what its reply says about the link.
+/// The verb of a request: what its reply changes on the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
-    /// Nothing.
+    /// The reply changes nothing.
     Plain,
-    /// Nothing, but it may take long.
+    /// The reply changes nothing, but the script may run for a long time.
     Script,
     /// A transaction has begun.
     Multi,
@@ -19,13 +19,13 @@ pub(crate) enum Verb {
     Unwatch,
     /// The reply comes when a blocking command gets its data.
     Block,
-    /// The reply is for all clients in WAIT on the link; it comes after a moment.
+    /// The proxy's own WAIT: one reply for all clients that wait on the link.
     Wait,
     /// As many confirmations as the record counts, or one error.
     Confirm(Topic),
     /// Confirmations until no subscription of this topic is left.
     ConfirmAll(Topic),
-    /// The first of `Pin::changes` says it.
+    /// The reply accepts or refuses the first of `Pin::changes`.
     Change,
 }
 
@@ -40,7 +40,7 @@ impl Verb {
         matches!(self, Self::Confirm(_) | Self::ConfirmAll(_))
     }
 
-    /// Is it unknown what the link will hold afterwards?
+    /// Is the state of the link unknown until the reply arrives?
     pub(crate) fn is_unsettled(self) -> bool {
         !matches!(self, Self::Plain | Self::Script | Self::Block | Self::Wait)
     }
@@ -50,7 +50,8 @@ impl Verb {
         matches!(self, Self::Block | Self::Wait)
     }
 
-    /// Is the link's silence no failure? The proxy's own WAIT lasts for a moment only.
+    /// Does the link have no reply deadline while the request is in flight? The proxy's own WAIT
+    /// ends after a moment, so it has one.
     pub(crate) fn blocks(self) -> bool {
         self == Self::Block
     }

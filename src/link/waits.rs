@@ -10,8 +10,8 @@ use crate::link::request::Kind;
 use crate::store::key::{ClientKey, LinkKey};
 use crate::store::time::Millis;
 
-/// The duration of the first question, ms: a client that asks meanwhile for less waits this much
-/// longer than it would directly.
+/// The duration of the first question, ms. A client that starts to wait for less during a question
+/// waits this much longer than on a direct connection.
 const FIRST_MS: u64 = 50;
 
 /// Each further question takes twice as long, up to `FIRST_MS` times two to the power of this.
@@ -33,9 +33,9 @@ pub(crate) struct Waiter {
     pub(crate) kind: Kind,
     wanted: Counts,
     until: Option<Millis>,
-    /// Since when the client has waited on this link, or when the server last answered.
+    /// When the client began to wait on this link, or when the server last answered.
     pub(crate) since: Millis,
-    /// The number of questions since.
+    /// The number of questions since then.
     rounds: u32,
     /// The last question for this very value; 0: none.
     asked: u64,
@@ -210,11 +210,12 @@ impl Waits {
             return Vec::new();
         };
         let told = asked.told(reply);
-        // A server that refused at once would do so again.
+        // A server that refuses the question at once would refuse it again.
         let last = now.after(EARLY_MS) < until;
         let (mut done, mut left) = (Vec::new(), Vec::new());
         for mut waiter in self.take() {
-            // A later client may have written after the question.
+            // The reply does not count for a client that joined after the question: it may have
+            // written in between.
             let concerns = waiter.rounds > 0 && waiter.wanted.is_file() == asked.is_file();
             let over = match told {
                 Some(told) if concerns => {
@@ -231,8 +232,8 @@ impl Waits {
         done
     }
 
-    /// The waiters whose time is over and whose value is not being asked for. A client about which
-    /// the server was never asked waits `more` for that.
+    /// The waiters whose time is over and whose value is not being asked for. A client about whose
+    /// writes the server was not asked yet waits `more` milliseconds longer.
     pub(crate) fn overdue(&mut self, now: Millis, more: u64) -> Vec<Waiter> {
         let asking = self.is_asking();
         let over = |it: &Waiter| {

@@ -1,5 +1,5 @@
-//! A change of a client's session that is under way: who it wants to be, where and how, and what
-//! it hears then.
+//! A change of a client's session that is in progress: the account, instance, database and protocol
+//! that it leads to, and what the client gets at its end.
 
 use crate::command::Permission;
 use crate::resp::Protocol;
@@ -7,11 +7,11 @@ use crate::resp::Protocol;
 use crate::session::question::Gathering;
 use crate::store::key::AccessKey;
 
-/// A session change under way.
+/// A session change in progress.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub goal: Goal,
-    /// Who and where the client will be, and how.
+    /// The account and instance, the database and the protocol after the change.
     pub access: AccessKey,
     pub db: u32,
     pub protocol: Protocol,
@@ -19,7 +19,7 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// Bytes of the other clients' lines that have been found.
+    /// Bytes of the other workers' answers to the client's question.
     pub(crate) fn gathered_bytes(&self) -> usize {
         match &self.goal {
             Goal::Peers(gathering) => gathering.bytes(),
@@ -28,18 +28,18 @@ impl Waiting {
     }
 }
 
-/// How far the credential of a session change is verified.
+/// The state of the login of a session change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Login {
-    /// It waits for a connection that verifies it.
+    /// The login is queued for a verifier.
     Waits,
-    /// A backend is asked.
+    /// AUTH is in flight.
     Asked,
-    /// It is accepted, or there is none to verify.
+    /// The credential is accepted, or there is none to verify.
     Done,
 }
 
-/// What the client asked for, hence what it hears in the end.
+/// The command or event that started the change, which decides the client's reply.
 #[derive(Debug)]
 pub(crate) enum Goal {
     Auth,
@@ -47,18 +47,20 @@ pub(crate) enum Goal {
         name: Option<Vec<u8>>,
     },
     Select,
-    /// Nothing: its command is decoded again, once it is known whether the backend wants a login.
+    /// The client's command is decoded again when it is known whether the backend admits the
+    /// default user. No reply.
     Admission,
-    /// Nothing: it moves to another instance when a link of its account is ready there, and does
-    /// not know.
+    /// The client moves to another instance when a link of its account is ready there. No reply:
+    /// the client does not notice.
     Move,
-    /// Nothing: its command is decoded again, once it is known whether the user may give it.
+    /// The client's command is decoded again when it is known whether the user may send it. No
+    /// reply.
     Permission(Permission),
-    /// A question about other clients: the other workers' answers.
+    /// A question about other clients, with the answers of the workers.
     Peers(Box<Gathering>),
 }
 
-/// Who, where and how a client wants to be.
+/// The account and instance, the database and the protocol after a session change.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub access: AccessKey,
@@ -69,7 +71,7 @@ pub(crate) struct Target {
 }
 
 impl Goal {
-    /// What the server is asked about before it is done.
+    /// The permission that the server is asked for before the change is done.
     pub(crate) fn permission(&self) -> Option<Permission> {
         match self {
             Self::Select => Some(Permission::Select),

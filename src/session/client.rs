@@ -33,8 +33,8 @@ impl Hold {
     pub(crate) const IN_FLIGHT: Self = Self(2);
     /// The link has too many unsent bytes.
     pub(crate) const LINK: Self = Self(16);
-    /// The tenant is paused or above its rate, or the client has had its share of the turn: the
-    /// client is in one of the lists for that, see `admission` and `share`.
+    /// The tenant is paused or above its rate, or the client has used its share of the turn: the
+    /// client is in the list for that reason, see `admission` and `share`.
     pub(crate) const LIMIT: Self = Self(64);
 
     pub(crate) fn set(&mut self, bit: Self) {
@@ -109,7 +109,8 @@ pub(crate) struct Client {
     pub link: LinkKey,
     /// What the client's dedicated link holds, while it has one. [`Client::set_pin`] changes it.
     pin: Option<Box<Pin>>,
-    /// The client's account; `NONE`: the client is anonymous and has sent no request.
+    /// The client's account. `NONE`: the client is neither logged in nor admitted as the default
+    /// user.
     account: AccountKey,
     /// The pool of (account, instance, db, protocol). `NONE`: the client has no instance, until it
     /// sends a request and its tenant has an instance.
@@ -146,7 +147,7 @@ pub(crate) enum Flag {
     Gone = 16,
     /// The client has left links that may carry its last write: see [`Details::former`].
     Moved = 64,
-    /// The client uses its link only because another one was blocked.
+    /// The client uses its present link only because its previous one was blocked.
     RetriedElsewhere = 128,
 }
 

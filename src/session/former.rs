@@ -63,7 +63,7 @@ impl Client {
         former.map_or(&[], |it| &it.connections[..])
     }
 
-    /// Forgets a link: it carries no write of the client, or is the present one.
+    /// Forgets a former link: the client wrote nothing on it, or uses it again.
     pub(crate) fn forget_former(&mut self, key: LinkKey) {
         if self.is(Flag::Moved)
             && let Some(former) = self.details.as_mut().and_then(|it| it.former.as_mut())
@@ -91,8 +91,8 @@ impl Client {
         former.told = true;
     }
 
-    /// Notes a request of a client that has left links. Returns whether the reply will say if it
-    /// was a write.
+    /// Notes a request of a client that has left links. Returns whether the request is a write
+    /// unless its reply is an error.
     pub(crate) fn sends(&mut self, frame: &[u8]) -> bool {
         let former = self.details.as_ref().and_then(|it| it.former.as_ref());
         let told = former.is_some_and(|it| it.told);

@@ -16,12 +16,12 @@ pub struct Scope {
 pub enum Question {
     /// Some of the clients that match: list them, or close them.
     Search(Search),
-    /// The link on which the client with this number is blocked; a client in WAIT is unblocked at
-    /// once, with an error if `true`.
+    /// The link on which the client with this number is blocked. A client that waits for replicas
+    /// is unblocked by its worker at once; `true`: with an error.
     Blocked(Scope, i64, bool),
     /// The link on which the client with this number gets messages.
     Subscriber(Scope, i64),
-    /// No answer is wanted: this instance requires a login, as its server told the asking worker.
+    /// This instance requires a login, as the asking worker found. The answer is not used.
     LoginNeeded(TenantKey, InstanceId),
 }
 
@@ -36,15 +36,15 @@ pub enum Answer {
     Gone,
 }
 
-/// What is known of a client that was asked for by its number.
+/// The result of a search for a client by its number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Found {
     /// This worker has no such client.
     #[default]
     Nobody,
-    /// The client is not in the state that was asked for.
+    /// The client is not blocked, or cannot get a dedicated link.
     Otherwise,
-    /// The client is about to be in that state.
+    /// The client's dedicated link is not ready yet: ask again.
     Soon,
     /// The client was unblocked.
     Unblocked,
@@ -63,7 +63,7 @@ pub(crate) struct Gathering {
     pub(crate) question: Option<Question>,
     /// The length of the request in bytes: it shows in the asking client's own line.
     pub(crate) asked: usize,
-    /// Some worker has clients behind this slice.
+    /// Some worker has more slots behind this slice.
     pub(crate) more: bool,
     pub purpose: Purpose,
 }

@@ -48,9 +48,9 @@ pub(crate) struct Sessions {
     ready: VecDeque<ClientKey>,
     /// Draining: a client is closed as soon as nothing of it is in flight.
     draining: bool,
-    /// The rest of the go of the client whose bytes are decoded.
+    /// The unused share of the client whose bytes are being decoded.
     pub share: Share,
-    /// Clients that had their go and sent more.
+    /// Clients that used their share and have more commands buffered.
     pub backlog: Rows,
     /// Clients that wait for their tenant's rate.
     pub throttled: Throttled,

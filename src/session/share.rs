@@ -1,12 +1,13 @@
-//! The share of one client: how much a worker does for it before it continues with the others.
+//! The share of one client: how many commands a worker handles for it before it continues with
+//! other clients.
 //!
-//! A client's bytes are decoded in goes of at most [`COMMANDS_MAX`] commands. A client that has
-//! more waits in the backlog and is read paused; each turn handles a number of commands of the
-//! backlog, tenant by tenant, and client by client of each. So a client that sends little is
-//! answered in the turn in which its request arrived, whatever other clients send.
+//! A client's bytes are decoded up to [`COMMANDS_MAX`] commands at once. A client with more
+//! commands waits in the backlog and is read paused; each turn handles a number of commands of the
+//! backlog, in turn by tenant and by client. So a client with few commands is answered in the turn
+//! in which they arrive, whatever other clients send.
 //!
-//! A client above its tenant's rate waits until the rate allows a request, or for one second: then
-//! it gets the next error.
+//! A client above its tenant's rate waits until the rate allows a request, or for at most one
+//! second; then its next request gets an error.
 
 use std::collections::VecDeque;
 

@@ -45,7 +45,7 @@ pub enum Bound {
     RefusedCommands,
     /// A limit of the client's tenant.
     Tenant(Limit),
-    /// No limit: a login was refused.
+    /// A refused login; there is no limit.
     Login,
     /// The memory of the process.
     Memory,
@@ -155,7 +155,8 @@ impl fmt::Display for Notice {
 pub(crate) struct Notices(BTreeMap<Bound, (Millis, u64)>);
 
 impl Notices {
-    /// Whether a line is due now; if so, returns how many were suppressed before it.
+    /// Is a line due now? Returns the number of lines that were suppressed before it, or counts
+    /// this one as suppressed.
     pub(crate) fn due(&mut self, bound: Bound, now: Millis) -> Option<u64> {
         let Some((last, suppressed)) = self.0.get_mut(&bound) else {
             self.0.insert(bound, (now, 0));

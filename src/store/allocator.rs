@@ -40,11 +40,12 @@ pub(crate) fn has_memory(bytes: usize) -> bool {
     there
 }
 
-/// Makes the memory of an empty slab small, which it can only be while there is something in it.
+/// Shrinks the memory of a slab that is empty except for `something`; a slab without a value cannot
+/// be shrunk.
 ///
-/// Large memory is to be made small before it is freed: glibc takes the largest piece that it sees
-/// freed for a size that comes and goes, and from then on keeps up to twice as much of what is
-/// free (mallopt(3), `M_MMAP_THRESHOLD`; malloc.c, `mp_.trim_threshold`).
+/// Memory is shrunk before it is freed: glibc raises its thresholds to the size of the largest
+/// mapped piece that is freed, and from then on keeps up to twice as much free memory (mallopt(3),
+/// `M_MMAP_THRESHOLD`; malloc.c, `mp_.trim_threshold`).
 #[cold]
 pub(crate) fn make_small<T>(slab: &mut Slab<T>, something: T) -> T {
     slab.clear();
@@ -53,9 +54,9 @@ pub(crate) fn make_small<T>(slab: &mut Slab<T>, something: T) -> T {
     slab.remove(index)
 }
 
-/// Gives back the memory of a slab that holds nothing; see [`make_small`]. A slab that cannot be
-/// mapped apart is not made small first: glibc would keep what is left of it for the thread, amid
-/// memory that is free.
+/// Frees the memory of an empty slab; see [`make_small`]. A slab that is too small to be mapped
+/// separately is not shrunk first: glibc would keep the rest of it in the thread's cache, between
+/// free pieces.
 pub(crate) fn give_back<T>(slab: &mut Slab<T>, something: T) {
     if slab.capacity() * size_of::<T>() >= MAPPED_BYTES_LEAST {
         make_small(slab, something);
@@ -63,9 +64,9 @@ pub(crate) fn give_back<T>(slab: &mut Slab<T>, something: T) {
     *slab = Slab::new();
 }
 
-/// Gives back most of a buffer that is larger than `max` and twice what is in it: by a copy,
-/// because what is cut off a piece of memory may be so small that glibc keeps it for the thread,
-/// amid all that is free; and never to so small a piece.
+/// Frees most of a buffer that is larger than `max` and at most half full. The bytes are copied to
+/// a new piece of at least `max` bytes: a piece shrunk in place could leave a rest so small that
+/// glibc keeps it in the thread's cache, between free pieces.
 pub(crate) fn shrink(bytes: &mut Vec<u8>, max: usize) {
     if bytes.is_empty() && bytes.capacity() > max {
         *bytes = Vec::new();
@@ -80,8 +81,8 @@ pub(crate) fn shrink(bytes: &mut Vec<u8>, max: usize) {
     }
 }
 
-/// Trades the small free pieces that glibc keeps for the thread, as if they were in use, for others
-/// at lower addresses: some were freed in a burst, and what is free beneath them is not given back.
+/// Exchanges the small free pieces in glibc's cache of the thread for others at lower addresses.
+/// Pieces that were freed in a burst keep the free memory below them from being returned.
 pub(crate) fn trade_cached_pieces() {
     for bytes in (CACHED_BYTES_STEP..UNCACHED_BYTES).step_by(CACHED_BYTES_STEP) {
         let pieces = || Vec::<u8>::with_capacity(bytes);
@@ -91,7 +92,8 @@ pub(crate) fn trade_cached_pieces() {
     }
 }
 
-/// Frees the memory of an empty list: it may lie behind everything that was freed.
+/// Frees the memory of an empty list, which may lie above free memory and keep it from being
+/// returned.
 pub(crate) fn give_back_list<T>(list: &mut Vec<T>) {
     if list.is_empty() {
         *list = Vec::new();

@@ -77,8 +77,8 @@ impl Chunk {
     }
 }
 
-/// A queue of bytes in a [`ChunkPool`]. Not `Clone`: one owner. It must be given back with
-/// [`ChunkPool::clear`]; forgetting leaks it until the pool goes.
+/// A queue of bytes in a [`ChunkPool`]. Not `Clone`: a list has one owner, which must free it with
+/// [`ChunkPool::clear`]. Otherwise its bytes leak until the pool is dropped.
 #[derive(Debug)]
 pub(crate) struct ChunkList {
     head: u32,
@@ -334,7 +334,7 @@ impl ChunkPool {
         let (free, max) = match bytes.capacity() {
             FIRST_BYTES => (&mut self.free_first, FREE_FIRST_MAX),
             CHUNK_BYTES => (&mut self.free, FREE_CHUNKS_MAX),
-            // As it is: a read buffer is never shorter than it is long.
+            // Kept at its full length, which `ReadBuffer::exchange` requires.
             _ if bytes.len() == READ_BYTES && bytes.capacity() < 2 * READ_BYTES => {
                 if self.free_buffers.len() < FREE_BUFFERS_MAX {
                     self.free_buffers.push(bytes);

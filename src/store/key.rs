@@ -1,7 +1,7 @@
 //! Keys of the machine's tables: an index and a generation.
 //!
-//! A key outlives what it names. A lookup of a closed connection's key finds nothing, even if its
-//! slot is used again, because the generation differs.
+//! A key may outlive its value. The key of a closed connection finds nothing, even if its slot is
+//! used again, because the generation differs.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub trait Key: Copy {
     fn new(index: u32, generation: u32) -> Self;
     /// The slot.
     fn index(self) -> u32;
-    /// Which of the slot's values, over time, is meant.
+    /// Distinguishes the values that use the slot one after another.
     fn generation(self) -> u32;
 }
 

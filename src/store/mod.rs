@@ -1,8 +1,8 @@
 //! The containers of a worker: keys with generations, tables, lists of chunks, the read buffer, and
 //! time. Knows nothing of clients, links or the protocol.
 //!
-//! Connections hold keys and never references. A key that finds nothing is normal: what it names is
-//! gone.
+//! Clients and links hold keys, never references. A look-up that finds nothing is normal: the key's
+//! value was removed.
 
 pub(crate) mod allocator;
 pub(crate) mod buffer;

@@ -23,7 +23,7 @@ impl Millis {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The same in tenths of seconds, rounded down, as far as 32 bits go (13 years).
+    /// The same time in tenths of a second, rounded down; saturates after 13 years.
     pub(crate) fn tenths(self) -> Tenths {
         Tenths(u32::try_from(self.0 / TENTH_MS).unwrap_or(u32::MAX))
     }
@@ -33,7 +33,7 @@ impl Millis {
         u64::from(self.tenths().0.saturating_sub(earlier.0)) * TENTH_MS
     }
 
-    /// Whole seconds since the start, as far as 32 bits go (136 years).
+    /// Whole seconds since the start; saturates after 136 years.
     #[must_use]
     pub fn seconds(self) -> u32 {
         u32::try_from(self.0 / 1000).unwrap_or(u32::MAX)

@@ -57,8 +57,9 @@ impl Requests {
         size
     }
 
-    /// All replies of a record have come, before its turn; it has left its link's queue. Returns
-    /// what it counts as beyond what is [kept](Self::keep) of it.
+    /// All replies of a record have arrived before its turn, and the record has left its link's
+    /// queue. Returns how many bytes are to be counted for the client besides those that
+    /// [`keep`](Self::keep) returned.
     pub(crate) fn complete(&mut self, index: u32) -> usize {
         match self.get(index).map(Request::reply) {
             Some(Reply::Arriving(kept)) => {
@@ -76,7 +77,8 @@ impl Requests {
         }
     }
 
-    /// Drops the part of a record's replies that has come. Returns what it counted as.
+    /// Drops the replies of a record that have arrived. Returns the bytes that were counted for
+    /// them.
     pub(super) fn drop_kept(&mut self, index: u32, chunks: &mut ChunkPool) -> usize {
         let Some(record) = self.records.get_mut(index as usize) else {
             return 0;

@@ -66,7 +66,7 @@ impl Requests {
         let second = Request {
             count: record.count.saturating_sub(count),
             start,
-            // What has come belongs to the first replies.
+            // Replies that have arrived belong to the first record.
             kept: NIL,
             is_done: false,
             ..*record
@@ -84,7 +84,7 @@ impl Requests {
         new
     }
 
-    /// Appends a record to a link's queue, wherever it was before; its bytes will start at `start`.
+    /// Appends a record to the queue of another link; its bytes start at `start`.
     pub(crate) fn rehang(&mut self, index: u32, of_link: &mut Fifo, start: u64) {
         if let Some(record) = self.get_mut(index) {
             (record.start, record.next_of_link) = (start, NIL);
@@ -96,9 +96,9 @@ impl Requests {
         }
     }
 
-    /// Answers a record that was removed from its link's queue: the replies wait for earlier ones.
-    /// A part of its replies that has come is dropped: no link completes it. Returns what that part
-    /// counted as.
+    /// Answers a record that was removed from its link's queue; the replies wait for earlier ones.
+    /// A partial reply is dropped, because no link completes it. Returns the bytes that were
+    /// counted for the partial reply.
     pub(crate) fn answer(
         &mut self,
         index: u32,
@@ -115,7 +115,7 @@ impl Requests {
         dropped
     }
 
-    /// Removes a record that was removed from its link's queue, and is in no client's.
+    /// Removes a record that is in no queue any more.
     pub(crate) fn forget(&mut self, index: u32) {
         if let Some(record) = self.records.try_remove(index as usize) {
             self.untimed -= usize::from(record.verb.is_untimed());

@@ -11,7 +11,7 @@ use crate::store::time::{Millis, Tenths};
 /// The links that a client has left, see `former`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Former {
-    /// `NONE` stands for links of which nothing is known any more.
+    /// `NONE` stands for links that are not remembered one by one, or whose writes are lost.
     pub connections: Vec<LinkKey>,
     /// The client got the error that its earlier writes cannot be confirmed.
     pub told: bool,
@@ -25,12 +25,14 @@ pub(crate) struct Details {
     pub lib_ver: Box<[u8]>,
     /// The session change in progress.
     pub waiting: Option<Box<Waiting>>,
-    /// Why there was no auth result for the default user: the error for the client's next command.
+    /// The error for the client's next command: why its session change, permission check or wait
+    /// for a dedicated link failed.
     pub refusal: Option<Box<str>>,
     /// The links that the client has left, if [`Flag::Moved`](super::Flag::Moved) is set, and a
     /// little longer.
     pub former: Option<Box<Former>>,
-    /// When the client joined the wait queue for its present command; 0: it did not.
+    /// When the client joined the wait queue for its present command; 0: that command was not
+    /// queued.
     pub queued_since: Millis,
     /// When the client became anonymous again, by RESET or a move to another instance.
     pub anonymous_since: Tenths,
@@ -49,7 +51,7 @@ pub(crate) struct Details {
 }
 
 impl Details {
-    /// Is there nothing to keep?
+    /// Is every field at its default?
     fn is_empty(&self) -> bool {
         let Self {
             name,
@@ -115,7 +117,7 @@ impl Client {
             .map_or_else(Millis::default, |it| it.queued_since)
     }
 
-    /// Forgets the wait: the next command has not been in a wait queue.
+    /// Forgets when the client joined the wait queue: its next command has not been queued.
     pub(crate) fn forget_queued(&mut self) {
         if let Some(details) = &mut self.details {
             details.queued_since = Millis::default();
@@ -130,7 +132,8 @@ impl Client {
         self.details.get_or_insert_default()
     }
 
-    /// Since when the client has been anonymous: since it connected, or since RESET.
+    /// When the client last became anonymous: when it connected, by RESET, or by a move to another
+    /// instance.
     pub(crate) fn anonymous_since(&self) -> Tenths {
         let since = self.details.as_ref().map(|it| it.anonymous_since);
         since.map_or(self.opened, |since| since.max(self.opened))

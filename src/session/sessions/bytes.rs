@@ -102,7 +102,7 @@ impl Sessions {
         }
     }
 
-    /// Gives a record that no server answers these replies.
+    /// Answers a record whose link is lost with these replies.
     pub(crate) fn answer(
         &mut self,
         requests: &mut Requests,
@@ -212,7 +212,8 @@ impl Sessions {
         self.partial_bytes
     }
 
-    /// Counts them. Until the next count, new bytes are added and freed ones are not subtracted.
+    /// Counts the kept bytes anew. Until the next count, new bytes are added and freed bytes are
+    /// not subtracted.
     pub(crate) fn recount_partial(&mut self) {
         let partial = |client: &Client| {
             let inbound = client.inbound.as_ref().map_or(0, |it| it.bytes.len());

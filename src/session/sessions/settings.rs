@@ -1,4 +1,4 @@
-//! What a client is set to, and what is noted of its commands.
+//! The settings of a client's session, and notes about its commands.
 
 use crate::command::Answer;
 use crate::command::client::{self as client_command};

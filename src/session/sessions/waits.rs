@@ -22,8 +22,8 @@ impl Sessions {
         }
     }
 
-    /// Ends a client's wait: it returns to the phase that follows from what it has, and is queued
-    /// for resume. `false`: the client is closed or closing.
+    /// Ends a client's wait: the client returns to its [base](Client::base) phase and is queued for
+    /// resume. Returns `false` if the client is closed, closing, or does not wait.
     pub(crate) fn go_on(&mut self, key: ClientKey) -> bool {
         let waits = |it: &&mut Client| !it.phase().decodes() && !it.is_closing();
         let Some(client) = self.table.get_mut(key).filter(waits) else {

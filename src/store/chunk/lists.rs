@@ -1,4 +1,4 @@
-//! Whole lists: joined, and cut in two.
+//! Joins lists, and splits a list in two.
 
 use std::mem;
 
@@ -19,7 +19,8 @@ impl ChunkPool {
         list.len += other.len;
     }
 
-    /// The same; what is short is copied, so that many short lists become few chunks.
+    /// Like [`append_list`](Self::append_list), but copies a short list, so that many short lists
+    /// become few chunks.
     pub(crate) fn join(&mut self, list: &mut ChunkList, other: &mut ChunkList) {
         if !list.is_empty()
             && other.len <= FIRST_BYTES
@@ -38,8 +39,8 @@ impl ChunkPool {
         self.append_list(list, other);
     }
 
-    /// Cuts the first `n` bytes off a list. Only what lies on both sides of the cut is copied. Not
-    /// while a buffer is being taken.
+    /// Splits off the first `n` bytes of a list. Only the chunk at the cut is copied. Must not be
+    /// called while a buffer is being taken.
     pub(crate) fn split_front(&mut self, list: &mut ChunkList, n: usize) -> ChunkList {
         debug_assert!(!self.is_taking());
         let (mut front, mut n) = (ChunkList::default(), n.min(list.len));
