@@ -7,7 +7,7 @@ use crate::resp::{Args, Protocol, write};
 
 use super::Topic;
 use super::client::Dialect;
-use super::refusal::{Refusal, shown};
+use super::error_reply::{ErrorReply, shown};
 
 /// A command that [`answer()`] replies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,7 +162,7 @@ pub fn answer(answer: Answer, mut args: Args<'_>, view: &View<'_>, out: &mut Vec
                 let sub = args.nth(1).unwrap_or_default();
                 write::error(out, &unknown(sub, container, view.dialect));
             }
-            _ => write::error(out, Refusal::arity(full_name).text()),
+            _ => ErrorReply::arity(full_name).write(out),
         },
     }
 }
@@ -177,10 +177,10 @@ fn unknown(sub: &[u8], container: &str, dialect: Dialect) -> String {
     format!("ERR {what} '{sub}'. Try {container} HELP.")
 }
 
-fn confirm(result: Result<(), Refusal>, out: &mut Vec<u8>) {
+fn confirm(result: Result<(), ErrorReply>, out: &mut Vec<u8>) {
     match result {
         Ok(()) => write::simple(out, OK),
-        Err(refusal) => write::error(out, refusal.text()),
+        Err(refusal) => refusal.write(out),
     }
 }
 
@@ -203,7 +203,7 @@ fn tracking_info(protocol: Protocol, out: &mut Vec<u8>) {
 }
 
 /// CLIENT TRACKING without `ON`. There is nothing to turn off; Redis still checks the options.
-fn tracking_off(mut args: Args<'_>) -> Result<(), Refusal> {
+fn tracking_off(mut args: Args<'_>) -> Result<(), ErrorReply> {
     const PLAIN_OPTIONS: [&str; 4] = ["bcast", "optin", "optout", "noloop"];
     let switch = args.nth(2).unwrap_or_default();
     while let Some(option) = args.next() {
@@ -211,21 +211,25 @@ fn tracking_off(mut args: Args<'_>) -> Result<(), Refusal> {
         let with_value = is("prefix") || is("redirect");
         if with_value && args.next().is_none() || !with_value && !PLAIN_OPTIONS.into_iter().any(is)
         {
-            return Err(Refusal::SYNTAX);
+            return Err(ErrorReply::SYNTAX);
         }
     }
     if switch.eq_ignore_ascii_case(b"off") {
         Ok(())
     } else {
-        Err(Refusal::SYNTAX)
+        Err(ErrorReply::SYNTAX)
     }
 }
 
 /// CLIENT NO-EVICT or NO-TOUCH with `ON` or `OFF`.
-fn switch(mut args: Args<'_>) -> Result<(), Refusal> {
+fn switch(mut args: Args<'_>) -> Result<(), ErrorReply> {
     let value = args.nth(2).unwrap_or_default();
     let valid = value.eq_ignore_ascii_case(b"on") || value.eq_ignore_ascii_case(b"off");
-    if valid { Ok(()) } else { Err(Refusal::SYNTAX) }
+    if valid {
+        Ok(())
+    } else {
+        Err(ErrorReply::SYNTAX)
+    }
 }
 
 /// Writes one confirmation per channel, or one without a channel when none is given.

@@ -2,7 +2,7 @@
 
 use crate::resp::Args;
 
-use super::Refusal;
+use super::ErrorReply;
 
 /// The arguments of AUTH.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct AuthRequest<'a> {
 }
 
 /// Parses `AUTH [user] password`.
-pub fn parse(mut args: Args<'_>) -> Result<AuthRequest<'_>, Refusal> {
+pub fn parse(mut args: Args<'_>) -> Result<AuthRequest<'_>, ErrorReply> {
     match (args.nth(1), args.next(), args.next()) {
         (Some(password), None, _) => Ok(AuthRequest {
             user: None,
@@ -24,7 +24,7 @@ pub fn parse(mut args: Args<'_>) -> Result<AuthRequest<'_>, Refusal> {
             user: Some(user),
             password,
         }),
-        (Some(_), Some(_), Some(_)) => Err(Refusal::SYNTAX),
-        (None, ..) => Err(Refusal::arity("auth")),
+        (Some(_), Some(_), Some(_)) => Err(ErrorReply::SYNTAX),
+        (None, ..) => Err(ErrorReply::arity("auth")),
     }
 }

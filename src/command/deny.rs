@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use super::category::{ALL, TABLE, categories};
+use super::error_reply::shown;
 use super::lookup;
-use super::refusal::shown;
 use crate::resp::Args;
 
 /// The commands that cannot be denied, not even by `@all`. Without them a client library cannot

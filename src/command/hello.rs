@@ -8,9 +8,9 @@ use std::ops::Range;
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, Protocol, ReplyScanner, Scan};
 
-use super::Refusal;
+use super::ErrorReply;
 use super::client::{NAME_BYTES_MAX, is_printable};
-use super::refusal::shown;
+use super::error_reply::shown;
 
 /// The arguments of HELLO.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct HelloRequest<'a> {
 /// Parses `HELLO [version [AUTH user password] [SETNAME name]]`.
 ///
 /// The checks have the order of Redis. When an option is given twice, the last one counts.
-pub fn parse(mut args: Args<'_>) -> Result<HelloRequest<'_>, Refusal> {
+pub fn parse(mut args: Args<'_>) -> Result<HelloRequest<'_>, ErrorReply> {
     let mut request = HelloRequest::default();
     let Some(version) = args.nth(1) else {
         return Ok(request);
@@ -39,14 +39,14 @@ pub fn parse(mut args: Args<'_>) -> Result<HelloRequest<'_>, Refusal> {
         } else if option.eq_ignore_ascii_case(b"setname") && left >= 1 {
             request.name = args.next();
             if request.name.is_some_and(|name| name.len() > NAME_BYTES_MAX) {
-                return Err(Refusal::NAME_TOO_LONG);
+                return Err(ErrorReply::NAME_TOO_LONG);
             }
             if !request.name.is_some_and(is_printable) {
-                return Err(Refusal::BAD_NAME);
+                return Err(ErrorReply::BAD_NAME);
             }
         } else {
             let option = shown(option);
-            return Err(Refusal::new(format!(
+            return Err(ErrorReply::new(format!(
                 "ERR Syntax error in HELLO option '{option}'"
             )));
         }
@@ -54,12 +54,12 @@ pub fn parse(mut args: Args<'_>) -> Result<HelloRequest<'_>, Refusal> {
     Ok(request)
 }
 
-fn parse_version(version: &[u8]) -> Result<Protocol, Refusal> {
+fn parse_version(version: &[u8]) -> Result<Protocol, ErrorReply> {
     match parse_i64(version) {
         Some(2) => Ok(Protocol::Resp2),
         Some(3) => Ok(Protocol::Resp3),
-        Some(_) => Err(Refusal::fixed("NOPROTO unsupported protocol version")),
-        None => Err(Refusal::fixed(
+        Some(_) => Err(ErrorReply::fixed("NOPROTO unsupported protocol version")),
+        None => Err(ErrorReply::fixed(
             "ERR Protocol version is not an integer or out of range",
         )),
     }

@@ -35,11 +35,11 @@ pub mod blocking;
 mod category;
 pub mod client;
 mod deny;
+mod error_reply;
 pub mod hello;
 mod lookup;
 mod permission;
 pub mod proxy_command;
-mod refusal;
 mod secret;
 pub mod select;
 mod table;
@@ -52,8 +52,8 @@ pub use category::{
     categories, is_command, is_container, is_paused_with_writes, may_write, only_reads,
 };
 pub use deny::{DenyList, UNDENIABLE, denied_word};
+pub use error_reply::{ErrorReply, denied};
 pub use permission::{Permission, Permissions};
-pub use refusal::{Refusal, denied};
 pub use writes::always_writes;
 
 use crate::resp::Args;

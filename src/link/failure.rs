@@ -1,5 +1,6 @@
 //! Why a link ended.
 
+use crate::command::ErrorReply;
 use crate::resp::ReplyError;
 
 /// Why a link ended. Gives the errors for its clients.
@@ -37,43 +38,42 @@ impl From<ReplyError> for Failure {
 
 impl Failure {
     /// The error for a request that may have been executed.
-    pub(crate) fn text_if_sent(&self) -> &'static str {
-        match self {
+    pub(crate) fn error_if_sent(&self) -> ErrorReply {
+        ErrorReply::Proxy(match self {
             Self::TimedOut => "ERR elika: backend did not answer in time, outcome unknown",
             _ => "ERR elika: backend connection lost, outcome unknown",
-        }
+        })
     }
 
     /// The error for a request that was never sent, or a session change that failed.
-    pub(crate) fn text_if_unsent(&self) -> String {
+    pub(crate) fn error_if_unsent(&self) -> ErrorReply {
         match self {
-            Self::Unreachable(why) | Self::Starved(why) => {
-                format!("ERR elika: backend unavailable: {why}")
+            Self::Refused(_) => ErrorReply::NoAuth,
+            Self::Rejected(text) | Self::TurnedAway(text) | Self::Busy(text) => {
+                ErrorReply::new(text.clone())
             }
-            Self::Lost => "ERR elika: backend unavailable: connection closed".into(),
-            Self::TimedOut => "ERR elika: backend unavailable: timed out".into(),
-            Self::Desync(why) => format!("ERR elika: backend unavailable: {why}"),
-            Self::Refused(_) => NOAUTH.into(),
-            Self::Rejected(text) | Self::TurnedAway(text) | Self::Busy(text) => text.clone(),
-            Self::Removed => "ERR elika: backend unavailable: removed".into(),
+            Self::Lost => ErrorReply::unavailable("connection closed"),
+            Self::TimedOut => ErrorReply::unavailable("timed out"),
+            Self::Removed => ErrorReply::unavailable("removed"),
+            Self::Unreachable(why) | Self::Starved(why) | Self::Desync(why) => {
+                ErrorReply::Unavailable(why.clone().into())
+            }
         }
     }
 
     /// The reason for an error, without the common start of such errors.
     pub(crate) fn reason(&self) -> String {
-        let text = self.text_if_unsent();
-        let prefix = "ERR elika: backend unavailable: ";
-        text.strip_prefix(prefix).unwrap_or(&text).to_owned()
+        match self.error_if_unsent() {
+            ErrorReply::Unavailable(why) => why.into_owned(),
+            error => error.text().into_owned(),
+        }
     }
 
     /// The error for the login that failed: the server's own text, if it sent one.
-    pub(crate) fn text_for_login(&self) -> String {
+    pub(crate) fn error_for_login(&self) -> ErrorReply {
         match self {
-            Self::Refused(text) => text.clone(),
-            other => other.text_if_unsent(),
+            Self::Refused(text) => ErrorReply::new(text.clone()),
+            other => other.error_if_unsent(),
         }
     }
 }
-
-/// The error for commands before a login, where one is required.
-pub(crate) const NOAUTH: &str = "NOAUTH Authentication required.";

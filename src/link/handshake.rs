@@ -27,6 +27,7 @@ use crate::resp::{Protocol, write};
 
 use crate::link::credential::Credential;
 use crate::link::failure::Failure;
+use crate::link::server_error::{ServerError, error_text};
 
 /// The name of our links in the server's own CLIENT LIST.
 const CONNECTION_NAME: &[u8] = b"elika";
@@ -208,7 +209,7 @@ impl Handshake {
         let Some(step) = self.awaited.pop_front() else {
             let why = "sent a reply that nobody asked for";
             return Progress::Failed(match error_text(reply) {
-                Some(text) if is_busy(&text) => Failure::Busy(text),
+                Some(text) if ServerError::of(&text) == ServerError::Script => Failure::Busy(text),
                 // The server rejects connections at the moment.
                 Some(text) => Failure::TurnedAway(text),
                 None => Failure::Desync(why.into()),
@@ -235,33 +236,35 @@ impl Handshake {
     }
 
     fn take(&mut self, step: Step, reply: &[u8]) -> Result<(), Failure> {
-        match (step, error_text(&proxy_command::unmark(reply))) {
+        let text = error_text(&proxy_command::unmark(reply));
+        let error = text.map(|text| (ServerError::of(&text), text));
+        match (step, error) {
             // The user may not send COMMAND, or the server is busy or loading: the known commands
             // stay as they are.
-            (Step::Learn, Some(text)) if is_passing(&text) => {}
+            (Step::Learn, Some((error, _))) if error.is_passing() => {}
             (Step::Learn, _) => {
                 self.learned = Some(BlockingCommands::read(reply).unwrap_or_default())
             }
             // The error was about the connection, not the command; no other reply will follow.
-            (Step::EarlySelect, Some(text)) if is_about_the_connection(&text) => {
+            (Step::EarlySelect, Some((ServerError::Rejects, text))) => {
                 return Err(Failure::TurnedAway(text));
             }
             (Step::EarlySelect, error) => self.selected_early = error.is_none(),
             (Step::Select, Some(_)) if self.selected_early => {}
-            (_, Some(text)) if is_busy(&text) => return Err(Failure::Busy(text)),
-            (Step::Auth, Some(text)) if is_refusal(&text) => return Err(Failure::Refused(text)),
-            (Step::Hello, Some(text)) if text.starts_with("NOAUTH") => {
+            (_, Some((ServerError::Script, text))) => return Err(Failure::Busy(text)),
+            (Step::Auth, Some((error, text))) if error.refuses_login() => {
                 return Err(Failure::Refused(text));
             }
+            (Step::Hello, Some((ServerError::NoAuth, text))) => return Err(Failure::Refused(text)),
             // A server before 6.0 speaks RESP2 only, and needs no HELLO for it.
-            (Step::Hello, Some(text)) if is_unknown(&text) && self.protocol == Protocol::Resp2 => {
+            (Step::Hello, Some((ServerError::UnknownCommand, text)))
+                if self.protocol == Protocol::Resp2 =>
+            {
                 self.hello = Some(HelloReply::Unknown(text));
             }
-            (Step::Select, Some(text)) => return Err(Failure::Rejected(text)),
-            (Step::Hello, Some(text)) if is_unknown(&text) || text.starts_with("NOPROTO") => {
-                return Err(Failure::Rejected(text));
-            }
-            (_, Some(text)) => return Err(Failure::TurnedAway(text)),
+            (Step::Hello, Some((ServerError::UnknownCommand | ServerError::NoProtocol, text)))
+            | (Step::Select, Some((_, text))) => return Err(Failure::Rejected(text)),
+            (_, Some((_, text))) => return Err(Failure::TurnedAway(text)),
             (Step::Hello, None) => match split_hello(reply) {
                 Some((hello, id)) => (self.hello, self.id) = (Some(hello), Some(id)),
                 None => return Err(Failure::Desync("unknown form of HELLO reply".into())),
@@ -274,54 +277,6 @@ impl Handshake {
         }
         Ok(())
     }
-}
-
-/// The text of an error reply (RESP2, or RESP3's blob error), without its type byte.
-pub(crate) fn error_text(reply: &[u8]) -> Option<String> {
-    let text = match reply.split_first()? {
-        (b'-', text) => text,
-        (b'!', blob) => blob.splitn(2, |&b| b == b'\n').nth(1)?,
-        _ => return None,
-    };
-    Some(String::from_utf8_lossy(text).trim_end().to_owned())
-}
-
-/// Does an error to AUTH say that the credential is wrong? (Other errors are about the connection:
-/// too many clients, protected mode.) The texts are those of Redis 2 to 8.
-pub(crate) fn is_refusal(text: &str) -> bool {
-    [
-        "WRONGPASS",
-        "NOAUTH",
-        "ERR invalid password",
-        "ERR Client sent AUTH",
-        "ERR AUTH ",
-    ]
-    .iter()
-    .any(|start| text.starts_with(start))
-}
-
-/// Is the error temporary or limited to this user? Then it says nothing about other links or a
-/// later attempt.
-fn is_passing(text: &str) -> bool {
-    let passing = ["NOPERM", "NOAUTH", "BUSY", "LOADING", "MASTERDOWN"];
-    passing.iter().any(|start| text.starts_with(start))
-}
-
-/// Does the error say that the server runs a script? Then it is the reply to all commands.
-fn is_busy(text: &str) -> bool {
-    text.starts_with("BUSY ")
-}
-
-/// Is this an error that a server sends before it closes a new connection?
-fn is_about_the_connection(text: &str) -> bool {
-    ["ERR max number of clients", "DENIED "]
-        .iter()
-        .any(|start| text.starts_with(start))
-}
-
-/// Does the error say that the command is unknown?
-fn is_unknown(text: &str) -> bool {
-    text.starts_with("ERR unknown command")
 }
 
 #[cfg(test)]

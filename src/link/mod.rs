@@ -11,6 +11,7 @@
 //! | `latency` | how long requests took |
 //! | `frame` | what a frame is on a dedicated link |
 //! | `replies` | where replies end |
+//! | `server_error` | what a server's error reply says |
 //! | `sent` | the bytes of unanswered requests, for a retry |
 //! | `stall` | how long clients have waited behind another client's reply |
 //! | `waits`, `counts` | clients in WAIT, and what they wait for |
@@ -32,6 +33,7 @@ pub(crate) mod replies;
 pub(crate) mod request;
 pub(crate) mod role;
 pub(crate) mod sent;
+pub(crate) mod server_error;
 pub(crate) mod stall;
 pub(crate) mod verb;
 pub(crate) mod waits;

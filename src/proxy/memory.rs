@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use crate::proxy::machine::Machine;
+use crate::proxy::texts::OUT_OF_MEMORY;
 use crate::session::client::Client;
 use crate::stats::notice::Bound;
 use crate::store::allocator::{
-    OUT_OF_MEMORY, UNCACHED_BYTES, has_memory, shrink, shrink_queue, trade_cached_pieces,
+    UNCACHED_BYTES, has_memory, shrink, shrink_queue, trade_cached_pieces,
 };
 use crate::store::buffer::ReadBuffer;
 use crate::store::key::{ClientKey, TenantSlot};
@@ -185,7 +186,7 @@ impl Machine {
         let client = self.clients.get(key);
         if client.is_some_and(|client| client.is_quiet() && !client.is_closing()) {
             self.note_eviction(key, bound, kept);
-            self.reply_error_and_close(key, OUT_OF_MEMORY);
+            self.reply_error_and_close(key, &OUT_OF_MEMORY);
             // With CLIENT REPLY OFF there is nothing to send before the close.
             self.wake(key);
         } else {

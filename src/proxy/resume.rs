@@ -102,7 +102,7 @@ impl Machine {
                 Work::CloseClient(client) => self.close_now(client),
                 Work::ServeQueue(pool) => self.serve_queue(pool),
                 Work::ServeLogins(of) => self.serve_logins(of),
-                Work::FailLogins(of, text) => self.fail_logins(of, &text),
+                Work::FailLogins(of, error) => self.fail_logins(of, &error),
                 Work::AskAboutLost(pool, of) => {
                     if !self.upstreams.has_connections(pool) {
                         self.ask_about_lost(pool, of);

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use crate::command::ErrorReply;
 use crate::link::failure::Failure;
 use crate::link::request::Kind;
 use crate::link::waits::Waiter;
@@ -18,7 +19,7 @@ pub(super) enum Work {
     /// Take the next step of a session change.
     Advance(ClientKey),
     /// End a session change: it succeeded, or the client gets this error.
-    Conclude(ClientKey, Result<(), String>),
+    Conclude(ClientKey, Result<(), ErrorReply>),
     /// Verify the credential of a session change again.
     LogIn(ClientKey),
     /// A reply arrived for the owner of a link, which may hold nothing any more.
@@ -32,7 +33,7 @@ pub(super) enum Work {
     /// Give the logins of an instance the idle verifiers.
     ServeLogins(InstanceKey),
     /// Fail all logins of an instance with this error.
-    FailLogins(InstanceKey, String),
+    FailLogins(InstanceKey, ErrorReply),
     /// A pool lost a link on this instance: if it was the last, check its credential.
     AskAboutLost(PoolKey, InstanceKey),
     /// Ask servers about replicas where clients wait for them.

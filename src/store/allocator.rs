@@ -7,9 +7,6 @@ use std::hint::black_box;
 
 use slab::Slab;
 
-/// The error for a request that is too large for the available memory.
-pub(crate) const OUT_OF_MEMORY: &str = "ERR elika: out of memory for this request";
-
 /// Above the sizes (up to 1,032 bytes) that glibc caches for each thread and never returns.
 pub(crate) const UNCACHED_BYTES: usize = 1_100;
 

@@ -14,9 +14,8 @@ pub(crate) struct Access {
     /// The instance has accepted the account's credential. Without one: a handshake without a
     /// login went well, and none was refused since.
     pub open: bool,
-    /// Until when the instance's last refusal is repeated, and its words: that the credential is
-    /// not good any more, that a login is needed, or, of a server that is full, that it is.
-    refused: Option<(Millis, String)>,
+    /// Until when the instance, which refused a handshake, is not asked again.
+    refused_until: Option<Millis>,
     pub pools: Vec<PoolKey>,
     /// Clients whose session change leads here.
     pub waiting: u32,
@@ -28,7 +27,7 @@ impl Access {
             account,
             instance,
             open: false,
-            refused: None,
+            refused_until: None,
             pools: Vec::new(),
             waiting: 0,
         }
@@ -37,20 +36,19 @@ impl Access {
     /// The instance refused a handshake, of an `anonymous` account or another. Access with a
     /// credential stays open: connections that came in before it was changed are served on, as on
     /// a server.
-    pub(crate) fn refuse(&mut self, text: String, anonymous: bool, now: Millis) {
-        self.refused = Some((now.after(REFUSAL_MS), text));
+    pub(crate) fn refuse(&mut self, anonymous: bool, now: Millis) {
+        self.refused_until = Some(now.after(REFUSAL_MS));
         self.open &= !anonymous;
     }
 
     /// The instance accepted a handshake.
     pub(crate) fn accept(&mut self) {
-        (self.open, self.refused) = (true, None);
+        (self.open, self.refused_until) = (true, None);
     }
 
-    /// The instance's words, if a new connection would be refused.
-    pub(crate) fn refusal(&self, now: Millis) -> Option<&str> {
-        let (until, text) = self.refused.as_ref()?;
-        (now < *until).then_some(text)
+    /// Would a new connection be refused?
+    pub(crate) fn is_refused(&self, now: Millis) -> bool {
+        self.refused_until.is_some_and(|until| now < until)
     }
 
     /// Does nobody use it, or wait for it?

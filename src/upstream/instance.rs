@@ -5,10 +5,12 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use crate::cluster::{self, Health, InstanceId, TenantKey};
+use crate::command::ErrorReply;
 use crate::command::blocking::BlockingCommands;
 use crate::command::client::Dialect;
 use crate::metrics::{ErrorKind, Traffic};
 
+use crate::link::failure::Failure;
 use crate::store::key::{InstanceKey, LinkKey, TenantSlot};
 use crate::store::time::Millis;
 use crate::upstream::logins::Logins;
@@ -38,7 +40,7 @@ pub(crate) struct Instance {
     /// What a reply said of it, which may be a client's invention, until a check has found out.
     pub suspected: Option<ErrorKind>,
     /// What to tell clients while it is down.
-    pub down_text: String,
+    pub down_error: ErrorReply,
     /// Failures in a row.
     pub failures: u32,
     /// Where in `addresses` the next attempt to connect begins: where the last one went well.
@@ -98,7 +100,7 @@ impl Instance {
             told: Health::Unknown,
             read_only: false,
             suspected: None,
-            down_text: String::new(),
+            down_error: Failure::Removed.error_if_unsent(),
             failures: 0,
             preferred: 0,
             retry_at: Millis::default(),

@@ -167,3 +167,17 @@ fn removed_instance_serves_no_client() {
     assert!(worker.closed(ConnKey::Link(backend)));
     assert_eq!(worker.machine.links(), 0);
 }
+
+/// The server may be a proxy, too.
+#[test]
+fn close_on_loss_does_not_close_a_client_for_an_error_that_the_server_sent() {
+    let mut worker = Worker::with(|settings| settings.close_on_loss = true);
+    let (client, _) = worker.anonymous();
+    worker.send(client, "SELECT 3");
+    let three = worker.new_link();
+    worker.open_handshake(three);
+    let error = "-ERR elika: backend unavailable: no instance\r\n";
+    worker.reply(three, error);
+    assert_eq!(worker.received(client), error);
+    assert!(!worker.closed(ConnKey::Client(client)));
+}

@@ -1,7 +1,7 @@
 //! The `TYPE` option of CLIENT LIST and CLIENT KILL.
 
-use crate::command::Refusal;
-use crate::command::refusal::shown;
+use crate::command::ErrorReply;
+use crate::command::error_reply::shown;
 
 /// The type of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(super) enum ClientType {
     Master,
 }
 
-pub(super) fn parse_type(value: &[u8]) -> Result<ClientType, Refusal> {
+pub(super) fn parse_type(value: &[u8]) -> Result<ClientType, ErrorReply> {
     const NAMES: [(&str, ClientType); 6] = [
         ("normal", ClientType::Normal),
         ("pubsub", ClientType::PubSub),
@@ -29,5 +29,5 @@ pub(super) fn parse_type(value: &[u8]) -> Result<ClientType, Refusal> {
         .iter()
         .find(|(name, _)| value.eq_ignore_ascii_case(name.as_bytes()))
         .map(|(_, kind)| *kind)
-        .ok_or_else(|| Refusal::new(format!("ERR Unknown client type '{}'", shown(value))))
+        .ok_or_else(|| ErrorReply::new(format!("ERR Unknown client type '{}'", shown(value))))
 }

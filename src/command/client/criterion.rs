@@ -2,8 +2,8 @@
 
 use super::client_type::{ClientType, parse_type};
 use super::{Dialect, Line};
-use crate::command::Refusal;
-use crate::command::refusal::shown;
+use crate::command::ErrorReply;
+use crate::command::error_reply::shown;
 use crate::resp::number::parse_i64;
 
 /// The letters of `flags=`.
@@ -43,7 +43,7 @@ impl Criterion {
         option: &[u8],
         value: &[u8],
         dialect: Dialect,
-    ) -> Result<Option<Self>, Refusal> {
+    ) -> Result<Option<Self>, ErrorReply> {
         if dialect != Dialect::Valkey9 {
             return Ok(None);
         }
@@ -116,16 +116,18 @@ fn ip_of(addr: &[u8]) -> &[u8] {
 
 /// Parses a database. The number of databases is unknown here, so any number that is not negative
 /// is accepted.
-fn parse_db(value: &[u8]) -> Result<u32, Refusal> {
-    let db = parse_i64(value).ok_or(Refusal::fixed("ERR DB is not an integer or out of range"))?;
-    u32::try_from(db).map_err(|_| Refusal::fixed("ERR DB number should be between 0 and 15"))
+fn parse_db(value: &[u8]) -> Result<u32, ErrorReply> {
+    let db = parse_i64(value).ok_or(ErrorReply::fixed(
+        "ERR DB is not an integer or out of range",
+    ))?;
+    u32::try_from(db).map_err(|_| ErrorReply::fixed("ERR DB number should be between 0 and 15"))
 }
 
 fn has_all(letters: &[u8], of: &str) -> bool {
     letters.iter().all(|letter| of.as_bytes().contains(letter))
 }
 
-fn all_of(value: &[u8], known: &[u8], what: &str, not: bool) -> Result<Box<[u8]>, Refusal> {
+fn all_of(value: &[u8], known: &[u8], what: &str, not: bool) -> Result<Box<[u8]>, ErrorReply> {
     if value.iter().all(|letter| known.contains(letter)) {
         return Ok(value.into());
     }
@@ -134,17 +136,17 @@ fn all_of(value: &[u8], known: &[u8], what: &str, not: bool) -> Result<Box<[u8]>
         false => "provided".to_owned(),
     };
     let value = shown(value);
-    Err(Refusal::new(format!(
+    Err(ErrorReply::new(format!(
         "ERR Unknown {what} found in the {filter} filter: {value}"
     )))
 }
 
 /// Parses the number of seconds of option `option`.
-pub(super) fn parse_positive(value: &[u8], option: &str) -> Result<u64, Refusal> {
+pub(super) fn parse_positive(value: &[u8], option: &str) -> Result<u64, ErrorReply> {
     let Some(seconds) = parse_i64(value) else {
         let text = format!("ERR {option} is not an integer or out of range");
-        return Err(Refusal::new(text));
+        return Err(ErrorReply::new(text));
     };
     let seconds = u64::try_from(seconds).ok().filter(|it| *it > 0);
-    seconds.ok_or_else(|| Refusal::new(format!("ERR {option} should be greater than 0")))
+    seconds.ok_or_else(|| ErrorReply::new(format!("ERR {option} should be greater than 0")))
 }

@@ -1,6 +1,6 @@
 //! The filters of CLIENT LIST and CLIENT KILL.
 
-use crate::command::Refusal;
+use crate::command::ErrorReply;
 use crate::resp::number::parse_i64;
 use crate::resp::{Args, write};
 
@@ -42,7 +42,7 @@ impl Filter {
     };
 
     /// Parses `CLIENT LIST [TYPE type | ID id [id ...]]` and the further options of Valkey.
-    pub fn parse_list(mut args: Args<'_>, dialect: Dialect) -> Result<Self, Refusal> {
+    pub fn parse_list(mut args: Args<'_>, dialect: Dialect) -> Result<Self, ErrorReply> {
         let Some(option) = args.nth(2) else {
             return Ok(Self::ALL);
         };
@@ -57,7 +57,7 @@ impl Filter {
             })
         } else if option.eq_ignore_ascii_case(b"id") && args.len() > 0 {
             let ids: Option<Vec<_>> = args.map(parse_i64).collect();
-            let mut ids = ids.ok_or(Refusal::fixed("ERR Invalid client ID"))?;
+            let mut ids = ids.ok_or(ErrorReply::fixed("ERR Invalid client ID"))?;
             // Sorted for a binary search: a request may have a million ids.
             ids.sort_unstable();
             Ok(Self {
@@ -65,16 +65,16 @@ impl Filter {
                 ..Self::ALL
             })
         } else {
-            Err(Refusal::SYNTAX)
+            Err(ErrorReply::SYNTAX)
         }
     }
 
     /// Parses `CLIENT KILL ip:port` and `CLIENT KILL option value [option value ...]`.
     ///
     /// When an option is given twice, the last one counts.
-    pub fn parse_kill(mut args: Args<'_>, dialect: Dialect) -> Result<Self, Refusal> {
+    pub fn parse_kill(mut args: Args<'_>, dialect: Dialect) -> Result<Self, ErrorReply> {
         let Some(first) = args.nth(2) else {
-            return Err(Refusal::arity("client|kill"));
+            return Err(ErrorReply::arity("client|kill"));
         };
         if args.len() == 0 {
             return Ok(Self {
@@ -96,15 +96,19 @@ impl Filter {
         first: &[u8],
         mut args: Args<'_>,
         dialect: Dialect,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, ErrorReply> {
         let mut next = Some(first);
         while let Some(option) = next {
-            let value = args.next().ok_or(Refusal::SYNTAX)?;
+            let value = args.next().ok_or(ErrorReply::SYNTAX)?;
             next = args.next();
             let not = option.eq_ignore_ascii_case(b"not-id") && dialect == Dialect::Valkey9;
             if not || option.eq_ignore_ascii_case(b"id") && dialect.is_valkey() {
                 // One option may have several ids.
-                let mut ids = vec![parse_i64(value).ok_or(Refusal::SYNTAX).and_then(positive)?];
+                let mut ids = vec![
+                    parse_i64(value)
+                        .ok_or(ErrorReply::SYNTAX)
+                        .and_then(positive)?,
+                ];
                 while let Some(id) = next.and_then(parse_i64) {
                     ids.push(positive(id)?);
                     next = args.next();
@@ -133,7 +137,7 @@ impl Filter {
     }
 
     /// Sets an option of CLIENT KILL that all versions have.
-    fn set(&mut self, option: &[u8], value: &[u8], dialect: Dialect) -> Result<(), Refusal> {
+    fn set(&mut self, option: &[u8], value: &[u8], dialect: Dialect) -> Result<(), ErrorReply> {
         let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
         if is("id") {
             // Redis 6.2 ignores the id 0.
@@ -151,7 +155,7 @@ impl Filter {
         } else if is("skipme") {
             self.skip_me = parse_yes(value)?;
         } else {
-            return Err(Refusal::SYNTAX);
+            return Err(ErrorReply::SYNTAX);
         }
         Ok(())
     }
@@ -223,28 +227,28 @@ pub fn write_user_probe(frame: &[u8], me: &[u8], out: &mut Vec<u8>) -> bool {
     other
 }
 
-fn parse_id(value: &[u8], dialect: Dialect) -> Result<i64, Refusal> {
+fn parse_id(value: &[u8], dialect: Dialect) -> Result<i64, ErrorReply> {
     if dialect == Dialect::Redis6 {
-        return parse_i64(value).ok_or(Refusal::NOT_AN_INTEGER);
+        return parse_i64(value).ok_or(ErrorReply::NOT_AN_INTEGER);
     }
     parse_i64(value)
         .filter(|id| *id > 0)
-        .ok_or(Refusal::fixed("ERR client-id should be greater than 0"))
+        .ok_or(ErrorReply::fixed("ERR client-id should be greater than 0"))
 }
 
-fn positive(id: i64) -> Result<i64, Refusal> {
+fn positive(id: i64) -> Result<i64, ErrorReply> {
     match id > 0 {
         true => Ok(id),
-        false => Err(Refusal::fixed("ERR client-id should be greater than 0")),
+        false => Err(ErrorReply::fixed("ERR client-id should be greater than 0")),
     }
 }
 
-fn parse_yes(value: &[u8]) -> Result<bool, Refusal> {
+fn parse_yes(value: &[u8]) -> Result<bool, ErrorReply> {
     if value.eq_ignore_ascii_case(b"yes") {
         Ok(true)
     } else if value.eq_ignore_ascii_case(b"no") {
         Ok(false)
     } else {
-        Err(Refusal::SYNTAX)
+        Err(ErrorReply::SYNTAX)
     }
 }

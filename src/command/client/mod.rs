@@ -12,8 +12,8 @@ pub use dialect::Dialect;
 pub use filter::{Filter, write_user_probe};
 pub use line::Line;
 
-use super::Refusal;
-use super::refusal::shown;
+use super::ErrorReply;
+use super::error_reply::shown;
 use crate::resp::Args;
 use crate::resp::number::parse_i64;
 
@@ -42,37 +42,37 @@ pub enum SetInfo<'a> {
 }
 
 /// Parses `CLIENT SETNAME name`. An empty name removes the name.
-pub fn parse_set_name(mut args: Args<'_>) -> Result<&[u8], Refusal> {
+pub fn parse_set_name(mut args: Args<'_>) -> Result<&[u8], ErrorReply> {
     match args.nth(2) {
-        Some(name) if name.len() > NAME_BYTES_MAX => Err(Refusal::NAME_TOO_LONG),
+        Some(name) if name.len() > NAME_BYTES_MAX => Err(ErrorReply::NAME_TOO_LONG),
         Some(name) if is_printable(name) => Ok(name),
-        Some(_) => Err(Refusal::BAD_NAME),
-        None => Err(Refusal::arity("client|setname")),
+        Some(_) => Err(ErrorReply::BAD_NAME),
+        None => Err(ErrorReply::arity("client|setname")),
     }
 }
 
 /// Parses `CLIENT SETINFO (LIB-NAME|LIB-VER) value`. An empty value removes the attribute.
-pub fn parse_set_info(mut args: Args<'_>) -> Result<SetInfo<'_>, Refusal> {
+pub fn parse_set_info(mut args: Args<'_>) -> Result<SetInfo<'_>, ErrorReply> {
     let (Some(attribute), Some(value)) = (args.nth(2), args.next()) else {
-        return Err(Refusal::arity("client|setinfo"));
+        return Err(ErrorReply::arity("client|setinfo"));
     };
     let info = if attribute.eq_ignore_ascii_case(b"lib-name") {
         SetInfo::LibName(value)
     } else if attribute.eq_ignore_ascii_case(b"lib-ver") {
         SetInfo::LibVer(value)
     } else {
-        return Err(Refusal::new(format!(
+        return Err(ErrorReply::new(format!(
             "ERR Unrecognized option '{}'",
             shown(attribute)
         )));
     };
     if value.len() > NAME_BYTES_MAX {
-        return Err(Refusal::NAME_TOO_LONG);
+        return Err(ErrorReply::NAME_TOO_LONG);
     }
     if is_printable(value) {
         return Ok(info);
     }
-    Err(Refusal::new(format!(
+    Err(ErrorReply::new(format!(
         "ERR {} cannot contain spaces, newlines or special characters.",
         shown(attribute)
     )))
@@ -88,12 +88,12 @@ pub struct Unblock {
 }
 
 /// Parses `CLIENT UNBLOCK id [TIMEOUT|ERROR]`.
-pub fn parse_unblock(mut args: Args<'_>) -> Result<Unblock, Refusal> {
+pub fn parse_unblock(mut args: Args<'_>) -> Result<Unblock, ErrorReply> {
     let sub = args.nth(1).unwrap_or_default();
     let id = args.next().unwrap_or_default();
     let reason = args.next();
     if args.next().is_some() {
-        return Err(Refusal::new(format!(
+        return Err(ErrorReply::new(format!(
             "ERR unknown subcommand or wrong number of arguments for '{}'. Try CLIENT HELP.",
             shown(sub)
         )));
@@ -103,12 +103,12 @@ pub fn parse_unblock(mut args: Args<'_>) -> Result<Unblock, Refusal> {
         Some(reason) if reason.eq_ignore_ascii_case(b"timeout") => false,
         Some(reason) if reason.eq_ignore_ascii_case(b"error") => true,
         Some(_) => {
-            return Err(Refusal::fixed(
+            return Err(ErrorReply::fixed(
                 "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
             ));
         }
     };
-    let id = parse_i64(id).ok_or(Refusal::NOT_AN_INTEGER)?;
+    let id = parse_i64(id).ok_or(ErrorReply::NOT_AN_INTEGER)?;
     Ok(Unblock { id, with_error })
 }
 
@@ -133,9 +133,9 @@ pub fn redirect_of(mut args: Args<'_>) -> Option<(usize, i64)> {
 }
 
 /// Parses `CLIENT REPLY (ON|OFF|SKIP)`.
-pub fn parse_reply(mut args: Args<'_>) -> Result<ReplyMode, Refusal> {
+pub fn parse_reply(mut args: Args<'_>) -> Result<ReplyMode, ErrorReply> {
     let Some(mode) = args.nth(2) else {
-        return Err(Refusal::arity("client|reply"));
+        return Err(ErrorReply::arity("client|reply"));
     };
     let is = |name: &str| mode.eq_ignore_ascii_case(name.as_bytes());
     if is("on") {
@@ -145,7 +145,7 @@ pub fn parse_reply(mut args: Args<'_>) -> Result<ReplyMode, Refusal> {
     } else if is("skip") {
         Ok(ReplyMode::Skip)
     } else {
-        Err(Refusal::SYNTAX)
+        Err(ErrorReply::SYNTAX)
     }
 }
 

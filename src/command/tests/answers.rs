@@ -97,7 +97,7 @@ fn unsubscribe_without_subscriptions_has_one_reply_per_channel() {
 #[test]
 fn denied_command_gets_the_error_text_of_redis() {
     assert_eq!(
-        denied(b"app", "config|set"),
+        denied(b"app", "config|set").text(),
         "NOPERM User app has no permissions to run the 'config|set' command"
     );
 }

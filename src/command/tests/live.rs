@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{line, request};
 use crate::command::client::{self, Dialect, Filter};
 use crate::command::{Plan, Session, View, answer, auth, hello, plan, select};
-use crate::resp::{Args, Protocol, ReplyScanner, Scan, write};
+use crate::resp::{Args, Protocol, ReplyScanner, Scan};
 
 /// A server on a unix socket in a temporary directory. It is stopped when dropped.
 struct Server {
@@ -115,7 +115,7 @@ fn ours(words: &str, view: &View<'_>) -> String {
         plan => panic!("{words}: nothing to compare, {plan:?}"),
     };
     let refusal = refusal.unwrap_or_else(|| panic!("{words} is not refused"));
-    write::error(&mut out, refusal.text());
+    refusal.write(&mut out);
     String::from_utf8(out).unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use super::{line, request};
 use crate::command::client::{self, Dialect, Filter, Line, ReplyMode, SetInfo};
-use crate::command::{Refusal, auth, hello, select};
+use crate::command::{ErrorReply, auth, hello, select};
 use crate::resp::{Args, Protocol};
 
 #[test]
@@ -27,7 +27,8 @@ fn auth_is_parsed() {
         auth::parse(Args::new(&request(words)))
             .err()
             .unwrap()
-            .to_string()
+            .text()
+            .into_owned()
     };
     assert_eq!(text("AUTH a b c"), "ERR syntax error");
     assert_eq!(
@@ -54,7 +55,8 @@ fn hello_is_parsed() {
         hello::parse(Args::new(&request(words)))
             .err()
             .unwrap()
-            .to_string()
+            .text()
+            .into_owned()
     };
     assert_eq!(
         text("HELLO 4 nonsense"),
@@ -72,7 +74,7 @@ fn hello_is_parsed() {
         text("HELLO 2 setname"),
         "ERR Syntax error in HELLO option 'setname'"
     );
-    assert_eq!(text("HELLO 2 SETNAME \u{e9}"), Refusal::BAD_NAME.text());
+    assert_eq!(text("HELLO 2 SETNAME \u{e9}"), ErrorReply::BAD_NAME.text());
 }
 
 #[test]
@@ -113,7 +115,7 @@ fn client_settings_are_parsed() {
     let bad = request("CLIENT SETNAME a\nb");
     assert_eq!(
         client::parse_set_name(Args::new(&bad)),
-        Err(Refusal::BAD_NAME)
+        Err(ErrorReply::BAD_NAME)
     );
 
     let name = request("CLIENT SETINFO lib-NAME redis-rs");
@@ -129,7 +131,8 @@ fn client_settings_are_parsed() {
     let text = |words| {
         client::parse_set_info(Args::new(&request(words)))
             .unwrap_err()
-            .to_string()
+            .text()
+            .into_owned()
     };
     assert_eq!(text("CLIENT SETINFO x y"), "ERR Unrecognized option 'x'");
     assert_eq!(
@@ -141,7 +144,7 @@ fn client_settings_are_parsed() {
     assert_eq!(mode("CLIENT REPLY on"), Ok(ReplyMode::On));
     assert_eq!(mode("CLIENT REPLY OFF"), Ok(ReplyMode::Off));
     assert_eq!(mode("CLIENT REPLY Skip"), Ok(ReplyMode::Skip));
-    assert_eq!(mode("CLIENT REPLY x"), Err(Refusal::SYNTAX));
+    assert_eq!(mode("CLIENT REPLY x"), Err(ErrorReply::SYNTAX));
 }
 
 #[test]
@@ -248,19 +251,19 @@ fn valkey_has_further_filters() {
     ] {
         assert_eq!(
             list(Dialect::Valkey9, words),
-            Err(Refusal::SYNTAX),
+            Err(ErrorReply::SYNTAX),
             "{words}"
         );
     }
     for words in ["CLIENT LIST NAME a", "CLIENT LIST NOT-ID 5"] {
         assert_eq!(
             list(Dialect::Valkey8, words),
-            Err(Refusal::SYNTAX),
+            Err(ErrorReply::SYNTAX),
             "{words}"
         );
         assert_eq!(
             list(Dialect::Redis74, words),
-            Err(Refusal::SYNTAX),
+            Err(ErrorReply::SYNTAX),
             "{words}"
         );
     }

@@ -6,7 +6,7 @@
 
 use std::mem;
 
-use crate::command::client as client_command;
+use crate::command::{ErrorReply, client as client_command};
 use crate::resp::{Args, write};
 
 use crate::proxy::forward::answer::Handled;
@@ -17,6 +17,14 @@ use crate::session::phase::Phase;
 use crate::session::question::{Found, Matches, Purpose, Question, Scope};
 use crate::store::key::ClientKey;
 
+/// The error of Redis for CLIENT TRACKING with REDIRECT to an id that no client has.
+const NO_SUCH_CLIENT: ErrorReply =
+    ErrorReply::fixed("ERR The client ID you want redirect to does not exist");
+
+/// The error if that client gets no dedicated link.
+const NOT_REDIRECTED: ErrorReply =
+    ErrorReply::Proxy("ERR elika: the client to redirect to gets no connection of its own");
+
 impl Machine {
     /// Handles CLIENT UNBLOCK: the worker that has the client returns the server's number of the
     /// blocked link, and the server is asked to unblock it.
@@ -24,8 +32,8 @@ impl Machine {
         &mut self,
         key: ClientKey,
         args: Args<'_>,
-    ) -> Result<(), String> {
-        let asked = client_command::parse_unblock(args).map_err(|refusal| refusal.to_string())?;
+    ) -> Result<(), ErrorReply> {
+        let asked = client_command::parse_unblock(args)?;
         let Some(scope) = self.scope_of(key) else {
             return Ok(());
         };
@@ -174,13 +182,10 @@ impl Machine {
     ) {
         match found {
             Found::Connection(backend_id) => self.track_for(key, (id, backend_id), at, frame),
-            Found::Nobody => {
-                self.reply_error(key, "ERR The client ID you want redirect to does not exist");
+            Found::Nobody => self.reply_error(key, &NO_SUCH_CLIENT),
+            Found::Otherwise | Found::Unblocked | Found::Soon => {
+                self.reply_error(key, &NOT_REDIRECTED);
             }
-            Found::Otherwise | Found::Unblocked | Found::Soon => self.reply_error(
-                key,
-                "ERR elika: the client to redirect to gets no connection of its own",
-            ),
         }
         self.unpin_if_done(key);
     }

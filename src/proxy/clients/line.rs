@@ -1,5 +1,6 @@
 //! CLIENT INFO, and the line of a client in CLIENT LIST.
 
+use crate::command::ErrorReply;
 use crate::command::client::{Dialect, Line};
 use crate::resp::write;
 
@@ -8,7 +9,7 @@ use crate::proxy::machine::Machine;
 use crate::store::key::ClientKey;
 
 impl Machine {
-    pub(in crate::proxy) fn client_info(&mut self, key: ClientKey) -> Result<(), String> {
+    pub(in crate::proxy) fn client_info(&mut self, key: ClientKey) -> Result<(), ErrorReply> {
         self.clients.note(key, b"client|info");
         let mut out = Vec::new();
         self.write_info(key, &mut out);

@@ -4,14 +4,16 @@
 //! Workers share nothing, so a worker asks the others and waits for all answers. Addresses, names
 //! and ids of other users' clients are never shown.
 
+use crate::command::ErrorReply;
 use crate::resp::write;
 
 use crate::proxy::action::Action;
 use crate::proxy::machine::Machine;
+use crate::proxy::texts::OUT_OF_MEMORY;
 use crate::session::change::Goal;
 use crate::session::client::Client;
 use crate::session::question::{Answer, Found, Gathering, Matches, Purpose, Question, Scope};
-use crate::store::allocator::{LARGE_BYTES, OUT_OF_MEMORY, has_memory};
+use crate::store::allocator::{LARGE_BYTES, has_memory};
 use crate::store::key::ClientKey;
 
 /// The number of rounds of 100 ms in which a client that is to get invalidations must get a link
@@ -22,7 +24,8 @@ const REDIRECT_TRIES_MAX: u32 = 30;
 const LIST_BYTES_MAX: usize = 64 << 20;
 
 /// The error for a longer one.
-const LIST_TOO_LONG: &str = "ERR elika: the list of clients is longer than 64 MiB";
+const LIST_TOO_LONG: ErrorReply =
+    ErrorReply::Proxy("ERR elika: the list of clients is longer than 64 MiB");
 
 impl Machine {
     /// Handles a question of another worker.
@@ -174,12 +177,12 @@ impl Machine {
                 let mut found = gathering.matches;
                 if found.bytes > LIST_BYTES_MAX {
                     self.stats.counters.lists_refused += 1;
-                    return self.reply_error(key, LIST_TOO_LONG);
+                    return self.reply_error(key, &LIST_TOO_LONG);
                 }
                 // The list is kept as lines, as one text, as a reply, and in the send buffer.
                 if found.bytes > LARGE_BYTES && !has_memory(4 * found.bytes) {
                     self.stats.counters.out_of_memory += 1;
-                    return self.reply_error_and_close(key, OUT_OF_MEMORY);
+                    return self.reply_error_and_close(key, &OUT_OF_MEMORY);
                 }
                 found.lines.sort_unstable_by_key(|(id, _)| *id);
                 let mut text = Vec::with_capacity(found.bytes);

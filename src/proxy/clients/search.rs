@@ -3,6 +3,7 @@
 //! A line takes some microseconds, and there may be a hundred thousand clients: a worker searches
 //! one slice per turn, for one asking client, and the other workers the same slice of theirs.
 
+use crate::command::ErrorReply;
 use crate::command::client::Filter;
 use crate::resp::Args;
 
@@ -22,9 +23,8 @@ impl Machine {
         &mut self,
         key: ClientKey,
         args: Args<'_>,
-    ) -> Result<(), String> {
-        let filter = Filter::parse_list(args, self.dialect_of(key))
-            .map_err(|refusal| refusal.to_string())?;
+    ) -> Result<(), ErrorReply> {
+        let filter = Filter::parse_list(args, self.dialect_of(key))?;
         self.search(key, filter, Matches::default(), Purpose::List);
         Ok(())
     }
@@ -33,9 +33,8 @@ impl Machine {
         &mut self,
         key: ClientKey,
         args: Args<'_>,
-    ) -> Result<(), String> {
-        let filter = Filter::parse_kill(args, self.dialect_of(key))
-            .map_err(|refusal| refusal.to_string())?;
+    ) -> Result<(), ErrorReply> {
+        let filter = Filter::parse_kill(args, self.dialect_of(key))?;
         let mut matches = false;
         self.with_line(key, |line| matches = filter.matches(line));
         let me_too = matches && !filter.skip_me();

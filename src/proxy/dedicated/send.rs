@@ -203,8 +203,8 @@ impl Machine {
         match plan {
             Plan::Session(Session::Quit | Session::Reset) => {}
             Plan::Admin(name) | Plan::Never(name) if !multi => {
-                let text = denied(self.user_of(key), name);
-                self.reply_error(key, &text);
+                let error = denied(self.user_of(key), name);
+                self.reply_error(key, &error);
                 return Handled::Yes;
             }
             // The server refuses the command with its own error.
@@ -251,7 +251,7 @@ impl Machine {
                     return Some(Handled::Later);
                 }
                 if self.clients.is_inside(key) {
-                    return Some(self.poison(key, NOT_INSIDE));
+                    return Some(self.poison(key, &NOT_INSIDE));
                 }
                 let verb = match argc {
                     1 => Verb::ConfirmAll(topic),
@@ -264,7 +264,7 @@ impl Machine {
             }
             // Inside MULTI, OFF must be queued like ON.
             Answer::ClientTrackingOff if self.clients.is_inside(key) => {
-                return Some(self.poison(key, NOT_INSIDE));
+                return Some(self.poison(key, &NOT_INSIDE));
             }
             Answer::ClientNoTouchOff if self.clients.is_inside(key) => {
                 return Some(self.queue(key, Plan::Answer(answer), frame));
@@ -342,7 +342,7 @@ impl Machine {
     ) -> Handled {
         if verb != Verb::Plain && self.clients.pin_mut(key).is_none() {
             // The dedicated link is lost: the request must not go to a shared one.
-            self.reply_error(key, CLOSED);
+            self.reply_error(key, &CLOSED);
             return Handled::Yes;
         }
         let on = match self.route(key, bytes) {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::command::client as client_command;
-use crate::command::{Answer, Plan, Session, auth, hello, select};
+use crate::command::{Answer, ErrorReply, Plan, Session, auth, hello, select};
 use crate::resp::{Args, Protocol, write};
 
 use crate::dedicated::pin::{Change, Tracking};
@@ -17,10 +17,11 @@ use crate::session::change::{Goal, Target};
 use crate::store::key::{AccessKey, ClientKey};
 
 /// The error for a login to another tenant: what the link holds cannot move to another server.
-const OTHER_TENANT: &str =
-    "ERR elika: a client that watches, tracks or subscribes cannot change its tenant";
+const OTHER_TENANT: ErrorReply = ErrorReply::Proxy(
+    "ERR elika: a client that watches, tracks or subscribes cannot change its tenant",
+);
 
-pub(super) const CLOSED: &str = "ERR elika: backend unavailable: connection closed";
+pub(super) const CLOSED: ErrorReply = ErrorReply::unavailable("connection closed");
 
 impl Machine {
     /// Handles a session command. Nothing unsettled is in flight, and the client is neither inside
@@ -44,7 +45,7 @@ impl Machine {
         let outcome = match session {
             Session::Select => match select::parse(args) {
                 Ok(db) => return self.change_by(key, Change::Select(db), frame),
-                Err(refusal) => Err(refusal.to_string()),
+                Err(error) => Err(error),
             },
             Session::Auth => self.pinned_auth(key, args),
             Session::Hello => self.pinned_hello(key, args),
@@ -52,15 +53,15 @@ impl Machine {
         };
         match outcome {
             Ok(taken) => taken,
-            Err(text) => {
-                self.reply_error(key, &text);
+            Err(error) => {
+                self.reply_error(key, &error);
                 Handled::Yes
             }
         }
     }
 
-    fn pinned_auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<Handled, String> {
-        let request = auth::parse(args).map_err(|refusal| refusal.to_string())?;
+    fn pinned_auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<Handled, ErrorReply> {
+        let request = auth::parse(args)?;
         let target = self.target(key, request.user, request.password, None)?;
         self.verify_own(key, Goal::Auth, target)
     }
@@ -72,11 +73,11 @@ impl Machine {
         key: ClientKey,
         goal: Goal,
         target: Target,
-    ) -> Result<Handled, String> {
+    ) -> Result<Handled, ErrorReply> {
         let current = self.instance_of_client(key);
         let wanted = self.upstreams.access.get(target.access);
         if wanted.map(|access| access.instance) != current {
-            return Err(OTHER_TENANT.into());
+            return Err(OTHER_TENANT);
         }
         if !self.at_barrier(key) {
             return Ok(Handled::Later);
@@ -115,13 +116,16 @@ impl Machine {
             }
         };
         if self.change_by(key, change, &bytes) == Handled::Later {
-            self.reply_error(key, CLOSED);
+            self.reply_error(key, &CLOSED);
         }
     }
 
-    fn pinned_hello(&mut self, key: ClientKey, args: Args<'_>) -> Result<Handled, String> {
-        let request = hello::parse(args).map_err(|refusal| refusal.to_string())?;
-        let client = self.clients.get(key).ok_or("ERR no client")?;
+    fn pinned_hello(&mut self, key: ClientKey, args: Args<'_>) -> Result<Handled, ErrorReply> {
+        let request = hello::parse(args)?;
+        let client = self
+            .clients
+            .get(key)
+            .ok_or(ErrorReply::fixed("ERR no client"))?;
         let protocol = request.protocol.unwrap_or(client.protocol);
         let name = request.name.map(<[u8]>::to_vec);
         if let Some((user, password)) = request.auth {
@@ -172,7 +176,7 @@ impl Machine {
     ) {
         if self.clients.pin_mut(key).is_none() {
             // The dedicated link was lost while other workers were asked.
-            return self.reply_error(key, CLOSED);
+            return self.reply_error(key, &CLOSED);
         }
         let number = backend_id.to_string();
         let args = Args::new(frame).enumerate();
@@ -183,7 +187,7 @@ impl Machine {
         write::command(&mut bytes, &args);
         let tracking = Tracking { redirect: Some(id) };
         if self.change_by(key, Change::Tracking(Some(tracking)), &bytes) == Handled::Later {
-            self.reply_error(key, CLOSED);
+            self.reply_error(key, &CLOSED);
         }
     }
 

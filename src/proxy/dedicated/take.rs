@@ -26,9 +26,9 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return Err(Refusal::Later);
         };
-        if let Some(text) = client.take_refusal() {
+        if let Some(error) = client.take_refusal() {
             client.forget_queued();
-            return Err(Refusal::Error(text.into()));
+            return Err(Refusal::Error(*error));
         }
         let pool_key = client.pool;
         let waited_for = |pool: &Pool| !pool.queue.is_empty();
@@ -91,7 +91,7 @@ impl Machine {
             return Err(Refusal::LoggedOut);
         }
         let on = self.open(pool, Role::Dedicated(key));
-        let on = on.ok_or_else(|| Refusal::Error(TOO_MANY_CONNECTIONS.into()))?;
+        let on = on.ok_or(Refusal::Error(TOO_MANY_CONNECTIONS))?;
         self.borrow_link(on, key);
         Ok(())
     }

@@ -9,7 +9,7 @@
 use std::mem;
 
 use crate::command::client::{self as client_command, Dialect};
-use crate::command::{Answer, Dedicated, Plan, Session, View, answer, denied, select};
+use crate::command::{Answer, Dedicated, ErrorReply, Plan, Session, View, answer, denied, select};
 use crate::resp::{Args, write};
 
 use crate::dedicated::effect::Effect;
@@ -23,10 +23,12 @@ use crate::session::sessions::Full;
 use crate::store::key::{ClientKey, LinkKey};
 
 /// The error of Redis for a command that is not allowed inside a transaction.
-pub(super) const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";
+pub(super) const NOT_INSIDE: ErrorReply =
+    ErrorReply::fixed("ERR Command not allowed inside a transaction");
 
 /// The error of Valkey 9 for CLIENT REPLY there.
-const REPLY_NOT_INSIDE: &str = "ERR Command 'client|reply' not allowed inside a transaction";
+const REPLY_NOT_INSIDE: ErrorReply =
+    ErrorReply::fixed("ERR Command 'client|reply' not allowed inside a transaction");
 
 /// No server of any version accepts this: it makes the transaction fail.
 const POISON: &[&[u8]] = &[b"MULTI", b"!"];
@@ -35,7 +37,8 @@ const POISON: &[&[u8]] = &[b"MULTI", b"!"];
 const EFFECTS_BYTES_MAX: usize = 1 << 20;
 
 /// The error above this limit.
-const TOO_MUCH: &str = "ERR elika: too many commands inside MULTI that the proxy answers itself";
+const TOO_MUCH: ErrorReply =
+    ErrorReply::Proxy("ERR elika: too many commands inside MULTI that the proxy answers itself");
 
 impl Machine {
     /// Queues a command inside MULTI that the proxy would otherwise handle itself.
@@ -68,20 +71,20 @@ impl Machine {
                 Err(_) => return self.forward_one(key, frame),
             },
             Plan::Admin(name) | Plan::Never(name) => {
-                let text = denied(self.user_of(key), name);
-                return self.poison(key, &text);
+                let error = denied(self.user_of(key), name);
+                return self.poison(key, &error);
             }
             Plan::Session(Session::ClientReply) if self.dialect_of(key) == Dialect::Valkey9 => {
-                return self.poison(key, REPLY_NOT_INSIDE);
+                return self.poison(key, &REPLY_NOT_INSIDE);
             }
-            _ => return self.poison(key, NOT_INSIDE),
+            _ => return self.poison(key, &NOT_INSIDE),
         };
         let Some(pin) = self.clients.pin_mut(key) else {
             return Handled::Yes;
         };
         pin.effect_bytes += effect.size();
         if pin.effect_bytes > EFFECTS_BYTES_MAX {
-            return self.poison(key, TOO_MUCH);
+            return self.poison(key, &TOO_MUCH);
         }
         self.send(key, Verb::Change, 1, Some(Change::Queue(effect)), frame)
     }
@@ -94,7 +97,7 @@ impl Machine {
 
     /// Refuses a command inside MULTI. The server gets a command that it refuses, so that the
     /// transaction fails, and the client gets the proxy's error.
-    pub(in crate::proxy) fn poison(&mut self, key: ClientKey, text: &str) -> Handled {
+    pub(in crate::proxy) fn poison(&mut self, key: ClientKey, error: &ErrorReply) -> Handled {
         let mut wrong = Vec::new();
         write::command(&mut wrong, POISON);
         let Some(client) = self.clients.get_mut(key) else {
@@ -105,7 +108,7 @@ impl Machine {
             return Handled::Later;
         }
         if kind == Kind::Deliver {
-            self.reply_error(key, text);
+            self.reply_error(key, error);
         }
         Handled::Yes
     }

@@ -1,5 +1,7 @@
 //! The wait queue for dedicated links: who is served next, and which waits time out.
 
+use crate::command::ErrorReply;
+
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
 use crate::stats::notice::Bound;
@@ -8,7 +10,8 @@ use crate::store::key::{ClientKey, PoolKey};
 use crate::upstream::pool::QueuedClient;
 
 /// The error for a client whose wait timed out.
-const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
+const NO_TURN: ErrorReply =
+    ErrorReply::Proxy("ERR elika: no dedicated backend connection available");
 
 impl Machine {
     /// Gives free links to the clients at the head of a pool's wait queue.
@@ -32,20 +35,20 @@ impl Machine {
                 }
                 // The client finds this out when its command is decoded again.
                 Err(Refusal::NotLoggedIn | Refusal::LoggedOut) => None,
-                Err(Refusal::Error(text)) => Some(text),
-                Err(Refusal::Unknown | Refusal::Later) => Some(NO_TURN.to_owned()),
+                Err(Refusal::Error(error)) => Some(error),
+                Err(Refusal::Unknown | Refusal::Later) => Some(NO_TURN),
             };
             self.finish_waiting(key, refusal);
         }
     }
 
     /// Removes a client from the wait queue: its command is decoded again.
-    fn finish_waiting(&mut self, key: ClientKey, refusal: Option<String>) {
+    fn finish_waiting(&mut self, key: ClientKey, refusal: Option<ErrorReply>) {
         self.upstreams.dequeued();
         if let Some(client) = self.clients.get_mut(key) {
             client.take_refusal();
-            if let Some(text) = refusal {
-                client.details_mut().refusal = Some(text.into());
+            if let Some(error) = refusal {
+                client.set_refusal(error);
             }
         }
         self.clients.go_on(key);
@@ -61,8 +64,8 @@ impl Machine {
             self.serve_queue(pool_key);
             let instance = self.upstreams.instance_of_pool(pool_key);
             let out = instance.filter(|instance| instance.is_out(self.now));
-            let out_text = out.map(|it| it.down_text.clone());
-            let text = out_text.clone().unwrap_or_else(|| NO_TURN.to_owned());
+            let down_error = out.map(|it| it.down_error.clone());
+            let error = down_error.clone().unwrap_or(NO_TURN);
             let slot = self.upstreams.tenant_of_pool(pool_key);
             let now = self.now;
             let late = |queued: &QueuedClient| now.since(queued.since) >= wait_ms;
@@ -71,14 +74,14 @@ impl Machine {
                 && let Some(QueuedClient { client: key, .. }) = pool.queue.remove(at)
             {
                 self.stats.counters.pins_refused += 1;
-                if out_text.is_none() {
+                if down_error.is_none() {
                     let bound = self.dedicated_bound(pool_key);
                     match bound {
                         Bound::Tenant(limit) => self.note_limit(key, slot, limit),
                         bound => self.note_refusal(key, bound),
                     }
                 }
-                self.finish_waiting(key, Some(text.clone()));
+                self.finish_waiting(key, Some(error.clone()));
             }
         }
     }

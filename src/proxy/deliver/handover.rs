@@ -22,7 +22,6 @@ use crate::link::request::{Fifo, Kind, Request};
 use crate::link::stall::PAUSE_BYTES;
 use crate::link::verb::Verb;
 use crate::proxy::deliver::retry::{runs, unanswered_reads};
-use crate::proxy::deliver::unanswered::error;
 use crate::proxy::machine::Machine;
 use crate::store::key::{ClientKey, LinkKey};
 
@@ -83,10 +82,9 @@ impl Machine {
         let mut at = lost.sent;
         let ends = self.ends(lost);
         let (lost_end, unsent_end) = self.client_ends(lost, failure);
-        let (in_doubt, unsent) = (
-            error(failure.text_if_sent()),
-            error(&failure.text_if_unsent()),
-        );
+        let (mut in_doubt, mut unsent) = (Vec::new(), Vec::new());
+        failure.error_if_sent().write(&mut in_doubt);
+        failure.error_if_unsent().write(&mut unsent);
         for ((index, outcome), end) in outcomes.into_iter().zip(ends) {
             let client = self.requests.get(index).map(|request| request.client);
             match (&outcome, ways.of(client, &outcome)) {

@@ -1,7 +1,5 @@
 //! Replies for requests that no server will answer, each in its place in the client's order.
 
-use crate::resp::write;
-
 use crate::link::failure::Failure;
 use crate::link::link::Link;
 use crate::link::request::{Kind, Request};
@@ -83,10 +81,4 @@ impl Machine {
     pub(in crate::proxy) fn is_logged_out(&self, lost: &Link, failure: &Failure) -> bool {
         matches!(failure, Failure::Refused(_)) && self.upstreams.is_refused(lost.pool, self.now)
     }
-}
-
-pub(in crate::proxy) fn error(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    write::error(&mut out, text);
-    out
 }

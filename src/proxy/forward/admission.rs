@@ -4,14 +4,15 @@
 //! Most tenants have no limits; their requests skip the second check.
 
 use crate::cluster::{Login, TenantKey};
-use crate::command::{self, Dedicated, Plan, Session};
+use crate::command::{self, Dedicated, ErrorReply, Plan, Session};
 use crate::resp::{Args, RequestLimits};
 
 use crate::proxy::forward::answer::Handled;
 use crate::proxy::machine::Machine;
+use crate::proxy::texts::OUT_OF_MEMORY;
 use crate::session::client::Client;
 use crate::stats::worker_stats::Limit;
-use crate::store::allocator::{LARGE_BYTES, OUT_OF_MEMORY, has_memory};
+use crate::store::allocator::{LARGE_BYTES, has_memory};
 use crate::store::key::{ClientKey, TenantSlot};
 use crate::store::time::Millis;
 use crate::upstream::account::Account;
@@ -19,11 +20,14 @@ use crate::upstream::instance::Instance;
 use crate::upstream::tenant::Use;
 
 /// The error for requests above a tenant's rate limits.
-const TOO_MANY_REQUESTS: &str = "ERR elika: rate limit exceeded: requests per second";
-const TOO_MANY_BYTES: &str = "ERR elika: rate limit exceeded: bytes per second";
+const TOO_MANY_REQUESTS: ErrorReply =
+    ErrorReply::Proxy("ERR elika: rate limit exceeded: requests per second");
+const TOO_MANY_BYTES: ErrorReply =
+    ErrorReply::Proxy("ERR elika: rate limit exceeded: bytes per second");
 
 /// The error when too many clients already wait for the end of a pause.
-const TOO_MANY_WAIT: &str = "ERR elika: paused, and too many clients wait already";
+const TOO_MANY_WAIT: ErrorReply =
+    ErrorReply::Proxy("ERR elika: paused, and too many clients wait already");
 
 /// The admission decision for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +202,7 @@ impl Machine {
         // it.
         if frame.len() > LARGE_BYTES && !has_memory(4 * frame.len()) {
             self.stats.counters.out_of_memory += 1;
-            self.reply_error_and_close(key, OUT_OF_MEMORY);
+            self.reply_error_and_close(key, &OUT_OF_MEMORY);
             return Handled::Yes;
         }
         if let Some(client) = self.clients.get_mut(key) {
@@ -240,10 +244,10 @@ impl Machine {
         if !self.is_settled(key) {
             return Handled::Later;
         }
-        let text = match limit {
-            Limit::Requests => TOO_MANY_REQUESTS.to_owned(),
-            Limit::Bytes => TOO_MANY_BYTES.to_owned(),
-            Limit::Paused => TOO_MANY_WAIT.to_owned(),
+        let error = match limit {
+            Limit::Requests => TOO_MANY_REQUESTS,
+            Limit::Bytes => TOO_MANY_BYTES,
+            Limit::Paused => TOO_MANY_WAIT,
             _ => {
                 let tenant = limited.and_then(|limited| self.upstreams.tenants.get(limited));
                 let name = tenant.and_then(|tenant| tenant.denied_name(frame));
@@ -251,11 +255,11 @@ impl Machine {
             }
         };
         if self.clients.is_inside(key) {
-            if self.poison(key, &text) == Handled::Later {
+            if self.poison(key, &error) == Handled::Later {
                 return Handled::Later;
             }
         } else {
-            self.reply_error(key, &text);
+            self.reply_error(key, &error);
             // The client may have got a dedicated link for this request, which it does not need
             // now.
             self.unpin_if_done(key);

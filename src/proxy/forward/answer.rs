@@ -3,10 +3,9 @@
 
 use std::mem;
 
-use crate::command::{self, Answer, Plan, View};
-use crate::resp::{Args, ProtocolError, write};
+use crate::command::{self, Answer, ErrorReply, Plan, View};
+use crate::resp::{Args, ProtocolError};
 
-use crate::link::failure::NOAUTH;
 use crate::link::request::Kind;
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
@@ -16,9 +15,6 @@ use crate::session::sessions::Full;
 use crate::stats::notice::Bound;
 use crate::stats::worker_stats::Limit;
 use crate::store::key::ClientKey;
-
-/// The start of all errors that say that a server cannot be reached.
-const UNAVAILABLE: &str = "ERR elika: backend unavailable: ";
 
 /// What became of a frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,7 +79,7 @@ impl Machine {
             match plan {
                 Plan::Answer(answer) => command::answer(answer, Args::new(frame), &view, &mut out),
                 Plan::Admin(name) | Plan::Never(name) => {
-                    write::error(&mut out, &command::denied(self.user_of(key), name));
+                    command::denied(self.user_of(key), name).write(&mut out);
                 }
                 Plan::Forward
                 | Plan::Script
@@ -123,12 +119,12 @@ impl Machine {
 
     pub(in crate::proxy) fn refuse(&mut self, key: ClientKey, refusal: Refusal) -> Handled {
         match refusal {
-            Refusal::Error(text) => {
-                self.reply_error(key, &text);
+            Refusal::Error(error) => {
+                self.reply_error(key, &error);
                 Handled::Yes
             }
             Refusal::NotLoggedIn => {
-                self.reply_error(key, NOAUTH);
+                self.reply_error(key, &ErrorReply::NoAuth);
                 Handled::Yes
             }
             Refusal::Unknown => self.ask_admission(key),
@@ -148,9 +144,9 @@ impl Machine {
             .clients
             .get_mut(key)
             .and_then(|client| client.take_refusal());
-        if let Some(text) = refusal {
+        if let Some(error) = refusal {
             // The server was asked, and its reply gave no auth result.
-            self.reply_error(key, &text);
+            self.reply_error(key, &error);
             return Handled::Yes;
         }
         if self.at_barrier(key) {
@@ -195,7 +191,7 @@ impl Machine {
         }
         // The small limits hold only for clients that must log in: find out whether this client
         // must.
-        let mut text = error.text().to_string();
+        let mut reply = ErrorReply::new(error.text().to_string());
         match self.admit(key) {
             Err(Refusal::Unknown) if small_limit => {
                 if self.ask_admission(key) == Handled::Yes {
@@ -204,7 +200,7 @@ impl Machine {
                 return;
             }
             // No server can be asked.
-            Err(Refusal::Error(why)) if small_limit => text = why,
+            Err(Refusal::Error(why)) if small_limit => reply = why,
             _ => {}
         }
         if !self.at_barrier(key) {
@@ -212,7 +208,7 @@ impl Machine {
         }
         self.stats.counters.protocol_errors += 1;
         self.note_too_big(key, error);
-        self.reply_error_and_close(key, &text);
+        self.reply_error_and_close(key, &reply);
     }
 
     /// Logs a request that is larger than its limit.
@@ -236,23 +232,24 @@ impl Machine {
     }
 
     /// Sends an error and closes the client when the error is sent.
-    pub(in crate::proxy) fn reply_error_and_close(&mut self, key: ClientKey, text: &str) {
-        self.reply_error(key, text);
+    pub(in crate::proxy) fn reply_error_and_close(&mut self, key: ClientKey, error: &ErrorReply) {
+        self.reply_error(key, error);
         self.finish_client(key);
     }
 
-    /// Sends an error; `text` is without the `-`.
-    pub(in crate::proxy) fn reply_error(&mut self, key: ClientKey, text: &str) {
-        if self.settings.close_on_loss && text.starts_with(UNAVAILABLE) {
+    /// Sends an error. If the backend is unavailable and `close_on_loss` is set, closes the client
+    /// instead.
+    pub(in crate::proxy) fn reply_error(&mut self, key: ClientKey, error: &ErrorReply) {
+        if self.settings.close_on_loss && matches!(error, ErrorReply::Unavailable(_)) {
             self.stats.counters.closed_on_loss += 1;
             self.finish_client(key);
             return self.wake(key);
         }
         let mut out = Vec::new();
-        write::error(&mut out, text);
+        error.write(&mut out);
         self.stats.counters.errors += 1;
         self.reply(key, &out);
-        if !text.starts_with("ERR elika") {
+        if matches!(error, ErrorReply::Server(_) | ErrorReply::NoAuth) {
             self.note_refused_command(key);
         }
     }

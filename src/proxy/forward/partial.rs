@@ -8,9 +8,10 @@ use crate::proxy::forward::admission::Decision;
 use crate::proxy::forward::answer::Handled;
 use crate::proxy::forward::run::Run;
 use crate::proxy::machine::Machine;
+use crate::proxy::texts::OUT_OF_MEMORY;
 use crate::session::inbound::{Arrival, Inbound, Progress, SPARE_BYTES_MAX, Upload};
 use crate::session::last_command::LastCommand;
-use crate::store::allocator::{OUT_OF_MEMORY, UNCACHED_BYTES, shrink};
+use crate::store::allocator::{UNCACHED_BYTES, shrink};
 use crate::store::chunk::ChunkList;
 use crate::store::key::{ClientKey, LinkKey};
 
@@ -41,7 +42,7 @@ impl Machine {
             let wanted = inbound.missing.max(bytes.len()).max(UNCACHED_BYTES);
             if inbound.bytes.try_reserve_exact(wanted).is_err() {
                 self.stats.counters.out_of_memory += 1;
-                self.reply_error_and_close(key, OUT_OF_MEMORY);
+                self.reply_error_and_close(key, &OUT_OF_MEMORY);
                 return;
             }
         }
@@ -148,7 +149,7 @@ impl Machine {
             }
             Err(_) => {
                 self.stats.counters.out_of_memory += 1;
-                self.reply_error_and_close(key, OUT_OF_MEMORY);
+                self.reply_error_and_close(key, &OUT_OF_MEMORY);
             }
         }
         None

@@ -1,7 +1,7 @@
 //! Chooses the link for a request, and records the request in the queues of its client and its
 //! link.
 
-use crate::command;
+use crate::command::{self, ErrorReply};
 
 use crate::link::failure::Failure;
 use crate::link::link::Link;
@@ -18,11 +18,11 @@ use crate::upstream::account::Account;
 /// Above this many unsent bytes a link takes no more requests; below half of it, it does again.
 pub(in crate::proxy) const LINK_OUTBOUND_BYTES_MAX: usize = 1 << 20;
 
-/// Why a request cannot be forwarded. Texts are without the `-`.
+/// Why a request cannot be forwarded.
 #[derive(Debug)]
 pub(in crate::proxy) enum Refusal {
     /// The client gets this error.
-    Error(String),
+    Error(ErrorReply),
     /// The client must log in first.
     NotLoggedIn,
     /// It is not known whether the server admits the default user: the server is asked first.
@@ -45,7 +45,7 @@ impl Machine {
                 self.become_anonymous(key)?;
             }
             if !self.place(key) {
-                return Err(Refusal::Error(NO_INSTANCE.into()));
+                return Err(Refusal::Error(NO_INSTANCE));
             }
         }
         let Some(client) = self.clients.get(key) else {
@@ -54,7 +54,7 @@ impl Machine {
         let access_key = self.upstreams.access_key(client.pool);
         let access = self.upstreams.access.get(access_key);
         let access = access.ok_or(Refusal::NotLoggedIn)?;
-        if access.refusal(self.now).is_some() && { self.upstreams.accounts.get(access.account) }
+        if access.is_refused(self.now) && { self.upstreams.accounts.get(access.account) }
             .is_none_or(Account::is_anonymous)
         {
             return Err(Refusal::NotLoggedIn);
@@ -63,7 +63,7 @@ impl Machine {
             && instance.is_out(self.now)
             && !self.upstreams.has_ready(access_key, &self.links)
         {
-            return Err(Refusal::Error(instance.down_text.clone()));
+            return Err(Refusal::Error(instance.down_error.clone()));
         }
         if !access.open {
             return Err(Refusal::Unknown);
@@ -81,10 +81,10 @@ impl Machine {
             tenant.is_some_and(|tenant| !tenant.instances.is_empty())
         };
         let slot = slot.filter(has_instances);
-        let slot = slot.ok_or_else(|| Refusal::Error(NO_INSTANCE.into()))?;
+        let slot = slot.ok_or(Refusal::Error(NO_INSTANCE))?;
         let account = self.upstreams.account((slot, None));
         if !self.become_user(key, account) {
-            self.reply_error_and_close(key, TOO_MANY_CLIENTS);
+            self.reply_error_and_close(key, &TOO_MANY_CLIENTS);
             self.wake(key);
             return Err(Refusal::Later);
         }
@@ -172,8 +172,8 @@ impl Machine {
             { self.upstreams.access_of(pool_key) }.is_some_and(|it| self.is_full(it.instance));
         let unavailable = || {
             Refusal::Error(match full {
-                true => TOO_MANY_CONNECTIONS.into(),
-                false => Failure::Removed.text_if_unsent(),
+                true => TOO_MANY_CONNECTIONS,
+                false => Failure::Removed.error_if_unsent(),
             })
         };
         let Some(pool) = self.upstreams.pools.get(pool_key) else {
@@ -227,7 +227,7 @@ impl Machine {
             let down = self
                 .upstreams
                 .instance_of_pool(pool_key)
-                .map(|i| i.down_text.clone());
+                .map(|i| i.down_error.clone());
             down.map_or_else(unavailable, Refusal::Error)
         })
     }

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::command::ErrorReply;
+
 use crate::link::failure::Failure;
 use crate::link::link::Link;
 use crate::proxy::action::{Action, News, Report};
@@ -99,7 +101,7 @@ impl Machine {
                 }
                 self.may_not_ask(instance);
                 if matches!(failure, Failure::Refused(_)) {
-                    self.refuse_access(link.pool, failure);
+                    self.refuse_access(link.pool);
                 }
             }
             // The end of a ready link alone is no sign of a failed instance; the end of its
@@ -203,21 +205,21 @@ impl Machine {
             if of_it && self.upstreams.is_refused(link.pool, self.now) {
                 self.log_out(client);
             } else {
-                let text = self.text_for_waiter(client, link.pool, failure);
-                self.work.push(Work::Conclude(client, Err(text)));
+                let error = self.error_for_waiter(client, link.pool, failure);
+                self.work.push(Work::Conclude(client, Err(error)));
             }
         }
     }
 
     /// The error for a waiting client. For an anonymous client, a refusal says that a login is
     /// needed; HELLO has an error text of its own for that.
-    fn text_for_waiter(&self, key: ClientKey, pool: PoolKey, failure: &Failure) -> String {
+    fn error_for_waiter(&self, key: ClientKey, pool: PoolKey, failure: &Failure) -> ErrorReply {
         let waiting = self.clients.get(key).and_then(|c| c.waiting());
         let hello = waiting.is_some_and(|waiting| matches!(waiting.goal, Goal::Hello { .. }));
         let anonymous = { self.upstreams.account_of(pool) }.is_some_and(Account::is_anonymous);
         match failure {
-            Failure::Refused(text) if hello && anonymous => text.clone(),
-            _ => failure.text_if_unsent(),
+            Failure::Refused(_) if hello && anonymous => failure.error_for_login(),
+            _ => failure.error_if_unsent(),
         }
     }
 

@@ -7,9 +7,10 @@ use crate::cluster::Health;
 use crate::command::{hello, proxy_command};
 use crate::metrics::ErrorKind;
 
-use crate::link::handshake::{HelloReply, error_text};
+use crate::link::handshake::HelloReply;
 use crate::link::link::Link;
 use crate::link::request::{Fifo, Kind};
+use crate::link::server_error::{ServerError, error_text};
 use crate::link::verb::Verb;
 use crate::proxy::action::News;
 use crate::proxy::machine::Machine;
@@ -185,9 +186,8 @@ impl Machine {
         if instance.suspected != Some(ErrorKind::ReadOnly) {
             instance.suspected = None;
         }
-        let passing = ["LOADING", "MASTERDOWN", "BUSY"];
         match error_text(reply) {
-            Some(text) if passing.iter().any(|word| text.starts_with(word)) => {
+            Some(text) if ServerError::of(&text).is_down() => {
                 self.stats.counters.checks_failed += 1;
                 self.degrade(key, text);
             }

@@ -14,8 +14,9 @@
 
 use std::collections::HashSet;
 
+use crate::command::ErrorReply;
+
 use crate::link::failure::Failure;
-use crate::link::handshake::is_refusal;
 use crate::link::link::{State, Verifying};
 use crate::proxy::machine::Machine;
 use crate::session::change::{Goal, Target};
@@ -206,8 +207,8 @@ impl Machine {
     }
 
     /// A client could not move: it stays for now, unless it is not let in there.
-    pub(in crate::proxy) fn move_failed(&mut self, key: ClientKey, text: &str) {
-        if is_refusal(text) {
+    pub(in crate::proxy) fn move_failed(&mut self, key: ClientKey, error: &ErrorReply) {
+        if *error == ErrorReply::NoAuth {
             return self.close_left(key);
         }
         let again = self.now.after(MOVE_AGAIN_MS);

@@ -10,9 +10,9 @@
 //! Nothing of the client is in flight meanwhile and its later bytes wait (`Phase::Changing`). Only
 //! when all went well its session changes; a refusal leaves it as it was.
 
-use crate::resp::{Protocol, write};
+use crate::command::ErrorReply;
+use crate::resp::Protocol;
 
-use crate::link::failure::NOAUTH;
 use crate::link::handshake::HelloReply;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::{TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS};
@@ -78,11 +78,11 @@ impl Machine {
         let out = self.upstreams.access.get(access).and_then(|access| {
             let instance = self.upstreams.instances.get(access.instance)?;
             let out = instance.is_out(self.now);
-            out.then(|| instance.down_text.clone())
+            out.then(|| instance.down_error.clone())
         });
         match out {
-            Some(text) if !asks_own && !self.upstreams.has_ready(access, &self.links) => {
-                self.conclude(key, Err(text));
+            Some(error) if !asks_own && !self.upstreams.has_ready(access, &self.links) => {
+                self.conclude(key, Err(error));
             }
             _ => self.attach(key),
         }
@@ -102,7 +102,7 @@ impl Machine {
             .upstreams
             .pool(waiting.access, waiting.db, waiting.protocol);
         let Some(pool) = self.upstreams.pools.get(pool_key) else {
-            return self.conclude(key, Err(NOAUTH.into()));
+            return self.conclude(key, Err(ErrorReply::NoAuth));
         };
         // One that has a connection to itself goes on there.
         if own || pool.ready(&self.links).is_some() {
@@ -126,7 +126,7 @@ impl Machine {
             }
             if self.open_shared(pool_key).is_none() {
                 self.note_refusal(key, Bound::InstanceConnections);
-                return self.conclude(key, Err(TOO_MANY_CONNECTIONS.into()));
+                return self.conclude(key, Err(TOO_MANY_CONNECTIONS));
             }
         }
         if let Some(pool) = self.upstreams.pools.get_mut(pool_key) {
@@ -145,7 +145,7 @@ impl Machine {
     }
 
     /// Ends a session change: it is done, or the client hears why not and stays as it was.
-    pub(in crate::proxy) fn conclude(&mut self, key: ClientKey, outcome: Result<(), String>) {
+    pub(in crate::proxy) fn conclude(&mut self, key: ClientKey, outcome: Result<(), ErrorReply>) {
         let Some(waiting) = self.end_change(key) else {
             return;
         };
@@ -162,8 +162,8 @@ impl Machine {
         }
         if let Goal::Permission(_) = goal {
             // Decoded again, the command hears it.
-            if let Err(text) = outcome {
-                client_refused(self.clients.get_mut(key), text);
+            if let Err(error) = outcome {
+                client_refused(self.clients.get_mut(key), error);
             }
             return;
         }
@@ -171,20 +171,20 @@ impl Machine {
             return self.change_own(key, goal, access, protocol);
         }
         let outcome = outcome.and_then(|()| self.hello_known(&goal, access, db, protocol));
-        if let Err(text) = outcome {
+        if let Err(error) = outcome {
             self.upstreams.forget_unused(access);
             return match goal {
                 // Decoded again, the command hears it.
-                Goal::Admission => client_refused(self.clients.get_mut(key), text),
-                Goal::Move => self.move_failed(key, &text),
-                _ => self.reply_error(key, &text),
+                Goal::Admission => client_refused(self.clients.get_mut(key), error),
+                Goal::Move => self.move_failed(key, &error),
+                _ => self.reply_error(key, &error),
             };
         }
         let account = self.upstreams.access.get(access);
         let account = account.map_or(AccountKey::NONE, |access| access.account);
         let pool = self.upstreams.pool(access, db, protocol);
         if !self.become_user(key, account) {
-            return self.reply_error_and_close(key, TOO_MANY_CLIENTS);
+            return self.reply_error_and_close(key, &TOO_MANY_CLIENTS);
         }
         self.move_client(key, pool);
         if let Some(client) = self.clients.get_mut(key) {
@@ -205,7 +205,7 @@ impl Machine {
         access: AccessKey,
         db: u32,
         protocol: Protocol,
-    ) -> Result<(), String> {
+    ) -> Result<(), ErrorReply> {
         if !matches!(goal, Goal::Hello { .. }) {
             return Ok(());
         }
@@ -216,7 +216,7 @@ impl Machine {
             .get(pool)
             .and_then(|pool| pool.hello.as_ref())
         {
-            Some(HelloReply::Unknown(text)) => Err(text.clone()),
+            Some(HelloReply::Unknown(text)) => Err(ErrorReply::new(text.clone())),
             _ => Ok(()),
         }
     }
@@ -236,7 +236,7 @@ impl Machine {
             .and_then(|pool| pool.hello.as_ref())
         {
             Some(hello) => hello.write(client.id, &mut out),
-            None => write::error(&mut out, NOAUTH),
+            None => ErrorReply::NoAuth.write(&mut out),
         }
         self.reply(key, &out);
     }
@@ -276,8 +276,8 @@ impl Machine {
     }
 }
 
-fn client_refused(client: Option<&mut Client>, text: String) {
+fn client_refused(client: Option<&mut Client>, error: ErrorReply) {
     if let Some(client) = client {
-        client.details_mut().refusal = Some(text.into());
+        client.set_refusal(error);
     }
 }

@@ -13,11 +13,11 @@
 
 use std::mem;
 
-use crate::command::{Permission, Plan};
+use crate::command::{ErrorReply, Permission, Plan};
 
-use crate::link::handshake::error_text;
 use crate::link::link::Link;
 use crate::link::request::Kind;
+use crate::link::server_error::{ServerError, error_text};
 use crate::proxy::forward::answer::Handled;
 use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
@@ -36,8 +36,8 @@ impl Machine {
             return Err(Handled::Yes);
         };
         let pool = client.pool;
-        if let Some(text) = client.take_refusal() {
-            self.reply_error(key, &text);
+        if let Some(error) = client.take_refusal() {
+            self.reply_error(key, &error);
             return Err(Handled::Yes);
         }
         if self.upstreams.permits(pool, what, self.now) {
@@ -107,7 +107,7 @@ impl Machine {
         let Some(pool) = self.upstreams.pools.get_mut(pool_key) else {
             return;
         };
-        let refusal = error_text(reply).filter(|text| !text.starts_with("ERR "));
+        let refusal = error_text(reply).filter(|text| !ServerError::of(text).is_of_command());
         match refusal {
             None => pool.permits.add(what, self.now),
             Some(_) => self.stats.counters.permissions_refused += 1,
@@ -117,7 +117,8 @@ impl Machine {
             let about = waiting.and_then(|waiting| waiting.goal.permission());
             match &refusal {
                 Some(text) if about == Some(what) => {
-                    self.work.push(Work::Conclude(client, Err(text.clone())));
+                    let error = ErrorReply::new(text.clone());
+                    self.work.push(Work::Conclude(client, Err(error)));
                 }
                 _ => self.work.push(Work::Advance(client)),
             }

@@ -13,7 +13,6 @@
 
 use crate::cluster::{InstanceId, TenantKey};
 
-use crate::link::failure::{Failure, NOAUTH};
 use crate::proxy::action::{Action, News};
 use crate::proxy::machine::Machine;
 use crate::session::question::{Answer, Question};
@@ -24,7 +23,7 @@ impl Machine {
     /// A handshake of a pool was refused. Without a login: connections that came in so serve
     /// nobody any more, here and on the other workers. With a credential: those that it was good
     /// for serve on, as on a server; without any its clients are closed.
-    pub(in crate::proxy) fn refuse_access(&mut self, pool: PoolKey, failure: &Failure) {
+    pub(in crate::proxy) fn refuse_access(&mut self, pool: PoolKey) {
         let now = self.now;
         let key = self.upstreams.access_key(pool);
         let Some(access) = self.upstreams.access.get_mut(key) else {
@@ -33,7 +32,7 @@ impl Machine {
         let of = access.instance;
         let account = self.upstreams.accounts.get(access.account);
         let anonymous = account.is_none_or(Account::is_anonymous);
-        access.refuse(failure.text_if_unsent(), anonymous, now);
+        access.refuse(anonymous, now);
         if let Some(account) = account.filter(|_| !anonymous) {
             let user = String::from_utf8_lossy(account.name()).into_owned();
             self.report(of, News::Revoked(user));
@@ -56,7 +55,7 @@ impl Machine {
         if let Some(&instance) = self.upstreams.by_id.get(&(tenant, id)) {
             let key = self.upstreams.anonymous(instance);
             if let Some(access) = self.upstreams.access.get_mut(key) {
-                access.refuse(NOAUTH.to_owned(), true, now);
+                access.refuse(true, now);
             }
             self.retire_access(key);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cluster::Login;
-use crate::command::{Plan, Session, auth, client as client_command, hello, select};
+use crate::command::{ErrorReply, Plan, Session, auth, client as client_command, hello, select};
 use crate::resp::{Args, Protocol, RequestLimits};
 
 use crate::link::credential::Credential;
@@ -16,15 +16,18 @@ use crate::session::client::ReplyMode;
 use crate::store::key::{AccountKey, ClientKey, PoolKey, TenantSlot};
 
 /// What Redis says to a wrong name as to a wrong password: nobody learns which it was.
-const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+const WRONGPASS: ErrorReply =
+    ErrorReply::fixed("WRONGPASS invalid username-password pair or user is disabled.");
 
 /// The longest name and the longest password that are verified, bytes.
 const CREDENTIAL_BYTES_MAX: usize = RequestLimits::BEFORE_LOGIN.arg_bytes_max as usize;
 
 /// What Redis says to HELLO without a login where one is needed.
-const HELLO_NOAUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, \
+const HELLO_NOAUTH: ErrorReply = ErrorReply::fixed(
+    "NOAUTH HELLO must be called with the client already authenticated, \
     otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client \
-    and select the RESP protocol version at the same time";
+    and select the RESP protocol version at the same time",
+);
 
 impl Machine {
     /// Carries out a session command. Those that may change the connection wait until nothing of
@@ -84,7 +87,7 @@ impl Machine {
         };
         self.asking.0 = ClientKey::NONE;
         match outcome {
-            Err(text) => self.reply_error(key, &text),
+            Err(error) => self.reply_error(key, &error),
             Ok(()) if matches!(session, Session::Reset | Session::ClientReply) => {
                 self.note_refused_command(key);
             }
@@ -118,15 +121,15 @@ impl Machine {
         asks.then(|| self.forward_one(key, &question))
     }
 
-    fn auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
-        let request = auth::parse(args).map_err(|refusal| refusal.to_string())?;
+    fn auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), ErrorReply> {
+        let request = auth::parse(args)?;
         let target = self.target(key, request.user, request.password, None)?;
         self.change(key, Goal::Auth, Some(target));
         Ok(())
     }
 
-    fn hello(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
-        let request = hello::parse(args).map_err(|refusal| refusal.to_string())?;
+    fn hello(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), ErrorReply> {
+        let request = hello::parse(args)?;
         let name = request.name.map(<[u8]>::to_vec);
         let target = match request.auth {
             Some((user, password)) => self.target(key, Some(user), password, request.protocol)?,
@@ -143,13 +146,13 @@ impl Machine {
         login: Option<&[u8]>,
         password: &[u8],
         protocol: Option<Protocol>,
-    ) -> Result<Target, String> {
+    ) -> Result<Target, ErrorReply> {
         let client = self.clients.get(key).ok_or(WRONGPASS)?;
         let (db, current) = (client.db, client.protocol);
         // It is kept as long as it serves somebody, and no server takes a longer one from a client
         // that has not logged in.
         if login.unwrap_or_default().len().max(password.len()) > CREDENTIAL_BYTES_MAX {
-            return Err(WRONGPASS.into());
+            return Err(WRONGPASS);
         }
         let snapshot = Arc::clone(&self.upstreams.snapshot);
         let (tenant, user) = match login {
@@ -157,7 +160,7 @@ impl Machine {
                 Login::User { tenant, user } => (&tenant.key, user),
                 Login::UnknownTenant => {
                     self.note_refused_login(key, TenantSlot::NONE, login);
-                    return Err(WRONGPASS.into());
+                    return Err(WRONGPASS);
                 }
             },
             None => {
@@ -182,11 +185,11 @@ impl Machine {
     }
 
     /// HELLO without a login: the same user, maybe in the other protocol.
-    fn stay(&mut self, key: ClientKey, protocol: Option<Protocol>) -> Result<Target, String> {
+    fn stay(&mut self, key: ClientKey, protocol: Option<Protocol>) -> Result<Target, ErrorReply> {
         match self.admit(key) {
             Ok(()) | Err(Refusal::Unknown) => {}
-            Err(Refusal::Error(text)) => return Err(text),
-            Err(_) => return Err(HELLO_NOAUTH.into()),
+            Err(Refusal::Error(error)) => return Err(error),
+            Err(_) => return Err(HELLO_NOAUTH),
         }
         let client = self.clients.get(key).ok_or(HELLO_NOAUTH)?;
         let protocol = protocol.unwrap_or(client.protocol);
@@ -198,8 +201,8 @@ impl Machine {
         })
     }
 
-    fn select(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
-        let db = select::parse(args).map_err(|refusal| refusal.to_string())?;
+    fn select(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), ErrorReply> {
+        let db = select::parse(args)?;
         let Some(client) = self.clients.get(key) else {
             return Ok(());
         };
@@ -214,7 +217,7 @@ impl Machine {
     }
 
     /// As the connection began, only that its id stays.
-    fn reset(&mut self, key: ClientKey) -> Result<(), String> {
+    fn reset(&mut self, key: ClientKey) -> Result<(), ErrorReply> {
         self.drop_pin(key);
         self.move_client(key, PoolKey::NONE);
         self.become_user(key, AccountKey::NONE);
@@ -235,28 +238,28 @@ impl Machine {
         Ok(())
     }
 
-    fn quit(&mut self, key: ClientKey) -> Result<(), String> {
+    fn quit(&mut self, key: ClientKey) -> Result<(), ErrorReply> {
         self.reply(key, b"+OK\r\n");
         self.finish_client(key);
         Ok(())
     }
 
-    fn set_name(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
-        let name = client_command::parse_set_name(args).map_err(|refusal| refusal.to_string())?;
+    fn set_name(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), ErrorReply> {
+        let name = client_command::parse_set_name(args)?;
         self.clients.named(key, name);
         self.reply(key, b"+OK\r\n");
         Ok(())
     }
 
-    fn set_info(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
-        let info = client_command::parse_set_info(args).map_err(|refusal| refusal.to_string())?;
+    fn set_info(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), ErrorReply> {
+        let info = client_command::parse_set_info(args)?;
         self.clients.note_library(key, info);
         self.reply(key, b"+OK\r\n");
         Ok(())
     }
 
-    fn reply_mode(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), String> {
-        let mode = client_command::parse_reply(args).map_err(|refusal| refusal.to_string())?;
+    fn reply_mode(&mut self, key: ClientKey, args: Args<'_>) -> Result<(), ErrorReply> {
+        let mode = client_command::parse_reply(args)?;
         let Some(client) = self.clients.get_mut(key) else {
             return Ok(());
         };

@@ -34,8 +34,8 @@ impl Machine {
             return;
         };
         if instance.is_out(self.now) && instance.logins.verifiers == 0 {
-            let text = instance.down_text.clone();
-            return self.fail_logins(of, &text);
+            let error = instance.down_error.clone();
+            return self.fail_logins(of, &error);
         }
         if !instance.logins.wants_verifier() {
             return;

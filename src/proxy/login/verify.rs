@@ -21,10 +21,13 @@
 use std::collections::VecDeque;
 use std::mem;
 
+use crate::command::ErrorReply;
+
 use crate::link::failure::Failure;
-use crate::link::handshake::{Handshake, error_text, is_refusal};
+use crate::link::handshake::Handshake;
 use crate::link::link::{Link, State, Verifying};
 use crate::link::role::Role;
+use crate::link::server_error::{ServerError, error_text};
 use crate::proxy::action::News;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::NO_INSTANCE;
@@ -48,7 +51,7 @@ impl Machine {
         let of = { self.upstreams.access.get(waiting.access) }.map(|access| access.instance);
         let of = of.filter(|&of| self.upstreams.instances.get(of).is_some());
         let (Some(of), Some(class)) = (of, self.login_class(key)) else {
-            return self.conclude(key, Err(Failure::Removed.text_if_unsent()));
+            return self.conclude(key, Err(Failure::Removed.error_if_unsent()));
         };
         self.queue_login(key, class);
         self.work.push(Work::ServeLogins(of));
@@ -192,7 +195,7 @@ impl Machine {
     /// A credential was refused, or could not be verified: the client hears the server's words, and
     /// the connection ends.
     fn refused(&mut self, on: LinkKey, key: ClientKey, text: String) {
-        if is_refusal(&text) {
+        if ServerError::of(&text).refuses_login() {
             self.stats.counters.logins_refused += 1;
             self.note_login(key, false);
             let of = self.links.get(on).map(|link| link.instance);
@@ -204,7 +207,8 @@ impl Machine {
         if let Some(State::Verifying(verifying)) = self.links.get_mut(on).map(|it| &mut it.state) {
             *verifying = Verifying::Idle { proven: true };
         }
-        self.work.push(Work::Conclude(key, Err(text)));
+        let error = ErrorReply::new(text);
+        self.work.push(Work::Conclude(key, Err(error)));
         self.fail(on, &Failure::Removed);
     }
 
@@ -276,7 +280,7 @@ impl Machine {
         logins.opening -= usize::from(matches!(link.state, State::Connecting));
         logins.idle.retain(|&other| other != key);
         let last = logins.verifiers == 0;
-        let text = why.text_for_login();
+        let error = why.error_for_login();
         let mut failed = matches!(link.state, State::Connecting);
         if let State::Verifying(verifying) = link.state {
             failed = !verifying.is_proven();
@@ -286,13 +290,13 @@ impl Machine {
                 match failed {
                     _ if gone => self.log_in_elsewhere(client),
                     false => self.work.push(Work::LogIn(client)),
-                    true => self.work.push(Work::Conclude(client, Err(text.clone()))),
+                    true => self.work.push(Work::Conclude(client, Err(error.clone()))),
                 }
             }
         }
         if failed && *why != Failure::Removed {
             if last {
-                return self.work.push(Work::FailLogins(of, text));
+                return self.work.push(Work::FailLogins(of, error));
             }
             let asked = matches!(link.state, State::Verifying(Verifying::Asked { .. }));
             if !asked && let Some((class, client)) = self.next_login(of) {
@@ -302,16 +306,16 @@ impl Machine {
                 {
                     queue.pop();
                 }
-                self.work.push(Work::Conclude(client, Err(text)));
+                self.work.push(Work::Conclude(client, Err(error)));
             }
         }
         self.work.push(Work::ServeLogins(of));
     }
 
     /// No login of this instance can be verified now.
-    pub(in crate::proxy) fn fail_logins(&mut self, of: InstanceKey, text: &str) {
+    pub(in crate::proxy) fn fail_logins(&mut self, of: InstanceKey, error: &ErrorReply) {
         while let Some((_, client)) = self.next_login(of) {
-            self.conclude(client, Err(text.to_owned()));
+            self.conclude(client, Err(error.clone()));
         }
     }
 
@@ -356,7 +360,7 @@ impl Machine {
         let account = account.filter(|_| !own).unwrap_or_default();
         let tenant = self.upstreams.tenant_of_account(account);
         let Some(to) = self.balance(tenant) else {
-            return self.conclude(key, Err(NO_INSTANCE.into()));
+            return self.conclude(key, Err(NO_INSTANCE));
         };
         let to = self.upstreams.access_to(to, account);
         let client = self.clients.get_mut(key);

@@ -1,6 +1,7 @@
 //! Data that few clients have, or have for a moment only: it is kept apart from the client's
 //! record, and freed when a session change ends and nothing else is kept.
 
+use crate::command::ErrorReply;
 use crate::session::change::Login;
 use crate::session::change::Waiting;
 use crate::session::client::Client;
@@ -27,7 +28,7 @@ pub(crate) struct Details {
     pub waiting: Option<Box<Waiting>>,
     /// The error for the client's next command: why its session change, permission check or wait
     /// for a dedicated link failed.
-    pub refusal: Option<Box<str>>,
+    pub refusal: Option<Box<ErrorReply>>,
     /// The links that the client has left, if [`Flag::Moved`](super::Flag::Moved) is set, and a
     /// little longer.
     pub former: Option<Box<Former>>,
@@ -101,8 +102,13 @@ impl Client {
     }
 
     /// Takes the error for the client's next command, if there is one.
-    pub(crate) fn take_refusal(&mut self) -> Option<Box<str>> {
+    pub(crate) fn take_refusal(&mut self) -> Option<Box<ErrorReply>> {
         self.details.as_mut()?.refusal.take()
+    }
+
+    /// The client's next command gets this error.
+    pub(crate) fn set_refusal(&mut self, error: ErrorReply) {
+        self.details_mut().refusal = Some(Box::new(error));
     }
 
     /// See [`Details::login_refused`].

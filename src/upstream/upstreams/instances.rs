@@ -71,7 +71,7 @@ impl Upstreams {
             if let Some(instance) = self.instances.get_mut(key)
                 && !std::mem::replace(&mut instance.gone, true)
             {
-                instance.down_text = Failure::Removed.text_if_unsent();
+                instance.down_error = Failure::Removed.error_if_unsent();
                 instance.leaving = instance.leaving.or(Some(now));
                 changes.gone.insert(key);
                 changes.leaving.insert(key);
@@ -134,7 +134,7 @@ impl Upstreams {
         if instance.ready > 0 {
             return false;
         }
-        instance.down_text = why.text_if_unsent();
+        instance.down_error = why.error_if_unsent();
         instance.reason = why.reason();
         std::mem::replace(&mut instance.health, Health::Down) != Health::Down
     }

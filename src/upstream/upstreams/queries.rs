@@ -93,7 +93,7 @@ impl Upstreams {
     /// Was the credential of this pool refused a moment ago? Then no connection is opened with it.
     pub(crate) fn is_refused(&self, pool: PoolKey, now: Millis) -> bool {
         let access = self.access_of(pool);
-        access.is_some_and(|it| it.refusal(now).is_some()) && { self.account_of(pool) }
+        access.is_some_and(|it| it.is_refused(now)) && { self.account_of(pool) }
             .is_some_and(|it| !it.is_anonymous())
     }
 

@@ -14,7 +14,7 @@
 //!         the client gets the minimum
 //! ```
 
-use crate::resp::write;
+use crate::command::ErrorReply;
 use crate::session::phase::Phase;
 
 use crate::link::counts::Counts;
@@ -30,7 +30,8 @@ use crate::store::key::{ClientKey, LinkKey};
 mod round;
 
 /// The error if a link cannot be asked: a reply of another link would be wrong.
-const UNKNOWN: &str = "ERR elika: the connection that carried the writes is in use or closed";
+const UNKNOWN: ErrorReply =
+    ErrorReply::Proxy("ERR elika: the connection that carried the writes is in use or closed");
 
 /// A server's error for a client whose wait is ended by CLIENT UNBLOCK with ERROR.
 const UNBLOCKED: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
@@ -173,7 +174,7 @@ impl Machine {
                 if let Some(client) = self.clients.get_mut(waiter.client) {
                     client.lose_writes();
                 }
-                write::error(&mut reply, UNKNOWN);
+                UNKNOWN.write(&mut reply);
             }
             self.end_wait(&waiter, &reply);
         }
