@@ -133,11 +133,21 @@ impl Tenant {
 
     /// Takes over the limits of a new snapshot. What is not charged yet, a hundredth of a second at
     /// the old rates, is forgotten.
-    pub(crate) fn follow_limits(&mut self, limits: &Arc<TenantLimits>, lists: &mut DeniedLists) {
+    pub(crate) fn follow_limits(
+        &mut self,
+        limits: &Arc<TenantLimits>,
+        lists: &mut DeniedLists,
+        now: Millis,
+    ) {
         if self.limits == *limits {
             return;
         }
-        self.limits = Arc::clone(limits);
+        let old = std::mem::replace(&mut self.limits, Arc::clone(limits));
+        let quota = &self.quota;
+        let rate = |it: &TenantLimits| it.requests_per_second.map_or(u64::MAX, u64::from);
+        quota.requests.follow(rate(&old), rate(limits), now.0);
+        let rate = |it: &TenantLimits| it.bytes_per_second.unwrap_or(u64::MAX);
+        quota.bytes.follow(rate(&old), rate(limits), now.0);
         self.denied = lists.get(&limits.deny);
         (self.portion, self.uncharged) = (0, 0);
     }

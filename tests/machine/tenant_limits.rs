@@ -147,6 +147,40 @@ fn lower_rate_does_not_count_earlier_bytes() {
     assert_eq!(worker.burst(client, backend, 1).0, 1);
 }
 
+/// A tenant whose rate is raised does not wait for the bytes that it used at the old rate.
+#[test]
+fn higher_rate_shortens_the_wait_for_bytes() {
+    let rate = |per_second| TenantLimits {
+        bytes_per_second: Some(per_second),
+        ..TenantLimits::default()
+    };
+    let (mut worker, mut registry) = limited(rate(1_000));
+    let (client, backend) = worker.user("ann");
+    worker.send(client, "GET big");
+    worker.reply(backend, super::harness::value(50_000));
+    worker.received(client);
+    let error = "-ERR elika: rate limit exceeded: bytes per second\r\n";
+    assert_eq!(worker.burst(client, backend, 1), (0, error.to_owned()));
+    registry.limits = rate(200_000);
+    worker.apply(registry.snapshot());
+    worker.advance(1_000);
+    assert_eq!(worker.burst(client, backend, 1), (1, String::new()));
+}
+
+#[test]
+fn higher_rate_allows_more_requests_at_once() {
+    let rate = |per_second| TenantLimits {
+        requests_per_second: Some(per_second),
+        ..TenantLimits::default()
+    };
+    let (mut worker, mut registry) = limited(rate(10));
+    let (client, backend) = worker.user("ann");
+    assert_eq!(worker.burst(client, backend, 10).0, 10);
+    registry.limits = rate(100);
+    worker.apply(registry.snapshot());
+    assert_eq!(worker.burst(client, backend, 100).0, 90);
+}
+
 #[test]
 fn client_that_always_exceeds_the_rate_gets_the_rate() {
     let (mut worker, _registry) = limited(TenantLimits {

@@ -22,7 +22,7 @@ impl Upstreams {
                 self.lose(old, new, now, &mut changes);
             }
             let Some(tenant) = new else { continue };
-            let slot = self.follow_tenant(tenant);
+            let slot = self.follow_tenant(tenant, now);
             let mut usable = Vec::new();
             for new in &tenant.instances {
                 let id = (tenant.key.clone(), new.id.clone());

@@ -17,7 +17,7 @@ impl Upstreams {
     }
 
     /// Follows a new snapshot.
-    pub(crate) fn follow_tenant(&mut self, tenant: &cluster::Tenant) -> TenantSlot {
+    pub(crate) fn follow_tenant(&mut self, tenant: &cluster::Tenant, now: Millis) -> TenantSlot {
         let (tenants, lists) = (&mut self.tenants, &mut self.denied_lists);
         let slot = *self
             .by_tenant
@@ -25,7 +25,7 @@ impl Upstreams {
             .or_insert_with(|| tenants.insert(Tenant::new(tenant, lists)));
         if let Some(known) = tenants.get_mut(slot) {
             known.follow_quota(&tenant.quota);
-            known.follow_limits(&tenant.limits, lists);
+            known.follow_limits(&tenant.limits, lists, now);
             known.gone = None;
             if let Some(until) = self.early_pauses.remove(&tenant.key) {
                 known.paused_until = Some(until);
