@@ -113,9 +113,10 @@ impl World {
                 self.log_in_as(client, tenant, &user, &format!("bad:{client}-{nth}"));
             }
         }
+        // A client whose connection is closed is not refused any more.
         let refused = |it: &Self| {
-            let mut all = all.iter();
-            all.all(|&client| it.clients[client].pending.len() < GUESSES)
+            let mut all = all.iter().map(|&client| &it.clients[client]);
+            all.all(|client| client.done || client.pending.len() < GUESSES)
         };
         for _ in 0..3 {
             self.sweep()?;

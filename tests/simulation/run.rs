@@ -18,6 +18,9 @@ const CALM_MS: u64 = 90_000;
 /// The time at the end until every idle backend connection is closed.
 const END_MS: u64 = 40_000;
 
+/// The virtual time of a whole run. A run that takes longer waits for what never happens, ms.
+const RUN_MS_MAX: u64 = 3_600_000;
+
 /// The way in which the machines of a seed end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -180,6 +183,9 @@ impl World {
         }
         let ms = self.rng.between(0, 40);
         self.pass(ms);
+        if self.now.ms > RUN_MS_MAX {
+            return Err("the run does not end".into());
+        }
         Ok(())
     }
 
