@@ -46,18 +46,18 @@ all of it is the kernel's, for system calls: a proxy that reads and writes more 
 
 The scenarios `slow-readers` to `pipeliner` show what a client notices of neighbours that take more than
 their share, `burst` shows what memory stays allocated. `benches/noisy-tenant` measures a tenant beside
-another tenant that is held to its limits.
+another tenant that is held to its limits, `benches/flood` a quiet client beside clients that flood.
 
-**Logins.** A login is verified by the backend, always, and alone in its write. That makes `churn` expensive:
-two round trips to the backend for a client that asks once. twemproxy, which knows no logins, makes one
-round trip. By `strace -c`, Elika makes 18 system calls for each client (4 sends, 5 reads, 5 waits, 2 of
+**Logins.** The backend verifies every login, and AUTH is sent in a write of its own. So `churn` is
+expensive: two round trips to the backend for a client that sends one request. twemproxy has no logins and
+makes one round trip. By `strace -c`, Elika makes 18 system calls for each client (4 sends, 5 reads, 5 waits, 2 of
 `epoll_ctl`, accept, close) and twemproxy 25. But Elika makes twice the sends, the most expensive ones: on
 loopback a send does the receiver's work, too. Nine tenths of the CPU are the kernel's. Without a login, in
 `churn-plain`, Elika costs less than all others.
 
-**The program.** The stripped program has 1.9 million bytes and answers its first request about 3 ms after
-it was started. Two thirds are code: half of that is Elika's, a quarter is Rust's library (half of which
-prints backtraces), the rest belongs to other crates (`cargo bloat --profile profiling --crates`).
+**The program.** The table [Start](#start) has the size of the stripped program and the time to its first
+reply. Two thirds are code: half of that is Elika's, a quarter is Rust's library (half of which prints
+backtraces), the rest belongs to other crates (`cargo bloat --profile profiling --crates`).
 [Containers](containers.md#the-static-program) has the sizes of static programs."""
 
 METHOD = """\
@@ -66,13 +66,12 @@ all is on loopback. Only one proxy runs at a time, and each scenario starts it a
 medians of interleaved rounds. CPU is user and system time of the proxy, all threads, from
 `/proc/PID/stat`, per operation. The kernel counts it in steps of 10 ms, which matters where an operation is
 expensive and a run has few of them. CPU time depends little on what else runs on the machine. Throughput and
-latencies do depend on it: compare them only within one run, as ratios. System calls are counted by
-`strace -c -f`, in a run of their own. Loads are `redis-benchmark`'s SET and GET unless the name of
-the scenario says otherwise; latencies are those of GET, p99.9 is the 99.902 % row of its
-distribution. Elika's clients are logged in with `AUTH TENANT.USER`, and its metrics are on.
-Memory is `VmRSS`, its peak `VmHWM`; KB and MB are 2^10 and 2^20 bytes. twemproxy has buffers of 512 bytes (`-m 512`), as its
-documentation recommends for many connections; where their size matters, those of 16 KB that it
-has by default are measured, too."""
+latencies do depend on it: compare them only within one run, as ratios. System calls are counted by `strace -c
+-f`, in a run of their own. Loads are `redis-benchmark`'s SET and GET unless the name of the scenario says
+otherwise; latencies are those of GET, p99.9 is the 99.902 % row of its distribution. Elika's clients are
+logged in with `AUTH TENANT.USER`, and its metrics are on. Memory is `VmRSS`, its peak `VmHWM`; KB and MB are
+2^10 and 2^20 bytes. twemproxy has buffers of 512 bytes (`-m 512`), as its documentation recommends for many
+connections; where their size matters, those of 16 KB that it has by default are measured, too."""
 
 
 def machine():
