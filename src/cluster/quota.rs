@@ -53,8 +53,9 @@ impl Gauge {
 /// A rate limiter with a burst of one second: a bucket that is unused for a second allows the
 /// amount of one second at once.
 ///
-/// The generic cell rate algorithm needs one number for this: the time at which the whole amount
-/// taken so far would have been taken at an even pace, in nanoseconds since the start.
+/// This is the generic cell rate algorithm (GCRA). Its one number is the theoretical arrival time:
+/// when all that was taken would be used up at exactly the allowed rate, in nanoseconds since the
+/// start.
 #[derive(Debug, Default)]
 pub struct Bucket {
     at: AtomicU64,

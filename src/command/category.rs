@@ -278,8 +278,8 @@ pub fn only_reads(frame: &[u8]) -> bool {
     is_in(&READS, frame)
 }
 
-/// Whether a server may replicate something because of this request. WAIT is about the last request
-/// of its connection that did. True for unknown commands.
+/// Whether a server may replicate something because of this request. WAIT counts the replicas that
+/// have the last such request of the connection. True for unknown commands.
 pub fn may_write(frame: &[u8]) -> bool {
     static WRITES_NOTHING: LazyLock<HashSet<&[u8]>> = LazyLock::new(|| {
         let writes = ["write", "scripting", "pubsub"].into_iter();

@@ -6,8 +6,9 @@
 //! writes the replies that need only the arguments and a [`View`] of the session; the parsers
 //! ([`auth`], [`hello`], [`select`], [`client`]) parse the commands that the proxy executes itself.
 //!
-//! A request on a shared connection must have exactly one reply. These requests have not, as
-//! measured with a PING behind each of them on Redis 6.2, 7.0 and 8.2 and on Valkey 8.1 and 9.1:
+//! A request on a shared connection must have exactly one reply. The following requests have more,
+//! fewer or late replies, as a PING behind each showed on Redis 6.2, 7.0 and 8.2 and on Valkey 8.1
+//! and 9.1:
 //!
 //! | request | reply | plan |
 //! |---|---|---|
@@ -102,8 +103,9 @@ pub enum Dedicated {
     Block,
     /// WAIT and WAITAOF, which are about the writes on the same connection.
     Wait,
-    /// SCRIPT KILL, FUNCTION KILL and FUNCTION STATS, which must bypass the script that they are
-    /// about. The full name of an administrative command; `None` for FUNCTION STATS.
+    /// SCRIPT KILL, FUNCTION KILL and FUNCTION STATS, which are sent on another connection than the
+    /// running script. `Some` is the full name of an administrative command (the two KILLs);
+    /// FUNCTION STATS is not administrative.
     Bypass(Option<&'static str>),
     /// MONITOR, which is also administrative.
     Monitor,

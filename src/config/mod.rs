@@ -43,8 +43,8 @@ pub struct Config {
     pub service_token: Option<Secret>,
     /// Worker threads; 0 is one per core, see [`Config::workers`].
     pub core_num: u16,
-    /// Whether a worker with many requests in flight waits a moment before it wakes up, so that one
-    /// wake-up serves many.
+    /// Whether a worker under load sleeps for about 50 microseconds before it polls, so that one
+    /// wake-up serves many requests.
     pub worker_batching: bool,
     /// How long the proxy waits after SIGTERM for requests in flight, in seconds.
     pub grace_seconds: u64,
@@ -55,7 +55,7 @@ pub struct Config {
     pub log_level_file: Option<PathBuf>,
     /// The identity of this proxy.
     pub node: Node,
-    /// How a tenant is routed to its cluster.
+    /// The sources of clusters, and how an instance is chosen.
     pub router: Router,
     /// Whether administrative commands reach the backend.
     pub admin_commands: AdminCommands,
@@ -181,8 +181,8 @@ pub struct Limits {
     pub accepts_per_second: u32,
     /// Bytes of one request.
     pub request_bytes: u64,
-    /// Unanswered requests of one client. A client that reaches the limit is read again when a
-    /// reply has arrived.
+    /// Unanswered requests of one client. A client that reaches the limit is not read again until
+    /// half of its requests are answered.
     pub in_flight: u32,
     /// Bytes of replies that one client has not read.
     pub client_outbound_bytes: usize,

@@ -175,8 +175,8 @@ const PROCESS: &[Row] = &[
         name: "service-admin-bind",
         hint: "IP:PORT",
         default: "",
-        help: "address of the admin listener: HTTP for callers on this machine, without a token \
-               [127.0.0.1, port 10000 above the service port; none with --service-token]",
+        help: "address of the admin listener: HTTP for trusted callers [127.0.0.1, port 10000 \
+               above the service port, or a free port; none with --service-token]",
         value: Text(
             "an IP address and a port, such as 127.0.0.1:17080",
             |c, v| {
@@ -249,8 +249,8 @@ const ROUTING: &[Row] = &[
         name: "router.type",
         hint: "TYPE",
         default: "static",
-        help: "source of clusters: static is the backend of --router.static-be; sync is the \
-               service port, --router.file and --router.cp-addr",
+        help: "source of clusters: static is --router.static-be; sync takes them from \
+               the service port, --router.file and --router.cp-addr",
         value: OneOf(RouterType::NAMES, |c, v| pick(&mut c.router.kind, v)),
     },
     Row {
@@ -350,7 +350,7 @@ const HEALTH: &[Row] = &[
         hint: "N",
         default: "1000",
         help: "milliseconds in which an instance must answer a check; a slower instance gets no \
-               new clients while its cluster has a faster one",
+               new clients while another instance of its cluster is up",
         value: Number(1, MS_MAX, |c, n| store(&mut c.health.timeout_ms, n)),
     },
 ];

@@ -67,7 +67,7 @@ choices! {
         Random = "random",
         /// The instances in turn.
         RoundRobin = "round-robin",
-        /// The instance with the fewest connections.
+        /// The instance with the fewest clients of the worker.
         LeastConn = "least-conn",
     }
 }

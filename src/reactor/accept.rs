@@ -9,8 +9,8 @@ use crate::proxy::Millis;
 
 use super::{AcceptOutcome, Message, ProcessHandle, Reactor, token};
 
-/// Events of a turn for each additional client that is accepted in it: existing connections do not
-/// wait for many new ones.
+/// A turn accepts one client, and one more for this many of its events, so that existing
+/// connections do not wait for many new ones.
 const EVENTS_PER_ACCEPT: usize = 8;
 
 /// How long accepting pauses when the process has no file descriptor left or the accept rate is
@@ -46,9 +46,9 @@ impl<O: ProcessHandle> Reactor<O> {
         registry.register(listener, token::LISTENER, Interest::READABLE)
     }
 
-    /// Accepts if the listener has had an event: one client in a quiet turn, more in a busy one.
-    /// The poll then tells whether more are queued: an accept that finds none costs as much as ten
-    /// such events.
+    /// Accepts clients if the listener has had an event: one in a quiet turn, more in a busy turn.
+    /// The listener is then registered again, so that the next poll shows whether more clients are
+    /// queued: that costs a tenth of an `accept` that returns `WouldBlock`.
     pub(super) fn accept(&mut self, events: &Events) -> io::Result<()> {
         if self.listener.paused_until.is_some_and(|at| self.now >= at) {
             self.listener.paused_until = None;

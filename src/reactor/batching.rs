@@ -3,7 +3,8 @@
 //! A worker is faster than its clients. Without batching it wakes up for each request, and so does
 //! the backend; most of the cost is in sleeping and waking up. When many requests are in flight and
 //! more arrive all the time, a sleep of about 50 microseconds makes each turn serve several of
-//! them. That costs both processes less CPU, so that under load no request takes longer. A single
+//! them. The backend then wakes up
+//! less often, and at full load the latency of a request does not grow. A single
 //! client, or one that sends requests now and then, is served at once.
 
 use std::mem;

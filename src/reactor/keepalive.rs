@@ -1,4 +1,4 @@
-//! TCP keepalive detects a peer whose machine has gone without a FIN.
+//! TCP keepalive: detects a peer whose machine has disappeared without a FIN.
 //!
 //! The kernel sends probes on a silent connection. It closes a connection whose peer acknowledges
 //! neither probes (`TCP_KEEPCNT`) nor data (`TCP_USER_TIMEOUT`; without that the kernel retransmits

@@ -43,7 +43,8 @@ use time_slice::TimeSlice;
 /// Events taken from the kernel at once: fewer favour latency, more favour throughput.
 const EVENTS_MAX: usize = 512;
 
-/// The shortest sleep of the system, about 50 microseconds on Linux: the timer slack of a thread.
+/// The duration that is passed to `sleep`: the shortest possible one. The sleep itself takes about
+/// 50 microseconds on Linux, the default timer slack of a thread.
 const SHORTEST_SLEEP: Duration = Duration::from_nanos(1);
 
 pub(crate) struct Reactor<O> {

@@ -16,7 +16,7 @@ pub(crate) enum AcceptOutcome {
     Drained,
     /// More clients may be queued, for which no event will come.
     More,
-    /// The same, and accepting has to pause.
+    /// As `More`, but accepting must pause: no file descriptor or no rate is left.
     Paused,
 }
 

@@ -142,8 +142,8 @@ fn decode_all(
     }
 }
 
-/// The same, where each request goes on with a [`RestDecoder`](super::RestDecoder) as soon as it
-/// can. Without what kind of request it was.
+/// As [`decode_all`], but continues each request with a [`RestDecoder`](super::RestDecoder) as soon
+/// as one is available. The frames have no [`Step`].
 fn decode_rests(
     data: &[u8],
     limits: &RequestLimits,

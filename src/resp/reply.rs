@@ -118,9 +118,9 @@ impl ReplyScanner {
         self.reply_kind == b'>'
     }
 
-    /// Tells the scanner that in the next reply pushes may stand between the elements and do not
-    /// count as elements. Servers up to Redis 7.0 send such a reply to EXEC when the client
-    /// publishes to a channel of its own.
+    /// In the next reply, pushes between the elements do not count as elements. Servers up to Redis
+    /// 7.0 send pushes inside the reply to EXEC when the client publishes to a channel that it has
+    /// subscribed to.
     pub fn pushes_between(&mut self) {
         self.pushes_between = true;
     }

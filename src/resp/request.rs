@@ -132,8 +132,9 @@ impl RequestDecoder {
     }
 }
 
-/// Finds the end of a large request behind bytes that are kept elsewhere, from the middle of an
-/// argument on. Every byte is an input once, except those of a header line that was cut.
+/// Continues the decoding of a large request from the middle of an argument, without the bytes that
+/// were decoded before: the caller has already forwarded them. The input has each byte once, except
+/// that an incomplete header line is passed again.
 #[derive(Clone, Copy, Debug)]
 pub struct RestDecoder {
     /// Bytes of the request before the next input.
@@ -162,8 +163,8 @@ pub enum Rest {
 }
 
 impl RequestDecoder {
-    /// The decoder for the rest of a request, of which `seen` is there and an argument lacks
-    /// `at_least` bytes, as [`Step::NeedMore`] said. `None` if a header line may be incomplete.
+    /// A decoder for the bytes after `seen`, when [`Step::NeedMore`] has returned `at_least` for
+    /// `seen`. `None` when a header line may be incomplete.
     pub fn rest(&self, seen: &[u8], at_least: usize) -> Option<RestDecoder> {
         let &[.., one, two] = seen else { return None };
         let left = self.arguments.left.checked_sub(1)?;

@@ -1,8 +1,8 @@
 //! Accepts clients, and gives each to the worker with the fewest clients.
 //!
-//! There is one listener instead of one per worker: Redis clients are few and long-lived, and the
-//! kernel's hashing would leave workers a quarter apart. Worker 0 accepts: on a thread of its own,
-//! a client that connects and soon disconnects costs two context switches more.
+//! There is one listener instead of one per worker (`SO_REUSEPORT`): connections are long-lived,
+//! and the kernel's hash would give some workers a quarter more clients than others. Worker 0
+//! accepts, because a thread for accepting costs two more context switches per short-lived client.
 
 use std::fs;
 use std::io::{self, Write};

@@ -18,7 +18,7 @@ use super::publisher::Update;
 use super::source::Sources;
 use super::{Event, now, send_to_all};
 
-/// Longest wait for the workers' answers to a stats.
+/// Longest wait for the statistics of the workers.
 const STATS_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct Control {

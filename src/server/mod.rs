@@ -103,9 +103,9 @@ impl Proxy {
         self
     }
 
-    /// Starts the proxy. Returns after SIGTERM or SIGINT, when the requests in flight are finished
-    /// or the grace period has ended. A second signal closes all connections at once. SIGHUP reads
-    /// configured files again.
+    /// Runs the proxy. After SIGTERM, SIGINT, SIGQUIT or `POST /drain`, the proxy drains: `run`
+    /// returns when the requests in flight are finished or the grace period has ended. A second
+    /// signal closes all connections at once. SIGHUP reads the configured files again.
     ///
     /// # Errors
     ///

@@ -58,7 +58,7 @@ impl ProcessState {
         lock(&self.health_table)
     }
 
-    /// Whether clients can be served: there is a usable instance that is up.
+    /// Whether clients can be served: an instance is `ready` or `online`, and up or degraded.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! Builds snapshots of the clusters, and publishes them to workers and the service port. A snapshot
-//! combines the registry's listing, resolved host names, the health of instances and the rules of
-//! the tenants' file.
+//! combines the registry's listing, resolved host names, the health of instances and the limits of
+//! the tenants file.
 //!
 //! This thread never blocks on any of these sources: each has a thread of its own, which sends
 //! [`Update`]s.

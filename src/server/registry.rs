@@ -122,8 +122,9 @@ fn read_tenant(
 }
 
 /// Wraps a registry, and notifies the reader thread of every change made through it, whether or not
-/// the registry itself does. Refuses a cluster whose tenant key belongs to a cluster that is not
-/// listed at the moment: if that returned, neither could be served.
+/// the registry itself does. Refuses a cluster whose tenant key belongs to another
+/// cluster, even if that owner is not listed. Otherwise the registry would refuse the owner when it
+/// is listed again, and the new cluster would get no snapshot: neither would be served.
 pub(super) struct WatchedRegistry {
     registry: Arc<dyn ClusterRegistry>,
     process: Arc<ProcessState>,

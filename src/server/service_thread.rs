@@ -95,9 +95,9 @@ impl ServiceThread {
     }
 }
 
-/// Binds the admin listener, whose callers, all on this machine, are trusted without a token: at
-/// `service-admin-bind`, or, if there is no token, on loopback, [`ADMIN_PORT_OFFSET`] above the
-/// service port. If that default port is in use, a free one is taken instead.
+/// Binds the admin listener at `service-admin-bind`. Without that option and without a token, binds
+/// it on loopback, [`ADMIN_PORT_OFFSET`] above the service port, or on a free port if that port is
+/// in use. With a token, callers of the admin listener need the token.
 fn admin_listener(config: &Config) -> io::Result<Option<TcpListener>> {
     if let Some(address) = config.service_admin_bind {
         let listener = TcpListener::bind(address);

@@ -58,7 +58,8 @@ pub(super) enum Access {
 ///
 /// # Errors
 ///
-/// The response to a caller that is not even local.
+/// 401 if a token is set and the request does not have it; 403 if no token is set and the caller is
+/// not local.
 pub(super) fn check(
     token: Option<&Token>,
     head: &Head,

@@ -90,8 +90,8 @@ fn check_request(request: &Request) {
     }
 }
 
-/// The bytes that a peer receives that sends `data` in pieces, without `100 Continue`, and the
-/// number of responses. Requests that wait for a change run into their timeout.
+/// Sends `data` in pieces. Returns the bytes that the peer receives, without `100 Continue`, and
+/// the number of responses. Requests that wait for a change run into their timeout.
 fn serve(data: &[u8], piece: usize) -> (Vec<u8>, usize) {
     let settings = ServiceSettings {
         metrics_path: Some("/metrics".to_owned()),

@@ -113,8 +113,8 @@ impl Connection {
         matches!(self.phase, Phase::Ended)
     }
 
-    /// How easily this connection can be closed for another one, and since when; `None`: not at
-    /// all. Idle connections come first, then slow ones.
+    /// The rank of this connection among those that may be closed for a new one, and the start of
+    /// its phase: idle connections have rank 0, slow ones 1 or 2. `None` if it must stay open.
     pub(super) fn closable(&self, now: Millis) -> Option<(u8, Millis)> {
         let age = now.since(self.since);
         // The first request is arriving, or has arrived and was not read yet.

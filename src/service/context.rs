@@ -21,7 +21,7 @@ use super::http::{Refusal, Response};
 pub(crate) struct ServiceSettings {
     /// The token that callers need. Without a token, callers must be on this machine.
     pub(crate) token: Option<Token>,
-    /// The address of the admin listener, whose callers are trusted without a token.
+    /// The address of the admin listener. Without a token, its local callers are trusted.
     pub(crate) admin: Option<SocketAddr>,
     /// The path of the metrics page, with its leading slash; `None`: there is none.
     pub(crate) metrics_path: Option<String>,

@@ -1,7 +1,7 @@
 //! The service port: HTTP for operators, probes, Prometheus and control planes, on its own threads.
 //!
-//! Any client may open a connection, so each has limits, and none can block the thread. Workers are
-//! never accessed directly: calls use [`Control`] and the registry.
+//! Callers are not trusted: each connection has limits, and no connection can block the threads.
+//! Workers are never accessed directly: calls use [`Control`] and the registry.
 //!
 //! | file | contents |
 //! |---|---|
@@ -63,7 +63,8 @@ pub(crate) trait Control: Send + Sync {
     fn clusters_known(&self) -> Result<(), String>;
     /// The overall health of an instance, and the reason.
     fn health(&self, tenant: &TenantKey, instance: &InstanceId) -> (Health, String);
-    /// Collects statistics: one stats per worker, except for workers that do not answer in time.
+    /// Collects statistics: one [`WorkerStats`] per worker, except for workers that do not answer
+    /// in time.
     fn collect_stats(&self, wanted: &StatsRequest) -> Vec<WorkerStats>;
     /// The metrics page in Prometheus's text format.
     fn metrics(&self) -> String;

@@ -24,7 +24,7 @@ impl Fixture {
 
 /// Which level each call needs. The levels themselves are tested in `access`.
 #[test]
-fn calls_that_change_or_reveal_need_full_access() {
+fn calls_that_change_or_list_clients_need_a_trusted_caller() {
     let fixture = Fixture::with(|it| it.token = Some(Token::new("s3cret")));
     let shown = "Authorization: Bearer s3cret\r\n";
     let guarded = [

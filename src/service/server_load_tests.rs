@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// SlowRegistry peers take every slot, and more connect all the time.
+/// Peers with incomplete requests take every slot, and more peers connect all the time.
 #[test]
 fn incomplete_requests_do_not_make_probes_fail() {
     let port = Port::new();

@@ -188,7 +188,7 @@ fn every_command_is_fast_or_slow_and_sorted() {
     assert!(TABLE.is_sorted_by_key(|(category, _)| *category));
     let lists = [
         names::ANSWERED,
-        names::OWN,
+        names::DEDICATED,
         names::ADMIN,
         names::POLICY,
         names::PLAIN,

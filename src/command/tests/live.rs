@@ -1,6 +1,6 @@
 //! Compares the replies of the proxy with those of a real `redis-server`, byte for byte.
 //!
-//! Without `redis-server` on the machine, the tests print that they compare nothing.
+//! The tests are skipped, with a message, on a machine without `redis-server`.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;

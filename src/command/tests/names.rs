@@ -64,7 +64,7 @@ pub(super) const ANSWERED: &[&str] = &[
 ];
 
 /// Commands that need a dedicated connection, and those that end the need for it.
-pub(super) const OWN: &[&str] = &[
+pub(super) const DEDICATED: &[&str] = &[
     "CLIENT IMPORT-SOURCE",
     "BLMOVE",
     "BLMOVEM",

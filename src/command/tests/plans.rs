@@ -143,7 +143,7 @@ fn commands_of_the_proxy_are_answered_or_executed() {
 
 #[test]
 fn commands_with_connection_state_get_a_dedicated_connection() {
-    for name in names::OWN {
+    for name in names::DEDICATED {
         let plan = plan_of(name);
         match *name {
             "EXEC" | "DISCARD" | "UNWATCH" | "UNSUBSCRIBE" | "PUNSUBSCRIBE" | "SUNSUBSCRIBE" => {

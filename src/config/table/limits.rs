@@ -33,14 +33,15 @@ pub(super) const LIMITS: &[Row] = &[
         name: "limit.in-flight",
         hint: "N",
         default: "4096",
-        help: "unanswered requests of one client; further requests are read later",
+        help: "unanswered requests of one client; further requests are read when half of them are \
+               answered",
         value: Number(1, COUNT_MAX, |c, n| store(&mut c.limits.in_flight, n)),
     },
     Row {
         name: "limit.client-outbound-bytes",
         hint: "N",
         default: "268435456",
-        help: "bytes of replies that one client has not read",
+        help: "bytes of replies that one client has not read, above which it is closed",
         value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
             store(&mut c.limits.client_outbound_bytes, n)
         }),
@@ -49,7 +50,7 @@ pub(super) const LIMITS: &[Row] = &[
         name: "limit.subscriber-outbound-bytes",
         hint: "N",
         default: "33554432",
-        help: "bytes of messages that one subscriber has not read",
+        help: "bytes of messages that one subscriber has not read, above which it is closed",
         value: Number(BYTES_MIN, BYTES_MAX, |c, n| {
             store(&mut c.limits.subscriber_outbound_bytes, n)
         }),

@@ -8,7 +8,7 @@ use crate::config::HostPort;
 
 use super::now;
 
-/// Bytes of a response's head at most.
+/// Most bytes of a response's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes of a response's body at most.

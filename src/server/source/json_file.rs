@@ -61,8 +61,8 @@ impl<T> JsonFile<T> {
         }
     }
 
-    /// Checks the file. A problem is logged at once if the check is `forced`, which the first one
-    /// is, and otherwise when a second check finds it.
+    /// Checks the file. A `forced` check, such as the first one, logs a problem at once. Any other
+    /// check logs a problem only if the previous check found it too.
     pub(super) fn check(&mut self, forced: bool) -> Loaded<T> {
         if forced {
             self.watch.force_read();

@@ -1,5 +1,5 @@
-//! Sources of clusters besides the service port and the embedding program: a file and a control
-//! plane. And the file of tenants' limits.
+//! The sources of clusters that are set by options, `--router.file` and `--router.cp-addr`, and the
+//! tenants file.
 //!
 //! Each has a thread of its own, which ends when [`Sources`] is dropped. All files have been read
 //! once before the proxy accepts clients.

@@ -12,7 +12,7 @@ use tinyjson::JsonValue;
 use crate::cluster::json::{self, JsonError};
 use crate::cluster::{Catalog, Owners};
 
-/// Shared by two threads: one writes clusters, the other owners.
+/// The state file. Two threads share it: one saves clusters, the other the owners of names.
 #[derive(Debug, Clone)]
 pub(super) struct StateFile(Arc<Mutex<State>>);
 
@@ -79,7 +79,7 @@ impl StateFile {
         state.write();
     }
 
-    /// Writes the file if it has not the present contents.
+    /// Writes the file if its contents have changed.
     pub(super) fn write(&self) {
         self.state().write();
     }

@@ -1,7 +1,7 @@
 //! Parses the request line and those headers that the service port uses.
 //!
-//! The parser is strict where two parsers could see two different requests: one length, one host,
-//! no folded lines.
+//! The parser rejects what another parser could read as a different request (request smuggling):
+//! two lengths, two hosts, folded lines.
 
 use std::str::FromStr;
 

@@ -72,7 +72,7 @@ pub(super) const PROCESS: &[Row<ProcessRow>] = &[
         Gauge,
         "elika_ready",
         &[],
-        "1 if clients may be sent here, as /readyz says.",
+        "1 if /readyz returns 200.",
         |it, s| s.flag(&[], it.info.ready),
     ),
     row(

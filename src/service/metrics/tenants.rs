@@ -25,7 +25,7 @@ pub(super) const TENANTS: &[Row<TenantRow>] = &[
         Gauge,
         "elika_tenant_paused",
         &["tenant"],
-        "1 if the tenant is paused; for other tenants, how many are.",
+        "1 if the tenant is paused; for tenant=other, the number of paused tenants.",
         |it, s| s.number(&[], it.paused),
     ),
     row(

@@ -3,8 +3,8 @@
 //!
 //! To Prometheus, a counter that decreases has started again at zero. Plain sums would decrease
 //! when a worker does not answer, removes an instance, or when a tenant moves from the sum of the
-//! others to a row of its own. So each row adds the increase since the last stats, and a new row
-//! begins at zero.
+//! others to a row of its own. So each row adds the increase since the last collection, and a
+//! new row begins at zero.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

@@ -113,7 +113,9 @@ pub fn table() -> String {
     let mut table = String::new();
     let own = ("The service port", FAMILIES.to_vec());
     for (title, families) in all().into_iter().chain([own]) {
-        table.push_str(&format!("| {title} | | labels | |\n|---|---|---|---|\n"));
+        table.push_str(&format!(
+            "| {title} | type | labels | meaning |\n|---|---|---|---|\n"
+        ));
         for family in families {
             let (name, kind, help) = (family.name, family.kind.name(), family.help);
             let labels = list(family.labels.iter().copied());
