@@ -20,13 +20,13 @@ pub enum Action {
     Resume(ConnKey),
     /// Send a question to every other worker; each sends an answer for this client back.
     Ask(ClientKey, Question),
-    /// News of an instance, as this worker sees it.
+    /// A change of an instance's health, as this worker sees it.
     Report(Report),
     /// A client was closed because of a limit: a line for the log.
     Notice(Box<Notice>),
 }
 
-/// News of an instance, for the log. Several workers may report the same.
+/// A change of an instance's health, for the log. Several workers may report the same change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The instance, as the registry names it.
@@ -39,7 +39,7 @@ pub struct Report {
     pub news: News,
 }
 
-/// The news of an instance.
+/// What changed in the health of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     /// The server answers.
@@ -48,7 +48,7 @@ pub enum News {
     Degraded(String),
     /// The server does not answer, and why.
     Down(String),
-    /// The server sent what no server may send; the link was closed.
+    /// The server violated the protocol; the link was closed.
     Distrusted(String),
     /// The server no longer accepts this user's credential.
     Revoked(String),

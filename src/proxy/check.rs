@@ -94,7 +94,7 @@ struct World<'a> {
     tenant: TenantKey,
     opened: u64,
     snapshots: Snapshots,
-    /// What is wrong with the servers.
+    /// The fault that all servers have.
     trouble: Trouble,
 }
 

@@ -56,7 +56,10 @@ impl Machine {
             let reader = head.and_then(|head| self.clients.get(head.client));
             let held_up = link.paused && reader.is_some_and(|it| it.outbound.len() > PAUSE_BYTES);
             if held_up && self.has_followers(key) {
-                assert!(looked_after, "{key:?}: somebody waits for ever");
+                assert!(
+                    looked_after,
+                    "{key:?}: clients wait behind a slow reader, and the link is not checked"
+                );
             }
         }
     }
@@ -124,8 +127,14 @@ impl Machine {
             );
         }
         let served = self.links.waits().contains(&key);
-        assert!(served || waits.is_empty(), "{key:?}: nobody asks");
-        assert!(served || !link.is_reserved(), "{key:?} is kept for nobody");
+        assert!(
+            served || waits.is_empty(),
+            "{key:?}: has waiters, and is not in the list to ask"
+        );
+        assert!(
+            served || !link.is_reserved(),
+            "{key:?} is reserved without waiters"
+        );
         if !link.is_dedicated() && !link.is_retired() && link.owner() == ClientKey::NONE {
             assert_eq!(link.blocking, 0, "{key:?} is shared, and blocks");
         }
@@ -149,7 +158,7 @@ impl Machine {
         let owner = self.clients.get(link.owner());
         assert!(
             owner.is_some_and(|client| client.pin().is_some() && client.link == key),
-            "{key:?} is owned by somebody who does not know"
+            "{key:?}: its owner does not use it"
         );
         if link.is_dedicated() {
             for (_, request) in self.requests.of_link(link.fifo) {
@@ -184,7 +193,7 @@ impl Machine {
                 let parked = matches!(request.reply(), Reply::Done(_));
                 assert!(
                     !(first && parked) || self.is_in_a_message(key),
-                    "{key:?}: a reply made here waits for nothing"
+                    "{key:?}: a reply of the proxy is at the head and was not sent"
                 );
                 let arriving = matches!(request.reply(), Reply::Arriving(_));
                 assert!(!(first && arriving), "{key:?}: a reply is kept in its turn");
@@ -217,7 +226,7 @@ impl Machine {
             {
                 assert!(
                     !link.paused || head.client != key,
-                    "{key:?} is not read, and may be stuck in its send: its backend waits for it"
+                    "{key:?}: the client and the link of its reply are both read paused"
                 );
             }
         }

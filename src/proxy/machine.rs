@@ -1,9 +1,10 @@
 //! The machine: its tables, its input and its output.
 //!
-//! Input: `client_opened`, `client_bytes`, `client_eof`, `client_hung_up`, `client_closed`,
-//! `link_connected`, `link_failed`, `link_bytes`, `registry_changed`, `peer_asked`, `peer_told`,
-//! `tick`, `drain`. Output: `next_dirty`, `outbound`, `sent`, `next_action`, `next_deadline`. After
-//! any number of calls, [`Machine::resume`] resumes the clients that can continue.
+//! Input: `clock`, `client_opened`, `client_read`, `client_eof`, `client_hung_up`, `client_closed`,
+//! `link_connected`, `link_read`, `link_failed`, `registry_changed`, `pause`, `unpause`,
+//! `peer_asked`, `peer_told`, `tick`, `drain`. Output: `next_dirty`, `outbound`, `sent`,
+//! `next_action`, `next_deadline`. After any number of calls, [`Machine::resume`] resumes the
+//! clients that can continue.
 
 use std::sync::Arc;
 
@@ -63,8 +64,8 @@ pub(super) struct Scratch {
     /// Buffers for a reply and for a re-encoded inline command: empty between calls.
     pub out: Vec<u8>,
     pub inline_frame: Vec<u8>,
-    /// The kept bytes for which memory was last proven to be available: below this no check is
-    /// needed.
+    /// No memory check is needed while fewer bytes than this are kept: memory for them was
+    /// available at the last check.
     pub proven_bytes: usize,
 }
 
@@ -127,8 +128,8 @@ impl Machine {
         }
     }
 
-    /// A client hung up, possibly with unread bytes in its socket (after `Pause` the socket is not
-    /// read). A blocked command of it is cancelled, so that it takes no data.
+    /// The client hung up; its socket may still have unread bytes (after `Pause` the socket is not
+    /// read). A blocked command of the client is cancelled, so that the command takes no data.
     pub fn client_hung_up(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
             client.set(Flag::Gone);
@@ -210,7 +211,8 @@ impl Machine {
         self.clients.mark_ready(key);
     }
 
-    /// Closes a client that has finished: it is closing, half-closed or drained.
+    /// Closes a client that has nothing left to do: it is closing, half-closed or drained, and its
+    /// replies are sent. Cancels the blocked command of a client that has left.
     #[inline]
     pub(super) fn settle(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get(key) else {

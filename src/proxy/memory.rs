@@ -95,16 +95,17 @@ impl Machine {
         self.scratch.proven_bytes = self.kept_bytes() + LOOK_BYTES;
     }
 
-    /// Bytes of tables that may have to double, and then exist twice for a moment.
+    /// Bytes of tables that may have to double: while they grow, the old and the new copy exist.
     fn table_bytes(&self) -> usize {
         self.requests.table_bytes()
             + self.clients.chunks().table_bytes()
             + self.links.chunks().table_bytes()
     }
 
-    /// The client to evict at a limit of the worker, by what `of` counts: the largest of the
-    /// anonymous clients that keep more than a login needs; without one, the largest client of the
-    /// tenant that uses most of its share. So no tenant pays for another, or for anonymous clients.
+    /// The client to evict at a limit of the worker, by the bytes that `of` counts: the largest
+    /// anonymous client that keeps more than a login needs. If there is none: the largest client of
+    /// the tenant that uses most of its share, so that no tenant is evicted because of another
+    /// tenant or of anonymous clients.
     fn worst(&self, of: fn(&Client) -> usize) -> Option<ClientKey> {
         let anonymous = (self.clients.iter())
             .filter(|(key, client)| of(client) > LOGIN_BYTES_MAX && self.is_anonymous(*key));
@@ -131,7 +132,7 @@ impl Machine {
         share.min(self.settings.worker_buffer_bytes_max).max(1)
     }
 
-    /// The client of a tenant with the most bytes, if any has some.
+    /// The client of a tenant with the most bytes; `None` if none of its clients has any.
     fn largest(&self, tenant: TenantSlot, of: fn(&Client) -> usize) -> Option<ClientKey> {
         let upstreams = &self.upstreams;
         let its = (self.clients.iter())
@@ -225,9 +226,9 @@ impl Machine {
         if self.table_bytes() + BURST_BYTES <= tables {
             trade_cached_pieces();
         }
-        // The buffer may have been allocated last, above memory that is free, and keep glibc from
-        // giving that back; and glibc looks for memory to give back only when something this large
-        // is freed.
+        // The buffer is allocated again. It may lie above free memory and keep glibc from returning
+        // that memory to the system; and glibc returns memory only when it frees a piece as large
+        // as this buffer.
         self.scratch.buffer = ReadBuffer::new();
     }
 }

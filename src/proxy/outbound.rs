@@ -13,8 +13,8 @@ use crate::store::key::{ClientKey, ConnKey, LinkKey};
 const RESUME_BYTES: usize = 64 * 1024;
 
 impl Machine {
-    /// The next connection with bytes to send: links first, so that their replies may arrive in
-    /// this turn, in the order in which requests arrived. So a server gets the requests of two
+    /// The next connection with bytes to send. Links come first, in the order in which requests
+    /// arrived: their replies may arrive in this turn, and a server gets the requests of two
     /// clients in that order.
     pub fn next_dirty(&mut self) -> Option<ConnKey> {
         if let Some(key) = self.links.next_dirty() {

@@ -58,7 +58,8 @@ impl Machine {
             self.end_go(key);
         }
         if let Some(client) = self.clients.get_mut(key) {
-            // The error was for the command that made the change, if it still exists.
+            // A refusal is for the command that caused the session change; that command was decoded
+            // above, or no longer exists.
             client.take_refusal();
             if !client.is_held() && client.take(Flag::Paused) {
                 self.actions.push_back(Action::Resume(ConnKey::Client(key)));
@@ -82,7 +83,7 @@ impl Machine {
         }
     }
 
-    // Its frame is large: few calls mean anything for others.
+    // Not inlined: its stack frame is large, and few calls queue work.
     #[inline(never)]
     fn run_queued_work(&mut self) {
         while let Some(work) = self.work.pop() {

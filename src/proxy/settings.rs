@@ -27,7 +27,8 @@ pub struct Settings {
     /// A client whose server is lost or unreachable is closed, instead of getting an error for each
     /// request.
     pub close_on_loss: bool,
-    /// A link that is silent this long with a reply outstanding is closed; 0: never.
+    /// A link with an outstanding reply that is silent this long is closed, or retired if its
+    /// server answers on other links; 0: never.
     pub backend_reply_ms: u64,
     /// A link that is not ready this long after its start has failed.
     pub backend_connect_ms: u64,
@@ -42,13 +43,14 @@ pub struct Settings {
     /// Bytes of requests and replies that this worker keeps, in both directions; above it the
     /// largest client is closed.
     pub worker_buffer_bytes_max: usize,
-    /// Bytes kept for the clients of one tenant; 0: no limit of its own.
+    /// Bytes kept for the clients of one tenant on this worker; 0: only the worker's limit applies.
     pub tenant_buffer_bytes_max: usize,
     /// A client that has read none of its replies for this long is closed; 0: never.
     pub client_send_ms: u64,
     /// A client that has neither logged in nor sent a request is closed after this; 0: never.
     pub client_login_ms: u64,
-    /// A client that has been silent this long is closed; 0: never.
+    /// A client without requests in flight that has been silent this long is closed, unless it is a
+    /// subscriber or in MONITOR; 0: never.
     pub client_idle_ms: u64,
     /// Links opened for logins and SELECTs, per second.
     pub logins_per_second: u32,
@@ -67,7 +69,7 @@ pub struct Settings {
     pub before_login: RequestLimits,
     /// See `before_login`.
     pub after_login: RequestLimits,
-    /// The seed of the jitter of reconnects.
+    /// The seed of the random numbers: jitter of reconnects, and the choice of an instance.
     pub seed: u64,
 }
 

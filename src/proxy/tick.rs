@@ -25,8 +25,9 @@ const LINGER_MS: u64 = 60_000;
 /// An unused link is closed after this, ms.
 const IDLE_MS: u64 = 30_000;
 
-/// An anonymous link is replaced after this, ms: the longest time that a client may act as the
-/// default user after the server began to require a password.
+/// An anonymous link is retired after this, ms. A new link then shows whether the server still
+/// admits the default user: this is the longest time that a client can act as the default user
+/// after the server began to require a password.
 const ANONYMOUS_MS: u64 = 60_000;
 
 impl Machine {
@@ -155,7 +156,8 @@ impl Machine {
         }
     }
 
-    /// The time in ms that a client has exceeded a timeout by doing nothing, with the timeout.
+    /// The timeout that an inactive client has exceeded, and how long the client has been inactive,
+    /// ms.
     fn overdue(&self, client: &Client) -> Option<(Bound, u64)> {
         let Settings {
             client_login_ms: login,
@@ -168,8 +170,9 @@ impl Machine {
         let listens = pin.is_some_and(|pin| pin.subscriptions() > 0 || pin.monitor);
         let transaction = pin.is_some_and(Pin::holds_transaction_only);
         let admitted = self.admits(client);
-        // A busy server may delay a login, as it would delay a direct one; but a client that
-        // guesses passwords always has a login in progress.
+        // A slow server may delay a login, so a client with a login in progress is not closed;
+        // except after a refused login, because a client that guesses passwords always has a login
+        // in progress.
         let asks = client.waiting().is_some() && !client.login_refused();
         let anonymous_for = self.now.since_tenths(client.anonymous_since());
         if login > 0 && !admitted && !asks && anonymous_for >= login {

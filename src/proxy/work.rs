@@ -22,7 +22,8 @@ pub(super) enum Work {
     Conclude(ClientKey, Result<(), ErrorReply>),
     /// Verify the credential of a session change again.
     LogIn(ClientKey),
-    /// A reply arrived for the owner of a link, which may hold nothing any more.
+    /// A reply arrived on a client's dedicated link: return the link to the pool if it holds
+    /// nothing, and close the client if it has nothing left to do.
     Settle(ClientKey),
     /// Evict a client whose buffer is above a limit.
     Evict(ClientKey, Bound),
@@ -34,15 +35,17 @@ pub(super) enum Work {
     ServeLogins(InstanceKey),
     /// Fail all logins of an instance with this error.
     FailLogins(InstanceKey, ErrorReply),
-    /// A pool lost a link on this instance: if it was the last, check its credential.
+    /// A pool lost a link to this instance. If it was the last one, check whether the pool's
+    /// credential is still valid.
     AskAboutLost(PoolKey, InstanceKey),
-    /// Ask servers about replicas where clients wait for them.
+    /// Send WAIT to the servers of links on which clients wait for replicas.
     ServeWaits,
     /// Fail the WAIT of clients whose link is lost.
     LoseWaits(Vec<Waiter>),
     /// Handle the reply to one of the proxy's own requests.
     Answered(LinkKey, Kind, Vec<u8>),
-    /// A reply said something about its server's health.
+    /// A reply was an error that says that its server may not be able to serve requests: make a
+    /// health check due.
     Suspect(LinkKey, ErrorKind),
     /// End a link.
     CloseLink(LinkKey, Failure),

@@ -1,23 +1,24 @@
-//! Accounts on an instance: what the instance has said of the credential, and the pools.
+//! The access of an account to an instance: whether the instance accepts the credential, and the
+//! pools.
 
 use crate::store::key::{AccountKey, InstanceKey, PoolKey};
 use crate::store::time::Millis;
 
-/// How long a backend that refused the default user is not asked again, ms.
+/// After a refused handshake, no link is opened with the same credential for this long, ms.
 const REFUSAL_MS: u64 = 1_000;
 
-/// An account on one instance. A client is there through one of its pools.
+/// An account on one instance. Clients use it through one of its pools.
 #[derive(Debug)]
 pub(crate) struct Access {
     pub account: AccountKey,
     pub instance: InstanceKey,
-    /// The instance has accepted the account's credential. Without one: a handshake without a
-    /// login went well, and none was refused since.
+    /// The instance has accepted the account's credential. Without a credential: the last anonymous
+    /// handshake succeeded.
     pub open: bool,
-    /// Until when the instance, which refused a handshake, is not asked again.
+    /// The time until which the last refused handshake counts.
     refused_until: Option<Millis>,
     pub pools: Vec<PoolKey>,
-    /// Clients whose session change leads here.
+    /// Clients whose session change in progress leads to this access.
     pub waiting: u32,
 }
 
@@ -33,9 +34,9 @@ impl Access {
         }
     }
 
-    /// The instance refused a handshake, of an `anonymous` account or another. Access with a
-    /// credential stays open: connections that came in before it was changed are served on, as on
-    /// a server.
+    /// The instance refused a handshake; `anonymous`: of an account without a credential. An access
+    /// with a credential stays open: links that authenticated before the credential was changed
+    /// stay in use, as on a server.
     pub(crate) fn refuse(&mut self, anonymous: bool, now: Millis) {
         self.refused_until = Some(now.after(REFUSAL_MS));
         self.open &= !anonymous;
@@ -46,12 +47,12 @@ impl Access {
         (self.open, self.refused_until) = (true, None);
     }
 
-    /// Would a new connection be refused?
+    /// Does the last refused handshake still count?
     pub(crate) fn is_refused(&self, now: Millis) -> bool {
         self.refused_until.is_some_and(|until| now < until)
     }
 
-    /// Does nobody use it, or wait for it?
+    /// Has the access neither pools nor waiting clients?
     pub(crate) fn is_unused(&self) -> bool {
         self.waiting == 0 && self.pools.is_empty()
     }

@@ -1,20 +1,20 @@
-//! Who clients are: users of a tenant, with a credential.
+//! Accounts: users of a tenant, each with one credential.
 
 use crate::link::credential::Credential;
 use crate::store::key::TenantSlot;
 use std::sync::Arc;
 
-/// An account by what it is: a tenant and a credential; `None` is no login.
+/// The identity of an account: a tenant and a credential; `None`: without a login.
 pub(crate) type Identity = (TenantSlot, Option<Arc<Credential>>);
 
-/// One user of a tenant that logged in with one credential: two passwords of one user are two
-/// accounts, and never share a connection. An account names no instance: its clients stay logged
-/// in while the tenant has none, and when they move to another one.
+/// One user of a tenant with one credential. Two passwords of a user are two accounts, which never
+/// share a link. An account refers to no instance: its clients stay logged in while the tenant has
+/// no instance, and when they move to another one.
 #[derive(Debug)]
 pub(crate) struct Account {
     pub tenant: TenantSlot,
-    /// What its clients logged in with, and what its connections authenticate with; `None`:
-    /// without a login.
+    /// The credential with which its clients logged in and with which its links authenticate;
+    /// `None`: without a login.
     pub credential: Option<Arc<Credential>>,
     /// Clients that are logged in to this account.
     pub clients: u32,
@@ -23,13 +23,13 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// The user's name as the backend knows it: without a login it is the default user.
+    /// The user's name on the backend; without a login, `default`.
     pub(crate) fn name(&self) -> &[u8] {
         let credential = self.credential.as_deref();
         credential.map_or(b"default", Credential::name)
     }
 
-    /// Is it that of clients without a login?
+    /// Is this the account of clients without a login?
     pub(crate) fn is_anonymous(&self) -> bool {
         self.credential.is_none()
     }

@@ -1,5 +1,4 @@
-//! Instances as this worker knows them: where they are, whether they answer, and how far they are
-//! on their way out.
+//! Instances on this worker: their addresses, their health, and their draining.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -15,7 +14,8 @@ use crate::store::key::{InstanceKey, LinkKey, TenantSlot};
 use crate::store::time::Millis;
 use crate::upstream::logins::Logins;
 
-/// First and longest wait before an instance that cannot be reached is tried again, ms.
+/// The first and the longest wait before the next attempt to connect to an instance that is down,
+/// ms.
 pub(crate) const BACKOFF_MS: (u64, u64) = (50, 2_000);
 
 /// One server of a cluster.
@@ -25,64 +25,67 @@ pub(crate) struct Instance {
     pub slot: TenantSlot,
     pub id: InstanceId,
     pub address_text: String,
-    /// What its name led to the last time that it led anywhere.
+    /// The addresses of the last successful resolution of its name.
     pub addresses: Vec<SocketAddr>,
-    /// It leads there now.
+    /// The name resolves in the present snapshot.
     resolves: bool,
-    /// As far as this worker has found out.
+    /// The health on this worker.
     pub health: Health,
-    /// Why it is not up.
+    /// Why the health is not up.
     pub reason: String,
-    /// What all workers together found out.
+    /// The health from the checks of all workers, see `Snapshot`.
     pub told: Health,
-    /// It is no primary, though it was asked to write: it is up again only when it is one.
+    /// A request got READONLY, and the server's role is not primary. The instance is up again when
+    /// its role is primary.
     pub read_only: bool,
-    /// What a reply said of it, which may be a client's invention, until a check has found out.
+    /// The kind of an error that made a check due. A script may have returned the error, so only
+    /// the check decides.
     pub suspected: Option<ErrorKind>,
-    /// What to tell clients while it is down.
+    /// The error for clients while the instance is down.
     pub down_error: ErrorReply,
-    /// Failures in a row.
+    /// Consecutive failures to connect.
     pub failures: u32,
-    /// Where in `addresses` the next attempt to connect begins: where the last one went well.
+    /// The index in `addresses` at which the next attempt to connect starts: that of the last one
+    /// that worked.
     preferred: usize,
-    /// Not before this, while it is down.
+    /// While the instance is down, no attempt to connect is made before this time.
     pub retry_at: Millis,
-    /// The check under way: on which connection, and since when.
+    /// The check in progress: its link, and its start.
     pub check: Option<(LinkKey, Millis)>,
-    /// When the last one was begun.
+    /// The start of the last check.
     pub checked_at: Millis,
-    /// When any connection to it last brought bytes.
+    /// When bytes last arrived on any link to the instance.
     pub heard: Millis,
-    /// When it was last asked for a sign that it answers.
+    /// When the instance was last probed, because a reply was late.
     pub asked_alive: Millis,
-    /// The shortest handshake so far, ms: a longer one tells that the server was busy, too.
+    /// The shortest handshake so far, ms. A longer one includes time in which the server was busy.
     pub handshake_ms: u64,
-    /// Connections being opened; those that are ready; and all but those that verify logins.
+    /// The number of links that are connecting; those that are ready; all links except verifiers.
     pub connecting: u32,
     pub ready: u32,
     pub connections: u32,
-    /// When no connection was found that nobody uses.
+    /// When the last search for an unused link found none.
     pub all_used_at: Option<Millis>,
     pub logins: Logins,
-    /// The registry dropped it.
+    /// The registry removed the instance.
     pub gone: bool,
-    /// Since when it has been offline or gone: its clients shall go elsewhere.
+    /// When it started draining: it is offline or removed, and its clients move to other instances.
     pub leaving: Option<Millis>,
-    /// Not before this may its clients try to move again.
+    /// Clients do not try to move again before this time.
     pub moves_after: Millis,
     /// When its addresses last changed.
     pub moved_at: Option<Millis>,
-    /// How its version shows clients.
+    /// The format in which its version shows clients.
     pub dialect: Dialect,
-    /// Its commands that may block, beside those of the table.
+    /// Its blocking commands that are not in the proxy's table.
     pub learned: BlockingCommands,
-    /// When it told.
+    /// When the server last listed its blocking commands.
     pub asked_at: Option<Millis>,
-    /// Clients logged in there.
+    /// Clients on this instance.
     pub clients: u32,
-    /// Clients closed at a limit: of bytes kept for them, or of time in which they took none.
+    /// Clients closed at a limit of bytes or time.
     pub evictions: u64,
-    /// What went over connections that have ended.
+    /// The traffic of links that have ended.
     pub traffic: Traffic,
 }
 
@@ -127,17 +130,19 @@ impl Instance {
         }
     }
 
-    /// Must a request for it fail at once?
+    /// Do requests for the instance fail at once, because it is removed, or down and not due for an
+    /// attempt to connect?
     pub(crate) fn is_out(&self, now: Millis) -> bool {
         self.gone || (self.health == Health::Down && now < self.retry_at)
     }
 
-    /// Could no connection to it be made a moment ago? Then one that is not needed waits.
+    /// Is the instance removed, or did an attempt to connect fail a moment ago? Links that are not
+    /// necessary are then not opened.
     pub(crate) fn rests(&self, now: Millis) -> bool {
         self.gone || now < self.retry_at
     }
 
-    /// The address that an attempt to connect tries after so many others.
+    /// The address for the next attempt to connect, after `tried` others.
     pub(crate) fn address(&self, tried: usize) -> Option<SocketAddr> {
         let n = self.addresses.len();
         if !self.resolves || tried >= n {
@@ -146,7 +151,8 @@ impl Instance {
         self.addresses.get((self.preferred + tried) % n).copied()
     }
 
-    /// A connection to this address works, or not: the next attempt begins there, or behind it.
+    /// Notes whether this address works: the next attempt to connect starts at it, or at the one
+    /// after it.
     pub(crate) fn prefer(&mut self, address: Option<SocketAddr>, works: bool) {
         let at = self.addresses.iter().position(|it| Some(*it) == address);
         if let Some(at) = at {
@@ -154,13 +160,13 @@ impl Instance {
         }
     }
 
-    /// Is this where it still is? Names that do not resolve any more are no news.
+    /// Is this one of the instance's addresses? `true` if no address is known.
     pub(crate) fn is_at(&self, address: Option<SocketAddr>) -> bool {
         let known = |address| self.addresses.contains(&address);
         self.addresses.is_empty() || address.is_none_or(known)
     }
 
-    /// How little it is fit for a new client; 0 is the best.
+    /// How unfit the instance is for new clients; 0 is best.
     pub(crate) fn unfitness(&self) -> u8 {
         let of = |health| match health {
             Health::Unknown | Health::Up => 0,
@@ -174,7 +180,8 @@ impl Instance {
     pub(crate) fn follow(&mut self, new: &cluster::Instance, now: Millis) -> bool {
         self.told = new.health;
         if std::mem::take(&mut self.gone) {
-            // It is back, and nobody knows it: who keeps what workers tell has forgotten it.
+            // The instance was removed and is listed again: its health is unknown, because the
+            // table of all workers' checks has forgotten it.
             (self.health, self.read_only) = (Health::Unknown, false);
             self.reason.clear();
         }
@@ -190,7 +197,7 @@ impl Instance {
             return false;
         }
         self.resolves = resolves;
-        // What was found out was found out elsewhere.
+        // These values belong to the previous addresses.
         (self.failures, self.retry_at, self.asked_at) = (0, now, None);
         (self.preferred, self.handshake_ms) = (0, u64::MAX);
         if stays {
@@ -206,11 +213,11 @@ impl Instance {
 /// What a new snapshot of the registry changed.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    /// Instances that are not in it any more.
+    /// Instances that were removed.
     pub gone: HashSet<InstanceKey>,
-    /// Instances that are to be left by their clients, those that are gone included.
+    /// Instances that started draining, including the removed ones.
     pub leaving: HashSet<InstanceKey>,
-    /// Instances that have other addresses now.
+    /// Instances whose addresses changed.
     pub moved: HashSet<InstanceKey>,
 }
 

@@ -1,9 +1,10 @@
-//! Logins that wait to be verified, and the tokens for opening connections.
+//! Queued logins, and the tokens for opening links.
 //!
-//! A worker opens so many connections a second for logins and for session changes that need one of
-//! another pool. Instances that want a token stand in a ring and get one at a time, so that
-//! guessing at one tenant costs the logins of another one turn at most. Behind a load balancer all
-//! come from one address: there, users whose last login was good go before those that are new.
+//! A worker opens a limited number of links a second for logins and for session changes that need a
+//! link of another pool. Instances that want a token wait in a ring and get one at a time, so that
+//! guessing passwords at one tenant delays the logins of another one by one token at most. Behind a
+//! load balancer all clients have the same address, so users whose last login succeeded come before
+//! new ones.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
@@ -12,51 +13,50 @@ use std::net::IpAddr;
 use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
 use crate::store::time::Millis;
 
-/// Connections of one instance that verify logins at the same time, per worker.
+/// Verifiers of one instance, per worker.
 const VERIFIERS_MAX: usize = 16;
 
-/// Between two questions about the credential of a pool that lost its last connection, ms.
+/// Between two checks of the credential of a pool that lost its last link, ms.
 pub(crate) const ASK_AGAIN_MS: u64 = 1_000;
 
-/// Users of one instance that are remembered to have logged in well, per worker.
+/// Users of one instance whose last login is remembered as successful, per worker.
 const FAMILIAR_MAX: usize = 256;
 
-/// The longest name of such a user, bytes.
+/// The longest user name that is remembered, bytes.
 const FAMILIAR_BYTES_MAX: usize = 64;
 
-/// The logins of one instance that wait, and the connections that verify them.
+/// The queued logins of one instance, and its verifiers.
 #[derive(Debug, Default)]
 pub(crate) struct Logins {
-    /// Clients that wait to be verified, by [`Class`].
+    /// The queued logins, by [`Class`].
     pub waiting: [InTurn; 5],
-    /// Users whose last login was good.
+    /// Users whose last login succeeded.
     familiar: HashSet<Box<[u8]>>,
     /// Clients that wait for a token to open a connection of their pool.
     pub openers: VecDeque<ClientKey>,
     /// Pools that have lost their last link. Each opens one link, which shows whether its
     /// credential is still valid.
     pub(crate) lost: VecDeque<PoolKey>,
-    /// Verifiers on which nothing is under way; the last is taken first.
+    /// Idle verifiers; the last one is taken first.
     pub idle: Vec<LinkKey>,
     /// All verifiers.
     pub verifiers: usize,
-    /// Those of them that are being opened.
+    /// Verifiers that are connecting.
     pub opening: usize,
-    /// It has a place in the ring of those that want a token.
+    /// The instance is in the ring of instances that want a token.
     pub(crate) in_ring: bool,
 }
 
-/// Clients that wait, by the address that they come from, and those of one address by the user that
-/// they want to be: each address has one turn after the other, and there each user. So many who
-/// guess keep nobody waiting who comes from elsewhere, nor who is another user behind the same
-/// load balancer.
+/// A queue of clients, fair by source address, and for each address by user: addresses take turns,
+/// and so do the users of each. So many clients that guess passwords do not delay clients from
+/// other addresses, or other users behind the same load balancer.
 #[derive(Debug, Default)]
 pub(crate) struct InTurn {
     sources: Turns<IpAddr, Turns<Box<[u8]>, VecDeque<ClientKey>>>,
     pub(crate) len: usize,
 }
 
-/// Queues that have one turn after the other.
+/// Queues that are served round robin.
 #[derive(Debug)]
 struct Turns<K, Q> {
     queues: HashMap<K, Q>,
@@ -86,7 +86,7 @@ impl<K: Clone + Eq + Hash, Q: Default> Turns<K, Q> {
         self.queues.get(self.turns.front()?)
     }
 
-    /// Takes something out of the queue whose turn it is; the next turn is another's.
+    /// Takes an item from the first queue, and moves that queue to the end.
     fn take<T>(&mut self, take: impl FnOnce(&mut Q) -> (T, bool)) -> Option<T> {
         let turn = self.turns.pop_front()?;
         let (taken, is_empty) = take(self.queues.get_mut(&turn)?);
@@ -105,12 +105,12 @@ impl InTurn {
         self.len += 1;
     }
 
-    /// The client whose turn it is.
+    /// The next client.
     pub(crate) fn front(&self) -> Option<ClientKey> {
         self.sources.front()?.front()?.front().copied()
     }
 
-    /// Takes it out.
+    /// Removes the next client.
     pub(crate) fn pop(&mut self) -> Option<ClientKey> {
         let client = self.sources.take(|users| {
             let client = users.take(|clients| (clients.pop_front(), clients.is_empty()));
@@ -122,7 +122,8 @@ impl InTurn {
     }
 }
 
-/// Whom an address belongs to: of IPv6, one host has as many as it likes.
+/// The source that an address counts as. For IPv6 it is the /64 network, because one host may use
+/// all of its addresses.
 fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
@@ -133,17 +134,17 @@ fn source(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Which logins come first.
+/// The priority class of a login, the first one first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Class {
-    /// The credential serves clients at the moment.
+    /// The credential is in use by clients.
     Known = 0,
-    /// The last login of this user was good.
+    /// The last login of this user succeeded.
     Familiar = 1,
     New = 2,
-    /// The client was refused before.
+    /// The client's last login was refused.
     Refused = 3,
-    /// The client has hung up, or ended what it sends.
+    /// The client has hung up or sent FIN.
     Left = 4,
 }
 
@@ -152,7 +153,8 @@ impl Logins {
         self.familiar.contains(user)
     }
 
-    /// How the last login of a user went. Beyond some, all are forgotten.
+    /// Records the outcome of a user's login. When too many users are remembered, all are
+    /// forgotten.
     pub(crate) fn note(&mut self, user: &[u8], good: bool) {
         if !good {
             self.familiar.remove(user);
@@ -177,17 +179,17 @@ impl Logins {
     }
 }
 
-/// The tokens for opening connections, and the instances that wait for one, in turn.
+/// The tokens for opening links, and the ring of instances that wait for one.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
     pub(crate) left: u32,
-    /// Up to when they were handed out.
+    /// The time up to which tokens were added.
     at: Millis,
     pub(crate) ring: VecDeque<InstanceKey>,
 }
 
 impl Tokens {
-    /// As many as there may be in one second.
+    /// The tokens of one second, which is the maximum.
     pub(crate) fn full(rate: u32) -> Self {
         Self {
             left: rate.max(1),
@@ -195,8 +197,8 @@ impl Tokens {
         }
     }
 
-    /// Adds those of the time gone by: at most those of a second. A rate of 0 would lock everybody
-    /// out.
+    /// Adds the tokens that have accrued, up to those of one second. A rate of 0 counts as 1:
+    /// otherwise no client could log in.
     pub(crate) fn refill(&mut self, rate: u32, now: Millis) {
         let rate = u64::from(rate.max(1));
         let new = now.since(self.at) * rate / 1_000;
@@ -205,14 +207,14 @@ impl Tokens {
         }
         let left = (u64::from(self.left) + new).min(rate);
         self.left = u32::try_from(left).unwrap_or(u32::MAX);
-        // The rest of a token is not lost, unless there are as many as there may be.
+        // A fraction of a token is kept, unless the maximum is reached.
         self.at = match left == rate {
             true => now,
             false => self.at.after(new * 1_000 / rate),
         };
     }
 
-    /// When the next one is there for an instance that waits.
+    /// When the next token accrues, if any instance waits for one.
     pub(crate) fn due(&self, rate: u32) -> Option<Millis> {
         let next = self.at.after(1_000_u64.div_ceil(u64::from(rate.max(1))));
         (!self.ring.is_empty()).then_some(next)

@@ -1,5 +1,5 @@
 //! The servers of this worker: tenants, their instances, the accounts of clients, and the pools of
-//! connections. Decides nothing about a single request.
+//! links. Makes no decision about a single request.
 
 pub(crate) mod access;
 pub(crate) mod account;

@@ -1,18 +1,19 @@
-//! What a user may do of that which is answered here, as far as the server has said.
+//! The permissions of a user for commands that the proxy answers itself, as the server has
+//! confirmed them.
 
 use crate::command::{Permission, Permissions};
 
 use crate::store::key::{LinkKey, PoolKey};
 use crate::store::time::Millis;
 
-/// How long a server's yes is good, ms.
+/// How long a confirmed permission is used, ms.
 const PERMITTED_MS: u64 = 1_000;
 
-/// What the user of a pool may do.
+/// The confirmed permissions of the user of a pool.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Permits {
     known: Permissions,
-    /// When the first of them was asked for.
+    /// When the first of them was confirmed.
     since: Millis,
 }
 

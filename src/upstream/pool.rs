@@ -9,37 +9,38 @@ use crate::store::time::Millis;
 use crate::upstream::permits::Permits;
 use std::collections::VecDeque;
 
-/// The connections of this worker for one (account, instance, db, protocol).
+/// The links of this worker for one (account, instance, db, protocol).
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub access: AccessKey,
     pub db: u32,
     pub protocol: Protocol,
-    /// Shared connections, being opened or ready.
+    /// Shared links, connecting or ready.
     pub links: Vec<LinkKey>,
-    /// Connections that were a client's own and hold nothing; the last is taken first.
+    /// Links that were dedicated and hold nothing; the last one is taken first.
     pub idle: Vec<LinkKey>,
-    /// Connections that are or were a client's own.
+    /// The number of dedicated links, including idle ones.
     pub dedicated: usize,
-    /// Shared connections that are borrowed, see [`Role`](crate::link::role::Role).
+    /// The number of borrowed links, see [`Role`](crate::link::role::Role).
     pub borrowed: usize,
-    /// Clients that wait for a connection of their own, in order.
+    /// The wait queue for dedicated links.
     pub queue: VecDeque<QueuedClient>,
-    /// Clients whose session change waits for a connection of this pool.
+    /// Clients whose session change waits for a link of this pool.
     pub waiters: Vec<ClientKey>,
     /// Clients that use this pool.
     pub clients: u32,
-    /// When its credential was last asked about because it had lost its last connection.
+    /// When the validity of its credential was last checked because the pool had lost its last
+    /// link.
     pub asked_about: Option<Millis>,
-    /// When somebody last had to be sent round a big reply.
+    /// When a client's requests were last retried on another link because of a slow or late reply.
     pub led_round_at: Millis,
-    /// What the last handshake said to HELLO.
+    /// The reply to HELLO in the last handshake.
     pub hello: Option<HelloReply>,
-    /// What its user may do of that which is answered here.
+    /// The known permissions of its user for commands that the proxy answers itself.
     pub permits: Permits,
 }
 
-/// A client's place in the line for a connection of its own.
+/// A client in the wait queue for a dedicated link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QueuedClient {
     pub client: ClientKey,
@@ -47,7 +48,7 @@ pub(crate) struct QueuedClient {
 }
 
 impl Pool {
-    /// Connections that clients share, those that are lent to one of them included.
+    /// The number of shared links, including borrowed ones.
     pub(crate) fn shared(&self) -> usize {
         self.links.len() + self.borrowed
     }

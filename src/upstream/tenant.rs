@@ -1,7 +1,7 @@
-//! Tenants as this worker knows them: their limits, what they have used of them, and pauses.
+//! Tenants on this worker: their limits, their use of them, and their pauses.
 //!
-//! What a tenant uses is counted for all workers together (its [`Quota`]). Per request nothing of
-//! that is touched: a worker takes requests in portions, and charges bytes in portions.
+//! The use is counted for all workers together (see [`Quota`]). Not for each request: a worker
+//! takes requests from the quota, and charges bytes to it, in portions.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,7 +15,8 @@ use crate::stats::worker_stats::Limit;
 use crate::store::key::InstanceKey;
 use crate::store::time::Millis;
 
-/// A worker takes the requests and charges the bytes of so many parts of a second at once.
+/// A worker takes requests from the quota, and charges bytes to it, in portions of 1/100 of the
+/// rate.
 const PORTIONS_PER_SECOND: u64 = 100;
 
 /// See the module.
@@ -23,28 +24,30 @@ const PORTIONS_PER_SECOND: u64 = 100;
 pub(crate) struct Tenant {
     pub key: TenantKey,
     pub limits: Arc<TenantLimits>,
-    /// The commands it may not use.
+    /// The denied commands.
     denied: Option<Arc<DenyList>>,
     quota: Arc<Quota>,
-    /// What of `quota` is this worker's: clients, connections of clients' own, clients that wait.
+    /// This worker's part of `quota`: clients, dedicated links, clients that wait for the end of a
+    /// pause.
     pub(crate) used: [u32; 3],
     /// Instances that may be given to new clients, by id.
     pub instances: Vec<InstanceKey>,
-    /// Choices among them so far.
+    /// The number of choices among them so far.
     pub turn: u64,
     /// Requests wait until then.
     pub paused_until: Option<Millis>,
-    /// Requests that were taken from the quota and not made yet.
+    /// Requests taken from the quota and not used yet.
     portion: u32,
-    /// Bytes that went over and were not charged yet; below 0: were charged, and did not go.
+    /// Bytes transferred and not charged yet; negative after a refund: charged bytes that were not
+    /// transferred.
     uncharged: i64,
     /// How often each limit was reached, in the order of [`Limit::ALL`].
     pub refused: [u64; Limit::ALL.len()],
-    /// When the registry dropped it.
+    /// When the registry removed the tenant.
     pub gone: Option<Millis>,
 }
 
-/// What of a quota is counted up and down.
+/// A gauge of a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
     Client,
@@ -83,7 +86,7 @@ impl Tenant {
         }
     }
 
-    /// One more, if that leaves them within `max`.
+    /// Adds one to a gauge, unless it has reached `max`. Returns whether it did.
     pub(crate) fn take(&mut self, of: Use, max: Option<u32>) -> bool {
         let taken = match max {
             Some(max) => self.gauge(of).add_below(max),
@@ -98,7 +101,7 @@ impl Tenant {
         taken
     }
 
-    /// One less.
+    /// Subtracts one from a gauge.
     pub(crate) fn release(&mut self, of: Use) {
         self.gauge(of).subtract();
         if let Some(used) = self.used.get_mut(of as usize) {
@@ -106,12 +109,12 @@ impl Tenant {
         }
     }
 
-    /// How many of them this worker has.
+    /// This worker's part of a gauge.
     pub(crate) fn used(&self, of: Use) -> u32 {
         self.used.get(of as usize).copied().unwrap_or_default()
     }
 
-    /// Another quota counts from now on: the tenant was gone in between.
+    /// Moves the counts to another quota: the tenant was removed and added again.
     pub(crate) fn follow_quota(&mut self, quota: &Arc<Quota>) {
         if Arc::ptr_eq(&self.quota, quota) {
             return;
@@ -131,8 +134,8 @@ impl Tenant {
         }
     }
 
-    /// Takes over the limits of a new snapshot. What is not charged yet, a hundredth of a second at
-    /// the old rates, is forgotten.
+    /// Takes over the limits of a new snapshot. Requests taken and bytes not charged yet (at most
+    /// 1/100 of a second) are forgotten.
     pub(crate) fn follow_limits(
         &mut self,
         limits: &Arc<TenantLimits>,
@@ -152,7 +155,7 @@ impl Tenant {
         (self.portion, self.uncharged) = (0, 0);
     }
 
-    /// Must its requests be looked at one by one?
+    /// Must the tenant's requests be checked one by one?
     pub(crate) fn is_gated(&self) -> bool {
         self.paused_until.is_some()
             || self.denied.is_some()
@@ -160,7 +163,7 @@ impl Tenant {
             || self.limits.bytes_per_second.is_some()
     }
 
-    /// May a request of so many bytes be made now?
+    /// Do the tenant's rates allow a request of this many bytes now? If so, the request is charged.
     pub(crate) fn spend(&mut self, bytes: usize, now: Millis) -> Result<(), Limit> {
         if let Some(rate) = self.limits.requests_per_second
             && !self.take_request(rate, now)
@@ -168,7 +171,8 @@ impl Tenant {
             return Err(Limit::Requests);
         }
         if self.limits.bytes_per_second.is_some() {
-            // What is refused costs nothing: else who does not wait would never be served again.
+            // A refused request is not charged: otherwise a client that retries at once would never
+            // be served again.
             if self.quota.bytes.is_overdrawn(now.0) {
                 return Err(Limit::Bytes);
             }
@@ -177,7 +181,7 @@ impl Tenant {
         Ok(())
     }
 
-    /// How many requests its rates allow now.
+    /// The number of requests that the tenant's rates allow now.
     pub(crate) fn room(&self, now: Millis) -> u32 {
         let of_bytes = self.limits.bytes_per_second.is_some();
         if of_bytes && self.quota.bytes.is_overdrawn(now.0) {
@@ -190,7 +194,7 @@ impl Tenant {
         u32::try_from(left).map_or(u32::MAX, |left| left.saturating_add(self.portion))
     }
 
-    /// How long until they may allow one, ms.
+    /// The time until the rates may allow a request, ms.
     pub(crate) fn wait_ms(&self, now: Millis) -> u64 {
         let rates = &self.limits;
         let requests = rates.requests_per_second.map_or(0, |rate| {
@@ -216,7 +220,7 @@ impl Tenant {
         some
     }
 
-    /// A request that was paid for was not made after all.
+    /// Takes back a request that was admitted but not sent.
     pub(crate) fn refund(&mut self, bytes: usize) {
         if self.limits.requests_per_second.is_some() {
             self.portion = self.portion.saturating_add(1);
@@ -224,7 +228,7 @@ impl Tenant {
         self.uncharged = self.uncharged.saturating_sub_unsigned(bytes as u64);
     }
 
-    /// So many bytes went over, if anybody counts them.
+    /// Charges transferred bytes, if the tenant has a limit on bytes per second.
     pub(crate) fn charge(&mut self, bytes: u64, now: Millis) {
         let Some(rate) = self.limits.bytes_per_second else {
             return;
@@ -248,7 +252,8 @@ impl Tenant {
     }
 }
 
-/// What tenants may not use, by the words that say it: many have the same, and it is large.
+/// The deny lists of all tenants, by the configured words. Many tenants share one, and a compiled
+/// list is large.
 #[derive(Debug, Default)]
 pub(crate) struct DeniedLists(HashMap<Vec<String>, Arc<DenyList>>);
 
@@ -262,7 +267,7 @@ impl DeniedLists {
         Some(new)
     }
 
-    /// Forgets those that no tenant has any more.
+    /// Forgets the lists that no tenant uses any more.
     pub(crate) fn sweep(&mut self) {
         self.0.retain(|_, list| Arc::strong_count(list) > 1);
     }

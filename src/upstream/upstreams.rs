@@ -1,19 +1,19 @@
-//! Who clients are, and how we are connected to backends.
+//! The tenants, instances, accounts and pools of a worker, and how they belong together.
 //!
 //! ```text
 //!   Tenant 1 ─┬─ n Account (credential) 1 ─ n ┐
 //!             │                               ├─ Access 1 ─ n Pool (db, protocol) 1 ─ n Link
 //!             └─ n Instance             1 ─ n ┘
 //! ```
-//! A client names its account, which says who it is: a user of a tenant, with the credential that
-//! it logged in with. It names its pool, too, which says where it is: the pool belongs to the
-//! access of that account on one instance. Without a pool a client is still logged in, and has no
-//! place: its next request gets it one, if its tenant has an instance. So a client that changes its
-//! instance stays who it is, and the links of the new pool authenticate by themselves.
+//! A client refers to its account: a user of a tenant, with the credential that the client logged
+//! in with. It also refers to its pool, which belongs to that account's access on one instance. A
+//! client without a pool is still logged in; its next request gets it an instance, if its tenant
+//! has one. So a client that changes its instance keeps its account, and the links of the new pool
+//! authenticate with the account's credential.
 //!
 //! A pool never mixes tenants, users, passwords, databases or protocol versions, so no session can
-//! change what another one sees, and a password that the server no longer accepts serves nobody as
-//! soon as its own connections have ended.
+//! change the state of another one. A password that the server no longer accepts is out of use as
+//! soon as the links that authenticated with it have ended.
 
 mod accounts;
 mod instances;
@@ -38,8 +38,8 @@ use crate::upstream::tenant::{DeniedLists, Tenant};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-/// The tables, with what keeps them consistent. Ordered, so that the same calls find the same
-/// things in the same order.
+/// The tables and their indexes. The maps are ordered, so that the same calls give the same
+/// results.
 #[derive(Debug)]
 pub(crate) struct Upstreams {
     /// The view of the clusters that the tables follow.
@@ -49,28 +49,28 @@ pub(crate) struct Upstreams {
     pub accounts: Table<AccountKey, Account>,
     pub access: Table<AccessKey, Access>,
     pub pools: Table<PoolKey, Pool>,
-    /// Some tenant's requests must be looked at one by one.
+    /// The requests of some tenant must be checked one by one.
     pub any_gate: bool,
     pub by_tenant: BTreeMap<TenantKey, TenantSlot>,
-    /// When the pauses of tenants end that the next snapshot lists.
+    /// The ends of pauses of tenants that this worker does not know yet.
     pub early_pauses: BTreeMap<TenantKey, Millis>,
     pub denied_lists: DeniedLists,
     pub by_id: BTreeMap<(TenantKey, InstanceId), InstanceKey>,
     by_identity: BTreeMap<Identity, AccountKey>,
     by_place: BTreeMap<(InstanceKey, AccountKey), AccessKey>,
-    /// What may be opened for logins and SELECTs, and the instances that wait to do so.
+    /// The tokens for opening links for logins and SELECTs, and the instances that wait for one.
     pub tokens: Tokens,
-    /// What servers are asked about the permissions of users.
+    /// Permission probes that are in flight.
     pub inquiries: Vec<Inquiry>,
     /// Clients in the wait queues of all pools.
     queued: usize,
-    /// Some instance is suspected not to do as it should.
+    /// Some instance has a health check due, because of a reply to a request.
     pub suspects: bool,
-    /// This worker asks after an instance that is not known to be there.
+    /// Some instance may not be up: the rounds that probe instances run even without requests.
     pub probing: bool,
     /// Some server has blocking commands that the table does not have.
     pub learned_any: bool,
-    /// Jitter, and the choice of an instance.
+    /// Random numbers for jitter and for the choice of an instance.
     pub random: Random,
 }
 
@@ -102,17 +102,17 @@ impl Upstreams {
         upstreams
     }
 
-    /// A client waits for a link of its own.
+    /// Counts a client that joins a wait queue.
     pub(crate) fn enqueued(&mut self) {
         self.queued += 1;
     }
 
-    /// It waits no more.
+    /// Counts a client that leaves a wait queue.
     pub(crate) fn dequeued(&mut self) {
         self.queued -= 1;
     }
 
-    /// Clients that wait for a link of their own.
+    /// The number of clients in the wait queues of all pools.
     pub(crate) fn queued(&self) -> usize {
         self.queued
     }
@@ -121,16 +121,16 @@ impl Upstreams {
         self.queued > 0
     }
 
-    /// A link of a pool has another role.
+    /// Updates a pool's lists after a link changed its role.
     pub(crate) fn list(&mut self, pool: PoolKey, key: LinkKey, before: Role, role: Role) {
-        // One that is listed where it was keeps its place there.
+        // A link that stays in the same list keeps its position.
         if before.listed() != role.listed() || before.listed() == Listed::Nowhere {
             self.unlist(pool, key, before);
             self.enlist(pool, key, role);
         }
     }
 
-    /// A pool has a link of this role.
+    /// Adds a link to its pool's lists and counts.
     pub(crate) fn enlist(&mut self, pool: PoolKey, key: LinkKey, role: Role) {
         if let Some(pool) = self.pools.get_mut(pool) {
             match role.listed() {
@@ -143,7 +143,7 @@ impl Upstreams {
         }
     }
 
-    /// It has it no more.
+    /// Removes a link from its pool's lists and counts.
     pub(crate) fn unlist(&mut self, pool: PoolKey, key: LinkKey, role: Role) {
         if let Some(pool) = self.pools.get_mut(pool) {
             match role.listed() {
@@ -156,9 +156,10 @@ impl Upstreams {
         }
     }
 
-    /// Forgets pools and accounts that nobody uses, and what the registry has dropped.
+    /// Removes unused pools, accesses and accounts, and the instances and tenants that the registry
+    /// has removed.
     pub(crate) fn sweep(&mut self, links: &Links) {
-        // One that is out of its pool and still owes something is the pool's all the same.
+        // A retired link with outstanding replies still belongs to its pool.
         let used: HashSet<PoolKey> = links.iter().map(|(_, link)| link.pool).collect();
         let unused = |pool: &Pool| pool.clients == 0 && pool.waiters.is_empty();
         for key in self.pools.keys() {

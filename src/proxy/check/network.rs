@@ -1,4 +1,5 @@
-//! The network of a [`check`](super): links connect, fail, and bring what the servers send.
+//! The network of a [`check`](super): opens and breaks links, and delivers the bytes of the
+//! servers.
 
 use std::io::IoSlice;
 
@@ -98,7 +99,8 @@ impl World<'_> {
         }
     }
 
-    /// A client starts to read only when an operation says so, reads some bytes, or reads on.
+    /// Makes a client slow (it reads nothing by itself), lets it read some bytes, or lets it read
+    /// on.
     pub(super) fn sip(&mut self) {
         let how = self.input.number();
         let Some(key) = self.input.pick(&self.clients) else {

@@ -1,5 +1,5 @@
-//! The snapshots of the registry in a [`check`](super): of one or two tenants, as bytes describe
-//! them.
+//! The registry's snapshots in a [`check`](super): one or two tenants, built from bytes of the
+//! input.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

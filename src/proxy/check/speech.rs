@@ -1,4 +1,5 @@
-//! What clients and servers send in a [`check`](super), apart from noise.
+//! The requests of clients and the replies of servers in a [`check`](super), apart from random
+//! bytes.
 
 use crate::resp::{Args, Protocol, write};
 
@@ -120,7 +121,7 @@ pub(super) enum Trouble {
     ReadOnly,
 }
 
-/// What a correct server knows of a link.
+/// The state of a connection on a correct server.
 #[derive(Default)]
 pub(super) struct Session {
     resp3: bool,

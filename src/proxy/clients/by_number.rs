@@ -95,9 +95,9 @@ impl Machine {
         Some(key)
     }
 
-    /// The server's number of the link on which a client is blocked. Another client may then
-    /// unblock whatever happens there, so no other client gets this link. A shared wait is ended
-    /// here.
+    /// The server's number of the link on which a client is blocked. CLIENT UNBLOCK with this
+    /// number may reach the link later, so no other client gets the link. A client that waits for
+    /// replicas is unblocked here.
     pub(in crate::proxy) fn blocked_connection(
         &mut self,
         scope: &Scope,

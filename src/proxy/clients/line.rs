@@ -54,8 +54,8 @@ impl Machine {
         let pin = client.pin().unwrap_or(&empty_pin);
         let totals = client.totals();
         let blocked = self.is_blocked(key);
-        // The asking command is not executed yet, nor a blocking one and all behind it; inside
-        // EXEC, neither the asking command nor EXEC.
+        // Not executed yet: the asking command; of a blocked client, the blocking command and all
+        // behind it; inside EXEC, the asking command and EXEC.
         let under_way = match blocked {
             true => client.in_flight.max(1),
             false => u32::from(asker == key),

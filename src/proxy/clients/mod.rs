@@ -1,4 +1,5 @@
-//! Questions about other clients, answered by all workers: CLIENT LIST, KILL, INFO, UNBLOCK.
+//! CLIENT INFO, and questions about other clients, which all workers answer: CLIENT LIST, KILL,
+//! UNBLOCK, and CLIENT TRACKING with REDIRECT.
 
 mod by_number;
 mod line;

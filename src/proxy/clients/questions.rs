@@ -1,5 +1,5 @@
-//! CLIENT LIST, INFO and KILL, and all other questions to all workers: about the proxy's own
-//! clients of the same user.
+//! Questions that all workers answer, about the clients of one user: CLIENT LIST, CLIENT KILL,
+//! CLIENT UNBLOCK and CLIENT TRACKING with REDIRECT.
 //!
 //! Workers share nothing, so a worker asks the others and waits for all answers. Addresses, names
 //! and ids of other users' clients are never shown.
@@ -23,7 +23,7 @@ const REDIRECT_TRIES_MAX: u32 = 30;
 /// The longest reply to CLIENT LIST, bytes.
 const LIST_BYTES_MAX: usize = 64 << 20;
 
-/// The error for a longer one.
+/// The error for a list that exceeds this limit.
 const LIST_TOO_LONG: ErrorReply =
     ErrorReply::Proxy("ERR elika: the list of clients is longer than 64 MiB");
 
@@ -236,7 +236,7 @@ impl Machine {
         }
     }
 
-    /// The user that a client is, and where, if it has a place.
+    /// The tenant, instance and user of a client; `None` if it has no account or no instance.
     pub(in crate::proxy) fn scope_of(&self, key: ClientKey) -> Option<Scope> {
         let client = self.clients.get(key)?;
         let account = self.upstreams.accounts.get(client.account())?;
@@ -248,7 +248,8 @@ impl Machine {
         })
     }
 
-    /// Is a client one of this user's? One that is on no instance just now will be on any.
+    /// Is the client one of this user's on this instance? A client without an instance counts for
+    /// every instance.
     pub(in crate::proxy) fn in_scope(&self, client: &Client, scope: &Scope) -> bool {
         let Some(account) = self.upstreams.accounts.get(client.account()) else {
             return false;

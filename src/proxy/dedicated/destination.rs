@@ -83,8 +83,8 @@ impl Machine {
         self.pass(key, destination, rest)
     }
 
-    /// Handles a part of a push to a client that redirects its invalidations. The push is held
-    /// until it is known not to say that the redirection ended.
+    /// Handles a part of a push to a client that redirects its invalidations. The push is collected
+    /// while it may be the one that says that the redirection ended.
     pub(super) fn held_push(&mut self, key: LinkKey, part: &[u8]) -> Result<(), Failure> {
         let Some(link) = self.links.get_mut(key) else {
             return Ok(());

@@ -318,7 +318,7 @@ impl Machine {
         silent: bool,
     ) {
         if !good {
-            // Empty, unless the reply was held to be changed.
+            // `reply` is empty unless it was collected to be rewritten.
             if !silent {
                 self.reply_dedicated(key, reply);
             }

@@ -102,7 +102,7 @@ impl Machine {
         let key = link.owner();
         self.finish_client(key);
         self.clients.silence(&mut self.requests, key);
-        // The replies that waited for the end of a message.
+        // Sends the replies that waited for the end of a partial message.
         self.clients.release_parked(&mut self.requests, key);
         self.wake(key);
     }

@@ -183,7 +183,7 @@ impl Machine {
             }
             Plan::Session(_) | Plan::Admin(_) | Plan::Never(_) => {}
         }
-        // What the proxy does here depends on what the link holds.
+        // The proxy's answer depends on the state of the link.
         let Some(client) = self.clients.get(key) else {
             return Handled::Yes;
         };

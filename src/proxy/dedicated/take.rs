@@ -33,7 +33,7 @@ impl Machine {
         let pool_key = client.pool;
         let waited_for = |pool: &Pool| !pool.queue.is_empty();
         if self.upstreams.pools.get(pool_key).is_some_and(waited_for) {
-            // What is free belongs to those that wait already.
+            // Free links go to the clients that wait already.
             self.work.push(Work::ServeQueue(pool_key));
         } else if !self.upstreams.is_out(pool_key, self.now)
             && let Some(link) = self.free_connection(pool_key)?
@@ -85,7 +85,7 @@ impl Machine {
             self.borrow_link(on, key);
             return Ok(());
         }
-        // While a script runs, no server lets a new link select its database.
+        // A new link uses database 0: while a script runs, servers do not execute SELECT.
         let pool = self.upstreams.pool(access, 0, protocol);
         if self.upstreams.is_refused(pool, self.now) {
             return Err(Refusal::LoggedOut);
@@ -105,7 +105,7 @@ impl Machine {
         }
     }
 
-    /// An idle link, or a new one, counted as the tenant's. `None`: a limit allows no more.
+    /// An idle link, or a new one, counted for the tenant. `None`: a limit is reached.
     pub(super) fn free_connection(
         &mut self,
         pool_key: PoolKey,
@@ -123,8 +123,8 @@ impl Machine {
         found
     }
 
-    /// Has this tenant reached its limit on dedicated links? Links on which the server is asked
-    /// about replicas count, too: they come back in a moment.
+    /// Has this tenant reached its limit on dedicated links? Links on which WAIT is in flight
+    /// count, too; they return to the pool in a moment.
     pub(super) fn has_all_dedicated(&self, slot: TenantSlot) -> bool {
         let tenant = self.upstreams.tenants.get(slot);
         let used = tenant.map_or(0, |tenant| tenant.used(Use::Pinned));
@@ -165,7 +165,7 @@ impl Machine {
         idle
     }
 
-    /// Makes a link the client's dedicated one. It is counted as the tenant's already.
+    /// Makes a link the client's dedicated link. The caller has counted the link for the tenant.
     pub(super) fn own(&mut self, link_key: LinkKey, key: ClientKey) {
         let Some(link) = self.links.get(link_key) else {
             return;
@@ -297,7 +297,7 @@ impl Machine {
         };
         link.since = self.now;
         let (pool_key, awaited) = (link.pool, !link.waits.is_empty());
-        // Clients that wait for replicas on it have priority, but not twice in a row.
+        // Clients that wait for replicas on this link come first, but not twice in a row.
         let asks = awaited && link.asked_wait != self.now;
         if !not_reusable
             && self.is_clean(key)

@@ -2,9 +2,8 @@
 //!
 //! Inside MULTI the server queues every command, so that the reply to EXEC has an element for each.
 //! Where the proxy's reply differs from the server's (the client's number, its name), the proxy
-//! replaces the element; session changes take effect if their element is no error. A command that
-//! could not take effect in the middle of EXEC's reply is refused, and the transaction fails.
-//! could not be done in the middle of EXEC's reply is refused, and the transaction with it.
+//! replaces the element; session changes take effect if their element is not an error. A command
+//! that cannot take effect in the middle of EXEC's reply is refused, and the transaction fails.
 
 use std::mem;
 

@@ -17,7 +17,7 @@ impl Machine {
     /// Gives free links to the clients at the head of a pool's wait queue.
     pub(in crate::proxy) fn serve_queue(&mut self, pool_key: PoolKey) {
         while !self.upstreams.is_out(pool_key, self.now)
-            // The client leaves the queue first, because closing a link serves the queue, too.
+            // The client leaves the queue, and returns to its head if no link is free.
             && let Some(pool) = self.upstreams.pools.get_mut(pool_key)
             && let Some(queued) = pool.queue.pop_front()
         {
@@ -86,7 +86,7 @@ impl Machine {
         }
     }
 
-    /// The limit that keeps the clients of a pool from getting another link.
+    /// The limit because of which a pool can get no further dedicated link.
     fn dedicated_bound(&self, pool: PoolKey) -> Bound {
         let full = { self.upstreams.access_of(pool) }.is_some_and(|it| self.is_full(it.instance));
         if self.has_all_dedicated(self.upstreams.tenant_of_pool(pool)) {

@@ -6,10 +6,10 @@
 //!                                           a write after it
 //!   sent, and may have been executed ─────► an error, after the replies before it
 //! ```
-//! The other link is the same for all of them: a new one if the lost link was ready; else a live
-//! one of the same pool. Without such a link, the clients get an error. Clients whose requests may
-//! have made the server close the link get a link apart from the others, so that the other clients
-//! do not lose their requests a second time.
+//! All of them go to the same link: to a new one if the lost link was ready, else to a live one of
+//! the same pool. Without such a link, the clients get an error. Clients whose requests may have
+//! made the server close the link get a separate link, so that the other clients do not lose their
+//! requests a second time.
 //!
 //! Each record keeps its place in its client's queue, so that replies keep their order.
 
@@ -35,8 +35,7 @@ const SUSPECT_MIN: u32 = 16;
 /// The links that take over requests.
 struct Targets {
     to: Option<LinkKey>,
-    /// Clients that may be why the link was lost: their requests are retried on a link apart from
-    /// the others.
+    /// Clients that may be why the link was lost: their requests are retried on a separate link.
     suspects: BTreeSet<ClientKey>,
     apart: Option<LinkKey>,
 }
@@ -115,7 +114,8 @@ impl Machine {
         starts.chain([lost.queued]).collect()
     }
 
-    /// Ends the client whose reply is partly delivered: nothing can follow half a reply.
+    /// Closes the client whose reply is partly delivered: no other bytes may follow a partial
+    /// reply.
     fn cut_off(&mut self, lost: &Link) {
         if lost.reply_bytes > 0
             && let Some(head) = self.requests.get(lost.fifo.head)
@@ -177,8 +177,7 @@ impl Machine {
                     .then(|| self.bytes_to_ask_again(lost, request))
                     .flatten()
                     .map_or(Outcome::InDoubt, Outcome::Retry),
-                // A WAIT that moved to another link would succeed for writes that it knows nothing
-                // of.
+                // A WAIT is never moved: on another link it would not cover the client's writes.
                 _ if moves && !request.verb.is_untimed() => Outcome::Move,
                 _ => Outcome::Unsent,
             };

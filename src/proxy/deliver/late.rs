@@ -1,4 +1,4 @@
-//! Late replies: is the whole server busy, or is only this reply held up?
+//! Late replies: decides whether the whole server is busy or only this reply is delayed.
 //!
 //! ```text
 //!   a link is silent for late_ms ──► has the server answered on any link since?
@@ -35,13 +35,13 @@ use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
 /// depends on one such link, and verifiers are few.
 const GREETING_MS: u64 = 60_000;
 
-/// Links beyond its size that a pool may have, so that its server can be asked something.
+/// Links above `pool_connections_max` that a pool may open to probe its server.
 const BEYOND: usize = 1;
 
 /// Between two attempts to retry reads behind a write that is held back, ms.
 const HELD_LOOK_MS: u64 = 100;
 
-/// A server that has answered nothing is asked again after this, ms.
+/// A server that has not answered a probe is probed again after this, ms.
 const ASK_AGAIN_MS: u64 = 1_000;
 
 impl Machine {
@@ -128,7 +128,7 @@ impl Machine {
         movable
     }
 
-    /// Makes the server of a pool answer something, to show whether it is alive.
+    /// Probes the server of a pool: sends PING on an idle link, or opens a new one.
     fn seek_answer(&mut self, pool: PoolKey) {
         let Some(of) = self.upstreams.access_of(pool).map(|it| it.instance) else {
             return;
@@ -173,8 +173,8 @@ impl Machine {
             return false;
         };
         let held = |key: LinkKey| {
-            // Only while they take further writes: otherwise each write and script would get one
-            // more link.
+            // Only links that take further writes count: otherwise each late write and each script
+            // would allow one more link.
             let late = self.links.get(key).is_some_and(|it| {
                 it.is_late(self.now) && it.scripts == 0 && it.role() == Role::Shared
             });
@@ -206,7 +206,7 @@ impl Machine {
         self.links.stalled().iter().find_map(|&key| holds(key))
     }
 
-    /// Is the next reply of a link one to a write? Best effort.
+    /// Is the next reply of a link the reply to a write? Best effort.
     fn has_write_in_front(&self, key: LinkKey) -> bool {
         let Some(link) = self.links.get(key) else {
             return false;

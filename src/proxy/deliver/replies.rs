@@ -72,7 +72,7 @@ impl Machine {
                 false => self.reply_bytes(key, rest),
             }
         });
-        // The replies mean something for others whether or not the link ends with them.
+        // Work that the replies queued is run even if the link fails.
         self.run_work();
         if let Err(failure) = outcome {
             self.fail(key, &failure);
@@ -101,7 +101,7 @@ impl Machine {
         outcome
     }
 
-    /// A server answered a request that the proxy sent on its own account.
+    /// Handles the reply to one of the proxy's own requests.
     pub(in crate::proxy) fn answered(&mut self, on: LinkKey, kind: Kind, reply: &[u8]) {
         match kind {
             Kind::Role => self.role_answered(on, reply),

@@ -1,6 +1,6 @@
-//! Retries read-only requests on another link when a reply in front of theirs blocks them: one that
-//! its client reads slowly (`stall`), or one that is late (`late`). The first link's replies to
-//! them are dropped. Requests of a lost link are in `handover`.
+//! Retries read-only requests on another link when they wait behind a reply that its client reads
+//! slowly (`slow_reader`) or that is late (`late`). Their replies on the first link are dropped.
+//! Requests of a lost link are in `handover`.
 
 use std::collections::HashSet;
 
@@ -98,7 +98,7 @@ impl Machine {
             let end = next.map_or(link.queued, |next| next.start);
             let bytes = link.recent.get(request.start, end);
             let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
-            // A client that waits for room on this link would not be woken by another link.
+            // A client that waits for room on this link is not resumed when another link has room.
             let free = !client.hold.has(Hold::LINK);
             if !plain || !free || !bytes.is_some_and(only_reads) {
                 bound.insert(key);

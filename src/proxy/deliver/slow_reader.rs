@@ -30,15 +30,16 @@ const PATIENCE_MS: u64 = 20;
 const PATIENCE_MAX_MS: u64 = 100;
 
 impl Machine {
-    /// Decides on backpressure for a client that does not read: its link is read paused. If other
-    /// clients wait behind it, this lasts for a moment only; then the client's own limit applies.
+    /// Pauses reading of a link while the client of its head does not read. If other clients wait
+    /// behind that client, the pause ends after at most `PATIENCE_MAX_MS`; then the reply is
+    /// buffered, up to its client's limit.
     pub(in crate::proxy) fn pause_for_slow_reader(&mut self, key: LinkKey) -> Flow {
         let Some(link) = self.links.get_mut(key) else {
             return Flow::Continue;
         };
         // The link was just read.
         link.paused = false;
-        // An auth result is consumed by the proxy, however slowly its client reads.
+        // Replies of other kinds do not go to a client: the proxy consumes or drops them.
         let head = self.requests.get(link.fifo.head);
         let Some(head) = head.filter(|head| head.kind == Kind::Deliver) else {
             return Flow::Continue;
@@ -55,7 +56,7 @@ impl Machine {
             return Flow::Continue;
         };
         match link.stall {
-            // The clients for which the reply was buffered are gone; the next one waits anew.
+            // No client waits behind the reply any more. The next one that does starts a new wait.
             _ if !followed => link.stall = Stall::None,
             Stall::Kept => return Flow::Continue,
             Stall::Since(_) => {}

@@ -1,4 +1,4 @@
-//! Replies for requests that no server will answer, each in its place in the client's order.
+//! Errors in place of the replies that no server will send, in the order of the client's requests.
 
 use crate::link::failure::Failure;
 use crate::link::link::Link;

@@ -95,7 +95,8 @@ impl Machine {
         self.clients.get(key).is_some_and(|it| self.admits(it))
     }
 
-    /// See [`is_admitted`](Self::is_admitted). A login lasts wherever the client is.
+    /// See [`is_admitted`](Self::is_admitted). A login stays valid when the client has no instance
+    /// or moves to another one.
     #[inline]
     pub(in crate::proxy) fn admits(&self, client: &Client) -> bool {
         let account = self.upstreams.accounts.get(client.account());
@@ -122,7 +123,7 @@ impl Machine {
     }
 
     /// Was a frame decoded with the limits of anonymous clients although this client need not log
-    /// in? Whether it must log in is known only after its first request is admitted.
+    /// in? This is known only after the client's first request was admitted.
     pub(in crate::proxy) fn has_smaller_limits(
         &mut self,
         key: ClientKey,
@@ -198,8 +199,8 @@ impl Machine {
         decision: Decision,
         frame: &[u8],
     ) -> Handled {
-        // A reply that repeats the frame, a queue or a question to other workers would be copies of
-        // it.
+        // The frame may be copied: into a reply that repeats it, a transaction's queue, or a
+        // question to other workers.
         if frame.len() > LARGE_BYTES && !has_memory(4 * frame.len()) {
             self.stats.counters.out_of_memory += 1;
             self.reply_error_and_close(key, &OUT_OF_MEMORY);

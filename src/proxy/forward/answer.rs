@@ -16,7 +16,7 @@ use crate::stats::notice::Bound;
 use crate::stats::worker_stats::Limit;
 use crate::store::key::ClientKey;
 
-/// What became of a frame.
+/// Whether a frame was handled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::proxy) enum Handled {
     Yes,
@@ -155,7 +155,8 @@ impl Machine {
         Handled::Later
     }
 
-    /// Is nothing of the client in flight? If not, the client is on hold until then.
+    /// Is nothing of the client in flight? If anything is, the client is on hold until its last
+    /// reply has arrived.
     pub(in crate::proxy) fn at_barrier(&mut self, key: ClientKey) -> bool {
         let in_a_message = self.is_in_a_message(key);
         match self.clients.get_mut(key) {

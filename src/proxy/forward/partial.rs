@@ -75,7 +75,7 @@ impl Machine {
         self.keep(key, bytes);
     }
 
-    /// Keeps the rest of the kept bytes after a decode of them.
+    /// Keeps the bytes that are left over after a decode of the kept bytes.
     pub(in crate::proxy) fn keep_on(
         &mut self,
         key: ClientKey,

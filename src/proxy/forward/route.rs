@@ -15,7 +15,7 @@ use crate::session::client::{Client, Flag};
 use crate::store::key::{ClientKey, LinkKey, PoolKey, TenantSlot};
 use crate::upstream::account::Account;
 
-/// Above this many unsent bytes a link takes no more requests; below half of it, it does again.
+/// Above this many unsent bytes, a link takes no more requests until half of them are sent.
 pub(in crate::proxy) const LINK_OUTBOUND_BYTES_MAX: usize = 1 << 20;
 
 /// Why a request cannot be forwarded.
@@ -91,7 +91,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Chooses the link for this client's next request, which starts with `begin`.
+    /// Chooses the link for this client's next request. `frame` contains at least the command's
+    /// name.
     pub(in crate::proxy) fn route(
         &mut self,
         key: ClientKey,

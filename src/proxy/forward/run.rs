@@ -22,10 +22,11 @@ pub(in crate::proxy) struct Run {
     /// The run ends with its first command, because CLIENT REPLY changes how the next replies are
     /// sent.
     single: bool,
-    /// The run takes no writes: another link is late with a write, and further writes go there.
+    /// The run takes no writes: another link of the pool has a late write, and further writes go to
+    /// that link.
     no_writes: bool,
-    /// The client has left links, so each possible write is a run of its own: its reply tells
-    /// whether it wrote.
+    /// The client has left links. Each command that always writes is then a run of its own, because
+    /// an error in reply to it means that it did not write.
     moved: bool,
     writes: bool,
 }
@@ -63,9 +64,8 @@ impl Run {
 impl Machine {
     /// Adds a command of `len` bytes to a run; `frame` contains at least its name. Returns `None`
     /// if the command cannot be sent now; `dispatch` finds the reason.
-    /// go now; `dispatch` says why.
-    // Called for each command. Whether the compiler inlines it would change with the code around
-    // it.
+    // Called for each command. Always inlined: otherwise the surrounding code decides whether the
+    // compiler inlines it.
     #[inline(always)]
     pub(in crate::proxy) fn add_to_run(
         &mut self,

@@ -1,5 +1,5 @@
-//! Fair shares: clients in the backlog, and clients above their tenant's rate, tenant by tenant.
-//! How much each may do is in `share`.
+//! Fairness: resumes the clients in the backlog and the clients above their tenant's rate, tenant
+//! by tenant. The share of each client is in `share`.
 
 use crate::proxy::machine::Machine;
 use crate::session::client::Hold;
@@ -21,7 +21,8 @@ const RELEASED_MAX: u32 = 64;
 const THROTTLED_MS: u64 = 1_000;
 
 impl Machine {
-    /// Ends the client's go: it continues when the other clients have had theirs.
+    /// Ends the client's share of this turn. The client continues after the other clients have had
+    /// theirs.
     #[cold]
     pub(in crate::proxy) fn defer(&mut self, key: ClientKey) {
         if self.clients.share.refusals < REFUSALS_MAX && self.tenant_of(key).is_some() {
@@ -79,7 +80,8 @@ impl Machine {
         }
     }
 
-    /// Ends the client's go, for any reason.
+    /// Ends the client's share of this turn. Throttles the client if a request was refused because
+    /// of its tenant's rate.
     #[inline]
     pub(in crate::proxy) fn end_go(&mut self, key: ClientKey) {
         if self.clients.share.refusals < REFUSALS_MAX {

@@ -30,7 +30,7 @@ impl Machine {
     /// links as it may have, and all are in use.
     pub(in crate::proxy) fn open(&mut self, pool: PoolKey, role: Role) -> Option<LinkKey> {
         let of = self.upstreams.access_of(pool)?.instance;
-        // A client in a wait queue may take the place of the link that was closed.
+        // Closes unused links until there is room.
         while self.is_full(of) {
             if !self.close_unused(of) {
                 self.stats.counters.connections_refused += 1;

@@ -211,8 +211,8 @@ impl Machine {
         }
     }
 
-    /// The error for a waiting client. For an anonymous client, a refusal says that a login is
-    /// needed; HELLO has an error text of its own for that.
+    /// The error for a waiting client. If a login is required, HELLO gets the server's own error
+    /// text.
     fn error_for_waiter(&self, key: ClientKey, pool: PoolKey, failure: &Failure) -> ErrorReply {
         let waiting = self.clients.get(key).and_then(|c| c.waiting());
         let hello = waiting.is_some_and(|waiting| matches!(waiting.goal, Goal::Hello { .. }));

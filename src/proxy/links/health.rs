@@ -59,7 +59,7 @@ impl Machine {
         }
     }
 
-    /// Checks instances whose replies gave reason to.
+    /// Checks the instances for which a reply made a check due.
     fn check_suspects(&mut self) {
         if !std::mem::take(&mut self.upstreams.suspects) {
             return;
@@ -126,7 +126,7 @@ impl Machine {
         self.stats.counters.checks += 1;
     }
 
-    /// Sends a server a request on the proxy's own account.
+    /// Sends a server one of the proxy's own requests.
     pub(in crate::proxy) fn ask_server(&mut self, on: LinkKey, kind: Kind, question: &[&[u8]]) {
         let Some(link) = self.links.get_mut(on) else {
             return;
@@ -165,8 +165,8 @@ impl Machine {
         self.stats.counters.checks += 1;
     }
 
-    /// The default user may not send the check. If no other user can, the instance's problem is
-    /// cleared: its next client finds out whether it persists.
+    /// Handles a check that the default user may not send. If no other user's link can send it, the
+    /// instance counts as up: the replies to its next client show whether it is degraded.
     pub(in crate::proxy) fn may_not_ask(&mut self, key: InstanceKey) {
         if self.upstreams.is_degraded(key) && !self.ready_by_instance().contains_key(&key) {
             self.passed(key);
@@ -233,7 +233,8 @@ impl Machine {
         }
     }
 
-    /// A reply said that the instance cannot serve requests: makes a check due.
+    /// An error of a server shows that the instance may not be able to serve requests: makes a
+    /// check due.
     pub(in crate::proxy) fn suspect(&mut self, on: LinkKey, kind: ErrorKind) {
         let instance = self.links.get(on).map(|link| link.instance);
         let instance = instance.and_then(|key| self.upstreams.instances.get_mut(key));

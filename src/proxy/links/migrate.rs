@@ -1,16 +1,17 @@
-//! A client and its instance: which one it gets, that it keeps it, and how it leaves one that is
-//! offline or deleted.
+//! The instance of a client: how it is chosen, and how clients leave an instance that is offline or
+//! deleted.
 //!
 //! ```text
 //!   offline, deleted ──► no new clients; a client with nothing in flight moves to the pool of its
 //!                        account on another instance, as soon as a link of that pool is ready
-//!   none to move to  ──► deleted: it leaves at once; offline: when the grace is over. It stays
-//!                        logged in, and its next request gets it a place if there is one
-//!   after the grace  ──► clients that are blocked, or hold a connection of their own, are closed,
-//!                        and so are those whose whole tenant is deleted
+//!   no instance left ──► deleted: it leaves at once; offline: after the grace period. It stays
+//!                        logged in; its next request gets it an instance if there is one
+//!   after the grace  ──► blocked clients and clients with a dedicated link are closed, and so are
+//!                        clients of a deleted tenant
 //! ```
-//! A move is no login: the links of a pool authenticate by themselves, with the credential that the
-//! client logged in with. If the other instance refuses it, the client is closed.
+//! A move needs no login by the client: the links of the new pool authenticate with the credential
+//! that the client logged in with. If the new instance refuses the credential, the client is
+//! closed.
 
 use std::collections::HashSet;
 
@@ -30,7 +31,8 @@ use crate::upstream::tenant::{Tenant, Use};
 const MOVE_AGAIN_MS: u64 = 1_000;
 
 impl Machine {
-    /// The instance for a client of this tenant: the one that it has, or what the balancer says.
+    /// The instance for a client of this tenant: the present one if it is usable, else the
+    /// balancer's choice.
     pub(in crate::proxy) fn instance_for(
         &mut self,
         key: ClientKey,
@@ -38,7 +40,8 @@ impl Machine {
     ) -> Option<InstanceKey> {
         let has = self.instance_of_client(key);
         let usable = &self.upstreams.tenants.get(slot)?.instances;
-        // What a connection of its own holds does not move.
+        // A client with a dedicated link keeps its instance, because the state of the link cannot
+        // move.
         let own = self.clients.get(key).is_some_and(|it| it.pin().is_some());
         let same = |has| {
             self.upstreams
@@ -52,13 +55,13 @@ impl Machine {
         }
     }
 
-    /// The instance where a client is, if it has a place.
+    /// The client's instance, if it has one.
     pub(in crate::proxy) fn instance_of_client(&self, key: ClientKey) -> Option<InstanceKey> {
         let pool = self.clients.get(key)?.pool;
         Some(self.upstreams.access_of(pool)?.instance)
     }
 
-    /// One of the tenant's instances that are the fittest.
+    /// Chooses one of the tenant's fittest instances with the balancer.
     pub(in crate::proxy) fn balance(&mut self, slot: TenantSlot) -> Option<InstanceKey> {
         let random = self.upstreams.random.next();
         let tenant = self.upstreams.tenants.get_mut(slot)?;
@@ -75,8 +78,8 @@ impl Machine {
         keys.get(chosen).copied()
     }
 
-    /// The clients of these instances shall go elsewhere: each as soon as nothing of it is in
-    /// flight. Until then no more of it is sent.
+    /// Starts to move the clients of these instances. Each client moves when nothing of it is in
+    /// flight; until then no more of its requests are sent.
     pub(in crate::proxy) fn start_moves(&mut self, leaving: &HashSet<InstanceKey>) {
         if leaving.is_empty() {
             return;
@@ -90,14 +93,16 @@ impl Machine {
                 && client.phase() == Phase::Queued
                 && client.pin().is_none()
             {
-                // The line is one of the old instance; what it stood there for is asked again.
+                // The wait queue belongs to the old instance. The client's command is decoded again
+                // and waits at the new one.
                 self.leave_queue(key);
             }
             self.gather(key);
         }
     }
 
-    /// Nothing more of a client is sent until nothing of it is in flight; then it is looked at.
+    /// Holds a client without a dedicated link until nothing of it is in flight, and queues it for
+    /// [`resume`](Self::resume).
     pub(in crate::proxy) fn gather(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
             if client.pin().is_none() && !client.is_closing() {
@@ -107,14 +112,14 @@ impl Machine {
         }
     }
 
-    /// Is the instance of a client on its way out?
+    /// Is the client's instance draining?
     pub(in crate::proxy) fn is_leaving(&self, key: ClientKey) -> bool {
         let instance = self.instance_of_client(key);
         let instance = instance.and_then(|key| self.upstreams.instances.get(key));
         instance.is_some_and(|instance| instance.leaving.is_some())
     }
 
-    /// Has a client leave an instance that is on its way out, if nothing of it is in flight.
+    /// Moves a client away from a draining instance, if nothing of the client is in flight.
     pub(in crate::proxy) fn relocate(&mut self, key: ClientKey) {
         let Some(from) = self.instance_of_client(key) else {
             return;
@@ -151,14 +156,16 @@ impl Machine {
         }
     }
 
-    /// The client goes on over there as the account that it is, as soon as a link of that is ready.
+    /// Starts a client's move to another instance: it keeps its account, and moves when a link of
+    /// its new pool is ready.
     fn move_to(&mut self, key: ClientKey, to: InstanceKey) {
         let Some(client) = self.clients.get(key) else {
             return;
         };
         let account = client.account();
         if { self.upstreams.accounts.get(account) }.is_none_or(Account::is_anonymous) {
-            // It is let in over there, or not, with its next request.
+            // The client's next request gets it an instance, and shows whether that admits the
+            // default user.
             self.leave_place(key);
             self.stats.counters.clients_moved += 1;
             return;
@@ -172,12 +179,13 @@ impl Machine {
         self.change(key, Goal::Move, Some(target));
     }
 
-    /// A client is nowhere from now on, and who it was: its next request gets it a place.
+    /// Takes a client off its instance. The client keeps its account; its next request gets it an
+    /// instance.
     fn leave_place(&mut self, key: ClientKey) {
         self.move_client(key, PoolKey::NONE);
         let now = self.now.tenths();
         if let Some(client) = self.clients.get_mut(key) {
-            // It is about where the client was.
+            // A pending refusal is about the previous instance.
             client.take_refusal();
             let account = self.upstreams.accounts.get(client.account());
             if account.is_none_or(Account::is_anonymous) {
@@ -186,7 +194,7 @@ impl Machine {
         }
     }
 
-    /// A client that has no place gets one, if its tenant has an instance.
+    /// Gives a client without an instance one. Returns `false` if its tenant has none.
     pub(in crate::proxy) fn place(&mut self, key: ClientKey) -> bool {
         let Some(client) = self.clients.get(key) else {
             return false;
@@ -200,13 +208,14 @@ impl Machine {
         let pool = self.upstreams.pool(access, db, protocol);
         self.move_client(key, pool);
         let account = self.upstreams.accounts.get(account);
-        // One that has logged in was somewhere before.
+        // A client that is logged in had an instance before.
         let moved = account.is_some_and(|account| !account.is_anonymous());
         self.stats.counters.clients_moved += u64::from(moved);
         true
     }
 
-    /// A client could not move: it stays for now, unless it is not let in there.
+    /// Handles a failed move. The client stays for now; if the new instance refused its credential,
+    /// the client is closed.
     pub(in crate::proxy) fn move_failed(&mut self, key: ClientKey, error: &ErrorReply) {
         if *error == ErrorReply::NoAuth {
             return self.close_left(key);
@@ -218,20 +227,20 @@ impl Machine {
         }
     }
 
-    /// A client goes with its instance, when it has read what it was told.
+    /// Closes a client that cannot move, after its buffered replies are sent.
     fn close_left(&mut self, key: ClientKey) {
         self.stats.counters.clients_left_behind += 1;
         self.finish_client(key);
         self.wake(key);
     }
 
-    /// Once a second: instances on their way out are left by those who could not do so at once,
-    /// and in the end by all.
+    /// Runs once a second for draining instances: moves their clients, closes the remaining ones
+    /// after the grace period, and retires the links of instances without clients.
     pub(in crate::proxy) fn clear_leaving(&mut self) {
         let grace = self.settings.offline_grace_ms;
         let (mut leaving, mut left, mut over) = (HashSet::new(), HashSet::new(), HashSet::new());
         let mut moved = HashSet::new();
-        // There may be many that are offline for good, and cost nothing.
+        // Only instances in use are visited: many may be offline for a long time.
         for key in self.upstreams.used_instances() {
             let Some(instance) = self.upstreams.instances.get_mut(key) else {
                 continue;
@@ -255,8 +264,7 @@ impl Machine {
         self.close_clients_of_removed_tenants();
     }
 
-    /// The clients of a tenant that the registry has dropped are closed when the grace is over:
-    /// nobody can log in to it any more.
+    /// Closes the clients of tenants that the registry removed, when the grace period is over.
     fn close_clients_of_removed_tenants(&mut self) {
         let grace = self.settings.offline_grace_ms;
         let over = |it: &Tenant| it.gone.is_some_and(|at| self.now.since(at) >= grace);
@@ -280,8 +288,8 @@ impl Machine {
         }
     }
 
-    /// The grace is over: who still has something in flight has until that is answered, unless
-    /// it waits for something to come.
+    /// The grace period is over. Closes blocked clients, and clients with a dedicated link and
+    /// nothing in flight; other clients have until their replies have arrived.
     fn end_grace(&mut self, over: &HashSet<InstanceKey>) {
         if over.is_empty() {
             return;
@@ -306,8 +314,8 @@ impl Machine {
         self.retire_instances(over);
     }
 
-    /// Connections to addresses that these instances do not have any more serve nobody new. Those
-    /// that are clients' own go at the end of the grace.
+    /// Retires links to addresses that these instances no longer have. Dedicated links are retired
+    /// only if `owned_too`: at the end of the grace period.
     pub(in crate::proxy) fn leave_addresses(
         &mut self,
         moved: &HashSet<InstanceKey>,
@@ -327,7 +335,7 @@ impl Machine {
             match link.state {
                 State::Ready => left.push((key, owned)),
                 State::Verifying(Verifying::Idle { .. }) => idle.push(key),
-                // When its login is verified.
+                // Closed or retired after its login is verified.
                 State::Verifying(_) => {}
                 State::Connecting | State::Greeting(_) if owned || link.is_verifier() => {}
                 State::Connecting | State::Greeting(_) => opening.push(key),
@@ -348,8 +356,8 @@ impl Machine {
         }
     }
 
-    /// A connection being opened takes nothing more, and serves what it has. Who waits for it
-    /// begins again.
+    /// Retires a link that is connecting: it takes no more requests and serves those it has.
+    /// Clients that wait for it start again.
     fn retire_opening(&mut self, key: LinkKey) {
         let Some(link) = self.links.get(key) else {
             return;

@@ -1,5 +1,5 @@
-//! Session changes that need a backend's word: AUTH, HELLO, SELECT, and the first question of a
-//! client that never logged in.
+//! Session changes that need a reply from the backend: AUTH, HELLO, SELECT, permission checks,
+//! moves to another instance, and whether the default user is admitted.
 //!
 //! ```text
 //!   change ─┬─ with a credential ──► the backend verifies it (see `verify`)
@@ -7,8 +7,9 @@
 //!           └─ without ────────────────────┴─► the pool for (account, instance, db, protocol) has
 //!                                              a ready link: done. Else wait for one
 //! ```
-//! Nothing of the client is in flight meanwhile and its later bytes wait (`Phase::Changing`). Only
-//! when all went well its session changes; a refusal leaves it as it was.
+//! While a change is in progress (`Phase::Changing`), nothing of the client is in flight and its
+//! further bytes are not decoded. The session changes only if all steps succeed; after an error it
+//! is unchanged.
 
 use crate::command::ErrorReply;
 use crate::resp::Protocol;
@@ -24,8 +25,8 @@ use crate::stats::worker_stats::Limit;
 use crate::store::key::{AccessKey, AccountKey, ClientKey, PoolKey};
 
 impl Machine {
-    /// Begins a session change; nothing of the client may be in flight. Without a target the
-    /// client stays who, where and how it is.
+    /// Starts a session change; nothing of the client may be in flight. Without a target, the
+    /// client's access, database and protocol stay the same.
     pub(in crate::proxy) fn change(&mut self, key: ClientKey, goal: Goal, target: Option<Target>) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
@@ -60,7 +61,8 @@ impl Machine {
         }
     }
 
-    /// Takes the next step of a session change that has nothing to verify, or has done so.
+    /// Takes the next step of a session change whose credential is verified, or that has none to
+    /// verify.
     pub(in crate::proxy) fn advance(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get(key) else {
             return;
@@ -73,7 +75,7 @@ impl Machine {
         if matches!(waiting.goal, Goal::Peers(_)) {
             return;
         }
-        // A connection of one's own answers whatever becomes of others.
+        // A permission check on the client's dedicated link does not depend on other links.
         let asks_own = matches!(waiting.goal, Goal::Permission(_)) && client.pin().is_some();
         let out = self.upstreams.access.get(access).and_then(|access| {
             let instance = self.upstreams.instances.get(access.instance)?;
@@ -88,7 +90,8 @@ impl Machine {
         }
     }
 
-    /// Finds the pool for the client as it wants to be.
+    /// Finds the pool for the new account, database and protocol. Concludes the change if a link of
+    /// the pool is ready; otherwise the client waits for one, which is opened if the pool has none.
     fn attach(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get(key) else {
             return;
@@ -104,7 +107,7 @@ impl Machine {
         let Some(pool) = self.upstreams.pools.get(pool_key) else {
             return self.conclude(key, Err(ErrorReply::NoAuth));
         };
-        // One that has a connection to itself goes on there.
+        // A client with a dedicated link continues on that link.
         if own || pool.ready(&self.links).is_some() {
             return match permission
                 .filter(|&what| !self.upstreams.permits(pool_key, what, self.now))
@@ -134,7 +137,7 @@ impl Machine {
         }
     }
 
-    /// A session change is over, whatever came of it. Returns what it was.
+    /// Ends a session change, whether it succeeded or not. Returns its record.
     pub(in crate::proxy) fn end_change(&mut self, key: ClientKey) -> Option<Box<Waiting>> {
         let waiting = self.clients.get_mut(key)?.end_waiting()?;
         if let Some(access) = self.upstreams.access.get_mut(waiting.access) {
@@ -144,7 +147,7 @@ impl Machine {
         Some(waiting)
     }
 
-    /// Ends a session change: it is done, or the client hears why not and stays as it was.
+    /// Concludes a session change: applies it, or reports the error and changes nothing.
     pub(in crate::proxy) fn conclude(&mut self, key: ClientKey, outcome: Result<(), ErrorReply>) {
         let Some(waiting) = self.end_change(key) else {
             return;
@@ -161,7 +164,7 @@ impl Machine {
             return;
         }
         if let Goal::Permission(_) = goal {
-            // Decoded again, the command hears it.
+            // The command is decoded again and gets this error.
             if let Err(error) = outcome {
                 client_refused(self.clients.get_mut(key), error);
             }
@@ -174,7 +177,7 @@ impl Machine {
         if let Err(error) = outcome {
             self.upstreams.forget_unused(access);
             return match goal {
-                // Decoded again, the command hears it.
+                // The command is decoded again and gets this error.
                 Goal::Admission => client_refused(self.clients.get_mut(key), error),
                 Goal::Move => self.move_failed(key, &error),
                 _ => self.reply_error(key, &error),
@@ -198,7 +201,8 @@ impl Machine {
         }
     }
 
-    /// A server without HELLO logs nobody in with it: its error is the outcome.
+    /// HELLO cannot log in to a server that does not know HELLO: the client gets the server's
+    /// error.
     fn hello_known(
         &mut self,
         goal: &Goal,
@@ -241,8 +245,9 @@ impl Machine {
         self.reply(key, &out);
     }
 
-    /// The client is of this account from now on; `NONE`: of no one, until it logs in or asks.
-    /// False: the account's tenant has as many clients as it may, and the client stays who it is.
+    /// Changes the client's account; `NONE`: it has none until it logs in or sends a request.
+    /// Returns `false` if the tenant of the account has reached its limit on clients; the client
+    /// then keeps its account.
     pub(in crate::proxy) fn become_user(&mut self, key: ClientKey, account: AccountKey) -> bool {
         let now = self.now.tenths();
         let Some(client) = self
@@ -258,7 +263,7 @@ impl Machine {
             return false;
         }
         client.set_account(account);
-        // It is about who the client was.
+        // A pending refusal is about the previous account.
         client.take_refusal();
         if account == AccountKey::NONE {
             client.details_mut().anonymous_since = now;

@@ -1,4 +1,4 @@
-//! Who a client is: AUTH, HELLO, SELECT, RESET, and what the server lets its user do.
+//! The identity of a client: AUTH, HELLO, SELECT, RESET, and the permissions of its user.
 
 mod change;
 mod permit;

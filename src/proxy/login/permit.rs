@@ -1,15 +1,16 @@
-//! What the server's ACL says of commands that are answered or carried out here.
+//! Permission checks: does the server's ACL allow a command that the proxy answers or carries out
+//! itself?
 //!
 //! ```text
-//!   CLIENT KILL … ─► is it known that the user may? ─yes─► carried out
+//!   CLIENT KILL … ─► is the user's permission known? ─yes─► carried out
 //!                            │ no
-//!                            ▼                      an error of the server, NOPERM say
-//!              a harmless form of it is asked, ─────► the client hears that
-//!              on a connection of the user's ───────► known for a moment: carried out
+//!                            ▼                      an error such as NOPERM
+//!              a harmless form of the command ──────► the client gets the error
+//!              is sent on a link of the user ───────► remembered for 1 s: carried out
 //! ```
-//! What is allowed is remembered for each pool: on some servers a user has the right to some
-//! databases only. A refusal is not, so that whoever gets a permission has it at once; a permission
-//! that is taken away is in use for a second at most.
+//! A granted permission is remembered for each pool, because some servers limit a user to some
+//! databases. It is used for at most one second after it was revoked. A refusal is not remembered,
+//! so that a new permission takes effect at once.
 
 use std::mem;
 
@@ -26,8 +27,8 @@ use crate::store::key::{ClientKey, LinkKey, PoolKey};
 use crate::upstream::permits::Inquiry;
 
 impl Machine {
-    /// May a client that was admitted have this done? If that is not known, the server is asked,
-    /// and the command is decoded again.
+    /// Checks whether the server lets an admitted client use this command. If this is not known,
+    /// the server is asked, and the command is decoded again.
     pub(in crate::proxy) fn permit(&mut self, key: ClientKey, plan: Plan) -> Result<(), Handled> {
         let Some(what) = Permission::of(plan) else {
             return Ok(());
@@ -49,8 +50,9 @@ impl Machine {
         Err(Handled::Later)
     }
 
-    /// A client waits for the server to say whether the user of its pool may do this: on its own
-    /// connection, if it has one, else on one of the pool's, for all that wait for the same.
+    /// Asks the server for a permission of the pool's user, and makes the client wait for the
+    /// reply: on the client's dedicated link if it has one, else once on a shared link for all
+    /// clients that wait for the same permission.
     pub(in crate::proxy) fn inquire(
         &mut self,
         key: ClientKey,
@@ -91,7 +93,8 @@ impl Machine {
         self.stats.counters.permissions_asked += 1;
     }
 
-    /// The server answered. An error that is about the arguments says that all else is well.
+    /// Handles the reply to a permission probe. An `ERR` error is about the arguments of the probe:
+    /// the ACL allows the command.
     pub(in crate::proxy) fn permission_answered(
         &mut self,
         on: LinkKey,
@@ -99,7 +102,7 @@ impl Machine {
         reply: &[u8],
     ) {
         let mut inquiries = self.upstreams.inquiries.iter();
-        // One that was asked elsewhere as well is no more of interest.
+        // The reply to a probe that was repeated on another link is ignored.
         let Some(at) = inquiries.position(|it| it.on == on && it.what == what) else {
             return;
         };
@@ -125,7 +128,7 @@ impl Machine {
         }
     }
 
-    /// A connection has ended: what was asked on it is asked again.
+    /// Repeats the permission probes that were in flight on a link that ended.
     pub(in crate::proxy) fn repeat_inquiries(&mut self, lost: LinkKey) {
         let (over, left) = mem::take(&mut self.upstreams.inquiries)
             .into_iter()
@@ -138,13 +141,13 @@ impl Machine {
         }
     }
 
-    /// What stands behind a reply that is late, or that its client reads slowly, is asked on
-    /// another connection of the pool, be it a new one.
+    /// Repeats a permission probe on another link of the pool, if necessary a new one, when the
+    /// reply in front of it is late or is read slowly by its client.
     pub(in crate::proxy) fn ask_permissions_elsewhere(&mut self) {
         for mut inquiry in mem::take(&mut self.upstreams.inquiries) {
             let link = self.links.get(inquiry.on);
-            // A client's own connection may be of the pool that it came from: the user of that one
-            // cannot answer.
+            // A dedicated link may still be in its client's previous pool: the other links of that
+            // pool have another user and cannot answer.
             let held_up = link.is_some_and(|it| {
                 it.pool == inquiry.pool && it.drawbacks(self.now) != (false, false)
             });

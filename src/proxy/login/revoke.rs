@@ -1,15 +1,15 @@
-//! A credential that was good is not accepted any more, or nobody is let in without one: which
-//! connections end for that, and which clients.
+//! Revoked credentials: which links and which clients are closed when the server no longer accepts
+//! a credential, or no longer admits the default user.
 //!
 //! | at the server | a client connected directly | here |
 //! |---|---|---|
 //! | password removed, user off | is served until its connection ends | or until it needs another |
 //! | user deleted | is closed | the same |
-//! | user's connections killed | is closed | goes on if its credential is still good |
-//! | default user gets a password | is served until its connection ends | hears NOAUTH soon |
+//! | user's connections killed | is closed | stays, if its credential is still valid |
+//! | default user gets a password | is served until its connection ends | gets NOAUTH in a minute |
 //!
-//! A client that cannot be served any more is closed, not told NOAUTH: libraries log in again on a
-//! new connection, and not on an error.
+//! A client that cannot be served any more is closed and gets no NOAUTH error: client libraries log
+//! in again on a new connection, but not after an error.
 
 use crate::cluster::{InstanceId, TenantKey};
 
@@ -20,9 +20,10 @@ use crate::store::key::{AccessKey, ClientKey, PoolKey};
 use crate::upstream::account::Account;
 
 impl Machine {
-    /// A handshake of a pool was refused. Without a login: connections that came in so serve
-    /// nobody any more, here and on the other workers. With a credential: those that it was good
-    /// for serve on, as on a server; without any its clients are closed.
+    /// Handles a refused handshake of a pool. Without a credential, the anonymous links to this
+    /// instance are retired, here and on the other workers. With a credential, links that
+    /// authenticated earlier stay open, as on a server; if the account has none left on this
+    /// instance, its clients there are closed.
     pub(in crate::proxy) fn refuse_access(&mut self, pool: PoolKey) {
         let now = self.now;
         let key = self.upstreams.access_key(pool);
@@ -49,7 +50,7 @@ impl Machine {
         }
     }
 
-    /// Another worker was told that this instance wants a login.
+    /// Handles [`Question::LoginNeeded`]: another worker found that this instance requires a login.
     pub(in crate::proxy) fn login_needed(&mut self, tenant: TenantKey, id: InstanceId) -> Answer {
         let now = self.now;
         if let Some(&instance) = self.upstreams.by_id.get(&(tenant, id)) {
@@ -70,16 +71,16 @@ impl Machine {
         }
     }
 
-    /// The backend does not accept any more what a client came in with, and no connection that did
-    /// is left for it: it is closed, as the server has closed that. Nothing of it is in flight.
+    /// Closes a client whose credential the backend no longer accepts and that has no authenticated
+    /// link left. Nothing of the client may be in flight.
     pub(in crate::proxy) fn log_out(&mut self, key: ClientKey) {
         self.stats.counters.logged_out += 1;
         self.finish_client(key);
         self.wake(key);
     }
 
-    /// An account has no connection left on an instance and may open none: its clients there are
-    /// closed, but for those that still have one to themselves.
+    /// Closes the clients of an account on an instance where the account has no link left and
+    /// cannot open one. Clients with a dedicated link or with requests in flight are not closed.
     pub(in crate::proxy) fn log_all_out(&mut self, access: AccessKey) {
         let upstreams = &self.upstreams;
         let clients = self.clients.iter();

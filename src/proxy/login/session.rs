@@ -15,7 +15,8 @@ use crate::session::change::{Goal, Target};
 use crate::session::client::ReplyMode;
 use crate::store::key::{AccountKey, ClientKey, PoolKey, TenantSlot};
 
-/// What Redis says to a wrong name as to a wrong password: nobody learns which it was.
+/// The error of Redis for an unknown user name and for a wrong password: it does not tell which of
+/// them was wrong.
 const WRONGPASS: ErrorReply =
     ErrorReply::fixed("WRONGPASS invalid username-password pair or user is disabled.");
 
@@ -30,8 +31,8 @@ const HELLO_NOAUTH: ErrorReply = ErrorReply::fixed(
 );
 
 impl Machine {
-    /// Carries out a session command. Those that may change the connection wait until nothing of
-    /// the client is in flight.
+    /// Carries out a session command. A command that may change the client's pool waits until
+    /// nothing of the client is in flight.
     pub(in crate::proxy) fn session(
         &mut self,
         key: ClientKey,
@@ -39,7 +40,8 @@ impl Machine {
         frame: &[u8],
     ) -> Handled {
         let args = Args::new(frame);
-        // CLIENT REPLY concerns nobody else, and must not fail: after OFF nobody would hear of it.
+        // CLIENT REPLY is allowed before a login: after CLIENT REPLY OFF, an error would not reach
+        // the client.
         let before_login = matches!(
             session,
             Session::Auth | Session::Hello | Session::Quit | Session::Reset | Session::ClientReply
@@ -56,7 +58,7 @@ impl Machine {
         {
             return taken;
         }
-        // What inside MULTI the server says itself: see `queue`.
+        // Inside MULTI the server checks the permission when the command is queued: see `queue`.
         if let Err(taken) = self.permit(key, Plan::Session(session)) {
             return taken;
         }
@@ -96,7 +98,7 @@ impl Machine {
         Handled::Yes
     }
 
-    /// A login to a tenant that is paused waits for that to end.
+    /// Makes a login to a paused tenant wait until the pause ends.
     fn hold_up(&mut self, key: ClientKey, session: Session, frame: &[u8]) -> Option<Handled> {
         if !self.upstreams.any_gate {
             return None;
@@ -113,8 +115,8 @@ impl Machine {
         self.hold_login(key, login?)
     }
 
-    /// CLIENT LIST or KILL of the clients of another user: there are none here, and the server says
-    /// whether there is such a user.
+    /// Handles CLIENT LIST and CLIENT KILL for the clients of another user. No other user's clients
+    /// are shown, and the server answers whether the user exists.
     fn ask_about_user(&mut self, key: ClientKey, frame: &[u8]) -> Option<Handled> {
         let mut question = Vec::new();
         let asks = client_command::write_user_probe(frame, self.user_of(key), &mut question);
@@ -139,7 +141,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Whom AUTH or HELLO names. `None` is the one-argument AUTH: the default user.
+    /// The [`Target`] of a login with AUTH or HELLO. `login` is `None` for AUTH with one argument:
+    /// the default user.
     pub(in crate::proxy) fn target(
         &mut self,
         key: ClientKey,
@@ -149,8 +152,8 @@ impl Machine {
     ) -> Result<Target, ErrorReply> {
         let client = self.clients.get(key).ok_or(WRONGPASS)?;
         let (db, current) = (client.db, client.protocol);
-        // It is kept as long as it serves somebody, and no server takes a longer one from a client
-        // that has not logged in.
+        // The credential is kept while its account is used. No server accepts a longer argument
+        // from a client that has not logged in.
         if login.unwrap_or_default().len().max(password.len()) > CREDENTIAL_BYTES_MAX {
             return Err(WRONGPASS);
         }
@@ -184,7 +187,7 @@ impl Machine {
         })
     }
 
-    /// HELLO without a login: the same user, maybe in the other protocol.
+    /// HELLO without a login: the same account, possibly with the other protocol.
     fn stay(&mut self, key: ClientKey, protocol: Option<Protocol>) -> Result<Target, ErrorReply> {
         match self.admit(key) {
             Ok(()) | Err(Refusal::Unknown) => {}
@@ -216,7 +219,7 @@ impl Machine {
         Ok(())
     }
 
-    /// As the connection began, only that its id stays.
+    /// Resets the session to the state of a new connection; the client keeps its number.
     fn reset(&mut self, key: ClientKey) -> Result<(), ErrorReply> {
         self.drop_pin(key);
         self.move_client(key, PoolKey::NONE);
@@ -224,7 +227,7 @@ impl Machine {
         let mut skipped = false;
         if let Some(client) = self.clients.get_mut(key) {
             (client.db, client.protocol) = (0, Protocol::Resp2);
-            // OFF ends with what it answers, SKIP behind it.
+            // After CLIENT REPLY OFF the reply to RESET is sent; after SKIP it is skipped.
             skipped = client.reply_mode == ReplyMode::SkipNext;
             client.reply_mode = ReplyMode::On;
             if let Some(details) = client.details.as_deref_mut() {
@@ -269,7 +272,7 @@ impl Machine {
                 self.reply(key, b"+OK\r\n");
             }
             client_command::ReplyMode::Off => client.reply_mode = ReplyMode::Off,
-            // After OFF it changes nothing.
+            // SKIP has no effect while the mode is OFF.
             client_command::ReplyMode::Skip if client.reply_mode == ReplyMode::Off => {}
             client_command::ReplyMode::Skip => client.reply_mode = ReplyMode::SkipNext,
         }

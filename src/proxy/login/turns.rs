@@ -1,5 +1,5 @@
-//! Which login is verified next, and when a connection for it is opened. The wait queues are in
-//! `upstream::logins`.
+//! The order in which logins are verified, and when links are opened for them. The wait queues are
+//! in `upstream::logins`.
 
 use std::mem;
 
@@ -16,7 +16,7 @@ use crate::upstream::pool::Pool;
 const LEFT_MAX: usize = 256;
 
 impl Machine {
-    /// How the login of a client went, for who comes first.
+    /// Records whether a client's login succeeded: this decides the class of the user's next login.
     pub(in crate::proxy) fn note_login(&mut self, key: ClientKey, good: bool) {
         let waiting = self.clients.get(key).and_then(|it| it.waiting());
         let access = waiting.and_then(|it| self.upstreams.access.get(it.access));
@@ -52,8 +52,8 @@ impl Machine {
         }
     }
 
-    /// The login that comes next. Those whose client has gone, or waits no more, are forgotten, and
-    /// those that others go before meanwhile wait for that.
+    /// The next login to verify, with its class. Drops logins whose client is closed or no longer
+    /// waits, and requeues logins whose priority has become lower.
     pub(in crate::proxy) fn next_login(&mut self, of: InstanceKey) -> Option<(usize, ClientKey)> {
         loop {
             let logins = &mut self.upstreams.instances.get_mut(of)?.logins;
@@ -74,7 +74,7 @@ impl Machine {
         }
     }
 
-    /// Which logins the one of this client is among at the moment.
+    /// The present class of a client's login.
     pub(in crate::proxy) fn login_class(&self, key: ClientKey) -> Option<Class> {
         let client = self.clients.get(key)?;
         let access = self.upstreams.access.get(client.waiting()?.access)?;
@@ -90,8 +90,8 @@ impl Machine {
         })
     }
 
-    /// A login waits among those. A client that has left may still read the answer, unless there
-    /// are many of them.
+    /// Queues a login in this class. The login of a client that has left is still verified, because
+    /// the client may read the reply; above `LEFT_MAX` such logins, a client is closed instead.
     pub(in crate::proxy) fn queue_login(&mut self, key: ClientKey, class: Class) {
         let client = self.clients.get(key);
         let access = client.and_then(|it| self.upstreams.access.get(it.waiting()?.access));
@@ -108,7 +108,8 @@ impl Machine {
         }
     }
 
-    /// A token to open a connection to this instance with, or a place in the ring.
+    /// Takes a token for opening a link to this instance. Returns `false` if none is left; the
+    /// instance then waits in the ring.
     fn take_token(&mut self, of: InstanceKey) -> bool {
         self.upstreams
             .tokens
@@ -121,8 +122,8 @@ impl Machine {
         false
     }
 
-    /// A token for a session change that opens a connection of a pool; without one the client goes
-    /// on when there is one.
+    /// Takes a token for a session change that opens a link of a pool. Returns `false` if none is
+    /// left; the client then waits in `openers`.
     pub(in crate::proxy) fn take_token_for(&mut self, key: ClientKey, of: InstanceKey) -> bool {
         let taken = self.take_token(of);
         if !taken && let Some(instance) = self.upstreams.instances.get_mut(of) {
@@ -132,14 +133,15 @@ impl Machine {
         taken
     }
 
-    /// A pool has lost its last connection, and its clients may not know: whether their credential
-    /// is still good is asked once more.
+    /// A pool lost its last link while it has clients. Queues the pool to open a link, whose
+    /// handshake shows whether the credential is still valid.
     pub(in crate::proxy) fn ask_about_lost(&mut self, pool: PoolKey, of: InstanceKey) {
         let now = self.now;
         let Some(lost) = self.upstreams.pools.get_mut(pool) else {
             return;
         };
-        // One whose connections end as soon as they are there waits for who needs one.
+        // If the pool's links end soon after they are opened, the next one is opened for a request
+        // only.
         let asked = lost.asked_about.replace(now);
         if asked.is_some_and(|at| now.since(at) < ASK_AGAIN_MS) {
             return;
@@ -150,7 +152,7 @@ impl Machine {
         }
     }
 
-    /// Hands out the tokens of the time gone by: one to each instance, in turn.
+    /// Hands out the tokens that have accrued, one to each instance in turn.
     pub(in crate::proxy) fn grant_tokens(&mut self) {
         if self.upstreams.tokens.ring.is_empty() {
             return;
@@ -164,7 +166,7 @@ impl Machine {
             let Some(instance) = self.upstreams.instances.get_mut(of) else {
                 continue;
             };
-            // The turn is this instance's.
+            // The ring is emptied so that `take_token` gives the token to this instance.
             let mut others = mem::take(&mut self.upstreams.tokens.ring);
             let logins = &mut instance.logins;
             logins.in_ring = false;
@@ -189,8 +191,8 @@ impl Machine {
         self.upstreams.tokens.due(self.settings.logins_per_second)
     }
 
-    /// Opens a connection for a pool that lost its last one, unless that has happened already, or
-    /// can wait for the next request.
+    /// Opens a link for a pool that lost its last one, if the pool has clients, still has no link,
+    /// and its instance is not down.
     fn reopen(&mut self, key: PoolKey) {
         let lone = |pool: &Pool| pool.clients > 0 && pool.links.is_empty();
         let wanted = self.upstreams.pools.get(key).is_some_and(lone);

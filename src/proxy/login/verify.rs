@@ -1,4 +1,4 @@
-//! Logins: which connection verifies a credential, and who waits for one.
+//! Logins: which link verifies a credential, and which clients wait for a verifier.
 //!
 //! ```text
 //!   AUTH, HELLO AUTH ─► the instance's wait queue ─► an idle verifier: AUTH, alone ─► result
@@ -6,17 +6,16 @@
 //!                           ▼                            │                  no: closed
 //!                     a turn, a token ─► a new connection ┘
 //! ```
-//! Every credential is verified by the backend, every time, on a connection that serves nobody and
-//! on which nothing else is under way: some servers send no reply to a failed AUTH while others are
-//! pending, and servers before 6.0 log the connection out. A verifier has logged in as one user
-//! after another; it joins a pool only as the one whose credential it verified last.
+//! The backend verifies the credential of every login, on a link that serves no clients and has
+//! nothing else in flight: some servers send no reply to a failed AUTH while other replies are
+//! outstanding, and servers before 6.0 log the connection out. A verifier authenticates as one user
+//! after another; it joins a pool only as the user whose credential it verified last.
 //!
-//! A failed login ends its verifier, so guessing costs a new connection each time, and those are
-//! limited by tokens, which the instances that want any get in turn. Before all others come the
-//! logins with a credential that serves clients already, then those of users whose last login was
-//! good, then new ones, then those of clients that were refused before, and last those of clients
-//! that have left and may still read the answer; among equals every source address has its turn,
-//! and there every user.
+//! A failed login ends its verifier, so guessing passwords costs a new link each time. New links
+//! are limited by tokens, which instances get in turn. Logins are verified in the order of their
+//! class (`Class`): credentials that serve clients already, users whose last login succeeded, new
+//! users, clients that were refused before, and clients that have left and may still read the
+//! reply. Within a class, source addresses take turns, and so do the users of each address.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -39,7 +38,7 @@ use crate::store::key::{AccessKey, ClientKey, InstanceKey, LinkKey, PoolKey};
 const IDLE_VERIFIERS_MAX: usize = 4;
 
 impl Machine {
-    /// A client's login waits for a verifier.
+    /// Queues a client's login for a verifier.
     pub(in crate::proxy) fn log_in(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
@@ -57,8 +56,8 @@ impl Machine {
         self.work.push(Work::ServeLogins(of));
     }
 
-    /// Gives the logins that wait the verifiers that are idle, and has one opened if there is none.
-    /// Of those that are left over a few are kept.
+    /// Gives idle verifiers to the logins that wait, and opens a verifier if none is idle. Closes
+    /// idle verifiers above `IDLE_VERIFIERS_MAX`.
     pub(in crate::proxy) fn serve_logins(&mut self, of: InstanceKey) {
         while let Some((class, client)) = self.next_login(of) {
             let Some(instance) = self.upstreams.instances.get_mut(of) else {
@@ -80,7 +79,7 @@ impl Machine {
         }
     }
 
-    /// Asks a verifier on which nothing is under way: AUTH, and nothing else.
+    /// Sends AUTH on an idle verifier, and nothing else.
     fn ask_auth(&mut self, on: LinkKey, key: ClientKey) {
         let (mut auth, mut asked) = (Vec::new(), AccessKey::NONE);
         if let Some(client) = self.clients.get_mut(key)
@@ -119,7 +118,7 @@ impl Machine {
         self.verifier_free(key);
     }
 
-    /// Nothing is under way on a verifier: it serves the next login, or is kept for it.
+    /// Nothing is in flight on a verifier: it becomes idle and serves the next login.
     fn verifier_free(&mut self, key: LinkKey) {
         let Some(link) = self.links.get_mut(key) else {
             return;
@@ -136,7 +135,7 @@ impl Machine {
         self.work.push(Work::ServeLogins(of));
     }
 
-    /// A verifier sent a reply. `more`: something follows it at once.
+    /// Handles a verifier's reply. `more`: further bytes follow.
     pub(in crate::proxy) fn auth_result(
         &mut self,
         key: LinkKey,
@@ -150,7 +149,7 @@ impl Machine {
             return Ok(());
         };
         let Verifying::Asked { client, access, .. } = *verifying else {
-            // What a server says that serves nobody just now.
+            // An error on an idle verifier says that the server rejects connections at the moment.
             let why = "sent a reply that nobody asked for";
             return Err(
                 error_text(reply).map_or_else(|| Failure::Desync(why.into()), Failure::TurnedAway)
@@ -192,8 +191,8 @@ impl Machine {
         waiting.is_some_and(|it| it.login == Login::Asked && it.access == access)
     }
 
-    /// A credential was refused, or could not be verified: the client hears the server's words, and
-    /// the connection ends.
+    /// A login was refused, or could not be verified: the client gets the server's error, and the
+    /// verifier is closed.
     fn refused(&mut self, on: LinkKey, key: ClientKey, text: String) {
         if ServerError::of(&text).refuses_login() {
             self.stats.counters.logins_refused += 1;
@@ -212,8 +211,8 @@ impl Machine {
         self.fail(on, &Failure::Removed);
     }
 
-    /// A credential is good. Returns the pool of its client if that needs a connection and can have
-    /// this one; else the client has gone on by itself.
+    /// Handles an accepted credential. Returns the client's pool if it needs a link and can take
+    /// this one; otherwise the client's session change continues.
     fn accepted(&mut self, key: ClientKey) -> Option<PoolKey> {
         self.stats.counters.logins += 1;
         self.note_login(key, true);
@@ -234,8 +233,8 @@ impl Machine {
             .pools
             .get(pool)
             .is_some_and(|pool| pool.links.is_empty());
-        // Its user may not be allowed to choose a database, where a client that has not logged in
-        // is: see `handshake`.
+        // Only for database 0: after AUTH the user may not be allowed to select another one (see
+        // `handshake`).
         let of = self.upstreams.access.get(access).map(|it| it.instance);
         let full = of.is_some_and(|of| self.is_full(of));
         if empty && db == 0 && !pinned && !full {
@@ -267,8 +266,9 @@ impl Machine {
         self.work.push(Work::ServeLogins(of));
     }
 
-    /// A verifier has ended: its login is tried again if it was lost after others went well on it,
-    /// and else hears why.
+    /// A verifier ended. A login in flight on it is retried if the verifier had verified one
+    /// before; otherwise the login fails with the reason. If the verifier never worked, the next
+    /// queued login fails instead; if it was the last verifier, all queued logins fail.
     pub(in crate::proxy) fn verifier_ended(&mut self, key: LinkKey, link: &Link, why: &Failure) {
         let of = link.instance;
         let Some(instance) = self.upstreams.instances.get_mut(of) else {
@@ -300,7 +300,8 @@ impl Machine {
             }
             let asked = matches!(link.state, State::Verifying(Verifying::Asked { .. }));
             if !asked && let Some((class, client)) = self.next_login(of) {
-                // Another verifier that ends in the same call is another client's.
+                // The login is taken out of the queue now: a second verifier that ends in the same
+                // call fails another one.
                 if let Some(instance) = self.upstreams.instances.get_mut(of)
                     && let Some(queue) = instance.logins.waiting.get_mut(class)
                 {
@@ -312,14 +313,15 @@ impl Machine {
         self.work.push(Work::ServeLogins(of));
     }
 
-    /// No login of this instance can be verified now.
+    /// Fails all queued logins of an instance.
     pub(in crate::proxy) fn fail_logins(&mut self, of: InstanceKey, error: &ErrorReply) {
         while let Some((_, client)) = self.next_login(of) {
             self.conclude(client, Err(error.clone()));
         }
     }
 
-    /// This instance is not to be used any more: if it is gone, logins go to another one.
+    /// Closes the idle verifiers of an instance. If the instance is removed, all its verifiers are
+    /// closed, and its queued logins continue at another instance.
     pub(in crate::proxy) fn end_logins(&mut self, of: InstanceKey) {
         let Some(instance) = self.upstreams.instances.get_mut(of) else {
             return;
@@ -347,7 +349,8 @@ impl Machine {
         }
     }
 
-    /// The instance of a client's login is gone: the login goes on at another one of the tenant.
+    /// The instance of a client's login is removed: the login continues at another instance of the
+    /// tenant.
     fn log_in_elsewhere(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get(key) else {
             return;

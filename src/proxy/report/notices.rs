@@ -175,7 +175,7 @@ impl Machine {
         self.actions.push_back(Action::Notice(Box::new(notice)));
     }
 
-    /// Logs how many lines were suppressed, unless another line has.
+    /// Logs the number of suppressed lines of each limit that has had no line for a second.
     pub(in crate::proxy) fn report_suppressed(&mut self) {
         let over: Vec<(Bound, u64)> = self.stats.notices.take_suppressed(self.now).collect();
         for (bound, suppressed) in over {

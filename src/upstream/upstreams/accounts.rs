@@ -1,4 +1,4 @@
-//! Accounts, what they have on each instance, and their pools: found, made and forgotten.
+//! Accounts, their access to instances, and their pools: look-up, creation and removal.
 
 use std::collections::VecDeque;
 
@@ -16,7 +16,7 @@ use crate::upstream::tenant::Use;
 use crate::upstream::upstreams::Upstreams;
 
 impl Upstreams {
-    /// The account, made if need be.
+    /// The account with this identity, created if necessary.
     pub(crate) fn account(&mut self, identity: Identity) -> AccountKey {
         let (tenant, credential) = identity.clone();
         let accounts = &mut self.accounts;
@@ -30,7 +30,7 @@ impl Upstreams {
         })
     }
 
-    /// An account on an instance of its tenant, made if need be.
+    /// The access of an account to an instance of its tenant, created if necessary.
     pub(crate) fn access_to(&mut self, instance: InstanceKey, account: AccountKey) -> AccessKey {
         let (accounts, all) = (&mut self.accounts, &mut self.access);
         *(self.by_place)
@@ -43,14 +43,14 @@ impl Upstreams {
             })
     }
 
-    /// That of the clients without a login.
+    /// The access of clients without a login.
     pub(crate) fn anonymous(&mut self, instance: InstanceKey) -> AccessKey {
         let tenant = self.instances.get(instance).map(|it| it.slot);
         let account = self.account((tenant.unwrap_or_default(), None));
         self.access_to(instance, account)
     }
 
-    /// The pool, made if need be. `NONE` if the access is gone.
+    /// A pool of this access, created if necessary. `NONE` if the access is removed.
     pub(crate) fn pool(&mut self, access: AccessKey, db: u32, protocol: Protocol) -> PoolKey {
         let pools = &mut self.pools;
         let Some(of_access) = self.access.get_mut(access) else {
@@ -95,7 +95,7 @@ impl Upstreams {
         keys.filter_map(|&key| self.pools.get(key))
     }
 
-    /// Does something with each pool of an instance.
+    /// Calls `work` for each pool of an instance.
     pub(crate) fn with_pools_of(&mut self, of: InstanceKey, mut work: impl FnMut(&mut Pool)) {
         let places = self.by_place.range((of, AccountKey::FIRST)..);
         for (_, &key) in places.take_while(|((instance, _), _)| *instance == of) {
@@ -108,12 +108,12 @@ impl Upstreams {
         }
     }
 
-    /// What a pool belongs to.
+    /// The access of a pool.
     pub(crate) fn access_of(&self, pool: PoolKey) -> Option<&Access> {
         self.access.get(self.pools.get(pool)?.access)
     }
 
-    /// The same, by its key.
+    /// The key of a pool's access.
     pub(crate) fn access_key(&self, pool: PoolKey) -> AccessKey {
         let pool = self.pools.get(pool);
         pool.map_or(AccessKey::NONE, |pool| pool.access)
@@ -127,8 +127,7 @@ impl Upstreams {
         self.instances.get(self.access_of(pool)?.instance)
     }
 
-    /// Does this access have a ready connection that takes requests, in whatever database and
-    /// protocol?
+    /// Does this access have a ready link that takes requests, for any database and protocol?
     pub(crate) fn has_ready(&self, access: AccessKey, links: &Links) -> bool {
         let pools = self.access.get(access).map(|it| &it.pools);
         let pools = pools.into_iter().flatten();
@@ -138,15 +137,15 @@ impl Upstreams {
         keys.any(|&key| links.get(key).is_some_and(open))
     }
 
-    /// The tenant of the clients of an account; `NONE`: they are nobody's.
+    /// The tenant of an account; `NONE` if the account does not exist.
     #[inline]
     pub(crate) fn tenant_of_account(&self, account: AccountKey) -> TenantSlot {
         let account = self.accounts.get(account);
         account.map_or(TenantSlot::NONE, |account| account.tenant)
     }
 
-    /// A client of one account is of another one from now on; `NONE`: of none. False: the tenant
-    /// of the other has as many clients as it may, and all stays as it is.
+    /// Counts that a client changes its account; `NONE`: it has none. Returns `false`, and counts
+    /// nothing, if the new tenant has reached its limit on clients.
     pub(crate) fn change_account(&mut self, from: AccountKey, to: AccountKey) -> bool {
         let (old, new) = (self.tenant_of_account(from), self.tenant_of_account(to));
         if old != new {
@@ -165,7 +164,7 @@ impl Upstreams {
         true
     }
 
-    /// A client of one pool is of another one from now on; `NONE`: of none.
+    /// Counts that a client changes its pool; `NONE`: it has none.
     pub(crate) fn change_pool(&mut self, from: PoolKey, to: PoolKey) {
         for (key, more) in [(from, false), (to, true)] {
             let Some(pool) = self.pools.get_mut(key) else {
@@ -180,8 +179,8 @@ impl Upstreams {
         }
     }
 
-    /// Forgets an account on an instance if nobody uses it there, and the account if that was all
-    /// of it: a refused login may have made it.
+    /// Removes an unused access, and its account if that has no other use: a refused login may have
+    /// created both.
     pub(crate) fn forget_unused(&mut self, key: AccessKey) {
         if self.access.get(key).is_some_and(Access::is_unused)
             && let Some(access) = self.access.remove(key)

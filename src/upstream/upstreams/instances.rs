@@ -1,4 +1,4 @@
-//! The instances of a worker: what the registry lists, and how they are.
+//! The instances of a worker: changes of the registry, and health.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -54,7 +54,7 @@ impl Upstreams {
         changes
     }
 
-    /// What a tenant had and has no longer.
+    /// Handles the instances that a tenant no longer has.
     fn lose(
         &mut self,
         old: &cluster::Tenant,
@@ -82,8 +82,7 @@ impl Upstreams {
         }
     }
 
-    /// Is there an instance in use that does not do as it should, or, if that is asked too, of
-    /// which nothing is known?
+    /// Is an instance in use down or degraded, or, if `unknown_too`, of unknown health?
     pub(crate) fn any_not_up(&self, unknown_too: bool) -> bool {
         self.instances.iter().any(|(_, it)| match it.health {
             _ if it.leaving.is_some() => false,
@@ -93,13 +92,13 @@ impl Upstreams {
         })
     }
 
-    /// Is an instance where this address leads?
+    /// Is this one of the instance's addresses? See [`Instance::is_at`].
     pub(crate) fn is_at(&self, key: InstanceKey, address: Option<SocketAddr>) -> bool {
         self.instances.get(key).is_some_and(|it| it.is_at(address))
     }
 
-    /// An instance answered. That says nothing of what it answers to requests: one that does not do
-    /// as it should has to pass a check.
+    /// Notes that an instance answered. A degraded instance stays degraded until it passes a check.
+    /// Returns whether the instance was down or unknown before.
     pub(crate) fn came_up(&mut self, key: InstanceKey) -> bool {
         let Some(instance) = self.instances.get_mut(key) else {
             return false;
@@ -112,9 +111,9 @@ impl Upstreams {
         true
     }
 
-    /// An instance could not be reached. It is down, unless a connection to it is ready: then that
-    /// is left alone for a while. `jitter` is a random number. Returns whether it was not down
-    /// before.
+    /// Notes that a link to an instance could not be opened, or failed before it worked. The
+    /// instance is down, unless another link to it is ready; the next attempt to connect is
+    /// delayed. `jitter` is a random number. Returns whether the instance was not down before.
     pub(crate) fn went_down(
         &mut self,
         key: InstanceKey,
@@ -127,7 +126,7 @@ impl Upstreams {
         };
         let (first, longest) = BACKOFF_MS;
         let wait = (first << instance.failures.min(16)).min(longest);
-        // Half fixed, half random: workers and proxies do not come back in step.
+        // Half fixed, half random, so that workers and proxies do not reconnect at the same time.
         let wait = wait / 2 + jitter % (wait / 2 + 1);
         instance.failures = instance.failures.saturating_add(1);
         instance.retry_at = now.after(wait);
@@ -139,7 +138,7 @@ impl Upstreams {
         std::mem::replace(&mut instance.health, Health::Down) != Health::Down
     }
 
-    /// Instances that anybody uses, or has a connection to.
+    /// Instances that have an access or a verifier.
     pub(crate) fn used_instances(&self) -> HashSet<InstanceKey> {
         let verifying = self.instances.iter();
         let verifying = verifying.filter(|(_, it)| it.logins.verifiers > 0);
@@ -147,7 +146,7 @@ impl Upstreams {
         used.chain(verifying.map(|(key, _)| key)).collect()
     }
 
-    /// Forgets instances that are gone and that nobody uses.
+    /// Removes unused instances that the registry has removed.
     pub(crate) fn sweep_instances(&mut self) {
         let used = self.used_instances();
         let instances = &mut self.instances;

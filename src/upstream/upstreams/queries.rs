@@ -1,4 +1,4 @@
-//! What is known of a pool, an access or an instance, and small changes of it.
+//! Look-ups and small updates of pools, accesses and instances.
 
 use std::mem;
 
@@ -17,7 +17,8 @@ const CALM_MS: u64 = 10_000;
 const TOLD: &[&[u8]] = &[b"role", b"availability_zone"];
 
 impl Upstreams {
-    /// Is the pool's instance down? Then the clients in the wait queue wait for the instance, too.
+    /// Do requests for the pool's instance fail at once? Clients in the wait queue then also wait
+    /// for the instance.
     pub(crate) fn is_out(&self, pool_key: PoolKey, now: Millis) -> bool {
         let instance = self.instance_of_pool(pool_key);
         instance.is_some_and(|instance| instance.is_out(now))
@@ -34,8 +35,8 @@ impl Upstreams {
         instance.map_or_else(Millis::default, |instance| instance.heard)
     }
 
-    /// Has no client read a large reply slowly for some time? Then the clients that were moved to
-    /// other links return: the fewer links, the more requests go into one write.
+    /// Was no request retried on another link of this pool for some time? Then the clients that
+    /// were moved to other links return: the fewer links, the more requests share one write.
     pub(crate) fn is_calm(&self, pool: PoolKey, now: Millis) -> bool {
         let pool = self.pools.get(pool);
         pool.is_none_or(|pool| now.since(pool.led_round_at) >= CALM_MS)
@@ -74,8 +75,7 @@ impl Upstreams {
         }
     }
 
-    /// Updates the role in the HELLO replies of the instance's pools, whenever their links were
-    /// opened.
+    /// Updates the role in the HELLO replies of all pools of the instance.
     pub(crate) fn tell_pools(&mut self, key: InstanceKey, reply: &[u8]) {
         self.with_pools_of(key, |pool| {
             if let Some(hello) = pool.hello.as_ref().and_then(|it| it.adopt(reply, TOLD)) {
@@ -97,8 +97,8 @@ impl Upstreams {
             .is_some_and(|it| !it.is_anonymous())
     }
 
-    /// Has the account of a pool a shared connection left on this instance, or nobody there who
-    /// would need one?
+    /// Does the pool's account have a shared link on this instance, or need none, because it is
+    /// anonymous or has no clients there?
     pub(crate) fn has_connections(&self, pool: PoolKey) -> bool {
         let anonymous = { self.account_of(pool) }.is_none_or(Account::is_anonymous);
         let access = self.access_of(pool);

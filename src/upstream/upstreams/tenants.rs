@@ -1,4 +1,4 @@
-//! The tenants of a worker: what the registry lists.
+//! The tenants of a worker: changes of the registry.
 
 use std::collections::HashSet;
 
@@ -62,14 +62,14 @@ impl Upstreams {
         self.denied_lists.sweep();
     }
 
-    /// One less of a tenant's.
+    /// Subtracts one from a gauge of a tenant.
     pub(crate) fn release(&mut self, tenant: TenantSlot, of: Use) {
         if let Some(tenant) = self.tenants.get_mut(tenant) {
             tenant.release(of);
         }
     }
 
-    /// Is there a tenant whose requests must be looked at?
+    /// Updates `any_gate`: must the requests of any tenant be checked?
     pub(crate) fn look_for_gates(&mut self) {
         let mut all = self.tenants.iter();
         self.any_gate = all.any(|(_, it)| it.is_gated() || it.limits.request_bytes.is_some());

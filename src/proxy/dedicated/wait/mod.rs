@@ -36,8 +36,8 @@ const UNKNOWN: ErrorReply =
 /// A server's error for a client whose wait is ended by CLIENT UNBLOCK with ERROR.
 const UNBLOCKED: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
 
-/// A client about whose writes the server could not be asked in time waits this much longer, ms.
-/// Then its reply says that no replica has them.
+/// Additional time for a client about whose writes the server could not be asked in time, ms. After
+/// it, the reply says that no replica has the writes.
 const GRACE_MS: u64 = 1_000;
 
 /// How long a client waits for a link that is dedicated to another client, ms: that client may keep
@@ -89,8 +89,8 @@ impl Machine {
         Handled::Yes
     }
 
-    /// Must links other than the client's dedicated one be asked? Not for a WAIT that does not
-    /// wait.
+    /// Must links other than the client's dedicated link be asked? Not inside MULTI or in
+    /// subscriber mode, where WAIT does not wait.
     pub(super) fn waits_elsewhere(&self, key: ClientKey) -> bool {
         let client = self.clients.get(key).filter(|it| it.is(Flag::Moved));
         let pin = client.and_then(|it| Some((it.protocol, it.pin()?)));
@@ -162,8 +162,9 @@ impl Machine {
         }
     }
 
-    /// The link that carried the writes is closed or retired. No replica is known to have the
-    /// writes: a waiter that wants none gets this as its reply.
+    /// The link that carried the writes is closed, retired or in use, so it is unknown whether a
+    /// replica has the writes. A waiter that asks for no replicas gets the counts so far; the
+    /// others get an error.
     pub(in crate::proxy) fn end_waits(&mut self, waiters: Vec<Waiter>) {
         for waiter in waiters {
             let mut reply = Vec::new();

@@ -171,7 +171,7 @@ impl Machine {
         let link = self.links.get_mut(on);
         let asked = link.and_then(|it| it.waits.ask(now, most, ready));
         let Some((wanted, ms)) = asked else {
-            // No client is ready for it: the link has its next turn in a later round.
+            // No waiter is ready. The link is asked again in a later round.
             if let Some(link) = self.links.get_mut(on) {
                 link.asked_wait = now;
             }
@@ -200,7 +200,7 @@ impl Machine {
         self.work.push(Work::ServeWaits);
     }
 
-    /// Links of a tenant without a client on which the server is asked.
+    /// The number of a tenant's dedicated links that have no owner and on which WAIT is in flight.
     pub(in crate::proxy) fn asked_about_waits(&self, slot: TenantSlot) -> u32 {
         let asked = self.links.waits().iter().filter(|&&on| {
             let link = self.links.get(on);
