@@ -3,7 +3,6 @@
 //!
 //! Most tenants have no limits; their requests skip the second check.
 
-use crate::cluster::{Login, TenantKey};
 use crate::command::{self, Dedicated, ErrorReply, Plan, Session};
 use crate::resp::{Args, RequestLimits};
 
@@ -14,10 +13,8 @@ use crate::session::client::Client;
 use crate::stats::worker_stats::Limit;
 use crate::store::allocator::{LARGE_BYTES, has_memory};
 use crate::store::key::{ClientKey, TenantSlot};
-use crate::store::time::Millis;
 use crate::upstream::account::Account;
 use crate::upstream::instance::Instance;
-use crate::upstream::tenant::Use;
 
 /// The error for requests above a tenant's rate limits.
 const TOO_MANY_REQUESTS: ErrorReply =
@@ -235,7 +232,7 @@ impl Machine {
     }
 
     /// Refuses a request. Inside MULTI, the server must fail EXEC as well.
-    fn refuse_request(
+    pub(super) fn refuse_request(
         &mut self,
         key: ClientKey,
         limit: Limit,
@@ -272,96 +269,6 @@ impl Machine {
             self.note_over_rate(key);
         }
         Handled::Yes
-    }
-
-    /// Pauses a tenant: its requests wait, for at most `ms`.
-    pub fn pause(&mut self, tenant: &TenantKey, ms: u64) {
-        let until = self.now.after(ms);
-        let Some(slot) = self.upstreams.tenant(tenant) else {
-            self.upstreams.early_pauses.insert(tenant.clone(), until);
-            return;
-        };
-        if let Some(tenant) = self.upstreams.tenants.get_mut(slot) {
-            tenant.paused_until = Some(until);
-        }
-        self.upstreams.look_for_gates();
-    }
-
-    /// Ends a tenant's pause.
-    pub fn unpause(&mut self, tenant: &TenantKey) {
-        self.upstreams.early_pauses.remove(tenant);
-        if let Some(slot) = self.upstreams.tenant(tenant) {
-            self.end_pause(slot);
-        }
-    }
-
-    fn end_pause(&mut self, slot: TenantSlot) {
-        if let Some(tenant) = self.upstreams.tenants.get_mut(slot) {
-            tenant.paused_until = None;
-        }
-        self.upstreams.look_for_gates();
-        for _ in 0..self.clients.end_pause(slot) {
-            self.upstreams.release(slot, Use::Waiting);
-        }
-    }
-
-    /// Ends the pauses whose time is over.
-    pub(in crate::proxy) fn end_pauses(&mut self) {
-        self.upstreams
-            .early_pauses
-            .retain(|_, until| self.now < *until);
-        let due = |until: Option<Millis>| until.is_some_and(|until| self.now >= until);
-        let tenants = self.upstreams.tenants.iter();
-        let over: Vec<TenantSlot> = tenants
-            .filter(|(_, tenant)| due(tenant.paused_until))
-            .map(|(slot, _)| slot)
-            .collect();
-        for slot in over {
-            self.end_pause(slot);
-        }
-    }
-
-    /// Makes a client wait until its tenant's pause ends, unless too many clients wait already.
-    fn wait_for_end_of_pause(&mut self, key: ClientKey, slot: TenantSlot, max: u32) -> Handled {
-        let max = Some(max);
-        let Some(tenant) = self.upstreams.tenants.get_mut(slot) else {
-            return Handled::Later;
-        };
-        if !tenant.take(Use::Waiting, max) {
-            return self.refuse_request(key, Limit::Paused, Some(slot), &[]);
-        }
-        self.clients.wait_for_unpause(key, slot);
-        self.stats.counters.paused_waits += 1;
-        Handled::Later
-    }
-
-    /// Removes a client from the list of those that wait for the end of a pause.
-    pub(in crate::proxy) fn leave_pause(&mut self, key: ClientKey) {
-        if let Some(slot) = self.clients.leave_pause(key) {
-            self.upstreams.release(slot, Use::Waiting);
-        }
-    }
-
-    /// What happens to a login for a tenant that is paused; `None`: the tenant is not paused.
-    pub(in crate::proxy) fn hold_login(
-        &mut self,
-        key: ClientKey,
-        login: Option<&[u8]>,
-    ) -> Option<Handled> {
-        let tenant = match login.map(|login| self.upstreams.snapshot.resolve_login(login)) {
-            Some(Login::User { tenant, .. }) => Some(tenant),
-            Some(Login::UnknownTenant) => None,
-            None => self.upstreams.snapshot.default_tenant(),
-        };
-        let slot = tenant.and_then(|tenant| self.upstreams.tenant(&tenant.key));
-        let paused = |slot: &TenantSlot| {
-            let tenant = self.upstreams.tenants.get(*slot);
-            tenant.is_some_and(|tenant| tenant.paused_until.is_some())
-        };
-        let slot = slot.filter(paused)?;
-        // Clients that are not logged in may fill at most half of the list.
-        let max = self.settings.paused_clients_max.div_ceil(2);
-        Some(self.wait_for_end_of_pause(key, slot, max))
     }
 }
 
