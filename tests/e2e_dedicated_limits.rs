@@ -110,31 +110,54 @@ fn waiting_client_gets_an_error_after_wait_ms() {
     let (mut holder, mut client) = (proxy.client(), proxy.client());
     assert_eq!(holder.ask("MULTI"), "+OK");
     for line in [
-        "MULTI",
-        "WATCH k",
         "BLPOP l 0",
         "SUBSCRIBE c",
         "XREAD BLOCK 0 STREAMS s $",
         "MONITOR",
+        "SELECT 1 | BLPOP l 0 | SELECT 0",
     ] {
         let start = now();
         // The client continues in its previous state.
-        client.send(packet(&format!("SET k v | {line} | GET k | PING")));
-        assert_eq!(
-            client.replies(4),
-            ["+OK", NO_TURN, "$1 v", "+PONG"],
-            "{line}"
-        );
+        let replies = client.ask_all(&format!("SET k v | {line} | GET k | PING"));
+        // The limit counts per tenant.
+        let expected: &[&str] = match line.starts_with("SELECT") {
+            true => &["+OK", "+OK", NO_TURN, "+OK", "$1 v", "+PONG"],
+            false => &["+OK", NO_TURN, "$1 v", "+PONG"],
+        };
+        assert_eq!(replies, expected, "{line}");
         let took = start.elapsed();
         assert!(
             took >= Duration::from_millis(190) && took < Duration::from_secs(5),
             "{took:?}"
         );
     }
-    // The limit counts per tenant.
-    assert_eq!(client.ask_all("SELECT 1 | MULTI | SELECT 0")[1], NO_TURN);
     assert_eq!(holder.ask_all("GET k | EXEC"), ["+QUEUED", "*1 $1 v"]);
     assert_eq!(client.ask_all("RESET | MULTI | GET k | EXEC")[3], "*1 $1 v");
+}
+
+/// A client that pipelines has sent the transaction before it reads that MULTI was refused.
+#[test]
+fn refused_transaction_closes_its_client_and_runs_nothing() {
+    let redis = Redis::open();
+    let options = [
+        "--core-num=1",
+        "--backend-pool.dedicated-max=1",
+        "--backend-pool.wait-ms=200",
+    ];
+    let proxy = Proxy::with(&redis, &options);
+    let mut holder = proxy.client();
+    assert_eq!(holder.ask("MULTI"), "+OK");
+    for line in [
+        "MULTI | INCR n | INCR n | EXEC",
+        "WATCH n | GET n | MULTI | INCR n | EXEC",
+        "MULTI",
+    ] {
+        let mut client = proxy.client();
+        client.send(packet(&format!("GET k | {line}")));
+        assert_eq!(client.replies(2), ["$-1", NO_TURN], "{line}");
+        client.expect_end();
+    }
+    assert_eq!(holder.ask_all("GET n | EXEC"), ["+QUEUED", "*1 $-1"]);
 }
 
 /// Many clients at few connections: every client is served, and every transaction is complete.
@@ -261,7 +284,7 @@ fn waiting_clients_get_an_error_when_the_server_is_lost() {
     assert_eq!(holder.ask("MULTI"), "+OK");
     let mut waiting: Vec<_> = (0..3).map(|_| proxy.client()).collect();
     for client in &mut waiting {
-        begin(client, &mut asker, "MULTI | ECHO x");
+        begin(client, &mut asker, "BLPOP l 1");
     }
     redis.kill();
     holder.expect_end();
@@ -274,10 +297,8 @@ fn waiting_clients_get_an_error_when_the_server_is_lost() {
     }
     redis.start_again();
     wait_until("it is served again", || asker.ask("SET k v") == "+OK");
-    for client in &mut waiting {
-        client.reply();
-        wait_until("its turn comes", || client.ask("WATCH k") == "+OK");
-        assert_eq!(client.ask_all("MULTI | GET k | EXEC")[2], "*1 $1 v");
+    for mut client in waiting {
+        assert_eq!(client.ask_all("GET k | MULTI | GET k | EXEC")[3], "*1 $1 v");
     }
 }
 

@@ -89,6 +89,18 @@ pub enum Plan {
     CrossProtocol,
 }
 
+impl Plan {
+    /// Do the client's next requests belong to a transaction, if the server accepts this one?
+    pub fn begins_transaction(self) -> bool {
+        matches!(self, Self::Dedicated(Dedicated::Multi | Dedicated::Watch))
+    }
+
+    /// Does the request end the client's transaction, whatever the server replies?
+    pub fn ends_transaction(self) -> bool {
+        matches!(self, Self::Answer(Answer::Exec | Answer::Discard))
+    }
+}
+
 /// The reason why a command needs a dedicated connection: it leaves state on the connection or
 /// blocks it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

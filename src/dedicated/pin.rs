@@ -81,7 +81,7 @@ pub(crate) struct Pin {
     pub(crate) unsettled: u32,
     /// The ones among them that may begin or end a transaction.
     pub(crate) transactions: u32,
-    /// For each request in flight with [`Verb::Change`], in order.
+    /// For each request in flight with [`Verb::Change`] or [`Verb::Watch`], in order.
     pub(crate) changes: VecDeque<Change>,
     /// The effects of EXEC in the proxy: the place of a command in the queue, and its effect.
     pub(crate) effects: VecDeque<(u32, Effect)>,

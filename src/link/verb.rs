@@ -11,6 +11,8 @@ pub(crate) enum Verb {
     Script,
     /// A transaction has begun.
     Multi,
+    /// Keys are watched: the first of `Pin::changes` says which.
+    Watch,
     /// The transaction has ended, successfully or not.
     Exec,
     /// The transaction was dropped.
@@ -33,6 +35,11 @@ impl Verb {
     /// May the reply begin or end a transaction?
     pub(crate) fn is_transaction(self) -> bool {
         matches!(self, Self::Multi | Self::Exec | Self::Discard)
+    }
+
+    /// Do the client's next requests belong to a transaction?
+    pub(crate) fn begins_transaction(self) -> bool {
+        matches!(self, Self::Multi | Self::Watch)
     }
 
     /// Are the replies confirmations, one per channel?

@@ -114,6 +114,8 @@ counters! {
     pub pins_refused: u64,
     /// Clients closed because their dedicated connection was lost.
     pub pins_lost: u64,
+    /// Clients closed because their MULTI or WATCH was refused.
+    pub transactions_refused: u64,
     /// Clients closed because their backend was lost or unreachable, where
     /// backend-pool.on-loss=close.
     pub closed_on_loss: u64,

@@ -34,6 +34,7 @@ mod permissions;
 mod slow_readers;
 mod tenant_limits;
 mod tenant_pause;
+mod transactions;
 mod turns;
 mod valkey;
 mod wait;

@@ -59,7 +59,7 @@ fn client_stays_logged_in_while_its_tenant_has_no_instance() {
         worker.advance(GRACE_MS + 60_000);
         assert!(worker.closed(ConnKey::Link(one)) && worker.closed(ConnKey::Link(three)));
         assert_eq!(worker.machine.links(), 0, "offline: {offline}");
-        for command in ["GET k", "CLIENT ID", "BLPOP k 0", "SELECT 0", "WATCH k"] {
+        for command in ["GET k", "CLIENT ID", "BLPOP k 0", "SELECT 0", "SUBSCRIBE c"] {
             worker.send(client, command);
             assert_eq!(worker.received(client), NO_INSTANCE, "{command}");
         }

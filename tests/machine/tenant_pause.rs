@@ -10,7 +10,7 @@ use super::instances::Registry;
 use super::tenant_limits::{limited, limited_with};
 
 impl Worker {
-    fn pause(&mut self, ms: u64) {
+    pub(crate) fn pause(&mut self, ms: u64) {
         let tenant = ClusterKey::local().tenant();
         self.machine.pause(&tenant, ms);
         self.turn();

@@ -139,8 +139,13 @@ impl Model {
 
     /// Checks the reply to `sent`, and records its consequences.
     pub(crate) fn evaluate(&mut self, sent: &Sent, reply: &[u8], view: &View<'_>) -> Verdict {
+        let inside = self.transaction.is_some();
         let verdict = self.limited(sent, reply, view);
         let verdict = verdict.unwrap_or_else(|| self.evaluate_op(sent, reply, view));
+        let verdict = match inside {
+            true => verdict,
+            false => verdict.map(|after| self.ends_with_its_transaction(sent, reply, after)),
+        };
         let nowhere = wire::error_text(reply) == Some(NO_INSTANCE);
         if nowhere && !sent.op.is_login() {
             // The client stays logged in, on no instance. The next instance may be any.

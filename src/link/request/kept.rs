@@ -144,9 +144,8 @@ impl Requests {
         *fifo = Fifo::default();
     }
 
-    /// Drops all replies that are still to come for a client.
-    pub(crate) fn silence(&mut self, fifo: Fifo, chunks: &mut ChunkPool) {
-        let mut index = fifo.head;
+    /// Drops all replies that are still to come for a client, from this record on.
+    pub(crate) fn silence(&mut self, mut index: u32, chunks: &mut ChunkPool) {
         while let Some(record) = self.records.get_mut(index as usize) {
             if record.kind == Kind::Deliver {
                 record.kind = Kind::Swallow;

@@ -291,7 +291,7 @@ impl Machine {
             Verb::Plain if !matches!(pin.effects.back(), Some((_, Effect::Write))) => {
                 pin.effects.push_back((place, Effect::Write));
             }
-            Verb::Change => {
+            Verb::Change | Verb::Watch => {
                 if let Some(change) = pin.changes.pop_front() {
                     self.changed(
                         owner,

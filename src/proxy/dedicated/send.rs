@@ -37,11 +37,13 @@ impl Machine {
             return Handled::Yes;
         };
         if client.pin().is_none() {
-            if own == Dedicated::Block && (client.is(Flag::Gone) || client.is(Flag::Eof)) {
-                // The client is leaving and would not get the data: the command must not take it.
-                if !self.at_barrier(key) {
-                    return Handled::Later;
-                }
+            let leaves = client.has_left();
+            // The dedicated link takes over; a refusal may close the client.
+            if own != Dedicated::Wait && !self.at_barrier(key) {
+                return Handled::Later;
+            }
+            if own == Dedicated::Block && leaves {
+                // The client would not get the data: the command must not take it.
                 self.finish_client(key);
                 return Handled::Yes;
             }
@@ -52,9 +54,6 @@ impl Machine {
             }
             if own == Dedicated::Wait {
                 return self.wait(key, frame);
-            }
-            if !self.at_barrier(key) {
-                return Handled::Later;
             }
             let pin = match own {
                 Dedicated::Bypass(_) => self.pin_for_one_request(key),
@@ -343,7 +342,7 @@ impl Machine {
         if verb != Verb::Plain && self.clients.pin_mut(key).is_none() {
             // The dedicated link is lost: the request must not go to a shared one.
             self.reply_error(key, &CLOSED);
-            return Handled::Yes;
+            return Handled::Refused;
         }
         let on = match self.route(key, bytes) {
             Ok(on) => on,

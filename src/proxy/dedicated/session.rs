@@ -11,6 +11,7 @@ use crate::dedicated::pin::{Change, Tracking};
 use crate::dedicated::watches::Watches;
 use crate::link::credential::Credential;
 use crate::link::handshake::split_hello;
+use crate::link::verb::Verb;
 use crate::proxy::forward::answer::Handled;
 use crate::proxy::machine::Machine;
 use crate::session::change::{Goal, Target};
@@ -324,6 +325,6 @@ impl Machine {
     pub(super) fn watch(&mut self, key: ClientKey, frame: &[u8]) -> Handled {
         let db = self.clients.get(key).map_or(0, |client| client.db);
         let hashes = Watches::hashes(db, Args::new(frame).skip(1));
-        self.change_by(key, Change::Watch(hashes), frame)
+        self.send(key, Verb::Watch, 1, Some(Change::Watch(hashes)), frame)
     }
 }

@@ -97,13 +97,29 @@ impl Machine {
     /// Refuses a command inside MULTI. The server gets a command that it refuses, so that the
     /// transaction fails, and the client gets the proxy's error.
     pub(in crate::proxy) fn poison(&mut self, key: ClientKey, error: &ErrorReply) -> Handled {
-        let mut wrong = Vec::new();
-        write::command(&mut wrong, POISON);
+        self.send_instead(key, (POISON, Verb::Plain), error)
+    }
+
+    /// Refuses the end of a transaction. The client takes any error for the end: the server drops
+    /// the transaction.
+    pub(in crate::proxy) fn discard(&mut self, key: ClientKey, error: &ErrorReply) -> Handled {
+        self.send_instead(key, (&[b"DISCARD"], Verb::Discard), error)
+    }
+
+    /// Sends another command than the client's, without its reply. The client gets an error.
+    fn send_instead(
+        &mut self,
+        key: ClientKey,
+        (command, verb): (&[&[u8]], Verb),
+        error: &ErrorReply,
+    ) -> Handled {
+        let mut bytes = Vec::new();
+        write::command(&mut bytes, command);
         let Some(client) = self.clients.get_mut(key) else {
             return Handled::Yes;
         };
         let kind = kind_of(client);
-        if self.send_as(key, (Kind::Swallow, Verb::Plain), 1, None, &wrong) == Handled::Later {
+        if self.send_as(key, (Kind::Swallow, verb), 1, None, &bytes) == Handled::Later {
             return Handled::Later;
         }
         if kind == Kind::Deliver {

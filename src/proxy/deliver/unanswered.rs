@@ -11,6 +11,9 @@ use crate::store::chunk::ChunkList;
 pub(in crate::proxy) enum End {
     /// The client gets an error and stays connected.
     Told,
+    /// The client gets an error and is closed: the next requests belong to a transaction that has
+    /// not begun.
+    Refused,
     /// The client is closed, as `close_on_loss` says.
     Closed,
     /// The client is closed: its credential is no longer accepted.
@@ -47,10 +50,14 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return self.requests.forget(index);
         };
+        let end = match end {
+            End::Told if verb.begins_transaction() => End::Refused,
+            end => end,
+        };
         client.in_flight -= count;
         let closing = client.is_closing();
         let errors = match kind {
-            Kind::Deliver if end != End::Told => 0,
+            Kind::Deliver if matches!(end, End::Closed | End::LoggedOut) => 0,
             // An error replaces all confirmations of the request.
             Kind::Deliver if verb.confirms() => 1,
             Kind::Deliver => count,
@@ -64,13 +71,18 @@ impl Machine {
             .answer(&mut self.requests, (key, index), replies);
         self.stats.counters.errors += u64::from(errors);
         if end != End::Told {
-            let count = match end {
-                End::LoggedOut => &mut self.stats.counters.logged_out,
-                _ => &mut self.stats.counters.closed_on_loss,
-            };
-            *count += u64::from(!closing);
+            let counters = &mut self.stats.counters;
+            match end {
+                End::LoggedOut => counters.logged_out += u64::from(!closing),
+                End::Closed => counters.closed_on_loss += u64::from(!closing),
+                End::Refused => counters.transactions_refused += u64::from(!closing),
+                End::Told => {}
+            }
             self.finish_client(key);
-            self.clients.silence(&mut self.requests, key);
+            match end {
+                End::Refused => self.clients.silence_behind(&mut self.requests, index),
+                _ => self.clients.silence(&mut self.requests, key),
+            }
         }
         self.clients.release_parked(&mut self.requests, key);
         self.wake(key);

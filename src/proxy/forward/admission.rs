@@ -208,9 +208,12 @@ impl Machine {
         }
         let taken = match decision {
             Decision::Do(plan) => self.dispatch(key, plan, frame),
+            // A refusal may close the client: the replies before it come first.
+            _ if self.begins_transaction(key, frame) && !self.at_barrier(key) => Handled::Later,
             Decision::Refuse(limit) => self.refuse_request(key, limit, limited, frame),
             Decision::Wait(tenant) => {
-                self.wait_for_end_of_pause(key, tenant, self.settings.paused_clients_max)
+                let max = self.settings.paused_clients_max;
+                self.wait_for_end_of_pause(key, tenant, max, frame)
             }
         };
         if taken == Handled::Later
@@ -224,11 +227,22 @@ impl Machine {
         if let Some(client) = self.clients.get_mut(key) {
             match taken {
                 // The frame is done with; the next one has not been in a wait queue yet.
-                Handled::Yes => client.forget_queued(),
+                Handled::Yes | Handled::Refused => client.forget_queued(),
                 Handled::Later => client.uncount_command(),
             }
         }
+        if taken == Handled::Refused && self.begins_transaction(key, frame) {
+            // The client may have sent the transaction without waiting for this reply: no command
+            // of it may run outside of one.
+            self.stats.counters.transactions_refused += 1;
+            self.finish_client(key);
+        }
         taken
+    }
+
+    /// Does this request begin a transaction?
+    fn begins_transaction(&self, key: ClientKey, frame: &[u8]) -> bool {
+        self.plan(key, frame).begins_transaction()
     }
 
     /// Refuses a request. Inside MULTI, the server must fail EXEC as well.
@@ -252,15 +266,25 @@ impl Machine {
                 command::denied(self.user_of(key), &name.unwrap_or_default())
             }
         };
-        if self.clients.is_inside(key) {
-            if self.poison(key, &error) == Handled::Later {
-                return Handled::Later;
+        let taken = if self.clients.is_inside(key) {
+            match error {
+                ErrorReply::Proxy(_) if self.plan(key, frame).ends_transaction() => {
+                    self.discard(key, &error)
+                }
+                _ => self.poison(key, &error),
             }
         } else {
             self.reply_error(key, &error);
             // The client may have got a dedicated link for this request, which it does not need
             // now.
             self.unpin_if_done(key);
+            match error {
+                ErrorReply::Proxy(_) => Handled::Refused,
+                _ => Handled::Yes,
+            }
+        };
+        if taken == Handled::Later {
+            return taken;
         }
         if let Some(limited) = limited {
             self.note_limit(key, limited, limit);
@@ -268,7 +292,7 @@ impl Machine {
         if matches!(limit, Limit::Requests | Limit::Bytes) {
             self.note_over_rate(key);
         }
-        Handled::Yes
+        taken
     }
 }
 

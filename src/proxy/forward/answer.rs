@@ -7,6 +7,7 @@ use crate::command::{self, Answer, ErrorReply, Plan, View};
 use crate::resp::{Args, ProtocolError};
 
 use crate::link::request::Kind;
+use crate::link::server_error::ServerError;
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
 use crate::session::change::Goal;
@@ -20,6 +21,8 @@ use crate::store::key::ClientKey;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::proxy) enum Handled {
     Yes,
+    /// The client got an error that a server would not have sent, and that may not be sent again.
+    Refused,
     /// The frame is kept until the client's hold is over.
     Later,
 }
@@ -121,7 +124,7 @@ impl Machine {
         match refusal {
             Refusal::Error(error) => {
                 self.reply_error(key, &error);
-                Handled::Yes
+                Handled::Refused
             }
             Refusal::NotLoggedIn => {
                 self.reply_error(key, &ErrorReply::NoAuth);
@@ -147,7 +150,13 @@ impl Machine {
         if let Some(error) = refusal {
             // The server was asked, and its reply gave no auth result.
             self.reply_error(key, &error);
-            return Handled::Yes;
+            return match *error {
+                ErrorReply::NoAuth => Handled::Yes,
+                ErrorReply::Server(ref text) if ServerError::of(text).refuses_login() => {
+                    Handled::Yes
+                }
+                _ => Handled::Refused,
+            };
         }
         if self.at_barrier(key) {
             self.change(key, Goal::Admission, None);
@@ -195,7 +204,7 @@ impl Machine {
         let mut reply = ErrorReply::new(error.text().to_string());
         match self.admit(key) {
             Err(Refusal::Unknown) if small_limit => {
-                if self.ask_admission(key) == Handled::Yes {
+                if self.ask_admission(key) != Handled::Later {
                     self.finish_client(key);
                 }
                 return;

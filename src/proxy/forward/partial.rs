@@ -191,7 +191,7 @@ impl Machine {
             Some(_) => Handled::Yes,
             None => self.carry_out(key, limited, decision, &frame),
         };
-        if taken == Handled::Yes {
+        if taken != Handled::Later {
             self.clients.note_command_of(key, &frame);
         }
         let mut pieces = ChunkList::default();

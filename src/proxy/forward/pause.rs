@@ -63,13 +63,14 @@ impl Machine {
         key: ClientKey,
         slot: TenantSlot,
         max: u32,
+        frame: &[u8],
     ) -> Handled {
         let max = Some(max);
         let Some(tenant) = self.upstreams.tenants.get_mut(slot) else {
             return Handled::Later;
         };
         if !tenant.take(Use::Waiting, max) {
-            return self.refuse_request(key, Limit::Paused, Some(slot), &[]);
+            return self.refuse_request(key, Limit::Paused, Some(slot), frame);
         }
         self.clients.wait_for_unpause(key, slot);
         self.stats.counters.paused_waits += 1;
@@ -102,6 +103,6 @@ impl Machine {
         let slot = slot.filter(paused)?;
         // Clients that are not logged in may fill at most half of the list.
         let max = self.settings.paused_clients_max.div_ceil(2);
-        Some(self.wait_for_end_of_pause(key, slot, max))
+        Some(self.wait_for_end_of_pause(key, slot, max, &[]))
     }
 }

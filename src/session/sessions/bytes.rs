@@ -119,7 +119,14 @@ impl Sessions {
     /// Drops all replies that are still to come for a client.
     pub(crate) fn silence(&mut self, requests: &mut Requests, key: ClientKey) {
         if let Some(client) = self.table.get(key) {
-            requests.silence(client.fifo, &mut self.chunks);
+            requests.silence(client.fifo.head, &mut self.chunks);
+        }
+    }
+
+    /// Drops all replies that are still to come for the client of this record, but not its own.
+    pub(crate) fn silence_behind(&mut self, requests: &mut Requests, index: u32) {
+        if let Some(request) = requests.get(index) {
+            requests.silence(request.next_of_client, &mut self.chunks);
         }
     }
 

@@ -54,7 +54,7 @@ impl Model {
         }
         if text == TOO_MANY_WAIT {
             let held = { tenants.iter() }.any(|it| view.made_too_many_wait(*it, sent.at));
-            return Some(self.turned_down(sent, held));
+            return Some(self.turned_down(sent, false, held));
         }
         let big = matches!(sent.op, Op::Data { big: true, .. });
         // A client is not closed where others of its tenant have buffered more. Clients without a
@@ -78,7 +78,7 @@ impl Model {
             let rates = limits_since(view.second_before(sent.at));
             let rates = rates.iter().filter_map(|it| it.requests_per_second);
             let right = rates.min().is_some_and(|rate| view.was_busy(rate, sent));
-            return Some(self.turned_down(sent, right));
+            return Some(self.turned_down(sent, false, right));
         }
         if text == TOO_MANY_BYTES {
             let rates = limits_since(view.second_before(sent.at));
@@ -86,7 +86,7 @@ impl Model {
             let right = rates
                 .min()
                 .is_some_and(|rate| view.was_chatty(&tenants, rate));
-            return Some(self.turned_down(sent, right));
+            return Some(self.turned_down(sent, false, right));
         }
         let too_big = |limits: &TenantLimits| {
             let most = limits.request_bytes;
@@ -102,7 +102,7 @@ impl Model {
         let denied = |limits: &TenantLimits| denies(limits, &sent.asks.command);
         let name = &sent.asks.command;
         if self.denied(name, reply) && limits.iter().any(|it| denied(it)) {
-            return Some(self.turned_down(sent, true));
+            return Some(self.turned_down(sent, true, true));
         }
         // The rest of a request that is too large for an anonymous client is not read.
         let unread = text.starts_with(TOO_BIG) || is_unavailable(text);
@@ -119,14 +119,19 @@ impl Model {
         None
     }
 
-    /// A request was refused: nothing was executed, and its transaction is aborted.
-    fn turned_down(&mut self, sent: &Sent, right: bool) -> Verdict {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.failed = true;
+    /// A request was refused: nothing was executed, and its transaction is aborted, or has ended.
+    fn turned_down(&mut self, sent: &Sent, denied: bool, right: bool) -> Verdict {
+        let mut never = Vec::from_iter(sent.op.tag());
+        let ends = matches!(sent.op, Op::Exec | Op::Discard);
+        match &mut self.transaction {
+            // A server that denies it does not end the transaction.
+            Some(_) if ends && !denied => never.extend(self.dropped()),
+            Some(transaction) => transaction.failed = true,
+            None => {}
         }
         match right {
             true => Ok(After {
-                never: sent.op.tag().into_iter().collect(),
+                never,
                 ..After::default()
             }),
             false => Err("no limit of its tenant says so".into()),

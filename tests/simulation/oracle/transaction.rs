@@ -4,6 +4,7 @@ use super::super::client::{Op, Sent};
 use super::super::redis::{Outcome, Redis, Tag, is_degraded_error, null_array};
 use super::super::wire;
 use super::dedicated::{MISCOUNTED, UNKNOWN};
+use super::unavailable::FULL;
 use super::{After, Model, Verdict, View};
 
 /// The replies to a client inside MULTI so far.
@@ -20,6 +21,31 @@ const ABORTED: &str = "EXECABORT Transaction discarded because of previous error
 impl Model {
     pub(super) fn begin(&mut self) {
         self.transaction = Some(Transaction::default());
+    }
+
+    /// A client whose MULTI or WATCH the proxy refuses is closed: no command behind it is executed.
+    pub(super) fn ends_with_its_transaction(
+        &self,
+        sent: &Sent,
+        reply: &[u8],
+        after: After,
+    ) -> After {
+        let begins = matches!(sent.op, Op::Multi | Op::Watch { .. });
+        let Some(text) = wire::error_text(reply).filter(|_| begins) else {
+            return after;
+        };
+        match text.starts_with("ERR elika: ") || text == FULL {
+            // A client that may be inside MULTI already may stay.
+            true if !self.unheard => After {
+                closes: Some("its transaction was refused"),
+                ..after
+            },
+            // The error may be the server's reply, or that of another connection.
+            _ => After {
+                may_close: true,
+                ..after
+            },
+        }
     }
 
     /// Checks a reply to a client inside MULTI.
@@ -84,7 +110,7 @@ impl Model {
     }
 
     /// The transaction and all watches have ended; queued commands must not have been executed.
-    fn dropped(&mut self) -> Vec<Tag> {
+    pub(super) fn dropped(&mut self) -> Vec<Tag> {
         self.watches.clear();
         let queued = self.transaction.take().unwrap_or_default().queued;
         queued.iter().filter_map(|sent| sent.op.tag()).collect()

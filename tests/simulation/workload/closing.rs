@@ -24,6 +24,9 @@ impl World {
         if counted.refused_anonymous > 0 && refused {
             return Ok(());
         }
+        if counted.transactions_refused > 0 && client.script.unheard {
+            return Ok(());
+        }
         let late = counted.idle_timeouts + counted.login_timeouts > 0;
         let http = (client.pending.iter()).any(|sent| matches!(sent.op, Op::Http));
         if http || slow || client.closing.is_some() || client.may_close {
