@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! ELIKA_SIM_SEED=17 ELIKA_SIM_TRACE=1 cargo test --test simulation replay -- --nocapture
-//! ELIKA_SIM_SEEDS=5000 cargo test --test simulation seeds
+//! ELIKA_SIM_FIRST=300 ELIKA_SIM_SEEDS=5000 cargo test --test simulation seeds
 //! ```
 #![allow(
     clippy::panic,
@@ -113,10 +113,10 @@ fn run(seed: u64, trace: bool) -> Outcome {
 }
 
 /// Runs seeds on one thread until there are no more, and reports before and after each.
-fn work(seeds: u64, next: &AtomicU64, report: &Sender<(u64, Option<Outcome>)>) {
+fn work(end: u64, next: &AtomicU64, report: &Sender<(u64, Option<Outcome>)>) {
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= seeds || report.send((seed, None)).is_err() {
+        if seed >= end || report.send((seed, None)).is_err() {
             return;
         }
         let outcome = run(seed, false);
@@ -129,11 +129,12 @@ fn work(seeds: u64, next: &AtomicU64, report: &Sender<(u64, Option<Outcome>)>) {
 #[test]
 fn seeds() {
     let seeds = number("ELIKA_SIM_SEEDS").unwrap_or(SEEDS);
-    let next = Arc::new(AtomicU64::new(0));
+    let first = number("ELIKA_SIM_FIRST").unwrap_or(0);
+    let next = Arc::new(AtomicU64::new(first));
     let (report, reports) = mpsc::channel();
     for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
         let (next, report) = (Arc::clone(&next), report.clone());
-        thread::spawn(move || work(seeds, &next, &report));
+        thread::spawn(move || work(first + seeds, &next, &report));
     }
     drop(report);
     let (mut all, mut running, mut failures) = (Summary::default(), BTreeSet::new(), Vec::new());
