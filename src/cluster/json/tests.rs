@@ -198,101 +198,69 @@ fn assert_refused(from: &str, to: &str, error: &str) {
     assert_eq!(found.to_string(), error, "{from} -> {to}");
 }
 
+/// Checks cases of two lines: `from -> to`, and the error.
+#[track_caller]
+fn assert_all_refused(cases: &str) {
+    let lines: Vec<&str> = cases.trim().lines().map(str::trim).collect();
+    for case in lines.chunks(2) {
+        let (from, to) = case[0].split_once("->").unwrap();
+        assert_refused(from.trim(), to.trim(), case[1]);
+    }
+}
+
 #[test]
 fn syntax_error_names_its_line() {
-    let cases = [
-        (
-            "\"b\", \"endpoints\"",
-            "\"b\" \"endpoints\"",
-            "line 18: bad JSON: \
-          ',' or '}' is expected for object but actually found '\\\"'",
-        ),
-        ("\n]\n", "\n", "line 27: bad JSON: Unexpected EOF"),
-        (
-            "\n]\n",
-            "\n]]",
-            "line 27: bad JSON: Expected EOF but got character ']'",
-        ),
-        ("1e999", "NaN", "line 21: bad JSON: Invalid character: N"),
-        (
-            "\"owner\": \"me\"",
-            "\"owner\": \"me\", \"id\": \"b\"",
-            "line 15: field \"id\" occurs twice",
-        ),
-    ];
-    for (from, to, error) in cases {
-        assert_refused(from, to, error);
-    }
+    assert_all_refused(
+        r#"
+        "b", "endpoints" -> "b" "endpoints"
+            line 18: bad JSON: ',' or '}' is expected for object but actually found '\"'
+        1e999 -> NaN
+            line 21: bad JSON: Invalid character: N
+        "owner": "me" -> "owner": "me", "id": "b"
+            line 15: field "id" occurs twice
+        "#,
+    );
+    let end = "line 27: bad JSON: Unexpected EOF";
+    assert_refused("\n]\n", "\n", end);
+    let end = "line 27: bad JSON: Expected EOF but got character ']'";
+    assert_refused("\n]\n", "\n]]", end);
+    let error = |text: &str| Catalog::from_json(text).unwrap_err().to_string();
     let deep = "[".repeat(100_000);
-    let error = Catalog::from_json(&deep).unwrap_err();
-    assert_eq!(error.to_string(), "line 1: nests deeper than 32 levels");
-    let error = Catalog::from_json("").unwrap_err();
-    assert_eq!(error.to_string(), "line 1: bad JSON: Unexpected EOF");
-    let odd = format!("{{\"a\n\u{1b}[{}\":", "x".repeat(10_000));
-    let error = Catalog::from_json(&odd).unwrap_err().to_string();
+    assert_eq!(error(&deep), "line 1: nests deeper than 32 levels");
+    assert_eq!(error(""), "line 1: bad JSON: Unexpected EOF");
+    let odd = error(&format!("{{\"a\n\u{1b}[{}\":", "x".repeat(10_000)));
     assert!(
-        error.chars().all(|c| !c.is_control()) && error.len() < 500,
-        "{error}"
+        odd.chars().all(|c| !c.is_control()) && odd.len() < 500,
+        "{odd}"
     );
 }
 
 #[test]
 fn value_of_the_wrong_type_is_refused_with_its_path() {
-    let cases = [
-        (
-            "{\"namespace\": \"shop\", \"name\": \"cart\"}",
-            "\"cart\"",
-            "line 3: [0].name: must be an object",
-        ),
-        (
-            "\"namespace\": \"shop\"",
-            "\"namespace\": 7",
-            "line 3: [0].name.namespace: must be a string",
-        ),
-        (
-            "\"instances\": [",
-            "\"instances\": {}, \"x\": [",
-            "line 6: [0].instances: must be an array",
-        ),
-        (
-            "\"27dgQi7NFc9\"",
-            "null",
-            "line 5: [0].tenant: must be a string",
-        ),
-        (
-            "\"labels\": {",
-            "\"labels\": [], \"x\": {",
-            "line 9: [0].instances[0].labels: must be an object",
-        ),
-        (
-            "\"shop\", \"a \\\"",
-            "\"shop\", \"b\": 1, \"a \\\"",
-            "line 9: [0].instances[0].labels.b: must be a string",
-        ),
-        (
-            "\"\\u00e9\\n\"",
-            "[\n]",
-            "line 9: [0].instances[0].labels[\"a \\\"b\\\"\"]: must be a string",
-        ),
-        (
-            "\"me\"",
-            "0",
-            "line 15: [0].instances[0].owner: must be a string",
-        ),
-        (
-            "\"offline\"",
-            "true",
-            "line 14: [0].instances[0].status: must be a string",
-        ),
-        (
-            "{\"id\": \"c\", \"status\": \"deleted\"}",
-            "\n\n7",
-            "line 21: [0].instances[2]: must be an object",
-        ),
-    ];
-    for (from, to, error) in cases {
-        assert_refused(from, to, error);
-    }
+    assert_all_refused(
+        r#"
+        {"namespace": "shop", "name": "cart"} -> "cart"
+            line 3: [0].name: must be an object
+        "namespace": "shop" -> "namespace": 7
+            line 3: [0].name.namespace: must be a string
+        "instances": [ -> "instances": {}, "x": [
+            line 6: [0].instances: must be an array
+        "27dgQi7NFc9" -> null
+            line 5: [0].tenant: must be a string
+        "labels": { -> "labels": [], "x": {
+            line 9: [0].instances[0].labels: must be an object
+        "shop", "a \" -> "shop", "b": 1, "a \"
+            line 9: [0].instances[0].labels.b: must be a string
+        "me" -> 0
+            line 15: [0].instances[0].owner: must be a string
+        "offline" -> true
+            line 14: [0].instances[0].status: must be a string
+        "#,
+    );
+    let third = "line 21: [0].instances[2]: must be an object";
+    assert_refused(r#"{"id": "c", "status": "deleted"}"#, "\n\n7", third);
+    let several = "line 9: [0].instances[0].labels[\"a \\\"b\\\"\"]: must be a string";
+    assert_refused(r#""\u00e9\n""#, "[\n]", several);
     for (text, error) in [
         ("7", "line 1: must be an object"),
         ("{\"code\":0}", "line 1: has no field \"data\""),
@@ -314,143 +282,82 @@ fn value_of_the_wrong_type_is_refused_with_its_path() {
             "line 1: code: the response is an error: no message",
         ),
     ] {
-        assert_eq!(
-            Catalog::from_json(text).unwrap_err().to_string(),
-            error,
-            "{text}"
-        );
+        let found = Catalog::from_json(text).unwrap_err();
+        assert_eq!(found.to_string(), error, "{text}");
     }
 }
 
 #[test]
 fn missing_field_is_named() {
-    let cases = [
-        (
-            "\"namespace\": \"shop\", ",
-            "",
-            "line 3: [0].name: has no field \"namespace\"",
-        ),
-        (
-            "\"region\": \"eu-1\", ",
-            "",
-            "line 4: [0].location: has no field \"region\"",
-        ),
-        (
-            "\"location\": {\"region\": \"eu",
-            "\"x\": {\"region\": \"eu",
-            "line 2: [0]: has no field \"location\"",
-        ),
-        (
-            "\"id\": \"127.0.0.1:6379\",",
-            "",
-            "line 7: [0].instances[0]: has no field \"id\"",
-        ),
-        (
-            "\"addr\": \"127.0.0.1\", ",
-            "",
-            "line 11: [0].instances[0].endpoints[0]: has no field \"addr\"",
-        ),
-        (
-            ", \"port\": 65535",
-            "",
-            "line 12: [0].instances[0].endpoints[1]: has no field \"port\"",
-        ),
-        (
-            ", \"endpoints\": [{\"addr\": \"cache.shop\", \"port\": 1}]",
-            "",
-            "line 18: [0].instances[1]: has no field \"endpoints\"",
-        ),
-        (
-            "{\"addr\": \"cache.shop\", \"port\": 1}",
-            "",
-            "line 18: [0].instances[1].endpoints: must have at least one endpoint",
-        ),
-    ];
-    for (from, to, error) in cases {
-        assert_refused(from, to, error);
-    }
+    assert_all_refused(
+        r#"
+        "namespace": "shop", ->
+            line 3: [0].name: has no field "namespace"
+        "region": "eu-1", ->
+            line 4: [0].location: has no field "region"
+        "location": {"region": "eu -> "x": {"region": "eu
+            line 2: [0]: has no field "location"
+        "id": "127.0.0.1:6379", ->
+            line 7: [0].instances[0]: has no field "id"
+        "addr": "127.0.0.1", ->
+            line 11: [0].instances[0].endpoints[0]: has no field "addr"
+        , "port": 65535 ->
+            line 12: [0].instances[0].endpoints[1]: has no field "port"
+        , "endpoints": [{"addr": "cache.shop", "port": 1}] ->
+            line 18: [0].instances[1]: has no field "endpoints"
+        {"addr": "cache.shop", "port": 1} ->
+            line 18: [0].instances[1].endpoints: must have at least one endpoint
+        "#,
+    );
     let error = ClusterInstance::from_json("{\"id\":\"a\"}").unwrap_err();
     assert_eq!(error.to_string(), "line 1: has no field \"key\"");
 }
 
 #[test]
 fn invalid_value_is_refused() {
-    let long = format!("\"{}\"", "x".repeat(257));
-    let port = "[0].instances[0].endpoints[0].port: must be a whole number from 1 to 65535";
-    let port = format!("line 11: {port}");
-    let cases = [
-        (
-            "\"offline\"",
-            "\"up\"",
-            "line 14: [0].instances[0].status: \
-          unknown status; allowed: ready, online, offline, deleted",
-        ),
-        ("6379, ", "0, ", &*port),
-        ("6379, ", "65536, ", &port),
-        ("6379, ", "-1, ", &port),
-        ("6379, ", "1.5, ", &port),
-        ("6379, ", "1e999, ", &port),
-        ("6379, ", "\"6379\", ", &port),
-        (
-            "\"127.0.0.1:6379\"",
-            "\"\"",
-            "line 8: [0].instances[0].id: must not be empty",
-        ),
-        (
-            "\"127.0.0.1:6379\"",
-            "\"a\\u0000\"",
-            "line 8: [0].instances[0].id: must not contain control characters",
-        ),
-        (
-            "\"127.0.0.1:6379\"",
-            &long,
-            "line 8: [0].instances[0].id: is longer than 256 bytes",
-        ),
-        (
-            "\"cart\"",
-            "\"c\\u007f\"",
-            "line 3: [0].name.name: must not contain control characters",
-        ),
-        (
-            "\"shop\"",
-            &long,
-            "line 3: [0].name.namespace: is longer than 256 bytes",
-        ),
-        (
-            "\"eu-1\"",
-            "\"eu:1\"",
-            "line 4: [0].location.region: must not contain ':'",
-        ),
-        (
-            "\"cart\"",
-            "\"cart:\"",
-            "line 3: [0].name.name: must not contain ':'",
-        ),
-        (
-            "\"27dgQi7NFc9\"",
-            "\"yigF5wkxq44\"",
-            "line 5: [0].tenant: the tenant key of eu-1:a:node-7:shop:cart is 27dgQi7NFc9",
-        ),
-        (
-            "\"::1\"",
-            "\"[::1]\"",
-            "line 12: [0].instances[0].endpoints[1].addr: \
-          must be a host name or an IP address, without brackets and port",
-        ),
-        (
-            "\"::1\"",
-            "\"\"",
-            "line 12: [0].instances[0].endpoints[1].addr: must not be empty",
-        ),
-        (
-            "\"id\": \"c\"",
-            "\"id\":\n\"b\"",
-            "line 20: [0].instances[2].id: another instance of the cluster has id \"b\"",
-        ),
-    ];
-    for (from, to, error) in cases {
-        assert_refused(from, to, error);
+    for port in ["0", "65536", "-1", "1.5", "1e999", "\"6379\""] {
+        let path = "line 11: [0].instances[0].endpoints[0].port";
+        let error = format!("{path}: must be a whole number from 1 to 65535");
+        assert_refused("6379, ", &format!("{port}, "), &error);
     }
+    let long = format!("\"{}\"", "x".repeat(257));
+    for (from, path) in [
+        ("\"127.0.0.1:6379\"", "line 8: [0].instances[0].id"),
+        ("\"shop\"", "line 3: [0].name.namespace"),
+    ] {
+        assert_refused(from, &long, &format!("{path}: is longer than 256 bytes"));
+    }
+    assert_all_refused(
+        r#"
+        "offline" -> "up"
+            line 14: [0].instances[0].status: unknown status; allowed: ready, online, offline, deleted
+        "127.0.0.1:6379" -> ""
+            line 8: [0].instances[0].id: must not be empty
+        "127.0.0.1:6379" -> "a\u0000"
+            line 8: [0].instances[0].id: must not contain control characters
+        "cart" -> "c\u007f"
+            line 3: [0].name.name: must not contain control characters
+        "eu-1" -> "eu:1"
+            line 4: [0].location.region: must not contain ':'
+        "cart" -> "cart:"
+            line 3: [0].name.name: must not contain ':'
+        "27dgQi7NFc9" -> "yigF5wkxq44"
+            line 5: [0].tenant: the tenant key of eu-1:a:node-7:shop:cart is 27dgQi7NFc9
+        "::1" -> ""
+            line 12: [0].instances[0].endpoints[1].addr: must not be empty
+        "#,
+    );
+    assert_refused(
+        "\"::1\"",
+        "\"[::1]\"",
+        "line 12: [0].instances[0].endpoints[1].addr: \
+         must be a host name or an IP address, without brackets and port",
+    );
+    assert_refused(
+        "\"id\": \"c\"",
+        "\"id\":\n\"b\"",
+        "line 20: [0].instances[2].id: another instance of the cluster has id \"b\"",
+    );
 }
 
 #[test]
