@@ -139,11 +139,7 @@ fn cluster(name: &str) -> ClusterKey {
 }
 
 fn instance(key: &ClusterKey, redis: &Redis) -> ClusterInstance {
-    let endpoint = Endpoint {
-        addr: "127.0.0.1".into(),
-        port: redis.port(),
-        name: "redis".into(),
-    };
+    let endpoint = Endpoint::new("127.0.0.1", redis.port());
     ClusterInstance::new(key.clone(), "a", endpoint)
 }
 

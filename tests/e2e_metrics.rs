@@ -31,11 +31,7 @@ impl Tenant {
             },
             ..ClusterKey::local()
         };
-        let endpoint = Endpoint {
-            addr: "127.0.0.1".into(),
-            port: redis.port(),
-            name: "redis".into(),
-        };
+        let endpoint = Endpoint::new("127.0.0.1", redis.port());
         let service = proxy.service();
         service.post("/add_cluster", &cluster.to_json()).data();
         let mut instance = ClusterInstance::new(cluster.clone(), "a", endpoint);

@@ -231,11 +231,7 @@ impl Worker {
 /// One cluster with one instance.
 pub(crate) fn one_instance() -> Arc<Snapshot> {
     let key = ClusterKey::local();
-    let endpoint = Endpoint {
-        addr: "127.0.0.1".into(),
-        port: 6379,
-        name: "redis".into(),
-    };
+    let endpoint = Endpoint::new("127.0.0.1", 6379);
     let address = SocketAddr::from(([127, 0, 0, 1], 6_379));
     let instance = ClusterInstance::new(key.clone(), "one", endpoint);
     let tenant = Some(key.tenant());

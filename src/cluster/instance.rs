@@ -70,6 +70,17 @@ pub struct Endpoint {
     pub name: String,
 }
 
+impl Endpoint {
+    /// An endpoint without a name.
+    pub fn new(addr: impl Into<String>, port: u16) -> Self {
+        Self {
+            addr: addr.into(),
+            port,
+            name: String::new(),
+        }
+    }
+}
+
 /// Writes `addr:port`, with an IPv6 address in brackets.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,11 +187,7 @@ mod tests {
 
     #[test]
     fn endpoint_is_displayed_as_host_and_port() {
-        let endpoint = |addr: &str| Endpoint {
-            addr: addr.into(),
-            port: 6379,
-            name: "redis".into(),
-        };
+        let endpoint = |addr: &str| Endpoint::new(addr, 6379);
         assert_eq!(endpoint("127.0.0.1").to_string(), "127.0.0.1:6379");
         assert_eq!(endpoint("cache.shop").to_string(), "cache.shop:6379");
         assert_eq!(endpoint("::1").to_string(), "[::1]:6379");
@@ -188,11 +195,7 @@ mod tests {
 
     #[test]
     fn new_instance_is_ready_and_has_its_endpoint() {
-        let endpoint = Endpoint {
-            addr: "::1".into(),
-            port: 1,
-            name: "redis".into(),
-        };
+        let endpoint = Endpoint::new("::1", 1);
         let instance = ClusterInstance::new(ClusterKey::local(), "a", endpoint.clone());
         assert_eq!(instance.status, Status::Ready);
         assert_eq!(instance.endpoint(), Some(&endpoint));

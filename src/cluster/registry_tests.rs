@@ -9,11 +9,7 @@ fn cluster(name: &str) -> ClusterKey {
 }
 
 fn instance(cluster_name: &str, id: &str, status: Status) -> ClusterInstance {
-    let endpoint = Endpoint {
-        addr: "10.0.0.1".into(),
-        port: 6379,
-        name: "redis".into(),
-    };
+    let endpoint = Endpoint::new("10.0.0.1", 6379);
     ClusterInstance {
         status,
         ..ClusterInstance::new(cluster(cluster_name), id, endpoint)
@@ -75,11 +71,7 @@ fn second_cluster_with_the_same_tenant_key_is_refused() {
     registry.add_cluster(first.clone()).unwrap();
     let taken = RegistryError::TenantTaken(first);
     assert_eq!(registry.add_cluster(second.clone()), Err(taken));
-    let endpoint = Endpoint {
-        addr: "10.0.0.1".into(),
-        port: 6379,
-        name: String::new(),
-    };
+    let endpoint = Endpoint::new("10.0.0.1", 6379);
     let instance = ClusterInstance::new(second.clone(), "1", endpoint);
     assert_eq!(
         registry.status_change(instance),

@@ -15,11 +15,7 @@ fn instance(
     port: u16,
     status: Status,
 ) -> (ClusterInstance, Vec<SocketAddr>) {
-    let endpoint = Endpoint {
-        addr: "127.0.0.1".into(),
-        port,
-        name: "redis".into(),
-    };
+    let endpoint = Endpoint::new("127.0.0.1", port);
     let instance = ClusterInstance::new(cluster(cluster_name), id, endpoint);
     (
         ClusterInstance { status, ..instance },

@@ -179,11 +179,7 @@ mod tests {
     use crate::cluster::ClusterKey;
 
     fn endpoint(addr: &str, port: u16) -> Endpoint {
-        Endpoint {
-            addr: addr.into(),
-            port,
-            name: "redis".into(),
-        }
+        Endpoint::new(addr, port)
     }
 
     fn instance(id: &str) -> InstanceRef {

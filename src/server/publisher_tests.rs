@@ -21,11 +21,7 @@ struct Fixture {
 }
 
 fn instance(id: &str, addr: &str) -> ClusterInstance {
-    let endpoint = Endpoint {
-        addr: addr.into(),
-        port: 6379,
-        name: "redis".into(),
-    };
+    let endpoint = Endpoint::new(addr, 6379);
     ClusterInstance::new(ClusterKey::local(), id, endpoint)
 }
 

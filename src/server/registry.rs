@@ -304,11 +304,7 @@ mod tests {
     }
 
     fn instance(id: &str, port: u16) -> ClusterInstance {
-        let endpoint = Endpoint {
-            addr: "h".into(),
-            port,
-            name: String::new(),
-        };
+        let endpoint = Endpoint::new("h", port);
         ClusterInstance::new(ClusterKey::local(), id, endpoint)
     }
 

@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::*;
-use crate::cluster::{ClusterInstance, ClusterKey, ClusterRegistry as _, Endpoint};
 use crate::service::context::ServiceSettings;
 use crate::service::fake_control::FakeControl;
 
@@ -86,16 +85,6 @@ impl Fixture {
         );
         assert_eq!(self.receive(&text), "");
         assert!(self.connection.is_parked());
-    }
-
-    fn change(&self) {
-        let endpoint = Endpoint {
-            addr: "127.0.0.1".into(),
-            port: 1,
-            name: "redis".into(),
-        };
-        let instance = ClusterInstance::new(ClusterKey::local(), "new", endpoint);
-        self.control.registry.status_change(instance).unwrap();
     }
 }
 
@@ -268,65 +257,6 @@ fn response_must_be_received_in_half_a_minute() {
 }
 
 #[test]
-fn waiting_request_gets_the_list_or_not_modified() {
-    let mut fixture = Fixture::new();
-    fixture.park("2");
-    let etag = fixture.etag();
-    let changed = |it: &mut Connection, turn: &Turn<'_>| {
-        let (etag, list) = turn.context.list();
-        it.changed(&etag, &list, turn);
-    };
-    assert_eq!(fixture.with(changed), "");
-    assert_eq!(fixture.pass(1_999), "");
-    let answer = fixture.pass(1);
-    let expected = format!("HTTP/1.1 304 Not Modified\r\nETag: \"{etag}\"\r\n\r\n");
-    assert_eq!(answer, expected);
-    fixture.send_all();
-
-    fixture.park("60");
-    fixture.change();
-    let new = fixture.etag();
-    assert_ne!(new, etag);
-    let answer = fixture.with(changed);
-    assert_eq!(status(&answer), "200");
-    assert!(answer.contains(&format!("\r\nETag: \"{new}\"\r\n")) && answer.contains("\"new\""));
-    fixture.send_all();
-    assert!(fixture.connection.wants_input());
-}
-
-#[test]
-fn waiting_peer_that_hangs_up_gets_its_response() {
-    let mut fixture = Fixture::new();
-    fixture.park("60");
-    let answer = fixture.with(Connection::hung_up);
-    assert_eq!(status(&answer), "304");
-    fixture.send_all();
-    assert!(fixture.connection.is_lingering());
-    let mut fixture = Fixture::new();
-    assert_eq!(fixture.receive(&HEALTH[..9]), "");
-    assert_eq!(fixture.with(Connection::hung_up), "");
-    assert!(
-        fixture.connection.wants_input(),
-        "the rest of the request may be arriving"
-    );
-}
-
-#[test]
-fn waiting_requests_are_limited() {
-    let mut fixture = Fixture::new();
-    fixture.parked = PARKED_MAX - 1;
-    fixture.park("60");
-    let mut fixture = Fixture::new();
-    fixture.parked = PARKED_MAX;
-    let etag = fixture.etag();
-    let answer = fixture.receive(&format!(
-        "GET /list_cluster?wait=1 HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"{etag}\"\r\n\r\n"
-    ));
-    assert_eq!(status(&answer), "503");
-    assert!(answer.contains("too many requests wait for changes"));
-}
-
-#[test]
 fn idle_connections_are_closed_first_then_slow_ones() {
     let mut fixture = Fixture::new();
     let rank = |fixture: &Fixture| fixture.connection.closable(Millis(fixture.now));
@@ -424,3 +354,6 @@ fn responses_are_completed_when_the_port_closes() {
     fixture.park("60");
     assert_eq!(status(&fixture.with(Connection::close)), "304");
 }
+
+#[path = "connection_wait_tests.rs"]
+mod wait;

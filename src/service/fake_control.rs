@@ -28,16 +28,9 @@ impl FakeControl {
     /// A fake that knows [`ClusterKey::local`], with the instances `a` and `bad`, which is down.
     pub(super) fn new() -> Self {
         let registry = Arc::new(MemoryRegistry::new());
-        let key = ClusterKey::local();
-        let added = registry.add_cluster(key.clone());
+        let added = registry.add_cluster(ClusterKey::local());
         for id in ["a", "bad"] {
-            let endpoint = Endpoint {
-                addr: "127.0.0.1".to_owned(),
-                port: 6379,
-                name: "redis".to_owned(),
-            };
-            let instance = ClusterInstance::new(key.clone(), id, endpoint);
-            assert!(added.is_ok() && registry.status_change(instance).is_ok());
+            assert!(added.is_ok() && registry.status_change(instance(id)).is_ok());
         }
         Self {
             registry,
@@ -54,6 +47,13 @@ impl FakeControl {
         let control: Arc<dyn Control> = Arc::clone(self) as _;
         let registry: Arc<dyn ClusterRegistry> = Arc::clone(&self.registry) as _;
         Context::new(settings, control, registry, Arc::default())
+    }
+
+    /// Adds an instance to [`ClusterKey::local`].
+    #[cfg(test)]
+    pub(super) fn add(&self, id: &str) {
+        let added = self.registry.status_change(instance(id));
+        assert_eq!(added, Ok(()));
     }
 
     /// Takes the recorded calls.
@@ -83,6 +83,15 @@ impl FakeControl {
     fn called(&self, call: String) {
         locked(&self.calls).push(call);
     }
+}
+
+/// An instance of [`ClusterKey::local`].
+pub(super) fn instance(id: &str) -> ClusterInstance {
+    let endpoint = Endpoint {
+        name: "redis".to_owned(),
+        ..Endpoint::new("127.0.0.1", 6379)
+    };
+    ClusterInstance::new(ClusterKey::local(), id, endpoint)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -71,11 +71,7 @@ impl Fixture {
 }
 
 fn instance(key: ClusterKey, id: &str, alias: &str) -> ClusterInstance {
-    let endpoint = Endpoint {
-        addr: "127.0.0.1".into(),
-        port: 6380,
-        name: "redis".into(),
-    };
+    let endpoint = Endpoint::new("127.0.0.1", 6380);
     let mut instance = ClusterInstance::new(key, id, endpoint);
     instance.labels.insert(ALIAS_LABEL.into(), alias.into());
     instance

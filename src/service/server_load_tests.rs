@@ -89,7 +89,7 @@ fn simultaneous_metrics_requests_share_a_page() {
 fn slow_reader_delays_no_other_peer() {
     let port = Port::new();
     for n in 0..3_000 {
-        port.change(&format!("{n}"));
+        port.control.add(&format!("{n}"));
     }
     let list = "GET /list_cluster HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut slow = port.peer();

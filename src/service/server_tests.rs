@@ -6,8 +6,8 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use super::*;
-use crate::cluster::{ClusterInstance, ClusterKey, Endpoint, RegistryError, TenantKey};
-use crate::service::fake_control::FakeControl;
+use crate::cluster::{ClusterInstance, ClusterKey, RegistryError, TenantKey};
+use crate::service::fake_control::{FakeControl, instance};
 use crate::service::limits::{BODY_BYTES_MAX, PARKED_MAX, PEER_MAX};
 
 /// Longer than any step takes on a busy machine: a test that waits this long has failed.
@@ -90,11 +90,6 @@ impl Port {
         peer
     }
 
-    fn change(&self, id: &str) {
-        let registry = &self.control.registry;
-        registry.status_change(instance(id)).unwrap();
-    }
-
     /// Closes the port, and waits for its thread.
     fn end(&mut self) {
         self.handle.close();
@@ -109,15 +104,6 @@ impl Drop for Port {
             self.end();
         }
     }
-}
-
-fn instance(id: &str) -> ClusterInstance {
-    let endpoint = Endpoint {
-        addr: "127.0.0.1".into(),
-        port: 1,
-        name: "redis".into(),
-    };
-    ClusterInstance::new(ClusterKey::local(), id, endpoint)
 }
 
 /// A connected client.
@@ -356,7 +342,7 @@ fn waiting_request_gets_a_change_at_once() {
     port.handle.changed();
     let got = Port::wait(port.admin(), 60).response();
     assert_eq!(got.status, 503, "{got:?}");
-    port.change("b");
+    port.control.add("b");
     port.handle.changed();
     for peer in &mut waiting {
         let got = peer.response();

@@ -12,11 +12,7 @@ use super::harness::{Worker, set};
 /// A worker with a limit of 1 MiB and tenants `one` and `two`, whose instances have these labels.
 fn worker(shares: [Option<&str>; 2]) -> Worker {
     let known = ["one", "two"].into_iter().zip(shares).map(|(name, share)| {
-        let endpoint = Endpoint {
-            addr: "127.0.0.1".into(),
-            port: 6379,
-            name: String::new(),
-        };
+        let endpoint = Endpoint::new("127.0.0.1", 6379);
         let label = share.map(|bytes| ("limit.tenant-buffer-bytes".to_owned(), bytes.to_owned()));
         Known {
             instance: ClusterInstance {

@@ -43,11 +43,7 @@ impl Registry {
 
     pub(crate) fn snapshot(&mut self) -> Arc<Snapshot> {
         let known = self.instances.iter().map(|(name, (status, port, health))| {
-            let endpoint = Endpoint {
-                addr: "127.0.0.1".into(),
-                port: *port,
-                name: String::new(),
-            };
+            let endpoint = Endpoint::new("127.0.0.1", *port);
             let instance = ClusterInstance::new(ClusterKey::local(), name.to_string(), endpoint);
             Known {
                 instance: ClusterInstance {
@@ -65,11 +61,7 @@ impl Registry {
 
     /// One instance whose name has several addresses, given by their last octets.
     pub(crate) fn of_addresses(&mut self, hosts: &[u8]) -> Arc<Snapshot> {
-        let endpoint = Endpoint {
-            addr: "redis".into(),
-            port: 1,
-            name: String::new(),
-        };
+        let endpoint = Endpoint::new("redis", 1);
         let addresses = hosts.iter().map(|&host| ([127, 0, 0, host], 1).into());
         let known = Known {
             instance: ClusterInstance::new(ClusterKey::local(), "1", endpoint),
@@ -85,11 +77,7 @@ impl Registry {
     /// A snapshot in which no name resolves.
     pub(crate) fn unresolved(&mut self) -> Arc<Snapshot> {
         let known = self.instances.iter().map(|(name, (status, ..))| {
-            let endpoint = Endpoint {
-                addr: "redis".into(),
-                port: *name,
-                name: String::new(),
-            };
+            let endpoint = Endpoint::new("redis", *name);
             let instance = ClusterInstance::new(ClusterKey::local(), name.to_string(), endpoint);
             Known {
                 instance: ClusterInstance {

@@ -58,11 +58,7 @@ fn two_tenants() -> (Worker, [String; 2]) {
             },
             ..ClusterKey::local()
         };
-        let endpoint = Endpoint {
-            addr: "127.0.0.1".into(),
-            port,
-            name: "redis".into(),
-        };
+        let endpoint = Endpoint::new("127.0.0.1", port);
         keys.push(key.tenant().to_string());
         let instance = ClusterInstance::new(key, name, endpoint);
         all.push((instance, vec![SocketAddr::from(([127, 0, 0, 1], port))]));

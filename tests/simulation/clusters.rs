@@ -98,11 +98,7 @@ impl Tenant {
         let listed = self.instances.iter().filter(|it| it.listed && self.listed);
         listed.map(|instance| {
             let address = address(instance.server);
-            let endpoint = Endpoint {
-                addr: address.ip().to_string(),
-                port: address.port(),
-                name: String::new(),
-            };
+            let endpoint = Endpoint::new(address.ip().to_string(), address.port());
             let alias = self.alias.iter().cloned();
             let described = ClusterInstance {
                 status: instance.status,

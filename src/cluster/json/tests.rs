@@ -70,11 +70,7 @@ fn instance_round_trips() {
 fn optional_fields_have_defaults() {
     let text = format!(r#"{{"key":{KEY},"id":"a","endpoints":[{{"addr":"h","port":1}}]}}"#);
     let instance = ClusterInstance::from_json(&text).unwrap();
-    let endpoint = Endpoint {
-        addr: "h".into(),
-        port: 1,
-        name: String::new(),
-    };
+    let endpoint = Endpoint::new("h", 1);
     assert_eq!(instance, ClusterInstance::new(cart(), "a", endpoint));
     // A deleted instance needs no endpoints.
     let text = format!(r#"{{"key":{KEY},"id":"a","status":"deleted"}}"#);
@@ -330,7 +326,7 @@ fn invalid_value_is_refused() {
     assert_all_refused(
         r#"
         "offline" -> "up"
-            line 14: [0].instances[0].status: unknown status; allowed: ready, online, offline, deleted
+        line 14: [0].instances[0].status: unknown status; allowed: ready, online, offline, deleted
         "127.0.0.1:6379" -> ""
             line 8: [0].instances[0].id: must not be empty
         "127.0.0.1:6379" -> "a\u0000"

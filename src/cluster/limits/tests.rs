@@ -11,11 +11,7 @@ fn labels(labels: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn instance(id: &str, with: &[(&str, &str)]) -> ClusterInstance {
-    let endpoint = Endpoint {
-        addr: "127.0.0.1".into(),
-        port: 6379,
-        name: String::new(),
-    };
+    let endpoint = Endpoint::new("127.0.0.1", 6379);
     let instance = ClusterInstance::new(ClusterKey::local(), id, endpoint);
     ClusterInstance {
         labels: labels(with),

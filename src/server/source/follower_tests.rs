@@ -22,11 +22,7 @@ fn catalog(clusters: &[&str]) -> Catalog {
         let key = key(fields.next().unwrap());
         let instances = fields.map(|field| {
             let (id, port) = field.split_once(':').unwrap();
-            let endpoint = Endpoint {
-                addr: "10.0.0.1".into(),
-                port: port.parse().unwrap(),
-                name: "redis".into(),
-            };
+            let endpoint = Endpoint::new("10.0.0.1", port.parse().unwrap());
             ClusterInstance::new(key.clone(), id, endpoint)
         });
         Cluster {

@@ -80,6 +80,13 @@ fn worker_stats(worker: u16, instances: Vec<InstanceStats>) -> WorkerStats {
     }
 }
 
+/// What a worker says of instances of these names, clients and requests.
+fn stats(worker: u16, instances: &[(&str, u32, u64)]) -> WorkerStats {
+    let instances = instances.iter();
+    let instances = instances.map(|&(name, clients, requests)| instance(name, clients, requests));
+    worker_stats(worker, instances.collect())
+}
+
 fn show(page: &Page, stats: Vec<WorkerStats>) -> String {
     let clusters: Vec<_> = ["one", "two", "three"].map(cluster).into();
     page.write(
@@ -108,10 +115,7 @@ const REQUESTS: &str = "elika_instance_requests_total";
 
 #[test]
 fn every_family_of_the_table_is_on_the_page() {
-    let page = shown(
-        &Page::new(5),
-        vec![worker_stats(0, vec![instance("one", 1, 100)])],
-    );
+    let page = shown(&Page::new(5), vec![stats(0, &[("one", 1, 100)])]);
     let mut announced = page.families.iter();
     let mut names = BTreeSet::new();
     for family in write::all().into_iter().flat_map(|(_, families)| families) {
@@ -135,23 +139,23 @@ fn every_family_of_the_table_is_on_the_page() {
 
 #[test]
 fn workers_are_added_up() {
-    let mut stats = vec![
-        worker_stats(0, vec![instance("one", 1, 100), instance("two", 7, 0)]),
-        worker_stats(1, vec![instance("one", 2, 200)]),
+    let mut all = vec![
+        stats(0, &[("one", 1, 100), ("two", 7, 0)]),
+        stats(1, &[("one", 2, 200)]),
     ];
-    stats[0].counters.logins = 5;
-    stats[0].client_count = 9;
-    stats[0].busy_us = 2_500_000;
-    stats[1].counters.logins = 6;
-    stats[1].instances[0].oldest_wait_ms = 900;
-    stats[1].instances[0].listed = false;
-    stats[0].tenants[0].refused[Limit::Pinned as usize] = 3;
-    stats[1].tenants[0].refused[Limit::Pinned as usize] = 4;
-    stats[0].tenants[1].refused[Limit::Denied as usize] = 1;
-    for tenant in stats.iter_mut().flat_map(|it| &mut it.tenants) {
+    all[0].counters.logins = 5;
+    all[0].client_count = 9;
+    all[0].busy_us = 2_500_000;
+    all[1].counters.logins = 6;
+    all[1].instances[0].oldest_wait_ms = 900;
+    all[1].instances[0].listed = false;
+    all[0].tenants[0].refused[Limit::Pinned as usize] = 3;
+    all[1].tenants[0].refused[Limit::Pinned as usize] = 4;
+    all[0].tenants[1].refused[Limit::Denied as usize] = 1;
+    for tenant in all.iter_mut().flat_map(|it| &mut it.tenants) {
         (tenant.paused, tenant.waiting) = (true, 2);
     }
-    let page = shown(&Page::new(5), stats);
+    let page = shown(&Page::new(5), all);
     let one = tenant("one");
     let at = |more: (&'static str, &'static str)| {
         let labels = [("tenant", one.as_str()), ("instance_id", "a"), more];
@@ -204,27 +208,15 @@ fn workers_are_added_up() {
         let labels = [("tenant", row), ("limit", limit)];
         page.value("elika_tenant_refused_total", &labels)
     };
-    assert_eq!(
-        refused(one.as_str(), "pinned") + refused(tenant("two").as_str(), "pinned"),
-        7.0
-    );
+    let two = tenant("two");
+    let pinned = [&one, &two].map(|it| refused(it.as_str(), "pinned"));
+    assert_eq!(pinned[0] + pinned[1], 7.0);
     assert_eq!(page.sum("elika_tenant_refused_total", &[]), 8.0);
-    assert_eq!(
-        page.value("elika_tenant_paused", &[("tenant", one.as_str())]),
-        1.0
-    );
-    assert_eq!(
-        page.value("elika_tenant_paused_clients", &[("tenant", one.as_str())]),
-        4.0
-    );
-    assert_eq!(
-        page.value(
-            "elika_tenant_dedicated_connections",
-            &[("tenant", one.as_str())]
-        ),
-        4.0,
-        "the worker with most"
-    );
+    let value = |name: &str| page.value(name, &[("tenant", one.as_str())]);
+    assert_eq!(value("elika_tenant_paused"), 1.0);
+    assert_eq!(value("elika_tenant_paused_clients"), 4.0);
+    let dedicated = value("elika_tenant_dedicated_connections");
+    assert_eq!(dedicated, 4.0, "the worker with most");
     let cluster = [
         ("tenant", one.as_str()),
         ("cluster", "local:local:local:shop \"x\":one"),
@@ -247,12 +239,8 @@ fn workers_are_added_up() {
 #[test]
 fn tenants_with_few_clients_share_a_row() {
     let page = Page::new(1);
-    let instances = vec![
-        instance("one", 1, 10),
-        instance("two", 5, 20),
-        instance("three", 2, 40),
-    ];
-    let first = shown(&page, vec![worker_stats(0, instances)]);
+    let instances = [("one", 1, 10), ("two", 5, 20), ("three", 2, 40)];
+    let first = shown(&page, vec![stats(0, &instances)]);
     let (one, two) = (tenant("one"), tenant("two"));
     let names = BTreeSet::from([two.as_str(), "other"]);
     assert_eq!(first.values_of("tenant"), names);
@@ -267,54 +255,34 @@ fn tenants_with_few_clients_share_a_row() {
     assert_eq!(first.value("elika_tenants", &[]), 3.0);
     assert_eq!(first.value("elika_tenants_shown", &[]), 1.0);
     // The tenant grows: its earlier counts stay in the group where they were counted.
-    let instances = vec![
-        instance("one", 9, 15),
-        instance("two", 5, 21),
-        instance("three", 2, 40),
-    ];
-    let second = shown(&page, vec![worker_stats(0, instances)]);
+    let instances = [("one", 9, 15), ("two", 5, 21), ("three", 2, 40)];
+    let second = shown(&page, vec![stats(0, &instances)]);
     assert_eq!(second.value(REQUESTS, &[("tenant", one.as_str())]), 0.0);
     assert_eq!(second.value(REQUESTS, &[("tenant", two.as_str())]), 21.0);
     assert_eq!(second.value(REQUESTS, &other), 55.0);
     assert_eq!(second.value("elika_instance_clients", &other), 2.0);
     // From now on its counts are its own.
-    let instances = vec![
-        instance("one", 9, 16),
-        instance("two", 5, 21),
-        instance("three", 7, 41),
-    ];
-    let third = shown(&page, vec![worker_stats(0, instances)]);
+    let instances = [("one", 9, 16), ("two", 5, 21), ("three", 7, 41)];
+    let third = shown(&page, vec![stats(0, &instances)]);
     assert_eq!(third.value(REQUESTS, &[("tenant", one.as_str())]), 1.0);
     assert_eq!(third.value(REQUESTS, &[("tenant", two.as_str())]), 21.0);
     assert_eq!(third.value(REQUESTS, &other), 56.0);
     // Tenant three has more clients than two, and takes its row.
-    let instances = vec![
-        instance("one", 9, 16),
-        instance("two", 5, 25),
-        instance("three", 99, 41),
-    ];
-    let fourth = shown(&page, vec![worker_stats(0, instances)]);
+    let instances = [("one", 9, 16), ("two", 5, 25), ("three", 99, 41)];
+    let fourth = shown(&page, vec![stats(0, &instances)]);
     let three = tenant("three");
     let names = BTreeSet::from([one.as_str(), three.as_str(), "other"]);
     assert_eq!(fourth.values_of("tenant"), names);
     assert_eq!(fourth.value(REQUESTS, &other), 60.0);
     assert_eq!(shown(&Page::new(0), vec![]).count(REQUESTS, &[]), 0);
-    let none = shown(
-        &Page::new(0),
-        vec![worker_stats(0, vec![instance("one", 1, 10)])],
-    );
+    let none = shown(&Page::new(0), vec![stats(0, &[("one", 1, 10)])]);
     assert_eq!(none.value(REQUESTS, &other), 10.0);
 }
 
 #[test]
 fn silent_worker_is_shown_with_its_last_figures() {
     let page = Page::new(5);
-    let both = |n| {
-        vec![
-            worker_stats(0, vec![instance("one", 1, n)]),
-            worker_stats(1, vec![instance("one", 2, n)]),
-        ]
-    };
+    let both = |n| vec![stats(0, &[("one", 1, n)]), stats(1, &[("one", 2, n)])];
     let first = shown(&page, both(100));
     let mut one = both(150);
     one.pop();
@@ -334,24 +302,18 @@ fn returned_instance_is_counted_from_zero() {
     let requests = |stats| shown(&page, stats).sum(REQUESTS, &[]);
     assert_eq!(
         requests(vec![
-            worker_stats(0, vec![instance("one", 1, 100)]),
-            worker_stats(1, vec![instance("one", 1, 10)])
+            stats(0, &[("one", 1, 100)]),
+            stats(1, &[("one", 1, 10)])
         ]),
         110.0
     );
     // Worker 0 has removed the instance, worker 1 still has it.
     assert_eq!(
-        requests(vec![
-            worker_stats(0, vec![]),
-            worker_stats(1, vec![instance("one", 1, 11)])
-        ]),
+        requests(vec![stats(0, &[]), stats(1, &[("one", 1, 11)])]),
         111.0
     );
     assert_eq!(
-        requests(vec![
-            worker_stats(0, vec![instance("one", 1, 5)]),
-            worker_stats(1, vec![])
-        ]),
+        requests(vec![stats(0, &[("one", 1, 5)]), stats(1, &[])]),
         116.0
     );
     // The address changes, the counts go on.
@@ -359,19 +321,10 @@ fn returned_instance_is_counted_from_zero() {
     moved.address = "10.0.0.2:6379".into();
     assert_eq!(requests(vec![worker_stats(0, vec![moved])]), 117.0);
     // No worker has the instance or its tenant.
-    assert_eq!(
-        requests(vec![worker_stats(0, vec![]), worker_stats(1, vec![])]),
-        0.0
-    );
-    assert_eq!(
-        requests(vec![worker_stats(0, vec![instance("one", 1, 7)])]),
-        7.0
-    );
+    assert_eq!(requests(vec![stats(0, &[]), stats(1, &[])]), 0.0);
+    assert_eq!(requests(vec![stats(0, &[("one", 1, 7)])]), 7.0);
     // Between two pages it started again at zero.
-    assert_eq!(
-        requests(vec![worker_stats(0, vec![instance("one", 1, 2)])]),
-        9.0
-    );
+    assert_eq!(requests(vec![stats(0, &[("one", 1, 2)])]), 9.0);
 }
 
 /// Whatever happens, no counter that stays on the page decreases, and each count is on it exactly
@@ -385,7 +338,7 @@ fn no_counter_decreases_or_loses_a_count() {
         let mut counts = [[0; NAMES.len()]; 3];
         let mut before = shown(&page, Vec::new());
         for _ in 0..40 {
-            let (mut stats, mut gained) = (Vec::new(), 0);
+            let (mut said, mut gained) = (Vec::new(), 0);
             for (worker, counts) in (0..).zip(&mut counts) {
                 if random.below(5) == 0 {
                     continue;
@@ -400,11 +353,11 @@ fn no_counter_decreases_or_loses_a_count() {
                     *count += more;
                     gained += more;
                     let clients = u32::try_from(random.below(10)).unwrap();
-                    instances.push(instance(name, clients, *count));
+                    instances.push((name, clients, *count));
                 }
-                stats.push(worker_stats(worker, instances));
+                said.push(stats(worker, &instances));
             }
-            let now = shown(&page, stats);
+            let now = shown(&page, said);
             assert!(
                 now.values_of("tenant").len() <= 5,
                 "{:?}",

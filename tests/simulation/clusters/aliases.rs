@@ -39,11 +39,7 @@ impl World {
     pub(super) fn impostors(&self) -> impl Iterator<Item = Known> {
         let keys = self.tenants.iter().filter_map(Tenant::impostor);
         keys.map(|key| {
-            let endpoint = Endpoint {
-                addr: address(0).ip().to_string(),
-                port: address(0).port(),
-                name: String::new(),
-            };
+            let endpoint = Endpoint::new(address(0).ip().to_string(), address(0).port());
             Known {
                 instance: ClusterInstance {
                     status: Status::Ready,
