@@ -9,63 +9,37 @@ use std::path::Path;
 
 use elika::config::{self, Parsed};
 
-/// Lines of a source file, and of a file with tests.
-const LINES_MAX: (usize, usize) = (400, 700);
+/// Lines of a file, and of a file below `tests/`.
+const LINES_MAX: (usize, usize) = (400, 600);
+
+/// Files of `src/` that are one table of data, of any length.
+const TABLES: &[&str] = &["src/command/tests/names.rs"];
 
 /// Characters of a line. rustfmt wraps code, but not comments.
 const LINE_CHARS_MAX: usize = 100;
 
 /// The layers that each layer may use, besides itself.
-const LAYERS: &[(&str, &[&str])] = &[
-    ("resp", &[]),
-    ("command", &["resp"]),
-    ("cluster", &["command"]),
-    ("config", &[]),
-    ("metrics", &[]),
-    ("store", &[]),
-    ("stats", &["store", "cluster", "metrics"]),
-    ("link", &["store", "command", "metrics", "resp"]),
-    (
-        "upstream",
-        &[
-            "link", "stats", "store", "command", "cluster", "metrics", "resp",
-        ],
-    ),
-    ("dedicated", &["link", "store", "command", "resp"]),
-    (
-        "session",
-        &[
-            "dedicated",
-            "link",
-            "stats",
-            "store",
-            "command",
-            "cluster",
-            "resp",
-        ],
-    ),
+const LAYERS: &[(&str, &str)] = &[
+    ("resp", ""),
+    ("command", "resp"),
+    ("cluster", "command"),
+    ("config", ""),
+    ("metrics", ""),
+    ("store", ""),
+    ("stats", "store cluster metrics"),
+    ("link", "store command metrics resp"),
+    ("upstream", "link stats store command cluster metrics resp"),
+    ("dedicated", "link store command resp"),
+    ("session", "dedicated link stats store command cluster resp"),
     (
         "proxy",
-        &[
-            "session",
-            "dedicated",
-            "upstream",
-            "link",
-            "stats",
-            "store",
-            "command",
-            "cluster",
-            "metrics",
-            "resp",
-        ],
+        "session dedicated upstream link stats store command cluster metrics resp",
     ),
-    ("reactor", &["proxy", "cluster"]),
-    ("service", &["proxy", "cluster", "metrics"]),
+    ("reactor", "proxy cluster"),
+    ("service", "proxy cluster metrics"),
     (
         "server",
-        &[
-            "service", "reactor", "proxy", "command", "cluster", "metrics", "config", "resp",
-        ],
+        "service reactor proxy command cluster metrics config resp",
     ),
 ];
 
@@ -78,33 +52,11 @@ const IMPURE: &[&str] = &[
     "TcpListener",
     "TcpStream",
 ];
-const PURE_LAYERS: &[&str] = &[
-    "resp",
-    "command",
-    "cluster",
-    "store",
-    "stats",
-    "link",
-    "upstream",
-    "dedicated",
-    "session",
-    "proxy",
-];
+const PURE_LAYERS: &str = "resp command cluster store stats link upstream dedicated session proxy";
 
 /// Types with ownership that is checked at run time, which the data path must not use.
 const SHARED: &[&str] = &["Rc", "RefCell", "Mutex", "dyn"];
-const DATA_PATH: &[&str] = &[
-    "resp",
-    "command",
-    "store",
-    "stats",
-    "link",
-    "upstream",
-    "dedicated",
-    "session",
-    "proxy",
-    "reactor",
-];
+const DATA_PATH: &str = "resp command store stats link upstream dedicated session proxy reactor";
 
 /// Marks of unfinished code, in two parts so that this file does not contain them.
 const UNFINISHED: &[(&str, &str)] = &[
@@ -184,17 +136,21 @@ fn sources_keep_the_rules() {
     assert!(sources.len() > 50, "{} files found", sources.len());
     let rules = RULES.iter().map(|(_, rule)| rule);
     report(rules.flat_map(|rule| sources.iter().flat_map(rule)));
+    for table in TABLES {
+        let listed = sources.iter().find(|source| source.path == *table);
+        let lines = listed.map_or(0, |source| source.text.lines().count());
+        assert!(lines > LINES_MAX.0, "{table} needs no exception");
+    }
 }
 
-/// Files have at most [`LINES_MAX`] lines.
+/// Files have at most [`LINES_MAX`] lines, except for [`TABLES`].
 fn length(source: &Source) -> Vec<String> {
     let lines = source.text.lines().count();
-    let max = if source.is_test() {
-        LINES_MAX.1
-    } else {
-        LINES_MAX.0
+    let max = match source.path.starts_with("tests/") {
+        true => LINES_MAX.1,
+        false => LINES_MAX.0,
     };
-    if lines <= max {
+    if lines <= max || TABLES.contains(&&*source.path) {
         return Vec::new();
     }
     let what = format!("{lines} lines: split it");
@@ -248,7 +204,7 @@ fn layers(source: &Source) -> Vec<String> {
         for rest in line.split("crate::").skip(1) {
             let end = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
             let named = &rest[..end];
-            if named != layer && !below.contains(&named) {
+            if named != layer && !has_word(below, named) {
                 let what = format!("{layer} must not name crate::{named}");
                 errors.push(source.error(n, what));
             }
@@ -265,8 +221,8 @@ fn sharing(source: &Source) -> Vec<String> {
     forbidden(source, DATA_PATH, SHARED)
 }
 
-fn forbidden(source: &Source, layers: &[&str], words: &[&str]) -> Vec<String> {
-    if !source.layer().is_some_and(|layer| layers.contains(&layer)) {
+fn forbidden(source: &Source, layers: &str, words: &[&str]) -> Vec<String> {
+    if !source.layer().is_some_and(|layer| has_word(layers, layer)) {
         return Vec::new();
     }
     let lines = source.code().flat_map(|(n, line)| {
@@ -278,11 +234,13 @@ fn forbidden(source: &Source, layers: &[&str], words: &[&str]) -> Vec<String> {
 
 /// Whether `line` contains `word` as a whole word.
 fn has_word(line: &str, word: &str) -> bool {
-    line.match_indices(word).any(|(at, _)| {
-        let before = line[..at].chars().next_back();
-        let after = line[at + word.len()..].chars().next();
-        !before.is_some_and(is_word) && !after.is_some_and(is_word)
-    })
+    let mut found = line.match_indices(word);
+    !word.is_empty()
+        && found.any(|(at, _)| {
+            let before = line[..at].chars().next_back();
+            let after = line[at + word.len()..].chars().next();
+            !before.is_some_and(is_word) && !after.is_some_and(is_word)
+        })
 }
 
 fn is_word(c: char) -> bool {
@@ -297,6 +255,7 @@ fn every_rule_can_fail() {
     let left = format!("{}{})", UNFINISHED[0].0, UNFINISHED[0].1);
     let bad = [
         ("length", "src/resp/new.rs", long.as_str()),
+        ("length", "src/resp/new_tests.rs", &long),
         ("length", "tests/new.rs", very_long.as_str()),
         ("line length", "src/resp/new.rs", &wide),
         ("opening", "src/resp/new.rs", "// No.\n"),
@@ -307,6 +266,7 @@ fn every_rule_can_fail() {
             "src/proxy/new.rs",
             "fn f(x: crate::reactor::X) {}",
         ),
+        ("layers", "src/resp/new.rs", "use crate::{proxy};"),
         ("layers", "src/nowhere/new.rs", ""),
         ("purity", "src/proxy/new.rs", "use std::net::TcpStream;"),
         ("purity", "src/command/new.rs", "    std::thread::spawn(f);"),
