@@ -30,7 +30,8 @@ pub struct Settings {
     /// A link with an outstanding reply that is silent this long is closed, or retired if its
     /// server answers on other links; 0: never.
     pub backend_reply_ms: u64,
-    /// A link that is not ready this long after its start has failed.
+    /// A TCP connection attempt that takes longer has failed. The addresses of a name share this
+    /// time.
     pub backend_connect_ms: u64,
     /// Requests in flight of one client; above it the client is read paused.
     pub client_in_flight_max: u32,
@@ -47,7 +48,7 @@ pub struct Settings {
     pub tenant_buffer_bytes_max: usize,
     /// A client that has read none of its replies for this long is closed; 0: never.
     pub client_send_ms: u64,
-    /// A client that has neither logged in nor sent a request is closed after this; 0: never.
+    /// A client that is anonymous for this long is closed, regardless of what it sends; 0: never.
     pub client_login_ms: u64,
     /// A client without requests in flight that has been silent this long is closed, unless it is a
     /// subscriber or in MONITOR; 0: never.
