@@ -58,7 +58,7 @@ impl Links {
         key
     }
 
-    /// Counts that a link is no longer connecting: its handshake is complete, or it ends.
+    /// Counts that a link is no longer connecting: its handshake is complete.
     pub(crate) fn opened(&mut self) {
         self.opening -= 1;
     }
@@ -103,7 +103,9 @@ impl Links {
     /// Removes a link. The caller handles its bytes and its requests.
     pub(crate) fn remove(&mut self, key: LinkKey) -> Option<Link> {
         self.waits.retain(|&other| other != key);
-        self.table.remove(key)
+        let link = self.table.remove(key)?;
+        self.opening -= usize::from(link.is_opening());
+        Some(link)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (LinkKey, &Link)> {

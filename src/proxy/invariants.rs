@@ -2,16 +2,15 @@
 
 use std::collections::HashSet;
 
-use crate::link::link::{Link, State, Verifying};
+use crate::link::link::Link;
 use crate::link::request::{Kind, Reply};
-use crate::link::role::{Listed, Role};
 use crate::link::stall::{PAUSE_BYTES, Stall};
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold};
 use crate::session::phase::Phase;
-use crate::store::key::{ClientKey, LinkKey, PoolKey};
-use crate::upstream::tenant::Use;
+use crate::store::key::{ClientKey, LinkKey};
+use crate::upstream::upstreams::invariants::CountedClient;
 
 impl Machine {
     /// Panics if the tables contradict one another. Does nothing in release builds.
@@ -37,7 +36,7 @@ impl Machine {
         self.check_stalled();
         self.check_clients();
         self.check_shares();
-        self.check_pools();
+        self.check_upstreams();
     }
 
     /// Links on which clients wait behind a slow reader are in the list to check.
@@ -61,24 +60,6 @@ impl Machine {
                     "{key:?}: clients wait behind a slow reader, and the link is not checked"
                 );
             }
-        }
-    }
-
-    fn check_verifiers(&self) {
-        for (key, instance) in self.upstreams.instances.iter() {
-            let all = self.links.iter();
-            let all = all.filter(|(_, it)| it.instance == key && it.is_verifier());
-            let (mut verifiers, mut opening) = (0, 0);
-            for (on, link) in all {
-                verifiers += 1;
-                opening += usize::from(link.is_opening());
-                let idle = matches!(link.state, State::Verifying(Verifying::Idle { .. }));
-                let listed = instance.logins.idle.contains(&on);
-                assert_eq!(idle, listed, "{on:?}");
-                assert!(link.fifo.is_empty() && link.queued == 0, "{on:?}");
-            }
-            let counted = (instance.logins.verifiers, instance.logins.opening);
-            assert_eq!((verifiers, opening), counted, "{key:?}");
         }
     }
 
@@ -232,103 +213,18 @@ impl Machine {
         }
     }
 
-    fn check_tenants(&self) {
-        for (key, instance) in self.upstreams.instances.iter() {
-            let is_there = |pool: PoolKey| {
-                let access = self.upstreams.access_of(pool);
-                access.is_some_and(|access| access.instance == key)
-            };
-            let clients = self.clients.iter();
-            let clients = clients.filter(|(_, it)| is_there(it.pool)).count();
-            assert_eq!(clients, instance.clients as usize, "{key:?}");
-            let ready = self.links.iter();
-            let ready = ready.filter(|(_, it)| it.is_ready() && is_there(it.pool));
-            assert_eq!(ready.count(), instance.ready as usize, "{key:?}");
-        }
-        for (key, tenant) in self.upstreams.tenants.iter() {
-            let clients = self.clients.iter();
-            let clients =
-                clients.filter(|(_, it)| self.upstreams.tenant_of_account(it.account()) == key);
-            let clients = clients.count();
-            assert_eq!(clients, tenant.used(Use::Client) as usize, "{key:?}");
-            let pins = self.clients.iter().filter_map(|(_, it)| it.pin());
-            let pins = pins.filter(|pin| pin.tenant == key).count();
-            assert_eq!(pins, tenant.used(Use::Pinned) as usize, "{key:?}");
-            let paused = self
-                .clients
-                .paused()
-                .iter()
-                .filter(|(_, of)| *of == key)
-                .count();
-            assert_eq!(paused, tenant.used(Use::Waiting) as usize, "{key:?}");
-        }
-        for (key, access) in self.upstreams.access.iter() {
-            let instance = self.upstreams.instances.get(access.instance);
-            let tenant = self.upstreams.tenant_of_account(access.account);
-            assert_eq!(Some(tenant), instance.map(|it| it.slot), "{key:?}");
-            let waiting = self.clients.iter().filter_map(|(_, it)| it.waiting());
-            let waiting = waiting.filter(|it| it.access == key).count();
-            assert_eq!(waiting, access.waiting as usize, "{key:?}");
-        }
-    }
-
-    fn check_pools(&self) {
-        for (key, pool) in self.upstreams.pools.iter() {
-            let clients = self
-                .clients
-                .iter()
-                .filter(|(_, client)| client.pool == key)
-                .count();
-            assert_eq!(clients, pool.clients as usize, "{key:?}");
-            for &link in &pool.links {
-                let link = self.links.get(link);
-                let shared = link.map(|b| (b.pool, b.role().listed()));
-                assert_eq!(shared, Some((key, Listed::Shared)));
-            }
-            for &link in &pool.idle {
-                let link = self.links.get(link);
-                let idle = link.map(|b| (b.pool, b.role(), b.fifo.is_empty()));
-                assert_eq!(idle, Some((key, Role::Idle, true)));
-            }
-            let dedicated = self.links.iter();
-            let dedicated = dedicated
-                .filter(|(_, b)| b.role().counts_as_dedicated() && b.pool == key)
-                .count();
-            assert_eq!(dedicated, pool.dedicated, "{key:?}");
-            let lent = self.links.iter();
-            let lent = lent.filter(|(_, b)| matches!(b.role(), Role::Borrowed(_)) && b.pool == key);
-            assert_eq!(lent.count(), pool.borrowed, "{key:?}");
-        }
-        let in_line: usize = self
-            .upstreams
-            .pools
-            .iter()
-            .map(|(_, pool)| pool.queue.len())
-            .sum();
-        assert_eq!(in_line, self.upstreams.queued());
-        let turns = self
-            .clients
-            .iter()
-            .filter(|(_, c)| c.phase() == Phase::Queued);
-        assert_eq!(turns.count(), in_line);
-        for (key, account) in self.upstreams.accounts.iter() {
-            let clients = self
-                .clients
-                .iter()
-                .filter(|(_, client)| client.account() == key)
-                .count();
-            assert_eq!(clients, account.clients as usize, "{key:?}");
-            let accesses = self.upstreams.access.iter();
-            let accesses = accesses.filter(|(_, it)| it.account == key).count();
-            assert_eq!(accesses, account.accesses as usize, "{key:?}");
-        }
-        self.check_tenants();
-        self.check_verifiers();
+    fn check_upstreams(&self) {
+        let counted = self.clients.iter().map(|(_, client)| CountedClient {
+            account: client.account(),
+            pool: client.pool,
+            changes_to: client.waiting().map(|it| it.access),
+            dedicated: client.pin().map(|pin| pin.tenant),
+            queued: client.phase() == Phase::Queued,
+        });
+        self.upstreams.check_clients(counted, self.clients.paused());
+        self.upstreams.check_links(&self.links);
         for (_, client) in self.clients.iter() {
-            let access = self.upstreams.access_of(client.pool);
-            assert!(access.is_none_or(|access| access.account == client.account()));
-            let link = self.links.get(client.link);
-            let pool = link.map(|link| link.pool);
+            let pool = self.links.get(client.link).map(|link| link.pool);
             let apart = client.waiting().is_some() || client.pin().is_some();
             assert!(apart || pool.is_none_or(|pool| pool == client.pool));
         }

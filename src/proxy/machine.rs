@@ -23,7 +23,7 @@ use crate::store::buffer::ReadBuffer;
 use crate::store::key::{AccountKey, ClientKey, ConnKey, LinkKey, PoolKey};
 use crate::store::time::Millis;
 use crate::upstream::tenant::Use;
-use crate::upstream::upstreams::Upstreams;
+use crate::upstream::upstreams::{Rules, Upstreams};
 
 /// One worker's proxy. See the module.
 #[derive(Debug)]
@@ -87,7 +87,13 @@ impl Machine {
             in_flight: settings.client_in_flight_max,
             outbound_bytes: settings.client_outbound_bytes_max,
         };
-        let upstreams = Upstreams::new(snapshot, settings.logins_per_second, settings.seed);
+        let rules = Rules {
+            worker: settings.worker,
+            balancer: settings.balancer,
+            logins_per_second: settings.logins_per_second,
+            seed: settings.seed,
+        };
+        let upstreams = Upstreams::new(snapshot, rules);
         Self {
             settings,
             now: Millis::default(),

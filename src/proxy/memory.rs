@@ -122,8 +122,7 @@ impl Machine {
 
     /// The bytes that this worker may keep for a tenant, at least 1.
     fn share_of(&self, tenant: TenantSlot) -> usize {
-        let tenant = self.upstreams.tenants.get(tenant);
-        let own = tenant.and_then(|it| it.limits.tenant_buffer_bytes);
+        let own = self.upstreams.buffer_bytes_max(tenant);
         let share = match (own, self.settings.tenant_buffer_bytes_max) {
             (Some(own), _) => usize::try_from(own).unwrap_or(usize::MAX),
             (None, 0) => usize::MAX,
@@ -153,7 +152,7 @@ impl Machine {
     /// Keeps each tenant within its share of the worker by evicting its largest client, even if the
     /// worker is below its limit.
     pub(super) fn keep_tenant_limits(&mut self) {
-        let tenants = self.upstreams.tenants.iter().map(|(slot, _)| slot);
+        let tenants = self.upstreams.tenants();
         let least = tenants.map(|slot| self.share_of(slot)).min();
         let least = least
             .unwrap_or(usize::MAX)

@@ -105,9 +105,7 @@ impl Machine {
                 Work::ServeLogins(of) => self.serve_logins(of),
                 Work::FailLogins(of, error) => self.fail_logins(of, &error),
                 Work::AskAboutLost(pool, of) => {
-                    if !self.upstreams.has_connections(pool) {
-                        self.ask_about_lost(pool, of);
-                    }
+                    self.upstreams.ask_about_lost(pool, of, self.now);
                 }
                 Work::ServeWaits => self.serve_waits(),
                 Work::LoseWaits(waiters) => self.lose_waits(waiters),

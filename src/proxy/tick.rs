@@ -1,17 +1,13 @@
 //! Timers: what is due, and when the machine is to be called next.
 
-use crate::cluster::Health;
-
 use crate::dedicated::pin::Pin;
 use crate::link::failure::Failure;
-use crate::link::link::{State, Verifying};
 use crate::proxy::machine::Machine;
 use crate::proxy::settings::Settings;
 use crate::session::client::{Client, Flag};
 use crate::stats::notice::Bound;
-use crate::store::key::{ClientKey, InstanceKey};
+use crate::store::key::ClientKey;
 use crate::store::time::Millis;
-use crate::upstream::account::Account;
 
 /// Between two checks of deadlines, ms: a deadline is noticed at most this late.
 const ROUND_MS: u64 = 100;
@@ -21,14 +17,6 @@ const SLOW_ROUND_MS: u64 = 1_000;
 
 /// The time that a closing or half-closed client has to read the rest, ms.
 const LINGER_MS: u64 = 60_000;
-
-/// An unused link is closed after this, ms.
-const IDLE_MS: u64 = 30_000;
-
-/// An anonymous link is retired after this, ms. A new link then shows whether the server still
-/// admits the default user: this is the longest time that a client can act as the default user
-/// after the server began to require a password.
-const ANONYMOUS_MS: u64 = 60_000;
 
 impl Machine {
     /// Handles what is due. Must be called once per turn; cheap if nothing is due.
@@ -77,7 +65,7 @@ impl Machine {
         let all = [
             self.next_look_at_stalls(),
             self.clients.throttled.due(),
-            self.next_token(),
+            self.upstreams.next_token(),
             round,
         ];
         all.into_iter().flatten().min()
@@ -91,36 +79,23 @@ impl Machine {
             || self.clients.any_asks_again()
             || !self.clients.paused().is_empty()
             || self.stats.notices.any_suppressed();
-        if owed || self.upstreams.probing {
+        if owed || self.upstreams.is_probing() {
             return Some(self.rounds.next);
         }
         let anybody = !self.clients.is_empty() || !self.links.is_empty();
         // The first worker checks instances without clients.
         let checks = self.settings.worker == 0 && self.settings.check_ms > 0;
-        let checks = checks && !self.clients.is_draining() && !self.upstreams.instances.is_empty();
+        let checks = checks && !self.clients.is_draining() && self.upstreams.any_instance();
         (anybody || checks).then_some(self.rounds.next_slow.max(self.rounds.next))
     }
 
     /// Asks instances that are down; the first worker also asks those whose state is unknown, so
     /// that their start is noticed and logged.
     fn probe(&mut self) {
-        self.upstreams.probing =
-            !self.clients.is_draining() && self.upstreams.any_not_up(self.settings.worker == 0);
-        if !self.upstreams.probing {
-            return;
+        if self.clients.is_draining() {
+            return self.upstreams.stop_probing();
         }
-        let due: Vec<InstanceKey> = (self.upstreams.instances.iter())
-            .filter(|(_, it)| it.connecting == 0 && it.leaving.is_none())
-            .filter(|(_, it)| match it.health {
-                Health::Unknown => self.settings.worker == 0,
-                Health::Down => self.now >= it.retry_at,
-                Health::Up | Health::Degraded => false,
-            })
-            .map(|(key, _)| key)
-            .collect();
-        for instance in due {
-            let access = self.upstreams.anonymous(instance);
-            let pool = self.upstreams.pool(access, 0, crate::resp::Protocol::Resp2);
+        for pool in self.upstreams.probe(self.settings.worker == 0, self.now) {
             self.open_shared(pool);
         }
     }
@@ -186,44 +161,9 @@ impl Machine {
         }
     }
 
-    /// Closes unused links. A pool with clients keeps one shared link and one that was dedicated,
-    /// so that the next blocking client does not wait for a new one. An anonymous link is closed in
-    /// any case after a while: only a new one shows whether the server still admits the default
-    /// user.
+    /// Closes unused links, and retires old ones.
     fn close_idle_links(&mut self) {
-        let mut idle = Vec::new();
-        let mut old = Vec::new();
-        for (key, pool) in self.upstreams.pools.iter() {
-            let spared = usize::from(pool.clients > 0);
-            let account = self.upstreams.account_of(key);
-            let anonymous = account.is_some_and(Account::is_anonymous);
-            for (i, &key) in pool.links.iter().enumerate() {
-                let Some(link) = self.links.get(key).filter(|it| it.is_ready()) else {
-                    continue;
-                };
-                let unused = link.fifo.is_empty() && self.now.since(link.since) >= IDLE_MS;
-                if i >= spared && unused {
-                    idle.push(key);
-                } else if anonymous && self.now.since(link.ready_at) >= ANONYMOUS_MS {
-                    old.push(key);
-                }
-            }
-            for (i, &key) in pool.idle.iter().enumerate() {
-                let Some(link) = self.links.get(key) else {
-                    continue;
-                };
-                let age = self.now.since(link.ready_at);
-                let old = anonymous && age >= ANONYMOUS_MS;
-                if old || i >= spared && self.now.since(link.since) >= IDLE_MS {
-                    idle.push(key);
-                }
-            }
-        }
-        let verifiers = self.links.iter().filter(|(_, it)| {
-            let unused = matches!(it.state, State::Verifying(Verifying::Idle { .. }));
-            unused && self.now.since(it.since) >= IDLE_MS
-        });
-        idle.extend(verifiers.map(|(key, _)| key));
+        let (idle, old) = self.upstreams.idle_and_old(&self.links, self.now);
         for key in idle {
             self.fail(key, &Failure::Removed);
         }

@@ -131,7 +131,7 @@ impl Sessions {
         Some(client)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ClientKey, &Client)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ClientKey, &Client)> + Clone {
         self.table.iter()
     }
 

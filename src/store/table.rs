@@ -92,7 +92,7 @@ impl<K: Key, T> Table<K, T> {
     }
 
     /// All values, in the order of their slots.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &T)> + Clone {
         self.slots
             .iter()
             .map(|(i, slot)| (K::new(i as u32, slot.generation), &slot.value))

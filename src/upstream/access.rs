@@ -10,16 +10,16 @@ const REFUSAL_MS: u64 = 1_000;
 /// An account on one instance. Clients use it through one of its pools.
 #[derive(Debug)]
 pub(crate) struct Access {
-    pub account: AccountKey,
-    pub instance: InstanceKey,
+    pub(super) account: AccountKey,
+    pub(super) instance: InstanceKey,
     /// The instance has accepted the account's credential. Without a credential: the last anonymous
     /// handshake succeeded.
-    pub open: bool,
+    pub(super) open: bool,
     /// The time until which the last refused handshake counts.
     refused_until: Option<Millis>,
-    pub pools: Vec<PoolKey>,
+    pub(super) pools: Vec<PoolKey>,
     /// Clients whose session change in progress leads to this access.
-    pub waiting: u32,
+    pub(super) waiting: u32,
 }
 
 impl Access {

@@ -1,8 +1,9 @@
 //! Accounts: users of a tenant, each with one credential.
 
+use std::sync::Arc;
+
 use crate::link::credential::Credential;
 use crate::store::key::TenantSlot;
-use std::sync::Arc;
 
 /// The identity of an account: a tenant and a credential; `None`: without a login.
 pub(crate) type Identity = (TenantSlot, Option<Arc<Credential>>);
@@ -12,14 +13,14 @@ pub(crate) type Identity = (TenantSlot, Option<Arc<Credential>>);
 /// no instance, and when they move to another one.
 #[derive(Debug)]
 pub(crate) struct Account {
-    pub tenant: TenantSlot,
+    pub(super) tenant: TenantSlot,
     /// The credential with which its clients logged in and with which its links authenticate;
     /// `None`: without a login.
-    pub credential: Option<Arc<Credential>>,
+    pub(super) credential: Option<Arc<Credential>>,
     /// Clients that are logged in to this account.
-    pub clients: u32,
+    pub(super) clients: u32,
     /// Instances on which it has an [`Access`](super::access::Access).
-    pub accesses: u32,
+    pub(super) accesses: u32,
 }
 
 impl Account {

@@ -21,72 +21,72 @@ pub(crate) const BACKOFF_MS: (u64, u64) = (50, 2_000);
 /// One server of a cluster.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    pub tenant: TenantKey,
-    pub slot: TenantSlot,
-    pub id: InstanceId,
-    pub address_text: String,
+    pub(super) tenant: TenantKey,
+    pub(super) slot: TenantSlot,
+    pub(super) id: InstanceId,
+    pub(super) address_text: String,
     /// The addresses of the last successful resolution of its name.
-    pub addresses: Vec<SocketAddr>,
+    pub(super) addresses: Vec<SocketAddr>,
     /// The name resolves in the present snapshot.
     resolves: bool,
     /// The health on this worker.
-    pub health: Health,
+    pub(super) health: Health,
     /// Why the health is not up.
-    pub reason: String,
+    pub(super) reason: String,
     /// The health from the checks of all workers, see `Snapshot`.
-    pub told: Health,
+    pub(super) told: Health,
     /// A request got READONLY, and the server's role is not primary. The instance is up again when
     /// its role is primary.
-    pub read_only: bool,
+    pub(super) read_only: bool,
     /// The kind of an error that made a check due. A script may have returned the error, so only
     /// the check decides.
-    pub suspected: Option<ErrorKind>,
+    pub(super) suspected: Option<ErrorKind>,
     /// The error for clients while the instance is down.
-    pub down_error: ErrorReply,
+    pub(super) down_error: ErrorReply,
     /// Consecutive failures to connect.
-    pub failures: u32,
+    pub(super) failures: u32,
     /// The index in `addresses` at which the next attempt to connect starts: that of the last one
     /// that worked.
     preferred: usize,
     /// While the instance is down, no attempt to connect is made before this time.
-    pub retry_at: Millis,
+    pub(super) retry_at: Millis,
     /// The check in progress: its link, and its start.
-    pub check: Option<(LinkKey, Millis)>,
+    pub(super) check: Option<(LinkKey, Millis)>,
     /// The start of the last check.
-    pub checked_at: Millis,
+    pub(super) checked_at: Millis,
     /// When bytes last arrived on any link to the instance.
-    pub heard: Millis,
+    pub(super) heard: Millis,
     /// When the instance was last probed, because a reply was late.
-    pub asked_alive: Millis,
+    pub(super) asked_alive: Millis,
     /// The shortest handshake so far, ms. A longer one includes time in which the server was busy.
-    pub handshake_ms: u64,
+    pub(super) handshake_ms: u64,
     /// The number of links that are connecting; those that are ready; all links except verifiers.
-    pub connecting: u32,
-    pub ready: u32,
-    pub connections: u32,
+    pub(super) connecting: u32,
+    pub(super) ready: u32,
+    pub(super) connections: u32,
     /// When the last search for an unused link found none.
-    pub all_used_at: Option<Millis>,
-    pub logins: Logins,
+    pub(super) all_used_at: Option<Millis>,
+    pub(super) logins: Logins,
     /// The registry removed the instance.
-    pub gone: bool,
+    pub(super) gone: bool,
     /// When it started draining: it is offline or removed, and its clients move to other instances.
-    pub leaving: Option<Millis>,
+    pub(super) leaving: Option<Millis>,
     /// Clients do not try to move again before this time.
-    pub moves_after: Millis,
+    pub(super) moves_after: Millis,
     /// When its addresses last changed.
-    pub moved_at: Option<Millis>,
+    pub(super) moved_at: Option<Millis>,
     /// The format in which its version shows clients.
-    pub dialect: Dialect,
+    pub(super) dialect: Dialect,
     /// Its blocking commands that are not in the proxy's table.
-    pub learned: BlockingCommands,
+    pub(super) learned: BlockingCommands,
     /// When the server last listed its blocking commands.
-    pub asked_at: Option<Millis>,
+    pub(super) asked_at: Option<Millis>,
     /// Clients on this instance.
-    pub clients: u32,
+    pub(super) clients: u32,
     /// Clients closed at a limit of bytes or time.
-    pub evictions: u64,
+    pub(super) evictions: u64,
     /// The traffic of links that have ended.
-    pub traffic: Traffic,
+    pub(super) traffic: Traffic,
 }
 
 impl Instance {
@@ -220,6 +220,3 @@ pub(crate) struct Changes {
     /// Instances whose addresses changed.
     pub moved: HashSet<InstanceKey>,
 }
-
-#[cfg(test)]
-mod tests;

@@ -29,22 +29,22 @@ const FAMILIAR_BYTES_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Logins {
     /// The queued logins, by [`Class`].
-    pub waiting: [InTurn; 5],
+    pub(super) waiting: [InTurn; 5],
     /// Users whose last login succeeded.
     familiar: HashSet<Box<[u8]>>,
     /// Clients that wait for a token to open a connection of their pool.
-    pub openers: VecDeque<ClientKey>,
+    pub(super) openers: VecDeque<ClientKey>,
     /// Pools that have lost their last link. Each opens one link, which shows whether its
     /// credential is still valid.
-    pub(crate) lost: VecDeque<PoolKey>,
+    pub(super) lost: VecDeque<PoolKey>,
     /// Idle verifiers; the last one is taken first.
-    pub idle: Vec<LinkKey>,
+    pub(super) idle: Vec<LinkKey>,
     /// All verifiers.
-    pub verifiers: usize,
+    pub(super) verifiers: usize,
     /// Verifiers that are connecting.
-    pub opening: usize,
+    pub(super) opening: usize,
     /// The instance is in the ring of instances that want a token.
-    pub(crate) in_ring: bool,
+    pub(super) in_ring: bool,
 }
 
 /// A queue of clients, fair by source address, and for each address by user: addresses take turns,
@@ -53,7 +53,7 @@ pub(crate) struct Logins {
 #[derive(Debug, Default)]
 pub(crate) struct InTurn {
     sources: Turns<IpAddr, Turns<Box<[u8]>, VecDeque<ClientKey>>>,
-    pub(crate) len: usize,
+    pub(super) len: usize,
 }
 
 /// Queues that are served round robin.
@@ -182,25 +182,29 @@ impl Logins {
 /// The tokens for opening links, and the ring of instances that wait for one.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
-    pub(crate) left: u32,
+    /// Tokens per second.
+    rate: u32,
+    pub(super) left: u32,
     /// The time up to which tokens were added.
     at: Millis,
-    pub(crate) ring: VecDeque<InstanceKey>,
+    pub(super) ring: VecDeque<InstanceKey>,
 }
 
 impl Tokens {
     /// The tokens of one second, which is the maximum.
     pub(crate) fn full(rate: u32) -> Self {
+        // With a rate of 0, no client could log in.
+        let rate = rate.max(1);
         Self {
-            left: rate.max(1),
+            rate,
+            left: rate,
             ..Self::default()
         }
     }
 
-    /// Adds the tokens that have accrued, up to those of one second. A rate of 0 counts as 1:
-    /// otherwise no client could log in.
-    pub(crate) fn refill(&mut self, rate: u32, now: Millis) {
-        let rate = u64::from(rate.max(1));
+    /// Adds the tokens that have accrued, up to those of one second.
+    pub(crate) fn refill(&mut self, now: Millis) {
+        let rate = u64::from(self.rate);
         let new = now.since(self.at) * rate / 1_000;
         if new == 0 {
             return;
@@ -215,8 +219,8 @@ impl Tokens {
     }
 
     /// When the next token accrues, if any instance waits for one.
-    pub(crate) fn due(&self, rate: u32) -> Option<Millis> {
-        let next = self.at.after(1_000_u64.div_ceil(u64::from(rate.max(1))));
+    pub(crate) fn due(&self) -> Option<Millis> {
+        let next = self.at.after(1_000_u64.div_ceil(u64::from(self.rate)));
         (!self.ring.is_empty()).then_some(next)
     }
 }

@@ -33,7 +33,7 @@ impl Permits {
 /// A question to a server whether the user of a pool may do something.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Inquiry {
-    pub(crate) pool: PoolKey,
-    pub(crate) what: Permission,
-    pub(crate) on: LinkKey,
+    pub pool: PoolKey,
+    pub what: Permission,
+    pub on: LinkKey,
 }

@@ -22,29 +22,29 @@ const PORTIONS_PER_SECOND: u64 = 100;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Tenant {
-    pub key: TenantKey,
-    pub limits: Arc<TenantLimits>,
+    pub(super) key: TenantKey,
+    pub(super) limits: Arc<TenantLimits>,
     /// The denied commands.
     denied: Option<Arc<DenyList>>,
     quota: Arc<Quota>,
     /// This worker's part of `quota`: clients, dedicated links, clients that wait for the end of a
     /// pause.
-    pub(crate) used: [u32; 3],
+    pub(super) used: [u32; 3],
     /// Instances that may be given to new clients, by id.
-    pub instances: Vec<InstanceKey>,
+    pub(super) instances: Vec<InstanceKey>,
     /// The number of choices among them so far.
-    pub turn: u64,
+    pub(super) turn: u64,
     /// Requests wait until then.
-    pub paused_until: Option<Millis>,
+    pub(super) paused_until: Option<Millis>,
     /// Requests taken from the quota and not used yet.
     portion: u32,
     /// Bytes transferred and not charged yet; negative after a refund: charged bytes that were not
     /// transferred.
     uncharged: i64,
     /// How often each limit was reached, in the order of [`Limit::ALL`].
-    pub refused: [u64; Limit::ALL.len()],
+    pub(super) refused: [u64; Limit::ALL.len()],
     /// When the registry removed the tenant.
-    pub gone: Option<Millis>,
+    pub(super) gone: Option<Millis>,
 }
 
 /// A gauge of a quota.

@@ -16,15 +16,26 @@
 //! soon as the links that authenticated with it have ended.
 
 mod accounts;
+pub(crate) mod admission;
+pub(crate) mod choice;
+pub(crate) mod health;
 mod instances;
+pub(crate) mod invariants;
+mod links;
+pub(crate) mod logins;
+pub(crate) mod moves;
+mod permits;
 mod queries;
+mod queue;
+mod stats;
 mod tenants;
 
-use crate::cluster::Snapshot;
-use crate::cluster::{InstanceId, TenantKey};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use crate::cluster::{Balancer, InstanceId, Snapshot, TenantKey};
 use crate::link::links::Links;
-use crate::link::role::{Listed, Role};
-use crate::store::key::{AccessKey, AccountKey, InstanceKey, LinkKey, PoolKey, TenantSlot};
+use crate::store::key::{AccessKey, AccountKey, InstanceKey, PoolKey, TenantSlot};
 use crate::store::random::Random;
 use crate::store::table::Table;
 use crate::store::time::Millis;
@@ -35,48 +46,61 @@ use crate::upstream::logins::Tokens;
 use crate::upstream::permits::Inquiry;
 use crate::upstream::pool::Pool;
 use crate::upstream::tenant::{DeniedLists, Tenant};
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+
+/// What of the machine's settings holds for the tables.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// The number of this worker in the process, from 0.
+    pub worker: u16,
+    /// How a client's instance is chosen among its tenant's.
+    pub balancer: Balancer,
+    /// Links opened for logins and SELECTs, per second.
+    pub logins_per_second: u32,
+    /// The seed of the random numbers: jitter of reconnects, and the choice of an instance.
+    pub seed: u64,
+}
 
 /// The tables and their indexes. The maps are ordered, so that the same calls give the same
 /// results.
 #[derive(Debug)]
 pub(crate) struct Upstreams {
+    rules: Rules,
     /// The view of the clusters that the tables follow.
-    pub snapshot: Arc<Snapshot>,
-    pub tenants: Table<TenantSlot, Tenant>,
-    pub instances: Table<InstanceKey, Instance>,
-    pub accounts: Table<AccountKey, Account>,
-    pub access: Table<AccessKey, Access>,
-    pub pools: Table<PoolKey, Pool>,
+    snapshot: Arc<Snapshot>,
+    tenants: Table<TenantSlot, Tenant>,
+    instances: Table<InstanceKey, Instance>,
+    accounts: Table<AccountKey, Account>,
+    access: Table<AccessKey, Access>,
+    pools: Table<PoolKey, Pool>,
     /// The requests of some tenant must be checked one by one.
-    pub any_gate: bool,
-    pub by_tenant: BTreeMap<TenantKey, TenantSlot>,
+    any_gate: bool,
+    by_tenant: BTreeMap<TenantKey, TenantSlot>,
     /// The ends of pauses of tenants that this worker does not know yet.
-    pub early_pauses: BTreeMap<TenantKey, Millis>,
-    pub denied_lists: DeniedLists,
-    pub by_id: BTreeMap<(TenantKey, InstanceId), InstanceKey>,
+    early_pauses: BTreeMap<TenantKey, Millis>,
+    denied_lists: DeniedLists,
+    by_id: BTreeMap<(TenantKey, InstanceId), InstanceKey>,
     by_identity: BTreeMap<Identity, AccountKey>,
     by_place: BTreeMap<(InstanceKey, AccountKey), AccessKey>,
     /// The tokens for opening links for logins and SELECTs, and the instances that wait for one.
-    pub tokens: Tokens,
+    tokens: Tokens,
     /// Permission probes that are in flight.
-    pub inquiries: Vec<Inquiry>,
+    inquiries: Vec<Inquiry>,
     /// Clients in the wait queues of all pools.
     queued: usize,
     /// Some instance has a health check due, because of a reply to a request.
-    pub suspects: bool,
+    suspects: bool,
     /// Some instance may not be up: the rounds that probe instances run even without requests.
-    pub probing: bool,
+    probing: bool,
     /// Some server has blocking commands that the table does not have.
-    pub learned_any: bool,
+    learned_any: bool,
     /// Random numbers for jitter and for the choice of an instance.
-    pub random: Random,
+    random: Random,
 }
 
 impl Upstreams {
-    pub(crate) fn new(snapshot: Arc<Snapshot>, logins_per_second: u32, seed: u64) -> Self {
+    pub(crate) fn new(snapshot: Arc<Snapshot>, rules: Rules) -> Self {
         let mut upstreams = Self {
+            rules,
             snapshot: Arc::default(),
             tenants: Table::default(),
             instances: Table::default(),
@@ -90,70 +114,16 @@ impl Upstreams {
             by_id: BTreeMap::new(),
             by_identity: BTreeMap::new(),
             by_place: BTreeMap::new(),
-            tokens: Tokens::full(logins_per_second),
+            tokens: Tokens::full(rules.logins_per_second),
             inquiries: Vec::new(),
             queued: 0,
             suspects: false,
             probing: true,
             learned_any: false,
-            random: Random::new(seed),
+            random: Random::new(rules.seed),
         };
         upstreams.follow(snapshot, Millis::default());
         upstreams
-    }
-
-    /// Counts a client that joins a wait queue.
-    pub(crate) fn enqueued(&mut self) {
-        self.queued += 1;
-    }
-
-    /// Counts a client that leaves a wait queue.
-    pub(crate) fn dequeued(&mut self) {
-        self.queued -= 1;
-    }
-
-    /// The number of clients in the wait queues of all pools.
-    pub(crate) fn queued(&self) -> usize {
-        self.queued
-    }
-
-    pub(crate) fn any_queued(&self) -> bool {
-        self.queued > 0
-    }
-
-    /// Updates a pool's lists after a link changed its role.
-    pub(crate) fn list(&mut self, pool: PoolKey, key: LinkKey, before: Role, role: Role) {
-        // A link that stays in the same list keeps its position.
-        if before.listed() != role.listed() || before.listed() == Listed::Nowhere {
-            self.unlist(pool, key, before);
-            self.enlist(pool, key, role);
-        }
-    }
-
-    /// Adds a link to its pool's lists and counts.
-    pub(crate) fn enlist(&mut self, pool: PoolKey, key: LinkKey, role: Role) {
-        if let Some(pool) = self.pools.get_mut(pool) {
-            match role.listed() {
-                Listed::Shared => pool.links.push(key),
-                Listed::Idle => pool.idle.push(key),
-                Listed::Nowhere => {}
-            }
-            pool.dedicated += usize::from(role.counts_as_dedicated());
-            pool.borrowed += usize::from(matches!(role, Role::Borrowed(_)));
-        }
-    }
-
-    /// Removes a link from its pool's lists and counts.
-    pub(crate) fn unlist(&mut self, pool: PoolKey, key: LinkKey, role: Role) {
-        if let Some(pool) = self.pools.get_mut(pool) {
-            match role.listed() {
-                Listed::Shared => pool.links.retain(|&other| other != key),
-                Listed::Idle => pool.idle.retain(|&other| other != key),
-                Listed::Nowhere => {}
-            }
-            pool.dedicated -= usize::from(role.counts_as_dedicated());
-            pool.borrowed -= usize::from(matches!(role, Role::Borrowed(_)));
-        }
     }
 
     /// Removes unused pools, accesses and accounts, and the instances and tenants that the registry
@@ -181,3 +151,6 @@ impl Upstreams {
         self.sweep_tenants();
     }
 }
+
+#[cfg(test)]
+mod tests;

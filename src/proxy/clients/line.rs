@@ -28,9 +28,8 @@ impl Machine {
 
     /// How the version of a client's server shows clients.
     pub(in crate::proxy) fn dialect_of(&self, key: ClientKey) -> Dialect {
-        let instance = self.instance_of_client(key);
-        let instance = instance.and_then(|key| self.upstreams.instances.get(key));
-        instance.map_or_else(Dialect::default, |instance| instance.dialect)
+        let client = self.clients.get(key);
+        client.map_or_else(Dialect::default, |it| self.upstreams.dialect_of(it.pool))
     }
 
     /// Builds the line of a client in CLIENT LIST.

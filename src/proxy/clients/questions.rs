@@ -239,25 +239,21 @@ impl Machine {
     /// The tenant, instance and user of a client; `None` if it has no account or no instance.
     pub(in crate::proxy) fn scope_of(&self, key: ClientKey) -> Option<Scope> {
         let client = self.clients.get(key)?;
-        let account = self.upstreams.accounts.get(client.account())?;
-        let instance = self.upstreams.instance_of_pool(client.pool)?;
+        let (tenant, instance) = self.upstreams.place_of(client.pool)?;
         Some(Scope {
-            tenant: instance.tenant.clone(),
-            instance: instance.id.clone(),
-            user: account.name().into(),
+            tenant: tenant.clone(),
+            instance: instance.clone(),
+            user: self.upstreams.user(client.account()).into(),
         })
     }
 
     /// Is the client one of this user's on this instance? A client without an instance counts for
     /// every instance.
     pub(in crate::proxy) fn in_scope(&self, client: &Client, scope: &Scope) -> bool {
-        let Some(account) = self.upstreams.accounts.get(client.account()) else {
-            return false;
-        };
-        let tenant = self.upstreams.tenants.get(account.tenant);
-        let instance = self.upstreams.instance_of_pool(client.pool);
-        account.name() == &*scope.user
-            && tenant.is_some_and(|tenant| tenant.key == scope.tenant)
-            && instance.is_none_or(|instance| instance.id == scope.instance)
+        let tenant = self.upstreams.tenant_of_account(client.account());
+        let place = self.upstreams.place_of(client.pool);
+        self.upstreams.user(client.account()) == &*scope.user
+            && self.upstreams.tenant_key(tenant) == Some(&scope.tenant)
+            && place.is_none_or(|(_, id)| *id == scope.instance)
     }
 }

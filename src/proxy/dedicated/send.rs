@@ -69,9 +69,10 @@ impl Machine {
     /// Is the client's instance down? A blocking command then waits in the wait queue: after an
     /// immediate error, the client would retry immediately.
     fn is_down(&self, key: ClientKey) -> bool {
-        let instance = self.instance_of_client(key);
-        let instance = instance.and_then(|key| self.upstreams.instances.get(key));
-        instance.is_some_and(|instance| !instance.gone && instance.is_out(self.now))
+        let client = self.clients.get(key);
+        client.is_some_and(|it| {
+            self.upstreams.is_out(it.pool, self.now) && !self.upstreams.is_gone(it.pool)
+        })
     }
 
     fn send_own(&mut self, key: ClientKey, own: Dedicated, frame: &[u8]) -> Handled {

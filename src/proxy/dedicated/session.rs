@@ -76,8 +76,7 @@ impl Machine {
         target: Target,
     ) -> Result<Handled, ErrorReply> {
         let current = self.instance_of_client(key);
-        let wanted = self.upstreams.access.get(target.access);
-        if wanted.map(|access| access.instance) != current {
+        if self.upstreams.instance_of_access(target.access) != current {
             return Err(OTHER_TENANT);
         }
         if !self.at_barrier(key) {
@@ -95,9 +94,7 @@ impl Machine {
         access: AccessKey,
         protocol: Protocol,
     ) {
-        let access = self.upstreams.access.get(access);
-        let account = access.and_then(|access| self.upstreams.accounts.get(access.account));
-        let Some(credential) = account.and_then(|account| account.credential.clone()) else {
+        let Some(credential) = self.upstreams.credential(access).cloned() else {
             return;
         };
         let mut bytes = Vec::new();
@@ -235,9 +232,7 @@ impl Machine {
         let tenant = self.upstreams.tenant_of_account(client.account());
         let account = self.upstreams.account((tenant, Some(credential)));
         let access = self.upstreams.access_to(instance, account);
-        if let Some(access) = self.upstreams.access.get_mut(access) {
-            access.accept();
-        }
+        self.upstreams.accept(access);
         self.become_user(key, account);
         self.move_with_link(key, access, db, protocol);
     }

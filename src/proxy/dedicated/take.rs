@@ -3,8 +3,6 @@
 //! A tenant has a limit on dedicated links, and an instance one on all links. A client that finds
 //! no free link waits in the pool's wait queue.
 
-use std::mem;
-
 use crate::dedicated::pin::Pin;
 use crate::link::failure::Failure;
 use crate::link::link::Link;
@@ -16,7 +14,7 @@ use crate::proxy::work::Work;
 use crate::session::phase::Phase;
 use crate::store::key::{ClientKey, LinkKey, PoolKey, TenantSlot};
 use crate::store::time::Millis;
-use crate::upstream::pool::{Pool, QueuedClient};
+use crate::upstream::pool::QueuedClient;
 use crate::upstream::tenant::Use;
 
 impl Machine {
@@ -31,8 +29,7 @@ impl Machine {
             return Err(Refusal::Error(*error));
         }
         let pool_key = client.pool;
-        let waited_for = |pool: &Pool| !pool.queue.is_empty();
-        if self.upstreams.pools.get(pool_key).is_some_and(waited_for) {
+        if self.upstreams.has_queue(pool_key) {
             // Free links go to the clients that wait already.
             self.work.push(Work::ServeQueue(pool_key));
         } else if !self.upstreams.is_out(pool_key, self.now)
@@ -41,11 +38,8 @@ impl Machine {
             self.own(link, key);
             return Ok(());
         }
-        let (client, pool) = (
-            self.clients.get_mut(key),
-            self.upstreams.pools.get_mut(pool_key),
-        );
-        let (Some(client), Some(pool)) = (client, pool) else {
+        let known = self.upstreams.has_pool(pool_key);
+        let Some(client) = self.clients.get_mut(key).filter(|_| known) else {
             return Err(Refusal::NotLoggedIn);
         };
         // A link that was given to the client may have failed: the wait then continues.
@@ -56,8 +50,7 @@ impl Machine {
             client: key,
             since: client.queued_since(),
         };
-        pool.queue.push_back(queued);
-        self.upstreams.enqueued();
+        self.upstreams.enqueue(pool_key, queued);
         self.enter(key, Phase::Queued);
         self.stats.counters.pins_delayed += 1;
         Err(Refusal::Later)
@@ -70,17 +63,11 @@ impl Machine {
         };
         let protocol = client.protocol;
         let access = self.upstreams.access_key(client.pool);
-        let pools = { self.upstreams.access.get(access) }.map(|it| it.pools.clone());
-        let pools = pools.unwrap_or_default();
         // The reply to FUNCTION STATS differs between the protocols.
-        let pools = pools
-            .iter()
-            .filter_map(|&pool| self.upstreams.pools.get(pool));
-        let pools = pools.filter(|pool| pool.protocol == protocol);
-        let mut all = pools.flat_map(|pool| pool.idle.iter().chain(&pool.links));
+        let mut all = self.upstreams.links_of(access, protocol);
         let is_free = |key| !self.links.get(key).is_some_and(Link::is_reserved);
-        let free = all.find(|&&key| self.is_clean(key) && is_free(key));
-        let free = free.copied();
+        let free = all.find(|&key| self.is_clean(key) && is_free(key));
+        drop(all);
         if let Some(on) = free {
             self.borrow_link(on, key);
             return Ok(());
@@ -111,9 +98,7 @@ impl Machine {
         pool_key: PoolKey,
     ) -> Result<Option<LinkKey>, Refusal> {
         let slot = self.upstreams.tenant_of_pool(pool_key);
-        let full = self.has_all_dedicated(slot);
-        let tenant = self.upstreams.tenants.get_mut(slot);
-        if tenant.is_some_and(|tenant| full || !tenant.take(Use::Pinned, tenant.limits.pinned)) {
+        if self.has_all_dedicated(slot) || !self.upstreams.take_dedicated(slot) {
             return Ok(None);
         }
         let found = self.find_free(pool_key);
@@ -126,24 +111,21 @@ impl Machine {
     /// Has this tenant reached its limit on dedicated links? Links on which WAIT is in flight
     /// count, too; they return to the pool in a moment.
     pub(super) fn has_all_dedicated(&self, slot: TenantSlot) -> bool {
-        let tenant = self.upstreams.tenants.get(slot);
-        let used = tenant.map_or(0, |tenant| tenant.used(Use::Pinned));
+        let used = self.upstreams.used(slot, Use::Pinned);
         let left = self.settings.dedicated_max.saturating_sub(used);
         left == 0 || self.asked_about_waits(slot) >= left
     }
 
     /// Counts a link as dedicated whatever the tenant's limit is.
     fn count_owned(&mut self, key: LinkKey) {
-        let pool = self.links.get(key).map(|link| link.pool);
-        let slot = pool.map(|pool| self.upstreams.tenant_of_pool(pool));
-        if let Some(tenant) = slot.and_then(|slot| self.upstreams.tenants.get_mut(slot)) {
-            tenant.take(Use::Pinned, None);
+        if let Some(link) = self.links.get(key) {
+            let slot = self.upstreams.tenant_of_pool(link.pool);
+            self.upstreams.take(slot, Use::Pinned, None);
         }
     }
 
     fn find_free(&mut self, pool_key: PoolKey) -> Result<Option<LinkKey>, Refusal> {
-        while let Some(pool) = self.upstreams.pools.get_mut(pool_key) {
-            let Some(&key) = pool.idle.last() else { break };
+        while let Some(&key) = self.upstreams.idle_links(pool_key).last() {
             if self.is_clean(key) {
                 return Ok(Some(key));
             }
@@ -196,13 +178,11 @@ impl Machine {
         let Some(link) = self.links.get(key) else {
             return false;
         };
-        let instance = self.upstreams.instances.get(link.instance);
-        let gone = instance.is_none_or(|it| it.gone || !it.is_at(link.address));
         link.is_ready()
             && link.fifo.is_empty()
             && link.scanner.at_start()
             && !link.is_retired()
-            && !gone
+            && self.upstreams.is_in_use(link.instance, link.address)
     }
 
     /// Gives back a client's dedicated link if it holds nothing and nothing is in flight.
@@ -235,7 +215,7 @@ impl Machine {
             true => pin.shared,
             false => LinkKey::NONE,
         });
-        if self.is_leaving(key) {
+        if self.upstreams.leaving(to, self.now).is_some() {
             self.gather(key);
         }
         let Some(link) = self.links.get(link_key) else {
@@ -267,11 +247,8 @@ impl Machine {
             return self.retire(key);
         }
         self.assign(key, Role::Shared);
-        let Some(pool) = self.upstreams.pools.get_mut(pool) else {
-            return;
-        };
         // Clients that wait for a link that connects in its place can continue on this one.
-        self.work.advance(mem::take(&mut pool.waiters));
+        self.work.advance(self.upstreams.take_waiters(pool));
     }
 
     /// Moves a link to the pool that it belongs to after SELECT or a login.
@@ -282,7 +259,7 @@ impl Machine {
         if from == to {
             return true;
         }
-        if self.upstreams.pools.get(to).is_none() {
+        if !self.upstreams.has_pool(to) {
             return false;
         }
         self.change_pool(key, to);
@@ -301,8 +278,9 @@ impl Machine {
         let asks = awaited && link.asked_wait != self.now;
         if !not_reusable
             && self.is_clean(key)
-            && let Some(pool) = self.upstreams.pools.get(pool_key)
-            && (pool.idle.len() < self.settings.pool_idle_max || !pool.queue.is_empty() || awaited)
+            && (self.upstreams.idle_links(pool_key).len() < self.settings.pool_idle_max
+                || self.upstreams.has_queue(pool_key)
+                || awaited)
         {
             self.assign(key, Role::Idle);
             if asks {

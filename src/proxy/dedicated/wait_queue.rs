@@ -7,7 +7,6 @@ use crate::proxy::machine::Machine;
 use crate::stats::notice::Bound;
 use crate::stats::worker_stats::Limit;
 use crate::store::key::{ClientKey, PoolKey};
-use crate::upstream::pool::QueuedClient;
 
 /// The error for a client whose wait timed out.
 const NO_TURN: ErrorReply =
@@ -18,16 +17,12 @@ impl Machine {
     pub(in crate::proxy) fn serve_queue(&mut self, pool_key: PoolKey) {
         while !self.upstreams.is_out(pool_key, self.now)
             // The client leaves the queue, and returns to its head if no link is free.
-            && let Some(pool) = self.upstreams.pools.get_mut(pool_key)
-            && let Some(queued) = pool.queue.pop_front()
+            && let Some(queued) = self.upstreams.next_queued(pool_key)
         {
             let key = queued.client;
             let refusal = match self.free_connection(pool_key) {
                 Ok(None) => {
-                    if let Some(pool) = self.upstreams.pools.get_mut(pool_key) {
-                        pool.queue.push_front(queued);
-                    }
-                    return;
+                    return self.upstreams.requeue(pool_key, queued);
                 }
                 Ok(Some(link)) => {
                     self.own(link, key);
@@ -44,7 +39,6 @@ impl Machine {
 
     /// Removes a client from the wait queue: its command is decoded again.
     fn finish_waiting(&mut self, key: ClientKey, refusal: Option<ErrorReply>) {
-        self.upstreams.dequeued();
         if let Some(client) = self.clients.get_mut(key) {
             client.take_refusal();
             if let Some(error) = refusal {
@@ -60,19 +54,13 @@ impl Machine {
             return;
         }
         let wait_ms = self.settings.pool_wait_ms;
-        for pool_key in self.upstreams.pools.keys() {
+        for pool_key in self.upstreams.pools() {
             self.serve_queue(pool_key);
-            let instance = self.upstreams.instance_of_pool(pool_key);
-            let out = instance.filter(|instance| instance.is_out(self.now));
-            let down_error = out.map(|it| it.down_error.clone());
+            let down_error = self.upstreams.why_out(pool_key, self.now);
             let error = down_error.clone().unwrap_or(NO_TURN);
             let slot = self.upstreams.tenant_of_pool(pool_key);
-            let now = self.now;
-            let late = |queued: &QueuedClient| now.since(queued.since) >= wait_ms;
-            while let Some(pool) = self.upstreams.pools.get_mut(pool_key)
-                && let Some(at) = pool.queue.iter().position(late)
-                && let Some(QueuedClient { client: key, .. }) = pool.queue.remove(at)
-            {
+            while let Some(queued) = (self.upstreams).overdue_queued(pool_key, wait_ms, self.now) {
+                let key = queued.client;
                 self.stats.counters.pins_refused += 1;
                 if down_error.is_none() {
                     let bound = self.dedicated_bound(pool_key);
@@ -88,7 +76,7 @@ impl Machine {
 
     /// The limit because of which a pool can get no further dedicated link.
     fn dedicated_bound(&self, pool: PoolKey) -> Bound {
-        let full = { self.upstreams.access_of(pool) }.is_some_and(|it| self.is_full(it.instance));
+        let full = { self.upstreams.instance_of(pool) }.is_some_and(|it| self.is_full(it));
         if self.has_all_dedicated(self.upstreams.tenant_of_pool(pool)) {
             Bound::Dedicated
         } else if full {
@@ -103,10 +91,7 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        if let Some(pool) = self.upstreams.pools.get_mut(client.pool) {
-            pool.queue.retain(|queued| queued.client != key);
-        }
-        self.upstreams.dequeued();
+        self.upstreams.leave_queue(client.pool, key);
         self.clients.go_on(key);
     }
 }

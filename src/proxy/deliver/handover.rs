@@ -240,8 +240,8 @@ impl Machine {
         if moved || again.iter().any(|client| !ways.suspects.contains(client)) {
             ways.to = self.successor(lost, was_ready);
         }
-        let pool = self.upstreams.pools.get(lost.pool);
-        let room = pool.is_some_and(|it| it.shared() < self.settings.pool_connections_max);
+        let size = self.upstreams.pool_size(lost.pool);
+        let room = size.is_some_and(|size| size < self.settings.pool_connections_max);
         if room && was_ready && again.iter().any(|client| ways.suspects.contains(client)) {
             ways.apart = self.open_shared(lost.pool);
             if let Some(apart) = ways.apart.and_then(|key| self.links.get_mut(key)) {
@@ -254,22 +254,15 @@ impl Machine {
     /// The link that takes over the requests of a lost one. A link that took over requests itself
     /// and has not sent a byte gets no successor: otherwise requests could move without end.
     fn successor(&mut self, lost: &Link, was_ready: bool) -> Option<LinkKey> {
-        let instance = self.upstreams.instance_of_pool(lost.pool);
-        let gone = instance.is_none_or(|instance| instance.gone);
         if was_ready
             && !lost.is_successor
-            && !gone
+            && !self.upstreams.is_gone(lost.pool)
             && let Some(new) = self.open_shared(lost.pool)
         {
             self.links.get_mut(new)?.is_successor = true;
             return Some(new);
         }
-        let pool = self.upstreams.pools.get(lost.pool)?;
-        let living = pool.links.iter();
-        let living = living.filter_map(|&key| Some((key, self.links.get(key)?)));
-        let worst = |it: &Link| (!it.is_ready(), !it.is_open(), it.drawbacks(self.now));
-        let best = living.min_by_key(|(_, link)| worst(link));
-        best.map(|(key, _)| key)
+        self.upstreams.best_link(lost.pool, &self.links, self.now)
     }
 
     fn ask_lost_again(&mut self, index: u32, to: LinkKey, bytes: &[u8]) {

@@ -17,7 +17,7 @@
 //! the server answers elsewhere, the link stays open but takes no new requests.
 
 use crate::command;
-use crate::resp::{Protocol, write};
+use crate::resp::write;
 
 use crate::link::failure::Failure;
 use crate::link::link::{Link, State, Verifying};
@@ -29,7 +29,7 @@ use crate::link::verb::Verb;
 use crate::proxy::deliver::retry::first_unanswered;
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
-use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
+use crate::store::key::{ClientKey, LinkKey, PoolKey};
 
 /// Where replies may take any time, this is the timeout of handshakes and logins, ms: no request
 /// depends on one such link, and verifiers are few.
@@ -40,9 +40,6 @@ const BEYOND: usize = 1;
 
 /// Between two attempts to retry reads behind a write that is held back, ms.
 const HELD_LOOK_MS: u64 = 100;
-
-/// A server that has not answered a probe is probed again after this, ms.
-const ASK_AGAIN_MS: u64 = 1_000;
 
 impl Machine {
     /// Finds late replies; called in each round.
@@ -101,9 +98,9 @@ impl Machine {
         if movable.is_empty() {
             return false;
         }
-        let mut ways = self.unused_links(key);
+        let mut ways = self.upstreams.unused_links(key, &self.links);
         if ways.is_empty() {
-            ways = self.serving_links(key);
+            ways = self.upstreams.serving_links(key, &self.links, self.now);
         }
         if ways.is_empty() {
             return self.open_more_links(key, 1);
@@ -130,46 +127,26 @@ impl Machine {
 
     /// Probes the server of a pool: sends PING on an idle link, or opens a new one.
     fn seek_answer(&mut self, pool: PoolKey) {
-        let Some(of) = self.upstreams.access_of(pool).map(|it| it.instance) else {
+        let Some(of) = self.upstreams.instance_of(pool) else {
             return;
         };
-        let idle = self.idle_connection(of, pool);
-        let Some(instance) = self.upstreams.instances.get_mut(of) else {
-            return;
-        };
-        let asked = instance.asked_alive > instance.heard
-            && self.now.since(instance.asked_alive) < ASK_AGAIN_MS;
-        let begins = instance.connecting > 0 || instance.rests(self.now);
-        if asked || idle.is_none() && begins {
+        let idle = self.upstreams.idle_link(of, pool, &self.links);
+        if !self.upstreams.seek_answer(of, idle.is_some(), self.now) {
             return;
         }
-        instance.asked_alive = self.now;
         if let Some(on) = idle {
             return self.ask_server(on, Kind::Alive, &[b"PING"]);
         }
-        let anonymous = self.upstreams.anonymous(of);
-        let anonymous = self.upstreams.pool(anonymous, 0, Protocol::Resp2);
-        let mut pools = [pool, anonymous].into_iter();
+        let mut pools = [pool, self.upstreams.anonymous_pool(of)].into_iter();
         if let Some(pool) = pools.find(|&it| self.has_room(it, BEYOND)) {
             self.open_shared(pool);
         }
     }
 
-    /// A link to an instance with nothing in flight, preferably one of this pool.
-    fn idle_connection(&self, of: InstanceKey, pool: PoolKey) -> Option<LinkKey> {
-        let first = self.upstreams.pools.get(pool);
-        let pools = first.into_iter().chain(self.upstreams.pools_of(of));
-        let mut keys = pools.flat_map(|pool| pool.links.iter().copied());
-        keys.find(|&key| {
-            let link = self.links.get(key);
-            link.is_some_and(|it| it.is_ready() && it.is_open() && it.fifo.is_empty())
-        })
-    }
-
     /// May this pool have one more shared link? Links that are late with the reply to a write do
     /// not count; `beyond` more links than the pool's size are allowed.
     pub(in crate::proxy) fn has_room(&self, pool: PoolKey, beyond: usize) -> bool {
-        let Some(pool) = self.upstreams.pools.get(pool) else {
+        let Some(size) = self.upstreams.pool_size(pool) else {
             return false;
         };
         let held = |key: LinkKey| {
@@ -181,9 +158,9 @@ impl Machine {
             late && self.has_write_in_front(key)
         };
         let most = self.settings.pool_connections_max + beyond;
-        pool.shared() < most || {
-            let held = pool.links.iter().filter(|&&key| held(key));
-            pool.shared() < most + held.count()
+        size < most || {
+            let links = self.upstreams.shared_links(pool).iter();
+            size < most + links.filter(|&&key| held(key)).count()
         }
     }
 

@@ -53,9 +53,7 @@ impl Machine {
         let Some(link) = self.links.get_mut(key) else {
             return Flow::Continue;
         };
-        if let Some(instance) = self.upstreams.instances.get_mut(link.instance) {
-            instance.heard = now;
-        }
+        self.upstreams.heard(link.instance, now);
         let used = match link.state {
             State::Ready => {
                 link.since = now;
@@ -104,10 +102,9 @@ impl Machine {
     /// Handles the reply to one of the proxy's own requests.
     pub(in crate::proxy) fn answered(&mut self, on: LinkKey, kind: Kind, reply: &[u8]) {
         match kind {
-            Kind::Role => self.role_answered(on, reply),
             Kind::Wait => self.wait_answered(on, &proxy_command::unmark(reply)),
             Kind::Permission(what) => self.permission_answered(on, what, reply),
-            _ => self.checked(on, reply),
+            _ => self.checked(on, kind, reply),
         }
     }
 
@@ -122,14 +119,10 @@ impl Machine {
 
     /// Counts replies towards their tenant's bytes per second.
     fn charge_replies(&mut self, key: LinkKey, bytes: usize) {
-        if !self.upstreams.any_gate {
-            return;
-        }
-        let pool = self.links.get(key).map(|link| link.pool);
-        let account = pool.and_then(|pool| self.upstreams.account_of(pool));
-        let tenant = account.map(|account| account.tenant);
-        if let Some(tenant) = tenant.and_then(|slot| self.upstreams.tenants.get_mut(slot)) {
-            tenant.charge(bytes as u64, self.now);
+        if self.upstreams.any_limits()
+            && let Some(link) = self.links.get(key)
+        {
+            self.upstreams.charge(link.pool, bytes, self.now);
         }
     }
 

@@ -21,7 +21,10 @@ impl Machine {
     /// client on a link of its own if there are enough, because some may read as slowly as the
     /// head's client. Returns whether to wait for more links, unless this is the `last` attempt.
     pub(in crate::proxy) fn retry_elsewhere(&mut self, key: LinkKey, last: bool) -> bool {
-        let (movable, unused) = (self.movable(key), self.unused_links(key));
+        let (movable, unused) = (
+            self.movable(key),
+            self.upstreams.unused_links(key, &self.links),
+        );
         if !last && self.open_more_links(key, movable.len().saturating_sub(unused.len())) {
             return true;
         }
@@ -37,48 +40,14 @@ impl Machine {
         let Some(pool_key) = self.links.get(key).map(|link| link.pool) else {
             return false;
         };
-        let instance = self.upstreams.instance_of_pool(pool_key);
-        let rests = instance.is_none_or(|instance| instance.rests(self.now));
+        let rests = self.upstreams.rests(pool_key, self.now);
         loop {
-            let Some(pool) = self.upstreams.pools.get(pool_key) else {
-                return false;
-            };
-            let opening = pool.links.iter();
-            let opening =
-                opening.filter(|&&it| self.links.get(it).is_some_and(|it| !it.is_ready()));
-            let opening = opening.count();
+            let opening = self.upstreams.opening_links(pool_key, &self.links);
             let room = !rests && self.has_room(pool_key, 0);
             if opening >= wanted || !room || self.open_shared(pool_key).is_none() {
                 return wanted > 0 && opening > 0;
             }
         }
-    }
-
-    /// Ready links of the same pool with nothing in flight.
-    pub(in crate::proxy) fn unused_links(&self, key: LinkKey) -> Vec<LinkKey> {
-        let pool = self.links.get(key).map(|link| link.pool);
-        let Some(pool) = pool.and_then(|pool| self.upstreams.pools.get(pool)) else {
-            return Vec::new();
-        };
-        let unused = |it: &Link| {
-            it.is_ready() && it.is_open() && it.fifo.is_empty() && it.outbound.is_empty()
-        };
-        let keys = pool.links.iter().copied();
-        keys.filter(|&it| it != key && self.links.get(it).is_some_and(unused))
-            .collect()
-    }
-
-    /// Ready links of the same pool that take requests and have no late reply.
-    pub(in crate::proxy) fn serving_links(&self, key: LinkKey) -> Vec<LinkKey> {
-        let pool = self.links.get(key).map(|link| link.pool);
-        let Some(pool) = pool.and_then(|pool| self.upstreams.pools.get(pool)) else {
-            return Vec::new();
-        };
-        let serves =
-            |it: &Link| it.is_ready() && it.is_open() && it.drawbacks(self.now) == (false, false);
-        let keys = pool.links.iter().copied();
-        keys.filter(|&it| it != key && self.links.get(it).is_some_and(serves))
-            .collect()
     }
 
     /// The clients behind the head's client that wait only for replies to reads.
@@ -159,9 +128,7 @@ impl Machine {
         }
         client.go_to(to);
         client.set(Flag::RetriedElsewhere);
-        if let Some(pool) = self.upstreams.pools.get_mut(client.pool) {
-            pool.led_round_at = self.now;
-        }
+        self.upstreams.note_retry(client.pool, self.now);
         self.stats.counters.asked_again += 1;
         self.stats.counters.asked_again_late += u64::from(why == Reason::LateReply);
     }

@@ -13,8 +13,7 @@ use crate::session::client::Client;
 use crate::stats::worker_stats::Limit;
 use crate::store::allocator::{LARGE_BYTES, has_memory};
 use crate::store::key::{ClientKey, TenantSlot};
-use crate::upstream::account::Account;
-use crate::upstream::instance::Instance;
+use crate::upstream::upstreams::admission::Allowance;
 
 /// The error for requests above a tenant's rate limits.
 const TOO_MANY_REQUESTS: ErrorReply =
@@ -41,28 +40,18 @@ impl Machine {
     /// What the command in a frame needs, on this client's server.
     pub(in crate::proxy) fn plan(&self, key: ClientKey, frame: &[u8]) -> Plan {
         let plan = command::plan(Args::new(frame));
-        if plan != Plan::Forward || !self.upstreams.learned_any {
+        if plan != Plan::Forward || !self.upstreams.any_learned() {
             return plan;
         }
         let name = Args::new(frame).next().unwrap_or_default();
-        let client = self.clients.get(key);
-        let instance = client.and_then(|client| self.upstreams.instance_of_pool(client.pool));
-        let blocks = match instance {
-            Some(instance) => instance.learned.blocks(name),
-            // A client without an instance will use one of these.
-            None => self.any_instance_for(key, |instance| instance.learned.blocks(name)),
-        };
+        let blocks = self.clients.get(key).is_some_and(|client| {
+            let (pool, account) = (client.pool, client.account());
+            self.upstreams.blocks(pool, account, name)
+        });
         match blocks {
             true => Plan::Dedicated(Dedicated::Block),
             false => plan,
         }
-    }
-
-    fn any_instance_for(&self, key: ClientKey, is: impl Fn(&Instance) -> bool) -> bool {
-        let slot = self.tenant_of(key);
-        let tenant = slot.and_then(|slot| self.upstreams.tenants.get(slot));
-        let mut keys = tenant.into_iter().flat_map(|tenant| &tenant.instances);
-        keys.any(|&key| self.upstreams.instances.get(key).is_some_and(&is))
     }
 
     /// The admission decision for a frame.
@@ -96,9 +85,7 @@ impl Machine {
     /// or moves to another one.
     #[inline]
     pub(in crate::proxy) fn admits(&self, client: &Client) -> bool {
-        let account = self.upstreams.accounts.get(client.account());
-        let anonymous = account.is_none_or(Account::is_anonymous);
-        !anonymous || { self.upstreams.access_of(client.pool) }.is_some_and(|it| it.open)
+        self.upstreams.admits(client.account(), client.pool)
     }
 
     /// Is the client anonymous and not admitted? A client whose login was revoked is not anonymous:
@@ -132,11 +119,10 @@ impl Machine {
     /// The largest request of the client's tenant, if it has a limit of its own.
     #[inline]
     pub(in crate::proxy) fn request_bytes_max(&self, key: ClientKey) -> Option<u64> {
-        if !self.upstreams.any_gate {
+        if !self.upstreams.any_limits() {
             return None;
         }
-        let slot = self.tenant_of(key)?;
-        self.upstreams.tenants.get(slot)?.limits.request_bytes
+        self.upstreams.request_bytes_max(self.tenant_of(key)?)
     }
 
     /// The tenant whose limits hold for a client. For a client without an account this is the
@@ -144,22 +130,17 @@ impl Machine {
     #[inline]
     pub(in crate::proxy) fn tenant_of(&self, key: ClientKey) -> Option<TenantSlot> {
         let account = self.clients.get(key)?.account();
-        match self.upstreams.tenant_of_account(account) {
-            TenantSlot::NONE => self
-                .upstreams
-                .tenant(&self.upstreams.snapshot.default_tenant()?.key),
-            slot => Some(slot),
-        }
+        self.upstreams.tenant_for_limits(account)
     }
 
     /// The tenant whose limits a client's requests are checked against, if it has any.
     #[inline]
     pub(in crate::proxy) fn limited_tenant(&self, key: ClientKey) -> Option<TenantSlot> {
-        if !self.upstreams.any_gate {
+        if !self.upstreams.any_limits() {
             return None;
         }
         let slot = self.tenant_of(key)?;
-        self.upstreams.tenants.get(slot)?.is_gated().then_some(slot)
+        self.upstreams.is_limited(slot).then_some(slot)
     }
 
     /// The tenant's decision on a request with this plan.
@@ -169,21 +150,13 @@ impl Machine {
         plan: Plan,
         frame: &[u8],
     ) -> Decision {
-        let Some(tenant) = self.upstreams.tenants.get_mut(limited) else {
-            return Decision::Do(plan);
-        };
         if is_free(plan) {
             return Decision::Do(plan);
         }
-        if tenant.paused_until.is_some() {
-            return Decision::Wait(limited);
-        }
-        if tenant.denied_name(frame).is_some() {
-            return Decision::Refuse(Limit::Denied);
-        }
-        match tenant.spend(frame.len(), self.now) {
-            Ok(()) => Decision::Do(plan),
-            Err(limit) => Decision::Refuse(limit),
+        match self.upstreams.allow(limited, frame, self.now) {
+            Allowance::Allowed => Decision::Do(plan),
+            Allowance::Paused => Decision::Wait(limited),
+            Allowance::Refused(limit) => Decision::Refuse(limit),
         }
     }
 
@@ -219,10 +192,9 @@ impl Machine {
         if taken == Handled::Later
             && let Decision::Do(plan) = decision
             && !is_free(plan)
-            && let Some(tenant) =
-                limited.and_then(|limited| self.upstreams.tenants.get_mut(limited))
+            && let Some(tenant) = limited
         {
-            tenant.refund(frame.len());
+            self.upstreams.refund(tenant, frame.len());
         }
         if let Some(client) = self.clients.get_mut(key) {
             match taken {
@@ -261,8 +233,7 @@ impl Machine {
             Limit::Bytes => TOO_MANY_BYTES,
             Limit::Paused => TOO_MANY_WAIT,
             _ => {
-                let tenant = limited.and_then(|limited| self.upstreams.tenants.get(limited));
-                let name = tenant.and_then(|tenant| tenant.denied_name(frame));
+                let name = limited.and_then(|it| self.upstreams.denied_name(it, frame));
                 command::denied(self.user_of(key), &name.unwrap_or_default())
             }
         };

@@ -4,18 +4,17 @@
 use std::mem;
 
 use crate::command::{self, Answer, ErrorReply, Plan, View};
-use crate::resp::{Args, ProtocolError};
-
 use crate::link::request::Kind;
 use crate::link::server_error::ServerError;
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
+use crate::resp::{Args, ProtocolError};
 use crate::session::change::Goal;
 use crate::session::client::{Client, Hold, ReplyMode};
 use crate::session::sessions::Full;
 use crate::stats::notice::Bound;
 use crate::stats::worker_stats::Limit;
-use crate::store::key::ClientKey;
+use crate::store::key::{AccountKey, ClientKey};
 
 /// Whether a frame was handled.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -113,11 +112,9 @@ impl Machine {
 
     /// The user name by which the server knows a client.
     pub(in crate::proxy) fn user_of(&self, key: ClientKey) -> &[u8] {
-        let account = self
-            .clients
-            .get(key)
-            .and_then(|c| self.upstreams.accounts.get(c.account()));
-        account.map_or(b"default", |account| account.name())
+        let client = self.clients.get(key);
+        self.upstreams
+            .user(client.map_or(AccountKey::NONE, Client::account))
     }
 
     pub(in crate::proxy) fn refuse(&mut self, key: ClientKey, refusal: Refusal) -> Handled {

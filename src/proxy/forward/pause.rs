@@ -1,41 +1,28 @@
 //! Pauses of tenants: their requests and logins wait, and go on when the pause ends.
 
-use crate::cluster::{Login, TenantKey};
+use crate::cluster::TenantKey;
 
 use crate::proxy::forward::answer::Handled;
 use crate::proxy::machine::Machine;
 use crate::stats::worker_stats::Limit;
 use crate::store::key::{ClientKey, TenantSlot};
-use crate::store::time::Millis;
 use crate::upstream::tenant::Use;
 
 impl Machine {
     /// Pauses a tenant: its requests wait, for at most `ms`.
     pub fn pause(&mut self, tenant: &TenantKey, ms: u64) {
-        let until = self.now.after(ms);
-        let Some(slot) = self.upstreams.tenant(tenant) else {
-            self.upstreams.early_pauses.insert(tenant.clone(), until);
-            return;
-        };
-        if let Some(tenant) = self.upstreams.tenants.get_mut(slot) {
-            tenant.paused_until = Some(until);
-        }
-        self.upstreams.look_for_gates();
+        self.upstreams.pause(tenant, self.now.after(ms));
     }
 
     /// Ends a tenant's pause.
     pub fn unpause(&mut self, tenant: &TenantKey) {
-        self.upstreams.early_pauses.remove(tenant);
-        if let Some(slot) = self.upstreams.tenant(tenant) {
+        if let Some(slot) = self.upstreams.forget_early_pause(tenant) {
             self.end_pause(slot);
         }
     }
 
     fn end_pause(&mut self, slot: TenantSlot) {
-        if let Some(tenant) = self.upstreams.tenants.get_mut(slot) {
-            tenant.paused_until = None;
-        }
-        self.upstreams.look_for_gates();
+        self.upstreams.end_pause(slot);
         for _ in 0..self.clients.end_pause(slot) {
             self.upstreams.release(slot, Use::Waiting);
         }
@@ -43,16 +30,7 @@ impl Machine {
 
     /// Ends the pauses whose time is over.
     pub(in crate::proxy) fn end_pauses(&mut self) {
-        self.upstreams
-            .early_pauses
-            .retain(|_, until| self.now < *until);
-        let due = |until: Option<Millis>| until.is_some_and(|until| self.now >= until);
-        let tenants = self.upstreams.tenants.iter();
-        let over: Vec<TenantSlot> = tenants
-            .filter(|(_, tenant)| due(tenant.paused_until))
-            .map(|(slot, _)| slot)
-            .collect();
-        for slot in over {
+        for slot in self.upstreams.overdue_pauses(self.now) {
             self.end_pause(slot);
         }
     }
@@ -65,11 +43,7 @@ impl Machine {
         max: u32,
         frame: &[u8],
     ) -> Handled {
-        let max = Some(max);
-        let Some(tenant) = self.upstreams.tenants.get_mut(slot) else {
-            return Handled::Later;
-        };
-        if !tenant.take(Use::Waiting, max) {
+        if !self.upstreams.take(slot, Use::Waiting, Some(max)) {
             return self.refuse_request(key, Limit::Paused, Some(slot), frame);
         }
         self.clients.wait_for_unpause(key, slot);
@@ -90,17 +64,7 @@ impl Machine {
         key: ClientKey,
         login: Option<&[u8]>,
     ) -> Option<Handled> {
-        let tenant = match login.map(|login| self.upstreams.snapshot.resolve_login(login)) {
-            Some(Login::User { tenant, .. }) => Some(tenant),
-            Some(Login::UnknownTenant) => None,
-            None => self.upstreams.snapshot.default_tenant(),
-        };
-        let slot = tenant.and_then(|tenant| self.upstreams.tenant(&tenant.key));
-        let paused = |slot: &TenantSlot| {
-            let tenant = self.upstreams.tenants.get(*slot);
-            tenant.is_some_and(|tenant| tenant.paused_until.is_some())
-        };
-        let slot = slot.filter(paused)?;
+        let slot = self.upstreams.paused_tenant(login)?;
         // Clients that are not logged in may fill at most half of the list.
         let max = self.settings.paused_clients_max.div_ceil(2);
         Some(self.wait_for_end_of_pause(key, slot, max, &[]))

@@ -2,18 +2,17 @@
 //! link.
 
 use crate::command::{self, ErrorReply};
+use crate::upstream::upstreams::admission::NotAdmitted;
+use crate::upstream::upstreams::choice::Choice;
 
 use crate::link::failure::Failure;
 use crate::link::link::Link;
 use crate::link::request::{Kind, Requests};
-use crate::link::role::Role;
-use crate::link::stall::Stall;
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::{NO_INSTANCE, TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS};
 use crate::session::client::{Client, Flag};
-use crate::store::key::{ClientKey, LinkKey, PoolKey, TenantSlot};
-use crate::upstream::account::Account;
+use crate::store::key::{ClientKey, LinkKey, PoolKey};
 
 /// Above this many unsent bytes, a link takes no more requests until half of them are sent.
 pub(in crate::proxy) const LINK_OUTBOUND_BYTES_MAX: usize = 1 << 20;
@@ -40,8 +39,8 @@ impl Machine {
         let Some(client) = self.clients.get(key).filter(|it| !it.is_closing()) else {
             return Err(Refusal::Later);
         };
-        if self.upstreams.pools.get(client.pool).is_none() {
-            if self.upstreams.accounts.get(client.account()).is_none() {
+        if !self.upstreams.has_pool(client.pool) {
+            if !self.upstreams.has_account(client.account()) {
                 self.become_anonymous(key)?;
             }
             if !self.place(key) {
@@ -51,38 +50,22 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
         };
-        let access_key = self.upstreams.access_key(client.pool);
-        let access = self.upstreams.access.get(access_key);
-        let access = access.ok_or(Refusal::NotLoggedIn)?;
-        if access.is_refused(self.now) && { self.upstreams.accounts.get(access.account) }
-            .is_none_or(Account::is_anonymous)
-        {
-            return Err(Refusal::NotLoggedIn);
-        }
-        if let Some(instance) = self.upstreams.instances.get(access.instance)
-            && instance.is_out(self.now)
-            && !self.upstreams.has_ready(access_key, &self.links)
-        {
-            return Err(Refusal::Error(instance.down_error.clone()));
-        }
-        if !access.open {
-            return Err(Refusal::Unknown);
-        }
-        Ok(())
+        (self.upstreams)
+            .admit(client.pool, &self.links, self.now)
+            .map_err(|it| match it {
+                NotAdmitted::NotLoggedIn => Refusal::NotLoggedIn,
+                NotAdmitted::Down(error) => Refusal::Error(error),
+                NotAdmitted::Unknown => Refusal::Unknown,
+            })
     }
 
     /// Makes an anonymous client the default user of the default tenant.
     fn become_anonymous(&mut self, key: ClientKey) -> Result<(), Refusal> {
-        let tenant = self.upstreams.snapshot.default_tenant();
-        let tenant = tenant.ok_or(Refusal::NotLoggedIn)?.key.clone();
-        let slot = self.upstreams.tenant(&tenant);
-        let has_instances = |slot: &TenantSlot| {
-            let tenant = self.upstreams.tenants.get(*slot);
-            tenant.is_some_and(|tenant| !tenant.instances.is_empty())
-        };
-        let slot = slot.filter(has_instances);
-        let slot = slot.ok_or(Refusal::Error(NO_INSTANCE))?;
-        let account = self.upstreams.account((slot, None));
+        if !self.upstreams.has_default_tenant() {
+            return Err(Refusal::NotLoggedIn);
+        }
+        let account = self.upstreams.default_account();
+        let account = account.ok_or(Refusal::Error(NO_INSTANCE))?;
         if !self.become_user(key, account) {
             self.reply_error_and_close(key, &TOO_MANY_CLIENTS);
             self.wake(key);
@@ -165,72 +148,31 @@ impl Machine {
         Err(Refusal::Later)
     }
 
-    /// Chooses a link of this pool: a ready one, preferably without a late reply. If all ready
-    /// links are in the middle of a large reply, run a script or are late with a write: a
-    /// connecting link, else a new one, else the link with the least left of its large reply.
-    fn choose(&mut self, pool_key: PoolKey) -> Result<LinkKey, Refusal> {
-        let full =
-            { self.upstreams.access_of(pool_key) }.is_some_and(|it| self.is_full(it.instance));
+    /// Chooses a link of this pool. If other requests hold up all of them, it is a new one, else
+    /// the link with the least left of its large reply.
+    fn choose(&mut self, pool: PoolKey) -> Result<LinkKey, Refusal> {
+        let least = match self.upstreams.choose(pool, &self.links, self.now) {
+            Choice::Serves(link) => return Ok(link),
+            Choice::HeldUp(least) => least,
+        };
+        let refused = self.upstreams.is_refused(pool, self.now);
+        if refused && least.is_none() {
+            return Err(Refusal::LoggedOut);
+        }
+        let full = { self.upstreams.instance_of(pool) }.is_some_and(|it| self.is_full(it));
         let unavailable = || {
             Refusal::Error(match full {
                 true => TOO_MANY_CONNECTIONS,
                 false => Failure::Removed.error_if_unsent(),
             })
         };
-        let Some(pool) = self.upstreams.pools.get(pool_key) else {
-            return Err(unavailable());
-        };
-        let (mut late, mut opening) = (None, None);
-        let mut least: Option<((u32, bool, u64), LinkKey)> = None;
-        for &key in &pool.links {
-            let Some(link) = self.links.get(key) else {
-                continue;
-            };
-            if link.role() != Role::Shared {
-                continue;
-            }
-            match link.is_ready() {
-                true if link.is_busy() || matches!(link.stall, Stall::Held(_)) => {}
-                true if link.is_late(self.now) => late = late.or(Some(key)),
-                true => return Ok(key),
-                // A request behind a script waits for the end of the script.
-                false if link.scripts > 0 => {}
-                false => opening = opening.or(Some(key)),
-            }
-            let load = (link.abandoned, link.paused, link.scanner.bulk_left());
-            if least.is_none_or(|(other, _)| load < other) {
-                least = Some((load, key));
-            }
+        let room = !self.upstreams.rests(pool, self.now) && self.has_room(pool, 0);
+        let out = self.upstreams.why_out(pool, self.now);
+        if (least.is_none() || room) && out.is_none() && !refused {
+            let new = self.open_shared(pool);
+            return new.or(least).ok_or_else(unavailable);
         }
-        if let Some(key) = late.or(opening) {
-            return Ok(key);
-        }
-        let out = self
-            .upstreams
-            .instance_of_pool(pool_key)
-            .is_none_or(|i| i.is_out(self.now));
-        let rests = self
-            .upstreams
-            .instance_of_pool(pool_key)
-            .is_none_or(|it| it.rests(self.now));
-        let refused = self.upstreams.is_refused(pool_key, self.now);
-        if refused && least.is_none() {
-            return Err(Refusal::LoggedOut);
-        }
-        let room = !rests && self.has_room(pool_key, 0);
-        if (least.is_none() || room) && !out && !refused {
-            let new = self.open_shared(pool_key);
-            return new
-                .or_else(|| least.map(|(_, key)| key))
-                .ok_or_else(unavailable);
-        }
-        least.map(|(_, key)| key).ok_or_else(|| {
-            let down = self
-                .upstreams
-                .instance_of_pool(pool_key)
-                .map(|i| i.down_error.clone());
-            down.map_or_else(unavailable, Refusal::Error)
-        })
+        least.ok_or_else(|| out.map_or_else(unavailable, Refusal::Error))
     }
 }
 

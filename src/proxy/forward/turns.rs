@@ -110,7 +110,7 @@ impl Machine {
         throttled.retain(|slot, row| {
             self.release(slot, row);
             if !row.is_empty() {
-                soonest = soonest.min(tenant_wait(self, slot));
+                soonest = soonest.min(self.upstreams.wait_ms(slot, self.now));
             }
         });
         let next_look = self.now.after(soonest);
@@ -119,8 +119,8 @@ impl Machine {
 
     /// Resumes clients of one tenant: as many as its rate allows, and those at their longest wait.
     fn release(&mut self, slot: TenantSlot, row: &mut Row) {
-        let tenant = self.upstreams.tenants.get(slot);
-        let room = tenant.map_or(RELEASED_MAX, |it| it.room(self.now).min(RELEASED_MAX));
+        let room = self.upstreams.room(slot, self.now).unwrap_or(RELEASED_MAX);
+        let room = room.min(RELEASED_MAX);
         let mut released = 0;
         while let Some(&(key, since)) = row.front() {
             let client = self.clients.get_mut(key);
@@ -136,10 +136,4 @@ impl Machine {
             }
         }
     }
-}
-
-/// Time until the tenant's rate may allow a request, at least 1 ms.
-fn tenant_wait(machine: &Machine, slot: TenantSlot) -> u64 {
-    let tenant = machine.upstreams.tenants.get(slot);
-    tenant.map_or(1, |tenant| tenant.wait_ms(machine.now).max(1))
 }

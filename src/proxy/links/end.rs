@@ -11,9 +11,7 @@ use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
 use crate::session::change::Goal;
 use crate::session::client::Client;
-use crate::store::key::{AccountKey, ClientKey, ConnKey, InstanceKey, LinkKey, PoolKey};
-use crate::upstream::account::Account;
-use crate::upstream::upstreams::Upstreams;
+use crate::store::key::{ClientKey, ConnKey, InstanceKey, LinkKey, PoolKey};
 
 impl Machine {
     /// A link could not be opened, or its socket failed. The reactor drops the socket itself.
@@ -33,26 +31,13 @@ impl Machine {
 
     /// Removes a link, and handles all clients that wait for it.
     fn end(&mut self, key: LinkKey, failure: &Failure) -> bool {
-        let Some(link) = self.links.get(key) else {
-            return false;
-        };
-        let (was_ready, pool_key) = (link.is_ready(), link.pool);
-        match was_ready {
-            true => self.upstreams.count_ready(link.instance, false),
-            false => self.opened(key),
-        }
         let Some(mut link) = self.links.remove(key) else {
             return false;
         };
+        let (was_ready, pool_key) = (link.is_ready(), link.pool);
         self.stats.counters.backends_failed += u64::from(*failure != Failure::Removed);
-        self.upstreams.unlist(pool_key, key, link.role());
-        if !link.is_verifier()
-            && let Some(instance) = self.upstreams.instances.get_mut(link.instance)
-        {
-            instance.connections -= 1;
-        }
+        self.upstreams.link_ended(key, &link);
         self.dedicated_link_lost(&link);
-        self.count_ended(key, &link);
         self.links.chunks_mut().clear(&mut link.greeting);
         self.update_health(&link, failure);
         if link.is_verifier() {
@@ -64,7 +49,8 @@ impl Machine {
         self.links.chunks_mut().clear(&mut link.outbound);
         self.clients.end_wait_for_room(key);
         self.fail_waiters(&link, failure);
-        self.repeat_inquiries(key);
+        // What was asked on it is asked again.
+        self.work.advance(self.upstreams.lose_inquiries(key));
         self.work.push(Work::ServeQueue(pool_key));
         if was_ready && *failure == Failure::Lost {
             self.work.push(Work::AskAboutLost(pool_key, link.instance));
@@ -73,22 +59,11 @@ impl Machine {
         true
     }
 
-    /// Adds the traffic of an ended link to the stats.
-    fn count_ended(&mut self, key: LinkKey, link: &Link) {
-        if let Some(instance) = self.upstreams.instances.get_mut(link.instance) {
-            instance.traffic.add(&link.traffic);
-        }
-        self.upstreams.end_check(link.instance, key);
-    }
-
     /// Updates the health of the instance or the account after a failure.
     fn update_health(&mut self, link: &Link, failure: &Failure) {
         let instance = link.instance;
-        if !link.has_worked()
-            && !matches!(failure, Failure::Removed | Failure::Refused(_))
-            && let Some(instance) = self.upstreams.instances.get_mut(instance)
-        {
-            instance.prefer(link.address, false);
+        if !link.has_worked() && !matches!(failure, Failure::Removed | Failure::Refused(_)) {
+            self.upstreams.prefer(instance, link.address, false);
         }
         if let Failure::Desync(why) = failure {
             self.report(instance, News::Distrusted(why.clone()));
@@ -99,7 +74,8 @@ impl Machine {
                 if self.upstreams.came_up(instance) {
                     self.report(instance, News::Up);
                 }
-                self.may_not_ask(instance);
+                let result = self.upstreams.may_not_ask(instance, &self.links, self.now);
+                self.end_check(instance, result);
                 if matches!(failure, Failure::Refused(_)) {
                     self.refuse_access(link.pool);
                 }
@@ -117,13 +93,8 @@ impl Machine {
             // The instance has moved to another address.
             _ if !self.upstreams.is_at(instance, link.address) => {}
             _ => {
-                let jitter = self.upstreams.random.next();
-                if self
-                    .upstreams
-                    .went_down(instance, failure, self.now, jitter)
-                {
+                if self.upstreams.went_down(instance, failure, self.now) {
                     self.report(instance, News::Down(failure.reason()));
-                    self.upstreams.probing = true;
                 }
             }
         }
@@ -134,24 +105,17 @@ impl Machine {
         if which.is_empty() {
             return;
         }
-        let theirs = |pools: &Upstreams, key: PoolKey| {
-            let access = pools.access_of(key);
-            access.is_some_and(|access| which.contains(&access.instance))
-        };
-        for pool in self.upstreams.pools.keys() {
-            if theirs(&self.upstreams, pool) {
-                self.retire_pool(pool);
-            }
+        for pool in self.upstreams.pools_at(which) {
+            self.retire_pool(pool);
         }
         for &instance in which {
             self.end_logins(instance);
         }
-        let mut owned: Vec<LinkKey> = Vec::new();
-        for (key, link) in self.links.iter() {
-            if link.owner() != ClientKey::NONE && theirs(&self.upstreams, link.pool) {
-                owned.push(key);
-            }
-        }
+        let owned = self.links.iter().filter(|(_, link)| {
+            let instance = self.upstreams.instance_of(link.pool);
+            link.owner() != ClientKey::NONE && instance.is_some_and(|it| which.contains(&it))
+        });
+        let owned: Vec<LinkKey> = owned.map(|(key, _)| key).collect();
         for key in owned {
             self.retire_owned(key);
         }
@@ -159,9 +123,7 @@ impl Machine {
 
     /// Retires a pool's ready links.
     pub(in crate::proxy) fn retire_pool(&mut self, pool: PoolKey) {
-        let pool = self.upstreams.pools.get(pool);
-        let links = pool.map(|pool| [&pool.links[..], &pool.idle[..]].concat());
-        for key in links.unwrap_or_default() {
+        for key in self.upstreams.links_of_pool(pool) {
             if self.links.get(key).is_some_and(Link::is_ready) {
                 self.retire(key);
             }
@@ -189,18 +151,14 @@ impl Machine {
         if link.is_ready() {
             return;
         }
-        let Some(pool) = self.upstreams.pools.get_mut(link.pool) else {
-            return;
-        };
         // A server that runs a script gives this error on every link.
-        if !pool.links.is_empty() && !matches!(failure, Failure::Busy(_)) {
+        let others = !self.upstreams.shared_links(link.pool).is_empty();
+        if others && !matches!(failure, Failure::Busy(_)) {
             return;
         }
-        let waiters = std::mem::take(&mut pool.waiters);
-        let account = self.upstreams.access_of(link.pool);
-        let account = account.map_or(AccountKey::NONE, |access| access.account);
-        for client in waiters {
-            let is_of = |it: &Client| it.account() == account;
+        let account = self.upstreams.account_of(link.pool);
+        for client in self.upstreams.take_waiters(link.pool) {
+            let is_of = |it: &Client| Some(it.account()) == account;
             let of_it = self.clients.get(client).is_some_and(is_of);
             if of_it && self.upstreams.is_refused(link.pool, self.now) {
                 self.log_out(client);
@@ -216,7 +174,7 @@ impl Machine {
     fn error_for_waiter(&self, key: ClientKey, pool: PoolKey, failure: &Failure) -> ErrorReply {
         let waiting = self.clients.get(key).and_then(|c| c.waiting());
         let hello = waiting.is_some_and(|waiting| matches!(waiting.goal, Goal::Hello { .. }));
-        let anonymous = { self.upstreams.account_of(pool) }.is_some_and(Account::is_anonymous);
+        let anonymous = self.upstreams.is_anonymous(pool);
         match failure {
             Failure::Refused(_) if hello && anonymous => failure.error_for_login(),
             _ => failure.error_if_unsent(),
@@ -225,11 +183,11 @@ impl Machine {
 
     /// Reports news of an instance to the log.
     pub(in crate::proxy) fn report(&mut self, key: InstanceKey, news: News) {
-        if let Some(instance) = self.upstreams.instances.get(key) {
+        if let Some((tenant, id, address)) = self.upstreams.describe(key) {
             self.actions.push_back(Action::Report(Report {
-                instance: instance.id.to_string(),
-                tenant: instance.tenant.to_string(),
-                address: instance.address_text.clone(),
+                instance: id.to_string(),
+                tenant: tenant.to_string(),
+                address: address.to_owned(),
                 news,
             }));
         }

@@ -24,8 +24,6 @@ use crate::session::change::{Goal, Target};
 use crate::session::client::{Client, Hold};
 use crate::session::phase::Phase;
 use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey, TenantSlot};
-use crate::upstream::account::Account;
-use crate::upstream::tenant::{Tenant, Use};
 
 /// Between two attempts of an instance's clients to move elsewhere, ms.
 const MOVE_AGAIN_MS: u64 = 1_000;
@@ -39,43 +37,17 @@ impl Machine {
         slot: TenantSlot,
     ) -> Option<InstanceKey> {
         let has = self.instance_of_client(key);
-        let usable = &self.upstreams.tenants.get(slot)?.instances;
-        // A client with a dedicated link keeps its instance, because the state of the link cannot
-        // move.
         let own = self.clients.get(key).is_some_and(|it| it.pin().is_some());
-        let same = |has| {
-            self.upstreams
-                .instances
-                .get(has)
-                .is_some_and(|it| it.slot == slot)
-        };
-        match has.filter(|&has| usable.contains(&has) || (own && same(has))) {
+        match has.filter(|&has| self.upstreams.may_stay(has, slot, own)) {
             has @ Some(_) => has,
-            None => self.balance(slot),
+            None => self.upstreams.balance(slot),
         }
     }
 
     /// The client's instance, if it has one.
     pub(in crate::proxy) fn instance_of_client(&self, key: ClientKey) -> Option<InstanceKey> {
         let pool = self.clients.get(key)?.pool;
-        Some(self.upstreams.access_of(pool)?.instance)
-    }
-
-    /// Chooses one of the tenant's fittest instances with the balancer.
-    pub(in crate::proxy) fn balance(&mut self, slot: TenantSlot) -> Option<InstanceKey> {
-        let random = self.upstreams.random.next();
-        let tenant = self.upstreams.tenants.get_mut(slot)?;
-        let instances = &self.upstreams.instances;
-        let known = tenant.instances.iter();
-        let known = known.filter_map(|&key| Some((key, instances.get(key)?)));
-        let best = known.clone().map(|(_, it)| it.unfitness()).min()?;
-        let fit = known.filter(|(_, it)| it.unfitness() == best);
-        let (keys, clients): (Vec<InstanceKey>, Vec<u32>) =
-            fit.map(|(key, it)| (key, it.clients)).unzip();
-        let turn = tenant.turn.wrapping_add(self.settings.worker.into());
-        tenant.turn = tenant.turn.wrapping_add(1);
-        let chosen = self.settings.balancer.choose(&clients, turn, random)?;
-        keys.get(chosen).copied()
+        self.upstreams.instance_of(pool)
     }
 
     /// Starts to move the clients of these instances. Each client moves when nothing of it is in
@@ -112,24 +84,12 @@ impl Machine {
         }
     }
 
-    /// Is the client's instance draining?
-    pub(in crate::proxy) fn is_leaving(&self, key: ClientKey) -> bool {
-        let instance = self.instance_of_client(key);
-        let instance = instance.and_then(|key| self.upstreams.instances.get(key));
-        instance.is_some_and(|instance| instance.leaving.is_some())
-    }
-
     /// Moves a client away from a draining instance, if nothing of the client is in flight.
     pub(in crate::proxy) fn relocate(&mut self, key: ClientKey) {
-        let Some(from) = self.instance_of_client(key) else {
+        let Some(client) = self.clients.get(key) else {
             return;
         };
-        let (Some(client), Some(instance)) =
-            (self.clients.get(key), self.upstreams.instances.get(from))
-        else {
-            return;
-        };
-        let Some(since) = instance.leaving else {
+        let Some(leaving) = self.upstreams.leaving(client.pool, self.now) else {
             return;
         };
         let busy = !client.fifo.is_empty()
@@ -141,17 +101,14 @@ impl Machine {
         if busy || self.clients.is_draining() {
             return;
         }
-        let (slot, gone) = (instance.slot, instance.gone);
-        let may = self.now >= instance.moves_after;
-        let to = if may { self.balance(slot) } else { None };
-        let to = to.filter(|&to| {
-            let instance = self.upstreams.instances.get(to);
-            instance.is_some_and(|instance| !instance.is_out(self.now))
-        });
-        let over = self.now.since(since) >= self.settings.offline_grace_ms;
+        let to = match leaving.may_move {
+            true => self.upstreams.refuge(leaving.tenant, self.now),
+            false => None,
+        };
+        let over = leaving.ms >= self.settings.offline_grace_ms;
         match to {
             Some(to) => self.move_to(key, to),
-            None if gone || over => self.leave_place(key),
+            None if leaving.gone || over => self.leave_place(key),
             None => {}
         }
     }
@@ -163,7 +120,7 @@ impl Machine {
             return;
         };
         let account = client.account();
-        if { self.upstreams.accounts.get(account) }.is_none_or(Account::is_anonymous) {
+        if !self.upstreams.is_logged_in(account) {
             // The client's next request gets it an instance, and shows whether that admits the
             // default user.
             self.leave_place(key);
@@ -187,8 +144,7 @@ impl Machine {
         if let Some(client) = self.clients.get_mut(key) {
             // A pending refusal is about the previous instance.
             client.take_refusal();
-            let account = self.upstreams.accounts.get(client.account());
-            if account.is_none_or(Account::is_anonymous) {
+            if !self.upstreams.is_logged_in(client.account()) {
                 client.details_mut().anonymous_since = now;
             }
         }
@@ -201,15 +157,14 @@ impl Machine {
         };
         let (account, db, protocol) = (client.account(), client.db, client.protocol);
         let tenant = self.upstreams.tenant_of_account(account);
-        let Some(instance) = self.balance(tenant) else {
+        let Some(instance) = self.upstreams.balance(tenant) else {
             return false;
         };
         let access = self.upstreams.access_to(instance, account);
         let pool = self.upstreams.pool(access, db, protocol);
         self.move_client(key, pool);
-        let account = self.upstreams.accounts.get(account);
         // A client that is logged in had an instance before.
-        let moved = account.is_some_and(|account| !account.is_anonymous());
+        let moved = self.upstreams.is_logged_in(account);
         self.stats.counters.clients_moved += u64::from(moved);
         true
     }
@@ -220,10 +175,9 @@ impl Machine {
         if *error == ErrorReply::NoAuth {
             return self.close_left(key);
         }
-        let again = self.now.after(MOVE_AGAIN_MS);
-        let from = self.instance_of_client(key);
-        if let Some(instance) = from.and_then(|from| self.upstreams.instances.get_mut(from)) {
-            instance.moves_after = again;
+        if let Some(client) = self.clients.get(key) {
+            let again = self.now.after(MOVE_AGAIN_MS);
+            self.upstreams.delay_moves(client.pool, again);
         }
     }
 
@@ -238,39 +192,18 @@ impl Machine {
     /// after the grace period, and retires the links of instances without clients.
     pub(in crate::proxy) fn clear_leaving(&mut self) {
         let grace = self.settings.offline_grace_ms;
-        let (mut leaving, mut left, mut over) = (HashSet::new(), HashSet::new(), HashSet::new());
-        let mut moved = HashSet::new();
-        // Only instances in use are visited: many may be offline for a long time.
-        for key in self.upstreams.used_instances() {
-            let Some(instance) = self.upstreams.instances.get_mut(key) else {
-                continue;
-            };
-            let since = |at: Option<_>| at.map(|at| self.now.since(at));
-            match since(instance.leaving) {
-                Some(_) if instance.clients == 0 => left.insert(key),
-                Some(ms) if ms >= grace => over.insert(key),
-                Some(_) => leaving.insert(key),
-                None if since(instance.moved_at).is_some_and(|ms| ms >= grace) => {
-                    instance.moved_at = None;
-                    moved.insert(key)
-                }
-                None => false,
-            };
-        }
-        self.start_moves(&leaving);
-        self.end_grace(&over);
-        self.retire_instances(&left);
-        self.leave_addresses(&moved, true);
+        let found = self.upstreams.leaving_instances(grace, self.now);
+        self.start_moves(&found.leaving);
+        self.end_grace(&found.over);
+        self.retire_instances(&found.left);
+        self.leave_addresses(&found.moved, true);
         self.close_clients_of_removed_tenants();
     }
 
     /// Closes the clients of tenants that the registry removed, when the grace period is over.
     fn close_clients_of_removed_tenants(&mut self) {
         let grace = self.settings.offline_grace_ms;
-        let over = |it: &Tenant| it.gone.is_some_and(|at| self.now.since(at) >= grace);
-        let tenants = self.upstreams.tenants.iter();
-        let tenants = tenants.filter(|(_, it)| it.used(Use::Client) > 0 && over(it));
-        let tenants: HashSet<TenantSlot> = tenants.map(|(slot, _)| slot).collect();
+        let tenants = self.upstreams.removed_tenants(grace, self.now);
         if tenants.is_empty() {
             return;
         }
@@ -326,9 +259,8 @@ impl Machine {
         }
         let (mut left, mut opening, mut idle) = (Vec::new(), Vec::new(), Vec::new());
         for (key, link) in self.links.iter() {
-            let instance = moved.get(&link.instance);
-            let instance = instance.and_then(|&key| self.upstreams.instances.get(key));
-            if instance.is_none_or(|instance| instance.is_at(link.address)) {
+            let of = link.instance;
+            if !moved.contains(&of) || self.upstreams.is_at(of, link.address) {
                 continue;
             }
             let owned = link.owner() != ClientKey::NONE;
@@ -364,11 +296,8 @@ impl Machine {
         };
         let of = link.pool;
         self.assign(key, link.role().retired());
-        let Some(pool) = self.upstreams.pools.get_mut(of) else {
-            return;
-        };
-        if pool.links.is_empty() {
-            self.work.advance(std::mem::take(&mut pool.waiters));
+        if self.upstreams.shared_links(of).is_empty() {
+            self.work.advance(self.upstreams.take_waiters(of));
         }
     }
 }

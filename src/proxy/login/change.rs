@@ -51,9 +51,7 @@ impl Machine {
             protocol,
             login: Login::Done,
         }));
-        if let Some(access) = self.upstreams.access.get_mut(access) {
-            access.waiting += 1;
-        }
+        self.upstreams.begin_change(access);
         self.enter(key, Phase::Changing);
         match login {
             true => self.log_in(key),
@@ -77,16 +75,10 @@ impl Machine {
         }
         // A permission check on the client's dedicated link does not depend on other links.
         let asks_own = matches!(waiting.goal, Goal::Permission(_)) && client.pin().is_some();
-        let out = self.upstreams.access.get(access).and_then(|access| {
-            let instance = self.upstreams.instances.get(access.instance)?;
-            let out = instance.is_out(self.now);
-            out.then(|| instance.down_error.clone())
-        });
-        match out {
-            Some(error) if !asks_own && !self.upstreams.has_ready(access, &self.links) => {
-                self.conclude(key, Err(error));
-            }
-            _ => self.attach(key),
+        let why = self.upstreams.why_down(access, &self.links, self.now);
+        match why.filter(|_| !asks_own) {
+            Some(error) => self.conclude(key, Err(error)),
+            None => self.attach(key),
         }
     }
 
@@ -104,11 +96,11 @@ impl Machine {
         let pool_key = self
             .upstreams
             .pool(waiting.access, waiting.db, waiting.protocol);
-        let Some(pool) = self.upstreams.pools.get(pool_key) else {
+        if !self.upstreams.has_pool(pool_key) {
             return self.conclude(key, Err(ErrorReply::NoAuth));
-        };
+        }
         // A client with a dedicated link continues on that link.
-        if own || pool.ready(&self.links).is_some() {
+        if own || self.upstreams.has_ready_link(pool_key, &self.links) {
             return match permission
                 .filter(|&what| !self.upstreams.permits(pool_key, what, self.now))
             {
@@ -116,15 +108,15 @@ impl Machine {
                 None => self.conclude(key, Ok(())),
             };
         }
-        if pool.links.is_empty() {
-            let access = self.upstreams.access_of(pool_key);
-            let Some(of) = access.map(|access| access.instance) else {
+        if self.upstreams.shared_links(pool_key).is_empty() {
+            let Some(of) = self.upstreams.instance_of(pool_key) else {
                 return;
             };
             if self.upstreams.is_refused(pool_key, self.now) {
                 return self.log_out(key);
             }
-            if !self.take_token_for(key, of) {
+            if !self.upstreams.take_token_for(key, of, self.now) {
+                self.stats.counters.logins_delayed += 1;
                 return;
             }
             if self.open_shared(pool_key).is_none() {
@@ -132,17 +124,13 @@ impl Machine {
                 return self.conclude(key, Err(TOO_MANY_CONNECTIONS));
             }
         }
-        if let Some(pool) = self.upstreams.pools.get_mut(pool_key) {
-            pool.waiters.push(key);
-        }
+        self.upstreams.wait_for_link(pool_key, key);
     }
 
     /// Ends a session change, whether it succeeded or not. Returns its record.
     pub(in crate::proxy) fn end_change(&mut self, key: ClientKey) -> Option<Box<Waiting>> {
         let waiting = self.clients.get_mut(key)?.end_waiting()?;
-        if let Some(access) = self.upstreams.access.get_mut(waiting.access) {
-            access.waiting -= 1;
-        }
+        self.upstreams.end_change(waiting.access);
         self.clients.go_on(key);
         Some(waiting)
     }
@@ -183,8 +171,8 @@ impl Machine {
                 _ => self.reply_error(key, &error),
             };
         }
-        let account = self.upstreams.access.get(access);
-        let account = account.map_or(AccountKey::NONE, |access| access.account);
+        let account = self.upstreams.account_of_access(access);
+        let account = account.unwrap_or_default();
         let pool = self.upstreams.pool(access, db, protocol);
         if !self.become_user(key, account) {
             return self.reply_error_and_close(key, &TOO_MANY_CLIENTS);
@@ -214,12 +202,7 @@ impl Machine {
             return Ok(());
         }
         let pool = self.upstreams.pool(access, db, protocol);
-        match self
-            .upstreams
-            .pools
-            .get(pool)
-            .and_then(|pool| pool.hello.as_ref())
-        {
+        match self.upstreams.hello(pool) {
             Some(HelloReply::Unknown(text)) => Err(ErrorReply::new(text.clone())),
             _ => Ok(()),
         }
@@ -233,12 +216,7 @@ impl Machine {
             client.details_mut().name = name.into();
         }
         let mut out = Vec::new();
-        match self
-            .upstreams
-            .pools
-            .get(pool)
-            .and_then(|pool| pool.hello.as_ref())
-        {
+        match self.upstreams.hello(pool) {
             Some(hello) => hello.write(client.id, &mut out),
             None => ErrorReply::NoAuth.write(&mut out),
         }
@@ -268,11 +246,7 @@ impl Machine {
         if account == AccountKey::NONE {
             client.details_mut().anonymous_since = now;
         }
-        if self
-            .upstreams
-            .accounts
-            .get(account)
-            .is_some_and(|it| it.credential.is_some())
+        if self.upstreams.is_logged_in(account)
             && let Some(details) = client.details.as_deref_mut()
         {
             details.refused_commands = 0;

@@ -12,11 +12,8 @@
 //! databases. It is used for at most one second after it was revoked. A refusal is not remembered,
 //! so that a new permission takes effect at once.
 
-use std::mem;
-
 use crate::command::{ErrorReply, Permission, Plan};
 
-use crate::link::link::Link;
 use crate::link::request::Kind;
 use crate::link::server_error::{ServerError, error_text};
 use crate::proxy::forward::answer::Handled;
@@ -24,7 +21,6 @@ use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
 use crate::session::change::Goal;
 use crate::store::key::{ClientKey, LinkKey, PoolKey};
-use crate::upstream::permits::Inquiry;
 
 impl Machine {
     /// Checks whether the server lets an admitted client use this command. If this is not known,
@@ -59,36 +55,16 @@ impl Machine {
         pool_key: PoolKey,
         what: Permission,
     ) {
-        let own = self
-            .clients
-            .get(key)
-            .filter(|client| client.pin().is_some());
-        let own = own.map(|client| client.link);
-        let Some(pool) = self.upstreams.pools.get_mut(pool_key) else {
-            return;
-        };
-        pool.waiters.push(key);
-        let asked = |it: &Inquiry| it.pool == pool_key && it.what == what;
-        if own.is_none() && self.upstreams.inquiries.iter().any(asked) {
-            return;
-        }
-        let worst = |it: &Link| (!it.is_ready(), !it.is_open(), it.drawbacks(self.now));
-        let shared = pool.links.iter();
-        let shared = shared.filter_map(|&key| Some((key, worst(self.links.get(key)?))));
-        let best = shared.min_by_key(|(_, worst)| *worst).map(|(key, _)| key);
-        if let Some(on) = own.or(best) {
-            self.upstreams.inquiries.push(Inquiry {
-                pool: pool_key,
-                what,
-                on,
-            });
+        let client = self.clients.get(key).filter(|it| it.pin().is_some());
+        let own = client.map(|client| client.link);
+        let asked = (pool_key, what);
+        if let Some(on) = (self.upstreams).inquire(key, asked, own, &self.links, self.now) {
             self.ask_permission(pool_key, what, on);
         }
     }
 
     fn ask_permission(&mut self, pool: PoolKey, what: Permission, on: LinkKey) {
-        let db = self.upstreams.pools.get(pool).map_or(0, |pool| pool.db);
-        let db = db.to_string();
+        let db = self.upstreams.db_of(pool).to_string();
         self.ask_server(on, Kind::Permission(what), &what.probe(&db));
         self.stats.counters.permissions_asked += 1;
     }
@@ -101,21 +77,14 @@ impl Machine {
         what: Permission,
         reply: &[u8],
     ) {
-        let mut inquiries = self.upstreams.inquiries.iter();
-        // The reply to a probe that was repeated on another link is ignored.
-        let Some(at) = inquiries.position(|it| it.on == on && it.what == what) else {
-            return;
-        };
-        let pool_key = self.upstreams.inquiries.swap_remove(at).pool;
-        let Some(pool) = self.upstreams.pools.get_mut(pool_key) else {
-            return;
-        };
         let refusal = error_text(reply).filter(|text| !ServerError::of(text).is_of_command());
-        match refusal {
-            None => pool.permits.add(what, self.now),
-            Some(_) => self.stats.counters.permissions_refused += 1,
-        }
-        for client in mem::take(&mut pool.waiters) {
+        let permitted = refusal.is_none();
+        let waiters = (self.upstreams).permission_answered(on, what, permitted, self.now);
+        let Some(waiters) = waiters else {
+            return;
+        };
+        self.stats.counters.permissions_refused += u64::from(!permitted);
+        for client in waiters {
             let waiting = { self.clients.get(client) }.and_then(|it| it.waiting());
             let about = waiting.and_then(|waiting| waiting.goal.permission());
             match &refusal {
@@ -128,38 +97,14 @@ impl Machine {
         }
     }
 
-    /// Repeats the permission probes that were in flight on a link that ended.
-    pub(in crate::proxy) fn repeat_inquiries(&mut self, lost: LinkKey) {
-        let (over, left) = mem::take(&mut self.upstreams.inquiries)
-            .into_iter()
-            .partition::<Vec<Inquiry>, _>(|it| it.on == lost);
-        self.upstreams.inquiries = left;
-        for inquiry in over {
-            let pool = self.upstreams.pools.get_mut(inquiry.pool);
-            let waiters = pool.map(|pool| mem::take(&mut pool.waiters));
-            self.work.advance(waiters.unwrap_or_default());
-        }
-    }
-
     /// Repeats a permission probe on another link of the pool, if necessary a new one, when the
     /// reply in front of it is late or is read slowly by its client.
     pub(in crate::proxy) fn ask_permissions_elsewhere(&mut self) {
-        for mut inquiry in mem::take(&mut self.upstreams.inquiries) {
-            let link = self.links.get(inquiry.on);
-            // A dedicated link may still be in its client's previous pool: the other links of that
-            // pool have another user and cannot answer.
-            let held_up = link.is_some_and(|it| {
-                it.pool == inquiry.pool && it.drawbacks(self.now) != (false, false)
-            });
-            match self.serving_links(inquiry.on).first() {
-                Some(&to) if held_up => {
-                    inquiry.on = to;
-                    self.ask_permission(inquiry.pool, inquiry.what, to);
-                }
-                None if held_up => drop(self.open_more_links(inquiry.on, 1)),
-                _ => {}
+        for (inquiry, moved) in self.upstreams.move_inquiries(&self.links, self.now) {
+            match moved {
+                true => self.ask_permission(inquiry.pool, inquiry.what, inquiry.on),
+                false => drop(self.open_more_links(inquiry.on, 1)),
             }
-            self.upstreams.inquiries.push(inquiry);
         }
     }
 }

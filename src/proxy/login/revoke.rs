@@ -17,7 +17,6 @@ use crate::proxy::action::{Action, News};
 use crate::proxy::machine::Machine;
 use crate::session::question::{Answer, Question};
 use crate::store::key::{AccessKey, ClientKey, PoolKey};
-use crate::upstream::account::Account;
 
 impl Machine {
     /// Handles a refused handshake of a pool. Without a credential, the anonymous links to this
@@ -25,17 +24,12 @@ impl Machine {
     /// authenticated earlier stay open, as on a server; if the account has none left on this
     /// instance, its clients there are closed.
     pub(in crate::proxy) fn refuse_access(&mut self, pool: PoolKey) {
-        let now = self.now;
-        let key = self.upstreams.access_key(pool);
-        let Some(access) = self.upstreams.access.get_mut(key) else {
+        let Some((of, revoked)) = self.upstreams.refuse_access(pool, self.now) else {
             return;
         };
-        let of = access.instance;
-        let account = self.upstreams.accounts.get(access.account);
-        let anonymous = account.is_none_or(Account::is_anonymous);
-        access.refuse(anonymous, now);
-        if let Some(account) = account.filter(|_| !anonymous) {
-            let user = String::from_utf8_lossy(account.name()).into_owned();
+        let key = self.upstreams.access_key(pool);
+        if let Some(user) = revoked {
+            let user = String::from_utf8_lossy(&user).into_owned();
             self.report(of, News::Revoked(user));
             if !self.upstreams.has_connections(pool) {
                 self.log_all_out(key);
@@ -43,8 +37,8 @@ impl Machine {
             return;
         }
         self.retire_access(key);
-        if let Some(instance) = self.upstreams.instances.get(of) {
-            let question = Question::LoginNeeded(instance.tenant.clone(), instance.id.clone());
+        if let Some((tenant, id, _)) = self.upstreams.describe(of) {
+            let question = Question::LoginNeeded(tenant.clone(), id.clone());
             self.actions
                 .push_back(Action::Ask(ClientKey::NONE, question));
         }
@@ -52,21 +46,14 @@ impl Machine {
 
     /// Handles [`Question::LoginNeeded`]: another worker found that this instance requires a login.
     pub(in crate::proxy) fn login_needed(&mut self, tenant: TenantKey, id: InstanceId) -> Answer {
-        let now = self.now;
-        if let Some(&instance) = self.upstreams.by_id.get(&(tenant, id)) {
-            let key = self.upstreams.anonymous(instance);
-            if let Some(access) = self.upstreams.access.get_mut(key) {
-                access.refuse(true, now);
-            }
-            self.retire_access(key);
+        if let Some(access) = self.upstreams.refuse_anonymous(tenant, id, self.now) {
+            self.retire_access(access);
         }
         Answer::Gone
     }
 
     fn retire_access(&mut self, access: AccessKey) {
-        let access = self.upstreams.access.get(access);
-        let pools = access.map(|it| it.pools.clone());
-        for pool in pools.unwrap_or_default() {
+        for pool in self.upstreams.pools_of_access(access) {
             self.retire_pool(pool);
         }
     }

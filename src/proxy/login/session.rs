@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::cluster::Login;
 use crate::command::{ErrorReply, Plan, Session, auth, client as client_command, hello, select};
 use crate::resp::{Args, Protocol, RequestLimits};
 
@@ -100,7 +99,7 @@ impl Machine {
 
     /// Makes a login to a paused tenant wait until the pause ends.
     fn hold_up(&mut self, key: ClientKey, session: Session, frame: &[u8]) -> Option<Handled> {
-        if !self.upstreams.any_gate {
+        if !self.upstreams.any_limits() {
             return None;
         }
         let args = Args::new(frame);
@@ -157,26 +156,18 @@ impl Machine {
         if login.unwrap_or_default().len().max(password.len()) > CREDENTIAL_BYTES_MAX {
             return Err(WRONGPASS);
         }
-        let snapshot = Arc::clone(&self.upstreams.snapshot);
-        let (tenant, user) = match login {
-            Some(login) => match snapshot.resolve_login(login) {
-                Login::User { tenant, user } => (&tenant.key, user),
-                Login::UnknownTenant => {
-                    self.note_refused_login(key, TenantSlot::NONE, login);
-                    return Err(WRONGPASS);
-                }
-            },
-            None => {
-                let tenant = snapshot.default_tenant().ok_or(WRONGPASS)?;
-                (&tenant.key, &b"default"[..])
+        let Some((tenant, user)) = self.upstreams.resolve(login) else {
+            if let Some(login) = login {
+                self.note_refused_login(key, TenantSlot::NONE, login);
             }
+            return Err(WRONGPASS);
         };
-        let tenant = self.upstreams.tenant(tenant).ok_or(NO_INSTANCE)?;
-        let instance = self.instance_for(key, tenant).ok_or(NO_INSTANCE)?;
+        let tenant = tenant.ok_or(NO_INSTANCE)?;
         let credential = Credential {
             user: login.map(|_| user.into()),
             password: password.into(),
         };
+        let instance = self.instance_for(key, tenant).ok_or(NO_INSTANCE)?;
         let identity = (tenant, Some(Arc::new(credential)));
         let account = self.upstreams.account(identity);
         Ok(Target {

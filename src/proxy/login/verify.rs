@@ -17,13 +17,9 @@
 //! users, clients that were refused before, and clients that have left and may still read the
 //! reply. Within a class, source addresses take turns, and so do the users of each address.
 
-use std::collections::VecDeque;
-use std::mem;
-
 use crate::command::ErrorReply;
 
 use crate::link::failure::Failure;
-use crate::link::handshake::Handshake;
 use crate::link::link::{Link, State, Verifying};
 use crate::link::role::Role;
 use crate::link::server_error::{ServerError, error_text};
@@ -33,9 +29,6 @@ use crate::proxy::texts::NO_INSTANCE;
 use crate::proxy::work::Work;
 use crate::session::change::Login;
 use crate::store::key::{AccessKey, ClientKey, InstanceKey, LinkKey, PoolKey};
-
-/// Connections of one instance that are kept for the next logins, per worker.
-const IDLE_VERIFIERS_MAX: usize = 4;
 
 impl Machine {
     /// Queues a client's login for a verifier.
@@ -47,8 +40,7 @@ impl Machine {
             return;
         };
         waiting.login = Login::Waits;
-        let of = { self.upstreams.access.get(waiting.access) }.map(|access| access.instance);
-        let of = of.filter(|&of| self.upstreams.instances.get(of).is_some());
+        let of = self.upstreams.instance_of_access(waiting.access);
         let (Some(of), Some(class)) = (of, self.login_class(key)) else {
             return self.conclude(key, Err(Failure::Removed.error_if_unsent()));
         };
@@ -60,22 +52,14 @@ impl Machine {
     /// idle verifiers above `IDLE_VERIFIERS_MAX`.
     pub(in crate::proxy) fn serve_logins(&mut self, of: InstanceKey) {
         while let Some((class, client)) = self.next_login(of) {
-            let Some(instance) = self.upstreams.instances.get_mut(of) else {
-                return;
-            };
-            let Some(on) = instance.logins.idle.pop() else {
+            let Some(on) = self.upstreams.take_verifier(of) else {
                 return self.want_verifier(of);
             };
-            if let Some(queue) = instance.logins.waiting.get_mut(class) {
-                queue.pop();
-            }
+            self.upstreams.pop_login(of, class);
             self.ask_auth(on, client);
         }
-        while let Some(instance) = self.upstreams.instances.get(of)
-            && instance.logins.idle.len() > IDLE_VERIFIERS_MAX
-            && let Some(&one) = instance.logins.idle.last()
-        {
-            self.fail(one, &Failure::Removed);
+        while let Some(spare) = self.upstreams.spare_verifier(of) {
+            self.fail(spare, &Failure::Removed);
         }
     }
 
@@ -84,9 +68,7 @@ impl Machine {
         let (mut auth, mut asked) = (Vec::new(), AccessKey::NONE);
         if let Some(client) = self.clients.get_mut(key)
             && let Some(waiting) = client.waiting_mut()
-            && let Some(access) = self.upstreams.access.get(waiting.access)
-            && let Some(account) = self.upstreams.accounts.get(access.account)
-            && let Some(credential) = account.credential.as_deref()
+            && let Some(credential) = self.upstreams.credential(waiting.access)
         {
             (waiting.login, asked) = (Login::Asked, waiting.access);
             credential.write_auth(&mut auth);
@@ -112,9 +94,7 @@ impl Machine {
             return;
         };
         link.state = State::Verifying(Verifying::Idle { proven: false });
-        if let Some(instance) = self.upstreams.instances.get_mut(link.instance) {
-            instance.logins.opening -= 1;
-        }
+        self.upstreams.verifier_opened(link.instance);
         self.verifier_free(key);
     }
 
@@ -125,14 +105,10 @@ impl Machine {
         };
         link.since = self.now;
         let (of, address) = (link.instance, link.address);
-        let Some(instance) = self.upstreams.instances.get_mut(of) else {
-            return;
-        };
-        if instance.gone || !instance.is_at(address) {
-            return self.fail(key, &Failure::Removed);
+        match self.upstreams.keep_verifier(of, key, address) {
+            true => self.work.push(Work::ServeLogins(of)),
+            false => self.fail(key, &Failure::Removed),
         }
-        instance.logins.idle.push(key);
-        self.work.push(Work::ServeLogins(of));
     }
 
     /// Handles a verifier's reply. `more`: further bytes follow.
@@ -224,18 +200,12 @@ impl Machine {
         let waiting = client.waiting_mut()?;
         waiting.login = Login::Done;
         let (access, db, protocol) = (waiting.access, waiting.db, waiting.protocol);
-        if let Some(access) = self.upstreams.access.get_mut(access) {
-            access.accept();
-        }
+        self.upstreams.accept(access);
         let pool = self.upstreams.pool(access, db, protocol);
-        let empty = self
-            .upstreams
-            .pools
-            .get(pool)
-            .is_some_and(|pool| pool.links.is_empty());
+        let empty = self.upstreams.shared_links(pool).is_empty();
         // Only for database 0: after AUTH the user may not be allowed to select another one (see
         // `handshake`).
-        let of = self.upstreams.access.get(access).map(|it| it.instance);
+        let of = self.upstreams.instance_of(pool);
         let full = of.is_some_and(|of| self.is_full(of));
         if empty && db == 0 && !pinned && !full {
             return Some(pool);
@@ -246,23 +216,17 @@ impl Machine {
 
     /// A verifier becomes a shared connection of the pool of the client that it verified last.
     fn join_pool(&mut self, key: LinkKey, to: PoolKey, client: ClientKey) {
-        let (Some(pool), Some(link)) = (self.upstreams.pools.get_mut(to), self.links.get_mut(key))
-        else {
+        let Some(link) = self.links.get_mut(key) else {
             return;
         };
-        pool.waiters.push(client);
-        link.pool = to;
-        link.since = self.now;
-        let (of, protocol, db) = (link.instance, pool.protocol, pool.db);
-        if let Some(instance) = self.upstreams.instances.get_mut(of) {
-            instance.logins.verifiers -= 1;
-            instance.connecting += 1;
-            instance.connections += 1;
-        }
+        let of = link.instance;
+        let Some(handshake) = self.upstreams.verifier_joins(of, to, client, self.now) else {
+            return;
+        };
+        (link.pool, link.since) = (to, self.now);
         self.links.opens_again();
         self.assign(key, Role::Shared);
-        let learn = self.is_to_learn(of);
-        self.begin_handshake(key, Handshake::of_verified(protocol, db, learn));
+        self.begin_handshake(key, handshake);
         self.work.push(Work::ServeLogins(of));
     }
 
@@ -271,15 +235,9 @@ impl Machine {
     /// queued login fails instead; if it was the last verifier, all queued logins fail.
     pub(in crate::proxy) fn verifier_ended(&mut self, key: LinkKey, link: &Link, why: &Failure) {
         let of = link.instance;
-        let Some(instance) = self.upstreams.instances.get_mut(of) else {
+        let Some((gone, last)) = self.upstreams.verifier_ended(key, link) else {
             return;
         };
-        let gone = instance.gone;
-        let logins = &mut instance.logins;
-        logins.verifiers -= 1;
-        logins.opening -= usize::from(matches!(link.state, State::Connecting));
-        logins.idle.retain(|&other| other != key);
-        let last = logins.verifiers == 0;
         let error = why.error_for_login();
         let mut failed = matches!(link.state, State::Connecting);
         if let State::Verifying(verifying) = link.state {
@@ -302,11 +260,7 @@ impl Machine {
             if !asked && let Some((class, client)) = self.next_login(of) {
                 // The login is taken out of the queue now: a second verifier that ends in the same
                 // call fails another one.
-                if let Some(instance) = self.upstreams.instances.get_mut(of)
-                    && let Some(queue) = instance.logins.waiting.get_mut(class)
-                {
-                    queue.pop();
-                }
+                self.upstreams.pop_login(of, class);
                 self.work.push(Work::Conclude(client, Err(error)));
             }
         }
@@ -323,21 +277,11 @@ impl Machine {
     /// Closes the idle verifiers of an instance. If the instance is removed, all its verifiers are
     /// closed, and its queued logins continue at another instance.
     pub(in crate::proxy) fn end_logins(&mut self, of: InstanceKey) {
-        let Some(instance) = self.upstreams.instances.get_mut(of) else {
+        let Some((gone, idle, openers)) = self.upstreams.end_logins(of) else {
             return;
         };
-        let idle = mem::take(&mut instance.logins.idle);
-        let gone = instance.gone;
-        let openers = match gone {
-            true => mem::take(&mut instance.logins.openers),
-            false => VecDeque::new(),
-        };
         while gone && let Some((class, client)) = self.next_login(of) {
-            if let Some(instance) = self.upstreams.instances.get_mut(of)
-                && let Some(queue) = instance.logins.waiting.get_mut(class)
-            {
-                queue.pop();
-            }
+            self.upstreams.pop_login(of, class);
             self.log_in_elsewhere(client);
         }
         self.work.advance(openers);
@@ -359,10 +303,10 @@ impl Machine {
             return;
         };
         let (from, own) = (waiting.access, client.pin().is_some());
-        let account = self.upstreams.access.get(from).map(|it| it.account);
+        let account = self.upstreams.account_of_access(from);
         let account = account.filter(|_| !own).unwrap_or_default();
         let tenant = self.upstreams.tenant_of_account(account);
-        let Some(to) = self.balance(tenant) else {
+        let Some(to) = self.upstreams.balance(tenant) else {
             return self.conclude(key, Err(NO_INSTANCE));
         };
         let to = self.upstreams.access_to(to, account);
@@ -370,12 +314,8 @@ impl Machine {
         if let Some(waiting) = client.and_then(|client| client.waiting_mut()) {
             waiting.access = to;
         }
-        if let Some(access) = self.upstreams.access.get_mut(from) {
-            access.waiting -= 1;
-        }
-        if let Some(access) = self.upstreams.access.get_mut(to) {
-            access.waiting += 1;
-        }
+        self.upstreams.end_change(from);
+        self.upstreams.begin_change(to);
         self.log_in(key);
     }
 }

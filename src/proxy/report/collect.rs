@@ -1,6 +1,6 @@
 //! Fills in a [`WorkerStats`] by walking the tables once, when stats are requested.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crate::cluster::TenantKey;
 
@@ -9,12 +9,9 @@ use crate::link::role::Role;
 use crate::proxy::machine::Machine;
 use crate::session::client::Client;
 use crate::stats::worker_stats::{
-    ClientStats, InstanceStats, PinReason, PoolStats, StatsRequest, TenantStats, WorkerStats,
+    ClientStats, InstanceStats, PinReason, PoolStats, StatsRequest, WorkerStats,
 };
-use crate::store::key::{ClientKey, InstanceKey, PoolKey};
-use crate::upstream::instance::Instance;
-use crate::upstream::pool::Pool;
-use crate::upstream::tenant::{Tenant, Use};
+use crate::store::key::{ClientKey, PoolKey};
 
 impl Machine {
     /// Collects the stats of this worker.
@@ -30,7 +27,7 @@ impl Machine {
         match wanted {
             StatsRequest::Metrics => {
                 stats.instances = self.instances_stats();
-                stats.tenants = self.tenants_stats();
+                stats.tenants = self.upstreams.tenants_stats();
             }
             StatsRequest::Clients(max, tenant) => {
                 let all = self.clients.iter();
@@ -44,9 +41,7 @@ impl Machine {
     }
 
     fn instances_stats(&self) -> Vec<InstanceStats> {
-        let instances = self.upstreams.instances.iter();
-        let mut found: BTreeMap<InstanceKey, InstanceStats> = BTreeMap::new();
-        found.extend(instances.map(|(key, instance)| (key, begin(instance))));
+        let mut found = self.upstreams.instances_stats(self.now);
         for (_, link) in self.links.iter() {
             let Some(of) = found.get_mut(&link.instance) else {
                 continue;
@@ -61,8 +56,8 @@ impl Machine {
             }
         }
         for (key, client) in self.clients.iter() {
-            let access = self.upstreams.access_of(client.pool);
-            let Some(of) = access.and_then(|it| found.get_mut(&it.instance)) else {
+            let instance = self.upstreams.instance_of(client.pool);
+            let Some(of) = instance.and_then(|it| found.get_mut(&it)) else {
                 continue;
             };
             of.in_flight += u64::from(client.in_flight);
@@ -71,19 +66,7 @@ impl Machine {
                 *count += 1;
             }
         }
-        for (_, pool) in self.upstreams.pools.iter() {
-            let access = self.upstreams.access.get(pool.access);
-            if let Some(of) = access.and_then(|it| found.get_mut(&it.instance)) {
-                of.waiting += u32::try_from(pool.queue.len()).unwrap_or(u32::MAX);
-                of.oldest_wait_ms = of.oldest_wait_ms.max(self.oldest_wait_ms(pool));
-            }
-        }
         found.into_values().collect()
-    }
-
-    fn oldest_wait_ms(&self, pool: &Pool) -> u64 {
-        let waits = pool.queue.iter().map(|turn| self.now.since(turn.since));
-        waits.max().unwrap_or_default()
     }
 
     fn pin_reason(&self, key: ClientKey, pin: &Pin) -> PinReason {
@@ -102,35 +85,22 @@ impl Machine {
         }
     }
 
-    fn tenants_stats(&self) -> Vec<TenantStats> {
-        let tenants = self.upstreams.tenants.iter();
-        tenants
-            .map(|(_, tenant)| TenantStats {
-                key: tenant.key.clone(),
-                paused: tenant.paused_until.is_some(),
-                waiting: tenant.used(Use::Waiting),
-                dedicated: tenant.used(Use::Pinned),
-                refused: tenant.refused,
-            })
-            .collect()
-    }
-
     /// Does a client belong to this tenant? `None` stands for all tenants.
     fn is_of(&self, client: &Client, tenant: Option<&TenantKey>) -> bool {
         let its = self.tenant_of_client(client);
-        tenant.is_none_or(|tenant| its.is_some_and(|it| it.key == *tenant))
+        tenant.is_none_or(|tenant| its == Some(tenant))
     }
 
     fn client_stats(&self, key: ClientKey, client: &Client) -> Option<ClientStats> {
-        let account = self.upstreams.accounts.get(client.account());
-        let instance = self.upstreams.instance_of_pool(client.pool);
-        let user = account.map(|account| text(account.name()));
+        let account = client.account();
+        let user = (self.upstreams.has_account(account)).then(|| self.upstreams.user(account));
+        let place = self.upstreams.place_of(client.pool);
         Some(ClientStats {
             id: client.id,
             peer: client.ends().0,
-            tenant: self.tenant_of_client(client).map(|it| it.key.clone()),
-            instance: instance.map(|it| it.id.clone()),
-            user: user.unwrap_or_default(),
+            tenant: self.tenant_of_client(client).cloned(),
+            instance: place.map(|(_, id)| id.clone()),
+            user: user.map(text).unwrap_or_default(),
             name: text(client.name()),
             db: client.db,
             protocol: client.protocol.number(),
@@ -149,60 +119,12 @@ impl Machine {
         for (_, client) in self.clients.iter() {
             *in_flight.entry(client.pool).or_default() += u64::from(client.in_flight);
         }
-        let all = self.upstreams.pools.iter();
-        let all = all.filter_map(|(key, pool)| {
-            let in_flight = in_flight.get(&key).copied();
-            self.pool_stats(pool, in_flight.unwrap_or_default())
-        });
-        all.collect()
+        self.upstreams.pools_stats(&in_flight, self.now)
     }
 
-    fn pool_stats(&self, pool: &Pool, in_flight: u64) -> Option<PoolStats> {
-        let access = self.upstreams.access.get(pool.access)?;
-        let account = self.upstreams.accounts.get(access.account)?;
-        let instance = self.upstreams.instances.get(access.instance)?;
-        Some(PoolStats {
-            tenant: instance.tenant.clone(),
-            instance: instance.id.clone(),
-            user: text(account.name()),
-            db: pool.db,
-            protocol: pool.protocol.number(),
-            clients: pool.clients,
-            shared: pool.links.len(),
-            own: pool.dedicated - pool.idle.len(),
-            idle: pool.idle.len(),
-            in_flight,
-            waiting: pool.queue.len(),
-            oldest_wait_ms: self.oldest_wait_ms(pool),
-        })
-    }
-
-    fn tenant_of_client(&self, client: &Client) -> Option<&Tenant> {
+    fn tenant_of_client(&self, client: &Client) -> Option<&TenantKey> {
         let slot = self.upstreams.tenant_of_account(client.account());
-        self.upstreams.tenants.get(slot)
-    }
-}
-
-fn begin(instance: &Instance) -> InstanceStats {
-    InstanceStats {
-        tenant: instance.tenant.clone(),
-        id: instance.id.clone(),
-        address: instance.address_text.clone(),
-        listed: !instance.gone,
-        health: instance.health,
-        reason: instance.reason.clone(),
-        clients: instance.clients,
-        in_flight: 0,
-        pinned: [0; PinReason::ALL.len()],
-        waiting: 0,
-        oldest_wait_ms: 0,
-        shared: 0,
-        own: 0,
-        idle: 0,
-        opening: 0,
-        verifying: 0,
-        evictions: instance.evictions,
-        traffic: instance.traffic,
+        self.upstreams.tenant_key(slot)
     }
 }
 

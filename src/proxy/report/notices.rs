@@ -4,8 +4,7 @@ use crate::proxy::action::Action;
 use crate::proxy::machine::Machine;
 use crate::stats::notice::{Bound, LoggedClient, Notice};
 use crate::stats::worker_stats::Limit;
-use crate::store::key::{AccountKey, ClientKey, TenantSlot};
-use crate::upstream::account::Account;
+use crate::store::key::{AccountKey, ClientKey, PoolKey, TenantSlot};
 use crate::upstream::tenant::Use;
 
 /// Bytes of a user name in a log line: clients may send long ones.
@@ -20,9 +19,9 @@ impl Machine {
 
     /// Counts and logs that a client is about to be closed at a limit.
     pub(in crate::proxy) fn note_eviction(&mut self, key: ClientKey, bound: Bound, value: u64) {
-        if !self.clients.contains(key) {
+        let Some(client) = self.clients.get(key) else {
             return;
-        }
+        };
         match bound {
             Bound::ClientOutbound => self.stats.counters.slow_readers += 1,
             Bound::SubscriberOutbound => self.stats.counters.slow_subscribers += 1,
@@ -39,24 +38,23 @@ impl Machine {
             Bound::RefusedCommands => self.stats.counters.refused_anonymous += 1,
             Bound::Memory => self.stats.counters.out_of_memory += 1,
         }
-        let instance = self.instance_of_client(key);
-        if let Some(instance) = instance.and_then(|key| self.upstreams.instances.get_mut(key)) {
-            instance.evictions += 1;
-        }
+        self.upstreams.count_eviction(client.pool);
         self.notice(key, bound, value);
     }
 
     /// Logs that a client got no link because of a limit.
     pub(in crate::proxy) fn note_refusal(&mut self, key: ClientKey, bound: Bound) {
-        let of = self.instance_of_client(key);
-        let instance = of.and_then(|of| self.upstreams.instances.get(of));
-        let value = instance.map_or(0, |instance| match bound {
+        let pool = self.clients.get(key).map_or(PoolKey::NONE, |it| it.pool);
+        let value = match bound {
             Bound::Dedicated => {
-                let tenant = self.upstreams.tenants.get(instance.slot);
-                tenant.map_or(0, |tenant| tenant.used(Use::Pinned))
+                let tenant = self.upstreams.tenant_of_pool(pool);
+                self.upstreams.used(tenant, Use::Pinned)
             }
-            _ => instance.connections,
-        });
+            _ => {
+                let instance = self.upstreams.instance_of(pool);
+                instance.map_or(0, |of| self.upstreams.connections(of))
+            }
+        };
         self.notice(key, bound, value.into());
     }
 
@@ -75,35 +73,16 @@ impl Machine {
         slot: TenantSlot,
         limit: Limit,
     ) {
-        let Some(tenant) = self.upstreams.tenants.get_mut(slot) else {
-            return;
-        };
-        let refused = tenant.refuse(limit);
+        let value = self.upstreams.refuse(slot, limit);
         let Some(suppressed) = self.stats.notices.due(Bound::Tenant(limit), self.now) else {
             return;
         };
-        let limits = &tenant.limits;
         let value = match limit {
-            Limit::Clients => limits.clients.map(u64::from),
-            Limit::Pinned => limits.pinned.map(u64::from),
-            Limit::Requests => limits.requests_per_second.map(u64::from),
-            Limit::Bytes => limits.bytes_per_second,
-            Limit::RequestBytes => limits.request_bytes,
-            Limit::Denied => Some(refused),
-            Limit::Paused => Some(self.settings.paused_clients_max.into()),
+            Limit::Paused => self.settings.paused_clients_max.into(),
+            _ => value.unwrap_or_default(),
         };
-        let user = self
-            .upstreams
-            .accounts
-            .get(account)
-            .map_or(&b"default"[..], Account::name);
-        let client = self.logged_client(key, slot, user);
-        self.log_notice(
-            client,
-            Bound::Tenant(limit),
-            value.unwrap_or_default(),
-            suppressed,
-        );
+        let client = self.logged_client(key, slot, self.upstreams.user(account));
+        self.log_notice(client, Bound::Tenant(limit), value, suppressed);
     }
 
     /// Logs that the login of this user of this tenant was refused.
@@ -126,9 +105,9 @@ impl Machine {
         };
         client.details_mut().login_refused = true;
         let access = client.waiting().map(|waiting| waiting.access);
-        let access = access.and_then(|key| self.upstreams.access.get(key));
-        if let Some(account) = access.and_then(|it| self.upstreams.accounts.get(it.account)) {
-            let (slot, user) = (account.tenant, account.name().to_vec());
+        let user = access.and_then(|it| self.upstreams.user_of_access(it));
+        if let Some((slot, user)) = user {
+            let user = user.to_vec();
             self.note_refused_login(key, slot, &user);
         }
     }
@@ -146,11 +125,11 @@ impl Machine {
 
     fn logged_client(&self, key: ClientKey, slot: TenantSlot, user: &[u8]) -> Option<LoggedClient> {
         let client = self.clients.get(key)?;
-        let tenant = self.upstreams.tenants.get(slot);
+        let tenant = self.upstreams.tenant_key(slot);
         Some(LoggedClient {
             id: client.id,
             peer: client.ends().0,
-            tenant: tenant.map(|tenant| tenant.key.to_string()),
+            tenant: tenant.map(ToString::to_string),
             user: user
                 .get(..USER_BYTES_MAX)
                 .unwrap_or(user)

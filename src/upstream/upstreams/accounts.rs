@@ -1,7 +1,8 @@
 //! Accounts, their access to instances, and their pools: look-up, creation and removal.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
+use crate::cluster::{InstanceId, TenantKey};
 use crate::link::link::Link;
 use crate::link::links::Links;
 use crate::resp::Protocol;
@@ -86,8 +87,54 @@ impl Upstreams {
         key
     }
 
+    /// The pool of the connections without a login that ask after an instance, made if need be.
+    pub(crate) fn anonymous_pool(&mut self, instance: InstanceKey) -> PoolKey {
+        let access = self.anonymous(instance);
+        self.pool(access, 0, Protocol::Resp2)
+    }
+
+    /// The pools of an access.
+    pub(crate) fn pools_of_access(&self, access: AccessKey) -> Vec<PoolKey> {
+        let access = self.access.get(access);
+        access.map_or_else(Vec::new, |access| access.pools.clone())
+    }
+
+    /// A handshake of a pool was refused. Returns its instance, and its user if it has a
+    /// credential.
+    pub(crate) fn refuse_access(
+        &mut self,
+        pool: PoolKey,
+        now: Millis,
+    ) -> Option<(InstanceKey, Option<Vec<u8>>)> {
+        let access = self.access.get_mut(self.pools.get(pool)?.access)?;
+        let account = self.accounts.get(access.account);
+        let account = account.filter(|account| !account.is_anonymous());
+        access.refuse(account.is_none(), now);
+        Some((access.instance, account.map(|it| it.name().to_vec())))
+    }
+
+    /// An instance of a tenant admits nobody without a login. Returns the access of those clients.
+    pub(crate) fn refuse_anonymous(
+        &mut self,
+        tenant: TenantKey,
+        id: InstanceId,
+        now: Millis,
+    ) -> Option<AccessKey> {
+        let instance = *self.by_id.get(&(tenant, id))?;
+        let key = self.anonymous(instance);
+        self.access.get_mut(key)?.refuse(true, now);
+        Some(key)
+    }
+
+    /// The instance accepted the credential of this access.
+    pub(crate) fn accept(&mut self, access: AccessKey) {
+        if let Some(access) = self.access.get_mut(access) {
+            access.accept();
+        }
+    }
+
     /// The pools of an instance.
-    pub(crate) fn pools_of(&self, of: InstanceKey) -> impl Iterator<Item = &Pool> {
+    pub(super) fn pools_of(&self, of: InstanceKey) -> impl Iterator<Item = &Pool> {
         let places = self.by_place.range((of, AccountKey::FIRST)..);
         let places = places.take_while(move |((instance, _), _)| *instance == of);
         let places = places.filter_map(|(_, &key)| self.access.get(key));
@@ -109,22 +156,39 @@ impl Upstreams {
     }
 
     /// The access of a pool.
-    pub(crate) fn access_of(&self, pool: PoolKey) -> Option<&Access> {
+    pub(crate) fn access_at(&self, pool: PoolKey) -> Option<&Access> {
         self.access.get(self.pools.get(pool)?.access)
     }
 
-    /// The key of a pool's access.
+    pub(crate) fn account_at(&self, pool: PoolKey) -> Option<&Account> {
+        self.accounts.get(self.access_at(pool)?.account)
+    }
+
+    pub(crate) fn instance_at(&self, pool: PoolKey) -> Option<&Instance> {
+        self.instances.get(self.access_at(pool)?.instance)
+    }
+
+    /// The key of a pool's access; `NONE`: the pool is gone.
     pub(crate) fn access_key(&self, pool: PoolKey) -> AccessKey {
         let pool = self.pools.get(pool);
         pool.map_or(AccessKey::NONE, |pool| pool.access)
     }
 
-    pub(crate) fn account_of(&self, pool: PoolKey) -> Option<&Account> {
-        self.accounts.get(self.access_of(pool)?.account)
+    /// The account of a pool.
+    pub(crate) fn account_of(&self, pool: PoolKey) -> Option<AccountKey> {
+        Some(self.access_at(pool)?.account)
     }
 
-    pub(crate) fn instance_of_pool(&self, pool: PoolKey) -> Option<&Instance> {
-        self.instances.get(self.access_of(pool)?.instance)
+    /// The instance of a pool.
+    pub(crate) fn instance_of(&self, pool: PoolKey) -> Option<InstanceKey> {
+        Some(self.access_at(pool)?.instance)
+    }
+
+    /// The pools of these instances.
+    pub(crate) fn pools_at(&self, which: &HashSet<InstanceKey>) -> Vec<PoolKey> {
+        let mut keys = self.pools.keys();
+        keys.retain(|&key| self.instance_of(key).is_some_and(|it| which.contains(&it)));
+        keys
     }
 
     /// Does this access have a ready link that takes requests, for any database and protocol?
@@ -135,6 +199,25 @@ impl Upstreams {
         let mut keys = pools.flat_map(|pool| &pool.links);
         let open = |it: &Link| it.is_ready() && it.is_open();
         keys.any(|&key| links.get(key).is_some_and(open))
+    }
+
+    pub(crate) fn has_account(&self, account: AccountKey) -> bool {
+        self.accounts.contains(account)
+    }
+
+    pub(crate) fn has_pool(&self, pool: PoolKey) -> bool {
+        self.pools.contains(pool)
+    }
+
+    /// The user's name as the server knows it: without an account it is the default user.
+    pub(crate) fn user(&self, account: AccountKey) -> &[u8] {
+        self.accounts.get(account).map_or(b"default", Account::name)
+    }
+
+    /// Is a client of this account logged in with a credential?
+    pub(crate) fn is_logged_in(&self, account: AccountKey) -> bool {
+        let account = self.accounts.get(account);
+        account.is_some_and(|account| !account.is_anonymous())
     }
 
     /// The tenant of an account; `NONE` if the account does not exist.

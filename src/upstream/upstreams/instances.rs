@@ -1,15 +1,14 @@
 //! The instances of a worker: changes of the registry, and health.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::cluster::{self, Health, InstanceId, Snapshot};
+use crate::cluster::{self, InstanceId, Snapshot};
 
 use crate::link::failure::Failure;
 use crate::store::key::InstanceKey;
 use crate::store::time::Millis;
-use crate::upstream::instance::{BACKOFF_MS, Changes, Instance};
+use crate::upstream::instance::{Changes, Instance};
 use crate::upstream::upstreams::Upstreams;
 
 impl Upstreams {
@@ -82,60 +81,9 @@ impl Upstreams {
         }
     }
 
-    /// Is an instance in use down or degraded, or, if `unknown_too`, of unknown health?
-    pub(crate) fn any_not_up(&self, unknown_too: bool) -> bool {
-        self.instances.iter().any(|(_, it)| match it.health {
-            _ if it.leaving.is_some() => false,
-            Health::Unknown => unknown_too,
-            Health::Down | Health::Degraded => true,
-            Health::Up => false,
-        })
-    }
-
-    /// Is this one of the instance's addresses? See [`Instance::is_at`].
-    pub(crate) fn is_at(&self, key: InstanceKey, address: Option<SocketAddr>) -> bool {
-        self.instances.get(key).is_some_and(|it| it.is_at(address))
-    }
-
-    /// Notes that an instance answered. A degraded instance stays degraded until it passes a check.
-    /// Returns whether the instance was down or unknown before.
-    pub(crate) fn came_up(&mut self, key: InstanceKey) -> bool {
-        let Some(instance) = self.instances.get_mut(key) else {
-            return false;
-        };
-        (instance.failures, instance.retry_at) = (0, Millis::default());
-        if !matches!(instance.health, Health::Unknown | Health::Down) {
-            return false;
-        }
-        (instance.health, instance.reason) = (Health::Up, String::new());
-        true
-    }
-
-    /// Notes that a link to an instance could not be opened, or failed before it worked. The
-    /// instance is down, unless another link to it is ready; the next attempt to connect is
-    /// delayed. `jitter` is a random number. Returns whether the instance was not down before.
-    pub(crate) fn went_down(
-        &mut self,
-        key: InstanceKey,
-        why: &Failure,
-        now: Millis,
-        jitter: u64,
-    ) -> bool {
-        let Some(instance) = self.instances.get_mut(key) else {
-            return false;
-        };
-        let (first, longest) = BACKOFF_MS;
-        let wait = (first << instance.failures.min(16)).min(longest);
-        // Half fixed, half random, so that workers and proxies do not reconnect at the same time.
-        let wait = wait / 2 + jitter % (wait / 2 + 1);
-        instance.failures = instance.failures.saturating_add(1);
-        instance.retry_at = now.after(wait);
-        if instance.ready > 0 {
-            return false;
-        }
-        instance.down_error = why.error_if_unsent();
-        instance.reason = why.reason();
-        std::mem::replace(&mut instance.health, Health::Down) != Health::Down
+    /// Does the registry list any instance?
+    pub(crate) fn any_instance(&self) -> bool {
+        !self.instances.is_empty()
     }
 
     /// Instances that have an access or a verifier.

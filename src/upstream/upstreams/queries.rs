@@ -2,10 +2,11 @@
 
 use std::mem;
 
-use crate::cluster::Health;
-use crate::command::Permission;
+use crate::command::ErrorReply;
 use crate::command::blocking::BlockingCommands;
-use crate::store::key::{InstanceKey, LinkKey, PoolKey, TenantSlot};
+use crate::link::handshake::HelloReply;
+use crate::link::links::Links;
+use crate::store::key::{AccessKey, AccountKey, ClientKey, InstanceKey, PoolKey, TenantSlot};
 use crate::store::time::Millis;
 use crate::upstream::account::Account;
 use crate::upstream::upstreams::Upstreams;
@@ -20,19 +21,50 @@ impl Upstreams {
     /// Do requests for the pool's instance fail at once? Clients in the wait queue then also wait
     /// for the instance.
     pub(crate) fn is_out(&self, pool_key: PoolKey, now: Millis) -> bool {
-        let instance = self.instance_of_pool(pool_key);
+        let instance = self.instance_at(pool_key);
         instance.is_some_and(|instance| instance.is_out(now))
     }
 
+    /// The error for requests while the instance of a pool is down.
+    pub(crate) fn why_out(&self, pool: PoolKey, now: Millis) -> Option<ErrorReply> {
+        let instance = self.instance_at(pool).filter(|it| it.is_out(now))?;
+        Some(instance.down_error.clone())
+    }
+
+    /// The error for clients of an access while its instance is down, and has no ready link left.
+    pub(crate) fn why_down(
+        &self,
+        access: AccessKey,
+        links: &Links,
+        now: Millis,
+    ) -> Option<ErrorReply> {
+        let instance = self.access.get(access)?.instance;
+        let instance = self.instances.get(instance).filter(|it| it.is_out(now))?;
+        (!self.has_ready(access, links)).then(|| instance.down_error.clone())
+    }
+
     pub(crate) fn tenant_of_pool(&self, pool_key: PoolKey) -> TenantSlot {
-        let instance = self.instance_of_pool(pool_key);
+        let instance = self.instance_at(pool_key);
         instance.map_or(TenantSlot::NONE, |instance| instance.slot)
     }
 
-    /// When the server of a pool last answered, on any link of this worker.
-    pub(crate) fn heard_of(&self, pool: PoolKey) -> Millis {
-        let instance = self.instance_of_pool(pool);
-        instance.map_or_else(Millis::default, |instance| instance.heard)
+    /// Has the registry dropped the instance of a pool?
+    pub(crate) fn is_gone(&self, pool: PoolKey) -> bool {
+        self.instance_at(pool).is_none_or(|it| it.gone)
+    }
+
+    /// Could no link to the instance of a pool be made a moment ago? Then one that is not needed
+    /// waits.
+    pub(crate) fn rests(&self, pool: PoolKey, now: Millis) -> bool {
+        self.instance_at(pool).is_none_or(|it| it.rests(now))
+    }
+
+    /// A client of this pool is moved to another link, because a reply in front of its own is late
+    /// or read slowly.
+    pub(crate) fn note_retry(&mut self, pool: PoolKey, now: Millis) {
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.led_round_at = now;
+        }
     }
 
     /// Was no request retried on another link of this pool for some time? Then the clients that
@@ -40,16 +72,6 @@ impl Upstreams {
     pub(crate) fn is_calm(&self, pool: PoolKey, now: Millis) -> bool {
         let pool = self.pools.get(pool);
         pool.is_none_or(|pool| now.since(pool.led_round_at) >= CALM_MS)
-    }
-
-    /// Counts a link that became ready, or a ready one that ended.
-    pub(crate) fn count_ready(&mut self, instance: InstanceKey, more: bool) {
-        if let Some(instance) = self.instances.get_mut(instance) {
-            match more {
-                true => instance.ready += 1,
-                false => instance.ready -= 1,
-            }
-        }
     }
 
     /// Remembers which commands of this server may block.
@@ -61,18 +83,23 @@ impl Upstreams {
         self.learned_any = all.any(|(_, instance)| !instance.learned.is_empty());
     }
 
-    pub(crate) fn is_degraded(&self, key: InstanceKey) -> bool {
-        let instance = self.instances.get(key);
-        instance.is_some_and(|instance| instance.health == Health::Degraded)
+    /// Has any server blocking commands that the table of commands does not have?
+    #[inline]
+    pub(crate) fn any_learned(&self) -> bool {
+        self.learned_any
     }
 
-    /// Ends the check that ran on a closed link.
-    pub(crate) fn end_check(&mut self, key: InstanceKey, on: LinkKey) {
-        if let Some(instance) = self.instances.get_mut(key)
-            && instance.check.is_some_and(|(with, _)| with == on)
-        {
-            instance.check = None;
+    /// Does this command block on the server of a pool? Clients of an account that have no pool
+    /// will use an instance of its tenant.
+    pub(crate) fn blocks(&self, pool: PoolKey, account: AccountKey, name: &[u8]) -> bool {
+        if let Some(instance) = self.instance_at(pool) {
+            return instance.learned.blocks(name);
         }
+        let tenant = self.tenant_for_limits(account);
+        let tenant = tenant.and_then(|slot| self.tenants.get(slot));
+        let usable = tenant.into_iter().flat_map(|tenant| &tenant.instances);
+        let mut usable = usable.filter_map(|&key| self.instances.get(key));
+        usable.any(|instance| instance.learned.blocks(name))
     }
 
     /// Updates the role in the HELLO replies of all pools of the instance.
@@ -84,35 +111,44 @@ impl Upstreams {
         });
     }
 
-    /// Is it known that the user of a pool may do this?
-    pub(crate) fn permits(&self, pool: PoolKey, what: Permission, now: Millis) -> bool {
-        let pool = self.pools.get(pool);
-        pool.is_some_and(|pool| pool.permits.have(what, now))
+    /// Are the connections of a pool without a login?
+    pub(crate) fn is_anonymous(&self, pool: PoolKey) -> bool {
+        self.account_at(pool).is_some_and(Account::is_anonymous)
+    }
+
+    /// A client waits for a link of this pool to be ready.
+    pub(crate) fn wait_for_link(&mut self, pool: PoolKey, client: ClientKey) {
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.waiters.push(client);
+        }
+    }
+
+    /// Takes the clients that wait for a link of this pool.
+    pub(crate) fn take_waiters(&mut self, pool: PoolKey) -> Vec<ClientKey> {
+        let pool = self.pools.get_mut(pool);
+        pool.map_or_else(Vec::new, |pool| mem::take(&mut pool.waiters))
+    }
+
+    /// What the server of a pool last replied to HELLO.
+    pub(crate) fn hello(&self, pool: PoolKey) -> Option<&HelloReply> {
+        self.pools.get(pool)?.hello.as_ref()
     }
 
     /// Was the credential of this pool refused a moment ago? Then no connection is opened with it.
     pub(crate) fn is_refused(&self, pool: PoolKey, now: Millis) -> bool {
-        let access = self.access_of(pool);
-        access.is_some_and(|it| it.is_refused(now)) && { self.account_of(pool) }
+        let access = self.access_at(pool);
+        access.is_some_and(|it| it.is_refused(now)) && { self.account_at(pool) }
             .is_some_and(|it| !it.is_anonymous())
     }
 
     /// Does the pool's account have a shared link on this instance, or need none, because it is
     /// anonymous or has no clients there?
     pub(crate) fn has_connections(&self, pool: PoolKey) -> bool {
-        let anonymous = { self.account_of(pool) }.is_none_or(Account::is_anonymous);
-        let access = self.access_of(pool);
+        let anonymous = { self.account_at(pool) }.is_none_or(Account::is_anonymous);
+        let access = self.access_at(pool);
         let pools = access.into_iter().flat_map(|access| &access.pools);
         let mut pools = pools.filter_map(|&key| self.pools.get(key));
         let unused = pools.clone().all(|pool| pool.clients == 0);
         anonymous || unused || pools.any(|pool| !pool.links.is_empty())
-    }
-
-    pub(crate) fn enter_ring(&mut self, of: InstanceKey) {
-        if let Some(instance) = self.instances.get_mut(of)
-            && !mem::replace(&mut instance.logins.in_ring, true)
-        {
-            self.tokens.ring.push_back(of);
-        }
     }
 }

@@ -16,6 +16,24 @@ impl Upstreams {
         self.by_tenant.get(key).copied()
     }
 
+    /// The key of a tenant.
+    pub(crate) fn tenant_key(&self, slot: TenantSlot) -> Option<&TenantKey> {
+        Some(&self.tenants.get(slot)?.key)
+    }
+
+    /// All tenants.
+    pub(crate) fn tenants(&self) -> impl Iterator<Item = TenantSlot> {
+        self.tenants.iter().map(|(slot, _)| slot)
+    }
+
+    /// Tenants with clients that the registry dropped this long ago.
+    pub(crate) fn removed_tenants(&self, ms: u64, now: Millis) -> HashSet<TenantSlot> {
+        let removed = |it: &Tenant| it.gone.is_some_and(|at| now.since(at) >= ms);
+        let tenants = self.tenants.iter();
+        let tenants = tenants.filter(|(_, it)| it.used(Use::Client) > 0 && removed(it));
+        tenants.map(|(slot, _)| slot).collect()
+    }
+
     /// Follows a new snapshot.
     pub(crate) fn follow_tenant(&mut self, tenant: &cluster::Tenant, now: Millis) -> TenantSlot {
         let (tenants, lists) = (&mut self.tenants, &mut self.denied_lists);
@@ -60,13 +78,6 @@ impl Upstreams {
             !forgotten
         });
         self.denied_lists.sweep();
-    }
-
-    /// Subtracts one from a gauge of a tenant.
-    pub(crate) fn release(&mut self, tenant: TenantSlot, of: Use) {
-        if let Some(tenant) = self.tenants.get_mut(tenant) {
-            tenant.release(of);
-        }
     }
 
     /// Updates `any_gate`: must the requests of any tenant be checked?

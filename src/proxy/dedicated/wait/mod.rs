@@ -15,6 +15,7 @@
 //! ```
 
 use crate::command::ErrorReply;
+use crate::session::client::Client;
 use crate::session::phase::Phase;
 
 use crate::link::counts::Counts;
@@ -101,10 +102,12 @@ impl Machine {
     /// user.
     fn may_wait_on(&self, on: LinkKey, key: ClientKey) -> bool {
         let link = self.links.get(on).filter(|it| !it.is_retired());
-        let pool = link.and_then(|it| self.upstreams.pools.get(it.pool));
         let client = self.clients.get(key);
-        let client = client.and_then(|it| self.upstreams.pools.get(it.pool));
-        pool.is_some_and(|pool| client.is_some_and(|client| client.access == pool.access))
+        link.is_some_and(|link| {
+            let its = self.upstreams.access_key(link.pool);
+            let same = |client: &Client| self.upstreams.access_key(client.pool) == its;
+            self.upstreams.has_pool(link.pool) && client.is_some_and(same)
+        })
     }
 
     /// Makes a client wait on a link. Its next commands are decoded after the reply.

@@ -131,12 +131,13 @@ impl Machine {
     /// link for them if necessary.
     fn where_others_go(&mut self, on: LinkKey) -> Others {
         let pool_key = self.links.get(on).map(|it| it.pool).unwrap_or_default();
-        let Some(pool) = self.upstreams.pools.get(pool_key) else {
+        let Some(size) = self.upstreams.pool_size(pool_key) else {
             return Others::Later;
         };
-        let others = pool.links.iter().filter(|&&other| other != on);
+        let others = self.upstreams.shared_links(pool_key).iter();
+        let others = others.filter(|&&other| other != on);
         let others = others.filter_map(|&other| self.links.get(other));
-        let (mut opening, mut asking) = (false, pool.borrowed > 0);
+        let (mut opening, mut asking) = (false, self.upstreams.any_borrowed(pool_key));
         for other in others {
             if other.is_ready() && other.is_open() {
                 return Others::Elsewhere;
@@ -147,9 +148,9 @@ impl Machine {
         if opening {
             return Others::Later;
         }
-        let instance = self.upstreams.instance_of_pool(pool_key);
-        let room = pool.shared() < self.settings.pool_connections_max
-            && instance.is_some_and(|it| !it.rests(self.now) && !it.is_out(self.now))
+        let room = size < self.settings.pool_connections_max
+            && !self.upstreams.rests(pool_key, self.now)
+            && !self.upstreams.is_out(pool_key, self.now)
             && !self.upstreams.is_refused(pool_key, self.now);
         match room && self.open_shared(pool_key).is_some() {
             true => Others::Later,

@@ -1,11 +1,11 @@
 //! Each change of the registry is reported once.
 
+use std::net::SocketAddr;
+
 use super::*;
 use crate::cluster::{
-    ClusterInstance, ClusterKey, Endpoint, Known, Snapshot, SnapshotBuilder, Status, TenantLimits,
+    ClusterInstance, ClusterKey, Endpoint, Health, Known, SnapshotBuilder, Status, TenantLimits,
 };
-use crate::upstream::upstreams::Upstreams;
-use std::sync::Arc;
 
 fn known(id: &str, port: u16, status: Status) -> Known {
     let endpoint = Endpoint {
@@ -31,8 +31,14 @@ fn names(pools: &Upstreams, keys: &HashSet<InstanceKey>) -> Vec<String> {
 
 #[test]
 fn each_change_is_told_once() {
+    let rules = Rules {
+        worker: 0,
+        balancer: Balancer::Random,
+        logins_per_second: 1,
+        seed: 0,
+    };
     let mut builder = SnapshotBuilder::new(None);
-    let mut pools = Upstreams::new(Arc::new(Snapshot::default()), 1, 0);
+    let mut pools = Upstreams::new(Arc::new(Snapshot::default()), rules);
     let mut follow = |instances: Vec<Known>, now: u64| {
         let snapshot = builder.build(&[], instances, |_, _, _| TenantLimits::default());
         let changes = pools.follow(Arc::new(snapshot), Millis(now));
