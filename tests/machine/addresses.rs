@@ -1,7 +1,7 @@
 //! An instance gets another address: which requests use it, and which connections to the old
 //! address stay.
 
-use elika::proxy::{ConnKey, Failure, Settings};
+use elika::proxy::{Failure, Settings};
 
 use super::harness::Worker;
 use super::instances::{GRACE_MS, Registry, start};
@@ -13,10 +13,10 @@ fn new_connections_use_the_new_address_and_old_ones_finish() {
     let (client, one) = worker.login();
     worker.send(client, "GET a");
     worker.apply(registry.set_address(1, 9));
-    assert!(!worker.closed(ConnKey::Link(one)), "it owes a reply");
+    assert!(!worker.closed(one), "it owes a reply");
     worker.reply(one, "$1\r\na\r\n");
     worker.settle();
-    assert!(worker.closed(ConnKey::Link(one)));
+    assert!(worker.closed(one));
     assert_eq!(worker.received(client), "$1\r\na\r\n");
     worker.send(client, "GET b");
     let nine = worker.establish_to(9);
@@ -35,9 +35,9 @@ fn dedicated_connection_to_an_old_address_is_closed_after_the_grace() {
     worker.reply(dedicated, "+OK\r\n");
     assert_eq!(worker.received(client), "+OK\r\n");
     worker.advance(GRACE_MS - 1_200);
-    assert!(!worker.closed(ConnKey::Client(client)));
+    assert!(!worker.closed(client));
     worker.advance(2_500);
-    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.closed(client));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn connection_to_an_old_address_ready_after_the_grace_serves_its_requests_and_cl
     worker.reply(dedicated, "+OK\r\n");
     worker.settle();
     assert_eq!(worker.received(client), "+OK\r\n");
-    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.closed(client));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn old_address_is_left_also_after_the_name_did_not_resolve() {
     worker.reply(one, "$1\r\na\r\n");
     assert_eq!(worker.received(client), "$1\r\na\r\n");
     worker.apply(registry.set_address(1, 9));
-    assert!(worker.closed(ConnKey::Link(one)));
+    assert!(worker.closed(one));
     worker.send(client, "GET b");
     let nine = worker.establish_to(9);
     assert!(worker.requests(nine).contains("GET"));
@@ -120,8 +120,7 @@ fn refused() -> Failure {
 fn all_addresses_are_tried_in_one_attempt_and_the_working_one_is_tried_first_next_time() {
     let mut worker = of_several(&[1, 2, 3]);
     for (user, tried) in [("ann", &[1, 2, 3][..]), ("bob", &[3]), ("eve", &[3])] {
-        let client = worker.client();
-        worker.send(client, &format!("AUTH {user} pw"));
+        let client = worker.client_sends(&format!("AUTH {user} pw"));
         for &host in tried {
             let backend = worker.new_link();
             assert_eq!(worker.host(backend), host);
@@ -139,8 +138,7 @@ fn all_addresses_are_tried_in_one_attempt_and_the_working_one_is_tried_first_nex
 #[test]
 fn attempt_fails_when_no_address_can_be_connected() {
     let mut worker = of_several(&[1, 2]);
-    let client = worker.client();
-    worker.send(client, "GET a");
+    let client = worker.client_sends("GET a");
     for host in [1, 2] {
         assert_eq!(worker.received(client), "");
         let backend = worker.new_link();
@@ -158,8 +156,7 @@ fn attempt_fails_when_no_address_can_be_connected() {
 #[test]
 fn silent_address_uses_only_its_share_of_the_timeout() {
     let mut worker = of_several(&[1, 2, 3]);
-    let client = worker.client();
-    worker.send(client, "GET a");
+    let client = worker.client_sends("GET a");
     let backend = worker.new_link();
     worker.advance(900);
     assert_eq!(worker.new_links(), []);
@@ -175,8 +172,7 @@ fn silent_address_uses_only_its_share_of_the_timeout() {
 #[test]
 fn address_where_handshakes_fail_is_tried_last() {
     let mut worker = of_several(&[1, 2]);
-    let client = worker.client();
-    worker.send(client, "AUTH ann pw");
+    let client = worker.client_sends("AUTH ann pw");
     let first = worker.new_link();
     assert_eq!(worker.host(first), 1);
     worker.open_handshake(first);

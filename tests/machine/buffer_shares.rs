@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use elika::cluster::{
     ClusterInstance, ClusterKey, Endpoint, Health, Known, SnapshotBuilder, TenantRules,
 };
-use elika::proxy::{Bound, ClientKey, ConnKey, Settings};
+use elika::proxy::{Bound, ClientKey, Settings};
 
 use super::harness::{Worker, set};
 
@@ -58,11 +58,11 @@ fn client_of_the_tenant_with_the_largest_share_is_closed() {
     assert_eq!(worker.machine.counters().buffers_full, 0);
     let most = upload(&mut worker, "two", 150_000);
     let more = upload(&mut worker, "one", 100_000);
-    assert!(worker.closed(ConnKey::Client(most)));
+    assert!(worker.closed(most));
     assert_eq!(worker.machine.counters().buffers_full, 1);
     assert_eq!(worker.notices()[0].bound, Bound::WorkerBuffer);
     for client in [alone, few, more] {
-        assert!(!worker.closed(ConnKey::Client(client)));
+        assert!(!worker.closed(client));
     }
 }
 
@@ -74,8 +74,8 @@ fn many_medium_clients_do_not_close_the_client_of_another_tenant() {
         .map(|nth| upload(&mut worker, "two", 140_000 + nth))
         .collect();
     assert_eq!(worker.machine.counters().buffers_full, 1);
-    assert!(worker.closed(ConnKey::Client(middling[3])));
-    assert!(!worker.closed(ConnKey::Client(alone)));
+    assert!(worker.closed(middling[3]));
+    assert!(!worker.closed(alone));
 }
 
 #[test]
@@ -84,8 +84,8 @@ fn tenant_may_have_its_own_share() {
     let over = upload(&mut worker, "one", 110_000);
     let other = upload(&mut worker, "two", 500_000);
     worker.advance(200);
-    assert!(worker.closed(ConnKey::Client(over)));
-    assert!(!worker.closed(ConnKey::Client(other)));
+    assert!(worker.closed(over));
+    assert!(!worker.closed(other));
     assert_eq!(worker.notices()[0].bound, Bound::TenantBuffer);
     assert_eq!(worker.machine.counters().tenant_buffers_full, 1);
 }

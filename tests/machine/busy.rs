@@ -2,7 +2,7 @@
 //! not a failure.
 
 use elika::cluster::Health;
-use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey, StatsRequest};
+use elika::proxy::{ClientKey, Failure, LinkKey, StatsRequest};
 
 use super::harness::{Worker, command};
 
@@ -66,8 +66,7 @@ fn requests_wait_for_a_busy_server() {
 #[test]
 fn handshake_waits_for_a_busy_server() {
     let mut worker = Worker::new();
-    let client = worker.client();
-    worker.send(client, "GET a");
+    let client = worker.client_sends("GET a");
     let backend = worker.new_link();
     worker.open_handshake(backend);
     worker.advance(20_000);
@@ -111,8 +110,7 @@ fn requests_of_a_failed_connection_go_to_a_live_one() {
 
 #[test]
 fn client_that_needs_a_connection_gets_the_error_of_a_full_server() {
-    let mut worker = Worker::new();
-    let (client, backend) = worker.user("ann");
+    let (mut worker, client, backend) = Worker::with_user("ann");
     let new = worker.client();
     for _ in 0..3 {
         worker.send(new, "AUTH bob pw");
@@ -202,16 +200,14 @@ fn reads_of_a_lost_connection_are_retried_and_writes_have_unknown_outcome() {
 /// Replies that have arrived are not requested again.
 #[test]
 fn rest_of_a_pipeline_is_retried() {
-    let mut worker = Worker::new();
-    let (client, backend) = worker.user("ann");
+    let (mut worker, client, backend) = Worker::with_user("ann");
     let line = ["SET a 1", "GET b", "SET c 1", "GET d", "GET e"];
     worker.send_bytes(client, line.map(command).concat());
     worker.reply(backend, "+OK\r\n$1\r\nb\r\n");
     assert_eq!(worker.received(client), "+OK\r\n$1\r\nb\r\n");
     worker.fail(backend, &Failure::Lost);
     assert_eq!(worker.received(client), IN_DOUBT);
-    let next = worker.new_link();
-    worker.establish(next);
+    let next = worker.established();
     let again = ["GET d", "GET e"].map(command).concat();
     assert_eq!(worker.requests(next).as_bytes(), again);
     worker.reply(next, "$1\r\nd\r\n$1\r\ne\r\n");
@@ -221,12 +217,10 @@ fn rest_of_a_pipeline_is_retried() {
 /// The read may be the reason why the server fails.
 #[test]
 fn read_is_retried_once_when_its_connection_is_lost() {
-    let mut worker = Worker::new();
-    let (client, backend) = worker.user("ann");
+    let (mut worker, client, backend) = Worker::with_user("ann");
     worker.send(client, "GET poison");
     worker.fail(backend, &Failure::Lost);
-    let next = worker.new_link();
-    worker.establish(next);
+    let next = worker.established();
     worker.fail(next, &Failure::Lost);
     assert_eq!(worker.new_links(), []);
     assert_eq!(worker.received(client), IN_DOUBT);
@@ -241,9 +235,8 @@ fn request_whose_reply_has_begun_is_not_retried() {
     worker.reply(backend, "$3\r\nab");
     worker.fail(backend, &Failure::Lost);
     assert_eq!(worker.received(reader), "$3\r\nab");
-    assert!(worker.closed(ConnKey::Client(reader)));
-    let next = worker.new_link();
-    worker.establish(next);
+    assert!(worker.closed(reader));
+    let next = worker.established();
     assert_eq!(worker.requests(next).as_bytes(), command("GET b"));
 }
 
@@ -262,8 +255,7 @@ fn paused_write(worker: &mut Worker) -> (ClientKey, ClientKey, LinkKey) {
 fn retried_read(worker: &mut Worker) -> (ClientKey, ClientKey, LinkKey, LinkKey) {
     let (writer, reader, held) = paused_write(worker);
     worker.advance(200);
-    let other = worker.new_link();
-    worker.establish(other);
+    let other = worker.established();
     worker.advance(20);
     worker.advance(20);
     assert_eq!(worker.requests(other).as_bytes(), command("GET b"));
@@ -371,8 +363,7 @@ fn overdue_reply_affects_only_its_connection() {
     let mut worker = Worker::with(|settings| settings.backend_reply_ms = 2_000);
     let (writer, reader, held) = paused_write(&mut worker);
     worker.advance(200);
-    let other = worker.new_link();
-    worker.establish(other);
+    let other = worker.established();
     for _ in 0..100 {
         worker.advance(100);
         let asked = worker.requests(other);
@@ -388,7 +379,7 @@ fn overdue_reply_affects_only_its_connection() {
         (worker.received(writer), worker.state()),
         (String::new(), Health::Up)
     );
-    assert!(!worker.closed(ConnKey::Link(held)));
+    assert!(!worker.closed(held));
     worker.reply(held, "+OK\r\n$1\r\nb\r\n");
     assert_eq!(worker.received(writer), "+OK\r\n");
     worker.send(writer, "SET a 2");
@@ -425,14 +416,13 @@ fn long_script_is_waited_for_while_the_server_replies_busy() {
 #[test]
 fn handshake_without_reply_fails_when_reply_ms_is_zero() {
     let mut worker = Worker::with(|settings| settings.backend_reply_ms = 0);
-    let client = worker.client();
-    worker.send(client, "AUTH bob pw");
+    let _client = worker.client_sends("AUTH bob pw");
     let verifier = worker.new_link();
     worker.open_handshake(verifier);
     worker.advance_in_silence(55_000);
-    assert!(!worker.closed(ConnKey::Link(verifier)));
+    assert!(!worker.closed(verifier));
     worker.advance_in_silence(10_000);
-    assert!(worker.closed(ConnKey::Link(verifier)));
+    assert!(worker.closed(verifier));
 }
 
 #[test]
@@ -443,7 +433,7 @@ fn silent_server_is_down_after_reply_ms() {
         worker.send(writer, "SET a 1");
         worker.send(reader, "GET b");
         worker.advance_in_silence(1_900);
-        assert!(!worker.closed(ConnKey::Link(backend)));
+        assert!(!worker.closed(backend));
         worker.advance_in_silence(3_000);
         let late = "-ERR elika: backend did not answer in time, outcome unknown\r\n";
         let heard = if reply_ms == NO_LIMIT { "" } else { late };

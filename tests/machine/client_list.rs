@@ -1,7 +1,5 @@
 //! CLIENT LIST, which needs all workers and has a long reply.
 
-use elika::proxy::ConnKey;
-
 use super::harness::{Worker, command};
 
 /// The other workers may have ended, and would never respond.
@@ -20,7 +18,7 @@ fn client_list_asks_no_worker_during_a_drain() {
     assert!(heard.starts_with("$-1\r\n$"), "{heard}");
     assert!(heard.contains("cmd=client|list"), "{heard}");
     assert!(heard.contains("qbuf=26 "), "{heard}");
-    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.closed(client));
     assert!(worker.machine.is_drained());
 }
 
@@ -44,8 +42,7 @@ fn requests_behind_a_blocking_command_count_as_query_buffer() {
     let mut worker = Worker::new();
     let (client, shared) = worker.anonymous();
     let dedicated = worker.dedicated(client, "BLPOP l 1", "*-1\r\n");
-    let other = worker.client();
-    worker.send(other, "CLIENT LIST");
+    let other = worker.client_sends("CLIENT LIST");
     worker.permit(shared);
     worker.settle();
     worker.received(other);
@@ -74,8 +71,7 @@ fn requests_behind_a_blocking_command_count_as_query_buffer() {
 fn pipelined_client_list_gets_one_reply_per_turn() {
     let mut worker = Worker::new();
     let (client, backend) = worker.anonymous();
-    let neighbour = worker.client();
-    worker.send(neighbour, "GET x");
+    let neighbour = worker.client_sends("GET x");
     worker.reply(backend, "$-1\r\n");
     worker.received(neighbour);
     worker.requests(backend);
@@ -103,8 +99,7 @@ fn lists_and_kills_of_many_clients_take_turns() {
     let (first, backend) = worker.anonymous();
     let mut others = vec![first];
     for _ in 0..999 {
-        let client = worker.client();
-        worker.send(client, "UNWATCH");
+        let client = worker.client_sends("UNWATCH");
         worker.received(client);
         others.push(client);
     }
@@ -165,7 +160,7 @@ fn closed_while_listing(worker: &mut Worker) -> usize {
             worker.received(client);
         }
     }
-    let closed = |key: &&_| worker.closed(ConnKey::Client(**key));
+    let closed = |key: &&_| worker.closed(**key);
     clients.iter().filter(closed).count()
 }
 

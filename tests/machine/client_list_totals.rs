@@ -1,7 +1,7 @@
 //! The totals of CLIENT LIST, number by number. A server counts bytes when it reads and writes
 //! them, and a command when it has executed it.
 
-use elika::proxy::{ClientKey, ConnKey, LinkKey};
+use elika::proxy::{ClientKey, LinkKey};
 
 use super::harness::{Worker, command};
 use super::valkey::{HELLO_OF_VALKEY, on_valkey_9};
@@ -97,7 +97,7 @@ fn bytes_count_when_transferred_and_commands_when_executed() {
     assert_eq!(worker.received(ann.client), "+PONG\r\n");
     ann.check(&mut worker);
     // Buffered requests have been read; replies that wait for the client have not been written.
-    worker.stall(ConnKey::Client(ann.client));
+    worker.stall(ann.client);
     worker.send(ann.client, "GET k");
     worker.reply(shared, "$1\r\nv\r\n");
     let half = command("SET key value");
@@ -105,7 +105,7 @@ fn bytes_count_when_transferred_and_commands_when_executed() {
     ann.exchange(len("GET k") + 10, "", 1);
     let bob = other(&mut worker, shared);
     assert_eq!(seen_by(&mut worker, bob), ann.counted);
-    worker.unstall(ConnKey::Client(ann.client));
+    worker.unstall(ann.client);
     ann.exchange(0, "$1\r\nv\r\n", 0);
     assert_eq!(worker.received(ann.client), "$1\r\nv\r\n");
     worker.send_bytes(ann.client, &half[10..]);

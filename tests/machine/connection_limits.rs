@@ -1,6 +1,6 @@
 //! Limits of the connections of a tenant.
 
-use elika::proxy::{ConnKey, Settings, StatsRequest};
+use elika::proxy::{Settings, StatsRequest};
 
 use super::harness::Worker;
 
@@ -18,8 +18,7 @@ fn blocked_clients_do_not_use_up_shared_connections() {
     for _ in 0..80 {
         let blocked = worker.log_in("ann", "pw");
         worker.send(blocked, "BLPOP l 0");
-        let dedicated = worker.new_link();
-        worker.establish(dedicated);
+        let dedicated = worker.established();
         assert!(worker.requests(dedicated).contains("BLPOP"));
     }
     worker.send(ann, "GET x");
@@ -67,13 +66,13 @@ fn unused_connection_is_closed_for_one_that_is_needed() {
     let idle = worker.dedicated(ann, "BLPOP l 1", "*-1\r\n");
     worker.send(ann, "SELECT 5");
     let five = worker.new_link();
-    assert!(worker.closed(ConnKey::Link(idle)));
+    assert!(worker.closed(idle));
     worker.establish(five);
     assert_eq!(worker.received(ann).lines().last(), Some("+OK"));
     // The other pool has no client.
     worker.send(ann, "SELECT 6");
     let six = worker.new_link();
-    assert!(worker.closed(ConnKey::Link(shared)));
+    assert!(worker.closed(shared));
     worker.establish(six);
 }
 
@@ -148,8 +147,7 @@ fn tenant_never_exceeds_its_connections() {
 /// A client that blocks would miss an element that is pushed while its connection is opened.
 #[test]
 fn one_idle_connection_stays_for_the_next_client_that_blocks() {
-    let mut worker = Worker::new();
-    let (ann, _) = worker.user("ann");
+    let (mut worker, ann, _) = Worker::with_user("ann");
     let dedicated = worker.dedicated(ann, "BLPOP l 1", "*-1\r\n");
     worker.advance(100_000);
     worker.send(ann, "BLPOP l 1");

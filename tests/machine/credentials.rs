@@ -1,7 +1,7 @@
 //! Credentials that the server no longer accepts: which clients are closed, and when.
 
 use elika::cluster::{ClusterKey, InstanceId, Status};
-use elika::proxy::{ConnKey, Failure, Question};
+use elika::proxy::{Failure, Question};
 
 use super::harness::{NOAUTH, WRONGPASS, Worker};
 use super::instances::{Registry, start};
@@ -13,8 +13,7 @@ fn anonymous_clients_are_closed_when_the_default_user_gets_a_password() {
     let mut worker = Worker::new();
     let (_old, open) = worker.anonymous();
     worker.requests(open);
-    let new = worker.client();
-    worker.send(new, "HELLO 3");
+    let new = worker.client_sends("HELLO 3");
     let three = worker.new_link();
     let questions = worker.questions();
     worker.refuse_handshake(
@@ -23,10 +22,9 @@ fn anonymous_clients_are_closed_when_the_default_user_gets_a_password() {
     );
     assert_eq!(worker.questions(), questions + 1, "other workers are told");
     assert!(worker.received(new).starts_with("-NOAUTH "));
-    let late = worker.client();
-    worker.send(late, "GET x");
+    let late = worker.client_sends("GET x");
     assert_eq!(worker.received(late), NOAUTH);
-    assert!(worker.closed(ConnKey::Link(open)));
+    assert!(worker.closed(open));
     // The refusal is cached for a while; then the backend is asked again.
     worker.advance(1_500);
     worker.send(late, "GET x");
@@ -45,7 +43,7 @@ fn anonymous_clients_are_closed_when_another_worker_is_refused() {
     let id = InstanceId::from("one");
     worker.machine.peer_asked(Question::LoginNeeded(tenant, id));
     worker.settle();
-    assert!(worker.closed(ConnKey::Link(open)));
+    assert!(worker.closed(open));
     assert_eq!(worker.machine.links(), 0);
     worker.send(anonymous, "GET x");
     assert_eq!(worker.received(anonymous), NOAUTH);
@@ -66,17 +64,14 @@ fn connection_without_a_login_is_replaced_while_in_use() {
         worker.reply(dedicated, "*-1\r\n");
         worker.settle();
     }
-    assert!(worker.closed(ConnKey::Link(dedicated)));
+    assert!(worker.closed(dedicated));
 }
 
 #[test]
 fn two_passwords_of_one_user_share_no_connection() {
-    let mut worker = Worker::new();
-    let (bob, bobs) = worker.user("bob");
-    let dave = worker.client();
-    worker.send(dave, "AUTH bob new");
-    let daves = worker.new_link();
-    worker.establish(daves);
+    let (mut worker, bob, bobs) = Worker::with_user("bob");
+    let dave = worker.client_sends("AUTH bob new");
+    let daves = worker.established();
     assert_eq!(worker.received(dave), "+OK\r\n");
     for (client, dedicated, other) in [(bob, bobs, daves), (dave, daves, bobs)] {
         worker.send(client, "GET x");
@@ -89,7 +84,7 @@ fn two_passwords_of_one_user_share_no_connection() {
     worker.send(bob, "SELECT 5");
     let five = worker.new_link();
     worker.refuse_handshake(five, WRONGPASS);
-    assert!(worker.closed(ConnKey::Client(bob)), "it cannot go on");
+    assert!(worker.closed(bob), "it cannot go on");
     worker.send(dave, "GET y");
     assert!(worker.requests(daves).contains("GET"));
     worker.reply(daves, "$-1\r\n");
@@ -99,14 +94,13 @@ fn two_passwords_of_one_user_share_no_connection() {
 /// As with a direct connection, a connection outlives its password.
 #[test]
 fn connection_outlives_its_password() {
-    let mut worker = Worker::new();
-    let (bob, bobs) = worker.user("bob");
+    let (mut worker, bob, bobs) = Worker::with_user("bob");
     let other = worker.log_in("bob", "pw");
     worker.send(other, "SELECT 5");
     let five = worker.new_link();
     worker.refuse_handshake(five, WRONGPASS);
     assert_eq!(worker.received(other), "");
-    assert!(worker.closed(ConnKey::Client(other)));
+    assert!(worker.closed(other));
     worker.send(bob, "GET x");
     assert!(worker.requests(bobs).contains("GET"));
     worker.reply(bobs, "$-1\r\n");
@@ -116,8 +110,7 @@ fn connection_outlives_its_password() {
 /// The server closes all connections of a user when the user is deleted.
 #[test]
 fn clients_are_closed_when_their_user_is_deleted() {
-    let mut worker = Worker::new();
-    let (idle, bobs) = worker.user("bob");
+    let (mut worker, idle, bobs) = Worker::with_user("bob");
     let busy = worker.log_in("bob", "pw");
     worker.send(busy, "INCR n");
     worker.requests(bobs);
@@ -131,18 +124,16 @@ fn clients_are_closed_when_their_user_is_deleted() {
     worker.settle();
     for client in [idle, busy] {
         assert_eq!(worker.received(client), "");
-        assert!(worker.closed(ConnKey::Client(client)));
+        assert!(worker.closed(client));
     }
 }
 
 #[test]
 fn clients_stay_when_a_lost_connection_is_made_again() {
-    let mut worker = Worker::new();
-    let (idle, bobs) = worker.user("bob");
+    let (mut worker, idle, bobs) = Worker::with_user("bob");
     worker.fail(bobs, &Failure::Lost);
     worker.advance(100);
-    let again = worker.new_link();
-    worker.establish(again);
+    let again = worker.established();
     worker.send(idle, "GET x");
     assert!(worker.requests(again).contains("GET"));
 }
@@ -150,11 +141,9 @@ fn clients_stay_when_a_lost_connection_is_made_again() {
 /// A login with the new password does not give a connection to clients with the old password.
 #[test]
 fn revoked_password_does_not_use_a_connection_of_the_new_one() {
-    let mut worker = Worker::new();
-    let (old, olds) = worker.user("bob");
+    let (mut worker, old, olds) = Worker::with_user("bob");
     worker.fail(olds, &Failure::Lost);
-    let new = worker.client();
-    worker.send(new, "AUTH bob new");
+    let new = worker.client_sends("AUTH bob new");
     worker.advance(100);
     let begun = worker.new_links();
     let [again, verifier] = begun[..] else {
@@ -166,14 +155,13 @@ fn revoked_password_does_not_use_a_connection_of_the_new_one() {
     assert_eq!(worker.requests(verifier), "");
     worker.refuse_handshake(again, WRONGPASS);
     worker.settle();
-    assert!(worker.closed(ConnKey::Client(old)));
+    assert!(worker.closed(old));
     assert_eq!(worker.requests(verifier), "");
 }
 
 #[test]
 fn credential_without_a_connection_is_verified_once_a_second() {
-    let mut worker = Worker::new();
-    let (_client, backend) = worker.user("carl");
+    let (mut worker, _client, backend) = Worker::with_user("carl");
     worker.fail(backend, &Failure::Lost);
     let mut begun = 0;
     for _ in 0..5_000 {
@@ -192,10 +180,8 @@ fn clients_of_both_passwords_move_to_another_instance() {
     let mut registry = Registry::of(&[1]);
     let mut worker = start(&mut registry);
     let (early, _) = worker.login();
-    let late = worker.client();
-    worker.send(late, "AUTH ann newer");
-    let on = worker.new_link();
-    worker.establish(on);
+    let late = worker.client_sends("AUTH ann newer");
+    let _on = worker.established();
     worker.received(late);
     worker.apply(registry.set(2, Status::Ready));
     worker.apply(registry.set(1, Status::Offline));
@@ -207,7 +193,7 @@ fn clients_of_both_passwords_move_to_another_instance() {
     for client in [early, late] {
         worker.send(client, "GET x");
         worker.settle();
-        assert!(!worker.closed(ConnKey::Client(client)));
+        assert!(!worker.closed(client));
     }
     assert_eq!(worker.machine.counters().clients_moved, 2);
 }

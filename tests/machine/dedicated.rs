@@ -9,8 +9,7 @@ impl Worker {
     /// with `reply`.
     pub(crate) fn dedicated(&mut self, client: ClientKey, line: &str, reply: &str) -> LinkKey {
         self.send(client, line);
-        let dedicated = self.new_link();
-        self.establish(dedicated);
+        let dedicated = self.established();
         self.requests(dedicated);
         self.reply(dedicated, reply);
         self.settle();
@@ -33,8 +32,7 @@ impl Worker {
 /// One program sends two commands over two clients without waiting between them.
 #[test]
 fn requests_are_written_in_the_order_of_arrival() {
-    let mut worker = Worker::new();
-    let (ann, shared) = worker.user("ann");
+    let (mut worker, ann, shared) = Worker::with_user("ann");
     let bob = worker.log_in("ann", "pw");
     let dedicated = worker.dedicated(ann, "WATCH key", "+OK\r\n");
     for order in [
@@ -48,7 +46,7 @@ fn requests_are_written_in_the_order_of_arrival() {
         let left = [(); 2].map(|()| worker.machine.next_dirty());
         assert_eq!(left, order.map(|(_, backend)| Some(ConnKey::Link(backend))));
         for (client, backend) in order {
-            worker.discard(ConnKey::Link(backend));
+            worker.discard(backend);
             worker.reply(backend, "$-1\r\n");
             assert_eq!(worker.received(client), "$-1\r\n");
         }
@@ -59,8 +57,7 @@ fn requests_are_written_in_the_order_of_arrival() {
 #[test]
 fn monitor_line_in_pieces_is_not_a_reply() {
     let line = "+1339518083.107412 [0 127.0.0.1:1] \"keys\" \"*\"\r\n";
-    let mut worker = Worker::new();
-    let (client, _) = worker.user("ann");
+    let (mut worker, client, _) = Worker::with_user("ann");
     let dedicated = worker.dedicated(client, "MONITOR", "+OK\r\n");
     worker.send(client, "MONITOR");
     assert_eq!(worker.requests(dedicated), "");
@@ -79,14 +76,13 @@ fn monitor_line_in_pieces_is_not_a_reply() {
     worker.machine.client_hung_up(client);
     worker.machine.client_eof(client);
     worker.settle();
-    assert!(worker.closed(ConnKey::Client(client)) && worker.closed(ConnKey::Link(dedicated)));
+    assert!(worker.closed(client) && worker.closed(dedicated));
 }
 
 /// The dedicated connection for tracking is lost while the target of the redirection is searched.
 #[test]
 fn tracking_is_never_sent_on_a_shared_connection() {
-    let mut worker = Worker::new();
-    let (ann, shared) = worker.user("ann");
+    let (mut worker, ann, shared) = Worker::with_user("ann");
     let target = worker.log_in("ann", "pw");
     worker.send(target, "GET x");
     worker.send(ann, "CLIENT TRACKING ON REDIRECT 2");
@@ -104,16 +100,14 @@ fn tracking_is_never_sent_on_a_shared_connection() {
 /// The target of a redirection may wait for something else: that is not ended by it.
 #[test]
 fn redirect_to_a_client_in_a_session_change_does_not_end_the_change() {
-    let mut worker = Worker::new();
-    let (ann, _) = worker.user("ann");
+    let (mut worker, ann, _) = Worker::with_user("ann");
     let other = worker.log_in("ann", "pw");
     worker.send(ann, "SELECT 5");
     let five = worker.new_link();
     worker.settle();
     worker.send(other, "CLIENT TRACKING ON REDIRECT 1");
     worker.settle();
-    let dedicated = worker.new_link();
-    worker.establish(dedicated);
+    let _dedicated = worker.established();
     worker.settle();
     worker.establish(five);
     worker.settle();
@@ -125,16 +119,14 @@ fn redirect_to_a_client_in_a_session_change_does_not_end_the_change() {
 fn client_that_frees_its_connection_does_not_overtake_the_wait_queue() {
     let mut worker = Worker::with(|settings| settings.dedicated_max = 1);
     let (ann, shared) = worker.anonymous();
-    let other = worker.client();
-    worker.send(other, "GET k");
+    let other = worker.client_sends("GET k");
     worker.reply(shared, "$-1\r\n");
     worker.dedicated(ann, "WATCH k", "+OK\r\n");
     worker.send(other, "BLPOP others 0");
     let both = [command("RESET"), command("BLPOP anns 0")].concat();
     worker.send_bytes(ann, both);
     worker.settle();
-    let dedicated = worker.new_link();
-    worker.establish(dedicated);
+    let dedicated = worker.established();
     worker.settle();
     let requests = worker.requests(dedicated);
     assert!(requests.contains("others"), "{requests}");
@@ -144,12 +136,10 @@ fn client_that_frees_its_connection_does_not_overtake_the_wait_queue() {
 /// SCRIPT KILL may use a connection of another database, and no other command may.
 #[test]
 fn borrowed_connection_is_returned_after_one_request() {
-    let mut worker = Worker::new();
-    let (ann, zero) = worker.user("ann");
+    let (mut worker, ann, zero) = Worker::with_user("ann");
     let other = worker.log_in("ann", "pw");
     worker.send(ann, "SELECT 5");
-    let five = worker.new_link();
-    worker.establish(five);
+    let _five = worker.established();
     worker.settle();
     worker.requests(zero);
     worker.send(ann, "SCRIPT KILL");
@@ -182,8 +172,7 @@ fn start_login_as_bob(worker: &mut Worker, client: ClientKey, dedicated: LinkKey
 /// client's writes.
 #[test]
 fn wait_is_not_sent_on_a_connection_of_another_user() {
-    let mut worker = Worker::new();
-    let (client, _) = worker.user("ann");
+    let (mut worker, client, _) = Worker::with_user("ann");
     let other = worker.log_in("ann", "pw");
     let dedicated = worker.dedicated(client, "BLPOP l 1", "*-1\r\n");
     worker.send(other, "WATCH k");
@@ -203,30 +192,26 @@ fn wait_is_not_sent_on_a_connection_of_another_user() {
 
 #[test]
 fn unexpected_auth_reply_closes_the_client() {
-    let mut worker = Worker::new();
-    let (client, _) = worker.user("ann");
+    let (mut worker, client, _) = Worker::with_user("ann");
     let dedicated = worker.dedicated(client, "WATCH k", "+OK\r\n");
     start_login_as_bob(&mut worker, client, dedicated);
     worker.reply(dedicated, ":1\r\n");
     worker.settle();
-    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.closed(client));
 }
 
 #[test]
 fn logged_out_client_gets_no_redirection_connection() {
-    let mut worker = Worker::new();
-    let (ann, shared) = worker.user("ann");
+    let (mut worker, ann, shared) = Worker::with_user("ann");
     worker.fail(shared, &Failure::Lost);
     worker.send(ann, "GET x");
     let refused = worker.new_link();
     worker.refuse_handshake(refused, "-WRONGPASS no\r\n");
     worker.settle();
     worker.advance(2_000);
-    let other = worker.client();
-    worker.send(other, "AUTH ann new");
-    let new = worker.new_link();
-    worker.establish(new);
-    assert!(worker.closed(ConnKey::Client(ann)));
+    let other = worker.client_sends("AUTH ann new");
+    let _new = worker.established();
+    assert!(worker.closed(ann));
     worker.send(other, "CLIENT TRACKING ON REDIRECT 1");
     worker.establish_all();
     assert!(worker.received(other).contains("does not exist"));
@@ -237,15 +222,13 @@ fn logged_out_client_gets_no_redirection_connection() {
 fn noperm_for_command_list_keeps_known_blocking_commands() {
     const HELLO: &str = "*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n";
     let mut worker = Worker::new();
-    let ann = worker.client();
-    worker.send(ann, "AUTH ann pw");
+    let ann = worker.client_sends("AUTH ann pw");
     let shared = worker.new_link();
     worker.open_handshake(shared);
     worker.reply(shared, "+OK\r\n");
     worker.reply(shared, format!("{HELLO}*1\r\n$8\r\nfoo.wait\r\n"));
     worker.advance(61_000);
-    let bob = worker.client();
-    worker.send(bob, "AUTH bob pw");
+    let _bob = worker.client_sends("AUTH bob pw");
     let bobs = worker.new_link();
     worker.open_handshake(bobs);
     worker.reply(bobs, "+OK\r\n");
@@ -259,13 +242,12 @@ fn noperm_for_command_list_keeps_known_blocking_commands() {
 
 #[test]
 fn removed_instance_closes_its_dedicated_clients() {
-    let mut worker = Worker::new();
-    let (ann, _) = worker.user("ann");
+    let (mut worker, ann, _) = Worker::with_user("ann");
     let dedicated = worker.dedicated(ann, "WATCH k", "+OK\r\n");
     worker.remove_instance();
     worker.settle();
-    assert!(worker.closed(ConnKey::Link(dedicated)));
-    assert!(worker.closed(ConnKey::Client(ann)), "its watch is lost");
+    assert!(worker.closed(dedicated));
+    assert!(worker.closed(ann), "its watch is lost");
 }
 
 #[test]
@@ -283,8 +265,7 @@ fn subscriber_is_refused_forbidden_commands() {
 /// An idle connection becomes unusable at the moment when waiting clients are served.
 #[test]
 fn unclean_idle_connection_is_replaced_once_per_client() {
-    let mut worker = Worker::new();
-    let (ann, _) = worker.user("ann");
+    let (mut worker, ann, _) = Worker::with_user("ann");
     let waiting = [(); 2].map(|()| worker.log_in("ann", "pw"));
     let idle = worker.dedicated(ann, "BLPOP l 1", "*-1\r\n");
     // Half of an unexpected push.
@@ -299,8 +280,7 @@ fn unclean_idle_connection_is_replaced_once_per_client() {
 /// Inside MULTI, the proxy remembers the position of each command that it answers itself.
 #[test]
 fn proxy_replies_inside_multi_are_limited() {
-    let mut worker = Worker::new();
-    let (ann, _) = worker.user("ann");
+    let (mut worker, ann, _) = Worker::with_user("ann");
     let dedicated = worker.dedicated(ann, "MULTI", "+OK\r\n");
     let mut refused = 0;
     for _ in 0..20_000 {
@@ -324,18 +304,13 @@ fn reading_client_commands_inside_multi_keep_the_connection() {
         ("CLIENT NO-EVICT ON", true),
         ("CLIENT SETNAME bob", true),
     ] {
-        let mut worker = Worker::new();
-        let (ann, _) = worker.user("ann");
+        let (mut worker, ann, _) = Worker::with_user("ann");
         let dedicated = worker.dedicated(ann, "MULTI", "+OK\r\n");
         worker.send(ann, question);
         worker.reply(dedicated, "+QUEUED\r\n");
         worker.send(ann, "EXEC");
         worker.reply(dedicated, "*1\r\n+OK\r\n");
         worker.settle();
-        assert_eq!(
-            worker.closed(ConnKey::Link(dedicated)),
-            closed,
-            "{question}"
-        );
+        assert_eq!(worker.closed(dedicated), closed, "{question}");
     }
 }

@@ -1,6 +1,6 @@
 //! Backends that are down, full, silent, lost or removed: every client gets one error, and soon.
 
-use elika::proxy::{ConnKey, Failure};
+use elika::proxy::Failure;
 
 use super::harness::{Worker, command, set, value};
 
@@ -32,8 +32,7 @@ fn large_request_gets_an_error_when_its_backend_is_down() {
 #[test]
 fn request_above_the_anonymous_limits_gets_an_error_when_the_backend_is_down() {
     let mut worker = Worker::new();
-    let client = worker.client();
-    worker.send(client, "GET x");
+    let client = worker.client_sends("GET x");
     let backend = worker.new_link();
     worker.fail(backend, &unreachable());
     let down = worker.received(client);
@@ -50,7 +49,7 @@ fn request_above_the_anonymous_limits_gets_an_error_when_the_backend_is_down() {
 fn unsent_requests_move_a_limited_number_of_times() {
     let mut worker = Worker::new();
     let (client, backend) = worker.anonymous();
-    worker.stall(ConnKey::Link(backend));
+    worker.stall(backend);
     worker.send(client, "GET x");
     worker.fail(backend, &Failure::Lost);
     let mut moves = 0;
@@ -75,21 +74,20 @@ fn parked_reply_of_a_closing_client_does_not_block_others() {
     let (cut, backend) = worker.anonymous();
     let other = worker.client();
     worker.send(cut, "GET big");
-    worker.stall(ConnKey::Client(cut));
-    worker.stall(ConnKey::Link(backend));
+    worker.stall(cut);
+    worker.stall(backend);
     worker.send(other, "GET z");
     worker.send_bytes(cut, [command("GET two"), command("UNWATCH")].concat());
     worker.reply(backend, &value(300_000)[..40_000]);
     worker.fail(backend, &Failure::Lost);
-    let heir = worker.new_link();
-    worker.establish(heir);
+    let heir = worker.established();
     let moved = [command("GET z"), command("GET two")].concat();
     assert_eq!(worker.requests(heir).as_bytes(), moved);
     worker.reply(heir, "$1\r\nz\r\n$1\r\nt\r\n");
     assert_eq!(worker.received(other), "$1\r\nz\r\n");
-    worker.unstall(ConnKey::Client(cut));
+    worker.unstall(cut);
     assert!(worker.received(cut).ends_with("xxx"));
-    assert!(worker.closed(ConnKey::Client(cut)));
+    assert!(worker.closed(cut));
 }
 
 #[test]
@@ -117,8 +115,7 @@ fn full_backend_is_not_connected_for_a_while() {
 #[test]
 fn handshake_has_one_deadline() {
     let mut worker = Worker::with(|settings| settings.backend_reply_ms = 3_000);
-    let client = worker.client();
-    worker.send(client, "GET x");
+    let client = worker.client_sends("GET x");
     let backend = worker.new_link();
     worker.open_handshake(backend);
     for _ in 0..4 {
@@ -129,7 +126,7 @@ fn handshake_has_one_deadline() {
         worker.received(client),
         "-ERR elika: backend unavailable: timed out\r\n"
     );
-    assert!(worker.closed(ConnKey::Link(backend)));
+    assert!(worker.closed(backend));
 }
 
 #[test]
@@ -164,7 +161,7 @@ fn removed_instance_serves_no_client() {
         worker.received(client),
         "-ERR elika: backend unavailable: no instance\r\n"
     );
-    assert!(worker.closed(ConnKey::Link(backend)));
+    assert!(worker.closed(backend));
     assert_eq!(worker.machine.links(), 0);
 }
 
@@ -179,5 +176,5 @@ fn close_on_loss_does_not_close_a_client_for_an_error_that_the_server_sent() {
     let error = "-ERR elika: backend unavailable: no instance\r\n";
     worker.reply(three, error);
     assert_eq!(worker.received(client), error);
-    assert!(!worker.closed(ConnKey::Client(client)));
+    assert!(!worker.closed(client));
 }

@@ -32,6 +32,29 @@ pub(crate) const WRONGPASS: &str =
 const HELLO_2: &str = "*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n";
 const HELLO_3: &str = "%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n";
 
+/// The key of a client or of a backend connection.
+pub(crate) trait Key {
+    fn key(self) -> ConnKey;
+}
+
+impl Key for ClientKey {
+    fn key(self) -> ConnKey {
+        ConnKey::Client(self)
+    }
+}
+
+impl Key for LinkKey {
+    fn key(self) -> ConnKey {
+        ConnKey::Link(self)
+    }
+}
+
+impl Key for ConnKey {
+    fn key(self) -> ConnKey {
+        self
+    }
+}
+
 /// A machine with its far ends.
 pub(crate) struct Worker {
     pub(crate) machine: Machine,
@@ -141,19 +164,22 @@ impl Worker {
     }
 
     /// Makes the far end of a connection stop reading.
-    pub(crate) fn stall(&mut self, key: ConnKey) {
+    pub(crate) fn stall(&mut self, key: impl Key) {
+        let key = key.key();
         self.stalled.insert(key);
     }
 
     /// Makes the far end read again, including everything that waits.
-    pub(crate) fn unstall(&mut self, key: ConnKey) {
+    pub(crate) fn unstall(&mut self, key: impl Key) {
+        let key = key.key();
         self.stalled.remove(&key);
         self.take(key, usize::MAX);
         self.settle();
     }
 
     /// Reads up to `max` bytes at a far end, also at a stalled one.
-    pub(crate) fn take(&mut self, key: ConnKey, max: usize) {
+    pub(crate) fn take(&mut self, key: impl Key, max: usize) {
+        let key = key.key();
         let received = self.received.entry(key).or_default();
         let mut left = max;
         while left > 0 {
@@ -172,7 +198,8 @@ impl Worker {
     }
 
     /// Reads and discards everything that waits for a far end.
-    pub(crate) fn discard(&mut self, key: ConnKey) {
+    pub(crate) fn discard(&mut self, key: impl Key) {
+        let key = key.key();
         let mut more = true;
         while more {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
@@ -196,6 +223,20 @@ impl Worker {
 
     // Clients.
 
+    /// A worker in front of one instance, a logged-in client, and its connection.
+    pub(crate) fn with_user(name: &str) -> (Self, ClientKey, LinkKey) {
+        let mut worker = Self::new();
+        let (client, backend) = worker.user(name);
+        (worker, client, backend)
+    }
+
+    /// A new client that sends this command.
+    pub(crate) fn client_sends(&mut self, line: &str) -> ClientKey {
+        let client = self.client();
+        self.send(client, line);
+        client
+    }
+
     pub(crate) fn client(&mut self) -> ClientKey {
         self.client_from([127, 0, 0, 1])
     }
@@ -213,20 +254,16 @@ impl Worker {
 
     /// A client without a login, and the connection that was opened for it.
     pub(crate) fn anonymous(&mut self) -> (ClientKey, LinkKey) {
-        let client = self.client();
-        self.send(client, "UNWATCH");
-        let backend = self.new_link();
-        self.establish(backend);
+        let client = self.client_sends("UNWATCH");
+        let backend = self.established();
         assert_eq!(self.received(client), "+OK\r\n");
         (client, backend)
     }
 
     /// A logged-in client, and the connection that was opened for it.
     pub(crate) fn user(&mut self, name: &str) -> (ClientKey, LinkKey) {
-        let client = self.client();
-        self.send(client, &format!("AUTH {name} pw"));
-        let backend = self.new_link();
-        self.establish(backend);
+        let client = self.client_sends(&format!("AUTH {name} pw"));
+        let backend = self.established();
         assert_eq!(self.received(client), "+OK\r\n");
         (client, backend)
     }
@@ -305,6 +342,14 @@ impl Worker {
         let begun = self.new_links();
         assert_eq!(begun.len(), 1, "{begun:?} were begun");
         begun[0]
+    }
+
+    /// The only new connection, after the server has accepted its handshake.
+    #[track_caller]
+    pub(crate) fn established(&mut self) -> LinkKey {
+        let backend = self.new_link();
+        self.establish(backend);
+        backend
     }
 
     /// The connections that the machine has requested since the last call.
@@ -424,12 +469,14 @@ impl Worker {
     // The reactor.
 
     /// Whether the machine has asked, since the last call, to read this connection again.
-    pub(crate) fn resumed(&mut self, key: ConnKey) -> bool {
+    pub(crate) fn resumed(&mut self, key: impl Key) -> bool {
+        let key = key.key();
         mem::take(&mut self.resumed).contains(&key)
     }
 
     /// Whether the machine has ever asked to close this connection.
-    pub(crate) fn closed(&self, key: ConnKey) -> bool {
+    pub(crate) fn closed(&self, key: impl Key) -> bool {
+        let key = key.key();
         self.closed.contains(&key)
     }
 

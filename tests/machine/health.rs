@@ -1,7 +1,7 @@
 //! Checks of instances: requests, replies, and that clients do not notice them.
 
 use elika::cluster::{Health, Status};
-use elika::proxy::{ClientKey, ConnKey, Flow, LinkKey, Settings, StatsRequest};
+use elika::proxy::{ClientKey, Flow, LinkKey, Settings, StatsRequest};
 
 use super::harness::{Worker, value};
 use super::instances::Registry;
@@ -74,8 +74,7 @@ fn loading_or_hanging_server_is_degraded_until_it_answers() {
         assert_eq!(health, Health::Degraded, "{answer}");
         assert!(!reason.is_empty());
         for user in ["bob", "eve", "zoe"] {
-            let client = worker.client();
-            worker.send(client, &format!("AUTH {user} pw"));
+            let _client = worker.client_sends(&format!("AUTH {user} pw"));
             let other = worker.new_link();
             assert_eq!(worker.port(other), 3 - port);
             worker.establish(other);
@@ -138,8 +137,7 @@ fn hello_reply_has_the_role_of_the_last_check() {
                  $17\r\navailability_zone\r\n$1\r\na\r\n";
     let mut registry = Registry::of(&[1]);
     let mut worker = start(&mut registry);
-    let client = worker.client();
-    worker.send(client, "HELLO 2");
+    let client = worker.client_sends("HELLO 2");
     let backend = worker.new_link();
     worker.open_handshake(backend);
     worker.reply(backend, format!("{hello}*0\r\n"));
@@ -285,7 +283,7 @@ fn check_does_not_affect_a_slow_reader() {
     assert!(worker.requests(backend).contains("PING"));
     worker.reply(backend, WELL);
     worker.advance(CHECK_MS - 40);
-    worker.stall(ConnKey::Client(client));
+    worker.stall(client);
     worker.send(client, "GET big");
     worker.advance(40);
     let asked = worker.requests(backend);

@@ -8,7 +8,7 @@ use elika::cluster::{
     Balancer, ClusterInstance, ClusterKey, Endpoint, Health, Known, Snapshot, SnapshotBuilder,
     Status, TenantKey, TenantLimits,
 };
-use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey, Settings};
+use elika::proxy::{ClientKey, Failure, LinkKey, Settings};
 
 use super::harness::Worker;
 
@@ -155,10 +155,8 @@ fn every_balancer_spreads_new_clients() {
         let mut worker = Worker::with_snapshot(settings(balancer), registry.snapshot());
         let mut ports = BTreeMap::new();
         for i in 0..30 {
-            let client = worker.client();
-            worker.send(client, &format!("AUTH user{i} pw"));
-            let backend = worker.new_link();
-            worker.establish(backend);
+            let client = worker.client_sends(&format!("AUTH user{i} pw"));
+            let backend = worker.established();
             assert_eq!(worker.received(client), "+OK\r\n");
             *ports.entry(worker.port(backend)).or_insert(0) += 1;
         }
@@ -192,8 +190,7 @@ fn new_clients_get_healthy_instances() {
         let mut worker = start(&mut registry);
         worker.apply(registry.set_health(1, health));
         for _ in 0..4 {
-            let client = worker.client();
-            worker.send(client, "AUTH ann pw");
+            let _client = worker.client_sends("AUTH ann pw");
             for backend in worker.new_links() {
                 assert_eq!(worker.port(backend), 2);
                 worker.establish(backend);
@@ -201,8 +198,7 @@ fn new_clients_get_healthy_instances() {
         }
         // If no instance is healthy, any instance is chosen.
         worker.apply(registry.set_health(2, Health::Down));
-        let client = worker.client();
-        worker.send(client, "AUTH zoe pw");
+        let _client = worker.client_sends("AUTH zoe pw");
         assert_eq!(worker.new_links().len(), 1);
     }
 }
@@ -231,10 +227,7 @@ fn client_moves_when_it_has_no_request_in_flight() {
     worker.reply(two, "$1\r\nb\r\n");
     assert_eq!(worker.received(client), "$1\r\nb\r\n");
     worker.advance(2_000);
-    assert!(
-        worker.closed(ConnKey::Link(one)),
-        "the old connection stays"
-    );
+    assert!(worker.closed(one), "the old connection stays");
 }
 
 #[test]
@@ -244,17 +237,16 @@ fn blocked_client_that_cannot_move_is_closed_after_the_grace() {
     let (idle, one) = worker.login();
     let blocked = worker.log_in("ann", "pw");
     worker.send(blocked, "BLPOP k 0");
-    let dedicated = worker.new_link();
-    worker.establish(dedicated);
+    let _dedicated = worker.established();
     worker.apply(registry.set(1, Status::Offline));
     worker.advance(GRACE_MS - 1_200);
     worker.send(idle, "GET k");
     worker.reply(one, "$-1\r\n");
     assert_eq!(worker.received(idle), "$-1\r\n", "it is served until then");
-    assert!(!worker.closed(ConnKey::Client(blocked)));
+    assert!(!worker.closed(blocked));
     worker.advance(2_500);
-    assert!(worker.closed(ConnKey::Client(blocked)));
-    assert!(!worker.closed(ConnKey::Client(idle)), "it is logged in");
+    assert!(worker.closed(blocked));
+    assert!(!worker.closed(idle), "it is logged in");
     assert_eq!(worker.machine.links(), 0);
 }
 
@@ -264,15 +256,14 @@ fn grace_begins_with_the_snapshot() {
     let mut worker = start(&mut registry);
     let (client, _) = worker.login();
     worker.send(client, "SUBSCRIBE c");
-    let dedicated = worker.new_link();
-    worker.establish(dedicated);
+    let dedicated = worker.established();
     worker.reply(dedicated, "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
     worker.advance_clock(GRACE_MS);
     worker.apply(registry.set(1, Status::Offline));
     worker.advance(GRACE_MS - 1_200);
-    assert!(!worker.closed(ConnKey::Client(client)));
+    assert!(!worker.closed(client));
     worker.advance(2_500);
-    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.closed(client));
 }
 
 #[test]
@@ -282,8 +273,7 @@ fn transaction_is_finished_before_its_client_moves() {
     let (client, one) = worker.login();
     let port = worker.port(one);
     worker.send(client, "MULTI");
-    let dedicated = worker.new_link();
-    worker.establish(dedicated);
+    let dedicated = worker.established();
     worker.reply(dedicated, "+OK\r\n");
     worker.apply(registry.set(port, Status::Offline));
     worker.send(client, "SET k v");
@@ -330,7 +320,7 @@ fn refused_move_closes_the_client_and_failed_move_is_retried() {
         worker.refuse_handshake(backend, "-WRONGPASS invalid\r\n");
     }
     worker.settle();
-    assert!(worker.closed(ConnKey::Client(ann)));
+    assert!(worker.closed(ann));
     assert_eq!(worker.received(ann), "");
 }
 
@@ -338,10 +328,8 @@ fn refused_move_closes_the_client_and_failed_move_is_retried() {
 fn anonymous_clients_move_with_their_next_request() {
     let mut registry = Registry::of(&[1]);
     let mut worker = start(&mut registry);
-    let client = worker.client();
-    worker.send(client, "GET a");
-    let one = worker.new_link();
-    worker.establish(one);
+    let client = worker.client_sends("GET a");
+    let one = worker.established();
     worker.reply(one, "$-1\r\n");
     assert_eq!(worker.received(client), "$-1\r\n");
     worker.apply(registry.set(2, Status::Ready));
@@ -364,12 +352,11 @@ fn login_to_a_tenant_without_instances_fails() {
     worker.apply(registry.remove(3 - port));
     worker.apply(registry.remove(port));
     worker.settle();
-    assert!(worker.closed(ConnKey::Link(one)));
+    assert!(worker.closed(one));
     worker.send(client, "GET a");
     let heard = worker.received(client);
     assert_eq!(heard, "-ERR elika: backend unavailable: no instance\r\n");
-    let newcomer = worker.client();
-    worker.send(newcomer, "AUTH ann pw");
+    let newcomer = worker.client_sends("AUTH ann pw");
     let heard = worker.received(newcomer);
     assert_eq!(heard, "-ERR elika: backend unavailable: no instance\r\n");
 }
@@ -381,8 +368,7 @@ fn watching_client_may_log_in_again_on_its_instance() {
     let mut worker = start(&mut registry);
     let (client, one) = worker.login();
     worker.send(client, "WATCH k");
-    let dedicated = worker.new_link();
-    worker.establish(dedicated);
+    let dedicated = worker.established();
     worker.reply(dedicated, "+OK\r\n");
     worker.apply(registry.set(worker.port(one), Status::Offline));
     worker.received(client);
@@ -392,8 +378,7 @@ fn watching_client_may_log_in_again_on_its_instance() {
         !asked.contains("AUTH"),
         "it is not known to be good: {asked}"
     );
-    let verifier = worker.new_link();
-    worker.establish(verifier);
+    let _verifier = worker.established();
     assert!(worker.requests(dedicated).contains("AUTH"));
     worker.reply(dedicated, "+OK\r\n");
     assert_eq!(worker.received(client), "+OK\r\n");

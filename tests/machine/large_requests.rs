@@ -1,7 +1,5 @@
 //! Large requests: they leave in the pieces in which they arrive.
 
-use elika::proxy::ConnKey;
-
 use super::harness::{READ_BYTES, Worker, command};
 
 /// Arguments of all sizes arrive in pieces of all sizes.
@@ -48,7 +46,7 @@ fn mistake_behind_a_large_argument_gets_its_error() {
                 worker.send_bytes(client, part);
             }
             assert_eq!(worker.received(client), text);
-            assert!(worker.closed(ConnKey::Client(client)));
+            assert!(worker.closed(client));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! When the replies of a distant server are late.
 
-use elika::proxy::{ClientKey, ConnKey, LinkKey};
+use elika::proxy::{ClientKey, LinkKey};
 
 use super::harness::Worker;
 
@@ -8,8 +8,7 @@ const ROUND_TRIP_MS: u64 = 150;
 
 impl Worker {
     fn distant_user(&mut self, name: &str) -> (ClientKey, LinkKey) {
-        let client = self.client();
-        self.send(client, &format!("AUTH {name} pw"));
+        let client = self.client_sends(&format!("AUTH {name} pw"));
         let backend = self.new_link();
         self.open(backend);
         self.advance(ROUND_TRIP_MS);
@@ -47,5 +46,5 @@ fn reply_of_a_distant_server_is_not_late() {
         assert_eq!(worker.received(other), "$1\r\nb\r\n");
     }
     assert_eq!(worker.machine.counters().asked_again, 0);
-    assert!(!worker.closed(ConnKey::Link(backend)));
+    assert!(!worker.closed(backend));
 }

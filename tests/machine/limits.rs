@@ -13,12 +13,12 @@ fn many_commands() -> Vec<u8> {
 fn client_with_too_many_unread_bytes_is_closed() {
     let mut worker = Worker::with(|settings| settings.client_outbound_bytes_max = 1 << 20);
     let (client, _) = worker.anonymous();
-    worker.stall(ConnKey::Client(client));
+    worker.stall(client);
     let questions = many_commands();
     for part in questions.chunks(600) {
         worker.send_bytes(client, part);
     }
-    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.closed(client));
     assert_eq!(worker.machine.counters().slow_readers, 1);
     let notices = worker.notices();
     assert_eq!(notices.len(), 1);
@@ -57,8 +57,7 @@ fn too_large_request_is_refused_and_logged_with_its_client() {
         worker.advance(2_000);
     }
     // An invalid length is an error without a limit, so no limit is logged.
-    let mut worker = Worker::new();
-    let (ann, _) = worker.user("ann");
+    let (mut worker, ann, _) = Worker::with_user("ann");
     worker.send_bytes(ann, "*1\r\n$x\r\n");
     assert_eq!(
         worker.received(ann),
@@ -79,7 +78,7 @@ fn proxy_replies_that_wait_for_earlier_ones_count_as_unread() {
     }
     let answers = worker.machine.counters().answers;
     assert!(answers < 1_000, "{answers} answers were made");
-    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.closed(client));
     worker.reply(backend, "$1\r\nx\r\n");
     assert_eq!(worker.received(client), "");
 }
@@ -91,7 +90,7 @@ fn pipeline_written_before_reading_is_answered() {
     const REQUESTS: usize = 10_000;
     let mut worker = Worker::new();
     let (client, backend) = worker.anonymous();
-    worker.stall(ConnKey::Client(client));
+    worker.stall(client);
     let pipeline = command("GET k").repeat(REQUESTS);
     let reply = value(1_000);
     let (mut sent, mut replied, mut paused) = (0, 0, false);
@@ -107,11 +106,11 @@ fn pipeline_written_before_reading_is_answered() {
             let flow = worker.reply(backend, &reply);
             assert!(flow == Flow::Continue || !paused, "nobody is read");
             replied += 1;
-            paused &= !worker.resumed(ConnKey::Client(client));
+            paused &= !worker.resumed(client);
         }
     }
     assert!(replied > REQUESTS / 2, "{replied} replies were taken");
-    worker.unstall(ConnKey::Client(client));
+    worker.unstall(client);
     assert_eq!(worker.received(client).len(), replied * reply.len());
 }
 
@@ -134,8 +133,7 @@ fn proxy_replies_are_not_in_flight() {
 fn waiting_client_is_not_starved_by_a_sending_client() {
     let mut worker = Worker::new();
     let (greedy, backend) = worker.anonymous();
-    let other = worker.client();
-    worker.send(other, "UNWATCH");
+    let other = worker.client_sends("UNWATCH");
     worker.requests(backend);
     let to_backend = ConnKey::Link(backend);
     worker.stall(to_backend);
@@ -152,7 +150,7 @@ fn waiting_client_is_not_starved_by_a_sending_client() {
     }
     assert!(worker.machine.outbound_bytes() > 0, "nobody waited");
     assert!(asked.contains("mine"));
-    assert!(worker.resumed(ConnKey::Client(other)));
+    assert!(worker.resumed(other));
 }
 
 #[test]
@@ -165,8 +163,8 @@ fn long_first_request_is_not_a_login_timeout() {
         worker.send_bytes(slow, [b'x'; 1_000]);
         worker.advance(1_000);
     }
-    assert!(!worker.closed(ConnKey::Client(slow)));
-    assert!(worker.closed(ConnKey::Client(silent)));
+    assert!(!worker.closed(slow));
+    assert!(worker.closed(silent));
     let bounds: Vec<Bound> = worker.notices().iter().map(|it| it.bound).collect();
     assert_eq!(bounds, [Bound::LoginTime]);
 }
@@ -183,9 +181,9 @@ fn silent_client_is_closed_and_logged() {
             worker.dedicated(client, "WATCH k", "+OK\r\n");
         }
         worker.advance(4_000);
-        assert!(!worker.closed(ConnKey::Client(client)));
+        assert!(!worker.closed(client));
         worker.advance(3_000);
-        assert!(worker.closed(ConnKey::Client(client)));
+        assert!(worker.closed(client));
         let notices = worker.notices();
         assert_eq!(notices.len(), 1);
         assert_eq!(notices[0].bound, bound);
@@ -219,7 +217,7 @@ fn largest_request_gets_an_error_at_the_buffer_limit() {
         worker.received(first),
         "-ERR elika: out of memory for this request\r\n"
     );
-    assert!(worker.closed(ConnKey::Client(first)));
+    assert!(worker.closed(first));
     assert_eq!(worker.machine.counters().buffers_full, 1);
     worker.send_large(second, &small[200_000..]);
     worker.reply(backend, "+OK\r\n");
@@ -236,7 +234,7 @@ fn client_with_replies_off_is_closed_at_the_buffer_limit() {
     worker.send_large(second, &set(300_000)[..200_000]);
     assert_eq!(worker.machine.counters().buffers_full, 1);
     assert_eq!(worker.received(silent), "");
-    assert!(worker.closed(ConnKey::Client(silent)));
+    assert!(worker.closed(silent));
 }
 
 #[test]
@@ -247,7 +245,7 @@ fn many_small_arguments_count_at_the_buffer_limit() {
     many.extend(b"$1\r\nk\r\n".repeat(200_000));
     worker.send_large(client, &many);
     assert!(worker.received(client).contains("out of memory"));
-    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.closed(client));
 }
 
 #[test]
@@ -255,7 +253,7 @@ fn client_with_most_bytes_is_closed_at_the_buffer_limit() {
     let mut worker = Worker::with(|settings| settings.worker_buffer_bytes_max = 1 << 20);
     let (reader, backend) = worker.user("ann");
     let writer = worker.log_in("ann", "pw");
-    worker.stall(ConnKey::Client(reader));
+    worker.stall(reader);
     worker.send(reader, "GET big");
     worker.send(writer, "INCR n");
     worker.reply(backend, value(400_000));
@@ -269,25 +267,25 @@ fn client_with_most_bytes_is_closed_at_the_buffer_limit() {
         worker.received(writer),
         ":1\r\n-ERR elika: out of memory for this request\r\n"
     );
-    assert!(!worker.closed(ConnKey::Client(reader)));
+    assert!(!worker.closed(reader));
 }
 
 #[test]
 fn client_that_reads_nothing_is_closed() {
     let mut worker = Worker::with(|settings| settings.client_send_ms = 10_000);
     let (reader, backend) = worker.anonymous();
-    worker.stall(ConnKey::Client(reader));
+    worker.stall(reader);
     worker.send(reader, "GET big");
     worker.reply(backend, value(200_000));
     for _ in 0..4 {
         worker.advance(8_000);
-        worker.take(ConnKey::Client(reader), 1);
+        worker.take(reader, 1);
         // The client sends, but does not read.
         worker.send(reader, "GET k");
     }
-    assert!(!worker.closed(ConnKey::Client(reader)), "it takes a byte");
+    assert!(!worker.closed(reader), "it takes a byte");
     worker.advance(12_000);
-    assert!(worker.closed(ConnKey::Client(reader)));
+    assert!(worker.closed(reader));
     assert_eq!(worker.machine.counters().send_timeouts, 1);
     assert_eq!(worker.notices()[0].bound, Bound::Send);
 }
@@ -304,8 +302,8 @@ fn anonymous_client_is_closed_first_at_the_buffer_limit() {
         worker.send_bytes(anonymous, [b'x'; 5_000]);
     }
     worker.send_large(user, &[b'x'; 240_000]);
-    assert!(worker.closed(ConnKey::Client(anonymous)));
-    assert!(!worker.closed(ConnKey::Client(user)));
+    assert!(worker.closed(anonymous));
+    assert!(!worker.closed(user));
 }
 
 #[test]
@@ -316,8 +314,8 @@ fn largest_client_of_a_tenant_is_closed_at_the_tenant_limit() {
     worker.send_large(small, &set(2_000_000)[..300_000]);
     worker.send_large(large, &set(2_000_000)[..900_000]);
     worker.advance(200);
-    assert!(worker.closed(ConnKey::Client(large)));
-    assert!(!worker.closed(ConnKey::Client(small)));
+    assert!(worker.closed(large));
+    assert!(!worker.closed(small));
     assert_eq!(worker.machine.counters().tenant_buffers_full, 1);
     assert_eq!(worker.notices()[0].bound, Bound::TenantBuffer);
 }

@@ -1,6 +1,6 @@
 //! The verification of logins: its connection, its timeouts, and its errors.
 
-use elika::proxy::{ConnKey, Failure, Notice};
+use elika::proxy::{Failure, Notice};
 
 use super::harness::{NOAUTH, WRONGPASS, Worker};
 
@@ -9,19 +9,17 @@ const AUTH_BOB_BAD: &str = "*3\r\n$4\r\nAUTH\r\n$3\r\nbob\r\n$3\r\nbad\r\n";
 /// Some servers send no reply to a failed AUTH while other replies are outstanding.
 #[test]
 fn auth_is_alone_on_a_connection_without_clients() {
-    let mut worker = Worker::new();
-    let (bob, bobs) = worker.user("bob");
+    let (mut worker, bob, bobs) = Worker::with_user("bob");
     worker.send(bob, "GET secret");
     assert!(worker.requests(bobs).contains("secret"));
-    let guesser = worker.client();
-    worker.send(guesser, "AUTH bob bad");
+    let guesser = worker.client_sends("AUTH bob bad");
     let verifier = worker.new_link();
     assert_eq!(worker.open_handshake(verifier), AUTH_BOB_BAD);
     worker.send(bob, "SET x 1");
     assert!(!worker.requests(bobs).contains("AUTH"));
     worker.reply(verifier, WRONGPASS);
     assert_eq!(worker.received(guesser), WRONGPASS);
-    assert!(worker.closed(ConnKey::Link(verifier)));
+    assert!(worker.closed(verifier));
     worker.reply(bobs, "$6\r\nsecret\r\n+OK\r\n");
     assert_eq!(worker.received(bob), "$6\r\nsecret\r\n+OK\r\n");
     worker.send(guesser, "GET secret");
@@ -60,8 +58,7 @@ fn credential_is_verified_before_a_database_is_chosen() {
     let mut worker = Worker::new();
     let (anonymous, _) = worker.anonymous();
     worker.send(anonymous, "SELECT 3");
-    let three = worker.new_link();
-    worker.establish(three);
+    let three = worker.established();
     assert_eq!(worker.received(anonymous), "+OK\r\n");
     worker.send(anonymous, "AUTH bob bad");
     let verifier = worker.new_link();
@@ -109,11 +106,11 @@ fn logins_take_turns_on_an_idle_verifying_connection() {
     assert_eq!(worker.requests(on), AUTH_BOB_BAD);
     worker.reply(on, WRONGPASS);
     assert_eq!(worker.received(two), WRONGPASS);
-    assert!(worker.closed(ConnKey::Link(on)));
+    assert!(worker.closed(on));
     worker.open(second);
     assert_eq!(worker.requests(second), "");
     worker.advance(31_000);
-    assert!(worker.closed(ConnKey::Link(second)));
+    assert!(worker.closed(second));
 }
 
 #[test]
@@ -121,8 +118,7 @@ fn login_on_a_lost_reused_connection_is_retried_once() {
     let mut worker = Worker::new();
     worker.user("bob");
     worker.log_in("bob", "pw");
-    let client = worker.client();
-    worker.send(client, "AUTH bob pw");
+    let client = worker.client_sends("AUTH bob pw");
     let on = worker.verifier();
     worker.fail(on, &Failure::Lost);
     assert_eq!(worker.received(client), "");
@@ -138,14 +134,13 @@ fn login_on_a_lost_reused_connection_is_retried_once() {
 fn extra_bytes_after_the_auth_reply_are_an_error() {
     for answer in ["+OK\r\n+OK\r\n", "$2\r\nOK\r\n", "+OKAY\r\n", "+OK\r\n$"] {
         let mut worker = Worker::new();
-        let client = worker.client();
-        worker.send(client, "AUTH bob bad");
+        let client = worker.client_sends("AUTH bob bad");
         let on = worker.new_link();
         worker.open(on);
         worker.reply(on, answer);
         let heard = worker.received(client);
         assert!(heard.starts_with("-ERR elika: backend "), "{heard}");
-        assert!(worker.closed(ConnKey::Link(on)));
+        assert!(worker.closed(on));
     }
 }
 
@@ -155,22 +150,19 @@ fn verifying_connection_with_unexpected_bytes_is_closed() {
     worker.user("bob");
     let client = worker.log_in("bob", "pw");
     worker.machine.client_closed(client);
-    let guesser = worker.client();
-    worker.send(guesser, "AUTH bob bad");
+    let guesser = worker.client_sends("AUTH bob bad");
     let on = worker.verifier();
     worker.machine.client_closed(guesser);
     worker.reply(on, "+OK\r\n");
     worker.reply(on, "+OK\r\n");
-    assert!(worker.closed(ConnKey::Link(on)));
+    assert!(worker.closed(on));
 }
 
 #[test]
 fn login_gets_the_error_of_a_full_server() {
     let full = "-ERR max number of clients reached\r\n";
-    let mut worker = Worker::new();
-    let (bob, bobs) = worker.user("bob");
-    let late = worker.client();
-    worker.send(late, "AUTH bob pw");
+    let (mut worker, bob, bobs) = Worker::with_user("bob");
+    let late = worker.client_sends("AUTH bob pw");
     let on = worker.new_link();
     worker.open(on);
     worker.reply(on, full);
@@ -229,8 +221,7 @@ fn logins_fail_while_other_requests_continue() {
 #[test]
 fn select_gets_the_error_of_a_full_server() {
     let full = "-ERR max number of clients reached\r\n";
-    let mut worker = Worker::new();
-    let (client, _) = worker.user("carl");
+    let (mut worker, client, _) = Worker::with_user("carl");
     worker.send(client, "SELECT 3");
     let three = worker.new_link();
     worker.open_handshake(three);
@@ -242,8 +233,7 @@ fn select_gets_the_error_of_a_full_server() {
 #[test]
 fn anonymous_client_is_closed_after_login_seconds() {
     let mut worker = Worker::with(|settings| settings.client_login_ms = 5_000);
-    let first = worker.client();
-    worker.send(first, "PING");
+    let first = worker.client_sends("PING");
     let refused = worker.new_link();
     worker.refuse_handshake(refused, NOAUTH);
     let (bob, _) = worker.user("bob");
@@ -254,29 +244,28 @@ fn anonymous_client_is_closed_after_login_seconds() {
             worker.refuse_handshake(backend, NOAUTH);
         }
     }
-    assert!(worker.closed(ConnKey::Client(first)));
-    assert!(!worker.closed(ConnKey::Client(bob)));
+    assert!(worker.closed(first));
+    assert!(!worker.closed(bob));
     worker.send(bob, "RESET");
     worker.advance(4_000);
-    assert!(!worker.closed(ConnKey::Client(bob)), "it begins anew");
+    assert!(!worker.closed(bob), "it begins anew");
     worker.advance(3_000);
-    assert!(worker.closed(ConnKey::Client(bob)));
+    assert!(worker.closed(bob));
 }
 
 #[test]
 fn guessing_client_is_closed_after_login_seconds() {
     let mut worker = Worker::with(|settings| settings.client_login_ms = 5_000);
-    let client = worker.client();
-    worker.send(client, "AUTH ann wrong");
+    let client = worker.client_sends("AUTH ann wrong");
     let first = worker.new_link();
     worker.refuse_handshake(first, "-WRONGPASS wrong\r\n");
     assert_eq!(worker.received(client), "-WRONGPASS wrong\r\n");
     worker.send(client, "AUTH ann wrong");
     worker.new_link();
     worker.advance(4_000);
-    assert!(!worker.closed(ConnKey::Client(client)));
+    assert!(!worker.closed(client));
     worker.advance(2_000);
-    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.closed(client));
 }
 
 #[test]
@@ -296,5 +285,5 @@ fn client_accepted_as_default_user_has_no_login_timeout() {
     let mut worker = Worker::with(|settings| settings.client_login_ms = 5_000);
     let (anonymous, _) = worker.anonymous();
     worker.advance(10_000);
-    assert!(!worker.closed(ConnKey::Client(anonymous)));
+    assert!(!worker.closed(anonymous));
 }

@@ -34,8 +34,7 @@ impl Worker {
     /// A user logs in behind many guesses. Returns the number of logins that are verified before
     /// its own.
     fn verified_until_login(&mut self, user: &str) -> usize {
-        let client = self.client();
-        self.send(client, &format!("AUTH {user} pw"));
+        let client = self.client_sends(&format!("AUTH {user} pw"));
         let (mut begun, mut heard) = (0, String::new());
         while heard.is_empty() {
             begun += self.verify();
@@ -82,8 +81,7 @@ fn guessing_at_one_tenant_does_not_delay_logins_of_another() {
         worker.send(guesser, &format!("AUTH {a}.ann guess{i}"));
     }
     assert_eq!(worker.new_links().len(), 10, "as many as there are tokens");
-    let client = worker.client();
-    worker.send(client, &format!("AUTH {b}.ann pw"));
+    let client = worker.client_sends(&format!("AUTH {b}.ann pw"));
     // At most one turn of the other tenant comes first.
     worker.advance(200);
     let begun = worker.new_links();
@@ -99,8 +97,7 @@ fn steady_guessing_at_one_tenant_leaves_turns_to_another() {
     let (mut worker, [a, b]) = two_tenants();
     let client = worker.client();
     for ms in 0..1_000 {
-        let guesser = worker.client();
-        worker.send(guesser, &format!("AUTH {a}.ann guess{ms}"));
+        let _guesser = worker.client_sends(&format!("AUTH {a}.ann guess{ms}"));
         if ms == 500 {
             worker.send(client, &format!("AUTH {b}.ann pw"));
         }
@@ -126,17 +123,13 @@ fn steady_guessing_at_one_tenant_leaves_turns_to_another() {
 #[test]
 fn guessing_at_a_user_does_not_delay_logins_with_its_password() {
     let (mut worker, [a, _]) = two_tenants();
-    let first = worker.client();
-    worker.send(first, &format!("AUTH {a}.ann pw"));
-    let anns = worker.new_link();
-    worker.establish(anns);
+    let _first = worker.client_sends(&format!("AUTH {a}.ann pw"));
+    let _anns = worker.established();
     for i in 0..50 {
-        let guesser = worker.client();
-        worker.send(guesser, &format!("AUTH {a}.ann guess{i}"));
+        let _guesser = worker.client_sends(&format!("AUTH {a}.ann guess{i}"));
     }
     let begun = worker.new_links();
-    let client = worker.client();
-    worker.send(client, &format!("AUTH {a}.ann pw"));
+    let client = worker.client_sends(&format!("AUTH {a}.ann pw"));
     worker.open(begun[0]);
     assert_eq!(worker.verifier(), begun[0]);
     worker.reply(begun[0], "+OK\r\n");
@@ -146,16 +139,14 @@ fn guessing_at_a_user_does_not_delay_logins_with_its_password() {
 #[test]
 fn client_with_a_refused_login_waits_behind_others() {
     let (mut worker, [a, _]) = two_tenants();
-    let guesser = worker.client();
-    worker.send(guesser, &format!("AUTH {a}.ann guess"));
+    let guesser = worker.client_sends(&format!("AUTH {a}.ann guess"));
     let on = worker.new_link();
     worker.open(on);
     assert_eq!(worker.verifier(), on);
     worker.reply(on, WRONGPASS);
     worker.send(guesser, &format!("AUTH {a}.ann guess"));
     let on = worker.new_link();
-    let client = worker.client();
-    worker.send(client, &format!("AUTH {a}.ann pw"));
+    let client = worker.client_sends(&format!("AUTH {a}.ann pw"));
     worker.open(on);
     let flight = worker.requests(on);
     assert!(flight.contains("pw"), "{flight}");
@@ -166,11 +157,9 @@ fn client_with_a_refused_login_waits_behind_others() {
 #[test]
 fn login_rate_of_zero_still_allows_logins() {
     let mut worker = Worker::with(|settings| settings.logins_per_second = 0);
-    let client = worker.client();
-    worker.send(client, "UNWATCH");
+    let client = worker.client_sends("UNWATCH");
     worker.advance(2_000);
-    let backend = worker.new_link();
-    worker.establish(backend);
+    let _backend = worker.established();
     assert_eq!(worker.received(client), "+OK\r\n");
 }
 
@@ -230,8 +219,7 @@ fn guessing_at_a_known_user_delays_no_other_user() {
     let mut worker = Worker::new();
     worker.logged_in_before("ann");
     for _ in 0..500 {
-        let guesser = worker.client();
-        worker.send(guesser, "AUTH ann bad");
+        let _guesser = worker.client_sends("AUTH ann bad");
     }
     let begun = worker.verified_until_login("carl");
     assert!(begun < 40, "{begun} guesses were verified before");

@@ -7,8 +7,6 @@ use std::env;
 use std::fs;
 use std::process::Command;
 
-use elika::proxy::ConnKey;
-
 use super::harness::{READ_BYTES, Worker, command};
 
 const ALONE: &str = "ELIKA_TEST_ALONE";
@@ -58,13 +56,13 @@ fn let_replies_wait() {
     worker.permit(backend);
     assert_eq!(worker.received(first), ":1\r\n");
     let before = resident("VmRSS:");
-    worker.stall(ConnKey::Link(backend));
+    worker.stall(backend);
     let pair = [command("GET x"), command("CLIENT ID")].concat();
     for &client in clients.iter().chain([&first]) {
         worker.send_bytes(client, pair.repeat(ROUNDS));
     }
     let held = resident("VmRSS:") - before;
-    worker.discard(ConnKey::Link(backend));
+    worker.discard(backend);
     for &client in clients.iter().chain([&first]) {
         worker.machine.client_closed(client);
     }
@@ -79,7 +77,7 @@ fn let_replies_wait() {
 fn keep_a_big_request() {
     let mut worker = Worker::new();
     let (client, backend) = worker.anonymous();
-    worker.stall(ConnKey::Link(backend));
+    worker.stall(backend);
     let before = resident("VmRSS:");
     worker.send_bytes(
         client,
@@ -97,12 +95,12 @@ fn keep_a_big_request() {
     );
     let most = resident("VmHWM:") - before;
     assert!(most < VALUE_BYTES * 3 / 2, "it took {most} bytes");
-    worker.discard(ConnKey::Link(backend));
+    worker.discard(backend);
     worker.reply(backend, "+OK\r\n");
     assert_eq!(worker.received(client), "+OK\r\n");
     // When the next request is complete as well, no memory of either is left.
     worker.send_bytes(client, "1\r\n$6\r\nDBSIZE\r\n");
-    worker.discard(ConnKey::Link(backend));
+    worker.discard(backend);
     worker.reply(backend, ":1\r\n");
     worker.advance(10_000);
     let kept = resident("VmRSS:").saturating_sub(before);

@@ -2,7 +2,7 @@
 //! stays who it is, and is served by links that authenticated with its very credential.
 
 use elika::cluster::{ClusterKey, Status};
-use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey, StatsRequest};
+use elika::proxy::{ClientKey, Failure, LinkKey, StatsRequest};
 
 use super::harness::Worker;
 use super::instances::{GRACE_MS, Registry, start};
@@ -57,7 +57,7 @@ fn client_stays_logged_in_while_its_tenant_has_no_instance() {
             false => worker.apply(registry.remove(1)),
         }
         worker.advance(GRACE_MS + 60_000);
-        assert!(worker.closed(ConnKey::Link(one)) && worker.closed(ConnKey::Link(three)));
+        assert!(worker.closed(one) && worker.closed(three));
         assert_eq!(worker.machine.links(), 0, "offline: {offline}");
         for command in ["GET k", "CLIENT ID", "BLPOP k 0", "SELECT 0", "SUBSCRIBE c"] {
             worker.send(client, command);
@@ -94,7 +94,7 @@ fn client_without_an_instance_is_in_the_list_of_its_user() {
     let quiet = worker.log_in("ann", "pw");
     worker.apply(registry.remove(1));
     worker.settle();
-    assert!(worker.closed(ConnKey::Link(one)));
+    assert!(worker.closed(one));
     worker.apply(registry.set(1, Status::Ready));
     worker.send(client, "GET k");
     let back = worker.authenticates("ann", "pw");
@@ -107,21 +107,18 @@ fn client_without_an_instance_is_in_the_list_of_its_user() {
     worker.settle();
     let list = worker.received(client);
     assert!(list.contains("id=1 ") && list.contains("id=2 "), "{list}");
-    assert!(!worker.closed(ConnKey::Client(quiet)));
+    assert!(!worker.closed(quiet));
 }
 
 #[test]
 fn pipeline_of_a_client_without_an_instance_goes_on_in_its_database_and_protocol() {
     let mut registry = Registry::of(&[1]);
     let mut worker = start(&mut registry);
-    let client = worker.client();
-    worker.send(client, "HELLO 3 AUTH ann pw");
-    let one = worker.new_link();
-    worker.establish(one);
+    let client = worker.client_sends("HELLO 3 AUTH ann pw");
+    let _one = worker.established();
     assert!(worker.received(client).starts_with('%'));
     worker.send(client, "SELECT 5");
-    let five = worker.new_link();
-    worker.establish(five);
+    let _five = worker.established();
     assert_eq!(worker.received(client), "+OK\r\n");
     worker.apply(registry.remove(1));
     worker.settle();
@@ -164,7 +161,7 @@ fn client_is_closed_when_the_new_instance_refuses_its_credential() {
         assert_eq!(worker.port(two), 2);
         worker.refuse_handshake(two, "-WRONGPASS invalid username-password pair\r\n");
         worker.settle();
-        assert!(worker.closed(ConnKey::Client(client)), "{had_none}");
+        assert!(worker.closed(client), "{had_none}");
         assert_eq!(worker.received(client), "");
         assert!(!worker.requests(one).contains("GET"));
         assert_eq!(worker.places(&mut registry), (0, 0));
@@ -181,10 +178,8 @@ fn two_passwords_of_one_user_share_no_link_after_a_move() {
         let mut registry = Registry::of(&[1]);
         let mut worker = start(&mut registry);
         let (old, one) = worker.login();
-        let new = worker.client();
-        worker.send(new, "AUTH ann newer");
-        let newer = worker.new_link();
-        worker.establish(newer);
+        let new = worker.client_sends("AUTH ann newer");
+        let _newer = worker.established();
         assert_eq!(worker.received(new), "+OK\r\n");
         worker.gets(old, one);
         match had_none {
@@ -323,8 +318,7 @@ fn clients_of_a_tenant_that_the_registry_drops_are_closed_after_the_grace() {
     let client = worker.client();
     let user = format!("{}.ann", ClusterKey::local().tenant());
     worker.send(client, &format!("AUTH {user} pw"));
-    let one = worker.new_link();
-    worker.establish(one);
+    let _one = worker.established();
     assert_eq!(worker.received(client), "+OK\r\n");
     worker.apply(registry.remove(1));
     worker.advance(GRACE_MS - 1_200);
@@ -333,14 +327,13 @@ fn clients_of_a_tenant_that_the_registry_drops_are_closed_after_the_grace() {
     // It is listed again in time.
     worker.apply(registry.set(2, Status::Ready));
     worker.advance(2_500);
-    let probe = worker.new_link();
-    worker.establish(probe);
+    let _probe = worker.established();
     worker.send(client, "GET k");
     let two = worker.authenticates("ann", "pw");
     worker.reply(two, "$-1\r\n");
     assert_eq!(worker.received(client), "$-1\r\n");
     worker.apply(registry.remove(2));
     worker.advance(GRACE_MS + 1_200);
-    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.closed(client));
     assert_eq!(worker.machine.counters().clients_left_behind, 1);
 }

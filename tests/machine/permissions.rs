@@ -6,8 +6,7 @@ use super::harness::{Worker, command};
 
 #[test]
 fn permission_is_cached_for_all_clients_for_one_second() {
-    let mut worker = Worker::new();
-    let (ann, backend) = worker.user("ann");
+    let (mut worker, ann, backend) = Worker::with_user("ann");
     let other = worker.log_in("ann", "pw");
     worker.requests(backend);
     worker.send(ann, "CLIENT ID");
@@ -29,8 +28,7 @@ fn permission_is_cached_for_all_clients_for_one_second() {
 
 #[test]
 fn refusal_of_the_server_is_forwarded_and_not_cached() {
-    let mut worker = Worker::new();
-    let (ann, backend) = worker.user("ann");
+    let (mut worker, ann, backend) = Worker::with_user("ann");
     worker.requests(backend);
     let refusal = "-NOPERM User ann has no permissions to run the 'client|kill' command\r\n";
     for _ in 0..2 {
@@ -52,12 +50,10 @@ fn refusal_of_the_server_is_forwarded_and_not_cached() {
 
 #[test]
 fn permission_probe_of_a_lost_connection_is_retried() {
-    let mut worker = Worker::new();
-    let (ann, backend) = worker.user("ann");
+    let (mut worker, ann, backend) = Worker::with_user("ann");
     worker.send(ann, "CLIENT SETNAME me");
     worker.fail(backend, &Failure::Lost);
-    let next = worker.new_link();
-    worker.establish(next);
+    let next = worker.established();
     worker.permit(next);
     assert_eq!(worker.received(ann), "+OK\r\n");
 }
@@ -65,14 +61,12 @@ fn permission_probe_of_a_lost_connection_is_retried() {
 /// A server that pauses writes answers all other commands.
 #[test]
 fn permission_probe_behind_a_late_reply_is_retried_elsewhere() {
-    let mut worker = Worker::new();
-    let (ann, backend) = worker.user("ann");
+    let (mut worker, ann, backend) = Worker::with_user("ann");
     let writer = worker.log_in("ann", "pw");
     worker.send(writer, "SET k v");
     worker.send(ann, "CLIENT ID");
     worker.advance(300);
-    let beside = worker.new_link();
-    worker.establish(beside);
+    let beside = worker.established();
     worker.advance(200);
     worker.permit(beside);
     assert_eq!(worker.received(ann), ":1\r\n");
@@ -85,8 +79,7 @@ fn permission_probe_behind_a_late_reply_is_retried_elsewhere() {
 
 #[test]
 fn client_with_a_dedicated_connection_probes_on_it() {
-    let mut worker = Worker::new();
-    let (ann, shared) = worker.user("ann");
+    let (mut worker, ann, shared) = Worker::with_user("ann");
     let dedicated = worker.dedicated(ann, "WATCH k", "+OK\r\n");
     worker.requests(shared);
     worker.send(ann, "CLIENT GETNAME");
@@ -101,8 +94,7 @@ fn client_with_a_dedicated_connection_probes_on_it() {
 
 #[test]
 fn select_needs_the_permission_of_the_server() {
-    let mut worker = Worker::new();
-    let (ann, zero) = worker.user("ann");
+    let (mut worker, ann, zero) = Worker::with_user("ann");
     worker.requests(zero);
     worker.send(ann, "SELECT 0");
     assert_eq!(worker.requests(zero).as_bytes(), command("SELECT 0"));
@@ -110,8 +102,7 @@ fn select_needs_the_permission_of_the_server() {
     assert_eq!(worker.received(ann), "-NOPERM no\r\n");
     // The handshake contains the SELECT.
     worker.send(ann, "SELECT 5");
-    let five = worker.new_link();
-    worker.establish(five);
+    let five = worker.established();
     worker.settle();
     assert_eq!(worker.received(ann), "+OK\r\n");
     assert_eq!(worker.requests(five), "");

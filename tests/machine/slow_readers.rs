@@ -1,6 +1,6 @@
 //! Clients that do not read their replies, also while they are being closed.
 
-use elika::proxy::{ClientKey, ConnKey, Failure, Flow, LinkKey};
+use elika::proxy::{ClientKey, Failure, Flow, LinkKey};
 
 use super::harness::{READ_BYTES, Worker, value};
 
@@ -12,24 +12,24 @@ fn late_reply_is_delivered_completely() {
     worker.send(client, "GET big");
     worker.machine.client_eof(client);
     worker.advance(61_000);
-    worker.stall(ConnKey::Client(client));
+    worker.stall(client);
     worker.reply(backend, value(200_000));
-    worker.take(ConnKey::Client(client), 100_000);
+    worker.take(client, 100_000);
     worker.advance(50_000);
     assert_eq!(worker.machine.clients(), 1);
-    worker.take(ConnKey::Client(client), 50_000);
+    worker.take(client, 50_000);
     worker.advance(50_000);
     assert_eq!(worker.machine.clients(), 1);
     // The client is closed after that time.
     worker.advance(15_000);
-    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.closed(client));
 }
 
 #[test]
 fn closing_client_cannot_delay_its_end_by_sending() {
     let mut worker = Worker::new();
     let (client, backend) = worker.anonymous();
-    worker.stall(ConnKey::Client(client));
+    worker.stall(client);
     worker.send(client, "GET big");
     worker.reply(backend, value(200_000));
     worker.send(client, "QUIT");
@@ -37,7 +37,7 @@ fn closing_client_cannot_delay_its_end_by_sending() {
         worker.advance(1_000);
         worker.send_bytes(client, "x");
     }
-    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.closed(client));
     assert_eq!(worker.machine.clients(), 0);
 }
 
@@ -53,7 +53,7 @@ fn reader_and_follower(worker: &mut Worker, line: &str) -> (ClientKey, ClientKey
 }
 
 fn get_big(worker: &mut Worker, reader: ClientKey) {
-    worker.stall(ConnKey::Client(reader));
+    worker.stall(reader);
     worker.send(reader, "GET big");
 }
 
@@ -70,18 +70,17 @@ fn read_behind_a_slow_reader_is_retried_elsewhere() {
     worker.advance(10);
     assert_eq!(worker.new_links(), [], "it may still catch up");
     worker.advance(20);
-    let other = worker.new_link();
-    worker.establish(other);
+    let other = worker.established();
     worker.advance(10);
     assert_eq!(worker.requests(other).matches("small").count(), 1);
     worker.reply(other, "$2\r\nhi\r\n");
     assert_eq!(worker.received(follower), "$2\r\nhi\r\n");
     // The slow reader gets its whole reply; afterwards no client needs the connection.
-    worker.unstall(ConnKey::Client(reader));
-    assert!(worker.resumed(ConnKey::Link(held_up)));
+    worker.unstall(reader);
+    assert!(worker.resumed(held_up));
     worker.reply(held_up, &big[sent..]);
     assert_eq!(worker.received(reader).len(), big.len());
-    assert!(worker.closed(ConnKey::Link(held_up)));
+    assert!(worker.closed(held_up));
     worker.send(reader, "GET next");
     assert!(worker.requests(other).contains("next"));
 }
@@ -112,8 +111,7 @@ fn many_clients_behind_a_slow_reader_share_few_connections() {
 
 #[test]
 fn abandoned_reply_is_dropped_while_it_arrives() {
-    let mut worker = Worker::new();
-    let (reader, held_up) = worker.user("ann");
+    let (mut worker, reader, held_up) = Worker::with_user("ann");
     let follower = worker.log_in("ann", "pw");
     let writer = worker.log_in("ann", "pw");
     get_big(&mut worker, reader);
@@ -121,8 +119,7 @@ fn abandoned_reply_is_dropped_while_it_arrives() {
     worker.send(writer, "INCR n");
     worker.reply(held_up, &value(1_000_000)[..700_000]);
     worker.advance(30);
-    let other = worker.new_link();
-    worker.establish(other);
+    let other = worker.established();
     worker.advance(10);
     worker.reply(other, "$3\r\nnew\r\n");
     assert_eq!(worker.received(follower), "$3\r\nnew\r\n");
@@ -131,9 +128,9 @@ fn abandoned_reply_is_dropped_while_it_arrives() {
     worker.reply(held_up, "$3\r\nold\r\n:1\r\n");
     assert_eq!(worker.received(writer), ":1\r\n");
     assert_eq!(worker.received(follower), "");
-    worker.unstall(ConnKey::Client(reader));
+    worker.unstall(reader);
     assert_eq!(worker.received(reader).len(), value(1_000_000).len());
-    assert!(!worker.closed(ConnKey::Link(held_up)));
+    assert!(!worker.closed(held_up));
 }
 
 #[test]
@@ -145,7 +142,7 @@ fn client_waiting_for_a_write_is_not_retried() {
     assert_eq!(worker.reply(held_up, &big[..500_000]), Flow::Pause);
     worker.advance(30);
     assert_eq!(worker.new_links(), []);
-    assert!(worker.resumed(ConnKey::Link(held_up)));
+    assert!(worker.resumed(held_up));
     worker.reply(held_up, &big[500_000..]);
     worker.reply(held_up, "$2\r\nhi\r\n:1\r\n");
     assert_eq!(worker.received(follower), "$2\r\nhi\r\n:1\r\n");
@@ -159,8 +156,7 @@ fn retried_pipeline_keeps_its_order_with_proxy_replies() {
     worker.send(follower, "GET b");
     worker.reply(held_up, &value(1_000_000)[..500_000]);
     worker.advance(30);
-    let other = worker.new_link();
-    worker.establish(other);
+    let other = worker.established();
     worker.advance(10);
     let asked = worker.requests(other);
     assert!(
@@ -179,8 +175,8 @@ fn reader_that_catches_up_causes_no_retry() {
     let big = value(1_000_000);
     assert_eq!(worker.reply(backend, &big[..500_000]), Flow::Pause);
     worker.advance(10);
-    worker.unstall(ConnKey::Client(reader));
-    assert!(worker.resumed(ConnKey::Link(backend)));
+    worker.unstall(reader);
+    assert!(worker.resumed(backend));
     worker.reply(backend, &big[500_000..]);
     worker.reply(backend, "$2\r\nhi\r\n");
     worker.advance(100);
@@ -198,16 +194,16 @@ fn later_client_does_not_wait_for_the_slow_reader() {
     let big = value(1_000_000);
     assert_eq!(worker.reply(held_up, &big[..500_000]), Flow::Pause);
     worker.advance(200);
-    assert!(worker.resumed(ConnKey::Link(held_up)));
+    assert!(worker.resumed(held_up));
     worker.machine.client_closed(writer);
     assert_eq!(worker.reply(held_up, &big[500_000..560_000]), Flow::Pause);
     worker.send(next, "INCR n");
     worker.advance(200);
-    assert!(worker.resumed(ConnKey::Link(held_up)));
+    assert!(worker.resumed(held_up));
     worker.reply(held_up, &big[560_000..]);
     worker.reply(held_up, ":1\r\n:2\r\n");
     assert_eq!(worker.received(next), ":2\r\n");
-    worker.unstall(ConnKey::Client(reader));
+    worker.unstall(reader);
     assert_eq!(worker.received(reader).len(), big.len());
 }
 
@@ -223,9 +219,9 @@ fn slow_readers_on_one_connection_are_handled_repeatedly() {
     }
     for _ in 0..4 {
         assert_eq!(worker.reply(backend, &big[..300_000]), Flow::Pause);
-        worker.take(ConnKey::Client(reader), 300_000);
+        worker.take(reader, 300_000);
         worker.reply(backend, &big[300_000..]);
-        worker.take(ConnKey::Client(reader), 100_000);
+        worker.take(reader, 100_000);
         worker.reply(backend, "$2\r\nhi\r\n");
         assert_eq!(worker.received(follower), "$2\r\nhi\r\n");
     }
@@ -240,7 +236,7 @@ fn no_read_is_retried_on_a_removed_instance() {
     worker.remove_instance();
     worker.advance(30);
     assert_eq!(worker.new_links(), []);
-    assert!(worker.resumed(ConnKey::Link(held_up)));
+    assert!(worker.resumed(held_up));
     worker.reply(held_up, &big[500_000..]);
     worker.reply(held_up, "$2\r\nhi\r\n");
     assert_eq!(worker.received(follower), "$2\r\nhi\r\n");
@@ -260,30 +256,27 @@ fn retry_is_delayed_while_the_server_is_unreachable() {
         }
     }
     assert_eq!(begun, 1);
-    assert!(worker.resumed(ConnKey::Link(held_up)));
+    assert!(worker.resumed(held_up));
 }
 
 /// The connection has taken no byte of its requests, except for that of the large reply.
 #[test]
 fn unsent_write_moves_after_a_retried_read() {
-    let mut worker = Worker::new();
-    let (reader, held_up) = worker.user("ann");
+    let (mut worker, reader, held_up) = Worker::with_user("ann");
     let [follower, writer] = [(); 2].map(|()| worker.log_in("ann", "pw"));
     get_big(&mut worker, reader);
-    worker.stall(ConnKey::Link(held_up));
+    worker.stall(held_up);
     worker.send(follower, "GET small");
     worker.send(writer, "INCR n");
     worker.reply(held_up, &value(1_000_000)[..500_000]);
     worker.advance(30);
-    let other = worker.new_link();
-    worker.establish(other);
+    let other = worker.established();
     worker.advance(10);
     worker.reply(other, "$2\r\nhi\r\n");
     assert_eq!(worker.received(follower), "$2\r\nhi\r\n");
     worker.fail(held_up, &Failure::Lost);
     assert_eq!(worker.received(writer), "");
-    let heir = worker.new_link();
-    worker.establish(heir);
+    let heir = worker.established();
     assert_eq!(worker.requests(heir).matches("INCR").count(), 1);
     worker.reply(heir, ":1\r\n");
     assert_eq!(worker.received(writer), ":1\r\n");

@@ -1,21 +1,21 @@
 //! Limits of tenants, step by step.
 
 use elika::cluster::{ClusterKey, Status, TenantLimits};
-use elika::proxy::{ClientKey, ConnKey, Flow, LinkKey, Settings, StatsRequest};
+use elika::proxy::{ClientKey, Flow, LinkKey, Settings, StatsRequest};
 
 use super::harness::Worker;
 use super::instances::Registry;
 
-pub(crate) fn limited(limits: TenantLimits) -> (Worker, Registry) {
-    limited_with(limits, |_| {})
+pub(crate) fn limited(limit: impl Fn(&mut TenantLimits)) -> (Worker, Registry) {
+    limited_with(limit, |_| {})
 }
 
 pub(crate) fn limited_with(
-    limits: TenantLimits,
+    limit: impl Fn(&mut TenantLimits),
     change: impl Fn(&mut Settings),
 ) -> (Worker, Registry) {
     let mut registry = Registry::of(&[1]);
-    registry.limits = limits;
+    limit(&mut registry.limits);
     let mut settings = Settings {
         worker: 1,
         ..Settings::default()
@@ -46,10 +46,7 @@ impl Worker {
 
 #[test]
 fn request_rate_is_limited() {
-    let (mut worker, mut registry) = limited(TenantLimits {
-        requests_per_second: Some(50),
-        ..TenantLimits::default()
-    });
+    let (mut worker, mut registry) = limited(|it| it.requests_per_second = Some(50));
     let (client, backend) = worker.user("ann");
     let (asked, heard) = worker.burst(client, backend, 80);
     assert_eq!(asked, 50);
@@ -87,21 +84,18 @@ fn request_rate_is_limited() {
 /// A client above its rate is read again when the rate allows it, however fast it sends.
 #[test]
 fn client_above_its_rate_gets_errors_slowly() {
-    let (mut worker, _registry) = limited(TenantLimits {
-        requests_per_second: Some(10),
-        ..TenantLimits::default()
-    });
+    let (mut worker, _registry) = limited(|it| it.requests_per_second = Some(10));
     let (client, backend) = worker.user("ann");
     let other = worker.log_in("ann", "pw");
     worker.burst(client, backend, 10);
-    worker.resumed(ConnKey::Client(client));
+    worker.resumed(client);
     assert_eq!(worker.send(client, "GET k"), Flow::Pause);
     assert_eq!(worker.send(other, "GET k"), Flow::Pause);
     assert!(worker.received(client).contains("rate limit exceeded"));
     worker.advance(50);
-    assert!(!worker.resumed(ConnKey::Client(client)), "it is too early");
+    assert!(!worker.resumed(client), "it is too early");
     worker.advance(100);
-    assert!(worker.resumed(ConnKey::Client(client)));
+    assert!(worker.resumed(client));
     // Both clients together get one request.
     worker.send(client, "GET k");
     assert_eq!(worker.requests(backend).matches("GET").count(), 1);
@@ -109,10 +103,7 @@ fn client_above_its_rate_gets_errors_slowly() {
 
 #[test]
 fn byte_rate_is_limited() {
-    let (mut worker, _registry) = limited(TenantLimits {
-        bytes_per_second: Some(10_000),
-        ..TenantLimits::default()
-    });
+    let (mut worker, _registry) = limited(|it| it.bytes_per_second = Some(10_000));
     let (client, backend) = worker.user("ann");
     worker.send(client, "GET big");
     worker.reply(backend, super::harness::value(30_000));
@@ -128,18 +119,12 @@ fn byte_rate_is_limited() {
 /// Uncharged bytes may be few at the old rate and many at the new one.
 #[test]
 fn lower_rate_does_not_count_earlier_bytes() {
-    let (mut worker, mut registry) = limited(TenantLimits {
-        bytes_per_second: Some(10_000_000),
-        ..TenantLimits::default()
-    });
+    let (mut worker, mut registry) = limited(|it| it.bytes_per_second = Some(10_000_000));
     let (client, backend) = worker.user("ann");
     worker.send(client, "GET big");
     worker.reply(backend, super::harness::value(90_000));
     worker.received(client);
-    registry.limits = TenantLimits {
-        bytes_per_second: Some(1_000),
-        ..TenantLimits::default()
-    };
+    registry.limits.bytes_per_second = Some(1_000);
     worker.apply(registry.snapshot());
     worker.advance(1_000);
     assert_eq!(worker.burst(client, backend, 1).0, 1);
@@ -150,18 +135,14 @@ fn lower_rate_does_not_count_earlier_bytes() {
 /// A tenant whose rate is raised does not wait for the bytes that it used at the old rate.
 #[test]
 fn higher_rate_shortens_the_wait_for_bytes() {
-    let rate = |per_second| TenantLimits {
-        bytes_per_second: Some(per_second),
-        ..TenantLimits::default()
-    };
-    let (mut worker, mut registry) = limited(rate(1_000));
+    let (mut worker, mut registry) = limited(|it| it.bytes_per_second = Some(1_000));
     let (client, backend) = worker.user("ann");
     worker.send(client, "GET big");
     worker.reply(backend, super::harness::value(50_000));
     worker.received(client);
     let error = "-ERR elika: rate limit exceeded: bytes per second\r\n";
     assert_eq!(worker.burst(client, backend, 1), (0, error.to_owned()));
-    registry.limits = rate(200_000);
+    registry.limits.bytes_per_second = Some(200_000);
     worker.apply(registry.snapshot());
     worker.advance(1_000);
     assert_eq!(worker.burst(client, backend, 1), (1, String::new()));
@@ -169,24 +150,17 @@ fn higher_rate_shortens_the_wait_for_bytes() {
 
 #[test]
 fn higher_rate_allows_more_requests_at_once() {
-    let rate = |per_second| TenantLimits {
-        requests_per_second: Some(per_second),
-        ..TenantLimits::default()
-    };
-    let (mut worker, mut registry) = limited(rate(10));
+    let (mut worker, mut registry) = limited(|it| it.requests_per_second = Some(10));
     let (client, backend) = worker.user("ann");
     assert_eq!(worker.burst(client, backend, 10).0, 10);
-    registry.limits = rate(100);
+    registry.limits.requests_per_second = Some(100);
     worker.apply(registry.snapshot());
     assert_eq!(worker.burst(client, backend, 100).0, 90);
 }
 
 #[test]
 fn client_that_always_exceeds_the_rate_gets_the_rate() {
-    let (mut worker, _registry) = limited(TenantLimits {
-        bytes_per_second: Some(10_000),
-        ..TenantLimits::default()
-    });
+    let (mut worker, _registry) = limited(|it| it.bytes_per_second = Some(10_000));
     let (client, backend) = worker.user("ann");
     let (mut served, mut paused) = (0, false);
     for _ in 0..200 {
@@ -197,7 +171,7 @@ fn client_that_always_exceeds_the_rate_gets_the_rate() {
         }
         served += worker.serve(client, backend).0;
         worker.advance(100);
-        paused &= !worker.resumed(ConnKey::Client(client));
+        paused &= !worker.resumed(client);
     }
     assert!((7_000..=9_500).contains(&served), "{served} in 20 s");
     worker.advance(3_000);
@@ -207,10 +181,7 @@ fn client_that_always_exceeds_the_rate_gets_the_rate() {
 
 #[test]
 fn waiting_request_is_counted_once() {
-    let (mut worker, _registry) = limited(TenantLimits {
-        bytes_per_second: Some(100_000),
-        ..TenantLimits::default()
-    });
+    let (mut worker, _registry) = limited(|it| it.bytes_per_second = Some(100_000));
     let (client, backend) = worker.user("ann");
     worker.send(client, "GET k");
     let key = "k".repeat(45_000);
@@ -219,8 +190,7 @@ fn waiting_request_is_counted_once() {
         worker.send(client, &format!("BLPOP {key} 1"));
         worker.reply(backend, "$-1\r\n");
         if turn == 0 {
-            let dedicated = worker.new_link();
-            worker.establish(dedicated);
+            let dedicated = worker.established();
             worker.reply(dedicated, "*-1\r\n");
             worker.settle();
             worker.received(client);
@@ -232,10 +202,8 @@ fn waiting_request_is_counted_once() {
 
 #[test]
 fn denied_command_aborts_its_transaction() {
-    let (mut worker, _registry) = limited(TenantLimits {
-        deny: vec!["flushall".into(), "config|set".into()],
-        ..TenantLimits::default()
-    });
+    let (mut worker, _registry) =
+        limited(|it| it.deny = vec!["flushall".into(), "config|set".into()]);
     let (client, shared) = worker.user("ann");
     worker.requests(shared);
     let denied =
@@ -245,8 +213,7 @@ fn denied_command_aborts_its_transaction() {
     let heard = worker.received(client);
     assert_eq!(heard, denied("flushall") + &denied("config|set"));
     worker.send(client, "MULTI");
-    let dedicated = worker.new_link();
-    worker.establish(dedicated);
+    let dedicated = worker.established();
     worker.reply(dedicated, "+OK\r\n");
     worker.requests(dedicated);
     worker.send(client, "FLUSHALL");
@@ -261,14 +228,10 @@ fn denied_command_aborts_its_transaction() {
 
 #[test]
 fn client_above_the_limit_is_closed_after_its_login() {
-    let (mut worker, mut registry) = limited(TenantLimits {
-        clients: Some(2),
-        ..TenantLimits::default()
-    });
+    let (mut worker, mut registry) = limited(|it| it.clients = Some(2));
     let (first, _) = worker.user("ann");
     let _second = worker.log_in("ann", "pw");
-    let third = worker.client();
-    worker.send(third, "AUTH ann pw");
+    let third = worker.client_sends("AUTH ann pw");
     let on = worker.verifier();
     worker.reply(on, "+OK\r\n");
     worker.settle();
@@ -276,7 +239,7 @@ fn client_above_the_limit_is_closed_after_its_login() {
         worker.received(third),
         "-ERR max number of clients reached\r\n"
     );
-    assert!(worker.closed(ConnKey::Client(third)));
+    assert!(worker.closed(third));
     worker.machine.client_closed(first);
     let _fourth = worker.log_in("ann", "pw");
     registry.limits.clients = Some(1);
@@ -287,38 +250,29 @@ fn client_above_the_limit_is_closed_after_its_login() {
 
 #[test]
 fn anonymous_client_above_the_limit_gets_an_error_and_is_closed() {
-    let (mut worker, _registry) = limited(TenantLimits {
-        clients: Some(1),
-        ..TenantLimits::default()
-    });
+    let (mut worker, _registry) = limited(|it| it.clients = Some(1));
     let (_first, _backend) = worker.anonymous();
-    let second = worker.client();
-    worker.send(second, "GET a");
+    let second = worker.client_sends("GET a");
     worker.settle();
     let heard = worker.received(second);
     assert_eq!(heard, "-ERR max number of clients reached\r\n");
-    assert!(worker.closed(ConnKey::Client(second)));
+    assert!(worker.closed(second));
 }
 
 /// Two workers share the limits of a tenant.
 #[test]
 fn limits_apply_to_all_workers_together() {
-    let limits = TenantLimits {
-        clients: Some(1),
-        requests_per_second: Some(10),
-        ..TenantLimits::default()
-    };
-    let (mut one, mut registry) = limited(limits);
+    let (mut one, mut registry) = limited(|it| {
+        (it.clients, it.requests_per_second) = (Some(1), Some(10));
+    });
     let settings = Settings {
         worker: 2,
         ..Settings::default()
     };
     let mut two = Worker::with_snapshot(settings, registry.snapshot());
     let (client, backend) = one.user("ann");
-    let other = two.client();
-    two.send(other, "AUTH ann pw");
-    let opened = two.new_link();
-    two.establish(opened);
+    let other = two.client_sends("AUTH ann pw");
+    let opened = two.established();
     two.settle();
     assert_eq!(
         two.received(other),
@@ -337,17 +291,13 @@ fn limits_apply_to_all_workers_together() {
 #[test]
 fn dedicated_connections_are_limited() {
     let (mut worker, _registry) = limited_with(
-        TenantLimits {
-            pinned: Some(1),
-            ..TenantLimits::default()
-        },
+        |it| it.pinned = Some(1),
         |settings| settings.pool_wait_ms = 500,
     );
     let (first, _) = worker.user("ann");
     let second = worker.log_in("ann", "pw");
     worker.send(first, "BLPOP k 0");
-    let dedicated = worker.new_link();
-    worker.establish(dedicated);
+    let dedicated = worker.established();
     worker.send(second, "BLPOP k 0");
     assert!(worker.new_links().is_empty());
     worker.advance(700);
@@ -364,22 +314,17 @@ fn dedicated_connections_are_limited() {
 
 #[test]
 fn error_of_a_denied_command_behind_a_login_names_the_new_user() {
-    let (mut worker, _registry) = limited(TenantLimits {
-        deny: vec!["get".into()],
-        ..TenantLimits::default()
-    });
+    let (mut worker, _registry) = limited(|it| it.deny = vec!["get".into()]);
     let (client, _) = worker.user("ann");
     worker.send(client, "WATCH k");
-    let dedicated = worker.new_link();
-    worker.establish(dedicated);
+    let dedicated = worker.established();
     worker.reply(dedicated, "+OK\r\n");
     worker.received(client);
     let pipeline = ["AUTH bob pw", "GET k"]
         .map(super::harness::command)
         .concat();
     worker.send_bytes(client, pipeline);
-    let verifier = worker.new_link();
-    worker.establish(verifier);
+    let _verifier = worker.established();
     worker.reply(dedicated, "+OK\r\n");
     worker.settle();
     let heard = worker.received(client);
@@ -388,13 +333,11 @@ fn error_of_a_denied_command_behind_a_login_names_the_new_user() {
 
 #[test]
 fn refused_waiting_client_returns_its_connection() {
-    let limits = TenantLimits::default();
-    let (mut worker, mut registry) = limited_with(limits, |it| it.dedicated_max = 1);
+    let (mut worker, mut registry) = limited_with(|_| {}, |it| it.dedicated_max = 1);
     let (first, _) = worker.user("ann");
     let second = worker.log_in("ann", "pw");
     worker.send(first, "WATCH k");
-    let dedicated = worker.new_link();
-    worker.establish(dedicated);
+    let dedicated = worker.established();
     worker.reply(dedicated, "+OK\r\n");
     worker.send(second, "WATCH k");
     registry.limits.deny = vec!["watch".into()];
@@ -410,17 +353,13 @@ fn refused_waiting_client_returns_its_connection() {
 #[test]
 fn refused_waiting_client_starts_a_new_wait() {
     let (mut worker, mut registry) = limited_with(
-        TenantLimits {
-            pinned: Some(1),
-            ..TenantLimits::default()
-        },
+        |it| it.pinned = Some(1),
         |settings| settings.pool_wait_ms = 1_000,
     );
     let (first, _) = worker.user("ann");
     let second = worker.log_in("ann", "pw");
     worker.send(first, "WATCH k");
-    let dedicated = worker.new_link();
-    worker.establish(dedicated);
+    let dedicated = worker.established();
     worker.reply(dedicated, "+OK\r\n");
     worker.send(second, "WATCH k");
     worker.advance(900);
@@ -428,8 +367,7 @@ fn refused_waiting_client_starts_a_new_wait() {
     worker.settle();
     assert!(worker.received(second).starts_with("-ERR elika: backend "));
     worker.apply(registry.set(1, Status::Ready));
-    let third = worker.client();
-    worker.send(third, "AUTH ann pw");
+    let third = worker.client_sends("AUTH ann pw");
     worker.establish_to(1);
     assert_eq!(worker.received(third), "+OK\r\n");
     worker.send(third, "WATCH k");
@@ -441,10 +379,7 @@ fn refused_waiting_client_starts_a_new_wait() {
 
 #[test]
 fn request_size_is_limited_per_tenant() {
-    let (mut worker, _registry) = limited(TenantLimits {
-        request_bytes: Some(2_000),
-        ..TenantLimits::default()
-    });
+    let (mut worker, _registry) = limited(|it| it.request_bytes = Some(2_000));
     let (client, backend) = worker.user("ann");
     worker.send_bytes(client, super::harness::set(1_900));
     worker.reply(backend, "+OK\r\n");
@@ -452,7 +387,7 @@ fn request_size_is_limited_per_tenant() {
     worker.send_bytes(client, super::harness::set(2_000));
     worker.settle();
     assert!(worker.received(client).starts_with("-ERR Protocol error: "));
-    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.closed(client));
 }
 
 /// An anonymous client may not send a larger first request either, and no backend is asked whether
@@ -460,15 +395,11 @@ fn request_size_is_limited_per_tenant() {
 #[test]
 fn first_request_size_is_limited_per_tenant() {
     for (size, kept) in [(1_900, true), (2_000, false), (5_000, false)] {
-        let (mut worker, _registry) = limited(TenantLimits {
-            request_bytes: Some(2_000),
-            ..TenantLimits::default()
-        });
+        let (mut worker, _registry) = limited(|it| it.request_bytes = Some(2_000));
         let client = worker.client();
         worker.send_bytes(client, super::harness::set(size));
         if kept {
-            let backend = worker.new_link();
-            worker.establish(backend);
+            let backend = worker.established();
             worker.requests(backend);
             worker.reply(backend, "+OK\r\n");
             assert_eq!(worker.received(client), "+OK\r\n");
@@ -476,7 +407,7 @@ fn first_request_size_is_limited_per_tenant() {
             worker.settle();
             assert!(worker.new_links().is_empty());
             assert!(worker.received(client).starts_with("-ERR Protocol error: "));
-            assert!(worker.closed(ConnKey::Client(client)));
+            assert!(worker.closed(client));
         }
     }
 }

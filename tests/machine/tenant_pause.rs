@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use elika::cluster::{ClusterKey, Snapshot, TenantLimits};
+use elika::cluster::{ClusterKey, Snapshot};
 use elika::proxy::Settings;
 
 use super::harness::Worker;
@@ -24,14 +24,13 @@ impl Worker {
 
 #[test]
 fn pause_delays_requests_and_logins_until_its_end() {
-    let (mut worker, _registry) = limited(TenantLimits::default());
+    let (mut worker, _registry) = limited(|_| {});
     let (client, backend) = worker.user("ann");
     worker.send(client, "GET before");
     worker.requests(backend);
     worker.pause(60_000);
     worker.send(client, "GET while");
-    let newcomer = worker.client();
-    worker.send(newcomer, "AUTH ann pw");
+    let newcomer = worker.client_sends("AUTH ann pw");
     worker.reply(backend, "$-1\r\n");
     worker.settle();
     assert_eq!(
@@ -42,8 +41,7 @@ fn pause_delays_requests_and_logins_until_its_end() {
     assert_eq!(worker.requests(backend), "");
     assert_eq!(worker.new_links(), []);
     worker.unpause();
-    let verifier = worker.new_link();
-    worker.establish(verifier);
+    let _verifier = worker.established();
     assert!(worker.requests(backend).contains("while"));
     worker.reply(backend, "$-1\r\n");
     assert_eq!(worker.received(client), "$-1\r\n");
@@ -52,9 +50,12 @@ fn pause_delays_requests_and_logins_until_its_end() {
 
 #[test]
 fn pause_expires_and_limits_waiting_clients() {
-    let (mut worker, _registry) = limited_with(TenantLimits::default(), |settings| {
-        settings.paused_clients_max = 1;
-    });
+    let (mut worker, _registry) = limited_with(
+        |_| {},
+        |settings| {
+            settings.paused_clients_max = 1;
+        },
+    );
     let (first, backend) = worker.user("ann");
     let second = worker.log_in("ann", "pw");
     worker.requests(backend);
@@ -66,8 +67,7 @@ fn pause_expires_and_limits_waiting_clients() {
         heard,
         "-ERR elika: paused, and too many clients wait already\r\n"
     );
-    let newcomer = worker.client();
-    worker.send(newcomer, "AUTH ann pw");
+    let newcomer = worker.client_sends("AUTH ann pw");
     assert_eq!(
         worker.received(newcomer),
         heard,
@@ -86,9 +86,12 @@ fn pause_expires_and_limits_waiting_clients() {
 /// Any client can send a login that waits.
 #[test]
 fn logins_use_at_most_half_of_the_waiting_places() {
-    let (mut worker, _registry) = limited_with(TenantLimits::default(), |settings| {
-        settings.paused_clients_max = 4;
-    });
+    let (mut worker, _registry) = limited_with(
+        |_| {},
+        |settings| {
+            settings.paused_clients_max = 4;
+        },
+    );
     let (first, backend) = worker.user("ann");
     let second = worker.log_in("ann", "pw");
     worker.requests(backend);
@@ -114,8 +117,7 @@ fn pause_may_precede_its_tenant() {
     worker.pause(60_000);
     worker.apply(Registry::of(&[1]).snapshot());
     worker.new_links();
-    let client = worker.client();
-    worker.send(client, "AUTH ann pw");
+    let _client = worker.client_sends("AUTH ann pw");
     assert!(worker.new_links().is_empty(), "it does not wait");
     worker.unpause();
     worker.new_link();

@@ -1,8 +1,8 @@
 //! Transactions whose begin the proxy refuses. A client that pipelines has sent the commands behind
 //! MULTI before it reads the error: none of them may run.
 
-use elika::cluster::{Status, TenantLimits};
-use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey, Settings};
+use elika::cluster::Status;
+use elika::proxy::{ClientKey, Failure, LinkKey, Settings};
 
 use super::harness::{NOAUTH, Worker, command};
 use super::instances::Registry;
@@ -28,7 +28,7 @@ impl Worker {
     fn assert_refused(&mut self, client: ClientKey, error: &str, links: &[LinkKey]) {
         self.settle();
         assert_eq!(self.received(client), error);
-        assert!(self.closed(ConnKey::Client(client)), "it stays connected");
+        assert!(self.closed(client), "it stays connected");
         for &link in links {
             let requests = self.requests(link);
             assert!(!requests.contains("INCR"), "{requests}");
@@ -80,8 +80,7 @@ fn transaction_above_the_connections_of_an_instance_does_not_run() {
 #[test]
 fn transaction_on_a_connection_that_cannot_be_opened_does_not_run() {
     for begin in ["MULTI", "WATCH n"] {
-        let mut worker = Worker::new();
-        let (client, shared) = worker.user("ann");
+        let (mut worker, client, shared) = Worker::with_user("ann");
         worker.send_bytes(client, transaction(begin));
         let dedicated = worker.new_link();
         worker.fail(dedicated, &unreachable());
@@ -92,8 +91,7 @@ fn transaction_on_a_connection_that_cannot_be_opened_does_not_run() {
 /// Both commands were queued for the connection: the client reads both errors.
 #[test]
 fn replies_before_a_refused_transaction_are_sent() {
-    let mut worker = Worker::new();
-    let (client, shared) = worker.user("ann");
+    let (mut worker, client, shared) = Worker::with_user("ann");
     worker.send(client, "BLPOP l 0");
     worker.send_bytes(client, transaction("MULTI"));
     let dedicated = worker.new_link();
@@ -107,8 +105,7 @@ fn transaction_on_a_connection_that_the_server_rejects_does_not_run() {
         ("MULTI", "-BUSY Redis is busy running a script.\r\n"),
         ("WATCH n", "-ERR max number of clients reached\r\n"),
     ] {
-        let mut worker = Worker::new();
-        let (client, shared) = worker.user("ann");
+        let (mut worker, client, shared) = Worker::with_user("ann");
         worker.send_bytes(client, transaction(begin));
         let dedicated = worker.new_link();
         worker.refuse_handshake(dedicated, error);
@@ -119,8 +116,7 @@ fn transaction_on_a_connection_that_the_server_rejects_does_not_run() {
 #[test]
 fn transaction_for_an_instance_that_is_down_does_not_run() {
     for begin in ["MULTI", "WATCH n"] {
-        let mut worker = Worker::new();
-        let (client, shared) = worker.user("ann");
+        let (mut worker, client, shared) = Worker::with_user("ann");
         worker.fail(shared, &Failure::Lost);
         worker.send(client, "GET k");
         let next = worker.new_link();
@@ -162,10 +158,7 @@ fn first_transaction_of_an_anonymous_client_does_not_run_when_its_server_cannot_
 #[test]
 fn transaction_above_the_rate_of_its_tenant_does_not_run() {
     let error = "-ERR elika: rate limit exceeded: requests per second\r\n";
-    let (mut worker, _registry) = limited(TenantLimits {
-        requests_per_second: Some(1),
-        ..TenantLimits::default()
-    });
+    let (mut worker, _registry) = limited(|it| it.requests_per_second = Some(1));
     let (client, shared) = worker.user("ann");
     worker.requests(shared);
     let both = [command("GET k"), transaction("MULTI")].concat();
@@ -178,9 +171,12 @@ fn transaction_above_the_rate_of_its_tenant_does_not_run() {
 
 #[test]
 fn transaction_of_a_paused_tenant_that_may_not_wait_does_not_run() {
-    let (mut worker, _registry) = limited_with(TenantLimits::default(), |settings| {
-        settings.paused_clients_max = 1;
-    });
+    let (mut worker, _registry) = limited_with(
+        |_| {},
+        |settings| {
+            settings.paused_clients_max = 1;
+        },
+    );
     let (first, shared) = worker.user("ann");
     let client = worker.log_in("ann", "pw");
     worker.pause(1_000);
@@ -194,10 +190,7 @@ fn transaction_of_a_paused_tenant_that_may_not_wait_does_not_run() {
 /// A server refuses these as well, and serves the commands behind them.
 #[test]
 fn client_stays_connected_when_a_server_would_refuse_its_transaction() {
-    let (mut worker, _registry) = limited(TenantLimits {
-        deny: vec!["multi".into()],
-        ..TenantLimits::default()
-    });
+    let (mut worker, _registry) = limited(|it| it.deny = vec!["multi".into()]);
     let (client, shared) = worker.user("ann");
     worker.requests(shared);
     worker.send_bytes(client, transaction("MULTI"));
@@ -214,17 +207,15 @@ fn client_stays_connected_when_a_server_would_refuse_its_transaction() {
     worker.send_bytes(client, transaction("MULTI"));
     assert_eq!(worker.received(client), NOAUTH.repeat(4));
 
-    let mut worker = Worker::new();
-    let (client, shared) = worker.user("ann");
+    let (mut worker, client, shared) = Worker::with_user("ann");
     worker.requests(shared);
     worker.send_bytes(client, transaction("WATCH"));
-    let dedicated = worker.new_link();
-    worker.establish(dedicated);
+    let dedicated = worker.established();
     let wrong = "-ERR wrong number of arguments for 'watch' command\r\n";
     worker.reply(dedicated, [wrong, ":1\r\n:2\r\n"].concat());
     worker.settle();
     assert_eq!(worker.machine.counters().transactions_refused, 0);
-    assert!(!worker.closed(ConnKey::Client(client)));
+    assert!(!worker.closed(client));
 }
 
 #[test]
@@ -251,7 +242,7 @@ fn client_that_waits_for_a_connection_begins_its_transaction_on_another_instance
             worker.settle();
         }
     }
-    assert!(!worker.closed(ConnKey::Client(client)));
+    assert!(!worker.closed(client));
     assert_eq!(worker.machine.counters().transactions_refused, 0);
 }
 
@@ -259,10 +250,7 @@ fn client_that_waits_for_a_connection_begins_its_transaction_on_another_instance
 #[test]
 fn transaction_whose_end_is_refused_at_a_limit_is_discarded() {
     for end in ["EXEC", "DISCARD"] {
-        let (mut worker, _registry) = limited(TenantLimits {
-            requests_per_second: Some(2),
-            ..TenantLimits::default()
-        });
+        let (mut worker, _registry) = limited(|it| it.requests_per_second = Some(2));
         let (client, _) = worker.user("ann");
         let dedicated = worker.dedicated(client, "MULTI", "+OK\r\n");
         worker.send(client, "INCR n");

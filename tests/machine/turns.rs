@@ -1,6 +1,6 @@
 //! How many commands of one client are executed before the other clients have their turn.
 
-use elika::proxy::{Bound, ConnKey, Flow};
+use elika::proxy::{Bound, Flow};
 
 use super::harness::{Worker, command};
 
@@ -11,8 +11,7 @@ const FLOOD: usize = 5_000;
 fn flood_of_commands_is_spread_over_turns() {
     let mut worker = Worker::new();
     let (flooder, backend) = worker.anonymous();
-    let quiet = worker.client();
-    worker.send(quiet, "UNWATCH");
+    let quiet = worker.client_sends("UNWATCH");
     worker.received(quiet);
     let flow = worker.send_bytes(flooder, b"UNWATCH\r\n".repeat(FLOOD));
     assert_eq!(flow, Flow::Pause);
@@ -26,7 +25,7 @@ fn flood_of_commands_is_spread_over_turns() {
     worker.settle();
     let rest = worker.received(flooder).matches("+OK\r\n").count();
     assert_eq!(first + rest, FLOOD);
-    assert!(worker.resumed(ConnKey::Client(flooder)));
+    assert!(worker.resumed(flooder));
 }
 
 #[test]
@@ -67,7 +66,7 @@ fn usual_pipelines_are_not_spread() {
 fn little_is_buffered_before_a_login() {
     let mut worker = Worker::new();
     let client = worker.client();
-    worker.stall(ConnKey::Client(client));
+    worker.stall(client);
     let hello = command(&format!("HELLO 2 {}", "x".repeat(10_000)));
     for _ in 0..100 {
         worker.send_bytes(client, &hello);
@@ -86,7 +85,7 @@ fn refused_commands_before_a_login_are_counted() {
         for _ in 0..100 {
             worker.turn();
         }
-        assert!(worker.closed(ConnKey::Client(client)), "{line}");
+        assert!(worker.closed(client), "{line}");
         assert_eq!(worker.machine.counters().refused_anonymous, 1, "{line}");
     }
 }
@@ -94,15 +93,14 @@ fn refused_commands_before_a_login_are_counted() {
 #[test]
 fn client_with_too_many_refused_commands_before_a_login_is_closed() {
     let mut worker = Worker::new();
-    let client = worker.client();
-    worker.send(client, "GET k");
+    let client = worker.client_sends("GET k");
     let backend = worker.new_link();
     worker.refuse_handshake(backend, "-NOAUTH Authentication required.\r\n");
     worker.received(client);
     worker.send_bytes(client, b"PING\r\n".repeat(FLOOD));
     let heard = worker.received(client);
     assert_eq!(heard, "-NOAUTH Authentication required.\r\n".repeat(64));
-    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.closed(client));
     assert_eq!(worker.machine.counters().refused_anonymous, 1);
     let notices = worker.notices();
     assert_eq!(notices.len(), 1);

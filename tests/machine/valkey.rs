@@ -10,8 +10,7 @@ pub(crate) const HELLO_OF_VALKEY: &str = "*6\r\n$6\r\nserver\r\n$6\r\nvalkey\r\n
 
 /// A client whose backend is a Valkey 9, and its shared connection.
 pub(crate) fn on_valkey_9(worker: &mut Worker) -> (ClientKey, LinkKey) {
-    let ann = worker.client();
-    worker.send(ann, "AUTH ann pw");
+    let ann = worker.client_sends("AUTH ann pw");
     let shared = worker.new_link();
     worker.open_handshake(shared);
     worker.reply(shared, "+OK\r\n");
@@ -93,8 +92,7 @@ fn quotes_mix_in_inline_commands() {
         worker.requests(shared),
         "*2\r\n$3\r\nGET\r\n$8\r\ntest-key\r\n"
     );
-    let mut worker = Worker::new();
-    let (ann, _) = worker.user("ann");
+    let (mut worker, ann, _) = Worker::with_user("ann");
     worker.send_bytes(ann, b"GET \"tes\"t\r\n");
     let refused = "-ERR Protocol error: unbalanced quotes in request\r\n";
     assert_eq!(worker.received(ann), refused);

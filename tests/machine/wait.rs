@@ -1,6 +1,6 @@
 //! WAIT is about the last write of its client, on whichever connection that write was sent.
 
-use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey};
+use elika::proxy::{ClientKey, Failure, LinkKey};
 
 use super::harness::{Worker, command};
 
@@ -291,7 +291,7 @@ fn wait_on_a_connection_that_stays_dedicated_ends_with_an_error() {
     assert_eq!(worker.received(client), "");
     worker.advance(1_000);
     assert_eq!(worker.received(client), UNKNOWN);
-    assert!(!worker.closed(ConnKey::Client(client)));
+    assert!(!worker.closed(client));
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn wait_ends_when_the_server_is_lost() {
         worker.advance(5_000);
         assert_eq!(worker.received(client), UNKNOWN, "{connections}");
         assert!(worker.received(other).starts_with("-ERR elika: "));
-        assert!(worker.closed(ConnKey::Link(shared)));
+        assert!(worker.closed(shared));
     }
 }
 
@@ -342,8 +342,7 @@ fn unanswered_wait_ends_when_the_server_answers_others() {
     worker.exchange(client, shared, "SADD s m", ":1\r\n");
     worker.send(client, "WAIT 1 0");
     worker.advance(100);
-    let second = worker.new_link();
-    worker.establish(second);
+    let second = worker.established();
     worker.settle();
     assert!(worker.requests(shared).contains("WAIT"));
     let other = worker.log_in("ann", "pw");
@@ -352,7 +351,7 @@ fn unanswered_wait_ends_when_the_server_answers_others() {
         worker.advance(100);
     }
     assert_eq!(worker.received(client), UNKNOWN);
-    assert!(worker.closed(ConnKey::Link(shared)));
+    assert!(worker.closed(shared));
 }
 
 #[test]
@@ -361,8 +360,7 @@ fn wait_timeout_is_shorter_than_reply_ms() {
     let (client, shared) = worker.user("ann");
     worker.exchange(client, shared, "SADD s m", ":1\r\n");
     worker.send(client, "WAIT 1 0");
-    let second = worker.new_link();
-    worker.establish(second);
+    let _second = worker.established();
     worker.settle();
     worker.expect_and_reply(shared, "WAIT 1 25", ":1\r\n");
     assert_eq!(worker.received(client), ":1\r\n");
@@ -379,7 +377,7 @@ fn close_on_loss_closes_a_client_with_a_wait_in_flight() {
     worker.fail(shared, &Failure::Lost);
     worker.settle();
     assert_eq!(worker.received(client), "");
-    assert!(worker.closed(ConnKey::Client(client)));
+    assert!(worker.closed(client));
 }
 
 /// The client gets the error until it writes again, as after the loss of its dedicated connection.
@@ -392,8 +390,7 @@ fn writes_on_a_lost_connection_are_unknown() {
     worker.send(client, "WAIT 1 0");
     assert_eq!(worker.received(client), UNKNOWN);
     worker.send(client, "GET k");
-    let second = worker.new_link();
-    worker.establish(second);
+    let second = worker.established();
     worker.reply(second, "$-1\r\n");
     worker.received(client);
     worker.send(client, "WAIT 1 0");
@@ -415,8 +412,7 @@ fn lost_connection_of_writes_is_reported_once() {
         worker.fail(shared, &Failure::Lost);
         worker.settle();
         worker.send(client, line);
-        let second = worker.new_link();
-        worker.establish(second);
+        let second = worker.established();
         worker.reply(second, reply);
         worker.received(client);
         worker.requests(second);
@@ -428,7 +424,7 @@ fn lost_connection_of_writes_is_reported_once() {
         } else {
             assert_eq!(worker.received(client), UNKNOWN);
         }
-        assert!(!worker.closed(ConnKey::Client(client)));
+        assert!(!worker.closed(client));
     }
 }
 

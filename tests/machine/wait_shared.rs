@@ -1,8 +1,6 @@
 //! WAIT on shared connections: several clients wait together, and other clients are served
 //! meanwhile.
 
-use elika::proxy::ConnKey;
-
 use super::harness::{Worker, command, value};
 
 /// A WAIT is sent neither in front of nor behind requests of others, which keep their deadline.
@@ -19,8 +17,7 @@ fn wait_is_sent_when_no_request_is_in_flight() {
     worker.reply(shared, "+OK\r\n");
     assert_eq!(worker.received(client), "+OK\r\n");
     worker.send(client, "GET behind");
-    let other = worker.new_link();
-    worker.establish(other);
+    let other = worker.established();
     assert_eq!(worker.requests(shared), "");
     worker.reply(shared, "$-1\r\n");
     assert_eq!(worker.received(ann), "$-1\r\n");
@@ -31,7 +28,7 @@ fn wait_is_sent_when_no_request_is_in_flight() {
     assert_eq!(worker.requests(other), command_text("GET b"));
     worker.reply(other, "$-1\r\n");
     worker.advance(4_000);
-    assert!(!worker.closed(ConnKey::Link(shared)));
+    assert!(!worker.closed(shared));
     worker.reply(shared, ":1\r\n");
     worker.settle();
     assert_eq!(worker.received(client), ":1\r\n");
@@ -43,8 +40,7 @@ fn wait_is_sent_when_no_request_is_in_flight() {
 /// which it is enough.
 #[test]
 fn one_wait_answers_several_clients() {
-    let mut worker = Worker::new();
-    let (first, shared) = worker.user("ann");
+    let (mut worker, first, shared) = Worker::with_user("ann");
     let others = [(); 3].map(|()| worker.log_in("ann", "pw"));
     let [second, third, fourth] = others;
     for client in [first, second, third, fourth] {
@@ -54,8 +50,7 @@ fn one_wait_answers_several_clients() {
     }
     worker.requests(shared);
     worker.send(first, "WAIT 5 0");
-    let other = worker.new_link();
-    worker.establish(other);
+    let _other = worker.established();
     assert_eq!(worker.requests(shared), command_text("WAIT 5 50"));
     worker.send(second, "WAIT 1 0");
     worker.send(third, "WAIT 2 200");
@@ -90,8 +85,7 @@ fn connections_on_which_clients_wait_take_turns() {
     worker.send(ann, "SET k v");
     worker.reply(first, "+OK\r\n");
     worker.send(ann, "WAIT 5 0");
-    let second = worker.new_link();
-    worker.establish(second);
+    let second = worker.established();
     worker.send(bob, "SET l v");
     worker.reply(second, "+OK\r\n");
     worker.received(bob);
@@ -143,8 +137,7 @@ fn wait_on_the_only_connection_is_short() {
 
 #[test]
 fn unblock_ends_the_wait_of_one_client() {
-    let mut worker = Worker::new();
-    let (ann, shared) = worker.user("ann");
+    let (mut worker, ann, shared) = Worker::with_user("ann");
     let bob = worker.log_in("ann", "pw");
     let warden = worker.log_in("ann", "pw");
     for client in [ann, bob] {
@@ -153,8 +146,7 @@ fn unblock_ends_the_wait_of_one_client() {
         worker.send(client, "WAIT 5 0");
         worker.received(client);
     }
-    let other = worker.new_link();
-    worker.establish(other);
+    let other = worker.established();
     worker.received(warden);
     worker.send(warden, "CLIENT UNBLOCK 1");
     worker.permit(other);
@@ -187,12 +179,10 @@ fn request_before_a_wait_keeps_its_deadline() {
 /// A client that has logged in as another user does not use its old connection again.
 #[test]
 fn client_with_another_user_does_not_wait_on_its_old_connection() {
-    let mut worker = Worker::new();
-    let (client, _) = worker.user("ann");
+    let (mut worker, client, _) = Worker::with_user("ann");
     let anns = worker.dedicated(client, "BLPOP l 1", "*-1\r\n");
     worker.send(client, "AUTH bob pw");
-    let bobs = worker.new_link();
-    worker.establish(bobs);
+    let _bobs = worker.established();
     worker.settle();
     worker.requests(anns);
     worker.send(client, "WAIT 1 0");
@@ -204,12 +194,11 @@ fn client_with_another_user_does_not_wait_on_its_old_connection() {
 #[test]
 fn wait_is_not_sent_on_a_connection_with_only_reads() {
     for behind in [true, false] {
-        let mut worker = Worker::new();
-        let (client, first) = worker.user("ann");
+        let (mut worker, client, first) = Worker::with_user("ann");
         let reader = worker.log_in("ann", "pw");
         worker.send(client, "SET k v");
         worker.reply(first, "+OK\r\n");
-        worker.stall(ConnKey::Client(reader));
+        worker.stall(reader);
         worker.send(reader, "GET big");
         if behind {
             worker.send(client, "GET k");
@@ -219,8 +208,7 @@ fn wait_is_not_sent_on_a_connection_with_only_reads() {
             worker.send(client, "GET k");
         }
         worker.advance(20);
-        let other = worker.new_link();
-        worker.establish(other);
+        let other = worker.established();
         worker.advance(20);
         assert!(worker.requests(other).contains("GET"));
         worker.reply(other, "$1\r\nv\r\n");
