@@ -1,15 +1,14 @@
 //! An instance gets another address: which requests use it, and which connections to the old
 //! address stay.
 
-use elika::proxy::{Failure, Settings};
+use elika::proxy::Failure;
 
 use super::harness::Worker;
 use super::instances::{GRACE_MS, Registry, start};
 
 #[test]
 fn new_connections_use_the_new_address_and_old_ones_finish() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let (client, one) = worker.login();
     worker.send(client, "GET a");
     worker.apply(registry.set_address(1, 9));
@@ -25,15 +24,13 @@ fn new_connections_use_the_new_address_and_old_ones_finish() {
 
 #[test]
 fn dedicated_connection_to_an_old_address_is_closed_after_the_grace() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let (client, _) = worker.login();
     worker.send(client, "WATCH k");
     let dedicated = worker.new_link();
     worker.apply(registry.set_address(1, 9));
     worker.establish(dedicated);
-    worker.reply(dedicated, "+OK\r\n");
-    assert_eq!(worker.received(client), "+OK\r\n");
+    worker.deliver(dedicated, client, "+OK\r\n");
     worker.advance(GRACE_MS - 1_200);
     assert!(!worker.closed(client));
     worker.advance(2_500);
@@ -42,14 +39,10 @@ fn dedicated_connection_to_an_old_address_is_closed_after_the_grace() {
 
 #[test]
 fn connection_to_an_old_address_ready_after_the_grace_serves_its_requests_and_closes() {
-    let mut registry = Registry::of(&[1]);
-    let settings = Settings {
-        worker: 1,
-        offline_grace_ms: GRACE_MS,
-        backend_connect_ms: 3 * GRACE_MS,
-        ..Settings::default()
-    };
-    let mut worker = Worker::with_snapshot(settings, registry.snapshot());
+    let (mut registry, mut worker) = Registry::of(&[1]).start(|settings| {
+        settings.offline_grace_ms = GRACE_MS;
+        settings.backend_connect_ms = 3 * GRACE_MS;
+    });
     let (client, _) = worker.login();
     worker.send(client, "WATCH k");
     let dedicated = worker.new_link();
@@ -68,13 +61,11 @@ fn connection_to_an_old_address_ready_after_the_grace_serves_its_requests_and_cl
 
 #[test]
 fn old_address_is_left_also_after_the_name_did_not_resolve() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let (client, one) = worker.login();
     worker.apply(registry.unresolved());
     worker.send(client, "GET a");
-    worker.reply(one, "$1\r\na\r\n");
-    assert_eq!(worker.received(client), "$1\r\na\r\n");
+    worker.deliver(one, client, "$1\r\na\r\n");
     worker.apply(registry.set_address(1, 9));
     assert!(worker.closed(one));
     worker.send(client, "GET b");
@@ -84,8 +75,7 @@ fn old_address_is_left_also_after_the_name_did_not_resolve() {
 
 #[test]
 fn unfinished_connection_to_an_old_address_gets_no_requests_and_its_failure_is_ignored() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let (first, second) = (worker.client(), worker.client());
     worker.send(first, "GET a");
     let one = worker.new_link();
@@ -105,11 +95,7 @@ fn unfinished_connection_to_an_old_address_gets_no_requests_and_its_failure_is_i
 
 fn of_several(hosts: &[u8]) -> Worker {
     let snapshot = Registry::of(&[]).of_addresses(hosts);
-    let settings = Settings {
-        worker: 1,
-        ..Settings::default()
-    };
-    Worker::with_snapshot(settings, snapshot)
+    Worker::with_snapshot(snapshot, |_| {})
 }
 
 fn refused() -> Failure {
@@ -164,8 +150,7 @@ fn silent_address_uses_only_its_share_of_the_timeout() {
     assert_eq!((worker.new_link(), worker.host(backend)), (backend, 2));
     worker.establish(backend);
     assert!(worker.requests(backend).contains("GET"));
-    worker.reply(backend, "$1\r\na\r\n");
-    assert_eq!(worker.received(client), "$1\r\na\r\n");
+    worker.deliver(backend, client, "$1\r\na\r\n");
 }
 
 /// The port may be open without a Redis server behind it, so that handshakes fail.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use elika::cluster::{
     ClusterInstance, ClusterKey, Endpoint, Health, Known, SnapshotBuilder, TenantRules,
 };
-use elika::proxy::{Bound, ClientKey, Settings};
+use elika::proxy::{Bound, ClientKey};
 
 use super::harness::{Worker, set};
 
@@ -30,11 +30,9 @@ fn worker(shares: [Option<&str>; 2]) -> Worker {
         limits
     };
     let snapshot = SnapshotBuilder::new(None).build(&[], known, limits);
-    let settings = Settings {
-        worker_buffer_bytes_max: 1 << 20,
-        ..Settings::default()
-    };
-    Worker::with_snapshot(settings, snapshot.into())
+    Worker::with_snapshot(snapshot.into(), |settings| {
+        (settings.worker, settings.worker_buffer_bytes_max) = (0, 1 << 20);
+    })
 }
 
 fn cluster(name: &str) -> ClusterKey {

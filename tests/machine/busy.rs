@@ -76,8 +76,7 @@ fn handshake_waits_for_a_busy_server() {
         "*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:7\r\n*0\r\n",
     );
     assert!(worker.requests(backend).contains("GET"));
-    worker.reply(backend, "$1\r\na\r\n");
-    assert_eq!(worker.received(client), "$1\r\na\r\n");
+    worker.deliver(backend, client, "$1\r\na\r\n");
 }
 
 /// A script blocks one connection; a second connection, opened for the other clients, fails.
@@ -122,8 +121,7 @@ fn client_that_needs_a_connection_gets_the_error_of_a_full_server() {
         worker.requests(backend);
         worker.send(client, "GET a");
         assert!(worker.requests(backend).contains("GET"));
-        worker.reply(backend, "$1\r\na\r\n");
-        assert_eq!(worker.received(client), "$1\r\na\r\n");
+        worker.deliver(backend, client, "$1\r\na\r\n");
     }
 }
 
@@ -139,10 +137,8 @@ fn clients_behind_a_script_get_busy_when_the_server_replies_busy() {
     assert_eq!(worker.received(other), "");
     worker.reply(second, "+OK\r\n");
     worker.reply(second, "*2\r\n$2\r\nid\r\n:7\r\n");
-    worker.reply(second, BUSY);
-    assert_eq!(worker.received(other), BUSY);
-    worker.reply(backend, "$4\r\ndone\r\n");
-    assert_eq!(worker.received(runner), "$4\r\ndone\r\n");
+    worker.deliver(second, other, BUSY);
+    worker.deliver(backend, runner, "$4\r\ndone\r\n");
 }
 
 /// During a script the server rejects SELECT on a new connection. Behind the script, the other
@@ -169,8 +165,7 @@ fn client_without_a_connection(close_on_loss: bool) {
     assert_eq!(worker.received(other), BUSY);
     assert_eq!(worker.requests(backend), "");
     assert_eq!(worker.state(), Health::Up);
-    worker.reply(backend, "$4\r\ndone\r\n");
-    assert_eq!(worker.received(runner), "$4\r\ndone\r\n");
+    worker.deliver(backend, runner, "$4\r\ndone\r\n");
 }
 
 #[test]
@@ -203,15 +198,13 @@ fn rest_of_a_pipeline_is_retried() {
     let (mut worker, client, backend) = Worker::with_user("ann");
     let line = ["SET a 1", "GET b", "SET c 1", "GET d", "GET e"];
     worker.send_bytes(client, line.map(command).concat());
-    worker.reply(backend, "+OK\r\n$1\r\nb\r\n");
-    assert_eq!(worker.received(client), "+OK\r\n$1\r\nb\r\n");
+    worker.deliver(backend, client, "+OK\r\n$1\r\nb\r\n");
     worker.fail(backend, &Failure::Lost);
     assert_eq!(worker.received(client), IN_DOUBT);
     let next = worker.established();
     let again = ["GET d", "GET e"].map(command).concat();
     assert_eq!(worker.requests(next).as_bytes(), again);
-    worker.reply(next, "$1\r\nd\r\n$1\r\ne\r\n");
-    assert_eq!(worker.received(client), "$1\r\nd\r\n$1\r\ne\r\n");
+    worker.deliver(next, client, "$1\r\nd\r\n$1\r\ne\r\n");
 }
 
 /// The read may be the reason why the server fails.
@@ -273,8 +266,7 @@ fn read_behind_a_paused_write_is_retried_elsewhere() {
     for client in [reader, third] {
         worker.send(client, "GET c");
         assert!(worker.requests(other).contains("GET"));
-        worker.reply(other, "$1\r\nc\r\n");
-        assert_eq!(worker.received(client), "$1\r\nc\r\n");
+        worker.deliver(other, client, "$1\r\nc\r\n");
     }
     worker.advance(3_000);
     worker.reply(held, "+OK\r\n$3\r\nold\r\n");
@@ -301,8 +293,7 @@ fn read_behind_a_write_is_retried_when_a_connection_is_available() {
     worker.reply(other, "x".repeat(300_000) + "\r\n");
     worker.advance(200);
     assert_eq!(worker.requests(other).as_bytes(), command("GET c"));
-    worker.reply(other, "$1\r\nc\r\n");
-    assert_eq!(worker.received(third), "$1\r\nc\r\n");
+    worker.deliver(other, third, "$1\r\nc\r\n");
 }
 
 #[test]
@@ -407,8 +398,7 @@ fn long_script_is_waited_for_while_the_server_replies_busy() {
     }
     assert_eq!(others.len(), 1);
     assert_eq!(worker.received(client), "");
-    worker.reply(backend, "$4\r\ndone\r\n");
-    assert_eq!(worker.received(client), "$4\r\ndone\r\n");
+    worker.deliver(backend, client, "$4\r\ndone\r\n");
     assert_eq!(worker.state(), Health::Up);
 }
 

@@ -88,8 +88,7 @@ fn pipelined_client_list_gets_one_reply_per_turn() {
         assert!(turns < 20, "{answers} answers in {turns} turns");
     }
     worker.send(neighbour, "GET x");
-    worker.reply(backend, "$-1\r\n");
-    assert_eq!(worker.received(neighbour), "$-1\r\n");
+    worker.deliver(backend, neighbour, "$-1\r\n");
 }
 
 /// Each turn continues one search over a bounded number of clients.

@@ -44,8 +44,7 @@ fn dedicated_connections_of_a_tenant_are_limited() {
         worker.requests(dedicated).contains("WATCH"),
         "its turn has come"
     );
-    worker.reply(dedicated, "+OK\r\n");
-    assert_eq!(worker.received(third), "+OK\r\n");
+    worker.deliver(dedicated, third, "+OK\r\n");
     worker.received(ann);
     worker.send(ann, "WATCH k");
     worker.advance(1_500);

@@ -4,7 +4,7 @@ use elika::cluster::{ClusterKey, InstanceId, Status};
 use elika::proxy::{Failure, Question};
 
 use super::harness::{NOAUTH, WRONGPASS, Worker};
-use super::instances::{Registry, start};
+use super::instances::start;
 
 /// The server does not report a new password of the default user; the handshake of another
 /// connection detects it.
@@ -87,8 +87,7 @@ fn two_passwords_of_one_user_share_no_connection() {
     assert!(worker.closed(bob), "it cannot go on");
     worker.send(dave, "GET y");
     assert!(worker.requests(daves).contains("GET"));
-    worker.reply(daves, "$-1\r\n");
-    assert_eq!(worker.received(dave), "$-1\r\n");
+    worker.deliver(daves, dave, "$-1\r\n");
 }
 
 /// As with a direct connection, a connection outlives its password.
@@ -103,8 +102,7 @@ fn connection_outlives_its_password() {
     assert!(worker.closed(other));
     worker.send(bob, "GET x");
     assert!(worker.requests(bobs).contains("GET"));
-    worker.reply(bobs, "$-1\r\n");
-    assert_eq!(worker.received(bob), "$-1\r\n");
+    worker.deliver(bobs, bob, "$-1\r\n");
 }
 
 /// The server closes all connections of a user when the user is deleted.
@@ -177,8 +175,7 @@ fn credential_without_a_connection_is_verified_once_a_second() {
 
 #[test]
 fn clients_of_both_passwords_move_to_another_instance() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let (early, _) = worker.login();
     let late = worker.client_sends("AUTH ann newer");
     let _on = worker.established();

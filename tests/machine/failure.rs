@@ -153,8 +153,7 @@ fn removed_instance_serves_no_client() {
     worker.requests(backend);
     worker.remove_instance();
     // Outstanding replies are still delivered.
-    worker.reply(backend, "$1\r\na\r\n");
-    assert_eq!(worker.received(client), "$1\r\na\r\n");
+    worker.deliver(backend, client, "$1\r\na\r\n");
     worker.send(client, "GET b");
     assert_eq!(worker.requests(backend), "");
     assert_eq!(

@@ -82,16 +82,19 @@ impl Worker {
     /// A worker in front of one instance. It is not the first worker of its process, so it opens
     /// connections for its clients only.
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::with_snapshot(one_instance(), change)
+    }
+
+    /// A worker that starts with this snapshot.
+    pub(crate) fn with_snapshot(
+        snapshot: Arc<Snapshot>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = Settings {
             worker: 1,
             ..Settings::default()
         };
         change(&mut settings);
-        Self::with_snapshot(settings, one_instance())
-    }
-
-    /// A worker that starts with this snapshot.
-    pub(crate) fn with_snapshot(settings: Settings, snapshot: Arc<Snapshot>) -> Self {
         let mut worker = Self {
             machine: Machine::new(settings, snapshot),
             now: Millis::default(),
@@ -454,6 +457,13 @@ impl Worker {
             self.turn();
         }
         flow
+    }
+
+    /// A backend sends this reply, and the client receives it and nothing else.
+    #[track_caller]
+    pub(crate) fn deliver(&mut self, backend: LinkKey, client: ClientKey, reply: &str) {
+        self.reply(backend, reply);
+        assert_eq!(self.received(client), reply);
     }
 
     pub(crate) fn fail(&mut self, backend: LinkKey, failure: &Failure) {

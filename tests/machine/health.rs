@@ -1,7 +1,7 @@
 //! Checks of instances: requests, replies, and that clients do not notice them.
 
 use elika::cluster::{Health, Status};
-use elika::proxy::{ClientKey, Flow, LinkKey, Settings, StatsRequest};
+use elika::proxy::{ClientKey, Flow, LinkKey, StatsRequest};
 
 use super::harness::{Worker, value};
 use super::instances::Registry;
@@ -16,14 +16,16 @@ const REPLICA: &str = "+PONG\r\n*2\r\n$4\r\nrole\r\n$7\r\nreplica\r\n";
 
 const READONLY: &str = "-READONLY You can't write against a read only replica.\r\n";
 
-fn start(registry: &mut Registry) -> Worker {
-    let settings = Settings {
-        worker: 1,
-        check_ms: CHECK_MS,
-        check_timeout_ms: 300,
-        ..Settings::default()
-    };
-    Worker::with_snapshot(settings, registry.snapshot())
+fn start(ports: &[u16]) -> (Registry, Worker) {
+    Registry::of(ports).start(|settings| {
+        settings.check_ms = CHECK_MS;
+        settings.check_timeout_ms = 300;
+    })
+}
+
+/// The first worker of a process.
+fn start_first() -> (Registry, Worker) {
+    Registry::of(&[1]).start(|settings| (settings.worker, settings.check_ms) = (0, CHECK_MS))
 }
 
 impl Worker {
@@ -43,8 +45,7 @@ impl Worker {
 
 #[test]
 fn check_on_an_idle_connection_is_invisible_to_clients() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (_registry, mut worker) = start(&[1]);
     let (client, backend) = worker.client_and_connection();
     for _ in 0..3 {
         worker.advance(100);
@@ -53,16 +54,14 @@ fn check_on_an_idle_connection_is_invisible_to_clients() {
         worker.advance(CHECK_MS - 100);
     }
     worker.send(client, "GET a");
-    worker.reply(backend, "$1\r\na\r\n");
-    assert_eq!(worker.received(client), "$1\r\na\r\n");
+    worker.deliver(backend, client, "$1\r\na\r\n");
     assert_eq!(worker.health(1).0, Health::Up);
 }
 
 #[test]
 fn loading_or_hanging_server_is_degraded_until_it_answers() {
     for answer in ["-LOADING Redis is loading\r\n", "-MASTERDOWN Link\r\n", ""] {
-        let mut registry = Registry::of(&[1, 2]);
-        let mut worker = start(&mut registry);
+        let (_registry, mut worker) = start(&[1, 2]);
         let (_, backend) = worker.client_and_connection();
         let port = worker.port(backend);
         worker.advance(CHECK_MS);
@@ -87,13 +86,11 @@ fn loading_or_hanging_server_is_degraded_until_it_answers() {
 
 #[test]
 fn readonly_server_is_up_again_when_hello_says_primary() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (_registry, mut worker) = start(&[1]);
     let (client, backend) = worker.client_and_connection();
     worker.requests(backend);
     worker.send(client, "SET k v");
-    worker.reply(backend, READONLY);
-    assert_eq!(worker.received(client), READONLY);
+    worker.deliver(backend, client, READONLY);
     for (reply, health) in [(REPLICA, Health::Degraded), (WELL, Health::Up)] {
         worker.advance(CHECK_MS);
         assert!(worker.requests(backend).contains("HELLO"));
@@ -106,8 +103,7 @@ fn readonly_server_is_up_again_when_hello_says_primary() {
 #[test]
 fn error_in_a_client_reply_makes_a_check_due() {
     for said in ["-LOADING x\r\n", "-MASTERDOWN x\r\n", READONLY] {
-        let mut registry = Registry::of(&[1]);
-        let mut worker = start(&mut registry);
+        let (_registry, mut worker) = start(&[1]);
         let (client, backend) = worker.client_and_connection();
         worker.advance(100);
         worker.reply(backend, WELL);
@@ -135,8 +131,7 @@ fn error_in_a_client_reply_makes_a_check_due() {
 fn hello_reply_has_the_role_of_the_last_check() {
     let hello = "*6\r\n$2\r\nid\r\n:7\r\n$4\r\nrole\r\n$6\r\nmaster\r\n\
                  $17\r\navailability_zone\r\n$1\r\na\r\n";
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (_registry, mut worker) = start(&[1]);
     let client = worker.client_sends("HELLO 2");
     let backend = worker.new_link();
     worker.open_handshake(backend);
@@ -159,13 +154,7 @@ fn hello_reply_has_the_role_of_the_last_check() {
 /// one.
 #[test]
 fn idle_proxy_continues_checks() {
-    let mut registry = Registry::of(&[1]);
-    let settings = Settings {
-        worker: 0,
-        check_ms: CHECK_MS,
-        ..Settings::default()
-    };
-    let mut worker = Worker::with_snapshot(settings, registry.snapshot());
+    let (_registry, mut worker) = start_first();
     let mut open = Vec::new();
     for _ in 0..3_000 {
         worker.advance(100);
@@ -187,12 +176,7 @@ fn idle_proxy_continues_checks() {
 
 /// The first worker, which has found that its instance is up.
 fn first_worker_alone() -> Worker {
-    let settings = Settings {
-        worker: 0,
-        check_ms: CHECK_MS,
-        ..Settings::default()
-    };
-    let mut worker = Worker::with_snapshot(settings, Registry::of(&[1]).snapshot());
+    let (_registry, mut worker) = start_first();
     worker.advance(200);
     let first = worker.new_link();
     worker.refuse_handshake(first, "-NOAUTH Authentication required.\r\n");
@@ -212,8 +196,7 @@ fn unused_instance_is_checked_by_connecting() {
 /// The process has dropped the reports of the workers, so that they must report again.
 #[test]
 fn instance_that_is_added_again_has_unknown_health() {
-    let mut registry = Registry::of(&[1, 2]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1, 2]);
     let (client, backend) = worker.client_and_connection();
     let port = worker.port(backend);
     assert_eq!(worker.health(port).0, Health::Up);
@@ -235,8 +218,7 @@ fn instance_that_is_added_again_has_unknown_health() {
 #[test]
 fn worker_without_clients_checks_instances() {
     for known_to_strangers in [true, false] {
-        let mut registry = Registry::of(&[1]);
-        let mut worker = start(&mut registry);
+        let (_registry, mut worker) = start(&[1]);
         let (client, backend) = worker.client_and_connection();
         worker.send(client, "SET k v");
         worker.reply(backend, READONLY);
@@ -276,8 +258,7 @@ fn first_worker_wakes_for_checks_without_clients() {
 /// the instance.
 #[test]
 fn check_does_not_affect_a_slow_reader() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (_registry, mut worker) = start(&[1]);
     let (client, backend) = worker.client_and_connection();
     worker.advance(100);
     assert!(worker.requests(backend).contains("PING"));

@@ -41,7 +41,23 @@ impl Registry {
         }
     }
 
+    /// A worker with this registry. It is not the first worker of its process, so it opens
+    /// connections for its clients only.
+    pub(crate) fn start(mut self, change: impl FnOnce(&mut Settings)) -> (Self, Worker) {
+        let worker = Worker::with_snapshot(self.snapshot(), change);
+        (self, worker)
+    }
+
     pub(crate) fn snapshot(&mut self) -> Arc<Snapshot> {
+        self.snapshot_with(|port| vec![([127, 0, 0, 1], port).into()])
+    }
+
+    /// A snapshot in which no name resolves.
+    pub(crate) fn unresolved(&mut self) -> Arc<Snapshot> {
+        self.snapshot_with(|_| Vec::new())
+    }
+
+    fn snapshot_with(&mut self, resolve: impl Fn(u16) -> Vec<SocketAddr>) -> Arc<Snapshot> {
         let known = self.instances.iter().map(|(name, (status, port, health))| {
             let endpoint = Endpoint::new("127.0.0.1", *port);
             let instance = ClusterInstance::new(ClusterKey::local(), name.to_string(), endpoint);
@@ -50,13 +66,12 @@ impl Registry {
                     status: *status,
                     ..instance
                 },
-                addresses: vec![SocketAddr::from(([127, 0, 0, 1], *port))],
+                addresses: resolve(*port),
                 health: *health,
             }
         });
         let limits = &self.limits;
-        let snapshot = self.builder.build(&[], known, |_, _, _| limits.clone());
-        Arc::new(snapshot)
+        Arc::new(self.builder.build(&[], known, |_, _, _| limits.clone()))
     }
 
     /// One instance whose name has several addresses, given by their last octets.
@@ -72,24 +87,6 @@ impl Registry {
             self.builder
                 .build(&[], [known], |_, _, _| TenantLimits::default()),
         )
-    }
-
-    /// A snapshot in which no name resolves.
-    pub(crate) fn unresolved(&mut self) -> Arc<Snapshot> {
-        let known = self.instances.iter().map(|(name, (status, ..))| {
-            let endpoint = Endpoint::new("redis", *name);
-            let instance = ClusterInstance::new(ClusterKey::local(), name.to_string(), endpoint);
-            Known {
-                instance: ClusterInstance {
-                    status: *status,
-                    ..instance
-                },
-                addresses: Vec::new(),
-                health: Health::Unknown,
-            }
-        });
-        let limits = &self.limits;
-        Arc::new(self.builder.build(&[], known, |_, _, _| limits.clone()))
     }
 
     pub(crate) fn set(&mut self, port: u16, status: Status) -> Arc<Snapshot> {
@@ -115,17 +112,15 @@ impl Registry {
     }
 }
 
-fn settings(balancer: Balancer) -> Settings {
-    Settings {
-        worker: 0,
-        balancer,
-        offline_grace_ms: GRACE_MS,
-        ..Settings::default()
-    }
+pub(crate) fn first_worker(settings: &mut Settings) {
+    settings.worker = 0;
+    settings.balancer = Balancer::RoundRobin;
+    settings.offline_grace_ms = GRACE_MS;
 }
 
-pub(crate) fn start(registry: &mut Registry) -> Worker {
-    Worker::with_snapshot(settings(Balancer::RoundRobin), registry.snapshot())
+/// The first worker of a process with instances at these ports.
+pub(crate) fn start(ports: &[u16]) -> (Registry, Worker) {
+    Registry::of(ports).start(first_worker)
 }
 
 impl Worker {
@@ -151,8 +146,10 @@ impl Worker {
 #[test]
 fn every_balancer_spreads_new_clients() {
     for balancer in [Balancer::Random, Balancer::RoundRobin, Balancer::LeastConn] {
-        let mut registry = Registry::of(&[1, 2, 3]);
-        let mut worker = Worker::with_snapshot(settings(balancer), registry.snapshot());
+        let (_registry, mut worker) = Registry::of(&[1, 2, 3]).start(|settings| {
+            first_worker(settings);
+            settings.balancer = balancer;
+        });
         let mut ports = BTreeMap::new();
         for i in 0..30 {
             let client = worker.client_sends(&format!("AUTH user{i} pw"));
@@ -169,8 +166,7 @@ fn every_balancer_spreads_new_clients() {
 
 #[test]
 fn client_keeps_its_instance_after_another_login() {
-    let mut registry = Registry::of(&[1, 2]);
-    let mut worker = start(&mut registry);
+    let (_registry, mut worker) = start(&[1, 2]);
     let (client, first) = worker.login();
     for user in ["bob", "eve", "ann"] {
         worker.send(client, &format!("AUTH {user} pw"));
@@ -186,8 +182,7 @@ fn client_keeps_its_instance_after_another_login() {
 #[test]
 fn new_clients_get_healthy_instances() {
     for health in [Health::Degraded, Health::Down] {
-        let mut registry = Registry::of(&[1, 2]);
-        let mut worker = start(&mut registry);
+        let (mut registry, mut worker) = start(&[1, 2]);
         worker.apply(registry.set_health(1, health));
         for _ in 0..4 {
             let _client = worker.client_sends("AUTH ann pw");
@@ -205,8 +200,7 @@ fn new_clients_get_healthy_instances() {
 
 #[test]
 fn client_moves_when_it_has_no_request_in_flight() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let (client, one) = worker.login();
     worker.send(client, "GET a");
     worker.apply(registry.set(2, Status::Ready));
@@ -224,16 +218,14 @@ fn client_moves_when_it_has_no_request_in_flight() {
     worker.accept_handshake(two, handshake);
     worker.settle();
     assert!(worker.requests(two).contains("$1\r\nb\r\n"));
-    worker.reply(two, "$1\r\nb\r\n");
-    assert_eq!(worker.received(client), "$1\r\nb\r\n");
+    worker.deliver(two, client, "$1\r\nb\r\n");
     worker.advance(2_000);
     assert!(worker.closed(one), "the old connection stays");
 }
 
 #[test]
 fn blocked_client_that_cannot_move_is_closed_after_the_grace() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let (idle, one) = worker.login();
     let blocked = worker.log_in("ann", "pw");
     worker.send(blocked, "BLPOP k 0");
@@ -252,8 +244,7 @@ fn blocked_client_that_cannot_move_is_closed_after_the_grace() {
 
 #[test]
 fn grace_begins_with_the_snapshot() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let (client, _) = worker.login();
     worker.send(client, "SUBSCRIBE c");
     let dedicated = worker.established();
@@ -268,8 +259,7 @@ fn grace_begins_with_the_snapshot() {
 
 #[test]
 fn transaction_is_finished_before_its_client_moves() {
-    let mut registry = Registry::of(&[1, 2]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1, 2]);
     let (client, one) = worker.login();
     let port = worker.port(one);
     worker.send(client, "MULTI");
@@ -291,8 +281,7 @@ fn transaction_is_finished_before_its_client_moves() {
 
 #[test]
 fn refused_move_closes_the_client_and_failed_move_is_retried() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let (ann, one) = worker.login();
     worker.apply(registry.set(2, Status::Ready));
     worker.apply(registry.set(1, Status::Offline));
@@ -326,12 +315,10 @@ fn refused_move_closes_the_client_and_failed_move_is_retried() {
 
 #[test]
 fn anonymous_clients_move_with_their_next_request() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let client = worker.client_sends("GET a");
     let one = worker.established();
-    worker.reply(one, "$-1\r\n");
-    assert_eq!(worker.received(client), "$-1\r\n");
+    worker.deliver(one, client, "$-1\r\n");
     worker.apply(registry.set(2, Status::Ready));
     worker.apply(registry.set(1, Status::Offline));
     worker.settle();
@@ -345,8 +332,7 @@ fn anonymous_clients_move_with_their_next_request() {
 
 #[test]
 fn login_to_a_tenant_without_instances_fails() {
-    let mut registry = Registry::of(&[1, 2]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1, 2]);
     let (client, one) = worker.login();
     let port = worker.port(one);
     worker.apply(registry.remove(3 - port));
@@ -364,8 +350,7 @@ fn login_to_a_tenant_without_instances_fails() {
 /// The state of a dedicated connection stays on its instance, and so does the login.
 #[test]
 fn watching_client_may_log_in_again_on_its_instance() {
-    let mut registry = Registry::of(&[1, 2]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1, 2]);
     let (client, one) = worker.login();
     worker.send(client, "WATCH k");
     let dedicated = worker.established();
@@ -380,6 +365,5 @@ fn watching_client_may_log_in_again_on_its_instance() {
     );
     let _verifier = worker.established();
     assert!(worker.requests(dedicated).contains("AUTH"));
-    worker.reply(dedicated, "+OK\r\n");
-    assert_eq!(worker.received(client), "+OK\r\n");
+    worker.deliver(dedicated, client, "+OK\r\n");
 }

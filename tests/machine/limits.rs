@@ -199,8 +199,7 @@ fn client_that_sends_large_requests_is_not_a_login_timeout() {
     let client = worker.client();
     for _ in 0..20 {
         worker.send_large(client, &set(100_000));
-        worker.reply(backend, "+OK\r\n");
-        assert_eq!(worker.received(client), "+OK\r\n");
+        worker.deliver(backend, client, "+OK\r\n");
         worker.advance(1_000);
     }
 }
@@ -220,8 +219,7 @@ fn largest_request_gets_an_error_at_the_buffer_limit() {
     assert!(worker.closed(first));
     assert_eq!(worker.machine.counters().buffers_full, 1);
     worker.send_large(second, &small[200_000..]);
-    worker.reply(backend, "+OK\r\n");
-    assert_eq!(worker.received(second), "+OK\r\n");
+    worker.deliver(backend, second, "+OK\r\n");
 }
 
 #[test]

@@ -17,11 +17,9 @@ fn auth_is_alone_on_a_connection_without_clients() {
     assert_eq!(worker.open_handshake(verifier), AUTH_BOB_BAD);
     worker.send(bob, "SET x 1");
     assert!(!worker.requests(bobs).contains("AUTH"));
-    worker.reply(verifier, WRONGPASS);
-    assert_eq!(worker.received(guesser), WRONGPASS);
+    worker.deliver(verifier, guesser, WRONGPASS);
     assert!(worker.closed(verifier));
-    worker.reply(bobs, "$6\r\nsecret\r\n+OK\r\n");
-    assert_eq!(worker.received(bob), "$6\r\nsecret\r\n+OK\r\n");
+    worker.deliver(bobs, bob, "$6\r\nsecret\r\n+OK\r\n");
     worker.send(guesser, "GET secret");
     assert_eq!(worker.requests(bobs), "");
 }
@@ -35,8 +33,7 @@ fn refused_logins_are_logged_once_a_second_with_a_count() {
         worker.send(client, "AUTH bo\x1b[b bad");
         let verifier = worker.new_link();
         worker.open_handshake(verifier);
-        worker.reply(verifier, WRONGPASS);
-        assert_eq!(worker.received(client), WRONGPASS);
+        worker.deliver(verifier, client, WRONGPASS);
         told.extend(worker.notices());
     }
     let line = |notice: &Notice| notice.to_string();
@@ -63,8 +60,7 @@ fn credential_is_verified_before_a_database_is_chosen() {
     worker.send(anonymous, "AUTH bob bad");
     let verifier = worker.new_link();
     assert_eq!(worker.open_handshake(verifier), AUTH_BOB_BAD);
-    worker.reply(verifier, WRONGPASS);
-    assert_eq!(worker.received(anonymous), WRONGPASS);
+    worker.deliver(verifier, anonymous, WRONGPASS);
     // The client keeps its database and its user.
     worker.send(anonymous, "GET x");
     assert!(worker.requests(three).contains("GET"));
@@ -101,11 +97,9 @@ fn logins_take_turns_on_an_idle_verifying_connection() {
     let on = worker.verifier();
     let second = worker.new_link();
     assert_eq!(worker.requests(on), "", "two logins at a time");
-    worker.reply(on, "+OK\r\n");
-    assert_eq!(worker.received(one), "+OK\r\n");
+    worker.deliver(on, one, "+OK\r\n");
     assert_eq!(worker.requests(on), AUTH_BOB_BAD);
-    worker.reply(on, WRONGPASS);
-    assert_eq!(worker.received(two), WRONGPASS);
+    worker.deliver(on, two, WRONGPASS);
     assert!(worker.closed(on));
     worker.open(second);
     assert_eq!(worker.requests(second), "");

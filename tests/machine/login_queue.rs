@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use elika::cluster::{ClusterInstance, ClusterKey, ClusterName, Endpoint, Snapshot};
-use elika::proxy::{Failure, Settings};
+use elika::proxy::Failure;
 
 use super::harness::{WRONGPASS, Worker};
 
@@ -62,13 +62,8 @@ fn two_tenants() -> (Worker, [String; 2]) {
         let instance = ClusterInstance::new(key, name, endpoint);
         all.push((instance, vec![SocketAddr::from(([127, 0, 0, 1], port))]));
     }
-    let settings = Settings {
-        worker: 1,
-        logins_per_second: 10,
-        ..Settings::default()
-    };
     let snapshot = Arc::new(Snapshot::new(1, None, all));
-    let worker = Worker::with_snapshot(settings, snapshot);
+    let worker = Worker::with_snapshot(snapshot, |it| it.logins_per_second = 10);
     let [a, b] = [keys.remove(0), keys.remove(0)];
     (worker, [a, b])
 }

@@ -5,7 +5,7 @@ use elika::cluster::{ClusterKey, Status};
 use elika::proxy::{ClientKey, Failure, LinkKey, StatsRequest};
 
 use super::harness::Worker;
-use super::instances::{GRACE_MS, Registry, start};
+use super::instances::{GRACE_MS, Registry, first_worker, start};
 
 const NO_INSTANCE: &str = "-ERR elika: backend unavailable: no instance\r\n";
 
@@ -35,16 +35,14 @@ impl Worker {
         self.send(client, "GET k");
         self.settle();
         assert_eq!(self.requests(on), "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n");
-        self.reply(on, "$1\r\nv\r\n");
-        assert_eq!(self.received(client), "$1\r\nv\r\n");
+        self.deliver(on, client, "$1\r\nv\r\n");
     }
 }
 
 #[test]
 fn client_stays_logged_in_while_its_tenant_has_no_instance() {
     for offline in [true, false] {
-        let mut registry = Registry::of(&[1]);
-        let mut worker = start(&mut registry);
+        let (mut registry, mut worker) = start(&[1]);
         let (client, one) = worker.login();
         worker.send(client, "SELECT 3");
         let three = worker.authenticates("ann", "pw");
@@ -70,8 +68,7 @@ fn client_stays_logged_in_while_its_tenant_has_no_instance() {
         assert_eq!(worker.port(two), 2);
         let asked = worker.requests(two);
         assert!(asked.ends_with("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"), "{asked}");
-        worker.reply(two, "$-1\r\n");
-        assert_eq!(worker.received(client), "$-1\r\n");
+        worker.deliver(two, client, "$-1\r\n");
         worker.gets(client, two);
         assert_eq!(worker.places(&mut registry), (1, 1));
         let counters = worker.machine.counters();
@@ -88,8 +85,7 @@ fn client_stays_logged_in_while_its_tenant_has_no_instance() {
 /// The other client has sent nothing since its instance came back.
 #[test]
 fn client_without_an_instance_is_in_the_list_of_its_user() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let (client, one) = worker.login();
     let quiet = worker.log_in("ann", "pw");
     worker.apply(registry.remove(1));
@@ -99,8 +95,7 @@ fn client_without_an_instance_is_in_the_list_of_its_user() {
     worker.send(client, "GET k");
     let back = worker.authenticates("ann", "pw");
     worker.requests(back);
-    worker.reply(back, "$-1\r\n");
-    assert_eq!(worker.received(client), "$-1\r\n");
+    worker.deliver(back, client, "$-1\r\n");
     worker.send(client, "CLIENT LIST");
     worker.settle();
     worker.permit(back);
@@ -112,8 +107,7 @@ fn client_without_an_instance_is_in_the_list_of_its_user() {
 
 #[test]
 fn pipeline_of_a_client_without_an_instance_goes_on_in_its_database_and_protocol() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let client = worker.client_sends("HELLO 3 AUTH ann pw");
     let _one = worker.established();
     assert!(worker.received(client).starts_with('%'));
@@ -143,8 +137,7 @@ fn pipeline_of_a_client_without_an_instance_goes_on_in_its_database_and_protocol
 #[test]
 fn client_is_closed_when_the_new_instance_refuses_its_credential() {
     for had_none in [true, false] {
-        let mut registry = Registry::of(&[1]);
-        let mut worker = start(&mut registry);
+        let (mut registry, mut worker) = start(&[1]);
         let (client, one) = worker.login();
         let logins = worker.machine.counters().logins;
         if had_none {
@@ -175,8 +168,7 @@ fn client_is_closed_when_the_new_instance_refuses_its_credential() {
 #[test]
 fn two_passwords_of_one_user_share_no_link_after_a_move() {
     for had_none in [true, false] {
-        let mut registry = Registry::of(&[1]);
-        let mut worker = start(&mut registry);
+        let (mut registry, mut worker) = start(&[1]);
         let (old, one) = worker.login();
         let new = worker.client_sends("AUTH ann newer");
         let _newer = worker.established();
@@ -221,8 +213,7 @@ fn two_passwords_of_one_user_share_no_link_after_a_move() {
 /// A link of the account that is ready over there is all that a move needs.
 #[test]
 fn clients_of_one_account_move_by_one_link() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let (first, one) = worker.login();
     worker.send(first, "GET slow");
     let others: Vec<ClientKey> = (0..5).map(|_| worker.log_in("ann", "pw")).collect();
@@ -248,8 +239,7 @@ fn clients_of_one_account_move_by_one_link() {
 
 #[test]
 fn client_is_served_where_it_is_until_the_grace_is_over() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let (client, one) = worker.login();
     worker.apply(registry.set(1, Status::Offline));
     worker.advance(GRACE_MS - 1_200);
@@ -266,8 +256,7 @@ fn client_is_served_where_it_is_until_the_grace_is_over() {
 
 #[test]
 fn client_may_log_in_anew_or_reset_while_it_is_on_no_instance() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let (client, _) = worker.login();
     worker.apply(registry.remove(1));
     worker.settle();
@@ -278,8 +267,7 @@ fn client_may_log_in_anew_or_reset_while_it_is_on_no_instance() {
     worker.send(client, "AUTH bob wrong");
     let verifier = worker.new_link();
     worker.open(verifier);
-    worker.reply(verifier, "-WRONGPASS invalid\r\n");
-    assert_eq!(worker.received(client), "-WRONGPASS invalid\r\n");
+    worker.deliver(verifier, client, "-WRONGPASS invalid\r\n");
     worker.send(client, "GET k");
     let two = worker.authenticates("ann", "pw");
     worker.reply(two, "$-1\r\n");
@@ -293,8 +281,7 @@ fn client_may_log_in_anew_or_reset_while_it_is_on_no_instance() {
 
 #[test]
 fn requests_in_flight_are_never_moved_to_another_instance() {
-    let mut registry = Registry::of(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = start(&[1]);
     let (client, one) = worker.login();
     worker.send(client, "INCR n");
     worker.send(client, "GET n");
@@ -313,8 +300,7 @@ fn requests_in_flight_are_never_moved_to_another_instance() {
 
 #[test]
 fn clients_of_a_tenant_that_the_registry_drops_are_closed_after_the_grace() {
-    let mut registry = Registry::without_default(&[1]);
-    let mut worker = start(&mut registry);
+    let (mut registry, mut worker) = Registry::without_default(&[1]).start(first_worker);
     let client = worker.client();
     let user = format!("{}.ann", ClusterKey::local().tenant());
     worker.send(client, &format!("AUTH {user} pw"));
@@ -330,8 +316,7 @@ fn clients_of_a_tenant_that_the_registry_drops_are_closed_after_the_grace() {
     let _probe = worker.established();
     worker.send(client, "GET k");
     let two = worker.authenticates("ann", "pw");
-    worker.reply(two, "$-1\r\n");
-    assert_eq!(worker.received(client), "$-1\r\n");
+    worker.deliver(two, client, "$-1\r\n");
     worker.apply(registry.remove(2));
     worker.advance(GRACE_MS + 1_200);
     assert!(worker.closed(client));

@@ -87,8 +87,7 @@ fn client_with_a_dedicated_connection_probes_on_it() {
     assert_eq!(worker.received(ann), "$-1\r\n");
     worker.send(ann, "CLIENT LIST");
     worker.requests(dedicated);
-    worker.reply(dedicated, "-NOPERM no\r\n");
-    assert_eq!(worker.received(ann), "-NOPERM no\r\n");
+    worker.deliver(dedicated, ann, "-NOPERM no\r\n");
     assert_eq!(worker.requests(shared), "");
 }
 
@@ -98,8 +97,7 @@ fn select_needs_the_permission_of_the_server() {
     worker.requests(zero);
     worker.send(ann, "SELECT 0");
     assert_eq!(worker.requests(zero).as_bytes(), command("SELECT 0"));
-    worker.reply(zero, "-NOPERM no\r\n");
-    assert_eq!(worker.received(ann), "-NOPERM no\r\n");
+    worker.deliver(zero, ann, "-NOPERM no\r\n");
     // The handshake contains the SELECT.
     worker.send(ann, "SELECT 5");
     let five = worker.established();
@@ -109,6 +107,5 @@ fn select_needs_the_permission_of_the_server() {
     worker.advance(1_100);
     worker.send(ann, "SELECT 5");
     worker.requests(five);
-    worker.reply(five, "-NOPERM no more\r\n");
-    assert_eq!(worker.received(ann), "-NOPERM no more\r\n");
+    worker.deliver(five, ann, "-NOPERM no more\r\n");
 }

@@ -73,8 +73,7 @@ fn read_behind_a_slow_reader_is_retried_elsewhere() {
     let other = worker.established();
     worker.advance(10);
     assert_eq!(worker.requests(other).matches("small").count(), 1);
-    worker.reply(other, "$2\r\nhi\r\n");
-    assert_eq!(worker.received(follower), "$2\r\nhi\r\n");
+    worker.deliver(other, follower, "$2\r\nhi\r\n");
     // The slow reader gets its whole reply; afterwards no client needs the connection.
     worker.unstall(reader);
     assert!(worker.resumed(held_up));
@@ -121,8 +120,7 @@ fn abandoned_reply_is_dropped_while_it_arrives() {
     worker.advance(30);
     let other = worker.established();
     worker.advance(10);
-    worker.reply(other, "$3\r\nnew\r\n");
-    assert_eq!(worker.received(follower), "$3\r\nnew\r\n");
+    worker.deliver(other, follower, "$3\r\nnew\r\n");
     // A write is never sent twice, so the large reply is buffered.
     worker.reply(held_up, &value(1_000_000)[700_000..]);
     worker.reply(held_up, "$3\r\nold\r\n:1\r\n");
@@ -144,8 +142,7 @@ fn client_waiting_for_a_write_is_not_retried() {
     assert_eq!(worker.new_links(), []);
     assert!(worker.resumed(held_up));
     worker.reply(held_up, &big[500_000..]);
-    worker.reply(held_up, "$2\r\nhi\r\n:1\r\n");
-    assert_eq!(worker.received(follower), "$2\r\nhi\r\n:1\r\n");
+    worker.deliver(held_up, follower, "$2\r\nhi\r\n:1\r\n");
 }
 
 #[test]
@@ -222,8 +219,7 @@ fn slow_readers_on_one_connection_are_handled_repeatedly() {
         worker.take(reader, 300_000);
         worker.reply(backend, &big[300_000..]);
         worker.take(reader, 100_000);
-        worker.reply(backend, "$2\r\nhi\r\n");
-        assert_eq!(worker.received(follower), "$2\r\nhi\r\n");
+        worker.deliver(backend, follower, "$2\r\nhi\r\n");
     }
 }
 
@@ -238,8 +234,7 @@ fn no_read_is_retried_on_a_removed_instance() {
     assert_eq!(worker.new_links(), []);
     assert!(worker.resumed(held_up));
     worker.reply(held_up, &big[500_000..]);
-    worker.reply(held_up, "$2\r\nhi\r\n");
-    assert_eq!(worker.received(follower), "$2\r\nhi\r\n");
+    worker.deliver(held_up, follower, "$2\r\nhi\r\n");
 }
 
 #[test]
@@ -272,14 +267,12 @@ fn unsent_write_moves_after_a_retried_read() {
     worker.advance(30);
     let other = worker.established();
     worker.advance(10);
-    worker.reply(other, "$2\r\nhi\r\n");
-    assert_eq!(worker.received(follower), "$2\r\nhi\r\n");
+    worker.deliver(other, follower, "$2\r\nhi\r\n");
     worker.fail(held_up, &Failure::Lost);
     assert_eq!(worker.received(writer), "");
     let heir = worker.established();
     assert_eq!(worker.requests(heir).matches("INCR").count(), 1);
-    worker.reply(heir, ":1\r\n");
-    assert_eq!(worker.received(writer), ":1\r\n");
+    worker.deliver(heir, writer, ":1\r\n");
     assert_eq!(worker.received(follower), "");
     worker.send(writer, "INCR n");
     assert!(worker.requests(heir).contains("INCR"));

@@ -12,16 +12,11 @@ pub(crate) fn limited(limit: impl Fn(&mut TenantLimits)) -> (Worker, Registry) {
 
 pub(crate) fn limited_with(
     limit: impl Fn(&mut TenantLimits),
-    change: impl Fn(&mut Settings),
+    change: impl FnOnce(&mut Settings),
 ) -> (Worker, Registry) {
     let mut registry = Registry::of(&[1]);
     limit(&mut registry.limits);
-    let mut settings = Settings {
-        worker: 1,
-        ..Settings::default()
-    };
-    change(&mut settings);
-    let worker = Worker::with_snapshot(settings, registry.snapshot());
+    let (registry, worker) = registry.start(change);
     (worker, registry)
 }
 
@@ -265,11 +260,7 @@ fn limits_apply_to_all_workers_together() {
     let (mut one, mut registry) = limited(|it| {
         (it.clients, it.requests_per_second) = (Some(1), Some(10));
     });
-    let settings = Settings {
-        worker: 2,
-        ..Settings::default()
-    };
-    let mut two = Worker::with_snapshot(settings, registry.snapshot());
+    let mut two = Worker::with_snapshot(registry.snapshot(), |it| it.worker = 2);
     let (client, backend) = one.user("ann");
     let other = two.client_sends("AUTH ann pw");
     let opened = two.established();
@@ -382,8 +373,7 @@ fn request_size_is_limited_per_tenant() {
     let (mut worker, _registry) = limited(|it| it.request_bytes = Some(2_000));
     let (client, backend) = worker.user("ann");
     worker.send_bytes(client, super::harness::set(1_900));
-    worker.reply(backend, "+OK\r\n");
-    assert_eq!(worker.received(client), "+OK\r\n");
+    worker.deliver(backend, client, "+OK\r\n");
     worker.send_bytes(client, super::harness::set(2_000));
     worker.settle();
     assert!(worker.received(client).starts_with("-ERR Protocol error: "));
@@ -401,8 +391,7 @@ fn first_request_size_is_limited_per_tenant() {
         if kept {
             let backend = worker.established();
             worker.requests(backend);
-            worker.reply(backend, "+OK\r\n");
-            assert_eq!(worker.received(client), "+OK\r\n");
+            worker.deliver(backend, client, "+OK\r\n");
         } else {
             worker.settle();
             assert!(worker.new_links().is_empty());

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use elika::cluster::{ClusterKey, Snapshot};
-use elika::proxy::Settings;
 
 use super::harness::Worker;
 use super::instances::Registry;
@@ -43,8 +42,7 @@ fn pause_delays_requests_and_logins_until_its_end() {
     worker.unpause();
     let _verifier = worker.established();
     assert!(worker.requests(backend).contains("while"));
-    worker.reply(backend, "$-1\r\n");
-    assert_eq!(worker.received(client), "$-1\r\n");
+    worker.deliver(backend, client, "$-1\r\n");
     assert_eq!(worker.received(newcomer), "+OK\r\n");
 }
 
@@ -79,8 +77,7 @@ fn pause_expires_and_limits_waiting_clients() {
     assert_eq!(worker.requests(backend), "");
     worker.advance(1_500);
     assert!(worker.requests(backend).contains("GET"));
-    worker.reply(backend, "$-1\r\n");
-    assert_eq!(worker.received(second), "$-1\r\n");
+    worker.deliver(backend, second, "$-1\r\n");
 }
 
 /// Any client can send a login that waits.
@@ -113,7 +110,7 @@ fn logins_use_at_most_half_of_the_waiting_places() {
 #[test]
 fn pause_may_precede_its_tenant() {
     let nothing = Arc::new(Snapshot::new(1, None, []));
-    let mut worker = Worker::with_snapshot(Settings::default(), nothing);
+    let mut worker = Worker::with_snapshot(nothing, |settings| settings.worker = 0);
     worker.pause(60_000);
     worker.apply(Registry::of(&[1]).snapshot());
     worker.new_links();

@@ -2,7 +2,7 @@
 //! MULTI before it reads the error: none of them may run.
 
 use elika::cluster::Status;
-use elika::proxy::{ClientKey, Failure, LinkKey, Settings};
+use elika::proxy::{ClientKey, Failure, LinkKey};
 
 use super::harness::{NOAUTH, Worker, command};
 use super::instances::Registry;
@@ -199,10 +199,7 @@ fn client_stays_connected_when_a_server_would_refuse_its_transaction() {
     let replies = [noperm, ":1\r\n:2\r\n", "-ERR EXEC without MULTI\r\n"].concat();
     assert_eq!(worker.received(client), replies);
 
-    let mut worker = Worker::with_snapshot(
-        Settings::default(),
-        Registry::without_default(&[1]).snapshot(),
-    );
+    let (_registry, mut worker) = Registry::without_default(&[1]).start(|it| it.worker = 0);
     let client = worker.client();
     worker.send_bytes(client, transaction("MULTI"));
     assert_eq!(worker.received(client), NOAUTH.repeat(4));
@@ -220,13 +217,7 @@ fn client_stays_connected_when_a_server_would_refuse_its_transaction() {
 
 #[test]
 fn client_that_waits_for_a_connection_begins_its_transaction_on_another_instance() {
-    let mut registry = Registry::of(&[1]);
-    let settings = Settings {
-        worker: 1,
-        dedicated_max: 1,
-        ..Settings::default()
-    };
-    let mut worker = Worker::with_snapshot(settings, registry.snapshot());
+    let (mut registry, mut worker) = Registry::of(&[1]).start(|it| it.dedicated_max = 1);
     let (holder, _) = worker.user("ann");
     let client = worker.log_in("ann", "pw");
     worker.dedicated(holder, "BLPOP l 0", "*-1\r\n");

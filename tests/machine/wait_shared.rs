@@ -14,13 +14,11 @@ fn wait_is_sent_when_no_request_is_in_flight() {
     worker.send(ann, "GET a");
     worker.send(client, "WAIT 1 0");
     worker.requests(shared);
-    worker.reply(shared, "+OK\r\n");
-    assert_eq!(worker.received(client), "+OK\r\n");
+    worker.deliver(shared, client, "+OK\r\n");
     worker.send(client, "GET behind");
     let other = worker.established();
     assert_eq!(worker.requests(shared), "");
-    worker.reply(shared, "$-1\r\n");
-    assert_eq!(worker.received(ann), "$-1\r\n");
+    worker.deliver(shared, ann, "$-1\r\n");
     assert_eq!(worker.requests(shared), command_text("WAIT 1 50"));
     // While the WAIT is in flight, a read of another client uses another connection.
     worker.requests(other);
@@ -60,8 +58,7 @@ fn one_wait_answers_several_clients() {
     // These clients came after the WAIT was sent, and may have written meanwhile.
     assert_eq!(worker.received(second), "");
     assert_eq!(worker.requests(shared), command_text("WAIT 1 50"));
-    worker.reply(shared, ":1\r\n");
-    assert_eq!(worker.received(second), ":1\r\n");
+    worker.deliver(shared, second, ":1\r\n");
     assert_eq!(worker.received(fourth), ":1\r\n");
     assert_eq!(worker.received(third), "");
     assert_eq!(worker.requests(shared), command_text("WAIT 2 100"));
@@ -101,11 +98,9 @@ fn connections_on_which_clients_wait_take_turns() {
         let third = worker.log_in("ann", "pw");
         worker.send(third, "GET k");
         assert!(worker.requests(first).ends_with(&command_text("GET k")));
-        worker.reply(first, "$-1\r\n");
-        assert_eq!(worker.received(third), "$-1\r\n");
+        worker.deliver(first, third, "$-1\r\n");
         worker.advance(50);
-        worker.reply(second, ":0\r\n");
-        assert_eq!(worker.received(bob), ":0\r\n");
+        worker.deliver(second, bob, ":0\r\n");
         assert!(worker.requests(first).contains("WAIT"));
     }
     assert_eq!(worker.received(ann), "+OK\r\n");
