@@ -93,8 +93,7 @@ fn blocking_commands_return_at_once_later_or_at_the_timeout() {
 /// Streams and groups may have any name: only the option makes the command block.
 #[test]
 fn non_blocking_form_needs_no_dedicated_connection() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1"]);
     let mut client = proxy.client();
     for line in [
         "XADD block 1-1 f v | XADD streams 1-1 f v | XGROUP CREATE block block 0",
@@ -277,8 +276,7 @@ fn client_unblock_ends_a_blocking_command() {
 /// Only clients of the same user can unblock each other.
 #[test]
 fn client_of_another_user_cannot_unblock() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=2"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=2"]);
     let mut client = proxy.client_as("ann", "annpw");
     let mut strangers = [
         proxy.client_as("bob", "bobpw"),
@@ -301,8 +299,7 @@ fn client_of_another_user_cannot_unblock() {
 /// `reply-ms` does not apply to a blocked request.
 #[test]
 fn blocked_client_outlives_reply_ms() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=2", "--backend-pool.reply-ms=150"]);
+    let (_redis, proxy) = Redis::open().proxied(&["--core-num=2", "--backend-pool.reply-ms=150"]);
     let (mut client, mut other) = (proxy.client(), proxy.client());
     client.send(packet("BLPOP l 0 | GET k"));
     other.send(packet("BLPOP none 0.7 | ECHO x"));

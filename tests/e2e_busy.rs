@@ -120,8 +120,7 @@ fn pauses_writes(redis: &Redis) -> bool {
 
 #[test]
 fn reads_continue_while_the_server_pauses_writes() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1"]);
     let mut clients = many(&proxy, 13);
     let mut direct = redis.direct();
     assert_eq!(clients[0].ask("SET k v"), "+OK");
@@ -151,8 +150,7 @@ fn reads_continue_while_the_server_pauses_writes() {
 /// One connection carries all paused writes, and the others serve reads.
 #[test]
 fn reads_continue_while_many_writes_are_paused() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.max-size=2"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1", "--backend-pool.max-size=2"]);
     let mut readers = many(&proxy, 5);
     let mut writers = many(&proxy, 8);
     assert_eq!(readers[0].ask("SET k v"), "+OK");

@@ -14,8 +14,7 @@ const EACH: usize = 1_000;
 /// were counted wrongly, the limit would be reached some time.
 #[test]
 fn disconnected_clients_do_not_count() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1", "--limit.clients=60"]);
+    let (_redis, proxy) = Redis::open().proxied(&["--core-num=1", "--limit.clients=60"]);
     thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {

@@ -6,8 +6,7 @@ use support::{Feature, Proxy, Redis, Wire, array, request};
 
 #[test]
 fn commands_are_forwarded_unchanged() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     for hello in ["HELLO 2", "HELLO 3"] {
         let (mut ours, mut direct) = (proxy.client(), redis.direct());
         ours.ask(hello);
@@ -126,8 +125,7 @@ fn administrative_commands_follow_the_option() {
 
 #[test]
 fn commands_without_one_reply_are_never_forwarded() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client();
     for (line, name) in [
         ("SYNC", "sync"),
@@ -148,8 +146,7 @@ fn commands_without_one_reply_are_never_forwarded() {
 
 #[test]
 fn http_request_gets_no_reply() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     for line in [
         "POST / HTTP/1.1\r\n",
         "Host: localhost\r\n",
@@ -168,8 +165,7 @@ fn http_request_gets_no_reply() {
 
 #[test]
 fn protocol_error_closes_the_client_after_earlier_replies() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     for (bytes, says) in [
         ("*1\r\nfoo\r\n", "expected '$', got 'f'"),
         ("*x\r\n", "invalid multibulk length"),
@@ -209,8 +205,7 @@ fn protocol_error_closes_the_client_after_earlier_replies() {
 
 #[test]
 fn pipeline_of_ten_thousand_commands_is_answered() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client();
     let count = 10_000;
     let pipeline: Vec<u8> = (1..=count)
@@ -228,8 +223,7 @@ fn pipeline_of_ten_thousand_commands_is_answered() {
 
 #[test]
 fn keys_and_values_may_have_any_bytes() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client();
     let all: Vec<u8> = (0..=255).collect();
     for value in [
@@ -252,8 +246,7 @@ fn keys_and_values_may_have_any_bytes() {
 /// Commands are the same in packets of any size.
 #[test]
 fn requests_may_arrive_in_any_pieces() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client();
     let bytes = [
         array("SET key value"),
@@ -280,8 +273,7 @@ fn requests_may_arrive_in_any_pieces() {
 
 #[test]
 fn half_closed_client_gets_all_its_replies() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client();
     client.send("PING\r\nSET x 1\r\nGET x\r\n");
     client.finish_sending();
@@ -303,8 +295,7 @@ fn half_closed_client_gets_all_its_replies() {
 
 #[test]
 fn disconnecting_client_does_not_affect_others() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (_redis, proxy) = Redis::open().proxied(&["--core-num=1"]);
     let mut neighbour = proxy.client();
     assert_eq!(neighbour.ask("SET big 0"), "+OK");
     assert_eq!(neighbour.ask("SETRANGE big 3000000 x"), ":3000001");

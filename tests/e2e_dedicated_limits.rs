@@ -56,8 +56,7 @@ fn clients_share_one_dedicated_connection_in_turn() {
 
 #[test]
 fn waiting_clients_are_served_in_order() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.dedicated-max=1"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1", "--backend-pool.dedicated-max=1"]);
     let mut asker = proxy.client();
     let mut clients: Vec<_> = (0..6).map(|_| proxy.client()).collect();
     let lines = [
@@ -163,8 +162,7 @@ fn refused_transaction_closes_its_client_and_runs_nothing() {
 /// Many clients at few connections: every client is served, and every transaction is complete.
 #[test]
 fn many_clients_finish_their_transactions_on_few_connections() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=2", "--backend-pool.dedicated-max=2"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=2", "--backend-pool.dedicated-max=2"]);
     let mut clients: Vec<_> = (0..60).map(|_| proxy.client()).collect();
     for client in &mut clients {
         client.send(packet(
@@ -307,8 +305,7 @@ fn waiting_clients_get_an_error_when_the_server_is_lost() {
 fn optimistic_counters_lose_no_increment() {
     const CLIENTS: u64 = 8;
     const EACH: u64 = 25;
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=2", "--backend-pool.dedicated-max=3"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=2", "--backend-pool.dedicated-max=3"]);
     let count = |mut client: Wire| {
         let mut done = 0;
         while done < EACH {

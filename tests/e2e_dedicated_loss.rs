@@ -49,8 +49,7 @@ fn killed_client_leaves_no_transaction() {
 
 #[test]
 fn lost_connection_inside_multi_closes_the_client() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1"]);
     let mut neighbour = proxy.client();
     assert_eq!(neighbour.ask("SET k v"), "+OK");
     let shared = redis.connections();

@@ -172,8 +172,7 @@ fn slow_reader_does_not_extend_the_drain() {
 
 #[test]
 fn sighup_does_not_end_the_proxy() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client();
     assert_eq!(client.ask("PING"), "+PONG");
     proxy.signal("HUP");

@@ -146,8 +146,7 @@ fn proxy_reconnects_after_repeated_restarts() {
 /// Only connections are closed and the server stays, so no client may get an unavailable error.
 #[test]
 fn killed_connections_are_reopened() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client_as("ann", "annpw");
     let mut control = redis.control();
     for i in 0..20 {
@@ -161,8 +160,7 @@ fn killed_connections_are_reopened() {
 
 #[test]
 fn hung_backend_gives_an_error_after_reply_ms() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.reply-ms=500"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1", "--backend-pool.reply-ms=500"]);
     let (mut client, mut other) = (proxy.client(), proxy.client());
     assert_eq!(client.ask("SET k v"), "+OK");
     redis.freeze();
@@ -184,8 +182,7 @@ fn hung_backend_gives_an_error_after_reply_ms() {
 /// A backend that accepts connections and sends nothing does not block clients for long.
 #[test]
 fn backend_that_hangs_during_the_handshake_gives_an_error() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.reply-ms=300"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1", "--backend-pool.reply-ms=300"]);
     let (mut client, mut user) = (proxy.client(), proxy.client());
     assert_eq!(client.ask("PING"), "+PONG");
     redis.freeze();
@@ -223,8 +220,7 @@ fn full_backend_gives_its_error() {
 
 #[test]
 fn loading_and_busy_errors_are_forwarded() {
-    let redis = Redis::open_with("lua-time-limit 50");
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open_with("lua-time-limit 50").proxied(&[]);
     let (mut client, mut other) = (proxy.client(), proxy.client_as("ann", "annpw"));
     client.ask("SET k v");
     client.send(support::request(&[b"EVAL", b"while true do end", b"0"]));

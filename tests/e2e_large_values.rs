@@ -11,8 +11,7 @@ const BIG: usize = 64 << 20;
 
 #[test]
 fn large_request_is_buffered_once() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1"]);
     let mut client = proxy.client();
     let mut neighbour = proxy.client();
     client.ask("PING");
@@ -131,8 +130,7 @@ fn client_may_disconnect_during_a_large_reply() {
 /// finish as it does with a direct connection.
 #[test]
 fn pipeline_written_before_reading_is_answered() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &[]);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     let (one, four) = ("x".repeat(1_024), "y".repeat(4_096));
     let pipelines = [
         (20_000, array(&format!("GETSET a {one}")), one.len()),

@@ -8,8 +8,7 @@ use support::{Proxy, Redis, Wire, array, now, request, timers_of_established, wa
 
 #[test]
 fn clients_are_limited() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--limit.clients=3"]);
+    let (_redis, proxy) = Redis::open().proxied(&["--limit.clients=3"]);
     let mut clients: Vec<_> = (0..3).map(|_| proxy.client()).collect();
     for client in &mut clients {
         assert_eq!(client.ask("PING"), "+PONG");
@@ -149,8 +148,7 @@ fn incomplete_requests_that_fill_the_memory_close_the_largest_client() {
 
 #[test]
 fn requests_in_flight_are_limited() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--limit.in-flight=7"]);
+    let (_redis, proxy) = Redis::open().proxied(&["--limit.in-flight=7"]);
     let mut client = proxy.client();
     for n in [1, 6, 7, 8, 500] {
         client.ask("DEL n");
@@ -253,8 +251,7 @@ fn idle_client_is_closed() {
 
 #[test]
 fn login_time_is_limited() {
-    let redis = Redis::guarded();
-    let proxy = Proxy::with(&redis, &["--limit.login-seconds=1"]);
+    let (_redis, proxy) = Redis::guarded().proxied(&["--limit.login-seconds=1"]);
     let (mut silent, mut partial) = (proxy.client(), proxy.client());
     partial.send("*2\r\n$4\r\nAUTH\r\n$6\r\n");
     let mut user = proxy.client_as("ann", "annpw");
@@ -265,8 +262,7 @@ fn login_time_is_limited() {
 
 #[test]
 fn request_size_is_limited() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--limit.request-bytes=4096"]);
+    let (_redis, proxy) = Redis::open().proxied(&["--limit.request-bytes=4096"]);
     let (long, longer) = (vec![b'x'; 3000], vec![b'x'; 5000]);
     let mut client = proxy.client();
     client.send(request(&[b"SET", b"k", &long]));
@@ -325,8 +321,7 @@ fn anonymous_requests_are_limited() {
 /// Guesses wait for each other, but not for long; logged-in clients are not affected.
 #[test]
 fn logins_per_second_are_limited() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1", "--limit.logins-per-second=20"]);
+    let (_redis, proxy) = Redis::open().proxied(&["--core-num=1", "--limit.logins-per-second=20"]);
     let mut client = proxy.client_as("ann", "annpw");
     let start = now();
     let mut guessers: Vec<_> = (0..40).map(|_| proxy.client()).collect();
@@ -348,8 +343,7 @@ fn logins_per_second_are_limited() {
 
 #[test]
 fn accepts_per_second_are_limited() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--limit.accepts-per-second=20"]);
+    let (_redis, proxy) = Redis::open().proxied(&["--limit.accepts-per-second=20"]);
     let start = now();
     let mut clients: Vec<_> = (0..40).map(|_| proxy.client()).collect();
     for client in &mut clients {
@@ -366,8 +360,7 @@ fn accepts_per_second_are_limited() {
 #[test]
 fn requests_wait_for_a_backend_that_does_not_read() {
     const COUNT: usize = 2_000;
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1"]);
     let mut client = proxy.client();
     client.ask("PING");
     let (before, _) = proxy.resident();

@@ -9,8 +9,7 @@ const NOAUTH: &str = "-NOAUTH Authentication required.";
 
 #[test]
 fn anonymous_session_has_the_documented_replies() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client();
     client.send("auth yigF5wkxq44.admin admin\r\n");
     assert_eq!(client.reply(), "+OK");
@@ -31,8 +30,7 @@ fn anonymous_session_has_the_documented_replies() {
 
 #[test]
 fn every_form_of_login_works() {
-    let redis = Redis::guarded();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::guarded().proxied(&[]);
     for (login, user) in [
         (format!("AUTH {TENANT}.ann annpw"), "ann"),
         ("AUTH ann annpw".to_owned(), "ann"),
@@ -93,8 +91,7 @@ fn default_user_needs_no_login() {
 
 #[test]
 fn wrong_login_keeps_the_session() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client_as("ann", "annpw");
     assert_eq!(client.ask("SELECT 3"), "+OK");
     assert_eq!(client.ask("SET mine 1"), "+OK");
@@ -119,8 +116,7 @@ fn wrong_login_keeps_the_session() {
 /// The server's replies when its default user has no password; and malformed logins.
 #[test]
 fn refused_login_gets_the_error_of_the_server() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     for line in [
         "AUTH pw",
         "AUTH",
@@ -138,8 +134,7 @@ fn refused_login_gets_the_error_of_the_server() {
 
 #[test]
 fn client_may_change_its_user_at_any_time() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client();
     // All in one packet: requests behind a login are executed as the new user.
     let pipeline: Vec<u8> = [
@@ -178,8 +173,7 @@ fn client_may_change_its_user_at_any_time() {
 
 #[test]
 fn wrong_login_does_not_affect_other_clients() {
-    let redis = Redis::guarded();
-    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (redis, proxy) = Redis::guarded().proxied(&["--core-num=1"]);
     let mut neighbour = proxy.client_as("ann", "annpw");
     neighbour.ask("SET n 0");
     for i in 1..=40 {
@@ -208,8 +202,7 @@ fn text_of(number: i32) -> String {
 
 #[test]
 fn permissions_are_those_of_the_backend() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client_as("reader", "readerpw");
     let mut direct = redis.direct();
     assert_eq!(direct.ask("AUTH reader readerpw"), "+OK");
@@ -226,8 +219,7 @@ fn permissions_are_those_of_the_backend() {
 
 #[test]
 fn changed_password_closes_clients_that_need_a_new_connection() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     let mut clients: Vec<_> = (0..4).map(|_| proxy.client_as("ann", "annpw")).collect();
     for client in &mut clients {
         assert_eq!(client.ask("SET k v"), "+OK");
@@ -279,8 +271,7 @@ fn names_and_passwords_may_have_any_bytes() {
 /// connection every client would then get the reply of another one.
 #[test]
 fn failed_login_mixes_up_no_replies() {
-    let redis = Redis::guarded();
-    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (redis, proxy) = Redis::guarded().proxied(&["--core-num=1"]);
     assert_eq!(redis.ask("SET secret treasure"), "+OK");
     let mut ann = proxy.client_as("ann", "annpw");
     assert_eq!(ann.ask("GET secret"), "$8 treasure");
@@ -299,8 +290,8 @@ fn failed_login_mixes_up_no_replies() {
 
 #[test]
 fn guessing_mixes_up_no_replies() {
-    let redis = Redis::guarded();
-    let proxy = Proxy::with(&redis, &["--core-num=1", "--limit.logins-per-second=1000"]);
+    let (_redis, proxy) =
+        Redis::guarded().proxied(&["--core-num=1", "--limit.logins-per-second=1000"]);
     let mut clients: Vec<_> = (0..8).map(|_| proxy.client_as("ann", "annpw")).collect();
     let mut guessers: Vec<_> = (0..3).map(|_| proxy.client()).collect();
     let login = ["AUTH ann bad", "HELLO 3 AUTH ann bad", "AUTH bad"];
@@ -336,8 +327,7 @@ fn guessing_mixes_up_no_replies() {
 /// The events of a session through the proxy, and of a direct one.
 #[test]
 fn session_ends_like_a_direct_connection() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1"]);
     let mut control = redis.control();
     for (change, ends) in [
         ("ACL SETUSER ann resetpass >other", false),
@@ -364,8 +354,7 @@ fn session_ends_like_a_direct_connection() {
 /// A client with a removed password is not served by connections with the new one.
 #[test]
 fn removed_password_is_not_served_by_other_connections() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1"]);
     let mut control = redis.control();
     assert_eq!(control.ask("ACL SETUSER ann >second"), "+OK");
     let mut first = proxy.client_as("ann", "annpw");

@@ -230,8 +230,7 @@ fn refusals_and_pauses_are_counted_per_shown_tenant() {
 
 #[test]
 fn metrics_page_can_be_moved_and_disabled() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--metrics.path=/numbers", "--node.id=n\\1"]);
+    let (redis, proxy) = Redis::open().proxied(&["--metrics.path=/numbers", "--node.id=n\\1"]);
     let answer = proxy.service().get("/numbers");
     let page = Exposition::read(&answer.body).unwrap();
     assert_eq!(page.value("elika_build_info", &[("node", "n\\1")]), 1.0);

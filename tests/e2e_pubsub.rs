@@ -318,8 +318,7 @@ fn slow_subscriber_is_closed() {
 
 #[test]
 fn connection_is_returned_after_the_last_subscription() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1", "--backend-pool.max-idle=1"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1", "--backend-pool.max-idle=1"]);
     let ids = || {
         let list = redis.ask("CLIENT LIST");
         let lines = list.lines().filter(|line| line.contains(" name=elika "));
@@ -359,8 +358,7 @@ fn connection_is_returned_after_the_last_subscription() {
 
 #[test]
 fn subscriber_is_closed_with_its_connection() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1"]);
     let mut neighbour = proxy.client();
     for hello in ["HELLO 2", "HELLO 3"] {
         let mut clients = Vec::new();

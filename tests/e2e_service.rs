@@ -254,8 +254,7 @@ fn local_caller_can_only_add_clusters() {
 
 #[test]
 fn static_router_keeps_its_cluster() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     let service = proxy.service();
     let message = "the static router has a fixed cluster; to change clusters, start with \
         --router.type=sync";
@@ -341,8 +340,7 @@ fn drain_finishes_requests_in_flight_and_ends_the_process() {
 
 #[test]
 fn clients_and_pools_are_listed() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=2"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=2"]);
     let service = proxy.service();
     assert_eq!(service.get("/clients").data(), "[]");
     let mut client = proxy.client_as("ann", "annpw");
@@ -409,8 +407,7 @@ fn etag(answer: &Answer) -> String {
 /// No flood of the service port affects clients of the proxy.
 #[test]
 fn flood_of_the_service_port_does_not_affect_clients() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open().proxied(&[]);
     let service = proxy.service();
     let mut client = proxy.client();
     let slow = (0..200).map(|_| {
@@ -434,8 +431,7 @@ fn flood_of_the_service_port_does_not_affect_clients() {
 /// Metrics at the path of another page could not be reached.
 #[test]
 fn metrics_path_must_not_be_that_of_another_page() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--metrics.path=/m"]);
+    let (_redis, proxy) = Redis::open().proxied(&["--metrics.path=/m"]);
     let service = proxy.service();
     assert_eq!(service.get("/m").status, 200);
     let answer = service.get("/");
@@ -455,8 +451,7 @@ fn metrics_path_must_not_be_that_of_another_page() {
 
 #[test]
 fn proxy_runs_without_a_service_port() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--service.enable=false"]);
+    let (_redis, proxy) = Redis::open().proxied(&["--service.enable=false"]);
     assert_eq!(proxy.client().ask("PING"), "+PONG");
     assert_eq!(proxy.logged("service address"), 0);
 }

@@ -2,14 +2,11 @@
 
 mod support;
 
-use support::{
-    Feature, Proxy, Redis, Target, Wire, array, commands, compare, request, text, wait_until,
-};
+use support::{Feature, Redis, Target, Wire, array, commands, compare, request, text, wait_until};
 
 #[test]
 fn every_client_has_its_own_database() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1"]);
     let mut clients: Vec<_> = (0..8).map(|_| proxy.client_as("ann", "annpw")).collect();
     for (i, client) in clients.iter_mut().enumerate() {
         assert_eq!(client.ask(&format!("SELECT {}", i % 4)), "+OK");
@@ -55,8 +52,7 @@ fn every_client_has_its_own_database() {
 
 #[test]
 fn clients_of_both_protocols_are_served() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (_redis, proxy) = Redis::open().proxied(&["--core-num=1"]);
     let (mut two, mut three) = (
         proxy.client_as("ann", "annpw"),
         proxy.client_as("ann", "annpw"),
@@ -100,8 +96,7 @@ fn clients_of_both_protocols_are_served() {
 
 #[test]
 fn hello_reply_describes_the_server_and_the_connection() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     for version in ["HELLO", "HELLO 2", "HELLO 3"] {
         let mut client = proxy.client();
         let (ours, direct) = (client.ask(version), redis.direct().ask(version));
@@ -118,8 +113,7 @@ fn hello_reply_describes_the_server_and_the_connection() {
 /// The replies of a server to a client that neither watches, tracks nor subscribes.
 #[test]
 fn proxy_replies_equal_those_of_the_server() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     for hello in ["HELLO 2", "HELLO 3"] {
         let (mut ours, mut direct) = (proxy.client(), redis.direct());
         ours.ask(hello);
@@ -203,8 +197,7 @@ fn proxy_replies_equal_those_of_the_server() {
 
 #[test]
 fn replies_about_the_proxys_own_clients_are_documented() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client();
     assert_eq!(client.ask("CLIENT SETINFO LIB-NAME elika-test"), "+OK");
     assert_eq!(client.ask("CLIENT SETINFO LIB-VER 1.2"), "+OK");
@@ -302,8 +295,7 @@ fn totals_of_a_client_equal_those_of_a_direct_connection() {
 
 #[test]
 fn proxy_replies_keep_their_place_in_a_pipeline() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client();
     let mut pipeline = Vec::new();
     for i in 0..500 {
@@ -336,8 +328,7 @@ fn proxy_replies_keep_their_place_in_a_pipeline() {
 
 #[test]
 fn client_reply_off_and_skip_suppress_replies() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client();
     client.send(
         [
@@ -363,8 +354,7 @@ fn client_reply_off_and_skip_suppress_replies() {
 
 #[test]
 fn clients_of_both_workers_are_listed_and_killed() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=2"]);
+    let (_redis, proxy) = Redis::open().proxied(&["--core-num=2"]);
     let mut asker = proxy.client_as("ann", "annpw");
     let mut stranger = proxy.client_as("bob", "bobpw");
     let mut clients: Vec<_> = (0..6).map(|_| proxy.client_as("ann", "annpw")).collect();
@@ -412,8 +402,7 @@ fn clients_of_both_workers_are_listed_and_killed() {
 
 #[test]
 fn clients_share_few_connections() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1"]);
     let mut clients: Vec<_> = (0..50).map(|_| proxy.client_as("ann", "annpw")).collect();
     for client in &mut clients {
         assert_eq!(client.ask("INCR n")[..1], *":");
@@ -439,8 +428,7 @@ fn clients_share_few_connections() {
 
 #[test]
 fn inline_commands_work() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client();
     client
         .send("SET \"a b\" 'c d'\r\nGET \"a b\"\n\r\n  \nECHO \"\\x41\\n\"\r\nPING\r\nSELECT 1\n");
@@ -459,8 +447,7 @@ fn inline_commands_work() {
 /// The replies of RESET after SKIP and OFF, directly and through the proxy.
 #[test]
 fn reset_is_answered_after_off_and_not_after_skip() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     for (mode, replies) in [("SKIP", &["$3 END"][..]), ("OFF", &["+RESET", "$3 END"])] {
         for mut client in [redis.direct(), proxy.client()] {
             let lines = [

@@ -221,8 +221,7 @@ fn monitor_shows_the_commands_of_others() {
         });
         said
     });
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--admin-commands=deny"]);
+    let (_redis, proxy) = Redis::open().proxied(&["--admin-commands=deny"]);
     let mut client = proxy.client();
     for line in ["PING", "WATCH k", "SUBSCRIBE c"] {
         client.ask("HELLO 3");
@@ -339,8 +338,7 @@ fn monitor_with_replies_off_gets_no_lines() {
 
 #[test]
 fn disconnected_monitors_leave_no_connection() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=1"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=1"]);
     let mut asker = proxy.client();
     for _ in 0..40 {
         let mut client = proxy.client();

@@ -193,8 +193,7 @@ fn select_inside_multi_takes_effect_at_exec() {
 /// outside.
 #[test]
 fn proxy_replies_are_elements_of_exec() {
-    let redis = Redis::open();
-    let proxy = Proxy::with(&redis, &["--core-num=2"]);
+    let (redis, proxy) = Redis::open().proxied(&["--core-num=2"]);
     let old = redis.lacks(Feature::Functions);
     for hello in ["HELLO 2", "HELLO 3"] {
         let mut client = proxy.client_as("ann", "annpw");
@@ -248,8 +247,7 @@ fn proxy_replies_are_elements_of_exec() {
 
 #[test]
 fn refused_commands_abort_the_transaction() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client_as("ann", "annpw");
     let refused = "AUTH bob bobpw | AUTH x | HELLO | HELLO 3 | SUBSCRIBE c | PSUBSCRIBE c | \
                    SSUBSCRIBE c | UNSUBSCRIBE | PUNSUBSCRIBE c | SUNSUBSCRIBE | CLIENT REPLY OFF | \
@@ -384,8 +382,7 @@ fn session_may_change_while_keys_are_watched() {
     });
     assert_eq!(said[0][9..11], ["*-1", "$4 mine"], "{:?}", said[0]);
     // The tenant's name leads to the same server, so the watch stays.
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     let mut client = proxy.client();
     assert_eq!(client.ask("WATCH k"), "+OK");
     assert_eq!(client.ask(&format!("AUTH {TENANT}.bob bobpw")), "+OK");

@@ -46,8 +46,7 @@ fn cli(proxy: &Proxy, options: &[&str], input: &str) -> String {
 
 #[test]
 fn interactive_session_works() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open().proxied(&[]);
     let lines =
         format!("auth {TENANT}.admin admin\nping\nset key1 value1\nget key1\nselect 1\nget key1\n");
     let output = Command::new("sh")
@@ -65,8 +64,7 @@ fn interactive_session_works() {
 
 #[test]
 fn redis_cli_runs_commands() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open().proxied(&[]);
     assert_eq!(cli(&proxy, &["set", "k", "v"], ""), "OK\n");
     assert_eq!(cli(&proxy, &["-3", "hset", "h", "f", "v"], ""), "1\n");
     assert_eq!(cli(&proxy, &["-3", "hgetall", "h"], ""), "f v\n");
@@ -90,8 +88,7 @@ fn redis_cli_runs_commands() {
 
 #[test]
 fn redis_cli_scans() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open().proxied(&[]);
     let commands: String = (0..2_000).map(|i| format!("SET key:{i} {i}\r\n")).collect();
     let piped = cli(&proxy, &["--pipe"], &commands);
     assert!(piped.ends_with("errors: 0, replies: 2000\n"), "{piped}");
@@ -108,8 +105,7 @@ fn redis_cli_scans() {
 
 #[test]
 fn redis_cli_pipes_a_hundred_thousand_commands() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (redis, proxy) = Redis::open().proxied(&[]);
     let commands: String = (0..100_000)
         .map(|i| format!("*3\r\n$3\r\nSET\r\n$10\r\nkey:{i:06}\r\n$6\r\n{i:06}\r\n"))
         .collect();
@@ -120,8 +116,7 @@ fn redis_cli_pipes_a_hundred_thousand_commands() {
 
 #[test]
 fn redis_cli_measures_latency() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open().proxied(&[]);
     let latency = run(
         &proxy,
         2,
@@ -141,8 +136,7 @@ fn redis_cli_measures_latency() {
 
 #[test]
 fn redis_benchmark_runs() {
-    let redis = Redis::open();
-    let proxy = Proxy::of(&redis);
+    let (_redis, proxy) = Redis::open().proxied(&[]);
     let tests = "set,get,incr,lpush,rpush,sadd,hset,zadd,lrange,mset";
     let options = ["-t", tests, "-n", "2000", "-P", "16", "-c", "50", "-q"];
     let output = run(&proxy, 60, "redis-benchmark", &options, b"");

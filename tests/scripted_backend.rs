@@ -97,10 +97,7 @@ fn server_without_hello_is_supported() {
     server.expect([HELLO, &array(WHICH_BLOCK)].concat());
     server.send(format!("{UNKNOWN}\r\n-ERR wrong number of arguments\r\n"));
     let mut client = proxy.client();
-    client.send(array("GET a"));
-    server.expect(array("GET a"));
-    server.send("$-1\r\n");
-    assert_eq!(client.reply(), "$-1");
+    client.exchange(&mut server, "GET a", "$-1\r\n");
     // Clients get the replies that the server would send.
     assert_eq!(client.ask("HELLO"), UNKNOWN.trim_end());
     client.send(array("HELLO 3"));
@@ -130,10 +127,7 @@ fn server_without_hello_is_supported() {
     user.expect(HELLO);
     user.send(format!("{UNKNOWN}\r\n"));
     assert_eq!(client.reply(), "+OK");
-    client.send(array("GET a"));
-    user.expect(array("GET a"));
-    user.send("$1\r\n1\r\n");
-    assert_eq!(client.reply(), "$1 1");
+    client.exchange(&mut user, "GET a", "$1\r\n1\r\n");
 }
 
 #[test]
@@ -160,8 +154,7 @@ fn pushes_between_replies_are_dropped() {
     ]
     .concat();
     for cut in 0..=bytes.len() {
-        client.send(&pipeline);
-        server.expect(&pipeline);
+        client.send_through(&mut server, &pipeline);
         server.send(&bytes[..cut]);
         // Without the pause, the kernel would merge the pieces; with it they mostly stay separate.
         std::thread::yield_now();
@@ -193,16 +186,14 @@ fn replies_may_arrive_in_any_pieces() {
         .flat_map(|i| array(&format!("GET {i}")))
         .collect();
     for cut in 1..bytes.len() {
-        client.send(&pipeline);
-        server.expect(&pipeline);
+        client.send_through(&mut server, &pipeline);
         server.send(&bytes[..cut]);
         // The part of a reply that has arrived is sent at once.
         client.expect(&bytes[..cut]);
         server.send(&bytes[cut..]);
         client.expect(&bytes[cut..]);
     }
-    client.send(&pipeline);
-    server.expect(&pipeline);
+    client.send_through(&mut server, &pipeline);
     for byte in &bytes {
         server.send([*byte]);
         client.expect([*byte]);
@@ -215,8 +206,7 @@ fn unexpected_reply_closes_the_connection() {
     let proxy = proxy_of(&backend);
     let mut server = backend.accept_greeted();
     let mut client = proxy.client();
-    client.send(array("GET a"));
-    server.expect(array("GET a"));
+    client.send_through(&mut server, array("GET a"));
     server.send("+mine\r\n+whose?\r\n");
     assert_eq!(client.reply(), "+mine");
     server.expect_end();
@@ -277,8 +267,7 @@ fn incomplete_reply_closes_the_client() {
     let (mut first, mut second) = (proxy.client(), proxy.client());
     first.send([array("GET a"), array("GET b")].concat());
     server.expect([array("GET a"), array("GET b")].concat());
-    second.send(array("GET c"));
-    server.expect(array("GET c"));
+    second.send_through(&mut server, array("GET c"));
     server.send("$10\r\n12345");
     first.expect("$10\r\n12345");
     drop(server);
@@ -311,10 +300,7 @@ fn handshake_without_end_fails() {
         );
         let mut server = backend.accept_greeted();
         wait_until("the log says so", || proxy.logged(" online, ") == 1);
-        client.send(array("GET a"));
-        server.expect(array("GET a"));
-        server.send("+a\r\n");
-        assert_eq!(client.reply(), "+a");
+        client.exchange(&mut server, "GET a", "+a\r\n");
     }
 }
 
@@ -349,10 +335,7 @@ fn refused_handshake_gives_its_error() {
         server.finish_sending();
         assert_eq!(client.reply(), hears);
         // The login of one client does not affect the others.
-        client.send(array("GET a"));
-        first.expect(array("GET a"));
-        first.send("+a\r\n");
-        assert_eq!(client.reply(), "+a");
+        client.exchange(&mut first, "GET a", "+a\r\n");
     }
 }
 
@@ -371,10 +354,7 @@ fn backend_that_is_full_at_the_start_is_retried() {
     assert_eq!(reply, "-ERR max number of clients reached");
     let mut server = backend.accept_greeted();
     wait_until("the log says so", || proxy.logged(" online, ") == 1);
-    client.send(array("GET a"));
-    server.expect(array("GET a"));
-    server.send("+a\r\n");
-    assert_eq!(client.reply(), "+a");
+    client.exchange(&mut server, "GET a", "+a\r\n");
 }
 
 #[test]
@@ -393,8 +373,7 @@ fn requests_in_flight_are_limited() {
     };
     server.expect(upto(0..4));
     server.expect_silence();
-    other.send(array("GET other"));
-    server.expect(array("GET other"));
+    other.send_through(&mut server, array("GET other"));
     server.send("+0\r\n+1\r\n+2\r\n+3\r\n+other\r\n");
     assert_eq!(other.reply(), "+other");
     server.expect(upto(4..8));
@@ -461,8 +440,7 @@ fn large_reply_does_not_block_other_clients() {
     let proxy = proxy_of(&backend);
     let mut first = backend.accept_greeted();
     let (mut reader, mut other) = (proxy.client(), proxy.client());
-    reader.send(array("GET big"));
-    first.expect(array("GET big"));
+    reader.send_through(&mut first, array("GET big"));
     first.send("$1000000\r\nxyz");
     reader.expect("$1000000\r\nxyz");
     other.send(array("GET small"));
@@ -471,8 +449,7 @@ fn large_reply_does_not_block_other_clients() {
     second.send("+small\r\n");
     assert_eq!(other.reply(), "+small");
     // The client's next request stays behind it, because a client's order is kept.
-    reader.send(array("GET next"));
-    first.expect(array("GET next"));
+    reader.send_through(&mut first, array("GET next"));
     second.expect_silence();
     first.send([vec![b'x'; 999_997], b"\r\n+next\r\n".to_vec()].concat());
     reader.expect([vec![b'x'; 999_997], b"\r\n+next\r\n".to_vec()].concat());

@@ -55,10 +55,7 @@ fn blocking_commands_of_the_backend_get_a_dedicated_connection() {
     let names = b"*4\r\n$5\r\nblpop\r\n$8\r\nfoo.wait\r\n+BAR.pop\r\n$5\r\nxread\r\n";
     shared.send([&hello_reply(2, 1)[..], names].concat());
     let (mut client, mut other) = (proxy.client(), proxy.client());
-    other.send(array("GET a"));
-    shared.expect(array("GET a"));
-    shared.send("+a\r\n");
-    assert_eq!(other.reply(), "+a");
+    other.exchange(&mut shared, "GET a", "+a\r\n");
     let mut own = None;
     for line in ["foo.wait k 0", "FOO.WAIT", "bar.POP x"] {
         client.send([array(line), array("GET b")].concat());
@@ -70,19 +67,13 @@ fn blocking_commands_of_the_backend_get_a_dedicated_connection() {
         });
         own.expect([array(line), array("GET b")].concat());
         // Only its client waits for the reply.
-        other.send(array("GET c"));
-        shared.expect(array("GET c"));
-        shared.send("+c\r\n");
-        assert_eq!(other.reply(), "+c");
+        other.exchange(&mut shared, "GET c", "+c\r\n");
         client.expect_silence();
         own.send("+served\r\n+b\r\n");
         assert_eq!(client.replies(2), ["+served", "+b"]);
     }
     // A name with the same beginning is not the same command.
-    client.send(array("foo.waits"));
-    shared.expect(array("foo.waits"));
-    shared.send("-ERR unknown command\r\n");
-    assert_eq!(client.reply(), "-ERR unknown command");
+    client.exchange(&mut shared, "foo.waits", "-ERR unknown command\r\n");
 }
 
 #[test]
@@ -172,8 +163,7 @@ fn confirmations_may_arrive_in_pieces() {
             client.expect(&bytes[cut..]);
             // No subscription is left: the client uses a shared connection again.
             let shared = &mut shared[usize::from(mark == '>')];
-            client.send(array("GET y"));
-            shared.expect(array("GET y"));
+            client.send_through(shared, array("GET y"));
             shared.send("+y\r\n");
             assert_eq!(client.reply(), "+y", "{cut}");
         }
@@ -225,8 +215,7 @@ fn end_of_a_redirection_may_arrive_in_pieces() {
         ("MULTI | SET k v | DEL k | EXEC", inside("7"), inside("2")),
     ] {
         for cut in 0..says.len() {
-            client.send(packet(lines));
-            own.expect(packet(lines));
+            client.send_through(&mut own, packet(lines));
             if lines.starts_with("MULTI") {
                 own.send("+OK\r\n+QUEUED\r\n+QUEUED\r\n");
                 client.expect("+OK\r\n+QUEUED\r\n+QUEUED\r\n");
@@ -243,8 +232,7 @@ fn end_of_a_redirection_may_arrive_in_pieces() {
                 client.expect(&hears);
             }
         }
-        client.send(packet(lines));
-        own.expect(packet(lines));
+        client.send_through(&mut own, packet(lines));
         if lines.starts_with("MULTI") {
             own.send("+OK\r\n+QUEUED\r\n+QUEUED\r\n");
             client.expect("+OK\r\n+QUEUED\r\n+QUEUED\r\n");
@@ -281,15 +269,13 @@ fn monitor_lines_may_arrive_in_pieces() {
     .concat();
     let hears = [&get[..], &set, "+x\r\n"].concat();
     for cut in 1..says.len() {
-        client.send(array("GET a"));
-        own.expect(array("GET a"));
+        client.send_through(&mut own, array("GET a"));
         own.send(&says[..cut]);
         thread::yield_now();
         own.send(&says[cut..]);
         client.expect(&hears);
     }
-    client.send(array("GET a"));
-    own.expect(array("GET a"));
+    client.send_through(&mut own, array("GET a"));
     for byte in says.as_bytes() {
         own.send([*byte]);
         thread::yield_now();
@@ -400,8 +386,7 @@ fn dedicated_connection_lost_during_its_handshake_gives_an_error() {
             assert_eq!(reply, hears, "{lines}");
         }
         // The client uses a shared connection as before.
-        client.send(array("GET a"));
-        shared.expect(array("GET a"));
+        client.send_through(&mut shared, array("GET a"));
         shared.send("+a\r\n");
         assert_eq!(client.reply(), "+a", "{lines}");
     }
@@ -424,18 +409,13 @@ fn server_may_end_a_subscription() {
         own.send(&ended[cut..]);
         client.expect(&ended[cut..]);
         // Its connection has no state any more.
-        client.send(array("GET a"));
-        shared.expect(array("GET a"));
-        shared.send("+a\r\n");
-        assert_eq!(client.reply(), "+a");
-        client.send(packet("SSUBSCRIBE c"));
-        own.expect(packet("SSUBSCRIBE c"));
+        client.exchange(&mut shared, "GET a", "+a\r\n");
+        client.send_through(&mut own, packet("SSUBSCRIBE c"));
         own.send(confirmation('>', "ssubscribe", "c", 1));
         client.expect(confirmation('>', "ssubscribe", "c", 1));
     }
     // While further channels are requested.
-    client.send(packet("SSUBSCRIBE d | GET a"));
-    own.expect(packet("SSUBSCRIBE d | GET a"));
+    client.send_through(&mut own, packet("SSUBSCRIBE d | GET a"));
     let bytes = [
         ended,
         confirmation('>', "ssubscribe", "d", 1),
@@ -444,10 +424,7 @@ fn server_may_end_a_subscription() {
     .concat();
     own.send(&bytes);
     client.expect(&bytes);
-    client.send(array("GET b"));
-    own.expect(array("GET b"));
-    own.send("+b\r\n");
-    assert_eq!(client.reply(), "+b");
+    client.exchange(&mut own, "GET b", "+b\r\n");
 }
 
 /// Bytes that no server may send on a dedicated connection close the connection and its client.

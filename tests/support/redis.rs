@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use tempfile::TempDir;
 
-use super::{Wire, signal, wait_for, wait_until};
+use super::{Proxy, Wire, signal, wait_for, wait_until};
 
 /// Attempts to find a free port. Another process may take the port first; then the server rejects
 /// its configuration.
@@ -91,6 +91,12 @@ impl Redis {
     /// A server at this port, which must be free.
     pub(crate) fn open_at(port: u16) -> Self {
         Self::try_start(port, OPEN).expect("the port is taken")
+    }
+
+    /// This server and a proxy in front of it with these options.
+    pub(crate) fn proxied(self, options: &[&str]) -> (Self, Proxy) {
+        let proxy = Proxy::with(&self, options);
+        (self, proxy)
     }
 
     /// Returns `None` if another process took the port.

@@ -54,6 +54,21 @@ impl Wire<TcpStream> {
         assert!(came.is_err(), "{} came", self.seen());
     }
 
+    /// Sends bytes, which `server` must receive from the proxy.
+    #[track_caller]
+    pub(crate) fn send_through(&mut self, server: &mut Self, bytes: impl AsRef<[u8]>) {
+        self.send(&bytes);
+        server.expect(bytes);
+    }
+
+    /// Sends the commands of a line, see [`packet`], to which `server` replies through the proxy.
+    #[track_caller]
+    pub(crate) fn exchange(&mut self, server: &mut Self, line: &str, reply: impl AsRef<[u8]>) {
+        self.send_through(server, packet(line));
+        server.send(&reply);
+        self.expect(reply);
+    }
+
     /// Sends a FIN; replies can still be read.
     pub(crate) fn finish_sending(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
