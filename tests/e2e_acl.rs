@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Feature, Proxy, Redis, array, wait_until};
+use support::{Feature, Proxy, Redis, array, commands, wait_until};
 
 /// One command of each kind that the proxy answers or forwards.
 const LINES: [&str; 26] = [
@@ -140,14 +140,7 @@ fn permission_removed_inside_multi_is_refused_at_exec() {
     let proxy = Proxy::with(&redis, &["--core-num=1"]);
     let (mut direct, mut client) = (redis.direct(), proxy.client_as("ann", "annpw"));
     assert_eq!(direct.ask("AUTH ann annpw"), "+OK");
-    for line in [
-        "MULTI",
-        "GET k",
-        "CLIENT ID",
-        "CLIENT INFO",
-        "CLIENT SETNAME me",
-        "GET k",
-    ] {
+    for line in commands("MULTI | GET k | CLIENT ID | CLIENT INFO | CLIENT SETNAME me | GET k") {
         assert_eq!(client.ask(line), direct.ask(line), "{line}");
     }
     redis.ask("ACL SETUSER ann -client");
@@ -177,14 +170,8 @@ fn select_permission_is_checked_per_database() {
         }
         let mut client = proxy.client_as(user, &format!("{user}pw"));
         for _ in 0..2 {
-            for line in [
-                "SELECT 0",
-                "SELECT 1",
-                "SELECT 2",
-                "SELECT 99",
-                "SET k 1",
-                "SELECT 3",
-            ] {
+            for line in commands("SELECT 0 | SELECT 1 | SELECT 2 | SELECT 99 | SET k 1 | SELECT 3")
+            {
                 assert_eq!(client.ask(line), direct.ask(line), "{user}: {line}");
             }
         }

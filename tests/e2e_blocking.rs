@@ -5,7 +5,8 @@ mod support;
 use std::time::Duration;
 
 use support::{
-    Feature, Proxy, Redis, array, both_ways, compare, compare_at, now, packet, request, wait_until,
+    Feature, Proxy, Redis, array, both_ways, commands, compare, compare_at, now, packet, request,
+    wait_until,
 };
 
 /// Commands that block, and one that serves each; the empty server has what they need.
@@ -248,12 +249,9 @@ fn client_unblock_ends_a_blocking_command() {
                 said.extend(client.replies(2));
                 said.push(asker.ask(&format!("CLIENT UNBLOCK {id}")));
             }
-            for line in [
-                "CLIENT UNBLOCK 0",
-                "CLIENT UNBLOCK x",
-                "CLIENT UNBLOCK 1 x",
-                "CLIENT UNBLOCK",
-            ] {
+            for line in commands(
+                "CLIENT UNBLOCK 0 | CLIENT UNBLOCK x | CLIENT UNBLOCK 1 x | CLIENT UNBLOCK",
+            ) {
                 said.push(asker.ask(line));
             }
         }

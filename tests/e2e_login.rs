@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Proxy, Redis, TENANT, array, wait_until};
+use support::{Proxy, Redis, TENANT, array, commands, wait_until};
 
 const WRONGPASS: &str = "-WRONGPASS invalid username-password pair or user is disabled.";
 const NOAUTH: &str = "-NOAUTH Authentication required.";
@@ -63,16 +63,8 @@ fn default_user_needs_no_login() {
     assert_eq!(client.ask("ACL WHOAMI"), "$7 default");
     let proxy = Proxy::of(&guarded);
     let mut client = proxy.client();
-    for command in [
-        "GET k",
-        "PING",
-        "ECHO x",
-        "SELECT 1",
-        "CLIENT ID",
-        "COMMAND",
-        "MULTI",
-        "FOO",
-    ] {
+    for command in commands("GET k | PING | ECHO x | SELECT 1 | CLIENT ID | COMMAND | MULTI | FOO")
+    {
         assert_eq!(client.ask(command), NOAUTH, "{command}");
     }
     // The rest of the text depends on the version of Redis.
@@ -95,14 +87,10 @@ fn wrong_login_keeps_the_session() {
     let mut client = proxy.client_as("ann", "annpw");
     assert_eq!(client.ask("SELECT 3"), "+OK");
     assert_eq!(client.ask("SET mine 1"), "+OK");
-    for login in [
-        "AUTH ann wrong",
-        "AUTH bob wrong",
-        "AUTH nobody x",
-        "AUTH gone gonepw",
-        "AUTH no.such x",
-        "HELLO 3 AUTH bob wrong SETNAME other",
-    ] {
+    for login in commands(
+        "AUTH ann wrong | AUTH bob wrong | AUTH nobody x | AUTH gone gonepw | \
+         AUTH no.such x | HELLO 3 AUTH bob wrong SETNAME other",
+    ) {
         assert_eq!(client.ask(login), WRONGPASS, "{login}");
         assert_eq!(client.ask("ACL WHOAMI"), "$3 ann");
         assert_eq!(client.ask("GET mine"), "$1 1");
@@ -117,16 +105,10 @@ fn wrong_login_keeps_the_session() {
 #[test]
 fn refused_login_gets_the_error_of_the_server() {
     let (redis, proxy) = Redis::open().proxied(&[]);
-    for line in [
-        "AUTH pw",
-        "AUTH",
-        "AUTH a b c",
-        "HELLO 4",
-        "HELLO x",
-        "HELLO 3 AUTH ann",
-        "HELLO 3 NONSENSE",
-        "HELLO 3 SETNAME",
-    ] {
+    for line in commands(
+        "AUTH pw | AUTH | AUTH a b c | HELLO 4 | HELLO x | HELLO 3 AUTH ann | \
+         HELLO 3 NONSENSE | HELLO 3 SETNAME",
+    ) {
         let (ours, direct) = (proxy.client().ask(line), redis.direct().ask(line));
         assert_eq!(ours, direct, "{line}");
     }
@@ -206,13 +188,7 @@ fn permissions_are_those_of_the_backend() {
     let mut client = proxy.client_as("reader", "readerpw");
     let mut direct = redis.direct();
     assert_eq!(direct.ask("AUTH reader readerpw"), "+OK");
-    for line in [
-        "SET k v",
-        "GET k",
-        "FLUSHALL",
-        "CONFIG SET maxmemory 0",
-        "ACL LIST",
-    ] {
+    for line in commands("SET k v | GET k | FLUSHALL | CONFIG SET maxmemory 0 | ACL LIST") {
         assert_eq!(client.ask(line), direct.ask(line), "{line}");
     }
 }

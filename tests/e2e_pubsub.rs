@@ -49,21 +49,11 @@ fn subscriber_mode_is_that_of_the_server() {
                 said.extend(hear(&mut client, line));
             }
         }
-        for line in [
-            "PSUBSCRIBE p*",
-            "UNSUBSCRIBE a",
-            "GET k",
-            "SUBSCRIBE a a",
-            "PUNSUBSCRIBE",
-            "SSUBSCRIBE s",
-            "UNSUBSCRIBE a b",
-            "GET k",
-            "SUNSUBSCRIBE",
-            "GET k",
-            "SET k v",
-            "SUBSCRIBE",
-            "SUBSCRIBE c",
-        ] {
+        for line in commands(
+            "PSUBSCRIBE p* | UNSUBSCRIBE a | GET k | SUBSCRIBE a a | PUNSUBSCRIBE | \
+             SSUBSCRIBE s | UNSUBSCRIBE a b | GET k | SUNSUBSCRIBE | GET k | SET k v | \
+             SUBSCRIBE | SUBSCRIBE c",
+        ) {
             if is_of_shards(line) && target.redis().lacks(Feature::Functions) {
                 continue;
             }

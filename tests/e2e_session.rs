@@ -17,13 +17,7 @@ fn every_client_has_its_own_database() {
         assert_eq!(client.ask("GET where"), format!("$1 {}", i % 4 + 4));
     }
     assert_eq!(clients[1].ask("SELECT 16"), "-ERR DB index is out of range");
-    for line in [
-        "SELECT -1",
-        "SELECT x",
-        "SELECT 99999999999",
-        "SELECT",
-        "SELECT 1 2",
-    ] {
+    for line in commands("SELECT -1 | SELECT x | SELECT 99999999999 | SELECT | SELECT 1 2") {
         assert_eq!(clients[1].ask(line), redis.direct().ask(line), "{line}");
         assert_eq!(clients[1].ask("GET where"), "$1 5");
     }
@@ -118,69 +112,27 @@ fn proxy_replies_equal_those_of_the_server() {
         let (mut ours, mut direct) = (proxy.client(), redis.direct());
         ours.ask(hello);
         direct.ask(hello);
-        for line in [
-            "PING",
-            "PING hello",
-            "PING a b",
-            "ECHO hello",
-            "ECHO",
-            "ROLE",
-            "ACL WHOAMI",
-            "CLIENT GETNAME",
-            "CLIENT SETNAME me",
-            "CLIENT GETNAME",
-            "CLIENT SETNAME a b",
-            "CLIENT NO-EVICT ON",
-            "CLIENT NO-EVICT MAYBE",
-            "CLIENT GETREDIR",
-            "CLIENT TRACKINGINFO",
-            "CLIENT TRACKING OFF",
-            "CLIENT CACHING YES",
-            "CLIENT UNBLOCK 99999",
-            "CLIENT KILL 127.0.0.1:1",
-            "CLIENT KILL ID x",
-            "CLIENT KILL ID 0",
-            "CLIENT KILL ID 999999 ID 999998",
-            "CLIENT KILL ID 999999 999998",
-            "CLIENT KILL NAME nobody",
-            "CLIENT KILL MAXAGE 100000",
-            "CLIENT KILL USER nobody",
-            "CLIENT KILL USER nobody ID 7",
-            "CLIENT KILL ID 7 8 USER nobody",
-            "CLIENT KILL USER nobody TYPE x",
-            "CLIENT KILL USER nobody SKIPME",
-            "CLIENT KILL USER admin",
-            "CLIENT LIST USER nobody",
-            "CLIENT LIST USER admin",
-            "CLIENT LIST ID x",
-            "CLIENT LIST ID 999999 999998",
-            "CLIENT LIST ID 999999 NAME me",
-            "CLIENT LIST NAME nobody",
-            "CLIENT LIST NOT-TYPE normal",
-            "CLIENT LIST FLAGS Q",
-            "CLIENT LIST CAPA z",
-            "CLIENT LIST DB x",
-            "CLIENT LIST IDLE 0",
-            "CLIENT LIST NOT-IDLE 1",
-            "CLIENT LIST IP 10.0.0.1",
-            "CLIENT LIST LIB-NAME nothing",
-            "CLIENT LIST MAXAGE x",
-            "CLIENT LIST NONSENSE",
-            "CLIENT REPLY NONSENSE",
-            "CLIENT REPLY ON",
-            "CLIENT",
-            "CLIENT ID x",
-            "CLUSTER INFO",
-            "CLUSTER NODES",
-            "READONLY",
-            "READWRITE",
-            "ASKING",
-            "EXEC",
-            "DISCARD",
-            "UNWATCH",
-            "RESET",
-            "CLIENT GETNAME",
-        ] {
+        for line in commands(
+            "PING | PING hello | PING a b | ECHO hello | ECHO | ROLE | ACL WHOAMI | \
+             CLIENT GETNAME | CLIENT SETNAME me | CLIENT GETNAME | CLIENT SETNAME a b | \
+             CLIENT NO-EVICT ON | CLIENT NO-EVICT MAYBE | CLIENT GETREDIR | \
+             CLIENT TRACKINGINFO | CLIENT TRACKING OFF | CLIENT CACHING YES | \
+             CLIENT UNBLOCK 99999 | CLIENT KILL 127.0.0.1:1 | CLIENT KILL ID x | \
+             CLIENT KILL ID 0 | CLIENT KILL ID 999999 ID 999998 | \
+             CLIENT KILL ID 999999 999998 | CLIENT KILL NAME nobody | \
+             CLIENT KILL MAXAGE 100000 | CLIENT KILL USER nobody | \
+             CLIENT KILL USER nobody ID 7 | CLIENT KILL ID 7 8 USER nobody | \
+             CLIENT KILL USER nobody TYPE x | CLIENT KILL USER nobody SKIPME | \
+             CLIENT KILL USER admin | CLIENT LIST USER nobody | CLIENT LIST USER admin | \
+             CLIENT LIST ID x | CLIENT LIST ID 999999 999998 | \
+             CLIENT LIST ID 999999 NAME me | CLIENT LIST NAME nobody | \
+             CLIENT LIST NOT-TYPE normal | CLIENT LIST FLAGS Q | CLIENT LIST CAPA z | \
+             CLIENT LIST DB x | CLIENT LIST IDLE 0 | CLIENT LIST NOT-IDLE 1 | \
+             CLIENT LIST IP 10.0.0.1 | CLIENT LIST LIB-NAME nothing | CLIENT LIST MAXAGE x | \
+             CLIENT LIST NONSENSE | CLIENT REPLY NONSENSE | CLIENT REPLY ON | CLIENT | \
+             CLIENT ID x | CLUSTER INFO | CLUSTER NODES | READONLY | READWRITE | ASKING | \
+             EXEC | DISCARD | UNWATCH | RESET | CLIENT GETNAME",
+        ) {
             // Redis 6.2 ignores the id 0, which would close all clients including the proxy's.
             let differs = ["CLIENT NO-EVICT", "CLIENT KILL ID 0"];
             if differs.iter().any(|it| line.starts_with(it)) && redis.lacks(Feature::Functions) {
@@ -247,19 +199,12 @@ fn totals_of_a_client_equal_those_of_a_direct_connection() {
         let hello = own_totals(&mut client, &mut heard).map_or(0, |it| it[1]);
         heard += hello;
         let mut said = Vec::new();
-        for line in [
-            "SET k v",
-            "GET k",
-            "LPUSH k v",
-            "CLIENT ID",
-            "SELECT 1; SELECT 0",
-            "ECHO x",
-            "WATCH k; MULTI; GET k; SET k w; CLIENT INFO; GET k; EXEC",
-            "MULTI; GET k; DISCARD",
-            "MULTI; GET k; NOSUCH; EXEC",
-            "WATCH k; SET k x; MULTI; GET k; EXEC",
-            "UNSUBSCRIBE a",
-        ] {
+        for line in commands(
+            "SET k v | GET k | LPUSH k v | CLIENT ID | SELECT 1; SELECT 0 | ECHO x | \
+             WATCH k; MULTI; GET k; SET k w; CLIENT INFO; GET k; EXEC | \
+             MULTI; GET k; DISCARD | MULTI; GET k; NOSUCH; EXEC | \
+             WATCH k; SET k x; MULTI; GET k; EXEC | UNSUBSCRIBE a",
+        ) {
             let mut last = String::new();
             for command in commands(line) {
                 client.send(array(command));

@@ -258,21 +258,10 @@ fn monitors_do_not_see_the_proxys_own_commands() {
     let mut wanted = Vec::new();
     for proxy in [&proxy, &another, &proxy, &another] {
         let mut client = proxy.client_as("ann", "annpw");
-        for line in [
-            "SET k v",
-            "SELECT 3",
-            "GET k",
-            "HELLO 3",
-            "GET l",
-            "CLIENT ID",
-            "WATCH k",
-            "UNWATCH",
-            "BLPOP none 0.01",
-            "WAIT 1 30",
-            "MULTI",
-            "EXEC",
-            "EXISTS k",
-        ] {
+        for line in commands(
+            "SET k v | SELECT 3 | GET k | HELLO 3 | GET l | CLIENT ID | WATCH k | UNWATCH | \
+             BLPOP none 0.01 | WAIT 1 30 | MULTI | EXEC | EXISTS k",
+        ) {
             client.ask(line);
             let own = ["SELECT", "HELLO", "CLIENT", "WAIT"];
             if !own.iter().any(|name| line.starts_with(name)) {

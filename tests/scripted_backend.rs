@@ -3,34 +3,26 @@
 
 mod support;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use support::{
-    Backend, HELLO, Proxy, WHICH_BLOCK, array, hello_reply, now, request, text, wait_until,
+    Backend, HELLO, Proxy, WHICH_BLOCK, array, hello_reply, now, packet, request, text, wait_until,
 };
 
 const LOST: &str = "-ERR elika: backend connection lost, outcome unknown";
 
-/// One worker, so that the connection that is opened at the start is the shared one.
-fn proxy_of(backend: &Backend) -> Proxy {
-    Proxy::at(&backend.address(), &["--core-num=1"])
+/// A GET for each of these numbers.
+fn gets(range: Range<usize>) -> Vec<u8> {
+    range.flat_map(|i| array(&format!("GET {i}"))).collect()
 }
 
 #[test]
 fn auth_is_alone_and_requests_follow_the_handshake() {
-    let backend = Backend::listen();
-    let proxy = proxy_of(&backend);
-    let _first = backend.accept_greeted();
-    let mut client = proxy.client();
-    client.send(
-        [
-            array("HELLO 3 AUTH ann pw SETNAME mine"),
-            array("GET a"),
-            array("SELECT 5"),
-            array("GET b"),
-        ]
-        .concat(),
-    );
+    let (backend, _proxy, _first, mut client) = Backend::greeted();
+    client.send(packet(
+        "HELLO 3 AUTH ann pw SETNAME mine | GET a | SELECT 5 | GET b",
+    ));
     let mut three = backend.accept();
     three.expect_in_one_piece(array("AUTH ann pw"));
     three.expect_silence();
@@ -52,7 +44,7 @@ fn auth_is_alone_and_requests_follow_the_handshake() {
     five.expect_in_one_piece(array("AUTH ann pw"));
     five.expect_silence();
     five.send("+OK\r\n");
-    five.expect_in_one_piece([array("HELLO 3 SETNAME elika"), array("SELECT 5")].concat());
+    five.expect_in_one_piece(packet("HELLO 3 SETNAME elika | SELECT 5"));
     five.send(hello_reply(3, 78));
     five.expect_silence();
     five.send("+OK\r\n");
@@ -65,8 +57,7 @@ fn auth_is_alone_and_requests_follow_the_handshake() {
 
 #[test]
 fn requests_wait_for_the_handshake() {
-    let backend = Backend::listen();
-    let proxy = proxy_of(&backend);
+    let (backend, proxy) = Backend::proxied();
     let mut server = backend.accept();
     server.expect_in_one_piece([HELLO, &array(WHICH_BLOCK)].concat());
     let mut clients: Vec<_> = (0..3).map(|_| proxy.client()).collect();
@@ -91,8 +82,7 @@ fn requests_wait_for_the_handshake() {
 #[test]
 fn server_without_hello_is_supported() {
     const UNKNOWN: &str = "-ERR unknown command `HELLO`, with args beginning with: `2`, ";
-    let backend = Backend::listen();
-    let proxy = proxy_of(&backend);
+    let (backend, proxy) = Backend::proxied();
     let mut server = backend.accept();
     server.expect([HELLO, &array(WHICH_BLOCK)].concat());
     server.send(format!("{UNKNOWN}\r\n-ERR wrong number of arguments\r\n"));
@@ -132,17 +122,14 @@ fn server_without_hello_is_supported() {
 
 #[test]
 fn pushes_between_replies_are_dropped() {
-    let backend = Backend::listen();
-    let proxy = proxy_of(&backend);
-    let _first = backend.accept_greeted();
-    let mut client = proxy.client();
+    let (backend, _proxy, _first, mut client) = Backend::greeted();
     client.send(array("HELLO 3"));
     let mut server = backend.accept();
     server.expect(array("HELLO 3 SETNAME elika"));
     let push = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
     server.send([&push[..], &hello_reply(3, 1), push].concat());
     assert!(client.reply().starts_with("%7 "));
-    let pipeline = ["GET a", "GET b", "GET c"].map(array).concat();
+    let pipeline = packet("GET a | GET b | GET c");
     let bytes = [
         &push[..],
         b"+a\r\n",
@@ -166,10 +153,7 @@ fn pushes_between_replies_are_dropped() {
 
 #[test]
 fn replies_may_arrive_in_any_pieces() {
-    let backend = Backend::listen();
-    let proxy = proxy_of(&backend);
-    let mut server = backend.accept_greeted();
-    let mut client = proxy.client();
+    let (_backend, _proxy, mut server, mut client) = Backend::greeted();
     let replies: [&[u8]; 9] = [
         b"+OK\r\n",
         b"-ERR no\r\n",
@@ -182,9 +166,7 @@ fn replies_may_arrive_in_any_pieces() {
         b"*2\r\n$2\r\n\r\n\r\n+\r\n",
     ];
     let bytes = replies.concat();
-    let pipeline: Vec<u8> = (0..replies.len())
-        .flat_map(|i| array(&format!("GET {i}")))
-        .collect();
+    let pipeline = gets(0..replies.len());
     for cut in 1..bytes.len() {
         client.send_through(&mut server, &pipeline);
         server.send(&bytes[..cut]);
@@ -202,10 +184,7 @@ fn replies_may_arrive_in_any_pieces() {
 
 #[test]
 fn unexpected_reply_closes_the_connection() {
-    let backend = Backend::listen();
-    let proxy = proxy_of(&backend);
-    let mut server = backend.accept_greeted();
-    let mut client = proxy.client();
+    let (backend, _proxy, mut server, mut client) = Backend::greeted();
     client.send_through(&mut server, array("GET a"));
     server.send("+mine\r\n+whose?\r\n");
     assert_eq!(client.reply(), "+mine");
@@ -223,8 +202,7 @@ fn unexpected_reply_closes_the_connection() {
 
 #[test]
 fn invalid_bytes_close_the_connection() {
-    let backend = Backend::listen();
-    let proxy = proxy_of(&backend);
+    let (backend, proxy) = Backend::proxied();
     let mut first = Some(backend.accept_greeted());
     let mut client = proxy.client();
     for bad in [
@@ -237,22 +215,14 @@ fn invalid_bytes_close_the_connection() {
         "$3\r\nabcd\r\n",
         "+a\nb\r\n",
     ] {
-        client.send(
-            [
-                array("GET a"),
-                array("GET b"),
-                array("UNWATCH"),
-                array("GET c"),
-            ]
-            .concat(),
-        );
+        client.send(packet("GET a | GET b | UNWATCH | GET c"));
         let mut server = first.take().unwrap_or_else(|| backend.accept_greeted());
-        server.expect([array("GET a"), array("GET b"), array("GET c")].concat());
+        server.expect(packet("GET a | GET b | GET c"));
         server.send(format!("+good\r\n{bad}"));
         server.expect_end();
         // No byte of the invalid reply was forwarded, because it arrived at once.
         let mut next = backend.accept_greeted();
-        next.expect([array("GET b"), array("GET c")].concat());
+        next.expect(packet("GET b | GET c"));
         next.send("+b\r\n+c\r\n");
         assert_eq!(client.replies(4), ["+good", "+b", "+OK", "+c"], "{bad:?}");
         first = Some(next);
@@ -261,12 +231,11 @@ fn invalid_bytes_close_the_connection() {
 
 #[test]
 fn incomplete_reply_closes_the_client() {
-    let backend = Backend::listen();
-    let proxy = proxy_of(&backend);
+    let (backend, proxy) = Backend::proxied();
     let mut server = backend.accept_greeted();
     let (mut first, mut second) = (proxy.client(), proxy.client());
-    first.send([array("GET a"), array("GET b")].concat());
-    server.expect([array("GET a"), array("GET b")].concat());
+    first.send(packet("GET a | GET b"));
+    server.expect(packet("GET a | GET b"));
     second.send_through(&mut server, array("GET c"));
     server.send("$10\r\n12345");
     first.expect("$10\r\n12345");
@@ -325,10 +294,7 @@ fn refused_handshake_gives_its_error() {
             "-ERR elika: backend unavailable: unknown reply type 'H'",
         ),
     ] {
-        let backend = Backend::listen();
-        let proxy = proxy_of(&backend);
-        let mut first = backend.accept_greeted();
-        let mut client = proxy.client();
+        let (backend, _proxy, mut first, mut client) = Backend::greeted();
         client.send(array("AUTH ann pw"));
         let mut server = backend.accept();
         server.send(says);
@@ -342,8 +308,7 @@ fn refused_handshake_gives_its_error() {
 /// The first connection is refused: waiting clients get the reason, and the proxy retries.
 #[test]
 fn backend_that_is_full_at_the_start_is_retried() {
-    let backend = Backend::listen();
-    let proxy = proxy_of(&backend);
+    let (backend, proxy) = Backend::proxied();
     let mut server = backend.accept();
     let mut client = proxy.client();
     client.send(array("GET a"));
@@ -363,23 +328,16 @@ fn requests_in_flight_are_limited() {
     let proxy = Proxy::at(&backend.address(), &["--core-num=1", "--limit.in-flight=4"]);
     let mut server = backend.accept_greeted();
     let (mut client, mut other) = (proxy.client(), proxy.client());
-    client.send(
-        (0..10)
-            .flat_map(|i| array(&format!("GET {i}")))
-            .collect::<Vec<_>>(),
-    );
-    let upto = |range: std::ops::Range<i32>| -> Vec<u8> {
-        range.flat_map(|i| array(&format!("GET {i}"))).collect()
-    };
-    server.expect(upto(0..4));
+    client.send(gets(0..10));
+    server.expect(gets(0..4));
     server.expect_silence();
     other.send_through(&mut server, array("GET other"));
     server.send("+0\r\n+1\r\n+2\r\n+3\r\n+other\r\n");
-    assert_eq!(other.reply(), "+other");
-    server.expect(upto(4..8));
+    other.expect("+other\r\n");
+    server.expect(gets(4..8));
     server.expect_silence();
     server.send("+4\r\n+5\r\n+6\r\n+7\r\n");
-    server.expect(upto(8..10));
+    server.expect(gets(8..10));
     server.send("+8\r\n+9\r\n");
     for i in 0..10 {
         assert_eq!(client.reply(), format!("+{i}"));
@@ -391,10 +349,7 @@ fn requests_in_flight_are_limited() {
 #[test]
 fn unsent_requests_move_to_a_new_connection() {
     const COUNT: usize = 300;
-    let backend = Backend::listen();
-    let proxy = proxy_of(&backend);
-    let server = backend.accept_greeted();
-    let mut client = proxy.client();
+    let (backend, proxy, server, mut client) = Backend::greeted();
     let value = vec![b'v'; 100_000];
     let set = |i: usize| request(&[b"SET", i.to_string().as_bytes(), &value]);
     let mut writer = support::Wire::over(client.tcp().try_clone().unwrap());
@@ -436,13 +391,10 @@ fn unsent_requests_move_to_a_new_connection() {
 /// While a large reply is in flight, other clients are served on another connection.
 #[test]
 fn large_reply_does_not_block_other_clients() {
-    let backend = Backend::listen();
-    let proxy = proxy_of(&backend);
+    let (backend, proxy) = Backend::proxied();
     let mut first = backend.accept_greeted();
     let (mut reader, mut other) = (proxy.client(), proxy.client());
-    reader.send_through(&mut first, array("GET big"));
-    first.send("$1000000\r\nxyz");
-    reader.expect("$1000000\r\nxyz");
+    reader.exchange(&mut first, "GET big", "$1000000\r\nxyz");
     other.send(array("GET small"));
     let mut second = backend.accept_greeted();
     second.expect(array("GET small"));
@@ -458,15 +410,8 @@ fn large_reply_does_not_block_other_clients() {
 /// The next request of a client is sent when the last reply of the old connection has arrived.
 #[test]
 fn change_of_connection_keeps_the_order() {
-    let backend = Backend::listen();
-    let proxy = proxy_of(&backend);
-    let mut zero = backend.accept_greeted();
-    let mut client = proxy.client();
-    client.send(
-        ["GET a", "SELECT 1", "GET b", "SELECT 0", "GET c"]
-            .map(array)
-            .concat(),
-    );
+    let (backend, _proxy, mut zero, mut client) = Backend::greeted();
+    client.send(packet("GET a | SELECT 1 | GET b | SELECT 0 | GET c"));
     zero.expect(array("GET a"));
     zero.expect_silence();
     assert!(backend.try_accept().is_none());

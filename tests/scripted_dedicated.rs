@@ -9,20 +9,14 @@ use support::{
     Backend, HELLO, Proxy, WHICH_BLOCK, Wire, array, commands, hello_reply, packet, request,
 };
 
-fn proxy_of(backend: &Backend) -> Proxy {
-    Proxy::at(&backend.address(), &["--core-num=1"])
-}
-
 /// A backend that was asked for its blocking commands, a client in RESP3, and its shared
 /// connection.
-fn greeted_in_3(backend: &Backend) -> (Proxy, Wire, [Wire; 2]) {
-    let proxy = proxy_of(backend);
-    let first = backend.accept_greeted();
-    let mut client = proxy.client();
+fn greeted_in_3() -> (Backend, Proxy, Wire, [Wire; 2]) {
+    let (backend, proxy, first, mut client) = Backend::greeted();
     client.send(array("HELLO 3"));
-    let shared = accept_3(backend);
+    let shared = accept_3(&backend);
     assert!(client.reply().starts_with("%7 "));
-    (proxy, client, [first, shared])
+    (backend, proxy, client, [first, shared])
 }
 
 fn accept_3(backend: &Backend) -> Wire {
@@ -30,6 +24,16 @@ fn accept_3(backend: &Backend) -> Wire {
     wire.expect(array("HELLO 3 SETNAME elika"));
     wire.send(hello_reply(3, 7));
     wire
+}
+
+/// The dedicated connection that the proxy opens for this command, to which it replies.
+fn dedicated(backend: &Backend, client: &mut Wire, line: &str, reply: impl AsRef<[u8]>) -> Wire {
+    client.send(packet(line));
+    let mut own = accept_3(backend);
+    own.expect(packet(line));
+    own.send(&reply);
+    client.expect(reply);
+    own
 }
 
 /// A message in RESP3, or, as an array, in RESP2.
@@ -48,8 +52,7 @@ fn confirmation(mark: char, kind: &str, channel: &str, count: u32) -> Vec<u8> {
 
 #[test]
 fn blocking_commands_of_the_backend_get_a_dedicated_connection() {
-    let backend = Backend::listen();
-    let proxy = proxy_of(&backend);
+    let (backend, proxy) = Backend::proxied();
     let mut shared = backend.accept();
     shared.expect([HELLO, &array(WHICH_BLOCK)].concat());
     let names = b"*4\r\n$5\r\nblpop\r\n$8\r\nfoo.wait\r\n+BAR.pop\r\n$5\r\nxread\r\n";
@@ -78,13 +81,13 @@ fn blocking_commands_of_the_backend_get_a_dedicated_connection() {
 
 #[test]
 fn messages_may_arrive_in_pieces() {
-    let backend = Backend::listen();
-    let (_proxy, mut client, _shared) = greeted_in_3(&backend);
-    client.send(array("SUBSCRIBE c"));
-    let mut own = accept_3(&backend);
-    own.expect(array("SUBSCRIBE c"));
-    own.send(confirmation('>', "subscribe", "c", 1));
-    client.expect(confirmation('>', "subscribe", "c", 1));
+    let (backend, _proxy, mut client, _shared) = greeted_in_3();
+    let mut own = dedicated(
+        &backend,
+        &mut client,
+        "SUBSCRIBE c",
+        confirmation('>', "subscribe", "c", 1),
+    );
     let long = "x".repeat(100);
     let first = [
         message('>', &["message", "c", "one"]),
@@ -129,8 +132,7 @@ fn messages_may_arrive_in_pieces() {
 #[test]
 fn confirmations_may_arrive_in_pieces() {
     for mark in ['*', '>'] {
-        let backend = Backend::listen();
-        let (_proxy, mut client, mut shared) = greeted_in_3(&backend);
+        let (backend, _proxy, mut client, mut shared) = greeted_in_3();
         if mark == '*' {
             client.send(array("HELLO 2"));
             assert!(client.reply().starts_with("*14 "));
@@ -163,9 +165,7 @@ fn confirmations_may_arrive_in_pieces() {
             client.expect(&bytes[cut..]);
             // No subscription is left: the client uses a shared connection again.
             let shared = &mut shared[usize::from(mark == '>')];
-            client.send_through(shared, array("GET y"));
-            shared.send("+y\r\n");
-            assert_eq!(client.reply(), "+y", "{cut}");
+            client.exchange(shared, "GET y", "+y\r\n");
         }
         // All at once, refused.
         client.send(&requests);
@@ -185,16 +185,16 @@ fn confirmations_may_arrive_in_pieces() {
 /// The client gets the proxy's id of the other client, and all other bytes unchanged.
 #[test]
 fn end_of_a_redirection_may_arrive_in_pieces() {
-    let backend = Backend::listen();
-    let (proxy, mut client, _shared) = greeted_in_3(&backend);
+    let (backend, proxy, mut client, _shared) = greeted_in_3();
     let mut other = proxy.client();
     other.send(array("HELLO 3"));
     assert!(other.reply().starts_with("%7 "));
-    other.send(array("SUBSCRIBE c"));
-    let mut others = accept_3(&backend);
-    others.expect(array("SUBSCRIBE c"));
-    others.send(confirmation('>', "subscribe", "c", 1));
-    other.expect(confirmation('>', "subscribe", "c", 1));
+    let _others = dedicated(
+        &backend,
+        &mut other,
+        "SUBSCRIBE c",
+        confirmation('>', "subscribe", "c", 1),
+    );
     client.send(array("CLIENT TRACKING ON REDIRECT 2"));
     let mut own = accept_3(&backend);
     own.expect(array("CLIENT TRACKING ON REDIRECT 7"));
@@ -248,13 +248,8 @@ fn end_of_a_redirection_may_arrive_in_pieces() {
 /// A line about a proxy command is not shown, in pieces of any size.
 #[test]
 fn monitor_lines_may_arrive_in_pieces() {
-    let backend = Backend::listen();
-    let (_proxy, mut client, _shared) = greeted_in_3(&backend);
-    client.send(array("MONITOR"));
-    let mut own = accept_3(&backend);
-    own.expect(array("MONITOR"));
-    own.send("+OK\r\n");
-    assert_eq!(client.reply(), "+OK");
+    let (backend, _proxy, mut client, _shared) = greeted_in_3();
+    let mut own = dedicated(&backend, &mut client, "MONITOR", "+OK\r\n");
     let line = |rest: &str| format!("+1339518083.107412 [0 127.0.0.1:60866] {rest}\r\n");
     let long = format!("\"SET\" \"k\" \"{}\"", "x".repeat(600));
     let (get, set) = (line("\"GET\" \"k\""), line(&long));
@@ -306,10 +301,7 @@ fn begin_exec(idle: Option<Wire>, backend: &Backend, client: &mut Wire) -> Wire 
 
 #[test]
 fn reply_to_exec_may_arrive_in_pieces() {
-    let backend = Backend::listen();
-    let proxy = proxy_of(&backend);
-    let _shared = backend.accept_greeted();
-    let mut client = proxy.client();
+    let (backend, proxy, _shared, mut client) = Backend::greeted();
     let reply = "*5\r\n:77\r\n*2\r\n$3\r\n\r\nb\r\n*-1\r\n$7\r\nbackend\r\n+OK\r\n:77\r\n";
     let heard = "*5\r\n:1\r\n*2\r\n$3\r\n\r\nb\r\n*-1\r\n$-1\r\n+OK\r\n:1\r\n";
     let heard = format!("{heard}{ANSWER}");
@@ -366,10 +358,7 @@ fn dedicated_connection_lost_during_its_handshake_gives_an_error() {
             full,
         ),
     ] {
-        let backend = Backend::listen();
-        let proxy = proxy_of(&backend);
-        let mut shared = backend.accept_greeted();
-        let mut client = proxy.client();
+        let (backend, _proxy, mut shared, mut client) = Backend::greeted();
         client.send(packet(lines));
         let mut own = backend.accept();
         own.expect(HELLO);
@@ -386,22 +375,20 @@ fn dedicated_connection_lost_during_its_handshake_gives_an_error() {
             assert_eq!(reply, hears, "{lines}");
         }
         // The client uses a shared connection as before.
-        client.send_through(&mut shared, array("GET a"));
-        shared.send("+a\r\n");
-        assert_eq!(client.reply(), "+a", "{lines}");
+        client.exchange(&mut shared, "GET a", "+a\r\n");
     }
 }
 
 /// A server that moves a shard's slot elsewhere ends the subscription.
 #[test]
 fn server_may_end_a_subscription() {
-    let backend = Backend::listen();
-    let (_proxy, mut client, [_, mut shared]) = greeted_in_3(&backend);
-    client.send(array("SSUBSCRIBE c"));
-    let mut own = accept_3(&backend);
-    own.expect(array("SSUBSCRIBE c"));
-    own.send(confirmation('>', "ssubscribe", "c", 1));
-    client.expect(confirmation('>', "ssubscribe", "c", 1));
+    let (backend, _proxy, mut client, [_, mut shared]) = greeted_in_3();
+    let mut own = dedicated(
+        &backend,
+        &mut client,
+        "SSUBSCRIBE c",
+        confirmation('>', "ssubscribe", "c", 1),
+    );
     let ended = confirmation('>', "sunsubscribe", "c", 0);
     for cut in 1..ended.len() {
         own.send(&ended[..cut]);
@@ -410,9 +397,11 @@ fn server_may_end_a_subscription() {
         client.expect(&ended[cut..]);
         // Its connection has no state any more.
         client.exchange(&mut shared, "GET a", "+a\r\n");
-        client.send_through(&mut own, packet("SSUBSCRIBE c"));
-        own.send(confirmation('>', "ssubscribe", "c", 1));
-        client.expect(confirmation('>', "ssubscribe", "c", 1));
+        client.exchange(
+            &mut own,
+            "SSUBSCRIBE c",
+            confirmation('>', "ssubscribe", "c", 1),
+        );
     }
     // While further channels are requested.
     client.send_through(&mut own, packet("SSUBSCRIBE d | GET a"));
@@ -437,13 +426,13 @@ fn unexpected_replies_close_the_client() {
         "@huh\r\n",
         "$1x\r\n",
     ] {
-        let backend = Backend::listen();
-        let (_proxy, mut client, [_, mut shared]) = greeted_in_3(&backend);
-        client.send(array("SUBSCRIBE c"));
-        let mut own = accept_3(&backend);
-        own.expect(array("SUBSCRIBE c"));
-        own.send(confirmation('>', "subscribe", "c", 1));
-        client.expect(confirmation('>', "subscribe", "c", 1));
+        let (backend, _proxy, mut client, [_, mut shared]) = greeted_in_3();
+        let mut own = dedicated(
+            &backend,
+            &mut client,
+            "SUBSCRIBE c",
+            confirmation('>', "subscribe", "c", 1),
+        );
         own.send(bad);
         own.expect_end();
         client.expect_end();

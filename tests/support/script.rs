@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::net::{SocketAddr, TcpListener};
 
-use super::{PATIENCE, Wire, array, now, pause};
+use super::{PATIENCE, Proxy, Wire, array, now, pause};
 
 /// The listener of a backend; every connection is accepted by the script.
 pub(crate) struct Backend {
@@ -20,6 +20,22 @@ impl Backend {
             listener,
             has_told: Cell::new(false),
         }
+    }
+
+    /// A backend and a proxy with one worker, so that the connection that is opened at the start is
+    /// the shared one.
+    pub(crate) fn proxied() -> (Self, Proxy) {
+        let backend = Self::listen();
+        let proxy = Proxy::at(&backend.address(), &["--core-num=1"]);
+        (backend, proxy)
+    }
+
+    /// The same with the first connection to the backend and a client.
+    pub(crate) fn greeted() -> (Self, Proxy, Wire, Wire) {
+        let (backend, proxy) = Self::proxied();
+        let server = backend.accept_greeted();
+        let client = proxy.client();
+        (backend, proxy, server, client)
     }
 
     pub(crate) fn address(&self) -> String {
