@@ -43,6 +43,14 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// Checks that so many milliseconds have passed since then.
+#[track_caller]
+pub(crate) fn assert_took(since: Instant, ms: std::ops::Range<u64>) {
+    let took = since.elapsed();
+    let [min, max] = [ms.start, ms.end].map(Duration::from_millis);
+    assert!(took >= min && took < max, "{took:?}");
+}
+
 /// Waits until a condition holds, and panics if it takes too long.
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let until = now() + PATIENCE;

@@ -206,68 +206,46 @@ fn head_is_returned_before_its_body() {
 
 #[test]
 fn invalid_requests_are_refused_at_once() {
+    const REQUEST: &str = "invalid HTTP request";
+    const VERSION: &str = "only HTTP/1.0 and HTTP/1.1 are supported";
+    const HEADER: &str = "invalid HTTP header";
+    const TWICE: &str = "a header occurs twice";
+    const NUMBER: &str = "Content-Length is not a number";
+    const LARGE: &str = "the body is too large";
+    const ENCODING: &str = "only chunked Transfer-Encoding is supported";
     let host = "GET / HTTP/1.1\r\nHost: x\r\n";
     for (text, status, reason) in [
-        ("\u{1}", 400, "invalid HTTP request"),
-        ("\u{16}\u{3}\u{1}\u{2}\0\u{1}", 400, "invalid HTTP request"),
-        ("*1\r\n$4\r\nPING\r\n", 400, "invalid HTTP request"),
-        ("GET /\r\n", 400, "invalid HTTP request"),
-        ("GET  / HTTP/1.1\r\n", 400, "invalid HTTP request"),
-        ("GET / JTTP/1.1\r\n", 400, "invalid HTTP request"),
-        (
-            "GET / HTTP/1.2\r\n",
-            505,
-            "only HTTP/1.0 and HTTP/1.1 are supported",
-        ),
-        (
-            "PRI * HTTP/2.0\r\n\r\nSM",
-            505,
-            "only HTTP/1.0 and HTTP/1.1 are supported",
-        ),
-        ("GET / HTTP/1.1\r\nHost x\r\n", 400, "invalid HTTP header"),
-        ("GET / HTTP/1.1\r\nHost : x\r\n", 400, "invalid HTTP header"),
-        ("GET / HTTP/1.1\r\n Host: x\r\n", 400, "invalid HTTP header"),
-        (
-            "GET / HTTP/1.1\r\nA: x\r\n b\r\n",
-            400,
-            "invalid HTTP header",
-        ),
-        ("GET / HTTP/1.1\r\nA: \0\r\n", 400, "invalid HTTP header"),
+        ("\u{1}", 400, REQUEST),
+        ("\u{16}\u{3}\u{1}\u{2}\0\u{1}", 400, REQUEST),
+        ("*1\r\n$4\r\nPING\r\n", 400, REQUEST),
+        ("GET /\r\n", 400, REQUEST),
+        ("GET  / HTTP/1.1\r\n", 400, REQUEST),
+        ("GET / JTTP/1.1\r\n", 400, REQUEST),
+        ("GET / HTTP/1.2\r\n", 505, VERSION),
+        ("PRI * HTTP/2.0\r\n\r\nSM", 505, VERSION),
+        ("GET / HTTP/1.1\r\nHost x\r\n", 400, HEADER),
+        ("GET / HTTP/1.1\r\nHost : x\r\n", 400, HEADER),
+        ("GET / HTTP/1.1\r\n Host: x\r\n", 400, HEADER),
+        ("GET / HTTP/1.1\r\nA: x\r\n b\r\n", 400, HEADER),
+        ("GET / HTTP/1.1\r\nA: \0\r\n", 400, HEADER),
         ("GET / HTTP/1.1\r\n\r\n", 400, "the Host header is missing"),
     ] {
         assert_eq!(refused(text), (status, reason), "{text:?}");
     }
-    let twice = "a header occurs twice";
     for (headers, status, reason) in [
-        ("Host: y", 400, twice),
-        ("Content-Length: 1\r\nContent-Length: 1", 400, twice),
-        ("Authorization: a\r\nAuthorization: b", 400, twice),
+        ("Host: y", 400, TWICE),
+        ("Content-Length: 1\r\nContent-Length: 1", 400, TWICE),
+        ("Authorization: a\r\nAuthorization: b", 400, TWICE),
         ("Authorization: \u{e9}", 200, ""),
-        (
-            "Content-Length: 1, 1",
-            400,
-            "Content-Length is not a number",
-        ),
-        ("Content-Length: +1", 400, "Content-Length is not a number"),
-        ("Content-Length: -1", 400, "Content-Length is not a number"),
-        ("Content-Length: 0x1", 400, "Content-Length is not a number"),
-        ("Content-Length:", 400, "Content-Length is not a number"),
-        ("Content-Length: 1048577", 413, "the body is too large"),
-        (
-            "Content-Length: 99999999999999999999999",
-            413,
-            "the body is too large",
-        ),
-        (
-            "Transfer-Encoding: gzip",
-            501,
-            "only chunked Transfer-Encoding is supported",
-        ),
-        (
-            "Transfer-Encoding: gzip, chunked",
-            501,
-            "only chunked Transfer-Encoding is supported",
-        ),
+        ("Content-Length: 1, 1", 400, NUMBER),
+        ("Content-Length: +1", 400, NUMBER),
+        ("Content-Length: -1", 400, NUMBER),
+        ("Content-Length: 0x1", 400, NUMBER),
+        ("Content-Length:", 400, NUMBER),
+        ("Content-Length: 1048577", 413, LARGE),
+        ("Content-Length: 99999999999999999999999", 413, LARGE),
+        ("Transfer-Encoding: gzip", 501, ENCODING),
+        ("Transfer-Encoding: gzip, chunked", 501, ENCODING),
         (
             "Content-Length: 1\r\nTransfer-Encoding: chunked",
             400,
