@@ -22,7 +22,6 @@ use crate::stats::counters::Counters;
 use crate::store::buffer::ReadBuffer;
 use crate::store::key::{AccountKey, ClientKey, ConnKey, LinkKey, PoolKey};
 use crate::store::time::Millis;
-use crate::upstream::tenant::Use;
 use crate::upstream::upstreams::{Rules, Upstreams};
 
 /// One worker's proxy. See the module.
@@ -266,7 +265,7 @@ impl Machine {
                 self.actions.push_back(Action::Resume(ConnKey::Link(key)));
             }
             if let Some(pin) = client.set_pin(None) {
-                self.upstreams.release(pin.tenant, Use::Pinned);
+                self.release_place(pin.tenant);
                 self.client_gone(key, &pin);
             }
         }

@@ -101,7 +101,7 @@ impl Machine {
                     self.evict(client, bound, unread as u64);
                 }
                 Work::CloseClient(client) => self.close_now(client),
-                Work::ServeQueue(pool) => self.serve_queue(pool),
+                Work::ServeQueues(tenant) => self.serve_queues(tenant),
                 Work::ServeLogins(of) => self.serve_logins(of),
                 Work::FailLogins(of, error) => self.fail_logins(of, &error),
                 Work::AskAboutLost(pool, of) => {

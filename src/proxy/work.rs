@@ -11,7 +11,7 @@ use crate::link::waits::Waiter;
 use crate::metrics::ErrorKind;
 use crate::stats::notice::Bound;
 use crate::store::allocator::shrink_queue;
-use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
+use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey, TenantSlot};
 
 /// One consequence.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub(super) enum Work {
     Evict(ClientKey, Bound),
     /// Close a client.
     CloseClient(ClientKey),
-    /// Serve a pool's wait queue.
-    ServeQueue(PoolKey),
+    /// Serve a tenant's wait queues.
+    ServeQueues(TenantSlot),
     /// Give the logins of an instance the idle verifiers.
     ServeLogins(InstanceKey),
     /// Fail all logins of an instance with this error.

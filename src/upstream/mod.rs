@@ -9,3 +9,4 @@ pub(crate) mod permits;
 pub(crate) mod pool;
 pub(crate) mod tenant;
 pub(crate) mod upstreams;
+pub(crate) mod wait_queues;

@@ -1,7 +1,5 @@
 //! The links of one account on one instance, with one database and protocol.
 
-use std::collections::VecDeque;
-
 use crate::link::handshake::HelloReply;
 use crate::resp::Protocol;
 use crate::store::key::{AccessKey, ClientKey, LinkKey};
@@ -22,8 +20,6 @@ pub(crate) struct Pool {
     pub(super) dedicated: usize,
     /// The number of borrowed links, see [`Role`](crate::link::role::Role).
     pub(super) borrowed: usize,
-    /// The wait queue for dedicated links.
-    pub(super) queue: VecDeque<QueuedClient>,
     /// Clients whose session change waits for a link of this pool.
     pub(super) waiters: Vec<ClientKey>,
     /// Clients that use this pool.
@@ -39,22 +35,9 @@ pub(crate) struct Pool {
     pub(super) permits: Permits,
 }
 
-/// A client in the wait queue for a dedicated link.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct QueuedClient {
-    pub client: ClientKey,
-    pub since: Millis,
-}
-
 impl Pool {
     /// The number of shared links, including borrowed ones.
     pub(crate) fn shared(&self) -> usize {
         self.links.len() + self.borrowed
-    }
-
-    /// How long the first client of the wait queue has waited, ms.
-    pub(crate) fn oldest_wait_ms(&self, now: Millis) -> u64 {
-        let waits = self.queue.iter().map(|queued| now.since(queued.since));
-        waits.max().unwrap_or_default()
     }
 }

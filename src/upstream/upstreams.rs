@@ -46,6 +46,7 @@ use crate::upstream::logins::Tokens;
 use crate::upstream::permits::Inquiry;
 use crate::upstream::pool::Pool;
 use crate::upstream::tenant::{DeniedLists, Tenant};
+use crate::upstream::wait_queues::WaitQueues;
 
 /// What of the machine's settings holds for the tables.
 #[derive(Clone, Copy, Debug)]
@@ -85,8 +86,8 @@ pub(crate) struct Upstreams {
     tokens: Tokens,
     /// Permission probes that are in flight.
     inquiries: Vec<Inquiry>,
-    /// Clients in the wait queues of all pools.
-    queued: usize,
+    /// Clients that wait for dedicated links.
+    queues: WaitQueues,
     /// Some instance has a health check due, because of a reply to a request.
     suspects: bool,
     /// Some instance may not be up: the rounds that probe instances run even without requests.
@@ -116,7 +117,7 @@ impl Upstreams {
             by_place: BTreeMap::new(),
             tokens: Tokens::full(rules.logins_per_second),
             inquiries: Vec::new(),
-            queued: 0,
+            queues: WaitQueues::default(),
             suspects: false,
             probing: true,
             learned_any: false,

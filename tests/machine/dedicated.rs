@@ -1,6 +1,6 @@
 //! Dedicated connections: which clients use them, and when they are closed.
 
-use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey};
+use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey, Settings};
 
 use super::harness::{Worker, command};
 
@@ -113,23 +113,81 @@ fn redirect_to_a_client_in_a_session_change_does_not_end_the_change() {
     assert_eq!(worker.received(ann), "+OK\r\n");
 }
 
-/// The place that a client frees belongs to the client that waits for it.
+/// The place that a client frees belongs to the client that waits for it, whatever its user.
 #[test]
 fn client_that_frees_its_connection_does_not_overtake_the_wait_queue() {
-    let mut worker = Worker::with(|settings| settings.dedicated_max = 1);
-    let (ann, shared) = worker.anonymous();
-    let other = worker.client_sends("GET k");
-    worker.reply(shared, "$-1\r\n");
-    worker.dedicated(ann, "WATCH k", "+OK\r\n");
-    worker.send(other, "BLPOP others 0");
-    let both = [command("RESET"), command("BLPOP anns 0")].concat();
-    worker.send_bytes(ann, both);
+    for user in [None, Some("bob")] {
+        let mut worker = Worker::with(|settings| settings.dedicated_max = 1);
+        let (ann, shared) = worker.anonymous();
+        let other = match user {
+            Some(user) => worker.user(user).0,
+            None => {
+                let other = worker.client_sends("GET k");
+                worker.reply(shared, "$-1\r\n");
+                other
+            }
+        };
+        worker.dedicated(ann, "WATCH k", "+OK\r\n");
+        worker.send(other, "BLPOP others 0");
+        worker.advance_clock(1);
+        let both = [command("RESET"), command("BLPOP anns 0")].concat();
+        worker.send_bytes(ann, both);
+        worker.settle();
+        let dedicated = worker.established();
+        worker.settle();
+        let requests = worker.requests(dedicated);
+        assert!(requests.contains("others"), "{user:?}: {requests}");
+        assert!(!requests.contains("anns"), "{user:?}: {requests}");
+    }
+}
+
+/// Clients of two databases of one user wait for the only place: the second is before the third.
+fn two_pools_wait(settings: impl FnOnce(&mut Settings)) -> (Worker, LinkKey, [ClientKey; 3]) {
+    let mut worker = Worker::with(settings);
+    let (first, _) = worker.user("ann");
+    let [second, third] = [(); 2].map(|()| worker.log_in("ann", "pw"));
+    worker.send(second, "SELECT 5");
+    worker.established();
     worker.settle();
-    let dedicated = worker.established();
+    assert_eq!(worker.received(second), "+OK\r\n");
+    let dedicated = worker.dedicated(first, "BLPOP l 0", "");
+    worker.send(second, "BLPOP seconds 0");
+    worker.advance_clock(1);
+    worker.send(third, "BLPOP thirds 0");
+    worker.settle();
+    (worker, dedicated, [first, second, third])
+}
+
+/// A limit on dedicated connections holds for all pools of a tenant.
+#[test]
+fn clients_of_several_pools_get_dedicated_connections_in_the_order_of_their_arrival() {
+    let (mut worker, dedicated, [first, ..]) = two_pools_wait(|it| it.dedicated_max = 1);
+    worker.reply(dedicated, "*-1\r\n");
+    // The client that had the connection and wants it again is behind both.
+    worker.send(first, "BLPOP firsts 0");
     worker.settle();
     let requests = worker.requests(dedicated);
-    assert!(requests.contains("others"), "{requests}");
-    assert!(!requests.contains("anns"), "{requests}");
+    assert!(!requests.contains("thirds"), "{requests}");
+    let of_five = worker.established();
+    assert!(worker.requests(of_five).contains("seconds"));
+    worker.reply(of_five, "*-1\r\n");
+    worker.settle();
+    assert!(worker.requests(dedicated).contains("thirds"));
+    worker.reply(dedicated, "*-1\r\n");
+    worker.settle();
+    assert!(worker.requests(dedicated).contains("firsts"));
+}
+
+/// The idle connection of a later client's pool is closed for the earlier client.
+#[test]
+fn clients_of_several_pools_get_the_connections_of_a_full_instance_in_the_order_of_their_arrival() {
+    let full = |settings: &mut Settings| settings.instance_connections_max = 3;
+    let (mut worker, dedicated, _) = two_pools_wait(full);
+    worker.reply(dedicated, "*-1\r\n");
+    worker.settle();
+    assert!(worker.closed(ConnKey::Link(dedicated)));
+    let of_five = worker.established();
+    assert!(worker.requests(of_five).contains("seconds"));
 }
 
 /// SCRIPT KILL may use a connection of another database, and no other command may.

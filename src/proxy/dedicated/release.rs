@@ -9,7 +9,6 @@ use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::session::phase::Phase;
 use crate::store::key::{ClientKey, LinkKey};
-use crate::upstream::tenant::Use;
 
 impl Machine {
     /// Handles a link whose owner is gone. A blocked link is closed at once, so that the client's
@@ -72,7 +71,7 @@ impl Machine {
         if let Some(pin) = client.set_pin(None) {
             let link = client.link;
             client.go_to(LinkKey::NONE);
-            self.upstreams.release(pin.tenant, Use::Pinned);
+            self.release_place(pin.tenant);
             self.client_gone(link, &pin);
         }
     }
@@ -91,7 +90,7 @@ impl Machine {
         if link.sent == 0 {
             client.forget_former(own);
         }
-        self.upstreams.release(pin.tenant, Use::Pinned);
+        self.release_place(pin.tenant);
         let head = self.requests.get(link.fifo.head);
         let in_doubt = head.is_some_and(|head| head.start < link.sent);
         let torn = link.is_dedicated() && link.is_ready() && !link.scanner.at_start();
@@ -126,7 +125,7 @@ impl Machine {
         let link = mem::replace(&mut client.link, LinkKey::NONE);
         self.finish_client(key);
         self.clients.silence(&mut self.requests, key);
-        self.upstreams.release(pin.tenant, Use::Pinned);
+        self.release_place(pin.tenant);
         self.client_gone(link, &pin);
     }
 

@@ -14,8 +14,8 @@ use crate::proxy::work::Work;
 use crate::session::phase::Phase;
 use crate::store::key::{ClientKey, LinkKey, PoolKey, TenantSlot};
 use crate::store::time::Millis;
-use crate::upstream::pool::QueuedClient;
 use crate::upstream::tenant::Use;
+use crate::upstream::wait_queues::QueuedClient;
 
 impl Machine {
     /// Gives a client a dedicated link, or a place in the wait queue. Nothing of the client may be
@@ -29,11 +29,14 @@ impl Machine {
             return Err(Refusal::Error(*error));
         }
         let pool_key = client.pool;
-        if self.upstreams.has_queue(pool_key) {
+        let slot = self.upstreams.tenant_of_pool(pool_key);
+        let waited_for = self.upstreams.queues_of(slot, self.now).next().is_some();
+        if waited_for {
             // Free links go to the clients that wait already.
-            self.work.push(Work::ServeQueue(pool_key));
+            self.work.push(Work::ServeQueues(slot));
         } else if !self.upstreams.is_out(pool_key, self.now)
-            && let Some(link) = self.free_connection(pool_key)?
+            && self.take_place(slot)
+            && let Some(link) = self.free_connection(pool_key, slot)?
         {
             self.own(link, key);
             return Ok(());
@@ -92,15 +95,24 @@ impl Machine {
         }
     }
 
-    /// An idle link, or a new one, counted for the tenant. `None`: a limit is reached.
+    /// Counts a dedicated link for a tenant. Returns false if the tenant's limit is reached.
+    pub(super) fn take_place(&mut self, slot: TenantSlot) -> bool {
+        !self.has_all_dedicated(slot) && self.upstreams.take_dedicated(slot)
+    }
+
+    /// Subtracts a dedicated link of a tenant, and serves the tenant's waiting clients.
+    pub(in crate::proxy) fn release_place(&mut self, slot: TenantSlot) {
+        self.upstreams.release(slot, Use::Pinned);
+        self.work.push(Work::ServeQueues(slot));
+    }
+
+    /// An idle link, or a new one, for which the caller has taken a place. `None`: the instance is
+    /// full. The place is released if there is no link.
     pub(super) fn free_connection(
         &mut self,
         pool_key: PoolKey,
+        slot: TenantSlot,
     ) -> Result<Option<LinkKey>, Refusal> {
-        let slot = self.upstreams.tenant_of_pool(pool_key);
-        if self.has_all_dedicated(slot) || !self.upstreams.take_dedicated(slot) {
-            return Ok(None);
-        }
         let found = self.find_free(pool_key);
         if !matches!(found, Ok(Some(_))) {
             self.upstreams.release(slot, Use::Pinned);
@@ -207,7 +219,6 @@ impl Machine {
         let Some(pin) = client.set_pin(None) else {
             return;
         };
-        self.upstreams.release(pin.tenant, Use::Pinned);
         let (link_key, to) = (client.link, client.pool);
         // The client returns to its earlier shared link, if that is still in its pool.
         let shared = self.links.get(pin.shared);
@@ -215,6 +226,7 @@ impl Machine {
             true => pin.shared,
             false => LinkKey::NONE,
         });
+        self.release_place(pin.tenant);
         if self.upstreams.leaving(to, self.now).is_some() {
             self.gather(key);
         }
@@ -263,7 +275,6 @@ impl Machine {
             return false;
         }
         self.change_pool(key, to);
-        self.work.push(Work::ServeQueue(from));
         true
     }
 
@@ -286,7 +297,8 @@ impl Machine {
             if asks {
                 self.work.push(Work::ServeWaits);
             }
-            self.work.push(Work::ServeQueue(pool_key));
+            let tenant = self.upstreams.tenant_of_pool(pool_key);
+            self.work.push(Work::ServeQueues(tenant));
         } else {
             self.fail(key, &Failure::Removed);
         }

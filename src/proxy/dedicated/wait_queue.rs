@@ -1,4 +1,6 @@
-//! The wait queue for dedicated links: who is served next, and which waits time out.
+//! The wait queues for dedicated links: which client is served next, and which waits time out.
+
+use std::collections::BTreeSet;
 
 use crate::command::ErrorReply;
 
@@ -6,24 +8,24 @@ use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
 use crate::stats::notice::Bound;
 use crate::stats::worker_stats::Limit;
-use crate::store::key::{ClientKey, PoolKey};
+use crate::store::key::{ClientKey, PoolKey, TenantSlot};
+use crate::upstream::wait_queues::QueuedClient;
 
 /// The error for a client whose wait timed out.
 const NO_TURN: ErrorReply =
     ErrorReply::Proxy("ERR elika: no dedicated backend connection available");
 
 impl Machine {
-    /// Gives free links to the clients at the head of a pool's wait queue.
-    pub(in crate::proxy) fn serve_queue(&mut self, pool_key: PoolKey) {
-        while !self.upstreams.is_out(pool_key, self.now)
-            // The client leaves the queue, and returns to its head if no link is free.
-            && let Some(queued) = self.upstreams.next_queued(pool_key)
+    /// Gives free links to a tenant's waiting clients, in the order of their arrival. While a pool
+    /// gets no link because its instance is full, the clients of other pools are served.
+    pub(in crate::proxy) fn serve_queues(&mut self, slot: TenantSlot) {
+        let mut next: BTreeSet<_> = self.upstreams.queues_of(slot, self.now).collect();
+        while let Some((_, pool)) = next.pop_first()
+            && let Some(QueuedClient { client: key, .. }) = self.upstreams.first_queued(pool)
+            && self.take_place(slot)
         {
-            let key = queued.client;
-            let refusal = match self.free_connection(pool_key) {
-                Ok(None) => {
-                    return self.upstreams.requeue(pool_key, queued);
-                }
+            let refusal = match self.free_connection(pool, slot) {
+                Ok(None) => continue,
                 Ok(Some(link)) => {
                     self.own(link, key);
                     None
@@ -33,11 +35,14 @@ impl Machine {
                 Err(Refusal::Error(error)) => Some(error),
                 Err(Refusal::Unknown | Refusal::Later) => Some(NO_TURN),
             };
+            self.upstreams.leave_queue(pool, key);
             self.finish_waiting(key, refusal);
+            let first = self.upstreams.first_queued(pool);
+            next.extend(first.map(|it| (it.since, pool)));
         }
     }
 
-    /// Removes a client from the wait queue: its command is decoded again.
+    /// Ends the wait of a client that has left its queue: its command is decoded again.
     fn finish_waiting(&mut self, key: ClientKey, refusal: Option<ErrorReply>) {
         if let Some(client) = self.clients.get_mut(key) {
             client.take_refusal();
@@ -50,17 +55,16 @@ impl Machine {
 
     /// Answers clients whose wait timed out with an error.
     pub(in crate::proxy) fn check_queues(&mut self) {
-        if !self.upstreams.any_queued() {
-            return;
+        let queues = self.upstreams.queues();
+        let tenants: BTreeSet<_> = queues.iter().map(|&(tenant, _)| tenant).collect();
+        for tenant in tenants {
+            self.serve_queues(tenant);
         }
         let wait_ms = self.settings.pool_wait_ms;
-        for pool_key in self.upstreams.pools() {
-            self.serve_queue(pool_key);
+        for (slot, pool_key) in queues {
             let down_error = self.upstreams.why_out(pool_key, self.now);
             let error = down_error.clone().unwrap_or(NO_TURN);
-            let slot = self.upstreams.tenant_of_pool(pool_key);
-            while let Some(queued) = (self.upstreams).overdue_queued(pool_key, wait_ms, self.now) {
-                let key = queued.client;
+            while let Some(key) = (self.upstreams).overdue_queued(pool_key, wait_ms, self.now) {
                 self.stats.counters.pins_refused += 1;
                 if down_error.is_none() {
                     let bound = self.dedicated_bound(pool_key);

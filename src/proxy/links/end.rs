@@ -51,7 +51,8 @@ impl Machine {
         self.fail_waiters(&link, failure);
         // What was asked on it is asked again.
         self.work.advance(self.upstreams.lose_inquiries(key));
-        self.work.push(Work::ServeQueue(pool_key));
+        let tenant = self.upstreams.tenant_of_pool(pool_key);
+        self.work.push(Work::ServeQueues(tenant));
         if was_ready && *failure == Failure::Lost {
             self.work.push(Work::AskAboutLost(pool_key, link.instance));
         }

@@ -1,6 +1,6 @@
 //! Accounts, their access to instances, and their pools: look-up, creation and removal.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 use crate::cluster::{InstanceId, TenantKey};
 use crate::link::link::Link;
@@ -74,7 +74,6 @@ impl Upstreams {
             idle: Vec::new(),
             dedicated: 0,
             borrowed: 0,
-            queue: VecDeque::new(),
             waiters,
             clients: 0,
             asked_about: None,

@@ -33,10 +33,17 @@ impl Upstreams {
             let its = clients.clone().filter(|it| it.pool == key);
             assert_eq!(its.count(), pool.clients as usize, "{key:?}");
         }
-        let in_line = self.pools.iter().map(|(_, pool)| pool.queue.len());
-        assert_eq!(in_line.sum::<usize>(), self.queued);
-        let queued = clients.clone().filter(|it| it.queued);
-        assert_eq!(queued.count(), self.queued);
+        for (tenant, pool) in self.queues.keys() {
+            let queued = clients.clone().filter(|it| it.queued && it.pool == pool);
+            assert_eq!(
+                queued.count(),
+                self.queues.of(tenant, pool).len(),
+                "{pool:?}"
+            );
+            assert_eq!(tenant, self.tenant_of_pool(pool), "{pool:?}");
+        }
+        let mut queued = clients.clone().filter(|it| it.queued);
+        assert!(queued.all(|it| self.has_queue(it.pool)));
         for (key, account) in self.accounts.iter() {
             let its = clients.clone().filter(|it| it.account == key);
             assert_eq!(its.count(), account.clients as usize, "{key:?}");

@@ -110,6 +110,7 @@ impl Upstreams {
 
     /// Adds a link to its pool's lists and counts.
     pub(crate) fn enlist(&mut self, pool: PoolKey, key: LinkKey, role: Role) {
+        let of = self.instance_of(pool);
         if let Some(pool) = self.pools.get_mut(pool) {
             match role.listed() {
                 Listed::Shared => pool.links.push(key),
@@ -118,6 +119,13 @@ impl Upstreams {
             }
             pool.dedicated += usize::from(role.counts_as_dedicated());
             pool.borrowed += usize::from(matches!(role, Role::Borrowed(_)));
+        }
+        // A client of another pool may wait for this link to be closed for it.
+        if role == Role::Idle
+            && self.any_queued()
+            && let Some(instance) = of.and_then(|of| self.instances.get_mut(of))
+        {
+            instance.all_used_at = None;
         }
     }
 

@@ -1,48 +1,52 @@
-//! The wait queues for dedicated links.
+//! The wait queues for dedicated links, see [`WaitQueues`](crate::upstream::wait_queues).
 
-use crate::store::key::{ClientKey, PoolKey};
+use crate::store::key::{ClientKey, PoolKey, TenantSlot};
 use crate::store::time::Millis;
-use crate::upstream::pool::QueuedClient;
 use crate::upstream::upstreams::Upstreams;
+use crate::upstream::wait_queues::QueuedClient;
 
 impl Upstreams {
     /// Does any client wait for a dedicated link?
     pub(crate) fn any_queued(&self) -> bool {
-        self.queued > 0
+        !self.queues.is_empty()
     }
 
     /// Does a client of this pool wait for a dedicated link?
     pub(crate) fn has_queue(&self, pool: PoolKey) -> bool {
-        self.pools.get(pool).is_some_and(|it| !it.queue.is_empty())
+        self.first_queued(pool).is_some()
     }
 
-    /// All pools.
-    pub(crate) fn pools(&self) -> Vec<PoolKey> {
-        self.pools.keys()
+    /// The first of a pool's waiting clients.
+    pub(crate) fn first_queued(&self, pool: PoolKey) -> Option<QueuedClient> {
+        let mut queue = self.queues.of(self.tenant_of_pool(pool), pool);
+        queue.next().copied()
+    }
+
+    /// The pools for which clients wait, each with its tenant.
+    pub(crate) fn queues(&self) -> Vec<(TenantSlot, PoolKey)> {
+        self.queues.keys().collect()
+    }
+
+    /// The pools of a tenant for which clients wait, and whose instance is not down, each with the
+    /// time since when its first client waits.
+    pub(crate) fn queues_of(
+        &self,
+        tenant: TenantSlot,
+        now: Millis,
+    ) -> impl Iterator<Item = (Millis, PoolKey)> {
+        let queues = self.queues.of_tenant(tenant);
+        queues.filter(move |(_, pool)| !self.is_out(*pool, now))
     }
 
     /// A client waits for a dedicated link of this pool, behind the others.
     pub(crate) fn enqueue(&mut self, pool: PoolKey, queued: QueuedClient) {
-        if let Some(pool) = self.pools.get_mut(pool) {
-            pool.queue.push_back(queued);
-            self.queued += 1;
-        }
+        self.queues.push(self.tenant_of_pool(pool), pool, queued);
     }
 
-    /// Like [`enqueue`](Self::enqueue), in front of the others: the client was
-    /// [taken](Self::next_queued).
-    pub(crate) fn requeue(&mut self, pool: PoolKey, queued: QueuedClient) {
-        if let Some(pool) = self.pools.get_mut(pool) {
-            pool.queue.push_front(queued);
-            self.queued += 1;
-        }
-    }
-
-    /// Takes the first client of a pool's wait queue.
-    pub(crate) fn next_queued(&mut self, pool: PoolKey) -> Option<QueuedClient> {
-        let queued = self.pools.get_mut(pool)?.queue.pop_front()?;
-        self.queued -= 1;
-        Some(queued)
+    /// A client waits no longer.
+    pub(crate) fn leave_queue(&mut self, pool: PoolKey, client: ClientKey) {
+        let tenant = self.tenant_of_pool(pool);
+        self.queues.remove(tenant, pool, |it| it.client == client);
     }
 
     /// Takes a client that has waited this long.
@@ -51,20 +55,15 @@ impl Upstreams {
         pool: PoolKey,
         ms: u64,
         now: Millis,
-    ) -> Option<QueuedClient> {
-        let queue = &mut self.pools.get_mut(pool)?.queue;
-        let at = queue.iter().position(|it| now.since(it.since) >= ms)?;
-        let queued = queue.remove(at)?;
-        self.queued -= 1;
-        Some(queued)
+    ) -> Option<ClientKey> {
+        let late = |queued: &QueuedClient| now.since(queued.since) >= ms;
+        self.queues.remove(self.tenant_of_pool(pool), pool, late)
     }
 
-    /// A client waits no longer.
-    pub(crate) fn leave_queue(&mut self, pool: PoolKey, client: ClientKey) {
-        if let Some(pool) = self.pools.get_mut(pool) {
-            let before = pool.queue.len();
-            pool.queue.retain(|queued| queued.client != client);
-            self.queued -= before - pool.queue.len();
-        }
+    /// The number of a pool's waiting clients, and how long the first of them has waited, ms.
+    pub(super) fn waits_of(&self, pool: PoolKey, now: Millis) -> (usize, u64) {
+        let queue = self.queues.of(self.tenant_of_pool(pool), pool);
+        let longest = queue.clone().map(|queued| now.since(queued.since)).max();
+        (queue.len(), longest.unwrap_or_default())
     }
 }

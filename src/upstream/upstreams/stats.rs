@@ -8,7 +8,6 @@ use crate::stats::worker_stats::{InstanceStats, PinReason, PoolStats, TenantStat
 use crate::store::key::{InstanceKey, PoolKey};
 use crate::store::time::Millis;
 use crate::upstream::instance::Instance;
-use crate::upstream::pool::Pool;
 use crate::upstream::tenant::Use;
 use crate::upstream::upstreams::Upstreams;
 
@@ -44,11 +43,12 @@ impl Upstreams {
         let instances = self.instances.iter();
         let mut found: BTreeMap<InstanceKey, InstanceStats> = BTreeMap::new();
         found.extend(instances.map(|(key, instance)| (key, instance_stats(instance))));
-        for (_, pool) in self.pools.iter() {
-            let access = self.access.get(pool.access);
-            if let Some(of) = access.and_then(|it| found.get_mut(&it.instance)) {
-                of.waiting += u32::try_from(pool.queue.len()).unwrap_or(u32::MAX);
-                of.oldest_wait_ms = of.oldest_wait_ms.max(pool.oldest_wait_ms(now));
+        for (_, pool) in self.queues.keys() {
+            let of = self.instance_of(pool);
+            if let Some(of) = of.and_then(|it| found.get_mut(&it)) {
+                let (waiting, longest_ms) = self.waits_of(pool, now);
+                of.waiting += u32::try_from(waiting).unwrap_or(u32::MAX);
+                of.oldest_wait_ms = of.oldest_wait_ms.max(longest_ms);
             }
         }
         found
@@ -73,14 +73,16 @@ impl Upstreams {
         in_flight: &HashMap<PoolKey, u64>,
         now: Millis,
     ) -> Vec<PoolStats> {
-        let all = self.pools.iter().filter_map(|(key, pool)| {
+        let all = self.pools.iter().filter_map(|(key, _)| {
             let in_flight = in_flight.get(&key).copied();
-            self.pool_stats(pool, in_flight.unwrap_or_default(), now)
+            self.pool_stats(key, in_flight.unwrap_or_default(), now)
         });
         all.collect()
     }
 
-    fn pool_stats(&self, pool: &Pool, in_flight: u64, now: Millis) -> Option<PoolStats> {
+    fn pool_stats(&self, key: PoolKey, in_flight: u64, now: Millis) -> Option<PoolStats> {
+        let pool = self.pools.get(key)?;
+        let (waiting, oldest_wait_ms) = self.waits_of(key, now);
         let access = self.access.get(pool.access)?;
         let account = self.accounts.get(access.account)?;
         let instance = self.instances.get(access.instance)?;
@@ -95,8 +97,8 @@ impl Upstreams {
             own: pool.dedicated - pool.idle.len(),
             idle: pool.idle.len(),
             in_flight,
-            waiting: pool.queue.len(),
-            oldest_wait_ms: pool.oldest_wait_ms(now),
+            waiting,
+            oldest_wait_ms,
         })
     }
 }
