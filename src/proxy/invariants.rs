@@ -1,13 +1,11 @@
 //! Invariants between calls, checked after each call in debug builds.
 
-use std::collections::HashSet;
-
 use crate::link::link::Link;
 use crate::link::request::{Kind, Reply};
 use crate::link::stall::{PAUSE_BYTES, Stall};
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
-use crate::session::client::{Flag, Hold};
+use crate::session::client::Flag;
 use crate::session::phase::Phase;
 use crate::store::key::{ClientKey, LinkKey};
 use crate::upstream::upstreams::invariants::CountedClient;
@@ -35,7 +33,7 @@ impl Machine {
         self.check_links();
         self.check_stalled();
         self.check_clients();
-        self.check_shares();
+        self.clients.check_lists();
         self.check_upstreams();
     }
 
@@ -149,18 +147,6 @@ impl Machine {
                     "{key:?}: a request of another client"
                 );
             }
-        }
-    }
-
-    fn check_shares(&self) {
-        let paused = self.clients.paused().iter().map(|(key, _)| *key);
-        let shared = { self.clients.backlog.keys() }.chain(self.clients.throttled.keys());
-        let waiting: Vec<ClientKey> = shared.chain(paused).collect();
-        let all: HashSet<ClientKey> = waiting.iter().copied().collect();
-        assert_eq!(waiting.len(), all.len(), "a client waits in two lists");
-        for (key, client) in self.clients.iter() {
-            let waits = client.hold.has(Hold::LIMIT);
-            assert_eq!(waits, all.contains(&key), "{key:?}");
         }
     }
 

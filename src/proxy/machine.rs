@@ -173,7 +173,7 @@ impl Machine {
         self.clients.drain();
         for key in self.clients.keys() {
             // A question that is still queued is answered without the other workers.
-            if !self.clients.questions.keys().any(|its| its == key) {
+            if !self.clients.has_question(key) {
                 self.finish_gathering(key);
             }
             self.wake(key);

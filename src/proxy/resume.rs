@@ -7,7 +7,6 @@ use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
 use crate::session::client::Client;
 use crate::session::client::{Flag, Hold};
-use crate::session::share::Share;
 use crate::store::key::{ClientKey, ConnKey};
 
 impl Machine {
@@ -31,7 +30,7 @@ impl Machine {
     }
 
     pub(super) fn resume_client(&mut self, key: ClientKey) {
-        self.clients.share = Share::default();
+        self.clients.begin_go();
         let outbound_max = self.settings.client_outbound_bytes_max;
         let in_flight_max = self.settings.client_in_flight_max;
         // The dedicated link is not given back while a message is partly delivered.

@@ -64,7 +64,7 @@ impl Machine {
         let round = self.next_deadline_of_rounds();
         let all = [
             self.next_look_at_stalls(),
-            self.clients.throttled.due(),
+            self.clients.next_look_at_rates(),
             self.upstreams.next_token(),
             round,
         ];

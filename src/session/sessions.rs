@@ -3,6 +3,7 @@
 
 mod bytes;
 mod settings;
+mod turns;
 mod waits;
 
 use std::collections::{HashMap, VecDeque};
@@ -49,13 +50,13 @@ pub(crate) struct Sessions {
     /// Draining: a client is closed as soon as nothing of it is in flight.
     draining: bool,
     /// The unused share of the client whose bytes are being decoded.
-    pub share: Share,
+    share: Share,
     /// Clients that used their share and have more commands buffered.
-    pub backlog: Rows,
+    backlog: Rows,
     /// Clients that wait for their tenant's rate.
-    pub throttled: Throttled,
+    throttled: Throttled,
     /// Clients whose question about other clients, or its next slice, is to be asked.
-    pub questions: Rows,
+    questions: Rows,
     /// Clients whose question is asked again: the other client's dedicated link was not ready.
     asks_again: Vec<ClientKey>,
     /// Clients that wait for the end of a pause of their tenant, or of the one they log in to.

@@ -18,16 +18,16 @@ use crate::store::time::Millis;
 const COMMANDS_MAX: u32 = 256;
 
 /// Requests of one client that a rate refuses in one go.
-pub(crate) const REFUSALS_MAX: u32 = 8;
+const REFUSALS_MAX: u32 = 8;
 
 /// The longest time between two checks of a rate, ms: the limit may have been lifted.
-pub(crate) const LOOK_AGAIN_MS: u64 = 100;
+pub(super) const LOOK_AGAIN_MS: u64 = 100;
 
 /// The rest of a client's go.
 #[derive(Debug)]
 pub(crate) struct Share {
     commands: u32,
-    pub(crate) refusals: u32,
+    refusals: u32,
 }
 
 impl Default for Share {
@@ -55,6 +55,18 @@ impl Share {
     pub(crate) fn used(&self) -> u32 {
         COMMANDS_MAX - self.commands
     }
+
+    /// Counts a request that a rate refused. Returns whether the client has had enough of them.
+    pub(crate) fn refuse(&mut self) -> bool {
+        self.refusals = self.refusals.saturating_sub(1);
+        self.refusals == 0
+    }
+
+    /// Has a rate refused a request?
+    #[inline]
+    pub(crate) fn is_over_rate(&self) -> bool {
+        self.refusals < REFUSALS_MAX
+    }
 }
 
 /// A queue of clients for each tenant, with the start of their wait; the tenants take turns. Keys
@@ -63,7 +75,7 @@ impl Share {
 pub(crate) struct Rows(VecDeque<(TenantSlot, Row)>);
 
 /// The clients of one tenant, with the start of their wait.
-pub(crate) type Row = VecDeque<(ClientKey, Millis)>;
+type Row = VecDeque<(ClientKey, Millis)>;
 
 impl Rows {
     /// Visits the queue of each tenant, and removes it if it is empty afterwards.

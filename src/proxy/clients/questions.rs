@@ -99,12 +99,8 @@ impl Machine {
             && gathering.matches.bytes <= LIST_BYTES_MAX
         {
             search.slice += 1;
-            // Searches in progress finish before others start, so that few lists are kept at a
-            // time.
-            return {
-                let tenant = self.upstreams.tenant_of_account(client.account());
-                self.clients.questions.push_first(tenant, key, self.now)
-            };
+            let tenant = self.upstreams.tenant_of_account(client.account());
+            return self.clients.queue_slice(key, tenant, self.now);
         }
         let done = std::mem::replace(&mut **gathering, Gathering::new(Purpose::List));
         self.conclude(key, Ok(()));
@@ -128,7 +124,7 @@ impl Machine {
         self.change(key, Goal::Peers(Box::new(gathering)), None);
         if let Some(client) = self.clients.get(key) {
             let tenant = self.upstreams.tenant_of_account(client.account());
-            self.clients.questions.push(tenant, key, self.now);
+            self.clients.queue_question(key, tenant, self.now);
         }
     }
 
@@ -144,7 +140,7 @@ impl Machine {
     /// other clients are served in between.
     pub(in crate::proxy) fn put_question(&mut self) {
         let others = self.others();
-        while let Some(key) = self.clients.questions.pop() {
+        while let Some(key) = self.clients.next_question() {
             let client = self.clients.get_mut(key);
             let waiting = client.and_then(|client| client.waiting_mut());
             let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {

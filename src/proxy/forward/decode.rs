@@ -18,7 +18,6 @@ use crate::proxy::forward::run::Run;
 use crate::proxy::machine::Machine;
 use crate::session::client::Flag;
 use crate::session::inbound::{Progress, SPARE_BYTES_MAX};
-use crate::session::share::Share;
 use crate::store::allocator::shrink;
 use crate::store::key::{ClientKey, ConnKey, TenantSlot};
 
@@ -33,7 +32,7 @@ impl Machine {
     /// `n` bytes of a client were read to [`space`](Self::space). On `Pause` the bytes are kept,
     /// and the client is read paused.
     pub fn client_read(&mut self, key: ClientKey, n: usize) -> Flow {
-        self.clients.share = Share::default();
+        self.clients.begin_go();
         let mut buffer = mem::take(&mut self.scratch.buffer);
         buffer.fill(n);
         self.links.chunks_mut().offer(buffer.bytes());
@@ -182,7 +181,7 @@ impl Machine {
             if !client.decodes() || rest.is_empty() {
                 break;
             }
-            if !self.clients.share.take() {
+            if !self.clients.take_command() {
                 self.defer(key);
                 break;
             }
