@@ -5,10 +5,13 @@ use std::mem;
 
 use std::collections::VecDeque;
 
+use super::handshake::Handshake;
 use super::link::{Link, State};
-use super::request::Requests;
+use super::request::{Fifo, Kind, Requests};
 use super::role::{IllegalRole, Role};
 use super::stall::Stall;
+use super::verb::Verb;
+use crate::command::proxy_command;
 use crate::store::chunk::{ChunkList, ChunkPool};
 use crate::store::key::{ClientKey, LinkKey};
 use crate::store::table::Table;
@@ -169,6 +172,53 @@ impl Links {
         }
     }
 
+    /// Sends the first flight of a handshake.
+    pub(crate) fn begin_handshake(&mut self, key: LinkKey, mut handshake: Handshake, now: Millis) {
+        let bytes = handshake.next_flight();
+        if let Some(link) = self.table.get_mut(key) {
+            link.since = now;
+            link.state = State::Greeting(Box::new(handshake));
+        }
+        self.greet(key, &bytes);
+    }
+
+    /// Sends a server a request on the proxy's own account.
+    pub(crate) fn ask(
+        &mut self,
+        requests: &mut Requests,
+        on: LinkKey,
+        kind: Kind,
+        question: &[&[u8]],
+        now: Millis,
+    ) {
+        let Some(link) = self.table.get_mut(on) else {
+            return;
+        };
+        let mut bytes = Vec::new();
+        proxy_command::write(&mut bytes, question);
+        if link.fifo.is_empty() {
+            link.since = now;
+        }
+        let verb = match kind {
+            Kind::Wait => Verb::Wait,
+            _ => Verb::Plain,
+        };
+        let (start, what) = (link.queued, (kind, verb));
+        let (mut nobodys, nobody) = (Fifo::default(), ClientKey::NONE);
+        requests.push(&mut nobodys, &mut link.fifo, nobody, what, 1, start);
+        link.queued += bytes.len() as u64;
+        self.append(on, &bytes);
+    }
+
+    /// Forgets the bytes of requests that are answered: they are not needed for a retry.
+    pub(crate) fn note_answered(&mut self, requests: &Requests, key: LinkKey) {
+        if let Some(link) = self.table.get_mut(key) {
+            let next = requests.get(link.fifo.head);
+            let until = next.map_or(link.queued, |next| next.start);
+            link.recent.answered(until);
+        }
+    }
+
     /// Queues a link that may have bytes to send.
     pub(crate) fn mark_dirty(&mut self, key: LinkKey) {
         if let Some(link) = self.table.get_mut(key) {
@@ -260,6 +310,14 @@ impl Links {
             if !self.stalled.contains(&key) {
                 self.stalled.push(key);
             }
+        }
+    }
+
+    /// The reply of a link is late: the link is checked.
+    pub(crate) fn note_late(&mut self, key: LinkKey) {
+        if let Some(link) = self.table.get(key) {
+            let late = Stall::Late(link.since.after(link.late_ms));
+            self.stall(key, late);
         }
     }
 

@@ -174,9 +174,9 @@ pub(crate) struct Requests {
     untimed: usize,
     /// Microseconds since the start, at the start of this turn; it wraps, and only differences
     /// count.
-    pub clock: u32,
+    pub(super) clock: u32,
     /// When the bytes that are decoded now arrived: in this turn, except kept ones.
-    pub asked: u32,
+    asked: u32,
 }
 
 impl Requests {
@@ -324,6 +324,31 @@ impl Requests {
     /// Removes a record that is in no queue.
     pub(crate) fn remove(&mut self, index: u32) {
         self.records.try_remove(index as usize);
+    }
+
+    /// The end of each request of a link's queue, in bytes ever queued for the link.
+    pub(crate) fn ends(&self, fifo: Fifo, queued: u64) -> Vec<u64> {
+        let starts = self.of_link(fifo).skip(1);
+        let starts = starts.map(|(_, request)| request.start);
+        starts.chain([queued]).collect()
+    }
+
+    /// Sets the time of the turn, in microseconds since the start.
+    pub(crate) fn set_time(&mut self, us: u64) {
+        // Wraps; differences of up to an hour are exact.
+        self.clock = us as u32;
+        self.asked = self.clock;
+    }
+
+    /// The time of the turn: bytes that are read now arrive then.
+    #[inline]
+    pub(crate) fn clock(&self) -> u32 {
+        self.clock
+    }
+
+    /// The requests that follow were in bytes that arrived then.
+    pub(crate) fn arrived(&mut self, at: u32) {
+        self.asked = at;
     }
 
     /// The records of a link's queue, for invariants and moves.

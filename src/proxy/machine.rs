@@ -90,6 +90,9 @@ impl Machine {
             worker: settings.worker,
             balancer: settings.balancer,
             logins_per_second: settings.logins_per_second,
+            dedicated_max: settings.dedicated_max,
+            instance_connections_max: settings.instance_connections_max,
+            connect_ms: settings.backend_connect_ms,
             seed: settings.seed,
         };
         let upstreams = Upstreams::new(snapshot, rules);
@@ -163,9 +166,7 @@ impl Machine {
     pub fn clock(&mut self, us: u64) {
         self.now = Millis(us / 1000);
         self.clients.set_time(self.now);
-        // Wraps; differences of up to an hour are exact.
-        self.requests.clock = us as u32;
-        self.requests.asked = self.requests.clock;
+        self.requests.set_time(us);
     }
 
     /// Starts a drain: a client is closed as soon as nothing of it is in flight.

@@ -30,7 +30,7 @@ const EVICTED_BYTES_MIN: usize = 64 * 1024;
 
 impl Machine {
     /// Bytes of requests and replies that are kept, in both directions. An upper bound until they
-    /// are [counted](Self::count_partial).
+    /// are [counted](Sessions::recount_kept).
     fn kept_bytes(&self) -> usize {
         self.clients.partial_bytes() + self.links.chunks().bytes() + self.unread_bytes()
     }
@@ -59,7 +59,7 @@ impl Machine {
         if self.kept_bytes() <= kept_max {
             return;
         }
-        let mut of_clients = self.count_partial();
+        let mut of_clients = self.clients.recount_kept();
         // The rest are bytes that servers are slow to take: that ends without evictions.
         while self.kept_bytes() > kept_max && of_clients > kept_max / 2 {
             let Some(worst) = self.worst(Client::kept_bytes) else {
@@ -67,7 +67,7 @@ impl Machine {
             };
             let kept = self.kept_bytes() as u64;
             self.give_up(worst, Bound::WorkerBuffer, kept);
-            of_clients = self.count_partial();
+            of_clients = self.clients.recount_kept();
         }
     }
 
@@ -83,7 +83,7 @@ impl Machine {
             bytes => bytes,
         };
         while !has_memory(HEADROOM_BYTES + 2 * self.table_bytes()) {
-            self.count_partial();
+            self.clients.recount_kept();
             let Some(worst) = self.worst(large) else {
                 break;
             };
@@ -160,7 +160,7 @@ impl Machine {
         if self.kept_bytes() <= least {
             return;
         }
-        self.count_partial();
+        self.clients.recount_kept();
         for (tenant, mut bytes) in self.usage(Client::kept_bytes) {
             let max = self.share_of(tenant);
             if bytes <= max {
@@ -198,14 +198,6 @@ impl Machine {
     pub(super) fn close_overfull(&mut self, key: ClientKey) {
         let unread = self.clients.get(key).map_or(0, Client::unread_bytes);
         self.evict(key, Bound::ClientOutbound, unread as u64);
-    }
-
-    /// Counts the bytes of incomplete requests, of names and of unfinished lists. Until the next
-    /// count, new bytes are added and freed ones are not subtracted. Returns all bytes kept for
-    /// clients.
-    fn count_partial(&mut self) -> usize {
-        self.clients.recount_partial();
-        self.clients.iter().map(|(_, it)| it.kept_bytes()).sum()
     }
 
     /// Frees memory that is not needed now.

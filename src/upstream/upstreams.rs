@@ -18,6 +18,7 @@
 mod accounts;
 pub(crate) mod admission;
 pub(crate) mod choice;
+mod dedicated;
 pub(crate) mod health;
 mod instances;
 pub(crate) mod invariants;
@@ -57,6 +58,12 @@ pub(crate) struct Rules {
     pub balancer: Balancer,
     /// Links opened for logins and SELECTs, per second.
     pub logins_per_second: u32,
+    /// Dedicated links of one tenant on this worker.
+    pub dedicated_max: u32,
+    /// Links to one instance, shared and dedicated together.
+    pub instance_connections_max: u32,
+    /// The timeout of a connect, for all addresses of an instance.
+    pub connect_ms: u64,
     /// The seed of the random numbers: jitter of reconnects, and the choice of an instance.
     pub seed: u64,
 }

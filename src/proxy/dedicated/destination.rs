@@ -106,7 +106,7 @@ impl Machine {
         let out = self.redirect_broken(key);
         let owner = self.links.get(key).map(|link| link.owner());
         if let Some(owner) = owner {
-            self.reply_dedicated(owner, &out);
+            self.clients.write(owner, &out);
         }
     }
 

@@ -320,7 +320,7 @@ impl Machine {
         if !good {
             // `reply` is empty unless it was collected to be rewritten.
             if !silent {
-                self.reply_dedicated(key, reply);
+                self.clients.write(key, reply);
             }
             return;
         }
@@ -336,18 +336,7 @@ impl Machine {
             (Change::Login(credential), None) => self.logged_in_own(key, credential),
             (change @ Change::Hello { .. }, None) => self.greeted_own(key, change, reply, silent),
             (Change::TrackingInfo, None) => self.tracking_answered(key, reply, silent),
-            (change, None) => {
-                if let Some(pin) = self.clients.pin_mut(key) {
-                    pin.change(&change);
-                }
-            }
-        }
-    }
-
-    /// Sends a client with a dedicated link a reply in place of the server's.
-    pub(super) fn reply_dedicated(&mut self, key: ClientKey, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.clients.write(key, bytes);
+            (change, None) => self.clients.change_pin(key, &change),
         }
     }
 }

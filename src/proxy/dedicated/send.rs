@@ -81,7 +81,7 @@ impl Machine {
             Dedicated::Multi => self.send(key, Verb::Multi, 1, None, frame),
             // Whether other links must be asked depends on what the last replies say.
             Dedicated::Wait if !self.is_settled(key) => Handled::Later,
-            Dedicated::Wait if self.waits_elsewhere(key) => self.wait(key, frame),
+            Dedicated::Wait if self.clients.waits_elsewhere(key) => self.wait(key, frame),
             Dedicated::Block | Dedicated::Wait => self.send(key, Verb::Block, 1, None, frame),
             Dedicated::Bypass(_) => self.send_for_one_request(key, frame),
             Dedicated::Watch => self.watch(key, frame),

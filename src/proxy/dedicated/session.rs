@@ -290,7 +290,7 @@ impl Machine {
             hello.write(client.id, &mut out);
         }
         if !silent {
-            self.reply_dedicated(key, &out);
+            self.clients.write(key, &out);
         }
     }
 
@@ -310,7 +310,7 @@ impl Machine {
             _ => out.extend_from_slice(reply),
         }
         if !silent {
-            self.reply_dedicated(key, &out);
+            self.clients.write(key, &out);
         }
     }
 }

@@ -35,7 +35,7 @@ impl Machine {
             // Free links go to the clients that wait already.
             self.work.push(Work::ServeQueues(slot));
         } else if !self.upstreams.is_out(pool_key, self.now)
-            && self.take_place(slot)
+            && self.upstreams.take_place(slot, &self.links)
             && let Some(link) = self.free_connection(pool_key, slot)?
         {
             self.own(link, key);
@@ -69,7 +69,7 @@ impl Machine {
         // The reply to FUNCTION STATS differs between the protocols.
         let mut all = self.upstreams.links_of(access, protocol);
         let is_free = |key| !self.links.get(key).is_some_and(Link::is_reserved);
-        let free = all.find(|&key| self.is_clean(key) && is_free(key));
+        let free = all.find(|&key| self.upstreams.is_clean(key, &self.links) && is_free(key));
         drop(all);
         if let Some(on) = free {
             self.borrow_link(on, key);
@@ -95,11 +95,6 @@ impl Machine {
         }
     }
 
-    /// Counts a dedicated link for a tenant. Returns false if the tenant's limit is reached.
-    pub(super) fn take_place(&mut self, slot: TenantSlot) -> bool {
-        !self.has_all_dedicated(slot) && self.upstreams.take_dedicated(slot)
-    }
-
     /// Subtracts a dedicated link of a tenant, and serves the tenant's waiting clients.
     pub(in crate::proxy) fn release_place(&mut self, slot: TenantSlot) {
         self.upstreams.release(slot, Use::Pinned);
@@ -120,14 +115,6 @@ impl Machine {
         found
     }
 
-    /// Has this tenant reached its limit on dedicated links? Links on which WAIT is in flight
-    /// count, too; they return to the pool in a moment.
-    pub(super) fn has_all_dedicated(&self, slot: TenantSlot) -> bool {
-        let used = self.upstreams.used(slot, Use::Pinned);
-        let left = self.settings.dedicated_max.saturating_sub(used);
-        left == 0 || self.asked_about_waits(slot) >= left
-    }
-
     /// Counts a link as dedicated whatever the tenant's limit is.
     fn count_owned(&mut self, key: LinkKey) {
         if let Some(link) = self.links.get(key) {
@@ -138,7 +125,7 @@ impl Machine {
 
     fn find_free(&mut self, pool_key: PoolKey) -> Result<Option<LinkKey>, Refusal> {
         while let Some(&key) = self.upstreams.idle_links(pool_key).last() {
-            if self.is_clean(key) {
+            if self.upstreams.is_clean(key, &self.links) {
                 return Ok(Some(key));
             }
             self.fail(key, &Failure::Removed);
@@ -183,18 +170,6 @@ impl Machine {
             })));
             self.stats.counters.pins += 1;
         }
-    }
-
-    /// May another client get this link as its dedicated one?
-    fn is_clean(&self, key: LinkKey) -> bool {
-        let Some(link) = self.links.get(key) else {
-            return false;
-        };
-        link.is_ready()
-            && link.fifo.is_empty()
-            && link.scanner.at_start()
-            && !link.is_retired()
-            && self.upstreams.is_in_use(link.instance, link.address)
     }
 
     /// Gives back a client's dedicated link if it holds nothing and nothing is in flight.
@@ -255,7 +230,7 @@ impl Machine {
         if link.role() != Role::Borrowed(ClientKey::NONE) {
             return;
         }
-        if !self.is_clean(key) {
+        if !self.upstreams.is_clean(key, &self.links) {
             return self.retire(key);
         }
         self.assign(key, Role::Shared);
@@ -288,7 +263,7 @@ impl Machine {
         // Clients that wait for replicas on this link come first, but not twice in a row.
         let asks = awaited && link.asked_wait != self.now;
         if !not_reusable
-            && self.is_clean(key)
+            && self.upstreams.is_clean(key, &self.links)
             && (self.upstreams.idle_links(pool_key).len() < self.settings.pool_idle_max
                 || self.upstreams.has_queue(pool_key)
                 || awaited)

@@ -88,12 +88,6 @@ impl Machine {
         self.send(key, Verb::Change, 1, Some(Change::Queue(effect)), frame)
     }
 
-    fn hold_own(&mut self, key: ClientKey, change: &Change) {
-        if let Some(pin) = self.clients.pin_mut(key) {
-            pin.change(change);
-        }
-    }
-
     /// Refuses a command inside MULTI. The server gets a command that it refuses, so that the
     /// transaction fails, and the client gets the proxy's error.
     pub(in crate::proxy) fn poison(&mut self, key: ClientKey, error: &ErrorReply) -> Handled {
@@ -227,8 +221,8 @@ impl Machine {
                     self.clients.note_library(key, info);
                 }
             }
-            Effect::NoTouch(on) if good => self.hold_own(key, &Change::NoTouch(on)),
-            Effect::Keep if good => self.hold_own(key, &Change::Keep),
+            Effect::NoTouch(on) if good => self.clients.change_pin(key, &Change::NoTouch(on)),
+            Effect::Keep if good => self.clients.change_pin(key, &Change::Keep),
             Effect::Redirect if good => {
                 let pin = self.clients.pin_mut(key);
                 let tracking = pin.and_then(|pin| pin.tracking);
@@ -244,7 +238,7 @@ impl Machine {
             _ => {}
         }
         if !silent {
-            self.reply_dedicated(key, &out);
+            self.clients.write(key, &out);
         }
     }
 }

@@ -7,8 +7,7 @@ use crate::command::ErrorReply;
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
 use crate::stats::notice::Bound;
-use crate::stats::worker_stats::Limit;
-use crate::store::key::{ClientKey, PoolKey, TenantSlot};
+use crate::store::key::{ClientKey, TenantSlot};
 use crate::upstream::wait_queues::QueuedClient;
 
 /// The error for a client whose wait timed out.
@@ -22,7 +21,7 @@ impl Machine {
         let mut next: BTreeSet<_> = self.upstreams.queues_of(slot, self.now).collect();
         while let Some((_, pool)) = next.pop_first()
             && let Some(QueuedClient { client: key, .. }) = self.upstreams.first_queued(pool)
-            && self.take_place(slot)
+            && self.upstreams.take_place(slot, &self.links)
         {
             let refusal = match self.free_connection(pool, slot) {
                 Ok(None) => continue,
@@ -36,21 +35,10 @@ impl Machine {
                 Err(Refusal::Unknown | Refusal::Later) => Some(NO_TURN),
             };
             self.upstreams.leave_queue(pool, key);
-            self.finish_waiting(key, refusal);
+            self.clients.leave_queue(key, refusal);
             let first = self.upstreams.first_queued(pool);
             next.extend(first.map(|it| (it.since, pool)));
         }
-    }
-
-    /// Ends the wait of a client that has left its queue: its command is decoded again.
-    fn finish_waiting(&mut self, key: ClientKey, refusal: Option<ErrorReply>) {
-        if let Some(client) = self.clients.get_mut(key) {
-            client.take_refusal();
-            if let Some(error) = refusal {
-                client.set_refusal(error);
-            }
-        }
-        self.clients.go_on(key);
     }
 
     /// Answers clients whose wait timed out with an error.
@@ -67,26 +55,14 @@ impl Machine {
             while let Some(key) = (self.upstreams).overdue_queued(pool_key, wait_ms, self.now) {
                 self.stats.counters.pins_refused += 1;
                 if down_error.is_none() {
-                    let bound = self.dedicated_bound(pool_key);
+                    let bound = self.upstreams.dedicated_bound(pool_key, &self.links);
                     match bound {
                         Bound::Tenant(limit) => self.note_limit(key, slot, limit),
                         bound => self.note_refusal(key, bound),
                     }
                 }
-                self.finish_waiting(key, Some(error.clone()));
+                self.clients.leave_queue(key, Some(error.clone()));
             }
-        }
-    }
-
-    /// The limit because of which a pool can get no further dedicated link.
-    fn dedicated_bound(&self, pool: PoolKey) -> Bound {
-        let full = { self.upstreams.instance_of(pool) }.is_some_and(|it| self.is_full(it));
-        if self.has_all_dedicated(self.upstreams.tenant_of_pool(pool)) {
-            Bound::Dedicated
-        } else if full {
-            Bound::InstanceConnections
-        } else {
-            Bound::Tenant(Limit::Pinned)
         }
     }
 

@@ -79,7 +79,7 @@ impl Machine {
         let ways = self.ways(lost, was_ready, &outcomes);
         // The rest of a request that was partly sent is dropped.
         let mut at = lost.sent;
-        let ends = self.ends(lost);
+        let ends = self.requests.ends(lost.fifo, lost.queued);
         let (lost_end, unsent_end) = self.client_ends(lost, failure);
         let (mut in_doubt, mut unsent) = (Vec::new(), Vec::new());
         failure.error_if_sent().write(&mut in_doubt);
@@ -105,13 +105,6 @@ impl Machine {
             }
         }
         lost.fifo = Fifo::default();
-    }
-
-    /// The end of each request of a queue, in bytes ever queued for the link.
-    fn ends(&self, lost: &Link) -> Vec<u64> {
-        let starts = self.requests.of_link(lost.fifo).skip(1);
-        let starts = starts.map(|(_, request)| request.start);
-        starts.chain([lost.queued]).collect()
     }
 
     /// Closes the client whose reply is partly delivered: no other bytes may follow a partial

@@ -51,15 +51,8 @@ impl Machine {
         let late: Vec<LinkKey> = late.map(|(key, _)| key).collect();
         for key in late {
             if self.has_followers(key) {
-                self.note_late(key);
+                self.links.note_late(key);
             }
-        }
-    }
-
-    fn note_late(&mut self, key: LinkKey) {
-        if let Some(link) = self.links.get(key) {
-            let late = Stall::Late(link.since.after(link.late_ms));
-            self.links.stall(key, late);
         }
     }
 
@@ -248,7 +241,9 @@ impl Machine {
         for (key, link) in self.links.iter() {
             let silent = self.now.since(link.since);
             match link.state {
-                State::Connecting if silent >= self.connect_ms(link) => over.push(key),
+                State::Connecting if silent >= self.upstreams.connect_ms(link.instance) => {
+                    over.push(key)
+                }
                 State::Verifying(Verifying::Idle { .. }) => {}
                 // A busy server takes as long for a handshake or a login as for any other request.
                 State::Greeting(_) | State::Verifying(_) if silent >= greeting => over.push(key),

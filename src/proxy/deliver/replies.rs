@@ -92,7 +92,7 @@ impl Machine {
             false => self.replies(key, bytes),
         };
         self.charge_replies(key, bytes.len());
-        self.note_answered(key);
+        self.links.note_answered(&self.requests, key);
         if waits {
             self.work.push(Work::ServeWaits);
         }
@@ -105,15 +105,6 @@ impl Machine {
             Kind::Wait => self.wait_answered(on, &proxy_command::unmark(reply)),
             Kind::Permission(what) => self.permission_answered(on, what, reply),
             _ => self.checked(on, kind, reply),
-        }
-    }
-
-    /// Forgets the bytes of requests that are answered: they are not needed for a retry.
-    fn note_answered(&mut self, key: LinkKey) {
-        if let Some(link) = self.links.get_mut(key) {
-            let next = self.requests.get(link.fifo.head);
-            let until = next.map_or(link.queued, |next| next.start);
-            link.recent.answered(until);
         }
     }
 

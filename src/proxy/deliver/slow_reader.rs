@@ -15,12 +15,11 @@
 //! ```
 
 use crate::link::request::Kind;
-use crate::link::stall::{LOOK_AGAIN_MS, PAUSE_BYTES, Stall};
+use crate::link::stall::{PAUSE_BYTES, Stall};
 use crate::proxy::action::{Action, Flow};
 use crate::proxy::machine::Machine;
 use crate::session::client::{Client, Flag};
 use crate::store::key::{ConnKey, LinkKey};
-use crate::store::time::Millis;
 
 /// Clients wait this long behind a reply that is not read before they are retried elsewhere, ms. A
 /// client on the same network reads many megabytes in that time.
@@ -104,13 +103,6 @@ impl Machine {
                 }
             }
         }
-    }
-
-    /// When [`check_stalls`](Self::check_stalls) is due.
-    pub(in crate::proxy) fn next_look_at_stalls(&self) -> Option<Millis> {
-        self.links
-            .any_stalled()
-            .then(|| self.now.after(LOOK_AGAIN_MS))
     }
 
     /// Does any other client than the head's wait for a reply on this link?

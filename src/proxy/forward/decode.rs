@@ -93,7 +93,7 @@ impl Machine {
         if !client.is_held()
             && let Some(inbound) = &mut client.inbound
         {
-            inbound.asked = self.requests.clock;
+            inbound.asked = self.requests.clock();
         }
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -136,9 +136,9 @@ impl Machine {
     pub(in crate::proxy) fn decode_inbound(&mut self, key: ClientKey) {
         let client = self.clients.get(key);
         if let Some(inbound) = client.and_then(|client| client.inbound.as_deref()) {
-            self.requests.asked = inbound.asked;
+            self.requests.arrived(inbound.asked);
             self.decode_kept(key);
-            self.requests.asked = self.requests.clock;
+            self.requests.arrived(self.requests.clock());
         }
     }
 

@@ -159,7 +159,8 @@ impl Machine {
         if refused && least.is_none() {
             return Err(Refusal::LoggedOut);
         }
-        let full = { self.upstreams.instance_of(pool) }.is_some_and(|it| self.is_full(it));
+        let full =
+            { self.upstreams.instance_of(pool) }.is_some_and(|it| self.upstreams.is_full(it));
         let unavailable = || {
             Refusal::Error(match full {
                 true => TOO_MANY_CONNECTIONS,

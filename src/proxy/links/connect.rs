@@ -1,16 +1,13 @@
 //! Opening a link: connect, handshake, and the start of its use.
 
 use crate::link::failure::Failure;
-use crate::link::handshake::{Greeted, Handshake};
+use crate::link::handshake::Greeted;
 use crate::link::link::{Link, State, late_after};
 use crate::link::role::Role;
 use crate::proxy::action::{Action, News};
 use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
 use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
-
-/// The least time for each of several addresses, ms.
-const ADDRESS_MS_MIN: u64 = 250;
 
 impl Machine {
     /// Opens a link that the pool's clients share.
@@ -23,7 +20,7 @@ impl Machine {
     pub(in crate::proxy) fn open(&mut self, pool: PoolKey, role: Role) -> Option<LinkKey> {
         let of = self.upstreams.instance_of(pool)?;
         // Closes unused links until there is room.
-        while self.is_full(of) {
+        while self.upstreams.is_full(of) {
             let Some(key) = (self.upstreams).dispensable_link(of, &self.links, self.now) else {
                 self.stats.counters.connections_refused += 1;
                 return None;
@@ -31,11 +28,6 @@ impl Machine {
             self.fail(key, &Failure::Removed);
         }
         self.connect(of, pool, role)
-    }
-
-    /// Has this instance as many links as it may have?
-    pub(in crate::proxy) fn is_full(&self, of: InstanceKey) -> bool {
-        self.upstreams.connections(of) >= self.settings.instance_connections_max
     }
 
     /// Starts a link to an instance: one of a pool, or, with `NONE`, a verifier.
@@ -76,13 +68,6 @@ impl Machine {
         true
     }
 
-    /// The timeout of one of an instance's addresses, ms: they share the connect timeout.
-    pub(in crate::proxy) fn connect_ms(&self, link: &Link) -> u64 {
-        let all = self.settings.backend_connect_ms;
-        let addresses = self.upstreams.addresses(link.instance).max(1);
-        (all / addresses as u64).max(ADDRESS_MS_MIN).min(all)
-    }
-
     /// A link is connected: it starts its handshake, or verifies logins.
     pub fn link_connected(&mut self, key: LinkKey) {
         let Some(link) = self.links.get(key) else {
@@ -94,18 +79,8 @@ impl Machine {
             return self.finish_call();
         }
         if let Some(handshake) = self.upstreams.handshake(link, self.now) {
-            self.begin_handshake(key, handshake);
+            self.links.begin_handshake(key, handshake, self.now);
         }
-    }
-
-    /// Sends the first flight of a handshake.
-    pub(in crate::proxy) fn begin_handshake(&mut self, key: LinkKey, mut handshake: Handshake) {
-        let bytes = handshake.next_flight();
-        if let Some(link) = self.links.get_mut(key) {
-            link.since = self.now;
-            link.state = State::Greeting(Box::new(handshake));
-        }
-        self.links.greet(key, &bytes);
     }
 
     /// The handshake succeeded: the link is ready.

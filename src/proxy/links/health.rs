@@ -1,15 +1,12 @@
 //! Health checks of instances: active ones (PING at an interval), and checks that a reply to a
 //! request makes due. Which are due, and what their results mean, is in `upstream`.
 
-use crate::command::proxy_command;
-
 use crate::link::handshake::HelloReply;
-use crate::link::request::{Fifo, Kind};
-use crate::link::verb::Verb;
+use crate::link::request::Kind;
 use crate::metrics::ErrorKind;
 use crate::proxy::action::News;
 use crate::proxy::machine::Machine;
-use crate::store::key::{ClientKey, InstanceKey, LinkKey};
+use crate::store::key::{InstanceKey, LinkKey};
 use crate::upstream::upstreams::health::CheckResult;
 
 /// An instance without clients is checked this many times less often: each check opens a link.
@@ -57,26 +54,9 @@ impl Machine {
         self.stats.counters.checks += 1;
     }
 
-    /// Sends a server one of the proxy's own requests.
+    /// Sends a server a request on the proxy's own account.
     pub(in crate::proxy) fn ask_server(&mut self, on: LinkKey, kind: Kind, question: &[&[u8]]) {
-        let Some(link) = self.links.get_mut(on) else {
-            return;
-        };
-        let mut bytes = Vec::new();
-        proxy_command::write(&mut bytes, question);
-        if link.fifo.is_empty() {
-            link.since = self.now;
-        }
-        let verb = match kind {
-            Kind::Wait => Verb::Wait,
-            _ => Verb::Plain,
-        };
-        let (start, what) = (link.queued, (kind, verb));
-        let (mut nobodys, nobody) = (Fifo::default(), ClientKey::NONE);
-        self.requests
-            .push(&mut nobodys, &mut link.fifo, nobody, what, 1, start);
-        link.queued += bytes.len() as u64;
-        self.links.append(on, &bytes);
+        (self.links).ask(&mut self.requests, on, kind, question, self.now);
     }
 
     /// Checks an instance without clients by opening a link to it.

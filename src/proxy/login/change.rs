@@ -12,9 +12,7 @@
 //! is unchanged.
 
 use crate::command::ErrorReply;
-use crate::resp::Protocol;
 
-use crate::link::handshake::HelloReply;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::{TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS};
 use crate::session::change::{Goal, Login, Target, Waiting};
@@ -22,7 +20,7 @@ use crate::session::client::Client;
 use crate::session::phase::Phase;
 use crate::stats::notice::Bound;
 use crate::stats::worker_stats::Limit;
-use crate::store::key::{AccessKey, AccountKey, ClientKey, PoolKey};
+use crate::store::key::{AccountKey, ClientKey, PoolKey};
 
 impl Machine {
     /// Starts a session change; nothing of the client may be in flight. Without a target, the
@@ -161,7 +159,10 @@ impl Machine {
         if own && outcome.is_ok() {
             return self.change_own(key, goal, access, protocol);
         }
-        let outcome = outcome.and_then(|()| self.hello_known(&goal, access, db, protocol));
+        let outcome = outcome.and_then(|()| match goal {
+            Goal::Hello { .. } => self.upstreams.knows_hello(access, db, protocol),
+            _ => Ok(()),
+        });
         if let Err(error) = outcome {
             self.upstreams.forget_unused(access);
             return match goal {
@@ -186,25 +187,6 @@ impl Machine {
             Goal::Hello { name } => self.reply_hello(key, pool, name),
             Goal::Move => self.stats.counters.clients_moved += 1,
             Goal::Admission | Goal::Permission(_) | Goal::Peers(_) => {}
-        }
-    }
-
-    /// HELLO cannot log in to a server that does not know HELLO: the client gets the server's
-    /// error.
-    fn hello_known(
-        &mut self,
-        goal: &Goal,
-        access: AccessKey,
-        db: u32,
-        protocol: Protocol,
-    ) -> Result<(), ErrorReply> {
-        if !matches!(goal, Goal::Hello { .. }) {
-            return Ok(());
-        }
-        let pool = self.upstreams.pool(access, db, protocol);
-        match self.upstreams.hello(pool) {
-            Some(HelloReply::Unknown(text)) => Err(ErrorReply::new(text.clone())),
-            _ => Ok(()),
         }
     }
 

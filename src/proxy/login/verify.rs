@@ -135,7 +135,7 @@ impl Machine {
             let why = "sent more than the reply to AUTH";
             return Err(Failure::Desync(why.into()));
         }
-        let waits = self.waits_for_result(client, access);
+        let waits = self.clients.waits_for_result(client, access);
         if let Some(text) = error_text(reply) {
             match waits {
                 true => self.refused(key, client, text),
@@ -158,13 +158,6 @@ impl Machine {
             None => self.verifier_free(key),
         }
         Ok(())
-    }
-
-    /// Does a client still wait for the auth result of this access? The result of one session
-    /// change must never decide another.
-    fn waits_for_result(&self, key: ClientKey, access: AccessKey) -> bool {
-        let waiting = self.clients.get(key).and_then(|client| client.waiting());
-        waiting.is_some_and(|it| it.login == Login::Asked && it.access == access)
     }
 
     /// A login was refused, or could not be verified: the client gets the server's error, and the
@@ -206,7 +199,7 @@ impl Machine {
         // Only for database 0: after AUTH the user may not be allowed to select another one (see
         // `handshake`).
         let of = self.upstreams.instance_of(pool);
-        let full = of.is_some_and(|of| self.is_full(of));
+        let full = of.is_some_and(|of| self.upstreams.is_full(of));
         if empty && db == 0 && !pinned && !full {
             return Some(pool);
         }
@@ -226,7 +219,7 @@ impl Machine {
         (link.pool, link.since) = (to, self.now);
         self.links.opens_again();
         self.assign(key, Role::Shared);
-        self.begin_handshake(key, handshake);
+        self.links.begin_handshake(key, handshake, self.now);
         self.work.push(Work::ServeLogins(of));
     }
 
@@ -243,7 +236,7 @@ impl Machine {
         if let State::Verifying(verifying) = link.state {
             failed = !verifying.is_proven();
             if let Verifying::Asked { client, access, .. } = verifying
-                && self.waits_for_result(client, access)
+                && self.clients.waits_for_result(client, access)
             {
                 match failed {
                     _ if gone => self.log_in_elsewhere(client),

@@ -27,8 +27,10 @@ impl Sessions {
         let Some(client) = self.table.get_mut(key) else {
             return Full::No;
         };
-        self.chunks.append(&mut client.outbound, bytes);
-        mark_dirty(&mut self.dirty, client, key);
+        if !bytes.is_empty() {
+            self.chunks.append(&mut client.outbound, bytes);
+            mark_dirty(&mut self.dirty, client, key);
+        }
         self.limits.full(client)
     }
 
@@ -227,6 +229,12 @@ impl Sessions {
             inbound + client.name_bytes() + client.gathered_bytes()
         };
         self.partial_bytes = self.table.iter().map(|(_, it)| partial(it)).sum();
+    }
+
+    /// Like [`recount_partial`](Self::recount_partial). Returns all bytes kept for clients.
+    pub(crate) fn recount_kept(&mut self) -> usize {
+        self.recount_partial();
+        self.table.iter().map(|(_, it)| it.kept_bytes()).sum()
     }
 }
 

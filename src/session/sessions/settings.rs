@@ -2,9 +2,9 @@
 
 use crate::command::Answer;
 use crate::command::client::{self as client_command};
-use crate::dedicated::pin::Pin;
+use crate::dedicated::pin::{Change, Pin};
 use crate::resp::Args;
-use crate::session::client::Client;
+use crate::session::client::{Client, Flag};
 use crate::session::last_command::LastCommand;
 use crate::session::sessions::Sessions;
 use crate::store::key::ClientKey;
@@ -38,6 +38,29 @@ impl Sessions {
     #[inline]
     pub(crate) fn pin_mut(&mut self, key: ClientKey) -> Option<&mut Pin> {
         self.get_mut(key)?.pin_mut()
+    }
+
+    /// Changes what a client's dedicated link holds.
+    pub(crate) fn change_pin(&mut self, key: ClientKey, change: &Change) {
+        if let Some(pin) = self.pin_mut(key) {
+            pin.change(change);
+        }
+    }
+
+    /// Must links other than the client's dedicated link be asked in a WAIT? Not inside MULTI or in
+    /// subscriber mode, where WAIT does not wait.
+    pub(crate) fn waits_elsewhere(&self, key: ClientKey) -> bool {
+        let client = self.get(key).filter(|it| it.is(Flag::Moved));
+        let pin = client.and_then(|it| Some((it.protocol, it.pin()?)));
+        pin.is_some_and(|(protocol, pin)| !pin.multi && !pin.is_modal(protocol))
+    }
+
+    /// Would a server accept WAIT on this client's dedicated link, with the usual reply?
+    pub(crate) fn lets_ask(&self, key: ClientKey) -> bool {
+        let pin = { self.get(key) }.and_then(|it| Some((it.protocol, it.pin()?)));
+        pin.is_some_and(|(protocol, pin)| {
+            pin.unsettled == 0 && !pin.multi && !pin.monitor && !pin.is_modal(protocol)
+        })
     }
 
     #[inline]

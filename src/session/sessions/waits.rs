@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 
 use super::Sessions;
+use crate::command::ErrorReply;
+use crate::session::change::Login;
 use crate::session::client::{Client, Flag, Hold};
-use crate::store::key::{ClientKey, LinkKey, TenantSlot};
+use crate::store::key::{AccessKey, ClientKey, LinkKey, TenantSlot};
 
 impl Sessions {
     /// Queues a client for this turn's resume.
@@ -33,6 +35,25 @@ impl Sessions {
         debug_assert!(entered.is_ok(), "{key:?}: {entered:?}");
         mark_ready(&mut self.ready, client, key);
         true
+    }
+
+    /// Ends a client's wait for a dedicated link. Its command is decoded again, and gets this error
+    /// if there is one.
+    pub(crate) fn leave_queue(&mut self, key: ClientKey, refusal: Option<ErrorReply>) {
+        if let Some(client) = self.table.get_mut(key) {
+            client.take_refusal();
+            if let Some(error) = refusal {
+                client.set_refusal(error);
+            }
+        }
+        self.go_on(key);
+    }
+
+    /// Does a client still wait for the auth result of this access? The result of one session
+    /// change must never decide another.
+    pub(crate) fn waits_for_result(&self, key: ClientKey, access: AccessKey) -> bool {
+        let waiting = self.table.get(key).and_then(|client| client.waiting());
+        waiting.is_some_and(|it| it.login == Login::Asked && it.access == access)
     }
 
     pub(crate) fn next_ready(&mut self) -> Option<ClientKey> {

@@ -191,12 +191,6 @@ impl Upstreams {
         tenant.is_none_or(|tenant| tenant.take(of, max))
     }
 
-    /// Counts one more dedicated link of a tenant, if its own limit allows that.
-    pub(crate) fn take_dedicated(&mut self, tenant: TenantSlot) -> bool {
-        let max = self.tenants.get(tenant).and_then(|it| it.limits.pinned);
-        self.take(tenant, Use::Pinned, max)
-    }
-
     /// Subtracts one from a gauge of a tenant.
     pub(crate) fn release(&mut self, tenant: TenantSlot, of: Use) {
         if let Some(tenant) = self.tenants.get_mut(tenant) {

@@ -16,6 +16,9 @@ use crate::upstream::upstreams::Upstreams;
 /// the last time, ms: a module may have been loaded.
 const LEARN_AGAIN_MS: u64 = 60_000;
 
+/// The least time for each of several addresses, ms.
+const ADDRESS_MS_MIN: u64 = 250;
+
 /// The life of a link.
 impl Upstreams {
     /// A link to an instance is started: a verifier, or one of a pool. Returns the address to
@@ -145,9 +148,11 @@ impl Upstreams {
 
 /// Addresses.
 impl Upstreams {
-    /// The number of addresses of an instance.
-    pub(crate) fn addresses(&self, of: InstanceKey) -> usize {
-        self.instances.get(of).map_or(0, |it| it.addresses.len())
+    /// The timeout of one of an instance's addresses, ms: they share the connect timeout.
+    pub(crate) fn connect_ms(&self, of: InstanceKey) -> u64 {
+        let all = self.rules.connect_ms;
+        let addresses = self.instances.get(of).map_or(0, |it| it.addresses.len());
+        (all / addresses.max(1) as u64).max(ADDRESS_MS_MIN).min(all)
     }
 
     /// The address for the next attempt to connect, after `tried` others.
@@ -168,7 +173,7 @@ impl Upstreams {
     }
 
     /// Do new clients use the links of this instance to this address?
-    pub(crate) fn is_in_use(&self, key: InstanceKey, address: Option<SocketAddr>) -> bool {
+    pub(super) fn is_in_use(&self, key: InstanceKey, address: Option<SocketAddr>) -> bool {
         let instance = self.instances.get(key);
         instance.is_some_and(|it| !it.gone && it.is_at(address))
     }
@@ -186,6 +191,11 @@ impl Upstreams {
     /// The links of an instance, verifiers apart.
     pub(crate) fn connections(&self, of: InstanceKey) -> u32 {
         self.instances.get(of).map_or(0, |it| it.connections)
+    }
+
+    /// Has this instance as many links as it may have?
+    pub(crate) fn is_full(&self, of: InstanceKey) -> bool {
+        self.connections(of) >= self.rules.instance_connections_max
     }
 
     /// The links of a pool that clients share.

@@ -6,6 +6,7 @@ use crate::command::ErrorReply;
 use crate::command::blocking::BlockingCommands;
 use crate::link::handshake::HelloReply;
 use crate::link::links::Links;
+use crate::resp::Protocol;
 use crate::store::key::{AccessKey, AccountKey, ClientKey, InstanceKey, PoolKey, TenantSlot};
 use crate::store::time::Millis;
 use crate::upstream::account::Account;
@@ -127,6 +128,24 @@ impl Upstreams {
     pub(crate) fn take_waiters(&mut self, pool: PoolKey) -> Vec<ClientKey> {
         let pool = self.pools.get_mut(pool);
         pool.map_or_else(Vec::new, |pool| mem::take(&mut pool.waiters))
+    }
+
+    /// Does the server have HELLO? A server without it logs nobody in with it.
+    ///
+    /// # Errors
+    ///
+    /// The error of the server.
+    pub(crate) fn knows_hello(
+        &mut self,
+        access: AccessKey,
+        db: u32,
+        protocol: Protocol,
+    ) -> Result<(), ErrorReply> {
+        let pool = self.pool(access, db, protocol);
+        match self.hello(pool) {
+            Some(HelloReply::Unknown(text)) => Err(ErrorReply::new(text.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// What the server of a pool last replied to HELLO.

@@ -35,6 +35,9 @@ fn each_change_is_told_once() {
         worker: 0,
         balancer: Balancer::Random,
         logins_per_second: 1,
+        dedicated_max: 1,
+        instance_connections_max: 1,
+        connect_ms: 1_000,
         seed: 0,
     };
     let mut builder = SnapshotBuilder::new(None);

@@ -25,7 +25,6 @@ use crate::link::waits::{Next, Waiter};
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
-use crate::session::client::Flag;
 use crate::store::key::{ClientKey, LinkKey};
 
 mod round;
@@ -88,14 +87,6 @@ impl Machine {
         self.enlist(first, waiter);
         self.work.push(Work::ServeWaits);
         Handled::Yes
-    }
-
-    /// Must links other than the client's dedicated link be asked? Not inside MULTI or in
-    /// subscriber mode, where WAIT does not wait.
-    pub(super) fn waits_elsewhere(&self, key: ClientKey) -> bool {
-        let client = self.clients.get(key).filter(|it| it.is(Flag::Moved));
-        let pin = client.and_then(|it| Some((it.protocol, it.pin()?)));
-        pin.is_some_and(|(protocol, pin)| !pin.multi && !pin.is_modal(protocol))
     }
 
     /// May this client ask about its writes on this link? Not if the link has changed to another

@@ -20,7 +20,7 @@ use crate::link::request::Kind;
 use crate::link::role::Role;
 use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
-use crate::store::key::{ClientKey, LinkKey, TenantSlot};
+use crate::store::key::{ClientKey, LinkKey};
 
 /// The longest question while other clients' requests are behind it, ms.
 const BEFORE_OTHERS_MS: u64 = 10;
@@ -114,17 +114,9 @@ impl Machine {
         let due = self.now.since(link.asked_wait) >= BEFORE_OTHERS_EVERY_MS;
         if its && calm || self.take_idle(on) {
             self.ask_wait(on, u64::MAX);
-        } else if calm && due && self.lets_ask(owner) {
+        } else if calm && due && self.clients.lets_ask(owner) {
             self.ask_wait(on, BEFORE_OTHERS_MS);
         }
-    }
-
-    /// Would a server accept WAIT on this client's dedicated link, with the usual reply?
-    fn lets_ask(&self, owner: ClientKey) -> bool {
-        let pin = { self.clients.get(owner) }.and_then(|it| Some((it.protocol, it.pin()?)));
-        pin.is_some_and(|(protocol, pin)| {
-            pin.unsettled == 0 && !pin.multi && !pin.monitor && !pin.is_modal(protocol)
-        })
     }
 
     /// Decides where other clients' requests go while the server is asked on this link. Opens a
@@ -199,16 +191,6 @@ impl Machine {
             self.go_on_waiting(waiter, reply);
         }
         self.work.push(Work::ServeWaits);
-    }
-
-    /// The number of a tenant's dedicated links that have no owner and on which WAIT is in flight.
-    pub(in crate::proxy) fn asked_about_waits(&self, slot: TenantSlot) -> u32 {
-        let asked = self.links.waits().iter().filter(|&&on| {
-            let link = self.links.get(on);
-            let asked = link.filter(|it| it.is_dedicated() && it.is_asked_only());
-            asked.is_some_and(|it| self.upstreams.tenant_of_pool(it.pool) == slot)
-        });
-        u32::try_from(asked.count()).unwrap_or(u32::MAX)
     }
 
     /// Makes the link shared or idle again.
