@@ -25,7 +25,7 @@ impl Machine {
                 self.stats.counters.connections_refused += 1;
                 return None;
             };
-            self.fail(key, &Failure::Removed);
+            self.close_unused(key);
         }
         self.connect(of, pool, role)
     }

@@ -34,7 +34,7 @@ impl Machine {
         let Some(mut link) = self.links.remove(key) else {
             return false;
         };
-        let (was_ready, pool_key) = (link.is_ready(), link.pool);
+        let was_ready = link.is_ready();
         self.stats.counters.backends_failed += u64::from(*failure != Failure::Removed);
         self.upstreams.link_ended(key, &link);
         self.dedicated_link_lost(&link);
@@ -45,19 +45,35 @@ impl Machine {
             return true;
         }
         self.hand_over(&mut link, was_ready, failure);
-        self.work.push(Work::LoseWaits(link.waits.take()));
+        self.fail_waiters(&link, failure);
+        let (pool, of) = (link.pool, link.instance);
+        self.leave_link(key, link);
+        if was_ready && *failure == Failure::Lost {
+            self.work.push(Work::AskAboutLost(pool, of));
+        }
+        true
+    }
+
+    /// Closes a ready link on which nothing is in flight, and which no client has.
+    pub(in crate::proxy) fn close_unused(&mut self, key: LinkKey) {
+        if let Some(link) = self.links.remove(key) {
+            debug_assert!(link.fifo.is_empty() && link.owner() == ClientKey::NONE);
+            self.upstreams.link_ended(key, &link);
+            self.leave_link(key, link);
+            self.actions.push_back(Action::Close(ConnKey::Link(key)));
+        }
+    }
+
+    /// Frees what a removed link holds. What waits for it, or for a place, is queued.
+    fn leave_link(&mut self, key: LinkKey, mut link: Link) {
         self.links.chunks_mut().clear(&mut link.outbound);
         self.clients.end_wait_for_room(key);
-        self.fail_waiters(&link, failure);
+        self.work.push(Work::LoseWaits(link.waits.take()));
         // What was asked on it is asked again.
         self.work.advance(self.upstreams.lose_inquiries(key));
-        let tenant = self.upstreams.tenant_of_pool(pool_key);
+        let tenant = self.upstreams.tenant_of_pool(link.pool);
         self.work.push(Work::ServeQueues(tenant));
-        if was_ready && *failure == Failure::Lost {
-            self.work.push(Work::AskAboutLost(pool_key, link.instance));
-        }
         self.work.push(Work::ServeWaits);
-        true
     }
 
     /// Updates the health of the instance or the account after a failure.
