@@ -110,6 +110,7 @@ impl Machine {
                 Work::LoseWaits(waiters) => self.lose_waits(waiters),
                 Work::Answered(on, kind, reply) => self.answered(on, kind, &reply),
                 Work::Suspect(on, kind) => self.suspect(on, kind),
+                Work::CloseRetired(link) => self.close_retired(link),
                 Work::CloseLink(link, why) => self.fail(link, &why),
             }
         }

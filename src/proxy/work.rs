@@ -47,6 +47,8 @@ pub(super) enum Work {
     /// A reply was an error that says that its server may not be able to serve requests: make a
     /// health check due.
     Suspect(LinkKey, ErrorKind),
+    /// Close a link that was retired, if nothing is in flight on it.
+    CloseRetired(LinkKey),
     /// End a link.
     CloseLink(LinkKey, Failure),
 }

@@ -151,7 +151,7 @@ impl Machine {
     pub(in crate::proxy) fn retire(&mut self, key: LinkKey) {
         if let Some(link) = self.links.get(key) {
             self.assign(key, link.role().retired());
-            self.close_retired(key);
+            self.work.push(Work::CloseRetired(key));
         }
     }
 
