@@ -90,6 +90,7 @@ impl Machine {
                 Work::Advance(client) => self.advance(client),
                 Work::Conclude(client, outcome) => self.conclude(client, outcome),
                 Work::LogIn(client) => self.log_in(client),
+                Work::LogInElsewhere(client) => self.log_in_elsewhere(client),
                 Work::Settle(client) => {
                     self.unpin_if_done(client);
                     // The client may be blocked now, and may have hung up.

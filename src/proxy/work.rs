@@ -22,6 +22,8 @@ pub(super) enum Work {
     Conclude(ClientKey, Result<(), ErrorReply>),
     /// Verify the credential of a session change again.
     LogIn(ClientKey),
+    /// Continue a login at another instance of the tenant: its instance is removed.
+    LogInElsewhere(ClientKey),
     /// A reply arrived on a client's dedicated link: return the link to the pool if it holds
     /// nothing, and close the client if it has nothing left to do.
     Settle(ClientKey),

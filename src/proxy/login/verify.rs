@@ -239,7 +239,7 @@ impl Machine {
                 && self.clients.waits_for_result(client, access)
             {
                 match failed {
-                    _ if gone => self.log_in_elsewhere(client),
+                    _ if gone => self.work.push(Work::LogInElsewhere(client)),
                     false => self.work.push(Work::LogIn(client)),
                     true => self.work.push(Work::Conclude(client, Err(error.clone()))),
                 }
@@ -275,7 +275,7 @@ impl Machine {
         };
         while gone && let Some((class, client)) = self.next_login(of) {
             self.upstreams.pop_login(of, class);
-            self.log_in_elsewhere(client);
+            self.work.push(Work::LogInElsewhere(client));
         }
         self.work.advance(openers);
         let asked = self.links.iter();
@@ -288,7 +288,7 @@ impl Machine {
 
     /// The instance of a client's login is removed: the login continues at another instance of the
     /// tenant.
-    fn log_in_elsewhere(&mut self, key: ClientKey) {
+    pub(in crate::proxy) fn log_in_elsewhere(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get(key) else {
             return;
         };
