@@ -15,6 +15,7 @@ use crate::command::ErrorReply;
 
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::{TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS};
+use crate::proxy::work::Work;
 use crate::session::change::{Goal, Login, Target, Waiting};
 use crate::session::client::Client;
 use crate::session::phase::Phase;
@@ -52,8 +53,8 @@ impl Machine {
         self.upstreams.begin_change(access);
         self.enter(key, Phase::Changing);
         match login {
-            true => self.log_in(key),
-            false => self.advance(key),
+            true => self.work.push(Work::LogIn(key)),
+            false => self.work.push(Work::Advance(key)),
         }
     }
 
