@@ -1,4 +1,5 @@
 //! Files of src import each other in one direction, so that a change affects only the files above.
+//! Methods of the machine call each other in one direction, too.
 //!
 //! Modules and their parents are exempt: a parent declares its modules, and they use its
 //! declarations. An item of `pub use` counts as imported from the file that declares it.
@@ -66,7 +67,48 @@ fn trees_of_imports_are_read_as_rust_does() {
     }
 }
 
-/// The shortest path from a file back to itself, if there is one.
+/// What an event means for other clients and links is queued as work. A handler that ran their state
+/// machines itself could be called again from there, as deep as there are clients.
+#[test]
+fn no_method_of_the_machine_calls_itself_through_others() {
+    let calls = read_calls();
+    assert!(calls.len() > 300, "{} methods", calls.len());
+    let rings: Vec<_> = calls.keys().filter_map(|it| ring(&calls, it)).collect();
+    let shown: Vec<_> = rings.iter().map(|ring| show(ring)).collect();
+    assert!(rings.is_empty(), "\n{}\n", shown.join("\n"));
+}
+
+/// The methods of `Machine` by name, and those that each of them calls.
+fn read_calls() -> Imports {
+    // These only choose the method for one command or one message of a client.
+    let own = |name: &str| ["dispatch", "pass"].contains(&name);
+    let (mut texts, mut calls) = (BTreeMap::new(), Imports::new());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/proxy");
+    read_folder(&folder, &[], &mut texts);
+    for text in texts.values() {
+        for block in text.split("\nimpl Machine {").skip(1) {
+            let block = block.split("\n}").next().unwrap();
+            for method in block.split("fn ").skip(1) {
+                let (name, body) = method.split_once('(').unwrap();
+                let body: String = body.split_whitespace().collect();
+                let called = body.split("self.").skip(1).filter_map(|rest| {
+                    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_')?;
+                    rest[end..].starts_with('(').then(|| module(&rest[..end]))
+                });
+                let called = called.filter(|called| !own(&called[0]));
+                calls.entry(module(name)).or_default().extend(called);
+            }
+        }
+    }
+    // The others are methods of other types.
+    let names: BTreeSet<_> = calls.keys().cloned().collect();
+    for called in calls.values_mut() {
+        called.retain(|name| names.contains(name));
+    }
+    calls
+}
+
+/// The shortest path from a file or method back to itself, if there is one.
 fn ring(imports: &Imports, from: &Module) -> Option<Vec<Module>> {
     let mut came_from = BTreeMap::new();
     let mut queue = VecDeque::from([from]);
