@@ -67,8 +67,8 @@ fn trees_of_imports_are_read_as_rust_does() {
     }
 }
 
-/// What an event means for other clients and links is queued as work. A handler that ran their state
-/// machines itself could be called again from there, as deep as there are clients.
+/// What an event means for other clients and links is queued as work. A handler that ran their
+/// state machines itself could be called again from there, as deep as there are clients.
 #[test]
 fn no_method_of_the_machine_calls_itself_through_others() {
     let calls = read_calls();
