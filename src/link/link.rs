@@ -67,7 +67,7 @@ pub(crate) struct Link {
     /// Requests. They are sent once the state is `Ready`.
     pub outbound: ChunkList,
     /// Bytes ever appended to `outbound`.
-    pub queued: u64,
+    pub(super) queued: u64,
     /// Bytes of `outbound` that the kernel took. `sent + outbound.len() == queued`.
     pub sent: u64,
     pub fifo: Fifo,
@@ -88,15 +88,15 @@ pub(crate) struct Link {
     /// When the server last answered WAIT.
     pub asked_wait: Millis,
     /// Blocking requests in flight. While there are any, the link has no reply deadline.
-    pub blocking: u32,
+    pub(super) blocking: u32,
     /// The state of clients that wait behind a slowly read or late reply.
     pub stall: Stall,
     /// Abandoned records in flight: their requests were retried elsewhere.
-    pub abandoned: u32,
+    pub(super) abandoned: u32,
     /// The bytes of requests that are not answered.
-    pub recent: Recent,
+    pub(super) recent: Recent,
     /// Scripts in flight: requests should not go behind them.
-    pub scripts: u32,
+    pub(super) scripts: u32,
     /// The start and the end of the current frame on a dedicated link.
     pub frame: Frame,
     /// The server's number of the link, if known.

@@ -196,21 +196,18 @@ impl Links {
         };
         let mut bytes = Vec::new();
         proxy_command::write(&mut bytes, question);
-        if link.fifo.is_empty() {
-            link.since = now;
-        }
+        link.start_clock(now);
         let verb = match kind {
             Kind::Wait => Verb::Wait,
             _ => Verb::Plain,
         };
-        let (start, what) = (link.queued, (kind, verb));
-        let (mut nobodys, nobody) = (Fifo::default(), ClientKey::NONE);
-        requests.push(&mut nobodys, &mut link.fifo, nobody, what, 1, start);
-        link.queued += bytes.len() as u64;
+        let nobody = (&mut Fifo::default(), ClientKey::NONE);
+        link.push(requests, nobody, (kind, verb), 1, bytes.len());
         self.append(on, &bytes);
     }
 
     /// Forgets the bytes of requests that are answered: they are not needed for a retry.
+    #[inline]
     pub(crate) fn note_answered(&mut self, requests: &Requests, key: LinkKey) {
         if let Some(link) = self.table.get_mut(key) {
             let next = requests.get(link.fifo.head);

@@ -12,6 +12,7 @@
 //! | `frame` | what a frame is on a dedicated link |
 //! | `replies` | where replies end |
 //! | `server_error` | what a server's error reply says |
+//! | `queue` | what changes with a request that joins or leaves a link's queue |
 //! | `sent` | the bytes of unanswered requests, for a retry |
 //! | `stall` | how long clients have waited behind another client's reply |
 //! | `waits`, `counts` | clients in WAIT, and what they wait for |
@@ -29,6 +30,7 @@ pub(crate) mod latency;
 )]
 pub(crate) mod link;
 pub(crate) mod links;
+mod queue;
 pub(crate) mod replies;
 pub(crate) mod request;
 pub(crate) mod role;

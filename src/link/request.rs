@@ -326,13 +326,6 @@ impl Requests {
         self.records.try_remove(index as usize);
     }
 
-    /// The end of each request of a link's queue, in bytes ever queued for the link.
-    pub(crate) fn ends(&self, fifo: Fifo, queued: u64) -> Vec<u64> {
-        let starts = self.of_link(fifo).skip(1);
-        let starts = starts.map(|(_, request)| request.start);
-        starts.chain([queued]).collect()
-    }
-
     /// Sets the time of the turn, in microseconds since the start.
     pub(crate) fn set_time(&mut self, us: u64) {
         // Wraps; differences of up to an hour are exact.

@@ -3,7 +3,6 @@
 use crate::link::link::Link;
 use crate::link::request::{Kind, Reply};
 use crate::link::stall::{PAUSE_BYTES, Stall};
-use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::session::client::Flag;
 use crate::session::phase::Phase;
@@ -63,30 +62,9 @@ impl Machine {
 
     fn check_links(&self) {
         for (key, link) in self.links.iter() {
-            assert_eq!(
-                link.sent + link.outbound.len() as u64,
-                link.queued,
-                "{key:?}"
-            );
-            if !link.is_ready() {
-                assert_eq!(
-                    link.sent, 0,
-                    "{key:?}: a request was sent before the handshake"
-                );
-            }
+            link.check_queue(&self.requests);
             self.check_owner(key, link);
-            if !link.is_dedicated() {
-                assert_eq!(link.recent.end(), link.queued, "{key:?}");
-            }
-            let abandoned = self.requests.of_link(link.fifo);
-            let abandoned = abandoned.filter(|(_, it)| it.kind == Kind::Abandoned);
-            assert_eq!(abandoned.count(), link.abandoned as usize, "{key:?}");
-            let mut start = 0;
             for (_, request) in self.requests.of_link(link.fifo) {
-                assert!(request.count > 0);
-                assert!(!matches!(request.reply(), Reply::Done(_)));
-                assert!(request.start >= start, "{key:?}: records out of order");
-                start = request.start;
                 if let Some(client) = self.clients.get(request.client) {
                     assert_eq!(client.link, key, "a client has requests on two connections");
                 }
@@ -114,20 +92,9 @@ impl Machine {
             served || !link.is_reserved(),
             "{key:?} is reserved without waiters"
         );
-        if !link.is_dedicated() && !link.is_retired() && link.owner() == ClientKey::NONE {
-            assert_eq!(link.blocking, 0, "{key:?} is shared, and blocks");
-        }
     }
 
     fn check_owner(&self, key: LinkKey, link: &Link) {
-        let verbs = self.requests.of_link(link.fifo);
-        let blocking = verbs.filter(|(_, it)| it.verb.blocks()).count();
-        if !link.is_retired() {
-            assert_eq!(blocking, link.blocking as usize, "{key:?}");
-            let mut scripts = self.requests.of_link(link.fifo);
-            let scripts = scripts.by_ref().filter(|(_, it)| it.verb == Verb::Script);
-            assert_eq!(scripts.count(), link.scripts as usize, "{key:?}");
-        }
         self.check_waits_of(key, link);
         if link.owner() == ClientKey::NONE {
             let asked = link.is_retired() || link.waits.is_asking();

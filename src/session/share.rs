@@ -102,6 +102,7 @@ impl Rows {
     }
 
     /// The next client of the next tenant.
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<ClientKey> {
         let (tenant, mut row) = self.0.pop_front()?;
         let (key, _) = row.pop_front()?;

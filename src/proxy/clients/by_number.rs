@@ -115,7 +115,7 @@ impl Machine {
         };
         let link = self.links.get(client.link);
         match (client.pin_mut(), link) {
-            (Some(pin), Some(link)) if link.blocking > 0 && link.owner() == key => {
+            (Some(pin), Some(link)) if link.blocks() && link.owner() == key => {
                 pin.forbid_reuse();
                 link.id.map_or(Found::Otherwise, Found::Connection)
             }

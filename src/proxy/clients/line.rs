@@ -108,6 +108,6 @@ impl Machine {
         };
         let blocking = self.requests.get(client.fifo.head);
         let behind = blocking.and_then(|head| self.requests.get(head.next_of_client));
-        behind.map_or(0, |behind| link.queued.saturating_sub(behind.start))
+        behind.map_or(0, |behind| link.bytes_from(behind))
     }
 }

@@ -236,9 +236,7 @@ impl Machine {
         let through = head.count == 0;
         let of = (client, link.fifo.head);
         if through {
-            self.requests.leave_link(&mut link.fifo);
-            link.blocking -= u32::from(verb.blocks());
-            link.scripts -= u32::from(verb == Verb::Script);
+            link.leave_head(&mut self.requests, (kind, verb));
             if let Some(pin) = self
                 .clients
                 .get_mut(link.owner())

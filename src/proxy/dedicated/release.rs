@@ -24,7 +24,7 @@ impl Machine {
         // Confirmations would be taken for messages: the request would never complete.
         let confirms =
             (self.requests.of_link(link.fifo)).any(|(_, request)| request.verb.confirms());
-        let plain = link.blocking == 0
+        let plain = !link.blocks()
             && pin.subscriptions() == 0
             && !pin.monitor
             && pin.changes.is_empty()
@@ -44,7 +44,7 @@ impl Machine {
         let Some(link) = self.links.get(key) else {
             return;
         };
-        if link.fifo.is_empty() || link.blocking > 0 || !link.is_ready() {
+        if link.fifo.is_empty() || link.blocks() || !link.is_ready() {
             self.fail(key, &Failure::Removed);
         } else {
             self.assign(key, link.role().retired());
@@ -57,8 +57,7 @@ impl Machine {
         let Some(link) = self.links.get_mut(key) else {
             return;
         };
-        (link.blocking, link.scripts) = (0, 0);
-        self.requests.set_deadline(link.fifo);
+        link.set_deadline(&mut self.requests);
         self.retire(key);
     }
 

@@ -79,7 +79,7 @@ impl Machine {
         let ways = self.ways(lost, was_ready, &outcomes);
         // The rest of a request that was partly sent is dropped.
         let mut at = lost.sent;
-        let ends = self.requests.ends(lost.fifo, lost.queued);
+        let ends = lost.ends(&self.requests);
         let (lost_end, unsent_end) = self.client_ends(lost, failure);
         let (mut in_doubt, mut unsent) = (Vec::new(), Vec::new());
         failure.error_if_sent().write(&mut in_doubt);
@@ -129,11 +129,7 @@ impl Machine {
             let (mut last, next, key) = (index, record.next_of_link, record.client);
             index = next;
             let (from, count) = (record.start, record.count);
-            let end = self
-                .requests
-                .get(next)
-                .map_or(lost.queued, |next| next.start);
-            let bytes = lost.recent.get(from, end);
+            let bytes = lost.bytes_of(&self.requests, record);
             let bytes = bytes.filter(|_| from < lost.sent && count > 1);
             let (Some(bytes), Some(client)) = (bytes, self.clients.get_mut(key)) else {
                 continue;
@@ -199,9 +195,7 @@ impl Machine {
         if !plain || !reads || request.retried.has(Reason::LinkLost) {
             return None;
         }
-        let next = self.requests.get(request.next_of_link);
-        let end = next.map_or(lost.queued, |next| next.start);
-        let bytes = lost.recent.get(request.start, end)?;
+        let bytes = lost.bytes_of(&self.requests, request)?;
         Some(unanswered_reads(bytes, request.count)?.into())
     }
 
@@ -297,19 +291,15 @@ impl Machine {
         let Some(request) = self.requests.get(index) else {
             return;
         };
-        let (key, script) = (request.client, request.verb == Verb::Script);
+        let key = request.client;
         if self.links.get(to).is_some_and(|link| link.paused) {
             self.links.follow(&self.requests, to, key, self.now);
         }
         let Some(link) = self.links.get_mut(to) else {
             return;
         };
-        if link.fifo.is_empty() {
-            link.since = self.now;
-        }
-        link.scripts += u32::from(script);
-        self.requests.rehang(index, &mut link.fifo, link.queued);
-        link.queued += len;
+        link.start_clock(self.now);
+        link.take_over(&mut self.requests, index, len);
         if let Some(client) = self.clients.get_mut(key) {
             client.go_to(to);
         }

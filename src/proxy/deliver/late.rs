@@ -146,7 +146,7 @@ impl Machine {
             // Only links that take further writes count: otherwise each late write and each script
             // would allow one more link.
             let late = self.links.get(key).is_some_and(|it| {
-                it.is_late(self.now) && it.scripts == 0 && it.role() == Role::Shared
+                it.is_late(self.now) && !it.runs_script() && it.role() == Role::Shared
             });
             late && self.has_write_in_front(key)
         };
@@ -165,7 +165,7 @@ impl Machine {
             let it = self.links.get(key)?;
             let fit = it.pool == pool && it.role() == Role::Shared;
             // A request behind a script waits for the end of the script.
-            let fit = fit && it.scripts == 0;
+            let fit = fit && !it.runs_script();
             match it.stall {
                 _ if !fit || !it.is_late(self.now) => None,
                 Stall::Held(_) => Some(key),
@@ -186,9 +186,7 @@ impl Machine {
         let Some(head) = head.filter(|head| head.verb == Verb::Plain) else {
             return false;
         };
-        let next = self.requests.get(head.next_of_link);
-        let end = next.map_or(link.queued, |next| next.start);
-        match link.recent.get(head.start, end) {
+        match link.bytes_of(&self.requests, head) {
             Some(bytes) => {
                 first_unanswered(bytes, head.count).is_some_and(command::is_paused_with_writes)
             }
@@ -280,5 +278,5 @@ impl Machine {
 
 /// May requests behind the head of a link be retried elsewhere?
 fn may_be_retried(link: &Link) -> bool {
-    link.is_ready() && !link.is_dedicated() && link.owner() == ClientKey::NONE && link.blocking == 0
+    link.is_ready() && !link.is_dedicated() && link.owner() == ClientKey::NONE && !link.blocks()
 }

@@ -13,7 +13,6 @@ use crate::link::link::State;
 use crate::link::request::Kind;
 use crate::link::role::Role;
 use crate::link::stall::Stall;
-use crate::link::verb::Verb;
 use crate::proxy::action::Flow;
 use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
@@ -161,15 +160,12 @@ impl Machine {
                 }
             }
             if all_done {
-                link.blocking -= u32::from(verb.blocks());
-                link.scripts -= u32::from(verb == Verb::Script);
-                link.abandoned -= u32::from(kind == Kind::Abandoned);
+                link.leave_head(&mut self.requests, (kind, verb));
                 link.stall = Stall::None;
                 if link.owner() != ClientKey::NONE {
                     // The owner borrowed this link for one request; the link may be shared again.
                     self.work.push(Work::Settle(link.owner()));
                 }
-                self.requests.leave_link(&mut link.fifo);
             }
             let (requests, counters) = (&mut self.requests, &mut self.stats.counters);
             let (of, reply, done) = ((client, index), (kind, part), (done, all_done));

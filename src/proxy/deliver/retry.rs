@@ -63,9 +63,7 @@ impl Machine {
             let Some(client) = self.clients.get(key).filter(|_| Some(key) != reader) else {
                 continue;
             };
-            let next = self.requests.get(request.next_of_link);
-            let end = next.map_or(link.queued, |next| next.start);
-            let bytes = link.recent.get(request.start, end);
+            let bytes = link.bytes_of(&self.requests, request);
             let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
             // A client that waits for room on this link is not resumed when another link has room.
             let free = !client.hold.has(Hold::LINK);
@@ -97,31 +95,21 @@ impl Machine {
             if matches!(request.reply(), Reply::Done(_)) {
                 self.requests.relink(&mut client.fifo, index);
             } else if let Some(old) = self.links.get_mut(from) {
-                let following = self.requests.get(request.next_of_link);
-                let end = following.map_or(old.queued, |following| following.start);
-                let bytes = old
-                    .recent
-                    .get(request.start, end)
-                    .unwrap_or_default()
-                    .to_vec();
+                let bytes = old.bytes_of(&self.requests, request);
+                let bytes = bytes.unwrap_or_default().to_vec();
                 let moved = (request.count, request.asked);
                 let retried = request.retried.and(why);
-                self.requests.abandon_replies(index);
-                old.abandoned += 1;
+                old.abandon(&mut self.requests, index);
                 let Some(new) = self.links.get_mut(to) else {
                     return;
                 };
-                if new.fifo.is_empty() {
-                    new.since = self.now;
-                }
+                new.start_clock(self.now);
                 let what = (Kind::Deliver, Verb::Plain);
-                let (queue, (count, asked)) = (&mut client.fifo, moved);
-                self.requests
-                    .push(queue, &mut new.fifo, key, what, count, new.queued);
+                let (queue, (count, asked)) = ((&mut client.fifo, key), moved);
+                new.push(&mut self.requests, queue, what, count, bytes.len());
                 if let Some(request) = self.requests.get_mut(new.fifo.tail) {
                     (request.retried, request.asked) = (retried, asked);
                 }
-                new.queued += bytes.len() as u64;
                 self.links.append(to, &bytes);
             }
             index = next;
@@ -137,7 +125,7 @@ impl Machine {
     pub(in crate::proxy) fn close_abandoned(&mut self, key: LinkKey) {
         let nobody = |link: &Link| {
             let mut queue = self.requests.of_link(link.fifo);
-            link.abandoned > 0 && queue.all(|(_, it)| it.kind == Kind::Abandoned)
+            link.abandoned() > 0 && queue.all(|(_, it)| it.kind == Kind::Abandoned)
         };
         if self.links.get(key).is_some_and(nobody) {
             self.fail(key, &Failure::Removed);

@@ -189,14 +189,12 @@ pub(in crate::proxy) fn record(
     count: u32,
     len: usize,
 ) {
-    if requests.extend(client.fifo, link.fifo, kind, count, link.sent) {
-        link.queued += len as u64;
-        client.in_flight += count;
-    } else {
-        record_uncounted(requests, link, client, key, (kind, Verb::Plain), count, len);
+    if !link.extend(requests, client.fifo, kind, count, len) {
+        let (of_client, what) = ((&mut client.fifo, key), (kind, Verb::Plain));
+        link.push(requests, of_client, what, count, len);
     }
-    link.traffic.requests += u64::from(count);
-    link.traffic.request_bytes += len as u64;
+    client.in_flight += count;
+    link.count_requests(count, len);
 }
 
 /// Like `record`, for one request with a record of its own and `count` replies.
@@ -210,24 +208,7 @@ pub(in crate::proxy) fn record_as(
     count: u32,
     len: usize,
 ) {
-    record_uncounted(requests, link, client, key, what, count, len);
-    link.traffic.requests += 1;
-    link.traffic.request_bytes += len as u64;
-}
-
-/// Like `record_as`, without counting the request.
-#[inline]
-pub(in crate::proxy) fn record_uncounted(
-    requests: &mut Requests,
-    link: &mut Link,
-    client: &mut Client,
-    key: ClientKey,
-    what: (Kind, Verb),
-    count: u32,
-    len: usize,
-) {
-    let start = link.queued;
-    requests.push(&mut client.fifo, &mut link.fifo, key, what, count, start);
-    link.queued += len as u64;
+    link.push(requests, (&mut client.fifo, key), what, count, len);
     client.in_flight += count;
+    link.count_requests(1, len);
 }

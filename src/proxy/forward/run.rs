@@ -167,8 +167,6 @@ impl Machine {
         client.forget_queued();
         let len = bytes.len();
         record_as(&mut self.requests, link, client, key, what, count, len);
-        link.blocking += u32::from(what.1.blocks());
-        link.scripts += u32::from(what.1 == Verb::Script);
         if client.in_flight >= self.settings.client_in_flight_max {
             client.hold.set(Hold::IN_FLIGHT);
         }

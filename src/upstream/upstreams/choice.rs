@@ -45,10 +45,10 @@ impl Upstreams {
                 true if link.is_late(now) => late = late.or(Some(key)),
                 true => return Choice::Serves(key),
                 // A request behind a script waits for the end of the script.
-                false if link.scripts > 0 => {}
+                false if link.runs_script() => {}
                 false => opening = opening.or(Some(key)),
             }
-            let load = (link.abandoned, link.paused, link.scanner.bulk_left());
+            let load = (link.abandoned(), link.paused, link.scanner.bulk_left());
             if least.is_none_or(|(other, _)| load < other) {
                 least = Some((load, key));
             }

@@ -114,7 +114,7 @@ impl Upstreams {
                 let idle = matches!(link.state, State::Verifying(Verifying::Idle { .. }));
                 let listed = instance.logins.idle.contains(&on);
                 assert_eq!(idle, listed, "{on:?}");
-                assert!(link.fifo.is_empty() && link.queued == 0, "{on:?}");
+                assert!(link.fifo.is_empty() && link.outbound.is_empty(), "{on:?}");
             }
             let counted = (instance.logins.verifiers, instance.logins.opening);
             assert_eq!((verifiers, opening), counted, "{key:?}");
