@@ -59,6 +59,23 @@ fn connection_to_an_old_address_ready_after_the_grace_serves_its_requests_and_cl
     assert!(worker.closed(client));
 }
 
+/// The connection that verified the login would become a shared one otherwise.
+#[test]
+fn login_accepted_at_an_old_address_leads_to_the_new_one() {
+    let (mut registry, mut worker) = start(&[1]);
+    let client = worker.client_sends("AUTH ann pw");
+    let old = worker.new_link();
+    worker.open(old);
+    assert_eq!(worker.verifier(), old);
+    worker.apply(registry.set_address(1, 9));
+    worker.reply(old, "+OK\r\n");
+    assert!(worker.closed(old));
+    let new = worker.establish_to(9);
+    assert_eq!(worker.received(client), "+OK\r\n");
+    worker.send(client, "GET a");
+    assert!(worker.requests(new).contains("GET"));
+}
+
 #[test]
 fn old_address_is_left_also_after_the_name_did_not_resolve() {
     let (mut registry, mut worker) = start(&[1]);

@@ -152,7 +152,11 @@ impl Machine {
         if self.upstreams.came_up(of) {
             self.report(of, News::Up);
         }
-        let pool = if waits { self.accepted(client) } else { None };
+        let pool = if waits {
+            self.accepted(client, key)
+        } else {
+            None
+        };
         match pool {
             Some(pool) => self.join_pool(key, pool, client),
             None => self.verifier_free(key),
@@ -180,9 +184,9 @@ impl Machine {
         self.fail(on, &Failure::Removed);
     }
 
-    /// Handles an accepted credential. Returns the client's pool if it needs a link and can take
-    /// this one; otherwise the client's session change continues.
-    fn accepted(&mut self, key: ClientKey) -> Option<PoolKey> {
+    /// Handles a credential that was accepted on this link. Returns the client's pool if it needs a
+    /// link and can take this one; otherwise the client's session change continues.
+    fn accepted(&mut self, key: ClientKey, on: LinkKey) -> Option<PoolKey> {
         self.stats.counters.logins += 1;
         self.note_login(key, true);
         let client = self.clients.get_mut(key)?;
@@ -200,7 +204,10 @@ impl Machine {
         // `handshake`).
         let of = self.upstreams.instance_of(pool);
         let full = of.is_some_and(|of| self.upstreams.is_full(of));
-        if empty && db == 0 && !pinned && !full {
+        // The instance may have got another address meanwhile.
+        let current =
+            { self.links.get(on) }.is_some_and(|it| self.upstreams.is_at(it.instance, it.address));
+        if empty && db == 0 && !pinned && !full && current {
             return Some(pool);
         }
         self.work.push(Work::Advance(key));
