@@ -109,6 +109,7 @@ impl Machine {
                 }
                 Work::ServeWaits => self.serve_waits(),
                 Work::LoseWaits(waiters) => self.lose_waits(waiters),
+                Work::EndWaits(waiters) => self.end_waits(waiters),
                 Work::Answered(on, kind, reply) => self.answered(on, kind, &reply),
                 Work::Suspect(on, kind) => self.suspect(on, kind),
                 Work::CloseRetired(link) => self.close_retired(link),

@@ -44,6 +44,8 @@ pub(super) enum Work {
     ServeWaits,
     /// Fail the WAIT of clients whose link is lost.
     LoseWaits(Vec<Waiter>),
+    /// End the WAIT of clients whose link the proxy has closed.
+    EndWaits(Vec<Waiter>),
     /// Handle the reply to one of the proxy's own requests.
     Answered(LinkKey, Kind, Vec<u8>),
     /// A reply was an error that says that its server may not be able to serve requests: make a

@@ -3,6 +3,7 @@
 use elika::proxy::{ClientKey, Failure, LinkKey};
 
 use super::harness::{Worker, command};
+use super::instances::Registry;
 
 const UNKNOWN: &str = "-ERR elika: the connection that carried the writes is in use or closed\r\n";
 
@@ -378,6 +379,26 @@ fn close_on_loss_closes_a_client_with_a_wait_in_flight() {
     worker.settle();
     assert_eq!(worker.received(client), "");
     assert!(worker.closed(client));
+}
+
+/// The proxy closes the connection by itself, so nothing is lost.
+#[test]
+fn close_on_loss_keeps_a_waiting_client_whose_instance_gets_another_address() {
+    let (mut registry, mut worker) = Registry::of(&[1]).start(|settings| {
+        settings.close_on_loss = true;
+        settings.pool_connections_max = 1;
+    });
+    let (client, shared) = worker.login();
+    worker.advance(200);
+    worker.exchange(client, shared, "SET k v", "+OK\r\n");
+    worker.send(client, "WAIT 1 0");
+    worker.advance(20);
+    worker.expect_and_reply(shared, "WAIT 1 10", ":0\r\n");
+    worker.apply(registry.set_address(1, 9));
+    worker.settle();
+    assert!(worker.closed(shared));
+    assert_eq!(worker.received(client), UNKNOWN);
+    assert!(!worker.closed(client));
 }
 
 /// The client gets the error until it writes again, as after the loss of its dedicated connection.

@@ -46,6 +46,9 @@ impl Machine {
         }
         self.hand_over(&mut link, was_ready, failure);
         self.fail_waiters(&link, failure);
+        if *failure != Failure::Removed {
+            self.work.push(Work::LoseWaits(link.waits.take()));
+        }
         let (pool, of) = (link.pool, link.instance);
         self.leave_link(key, link);
         if was_ready && *failure == Failure::Lost {
@@ -68,7 +71,7 @@ impl Machine {
     fn leave_link(&mut self, key: LinkKey, mut link: Link) {
         self.links.chunks_mut().clear(&mut link.outbound);
         self.clients.end_wait_for_room(key);
-        self.work.push(Work::LoseWaits(link.waits.take()));
+        self.work.push(Work::EndWaits(link.waits.take()));
         // What was asked on it is asked again.
         self.work.advance(self.upstreams.lose_inquiries(key));
         let tenant = self.upstreams.tenant_of_pool(link.pool);
