@@ -64,7 +64,9 @@ impl Model {
         let shares = limits.iter().filter_map(|it| it.tenant_buffer_bytes);
         let most = view.plan.settings.worker_buffer_bytes_max as u64 / 2;
         let most = shares.fold(most, u64::min);
-        if text == OUT_OF_MEMORY && large && view.sent_bytes > most {
+        // Replies that clients have not read are buffered, too.
+        let all = Vec::from_iter(0..view.tenants.len());
+        if text == OUT_OF_MEMORY && large && view.was_chatty(&all, most) {
             return Some(Ok(After {
                 never: sent.op.tag().into_iter().collect(),
                 closes: Some("the ceiling of all buffers"),

@@ -35,7 +35,9 @@ impl World {
         let draining = self.nodes[client.worker].draining;
         let inside = client.model.is_in_transaction() || client.script.unheard;
         let sleepy = counted.pinned_idle_timeouts > 0 && inside;
-        if !cut && client.pending.is_empty() && (client.eof || draining || late || sleepy) {
+        // After its last reply, a client that sends no more may be closed inside a message.
+        let idle = client.pending.is_empty();
+        if idle && (client.eof || !cut && (draining || late || sleepy)) {
             return Ok(());
         }
         let settings = &self.plan.settings;
