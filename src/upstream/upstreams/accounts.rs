@@ -86,7 +86,7 @@ impl Upstreams {
         key
     }
 
-    /// The pool of the connections without a login that ask after an instance, made if need be.
+    /// The anonymous pool whose links probe an instance; it is created if necessary.
     pub(crate) fn anonymous_pool(&mut self, instance: InstanceKey) -> PoolKey {
         let access = self.anonymous(instance);
         self.pool(access, 0, Protocol::Resp2)
@@ -112,7 +112,7 @@ impl Upstreams {
         Some((access.instance, account.map(|it| it.name().to_vec())))
     }
 
-    /// An instance of a tenant admits nobody without a login. Returns the access of those clients.
+    /// Notes that an instance requires a login. Returns the access of its anonymous clients.
     pub(crate) fn refuse_anonymous(
         &mut self,
         tenant: TenantKey,

@@ -1,5 +1,4 @@
-//! What a client may do as the account that it is: whether the server admits it, and whether the
-//! limits of its tenant allow a request.
+//! Admission: does the server admit a client, and do the limits of its tenant allow a request?
 
 use std::borrow::Cow;
 

@@ -49,7 +49,7 @@ pub(crate) enum Turn {
 
 /// The wait queues.
 impl Upstreams {
-    /// Among which logins is that of a client, with this access at its end?
+    /// The class of a client's login that leads to this access.
     pub(crate) fn login_class(
         &self,
         access: AccessKey,
@@ -135,14 +135,14 @@ impl Upstreams {
         Some((account.tenant, account.name()))
     }
 
-    /// A client's session change leads to this access.
+    /// Counts a session change in progress that leads to this access.
     pub(crate) fn begin_change(&mut self, access: AccessKey) {
         if let Some(access) = self.access.get_mut(access) {
             access.waiting += 1;
         }
     }
 
-    /// The change is over.
+    /// See [`begin_change`](Self::begin_change).
     pub(crate) fn end_change(&mut self, access: AccessKey) {
         if let Some(access) = self.access.get_mut(access) {
             access.waiting -= 1;
@@ -197,7 +197,7 @@ impl Upstreams {
         self.instances.get_mut(of)?.logins.idle.pop()
     }
 
-    /// An idle verifier that is not kept: enough others are.
+    /// An idle verifier to close, if more than `IDLE_VERIFIERS_MAX` are idle.
     pub(crate) fn spare_verifier(&self, of: InstanceKey) -> Option<LinkKey> {
         let idle = &self.instances.get(of)?.logins.idle;
         idle.last()
@@ -235,8 +235,8 @@ impl Upstreams {
         Some((instance.gone, logins.verifiers == 0))
     }
 
-    /// An instance is not to be used any more. Returns whether it is gone, its idle verifiers, and,
-    /// if it is gone, the clients that wait for a token.
+    /// Takes the idle verifiers of an instance that is retired, and, if the instance is gone, the
+    /// clients that wait for a token. Returns whether it is gone, too.
     pub(crate) fn end_logins(
         &mut self,
         of: InstanceKey,

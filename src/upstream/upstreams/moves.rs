@@ -1,5 +1,4 @@
-//! How clients leave instances that are offline, deleted or elsewhere, and which instance a client
-//! gets.
+//! Which instance a client gets, and which instances are draining: offline or removed.
 
 use std::collections::HashSet;
 
@@ -7,7 +6,7 @@ use crate::store::key::{InstanceKey, PoolKey, TenantSlot};
 use crate::store::time::Millis;
 use crate::upstream::upstreams::Upstreams;
 
-/// An instance that its clients shall leave.
+/// A draining instance.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leaving {
     pub tenant: TenantSlot,
@@ -19,10 +18,10 @@ pub(crate) struct Leaving {
     pub may_move: bool,
 }
 
-/// Instances by how their clients leave them.
+/// Draining instances, by what happens to their clients next.
 #[derive(Debug, Default)]
 pub(crate) struct LeavingInstances {
-    /// Their clients move when they can.
+    /// Their clients move to other instances.
     pub leaving: HashSet<InstanceKey>,
     /// They have no client left.
     pub left: HashSet<InstanceKey>,
@@ -64,7 +63,7 @@ impl Upstreams {
         usable || bound && instance.is_some_and(|it| it.slot == tenant)
     }
 
-    /// The instance of a pool, if its clients shall leave it.
+    /// The state of a pool's instance, if it is draining.
     pub(crate) fn leaving(&self, pool: PoolKey, now: Millis) -> Option<Leaving> {
         let instance = self.instance_at(pool)?;
         Some(Leaving {
@@ -83,7 +82,7 @@ impl Upstreams {
         }
     }
 
-    /// The instances that their clients shall leave.
+    /// The draining instances, and those whose addresses changed a grace period ago.
     pub(crate) fn leaving_instances(&mut self, grace_ms: u64, now: Millis) -> LeavingInstances {
         let mut found = LeavingInstances::default();
         // Only instances in use are visited: many may be offline for a long time.

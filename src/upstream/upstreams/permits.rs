@@ -1,5 +1,4 @@
-//! What the users of pools may do, as far as servers have said, and the questions to servers about
-//! that.
+//! The known permissions of the users of pools, and the permission probes in flight.
 
 use std::mem;
 

@@ -130,7 +130,7 @@ impl Upstreams {
         pool.map_or_else(Vec::new, |pool| mem::take(&mut pool.waiters))
     }
 
-    /// Does the server have HELLO? A server without it logs nobody in with it.
+    /// Does the server know HELLO? If not, its error is the reply to HELLO AUTH.
     ///
     /// # Errors
     ///
