@@ -167,7 +167,7 @@ impl Upstreams {
         }
     }
 
-    /// Is this one of the instance's addresses? See [`Instance::is_at`].
+    /// Is this one of the instance's addresses? See `Instance::is_at`.
     pub(crate) fn is_at(&self, key: InstanceKey, address: Option<SocketAddr>) -> bool {
         self.instances.get(key).is_some_and(|it| it.is_at(address))
     }
