@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use support::{Proxy, Redis, Wire, array, assert_took, now, packet, wait_until};
 
-const NO_TURN: &str = "-ERR elika: no dedicated backend connection available";
+const NO_DEDICATED: &str = "-ERR elika: no dedicated backend connection available";
 
 /// Sends a line, and waits until the worker has read it.
 fn begin(client: &mut Wire, asker: &mut Wire, line: &str) {
@@ -120,8 +120,8 @@ fn waiting_client_gets_an_error_after_wait_ms() {
         let replies = client.ask_all(&format!("SET k v | {line} | GET k | PING"));
         // The limit counts per tenant.
         let expected: &[&str] = match line.starts_with("SELECT") {
-            true => &["+OK", "+OK", NO_TURN, "+OK", "$1 v", "+PONG"],
-            false => &["+OK", NO_TURN, "$1 v", "+PONG"],
+            true => &["+OK", "+OK", NO_DEDICATED, "+OK", "$1 v", "+PONG"],
+            false => &["+OK", NO_DEDICATED, "$1 v", "+PONG"],
         };
         assert_eq!(replies, expected, "{line}");
         assert_took(start, 190..5_000);
@@ -149,7 +149,7 @@ fn refused_transaction_closes_its_client_and_runs_nothing() {
     ] {
         let mut client = proxy.client();
         client.send(packet(&format!("GET k | {line}")));
-        assert_eq!(client.replies(2), ["$-1", NO_TURN], "{line}");
+        assert_eq!(client.replies(2), ["$-1", NO_DEDICATED], "{line}");
         client.expect_end();
     }
     assert_eq!(holder.ask_all("GET n | EXEC"), ["+QUEUED", "*1 $-1"]);

@@ -9,7 +9,7 @@ use support::{
 };
 
 #[test]
-fn clients_are_limited() {
+fn client_above_limit_clients_gets_an_error_and_is_closed() {
     let (_redis, proxy) = Redis::open().proxied(&["--limit.clients=3"]);
     let mut clients: Vec<_> = (0..3).map(|_| proxy.client()).collect();
     for client in &mut clients {
@@ -149,7 +149,7 @@ fn incomplete_requests_that_fill_the_memory_close_the_largest_client() {
 }
 
 #[test]
-fn requests_in_flight_are_limited() {
+fn pipeline_above_limit_in_flight_is_answered_in_order() {
     let (_redis, proxy) = Redis::open().proxied(&["--limit.in-flight=7"]);
     let mut client = proxy.client();
     for n in [1, 6, 7, 8, 500] {
@@ -192,7 +192,7 @@ fn slow_reader_with_a_write_behind_it_is_closed() {
 
 /// Many small replies: a pipeline whose replies are not read.
 #[test]
-fn unread_replies_are_limited() {
+fn unread_pipeline_takes_bounded_memory_and_delays_no_other_client() {
     let redis = Redis::open();
     redis.ask("SETRANGE big 99999 x");
     let options = ["--core-num=1", "--limit.client-outbound-bytes=1000000"];

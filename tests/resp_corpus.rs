@@ -7,7 +7,7 @@ use std::path::Path;
 use elika::resp::check;
 
 #[test]
-fn corpus_of_requests_holds() {
+fn request_corpus_passes_every_check() {
     replay("request", check::request);
 }
 

@@ -323,7 +323,7 @@ fn backend_that_is_full_at_the_start_is_retried() {
 }
 
 #[test]
-fn requests_in_flight_are_limited() {
+fn pipeline_above_limit_in_flight_is_answered_in_order() {
     let backend = Backend::listen();
     let proxy = Proxy::at(&backend.address(), &["--core-num=1", "--limit.in-flight=4"]);
     let mut server = backend.accept_greeted();

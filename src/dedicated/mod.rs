@@ -2,6 +2,6 @@
 //! tracking. Replies change it. Contains data only, no decisions.
 
 pub(crate) mod effect;
+pub(crate) mod exec_scanner;
 pub(crate) mod pin;
-pub(crate) mod walker;
 pub(crate) mod watches;

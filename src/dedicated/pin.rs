@@ -7,7 +7,7 @@ use crate::command::Topic;
 use crate::resp::Protocol;
 
 use crate::dedicated::effect::Effect;
-use crate::dedicated::walker::Walker;
+use crate::dedicated::exec_scanner::ExecScanner;
 use crate::dedicated::watches::Watches;
 use crate::link::credential::Credential;
 use crate::link::verb::Verb;
@@ -69,7 +69,7 @@ pub(crate) struct Pin {
     /// it stays dedicated until it ends.
     pub kept: bool,
     /// The link is borrowed for one request; it may be in another database or of another user.
-    pub provisional: bool,
+    pub borrowed: bool,
     /// The tenant for which it counts as dedicated.
     pub tenant: TenantSlot,
     /// The shared link that the client used before: it may carry some of the client's writes.
@@ -86,7 +86,7 @@ pub(crate) struct Pin {
     /// The effects of EXEC in the proxy: the place of a command in the queue, and its effect.
     pub(crate) effects: VecDeque<(u32, Effect)>,
     pub(crate) effect_bytes: usize,
-    pub(crate) walker: Walker,
+    pub(crate) scanner: ExecScanner,
 }
 
 impl Pin {
@@ -102,17 +102,17 @@ impl Pin {
     }
 
     /// Keeps the link from other clients: a client knows its number.
-    pub(crate) fn forbid_reuse(&mut self) {
+    pub(crate) fn set_not_reusable(&mut self) {
         self.not_reusable = true;
     }
 
     /// The number of commands that EXEC has executed so far, if its reply is inspected.
     pub(crate) fn carried_out(&self) -> u32 {
-        self.walker.ended()
+        self.scanner.ended()
     }
 
     /// Is any element of EXEC's reply replaced?
-    pub(crate) fn walks(&self) -> bool {
+    pub(crate) fn scans_exec(&self) -> bool {
         let redirects = self.tracking.is_some_and(|it| it.redirect.is_some());
         redirects || !self.effects.is_empty()
     }

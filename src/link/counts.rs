@@ -47,7 +47,7 @@ impl Counts {
     }
 
     /// The counts in a reply to this request; `None`: an error.
-    pub(crate) fn told(self, reply: &[u8]) -> Option<Self> {
+    pub(crate) fn parse_reply(self, reply: &[u8]) -> Option<Self> {
         let lines = reply.split(|byte| *byte == b'\n');
         let numbers = lines.filter_map(|line| line.strip_suffix(b"\r")?.strip_prefix(b":"));
         let numbers: Vec<_> = numbers.filter_map(parse_i64).collect();
@@ -65,8 +65,8 @@ impl Counts {
     }
 
     /// Do the counts of a reply satisfy this request?
-    pub(crate) fn is_met_by(self, told: Self) -> bool {
-        told.local >= self.local && told.replicas >= self.replicas
+    pub(crate) fn is_met_by(self, counts: Self) -> bool {
+        counts.local >= self.local && counts.replicas >= self.replicas
     }
 
     /// The minimum of both.
@@ -113,7 +113,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_valid_waits_are_about_what_was_written() {
+    fn valid_arguments_of_wait_are_parsed() {
         let something = ["WAIT 1 0", "WAIT 1 10", "WAITAOF 1 0 0", "WAITAOF 0 1 5"];
         let nothing = ["WAIT 0 1", "WAIT -1 1", "WAITAOF 0 0 1"];
         for line in something.iter().chain(&nothing) {
@@ -142,11 +142,11 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_enough_of_everything_is_a_yes() {
+    fn wait_is_met_only_if_every_count_suffices() {
         let wait = wanted("WAIT 2 100");
         let met = |wanted: Counts, reply: &[u8]| {
-            let told = wanted.told(reply);
-            told.is_some_and(|told| wanted.is_met_by(told))
+            let counts = wanted.parse_reply(reply);
+            counts.is_some_and(|counts| wanted.is_met_by(counts))
         };
         assert!(met(wait, b":2\r\n") && met(wait, b":3\r\n"));
         assert!(!met(wait, b":1\r\n") && !met(wait, b"-ERR no\r\n"));

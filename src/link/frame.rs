@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_told_apart_whatever_the_pieces() {
+    fn frame_class_does_not_depend_on_the_pieces() {
         let long = format!(
             "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$200\r\n{}\r\n",
             "x".repeat(200)

@@ -116,7 +116,7 @@ pub(crate) struct Handshake {
 
 /// The result of a successful handshake.
 #[derive(Debug)]
-pub(crate) struct Greeted {
+pub(crate) struct HandshakeDone {
     pub hello: HelloReply,
     /// The server's number of the link, if known.
     pub id: Option<u64>,
@@ -132,8 +132,8 @@ pub(crate) enum Progress {
     /// More replies are outstanding.
     More,
     /// These bytes are to be written next.
-    Say(Vec<u8>),
-    Done(Greeted),
+    Send(Vec<u8>),
+    Done(HandshakeDone),
     Failed(Failure),
 }
 
@@ -207,7 +207,7 @@ impl Handshake {
     /// Handles one complete reply.
     pub(crate) fn reply(&mut self, reply: &[u8]) -> Progress {
         let Some(step) = self.awaited.pop_front() else {
-            let why = "sent a reply that nobody asked for";
+            let why = "sent an unexpected reply";
             return Progress::Failed(match error_text(reply) {
                 Some(text) if ServerError::of(&text) == ServerError::Script => Failure::Busy(text),
                 // The server rejects connections at the moment.
@@ -222,10 +222,10 @@ impl Handshake {
             return Progress::More;
         }
         if !self.flights.is_empty() {
-            return Progress::Say(self.next_flight());
+            return Progress::Send(self.next_flight());
         }
         match self.hello.take() {
-            Some(hello) => Progress::Done(Greeted {
+            Some(hello) => Progress::Done(HandshakeDone {
                 hello,
                 id: self.id,
                 learned: self.learned.take(),

@@ -7,7 +7,7 @@ use crate::link::request::{Request, Requests};
 /// The fields of a record that are needed to measure its latency.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moments {
-    asked: u32,
+    arrived: u32,
     queued: u32,
     untimed: bool,
     counted: bool,
@@ -16,7 +16,7 @@ pub(crate) struct Moments {
 impl Request {
     pub(crate) fn moments(&self) -> Moments {
         Moments {
-            asked: self.asked,
+            arrived: self.arrived,
             queued: self.queued,
             untimed: self.verb.is_untimed(),
             counted: self.kind.is_counted(),
@@ -38,7 +38,7 @@ impl Requests {
         }
         let since = |earlier: u32| u64::from(self.clock.wrapping_sub(earlier));
         let done = u64::from(done);
-        traffic.client_latency.record(since(request.asked), done);
+        traffic.client_latency.record(since(request.arrived), done);
         traffic.backend_latency.record(since(request.queued), done);
     }
 }

@@ -30,7 +30,7 @@ pub(crate) enum State {
     Connecting,
     /// Verifies logins, one at a time, and belongs to no pool: see `verify`.
     Verifying(Verifying),
-    Greeting(Box<Handshake>),
+    Handshake(Box<Handshake>),
     Ready,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Link {
     pub pool: PoolKey,
     pub state: State,
     /// Handshake bytes, sent before anything in `outbound`.
-    pub greeting: ChunkList,
+    pub handshake_bytes: ChunkList,
     /// Requests. They are sent once the state is `Ready`.
     pub outbound: ChunkList,
     /// Bytes ever appended to `outbound`.
@@ -124,7 +124,7 @@ impl Link {
             instance,
             pool,
             state: State::Connecting,
-            greeting: ChunkList::default(),
+            handshake_bytes: ChunkList::default(),
             outbound: ChunkList::default(),
             queued: 0,
             sent: 0,
@@ -193,7 +193,7 @@ impl Link {
 
     /// Is the link connecting or in its handshake?
     pub(crate) fn is_opening(&self) -> bool {
-        matches!(self.state, State::Connecting | State::Greeting(_))
+        matches!(self.state, State::Connecting | State::Handshake(_))
     }
 
     /// Has the link completed its handshake, or is it a verifier that is idle or has verified a
@@ -202,7 +202,7 @@ impl Link {
         match self.state {
             State::Ready | State::Verifying(Verifying::Idle { .. }) => true,
             State::Verifying(Verifying::Asked { proven, .. }) => proven,
-            State::Connecting | State::Greeting(_) => false,
+            State::Connecting | State::Handshake(_) => false,
         }
     }
 
@@ -245,7 +245,7 @@ impl Link {
     }
 
     /// Is it dedicated to a client other than those in WAIT on it?
-    pub(crate) fn is_anothers(&self) -> bool {
+    pub(crate) fn is_dedicated_to_other(&self) -> bool {
         let owner = self.owner();
         owner != ClientKey::NONE && self.waits.clients().all(|it| it != owner)
     }
@@ -270,7 +270,7 @@ impl Link {
     }
 
     /// Is a reply outstanding, so that its deadline is running?
-    pub(crate) fn owes(&self) -> bool {
+    pub(crate) fn awaits_reply(&self) -> bool {
         self.sent > 0 && !self.fifo.is_empty() && !self.paused && self.blocking == 0
     }
 

@@ -165,9 +165,9 @@ impl Links {
     }
 
     /// Appends bytes of the handshake, which are sent before all requests.
-    pub(crate) fn greet(&mut self, key: LinkKey, bytes: &[u8]) {
+    pub(crate) fn append_handshake(&mut self, key: LinkKey, bytes: &[u8]) {
         if let Some(link) = self.table.get_mut(key) {
-            self.chunks.append(&mut link.greeting, bytes);
+            self.chunks.append(&mut link.handshake_bytes, bytes);
             mark_dirty(&mut self.dirty, link, key);
         }
     }
@@ -177,9 +177,9 @@ impl Links {
         let bytes = handshake.next_flight();
         if let Some(link) = self.table.get_mut(key) {
             link.since = now;
-            link.state = State::Greeting(Box::new(handshake));
+            link.state = State::Handshake(Box::new(handshake));
         }
-        self.greet(key, &bytes);
+        self.append_handshake(key, &bytes);
     }
 
     /// Sends a server a request on the proxy's own account.
@@ -240,7 +240,7 @@ impl Links {
         let link = self.table.get(key)?;
         let list = match link.state {
             State::Connecting => return None,
-            State::Greeting(_) | State::Verifying(_) => &link.greeting,
+            State::Handshake(_) | State::Verifying(_) => &link.handshake_bytes,
             State::Ready => &link.outbound,
         };
         Some((&self.chunks, list))
@@ -253,8 +253,8 @@ impl Links {
             return 0;
         };
         if !link.is_ready() {
-            self.chunks.consume(&mut link.greeting, n);
-            return link.greeting.len();
+            self.chunks.consume(&mut link.handshake_bytes, n);
+            return link.handshake_bytes.len();
         }
         self.chunks.consume(&mut link.outbound, n);
         link.sent += n as u64;
@@ -274,13 +274,19 @@ impl Links {
         if link.fifo.is_empty() {
             link.since = now;
         } else if link.paused || link.is_late(now) {
-            self.follow(requests, key, by, now);
+            self.note_follower(requests, key, by, now);
         }
     }
 
     /// A request of `by` was queued behind a link's outstanding replies. If the link is read paused
     /// or its reply is late, the link is checked, so that the request does not wait long.
-    pub(crate) fn follow(&mut self, requests: &Requests, key: LinkKey, by: ClientKey, now: Millis) {
+    pub(crate) fn note_follower(
+        &mut self,
+        requests: &Requests,
+        key: LinkKey,
+        by: ClientKey,
+        now: Millis,
+    ) {
         let Some(link) = self.table.get_mut(key) else {
             return;
         };

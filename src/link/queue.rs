@@ -56,7 +56,7 @@ impl Link {
     pub(crate) fn take_over(&mut self, requests: &mut Requests, index: u32, len: u64) {
         if let Some(request) = requests.get(index) {
             self.count_verb(request.verb);
-            requests.rehang(index, &mut self.fifo, self.queued);
+            requests.append_to_link(index, &mut self.fifo, self.queued);
             self.queued += len;
         }
     }

@@ -24,7 +24,7 @@ pub(crate) struct Scanned {
     pub broken: Option<Failure>,
     /// The kind of an error among them that shows that the server may not be able to serve
     /// requests.
-    pub trouble: Option<ErrorKind>,
+    pub health_error: Option<ErrorKind>,
 }
 
 impl Link {
@@ -38,8 +38,8 @@ impl Link {
                 break;
             }
             if self.scanner.at_start() && matches!(rest.first(), Some(b'-' | b'!')) {
-                let trouble = self.note_error(request.kind.is_counted(), rest);
-                found.trouble = trouble.or(found.trouble);
+                let health_error = self.note_error(request.kind.is_counted(), rest);
+                found.health_error = health_error.or(found.health_error);
                 request.writes &= !rest.starts_with(b"-");
             }
             match self.scanner.scan(rest) {
@@ -97,7 +97,7 @@ impl Link {
         let (len, whole) = self.scan(rest)?;
         self.pushed_bytes += len;
         match self.pushed_bytes > PUSHED_BYTES_MAX {
-            true => Err(Failure::Desync("sent pushes that nobody asked for".into())),
+            true => Err(Failure::Desync("sent unexpected pushes".into())),
             false => Ok((len, whole)),
         }
     }

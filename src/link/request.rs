@@ -107,8 +107,8 @@ pub(crate) struct Request {
     /// link's count of sent bytes, it tells whether the server may have seen the request.
     pub start: u64,
     /// When the request arrived, and when it was queued for the link, on the clock of [`Requests`].
-    pub asked: u32,
-    /// See `asked`.
+    pub arrived: u32,
+    /// See `arrived`.
     pub queued: u32,
     /// The reasons for which it was retried.
     pub retried: Retried,
@@ -176,7 +176,7 @@ pub(crate) struct Requests {
     /// count.
     pub(super) clock: u32,
     /// When the bytes that are decoded now arrived: in this turn, except kept ones.
-    asked: u32,
+    arrived: u32,
 }
 
 impl Requests {
@@ -281,7 +281,7 @@ impl Requests {
             is_done: false,
             verb: Verb::Plain,
             start,
-            asked: self.asked,
+            arrived: self.arrived,
             queued: self.clock,
             retried: Retried::default(),
             writes: false,
@@ -330,7 +330,7 @@ impl Requests {
     pub(crate) fn set_time(&mut self, us: u64) {
         // Wraps; differences of up to an hour are exact.
         self.clock = us as u32;
-        self.asked = self.clock;
+        self.arrived = self.clock;
     }
 
     /// The time of the turn: bytes that are read now arrive then.
@@ -340,8 +340,8 @@ impl Requests {
     }
 
     /// The requests that follow were in bytes that arrived then.
-    pub(crate) fn arrived(&mut self, at: u32) {
-        self.asked = at;
+    pub(crate) fn set_arrival(&mut self, at: u32) {
+        self.arrived = at;
     }
 
     /// The records of a link's queue, for invariants and moves.

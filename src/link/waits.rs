@@ -40,7 +40,7 @@ pub(crate) struct Waiter {
     /// The last question for this very value; 0: none.
     asked: u64,
     /// The server's last reply.
-    told: Counts,
+    last_reply: Counts,
     /// The links that are asked after this one.
     left: Vec<LinkKey>,
     /// The minimum of the earlier links' replies.
@@ -72,7 +72,7 @@ impl Waiter {
             since: Millis::default(),
             rounds: 0,
             asked: 0,
-            told: wanted.nothing(),
+            last_reply: wanted.nothing(),
             left,
             least: None,
         }
@@ -80,15 +80,15 @@ impl Waiter {
 
     /// Handles the reply of the link that the client waits on.
     pub(crate) fn next(&mut self, reply: &[u8]) -> Next {
-        let Some(told) = self.wanted.told(reply) else {
+        let Some(counts) = self.wanted.parse_reply(reply) else {
             return Next::Refused;
         };
-        self.told = told;
+        self.last_reply = counts;
         let Some(next) = self.left.pop() else {
             return Next::Done;
         };
-        self.least = Some(self.least.map_or(told, |least| least.and(told)));
-        (self.rounds, self.told) = (0, self.wanted.nothing());
+        self.least = Some(self.least.map_or(counts, |least| least.and(counts)));
+        (self.rounds, self.last_reply) = (0, self.wanted.nothing());
         Next::Ask(next)
     }
 
@@ -100,8 +100,8 @@ impl Waiter {
     pub(crate) fn so_far(&self) -> Counts {
         match self.least {
             _ if !self.left.is_empty() => self.wanted.nothing(),
-            Some(least) => least.and(self.told),
-            None => self.told,
+            Some(least) => least.and(self.last_reply),
+            None => self.last_reply,
         }
     }
 
@@ -209,7 +209,7 @@ impl Waits {
         let Some((asked, until)) = self.asked.take() else {
             return Vec::new();
         };
-        let told = asked.told(reply);
+        let counts = asked.parse_reply(reply);
         // A server that refuses the question at once would refuse it again.
         let last = now.after(EARLY_MS) < until;
         let (mut done, mut left) = (Vec::new(), Vec::new());
@@ -217,10 +217,10 @@ impl Waits {
             // The reply does not count for a client that joined after the question: it may have
             // written in between.
             let concerns = waiter.rounds > 0 && waiter.wanted.is_file() == asked.is_file();
-            let over = match told {
-                Some(told) if concerns => {
-                    (waiter.told, waiter.since) = (told, now);
-                    let met = waiter.wanted.is_met_by(told) || waiter.is_late(now, 0);
+            let over = match counts {
+                Some(counts) if concerns => {
+                    (waiter.last_reply, waiter.since) = (counts, now);
+                    let met = waiter.wanted.is_met_by(counts) || waiter.is_late(now, 0);
                     met || last && waiter.wanted == asked
                 }
                 None if concerns => waiter.wanted == asked,
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn one_reply_answers_all_who_are_content_or_out_of_time() {
+    fn one_reply_answers_all_satisfied_and_overdue_waiters() {
         let mut waits = waits(&["WAIT 2 0", "WAIT 1 0", "WAIT 5 120", "WAIT 1 9000"]);
         assert_eq!(asks(&mut waits, 0), "WAIT 1 50");
         assert_eq!(hear(&mut waits, ":1\r\n", 5), [number(1), number(3)]);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn each_value_is_asked_for_so_that_a_refusal_is_heard() {
+    fn each_value_is_asked_for_so_that_its_refusal_is_delivered() {
         let mut waits = waits(&["WAITAOF 0 1 0", "WAITAOF 1 0 0", "WAITAOF 1 1 0"]);
         let (no, refused) = ("*2\r\n:0\r\n:0\r\n", "-ERR appendonly is disabled\r\n");
         assert_eq!(asks(&mut waits, 0), "WAITAOF 0 1 50");
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_says_nothing_to_who_came_after_it_was_asked_for() {
+    fn reply_does_not_answer_a_waiter_that_joined_after_the_question() {
         let mut waits = waits(&["WAIT 2 0"]);
         asks(&mut waits, 0);
         let late = Waiter::new(
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn server_that_does_not_wait_is_not_asked_again_and_again() {
+    fn server_that_answers_at_once_is_asked_once() {
         let mut waits = waits(&["WAIT 2 0", "WAIT 3 0"]);
         asks(&mut waits, 0);
         assert_eq!(hear(&mut waits, ":1\r\n", 1), [number(0)]);
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn time_ends_a_wait_that_is_not_asked_for() {
+    fn waiter_times_out_while_no_question_is_in_flight() {
         let mut waits = waits(&["WAIT 1 100", "WAIT 1 0"]);
         assert!(waits.overdue(Millis(500), 1_000).is_empty());
         asks(&mut waits, 0);

@@ -21,14 +21,14 @@ pub enum Action {
     /// Send a question to every other worker; each sends an answer for this client back.
     Ask(ClientKey, Question),
     /// A change of an instance's health, as this worker sees it.
-    Report(Report),
+    HealthEvent(HealthEvent),
     /// A client was closed because of a limit: a line for the log.
     Notice(Box<Notice>),
 }
 
 /// A change of an instance's health, for the log. Several workers may report the same change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct HealthEvent {
     /// The instance, as the registry names it.
     pub instance: String,
     /// The tenant it serves.
@@ -36,12 +36,12 @@ pub struct Report {
     /// `host:port` as configured.
     pub address: String,
     /// What changed.
-    pub news: News,
+    pub change: HealthChange,
 }
 
 /// What changed in the health of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum HealthChange {
     /// The server answers.
     Up,
     /// The server answers, but cannot serve requests, and why.
@@ -49,7 +49,7 @@ pub enum News {
     /// The server does not answer, and why.
     Down(String),
     /// The server violated the protocol; the link was closed.
-    Distrusted(String),
+    ProtocolError(String),
     /// The server no longer accepts this user's credential.
     Revoked(String),
 }

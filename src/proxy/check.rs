@@ -14,7 +14,7 @@ use crate::resp::write;
 use crate::link::failure::Failure;
 use crate::proxy::action::{Action, Flow};
 use crate::proxy::check::snapshots::Snapshots;
-use crate::proxy::check::speech::{REPLIES, REQUESTS, Session, Trouble};
+use crate::proxy::check::traffic::{Fault, REPLIES, REQUESTS, Session};
 use crate::proxy::machine::Machine;
 use crate::proxy::settings::Settings;
 use crate::session::client::Origin;
@@ -25,7 +25,7 @@ use crate::store::time::Millis;
 
 mod network;
 mod snapshots;
-mod speech;
+mod traffic;
 
 /// Longer inputs find nothing more.
 const OPERATIONS_MAX: usize = 2_000;
@@ -73,9 +73,9 @@ impl<'a> Bytes<'a> {
 struct Wire {
     open: bool,
     /// Bytes that the server received and has not answered.
-    got: Vec<u8>,
+    received: Vec<u8>,
     /// Bytes that the server sent and the machine has not read.
-    says: Vec<u8>,
+    unread: Vec<u8>,
     session: Session,
 }
 
@@ -95,7 +95,7 @@ struct World<'a> {
     opened: u64,
     snapshots: Snapshots,
     /// The fault that all servers have.
-    trouble: Trouble,
+    fault: Fault,
 }
 
 impl<'a> World<'a> {
@@ -140,7 +140,7 @@ impl<'a> World<'a> {
             tenant: ClusterKey::local().tenant(),
             opened: 0,
             snapshots,
-            trouble: Trouble::None,
+            fault: Fault::None,
         }
     }
 
@@ -153,18 +153,18 @@ impl<'a> World<'a> {
                 if !request.contains('\n') {
                     request.push_str("\r\n");
                 }
-                self.client_says(request.as_bytes());
+                self.client_sends(request.as_bytes());
             }
             5 => {
                 let n = self.input.number() % 32;
                 let raw = self.input.take(n);
-                self.client_says(raw);
+                self.client_sends(raw);
             }
             6 => {
                 let mut big = Vec::new();
                 let value = vec![b'v'; 300 * self.input.number()];
                 write::command(&mut big, &[b"SET", b"k", &value]);
-                self.client_says(&big);
+                self.client_sends(&big);
             }
             7 => {
                 if let Some(key) = self.input.pick(&self.clients) {
@@ -181,12 +181,12 @@ impl<'a> World<'a> {
             11 => self.break_link(),
             12 => {
                 let reply = self.input.pick(REPLIES).unwrap_or_default();
-                self.server_says(reply.as_bytes());
+                self.server_sends(reply.as_bytes());
             }
             13 => {
                 let n = self.input.number() % 32;
                 let raw = self.input.take(n);
-                self.server_says(raw);
+                self.server_sends(raw);
             }
             14 => self.serve(),
             15 => self.flush(),
@@ -227,17 +227,17 @@ impl<'a> World<'a> {
                     self.paused_links.remove(&key);
                 }
                 Action::Ask(key, question) => {
-                    let answer = self.machine.peer_asked(question);
+                    let answer = self.machine.question_from_worker(question);
                     self.asked.push((key, answer));
                 }
-                Action::Report(_) | Action::Notice(_) => {}
+                Action::HealthEvent(_) | Action::Notice(_) => {}
             }
         }
     }
 
     fn rare(&mut self) {
         match self.input.number() % 16 {
-            10..=15 => self.rarer(),
+            10..=15 => self.rare_tenant_operation(),
             8 | 9 => {
                 if let Some(key) = self.input.pick(&self.clients) {
                     self.machine.client_hung_up(key);
@@ -249,17 +249,17 @@ impl<'a> World<'a> {
                 let snapshot = self.snapshots.take(one, other);
                 self.machine.registry_changed(snapshot);
             }
-            6 | 7 => self.sip(),
+            6 | 7 => self.read_some(),
             _ => {
                 if let Some((key, answer)) = self.asked.pop() {
-                    self.machine.peer_told(key, answer);
+                    self.machine.answer_from_worker(key, answer);
                 }
             }
         }
     }
 
     /// Rare operations, on tenants and servers as a whole.
-    fn rarer(&mut self) {
+    fn rare_tenant_operation(&mut self) {
         let what = self.input.number();
         let [first, second] = snapshots::tenants();
         let tenant = if what & 64 == 0 { first } else { second };
@@ -289,8 +289,8 @@ impl<'a> World<'a> {
                 }
             }
             _ => {
-                let troubles = [Trouble::None, Trouble::Loading, Trouble::ReadOnly];
-                self.trouble = self.input.pick(&troubles).unwrap_or_default();
+                let faults = [Fault::None, Fault::Loading, Fault::ReadOnly];
+                self.fault = self.input.pick(&faults).unwrap_or_default();
             }
         }
     }
@@ -306,7 +306,7 @@ impl<'a> World<'a> {
         self.clients.push(self.machine.client_opened(origin));
     }
 
-    fn client_says(&mut self, bytes: &[u8]) {
+    fn client_sends(&mut self, bytes: &[u8]) {
         let Some(key) = self.input.pick(&self.clients) else {
             return;
         };

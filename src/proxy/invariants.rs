@@ -50,8 +50,8 @@ impl Machine {
             assert!(!looked_after || stalled.contains(&key), "{key:?}");
             let head = self.requests.get(link.fifo.head);
             let reader = head.and_then(|head| self.clients.get(head.client));
-            let held_up = link.paused && reader.is_some_and(|it| it.outbound.len() > PAUSE_BYTES);
-            if held_up && self.has_followers(key) {
+            let blocked = link.paused && reader.is_some_and(|it| it.outbound.len() > PAUSE_BYTES);
+            if blocked && self.has_followers(key) {
                 assert!(
                     looked_after,
                     "{key:?}: clients wait behind a slow reader, and the link is not checked"
@@ -178,8 +178,8 @@ impl Machine {
         self.upstreams.check_links(&self.links);
         for (_, client) in self.clients.iter() {
             let pool = self.links.get(client.link).map(|link| link.pool);
-            let apart = client.waiting().is_some() || client.pin().is_some();
-            assert!(apart || pool.is_none_or(|pool| pool == client.pool));
+            let separate = client.waiting().is_some() || client.pin().is_some();
+            assert!(separate || pool.is_none_or(|pool| pool == client.pool));
         }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Input: `clock`, `client_opened`, `client_read`, `client_eof`, `client_hung_up`, `client_closed`,
 //! `link_connected`, `link_read`, `link_failed`, `registry_changed`, `pause`, `unpause`,
-//! `peer_asked`, `peer_told`, `tick`, `drain`. Output: `next_dirty`, `outbound`, `sent`,
-//! `next_action`, `next_deadline`. After any number of calls, [`Machine::resume`] resumes the
-//! clients that can continue.
+//! `question_from_worker`, `answer_from_worker`, `tick`, `drain`. Output: `next_dirty`,
+//! `outbound`, `sent`, `next_action`, `next_deadline`. After any number of calls,
+//! [`Machine::resume`] resumes the clients that can continue.
 
 use std::sync::Arc;
 
@@ -122,7 +122,7 @@ impl Machine {
         self.stats.counters.clients_opened += 1;
         let key = self.clients.open(Client::new(origin, self.now));
         if self.clients.is_draining() {
-            self.wake(key);
+            self.mark_ready(key);
         }
         key
     }
@@ -131,7 +131,7 @@ impl Machine {
     pub fn client_eof(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
             client.set(Flag::Eof);
-            self.settle(key);
+            self.close_if_done(key);
             self.finish_call();
         }
     }
@@ -141,7 +141,7 @@ impl Machine {
     pub fn client_hung_up(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
             client.set(Flag::Gone);
-            self.settle(key);
+            self.close_if_done(key);
             self.finish_call();
         }
     }
@@ -154,10 +154,10 @@ impl Machine {
 
     /// The registry has a new snapshot of the clusters.
     pub fn registry_changed(&mut self, snapshot: Arc<Snapshot>) {
-        let changes = self.upstreams.follow(snapshot, self.now);
+        let changes = self.upstreams.apply_snapshot(snapshot, self.now);
         self.retire_instances(&changes.gone);
         self.leave_addresses(&changes.moved, false);
-        self.start_moves(&changes.leaving);
+        self.start_moves(&changes.draining);
         self.finish_call();
     }
 
@@ -175,9 +175,9 @@ impl Machine {
         for key in self.clients.keys() {
             // A question that is still queued is answered without the other workers.
             if !self.clients.has_question(key) {
-                self.finish_gathering(key);
+                self.finish_question(key);
             }
-            self.wake(key);
+            self.mark_ready(key);
         }
         self.finish_call();
     }
@@ -213,14 +213,14 @@ impl Machine {
     }
 
     /// Queues `key` for the next [`resume`](Self::resume).
-    pub(super) fn wake(&mut self, key: ClientKey) {
+    pub(super) fn mark_ready(&mut self, key: ClientKey) {
         self.clients.mark_ready(key);
     }
 
     /// Closes a client that has nothing left to do: it is closing, half-closed or drained, and its
     /// replies are sent. Cancels the blocked command of a client that has left.
     #[inline]
-    pub(super) fn settle(&mut self, key: ClientKey) {
+    pub(super) fn close_if_done(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get(key) else {
             return;
         };
@@ -266,7 +266,7 @@ impl Machine {
                 self.actions.push_back(Action::Resume(ConnKey::Link(key)));
             }
             if let Some(pin) = client.set_pin(None) {
-                self.release_place(pin.tenant);
+                self.release_dedicated(pin.tenant);
                 self.client_gone(key, &pin);
             }
         }
@@ -283,7 +283,7 @@ impl Machine {
         }
         self.upstreams.change_pool(client.pool, to);
         client.pool = to;
-        client.go_to(LinkKey::NONE);
+        client.set_link(LinkKey::NONE);
     }
 
     /// Has [`resume`](Self::resume) anything to do?

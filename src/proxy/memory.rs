@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::OUT_OF_MEMORY;
 use crate::session::client::Client;
-use crate::stats::notice::Bound;
+use crate::stats::notice::NoticeKind;
 use crate::store::allocator::{
     UNCACHED_BYTES, has_memory, shrink, shrink_queue, trade_cached_pieces,
 };
@@ -50,7 +50,7 @@ impl Machine {
                 break;
             };
             let unread = self.unread_bytes();
-            self.evict(worst, Bound::WorkerOutbound, unread as u64);
+            self.evict(worst, NoticeKind::WorkerOutbound, unread as u64);
         }
         if self.kept_bytes() <= kept_max.min(self.scratch.proven_bytes) {
             return;
@@ -66,7 +66,7 @@ impl Machine {
                 break;
             };
             let kept = self.kept_bytes() as u64;
-            self.give_up(worst, Bound::WorkerBuffer, kept);
+            self.give_up(worst, NoticeKind::WorkerBuffer, kept);
             of_clients = self.clients.recount_kept();
         }
     }
@@ -88,7 +88,7 @@ impl Machine {
                 break;
             };
             let kept = self.kept_bytes() as u64;
-            self.give_up(worst, Bound::Memory, kept);
+            self.give_up(worst, NoticeKind::Memory, kept);
             self.clients.chunks_mut().trim();
             self.links.chunks_mut().trim();
         }
@@ -108,7 +108,7 @@ impl Machine {
     /// tenant or of anonymous clients.
     fn worst(&self, of: fn(&Client) -> usize) -> Option<ClientKey> {
         let anonymous = (self.clients.iter())
-            .filter(|(key, client)| of(client) > LOGIN_BYTES_MAX && self.is_anonymous(*key));
+            .filter(|(key, client)| of(client) > LOGIN_BYTES_MAX && self.must_log_in(*key));
         if let Some((key, _)) = anonymous.max_by_key(|(_, client)| of(client)) {
             return Some(key);
         }
@@ -174,7 +174,7 @@ impl Machine {
             while bytes > max
                 && let Some((kept, key)) = its.pop()
             {
-                self.give_up(key, Bound::TenantBuffer, bytes as u64);
+                self.give_up(key, NoticeKind::TenantBuffer, bytes as u64);
                 bytes = bytes.saturating_sub(kept);
             }
         }
@@ -182,22 +182,22 @@ impl Machine {
 
     /// Evicts a client to free memory. The client gets an error only if nothing of it is in flight
     /// or buffered.
-    fn give_up(&mut self, key: ClientKey, bound: Bound, kept: u64) {
+    fn give_up(&mut self, key: ClientKey, kind: NoticeKind, kept: u64) {
         let client = self.clients.get(key);
         if client.is_some_and(|client| client.is_quiet() && !client.is_closing()) {
-            self.note_eviction(key, bound, kept);
+            self.note_eviction(key, kind, kept);
             self.reply_error_and_close(key, &OUT_OF_MEMORY);
             // With CLIENT REPLY OFF there is nothing to send before the close.
-            self.wake(key);
+            self.mark_ready(key);
         } else {
-            self.evict(key, bound, kept);
+            self.evict(key, kind, kept);
         }
     }
 
     /// Evicts a client whose send buffer is above its limit.
     pub(super) fn close_overfull(&mut self, key: ClientKey) {
         let unread = self.clients.get(key).map_or(0, Client::unread_bytes);
-        self.evict(key, Bound::ClientOutbound, unread as u64);
+        self.evict(key, NoticeKind::ClientOutbound, unread as u64);
     }
 
     /// Frees memory that is not needed now.

@@ -56,13 +56,13 @@ pub use crate::link::failure::Failure;
 pub use crate::session::client::Origin;
 pub use crate::session::question::{Answer, Found, Matches, Question, Scope, Search};
 pub use crate::stats::counters::{Counter, Counters};
-pub use crate::stats::notice::{Bound, LoggedClient, Notice};
+pub use crate::stats::notice::{LoggedClient, Notice, NoticeKind};
 pub use crate::stats::worker_stats::{
     ClientStats, InstanceStats, Limit, PinReason, PoolStats, StatsRequest, TenantStats, WorkerStats,
 };
 pub use crate::store::chunk::SLICES_MAX;
 pub use crate::store::key::{ClientKey, ConnKey, Key, LinkKey};
 pub use crate::store::time::Millis;
-pub use action::{Action, Flow, News, Report};
+pub use action::{Action, Flow, HealthChange, HealthEvent};
 pub use machine::Machine;
 pub use settings::Settings;

@@ -78,7 +78,7 @@ impl Machine {
         }
         if left == 0 && (client.is_closing() || client.is(Flag::Eof) || self.clients.is_draining())
         {
-            self.settle(key);
+            self.close_if_done(key);
             self.finish_call();
         }
         left > 0

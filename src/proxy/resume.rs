@@ -48,13 +48,13 @@ impl Machine {
         if client.in_flight <= in_flight_max / 2 {
             client.hold.clear(Hold::IN_FLIGHT);
         }
-        self.relocate(key);
+        self.move_if_draining(key);
         let Some(client) = self.clients.get(key) else {
             return;
         };
         if client.decodes() && client.inbound.is_some() {
             self.decode_inbound(key);
-            self.end_go(key);
+            self.end_share(key);
         }
         if let Some(client) = self.clients.get_mut(key) {
             // A refusal is for the command that caused the session change; that command was decoded
@@ -64,7 +64,7 @@ impl Machine {
                 self.actions.push_back(Action::Resume(ConnKey::Client(key)));
             }
         }
-        self.settle(key);
+        self.close_if_done(key);
     }
 
     /// Ends a call: runs the work queue. Checks the invariants in debug builds.
@@ -91,24 +91,24 @@ impl Machine {
                 Work::Conclude(client, outcome) => self.conclude(client, outcome),
                 Work::LogIn(client) => self.log_in(client),
                 Work::LogInElsewhere(client) => self.log_in_elsewhere(client),
-                Work::Settle(client) => {
+                Work::ReplyArrived(client) => {
                     self.unpin_if_done(client);
                     // The client may be blocked now, and may have hung up.
-                    self.settle(client);
+                    self.close_if_done(client);
                 }
-                Work::Evict(client, bound) => {
+                Work::Evict(client, kind) => {
                     let unread = self.clients.get(client).map_or(0, Client::unread_bytes);
-                    self.evict(client, bound, unread as u64);
+                    self.evict(client, kind, unread as u64);
                 }
                 Work::CloseClient(client) => self.close_now(client),
                 Work::ServeQueues(tenant) => self.serve_queues(tenant),
                 Work::ServeLogins(of) => self.serve_logins(of),
                 Work::FailLogins(of, error) => self.fail_logins(of, &error),
-                Work::AskAboutLost(pool, of) => {
-                    self.upstreams.ask_about_lost(pool, of, self.now);
+                Work::CheckCredential(pool, of) => {
+                    self.upstreams.check_credential(pool, of, self.now);
                 }
                 Work::ServeWaits => self.serve_waits(),
-                Work::LoseWaits(waiters) => self.lose_waits(waiters),
+                Work::FailWaits(waiters) => self.fail_waits(waiters),
                 Work::EndWaits(waiters) => self.end_waits(waiters),
                 Work::Answered(on, kind, reply) => self.answered(on, kind, &reply),
                 Work::Suspect(on, kind) => self.suspect(on, kind),

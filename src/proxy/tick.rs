@@ -6,7 +6,7 @@ use crate::link::stall::LOOK_AGAIN_MS;
 use crate::proxy::machine::Machine;
 use crate::proxy::settings::Settings;
 use crate::session::client::{Client, Flag};
-use crate::stats::notice::Bound;
+use crate::stats::notice::NoticeKind;
 use crate::store::key::ClientKey;
 use crate::store::time::Millis;
 
@@ -50,7 +50,7 @@ impl Machine {
             self.rounds.next_slow = now.after(SLOW_ROUND_MS);
             self.close_overdue_clients();
             self.close_stuck_clients();
-            self.clear_leaving();
+            self.end_draining();
             self.close_idle_links();
             self.upstreams.sweep(&self.links);
             self.trim();
@@ -73,21 +73,21 @@ impl Machine {
     }
 
     fn next_deadline_of_rounds(&self) -> Option<Millis> {
-        let owed = self.requests.len() > 0
+        let outstanding = self.requests.len() > 0
             || self.links.any_opening()
             || self.upstreams.any_queued()
             || self.links.any_waits()
             || self.clients.any_asks_again()
             || !self.clients.paused().is_empty()
             || self.stats.notices.any_suppressed();
-        if owed || self.upstreams.is_probing() {
+        if outstanding || self.upstreams.is_probing() {
             return Some(self.rounds.next);
         }
-        let anybody = !self.clients.is_empty() || !self.links.is_empty();
+        let any = !self.clients.is_empty() || !self.links.is_empty();
         // The first worker checks instances without clients.
         let checks = self.settings.worker == 0 && self.settings.check_ms > 0;
         let checks = checks && !self.clients.is_draining() && self.upstreams.any_instance();
-        (anybody || checks).then_some(self.rounds.next_slow.max(self.rounds.next))
+        (any || checks).then_some(self.rounds.next_slow.max(self.rounds.next))
     }
 
     /// Asks instances that are down; the first worker also asks those whose state is unknown, so
@@ -104,8 +104,8 @@ impl Machine {
     fn close_overdue_clients(&mut self) {
         let overdue = |(key, client)| Some((key, self.overdue(client)?));
         let late: Vec<_> = self.clients.iter().filter_map(overdue).collect();
-        for (key, (bound, ms)) in late {
-            self.evict(key, bound, ms);
+        for (key, (kind, ms)) in late {
+            self.evict(key, kind, ms);
         }
         let lingers = |client: &Client| {
             (client.is_closing() || client.is(Flag::Eof))
@@ -128,13 +128,13 @@ impl Machine {
         }
         let late = self.clients.find_stuck(max, self.now);
         for (key, ms) in late {
-            self.evict(key, Bound::Send, ms);
+            self.evict(key, NoticeKind::Send, ms);
         }
     }
 
     /// The timeout that an inactive client has exceeded, and how long the client has been inactive,
     /// ms.
-    fn overdue(&self, client: &Client) -> Option<(Bound, u64)> {
+    fn overdue(&self, client: &Client) -> Option<(NoticeKind, u64)> {
         let Settings {
             client_login_ms: login,
             client_idle_ms: idle,
@@ -152,11 +152,11 @@ impl Machine {
         let asks = client.waiting().is_some() && !client.login_refused();
         let anonymous_for = self.now.since_tenths(client.anonymous_since());
         if login > 0 && !admitted && !asks && anonymous_for >= login {
-            Some((Bound::LoginTime, anonymous_for))
+            Some((NoticeKind::LoginTime, anonymous_for))
         } else if idle > 0 && client.is_quiet() && !listens && silent >= idle {
-            Some((Bound::Idle, silent))
+            Some((NoticeKind::Idle, silent))
         } else if pinned_idle > 0 && transaction && client.is_quiet() && silent >= pinned_idle {
-            Some((Bound::PinnedIdle, silent))
+            Some((NoticeKind::PinnedIdle, silent))
         } else {
             None
         }

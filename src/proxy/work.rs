@@ -9,7 +9,7 @@ use crate::link::failure::Failure;
 use crate::link::request::Kind;
 use crate::link::waits::Waiter;
 use crate::metrics::ErrorKind;
-use crate::stats::notice::Bound;
+use crate::stats::notice::NoticeKind;
 use crate::store::allocator::shrink_queue;
 use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey, TenantSlot};
 
@@ -26,9 +26,9 @@ pub(super) enum Work {
     LogInElsewhere(ClientKey),
     /// A reply arrived on a client's dedicated link: return the link to the pool if it holds
     /// nothing, and close the client if it has nothing left to do.
-    Settle(ClientKey),
+    ReplyArrived(ClientKey),
     /// Evict a client whose buffer is above a limit.
-    Evict(ClientKey, Bound),
+    Evict(ClientKey, NoticeKind),
     /// Close a client.
     CloseClient(ClientKey),
     /// Serve a tenant's wait queues.
@@ -39,11 +39,11 @@ pub(super) enum Work {
     FailLogins(InstanceKey, ErrorReply),
     /// A pool lost a link to this instance. If it was the last one, check whether the pool's
     /// credential is still valid.
-    AskAboutLost(PoolKey, InstanceKey),
+    CheckCredential(PoolKey, InstanceKey),
     /// Send WAIT to the servers of links on which clients wait for replicas.
     ServeWaits,
     /// Fail the WAIT of clients whose link is lost.
-    LoseWaits(Vec<Waiter>),
+    FailWaits(Vec<Waiter>),
     /// End the WAIT of clients whose link the proxy has closed.
     EndWaits(Vec<Waiter>),
     /// Handle the reply to one of the proxy's own requests.

@@ -279,12 +279,12 @@ impl<O: ProcessHandle> Reactor<O> {
                 Message::Client(stream, origin) => self.open_client(stream, origin),
                 Message::Snapshot(snapshot) => self.machine.registry_changed(snapshot),
                 Message::Question(from, ticket, question) => {
-                    let answer = self.machine.peer_asked(question);
+                    let answer = self.machine.question_from_worker(question);
                     if let Some(peer) = self.process.peers().get(usize::from(from)) {
                         peer.send(Message::Answer(ticket, answer));
                     }
                 }
-                Message::Answer(ticket, answer) => self.machine.peer_told(ticket, answer),
+                Message::Answer(ticket, answer) => self.machine.answer_from_worker(ticket, answer),
                 Message::Collect(wanted, to) => {
                     // The sender may have stopped waiting.
                     let _ = to.send(self.collect_stats(&wanted));
@@ -344,11 +344,11 @@ impl<O: ProcessHandle> Reactor<O> {
                         let question = || Message::Question(self.worker, ticket, question.clone());
                         if worker != usize::from(self.worker) && !peer.send(question()) {
                             // That worker has ended, so it has no clients.
-                            self.machine.peer_told(ticket, Answer::Gone);
+                            self.machine.answer_from_worker(ticket, Answer::Gone);
                         }
                     }
                 }
-                Action::Report(report) => self.process.report(report),
+                Action::HealthEvent(event) => self.process.health_event(event),
                 Action::Notice(notice) => log::warn!("{notice}"),
             }
         }

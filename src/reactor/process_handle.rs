@@ -2,7 +2,7 @@
 
 use mio::net::{TcpListener, TcpStream};
 
-use crate::proxy::{Origin, Report};
+use crate::proxy::{HealthEvent, Origin};
 
 use super::inbox::Inbox;
 
@@ -25,7 +25,7 @@ pub(crate) trait ProcessHandle: Send {
     /// A client of this worker was closed.
     fn client_closed(&self);
     /// Reports an event of an instance.
-    fn report(&self, report: Report);
+    fn health_event(&self, event: HealthEvent);
     /// The inboxes of all workers, by number.
     fn peers(&self) -> &[Inbox];
     /// The listener, if this worker accepts.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Health, InstanceId, TenantKey};
-use crate::proxy::{News, Report};
+use crate::proxy::{HealthChange, HealthEvent};
 use crate::resp::Printable;
 
 use super::now;
@@ -87,19 +87,19 @@ impl HealthTable {
         }
     }
 
-    /// Takes the report of a worker. `true`: the overall health of the instance has changed.
-    pub(super) fn take_report(&mut self, worker: usize, report: Report) -> bool {
-        let Report {
+    /// Takes the event of a worker. `true`: the overall health of the instance has changed.
+    pub(super) fn take_event(&mut self, worker: usize, event: HealthEvent) -> bool {
+        let HealthEvent {
             instance,
             tenant,
             address,
-            news,
-        } = report;
-        let new = match news {
-            News::Up => (Health::Up, String::new()),
-            News::Degraded(why) => (Health::Degraded, printable(&why)),
-            News::Down(why) => (Health::Down, printable(&why)),
-            News::Distrusted(why) => {
+            change,
+        } = event;
+        let new = match change {
+            HealthChange::Up => (Health::Up, String::new()),
+            HealthChange::Degraded(why) => (Health::Degraded, printable(&why)),
+            HealthChange::Down(why) => (Health::Down, printable(&why)),
+            HealthChange::ProtocolError(why) => {
                 if let Some(suppressed) = self.closed_connections.due(now()) {
                     log::warn!(
                         "backend: connection closed address={address} tenant={tenant} \
@@ -109,7 +109,7 @@ impl HealthTable {
                 }
                 return false;
             }
-            News::Revoked(user) => {
+            HealthChange::Revoked(user) => {
                 log::warn!(
                     "backend: accepted login is now refused address={address} tenant={tenant} \
                      instance={instance} user={}",
@@ -193,12 +193,12 @@ mod tests {
     use super::*;
     use crate::cluster::ClusterKey;
 
-    fn report(news: News) -> Report {
-        Report {
+    fn event(change: HealthChange) -> HealthEvent {
+        HealthEvent {
             instance: "a".into(),
             tenant: ClusterKey::local().tenant().to_string(),
             address: "h:1".into(),
-            news,
+            change,
         }
     }
 
@@ -212,32 +212,32 @@ mod tests {
             (health, why.to_owned())
         };
         assert_eq!(health(&health_table), (Health::Unknown, String::new()));
-        let down = |why: &str| News::Down(why.into());
+        let down = |why: &str| HealthChange::Down(why.into());
         let steps = [
-            (0, News::Up, true, Health::Up, ""),
-            (1, News::Up, false, Health::Up, ""),
+            (0, HealthChange::Up, true, Health::Up, ""),
+            (1, HealthChange::Up, false, Health::Up, ""),
             (1, down("refused"), true, Health::Down, "refused"),
             (0, down("timed out"), false, Health::Down, "timed out"),
-            (0, News::Up, false, Health::Down, "refused"),
+            (0, HealthChange::Up, false, Health::Down, "refused"),
             (
                 1,
-                News::Degraded("LOADING".into()),
+                HealthChange::Degraded("LOADING".into()),
                 true,
                 Health::Degraded,
                 "LOADING",
             ),
             (
                 1,
-                News::Distrusted("noise".into()),
+                HealthChange::ProtocolError("noise".into()),
                 false,
                 Health::Degraded,
                 "LOADING",
             ),
-            (1, News::Up, true, Health::Up, ""),
+            (1, HealthChange::Up, true, Health::Up, ""),
         ];
-        for (step, (worker, news, changed, overall, why)) in steps.into_iter().enumerate() {
+        for (step, (worker, change, changed, overall, why)) in steps.into_iter().enumerate() {
             assert_eq!(
-                health_table.take_report(worker, report(news)),
+                health_table.take_event(worker, event(change)),
                 changed,
                 "step {step}"
             );
@@ -268,7 +268,7 @@ mod tests {
         let mut health_table = HealthTable::new(1);
         health_table.add(&tenant, &id);
         let why = "ERR x\n[ERROR] forged \u{1b}[2J".to_owned();
-        assert!(health_table.take_report(0, report(News::Degraded(why))));
+        assert!(health_table.take_event(0, event(HealthChange::Degraded(why))));
         let shown = "ERR x\\n[ERROR] forged \\u{1b}[2J";
         assert_eq!(health_table.health(&tenant, &id).1, shown);
     }
@@ -278,16 +278,16 @@ mod tests {
         let (tenant, id) = (ClusterKey::local().tenant(), InstanceId::from("a"));
         let mut health_table = HealthTable::new(1);
         assert!(
-            !health_table.take_report(0, report(News::Up)),
+            !health_table.take_event(0, event(HealthChange::Up)),
             "the instance is not listed"
         );
         health_table.add(&tenant, &id);
         health_table.add(&tenant, &InstanceId::from("b"));
-        assert!(health_table.take_report(0, report(News::Up)));
+        assert!(health_table.take_event(0, event(HealthChange::Up)));
         health_table.remove(&tenant, &InstanceId::from("b"));
         assert_eq!(health_table.health(&tenant, &id).0, Health::Up);
         health_table.remove(&tenant, &id);
-        assert!(!health_table.take_report(0, report(News::Up)));
+        assert!(!health_table.take_event(0, event(HealthChange::Up)));
         assert!(health_table.instances.is_empty());
         health_table.add(&tenant, &id);
         assert_eq!(health_table.health(&tenant, &id), (Health::Unknown, ""));

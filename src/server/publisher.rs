@@ -15,7 +15,7 @@ use crate::cluster::{
     ClusterInstance, ClusterKey, Health, InstanceId, Known, Owners, SnapshotBuilder, TenantKey,
     TenantRules,
 };
-use crate::proxy::Report;
+use crate::proxy::HealthEvent;
 use crate::reactor::{Inbox, Message};
 
 use super::host_names::HostNames;
@@ -51,8 +51,8 @@ pub(super) enum Update {
     Tenant(TenantKey, Listed),
     /// The result of looking up a host name.
     Resolved(String, io::Result<Vec<SocketAddr>>),
-    /// A worker's report, with the worker's number.
-    Report(usize, Report),
+    /// A worker's event, with the worker's number.
+    HealthEvent(usize, HealthEvent),
     /// The content of the tenants' file.
     Rules(TenantRules),
     /// A cluster was deleted: its names are free.
@@ -198,10 +198,10 @@ impl Publisher {
                     self.dirty.extend(self.names.tenants(&name).cloned());
                 }
             }
-            Update::Report(worker, report) => {
-                let tenant = self.listing.get_key_value(report.tenant.as_str());
+            Update::HealthEvent(worker, event) => {
+                let tenant = self.listing.get_key_value(event.tenant.as_str());
                 let tenant = tenant.map(|(tenant, _)| tenant.clone());
-                if self.process.health_table().take_report(worker, report) {
+                if self.process.health_table().take_event(worker, event) {
                     self.dirty.extend(tenant);
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use super::*;
 use crate::cluster::{ALIAS_LABEL, ClusterKey, ClusterRegistry, Endpoint, MemoryRegistry};
 use crate::cluster::{Snapshot, Status};
-use crate::proxy::News;
+use crate::proxy::HealthChange;
 use crate::reactor::poll_and_inbox;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -121,29 +121,29 @@ fn registry_changes_are_in_the_next_snapshot() {
 #[test]
 fn worker_reports_are_in_the_next_snapshot() {
     let fixture = Fixture::start(&[instance("a", "10.0.0.1")], unresolved());
-    let report = |news| {
-        let report = Report {
+    let event = |change| {
+        let event = HealthEvent {
             instance: "a".into(),
             tenant: ClusterKey::local().tenant().to_string(),
             address: "10.0.0.1:6379".into(),
-            news,
+            change,
         };
-        fixture.updates.send(Update::Report(0, report)).unwrap();
+        fixture.updates.send(Update::HealthEvent(0, event)).unwrap();
     };
     assert!(fixture.process.usable().is_err());
-    report(News::Up);
+    event(HealthChange::Up);
     assert_eq!(
         contents(&fixture.next_snapshot()),
         ["a ready up 10.0.0.1:6379"]
     );
     assert_eq!(fixture.process.usable(), Ok(()));
-    report(News::Degraded("LOADING".into()));
+    event(HealthChange::Degraded("LOADING".into()));
     assert_eq!(
         contents(&fixture.next_snapshot()),
         ["a ready degraded 10.0.0.1:6379"]
     );
     assert_eq!(fixture.process.usable(), Ok(()));
-    report(News::Down("connection refused".into()));
+    event(HealthChange::Down("connection refused".into()));
     assert_eq!(
         contents(&fixture.next_snapshot()),
         ["a ready down 10.0.0.1:6379"]
@@ -252,13 +252,13 @@ fn ten_thousand_instances_make_one_snapshot() {
     let fixture = Fixture::start(&many, unresolved());
     assert_eq!(contents(&fixture.process.snapshot()).len(), 10_000);
     for n in 0..10_000 {
-        let report = Report {
+        let event = HealthEvent {
             instance: name(n),
             tenant: ClusterKey::local().tenant().to_string(),
             address: String::new(),
-            news: News::Up,
+            change: HealthChange::Up,
         };
-        fixture.updates.send(Update::Report(0, report)).unwrap();
+        fixture.updates.send(Update::HealthEvent(0, event)).unwrap();
     }
     let mut snapshots = 1;
     while !contents(&fixture.next_snapshot())
@@ -302,7 +302,7 @@ fn publisher_ends_on_stop() {
     assert_eq!(end, RecvTimeoutError::Disconnected);
 }
 
-/// Workers that never saw the removal do not report again.
+/// Workers that never saw the removal do not report it again.
 #[test]
 fn instance_that_returns_before_the_next_snapshot_keeps_its_health() {
     let (updates, receiver) = channel();
@@ -318,14 +318,14 @@ fn instance_that_returns_before_the_next_snapshot_keeps_its_health() {
     );
     let (tenant, id) = (ClusterKey::local().tenant(), InstanceId::from("a"));
     let health = || process.health_table().health(&tenant, &id).0;
-    let report = Report {
+    let event = HealthEvent {
         instance: "a".into(),
         tenant: tenant.to_string(),
         address: "10.0.0.1:6379".into(),
-        news: News::Up,
+        change: HealthChange::Up,
     };
     let now = now();
-    publisher.take(Update::Report(0, report), now);
+    publisher.take(Update::HealthEvent(0, event), now);
     publisher.take(Update::Listing(listing(&[])), now);
     publisher.take(Update::Listing(listing(&a)), now);
     publisher.publish();

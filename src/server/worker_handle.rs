@@ -6,7 +6,7 @@ use std::sync::mpsc::Sender;
 
 use mio::net::TcpListener;
 
-use crate::proxy::Report;
+use crate::proxy::HealthEvent;
 use crate::reactor::{AcceptOutcome, AcceptedClient, Inbox, ProcessHandle};
 
 use super::acceptor::Acceptor;
@@ -44,9 +44,9 @@ impl ProcessHandle for WorkerHandle {
         self.loads.subtract(self.worker);
     }
 
-    fn report(&self, report: Report) {
+    fn health_event(&self, event: HealthEvent) {
         // The publisher runs until all workers have ended.
-        let _ = self.updates.send(Update::Report(self.worker, report));
+        let _ = self.updates.send(Update::HealthEvent(self.worker, event));
     }
 
     fn peers(&self) -> &[Inbox] {

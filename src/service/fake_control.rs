@@ -228,7 +228,7 @@ fn pool(tenant: TenantKey) -> PoolStats {
         protocol: 3,
         clients: 2,
         shared: 1,
-        own: 1,
+        dedicated: 1,
         idle: 0,
         in_flight: 1,
         waiting: 0,

@@ -91,7 +91,7 @@ fn pool(worker: u16, it: &PoolStats) -> JsonValue {
         ("protocol", number(it.protocol)),
         ("clients", number(it.clients)),
         ("shared", number(it.shared as u64)),
-        ("own", number(it.own as u64)),
+        ("own", number(it.dedicated as u64)),
         ("idle", number(it.idle as u64)),
         ("in_flight", number(it.in_flight)),
         ("waiting", number(it.waiting as u64)),

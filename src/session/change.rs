@@ -4,7 +4,7 @@
 use crate::command::Permission;
 use crate::resp::Protocol;
 
-use crate::session::question::Gathering;
+use crate::session::question::PendingAnswers;
 use crate::store::key::AccessKey;
 
 /// A session change in progress.
@@ -22,7 +22,7 @@ impl Waiting {
     /// Bytes of the other workers' answers to the client's question.
     pub(crate) fn gathered_bytes(&self) -> usize {
         match &self.goal {
-            Goal::Peers(gathering) => gathering.bytes(),
+            Goal::Question(gathering) => gathering.bytes(),
             _ => 0,
         }
     }
@@ -57,7 +57,7 @@ pub(crate) enum Goal {
     /// reply.
     Permission(Permission),
     /// A question about other clients, with the answers of the workers.
-    Peers(Box<Gathering>),
+    Question(Box<PendingAnswers>),
 }
 
 /// The account and instance, the database and the protocol after a session change.

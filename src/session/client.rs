@@ -66,7 +66,7 @@ pub(crate) enum ReplyMode {
 
 /// The addresses of a client's connection, in as few bytes as most clients need.
 #[derive(Clone, Debug)]
-enum Ends {
+enum Addresses {
     V4(SocketAddrV4, SocketAddrV4),
     Other(Box<(SocketAddr, SocketAddr)>),
 }
@@ -82,11 +82,11 @@ pub struct Origin {
     pub local: SocketAddr,
 }
 
-impl Ends {
+impl Addresses {
     fn new(peer: SocketAddr, local: SocketAddr) -> Self {
         match (peer, local) {
             (SocketAddr::V4(peer), SocketAddr::V4(local)) => Self::V4(peer, local),
-            ends => Self::Other(Box::new(ends)),
+            addresses => Self::Other(Box::new(addresses)),
         }
     }
 }
@@ -96,7 +96,7 @@ impl Ends {
 pub(crate) struct Client {
     /// See [`Origin::id`].
     pub id: u64,
-    ends: Ends,
+    addresses: Addresses,
     /// Replies to send.
     pub outbound: ChunkList,
     /// Bytes that were read and are not consumed, if there are any.
@@ -174,7 +174,7 @@ impl Client {
     pub(crate) fn new(origin: Origin, now: Millis) -> Self {
         Self {
             id: origin.id,
-            ends: Ends::new(origin.peer, origin.local),
+            addresses: Addresses::new(origin.peer, origin.local),
             outbound: ChunkList::default(),
             inbound: None,
             fifo: Fifo::default(),
@@ -198,10 +198,10 @@ impl Client {
     }
 
     /// The client's address, and the proxy's.
-    pub(crate) fn ends(&self) -> (SocketAddr, SocketAddr) {
-        match &self.ends {
-            Ends::V4(peer, local) => ((*peer).into(), (*local).into()),
-            Ends::Other(ends) => **ends,
+    pub(crate) fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        match &self.addresses {
+            Addresses::V4(peer, local) => ((*peer).into(), (*local).into()),
+            Addresses::Other(addresses) => **addresses,
         }
     }
 

@@ -38,7 +38,7 @@ impl Former {
 
 impl Client {
     /// Changes the link that the client uses, shared or dedicated; `NONE`: none.
-    pub(crate) fn go_to(&mut self, link: LinkKey) {
+    pub(crate) fn set_link(&mut self, link: LinkKey) {
         let before = mem::replace(&mut self.link, link);
         if before == link {
             return;
@@ -76,7 +76,7 @@ impl Client {
     }
 
     /// The client's last write is on the present link.
-    pub(crate) fn has_written(&mut self) {
+    pub(crate) fn wrote_here(&mut self) {
         self.clear(Flag::Moved);
         if let Some(details) = &mut self.details {
             details.former = None;
@@ -84,20 +84,20 @@ impl Client {
     }
 
     /// The client got the error that its last write cannot be confirmed.
-    pub(crate) fn lose_writes(&mut self) {
+    pub(crate) fn writes_lost(&mut self) {
         self.set(Flag::Moved);
         let former = self.former_mut();
         former.add(LinkKey::NONE);
-        former.told = true;
+        former.error_sent = true;
     }
 
     /// Notes a request of a client that has left links. Returns whether the request is a write
     /// unless its reply is an error.
-    pub(crate) fn sends(&mut self, frame: &[u8]) -> bool {
+    pub(crate) fn note_request(&mut self, frame: &[u8]) -> bool {
         let former = self.details.as_ref().and_then(|it| it.former.as_ref());
-        let told = former.is_some_and(|it| it.told);
-        if told && command::may_write(frame) {
-            self.has_written();
+        let error_sent = former.is_some_and(|it| it.error_sent);
+        if error_sent && command::may_write(frame) {
+            self.wrote_here();
         }
         self.is(Flag::Moved) && command::always_writes(frame)
     }

@@ -42,7 +42,7 @@ pub(crate) struct Inbound {
     pub decoder: RequestDecoder,
     pub upload: Option<Upload>,
     /// When the bytes arrived, on the clock of [`Requests`](crate::link::request::Requests).
-    pub asked: u32,
+    pub arrived: u32,
 }
 
 /// Records for clients with incomplete requests. Some exist from the start: a small allocation amid

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_shown_in_lower_case_with_its_sub_command_and_cut() {
+    fn command_is_shown_in_lower_case_with_its_subcommand_and_cut() {
         for (frame, shown) in [
             (&b"*1\r\n$4\r\nPiNG\r\n"[..], "ping"),
             (b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n", "client|id"),

@@ -41,11 +41,11 @@ pub enum Answer {
 pub enum Found {
     /// This worker has no such client.
     #[default]
-    Nobody,
+    NoSuchClient,
     /// The client is not blocked, or cannot get a dedicated link.
-    Otherwise,
+    NotPossible,
     /// The client's dedicated link is not ready yet: ask again.
-    Soon,
+    NotReady,
     /// The client was unblocked.
     Unblocked,
     /// The server's number of its dedicated link.
@@ -54,7 +54,7 @@ pub enum Found {
 
 /// The answers to a question that have arrived.
 #[derive(Debug)]
-pub(crate) struct Gathering {
+pub(crate) struct PendingAnswers {
     /// Workers that have not answered.
     pub(crate) left: u16,
     pub(crate) matches: Matches,
@@ -110,7 +110,7 @@ pub(crate) enum Purpose {
     #[default]
     List,
     /// CLIENT KILL: the form of the reply, and whether the asking client is closed too.
-    Kill { old_form: bool, me_too: bool },
+    Kill { old_form: bool, close_asking: bool },
     /// CLIENT UNBLOCK: how the blocked command ends.
     Unblock { with_error: bool },
     /// CLIENT TRACKING ON REDIRECT: the client's number, its place in the request, and the request.
@@ -123,7 +123,7 @@ pub(crate) enum Purpose {
     },
 }
 
-impl Gathering {
+impl PendingAnswers {
     /// Bytes of what was found.
     pub(crate) fn bytes(&self) -> usize {
         self.matches.kept()
@@ -133,7 +133,7 @@ impl Gathering {
         Self {
             left: 0,
             matches: Matches::default(),
-            found: Found::Nobody,
+            found: Found::NoSuchClient,
             question: None,
             asked: 0,
             more: false,

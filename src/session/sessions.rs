@@ -124,7 +124,7 @@ impl Sessions {
         to_links: &mut ChunkPool,
     ) -> Option<Client> {
         let mut client = self.table.remove(key)?;
-        requests.abandon(&mut client.fifo, &mut self.chunks);
+        requests.forget_client(&mut client.fifo, &mut self.chunks);
         self.chunks.clear(&mut client.outbound);
         if let Some(inbound) = client.inbound.take() {
             self.spares.put(inbound, to_links);

@@ -16,7 +16,7 @@ const INTERVAL_MS: u64 = 1_000;
 
 /// A limit at which a client is closed, or a request or login is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Bound {
+pub enum NoticeKind {
     /// Unread replies of one client.
     ClientOutbound,
     /// Unread messages of one subscriber.
@@ -51,7 +51,7 @@ pub enum Bound {
     Memory,
 }
 
-impl Bound {
+impl NoticeKind {
     /// The option that sets the limit.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -110,7 +110,7 @@ pub struct Notice {
     /// The client; `None`: the line only has the number of suppressed ones.
     pub client: Option<LoggedClient>,
     /// The limit.
-    pub bound: Bound,
+    pub kind: NoticeKind,
     /// The client's value; for a limit of a tenant, the limit.
     pub value: u64,
     /// Lines about this limit that were suppressed since the last.
@@ -132,8 +132,8 @@ pub struct LoggedClient {
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (bound, value, suppressed) = (self.bound, self.value, self.suppressed);
-        let (what, name, unit) = (bound.consequence(), bound.name(), bound.unit());
+        let (kind, value, suppressed) = (self.kind, self.value, self.suppressed);
+        let (what, name, unit) = (kind.consequence(), kind.name(), kind.unit());
         let Some(client) = &self.client else {
             return write!(f, "client: {what} limit={name} suppressed={suppressed}");
         };
@@ -143,7 +143,7 @@ impl fmt::Display for Notice {
             f,
             "client: {what} client={id} peer={peer} tenant={tenant} user={user} "
         )?;
-        if bound != Bound::Login {
+        if kind != NoticeKind::Login {
             write!(f, "limit={name} {unit}={value} ")?;
         }
         write!(f, "suppressed={suppressed}")
@@ -152,14 +152,14 @@ impl fmt::Display for Notice {
 
 /// When each limit was logged last, and how many lines were suppressed since.
 #[derive(Debug, Default)]
-pub(crate) struct Notices(BTreeMap<Bound, (Millis, u64)>);
+pub(crate) struct Notices(BTreeMap<NoticeKind, (Millis, u64)>);
 
 impl Notices {
     /// Is a line due now? Returns the number of lines that were suppressed before it, or counts
     /// this one as suppressed.
-    pub(crate) fn due(&mut self, bound: Bound, now: Millis) -> Option<u64> {
-        let Some((last, suppressed)) = self.0.get_mut(&bound) else {
-            self.0.insert(bound, (now, 0));
+    pub(crate) fn due(&mut self, kind: NoticeKind, now: Millis) -> Option<u64> {
+        let Some((last, suppressed)) = self.0.get_mut(&kind) else {
+            self.0.insert(kind, (now, 0));
             return Some(0);
         };
         if now.since(*last) < INTERVAL_MS {
@@ -172,13 +172,16 @@ impl Notices {
 
     /// Takes the limits whose last line is a second old and that have suppressed lines, with their
     /// number.
-    pub(crate) fn take_suppressed(&mut self, now: Millis) -> impl Iterator<Item = (Bound, u64)> {
+    pub(crate) fn take_suppressed(
+        &mut self,
+        now: Millis,
+    ) -> impl Iterator<Item = (NoticeKind, u64)> {
         let over = self.0.iter_mut();
         let over = over.filter(move |(_, (last, _))| now.since(*last) >= INTERVAL_MS);
         let over = over.filter(|(_, (_, suppressed))| *suppressed > 0);
-        over.map(move |(bound, (last, suppressed))| {
+        over.map(move |(kind, (last, suppressed))| {
             *last = now;
-            (*bound, std::mem::take(suppressed))
+            (*kind, std::mem::take(suppressed))
         })
     }
 
@@ -195,25 +198,25 @@ mod tests {
     #[test]
     fn each_limit_is_logged_once_a_second() {
         let mut notices = Notices::default();
-        let mut due = |bound, ms| notices.due(bound, Millis(ms));
-        assert_eq!(due(Bound::ClientOutbound, 5), Some(0));
-        assert_eq!(due(Bound::WorkerOutbound, 6), Some(0));
-        assert_eq!(due(Bound::ClientOutbound, 7), None);
-        assert_eq!(due(Bound::ClientOutbound, 1_004), None);
-        assert_eq!(due(Bound::ClientOutbound, 1_005), Some(2));
-        assert_eq!(due(Bound::ClientOutbound, 2_005), Some(0));
+        let mut due = |kind, ms| notices.due(kind, Millis(ms));
+        assert_eq!(due(NoticeKind::ClientOutbound, 5), Some(0));
+        assert_eq!(due(NoticeKind::WorkerOutbound, 6), Some(0));
+        assert_eq!(due(NoticeKind::ClientOutbound, 7), None);
+        assert_eq!(due(NoticeKind::ClientOutbound, 1_004), None);
+        assert_eq!(due(NoticeKind::ClientOutbound, 1_005), Some(2));
+        assert_eq!(due(NoticeKind::ClientOutbound, 2_005), Some(0));
     }
     #[test]
     fn suppressed_lines_are_reported_after_a_burst() {
         let mut notices = Notices::default();
         for ms in 0..5 {
-            notices.due(Bound::Send, Millis(ms));
+            notices.due(NoticeKind::Send, Millis(ms));
         }
         let over =
             |notices: &mut Notices, ms| notices.take_suppressed(Millis(ms)).collect::<Vec<_>>();
         assert!(notices.any_suppressed());
         assert_eq!(over(&mut notices, 999), []);
-        assert_eq!(over(&mut notices, 1_000), [(Bound::Send, 4)]);
+        assert_eq!(over(&mut notices, 1_000), [(NoticeKind::Send, 4)]);
         assert_eq!(over(&mut notices, 9_000), []);
         assert!(!notices.any_suppressed());
     }

@@ -76,7 +76,7 @@ pub struct InstanceStats {
     /// Shared connections.
     pub shared: u32,
     /// Dedicated connections.
-    pub own: u32,
+    pub dedicated: u32,
     /// Idle connections, kept for the next client that needs a dedicated one.
     pub idle: u32,
     /// Connections being opened.
@@ -243,7 +243,7 @@ pub struct PoolStats {
     /// Shared connections, including those being opened.
     pub shared: usize,
     /// Dedicated connections.
-    pub own: usize,
+    pub dedicated: usize,
     /// Idle connections, kept for the next client that needs a dedicated one.
     pub idle: usize,
     /// Requests in flight.

@@ -34,7 +34,7 @@ pub(crate) struct Instance {
     /// Why the health is not up.
     pub(super) reason: String,
     /// The health from the checks of all workers, see `Snapshot`.
-    pub(super) told: Health,
+    pub(super) health_of_all: Health,
     /// A request got READONLY, and the server's role is not primary. The instance is up again when
     /// its role is primary.
     pub(super) read_only: bool,
@@ -55,7 +55,7 @@ pub(crate) struct Instance {
     /// The start of the last check.
     pub(super) checked_at: Millis,
     /// When bytes last arrived on any link to the instance.
-    pub(super) heard: Millis,
+    pub(super) read_at: Millis,
     /// When the instance was last probed, because a reply was late.
     pub(super) asked_alive: Millis,
     /// The shortest handshake so far, ms. A longer one includes time in which the server was busy.
@@ -70,7 +70,7 @@ pub(crate) struct Instance {
     /// The registry removed the instance.
     pub(super) gone: bool,
     /// When it started draining: it is offline or removed, and its clients move to other instances.
-    pub(super) leaving: Option<Millis>,
+    pub(super) draining_since: Option<Millis>,
     /// Clients do not try to move again before this time.
     pub(super) moves_after: Millis,
     /// When its addresses last changed.
@@ -100,7 +100,7 @@ impl Instance {
             resolves: !new.addresses.is_empty(),
             health: Health::Unknown,
             reason: String::new(),
-            told: Health::Unknown,
+            health_of_all: Health::Unknown,
             read_only: false,
             suspected: None,
             down_error: Failure::Removed.error_if_unsent(),
@@ -109,7 +109,7 @@ impl Instance {
             retry_at: Millis::default(),
             check: None,
             checked_at: Millis::default(),
-            heard: Millis::default(),
+            read_at: Millis::default(),
             asked_alive: Millis::default(),
             handshake_ms: u64::MAX,
             connecting: 0,
@@ -118,7 +118,7 @@ impl Instance {
             all_used_at: None,
             logins: Logins::default(),
             gone: false,
-            leaving: None,
+            draining_since: None,
             moves_after: Millis::default(),
             moved_at: None,
             dialect: Dialect::default(),
@@ -132,13 +132,13 @@ impl Instance {
 
     /// Do requests for the instance fail at once, because it is removed, or down and not due for an
     /// attempt to connect?
-    pub(crate) fn is_out(&self, now: Millis) -> bool {
+    pub(crate) fn fails_fast(&self, now: Millis) -> bool {
         self.gone || (self.health == Health::Down && now < self.retry_at)
     }
 
     /// Is the instance removed, or did an attempt to connect fail a moment ago? Links that are not
     /// necessary are then not opened.
-    pub(crate) fn rests(&self, now: Millis) -> bool {
+    pub(crate) fn is_in_backoff(&self, now: Millis) -> bool {
         self.gone || now < self.retry_at
     }
 
@@ -173,12 +173,12 @@ impl Instance {
             Health::Degraded => 1,
             Health::Down => 2,
         };
-        of(self.health).max(of(self.told))
+        of(self.health).max(of(self.health_of_all))
     }
 
     /// Follows a new snapshot. Returns whether the addresses have changed.
-    pub(crate) fn follow(&mut self, new: &cluster::Instance, now: Millis) -> bool {
-        self.told = new.health;
+    pub(crate) fn apply(&mut self, new: &cluster::Instance, now: Millis) -> bool {
+        self.health_of_all = new.health;
         if std::mem::take(&mut self.gone) {
             // The instance was removed and is listed again: its health is unknown, because the
             // table of all workers' checks has forgotten it.
@@ -186,9 +186,9 @@ impl Instance {
             self.reason.clear();
         }
         if new.status.is_usable() {
-            self.leaving = None;
+            self.draining_since = None;
         } else {
-            self.leaving = self.leaving.or(Some(now));
+            self.draining_since = self.draining_since.or(Some(now));
         }
         self.address_text.clone_from(&new.address_text);
         let resolves = !new.addresses.is_empty();
@@ -216,7 +216,7 @@ pub(crate) struct Changes {
     /// Instances that were removed.
     pub gone: HashSet<InstanceKey>,
     /// Instances that started draining, including the removed ones.
-    pub leaving: HashSet<InstanceKey>,
+    pub draining: HashSet<InstanceKey>,
     /// Instances whose addresses changed.
     pub moved: HashSet<InstanceKey>,
 }

@@ -28,8 +28,8 @@ const FAMILIAR_BYTES_MAX: usize = 64;
 /// The queued logins of one instance, and its verifiers.
 #[derive(Debug, Default)]
 pub(crate) struct Logins {
-    /// The queued logins, by [`Class`].
-    pub(super) waiting: [InTurn; 5],
+    /// The queued logins, by [`LoginClass`].
+    pub(super) waiting: [LoginQueue; 5],
     /// Users whose last login succeeded.
     familiar: HashSet<Box<[u8]>>,
     /// Clients that wait for a token to open a connection of their pool.
@@ -51,20 +51,20 @@ pub(crate) struct Logins {
 /// and so do the users of each. So many clients that guess passwords do not delay clients from
 /// other addresses, or other users behind the same load balancer.
 #[derive(Debug, Default)]
-pub(crate) struct InTurn {
-    sources: Turns<IpAddr, Turns<Box<[u8]>, VecDeque<ClientKey>>>,
+pub(crate) struct LoginQueue {
+    sources: RoundRobin<IpAddr, RoundRobin<Box<[u8]>, VecDeque<ClientKey>>>,
     pub(super) len: usize,
 }
 
 /// Queues that are served round robin.
 #[derive(Debug)]
-struct Turns<K, Q> {
+struct RoundRobin<K, Q> {
     queues: HashMap<K, Q>,
     /// Every queue that is not empty, once.
     turns: VecDeque<K>,
 }
 
-impl<K, Q> Default for Turns<K, Q> {
+impl<K, Q> Default for RoundRobin<K, Q> {
     fn default() -> Self {
         Self {
             queues: HashMap::new(),
@@ -73,7 +73,7 @@ impl<K, Q> Default for Turns<K, Q> {
     }
 }
 
-impl<K: Clone + Eq + Hash, Q: Default> Turns<K, Q> {
+impl<K: Clone + Eq + Hash, Q: Default> RoundRobin<K, Q> {
     fn queue(&mut self, of: K) -> &mut Q {
         let turns = &mut self.turns;
         self.queues.entry(of).or_insert_with_key(|of| {
@@ -98,7 +98,7 @@ impl<K: Clone + Eq + Hash, Q: Default> Turns<K, Q> {
     }
 }
 
-impl InTurn {
+impl LoginQueue {
     pub(crate) fn push(&mut self, (from, user): (IpAddr, &[u8]), client: ClientKey) {
         let users = self.sources.queue(source(from));
         users.queue(user.into()).push_back(client);
@@ -136,7 +136,7 @@ fn source(address: IpAddr) -> IpAddr {
 
 /// The priority class of a login, the first one first.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Class {
+pub(crate) enum LoginClass {
     /// The credential is in use by clients.
     Known = 0,
     /// The last login of this user succeeded.

@@ -32,7 +32,7 @@ impl Permits {
 
 /// A question to a server whether the user of a pool may do something.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Inquiry {
+pub(crate) struct PermissionProbe {
     pub pool: PoolKey,
     pub what: Permission,
     pub on: LinkKey,

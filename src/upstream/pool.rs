@@ -26,9 +26,9 @@ pub(crate) struct Pool {
     pub(super) clients: u32,
     /// When the validity of its credential was last checked because the pool had lost its last
     /// link.
-    pub(super) asked_about: Option<Millis>,
+    pub(super) credential_checked_at: Option<Millis>,
     /// When a client's requests were last retried on another link because of a slow or late reply.
-    pub(super) led_round_at: Millis,
+    pub(super) retried_at: Millis,
     /// The reply to HELLO in the last handshake.
     pub(super) hello: Option<HelloReply>,
     /// The known permissions of its user for commands that the proxy answers itself.

@@ -115,7 +115,7 @@ impl Tenant {
     }
 
     /// Moves the counts to another quota: the tenant was removed and added again.
-    pub(crate) fn follow_quota(&mut self, quota: &Arc<Quota>) {
+    pub(crate) fn replace_quota(&mut self, quota: &Arc<Quota>) {
         if Arc::ptr_eq(&self.quota, quota) {
             return;
         }
@@ -136,7 +136,7 @@ impl Tenant {
 
     /// Takes over the limits of a new snapshot. Requests taken and bytes not charged yet (at most
     /// 1/100 of a second) are forgotten.
-    pub(crate) fn follow_limits(
+    pub(crate) fn apply_limits(
         &mut self,
         limits: &Arc<TenantLimits>,
         lists: &mut DeniedLists,
@@ -156,7 +156,7 @@ impl Tenant {
     }
 
     /// Must the tenant's requests be checked one by one?
-    pub(crate) fn is_gated(&self) -> bool {
+    pub(crate) fn needs_check(&self) -> bool {
         self.paused_until.is_some()
             || self.denied.is_some()
             || self.limits.requests_per_second.is_some()
@@ -164,7 +164,7 @@ impl Tenant {
     }
 
     /// Do the tenant's rates allow a request of this many bytes now? If so, the request is charged.
-    pub(crate) fn spend(&mut self, bytes: usize, now: Millis) -> Result<(), Limit> {
+    pub(crate) fn admit_request(&mut self, bytes: usize, now: Millis) -> Result<(), Limit> {
         if let Some(rate) = self.limits.requests_per_second
             && !self.take_request(rate, now)
         {
@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tenants_share_what_they_may_not_use() {
+    fn tenants_with_the_same_words_share_a_deny_list() {
         let mut lists = DeniedLists::default();
         let words = ["flushall".to_owned()];
         let (first, second) = (lists.get(&words), lists.get(&words));

@@ -44,7 +44,7 @@ use crate::upstream::access::Access;
 use crate::upstream::account::{Account, Identity};
 use crate::upstream::instance::Instance;
 use crate::upstream::logins::Tokens;
-use crate::upstream::permits::Inquiry;
+use crate::upstream::permits::PermissionProbe;
 use crate::upstream::pool::Pool;
 use crate::upstream::tenant::{DeniedLists, Tenant};
 use crate::upstream::wait_queues::WaitQueues;
@@ -81,7 +81,7 @@ pub(crate) struct Upstreams {
     access: Table<AccessKey, Access>,
     pools: Table<PoolKey, Pool>,
     /// The requests of some tenant must be checked one by one.
-    any_gate: bool,
+    any_checked: bool,
     by_tenant: BTreeMap<TenantKey, TenantSlot>,
     /// The ends of pauses of tenants that this worker does not know yet.
     early_pauses: BTreeMap<TenantKey, Millis>,
@@ -92,7 +92,7 @@ pub(crate) struct Upstreams {
     /// The tokens for opening links for logins and SELECTs, and the instances that wait for one.
     tokens: Tokens,
     /// Permission probes that are in flight.
-    inquiries: Vec<Inquiry>,
+    permission_probes: Vec<PermissionProbe>,
     /// Clients that wait for dedicated links.
     queues: WaitQueues,
     /// Some instance has a health check due, because of a reply to a request.
@@ -115,7 +115,7 @@ impl Upstreams {
             accounts: Table::default(),
             access: Table::default(),
             pools: Table::default(),
-            any_gate: false,
+            any_checked: false,
             by_tenant: BTreeMap::new(),
             early_pauses: BTreeMap::new(),
             denied_lists: DeniedLists::default(),
@@ -123,14 +123,14 @@ impl Upstreams {
             by_identity: BTreeMap::new(),
             by_place: BTreeMap::new(),
             tokens: Tokens::full(rules.logins_per_second),
-            inquiries: Vec::new(),
+            permission_probes: Vec::new(),
             queues: WaitQueues::default(),
             suspects: false,
             probing: true,
             learned_any: false,
             random: Random::new(rules.seed),
         };
-        upstreams.follow(snapshot, Millis::default());
+        upstreams.apply_snapshot(snapshot, Millis::default());
         upstreams
     }
 

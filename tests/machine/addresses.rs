@@ -77,7 +77,7 @@ fn login_accepted_at_an_old_address_leads_to_the_new_one() {
 }
 
 #[test]
-fn old_address_is_left_also_after_the_name_did_not_resolve() {
+fn connections_to_the_old_address_close_when_the_name_resolves_again_to_another() {
     let (mut registry, mut worker) = start(&[1]);
     let (client, one) = worker.login();
     worker.apply(registry.unresolved());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use elika::cluster::{
     ClusterInstance, ClusterKey, Endpoint, Health, Known, SnapshotBuilder, TenantRules,
 };
-use elika::proxy::{Bound, ClientKey};
+use elika::proxy::{ClientKey, NoticeKind};
 
 use super::harness::{Worker, set};
 
@@ -58,7 +58,7 @@ fn client_of_the_tenant_with_the_largest_share_is_closed() {
     let more = upload(&mut worker, "one", 100_000);
     assert!(worker.closed(most));
     assert_eq!(worker.machine.counters().buffers_full, 1);
-    assert_eq!(worker.notices()[0].bound, Bound::WorkerBuffer);
+    assert_eq!(worker.notices()[0].kind, NoticeKind::WorkerBuffer);
     for client in [alone, few, more] {
         assert!(!worker.closed(client));
     }
@@ -84,6 +84,6 @@ fn tenant_may_have_its_own_share() {
     worker.advance(200);
     assert!(worker.closed(over));
     assert!(!worker.closed(other));
-    assert_eq!(worker.notices()[0].bound, Bound::TenantBuffer);
+    assert_eq!(worker.notices()[0].kind, NoticeKind::TenantBuffer);
     assert_eq!(worker.machine.counters().tenant_buffers_full, 1);
 }

@@ -1,5 +1,4 @@
-//! A busy server is not a failed one: which requests wait, which are retried elsewhere, and what is
-//! not a failure.
+//! Servers that are busy and not down: which requests wait, and which are retried on another link.
 
 use elika::cluster::Health;
 use elika::proxy::{ClientKey, Failure, LinkKey, StatsRequest};

@@ -53,7 +53,7 @@ fn dedicated_connections_of_a_tenant_are_limited() {
     let [notice] = &worker.notices()[..] else {
         panic!("one line is written")
     };
-    assert_eq!(notice.bound.name(), "backend-pool.dedicated-max");
+    assert_eq!(notice.kind.name(), "backend-pool.dedicated-max");
     let user = notice.client.as_ref().map(|client| &*client.user);
     assert_eq!((notice.value, user), (2, Some("ann")));
 }
@@ -138,7 +138,7 @@ fn tenant_never_exceeds_its_connections() {
     let stats = worker.machine.collect_stats(&StatsRequest::Metrics);
     let its = &stats.instances[0];
     assert!(
-        its.shared + its.own + its.idle + its.opening <= 8,
+        its.shared + its.dedicated + its.idle + its.opening <= 8,
         "{its:?}"
     );
 }

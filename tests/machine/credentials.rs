@@ -41,7 +41,9 @@ fn anonymous_clients_are_closed_when_another_worker_is_refused() {
     worker.dedicated(anonymous, "BLPOP l 1", "*-1\r\n");
     let tenant = ClusterKey::local().tenant();
     let id = InstanceId::from("one");
-    worker.machine.peer_asked(Question::LoginNeeded(tenant, id));
+    worker
+        .machine
+        .question_from_worker(Question::LoginNeeded(tenant, id));
     worker.settle();
     assert!(worker.closed(open));
     assert_eq!(worker.machine.links(), 0);

@@ -140,7 +140,7 @@ impl Worker {
                 Action::Close(key) => self.closed.push(key),
                 Action::Resume(key) => self.resumed.push(key),
                 Action::Ask(..) => self.questions += 1,
-                Action::Report(_) => {}
+                Action::HealthEvent(_) => {}
                 Action::Notice(notice) => self.notices.push(*notice),
             }
         }

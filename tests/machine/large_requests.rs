@@ -32,7 +32,7 @@ fn large_requests_reach_the_backend_unchanged() {
 }
 
 #[test]
-fn mistake_behind_a_large_argument_gets_its_error() {
+fn protocol_error_behind_a_large_argument_closes_the_client() {
     let text = "-ERR Protocol error: expected '$', got ':'\r\n";
     for tail in [b"\r\n:1\r\n".as_slice(), b"\r\n$1\r\nk\r\n:1\r\n"] {
         for size in [READ_BYTES, 1_009] {

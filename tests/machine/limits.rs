@@ -1,6 +1,6 @@
 //! Limits of bytes and time: what they bound, and which clients they must not affect.
 
-use elika::proxy::{Bound, ConnKey, Flow};
+use elika::proxy::{ConnKey, Flow, NoticeKind};
 
 use super::harness::{READ_BYTES, Worker, command, set, value};
 
@@ -22,7 +22,7 @@ fn client_with_too_many_unread_bytes_is_closed() {
     assert_eq!(worker.machine.counters().slow_readers, 1);
     let notices = worker.notices();
     assert_eq!(notices.len(), 1);
-    assert_eq!(notices[0].bound, Bound::ClientOutbound);
+    assert_eq!(notices[0].kind, NoticeKind::ClientOutbound);
     assert!(notices[0].value > 1 << 20, "{:?}", notices[0]);
 }
 
@@ -49,7 +49,7 @@ fn too_large_request_is_refused_and_logged_with_its_client() {
             panic!("{notices:?}")
         };
         assert_eq!(
-            (notice.bound.name(), notice.value),
+            (notice.kind.name(), notice.value),
             ("limit.request-bytes", 10_000)
         );
         let user = notice.client.as_ref().map(|client| &*client.user);
@@ -165,13 +165,13 @@ fn long_first_request_is_not_a_login_timeout() {
     }
     assert!(!worker.closed(slow));
     assert!(worker.closed(silent));
-    let bounds: Vec<Bound> = worker.notices().iter().map(|it| it.bound).collect();
-    assert_eq!(bounds, [Bound::LoginTime]);
+    let bounds: Vec<NoticeKind> = worker.notices().iter().map(|it| it.kind).collect();
+    assert_eq!(bounds, [NoticeKind::LoginTime]);
 }
 
 #[test]
 fn silent_client_is_closed_and_logged() {
-    for (pinned, bound) in [(false, Bound::Idle), (true, Bound::PinnedIdle)] {
+    for (pinned, bound) in [(false, NoticeKind::Idle), (true, NoticeKind::PinnedIdle)] {
         let mut worker = Worker::with(|settings| {
             settings.client_idle_ms = if pinned { 0 } else { 5_000 };
             settings.pinned_idle_ms = 5_000;
@@ -186,7 +186,7 @@ fn silent_client_is_closed_and_logged() {
         assert!(worker.closed(client));
         let notices = worker.notices();
         assert_eq!(notices.len(), 1);
-        assert_eq!(notices[0].bound, bound);
+        assert_eq!(notices[0].kind, bound);
         assert!((5_000..7_000).contains(&notices[0].value));
     }
 }
@@ -285,7 +285,7 @@ fn client_that_reads_nothing_is_closed() {
     worker.advance(12_000);
     assert!(worker.closed(reader));
     assert_eq!(worker.machine.counters().send_timeouts, 1);
-    assert_eq!(worker.notices()[0].bound, Bound::Send);
+    assert_eq!(worker.notices()[0].kind, NoticeKind::Send);
 }
 
 /// The client has fewer bytes than the only client of another tenant.
@@ -315,7 +315,7 @@ fn largest_client_of_a_tenant_is_closed_at_the_tenant_limit() {
     assert!(worker.closed(large));
     assert!(!worker.closed(small));
     assert_eq!(worker.machine.counters().tenant_buffers_full, 1);
-    assert_eq!(worker.notices()[0].bound, Bound::TenantBuffer);
+    assert_eq!(worker.notices()[0].kind, NoticeKind::TenantBuffer);
 }
 
 #[test]

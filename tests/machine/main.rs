@@ -1,8 +1,8 @@
 //! [`elika::proxy::Machine`] in rare situations, step by step: one machine, virtual time, exact
 //! bytes.
 //!
-//! The simulation searches for unexpected sequences of events; these tests are sequences that were
-//! once wrong.
+//! The simulation searches for unexpected sequences of events; each of these tests is a
+//! sequence that was once handled wrongly.
 #![allow(missing_docs, reason = "a test has no users")]
 #![allow(
     clippy::unwrap_used,

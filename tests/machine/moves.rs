@@ -1,5 +1,5 @@
-//! A client that is logged in, while its tenant has no instance and when it has another one: it
-//! stays who it is, and is served by links that authenticated with its very credential.
+//! Logged-in clients whose instance is removed or replaced: a client keeps its account, and is
+//! served only by links that authenticated with the client's own credential.
 
 use elika::cluster::{ClusterKey, Status};
 use elika::proxy::{ClientKey, Failure, LinkKey, StatsRequest};
@@ -210,7 +210,7 @@ fn two_passwords_of_one_user_share_no_link_after_a_move() {
     }
 }
 
-/// A link of the account that is ready over there is all that a move needs.
+/// A move needs one ready link of the account on the new instance, and no login.
 #[test]
 fn clients_of_one_account_move_by_one_link() {
     let (mut registry, mut worker) = start(&[1]);
@@ -238,7 +238,7 @@ fn clients_of_one_account_move_by_one_link() {
 }
 
 #[test]
-fn client_is_served_where_it_is_until_the_grace_is_over() {
+fn offline_instance_serves_its_clients_until_the_grace_ends() {
     let (mut registry, mut worker) = start(&[1]);
     let (client, one) = worker.login();
     worker.apply(registry.set(1, Status::Offline));
@@ -247,7 +247,7 @@ fn client_is_served_where_it_is_until_the_grace_is_over() {
     worker.advance(2_500);
     worker.send(client, "GET k");
     assert_eq!(worker.received(client), NO_INSTANCE);
-    // It comes back itself.
+    // The same instance is listed again.
     worker.apply(registry.set(1, Status::Ready));
     worker.send(client, "GET k");
     let again = worker.authenticates("ann", "pw");
@@ -255,7 +255,7 @@ fn client_is_served_where_it_is_until_the_grace_is_over() {
 }
 
 #[test]
-fn client_may_log_in_anew_or_reset_while_it_is_on_no_instance() {
+fn client_without_an_instance_may_log_in_again_or_reset() {
     let (mut registry, mut worker) = start(&[1]);
     let (client, _) = worker.login();
     worker.apply(registry.remove(1));

@@ -338,7 +338,10 @@ fn refused_waiting_client_returns_its_connection() {
     worker.settle();
     assert!(worker.received(second).starts_with("-NOPERM "));
     let stats = worker.machine.collect_stats(&StatsRequest::Metrics);
-    assert_eq!((stats.instances[0].own, stats.instances[0].idle), (0, 1));
+    assert_eq!(
+        (stats.instances[0].dedicated, stats.instances[0].idle),
+        (0, 1)
+    );
 }
 
 #[test]

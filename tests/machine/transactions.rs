@@ -8,7 +8,7 @@ use super::harness::{NOAUTH, Worker, command};
 use super::instances::Registry;
 use super::tenant_limits::{limited, limited_with};
 
-const NO_TURN: &str = "-ERR elika: no dedicated backend connection available\r\n";
+const NO_DEDICATED: &str = "-ERR elika: no dedicated backend connection available\r\n";
 const REFUSED: &str = "-ERR elika: backend unavailable: connection refused\r\n";
 
 fn unreachable() -> Failure {
@@ -56,7 +56,7 @@ fn transaction_that_waited_too_long_does_not_run() {
         worker.advance(400);
         assert_eq!(worker.received(client), "");
         worker.advance(300);
-        worker.assert_refused(client, NO_TURN, &links);
+        worker.assert_refused(client, NO_DEDICATED, &links);
     }
 }
 
@@ -73,7 +73,7 @@ fn transaction_above_the_connections_of_an_instance_does_not_run() {
     worker.settle();
     worker.requests(shared);
     worker.advance(700);
-    let replies = ["$-1\r\n", NO_TURN].concat();
+    let replies = ["$-1\r\n", NO_DEDICATED].concat();
     worker.assert_refused(client, &replies, &[shared]);
 }
 

@@ -1,6 +1,6 @@
 //! How many commands of one client are executed before the other clients have their turn.
 
-use elika::proxy::{Bound, Flow};
+use elika::proxy::{Flow, NoticeKind};
 
 use super::harness::{Worker, command};
 
@@ -29,7 +29,7 @@ fn flood_of_commands_is_spread_over_turns() {
 }
 
 #[test]
-fn many_flooders_share_a_turn() {
+fn commands_of_many_flooding_clients_are_limited_per_turn() {
     let mut worker = Worker::new();
     let (first, _) = worker.anonymous();
     let flooders: Vec<_> = std::iter::once(first)
@@ -63,7 +63,7 @@ fn usual_pipelines_are_not_spread() {
 
 /// Errors that repeat the client's argument are the longest.
 #[test]
-fn little_is_buffered_before_a_login() {
+fn replies_buffered_before_a_login_are_below_32_kb() {
     let mut worker = Worker::new();
     let client = worker.client();
     worker.stall(client);
@@ -104,5 +104,5 @@ fn client_with_too_many_refused_commands_before_a_login_is_closed() {
     assert_eq!(worker.machine.counters().refused_anonymous, 1);
     let notices = worker.notices();
     assert_eq!(notices.len(), 1);
-    assert_eq!(notices[0].bound, Bound::RefusedCommands);
+    assert_eq!(notices[0].kind, NoticeKind::RefusedCommands);
 }

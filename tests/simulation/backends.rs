@@ -193,14 +193,14 @@ impl World {
         // MULTI or CLIENT TRACKING alone does not identify its client.
         let nameless = { server.sessions.get(&id) }.is_some_and(|it| it.own && it.client.is_none());
         if nameless {
-            let own = |it: &Client| it.pending.iter().any(|sent| sent.op.is_own());
+            let own = |it: &Client| it.pending.iter().any(|sent| sent.op.is_dedicated());
             let may_be = |it: &&mut Client| it.model.holds() || own(it);
             for client in self.clients.iter_mut().filter(may_be) {
                 client.maybe_lost_dedicated = true;
             }
         }
         let owner = server.sessions.get(&id).and_then(|session| {
-            let has_state = session.holds() || link.is_to_say() || !surely;
+            let has_state = session.holds() || link.has_unread_output() || !surely;
             // A connection that has served one client may serve another one now.
             let owner = if has_state {
                 session.client
@@ -278,7 +278,7 @@ impl World {
             let blocked = session.and_then(|session| session.blocked.as_ref());
             let owner = blocked.map(|blocked| &self.clients[(blocked.tag / SEQUENCE) as usize - 1]);
             let gone = owner.is_some_and(|it| it.done || it.hung_up || it.eof_told || it.gone_told);
-            link.abandoned = match gone && !link.is_to_say() {
+            link.abandoned = match gone && !link.has_unread_output() {
                 true => link.abandoned + 1,
                 false => 0,
             };

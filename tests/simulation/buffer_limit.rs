@@ -2,7 +2,7 @@
 //! buffered more than a login needs; without them, the largest client of the tenant that uses most
 //! of its share.
 
-use elika::proxy::{Bound, ClientStats, Notice, StatsRequest};
+use elika::proxy::{ClientStats, Notice, NoticeKind, StatsRequest};
 
 use super::redis::Moment;
 use super::world::World;
@@ -79,9 +79,9 @@ impl World {
 
     /// Checks that a client that was closed at a limit of its worker had to be closed.
     pub(crate) fn check_ceiling(&mut self, node: usize, notice: &Notice) -> Result<(), String> {
-        let of: fn(&ClientStats) -> usize = match notice.bound {
-            Bound::WorkerOutbound => |it| it.outbound_bytes,
-            Bound::WorkerBuffer => |it| it.kept_bytes,
+        let of: fn(&ClientStats) -> usize = match notice.kind {
+            NoticeKind::WorkerOutbound => |it| it.outbound_bytes,
+            NoticeKind::WorkerBuffer => |it| it.kept_bytes,
             _ => return Ok(()),
         };
         // A line without a client only counts suppressed lines.

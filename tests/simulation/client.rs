@@ -139,7 +139,7 @@ impl Op {
     }
 
     /// Whether the request needs a dedicated connection.
-    pub(crate) fn is_own(&self) -> bool {
+    pub(crate) fn is_dedicated(&self) -> bool {
         matches!(
             self,
             Self::Multi
@@ -196,7 +196,7 @@ pub(crate) struct Client {
     /// The client reads nothing until all other clients are done.
     pub(crate) reads_nothing: bool,
     /// The client writes all its requests before it reads: while its send blocks, it reads nothing.
-    pub(crate) hasty: bool,
+    pub(crate) writes_first: bool,
     pub(crate) paused: bool,
     /// The kernel has accepted less than the proxy had.
     pub(crate) wants_write: bool,
@@ -211,7 +211,7 @@ pub(crate) struct Client {
     pub(crate) refused: u32,
     /// Commands since its last login that may count as refused: errors, and commands that need no
     /// login.
-    pub(crate) vain: u32,
+    pub(crate) possibly_refused: u32,
     /// When the client sent the last answered request that needs a dedicated connection.
     pub(crate) held: Moment,
     /// Since then it has always had a request in flight, so all requests may have used that
@@ -249,17 +249,18 @@ pub(crate) const REFUSED_COMMANDS_MAX: u32 = 64;
 impl Client {
     /// Whether the client is stuck in its send, where it reads nothing.
     pub(crate) fn is_stuck_in_send(&self) -> bool {
-        self.hasty && !self.hung_up && self.wire.len() > SOCKET_BYTES
+        self.writes_first && !self.hung_up && self.wire.len() > SOCKET_BYTES
     }
 
     /// Records a reply: a client without a login is closed after too many refusals.
     pub(crate) fn note_refusal(&mut self, op: &Op, reply: &[u8]) {
         let login = matches!(op, Op::Auth(_) | Op::Hello { login: Some(_), .. });
-        let vain = matches!(op, Op::Reset | Op::ReplyOn) || wire::error_text(reply).is_some();
-        self.vain = if login && !vain {
+        let possibly_refused =
+            matches!(op, Op::Reset | Op::ReplyOn) || wire::error_text(reply).is_some();
+        self.possibly_refused = if login && !possibly_refused {
             0
         } else {
-            self.vain + u32::from(vain)
+            self.possibly_refused + u32::from(possibly_refused)
         };
         match wire::error_text(reply) {
             Some(text) if text.starts_with("NOAUTH") => self.refused += 1,

@@ -149,7 +149,7 @@ impl World {
     }
 
     /// Builds a new snapshot of the registry.
-    pub(crate) fn picture(&mut self) -> Arc<Snapshot> {
+    pub(crate) fn build_snapshot(&mut self) -> Arc<Snapshot> {
         let clusters: Vec<ClusterKey> = (self.tenants.iter())
             .filter(|tenant| tenant.listed)
             .map(|tenant| tenant.cluster.clone())
@@ -188,8 +188,8 @@ impl World {
     }
 
     /// The registry has changed: the workers will get a snapshot.
-    pub(crate) fn announce(&mut self) {
-        self.picture();
+    pub(crate) fn send_snapshot(&mut self) {
+        self.build_snapshot();
         let picture = self.snapshots.len() - 1;
         for node in 0..self.nodes.len() {
             let before = self.mail.iter().filter(|mail| mail.node == node);
@@ -274,7 +274,7 @@ impl World {
         }
         if news {
             self.note(|| format!("picture {version}: {}", self.tenants[tenant].shown()));
-            self.announce();
+            self.send_snapshot();
         }
     }
 
@@ -332,7 +332,7 @@ impl World {
     }
 
     /// An event of a server that the registry does not know of.
-    pub(crate) fn ail(&mut self, server: usize) {
+    pub(crate) fn degrade_or_stop_server(&mut self, server: usize) {
         let (stir, now) = (self.plan.stir, self.now.ms);
         if self.rng.permille(stir.trouble) {
             let trouble = *self.rng.pick(&Degraded::PASSING);
@@ -383,7 +383,7 @@ impl World {
             server.nameless = false;
             server.failed(self.now);
         }
-        self.announce();
+        self.send_snapshot();
     }
 
     /// The registry removes everything.
@@ -391,6 +391,6 @@ impl World {
         for tenant in &mut self.tenants {
             tenant.listed = false;
         }
-        self.announce();
+        self.send_snapshot();
     }
 }

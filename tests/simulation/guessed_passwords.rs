@@ -150,11 +150,11 @@ impl World {
     /// Whether every instance of this tenant accepts logins, and there is one.
     pub(crate) fn takes_logins(&self, tenant: usize) -> bool {
         let well = |it: &Redis| it.down_until == 0 && !it.unlisted;
-        let Some(picture) = self.snapshots.last() else {
+        let Some(snapshot) = self.snapshots.last() else {
             return false;
         };
         let its = self.servers.iter().filter(|it| it.tenant == tenant);
-        let mut usable = its.filter(|it| picture.is_usable(it) && picture.leads_to(it));
+        let mut usable = its.filter(|it| snapshot.is_usable(it) && snapshot.leads_to(it));
         let any = usable.clone().next().is_some();
         any && !self.tenants[tenant].home.old && usable.all(well)
     }
@@ -175,7 +175,7 @@ impl World {
         let index = self.clients.len() - 1;
         let client = &mut self.clients[index];
         client.script.ended = true;
-        (client.room, client.hasty) = (1 << 20, false);
+        (client.room, client.writes_first) = (1 << 20, false);
         index
     }
 

@@ -118,7 +118,7 @@ pub(crate) struct Count {
     clients: u32,
     pinned: u32,
     /// When the maximum of clients, or of waiting clients, was reached.
-    pub(crate) crowded: Option<Moment>,
+    pub(crate) limit_reached_at: Option<Moment>,
     pub(crate) full_of_waiters: Option<Moment>,
     /// The shared counters.
     quota: Option<Arc<Quota>>,
@@ -187,7 +187,7 @@ impl World {
         let (Some(quota), false) = (quotas.pop(), away || quotas.len() > 1) else {
             // Workers count at different times.
             self.tenants[tenant].count = Count {
-                crowded: Some(now),
+                limit_reached_at: Some(now),
                 full_of_waiters: Some(now),
                 ..Count::default()
             };
@@ -220,7 +220,7 @@ impl World {
         }
         let full = |limits: &Arc<TenantLimits>| limits.clients.is_some_and(|most| clients >= most);
         if limits.iter().any(full) {
-            count.crowded = Some(now);
+            count.limit_reached_at = Some(now);
         }
         // Logins wait while at most half of the places are taken.
         if quota.waiting.get() >= self.plan.settings.paused_clients_max.div_ceil(2) {

@@ -111,7 +111,7 @@ impl Link {
     }
 
     /// Whether the server has sent something that the proxy has not read.
-    pub(crate) fn is_to_say(&self) -> bool {
+    pub(crate) fn has_unread_output(&self) -> bool {
         !self.replies.is_empty() || !self.output.is_empty()
     }
 

@@ -76,10 +76,10 @@ impl World {
         {
             match text {
                 Text::Question(question) => {
-                    let answer = self.nodes[node].machine.peer_asked(question);
+                    let answer = self.nodes[node].machine.question_from_worker(question);
                     self.send_message(node, from, asker, Text::Answer(answer));
                 }
-                Text::Answer(answer) => self.nodes[node].machine.peer_told(asker, answer),
+                Text::Answer(answer) => self.nodes[node].machine.answer_from_worker(asker, answer),
             }
         }
     }
@@ -127,7 +127,7 @@ impl World {
                         self.send_message(node, to, asker, Text::Question(question.clone()));
                     }
                 }
-                Action::Report(report) => self.check_report(node, report)?,
+                Action::HealthEvent(report) => self.check_report(node, report)?,
                 Action::Notice(notice) => self.check_ceiling(node, &notice)?,
             }
         }

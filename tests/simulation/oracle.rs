@@ -132,7 +132,7 @@ impl Model {
     }
 
     /// An old server reveals whether a login is needed only with the first real command.
-    fn may_be_taken_for_friend(&self, view: &View<'_>) -> bool {
+    fn may_be_taken_as_logged_in(&self, view: &View<'_>) -> bool {
         let tenant = self.tenant(view);
         !self.must_be_anonymous(view) || tenant.is_some_and(|it| view.tenants[it].home.old)
     }
@@ -381,7 +381,7 @@ impl Model {
                 || concerns_server && is_lost(text) && self.has_lost(sent, view)
         });
         // CLIENT REPLY and similar commands affect no other client, so they need no known user.
-        let known = self.may_be_taken_for_friend(view);
+        let known = self.may_be_taken_as_logged_in(view);
         if refused || known && is_right(self, reply) {
             return Ok(After::default());
         }

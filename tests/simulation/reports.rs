@@ -2,7 +2,7 @@
 //! agree with the world.
 
 use elika::cluster::Health;
-use elika::proxy::{News, Report, StatsRequest};
+use elika::proxy::{HealthChange, HealthEvent, StatsRequest};
 
 use super::redis::Moment;
 use super::world::World;
@@ -19,15 +19,15 @@ pub(crate) struct HealthReport {
 
 impl World {
     /// A worker reports a change: it must be new and have a reason.
-    pub(crate) fn check_report(&mut self, node: usize, report: Report) -> Result<(), String> {
-        let Report {
+    pub(crate) fn check_report(&mut self, node: usize, report: HealthEvent) -> Result<(), String> {
+        let HealthEvent {
             instance, tenant, ..
         } = &report;
-        let health = match &report.news {
-            News::Up => Health::Up,
-            News::Degraded(_) => Health::Degraded,
-            News::Down(_) => Health::Down,
-            News::Distrusted(_) | News::Revoked(_) => return Ok(()),
+        let health = match &report.change {
+            HealthChange::Up => Health::Up,
+            HealthChange::Degraded(_) => Health::Degraded,
+            HealthChange::Down(_) => Health::Down,
+            HealthChange::ProtocolError(_) | HealthChange::Revoked(_) => return Ok(()),
         };
         let servers = self
             .servers
@@ -45,17 +45,17 @@ impl World {
             return Err(format!("worker {node} told before: {report:?}"));
         }
         let checks = self.plan.settings.check_ms > 0;
-        let right = match &report.news {
-            News::Degraded(why) if why.contains("to a check within") => checks,
-            News::Degraded(why) => {
+        let right = match &report.change {
+            HealthChange::Degraded(why) if why.contains("to a check within") => checks,
+            HealthChange::Degraded(why) => {
                 let mut spells = servers.flat_map(|server| &server.spells);
                 checks && spells.any(|spell| why.contains(spell.trouble.word()))
             }
-            News::Down(_) => {
+            HealthChange::Down(_) => {
                 let broken = { self.nodes[node].links.values() }.any(|link| link.garbage);
                 broken || { servers }.any(|it| it.is_out(self.now) || it.has_ever_failed())
             }
-            News::Up | News::Distrusted(_) | News::Revoked(_) => true,
+            HealthChange::Up | HealthChange::ProtocolError(_) | HealthChange::Revoked(_) => true,
         };
         if !right {
             return Err(format!("worker {node} has no reason for {report:?}"));
@@ -77,14 +77,14 @@ impl World {
             return Ok(());
         }
         let stats = self.nodes[0].machine.collect_stats(&StatsRequest::Metrics);
-        let Some(picture) = self.snapshots.last() else {
+        let Some(snapshot) = self.snapshots.last() else {
             return Ok(());
         };
         for instance in &stats.instances {
             let server = self.servers.iter().find(|server| {
                 server.tenant_key == instance.tenant
                     && server.instance == instance.id.as_str()
-                    && picture.is_usable(server)
+                    && snapshot.is_usable(server)
             });
             // In the calm the clock runs too fast for a short check timeout.
             let slow = instance.reason.contains("to a check within 100 ms");

@@ -1,5 +1,5 @@
-//! The course of one seed: the storm, the calm after it with its phases, the last requests, and the
-//! end.
+//! The course of one seed: random events with faults, then the fault-free phases, the last
+//! requests, and the end.
 
 use elika::proxy::{LinkKey, StatsRequest};
 
@@ -370,8 +370,9 @@ impl Redis {
     /// Whether a client is or will be blocked on this connection.
     fn is_patient(&self, link: &Link) -> bool {
         let session = link.session.and_then(|id| self.sessions.get(&id));
-        session.is_some_and(|it| it.blocked.is_some() || (it.own || it.waited) && link.is_to_say())
-            || link.is_to_do(b"WAIT\r\n")
+        session.is_some_and(|it| {
+            it.blocked.is_some() || (it.own || it.waited) && link.has_unread_output()
+        }) || link.is_to_do(b"WAIT\r\n")
             || link.is_to_do(b"POP\r\n")
             || link.is_to_do(b"pop\r\n")
     }

@@ -69,7 +69,7 @@ impl World {
         let clients: u32 = all.iter().map(|it| it.clients).sum();
         let connections = all
             .iter()
-            .map(|it| it.shared + it.own + it.idle + it.opening + it.verifying);
+            .map(|it| it.shared + it.dedicated + it.idle + it.opening + it.verifying);
         let connections: u32 = connections.sum();
         let in_flight: u64 = all.iter().map(|it| it.in_flight).sum();
         let waiting: u32 = all.iter().map(|it| it.waiting).sum();
@@ -209,7 +209,10 @@ impl World {
     fn check_pools(&self, node: usize, stats: &WorkerStats) -> Result<(), String> {
         let all = &stats.pools;
         let clients: u32 = all.iter().map(|pool| pool.clients).sum();
-        let connections: usize = all.iter().map(|it| it.shared + it.own + it.idle).sum();
+        let connections: usize = all
+            .iter()
+            .map(|it| it.shared + it.dedicated + it.idle)
+            .sum();
         let in_flight: u64 = all.iter().map(|it| it.in_flight).sum();
         let waiting: usize = all.iter().map(|it| it.waiting).sum();
         if clients as usize > stats.client_count

@@ -61,7 +61,7 @@ impl World {
             return;
         }
         let ids: Vec<u64> = self.clients.iter().map(|client| client.id).collect();
-        let most = match self.clients[index].hasty {
+        let most = match self.clients[index].writes_first {
             true => 100,
             false => *self.rng.pick(&[1, 1, 3, 10, 50]),
         };
@@ -271,10 +271,10 @@ impl World {
             Some(front) if more => front.done += 1,
             _ => drop(client.pending.pop_front()),
         }
-        if sent.op.is_own() {
+        if sent.op.is_dedicated() {
             client.held = sent.at;
         }
-        client.followed |= sent.op.is_own() || model.holds();
+        client.followed |= sent.op.is_dedicated() || model.holds();
         client.followed &= !client.pending.is_empty();
         self.answered.push(self.now.ms);
         if client.model.login != model.login {
@@ -362,7 +362,7 @@ impl World {
         });
         let where_to = { all.clone() }.any(|it| {
             let mut snapshots = snapshots.clone();
-            snapshots.all(|(_, picture)| picture.is_usable(it) && picture.leads_to(it))
+            snapshots.all(|(_, snapshot)| snapshot.is_usable(it) && snapshot.leads_to(it))
         });
         // A client that has an earlier password than others is not known elsewhere.
         let user = client.model.user();
@@ -375,7 +375,7 @@ impl World {
         passwords.dedup();
         let known = client.model.login.is_none() || passwords.len() == 1;
         let well = |it: &Redis| !it.has_ever_failed() && it.changes.is_empty();
-        let away = snapshots.all(|(_, picture)| !picture.is_usable(server));
+        let away = snapshots.all(|(_, snapshot)| !snapshot.is_usable(server));
         where_to && known && away && { all }.all(well)
     }
 }

@@ -132,7 +132,7 @@ impl World {
             }
         }
         world.limit();
-        let snapshot = world.picture();
+        let snapshot = world.build_snapshot();
         for worker in 0..world.plan.workers {
             let settings = Settings {
                 worker,
@@ -195,10 +195,10 @@ impl World {
         self.nodes[worker].clients.insert(key, self.clients.len());
         let left = self.rng.between(1, self.plan.requests);
         let script = Script::new(id, left, &self.plan, &mut self.rng);
-        let hasty = script.writes_much() && self.rng.one_in(6);
+        let writes_first = script.writes_much() && self.rng.one_in(6);
         self.note(|| {
             let behaviour = script.behaviour;
-            format!("client {id} on worker {worker}, {behaviour:?}, hasty: {hasty}")
+            format!("client {id} on worker {worker}, {behaviour:?}, writes_first: {writes_first}")
         });
         self.clients.push(Client {
             id,
@@ -218,7 +218,7 @@ impl World {
             read: Vec::new(),
             asleep_until: 0,
             reads_nothing: false,
-            hasty,
+            writes_first,
             paused: false,
             wants_write: false,
             eof: false,
@@ -227,7 +227,7 @@ impl World {
             asked: self.now,
             held: self.now,
             refused: 0,
-            vain: 0,
+            possibly_refused: 0,
             lost_dedicated: None,
             silent: false,
             followed: false,
@@ -306,7 +306,7 @@ impl World {
             self.new_password(server);
         }
         self.change();
-        self.ail(server);
+        self.degrade_or_stop_server(server);
         let node = self.rng.below(self.nodes.len());
         self.collect_stats(node)
     }

@@ -23,7 +23,7 @@ fn words(bytes: &str) -> String {
 }
 
 fn said(progress: Progress) -> String {
-    let Progress::Say(bytes) = progress else {
+    let Progress::Send(bytes) = progress else {
         panic!("{progress:?}")
     };
     words(&String::from_utf8(bytes).unwrap())
@@ -38,7 +38,7 @@ fn auth_is_alone_in_its_flight() {
     let last = "hellO 2 SETNAME elika selecT 3";
     assert_eq!(said(handshake.reply(b"+OK\r\n")), last);
     assert!(matches!(handshake.reply(HELLO2), Progress::More));
-    let Progress::Done(Greeted {
+    let Progress::Done(HandshakeDone {
         hello,
         id: Some(77),
         learned: None,
@@ -56,11 +56,11 @@ fn auth_is_alone_in_its_flight() {
 }
 
 #[test]
-fn user_that_may_not_select_gets_its_database() {
+fn select_before_auth_is_enough_for_a_user_without_select() {
     let (mut handshake, _) = start(true, Protocol::Resp2, 3);
     let denied = b"-NOPERM this user has no permissions to run the 'select' command\r\n";
-    assert!(matches!(handshake.reply(b"+OK\r\n"), Progress::Say(_)));
-    assert!(matches!(handshake.reply(b"+OK\r\n"), Progress::Say(_)));
+    assert!(matches!(handshake.reply(b"+OK\r\n"), Progress::Send(_)));
+    assert!(matches!(handshake.reply(b"+OK\r\n"), Progress::Send(_)));
     assert!(matches!(handshake.reply(HELLO2), Progress::More));
     assert!(matches!(handshake.reply(denied), Progress::Done(..)));
 }
@@ -107,7 +107,7 @@ fn an_old_server_is_served_in_resp2_only() {
     let (mut handshake, _) = start(false, Protocol::Resp2, 0);
     assert!(matches!(
         handshake.reply(unknown),
-        Progress::Done(Greeted {
+        Progress::Done(HandshakeDone {
             hello: HelloReply::Unknown(_),
             ..
         })
@@ -120,7 +120,7 @@ fn an_old_server_is_served_in_resp2_only() {
 }
 
 #[test]
-fn a_database_that_is_not_there() {
+fn missing_database_rejects_the_link() {
     let (mut handshake, _) = start(false, Protocol::Resp2, 99);
     assert!(matches!(handshake.reply(HELLO2), Progress::More));
     let Progress::Failed(Failure::Rejected(text)) =

@@ -124,7 +124,7 @@ impl Requests {
 
     /// Drops the kept replies of a closed client. Records with outstanding replies stay in the
     /// queues of their links, without a client.
-    pub(crate) fn abandon(&mut self, fifo: &mut Fifo, chunks: &mut ChunkPool) {
+    pub(crate) fn forget_client(&mut self, fifo: &mut Fifo, chunks: &mut ChunkPool) {
         let mut index = fifo.head;
         while let Some(record) = self.records.get_mut(index as usize) {
             let (here, reply) = (index, record.reply());

@@ -34,7 +34,7 @@ impl Retried {
 
 impl Requests {
     /// Appends a record to a client's queue again, after the records before it.
-    pub(crate) fn relink(&mut self, fifo: &mut Fifo, index: u32) {
+    pub(crate) fn append_to_client(&mut self, fifo: &mut Fifo, index: u32) {
         if let Some(record) = self.get_mut(index) {
             record.next_of_client = NIL;
             self.link_client(fifo, index);
@@ -85,7 +85,7 @@ impl Requests {
     }
 
     /// Appends a record to the queue of another link; its bytes start at `start`.
-    pub(crate) fn rehang(&mut self, index: u32, of_link: &mut Fifo, start: u64) {
+    pub(crate) fn append_to_link(&mut self, index: u32, of_link: &mut Fifo, start: u64) {
         if let Some(record) = self.get_mut(index) {
             (record.start, record.next_of_link) = (start, NIL);
             match self.get_mut(of_link.tail) {

@@ -7,7 +7,7 @@ use crate::resp::{Args, RequestDecoder, RequestLimits, Step};
 
 use crate::link::failure::Failure;
 use crate::proxy::action::Flow;
-use crate::proxy::check::speech::reply_to;
+use crate::proxy::check::traffic::reply_to;
 use crate::proxy::check::{Wire, World};
 use crate::store::chunk::SLICES_MAX;
 use crate::store::key::{ConnKey, LinkKey};
@@ -47,7 +47,7 @@ impl World<'_> {
         self.machine.link_failed(key, &failure);
     }
 
-    pub(super) fn server_says(&mut self, bytes: &[u8]) {
+    pub(super) fn server_sends(&mut self, bytes: &[u8]) {
         let paused = self.paused_links.clone();
         if let Some(key) = self.wire(|key, wire| wire.open && !paused.contains(key)) {
             self.deliver(key, bytes);
@@ -69,19 +69,19 @@ impl World<'_> {
         let Some(wire) = self.wires.get_mut(&key) else {
             return;
         };
-        let mut replies = std::mem::take(&mut wire.says);
+        let mut replies = std::mem::take(&mut wire.unread);
         let mut decoder = RequestDecoder::default();
         if std::mem::take(&mut wire.session.blocked) {
             replies.extend_from_slice(b"*-1\r\n");
         }
         while !wire.session.blocked
             && let Ok(Step::Array { len, .. }) =
-                decoder.decode(&wire.got, &RequestLimits::AFTER_LOGIN)
+                decoder.decode(&wire.received, &RequestLimits::AFTER_LOGIN)
         {
-            let frame: Vec<u8> = wire.got.drain(..len).collect();
+            let frame: Vec<u8> = wire.received.drain(..len).collect();
             reply_to(
                 Args::new(&frame),
-                self.trouble,
+                self.fault,
                 &mut wire.session,
                 &mut replies,
             );
@@ -95,13 +95,13 @@ impl World<'_> {
             }
         }
         if let Some(wire) = self.wires.get_mut(&key) {
-            wire.says = pieces.flatten().copied().collect();
+            wire.unread = pieces.flatten().copied().collect();
         }
     }
 
     /// Makes a client slow (it reads nothing by itself), lets it read some bytes, or lets it read
     /// on.
-    pub(super) fn sip(&mut self) {
+    pub(super) fn read_some(&mut self) {
         let how = self.input.number();
         let Some(key) = self.input.pick(&self.clients) else {
             return;
@@ -149,7 +149,7 @@ impl World<'_> {
             if let ConnKey::Link(key) = key
                 && let Some(wire) = self.wires.get_mut(&key)
             {
-                wire.got.extend(all.iter().take(taken));
+                wire.received.extend(all.iter().take(taken));
             }
             self.machine.sent(key, taken);
         }

@@ -72,13 +72,13 @@ impl Machine {
                 .clients
                 .get_mut(key)
                 .and_then(|client| client.waiting_mut());
-            let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
+            let Some(Goal::Question(pending)) = waiting.map(|waiting| &mut waiting.goal) else {
                 continue;
             };
-            if !matches!(gathering.purpose, Purpose::Redirect { .. }) {
+            if !matches!(pending.purpose, Purpose::Redirect { .. }) {
                 continue;
             }
-            let purpose = mem::take(&mut gathering.purpose);
+            let purpose = mem::take(&mut pending.purpose);
             self.conclude(key, Ok(()));
             if let (Some(scope), Purpose::Redirect { id, .. }) = (self.scope_of(key), &purpose) {
                 let question = Question::Subscriber(scope, id.cast_signed());
@@ -105,21 +105,21 @@ impl Machine {
         with_error: bool,
     ) -> Found {
         let Some(key) = self.by_number(scope, id) else {
-            return Found::Nobody;
+            return Found::NoSuchClient;
         };
         if self.unblock_wait(key, with_error) {
             return Found::Unblocked;
         }
         let Some(client) = self.clients.get_mut(key) else {
-            return Found::Nobody;
+            return Found::NoSuchClient;
         };
         let link = self.links.get(client.link);
         match (client.pin_mut(), link) {
             (Some(pin), Some(link)) if link.blocks() && link.owner() == key => {
-                pin.forbid_reuse();
-                link.id.map_or(Found::Otherwise, Found::Connection)
+                pin.set_not_reusable();
+                link.id.map_or(Found::NotPossible, Found::Connection)
             }
-            _ => Found::Otherwise,
+            _ => Found::NotPossible,
         }
     }
 
@@ -127,10 +127,10 @@ impl Machine {
     /// client's. A client without a dedicated link gets one.
     pub(in crate::proxy) fn subscriber_connection(&mut self, scope: &Scope, id: i64) -> Found {
         let Some(key) = self.by_number(scope, id) else {
-            return Found::Nobody;
+            return Found::NoSuchClient;
         };
         let Some(client) = self.clients.get(key) else {
-            return Found::Nobody;
+            return Found::NoSuchClient;
         };
         if client.pin().is_none() {
             let free = client.fifo.is_empty() && client.decodes();
@@ -138,23 +138,23 @@ impl Machine {
                 if self.clients.get(key).map(Client::phase) == Some(Phase::Queued) {
                     self.leave_queue(key);
                 }
-                return Found::Soon;
+                return Found::NotReady;
             }
         }
         let Some(client) = self.clients.get_mut(key) else {
-            return Found::Nobody;
+            return Found::NoSuchClient;
         };
         let link = self.links.get(client.link);
         match (client.pin_mut(), link) {
-            (Some(pin), Some(link)) if link.is_ready() && !pin.provisional => {
+            (Some(pin), Some(link)) if link.is_ready() && !pin.borrowed => {
                 let Some(id) = link.id else {
-                    return Found::Otherwise;
+                    return Found::NotPossible;
                 };
                 pin.kept = true;
                 Found::Connection(id)
             }
-            (Some(_), Some(_)) => Found::Soon,
-            _ => Found::Otherwise,
+            (Some(_), Some(_)) => Found::NotReady,
+            _ => Found::NotPossible,
         }
     }
 
@@ -162,7 +162,9 @@ impl Machine {
         let id = match found {
             Found::Connection(id) => id,
             Found::Unblocked => return self.reply(key, b":1\r\n"),
-            Found::Nobody | Found::Otherwise | Found::Soon => return self.reply(key, b":0\r\n"),
+            Found::NoSuchClient | Found::NotPossible | Found::NotReady => {
+                return self.reply(key, b":0\r\n");
+            }
         };
         let (id, reason) = (id.to_string(), if with_error { "ERROR" } else { "TIMEOUT" });
         let mut bytes = Vec::new();
@@ -182,8 +184,8 @@ impl Machine {
     ) {
         match found {
             Found::Connection(backend_id) => self.track_for(key, (id, backend_id), at, frame),
-            Found::Nobody => self.reply_error(key, &NO_SUCH_CLIENT),
-            Found::Otherwise | Found::Unblocked | Found::Soon => {
+            Found::NoSuchClient => self.reply_error(key, &NO_SUCH_CLIENT),
+            Found::NotPossible | Found::Unblocked | Found::NotReady => {
                 self.reply_error(key, &NOT_REDIRECTED);
             }
         }

@@ -42,12 +42,12 @@ impl Machine {
         let (lib_name, lib_ver) = details.map_or((empty, empty), |details| {
             (&details.lib_name, &details.lib_ver)
         });
-        let (peer, local) = client.ends();
+        let (peer, local) = client.addresses();
         let cmd = client.command.shown();
-        let (asker, bytes) = self.asking;
+        let (asking, bytes) = self.asking;
         let dialect = self.dialect_of(key);
         // Valkey has already taken the request's bytes from the buffer.
-        let asks = asker == key && !dialect.is_valkey();
+        let asks = asking == key && !dialect.is_valkey();
         let asked = if asks { bytes } else { 0 };
         let empty_pin = Pin::default();
         let pin = client.pin().unwrap_or(&empty_pin);
@@ -57,7 +57,7 @@ impl Machine {
         // behind it; inside EXEC, the asking command and EXEC.
         let under_way = match blocked {
             true => client.in_flight.max(1),
-            false => u32::from(asker == key),
+            false => u32::from(asking == key),
         };
         let carried_out = match pin.carried_out() {
             0 => totals.commands.saturating_sub(under_way.into()),

@@ -12,7 +12,7 @@ use crate::proxy::machine::Machine;
 use crate::proxy::texts::OUT_OF_MEMORY;
 use crate::session::change::Goal;
 use crate::session::client::Client;
-use crate::session::question::{Answer, Found, Gathering, Matches, Purpose, Question, Scope};
+use crate::session::question::{Answer, Found, Matches, PendingAnswers, Purpose, Question, Scope};
 use crate::store::allocator::{LARGE_BYTES, has_memory};
 use crate::store::key::ClientKey;
 
@@ -29,16 +29,16 @@ const LIST_TOO_LONG: ErrorReply =
 
 impl Machine {
     /// Handles a question of another worker.
-    pub fn peer_asked(&mut self, question: Question) -> Answer {
+    pub fn question_from_worker(&mut self, question: Question) -> Answer {
         let answer = self.answer_to(question, None);
         self.finish_call();
         answer
     }
 
-    fn answer_to(&mut self, question: Question, asker: Option<ClientKey>) -> Answer {
+    fn answer_to(&mut self, question: Question, asking: Option<ClientKey>) -> Answer {
         match question {
             Question::Search(search) => {
-                let (matches, more) = self.slice(&search, asker);
+                let (matches, more) = self.slice(&search, asking);
                 Answer::Found(matches, more)
             }
             Question::Blocked(scope, id, with_error) => {
@@ -52,15 +52,15 @@ impl Machine {
     }
 
     /// Handles a worker's answer, which may be this worker's.
-    pub fn peer_told(&mut self, key: ClientKey, answer: Answer) {
+    pub fn answer_from_worker(&mut self, key: ClientKey, answer: Answer) {
         let waiting = self
             .clients
             .get_mut(key)
             .and_then(|client| client.waiting_mut());
-        let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
+        let Some(Goal::Question(pending)) = waiting.map(|waiting| &mut waiting.goal) else {
             return;
         };
-        if gathering.left == 0 {
+        if pending.left == 0 {
             // A drain answered the client without this worker.
             return;
         }
@@ -68,43 +68,43 @@ impl Machine {
         match answer {
             Answer::Found(matches, more) => {
                 kept = matches.kept();
-                gathering.matches.add(matches);
-                gathering.more |= more;
+                pending.matches.add(matches);
+                pending.more |= more;
             }
-            Answer::Connection(Found::Nobody) | Answer::Gone => {}
-            Answer::Connection(found) => gathering.found = found,
+            Answer::Connection(Found::NoSuchClient) | Answer::Gone => {}
+            Answer::Connection(found) => pending.found = found,
         }
-        gathering.left -= 1;
-        let last = gathering.left == 0;
+        pending.left -= 1;
+        let last = pending.left == 0;
         self.clients.count_partial(kept);
         if last {
-            self.finish_gathering(key);
+            self.finish_question(key);
             self.finish_call();
         }
     }
 
     /// Answers the client with the answers that arrived: all of them, or, in a drain, those of
     /// workers that had not ended. A search with further slices continues.
-    pub(in crate::proxy) fn finish_gathering(&mut self, key: ClientKey) {
+    pub(in crate::proxy) fn finish_question(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
         let waiting = client.waiting_mut();
-        let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
+        let Some(Goal::Question(pending)) = waiting.map(|waiting| &mut waiting.goal) else {
             return;
         };
-        gathering.left = 0;
-        if let Some(Question::Search(search)) = &mut gathering.question
-            && std::mem::take(&mut gathering.more)
-            && gathering.matches.bytes <= LIST_BYTES_MAX
+        pending.left = 0;
+        if let Some(Question::Search(search)) = &mut pending.question
+            && std::mem::take(&mut pending.more)
+            && pending.matches.bytes <= LIST_BYTES_MAX
         {
             search.slice += 1;
             let tenant = self.upstreams.tenant_of_account(client.account());
             return self.clients.queue_slice(key, tenant, self.now);
         }
-        let done = std::mem::replace(&mut **gathering, Gathering::new(Purpose::List));
+        let done = std::mem::replace(&mut **pending, PendingAnswers::new(Purpose::List));
         self.conclude(key, Ok(()));
-        self.reply_gathered(key, done);
+        self.reply_answers(key, done);
     }
 
     /// Puts a question to all workers, this one included, in a later turn: a client that asks
@@ -115,13 +115,13 @@ impl Machine {
         question: Question,
         (matches, purpose): (Matches, Purpose),
     ) {
-        let gathering = Gathering {
+        let pending = PendingAnswers {
             question: Some(question),
             asked: self.asking.1,
             matches,
-            ..Gathering::new(purpose)
+            ..PendingAnswers::new(purpose)
         };
-        self.change(key, Goal::Peers(Box::new(gathering)), None);
+        self.change(key, Goal::Question(Box::new(pending)), None);
         if let Some(client) = self.clients.get(key) {
             let tenant = self.upstreams.tenant_of_account(client.account());
             self.clients.queue_question(key, tenant, self.now);
@@ -143,34 +143,34 @@ impl Machine {
         while let Some(key) = self.clients.next_question() {
             let client = self.clients.get_mut(key);
             let waiting = client.and_then(|client| client.waiting_mut());
-            let Some(Goal::Peers(gathering)) = waiting.map(|waiting| &mut waiting.goal) else {
+            let Some(Goal::Question(pending)) = waiting.map(|waiting| &mut waiting.goal) else {
                 continue;
             };
-            let Some(question) = gathering.question.clone() else {
+            let Some(question) = pending.question.clone() else {
                 continue;
             };
-            gathering.left = others + 1;
+            pending.left = others + 1;
             if others > 0 {
                 self.actions.push_back(Action::Ask(key, question.clone()));
             }
-            self.asking = (key, gathering.asked);
+            self.asking = (key, pending.asked);
             let answer = self.answer_to(question, Some(key));
             self.asking.0 = ClientKey::NONE;
-            self.peer_told(key, answer);
+            self.answer_from_worker(key, answer);
             return self.keep_limits();
         }
     }
 
     /// Handles the last answer.
-    fn reply_gathered(&mut self, key: ClientKey, gathering: Gathering) {
+    fn reply_answers(&mut self, key: ClientKey, pending: PendingAnswers) {
         let mut out = Vec::new();
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        let mut me_too = false;
-        match gathering.purpose {
+        let mut close_asking = false;
+        match pending.purpose {
             Purpose::List => {
-                let mut found = gathering.matches;
+                let mut found = pending.matches;
                 if found.bytes > LIST_BYTES_MAX {
                     self.stats.counters.lists_refused += 1;
                     return self.reply_error(key, &LIST_TOO_LONG);
@@ -189,26 +189,26 @@ impl Machine {
             }
             Purpose::Kill {
                 old_form,
-                me_too: me,
+                close_asking: me,
             } => {
-                me_too = me;
+                close_asking = me;
                 match old_form {
-                    false => write::integer(&mut out, gathering.matches.killed.cast_signed()),
-                    true if gathering.matches.killed == 0 => {
+                    false => write::integer(&mut out, pending.matches.killed.cast_signed()),
+                    true if pending.matches.killed == 0 => {
                         write::error(&mut out, "ERR No such client")
                     }
                     true => write::simple(&mut out, "OK"),
                 }
             }
             Purpose::Unblock { with_error } => {
-                return self.unblock(key, gathering.found, with_error);
+                return self.unblock(key, pending.found, with_error);
             }
             Purpose::Redirect {
                 id,
                 at,
                 frame,
                 tries,
-            } if gathering.found == Found::Soon && tries < REDIRECT_TRIES_MAX => {
+            } if pending.found == Found::NotReady && tries < REDIRECT_TRIES_MAX => {
                 // The question is asked again in the next round.
                 let tries = tries + 1;
                 let purpose = Purpose::Redirect {
@@ -217,16 +217,20 @@ impl Machine {
                     frame,
                     tries,
                 };
-                self.change(key, Goal::Peers(Box::new(Gathering::new(purpose))), None);
+                self.change(
+                    key,
+                    Goal::Question(Box::new(PendingAnswers::new(purpose))),
+                    None,
+                );
                 self.clients.ask_again(key);
                 return;
             }
             Purpose::Redirect { id, at, frame, .. } => {
-                return self.redirect(key, gathering.found, (id, at, &frame));
+                return self.redirect(key, pending.found, (id, at, &frame));
             }
         }
         self.reply(key, &out);
-        if me_too {
+        if close_asking {
             self.stats.counters.kills += 1;
             self.finish_client(key);
         }
@@ -235,7 +239,7 @@ impl Machine {
     /// The tenant, instance and user of a client; `None` if it has no account or no instance.
     pub(in crate::proxy) fn scope_of(&self, key: ClientKey) -> Option<Scope> {
         let client = self.clients.get(key)?;
-        let (tenant, instance) = self.upstreams.place_of(client.pool)?;
+        let (tenant, instance) = self.upstreams.cluster_of(client.pool)?;
         Some(Scope {
             tenant: tenant.clone(),
             instance: instance.clone(),
@@ -247,7 +251,7 @@ impl Machine {
     /// every instance.
     pub(in crate::proxy) fn in_scope(&self, client: &Client, scope: &Scope) -> bool {
         let tenant = self.upstreams.tenant_of_account(client.account());
-        let place = self.upstreams.place_of(client.pool);
+        let place = self.upstreams.cluster_of(client.pool);
         self.upstreams.user(client.account()) == &*scope.user
             && self.upstreams.tenant_key(tenant) == Some(&scope.tenant)
             && place.is_none_or(|(_, id)| *id == scope.instance)

@@ -37,13 +37,21 @@ impl Machine {
         let filter = Filter::parse_kill(args, self.dialect_of(key))?;
         let mut matches = false;
         self.with_line(key, |line| matches = filter.matches(line));
-        let me_too = matches && !filter.skip_me();
+        let close_asking = matches && !filter.skip_me();
         let matches = Matches {
-            killed: u64::from(me_too),
+            killed: u64::from(close_asking),
             ..Matches::default()
         };
         let old_form = filter.is_old_form();
-        self.search(key, filter, matches, Purpose::Kill { old_form, me_too });
+        self.search(
+            key,
+            filter,
+            matches,
+            Purpose::Kill {
+                old_form,
+                close_asking,
+            },
+        );
         Ok(())
     }
 
@@ -66,7 +74,7 @@ impl Machine {
     pub(in crate::proxy) fn slice(
         &mut self,
         search: &Search,
-        asker: Option<ClientKey>,
+        asking: Option<ClientKey>,
     ) -> (Matches, bool) {
         let size = match search.filter.has_numbers() {
             true => SLICE_OF_NUMBERS,
@@ -93,7 +101,7 @@ impl Machine {
                     matches.lines.push((line.id, text));
                 }
             });
-            if is_meant && search.kill && Some(key) != asker {
+            if is_meant && search.kill && Some(key) != asking {
                 matches.killed += 1;
                 self.stats.counters.kills += 1;
                 self.work.push(Work::CloseClient(key));

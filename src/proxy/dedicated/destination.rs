@@ -35,7 +35,7 @@ fn may_be_broken(begin: &[u8]) -> bool {
 }
 
 impl Machine {
-    pub(super) fn manner(&self, key: LinkKey) -> FrameContext {
+    pub(super) fn frame_context(&self, key: LinkKey) -> FrameContext {
         let Some(link) = self.links.get(key) else {
             return FrameContext::default();
         };
@@ -154,13 +154,13 @@ impl Machine {
 
     /// Decides where a frame with this start goes.
     pub(super) fn destination(&self, key: LinkKey, begin: &[u8]) -> Result<Destination, Failure> {
-        let manner = self.manner(key);
+        let context = self.frame_context(key);
         let first = begin.first();
-        if manner.monitor && first == Some(&b'+') {
+        if context.monitor && first == Some(&b'+') {
             match begin.len() {
                 1 => return Ok(Destination::Undecided),
                 // A server sends no lines of MONITOR to a client that wants no replies.
-                _ if is_line(begin) && manner.silent => return Ok(Destination::Drop),
+                _ if is_line(begin) && context.silent => return Ok(Destination::Drop),
                 _ if is_line(begin) => return Ok(Destination::MonitorLine),
                 _ => {}
             }
@@ -168,7 +168,7 @@ impl Machine {
         if first == Some(&b'>') && self.redirects_to(key).is_some() {
             return Ok(Destination::HeldPush);
         }
-        if first == Some(&b'>') || first == Some(&b'*') && manner.modal {
+        if first == Some(&b'>') || first == Some(&b'*') && context.modal {
             // CLIENT REPLY OFF silences replies, not messages.
             return Ok(Destination::Push);
         }
@@ -186,7 +186,7 @@ impl Machine {
             return Ok(Destination::Collect);
         }
         Ok(match (head.map(|head| head.verb), pin) {
-            (Some(Verb::Exec), Some(pin)) if pin.walks() => Destination::ExecReply,
+            (Some(Verb::Exec), Some(pin)) if pin.scans_exec() => Destination::ExecReply,
             (Some(Verb::Change), Some(pin))
                 if pin.changes.front().is_some_and(Change::rewrites) =>
             {
@@ -194,7 +194,7 @@ impl Machine {
             }
             (Some(_), _) => Destination::Reply,
             (None, _) => {
-                let why = "sent a reply that nobody asked for";
+                let why = "sent an unexpected reply";
                 return Err(Failure::Desync(why.into()));
             }
         })

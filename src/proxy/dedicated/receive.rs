@@ -6,8 +6,8 @@ use std::mem;
 use crate::command::proxy_command;
 
 use crate::dedicated::effect::Effect;
+use crate::dedicated::exec_scanner::ExecScanner;
 use crate::dedicated::pin::Change;
-use crate::dedicated::walker::Walker;
 use crate::link::failure::Failure;
 use crate::link::frame::{Class, Destination, Frame};
 use crate::link::request::Kind;
@@ -16,7 +16,7 @@ use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
 use crate::session::client::Hold;
 use crate::session::sessions::Full;
-use crate::stats::notice::Bound;
+use crate::stats::notice::NoticeKind;
 use crate::store::key::{ClientKey, LinkKey};
 
 impl Machine {
@@ -42,9 +42,9 @@ impl Machine {
                 let destination = self.destination(key, rest)?;
                 if let Some(link) = self.links.get_mut(key) {
                     if matches!(rest.first(), Some(b'-' | b'!'))
-                        && let Some(trouble) = link.note_error(true, rest)
+                        && let Some(health_error) = link.note_error(true, rest)
                     {
-                        self.work.push(Work::Suspect(key, trouble));
+                        self.work.push(Work::Suspect(key, health_error));
                     }
                     let head = self.requests.get(link.fifo.head);
                     if head.is_some_and(|head| head.verb == Verb::Exec) {
@@ -68,12 +68,12 @@ impl Machine {
             let (owner, destination) = (link.owner(), link.frame.destination);
             self.pass(key, destination, part)?;
             if whole {
-                self.framed(key, owner)?;
+                self.frame_complete(key, owner)?;
                 self.release_held(owner);
             }
         }
         if let Some(link) = self.links.get(key) {
-            self.work.push(Work::Settle(link.owner()));
+            self.work.push(Work::ReplyArrived(link.owner()));
         }
         Ok(())
     }
@@ -97,7 +97,7 @@ impl Machine {
         self.clients.release_parked(&mut self.requests, key);
         let client = self.clients.get(key);
         if client.is_some_and(|it| it.fifo.is_empty() && it.hold.has(Hold::BARRIER)) {
-            self.wake(key);
+            self.mark_ready(key);
         }
     }
 
@@ -123,7 +123,7 @@ impl Machine {
                 };
                 if client.outbound.len() + part.len() > max {
                     self.work
-                        .push(Work::Evict(owner, Bound::SubscriberOutbound));
+                        .push(Work::Evict(owner, NoticeKind::SubscriberOutbound));
                 }
                 self.clients.write(owner, part);
             }
@@ -131,13 +131,14 @@ impl Machine {
                 let client = head.map_or(owner, |head| head.client);
                 let of = (client, link.fifo.head);
                 if self.deliver(of, (kind, part), (0, false)) == Full::Yes {
-                    self.work.push(Work::Evict(client, Bound::ClientOutbound));
+                    self.work
+                        .push(Work::Evict(client, NoticeKind::ClientOutbound));
                 }
             }
             Destination::Collect => link.collect(part)?,
             Destination::HeldPush => self.held_push(key, part)?,
             Destination::MonitorLine => self.monitor_line(key, part)?,
-            Destination::ExecReply => self.walk(key, part, kind != Kind::Deliver)?,
+            Destination::ExecReply => self.exec_part(key, part, kind != Kind::Deliver)?,
             Destination::Drop | Destination::Undecided => {}
         }
         Ok(())
@@ -149,8 +150,8 @@ impl Machine {
     }
 
     /// Handles a complete frame.
-    fn framed(&mut self, key: LinkKey, owner: ClientKey) -> Result<(), Failure> {
-        let manner = self.manner(key);
+    fn frame_complete(&mut self, key: LinkKey, owner: ClientKey) -> Result<(), Failure> {
+        let context = self.frame_context(key);
         let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
@@ -162,7 +163,7 @@ impl Machine {
             .clients
             .get_mut(owner)
             .and_then(|client| client.pin_mut());
-        match frame.class(manner.modal, manner.monitor) {
+        match frame.class(context.modal, context.monitor) {
             Class::Unsolicited => {
                 self.stats.counters.pushes += 1;
                 if frame.destination == Destination::HeldPush {
@@ -200,7 +201,7 @@ impl Machine {
                     Ok(())
                 }
                 None => {
-                    let why = "sent a reply that nobody asked for";
+                    let why = "sent an unexpected reply";
                     Err(Failure::Desync(why.into()))
                 }
             },
@@ -276,7 +277,7 @@ impl Machine {
         match verb {
             Verb::Multi if good && !queued => pin.multi = true,
             Verb::Exec => {
-                pin.walker = Walker::default();
+                pin.scanner = ExecScanner::default();
                 if pin.multi {
                     pin.end_transaction();
                 }
@@ -284,7 +285,7 @@ impl Machine {
             Verb::Discard if good && !queued => pin.end_transaction(),
             Verb::Unwatch if good && !queued => pin.watched.clear(),
             Verb::Plain if !writes || !good => {}
-            Verb::Plain if !queued => client.has_written(),
+            Verb::Plain if !queued => client.wrote_here(),
             // One effect is enough.
             Verb::Plain if !matches!(pin.effects.back(), Some((_, Effect::Write))) => {
                 pin.effects.push_back((place, Effect::Write));
@@ -331,8 +332,8 @@ impl Machine {
             }
             (Change::Queue(_), None) | (_, Some(_)) => {}
             (Change::Select(db), None) => self.selected(key, db),
-            (Change::Login(credential), None) => self.logged_in_own(key, credential),
-            (change @ Change::Hello { .. }, None) => self.greeted_own(key, change, reply, silent),
+            (Change::Login(credential), None) => self.logged_in_dedicated(key, credential),
+            (change @ Change::Hello { .. }, None) => self.hello_done(key, change, reply, silent),
             (Change::TrackingInfo, None) => self.tracking_answered(key, reply, silent),
             (change, None) => self.clients.change_pin(key, &change),
         }

@@ -40,7 +40,7 @@ impl Machine {
     }
 
     /// Retires a dedicated link: it is closed when nothing is in flight except a blocking command.
-    pub(in crate::proxy) fn retire_owned(&mut self, key: LinkKey) {
+    pub(in crate::proxy) fn retire_dedicated(&mut self, key: LinkKey) {
         let Some(link) = self.links.get(key) else {
             return;
         };
@@ -69,8 +69,8 @@ impl Machine {
         };
         if let Some(pin) = client.set_pin(None) {
             let link = client.link;
-            client.go_to(LinkKey::NONE);
-            self.release_place(pin.tenant);
+            client.set_link(LinkKey::NONE);
+            self.release_dedicated(pin.tenant);
             self.client_gone(link, &pin);
         }
     }
@@ -85,11 +85,11 @@ impl Machine {
             return;
         };
         let own = client.link;
-        client.go_to(LinkKey::NONE);
+        client.set_link(LinkKey::NONE);
         if link.sent == 0 {
             client.forget_former(own);
         }
-        self.release_place(pin.tenant);
+        self.release_dedicated(pin.tenant);
         let head = self.requests.get(link.fifo.head);
         let in_doubt = head.is_some_and(|head| head.start < link.sent);
         let torn = link.is_dedicated() && link.is_ready() && !link.scanner.at_start();
@@ -102,7 +102,7 @@ impl Machine {
         self.clients.silence(&mut self.requests, key);
         // Sends the replies that waited for the end of a partial message.
         self.clients.release_parked(&mut self.requests, key);
-        self.wake(key);
+        self.mark_ready(key);
     }
 
     /// Cancels a client's wait when it leaves, so that a blocking command takes no data. Replies
@@ -124,7 +124,7 @@ impl Machine {
         let link = mem::replace(&mut client.link, LinkKey::NONE);
         self.finish_client(key);
         self.clients.silence(&mut self.requests, key);
-        self.release_place(pin.tenant);
+        self.release_dedicated(pin.tenant);
         self.client_gone(link, &pin);
     }
 

@@ -17,7 +17,7 @@ use crate::store::key::ClientKey;
 
 impl Machine {
     /// Dispatches a command that needs a dedicated link; the client may have one.
-    pub(in crate::proxy) fn dispatch_own(
+    pub(in crate::proxy) fn dispatch_dedicated(
         &mut self,
         key: ClientKey,
         own: Dedicated,
@@ -63,7 +63,7 @@ impl Machine {
                 return self.refuse(key, refusal);
             }
         }
-        self.send_own(key, own, frame)
+        self.send_dedicated(key, own, frame)
     }
 
     /// Is the client's instance down? A blocking command then waits in the wait queue: after an
@@ -71,11 +71,11 @@ impl Machine {
     fn is_down(&self, key: ClientKey) -> bool {
         let client = self.clients.get(key);
         client.is_some_and(|it| {
-            self.upstreams.is_out(it.pool, self.now) && !self.upstreams.is_gone(it.pool)
+            self.upstreams.fails_fast(it.pool, self.now) && !self.upstreams.is_gone(it.pool)
         })
     }
 
-    fn send_own(&mut self, key: ClientKey, own: Dedicated, frame: &[u8]) -> Handled {
+    fn send_dedicated(&mut self, key: ClientKey, own: Dedicated, frame: &[u8]) -> Handled {
         let argc = Args::new(frame).len() as u32;
         match own {
             Dedicated::Multi => self.send(key, Verb::Multi, 1, None, frame),
@@ -154,7 +154,7 @@ impl Machine {
 
     /// Dispatches a command of a client that has a dedicated link. The server answers all that it
     /// can, in the client's state; the rest is handled as for any client.
-    pub(in crate::proxy) fn dispatch_pinned(
+    pub(in crate::proxy) fn dispatch_with_pin(
         &mut self,
         key: ClientKey,
         plan: Plan,
@@ -164,13 +164,13 @@ impl Machine {
             plan,
             Plan::Forward | Plan::Script | Plan::Dedicated(Dedicated::Wait)
         );
-        if !harmless && self.is_provisional(key) && !self.at_barrier(key) {
+        if !harmless && self.is_borrowed(key) && !self.at_barrier(key) {
             return Handled::Later;
         }
         match plan {
             Plan::Forward | Plan::Script => return self.forward_one(key, frame),
             Plan::Admin(_) if self.settings.admin_commands => return self.forward_one(key, frame),
-            Plan::Dedicated(own) => return self.dispatch_own(key, own, frame),
+            Plan::Dedicated(own) => return self.dispatch_dedicated(key, own, frame),
             Plan::CrossProtocol => {
                 self.stats.counters.cross_protocol += 1;
                 self.close_now(key);
@@ -220,14 +220,14 @@ impl Machine {
                 self.answer_tracking(key, answer, frame);
                 Handled::Yes
             }
-            Plan::Session(session) => self.pinned_session(key, session, frame),
+            Plan::Session(session) => self.session_with_pin(key, session, frame),
             // All other plans are handled.
             _ => Handled::Yes,
         }
     }
 
     /// Is the client's dedicated link unusable for other requests?
-    fn is_provisional(&self, key: ClientKey) -> bool {
+    fn is_borrowed(&self, key: ClientKey) -> bool {
         let client = self.clients.get(key);
         // A borrowed link goes back to the pool after one request, as it was.
         let borrowed = client
@@ -251,7 +251,7 @@ impl Machine {
                     return Some(Handled::Later);
                 }
                 if self.clients.is_inside(key) {
-                    return Some(self.poison(key, &NOT_INSIDE));
+                    return Some(self.fail_transaction(key, &NOT_INSIDE));
                 }
                 let verb = match argc {
                     1 => Verb::ConfirmAll(topic),
@@ -264,7 +264,7 @@ impl Machine {
             }
             // Inside MULTI, OFF must be queued like ON.
             Answer::ClientTrackingOff if self.clients.is_inside(key) => {
-                return Some(self.poison(key, &NOT_INSIDE));
+                return Some(self.fail_transaction(key, &NOT_INSIDE));
             }
             Answer::ClientNoTouchOff if self.clients.is_inside(key) => {
                 return Some(self.queue(key, Plan::Answer(answer), frame));
@@ -293,7 +293,7 @@ impl Machine {
             Ok(on) => {
                 if let Some(client) = self.clients.get_mut(key) {
                     if client.is(Flag::Moved) {
-                        client.sends(frame);
+                        client.note_request(frame);
                     }
                     let what = (kind_of(client), Verb::Script);
                     self.put(key, on, what, 1, frame);

@@ -27,7 +27,7 @@ pub(super) const CLOSED: ErrorReply = ErrorReply::unavailable("connection closed
 impl Machine {
     /// Handles a session command. Nothing unsettled is in flight, and the client is neither inside
     /// MULTI nor a RESP2 subscriber.
-    pub(super) fn pinned_session(
+    pub(super) fn session_with_pin(
         &mut self,
         key: ClientKey,
         session: Session,
@@ -48,8 +48,8 @@ impl Machine {
                 Ok(db) => return self.change_by(key, Change::Select(db), frame),
                 Err(error) => Err(error),
             },
-            Session::Auth => self.pinned_auth(key, args),
-            Session::Hello => self.pinned_hello(key, args),
+            Session::Auth => self.auth_with_pin(key, args),
+            Session::Hello => self.hello_with_pin(key, args),
             _ => return self.session(key, session, frame),
         };
         match outcome {
@@ -61,15 +61,15 @@ impl Machine {
         }
     }
 
-    fn pinned_auth(&mut self, key: ClientKey, args: Args<'_>) -> Result<Handled, ErrorReply> {
+    fn auth_with_pin(&mut self, key: ClientKey, args: Args<'_>) -> Result<Handled, ErrorReply> {
         let request = auth::parse(args)?;
         let target = self.target(key, request.user, request.password, None)?;
-        self.verify_own(key, Goal::Auth, target)
+        self.verify_for_dedicated(key, Goal::Auth, target)
     }
 
     /// Verifies a credential on another link before it is sent on the dedicated one: there, a
     /// server may not reply to a failed AUTH while messages are pending.
-    fn verify_own(
+    fn verify_for_dedicated(
         &mut self,
         key: ClientKey,
         goal: Goal,
@@ -87,7 +87,7 @@ impl Machine {
     }
 
     /// Logs in on the dedicated link with a credential that was verified.
-    pub(in crate::proxy) fn change_own(
+    pub(in crate::proxy) fn change_dedicated(
         &mut self,
         key: ClientKey,
         goal: Goal,
@@ -118,7 +118,7 @@ impl Machine {
         }
     }
 
-    fn pinned_hello(&mut self, key: ClientKey, args: Args<'_>) -> Result<Handled, ErrorReply> {
+    fn hello_with_pin(&mut self, key: ClientKey, args: Args<'_>) -> Result<Handled, ErrorReply> {
         let request = hello::parse(args)?;
         let client = self
             .clients
@@ -128,7 +128,7 @@ impl Machine {
         let name = request.name.map(<[u8]>::to_vec);
         if let Some((user, password)) = request.auth {
             let target = self.target(key, Some(user), password, request.protocol)?;
-            return self.verify_own(key, Goal::Hello { name }, target);
+            return self.verify_for_dedicated(key, Goal::Hello { name }, target);
         }
         let mut bytes = Vec::new();
         let version = protocol.number().to_string();
@@ -221,7 +221,7 @@ impl Machine {
     }
 
     /// Handles a successful login on a dedicated link.
-    pub(super) fn logged_in_own(&mut self, key: ClientKey, credential: Arc<Credential>) {
+    pub(super) fn logged_in_dedicated(&mut self, key: ClientKey, credential: Arc<Credential>) {
         let Some(client) = self.clients.get(key) else {
             return;
         };
@@ -255,12 +255,12 @@ impl Machine {
         if let Some(client) = self.clients.get_mut(key) {
             (client.db, client.protocol) = (db, protocol);
             // The link stays the same.
-            client.go_to(on);
+            client.set_link(on);
         }
     }
 
     /// Handles the reply to HELLO; the client's number takes the place of the link's.
-    pub(super) fn greeted_own(
+    pub(super) fn hello_done(
         &mut self,
         key: ClientKey,
         change: Change,
@@ -276,7 +276,7 @@ impl Machine {
             return;
         };
         if let Some(credential) = login {
-            self.logged_in_own(key, credential);
+            self.logged_in_dedicated(key, credential);
         }
         if let Some(client) = self.clients.get(key) {
             let (access, db) = (self.upstreams.access_key(client.pool), client.db);

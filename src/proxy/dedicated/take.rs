@@ -34,11 +34,11 @@ impl Machine {
         if waited_for {
             // Free links go to the clients that wait already.
             self.work.push(Work::ServeQueues(slot));
-        } else if !self.upstreams.is_out(pool_key, self.now)
-            && self.upstreams.take_place(slot, &self.links)
+        } else if !self.upstreams.fails_fast(pool_key, self.now)
+            && self.upstreams.take_dedicated(slot, &self.links)
             && let Some(link) = self.free_connection(pool_key, slot)?
         {
-            self.own(link, key);
+            self.make_dedicated(link, key);
             return Ok(());
         }
         let known = self.upstreams.has_pool(pool_key);
@@ -88,15 +88,15 @@ impl Machine {
 
     /// Borrows a link for one request, whatever its role is.
     fn borrow_link(&mut self, link: LinkKey, key: ClientKey) {
-        self.count_owned(link);
-        self.own(link, key);
+        self.count_dedicated(link);
+        self.make_dedicated(link, key);
         if let Some(pin) = self.clients.pin_mut(key) {
-            pin.provisional = true;
+            pin.borrowed = true;
         }
     }
 
     /// Subtracts a dedicated link of a tenant, and serves the tenant's waiting clients.
-    pub(in crate::proxy) fn release_place(&mut self, slot: TenantSlot) {
+    pub(in crate::proxy) fn release_dedicated(&mut self, slot: TenantSlot) {
         self.upstreams.release(slot, Use::Pinned);
         self.work.push(Work::ServeQueues(slot));
     }
@@ -116,7 +116,7 @@ impl Machine {
     }
 
     /// Counts a link as dedicated whatever the tenant's limit is.
-    fn count_owned(&mut self, key: LinkKey) {
+    fn count_dedicated(&mut self, key: LinkKey) {
         if let Some(link) = self.links.get(key) {
             let slot = self.upstreams.tenant_of_pool(link.pool);
             self.upstreams.take(slot, Use::Pinned, None);
@@ -133,8 +133,8 @@ impl Machine {
         if self.upstreams.is_refused(pool_key, self.now) {
             return Err(Refusal::LoggedOut);
         }
-        let nobodys = Role::Dedicated(ClientKey::NONE);
-        Ok(self.open(pool_key, nobodys))
+        let unowned = Role::Dedicated(ClientKey::NONE);
+        Ok(self.open(pool_key, unowned))
     }
 
     /// Takes this link out of the idle ones, for clients that wait for replicas.
@@ -147,7 +147,7 @@ impl Machine {
     }
 
     /// Makes a link the client's dedicated link. The caller has counted the link for the tenant.
-    pub(super) fn own(&mut self, link_key: LinkKey, key: ClientKey) {
+    pub(super) fn make_dedicated(&mut self, link_key: LinkKey, key: ClientKey) {
         let Some(link) = self.links.get(link_key) else {
             return;
         };
@@ -162,7 +162,7 @@ impl Machine {
         let tenant = self.upstreams.tenant_of_pool(pool);
         if let Some(client) = self.clients.get_mut(key) {
             let shared = client.link;
-            client.go_to(link_key);
+            client.set_link(link_key);
             client.set_pin(Some(Box::new(Pin {
                 tenant,
                 shared,
@@ -197,13 +197,13 @@ impl Machine {
         let (link_key, to) = (client.link, client.pool);
         // The client returns to its earlier shared link, if that is still in its pool.
         let shared = self.links.get(pin.shared);
-        client.go_to(match shared.is_some_and(|it| it.pool == to) {
+        client.set_link(match shared.is_some_and(|it| it.pool == to) {
             true => pin.shared,
             false => LinkKey::NONE,
         });
-        self.release_place(pin.tenant);
-        if self.upstreams.leaving(to, self.now).is_some() {
-            self.gather(key);
+        self.release_dedicated(pin.tenant);
+        if self.upstreams.draining(to, self.now).is_some() {
+            self.hold_for_move(key);
         }
         let Some(link) = self.links.get(link_key) else {
             return;
@@ -211,7 +211,7 @@ impl Machine {
         let dedicated = link.is_dedicated();
         self.assign(link_key, link.role().without_owner());
         if dedicated {
-            let at_home = pin.provisional || self.move_to_pool(link_key, to);
+            let at_home = pin.borrowed || self.move_to_pool(link_key, to);
             self.give_back(link_key, pin.not_reusable || !at_home);
             return;
         }

@@ -30,7 +30,7 @@ const REPLY_NOT_INSIDE: ErrorReply =
     ErrorReply::fixed("ERR Command 'client|reply' not allowed inside a transaction");
 
 /// No server of any version accepts this: it makes the transaction fail.
-const POISON: &[&[u8]] = &[b"MULTI", b"!"];
+const INVALID: &[&[u8]] = &[b"MULTI", b"!"];
 
 /// The limit on remembered commands inside one MULTI, bytes, with a fixed cost for each.
 const EFFECTS_BYTES_MAX: usize = 1 << 20;
@@ -71,27 +71,31 @@ impl Machine {
             },
             Plan::Admin(name) | Plan::Never(name) => {
                 let error = denied(self.user_of(key), name);
-                return self.poison(key, &error);
+                return self.fail_transaction(key, &error);
             }
             Plan::Session(Session::ClientReply) if self.dialect_of(key) == Dialect::Valkey9 => {
-                return self.poison(key, &REPLY_NOT_INSIDE);
+                return self.fail_transaction(key, &REPLY_NOT_INSIDE);
             }
-            _ => return self.poison(key, &NOT_INSIDE),
+            _ => return self.fail_transaction(key, &NOT_INSIDE),
         };
         let Some(pin) = self.clients.pin_mut(key) else {
             return Handled::Yes;
         };
         pin.effect_bytes += effect.size();
         if pin.effect_bytes > EFFECTS_BYTES_MAX {
-            return self.poison(key, &TOO_MUCH);
+            return self.fail_transaction(key, &TOO_MUCH);
         }
         self.send(key, Verb::Change, 1, Some(Change::Queue(effect)), frame)
     }
 
     /// Refuses a command inside MULTI. The server gets a command that it refuses, so that the
     /// transaction fails, and the client gets the proxy's error.
-    pub(in crate::proxy) fn poison(&mut self, key: ClientKey, error: &ErrorReply) -> Handled {
-        self.send_instead(key, (POISON, Verb::Plain), error)
+    pub(in crate::proxy) fn fail_transaction(
+        &mut self,
+        key: ClientKey,
+        error: &ErrorReply,
+    ) -> Handled {
+        self.send_instead(key, (INVALID, Verb::Plain), error)
     }
 
     /// Refuses the end of a transaction. The client takes any error for the end: the server drops
@@ -123,7 +127,7 @@ impl Machine {
     }
 
     /// Handles a part of EXEC's reply: it is delivered, except for the elements that are replaced.
-    pub(super) fn walk(
+    pub(super) fn exec_part(
         &mut self,
         link_key: LinkKey,
         mut part: &[u8],
@@ -141,7 +145,7 @@ impl Machine {
                 return Ok(());
             };
             let step = pin
-                .walker
+                .scanner
                 .step(part)
                 .map_err(|error| Failure::Desync(error.to_string()))?;
             let (now, later) = part.split_at(step.len);
@@ -231,7 +235,7 @@ impl Machine {
             }
             Effect::Write if good => {
                 if let Some(client) = self.clients.get_mut(key) {
-                    client.has_written();
+                    client.wrote_here();
                 }
             }
             Effect::TrackingInfo => self.tracking_answered(key, element, silent),

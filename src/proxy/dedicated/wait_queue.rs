@@ -6,12 +6,12 @@ use crate::command::ErrorReply;
 
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
-use crate::stats::notice::Bound;
+use crate::stats::notice::NoticeKind;
 use crate::store::key::{ClientKey, TenantSlot};
 use crate::upstream::wait_queues::QueuedClient;
 
 /// The error for a client whose wait timed out.
-const NO_TURN: ErrorReply =
+const NO_DEDICATED: ErrorReply =
     ErrorReply::Proxy("ERR elika: no dedicated backend connection available");
 
 impl Machine {
@@ -21,18 +21,18 @@ impl Machine {
         let mut next: BTreeSet<_> = self.upstreams.queues_of(slot, self.now).collect();
         while let Some((_, pool)) = next.pop_first()
             && let Some(QueuedClient { client: key, .. }) = self.upstreams.first_queued(pool)
-            && self.upstreams.take_place(slot, &self.links)
+            && self.upstreams.take_dedicated(slot, &self.links)
         {
             let refusal = match self.free_connection(pool, slot) {
                 Ok(None) => continue,
                 Ok(Some(link)) => {
-                    self.own(link, key);
+                    self.make_dedicated(link, key);
                     None
                 }
                 // The client finds this out when its command is decoded again.
                 Err(Refusal::NotLoggedIn | Refusal::LoggedOut) => None,
                 Err(Refusal::Error(error)) => Some(error),
-                Err(Refusal::Unknown | Refusal::Later) => Some(NO_TURN),
+                Err(Refusal::Unknown | Refusal::Later) => Some(NO_DEDICATED),
             };
             self.upstreams.leave_queue(pool, key);
             self.clients.leave_queue(key, refusal);
@@ -50,15 +50,15 @@ impl Machine {
         }
         let wait_ms = self.settings.pool_wait_ms;
         for (slot, pool_key) in queues {
-            let down_error = self.upstreams.why_out(pool_key, self.now);
-            let error = down_error.clone().unwrap_or(NO_TURN);
+            let down_error = self.upstreams.down_error(pool_key, self.now);
+            let error = down_error.clone().unwrap_or(NO_DEDICATED);
             while let Some(key) = (self.upstreams).overdue_queued(pool_key, wait_ms, self.now) {
                 self.stats.counters.pins_refused += 1;
                 if down_error.is_none() {
-                    let bound = self.upstreams.dedicated_bound(pool_key, &self.links);
-                    match bound {
-                        Bound::Tenant(limit) => self.note_limit(key, slot, limit),
-                        bound => self.note_refusal(key, bound),
+                    let kind = self.upstreams.dedicated_limit(pool_key, &self.links);
+                    match kind {
+                        NoticeKind::Tenant(limit) => self.note_limit(key, slot, limit),
+                        kind => self.note_refusal(key, kind),
                     }
                 }
                 self.clients.leave_queue(key, Some(error.clone()));
@@ -72,6 +72,6 @@ impl Machine {
             return;
         };
         self.upstreams.leave_queue(client.pool, key);
-        self.clients.go_on(key);
+        self.clients.end_wait(key);
     }
 }

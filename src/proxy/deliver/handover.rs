@@ -37,15 +37,15 @@ struct Targets {
     to: Option<LinkKey>,
     /// Clients that may be why the link was lost: their requests are retried on a separate link.
     suspects: BTreeSet<ClientKey>,
-    apart: Option<LinkKey>,
+    separate: Option<LinkKey>,
 }
 
 impl Targets {
     fn of(&self, client: Option<ClientKey>, outcome: &Outcome) -> Option<LinkKey> {
         let suspect = client.is_some_and(|client| self.suspects.contains(&client));
         match outcome {
-            Outcome::Retry(_) if suspect => self.apart,
-            _ if suspect => self.apart.or(self.to),
+            Outcome::Retry(_) if suspect => self.separate,
+            _ if suspect => self.separate.or(self.to),
             _ => self.to,
         }
     }
@@ -76,7 +76,7 @@ impl Machine {
         self.cut_off(lost);
         self.split_mixed(lost);
         let outcomes = self.outcomes(lost, failure);
-        let ways = self.ways(lost, was_ready, &outcomes);
+        let targets = self.targets(lost, was_ready, &outcomes);
         // The rest of a request that was partly sent is dropped.
         let mut at = lost.sent;
         let ends = lost.ends(&self.requests);
@@ -86,8 +86,8 @@ impl Machine {
         failure.error_if_unsent().write(&mut unsent);
         for ((index, outcome), end) in outcomes.into_iter().zip(ends) {
             let client = self.requests.get(index).map(|request| request.client);
-            match (&outcome, ways.of(client, &outcome)) {
-                (Outcome::Retry(bytes), Some(to)) => self.ask_lost_again(index, to, bytes),
+            match (&outcome, targets.of(client, &outcome)) {
+                (Outcome::Retry(bytes), Some(to)) => self.retry_lost(index, to, bytes),
                 (Outcome::Retry(_) | Outcome::InDoubt, _) => {
                     self.answer_lost(index, &in_doubt, lost_end);
                 }
@@ -158,12 +158,12 @@ impl Machine {
         let queue = self.requests.of_link(lost.fifo);
         let outcome = |(index, request): (u32, &Request)| {
             let sent = request.start < lost.sent;
-            let heard = self.clients.contains(request.client);
+            let open = self.clients.contains(request.client);
             let outcome = match request.kind {
                 kind if !kind.is_counted() => Outcome::Drop,
-                _ if sent && !heard => Outcome::Drop,
+                _ if sent && !open => Outcome::Drop,
                 _ if sent => again
-                    .then(|| self.bytes_to_ask_again(lost, request))
+                    .then(|| self.retry_bytes(lost, request))
                     .flatten()
                     .map_or(Outcome::InDoubt, Outcome::Retry),
                 // A WAIT is never moved: on another link it would not cover the client's writes.
@@ -187,7 +187,7 @@ impl Machine {
     }
 
     /// The bytes of a sent request, if it may be retried.
-    fn bytes_to_ask_again(&self, lost: &Link, request: &Request) -> Option<Box<[u8]>> {
+    fn retry_bytes(&self, lost: &Link, request: &Request) -> Option<Box<[u8]>> {
         let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
         // A server closes the link of a client that does not read: this client may be why.
         let client = self.clients.get(request.client);
@@ -200,7 +200,7 @@ impl Machine {
     }
 
     /// Chooses the links that take over the requests of a lost link.
-    fn ways(&mut self, lost: &Link, was_ready: bool, outcomes: &[(u32, Outcome)]) -> Targets {
+    fn targets(&mut self, lost: &Link, was_ready: bool, outcomes: &[(u32, Outcome)]) -> Targets {
         let mut due: BTreeMap<ClientKey, u32> = BTreeMap::new();
         let (mut again, mut moved) = (Vec::new(), false);
         for (index, outcome) in outcomes {
@@ -219,23 +219,27 @@ impl Machine {
         let head = self.requests.get(lost.fifo.head).map(|head| head.client);
         let alone = due.len() < 2;
         due.retain(|client, due| !alone && (*due > SUSPECT_MIN || Some(*client) == head));
-        let mut ways = Targets {
+        let mut targets = Targets {
             to: None,
             suspects: due.into_keys().collect(),
-            apart: None,
+            separate: None,
         };
-        if moved || again.iter().any(|client| !ways.suspects.contains(client)) {
-            ways.to = self.successor(lost, was_ready);
+        if moved
+            || again
+                .iter()
+                .any(|client| !targets.suspects.contains(client))
+        {
+            targets.to = self.successor(lost, was_ready);
         }
         let size = self.upstreams.pool_size(lost.pool);
         let room = size.is_some_and(|size| size < self.settings.pool_connections_max);
-        if room && was_ready && again.iter().any(|client| ways.suspects.contains(client)) {
-            ways.apart = self.open_shared(lost.pool);
-            if let Some(apart) = ways.apart.and_then(|key| self.links.get_mut(key)) {
-                apart.is_successor = true;
+        if room && was_ready && again.iter().any(|client| targets.suspects.contains(client)) {
+            targets.separate = self.open_shared(lost.pool);
+            if let Some(separate) = targets.separate.and_then(|key| self.links.get_mut(key)) {
+                separate.is_successor = true;
             }
         }
-        ways
+        targets
     }
 
     /// The link that takes over the requests of a lost one. A link that took over requests itself
@@ -252,8 +256,8 @@ impl Machine {
         self.upstreams.best_link(lost.pool, &self.links, self.now)
     }
 
-    fn ask_lost_again(&mut self, index: u32, to: LinkKey, bytes: &[u8]) {
-        self.carry(index, to, bytes.len() as u64);
+    fn retry_lost(&mut self, index: u32, to: LinkKey, bytes: &[u8]) {
+        self.move_record(index, to, bytes.len() as u64);
         if let Some(request) = self.requests.get_mut(index) {
             request.retried = request.retried.and(Reason::LinkLost);
         }
@@ -266,7 +270,7 @@ impl Machine {
     fn move_unsent(&mut self, index: u32, lost: &mut Link, to: LinkKey, len: u64) {
         let client = self.requests.get(index).map(|request| request.client);
         let from = client.and_then(|key| Some(self.clients.get(key)?.link));
-        self.carry(index, to, len);
+        self.move_record(index, to, len);
         if lost.sent == 0
             && let Some((client, from)) = client.zip(from)
             && let Some(client) = self.clients.get_mut(client)
@@ -287,13 +291,13 @@ impl Machine {
     }
 
     /// Appends a record to the queue of another link. The caller appends its bytes.
-    fn carry(&mut self, index: u32, to: LinkKey, len: u64) {
+    fn move_record(&mut self, index: u32, to: LinkKey, len: u64) {
         let Some(request) = self.requests.get(index) else {
             return;
         };
         let key = request.client;
         if self.links.get(to).is_some_and(|link| link.paused) {
-            self.links.follow(&self.requests, to, key, self.now);
+            self.links.note_follower(&self.requests, to, key, self.now);
         }
         let Some(link) = self.links.get_mut(to) else {
             return;
@@ -301,7 +305,7 @@ impl Machine {
         link.start_clock(self.now);
         link.take_over(&mut self.requests, index, len);
         if let Some(client) = self.clients.get_mut(key) {
-            client.go_to(to);
+            client.set_link(to);
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::store::key::{ClientKey, LinkKey, PoolKey};
 
 /// Where replies may take any time, this is the timeout of handshakes and logins, ms: no request
 /// depends on one such link, and verifiers are few.
-const GREETING_MS: u64 = 60_000;
+const HANDSHAKE_MS: u64 = 60_000;
 
 /// Links above `pool_connections_max` that a pool may open to probe its server.
 const BEYOND: usize = 1;
@@ -65,7 +65,7 @@ impl Machine {
         let late = link.is_late(self.now) && may_be_retried(link);
         let next = match stall {
             _ if !late => Stall::None,
-            Stall::Late(at) if self.upstreams.heard_of(pool) > at => Stall::Served(self.now),
+            Stall::Late(at) if self.upstreams.last_read_of(pool) > at => Stall::Served(self.now),
             Stall::Late(_) => {
                 self.seek_answer(pool);
                 stall
@@ -91,14 +91,14 @@ impl Machine {
         if movable.is_empty() {
             return false;
         }
-        let mut ways = self.upstreams.unused_links(key, &self.links);
-        if ways.is_empty() {
-            ways = self.upstreams.serving_links(key, &self.links, self.now);
+        let mut targets = self.upstreams.unused_links(key, &self.links);
+        if targets.is_empty() {
+            targets = self.upstreams.serving_links(key, &self.links, self.now);
         }
-        if ways.is_empty() {
+        if targets.is_empty() {
             return self.open_more_links(key, 1);
         }
-        for (client, to) in movable.into_iter().zip(ways.into_iter().cycle()) {
+        for (client, to) in movable.into_iter().zip(targets.into_iter().cycle()) {
             self.retry_on(client, key, to, Reason::LateReply);
         }
         false
@@ -225,7 +225,7 @@ impl Machine {
             self.at_barrier(key);
             return Err(Refusal::Later);
         }
-        client.go_to(on);
+        client.set_link(on);
         self.with_room(key, on)
     }
 
@@ -234,8 +234,8 @@ impl Machine {
     pub(in crate::proxy) fn check_deadlines(&mut self) {
         let settings = &self.settings;
         let reply = settings.backend_reply_ms;
-        let greeting = if reply > 0 { reply } else { GREETING_MS };
-        let (mut over, mut owing) = (Vec::new(), Vec::new());
+        let handshake = if reply > 0 { reply } else { HANDSHAKE_MS };
+        let (mut over, mut waiting) = (Vec::new(), Vec::new());
         for (key, link) in self.links.iter() {
             let silent = self.now.since(link.since);
             match link.state {
@@ -244,9 +244,9 @@ impl Machine {
                 }
                 State::Verifying(Verifying::Idle { .. }) => {}
                 // A busy server takes as long for a handshake or a login as for any other request.
-                State::Greeting(_) | State::Verifying(_) if silent >= greeting => over.push(key),
-                State::Ready if reply > 0 && silent >= reply / 2 && link.owes() => {
-                    owing.push((key, link.pool, silent >= reply));
+                State::Handshake(_) | State::Verifying(_) if silent >= handshake => over.push(key),
+                State::Ready if reply > 0 && silent >= reply / 2 && link.awaits_reply() => {
+                    waiting.push((key, link.pool, silent >= reply));
                 }
                 _ => {}
             }
@@ -256,8 +256,8 @@ impl Machine {
                 self.fail(key, &Failure::TimedOut);
             }
         }
-        for (key, pool, late) in owing {
-            let unheard = self.now.since(self.upstreams.heard_of(pool));
+        for (key, pool, late) in waiting {
+            let unheard = self.now.since(self.upstreams.last_read_of(pool));
             if unheard >= reply / 2 {
                 self.seek_answer(pool);
             }

@@ -17,7 +17,7 @@ use crate::proxy::action::Flow;
 use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
 use crate::session::sessions::Full;
-use crate::stats::notice::Bound;
+use crate::stats::notice::NoticeKind;
 use crate::store::key::{ClientKey, LinkKey};
 
 impl Machine {
@@ -52,7 +52,7 @@ impl Machine {
         let Some(link) = self.links.get_mut(key) else {
             return Flow::Continue;
         };
-        self.upstreams.heard(link.instance, now);
+        self.upstreams.note_read(link.instance, now);
         let used = match link.state {
             State::Ready => {
                 link.since = now;
@@ -60,7 +60,7 @@ impl Machine {
             }
             // The deadline of a handshake is for the whole handshake, so these bytes do not extend
             // it.
-            _ => self.greeting_bytes(key, bytes),
+            _ => self.handshake_bytes(key, bytes),
         };
         let outcome = used.and_then(|used| {
             let rest = bytes.get(used..).unwrap_or_default();
@@ -133,15 +133,15 @@ impl Machine {
             let head = self.requests.get_mut(index);
             // A reply to a request that was not sent.
             let Some(request) = head.filter(|request| request.start < link.sent) else {
-                let why = "sent a reply that nobody asked for";
+                let why = "sent an unexpected reply";
                 return Err(Failure::Desync(why.into()));
             };
             let (client, kind, verb) = (request.client, request.kind, request.verb);
             let moments = request.moments();
             let found = link.scan_record(request, rest);
             let (len, done) = (found.len, found.done);
-            if let Some(trouble) = found.trouble {
-                self.work.push(Work::Suspect(key, trouble));
+            if let Some(health_error) = found.health_error {
+                self.work.push(Work::Suspect(key, health_error));
             }
             let all_done = request.count == 0;
             self.requests.measure(&mut link.traffic, &moments, done);
@@ -164,13 +164,14 @@ impl Machine {
                 link.stall = Stall::None;
                 if link.owner() != ClientKey::NONE {
                     // The owner borrowed this link for one request; the link may be shared again.
-                    self.work.push(Work::Settle(link.owner()));
+                    self.work.push(Work::ReplyArrived(link.owner()));
                 }
             }
             let (requests, counters) = (&mut self.requests, &mut self.stats.counters);
             let (of, reply, done) = ((client, index), (kind, part), (done, all_done));
             if self.clients.deliver(requests, counters, of, reply, done) == Full::Yes {
-                self.work.push(Work::Evict(client, Bound::ClientOutbound));
+                self.work
+                    .push(Work::Evict(client, NoticeKind::ClientOutbound));
             }
             outcome?;
         }
@@ -179,7 +180,7 @@ impl Machine {
 
     /// Handles handshake replies. Returns how many bytes they took: the rest are replies to
     /// requests.
-    fn greeting_bytes(&mut self, key: LinkKey, bytes: &[u8]) -> Result<usize, Failure> {
+    fn handshake_bytes(&mut self, key: LinkKey, bytes: &[u8]) -> Result<usize, Failure> {
         let mut pos = 0;
         while pos < bytes.len() {
             let Some(link) = self.links.get_mut(key) else {
@@ -199,7 +200,7 @@ impl Machine {
             link.collect(rest.get(..len).unwrap_or_default())?;
             if complete {
                 let reply = mem::take(&mut link.collected);
-                self.greeting_reply(key, &reply, pos < bytes.len())?;
+                self.handshake_reply(key, &reply, pos < bytes.len())?;
             }
         }
         Ok(pos)
@@ -207,17 +208,17 @@ impl Machine {
 
     /// Handles one complete reply of a handshake, or a verifier's reply to AUTH. `more`: further
     /// bytes follow.
-    fn greeting_reply(&mut self, key: LinkKey, reply: &[u8], more: bool) -> Result<(), Failure> {
+    fn handshake_reply(&mut self, key: LinkKey, reply: &[u8], more: bool) -> Result<(), Failure> {
         let link = self.links.get_mut(key);
         match link.map(|link| &mut link.state) {
-            Some(State::Greeting(handshake)) => match handshake.reply(reply) {
+            Some(State::Handshake(handshake)) => match handshake.reply(reply) {
                 Progress::More => {}
-                Progress::Say(_) if more => {
-                    let why = "sent a reply that nobody asked for";
+                Progress::Send(_) if more => {
+                    let why = "sent an unexpected reply";
                     return Err(Failure::Desync(why.into()));
                 }
-                Progress::Say(bytes) => self.links.greet(key, &bytes),
-                Progress::Done(greeted) => self.greeted(key, greeted),
+                Progress::Send(bytes) => self.links.append_handshake(key, &bytes),
+                Progress::Done(done) => self.handshake_done(key, done),
                 Progress::Failed(failure) => return Err(failure),
             },
             Some(State::Verifying(_)) => self.auth_result(key, reply, more)?,

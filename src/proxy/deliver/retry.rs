@@ -40,10 +40,10 @@ impl Machine {
         let Some(pool_key) = self.links.get(key).map(|link| link.pool) else {
             return false;
         };
-        let rests = self.upstreams.rests(pool_key, self.now);
+        let in_backoff = self.upstreams.is_in_backoff(pool_key, self.now);
         loop {
             let opening = self.upstreams.opening_links(pool_key, &self.links);
-            let room = !rests && self.has_room(pool_key, 0);
+            let room = !in_backoff && self.has_room(pool_key, 0);
             if opening >= wanted || !room || self.open_shared(pool_key).is_none() {
                 return wanted > 0 && opening > 0;
             }
@@ -93,11 +93,11 @@ impl Machine {
         while let Some(request) = self.requests.get(index) {
             let next = request.next_of_client;
             if matches!(request.reply(), Reply::Done(_)) {
-                self.requests.relink(&mut client.fifo, index);
+                self.requests.append_to_client(&mut client.fifo, index);
             } else if let Some(old) = self.links.get_mut(from) {
                 let bytes = old.bytes_of(&self.requests, request);
                 let bytes = bytes.unwrap_or_default().to_vec();
-                let moved = (request.count, request.asked);
+                let moved = (request.count, request.arrived);
                 let retried = request.retried.and(why);
                 old.abandon(&mut self.requests, index);
                 let Some(new) = self.links.get_mut(to) else {
@@ -105,16 +105,16 @@ impl Machine {
                 };
                 new.start_clock(self.now);
                 let what = (Kind::Deliver, Verb::Plain);
-                let (queue, (count, asked)) = ((&mut client.fifo, key), moved);
+                let (queue, (count, arrived)) = ((&mut client.fifo, key), moved);
                 new.push(&mut self.requests, queue, what, count, bytes.len());
                 if let Some(request) = self.requests.get_mut(new.fifo.tail) {
-                    (request.retried, request.asked) = (retried, asked);
+                    (request.retried, request.arrived) = (retried, arrived);
                 }
                 self.links.append(to, &bytes);
             }
             index = next;
         }
-        client.go_to(to);
+        client.set_link(to);
         client.set(Flag::RetriedElsewhere);
         self.upstreams.note_retry(client.pool, self.now);
         self.stats.counters.asked_again += 1;
@@ -123,11 +123,11 @@ impl Machine {
 
     /// Closes a link whose outstanding replies are all abandoned.
     pub(in crate::proxy) fn close_abandoned(&mut self, key: LinkKey) {
-        let nobody = |link: &Link| {
+        let unowned = |link: &Link| {
             let mut queue = self.requests.of_link(link.fifo);
             link.abandoned() > 0 && queue.all(|(_, it)| it.kind == Kind::Abandoned)
         };
-        if self.links.get(key).is_some_and(nobody) {
+        if self.links.get(key).is_some_and(unowned) {
             self.fail(key, &Failure::Removed);
         }
     }

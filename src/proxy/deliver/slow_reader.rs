@@ -23,14 +23,14 @@ use crate::store::key::{ConnKey, LinkKey};
 
 /// Clients wait this long behind a reply that is not read before they are retried elsewhere, ms. A
 /// client on the same network reads many megabytes in that time.
-const PATIENCE_MS: u64 = 20;
+const RETRY_AFTER_MS: u64 = 20;
 
 /// The longest wait for another link to become ready, ms.
-const PATIENCE_MAX_MS: u64 = 100;
+const RETRY_AFTER_MAX_MS: u64 = 100;
 
 impl Machine {
     /// Pauses reading of a link while the client of its head does not read. If other clients wait
-    /// behind that client, the pause ends after at most `PATIENCE_MAX_MS`; then the reply is
+    /// behind that client, the pause ends after at most `RETRY_AFTER_MAX_MS`; then the reply is
     /// buffered, up to its client's limit.
     pub(in crate::proxy) fn pause_for_slow_reader(&mut self, key: LinkKey) -> Flow {
         let Some(link) = self.links.get_mut(key) else {
@@ -86,8 +86,8 @@ impl Machine {
                 Stall::None | Stall::Kept => continue,
             };
             let waited = self.now.since(since);
-            let last = waited >= PATIENCE_MAX_MS;
-            if waited < PATIENCE_MS || self.retry_elsewhere(key, last) {
+            let last = waited >= RETRY_AFTER_MAX_MS;
+            if waited < RETRY_AFTER_MS || self.retry_elsewhere(key, last) {
                 self.links.put_back_stalled(key);
                 continue;
             }

@@ -10,7 +10,7 @@ use crate::store::chunk::ChunkList;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::proxy) enum End {
     /// The client gets an error and stays connected.
-    Told,
+    Error,
     /// The client gets an error and is closed: the next requests belong to a transaction that has
     /// not begun.
     Refused,
@@ -25,9 +25,9 @@ impl Machine {
     pub(in crate::proxy) fn client_ends(&self, lost: &Link, failure: &Failure) -> (End, End) {
         let end = match failure {
             // A directly connected client gets this error, too, and stays connected.
-            Failure::Rejected(_) | Failure::Busy(_) => End::Told,
+            Failure::Rejected(_) | Failure::Busy(_) => End::Error,
             _ if self.settings.close_on_loss => End::Closed,
-            _ => End::Told,
+            _ => End::Error,
         };
         match self.is_logged_out(lost, failure) {
             true => (end, End::LoggedOut),
@@ -51,7 +51,7 @@ impl Machine {
             return self.requests.forget(index);
         };
         let end = match end {
-            End::Told if verb.begins_transaction() => End::Refused,
+            End::Error if verb.begins_transaction() => End::Refused,
             end => end,
         };
         client.in_flight -= count;
@@ -70,13 +70,13 @@ impl Machine {
         self.clients
             .answer(&mut self.requests, (key, index), replies);
         self.stats.counters.errors += u64::from(errors);
-        if end != End::Told {
+        if end != End::Error {
             let counters = &mut self.stats.counters;
             match end {
                 End::LoggedOut => counters.logged_out += u64::from(!closing),
                 End::Closed => counters.closed_on_loss += u64::from(!closing),
                 End::Refused => counters.transactions_refused += u64::from(!closing),
-                End::Told => {}
+                End::Error => {}
             }
             self.finish_client(key);
             match end {
@@ -85,7 +85,7 @@ impl Machine {
             }
         }
         self.clients.release_parked(&mut self.requests, key);
-        self.wake(key);
+        self.mark_ready(key);
     }
 
     /// Does the server reject the credential of a link's clients? Clients that find no other link

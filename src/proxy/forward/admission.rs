@@ -90,7 +90,7 @@ impl Machine {
 
     /// Is the client anonymous and not admitted? A client whose login was revoked is not anonymous:
     /// its earlier requests are still answered.
-    pub(in crate::proxy) fn is_anonymous(&self, key: ClientKey) -> bool {
+    pub(in crate::proxy) fn must_log_in(&self, key: ClientKey) -> bool {
         !self.is_admitted(key)
     }
 
@@ -242,7 +242,7 @@ impl Machine {
                 ErrorReply::Proxy(_) if self.plan(key, frame).ends_transaction() => {
                     self.discard(key, &error)
                 }
-                _ => self.poison(key, &error),
+                _ => self.fail_transaction(key, &error),
             }
         } else {
             self.reply_error(key, &error);

@@ -12,7 +12,7 @@ use crate::resp::{Args, ProtocolError};
 use crate::session::change::Goal;
 use crate::session::client::{Client, Hold, ReplyMode};
 use crate::session::sessions::Full;
-use crate::stats::notice::Bound;
+use crate::stats::notice::NoticeKind;
 use crate::stats::worker_stats::Limit;
 use crate::store::key::{AccountKey, ClientKey};
 
@@ -39,7 +39,7 @@ impl Machine {
             .get(key)
             .is_some_and(|client| client.pin().is_some())
         {
-            return self.dispatch_pinned(key, plan, frame);
+            return self.dispatch_with_pin(key, plan, frame);
         }
         match plan {
             Plan::Forward => self.forward_one(key, frame),
@@ -52,7 +52,7 @@ impl Machine {
             }
             Plan::Admin(_) if self.settings.admin_commands => self.forward_one(key, frame),
             Plan::Script => self.forward_script(key, frame),
-            Plan::Dedicated(own) => self.dispatch_own(key, own, frame),
+            Plan::Dedicated(own) => self.dispatch_dedicated(key, own, frame),
             Plan::Answer(_) | Plan::Admin(_) | Plan::Never(_) => {
                 if let Err(refusal) = self.admit(key) {
                     return self.refuse(key, refusal);
@@ -234,7 +234,7 @@ impl Machine {
             Some(slot) if self.request_bytes_max(key).is_some() => {
                 self.note_limit(key, slot, Limit::RequestBytes);
             }
-            _ => self.note_eviction(key, Bound::Request, limits.request_bytes_max),
+            _ => self.note_eviction(key, NoticeKind::Request, limits.request_bytes_max),
         }
     }
 
@@ -250,7 +250,7 @@ impl Machine {
         if self.settings.close_on_loss && matches!(error, ErrorReply::Unavailable(_)) {
             self.stats.counters.closed_on_loss += 1;
             self.finish_client(key);
-            return self.wake(key);
+            return self.mark_ready(key);
         }
         let mut out = Vec::new();
         error.write(&mut out);

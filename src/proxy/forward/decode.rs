@@ -44,8 +44,8 @@ impl Machine {
             // hold.
             self.decode_inbound(key);
         }
-        self.end_go(key);
-        self.settle(key);
+        self.end_share(key);
+        self.close_if_done(key);
         self.run_work();
         self.keep_limits();
         self.finish_call();
@@ -93,7 +93,7 @@ impl Machine {
         if !client.is_held()
             && let Some(inbound) = &mut client.inbound
         {
-            inbound.asked = self.requests.clock();
+            inbound.arrived = self.requests.clock();
         }
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -136,9 +136,9 @@ impl Machine {
     pub(in crate::proxy) fn decode_inbound(&mut self, key: ClientKey) {
         let client = self.clients.get(key);
         if let Some(inbound) = client.and_then(|client| client.inbound.as_deref()) {
-            self.requests.arrived(inbound.asked);
+            self.requests.set_arrival(inbound.arrived);
             self.decode_kept(key);
-            self.requests.arrived(self.requests.clock());
+            self.requests.set_arrival(self.requests.clock());
         }
     }
 
@@ -153,7 +153,7 @@ impl Machine {
             if let Some(upload) = inbound.upload.take() {
                 inbound.upload = self.send_upload(key, &mut inbound, upload);
                 let waits = inbound.upload.is_some();
-                self.keep_on(key, inbound, Progress::default());
+                self.keep_rest(key, inbound, Progress::default());
                 if waits {
                     return;
                 }
@@ -166,7 +166,7 @@ impl Machine {
                 // The buffer of a large frame is not kept for later frames.
                 shrink(&mut inbound.bytes, SPARE_BYTES_MAX);
             }
-            self.keep_on(key, inbound, progress);
+            self.keep_rest(key, inbound, progress);
             return;
         }
     }

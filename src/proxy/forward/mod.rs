@@ -4,8 +4,8 @@
 pub(in crate::proxy) mod admission;
 pub(in crate::proxy) mod answer;
 pub(in crate::proxy) mod decode;
+mod fairness;
 mod partial;
 mod pause;
 pub(in crate::proxy) mod route;
 pub(in crate::proxy) mod run;
-mod turns;

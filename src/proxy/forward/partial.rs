@@ -36,7 +36,7 @@ impl Machine {
         let inbound = self.clients.get_mut(key).and_then(|it| it.inbound.as_mut());
         let Some(inbound) = inbound else { return };
         if inbound.is_empty() {
-            inbound.asked = self.requests.clock();
+            inbound.arrived = self.requests.clock();
         }
         if inbound.bytes.capacity() - inbound.bytes.len() < bytes.len() {
             let wanted = inbound.missing.max(bytes.len()).max(UNCACHED_BYTES);
@@ -67,7 +67,7 @@ impl Machine {
         let upload = progress.upload(bytes, self.links.chunks_mut());
         let bytes = if upload.is_some() { &[] } else { bytes };
         let mut inbound = self.clients.take_spare();
-        (inbound.upload, inbound.asked) = (upload, self.requests.clock());
+        (inbound.upload, inbound.arrived) = (upload, self.requests.clock());
         (inbound.decoder, inbound.missing) = (progress.decoder, progress.missing);
         if let Some(client) = self.clients.get_mut(key) {
             client.inbound = Some(inbound);
@@ -76,7 +76,7 @@ impl Machine {
     }
 
     /// Keeps the bytes that are left over after a decode of the kept bytes.
-    pub(in crate::proxy) fn keep_on(
+    pub(in crate::proxy) fn keep_rest(
         &mut self,
         key: ClientKey,
         mut inbound: Box<Inbound>,

@@ -59,7 +59,7 @@ impl Machine {
     }
 
     /// What happens to a login for a tenant that is paused; `None`: the tenant is not paused.
-    pub(in crate::proxy) fn hold_login(
+    pub(in crate::proxy) fn wait_for_login_tenant(
         &mut self,
         key: ClientKey,
         login: Option<&[u8]>,

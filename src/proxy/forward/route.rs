@@ -43,7 +43,7 @@ impl Machine {
             if !self.upstreams.has_account(client.account()) {
                 self.become_anonymous(key)?;
             }
-            if !self.place(key) {
+            if !self.attach_instance(key) {
                 return Err(Refusal::Error(NO_INSTANCE));
             }
         }
@@ -68,7 +68,7 @@ impl Machine {
         let account = account.ok_or(Refusal::Error(NO_INSTANCE))?;
         if !self.become_user(key, account) {
             self.reply_error_and_close(key, &TOO_MANY_CLIENTS);
-            self.wake(key);
+            self.mark_ready(key);
             return Err(Refusal::Later);
         }
         Ok(())
@@ -108,7 +108,7 @@ impl Machine {
                 && !connection.is_late(self.now);
             if fit
                 && !(client.is(Flag::RetriedElsewhere)
-                    && self.upstreams.is_calm(client.pool, self.now))
+                    && self.upstreams.has_no_recent_retry(client.pool, self.now))
             {
                 return match connection.outbound.len() <= LINK_OUTBOUND_BYTES_MAX {
                     true => Ok(link),
@@ -127,7 +127,7 @@ impl Machine {
         };
         let link = self.choose(client.pool)?;
         if let Some(client) = self.clients.get_mut(key) {
-            client.go_to(link);
+            client.set_link(link);
             client.clear(Flag::RetriedElsewhere);
         }
         self.with_room(key, link)
@@ -167,8 +167,8 @@ impl Machine {
                 false => Failure::Removed.error_if_unsent(),
             })
         };
-        let room = !self.upstreams.rests(pool, self.now) && self.has_room(pool, 0);
-        let out = self.upstreams.why_out(pool, self.now);
+        let room = !self.upstreams.is_in_backoff(pool, self.now) && self.has_room(pool, 0);
+        let out = self.upstreams.down_error(pool, self.now);
         if (least.is_none() || room) && out.is_none() && !refused {
             let new = self.open_shared(pool);
             return new.or(least).ok_or_else(unavailable);

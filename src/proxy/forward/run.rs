@@ -87,7 +87,7 @@ impl Machine {
             run.kind = kind_of(client);
         }
         if client.is(Flag::Moved) {
-            let writes = client.sends(frame);
+            let writes = client.note_request(frame);
             if run.commands == 0 {
                 (run.moved, run.writes) = (true, writes);
                 run.single |= writes;

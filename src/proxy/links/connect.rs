@@ -1,10 +1,10 @@
 //! Opening a link: connect, handshake, and the start of its use.
 
 use crate::link::failure::Failure;
-use crate::link::handshake::Greeted;
+use crate::link::handshake::HandshakeDone;
 use crate::link::link::{Link, State, late_after};
 use crate::link::role::Role;
-use crate::proxy::action::{Action, News};
+use crate::proxy::action::{Action, HealthChange};
 use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
 use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
@@ -84,7 +84,7 @@ impl Machine {
     }
 
     /// The handshake succeeded: the link is ready.
-    pub(in crate::proxy) fn greeted(&mut self, key: LinkKey, greeted: Greeted) {
+    pub(in crate::proxy) fn handshake_done(&mut self, key: LinkKey, done: HandshakeDone) {
         self.opened(key);
         let Some(link) = self.links.get_mut(key) else {
             return;
@@ -92,13 +92,13 @@ impl Machine {
         link.state = State::Ready;
         let took = self.now.since(link.since);
         link.late_ms = late_after(self.upstreams.handshake_took(link.instance, took));
-        (link.since, link.ready_at, link.id) = (self.now, self.now, greeted.id);
+        (link.since, link.ready_at, link.id) = (self.now, self.now, done.id);
         let (pool, instance) = (link.pool, link.instance);
         self.links.mark_dirty(key);
-        let waiters = (self.upstreams).link_ready((instance, pool), greeted, self.now);
+        let waiters = (self.upstreams).link_ready((instance, pool), done, self.now);
         self.leave_if_moved(key);
         if self.upstreams.came_up(instance) {
-            self.report(instance, News::Up);
+            self.log_health(instance, HealthChange::Up);
         }
         self.work.advance(waiters);
         self.work.push(Work::ServeWaits);
@@ -113,7 +113,7 @@ impl Machine {
             match link.owner() == ClientKey::NONE {
                 true => self.retire(key),
                 false if self.upstreams.has_moved(link.instance) => {}
-                false => self.retire_owned(key),
+                false => self.retire_dedicated(key),
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::command::ErrorReply;
 
 use crate::link::failure::Failure;
 use crate::link::link::Link;
-use crate::proxy::action::{Action, News, Report};
+use crate::proxy::action::{Action, HealthChange, HealthEvent};
 use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
 use crate::session::change::Goal;
@@ -38,7 +38,7 @@ impl Machine {
         self.stats.counters.backends_failed += u64::from(*failure != Failure::Removed);
         self.upstreams.link_ended(key, &link);
         self.dedicated_link_lost(&link);
-        self.links.chunks_mut().clear(&mut link.greeting);
+        self.links.chunks_mut().clear(&mut link.handshake_bytes);
         self.update_health(&link, failure);
         if link.is_verifier() {
             self.verifier_ended(key, &link, failure);
@@ -47,12 +47,12 @@ impl Machine {
         self.hand_over(&mut link, was_ready, failure);
         self.fail_waiters(&link, failure);
         if *failure != Failure::Removed {
-            self.work.push(Work::LoseWaits(link.waits.take()));
+            self.work.push(Work::FailWaits(link.waits.take()));
         }
         let (pool, of) = (link.pool, link.instance);
         self.leave_link(key, link);
         if was_ready && *failure == Failure::Lost {
-            self.work.push(Work::AskAboutLost(pool, of));
+            self.work.push(Work::CheckCredential(pool, of));
         }
         true
     }
@@ -73,7 +73,7 @@ impl Machine {
         self.clients.end_wait_for_room(key);
         self.work.push(Work::EndWaits(link.waits.take()));
         // What was asked on it is asked again.
-        self.work.advance(self.upstreams.lose_inquiries(key));
+        self.work.advance(self.upstreams.lose_probes(key));
         let tenant = self.upstreams.tenant_of_pool(link.pool);
         self.work.push(Work::ServeQueues(tenant));
         self.work.push(Work::ServeWaits);
@@ -86,15 +86,17 @@ impl Machine {
             self.upstreams.prefer(instance, link.address, false);
         }
         if let Failure::Desync(why) = failure {
-            self.report(instance, News::Distrusted(why.clone()));
+            self.log_health(instance, HealthChange::ProtocolError(why.clone()));
         }
         match failure {
             // The server answered: the instance is up.
             Failure::Refused(_) | Failure::Rejected(_) => {
                 if self.upstreams.came_up(instance) {
-                    self.report(instance, News::Up);
+                    self.log_health(instance, HealthChange::Up);
                 }
-                let result = self.upstreams.may_not_ask(instance, &self.links, self.now);
+                let result = self
+                    .upstreams
+                    .check_not_permitted(instance, &self.links, self.now);
                 self.end_check(instance, result);
                 if matches!(failure, Failure::Refused(_)) {
                     self.refuse_access(link.pool);
@@ -114,7 +116,7 @@ impl Machine {
             _ if !self.upstreams.is_at(instance, link.address) => {}
             _ => {
                 if self.upstreams.went_down(instance, failure, self.now) {
-                    self.report(instance, News::Down(failure.reason()));
+                    self.log_health(instance, HealthChange::Down(failure.reason()));
                 }
             }
         }
@@ -137,7 +139,7 @@ impl Machine {
         });
         let owned: Vec<LinkKey> = owned.map(|(key, _)| key).collect();
         for key in owned {
-            self.retire_owned(key);
+            self.retire_dedicated(key);
         }
     }
 
@@ -201,14 +203,14 @@ impl Machine {
         }
     }
 
-    /// Reports news of an instance to the log.
-    pub(in crate::proxy) fn report(&mut self, key: InstanceKey, news: News) {
+    /// Logs a change of an instance's health.
+    pub(in crate::proxy) fn log_health(&mut self, key: InstanceKey, change: HealthChange) {
         if let Some((tenant, id, address)) = self.upstreams.describe(key) {
-            self.actions.push_back(Action::Report(Report {
+            self.actions.push_back(Action::HealthEvent(HealthEvent {
                 instance: id.to_string(),
                 tenant: tenant.to_string(),
                 address: address.to_owned(),
-                news,
+                change,
             }));
         }
     }

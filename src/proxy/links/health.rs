@@ -4,7 +4,7 @@
 use crate::link::handshake::HelloReply;
 use crate::link::request::Kind;
 use crate::metrics::ErrorKind;
-use crate::proxy::action::News;
+use crate::proxy::action::HealthChange;
 use crate::proxy::machine::Machine;
 use crate::store::key::{InstanceKey, LinkKey};
 use crate::upstream::upstreams::health::CheckResult;
@@ -81,11 +81,13 @@ impl Machine {
     /// Notes the result of a check, and reports what changed.
     pub(in crate::proxy) fn end_check(&mut self, key: InstanceKey, result: CheckResult) {
         match result {
-            CheckResult::Passed if self.upstreams.passed(key) => self.report(key, News::Up),
+            CheckResult::Passed if self.upstreams.passed(key) => {
+                self.log_health(key, HealthChange::Up)
+            }
             CheckResult::Failed(reason) => {
                 self.stats.counters.checks_failed += 1;
                 if self.upstreams.degrade(key, &reason) {
-                    self.report(key, News::Degraded(reason));
+                    self.log_health(key, HealthChange::Degraded(reason));
                 }
             }
             CheckResult::Passed | CheckResult::Open => {}

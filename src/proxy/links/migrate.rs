@@ -52,13 +52,13 @@ impl Machine {
 
     /// Starts to move the clients of these instances. Each client moves when nothing of it is in
     /// flight; until then no more of its requests are sent.
-    pub(in crate::proxy) fn start_moves(&mut self, leaving: &HashSet<InstanceKey>) {
-        if leaving.is_empty() {
+    pub(in crate::proxy) fn start_moves(&mut self, draining: &HashSet<InstanceKey>) {
+        if draining.is_empty() {
             return;
         }
         for key in self.clients.keys() {
             let instance = self.instance_of_client(key);
-            if !instance.is_some_and(|instance| leaving.contains(&instance)) {
+            if !instance.is_some_and(|instance| draining.contains(&instance)) {
                 continue;
             }
             if let Some(client) = self.clients.get(key)
@@ -69,27 +69,27 @@ impl Machine {
                 // and waits at the new one.
                 self.leave_queue(key);
             }
-            self.gather(key);
+            self.hold_for_move(key);
         }
     }
 
     /// Holds a client without a dedicated link until nothing of it is in flight, and queues it for
     /// [`resume`](Self::resume).
-    pub(in crate::proxy) fn gather(&mut self, key: ClientKey) {
+    pub(in crate::proxy) fn hold_for_move(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
             if client.pin().is_none() && !client.is_closing() {
                 client.hold.set(Hold::BARRIER);
             }
-            self.wake(key);
+            self.mark_ready(key);
         }
     }
 
     /// Moves a client away from a draining instance, if nothing of the client is in flight.
-    pub(in crate::proxy) fn relocate(&mut self, key: ClientKey) {
+    pub(in crate::proxy) fn move_if_draining(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        let Some(leaving) = self.upstreams.leaving(client.pool, self.now) else {
+        let Some(draining) = self.upstreams.draining(client.pool, self.now) else {
             return;
         };
         let busy = !client.fifo.is_empty()
@@ -101,14 +101,14 @@ impl Machine {
         if busy || self.clients.is_draining() {
             return;
         }
-        let to = match leaving.may_move {
-            true => self.upstreams.refuge(leaving.tenant, self.now),
+        let to = match draining.may_move {
+            true => self.upstreams.balance_move(draining.tenant, self.now),
             false => None,
         };
-        let over = leaving.ms >= self.settings.offline_grace_ms;
+        let over = draining.ms >= self.settings.offline_grace_ms;
         match to {
             Some(to) => self.move_to(key, to),
-            None if leaving.gone || over => self.leave_place(key),
+            None if draining.gone || over => self.detach_instance(key),
             None => {}
         }
     }
@@ -123,7 +123,7 @@ impl Machine {
         if !self.upstreams.is_logged_in(account) {
             // The client's next request gets it an instance, and shows whether that admits the
             // default user.
-            self.leave_place(key);
+            self.detach_instance(key);
             self.stats.counters.clients_moved += 1;
             return;
         }
@@ -138,7 +138,7 @@ impl Machine {
 
     /// Takes a client off its instance. The client keeps its account; its next request gets it an
     /// instance.
-    fn leave_place(&mut self, key: ClientKey) {
+    fn detach_instance(&mut self, key: ClientKey) {
         self.move_client(key, PoolKey::NONE);
         let now = self.now.tenths();
         if let Some(client) = self.clients.get_mut(key) {
@@ -151,7 +151,7 @@ impl Machine {
     }
 
     /// Gives a client without an instance one. Returns `false` if its tenant has none.
-    pub(in crate::proxy) fn place(&mut self, key: ClientKey) -> bool {
+    pub(in crate::proxy) fn attach_instance(&mut self, key: ClientKey) -> bool {
         let Some(client) = self.clients.get(key) else {
             return false;
         };
@@ -173,7 +173,7 @@ impl Machine {
     /// the client is closed.
     pub(in crate::proxy) fn move_failed(&mut self, key: ClientKey, error: &ErrorReply) {
         if *error == ErrorReply::NoAuth {
-            return self.close_left(key);
+            return self.close_unmoved(key);
         }
         if let Some(client) = self.clients.get(key) {
             let again = self.now.after(MOVE_AGAIN_MS);
@@ -182,18 +182,18 @@ impl Machine {
     }
 
     /// Closes a client that cannot move, after its buffered replies are sent.
-    fn close_left(&mut self, key: ClientKey) {
+    fn close_unmoved(&mut self, key: ClientKey) {
         self.stats.counters.clients_left_behind += 1;
         self.finish_client(key);
-        self.wake(key);
+        self.mark_ready(key);
     }
 
     /// Runs once a second for draining instances: moves their clients, closes the remaining ones
     /// after the grace period, and retires the links of instances without clients.
-    pub(in crate::proxy) fn clear_leaving(&mut self) {
+    pub(in crate::proxy) fn end_draining(&mut self) {
         let grace = self.settings.offline_grace_ms;
-        let found = self.upstreams.leaving_instances(grace, self.now);
-        self.start_moves(&found.leaving);
+        let found = self.upstreams.draining_instances(grace, self.now);
+        self.start_moves(&found.draining);
         self.end_grace(&found.over);
         self.retire_instances(&found.left);
         self.leave_addresses(&found.moved, true);
@@ -217,7 +217,7 @@ impl Machine {
         let clients = self.clients.iter().filter(|(_, client)| closed(client));
         let clients: Vec<ClientKey> = clients.map(|(key, _)| key).collect();
         for key in clients {
-            self.close_left(key);
+            self.close_unmoved(key);
         }
     }
 
@@ -238,7 +238,7 @@ impl Machine {
             };
             if client.pin().is_some() && client.fifo.is_empty() {
                 self.drop_pin(key);
-                self.close_left(key);
+                self.close_unmoved(key);
             } else if self.is_blocked(key) {
                 self.stats.counters.clients_left_behind += 1;
                 self.stop_waiting(key);
@@ -269,14 +269,14 @@ impl Machine {
                 State::Verifying(Verifying::Idle { .. }) => idle.push(key),
                 // Closed or retired after its login is verified.
                 State::Verifying(_) => {}
-                State::Connecting | State::Greeting(_) if owned || link.is_verifier() => {}
-                State::Connecting | State::Greeting(_) => opening.push(key),
+                State::Connecting | State::Handshake(_) if owned || link.is_verifier() => {}
+                State::Connecting | State::Handshake(_) => opening.push(key),
             }
         }
         for (link, owned) in left {
             match owned {
                 false => self.retire(link),
-                true if owned_too => self.retire_owned(link),
+                true if owned_too => self.retire_dedicated(link),
                 true => {}
             }
         }

@@ -19,7 +19,7 @@ use crate::proxy::work::Work;
 use crate::session::change::{Goal, Login, Target, Waiting};
 use crate::session::client::Client;
 use crate::session::phase::Phase;
-use crate::stats::notice::Bound;
+use crate::stats::notice::NoticeKind;
 use crate::stats::worker_stats::Limit;
 use crate::store::key::{AccountKey, ClientKey, PoolKey};
 
@@ -69,7 +69,7 @@ impl Machine {
             return;
         };
         let access = waiting.access;
-        if matches!(waiting.goal, Goal::Peers(_)) {
+        if matches!(waiting.goal, Goal::Question(_)) {
             return;
         }
         // A permission check on the client's dedicated link does not depend on other links.
@@ -103,7 +103,7 @@ impl Machine {
             return match permission
                 .filter(|&what| !self.upstreams.permits(pool_key, what, self.now))
             {
-                Some(what) => self.inquire(key, pool_key, what),
+                Some(what) => self.probe_permission(key, pool_key, what),
                 None => self.conclude(key, Ok(())),
             };
         }
@@ -119,7 +119,7 @@ impl Machine {
                 return;
             }
             if self.open_shared(pool_key).is_none() {
-                self.note_refusal(key, Bound::InstanceConnections);
+                self.note_refusal(key, NoticeKind::InstanceConnections);
                 return self.conclude(key, Err(TOO_MANY_CONNECTIONS));
             }
         }
@@ -130,7 +130,7 @@ impl Machine {
     pub(in crate::proxy) fn end_change(&mut self, key: ClientKey) -> Option<Box<Waiting>> {
         let waiting = self.clients.get_mut(key)?.end_waiting()?;
         self.upstreams.end_change(waiting.access);
-        self.clients.go_on(key);
+        self.clients.end_wait(key);
         Some(waiting)
     }
 
@@ -147,7 +147,7 @@ impl Machine {
             protocol,
             ..
         } = *waiting;
-        if matches!(goal, Goal::Peers(_)) {
+        if matches!(goal, Goal::Question(_)) {
             return;
         }
         if let Goal::Permission(_) = goal {
@@ -158,7 +158,7 @@ impl Machine {
             return;
         }
         if own && outcome.is_ok() {
-            return self.change_own(key, goal, access, protocol);
+            return self.change_dedicated(key, goal, access, protocol);
         }
         let outcome = outcome.and_then(|()| match goal {
             Goal::Hello { .. } => self.upstreams.knows_hello(access, db, protocol),
@@ -187,7 +187,7 @@ impl Machine {
             Goal::Auth | Goal::Select => self.reply(key, b"+OK\r\n"),
             Goal::Hello { name } => self.reply_hello(key, pool, name),
             Goal::Move => self.stats.counters.clients_moved += 1,
-            Goal::Admission | Goal::Permission(_) | Goal::Peers(_) => {}
+            Goal::Admission | Goal::Permission(_) | Goal::Question(_) => {}
         }
     }
 

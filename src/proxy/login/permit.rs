@@ -49,7 +49,7 @@ impl Machine {
     /// Asks the server for a permission of the pool's user, and makes the client wait for the
     /// reply: on the client's dedicated link if it has one, else once on a shared link for all
     /// clients that wait for the same permission.
-    pub(in crate::proxy) fn inquire(
+    pub(in crate::proxy) fn probe_permission(
         &mut self,
         key: ClientKey,
         pool_key: PoolKey,
@@ -58,7 +58,8 @@ impl Machine {
         let client = self.clients.get(key).filter(|it| it.pin().is_some());
         let own = client.map(|client| client.link);
         let asked = (pool_key, what);
-        if let Some(on) = (self.upstreams).inquire(key, asked, own, &self.links, self.now) {
+        if let Some(on) = (self.upstreams).probe_permission(key, asked, own, &self.links, self.now)
+        {
             self.ask_permission(pool_key, what, on);
         }
     }
@@ -100,10 +101,10 @@ impl Machine {
     /// Repeats a permission probe on another link of the pool, if necessary a new one, when the
     /// reply in front of it is late or is read slowly by its client.
     pub(in crate::proxy) fn ask_permissions_elsewhere(&mut self) {
-        for (inquiry, moved) in self.upstreams.move_inquiries(&self.links, self.now) {
+        for (probe, moved) in self.upstreams.move_probes(&self.links, self.now) {
             match moved {
-                true => self.ask_permission(inquiry.pool, inquiry.what, inquiry.on),
-                false => drop(self.open_more_links(inquiry.on, 1)),
+                true => self.ask_permission(probe.pool, probe.what, probe.on),
+                false => drop(self.open_more_links(probe.on, 1)),
             }
         }
     }

@@ -13,7 +13,7 @@
 
 use crate::cluster::{InstanceId, TenantKey};
 
-use crate::proxy::action::{Action, News};
+use crate::proxy::action::{Action, HealthChange};
 use crate::proxy::machine::Machine;
 use crate::session::question::{Answer, Question};
 use crate::store::key::{AccessKey, ClientKey, PoolKey};
@@ -30,7 +30,7 @@ impl Machine {
         let key = self.upstreams.access_key(pool);
         if let Some(user) = revoked {
             let user = String::from_utf8_lossy(&user).into_owned();
-            self.report(of, News::Revoked(user));
+            self.log_health(of, HealthChange::Revoked(user));
             if !self.upstreams.has_connections(pool) {
                 self.log_all_out(key);
             }
@@ -63,7 +63,7 @@ impl Machine {
     pub(in crate::proxy) fn log_out(&mut self, key: ClientKey) {
         self.stats.counters.logged_out += 1;
         self.finish_client(key);
-        self.wake(key);
+        self.mark_ready(key);
     }
 
     /// Closes the clients of an account on an instance where the account has no link left and

@@ -68,7 +68,7 @@ impl Machine {
         if !in_order && !self.at_barrier(key) {
             return Handled::Later;
         }
-        if let Some(taken) = self.hold_up(key, session, frame) {
+        if let Some(taken) = self.wait_if_paused(key, session, frame) {
             return taken;
         }
         self.asking = (key, frame.len());
@@ -98,7 +98,12 @@ impl Machine {
     }
 
     /// Makes a login to a paused tenant wait until the pause ends.
-    fn hold_up(&mut self, key: ClientKey, session: Session, frame: &[u8]) -> Option<Handled> {
+    fn wait_if_paused(
+        &mut self,
+        key: ClientKey,
+        session: Session,
+        frame: &[u8],
+    ) -> Option<Handled> {
         if !self.upstreams.any_limits() {
             return None;
         }
@@ -111,7 +116,7 @@ impl Machine {
             }
             _ => None,
         };
-        self.hold_login(key, login?)
+        self.wait_for_login_tenant(key, login?)
     }
 
     /// Handles CLIENT LIST and CLIENT KILL for the clients of another user. No other user's clients

@@ -13,8 +13,8 @@
 //!
 //! A failed login ends its verifier, so guessing passwords costs a new link each time. New links
 //! are limited by tokens, which instances get in turn. Logins are verified in the order of their
-//! class (`Class`): credentials that serve clients already, users whose last login succeeded, new
-//! users, clients that were refused before, and clients that have left and may still read the
+//! class (`LoginClass`): credentials that serve clients already, users whose last login succeeded,
+//! new users, clients that were refused before, and clients that have left and may still read the
 //! reply. Within a class, source addresses take turns, and so do the users of each address.
 
 use crate::command::ErrorReply;
@@ -23,7 +23,7 @@ use crate::link::failure::Failure;
 use crate::link::link::{Link, State, Verifying};
 use crate::link::role::Role;
 use crate::link::server_error::{ServerError, error_text};
-use crate::proxy::action::News;
+use crate::proxy::action::HealthChange;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::NO_INSTANCE;
 use crate::proxy::work::Work;
@@ -84,7 +84,7 @@ impl Machine {
             };
             link.since = self.now;
         }
-        self.links.greet(on, &auth);
+        self.links.append_handshake(on, &auth);
     }
 
     /// A new verifier is open.
@@ -126,7 +126,7 @@ impl Machine {
         };
         let Verifying::Asked { client, access, .. } = *verifying else {
             // An error on an idle verifier says that the server rejects connections at the moment.
-            let why = "sent a reply that nobody asked for";
+            let why = "sent an unexpected reply";
             return Err(
                 error_text(reply).map_or_else(|| Failure::Desync(why.into()), Failure::TurnedAway)
             );
@@ -150,7 +150,7 @@ impl Machine {
             link.state = State::Verifying(Verifying::Idle { proven: true });
         }
         if self.upstreams.came_up(of) {
-            self.report(of, News::Up);
+            self.log_health(of, HealthChange::Up);
         }
         let pool = if waits {
             self.accepted(client, key)
@@ -172,7 +172,7 @@ impl Machine {
             self.note_login(key, false);
             let of = self.links.get(on).map(|link| link.instance);
             if let Some(of) = of.filter(|&of| self.upstreams.came_up(of)) {
-                self.report(of, News::Up);
+                self.log_health(of, HealthChange::Up);
             }
             self.note_login_refused_by_backend(key);
         }

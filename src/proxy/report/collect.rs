@@ -51,7 +51,7 @@ impl Machine {
                 _ if link.is_opening() => of.opening += 1,
                 Role::Login => of.verifying += 1,
                 Role::Idle => of.idle += 1,
-                role if role.is_dedicated() => of.own += 1,
+                role if role.is_dedicated() => of.dedicated += 1,
                 _ => of.shared += 1,
             }
         }
@@ -94,10 +94,10 @@ impl Machine {
     fn client_stats(&self, key: ClientKey, client: &Client) -> Option<ClientStats> {
         let account = client.account();
         let user = (self.upstreams.has_account(account)).then(|| self.upstreams.user(account));
-        let place = self.upstreams.place_of(client.pool);
+        let place = self.upstreams.cluster_of(client.pool);
         Some(ClientStats {
             id: client.id,
-            peer: client.ends().0,
+            peer: client.addresses().0,
             tenant: self.tenant_of_client(client).cloned(),
             instance: place.map(|(_, id)| id.clone()),
             user: user.map(text).unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use crate::proxy::action::Action;
 use crate::proxy::machine::Machine;
-use crate::stats::notice::{Bound, LoggedClient, Notice};
+use crate::stats::notice::{LoggedClient, Notice, NoticeKind};
 use crate::stats::worker_stats::Limit;
 use crate::store::key::{AccountKey, ClientKey, PoolKey, TenantSlot};
 use crate::upstream::tenant::Use;
@@ -12,41 +12,44 @@ const USER_BYTES_MAX: usize = 256;
 
 impl Machine {
     /// Closes a client at a limit; counts and logs it.
-    pub(in crate::proxy) fn evict(&mut self, key: ClientKey, bound: Bound, value: u64) {
-        self.note_eviction(key, bound, value);
+    pub(in crate::proxy) fn evict(&mut self, key: ClientKey, kind: NoticeKind, value: u64) {
+        self.note_eviction(key, kind, value);
         self.close_now(key);
     }
 
     /// Counts and logs that a client is about to be closed at a limit.
-    pub(in crate::proxy) fn note_eviction(&mut self, key: ClientKey, bound: Bound, value: u64) {
+    pub(in crate::proxy) fn note_eviction(&mut self, key: ClientKey, kind: NoticeKind, value: u64) {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        match bound {
-            Bound::ClientOutbound => self.stats.counters.slow_readers += 1,
-            Bound::SubscriberOutbound => self.stats.counters.slow_subscribers += 1,
-            Bound::WorkerOutbound => self.stats.counters.evictions += 1,
-            Bound::WorkerBuffer => self.stats.counters.buffers_full += 1,
-            Bound::Dedicated | Bound::InstanceConnections | Bound::Tenant(_) | Bound::Login => {}
+        match kind {
+            NoticeKind::ClientOutbound => self.stats.counters.slow_readers += 1,
+            NoticeKind::SubscriberOutbound => self.stats.counters.slow_subscribers += 1,
+            NoticeKind::WorkerOutbound => self.stats.counters.evictions += 1,
+            NoticeKind::WorkerBuffer => self.stats.counters.buffers_full += 1,
+            NoticeKind::Dedicated
+            | NoticeKind::InstanceConnections
+            | NoticeKind::Tenant(_)
+            | NoticeKind::Login => {}
             // Counted with the other protocol errors.
-            Bound::Request => {}
-            Bound::TenantBuffer => self.stats.counters.tenant_buffers_full += 1,
-            Bound::Send => self.stats.counters.send_timeouts += 1,
-            Bound::LoginTime => self.stats.counters.login_timeouts += 1,
-            Bound::Idle => self.stats.counters.idle_timeouts += 1,
-            Bound::PinnedIdle => self.stats.counters.pinned_idle_timeouts += 1,
-            Bound::RefusedCommands => self.stats.counters.refused_anonymous += 1,
-            Bound::Memory => self.stats.counters.out_of_memory += 1,
+            NoticeKind::Request => {}
+            NoticeKind::TenantBuffer => self.stats.counters.tenant_buffers_full += 1,
+            NoticeKind::Send => self.stats.counters.send_timeouts += 1,
+            NoticeKind::LoginTime => self.stats.counters.login_timeouts += 1,
+            NoticeKind::Idle => self.stats.counters.idle_timeouts += 1,
+            NoticeKind::PinnedIdle => self.stats.counters.pinned_idle_timeouts += 1,
+            NoticeKind::RefusedCommands => self.stats.counters.refused_anonymous += 1,
+            NoticeKind::Memory => self.stats.counters.out_of_memory += 1,
         }
         self.upstreams.count_eviction(client.pool);
-        self.notice(key, bound, value);
+        self.notice(key, kind, value);
     }
 
     /// Logs that a client got no link because of a limit.
-    pub(in crate::proxy) fn note_refusal(&mut self, key: ClientKey, bound: Bound) {
+    pub(in crate::proxy) fn note_refusal(&mut self, key: ClientKey, kind: NoticeKind) {
         let pool = self.clients.get(key).map_or(PoolKey::NONE, |it| it.pool);
-        let value = match bound {
-            Bound::Dedicated => {
+        let value = match kind {
+            NoticeKind::Dedicated => {
                 let tenant = self.upstreams.tenant_of_pool(pool);
                 self.upstreams.used(tenant, Use::Pinned)
             }
@@ -55,7 +58,7 @@ impl Machine {
                 instance.map_or(0, |of| self.upstreams.connections(of))
             }
         };
-        self.notice(key, bound, value.into());
+        self.notice(key, kind, value.into());
     }
 
     /// Counts and logs that a client reached a limit of its tenant.
@@ -74,7 +77,7 @@ impl Machine {
         limit: Limit,
     ) {
         let value = self.upstreams.refuse(slot, limit);
-        let Some(suppressed) = self.stats.notices.due(Bound::Tenant(limit), self.now) else {
+        let Some(suppressed) = self.stats.notices.due(NoticeKind::Tenant(limit), self.now) else {
             return;
         };
         let value = match limit {
@@ -82,7 +85,7 @@ impl Machine {
             _ => value.unwrap_or_default(),
         };
         let client = self.logged_client(key, slot, self.upstreams.user(account));
-        self.log_notice(client, Bound::Tenant(limit), value, suppressed);
+        self.log_notice(client, NoticeKind::Tenant(limit), value, suppressed);
     }
 
     /// Logs that the login of this user of this tenant was refused.
@@ -92,9 +95,9 @@ impl Machine {
         slot: TenantSlot,
         user: &[u8],
     ) {
-        if let Some(suppressed) = self.stats.notices.due(Bound::Login, self.now) {
+        if let Some(suppressed) = self.stats.notices.due(NoticeKind::Login, self.now) {
             let client = self.logged_client(key, slot, user);
-            self.log_notice(client, Bound::Login, 1, suppressed);
+            self.log_notice(client, NoticeKind::Login, 1, suppressed);
         }
     }
 
@@ -112,14 +115,14 @@ impl Machine {
         }
     }
 
-    fn notice(&mut self, key: ClientKey, bound: Bound, value: u64) {
+    fn notice(&mut self, key: ClientKey, kind: NoticeKind, value: u64) {
         let Some(client) = self.clients.get(key) else {
             return;
         };
         let slot = self.upstreams.tenant_of_account(client.account());
-        if let Some(suppressed) = self.stats.notices.due(bound, self.now) {
+        if let Some(suppressed) = self.stats.notices.due(kind, self.now) {
             let client = self.logged_client(key, slot, self.user_of(key));
-            self.log_notice(client, bound, value, suppressed);
+            self.log_notice(client, kind, value, suppressed);
         }
     }
 
@@ -128,7 +131,7 @@ impl Machine {
         let tenant = self.upstreams.tenant_key(slot);
         Some(LoggedClient {
             id: client.id,
-            peer: client.ends().0,
+            peer: client.addresses().0,
             tenant: tenant.map(ToString::to_string),
             user: user
                 .get(..USER_BYTES_MAX)
@@ -141,13 +144,13 @@ impl Machine {
     fn log_notice(
         &mut self,
         client: Option<LoggedClient>,
-        bound: Bound,
+        kind: NoticeKind,
         value: u64,
         suppressed: u64,
     ) {
         let notice = Notice {
             client,
-            bound,
+            kind,
             value,
             suppressed,
         };
@@ -156,9 +159,9 @@ impl Machine {
 
     /// Logs the number of suppressed lines of each limit that has had no line for a second.
     pub(in crate::proxy) fn report_suppressed(&mut self) {
-        let over: Vec<(Bound, u64)> = self.stats.notices.take_suppressed(self.now).collect();
-        for (bound, suppressed) in over {
-            self.log_notice(None, bound, 0, suppressed);
+        let over: Vec<(NoticeKind, u64)> = self.stats.notices.take_suppressed(self.now).collect();
+        for (kind, suppressed) in over {
+            self.log_notice(None, kind, 0, suppressed);
         }
     }
 }

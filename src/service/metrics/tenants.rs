@@ -134,7 +134,7 @@ pub(super) const INSTANCES: &[Row<InstanceRow>] = &[
         &["tenant", "instance_id", "state"],
         "Backend connections: shared, dedicated (own), idle, opening, or verifying logins.",
         |it, s| {
-            let numbers = [it.shared, it.own, it.idle, it.opening, it.verifying];
+            let numbers = [it.shared, it.dedicated, it.idle, it.opening, it.verifying];
             for (state, n) in CONNECTIONS.into_iter().zip(numbers) {
                 s.number(&[state], n);
             }

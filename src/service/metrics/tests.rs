@@ -54,7 +54,7 @@ fn instance(name: &str, clients: u32, requests: u64) -> InstanceStats {
         waiting: 2,
         oldest_wait_ms: 1_500,
         shared: 4,
-        own: 3,
+        dedicated: 3,
         idle: 2,
         opening: 1,
         verifying: 2,

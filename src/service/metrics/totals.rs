@@ -46,7 +46,7 @@ pub(super) struct InstanceRow {
     pub waiting: u64,
     pub oldest_wait_ms: u64,
     pub shared: u64,
-    pub own: u64,
+    pub dedicated: u64,
     pub idle: u64,
     pub opening: u64,
     pub verifying: u64,
@@ -199,7 +199,7 @@ impl InstanceRow {
         self.waiting += u64::from(one.waiting);
         self.oldest_wait_ms = self.oldest_wait_ms.max(one.oldest_wait_ms);
         self.shared += u64::from(one.shared);
-        self.own += u64::from(one.own);
+        self.dedicated += u64::from(one.dedicated);
         self.idle += u64::from(one.idle);
         self.opening += u64::from(one.opening);
         self.verifying += u64::from(one.verifying);

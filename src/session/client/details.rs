@@ -15,7 +15,7 @@ pub(crate) struct Former {
     /// `NONE` stands for links that are not remembered one by one, or whose writes are lost.
     pub connections: Vec<LinkKey>,
     /// The client got the error that its earlier writes cannot be confirmed.
-    pub told: bool,
+    pub error_sent: bool,
 }
 
 /// See the module.
@@ -179,7 +179,7 @@ mod tests {
     use crate::store::key::AccessKey;
 
     #[test]
-    fn a_session_change_leaves_nothing_behind_but_what_else_there_is() {
+    fn details_are_freed_after_a_session_change_unless_they_keep_a_name() {
         let end = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let (id, peer, local) = (1, end, end);
         let mut client = Client::new(Origin { id, peer, local }, Millis::default());

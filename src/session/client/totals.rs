@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_may_be_taken_back_across_the_halves() {
+    fn uncounting_a_command_borrows_from_the_upper_half() {
         let mut client = client();
         client.count_commands(u32::MAX);
         client.count_commands(1);

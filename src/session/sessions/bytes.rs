@@ -75,7 +75,7 @@ impl Sessions {
         }
         if through {
             if requests.get(index).is_some_and(|it| it.writes) && client.pin().is_none() {
-                client.has_written();
+                client.wrote_here();
             }
             match in_turn {
                 true => {

@@ -68,7 +68,7 @@ impl TwoLinks {
     }
 
     /// All that the client has to read by now.
-    fn heard(&self) -> String {
+    fn received(&self) -> String {
         let client = self.sessions.get(self.client).unwrap();
         let bytes = self.sessions.chunks().to_vec(&client.outbound);
         String::from_utf8(bytes).unwrap()
@@ -83,13 +83,13 @@ impl TwoLinks {
 fn reply_that_comes_before_its_turn_waits_for_the_replies_before_it() {
     let mut two = TwoLinks::new([1, 2]);
     two.bring(1, "+second\r\n+th", 1);
-    assert_eq!(two.heard(), "");
+    assert_eq!(two.received(), "");
     two.bring(1, "ird\r\n", 1);
-    assert_eq!(two.heard(), "");
+    assert_eq!(two.received(), "");
     two.bring(0, "+fir", 0);
-    assert_eq!(two.heard(), "+fir");
+    assert_eq!(two.received(), "+fir");
     two.bring(0, "st\r\n", 1);
-    assert_eq!(two.heard(), "+first\r\n+second\r\n+third\r\n");
+    assert_eq!(two.received(), "+first\r\n+second\r\n+third\r\n");
     let client = two.sessions.get(two.client).unwrap();
     assert!(client.fifo.is_empty() && client.in_flight == 0);
     assert_eq!(client.unread_bytes(), client.outbound.len());
@@ -101,25 +101,25 @@ fn reply_that_has_begun_to_arrive_goes_out_at_once_when_its_turn_comes() {
     let mut two = TwoLinks::new([1, 1]);
     two.bring(1, "$9\r\nbeg", 0);
     two.bring(0, "+first\r\n", 1);
-    assert_eq!(two.heard(), "+first\r\n$9\r\nbeg");
+    assert_eq!(two.received(), "+first\r\n$9\r\nbeg");
     two.bring(1, "inning\r\n", 1);
-    assert_eq!(two.heard(), "+first\r\n$9\r\nbeginning\r\n");
+    assert_eq!(two.received(), "+first\r\n$9\r\nbeginning\r\n");
     assert_eq!(two.kept(), (0, 0));
 }
 
 #[test]
-fn reply_made_here_waits_for_replies_of_both_links() {
+fn reply_of_the_proxy_waits_for_the_replies_of_both_links() {
     let mut two = TwoLinks::new([1, 1]);
     two.sessions
         .park(&mut two.requests, two.client, b"+here\r\n");
     two.bring(1, "+second\r\n", 1);
     two.bring(0, "+first\r\n", 1);
-    assert_eq!(two.heard(), "+first\r\n+second\r\n+here\r\n");
+    assert_eq!(two.received(), "+first\r\n+second\r\n+here\r\n");
     assert_eq!(two.kept(), (0, 0));
 }
 
 #[test]
-fn replies_kept_for_a_client_that_goes_are_given_back() {
+fn kept_replies_of_a_closed_client_are_freed() {
     let mut two = TwoLinks::new([1, 1]);
     two.bring(1, "+se", 0);
     let mut to_links = ChunkPool::of_long_lists();
@@ -133,12 +133,12 @@ fn replies_kept_for_a_client_that_goes_are_given_back() {
 }
 
 #[test]
-fn silenced_client_hears_nothing_that_was_kept() {
+fn silenced_client_gets_no_kept_reply() {
     let mut two = TwoLinks::new([1, 1]);
     two.bring(1, "+second\r\n", 1);
     two.sessions.silence(&mut two.requests, two.client);
     two.bring(0, "+first\r\n", 1);
-    assert_eq!((two.heard().as_str(), two.kept()), ("", (0, 0)));
+    assert_eq!((two.received().as_str(), two.kept()), ("", (0, 0)));
 }
 
 #[test]
@@ -150,7 +150,10 @@ fn swallowed_reply_before_its_turn_leaves_no_bytes_counted() {
     two.bring(0, "+first\r\n", 1);
     let client = two.sessions.get(two.client).unwrap();
     assert_eq!(client.unread_bytes(), "+first\r\n".len());
-    assert_eq!((two.heard().as_str(), two.kept()), ("+first\r\n", (0, 0)));
+    assert_eq!(
+        (two.received().as_str(), two.kept()),
+        ("+first\r\n", (0, 0))
+    );
 }
 
 #[test]
@@ -166,7 +169,7 @@ fn part_of_a_reply_that_no_link_completes_is_dropped_and_not_counted() {
     let record = (two.client, two.records[1]);
     two.sessions.answer(&mut two.requests, record, error);
     two.bring(0, "+first\r\n", 1);
-    assert_eq!(two.heard(), "+first\r\n-ERR lost\r\n");
+    assert_eq!(two.received(), "+first\r\n-ERR lost\r\n");
     let client = two.sessions.get(two.client).unwrap();
     assert_eq!(client.unread_bytes(), client.outbound.len());
     assert_eq!(two.kept(), (0, 0));

@@ -26,7 +26,7 @@ impl Sessions {
 
     /// Ends a client's wait: the client returns to its [base](Client::base) phase and is queued for
     /// resume. Returns `false` if the client is closed, closing, or does not wait.
-    pub(crate) fn go_on(&mut self, key: ClientKey) -> bool {
+    pub(crate) fn end_wait(&mut self, key: ClientKey) -> bool {
         let waits = |it: &&mut Client| !it.phase().decodes() && !it.is_closing();
         let Some(client) = self.table.get_mut(key).filter(waits) else {
             return false;
@@ -46,7 +46,7 @@ impl Sessions {
                 client.set_refusal(error);
             }
         }
-        self.go_on(key);
+        self.end_wait(key);
     }
 
     /// Does a client still wait for the auth result of this access? The result of one session

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn bytes_come_out_as_they_went_in_whatever_the_pieces() {
+fn bytes_are_read_in_the_order_in_which_they_were_appended() {
     let mut pool = ChunkPool::of_short_lists();
     let mut list = ChunkList::default();
     let mut expected = Vec::new();

@@ -76,8 +76,8 @@ impl Upstreams {
             borrowed: 0,
             waiters,
             clients: 0,
-            asked_about: None,
-            led_round_at: Millis::default(),
+            credential_checked_at: None,
+            retried_at: Millis::default(),
             hello: None,
             permits: Permits::default(),
         };

@@ -101,7 +101,7 @@ impl Upstreams {
     /// Has any tenant limits for single requests? If not, none is looked up.
     #[inline]
     pub(crate) fn any_limits(&self) -> bool {
-        self.any_gate
+        self.any_checked
     }
 
     /// The tenant whose limits hold for clients of this account. For clients without one this is
@@ -117,7 +117,7 @@ impl Upstreams {
     /// Are requests of this tenant checked against limits?
     #[inline]
     pub(crate) fn is_limited(&self, tenant: TenantSlot) -> bool {
-        self.tenants.get(tenant).is_some_and(|it| it.is_gated())
+        self.tenants.get(tenant).is_some_and(|it| it.needs_check())
     }
 
     /// The largest request of a tenant, if it has a limit of its own.
@@ -136,7 +136,7 @@ impl Upstreams {
         if tenant.denied_name(frame).is_some() {
             return Allowance::Refused(Limit::Denied);
         }
-        match tenant.spend(frame.len(), now) {
+        match tenant.admit_request(frame.len(), now) {
             Ok(()) => Allowance::Allowed,
             Err(limit) => Allowance::Refused(limit),
         }
@@ -230,7 +230,7 @@ impl Upstreams {
             return;
         };
         known.paused_until = Some(until);
-        self.look_for_gates();
+        self.update_any_checked();
     }
 
     /// Ends the pause of a tenant. Its clients that wait are the caller's matter.
@@ -238,7 +238,7 @@ impl Upstreams {
         if let Some(tenant) = self.tenants.get_mut(tenant) {
             tenant.paused_until = None;
         }
-        self.look_for_gates();
+        self.update_any_checked();
     }
 
     /// Forgets the pause of a tenant that is not known yet. Returns the tenant if it is.

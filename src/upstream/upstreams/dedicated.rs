@@ -1,7 +1,7 @@
 //! Dedicated links: their limits, and which link a client may get.
 
 use crate::link::links::Links;
-use crate::stats::notice::Bound;
+use crate::stats::notice::NoticeKind;
 use crate::stats::worker_stats::Limit;
 use crate::store::key::{LinkKey, PoolKey, TenantSlot};
 use crate::upstream::tenant::Use;
@@ -9,7 +9,7 @@ use crate::upstream::upstreams::Upstreams;
 
 impl Upstreams {
     /// Counts a dedicated link for a tenant. Returns false if the tenant's limit is reached.
-    pub(crate) fn take_place(&mut self, tenant: TenantSlot, links: &Links) -> bool {
+    pub(crate) fn take_dedicated(&mut self, tenant: TenantSlot, links: &Links) -> bool {
         if self.has_all_dedicated(tenant, links) {
             return false;
         }
@@ -36,13 +36,13 @@ impl Upstreams {
     }
 
     /// The limit because of which a pool can get no further dedicated link.
-    pub(crate) fn dedicated_bound(&self, pool: PoolKey, links: &Links) -> Bound {
+    pub(crate) fn dedicated_limit(&self, pool: PoolKey, links: &Links) -> NoticeKind {
         if self.has_all_dedicated(self.tenant_of_pool(pool), links) {
-            Bound::Dedicated
+            NoticeKind::Dedicated
         } else if self.instance_of(pool).is_some_and(|it| self.is_full(it)) {
-            Bound::InstanceConnections
+            NoticeKind::InstanceConnections
         } else {
-            Bound::Tenant(Limit::Pinned)
+            NoticeKind::Tenant(Limit::Pinned)
         }
     }
 

@@ -50,7 +50,7 @@ impl Upstreams {
         let over = |since| now.since(since) >= repeat_ms;
         let due = (self.instances.iter())
             .filter(|(_, it)| it.check.is_none_or(|(_, since)| over(since)))
-            .filter(|(_, it)| it.leaving.is_none());
+            .filter(|(_, it)| it.draining_since.is_none());
         due.map(|(key, _)| (key, ready.get(&key).map(|&(_, on)| on)))
             .collect()
     }
@@ -160,7 +160,7 @@ impl Upstreams {
 
     /// Handles the reply to HELLO or ROLE.
     pub(crate) fn role_answered(&mut self, key: InstanceKey, reply: &[u8]) -> CheckResult {
-        self.tell_pools(key, reply);
+        self.update_hello_role(key, reply);
         let Some(instance) = self.instances.get_mut(key) else {
             return CheckResult::Open;
         };
@@ -180,7 +180,12 @@ impl Upstreams {
 
     /// Handles a check that the default user may not send. If no other user's link can send it, the
     /// instance counts as up: the replies to its next client show whether it is degraded.
-    pub(crate) fn may_not_ask(&self, key: InstanceKey, links: &Links, now: Millis) -> CheckResult {
+    pub(crate) fn check_not_permitted(
+        &self,
+        key: InstanceKey,
+        links: &Links,
+        now: Millis,
+    ) -> CheckResult {
         let asks = || self.ready_by_instance(links, now).contains_key(&key);
         match self.is_degraded(key) && !asks() {
             true => CheckResult::Passed,
@@ -205,7 +210,7 @@ impl Upstreams {
                 *since = now;
             }
             // A server that answers on other links holds back this reply only.
-            let silent = now.since((*since).max(instance.heard)) >= timeout_ms;
+            let silent = now.since((*since).max(instance.read_at)) >= timeout_ms;
             if instance.health == Health::Up && silent {
                 late.push(key);
             }
@@ -318,7 +323,7 @@ impl Upstreams {
     /// unknown health.
     pub(crate) fn probe(&mut self, unknown_too: bool, now: Millis) -> Vec<PoolKey> {
         self.probing = self.instances.iter().any(|(_, it)| match it.health {
-            _ if it.leaving.is_some() => false,
+            _ if it.draining_since.is_some() => false,
             Health::Unknown => unknown_too,
             Health::Down | Health::Degraded => true,
             Health::Up => false,
@@ -327,7 +332,7 @@ impl Upstreams {
             return Vec::new();
         }
         let due = (self.instances.iter())
-            .filter(|(_, it)| it.connecting == 0 && it.leaving.is_none())
+            .filter(|(_, it)| it.connecting == 0 && it.draining_since.is_none())
             .filter(|(_, it)| match it.health {
                 Health::Unknown => unknown_too,
                 Health::Down => now >= it.retry_at,
@@ -343,16 +348,16 @@ impl Upstreams {
 
     /// The server of a link sent bytes.
     #[inline]
-    pub(crate) fn heard(&mut self, key: InstanceKey, now: Millis) {
+    pub(crate) fn note_read(&mut self, key: InstanceKey, now: Millis) {
         if let Some(instance) = self.instances.get_mut(key) {
-            instance.heard = now;
+            instance.read_at = now;
         }
     }
 
     /// When the server of a pool last answered, on any link of this worker.
-    pub(crate) fn heard_of(&self, pool: PoolKey) -> Millis {
+    pub(crate) fn last_read_of(&self, pool: PoolKey) -> Millis {
         let instance = self.instance_at(pool);
-        instance.map_or_else(Millis::default, |instance| instance.heard)
+        instance.map_or_else(Millis::default, |instance| instance.read_at)
     }
 
     /// Is the server to be probed now, because a reply is late: on an `idle` link, or else by
@@ -361,9 +366,9 @@ impl Upstreams {
         let Some(instance) = self.instances.get_mut(key) else {
             return false;
         };
-        let asked =
-            instance.asked_alive > instance.heard && now.since(instance.asked_alive) < ASK_AGAIN_MS;
-        let begins = instance.connecting > 0 || instance.rests(now);
+        let asked = instance.asked_alive > instance.read_at
+            && now.since(instance.asked_alive) < ASK_AGAIN_MS;
+        let begins = instance.connecting > 0 || instance.is_in_backoff(now);
         let due = !asked && (idle || !begins);
         if due {
             instance.asked_alive = now;

@@ -13,7 +13,7 @@ use crate::upstream::upstreams::Upstreams;
 
 impl Upstreams {
     /// Follows the registry from one snapshot to the next.
-    pub(crate) fn follow(&mut self, new: Arc<Snapshot>, now: Millis) -> Changes {
+    pub(crate) fn apply_snapshot(&mut self, new: Arc<Snapshot>, now: Millis) -> Changes {
         let mut changes = Changes::default();
         let old = std::mem::replace(&mut self.snapshot, Arc::clone(&new));
         for (old, new) in new.changes_since(&old) {
@@ -21,7 +21,7 @@ impl Upstreams {
                 self.lose(old, new, now, &mut changes);
             }
             let Some(tenant) = new else { continue };
-            let slot = self.follow_tenant(tenant, now);
+            let slot = self.apply_tenant(tenant, now);
             let mut usable = Vec::new();
             for new in &tenant.instances {
                 let id = (tenant.key.clone(), new.id.clone());
@@ -32,14 +32,14 @@ impl Upstreams {
                 let Some(instance) = instances.get_mut(key) else {
                     continue;
                 };
-                let stayed = instance.leaving.is_none();
-                if instance.follow(new, now) {
+                let stayed = instance.draining_since.is_none();
+                if instance.apply(new, now) {
                     changes.moved.insert(key);
                 }
-                match instance.leaving {
+                match instance.draining_since {
                     None => usable.push(key),
                     Some(_) if stayed => {
-                        changes.leaving.insert(key);
+                        changes.draining.insert(key);
                     }
                     Some(_) => {}
                 }
@@ -49,7 +49,7 @@ impl Upstreams {
             }
         }
         self.probing = true;
-        self.look_for_gates();
+        self.update_any_checked();
         changes
     }
 
@@ -71,9 +71,9 @@ impl Upstreams {
                 && !std::mem::replace(&mut instance.gone, true)
             {
                 instance.down_error = Failure::Removed.error_if_unsent();
-                instance.leaving = instance.leaving.or(Some(now));
+                instance.draining_since = instance.draining_since.or(Some(now));
                 changes.gone.insert(key);
-                changes.leaving.insert(key);
+                changes.draining.insert(key);
             }
         }
         if new.is_none() {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::command::Permission;
-use crate::link::handshake::{Greeted, Handshake};
+use crate::link::handshake::{Handshake, HandshakeDone};
 use crate::link::link::Link;
 use crate::link::role::{Listed, Role};
 use crate::resp::Protocol;
@@ -69,7 +69,7 @@ impl Upstreams {
     pub(crate) fn link_ready(
         &mut self,
         (of, pool): (InstanceKey, PoolKey),
-        greeted: Greeted,
+        greeted: HandshakeDone,
         now: Millis,
     ) -> Vec<ClientKey> {
         if let Some(instance) = self.instances.get_mut(of) {

@@ -14,7 +14,7 @@ use crate::store::key::{
     AccessKey, AccountKey, ClientKey, InstanceKey, LinkKey, PoolKey, TenantSlot,
 };
 use crate::store::time::Millis;
-use crate::upstream::logins::{ASK_AGAIN_MS, Class};
+use crate::upstream::logins::{ASK_AGAIN_MS, LoginClass};
 use crate::upstream::upstreams::Upstreams;
 
 /// Connections of one instance that are kept for the next logins, per worker.
@@ -55,16 +55,16 @@ impl Upstreams {
         access: AccessKey,
         has_left: bool,
         was_refused: bool,
-    ) -> Option<Class> {
+    ) -> Option<LoginClass> {
         let access = self.access.get(access)?;
         let account = self.accounts.get(access.account)?;
         let logins = &self.instances.get(access.instance)?.logins;
         Some(match has_left {
-            true => Class::Left,
-            false if account.clients > 0 => Class::Known,
-            false if was_refused => Class::Refused,
-            false if logins.is_familiar(account.name()) => Class::Familiar,
-            false => Class::New,
+            true => LoginClass::Left,
+            false if account.clients > 0 => LoginClass::Known,
+            false if was_refused => LoginClass::Refused,
+            false if logins.is_familiar(account.name()) => LoginClass::Familiar,
+            false => LoginClass::New,
         })
     }
 
@@ -75,14 +75,14 @@ impl Upstreams {
         &mut self,
         access: AccessKey,
         (client, from): (ClientKey, IpAddr),
-        class: Class,
+        class: LoginClass,
     ) -> Option<ClientKey> {
         let access = self.access.get(access)?;
         let account = self.accounts.get(access.account)?;
         let logins = &mut self.instances.get_mut(access.instance)?.logins;
         let queue = logins.waiting.get_mut(class as usize)?;
         queue.push((from, account.name()), client);
-        let many = matches!(class, Class::Left) && queue.len > LEFT_MAX;
+        let many = matches!(class, LoginClass::Left) && queue.len > LEFT_MAX;
         if many { queue.pop() } else { None }
     }
 
@@ -157,7 +157,7 @@ impl Upstreams {
         let Some(instance) = self.instances.get(of) else {
             return VerifierNeed::Nothing;
         };
-        if instance.is_out(now) && instance.logins.verifiers == 0 {
+        if instance.fails_fast(now) && instance.logins.verifiers == 0 {
             return VerifierNeed::Down(instance.down_error.clone());
         }
         if !instance.logins.wants_verifier() {
@@ -282,7 +282,7 @@ impl Upstreams {
 
     /// A pool lost its last link while it has clients. Queues the pool to open a link, whose
     /// handshake shows whether the credential is still valid.
-    pub(crate) fn ask_about_lost(&mut self, pool: PoolKey, of: InstanceKey, now: Millis) {
+    pub(crate) fn check_credential(&mut self, pool: PoolKey, of: InstanceKey, now: Millis) {
         if self.has_connections(pool) {
             return;
         }
@@ -291,7 +291,7 @@ impl Upstreams {
         };
         // If the pool's links end soon after they are opened, the next one is opened for a request
         // only.
-        let asked = lost.asked_about.replace(now);
+        let asked = lost.credential_checked_at.replace(now);
         if asked.is_some_and(|at| now.since(at) < ASK_AGAIN_MS) {
             return;
         }
@@ -310,8 +310,9 @@ impl Upstreams {
     }
 
     /// The next instance that gets a token. The ring is emptied so that `take_token` gives the
-    /// token to this instance; [`end_turn`](Self::end_turn) puts the other instances back.
-    pub(crate) fn begin_turn(
+    /// token to this instance; [`end_token_turn`](Self::end_token_turn) puts the other instances
+    /// back.
+    pub(crate) fn begin_token_turn(
         &mut self,
         now: Millis,
     ) -> Option<(InstanceKey, Turn, VecDeque<InstanceKey>)> {
@@ -336,8 +337,8 @@ impl Upstreams {
         None
     }
 
-    /// See [`begin_turn`](Self::begin_turn).
-    pub(crate) fn end_turn(&mut self, of: InstanceKey, mut others: VecDeque<InstanceKey>) {
+    /// See [`begin_token_turn`](Self::begin_token_turn).
+    pub(crate) fn end_token_turn(&mut self, of: InstanceKey, mut others: VecDeque<InstanceKey>) {
         others.append(&mut self.tokens.ring);
         self.tokens.ring = others;
         let instance = self.instances.get(of);
@@ -351,7 +352,7 @@ impl Upstreams {
     pub(crate) fn reopens(&mut self, key: PoolKey, now: Millis) -> bool {
         let pool = self.pools.get(key);
         let lone = pool.is_some_and(|pool| pool.clients > 0 && pool.links.is_empty());
-        let wanted = lone && !self.is_out(key, now);
+        let wanted = lone && !self.fails_fast(key, now);
         self.tokens.left -= u32::from(wanted);
         wanted
     }

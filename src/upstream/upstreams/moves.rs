@@ -8,7 +8,7 @@ use crate::upstream::upstreams::Upstreams;
 
 /// A draining instance.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Leaving {
+pub(crate) struct Draining {
     pub tenant: TenantSlot,
     /// The registry removed the instance.
     pub gone: bool,
@@ -20,9 +20,9 @@ pub(crate) struct Leaving {
 
 /// Draining instances, by what happens to their clients next.
 #[derive(Debug, Default)]
-pub(crate) struct LeavingInstances {
+pub(crate) struct DrainingInstances {
     /// Their clients move to other instances.
-    pub leaving: HashSet<InstanceKey>,
+    pub draining: HashSet<InstanceKey>,
     /// They have no client left.
     pub left: HashSet<InstanceKey>,
     /// Their grace period is over.
@@ -49,10 +49,10 @@ impl Upstreams {
     }
 
     /// Like [`balance`](Self::balance), for a client that moves: not to an instance that is down.
-    pub(crate) fn refuge(&mut self, tenant: TenantSlot, now: Millis) -> Option<InstanceKey> {
+    pub(crate) fn balance_move(&mut self, tenant: TenantSlot, now: Millis) -> Option<InstanceKey> {
         let to = self.balance(tenant)?;
         let instance = self.instances.get(to)?;
-        (!instance.is_out(now)).then_some(to)
+        (!instance.fails_fast(now)).then_some(to)
     }
 
     /// May a client of a tenant stay with this instance? `bound`: it has a dedicated link, and the
@@ -64,12 +64,12 @@ impl Upstreams {
     }
 
     /// The state of a pool's instance, if it is draining.
-    pub(crate) fn leaving(&self, pool: PoolKey, now: Millis) -> Option<Leaving> {
+    pub(crate) fn draining(&self, pool: PoolKey, now: Millis) -> Option<Draining> {
         let instance = self.instance_at(pool)?;
-        Some(Leaving {
+        Some(Draining {
             tenant: instance.slot,
             gone: instance.gone,
-            ms: now.since(instance.leaving?),
+            ms: now.since(instance.draining_since?),
             may_move: now >= instance.moves_after,
         })
     }
@@ -83,18 +83,18 @@ impl Upstreams {
     }
 
     /// The draining instances, and those whose addresses changed a grace period ago.
-    pub(crate) fn leaving_instances(&mut self, grace_ms: u64, now: Millis) -> LeavingInstances {
-        let mut found = LeavingInstances::default();
+    pub(crate) fn draining_instances(&mut self, grace_ms: u64, now: Millis) -> DrainingInstances {
+        let mut found = DrainingInstances::default();
         // Only instances in use are visited: many may be offline for a long time.
         for key in self.used_instances() {
             let Some(instance) = self.instances.get_mut(key) else {
                 continue;
             };
             let over = |at: Option<Millis>| at.map(|at| now.since(at) >= grace_ms);
-            match over(instance.leaving) {
+            match over(instance.draining_since) {
                 Some(_) if instance.clients == 0 => found.left.insert(key),
                 Some(true) => found.over.insert(key),
-                Some(false) => found.leaving.insert(key),
+                Some(false) => found.draining.insert(key),
                 None if over(instance.moved_at) == Some(true) => {
                     instance.moved_at = None;
                     found.moved.insert(key)

@@ -6,7 +6,7 @@ use crate::command::Permission;
 use crate::link::links::Links;
 use crate::store::key::{ClientKey, LinkKey, PoolKey};
 use crate::store::time::Millis;
-use crate::upstream::permits::Inquiry;
+use crate::upstream::permits::PermissionProbe;
 use crate::upstream::upstreams::Upstreams;
 
 impl Upstreams {
@@ -19,7 +19,7 @@ impl Upstreams {
     /// A client waits for the server to say whether the user of its pool may do this. Returns the
     /// link on which to ask: the client's `own`, else the best of the pool's. `None`: the server is
     /// asked already, or there is no link.
-    pub(crate) fn inquire(
+    pub(crate) fn probe_permission(
         &mut self,
         client: ClientKey,
         (pool, what): (PoolKey, Permission),
@@ -28,12 +28,13 @@ impl Upstreams {
         now: Millis,
     ) -> Option<LinkKey> {
         self.wait_for_link(pool, client);
-        let mut asked = self.inquiries.iter();
+        let mut asked = self.permission_probes.iter();
         if own.is_none() && asked.any(|it| it.pool == pool && it.what == what) {
             return None;
         }
         let on = own.or_else(|| self.best_link(pool, links, now))?;
-        self.inquiries.push(Inquiry { pool, what, on });
+        self.permission_probes
+            .push(PermissionProbe { pool, what, on });
         Some(on)
     }
 
@@ -51,9 +52,11 @@ impl Upstreams {
         permitted: bool,
         now: Millis,
     ) -> Option<Vec<ClientKey>> {
-        let mut inquiries = self.inquiries.iter();
-        let at = inquiries.position(|it| it.on == on && it.what == what)?;
-        let pool = self.pools.get_mut(self.inquiries.swap_remove(at).pool)?;
+        let mut permission_probes = self.permission_probes.iter();
+        let at = permission_probes.position(|it| it.on == on && it.what == what)?;
+        let pool = self
+            .pools
+            .get_mut(self.permission_probes.swap_remove(at).pool)?;
         if permitted {
             pool.permits.add(what, now);
         }
@@ -62,11 +65,11 @@ impl Upstreams {
 
     /// Forgets the permission probes that were in flight on a link that ended. Returns the clients
     /// that wait for them: they ask again.
-    pub(crate) fn lose_inquiries(&mut self, lost: LinkKey) -> Vec<ClientKey> {
-        let (over, left) = mem::take(&mut self.inquiries)
+    pub(crate) fn lose_probes(&mut self, lost: LinkKey) -> Vec<ClientKey> {
+        let (over, left) = mem::take(&mut self.permission_probes)
             .into_iter()
-            .partition::<Vec<Inquiry>, _>(|it| it.on == lost);
-        self.inquiries = left;
+            .partition::<Vec<PermissionProbe>, _>(|it| it.on == lost);
+        self.permission_probes = left;
         let waiters = over.into_iter().map(|it| self.take_waiters(it.pool));
         waiters.flatten().collect()
     }
@@ -74,23 +77,27 @@ impl Upstreams {
     /// Questions that stand behind a reply that is late, or that its client reads slowly: each
     /// moves to another link of its pool, if one serves. A question for which there is none is
     /// returned with its present link and `false`.
-    pub(crate) fn move_inquiries(&mut self, links: &Links, now: Millis) -> Vec<(Inquiry, bool)> {
-        let mut held_up = Vec::new();
-        let mut all = mem::take(&mut self.inquiries);
-        for inquiry in &mut all {
-            let link = links.get(inquiry.on);
+    pub(crate) fn move_probes(
+        &mut self,
+        links: &Links,
+        now: Millis,
+    ) -> Vec<(PermissionProbe, bool)> {
+        let mut blocked = Vec::new();
+        let mut all = mem::take(&mut self.permission_probes);
+        for probe in &mut all {
+            let link = links.get(probe.on);
             // A dedicated link may still be in its client's previous pool: the other links of that
             // pool have another user and cannot answer.
-            let held = link
-                .is_some_and(|it| it.pool == inquiry.pool && it.drawbacks(now) != (false, false));
+            let held =
+                link.is_some_and(|it| it.pool == probe.pool && it.drawbacks(now) != (false, false));
             if !held {
                 continue;
             }
-            let to = self.serving_links(inquiry.on, links, now).first().copied();
-            inquiry.on = to.unwrap_or(inquiry.on);
-            held_up.push((*inquiry, to.is_some()));
+            let to = self.serving_links(probe.on, links, now).first().copied();
+            probe.on = to.unwrap_or(probe.on);
+            blocked.push((*probe, to.is_some()));
         }
-        self.inquiries = all;
-        held_up
+        self.permission_probes = all;
+        blocked
     }
 }

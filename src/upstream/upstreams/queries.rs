@@ -13,22 +13,22 @@ use crate::upstream::account::Account;
 use crate::upstream::upstreams::Upstreams;
 
 /// Without a retry for this long, clients that were moved to other links return, ms.
-const CALM_MS: u64 = 10_000;
+const RETRY_MEMORY_MS: u64 = 10_000;
 
 /// The fields of HELLO's reply that a check updates for all later clients.
-const TOLD: &[&[u8]] = &[b"role", b"availability_zone"];
+const UPDATED_FIELDS: &[&[u8]] = &[b"role", b"availability_zone"];
 
 impl Upstreams {
     /// Do requests for the pool's instance fail at once? Clients in the wait queue then also wait
     /// for the instance.
-    pub(crate) fn is_out(&self, pool_key: PoolKey, now: Millis) -> bool {
+    pub(crate) fn fails_fast(&self, pool_key: PoolKey, now: Millis) -> bool {
         let instance = self.instance_at(pool_key);
-        instance.is_some_and(|instance| instance.is_out(now))
+        instance.is_some_and(|instance| instance.fails_fast(now))
     }
 
     /// The error for requests while the instance of a pool is down.
-    pub(crate) fn why_out(&self, pool: PoolKey, now: Millis) -> Option<ErrorReply> {
-        let instance = self.instance_at(pool).filter(|it| it.is_out(now))?;
+    pub(crate) fn down_error(&self, pool: PoolKey, now: Millis) -> Option<ErrorReply> {
+        let instance = self.instance_at(pool).filter(|it| it.fails_fast(now))?;
         Some(instance.down_error.clone())
     }
 
@@ -40,7 +40,10 @@ impl Upstreams {
         now: Millis,
     ) -> Option<ErrorReply> {
         let instance = self.access.get(access)?.instance;
-        let instance = self.instances.get(instance).filter(|it| it.is_out(now))?;
+        let instance = self
+            .instances
+            .get(instance)
+            .filter(|it| it.fails_fast(now))?;
         (!self.has_ready(access, links)).then(|| instance.down_error.clone())
     }
 
@@ -56,23 +59,24 @@ impl Upstreams {
 
     /// Could no link to the instance of a pool be made a moment ago? Then one that is not needed
     /// waits.
-    pub(crate) fn rests(&self, pool: PoolKey, now: Millis) -> bool {
-        self.instance_at(pool).is_none_or(|it| it.rests(now))
+    pub(crate) fn is_in_backoff(&self, pool: PoolKey, now: Millis) -> bool {
+        self.instance_at(pool)
+            .is_none_or(|it| it.is_in_backoff(now))
     }
 
     /// A client of this pool is moved to another link, because a reply in front of its own is late
     /// or read slowly.
     pub(crate) fn note_retry(&mut self, pool: PoolKey, now: Millis) {
         if let Some(pool) = self.pools.get_mut(pool) {
-            pool.led_round_at = now;
+            pool.retried_at = now;
         }
     }
 
     /// Was no request retried on another link of this pool for some time? Then the clients that
     /// were moved to other links return: the fewer links, the more requests share one write.
-    pub(crate) fn is_calm(&self, pool: PoolKey, now: Millis) -> bool {
+    pub(crate) fn has_no_recent_retry(&self, pool: PoolKey, now: Millis) -> bool {
         let pool = self.pools.get(pool);
-        pool.is_none_or(|pool| now.since(pool.led_round_at) >= CALM_MS)
+        pool.is_none_or(|pool| now.since(pool.retried_at) >= RETRY_MEMORY_MS)
     }
 
     /// Remembers which commands of this server may block.
@@ -104,9 +108,13 @@ impl Upstreams {
     }
 
     /// Updates the role in the HELLO replies of all pools of the instance.
-    pub(crate) fn tell_pools(&mut self, key: InstanceKey, reply: &[u8]) {
+    pub(crate) fn update_hello_role(&mut self, key: InstanceKey, reply: &[u8]) {
         self.with_pools_of(key, |pool| {
-            if let Some(hello) = pool.hello.as_ref().and_then(|it| it.adopt(reply, TOLD)) {
+            if let Some(hello) = pool
+                .hello
+                .as_ref()
+                .and_then(|it| it.adopt(reply, UPDATED_FIELDS))
+            {
                 pool.hello = Some(hello);
             }
         });

@@ -35,7 +35,7 @@ impl Upstreams {
         now: Millis,
     ) -> impl Iterator<Item = (Millis, PoolKey)> {
         let queues = self.queues.of_tenant(tenant);
-        queues.filter(move |(_, pool)| !self.is_out(*pool, now))
+        queues.filter(move |(_, pool)| !self.fails_fast(*pool, now))
     }
 
     /// A client waits for a dedicated link of this pool, behind the others.

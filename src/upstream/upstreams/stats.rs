@@ -19,7 +19,7 @@ impl Upstreams {
     }
 
     /// The tenant and the id of the instance of a pool.
-    pub(crate) fn place_of(&self, pool: PoolKey) -> Option<(&TenantKey, &InstanceId)> {
+    pub(crate) fn cluster_of(&self, pool: PoolKey) -> Option<(&TenantKey, &InstanceId)> {
         let instance = self.instance_at(pool)?;
         Some((&instance.tenant, &instance.id))
     }
@@ -94,7 +94,7 @@ impl Upstreams {
             protocol: pool.protocol.number(),
             clients: pool.clients,
             shared: pool.links.len(),
-            own: pool.dedicated - pool.idle.len(),
+            dedicated: pool.dedicated - pool.idle.len(),
             idle: pool.idle.len(),
             in_flight,
             waiting,
@@ -117,7 +117,7 @@ fn instance_stats(instance: &Instance) -> InstanceStats {
         waiting: 0,
         oldest_wait_ms: 0,
         shared: 0,
-        own: 0,
+        dedicated: 0,
         idle: 0,
         opening: 0,
         verifying: 0,

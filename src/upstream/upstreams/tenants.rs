@@ -35,15 +35,15 @@ impl Upstreams {
     }
 
     /// Follows a new snapshot.
-    pub(crate) fn follow_tenant(&mut self, tenant: &cluster::Tenant, now: Millis) -> TenantSlot {
+    pub(crate) fn apply_tenant(&mut self, tenant: &cluster::Tenant, now: Millis) -> TenantSlot {
         let (tenants, lists) = (&mut self.tenants, &mut self.denied_lists);
         let slot = *self
             .by_tenant
             .entry(tenant.key.clone())
             .or_insert_with(|| tenants.insert(Tenant::new(tenant, lists)));
         if let Some(known) = tenants.get_mut(slot) {
-            known.follow_quota(&tenant.quota);
-            known.follow_limits(&tenant.limits, lists, now);
+            known.replace_quota(&tenant.quota);
+            known.apply_limits(&tenant.limits, lists, now);
             known.gone = None;
             if let Some(until) = self.early_pauses.remove(&tenant.key) {
                 known.paused_until = Some(until);
@@ -80,9 +80,9 @@ impl Upstreams {
         self.denied_lists.sweep();
     }
 
-    /// Updates `any_gate`: must the requests of any tenant be checked?
-    pub(crate) fn look_for_gates(&mut self) {
+    /// Updates `any_checked`: must the requests of any tenant be checked?
+    pub(crate) fn update_any_checked(&mut self) {
         let mut all = self.tenants.iter();
-        self.any_gate = all.any(|(_, it)| it.is_gated() || it.limits.request_bytes.is_some());
+        self.any_checked = all.any(|(_, it)| it.needs_check() || it.limits.request_bytes.is_some());
     }
 }

@@ -30,7 +30,7 @@ fn names(pools: &Upstreams, keys: &HashSet<InstanceKey>) -> Vec<String> {
 }
 
 #[test]
-fn each_change_is_told_once() {
+fn each_change_of_a_snapshot_is_returned_once() {
     let rules = Rules {
         worker: 0,
         balancer: Balancer::Random,
@@ -44,8 +44,8 @@ fn each_change_is_told_once() {
     let mut pools = Upstreams::new(Arc::new(Snapshot::default()), rules);
     let mut follow = |instances: Vec<Known>, now: u64| {
         let snapshot = builder.build(&[], instances, |_, _, _| TenantLimits::default());
-        let changes = pools.follow(Arc::new(snapshot), Millis(now));
-        let sets = [&changes.gone, &changes.leaving, &changes.moved];
+        let changes = pools.apply_snapshot(Arc::new(snapshot), Millis(now));
+        let sets = [&changes.gone, &changes.draining, &changes.moved];
         sets.map(|keys| names(&pools, keys))
     };
     let (ready, offline) = (Status::Ready, Status::Offline);
@@ -54,23 +54,23 @@ fn each_change_is_told_once() {
         follow(vec![known("a", 1, ready), known("b", 2, ready)], 1),
         none
     );
-    let [gone, leaving, moved] = follow(vec![known("a", 1, offline), known("b", 3, ready)], 2);
+    let [gone, draining, moved] = follow(vec![known("a", 1, offline), known("b", 3, ready)], 2);
     assert_eq!(
-        (gone, leaving, moved),
+        (gone, draining, moved),
         (vec![], vec!["a".into()], vec!["b".into()])
     );
     assert_eq!(
         follow(vec![known("a", 1, offline), known("b", 3, ready)], 3),
         none
     );
-    let [gone, leaving, moved] = follow(vec![known("a", 1, ready)], 4);
+    let [gone, draining, moved] = follow(vec![known("a", 1, ready)], 4);
     assert_eq!(
-        (gone, leaving, moved),
+        (gone, draining, moved),
         (vec!["b".into()], vec!["b".into()], vec![])
     );
     let since = |id: &str| {
         let found = pools.instances.iter().find(|(_, it)| it.id.as_str() == id);
-        found.map(|(_, it)| it.leaving)
+        found.map(|(_, it)| it.draining_since)
     };
     assert_eq!(
         (since("a"), since("b")),

@@ -118,7 +118,7 @@ impl World {
 
     /// The registry has changed, and all workers get the snapshot.
     fn tell_all(&mut self) -> Result<(), String> {
-        self.announce();
+        self.send_snapshot();
         while !self.mail.is_empty() {
             self.sweep()?;
         }

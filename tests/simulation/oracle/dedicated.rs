@@ -6,7 +6,7 @@ use super::unavailable::is_lost;
 use super::{After, Model, Verdict, View};
 
 /// The error for a client that has waited too long for a dedicated connection.
-const NO_TURN: &str = "ERR elika: no dedicated backend connection available";
+const NO_DEDICATED: &str = "ERR elika: no dedicated backend connection available";
 
 /// CLIENT UNBLOCK has ended a wait.
 pub(crate) const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
@@ -76,7 +76,7 @@ impl Model {
             never: sent.op.tag().into_iter().collect(),
             ..After::default()
         };
-        if error == Some(NO_TURN) && sent.op.is_own() {
+        if error == Some(NO_DEDICATED) && sent.op.is_dedicated() {
             let settings = &view.plan.settings;
             let waited = view.now.ms >= sent.at.ms + settings.pool_wait_ms;
             let few = settings.dedicated_max as usize <= view.plan.clients;
@@ -89,7 +89,7 @@ impl Model {
         }
         // WAIT may be sent on a shared connection.
         let wait = matches!(sent.op, Op::Wait { .. });
-        if error.is_some_and(is_lost) && (sent.op.is_own() && !wait || self.holds()) {
+        if error.is_some_and(is_lost) && (sent.op.is_dedicated() && !wait || self.holds()) {
             return Err("it should have been closed".into());
         }
         let is_ok = |_: &Self, reply: &[u8]| reply == b"+OK\r\n";

@@ -182,7 +182,7 @@ impl<'a> View<'a> {
 
     /// Whether a tenant had its maximum of clients at any time since then.
     pub(crate) fn was_crowded(&self, tenant: usize, since: Moment) -> bool {
-        let at = self.tenants[tenant].count.crowded;
+        let at = self.tenants[tenant].count.limit_reached_at;
         at.is_some_and(|at| at >= since)
     }
 

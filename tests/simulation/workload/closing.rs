@@ -20,7 +20,7 @@ impl World {
         let slow = counted.slow_readers + counted.evictions + counted.slow_subscribers;
         let slow = slow + counted.send_timeouts + counted.tenant_buffers_full;
         let slow = slow + counted.buffers_full > 0;
-        let refused = client.vain >= REFUSED_COMMANDS_MAX || client.silent;
+        let refused = client.possibly_refused >= REFUSED_COMMANDS_MAX || client.silent;
         if counted.refused_anonymous > 0 && refused {
             return Ok(());
         }
@@ -104,7 +104,7 @@ impl World {
         let own = client.model.holds()
             || client.script.unheard
             || client.followed
-            || client.pending.iter().any(|sent| sent.op.is_own());
+            || client.pending.iter().any(|sent| sent.op.is_dedicated());
         let since = match client.model.holds() {
             true => client.held,
             false => client.pending.front().map_or(client.asked, |sent| sent.at),
@@ -133,7 +133,7 @@ impl World {
             || client.followed
             || client.was_blocked
             || tenant.is_none_or(|tenant| !view.knows(tenant, seen))
-            || client.pending.iter().any(|sent| sent.op.is_own())
+            || client.pending.iter().any(|sent| sent.op.is_dedicated())
             || self.plan.settings.close_on_loss;
         let left = client.model.left_for(client.hung_up_at, &view);
         left.is_some_and(|ms| bound && ms >= self.plan.settings.offline_grace_ms || changed)

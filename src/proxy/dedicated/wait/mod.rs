@@ -121,7 +121,7 @@ impl Machine {
         match waiter.next(reply) {
             Next::Refused => self.end_wait(&waiter, reply),
             Next::Ask(on) => self.enlist(on, waiter),
-            Next::Done => self.end_wait_as_told(&waiter),
+            Next::Done => self.end_wait_with_last_reply(&waiter),
         }
     }
 
@@ -131,7 +131,7 @@ impl Machine {
         if !self.clients.contains(key) {
             return;
         }
-        self.clients.go_on(key);
+        self.clients.end_wait(key);
         match waiter.kind {
             Kind::Deliver => {
                 self.stats.counters.replies += 1;
@@ -143,13 +143,13 @@ impl Machine {
 
     /// The link that carried the writes is lost: its waiters get an error, or are closed if
     /// `close_on_loss` says so.
-    pub(in crate::proxy) fn lose_waits(&mut self, waiters: Vec<Waiter>) {
+    pub(in crate::proxy) fn fail_waits(&mut self, waiters: Vec<Waiter>) {
         if !self.settings.close_on_loss {
             return self.end_waits(waiters);
         }
         for waiter in waiters {
             let key = waiter.client;
-            if self.clients.go_on(key) {
+            if self.clients.end_wait(key) {
                 self.stats.counters.closed_on_loss += 1;
                 self.finish_client(key);
             }
@@ -167,7 +167,7 @@ impl Machine {
             } else {
                 self.stats.counters.errors += 1;
                 if let Some(client) = self.clients.get_mut(waiter.client) {
-                    client.lose_writes();
+                    client.writes_lost();
                 }
                 UNKNOWN.write(&mut reply);
             }
@@ -182,16 +182,19 @@ impl Machine {
             let link = self.links.get_mut(on);
             let overdue = link.map(|it| it.waits.overdue(now, GRACE_MS));
             for waiter in overdue.unwrap_or_default() {
-                self.end_wait_as_told(&waiter);
+                self.end_wait_with_last_reply(&waiter);
             }
-            let kept = self.links.get_mut(on).filter(|it| it.is_anothers());
+            let kept = self
+                .links
+                .get_mut(on)
+                .filter(|it| it.is_dedicated_to_other());
             let waiters = kept.map(|it| it.waits.unasked(now, IN_USE_MS));
             self.end_waits(waiters.unwrap_or_default());
         }
         self.work.push(Work::ServeWaits);
     }
 
-    fn end_wait_as_told(&mut self, waiter: &Waiter) {
+    fn end_wait_with_last_reply(&mut self, waiter: &Waiter) {
         let mut out = Vec::new();
         waiter.so_far().write(&mut out);
         self.end_wait(waiter, &out);
@@ -210,7 +213,7 @@ impl Machine {
         let all = self.links.waits().to_vec();
         let mut all = all.into_iter();
         let waiter = all.find_map(|on| self.links.get_mut(on)?.waits.remove(key))?;
-        self.clients.go_on(key);
+        self.clients.end_wait(key);
         Some(waiter)
     }
 
@@ -221,7 +224,7 @@ impl Machine {
         };
         match with_error {
             true => self.end_wait(&waiter, UNBLOCKED),
-            false => self.end_wait_as_told(&waiter),
+            false => self.end_wait_with_last_reply(&waiter),
         }
         self.work.push(Work::ServeWaits);
         true

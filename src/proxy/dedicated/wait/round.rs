@@ -68,7 +68,7 @@ impl Machine {
             return true;
         }
         if link.is_dedicated() {
-            self.ask_own(on);
+            self.ask_dedicated(on);
             return true;
         }
         let at_once = link.waits.want_nothing();
@@ -105,7 +105,7 @@ impl Machine {
 
     /// Asks on a link that is not shared: an idle one, or a dedicated one on behalf of its owner.
     /// On another client's dedicated link the server is asked as on a shared one.
-    fn ask_own(&mut self, on: LinkKey) {
+    fn ask_dedicated(&mut self, on: LinkKey) {
         let Some(link) = self.links.get(on).filter(|it| it.is_ready()) else {
             return;
         };
@@ -141,8 +141,8 @@ impl Machine {
             return Others::Later;
         }
         let room = size < self.settings.pool_connections_max
-            && !self.upstreams.rests(pool_key, self.now)
-            && !self.upstreams.is_out(pool_key, self.now)
+            && !self.upstreams.is_in_backoff(pool_key, self.now)
+            && !self.upstreams.fails_fast(pool_key, self.now)
             && !self.upstreams.is_refused(pool_key, self.now);
         match room && self.open_shared(pool_key).is_some() {
             true => Others::Later,

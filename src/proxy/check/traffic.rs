@@ -114,7 +114,7 @@ const BIG_BYTES: usize = 1_000_000;
 
 /// What is wrong with a server.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum Fault {
     #[default]
     None,
     Loading,
@@ -134,10 +134,10 @@ pub(super) struct Session {
 }
 
 /// The reply of a correct server. `good` is the right password.
-pub(super) fn reply_to(args: Args<'_>, trouble: Trouble, session: &mut Session, out: &mut Vec<u8>) {
+pub(super) fn reply_to(args: Args<'_>, fault: Fault, session: &mut Session, out: &mut Vec<u8>) {
     let words: Vec<&[u8]> = args.collect();
     let name = words.first().map(|name| name.to_ascii_uppercase());
-    let (loads, reads) = (trouble == Trouble::Loading, trouble == Trouble::ReadOnly);
+    let (loads, reads) = (fault == Fault::Loading, fault == Fault::ReadOnly);
     match name.as_deref().unwrap_or_default() {
         b"GET" | b"PING" | b"SET" | b"BLPOP" if loads => {
             return write::error(out, "LOADING Redis is loading the dataset in memory");

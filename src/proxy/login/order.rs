@@ -8,7 +8,7 @@ use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
 use crate::session::client::Client;
 use crate::store::key::{ClientKey, InstanceKey, PoolKey};
-use crate::upstream::logins::Class;
+use crate::upstream::logins::LoginClass;
 
 impl Machine {
     /// Records whether a client's login succeeded: this decides the class of the user's next login.
@@ -46,17 +46,17 @@ impl Machine {
     }
 
     /// The present class of a client's login.
-    pub(in crate::proxy) fn login_class(&self, key: ClientKey) -> Option<Class> {
+    pub(in crate::proxy) fn login_class(&self, key: ClientKey) -> Option<LoginClass> {
         let client = self.clients.get(key)?;
         let access = client.waiting()?.access;
         (self.upstreams).login_class(access, client.has_left(), client.login_refused())
     }
 
     /// Queues a login in this class.
-    pub(in crate::proxy) fn queue_login(&mut self, key: ClientKey, class: Class) {
+    pub(in crate::proxy) fn queue_login(&mut self, key: ClientKey, class: LoginClass) {
         if let Some(client) = self.clients.get(key)
             && let Some(waiting) = client.waiting()
-            && let from = (key, client.ends().0.ip())
+            && let from = (key, client.addresses().0.ip())
             && let Some(last) = self.upstreams.queue_login(waiting.access, from, class)
         {
             self.work.push(Work::CloseClient(last));
@@ -65,7 +65,7 @@ impl Machine {
 
     /// Hands out the tokens that have accrued, one to each instance in turn.
     pub(in crate::proxy) fn grant_tokens(&mut self) {
-        while let Some((of, turn, others)) = self.upstreams.begin_turn(self.now) {
+        while let Some((of, turn, others)) = self.upstreams.begin_token_turn(self.now) {
             match turn {
                 Turn::Change(client) => self.advance(client),
                 Turn::Lost(pool) if self.upstreams.reopens(pool, self.now) => {
@@ -74,7 +74,7 @@ impl Machine {
                 Turn::Lost(_) => {}
                 Turn::Logins => self.serve_logins(of),
             }
-            self.upstreams.end_turn(of, others);
+            self.upstreams.end_token_turn(of, others);
         }
     }
 }

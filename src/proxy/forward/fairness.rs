@@ -2,7 +2,7 @@
 //! by tenant. The share of each client is in `share`.
 
 use crate::proxy::machine::Machine;
-use crate::stats::notice::Bound;
+use crate::stats::notice::NoticeKind;
 use crate::store::key::ClientKey;
 
 /// Commands of the backlog per turn, rounded up to a whole go: about 0.1 ms of work.
@@ -51,7 +51,7 @@ impl Machine {
     /// too many of them is closed after the reply.
     #[cold]
     pub(in crate::proxy) fn note_refused_command(&mut self, key: ClientKey) {
-        if !self.is_anonymous(key) {
+        if !self.must_log_in(key) {
             return;
         }
         let Some(client) = self.clients.get_mut(key) else {
@@ -60,16 +60,20 @@ impl Machine {
         let refused = &mut client.details_mut().refused_commands;
         *refused += 1;
         if *refused == REFUSED_COMMANDS_MAX {
-            self.note_eviction(key, Bound::RefusedCommands, u64::from(REFUSED_COMMANDS_MAX));
+            self.note_eviction(
+                key,
+                NoticeKind::RefusedCommands,
+                u64::from(REFUSED_COMMANDS_MAX),
+            );
             self.finish_client(key);
-            self.wake(key);
+            self.mark_ready(key);
         }
     }
 
     /// Ends the client's share of this turn. Throttles the client if a request was refused because
     /// of its tenant's rate.
     #[inline]
-    pub(in crate::proxy) fn end_go(&mut self, key: ClientKey) {
+    pub(in crate::proxy) fn end_share(&mut self, key: ClientKey) {
         if self.clients.is_over_rate() {
             self.throttle(key);
         }

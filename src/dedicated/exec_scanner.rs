@@ -4,7 +4,7 @@ use crate::resp::{ReplyError, ReplyScanner, Scan};
 
 /// Finds the elements of EXEC's reply, in whatever pieces it arrives.
 #[derive(Debug, Default)]
-pub(crate) struct Walker {
+pub(crate) struct ExecScanner {
     /// The header with the number of elements was read, or there is none.
     begun: bool,
     /// The reply is no array: an error, or null.
@@ -40,7 +40,7 @@ impl Step {
     }
 }
 
-impl Walker {
+impl ExecScanner {
     /// The number of complete elements.
     pub(crate) fn ended(&self) -> u32 {
         if self.begun { self.element } else { 0 }
@@ -87,10 +87,10 @@ mod tests {
     use super::*;
 
     fn elements(reply: &[u8], piece: usize) -> (Vec<(u32, Vec<u8>)>, Vec<u8>) {
-        let (mut walker, mut found, mut kinds) = (Walker::default(), Vec::new(), Vec::new());
+        let (mut scanner, mut found, mut kinds) = (ExecScanner::default(), Vec::new(), Vec::new());
         for mut part in reply.chunks(piece) {
             while !part.is_empty() {
-                let step = walker.step(part).unwrap();
+                let step = scanner.step(part).unwrap();
                 let (now, later) = part.split_at(step.len);
                 if let Some(element) = step.element {
                     match found.last_mut() {
