@@ -131,13 +131,16 @@ impl World {
                 continue;
             }
             let line = self.clients[client].script.kill();
+            let unavailable = self.clients[client].unavailable;
             self.send(client, line);
             self.hear_all_but(runner)?;
             let killed = !self.servers[server].is_running();
             let model = &self.clients[client].model;
             // A new connection for SCRIPT KILL is in database 0, because SELECT is refused.
             let leaving = model.left_for(self.now, &self.view()).is_some();
-            let may = self.plan.settings.admin_commands && model.db == 0 && !leaving;
+            // Its worker has not connected again since connections were refused.
+            let out = self.clients[client].unavailable > unavailable;
+            let may = self.plan.settings.admin_commands && model.db == 0 && !leaving && !out;
             if !killed && may {
                 return Err(format!("client {} cannot kill the script", model.id));
             }

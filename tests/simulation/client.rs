@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use elika::proxy::ClientKey;
 
-use super::oracle::Model;
+use super::oracle::{Model, is_unavailable};
 use super::redis::{Moment, Tag};
 use super::script::{Asks, Script};
 use super::wire;
@@ -212,6 +212,8 @@ pub(crate) struct Client {
     /// Commands since its last login that may count as refused: errors, and commands that need no
     /// login.
     pub(crate) possibly_refused: u32,
+    /// Replies that say that the backend is unavailable.
+    pub(crate) unavailable: u32,
     /// When the client sent the last answered request that needs a dedicated connection.
     pub(crate) held: Moment,
     /// Since then it has always had a request in flight, so all requests may have used that
@@ -262,6 +264,8 @@ impl Client {
         } else {
             self.possibly_refused + u32::from(possibly_refused)
         };
+        let unavailable = wire::error_text(reply).is_some_and(is_unavailable);
+        self.unavailable += u32::from(unavailable);
         match wire::error_text(reply) {
             Some(text) if text.starts_with("NOAUTH") => self.refused += 1,
             None if login => self.refused = 0,

@@ -64,6 +64,11 @@ impl World {
             self.deliver_all(client)?;
         }
         let before = self.left(&askers);
+        let unavailable = |it: &Self| -> u32 {
+            let all = askers.iter().map(|&asker| it.clients[asker].unavailable);
+            all.sum()
+        };
+        let unavailable_before = unavailable(self);
         for &client in &others {
             let line = self.clients[client].script.question(false);
             self.send(client, line);
@@ -91,7 +96,9 @@ impl World {
             self.check_slices(from)?;
             let done = |client: &usize| !self.clients[*client].is_waiting();
             if self.nodes.len() == 1 && waiting.iter().any(done) {
-                let answered = before - self.left(&askers);
+                // An error takes no turn.
+                let errors = (unavailable(self) - unavailable_before) as usize;
+                let answered = before - self.left(&askers) - errors;
                 if answered > OTHERS_MAX * waiting.len() {
                     return Err(format!(
                         "{answered} questions of one tenant were answered before one of another"

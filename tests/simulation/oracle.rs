@@ -22,7 +22,8 @@ pub(crate) use dedicated::UNBLOCKED;
 use location::Place;
 use subscriptions::Subscription;
 use transaction::Transaction;
-use unavailable::{NO_INSTANCE, is_lost, is_unavailable};
+pub(super) use unavailable::is_unavailable;
+use unavailable::{NO_INSTANCE, is_lost};
 pub(crate) use view::View;
 pub(crate) use wait::{Waits, Written};
 

@@ -136,6 +136,7 @@ impl World {
             Some(op) => client.pending.push_back(Sent { op, at, done, asks }),
             None => {
                 client.silent = true;
+                client.model.written.silently |= asks.tag.is_some();
                 self.silent += 1;
             }
         }

@@ -228,6 +228,7 @@ impl World {
             held: self.now,
             refused: 0,
             possibly_refused: 0,
+            unavailable: 0,
             lost_dedicated: None,
             silent: false,
             followed: false,

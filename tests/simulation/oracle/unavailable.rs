@@ -70,7 +70,7 @@ pub(super) fn is_lost(text: &str) -> bool {
     text.ends_with(", outcome unknown") && text.starts_with("ERR elika: backend ")
 }
 
-pub(super) fn is_unavailable(text: &str) -> bool {
+pub(crate) fn is_unavailable(text: &str) -> bool {
     let why = text.strip_prefix("ERR elika: backend unavailable: ");
     why.is_some_and(|why| !why.is_empty()) || text == FULL
 }

@@ -18,6 +18,8 @@ pub(crate) struct Written {
     /// The connection that last executed a request of the client, with its server.
     here: Option<(usize, u64)>,
     pub(crate) waits: Waits,
+    /// It has sent writes without replies, of which the last one may be.
+    pub(crate) silently: bool,
     /// A CLIENT UNBLOCK with TIMEOUT may have ended its WAIT.
     pub(crate) may_end_early: bool,
 }
@@ -68,6 +70,7 @@ impl Model {
             last,
             here,
             waits,
+            silently,
             may_end_early,
         } = &mut self.written;
         match wire::error_text(reply) {
@@ -91,7 +94,7 @@ impl Model {
             let told = told as u64;
             let server = &view.servers[write.on.0];
             let most = server.replication.acknowledged(write.offset);
-            if told > most {
+            if told > most && !*silently {
                 return Err(format!("{most} replicas have {write:?}"));
             }
             if told < replicas && ms == 0 && !server.is_in_step() && !*may_end_early {
