@@ -22,7 +22,7 @@ run-local: ## run the proxy and, if there is none, a Redis: make run-local ARGS=
 	@scripts/run-local $(ARGS)
 
 .PHONY: test
-test: ## run every test
+test: ## run the tests that need only this machine
 	@scripts/need-redis
 	cargo test --locked --no-fail-fast
 
