@@ -20,7 +20,7 @@ pub(super) enum Work {
     Advance(ClientKey),
     /// End a session change: it succeeded, or the client gets this error.
     Conclude(ClientKey, Result<(), ErrorReply>),
-    /// Verify the credential of a session change.
+    /// Verify the credential of a session change again.
     LogIn(ClientKey),
     /// Continue a login at another instance of the tenant: its instance is removed.
     LogInElsewhere(ClientKey),

@@ -15,7 +15,6 @@ use crate::command::ErrorReply;
 
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::{TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS};
-use crate::proxy::work::Work;
 use crate::session::change::{Goal, Login, Target, Waiting};
 use crate::session::client::Client;
 use crate::session::phase::Phase;
@@ -48,13 +47,13 @@ impl Machine {
             access,
             db,
             protocol,
-            login: Login::Done,
+            login: if login { Login::Waits } else { Login::Done },
         }));
         self.upstreams.begin_change(access);
         self.enter(key, Phase::Changing);
         match login {
-            true => self.work.push(Work::LogIn(key)),
-            false => self.work.push(Work::Advance(key)),
+            true => self.log_in(key),
+            false => self.advance(key),
         }
     }
 
