@@ -29,6 +29,11 @@ impl Machine {
             return Err(Refusal::Error(*error));
         }
         let pool_key = client.pool;
+        // Before the wait queue: it would send the client back, and again here.
+        let refused = self.upstreams.is_refused(pool_key, self.now);
+        if refused && self.upstreams.idle_links(pool_key).is_empty() {
+            return Err(Refusal::LoggedOut);
+        }
         let slot = self.upstreams.tenant_of_pool(pool_key);
         let waited_for = self.upstreams.queues_of(slot, self.now).next().is_some();
         if waited_for {
