@@ -371,3 +371,27 @@ fn reading_client_commands_inside_multi_keep_the_connection() {
         assert_eq!(worker.closed(dedicated), closed, "{question}");
     }
 }
+
+/// The replies to SELECT, UNWATCH and GET arrive in one read, and the client is closed because it
+/// has not read them.
+#[test]
+fn connection_of_a_client_closed_behind_select_is_not_used_in_the_former_database() {
+    let mut worker = Worker::with(|settings| settings.client_outbound_bytes_max = 20_000);
+    let (client, shared) = worker.user("ann");
+    let other = worker.log_in("ann", "pw");
+    worker.requests(shared);
+    let dedicated = worker.dedicated(client, "WATCH k", "+OK\r\n");
+    worker.stall(client);
+    for line in ["SELECT 5", "UNWATCH", "GET large"] {
+        worker.send(client, line);
+    }
+    worker.requests(dedicated);
+    let replies = format!("+OK\r\n+OK\r\n$30000\r\n{}\r\n", "x".repeat(30_000));
+    worker.reply(dedicated, replies);
+    worker.settle();
+    assert!(worker.closed(client));
+    worker.send(other, "MULTI");
+    assert_eq!(worker.requests(dedicated), "");
+    let new = worker.established();
+    assert!(worker.requests(new).contains("MULTI"));
+}

@@ -237,8 +237,8 @@ impl Machine {
         self.move_with_link(key, access, db, protocol);
     }
 
-    /// Moves a client with its dedicated link to the pool of its new identity. While it is
-    /// dedicated, the link still counts for the tenant where it was taken.
+    /// Moves a client with its dedicated link to the pool of its new identity. Both move at once: the
+    /// link may lose its client at any time, and must then be idle where its session belongs.
     pub(super) fn move_with_link(
         &mut self,
         key: ClientKey,
@@ -256,6 +256,9 @@ impl Machine {
             (client.db, client.protocol) = (db, protocol);
             // The link stays the same.
             client.set_link(on);
+        }
+        if self.links.get(on).is_some_and(|it| it.pool != to) {
+            self.change_pool(on, to);
         }
     }
 

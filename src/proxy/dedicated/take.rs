@@ -216,9 +216,7 @@ impl Machine {
         let dedicated = link.is_dedicated();
         self.assign(link_key, link.role().without_owner());
         if dedicated {
-            let at_home = pin.borrowed || self.move_to_pool(link_key, to);
-            self.give_back(link_key, pin.not_reusable || !at_home);
-            return;
+            return self.give_back(link_key, pin.not_reusable);
         }
         if pin.not_reusable {
             return self.retire(link_key);
@@ -241,21 +239,6 @@ impl Machine {
         self.assign(key, Role::Shared);
         // Clients that wait for a link that connects in its place can continue on this one.
         self.work.advance(self.upstreams.take_waiters(pool));
-    }
-
-    /// Moves a link to the pool that it belongs to after SELECT or a login.
-    fn move_to_pool(&mut self, key: LinkKey, to: PoolKey) -> bool {
-        let Some(from) = self.links.get(key).map(|link| link.pool) else {
-            return false;
-        };
-        if from == to {
-            return true;
-        }
-        if !self.upstreams.has_pool(to) {
-            return false;
-        }
-        self.change_pool(key, to);
-        true
     }
 
     /// Handles a link that its client no longer needs.

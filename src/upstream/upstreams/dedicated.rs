@@ -53,6 +53,7 @@ impl Upstreams {
                 && link.fifo.is_empty()
                 && link.scanner.at_start()
                 && !link.is_retired()
+                && self.has_pool(link.pool)
                 && self.is_in_use(link.instance, link.address)
         })
     }
