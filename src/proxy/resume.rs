@@ -52,14 +52,17 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
+        let was_refused = client.has_refusal();
         if client.decodes() && client.inbound.is_some() {
             self.decode_inbound(key);
             self.end_share(key);
         }
         if let Some(client) = self.clients.get_mut(key) {
             // A refusal is for the command that caused the session change; that command was decoded
-            // above, or no longer exists.
-            client.take_refusal();
+            // above, or no longer exists. A refusal from above is for a command that is kept.
+            if was_refused {
+                client.take_refusal();
+            }
             if !client.is_held() && client.take(Flag::Paused) {
                 self.actions.push_back(Action::Resume(ConnKey::Client(key)));
             }

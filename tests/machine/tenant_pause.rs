@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use elika::cluster::{ClusterKey, Snapshot};
 
+use elika::proxy::Failure;
+
 use super::harness::Worker;
 use super::instances::Registry;
 use super::tenant_limits::{limited, limited_with};
@@ -118,4 +120,27 @@ fn pause_may_precede_its_tenant() {
     assert!(worker.new_links().is_empty(), "it does not wait");
     worker.unpause();
     worker.new_link();
+}
+
+/// CLIENT LIST asks the server for the permission, and the client's user has no connection left.
+#[test]
+fn command_that_gets_no_connection_after_a_pause_gets_the_error_once() {
+    let (mut worker, _registry) =
+        limited_with(|_| {}, |settings| settings.instance_connections_max = 2);
+    let (_ann, _) = worker.user("ann");
+    let (client, lost) = worker.user("bob");
+    worker.fail(lost, &Failure::Removed);
+    let (_carol, _) = worker.user("carol");
+    worker.pause(60_000);
+    worker.send(client, "CLIENT LIST");
+    assert_eq!(worker.received(client), "");
+    worker.machine.unpause(&ClusterKey::local().tenant());
+    for _ in 0..3 {
+        worker.turn();
+    }
+    assert!(!worker.machine.has_ready());
+    assert_eq!(
+        worker.received(client),
+        "-ERR elika: too many backend connections\r\n"
+    );
 }

@@ -106,6 +106,11 @@ impl Client {
         self.details.as_mut()?.refusal.take()
     }
 
+    /// Whether the client's next command gets an error.
+    pub(crate) fn has_refusal(&self) -> bool {
+        self.details.as_ref().is_some_and(|it| it.refusal.is_some())
+    }
+
     /// The client's next command gets this error.
     pub(crate) fn set_refusal(&mut self, error: ErrorReply) {
         self.details_mut().refusal = Some(Box::new(error));
