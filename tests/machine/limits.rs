@@ -338,3 +338,17 @@ fn names_are_limited() {
     worker.send(client, &format!("CLIENT SETNAME {}", &long[..4_096]));
     assert_eq!(worker.received(client), "+OK\r\n");
 }
+
+/// A session change that needs nothing of the server is done at once: none of what was read is
+/// left in the client's buffer.
+#[test]
+fn session_changes_of_one_read_are_done_at_once() {
+    for (line, last) in [("HELLO 2", "server"), ("SELECT 0", "+OK")] {
+        let (mut worker, client, _) = Worker::with_user("ann");
+        let all = command(line).repeat(100);
+        assert_eq!(worker.machine.client_bytes(client, &all), Flow::Continue);
+        worker.turn();
+        let replies = worker.received(client);
+        assert_eq!(replies.matches(last).count(), 100, "{line}");
+    }
+}
