@@ -128,6 +128,23 @@ fn transaction_for_an_instance_that_is_down_does_not_run() {
 }
 
 #[test]
+fn close_on_loss_closes_a_client_instead_of_refusing_its_transaction() {
+    let mut worker = Worker::with(|settings| settings.close_on_loss = true);
+    let (client, shared) = worker.user("ann");
+    worker.fail(shared, &Failure::Lost);
+    worker.advance(100);
+    let next = worker.new_link();
+    worker.fail(next, &unreachable());
+    worker.send_bytes(client, transaction("MULTI"));
+    worker.settle();
+    assert_eq!(worker.received(client), "");
+    assert!(worker.closed(client));
+    let counters = worker.machine.counters();
+    let counted = (counters.closed_on_loss, counters.transactions_refused);
+    assert_eq!(counted, (1, 0));
+}
+
+#[test]
 fn transaction_of_a_tenant_without_instances_does_not_run() {
     let no_instance = "-ERR elika: backend unavailable: no instance\r\n";
     // Before the command, or while the client waits for a connection.

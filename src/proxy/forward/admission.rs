@@ -203,7 +203,8 @@ impl Machine {
                 Handled::Later => client.uncount_command(),
             }
         }
-        if taken == Handled::Refused && self.begins_transaction(key, frame) {
+        let stays = self.clients.get(key).is_some_and(|it| !it.is_closing());
+        if taken == Handled::Refused && stays && self.begins_transaction(key, frame) {
             // The client may have sent the transaction without waiting for this reply: no command
             // of it may run outside of one.
             self.stats.counters.transactions_refused += 1;
