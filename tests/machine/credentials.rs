@@ -196,3 +196,22 @@ fn clients_of_both_passwords_move_to_another_instance() {
     }
     assert_eq!(worker.machine.counters().clients_moved, 2);
 }
+
+/// The client's own user is gone, and its login as another one is under way.
+#[test]
+fn client_that_logs_in_as_another_user_is_not_closed_with_its_user() {
+    let (mut worker, client, bobs) = Worker::with_user("bob");
+    worker.fail(bobs, &Failure::Lost);
+    worker.send(client, "AUTH ann pw");
+    worker.advance(100);
+    let begun = worker.new_links();
+    let [again, verifier] = begun[..] else {
+        panic!("{begun:?}")
+    };
+    let login = worker.open_handshake(verifier);
+    worker.refuse_handshake(again, WRONGPASS);
+    worker.settle();
+    assert!(!worker.closed(client));
+    worker.accept_handshake(verifier, login);
+    assert_eq!(worker.received(client), "+OK\r\n");
+}

@@ -67,12 +67,15 @@ impl Machine {
     }
 
     /// Closes the clients of an account on an instance where the account has no link left and
-    /// cannot open one. Clients with a dedicated link or with requests in flight are not closed.
+    /// cannot open one. Clients with a dedicated link, with requests in flight, or that are about to
+    /// leave the account or the instance, are not closed.
     pub(in crate::proxy) fn log_all_out(&mut self, access: AccessKey) {
         let upstreams = &self.upstreams;
         let clients = self.clients.iter();
-        let clients =
-            clients.filter(|(_, it)| upstreams.access_key(it.pool) == access && it.pin().is_none());
+        let clients = clients.filter(|(_, it)| {
+            let stays = it.waiting().is_none_or(|waiting| waiting.access == access);
+            upstreams.access_key(it.pool) == access && it.pin().is_none() && stays
+        });
         let clients: Vec<ClientKey> = clients.map(|(key, _)| key).collect();
         for key in clients {
             if self.clients.get(key).is_some_and(|it| it.fifo.is_empty()) {
