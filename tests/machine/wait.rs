@@ -496,3 +496,21 @@ fn wait_is_not_sent_on_a_connection_with_only_unsent_writes() {
         worker.received(client)
     );
 }
+
+/// Only this connection can be asked about the writes of the client that waits.
+#[test]
+fn connection_on_which_a_client_waits_makes_no_room_for_another() {
+    let mut worker = Worker::with(|settings| settings.instance_connections_max = 3);
+    let (client, _) = worker.user("ann");
+    let popped = "*2\r\n$1\r\nl\r\n$1\r\nv\r\n";
+    let idle = worker.dedicated(client, "BLPOP l 1", popped);
+    let (other, _) = worker.user("bob");
+    worker.send(client, "WAIT 1 0");
+    worker.send(other, "BLPOP l 0");
+    worker.advance(50);
+    worker.expect_and_reply(idle, "WAIT 1 50", ":0\r\n");
+    assert!(!worker.closed(idle));
+    worker.advance(100);
+    worker.expect_and_reply(idle, "WAIT 1 100", ":1\r\n");
+    assert_eq!(worker.received(client), ":1\r\n");
+}

@@ -130,7 +130,7 @@ impl Upstreams {
         }
         let unused = |key: &LinkKey| {
             let link = links.get(*key);
-            link.is_some_and(|it| it.is_ready() && it.fifo.is_empty())
+            link.is_some_and(|it| it.is_ready() && it.fifo.is_empty() && it.waits.is_empty())
         };
         let mut keys = self.pools_of(of).flat_map(|pool| {
             let spared = usize::from(pool.clients > 0);
