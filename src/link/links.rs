@@ -103,10 +103,11 @@ impl Links {
         self.table.get_mut(key).map_or(Ok(()), |it| it.assign(role))
     }
 
-    /// Removes a link. The caller handles its bytes and its requests.
+    /// Removes a link. The caller handles its requests and their bytes.
     pub(crate) fn remove(&mut self, key: LinkKey) -> Option<Link> {
         self.waits.retain(|&other| other != key);
-        let link = self.table.remove(key)?;
+        let mut link = self.table.remove(key)?;
+        self.chunks.clear(&mut link.handshake_bytes);
         self.opening -= usize::from(link.is_opening());
         Some(link)
     }

@@ -38,7 +38,6 @@ impl Machine {
         self.stats.counters.backends_failed += u64::from(*failure != Failure::Removed);
         self.upstreams.link_ended(key, &link);
         self.dedicated_link_lost(&link);
-        self.links.chunks_mut().clear(&mut link.handshake_bytes);
         self.update_health(&link, failure);
         if link.is_verifier() {
             self.verifier_ended(key, &link, failure);
