@@ -44,8 +44,12 @@ impl WaitQueues {
         queues.filter_map(|((_, pool), queue)| Some((queue.front()?.since, *pool)))
     }
 
+    /// Adds a client behind those that have waited as long. A client that waits again has the place
+    /// that it had.
     pub(crate) fn push(&mut self, tenant: TenantSlot, pool: PoolKey, client: QueuedClient) {
-        self.0.entry((tenant, pool)).or_default().push_back(client);
+        let queue = self.0.entry((tenant, pool)).or_default();
+        let at = queue.partition_point(|it| it.since <= client.since);
+        queue.insert(at, client);
     }
 
     /// Removes the first of a pool's waiting clients that `is` accepts.

@@ -1,8 +1,8 @@
 //! Limits of the connections of a tenant.
 
-use elika::proxy::{Settings, StatsRequest};
+use elika::proxy::{Action, Failure, Settings, StatsRequest};
 
-use super::harness::Worker;
+use super::harness::{WRONGPASS, Worker};
 
 const TOO_MANY: &str = "-ERR elika: too many backend connections\r\n";
 
@@ -152,4 +152,63 @@ fn one_idle_connection_stays_for_the_next_client_that_blocks() {
     worker.send(ann, "BLPOP l 1");
     assert_eq!(worker.new_links(), []);
     assert!(worker.requests(dedicated).contains("BLPOP"));
+}
+
+/// A client whose new connection fails waits again, in front of clients that came later.
+#[test]
+fn client_that_waits_again_keeps_its_place() {
+    let mut worker = with(|settings| settings.dedicated_max = 1);
+    let (holder, _) = worker.user("ann");
+    let held = worker.dedicated(holder, "WATCH k", "+OK\r\n");
+    for name in ["one", "two", "three"] {
+        let client = worker.log_in("ann", "pw");
+        worker.advance_clock(10);
+        worker.send(client, &format!("WATCH {name}"));
+    }
+    // Its command is not decoded yet when the connection fails.
+    worker.machine.link_failed(held, &Failure::Removed);
+    let Some(Action::Connect(of_one, _)) = worker.machine.next_action() else {
+        panic!("none is opened for it")
+    };
+    worker.machine.link_failed(of_one, &Failure::Removed);
+    worker.settle();
+    for name in ["two", "one", "three"] {
+        let next = worker.established();
+        let sent = worker.requests(next);
+        assert!(sent.contains(name), "it is not the turn of {sent:?}");
+        worker.fail(next, &Failure::Removed);
+        worker.settle();
+    }
+}
+
+/// The error for a full instance is counted for a client, and not for each time that its place in
+/// the wait queue is looked at.
+#[test]
+fn waiting_for_a_full_instance_is_counted_once() {
+    let mut worker = with(|settings| settings.instance_connections_max = 1);
+    let (ann, _) = worker.user("ann");
+    worker.send(ann, "BLPOP l 0");
+    worker.advance(1_500);
+    assert_eq!(worker.machine.counters().connections_refused, 1);
+}
+
+/// A client with a refused credential gets no connection: it must not wait for one.
+#[test]
+fn refused_client_does_not_wait_behind_others() {
+    let mut worker = with(|settings| settings.instance_connections_max = 3);
+    let (ann, _) = worker.user("ann");
+    let (bob, _) = worker.user("bob");
+    let other = worker.log_in("bob", "pw");
+    worker.send(other, "SELECT 5");
+    let five = worker.new_link();
+    worker.refuse_handshake(five, WRONGPASS);
+    worker.dedicated(ann, "WATCH k", "+OK\r\n");
+    let waits = worker.log_in("ann", "pw");
+    worker.send(waits, "WATCH k");
+    worker.send(bob, "BLPOP l 0");
+    for _ in 0..3 {
+        worker.turn();
+    }
+    assert!(!worker.machine.has_ready());
+    assert!(worker.closed(bob));
 }

@@ -3,6 +3,7 @@
 use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey, Settings};
 
 use super::harness::{Worker, command};
+use super::instances::{Registry, first_worker};
 
 impl Worker {
     /// The dedicated connection that the client gets for this command, to which the server replies
@@ -394,4 +395,56 @@ fn connection_of_a_client_closed_behind_select_is_not_used_in_the_former_databas
     assert_eq!(worker.requests(dedicated), "");
     let new = worker.established();
     assert!(worker.requests(new).contains("MULTI"));
+}
+
+/// The tenant's other clients wait for an instance that has no room; this one has room.
+#[test]
+fn redirect_does_not_wait_behind_clients_of_another_instance() {
+    let (_registry, mut worker) = Registry::of(&[1, 2]).start(|settings| {
+        first_worker(settings);
+        settings.instance_connections_max = 3;
+    });
+    // The clients of ann are on the first instance, and those of bob on the second one.
+    let (ann, _) = worker.user("ann");
+    let (target, _) = worker.user("bob");
+    let others = ["ann", "bob", "ann"].map(|name| worker.log_in(name, "pw"));
+    let full = [ann, others[0], others[2]];
+    let bob = others[1];
+    worker.dedicated(full[0], "WATCH k", "+OK\r\n");
+    worker.dedicated(full[1], "WATCH k", "+OK\r\n");
+    worker.send(full[2], "WATCH k");
+    assert_eq!(worker.new_links(), []);
+    worker.send(bob, "WATCH k");
+    let tracking = worker.established();
+    worker.requests(tracking);
+    worker.deliver(tracking, bob, "+OK\r\n");
+    worker.send(bob, "CLIENT TRACKING ON REDIRECT 2");
+    worker.settle();
+    let _subscriber = worker.established();
+    worker.advance(200);
+    let sent = worker.requests(tracking);
+    assert!(sent.contains("REDIRECT"), "{}", worker.received(bob));
+    assert_eq!(worker.received(target), "");
+}
+
+/// A client that no other client could be redirected to has not waited for a connection itself.
+#[test]
+fn failed_redirect_is_no_wait_of_its_target() {
+    let mut worker = Worker::with(|settings| {
+        settings.dedicated_max = 1;
+        settings.pool_wait_ms = 5_000;
+    });
+    let (target, _) = worker.user("ann");
+    let ann = worker.log_in("ann", "pw");
+    worker.dedicated(ann, "WATCH k", "+OK\r\n");
+    worker.send(ann, "CLIENT TRACKING ON REDIRECT 1");
+    worker.advance(4_000);
+    assert!(
+        worker
+            .received(ann)
+            .contains("gets no connection of its own")
+    );
+    worker.send(target, "BLPOP l 0");
+    worker.advance(2_000);
+    assert_eq!(worker.received(target), "");
 }

@@ -138,6 +138,9 @@ impl Machine {
                 if self.clients.get(key).map(Client::phase) == Some(Phase::Queued) {
                     self.leave_queue(key);
                 }
+                if let Some(client) = self.clients.get_mut(key) {
+                    client.forget_queued();
+                }
                 return Found::NotReady;
             }
         }

@@ -35,8 +35,7 @@ impl Machine {
             return Err(Refusal::LoggedOut);
         }
         let slot = self.upstreams.tenant_of_pool(pool_key);
-        let waited_for = self.upstreams.queues_of(slot, self.now).next().is_some();
-        if waited_for {
+        if self.upstreams.comes_behind(pool_key, self.now) {
             // Free links go to the clients that wait already.
             self.work.push(Work::ServeQueues(slot));
         } else if !self.upstreams.fails_fast(pool_key, self.now)

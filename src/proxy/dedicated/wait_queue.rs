@@ -21,8 +21,13 @@ impl Machine {
         let mut next: BTreeSet<_> = self.upstreams.queues_of(slot, self.now).collect();
         while let Some((_, pool)) = next.pop_first()
             && let Some(QueuedClient { client: key, .. }) = self.upstreams.first_queued(pool)
-            && self.upstreams.take_dedicated(slot, &self.links)
         {
+            if !self.upstreams.may_get_link(pool, &self.links, self.now) {
+                continue;
+            }
+            if !self.upstreams.take_dedicated(slot, &self.links) {
+                break;
+            }
             let refusal = match self.free_connection(pool, slot) {
                 Ok(None) => continue,
                 Ok(Some(link)) => {

@@ -4,6 +4,7 @@ use crate::link::links::Links;
 use crate::stats::notice::NoticeKind;
 use crate::stats::worker_stats::Limit;
 use crate::store::key::{LinkKey, PoolKey, TenantSlot};
+use crate::store::time::Millis;
 use crate::upstream::tenant::Use;
 use crate::upstream::upstreams::Upstreams;
 
@@ -33,6 +34,18 @@ impl Upstreams {
             asked.is_some_and(|it| self.tenant_of_pool(it.pool) == tenant)
         });
         u32::try_from(asked.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Has a pool a link that no client has, or room for a new one? Also true if a new one would be
+    /// refused.
+    pub(crate) fn may_get_link(&mut self, pool: PoolKey, links: &Links, now: Millis) -> bool {
+        let Some(of) = self.instance_of(pool) else {
+            return false;
+        };
+        !self.idle_links(pool).is_empty()
+            || self.is_refused(pool, now)
+            || !self.is_full(of)
+            || self.dispensable_link(of, links, now).is_some()
     }
 
     /// The limit because of which a pool can get no further dedicated link.

@@ -38,7 +38,18 @@ impl Upstreams {
         queues.filter(move |(_, pool)| !self.fails_fast(*pool, now))
     }
 
-    /// A client waits for a dedicated link of this pool, behind the others.
+    /// Does a client of the tenant wait that comes before a new one of this pool? A client whose
+    /// instance is full waits for that instance, and not for the tenant's limits.
+    pub(crate) fn comes_behind(&self, pool: PoolKey, now: Millis) -> bool {
+        let of = self.instance_of(pool);
+        let mut queues = self.queues_of(self.tenant_of_pool(pool), now);
+        queues.any(|(_, other)| {
+            let its = self.instance_of(other);
+            its == of || !its.is_some_and(|it| self.is_full(it))
+        })
+    }
+
+    /// A client waits for a dedicated link of this pool.
     pub(crate) fn enqueue(&mut self, pool: PoolKey, queued: QueuedClient) {
         self.queues.push(self.tenant_of_pool(pool), pool, queued);
     }
