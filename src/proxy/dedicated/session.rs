@@ -237,8 +237,8 @@ impl Machine {
         self.move_with_link(key, access, db, protocol);
     }
 
-    /// Moves a client with its dedicated link to the pool of its new identity. Both move at once: the
-    /// link may lose its client at any time, and must then be idle where its session belongs.
+    /// Moves a client with its dedicated link to the pool of its new identity. Both move at once:
+    /// the link may lose its client at any time, and must then be idle where its session belongs.
     pub(super) fn move_with_link(
         &mut self,
         key: ClientKey,

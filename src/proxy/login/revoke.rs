@@ -67,8 +67,8 @@ impl Machine {
     }
 
     /// Closes the clients of an account on an instance where the account has no link left and
-    /// cannot open one. Clients with a dedicated link, with requests in flight, or that are about to
-    /// leave the account or the instance, are not closed.
+    /// cannot open one. Clients that have a dedicated link or requests in flight, or that are about
+    /// to leave the account or the instance, are not closed.
     pub(in crate::proxy) fn log_all_out(&mut self, access: AccessKey) {
         let upstreams = &self.upstreams;
         let clients = self.clients.iter();
