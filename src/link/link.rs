@@ -17,9 +17,9 @@ use crate::store::key::{AccessKey, ClientKey, InstanceKey, PoolKey};
 use crate::store::time::Millis;
 
 /// ```text
-///   Connecting --of a pool--> Greeting --all replies good--> Ready
-///       |                        ^
-///       |                        | a pool needs it
+///   Connecting --of a pool--> Handshake --all replies good--> Ready
+///       |                         ^
+///       |                         | a pool needs it
 ///       +---to verify logins---> Verifying
 ///
 ///   any of them --failed--> removed from the table
@@ -224,7 +224,7 @@ impl Link {
 
     /// Does the link belong to no client, and is WAIT in flight on it?
     pub(crate) fn is_asked_only(&self) -> bool {
-        let taken = [ClientKey::NONE].map(Role::Borrowed).contains(&self.role)
+        let taken = self.role == Role::Borrowed(ClientKey::NONE)
             || self.is_dedicated() && self.owner() == ClientKey::NONE;
         taken && self.waits.is_asking()
     }

@@ -7,7 +7,7 @@ use crate::store::time::Millis;
 pub(crate) const PAUSE_BYTES: usize = 256 * 1024;
 
 /// Between two attempts to retry requests on another link, ms.
-pub(crate) const LOOK_AGAIN_MS: u64 = 10;
+pub(crate) const STALL_CHECK_MS: u64 = 10;
 
 /// The state of clients that wait behind a slowly read or late reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

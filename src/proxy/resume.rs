@@ -30,7 +30,7 @@ impl Machine {
     }
 
     pub(super) fn resume_client(&mut self, key: ClientKey) {
-        self.clients.begin_go();
+        self.clients.begin_share();
         let outbound_max = self.settings.client_outbound_bytes_max;
         let in_flight_max = self.settings.client_in_flight_max;
         // The dedicated link is not given back while a message is partly delivered.

@@ -2,7 +2,7 @@
 
 use crate::dedicated::pin::Pin;
 use crate::link::failure::Failure;
-use crate::link::stall::LOOK_AGAIN_MS;
+use crate::link::stall::STALL_CHECK_MS;
 use crate::proxy::machine::Machine;
 use crate::proxy::settings::Settings;
 use crate::session::client::{Client, Flag};
@@ -64,8 +64,8 @@ impl Machine {
         }
         let round = self.next_deadline_of_rounds();
         let all = [
-            { self.links.any_stalled() }.then(|| self.now.after(LOOK_AGAIN_MS)),
-            self.clients.next_look_at_rates(),
+            { self.links.any_stalled() }.then(|| self.now.after(STALL_CHECK_MS)),
+            self.clients.next_rate_check(),
             self.upstreams.next_token(),
             round,
         ];

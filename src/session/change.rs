@@ -20,9 +20,9 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     /// Bytes of the other workers' answers to the client's question.
-    pub(crate) fn gathered_bytes(&self) -> usize {
+    pub(crate) fn answer_bytes(&self) -> usize {
         match &self.goal {
-            Goal::Question(gathering) => gathering.bytes(),
+            Goal::Question(pending) => pending.bytes(),
             _ => 0,
         }
     }

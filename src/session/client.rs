@@ -34,7 +34,7 @@ impl Hold {
     /// The link has too many unsent bytes.
     pub(crate) const LINK: Self = Self(16);
     /// The tenant is paused or above its rate, or the client has used its share of the turn: the
-    /// client is in the list for that reason, see `admission` and `share`.
+    /// client is in the list for that reason, see `forward::pause` and `sessions::turns`.
     pub(crate) const LIMIT: Self = Self(64);
 
     pub(crate) fn set(&mut self, bit: Self) {
@@ -299,12 +299,12 @@ impl Client {
 
     /// Bytes that are buffered for the client, in both directions.
     pub(crate) fn kept_bytes(&self) -> usize {
-        self.unread_bytes() + self.inbound_bytes() + self.name_bytes() + self.gathered_bytes()
+        self.unread_bytes() + self.inbound_bytes() + self.name_bytes() + self.answer_bytes()
     }
 
     /// Bytes of the other workers' answers to the client's question.
-    pub(crate) fn gathered_bytes(&self) -> usize {
-        self.waiting().map_or(0, Waiting::gathered_bytes)
+    pub(crate) fn answer_bytes(&self) -> usize {
+        self.waiting().map_or(0, Waiting::answer_bytes)
     }
 
     /// Bytes of the client's name and its library's.

@@ -14,16 +14,16 @@ use std::collections::VecDeque;
 use crate::store::key::{ClientKey, TenantSlot};
 use crate::store::time::Millis;
 
-/// Commands of one client in one go: more than usual pipelines have.
+/// Commands of one client at once: more than usual pipelines have.
 const COMMANDS_MAX: u32 = 256;
 
-/// Requests of one client that a rate refuses in one go.
+/// Requests of one client that a rate refuses at once.
 const REFUSALS_MAX: u32 = 8;
 
 /// The longest time between two checks of a rate, ms: the limit may have been lifted.
-pub(super) const LOOK_AGAIN_MS: u64 = 100;
+pub(super) const RATE_CHECK_MS: u64 = 100;
 
-/// The rest of a client's go.
+/// What is left of a client's share.
 #[derive(Debug)]
 pub(crate) struct Share {
     commands: u32,
@@ -40,7 +40,7 @@ impl Default for Share {
 }
 
 impl Share {
-    /// Takes one command. `false`: the go is over.
+    /// Takes one command. `false`: the share is used up.
     #[inline]
     pub(crate) fn take(&mut self) -> bool {
         match self.commands.checked_sub(1) {
@@ -132,14 +132,14 @@ impl Rows {
 #[derive(Debug, Default)]
 pub(crate) struct Throttled {
     rows: Rows,
-    next_look: Millis,
+    next_check: Millis,
 }
 
 impl Throttled {
     /// Adds a client: its tenant's rate is checked in the next turn.
     pub(crate) fn push(&mut self, tenant: TenantSlot, key: ClientKey, now: Millis) {
         self.rows.push(tenant, key, now);
-        self.next_look = now;
+        self.next_check = now;
     }
 
     /// Takes the clients out, if their tenants' rates are to be checked now.
@@ -149,8 +149,8 @@ impl Throttled {
     }
 
     /// Puts back the clients that still wait, and sets the time of the next check.
-    pub(crate) fn put_back(&mut self, rows: Rows, next_look: Millis) {
-        (self.rows, self.next_look) = (rows, next_look);
+    pub(crate) fn put_back(&mut self, rows: Rows, next_check: Millis) {
+        (self.rows, self.next_check) = (rows, next_check);
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = ClientKey> {
@@ -159,7 +159,7 @@ impl Throttled {
 
     /// When the rates are checked next; `None`: no client waits.
     pub(crate) fn due(&self) -> Option<Millis> {
-        (!self.rows.is_empty()).then_some(self.next_look)
+        (!self.rows.is_empty()).then_some(self.next_check)
     }
 }
 

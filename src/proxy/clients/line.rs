@@ -55,12 +55,12 @@ impl Machine {
         let blocked = self.is_blocked(key);
         // Not executed yet: the asking command; of a blocked client, the blocking command and all
         // behind it; inside EXEC, the asking command and EXEC.
-        let under_way = match blocked {
+        let in_flight = match blocked {
             true => client.in_flight.max(1),
             false => u32::from(asking == key),
         };
         let carried_out = match pin.carried_out() {
-            0 => totals.commands.saturating_sub(under_way.into()),
+            0 => totals.commands.saturating_sub(in_flight.into()),
             elements => (totals.commands + u64::from(elements)).saturating_sub(2),
         };
         f(&Line {

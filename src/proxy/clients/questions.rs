@@ -163,77 +163,71 @@ impl Machine {
 
     /// Handles the last answer.
     fn reply_answers(&mut self, key: ClientKey, pending: PendingAnswers) {
-        let mut out = Vec::new();
-        let Some(client) = self.clients.get(key) else {
-            return;
-        };
-        let mut close_asking = false;
         match pending.purpose {
-            Purpose::List => {
-                let mut found = pending.matches;
-                if found.bytes > LIST_BYTES_MAX {
-                    self.stats.counters.lists_refused += 1;
-                    return self.reply_error(key, &LIST_TOO_LONG);
-                }
-                // The list is kept as lines, as one text, as a reply, and in the send buffer.
-                if found.bytes > LARGE_BYTES && !has_memory(4 * found.bytes) {
-                    self.stats.counters.out_of_memory += 1;
-                    return self.reply_error_and_close(key, &OUT_OF_MEMORY);
-                }
-                found.lines.sort_unstable_by_key(|(id, _)| *id);
-                let mut text = Vec::with_capacity(found.bytes);
-                for (_, line) in &found.lines {
-                    text.extend_from_slice(line);
-                }
-                write::verbatim(&mut out, client.protocol, &text);
-            }
+            Purpose::List => self.reply_list(key, pending.matches),
             Purpose::Kill {
                 old_form,
-                close_asking: me,
+                close_asking,
             } => {
-                close_asking = me;
+                let killed = pending.matches.killed;
+                let mut out = Vec::new();
                 match old_form {
-                    false => write::integer(&mut out, pending.matches.killed.cast_signed()),
-                    true if pending.matches.killed == 0 => {
-                        write::error(&mut out, "ERR No such client")
-                    }
+                    false => write::integer(&mut out, killed.cast_signed()),
+                    true if killed == 0 => write::error(&mut out, "ERR No such client"),
                     true => write::simple(&mut out, "OK"),
                 }
+                self.reply(key, &out);
+                if close_asking {
+                    self.stats.counters.kills += 1;
+                    self.finish_client(key);
+                }
             }
-            Purpose::Unblock { with_error } => {
-                return self.unblock(key, pending.found, with_error);
-            }
+            Purpose::Unblock { with_error } => self.unblock(key, pending.found, with_error),
             Purpose::Redirect {
                 id,
                 at,
                 frame,
                 tries,
             } if pending.found == Found::NotReady && tries < REDIRECT_TRIES_MAX => {
-                // The question is asked again in the next round.
-                let tries = tries + 1;
                 let purpose = Purpose::Redirect {
                     id,
                     at,
                     frame,
-                    tries,
+                    tries: tries + 1,
                 };
-                self.change(
-                    key,
-                    Goal::Question(Box::new(PendingAnswers::new(purpose))),
-                    None,
-                );
+                let pending = PendingAnswers::new(purpose);
+                self.change(key, Goal::Question(Box::new(pending)), None);
+                // In the next round.
                 self.clients.ask_again(key);
-                return;
             }
             Purpose::Redirect { id, at, frame, .. } => {
-                return self.redirect(key, pending.found, (id, at, &frame));
+                self.redirect(key, pending.found, (id, at, &frame));
             }
         }
-        self.reply(key, &out);
-        if close_asking {
-            self.stats.counters.kills += 1;
-            self.finish_client(key);
+    }
+
+    /// Replies to CLIENT LIST with the lines of all workers.
+    fn reply_list(&mut self, key: ClientKey, mut found: Matches) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        if found.bytes > LIST_BYTES_MAX {
+            self.stats.counters.lists_refused += 1;
+            return self.reply_error(key, &LIST_TOO_LONG);
         }
+        // The list is kept as lines, as one text, as a reply, and in the send buffer.
+        if found.bytes > LARGE_BYTES && !has_memory(4 * found.bytes) {
+            self.stats.counters.out_of_memory += 1;
+            return self.reply_error_and_close(key, &OUT_OF_MEMORY);
+        }
+        found.lines.sort_unstable_by_key(|(id, _)| *id);
+        let mut text = Vec::with_capacity(found.bytes);
+        for (_, line) in &found.lines {
+            text.extend_from_slice(line);
+        }
+        let mut out = Vec::new();
+        write::verbatim(&mut out, client.protocol, &text);
+        self.reply(key, &out);
     }
 
     /// The tenant, instance and user of a client; `None` if it has no account or no instance.

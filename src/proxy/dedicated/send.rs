@@ -183,16 +183,14 @@ impl Machine {
             }
             Plan::Session(_) | Plan::Admin(_) | Plan::Never(_) => {}
         }
-        // The proxy's answer depends on the state of the link.
-        let Some(client) = self.clients.get(key) else {
-            return Handled::Yes;
-        };
-        let Some(pin) = client.pin() else {
-            return self.dispatch(key, plan, frame);
-        };
-        if pin.unsettled > 0 && !self.at_barrier(key) {
-            return Handled::Later;
+        match self.is_settled(key) {
+            true => self.answer_with_pin(key, plan, frame),
+            false => Handled::Later,
         }
+    }
+
+    /// Handles a command whose answer depends on the state of the client's dedicated link.
+    fn answer_with_pin(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) -> Handled {
         let Some(client) = self.clients.get(key) else {
             return Handled::Yes;
         };

@@ -24,7 +24,7 @@ use crate::link::link::{Link, State, Verifying};
 use crate::link::request::Kind;
 use crate::link::request::Reason;
 use crate::link::role::Role;
-use crate::link::stall::{LOOK_AGAIN_MS, Stall};
+use crate::link::stall::{STALL_CHECK_MS, Stall};
 use crate::link::verb::Verb;
 use crate::proxy::deliver::retry::first_unanswered;
 use crate::proxy::forward::route::Refusal;
@@ -57,7 +57,7 @@ impl Machine {
     }
 
     /// Handles a link whose reply is late. Returns whether the link is to be checked again.
-    pub(in crate::proxy) fn look_at_late(&mut self, key: LinkKey) -> bool {
+    pub(in crate::proxy) fn check_late(&mut self, key: LinkKey) -> bool {
         let Some(link) = self.links.get(key) else {
             return false;
         };
@@ -71,7 +71,7 @@ impl Machine {
                 stall
             }
             // The late reply itself may be arriving, too.
-            Stall::Served(at) if self.now.since(at) < LOOK_AGAIN_MS => stall,
+            Stall::Served(at) if self.now.since(at) < STALL_CHECK_MS => stall,
             // Clients may have found no other link.
             Stall::Held(at) if self.now.since(at) < HELD_LOOK_MS => stall,
             _ if self.retry_late_elsewhere(key) => Stall::Served(self.now),

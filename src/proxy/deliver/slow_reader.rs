@@ -78,7 +78,7 @@ impl Machine {
             let since = match link.stall {
                 Stall::Since(since) => since,
                 Stall::Late(_) | Stall::Served(_) | Stall::Held(_) => {
-                    if self.look_at_late(key) {
+                    if self.check_late(key) {
                         self.links.put_back_stalled(key);
                     }
                     continue;

@@ -32,7 +32,7 @@ impl Machine {
     /// `n` bytes of a client were read to [`space`](Self::space). On `Pause` the bytes are kept,
     /// and the client is read paused.
     pub fn client_read(&mut self, key: ClientKey, n: usize) -> Flow {
-        self.clients.begin_go();
+        self.clients.begin_share();
         let mut buffer = mem::take(&mut self.scratch.buffer);
         buffer.fill(n);
         self.links.chunks_mut().offer(buffer.bytes());
@@ -187,21 +187,17 @@ impl Machine {
             }
             let len = match decoder.decode(rest, &limits) {
                 Ok(Step::Array { len, .. }) => len,
-                Ok(Step::Inline { len }) => {
+                Ok(step @ (Step::Inline { len } | Step::Empty { len })) => {
                     self.end_run(key, &mut run, bytes, used);
                     let line = rest.get(..len).unwrap_or_default();
-                    if self.inline(key, limited, line) == Handled::Later {
+                    if matches!(step, Step::Inline { .. })
+                        && self.inline(key, limited, line) == Handled::Later
+                    {
                         break;
                     }
                     used += len;
                     run.begin_at(used);
                     (limits, limited) = self.rules_of(key);
-                    continue;
-                }
-                Ok(Step::Empty { len }) => {
-                    self.end_run(key, &mut run, bytes, used);
-                    used += len;
-                    run.begin_at(used);
                     continue;
                 }
                 Ok(Step::NeedMore { at_least }) => {

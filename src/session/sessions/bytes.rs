@@ -226,7 +226,7 @@ impl Sessions {
     pub(crate) fn recount_partial(&mut self) {
         let partial = |client: &Client| {
             let inbound = client.inbound.as_ref().map_or(0, |it| it.bytes.len());
-            inbound + client.name_bytes() + client.gathered_bytes()
+            inbound + client.name_bytes() + client.answer_bytes()
         };
         self.partial_bytes = self.table.iter().map(|(_, it)| partial(it)).sum();
     }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::Sessions;
 use super::waits::mark_ready;
 use crate::session::client::Hold;
-use crate::session::share::{LOOK_AGAIN_MS, Share};
+use crate::session::share::{RATE_CHECK_MS, Share};
 use crate::store::key::{ClientKey, TenantSlot};
 use crate::store::time::Millis;
 
@@ -20,7 +20,7 @@ const THROTTLED_MS: u64 = 1_000;
 impl Sessions {
     /// The bytes of another client are decoded.
     #[inline]
-    pub(crate) fn begin_go(&mut self) {
+    pub(crate) fn begin_share(&mut self) {
         self.share = Share::default();
     }
 
@@ -92,7 +92,7 @@ impl Sessions {
         let Some(mut throttled) = self.throttled.take_due(now) else {
             return;
         };
-        let mut soonest = LOOK_AGAIN_MS;
+        let mut soonest = RATE_CHECK_MS;
         throttled.retain(|tenant, row| {
             let room = room(tenant).unwrap_or(RELEASED_MAX).min(RELEASED_MAX);
             let mut released = 0;
@@ -117,7 +117,7 @@ impl Sessions {
     }
 
     /// When [`resume_throttled`](Self::resume_throttled) is due; `None`: no client waits.
-    pub(crate) fn next_look_at_rates(&self) -> Option<Millis> {
+    pub(crate) fn next_rate_check(&self) -> Option<Millis> {
         self.throttled.due()
     }
 
