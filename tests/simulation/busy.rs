@@ -124,23 +124,31 @@ impl World {
         }
     }
 
+    /// The client sends SCRIPT KILL. Returns whether the reply says that the server is unavailable.
+    fn send_kill(&mut self, client: usize, runner: usize) -> Result<bool, String> {
+        let before = self.clients[client].unavailable;
+        let line = self.clients[client].script.kill();
+        self.send(client, line);
+        self.hear_all_but(runner)?;
+        Ok(self.clients[client].unavailable > before)
+    }
+
     /// Each client sends SCRIPT KILL. If none may or can, an administrator does.
     fn kill_the_script(&mut self, server: usize, runner: usize) -> Result<(), String> {
         for client in self.free() {
             if client == runner || self.clients[client].model.place.server != Some(server) {
                 continue;
             }
-            let line = self.clients[client].script.kill();
-            let unavailable = self.clients[client].unavailable;
-            self.send(client, line);
-            self.hear_all_but(runner)?;
+            if self.send_kill(client, runner)? {
+                // Connections were refused before the script. Its worker connects again by then.
+                self.wait(RESTS_MS)?;
+                self.send_kill(client, runner)?;
+            }
             let killed = !self.servers[server].is_running();
             let model = &self.clients[client].model;
             // A new connection for SCRIPT KILL is in database 0, because SELECT is refused.
             let leaving = model.left_for(self.now, &self.view()).is_some();
-            // Its worker has not connected again since connections were refused.
-            let out = self.clients[client].unavailable > unavailable;
-            let may = self.plan.settings.admin_commands && model.db == 0 && !leaving && !out;
+            let may = self.plan.settings.admin_commands && model.db == 0 && !leaving;
             if !killed && may {
                 return Err(format!("client {} cannot kill the script", model.id));
             }

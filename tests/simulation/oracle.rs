@@ -333,7 +333,7 @@ impl Model {
         if done.reply != reply {
             return Err("not the reply that the server gave".into());
         }
-        self.note_execution(server, done);
+        self.note_execution(tag, server, done);
         Ok(After::default())
     }
 

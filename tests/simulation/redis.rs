@@ -23,7 +23,7 @@ mod transactions;
 
 use data::tag_of;
 pub(crate) use data::{any_tag, is_read};
-pub(crate) use degraded::{Degraded, DegradedPeriod, is_busy, is_degraded_error};
+pub(crate) use degraded::{Degraded, DegradedPeriod, is_busy, is_degraded_error, is_write};
 pub(crate) use pubsub::Span;
 pub(crate) use replicas::Replication;
 pub(crate) use replies::{array, hello, null, null_array};

@@ -136,7 +136,9 @@ impl World {
             Some(op) => client.pending.push_back(Sent { op, at, done, asks }),
             None => {
                 client.silent = true;
-                client.model.written.silently |= asks.tag.is_some();
+                if let Some(tag) = asks.tag.filter(|_| asks.writes()) {
+                    client.model.written.silently = Some(tag);
+                }
                 self.silent += 1;
             }
         }

@@ -215,7 +215,7 @@ impl Model {
         };
         self.is_mine(done)?;
         self.comes_to(server, (sent.at, done.at), view)?;
-        self.note_execution(server, done);
+        self.note_execution(tag, server, done);
         Ok(After::default())
     }
 }

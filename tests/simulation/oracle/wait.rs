@@ -2,7 +2,7 @@
 //! replicas that have the client's last write.
 
 use super::super::client::{Op, Sent};
-use super::super::redis::{Execution, Redis};
+use super::super::redis::{Execution, Redis, Tag};
 use super::super::wire;
 use super::dedicated::UNBLOCKED;
 use super::unavailable::is_lost;
@@ -18,8 +18,8 @@ pub(crate) struct Written {
     /// The connection that last executed a request of the client, with its server.
     here: Option<(usize, u64)>,
     pub(crate) waits: Waits,
-    /// It has sent writes without replies, of which the last one may be.
-    pub(crate) silently: bool,
+    /// The last write that it sent without a reply, if none of its later writes was answered.
+    pub(crate) silently: Option<Tag>,
     /// A CLIENT UNBLOCK with TIMEOUT may have ended its WAIT.
     pub(crate) may_end_early: bool,
 }
@@ -53,11 +53,12 @@ impl Waits {
 
 impl Model {
     /// The client gets the reply of this execution.
-    pub(super) fn note_execution(&mut self, server: &Redis, done: &Execution) {
+    pub(super) fn note_execution(&mut self, tag: Tag, server: &Redis, done: &Execution) {
         let on = (server.index, done.session);
         self.written.here = Some(on);
         if let Some(offset) = done.offset {
             self.written.last = Some(Write { on, offset });
+            self.written.silently.take_if(|silent| *silent < tag);
         }
     }
 
@@ -94,7 +95,7 @@ impl Model {
             let told = told as u64;
             let server = &view.servers[write.on.0];
             let most = server.replication.acknowledged(write.offset);
-            if told > most && !*silently {
+            if told > most && silently.is_none() {
                 return Err(format!("{most} replicas have {write:?}"));
             }
             if told < replicas && ms == 0 && !server.is_in_step() && !*may_end_early {

@@ -84,7 +84,7 @@ fn is_for_busy_servers(name: &str) -> bool {
     )
 }
 
-pub(super) fn is_write(name: &str) -> bool {
+pub(crate) fn is_write(name: &str) -> bool {
     matches!(
         name,
         "SET" | "INCR" | "MSET" | "RPUSH" | "LPUSH" | "LPOP" | "BLPOP" | "BRPOP"

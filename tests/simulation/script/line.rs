@@ -1,7 +1,7 @@
 //! A request, ready to be sent.
 
 use super::super::client::Op;
-use super::super::redis::{Tag, any_tag};
+use super::super::redis::{Tag, any_tag, is_write};
 use super::super::wire;
 
 /// A request, ready to be sent.
@@ -45,6 +45,10 @@ impl Asks {
             bytes: len,
             tag: any_tag(&args),
         }
+    }
+
+    pub(crate) fn writes(&self) -> bool {
+        is_write(&self.command.to_uppercase())
     }
 
     /// Whether it is never refused or delayed.
