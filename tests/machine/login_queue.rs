@@ -235,3 +235,21 @@ fn logins_of_disconnected_clients_come_last_and_most_are_dropped() {
     // Some of the clients may still read the reply.
     assert!(worker.machine.clients() < 300);
 }
+
+/// A session change that an instance without room refuses delays no login.
+#[test]
+fn refused_session_change_takes_no_token() {
+    let mut worker = Worker::with(|settings| {
+        settings.logins_per_second = 3;
+        settings.instance_connections_max = 1;
+    });
+    let (client, _) = worker.user("ann");
+    worker.advance(1_000);
+    for db in 1..10 {
+        worker.send(client, &format!("SELECT {db}"));
+        let full = "-ERR elika: too many backend connections\r\n";
+        assert_eq!(worker.received(client), full);
+    }
+    let _bob = worker.client_sends("AUTH bob pw");
+    worker.new_link();
+}

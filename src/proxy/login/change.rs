@@ -113,7 +113,10 @@ impl Machine {
             if self.upstreams.is_refused(pool_key, self.now) {
                 return self.log_out(key);
             }
-            if !self.upstreams.take_token_for(key, of, self.now) {
+            // The client gets an error if there is no room; that takes no token.
+            if self.upstreams.has_room_for_link(of, &self.links, self.now)
+                && !self.upstreams.take_token_for(key, of, self.now)
+            {
                 self.stats.counters.logins_delayed += 1;
                 return;
             }

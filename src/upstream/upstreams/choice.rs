@@ -144,6 +144,16 @@ impl Upstreams {
         found
     }
 
+    /// May a link to this instance be opened, if necessary in place of another?
+    pub(crate) fn has_room_for_link(
+        &mut self,
+        of: InstanceKey,
+        links: &Links,
+        now: Millis,
+    ) -> bool {
+        !self.is_full(of) || self.dispensable_link(of, links, now).is_some()
+    }
+
     /// The unused links to close, and those to retire. A pool with clients keeps one shared link
     /// and one that was dedicated, so that the next blocking client does not wait for a new one. An
     /// anonymous link is closed in any case after a while: only a new one shows whether the server

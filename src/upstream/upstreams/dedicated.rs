@@ -44,8 +44,7 @@ impl Upstreams {
         };
         !self.idle_links(pool).is_empty()
             || self.is_refused(pool, now)
-            || !self.is_full(of)
-            || self.dispensable_link(of, links, now).is_some()
+            || self.has_room_for_link(of, links, now)
     }
 
     /// The limit because of which a pool can get no further dedicated link.
