@@ -7,6 +7,13 @@ use std::time::Duration;
 
 use support::{Proxy, Redis, Wire, array, assert_took, now, packet, wait_until};
 
+/// A client that needs a second dedicated connection is refused soon.
+const SHORT_WAIT: [&str; 3] = [
+    "--core-num=1",
+    "--backend-pool.dedicated-max=1",
+    "--backend-pool.wait-ms=200",
+];
+
 const NO_DEDICATED: &str = "-ERR elika: no dedicated backend connection available";
 
 /// Sends a line, and waits until the worker has read it.
@@ -99,13 +106,7 @@ fn waiting_clients_are_served_in_order() {
 
 #[test]
 fn waiting_client_gets_an_error_after_wait_ms() {
-    let redis = Redis::open();
-    let options = [
-        "--core-num=1",
-        "--backend-pool.dedicated-max=1",
-        "--backend-pool.wait-ms=200",
-    ];
-    let proxy = Proxy::with(&redis, &options);
+    let (_redis, proxy) = Redis::open().proxied(&SHORT_WAIT);
     let (mut holder, mut client) = (proxy.client(), proxy.client());
     assert_eq!(holder.ask("MULTI"), "+OK");
     for line in [
@@ -133,13 +134,7 @@ fn waiting_client_gets_an_error_after_wait_ms() {
 /// A client that pipelines has sent the transaction before it reads that MULTI was refused.
 #[test]
 fn refused_transaction_closes_its_client_and_runs_nothing() {
-    let redis = Redis::open();
-    let options = [
-        "--core-num=1",
-        "--backend-pool.dedicated-max=1",
-        "--backend-pool.wait-ms=200",
-    ];
-    let proxy = Proxy::with(&redis, &options);
+    let (_redis, proxy) = Redis::open().proxied(&SHORT_WAIT);
     let mut holder = proxy.client();
     assert_eq!(holder.ask("MULTI"), "+OK");
     for line in [

@@ -29,6 +29,13 @@ impl Worker {
         self.serve(client, backend)
     }
 
+    /// A client reads a value of `n` bytes.
+    fn read_value(&mut self, client: ClientKey, backend: LinkKey, n: usize) {
+        self.send(client, "GET big");
+        self.reply(backend, super::harness::value(n));
+        self.received(client);
+    }
+
     /// Answers all GETs that the backend has received. Returns their number, and the other replies
     /// to the client.
     fn serve(&mut self, client: ClientKey, backend: LinkKey) -> (usize, String) {
@@ -100,9 +107,7 @@ fn client_above_its_rate_gets_errors_slowly() {
 fn byte_rate_is_limited() {
     let (mut worker, _registry) = limited(|it| it.bytes_per_second = Some(10_000));
     let (client, backend) = worker.user("ann");
-    worker.send(client, "GET big");
-    worker.reply(backend, super::harness::value(30_000));
-    worker.received(client);
+    worker.read_value(client, backend, 30_000);
     let error = "-ERR elika: rate limit exceeded: bytes per second\r\n";
     assert_eq!(worker.burst(client, backend, 1), (0, error.to_owned()));
     worker.advance(1_000);
@@ -116,9 +121,7 @@ fn byte_rate_is_limited() {
 fn lower_rate_does_not_count_earlier_bytes() {
     let (mut worker, mut registry) = limited(|it| it.bytes_per_second = Some(10_000_000));
     let (client, backend) = worker.user("ann");
-    worker.send(client, "GET big");
-    worker.reply(backend, super::harness::value(90_000));
-    worker.received(client);
+    worker.read_value(client, backend, 90_000);
     registry.limits.bytes_per_second = Some(1_000);
     worker.apply(registry.snapshot());
     worker.advance(1_000);
@@ -132,9 +135,7 @@ fn lower_rate_does_not_count_earlier_bytes() {
 fn higher_rate_shortens_the_wait_for_bytes() {
     let (mut worker, mut registry) = limited(|it| it.bytes_per_second = Some(1_000));
     let (client, backend) = worker.user("ann");
-    worker.send(client, "GET big");
-    worker.reply(backend, super::harness::value(50_000));
-    worker.received(client);
+    worker.read_value(client, backend, 50_000);
     let error = "-ERR elika: rate limit exceeded: bytes per second\r\n";
     assert_eq!(worker.burst(client, backend, 1), (0, error.to_owned()));
     registry.limits.bytes_per_second = Some(200_000);
