@@ -21,6 +21,9 @@ const OTHERS_MAX: usize = 5;
 /// All lists are answered within this time, virtual ms.
 const ANSWERED_MS: u64 = 60_000;
 
+/// How long the proxy caches permissions, ms.
+const PERMITTED_MS: u64 = 1_000;
+
 /// The least buffer limit for lists, bytes.
 const ROOM_BYTES: usize = 3 << 20;
 
@@ -48,7 +51,9 @@ impl World {
         let askers: Vec<usize> = crowd[..ASKERS].to_vec();
         let lists = |client: &&usize| self.clients[**client].asks_another_worker();
         let others: Vec<usize> = self.free().iter().filter(lists).copied().collect();
-        // Servers are asked for the permission first; the second time it is cached.
+        // Servers are asked for the permission first; the second time it is cached, if no other
+        // permission of the user was cached before it: they expire together.
+        self.wait(PERMITTED_MS)?;
         for &client in &others {
             let line = self.clients[client].script.question(false);
             self.send(client, line);
