@@ -141,6 +141,10 @@ impl World {
         let n = self.rng.piece(link.output.len().min(128 * 1024));
         let bytes: Vec<u8> = link.output.drain(..n).collect();
         (link.heard, link.answered) = (self.now.ms, true);
+        if link.garbage {
+            // A client may hear that the connection is lost before it is closed.
+            self.servers[link.server].failed(self.now);
+        }
         self.servers[link.server].bytes += bytes.len() as u64;
         self.before(node, bytes.len(), None);
         let flow = self.nodes[node].machine.link_bytes(key, &bytes);
