@@ -274,3 +274,26 @@ fn check_does_not_affect_a_slow_reader() {
     worker.advance(5 * CHECK_MS);
     assert_eq!(worker.health(1).0, Health::Up);
 }
+
+#[test]
+fn replies_to_health_checks_are_not_dropped_replies() {
+    let mut worker = Worker::with(|settings| {
+        settings.worker = 0;
+        settings.check_ms = 1_000;
+    });
+    let (_client, shared) = worker.user("ann");
+    worker.requests(shared);
+    let mut replied = false;
+    for _ in 0..5 {
+        worker.advance(1_000);
+        let asked = worker.requests(shared).to_lowercase();
+        worker.reply(
+            shared,
+            "+PONG\r\n".repeat(asked.matches("ping\r\n").count()),
+        );
+        replied |= asked.contains("ping");
+    }
+    assert!(replied);
+    let counters = worker.machine.counters();
+    assert_eq!(counters.replies_dropped, 0);
+}

@@ -56,7 +56,8 @@ impl Sessions {
         (done, through): (u32, bool),
     ) -> Full {
         let Some(client) = self.table.get_mut(key) else {
-            counters.replies_dropped += u64::from(done);
+            // The proxy's own requests have no client.
+            counters.replies_dropped += u64::from(if key == ClientKey::NONE { 0 } else { done });
             if through {
                 requests.remove(index);
             }
