@@ -49,6 +49,8 @@ impl Change {
 pub(crate) struct Tracking {
     /// The client that gets the invalidations, by the proxy's number.
     pub redirect: Option<u64>,
+    /// OPTIN or OPTOUT: CLIENT CACHING is about the next command on the link.
+    pub by_choice: bool,
 }
 
 /// The state that a dedicated link holds for its client, which replies change.
@@ -68,7 +70,7 @@ pub(crate) struct Pin {
     /// Other clients refer to this link by its number, or it keeps state that replies do not show:
     /// it stays dedicated until it ends.
     pub kept: bool,
-    /// The link is borrowed for one request; it may be in another database or of another user.
+    /// The link is borrowed for one request; it may be in another database.
     pub borrowed: bool,
     /// The tenant for which it counts as dedicated.
     pub tenant: TenantSlot,

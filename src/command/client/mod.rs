@@ -132,6 +132,13 @@ pub fn redirect_of(mut args: Args<'_>) -> Option<(usize, i64)> {
     found
 }
 
+/// Whether a `CLIENT TRACKING ON …` may have the option OPTIN or OPTOUT.
+pub fn tracks_by_choice(args: Args<'_>) -> bool {
+    let is = |arg: &[u8], word: &str| arg.eq_ignore_ascii_case(word.as_bytes());
+    let mut options = args.skip(3);
+    options.any(|arg| is(arg, "optin") || is(arg, "optout"))
+}
+
 /// Parses `CLIENT REPLY (ON|OFF|SKIP)`.
 pub fn parse_reply(mut args: Args<'_>) -> Result<ReplyMode, ErrorReply> {
     let Some(mode) = args.nth(2) else {

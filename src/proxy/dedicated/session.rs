@@ -144,7 +144,10 @@ impl Machine {
     /// Handles CLIENT TRACKING ON. The client to redirect to is given by the proxy's number; the
     /// server's number of that client's link takes its place.
     pub(super) fn track(&mut self, key: ClientKey, frame: &[u8]) -> Handled {
-        let tracking = Tracking { redirect: None };
+        let tracking = Tracking {
+            redirect: None,
+            by_choice: client_command::tracks_by_choice(Args::new(frame)),
+        };
         let change = Change::Tracking(Some(tracking));
         let Some((at, id)) = client_command::redirect_of(Args::new(frame)) else {
             return self.change_by(key, change, frame);
@@ -183,7 +186,10 @@ impl Machine {
             .collect();
         let mut bytes = Vec::new();
         write::command(&mut bytes, &args);
-        let tracking = Tracking { redirect: Some(id) };
+        let tracking = Tracking {
+            redirect: Some(id),
+            by_choice: client_command::tracks_by_choice(Args::new(frame)),
+        };
         if self.change_by(key, Change::Tracking(Some(tracking)), &bytes) == Handled::Later {
             self.reply_error(key, &CLOSED);
         }
@@ -201,7 +207,7 @@ impl Machine {
                 write::integer(&mut out, id.cast_signed());
                 self.reply(key, &out);
             }
-            (Answer::ClientTrackingInfo, Some(Tracking { redirect: None })) => {
+            (Answer::ClientTrackingInfo, Some(Tracking { redirect: None, .. })) => {
                 self.forward_one(key, frame);
             }
             (Answer::ClientTrackingInfo, Some(_)) => {

@@ -59,7 +59,10 @@ impl Sessions {
     pub(crate) fn lets_ask(&self, key: ClientKey) -> bool {
         let pin = { self.get(key) }.and_then(|it| Some((it.protocol, it.pin()?)));
         pin.is_some_and(|(protocol, pin)| {
-            pin.unsettled == 0 && !pin.multi && !pin.monitor && !pin.is_modal(protocol)
+            // The next command may be one that CLIENT CACHING is about.
+            let by_choice = pin.tracking.is_some_and(|it| it.by_choice);
+            let usual = !pin.multi && !pin.monitor && !pin.is_modal(protocol);
+            pin.unsettled == 0 && usual && !by_choice
         })
     }
 
