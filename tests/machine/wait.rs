@@ -2,7 +2,7 @@
 
 use elika::proxy::{ClientKey, Failure, LinkKey};
 
-use super::harness::{Worker, command};
+use super::harness::{Worker, command, value};
 use super::instances::Registry;
 
 const UNKNOWN: &str = "-ERR elika: the connection that carried the writes is in use or closed\r\n";
@@ -513,4 +513,66 @@ fn connection_on_which_a_client_waits_makes_no_room_for_another() {
     worker.advance(100);
     worker.expect_and_reply(idle, "WAIT 1 100", ":1\r\n");
     assert_eq!(worker.received(client), ":1\r\n");
+}
+
+/// CLIENT CACHING is about the next command on the connection.
+#[test]
+fn wait_is_not_sent_between_caching_and_its_command() {
+    let mut worker = Worker::with(|settings| settings.pool_connections_max = 1);
+    let (client, _) = worker.user("ann");
+    let other = worker.log_in("ann", "pw");
+    let popped = "*2\r\n$1\r\nl\r\n$1\r\nv\r\n";
+    let dedicated = worker.dedicated(client, "BLPOP l 1", popped);
+    worker.exchange(other, dedicated, "CLIENT TRACKING ON OPTIN", "+OK\r\n");
+    worker.advance(200);
+    worker.send(client, "WAIT 1 0");
+    worker.exchange(other, dedicated, "CLIENT CACHING YES", "+OK\r\n");
+    worker.advance(200);
+    worker.send(other, "GET k");
+    assert_eq!(worker.requests(dedicated), text("GET k"));
+    worker.advance(1_500);
+    assert_eq!(worker.received(client), UNKNOWN);
+}
+
+/// Links without a login are replaced after a minute: one on which a client waits, later.
+#[test]
+fn anonymous_client_waits_longer_than_its_connection_would_stay() {
+    let mut worker = Worker::with(|settings| settings.pool_connections_max = 1);
+    let (client, shared) = worker.anonymous();
+    worker.requests(shared);
+    worker.exchange(client, shared, "SET k v", "+OK\r\n");
+    worker.send(client, "WAIT 1 0");
+    for _ in 0..700 {
+        let asked = worker.requests(shared);
+        worker.advance(100);
+        if asked.contains("WAIT") {
+            worker.reply(shared, ":0\r\n");
+        }
+        assert_eq!(worker.received(client), "");
+    }
+}
+
+/// The clients of all replies that are left have moved to another connection.
+#[test]
+fn connection_on_which_a_client_waits_is_not_closed_as_abandoned() {
+    let mut worker = Worker::with(|settings| settings.pool_connections_max = 2);
+    let (slow, shared) = worker.user("ann");
+    let [client, behind] = [(); 2].map(|()| worker.log_in("ann", "pw"));
+    worker.requests(shared);
+    worker.exchange(client, shared, "SADD s m", ":1\r\n");
+    worker.stall(slow);
+    worker.send(slow, "GET big");
+    worker.send(behind, "GET small");
+    let big = value(600_000);
+    worker.reply(shared, &big[..400_000]);
+    worker.send(client, "WAIT 1 0");
+    worker.settle();
+    let other = worker.established();
+    worker.advance(200);
+    assert!(worker.requests(other).contains("small"));
+    worker.unstall(slow);
+    worker.reply(shared, &big[400_000..]);
+    worker.settle();
+    assert_eq!(worker.received(client), "");
+    assert!(!worker.closed(shared));
 }

@@ -125,7 +125,9 @@ impl Machine {
     pub(in crate::proxy) fn close_abandoned(&mut self, key: LinkKey) {
         let unowned = |link: &Link| {
             let mut queue = self.requests.of_link(link.fifo);
-            link.abandoned() > 0 && queue.all(|(_, it)| it.kind == Kind::Abandoned)
+            link.abandoned() > 0
+                && link.waits.is_empty()
+                && queue.all(|(_, it)| it.kind == Kind::Abandoned)
         };
         if self.links.get(key).is_some_and(unowned) {
             self.fail(key, &Failure::Removed);

@@ -171,7 +171,10 @@ impl Upstreams {
                 let unused = link.fifo.is_empty() && now.since(link.since) >= IDLE_MS;
                 if i >= spared && unused {
                     idle.push(key);
-                } else if anonymous && now.since(link.ready_at) >= ANONYMOUS_MS {
+                } else if anonymous
+                    && link.waits.is_empty()
+                    && now.since(link.ready_at) >= ANONYMOUS_MS
+                {
                     old.push(key);
                 }
             }
