@@ -1,6 +1,6 @@
 //! Dedicated connections: which clients use them, and when they are closed.
 
-use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey, Settings};
+use elika::proxy::{ClientKey, ConnKey, Failure, LinkKey, Settings, StatsRequest};
 
 use super::harness::{Worker, command};
 use super::instances::{Registry, first_worker};
@@ -447,4 +447,68 @@ fn failed_redirect_is_no_wait_of_its_target() {
     worker.send(target, "BLPOP l 0");
     worker.advance(2_000);
     assert_eq!(worker.received(target), "");
+}
+
+/// A client that waits for a connection of its own keeps its place, and its wait ends in time.
+#[test]
+fn redirect_leaves_its_target_in_the_wait_queue() {
+    let mut worker = Worker::with(|settings| {
+        settings.dedicated_max = 2;
+        settings.pool_wait_ms = 1_000;
+    });
+    let (target, _) = worker.user("ann");
+    let [holder, ann, late] = [(); 3].map(|()| worker.log_in("ann", "pw"));
+    let held = worker.dedicated(holder, "WATCH k", "+OK\r\n");
+    worker.dedicated(ann, "WATCH k", "+OK\r\n");
+    worker.send(target, "BLPOP first 0");
+    worker.advance(10);
+    worker.send(late, "BLPOP second 0");
+    worker.send(ann, "CLIENT TRACKING ON REDIRECT 1");
+    worker.advance(300);
+    worker.send(holder, "UNWATCH");
+    worker.reply(held, "+OK\r\n");
+    worker.settle();
+    let sent = worker.requests(held);
+    assert!(sent.contains("first"), "{sent}");
+    worker.advance(800);
+    let refused = "-ERR elika: no dedicated backend connection available\r\n";
+    assert_eq!(worker.received(late), refused);
+}
+
+/// The target's wait times out in the turn in which another client redirects to it.
+#[test]
+fn redirect_does_not_take_the_error_of_its_target() {
+    let mut worker = Worker::with(|settings| {
+        settings.dedicated_max = 1;
+        settings.pool_wait_ms = 1_000;
+    });
+    let (target, _) = worker.user("ann");
+    let ann = worker.log_in("ann", "pw");
+    worker.dedicated(ann, "WATCH k", "+OK\r\n");
+    worker.send(target, "BLPOP l 0");
+    worker.advance_clock(1_000);
+    let redirect = command("CLIENT TRACKING ON REDIRECT 1");
+    worker.machine.client_bytes(ann, &redirect);
+    worker.machine.tick();
+    worker.settle();
+    let refused = "-ERR elika: no dedicated backend connection available\r\n";
+    assert_eq!(worker.received(target), refused);
+}
+
+/// The client that redirects is closed before the target's new connection is ready.
+#[test]
+fn target_of_a_redirect_that_is_given_up_keeps_no_connection() {
+    let (mut worker, target, _) = Worker::with_user("ann");
+    let ann = worker.log_in("ann", "pw");
+    worker.dedicated(ann, "WATCH k", "+OK\r\n");
+    worker.send(ann, "CLIENT TRACKING ON REDIRECT 1");
+    worker.settle();
+    let new = worker.new_link();
+    worker.machine.client_closed(ann);
+    worker.establish(new);
+    worker.settle();
+    let stats = (worker.machine).collect_stats(&StatsRequest::Clients(10, None));
+    let dedicated: Vec<_> = stats.clients.iter().map(|it| (it.id, it.pinned)).collect();
+    assert_eq!(dedicated, [(1, None)]);
+    assert!(!worker.closed(target));
 }

@@ -12,7 +12,7 @@ use crate::resp::{Args, write};
 use crate::proxy::forward::answer::Handled;
 use crate::proxy::machine::Machine;
 use crate::session::change::Goal;
-use crate::session::client::Client;
+use crate::session::client::{Client, Flag};
 use crate::session::phase::Phase;
 use crate::session::question::{Found, Matches, Purpose, Question, Scope};
 use crate::store::key::ClientKey;
@@ -133,8 +133,12 @@ impl Machine {
             return Found::NoSuchClient;
         };
         if client.pin().is_none() {
-            let free = client.fifo.is_empty() && client.decodes();
-            if !free || self.pin(key).is_err() {
+            // A client that is ready may continue a wait of its own, or hear its end.
+            let free = client.fifo.is_empty() && client.decodes() && !client.is(Flag::Ready);
+            if !free {
+                return Found::NotReady;
+            }
+            if self.pin(key).is_err() {
                 if self.clients.get(key).map(Client::phase) == Some(Phase::Queued) {
                     self.leave_queue(key);
                 }

@@ -93,8 +93,12 @@ impl Machine {
         let took = self.now.since(link.since);
         link.late_ms = late_after(self.upstreams.handshake_took(link.instance, took));
         (link.since, link.ready_at, link.id) = (self.now, self.now, done.id);
-        let (pool, instance) = (link.pool, link.instance);
+        let (pool, instance, owner) = (link.pool, link.instance, link.owner());
         self.links.mark_dirty(key);
+        if owner != ClientKey::NONE {
+            // The owner may not need it any more.
+            self.work.push(Work::ReplyArrived(owner));
+        }
         let waiters = (self.upstreams).link_ready((instance, pool), done, self.now);
         self.leave_if_moved(key);
         if self.upstreams.came_up(instance) {
