@@ -116,8 +116,13 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return Handled::Yes;
         };
+        let before = client.reply_mode;
         let kind = kind_of(client);
         if self.send_as(key, (Kind::Swallow, verb), 1, None, &bytes) == Handled::Later {
+            if let Some(client) = self.clients.get_mut(key) {
+                // The command is decoded again later.
+                client.reply_mode = before;
+            }
             return Handled::Later;
         }
         if kind == Kind::Deliver {

@@ -86,8 +86,8 @@ impl Upstreams {
         let mut all = mem::take(&mut self.permission_probes);
         for probe in &mut all {
             let link = links.get(probe.on);
-            // A dedicated link may still be in its client's previous pool: the other links of that
-            // pool have another user and cannot answer.
+            // A dedicated link may have changed to another pool: the other links of that pool have
+            // another user and cannot answer.
             let held =
                 link.is_some_and(|it| it.pool == probe.pool && it.drawbacks(now) != (false, false));
             if !held {
