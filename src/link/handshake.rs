@@ -249,6 +249,9 @@ impl Handshake {
             (Step::EarlySelect, Some((ServerError::Rejects, text))) => {
                 return Err(Failure::TurnedAway(text));
             }
+            (Step::EarlySelect | Step::Select | Step::Auth, None) if reply != b"+OK\r\n" => {
+                return Err(Failure::Desync("sent another reply than OK".into()));
+            }
             (Step::EarlySelect, error) => self.selected_early = error.is_none(),
             (Step::Select, Some(_)) if self.selected_early => {}
             (_, Some((ServerError::Script, text))) => return Err(Failure::Busy(text)),
@@ -269,9 +272,6 @@ impl Handshake {
                 Some((hello, id)) => (self.hello, self.id) = (Some(hello), Some(id)),
                 None => return Err(Failure::Desync("unknown form of HELLO reply".into())),
             },
-            (Step::Auth, None) if reply != b"+OK\r\n" => {
-                return Err(Failure::Desync("unknown form of AUTH reply".into()));
-            }
             (Step::Auth, None) => {}
             (Step::Select, None) => self.selected = true,
         }

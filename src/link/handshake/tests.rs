@@ -130,3 +130,16 @@ fn missing_database_rejects_the_link() {
     };
     assert_eq!(text, "ERR DB index is out of range");
 }
+
+/// A reply too many in front of it would shift the replies to all clients.
+#[test]
+fn select_is_answered_with_ok_only() {
+    for other in [":7\r\n", "$5\r\nmore0\r\n"] {
+        let (mut handshake, _) = start(false, Protocol::Resp2, 5);
+        assert!(matches!(handshake.reply(HELLO2), Progress::More));
+        assert!(matches!(
+            handshake.reply(other.as_bytes()),
+            Progress::Failed(Failure::Desync(_))
+        ));
+    }
+}
