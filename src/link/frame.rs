@@ -40,7 +40,8 @@ pub(crate) enum Destination {
     /// Dropped: a line of MONITOR while the client wants no replies, or about a command of the
     /// proxy.
     Drop,
-    /// Undecided: after the first byte, the second tells a reply from a line of MONITOR.
+    /// Undecided: after the first byte, the second tells a reply from a line of MONITOR or from a
+    /// message.
     Undecided,
 }
 

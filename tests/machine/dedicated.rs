@@ -512,3 +512,22 @@ fn target_of_a_redirect_that_is_given_up_keeps_no_connection() {
     assert_eq!(dedicated, [(1, None)]);
     assert!(!worker.closed(target));
 }
+
+/// CLIENT REPLY OFF silences the reply to PING, and no messages.
+#[test]
+fn silent_subscriber_gets_messages_and_no_pong() {
+    let (mut worker, client, _) = Worker::with_user("ann");
+    worker.send(client, "CLIENT REPLY OFF");
+    let confirmed = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+    let dedicated = worker.dedicated(client, "SUBSCRIBE c", confirmed);
+    let pong = "*2\r\n$4\r\npong\r\n$0\r\n\r\n";
+    let message = "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n";
+    for piece in [1, 2, 100] {
+        worker.send(client, "PING");
+        let all = [message, pong, message].concat();
+        for bytes in all.as_bytes().chunks(piece) {
+            worker.reply(dedicated, bytes);
+        }
+        assert_eq!(worker.received(client), message.repeat(2));
+    }
+}

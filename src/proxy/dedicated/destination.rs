@@ -168,9 +168,14 @@ impl Machine {
         if first == Some(&b'>') && self.redirects_to(key).is_some() {
             return Ok(Destination::HeldPush);
         }
-        if first == Some(&b'>') || first == Some(&b'*') && context.modal {
-            // CLIENT REPLY OFF silences replies, not messages.
-            return Ok(Destination::Push);
+        // CLIENT REPLY OFF silences replies, not messages.
+        match (first, begin.get(1)) {
+            (Some(b'>'), _) => return Ok(Destination::Push),
+            (Some(b'*'), None) if context.modal => return Ok(Destination::Undecided),
+            // The reply to PING has two elements, and messages have more.
+            (Some(b'*'), Some(b'2')) if context.modal => {}
+            (Some(b'*'), Some(_)) if context.modal => return Ok(Destination::Push),
+            _ => {}
         }
         let Some(link) = self.links.get(key) else {
             return Ok(Destination::Reply);

@@ -33,11 +33,12 @@ impl Machine {
             };
             if link.frame.destination == Destination::Undecided && !link.scanner.at_start() {
                 let next = rest.first().copied().unwrap_or_default();
-                let destination = self.destination(key, &[b'+', next])?;
+                let first = link.frame.kind();
+                let destination = self.destination(key, &[first, next])?;
                 if let Some(link) = self.links.get_mut(key) {
                     link.frame.destination = destination;
                 }
-                self.pass(key, destination, b"+")?;
+                self.pass(key, destination, &[first])?;
             } else if link.scanner.at_start() {
                 let destination = self.destination(key, rest)?;
                 if let Some(link) = self.links.get_mut(key) {
