@@ -95,6 +95,16 @@ impl Plan {
         matches!(self, Self::Dedicated(Dedicated::Multi | Dedicated::Watch))
     }
 
+    /// Do the client's next requests mean something else if this one succeeds? They then belong to a
+    /// transaction, to another database or to another user.
+    pub fn governs_next(self) -> bool {
+        let changes = matches!(
+            self,
+            Self::Session(Session::Auth | Session::Hello | Session::Select)
+        );
+        changes || self.begins_transaction()
+    }
+
     /// Does the request end the client's transaction, whatever the server replies?
     pub fn ends_transaction(self) -> bool {
         matches!(self, Self::Answer(Answer::Exec | Answer::Discard))

@@ -42,6 +42,11 @@ impl Verb {
         matches!(self, Self::Multi | Self::Watch)
     }
 
+    /// Do the client's next requests mean something else if this one succeeds?
+    pub(crate) fn governs_next(self) -> bool {
+        self.begins_transaction() || self == Self::Change
+    }
+
     /// Are the replies confirmations, one per channel?
     pub(crate) fn confirms(self) -> bool {
         matches!(self, Self::Confirm(_) | Self::ConfirmAll(_))

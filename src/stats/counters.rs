@@ -116,6 +116,8 @@ counters! {
     pub pins_lost: u64,
     /// Clients closed because their MULTI or WATCH was refused.
     pub transactions_refused: u64,
+    /// Clients closed because their SELECT or login was refused for a reason that a server has not.
+    pub session_changes_refused: u64,
     /// Clients closed because their backend was lost or unreachable, where
     /// backend-pool.on-loss=close.
     pub closed_on_loss: u64,

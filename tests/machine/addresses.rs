@@ -184,7 +184,7 @@ fn address_where_handshakes_fail_is_tried_last() {
     let second = worker.new_link();
     assert_eq!(worker.host(second), 2);
     worker.establish(second);
-    worker.send(client, "AUTH ann pw");
+    let _client = worker.client_sends("AUTH ann pw");
     let third = worker.new_link();
     assert_eq!(worker.host(third), 2);
 }

@@ -109,13 +109,13 @@ fn requests_of_a_failed_connection_go_to_a_live_one() {
 #[test]
 fn client_that_needs_a_connection_gets_the_error_of_a_full_server() {
     let (mut worker, client, backend) = Worker::with_user("ann");
-    let new = worker.client();
     for _ in 0..3 {
-        worker.send(new, "AUTH bob pw");
+        let new = worker.client_sends("AUTH bob pw");
         let opening = worker.new_link();
         worker.refuse_handshake(opening, "-ERR max number of clients reached\r\n");
         let heard = worker.received(new);
         assert_eq!(heard, "-ERR max number of clients reached\r\n");
+        assert!(worker.closed(new), "a server closes it, too");
         assert_eq!(worker.state(), Health::Up);
         worker.requests(backend);
         worker.send(client, "GET a");

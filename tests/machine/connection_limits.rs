@@ -89,8 +89,9 @@ fn tenant_at_its_limit_shares_its_connections() {
     worker.reply(shared, "$-1\r\n$-1\r\n");
     worker.received(ann);
     worker.received(other);
-    worker.send(ann, "SELECT 5");
-    assert_eq!(worker.received(ann), TOO_MANY);
+    let third = worker.log_in("ann", "pw");
+    worker.send(third, "SELECT 5");
+    assert_eq!(worker.received(third), TOO_MANY);
     worker.send(other, "BLPOP l 0");
     worker.advance(1_500);
     assert!(

@@ -255,7 +255,8 @@ fn guessing_client_is_closed_after_login_seconds() {
     worker.refuse_handshake(first, "-WRONGPASS wrong\r\n");
     assert_eq!(worker.received(client), "-WRONGPASS wrong\r\n");
     worker.send(client, "AUTH ann wrong");
-    worker.new_link();
+    let second = worker.new_link();
+    worker.open(second);
     worker.advance(4_000);
     assert!(!worker.closed(client));
     worker.advance(2_000);

@@ -31,6 +31,7 @@ mod memory;
 mod moves;
 mod paused_writes;
 mod permissions;
+mod session_changes;
 mod slow_readers;
 mod tenant_limits;
 mod tenant_pause;

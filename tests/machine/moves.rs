@@ -57,7 +57,7 @@ fn client_stays_logged_in_while_its_tenant_has_no_instance() {
         worker.advance(GRACE_MS + 60_000);
         assert!(worker.closed(one) && worker.closed(three));
         assert_eq!(worker.machine.links(), 0, "offline: {offline}");
-        for command in ["GET k", "CLIENT ID", "BLPOP k 0", "SELECT 0", "SUBSCRIBE c"] {
+        for command in ["GET k", "CLIENT ID", "BLPOP k 0", "SUBSCRIBE c"] {
             worker.send(client, command);
             assert_eq!(worker.received(client), NO_INSTANCE, "{command}");
         }
@@ -260,8 +260,9 @@ fn client_without_an_instance_may_log_in_again_or_reset() {
     let (client, _) = worker.login();
     worker.apply(registry.remove(1));
     worker.settle();
-    worker.send(client, "AUTH bob pw");
-    assert_eq!(worker.received(client), NO_INSTANCE);
+    let other = worker.client_sends("AUTH bob pw");
+    assert_eq!(worker.received(other), NO_INSTANCE);
+    assert!(worker.closed(other));
     assert_eq!(worker.places(&mut registry), (1, 0));
     worker.apply(registry.set(2, Status::Ready));
     worker.send(client, "AUTH bob wrong");

@@ -145,7 +145,7 @@ impl Model {
         let verdict = verdict.unwrap_or_else(|| self.evaluate_op(sent, reply, view));
         let verdict = match inside {
             true => verdict,
-            false => verdict.map(|after| self.ends_with_its_transaction(sent, reply, after)),
+            false => verdict.map(|after| self.ends_with_a_refusal(sent, reply, after)),
         };
         let nowhere = wire::error_text(reply) == Some(NO_INSTANCE);
         if nowhere && !sent.op.is_login() {

@@ -55,7 +55,7 @@ impl Machine {
         match outcome {
             Ok(taken) => taken,
             Err(error) => {
-                self.reply_error(key, &error);
+                self.refuse_change(key, session, &error);
                 Handled::Yes
             }
         }
@@ -114,7 +114,7 @@ impl Machine {
             }
         };
         if self.change_by(key, change, &bytes) == Handled::Later {
-            self.reply_error(key, &CLOSED);
+            self.refuse_change(key, Session::Auth, &CLOSED);
         }
     }
 

@@ -12,7 +12,7 @@ pub(in crate::proxy) enum End {
     /// The client gets an error and stays connected.
     Error,
     /// The client gets an error and is closed: the next requests belong to a transaction that has
-    /// not begun.
+    /// not begun, or to another session.
     Refused,
     /// The client is closed, as `close_on_loss` says.
     Closed,
@@ -51,7 +51,7 @@ impl Machine {
             return self.requests.forget(index);
         };
         let end = match end {
-            End::Error if verb.begins_transaction() => End::Refused,
+            End::Error if verb.governs_next() => End::Refused,
             end => end,
         };
         client.in_flight -= count;
@@ -75,7 +75,10 @@ impl Machine {
             match end {
                 End::LoggedOut => counters.logged_out += u64::from(!closing),
                 End::Closed => counters.closed_on_loss += u64::from(!closing),
-                End::Refused => counters.transactions_refused += u64::from(!closing),
+                End::Refused if verb.begins_transaction() => {
+                    counters.transactions_refused += u64::from(!closing);
+                }
+                End::Refused => counters.session_changes_refused += u64::from(!closing),
                 End::Error => {}
             }
             self.finish_client(key);

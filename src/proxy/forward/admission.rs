@@ -182,7 +182,7 @@ impl Machine {
         let taken = match decision {
             Decision::Do(plan) => self.dispatch(key, plan, frame),
             // A refusal may close the client: the replies before it come first.
-            _ if self.begins_transaction(key, frame) && !self.at_barrier(key) => Handled::Later,
+            _ if self.plan(key, frame).governs_next() && !self.at_barrier(key) => Handled::Later,
             Decision::Refuse(limit) => self.refuse_request(key, limit, limited, frame),
             Decision::Wait(tenant) => {
                 let max = self.settings.paused_clients_max;
@@ -203,19 +203,27 @@ impl Machine {
                 Handled::Later => client.uncount_command(),
             }
         }
-        let stays = self.clients.get(key).is_some_and(|it| !it.is_closing());
-        if taken == Handled::Refused && stays && self.begins_transaction(key, frame) {
-            // The client may have sent the transaction without waiting for this reply: no command
-            // of it may run outside of one.
-            self.stats.counters.transactions_refused += 1;
-            self.finish_client(key);
+        if taken == Handled::Refused {
+            self.close_refused(key, self.plan(key, frame));
         }
         taken
     }
 
-    /// Does this request begin a transaction?
-    fn begins_transaction(&self, key: ClientKey, frame: &[u8]) -> bool {
-        self.plan(key, frame).begins_transaction()
+    /// A request is refused that would succeed on a server. If it governs the client's next ones,
+    /// the client is closed: it may have sent them without waiting for this reply, and they must
+    /// not run outside of their transaction, in another database or for another user.
+    pub(in crate::proxy) fn close_refused(&mut self, key: ClientKey, plan: Plan) {
+        let stays = self.clients.get(key).is_some_and(|it| !it.is_closing());
+        if !stays || !plan.governs_next() {
+            return;
+        }
+        let counters = &mut self.stats.counters;
+        match plan.begins_transaction() {
+            true => counters.transactions_refused += 1,
+            false => counters.session_changes_refused += 1,
+        }
+        self.finish_client(key);
+        self.mark_ready(key);
     }
 
     /// Refuses a request. Inside MULTI, the server must fail EXEC as well.

@@ -11,8 +11,9 @@
 //! further bytes are not decoded. The session changes only if all steps succeed; after an error it
 //! is unchanged.
 
-use crate::command::ErrorReply;
+use crate::command::{ErrorReply, Plan, Session};
 
+use crate::link::server_error::ServerError;
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::{TOO_MANY_CLIENTS, TOO_MANY_CONNECTIONS};
 use crate::session::change::{Goal, Login, Target, Waiting};
@@ -172,7 +173,10 @@ impl Machine {
                 // The command is decoded again and gets this error.
                 Goal::Admission => client_refused(self.clients.get_mut(key), error),
                 Goal::Move => self.move_failed(key, &error),
-                _ => self.reply_error(key, &error),
+                Goal::Auth => self.refuse_change(key, Session::Auth, &error),
+                Goal::Hello { .. } => self.refuse_change(key, Session::Hello, &error),
+                Goal::Select => self.refuse_change(key, Session::Select, &error),
+                Goal::Permission(_) | Goal::Question(_) => {}
             };
         }
         let account = self.upstreams.account_of_access(access);
@@ -190,6 +194,25 @@ impl Machine {
             Goal::Hello { name } => self.reply_hello(key, pool, name),
             Goal::Move => self.stats.counters.clients_moved += 1,
             Goal::Admission | Goal::Permission(_) | Goal::Question(_) => {}
+        }
+    }
+
+    /// Answers a session command with an error. Unless a server would say the same to a client that
+    /// is connected, the client is closed, see [`close_refused`](Self::close_refused).
+    pub(in crate::proxy) fn refuse_change(
+        &mut self,
+        key: ClientKey,
+        session: Session,
+        error: &ErrorReply,
+    ) {
+        self.reply_error(key, error);
+        let as_a_server = match error {
+            ErrorReply::Server(text) => ServerError::of(text) != ServerError::Rejects,
+            ErrorReply::NoAuth => true,
+            ErrorReply::Proxy(_) | ErrorReply::Unavailable(_) => false,
+        };
+        if !as_a_server {
+            self.close_refused(key, Plan::Session(session));
         }
     }
 

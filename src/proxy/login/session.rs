@@ -88,7 +88,7 @@ impl Machine {
         };
         self.asking.0 = ClientKey::NONE;
         match outcome {
-            Err(error) => self.reply_error(key, &error),
+            Err(error) => self.refuse_change(key, session, &error),
             Ok(()) if matches!(session, Session::Reset | Session::ClientReply) => {
                 self.note_refused_command(key);
             }

@@ -23,21 +23,20 @@ impl Model {
         self.transaction = Some(Transaction::default());
     }
 
-    /// A client whose MULTI or WATCH the proxy refuses is closed: no command behind it is executed.
-    pub(super) fn ends_with_its_transaction(
-        &self,
-        sent: &Sent,
-        reply: &[u8],
-        after: After,
-    ) -> After {
-        let begins = matches!(sent.op, Op::Multi | Op::Watch { .. });
-        let Some(text) = wire::error_text(reply).filter(|_| begins) else {
+    /// A client whose MULTI, WATCH, SELECT or login the proxy refuses is closed: no command behind
+    /// it is executed.
+    pub(super) fn ends_with_a_refusal(&self, sent: &Sent, reply: &[u8], after: After) -> After {
+        let governs = sent.op.is_login() || matches!(sent.op, Op::Hello { .. } | Op::Select(_));
+        let governs = governs || matches!(sent.op, Op::Multi | Op::Watch { .. });
+        // Sent on a dedicated connection, which may be lost.
+        let changes = matches!(sent.op, Op::Tracking(_) | Op::NoTouch(_));
+        let Some(text) = wire::error_text(reply).filter(|_| governs || changes) else {
             return after;
         };
         match text.starts_with("ERR elika: ") || text == FULL {
             // A client that may be inside MULTI already may stay.
-            true if !self.unheard => After {
-                closes: Some("its transaction was refused"),
+            true if governs && !self.unheard => After {
+                closes: Some("what its next requests mean is not known"),
                 ..after
             },
             // The error may be the server's reply, or that of another connection.

@@ -24,7 +24,8 @@ impl World {
         if counted.refused_anonymous > 0 && refused {
             return Ok(());
         }
-        if counted.transactions_refused > 0 && client.script.unheard {
+        let changes_refused = counted.session_changes_refused > 0 && client.silent;
+        if changes_refused || counted.transactions_refused > 0 && client.script.unheard {
             return Ok(());
         }
         let late = counted.idle_timeouts + counted.login_timeouts > 0;
