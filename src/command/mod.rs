@@ -95,8 +95,8 @@ impl Plan {
         matches!(self, Self::Dedicated(Dedicated::Multi | Dedicated::Watch))
     }
 
-    /// Do the client's next requests mean something else if this one succeeds? They then belong to a
-    /// transaction, to another database or to another user.
+    /// Do the client's next requests mean something else if this one succeeds? They then belong to
+    /// a transaction, to another database or to another user.
     pub fn governs_next(self) -> bool {
         let changes = matches!(
             self,
