@@ -95,8 +95,12 @@ impl Machine {
         (link.since, link.ready_at, link.id) = (self.now, self.now, done.id);
         let (pool, instance, owner) = (link.pool, link.instance, link.owner());
         self.links.mark_dirty(key);
-        if owner != ClientKey::NONE {
-            // The owner may not need it any more.
+        if self
+            .clients
+            .get(owner)
+            .is_some_and(|it| it.phase().decodes())
+        {
+            // Unless the owner waits for something, it may not need the link any more.
             self.work.push(Work::ReplyArrived(owner));
         }
         let waiters = (self.upstreams).link_ready((instance, pool), done, self.now);
