@@ -23,10 +23,11 @@ impl Backend {
     }
 
     /// A backend and a proxy with one worker, so that the connection that is opened at the start is
-    /// the shared one.
+    /// the shared one, and without health checks, which a slow test would meet.
     pub(crate) fn proxied() -> (Self, Proxy) {
         let backend = Self::listen();
-        let proxy = Proxy::at(&backend.address(), &["--core-num=1"]);
+        let options = ["--core-num=1", "--health.check-ms=0"];
+        let proxy = Proxy::at(&backend.address(), &options);
         (backend, proxy)
     }
 
