@@ -43,10 +43,7 @@ impl Tenant {
 
     /// A new client, as soon as the workers know the tenant.
     fn client(&self, proxy: &Proxy) -> Wire {
-        let login = format!("AUTH {}.admin admin", self.key);
-        let mut client = proxy.client();
-        wait_until("the tenant is known", || client.ask(&login) == "+OK");
-        client
+        proxy.client_when_known(&format!("{}.admin", self.key), "admin")
     }
 }
 

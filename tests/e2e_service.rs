@@ -46,10 +46,7 @@ fn change(service: &Http, instance: &str) {
 
 /// A client of a tenant that the workers may not know yet.
 fn client_of(proxy: &Proxy, tenant: &str, user: &str, password: &str) -> Wire {
-    let mut client = proxy.client();
-    let login = format!("AUTH {tenant}.{user} {password}");
-    wait_until("the login is accepted", || client.ask(&login) == "+OK");
-    client
+    proxy.client_when_known(&format!("{tenant}.{user}"), password)
 }
 
 #[test]

@@ -294,14 +294,15 @@ fn refused_handshake_gives_its_error() {
             "-ERR elika: backend unavailable: unknown reply type 'H'",
         ),
     ] {
-        let (backend, _proxy, mut first, mut client) = Backend::greeted();
+        let (backend, proxy, mut first, mut client) = Backend::greeted();
+        let mut other = proxy.client();
         client.send(array("AUTH ann pw"));
         let mut server = backend.accept();
         server.send(says);
         server.finish_sending();
         assert_eq!(client.reply(), hears);
         // The login of one client does not affect the others.
-        client.exchange(&mut first, "GET a", "+a\r\n");
+        other.exchange(&mut first, "GET a", "+a\r\n");
     }
 }
 

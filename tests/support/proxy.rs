@@ -122,6 +122,18 @@ impl Proxy {
         client
     }
 
+    /// A new client that is logged in, as soon as its tenant can be used. A login that is refused
+    /// meanwhile closes its client.
+    pub(crate) fn client_when_known(&self, user: &str, password: &str) -> Wire {
+        let login = format!("AUTH {user} {password}");
+        let mut client = self.client();
+        wait_until("the login is accepted", || {
+            client = self.client();
+            client.ask(&login) == "+OK"
+        });
+        client
+    }
+
     /// The log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
