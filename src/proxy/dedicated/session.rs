@@ -54,6 +54,8 @@ impl Machine {
         };
         match outcome {
             Ok(taken) => taken,
+            // The error may close the client: the replies before it come first.
+            Err(_) if !self.at_barrier(key) => Handled::Later,
             Err(error) => {
                 self.refuse_change(key, session, &error);
                 Handled::Yes

@@ -50,6 +50,10 @@ impl Machine {
             && !pinned
             && let Err(refusal) = self.admit(key)
         {
+            // The refusal may close the client: the replies before it come first.
+            if Plan::Session(session).governs_next() && !self.at_barrier(key) {
+                return Handled::Later;
+            }
             return self.refuse(key, refusal);
         }
         if matches!(session, Session::ClientList | Session::ClientKill)
