@@ -63,7 +63,7 @@ impl World {
 
     /// Requests that wait for a connection that fails may move behind the script; so may those that
     /// arrive while the proxy opens no further connection.
-    fn wait_for_silence(&mut self) -> Result<(), String> {
+    pub(crate) fn wait_for_silence(&mut self) -> Result<(), String> {
         let silent = |link: &Link| link.session.is_none() && link.prospect == Prospect::Silence;
         while (self.nodes.iter()).any(|node| node.links.values().any(silent)) {
             self.sweep()?;

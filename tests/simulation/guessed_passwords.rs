@@ -62,6 +62,8 @@ impl World {
         if before && self.nodes.len() + self.tenants[tenant].instances.len() > 2 {
             return Ok(());
         }
+        // A login may wait for a connection that nobody answers.
+        self.wait_for_silence()?;
         if !(self.takes_logins(guessed) && self.takes_logins(tenant)) {
             return Ok(());
         }
