@@ -121,3 +121,24 @@ fn client_stays_after_an_error_of_the_server() {
     assert!(worker.requests(shared).contains("SET"));
     assert_eq!(worker.machine.counters().session_changes_refused, 0);
 }
+
+/// The instance is down, and a read waits for a connection that is opened in place of a lost one.
+#[test]
+fn refused_change_comes_behind_the_replies_before_it() {
+    let (mut worker, client, shared) = Worker::with_user("ann");
+    worker.send(client, "GET k");
+    worker.requests(shared);
+    worker.fail(shared, &Failure::Lost);
+    let next = worker.new_link();
+    worker.client_sends("AUTH bob pw");
+    let verifier = worker.new_link();
+    worker.fail(verifier, &Failure::Unreachable("connection refused".into()));
+    worker.send_bytes(client, with_write("SELECT 3"));
+    worker.settle();
+    assert_eq!(worker.received(client), "");
+    worker.fail(next, &Failure::Unreachable("connection refused".into()));
+    worker.settle();
+    assert_eq!(worker.received(client), UNAVAILABLE.repeat(2));
+    assert!(worker.closed(client));
+    assert!(!worker.requests(shared).contains("SET"));
+}
