@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use super::category::{ALL, TABLE, categories};
 use super::error_reply::shown;
-use super::lookup;
+use super::name_index;
 use crate::resp::Args;
 
 /// The commands that cannot be denied, not even by `@all`. Without them a client library cannot
@@ -134,7 +134,7 @@ impl DenyList {
 
     #[inline]
     fn find(&self, name: &[u8]) -> Option<&Command> {
-        let Some(key) = lookup::key(name) else {
+        let Some(key) = name_index::key(name) else {
             return self.find_long(name);
         };
         let mut slot = slot(key, self.index.len());
@@ -161,7 +161,7 @@ impl DenyList {
 impl Command {
     fn new(name: Cow<'static, str>, denied: bool, mut subs: Vec<Sub>) -> Self {
         subs.sort_unstable_by(|a, b| a.full_name.cmp(&b.full_name));
-        let key = lookup::key(name.as_bytes());
+        let key = name_index::key(name.as_bytes());
         Self {
             name,
             key,
@@ -309,7 +309,7 @@ fn index(commands: &[Command]) -> Vec<u32> {
 /// The slot at which the search for a key begins.
 #[inline]
 fn slot(key: u128, slots: usize) -> usize {
-    (lookup::mix(key) >> 40) as usize % slots
+    (name_index::mix(key) >> 40) as usize % slots
 }
 
 /// The name in lower case; `None` when it is too long.

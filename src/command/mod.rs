@@ -39,6 +39,7 @@ mod deny;
 mod error_reply;
 pub mod hello;
 mod lookup;
+mod name_index;
 mod permission;
 pub mod proxy_command;
 mod secret;
