@@ -38,12 +38,14 @@ pub mod client;
 mod deny;
 mod error_reply;
 pub mod hello;
+pub mod keys;
 mod lookup;
 mod name_index;
 mod permission;
 pub mod proxy_command;
 mod secret;
 pub mod select;
+pub mod slot;
 mod table;
 #[cfg(test)]
 mod tests;
