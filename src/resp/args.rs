@@ -31,6 +31,12 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// The encoded arguments that `next` has not returned.
+    #[inline]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     #[inline]
     fn split_first(&self) -> Option<(&'a [u8], &'a [u8])> {
         let Ok(Some(header)) = read_length(self.rest, usize::MAX) else {
@@ -86,11 +92,12 @@ mod tests {
         assert_eq!(args.len(), 3);
         assert_eq!(args.next(), Some(b"SET".as_slice()));
         let rest = args.clone();
+        assert_eq!(rest.rest(), b"$0\r\n\r\n$12\r\n$1\r\nx\r\n$1\r\ny\r\n");
         assert_eq!(args.next(), Some(b"".as_slice()));
         assert_eq!(args.len(), 1);
         assert_eq!(args.next(), Some(b"$1\r\nx\r\n$1\r\ny".as_slice()));
         assert_eq!((args.len(), args.next()), (0, None));
-        assert_eq!(rest.count(), 2);
+        assert_eq!((args.rest(), rest.count()), (b"".as_slice(), 2));
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod length;
 pub mod limits;
 pub mod number;
 mod printable;
+pub mod read;
 pub mod reply;
 mod request;
 pub mod write;
