@@ -13,6 +13,8 @@
 mod worker;
 
 use allocation_counter::AllocationInfo;
+use elika::command::scatter::{CrossSlot, Rule, rule};
+use elika::resp::{Protocol, write};
 use worker::{Exchange, Worker};
 
 /// Turns before counting: each queue and free list has its size after the first few.
@@ -80,6 +82,38 @@ fn large_values_allocate_once() {
     let (requests, counted) = count(50, &exchange);
     assert!(counted.count_total <= requests, "{counted:?}");
     assert!(counted.bytes_total <= requests * (17 << 10), "{counted:?}");
+}
+
+/// A request with keys in several slots allocates for its parts together.
+#[test]
+fn split_request_does_not_allocate_for_each_key() {
+    for (command, reply, keys) in [
+        ("MGET", "*1\r\n$1\r\nx\r\n", 2),
+        ("MGET", "*1\r\n$1\r\nx\r\n", 100),
+        ("EXISTS", ":1\r\n", 10_000),
+    ] {
+        let words: Vec<String> = (0..keys).map(|n| format!("key:{n:012}")).collect();
+        let words = std::iter::once(command).chain(words.iter().map(String::as_str));
+        let words: Vec<&[u8]> = words.map(str::as_bytes).collect();
+        let mut request = Vec::new();
+        write::command(&mut request, &words);
+        let mut merge = None;
+        let split = allocation_counter::measure(|| {
+            let Rule::Slots(split) = rule(&request, CrossSlot::Read) else {
+                panic!("not split");
+            };
+            merge = Some((split.count(), split.into_merge()));
+        });
+        assert!(split.count_total <= 5, "{keys} keys: {split:?}");
+        assert!(split.bytes_total <= keys * 128, "{keys} keys: {split:?}");
+        let (parts, mut merge) = merge.unwrap();
+        let merged = allocation_counter::measure(|| {
+            (0..parts).for_each(|part| merge.part(part, reply.as_bytes()));
+            let reply = merge.finish(Protocol::Resp2);
+            assert!(!reply.starts_with(b"-"), "{}", reply.escape_ascii());
+        });
+        assert!(merged.count_total <= 4, "{keys} keys: {merged:?}");
+    }
 }
 
 /// Checks that the counter works.

@@ -14,7 +14,8 @@ from .peers import ROOT
 
 TIMEOUT_SECONDS = 120
 # Operations of the two runs; a large value is some hundred thousand instructions.
-RUNS = {"v1m-get": (12, 60), "v1m-set": (12, 60), "parse-mset": (200, 1_200), "v16k": (500, 2_000)}
+RUNS = {"v1m-get": (12, 60), "v1m-set": (12, 60), "parse-mset": (200, 1_200), "v16k": (500, 2_000),
+        "split-mget": (200, 1_200), "merge-mget": (200, 1_200), "split-10k": (3, 13)}
 RUNS_OF_OTHERS = (2_000, 10_000)
 # Two threads: the second one works as long as the first, and not on a number of operations.
 UNCOUNTED = ("c50-twice",)

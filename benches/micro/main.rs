@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use elika::resp::{Args, ReplyScanner, RequestDecoder, RequestLimits, Scan, Step, write};
+use elika::command::scatter::{CrossSlot, Rule, rule};
+use elika::resp::{Args, Protocol, ReplyScanner, RequestDecoder, RequestLimits, Scan, Step, write};
 use worker::{Exchange, Worker, one_instance};
 
 /// How long each workload is measured, and how long it warms up.
@@ -54,6 +55,17 @@ const WORKLOADS: &[Workload] = &[
         (0..100).for_each(|_| write::bulk(&mut reply, &[b'x'; 32]));
         scan(&reply)
     }),
+    workload("split-mget", "an MGET of 100 keys is split", || {
+        split_mget(100, false)
+    }),
+    workload("split-10k", "an MGET of 10,000 keys is split", || {
+        split_mget(10_000, false)
+    }),
+    workload(
+        "merge-mget",
+        "an MGET of 100 keys is split and merged",
+        || split_mget(100, true),
+    ),
     workload("c1", "1 client, one GET at a time", || {
         exchange(1, 1, Exchange::get(1, 32))
     }),
@@ -197,5 +209,33 @@ fn scan(reply: &[u8]) -> Operations {
             rest = &rest[len..];
         }
         FRAMES
+    })
+}
+
+/// The MGET of this number of keys is split. To merge the replies, each key must have a slot of its
+/// own, because each reply has one value.
+fn split_mget(keys: usize, merge: bool) -> Operations {
+    let words: Vec<String> = (0..keys).map(|n| format!("key:{n:012}")).collect();
+    let words = std::iter::once("MGET").chain(words.iter().map(String::as_str));
+    let words: Vec<&[u8]> = words.map(str::as_bytes).collect();
+    let mut request = Vec::new();
+    write::command(&mut request, &words);
+    let mut reply = b"*1\r\n".to_vec();
+    write::bulk(&mut reply, &[b'x'; 32]);
+    Box::new(move || {
+        let Rule::Slots(split) = rule(black_box(&request), CrossSlot::Read) else {
+            panic!("the keys have one slot");
+        };
+        for part in split.parts() {
+            black_box(part);
+        }
+        if merge {
+            let mut merge = split.into_merge();
+            (0..keys).for_each(|part| merge.part(part, black_box(&reply)));
+            let merged = merge.finish(Protocol::Resp2);
+            assert!(merged.starts_with(b"*100\r\n$32\r\n"));
+            black_box(merged);
+        }
+        1
     })
 }

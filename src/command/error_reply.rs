@@ -30,6 +30,10 @@ impl ErrorReply {
     pub(super) const BAD_NAME: Self =
         Self::fixed("ERR Client names cannot contain spaces, newlines or special characters.");
 
+    /// The keys of a request have several slots, and the request is not split.
+    pub const CROSS_SLOT: Self =
+        Self::fixed("CROSSSLOT Keys in request don't hash to the same slot");
+
     pub(super) const NAME_TOO_LONG: Self = Self::Proxy("ERR elika: name longer than 4096 bytes");
 
     /// A text of the server's.

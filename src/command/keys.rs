@@ -124,6 +124,15 @@ pub fn slots(frame: &[u8]) -> Slots {
     }
 }
 
+/// Has a request several keys? A node that migrates their slot may have some of them only.
+pub fn has_several(frame: &[u8]) -> bool {
+    let args = Args::new(frame);
+    match args.clone().next().and_then(shape_of) {
+        None | Some(Shape::None | FIRST) => false,
+        Some(shape) => keys_of(args, shape).nth(1).is_some(),
+    }
+}
+
 const FIRST: Shape = Shape::Range {
     first: 1,
     last: 1,
@@ -340,6 +349,19 @@ mod tests {
             "OBJECT HELP",
         ] {
             assert_eq!(places(line), [0; 0], "{line}");
+        }
+    }
+
+    #[test]
+    fn keys_are_counted_as_far_as_two() {
+        let cases = [
+            ("GET a", false),
+            ("DEL a", false),
+            ("DEL a b", true),
+            ("PING", false),
+        ];
+        for (line, several) in cases {
+            assert_eq!(has_several(&frame(line)), several, "{line}");
         }
     }
 

@@ -5,6 +5,7 @@
 //! the connection, and administrative commands. [`plan()`] classifies a request; [`answer()`]
 //! writes the replies that need only the arguments and a [`View`] of the session; the parsers
 //! ([`auth`], [`hello`], [`select`], [`client`]) parse the commands that the proxy executes itself.
+//! [`scatter`] divides a request among the shards of a Redis Cluster and merges their replies.
 //!
 //! A request on a shared connection must have exactly one reply. The following requests have more,
 //! fewer or late replies, as a PING behind each showed on Redis 6.2, 7.0 and 8.2 and on Valkey 8.1
@@ -43,6 +44,7 @@ mod lookup;
 mod name_index;
 mod permission;
 pub mod proxy_command;
+pub mod scatter;
 mod secret;
 pub mod select;
 pub mod slot;
