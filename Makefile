@@ -21,6 +21,10 @@ static: ## build target/static/elika-proxy, which needs no library, for images F
 run-local: ## run the proxy and, if there is none, a Redis: make run-local ARGS="--port=7000"
 	@scripts/run-local $(ARGS)
 
+.PHONY: run-cluster
+run-cluster: ## run the proxy and a Redis Cluster of three primaries and three replicas
+	@scripts/run-cluster $(ARGS)
+
 .PHONY: test
 test: ## run the tests that need only this machine
 	@scripts/need-redis
