@@ -5,9 +5,9 @@ use std::ops::Add;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::World;
 use crate::model::{Model, Place};
-use crate::support::{TENANT, Wire, array, now, text};
-use crate::{Random, World};
+use crate::support::{Random, TENANT, Wire, array, now, text};
 
 const LOST: &str = "-ERR elika: backend connection lost, outcome unknown";
 const UNAVAILABLE: &str = "-ERR elika: backend unavailable: ";

@@ -15,10 +15,12 @@
     reason = "a test fails by panicking; these helpers are not marked as tests"
 )]
 
+mod cluster;
 mod compare;
 mod exposition;
 mod http;
 mod proxy;
+mod random;
 mod redis;
 mod script;
 mod wire;
@@ -26,10 +28,12 @@ mod wire;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+pub(crate) use cluster::{RedisCluster, slot_of, tag_of};
 pub(crate) use compare::{Target, both_ways, compare, compare_at};
 pub(crate) use exposition::Exposition;
 pub(crate) use http::{Answer, Http};
 pub(crate) use proxy::{Proxy, TENANT};
+pub(crate) use random::{Random, setting};
 pub(crate) use redis::{Feature, Redis, id_of, unused_port};
 pub(crate) use script::{Backend, HELLO, WHICH_BLOCK, hello_reply, request};
 pub(crate) use wire::{Wire, array, commands, packet, text};

@@ -16,6 +16,12 @@ use super::{Proxy, Wire, signal, wait_for, wait_until};
 /// its configuration.
 const START_TRIES: usize = 10;
 
+/// The distance from the port of a node to its port for the bus of the cluster.
+const BUS: u16 = 10_000;
+
+/// The begin of the kernel's range for connections: ports of the bus are below it.
+const BUS_PORTS_END: u16 = 32_768;
+
 /// The users of every server. `control` is for the tests, over the unix socket.
 const USERS: &str = "\
 user control on nopass ~* &* +@all
@@ -44,6 +50,8 @@ pub(crate) enum Feature {
     NoTouch,
     /// WAITAOF (Redis 7.2).
     WaitAof,
+    /// CLUSTER MIGRATESLOTS, which migrates slots without ASK (Valkey 9.0).
+    AtomicMigration,
 }
 
 impl Feature {
@@ -54,6 +62,7 @@ impl Feature {
             Self::Functions => "FUNCTION STATS",
             Self::NoTouch => "CLIENT NO-TOUCH OFF",
             Self::WaitAof => "WAITAOF 0 0 1",
+            Self::AtomicMigration => "CLUSTER GETSLOTMIGRATIONS",
         }
     }
 }
@@ -83,8 +92,22 @@ impl Redis {
 
     /// A server with these lines of configuration.
     pub(crate) fn with(lines: &str) -> Self {
+        Self::start(unused_port, lines)
+    }
+
+    /// A server that may be a node of a cluster, with these lines of configuration.
+    pub(crate) fn node_with(lines: &str) -> Self {
+        let port_of_node = || {
+            let mut ports = std::iter::repeat_with(unused_port);
+            let is_free = |port: &u16| *port < BUS_PORTS_END - BUS && is_unused(port + BUS);
+            ports.find(is_free).unwrap()
+        };
+        Self::start(port_of_node, &format!("{OPEN}{lines}\n"))
+    }
+
+    fn start(port: impl Fn() -> u16, lines: &str) -> Self {
         (0..START_TRIES)
-            .find_map(|_| Self::try_start(unused_port(), lines))
+            .find_map(|_| Self::try_start(port(), lines))
             .unwrap_or_else(|| panic!("redis-server does not start with {lines:?}"))
     }
 
@@ -268,8 +291,12 @@ pub(crate) fn unused_port() -> u16 {
     loop {
         let next = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
         let port = 10_000 + u16::try_from((start + next) % 20_000).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if is_unused(port) {
             return port;
         }
     }
+}
+
+fn is_unused(port: u16) -> bool {
+    TcpListener::bind(("127.0.0.1", port)).is_ok()
 }
